@@ -1,0 +1,1 @@
+"""What every node of the cluster has: settings, records, the database, engines, the vector index, the ledger."""

@@ -1,0 +1,1 @@
+"""The one Postgres: started if need be, migrated once, reached through a pool."""

@@ -1,0 +1,1 @@
+"""Text to vectors: local weights and remote providers behind one contract."""

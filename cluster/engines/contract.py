@@ -1,0 +1,108 @@
+"""What an engine promises: text in, vectors out, and a fingerprint that says which space they lie in.
+
+Called by the embedding deployment, by the embed stage of the bulk pipeline and by the chunker (tokeniser only).
+
+    engine = open_engine(settings)
+    engine.embed(["a text"]).vectors      # (1, dim) float32, unit length
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cluster.records import digest
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Fingerprint:
+    """Everything that decides where a text lands in vector space."""
+
+    #: Name under which the model is served.
+    model: str
+    #: First 12 hex digits of the weights' SHA-256.
+    revision: str
+    #: Length of a vector.
+    dim: int
+    #: Most tokens of one input, special tokens included; what lies beyond is cut and reported.
+    max_tokens: int
+    #: How token vectors become one: mean, cls or last.
+    pooling: str
+    #: True when vectors have unit length.
+    normalised: bool
+    #: Arithmetic the vectors were computed in. Not part of the id: bf16 documents and fp32 queries share a space.
+    precision: str
+
+    @property
+    def id(self) -> str:
+        """Vectors with equal ids may be compared; all others never meet in one store."""
+        space = f"{self.revision}/{self.dim}/{self.max_tokens}/{self.pooling}/{self.normalised}"
+        return f"{self.model}@{digest(self.model, space, size=6)}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """The fields as JSON-ready values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Tokens:
+    """One tokenised text, without special tokens."""
+
+    #: (n,) int32.
+    ids: NDArray[np.int32]
+    #: (n, 2) int32: characters [start, end) of each token in the text as given.
+    offsets: NDArray[np.int32]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Embeddings:
+    """The vectors of n texts, in the order the texts were given."""
+
+    #: (n, dim) float32, unit length where the fingerprint says so.
+    vectors: NDArray[np.float32]
+    #: (n,) int32: tokens the model read, special tokens included.
+    token_counts: NDArray[np.int32]
+    #: (n,) int32: tokens cut off the end because the text was longer than the model reads; 0 for most.
+    truncated: NDArray[np.int32]
+
+
+class Tokeniser(Protocol):
+    """Text to token ids, without loading any weights. Safe to call from several threads."""
+
+    @property
+    def max_content_tokens(self) -> int:
+        """Most tokens of one input, special tokens not counted."""
+
+    @property
+    def special_tokens(self) -> int:
+        """Special tokens added to each input (2 for BERT: [CLS] and [SEP])."""
+
+    def tokenise(self, texts: Sequence[str]) -> list[Tokens]:
+        """Ids and offsets of each text, complete: nothing is cut here."""
+
+    def count(self, texts: Sequence[str]) -> NDArray[np.int32]:
+        """(n,) int32: tokens of each text, special tokens not counted and nothing cut."""
+
+
+class Engine(Protocol):
+    """Text or token ids to vectors. Safe to call from several threads."""
+
+    @property
+    def fingerprint(self) -> Fingerprint:
+        """Which space the vectors lie in."""
+
+    @property
+    def tokeniser(self) -> Tokeniser:
+        """The tokeniser that belongs to the weights."""
+
+    def embed(self, texts: Sequence[str]) -> Embeddings:
+        """Vectors of the texts. An empty list gives (0, dim). An empty string is a legal text."""
+
+    def embed_ids(self, ids: Sequence[NDArray[np.int32]]) -> NDArray[np.float32]:
+        """(n, dim) float32 for inputs already tokenised (no special tokens in them).
+
+        Raises:
+            InvalidInput: an input is longer than ``tokeniser.max_content_tokens`` or an id is not in the vocabulary.
+        """

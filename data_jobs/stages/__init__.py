@@ -1,0 +1,1 @@
+"""The steps of a document: plain callables, no Ray inside."""
