@@ -1,0 +1,55 @@
+"""Logs as JSON lines, or as lines for people on a terminal; every line carries who and what it is about.
+
+Called once at the edge of each process (a command, a replica, an actor).
+
+    configure(settings)
+    with about(job=job.id, organisation="default"):
+        structlog.get_logger(__name__).info("document_written", document=document, chunks=12)
+"""
+
+import logging
+import sys
+from contextlib import AbstractContextManager
+from typing import Any
+
+import structlog
+
+from cluster.settings import Settings
+
+
+def configure(settings: Settings) -> None:
+    """Send every log line of this process, ours and the libraries', to standard error in one form. Safe to repeat."""
+    console = settings.log_format == "console" or (settings.log_format == "auto" and sys.stderr.isatty())
+    shared: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    render: list[Any] = (
+        [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+        if console
+        else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    )
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared, processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *render]
+        )
+    )
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(settings.log_level)
+    for chatty in ("httpx", "httpcore", "psycopg.pool", "asyncio"):
+        logging.getLogger(chatty).setLevel(max(logging.WARNING, root.level))
+
+
+def about(**what: str) -> AbstractContextManager[None]:
+    """Every log line inside the block carries these fields: job, document, organisation, stage."""
+    return structlog.contextvars.bound_contextvars(**what)
