@@ -9,12 +9,15 @@ row ids); adapters never retry by themselves, the caller does, once.
     index.search("default", "vs_1", collection="minilm", vector=query, k=5)
 """
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from cluster.engines.contract import Fingerprint
 
 Metric = Literal["cosine", "dot", "euclidean"]
 Mode = Literal["exact", "ann"]
@@ -139,3 +142,9 @@ class VectorIndex(Protocol):
         Raises:
             Unavailable: not visible within the timeout.
         """
+
+
+def collection_name(fingerprint: Fingerprint) -> str:
+    """The collection for vectors of this fingerprint: spaces never share an approximate index."""
+    words = re.sub(r"[^a-z0-9]+", "_", fingerprint.model.lower()).strip("_")
+    return f"m_{words[:24]}_{fingerprint.id.rpartition('@')[2]}"

@@ -1,0 +1,18 @@
+-- name: start
+INSERT INTO jobs (organisation, id, kind, state, input, total, started_at)
+VALUES (%(organisation)s, %(id)s, %(kind)s, 'running', %(input)s, %(total)s, now())
+RETURNING *;
+
+-- name: progress
+UPDATE jobs SET done = %(done)s
+WHERE organisation = %(organisation)s AND id = %(id)s AND state = 'running';
+
+-- name: finish
+UPDATE jobs SET state = %(state)s, result = %(result)s, error = %(error)s, finished_at = now()
+WHERE organisation = %(organisation)s AND id = %(id)s AND state = 'running';
+
+-- name: get
+SELECT * FROM jobs WHERE organisation = %(organisation)s AND id = %(id)s;
+
+-- name: recent
+SELECT * FROM jobs WHERE organisation = %(organisation)s ORDER BY created_at DESC, id LIMIT %(limit)s;
