@@ -1,1 +1,6 @@
 """The one Postgres: started if need be, migrated once, reached through a pool."""
+
+from cluster.database.errors import translated
+from cluster.database.pool import database_url, open_pool, revive
+
+__all__ = ["database_url", "open_pool", "revive", "translated"]
