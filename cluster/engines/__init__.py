@@ -1,1 +1,53 @@
-"""Text to vectors: local weights and remote providers behind one contract."""
+"""Text to vectors: local weights and remote providers behind one contract.
+
+    engine = open_engine(settings)           # loads the weights
+    tokeniser = open_tokeniser(settings)     # does not
+    fingerprint = describe(settings)         # reads the folder only
+"""
+
+import os
+
+import structlog
+
+from cluster.engines.contract import Embeddings, Engine, Fingerprint, Tokeniser, Tokens
+from cluster.engines.weights import open_model_folder
+from cluster.settings import Settings
+
+__all__ = ["Embeddings", "Engine", "Fingerprint", "Tokeniser", "Tokens", "describe", "open_engine", "open_tokeniser"]
+
+log = structlog.get_logger(__name__)
+
+
+def open_engine(settings: Settings) -> Engine:
+    """The settings' model, ready to embed: on our own packed forward, or on sentence-transformers where that cannot run it.
+
+    Raises:
+        Misconfigured: the model's folder is missing, incomplete or not the one expected.
+    """
+    # Read by OpenMP when torch loads: threads that wait must not burn the core another replica needs.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("GOMP_SPINCOUNT", "0")
+    from cluster.engines.bert import supports  # noqa: PLC0415  torch: 1.6 s
+    from cluster.engines.local import LocalEngine  # noqa: PLC0415
+
+    folder = open_model_folder(settings)
+    reason = supports(folder)
+    if reason is None:
+        log.info("engine_opened", path="packed forward", model=settings.model)
+        return LocalEngine(folder, settings)
+    from cluster.engines.reference import ReferenceEngine  # noqa: PLC0415  sentence-transformers: 6 s
+
+    log.warning("engine_opened", path="sentence-transformers", model=settings.model, because=reason)
+    return ReferenceEngine(folder, settings)
+
+
+def open_tokeniser(settings: Settings) -> Tokeniser:
+    """The tokeniser of the settings' model; loads no weights."""
+    from cluster.engines.tokeniser import LocalTokeniser  # noqa: PLC0415
+
+    return LocalTokeniser(open_model_folder(settings))
+
+
+def describe(settings: Settings) -> Fingerprint:
+    """Fingerprint of the settings' model, without loading it; its precision is the one asked for."""
+    return open_model_folder(settings).fingerprint(settings.model, settings.precision)

@@ -1,0 +1,61 @@
+"""A linear layer, with its weight laid out once for oneDNN where torch offers that.
+
+torch's own float32 ``linear`` goes to MKL and re-packs the weight at every call. The operators used here are private to
+torch (its compiler emits them), so their absence or refusal is expected: then the plain layer runs.
+"""
+
+from typing import Any, Literal
+
+import structlog
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+log = structlog.get_logger(__name__)
+
+#: oneDNN picks the layout for about this many rows.
+TYPICAL_ROWS = 2048
+
+Activation = Literal["none", "gelu", "relu"]
+
+
+class Linear:
+    """``activation(x @ weight.T + bias)`` for x of (rows, in) in the weight's dtype."""
+
+    def __init__(self, weight: Tensor, bias: Tensor, activation: Activation = "none") -> None:
+        self.weight, self.bias, self.activation = weight, bias, activation
+        self._packed = _pack(weight, bias, activation)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        if self._packed is not None:
+            y: Tensor = torch.ops.mkldnn._linear_pointwise(x, self._packed, self.bias, self.activation, [], _algorithm(self.activation))
+            return y
+        return _activate(functional.linear(x, self.weight, self.bias), self.activation)
+
+    @property
+    def packed(self) -> bool:
+        """True when the weight is laid out for oneDNN."""
+        return self._packed is not None
+
+
+def _algorithm(activation: Activation) -> str:
+    return "none" if activation == "gelu" else ""
+
+
+def _activate(y: Tensor, activation: Activation) -> Tensor:
+    if activation == "none":
+        return y
+    return functional.gelu(y) if activation == "gelu" else functional.relu(y)
+
+
+def _pack(weight: Tensor, bias: Tensor, activation: Activation) -> Any:
+    if weight.device.type != "cpu" or not torch.backends.mkldnn.is_available():
+        return None
+    try:
+        packed = torch.ops.mkldnn._reorder_linear_weight(weight, TYPICAL_ROWS)
+        probe = torch.zeros(2, weight.shape[1], dtype=weight.dtype)
+        torch.ops.mkldnn._linear_pointwise(probe, packed, bias, activation, [], _algorithm(activation))
+    except (AttributeError, NotImplementedError, RuntimeError, TypeError) as exc:
+        log.info("onednn_packing_unavailable", reason=str(exc).splitlines()[0])
+        return None
+    return packed

@@ -1,0 +1,102 @@
+"""The engine on local weights: one process, a worker thread a core, each taking batches of its own.
+
+    engine = LocalEngine(folder, settings)
+    engine.embed(["a text"]).vectors
+"""
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from cluster.engines.bert import BertEncoder
+from cluster.engines.contract import Embeddings, Fingerprint
+from cluster.engines.plan import plan
+from cluster.engines.tokeniser import LocalTokeniser
+from cluster.engines.weights import ModelFolder
+from cluster.errors import InvalidInput
+from cluster.settings import Settings
+
+#: A batch on one core should fit its caches: beyond this, more tokens make it slower.
+CPU_BATCH_TOKENS = 2048
+
+
+class LocalEngine:
+    """``Engine`` on the packed BERT forward."""
+
+    def __init__(self, folder: ModelFolder, settings: Settings) -> None:
+        self.device = torch.device(pick_device(settings))
+        self.dtype = pick_dtype(settings, self.device)
+        self.tokeniser = LocalTokeniser(folder)
+        self.fingerprint: Fingerprint = folder.fingerprint(settings.model, str(self.dtype).removeprefix("torch."))
+        self._encoder = BertEncoder(folder, device=self.device, dtype=self.dtype)
+        self._threads = 1 if self.device.type == "cuda" else settings.threads or len(os.sched_getaffinity(0))
+        self._budget = settings.max_batch_tokens if self.device.type == "cuda" else min(settings.max_batch_tokens, CPU_BATCH_TOKENS)
+        self._workers = ThreadPoolExecutor(self._threads, thread_name_prefix="encoder", initializer=_one_core_each)
+
+    def embed(self, texts: Sequence[str]) -> Embeddings:
+        """Vectors of the texts; what is longer than the model reads is cut and counted."""
+        ids = self.tokeniser.ids(texts)
+        lengths = np.array([len(one) for one in ids], dtype=np.int32)
+        kept = np.minimum(lengths, self.tokeniser.max_content_tokens)
+        vectors = self._encode([one[:most] for one, most in zip(ids, kept, strict=True)])
+        return Embeddings(
+            vectors=vectors, token_counts=(kept + self.tokeniser.special_tokens).astype(np.int32), truncated=(lengths - kept).astype(np.int32)
+        )
+
+    def embed_ids(self, ids: Sequence[NDArray[np.int32]]) -> NDArray[np.float32]:
+        """(n, dim) float32 for inputs already tokenised.
+
+        Raises:
+            InvalidInput: an input is too long, or an id is not in the vocabulary.
+        """
+        for position, one in enumerate(ids):
+            if len(one) > self.tokeniser.max_content_tokens:
+                raise InvalidInput(f"input {position} has {len(one)} tokens; the model reads {self.tokeniser.max_content_tokens}")
+            if len(one) and (one.min() < 0 or one.max() >= self.tokeniser.vocabulary_size):
+                raise InvalidInput(f"input {position} has a token id outside 0..{self.tokeniser.vocabulary_size - 1}")
+        return self._encode(ids)
+
+    def _encode(self, ids: Sequence[NDArray[np.int32]]) -> NDArray[np.float32]:
+        prefix, suffix = np.array(self.tokeniser.prefix, np.int32), np.array(self.tokeniser.suffix, np.int32)
+        whole = [np.concatenate([prefix, one, suffix]) for one in ids]
+        vectors = np.empty((len(ids), self._encoder.dim), dtype=np.float32)
+
+        def run(batch: NDArray[np.intp]) -> None:
+            with torch.inference_mode():
+                vectors[batch] = self._encoder([whole[i] for i in batch]).cpu().numpy()
+
+        batches = plan([len(one) for one in whole], budget=self._budget, parts=self._threads)
+        for _ in self._workers.map(run, batches):
+            pass
+        return vectors
+
+
+def _one_core_each() -> None:
+    torch.set_num_threads(1)  # OpenMP keeps this number for each thread
+
+
+def pick_device(settings: Settings) -> str:
+    """cuda or cpu, as set or as found."""
+    if settings.device != "auto":
+        return settings.device
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def pick_dtype(settings: Settings, device: torch.device) -> torch.dtype:
+    """The arithmetic, as set or as the device does best."""
+    if settings.precision != "auto":
+        return getattr(torch, settings.precision)  # type: ignore[no-any-return]
+    return torch.bfloat16 if device.type == "cuda" or has_fast_bf16() else torch.float32
+
+
+def has_fast_bf16() -> bool:
+    """True where the processor multiplies bfloat16 (AVX512-BF16 or AMX); elsewhere it is emulated and slower."""
+    try:
+        flags = open("/proc/cpuinfo", encoding="utf-8").read()  # noqa: SIM115
+    except OSError:
+        return False
+    return "avx512_bf16" in flags or "amx_bf16" in flags
