@@ -1,6 +1,6 @@
 """The nouns of the cluster: what a document, a page and its outcome are, and how their ids are made.
 
-    document_id("default", "vs_1", "file:///a.pdf")  ->  "doc_..." the same on every machine and every run
+document_id("default", "vs_1", "file:///a.pdf")  ->  "doc_..." the same on every machine and every run
 """
 
 from dataclasses import dataclass

@@ -190,7 +190,19 @@ def _initialise(files: Files) -> None:
 
 def _launch(files: Files) -> None:
     port = _free_port(files)
-    command = [str(_binaries() / "pg_ctl"), "start", "-D", str(files.data), "-l", str(files.log), "-o", f"-p {port}", "-w", "-t", str(START_TIMEOUT_S)]
+    command = [
+        str(_binaries() / "pg_ctl"),
+        "start",
+        "-D",
+        str(files.data),
+        "-l",
+        str(files.log),
+        "-o",
+        f"-p {port}",
+        "-w",
+        "-t",
+        str(START_TIMEOUT_S),
+    ]
     done = run_as_server(command, reach=[_binaries(), files.data])
     if done.returncode != 0:
         tail = files.log.read_text(errors="replace")[-2000:] if files.log.exists() else done.stderr

@@ -1,7 +1,7 @@
 """Postgres' errors as ours: one table, used around every call of the database.
 
-    with translated():
-        connection.execute(...)
+with translated():
+    connection.execute(...)
 """
 
 from collections.abc import Iterator

@@ -41,7 +41,9 @@ def run_as_server(command: Sequence[str], *, reach: Sequence[Path]) -> subproces
         Misconfigured: it cannot, and there is no ``setpriv`` to help.
     """
     # A daemon that keeps our pipes would keep us waiting: it gets none but standard error of its own log.
-    return subprocess.run([*_prefix(reach), *command], capture_output=True, text=True, stdin=subprocess.DEVNULL, cwd="/", env=_environment())
+    return subprocess.run(
+        [*_prefix(reach), *command], capture_output=True, text=True, stdin=subprocess.DEVNULL, cwd="/", env=_environment()
+    )
 
 
 def give_to_server(path: Path) -> None:
@@ -57,7 +59,9 @@ def _prefix(reach: Sequence[Path]) -> list[str]:
         return []
     setpriv = shutil.which("setpriv")
     if setpriv is None:
-        raise Misconfigured("running Postgres for root needs setpriv (package util-linux); run as a plain user, or set CLUSTER_DATABASE_URL")
+        raise Misconfigured(
+            "running Postgres for root needs setpriv (package util-linux); run as a plain user, or set CLUSTER_DATABASE_URL"
+        )
     prefix = [setpriv, f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups"]
     if not all(_open_to_all(folder) for path in reach for folder in path.resolve().parents):
         prefix += ["--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"]

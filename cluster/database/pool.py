@@ -1,8 +1,8 @@
 """Connections to the one Postgres, for one process.
 
-    pool = open_pool(settings)
-    with translated(), pool.connection() as connection:
-        connection.execute(...)
+pool = open_pool(settings)
+with translated(), pool.connection() as connection:
+    connection.execute(...)
 """
 
 from typing import Any

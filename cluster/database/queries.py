@@ -1,7 +1,7 @@
 """SQL kept in ``.sql`` files, each statement under a head ``-- name: the_name``.
 
-    SQL = queries("cluster.ledger", "documents.sql")
-    connection.execute(SQL["record_failure"], {...})
+SQL = queries("cluster.ledger", "documents.sql")
+connection.execute(SQL["record_failure"], {...})
 """
 
 import re

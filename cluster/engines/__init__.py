@@ -1,8 +1,8 @@
 """Text to vectors: local weights and remote providers behind one contract.
 
-    engine = open_engine(settings)           # loads the weights
-    tokeniser = open_tokeniser(settings)     # does not
-    fingerprint = describe(settings)         # reads the folder only
+engine = open_engine(settings)           # loads the weights
+tokeniser = open_tokeniser(settings)     # does not
+fingerprint = describe(settings)         # reads the folder only
 """
 
 import os

@@ -1,7 +1,7 @@
 """The engine on local weights: one process, a worker thread a core, each taking batches of its own.
 
-    engine = LocalEngine(folder, settings)
-    engine.embed(["a text"]).vectors
+engine = LocalEngine(folder, settings)
+engine.embed(["a text"]).vectors
 """
 
 import os
@@ -44,7 +44,9 @@ class LocalEngine:
         kept = np.minimum(lengths, self.tokeniser.max_content_tokens)
         vectors = self._encode([one[:most] for one, most in zip(ids, kept, strict=True)])
         return Embeddings(
-            vectors=vectors, token_counts=(kept + self.tokeniser.special_tokens).astype(np.int32), truncated=(lengths - kept).astype(np.int32)
+            vectors=vectors,
+            token_counts=(kept + self.tokeniser.special_tokens).astype(np.int32),
+            truncated=(lengths - kept).astype(np.int32),
         )
 
     def embed_ids(self, ids: Sequence[NDArray[np.int32]]) -> NDArray[np.float32]:

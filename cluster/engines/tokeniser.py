@@ -1,6 +1,6 @@
 """Text to token ids with the model's own tokeniser, in Rust, outside Python's lock.
 
-    open_tokeniser(settings).tokenise(["some text"])[0].ids
+open_tokeniser(settings).tokenise(["some text"])[0].ids
 """
 
 from collections.abc import Sequence

@@ -1,7 +1,7 @@
 """A model's folder in sentence-transformers layout: found, checked and described, without loading torch.
 
-    folder = open_model_folder(settings)
-    folder.config["hidden_size"], folder.pooling, folder.sha256
+folder = open_model_folder(settings)
+folder.config["hidden_size"], folder.pooling, folder.sha256
 """
 
 import json

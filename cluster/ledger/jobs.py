@@ -71,10 +71,22 @@ def record_progress(connection: Connection[Any], organisation: str, id: str, don
 
 
 def finish_job(
-    connection: Connection[Any], organisation: str, id: str, state: JobState, *, result: dict[str, Any] | None = None, error: str | None = None
+    connection: Connection[Any],
+    organisation: str,
+    id: str,
+    state: JobState,
+    *,
+    result: dict[str, Any] | None = None,
+    error: str | None = None,
 ) -> None:
     """The job has ended; ignored if it had ended before."""
-    values = {"organisation": organisation, "id": id, "state": state, "result": Jsonb(result) if result is not None else None, "error": error}
+    values = {
+        "organisation": organisation,
+        "id": id,
+        "state": state,
+        "result": Jsonb(result) if result is not None else None,
+        "error": error,
+    }
     connection.execute(SQL["finish"], values)
 
 

@@ -1,0 +1,148 @@
+"""Ingest a file, a folder or a bucket into a vector store, in bulk, on Ray Data.
+
+    python -m data_jobs.ingest docs/ --vector-store handbook
+    ray job submit --address http://127.0.0.1:8265 -- python -m data_jobs.ingest s3://bucket/manuals --vector-store manuals
+
+Running it again embeds only what has changed. Exit code 0: every document is searchable; 3: some are not, and the
+summary says which and why; 2: wrong usage; 1: the run itself was cut short, run it again.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import ray
+import ray.data
+import structlog
+from ray.data import ActorPoolStrategy, Dataset
+
+from cluster.database import open_pool, translated
+from cluster.engines import describe
+from cluster.errors import ClusterError, InvalidInput, Permanent
+from cluster.ledger import stores
+from cluster.ledger.job_run import JobRun
+from cluster.logs import about, configure
+from cluster.settings import Settings
+from cluster.vector_index import open_vector_index
+from data_jobs.plan import Plan, make_plan, pipeline_version
+from data_jobs.ray_session import ray_session
+from data_jobs.report import Report
+from data_jobs.sources import list_sources
+from data_jobs.stages.embed import Embed
+from data_jobs.stages.guard import EachRow
+from data_jobs.stages.prepare import Chunk, Compare, Keywords, Parse
+from data_jobs.stages.read import Read
+from data_jobs.stages.row import Row, to_table
+from data_jobs.stages.write import Write
+
+log = structlog.get_logger(__name__)
+
+EXIT_OK, EXIT_CUT_SHORT, EXIT_USAGE, EXIT_SOME_FAILED = 0, 1, 2, 3
+
+#: Documents an engine takes at once: enough chunks to pack by length, few enough to keep a batch in memory.
+DOCUMENTS_PER_BATCH = 8
+#: Documents of one block: small, so that work spreads and a lost worker repeats little.
+DOCUMENTS_PER_BLOCK = 4
+
+
+def pipeline(rows: Sequence[Row], settings: Settings, store: stores.VectorStore, *, job: str) -> Dataset:
+    """The way of a document, top to bottom; gives a line of ``RESULTS`` for each."""
+    one_by_one: dict[str, Any] = {"batch_format": "pyarrow", "batch_size": 1}
+    several: dict[str, Any] = {"batch_format": "pyarrow", "batch_size": DOCUMENTS_PER_BATCH}
+    version = pipeline_version(settings, store.fingerprint)
+    return (
+        ray.data.from_arrow([to_table(rows[at : at + DOCUMENTS_PER_BLOCK]) for at in range(0, len(rows), DOCUMENTS_PER_BLOCK)])
+        .map_batches(EachRow(Read(settings)), **one_by_one)
+        .map_batches(EachRow(Parse(settings)), **one_by_one)
+        .map_batches(EachRow(Chunk(settings, store.fingerprint.id)), **one_by_one)
+        .map_batches(EachRow(Keywords(settings)), **one_by_one)
+        .map_batches(EachRow(Compare(settings, store)), **one_by_one)
+        .map_batches(Embed, fn_constructor_args=[settings], **engines(settings), **several)
+        .map_batches(Write(settings, store, job=job, pipeline_version=version), **one_by_one)
+    )
+
+
+def engines(settings: Settings) -> dict[str, Any]:
+    """How many engines, and what each asks of Ray: a share of a GPU where the cluster has GPUs, else one CPU."""
+    gpus = 0.0 if settings.device == "cpu" else ray.cluster_resources().get("GPU", 0.0)
+    size = settings.embedders or max(1, int(gpus / settings.gpus_per_embedder))
+    share = {"num_gpus": settings.gpus_per_embedder} if gpus else {"num_cpus": 1}
+    return {"compute": ActorPoolStrategy(size=size), **share}
+
+
+def ingest(settings: Settings, location: str, vector_store: str, report: Report, *, verify: bool = False) -> None:
+    """Bring the store up to date with every document at ``location``; ``report`` receives each result.
+
+    Raises:
+        InvalidInput: nothing there to ingest, or a location of an unknown kind.
+        Conflict: the store holds vectors of another model.
+        Retryable: the database stayed away; what is written stays, and the next run goes on.
+    """
+    with open_pool(settings) as pool:
+        index = open_vector_index(settings, pool)
+        with translated(), pool.connection() as connection:
+            store = stores.ensure_store(connection, settings.organisation, vector_store, fingerprint=describe(settings))
+        index.ensure(store.collection, dim=store.fingerprint.dim)
+        plan = make_plan(pool, settings, store, list_sources(location), verify=verify)
+        if not plan.total:
+            raise InvalidInput(f"{location}: no files there")
+        with JobRun(pool, store.organisation, "ingest", {"location": location, "vector_store": store.id}, total=plan.total) as run:
+            with about(job=run.id, organisation=store.organisation), report.progress(plan.total) as advance:
+                for result in _results(plan, settings, store, run.id):
+                    advance(result)
+                    run.progress(report.totals["documents"])
+            run.result = report.as_dict()
+        if plan.pending:
+            index.optimise(store.collection)
+
+
+def _results(plan: Plan, settings: Settings, store: stores.VectorStore, job: str) -> Iterator[dict[str, Any]]:
+    yield from plan.settled
+    if plan.pending:  # nothing new: no Ray either
+        with ray_session(settings):
+            yield from pipeline(plan.pending, settings, store, job=job).iter_rows()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; returns the process's exit code (see the module's docstring)."""
+    options = _parser().parse_args(arguments)
+    settings = Settings() if options.organisation is None else Settings(organisation=options.organisation)
+    configure(settings)
+    report = Report()
+    try:
+        ingest(settings, options.location, options.vector_store, report, verify=options.verify)
+    except Permanent as exc:
+        print(f"error: {exc}", file=sys.stderr)
+        return EXIT_USAGE
+    except ClusterError as exc:
+        report.print(f"Cut short: {options.location}")
+        print(f"error: {exc}\nWhat is written stays; run the same command again to go on.", file=sys.stderr)
+        return EXIT_CUT_SHORT
+    report.print(f"Ingested {options.location} into {options.vector_store}")
+    if options.json:
+        print(json.dumps(report.as_dict()))
+    return EXIT_SOME_FAILED if report.failed else EXIT_OK
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m data_jobs.ingest",
+        description="Parse, chunk, embed and index every document at a location. Running it again embeds only what has changed.",
+        epilog="Exit code: 0 every document is searchable; 3 some are not (the summary says why); 2 wrong usage; 1 cut short, run it again.",
+    )
+    parser.add_argument(
+        "location", metavar="PATH_OR_URI", help="a file, a folder, or s3://, gs://, az:// (the matching fsspec extra installed)"
+    )
+    parser.add_argument("--vector-store", required=True, metavar="NAME", help="store to write to, by name or id; made if it is not there")
+    parser.add_argument("--organisation", metavar="ID", help="whose store it is (default: CLUSTER_ORGANISATION, else 'default')")
+    parser.add_argument(
+        "--verify", action="store_true", help="read every document again, even where size and modification time are the same"
+    )
+    parser.add_argument("--json", action="store_true", help="print the summary as one JSON object on standard output too")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,59 @@
+"""Connect this process to Ray: the job's own cluster, the one this home runs, or one started for this process alone.
+
+with ray_session(settings):
+    ray.data.from_items(...)
+"""
+
+import logging
+import os
+import socket
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import ray
+import structlog
+from ray.data import DataContext
+
+from cluster.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+#: Ray's logical CPUs on one machine: even the smallest runs an engine beside the stages that feed it.
+LEAST_CPUS = 4
+#: A batch on a slow CPU, or a PDF at its limits, can hold a step up for minutes; half an hour without any progress is a fault.
+NO_PROGRESS_TIMEOUT_S = 30 * 60
+
+
+@contextmanager
+def ray_session(settings: Settings) -> Iterator[None]:
+    """Connected to Ray inside the block; disconnected, and a cluster of our own stopped, after it."""
+    # Busy-waiting OpenMP threads cost 2-4x the CPU per text on shared cores; workers inherit this.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("GOMP_SPINCOUNT", "0")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    address = os.environ.get("RAY_ADDRESS") or _running_here(settings)
+    log.info("ray_connecting", address=address or "a cluster of this process's own")
+    quiet = {"logging_level": logging.WARNING, "log_to_driver": settings.log_level == "DEBUG"}
+    if address:
+        ray.init(address=address, **quiet)
+    else:
+        cpus = max(LEAST_CPUS, os.cpu_count() or 1)
+        # A folder of its own, short enough for unix sockets: another cluster's session is none of our business.
+        ray.init(num_cpus=cpus, include_dashboard=False, _temp_dir=tempfile.mkdtemp(prefix="ec-ray-"), **quiet)
+    try:
+        context = DataContext.get_current()
+        context.enable_progress_bars = False
+        context.execution_options.verbose_progress = False
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _running_here(settings: Settings) -> str | None:
+    """Address of the Ray head that ``make up`` started for this home, when it answers."""
+    try:
+        socket.create_connection(("127.0.0.1", settings.ray_port), timeout=0.5).close()
+    except OSError:
+        return None
+    return f"127.0.0.1:{settings.ray_port}"

@@ -1,0 +1,54 @@
+"""Give every new chunk of a batch of documents its vector. The one stage that holds a model, and a GPU where there is one."""
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import structlog
+from numpy.typing import NDArray
+
+from cluster.engines import open_engine
+from cluster.records import Outcome
+from cluster.settings import Settings
+from data_jobs.stages.guard import failed, settled
+from data_jobs.stages.row import Row, to_rows, to_table, unpack
+
+log = structlog.get_logger(__name__)
+
+Ids = list[NDArray[np.int32]]
+
+
+class Embed:
+    """Needs ``chunks``; fills ``vectors``: one for each chunk that is not ``stored``, in their order.
+
+    The chunks of all documents of a call go to the engine together, so that it can pack them by length.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.engine = open_engine(settings)
+
+    def __call__(self, table: pa.Table) -> pa.Table:
+        return to_table(self._embed(to_rows(table)))
+
+    def _embed(self, rows: list[Row]) -> list[Row]:
+        inputs = [[] if settled(row) else new_chunk_ids(unpack(row)) for row in rows]
+        try:
+            vectors = self.engine.embed_ids([ids for document in inputs for ids in document])
+        except Exception:  # one document must not cost its neighbours: find it
+            log.exception("batch_failed", stage="embed", documents=len(rows))
+            return [self._alone(row, ids) for row, ids in zip(rows, inputs, strict=True)]
+        ends = np.cumsum([len(document) for document in inputs])
+        return [{**row, "vectors": part.tobytes()} for row, part in zip(rows, np.split(vectors, ends[:-1]), strict=True)]
+
+    def _alone(self, row: Row, ids: Ids) -> Row:
+        try:
+            return {**row, "vectors": self.engine.embed_ids(ids).tobytes()}
+        except Exception as exc:  # the process edge of a row: recorded as its outcome
+            log.exception("stage_failed", stage="embed", document=row["document"])
+            return failed(row, Outcome.FAILED, f"embedding failed: {type(exc).__name__}: {exc}")
+
+
+def new_chunk_ids(chunks: pa.Table) -> Ids:
+    """Token ids of each chunk whose vector the index does not have yet."""
+    column = chunks.filter(pc.invert(chunks["stored"]))["token_ids"].combine_chunks()
+    flat, offsets = column.values.to_numpy(zero_copy_only=False), column.offsets.to_numpy()
+    return [flat[start:end] for start, end in zip(offsets[:-1], offsets[1:], strict=True)]

@@ -1,0 +1,59 @@
+"""What every stage of a row has in common: settled rows pass, and an exception costs its own row only.
+
+Ray Data has no errors of a row: an exception raised in a stage loses or replays the row's whole block. So the
+pipeline wraps each stage, and a failure becomes the row's outcome.
+
+    dataset.map_batches(EachRow(Read(settings)), batch_format="pyarrow", batch_size=1)
+"""
+
+from collections.abc import Callable
+
+import pyarrow as pa
+import structlog
+
+from cluster.errors import Retryable
+from cluster.records import Outcome
+from data_jobs.stages.row import CHUNKS, Row, pack, to_rows, to_table
+
+log = structlog.get_logger(__name__)
+
+Stage = Callable[[Row], Row]
+
+
+def settled(row: Row) -> bool:
+    """True when nothing is left to do for the row but to record it."""
+    return row["unchanged"] or row["outcome"] != Outcome.OK
+
+
+def failed(row: Row, outcome: Outcome, detail: str) -> Row:
+    """The row with its outcome, and without what only a success carries."""
+    return {
+        **row,
+        "outcome": outcome,
+        "detail": detail,
+        "content": b"",
+        "page_texts": [],
+        "chunks": pack(CHUNKS.empty_table()),
+        "vectors": b"",
+    }
+
+
+class EachRow:
+    """A stage of rows as a function of tables: settled rows pass, an exception becomes its row's outcome ``failed``."""
+
+    def __init__(self, stage: Stage) -> None:
+        self.stage = stage
+        #: Ray Data names its operators, and so the dashboard's lines, by this.
+        self.__name__ = type(stage).__name__
+
+    def __call__(self, table: pa.Table) -> pa.Table:
+        return to_table([row if settled(row) else self._guarded(row) for row in to_rows(table)])
+
+    def _guarded(self, row: Row) -> Row:
+        try:
+            return self.stage(row)
+        except Retryable:  # already waited for: let the run end, the next one goes on from here
+            raise
+        except Exception as exc:  # the process edge of a row: logged, and recorded as its outcome
+            log.exception("stage_failed", stage=self.__name__, document=row["document"], source=row["source"])
+            return failed(row, Outcome.FAILED, f"{self.__name__.lower()} failed: {type(exc).__name__}: {exc}")

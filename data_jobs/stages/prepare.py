@@ -1,0 +1,97 @@
+"""The CPU half of the bulk pipeline as steps of a row: parse, chunk, extract keywords, compare with what is stored.
+
+Each step wraps a plain stage of this folder and is cheap to send to a worker: what is costly stands in ``per_process``.
+"""
+
+from urllib.parse import unquote, urlsplit
+
+import pyarrow as pa
+
+from cluster.ledger.stores import VectorStore
+from cluster.records import Outcome, Page
+from cluster.settings import Settings
+from data_jobs.stages import per_process
+from data_jobs.stages.guard import failed
+from data_jobs.stages.keywords import spread
+from data_jobs.stages.patience import with_patience
+from data_jobs.stages.row import CHUNKS, Row, pack, unpack
+
+
+class Parse:
+    """Needs ``content`` and ``source``; fills ``page_texts``, ``pages``, ``pages_with_text``, ``media_type``; drops ``content``."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+
+    def __call__(self, row: Row) -> Row:
+        name = unquote(urlsplit(row["source"]).path.rsplit("/", 1)[-1])
+        parsed = per_process.parser(self.settings).parse(row["content"], name=name)
+        row = {**row, "content": b"", "media_type": parsed.media_type, "pages": len(parsed.pages)}
+        if parsed.outcome != Outcome.OK:
+            return failed(row, parsed.outcome, parsed.detail)
+        texts = [page.text for page in parsed.pages]
+        return {**row, "page_texts": texts, "pages_with_text": sum(bool(text.strip()) for text in texts)}
+
+
+class Chunk:
+    """Needs ``page_texts``; fills ``chunks``. Keeps ``page_texts`` for the keywords."""
+
+    def __init__(self, settings: Settings, fingerprint_id: str) -> None:
+        self.settings = settings
+        self.fingerprint_id = fingerprint_id
+
+    def __call__(self, row: Row) -> Row:
+        chunks = per_process.chunker(self.settings, self.fingerprint_id).chunk(row["document"], _pages(row))
+        if not chunks:
+            return failed(row, Outcome.EMPTY, "holds no text that can be embedded")
+        table = {
+            "id": [chunk.id for chunk in chunks],
+            "page": [chunk.page for chunk in chunks],
+            "start": [chunk.start for chunk in chunks],
+            "end": [chunk.end for chunk in chunks],
+            "text": [chunk.text for chunk in chunks],
+            "keywords": [[] for _ in chunks],
+            "token_ids": [chunk.token_ids for chunk in chunks],
+            "stored": [False for _ in chunks],
+        }
+        return {**row, "chunks": pack(pa.table(table, schema=CHUNKS))}
+
+
+class Keywords:
+    """Needs ``page_texts`` and ``chunks``; fills ``keywords`` and those of each chunk; drops ``page_texts``."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.per_document = settings.keywords_per_document
+
+    def __call__(self, row: Row) -> Row:
+        keywords = per_process.keyword_extractor(self.per_document).extract(_pages(row))
+        chunks = unpack(row)
+        of_each = spread(keywords, chunks["text"].to_pylist())
+        row = {**row, "page_texts": [], "keywords": keywords}
+        return _with_column(row, chunks, "keywords", of_each)
+
+
+class Compare:
+    """Needs ``chunks``; marks those ``stored`` whose vector the index has already, so that nobody embeds them again."""
+
+    def __init__(self, settings: Settings, store: VectorStore) -> None:
+        self.settings = settings
+        self.store = store
+
+    def __call__(self, row: Row) -> Row:
+        def look_up() -> set[str]:
+            index, store = per_process.vector_index(self.settings), self.store
+            return index.stored_ids(store.organisation, store.id, row["document"], collection=store.collection)
+
+        stored = with_patience(self.settings, look_up)
+        chunks = unpack(row)
+        return _with_column(row, chunks, "stored", [id in stored for id in chunks["id"].to_pylist()])
+
+
+def _with_column(row: Row, chunks: pa.Table, name: str, values: list[object]) -> Row:
+    position = CHUNKS.get_field_index(name)
+    return {**row, "chunks": pack(chunks.set_column(position, CHUNKS.field(name), pa.array(values, CHUNKS.field(name).type)))}
+
+
+def _pages(row: Row) -> list[Page]:
+    return [Page(number=number, text=text) for number, text in enumerate(row["page_texts"], start=1)]

@@ -1,0 +1,28 @@
+"""Read a document's bytes, and notice when they are the ones already dealt with. First stage of the bulk pipeline."""
+
+from hashlib import sha256
+
+from cluster.records import Outcome
+from cluster.settings import Settings
+from data_jobs.sources import SourceTooLarge, read_source
+from data_jobs.stages.guard import failed
+from data_jobs.stages.row import Row
+
+
+class Read:
+    """Needs ``source`` and ``known_hash``; fills ``content``, ``content_hash``, ``size`` and ``unchanged``."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.max_bytes = settings.max_document_bytes
+
+    def __call__(self, row: Row) -> Row:
+        try:
+            content = read_source(row["source"], max_bytes=self.max_bytes)
+        except SourceTooLarge as exc:
+            return failed(row, Outcome.TOO_LARGE, str(exc))
+        except OSError as exc:
+            return failed(row, Outcome.UNREADABLE, f"could not be read: {exc.strerror or exc}")
+        content_hash = sha256(content).hexdigest()
+        if content_hash == row["known_hash"]:
+            return {**row, "content_hash": content_hash, "size": len(content), "unchanged": True}
+        return {**row, "content_hash": content_hash, "size": len(content), "content": content}

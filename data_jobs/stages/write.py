@@ -1,0 +1,165 @@
+"""Write a document: its chunks, vectors, outcome and the flip to its new version, in one transaction."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import structlog
+from psycopg import Connection
+
+from cluster.database import translated
+from cluster.errors import Permanent
+from cluster.ledger import documents
+from cluster.ledger.stores import VectorStore
+from cluster.records import Outcome
+from cluster.settings import Settings
+from cluster.vector_index import Row as IndexRow
+from data_jobs.stages import per_process
+from data_jobs.stages.guard import failed
+from data_jobs.stages.patience import with_patience
+from data_jobs.stages.row import Row, to_rows, unpack
+
+log = structlog.get_logger(__name__)
+
+#: What the pipeline tells its driver about a document.
+RESULTS = pa.schema(
+    {
+        "document": pa.string(),
+        "source": pa.string(),
+        "outcome": pa.string(),
+        "detail": pa.string(),
+        "unchanged": pa.bool_(),
+        "pages": pa.int32(),
+        "chunks": pa.int32(),
+        "embedded": pa.int32(),
+        "tokens": pa.int64(),
+        "tokens_embedded": pa.int64(),
+    }
+)
+
+T = TypeVar("T")
+
+
+class Write:
+    """Needs every column; gives one line of ``RESULTS`` a document, after its outcome is recorded.
+
+    Raises:
+        Retryable: the database stayed away for longer than ``patience.WAITS_S``; what was not written is written by the next run.
+    """
+
+    def __init__(self, settings: Settings, store: VectorStore, *, job: str, pipeline_version: str) -> None:
+        self.settings = settings
+        self.store = store
+        self.job = job
+        self.pipeline_version = pipeline_version
+
+    def __call__(self, table: pa.Table) -> pa.Table:
+        return pa.Table.from_pylist([self._write(row) for row in to_rows(table)], schema=RESULTS)
+
+    def _write(self, row: Row) -> dict[str, Any]:
+        if row["unchanged"]:
+            return self._in_transaction(lambda connection: self._unchanged(connection, row))
+        if row["outcome"] == Outcome.OK:
+            try:
+                return self._in_transaction(lambda connection: self._success(connection, row))
+            except Permanent as exc:
+                log.warning("document_refused", stage="write", document=row["document"], source=row["source"], reason=str(exc))
+                row = failed(row, Outcome.FAILED, f"could not be written: {exc}")
+        return self._in_transaction(lambda connection: self._failure(connection, row))
+
+    def _unchanged(self, connection: Connection[Any], row: Row) -> dict[str, Any]:
+        organisation = self.store.organisation
+        documents.touch(connection, organisation, row["document"], row["stamp"])
+        before = documents.known_documents(connection, organisation, self.store.id, [row["document"]])[row["document"]]
+        return unchanged_result(row["source"], before)
+
+    def _success(self, connection: Connection[Any], row: Row) -> dict[str, Any]:
+        chunks = unpack(row)
+        lengths = pc.list_value_length(chunks["token_ids"]).to_numpy()
+        stored = chunks["stored"].to_numpy()
+        documents.lock_document(connection, self.store.organisation, row["document"])
+        per_process.vector_index(self.settings).replace_document(
+            self.store.organisation,
+            self.store.id,
+            row["document"],
+            self._index_rows(row, chunks),
+            collection=self.store.collection,
+            connection=connection,
+        )
+        content = documents.Content(
+            media_type=row["media_type"],
+            bytes=row["size"],
+            pages=row["pages"],
+            pages_with_text=row["pages_with_text"],
+            chunks=len(chunks),
+            tokens=int(lengths.sum()),
+            keywords=row["keywords"],
+        )
+        documents.record_success(connection, self._attempt(row), content)
+        return {
+            **result(row["source"], row["document"], Outcome.OK, ""),
+            "pages": row["pages"],
+            "chunks": len(chunks),
+            "embedded": int((~stored).sum()),
+            "tokens": content.tokens,
+            "tokens_embedded": int(lengths[~stored].sum()),
+        }
+
+    def _failure(self, connection: Connection[Any], row: Row) -> dict[str, Any]:
+        outcome = Outcome(row["outcome"])
+        documents.record_failure(connection, self._attempt(row), outcome, row["detail"])
+        return {**result(row["source"], row["document"], outcome, row["detail"]), "pages": row["pages"]}
+
+    def _attempt(self, row: Row) -> documents.Attempt:
+        return documents.Attempt(
+            organisation=self.store.organisation,
+            id=row["document"],
+            vector_store=self.store.id,
+            source=row["source"],
+            source_stamp=row["stamp"],
+            version=self.pipeline_version,
+            job=self.job,
+            content_hash=row["content_hash"] or None,
+        )
+
+    def _index_rows(self, row: Row, chunks: pa.Table) -> list[IndexRow]:
+        new = iter(np.frombuffer(row["vectors"], dtype=np.float32).reshape(-1, self.store.fingerprint.dim))
+        return [
+            IndexRow(
+                id=chunk["id"],
+                document=row["document"],
+                text=chunk["text"],
+                attributes={
+                    "source": row["source"],
+                    "media_type": row["media_type"],
+                    "ordinal": ordinal,
+                    "page": chunk["page"],
+                    "start": chunk["start"],
+                    "end": chunk["end"],
+                    "keywords": chunk["keywords"],
+                },
+                vector=None if chunk["stored"] else next(new),
+            )
+            for ordinal, chunk in enumerate(chunks.drop_columns(["token_ids"]).to_pylist())
+        ]
+
+    def _in_transaction(self, work: Callable[[Connection[Any]], T]) -> T:
+        def once() -> T:
+            with translated(), per_process.pool(self.settings).connection() as connection, connection.transaction():
+                return work(connection)
+
+        return with_patience(self.settings, once)
+
+
+def result(source: str, document: str, outcome: Outcome, detail: str) -> dict[str, Any]:
+    """A line of ``RESULTS`` with nothing counted yet."""
+    zeros = dict.fromkeys(("pages", "chunks", "embedded", "tokens", "tokens_embedded"), 0)
+    return {"document": document, "source": source, "outcome": outcome, "detail": detail, "unchanged": False, **zeros}
+
+
+def unchanged_result(source: str, before: documents.Known) -> dict[str, Any]:
+    """The line of a document that needed nothing: what the ledger knows of it."""
+    counts = {"pages": before.pages, "chunks": before.chunks, "tokens": before.tokens} if before.outcome == Outcome.OK else {}
+    return {**result(source, before.id, before.outcome, before.detail), "unchanged": True, **counts}
