@@ -1,0 +1,88 @@
+"""What every test may ask for: settings of a cluster of its own, the real bundled Postgres, an organisation nobody else uses."""
+
+import os
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from psycopg_pool import ConnectionPool
+
+from cluster.database import embedded, open_pool
+from cluster.settings import RAY_WORKER_PORTS, Settings
+
+ROOT = Path(__file__).resolve().parent.parent
+#: A developer's own settings must not reach a test, and neither must a Postgres or a Ray of his.
+FOREIGN_PREFIXES = ("CLUSTER_", "RAY_", "PG")
+
+for name in [name for name in os.environ if name.startswith(FOREIGN_PREFIXES)]:
+    del os.environ[name]
+
+NewHome = Callable[[str], Settings]
+
+
+@pytest.fixture(scope="session")
+def new_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NewHome]:
+    """``new_home("b")`` gives the settings of another cluster on this machine; its Postgres is stopped in the end."""
+    made: list[Settings] = []
+
+    def make(name: str) -> Settings:
+        api_port, dashboard_port, ray_port = free_ports(3)
+        home = tmp_path_factory.mktemp(name)
+        made.append(Settings(home=home, api_port=api_port, dashboard_port=dashboard_port, ray_port=ray_port, log_level="WARNING"))
+        return made[-1]
+
+    yield make
+    for settings in made:
+        embedded.stop(settings)
+
+
+@pytest.fixture(scope="session")
+def settings(new_home: NewHome) -> Settings:
+    """The cluster that the tests share: tests keep apart by ``organisation``."""
+    return new_home("home")
+
+
+@pytest.fixture(scope="session")
+def pool(settings: Settings) -> Iterator[ConnectionPool]:
+    """Connections to the shared cluster's Postgres, with the schema."""
+    pool = open_pool(settings)
+    yield pool
+    pool.close()
+
+
+@pytest.fixture(scope="session")
+def database_url(settings: Settings, pool: ConnectionPool) -> str:
+    """URL of that Postgres."""
+    return embedded.start(settings)
+
+
+@pytest.fixture
+def organisation(pool: ConnectionPool) -> str:
+    """Id of an organisation made for this test."""
+    id = f"org-{uuid4().hex[:12]}"
+    with pool.connection() as connection:
+        connection.execute("INSERT INTO organisations (id, name) VALUES (%s, %s)", [id, "made for a test"])
+    return id
+
+
+@pytest.fixture(scope="session")
+def corpus() -> Path:
+    """Folder with the 20 real PDFs."""
+    folder = ROOT.parent / "shared" / "corpus" / "small"
+    if not folder.is_dir():
+        pytest.skip(f"the real PDFs are not at {folder}")
+    return folder
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports nobody listens on, outside the range Ray gives to its workers, each with seven free numbers after it."""
+    found: list[int] = []
+    while len(found) < count:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = int(probe.getsockname()[1])
+        if port not in RAY_WORKER_PORTS and port < 65_000 and all(abs(port - other) > 10 for other in found):
+            found.append(port)
+    return found
