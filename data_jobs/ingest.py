@@ -129,8 +129,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m data_jobs.ingest",
-        description="Parse, chunk, embed and index every document at a location. Running it again embeds only what has changed.",
-        epilog="Exit code: 0 every document is searchable; 3 some are not (the summary says why); 2 wrong usage; 1 cut short, run it again.",
+        description="Parse, chunk, embed and index every document at a location. Running it again embeds only what changed.",
+        epilog="Exit code: 0 all searchable; 3 some documents are not (the summary says why); 2 wrong usage; 1 cut short, run again.",
     )
     parser.add_argument(
         "location", metavar="PATH_OR_URI", help="a file, a folder, or s3://, gs://, az:// (the matching fsspec extra installed)"

@@ -64,11 +64,9 @@ def make_plan(pool: ConnectionPool, settings: Settings, store: VectorStore, sour
             before = known.get(document)
             done = before is not None and before.attempted_version == version and not before.outcome.may_change
             if before is None or not done:
-                plan.pending.append(new_row(document=document, source=source.uri, stamp=source.stamp))
+                plan.pending.append(new_row(document, source.uri, source.stamp))
             elif verify or not source.stamp or source.stamp != before.source_stamp:
-                plan.pending.append(
-                    new_row(document=document, source=source.uri, stamp=source.stamp, known_hash=before.attempted_hash or "")
-                )
+                plan.pending.append(new_row(document, source.uri, source.stamp, known_hash=before.attempted_hash or ""))
             else:
                 plan.settled.append(unchanged_result(source.uri, before))
     return plan

@@ -10,6 +10,7 @@ import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import ray
 import structlog
@@ -27,27 +28,30 @@ NO_PROGRESS_TIMEOUT_S = 30 * 60
 
 @contextmanager
 def ray_session(settings: Settings) -> Iterator[None]:
-    """Connected to Ray inside the block; disconnected, and a cluster of our own stopped, after it."""
+    """Connected to Ray inside the block. What was connected before stays so; a cluster of our own is stopped after it."""
+    if ray.is_initialized():
+        yield
+        return
     # Busy-waiting OpenMP threads cost 2-4x the CPU per text on shared cores; workers inherit this.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("GOMP_SPINCOUNT", "0")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     address = os.environ.get("RAY_ADDRESS") or _running_here(settings)
     log.info("ray_connecting", address=address or "a cluster of this process's own")
-    quiet = {"logging_level": logging.WARNING, "log_to_driver": settings.log_level == "DEBUG"}
-    if address:
-        ray.init(address=address, **quiet)
-    else:
-        cpus = max(LEAST_CPUS, os.cpu_count() or 1)
-        # A folder of its own, short enough for unix sockets: another cluster's session is none of our business.
-        ray.init(num_cpus=cpus, include_dashboard=False, _temp_dir=tempfile.mkdtemp(prefix="ec-ray-"), **quiet)
-    try:
-        context = DataContext.get_current()
-        context.enable_progress_bars = False
-        context.execution_options.verbose_progress = False
-        yield
-    finally:
-        ray.shutdown()
+    quiet: dict[str, Any] = {"logging_level": logging.WARNING, "log_to_driver": settings.log_level == "DEBUG"}
+    # A folder of its own, short enough for unix sockets: another cluster's session is none of our business.
+    with tempfile.TemporaryDirectory(prefix="ec-ray-", ignore_cleanup_errors=True) as folder:
+        if address:
+            ray.init(address=address, **quiet)
+        else:
+            ray.init(num_cpus=max(LEAST_CPUS, os.cpu_count() or 1), include_dashboard=False, _temp_dir=folder, **quiet)
+        try:
+            context = DataContext.get_current()
+            context.enable_progress_bars = False
+            context.execution_no_progress_timeout_s = NO_PROGRESS_TIMEOUT_S
+            yield
+        finally:
+            ray.shutdown()
 
 
 def _running_here(settings: Settings) -> str | None:

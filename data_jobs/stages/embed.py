@@ -1,5 +1,7 @@
 """Give every new chunk of a batch of documents its vector. The one stage that holds a model, and a GPU where there is one."""
 
+from itertools import pairwise
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -51,4 +53,4 @@ def new_chunk_ids(chunks: pa.Table) -> Ids:
     """Token ids of each chunk whose vector the index does not have yet."""
     column = chunks.filter(pc.invert(chunks["stored"]))["token_ids"].combine_chunks()
     flat, offsets = column.values.to_numpy(zero_copy_only=False), column.offsets.to_numpy()
-    return [flat[start:end] for start, end in zip(offsets[:-1], offsets[1:], strict=True)]
+    return [flat[start:end] for start, end in pairwise(offsets)]

