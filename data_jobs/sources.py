@@ -44,7 +44,7 @@ def list_sources(location: str) -> Iterator[Source]:
     """
     uri = absolute(location)
     if uri.startswith("file:"):
-        yield from _local(Path(url2pathname(urlsplit(uri).path)), location)
+        yield from _local(_path(uri), location)
         return
     filesystem, root = fsspec.core.url_to_fs(uri)
     if not filesystem.exists(root):
@@ -62,7 +62,8 @@ def read_source(uri: str, *, max_bytes: int) -> bytes:
         SourceTooLarge: it has more than ``max_bytes``; reading stops there.
         OSError: it cannot be read.
     """
-    with fsspec.open(uri, "rb") as file:
+    # fsspec takes a file's URI for a path as it stands, %20 and all.
+    with _path(uri).open("rb") if uri.startswith("file:") else fsspec.open(uri, "rb") as file:
         data: bytes = file.read(max_bytes + 1)
     if len(data) > max_bytes:
         raise SourceTooLarge(f"larger than {max_bytes:,} bytes; raise CLUSTER_MAX_DOCUMENT_BYTES to take it")
@@ -81,6 +82,10 @@ def absolute(location: str) -> str:
             raise InvalidInput(f"{location}: cannot read {scheme}://; use a path or one of {', '.join(sorted(SCHEMES))}")
         return location.rstrip("/")
     return Path(location).expanduser().absolute().as_uri()
+
+
+def _path(uri: str) -> Path:
+    return Path(url2pathname(urlsplit(uri).path))
 
 
 def _local(path: Path, location: str) -> Iterator[Source]:

@@ -1,0 +1,193 @@
+"""The bulk pipeline on real documents, real weights, real Postgres and real Ray."""
+
+import random
+import re
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pymupdf
+import pytest
+from psycopg_pool import ConnectionPool
+
+from cluster.engines import Engine, open_engine
+from cluster.errors import Conflict, InvalidInput
+from cluster.ledger import documents, stores
+from cluster.records import Outcome
+from cluster.settings import Settings
+from cluster.vector_index import VectorIndex, open_vector_index
+from data_jobs.ingest import ingest
+from data_jobs.report import Report
+from tests.stages.bad_documents import write_bad_documents
+
+pytestmark = [pytest.mark.launch, pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(600)]
+
+SENTENCES = 100
+SEED = 20_261_124
+
+
+def run(settings: Settings, location: Path, store: str, **options: Any) -> Report:
+    """One ingestion, with its report."""
+    report = Report()
+    ingest(settings, str(location), store, report, **options)
+    return report
+
+
+@pytest.fixture(scope="module")
+def engine(settings: Settings) -> Engine:
+    """The model that the pipeline used."""
+    return open_engine(settings)
+
+
+@pytest.fixture(scope="module")
+def index(settings: Settings, pool: ConnectionPool) -> VectorIndex:
+    """The index that it filled."""
+    return open_vector_index(settings, pool)
+
+
+@pytest.fixture(scope="module")
+def corpus_run(settings: Settings, corpus: Path) -> Report:
+    """The 20 real PDFs, ingested."""
+    return run(settings, corpus, "corpus")
+
+
+def store_of(pool: ConnectionPool, settings: Settings, name: str) -> stores.VectorStore:
+    """The store by its name."""
+    with pool.connection() as connection:
+        return stores.find_store(connection, settings.organisation, name)
+
+
+@pytest.mark.corpus
+def test_every_document_every_page_and_every_token_of_the_real_corpus_is_indexed(
+    settings: Settings, pool: ConnectionPool, index: VectorIndex, engine: Engine, corpus: Path, corpus_run: Report
+) -> None:
+    assert corpus_run.outcomes == {Outcome.OK: 20}
+    assert corpus_run.totals["pages"] == 386
+    store = store_of(pool, settings, "corpus")
+    by_page: dict[tuple[str, int], int] = Counter()
+    for row in index.scan(store.organisation, store.id, collection=store.collection):
+        by_page[row.attributes["source"], row.attributes["page"]] += int(engine.tokeniser.count([row.text])[0])
+    with_text = {
+        (path.as_uri(), n) for path in corpus.glob("*.pdf") for n, page in enumerate(pymupdf.open(path), 1) if page.get_text().strip()
+    }
+    assert with_text - set(by_page) == set()
+    assert sum(by_page.values()) == corpus_run.totals["tokens"] == corpus_run.totals["tokens_embedded"]
+
+
+@pytest.mark.corpus
+def test_a_sentence_of_a_page_finds_that_page_first(
+    settings: Settings, pool: ConnectionPool, index: VectorIndex, engine: Engine, corpus_run: Report
+) -> None:
+    store = store_of(pool, settings, "corpus")
+    sentences = sorted(
+        {
+            (sentence, row.attributes["source"], row.attributes["page"])
+            for row in index.scan(store.organisation, store.id, collection=store.collection)
+            for sentence in re.findall(r"[A-Z][^.!?]{60,250}[.!?](?=\s|$)", row.text)
+        }
+    )
+    chosen = random.Random(SEED).sample(sentences, SENTENCES)
+    vectors = engine.embed([sentence for sentence, _, _ in chosen]).vectors
+    found = 0
+    for (_, source, page), vector in zip(chosen, vectors, strict=True):
+        (hit,) = index.search(store.organisation, store.id, collection=store.collection, vector=vector, k=1, mode="exact")
+        found += (hit.attributes["source"], hit.attributes["page"]) == (source, page)
+    print(f"seed {SEED}: {found} of {SENTENCES} sentences found on their page first")
+    assert found >= 95
+
+
+@pytest.mark.corpus
+def test_running_again_embeds_nothing_and_takes_a_tenth_of_the_time(settings: Settings, corpus: Path, corpus_run: Report) -> None:
+    again = run(settings, corpus, "corpus")
+    assert again.totals["embedded"] == 0
+    assert again.totals["unchanged"] == 20
+    assert again.totals["chunks"] == corpus_run.totals["chunks"]
+    assert again.seconds * 10 < corpus_run.seconds
+    verified = run(settings, corpus, "corpus", verify=True)
+    assert (verified.totals["embedded"], verified.totals["unchanged"]) == (0, 20)
+
+
+def hundred_pages() -> Iterator[str]:
+    """A hundred pages of prose that no page repeats, the same at every call."""
+    chance = random.Random(SEED)
+    words = sorted(set(re.findall(r"[a-z]{3,}", (Path(pymupdf.__file__).parent / "__init__.py").read_text(encoding="utf-8"))))
+    for _ in range(100):
+        yield " ".join(" ".join(chance.choices(words, k=chance.randint(6, 22))).capitalize() + "." for _ in range(22))
+
+
+@pytest.mark.parametrize("kind", ["pdf", "txt"])
+def test_a_sentence_inserted_in_the_middle_embeds_at_most_three_chunks(settings: Settings, tmp_path: Path, kind: str) -> None:
+    pages = list(hundred_pages())
+    write = {"pdf": write_pdf, "txt": write_text}[kind]
+    write(tmp_path / f"long.{kind}", pages)
+    first = run(settings, tmp_path, f"edited-{kind}")
+    assert first.outcomes == {Outcome.OK: 1}
+    sentences = pages[50].split(". ")
+    sentences.insert(len(sentences) // 2, "The inserted sentence speaks of nightingales")
+    pages[50] = ". ".join(sentences)
+    write(tmp_path / f"long.{kind}", pages)
+    second = run(settings, tmp_path, f"edited-{kind}")
+    assert 1 <= second.totals["embedded"] <= 3
+    assert first.totals["tokens"] < second.totals["tokens"]
+
+
+def write_pdf(path: Path, pages: list[str]) -> None:
+    """A page of text to a page of paper."""
+    with pymupdf.open() as document:
+        for text in pages:
+            page = document.new_page()
+            assert page.insert_textbox(page.rect + (40, 40, -40, -40), text, fontsize=9) >= 0
+        document.save(path)
+
+
+def write_text(path: Path, pages: list[str]) -> None:
+    """One long text; a paragraph a page."""
+    path.write_text("\n\n".join(pages))
+
+
+def test_bad_documents_end_in_their_outcomes_and_cost_the_good_ones_nothing(
+    settings: Settings, pool: ConnectionPool, tmp_path: Path
+) -> None:
+    expected = write_bad_documents(tmp_path)
+    report = run(settings, tmp_path, "bad")
+    assert report.totals["documents"] == len(expected)
+    assert report.outcomes == Counter(expected.values())
+    for source, outcome, detail in report.failures:
+        assert expected[source.rsplit("/", 1)[-1]] == outcome
+        assert " " in detail
+    store = store_of(pool, settings, "bad")
+    with pool.connection() as connection:
+        counts = {count.outcome: count.documents for count in documents.count_by_outcome(connection, store.organisation, store.id)}
+    assert counts == Counter(expected.values())
+
+
+def test_a_document_that_goes_bad_leaves_its_last_good_version_searchable(
+    settings: Settings, pool: ConnectionPool, index: VectorIndex, tmp_path: Path
+) -> None:
+    file = tmp_path / "a.pdf"
+    write_pdf(file, ["Herons stand still for hours before they strike."])
+    run(settings, tmp_path, "goes-bad")
+    file.write_bytes(file.read_bytes()[:500])
+    report = run(settings, tmp_path, "goes-bad")
+    assert report.outcomes == {Outcome.CORRUPT: 1}
+    store = store_of(pool, settings, "goes-bad")
+    assert index.count(store.organisation, store.id, collection=store.collection) == 1
+
+
+def test_organisations_do_not_see_each_other(
+    settings: Settings, pool: ConnectionPool, index: VectorIndex, organisation: str, tmp_path: Path
+) -> None:
+    (tmp_path / "a.txt").write_text("Herons stand still for hours before they strike.")
+    for owner in (settings.organisation, organisation):
+        report = run(settings.model_copy(update={"organisation": owner}), tmp_path, "shared name")
+        assert report.totals["embedded"] == 1
+    mine = store_of(pool, settings, "shared name")
+    assert index.count(organisation, mine.id, collection=mine.collection) == 0
+
+
+def test_a_store_of_another_model_and_an_empty_folder_are_refused(settings: Settings, tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="no files there"):
+        run(settings, tmp_path, "other-model")
+    with pytest.raises(Conflict, match="cannot be compared"):
+        run(settings.model_copy(update={"model": "renamed"}), tmp_path, "other-model")
