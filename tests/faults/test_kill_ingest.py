@@ -1,0 +1,117 @@
+"""kill -9 of the driver, of an engine's actor and of Postgres in the middle of a run: the next run ends where an undisturbed one does."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from cluster.database import embedded, open_pool
+from cluster.ledger.stores import find_store
+from cluster.settings import Settings
+from cluster.vector_index import open_vector_index
+from tests.conftest import NewHome
+
+pytestmark = [pytest.mark.launch, pytest.mark.timeout(600)]
+
+DOCUMENTS = 24
+SEED = int(os.environ.get("SEED", "20261124"))
+Vectors = dict[str, np.ndarray]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Enough text that a run can be disturbed in its middle."""
+    folder = tmp_path_factory.mktemp("documents")
+    chance = random.Random(SEED)
+    words = Path(random.__file__).read_text(encoding="utf-8").split()
+    for number in range(DOCUMENTS):
+        sentences = (" ".join(chance.choices(words, k=12)) + "." for _ in range(150))
+        (folder / f"{number:02}.txt").write_text(" ".join(sentences))
+    return folder
+
+
+def command(folder: Path) -> list[str]:
+    """What a user types."""
+    return [sys.executable, "-m", "data_jobs.ingest", str(folder), "--vector-store", "faults"]
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """The environment in which it means this cluster."""
+    return {**os.environ, "CLUSTER_HOME": str(settings.home), "CLUSTER_RAY_PORT": str(settings.ray_port), "CLUSTER_EMBEDDERS": "1"}
+
+
+def vectors_of(settings: Settings) -> Vectors:
+    """Chunk id -> vector, for everything stored."""
+    with open_pool(settings) as pool:
+        with pool.connection() as connection:
+            store = find_store(connection, settings.organisation, "faults")
+        rows = open_vector_index(settings, pool).scan(store.organisation, store.id, collection=store.collection)
+        return {row.id: row.vector for row in rows if row.vector is not None}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(new_home: NewHome, folder: Path) -> Vectors:
+    """What a run gives that nobody disturbs."""
+    settings = new_home("undisturbed")
+    subprocess.run(command(folder), env=environment(settings), check=True, capture_output=True)
+    return vectors_of(settings)
+
+
+def kill_driver(driver: psutil.Process, settings: Settings) -> None:
+    """The process the user started."""
+    driver.kill()
+
+
+def kill_engine(driver: psutil.Process, settings: Settings) -> None:
+    """The actor that holds the model."""
+    (actor,) = [process for process in descendants(driver) if "MapWorker" in process.name() or "Embed" in " ".join(process.cmdline())]
+    actor.kill()
+
+
+def kill_postgres(driver: psutil.Process, settings: Settings) -> None:
+    """The postmaster; its backends go with it."""
+    os.kill(embedded.status(settings).pid or 0, signal.SIGKILL)
+
+
+def descendants(driver: psutil.Process) -> list[psutil.Process]:
+    """Every process the driver started, directly or not."""
+    return [process for process in driver.children(recursive=True) if process.status() != psutil.STATUS_ZOMBIE]
+
+
+def written(settings: Settings) -> int:
+    """Documents recorded so far."""
+    with open_pool(settings) as pool, pool.connection() as connection:
+        row = connection.execute("SELECT count(*) FROM documents").fetchone()
+    return row[0] if row else 0
+
+
+@pytest.mark.parametrize("kill", [kill_driver, kill_engine, kill_postgres], ids=["driver", "engine", "postgres"])
+def test_after_a_kill_the_next_run_ends_where_an_undisturbed_one_does(
+    kill: Callable[[psutil.Process, Settings], None], new_home: NewHome, folder: Path, undisturbed: Vectors
+) -> None:
+    settings = new_home("disturbed")
+    open_pool(settings).close()
+    driver = psutil.Popen(command(folder), env=environment(settings), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    moment = random.Random(SEED).randint(1, DOCUMENTS // 2)
+    while written(settings) < moment:
+        assert driver.poll() is None, driver.stderr.read().decode()
+        time.sleep(0.05)
+    started = descendants(driver)
+    assert written(settings) < DOCUMENTS, "the run was over before it could be disturbed"
+    kill(driver, settings)
+    driver.wait(300)
+    _, alive = psutil.wait_procs(started, timeout=30)
+    assert not [process for process in alive if process.status() != psutil.STATUS_ZOMBIE], "a killed run left processes behind"
+    again = subprocess.run(command(folder), env=environment(settings), capture_output=True, text=True)
+    assert again.returncode == 0, again.stderr
+    after = vectors_of(settings)
+    assert after.keys() == undisturbed.keys()
+    assert min(float(after[id] @ undisturbed[id]) for id in after) > 0.999999
