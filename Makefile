@@ -1,0 +1,44 @@
+# Everything a newcomer runs. Targets bring their own environment (.venv): activating one is not needed.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help demo up down status test lint bench
+
+PYTHON := .venv/bin/python
+READY := .venv/.installed
+# Ray, pip and the tests must find this environment, whichever is active.
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+unexport VIRTUAL_ENV PYTHONHOME PYTHONPATH
+
+DOCS ?= docs
+ARGS ?=
+
+demo: $(READY) ## See it work: ingest a folder, ask it questions (DOCS=path/to/folder for your own files)
+	@$(PYTHON) -m cluster.local.demo "$(DOCS)"
+
+up: $(READY) ## Start the cluster on this machine and keep it running (harmless to repeat)
+	@$(PYTHON) -m cluster.local up
+
+down: $(READY) ## Stop it; the data stays
+	@$(PYTHON) -m cluster.local down
+
+status: $(READY) ## What runs, where the data is and how much
+	@$(PYTHON) -m cluster.local status
+
+test: $(READY) ## Run every test (ARGS="-m 'not launch'" or a path narrows it)
+	@$(PYTHON) -m pytest $(ARGS)
+
+lint: $(READY) ## Check style, types and the import arrows
+	@ruff check . && ruff format --check . && mypy && lint-imports
+
+bench: $(READY) ## Measure the pipeline beside a plain loop and a published recipe (ARGS=--help explains)
+	@$(PYTHON) -m benchmarks.ingest $(ARGS)
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# Made anew only when the dependencies change. The pip line pins pip itself; torch goes first, so that the build without
+# CUDA is taken where one is offered (see docs/getting-started.md).
+$(READY): pyproject.toml constraints.txt
+	@.ci/make-venv
+	@touch $@
