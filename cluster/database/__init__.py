@@ -1,4 +1,7 @@
-"""The one Postgres: started if need be, migrated once, reached through a pool."""
+"""The one Postgres: started if need be, migrated once, reached through a pool.
+
+from cluster.database import open_pool, translated
+"""
 
 from cluster.database.errors import translated
 from cluster.database.pool import database_url, open_pool, revive

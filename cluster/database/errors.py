@@ -10,39 +10,98 @@ from contextlib import contextmanager
 import psycopg
 import psycopg_pool
 
-from cluster.errors import ClusterError, Conflict, Misconfigured, Permanent, Retryable, Unavailable
+from cluster.errors import ClusterError, Conflict, InvalidInput, Misconfigured, Permanent, Retryable, Unavailable
 
-#: Most special first; a class that is not named falls to its nearest ancestor in the table.
-TABLE: tuple[tuple[type[Exception], type[ClusterError]], ...] = (
-    (psycopg_pool.TooManyRequests, Unavailable),
-    (psycopg_pool.PoolTimeout, Unavailable),
-    (psycopg_pool.PoolClosed, Unavailable),
-    (psycopg.errors.InvalidPassword, Misconfigured),
-    (psycopg.errors.InvalidAuthorizationSpecification, Misconfigured),
-    (psycopg.errors.UndefinedFile, Misconfigured),
-    (psycopg.errors.InsufficientPrivilege, Misconfigured),
-    (psycopg.errors.SerializationFailure, Retryable),
-    (psycopg.errors.DeadlockDetected, Retryable),
-    (psycopg.errors.LockNotAvailable, Retryable),
-    (psycopg.errors.QueryCanceled, Retryable),
-    (psycopg.errors.DiskFull, Unavailable),
-    (psycopg.errors.OutOfMemory, Unavailable),
-    (psycopg.OperationalError, Unavailable),
-    (psycopg.InterfaceError, Unavailable),
-    (psycopg.IntegrityError, Conflict),
-    (psycopg.DataError, Permanent),
-    (psycopg.ProgrammingError, Permanent),
-    (psycopg.NotSupportedError, Permanent),
-    (psycopg.InternalError, Retryable),
-    (psycopg.DatabaseError, Permanent),
-    (psycopg.Error, Permanent),
+#: By SQLSTATE (PostgreSQL manual, appendix A): the whole code first, else its class, the first two characters.
+BY_SQLSTATE: dict[str, type[ClusterError]] = {
+    "02": Permanent,  # no data
+    "03": Permanent,  # SQL statement not yet complete
+    "08": Unavailable,  # connection exception
+    "09": Permanent,  # triggered action exception
+    "0A": Permanent,  # feature not supported
+    "0B": Permanent,  # invalid transaction initiation
+    "0F": Permanent,  # locator exception
+    "0L": Permanent,  # invalid grantor
+    "0P": Misconfigured,  # invalid role specification
+    "0Z": Permanent,  # diagnostics exception
+    "10": Permanent,  # XQuery error
+    "20": Permanent,  # case not found
+    "21": Permanent,  # cardinality violation
+    "22": InvalidInput,  # data exception: a value Postgres cannot hold, such as text with a NUL
+    "23": Conflict,  # integrity constraint violation
+    "24": Permanent,  # invalid cursor state
+    "25": Permanent,  # invalid transaction state
+    "25006": Unavailable,  # read-only transaction: we still talk to the old primary after a failover
+    "25P03": Unavailable,  # idle in transaction for too long: the server hung up
+    "25P04": Unavailable,  # transaction timeout: the server hung up
+    "26": Permanent,  # invalid SQL statement name
+    "27": Permanent,  # triggered data change violation
+    "28": Misconfigured,  # invalid authorisation
+    "2B": Permanent,  # dependent privilege descriptors still exist
+    "2D": Permanent,  # invalid transaction termination
+    "2F": Permanent,  # SQL routine exception
+    "34": Permanent,  # invalid cursor name
+    "38": Permanent,  # external routine exception
+    "39": Permanent,  # external routine invocation exception
+    "3B": Permanent,  # savepoint exception
+    "3D": Misconfigured,  # invalid catalogue name: no such database
+    "3F": Misconfigured,  # invalid schema name
+    "40": Retryable,  # transaction rollback: serialisation failure, deadlock
+    "42": Permanent,  # syntax error or access rule violation
+    "42501": Misconfigured,  # insufficient privilege
+    "42P01": Misconfigured,  # undefined table: the schema is not ours
+    "44": Permanent,  # WITH CHECK OPTION violation
+    "53": Unavailable,  # insufficient resources: disk, memory, connections
+    "54": Permanent,  # program limit exceeded
+    "55": Retryable,  # object not in prerequisite state: in use, lock not available
+    "55P02": Misconfigured,  # this parameter needs a restart
+    "57": Unavailable,  # operator intervention: shutdown, crash, starting up
+    "57014": Retryable,  # query cancelled, by a timeout or a person
+    "57P04": Misconfigured,  # the database was dropped
+    "58": Unavailable,  # system error: I/O
+    "58P01": Misconfigured,  # undefined file: the extension is not installed on the server
+    "72": Retryable,  # snapshot too old
+    "F0": Misconfigured,  # configuration file error
+    "HV": Permanent,  # foreign data wrapper error
+    "P0": Permanent,  # PL/pgSQL error
+    "XX": Retryable,  # internal error: among them "tuple concurrently updated"
+    "XX001": Permanent,  # data corrupted
+    "XX002": Permanent,  # index corrupted
+}
+
+#: Errors that carry no SQLSTATE: raised on our side of the wire, or while connecting. The nearest ancestor counts.
+BY_CLASS: dict[type[Exception], type[ClusterError]] = {
+    psycopg_pool.TooManyRequests: Unavailable,
+    psycopg_pool.PoolTimeout: Unavailable,
+    psycopg_pool.PoolClosed: Unavailable,
+    psycopg.errors.ConnectionTimeout: Unavailable,
+    psycopg.errors.CancellationTimeout: Unavailable,
+    psycopg.errors.PipelineAborted: Retryable,
+    psycopg.OperationalError: Unavailable,
+    psycopg.InterfaceError: Unavailable,  # "the connection is closed"
+    psycopg.IntegrityError: Conflict,
+    psycopg.DataError: InvalidInput,
+    psycopg.ProgrammingError: Permanent,
+    psycopg.NotSupportedError: Permanent,
+    psycopg.InternalError: Retryable,
+    psycopg.DatabaseError: Permanent,
+    psycopg.Error: Permanent,
+}
+
+#: libpq keeps the SQLSTATE of a refused log-in to itself; waiting helps with none of these.
+REFUSALS = (
+    "password authentication failed",
+    "no pg_hba.conf entry",
+    "does not exist",
+    "is not permitted to log in",
+    "no password supplied",
 )
 RETRY_AFTER_S = 1.0
 
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Errors of psycopg raised inside the block leave it as ours."""
+    """Errors of psycopg raised inside the block leave it as ours, with psycopg's as their cause."""
     try:
         yield
     except psycopg.Error as exc:
@@ -51,6 +110,14 @@ def translated() -> Iterator[None]:
 
 def translate(exc: psycopg.Error) -> ClusterError:
     """Our error for one of psycopg's."""
-    ours = next(ours for theirs, ours in TABLE if isinstance(exc, theirs))
+    ours = _ours(exc)
     message = f"database: {str(exc).strip() or type(exc).__name__}"
     return ours(message, retry_after_s=RETRY_AFTER_S) if issubclass(ours, Retryable) else ours(message)
+
+
+def _ours(exc: psycopg.Error) -> type[ClusterError]:
+    if exc.sqlstate:
+        return BY_SQLSTATE.get(exc.sqlstate) or BY_SQLSTATE.get(exc.sqlstate[:2], Permanent)
+    if isinstance(exc, psycopg.OperationalError) and "FATAL:" in str(exc) and any(words in str(exc) for words in REFUSALS):
+        return Misconfigured
+    return next(BY_CLASS[theirs] for theirs in type(exc).__mro__ if theirs in BY_CLASS)

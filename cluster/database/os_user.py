@@ -1,77 +1,105 @@
 """Run Postgres' programs as somebody who is not root: the server refuses to run as root.
 
-A plain user runs them as himself. Root runs them as the OS user ``postgres`` or ``nobody``; where that user could not
-reach the files because a folder above them is closed (a home under /root), the process keeps the one capability that
-opens folders for reading, and no other.
+A plain user runs them as himself. Root runs them as the owner of the data directory, at first the OS user ``postgres`` or
+``nobody``. Where that user could not reach the files because a folder above them is closed (a home or a checkout under
+/root), the programs keep one capability that opens folders, and no other: moving the data elsewhere would break the
+promise that all of it is under ``home``, and opening /root to others is not ours to do.
 """
 
 import os
 import pwd
 import shutil
 import subprocess
-from collections.abc import Sequence
-from functools import cache
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from cluster.errors import Misconfigured
 
 CANDIDATES = ("postgres", "nobody")
+#: Bits of the capability sets in /proc/self/status (capabilities(7)), the narrower first. Docker grants only the second.
+OPENING_CAPABILITIES = {"dac_read_search": 2, "dac_override": 1}
 
 
-@cache
-def server_user() -> pwd.struct_passwd | None:
-    """The OS user who owns the server's files; None when that is the caller himself."""
+class OsUser(NamedTuple):
+    """Numeric ids, as the kernel has them."""
+
+    uid: int
+    gid: int
+
+
+def server_user(data: Path) -> OsUser:
+    """Who owns the server's files and runs it.
+
+    Raises:
+        Misconfigured: we are root, and there is nobody to run it as.
+    """
     if os.geteuid() != 0:
-        return None
+        return OsUser(os.geteuid(), os.getegid())
+    if data.exists():
+        return OsUser(data.stat().st_uid, data.stat().st_gid)
     for name in CANDIDATES:
         try:
-            return pwd.getpwnam(name)
+            entry = pwd.getpwnam(name)
         except KeyError:
             continue
+        return OsUser(entry.pw_uid, entry.pw_gid)
     raise Misconfigured(f"Postgres does not run as root, and there is no OS user {' or '.join(CANDIDATES)}; run as a plain user")
 
 
-def run_as_server(command: Sequence[str], *, reach: Sequence[Path]) -> subprocess.CompletedProcess[str]:
-    """Run one of Postgres' programs to its end, as the server's user.
+def run_as(user: OsUser, command: Sequence[str], *, reach: Iterable[Path]) -> subprocess.CompletedProcess[str]:
+    """Run one of Postgres' programs to its end.
 
     Args:
         reach: paths the program has to reach.
 
     Raises:
-        Misconfigured: it cannot, and there is no ``setpriv`` to help.
+        Misconfigured: it cannot reach them; the message says what to change.
     """
-    # A daemon that keeps our pipes would keep us waiting: it gets none but standard error of its own log.
-    return subprocess.run(
-        [*_prefix(reach), *command], capture_output=True, text=True, stdin=subprocess.DEVNULL, cwd="/", env=_environment()
-    )
-
-
-def give_to_server(path: Path) -> None:
-    """Make the server's user the owner."""
-    user = server_user()
-    if user is not None:
-        os.chown(path, user.pw_uid, user.pw_gid)
-
-
-def _prefix(reach: Sequence[Path]) -> list[str]:
-    user = server_user()
-    if user is None:
-        return []
-    setpriv = shutil.which("setpriv")
-    if setpriv is None:
+    if os.geteuid() != 0:
+        return _run(command)
+    closed = [folder for path in reach for folder in path.resolve().parents if not _opens(folder, user)]
+    if not closed:
+        return _run(command, user=user.uid, group=user.gid, extra_groups=[])
+    setpriv, capability = shutil.which("setpriv"), _opening_capability()
+    if setpriv is None or capability is None:
         raise Misconfigured(
-            "running Postgres for root needs setpriv (package util-linux); run as a plain user, or set CLUSTER_DATABASE_URL"
+            f"{closed[0]} is closed to OS user {user.uid}, who runs Postgres for root; "
+            "set CLUSTER_HOME to one open to all (such as /var/lib/embedding-cluster), run as a plain user, or set CLUSTER_DATABASE_URL"
         )
-    prefix = [setpriv, f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups"]
-    if not all(_open_to_all(folder) for path in reach for folder in path.resolve().parents):
-        prefix += ["--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"]
-    return prefix
+    drop = [
+        setpriv,
+        f"--reuid={user.uid}",
+        f"--regid={user.gid}",
+        "--clear-groups",
+        f"--inh-caps=+{capability}",
+        f"--ambient-caps=+{capability}",
+    ]
+    return _run([*drop, *command])
 
 
-def _open_to_all(folder: Path) -> bool:
-    return bool(folder.stat().st_mode & 0o001)
+def _run(command: Sequence[str], **identity: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, cwd="/", env=_environment(), **identity)
+
+
+def _opens(folder: Path, user: OsUser) -> bool:
+    entry = folder.stat()
+    return bool(entry.st_mode & (0o100 if entry.st_uid == user.uid else 0o001))
+
+
+def _opening_capability() -> str | None:
+    status = Path("/proc/self/status")
+    lines = status.read_text().splitlines() if status.exists() else []
+    held = next((int(line.split()[1], 16) for line in lines if line.startswith("CapEff:")), 0)
+    return next((name for name, bit in OPENING_CAPABILITIES.items() if held >> bit & 1), None)
 
 
 def _environment() -> dict[str, str]:
-    """The caller's, less what would make Postgres' programs look elsewhere."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("PG")} | {"LC_ALL": "C.UTF-8"}
+    """The caller's, less what would make Postgres' programs look elsewhere, or speak so that we cannot read it."""
+    ours = {
+        "LC_ALL": "C",
+        # A starter may be the kernel's first choice to kill (Ray marks its workers so); the database must not inherit that.
+        "PG_OOM_ADJUST_FILE": "/proc/self/oom_score_adj",
+        "PG_OOM_ADJUST_VALUE": "0",
+    }
+    return {name: value for name, value in os.environ.items() if not name.startswith("PG")} | ours

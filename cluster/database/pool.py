@@ -18,49 +18,79 @@ from cluster.settings import Settings
 
 #: How long a caller waits for a connection; beyond it the database counts as away.
 CHECKOUT_TIMEOUT_S = 10.0
-#: The server of a host that vanished is noticed after about half a minute.
-KEEPALIVES = {"keepalives": 1, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 4, "connect_timeout": 5}
+#: After so long a search for a lost database the pool rests until somebody asks. The waits between its looks double, so a
+#: longer search would also find a database that is back the later.
+RECONNECT_TIMEOUT_S = 10.0
+#: A database whose host vanished is noticed after about half a minute, not after the kernel's two hours.
+CONNECTION = {
+    "application_name": "embedding-cluster",
+    "connect_timeout": 5,
+    "keepalives": 1,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 4,
+    "tcp_user_timeout": 30_000,
+}
 
 
 def open_pool(settings: Settings) -> ConnectionPool:
     """A pool on the settings' database, started if it is the bundled one, with the schema of this code.
 
+    Threads share it; a process needs one, and closes it.
+
     Raises:
-        Unavailable: it does not answer.
+        Unavailable: the database does not answer.
         Conflict: its schema is not one this code can work with.
+        Misconfigured: it is too old, or refuses us.
     """
-    url = database_url(settings)
-    migrate(url)
+    migrate(database_url(settings))
     pool: ConnectionPool = ConnectionPool(
-        url,
-        kwargs={"application_name": "embedding-cluster", **KEEPALIVES},
+        # Asked again for each connection: after a restart the bundled server may listen on another port.
+        lambda: _current_url(settings),
+        kwargs=CONNECTION,
         min_size=1,
         max_size=settings.database_pool_size,
         timeout=CHECKOUT_TIMEOUT_S,
+        reconnect_timeout=RECONNECT_TIMEOUT_S,
         configure=_configure,
         check=ConnectionPool.check_connection,
         open=False,
     )
-    with translated():
-        pool.open(wait=True, timeout=CHECKOUT_TIMEOUT_S)
+    try:
+        with translated():
+            pool.open(wait=True, timeout=CHECKOUT_TIMEOUT_S)
+    except BaseException:
+        pool.close()  # or its threads go on looking for the database
+        raise
     return pool
 
 
 def database_url(settings: Settings) -> str:
-    """URL of the settings' database; the bundled one is running when this returns."""
+    """URL of the settings' database; the bundled one is running when this returns.
+
+    Raises:
+        Unavailable: the bundled one does not start.
+        Misconfigured: it cannot.
+    """
     return settings.database_url.get_secret_value() if settings.database_url else embedded.start(settings)
 
 
 def revive(settings: Settings, pool: ConnectionPool) -> None:
-    """After the database went away: start it again if it is the bundled one, and drop the pool's dead connections.
+    """After the database went away: start it again if it is the bundled one, and have the pool replace its dead connections.
 
     Raises:
-        Unavailable: it does not come up, or not where the pool looks for it.
+        Unavailable: the bundled one does not start.
+        Misconfigured: it cannot.
     """
     if settings.database_url is None:
         embedded.start(settings)
     with translated():
         pool.check()
+
+
+def _current_url(settings: Settings) -> str:
+    """Starts nothing: a pool that outlives ``make down`` must not bring the server back."""
+    return settings.database_url.get_secret_value() if settings.database_url else embedded.url(settings)
 
 
 def _configure(connection: psycopg.Connection[Any]) -> None:
