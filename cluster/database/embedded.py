@@ -148,16 +148,21 @@ def _bring_up(files: Files) -> None:
             raise Unavailable(f"the bundled Postgres (pid {process.pid}) does not answer; see {files.log}", retry_after_s=5)
         time.sleep(POLL_INTERVAL_S)
     postmaster.clear_remains(files.data)
-    if files.log.exists() and files.log.stat().st_size > MAX_LOG_BYTES:
+    if _log_bytes(files) > MAX_LOG_BYTES:
         files.log.replace(files.log.with_suffix(".log.1"))
+    said_before = _log_bytes(files)
     for _ in range(PORT_TRIES):
         port = _choose_port(files)
         if _launch(files, port):
             return
         if _free(port):
             break  # the port was not the reason
-    tail = files.log.read_text(errors="replace")[-2000:] if files.log.exists() else ""
-    raise Unavailable(f"the bundled Postgres did not start; {files.log} ends with:\n{tail}")
+    said = files.log.read_bytes()[said_before:].decode(errors="replace") if files.log.exists() else "nothing"
+    raise Unavailable(f"the bundled Postgres did not start; {files.log} says:\n{said[-2000:]}", retry_after_s=5)
+
+
+def _log_bytes(files: Files) -> int:
+    return files.log.stat().st_size if files.log.exists() else 0
 
 
 def _launch(files: Files, port: int) -> bool:
