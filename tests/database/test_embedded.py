@@ -18,6 +18,21 @@ from cluster.errors import Misconfigured, Unavailable
 from cluster.settings import Settings
 from tests.conftest import NewHome
 
+IMPORTS = "import os, psutil, psycopg; from cluster.database import embedded; from cluster.settings import Settings"
+#: A start, a start that finds it running, a kill -9, a start that finds it dead, a stop.
+LIFE = """
+s = Settings(home={home!r})
+embedded.start(s)
+first = embedded.status(s).pid
+embedded.start(s)
+assert embedded.status(s).pid == first
+os.kill(first, 9)
+embedded.start(s)
+print(psutil.Process(embedded.status(s).pid).uids().effective, embedded.stop(s))
+"""
+#: What Docker leaves to root: among the rest, no right to look into other users' processes.
+DOCKER = "chown,dac_override,fowner,fsetid,kill,setgid,setuid,setpcap,net_bind_service,net_raw,sys_chroot,mknod,audit_write,setfcap"
+
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another OS user")
 
 
@@ -166,7 +181,7 @@ def test_a_port_that_somebody_took_is_left_to_him(home: Settings) -> None:
 
 
 def test_processes_that_start_it_at_once_share_one_server(home: Settings) -> None:
-    code = f"from cluster.settings import Settings; from cluster.database import embedded; print(embedded.start(Settings(home={str(home.home)!r})))"
+    code = f"{IMPORTS}; print(embedded.start(Settings(home={str(home.home)!r})))"
     starters = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(4)]
     urls = {starter.communicate()[0].splitlines()[-1] for starter in starters}
     assert [starter.returncode for starter in starters] == [0] * 4
@@ -242,11 +257,17 @@ def test_a_plain_user_runs_it_as_himself(tmp_path: Path) -> None:
     tmp_path.chmod(0o777)
     for folder in tmp_path.parents[:2]:
         folder.chmod(0o755)
-    done = as_nobody(
-        f"home={str(tmp_path / 'home')!r}; s = Settings(home=home); url = embedded.start(s); os.kill(embedded.status(s).pid, 9); embedded.start(s)\n"
-        "print(psutil.Process(embedded.status(s).pid).uids().effective, embedded.stop(s))"
-    )
+    done = as_nobody(LIFE.format(home=str(tmp_path / "home")))
     assert done.stdout.splitlines()[-1:] == ["65534 True"], done.stderr
+
+
+@needs_root
+def test_root_in_a_container_runs_it_under_a_closed_home(home: Settings) -> None:
+    home.home.chmod(0o700)
+    bounds = ["setpriv", "--bounding-set", "-all," + ",".join(f"+{name}" for name in DOCKER.split(","))]
+    code = f"{IMPORTS}\n{LIFE.format(home=str(home.home))}"
+    done = subprocess.run([*bounds, sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.endswith(" True\n"), done.stderr
 
 
 @needs_root
@@ -259,6 +280,5 @@ def test_somebody_elses_home_is_refused_with_a_remedy(home: Settings) -> None:
 
 def as_nobody(code: str) -> subprocess.CompletedProcess[str]:
     """Run the code in a process that has become a plain user."""
-    imports = "import os, psutil, psycopg; from cluster.database import embedded; from cluster.settings import Settings"
     become = "os.setgroups([]); os.setgid(65534); os.setuid(65534)"
-    return subprocess.run([sys.executable, "-c", f"{imports}\n{become}\n{code}"], capture_output=True, text=True, cwd="/")
+    return subprocess.run([sys.executable, "-c", f"{IMPORTS}\n{become}\n{code}"], capture_output=True, text=True, cwd="/")
