@@ -10,11 +10,11 @@ READY := .venv/.installed
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 unexport VIRTUAL_ENV PYTHONHOME PYTHONPATH
 
-DOCS ?= docs
+DOCS ?=
 ARGS ?=
 
 demo: $(READY) ## See it work: ingest a folder, ask it questions (DOCS=path/to/folder for your own files)
-	@$(PYTHON) -m cluster.local.demo "$(DOCS)"
+	@$(PYTHON) -m cluster.local.demo $(if $(DOCS),"$(DOCS)")
 
 up: $(READY) ## Start the cluster on this machine and keep it running (harmless to repeat)
 	@$(PYTHON) -m cluster.local up

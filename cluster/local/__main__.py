@@ -1,0 +1,81 @@
+"""Run the cluster on this machine: what ``make up``, ``make down`` and ``make status`` call.
+
+python -m cluster.local up
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+
+from pydantic import ValidationError
+from rich.console import Console
+
+from cluster.errors import ClusterError
+from cluster.local import lifecycle, status
+from cluster.local.next_steps import next_steps
+from cluster.logs import configure
+from cluster.settings import Settings
+
+EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_NOT_RUNNING = 0, 1, 2, 3
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; returns the process's exit code."""
+    options = _parser().parse_args(arguments)
+    console = Console(stderr=True, highlight=False)
+    try:
+        settings = Settings()
+        configure(settings.model_copy(update={"log_level": "WARNING"}))
+        return _COMMANDS[options.command](settings, console, options)
+    except ValidationError as exc:
+        for error in exc.errors():
+            console.print(f"[red]setting[/] CLUSTER_{'_'.join(map(str, error['loc'])).upper()}: {error['msg']}")
+        return EXIT_USAGE
+    except ClusterError as exc:
+        console.print(f"[red]failed:[/] {exc}", markup=True)
+        return EXIT_FAILED
+
+
+def _up(settings: Settings, console: Console, _: argparse.Namespace) -> int:
+    started = lifecycle.up(settings, lambda line: console.print(f"[dim]·[/] {line}"))
+    console.print("Up." if started else "Already up.", style="bold green")
+    Console(highlight=False).print(next_steps(settings))
+    return EXIT_OK
+
+
+def _down(settings: Settings, console: Console, _: argparse.Namespace) -> int:
+    stopped = lifecycle.down(settings, lambda line: console.print(f"[dim]·[/] {line}"))
+    console.print(f"Down. Your data stays in {settings.home}" if stopped else "Nothing was running.", style="bold green")
+    return EXIT_OK
+
+
+def _status(settings: Settings, _: Console, options: argparse.Namespace) -> int:
+    found = status.gather(settings)
+    if options.json:
+        print(json.dumps(found.as_dict(), indent=2))
+    else:
+        status.show(found, Console(highlight=False))
+    return EXIT_OK if found.running else EXIT_NOT_RUNNING
+
+
+_COMMANDS = {"up": _up, "down": _down, "status": _status}
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m cluster.local",
+        description="The whole cluster on this machine: Postgres, Ray and the HTTP endpoint.",
+        epilog="Settings come from the environment: CLUSTER_HOME (where the data is), CLUSTER_API_PORT, CLUSTER_DASHBOARD_PORT, "
+        "CLUSTER_RAY_PORT and the others in docs/settings.md. Two homes with their own ports are two clusters.",
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands.add_parser("up", help="start what is not running and wait until the endpoint answers; harmless to repeat")
+    commands.add_parser("down", help="stop everything this cluster started; the data stays")
+    shown = commands.add_parser("status", help="what runs, where the data is and how much; exit code 0 running, 3 not running")
+    shown.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

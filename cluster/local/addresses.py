@@ -1,0 +1,76 @@
+"""Where the parts of a local cluster listen, and whether they answer.
+
+ports_of(settings)["gcs"]          # 6379
+get_json("127.0.0.1", 8265, "/api/version")
+"""
+
+import http.client
+import json
+import socket
+from typing import Any
+
+from cluster.settings import Settings
+
+LOOPBACK = "127.0.0.1"
+#: Ray's listeners, at ``ray_port`` and the seven ports after it.
+RAY_LISTENERS = (
+    "gcs",
+    "node_manager",
+    "object_manager",
+    "dashboard_agent_listen",
+    "dashboard_agent_grpc",
+    "runtime_env_agent",
+    "metrics_export",
+    "ray_client_server",
+)
+
+
+def ports_of(settings: Settings) -> dict[str, int]:
+    """Every port that a local cluster with these settings listens on, by what listens there."""
+    ray = {name: settings.ray_port + offset for offset, name in enumerate(RAY_LISTENERS)}
+    return {"api": settings.api_port, "dashboard": settings.dashboard_port, **ray}
+
+
+def api_url(settings: Settings) -> str:
+    """Base URL of the HTTP endpoint, as reached from this machine."""
+    return f"http://{reachable(settings.api_host)}:{settings.api_port}"
+
+
+def dashboard_url(settings: Settings) -> str:
+    """URL of the Ray dashboard and of ``ray job submit``."""
+    return f"http://{LOOPBACK}:{settings.dashboard_port}"
+
+
+def reachable(host: str) -> str:
+    """An address to connect to for an address to listen on."""
+    return LOOPBACK if host in ("0.0.0.0", "::") else host  # noqa: S104 (compared with, never listened on)
+
+
+def taken(host: str, port: int) -> bool:
+    """True when somebody listens there."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return True
+    return False
+
+
+def get_json(host: str, port: int, path: str, *, timeout_s: float = 5.0) -> Any | None:
+    """The JSON answer to a GET, or None when there is no good one."""
+    status, body = request("GET", host, port, path, timeout_s=timeout_s)
+    return json.loads(body) if status == http.client.OK else None
+
+
+def request(method: str, host: str, port: int, path: str, *, body: Any = None, timeout_s: float = 5.0) -> tuple[int, str]:
+    """Status and text of an HTTP request; status 0 when nobody answers."""
+    connection = http.client.HTTPConnection(host, port, timeout=timeout_s)
+    try:
+        connection.request(method, path, None if body is None else json.dumps(body), {"Content-Type": "application/json"})
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode("utf-8", "replace")
+    except (OSError, http.client.HTTPException):
+        return 0, ""
+    finally:
+        connection.close()

@@ -1,0 +1,64 @@
+"""The HTTP endpoint on the local cluster: its Serve configuration deployed, and awaited until it answers.
+
+``serve deploy`` reports success before the application can be imported, so success is what ``/readyz`` says. The
+configuration goes in by Serve's REST API on the dashboard's port, which is what that command uses. Called by ``lifecycle``.
+
+    deploy(settings, tell=print)
+"""
+
+import time
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Any
+
+from cluster.deploy.serve_config import serve_config
+from cluster.errors import Unavailable
+from cluster.local.addresses import LOOPBACK, get_json, reachable, request
+from cluster.settings import Settings
+
+APPLICATIONS = "/api/serve/applications/"
+DEPLOY_TIMEOUT_S = 60.0
+#: Loading a large model from a slow disk takes minutes.
+READY_TIMEOUT_S = 600.0
+POLL_S = 0.3
+
+
+def ready(settings: Settings) -> bool:
+    """True when the endpoint takes requests."""
+    return request("GET", reachable(settings.api_host), settings.api_port, "/readyz")[0] == HTTPStatus.OK
+
+
+def deploy(settings: Settings, tell: Callable[[str], None]) -> None:
+    """Deploy the applications with these settings and wait until they take requests.
+
+    Raises:
+        Unavailable: they did not become ready; the message holds the replica's error.
+    """
+    status, answer = request(
+        "PUT", LOOPBACK, settings.dashboard_port, APPLICATIONS, body=serve_config(settings), timeout_s=DEPLOY_TIMEOUT_S
+    )
+    if status != HTTPStatus.OK:
+        raise Unavailable(f"Ray Serve refused the applications ({status}): {answer[-2000:]}")
+    deadline, told = time.monotonic() + READY_TIMEOUT_S, ""
+    while not ready(settings):
+        states = _states(settings)
+        failed = [f"{name}: {message}" for name, (state, message) in states.items() if state == "DEPLOY_FAILED"]
+        if failed:
+            raise Unavailable("the endpoint did not start:\n" + "\n".join(failed))
+        summary = ", ".join(f"{name} {state.lower().replace('_', ' ')}" for name, (state, _) in states.items())
+        if time.monotonic() > deadline:
+            raise Unavailable(f"the endpoint is not ready after {READY_TIMEOUT_S:.0f} s: {summary or 'no application'}")
+        if summary and summary != told:
+            tell(f"Endpoint: {summary}")
+            told = summary
+        time.sleep(POLL_S)
+
+
+def _states(settings: Settings) -> dict[str, tuple[str, str]]:
+    """State and message of each application, as ``serve status`` gives them; a failed replica's error is in the message."""
+    found: Any = get_json(LOOPBACK, settings.dashboard_port, APPLICATIONS) or {}
+    states = {}
+    for name, application in found.get("applications", {}).items():
+        messages = [application.get("message", ""), *(part.get("message", "") for part in application.get("deployments", {}).values())]
+        states[name] = (application["status"], "\n".join(message for message in dict.fromkeys(messages) if message))
+    return states

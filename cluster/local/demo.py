@@ -1,0 +1,118 @@
+"""``make demo``: a folder is ingested and asked three questions, with nothing prepared beforehand.
+
+Run from the Makefile. What it starts it stops, also when it fails or is interrupted; a cluster that ran before keeps running.
+
+    python -m cluster.local.demo [FOLDER]
+"""
+
+import argparse
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NoReturn
+
+from rich.console import Console
+from rich.markup import escape
+
+from cluster.database import embedded
+from cluster.errors import ClusterError
+from cluster.local import handbook, lifecycle, ray_head
+from cluster.local.next_steps import next_steps
+from cluster.local.questions import HANDBOOK_QUESTIONS, Answer, ask, questions_about, store_name
+from cluster.logs import configure
+from cluster.settings import Settings
+
+HANDBOOK_STORE = "handbook"
+#: The ingest's exit codes after which the store can be asked: every document is searchable, or some are not.
+INGESTED = (0, 3)
+EXIT_OK, EXIT_FAILED, EXIT_INTERRUPTED = 0, 1, 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; returns the process's exit code."""
+    options = _parser().parse_args(arguments)
+    console = Console(highlight=False)
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        settings = Settings()
+        configure(settings.model_copy(update={"log_level": "WARNING"}))
+        with _cluster(settings, console):
+            return _demo(settings, console, options.folder)
+    except ClusterError as exc:
+        console.print(f"[red]failed:[/] {escape(str(exc))}")
+        return EXIT_FAILED
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+
+
+def _demo(settings: Settings, console: Console, folder: Path | None) -> int:
+    if folder is None:
+        documents, store = handbook.build(settings.home / "handbook"), HANDBOOK_STORE
+    else:
+        documents, store = folder, store_name(folder)
+    console.rule(f"Ingesting {documents} into the vector store {store}", align="left")
+    code = _ingest(settings, documents, store)
+    if code not in INGESTED:
+        return code
+    questions = HANDBOOK_QUESTIONS if folder is None else questions_about(settings, store)
+    console.rule("Asking it" if questions else "Nothing to ask: no document is searchable", align="left")
+    for question in questions:
+        _print_answers(console, question, ask(settings, store, question))
+    console.rule("Try next: make up, then", align="left")
+    console.print(next_steps(settings, store))
+    return EXIT_OK
+
+
+def _ingest(settings: Settings, documents: Path, store: str) -> int:
+    """Run the bulk pipeline as a person would, its progress bar on this terminal."""
+    command = [sys.executable, "-m", "data_jobs.ingest", str(documents.absolute()), "--vector-store", store]
+    return subprocess.run(command, env=ray_head.driver_environment(settings), check=False).returncode
+
+
+def _print_answers(console: Console, question: str, answers: Sequence[Answer]) -> None:
+    console.print(f"\n[bold cyan]?[/] [bold]{escape(question)}[/]")
+    for answer in answers:
+        console.print(f"  [green]{escape(answer.filename)}, page {answer.page}[/]  [dim]score {answer.score:.2f}[/]")
+        console.print(f"  {escape(answer.excerpt)}")
+
+
+@contextmanager
+def _cluster(settings: Settings, console: Console) -> Iterator[None]:
+    """The cluster running inside the block; after it, as it was before."""
+    tell: Callable[[str], None] = lambda line: console.print(f"[dim]·[/] {escape(line)}")  # noqa: E731
+    had_ray = ray_head.running(settings) is not None
+    had_postgres = embedded.status(settings).running
+    try:
+        lifecycle.up(settings, tell)
+        yield
+    finally:
+        if not had_ray:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C would leave processes behind
+            lifecycle.down(settings, tell, postgres=not had_postgres)
+
+
+def _interrupt(*_: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def _folder(text: str) -> Path:
+    path = Path(text).expanduser()
+    if not path.exists():
+        raise argparse.ArgumentTypeError(f"{text}: no such file or folder")
+    return path
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m cluster.local.demo",
+        description="Ingest a folder, ask it three questions, print the answers with file and page.",
+    )
+    parser.add_argument("folder", nargs="?", type=_folder, help="documents of your own (default: this project's handbook)")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

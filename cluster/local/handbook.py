@@ -1,0 +1,105 @@
+"""The project's own handbook as documents to ingest: some pages as PDF, the others as they are.
+
+Called by the demo, the quickstart notebook and the tests. Run as a command it writes the page that is made from the code:
+
+    python -m cluster.local.handbook > docs/settings.md
+"""
+
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import pymupdf
+from markdown_it import MarkdownIt
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from cluster.errors import NotFound
+from cluster.settings import MIB, Settings
+
+#: The handbook comes with the checkout; it is not part of the installed package.
+SOURCES = Path(__file__).resolve().parents[2] / "docs"
+#: Pages built into PDF; the other pages stay Markdown.
+AS_PDF = frozenset({"how-a-document-travels", "operating", "production", "recovery", "security"})
+PAPER, MARGIN_PT = "a5", 36
+CSS = """
+body { font-family: serif; font-size: 10pt; }
+h1 { font-size: 17pt; } h2 { font-size: 13pt; }
+code, pre { font-family: monospace; font-size: 8.5pt; }
+td, th { padding: 2pt; text-align: left; }
+"""
+
+SETTINGS_PAGE = """# Settings
+
+Settings are environment variables, read once when a process starts. Every default works on a laptop with no network, no GPU
+and no server. Paths are made absolute; sizes are in bytes, times in seconds.
+
+| Variable | Default | Meaning |
+|---|---|---|
+{rows}
+
+This page is made from `cluster/settings.py` by `python -m cluster.local.handbook > docs/settings.md`; a test fails when the two
+differ.
+"""
+
+
+def build(folder: Path) -> Path:
+    """The handbook's pages in ``folder``, made or renewed where the page is newer; gives ``folder``.
+
+    Raises:
+        NotFound: this is an installation without a checkout.
+    """
+    pages = sorted(SOURCES.glob("*.md"))
+    if not pages:
+        raise NotFound(f"the handbook is not at {SOURCES}: run from a checkout, or name a folder with documents of your own")
+    folder.mkdir(parents=True, exist_ok=True)
+    for page in pages:
+        target = folder / page.with_suffix(".pdf" if page.stem in AS_PDF else ".md").name
+        if not target.exists() or target.stat().st_mtime < page.stat().st_mtime:
+            write_pdf(page, target) if target.suffix == ".pdf" else shutil.copyfile(page, target)
+    return folder
+
+
+def write_pdf(page: Path, target: Path) -> None:
+    """A Markdown page as a PDF with as many pages as it needs; ``target`` appears when it is complete."""
+    html = MarkdownIt().enable("table").render(page.read_text(encoding="utf-8"))
+    story = pymupdf.Story(html, user_css=CSS)
+    paper = pymupdf.paper_rect(PAPER)
+    inside = pymupdf.Rect(MARGIN_PT, MARGIN_PT, paper.width - MARGIN_PT, paper.height - MARGIN_PT)
+    draft = target.with_suffix(".draft")
+    writer = pymupdf.DocumentWriter(str(draft), "compress")
+    more = True
+    while more:
+        device = writer.begin_page(paper)
+        more, _ = story.place(inside)
+        story.draw(device)
+        writer.end_page()
+    writer.close()
+    draft.rename(target)
+
+
+def settings_page() -> str:
+    """Every setting with its default and meaning, as Markdown."""
+    fields = Settings.model_fields.items()
+    rows = "\n".join(f"| `CLUSTER_{name.upper()}` | {_default(field)} | {_cell(field.description)} |" for name, field in fields)
+    return SETTINGS_PAGE.format(rows=rows)
+
+
+def _default(field: FieldInfo) -> str:
+    value: Any = field.default
+    if value is PydanticUndefined:
+        return "the user's data folder"
+    if value is None:
+        return "unset"
+    if isinstance(value, int) and value >= MIB and value % MIB == 0:
+        return f"`{value}` ({value // MIB} MiB)"
+    return f"`{value}`"
+
+
+def _cell(text: str | None) -> str:
+    return " ".join((text or "").replace("``", "`").replace("|", "\\|").split())
+
+
+if __name__ == "__main__":
+    sys.stdout.write(settings_page())

@@ -1,0 +1,82 @@
+"""Which processes are ours, and how they end: by identity, never by name.
+
+A process id alone proves nothing, for the number may belong to somebody else by now; with its start time it does.
+Called by ``ray_head``.
+"""
+
+import contextlib
+import os
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import psutil
+
+#: A start time read twice may differ by rounding of the kernel's clock ticks.
+START_TIME_TOLERANCE_S = 1.0
+POLL_S = 0.05
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Identity:
+    """One process, for as long as the machine runs."""
+
+    pid: int
+    #: Seconds since the epoch at which it started.
+    started: float
+
+
+def identify(pid: int) -> Identity:
+    """Identity of a live process.
+
+    Raises:
+        psutil.NoSuchProcess: it is gone.
+    """
+    return Identity(pid=pid, started=psutil.Process(pid).create_time())
+
+
+def find(identity: Identity) -> psutil.Process | None:
+    """The process, or None when it ended, is a zombie, or its number was given to another."""
+    try:
+        process = psutil.Process(identity.pid)
+        same = abs(process.create_time() - identity.started) < START_TIME_TOLERANCE_S
+        return process if same and alive(process) else None
+    except psutil.Error:
+        return None
+
+
+def alive(process: psutil.Process) -> bool:
+    """True while it runs; a zombie that nobody reaps does not."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def carrying(variable: str, value: str) -> list[psutil.Process]:
+    """Live processes of this user whose environment at their start held ``variable=value``; the caller is not among them."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.pid != os.getpid() and process.environ().get(variable) == value and alive(process):
+                found.append(process)
+        except (psutil.Error, OSError):
+            continue
+    return found
+
+
+def wait_gone(processes: Iterable[psutil.Process], timeout_s: float) -> list[psutil.Process]:
+    """Those still alive when the time is over."""
+    deadline = time.monotonic() + timeout_s
+    left = [process for process in processes if alive(process)]
+    while left and time.monotonic() < deadline:
+        time.sleep(POLL_S)
+        left = [process for process in left if alive(process)]
+    return left
+
+
+def kill(processes: Sequence[psutil.Process]) -> None:
+    """End them by force."""
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()

@@ -1,0 +1,81 @@
+"""Three questions for a vector store, and its answers as a person reads them. Called by the demo.
+
+for answer in ask(settings, "handbook", HANDBOOK_QUESTIONS[0]):
+    print(answer.filename, answer.page)
+"""
+
+import json
+import re
+from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
+
+import psycopg
+
+from cluster.database import database_url
+from cluster.database.queries import queries
+from cluster.errors import Unavailable
+from cluster.local.addresses import reachable, request
+from cluster.settings import Settings
+
+SQL = queries("cluster.local", "questions.sql")
+HANDBOOK_QUESTIONS = (
+    "What happens to a document that is protected by a password?",
+    "How do I run two clusters on one machine?",
+    "What happens when Postgres is killed in the middle of a run?",
+)
+ANSWERS, EXCERPT_CHARACTERS = 2, 280
+#: The first search of a replica may wait for its connections.
+SEARCH_TIMEOUT_S = 60.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Answer:
+    """One result of a search."""
+
+    filename: str
+    #: From 1.
+    page: int
+    #: Cosine, in [-1, 1].
+    score: float
+    #: The beginning of the chunk, on one line.
+    excerpt: str
+
+
+def ask(settings: Settings, store: str, question: str) -> list[Answer]:
+    """The best answers of the store, by the HTTP endpoint.
+
+    Raises:
+        Unavailable: the endpoint did not answer as it should.
+    """
+    status, text = request(
+        "POST",
+        reachable(settings.api_host),
+        settings.api_port,
+        f"/v1/vector_stores/{store}/search",
+        body={"query": question, "max_num_results": ANSWERS},
+        timeout_s=SEARCH_TIMEOUT_S,
+    )
+    if status != HTTPStatus.OK:
+        raise Unavailable(f"the search answered {status or 'nothing'}: {text[:500]}")
+    return [
+        Answer(filename=hit["filename"], page=hit["attributes"]["page"], score=hit["score"], excerpt=_excerpt(hit["content"][0]["text"]))
+        for hit in json.loads(text)["data"]
+    ]
+
+
+def questions_about(settings: Settings, store: str) -> list[str]:
+    """Three questions from the keywords of three documents, for files nobody here has read."""
+    with psycopg.connect(database_url(settings)) as connection:
+        rows = connection.execute(SQL["keywords"], {"organisation": settings.organisation, "store": store}).fetchall()
+    return [f"What is said about {keyword}?" for (keyword,) in rows]
+
+
+def store_name(folder: Path) -> str:
+    """A name for the store of a folder's documents: the folder's own, in letters, digits and hyphens."""
+    return re.sub(r"[^a-z0-9]+", "-", folder.resolve().name.lower()).strip("-")[:40] or "documents"
+
+
+def _excerpt(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= EXCERPT_CHARACTERS else line[:EXCERPT_CHARACTERS].rsplit(" ", 1)[0] + " …"

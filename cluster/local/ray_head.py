@@ -1,0 +1,231 @@
+"""The Ray head of one machine: started, found again and stopped, and no other Ray on the machine touched.
+
+Ray is run as its own command, never imported. ``ray stop`` is never used: it ends every Ray it finds. Called by
+``lifecycle`` and ``status``.
+
+    head = start(settings)
+    stop(settings)
+"""
+
+import json
+import os
+import shutil
+import stat
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from http import HTTPStatus
+from pathlib import Path
+
+import psutil
+from pydantic import SecretStr
+
+from cluster.errors import Conflict, Misconfigured, Unavailable
+from cluster.local.addresses import LOOPBACK, RAY_LISTENERS, get_json, ports_of, request, taken
+from cluster.local.processes import Identity, alive, carrying, find, identify, kill, wait_gone
+from cluster.records import digest
+from cluster.settings import Settings
+
+#: Ray's logical CPUs: a replica of the endpoint and the stages of a bulk job run side by side on the smallest machine.
+LEAST_CPUS = 4
+START_TIMEOUT_S = 180.0
+#: Ray drains its node for some seconds; what has not ended by now is killed, which loses nothing: Postgres holds the truth.
+STOP_TIMEOUT_S = 20.0
+KILL_TIMEOUT_S = 10.0
+#: Ray's folder must leave room for ``/session_<date>_<pid>/sockets/dash_MetricsHead`` within the 107 bytes of a socket's path.
+LONGEST_FOLDER = 36
+#: Every process of a head inherits this variable; by its value even an orphan is known as ours.
+MARK = "RAY_TMPDIR"
+#: Ray then keeps to the loopback interface; otherwise its listeners are open to the network, and Ray runs any code it is sent.
+LOOPBACK_ONLY = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Head:
+    """A Ray head as it was started; kept in ``home/ray-head.json``."""
+
+    pid: int
+    #: Seconds since the epoch.
+    started: float
+    #: Ray's folder: sockets, logs, session files.
+    folder: str
+    #: Port by listener, see ``addresses.ports_of``.
+    ports: Mapping[str, int]
+
+
+def start(settings: Settings) -> Head:
+    """The head of this home, started if it was not running; it answers when this returns.
+
+    Raises:
+        Conflict: it runs on other ports than the settings name, or somebody else listens on one of them.
+        Unavailable: it did not come up; the message ends with its log.
+    """
+    head = running(settings)
+    if head is not None and get_json(LOOPBACK, head.ports["dashboard"], "/api/version") is not None:
+        if dict(head.ports) != ports_of(settings):
+            raise Conflict(f"this cluster runs on other ports ({_named(head.ports)}); stop it first: make down")
+        return head
+    stop(settings)
+    _refuse_taken_ports(settings)
+    head = _launch(settings)
+    _record(settings).write_text(json.dumps(asdict(head)))
+    _await(settings, head)
+    return head
+
+
+def stop(settings: Settings) -> bool:
+    """End the head of this home and every process it started, and remove Ray's folder. True when anything ran."""
+    head = recorded(settings)
+    folder = Path(head.folder) if head else _folder(settings)
+    family = carrying(MARK, str(folder))
+    process = find(Identity(pid=head.pid, started=head.started)) if head else None
+    if process is not None:
+        process.terminate()
+    wait_gone(family if process is not None else [], STOP_TIMEOUT_S)
+    left = carrying(MARK, str(folder))  # some were born while the others ended
+    kill(left)
+    stubborn = wait_gone(left, KILL_TIMEOUT_S)
+    if stubborn:
+        raise Unavailable(f"these processes of Ray do not end: {', '.join(str(process.pid) for process in stubborn)}")
+    _put_away(settings, folder)
+    _record(settings).unlink(missing_ok=True)
+    return bool(family)
+
+
+def running(settings: Settings) -> Head | None:
+    """The live head of this home."""
+    head = recorded(settings)
+    return head if head and find(Identity(pid=head.pid, started=head.started)) else None
+
+
+def recorded(settings: Settings) -> Head | None:
+    """The head last started for this home, dead or alive."""
+    try:
+        return Head(**json.loads(_record(settings).read_text()))
+    except (OSError, ValueError, TypeError):  # never started, or a power cut in mid-write
+        return None
+
+
+def environment(settings: Settings, folder: Path) -> dict[str, str]:
+    """What Ray's processes, replicas and submitted jobs find in their environment: this Python first, these settings."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("RAY_") and name != "PYTHONSTARTUP"}
+    return {
+        **inherited,
+        **settings_variables(settings),
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
+        **LOOPBACK_ONLY,
+        MARK: str(folder),
+        "TMPDIR": str(folder),  # what the processes leave behind goes with the folder
+        "RAY_USAGE_STATS_ENABLED": "0",
+        # Fixed by default; any free port keeps two clusters apart.
+        "AUTOSCALER_METRIC_PORT": "0",
+        "DASHBOARD_METRIC_PORT": "0",
+        # Threads that wait by spinning cost 2-4x the CPU per text on shared cores.
+        "GOMP_SPINCOUNT": "0",
+        "OMP_WAIT_POLICY": "PASSIVE",
+    }
+
+
+def driver_environment(settings: Settings) -> dict[str, str]:
+    """The environment of a command that works on the running head from outside."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    return {**inherited, **settings_variables(settings), **LOOPBACK_ONLY}
+
+
+def settings_variables(settings: Settings) -> dict[str, str]:
+    """The settings that were given, as environment variables for another process."""
+    given = {name: getattr(settings, name) for name in sorted(settings.model_fields_set | {"home"})}
+    plain = {name: value.get_secret_value() if isinstance(value, SecretStr) else value for name, value in given.items()}
+    return {f"CLUSTER_{name.upper()}": str(value) for name, value in plain.items() if value is not None}
+
+
+def _launch(settings: Settings) -> Head:
+    folder = _make_folder(_folder(settings))
+    log = settings.home / "logs" / "ray-head.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            _command(settings, folder),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            cwd=settings.home,
+            env=environment(settings, folder),
+            start_new_session=True,  # a Ctrl-C in the terminal that started it is none of its business
+        )
+    identity = identify(process.pid)
+    return Head(pid=identity.pid, started=identity.started, folder=str(folder), ports=ports_of(settings))
+
+
+def _command(settings: Settings, folder: Path) -> list[str]:
+    ports = ports_of(settings)
+    command = [str(Path(sys.executable).parent / "ray"), "start", "--head", "--block", "--disable-usage-stats"]
+    command += [f"--node-ip-address={LOOPBACK}", f"--port={ports['gcs']}"]
+    command += [f"--{name.replace('_', '-')}-port={ports[name]}" for name in RAY_LISTENERS[1:]]
+    command += [f"--dashboard-host={LOOPBACK}", f"--dashboard-port={ports['dashboard']}", f"--temp-dir={folder}"]
+    return [*command, f"--object-spilling-directory={settings.home / 'spill'}", f"--num-cpus={max(LEAST_CPUS, os.cpu_count() or 1)}"]
+
+
+def _await(settings: Settings, head: Head) -> None:
+    process = psutil.Process(head.pid)
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while get_json(LOOPBACK, head.ports["dashboard"], "/api/version") is None or not _takes_jobs(head):
+        if not alive(process) or time.monotonic() > deadline:
+            log = settings.home / "logs" / "ray-head.log"
+            tail = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
+            stop(settings)
+            raise Unavailable(f"Ray did not start; {log} ends with:\n{tail}")
+        time.sleep(0.2)
+
+
+def _takes_jobs(head: Head) -> bool:
+    """True once jobs can be taken: the dashboard answers some seconds before its agent on the node does."""
+    return request("GET", LOOPBACK, head.ports["dashboard_agent_listen"], "/api/local_raylet_healthz")[0] == HTTPStatus.OK
+
+
+def _refuse_taken_ports(settings: Settings) -> None:
+    occupied = {name: port for name, port in ports_of(settings).items() if taken(LOOPBACK, port)}
+    if occupied:
+        raise Conflict(
+            f"somebody else listens on {_named(occupied)}; stop it, or choose other ports with "
+            "CLUSTER_API_PORT, CLUSTER_DASHBOARD_PORT and CLUSTER_RAY_PORT (this one and the seven after it)"
+        )
+
+
+def _named(ports: Mapping[str, int]) -> str:
+    return ", ".join(f"{port} ({name})" for name, port in ports.items())
+
+
+def _record(settings: Settings) -> Path:
+    return settings.home / "ray-head.json"
+
+
+def _folder(settings: Settings) -> Path:
+    name = f"ec-{os.getuid()}-{digest(str(settings.home), size=5)}"
+    for base in (tempfile.gettempdir(), "/tmp"):  # noqa: S108 (made with mode 0700 and checked to be ours)
+        folder = Path(base).resolve() / name
+        if len(str(folder)) <= LONGEST_FOLDER:
+            return folder
+    raise Misconfigured("Ray needs a temporary folder with a short path: set TMPDIR to one")
+
+
+def _make_folder(folder: Path) -> Path:
+    folder.mkdir(mode=0o700, exist_ok=True)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+        raise Misconfigured(f"{folder} belongs to somebody else; remove it, or set TMPDIR to a folder of your own")
+    return folder
+
+
+def _put_away(settings: Settings, folder: Path) -> None:
+    """Remove Ray's folder; the logs of the run stay, under ``home/logs/ray``, until the next one ends."""
+    logs = folder / "session_latest" / "logs"
+    if logs.is_dir():
+        kept = settings.home / "logs" / "ray"
+        shutil.rmtree(kept, ignore_errors=True)
+        shutil.copytree(logs, kept, symlinks=True, ignore_dangling_symlinks=True)
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.rmtree(settings.home / "spill", ignore_errors=True)

@@ -1,0 +1,130 @@
+"""What runs on this machine, where the data is and how much: what ``make status`` shows. Starts nothing.
+
+gather(settings).running
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import psycopg
+from rich.console import Console
+from rich.table import Table
+
+from cluster.database import embedded
+from cluster.database.queries import queries
+from cluster.local import application, ray_head
+from cluster.local.addresses import api_url, dashboard_url
+from cluster.settings import Settings
+
+SQL = queries("cluster.local", "status.sql")
+CONNECT_TIMEOUT_S = 5
+BYTES_PER_MIB = 1024 * 1024
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Part:
+    """One part of the cluster."""
+
+    name: str
+    running: bool
+    #: Where it is reached.
+    address: str
+    #: Its first process, where this machine runs it.
+    pid: int | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Store:
+    """A vector store and what it holds."""
+
+    organisation: str
+    name: str
+    id: str
+    #: Documents that can be searched.
+    documents: int
+    #: Documents whose last attempt did not end in ``ok``.
+    not_indexed: int
+    chunks: int
+    tokens: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClusterStatus:
+    """Everything ``make status`` knows."""
+
+    home: str
+    parts: tuple[Part, ...]
+    #: Size of the database; None when it does not answer.
+    database_bytes: int | None
+    stores: tuple[Store, ...]
+
+    @property
+    def running(self) -> bool:
+        """True when every part runs."""
+        return all(part.running for part in self.parts)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The fields as JSON-ready values."""
+        return {"running": self.running, **asdict(self)}
+
+
+def gather(settings: Settings) -> ClusterStatus:
+    """Look at every part, and count what the database holds if it answers."""
+    database = _database(settings)
+    head = ray_head.running(settings)
+    ray = Part(name="Ray", running=head is not None, address=dashboard_url(settings), pid=head.pid if head else None)
+    api = Part(name="API", running=application.ready(settings), address=api_url(settings), pid=None)
+    size, stores = _contents(settings) if database.running else (None, ())
+    return ClusterStatus(home=str(settings.home), parts=(database, ray, api), database_bytes=size, stores=stores)
+
+
+def show(found: ClusterStatus, console: Console) -> None:
+    """The tables a person reads."""
+    parts = Table(box=None, padding=(0, 2, 0, 0))
+    for heading in ("", "state", "address", "pid"):
+        parts.add_column(heading)
+    for part in found.parts:
+        state = "[green]running[/]" if part.running else "[red]not running[/]"
+        parts.add_row(part.name, state, part.address, str(part.pid or ""))
+    console.print(parts)
+    size = "" if found.database_bytes is None else f" ({found.database_bytes / BYTES_PER_MIB:,.0f} MiB in the database)"
+    console.print(f"\nData: {found.home}{size}", soft_wrap=True)
+    if found.stores:
+        console.print(_stores_table(found.stores))
+
+
+def _stores_table(stores: tuple[Store, ...]) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for heading in ("vector store", "id", "organisation"):
+        table.add_column(heading)
+    for heading in ("documents", "not indexed", "chunks", "tokens"):
+        table.add_column(heading, justify="right")
+    for store in stores:
+        counts = (store.documents, store.not_indexed, store.chunks, store.tokens)
+        table.add_row(store.name, store.id, store.organisation, *(f"{count:,}" for count in counts))
+    return table
+
+
+def _database(settings: Settings) -> Part:
+    if settings.database_url is None:
+        found = embedded.status(settings)
+        address = f"127.0.0.1:{found.port}" if found.port else "not made yet"
+        return Part(name="Postgres", running=found.running, address=address, pid=found.pid)
+    url = settings.database_url.get_secret_value()
+    try:
+        with psycopg.connect(url, connect_timeout=CONNECT_TIMEOUT_S) as connection:
+            return Part(name="Postgres", running=True, address=f"{connection.info.host}:{connection.info.port}", pid=None)
+    except psycopg.OperationalError:
+        return Part(name="Postgres", running=False, address="CLUSTER_DATABASE_URL", pid=None)
+
+
+def _contents(settings: Settings) -> tuple[int | None, tuple[Store, ...]]:
+    url = settings.database_url.get_secret_value() if settings.database_url else embedded.start(settings)
+    try:
+        with psycopg.connect(url, connect_timeout=CONNECT_TIMEOUT_S) as connection:
+            size = connection.execute(SQL["database_bytes"]).fetchone()
+            rows = connection.execute(SQL["stores"]).fetchall()
+    except (psycopg.OperationalError, psycopg.errors.UndefinedTable):  # it is stopping, or has no schema yet
+        return None, ()
+    names = ("organisation", "name", "id", "documents", "not_indexed", "chunks", "tokens")
+    return (size[0] if size else None), tuple(Store(**dict(zip(names, row, strict=True))) for row in rows)
