@@ -5,7 +5,7 @@ Called by the plan of a bulk run (``known_documents``) and by the write stage, i
     with connection.transaction():
         lock_document(connection, organisation, document)
         ...                                            # write the chunks
-        record_success(connection, organisation, store, Written(...))
+        record_success(connection, Attempt(...), Content(...))
 """
 
 from collections.abc import Sequence
@@ -26,6 +26,8 @@ class Known:
     """What the ledger knows of a document."""
 
     id: str
+    #: Where it was read from.
+    source: str
     #: Size and modification time or etag at the last attempt.
     source_stamp: str | None
     #: How the last attempt ended, and why in a sentence.
@@ -87,9 +89,12 @@ class OutcomeCount:
 def known_documents(connection: Connection[Any], organisation: str, vector_store: str, ids: Sequence[str]) -> dict[str, Known]:
     """Those of the documents that the ledger has seen, by id."""
     values = {"organisation": organisation, "vector_store": vector_store, "ids": list(ids)}
-    with connection.cursor(row_factory=dict_row) as cursor:
-        rows = cursor.execute(SQL["known"], values).fetchall()
-    return {row["id"]: Known(**{**row, "outcome": Outcome(row["outcome"])}) for row in rows}
+    return {known.id: known for known in _select(connection, "known", values)}
+
+
+def list_documents(connection: Connection[Any], organisation: str, vector_store: str, *, after: str = "", limit: int = 100) -> list[Known]:
+    """A page of the store's documents, ordered by id; the next page is the one ``after`` the last id of this."""
+    return _select(connection, "list", {"organisation": organisation, "vector_store": vector_store, "after": after, "limit": limit})
 
 
 def lock_document(connection: Connection[Any], organisation: str, id: str) -> None:
@@ -122,3 +127,8 @@ def count_by_outcome(connection: Connection[Any], organisation: str, vector_stor
 def delete_document(connection: Connection[Any], organisation: str, id: str) -> bool:
     """Forget the document; its vectors are the index's to delete. True when it was there."""
     return connection.execute(SQL["delete"], {"organisation": organisation, "id": id}).rowcount > 0
+
+
+def _select(connection: Connection[Any], statement: str, values: dict[str, Any]) -> list[Known]:
+    with connection.cursor(row_factory=dict_row) as cursor:
+        return [Known(**{**row, "outcome": Outcome(row["outcome"])}) for row in cursor.execute(SQL[statement], values)]

@@ -1,8 +1,16 @@
 -- name: known
-SELECT id, source_stamp, outcome, detail, attempted_hash, attempted_version, content_hash,
+SELECT id, source, source_stamp, outcome, detail, attempted_hash, attempted_version, content_hash,
        coalesce(pages, 0) AS pages, chunks, tokens
 FROM documents
 WHERE organisation = %(organisation)s AND vector_store = %(vector_store)s AND id = ANY(%(ids)s);
+
+-- name: list
+SELECT id, source, source_stamp, outcome, detail, attempted_hash, attempted_version, content_hash,
+       coalesce(pages, 0) AS pages, chunks, tokens
+FROM documents
+WHERE organisation = %(organisation)s AND vector_store = %(vector_store)s AND id > %(after)s
+ORDER BY id
+LIMIT %(limit)s;
 
 -- name: lock  also serves a document that has no row yet
 SELECT pg_advisory_xact_lock(hashtextextended(%(organisation)s || '/' || %(id)s, 0));

@@ -1,7 +1,7 @@
 -- name: start
 INSERT INTO jobs (organisation, id, kind, state, input, total, started_at)
 VALUES (%(organisation)s, %(id)s, %(kind)s, 'running', %(input)s, %(total)s, now())
-RETURNING *;
+RETURNING organisation, id, kind, state, input, result, error, done, total, unit, created_at, started_at, finished_at;
 
 -- name: progress
 UPDATE jobs SET done = %(done)s
@@ -12,7 +12,13 @@ UPDATE jobs SET state = %(state)s, result = %(result)s, error = %(error)s, finis
 WHERE organisation = %(organisation)s AND id = %(id)s AND state = 'running';
 
 -- name: get
-SELECT * FROM jobs WHERE organisation = %(organisation)s AND id = %(id)s;
+SELECT organisation, id, kind, state, input, result, error, done, total, unit, created_at, started_at, finished_at
+FROM jobs
+WHERE organisation = %(organisation)s AND id = %(id)s;
 
 -- name: recent
-SELECT * FROM jobs WHERE organisation = %(organisation)s ORDER BY created_at DESC, id LIMIT %(limit)s;
+SELECT organisation, id, kind, state, input, result, error, done, total, unit, created_at, started_at, finished_at
+FROM jobs
+WHERE organisation = %(organisation)s
+ORDER BY created_at DESC, id
+LIMIT %(limit)s;

@@ -5,6 +5,7 @@ Called by the jobs that fill them and by search; every call names the organisati
     store = ensure_store(connection, "default", "handbook", fingerprint=engine.fingerprint)
 """
 
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -20,6 +21,7 @@ from cluster.records import vector_store_id
 from cluster.vector_index.contract import collection_name
 
 SQL = queries("cluster.ledger", "stores.sql")
+ID = re.compile(r"^vs_[0-9a-f]{24}$")
 #: Stores named in the error of a search for one that is not there.
 NAMES_SHOWN = 10
 
@@ -39,14 +41,17 @@ class VectorStore:
 
 
 def ensure_store(connection: Connection[Any], organisation: str, name: str, *, fingerprint: Fingerprint) -> VectorStore:
-    """The store of this name (or id), made if it is not there. Safe to repeat and to race.
+    """The store of this name (or id), made if it is not there, with its organisation. Safe to repeat and to race.
 
     Raises:
         Conflict: it is there with vectors of another fingerprint.
+        NotFound: what looks like an id is not there; a mistyped id must not become a name.
     """
     try:
         store = find_store(connection, organisation, name)
     except NotFound:
+        if ID.match(name):
+            raise
         values = {
             "organisation": organisation,
             "id": vector_store_id(organisation, name),

@@ -1,4 +1,8 @@
--- name: insert
+-- name: insert  an organisation's first store makes the organisation
+WITH owner AS (
+    INSERT INTO organisations (id, name) VALUES (%(organisation)s, %(organisation)s)
+    ON CONFLICT (id) DO NOTHING
+)
 INSERT INTO vector_stores (organisation, id, name, collection, fingerprint_id, fingerprint)
 VALUES (%(organisation)s, %(id)s, %(name)s, %(collection)s, %(fingerprint_id)s, %(fingerprint)s)
 ON CONFLICT (organisation, id) DO NOTHING;

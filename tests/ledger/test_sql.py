@@ -1,0 +1,23 @@
+"""The ledger's SQL is read by name, and no statement of it runs without an organisation."""
+
+from pathlib import Path
+
+import pytest
+
+from cluster.database.queries import queries
+
+
+@pytest.mark.parametrize("file", ["documents.sql", "jobs.sql", "stores.sql"])
+def test_every_statement_names_the_organisation(file: str) -> None:
+    statements = queries("cluster.ledger", file)
+    assert statements
+    assert [name for name, sql in statements.items() if "%(organisation)s" not in sql] == []
+
+
+def test_two_statements_of_one_name_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "sql_twice").mkdir()
+    (tmp_path / "sql_twice" / "__init__.py").touch()
+    (tmp_path / "sql_twice" / "twice.sql").write_text("-- name: one\nSELECT 1;\n-- name: one\nSELECT 2;\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ValueError, match="twice"):
+        queries("sql_twice", "twice.sql")
