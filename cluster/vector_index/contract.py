@@ -19,6 +19,9 @@ from numpy.typing import NDArray
 
 from cluster.engines.contract import Fingerprint
 
+#: What ``ensure`` takes for a name.
+COLLECTION_NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
+
 Metric = Literal["cosine", "dot", "euclidean"]
 Mode = Literal["exact", "ann"]
 

@@ -1,0 +1,139 @@
+"""The one parser of metadata filters: OpenAI's comparison and compound filters, as a small typed tree.
+
+    parse_filter({"type": "and", "filters": [{"type": "eq", "key": "page", "value": 3}, ...]})
+
+Meaning, the same in every adapter (``matches`` is its definition): a comparison looks at one attribute. An attribute
+that is missing matches ``ne`` and ``nin`` and nothing else. Values of different kinds (number, string, boolean) are
+unequal and have no order. Order is that of numbers, or of strings by code point; booleans have none.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, cast, get_args
+
+from cluster.errors import InvalidInput
+
+Scalar = str | float | bool
+ComparisonOperator = Literal["eq", "ne", "gt", "gte", "lt", "lte", "in", "nin"]
+COMPARISONS = frozenset(get_args(ComparisonOperator))
+ORDERS = frozenset({"gt", "gte", "lt", "lte"})
+SETS = frozenset({"in", "nin"})
+
+MAX_DEPTH = 8
+MAX_CONDITIONS = 256
+MAX_KEY_LENGTH = 64
+MAX_STRING_LENGTH = 4_096
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Comparison:
+    """One attribute against a value, or against a list of values for ``in`` and ``nin``."""
+
+    operator: ComparisonOperator
+    key: str
+    values: tuple[Scalar, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Compound:
+    """All (and) or any (or) of the filters."""
+
+    operator: Literal["and", "or"]
+    filters: "tuple[Filter, ...]"
+
+
+Filter = Comparison | Compound
+
+
+def parse_filter(given: Any) -> Filter:
+    """The tree of a filter as it came in.
+
+    Raises:
+        InvalidInput: anything that is not exactly a filter; the message names the place.
+    """
+    remaining = [MAX_CONDITIONS]
+    return _parse(given, "filters", MAX_DEPTH, remaining)
+
+
+def matches(filter: Filter, attributes: Mapping[str, Any]) -> bool:
+    """Whether a row with these attributes passes."""
+    if isinstance(filter, Compound):
+        every = all if filter.operator == "and" else any
+        return every(matches(part, attributes) for part in filter.filters)
+    value = attributes.get(filter.key)
+    if filter.operator in ORDERS:
+        (bound,) = filter.values
+        return _kind(value) == _kind(bound) and _kind(value) != "boolean" and _order(filter.operator)(value, bound)
+    among = any(_kind(value) == _kind(other) and value == other for other in filter.values)
+    return among if filter.operator in {"eq", "in"} else not among
+
+
+def _parse(given: Any, place: str, depth: int, remaining: list[int]) -> Filter:
+    if not isinstance(given, Mapping):
+        raise InvalidInput(f"{place} must be an object with a type, not {_shown(given)}", param=place)
+    if depth == 0:
+        raise InvalidInput(f"{place} is nested deeper than {MAX_DEPTH} levels", param=place)
+    remaining[0] -= 1
+    if remaining[0] < 0:
+        raise InvalidInput(f"filters hold more than {MAX_CONDITIONS} conditions", param="filters")
+    operator = given.get("type")
+    if operator in ("and", "or"):
+        _only(given, {"type", "filters"}, place)
+        parts = given.get("filters")
+        if not isinstance(parts, Sequence) or isinstance(parts, str) or not parts:
+            raise InvalidInput(f"{place}.filters must be a list of at least one filter", param=place)
+        parsed = tuple(_parse(part, f"{place}.filters[{i}]", depth - 1, remaining) for i, part in enumerate(parts))
+        return Compound(operator=operator, filters=parsed)
+    if not isinstance(operator, str) or operator not in COMPARISONS:
+        raise InvalidInput(
+            f"{place}.type must be one of {', '.join([*sorted(COMPARISONS), 'and', 'or'])}, not {_shown(operator)}", param=place
+        )
+    _only(given, {"type", "key", "value"}, place)
+    return _comparison(cast(ComparisonOperator, operator), given, place)
+
+
+def _comparison(operator: ComparisonOperator, given: Mapping[str, Any], place: str) -> Comparison:
+    key, value = given.get("key"), given.get("value")
+    if not isinstance(key, str) or not 0 < len(key) <= MAX_KEY_LENGTH or "\0" in key:
+        raise InvalidInput(f"{place}.key must be a string of 1 to {MAX_KEY_LENGTH} characters", param=place)
+    if operator in SETS:
+        if not isinstance(value, Sequence) or isinstance(value, str) or not 0 < len(value) <= MAX_CONDITIONS:
+            raise InvalidInput(f"{place}.value must be a list of 1 to {MAX_CONDITIONS} values for {operator}", param=place)
+        return Comparison(operator=operator, key=key, values=tuple(_scalar(one, f"{place}.value[{i}]") for i, one in enumerate(value)))
+    scalar = _scalar(value, f"{place}.value")
+    if operator in ORDERS and isinstance(scalar, bool):
+        raise InvalidInput(f"{place}.value is a boolean, and booleans have no order: use eq or ne", param=place)
+    return Comparison(operator=operator, key=key, values=(scalar,))
+
+
+def _scalar(value: Any, place: str) -> Scalar:
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, int | float) and abs(value) <= 1e300:  # NaN and infinities are not
+        return value
+    if isinstance(value, str) and len(value) <= MAX_STRING_LENGTH and "\0" not in value:
+        return value
+    raise InvalidInput(f"{place} must be a number, a boolean, or a string of at most {MAX_STRING_LENGTH} characters", param=place)
+
+
+def _only(given: Mapping[str, Any], allowed: set[str], place: str) -> None:
+    unknown = sorted(str(name) for name in set(given) - allowed)
+    if unknown:
+        raise InvalidInput(f"{place} has unknown field {unknown[0]!r}; allowed are {', '.join(sorted(allowed))}", param=place)
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, bool):
+        return "boolean"
+    if isinstance(value, int | float):
+        return "number"
+    return "string" if isinstance(value, str) else "none"
+
+
+def _order(operator: str) -> Callable[[Any, Any], bool]:
+    return {"gt": lambda a, b: a > b, "gte": lambda a, b: a >= b, "lt": lambda a, b: a < b, "lte": lambda a, b: a <= b}[operator]
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
