@@ -6,7 +6,6 @@ with ray_session(settings):
 
 import logging
 import os
-import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,8 +13,10 @@ from typing import Any
 
 import ray
 import structlog
+from ray._private import ray_constants
 from ray.data import DataContext
 
+from cluster.local import ray_head
 from cluster.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -36,7 +37,10 @@ def ray_session(settings: Settings) -> Iterator[None]:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("GOMP_SPINCOUNT", "0")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    address = os.environ.get("RAY_ADDRESS") or _running_here(settings)
+    address = os.environ.get("RAY_ADDRESS")
+    if not address:
+        _keep_to_loopback()
+        address = _running_here(settings)
     log.info("ray_connecting", address=address or "a cluster of this process's own")
     quiet: dict[str, Any] = {"logging_level": logging.WARNING, "log_to_driver": settings.log_level == "DEBUG"}
     # A folder of its own, short enough for unix sockets: another cluster's session is none of our business.
@@ -55,9 +59,12 @@ def ray_session(settings: Settings) -> Iterator[None]:
 
 
 def _running_here(settings: Settings) -> str | None:
-    """Address of the Ray head that ``make up`` started for this home, when it answers."""
-    try:
-        socket.create_connection(("127.0.0.1", settings.ray_port), timeout=0.5).close()
-    except OSError:
-        return None
-    return f"127.0.0.1:{settings.ray_port}"
+    """Address of the Ray head that ``make up`` started for this home; another home's is none of our business."""
+    head = ray_head.running(settings)
+    return f"127.0.0.1:{head.ports['gcs']}" if head else None
+
+
+def _keep_to_loopback() -> None:
+    """Reach a head that listens on the loopback interface only, and start none that listens to the network."""
+    os.environ.update(ray_head.LOOPBACK_ONLY)
+    ray_constants.ENABLE_RAY_CLUSTER = False  # what Ray made of the variable when it was imported

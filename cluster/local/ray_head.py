@@ -117,6 +117,9 @@ def environment(settings: Settings, folder: Path) -> dict[str, str]:
         **settings_variables(settings),
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
         **LOOPBACK_ONLY,
+        # Said outright: unset, Ray asks for a token or not by whether some earlier Ray left one in ~/.ray. A token would have to
+        # be given with every ``ray job submit``; see docs/security.md.
+        "RAY_AUTH_MODE": "disabled",
         MARK: str(folder),
         "TMPDIR": str(folder),  # what the processes leave behind goes with the folder
         "RAY_USAGE_STATS_ENABLED": "0",
