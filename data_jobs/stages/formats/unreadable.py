@@ -1,0 +1,17 @@
+"""How a format says that a document gives no text: the outcome, and a sentence a person understands."""
+
+from cluster.records import Outcome
+
+
+class Unreadable(Exception):  # noqa: N818  it is an outcome, not an error of the program
+    """The document ends here.
+
+    Args:
+        outcome: any but ok.
+        detail: completes "The document ...".
+    """
+
+    def __init__(self, outcome: Outcome, detail: str) -> None:
+        super().__init__(detail)
+        self.outcome = outcome
+        self.detail = detail

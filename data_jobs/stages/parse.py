@@ -1,0 +1,164 @@
+"""Parse a document in a process of its own, limited in time and memory: what it does there costs nobody else anything.
+
+with Parser(settings) as parser:
+    parsed = parser.parse(data, name="report.pdf")
+"""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from importlib.metadata import version
+from types import TracebackType
+from typing import Any, Self
+
+import structlog
+
+from cluster.errors import Unavailable
+from cluster.records import Outcome, Page, ParsedDocument
+from cluster.settings import Settings
+from data_jobs.stages.media_type import media_type
+from data_jobs.stages.parse_process import EXIT_MEMORY, EXIT_OK, MAX_RESULT_BYTES
+
+log = structlog.get_logger(__name__)
+
+#: Raised by hand when the same bytes would give other pages; the library's own changes come with its version.
+PARSER_VERSION = f"1/pymupdf-{version('pymupdf')}/lxml-{version('lxml')}/markdown-it-{version('markdown-it-py')}"
+#: Beyond the document's own limit, for the answer to arrive; then the parsing process itself counts as lost.
+ANSWER_GRACE_S = 10.0
+
+
+class Parser:
+    """Bytes to pages. Safe to call from several threads, one document at a time."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._connection: socket.socket | None = None
+
+    def parse(self, data: bytes, *, name: str) -> ParsedDocument:
+        """Pages and outcome of one document; never an exception for what the bytes do.
+
+        Raises:
+            Unavailable: the parsing process cannot be started.
+        """
+        with self._lock, _file(data) as document, _file(b"") as result:
+            answer = self._ask(name, document.fileno(), result.fileno()) or self._ask(name, document.fileno(), result.fileno())
+            if answer is None:
+                return _without_pages(data, name, Outcome.FAILED, "ended the process that parses documents, twice")
+            if answer["timed_out"] or answer["exit"] == -signal.SIGXCPU:
+                limit = f"{self._settings.parse_timeout_s:g} seconds (CLUSTER_PARSE_TIMEOUT_S)"
+                return _without_pages(data, name, Outcome.TIMEOUT, f"took longer to parse than {limit}")
+            if answer["exit"] in {EXIT_MEMORY, -signal.SIGXFSZ}:
+                limit = f"{self._settings.parse_memory_bytes // (1024 * 1024):,} MiB (CLUSTER_PARSE_MEMORY_BYTES)"
+                return _without_pages(data, name, Outcome.TOO_LARGE, f"needs more memory to parse than {limit}")
+            if answer["exit"] != EXIT_OK:
+                return _without_pages(data, name, Outcome.CORRUPT, f"crashed its parser ({_how(answer['exit'])})")
+            return _read(result, data, name)
+
+    def close(self) -> None:
+        """End the parsing process."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def _ask(self, name: str, document: int, result: int) -> dict[str, Any] | None:
+        """How the child ended; None when the parsing process was lost, and is gone."""
+        settings = self._settings
+        request = {
+            "name": name[-255:],
+            "timeout_s": settings.parse_timeout_s,
+            "memory_bytes": settings.parse_memory_bytes,
+            "max_pages": settings.max_document_pages,
+            "max_characters": settings.max_document_characters,
+        }
+        try:
+            connection = self._connected()
+            connection.settimeout(settings.parse_timeout_s + ANSWER_GRACE_S)
+            socket.send_fds(connection, [json.dumps(request).encode()], [document, result])
+            answer = connection.recv(4096)
+            parsed: dict[str, Any] | None = json.loads(answer) if answer.endswith(b"\n") else None
+        except (OSError, ValueError) as exc:
+            log.warning("parse_process_lost", stage="parse", source=name, reason=str(exc))
+            parsed = None
+        if parsed is None:
+            self.close()
+        return parsed
+
+    def _connected(self) -> socket.socket:
+        if self._connection is None or self._process is None or self._process.poll() is not None:
+            self.close()
+            # SEQPACKET keeps each request whole, its files with it.
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            command = [sys.executable, "-m", "data_jobs.stages.parse_process", str(theirs.fileno())]
+            try:
+                self._process = subprocess.Popen(command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+            except OSError as exc:
+                ours.close()
+                raise Unavailable(f"the parsing process cannot be started: {exc}") from exc
+            finally:
+                theirs.close()
+            self._connection = ours
+        return self._connection
+
+
+class _file:  # noqa: N801  used as a function
+    """A file without a name, in memory."""
+
+    def __init__(self, data: bytes) -> None:
+        self._fd = os.memfd_create("document", os.MFD_CLOEXEC)
+        with os.fdopen(self._fd, "wb", closefd=False) as file:
+            file.write(data)
+
+    def fileno(self) -> int:
+        """Its descriptor."""
+        return self._fd
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        os.close(self._fd)
+
+
+def _read(result: _file, data: bytes, name: str) -> ParsedDocument:
+    """The child's result, which nobody has to believe: it read hostile bytes."""
+    os.lseek(result.fileno(), 0, os.SEEK_SET)
+    with os.fdopen(os.dup(result.fileno()), "rb") as file:
+        written = file.read(MAX_RESULT_BYTES)
+    try:
+        parsed = json.loads(written)
+        pages = tuple(Page(number=number, text=_text(text)) for number, text in enumerate(parsed["pages"], start=1))
+        return ParsedDocument(
+            outcome=Outcome(parsed["outcome"]), detail=_text(parsed["detail"]), pages=pages, media_type=_text(parsed["media_type"])
+        )
+    except (ValueError, TypeError, KeyError) as exc:
+        return _without_pages(data, name, Outcome.CORRUPT, f"made its parser answer nonsense ({type(exc).__name__})")
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return value
+
+
+def _without_pages(data: bytes, name: str, outcome: Outcome, detail: str) -> ParsedDocument:
+    return ParsedDocument(outcome=outcome, detail=detail, pages=(), media_type=media_type(data, name=name))
+
+
+def _how(code: int) -> str:
+    return signal.Signals(-code).name if code < 0 else f"exit code {code}"

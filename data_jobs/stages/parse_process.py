@@ -1,0 +1,132 @@
+"""The process that parses: imports the parsers once, then forks a child for each document, limited in time and memory.
+
+    python -m data_jobs.stages.parse_process FD
+
+Started by ``parse.Parser`` with one end of a socket pair. A request is a line of JSON with two files: the document's bytes,
+and an empty one for the result. The child reads hostile bytes, so the result is JSON, never a pickle; this process never
+looks at the bytes. The answer is a line of JSON that says how the child ended.
+"""
+
+import ctypes
+import json
+import mmap
+import os
+import resource
+import select
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from cluster.records import Outcome
+from data_jobs.stages.formats import html, markdown, pdf, text
+from data_jobs.stages.formats.unreadable import Unreadable
+from data_jobs.stages.media_type import HTML, MARKDOWN, PDF, PLAIN, media_type
+
+REQUEST_BYTES = 65_536
+#: Most bytes of a result; JSON writes a character in at most six.
+MAX_RESULT_BYTES = 512 * 1024 * 1024
+PR_SET_PDEATHSIG = 1
+#: Exit codes of a child that knows what went wrong.
+EXIT_OK, EXIT_MEMORY = 0, 77
+
+TEXT_FORMATS: dict[str, Callable[[bytes], list[str]]] = {HTML: html.parse, MARKDOWN: markdown.parse, PLAIN: text.parse}
+
+
+def main(connection: socket.socket) -> None:
+    """Serve requests until the other end closes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    while True:
+        message, files, _, _ = socket.recv_fds(connection, REQUEST_BYTES, 2)
+        if not message:
+            return
+        document, result = files
+        answer = _in_child(json.loads(message), document, result)
+        os.close(document)
+        os.close(result)
+        connection.sendall(json.dumps(answer).encode() + b"\n")
+
+
+def parse(data: bytes, *, name: str, max_pages: int, max_characters: int) -> dict[str, Any]:
+    """What the document holds, as JSON values: outcome, detail, media_type, pages."""
+    kind = media_type(data, name=name)
+    try:
+        pages = _pages(data, kind, max_pages)
+        characters = sum(map(len, pages))
+        if characters > max_characters:
+            limit = f"the limit is {max_characters:,} (CLUSTER_MAX_DOCUMENT_CHARACTERS)"
+            raise Unreadable(Outcome.TOO_LARGE, f"holds {characters:,} characters of text; {limit}")
+    except Unreadable as exc:
+        return {"outcome": exc.outcome, "detail": exc.detail, "media_type": kind, "pages": []}
+    return {"outcome": Outcome.OK, "detail": "", "media_type": kind, "pages": pages}
+
+
+def _pages(data: bytes, kind: str, max_pages: int) -> list[str]:
+    if not data:
+        raise Unreadable(Outcome.EMPTY, "is a file of zero bytes")
+    if kind == PDF:
+        return pdf.parse(data, max_pages=max_pages)
+    if kind not in TEXT_FORMATS:
+        raise Unreadable(Outcome.UNSUPPORTED, f"is {kind}; what can be read is PDF, HTML, Markdown and plain text")
+    pages = TEXT_FORMATS[kind](data)
+    if not any(page.strip() for page in pages):
+        raise Unreadable(Outcome.EMPTY, "holds no text")
+    return pages
+
+
+def _in_child(request: dict[str, Any], document: int, result: int) -> dict[str, Any]:
+    alive, ends = os.pipe()  # closes when the child ends, however it ends
+    child = os.fork()
+    if child == 0:
+        os.close(alive)
+        _child(request, document, result)
+    os.close(ends)
+    over, _, _ = select.select([alive], [], [], request["timeout_s"])
+    if not over:
+        os.kill(child, signal.SIGKILL)
+    _, status = os.waitpid(child, 0)
+    os.close(alive)
+    code = os.waitstatus_to_exitcode(status)
+    return {"timed_out": not over, "exit": code}
+
+
+def _child(request: dict[str, Any], document: int, result: int) -> None:
+    """Parse, write the result, end. Never returns: nothing of the parent's may run here."""
+    code = 1
+    try:
+        _die_with_parent()
+        _limit(request)
+        size = os.fstat(document).st_size
+        data = mmap.mmap(document, size, prot=mmap.PROT_READ)[:] if size else b""
+        limits = {"max_pages": request["max_pages"], "max_characters": request["max_characters"]}
+        parsed = parse(data, name=request["name"], **limits)
+        with os.fdopen(result, "wb", closefd=False) as file:
+            file.write(json.dumps(parsed).encode())
+        code = EXIT_OK
+    except MemoryError:
+        code = EXIT_MEMORY
+    except BaseException as exc:  # noqa: BLE001  the process's edge: said on standard error, and in the exit code
+        sys.stderr.write(f"parse child: {type(exc).__name__}: {exc}\n")
+    finally:
+        os._exit(code)
+
+
+def _limit(request: dict[str, Any]) -> None:
+    cpu_s = int(request["timeout_s"]) + 1
+    for what, most in (
+        (resource.RLIMIT_AS, request["memory_bytes"]),
+        (resource.RLIMIT_CPU, cpu_s),
+        (resource.RLIMIT_FSIZE, MAX_RESULT_BYTES),
+        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_NOFILE, 64),
+    ):
+        resource.setrlimit(what, (most, most))
+
+
+def _die_with_parent() -> None:
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    main(socket.socket(fileno=int(sys.argv[1])))
