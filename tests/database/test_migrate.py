@@ -46,8 +46,16 @@ def test_numbers_stand_once_each() -> None:
 
 
 def test_four_processes_at_once_apply_each_migration_once(empty: str) -> None:
-    code = f"from cluster.database.migrate import migrate; print(len(migrate({empty!r})))"
-    migrators = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(4)]
+    code = f"from cluster.database.migrate import migrate; print('ready', flush=True); input(); print(len(migrate({empty!r})))"
+    run = [sys.executable, "-c", code]
+    migrators = [subprocess.Popen(run, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(4)]
+    for migrator in migrators:
+        assert migrator.stdout is not None
+        assert migrator.stdout.readline() == "ready\n"
+    for migrator in migrators:
+        assert migrator.stdin is not None
+        migrator.stdin.write("\n")
+        migrator.stdin.flush()
     counts = [int(migrator.communicate()[0].splitlines()[-1]) for migrator in migrators]
     assert [migrator.returncode for migrator in migrators] == [0] * 4
     assert sum(counts) == len(migrations()) == len(applied(empty))
