@@ -31,7 +31,7 @@ from data_jobs.ray_session import ray_session
 from data_jobs.report import Report
 from data_jobs.sources import list_sources
 from data_jobs.stages.embed import Embed
-from data_jobs.stages.guard import EachRow
+from data_jobs.stages.guard import each_row
 from data_jobs.stages.prepare import Chunk, Compare, Keywords, Parse
 from data_jobs.stages.read import Read
 from data_jobs.stages.row import Row, to_table
@@ -49,16 +49,18 @@ DOCUMENTS_PER_BLOCK = 4
 
 def pipeline(rows: Sequence[Row], settings: Settings, store: stores.VectorStore, *, job: str) -> Dataset:
     """The way of a document, top to bottom; gives a line of ``RESULTS`` for each."""
-    one_by_one: dict[str, Any] = {"batch_format": "pyarrow", "batch_size": 1}
+    # Half a CPU, because it waits for the parser and for Postgres; and other than the engine's share, because Ray Data
+    # would run stages of equal shares inside the engine's actor, one after the other.
+    one_by_one: dict[str, Any] = {"batch_format": "pyarrow", "batch_size": 1, "num_cpus": 0.5}
     several: dict[str, Any] = {"batch_format": "pyarrow", "batch_size": DOCUMENTS_PER_BATCH}
     version = pipeline_version(settings, store.fingerprint)
     return (
         ray.data.from_arrow([to_table(rows[at : at + DOCUMENTS_PER_BLOCK]) for at in range(0, len(rows), DOCUMENTS_PER_BLOCK)])
-        .map_batches(EachRow(Read(settings)), **one_by_one)
-        .map_batches(EachRow(Parse(settings)), **one_by_one)
-        .map_batches(EachRow(Chunk(settings, store.fingerprint.id)), **one_by_one)
-        .map_batches(EachRow(Keywords(settings)), **one_by_one)
-        .map_batches(EachRow(Compare(settings, store)), **one_by_one)
+        .map_batches(each_row(Read(settings)), **one_by_one)
+        .map_batches(each_row(Parse(settings)), **one_by_one)
+        .map_batches(each_row(Chunk(settings, store.fingerprint.id)), **one_by_one)
+        .map_batches(each_row(Keywords(settings)), **one_by_one)
+        .map_batches(each_row(Compare(settings, store)), **one_by_one)
         .map_batches(Embed, fn_constructor_args=[settings], **engines(settings), **several)
         .map_batches(Write(settings, store, job=job, pipeline_version=version), **one_by_one)
     )

@@ -50,6 +50,8 @@ def ray_session(settings: Settings) -> Iterator[None]:
         else:
             ray.init(num_cpus=max(LEAST_CPUS, os.cpu_count() or 1), include_dashboard=False, _temp_dir=folder, **quiet)
         try:
+            if settings.log_level != "DEBUG":
+                logging.getLogger("ray.data").setLevel(logging.ERROR)  # plans and notices; the report says what a person asks
             context = DataContext.get_current()
             context.enable_progress_bars = False
             context.execution_no_progress_timeout_s = NO_PROGRESS_TIMEOUT_S

@@ -69,7 +69,7 @@ class Chunker:
         """The page's chunks as ranges of its tokens."""
         total = len(tokens.ids)
         allowed, priorities = _candidates(text, tokens)
-        words = _word_starts(text, tokens)
+        words = _word_starts(tokens)
         first = 0
         while total - first > self._most:
             last = self._cut(first, allowed, priorities, words)
@@ -106,7 +106,7 @@ def _priority(sentence: str) -> int:
     return int.from_bytes(blake2b(" ".join(sentence.split()).encode("utf-8", "replace"), digest_size=8).digest(), "big")
 
 
-def _word_starts(text: str, tokens: Tokens) -> NDArray[np.int64]:
+def _word_starts(tokens: Tokens) -> NDArray[np.int64]:
     """Tokens that do not stand right behind the one before, so that cutting there leaves every token as it is."""
     if not len(tokens.ids):
         return np.zeros(1, dtype=np.int64)

@@ -3,7 +3,7 @@
 Ray Data has no errors of a row: an exception raised in a stage loses or replays the row's whole block. So the
 pipeline wraps each stage, and a failure becomes the row's outcome.
 
-    dataset.map_batches(EachRow(Read(settings)), batch_format="pyarrow", batch_size=1)
+    dataset.map_batches(each_row(Read(settings)), batch_format="pyarrow", batch_size=1)
 """
 
 from collections.abc import Callable
@@ -38,22 +38,27 @@ def failed(row: Row, outcome: Outcome, detail: str) -> Row:
     }
 
 
-class EachRow:
-    """A stage of rows as a function of tables: settled rows pass, an exception becomes its row's outcome ``failed``."""
+def each_row(stage: Stage) -> Callable[[pa.Table], pa.Table]:
+    """The stage as a function of tables: settled rows pass, an exception becomes its row's outcome ``failed``.
 
-    def __init__(self, stage: Stage) -> None:
-        self.stage = stage
-        #: Ray Data names its operators, and so the dashboard's lines, by this.
-        self.__name__ = type(stage).__name__
+    Raises:
+        Retryable: what the stage waits for stayed away; that is no fault of the document.
+    """
+    name = type(stage).__name__
 
-    def __call__(self, table: pa.Table) -> pa.Table:
-        return to_table([row if settled(row) else self._guarded(row) for row in to_rows(table)])
-
-    def _guarded(self, row: Row) -> Row:
+    def guarded(row: Row) -> Row:
+        if settled(row):
+            return row
         try:
-            return self.stage(row)
+            return stage(row)
         except Retryable:  # already waited for: let the run end, the next one goes on from here
             raise
         except Exception as exc:  # the process edge of a row: logged, and recorded as its outcome
-            log.exception("stage_failed", stage=self.__name__, document=row["document"], source=row["source"])
-            return failed(row, Outcome.FAILED, f"{self.__name__.lower()} failed: {type(exc).__name__}: {exc}")
+            log.exception("stage_failed", stage=name, document=row["document"], source=row["source"])
+            return failed(row, Outcome.FAILED, f"{name.lower()} failed: {type(exc).__name__}: {exc}")
+
+    def run(table: pa.Table) -> pa.Table:
+        return to_table([guarded(row) for row in to_rows(table)])
+
+    run.__name__ = name  # Ray Data names its operators, and so the dashboard's lines, by this
+    return run

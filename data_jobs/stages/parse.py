@@ -116,7 +116,7 @@ class Parser:
         return self._connection
 
 
-class _file:  # noqa: N801  used as a function
+class _file:
     """A file without a name, in memory."""
 
     def __init__(self, data: bytes) -> None:

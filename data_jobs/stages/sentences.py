@@ -14,7 +14,7 @@ ABBREVIATIONS = frozenset(
     "ref refs rev sec sect sr st v vol vs viz".split()
 )
 #: A mark that may end a sentence, what closes behind it, and the space before the next.
-END = re.compile(r"(?:[.!?…]+[\"'”’)\]]*(?=\s)|[。！？]+[”’」』）]*)\s*")  # noqa: RUF001
+END = re.compile(r"(?:[.!?…]+[\"'”’)\]]*(?=\s)|[。！？]+[”’」』）]*)\s*")
 #: A blank line, or a line that begins with a bullet or a number, begins something new.
 BREAK = re.compile(r"\n[ \t]*\n\s*|\n(?=[ \t]*(?:[-*•‣▪]|\(?\d{1,3}[.)])[ \t])")
 LAST_WORD = re.compile(r"([^\s(\[\"'“‘]+)$")

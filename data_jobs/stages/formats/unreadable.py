@@ -3,7 +3,7 @@
 from cluster.records import Outcome
 
 
-class Unreadable(Exception):  # noqa: N818  it is an outcome, not an error of the program
+class Unreadable(Exception):
     """The document ends here.
 
     Args:
