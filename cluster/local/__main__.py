@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from pydantic import ValidationError
 from rich.console import Console
+from rich.markup import escape
 
 from cluster.errors import ClusterError
 from cluster.local import lifecycle, status
@@ -33,19 +34,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
             console.print(f"[red]setting[/] CLUSTER_{'_'.join(map(str, error['loc'])).upper()}: {error['msg']}")
         return EXIT_USAGE
     except ClusterError as exc:
-        console.print(f"[red]failed:[/] {exc}", markup=True)
+        console.print(f"[red]failed:[/] {escape(str(exc))}", soft_wrap=True)
         return EXIT_FAILED
 
 
 def _up(settings: Settings, console: Console, _: argparse.Namespace) -> int:
-    started = lifecycle.up(settings, lambda line: console.print(f"[dim]·[/] {line}"))
+    started = lifecycle.up(settings, lambda line: console.print(f"[dim]·[/] {escape(line)}"))
     console.print("Up." if started else "Already up.", style="bold green")
-    Console(highlight=False).print(next_steps(settings))
+    print(next_steps(settings))
     return EXIT_OK
 
 
 def _down(settings: Settings, console: Console, _: argparse.Namespace) -> int:
-    stopped = lifecycle.down(settings, lambda line: console.print(f"[dim]·[/] {line}"))
+    stopped = lifecycle.down(settings, lambda line: console.print(f"[dim]·[/] {escape(line)}"))
     console.print(f"Down. Your data stays in {settings.home}" if stopped else "Nothing was running.", style="bold green")
     return EXIT_OK
 

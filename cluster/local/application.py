@@ -6,6 +6,7 @@ configuration goes in by Serve's REST API on the dashboard's port, which is what
     deploy(settings, tell=print)
 """
 
+import re
 import time
 from collections.abc import Callable
 from http import HTTPStatus
@@ -21,6 +22,7 @@ DEPLOY_TIMEOUT_S = 60.0
 #: Loading a large model from a slow disk takes minutes.
 READY_TIMEOUT_S = 600.0
 POLL_S = 0.3
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def ready(settings: Settings) -> bool:
@@ -60,5 +62,6 @@ def _states(settings: Settings) -> dict[str, tuple[str, str]]:
     states = {}
     for name, application in found.get("applications", {}).items():
         messages = [application.get("message", ""), *(part.get("message", "") for part in application.get("deployments", {}).values())]
-        states[name] = (application["status"], "\n".join(message for message in dict.fromkeys(messages) if message))
+        text = "\n".join(message for message in dict.fromkeys(messages) if message)
+        states[name] = (application["status"], COLOUR.sub("", text))
     return states

@@ -62,7 +62,7 @@ def _demo(settings: Settings, console: Console, folder: Path | None) -> int:
     for question in questions:
         _print_answers(console, question, ask(settings, store, question))
     console.rule("Try next: make up, then", align="left")
-    console.print(next_steps(settings, store))
+    print(next_steps(settings, store))
     return EXIT_OK
 
 

@@ -9,6 +9,7 @@ import os
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import psutil
 
@@ -53,16 +54,29 @@ def alive(process: psutil.Process) -> bool:
         return False
 
 
-def carrying(variable: str, value: str) -> list[psutil.Process]:
-    """Live processes of this user whose environment at their start held ``variable=value``; the caller is not among them."""
+def family(variable: str, value: str, *, session: int | None = None) -> list[psutil.Process]:
+    """Live processes that inherited ``variable=value``, or belong to the session; the caller is not among them.
+
+    Args:
+        session: id of the session whose leader was started with the variable, where it is known.
+    """
     found = []
     for process in psutil.process_iter():
         try:
-            if process.pid != os.getpid() and process.environ().get(variable) == value and alive(process):
+            ours = _inherited(process, variable, value) or (session is not None and os.getsid(process.pid) == session)
+            if ours and process.pid != os.getpid() and alive(process):
                 found.append(process)
-        except (psutil.Error, OSError):
+        except (psutil.Error, OSError):  # it ended meanwhile, or is somebody else's
             continue
     return found
+
+
+def _inherited(process: psutil.Process, variable: str, value: str) -> bool:
+    environment = Path(f"/proc/{process.pid}/environ")
+    if environment.parent.is_dir():
+        # Ray's processes write their titles over the first variables, and psutil reads no further than the first empty one.
+        return f"{variable}={value}".encode() in environment.read_bytes().split(b"\0")
+    return process.environ().get(variable) == value
 
 
 def wait_gone(processes: Iterable[psutil.Process], timeout_s: float) -> list[psutil.Process]:

@@ -25,7 +25,7 @@ from pydantic import SecretStr
 
 from cluster.errors import Conflict, Misconfigured, Unavailable
 from cluster.local.addresses import LOOPBACK, RAY_LISTENERS, get_json, ports_of, request, taken
-from cluster.local.processes import Identity, alive, carrying, find, identify, kill, wait_gone
+from cluster.local.processes import Identity, alive, family, find, identify, kill, wait_gone
 from cluster.records import digest
 from cluster.settings import Settings
 
@@ -80,19 +80,20 @@ def stop(settings: Settings) -> bool:
     """End the head of this home and every process it started, and remove Ray's folder. True when anything ran."""
     head = recorded(settings)
     folder = Path(head.folder) if head else _folder(settings)
-    family = carrying(MARK, str(folder))
     process = find(Identity(pid=head.pid, started=head.started)) if head else None
+    session = process.pid if process else None
+    ran = family(MARK, str(folder), session=session)
     if process is not None:
         process.terminate()
-    wait_gone(family if process is not None else [], STOP_TIMEOUT_S)
-    left = carrying(MARK, str(folder))  # some were born while the others ended
+        wait_gone(ran, STOP_TIMEOUT_S)
+    left = family(MARK, str(folder), session=session)  # some were born while the others ended
     kill(left)
     stubborn = wait_gone(left, KILL_TIMEOUT_S)
     if stubborn:
         raise Unavailable(f"these processes of Ray do not end: {', '.join(str(process.pid) for process in stubborn)}")
     _put_away(settings, folder)
     _record(settings).unlink(missing_ok=True)
-    return bool(family)
+    return bool(ran)
 
 
 def running(settings: Settings) -> Head | None:
@@ -123,6 +124,8 @@ def environment(settings: Settings, folder: Path) -> dict[str, str]:
         MARK: str(folder),
         "TMPDIR": str(folder),  # what the processes leave behind goes with the folder
         "RAY_USAGE_STATS_ENABLED": "0",
+        # A lone node has nowhere to move its replicas: requests in flight get this long to finish, not half a minute.
+        "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "2",
         # Fixed by default; any free port keeps two clusters apart.
         "AUTOSCALER_METRIC_PORT": "0",
         "DASHBOARD_METRIC_PORT": "0",

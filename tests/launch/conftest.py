@@ -1,0 +1,56 @@
+"""One running cluster for all launch tests: starting Ray takes longer than most of them."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from cluster.local import lifecycle, ray_head
+from cluster.settings import Settings
+from tests.conftest import ROOT, NewHome
+
+
+@dataclass(frozen=True, slots=True)
+class RunningCluster:
+    """What ``make up`` brought up, and the environment in which a person works on it."""
+
+    settings: Settings
+    environment: dict[str, str]
+
+    @property
+    def api(self) -> str:
+        """Base URL of the endpoint."""
+        return f"http://127.0.0.1:{self.settings.api_port}"
+
+    @property
+    def dashboard(self) -> str:
+        """Address for ``ray job submit`` and ``serve``."""
+        return f"http://127.0.0.1:{self.settings.dashboard_port}"
+
+
+def environment_of(settings: Settings) -> dict[str, str]:
+    """The environment of a person who has activated ``.venv`` and means this cluster."""
+    path = os.pathsep.join([str(ROOT / ".venv" / "bin"), os.environ["PATH"]])
+    return {**os.environ, **ray_head.settings_variables(settings), "PATH": path, "COLUMNS": "200"}
+
+
+@pytest.fixture(scope="session")
+def running_cluster(new_home: NewHome) -> Iterator[RunningCluster]:
+    """Up for the session, stopped in the end."""
+    settings = new_home("running")
+    lifecycle.up(settings, print)
+    yield RunningCluster(settings, environment_of(settings))
+    lifecycle.down(settings, print)
+
+
+@pytest.fixture
+def documents(tmp_path: Path) -> Path:
+    """A folder with two readable files and one that is not."""
+    folder = tmp_path / "manuals"
+    folder.mkdir()
+    (folder / "pump.md").write_text("# The pump\n\nOnly the shift supervisor may stop the pump. Valve 17 is closed first.\n")
+    (folder / "tea.txt").write_text("Tea is served in the canteen at four in the afternoon, with biscuits on Fridays.\n")
+    (folder / "broken.pdf").write_bytes(b"%PDF-1.7\n1 0 obj\n<< /Type /Catalog")
+    return folder
