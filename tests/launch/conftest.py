@@ -1,13 +1,15 @@
 """One running cluster for all launch tests: starting Ray takes longer than most of them."""
 
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from cluster.local import lifecycle, ray_head
+from cluster.local import ray_head
 from cluster.settings import Settings
 from tests.conftest import ROOT, NewHome
 
@@ -36,13 +38,29 @@ def environment_of(settings: Settings) -> dict[str, str]:
     return {**os.environ, **ray_head.settings_variables(settings), "PATH": path, "COLUMNS": "200"}
 
 
+def local(command: str, settings: Settings, *more: str) -> subprocess.CompletedProcess[str]:
+    """``python -m cluster.local`` as a person runs it."""
+    return subprocess.run(
+        [sys.executable, "-m", "cluster.local", command, *more],
+        cwd=ROOT,
+        env=environment_of(settings),
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        timeout=240,
+    )
+
+
 @pytest.fixture(scope="session")
 def running_cluster(new_home: NewHome) -> Iterator[RunningCluster]:
     """Up for the session, stopped in the end."""
     settings = new_home("running")
-    lifecycle.up(settings, print)
-    yield RunningCluster(settings, environment_of(settings))
-    lifecycle.down(settings, print)
+    started = local("up", settings)
+    try:
+        assert started.returncode == 0, started.stderr
+        yield RunningCluster(settings, environment_of(settings))
+    finally:
+        local("down", settings)
 
 
 @pytest.fixture

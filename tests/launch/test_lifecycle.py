@@ -4,8 +4,6 @@ import json
 import os
 import signal
 import socket
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,26 +13,13 @@ from urllib.request import urlopen
 import psutil
 import pytest
 
-from cluster.local import lifecycle, ray_head
+from cluster.local import ray_head
 from cluster.local.addresses import ports_of
 from cluster.settings import Settings
-from tests.conftest import ROOT, NewHome
-from tests.launch.conftest import RunningCluster, environment_of
+from tests.conftest import NewHome
+from tests.launch.conftest import RunningCluster, local
 
 pytestmark = [pytest.mark.launch, pytest.mark.timeout(300)]
-
-
-def local(command: str, settings: Settings, *more: str) -> subprocess.CompletedProcess[str]:
-    """``python -m cluster.local`` as a person runs it."""
-    return subprocess.run(
-        [sys.executable, "-m", "cluster.local", command, *more],
-        cwd=ROOT,
-        env=environment_of(settings),
-        capture_output=True,
-        text=True,
-        stdin=subprocess.DEVNULL,
-        timeout=240,
-    )
 
 
 def listeners(settings: Settings) -> dict[str, set[str]]:
@@ -100,7 +85,7 @@ def second(new_home: NewHome, running_cluster: RunningCluster) -> Iterator[Setti
     assert [run.returncode for run in both] == [0, 0], both
     assert sorted("Already up" in run.stderr for run in both) == [False, True]
     yield settings
-    lifecycle.down(settings, print)
+    local("down", settings)
 
 
 def test_up_repairs_what_died(second: Settings) -> None:
