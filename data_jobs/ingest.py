@@ -68,7 +68,7 @@ def pipeline(rows: Sequence[Row], settings: Settings, store: stores.VectorStore,
 
 def engines(settings: Settings) -> dict[str, Any]:
     """How many engines, and what each asks of Ray: a share of a GPU where the cluster has GPUs, else one CPU."""
-    gpus = 0.0 if settings.device == "cpu" else ray.cluster_resources().get("GPU", 0.0)
+    gpus = 0.0 if settings.device == "cpu" else ray.cluster_resources().get("GPU", 0.0)  # type: ignore[no-untyped-call]
     size = settings.embedders or max(1, int(gpus / settings.gpus_per_embedder))
     share = {"num_gpus": settings.gpus_per_embedder} if gpus else {"num_cpus": 1}
     return {"compute": ActorPoolStrategy(size=size), **share}

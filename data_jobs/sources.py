@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 from urllib.request import url2pathname
 
 import fsspec
@@ -70,6 +70,11 @@ def read_source(uri: str, *, max_bytes: int) -> bytes:
     return data
 
 
+def file_name(uri: str) -> str:
+    """The last part of the path, as a person would write it."""
+    return unquote(urlsplit(uri).path.rsplit("/", 1)[-1])
+
+
 def absolute(location: str) -> str:
     """The location as a URI that means the same on every working directory.
 
@@ -81,7 +86,7 @@ def absolute(location: str) -> str:
         if scheme not in SCHEMES:
             raise InvalidInput(f"{location}: cannot read {scheme}://; use a path or one of {', '.join(sorted(SCHEMES))}")
         return location.rstrip("/")
-    return Path(location).expanduser().absolute().as_uri()
+    return Path(os.path.abspath(Path(location).expanduser())).as_uri()  # without "..": one file has one id
 
 
 def _path(uri: str) -> Path:

@@ -34,7 +34,8 @@ def open_engine(settings: Settings) -> Engine:
     reason = supports(folder)
     if reason is None:
         log.info("engine_opened", path="packed forward", model=settings.model)
-        return LocalEngine(folder, settings)
+        engine: Engine = LocalEngine(folder, settings)
+        return engine
     from cluster.engines.reference import ReferenceEngine  # noqa: PLC0415  sentence-transformers: 6 s
 
     log.warning("engine_opened", path="sentence-transformers", model=settings.model, because=reason)

@@ -82,6 +82,9 @@ class Tokeniser(Protocol):
     def tokenise(self, texts: Sequence[str]) -> list[Tokens]:
         """Ids and offsets of each text, complete: nothing is cut here."""
 
+    def ids(self, texts: Sequence[str]) -> list[NDArray[np.int32]]:
+        """Ids of each text alone, complete; faster than ``tokenise``."""
+
     def count(self, texts: Sequence[str]) -> NDArray[np.int32]:
         """(n,) int32: tokens of each text, special tokens not counted and nothing cut."""
 
@@ -96,6 +99,10 @@ class Engine(Protocol):
     @property
     def tokeniser(self) -> Tokeniser:
         """The tokeniser that belongs to the weights."""
+
+    @property
+    def concurrency(self) -> int:
+        """Calls it works on at once without one slowing the other: its CPU threads, or the batches in flight on a GPU."""
 
     def embed(self, texts: Sequence[str]) -> Embeddings:
         """Vectors of the texts. An empty list gives (0, dim). An empty string is a legal text."""

@@ -49,7 +49,7 @@ def _activate(y: Tensor, activation: Activation) -> Tensor:
 
 
 def _pack(weight: Tensor, bias: Tensor, activation: Activation) -> Any:
-    if weight.device.type != "cpu" or not torch.backends.mkldnn.is_available():
+    if weight.device.type != "cpu" or not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return None
     try:
         packed = torch.ops.mkldnn._reorder_linear_weight(weight, TYPICAL_ROWS)

@@ -37,6 +37,11 @@ class LocalEngine:
         self._budget = settings.max_batch_tokens if self.device.type == "cuda" else min(settings.max_batch_tokens, CPU_BATCH_TOKENS)
         self._workers = ThreadPoolExecutor(self._threads, thread_name_prefix="encoder", initializer=_one_core_each)
 
+    @property
+    def concurrency(self) -> int:
+        """Batches it works on at once."""
+        return self._threads
+
     def embed(self, texts: Sequence[str]) -> Embeddings:
         """Vectors of the texts; what is longer than the model reads is cut and counted."""
         ids = self.tokeniser.ids(texts)
@@ -55,11 +60,7 @@ class LocalEngine:
         Raises:
             InvalidInput: an input is too long, or an id is not in the vocabulary.
         """
-        for position, one in enumerate(ids):
-            if len(one) > self.tokeniser.max_content_tokens:
-                raise InvalidInput(f"input {position} has {len(one)} tokens; the model reads {self.tokeniser.max_content_tokens}")
-            if len(one) and (one.min() < 0 or one.max() >= self.tokeniser.vocabulary_size):
-                raise InvalidInput(f"input {position} has a token id outside 0..{self.tokeniser.vocabulary_size - 1}")
+        check_ids(ids, self.tokeniser)
         return self._encode(ids)
 
     def _encode(self, ids: Sequence[NDArray[np.int32]]) -> NDArray[np.float32]:
@@ -75,6 +76,19 @@ class LocalEngine:
         for _ in self._workers.map(run, batches):
             pass
         return vectors
+
+
+def check_ids(ids: Sequence[NDArray[np.int32]], tokeniser: LocalTokeniser) -> None:
+    """Refuse what the model cannot read.
+
+    Raises:
+        InvalidInput: an input is too long, or an id is not in the vocabulary.
+    """
+    for position, one in enumerate(ids):
+        if len(one) > tokeniser.max_content_tokens:
+            raise InvalidInput(f"input {position} has {len(one)} tokens; the model reads {tokeniser.max_content_tokens}")
+        if len(one) and (one.min() < 0 or one.max() >= tokeniser.vocabulary_size):
+            raise InvalidInput(f"input {position} has a token id outside 0..{tokeniser.vocabulary_size - 1}")
 
 
 def _one_core_each() -> None:

@@ -32,7 +32,7 @@ class LocalTokeniser:
 
     def tokenise(self, texts: Sequence[str]) -> list[Tokens]:
         """Ids and character offsets of each text, complete."""
-        encoded = self._tokenizer.encode_batch([_encodable(text) for text in texts], add_special_tokens=False)
+        encoded = self._tokenizer.encode_batch([self.encodable(text) for text in texts], add_special_tokens=False)
         return [
             Tokens(
                 ids=np.array(one.ids, dtype=np.int32),
@@ -43,12 +43,25 @@ class LocalTokeniser:
 
     def ids(self, texts: Sequence[str]) -> list[NDArray[np.int32]]:
         """Ids alone, which is a good deal faster."""
-        encoded = self._tokenizer.encode_batch_fast([_encodable(text) for text in texts], add_special_tokens=False)
+        encoded = self._tokenizer.encode_batch_fast([self.encodable(text) for text in texts], add_special_tokens=False)
         return [np.array(one.ids, dtype=np.int32) for one in encoded]
 
     def count(self, texts: Sequence[str]) -> NDArray[np.int32]:
         """(n,) int32: tokens of each text, special tokens not counted and nothing cut."""
         return np.array([len(ids) for ids in self.ids(texts)], dtype=np.int32)
+
+    def decode(self, ids: NDArray[np.int32]) -> str:
+        """A text that gives these ids, as near as the vocabulary allows."""
+        return str(self._tokenizer.decode(ids.tolist(), skip_special_tokens=True))
+
+    @staticmethod
+    def encodable(text: str) -> str:
+        """The text as UTF-8 can carry it: a lone surrogate is replaced, one character for one."""
+        try:
+            text.encode("utf-8")
+        except UnicodeEncodeError:
+            return "".join(REPLACEMENT if "\ud800" <= character <= "\udfff" else character for character in text)
+        return text
 
 
 def _load(path: Path) -> tokenizers.Tokenizer:
@@ -67,11 +80,3 @@ def _around(tokenizer: tokenizers.Tokenizer, empty: list[int]) -> tuple[list[int
     whole = tokenizer.encode("a", add_special_tokens=True).ids
     before = next(at for at in range(len(whole)) if whole[at : at + len(word)] == word)
     return empty[:before], empty[before:]
-
-
-def _encodable(text: str) -> str:
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        return "".join(REPLACEMENT if "\ud800" <= character <= "\udfff" else character for character in text)
-    return text

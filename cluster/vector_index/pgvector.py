@@ -271,7 +271,7 @@ def _by_vector(
     return _hits(connection, statements.by_vector(where, found.metric), {**values, "k": k})
 
 
-def _hits(connection: Connection[Any], statement: sql.Composable, values: dict[str, Any]) -> list[Hit]:
+def _hits(connection: Connection[Any], statement: sql.Composed, values: dict[str, Any]) -> list[Hit]:
     with connection.cursor(row_factory=dict_row) as cursor:
         return [Hit(**row) for row in cursor.execute(statement, values)]
 

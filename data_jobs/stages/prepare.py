@@ -3,13 +3,14 @@
 Each step wraps a plain stage of this folder and is cheap to send to a worker: what is costly stands in ``per_process``.
 """
 
-from urllib.parse import unquote, urlsplit
+from collections.abc import Sequence
 
 import pyarrow as pa
 
 from cluster.ledger.stores import VectorStore
 from cluster.records import Outcome, Page
 from cluster.settings import Settings
+from data_jobs.sources import file_name
 from data_jobs.stages import per_process
 from data_jobs.stages.guard import failed
 from data_jobs.stages.keywords import spread
@@ -24,8 +25,7 @@ class Parse:
         self.settings = settings
 
     def __call__(self, row: Row) -> Row:
-        name = unquote(urlsplit(row["source"]).path.rsplit("/", 1)[-1])
-        parsed = per_process.parser(self.settings).parse(row["content"], name=name)
+        parsed = per_process.parser(self.settings).parse(row["content"], name=file_name(row["source"]))
         row = {**row, "content": b"", "media_type": parsed.media_type, "pages": len(parsed.pages)}
         if parsed.outcome != Outcome.OK:
             return failed(row, parsed.outcome, parsed.detail)
@@ -88,7 +88,7 @@ class Compare:
         return _with_column(row, chunks, "stored", [id in stored for id in chunks["id"].to_pylist()])
 
 
-def _with_column(row: Row, chunks: pa.Table, name: str, values: list[object]) -> Row:
+def _with_column(row: Row, chunks: pa.Table, name: str, values: Sequence[object]) -> Row:
     position = CHUNKS.get_field_index(name)
     return {**row, "chunks": pack(chunks.set_column(position, CHUNKS.field(name), pa.array(values, CHUNKS.field(name).type)))}
 

@@ -16,6 +16,7 @@ from cluster.ledger.stores import VectorStore
 from cluster.records import Outcome
 from cluster.settings import Settings
 from cluster.vector_index import Row as IndexRow
+from data_jobs.sources import file_name
 from data_jobs.stages import per_process
 from data_jobs.stages.guard import failed
 from data_jobs.stages.patience import with_patience
@@ -133,6 +134,7 @@ class Write:
                 text=chunk["text"],
                 attributes={
                     "source": row["source"],
+                    "filename": file_name(row["source"]),
                     "media_type": row["media_type"],
                     "ordinal": ordinal,
                     "page": chunk["page"],

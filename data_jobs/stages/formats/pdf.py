@@ -44,7 +44,7 @@ def _pages(document: pymupdf.Document, max_pages: int) -> list[str]:
     if document.page_count > max_pages:
         raise Unreadable(Outcome.TOO_LARGE, f"has {document.page_count:,} pages; the limit is {max_pages:,} (CLUSTER_MAX_DOCUMENT_PAGES)")
     texts = []
-    for page in document:
+    for page in document.pages():
         _refuse_bomb(document, page)
         texts.append(_text(page))
     if not any(texts):
@@ -78,7 +78,7 @@ def _refuse_bomb(document: pymupdf.Document, page: pymupdf.Page) -> None:
 
 
 def _no_text(document: pymupdf.Document) -> Unreadable:
-    if any(page.get_images() or page.get_drawings() for page in document):
+    if any(page.get_images() or page.get_drawings() for page in document.pages()):
         return Unreadable(Outcome.NEEDS_OCR, "holds pictures of text only: run optical character recognition on it first")
     return Unreadable(Outcome.EMPTY, "has pages, but nothing is on them")
 

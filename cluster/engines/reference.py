@@ -1,0 +1,64 @@
+"""The engine on sentence-transformers: the fallback for model families our own forward does not run, and its oracle.
+
+Slower, and six seconds slower to import; the one file that imports that library.
+"""
+
+import threading
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from sentence_transformers import SentenceTransformer
+
+from cluster.engines.contract import Embeddings, Fingerprint
+from cluster.engines.local import check_ids, pick_device
+from cluster.engines.tokeniser import LocalTokeniser
+from cluster.engines.weights import ModelFolder
+from cluster.settings import Settings
+
+BATCH_SIZE = 32
+
+
+class ReferenceEngine:
+    """``Engine`` on ``SentenceTransformer.encode``, in float32; one call at a time."""
+
+    concurrency = 1
+
+    def __init__(self, folder: ModelFolder, settings: Settings) -> None:
+        # Code that comes with a model is never run, and pickled weights never loaded.
+        self._model = SentenceTransformer(
+            str(folder.path),
+            device=pick_device(settings),
+            local_files_only=True,
+            trust_remote_code=False,
+            model_kwargs={"use_safetensors": True},
+        )
+        self._lock = threading.Lock()
+        self.tokeniser = LocalTokeniser(folder)
+        self.fingerprint: Fingerprint = folder.fingerprint(settings.model, "float32")
+
+    def embed(self, texts: Sequence[str]) -> Embeddings:
+        """Vectors of the texts; what is longer than the model reads is cut and counted."""
+        lengths = self.tokeniser.count(texts)
+        kept = np.minimum(lengths, self.tokeniser.max_content_tokens).astype(np.int32)
+        return Embeddings(
+            vectors=self._encode([self.tokeniser.encodable(text) for text in texts]),
+            token_counts=kept + self.tokeniser.special_tokens,
+            truncated=lengths - kept,
+        )
+
+    def embed_ids(self, ids: Sequence[NDArray[np.int32]]) -> NDArray[np.float32]:
+        """(n, dim) float32 for inputs already tokenised.
+
+        Raises:
+            InvalidInput: an input is too long, or an id is not in the vocabulary.
+        """
+        check_ids(ids, self.tokeniser)
+        return self._encode([self.tokeniser.decode(one) for one in ids])
+
+    def _encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        if not texts:
+            return np.empty((0, self.fingerprint.dim), dtype=np.float32)
+        with self._lock:
+            vectors = self._model.encode(list(texts), batch_size=BATCH_SIZE, normalize_embeddings=True, show_progress_bar=False)
+        return np.asarray(vectors, dtype=np.float32)

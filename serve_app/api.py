@@ -1,0 +1,22 @@
+"""The HTTP application: every URL family's router behind one boundary. Runs in the Serve replica, and in any ASGI server.
+
+uvicorn.run(build_api(Service(settings)))
+"""
+
+from fastapi import FastAPI
+
+from serve_app import embeddings, health, models, search
+from serve_app.boundary import Boundary
+from serve_app.errors import install
+from serve_app.service import Service
+
+
+def build_api(service: Service) -> FastAPI:
+    """The application on this service."""
+    app = FastAPI(title="embedding-cluster", summary="Embeddings and search in OpenAI's shapes", docs_url="/docs", redoc_url=None)
+    app.state.service = service
+    for part in (embeddings, models, search, health):
+        app.include_router(part.router)
+    install(app)
+    app.add_middleware(Boundary, max_request_bytes=service.settings.max_request_bytes)
+    return app

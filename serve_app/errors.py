@@ -1,0 +1,102 @@
+"""Every error of the endpoint, in OpenAI's shape: ``{"error": {"message", "type", "param", "code"}}``.
+
+Installed on the application by ``api``; routes raise the cluster's own errors and these handlers translate.
+"""
+
+import math
+from http import HTTPStatus
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse, Response
+
+from cluster.errors import ClusterError, Conflict, InvalidInput, NotFound, Permanent, Retryable, Throttled
+
+log = structlog.get_logger(__name__)
+
+#: Our errors, most special first: status, OpenAI's type, OpenAI's code.
+TABLE: tuple[tuple[type[ClusterError], HTTPStatus, str, str | None], ...] = (
+    (InvalidInput, HTTPStatus.BAD_REQUEST, "invalid_request_error", None),
+    (NotFound, HTTPStatus.NOT_FOUND, "invalid_request_error", "not_found"),
+    (Conflict, HTTPStatus.CONFLICT, "invalid_request_error", "conflict"),
+    (Throttled, HTTPStatus.TOO_MANY_REQUESTS, "rate_limit_error", "rate_limit_exceeded"),
+    (Retryable, HTTPStatus.SERVICE_UNAVAILABLE, "server_error", "unavailable"),
+    (Permanent, HTTPStatus.INTERNAL_SERVER_ERROR, "server_error", None),
+)
+
+
+class ModelNotFound(NotFound):
+    """The request names a model that is not served here."""
+
+
+class TooLarge(InvalidInput):
+    """The request's body is over the limit."""
+
+
+def error_response(
+    status: int,
+    message: str,
+    *,
+    type: str = "invalid_request_error",
+    param: str | None = None,
+    code: str | None = None,
+    retry_after_s: float = 0,
+) -> Response:
+    """The response of one error."""
+    headers = {"retry-after": str(math.ceil(retry_after_s))} if retry_after_s else None
+    return JSONResponse({"error": {"message": message, "type": type, "param": param, "code": code}}, status, headers=headers)
+
+
+def install(app: FastAPI) -> None:
+    """Handle everything that leaves a route as an exception."""
+    app.add_exception_handler(ClusterError, _ours)
+    app.add_exception_handler(RequestValidationError, _validation)
+    app.add_exception_handler(HTTPException, _http)
+
+
+def unexpected(exc: Exception) -> Response:
+    """For what nobody foresaw: recorded with its trace, told without it."""
+    log.error("request_failed", exc_info=exc)
+    return error_response(HTTPStatus.INTERNAL_SERVER_ERROR, "internal error; the log has it under this request's id", type="server_error")
+
+
+def _ours(request: Request, exc: Exception) -> Response:
+    del request
+    assert isinstance(exc, ClusterError)
+    param = exc.param if isinstance(exc, InvalidInput) else None
+    if isinstance(exc, ModelNotFound):
+        return error_response(HTTPStatus.NOT_FOUND, str(exc), param="model", code="model_not_found")
+    if isinstance(exc, TooLarge):
+        return error_response(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, str(exc), code="request_too_large")
+    for kind, status, type, code in TABLE:
+        if isinstance(exc, kind):
+            wait_s = max(1.0, exc.retry_after_s or 1.0) if isinstance(exc, Retryable) else 0
+            if status == HTTPStatus.INTERNAL_SERVER_ERROR:
+                return unexpected(exc)
+            return error_response(status, str(exc), type=type, param=param, code=code, retry_after_s=wait_s)
+    return unexpected(exc)
+
+
+def _validation(request: Request, exc: Exception) -> Response:
+    del request
+    assert isinstance(exc, RequestValidationError)
+    first = exc.errors()[0]
+    place = ".".join(str(part) for part in first["loc"] if part != "body")
+    if first["type"] == "json_invalid":
+        return error_response(HTTPStatus.BAD_REQUEST, f"the body is not valid JSON: {first.get('ctx', {}).get('error', first['msg'])}")
+    if first["type"] == "extra_forbidden":
+        return error_response(HTTPStatus.BAD_REQUEST, f"unknown field {place!r}", param=place)
+    return error_response(HTTPStatus.BAD_REQUEST, f"{place or 'the body'}: {first['msg']}", param=place or None)
+
+
+def _http(request: Request, exc: Exception) -> Response:
+    assert isinstance(exc, HTTPException)
+    messages = {
+        HTTPStatus.NOT_FOUND: f"no such path: {request.url.path}",
+        HTTPStatus.METHOD_NOT_ALLOWED: f"{request.method} is not allowed here",
+    }
+    response = error_response(exc.status_code, messages.get(HTTPStatus(exc.status_code), str(exc.detail)))
+    response.headers.update(exc.headers or {})
+    return response

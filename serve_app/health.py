@@ -1,0 +1,26 @@
+"""GET /healthz: the process lives. GET /readyz: it can do its work, or which part is missing."""
+
+from http import HTTPStatus
+
+from fastapi import APIRouter
+from starlette.responses import JSONResponse, Response
+
+from serve_app.state import ServiceOf
+
+router = APIRouter()
+
+
+@router.get("/healthz", summary="The process lives")
+async def healthz() -> dict[str, str]:
+    """Nothing is asked of anybody else."""
+    return {"status": "ok"}
+
+
+@router.get("/readyz", summary="Requests can be served")
+async def readyz(service: ServiceOf) -> Response:
+    """The model is loaded when this can be asked at all; the database is tried."""
+    parts = {"model": True, "database": await service.database_answers()}
+    ready = all(parts.values())
+    states = {name: "ok" if fine else "unavailable" for name, fine in parts.items()}
+    status = HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE
+    return JSONResponse({"status": "ok" if ready else "unavailable", **states}, status)

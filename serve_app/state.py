@@ -1,0 +1,15 @@
+"""How a route reaches the replica's service."""
+
+from typing import Annotated, cast
+
+from fastapi import Depends, Request
+
+from serve_app.service import Service
+
+
+def service_of(request: Request) -> Service:
+    """The service that ``api.build_api`` put on the application."""
+    return cast(Service, request.app.state.service)
+
+
+ServiceOf = Annotated[Service, Depends(service_of)]
