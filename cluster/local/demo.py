@@ -69,7 +69,8 @@ def _demo(settings: Settings, console: Console, folder: Path | None) -> int:
 def _ingest(settings: Settings, documents: Path, store: str) -> int:
     """Run the bulk pipeline as a person would, its progress bar on this terminal."""
     command = [sys.executable, "-m", "data_jobs.ingest", str(documents.absolute()), "--vector-store", store]
-    return subprocess.run(command, env=ray_head.driver_environment(settings), check=False).returncode
+    quiet = {"CLUSTER_LOG_LEVEL": "WARNING"}  # the summary says what a person asks
+    return subprocess.run(command, env={**quiet, **ray_head.driver_environment(settings)}, check=False).returncode
 
 
 def _print_answers(console: Console, question: str, answers: Sequence[Answer]) -> None:

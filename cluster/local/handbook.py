@@ -27,6 +27,7 @@ CSS = """
 body { font-family: serif; font-size: 10pt; }
 h1 { font-size: 17pt; } h2 { font-size: 13pt; }
 code, pre { font-family: monospace; font-size: 8.5pt; }
+pre { white-space: pre-wrap; }
 td, th { padding: 2pt; text-align: left; }
 """
 
@@ -56,7 +57,7 @@ def build(folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     for page in pages:
         target = folder / page.with_suffix(".pdf" if page.stem in AS_PDF else ".md").name
-        if not target.exists() or target.stat().st_mtime < page.stat().st_mtime:
+        if not target.exists() or target.stat().st_mtime < max(page.stat().st_mtime, Path(__file__).stat().st_mtime):
             write_pdf(page, target) if target.suffix == ".pdf" else shutil.copyfile(page, target)
     return folder
 

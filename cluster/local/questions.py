@@ -20,11 +20,11 @@ from cluster.settings import Settings
 
 SQL = queries("cluster.local", "questions.sql")
 HANDBOOK_QUESTIONS = (
-    "What happens to a document that is protected by a password?",
     "How do I run two clusters on one machine?",
     "What happens when Postgres is killed in the middle of a run?",
+    "How do I back up the data?",
 )
-ANSWERS, EXCERPT_CHARACTERS = 2, 280
+ANSWERS, EXCERPT_CHARACTERS = 2, 360
 #: The first search of a replica may wait for its connections.
 SEARCH_TIMEOUT_S = 60.0
 

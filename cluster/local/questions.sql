@@ -1,13 +1,14 @@
 -- What the demo asks about when the documents are somebody's own.
 
 -- name: keywords
-SELECT keyword
+SELECT word
 FROM (
-    SELECT DISTINCT ON (lower(document.keywords[1])) document.keywords[1] AS keyword, document.source AS source
+    SELECT DISTINCT ON (lower(keyword.word)) keyword.word, keyword.place, document.source
     FROM documents AS document
     JOIN vector_stores AS store ON (store.organisation, store.id) = (document.organisation, document.vector_store)
-    WHERE document.organisation = %(organisation)s AND store.name = %(store)s AND document.chunks > 0 AND document.keywords <> '{}'
-    ORDER BY lower(document.keywords[1]), document.source
-) AS first_keywords
-ORDER BY source
+    CROSS JOIN unnest(document.keywords) WITH ORDINALITY AS keyword (word, place)
+    WHERE document.organisation = %(organisation)s AND store.name = %(store)s AND document.chunks > 0
+    ORDER BY lower(keyword.word), keyword.place, document.source
+) AS found
+ORDER BY place, source
 LIMIT 3
