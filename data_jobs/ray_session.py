@@ -37,6 +37,9 @@ def ray_session(settings: Settings) -> Iterator[None]:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("GOMP_SPINCOUNT", "0")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    if settings.log_level != "DEBUG":
+        # Ray's core warns at every actor pool of Ray Data that its arguments are kept in the object store (ray issue 53727).
+        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     address = os.environ.get("RAY_ADDRESS")
     if not address:
         _keep_to_loopback()

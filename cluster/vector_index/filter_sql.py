@@ -5,35 +5,47 @@ from typing import Any
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
-from cluster.vector_index.filters import SETS, Comparison, Compound, Filter
+from cluster.vector_index.filters import Comparison, Compound, Filter
 
 COLUMN = sql.Identifier("attributes")
 SIGNS = {"gt": sql.SQL(">"), "gte": sql.SQL(">="), "lt": sql.SQL("<"), "lte": sql.SQL("<=")}
 
 
-def condition(filter: Filter) -> sql.Composable:
-    """The condition; never NULL."""
+def condition(filter: Filter, values: dict[str, Any]) -> sql.Composable:
+    """The condition; never NULL.
+
+    Args:
+        values: the statement's named values; those of the filter are added.
+    """
     if isinstance(filter, Compound):
         joint = sql.SQL(" AND " if filter.operator == "and" else " OR ")
-        return sql.SQL("({})").format(joint.join(condition(part) for part in filter.filters))
+        return sql.SQL("({})").format(joint.join(condition(part, values) for part in filter.filters))
     if filter.operator in SIGNS:
-        return _order(filter)
+        return _order(filter, values)
     # Containment of a scalar is equality of kind and value, and the GIN index serves it.
-    among = sql.SQL(" OR ").join(_holds({filter.key: value}) for value in filter.values)
+    among = sql.SQL(" OR ").join(sql.SQL("{} @> {}").format(COLUMN, _value(Jsonb({filter.key: value}), values)) for value in filter.values)
     return sql.SQL("({})" if filter.operator in {"eq", "in"} else "(NOT ({}))").format(among)
 
 
-def _holds(part: dict[str, Any]) -> sql.Composable:
-    return sql.SQL("{} @> {}").format(COLUMN, sql.Literal(Jsonb(part)))
-
-
-def _order(filter: Comparison) -> sql.Composable:
-    assert filter.operator not in SETS
+def _order(filter: Comparison, values: dict[str, Any]) -> sql.Composable:
     (bound,) = filter.values
-    key = sql.Literal(filter.key)
-    kind = "string" if isinstance(bound, str) else "number"
+    key = sql.SQL("{}::text").format(_value(filter.key, values))
+    if isinstance(bound, str):
+        kind, compared, limit = "string", '({} ->> {}) COLLATE "C"', "{}::text"
+    else:
+        kind, compared, limit = "number", "({} ->> {})::numeric", "{}::numeric"
     # CASE, because AND does not promise to look at the kind before it casts.
-    value = sql.SQL('({} ->> {}) COLLATE "C"' if kind == "string" else "({} ->> {})::numeric").format(COLUMN, key)
     return sql.SQL("(CASE jsonb_typeof({} -> {}) WHEN {} THEN {} {} {} ELSE false END)").format(
-        COLUMN, key, sql.Literal(kind), value, SIGNS[filter.operator], sql.Literal(bound)
+        COLUMN,
+        key,
+        sql.Literal(kind),
+        sql.SQL(compared).format(COLUMN, key),
+        SIGNS[filter.operator],
+        sql.SQL(limit).format(_value(bound, values)),
     )
+
+
+def _value(value: Any, values: dict[str, Any]) -> sql.Placeholder:
+    name = f"filter_{len(values)}"
+    values[name] = value
+    return sql.Placeholder(name)

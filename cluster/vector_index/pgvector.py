@@ -135,10 +135,10 @@ class PgvectorIndex:
             raise InvalidInput(f"k is {k}; it must be in 1..{MAX_K}", param="max_num_results")
         if vector is not None and (vector.shape != (found.dim,) or not np.isfinite(vector).all()):
             raise InvalidInput(f"the query's vector must be {found.dim} finite numbers, not shape {vector.shape}", param="query")
-        where = sql.SQL("true") if filter is None else condition(parse_filter(filter))
-        values = {"organisation": organisation, "store": store, "text": (text or "").replace("\0", " ")}
+        values: dict[str, Any] = {"organisation": organisation, "store": store, "text": (text or "").replace("\0", " ")}
+        where = sql.SQL("true") if filter is None else condition(parse_filter(filter), values)
         depth = k if vector is None or text is None else max(FUSION_DEPTH, k)
-        rankings = []
+        rankings: list[list[Hit]] = []
         with translated(), self._pool.connection() as connection:
             if vector is not None:
                 rankings.append(_by_vector(connection, found, where, {**values, "vector": vector}, depth, mode))
@@ -263,7 +263,11 @@ def _by_vector(
     statements = Statements(found.name, found.dim)
     if mode == "ann" and _indexed(connection, found):
         candidates = CANDIDATES_PER_HIT * k
-        connection.execute("SELECT set_config('hnsw.ef_search', %s, true)", [str(min(1_000, max(40, candidates)))])
+        # Order may be relaxed, since the candidates are ranked anew; kept strict, the index drops what it finds late.
+        connection.execute(
+            "SELECT set_config('hnsw.ef_search', %s, true), set_config('hnsw.iterative_scan', 'relaxed_order', true)",
+            [str(min(1_000, max(40, candidates)))],
+        )
         hits = _hits(connection, statements.by_vector_ann(where, found.metric), {**values, "k": k, "candidates": candidates})
         # The index gives up after so many rows that the filter refuses; then only looking at all of them is right.
         if len(hits) == k:

@@ -1,0 +1,191 @@
+"""What every adapter promises."""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from cluster.errors import Conflict, InvalidInput, NotFound, Permanent, Retryable
+from cluster.vector_index import VectorIndex, Written
+from tests.vector_index.conftest import DIM, MakeRow
+
+ORG, STORE = "default", "vs"
+
+
+def ids(index: VectorIndex, collection: str, store: str = STORE, organisation: str = ORG) -> list[str]:
+    """Ids of a store, as a scan gives them."""
+    return [row.id for row in index.scan(organisation, store, collection=collection)]
+
+
+def test_ensure_is_idempotent_safe_to_race_and_refuses_another_shape(index: VectorIndex, collection: str) -> None:
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(lambda _: index.ensure(collection, dim=DIM), range(8)))
+    with pytest.raises(Conflict, match="dim 8"):
+        index.ensure(collection, dim=DIM + 1)
+    with pytest.raises(Conflict, match="cosine"):
+        index.ensure(collection, dim=DIM, metric="dot")
+
+
+@pytest.mark.parametrize(("name", "dim"), [("Upper", 8), ("1st", 8), ("a;drop", 8), ("x" * 41, 8), ("fine", 0), ("fine", 16_001)])
+def test_ensure_refuses_what_no_database_would_take(index: VectorIndex, name: str, dim: int) -> None:
+    with pytest.raises(InvalidInput):
+        index.ensure(name, dim=dim)
+
+
+def test_a_collection_nobody_made_is_not_found(index: VectorIndex) -> None:
+    with pytest.raises(NotFound):
+        index.count(ORG, STORE, collection="nowhere")
+
+
+def test_every_row_of_an_upsert_is_accounted_for(index: VectorIndex, collection: str, row: MakeRow) -> None:
+    rows = [row(str(n)) for n in range(2_500)]
+    assert index.upsert(ORG, STORE, rows, collection=collection) == Written(written=2_500)
+    assert index.upsert(ORG, STORE, rows, collection=collection) == Written(unchanged=2_500)
+    changed = [replace(rows[0], text="other"), row("new")]
+    assert index.upsert(ORG, STORE, [*changed, rows[1]], collection=collection) == Written(written=2, unchanged=1)
+    assert index.count(ORG, STORE, collection=collection) == 2_501
+
+
+def test_duplicates_in_one_call_collapse_to_the_last(index: VectorIndex, collection: str, row: MakeRow) -> None:
+    assert index.upsert(ORG, STORE, [row("a", text="first"), row("a", text="last")], collection=collection).written == 1
+    (stored,) = index.scan(ORG, STORE, collection=collection)
+    assert stored.text == "last"
+
+
+def test_a_row_comes_back_as_it_went_in(index: VectorIndex, collection: str, row: MakeRow) -> None:
+    sent = row("ä", text="line\n\ttab 東京 \u2028", page=3, ratio=0.1, flag=True, words=["a", "b"], nothing=None)
+    index.upsert(ORG, STORE, [sent], collection=collection)
+    (stored,) = index.scan(ORG, STORE, collection=collection)
+    assert np.array_equal(stored.vector, sent.vector)
+    assert replace(stored, vector=None) == replace(sent, vector=None)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"vector": None}, "no vector"),
+        ({"vector": np.ones(DIM + 1, np.float32)}, "shape"),
+        ({"vector": np.full(DIM, np.nan, np.float32)}, "NaN"),
+        ({"vector": np.zeros(DIM, np.float32)}, "length zero"),
+        ({"text": "a\0b"}, "NUL"),
+    ],
+    ids=["no-vector", "wrong-dim", "nan", "zero", "nul"],
+)
+def test_rows_that_could_never_be_found_are_refused_by_id_and_nothing_is_written(
+    index: VectorIndex, collection: str, row: MakeRow, change: dict[str, object], reason: str
+) -> None:
+    with pytest.raises(Permanent, match=reason) as refused:
+        index.upsert(ORG, STORE, [row("good"), replace(row("bad"), **change)], collection=collection)  # type: ignore[arg-type]
+    assert refused.value.row_ids == ("bad",)
+    assert index.count(ORG, STORE, collection=collection) == 0
+
+
+def test_replacing_a_document_leaves_exactly_its_new_rows(index: VectorIndex, collection: str, row: MakeRow) -> None:
+    index.upsert(ORG, STORE, [row("other", document="other")], collection=collection)
+    first = [row("a", page=1), row("b", page=1), row("c", page=1)]
+    assert index.replace_document(ORG, STORE, "doc", first, collection=collection) == Written(written=3)
+    kept = replace(row("a", page=2), vector=None)
+    second = [kept, row("b", page=1), row("d", page=1)]
+    assert index.replace_document(ORG, STORE, "doc", second, collection=collection) == Written(written=2, unchanged=1, deleted=1)
+    assert index.replace_document(ORG, STORE, "doc", second, collection=collection) == Written(unchanged=3)
+    stored = {stored.id: stored for stored in index.scan(ORG, STORE, collection=collection)}
+    assert stored.keys() == {"a", "b", "d", "other"}
+    assert stored["a"].attributes == {"page": 2}
+    assert np.array_equal(stored["a"].vector, row("a").vector)
+    assert index.stored_ids(ORG, STORE, "doc", collection=collection) == {"a", "b", "d"}
+
+
+def test_keeping_a_vector_that_is_not_there_is_an_error_and_changes_nothing(index: VectorIndex, collection: str, row: MakeRow) -> None:
+    index.replace_document(ORG, STORE, "doc", [row("a")], collection=collection)
+    with pytest.raises(Permanent) as refused:
+        index.replace_document(ORG, STORE, "doc", [replace(row("gone"), vector=None)], collection=collection)
+    assert refused.value.row_ids == ("gone",)
+    assert ids(index, collection) == ["a"]
+
+
+def test_two_writers_of_one_document_leave_one_of_the_two_versions(index: VectorIndex, collection: str, row: MakeRow) -> None:
+    versions = [[row(f"{version}{n}") for n in range(50)] for version in "xy"]
+
+    def write(turn: int) -> None:
+        try:
+            index.replace_document(ORG, STORE, "doc", versions[turn % 2], collection=collection)
+        except Retryable:
+            return
+
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(write, range(20)))
+    index.replace_document(ORG, STORE, "doc", versions[0], collection=collection)
+    assert ids(index, collection) == sorted(row.id for row in versions[0])
+
+
+def test_equal_ids_of_two_stores_or_organisations_never_meet(index: VectorIndex, collection: str, row: MakeRow) -> None:
+    places = [(ORG, STORE), (ORG, "other"), ("other", STORE)]
+    for organisation, store in places:
+        index.upsert(organisation, store, [row("a", text=f"{organisation} {store}")], collection=collection)
+    for organisation, store in places:
+        for asked in ({"vector": row("a").vector}, {"text": "other vs"}, {"vector": row("a").vector, "text": "other vs"}):
+            for hit in index.search(organisation, store, collection=collection, **asked):  # type: ignore[arg-type]
+                assert hit.text == f"{organisation} {store}"
+    assert index.delete_document("other", STORE, "doc", collection=collection) == 1
+    assert index.delete_store(ORG, "other", collection=collection) == 1
+    assert [index.count(*place, collection=collection) for place in places] == [1, 0, 0]
+    assert index.delete_organisation(ORG, collection=collection) == 1
+
+
+@pytest.mark.parametrize("mode", ["exact", "ann"])
+def test_search_gives_the_nearest_first_with_its_cosine(index: VectorIndex, collection: str, row: MakeRow, mode: str) -> None:
+    rows = [row(f"{n:03}") for n in range(200)]
+    index.upsert(ORG, STORE, rows, collection=collection)
+    query = row("query").vector
+    assert query is not None
+    cosines = {one.id: float(one.vector @ query / np.linalg.norm(one.vector) / np.linalg.norm(query)) for one in rows}  # type: ignore[operator,arg-type]
+    hits = index.search(ORG, STORE, collection=collection, vector=query, k=10, mode=mode)  # type: ignore[arg-type]
+    assert [hit.id for hit in hits] == sorted(cosines, key=lambda id: -cosines[id])[:10]
+    assert [hit.score for hit in hits] == pytest.approx([cosines[hit.id] for hit in hits], abs=1e-6)
+
+
+def test_equal_scores_are_ordered_by_id(index: VectorIndex, collection: str, row: MakeRow) -> None:
+    same = np.ones(DIM, np.float32)
+    index.upsert(ORG, STORE, [row(id, vector=same) for id in "cab"], collection=collection)
+    assert [hit.id for hit in index.search(ORG, STORE, collection=collection, vector=same, k=2)] == ["a", "b"]
+
+
+def test_text_finds_words_and_both_together_fuse(index: VectorIndex, collection: str, row: MakeRow) -> None:
+    rows = [row("pump", text="Who may stop the pump?"), row("valve", text="The valve is red."), row("none", text="Nothing here.")]
+    index.upsert(ORG, STORE, rows, collection=collection)
+    by_text = index.search(ORG, STORE, collection=collection, text="stopping pumps")
+    assert [hit.id for hit in by_text] == ["pump"]
+    both = index.search(ORG, STORE, collection=collection, text="pump", vector=rows[0].vector)
+    assert both[0].id == "pump"
+    assert both[0].score == pytest.approx(2 / 61)
+    assert {hit.id for hit in both} == {"pump", "valve", "none"}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {},
+        {"k": 0, "text": "a"},
+        {"k": 1_001, "text": "a"},
+        {"vector": np.ones(3, np.float32)},
+        {"vector": np.full(DIM, np.inf, np.float32)},
+    ],
+    ids=["nothing-asked", "k-0", "k-1001", "wrong-dim", "infinite"],
+)
+def test_a_search_that_makes_no_sense_is_refused(index: VectorIndex, collection: str, wrong: dict[str, object]) -> None:
+    with pytest.raises(InvalidInput):
+        index.search(ORG, STORE, collection=collection, **wrong)  # type: ignore[arg-type]
+
+
+def test_written_rows_are_found_once_waited_for(index: VectorIndex, collection: str, row: MakeRow) -> None:
+    index.upsert(ORG, STORE, [row("a")], collection=collection)
+    index.wait_visible(ORG, STORE, ["a"], collection=collection, timeout_s=10)
+    assert index.search(ORG, STORE, collection=collection, vector=row("a").vector, k=1)[0].id == "a"
+
+
+def test_bulk_load_gives_what_upsert_gives(index: VectorIndex, collection: str, row: MakeRow) -> None:
+    rows = [row(f"{n:04}") for n in range(1_500)]
+    assert index.bulk_load(ORG, "loaded", iter(rows), collection=collection) == Written(written=1_500)
+    index.upsert(ORG, "upserted", rows, collection=collection)
+    assert ids(index, collection, "loaded") == ids(index, collection, "upserted")
