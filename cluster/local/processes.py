@@ -46,6 +46,15 @@ def find(identity: Identity) -> psutil.Process | None:
         return None
 
 
+def session_of(identity: Identity) -> int | None:
+    """Id of the session the process led, dead or alive; None when its number belongs to another, which proves the session empty."""
+    try:
+        same = abs(psutil.Process(identity.pid).create_time() - identity.started) < START_TIME_TOLERANCE_S
+    except psutil.NoSuchProcess:  # the kernel gives the number to nobody while a process of the session lives
+        same = True
+    return identity.pid if same else None
+
+
 def alive(process: psutil.Process) -> bool:
     """True while it runs; a zombie that nobody reaps does not."""
     try:
@@ -58,7 +67,7 @@ def family(variable: str, value: str, *, session: int | None = None) -> list[psu
     """Live processes that inherited ``variable=value``, or belong to the session; the caller is not among them.
 
     Args:
-        session: id of the session whose leader was started with the variable, where it is known.
+        session: see ``session_of``; a process that wrote its title over its whole environment is found by this only.
     """
     found = []
     for process in psutil.process_iter():

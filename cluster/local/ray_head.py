@@ -25,7 +25,7 @@ from pydantic import SecretStr
 
 from cluster.errors import Conflict, Misconfigured, Unavailable
 from cluster.local.addresses import LOOPBACK, RAY_LISTENERS, get_json, ports_of, request, taken
-from cluster.local.processes import Identity, alive, family, find, identify, kill, wait_gone
+from cluster.local.processes import Identity, alive, family, find, identify, kill, session_of, wait_gone
 from cluster.records import digest
 from cluster.settings import Settings
 
@@ -80,8 +80,8 @@ def stop(settings: Settings) -> bool:
     """End the head of this home and every process it started, and remove Ray's folder. True when anything ran."""
     head = recorded(settings)
     folder = Path(head.folder) if head else _folder(settings)
-    process = find(Identity(pid=head.pid, started=head.started)) if head else None
-    session = process.pid if process else None
+    process = find(_identity(head)) if head else None
+    session = session_of(_identity(head)) if head else None
     ran = family(MARK, str(folder), session=session)
     if process is not None:
         process.terminate()
@@ -99,7 +99,7 @@ def stop(settings: Settings) -> bool:
 def running(settings: Settings) -> Head | None:
     """The live head of this home."""
     head = recorded(settings)
-    return head if head and find(Identity(pid=head.pid, started=head.started)) else None
+    return head if head and find(_identity(head)) else None
 
 
 def recorded(settings: Settings) -> Head | None:
@@ -108,6 +108,10 @@ def recorded(settings: Settings) -> Head | None:
         return Head(**json.loads(_record(settings).read_text()))
     except (OSError, ValueError, TypeError):  # never started, or a power cut in mid-write
         return None
+
+
+def _identity(head: Head) -> Identity:
+    return Identity(pid=head.pid, started=head.started)
 
 
 def environment(settings: Settings, folder: Path) -> dict[str, str]:
