@@ -33,7 +33,7 @@ def parse(data: bytes, *, max_pages: int) -> list[str]:
     except (MemoryError, pymupdf.mupdf.FzErrorBase, RuntimeError, ValueError) as exc:
         if isinstance(exc, MemoryError) or "malloc" in str(exc) or "memory" in str(exc).lower():
             raise Unreadable(Outcome.TOO_LARGE, "needs more memory to open than one document may use") from exc
-        raise Unreadable(Outcome.CORRUPT, f"cannot be read as a PDF: {_first_line(exc)}") from exc
+        raise Unreadable(Outcome.CORRUPT, f"is damaged or cut short, and cannot be read as a PDF ({_first_line(exc)})") from exc
 
 
 def _pages(document: pymupdf.Document, max_pages: int) -> list[str]:
