@@ -48,7 +48,8 @@ class Hit:
     document: str
     text: str
     attributes: Mapping[str, Any]
-    #: Similarity, higher is better: cosine in [-1, 1], dot product, or minus the distance; the RRF sum when fused.
+    #: Similarity, higher is better: cosine in [-1, 1], dot product, or minus the distance; when
+    #: rankings were fused, their RRF sum over the best there can be, in (0, 1].
     score: float
 
 
@@ -117,7 +118,7 @@ class VectorIndex(Protocol):
         filter: Mapping[str, Any] | None = None,
         mode: Mode = "ann",
     ) -> list[Hit]:
-        """The k best rows by vector, by text (full-text search), or by both (reciprocal rank fusion, k=60).
+        """The k best rows by vector, by text (their words and their phrase), or by both; rankings are fused (RRF, k=60).
 
         Args:
             filter: OpenAI's comparison and compound filters; see ``filters.parse_filter``.

@@ -137,13 +137,15 @@ class PgvectorIndex:
             raise InvalidInput(f"the query's vector must be {found.dim} finite numbers, not shape {vector.shape}", param="query")
         values: dict[str, Any] = {"organisation": organisation, "store": store, "text": (text or "").replace("\0", " ")}
         where = sql.SQL("true") if filter is None else condition(parse_filter(filter), values)
-        depth = k if vector is None or text is None else max(FUSION_DEPTH, k)
+        depth = k if text is None else max(FUSION_DEPTH, k)
         rankings: list[list[Hit]] = []
         with translated(), self._pool.connection() as connection:
             if vector is not None:
                 rankings.append(_by_vector(connection, found, where, {**values, "vector": vector}, depth, mode))
             if text is not None:
-                rankings.append(_hits(connection, Statements(found.name).by_text(where), {**values, "k": depth}))
+                statements = Statements(found.name)
+                for statement in (statements.by_words(where), statements.by_phrase(where)):
+                    rankings.append(_hits(connection, statement, {**values, "k": depth}))
         return rankings[0][:k] if len(rankings) == 1 else fuse(rankings, k=k)
 
     def count(self, organisation: str, store: str, *, collection: str) -> int:

@@ -158,8 +158,18 @@ def test_text_finds_words_and_both_together_fuse(index: VectorIndex, collection:
     assert [hit.id for hit in by_text] == ["pump"]
     both = index.search(ORG, STORE, collection=collection, text="pump", vector=rows[0].vector)
     assert both[0].id == "pump"
-    assert both[0].score == pytest.approx(2 / 61)
+    assert both[0].score == pytest.approx(1)
     assert {hit.id for hit in both} == {"pump", "valve", "none"}
+
+
+def test_a_quotation_finds_its_place_before_places_with_the_same_words(index: VectorIndex, collection: str, row: MakeRow) -> None:
+    texts = {
+        "a": "Valves open. Pumps stop. Stop pumps, open valves, stop and open.",
+        "b": "It is said: open the valves, then stop the pump.",
+    }
+    index.upsert(ORG, STORE, [row(id, text=text) for id, text in texts.items()], collection=collection)
+    hits = index.search(ORG, STORE, collection=collection, text="open the valves, then stop the pump")
+    assert hits[0].id == "b"
 
 
 @pytest.mark.parametrize(
