@@ -37,8 +37,8 @@ def supports(folder: ModelFolder) -> str | None:
         return f"its activation is {config.get('hidden_act')}"
     if folder.pooling not in {"mean", "cls"}:
         return f"its pooling is {folder.pooling or 'unknown'}"
-    if folder.other_modules:
-        return f"it has modules beyond pooling: {', '.join(folder.other_modules)}"
+    if folder.peculiarities:
+        return f"it has {', '.join(folder.peculiarities)}"
     return None
 
 
@@ -80,14 +80,18 @@ class BertEncoder:
 
             def get(name: str) -> Tensor:
                 tensor: Tensor = file.get_tensor(prefix + name)
-                return tensor.to(device=device, dtype=dtype)
+                return tensor.to(device=device, dtype=torch.float32)
 
             self._words = get("embeddings.word_embeddings.weight")
             # Every token of an embedding input is of type 0, so that row is added to the positions once and for all.
             self._positions = get("embeddings.position_embeddings.weight") + get("embeddings.token_type_embeddings.weight")[0]
-            self._norm = _norm(get, "embeddings.LayerNorm", eps)
+            # Looking up is no arithmetic: the embeddings stay in float32 (and on a CPU in the mapped file) whatever the layers use.
+            self._norm = _norm(get, "embeddings.LayerNorm", eps, torch.float32)
             activation = ACTIVATIONS[config["hidden_act"]]
-            self._layers = [_layer(get, f"encoder.layer.{i}.", eps, activation) for i in range(int(config["num_hidden_layers"]))]
+            # The scale of attention is part of the query's weights, so no kernel has to multiply by it.
+            scale = (int(config["hidden_size"]) // self.heads) ** -0.5
+            names = [f"encoder.layer.{i}." for i in range(int(config["num_hidden_layers"]))]
+            self._layers = [_layer(get, name, eps, activation, scale, dtype) for name in names]
         self.dim = int(config["hidden_size"])
 
     @property
@@ -98,13 +102,17 @@ class BertEncoder:
     def __call__(self, ids: Sequence[NDArray[np.int32]]) -> Tensor:
         """(n, dim) float32 on the encoder's device, for inputs sorted by length, special tokens included."""
         lengths = [len(one) for one in ids]
-        flat = torch.from_numpy(np.concatenate(ids)).to(self.device, non_blocking=True)
-        positions = torch.from_numpy(np.concatenate([np.arange(length) for length in lengths])).to(self.device, non_blocking=True)
-        attend = attend_by(lengths, heads=self.heads, device=self.device)
-        x = self._norm(functional.embedding(flat, self._words) + functional.embedding(positions, self._positions))
+        flat = self._on_device(np.concatenate(ids))
+        positions = self._on_device(np.concatenate([np.arange(length, dtype=np.int32) for length in lengths]))
+        attend = attend_by(lengths, heads=self.heads, device=self.device, dtype=self.dtype)
+        x = self._norm(functional.embedding(flat, self._words) + functional.embedding(positions, self._positions)).to(self.dtype)
         for layer in self._layers:
             x = layer(x, attend)
         return functional.normalize(self._pool(x, lengths), dim=-1)
+
+    def _on_device(self, values: NDArray[np.int32]) -> Tensor:
+        host = torch.from_numpy(values)
+        return host if self.device.type == "cpu" else host.pin_memory().to(self.device, non_blocking=True)
 
     def _pool(self, x: Tensor, lengths: Sequence[int]) -> Tensor:
         parts = [x[first : first + n * length].view(n, length, -1) for first, n, length in groups(lengths)]
@@ -113,17 +121,23 @@ class BertEncoder:
         return torch.cat([part.mean(dim=1, dtype=torch.float32) for part in parts])
 
 
-def _norm(get: Get, name: str, eps: float) -> _Norm:
-    return _Norm(get(f"{name}.weight"), get(f"{name}.bias"), eps)
+def _norm(get: Get, name: str, eps: float, dtype: torch.dtype) -> _Norm:
+    return _Norm(get(f"{name}.weight").to(dtype), get(f"{name}.bias").to(dtype), eps)
 
 
-def _layer(get: Get, name: str, eps: float, activation: Activation) -> _Layer:
-    parts = [f"{name}attention.self.{part}" for part in ("query", "key", "value")]
+def _layer(get: Get, name: str, eps: float, activation: Activation, scale: float, dtype: torch.dtype) -> _Layer:
+    def linear(part: str, activation: Activation = "none") -> Linear:
+        return Linear(get(f"{name}{part}.weight").to(dtype), get(f"{name}{part}.bias").to(dtype), activation)
+
+    def joined(kind: str) -> Tensor:
+        query, key, value = (get(f"{name}attention.self.{part}.{kind}") for part in ("query", "key", "value"))
+        return torch.cat([query * scale, key, value]).to(dtype)
+
     return _Layer(
-        qkv=Linear(torch.cat([get(f"{part}.weight") for part in parts]), torch.cat([get(f"{part}.bias") for part in parts])),
-        projection=Linear(get(f"{name}attention.output.dense.weight"), get(f"{name}attention.output.dense.bias")),
-        norm_attention=_norm(get, f"{name}attention.output.LayerNorm", eps),
-        up=Linear(get(f"{name}intermediate.dense.weight"), get(f"{name}intermediate.dense.bias"), activation),
-        down=Linear(get(f"{name}output.dense.weight"), get(f"{name}output.dense.bias")),
-        norm_output=_norm(get, f"{name}output.LayerNorm", eps),
+        qkv=Linear(joined("weight"), joined("bias")),
+        projection=linear("attention.output.dense"),
+        norm_attention=_norm(get, f"{name}attention.output.LayerNorm", eps, dtype),
+        up=linear("intermediate.dense", activation),
+        down=linear("output.dense"),
+        norm_output=_norm(get, f"{name}output.LayerNorm", eps, dtype),
     )

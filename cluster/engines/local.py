@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import structlog
 import torch
 from numpy.typing import NDArray
 
@@ -17,8 +18,10 @@ from cluster.engines.contract import Embeddings, Fingerprint
 from cluster.engines.plan import plan
 from cluster.engines.tokeniser import LocalTokeniser
 from cluster.engines.weights import ModelFolder
-from cluster.errors import InvalidInput
+from cluster.errors import InvalidInput, Unavailable
 from cluster.settings import Settings
+
+log = structlog.get_logger(__name__)
 
 #: A batch on one core should fit its caches: beyond this, more tokens make it slower.
 CPU_BATCH_TOKENS = 2048
@@ -69,13 +72,25 @@ class LocalEngine:
         vectors = np.empty((len(ids), self._encoder.dim), dtype=np.float32)
 
         def run(batch: NDArray[np.intp]) -> None:
-            with torch.inference_mode():
-                vectors[batch] = self._encoder([whole[i] for i in batch]).cpu().numpy()
+            vectors[batch] = self._forward([whole[i] for i in batch])
 
         batches = plan([len(one) for one in whole], budget=self._budget, parts=self._threads)
         for _ in self._workers.map(run, batches):
             pass
         return vectors
+
+    def _forward(self, batch: Sequence[NDArray[np.int32]]) -> NDArray[np.float32]:
+        """(n, dim) float32; a batch too large for the GPU's memory is halved until it fits."""
+        try:
+            with torch.inference_mode():
+                return self._encoder(batch).cpu().numpy()
+        except torch.OutOfMemoryError as exc:
+            if len(batch) == 1:
+                raise Unavailable(f"{len(batch[0])} tokens do not fit into the GPU's free memory", retry_after_s=5.0) from exc
+        log.warning("batch_halved", inputs=len(batch), because="out of GPU memory")
+        torch.cuda.empty_cache()
+        middle = len(batch) // 2
+        return np.concatenate([self._forward(batch[:middle]), self._forward(batch[middle:])])
 
 
 def check_ids(ids: Sequence[NDArray[np.int32]], tokeniser: LocalTokeniser) -> None:

@@ -14,26 +14,29 @@ from numpy.typing import NDArray
 
 
 def plan(lengths: Sequence[int] | NDArray[np.integer], *, budget: int, parts: int = 1) -> list[NDArray[np.intp]]:
-    """Indices of the inputs of each batch, longest first.
+    """Indices of the inputs of each batch, longest first, in batches of about equal work.
 
     Args:
         lengths: (n,) tokens of each input.
         budget: most tokens of one batch; an input longer than that is a batch of its own.
-        parts: workers to keep busy: the budget shrinks so that each gets a share of a small load.
+        parts: workers to keep busy: the number of batches is a multiple of it where the inputs allow.
     """
     lengths = np.asarray(lengths, dtype=np.int64)
-    if not len(lengths):
-        return []
-    share = -(-int(lengths.sum()) // parts)
-    budget = max(1, min(budget, share))
+    total = int(lengths.sum())
+    rounds = max(1, -(-total // (budget * parts)))
+    share = total / (rounds * parts)
     order = np.argsort(-lengths, kind="stable")
-    batches, first, tokens = [], 0, 0
+    batches: list[NDArray[np.intp]] = []
+    first, tokens, done = 0, 0, 0
     for position, length in enumerate(lengths[order].tolist()):
-        if position > first and tokens + length > budget:
+        # An input belongs to the share its middle lies in, so that no rounding adds up over many batches.
+        full = done + length / 2 > (len(batches) + 1) * share
+        if position > first and (full or tokens + length > budget):
             batches.append(order[first:position])
             first, tokens = position, 0
         tokens += length
-    return [*batches, order[first:]]
+        done += length
+    return [*batches, order[first:]] if len(order) else []
 
 
 def groups(lengths: Sequence[int]) -> list[tuple[int, int, int]]:

