@@ -1,6 +1,8 @@
 """POST /v1/vector_stores/{id or name}/search, as OpenAI's API reference describes it.
 
-A score is the cosine between query and chunk, with the negative ones, which mean nothing to a person, shown as 0.
+By default three rankings are fused: by meaning (vectors), by words, and by phrase; a score of 1 means first in each. With
+``ranker: "none"`` the vectors alone decide, and the score is their cosine, the negative ones, which mean nothing to a
+person, shown as 0.
 """
 
 from typing import Any, Literal
@@ -49,7 +51,7 @@ class SearchRequest(BaseModel):
 
 @router.post("/v1/vector_stores/{vector_store}/search", summary="The chunks that answer best")
 async def search(vector_store: str, body: SearchRequest, service: ServiceOf, organisation: Organisation) -> dict[str, Any]:
-    """Chunks of the store by their meaning, best first, each with its document, page and place on it."""
+    """Chunks of the store by their meaning and their words, best first, each with its document, page and place on it."""
     queries = [body.query] if isinstance(body.query, str) else body.query
     if not 1 <= len(queries) <= MAX_QUERIES or not all(query.strip() for query in queries):
         raise InvalidInput(f"query must be a text or a list of 1 to {MAX_QUERIES} texts, none of them empty", param="query")
@@ -61,7 +63,7 @@ async def search(vector_store: str, body: SearchRequest, service: ServiceOf, org
         with translated(), pool.connection() as connection:
             store = find_store(connection, organisation, vector_store)
         _require_same_space(service, store)
-        return _best(index, store, vectors, body)
+        return _best(index, store, queries, vectors, body)
 
     hits = await service.in_database(find)
     return {
@@ -79,15 +81,16 @@ def _require_same_space(service: Service, store: VectorStore) -> None:
         raise Conflict(f"vector store {store.name!r} holds vectors of {store.fingerprint.id}; this server embeds with {ours}")
 
 
-def _best(index: VectorIndex, store: VectorStore, vectors: NDArray[np.float32], body: SearchRequest) -> list[Hit]:
+def _best(index: VectorIndex, store: VectorStore, queries: list[str], vectors: NDArray[np.float32], body: SearchRequest) -> list[Hit]:
     """Of all queries together: a chunk counts by the query it answers best."""
     best: dict[str, Hit] = {}
-    for vector in vectors:
+    for query, vector in zip(queries, vectors, strict=True):
         for hit in index.search(
             store.organisation,
             store.id,
             collection=store.collection,
             vector=vector,
+            text=None if body.ranking_options.ranker == "none" else query,
             k=body.max_num_results,
             filter=body.filters,
             mode=body.mode,

@@ -16,6 +16,9 @@ from data_jobs.stages.formats.unreadable import Unreadable
 MAX_CONTENT_BYTES = 64 * 1024 * 1024
 COUNTED_AT_ONCE = 1 << 20
 FLAGS = pymupdf.TEXT_DEHYPHENATE | pymupdf.TEXT_MEDIABOX_CLIP | pymupdf.TEXT_CID_FOR_UNKNOWN_UNICODE
+END_MARK = b"%%EOF"
+#: Readers accept this much after the mark.
+END_MARK_WITHIN = 1024
 LINE_END = re.compile(r"\s*\n\s*")
 
 
@@ -29,6 +32,9 @@ def parse(data: bytes, *, max_pages: int) -> list[str]:
     pymupdf.TOOLS.mupdf_display_warnings(False)
     try:
         with pymupdf.open(stream=data, filetype="pdf") as document:
+            # A reader mends what it can, and would call the half it finds the whole.
+            if document.is_repaired and END_MARK not in data[-END_MARK_WITHIN:]:
+                raise Unreadable(Outcome.CORRUPT, "is damaged or cut short: its end is missing")
             return _pages(document, max_pages)
     except (MemoryError, pymupdf.mupdf.FzErrorBase, RuntimeError, ValueError) as exc:
         if isinstance(exc, MemoryError) or "malloc" in str(exc) or "memory" in str(exc).lower():
