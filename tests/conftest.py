@@ -1,6 +1,7 @@
 """What every test may ask for: settings of a cluster of its own, the real bundled Postgres, an organisation nobody else uses."""
 
 import os
+import random
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +16,8 @@ from cluster.settings import RAY_WORKER_PORTS, Settings
 ROOT = Path(__file__).resolve().parent.parent
 #: A developer's own settings must not reach a test, and neither must a Postgres or a Ray of his.
 FOREIGN_PREFIXES = ("CLUSTER_", "RAY_", "PG")
+#: Linux takes the ports of outgoing connections from here on.
+EPHEMERAL_PORTS_START = 32_768
 
 for name in [name for name in os.environ if name.startswith(FOREIGN_PREFIXES)]:
     del os.environ[name]
@@ -77,12 +80,21 @@ def corpus() -> Path:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports nobody listens on, outside the range Ray gives to its workers, each with seven free numbers after it."""
+    """Ports nobody listens on, each with seven numbers after it, where neither Ray's workers nor outgoing connections come."""
     found: list[int] = []
     while len(found) < count:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = int(probe.getsockname()[1])
-        if port not in RAY_WORKER_PORTS and port < 65_000 and all(abs(port - other) > 10 for other in found):
+        port = random.randrange(RAY_WORKER_PORTS.stop, EPHEMERAL_PORTS_START - 8)
+        if all(abs(port - other) > 10 for other in found) and all(free(port + offset) for offset in range(8)):
             found.append(port)
     return found
+
+
+def free(port: int) -> bool:
+    """True when nobody listens there."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True

@@ -27,11 +27,14 @@ def up(settings: Settings, tell: Tell) -> bool:
         Unavailable: a part did not come up; the message says why.
     """
     with _only_one(settings, tell):
-        if application.ready(settings) and ray_head.running(settings) and _database_runs(settings):
+        head = ray_head.running(settings)
+        if head and head.settings != ray_head.settings_digest(settings):
+            tell("Note: the cluster was started with other settings; make down and make up apply these")
+        if head and application.ready(settings) and _database_runs(settings):
             return False
         tell("Postgres: starting, and bringing its schema up to date")
         open_pool(settings).close()
-        tell("Ray: starting" if ray_head.running(settings) is None else "Ray: running")
+        tell("Ray: running" if head else "Ray: starting")
         ray_head.start(settings)
         tell(f"Ray: dashboard at {dashboard_url(settings)}")
         tell("Endpoint: loading the model")
@@ -49,6 +52,7 @@ def down(settings: Settings, tell: Tell, *, postgres: bool = True) -> bool:
     with _only_one(settings, tell):
         tell("Ray and the endpoint: stopping")
         had_ray = ray_head.stop(settings)
+        postgres = postgres and settings.database_url is None
         if postgres:
             tell("Postgres: stopping")
         had_postgres = postgres and embedded.stop(settings)

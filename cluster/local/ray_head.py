@@ -35,6 +35,8 @@ START_TIMEOUT_S = 180.0
 #: Ray drains its node for some seconds; what has not ended by now is killed, which loses nothing: Postgres holds the truth.
 STOP_TIMEOUT_S = 20.0
 KILL_TIMEOUT_S = 10.0
+#: A killed process may count as gone while its last threads still hold its sockets.
+RELEASE_TIMEOUT_S = 10.0
 #: Ray's folder must leave room for ``/session_<date>_<pid>/sockets/dash_MetricsHead`` within the 107 bytes of a socket's path.
 LONGEST_FOLDER = 36
 #: Every process of a head inherits this variable; by its value even an orphan is known as ours.
@@ -54,6 +56,8 @@ class Head:
     folder: str
     #: Port by listener, see ``addresses.ports_of``.
     ports: Mapping[str, int]
+    #: Digest of the settings its replicas and jobs have.
+    settings: str
 
 
 def start(settings: Settings) -> Head:
@@ -68,8 +72,7 @@ def start(settings: Settings) -> Head:
         if dict(head.ports) != ports_of(settings):
             raise Conflict(f"this cluster runs on other ports ({_named(head.ports)}); stop it first: make down")
         return head
-    stop(settings)
-    _refuse_taken_ports(settings)
+    _refuse_taken_ports(settings, patience_s=RELEASE_TIMEOUT_S if stop(settings) else 0)
     head = _launch(settings)
     _record(settings).write_text(json.dumps(asdict(head)))
     _await(settings, head)
@@ -152,6 +155,12 @@ def settings_variables(settings: Settings) -> dict[str, str]:
     return {f"CLUSTER_{name.upper()}": str(value) for name, value in plain.items() if value is not None}
 
 
+def settings_digest(settings: Settings) -> str:
+    """Changes when a running cluster would have to be started anew for the settings to apply."""
+    variables = settings_variables(settings)
+    return digest(*(f"{name}={value}" for name, value in sorted(variables.items()) if not name.startswith("CLUSTER_LOG_")), size=8)
+
+
 def _launch(settings: Settings) -> Head:
     folder = _make_folder(_folder(settings))
     log = settings.home / "logs" / "ray-head.log"
@@ -167,7 +176,13 @@ def _launch(settings: Settings) -> Head:
             start_new_session=True,  # a Ctrl-C in the terminal that started it is none of its business
         )
     identity = identify(process.pid)
-    return Head(pid=identity.pid, started=identity.started, folder=str(folder), ports=ports_of(settings))
+    return Head(
+        pid=identity.pid,
+        started=identity.started,
+        folder=str(folder),
+        ports=ports_of(settings),
+        settings=settings_digest(settings),
+    )
 
 
 def _command(settings: Settings, folder: Path) -> list[str]:
@@ -196,8 +211,12 @@ def _takes_jobs(head: Head) -> bool:
     return request("GET", LOOPBACK, head.ports["dashboard_agent_listen"], "/api/local_raylet_healthz")[0] == HTTPStatus.OK
 
 
-def _refuse_taken_ports(settings: Settings) -> None:
-    occupied = {name: port for name, port in ports_of(settings).items() if taken(LOOPBACK, port)}
+def _refuse_taken_ports(settings: Settings, *, patience_s: float) -> None:
+    deadline = time.monotonic() + patience_s
+    while occupied := {name: port for name, port in ports_of(settings).items() if taken(LOOPBACK, port)}:
+        if time.monotonic() >= deadline:
+            break
+        time.sleep(0.1)
     if occupied:
         raise Conflict(
             f"somebody else listens on {_named(occupied)}; stop it, or choose other ports with "

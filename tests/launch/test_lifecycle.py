@@ -140,3 +140,13 @@ def answers(port: int) -> bool:
     """True when somebody listens on the port of this machine."""
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def test_up_with_other_settings_says_how_to_apply_them(running_cluster: RunningCluster) -> None:
+    given = {name: getattr(running_cluster.settings, name) for name in running_cluster.settings.model_fields_set}
+    other = Settings(**given, keywords_per_document=3)
+
+    again = local("up", other)
+
+    assert again.returncode == 0
+    assert "other settings" in again.stderr
