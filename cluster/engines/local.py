@@ -7,6 +7,7 @@ engine.embed(["a text"]).vectors
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import structlog
@@ -127,7 +128,7 @@ def pick_dtype(settings: Settings, device: torch.device) -> torch.dtype:
 def has_fast_bf16() -> bool:
     """True where the processor multiplies bfloat16 (AVX512-BF16 or AMX); elsewhere it is emulated and slower."""
     try:
-        flags = open("/proc/cpuinfo", encoding="utf-8").read()  # noqa: SIM115
+        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:
         return False
     return "avx512_bf16" in flags or "amx_bf16" in flags

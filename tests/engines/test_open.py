@@ -1,0 +1,80 @@
+"""Opening an engine: quickly, on the path that fits, and saying which."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from structlog.testing import capture_logs
+
+from cluster.engines import open_engine
+from cluster.engines.linear import Linear
+from cluster.engines.weights import open_model_folder
+from cluster.settings import Settings
+from tests.engines.conftest import engine_of
+
+
+def modules_after(code: str) -> set[str]:
+    """Top-level modules of a fresh process that ran this."""
+    script = f"{code}\nimport json, sys; print(json.dumps([name for name in sys.modules if '.' not in name]))"
+    lines = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.splitlines()
+    return set(json.loads(lines[-1]))
+
+
+def test_embedding_imports_neither_transformers_nor_sentence_transformers() -> None:
+    found = modules_after(
+        "from cluster.engines import open_engine; from cluster.settings import Settings; open_engine(Settings()).embed(['a text'])"
+    )
+    assert "torch" in found
+    assert not found & {"transformers", "sentence_transformers", "sklearn", "scipy", "pandas", "ray"}
+
+
+def test_describing_and_tokenising_import_no_torch() -> None:
+    found = modules_after(
+        "from cluster.engines import describe, open_tokeniser; from cluster.settings import Settings;"
+        "describe(Settings()); open_tokeniser(Settings()).count(['a text'])"
+    )
+    assert "tokenizers" in found
+    assert "torch" not in found
+
+
+def test_a_family_we_do_not_run_goes_to_sentence_transformers_and_says_why(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(open_model_folder(Settings()).path, folder)
+    pooling = {"word_embedding_dimension": 384, "pooling_mode_max_tokens": True}
+    (folder / "1_Pooling" / "config.json").write_text(json.dumps(pooling))
+    with capture_logs() as lines:
+        engine = open_engine(Settings(model_path=folder))
+    opened = [line for line in lines if line["event"] == "engine_opened"]
+    assert [(line["path"], line["log_level"]) for line in opened] == [("sentence-transformers", "warning")]
+    assert "pooling" in opened[0]["because"]
+    assert engine.embed(["a text"]).vectors.shape == (1, 384)
+
+
+def test_our_own_path_is_said_too() -> None:
+    with capture_logs() as lines:
+        open_engine(Settings())
+    assert [line["path"] for line in lines if line["event"] == "engine_opened"] == ["packed forward"]
+
+
+def test_without_onednns_layout_the_vectors_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = ["a text", "another one, which is somewhat longer"]
+    packed = engine_of("float32").embed(texts).vectors
+    monkeypatch.setattr("cluster.engines.linear._pack", lambda *_: None)
+    plain = open_engine(Settings())
+    np.testing.assert_allclose(plain.embed(texts).vectors, packed, atol=1e-6)
+
+
+def test_the_layout_for_onednn_is_in_use_on_this_torch() -> None:
+    import torch
+
+    assert Linear(torch.zeros(8, 8), torch.zeros(8)).packed
+
+
+def test_five_thousand_texts_at_once() -> None:
+    texts = [f"text number {number}" for number in range(5_000)]
+    vectors = engine_of("float32").embed(texts).vectors
+    np.testing.assert_allclose(vectors[[17, 4_999]], engine_of("float32").embed([texts[17], texts[4_999]]).vectors, atol=1e-6)
