@@ -1,0 +1,104 @@
+"""A party of ``benchmarks.engine``: one process with one engine, which does what standard input says, line by line.
+
+    python -m benchmarks.peers.encode "ours bfloat16"
+
+Answers are JSON lines. A process of its own for each party: each has the OpenMP settings, the imports and the threads it
+would have in production. Nothing heavy is imported before it is needed, because the time to the first vector is measured.
+"""
+
+import json
+import os
+import statistics
+import sys
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+Encode = Callable[[Sequence[str]], Any]
+
+SINGLE_QUERIES = 15
+PEAK_S = 0.5
+#: Multiplied to find the machine's peak: the up-projections of the three sizes of BERT, and a square.
+PEAK_SHAPES = ((2048, 384, 1536), (2048, 768, 3072), (1024, 1024, 4096), (2048, 2048, 2048))
+PEAK_SHAPES_CUDA = ((8192, 8192, 8192), (16384, 4096, 4096))
+
+
+def main(party: str) -> None:
+    """Load, embed one text, then obey."""
+    encode = _ours(party.removeprefix("ours ")) if party.startswith("ours ") else _theirs(int(party.split()[2]))
+    encode(["How long is the notice period?"])
+    _answer(ready=True)
+    for line in sys.stdin:
+        order = json.loads(line)
+        if order["do"] == "peak":
+            _answer(flops_per_s=peak(order["dtype"]))
+        elif order["do"] == "query":
+            _answer(seconds=statistics.median(_timed(encode, [order["text"]])[0] for _ in range(SINGLE_QUERIES)))
+        else:
+            seconds, vectors = _timed(encode, order["texts"])
+            if order["save"]:
+                import numpy as np
+
+                np.save(order["save"], vectors)
+            _answer(seconds=seconds)
+
+
+def _ours(precision: str) -> Encode:
+    from cluster.engines import open_engine
+    from cluster.settings import Settings
+
+    engine = open_engine(Settings.model_validate({"precision": precision}))
+    return lambda texts: engine.embed(texts).vectors
+
+
+def _theirs(batch_size: int) -> Encode:
+    from sentence_transformers import SentenceTransformer
+
+    from cluster.engines.weights import open_model_folder
+    from cluster.settings import Settings
+
+    model = SentenceTransformer(str(open_model_folder(Settings()).path), local_files_only=True)
+    return lambda texts: model.encode(list(texts), batch_size=batch_size, normalize_embeddings=True)
+
+
+def peak(dtype: str) -> float:
+    """Most FLOP/s of matrix products on this machine: every core on its own data, or the GPU."""
+    import torch
+
+    if torch.cuda.is_available():
+        return max(_products(torch, dtype, "cuda", shape) for shape in PEAK_SHAPES_CUDA)
+    cores = len(os.sched_getaffinity(0))
+    with ThreadPoolExecutor(cores, initializer=torch.set_num_threads, initargs=(1,)) as workers:
+        return max(sum(workers.map(lambda _, s=shape: _products(torch, dtype, "cpu", s), range(cores))) for shape in PEAK_SHAPES)
+
+
+def _products(torch: Any, dtype: str, device: str, shape: tuple[int, int, int]) -> float:
+    from cluster.engines.linear import Linear
+
+    rows, width, out = shape
+    layer = Linear(torch.randn(out, width).to(device, getattr(torch, dtype)), torch.zeros(out).to(device, getattr(torch, dtype)))
+    x = torch.randn(rows, width).to(device, getattr(torch, dtype))
+    layer(x)
+    times = 0
+    started = time.perf_counter()
+    while (passed := time.perf_counter() - started) < PEAK_S:
+        layer(x)
+        if device == "cuda":
+            torch.cuda.synchronize()
+        times += 1
+    return 2.0 * rows * width * out * times / passed
+
+
+def _timed(encode: Encode, texts: Sequence[str]) -> tuple[float, Any]:
+    started = time.perf_counter()
+    vectors = encode(texts)
+    return time.perf_counter() - started, vectors
+
+
+def _answer(**values: Any) -> None:
+    print(json.dumps(values), flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
