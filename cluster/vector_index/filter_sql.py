@@ -1,5 +1,6 @@
 """A filter as a condition on a ``jsonb`` column: the Postgres form of ``filters.matches``."""
 
+from decimal import Decimal
 from typing import Any
 
 from psycopg import sql
@@ -23,8 +24,8 @@ def condition(filter: Filter, values: dict[str, Any]) -> sql.Composable:
     if filter.operator in SIGNS:
         return _order(filter, values)
     # Containment of a scalar is equality of kind and value, and the GIN index serves it.
-    among = sql.SQL(" OR ").join(sql.SQL("{} @> {}").format(COLUMN, _value(Jsonb({filter.key: value}), values)) for value in filter.values)
-    return sql.SQL("({})" if filter.operator in {"eq", "in"} else "(NOT ({}))").format(among)
+    among = _value([Jsonb({filter.key: value}) for value in filter.values], values)
+    return sql.SQL("({} @> ANY({}::jsonb[]))" if filter.operator in {"eq", "in"} else "(NOT {} @> ANY({}::jsonb[]))").format(COLUMN, among)
 
 
 def _order(filter: Comparison, values: dict[str, Any]) -> sql.Composable:
@@ -41,7 +42,8 @@ def _order(filter: Comparison, values: dict[str, Any]) -> sql.Composable:
         sql.Literal(kind),
         sql.SQL(compared).format(COLUMN, key),
         SIGNS[filter.operator],
-        sql.SQL(limit).format(_value(bound, values)),
+        # A float as the decimal JSON spells: Postgres would round it to 15 digits.
+        sql.SQL(limit).format(_value(Decimal(repr(bound)) if isinstance(bound, float) else bound, values)),
     )
 
 

@@ -3,12 +3,14 @@
     parse_filter({"type": "and", "filters": [{"type": "eq", "key": "page", "value": 3}, ...]})
 
 Meaning, the same in every adapter (``matches`` is its definition): a comparison looks at one attribute. An attribute
-that is missing matches ``ne`` and ``nin`` and nothing else. Values of different kinds (number, string, boolean) are
-unequal and have no order. Order is that of numbers, or of strings by code point; booleans have none.
+that is missing, null, a list or an object matches ``ne`` and ``nin`` and nothing else. Values of different kinds
+(number, string, boolean) are unequal and have no order. Numbers are the decimals that JSON spells, compared exactly:
+1 equals 1.0. Strings are ordered by code point; booleans have no order.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, Literal, cast, get_args
 
 from cluster.errors import InvalidInput
@@ -20,7 +22,8 @@ ORDERS = frozenset({"gt", "gte", "lt", "lte"})
 SETS = frozenset({"in", "nin"})
 
 MAX_DEPTH = 8
-MAX_CONDITIONS = 256
+#: Of the whole filter: every compound is one, and every value compared with.
+MAX_CONDITIONS = 1_024
 MAX_KEY_LENGTH = 64
 MAX_STRING_LENGTH = 4_096
 
@@ -60,11 +63,11 @@ def matches(filter: Filter, attributes: Mapping[str, Any]) -> bool:
     if isinstance(filter, Compound):
         every = all if filter.operator == "and" else any
         return every(matches(part, attributes) for part in filter.filters)
-    value = attributes.get(filter.key)
+    value = _comparable(attributes.get(filter.key))
+    values = [_comparable(one) for one in filter.values]
     if filter.operator in ORDERS:
-        (bound,) = filter.values
-        return _kind(value) == _kind(bound) and _kind(value) != "boolean" and _order(filter.operator)(value, bound)
-    among = any(_kind(value) == _kind(other) and value == other for other in filter.values)
+        return type(value) is type(values[0]) and _order(filter.operator)(value, values[0])
+    among = any(type(value) is type(other) and value == other for other in values)
     return among if filter.operator in {"eq", "in"} else not among
 
 
@@ -73,31 +76,35 @@ def _parse(given: Any, place: str, depth: int, remaining: list[int]) -> Filter:
         raise InvalidInput(f"{place} must be an object with a type, not {_shown(given)}", param=place)
     if depth == 0:
         raise InvalidInput(f"{place} is nested deeper than {MAX_DEPTH} levels", param=place)
-    remaining[0] -= 1
-    if remaining[0] < 0:
-        raise InvalidInput(f"filters hold more than {MAX_CONDITIONS} conditions", param="filters")
     operator = given.get("type")
     if operator in ("and", "or"):
-        _only(given, {"type", "filters"}, place)
-        parts = given.get("filters")
-        if not isinstance(parts, Sequence) or isinstance(parts, str) or not parts:
-            raise InvalidInput(f"{place}.filters must be a list of at least one filter", param=place)
-        parsed = tuple(_parse(part, f"{place}.filters[{i}]", depth - 1, remaining) for i, part in enumerate(parts))
-        return Compound(operator=operator, filters=parsed)
+        return _compound(operator, given, place, depth, remaining)
     if not isinstance(operator, str) or operator not in COMPARISONS:
         raise InvalidInput(
             f"{place}.type must be one of {', '.join([*sorted(COMPARISONS), 'and', 'or'])}, not {_shown(operator)}", param=place
         )
-    _only(given, {"type", "key", "value"}, place)
-    return _comparison(cast(ComparisonOperator, operator), given, place)
+    comparison = _comparison(cast(ComparisonOperator, operator), given, place)
+    _spend(remaining, len(comparison.values))
+    return comparison
+
+
+def _compound(operator: Literal["and", "or"], given: Mapping[str, Any], place: str, depth: int, remaining: list[int]) -> Compound:
+    _only(given, {"type", "filters"}, place)
+    _spend(remaining, 1)
+    parts = given.get("filters")
+    if not isinstance(parts, list | tuple) or not parts:
+        raise InvalidInput(f"{place}.filters must be a list of at least one filter", param=place)
+    filters = tuple(_parse(part, f"{place}.filters[{i}]", depth - 1, remaining) for i, part in enumerate(parts))
+    return Compound(operator=operator, filters=filters)
 
 
 def _comparison(operator: ComparisonOperator, given: Mapping[str, Any], place: str) -> Comparison:
+    _only(given, {"type", "key", "value"}, place)
     key, value = given.get("key"), given.get("value")
-    if not isinstance(key, str) or not 0 < len(key) <= MAX_KEY_LENGTH or "\0" in key:
+    if not isinstance(key, str) or not 0 < len(key) <= MAX_KEY_LENGTH or not _is_text(key):
         raise InvalidInput(f"{place}.key must be a string of 1 to {MAX_KEY_LENGTH} characters", param=place)
     if operator in SETS:
-        if not isinstance(value, Sequence) or isinstance(value, str) or not 0 < len(value) <= MAX_CONDITIONS:
+        if not isinstance(value, list | tuple) or not 0 < len(value) <= MAX_CONDITIONS:
             raise InvalidInput(f"{place}.value must be a list of 1 to {MAX_CONDITIONS} values for {operator}", param=place)
         return Comparison(operator=operator, key=key, values=tuple(_scalar(one, f"{place}.value[{i}]") for i, one in enumerate(value)))
     scalar = _scalar(value, f"{place}.value")
@@ -106,12 +113,18 @@ def _comparison(operator: ComparisonOperator, given: Mapping[str, Any], place: s
     return Comparison(operator=operator, key=key, values=(scalar,))
 
 
+def _spend(remaining: list[int], conditions: int) -> None:
+    remaining[0] -= conditions
+    if remaining[0] < 0:
+        raise InvalidInput(f"filters hold more than {MAX_CONDITIONS} conditions", param="filters")
+
+
 def _scalar(value: Any, place: str) -> Scalar:
     if isinstance(value, bool):
         return value
     if isinstance(value, int | float) and abs(value) <= 1e300:  # NaN and infinities are not
         return value
-    if isinstance(value, str) and len(value) <= MAX_STRING_LENGTH and "\0" not in value:
+    if isinstance(value, str) and len(value) <= MAX_STRING_LENGTH and _is_text(value):
         return value
     raise InvalidInput(f"{place} must be a number, a boolean, or a string of at most {MAX_STRING_LENGTH} characters", param=place)
 
@@ -122,12 +135,15 @@ def _only(given: Mapping[str, Any], allowed: set[str], place: str) -> None:
         raise InvalidInput(f"{place} has unknown field {unknown[0]!r}; allowed are {', '.join(sorted(allowed))}", param=place)
 
 
-def _kind(value: Any) -> str:
-    if isinstance(value, bool):
-        return "boolean"
-    if isinstance(value, int | float):
-        return "number"
-    return "string" if isinstance(value, str) else "none"
+def _is_text(value: str) -> bool:
+    """No NUL, and no half of a surrogate pair, which JSON can spell and UTF-8 cannot."""
+    return "\0" not in value and value == value.encode(errors="ignore").decode()
+
+
+def _comparable(value: Any) -> Decimal | str | bool | None:
+    if isinstance(value, bool | str):
+        return value
+    return Decimal(repr(value)) if isinstance(value, int | float) else None
 
 
 def _order(operator: str) -> Callable[[Any, Any], bool]:

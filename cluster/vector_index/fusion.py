@@ -7,6 +7,7 @@ SIGIR 2009: score(d) = sum over rankings of 1 / (k + rank(d)), with k = 60 and r
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
+from math import fsum
 
 from cluster.vector_index.contract import Hit
 
@@ -18,12 +19,14 @@ def fuse(rankings: Sequence[Sequence[Hit]], *, k: int) -> list[Hit]:
 
     The score is the sum over the best sum there can be, so that 1 means first in every ranking.
     """
-    best_sum = len(rankings) / (K + 1)
-    scores: dict[str, float] = defaultdict(float)
+    shares: dict[str, list[float]] = defaultdict(list)
     hits: dict[str, Hit] = {}
     for ranking in rankings:
         for rank, hit in enumerate(ranking, start=1):
-            scores[hit.id] += 1 / (K + rank) / best_sum
+            shares[hit.id].append(1 / (K + rank))
             hits.setdefault(hit.id, hit)
+    # fsum: the same ranks in another order must give the same sum, to the last bit, or ties are no ties.
+    best_sum = fsum([1 / (K + 1)] * len(rankings))
+    scores = {id: fsum(of) / best_sum for id, of in shares.items()}
     best = sorted(scores, key=lambda id: (-scores[id], id))[:k]
     return [replace(hits[id], score=scores[id]) for id in best]

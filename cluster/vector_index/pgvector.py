@@ -5,17 +5,15 @@ precision; mode ``ann`` takes its candidates from it, where it has been built, a
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
 import numpy as np
 import structlog
 from numpy.typing import NDArray
-from psycopg import Connection, sql
+from psycopg import Connection, ServerCursor, sql
 from psycopg.rows import dict_row
-from psycopg.types.json import Jsonb
 from psycopg_pool import ConnectionPool
 
 from cluster.database import translated
@@ -24,12 +22,11 @@ from cluster.vector_index.contract import COLLECTION_NAME, Hit, Metric, Mode, Ro
 from cluster.vector_index.filter_sql import condition
 from cluster.vector_index.filters import parse_filter
 from cluster.vector_index.fusion import fuse
-from cluster.vector_index.pgvector_sql import OPERATORS, Statements
+from cluster.vector_index.pgvector_rows import ROWS_PER_TRANSACTION, Accepted, accepted, batches, is_text, vector_fault
+from cluster.vector_index.pgvector_sql import LONGEST_INDEXED_DIM, OPERATORS, Statements
 
 log = structlog.get_logger(__name__)
 
-#: Rows written in one transaction: larger ones gain nothing and hold their locks longer.
-ROWS_PER_TRANSACTION = 1_000
 #: Below this an exact scan is as fast as the approximate index, and exact.
 ROWS_WORTH_AN_INDEX = 20_000
 #: Candidates taken from the approximate index for each hit asked for, then ranked exactly.
@@ -48,10 +45,16 @@ class _Collection:
 
 
 class PgvectorIndex:
-    """``VectorIndex`` on a pool of connections to our Postgres. Safe to call from several threads."""
+    """``VectorIndex`` on a pool of connections to our Postgres. Safe to call from several threads.
 
-    def __init__(self, pool: ConnectionPool) -> None:
+    Args:
+        pool: from ``cluster.database.open_pool``.
+        index_from: rows of a collection from which on it gets an approximate index.
+    """
+
+    def __init__(self, pool: ConnectionPool, *, index_from: int = ROWS_WORTH_AN_INDEX) -> None:
         self._pool = pool
+        self._index_from = index_from
         self._collections: dict[str, _Collection] = {}
 
     def ensure(self, collection: str, *, dim: int, metric: Metric = "cosine") -> None:
@@ -71,12 +74,11 @@ class PgvectorIndex:
 
     def upsert(self, organisation: str, store: str, rows: Sequence[Row], *, collection: str) -> Written:
         found = self._collection(collection)
-        distinct = sorted({row.id: row for row in rows}.values(), key=lambda row: row.id)
-        _check(distinct, found, vectors_needed=True)
+        distinct = accepted(rows, dim=found.dim, metric=found.metric, vectors_needed=True)
         written = 0
-        for part in _batches(distinct, ROWS_PER_TRANSACTION):
+        for part in batches(distinct, ROWS_PER_TRANSACTION):
             with translated(), self._pool.connection() as connection:
-                written += _merge(connection, found, organisation, store, part)
+                written += _merge(connection, found, {"organisation": organisation, "store": store}, part)
         return Written(written=written, unchanged=len(distinct) - written)
 
     def replace_document(
@@ -90,16 +92,16 @@ class PgvectorIndex:
         connection: Connection[Any] | None = None,
     ) -> Written:
         found = self._collection(collection)
-        distinct = sorted({row.id: row for row in rows}.values(), key=lambda row: row.id)
-        _check(distinct, found, vectors_needed=False)
-        strangers = [row.id for row in distinct if row.document != document]
+        strangers = [row.id for row in rows if row.document != document]
         if strangers:
-            raise Permanent(f"{len(strangers)} rows are not of document {document}", row_ids=strangers)
-        values = {"organisation": organisation, "store": store, "document": document}
+            raise InvalidInput(f"{len(strangers)} rows are not of document {document!r}, {strangers[0]!r} for one", row_ids=strangers)
+        distinct = accepted(rows, dim=found.dim, metric=found.metric, vectors_needed=False)
         statements = Statements(found.name, found.dim)
+        owner = {"organisation": organisation, "store": store, "document": document}
         with translated(), self._transaction(connection) as joined:
-            written = _merge(joined, found, organisation, store, distinct)
-            deleted = joined.execute(statements.delete_others(), values).rowcount
+            joined.execute(statements.lock_document(), owner)
+            written = _merge(joined, found, owner, distinct)
+            deleted = joined.execute(statements.delete_others(), owner).rowcount
         return Written(written=written, unchanged=len(distinct) - written, deleted=deleted)
 
     def stored_ids(self, organisation: str, store: str, document: str, *, collection: str) -> set[str]:
@@ -133,9 +135,11 @@ class PgvectorIndex:
             raise InvalidInput("a search needs a vector, a text, or both", param="query")
         if not 1 <= k <= MAX_K:
             raise InvalidInput(f"k is {k}; it must be in 1..{MAX_K}", param="max_num_results")
-        if vector is not None and (vector.shape != (found.dim,) or not np.isfinite(vector).all()):
-            raise InvalidInput(f"the query's vector must be {found.dim} finite numbers, not shape {vector.shape}", param="query")
-        values: dict[str, Any] = {"organisation": organisation, "store": store, "text": (text or "").replace("\0", " ")}
+        if vector is not None:
+            vector = _asked(vector, found)
+        if text is not None and not is_text(text):
+            raise InvalidInput("the query's text holds a NUL character or half a surrogate pair", param="query")
+        values: dict[str, Any] = {"organisation": organisation, "store": store, "text": text}
         where = sql.SQL("true") if filter is None else condition(parse_filter(filter), values)
         depth = k if text is None else max(FUSION_DEPTH, k)
         rankings: list[list[Hit]] = []
@@ -156,36 +160,44 @@ class PgvectorIndex:
 
     def scan(self, organisation: str, store: str, *, collection: str) -> Iterator[Row]:
         statement = Statements(self._collection(collection).name).scan()
-        with translated(), self._pool.connection() as connection, connection.cursor(name="scan", row_factory=dict_row) as cursor:
-            cursor.itersize = SCAN_BATCH
-            for row in cursor.execute(statement, {"organisation": organisation, "store": store}):
-                yield Row(**{**row, "vector": as_array(row["vector"])})
+        with translated(), self._pool.connection() as connection, _scanning(connection) as cursor:
+            for row in cursor.execute(statement, {"organisation": organisation, "store": store}, binary=True):
+                yield Row(**{**row, "vector": np.asarray(row["vector"].to_numpy(), dtype=np.float32)})
 
     def bulk_load(self, organisation: str, store: str, rows: Iterable[Row], *, collection: str) -> Written:
+        """See ``VectorIndex``. An index that other stores search by stays, unless the load outgrows all that was there.
+
+        Broken off, a load leaves what it wrote, and maybe no index, until ``optimise`` or the next load.
+        """
         found = self._collection(collection)
-        self._drop_index(found)
+        there = self._size(found)
         written = unchanged = 0
-        for part in _batches(rows, ROWS_PER_TRANSACTION):
+        dropped = False
+        for part in batches(rows, ROWS_PER_TRANSACTION):
             result = self.upsert(organisation, store, part, collection=collection)
             written, unchanged = written + result.written, unchanged + result.unchanged
+            if written > there and not dropped:
+                dropped = self._drop_index(found)
         self.optimise(collection)
         return Written(written=written, unchanged=unchanged)
 
     def optimise(self, collection: str) -> None:
+        """See ``VectorIndex``. Returns at once while somebody else does it; vectors of over 4,000 numbers get no index."""
         found = self._collection(collection)
         statements = Statements(found.name, found.dim)
-        with translated(), self._pool.connection() as connection:
-            connection.autocommit = True  # an index is not built CONCURRENTLY inside a transaction
-            try:
-                connection.execute("SELECT pg_advisory_lock(hashtextextended('optimise/' || %s, 0))", [found.name])
-                connection.execute(statements.analyse())
-                if _rows(connection, found) >= ROWS_WORTH_AN_INDEX and not _indexed(connection, found):
-                    connection.execute(statements.drop_index())  # one whose building broke off is there, but not valid
-                    connection.execute(statements.create_index(found.metric))
-                    log.info("ann_index_built", collection=found.name)
-            finally:
-                connection.execute("SELECT pg_advisory_unlock_all()")
-                connection.autocommit = False
+        with self._maintenance(found) as connection:
+            if connection is None:
+                return
+            connection.execute(statements.analyse())
+            if (
+                found.dim > LONGEST_INDEXED_DIM
+                or self._size(found) < self._index_from
+                or connection.execute(statements.has_index()).fetchone()
+            ):
+                return
+            connection.execute(statements.drop_index())  # one whose building broke off is there, but not valid
+            connection.execute(statements.create_index(found.metric))
+            log.info("ann_index_built", collection=found.name)
 
     def wait_visible(self, organisation: str, store: str, ids: Sequence[str], *, collection: str, timeout_s: float = 60.0) -> None:
         """At once: what is committed is visible."""
@@ -207,14 +219,31 @@ class PgvectorIndex:
         with translated(), self._pool.connection() as connection:
             return connection.execute(statement, owner).rowcount
 
-    def _drop_index(self, found: _Collection) -> None:
+    def _size(self, found: _Collection) -> int:
         with translated(), self._pool.connection() as connection:
-            connection.execute(Statements(found.name).drop_index())
+            row = connection.execute(Statements(found.name).size()).fetchone()
+        return int(row[0]) if row else 0
 
+    def _drop_index(self, found: _Collection) -> bool:
+        """Whether it could be done now."""
+        with self._maintenance(found) as connection:
+            if connection is not None:
+                connection.execute(Statements(found.name).drop_index())
+            return connection is not None
 
-def as_array(value: Any) -> NDArray[np.float32]:
-    """pgvector's value as (dim,) float32, whichever type the client library gives it."""
-    return np.asarray(value.to_numpy() if hasattr(value, "to_numpy") else value, dtype=np.float32)
+    @contextmanager
+    def _maintenance(self, found: _Collection) -> Iterator[Connection[Any] | None]:
+        """A connection without a transaction, as work CONCURRENTLY needs; None while another session has the indexes."""
+        statements = Statements(found.name)
+        with translated(), self._pool.connection() as connection:
+            connection.autocommit = True
+            try:
+                row = connection.execute(statements.lock_maintenance()).fetchone()
+                yield connection if row and row[0] else None
+            finally:
+                if not connection.closed:
+                    connection.execute(statements.unlock_maintenance())
+                    connection.autocommit = False
 
 
 def _find(connection: Connection[Any], name: str) -> _Collection | None:
@@ -222,54 +251,43 @@ def _find(connection: Connection[Any], name: str) -> _Collection | None:
     return None if row is None else _Collection(name=row[0], dim=row[1], metric=row[2])
 
 
-def _check(rows: Sequence[Row], found: _Collection, *, vectors_needed: bool) -> None:
-    """Refuse rows that the table would not take, or would take and never find."""
-    bad: dict[str, str] = {}
-    for row in rows:
-        if row.vector is None:
-            if vectors_needed:
-                bad[row.id] = "has no vector"
-        elif row.vector.shape != (found.dim,):
-            bad[row.id] = f"has a vector of shape {row.vector.shape}, not ({found.dim},)"
-        elif not np.isfinite(row.vector).all():
-            bad[row.id] = "has a vector with NaN or infinity"
-        elif found.metric == "cosine" and not row.vector.any():
-            bad[row.id] = "has a vector of length zero, which has no direction"
-        if "\0" in row.text:
-            bad[row.id] = "has a NUL character in its text, which Postgres does not store"
-    if bad:
-        first, reason = next(iter(bad.items()))
-        raise Permanent(f"{len(bad)} of {len(rows)} rows refused; row {first} {reason}", row_ids=list(bad))
+def _asked(vector: NDArray[np.float32], found: _Collection) -> NDArray[np.float32]:
+    if vector.shape != (found.dim,):
+        raise InvalidInput(f"the query has a vector of shape {vector.shape}, not ({found.dim},)", param="query")
+    (fault,) = vector_fault(vector[None], found.metric)
+    if fault:
+        raise InvalidInput(f"the query {fault}", param="query")
+    return vector.astype(np.float32, copy=False)
 
 
-def _merge(connection: Connection[Any], found: _Collection, organisation: str, store: str, rows: Sequence[Row]) -> int:
+def _scanning(connection: Connection[Any]) -> ServerCursor[dict[str, Any]]:
+    cursor = connection.cursor(name="scan", row_factory=dict_row)
+    cursor.itersize = SCAN_BATCH
+    return cursor
+
+
+def _merge(connection: Connection[Any], found: _Collection, owner: Mapping[str, str], rows: Sequence[Accepted]) -> int:
     """Write the rows, given in order of their ids; how many differed from what was stored."""
     statements = Statements(found.name, found.dim)
-    connection.execute(statements.create_incoming())
-    connection.execute(statements.empty_incoming())
+    kept = [id for id, *_, vector in rows if vector is None]
+    if kept:
+        missing = set(kept).difference(id for (id,) in connection.execute(statements.lock_kept(), {**owner, "kept": kept}))
+        if missing:
+            raise Permanent(f"{len(missing)} rows without vector are not stored, {min(missing)!r} for one", row_ids=sorted(missing))
+    connection.execute(statements.open_incoming())
     with connection.cursor().copy(statements.copy_incoming()) as copy:
         copy.set_types(["text", "text", "text", "jsonb", "vector"])
         for row in rows:
-            vector = None if row.vector is None else np.ascontiguousarray(row.vector, dtype=np.float32)
-            copy.write_row((row.id, row.document, row.text, Jsonb(dict(row.attributes)), vector))
-    values = {"organisation": organisation, "store": store}
-    missing = [id for (id,) in connection.execute(statements.missing(), values)]
-    if missing:
-        raise Permanent(f"{len(missing)} rows without vector are not stored, {missing[0]} for one", row_ids=missing)
-    return connection.execute(statements.merge(), values).rowcount
+            copy.write_row(row)
+    return connection.execute(statements.merge(), owner).rowcount
 
 
 def _by_vector(
     connection: Connection[Any], found: _Collection, where: sql.Composable, values: dict[str, Any], k: int, mode: Mode
 ) -> list[Hit]:
     statements = Statements(found.name, found.dim)
-    if mode == "ann" and _indexed(connection, found):
-        candidates = CANDIDATES_PER_HIT * k
-        # Order may be relaxed, since the candidates are ranked anew; kept strict, the index drops what it finds late.
-        connection.execute(
-            "SELECT set_config('hnsw.ef_search', %s, true), set_config('hnsw.iterative_scan', 'relaxed_order', true)",
-            [str(min(1_000, max(40, candidates)))],
-        )
+    candidates = CANDIDATES_PER_HIT * k
+    if mode == "ann" and connection.execute(statements.prepare_ann(), {"breadth": str(min(1_000, max(40, candidates)))}).fetchone():
         hits = _hits(connection, statements.by_vector_ann(where, found.metric), {**values, "k": k, "candidates": candidates})
         # The index gives up after so many rows that the filter refuses; then only looking at all of them is right.
         if len(hits) == k:
@@ -280,21 +298,3 @@ def _by_vector(
 def _hits(connection: Connection[Any], statement: sql.Composed, values: dict[str, Any]) -> list[Hit]:
     with connection.cursor(row_factory=dict_row) as cursor:
         return [Hit(**row) for row in cursor.execute(statement, values)]
-
-
-def _indexed(connection: Connection[Any], found: _Collection) -> bool:
-    row = connection.execute(
-        "SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass(%s)", [Statements(found.name).index_name]
-    ).fetchone()
-    return bool(row and row[0])
-
-
-def _rows(connection: Connection[Any], found: _Collection) -> int:
-    row = connection.execute("SELECT reltuples FROM pg_class WHERE oid = to_regclass(%s)", [Statements(found.name).table_name]).fetchone()
-    return int(row[0]) if row else 0
-
-
-def _batches(rows: Iterable[Row], size: int) -> Iterator[list[Row]]:
-    iterator = iter(rows)
-    while batch := list(islice(iterator, size)):
-        yield batch

@@ -20,6 +20,12 @@ LONGEST_INLINE_DIM = 1_500
 #: pgvector's limit for an HNSW index on half precision.
 LONGEST_INDEXED_DIM = 4_000
 
+#: Put together from lexemes, each quoted: one of a web address may hold operators of the query language.
+ANY_OF_ITS_WORDS = r"""
+    (SELECT coalesce(string_agg('''' || replace(replace(lexeme, '\', '\\'), '''', '''''') || '''', ' | '), '')::tsquery
+     FROM unnest(to_tsvector('english', %(text)s)))
+"""
+
 OWNED = sql.SQL("organisation = %(organisation)s AND vector_store = %(store)s")
 
 
@@ -35,15 +41,20 @@ class Statements:
         self.dim = dim
 
     def create_table(self) -> sql.Composed:
-        """The table, its full-text and its document index; the approximate index comes later, if at all."""
+        """The table, its full-text and its document index; the approximate index comes later, if at all.
+
+        Names are collated by code point, on every server: so ids are ordered as Python orders them, and no upgrade of
+        the C library spoils an index. The statistics tell the planner how large a store is: it would multiply the
+        shares of organisation and store, though the one follows from the other.
+        """
         inline = "ALTER TABLE {table} ALTER COLUMN embedding SET STORAGE PLAIN;" if self.dim <= LONGEST_INLINE_DIM else ""
         return self._format(
             """
             CREATE TABLE {table} (
-                organisation  text NOT NULL,
-                vector_store  text NOT NULL,
-                id            text NOT NULL,
-                document      text NOT NULL,
+                organisation  text COLLATE "C" NOT NULL,
+                vector_store  text COLLATE "C" NOT NULL,
+                id            text COLLATE "C" NOT NULL,
+                document      text COLLATE "C" NOT NULL,
                 text          text NOT NULL,
                 attributes    jsonb NOT NULL,
                 embedding     vector({dim}) NOT NULL,
@@ -56,48 +67,46 @@ class Statements:
             CREATE INDEX ON {table} (organisation, vector_store, document);
             CREATE INDEX ON {table} USING gin (words);
             CREATE INDEX ON {table} USING gin (attributes jsonb_path_ops);
-            """
+            CREATE STATISTICS {statistics} (dependencies, mcv) ON organisation, vector_store FROM {table};
+            """,
+            statistics=sql.Identifier(f"{self.table_name}_owners"),
         )
 
-    def create_incoming(self) -> sql.Composed:
-        """A table of the session for rows on their way in; made once a connection."""
+    def open_incoming(self) -> sql.Composed:
+        """An empty table of the session for rows on their way in; made once a connection, emptied for each write."""
         return self._format(
             """
             CREATE TEMP TABLE IF NOT EXISTS {incoming_name} (
-                id text, document text, text text, attributes jsonb, embedding vector({dim})
-            ) ON COMMIT DELETE ROWS
+                id text COLLATE "C", document text, text text, attributes jsonb, embedding vector({dim})
+            ) ON COMMIT DELETE ROWS;
+            DELETE FROM {incoming};
             """,
             incoming_name=sql.Identifier(f"incoming_{self.table_name.removeprefix('vectors_')}"),
         )
-
-    def empty_incoming(self) -> sql.Composed:
-        """Two writes of one transaction must not meet."""
-        return self._format("DELETE FROM {incoming}")
 
     def copy_incoming(self) -> sql.Composed:
         """Rows in, in binary."""
         return self._format("COPY {incoming} (id, document, text, attributes, embedding) FROM STDIN (FORMAT binary)")
 
-    def missing(self) -> sql.Composed:
-        """Rows that should keep a vector which is not there."""
+    def lock_document(self) -> sql.Composed:
+        """Keep other writers of the document out until the transaction ends."""
         return self._format(
-            """
-            SELECT i.id FROM {incoming} i
-            WHERE i.embedding IS NULL AND NOT EXISTS (
-                SELECT FROM {table} t WHERE t.organisation = %(organisation)s AND t.vector_store = %(store)s AND t.id = i.id)
-            ORDER BY i.id
-            """
+            "SELECT pg_advisory_xact_lock(hashtextextended({name} || %(organisation)s || '/' || %(store)s || '/' || %(document)s, 0))",
+            name=sql.Literal(f"{self.table_name}/"),
         )
+
+    def lock_kept(self) -> sql.Composed:
+        """Rows whose vector is to stay; nobody deletes them or changes it before the transaction ends."""
+        return self._format("SELECT id FROM {table} WHERE {owned} AND id = ANY(%(kept)s) ORDER BY id FOR UPDATE")
 
     def merge(self) -> sql.Composed:
         """New rows in, rows that differ changed, equal rows untouched; in order of their ids, so that writers do not deadlock."""
         return self._format(
             """
             INSERT INTO {table} AS t (organisation, vector_store, id, document, text, attributes, embedding)
-            SELECT %(organisation)s, %(store)s, i.id, i.document, i.text, i.attributes, coalesce(i.embedding, s.embedding)
+            SELECT %(organisation)s, %(store)s, i.id, i.document, i.text, i.attributes,
+                coalesce(i.embedding, (SELECT s.embedding FROM {table} s WHERE {owned} AND s.id = i.id))
             FROM {incoming} i
-            LEFT JOIN {table} s ON i.embedding IS NULL
-                AND s.organisation = %(organisation)s AND s.vector_store = %(store)s AND s.id = i.id
             ORDER BY i.id
             ON CONFLICT (organisation, vector_store, id) DO UPDATE SET
                 document = excluded.document, text = excluded.text, attributes = excluded.attributes, embedding = excluded.embedding
@@ -164,7 +173,7 @@ class Statements:
     def by_words(self, where: sql.Composable) -> sql.Composed:
         """Rows with any of the text's words, those with more of them first."""
         # ts_rank and not ts_rank_cd: of 100 sentences of real manuals it put the right page first for 96, the other for 74.
-        return self._by_text("replace(plainto_tsquery('english', %(text)s)::text, '&', '|')::tsquery", where)
+        return self._by_text(ANY_OF_ITS_WORDS, where)
 
     def by_phrase(self, where: sql.Composable) -> sql.Composed:
         """Rows with the text's words one behind the other, as a quotation has them."""
@@ -182,6 +191,40 @@ class Statements:
             where=where,
         )
 
+    def prepare_ann(self) -> sql.Composed:
+        """Settings of this transaction for a search by the approximate index; no row where there is none to use.
+
+        Order may be relaxed, since candidates are ranked anew: kept strict, the index drops what it finds late. A plan
+        made once for stores of every size would pass over the index.
+        """
+        return self._format(
+            """
+            SELECT set_config('hnsw.ef_search', %(breadth)s, true), set_config('hnsw.iterative_scan', 'relaxed_order', true),
+                set_config('plan_cache_mode', 'force_custom_plan', true)
+            FROM pg_index WHERE indexrelid = to_regclass({name}) AND indisvalid
+            """,
+            name=sql.Literal(self.index_name),
+        )
+
+    def has_index(self) -> sql.Composed:
+        """A row where the approximate index is complete."""
+        return self._format("SELECT FROM pg_index WHERE indexrelid = to_regclass({name}) AND indisvalid", name=sql.Literal(self.index_name))
+
+    def size(self) -> sql.Composed:
+        """Rows of the whole collection when it was last analysed; -1 before."""
+        return self._format("SELECT reltuples::bigint FROM pg_class WHERE oid = to_regclass({name})", name=sql.Literal(self.table_name))
+
+    def lock_maintenance(self) -> sql.Composed:
+        """Whether the session has the collection's indexes to itself now; not waited for.
+
+        A session that waits holds a snapshot, and CREATE INDEX CONCURRENTLY waits for all snapshots to go: a deadlock.
+        """
+        return self._format("SELECT pg_try_advisory_lock(hashtextextended({name}, 0))", name=sql.Literal(self.index_name))
+
+    def unlock_maintenance(self) -> sql.Composed:
+        """The next one, please."""
+        return self._format("SELECT pg_advisory_unlock(hashtextextended({name}, 0))", name=sql.Literal(self.index_name))
+
     def create_index(self, metric: Metric) -> sql.Composed:
         """The approximate index, built while searches and writes go on."""
         return self._format(
@@ -190,8 +233,8 @@ class Statements:
         )
 
     def drop_index(self) -> sql.Composed:
-        """Away with it, if it is there."""
-        return self._format("DROP INDEX IF EXISTS {index}")
+        """Away with it, if it is there, while searches and writes go on."""
+        return self._format("DROP INDEX CONCURRENTLY IF EXISTS {index}")
 
     def analyse(self) -> sql.Composed:
         """Fresh statistics: the planner chooses between the indexes by them."""
