@@ -6,8 +6,8 @@ Three ways, by what is fastest where it was measured:
 - float32 on a CPU: torch's fused kernel, one call for each run of equal lengths;
 - bfloat16 on a CPU: two matrix products and a softmax, a cacheful of inputs at a time: 0.6 of the fused kernel's time,
   which computes bfloat16 no faster than float32;
-- half precision on a GPU: one variable-length flash kernel over the whole batch (torch 2.10 and later), verified only
-  where a GPU is at hand.
+- half precision on a GPU: one variable-length flash kernel over the whole batch (torch 2.10 and later). The packing is
+  tested everywhere, the kernel itself only where a GPU is at hand.
 """
 
 import inspect
@@ -76,7 +76,7 @@ def _varlen_kernel() -> Callable[..., Tensor] | None:
 
 
 def _over_cumulative_lengths(kernel: Callable[..., Tensor], lengths: Sequence[int], heads: int, device: torch.device) -> Attend:
-    ends = torch.tensor([0, *lengths], dtype=torch.int32).cumsum(0, dtype=torch.int32).pin_memory().to(device, non_blocking=True)
+    ends = torch.tensor([0, *lengths], dtype=torch.int32).cumsum(0, dtype=torch.int32).to(device)
     longest = max(lengths)
     # One split of the keys: a vector must not depend on what else is in its batch.
     options = {"num_splits": 1} if "num_splits" in inspect.signature(kernel).parameters else {}

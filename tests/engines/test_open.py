@@ -13,6 +13,7 @@ from structlog.testing import capture_logs
 from cluster.engines import open_engine
 from cluster.engines.linear import Linear
 from cluster.engines.weights import open_model_folder
+from cluster.errors import Unavailable
 from cluster.settings import Settings
 from tests.engines.conftest import engine_of
 
@@ -78,3 +79,33 @@ def test_five_thousand_texts_at_once() -> None:
     texts = [f"text number {number}" for number in range(5_000)]
     vectors = engine_of("float32").embed(texts).vectors
     np.testing.assert_allclose(vectors[[17, 4_999]], engine_of("float32").embed([texts[17], texts[4_999]]).vectors, atol=1e-6)
+
+
+def test_a_batch_too_large_for_the_gpu_is_halved_until_it_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    engine = engine_of("float32")
+    texts = [f"text {number}" for number in range(40)]
+    expected = engine.embed(texts).vectors
+    forward = engine._encoder.__class__.__call__
+
+    def with_room_for_three(self: object, ids: list[object]) -> object:
+        if len(ids) > 3:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return forward(self, ids)
+
+    monkeypatch.setattr(engine._encoder.__class__, "__call__", with_room_for_three)
+    np.testing.assert_allclose(engine.embed(texts).vectors, expected, atol=1e-6)
+
+
+def test_an_input_too_large_for_the_gpu_may_be_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    engine = engine_of("float32")
+
+    def without_room(self: object, ids: object) -> object:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(engine._encoder.__class__, "__call__", without_room)
+    with pytest.raises(Unavailable):
+        engine.embed(["a text"])
