@@ -5,12 +5,11 @@ precision; mode ``ann`` takes its candidates from it, where it has been built, a
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import structlog
 from numpy.typing import NDArray
 from psycopg import Connection, ServerCursor, sql
 from psycopg.rows import dict_row
@@ -18,14 +17,13 @@ from psycopg_pool import ConnectionPool
 
 from cluster.database import translated
 from cluster.errors import Conflict, InvalidInput, NotFound, Permanent
+from cluster.vector_index import pgvector_upkeep
 from cluster.vector_index.contract import COLLECTION_NAME, Hit, Metric, Mode, Row, Written
 from cluster.vector_index.filter_sql import condition
 from cluster.vector_index.filters import parse_filter
 from cluster.vector_index.fusion import fuse
 from cluster.vector_index.pgvector_rows import ROWS_PER_TRANSACTION, Accepted, accepted, batches, is_text, vector_fault
-from cluster.vector_index.pgvector_sql import LONGEST_INDEXED_DIM, OPERATORS, Statements
-
-log = structlog.get_logger(__name__)
+from cluster.vector_index.pgvector_sql import OPERATORS, Statements
 
 #: Below this an exact scan is as fast as the approximate index, and exact.
 ROWS_WORTH_AN_INDEX = 20_000
@@ -96,7 +94,7 @@ class PgvectorIndex:
         if strangers:
             raise InvalidInput(f"{len(strangers)} rows are not of document {document!r}, {strangers[0]!r} for one", row_ids=strangers)
         distinct = accepted(rows, dim=found.dim, metric=found.metric, vectors_needed=False)
-        statements = Statements(found.name, found.dim)
+        statements = self._statements(collection)
         owner = {"organisation": organisation, "store": store, "document": document}
         with translated(), self._transaction(connection) as joined:
             joined.execute(statements.lock_document(), owner)
@@ -105,7 +103,7 @@ class PgvectorIndex:
         return Written(written=written, unchanged=len(distinct) - written, deleted=deleted)
 
     def stored_ids(self, organisation: str, store: str, document: str, *, collection: str) -> set[str]:
-        statement = Statements(self._collection(collection).name).ids()
+        statement = self._statements(collection).ids()
         with translated(), self._pool.connection() as connection:
             return {id for (id,) in connection.execute(statement, {"organisation": organisation, "store": store, "document": document})}
 
@@ -147,19 +145,19 @@ class PgvectorIndex:
             if vector is not None:
                 rankings.append(_by_vector(connection, found, where, {**values, "vector": vector}, depth, mode))
             if text is not None:
-                statements = Statements(found.name)
+                statements = self._statements(collection)
                 for statement in (statements.by_words(where), statements.by_phrase(where)):
                     rankings.append(_hits(connection, statement, {**values, "k": depth}))
         return rankings[0][:k] if len(rankings) == 1 else fuse(rankings, k=k)
 
     def count(self, organisation: str, store: str, *, collection: str) -> int:
-        statement = Statements(self._collection(collection).name).count()
+        statement = self._statements(collection).count()
         with translated(), self._pool.connection() as connection:
             row = connection.execute(statement, {"organisation": organisation, "store": store}).fetchone()
         return int(row[0]) if row else 0
 
     def scan(self, organisation: str, store: str, *, collection: str) -> Iterator[Row]:
-        statement = Statements(self._collection(collection).name).scan()
+        statement = self._statements(collection).scan()
         with translated(), self._pool.connection() as connection, _scanning(connection) as cursor:
             for row in cursor.execute(statement, {"organisation": organisation, "store": store}, binary=True):
                 yield Row(**{**row, "vector": np.asarray(row["vector"].to_numpy(), dtype=np.float32)})
@@ -169,35 +167,25 @@ class PgvectorIndex:
 
         Broken off, a load leaves what it wrote, and maybe no index, until ``optimise`` or the next load.
         """
-        found = self._collection(collection)
-        there = self._size(found)
+        statements = self._statements(collection)
+        with translated(), self._pool.connection() as connection:
+            there = pgvector_upkeep.size(connection, statements)
         written = unchanged = 0
         dropped = False
         for part in batches(rows, ROWS_PER_TRANSACTION):
             result = self.upsert(organisation, store, part, collection=collection)
             written, unchanged = written + result.written, unchanged + result.unchanged
             if written > there and not dropped:
-                dropped = self._drop_index(found)
+                dropped = self._drop_index(statements)
         self.optimise(collection)
         return Written(written=written, unchanged=unchanged)
 
     def optimise(self, collection: str) -> None:
         """See ``VectorIndex``. Returns at once while somebody else does it; vectors of over 4,000 numbers get no index."""
-        found = self._collection(collection)
-        statements = Statements(found.name, found.dim)
-        with self._maintenance(found) as connection:
-            if connection is None:
-                return
-            connection.execute(statements.analyse())
-            if (
-                found.dim > LONGEST_INDEXED_DIM
-                or self._size(found) < self._index_from
-                or connection.execute(statements.has_index()).fetchone()
-            ):
-                return
-            connection.execute(statements.drop_index())  # one whose building broke off is there, but not valid
-            connection.execute(statements.create_index(found.metric))
-            log.info("ann_index_built", collection=found.name)
+        statements = self._statements(collection)
+        with pgvector_upkeep.alone(self._pool, statements) as connection:
+            if connection is not None:
+                pgvector_upkeep.build(connection, statements, metric=self._collection(collection).metric, index_from=self._index_from)
 
     def wait_visible(self, organisation: str, store: str, ids: Sequence[str], *, collection: str, timeout_s: float = 60.0) -> None:
         """At once: what is committed is visible."""
@@ -211,39 +199,24 @@ class PgvectorIndex:
             self._collections[name] = found
         return self._collections[name]
 
+    def _statements(self, collection: str) -> Statements:
+        found = self._collection(collection)
+        return Statements(found.name, found.dim)
+
     def _transaction(self, connection: Connection[Any] | None) -> AbstractContextManager[Connection[Any]]:
         return self._pool.connection() if connection is None else nullcontext(connection)
 
     def _delete(self, collection: str, **owner: str) -> int:
-        statement = Statements(self._collection(collection).name).delete(list(owner))
+        statement = self._statements(collection).delete(list(owner))
         with translated(), self._pool.connection() as connection:
             return connection.execute(statement, owner).rowcount
 
-    def _size(self, found: _Collection) -> int:
-        with translated(), self._pool.connection() as connection:
-            row = connection.execute(Statements(found.name).size()).fetchone()
-        return int(row[0]) if row else 0
-
-    def _drop_index(self, found: _Collection) -> bool:
+    def _drop_index(self, statements: Statements) -> bool:
         """Whether it could be done now."""
-        with self._maintenance(found) as connection:
+        with pgvector_upkeep.alone(self._pool, statements) as connection:
             if connection is not None:
-                connection.execute(Statements(found.name).drop_index())
+                connection.execute(statements.drop_index())
             return connection is not None
-
-    @contextmanager
-    def _maintenance(self, found: _Collection) -> Iterator[Connection[Any] | None]:
-        """A connection without a transaction, as work CONCURRENTLY needs; None while another session has the indexes."""
-        statements = Statements(found.name)
-        with translated(), self._pool.connection() as connection:
-            connection.autocommit = True
-            try:
-                row = connection.execute(statements.lock_maintenance()).fetchone()
-                yield connection if row and row[0] else None
-            finally:
-                if not connection.closed:
-                    connection.execute(statements.unlock_maintenance())
-                    connection.autocommit = False
 
 
 def _find(connection: Connection[Any], name: str) -> _Collection | None:

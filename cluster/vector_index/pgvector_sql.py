@@ -32,7 +32,7 @@ OWNED = sql.SQL("organisation = %(organisation)s AND vector_store = %(store)s")
 class Statements:
     """The statements of one collection."""
 
-    def __init__(self, collection: str, dim: int = 0) -> None:
+    def __init__(self, collection: str, dim: int) -> None:
         self.table_name = f"vectors_{collection}"
         self.index_name = f"vectors_{collection}_hnsw"
         self.table = sql.Identifier(self.table_name)
@@ -208,20 +208,22 @@ class Statements:
 
     def has_index(self) -> sql.Composed:
         """A row where the approximate index is complete."""
-        return self._format("SELECT FROM pg_index WHERE indexrelid = to_regclass({name}) AND indisvalid", name=sql.Literal(self.index_name))
+        return self._format(
+            "SELECT 1 FROM pg_index WHERE indexrelid = to_regclass({name}) AND indisvalid", name=sql.Literal(self.index_name)
+        )
 
     def size(self) -> sql.Composed:
         """Rows of the whole collection when it was last analysed; -1 before."""
         return self._format("SELECT reltuples::bigint FROM pg_class WHERE oid = to_regclass({name})", name=sql.Literal(self.table_name))
 
-    def lock_maintenance(self) -> sql.Composed:
+    def lock_upkeep(self) -> sql.Composed:
         """Whether the session has the collection's indexes to itself now; not waited for.
 
         A session that waits holds a snapshot, and CREATE INDEX CONCURRENTLY waits for all snapshots to go: a deadlock.
         """
         return self._format("SELECT pg_try_advisory_lock(hashtextextended({name}, 0))", name=sql.Literal(self.index_name))
 
-    def unlock_maintenance(self) -> sql.Composed:
+    def unlock_upkeep(self) -> sql.Composed:
         """The next one, please."""
         return self._format("SELECT pg_advisory_unlock(hashtextextended({name}, 0))", name=sql.Literal(self.index_name))
 

@@ -1,10 +1,12 @@
 """What every adapter promises."""
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from psycopg_pool import ConnectionPool
 
 from cluster.errors import Conflict, InvalidInput, NotFound, Permanent, Retryable
 from cluster.vector_index import VectorIndex, Written
@@ -68,9 +70,18 @@ def test_a_row_comes_back_as_it_went_in(index: VectorIndex, collection: str, row
         ({"vector": np.ones(DIM + 1, np.float32)}, "shape"),
         ({"vector": np.full(DIM, np.nan, np.float32)}, "NaN"),
         ({"vector": np.zeros(DIM, np.float32)}, "length zero"),
+        ({"vector": np.full(DIM, 7e4, np.float32)}, "beyond 65,504"),
+        ({"vector": np.full(DIM, 1e300)}, "beyond 65,504"),
+        ({"vector": np.full(DIM, 1e-30, np.float32)}, "length zero"),
         ({"text": "a\0b"}, "NUL"),
+        ({"text": "a\ud800b"}, "surrogate"),
+        ({"text": "ä" * 200_000}, "longer than"),
+        ({"document": ""}, "1 to 512"),
+        ({"attributes": {"a": ["b\0"]}}, "NUL"),
+        ({"attributes": {"a": float("nan")}}, "not JSON"),
+        ({"attributes": {"a": {1, 2}}}, "not JSON"),
     ],
-    ids=["no-vector", "wrong-dim", "nan", "zero", "nul"],
+    ids=lambda value: value if isinstance(value, str) else next(iter(value)),
 )
 def test_rows_that_could_never_be_found_are_refused_by_id_and_nothing_is_written(
     index: VectorIndex, collection: str, row: MakeRow, change: dict[str, object], reason: str
@@ -104,19 +115,40 @@ def test_keeping_a_vector_that_is_not_there_is_an_error_and_changes_nothing(inde
     assert ids(index, collection) == ["a"]
 
 
-def test_two_writers_of_one_document_leave_one_of_the_two_versions(index: VectorIndex, collection: str, row: MakeRow) -> None:
-    versions = [[row(f"{version}{n}") for n in range(50)] for version in "xy"]
+def test_writers_of_one_document_leave_exactly_one_of_its_versions(index: VectorIndex, collection: str, row: MakeRow) -> None:
+    versions = [[row("same", page=n), *(row(f"{version}{n}") for n in range(50))] for n, version in enumerate("xy")]
+    with ThreadPoolExecutor(4) as threads:
+        turns = [threads.submit(index.replace_document, ORG, STORE, "doc", versions[n % 2], collection=collection) for n in range(20)]
+    for turn in turns:
+        turn.result()
+    assert ids(index, collection) in [sorted(row.id for row in version) for version in versions]
+
+
+def test_a_vector_is_kept_or_the_write_fails_whatever_others_delete(index: VectorIndex, collection: str, row: MakeRow) -> None:
+    rows = [row(str(n), page=1) for n in range(20)]
+    kept = [replace(row(str(n), page=2), vector=None) for n in range(20)]
 
     def write(turn: int) -> None:
-        try:
-            index.replace_document(ORG, STORE, "doc", versions[turn % 2], collection=collection)
-        except Retryable:
-            return
+        if turn % 2:
+            index.delete_store(ORG, STORE, collection=collection)
+            index.upsert(ORG, STORE, rows, collection=collection)
+        else:
+            with suppress(Permanent, Retryable):
+                index.replace_document(ORG, STORE, "doc", kept, collection=collection)
 
     with ThreadPoolExecutor(4) as threads:
-        list(threads.map(write, range(20)))
-    index.replace_document(ORG, STORE, "doc", versions[0], collection=collection)
-    assert ids(index, collection) == sorted(row.id for row in versions[0])
+        list(threads.map(write, range(40)))
+    for stored in index.scan(ORG, STORE, collection=collection):
+        assert np.array_equal(stored.vector, row(stored.id).vector)
+
+
+def test_a_document_is_part_of_its_callers_transaction(index: VectorIndex, collection: str, row: MakeRow, pool: ConnectionPool) -> None:
+    index.replace_document(ORG, STORE, "doc", [row("a")], collection=collection)
+    with pool.connection() as connection, connection.transaction(force_rollback=True):
+        for rows in ([row("b")], [row("c"), replace(row("b"), vector=None)]):
+            index.replace_document(ORG, STORE, "doc", rows, collection=collection, connection=connection)
+        assert ids(index, collection) == ["a"]
+    assert ids(index, collection) == ["a"]
 
 
 def test_equal_ids_of_two_stores_or_organisations_never_meet(index: VectorIndex, collection: str, row: MakeRow) -> None:
@@ -173,6 +205,30 @@ def test_a_quotation_finds_its_place_before_places_with_the_same_words(index: Ve
 
 
 @pytest.mark.parametrize(
+    "text", ["see http://plant.example/pump?id=1&state=a|b!", r"it's in C:\new\'quoted' & <-> (!)", "naïve 東京 pumps\u2028", "'", "the"]
+)
+def test_any_text_can_be_searched_for_and_finds_itself(index: VectorIndex, collection: str, row: MakeRow, text: str) -> None:
+    index.upsert(ORG, STORE, [row("it", text=text)], collection=collection)
+    has_words = any(len(word) > 3 for word in text.split())
+    assert [hit.id for hit in index.search(ORG, STORE, collection=collection, text=text)] == ["it"] * has_words
+
+
+def test_a_web_address_is_found_by_the_whole_of_it(index: VectorIndex, collection: str, row: MakeRow) -> None:
+    texts = {"a": "plant.example/pump?id=1&state=2", "b": "plant.example/pump?id=1&state=3"}
+    index.upsert(ORG, STORE, [row(id, text=text) for id, text in texts.items()], collection=collection)
+    for id, text in texts.items():
+        assert index.search(ORG, STORE, collection=collection, text=text)[0].id == id
+
+
+def test_a_scan_that_is_left_early_holds_nothing_back(index: VectorIndex, collection: str, row: MakeRow, pool: ConnectionPool) -> None:
+    index.upsert(ORG, STORE, [row(str(n)) for n in range(10)], collection=collection)
+    for _ in range(pool.max_size + 1):
+        rows = index.scan(ORG, STORE, collection=collection)
+        assert next(rows).id == "0"  # type: ignore[call-overload]
+        rows.close()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
     "wrong",
     [
         {},
@@ -180,8 +236,11 @@ def test_a_quotation_finds_its_place_before_places_with_the_same_words(index: Ve
         {"k": 1_001, "text": "a"},
         {"vector": np.ones(3, np.float32)},
         {"vector": np.full(DIM, np.inf, np.float32)},
+        {"vector": np.zeros(DIM, np.float32)},
+        {"text": "a\0b"},
+        {"text": "\ud800"},
     ],
-    ids=["nothing-asked", "k-0", "k-1001", "wrong-dim", "infinite"],
+    ids=["nothing-asked", "k-0", "k-1001", "wrong-dim", "infinite", "zero", "nul", "surrogate"],
 )
 def test_a_search_that_makes_no_sense_is_refused(index: VectorIndex, collection: str, wrong: dict[str, object]) -> None:
     with pytest.raises(InvalidInput):

@@ -17,7 +17,8 @@ from cluster.vector_index.filters import MAX_CONDITIONS, MAX_DEPTH, matches, par
 
 VECTOR = np.ones(2, np.float32)
 KEYS = ("a", "b", "missing")
-VALUES: tuple[Any, ...] = (0, 1, 2, 1.0, 1.5, -3, 10**20, "", "1", "a", "B", "ä", "a%'\"", True, False)
+NUMBERS: tuple[Any, ...] = (0, -0.0, 1, 2, 1.0, 1.5, -3, 0.3, 0.1 + 0.2, 10**23, 1e23, 2**53, 2**53 + 1, float(2**53), 5e-324, 1e300)
+VALUES: tuple[Any, ...] = (*NUMBERS, "", "1", "a", "B", "ä", "\uffff", "\U00010000", "a%'\"\\", True, False)
 
 values = st.sampled_from(VALUES)
 ordered = values.filter(lambda value: not isinstance(value, bool))
@@ -86,6 +87,9 @@ def test_the_meaning_that_is_written_down(filter: dict[str, Any], expected: bool
         ({"type": "eq", "key": "a", "value": float("nan")}, "filters.value"),
         ({"type": "eq", "key": "", "value": 1}, "filters.key"),
         ({"type": "eq", "key": "a", "value": 1, "boost": 2}, "unknown field 'boost'"),
+        ({"type": "eq", "key": "a", "value": "\0"}, "filters.value"),
+        ({"type": "eq", "key": "a", "value": "\ud800"}, "filters.value"),
+        ({"type": "in", "key": "a", "value": ["x", []]}, r"filters.value\[1\]"),
         ({"type": "gt", "key": "a", "value": True}, "no order"),
         ({"type": "in", "key": "a", "value": "abc"}, "must be a list"),
         ({"type": "and", "filters": []}, "at least one"),
@@ -106,3 +110,14 @@ def test_depth_and_number_of_conditions_are_bounded() -> None:
         parse_filter(deep)
     with pytest.raises(InvalidInput, match="more than"):
         parse_filter({"type": "or", "filters": [leaf] * MAX_CONDITIONS})
+    half = {"type": "in", "key": "a", "value": [1] * (MAX_CONDITIONS // 2)}
+    with pytest.raises(InvalidInput, match="more than"):
+        parse_filter({"type": "or", "filters": [half, half]})
+
+
+def test_a_filter_of_the_greatest_size_is_answered(filled: tuple[VectorIndex, str], rows: list[Row]) -> None:
+    index, name = filled
+    longest = {"type": "nin", "key": "a", "value": [f"{n}" * 100 for n in range(MAX_CONDITIONS - 2)]}
+    widest = {"type": "and", "filters": [{"type": "eq", "key": "missing", "value": 1}] * (MAX_CONDITIONS - 1)}
+    assert len(index.search("default", "vs", collection=name, vector=VECTOR, k=1_000, filter=longest)) == len(rows)
+    assert index.search("default", "vs", collection=name, vector=VECTOR, k=1_000, filter=widest) == []
