@@ -100,13 +100,18 @@ class Statements:
         return self._format("SELECT id FROM {table} WHERE {owned} AND id = ANY(%(kept)s) ORDER BY id FOR UPDATE")
 
     def merge(self) -> sql.Composed:
-        """New rows in, rows that differ changed, equal rows untouched; in order of their ids, so that writers do not deadlock."""
+        """New rows in, rows that differ changed, in order of their ids, so that writers do not deadlock.
+
+        Equal rows are left out before the insert, which would first make their full-text vectors and lock them.
+        """
         return self._format(
             """
             INSERT INTO {table} AS t (organisation, vector_store, id, document, text, attributes, embedding)
-            SELECT %(organisation)s, %(store)s, i.id, i.document, i.text, i.attributes,
-                coalesce(i.embedding, (SELECT s.embedding FROM {table} s WHERE {owned} AND s.id = i.id))
+            SELECT %(organisation)s, %(store)s, i.id, i.document, i.text, i.attributes, coalesce(i.embedding, s.embedding)
             FROM {incoming} i
+            LEFT JOIN {table} s ON s.organisation = %(organisation)s AND s.vector_store = %(store)s AND s.id = i.id
+            WHERE (s.document, s.text, s.attributes, s.embedding)
+                IS DISTINCT FROM (i.document, i.text, i.attributes, coalesce(i.embedding, s.embedding))
             ORDER BY i.id
             ON CONFLICT (organisation, vector_store, id) DO UPDATE SET
                 document = excluded.document, text = excluded.text, attributes = excluded.attributes, embedding = excluded.embedding
