@@ -69,7 +69,7 @@ class Settings(BaseSettings):
     """Arithmetic of the encoder; auto takes bfloat16 where the processor or GPU has it."""
 
     threads: int = Field(default=0, ge=0)
-    """CPU threads of one engine; 0 means as many as the machine's cores."""
+    """CPU threads of one engine; 0 means as many as the process may use."""
 
     max_batch_tokens: int = Field(default=16_384, ge=512)
     """Most tokens the encoder takes at once."""
