@@ -27,6 +27,9 @@ from cluster.vector_index.pgvector_sql import OPERATORS, Statements
 
 #: Below this an exact scan is as fast as the approximate index, and exact.
 ROWS_WORTH_AN_INDEX = 20_000
+#: So few rows of a store that pass the filter are compared faster than the index finds them among those that do not:
+#: 2 % of 50,000 rows in 2 ms instead of 26.
+ROWS_SOON_COMPARED = 5_000
 #: Candidates taken from the approximate index for each hit asked for, then ranked exactly.
 CANDIDATES_PER_HIT = 4
 #: Each ranking that is fused is at least this deep.
@@ -48,11 +51,13 @@ class PgvectorIndex:
     Args:
         pool: from ``cluster.database.open_pool``.
         index_from: rows of a collection from which on it gets an approximate index.
+        exact_up_to: a search that at most so many rows can answer compares them all, whatever its mode.
     """
 
-    def __init__(self, pool: ConnectionPool, *, index_from: int = ROWS_WORTH_AN_INDEX) -> None:
+    def __init__(self, pool: ConnectionPool, *, index_from: int = ROWS_WORTH_AN_INDEX, exact_up_to: int = ROWS_SOON_COMPARED) -> None:
         self._pool = pool
         self._index_from = index_from
+        self._exact_up_to = exact_up_to
         self._collections: dict[str, _Collection] = {}
 
     def ensure(self, collection: str, *, dim: int, metric: Metric = "cosine") -> None:
@@ -143,7 +148,7 @@ class PgvectorIndex:
         rankings: list[list[Hit]] = []
         with translated(), self._pool.connection() as connection:
             if vector is not None:
-                rankings.append(_by_vector(connection, found, where, {**values, "vector": vector}, depth, mode))
+                rankings.append(self._by_vector(connection, found, where, {**values, "vector": vector}, depth, mode))
             if text is not None:
                 statements = self._statements(collection)
                 for statement in (statements.by_words(where), statements.by_phrase(where)):
@@ -189,6 +194,22 @@ class PgvectorIndex:
 
     def wait_visible(self, organisation: str, store: str, ids: Sequence[str], *, collection: str, timeout_s: float = 60.0) -> None:
         """At once: what is committed is visible."""
+
+    def _by_vector(
+        self, connection: Connection[Any], found: _Collection, where: sql.Composable, values: dict[str, Any], k: int, mode: Mode
+    ) -> list[Hit]:
+        statements = Statements(found.name, found.dim)
+        candidates = CANDIDATES_PER_HIT * k
+        if (
+            mode == "ann"
+            and connection.execute(statements.prepare_ann(), {"breadth": str(min(1_000, max(40, candidates)))}).fetchone()
+            and _estimate(connection, statements.estimate(where), values) > self._exact_up_to
+        ):
+            hits = _hits(connection, statements.by_vector_ann(where, found.metric), {**values, "k": k, "candidates": candidates})
+            # The index gives up after so many rows that the filter refuses; then only looking at all of them is right.
+            if len(hits) == k:
+                return hits
+        return _hits(connection, statements.by_vector(where, found.metric), {**values, "k": k})
 
     def _collection(self, name: str) -> _Collection:
         if name not in self._collections:
@@ -255,17 +276,10 @@ def _merge(connection: Connection[Any], found: _Collection, owner: Mapping[str, 
     return connection.execute(statements.merge(), owner).rowcount
 
 
-def _by_vector(
-    connection: Connection[Any], found: _Collection, where: sql.Composable, values: dict[str, Any], k: int, mode: Mode
-) -> list[Hit]:
-    statements = Statements(found.name, found.dim)
-    candidates = CANDIDATES_PER_HIT * k
-    if mode == "ann" and connection.execute(statements.prepare_ann(), {"breadth": str(min(1_000, max(40, candidates)))}).fetchone():
-        hits = _hits(connection, statements.by_vector_ann(where, found.metric), {**values, "k": k, "candidates": candidates})
-        # The index gives up after so many rows that the filter refuses; then only looking at all of them is right.
-        if len(hits) == k:
-            return hits
-    return _hits(connection, statements.by_vector(where, found.metric), {**values, "k": k})
+def _estimate(connection: Connection[Any], explain: sql.Composed, values: dict[str, Any]) -> int:
+    row = connection.execute(explain, values).fetchone()
+    assert row is not None
+    return int(row[0][0]["Plan"]["Plan Rows"])
 
 
 def _hits(connection: Connection[Any], statement: sql.Composed, values: dict[str, Any]) -> list[Hit]:

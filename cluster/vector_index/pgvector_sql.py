@@ -211,6 +211,10 @@ class Statements:
             name=sql.Literal(self.index_name),
         )
 
+    def estimate(self, where: sql.Composable) -> sql.Composed:
+        """How many rows the planner thinks the condition selects; nothing is counted."""
+        return self._format("EXPLAIN (FORMAT JSON) SELECT FROM {table} WHERE {owned} AND {where}", where=where)
+
     def has_index(self) -> sql.Composed:
         """A row where the approximate index is complete."""
         return self._format(

@@ -14,6 +14,7 @@ from cluster.vector_index import Row, open_vector_index
 from cluster.vector_index.pgvector import PgvectorIndex
 
 ROWS, DIM, QUERIES, K = 20_000, 32, 30, 10
+RARE = {"type": "eq", "key": "rare", "value": True}
 
 
 @pytest.fixture(scope="module")
@@ -25,17 +26,16 @@ def vectors() -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def loaded(settings: Settings, pool: ConnectionPool, vectors: np.ndarray) -> tuple[PgvectorIndex, str]:
+def loaded(pool: ConnectionPool, vectors: np.ndarray) -> tuple[PgvectorIndex, str]:
     """Enough rows for the approximate index; one in fifty is rare."""
-    index, name = open_vector_index(settings, pool), f"t{uuid4().hex[:12]}"
-    assert isinstance(index, PgvectorIndex)
+    index, name = PgvectorIndex(pool, exact_up_to=0), f"t{uuid4().hex[:12]}"
     index.ensure(name, dim=DIM)
     rows = (Row(id=f"{n:05}", document=f"d{n % 100}", text="t", attributes={"rare": n % 50 == 0}, vector=v) for n, v in enumerate(vectors))
     assert index.bulk_load("default", "vs", rows, collection=name).written == ROWS
     return index, name
 
 
-@pytest.mark.parametrize("filter", [None, {"type": "eq", "key": "rare", "value": True}], ids=["unfiltered", "filtered"])
+@pytest.mark.parametrize("filter", [None, RARE], ids=["unfiltered", "filtered"])
 def test_the_approximate_index_finds_nearly_what_the_exact_scan_finds(
     loaded: tuple[PgvectorIndex, str], vectors: np.ndarray, filter: dict[str, object] | None
 ) -> None:
@@ -65,14 +65,20 @@ def test_every_ann_search_uses_the_index_and_no_exact_one_does(
             assert scans(one, name) - before == expected
 
 
-def test_a_small_store_of_a_large_collection_is_searched_exactly_and_whole(loaded: tuple[PgvectorIndex, str], vectors: np.ndarray) -> None:
-    index, name = loaded
+def test_where_few_rows_can_answer_they_are_all_compared(
+    loaded: tuple[PgvectorIndex, str], vectors: np.ndarray, settings: Settings
+) -> None:
+    _, name = loaded
     near = [Row(id=f"{n:02}", document="d", text="t", attributes={}, vector=vectors[n]) for n in range(50)]
-    index.upsert("other", "vs", near, collection=name)
-    for query in -vectors[:5]:  # far from all of them, and near to thousands of the others
-        exact = index.search("other", "vs", collection=name, vector=query, k=K, mode="exact")
-        assert index.search("other", "vs", collection=name, vector=query, k=K) == exact
-        assert len(exact) == K
+    with open_pool(settings.model_copy(update={"database_pool_size": 1})) as one:
+        index = PgvectorIndex(one)
+        index.upsert("other", "vs", near, collection=name)
+        before = scans(one, name)
+        for query in -vectors[:5]:  # far from all of them, and near to thousands of the others
+            exact = index.search("other", "vs", collection=name, vector=query, k=K, mode="exact")
+            assert index.search("other", "vs", collection=name, vector=query, k=K) == exact
+            assert len(index.search("default", "vs", collection=name, vector=query, k=K, filter=RARE)) == len(exact) == K
+        assert scans(one, name) == before
 
 
 def test_optimise_repeats_harmlessly_and_mends_an_index_whose_building_broke_off(
