@@ -5,20 +5,22 @@ A plain ASGI layer, so that a body over the limit is refused while it arrives an
 
 import re
 import time
+from http import HTTPStatus
 from uuid import uuid4
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cluster.logs import about
-from serve_app.errors import TooLarge, unexpected
-from serve_app.errors import error_response as refuse
+from serve_app.errors import error_response, unexpected
 
 log = structlog.get_logger(__name__)
 
 #: An id from outside ends up in logs and headers: only what is harmless there is echoed.
 SANE_ID = re.compile(r"[A-Za-z0-9_.-]{1,128}")
+TOO_LARGE = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
 QUIET_PATHS = frozenset({"/healthz", "/readyz"})
 
 
@@ -28,6 +30,7 @@ class Boundary:
     def __init__(self, app: ASGIApp, *, max_request_bytes: int) -> None:
         self._app = app
         self._most = max_request_bytes
+        self._limit = f"the request's body is over {max_request_bytes:,} bytes (CLUSTER_MAX_REQUEST_BYTES); send fewer inputs at once"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -50,10 +53,9 @@ class Boundary:
 
         try:
             if int(Headers(scope=scope).get("content-length") or 0) > self._most:
-                raise self._too_large()
+                await error_response(TOO_LARGE, self._limit, code="request_too_large")(scope, receive, send_with_id)
+                return
             await self._app(scope, self._counted(receive), send_with_id)
-        except TooLarge as exc:
-            await refuse(413, str(exc), code="request_too_large")(scope, receive, send_with_id)
         except Exception as exc:  # the process edge: ``unexpected`` logs it with its trace
             if status:
                 raise
@@ -71,10 +73,7 @@ class Boundary:
             message = await receive()
             read += len(message.get("body", b""))
             if read > self._most:
-                raise self._too_large()
+                raise HTTPException(TOO_LARGE, self._limit)  # what parses the body lets this one through
             return message
 
         return counted
-
-    def _too_large(self) -> TooLarge:
-        return TooLarge(f"the request's body is over {self._most:,} bytes (CLUSTER_MAX_REQUEST_BYTES); send fewer inputs at once")

@@ -7,13 +7,14 @@ which mean other words here.
 
 import asyncio
 import base64
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import orjson
 from fastapi import APIRouter
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
+from pydantic_core import PydanticCustomError
 from starlette.responses import Response
 
 from cluster.engines import Embeddings
@@ -29,12 +30,23 @@ MAX_TOKENS = 300_000
 router = APIRouter()
 
 
+def _told_plainly(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
+    """One sentence instead of one for each branch of the union."""
+    try:
+        return validate(value)
+    except ValidationError as exc:
+        raise PydanticCustomError("input_type", "must be a text or a list of texts; or a list of token ids, or of such lists") from exc
+
+
+Input = Annotated[str | list[str] | list[int] | list[list[int]], Field(union_mode="left_to_right"), WrapValidator(_told_plainly)]
+
+
 class EmbeddingRequest(BaseModel):
     """OpenAI's CreateEmbeddingRequest, and two fields of ours."""
 
     model_config = ConfigDict(extra="forbid")
 
-    input: str | list[str] | list[int] | list[list[int]] = Field(union_mode="left_to_right")
+    input: Input
     model: str
     encoding_format: Literal["float", "base64"] = "float"
     dimensions: int | None = Field(default=None, ge=1)

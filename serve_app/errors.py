@@ -31,10 +31,6 @@ class ModelNotFound(NotFound):
     """The request names a model that is not served here."""
 
 
-class TooLarge(InvalidInput):
-    """The request's body is over the limit."""
-
-
 def error_response(
     status: int,
     message: str,
@@ -68,8 +64,6 @@ def _ours(request: Request, exc: Exception) -> Response:
     param = exc.param if isinstance(exc, InvalidInput) else None
     if isinstance(exc, ModelNotFound):
         return error_response(HTTPStatus.NOT_FOUND, str(exc), param="model", code="model_not_found")
-    if isinstance(exc, TooLarge):
-        return error_response(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, str(exc), code="request_too_large")
     for kind, status, type, code in TABLE:
         if isinstance(exc, kind):
             wait_s = max(1.0, exc.retry_after_s or 1.0) if isinstance(exc, Retryable) else 0
@@ -97,6 +91,7 @@ def _http(request: Request, exc: Exception) -> Response:
         HTTPStatus.NOT_FOUND: f"no such path: {request.url.path}",
         HTTPStatus.METHOD_NOT_ALLOWED: f"{request.method} is not allowed here",
     }
-    response = error_response(exc.status_code, messages.get(HTTPStatus(exc.status_code), str(exc.detail)))
+    code = "request_too_large" if exc.status_code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE else None
+    response = error_response(exc.status_code, messages.get(HTTPStatus(exc.status_code), str(exc.detail)), code=code)
     response.headers.update(exc.headers or {})
     return response

@@ -1,0 +1,84 @@
+"""The application in a real HTTP server with the real model and the real Postgres, without Ray."""
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import httpx
+import pytest
+import uvicorn
+from openai import OpenAI
+from psycopg_pool import ConnectionPool
+
+from cluster.ledger.stores import VectorStore, ensure_store
+from cluster.settings import Settings
+from cluster.vector_index import Row, open_vector_index
+from serve_app.api import build_api
+from serve_app.service import Service
+
+MODEL = "all-MiniLM-L6-v2"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Server:
+    """A running endpoint."""
+
+    url: str
+    service: Service
+
+
+@pytest.fixture(scope="session")
+def server(settings: Settings, pool: ConnectionPool) -> Iterator[Server]:
+    """The endpoint on a port of its own."""
+    service = Service(settings)
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        serving = uvicorn.Server(uvicorn.Config(build_api(service), log_config=None, timeout_graceful_shutdown=5))
+        thread = threading.Thread(target=serving.run, kwargs={"sockets": [listener]})
+        thread.start()
+        while not serving.started:
+            time.sleep(0.02)
+        yield Server(url=url, service=service)
+        serving.should_exit = True
+        thread.join()
+    service.close()
+
+
+@pytest.fixture(scope="session")
+def openai_client(server: Server) -> Iterator[OpenAI]:
+    """The unmodified client."""
+    with OpenAI(base_url=f"{server.url}/v1", api_key="none needed", max_retries=0) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def http(server: Server) -> Iterator[httpx.Client]:
+    """Requests as they come over the wire."""
+    with httpx.Client(base_url=server.url, timeout=60) as client:
+        yield client
+
+
+BIRDS = {
+    "heron": ("Herons stand still for hours before they strike.", 1),
+    "swift": ("Swifts sleep on the wing and land only to nest.", 2),
+    "pump": ("Only the operator on duty may stop the pump.", 3),
+}
+
+
+@pytest.fixture(scope="session")
+def birds(settings: Settings, pool: ConnectionPool, server: Server) -> VectorStore:
+    """A small store."""
+    engine, index = server.service.engine, open_vector_index(settings, pool)
+    with pool.connection() as connection:
+        store = ensure_store(connection, settings.organisation, "birds", fingerprint=engine.fingerprint)
+    index.ensure(store.collection, dim=store.fingerprint.dim)
+    vectors = engine.embed([text for text, _ in BIRDS.values()]).vectors
+    rows = [
+        Row(id=id, document="doc_1", text=text, attributes={"page": page, "filename": "birds.pdf", "keywords": [id]}, vector=vector)
+        for (id, (text, page)), vector in zip(BIRDS.items(), vectors, strict=True)
+    ]
+    index.upsert(store.organisation, store.id, rows, collection=store.collection)
+    return store
