@@ -13,8 +13,9 @@ ABBREVIATIONS = frozenset(
     "al approx art ca cf ch co corp dept dr ed eds e.g eq eqs est etc fig figs i.e inc jr lt ltd mr mrs ms no nos nr op p pp prof "
     "ref refs rev sec sect sr st v vol vs viz".split()
 )
-#: A mark that may end a sentence, what closes behind it, and the space before the next.
-END = re.compile(r"(?:[.!?…]+[\"'”’)\]]*(?=\s)|[。！？]+[”’」』）]*)\s*")
+#: A mark that may end a sentence, what closes behind it, and the space before the next. Begins only where a run of marks
+#: does, and gives nothing back: a line of a million dots is read once.
+END = re.compile(r"(?:(?<![.!?…])[.!?…]++[\"'”’)\]]*+(?=\s)|[。！？]+[”’」』）]*)\s*")
 #: A blank line, or a line that begins with a bullet or a number, begins something new.
 BREAK = re.compile(r"\n[ \t]*\n\s*|\n(?=[ \t]*(?:[-*•‣▪]|\(?\d{1,3}[.)])[ \t])")
 LAST_WORD = re.compile(r"([^\s(\[\"'“‘]+)$")
@@ -22,17 +23,15 @@ LAST_WORD = re.compile(r"([^\s(\[\"'“‘]+)$")
 
 def boundaries(text: str) -> NDArray[np.int64]:
     """Offsets at which a sentence or a paragraph begins, 0 first; together the spans between them are the text."""
-    found = {0}
-    found.update(match.end() for match in BREAK.finditer(text))
+    found = {match.end() for match in BREAK.finditer(text)}
     found.update(match.end() for match in END.finditer(text) if _ends(text, match))
-    found.discard(len(text))
-    return np.array(sorted(found), dtype=np.int64)
+    return np.array(sorted({0} | found - {len(text)}), dtype=np.int64)
 
 
 def paragraphs(text: str) -> NDArray[np.int64]:
     """Offsets at which a paragraph begins, behind a blank line; 0 first."""
-    starts = {0, *(match.end() for match in BREAK.finditer(text))} - {len(text)}
-    return np.array(sorted(starts), dtype=np.int64)
+    found = {match.end() for match in BREAK.finditer(text)}
+    return np.array(sorted({0} | found - {len(text)}), dtype=np.int64)
 
 
 def _ends(text: str, match: re.Match[str]) -> bool:
