@@ -32,6 +32,7 @@ lint: $(READY) ## Check style, types and the import arrows
 	@ruff check . && ruff format --check . && mypy && lint-imports
 
 bench: $(READY) ## Measure the pipeline beside a plain loop and a published recipe (ARGS=--help explains)
+	@$(PYTHON) -m pip --disable-pip-version-check install --quiet --constraint constraints.txt --group bench
 	@$(PYTHON) -m benchmarks.ingest $(ARGS)
 
 help: ## Show this list
