@@ -90,8 +90,7 @@ def main() -> int:
         vectors = {party.name: np.load(Path(folder) / f"{party.name}.npy") for party in parties}
     for party in parties:
         party.close()
-    medians = {key: statistics.median(one[key] for one in seen) for key in seen[0]}
-    _print(medians, cold, vectors, lengths, arguments.rounds)
+    _print(seen, cold, vectors, lengths)
     return 0
 
 
@@ -136,22 +135,36 @@ def _round(parties: list[Party], texts: list[str], folder: Path, number: int) ->
             dtype = party.name.removeprefix("ours ")
             seen[f"peak {party.name}"] = party.ask(do="peak", dtype=dtype)["flops_per_s"]
         save = str(folder / f"{party.name}.npy") if number == 0 else ""
-        seen[f"mix {party.name}"] = party.ask(do="mix", texts=texts, save=save)["seconds"]
+        mix = party.ask(do="mix", texts=texts, save=save)
+        seen |= {f"mix {party.name}": mix["seconds"], f"processor {party.name}": mix["processor_s"]}
         seen[f"query {party.name}"] = party.ask(do="query", text=QUERY)["seconds"]
-    best = min(seen[f"mix {name}"] for name in THEIRS)
-    query = min(seen[f"query {name}"] for name in THEIRS)
-    for party in parties:
-        # Ratios are taken within a round: what else the machine does changes from one to the next.
-        seen[f"ratio {party.name}"] = best / seen[f"mix {party.name}"]
-        seen[f"query ratio {party.name}"] = seen[f"query {party.name}"] / query
     return seen
 
 
-def _print(medians: dict[str, float], cold: dict[str, float], vectors: dict[str, Any], lengths: NDArray[np.int64], rounds: int) -> None:
+def _ratio(seen: list[dict[str, float]], what: str, name: str) -> float:
+    """Median over the rounds of a party's time to that of the best of theirs."""
+    best = min(THEIRS, key=lambda their: statistics.median(one[f"{what} {their}"] for one in seen))
+    return statistics.median(one[f"{what} {name}"] / one[f"{what} {best}"] for one in seen)
+
+
+def _print(seen: list[dict[str, float]], cold: dict[str, float], vectors: dict[str, Any], lengths: NDArray[np.int64]) -> None:
+    medians = {key: statistics.median(one[key] for one in seen) for key in seen[0]}
     work, tokens = flops(lengths), int(lengths.sum())
-    title = f"{len(lengths)} texts, {tokens:,} tokens, {len(os.sched_getaffinity(0))} cores, medians of {rounds} rounds"
+    title = f"{len(lengths)} texts, {tokens:,} tokens, {len(os.sched_getaffinity(0))} cores, medians of {len(seen)} rounds"
     table = Table(title=title, box=box.MARKDOWN)
-    for column in ("", "tokens/s", "over best", "GFLOP/s", "of peak", "one query", "of theirs", "cold start", "of theirs", "least cosine"):
+    for column in (
+        "",
+        "tokens/s",
+        "over best",
+        "by CPU time",
+        "GFLOP/s",
+        "of peak",
+        "one query",
+        "of theirs",
+        "cold start",
+        "of theirs",
+        "least cosine",
+    ):
         table.add_column(column, justify="right" if column else "left")
     for name, own in vectors.items():
         seconds = medians[f"mix {name}"]
@@ -160,15 +173,16 @@ def _print(medians: dict[str, float], cold: dict[str, float], vectors: dict[str,
         table.add_row(
             name,
             f"{tokens / seconds:,.0f}",
-            f"{medians[f'ratio {name}']:.2f}x",
+            f"{1 / _ratio(seen, 'mix', name):.2f}x",
+            f"{1 / _ratio(seen, 'processor', name):.2f}x",
             f"{work / seconds / 1e9:,.0f}",
             peak,
             f"{medians[f'query {name}'] * 1e3:.1f} ms",
-            f"{medians[f'query ratio {name}']:.2f}",
+            f"{_ratio(seen, 'query', name):.2f}",
             *started,
             f"{np.einsum('nd,nd->n', own, vectors[THEIRS[0]]).min():.6f}",
         )
-    Console(width=180).print(table)
+    Console(width=200).print(table)
     for name in OURS:
         print(f"peak, {name.removeprefix('ours ')}: {medians[f'peak {name}'] / 1e9:,.0f} GFLOP/s")
 
