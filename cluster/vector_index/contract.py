@@ -79,12 +79,17 @@ class VectorIndex(Protocol):
         """
 
     def upsert(self, organisation: str, store: str, rows: Sequence[Row], *, collection: str) -> Written:
-        """Insert or update rows, each with its vector. Duplicate ids in one call collapse to the last."""
+        """Insert or update rows, each with its vector. Duplicate ids in one call collapse to the last.
+
+        Raises:
+            InvalidInput: with ``row_ids`` of rows that cannot be stored, or never found: a vector of another dimension,
+                with NaN, or without direction under cosine; text with NUL; attributes that are not JSON. Nothing is written.
+        """
 
     def replace_document(
         self, organisation: str, store: str, document: str, rows: Sequence[Row], *, collection: str, connection: Any = None
     ) -> Written:
-        """Make the document consist of exactly these rows, at once.
+        """Make the document consist of exactly these rows, at once; another writer of the document waits.
 
         Rows with ``vector=None`` must be stored already; they keep their vector and take the new attributes.
         Where the adapter lives in our Postgres, ``connection`` (psycopg, inside a transaction) makes the write part of
@@ -92,6 +97,7 @@ class VectorIndex(Protocol):
 
         Raises:
             Permanent: with ``row_ids`` of rows without vector that are not stored.
+            InvalidInput: as ``upsert``; and rows of another document.
         """
 
     def stored_ids(self, organisation: str, store: str, document: str, *, collection: str) -> set[str]:

@@ -1,7 +1,6 @@
 """What every adapter promises."""
 
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
@@ -115,7 +114,21 @@ def test_keeping_a_vector_that_is_not_there_is_an_error_and_changes_nothing(inde
     assert ids(index, collection) == ["a"]
 
 
-def test_writers_of_one_document_leave_exactly_one_of_its_versions(index: VectorIndex, collection: str, row: MakeRow) -> None:
+def test_a_second_writer_of_a_document_waits_for_the_first_and_leaves_exactly_its_own(
+    index: VectorIndex, collection: str, row: MakeRow, pool: ConnectionPool
+) -> None:
+    first, second = ([row(f"{version}{n}") for n in range(5)] for version in "xy")
+    with ThreadPoolExecutor(1) as threads, pool.connection() as connection:
+        with connection.transaction():
+            index.replace_document(ORG, STORE, "doc", first, collection=collection, connection=connection)
+            waiting = threads.submit(index.replace_document, ORG, STORE, "doc", second, collection=collection)
+            with pytest.raises(TimeoutError):
+                waiting.result(timeout=0.3)
+        assert waiting.result(timeout=30) == Written(written=5, deleted=5)
+    assert ids(index, collection) == [row.id for row in second]
+
+
+def test_many_writers_of_one_document_leave_exactly_one_of_its_versions(index: VectorIndex, collection: str, row: MakeRow) -> None:
     versions = [[row("same", page=n), *(row(f"{version}{n}") for n in range(50))] for n, version in enumerate("xy")]
     with ThreadPoolExecutor(4) as threads:
         turns = [threads.submit(index.replace_document, ORG, STORE, "doc", versions[n % 2], collection=collection) for n in range(20)]
@@ -124,20 +137,26 @@ def test_writers_of_one_document_leave_exactly_one_of_its_versions(index: Vector
     assert ids(index, collection) in [sorted(row.id for row in version) for version in versions]
 
 
-def test_a_vector_is_kept_or_the_write_fails_whatever_others_delete(index: VectorIndex, collection: str, row: MakeRow) -> None:
+def test_a_vector_is_kept_or_the_rows_without_are_named_whatever_others_delete(index: VectorIndex, collection: str, row: MakeRow) -> None:
     rows = [row(str(n), page=1) for n in range(20)]
     kept = [replace(row(str(n), page=2), vector=None) for n in range(20)]
+    refused: list[Permanent] = []
 
     def write(turn: int) -> None:
         if turn % 2:
             index.delete_store(ORG, STORE, collection=collection)
             index.upsert(ORG, STORE, rows, collection=collection)
-        else:
-            with suppress(Permanent, Retryable):
-                index.replace_document(ORG, STORE, "doc", kept, collection=collection)
+            return
+        try:
+            index.replace_document(ORG, STORE, "doc", kept, collection=collection)
+        except Permanent as exc:
+            refused.append(exc)
+        except Retryable:
+            return
 
     with ThreadPoolExecutor(4) as threads:
-        list(threads.map(write, range(40)))
+        list(threads.map(write, range(100)))
+    assert all(exc.row_ids for exc in refused)
     for stored in index.scan(ORG, STORE, collection=collection):
         assert np.array_equal(stored.vector, row(stored.id).vector)
 
