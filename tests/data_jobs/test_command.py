@@ -1,0 +1,57 @@
+"""``python -m data_jobs.ingest`` as a person or a script meets it: exit codes, the summary, the job's row."""
+
+import json
+from pathlib import Path
+
+import pytest
+from psycopg_pool import ConnectionPool
+
+from cluster.ledger.jobs import JobState, recent_jobs
+from cluster.settings import Settings
+from data_jobs.ingest import main
+
+pytestmark = [pytest.mark.launch, pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(300)]
+
+
+@pytest.fixture(autouse=True)
+def _environment(settings: Settings, organisation: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command reads the environment."""
+    monkeypatch.setenv("CLUSTER_HOME", str(settings.home))
+    monkeypatch.setenv("CLUSTER_ORGANISATION", organisation)
+    monkeypatch.setenv("CLUSTER_LOG_LEVEL", "ERROR")
+
+
+def test_all_searchable_is_0_some_not_is_3_and_the_summary_says_why(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], pool: ConnectionPool, organisation: str
+) -> None:
+    (tmp_path / "good.txt").write_text("Herons stand still for hours.")
+    assert main([str(tmp_path), "--vector-store", "birds", "--json"]) == 0
+    (tmp_path / "empty.txt").write_text("")
+    assert main([str(tmp_path), "--vector-store", "birds", "--json"]) == 3
+    said = capsys.readouterr()
+    first, second = map(json.loads, said.out.splitlines())
+    assert (first["documents"], first["embedded"], first["outcomes"]) == (1, 1, {"ok": 1})
+    assert (second["documents"], second["embedded"], second["outcomes"]) == (2, 0, {"ok": 1, "empty": 1})
+    assert "empty.txt: is a file of zero bytes" in " ".join(said.err.split())
+    with pool.connection() as connection:
+        jobs = recent_jobs(connection, organisation)
+    assert [(job.kind, job.state, job.done, job.total) for job in jobs] == [
+        ("ingest", JobState.SUCCEEDED, 2, 2),
+        ("ingest", JobState.SUCCEEDED, 1, 1),
+    ]
+    assert jobs[0].result == second
+
+
+@pytest.mark.parametrize("location", ["/no/such/folder", "http://127.0.0.1/x"])
+def test_wrong_usage_is_2_with_one_line(location: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([location, "--vector-store", "birds"]) == 2
+    assert capsys.readouterr().err.startswith(f"error: {location}: ")
+
+
+def test_help_explains_every_flag(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        main(["--help"])
+    assert left.value.code == 0
+    said = capsys.readouterr().out
+    for flag in ("PATH_OR_URI", "--vector-store", "--organisation", "--verify", "--json", "Exit code"):
+        assert flag in said
