@@ -17,10 +17,11 @@ import ray
 import ray.data
 import structlog
 from ray.data import ActorPoolStrategy, Dataset
+from ray.exceptions import RayError
 
 from cluster.database import open_pool, translated
 from cluster.engines import describe
-from cluster.errors import ClusterError, InvalidInput, Permanent
+from cluster.errors import ClusterError, InvalidInput, Permanent, Unavailable
 from cluster.ledger import stores
 from cluster.ledger.job_run import JobRun
 from cluster.logs import about, configure
@@ -104,7 +105,16 @@ def _results(plan: Plan, settings: Settings, store: stores.VectorStore, job: str
     yield from plan.settled
     if plan.pending:  # nothing new: no Ray either
         with ray_session(settings):
-            yield from pipeline(plan.pending, settings, store, job=job).iter_rows()
+            try:
+                yield from pipeline(plan.pending, settings, store, job=job).iter_rows()
+            except RayError as exc:
+                log.exception("pipeline_broke_off")
+                raise Unavailable(f"the pipeline broke off: {_last_line(exc)}") from exc
+
+
+def _last_line(exc: BaseException) -> str:
+    """A remote error carries the whole remote trace; its last line says what happened."""
+    return (str(exc).strip().splitlines() or [type(exc).__name__])[-1]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -25,6 +25,8 @@ log = structlog.get_logger(__name__)
 LEAST_CPUS = 4
 #: A batch on a slow CPU, or a PDF at its limits, can hold a step up for minutes; half an hour without any progress is a fault.
 NO_PROGRESS_TIMEOUT_S = 30 * 60
+#: Times an engine's actor is started in a row before the run gives up: a model that cannot be loaded fails every time.
+ACTOR_STARTS = 3
 
 
 @contextmanager
@@ -57,6 +59,8 @@ def ray_session(settings: Settings) -> Iterator[None]:
                 logging.getLogger("ray.data").setLevel(logging.ERROR)  # plans and notices; the report says what a person asks
             context = DataContext.get_current()
             context.enable_progress_bars = False
+            # Ray now and then cancels an actor before it starts, on a busy cluster; by default that ends the whole run.
+            context.max_consecutive_actor_init_deaths = ACTOR_STARTS - 1
             context.execution_no_progress_timeout_s = NO_PROGRESS_TIMEOUT_S
             yield
         finally:
