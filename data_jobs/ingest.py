@@ -10,9 +10,10 @@ summary says which and why; 2: wrong usage; 1: the run itself was cut short, run
 import argparse
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import pyarrow as pa
 import ray
 import ray.data
 import structlog
@@ -32,7 +33,7 @@ from data_jobs.ray_session import ray_session
 from data_jobs.report import Report
 from data_jobs.sources import list_sources
 from data_jobs.stages.embed import Embed
-from data_jobs.stages.guard import each_row
+from data_jobs.stages.guard import Stage, each_row
 from data_jobs.stages.prepare import Chunk, Compare, Keywords, Parse
 from data_jobs.stages.read import Read
 from data_jobs.stages.row import Row, to_table
@@ -55,14 +56,19 @@ def pipeline(rows: Sequence[Row], settings: Settings, store: stores.VectorStore,
     one_by_one: dict[str, Any] = {"batch_format": "pyarrow", "batch_size": 1, "num_cpus": 0.5}
     several: dict[str, Any] = {"batch_format": "pyarrow", "batch_size": DOCUMENTS_PER_BATCH}
     version = pipeline_version(settings, store.fingerprint)
+    fields = {"job": job, "organisation": store.organisation}
+
+    def each(stage: Stage) -> Callable[[pa.Table], pa.Table]:
+        return each_row(stage, settings, **fields)
+
     return (
         ray.data.from_arrow([to_table(rows[at : at + DOCUMENTS_PER_BLOCK]) for at in range(0, len(rows), DOCUMENTS_PER_BLOCK)])
-        .map_batches(each_row(Read(settings)), **one_by_one)
-        .map_batches(each_row(Parse(settings)), **one_by_one)
-        .map_batches(each_row(Chunk(settings, store.fingerprint.id)), **one_by_one)
-        .map_batches(each_row(Keywords(settings)), **one_by_one)
-        .map_batches(each_row(Compare(settings, store)), **one_by_one)
-        .map_batches(Embed, fn_constructor_args=[settings], **engines(settings), **several)
+        .map_batches(each(Read(settings)), **one_by_one)
+        .map_batches(each(Parse(settings)), **one_by_one)
+        .map_batches(each(Chunk(settings, store.fingerprint.id)), **one_by_one)
+        .map_batches(each(Keywords(settings)), **one_by_one)
+        .map_batches(each(Compare(settings, store)), **one_by_one)
+        .map_batches(Embed, fn_constructor_args=[settings], fn_constructor_kwargs=fields, **engines(settings), **several)
         .map_batches(Write(settings, store, job=job, pipeline_version=version), **one_by_one)
     )
 

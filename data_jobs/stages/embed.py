@@ -9,8 +9,10 @@ import structlog
 from numpy.typing import NDArray
 
 from cluster.engines import open_engine
+from cluster.logs import about
 from cluster.records import Outcome
 from cluster.settings import Settings
+from data_jobs.stages import per_process
 from data_jobs.stages.guard import failed, settled
 from data_jobs.stages.row import Row, to_rows, to_table, unpack
 
@@ -22,21 +24,25 @@ Ids = list[NDArray[np.int32]]
 class Embed:
     """Needs ``chunks``; fills ``vectors``: one for each chunk that is not ``stored``, in their order.
 
-    The chunks of all documents of a call go to the engine together, so that it can pack them by length.
+    ``fields`` stand in every log line: job, organisation. The chunks of all documents of a call go to the engine
+    together, so that it can pack them by length.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, **fields: str) -> None:
+        per_process.logs(settings)
+        self.fields = fields
         self.engine = open_engine(settings)
 
     def __call__(self, table: pa.Table) -> pa.Table:
-        return to_table(self._embed(to_rows(table)))
+        with about(stage="embed", **self.fields):
+            return to_table(self._embed(to_rows(table)))
 
     def _embed(self, rows: list[Row]) -> list[Row]:
         inputs = [[] if settled(row) else new_chunk_ids(unpack(row)) for row in rows]
         try:
             vectors = self.engine.embed_ids([ids for document in inputs for ids in document])
         except Exception:  # one document must not cost its neighbours: find it
-            log.exception("batch_failed", stage="embed", documents=len(rows))
+            log.exception("batch_failed", documents=len(rows))
             return [self._alone(row, ids) for row, ids in zip(rows, inputs, strict=True)]
         ends = np.cumsum([len(document) for document in inputs])
         return [{**row, "vectors": part.tobytes()} for row, part in zip(rows, np.split(vectors, ends[:-1]), strict=True)]
@@ -45,7 +51,7 @@ class Embed:
         try:
             return {**row, "vectors": self.engine.embed_ids(ids).tobytes()}
         except Exception as exc:  # the process edge of a row: recorded as its outcome
-            log.exception("stage_failed", stage="embed", document=row["document"])
+            log.exception("stage_failed", document=row["document"])
             return failed(row, Outcome.FAILED, f"embedding failed: {type(exc).__name__}: {exc}")
 
 

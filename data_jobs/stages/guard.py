@@ -3,7 +3,7 @@
 Ray Data has no errors of a row: an exception raised in a stage loses or replays the row's whole block. So the
 pipeline wraps each stage, and a failure becomes the row's outcome.
 
-    dataset.map_batches(each_row(Read(settings)), batch_format="pyarrow", batch_size=1)
+    dataset.map_batches(each_row(Read(settings), settings), batch_format="pyarrow", batch_size=1)
 """
 
 from collections.abc import Callable
@@ -12,7 +12,10 @@ import pyarrow as pa
 import structlog
 
 from cluster.errors import Retryable
+from cluster.logs import about
 from cluster.records import Outcome
+from cluster.settings import Settings
+from data_jobs.stages import per_process
 from data_jobs.stages.row import CHUNKS, Row, pack, to_rows, to_table
 
 log = structlog.get_logger(__name__)
@@ -38,8 +41,11 @@ def failed(row: Row, outcome: Outcome, detail: str) -> Row:
     }
 
 
-def each_row(stage: Stage) -> Callable[[pa.Table], pa.Table]:
+def each_row(stage: Stage, settings: Settings, **fields: str) -> Callable[[pa.Table], pa.Table]:
     """The stage as a function of tables: settled rows pass, an exception becomes its row's outcome ``failed``.
+
+    Args:
+        fields: what every log line of the stage carries beside stage and document: job, organisation.
 
     Raises:
         Retryable: what the stage waits for stayed away; that is no fault of the document.
@@ -50,15 +56,18 @@ def each_row(stage: Stage) -> Callable[[pa.Table], pa.Table]:
         if settled(row):
             return row
         try:
-            return stage(row)
+            with about(document=row["document"]):
+                return stage(row)
         except Retryable:  # already waited for: let the run end, the next one goes on from here
             raise
         except Exception as exc:  # the process edge of a row: logged, and recorded as its outcome
-            log.exception("stage_failed", stage=name, document=row["document"], source=row["source"])
+            log.exception("stage_failed", document=row["document"], source=row["source"])
             return failed(row, Outcome.FAILED, f"{name.lower()} failed: {type(exc).__name__}: {exc}")
 
     def run(table: pa.Table) -> pa.Table:
-        return to_table([guarded(row) for row in to_rows(table)])
+        per_process.logs(settings)
+        with about(stage=name.lower(), **fields):
+            return to_table([guarded(row) for row in to_rows(table)])
 
     run.__name__ = name  # Ray Data names its operators, and so the dashboard's lines, by this
     return run

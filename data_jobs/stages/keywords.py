@@ -36,7 +36,7 @@ class KeywordExtractor:
         try:
             found = self._yake.extract_keywords(sample("\n".join(page.text for page in pages)))
         except Exception:  # a library of statistics over any text: keywords are no reason to lose a document
-            log.exception("keywords_failed", stage="keywords")
+            log.exception("keywords_failed")
             return []
         return list(dict.fromkeys(keyword.lower() for keyword, _ in found))
 

@@ -93,7 +93,7 @@ class Parser:
             answer = connection.recv(4096)
             parsed: dict[str, Any] | None = json.loads(answer) if answer.endswith(b"\n") else None
         except (OSError, ValueError) as exc:
-            log.warning("parse_process_lost", stage="parse", source=name, reason=str(exc))
+            log.warning("parse_process_lost", source=name, reason=str(exc))
             parsed = None
         if parsed is None:
             self.close()

@@ -6,11 +6,18 @@ from psycopg_pool import ConnectionPool
 
 from cluster.database import open_pool
 from cluster.engines import open_tokeniser
+from cluster.logs import configure
 from cluster.settings import Settings
 from cluster.vector_index import VectorIndex, open_vector_index
 from data_jobs.stages.chunk import Chunker
 from data_jobs.stages.keywords import KeywordExtractor
 from data_jobs.stages.parse import Parser
+
+
+@cache
+def logs(settings: Settings) -> None:
+    """This process's log lines in the one form."""
+    configure(settings)
 
 
 @cache

@@ -13,6 +13,7 @@ from cluster.database import translated
 from cluster.errors import Permanent
 from cluster.ledger import documents
 from cluster.ledger.stores import VectorStore
+from cluster.logs import about
 from cluster.records import Outcome
 from cluster.settings import Settings
 from cluster.vector_index import Row as IndexRow
@@ -57,7 +58,9 @@ class Write:
         self.pipeline_version = pipeline_version
 
     def __call__(self, table: pa.Table) -> pa.Table:
-        return pa.Table.from_pylist([self._write(row) for row in to_rows(table)], schema=RESULTS)
+        per_process.logs(self.settings)
+        with about(stage="write", job=self.job, organisation=self.store.organisation):
+            return pa.Table.from_pylist([self._write(row) for row in to_rows(table)], schema=RESULTS)
 
     def _write(self, row: Row) -> dict[str, Any]:
         if row["unchanged"]:
@@ -66,7 +69,7 @@ class Write:
             try:
                 return self._in_transaction(lambda connection: self._success(connection, row))
             except Permanent as exc:
-                log.warning("document_refused", stage="write", document=row["document"], source=row["source"], reason=str(exc))
+                log.warning("document_refused", document=row["document"], source=row["source"], reason=str(exc))
                 row = failed(row, Outcome.FAILED, f"could not be written: {exc}")
         return self._in_transaction(lambda connection: self._failure(connection, row))
 

@@ -5,6 +5,7 @@ import pytest
 
 from cluster.errors import Unavailable
 from cluster.records import Outcome
+from cluster.settings import Settings
 from data_jobs.stages.guard import each_row, failed
 from data_jobs.stages.row import ROWS, Row, new_row, to_rows, to_table, unpack
 
@@ -15,7 +16,7 @@ def test_an_exception_is_the_outcome_of_its_row_alone() -> None:
             raise ValueError("the reason")
         return {**row, "media_type": "seen"}
 
-    good, bad = to_rows(each_row(fragile)(to_table([new_row("good", "a", ""), new_row("bad", "b", "")])))
+    good, bad = to_rows(each_row(fragile, Settings())(to_table([new_row("good", "a", ""), new_row("bad", "b", "")])))
     assert (good["outcome"], good["media_type"]) == (Outcome.OK, "seen")
     assert bad["outcome"] == Outcome.FAILED
     assert "the reason" in bad["detail"]
@@ -26,7 +27,7 @@ def test_an_absent_database_is_not_the_fault_of_the_document() -> None:
         raise Unavailable("gone")
 
     with pytest.raises(Unavailable):
-        each_row(away)(to_table([new_row("a", "a", "")]))
+        each_row(away, Settings())(to_table([new_row("a", "a", "")]))
 
 
 def test_settled_rows_pass() -> None:
@@ -34,11 +35,11 @@ def test_settled_rows_pass() -> None:
         raise AssertionError
 
     rows = [failed(new_row("a", "a", ""), Outcome.CORRUPT, "why"), {**new_row("b", "b", ""), "unchanged": True}]
-    assert to_rows(each_row(never)(to_table(rows))) == rows
+    assert to_rows(each_row(never, Settings())(to_table(rows))) == rows
 
 
 def test_an_empty_table_without_columns_is_understood() -> None:
-    table = each_row(lambda row: row)(pa.table({}))
+    table = each_row(lambda row: row, Settings())(pa.table({}))
     assert (table.schema, len(table)) == (ROWS, 0)
 
 
