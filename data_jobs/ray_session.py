@@ -14,6 +14,7 @@ from typing import Any
 import ray
 import structlog
 from ray._private import ray_constants
+from ray._raylet import Config  # type: ignore[attr-defined]  # compiled, without stubs
 from ray.data import DataContext
 
 from cluster.local import ray_head
@@ -25,8 +26,6 @@ log = structlog.get_logger(__name__)
 LEAST_CPUS = 4
 #: A batch on a slow CPU, or a PDF at its limits, can hold a step up for minutes; half an hour without any progress is a fault.
 NO_PROGRESS_TIMEOUT_S = 30 * 60
-#: Times an engine's actor is started in a row before the run gives up: a model that cannot be loaded fails every time.
-ACTOR_STARTS = 3
 
 
 @contextmanager
@@ -59,8 +58,6 @@ def ray_session(settings: Settings) -> Iterator[None]:
                 logging.getLogger("ray.data").setLevel(logging.ERROR)  # plans and notices; the report says what a person asks
             context = DataContext.get_current()
             context.enable_progress_bars = False
-            # Ray now and then cancels an actor before it starts, on a busy cluster; by default that ends the whole run.
-            context.max_consecutive_actor_init_deaths = ACTOR_STARTS - 1
             context.execution_no_progress_timeout_s = NO_PROGRESS_TIMEOUT_S
             yield
         finally:
@@ -70,7 +67,12 @@ def ray_session(settings: Settings) -> Iterator[None]:
 def _running_here(settings: Settings) -> str | None:
     """Address of the Ray head that ``make up`` started for this home; another home's is none of our business."""
     head = ray_head.running(settings)
-    return f"127.0.0.1:{head.ports['gcs']}" if head else None
+    if head is None:
+        return None
+    # In another mode than its head's, a driver's actors are cancelled before they start; Ray read the variable when imported.
+    os.environ.update(ray_head.WITHOUT_TOKENS)
+    Config.initialize("")
+    return f"127.0.0.1:{head.ports['gcs']}"
 
 
 def _keep_to_loopback() -> None:

@@ -41,6 +41,9 @@ RELEASE_TIMEOUT_S = 10.0
 LONGEST_FOLDER = 36
 #: Every process of a head inherits this variable; by its value even an orphan is known as ours.
 MARK = "RAY_TMPDIR"
+#: Said outright: unset, Ray asks for a token or not by whether some earlier Ray left one in ~/.ray. A token would have to be
+#: given with every ``ray job submit``; see docs/security.md.
+WITHOUT_TOKENS = {"RAY_AUTH_MODE": "disabled"}
 #: Ray then keeps to the loopback interface; otherwise its listeners are open to the network, and Ray runs any code it is sent.
 LOOPBACK_ONLY = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 
@@ -125,9 +128,7 @@ def environment(settings: Settings, folder: Path) -> dict[str, str]:
         **settings_variables(settings),
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
         **LOOPBACK_ONLY,
-        # Said outright: unset, Ray asks for a token or not by whether some earlier Ray left one in ~/.ray. A token would have to
-        # be given with every ``ray job submit``; see docs/security.md.
-        "RAY_AUTH_MODE": "disabled",
+        **WITHOUT_TOKENS,
         MARK: str(folder),
         "TMPDIR": str(folder),  # what the processes leave behind goes with the folder
         "RAY_USAGE_STATS_ENABLED": "0",

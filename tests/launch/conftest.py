@@ -11,7 +11,7 @@ import pytest
 
 from cluster.local import ray_head
 from cluster.settings import Settings
-from tests.conftest import ROOT, NewHome
+from tests.conftest import FOREIGN_PREFIXES, ROOT, NewHome
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,9 @@ class RunningCluster:
 def environment_of(settings: Settings) -> dict[str, str]:
     """The environment of a person who has activated ``.venv`` and means this cluster."""
     path = os.pathsep.join([str(ROOT / ".venv" / "bin"), os.environ["PATH"]])
-    return {**os.environ, **ray_head.settings_variables(settings), "PATH": path, "COLUMNS": "200"}
+    # Ray writes variables of its own into a process that used it, as the tests of the pipeline do.
+    own = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN_PREFIXES)}
+    return {**own, **ray_head.settings_variables(settings), "PATH": path, "COLUMNS": "200"}
 
 
 def local(command: str, settings: Settings, *more: str) -> subprocess.CompletedProcess[str]:

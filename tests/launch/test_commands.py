@@ -44,8 +44,9 @@ def test_a_submitted_job_ingests_into_the_cluster_s_own_database(running_cluster
 def test_the_same_command_run_directly_uses_the_running_cluster(running_cluster: RunningCluster, documents: Path) -> None:
     (documents / "broken.pdf").unlink()
 
-    talkative = replace(running_cluster, environment={**running_cluster.environment, "CLUSTER_LOG_LEVEL": "INFO"})
-    run = typed(talkative, "python", "-m", "data_jobs.ingest", str(documents), "--vector-store", "direct")
+    # In a shell that used another Ray, one with tokens.
+    shell = {**running_cluster.environment, "CLUSTER_LOG_LEVEL": "INFO", "RAY_AUTH_MODE": "token"}
+    run = typed(replace(running_cluster, environment=shell), "python", "-m", "data_jobs.ingest", str(documents), "--vector-store", "direct")
 
     assert run.returncode == 0, run.stderr
     assert f"127.0.0.1:{running_cluster.settings.ray_port}" in run.stderr
