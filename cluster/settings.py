@@ -97,8 +97,11 @@ class Settings(BaseSettings):
     embedders: int = Field(default=0, ge=0)
     """Engines of one bulk job; 0 means one per GPU, or one when there is none."""
 
-    gpus_per_embedder: float = Field(default=1.0, gt=0)
-    """Share of a GPU one engine asks for, where the cluster has GPUs."""
+    gpus_per_embedder: float | None = Field(default=None, ge=0)
+    """Share of a GPU that one engine asks Ray for, whatever ``device`` says. Unset: 1 where Ray has GPUs and ``device`` is not cpu."""
+
+    cpus_per_embedder: int = Field(default=0, ge=0)
+    """CPUs that one replica asks Ray for, and its threads. 0: it asks for one and uses what is idle of its node beside the jobs there."""
 
     # --- serving ------------------------------------------------------------------------------------------------
     min_replicas: int = Field(default=1, ge=0)
@@ -106,6 +109,18 @@ class Settings(BaseSettings):
 
     max_replicas: int = Field(default=1, ge=1)
     """Most replicas of the embedding deployment."""
+
+    target_ongoing_requests: float = Field(default=32.0, gt=0)
+    """Requests a replica should hold, those that wait included: more than that on average adds replicas, fewer removes them."""
+
+    upscale_delay_s: float = Field(default=10.0, ge=0)
+    """Replicas are added when the load has asked for them this long."""
+
+    downscale_delay_s: float = Field(default=300.0, ge=0)
+    """Replicas are removed when the load has not needed them this long."""
+
+    update_surge_percent: int = Field(default=0, ge=0, le=100)
+    """Replicas an update may start before it stops old ones, in percent and rounded up; they need free room. 0: old ones stop first."""
 
     max_request_bytes: int = Field(default=8 * MIB, ge=1024)
     """Longer request bodies are refused with 413."""
@@ -116,6 +131,12 @@ class Settings(BaseSettings):
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     """Least severe level that is written."""
+
+    def gpu_share(self, gpus: float) -> float:
+        """The share of a GPU one engine asks Ray for, on a cluster with so many of them; 0 for none."""
+        if self.gpus_per_embedder is not None:
+            return self.gpus_per_embedder
+        return 1.0 if gpus and self.device != "cpu" else 0.0
 
     @model_validator(mode="after")
     def _absolute_and_safe(self) -> Self:

@@ -74,11 +74,11 @@ def pipeline(rows: Sequence[Row], settings: Settings, store: stores.VectorStore,
 
 
 def engines(settings: Settings) -> dict[str, Any]:
-    """How many engines, and what each asks of Ray: a share of a GPU where the cluster has GPUs, else one CPU."""
-    gpus = 0.0 if settings.device == "cpu" else ray.cluster_resources().get("GPU", 0.0)  # type: ignore[no-untyped-call]
-    size = settings.embedders or max(1, int(gpus / settings.gpus_per_embedder))
-    share = {"num_gpus": settings.gpus_per_embedder} if gpus else {"num_cpus": 1}
-    return {"compute": ActorPoolStrategy(size=size), **share}
+    """How many engines, and what each asks of Ray: its share of a GPU, or one CPU."""
+    gpus = ray.cluster_resources().get("GPU", 0.0)  # type: ignore[no-untyped-call]
+    share = settings.gpu_share(gpus)
+    size = settings.embedders or (max(1, int(gpus / share)) if share else 1)
+    return {"compute": ActorPoolStrategy(size=size), **({"num_gpus": share} if share else {"num_cpus": 1})}
 
 
 def ingest(settings: Settings, location: str, vector_store: str, report: Report, *, verify: bool = False) -> None:

@@ -3,6 +3,8 @@
 uvicorn.run(build_api(Service(settings)))
 """
 
+from collections.abc import Callable
+
 from fastapi import FastAPI
 
 from serve_app import embeddings, health, models, search
@@ -11,10 +13,15 @@ from serve_app.errors import install
 from serve_app.service import Service
 
 
-def build_api(service: Service) -> FastAPI:
-    """The application on this service."""
+def build_api(service: Service, *, stopping: Callable[[], bool] = lambda: False) -> FastAPI:
+    """The application on this service.
+
+    Args:
+        stopping: asked by ``/readyz``; True once the process finishes what it has and wants nothing more.
+    """
     app = FastAPI(title="embedding-cluster", summary="Embeddings and search in OpenAI's shapes", docs_url="/docs", redoc_url=None)
     app.state.service = service
+    app.state.stopping = stopping
     for part in (embeddings, models, search, health):
         app.include_router(part.router)
     install(app)

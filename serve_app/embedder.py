@@ -1,6 +1,5 @@
 """The embedding deployment: HTTP and model in one replica, because every hop between deployments costs milliseconds."""
 
-import asyncio
 from typing import Any
 
 import numpy as np
@@ -11,10 +10,13 @@ from ray import serve
 from cluster.logs import configure
 from cluster.settings import Settings
 from serve_app.api import build_api
+from serve_app.heartbeat import Heartbeat
 from serve_app.loopback import keep_to_loopback
 from serve_app.service import Service
+from serve_app.stopping import stopping
 
-#: A health check embeds a word; one that takes longer than this means a lost GPU or a stuck process.
+#: Serve waits this long for a health check, which itself gives up before (``heartbeat``) and says why; three in a row that
+#: fail, and the replica is replaced.
 HEALTH_TIMEOUT_S = 30
 
 
@@ -25,10 +27,12 @@ class Embedder:
         settings = Settings()
         configure(settings)
         keep_to_loopback()
-        self._service = Service(settings)
+        threads = settings.threads or settings.cpus_per_embedder
+        self._service = Service(settings.model_copy(update={"threads": threads}))
+        self._heartbeat = Heartbeat(self._service.engine)
 
     def __serve_build_asgi_app__(self, *_: Any, **__: Any) -> FastAPI:
-        return build_api(self._service)
+        return build_api(self._service, stopping=stopping)
 
     async def embed_ids(self, ids: list[NDArray[np.int32]]) -> NDArray[np.float32]:
         """For callers inside the cluster: (n, dim) float32 for inputs already tokenised, in the bulk lane."""
@@ -36,7 +40,7 @@ class Embedder:
 
     async def check_health(self) -> None:
         """Raises when the model no longer computes; Serve then replaces the replica."""
-        await asyncio.wait_for(asyncio.to_thread(self._service.engine.embed, ["healthy"]), HEALTH_TIMEOUT_S)
+        await self._heartbeat.check()
 
     def __del__(self) -> None:
         if hasattr(self, "_service"):

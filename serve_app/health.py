@@ -1,8 +1,8 @@
-"""GET /healthz: the process lives. GET /readyz: it can do its work, or which part is missing."""
+"""GET /healthz: the process lives. GET /readyz: it can do its work and wants it, or what is missing."""
 
 from http import HTTPStatus
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
 from serve_app.state import ServiceOf
@@ -17,8 +17,10 @@ async def healthz() -> dict[str, str]:
 
 
 @router.get("/readyz", summary="Requests can be served")
-async def readyz(service: ServiceOf) -> Response:
-    """The model is loaded when this can be asked at all; the database is tried."""
+async def readyz(request: Request, service: ServiceOf) -> Response:
+    """The model is loaded when this can be asked at all; the database is tried. One that is about to stop is not ready."""
+    if request.app.state.stopping():
+        return JSONResponse({"status": "stopping"}, HTTPStatus.SERVICE_UNAVAILABLE)
     parts = {"model": True, "database": await service.database_answers()}
     ready = all(parts.values())
     states = {name: "ok" if fine else "unavailable" for name, fine in parts.items()}

@@ -14,41 +14,44 @@ from serve_app.embedder import HEALTH_TIMEOUT_S, EmbedderIngress
 
 #: Requests a replica holds at once: beyond it they wait in the router, where another replica can take them.
 MAX_ONGOING_REQUESTS = 256
-#: The autoscaler adds replicas so that each has about this many requests.
-TARGET_ONGOING_REQUESTS = 32
+#: The load that autoscaling sees is the mean over this time; Serve's replicas report it every 10 s.
+LOOK_BACK_S = 15
 HEALTH_PERIOD_S = 10
-#: A replica that is told to stop finishes what it has within this time.
-GRACEFUL_SHUTDOWN_S = 30
+#: A replica that is told to stop finishes what it has: as long as ``request_timeout_s`` in ``serve.yaml``, and the half
+#: minute before that in which HAProxy learns to leave it alone. It ends as soon as nothing is left.
+GRACEFUL_SHUTDOWN_S = 150
+#: How often it looks whether anything is left.
+DRAIN_POLL_S = 1
 
 
-def build(arguments: dict[str, Any]) -> Application:
+def build(arguments: dict[str, str]) -> Application:
     """The application with the settings of this environment.
 
     Args:
-        arguments: none are taken; settings come from the environment of ``ray start``.
+        arguments: ``release`` alone, any text: with another one, ``serve deploy`` replaces the replicas one after the other.
     """
-    if arguments:
-        raise ValueError(f"unknown arguments {sorted(arguments)}: settings come from CLUSTER_* environment variables")
+    if unknown := sorted(set(arguments) - {"release"}):
+        raise ValueError(f"unknown arguments {unknown}: settings come from CLUSTER_* environment variables")
     settings = Settings()
-    options: dict[str, Any] = {
-        "name": "embedder",
-        "max_ongoing_requests": MAX_ONGOING_REQUESTS,
-        "health_check_period_s": HEALTH_PERIOD_S,
-        "health_check_timeout_s": HEALTH_TIMEOUT_S,
-        "graceful_shutdown_wait_loop_s": 2,
-        "graceful_shutdown_timeout_s": GRACEFUL_SHUTDOWN_S,
-        "ray_actor_options": _share(settings),
-        **_scale(settings),
-    }
-    deployment: Any = serve.deployment(**options)(EmbedderIngress)
+    gpus = ray.cluster_resources().get("GPU", 0.0)  # type: ignore[no-untyped-call]
+    deployment: Any = serve.deployment(**options(settings, gpus=gpus))(EmbedderIngress)
     application: Application = deployment.bind()
     return application
 
 
-def _share(settings: Settings) -> dict[str, Any]:
-    """What a replica asks of Ray: a share of a GPU where the cluster has any, else one CPU."""
-    has_gpus = settings.device != "cpu" and ray.cluster_resources().get("GPU", 0) > 0  # type: ignore[no-untyped-call]
-    return {"num_cpus": 1, "num_gpus": settings.gpus_per_embedder} if has_gpus else {"num_cpus": 1}
+def options(settings: Settings, *, gpus: float) -> dict[str, Any]:
+    """The deployment's options on a cluster with so many GPUs."""
+    return {
+        "name": "embedder",
+        "max_ongoing_requests": MAX_ONGOING_REQUESTS,
+        "health_check_period_s": HEALTH_PERIOD_S,
+        "health_check_timeout_s": HEALTH_TIMEOUT_S,
+        "graceful_shutdown_wait_loop_s": DRAIN_POLL_S,
+        "graceful_shutdown_timeout_s": GRACEFUL_SHUTDOWN_S,
+        "max_surge_percent": settings.update_surge_percent,
+        "ray_actor_options": {"num_cpus": settings.cpus_per_embedder or 1, "num_gpus": settings.gpu_share(gpus)},
+        **_scale(settings),
+    }
 
 
 def _scale(settings: Settings) -> dict[str, Any]:
@@ -58,6 +61,9 @@ def _scale(settings: Settings) -> dict[str, Any]:
         "autoscaling_config": {
             "min_replicas": settings.min_replicas,
             "max_replicas": settings.max_replicas,
-            "target_ongoing_requests": TARGET_ONGOING_REQUESTS,
+            "target_ongoing_requests": settings.target_ongoing_requests,
+            "look_back_period_s": LOOK_BACK_S,
+            "upscale_delay_s": settings.upscale_delay_s,
+            "downscale_delay_s": settings.downscale_delay_s,
         }
     }
