@@ -123,7 +123,25 @@ class Settings(BaseSettings):
     """Replicas an update may start before it stops old ones, in percent and rounded up; they need free room. 0: old ones stop first."""
 
     max_request_bytes: int = Field(default=8 * MIB, ge=1024)
-    """Longer request bodies are refused with 413."""
+    """Longer request bodies are refused with 413, compressed ones by their size when unpacked."""
+
+    request_timeout_s: float = Field(default=120.0, gt=0)
+    """A request that cannot be answered within this is refused at once with 429; a caller may ask for less."""
+
+    body_timeout_s: float = Field(default=30.0, gt=0)
+    """A request whose body has not arrived within this is ended with 408."""
+
+    batch_tokens: int = Field(default=2_048, ge=64)
+    """Tokens of one batch of the endpoint; more helps only a GPU."""
+
+    max_waiting_tokens: int = Field(default=1_000_000, ge=1)
+    """Tokens that may wait in a replica; an organisation beyond its share of them is refused with 429."""
+
+    cache_bytes: int = Field(default=64 * MIB, ge=0)
+    """Memory of a replica for vectors it computed before; 0 keeps none."""
+
+    organisation_weights: dict[str, float] = {}
+    """Shares of the model between organisations that compete for it, as JSON; 1 where none is given."""
 
     # --- logs ---------------------------------------------------------------------------------------------------
     log_format: Literal["auto", "json", "console"] = "auto"

@@ -21,7 +21,8 @@ from cluster.engines import Embeddings, open_engine
 from cluster.errors import Retryable
 from cluster.settings import Settings
 from cluster.vector_index import VectorIndex, open_vector_index
-from serve_app.batcher import Batcher, Lane
+from serve_app.batcher import Batcher
+from serve_app.fair_queue import Lane
 
 log = structlog.get_logger(__name__)
 
@@ -37,7 +38,13 @@ class Service:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.engine = open_engine(settings)
-        self.batcher = Batcher(self.engine)
+        self.batcher = Batcher(
+            self.engine,
+            batch_tokens=settings.batch_tokens,
+            max_waiting_tokens=settings.max_waiting_tokens,
+            cache_bytes=settings.cache_bytes,
+            weights=settings.organisation_weights,
+        )
         self.engine.embed(["warm", "up " * 100])  # the first pass lays out memory, and proves that the model runs
         self._pool: ConnectionPool | None = None
         self._lock = threading.Lock()

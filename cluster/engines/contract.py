@@ -7,6 +7,7 @@ Called by the embedding deployment, by the embed stage of the bulk pipeline and 
 """
 
 from collections.abc import Sequence
+from concurrent.futures import Future
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
@@ -102,7 +103,15 @@ class Engine(Protocol):
 
     @property
     def concurrency(self) -> int:
-        """Calls it works on at once without one slowing the other: its CPU threads, or the batches in flight on a GPU."""
+        """Batches it works on at once without one slowing the other: its CPU threads, or the batches in flight on a GPU."""
+
+    @property
+    def packed(self) -> bool:
+        """False when it pads each batch to its longest input, so that a batch should hold inputs of like length."""
+
+    @property
+    def preempts(self) -> bool:
+        """True when an urgent batch starts at once, whatever runs."""
 
     def embed(self, texts: Sequence[str]) -> Embeddings:
         """Vectors of the texts. An empty list gives (0, dim). An empty string is a legal text."""
@@ -112,4 +121,12 @@ class Engine(Protocol):
 
         Raises:
             InvalidInput: an input is longer than ``tokeniser.max_content_tokens`` or an id is not in the vocabulary.
+        """
+
+    def submit(self, batch: Sequence[NDArray[np.int32]], *, urgent: bool = False) -> "Future[NDArray[np.float32]]":
+        """The same for one batch, which is not divided: (n, dim) float32 in the order given, once a worker has computed it.
+
+        Args:
+            batch: inputs already tokenised.
+            urgent: start now, ahead of all work that is not urgent, that which has begun included.
         """

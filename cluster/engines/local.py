@@ -1,12 +1,17 @@
 """The engine on local weights: one process, a worker thread a core, each taking batches of its own.
 
-engine = LocalEngine(folder, settings)
-engine.embed(["a text"]).vectors
+Urgent batches have threads of their own. On a CPU nothing is stopped for them: once there was one, all other threads carry
+a nice value, so the system's scheduler gives an urgent thread a core the moment it wakes, in the middle of a bulk batch.
+On a GPU they run on a stream of higher priority.
+
+    engine = LocalEngine(folder, settings)
+    engine.embed(["a text"]).vectors
 """
 
 import os
+import threading
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +22,7 @@ from numpy.typing import NDArray
 from cluster.engines.bert import BertEncoder
 from cluster.engines.contract import Embeddings, Fingerprint
 from cluster.engines.plan import plan
+from cluster.engines.priority import step_back
 from cluster.engines.tokeniser import LocalTokeniser
 from cluster.engines.weights import ModelFolder
 from cluster.errors import InvalidInput, Unavailable
@@ -38,15 +44,30 @@ class LocalEngine:
         self.dtype = pick_dtype(settings, self.device)
         self.tokeniser = LocalTokeniser(folder)
         self.fingerprint: Fingerprint = folder.fingerprint(settings.model, str(self.dtype).removeprefix("torch."))
+        self._prefix, self._suffix = (np.array(part, np.int32) for part in (self.tokeniser.prefix, self.tokeniser.suffix))
         self._encoder = BertEncoder(folder, device=self.device, dtype=self.dtype)
         self._threads = 1 if self.device.type == "cuda" else settings.threads or granted_cores()
         self._budget = settings.max_batch_tokens if self.device.type == "cuda" else min(settings.max_batch_tokens, CPU_BATCH_TOKENS)
-        self._workers = ThreadPoolExecutor(self._threads, thread_name_prefix="encoder", initializer=_one_core_each)
+        self._workers = ThreadPoolExecutor(self._threads, thread_name_prefix="encoder", initializer=self._begin_worker)
+        self._urgent = ThreadPoolExecutor(self._threads + 1, thread_name_prefix="urgent", initializer=self._begin_urgent)
+        self._worker_threads: list[int] = []
+        self._steps_back = False
+        self._lock = threading.Lock()
 
     @property
     def concurrency(self) -> int:
         """Batches it works on at once."""
         return self._threads
+
+    @property
+    def packed(self) -> bool:
+        """Nothing is ever padded here."""
+        return True
+
+    @property
+    def preempts(self) -> bool:
+        """Urgent batches have threads, or a stream, of their own."""
+        return True
 
     def embed(self, texts: Sequence[str]) -> Embeddings:
         """Vectors of the texts; what is longer than the model reads is cut and counted."""
@@ -69,9 +90,22 @@ class LocalEngine:
         check_ids(ids, self.tokeniser)
         return self._encode(ids)
 
+    def submit(self, batch: Sequence[NDArray[np.int32]], *, urgent: bool = False) -> Future[NDArray[np.float32]]:
+        """(n, dim) float32 for one batch of inputs already tokenised, from one worker."""
+        check_ids(batch, self.tokeniser)
+        return (self._urgent if urgent else self._workers).submit(self._encode_batch, batch)
+
+    def _encode_batch(self, batch: Sequence[NDArray[np.int32]]) -> NDArray[np.float32]:
+        order = np.argsort([-len(one) for one in batch], kind="stable")
+        vectors = np.empty((len(batch), self._encoder.dim), dtype=np.float32)
+        vectors[order] = self._forward([self._whole(batch[i]) for i in order])
+        return vectors
+
+    def _whole(self, ids: NDArray[np.int32]) -> NDArray[np.int32]:
+        return np.concatenate([self._prefix, ids, self._suffix])
+
     def _encode(self, ids: Sequence[NDArray[np.int32]]) -> NDArray[np.float32]:
-        prefix, suffix = np.array(self.tokeniser.prefix, np.int32), np.array(self.tokeniser.suffix, np.int32)
-        whole = [np.concatenate([prefix, one, suffix]) for one in ids]
+        whole = [self._whole(one) for one in ids]
         vectors = np.empty((len(ids), self._encoder.dim), dtype=np.float32)
 
         def run(batch: NDArray[np.intp]) -> None:
@@ -95,6 +129,23 @@ class LocalEngine:
         middle = len(batch) // 2
         return np.concatenate([self._forward(batch[:middle]), self._forward(batch[middle:])])
 
+    def _begin_worker(self) -> None:
+        torch.set_num_threads(1)  # OpenMP keeps this number for each thread
+        with self._lock:
+            self._worker_threads.append(threading.get_native_id())
+            if self._steps_back:
+                step_back(threading.get_native_id())
+
+    def _begin_urgent(self) -> None:
+        torch.set_num_threads(1)
+        if self.device.type == "cuda":
+            torch.cuda.set_stream(torch.cuda.Stream(priority=-1))  # type: ignore[no-untyped-call]
+        with self._lock:
+            if not self._steps_back:
+                self._steps_back = True
+                for thread in self._worker_threads:
+                    step_back(thread)
+
 
 def check_ids(ids: Sequence[NDArray[np.int32]], tokeniser: LocalTokeniser) -> None:
     """Refuse what the model cannot read.
@@ -107,10 +158,6 @@ def check_ids(ids: Sequence[NDArray[np.int32]], tokeniser: LocalTokeniser) -> No
             raise InvalidInput(f"input {position} has {len(one)} tokens; the model reads {tokeniser.max_content_tokens}")
         if len(one) and (one.min() < 0 or one.max() >= tokeniser.vocabulary_size):
             raise InvalidInput(f"input {position} has a token id outside 0..{tokeniser.vocabulary_size - 1}")
-
-
-def _one_core_each() -> None:
-    torch.set_num_threads(1)  # OpenMP keeps this number for each thread
 
 
 def granted_cores(quota: Path = CPU_QUOTA) -> int:
