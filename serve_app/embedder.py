@@ -12,6 +12,7 @@ from cluster.settings import Settings
 from serve_app.api import build_api
 from serve_app.heartbeat import Heartbeat
 from serve_app.loopback import keep_to_loopback
+from serve_app.metrics import Metrics
 from serve_app.service import Service
 from serve_app.stopping import stopping
 
@@ -30,6 +31,8 @@ class Embedder:
         threads = settings.threads or settings.cpus_per_embedder
         self._service = Service(settings.model_copy(update={"threads": threads}))
         self._heartbeat = Heartbeat(self._service.engine)
+        self._metrics = Metrics(self._service.batcher.stats, threads=self._service.engine.concurrency)
+        self._metrics.start()
 
     def __serve_build_asgi_app__(self, *_: Any, **__: Any) -> FastAPI:
         return build_api(self._service, stopping=stopping)
@@ -43,6 +46,8 @@ class Embedder:
         await self._heartbeat.check()
 
     def __del__(self) -> None:
+        if hasattr(self, "_metrics"):
+            self._metrics.stop()
         if hasattr(self, "_service"):
             self._service.close()
 

@@ -85,9 +85,9 @@ class Metrics:
         """Hand what was counted since the last time to Ray."""
         now, last = _Snapshot.of(self._stats), self._last
         for field, counter in self._counters.items():
-            _add(counter, now.counts[field] - last.counts[field])
+            _count(counter, now.counts[field] - last.counts[field])
         for organisation, tokens in now.organisations.items():
-            _add(self._organisations, tokens - last.organisations.get(organisation, 0), {"organisation": organisation})
+            _count(self._organisations, tokens - last.organisations.get(organisation, 0), {"organisation": organisation})
         for lane, tokens in tuple(self._stats.waiting_tokens.items()):
             self._queue.set(tokens, tags={"lane": lane})
         real = now.real_tokens - last.real_tokens
@@ -103,6 +103,6 @@ class Metrics:
                 log.exception("metrics_not_published")
 
 
-def _add(counter: Any, amount: int, tags: dict[str, str] | None = None) -> None:
-    if amount > 0:  # Ray refuses 0
-        counter.inc(amount, tags=tags)
+def _count(counter: Any, amount: int, tags: dict[str, str] | None = None) -> None:
+    # Not ``inc``, which refuses 0: a series that only appears with its first increment hides that one from ``rate``.
+    counter._record(amount, tags=tags)
