@@ -62,6 +62,12 @@ class Settings(BaseSettings):
     model_sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
     """Expected SHA-256 of ``model.safetensors``. Unset: the known one for the packaged model, unchecked for your own."""
 
+    models: dict[str, Path] = {}
+    """Further models served on the same port, as JSON: name to folder in sentence-transformers layout."""
+
+    reranker_path: Path | None = None
+    """Folder with a cross-encoder for ``/v1/rerank``. Unset: the embedding model ranks, and the answer says so."""
+
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where the model runs; auto takes a GPU when the process sees one."""
 
@@ -139,6 +145,15 @@ class Settings(BaseSettings):
 
     cache_bytes: int = Field(default=64 * MIB, ge=0)
     """Memory of a replica for vectors it computed before; 0 keeps none."""
+
+    overflow: Literal["error", "truncate", "mean"] = "error"
+    """What becomes of an input that is too long, when its request does not say: refused, cut, or embedded in parts and averaged."""
+
+    any_dimensions: bool = False
+    """Let ``dimensions`` cut vectors of models that were not trained for it."""
+
+    openai_tokens_file: Path | None = None
+    """``cl100k_base.tiktoken``, to read token arrays as OpenAI's clients send them. Unset: the one in the extra ``openai-tokens``."""
 
     organisation_weights: dict[str, float] = {}
     """Shares of the model between organisations that compete for it, as JSON; 1 where none is given."""

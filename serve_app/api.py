@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from fastapi import FastAPI
 
-from serve_app import embeddings, health, models, search
+from serve_app import cohere, embeddings, health, models, rerank, search, tei, tokenize
 from serve_app.boundary import Boundary
 from serve_app.errors import install
 from serve_app.service import Service
@@ -22,8 +22,9 @@ def build_api(service: Service, *, stopping: Callable[[], bool] = lambda: False)
     app = FastAPI(title="embedding-cluster", summary="Embeddings and search in OpenAI's shapes", docs_url="/docs", redoc_url=None)
     app.state.service = service
     app.state.stopping = stopping
-    for part in (embeddings, models, search, health):
+    for part in (embeddings, models, tokenize, rerank, search, tei, cohere, health):
         app.include_router(part.router)
     install(app)
-    app.add_middleware(Boundary, max_request_bytes=service.settings.max_request_bytes)
+    settings = service.settings
+    app.add_middleware(Boundary, max_request_bytes=settings.max_request_bytes, body_timeout_s=settings.body_timeout_s)
     return app

@@ -1,11 +1,12 @@
-"""What every request passes first and every response last: its id, its size limit, its line in the log, its unforeseen errors.
+"""What every request passes first and every response last: its id, the limits of its body, its line in the log, its unforeseen errors.
 
-A plain ASGI layer, so that a body over the limit is refused while it arrives and before anything parses it.
+A plain ASGI layer, so that a body over the limit is refused while it arrives and before anything parses it, and a request
+whose caller has left is ended before it costs anything more.
 """
 
+import asyncio
 import re
 import time
-from http import HTTPStatus
 from uuid import uuid4
 
 import structlog
@@ -14,23 +15,25 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cluster.logs import about
-from serve_app.errors import error_response, unexpected
+from serve_app.body import Body
+from serve_app.errors import http_error, unexpected
 
 log = structlog.get_logger(__name__)
 
 #: An id from outside ends up in logs and headers: only what is harmless there is echoed.
 SANE_ID = re.compile(r"[A-Za-z0-9_.-]{1,128}")
-TOO_LARGE = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
 QUIET_PATHS = frozenset({"/healthz", "/readyz"})
+#: What logs say of a request whose caller closed the connection, since nginx began to.
+CLIENT_CLOSED = 499
 
 
 class Boundary:
     """The outermost layer of the application."""
 
-    def __init__(self, app: ASGIApp, *, max_request_bytes: int) -> None:
+    def __init__(self, app: ASGIApp, *, max_request_bytes: int, body_timeout_s: float) -> None:
         self._app = app
         self._most = max_request_bytes
-        self._limit = f"the request's body is over {max_request_bytes:,} bytes (CLUSTER_MAX_REQUEST_BYTES); send fewer inputs at once"
+        self._timeout_s = body_timeout_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -47,15 +50,15 @@ class Boundary:
         async def send_with_id(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
-                status = message["status"]
+                status = int(message["status"])
                 MutableHeaders(scope=message)["x-request-id"] = id
             await send(message)
 
         try:
-            if int(Headers(scope=scope).get("content-length") or 0) > self._most:
-                await error_response(TOO_LARGE, self._limit, code="request_too_large")(scope, receive, send_with_id)
-                return
-            await self._app(scope, self._counted(receive), send_with_id)
+            if not await self._answered(scope, receive, send_with_id):
+                status = CLIENT_CLOSED
+        except HTTPException as exc:  # of the body's header, before anything that would translate it
+            await http_error(exc, scope)(scope, receive, send_with_id)
         except Exception as exc:  # the process edge: ``unexpected`` logs it with its trace
             if status:
                 raise
@@ -65,15 +68,18 @@ class Boundary:
                 milliseconds = round((time.perf_counter() - started) * 1000, 1)
                 log.info("request", method=scope["method"], path=scope["path"], status=status, ms=milliseconds)
 
-    def _counted(self, receive: Receive) -> Receive:
-        read = 0
-
-        async def counted() -> Message:
-            nonlocal read
-            message = await receive()
-            read += len(message.get("body", b""))
-            if read > self._most:
-                raise HTTPException(TOO_LARGE, self._limit)  # what parses the body lets this one through
-            return message
-
-        return counted
+    async def _answered(self, scope: Scope, receive: Receive, send: Send) -> bool:
+        """False when the caller left before the answer."""
+        task = asyncio.current_task()
+        assert task is not None
+        body = Body(receive, scope, most=self._most, timeout_s=self._timeout_s, on_leave=task.cancel)
+        try:
+            await self._app(scope, body.receive, send)
+        except asyncio.CancelledError:
+            if not body.left:
+                raise
+            task.uncancel()
+            return False
+        finally:
+            await body.close()
+        return True

@@ -37,9 +37,9 @@ class Embedder:
     def __serve_build_asgi_app__(self, *_: Any, **__: Any) -> FastAPI:
         return build_api(self._service, stopping=stopping)
 
-    async def embed_ids(self, ids: list[NDArray[np.int32]]) -> NDArray[np.float32]:
+    async def embed_ids(self, ids: list[NDArray[np.int32]], organisation: str) -> NDArray[np.float32]:
         """For callers inside the cluster: (n, dim) float32 for inputs already tokenised, in the bulk lane."""
-        return (await self._service.embed_ids(ids, lane="bulk")).vectors
+        return await self._service.batcher.embed(ids, lane="bulk", organisation=organisation)
 
     async def check_health(self) -> None:
         """Raises when the model no longer computes; Serve then replaces the replica."""

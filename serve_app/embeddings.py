@@ -1,139 +1,100 @@
-"""POST /v1/embeddings, as OpenAI's API reference describes it.
+"""POST /v1/embeddings, as OpenAI's API reference describes it, and what its users ask for beyond.
 
-Beyond it: ``overflow="truncate"`` cuts inputs that are too long instead of refusing them, and says so for each; token
-arrays are taken only as this model's own ids (``token_ids="model"``), since clients send those of OpenAI's tokenisers,
-which mean other words here.
+Inputs that are too long are refused, cut or averaged in parts, and it is always said which: in a field of each, in a header
+and in a counter.
 """
 
-import asyncio
-import base64
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-import numpy as np
 import orjson
 from fastapi import APIRouter
-from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
-from pydantic_core import PydanticCustomError
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
-from cluster.engines import Embeddings
 from cluster.errors import InvalidInput
-from serve_app.auth import Organisation
-from serve_app.models import require_model
+from serve_app.inputs import Input, TokenIds, as_list, as_texts, own_ids
+from serve_app.output import EncodingFormat, OutputDtype, as_dtype, cut, encoded
+from serve_app.prompts import model_and_kind, prompt_of
+from serve_app.served_model import Made, Overflow, RequestTerms, ServedModel
 from serve_app.service import Service
 from serve_app.state import ServiceOf
-
-MAX_INPUTS = 2_048
-MAX_TOKENS = 300_000
+from serve_app.terms import Terms
 
 router = APIRouter()
 
 
-def _told_plainly(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
-    """One sentence instead of one for each branch of the union."""
-    try:
-        return validate(value)
-    except ValidationError as exc:
-        raise PydanticCustomError("input_type", "must be a text or a list of texts; or a list of token ids, or of such lists") from exc
-
-
-Input = Annotated[str | list[str] | list[int] | list[list[int]], Field(union_mode="left_to_right"), WrapValidator(_told_plainly)]
-
-
 class EmbeddingRequest(BaseModel):
-    """OpenAI's CreateEmbeddingRequest, and two fields of ours."""
+    """OpenAI's CreateEmbeddingRequest, and after ``user`` fields of ours."""
 
     model_config = ConfigDict(extra="forbid")
 
     input: Input
-    model: str
-    encoding_format: Literal["float", "base64"] = "float"
-    dimensions: int | None = Field(default=None, ge=1)
-    user: str | None = Field(default=None, max_length=512)
-    overflow: Literal["error", "truncate"] = "error"
-    token_ids: Literal["model"] | None = None
+    model: Annotated[str, Field(description="One of /v1/models; `-query` or `-passage` behind it chooses that prompt")]
+    encoding_format: EncodingFormat = "float"
+    dimensions: Annotated[int | None, Field(ge=1, description="Cut to this length and brought back to unit length")] = None
+    user: Annotated[str | None, Field(max_length=512)] = None
+    output_dtype: Annotated[OutputDtype, Field(description="Type of the numbers; base64 holds them little-endian")] = "float"
+    overflow: Annotated[Overflow | None, Field(description="What becomes of an input that is too long")] = None
+    input_type: Annotated[str | None, Field(description="query, document and others: chooses the model's prompt")] = None
+    prompt_name: Annotated[str | None, Field(description="The model's prompt of this name")] = None
+    token_ids: Annotated[TokenIds, Field(description="Whose ids token arrays hold: OpenAI's cl100k_base or the model's own")] = "cl100k"  # noqa: S105
 
 
 @router.post("/v1/embeddings", summary="Vectors of texts")
-async def create_embeddings(body: EmbeddingRequest, service: ServiceOf, organisation: Organisation) -> Response:
+async def create_embeddings(body: EmbeddingRequest, service: ServiceOf, terms: Terms) -> Response:
     """One vector for each input, in the order given, and the tokens the model read."""
-    del organisation  # whose tokens they are: counted by the usage events to come
-    require_model(service, body.model)
-    _check_dimensions(service, body.dimensions)
-    ids = await _ids(service, body)
-    if body.overflow == "error":
-        _refuse_long(service, ids)
-    embedded = await service.embed_ids(ids)
-    content = _answer(service, body, embedded)
-    headers = {"x-truncated-inputs": str(int((embedded.truncated > 0).sum()))} if embedded.truncated.any() else None
+    model, kind = model_and_kind(service, body.model)
+    check_dimensions(service, model, body.dimensions)
+    made = await _made(service, model, body, kind, terms)
+    vectors = as_dtype(cut(made.vectors, body.dimensions), body.output_dtype)
+    data = [_item(index, encoded(vector, body.encoding_format), made) for index, vector in enumerate(vectors)]
+    tokens = int(made.token_counts.sum())
+    usage = {"prompt_tokens": tokens, "total_tokens": tokens}
+    return json_response({"object": "list", "data": data, "model": body.model, "usage": usage}, made)
+
+
+async def _made(service: Service, model: ServedModel, body: EmbeddingRequest, kind: str | None, terms: RequestTerms) -> Made:
+    inputs = as_list(body.input)
+    overflow = body.overflow or service.settings.overflow
+    prompt = prompt_of(model, input_type=body.input_type or (None if body.prompt_name else kind), prompt_name=body.prompt_name)
+    if body.token_ids == "model" and not isinstance(inputs[0], str):  # noqa: S105  not that kind of token
+        if prompt:
+            raise InvalidInput("a prompt is text: it cannot stand before the model's own token ids", param="token_ids")
+        return await model.embed_ids(own_ids(inputs), terms, overflow=overflow)
+    return await model.embed_texts(as_texts(inputs, service.decode), terms, prompt=prompt, overflow=overflow)
+
+
+def check_dimensions(service: Service, model: ServedModel, wanted: int | None) -> None:
+    """Refuse lengths the model was not trained for.
+
+    Raises:
+        InvalidInput: naming those it was, or its full length where the setting allows all below.
+    """
+    if wanted is None or wanted in model.engine.dimensions:
+        return
+    dim = model.engine.fingerprint.dim
+    if wanted > dim:
+        raise InvalidInput(f"dimensions is {wanted}, but the vectors of {model.name} have {dim}", param="dimensions")
+    if not service.settings.any_dimensions:
+        trained = " or ".join(map(str, model.engine.dimensions))
+        raise InvalidInput(f"dimensions is {wanted}, but {model.name} was trained for {trained}; leave it out", param="dimensions")
+
+
+def json_response(answer: dict[str, Any] | list[Any], made: Made) -> Response:
+    """The body, written from arrays: no vector ever becomes a list of Python numbers. Headers tell of long inputs."""
+    headers = {}
+    if truncated := int((made.truncated > 0).sum()):
+        headers["x-truncated-inputs"] = str(truncated)
+    if averaged := int((made.parts > 1).sum()):
+        headers["x-averaged-inputs"] = str(averaged)
+    content = orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY)
     return Response(content, media_type="application/json", headers=headers)
 
 
-async def _ids(service: Service, body: EmbeddingRequest) -> list[NDArray[np.int32]]:
-    inputs = body.input if isinstance(body.input, list) and not _is_one_array(body.input) else [body.input]
-    if not inputs:
-        raise InvalidInput("input is an empty list; send at least one text", param="input")
-    if len(inputs) > MAX_INPUTS:
-        raise InvalidInput(f"input has {len(inputs):,} items; at most {MAX_INPUTS:,} fit one request", param="input")
-    for position, one in enumerate(inputs):
-        if not one:
-            raise InvalidInput(f"input[{position}] is empty; every input needs at least one character", param="input")
-    if isinstance(inputs[0], str):
-        ids = await asyncio.to_thread(service.engine.tokeniser.ids, [str(one) for one in inputs])
-    else:
-        ids = _own_ids(inputs, body)
-    tokens = sum(map(len, ids))
-    if tokens > MAX_TOKENS:
-        raise InvalidInput(f"input has {tokens:,} tokens in all; at most {MAX_TOKENS:,} fit one request", param="input")
-    return ids
-
-
-def _is_one_array(inputs: list[Any]) -> bool:
-    return bool(inputs) and isinstance(inputs[0], int)
-
-
-def _own_ids(inputs: list[Any], body: EmbeddingRequest) -> list[NDArray[np.int32]]:
-    if body.token_ids != "model":  # noqa: S105  not that kind of token
-        raise InvalidInput(
-            f"input holds token ids, and those of OpenAI's tokenisers mean other words to {body.model}; send text "
-            '(LangChain: check_embedding_ctx_length=False), or set token_ids="model" if they are this model\'s own',
-            param="input",
-        )
-    most = np.iinfo(np.int32).max
-    if any(not 0 <= id <= most for one in inputs for id in one):
-        raise InvalidInput("input holds a token id that no vocabulary has", param="input")
-    return [np.array(one, dtype=np.int32) for one in inputs]
-
-
-def _check_dimensions(service: Service, wanted: int | None) -> None:
-    dim = service.engine.fingerprint.dim
-    if wanted is not None and wanted != dim:
-        raise InvalidInput(f"dimensions is {wanted}, but this model was trained for {dim} only; leave it out", param="dimensions")
-
-
-def _refuse_long(service: Service, ids: list[NDArray[np.int32]]) -> None:
-    most = service.engine.tokeniser.max_content_tokens
-    for position, one in enumerate(ids):
-        if len(one) > most:
-            raise InvalidInput(
-                f'input[{position}] has {len(one):,} tokens; this model reads {most:,}. Split it, or send overflow="truncate"',
-                param="input",
-            )
-
-
-def _answer(service: Service, body: EmbeddingRequest, embedded: Embeddings) -> bytes:
-    """The body, written from arrays: no vector ever becomes a list of Python numbers."""
-    vectors = np.ascontiguousarray(embedded.vectors, dtype="<f4")
-    as_base64 = body.encoding_format == "base64"
-    data = []
-    for index, vector in enumerate(vectors):
-        item: dict[str, Any] = {"object": "embedding", "index": index}
-        item["embedding"] = base64.b64encode(vector.tobytes()).decode() if as_base64 else vector
-        if embedded.truncated[index]:
-            item["truncated_tokens"] = int(embedded.truncated[index])
-        data.append(item)
-    tokens = int(embedded.token_counts.sum())
-    usage = {"prompt_tokens": tokens, "total_tokens": tokens}
-    answer = {"object": "list", "data": data, "model": service.settings.model, "usage": usage}
-    return orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY)
+def _item(index: int, embedding: Any, made: Made) -> dict[str, Any]:
+    item = {"object": "embedding", "index": index, "embedding": embedding}
+    if made.truncated[index]:
+        item["truncated_tokens"] = int(made.truncated[index])
+    if made.parts[index] > 1:
+        item["averaged_parts"] = int(made.parts[index])
+    return item

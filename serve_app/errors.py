@@ -11,6 +11,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
+from starlette.types import Scope
 
 from cluster.errors import ClusterError, Conflict, InvalidInput, NotFound, Permanent, Retryable, Throttled
 
@@ -87,9 +88,14 @@ def _validation(request: Request, exc: Exception) -> Response:
 
 def _http(request: Request, exc: Exception) -> Response:
     assert isinstance(exc, HTTPException)
+    return http_error(exc, request.scope)
+
+
+def http_error(exc: HTTPException, scope: Scope) -> Response:
+    """The response of an error that has a status of its own: the framework's, or of a body that breaks a limit."""
     messages = {
-        HTTPStatus.NOT_FOUND: f"no such path: {request.url.path}",
-        HTTPStatus.METHOD_NOT_ALLOWED: f"{request.method} is not allowed here",
+        HTTPStatus.NOT_FOUND: f"no such path: {scope['path']}",
+        HTTPStatus.METHOD_NOT_ALLOWED: f"{scope['method']} is not allowed here",
     }
     code = "request_too_large" if exc.status_code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE else None
     response = error_response(exc.status_code, messages.get(HTTPStatus(exc.status_code), str(exc.detail)), code=code)

@@ -5,8 +5,8 @@ from typing import Any
 from fastapi import APIRouter
 
 from serve_app.auth import Organisation
-from serve_app.errors import ModelNotFound
-from serve_app.service import Service, attributes_of
+from serve_app.output import int8_range
+from serve_app.served_model import ServedModel
 from serve_app.state import ServiceOf
 
 #: OpenAI's shape wants a time; a model has none that means anything here.
@@ -19,26 +19,28 @@ router = APIRouter()
 async def list_models(service: ServiceOf, organisation: Organisation) -> dict[str, Any]:
     """All of them."""
     del organisation  # every organisation sees every model
-    return {"object": "list", "data": [_model(service)]}
+    return {"object": "list", "data": [_page(model) for model in service.models.values()]}
 
 
 @router.get("/v1/models/{model:path}", summary="One model")
 async def get_model(model: str, service: ServiceOf, organisation: Organisation) -> dict[str, Any]:
     """One of them, by its name."""
     del organisation
-    require_model(service, model)
-    return _model(service)
+    return _page(service.model(model))
 
 
-def require_model(service: Service, name: str) -> None:
-    """Refuse a name that is not served.
-
-    Raises:
-        ModelNotFound: naming the one that is.
-    """
-    if name != service.settings.model:
-        raise ModelNotFound(f"The model `{name}` does not exist here; `{service.settings.model}` does.")
-
-
-def _model(service: Service) -> dict[str, Any]:
-    return {"id": service.settings.model, "object": "model", "created": CREATED, "owned_by": "embedding-cluster", **attributes_of(service)}
+def _page(model: ServedModel) -> dict[str, Any]:
+    """OpenAI's fields, and what one has to know to use the vectors."""
+    fingerprint = model.engine.fingerprint
+    return {
+        "id": model.name,
+        "object": "model",
+        "created": CREATED,
+        "owned_by": "embedding-cluster",
+        "dimensions": fingerprint.dim,
+        "trained_dimensions": list(model.engine.dimensions),
+        "max_input_tokens": fingerprint.max_tokens,
+        "prompts": dict(model.engine.prompts),
+        "int8_range": int8_range(fingerprint.dim),
+        "fingerprint": fingerprint.id,
+    }

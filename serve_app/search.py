@@ -18,9 +18,10 @@ from cluster.errors import Conflict, InvalidInput
 from cluster.ledger.stores import VectorStore, find_store
 from cluster.vector_index import Hit, Mode, VectorIndex
 from cluster.vector_index.filters import parse_filter
-from serve_app.auth import Organisation
+from serve_app.prompts import prompt_of
 from serve_app.service import Service
 from serve_app.state import ServiceOf
+from serve_app.terms import Terms
 
 MAX_QUERIES = 32
 
@@ -50,18 +51,19 @@ class SearchRequest(BaseModel):
 
 
 @router.post("/v1/vector_stores/{vector_store}/search", summary="The chunks that answer best")
-async def search(vector_store: str, body: SearchRequest, service: ServiceOf, organisation: Organisation) -> dict[str, Any]:
+async def search(vector_store: str, body: SearchRequest, service: ServiceOf, terms: Terms) -> dict[str, Any]:
     """Chunks of the store by their meaning and their words, best first, each with its document, page and place on it."""
     queries = [body.query] if isinstance(body.query, str) else body.query
     if not 1 <= len(queries) <= MAX_QUERIES or not all(query.strip() for query in queries):
         raise InvalidInput(f"query must be a text or a list of 1 to {MAX_QUERIES} texts, none of them empty", param="query")
     if body.filters is not None:
         parse_filter(body.filters)  # refused before it costs a vector
-    vectors = (await service.embed(queries, lane="interactive")).vectors
+    prompt = prompt_of(service.main, input_type="query", prompt_name=None)
+    vectors = (await service.main.embed_texts(queries, terms, prompt=prompt)).vectors
 
     def find(pool: ConnectionPool, index: VectorIndex) -> list[Hit]:
         with translated(), pool.connection() as connection:
-            store = find_store(connection, organisation, vector_store)
+            store = find_store(connection, terms.organisation, vector_store)
         _require_same_space(service, store)
         return _best(index, store, queries, vectors, body)
 

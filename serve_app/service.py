@@ -1,33 +1,31 @@
-"""What a replica has to serve with: the engine behind its batcher, and the database it searches.
+"""What a replica has to serve with: the models it serves, and the database it searches.
 
 Made once a replica (``embedder``), used by every route.
 
     service = Service(settings)
-    embedded = await service.embed(["a text"])
+    made = await service.model("all-MiniLM-L6-v2").embed_texts(["a text"], terms)
 """
 
 import asyncio
 import threading
-from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
 
-import numpy as np
 import structlog
-from numpy.typing import NDArray
 from psycopg_pool import ConnectionPool
 
 from cluster.database import open_pool, revive, translated
-from cluster.engines import Embeddings, open_engine
+from cluster.engines import Engine, open_engine, open_reranker
 from cluster.errors import Retryable
 from cluster.settings import Settings
 from cluster.vector_index import VectorIndex, open_vector_index
 from serve_app.batcher import Batcher
-from serve_app.fair_queue import Lane
+from serve_app.errors import ModelNotFound
+from serve_app.openai_tokens import open_openai_tokens
+from serve_app.served_model import ServedModel
 
 log = structlog.get_logger(__name__)
-
-#: More tokens than this in one request is bulk: nobody waits for it at a keyboard.
-INTERACTIVE_TOKENS = 2_048
 
 T = TypeVar("T")
 
@@ -37,33 +35,40 @@ class Service:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.engine = open_engine(settings)
-        self.batcher = Batcher(
-            self.engine,
-            batch_tokens=settings.batch_tokens,
-            max_waiting_tokens=settings.max_waiting_tokens,
-            cache_bytes=settings.cache_bytes,
-            weights=settings.organisation_weights,
-        )
-        self.engine.embed(["warm", "up " * 100])  # the first pass lays out memory, and proves that the model runs
+        folders: dict[str, Path | None] = {settings.model: settings.model_path, **settings.models}
+        #: By name, the settings' own model first.
+        self.models = {name: ServedModel(name, _engine(settings, name, folder), settings) for name, folder in folders.items()}
+        #: None: the embedding model ranks.
+        self.reranker = open_reranker(settings)
+        self.decode = open_openai_tokens(settings)
         self._pool: ConnectionPool | None = None
         self._lock = threading.Lock()
 
-    async def embed(self, texts: Sequence[str], *, lane: Lane | None = None) -> Embeddings:
-        """Vectors of the texts through the batcher; what is longer than the model reads is cut and counted."""
-        return await self.embed_ids(await asyncio.to_thread(self.engine.tokeniser.ids, texts), lane=lane)
+    def model(self, name: str) -> ServedModel:
+        """The model of that name.
 
-    async def embed_ids(self, ids: Sequence[NDArray[np.int32]], *, lane: Lane | None = None) -> Embeddings:
-        """The same for inputs already tokenised."""
-        most = self.engine.tokeniser.max_content_tokens
-        lengths = np.array([len(one) for one in ids], dtype=np.int32)
-        kept = np.minimum(lengths, most)
-        chosen: Lane = lane or ("interactive" if kept.sum() <= INTERACTIVE_TOKENS else "bulk")
-        return Embeddings(
-            vectors=await self.batcher.embed([one[:most] for one in ids], lane=chosen),
-            token_counts=kept + self.engine.tokeniser.special_tokens,
-            truncated=lengths - kept,
-        )
+        Raises:
+            ModelNotFound: naming those that are served.
+        """
+        if name not in self.models:
+            served = " and ".join(f"`{one}`" for one in self.models)
+            raise ModelNotFound(f"The model `{name}` does not exist here; {served} {'does' if len(self.models) == 1 else 'do'}.")
+        return self.models[name]
+
+    @property
+    def main(self) -> ServedModel:
+        """The settings' own model: the one vector stores are made with."""
+        return self.models[self.settings.model]
+
+    @property
+    def engine(self) -> Engine:
+        """The main model's."""
+        return self.main.engine
+
+    @property
+    def batcher(self) -> Batcher:
+        """The main model's."""
+        return self.main.batcher
 
     async def in_database(self, work: Callable[[ConnectionPool, VectorIndex], T]) -> T:
         """Run the work in a thread, with the pool and the index.
@@ -106,7 +111,7 @@ class Service:
             return work(pool, index)
 
 
-def attributes_of(service: Service) -> dict[str, Any]:
-    """What the model's page says beyond OpenAI's fields."""
-    fingerprint = service.engine.fingerprint
-    return {"dimensions": fingerprint.dim, "max_input_tokens": fingerprint.max_tokens, "fingerprint": fingerprint.id}
+def _engine(settings: Settings, name: str, folder: Path | None) -> Engine:
+    if name == settings.model:
+        return open_engine(settings)
+    return open_engine(settings.model_copy(update={"model": name, "model_path": folder, "model_sha256": None}))

@@ -12,4 +12,8 @@ def service_of(request: Request) -> Service:
     return cast(Service, request.app.state.service)
 
 
-ServiceOf = Annotated[Service, Depends(service_of)]
+async def _service(request: Request) -> Service:
+    return service_of(request)  # a coroutine, since FastAPI runs plain functions in threads
+
+
+ServiceOf = Annotated[Service, Depends(_service)]

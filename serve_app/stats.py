@@ -29,6 +29,8 @@ class Stats:
     real_tokens: int = 0
     #: Inputs that were cut because they were longer than the model reads.
     truncated_inputs: int = 0
+    #: Inputs embedded in parts and averaged for the same reason.
+    averaged_inputs: int = 0
     #: Inputs answered from the cache.
     cache_hits: int = 0
     #: Inputs looked up in the cache and not found.

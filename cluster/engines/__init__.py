@@ -9,11 +9,23 @@ import os
 
 import structlog
 
-from cluster.engines.contract import Embeddings, Engine, Fingerprint, Tokeniser, Tokens
+from cluster.engines.contract import Embeddings, Engine, Fingerprint, Reranker, Scored, Tokeniser, Tokens
 from cluster.engines.weights import open_model_folder
 from cluster.settings import Settings
 
-__all__ = ["Embeddings", "Engine", "Fingerprint", "Tokeniser", "Tokens", "describe", "open_engine", "open_tokeniser"]
+__all__ = [
+    "Embeddings",
+    "Engine",
+    "Fingerprint",
+    "Reranker",
+    "Scored",
+    "Tokeniser",
+    "Tokens",
+    "describe",
+    "open_engine",
+    "open_reranker",
+    "open_tokeniser",
+]
 
 log = structlog.get_logger(__name__)
 
@@ -47,6 +59,19 @@ def open_tokeniser(settings: Settings) -> Tokeniser:
     from cluster.engines.tokeniser import LocalTokeniser  # noqa: PLC0415
 
     return LocalTokeniser(open_model_folder(settings))
+
+
+def open_reranker(settings: Settings) -> Reranker | None:
+    """The settings' cross-encoder; None when there is none.
+
+    Raises:
+        Misconfigured: the model gives more than one number for a pair.
+    """
+    if settings.reranker_path is None:
+        return None
+    from cluster.engines.cross_encoder import CrossEncoderReranker  # noqa: PLC0415  sentence-transformers: 6 s
+
+    return CrossEncoderReranker(settings.reranker_path, settings)
 
 
 def describe(settings: Settings) -> Fingerprint:

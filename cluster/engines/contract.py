@@ -6,7 +6,7 @@ Called by the embedding deployment, by the embed stage of the bulk pipeline and 
     engine.embed(["a text"]).vectors      # (1, dim) float32, unit length
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
@@ -102,6 +102,14 @@ class Engine(Protocol):
         """The tokeniser that belongs to the weights."""
 
     @property
+    def prompts(self) -> Mapping[str, str]:
+        """Texts to put before an input, by its kind (query, document, ...); empty for a model that reads all kinds alike."""
+
+    @property
+    def dimensions(self) -> tuple[int, ...]:
+        """Lengths its vectors were trained to be cut to, their full length among them."""
+
+    @property
     def concurrency(self) -> int:
         """Batches it works on at once without one slowing the other: its CPU threads, or the batches in flight on a GPU."""
 
@@ -130,3 +138,30 @@ class Engine(Protocol):
             batch: inputs already tokenised.
             urgent: start now, ahead of all work that is not urgent, that which has begun included.
         """
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Scored:
+    """How well n documents answer a query, in their order."""
+
+    #: (n,) float32 in [0, 1].
+    scores: NDArray[np.float32]
+    #: Tokens the model read, those of the query once for each document.
+    tokens: int
+    #: (n,) bool: query and document together were longer than the model reads, and cut.
+    truncated: NDArray[np.bool_]
+
+
+class Reranker(Protocol):
+    """A model that reads a query and a document together."""
+
+    @property
+    def name(self) -> str:
+        """Under which it is served: its folder's."""
+
+    @property
+    def waiting(self) -> int:
+        """Calls that have not been answered."""
+
+    def submit(self, query: str, documents: Sequence[str]) -> "Future[Scored]":
+        """How well each document answers; calls are taken one after the other."""

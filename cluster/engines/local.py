@@ -43,6 +43,7 @@ class LocalEngine:
         self.device = torch.device(pick_device(settings))
         self.dtype = pick_dtype(settings, self.device)
         self.tokeniser = LocalTokeniser(folder)
+        self.prompts, self.dimensions = folder.prompts, folder.dimensions
         self.fingerprint: Fingerprint = folder.fingerprint(settings.model, str(self.dtype).removeprefix("torch."))
         self._prefix, self._suffix = (np.array(part, np.int32) for part in (self.tokeniser.prefix, self.tokeniser.suffix))
         self._encoder = BertEncoder(folder, device=self.device, dtype=self.dtype)

@@ -39,6 +39,7 @@ class ReferenceEngine:
         self._lock = threading.Lock()
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="encoder")
         self.tokeniser = LocalTokeniser(folder)
+        self.prompts, self.dimensions = folder.prompts, folder.dimensions
         self.fingerprint: Fingerprint = folder.fingerprint(settings.model, "float32")
 
     def embed(self, texts: Sequence[str]) -> Embeddings:

