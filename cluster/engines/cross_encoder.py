@@ -53,10 +53,10 @@ class CrossEncoderReranker:
     def _scored(self, query: str, documents: Sequence[str]) -> Scored:
         pairs = [(query, document) for document in documents]
         lengths = np.array(
-            [len(ids) for ids in self._model.tokenizer([query] * len(pairs), list(documents), truncation=False)["input_ids"]]
+            [len(ids) for ids in self._model.tokenizer([query] * len(pairs), list(documents), truncation=False, verbose=False)["input_ids"]]
         )
         scores = self._model.predict(pairs, batch_size=BATCH_SIZE, activation_fn=torch.nn.Sigmoid(), show_progress_bar=False)
-        most = self._model.max_length or self._model.tokenizer.model_max_length
+        most = self._model.max_seq_length or self._model.tokenizer.model_max_length
         return Scored(
             scores=np.asarray(scores, dtype=np.float32), tokens=int(np.minimum(lengths, most).sum()), truncated=np.asarray(lengths > most)
         )

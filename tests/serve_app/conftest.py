@@ -1,10 +1,14 @@
 """The application in a real HTTP server with the real model and the real Postgres, without Ray."""
 
+import json
+import shutil
 import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import httpx
 import pytest
@@ -12,6 +16,7 @@ import uvicorn
 from openai import OpenAI
 from psycopg_pool import ConnectionPool
 
+from cluster.engines.weights import PROMPTS_FILE, open_model_folder
 from cluster.ledger.stores import VectorStore, ensure_store
 from cluster.settings import Settings
 from cluster.vector_index import Row, open_vector_index
@@ -19,6 +24,8 @@ from serve_app.api import build_api
 from serve_app.service import Service
 
 MODEL = "all-MiniLM-L6-v2"
+PROMPTED = "prompted"
+PROMPTS = {"query": "query: ", "document": "passage: ", "clustering": "topic: "}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,8 +36,8 @@ class Server:
     service: Service
 
 
-@pytest.fixture(scope="session")
-def server(settings: Settings, pool: ConnectionPool) -> Iterator[Server]:
+@contextmanager
+def serving(settings: Settings) -> Iterator[Server]:
     """The endpoint on a port of its own."""
     service = Service(settings)
     with socket.socket() as listener:
@@ -45,6 +52,24 @@ def server(settings: Settings, pool: ConnectionPool) -> Iterator[Server]:
         serving.should_exit = True
         thread.join()
     service.close()
+
+
+@pytest.fixture(scope="session")
+def prompted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The packaged model's folder as if it had been trained with prompts and to be cut."""
+    folder = tmp_path_factory.mktemp("models") / PROMPTED
+    shutil.copytree(open_model_folder(Settings()).path, folder)
+    (folder / PROMPTS_FILE).write_text(json.dumps({"prompts": PROMPTS}))
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "matryoshka_dimensions": [64, 128, 384]}))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def server(settings: Settings, pool: ConnectionPool, prompted: Path) -> Iterator[Server]:
+    """With two models: the packaged one, and one with prompts."""
+    with serving(settings.model_copy(update={"models": {PROMPTED: prompted}})) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

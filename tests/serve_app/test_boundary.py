@@ -1,11 +1,16 @@
 """What every request meets: limits while it arrives, errors in one shape, an id."""
 
+import json
+import socket
+import time
 from collections.abc import Iterator
 
 import httpx
 import pytest
+from psycopg_pool import ConnectionPool
 
-from tests.serve_app.conftest import Server
+from cluster.settings import Settings
+from tests.serve_app.conftest import MODEL, Server, serving
 
 
 @pytest.mark.parametrize(
@@ -43,10 +48,7 @@ def test_a_sane_request_id_is_echoed_and_any_other_replaced(http: httpx.Client) 
 
 
 def test_a_content_length_that_is_no_number_is_no_server_error(server: Server) -> None:
-    import socket
-
-    host, port = server.url.removeprefix("http://").split(":")
-    with socket.create_connection((host, int(port)), timeout=10) as connection:
+    with connect(server) as connection:
         connection.sendall(b"POST /v1/embeddings HTTP/1.1\r\nHost: x\r\nContent-Length: lots\r\n\r\n")
         assert connection.recv(100).startswith(b"HTTP/1.1 400")
 
@@ -59,3 +61,43 @@ def test_it_is_alive_and_ready(http: httpx.Client) -> None:
 def test_the_openapi_document_names_every_path(http: httpx.Client) -> None:
     paths = http.get("/openapi.json").json()["paths"]
     assert {"/v1/embeddings", "/v1/models", "/v1/vector_stores/{vector_store}/search", "/healthz", "/readyz"} <= paths.keys()
+
+
+def test_a_gzip_body_is_taken_and_a_bomb_is_not_unpacked(http: httpx.Client) -> None:
+    import gzip
+
+    headers = {"content-type": "application/json", "content-encoding": "gzip"}
+    body = json.dumps({"model": MODEL, "input": "a heron"}).encode()
+    assert http.post("/v1/embeddings", content=gzip.compress(body), headers=headers).status_code == 200
+    bomb = gzip.compress(b" " * 200_000_000)
+    assert len(bomb) < 300_000
+    assert http.post("/v1/embeddings", content=bomb, headers=headers).status_code == 413
+    for broken in (body, gzip.compress(body)[:-12]):
+        assert http.post("/v1/embeddings", content=broken, headers=headers).status_code == 400
+    assert http.post("/v1/embeddings", content=body, headers={**headers, "content-encoding": "br"}).status_code == 415
+
+
+def connect(server: Server) -> socket.socket:
+    """A bare connection, for what no HTTP client would do."""
+    host, port = server.url.removeprefix("http://").split(":")
+    return socket.create_connection((host, int(port)), timeout=10)
+
+
+def test_a_body_that_dawdles_is_not_waited_for(settings: Settings, pool: ConnectionPool) -> None:
+    with serving(settings.model_copy(update={"body_timeout_s": 0.3})) as server, connect(server) as connection:
+        connection.sendall(b"POST /v1/embeddings HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{")
+        assert connection.recv(100).startswith(b"HTTP/1.1 408")
+
+
+def test_work_for_a_caller_who_closed_the_connection_is_dropped(server: Server) -> None:
+    stats = server.service.batcher.stats
+    dropped, texts = stats.dropped_inputs, [f"{n} left behind " * 60 for n in range(400)]
+    body = json.dumps({"model": MODEL, "input": texts, "overflow": "truncate"}).encode()
+    head = f"POST /v1/embeddings HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    with connect(server) as connection:
+        connection.sendall(head.encode() + body)
+        time.sleep(1)
+    waited_until = time.monotonic() + 20
+    while server.service.batcher.waiting_tokens and time.monotonic() < waited_until:
+        time.sleep(0.05)
+    assert stats.dropped_inputs - dropped > 200
