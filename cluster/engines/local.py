@@ -50,7 +50,7 @@ class LocalEngine:
         self._threads = 1 if self.device.type == "cuda" else settings.threads or granted_cores()
         self._budget = settings.max_batch_tokens if self.device.type == "cuda" else min(settings.max_batch_tokens, CPU_BATCH_TOKENS)
         self._workers = ThreadPoolExecutor(self._threads, thread_name_prefix="encoder", initializer=self._begin_worker)
-        self._urgent = ThreadPoolExecutor(self._threads + 1, thread_name_prefix="urgent", initializer=self._begin_urgent)
+        self._urgent = ThreadPoolExecutor(2 * self._threads + 1, thread_name_prefix="urgent", initializer=self._begin_urgent)
         self._worker_threads: list[int] = []
         self._steps_back = False
         self._lock = threading.Lock()
