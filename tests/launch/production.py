@@ -1,0 +1,147 @@
+"""A cluster as production runs it, on this machine: HAProxy in front, autoscaled replicas, two GPUs that Ray only believes in.
+
+with production(settings) as cluster:
+    cluster.replicas()
+"""
+
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import yaml
+
+from cluster.database import open_pool
+from cluster.local import application, ray_head
+from cluster.local.addresses import LOOPBACK, RAY_LISTENERS, ports_of, request
+from cluster.local.processes import family, kill, wait_gone
+from cluster.settings import Settings
+from tests.conftest import ROOT, free_ports
+from tests.launch.conftest import environment_of
+
+DEPLOY = ROOT / "cluster" / "deploy"
+GPUS = 2
+REPLICA_PORTS = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Production:
+    """The running cluster."""
+
+    settings: Settings
+    folder: Path
+    replica_ports: range
+    haproxy_metrics_port: int
+
+    @property
+    def api(self) -> str:
+        """Base URL of the endpoint."""
+        return f"http://{LOOPBACK}:{self.settings.api_port}"
+
+    def deploy(self, release: str) -> None:
+        """``serve deploy`` of the published configuration, at this cluster's port and with this release."""
+        config = yaml.safe_load((DEPLOY / "serve.yaml").read_text())
+        config["http_options"]["port"] = self.settings.api_port
+        config["applications"][0]["args"] = {"release": release}
+        file = self.folder / "serve.yaml"
+        file.write_text(yaml.safe_dump(config))
+        command = ["serve", "deploy", "--address", f"http://{LOOPBACK}:{self.settings.dashboard_port}", str(file)]
+        subprocess.run(command, env=environment_of(self.settings), check=True, capture_output=True, timeout=120)
+
+    def deployment(self) -> dict[str, Any]:
+        """What Serve says about the embedding deployment; nothing while a new one is being imported."""
+        said = httpx.get(f"http://{LOOPBACK}:{self.settings.dashboard_port}/api/serve/applications/", timeout=30).json()
+        found: dict[str, Any] = said["applications"]["embedding-cluster"]["deployments"].get("embedder", {})
+        return found
+
+    def replicas(self, state: str = "RUNNING") -> dict[str, int]:
+        """Process id of each replica in this state, by the replica's id."""
+        return {replica["replica_id"]: replica["pid"] for replica in self.deployment().get("replicas", []) if replica["state"] == state}
+
+    def direct(self, pid: int) -> str:
+        """URL at which HAProxy reaches the replica."""
+        listening = {connection.laddr.port for connection in psutil.Process(pid).net_connections("tcp") if connection.status == "LISTEN"}
+        (port,) = listening & set(self.replica_ports)
+        return f"http://{LOOPBACK}:{port}"
+
+    def metrics(self) -> str:
+        """The page that Prometheus reads on this node."""
+        return httpx.get(f"http://{LOOPBACK}:{ports_of(self.settings)['metrics_export']}/metrics", timeout=30).text
+
+
+@contextmanager
+def production(settings: Settings) -> Iterator[Production]:
+    """Started, deployed and ready; gone without a trace in the end."""
+    folder = Path(tempfile.mkdtemp(prefix="ec-", dir="/tmp"))
+    first, metrics, stats, fallback = free_ports(4)
+    cluster = Production(settings, folder, range(first, first + REPLICA_PORTS), metrics)
+    environment = {
+        **ray_head.environment(settings, folder),
+        "RAY_SERVE_HAPROXY_METRICS_PORT": str(metrics),
+        "RAY_SERVE_HAPROXY_STATS_PORT": str(stats),
+        "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(fallback),
+        "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": str(first),
+        "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(first + REPLICA_PORTS),
+        **{f"RAY_SERVE_HAPROXY_{name}": str(folder / "haproxy" / file) for name, file in HAPROXY_FILES.items()},
+        # Half a minute by default, so that load balancers outside notice; here HAProxy is told at once.
+        "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "4",
+        "RAY_metrics_report_interval_ms": "1000",
+    }
+    open_pool(settings).close()  # Postgres is nobody's child here
+    log = (folder / "head.log").open("w")
+    head = subprocess.Popen(
+        ["bash", "-c", f"set -a; . {DEPLOY / 'haproxy.env'}; set +a; exec {' '.join(_start(settings, folder))}"],
+        env=environment, cwd=settings.home, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
+    )  # fmt: skip
+    try:
+        await_true(lambda: _takes_jobs(settings), f"Ray: {folder / 'head.log'}")
+        application.deploy(settings, tell=lambda _: None)
+        yield cluster
+    finally:
+        head.terminate()
+        _, stubborn = psutil.wait_procs(family(ray_head.MARK, str(folder), session=head.pid), timeout=15)
+        kill(stubborn)
+        assert wait_gone(stubborn, 10) == []
+        head.wait(10)
+        log.close()
+        shutil.rmtree(folder)
+
+
+#: Where HAProxy keeps its files, by default all in a folder that two clusters would share.
+HAPROXY_FILES = {
+    "CONFIG_FILE_LOC": "haproxy.cfg",
+    "SOCKET_PATH": "admin.sock",
+    "SERVER_STATE_BASE": "",
+    "SERVER_STATE_FILE": "server-state",
+    "METRICS_SOCKET_PATH": "metrics.sock",
+}
+
+
+def _start(settings: Settings, folder: Path) -> list[str]:
+    ports = ports_of(settings)
+    listeners = [f"--{name.replace('_', '-')}-port={ports[name]}" for name in RAY_LISTENERS[1:]]
+    resources = ["--num-cpus=8", f"--num-gpus={GPUS}"]
+    dashboard = [f"--dashboard-host={LOOPBACK}", f"--dashboard-port={ports['dashboard']}"]
+    command = ["ray", "start", "--head", "--block", f"--node-ip-address={LOOPBACK}", f"--port={ports['gcs']}", f"--temp-dir={folder}"]
+    return [*command, *listeners, *dashboard, *resources]
+
+
+def _takes_jobs(settings: Settings) -> bool:
+    agent = ports_of(settings)["dashboard_agent_listen"]
+    asked = {settings.dashboard_port: "/api/version", agent: "/api/local_raylet_healthz"}
+    return all(request("GET", LOOPBACK, port, path)[0] == httpx.codes.OK for port, path in asked.items())
+
+
+def await_true(condition: Callable[[], bool], what: str, *, timeout_s: float = 90) -> None:
+    """Return when the condition holds; fail with ``what`` when it does not come about."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, f"waited {timeout_s} s for {what}"
+        time.sleep(0.2)
