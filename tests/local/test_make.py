@@ -86,5 +86,5 @@ def test_torch_is_installed_first_and_everything_by_the_constraints() -> None:
     script = (ROOT / ".ci" / "make-venv").read_text()
 
     steps = re.findall(r'^quietly "\$\{pip\[@\]\}" (.+)$', script, re.MULTILINE)
-    assert steps == ["--upgrade pip", "torch", "--editable . --group dev"]
+    assert steps == ["--upgrade pip", "torch", '--editable ".[openai-tokens]" --group dev']
     assert "--constraint constraints.txt" in script
