@@ -1,5 +1,6 @@
 """The embedding deployment: HTTP and model in one replica, because every hop between deployments costs milliseconds."""
 
+import asyncio
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from cluster.settings import Settings
 from serve_app.api import build_api
 from serve_app.heartbeat import Heartbeat
 from serve_app.loopback import keep_to_loopback
-from serve_app.metrics import Metrics
+from serve_app.metrics import Metrics, Watched
 from serve_app.service import Service
 from serve_app.stopping import stopping
 
@@ -30,8 +31,9 @@ class Embedder:
         keep_to_loopback()
         threads = settings.threads or settings.cpus_per_embedder
         self._service = Service(settings.model_copy(update={"threads": threads}))
-        self._heartbeat = Heartbeat(self._service.engine)
-        self._metrics = Metrics(self._service.batcher.stats, threads=self._service.engine.concurrency)
+        models = self._service.models
+        self._heartbeats = [Heartbeat(model.engine) for model in models.values()]
+        self._metrics = Metrics({name: Watched(model.batcher.stats, model.engine.concurrency) for name, model in models.items()})
         self._metrics.start()
 
     def __serve_build_asgi_app__(self, *_: Any, **__: Any) -> FastAPI:
@@ -42,8 +44,8 @@ class Embedder:
         return await self._service.batcher.embed(ids, lane="bulk", organisation=organisation)
 
     async def check_health(self) -> None:
-        """Raises when the model no longer computes; Serve then replaces the replica."""
-        await self._heartbeat.check()
+        """Raises when a model no longer computes; Serve then replaces the replica."""
+        await asyncio.gather(*(heartbeat.check() for heartbeat in self._heartbeats))
 
     def __del__(self) -> None:
         if hasattr(self, "_metrics"):

@@ -1,15 +1,18 @@
-"""Whether the engine still computes: it embeds a word now and then, and a lost GPU or a stuck kernel shows.
+"""Whether an engine still computes: it is given a word to embed, and a lost GPU or a stuck kernel shows.
 
-A thread of its own does it, so that an engine that hangs holds one thread for ever and not one more with each check. Called
-by the replica's health check.
+The word waits its turn like any batch. An engine that hangs holds one word for ever, not one more with each check. Called by
+the replica's health check.
 
     await Heartbeat(engine).check()
 """
 
 import asyncio
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 
-from cluster.engines import Embeddings, Engine
+import numpy as np
+from numpy.typing import NDArray
+
+from cluster.engines import Engine
 from cluster.errors import Unavailable
 
 #: Above what a word waits for behind the batches in flight of a large model on a CPU.
@@ -21,19 +24,19 @@ class Heartbeat:
 
     def __init__(self, engine: Engine, *, patience_s: float = PATIENCE_S) -> None:
         self._engine = engine
+        self._word = engine.tokeniser.ids(["healthy"])
         self._patience_s = patience_s
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="heartbeat")
-        self._beat: Future[Embeddings] | None = None
+        self._beat: Future[NDArray[np.float32]] | None = None
 
     async def check(self) -> None:
-        """Return when a word was embedded.
+        """Return when the word was embedded.
 
         Raises:
-            Unavailable: it takes too long, or the check before this one still waits.
+            Unavailable: that takes too long.
             Exception: whatever the engine raised.
         """
         if self._beat is None or self._beat.done():
-            self._beat = self._thread.submit(self._engine.embed, ["healthy"])
+            self._beat = self._engine.submit(self._word)
         try:
             await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(self._beat)), self._patience_s)
         except TimeoutError as exc:

@@ -1,15 +1,16 @@
-"""The batcher's counters as metrics of Ray, which every node gives to Prometheus.
+"""The batchers' counters as metrics of Ray, which every node gives to Prometheus.
 
 A thread publishes them every few seconds; requests and batches only add to plain numbers (``stats``). Made by the replica;
 an application outside Ray has no such thread and pays nothing. ``cluster/deploy/grafana/embedding.json`` shows them.
 
-    metrics = Metrics(service.batcher.stats, threads=engine.concurrency)
+    metrics = Metrics({model.name: Watched(model.batcher.stats, model.engine.concurrency)})
     metrics.start()
 """
 
 import threading
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import structlog
@@ -27,6 +28,7 @@ COUNTERS = {
     "batch_tokens": "Tokens in the batches, special tokens included",
     "batch_inputs": "Inputs in the batches",
     "truncated_inputs": "Inputs that were cut because they were longer than the model reads",
+    "averaged_inputs": "Inputs embedded in parts and averaged for the same reason",
     "cache_hits": "Inputs answered from the cache",
     "cache_misses": "Inputs looked up in the cache and not found",
     "joined_in_flight": "Inputs that shared the computation of an equal input already in flight",
@@ -35,42 +37,28 @@ COUNTERS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class _Snapshot:
-    """What the counters said at one moment."""
+@dataclass(slots=True)
+class Watched:
+    """One model's batcher."""
 
-    at: float
-    counts: dict[str, int]
-    organisations: dict[str, int]
-    computed_tokens: int
-    real_tokens: int
-    busy_s: float
-
-    @classmethod
-    def of(cls, stats: Stats) -> "_Snapshot":
-        return cls(
-            at=time.monotonic(),
-            counts={field: getattr(stats, field) for field in COUNTERS},
-            organisations=dict(stats.organisation_tokens),
-            computed_tokens=stats.computed_tokens,
-            real_tokens=stats.real_tokens,
-            busy_s=stats.busy_s,
-        )
+    stats: Stats
+    #: Batches the engine works on at once: all of them busy is a share of 1.
+    concurrency: int
+    #: What was published last, and when.
+    last: Stats = field(default_factory=Stats)
+    at: float = field(default_factory=time.monotonic)
 
 
 class Metrics:
-    """Publishes one batcher's counters."""
+    """Publishes the counters of every model of one replica."""
 
-    def __init__(self, stats: Stats, *, threads: int) -> None:
-        """``threads``: calls the engine works on at once, all of them busy being a share of 1."""
-        self._stats = stats
-        self._threads = threads
-        self._last = _Snapshot.of(Stats())
-        self._counters: dict[str, Any] = {field: Counter(f"embedding_{field}", text) for field, text in COUNTERS.items()}
-        self._organisations: Any = Counter("embedding_organisation_tokens", "Tokens accepted, by organisation", ("organisation",))
-        self._queue: Any = Gauge("embedding_queue_tokens", "Tokens that wait, by lane", ("lane",))
-        self._padding: Any = Gauge("embedding_padding_ratio", "Tokens computed for each real one since the last report; 1 where packed")
-        self._busy: Any = Gauge("embedding_engine_busy_share", "Part of the engine's time it computed since the last report, 0 to 1")
+    def __init__(self, models: Mapping[str, Watched]) -> None:
+        self._models = models
+        self._counters: dict[str, Any] = {name: Counter(f"embedding_{name}", text, ("model",)) for name, text in COUNTERS.items()}
+        self._organisations: Any = Counter("embedding_organisation_tokens", "Tokens accepted", _tags("model", "organisation"))
+        self._queue: Any = Gauge("embedding_queue_tokens", "Tokens that wait, by lane", _tags("model", "lane"))
+        self._padding: Any = Gauge("embedding_padding_ratio", "Tokens computed for each real one lately; 1 where packed", ("model",))
+        self._busy: Any = Gauge("embedding_engine_busy_share", "Part of its time the engine computed lately, 0 to 1", ("model",))
         self._stop = threading.Event()
 
     def start(self) -> None:
@@ -83,17 +71,22 @@ class Metrics:
 
     def publish(self) -> None:
         """Hand what was counted since the last time to Ray."""
-        now, last = _Snapshot.of(self._stats), self._last
-        for field, counter in self._counters.items():
-            _count(counter, now.counts[field] - last.counts[field])
-        for organisation, tokens in now.organisations.items():
-            _count(self._organisations, tokens - last.organisations.get(organisation, 0), {"organisation": organisation})
-        for lane, tokens in tuple(self._stats.waiting_tokens.items()):
-            self._queue.set(tokens, tags={"lane": lane})
+        for name, model in self._models.items():
+            self._publish(name, model)
+
+    def _publish(self, name: str, model: Watched) -> None:
+        now = replace(model.stats, organisation_tokens=model.stats.organisation_tokens.copy())
+        last, model.last = model.last, now
+        seconds, model.at = time.monotonic() - model.at, time.monotonic()
+        for field_name, counter in self._counters.items():
+            _count(counter, getattr(now, field_name) - getattr(last, field_name), model=name)
+        for organisation, tokens in now.organisation_tokens.items():
+            _count(self._organisations, tokens - last.organisation_tokens[organisation], model=name, organisation=organisation)
+        for lane, tokens in now.waiting_tokens.items():
+            self._queue.set(tokens, {"model": name, "lane": lane})
         real = now.real_tokens - last.real_tokens
-        self._padding.set((now.computed_tokens - last.computed_tokens) / real if real else 1.0)
-        self._busy.set(min(1.0, (now.busy_s - last.busy_s) / ((now.at - last.at) * self._threads)))
-        self._last = now
+        self._padding.set((now.computed_tokens - last.computed_tokens) / real if real else 1.0, {"model": name})
+        self._busy.set(min(1.0, (now.busy_s - last.busy_s) / (seconds * model.concurrency)), {"model": name})
 
     def _run(self) -> None:
         while not self._stop.wait(PERIOD_S):
@@ -103,6 +96,11 @@ class Metrics:
                 log.exception("metrics_not_published")
 
 
-def _count(counter: Any, amount: int, tags: dict[str, str] | None = None) -> None:
+def _tags(*names: str) -> Any:
+    """The names as Ray takes them; its annotation knows tuples of one only."""
+    return names
+
+
+def _count(counter: Any, amount: int, **tags: str) -> None:
     # Not ``inc``, which refuses 0: a series that only appears with its first increment hides that one from ``rate``.
     counter._record(amount, tags=tags)
