@@ -1,0 +1,27 @@
+"""langchain-openai, with its defaults: it counts tokens itself and sends arrays of cl100k_base ids."""
+
+import os
+from pathlib import Path
+
+import llama_index.core
+
+# LlamaIndex brings the file that tiktoken would otherwise fetch from the network.
+os.environ["TIKTOKEN_CACHE_DIR"] = str(Path(llama_index.core.__file__).parent / "_static" / "tiktoken_cache")
+
+from langchain_openai import OpenAIEmbeddings
+from told import error_of, task, tell
+
+asked = task()
+
+
+def client(model: str) -> OpenAIEmbeddings:
+    return OpenAIEmbeddings(model=model, base_url=asked["base_url"], api_key="none needed", max_retries=0)
+
+
+mine = client(asked["model"])
+tell(
+    vectors=mine.embed_documents(asked["texts"]),
+    query=mine.embed_query(asked["texts"][0]),
+    unknown=error_of(lambda: client("no-such-model").embed_query("a")),
+    too_long=error_of(lambda: mine.embed_query(asked["long"])),
+)

