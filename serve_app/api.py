@@ -9,6 +9,7 @@ from fastapi import FastAPI
 
 from serve_app import cohere, embeddings, health, models, rerank, search, tei, tokenize
 from serve_app.boundary import Boundary
+from serve_app.description import describe
 from serve_app.errors import install
 from serve_app.service import Service
 
@@ -25,6 +26,7 @@ def build_api(service: Service, *, stopping: Callable[[], bool] = lambda: False)
     for part in (embeddings, models, tokenize, rerank, search, tei, cohere, health):
         app.include_router(part.router)
     install(app)
+    describe(app)
     settings = service.settings
     app.add_middleware(Boundary, max_request_bytes=settings.max_request_bytes, body_timeout_s=settings.body_timeout_s)
     return app

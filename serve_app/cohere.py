@@ -7,6 +7,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
+from serve_app.description import refusals
 from serve_app.embeddings import check_dimensions, json_response
 from serve_app.inputs import as_list
 from serve_app.output import EncodingFormat, OutputDtype, as_dtype, cut, encoded
@@ -15,7 +16,7 @@ from serve_app.served_model import Overflow, Side
 from serve_app.state import ServiceOf
 from serve_app.terms import Terms
 
-router = APIRouter()
+router = APIRouter(responses=refusals(404, 429))
 
 EmbeddingType = Literal["float", "int8", "uint8", "binary", "ubinary", "base64"]
 #: Cohere's names to the type of the numbers and how they are written.

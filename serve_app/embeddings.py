@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
 from cluster.errors import InvalidInput
+from serve_app.description import refusals
 from serve_app.inputs import Input, TokenIds, as_list, as_texts, own_ids
 from serve_app.output import EncodingFormat, OutputDtype, as_dtype, cut, encoded
 from serve_app.prompts import model_and_kind, prompt_of
@@ -20,7 +21,7 @@ from serve_app.service import Service
 from serve_app.state import ServiceOf
 from serve_app.terms import Terms
 
-router = APIRouter()
+router = APIRouter(responses=refusals(404, 429))
 
 
 class EmbeddingRequest(BaseModel):

@@ -16,7 +16,7 @@ async def healthz() -> dict[str, str]:
     return {"status": "ok"}
 
 
-@router.get("/readyz", summary="Requests can be served")
+@router.get("/readyz", summary="Requests can be served", responses={503: {"description": "Not now; the body says which part is missing"}})
 async def readyz(request: Request, service: ServiceOf) -> Response:
     """The model is loaded when this can be asked at all; the database is tried. One that is about to stop is not ready."""
     if request.app.state.stopping():

@@ -5,6 +5,7 @@ from typing import Any
 from fastapi import APIRouter
 
 from serve_app.auth import Organisation
+from serve_app.description import refusals
 from serve_app.output import int8_range
 from serve_app.served_model import ServedModel
 from serve_app.state import ServiceOf
@@ -12,7 +13,7 @@ from serve_app.state import ServiceOf
 #: OpenAI's shape wants a time; a model has none that means anything here.
 CREATED = 0
 
-router = APIRouter()
+router = APIRouter(responses=refusals(404))
 
 
 @router.get("/v1/models", summary="The models served here")

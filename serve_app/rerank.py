@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from cluster.engines import Scored
 from cluster.errors import InvalidInput, Throttled
+from serve_app.description import refusals
 from serve_app.prompts import model_and_kind, prompt_of
 from serve_app.served_model import RequestTerms
 from serve_app.service import Service
@@ -26,7 +27,7 @@ MAX_CHARACTERS = 1_200_000
 #: Requests that may wait for the cross-encoder, which takes one at a time.
 MAX_WAITING = 32
 
-router = APIRouter()
+router = APIRouter(responses=refusals(404, 429))
 
 
 class Document(BaseModel):

@@ -18,6 +18,7 @@ from cluster.errors import Conflict, InvalidInput
 from cluster.ledger.stores import VectorStore, find_store
 from cluster.vector_index import Hit, Mode, VectorIndex
 from cluster.vector_index.filters import parse_filter
+from serve_app.description import refusals
 from serve_app.prompts import prompt_of
 from serve_app.service import Service
 from serve_app.state import ServiceOf
@@ -25,7 +26,7 @@ from serve_app.terms import Terms
 
 MAX_QUERIES = 32
 
-router = APIRouter()
+router = APIRouter(responses=refusals(404, 409, 429))
 
 
 class RankingOptions(BaseModel):

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
 from cluster.errors import InvalidInput
+from serve_app.description import refusals
 from serve_app.embeddings import check_dimensions, json_response
 from serve_app.inputs import as_list
 from serve_app.output import cut
@@ -15,7 +16,7 @@ from serve_app.served_model import Side
 from serve_app.state import ServiceOf
 from serve_app.terms import Terms
 
-router = APIRouter()
+router = APIRouter(responses=refusals(429))
 
 SIDES: dict[str, Side] = {"left": "start", "right": "end"}
 

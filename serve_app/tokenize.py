@@ -8,11 +8,12 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
 from serve_app.auth import Organisation
+from serve_app.description import refusals
 from serve_app.inputs import as_list
 from serve_app.prompts import model_and_kind
 from serve_app.state import ServiceOf
 
-router = APIRouter()
+router = APIRouter(responses=refusals(404))
 
 
 class TokenizeRequest(BaseModel):
