@@ -4,10 +4,12 @@ with production(settings) as cluster:
     cluster.replicas()
 """
 
+import re
 import shutil
 import subprocess
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -71,9 +73,14 @@ class Production:
         (port,) = listening & set(self.replica_ports)
         return f"http://{LOOPBACK}:{port}"
 
-    def metrics(self) -> str:
-        """The page that Prometheus reads on this node."""
-        return httpx.get(f"http://{LOOPBACK}:{ports_of(self.settings)['metrics_export']}/metrics", timeout=30).text
+    def metrics(self) -> Counter[str]:
+        """What Prometheus reads on this node, of Ray and of HAProxy: by name, the sum over all labels."""
+        ports = ports_of(self.settings)["metrics_export"], self.haproxy_metrics_port
+        pages = [httpx.get(f"http://{LOOPBACK}:{port}/metrics", timeout=30).text for port in ports]
+        found: Counter[str] = Counter()
+        for name, value in re.findall(r"^(\w+)\{.*\} (\S+)$", "\n".join(pages), flags=re.MULTILINE):
+            found[name] += float(value)  # type: ignore[assignment]  # a Counter of floats
+        return found
 
 
 @contextmanager

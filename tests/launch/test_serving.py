@@ -1,20 +1,25 @@
 """Replicas come, go, are replaced and die under load, behind HAProxy; no request is lost."""
 
+import json
 import os
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
 
+from cluster.local.addresses import ports_of
 from tests.conftest import NewHome
-from tests.launch.load import Load
+from tests.launch.load import MODEL, Load
 from tests.launch.production import Production, await_true, production
+from tests.test_dashboard import DASHBOARD, PROMETHEUS, metrics_asked_for
 
 pytestmark = [pytest.mark.launch, pytest.mark.timeout(300)]
 
 SHARE = 0.5
 MOST = 2
+CLIENTS = 24
 
 
 @pytest.fixture(scope="module")
@@ -41,49 +46,99 @@ def test_a_replica_asks_for_a_share_of_a_gpu_and_computes_where_it_is_told_to(cl
     assert load.failures == []
 
 
-def test_load_brings_replicas_and_a_lull_removes_them(cluster: Production) -> None:
+def ask(cluster: Production, *texts: str) -> int:
+    """Embed them and return the tokens that took."""
+    body = {"model": MODEL, "input": texts, "overflow": "truncate"}
+    answer = httpx.post(f"{cluster.api}/v1/embeddings", json=body, timeout=60)
+    assert answer.status_code == httpx.codes.OK, answer.text
+    return int(answer.json()["usage"]["total_tokens"])
+
+
+def test_what_was_asked_is_counted_where_prometheus_reads(cluster: Production) -> None:
+    await_true(lambda: "ray_embedding_batches_total" in cluster.metrics(), "the first report")
+    before = cluster.metrics()
+
+    computed = ask(cluster, "a short text", "another one") + ask(cluster, "too long " * 2_000)
+    again = ask(cluster, "another one")
+
+    expected = {
+        "batches": 2,
+        "batch_inputs": 3,
+        "batch_tokens": computed,
+        "cache_misses": 3,
+        "cache_hits": 1,
+        "truncated_inputs": 1,
+        "organisation_tokens": computed + again,
+        "refused_requests": 0,
+        "dropped_inputs": 0,
+    }
+
+    def counted() -> dict[str, float]:
+        now = cluster.metrics()
+        return {name: now[metric] - before[metric] for name in expected if (metric := f"ray_embedding_{name}_total") in now}
+
+    await_true(lambda: counted() == expected, f"{expected}", timeout_s=30)
+    now = cluster.metrics()
+    assert now["ray_embedding_padding_ratio"] == 1.0
+    assert now["ray_embedding_queue_tokens"] == 0
+    assert 0 <= now["ray_embedding_engine_busy_share"] < 1
+
+
+def test_every_metric_the_dashboard_asks_for_is_there(cluster: Production) -> None:
+    names = metrics_asked_for(DASHBOARD)
+
+    assert len(names) > 15
+    await_true(lambda: names <= set(cluster.metrics()), f"all of {sorted(names)}", timeout_s=30)
+
+
+def test_prometheus_finds_this_node_where_its_configuration_looks(cluster: Production) -> None:
+    (looked,) = {file for job in PROMETHEUS["scrape_configs"] for one in job["file_sd_configs"] for file in one["files"]}
+    listed = json.loads((cluster.folder / Path(looked).name).read_text())
+
+    assert f"127.0.0.1:{ports_of(cluster.settings)['metrics_export']}" in listed[0]["targets"]
+
+
+# From here on each test leaves the next one the replicas it needs, which saves waiting for them again.
+
+
+def test_load_brings_replicas(cluster: Production) -> None:
     assert len(cluster.replicas()) == 1
 
-    with Load(cluster.api, clients=24) as ramp:
+    with Load(cluster.api, clients=CLIENTS) as load:
         await_true(lambda: len(cluster.replicas()) == MOST, "replicas to be added")
-    with Load(cluster.api, clients=2) as lull:
-        await_true(lambda: len(cluster.replicas()) == 1, "replicas to be removed")
 
-    assert (ramp.failures, lull.failures) == ([], [])
-    assert ramp.answered > 50
-    assert lull.answered > 50
+    assert load.failures == []
 
 
 def test_a_new_release_replaces_the_replicas_under_load(cluster: Production) -> None:
-    with Load(cluster.api, clients=24) as load:
-        await_true(lambda: len(cluster.replicas()) >= 2, "replicas to be added")
+    with Load(cluster.api, clients=CLIENTS) as load:
+        await_true(lambda: len(cluster.replicas()) == MOST, "replicas to be added")
         old = set(cluster.replicas())
         cluster.deploy("second")
-        await_true(lambda: bool(new := set(cluster.replicas())) and not new & old, "the new release")
+        await_true(lambda: len(new := set(cluster.replicas())) == MOST and not new & old, "the new release")
 
     assert load.failures == []
 
 
 def test_a_killed_replica_costs_no_request(cluster: Production) -> None:
-    with Load(cluster.api, clients=24) as load:
-        await_true(lambda: len(cluster.replicas()) >= 2, "replicas to be added")
+    with Load(cluster.api, clients=CLIENTS) as load:
+        await_true(lambda: len(cluster.replicas()) == MOST and load.answered > CLIENTS, "replicas at work")
         victim, pid = next(iter(cluster.replicas().items()))
-        before = load.answered
         os.kill(pid, signal.SIGKILL)
-        await_true(lambda: victim not in cluster.replicas() and load.answered > before + 50, "life without it")
+        await_true(lambda: victim not in (left := cluster.replicas()) and len(left) == MOST, "another in its place")
 
     assert load.failures == []
 
 
-def test_a_replica_that_stops_is_not_ready_but_alive_and_finishes(cluster: Production) -> None:
-    with Load(cluster.api, clients=4) as load:
-        old = {id: cluster.direct(pid) for id, pid in cluster.replicas().items()}
-        assert [httpx.get(f"{url}/readyz").status_code for url in old.values()] == [200] * len(old)
-        cluster.deploy("third")
+def test_a_lull_removes_replicas_which_finish_what_they_have(cluster: Production) -> None:
+    with Load(cluster.api, clients=2) as load:
+        urls = {id: cluster.direct(pid) for id, pid in cluster.replicas().items()}
+        assert {httpx.get(f"{url}/readyz").status_code for url in urls.values()} == {httpx.codes.OK}
         await_true(lambda: bool(cluster.replicas("STOPPING")), "a replica to be stopped")
-        stopping = old[next(iter(cluster.replicas("STOPPING")))]
+        stopping = urls[next(iter(cluster.replicas("STOPPING")))]
 
         ready, alive = httpx.get(f"{stopping}/readyz"), httpx.get(f"{stopping}/healthz")
 
         assert (ready.status_code, ready.json()["status"], alive.status_code) == (503, "stopping", 200)
+        await_true(lambda: len(cluster.replicas()) == 1 and not cluster.replicas("STOPPING"), "one replica to be left")
     assert load.failures == []
