@@ -125,8 +125,8 @@ class Settings(BaseSettings):
     downscale_delay_s: float = Field(default=300.0, ge=0)
     """Replicas are removed when the load has not needed them this long."""
 
-    update_surge_percent: int = Field(default=0, ge=0, le=100)
-    """Replicas an update may start before it stops old ones, in percent and rounded up; they need free room. 0: old ones stop first."""
+    update_surge_percent: int = Field(default=25, ge=0, le=100)
+    """Replicas an update starts before it stops old ones, in percent, rounded up. It waits for room; 0 stops first and needs none."""
 
     max_request_bytes: int = Field(default=8 * MIB, ge=1024)
     """Longer request bodies are refused with 413, compressed ones by their size when unpacked."""

@@ -34,6 +34,7 @@ def cluster(new_home: NewHome) -> Iterator[Production]:
         "target_ongoing_requests": 6.0,
         "upscale_delay_s": 1.0,
         "downscale_delay_s": 2.0,
+        "update_surge_percent": 100,
     }
     with production(new_home("production").model_copy(update=wanted)) as cluster:
         yield cluster
