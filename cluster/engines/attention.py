@@ -11,6 +11,7 @@ Three ways, by what is fastest where it was measured:
 """
 
 import inspect
+import math
 from collections.abc import Callable, Sequence
 from typing import cast
 
@@ -22,14 +23,18 @@ from cluster.engines.plan import groups
 
 #: (tokens, 3 * hidden) of queries, keys and values -> (tokens, hidden).
 Attend = Callable[[Tensor], Tensor]
+#: Tokens of an input -> (1, heads, tokens, tokens).
+BiasOf = Callable[[int], Tensor]
 
 #: Attention scores held at once on a CPU: 2 MB in bfloat16. Four times as many took twice the time for each of them.
 CPU_SCORES = 1 << 20
+#: Distance from which on all keys get the same bias.
+FARTHEST = 128
 #: Below this length the fused kernel is as fast in bfloat16 too.
 SHORT_TOKENS = 16
 
 
-def attend_by(lengths: Sequence[int], *, heads: int, device: torch.device, dtype: torch.dtype) -> Attend:
+def attend_by(lengths: Sequence[int], *, heads: int, device: torch.device, dtype: torch.dtype, bias_of: BiasOf | None = None) -> Attend:
     """The attention of one batch.
 
     Args:
@@ -37,11 +42,13 @@ def attend_by(lengths: Sequence[int], *, heads: int, device: torch.device, dtype
         heads: attention heads.
         device: where the batch is.
         dtype: type of the queries, keys and values.
+        bias_of: gives what is added to the scores of an input of that many tokens; no kernel over cumulative lengths takes one.
     """
-    if device.type == "cuda" and dtype != torch.float32 and (kernel := _varlen_kernel()) is not None:
+    if bias_of is None and device.type == "cuda" and dtype != torch.float32 and (kernel := _varlen_kernel()) is not None:
         return _over_cumulative_lengths(kernel, lengths, heads, device)
     by_products = device.type == "cpu" and dtype == torch.bfloat16
     runs = list(_cachefuls(groups(lengths), heads)) if by_products else groups(lengths)
+    biases = {length: bias_of(length).to(dtype) for length in set(lengths)} if bias_of else {}
 
     def attend(qkv: Tensor) -> Tensor:
         tokens, width = qkv.shape
@@ -49,14 +56,41 @@ def attend_by(lengths: Sequence[int], *, heads: int, device: torch.device, dtype
         for first, n, length in runs:
             part = slice(first, first + n * length)
             q, k, v = qkv[part].view(n, length, 3, heads, -1).permute(2, 0, 3, 1, 4)
+            bias = biases.get(length)
             if by_products and length >= SHORT_TOKENS:
-                mixed = (q @ k.transpose(-1, -2)).softmax(-1) @ v
+                scores = q @ k.transpose(-1, -2)
+                mixed = (scores if bias is None else scores + bias).softmax(-1) @ v
             else:
-                mixed = functional.scaled_dot_product_attention(q, k, v, scale=1.0)
+                mixed = functional.scaled_dot_product_attention(q, k, v, attn_mask=bias, scale=1.0)
             out[part] = mixed.transpose(1, 2).reshape(n * length, -1)
         return out
 
     return attend
+
+
+def bias_by_distance(table: Tensor, *, longest: int) -> BiasOf:
+    """What T5 and MPNet add to attention scores, by how far the key stands from the query (Raffel et al. 2020, arXiv:1910.10683, 2.1).
+
+    Half of the table's rows are for keys before the query and half for those behind; of each half, one half is for single
+    distances and the rest for ranges that widen logarithmically up to 128.
+
+    Args:
+        table: (rows, heads).
+        longest: most tokens of an input.
+    """
+    half = table.shape[0] // 2
+    single = half // 2
+    distances = torch.arange(1 - longest, longest)
+    far = distances.abs().clamp(min=1).float()
+    wide = single + (torch.log(far / single) / math.log(FARTHEST / single) * (half - single)).long()
+    rows = torch.where(distances.abs() < single, distances.abs(), wide.clamp(max=half - 1)) + half * (distances > 0)
+    by_distance = table[rows.to(table.device)].T.contiguous()  # (heads, 2 * longest - 1)
+
+    def bias_of(length: int) -> Tensor:
+        places = torch.arange(length, device=table.device)
+        return by_distance[:, places[None, :] - places[:, None] + longest - 1].unsqueeze(0)
+
+    return bias_of
 
 
 def _cachefuls(runs: Sequence[tuple[int, int, int]], heads: int) -> list[tuple[int, int, int]]:

@@ -1,7 +1,7 @@
-"""The BERT family's forward on packed tokens: one row of all tokens of a batch, no padding anywhere.
+"""The forward of BERT and its relatives on packed tokens: one row of all tokens of a batch, no padding anywhere.
 
 Linear layers run on the packed matrix; attention runs on each group of inputs of equal length (CPU), or over
-cumulative lengths in one kernel (GPU, see ``attention``). Architecture: Devlin et al. 2018, arXiv:1810.04805.
+cumulative lengths in one kernel (GPU, see ``attention``). Which families it runs, ``families`` says.
 
     encoder = BertEncoder(folder, device=torch.device("cpu"), dtype=torch.float32)
     vectors = encoder(ids)                   # (n, dim) float32, unit length
@@ -17,11 +17,14 @@ from safetensors import safe_open
 from torch import Tensor
 from torch.nn import functional
 
-from cluster.engines.attention import Attend, attend_by
+from cluster.engines.attention import Attend, attend_by, bias_by_distance
+from cluster.engines.families import FAMILIES, Family, family_of
 from cluster.engines.linear import Activation, Linear
 from cluster.engines.plan import groups
 from cluster.engines.weights import ModelFolder
 
+#: DistilBERT has it in its code; the others in their configuration.
+DISTILBERT_EPS = 1e-12
 ACTIVATIONS: dict[str, Activation] = {"gelu": "gelu", "relu": "relu"}
 Get = Callable[[str], Tensor]
 
@@ -29,12 +32,13 @@ Get = Callable[[str], Tensor]
 def supports(folder: ModelFolder) -> str | None:
     """Why this forward cannot run the model; None when it can."""
     config = folder.config
-    if config.get("model_type") != "bert":
-        return f"its architecture is {config.get('model_type')}, not bert"
+    family = family_of(config)
+    if family is None:
+        return f"its architecture is {config.get('model_type')}, not {', '.join(FAMILIES)}"
     if config.get("position_embedding_type", "absolute") != "absolute":
         return f"its positions are {config['position_embedding_type']}, not absolute"
-    if config.get("hidden_act") not in ACTIVATIONS:
-        return f"its activation is {config.get('hidden_act')}"
+    if config.get(family.activation) not in ACTIVATIONS:
+        return f"its activation is {config.get(family.activation)}"
     if folder.pooling not in {"mean", "cls"}:
         return f"its pooling is {folder.pooling or 'unknown'}"
     if folder.peculiarities:
@@ -70,29 +74,34 @@ class BertEncoder:
     """Packed token ids to unit vectors. Safe to call from several threads."""
 
     def __init__(self, folder: ModelFolder, *, device: torch.device, dtype: torch.dtype) -> None:
-        config = folder.config
+        config, family = folder.config, family_of(folder.config)
+        assert family is not None  # ``supports`` said so
         self.device, self.dtype = device, dtype
-        self.heads = int(config["num_attention_heads"])
+        self.heads = int(config[family.heads])
+        self.dim = int(config[family.hidden])
         self.pooling = folder.pooling
-        eps = float(config["layer_norm_eps"])
+        eps = float(config.get("layer_norm_eps", DISTILBERT_EPS))
         with safe_open(folder.weights, framework="pt") as file:  # maps the file: pages are shared by all replicas of a node
-            prefix = "" if "embeddings.word_embeddings.weight" in file.keys() else "bert."  # noqa: SIM118  not a dict
+            prefix = "" if "embeddings.word_embeddings.weight" in file.keys() else family.prefix  # noqa: SIM118  not a dict
 
             def get(name: str) -> Tensor:
                 tensor: Tensor = file.get_tensor(prefix + name)
                 return tensor.to(device=device, dtype=torch.float32)
 
             self._words = get("embeddings.word_embeddings.weight")
-            # Every token of an embedding input is of type 0, so that row is added to the positions once and for all.
-            self._positions = get("embeddings.position_embeddings.weight") + get("embeddings.token_type_embeddings.weight")[0]
+            self._positions = get("embeddings.position_embeddings.weight")[family.first_position(config) :]
+            if family.token_types:
+                # Every token of an embedding input is of type 0, so that row is added to the positions once and for all.
+                self._positions = self._positions + get(family.token_types)[0]
+            longest = len(self._positions)
+            self._bias_of = bias_by_distance(get(family.distance_bias), longest=longest) if family.distance_bias else None
             # Looking up is no arithmetic: the embeddings stay in float32 (and on a CPU in the mapped file) whatever the layers use.
             self._norm = _norm(get, "embeddings.LayerNorm", eps, torch.float32)
-            activation = ACTIVATIONS[config["hidden_act"]]
+            activation = ACTIVATIONS[config[family.activation]]
             # The scale of attention is part of the query's weights, so no kernel has to multiply by it.
-            scale = (int(config["hidden_size"]) // self.heads) ** -0.5
-            names = [f"encoder.layer.{i}." for i in range(int(config["num_hidden_layers"]))]
-            self._layers = [_layer(get, name, eps, activation, scale, dtype) for name in names]
-        self.dim = int(config["hidden_size"])
+            scale = (self.dim // self.heads) ** -0.5
+            depth = int(config[family.depth])
+            self._layers = [_layer(get, family, number, eps, activation, scale, dtype) for number in range(depth)]
 
     @property
     def packed(self) -> bool:
@@ -104,7 +113,7 @@ class BertEncoder:
         lengths = [len(one) for one in ids]
         flat = self._on_device(np.concatenate(ids))
         positions = self._on_device(np.concatenate([np.arange(length, dtype=np.int32) for length in lengths]))
-        attend = attend_by(lengths, heads=self.heads, device=self.device, dtype=self.dtype)
+        attend = attend_by(lengths, heads=self.heads, device=self.device, dtype=self.dtype, bias_of=self._bias_of)
         x = self._norm(functional.embedding(flat, self._words) + functional.embedding(positions, self._positions)).to(self.dtype)
         for layer in self._layers:
             x = layer(x, attend)
@@ -125,19 +134,21 @@ def _norm(get: Get, name: str, eps: float, dtype: torch.dtype) -> _Norm:
     return _Norm(get(f"{name}.weight").to(dtype), get(f"{name}.bias").to(dtype), eps)
 
 
-def _layer(get: Get, name: str, eps: float, activation: Activation, scale: float, dtype: torch.dtype) -> _Layer:
+def _layer(get: Get, family: Family, number: int, eps: float, activation: Activation, scale: float, dtype: torch.dtype) -> _Layer:
+    layer = family.layer(number)
+
     def linear(part: str, activation: Activation = "none") -> Linear:
-        return Linear(get(f"{name}{part}.weight").to(dtype), get(f"{name}{part}.bias").to(dtype), activation)
+        return Linear(get(f"{layer}{part}.weight").to(dtype), get(f"{layer}{part}.bias").to(dtype), activation)
 
     def joined(kind: str) -> Tensor:
-        query, key, value = (get(f"{name}attention.self.{part}.{kind}") for part in ("query", "key", "value"))
+        query, key, value = (get(f"{layer}{part}.{kind}") for part in (family.query, family.key, family.value))
         return torch.cat([query * scale, key, value]).to(dtype)
 
     return _Layer(
         qkv=Linear(joined("weight"), joined("bias")),
-        projection=linear("attention.output.dense"),
-        norm_attention=_norm(get, f"{name}attention.output.LayerNorm", eps, dtype),
-        up=linear("intermediate.dense", activation),
-        down=linear("output.dense"),
-        norm_output=_norm(get, f"{name}output.LayerNorm", eps, dtype),
+        projection=linear(family.projection),
+        norm_attention=_norm(get, layer + family.norm_attention, eps, dtype),
+        up=linear(family.up, activation),
+        down=linear(family.down),
+        norm_output=_norm(get, layer + family.norm_output, eps, dtype),
     )

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from cluster.engines.contract import Fingerprint
+from cluster.engines.families import family_of
 from cluster.errors import Misconfigured
 from cluster.settings import Settings
 
@@ -119,7 +120,9 @@ def _read(path: Path, sha256: str) -> ModelFolder:
     if kinds.get("Transformer", path) != path:
         raise Misconfigured(f"{path / 'modules.json'} keeps the transformer in another folder: save the model again")
     dense = kinds.get("Dense")
-    dim = int(_json(dense / "config.json")["out_features"] if dense else config["hidden_size"])
+    dim = int(
+        _json(dense / "config.json")["out_features"] if dense else config[family.hidden if (family := family_of(config)) else "hidden_size"]
+    )
     return ModelFolder(
         path=path,
         config=config,
@@ -148,7 +151,10 @@ def _optional(file: Path) -> dict[str, Any]:
 def _max_tokens(path: Path, config: dict[str, Any]) -> int:
     """As sentence-transformers decides it: its own setting, or the lesser of the tokeniser's and the positions there are."""
     own = _optional(path / "sentence_bert_config.json").get("max_seq_length")
-    limits = [own or _optional(path / "tokenizer_config.json").get("model_max_length"), config.get("max_position_embeddings")]
+    positions = config.get("max_position_embeddings")
+    if positions and (family := family_of(config)):
+        positions -= family.first_position(config)
+    limits = [own or _optional(path / "tokenizer_config.json").get("model_max_length"), positions]
     return min(int(limit) for limit in limits if limit)
 
 
