@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.launch, pytest.mark.timeout(300)]
 
 SHARE = 0.5
 MOST = 2
-CLIENTS = 24
+CLIENTS = 10
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,7 @@ def cluster(new_home: NewHome) -> Iterator[Production]:
         "threads": 1,
         "min_replicas": 1,
         "max_replicas": MOST,
-        "target_ongoing_requests": 6.0,
+        "target_ongoing_requests": 3.0,
         "upscale_delay_s": 1.0,
         "downscale_delay_s": 2.0,
         "update_surge_percent": 100,
@@ -132,7 +132,7 @@ def test_a_killed_replica_costs_no_request(cluster: Production) -> None:
 
 
 def test_a_lull_removes_replicas_which_finish_what_they_have(cluster: Production) -> None:
-    with Load(cluster.api, clients=2) as load:
+    with Load(cluster.api, clients=1) as load:
         urls = {id: cluster.direct(pid) for id, pid in cluster.replicas().items()}
         assert {httpx.get(f"{url}/readyz").status_code for url in urls.values()} == {httpx.codes.OK}
         await_true(lambda: bool(cluster.replicas("STOPPING")), "a replica to be stopped")
