@@ -12,9 +12,18 @@ import sys
 from contextlib import AbstractContextManager
 from typing import Any
 
+import orjson
 import structlog
 
 from cluster.settings import Settings
+
+
+class _Writer(structlog.WriteLogger):
+    """Writes our own lines itself: the standard library's handlers take ten times as long for each, and a replica writes one a request."""
+
+    def __init__(self, name: str = "") -> None:
+        super().__init__(sys.stderr)
+        self.name = name
 
 
 def configure(settings: Settings) -> None:
@@ -29,12 +38,13 @@ def configure(settings: Settings) -> None:
     render: list[Any] = (
         [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)]
         if console
-        else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+        else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(serializer=_json)]
     )
+    level = logging.getLevelNamesMapping()[settings.log_level]
     structlog.configure(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=structlog.stdlib.BoundLogger,
+        processors=[*shared, *render],
+        logger_factory=_Writer,
+        wrapper_class=structlog.make_filtering_bound_logger(level),
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(sys.stderr)
@@ -45,9 +55,13 @@ def configure(settings: Settings) -> None:
     )
     root = logging.getLogger()
     root.handlers = [handler]
-    root.setLevel(settings.log_level)
+    root.setLevel(level)
     for chatty in ("httpx", "httpcore", "psycopg.pool", "asyncio"):
         logging.getLogger(chatty).setLevel(max(logging.WARNING, root.level))
+
+
+def _json(line: Any, **_: Any) -> str:
+    return orjson.dumps(line, default=repr, option=orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY).decode()
 
 
 def about(**what: str) -> AbstractContextManager[None]:

@@ -19,6 +19,8 @@ from starlette.types import Message, Receive, Scope
 
 #: zlib's flag for a gzip header (RFC 1952) with the largest window.
 GZIP = 16 + zlib.MAX_WBITS
+#: A request that ends before costs no task to watch its connection.
+WATCH_AFTER_S = 0.05
 
 
 class Body:
@@ -33,6 +35,8 @@ class Body:
         self._on_leave = on_leave
         self._read = 0
         self._left = asyncio.Event()
+        self._complete = False
+        self._timer: asyncio.TimerHandle | None = None
         self._watcher: asyncio.Task[None] | None = None
         self._unpack = None
         encoding = headers.get("content-encoding", "identity").lower()
@@ -50,7 +54,8 @@ class Body:
 
     async def receive(self) -> Message:
         """The next part of the body; once it is complete, the news that the caller left."""
-        if self._watcher is not None:
+        if self._complete:
+            self._watch()
             await self._left.wait()
             return {"type": "http.disconnect"}
         try:
@@ -64,17 +69,24 @@ class Body:
             more = message.get("more_body", False)
             message = {**message, "body": self._checked(message.get("body", b""), last=not more)}
             if not more:
-                self._watcher = asyncio.create_task(self._watch())
+                self._complete = True
+                self._timer = asyncio.get_running_loop().call_later(WATCH_AFTER_S, self._watch)
         return message
 
     async def close(self) -> None:
         """Stop watching the connection."""
+        if self._timer is not None:
+            self._timer.cancel()
         if self._watcher is not None and not self._watcher.done():
             self._watcher.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._watcher
 
-    async def _watch(self) -> None:
+    def _watch(self) -> None:
+        if self._watcher is None:
+            self._watcher = asyncio.create_task(self._until_left())
+
+    async def _until_left(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             pass
         self._left.set()

@@ -58,6 +58,6 @@ async def embed(body: CohereEmbedRequest, service: ServiceOf, terms: Terms) -> R
     for name in body.embedding_types:
         dtype, format = TYPES[name]
         embeddings[name] = [encoded(vector, format) for vector in as_dtype(vectors, dtype)]
-    meta = {"api_version": {"version": "2"}, "billed_units": {"input_tokens": int(made.token_counts.sum())}}
+    meta = {"api_version": {"version": "2"}, "billed_units": {"input_tokens": sum(made.token_counts)}}
     answer = {"id": str(uuid4()), "embeddings": embeddings, "texts": body.texts, "meta": meta, "response_type": "embeddings_by_type"}
     return json_response(answer, made)

@@ -49,7 +49,7 @@ async def create_embeddings(body: EmbeddingRequest, service: ServiceOf, terms: T
     made = await _made(service, model, body, kind, terms)
     vectors = as_dtype(cut(made.vectors, body.dimensions), body.output_dtype)
     data = [_item(index, encoded(vector, body.encoding_format), made) for index, vector in enumerate(vectors)]
-    tokens = int(made.token_counts.sum())
+    tokens = sum(made.token_counts)
     usage = {"prompt_tokens": tokens, "total_tokens": tokens}
     return json_response({"object": "list", "data": data, "model": body.model, "usage": usage}, made)
 
@@ -84,9 +84,9 @@ def check_dimensions(service: Service, model: ServedModel, wanted: int | None) -
 def json_response(answer: dict[str, Any] | list[Any], made: Made) -> Response:
     """The body, written from arrays: no vector ever becomes a list of Python numbers. Headers tell of long inputs."""
     headers = {}
-    if truncated := int((made.truncated > 0).sum()):
+    if truncated := sum(map(bool, made.truncated)):
         headers["x-truncated-inputs"] = str(truncated)
-    if averaged := int((made.parts > 1).sum()):
+    if averaged := sum(parts > 1 for parts in made.parts):
         headers["x-averaged-inputs"] = str(averaged)
     content = orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY)
     return Response(content, media_type="application/json", headers=headers)
@@ -95,7 +95,7 @@ def json_response(answer: dict[str, Any] | list[Any], made: Made) -> Response:
 def _item(index: int, embedding: Any, made: Made) -> dict[str, Any]:
     item = {"object": "embedding", "index": index, "embedding": embedding}
     if made.truncated[index]:
-        item["truncated_tokens"] = int(made.truncated[index])
+        item["truncated_tokens"] = made.truncated[index]
     if made.parts[index] > 1:
-        item["averaged_parts"] = int(made.parts[index])
+        item["averaged_parts"] = made.parts[index]
     return item

@@ -96,7 +96,7 @@ async def _by_vectors(service: Service, body: RerankRequest, texts: list[str], t
     documents = await model.embed_texts(texts, terms, prompt=prompts[1])
     scored = Scored(
         scores=np.clip(documents.vectors @ query.vectors[0], 0, 1),
-        tokens=int(query.token_counts.sum() + documents.token_counts.sum()),
-        truncated=documents.truncated > 0,
+        tokens=sum(query.token_counts) + sum(documents.token_counts),
+        truncated=np.array(documents.truncated) > 0,
     )
     return scored, model.name, "bi-encoder"

@@ -55,12 +55,12 @@ class Made:
 
     #: (n, dim) float32, unit length.
     vectors: NDArray[np.float32]
-    #: (n,) int32: tokens the model read, special tokens and prompts included.
-    token_counts: NDArray[np.int32]
-    #: (n,) int32: tokens cut away because the input was too long; 0 for most.
-    truncated: NDArray[np.int32]
-    #: (n,) int32: parts whose vectors were averaged because the input was too long; 1 for most.
-    parts: NDArray[np.int32]
+    #: Tokens the model read of each, special tokens and prompts included.
+    token_counts: list[int]
+    #: Tokens cut away of each because it was too long; 0 for most.
+    truncated: list[int]
+    #: Parts of each whose vectors were averaged because it was too long; 1 for most.
+    parts: list[int]
 
 
 class ServedModel:
@@ -133,15 +133,18 @@ class ServedModel:
 
     def _made(self, ids: Sequence[Ids], parts: list[list[Ids]], vectors: NDArray[np.float32], overflow: Overflow) -> Made:
         special = self.engine.tokeniser.special_tokens
-        counts = np.array([len(several) for several in parts], dtype=np.int32)
-        read = np.array([sum(map(len, several)) for several in parts], dtype=np.int32)
-        lengths = np.array([len(one) for one in ids], dtype=np.int32)
-        truncated = np.zeros_like(read) if overflow == "mean" else lengths - read
-        self.batcher.stats.truncated_inputs += int(np.count_nonzero(truncated))
-        self.batcher.stats.averaged_inputs += int(np.count_nonzero(counts > 1))
-        if len(vectors) != len(ids):
-            vectors = _averaged(vectors, parts, counts)
-        return Made(vectors=vectors, token_counts=read + counts * special, truncated=truncated, parts=counts)
+        counts = [len(several) for several in parts]
+        read = [sum(map(len, several)) for several in parts]
+        truncated = [0 if overflow == "mean" else len(one) - tokens for one, tokens in zip(ids, read, strict=True)]
+        averages = len(vectors) != len(ids)
+        self.batcher.stats.truncated_inputs += sum(map(bool, truncated))
+        self.batcher.stats.averaged_inputs += sum(count > 1 for count in counts) if averages else 0
+        return Made(
+            vectors=_averaged(vectors, parts) if averages else vectors,
+            token_counts=[tokens + count * special for tokens, count in zip(read, counts, strict=True)],
+            truncated=truncated,
+            parts=counts,
+        )
 
     def _refuse_long(self, ids: Sequence[Ids]) -> None:
         most = self.max_content_tokens
@@ -168,9 +171,9 @@ def _in_parts(ids: Ids, most: int, prefix: int) -> list[Ids]:
     return [np.concatenate([prompt, part]) for part in np.array_split(rest, -(-len(rest) // (most - prefix)))]
 
 
-def _averaged(vectors: NDArray[np.float32], parts: list[list[Ids]], counts: NDArray[np.int32]) -> NDArray[np.float32]:
+def _averaged(vectors: NDArray[np.float32], parts: list[list[Ids]]) -> NDArray[np.float32]:
     """(n, dim) float32: the mean of each input's parts, weighted by their tokens, brought back to unit length."""
     weights = np.array([[max(1, len(part))] for several in parts for part in several], dtype=np.float32)
-    starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
+    starts = np.concatenate([[0], np.cumsum([len(several) for several in parts])[:-1]])
     sums: NDArray[np.float32] = np.add.reduceat(vectors * weights, starts, axis=0)
     return unit_length(sums)

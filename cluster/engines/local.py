@@ -93,10 +93,10 @@ class LocalEngine:
 
     def submit(self, batch: Sequence[NDArray[np.int32]], *, urgent: bool = False) -> Future[NDArray[np.float32]]:
         """(n, dim) float32 for one batch of inputs already tokenised, from one worker."""
-        check_ids(batch, self.tokeniser)
         return (self._urgent if urgent else self._workers).submit(self._encode_batch, batch)
 
     def _encode_batch(self, batch: Sequence[NDArray[np.int32]]) -> NDArray[np.float32]:
+        check_ids(batch, self.tokeniser)
         order = np.argsort([-len(one) for one in batch], kind="stable")
         vectors = np.empty((len(batch), self._encoder.dim), dtype=np.float32)
         vectors[order] = self._forward([self._whole(batch[i]) for i in order])
@@ -154,11 +154,14 @@ def check_ids(ids: Sequence[NDArray[np.int32]], tokeniser: LocalTokeniser) -> No
     Raises:
         InvalidInput: an input is too long, or an id is not in the vocabulary.
     """
+    most, vocabulary = tokeniser.max_content_tokens, tokeniser.vocabulary_size
     for position, one in enumerate(ids):
-        if len(one) > tokeniser.max_content_tokens:
-            raise InvalidInput(f"input {position} has {len(one)} tokens; the model reads {tokeniser.max_content_tokens}")
-        if len(one) and (one.min() < 0 or one.max() >= tokeniser.vocabulary_size):
-            raise InvalidInput(f"input {position} has a token id outside 0..{tokeniser.vocabulary_size - 1}")
+        if len(one) > most:
+            raise InvalidInput(f"input {position} has {len(one)} tokens; the model reads {most}")
+    flat = np.concatenate(ids) if len(ids) else np.empty(0, np.int32)
+    if len(flat) and (flat.min() < 0 or flat.max() >= vocabulary):
+        position = next(position for position, one in enumerate(ids) if len(one) and (one.min() < 0 or one.max() >= vocabulary))
+        raise InvalidInput(f"input {position} has a token id outside 0..{vocabulary - 1}")
 
 
 def granted_cores(quota: Path = CPU_QUOTA) -> int:
