@@ -1,0 +1,39 @@
+"""Our endpoint in uvicorn, without Ray: ``serve_app.api.build_api`` on the settings of the environment.
+
+python -m benchmarks.peers.our_endpoint --port 9000
+"""
+
+import argparse
+from typing import Annotated
+
+import uvicorn
+from fastapi import Header
+
+from cluster.logs import configure
+from cluster.settings import Settings
+from serve_app.api import build_api
+from serve_app.auth import organisation
+from serve_app.service import Service
+
+
+async def organisation_of_the_header(x_organisation: Annotated[str, Header()] = "default") -> str:
+    """Stands in for the keys a real server knows its callers by."""
+    return x_organisation
+
+
+def main() -> None:
+    """Serve until told to stop."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--organisations", action="store_true", help="believe the header x-organisation, which costs FastAPI some time")
+    arguments = parser.parse_args()
+    settings = Settings()
+    configure(settings)
+    app = build_api(Service(settings))
+    if arguments.organisations:
+        app.dependency_overrides[organisation] = organisation_of_the_header
+    uvicorn.run(app, host="127.0.0.1", port=arguments.port, loop="uvloop", http="httptools", access_log=False)
+
+
+if __name__ == "__main__":
+    main()
