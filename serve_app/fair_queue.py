@@ -4,7 +4,7 @@ Within a lane each organisation has a line of its own and a virtual time, which 
 its weight; who is furthest behind goes next. One that comes back from idleness starts at the present, so it can't save
 up. This is start-time fair queueing (Goyal, Vin, Cheng 1996, doi:10.1145/248156.248171) with tokens as the length.
 
-Called by ``batcher`` on its event loop.
+Filled by ``batcher`` and emptied by ``dispatcher``, on one event loop.
 
     queue.push(item)
     batch = queue.take("interactive", tokens=512)

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from cluster.engines import Engine
 from cluster.errors import InvalidInput, Throttled
-from serve_app.batcher import URGENT_TOKENS, Batcher
+from serve_app.batcher import Batcher
+from serve_app.dispatcher import URGENT_TOKENS
 from serve_app.fair_queue import Lane
 from tests.serve_app.conftest import Server
 
@@ -66,7 +67,7 @@ def preempting(server: Server) -> Watched:
 
 def batcher_on(watched: Watched, **options: Any) -> Batcher:
     """A batcher on it."""
-    return Batcher(watched, **options)  # type: ignore[arg-type]
+    return Batcher(watched, **{"batch_tokens": 2_048, "max_waiting_tokens": 1_000_000, **options})  # type: ignore[arg-type]
 
 
 def several(watched: Watched, name: str, count: int) -> Ids:
