@@ -7,15 +7,24 @@ Every default works on a laptop with no network, no GPU and no server.
 """
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self, TypeVar
 
 from platformdirs import user_data_path
-from pydantic import Field, SecretStr, model_validator
+from pydantic import AfterValidator, Field, PositiveFloat, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+Value = TypeVar("Value")
 
 MIB = 1024 * 1024
 #: Ray picks its own workers' ports from here unless told otherwise; ours must stay outside.
 RAY_WORKER_PORTS = range(10002, 20000)
+
+
+class Table(dict[str, Value]):
+    """A dictionary that nobody changes, so that settings can be keys of a cache."""
+
+    def __hash__(self) -> int:  # type: ignore[override]
+        return hash(frozenset(self.items()))
 
 
 class Settings(BaseSettings):
@@ -62,7 +71,7 @@ class Settings(BaseSettings):
     model_sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
     """Expected SHA-256 of ``model.safetensors``. Unset: the known one for the packaged model, unchecked for your own."""
 
-    models: dict[str, Path] = {}
+    models: Annotated[dict[str, Path], AfterValidator(Table)] = Table()
     """Further models served on the same port, as JSON: name to folder in sentence-transformers layout."""
 
     reranker_path: Path | None = None
@@ -155,7 +164,7 @@ class Settings(BaseSettings):
     openai_tokens_file: Path | None = None
     """``cl100k_base.tiktoken``, to read token arrays as OpenAI's clients send them. Unset: the one in the extra ``openai-tokens``."""
 
-    organisation_weights: dict[str, float] = {}
+    organisation_weights: Annotated[dict[str, PositiveFloat], AfterValidator(Table)] = Table()
     """Shares of the model between organisations that compete for it, as JSON; 1 where none is given."""
 
     # --- logs ---------------------------------------------------------------------------------------------------

@@ -1,25 +1,13 @@
 """Which prompt of the model a request asks for: by its kind of input, by the prompt's own name, or by the model's suffix.
 
-A model trained with prompts (E5, BGE, Nomic) reads questions and passages behind different ones and is much worse without
-them; one that was not reads all alike, and every kind of input gives the same vector.
-
-    prompt = prompt_of(model, input_type="query", prompt_name=None)
+prompt = prompt_of(model, input_type="query", prompt_name=None)
 """
 
+from cluster.engines.prompts import KINDS, prompt_for
 from cluster.errors import InvalidInput
 from serve_app.served_model import ServedModel
 from serve_app.service import Service
 
-#: What clients call a kind of input (Cohere, Voyage, Jina, sentence-transformers), and the names models give its prompt.
-KINDS = {
-    "query": ("query", "search_query", "retrieval.query"),
-    "search_query": ("query", "search_query", "retrieval.query"),
-    "document": ("document", "passage", "search_document", "retrieval.passage"),
-    "passage": ("document", "passage", "search_document", "retrieval.passage"),
-    "search_document": ("document", "passage", "search_document", "retrieval.passage"),
-    "classification": ("classification",),
-    "clustering": ("clustering",),
-}
 SUFFIXES = {"-query": "query", "-passage": "passage"}
 
 
@@ -41,7 +29,7 @@ def prompt_of(model: ServedModel, *, input_type: str | None, prompt_name: str | 
         return ""
     if input_type not in KINDS:
         raise InvalidInput(f"input_type is {input_type!r}; it may be {', '.join(KINDS)}", param="input_type")
-    return next((prompts[name] for name in KINDS[input_type] if name in prompts), "")
+    return prompt_for(prompts, input_type)
 
 
 def model_and_kind(service: Service, name: str) -> tuple[ServedModel, str | None]:

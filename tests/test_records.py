@@ -34,3 +34,10 @@ def test_settings_that_cannot_work_are_refused(values: dict[str, object], compla
 
 def test_paths_of_the_settings_are_absolute() -> None:
     assert Settings(home="somewhere").home.is_absolute()  # type: ignore[arg-type]
+
+
+def test_settings_with_tables_are_keys_of_caches_and_refuse_what_is_no_share() -> None:
+    tables: dict[str, object] = {"organisation_weights": {"gold": 3}, "models": {"other": "/models/other"}}
+    assert len({Settings(**tables), Settings(**tables), Settings()}) == 2  # type: ignore[arg-type]
+    with pytest.raises(ValidationError, match="greater than 0"):
+        Settings(organisation_weights={"gold": 0})  # type: ignore[arg-type]

@@ -35,11 +35,15 @@ class Fingerprint:
     normalised: bool
     #: Arithmetic the vectors were computed in. Not part of the id: bf16 documents and fp32 queries share a space.
     precision: str
+    #: What documents are read behind; empty for a model without prompts.
+    document_prompt: str = ""
 
     @property
     def id(self) -> str:
         """Vectors with equal ids may be compared; all others never meet in one store."""
         space = f"{self.revision}/{self.dim}/{self.max_tokens}/{self.pooling}/{self.normalised}"
+        if self.document_prompt:
+            space += f"/{self.document_prompt}"
         return f"{self.model}@{digest(self.model, space, size=6)}"
 
     def as_dict(self) -> dict[str, Any]:

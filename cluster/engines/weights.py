@@ -16,6 +16,7 @@ from typing import Any
 
 from cluster.engines.contract import Fingerprint
 from cluster.engines.families import family_of
+from cluster.engines.prompts import prompt_for
 from cluster.errors import Misconfigured
 from cluster.settings import Settings
 
@@ -71,6 +72,7 @@ class ModelFolder:
             pooling=self.pooling,
             normalised=True,
             precision=precision,
+            document_prompt=prompt_for(self.prompts, "document"),
         )
 
 

@@ -32,6 +32,7 @@ class Embed:
         per_process.logs(settings)
         self.fields = fields
         self.engine = open_engine(settings)
+        (self.prompt,) = self.engine.tokeniser.ids([self.engine.fingerprint.document_prompt])
 
     def __call__(self, table: pa.Table) -> pa.Table:
         with about(stage="embed", **self.fields):
@@ -40,16 +41,19 @@ class Embed:
     def _embed(self, rows: list[Row]) -> list[Row]:
         inputs = [[] if settled(row) else new_chunk_ids(unpack(row)) for row in rows]
         try:
-            vectors = self.engine.embed_ids([ids for document in inputs for ids in document])
+            vectors = self._vectors([ids for document in inputs for ids in document])
         except Exception:  # one document must not cost its neighbours: find it
             log.exception("batch_failed", documents=len(rows))
             return [self._alone(row, ids) for row, ids in zip(rows, inputs, strict=True)]
         ends = np.cumsum([len(document) for document in inputs])
         return [{**row, "vectors": part.tobytes()} for row, part in zip(rows, np.split(vectors, ends[:-1]), strict=True)]
 
+    def _vectors(self, ids: Ids) -> NDArray[np.float32]:
+        return self.engine.embed_ids([np.concatenate([self.prompt, one]) for one in ids] if len(self.prompt) else ids)
+
     def _alone(self, row: Row, ids: Ids) -> Row:
         try:
-            return {**row, "vectors": self.engine.embed_ids(ids).tobytes()}
+            return {**row, "vectors": self._vectors(ids).tobytes()}
         except Exception as exc:  # the process edge of a row: recorded as its outcome
             log.exception("stage_failed", document=row["document"])
             return failed(row, Outcome.FAILED, f"embedding failed: {type(exc).__name__}: {exc}")

@@ -5,7 +5,7 @@ from functools import cache
 from psycopg_pool import ConnectionPool
 
 from cluster.database import open_pool
-from cluster.engines import open_tokeniser
+from cluster.engines import describe, open_tokeniser
 from cluster.logs import configure
 from cluster.settings import Settings
 from cluster.vector_index import VectorIndex, open_vector_index
@@ -28,8 +28,10 @@ def parser(settings: Settings) -> Parser:
 
 @cache
 def chunker(settings: Settings, fingerprint_id: str) -> Chunker:
-    """The model's tokeniser and the chunker on it."""
-    return Chunker(open_tokeniser(settings), fingerprint_id)
+    """The model's tokeniser and the chunker on it; chunks leave room for the prompt that documents are read behind."""
+    tokeniser = open_tokeniser(settings)
+    (prompt,) = tokeniser.ids([describe(settings).document_prompt])
+    return Chunker(tokeniser, fingerprint_id, max_tokens=tokeniser.max_content_tokens - len(prompt))
 
 
 @cache
