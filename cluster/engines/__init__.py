@@ -55,10 +55,20 @@ def open_engine(settings: Settings) -> Engine:
 
 
 def open_tokeniser(settings: Settings) -> Tokeniser:
-    """The tokeniser of the settings' model; loads no weights."""
-    from cluster.engines.tokeniser import LocalTokeniser  # noqa: PLC0415
+    """The tokeniser of the settings' model, for bulk work in a process of its own; loads no weights.
 
-    return LocalTokeniser(open_model_folder(settings))
+    Behind a cache of words where the vocabulary allows one. An engine's own ``tokeniser`` has none: the cache holds Python's lock.
+    """
+    from cluster.engines.tokeniser import LocalTokeniser  # noqa: PLC0415
+    from cluster.engines.word_cache import WordCachedTokeniser, unsuitable  # noqa: PLC0415
+
+    folder = open_model_folder(settings)
+    reason = unsuitable(folder)
+    if reason is None:
+        log.debug("tokeniser_opened", path="word cache", model=settings.model)
+        return WordCachedTokeniser(folder)
+    log.info("tokeniser_opened", path="plain", model=settings.model, because=reason)
+    return LocalTokeniser(folder)
 
 
 def open_reranker(settings: Settings) -> Reranker | None:
