@@ -104,7 +104,7 @@ def production(settings: Settings) -> Iterator[Production]:
     open_pool(settings).close()  # Postgres is nobody's child here
     log = (folder / "head.log").open("w")
     head = subprocess.Popen(
-        ["bash", "-c", f"set -a; . {DEPLOY / 'haproxy.env'}; set +a; exec {' '.join(_start(settings, folder))}"],
+        ["bash", "-c", f"set -a; . {DEPLOY / 'ray.env'}; set +a; exec {' '.join(_start(settings, folder))}"],
         env=environment, cwd=settings.home, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
     )  # fmt: skip
     try:
