@@ -16,7 +16,7 @@ from typing import Any
 import structlog
 from ray.serve.metrics import Counter, Gauge
 
-from serve_app.stats import Stats
+from serve_app.batching import Stats
 
 log = structlog.get_logger(__name__)
 

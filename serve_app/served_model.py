@@ -21,8 +21,7 @@ from cluster.engines import Engine
 from cluster.engines.priority import step_back
 from cluster.errors import InvalidInput
 from cluster.settings import Settings
-from serve_app.batcher import Batcher
-from serve_app.fair_queue import Lane
+from serve_app.batching import Batcher, Lane
 from serve_app.inputs import refuse_many_tokens
 from serve_app.output import unit_length
 

@@ -20,7 +20,7 @@ from cluster.engines import Engine, open_engine, open_reranker
 from cluster.errors import Retryable
 from cluster.settings import Settings
 from cluster.vector_index import VectorIndex, open_vector_index
-from serve_app.batcher import Batcher
+from serve_app.batching import Batcher
 from serve_app.errors import ModelNotFound
 from serve_app.openai_tokens import open_openai_tokens
 from serve_app.served_model import ServedModel

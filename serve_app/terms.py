@@ -12,7 +12,7 @@ from fastapi import Depends, Request
 
 from cluster.errors import InvalidInput
 from serve_app.auth import Organisation
-from serve_app.fair_queue import Lane
+from serve_app.batching import Lane
 from serve_app.served_model import RequestTerms
 from serve_app.state import service_of
 

@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 
 from cluster.engines import Engine
 from cluster.errors import InvalidInput, Throttled
-from serve_app.batcher import Batcher
-from serve_app.dispatcher import URGENT_TOKENS
-from serve_app.fair_queue import Lane
+from serve_app.batching import Batcher, Lane
+from serve_app.batching.dispatcher import URGENT_TOKENS
 from tests.serve_app.conftest import Server
 
 Ids = Sequence[NDArray[np.int32]]

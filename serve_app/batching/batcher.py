@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 
 from cluster.engines import Engine
 from cluster.errors import Throttled
-from serve_app.dispatcher import Dispatcher, Result
-from serve_app.fair_queue import FairQueue, Item, Lane, Request
-from serve_app.stats import Stats
-from serve_app.vector_cache import VectorCache, key_of
+from serve_app.batching.dispatcher import Dispatcher, Result
+from serve_app.batching.fair_queue import FairQueue, Item, Lane, Request
+from serve_app.batching.stats import Stats
+from serve_app.batching.vector_cache import VectorCache, key_of
 
 
 class Batcher:

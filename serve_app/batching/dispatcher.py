@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from cluster.engines import Engine
 from cluster.engines.plan import plan
-from serve_app.fair_queue import FairQueue, Item, Lane
-from serve_app.stats import Stats
+from serve_app.batching.fair_queue import FairQueue, Item, Lane
+from serve_app.batching.stats import Stats
 
 log = structlog.get_logger(__name__)
 
