@@ -1,15 +1,17 @@
-"""What BERT's tokeniser takes for a word, and what a word that nobody has seen yet gives: its tokens and where they stand.
+"""Where a BERT tokeniser's words lie in a text, and how they are spelt once normalised: many texts at once, in numpy.
 
-Called by ``WordCachedTokeniser`` for vocabularies that are not ``unsuitable``.
+Called by ``WordCachedTokeniser``.
 
-    WhiteSpace(tokenizer).split("Two words")              # ["Two", "words"]
-    Speller(tokenizer)("naïve,")                          # int32 rows as bytes: id, start, end of each token
+    words = WordFinder(tokenizer).find("Naïve, isn't it")
+    words.spellings                                       # ["naive", ",", "isn", "'", "t", "it"]
+
+What becomes of a character is asked of the tokeniser itself when the character is first seen, so that no table of
+Unicode stands here that could differ from its own.
 """
 
-import re
 import unicodedata
-from array import array
-from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import IntEnum
 
 import numpy as np
 import tokenizers
@@ -17,126 +19,108 @@ from numpy.typing import NDArray
 
 from cluster.engines.tokeniser import LocalTokeniser
 
-#: Python knows no white space beyond the ideographic space.
-LAST_WHITE_SPACE = 0x3000
-#: Stands for a character whose effect depends on its neighbours; it is none that a tokeniser keeps.
-ASK = "\0"
-#: Numbers of a token in a record: its id and the characters [start, end) of its word.
-FIELDS = 3
+CODE_POINTS = 0x110000
+SPACE = ord(" ")
 
 
-class WhiteSpace:
-    """Where Python and the tokeniser both see a border between words.
+class Kind(IntEnum):
+    """What a character does to the word it stands in."""
 
-    Python takes some control characters for white space that the tokeniser drops: a form feed joins the words
-    around it. A text that holds one is split by a pattern, every other by ``str.split``, which is far quicker.
-    """
-
-    def __init__(self, tokenizer: tokenizers.Tokenizer) -> None:
-        python = [chr(code) for code in range(LAST_WHITE_SPACE + 1) if chr(code).isspace()]
-        shared = [character for character in python if _seen(tokenizer, character) == ["a", "a"]]
-        self._joining = [character for character in python if character not in shared]
-        self._word = re.compile(f"[^{re.escape(''.join(shared))}]+")
-        #: By code point; one more for all that lie beyond.
-        self._separates = np.zeros(LAST_WHITE_SPACE + 2, np.bool_)
-        self._separates[[ord(character) for character in shared]] = True
-
-    def split(self, text: str) -> list[str]:
-        """The words of a text."""
-        if any(map(text.__contains__, self._joining)):
-            return self._word.findall(text)
-        return text.split()
-
-    def word_starts(self, text: str) -> NDArray[np.int32]:
-        """(n,) int32: character at which each word begins."""
-        if text.isascii():
-            codes: NDArray[np.integer] = np.frombuffer(text.encode("ascii"), np.uint8)
-        else:
-            codes = np.minimum(np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4"), LAST_WHITE_SPACE + 1)
-        inside = ~self._separates[codes]
-        inside[1:] &= ~inside[:-1]
-        return np.flatnonzero(inside).astype(np.int32)
+    #: Nobody has asked yet.
+    UNSEEN = 0
+    #: Goes on with the word, as one character.
+    LETTER = 1
+    #: Is a word by itself: punctuation, a Chinese character.
+    ALONE = 2
+    #: Ends the word.
+    SPACE = 3
+    #: Vanishes: control characters, accents that stand by themselves.
+    DROPPED = 4
+    #: Becomes several characters, or a mark that trades places with its neighbours: only the tokeniser can tell.
+    UNCLEAR = 5
 
 
-class Speller:
-    """A word's record from the vocabulary and from what the tokeniser makes of each character."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Words:
+    """The m words of a text."""
+
+    #: Each word as the vocabulary spells it.
+    spellings: list[str]
+    #: (m,) index in ``places`` of each word's first character.
+    first: NDArray[np.intp]
+    #: (n,) character of the text from which each character of the spellings comes, one word after the other.
+    places: NDArray[np.intp]
+
+
+class WordFinder:
+    """Finds words as the tokeniser's normaliser and pre-tokeniser do. Safe to call from several threads."""
 
     def __init__(self, tokenizer: tokenizers.Tokenizer) -> None:
         self._tokenizer = tokenizer
-        self._model = tokenizer.model
-        longest = self._model.max_input_chars_per_word
-        vocabulary = tokenizer.get_vocab(with_added_tokens=False)
-        self._vocabulary = {piece: id for piece, id in vocabulary.items() if len(piece) <= longest}
-        self._characters = _Characters(tokenizer)
-        added = [re.escape(token.content) for token in tokenizer.get_added_tokens_decoder().values()]
-        self._added = re.compile("|".join(added) or "(?!)")
+        self._kind = np.zeros(CODE_POINTS, np.uint8)
+        self._normal = np.zeros(CODE_POINTS, np.uint32)
 
-    def __call__(self, word: str) -> bytes:
-        """The word's tokens, one row of ``FIELDS`` int32 after the other."""
-        normal = word.translate(self._characters)
-        if ASK in normal or self._added.search(word):
-            return self._ask(word)
-        # Character of the word that each character of the pieces comes from.
-        origin: Sequence[int] = range(len(word))
-        if not self._characters.uneven.isdisjoint(word):
-            origin = [at for at, character in enumerate(word) for _ in self._characters[ord(character)].strip()]
-        rows, first = array("i"), 0
-        for piece in normal.split():
-            whole = self._vocabulary.get(piece)
-            for id, length in ((whole, len(piece)),) if whole is not None else self._parts(piece):
-                rows.extend((id, origin[first], origin[first + length - 1] + 1))
-                first += length
-        return rows.tobytes()
+    def unclear(self, text: str) -> NDArray[np.intp]:
+        """(k,) characters of the text, ascending, for which ``find`` cannot be asked."""
+        return np.flatnonzero(self._kinds(_codes(text)) == Kind.UNCLEAR)
 
-    def _parts(self, piece: str) -> list[tuple[int, int]]:
-        """Id of each token of a piece, and how many of its characters it takes; together they take all."""
-        tokens = [token.as_tuple() for token in self._model.tokenize(piece)]
-        if piece.isascii():
-            return [(id, end - start) for id, _, (start, end) in tokens]
-        utf8 = piece.encode("utf-8")
-        return [(id, len(utf8[start:end].decode("utf-8"))) for id, _, (start, end) in tokens]
+    def find(self, text: str) -> Words:
+        """The words of a text that has no unclear characters."""
+        codes = _codes(text)
+        kinds = self._kinds(codes)
+        kept = np.flatnonzero(kinds != Kind.DROPPED)
+        kinds = kinds[kept]
+        letter = kinds == Kind.LETTER
+        begins = kinds == Kind.ALONE
+        shown = np.flatnonzero(letter | begins)
+        begins[:1] |= letter[:1]
+        begins[1:] |= letter[1:] & ~letter[:-1]
+        places, begins = kept[shown], begins[shown]
+        normal = self._normal[codes[places]]
+        return Words(spellings=_spaced(normal, begins), first=np.flatnonzero(begins), places=places)
 
-    def _ask(self, word: str) -> bytes:
-        encoded = self._tokenizer.encode(LocalTokeniser.encodable(word), add_special_tokens=False)
-        rows = array("i")
-        for id, (start, end) in zip(encoded.ids, encoded.offsets, strict=True):
-            rows.extend((id, start, end))
-        return rows.tobytes()
+    def _kinds(self, codes: NDArray[np.integer]) -> NDArray[np.uint8]:
+        kinds: NDArray[np.uint8] = self._kind[codes]
+        if not kinds.all():
+            for code in np.unique(codes[kinds == Kind.UNSEEN]).tolist():
+                self._learn(code)
+            kinds = self._kind[codes]
+        return kinds
 
+    def _learn(self, code: int) -> None:
+        kind, normal = self._ask(LocalTokeniser.encodable(chr(code)))
+        self._normal[code] = ord(normal)
+        self._kind[code] = kind  # last: another thread may be reading
 
-class _Characters(dict[int, str]):
-    """Code point to what becomes of it: its normal form, between spaces where it is a word by itself, or ``ASK``.
-
-    Filled by asking the tokeniser about a character when it is first seen, so that no table of Unicode of ours can differ from its own.
-    """
-
-    def __init__(self, tokenizer: tokenizers.Tokenizer) -> None:
-        super().__init__()
-        self._tokenizer = tokenizer
-        #: Characters that become none or several.
-        self.uneven: set[str] = set()
-
-    def __missing__(self, code: int) -> str:
-        form = self._form(chr(code))
-        if len(form.strip()) != 1:
-            self.uneven.add(chr(code))
-        self[code] = form
-        return form
-
-    def _form(self, character: str) -> str:
-        if "\ud800" <= character <= "\udfff":
-            return ASK
-        pieces = _seen(self._tokenizer, character)
-        match pieces:
-            case [whole] if whole[0] == whole[-1] == "a" and len(whole) > 1:
-                normal = whole[1:-1]
-                # Normalisation sorts marks that it keeps by their class; and white space here would part the pieces.
-                return ASK if any(unicodedata.combining(kept) or kept.isspace() for kept in normal) else normal
-            case ["a", alone, "a"]:
-                return f" {alone} "
-        return ASK
+    def _ask(self, character: str) -> tuple[Kind, str]:
+        """What becomes of a character between two letters."""
+        normalised = self._tokenizer.normalizer.normalize_str(f"a{character}a")
+        match [word for word, _ in self._tokenizer.pre_tokenizer.pre_tokenize_str(normalised)]:
+            case ["aa"]:
+                return Kind.DROPPED, " "
+            case ["a", "a"]:
+                return Kind.SPACE, " "
+            case ["a", alone, "a"] if len(alone) == 1:
+                return Kind.ALONE, alone
+            # Normalisation sorts the marks it keeps by their class.
+            case [whole] if len(whole) == 3 and not unicodedata.combining(whole[1]):
+                return Kind.LETTER, whole[1]
+        return Kind.UNCLEAR, " "
 
 
-def _seen(tokenizer: tokenizers.Tokenizer, character: str) -> list[str]:
-    """What the tokeniser takes for words when the character stands between two letters."""
-    return [piece for piece, _ in tokenizer.pre_tokenizer.pre_tokenize_str(tokenizer.normalizer.normalize_str(f"a{character}a"))]
+def _codes(text: str) -> NDArray[np.integer]:
+    """(n,) code points."""
+    if text.isascii():
+        return np.frombuffer(text.encode("ascii"), np.uint8)
+    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4")
+
+
+def _spaced(normal: NDArray[np.uint32], begins: NDArray[np.bool_]) -> list[str]:
+    """The words as strings, from their characters and where each begins."""
+    if not len(normal):
+        return []
+    slots = np.arange(len(normal)) + np.cumsum(begins) - 1
+    ascii_only = normal.max() < 128
+    spaced = np.full(slots[-1] + 1, SPACE, np.uint8 if ascii_only else np.uint32)
+    spaced[slots] = normal
+    return spaced.tobytes().decode("ascii" if ascii_only else "utf-32-le").split(" ")

@@ -5,28 +5,38 @@ it holds Python's lock while it works, so a process that must answer meanwhile k
 
     tokeniser = WordCachedTokeniser(folder) if unsuitable(folder) is None else LocalTokeniser(folder)
 
-BERT never looks across white space: what a text gives is what its words give, one after the other. Each word is
-looked up as it stands in the text, punctuation and capitals and all. A word seen for the first time is put together
-from the tokeniser's own answers for each of its characters and from the vocabulary; see docs/decisions/008-word-cache.md.
+Such a tokeniser cuts a text into words first and each word into tokens after, whatever its neighbours. Here the words
+are found in numpy (``bert_words``) and their tokens in a dictionary; a word that is not there is given to the real
+model, and a text with a character or a special token that has effects beyond its word to the real tokeniser whole.
+See docs/decisions/008-word-cache.md.
 """
 
 import json
-import re
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from array import array
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import accumulate, pairwise
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cluster.engines.bert_words import FIELDS, Speller, WhiteSpace
+from cluster.engines.bert_words import WordFinder, Words
 from cluster.engines.contract import Tokens
 from cluster.engines.tokeniser import LocalTokeniser
 from cluster.engines.weights import ModelFolder
 
-#: Words of one of the two generations: together about 25 MB of prose, and never more than 90 MB.
+#: Words of one of the two generations: together about 30 MB of prose, and never more than 100 MB.
 MAX_WORDS = 65_536
-#: Characters of the longest word that is kept; longer ones are links, tables of figures, or no words.
+#: Characters of the longest word that is kept; longer ones are no words.
 MAX_WORD_CHARACTERS = 32
+#: Characters of texts that are worked on together: enough to forget the cost of a call, few enough to stay in the processor's cache.
+GROUP_CHARACTERS = 32_768
+#: Numbers of a token in a record: its id and the characters [start, end) of its word, all int32.
+FIELDS = 3
+ROW_BYTES = FIELDS * 4
+
+Answer = TypeVar("Answer")
 
 
 def unsuitable(folder: ModelFolder) -> str | None:
@@ -40,8 +50,8 @@ def unsuitable(folder: ModelFolder) -> str | None:
         if found != needed:
             return f"its {part} is {found}, not {needed}"
     for token in described["added_tokens"]:
-        if token["normalized"] or token["lstrip"] or token["rstrip"] or token["single_word"] or re.search(r"\s", token["content"]):
-            return f"its added token {token['content']!r} may reach across words"
+        if token["normalized"]:
+            return f"its added token {token['content']!r} is looked for after normalising"
     return None
 
 
@@ -50,62 +60,104 @@ class WordCachedTokeniser(LocalTokeniser):
 
     def __init__(self, folder: ModelFolder, *, max_words: int = MAX_WORDS) -> None:
         super().__init__(folder)
-        self._spell = Speller(self._tokenizer)
-        self._white_space = WhiteSpace(self._tokenizer)
-        self._max_words = max_words
+        self._finder = WordFinder(self._tokenizer)
+        self._added = [token.content for token in self._tokenizer.get_added_tokens_decoder().values()]
         self._lock = threading.Lock()
-        self._words = _Words(self._spell, most=max_words)
+        self._max_words = max_words
+        self._model = self._tokenizer.model
+        self._known = _Known(self._spell, {}, most=max_words)
 
     @property
     def words_kept(self) -> int:
-        """Words of both generations, at most twice ``max_words``."""
-        return len(self._words) + len(self._words.before)
+        """Words in memory, at most twice ``max_words``."""
+        return len(self._known) + len(self._known.before)
 
     def tokenise(self, texts: Sequence[str]) -> list[Tokens]:
         """Ids and character offsets of each text, complete."""
-        return [self._tokens(text) for text in texts]
+        return self._in_groups(texts, self._tokens, super().tokenise)
 
     def ids(self, texts: Sequence[str]) -> list[NDArray[np.int32]]:
         """Ids alone, which is faster."""
-        return [_rows(self._records(text))[:, 0].copy() for text in texts]
+        return self._in_groups(texts, self._ids, super().ids)
 
-    def _tokens(self, text: str) -> Tokens:
-        records = self._records(text)
+    def _in_groups(
+        self, texts: Sequence[str], cached: Callable[[Sequence[str]], list[Answer]], real: Callable[[Sequence[str]], list[Answer]]
+    ) -> list[Answer]:
+        """An answer for each text, from the real tokeniser where a text's words cannot be looked up one by one."""
+        answers: list[Answer] = []
+        for group in _groups(texts):
+            apart = self._apart(group)
+            alone = iter(real([group[at] for at in sorted(apart)]) if apart else ())
+            together = iter(cached([text for at, text in enumerate(group) if at not in apart]))
+            answers.extend(next(alone if at in apart else together) for at in range(len(group)))
+        return answers
+
+    def _apart(self, texts: Sequence[str]) -> set[int]:
+        """Which of the texts hold a special token or an unclear character."""
+        joined = _joined(texts)
+        unclear = self._finder.unclear(joined)
+        found = set((np.searchsorted(_beginnings(texts), unclear, side="right") - 1).tolist())
+        for token in self._added:
+            if token in joined:
+                found.update(at for at, text in enumerate(texts) if token in text)
+        return found
+
+    def _ids(self, texts: Sequence[str]) -> list[NDArray[np.int32]]:
+        words = self._finder.find(_joined(texts))
+        records = self._records(words.spellings)
+        cuts = np.searchsorted(words.places[words.first], _beginnings(texts)).tolist()
+        return [_rows(records[start:end])[:, 0].copy() for start, end in pairwise(cuts)]
+
+    def _tokens(self, texts: Sequence[str]) -> list[Tokens]:
+        words = self._finder.find(_joined(texts))
+        records = self._records(words.spellings)
         rows = _rows(records)
-        tokens_of_each = np.fromiter(map(len, records), np.intp, len(records)) // (FIELDS * rows.itemsize)
-        starts = np.repeat(self._white_space.word_starts(text), tokens_of_each)
-        return Tokens(ids=rows[:, 0].copy(), offsets=rows[:, 1:] + starts[:, None])
+        before = np.zeros(len(records) + 1, np.intp)
+        np.cumsum(np.fromiter(map(len, records), np.intp, len(records)) // ROW_BYTES, out=before[1:])
+        offsets = _offsets(words, rows, np.diff(before))
+        beginnings = _beginnings(texts)
+        cuts = before[np.searchsorted(words.places[words.first], beginnings)].tolist()
+        return [
+            Tokens(ids=rows[start:end, 0].copy(), offsets=offsets[start:end] - beginning)
+            for (start, end), beginning in zip(pairwise(cuts), beginnings[:-1], strict=True)
+        ]
 
-    def _records(self, text: str) -> list[bytes]:
-        """What each word of the text gives."""
-        words = self._words
-        if words.full:
+    def _records(self, words: Sequence[str]) -> list[bytes]:
+        """Of each word the rows of its tokens."""
+        known = self._known
+        if known.full:
             with self._lock:
-                if self._words is words:
-                    self._words = _Words(self._spell, most=self._max_words, before=words)
-                    words.before = {}
-            words = self._words
-        return list(map(words.__getitem__, self._white_space.split(text)))
+                if self._known is known:
+                    self._known = _Known(self._spell, known, most=self._max_words)
+                    known.before = {}
+            known = self._known
+        return list(map(known.__getitem__, words))
+
+    def _spell(self, word: str) -> bytes:
+        """The record of a word that is not known, from the real model."""
+        rows = array("i")
+        utf8 = None if word.isascii() else word.encode("utf-8")
+        for token in self._model.tokenize(word):
+            id, _, (start, end) = token.as_tuple()
+            if utf8 is not None:  # the model counts bytes
+                start, end = len(utf8[:start].decode("utf-8")), len(utf8[:end].decode("utf-8"))
+            rows.extend((id, start, end))
+        return rows.tobytes()
 
 
-def _rows(records: Sequence[bytes]) -> NDArray[np.int32]:
-    """(n, 3) int32: id, start, end of each token."""
-    return np.frombuffer(b"".join(records), np.int32).reshape(-1, FIELDS)
-
-
-class _Words(dict[str, bytes]):
+class _Known(dict[str, bytes]):
     """Word to record. What is asked for and not there is taken from the generation before, or spelt.
 
     When it is full, its owner makes it the generation before of a new one, so that words in use are carried along and
     the others are forgotten, at no cost to a look-up that succeeds.
     """
 
-    def __init__(self, spell: Callable[[str], bytes], *, most: int, before: Mapping[str, bytes] | None = None) -> None:
+    def __init__(self, spell: Callable[[str], bytes], before: Mapping[str, bytes], *, most: int) -> None:
         super().__init__()
         self._spell = spell
         self._most = most
-        #: The generation before; it has none itself.
-        self.before: Mapping[str, bytes] = before if before is not None else {}
+        #: The generation before, which has none itself.
+        self.before = before
 
     def __missing__(self, word: str) -> bytes:
         record = self.before.get(word)
@@ -119,3 +171,39 @@ class _Words(dict[str, bytes]):
     def full(self) -> bool:
         """True when it keeps no more words."""
         return len(self) >= self._most
+
+
+def _groups(texts: Sequence[str]) -> Iterator[Sequence[str]]:
+    """The texts in order, as many at a time as ``GROUP_CHARACTERS`` allow, and at least one."""
+    first, room = 0, GROUP_CHARACTERS
+    for at, text in enumerate(texts):
+        if len(text) > room and at > first:
+            yield texts[first:at]
+            first, room = at, GROUP_CHARACTERS
+        room -= len(text)
+    if first < len(texts):
+        yield texts[first:]
+
+
+def _joined(texts: Sequence[str]) -> str:
+    """The texts as one, of which each begins at its place of ``_beginnings``."""
+    return "\n".join(texts)
+
+
+def _beginnings(texts: Sequence[str]) -> NDArray[np.int32]:
+    """(n + 1,) where each of the joined texts begins; the last is where one more would."""
+    return np.array([0, *accumulate(len(text) + 1 for text in texts)], np.int32)
+
+
+def _rows(records: Sequence[bytes]) -> NDArray[np.int32]:
+    """(n, 3) int32: id, start, end of each token."""
+    return np.frombuffer(b"".join(records), np.int32).reshape(-1, FIELDS)
+
+
+def _offsets(words: Words, rows: NDArray[np.int32], tokens_of_each: NDArray[np.intp]) -> NDArray[np.int32]:
+    """(n, 2) int32: characters of the joined texts that each token covers."""
+    first = np.repeat(words.first, tokens_of_each)
+    offsets = np.empty((len(rows), 2), np.int32)
+    offsets[:, 0] = words.places[first + rows[:, 1]]
+    offsets[:, 1] = words.places[first + rows[:, 2] - 1] + 1
+    return offsets

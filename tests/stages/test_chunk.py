@@ -31,8 +31,7 @@ def tokeniser() -> Tokeniser:
 
 @hypothesis_settings(max_examples=150, deadline=None)
 @given(pages=st.lists(texts, max_size=4), most=st.sampled_from([1, 7, 40, 254]))
-def test_no_token_is_lost_and_no_chunk_is_more_than_a_slice_that_fits(pages: list[str], most: int) -> None:
-    tokeniser = open_tokeniser(Settings())
+def test_no_token_is_lost_and_no_chunk_is_more_than_a_slice_that_fits(tokeniser: Tokeniser, pages: list[str], most: int) -> None:
     chunks = Chunker(tokeniser, "model", max_tokens=most).chunk("doc", [Page(number=n, text=text) for n, text in enumerate(pages, 1)])
     assert [chunk.ordinal for chunk in chunks] == list(range(len(chunks)))
     assert len({chunk.id for chunk in chunks}) == len(chunks)
