@@ -2,8 +2,8 @@
 
 Called by ``WordCachedTokeniser``.
 
-    words = WordFinder(tokenizer).find("Naïve, isn't it")
-    words.spellings                                       # ["naive", ",", "isn", "'", "t", "it"]
+    finder = WordFinder(tokenizer)
+    finder.find(finder.read("Naïve, isn't it")).spellings      # ["naive", ",", "isn", "'", "t", "it"]
 
 What becomes of a character is asked of the tokeniser itself when the character is first seen, so that no table of
 Unicode stands here that could differ from its own.
@@ -41,6 +41,21 @@ class Kind(IntEnum):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Characters:
+    """The n characters of a text."""
+
+    #: (n,) code points.
+    codes: NDArray[np.integer]
+    #: (n,) the ``Kind`` of each.
+    kinds: NDArray[np.uint8]
+
+    @property
+    def unclear(self) -> NDArray[np.intp]:
+        """(k,) where those stand, ascending, for which ``WordFinder.find`` cannot be asked."""
+        return np.flatnonzero(self.kinds == Kind.UNCLEAR)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Words:
     """The m words of a text."""
 
@@ -60,32 +75,28 @@ class WordFinder:
         self._kind = np.zeros(CODE_POINTS, np.uint8)
         self._normal = np.zeros(CODE_POINTS, np.uint32)
 
-    def unclear(self, text: str) -> NDArray[np.intp]:
-        """(k,) characters of the text, ascending, for which ``find`` cannot be asked."""
-        return np.flatnonzero(self._kinds(_codes(text)) == Kind.UNCLEAR)
-
-    def find(self, text: str) -> Words:
-        """The words of a text that has no unclear characters."""
+    def read(self, text: str) -> Characters:
+        """The text's characters, each with its kind."""
         codes = _codes(text)
-        kinds = self._kinds(codes)
-        kept = np.flatnonzero(kinds != Kind.DROPPED)
-        kinds = kinds[kept]
+        kinds: NDArray[np.uint8] = self._kind[codes]
+        if not kinds.all():
+            for code in np.unique(codes[kinds == Kind.UNSEEN]).tolist():
+                self._learn(code)
+            kinds = self._kind[codes]
+        return Characters(codes=codes, kinds=kinds)
+
+    def find(self, characters: Characters) -> Words:
+        """The words of a text, none of whose characters is unclear."""
+        kept = np.flatnonzero(characters.kinds != Kind.DROPPED)
+        kinds = characters.kinds[kept]
         letter = kinds == Kind.LETTER
         begins = kinds == Kind.ALONE
         shown = np.flatnonzero(letter | begins)
         begins[:1] |= letter[:1]
         begins[1:] |= letter[1:] & ~letter[:-1]
         places, begins = kept[shown], begins[shown]
-        normal = self._normal[codes[places]]
+        normal = self._normal[characters.codes[places]]
         return Words(spellings=_spaced(normal, begins), first=np.flatnonzero(begins), places=places)
-
-    def _kinds(self, codes: NDArray[np.integer]) -> NDArray[np.uint8]:
-        kinds: NDArray[np.uint8] = self._kind[codes]
-        if not kinds.all():
-            for code in np.unique(codes[kinds == Kind.UNSEEN]).tolist():
-                self._learn(code)
-            kinds = self._kind[codes]
-        return kinds
 
     def _learn(self, code: int) -> None:
         kind, normal = self._ask(LocalTokeniser.encodable(chr(code)))

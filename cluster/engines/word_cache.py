@@ -15,18 +15,19 @@ import json
 import threading
 from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cluster.engines.bert_words import WordFinder, Words
+from cluster.engines.bert_words import Characters, WordFinder, Words
 from cluster.engines.contract import Tokens
 from cluster.engines.tokeniser import LocalTokeniser
 from cluster.engines.weights import ModelFolder
 
-#: Words of one of the two generations: together about 30 MB of prose, and never more than 100 MB.
+#: Words of one of the two generations: together about 35 MB of prose, and never more than 100 MB.
 MAX_WORDS = 65_536
 #: Characters of the longest word that is kept; longer ones are no words.
 MAX_WORD_CHARACTERS = 32
@@ -65,6 +66,8 @@ class WordCachedTokeniser(LocalTokeniser):
         self._lock = threading.Lock()
         self._max_words = max_words
         self._model = self._tokenizer.model
+        vocabulary = self._tokenizer.get_vocab(with_added_tokens=False)
+        self._vocabulary = {word: id for word, id in vocabulary.items() if len(word) <= self._model.max_input_chars_per_word}
         self._known = _Known(self._spell, {}, most=max_words)
 
     @property
@@ -81,45 +84,51 @@ class WordCachedTokeniser(LocalTokeniser):
         return self._in_groups(texts, self._ids, super().ids)
 
     def _in_groups(
-        self, texts: Sequence[str], cached: Callable[[Sequence[str]], list[Answer]], real: Callable[[Sequence[str]], list[Answer]]
+        self, texts: Sequence[str], cached: Callable[["_Joined"], list[Answer]], real: Callable[[Sequence[str]], list[Answer]]
     ) -> list[Answer]:
         """An answer for each text, from the real tokeniser where a text's words cannot be looked up one by one."""
         answers: list[Answer] = []
         for group in _groups(texts):
-            apart = self._apart(group)
-            alone = iter(real([group[at] for at in sorted(apart)]) if apart else ())
-            together = iter(cached([text for at, text in enumerate(group) if at not in apart]))
+            joined = self._join(group)
+            apart = self._apart(joined)
+            if not apart:
+                answers.extend(cached(joined))
+                continue
+            alone = iter(real([group[at] for at in sorted(apart)]))
+            together = iter(cached(self._join([text for at, text in enumerate(group) if at not in apart])))
             answers.extend(next(alone if at in apart else together) for at in range(len(group)))
         return answers
 
-    def _apart(self, texts: Sequence[str]) -> set[int]:
+    def _join(self, texts: Sequence[str]) -> "_Joined":
+        text = "\n".join(texts)
+        beginnings = np.array([0, *accumulate(len(one) + 1 for one in texts)], np.int32)
+        return _Joined(texts=texts, text=text, beginnings=beginnings, characters=self._finder.read(text))
+
+    def _apart(self, joined: "_Joined") -> set[int]:
         """Which of the texts hold a special token or an unclear character."""
-        joined = _joined(texts)
-        unclear = self._finder.unclear(joined)
-        found = set((np.searchsorted(_beginnings(texts), unclear, side="right") - 1).tolist())
+        found = set((np.searchsorted(joined.beginnings, joined.characters.unclear, side="right") - 1).tolist())
         for token in self._added:
-            if token in joined:
-                found.update(at for at, text in enumerate(texts) if token in text)
+            if token in joined.text:
+                found.update(at for at, text in enumerate(joined.texts) if token in text)
         return found
 
-    def _ids(self, texts: Sequence[str]) -> list[NDArray[np.int32]]:
-        words = self._finder.find(_joined(texts))
+    def _ids(self, joined: "_Joined") -> list[NDArray[np.int32]]:
+        words = self._finder.find(joined.characters)
         records = self._records(words.spellings)
-        cuts = np.searchsorted(words.places[words.first], _beginnings(texts)).tolist()
+        cuts = joined.cuts(words).tolist()
         return [_rows(records[start:end])[:, 0].copy() for start, end in pairwise(cuts)]
 
-    def _tokens(self, texts: Sequence[str]) -> list[Tokens]:
-        words = self._finder.find(_joined(texts))
+    def _tokens(self, joined: "_Joined") -> list[Tokens]:
+        words = self._finder.find(joined.characters)
         records = self._records(words.spellings)
         rows = _rows(records)
         before = np.zeros(len(records) + 1, np.intp)
         np.cumsum(np.fromiter(map(len, records), np.intp, len(records)) // ROW_BYTES, out=before[1:])
         offsets = _offsets(words, rows, np.diff(before))
-        beginnings = _beginnings(texts)
-        cuts = before[np.searchsorted(words.places[words.first], beginnings)].tolist()
+        cuts = before[joined.cuts(words)].tolist()
         return [
             Tokens(ids=rows[start:end, 0].copy(), offsets=offsets[start:end] - beginning)
-            for (start, end), beginning in zip(pairwise(cuts), beginnings[:-1], strict=True)
+            for (start, end), beginning in zip(pairwise(cuts), joined.beginnings[:-1], strict=True)
         ]
 
     def _records(self, words: Sequence[str]) -> list[bytes]:
@@ -134,7 +143,10 @@ class WordCachedTokeniser(LocalTokeniser):
         return list(map(known.__getitem__, words))
 
     def _spell(self, word: str) -> bytes:
-        """The record of a word that is not known, from the real model."""
+        """The record of a word that is not known: it is a token by itself, or the real model tells."""
+        whole = self._vocabulary.get(word)
+        if whole is not None:
+            return array("i", (whole, 0, len(word))).tobytes()
         rows = array("i")
         utf8 = None if word.isascii() else word.encode("utf-8")
         for token in self._model.tokenize(word):
@@ -143,6 +155,21 @@ class WordCachedTokeniser(LocalTokeniser):
                 start, end = len(utf8[:start].decode("utf-8")), len(utf8[:end].decode("utf-8"))
             rows.extend((id, start, end))
         return rows.tobytes()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Joined:
+    """Several texts as one, with white space between them."""
+
+    texts: Sequence[str]
+    text: str
+    #: (n + 1,) where each text begins; the last is where one more would.
+    beginnings: NDArray[np.int32]
+    characters: Characters
+
+    def cuts(self, words: Words) -> NDArray[np.intp]:
+        """(n + 1,) how many of the words come before each text, and how many there are."""
+        return np.searchsorted(words.places[words.first], self.beginnings)
 
 
 class _Known(dict[str, bytes]):
@@ -183,16 +210,6 @@ def _groups(texts: Sequence[str]) -> Iterator[Sequence[str]]:
         room -= len(text)
     if first < len(texts):
         yield texts[first:]
-
-
-def _joined(texts: Sequence[str]) -> str:
-    """The texts as one, of which each begins at its place of ``_beginnings``."""
-    return "\n".join(texts)
-
-
-def _beginnings(texts: Sequence[str]) -> NDArray[np.int32]:
-    """(n + 1,) where each of the joined texts begins; the last is where one more would."""
-    return np.array([0, *accumulate(len(text) + 1 for text in texts)], np.int32)
 
 
 def _rows(records: Sequence[bytes]) -> NDArray[np.int32]:
