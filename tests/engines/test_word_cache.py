@@ -142,9 +142,9 @@ def test_marks_that_normalising_puts_in_order_give_the_same(tmp_path: Path) -> N
     for unused, piece in (("[unused1]", "##\u302e"), ("[unused2]", "##\U0001d165")):
         vocabulary[piece] = vocabulary.pop(unused)
     folder = variant(tmp_path, model={"vocab": vocabulary})
-    both = LocalTokeniser(folder), WordCachedTokeniser(folder)
-    assert len(set(both[0].ids(["a\u302e\U0001d165"])[0].tolist())) == 3
-    assert_same(["a\u302e\U0001d165", "a\U0001d165\u302e", "word a\u302e word"], both)
+    pair = LocalTokeniser(folder), WordCachedTokeniser(folder)
+    assert len(set(pair[0].ids(["a\u302e\U0001d165"])[0].tolist())) == 3
+    assert_same(["a\u302e\U0001d165", "a\U0001d165\u302e", "word a\u302e word"], pair)
 
 
 def test_what_is_forgotten_is_found_again() -> None:
