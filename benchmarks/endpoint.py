@@ -44,6 +44,8 @@ from benchmarks.peers.servers import (
     running,
 )
 from benchmarks.peers.texts import Texts
+from cluster.logs import configure
+from cluster.settings import Settings
 
 WORKLOADS = ("sentences", "passages", "question", "mixed", "flood")
 ALL = (OURS, OURS_BF16, OURS_UNCACHED, PRODUCTION, INFINITY, NAIVE)
@@ -59,8 +61,6 @@ CLIENTS = {"sentences": 16, "passages": 4, "question": 1}
 REQUESTS = {"sentences": 8_000, "passages": 60, "question": 60}
 PASSAGES = 64
 FLOOD = {"clients": 32, "texts": 8, "requests": 1_000}
-#: Questions of the idle server, as many as the busy one gets in about that time.
-IDLE_QUESTIONS = 8
 EVERY_S = 1.0
 LEAST_COSINE = 0.999
 PROBES = ("How long is the notice period of the contract?", "Only the shift supervisor may stop the pump.")
@@ -77,6 +77,7 @@ def main() -> int:
     parser.add_argument("--workloads", nargs="+", choices=WORKLOADS, default=WORKLOADS, help="only these (default: all)")
     parser.add_argument("--parties", nargs="+", default=[""], help=f"only those whose name holds one of these words: {names}")
     arguments = parser.parse_args()
+    configure(Settings(log_level="WARNING"))
     parties = [party for party in ALL if any(word in party.name for word in arguments.parties)]
     rounds = []
     with client() as load:
@@ -152,7 +153,7 @@ class Bench:
         return {"idle": idle, "busy": answer["paced"]["latencies_s"], "texts_per_s": answer["busy"]["vectors"] / answer["seconds"]}
 
     def _idle(self, server: Server, texts: Texts) -> list[float]:
-        return self._ask(server, **self._paced(server, texts, IDLE_QUESTIONS))["paced"]["latencies_s"]
+        return self._ask(server, **self._paced(server, texts, round(self._seconds / EVERY_S)))["paced"]["latencies_s"]
 
     def _paced(self, server: Server, texts: Texts, count: int = 600) -> dict[str, Any]:
         requests = [server.request(texts.question()) for _ in range(count)]

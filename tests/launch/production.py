@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -73,13 +73,13 @@ class Production:
         (port,) = listening & set(self.replica_ports)
         return f"http://{LOOPBACK}:{port}"
 
-    def metrics(self) -> Counter[str]:
+    def metrics(self) -> dict[str, float]:
         """What Prometheus reads on this node, of Ray and of HAProxy: by name, the sum over all labels."""
         ports = ports_of(self.settings)["metrics_export"], self.haproxy_metrics_port
         pages = [httpx.get(f"http://{LOOPBACK}:{port}/metrics", timeout=30).text for port in ports]
-        found: Counter[str] = Counter()
+        found: defaultdict[str, float] = defaultdict(float)
         for name, value in re.findall(r"^(\w+)\{.*\} (\S+)$", "\n".join(pages), flags=re.MULTILINE):
-            found[name] += float(value)  # type: ignore[assignment]  # a Counter of floats
+            found[name] += float(value)
         return found
 
 
