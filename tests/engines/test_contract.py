@@ -98,4 +98,5 @@ def test_the_fingerprint_needs_no_engine_and_names_the_arithmetic(engine: Engine
         "pooling": "mean",
         "normalised": True,
         "precision": "",
+        "document_prompt": "",
     }
