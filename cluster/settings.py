@@ -167,6 +167,76 @@ class Settings(BaseSettings):
     organisation_weights: Annotated[dict[str, PositiveFloat], AfterValidator(Table)] = Table()
     """Shares of the model between organisations that compete for it, as JSON; 1 where none is given."""
 
+    # --- files and jobs -----------------------------------------------------------------------------------------
+    api_key: SecretStr | None = None
+    """What a caller sends as ``Authorization: Bearer ...``. Unset: nobody has to, and the endpoint listens on the loopback interface only."""
+
+    blob_url: str | None = None
+    """Where the bytes of uploaded files are kept: a folder, or ``s3://``, ``gs://``, ``az://``. Unset: ``blobs`` under ``home``."""
+
+    archive_url: str | None = None
+    """Where retention puts finished jobs as Parquet files. Unset: ``archive`` under ``home``."""
+
+    max_file_bytes: int = Field(default=512 * MIB, ge=1)
+    """Longer files are refused with 413."""
+
+    max_part_bytes: int = Field(default=64 * MIB, ge=1)
+    """Longest part of an upload in parts."""
+
+    max_upload_bytes: int = Field(default=8 * 1024 * MIB, ge=1)
+    """Longest file that may be uploaded in parts."""
+
+    upload_lifetime_s: float = Field(default=3600.0, gt=0)
+    """An upload in parts that is not completed within this expires."""
+
+    organisation_files: int = Field(default=0, ge=0)
+    """Most files an organisation may keep; beyond it uploads are refused with 429. 0: no limit."""
+
+    organisation_bytes: int = Field(default=0, ge=0)
+    """Most bytes of files an organisation may keep; beyond it uploads are refused with 429. 0: no limit."""
+
+    organisation_slots: int = Field(default=2, ge=1)
+    """Jobs of one organisation and class that run at once, so that one organisation's thousands do not hold up another's single one."""
+
+    worker_slots_high: int = Field(default=1, ge=1)
+    """Slots of a worker that only jobs of class ``high`` may take: somebody waits for those."""
+
+    worker_slots_medium: int = Field(default=1, ge=1)
+    """Slots of a worker that only jobs of class ``medium`` may take."""
+
+    worker_slots_low: int = Field(default=1, ge=1)
+    """Slots of a worker that only jobs of class ``low`` may take, so that they never starve."""
+
+    worker_slots_scheduled: int = Field(default=1, ge=1)
+    """Slots of a worker that only scheduled jobs may take."""
+
+    worker_slots_shared: int = Field(default=2, ge=1)
+    """Slots of a worker that any job may take, the highest class first."""
+
+    min_workers: int = Field(default=1, ge=0)
+    """Fewest workers."""
+
+    max_workers: int = Field(default=1, ge=1)
+    """Most workers; between the two their number follows what waits and for how long."""
+
+    lease_s: float = Field(default=30.0, gt=1)
+    """A worker that says nothing for this long counts as dead, and its jobs are given to others."""
+
+    job_attempts: int = Field(default=3, ge=1)
+    """Times a job is begun before it counts as failed, when its worker dies under it."""
+
+    stage_tries: int = Field(default=3, ge=1)
+    """Times a stage of a job is tried before the job counts as failed."""
+
+    index_tries: int = Field(default=5, ge=1)
+    """The same for writes to the vector index."""
+
+    stage_timeout_s: float = Field(default=600.0, gt=0)
+    """A stage that takes longer is ended, and counts as a try that failed."""
+
+    retention_days: float = Field(default=30.0, gt=0)
+    """Jobs that finished longer ago are archived and leave the database."""
+
     # --- logs ---------------------------------------------------------------------------------------------------
     log_format: Literal["auto", "json", "console"] = "auto"
     """auto: lines for people on a terminal, JSON everywhere else."""
@@ -188,6 +258,8 @@ class Settings(BaseSettings):
         for name in ("api_port", "dashboard_port", "ray_port"):
             if getattr(self, name) in RAY_WORKER_PORTS:
                 raise ValueError(f"{name}={getattr(self, name)} lies in {RAY_WORKER_PORTS}, where Ray places its workers; choose another")
+        if self.max_workers < self.min_workers:
+            raise ValueError(f"max_workers={self.max_workers} is below min_workers={self.min_workers}")
         if self.max_replicas < self.min_replicas:
             raise ValueError(f"max_replicas={self.max_replicas} is below min_replicas={self.min_replicas}")
         if self.environment == "production":
