@@ -8,6 +8,7 @@
         ├── InvalidInput     what the caller sent is wrong; the message names input, limit and remedy
         ├── NotFound         what the caller named does not exist
         ├── Conflict         it exists, but not as the caller assumes (dimension, fingerprint, ...)
+        │   └── LeaseLost    a try at a job that counts no more: the job was given to somebody else, or has ended
         └── Misconfigured    a setting, an extra or a file of the installation is missing or wrong
 
 Vendor errors are translated into these in one table per adapter, with ``raise ... from exc``.
@@ -73,6 +74,10 @@ class NotFound(Permanent):
 
 class Conflict(Permanent):
     """It exists, but not as the caller assumes."""
+
+
+class LeaseLost(Conflict):
+    """A try at a job that counts no more: the job was given to somebody else, or has ended. What it wrote is undone."""
 
 
 class Misconfigured(Permanent):

@@ -195,9 +195,6 @@ class Settings(BaseSettings):
     organisation_bytes: int = Field(default=0, ge=0)
     """Most bytes of files an organisation may keep; beyond it uploads are refused with 429. 0: no limit."""
 
-    organisation_slots: int = Field(default=2, ge=1)
-    """Jobs of one organisation and class that run at once, so that one organisation's thousands do not hold up another's single one."""
-
     worker_slots_high: int = Field(default=1, ge=1)
     """Slots of a worker that only jobs of class ``high`` may take: somebody waits for those."""
 

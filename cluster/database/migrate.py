@@ -16,6 +16,7 @@ import psycopg
 import structlog
 from psycopg import Connection
 
+from cluster.database import queue_schema
 from cluster.database.errors import translated
 from cluster.errors import Conflict, Misconfigured
 
@@ -71,6 +72,10 @@ def migrate(url: str) -> list[str]:
                 if still:
                     _apply(connection, still[0])
                     done.append(still[0].name)
+        if queue_schema.missing(connection):
+            with connection.transaction():
+                connection.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
+                queue_schema.apply(connection)  # nothing, where another migrator was faster
         _check_pgvector(connection)
     for name in done:
         log.info("migration_applied", migration=name)

@@ -1,11 +1,13 @@
 """Jobs: what was asked for, how far it got, how it ended.
 
-Called by every job at its start, on its way and at its end.
+Called by every job that runs in the process that asks for it, at its start, on its way and at its end. Jobs that others work
+on go through ``queue`` (who asks) and ``attempts`` (who works).
 
     job = start_job(connection, "default", "ingest", input={"location": "docs/"}, total=20)
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -18,22 +20,38 @@ from psycopg.types.json import Jsonb
 from cluster.database.queries import queries
 from cluster.errors import NotFound
 
-SQL = queries("cluster.ledger", "jobs.sql")
-
 
 class JobState(StrEnum):
     """Where a job is in its life."""
 
-    #: Accepted, not begun.
+    #: Accepted; nobody works on it, because it has not begun or because it is to be tried again.
     QUEUED = "queued"
     #: Somebody works on it.
     RUNNING = "running"
     #: Ended, and did what was asked; single documents may still have failed, the result says so.
     SUCCEEDED = "succeeded"
-    #: Ended without having done it; the error says why.
+    #: A dead letter: ended without having done it; the error says why, and it can be queued again.
     FAILED = "failed"
     #: Ended because somebody asked for that.
     CANCELLED = "cancelled"
+
+    @property
+    def ended(self) -> bool:
+        """True where nobody will work on it, unless somebody asks again."""
+        return self in {JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED}
+
+
+class JobClass(StrEnum):
+    """How urgent a job is."""
+
+    #: A person waits for it.
+    HIGH = "high"
+    #: A person will look for it.
+    MEDIUM = "medium"
+    #: Bulk.
+    LOW = "low"
+    #: Asked for by a schedule.
+    SCHEDULED = "scheduled"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,22 +65,58 @@ class Job:
     input: dict[str, Any]
     result: dict[str, Any] | None
     error: str | None
+    error_code: str | None
     #: Progress: ``done`` of ``total`` (None while unknown), in ``unit``.
     done: int
     total: int | None
     unit: str
+    job_class: JobClass
+    #: 0 to 9: its place among the organisation's jobs of the class; higher goes first.
+    priority: int
+    #: Id of the file, store, ... it is about.
+    subject: str | None
+    #: Number of the try that counts, from 1; what any other try writes is refused.
+    attempt: int
+    #: The try after which it is a dead letter.
+    last_attempt: int
+    #: Its entry in the queue, which also is its lease while it runs; None for a job that was never queued.
+    entry: int | None
+    worker: str | None
+    #: What it does now, or did last.
+    stage: str | None
+    #: While it runs: what it waits for (gpu, provider).
+    waits_for: str | None
+    #: While it is queued: when it may begin.
+    retry_at: datetime | None
+    #: Somebody asked for its end.
+    cancel_asked: bool
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
 
 
+#: What a query selects to make a ``Job``.
+COLUMNS = ", ".join("jobs.class AS job_class" if field.name == "job_class" else f"jobs.{field.name}" for field in fields(Job))
+
+
+def with_columns(file: str) -> dict[str, str]:
+    """The statements of a file of this folder, ``{columns}`` in them replaced by those of a ``Job``."""
+    return {name: text.replace("{columns}", COLUMNS) for name, text in queries("cluster.ledger", file).items()}
+
+
+SQL = with_columns("jobs.sql")
+
+
+def new_job_id() -> str:
+    """Nobody can guess it."""
+    return f"job_{uuid4().hex}"
+
+
 def start_job(connection: Connection[Any], organisation: str, kind: str, *, input: dict[str, Any], total: int | None = None) -> Job:
-    """A new job, running from now on."""
-    values = {"organisation": organisation, "id": f"job_{uuid4().hex}", "kind": kind, "input": Jsonb(input), "total": total}
-    with connection.cursor(row_factory=dict_row) as cursor:
-        row = cursor.execute(SQL["start"], values).fetchone()
-    assert row is not None
-    return _job(row)
+    """A new job, running from now on in the caller's process."""
+    values = {"organisation": organisation, "id": new_job_id(), "kind": kind, "input": Jsonb(input), "total": total}
+    (job,) = select_jobs(connection, SQL["start"], values)
+    return job
 
 
 def record_progress(connection: Connection[Any], organisation: str, id: str, done: int) -> None:
@@ -96,18 +150,23 @@ def get_job(connection: Connection[Any], organisation: str, id: str) -> Job:
     Raises:
         NotFound: it has none.
     """
-    with connection.cursor(row_factory=dict_row) as cursor:
-        row = cursor.execute(SQL["get"], {"organisation": organisation, "id": id}).fetchone()
-    if row is None:
+    found = select_jobs(connection, SQL["get"], {"organisation": organisation, "id": id})
+    if not found:
         raise NotFound(f"no job {id!r}")
-    return _job(row)
+    return found[0]
 
 
 def recent_jobs(connection: Connection[Any], organisation: str, *, limit: int = 20) -> list[Job]:
     """The organisation's jobs, newest first."""
+    return select_jobs(connection, SQL["recent"], {"organisation": organisation, "limit": limit})
+
+
+def select_jobs(connection: Connection[Any], statement: str, values: dict[str, Any]) -> list[Job]:
+    """The jobs that a statement which selects ``COLUMNS`` gives."""
     with connection.cursor(row_factory=dict_row) as cursor:
-        return [_job(row) for row in cursor.execute(SQL["recent"], {"organisation": organisation, "limit": limit})]
+        return as_jobs(cursor.execute(statement, values))
 
 
-def _job(row: dict[str, Any]) -> Job:
-    return Job(**{**row, "state": JobState(row["state"])})
+def as_jobs(rows: Iterable[dict[str, Any]]) -> list[Job]:
+    """Rows of ``COLUMNS`` as jobs."""
+    return [Job(**{**row, "state": JobState(row["state"]), "job_class": JobClass(row["job_class"])}) for row in rows]

@@ -1,7 +1,7 @@
--- name: start
+-- name: start  a job that runs in the process that asks for it, without a place in the queue
 INSERT INTO jobs (organisation, id, kind, state, input, total, started_at)
 VALUES (%(organisation)s, %(id)s, %(kind)s, 'running', %(input)s, %(total)s, now())
-RETURNING organisation, id, kind, state, input, result, error, done, total, unit, created_at, started_at, finished_at;
+RETURNING {columns};
 
 -- name: progress
 UPDATE jobs SET done = %(done)s
@@ -12,13 +12,11 @@ UPDATE jobs SET state = %(state)s, result = %(result)s, error = %(error)s, finis
 WHERE organisation = %(organisation)s AND id = %(id)s AND state = 'running';
 
 -- name: get
-SELECT organisation, id, kind, state, input, result, error, done, total, unit, created_at, started_at, finished_at
-FROM jobs
+SELECT {columns} FROM jobs
 WHERE organisation = %(organisation)s AND id = %(id)s;
 
 -- name: recent
-SELECT organisation, id, kind, state, input, result, error, done, total, unit, created_at, started_at, finished_at
-FROM jobs
+SELECT {columns} FROM jobs
 WHERE organisation = %(organisation)s
 ORDER BY created_at DESC, id
 LIMIT %(limit)s;

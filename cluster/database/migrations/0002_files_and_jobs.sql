@@ -16,12 +16,26 @@ ALTER TABLE jobs
     ADD COLUMN cancel_asked  boolean NOT NULL DEFAULT false,
     ADD COLUMN error_code    text;
 
-CREATE INDEX jobs_open ON jobs (state, class) WHERE state IN ('queued', 'running');
+CREATE INDEX jobs_queued ON jobs (organisation, class, priority DESC, created_at, id) WHERE state = 'queued';
+CREATE INDEX jobs_running ON jobs (entry) WHERE state = 'running';
 CREATE INDEX jobs_subject ON jobs (organisation, subject) WHERE subject IS NOT NULL;
 CREATE INDEX jobs_finished ON jobs (finished_at) WHERE finished_at IS NOT NULL;
 
--- Whose turn it is among an organisation's slots (see cluster/ledger/queue.py).
-CREATE SEQUENCE job_turns;
+-- Organisations take turns within a class (see cluster/ledger/queue.py).
+CREATE TABLE organisation_turns (
+    organisation  text NOT NULL REFERENCES organisations,
+    class         text NOT NULL,
+    last          bigint NOT NULL,                             -- virtual time of its last entry in the queue
+    PRIMARY KEY (organisation, class)
+);
+CREATE TABLE class_turns (
+    class         text PRIMARY KEY,
+    now           bigint NOT NULL                              -- virtual time of the entry that was taken last
+);
+INSERT INTO class_turns (class, now) VALUES ('high', 0), ('medium', 0), ('low', 0), ('scheduled', 0);
+
+-- Most jobs of one class that run at once for the organisation; null: as many as there are slots.
+ALTER TABLE organisations ADD COLUMN slots integer CHECK (slots > 0);
 
 CREATE TABLE job_attempts (
     organisation  text NOT NULL,
@@ -133,13 +147,17 @@ CREATE TABLE idempotency_keys (
 -- Vector stores ------------------------------------------------------------------------------------------------------
 
 ALTER TABLE vector_stores
+    ADD COLUMN description        text NOT NULL DEFAULT '',    -- as OpenAI's clients may give one
     ADD COLUMN metadata           jsonb NOT NULL DEFAULT '{}',
     ADD COLUMN chunking_strategy  jsonb,                       -- null: auto
     ADD COLUMN expires_after      jsonb,                       -- {"anchor": "last_active_at", "days": n}
     ADD COLUMN last_active_at     timestamptz NOT NULL DEFAULT now(),
     ADD COLUMN expires_at         timestamptz,
+    ADD COLUMN expired_at         timestamptz,                 -- when its expiry was noticed; a job deletes what it holds, the row stays
     ADD COLUMN partial            boolean NOT NULL DEFAULT false,  -- the good pages of a bad document are indexed
     ADD COLUMN deleted_at         timestamptz;                 -- hidden from then on; a job deletes its rows
+CREATE INDEX vector_stores_recent ON vector_stores (organisation, created_at, id);
+CREATE INDEX vector_stores_expire ON vector_stores (expires_at) WHERE expires_at IS NOT NULL;
 
 CREATE TABLE file_batches (
     organisation  text NOT NULL,
@@ -174,3 +192,23 @@ CREATE INDEX vector_store_files_recent ON vector_store_files (organisation, vect
 CREATE INDEX vector_store_files_batch ON vector_store_files (organisation, batch) WHERE batch IS NOT NULL;
 CREATE INDEX vector_store_files_file ON vector_store_files (organisation, file);
 CREATE INDEX vector_store_files_job ON vector_store_files (organisation, job);
+CREATE INDEX vector_store_files_status ON vector_store_files (organisation, vector_store, status) INCLUDE (usage_bytes);
+
+-- An attached file is in progress exactly while its job is open, whoever ends the job or has it done again.
+CREATE FUNCTION vector_store_file_follows_job() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF NEW.state IN ('failed', 'cancelled') THEN
+        UPDATE vector_store_files
+        SET status = NEW.state,
+            error_code = CASE NEW.state WHEN 'failed' THEN 'server_error' END,
+            error = CASE NEW.state WHEN 'failed' THEN coalesce(NEW.error, 'the job failed') END
+        WHERE organisation = NEW.organisation AND job = NEW.id AND status = 'in_progress';
+    ELSIF OLD.state IN ('failed', 'cancelled') THEN
+        UPDATE vector_store_files SET status = 'in_progress', error_code = NULL, error = NULL
+        WHERE organisation = NEW.organisation AND job = NEW.id;
+    END IF;
+    RETURN NULL;
+END
+$$;
+CREATE TRIGGER vector_store_file_follows_job AFTER UPDATE OF state ON jobs FOR EACH ROW
+    WHEN (NEW.kind = 'index_file' AND OLD.state IS DISTINCT FROM NEW.state) EXECUTE FUNCTION vector_store_file_follows_job();

@@ -1,0 +1,35 @@
+-- name: submit
+INSERT INTO jobs (organisation, id, kind, state, input, subject, total, unit, class, priority, last_attempt, retry_at, entry)
+VALUES (%(organisation)s, %(id)s, %(kind)s, 'queued', %(input)s, %(subject)s, %(total)s, %(unit)s, %(job_class)s, %(priority)s,
+    %(last_attempt)s, %(retry_at)s, %(entry)s)
+RETURNING {columns};
+
+-- name: event
+INSERT INTO job_events (organisation, job, type, data) VALUES (%(organisation)s, %(id)s, %(type)s, %(data)s);
+
+-- name: turns  the organisation's last of so many new turns in the class, and how many of its jobs may run at once
+INSERT INTO organisation_turns (organisation, class, last)
+SELECT %(organisation)s, class, now + %(count)s FROM class_turns WHERE class = %(job_class)s
+ON CONFLICT (organisation, class) DO UPDATE SET last = greatest(organisation_turns.last + %(count)s, excluded.last)
+RETURNING last, (SELECT slots FROM organisations WHERE id = %(organisation)s);
+
+-- name: lock
+SELECT {columns} FROM jobs
+WHERE organisation = %(organisation)s AND id = %(id)s
+FOR UPDATE;
+
+-- name: cancel_queued
+UPDATE jobs SET state = 'cancelled', cancel_asked = true, finished_at = now()
+WHERE organisation = %(organisation)s AND id = %(id)s
+RETURNING {columns};
+
+-- name: ask_to_cancel
+UPDATE jobs SET cancel_asked = true
+WHERE organisation = %(organisation)s AND id = %(id)s
+RETURNING {columns};
+
+-- name: requeue  a new try, whose number is one higher, so that nothing of the tries before it counts
+UPDATE jobs SET state = 'queued', attempt = attempt + 1, last_attempt = %(last_attempt)s, entry = %(entry)s, retry_at = %(retry_at)s,
+    error = %(error)s, error_code = %(error_code)s, stage = NULL, waits_for = NULL, cancel_asked = false, finished_at = NULL, done = 0
+WHERE organisation = %(organisation)s AND id = %(id)s
+RETURNING {columns};
