@@ -1,23 +1,27 @@
-"""What a replica has to serve with: the models it serves, and the database it searches.
+"""What a replica has to serve with: the models it serves, the database it searches, the blob store it fills.
 
 Made once a replica (``embedder``), used by every route.
 
     service = Service(settings)
     made = await service.model("all-MiniLM-L6-v2").embed_texts(["a text"], terms)
+    file = await service.in_transaction(lambda connection, index: get_file(connection, organisation, id))
 """
 
 import asyncio
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import structlog
+from psycopg import Connection
 from psycopg_pool import ConnectionPool
 
+from cluster.blobs import open_blob_store
 from cluster.database import open_pool, revive, translated
 from cluster.engines import Engine, open_engine, open_reranker
-from cluster.errors import Retryable
+from cluster.errors import Retryable, Throttled, Unavailable
 from cluster.settings import Settings
 from cluster.vector_index import VectorIndex, open_vector_index
 from serve_app.batching import Batcher
@@ -28,6 +32,16 @@ from serve_app.served_model import ServedModel
 log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
+P = ParamSpec("P")
+
+#: Blobs written or read at once. Threads of their own: work that waits for a lost database must not hold up those.
+BLOB_THREADS = 8
+#: When to ask again after a commit that nobody confirmed.
+RETRY_AFTER_S = 1.0
+
+
+class Unconfirmed(Unavailable):
+    """A commit was sent, and the database went away before it answered."""
 
 
 class Service:
@@ -41,6 +55,8 @@ class Service:
         #: None: the embedding model ranks.
         self.reranker = open_reranker(settings)
         self.decode = open_openai_tokens(settings)
+        self.blobs = open_blob_store(settings)
+        self._blob_threads = ThreadPoolExecutor(BLOB_THREADS, "blobs")
         self._pool: ConnectionPool | None = None
         self._lock = threading.Lock()
 
@@ -78,6 +94,28 @@ class Service:
         """
         return await asyncio.to_thread(self._with_pool, work)
 
+    async def in_transaction(self, work: Callable[[Connection[Any], VectorIndex], T]) -> T:
+        """Run the work in a thread and in one transaction: all it writes is kept, or nothing.
+
+        A try that failed before its commit is made again once, so the work must be fit to be called twice. After a commit
+        that was not confirmed nobody knows what became of it: that is told, never tried again.
+
+        Raises:
+            Unavailable: the database does not answer, or did not confirm.
+        """
+        return await asyncio.to_thread(self._transact, work)
+
+    async def on_blobs(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run work on the blob store in a thread. It has ended when this returns, also where the caller left in between."""
+        future = asyncio.get_running_loop().run_in_executor(self._blob_threads, lambda: work(*args, **kwargs))
+        try:
+            return await asyncio.shield(future)
+        except asyncio.CancelledError:
+            await asyncio.wait([future])  # a thread cannot be stopped, and what it writes to is about to be taken away
+            if not future.cancelled():
+                future.exception()
+            raise
+
     async def database_answers(self) -> bool:
         """True when a query goes through."""
 
@@ -93,22 +131,51 @@ class Service:
         return True
 
     def close(self) -> None:
-        """Let the connections go."""
+        """Let the connections and the threads go."""
+        self._blob_threads.shutdown()
         if self._pool is not None:
             self._pool.close()
 
-    def _with_pool(self, work: Callable[[ConnectionPool, VectorIndex], T]) -> T:
+    def _opened(self) -> tuple[ConnectionPool, VectorIndex]:
         with self._lock:
             if self._pool is None:
                 self._pool = open_pool(self.settings)
-        pool = self._pool
-        index = open_vector_index(self.settings, pool)
+        return self._pool, open_vector_index(self.settings, self._pool)
+
+    def _with_pool(self, work: Callable[[ConnectionPool, VectorIndex], T]) -> T:
+        pool, index = self._opened()
         try:
             return work(pool, index)
         except Retryable:
             # Reading again is safe, and a bundled server that was killed is back in a fraction of a second.
             revive(self.settings, pool)
             return work(pool, index)
+
+    def _transact(self, work: Callable[[Connection[Any], VectorIndex], T]) -> T:
+        pool, index = self._opened()
+        try:
+            return _once(pool, index, work)
+        except (Throttled, Unconfirmed):
+            raise
+        except Retryable:
+            revive(self.settings, pool)  # nothing was kept, so it may be done again
+            return _once(pool, index, work)
+
+
+def _once(pool: ConnectionPool, index: VectorIndex, work: Callable[[Connection[Any], VectorIndex], T]) -> T:
+    done = False
+    try:
+        with translated(), pool.connection() as connection, connection.transaction():
+            result = work(connection, index)
+            done = True
+    except Retryable as exc:
+        if not done:
+            raise
+        raise Unconfirmed(
+            f"whether this was done is not known, since the database did not confirm it; look before you send it again: {exc}",
+            retry_after_s=RETRY_AFTER_S,
+        ) from exc
+    return result
 
 
 def _engine(settings: Settings, name: str, folder: Path | None) -> Engine:

@@ -19,10 +19,10 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from cluster.media_type import HTML, MARKDOWN, PDF, PLAIN, media_type
 from cluster.records import Outcome
 from data_jobs.stages.formats import html, markdown, pdf, text
 from data_jobs.stages.formats.unreadable import Unreadable
-from data_jobs.stages.media_type import HTML, MARKDOWN, PDF, PLAIN, media_type
 
 REQUEST_BYTES = 65_536
 #: Most bytes of a result; JSON writes a character in at most six.
