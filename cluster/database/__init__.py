@@ -4,6 +4,6 @@ from cluster.database import open_pool, translated
 """
 
 from cluster.database.errors import translated
-from cluster.database.pool import database_url, open_pool, revive
+from cluster.database.pool import database_url, open_pool, revive, snapshot
 
-__all__ = ["database_url", "open_pool", "revive", "translated"]
+__all__ = ["database_url", "open_pool", "revive", "snapshot", "translated"]

@@ -5,6 +5,8 @@ with translated(), pool.connection() as connection:
     connection.execute(...)
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import psycopg
@@ -63,6 +65,14 @@ def open_pool(settings: Settings) -> ConnectionPool:
         pool.close()  # or its threads go on looking for the database
         raise
     return pool
+
+
+@contextmanager
+def snapshot(pool: ConnectionPool) -> Iterator[psycopg.Connection[Any]]:
+    """A connection whose every query sees one and the same state of the database, the one of its first; it writes nothing."""
+    with pool.connection() as connection:
+        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        yield connection
 
 
 def database_url(settings: Settings) -> str:

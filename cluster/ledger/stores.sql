@@ -1,24 +1,90 @@
--- name: insert  an organisation's first store makes the organisation
+-- name: lock_name  of those who ask for a store of a new name at once, one makes it
+SELECT pg_advisory_xact_lock(hashtextextended('store/' || %(organisation)s || '/' || %(name)s, 0));
+
+-- name: insert  an organisation's first store makes the organisation; an id that is taken gives no row
 WITH owner AS (
     INSERT INTO organisations (id, name) VALUES (%(organisation)s, %(organisation)s)
     ON CONFLICT (id) DO NOTHING
 )
-INSERT INTO vector_stores (organisation, id, name, collection, fingerprint_id, fingerprint)
-VALUES (%(organisation)s, %(id)s, %(name)s, %(collection)s, %(fingerprint_id)s, %(fingerprint)s)
-ON CONFLICT (organisation, id) DO NOTHING;
+INSERT INTO vector_stores (organisation, id, name, description, collection, fingerprint_id, fingerprint, metadata, chunking_strategy,
+    expires_after, expires_at, partial)
+VALUES (%(organisation)s, %(id)s, %(name)s, %(description)s, %(collection)s, %(fingerprint_id)s, %(fingerprint)s, %(metadata)s,
+    %(chunking_strategy)s, %(expires_after)s, now() + make_interval(days => (%(expires_after)s::jsonb ->> 'days')::int), %(partial)s)
+ON CONFLICT (organisation, id) DO NOTHING
+RETURNING {columns};
 
 -- name: find  an id is unique, a name need not be: the oldest store of the name wins
-SELECT organisation, id, name, collection, fingerprint, created_at
+SELECT {columns}
 FROM vector_stores
-WHERE organisation = %(organisation)s AND (id = %(id_or_name)s OR name = %(id_or_name)s)
+WHERE organisation = %(organisation)s AND (id = %(id_or_name)s OR name = %(id_or_name)s AND name <> '')
+    AND deleted_at IS NULL AND NOT {expired}
 ORDER BY (id = %(id_or_name)s) DESC, created_at, id
 LIMIT 1;
 
--- name: list
-SELECT organisation, id, name, collection, fingerprint, created_at
+-- name: get  also one that has expired
+SELECT {columns}
 FROM vector_stores
-WHERE organisation = %(organisation)s
-ORDER BY created_at, id;
+WHERE organisation = %(organisation)s AND id = %(id)s AND deleted_at IS NULL;
+
+-- name: lock
+SELECT {columns}
+FROM vector_stores
+WHERE organisation = %(organisation)s AND id = %(id)s AND deleted_at IS NULL
+FOR NO KEY UPDATE;
+
+-- name: newest
+SELECT {columns}
+FROM vector_stores
+WHERE organisation = %(organisation)s AND deleted_at IS NULL
+    AND (created_at, id) < (%(from_at)s::timestamptz, %(from_id)s) AND (created_at, id) > (%(to_at)s::timestamptz, %(to_id)s)
+ORDER BY created_at DESC, id DESC
+LIMIT %(limit)s;
+
+-- name: oldest
+SELECT {columns}
+FROM vector_stores
+WHERE organisation = %(organisation)s AND deleted_at IS NULL
+    AND (created_at, id) > (%(from_at)s::timestamptz, %(from_id)s) AND (created_at, id) < (%(to_at)s::timestamptz, %(to_id)s)
+ORDER BY created_at, id
+LIMIT %(limit)s;
+
+-- name: places  the job that deletes a store knows when it was made
+SELECT min(made), max(made)
+FROM (
+    SELECT created_at AS made FROM vector_stores WHERE organisation = %(organisation)s AND id = %(id)s
+    UNION ALL
+    SELECT (input ->> 'made')::timestamptz FROM jobs
+    WHERE organisation = %(organisation)s AND subject = %(id)s AND kind = 'delete_store'
+) AS found;
+
+-- name: usage  documents that a job ingested are no files, but their bytes count
+SELECT vector_store, status, count(*) AS files, sum(usage_bytes)::bigint AS bytes
+FROM vector_store_files
+WHERE organisation = %(organisation)s AND vector_store = ANY(%(ids)s)
+GROUP BY vector_store, status
+UNION ALL
+SELECT vector_store, NULL, 0, coalesce(sum(bytes), 0)::bigint
+FROM documents
+WHERE organisation = %(organisation)s AND vector_store = ANY(%(ids)s) AND source NOT LIKE 'file-%%'
+GROUP BY vector_store;
+
+-- name: update  a change is activity
+UPDATE vector_stores
+SET name = %(name)s, description = %(description)s, metadata = %(metadata)s, expires_after = %(expires_after)s, partial = %(partial)s,
+    last_active_at = now(), expires_at = now() + make_interval(days => (%(expires_after)s::jsonb ->> 'days')::int)
+WHERE organisation = %(organisation)s AND id = %(id)s
+RETURNING {columns};
+
+-- name: touch  nobody waits for the row, and nobody writes it more often than once a minute
+UPDATE vector_stores
+SET last_active_at = now(), expires_at = now() + make_interval(days => (expires_after ->> 'days')::int)
+WHERE organisation = %(organisation)s AND id = (
+    SELECT id FROM vector_stores
+    WHERE organisation = %(organisation)s AND id = %(id)s AND deleted_at IS NULL AND NOT {expired}
+        AND last_active_at < now() - interval '1 minute'
+    FOR NO KEY UPDATE SKIP LOCKED);
 
 -- name: delete
-DELETE FROM vector_stores WHERE organisation = %(organisation)s AND id = %(id)s;
+UPDATE vector_stores SET deleted_at = now()
+WHERE organisation = %(organisation)s AND id = %(id)s AND deleted_at IS NULL
+RETURNING created_at;

@@ -7,7 +7,7 @@ FROM (
     FROM documents AS document
     JOIN vector_stores AS store ON (store.organisation, store.id) = (document.organisation, document.vector_store)
     CROSS JOIN unnest(document.keywords) WITH ORDINALITY AS keyword (word, place)
-    WHERE document.organisation = %(organisation)s AND store.name = %(store)s AND document.chunks > 0
+    WHERE document.organisation = %(organisation)s AND store.name = %(store)s AND store.deleted_at IS NULL AND document.chunks > 0
     ORDER BY lower(keyword.word), keyword.place, document.source
 ) AS found
 ORDER BY place, source

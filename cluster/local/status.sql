@@ -10,6 +10,7 @@ SELECT store.organisation,
        coalesce(sum(document.tokens), 0)::bigint AS tokens
 FROM vector_stores AS store
 LEFT JOIN documents AS document ON (document.organisation, document.vector_store) = (store.organisation, store.id)
+WHERE store.deleted_at IS NULL AND (store.expires_at IS NULL OR store.expires_at > now())
 GROUP BY store.organisation, store.name, store.id, store.created_at
 ORDER BY store.organisation, store.created_at;
 

@@ -103,11 +103,14 @@ class VectorIndex(Protocol):
     def stored_ids(self, organisation: str, store: str, document: str, *, collection: str) -> set[str]:
         """Ids of the document's rows."""
 
-    def delete_document(self, organisation: str, store: str, document: str, *, collection: str) -> int:
-        """Rows deleted."""
+    def document_rows(self, organisation: str, store: str, document: str, *, collection: str, connection: Any = None) -> list[Row]:
+        """The document's rows without their vectors, ordered by id: as ``replace_document`` takes them to change their attributes."""
 
-    def delete_store(self, organisation: str, store: str, *, collection: str) -> int:
-        """Rows deleted."""
+    def delete_document(self, organisation: str, store: str, document: str, *, collection: str, connection: Any = None) -> int:
+        """Rows deleted; ``connection`` as in ``replace_document``."""
+
+    def delete_store(self, organisation: str, store: str, *, collection: str, limit: int | None = None, connection: Any = None) -> int:
+        """Rows deleted, ``limit`` of them at most; ``connection`` as in ``replace_document``."""
 
     def delete_organisation(self, organisation: str, *, collection: str) -> int:
         """Rows deleted."""
@@ -123,12 +126,14 @@ class VectorIndex(Protocol):
         k: int = 10,
         filter: Mapping[str, Any] | None = None,
         mode: Mode = "ann",
+        connection: Any = None,
     ) -> list[Hit]:
         """The k best rows by vector, by text (their words and their phrase), or by both; rankings are fused (RRF, k=60).
 
         Args:
             filter: OpenAI's comparison and compound filters; see ``filters.parse_filter``.
             mode: exact compares every row of the store; ann may use the approximate index.
+            connection: as in ``replace_document``: with ``cluster.database.snapshot`` several searches see one state of the store.
 
         Raises:
             InvalidInput: unknown filter operator, wrong dimension, k not in 1..1000, neither vector nor text.

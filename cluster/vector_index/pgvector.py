@@ -15,7 +15,7 @@ from psycopg import Connection, ServerCursor, sql
 from psycopg.rows import dict_row
 from psycopg_pool import ConnectionPool
 
-from cluster.database import translated
+from cluster.database import snapshot, translated
 from cluster.errors import Conflict, InvalidInput, NotFound, Permanent
 from cluster.vector_index import pgvector_upkeep
 from cluster.vector_index.contract import COLLECTION_NAME, Hit, Metric, Mode, Row, Written
@@ -112,11 +112,23 @@ class PgvectorIndex:
         with translated(), self._pool.connection() as connection:
             return {id for (id,) in connection.execute(statement, {"organisation": organisation, "store": store, "document": document})}
 
-    def delete_document(self, organisation: str, store: str, document: str, *, collection: str) -> int:
-        return self._delete(collection, organisation=organisation, vector_store=store, document=document)
+    def document_rows(
+        self, organisation: str, store: str, document: str, *, collection: str, connection: Connection[Any] | None = None
+    ) -> list[Row]:
+        statement = self._statements(collection).document()
+        values = {"organisation": organisation, "store": store, "document": document}
+        with translated(), self._transaction(connection) as joined, joined.cursor(row_factory=dict_row) as cursor:
+            return [Row(**row, vector=None) for row in cursor.execute(statement, values)]
 
-    def delete_store(self, organisation: str, store: str, *, collection: str) -> int:
-        return self._delete(collection, organisation=organisation, vector_store=store)
+    def delete_document(
+        self, organisation: str, store: str, document: str, *, collection: str, connection: Connection[Any] | None = None
+    ) -> int:
+        return self._delete(collection, connection, organisation=organisation, vector_store=store, document=document)
+
+    def delete_store(
+        self, organisation: str, store: str, *, collection: str, limit: int | None = None, connection: Connection[Any] | None = None
+    ) -> int:
+        return self._delete(collection, connection, limit, organisation=organisation, vector_store=store)
 
     def delete_organisation(self, organisation: str, *, collection: str) -> int:
         return self._delete(collection, organisation=organisation)
@@ -132,6 +144,7 @@ class PgvectorIndex:
         k: int = 10,
         filter: Mapping[str, Any] | None = None,
         mode: Mode = "ann",
+        connection: Connection[Any] | None = None,
     ) -> list[Hit]:
         found = self._collection(collection)
         if vector is None and text is None:
@@ -146,13 +159,13 @@ class PgvectorIndex:
         where = sql.SQL("true") if filter is None else condition(parse_filter(filter), values)
         depth = k if text is None else max(FUSION_DEPTH, k)
         rankings: list[list[Hit]] = []
-        with translated(), self._pool.connection() as connection:
+        with translated(), self._snapshot(connection) as joined:
             if vector is not None:
-                rankings.append(self._by_vector(connection, found, where, {**values, "vector": vector}, depth, mode))
+                rankings.append(self._by_vector(joined, found, where, {**values, "vector": vector}, depth, mode))
             if text is not None:
                 statements = self._statements(collection)
                 for statement in (statements.by_words(where), statements.by_phrase(where)):
-                    rankings.append(_hits(connection, statement, {**values, "k": depth}))
+                    rankings.append(_hits(joined, statement, {**values, "k": depth}))
         return rankings[0][:k] if len(rankings) == 1 else fuse(rankings, k=k)
 
     def count(self, organisation: str, store: str, *, collection: str) -> int:
@@ -227,10 +240,14 @@ class PgvectorIndex:
     def _transaction(self, connection: Connection[Any] | None) -> AbstractContextManager[Connection[Any]]:
         return self._pool.connection() if connection is None else nullcontext(connection)
 
-    def _delete(self, collection: str, **owner: str) -> int:
+    def _snapshot(self, connection: Connection[Any] | None) -> AbstractContextManager[Connection[Any]]:
+        """The rankings of one search must come from one state: else a document is found half old and half new."""
+        return snapshot(self._pool) if connection is None else nullcontext(connection)
+
+    def _delete(self, collection: str, connection: Connection[Any] | None = None, limit: int | None = None, **owner: str) -> int:
         statement = self._statements(collection).delete(list(owner))
-        with translated(), self._pool.connection() as connection:
-            return connection.execute(statement, owner).rowcount
+        with translated(), self._transaction(connection) as joined:
+            return joined.execute(statement, {**owner, "limit": limit}).rowcount
 
     def _drop_index(self, statements: Statements) -> bool:
         """Whether it could be done now."""

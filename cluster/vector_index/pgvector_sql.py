@@ -130,10 +130,16 @@ class Statements:
         )
 
     def delete(self, owner: Sequence[str]) -> sql.Composed:
-        """All rows of an owner: the columns named, organisation first."""
+        """Rows of an owner, the columns named, organisation first: all of them, or so many (a limit of NULL is none)."""
         assert owner[0] == "organisation"
         of = sql.SQL(" AND ").join(sql.SQL("{} = {}").format(sql.Identifier(name), sql.Placeholder(name)) for name in owner)
-        return self._format("DELETE FROM {table} WHERE {of}", of=of)
+        return self._format(
+            "DELETE FROM {table} WHERE ctid = ANY(ARRAY(SELECT ctid FROM {table} WHERE {of} LIMIT %(limit)s::bigint FOR UPDATE))", of=of
+        )
+
+    def document(self) -> sql.Composed:
+        """A document's rows without their vectors."""
+        return self._format("SELECT id, document, text, attributes FROM {table} WHERE {owned} AND document = %(document)s ORDER BY id")
 
     def ids(self) -> sql.Composed:
         """Ids of a document's rows."""

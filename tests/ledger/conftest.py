@@ -10,6 +10,8 @@ from psycopg_pool import ConnectionPool
 
 from cluster.engines.contract import Fingerprint
 from cluster.ledger.stores import VectorStore, ensure_store
+from cluster.settings import Settings
+from cluster.vector_index import VectorIndex, open_vector_index
 
 
 @pytest.fixture
@@ -34,3 +36,17 @@ def store(connection: Connection[Any], organisation: str, fingerprint: Fingerpri
 def stranger() -> str:
     """Id of another organisation, one without anything."""
     return f"org-{uuid4().hex[:12]}"
+
+
+@pytest.fixture
+def index(settings: Settings, pool: ConnectionPool) -> VectorIndex:
+    """The settings' vector index."""
+    return open_vector_index(settings, pool)
+
+
+@pytest.fixture
+def other_organisation(connection: Connection[Any]) -> str:
+    """Id of a second organisation of the test's own."""
+    id = f"org-{uuid4().hex[:12]}"
+    connection.execute("INSERT INTO organisations (id, name) VALUES (%s, %s)", [id, "another"])
+    return id

@@ -12,8 +12,10 @@ from cluster.database import translated
 from cluster.errors import Conflict
 from cluster.ledger import documents
 from cluster.ledger.documents import Attempt, Content, OutcomeCount
+from cluster.ledger.store_upkeep import delete_store_rows
 from cluster.ledger.stores import VectorStore, delete_store
 from cluster.records import Outcome
+from cluster.vector_index import VectorIndex
 
 CONTENT = Content(media_type="text/plain", bytes=100, pages=3, pages_with_text=2, chunks=5, tokens=400, keywords=["heron", "pond"])
 
@@ -126,12 +128,16 @@ def test_another_organisation_sees_and_touches_nothing(
     assert row.source_stamp == attempt.source_stamp
 
 
-def test_deleting_a_document_or_its_store_forgets_it(connection: Connection[Any], store: VectorStore, attempt: Attempt) -> None:
+def test_deleting_a_document_or_its_store_forgets_it(
+    connection: Connection[Any], store: VectorStore, attempt: Attempt, index: VectorIndex
+) -> None:
     documents.record_success(connection, attempt, CONTENT)
     assert documents.delete_document(connection, store.organisation, attempt.id) is True
     assert known(connection, attempt) is None
     documents.record_success(connection, attempt, CONTENT)
     delete_store(connection, store.organisation, store.id)
+    while delete_store_rows(connection, index, store.organisation, store.id):
+        pass
     assert known(connection, attempt) is None
 
 

@@ -7,7 +7,7 @@ import pytest
 from cluster.database.queries import queries
 
 
-@pytest.mark.parametrize("file", ["documents.sql", "jobs.sql", "stores.sql"])
+@pytest.mark.parametrize("file", ["documents.sql", "file_batches.sql", "jobs.sql", "store_files.sql", "stores.sql"])
 def test_every_statement_names_the_organisation(file: str) -> None:
     statements = queries("cluster.ledger", file)
     assert statements

@@ -1,5 +1,6 @@
 """What every adapter promises."""
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 from psycopg_pool import ConnectionPool
 
+from cluster.database import snapshot
 from cluster.errors import Conflict, InvalidInput, NotFound, Permanent, Retryable
 from cluster.vector_index import VectorIndex, Written
 from tests.vector_index.conftest import DIM, MakeRow
@@ -168,6 +170,60 @@ def test_a_document_is_part_of_its_callers_transaction(index: VectorIndex, colle
             index.replace_document(ORG, STORE, "doc", rows, collection=collection, connection=connection)
         assert ids(index, collection) == ["a"]
     assert ids(index, collection) == ["a"]
+
+
+def test_deleting_and_reading_a_document_are_part_of_their_callers_transaction(
+    index: VectorIndex, collection: str, row: MakeRow, pool: ConnectionPool
+) -> None:
+    rows = [row("a", page=1), row("b", page=2)]
+    index.upsert(ORG, STORE, [*rows, row("c", document="other")], collection=collection)
+    without_vectors = [replace(row, vector=None) for row in rows]
+    with pool.connection() as connection, connection.transaction(force_rollback=True):
+        assert index.document_rows(ORG, STORE, "doc", collection=collection, connection=connection) == without_vectors
+        assert index.delete_document(ORG, STORE, "doc", collection=collection, connection=connection) == 2
+        assert index.document_rows(ORG, STORE, "doc", collection=collection, connection=connection) == []
+        assert index.delete_store(ORG, STORE, collection=collection, connection=connection) == 1
+        assert index.document_rows(ORG, STORE, "doc", collection=collection) == without_vectors
+    assert ids(index, collection) == ["a", "b", "c"]
+    assert index.document_rows("another", STORE, "doc", collection=collection) == []
+
+
+def test_a_store_can_be_deleted_a_part_at_a_time(index: VectorIndex, collection: str, row: MakeRow) -> None:
+    index.upsert(ORG, STORE, [row(str(n)) for n in range(5)], collection=collection)
+    index.upsert(ORG, "kept", [row("k")], collection=collection)
+    assert [index.delete_store(ORG, STORE, collection=collection, limit=2) for _ in range(4)] == [2, 2, 1, 0]
+    assert ids(index, collection, "kept") == ["k"]
+
+
+def test_searches_in_one_snapshot_see_one_state_of_the_store(
+    index: VectorIndex, collection: str, row: MakeRow, pool: ConnectionPool
+) -> None:
+    index.replace_document(ORG, STORE, "doc", [row("old")], collection=collection)
+    with snapshot(pool) as connection:
+        before = index.search(ORG, STORE, collection=collection, text="text", connection=connection)
+        index.replace_document(ORG, STORE, "doc", [row("new")], collection=collection)
+        assert index.search(ORG, STORE, collection=collection, text="text", connection=connection) == before
+    assert [hit.id for hit in before] == ["old"]
+    assert [hit.id for hit in index.search(ORG, STORE, collection=collection, text="text")] == ["new"]
+
+
+def test_one_search_never_mixes_two_versions_of_a_document(index: VectorIndex, collection: str, row: MakeRow) -> None:
+    versions = [[row(f"{name}{n}") for n in range(3)] for name in "xy"]
+    done = threading.Event()
+
+    def replace_again_and_again() -> None:
+        while not done.is_set():
+            for rows in versions:
+                index.replace_document(ORG, STORE, "doc", rows, collection=collection)
+
+    index.replace_document(ORG, STORE, "doc", versions[0], collection=collection)
+    thread = threading.Thread(target=replace_again_and_again)
+    thread.start()
+    found = [index.search(ORG, STORE, collection=collection, vector=row("x0").vector, text="text of x0", k=10) for _ in range(150)]
+    done.set()
+    thread.join()
+    seen = {"".join(sorted({hit.id[0] for hit in hits})) for hits in found}
+    assert seen == {"x", "y"}
 
 
 def test_equal_ids_of_two_stores_or_organisations_never_meet(index: VectorIndex, collection: str, row: MakeRow) -> None:

@@ -212,3 +212,21 @@ END
 $$;
 CREATE TRIGGER vector_store_file_follows_job AFTER UPDATE OF state ON jobs FOR EACH ROW
     WHEN (NEW.kind = 'index_file' AND OLD.state IS DISTINCT FROM NEW.state) EXECUTE FUNCTION vector_store_file_follows_job();
+
+-- Whoever ends a job (its worker, somebody who cancels it, the rescue of a dead worker's jobs) or queues it again: what is attached
+-- says so in the same transaction. Success is its worker's to record, with what was found.
+CREATE FUNCTION attached_file_follows_its_job() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    UPDATE vector_store_files SET
+        status = CASE NEW.state WHEN 'failed' THEN 'failed' WHEN 'cancelled' THEN 'cancelled' ELSE 'in_progress' END,
+        error = CASE NEW.state WHEN 'failed' THEN NEW.error END,
+        error_code = CASE WHEN NEW.state <> 'failed' THEN NULL
+            WHEN NEW.error_code = 'unsupported' THEN 'unsupported_file'
+            WHEN NEW.error_code IN ('empty', 'needs_ocr', 'encrypted', 'corrupt', 'too_large') THEN 'invalid_file'
+            ELSE 'server_error' END
+    WHERE organisation = NEW.organisation AND job = NEW.id;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER attached_file_follows_its_job AFTER UPDATE OF state ON jobs FOR EACH ROW
+WHEN (NEW.state <> OLD.state AND NEW.state IN ('failed', 'cancelled', 'queued'))
+EXECUTE FUNCTION attached_file_follows_its_job();

@@ -1,0 +1,111 @@
+-- name: files  those of the organisation's that are there, and have not expired
+SELECT id FROM files
+WHERE organisation = %(organisation)s AND id = ANY(%(files)s) AND (expires_at IS NULL OR expires_at > now());
+
+-- name: insert  those that are attached already stay as they are; in order, so that two who attach many do not deadlock
+INSERT INTO vector_store_files (organisation, vector_store, file, document, status, job)
+SELECT %(organisation)s, %(vector_store)s, file, document, 'in_progress', ''
+FROM unnest(%(files)s::text[], %(documents)s::text[]) AS new (file, document)
+ORDER BY file
+ON CONFLICT (organisation, vector_store, file) DO NOTHING;
+
+-- name: lock_many
+SELECT attached.file, attached.job, attached.chunking_strategy,
+       attached.status = 'in_progress' AS open, coalesce(jobs.cancel_asked, false) AS ending
+FROM vector_store_files AS attached
+LEFT JOIN jobs ON (jobs.organisation, jobs.id) = (attached.organisation, attached.job)
+WHERE attached.organisation = %(organisation)s AND attached.vector_store = %(vector_store)s AND attached.file = ANY(%(files)s)
+ORDER BY attached.file
+FOR UPDATE OF attached;
+
+-- name: attach
+UPDATE vector_store_files AS attached
+SET status = 'in_progress', error_code = NULL, error = NULL, job = new.job, attributes = new.attributes::jsonb,
+    chunking_strategy = new.chunking_strategy::jsonb, batch = coalesce(%(batch)s, attached.batch)
+FROM unnest(%(files)s::text[], %(jobs)s::text[], %(attributes)s::text[], %(strategies)s::text[])
+    AS new (file, job, attributes, chunking_strategy)
+WHERE attached.organisation = %(organisation)s AND attached.vector_store = %(vector_store)s AND attached.file = new.file;
+
+-- name: get
+SELECT {columns} FROM {tables}
+WHERE attached.organisation = %(organisation)s AND attached.vector_store = %(vector_store)s AND attached.file = %(file)s;
+
+-- name: lock
+SELECT {columns} FROM {tables}
+WHERE attached.organisation = %(organisation)s AND attached.vector_store = %(vector_store)s AND attached.file = %(file)s
+FOR UPDATE OF attached;
+
+-- name: hold_store  before the file, as whoever deletes a store does
+SELECT id FROM vector_stores
+WHERE organisation = %(organisation)s AND id = %(vector_store)s AND deleted_at IS NULL AND expired_at IS NULL
+FOR KEY SHARE;
+
+-- name: newest
+SELECT {columns} FROM {tables}
+WHERE attached.organisation = %(organisation)s AND attached.vector_store = %(vector_store)s
+    AND (%(status)s::text IS NULL OR attached.status = %(status)s)
+    AND (attached.created_at, attached.file) < (%(from_at)s::timestamptz, %(from_id)s)
+    AND (attached.created_at, attached.file) > (%(to_at)s::timestamptz, %(to_id)s)
+ORDER BY attached.created_at DESC, attached.file DESC
+LIMIT %(limit)s;
+
+-- name: oldest
+SELECT {columns} FROM {tables}
+WHERE attached.organisation = %(organisation)s AND attached.vector_store = %(vector_store)s
+    AND (%(status)s::text IS NULL OR attached.status = %(status)s)
+    AND (attached.created_at, attached.file) > (%(from_at)s::timestamptz, %(from_id)s)
+    AND (attached.created_at, attached.file) < (%(to_at)s::timestamptz, %(to_id)s)
+ORDER BY attached.created_at, attached.file
+LIMIT %(limit)s;
+
+-- name: newest_of_batch
+SELECT {columns} FROM {tables}
+WHERE attached.organisation = %(organisation)s AND attached.vector_store = %(vector_store)s AND attached.batch = %(batch)s
+    AND (%(status)s::text IS NULL OR attached.status = %(status)s)
+    AND (attached.created_at, attached.file) < (%(from_at)s::timestamptz, %(from_id)s)
+    AND (attached.created_at, attached.file) > (%(to_at)s::timestamptz, %(to_id)s)
+ORDER BY attached.created_at DESC, attached.file DESC
+LIMIT %(limit)s;
+
+-- name: oldest_of_batch
+SELECT {columns} FROM {tables}
+WHERE attached.organisation = %(organisation)s AND attached.vector_store = %(vector_store)s AND attached.batch = %(batch)s
+    AND (%(status)s::text IS NULL OR attached.status = %(status)s)
+    AND (attached.created_at, attached.file) > (%(from_at)s::timestamptz, %(from_id)s)
+    AND (attached.created_at, attached.file) < (%(to_at)s::timestamptz, %(to_id)s)
+ORDER BY attached.created_at, attached.file
+LIMIT %(limit)s;
+
+-- name: places  a file that was detached was attached when one of its jobs was made
+SELECT min(made), max(made)
+FROM (
+    SELECT 1 AS rank, created_at AS made FROM vector_store_files
+    WHERE organisation = %(organisation)s AND vector_store = %(vector_store)s AND file = %(id)s
+    UNION ALL
+    SELECT 2, created_at FROM jobs
+    WHERE organisation = %(organisation)s AND subject = %(id)s AND kind = 'index_file' AND input ->> 'vector_store' = %(vector_store)s
+) AS found
+GROUP BY rank
+ORDER BY rank
+LIMIT 1;
+
+-- name: set_attributes
+UPDATE vector_store_files SET attributes = %(attributes)s
+WHERE organisation = %(organisation)s AND vector_store = %(vector_store)s AND file = %(file)s;
+
+-- name: detach
+DELETE FROM vector_store_files
+WHERE organisation = %(organisation)s AND vector_store = %(vector_store)s AND file = %(file)s;
+
+-- name: holders  also those that were deleted, as long as they hold anything
+SELECT vector_stores.id, vector_stores.collection
+FROM vector_stores
+JOIN vector_store_files AS attached ON (attached.organisation, attached.vector_store) = (vector_stores.organisation, vector_stores.id)
+WHERE attached.organisation = %(organisation)s AND attached.file = %(file)s
+ORDER BY vector_stores.id;
+
+-- name: ended  an attempt that is not the last one about the file changes nothing
+UPDATE vector_store_files
+SET status = %(status)s, error_code = %(error_code)s, error = %(error)s,
+    usage_bytes = coalesce(%(usage_bytes)s, usage_bytes), failed_pages = coalesce(%(failed_pages)s, failed_pages)
+WHERE organisation = %(organisation)s AND vector_store = %(vector_store)s AND file = %(file)s AND job = %(job)s;
