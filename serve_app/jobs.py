@@ -1,0 +1,248 @@
+"""/v1/jobs: what was asked for and how far it is; follow it, end it, queue it again.
+
+A shape of ours: OpenAI's has no jobs. Times are seconds since 1970.
+"""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Annotated, Any, Literal, TypeVar
+
+from fastapi import APIRouter, Header, Query, Request
+from psycopg import Connection
+from psycopg_pool import ConnectionPool
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from starlette.responses import Response
+
+from cluster.database import translated
+from cluster.errors import NotFound
+from cluster.ledger import queue
+from cluster.ledger.job_view import AttemptRun, JobFilter, JobView, StageRun, Watch, dead_letters, list_jobs, view_job
+from cluster.ledger.jobs import Job, JobClass, JobState
+from cluster.ledger.paging import Page
+from cluster.vector_index import VectorIndex
+from serve_app.auth import Organisation
+from serve_app.description import refusals
+from serve_app.job_events import EventStream, FeedOf
+from serve_app.service import Service
+from serve_app.state import ServiceOf
+
+T = TypeVar("T")
+
+#: Postgres' bigint, which the ids of events are.
+HIGHEST_EVENT = 2**63 - 1
+#: A stream ends by itself before the time limit on requests would break it off.
+STREAM_SHARE_OF_TIMEOUT = 0.8
+MOST_RETRIED = 1_000
+
+router = APIRouter(responses=refusals(404))
+
+
+class RetryRequest(BaseModel):
+    """Which dead letters; all of them when it says nothing. Times are RFC 3339 or seconds since 1970."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    kind: str | None = None
+    priority: JobClass | None = None
+    error_code: str | None = None
+    subject: str | None = None
+    failed_after: AwareDatetime | None = None
+    failed_before: AwareDatetime | None = None
+    limit: int = Field(default=100, ge=1, le=MOST_RETRIED)
+
+
+class Retried(BaseModel):
+    """What was queued again."""
+
+    object: Literal["job.retry"] = "job.retry"
+    retried: int
+    job_ids: list[str]
+    #: More dead letters match than were queued again: ask once more.
+    has_more: bool
+
+
+@router.get("/v1/jobs", summary="Jobs, the newest first")
+async def get_jobs(
+    service: ServiceOf,
+    organisation: Organisation,
+    kind: str | None = None,
+    state: JobState | None = None,
+    priority: JobClass | None = None,
+    subject: str | None = None,
+    error_code: str | None = None,
+    created_after: AwareDatetime | None = None,
+    created_before: AwareDatetime | None = None,
+    after: str | None = None,
+    before: str | None = None,
+    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+    order: Literal["asc", "desc"] = "desc",
+) -> dict[str, Any]:
+    """Those of the caller's organisation, of one kind, state, class, subject or age if asked; a page at a time."""
+    chosen = JobFilter(
+        kind=kind,
+        state=state,
+        job_class=priority,
+        subject=subject,
+        error_code=error_code,
+        created_after=created_after,
+        created_before=created_before,
+    )
+    page = Page(after=after, before=before, limit=limit, newest_first=order == "desc")
+    found = await _read(service, lambda connection: list_jobs(connection, organisation, chosen, page))
+    return {
+        "object": "list",
+        "data": [as_json(job) for job in found.items],
+        "first_id": found.items[0].id if found.items else None,
+        "last_id": found.items[-1].id if found.items else None,
+        "has_more": found.has_more,
+    }
+
+
+@router.get("/v1/jobs/{job_id}", summary="One job and its history")
+async def get_job(job_id: str, service: ServiceOf, organisation: Organisation) -> dict[str, Any]:
+    """With its stages, its attempts, its place in the queue, and why it waits if it does."""
+    now, lease_s = datetime.now(UTC), service.settings.lease_s
+    return _detailed(await _read(service, lambda connection: view_job(connection, organisation, job_id, now=now, lease_s=lease_s)))
+
+
+@router.get(
+    "/v1/jobs/{job_id}/events",
+    summary="What happens to a job, as it happens",
+    response_class=EventStream,
+    responses={**refusals(404, 429), 204: {"description": "The job has ended, and all of its events were seen"}},
+)
+async def get_job_events(
+    job_id: str,
+    request: Request,
+    service: ServiceOf,
+    feed: FeedOf,
+    organisation: Organisation,
+    last_event_id: Annotated[int | None, Header(ge=0, le=HIGHEST_EVENT)] = None,
+) -> Response:
+    """Server-sent events, from the first or from the one after `Last-Event-ID`; the stream ends with the job."""
+    feed.require_room()
+    watch = Watch(organisation=organisation, job=job_id, after=last_event_id or 0)
+    first = (await feed.read([watch])).get(watch)
+    if first is None:
+        raise NotFound(f"no job {job_id!r}")
+    if first.last and not first.events:
+        return Response(status_code=HTTPStatus.NO_CONTENT)  # a browser stops asking then
+    longest_s = STREAM_SHARE_OF_TIMEOUT * service.settings.request_timeout_s
+    return EventStream(feed, watch, first=first, stopping=request.app.state.stopping, longest_s=longest_s)
+
+
+@router.post("/v1/jobs/retry", summary="Queue dead letters again")
+async def retry_dead_letters(body: RetryRequest, service: ServiceOf, organisation: Organisation) -> Retried:
+    """All failed jobs that match, at most `limit` at once, those that failed first first."""
+    chosen = JobFilter(
+        kind=body.kind,
+        job_class=body.priority,
+        subject=body.subject,
+        error_code=body.error_code,
+        finished_after=body.failed_after,
+        finished_before=body.failed_before,
+    )
+    attempts = service.settings.job_attempts
+
+    def retry(connection: Connection[Any], _: VectorIndex) -> Retried:
+        ids = dead_letters(connection, organisation, chosen, limit=body.limit + 1)
+        for id in ids[: body.limit]:
+            queue.replay(connection, organisation, id, attempts=attempts)
+        return Retried(retried=len(ids[: body.limit]), job_ids=ids[: body.limit], has_more=len(ids) > body.limit)
+
+    return await service.in_transaction(retry)
+
+
+@router.post("/v1/jobs/{job_id}/cancel", summary="End a job")
+async def cancel_job(job_id: str, service: ServiceOf, organisation: Organisation) -> dict[str, Any]:
+    """At once while it is queued; one that runs is ended by its worker within seconds. A job that has ended stays as it is."""
+    return as_json(await service.in_transaction(lambda connection, _: queue.cancel(connection, organisation, job_id)))
+
+
+@router.post("/v1/jobs/{job_id}/retry", summary="Queue a job again", responses=refusals(404, 409))
+async def retry_job(job_id: str, service: ServiceOf, organisation: Organisation) -> dict[str, Any]:
+    """A job that failed or was cancelled, with its input, under its id, with as many tries as a new one."""
+    attempts = service.settings.job_attempts
+    return as_json(await service.in_transaction(lambda connection, _: queue.replay(connection, organisation, job_id, attempts=attempts)))
+
+
+def as_json(job: Job) -> dict[str, Any]:
+    """A job as a list shows it."""
+    return {
+        "id": job.id,
+        "object": "job",
+        "kind": job.kind,
+        "state": job.state,
+        "priority": job.job_class,
+        "place": job.priority,
+        "subject": job.subject,
+        "stage": job.stage,
+        "attempt": job.attempt,
+        "last_attempt": job.last_attempt,
+        "progress": {"done": job.done, "total": job.total, "unit": job.unit},
+        "cancel_asked": job.cancel_asked,
+        "error": None if job.error is None else {"code": job.error_code, "message": job.error},
+        "created_at": _seconds(job.created_at),
+        "started_at": _seconds(job.started_at),
+        "finished_at": _seconds(job.finished_at),
+        "retry_at": _seconds(job.retry_at),
+    }
+
+
+def _detailed(view: JobView) -> dict[str, Any]:
+    shown, speed, waiting = as_json(view.job), view.speed, view.waiting
+    shown["progress"] |= {
+        "rate_per_s": None if speed is None else round(speed.rate_per_s, 3),
+        "eta_s": None if speed is None or speed.eta_s is None else round(speed.eta_s, 1),
+    }
+    return {
+        **shown,
+        "input": view.job.input,
+        "result": view.job.result,
+        "worker": view.job.worker,
+        "position": view.position,
+        "waiting": None if waiting is None else {"reason": waiting.reason, "message": waiting.message, "until": _seconds(waiting.until)},
+        "stages": [_stage(stage) for stage in view.stages],
+        "attempts": [_attempt(attempt) for attempt in view.attempts],
+    }
+
+
+def _stage(stage: StageRun) -> dict[str, Any]:
+    return {
+        "stage": stage.name,
+        "attempt": stage.attempt,
+        "tries": stage.tries,
+        "started_at": _seconds(stage.started_at),
+        "ended_at": _seconds(stage.ended_at),
+        "seconds": _between(stage.started_at, stage.ended_at),
+        "error": stage.error,
+    }
+
+
+def _attempt(attempt: AttemptRun) -> dict[str, Any]:
+    return {
+        "attempt": attempt.number,
+        "worker": attempt.worker,
+        "outcome": attempt.outcome,
+        "started_at": _seconds(attempt.started_at),
+        "ended_at": _seconds(attempt.ended_at),
+        "seconds": _between(attempt.started_at, attempt.ended_at),
+        "error": attempt.error,
+    }
+
+
+def _seconds(at: datetime | None) -> float | None:
+    return None if at is None else round(at.timestamp(), 3)
+
+
+def _between(start: datetime, end: datetime | None) -> float | None:
+    return None if end is None else round((end - start).total_seconds(), 3)
+
+
+async def _read(service: Service, ask: Callable[[Connection[Any]], T]) -> T:
+    def work(pool: ConnectionPool, _: VectorIndex) -> T:
+        with translated(), pool.connection() as connection:
+            return ask(connection)
+
+    return await service.in_database(work)
