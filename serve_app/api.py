@@ -7,10 +7,11 @@ from collections.abc import Callable
 
 from fastapi import FastAPI
 
-from serve_app import cohere, embeddings, health, models, rerank, search, tei, tokenize
+from serve_app import cohere, embeddings, health, jobs, models, rerank, search, tei, tokenize
 from serve_app.boundary import Boundary
 from serve_app.description import describe
 from serve_app.errors import install
+from serve_app.job_events import EventFeed
 from serve_app.service import Service
 
 
@@ -23,7 +24,8 @@ def build_api(service: Service, *, stopping: Callable[[], bool] = lambda: False)
     app = FastAPI(title="embedding-cluster", summary="Embeddings and search in OpenAI's shapes", docs_url="/docs", redoc_url=None)
     app.state.service = service
     app.state.stopping = stopping
-    for part in (embeddings, models, tokenize, rerank, search, tei, cohere, health):
+    app.state.events = EventFeed(service)
+    for part in (embeddings, models, tokenize, rerank, search, jobs, tei, cohere, health):
         app.include_router(part.router)
     install(app)
     describe(app)

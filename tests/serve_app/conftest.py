@@ -13,6 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 import uvicorn
+from fastapi import FastAPI
 from openai import OpenAI
 from psycopg_pool import ConnectionPool
 
@@ -34,21 +35,23 @@ class Server:
 
     url: str
     service: Service
+    app: FastAPI
 
 
 @contextmanager
 def serving(settings: Settings) -> Iterator[Server]:
     """The endpoint on a port of its own."""
     service = Service(settings)
+    app = build_api(service)
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        serving = uvicorn.Server(uvicorn.Config(build_api(service), log_config=None, timeout_graceful_shutdown=5))
+        serving = uvicorn.Server(uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=5))
         thread = threading.Thread(target=serving.run, kwargs={"sockets": [listener]})
         thread.start()
         while not serving.started:
             time.sleep(0.02)
-        yield Server(url=url, service=service)
+        yield Server(url=url, service=service, app=app)
         serving.should_exit = True
         thread.join()
     service.close()
