@@ -33,8 +33,8 @@ def missing(connection: Connection[Any]) -> list[str]:
 
 def apply(connection: Connection[Any]) -> None:
     """Everything that is missing, in the caller's transaction."""
+    connection.execute(LEDGER)  # first: it has Postgres notice tables that others made while this transaction waited for its turn
     names = missing(connection)
-    connection.execute(LEDGER)
     if len(names) == len(_names()):
         connection.execute(SchemaManager.get_schema().encode())
         connection.execute(LOCK_INDEX)

@@ -91,5 +91,5 @@ def test_a_role_that_may_not_create_anything_can_work_with_a_schema_that_is_ther
     with psycopg.connect(empty, autocommit=True) as connection:
         role = f"reader_{uuid4().hex[:8]}"
         connection.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'reads'")
-        connection.execute(f"GRANT SELECT ON schema_migrations TO {role}")
+        connection.execute(f"GRANT SELECT ON schema_migrations, queue_migrations TO {role}")
     assert migrate(f"postgresql://{role}:reads@" + empty.rpartition("@")[2]) == []

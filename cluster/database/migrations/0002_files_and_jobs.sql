@@ -102,7 +102,7 @@ CREATE TABLE files (
     expires_at    timestamptz,
     PRIMARY KEY (organisation, id)
 );
-CREATE INDEX files_recent ON files (organisation, created_at DESC, id);
+CREATE INDEX files_recent ON files (organisation, id COLLATE "C");   -- ids are in the order of creation
 CREATE INDEX files_same ON files (organisation, sha256);
 CREATE INDEX files_expire ON files (expires_at) WHERE expires_at IS NOT NULL;
 
@@ -193,25 +193,6 @@ CREATE INDEX vector_store_files_batch ON vector_store_files (organisation, batch
 CREATE INDEX vector_store_files_file ON vector_store_files (organisation, file);
 CREATE INDEX vector_store_files_job ON vector_store_files (organisation, job);
 CREATE INDEX vector_store_files_status ON vector_store_files (organisation, vector_store, status) INCLUDE (usage_bytes);
-
--- An attached file is in progress exactly while its job is open, whoever ends the job or has it done again.
-CREATE FUNCTION vector_store_file_follows_job() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN
-    IF NEW.state IN ('failed', 'cancelled') THEN
-        UPDATE vector_store_files
-        SET status = NEW.state,
-            error_code = CASE NEW.state WHEN 'failed' THEN 'server_error' END,
-            error = CASE NEW.state WHEN 'failed' THEN coalesce(NEW.error, 'the job failed') END
-        WHERE organisation = NEW.organisation AND job = NEW.id AND status = 'in_progress';
-    ELSIF OLD.state IN ('failed', 'cancelled') THEN
-        UPDATE vector_store_files SET status = 'in_progress', error_code = NULL, error = NULL
-        WHERE organisation = NEW.organisation AND job = NEW.id;
-    END IF;
-    RETURN NULL;
-END
-$$;
-CREATE TRIGGER vector_store_file_follows_job AFTER UPDATE OF state ON jobs FOR EACH ROW
-    WHEN (NEW.kind = 'index_file' AND OLD.state IS DISTINCT FROM NEW.state) EXECUTE FUNCTION vector_store_file_follows_job();
 
 -- Whoever ends a job (its worker, somebody who cancels it, the rescue of a dead worker's jobs) or queues it again: what is attached
 -- says so in the same transaction. Success is its worker's to record, with what was found.

@@ -1,0 +1,219 @@
+"""Tries at a job, for those who work: take the organisation's next one, say how far it is, end it.
+
+Every write is made only while the try counts: the job runs, and the number of its attempt is the one that was claimed. A worker
+that wakes after its job was given to another gets ``LeaseLost`` and its transaction is undone, whatever it had written.
+
+    job = claim(connection, turn, worker="...", kinds={"index_file"})
+    begin_stage(connection, job, "parse")
+    with connection.transaction():
+        hold(connection, job)
+        ...                                      # the effects of the job
+        finish(connection, job, result={...})
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from psycopg import Connection
+from psycopg.types.json import Jsonb
+
+from cluster.errors import LeaseLost
+from cluster.ledger.jobs import Job, JobClass, JobState, select_jobs, with_columns
+from cluster.ledger.queue import record_event, requeue
+from cluster.records import digest
+
+SQL = with_columns("attempts.sql")
+
+AttemptOutcome = Literal["succeeded", "failed", "cancelled", "retried", "lost"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Turn:
+    """An entry that a worker took from the queue."""
+
+    #: Id of the entry.
+    entry: int
+    organisation: str
+    job_class: JobClass
+    #: Its virtual time.
+    turn: int
+
+
+def claim(connection: Connection[Any], turn: Turn, *, worker: str, kinds: Collection[str]) -> Job | None:
+    """The organisation's first job of the class that may begin now, running from now on; None when there is none."""
+    values = {
+        "organisation": turn.organisation,
+        "job_class": turn.job_class,
+        "entry": turn.entry,
+        "turn": turn.turn,
+        "worker": worker,
+        "kinds": list(kinds),
+    }
+    connection.execute(SQL["take_turn"], values)
+    found = select_jobs(connection, SQL["claim"], values)
+    if not found:
+        return None
+    (job,) = found
+    connection.execute(SQL["begin"], {**_key(job), "worker": worker})
+    record_event(connection, job, "started")
+    return job
+
+
+def has_strangers(connection: Connection[Any], turn: Turn, *, kinds: Collection[str]) -> bool:
+    """Whether a job waits that is of a kind this worker does not know, and so waits for a worker of another release."""
+    values = {"organisation": turn.organisation, "job_class": turn.job_class, "kinds": list(kinds)}
+    return connection.execute(SQL["stranger"], values).fetchone() is not None
+
+
+def hold(connection: Connection[Any], job: Job) -> Job:
+    """The job as it is now; nobody gives it to another until the transaction ends.
+
+    Raises:
+        LeaseLost: this try counts no more.
+    """
+    found = select_jobs(connection, SQL["hold"], _key(job))
+    if not found:
+        raise _lost(job)
+    return found[0]
+
+
+def begin_stage(connection: Connection[Any], job: Job, stage: str) -> None:
+    """The job does this now, for the first time or once more.
+
+    Raises:
+        LeaseLost: this try counts no more.
+    """
+    if connection.execute(SQL["stage"], {**_key(job), "stage": stage}).rowcount == 0:
+        raise _lost(job)
+    connection.execute(SQL["begin_stage"], {**_key(job), "stage": stage})
+    record_event(connection, job, "stage", {"stage": stage})
+
+
+def end_stage(connection: Connection[Any], job: Job, stage: str, *, error: str | None = None) -> None:
+    """It has done so, or failed to."""
+    connection.execute(SQL["end_stage"], {**_key(job), "stage": stage, "error": error})
+
+
+def record_progress(connection: Connection[Any], job: Job, *, done: int, total: int | None, waits_for: str | None = None) -> None:
+    """So much is done, and what it waits for.
+
+    Raises:
+        LeaseLost: this try counts no more.
+    """
+    values = {**_key(job), "done": done, "total": total, "waits_for": waits_for}
+    if connection.execute(SQL["progress"], values).rowcount == 0:
+        raise _lost(job)
+    record_event(connection, job, "progress", {"done": done, "total": total, "waits_for": waits_for})
+
+
+def finish(connection: Connection[Any], job: Job, *, result: dict[str, Any]) -> Job:
+    """It did what was asked. In the transaction of its effects, so that both are or neither.
+
+    Raises:
+        LeaseLost: this try counts no more.
+    """
+    return _end(connection, job, JobState.SUCCEEDED, result=result)
+
+
+def fail(connection: Connection[Any], job: Job, error: str, *, code: str, result: dict[str, Any] | None = None) -> Job:
+    """It ends as a dead letter.
+
+    Args:
+        error: a sentence a person understands.
+        code: the same for programs.
+
+    Raises:
+        LeaseLost: this try counts no more.
+    """
+    return _end(connection, job, JobState.FAILED, result=result, error=error, code=code)
+
+
+def end_cancelled(connection: Connection[Any], job: Job) -> Job:
+    """It ends because somebody asked for that.
+
+    Raises:
+        LeaseLost: this try counts no more.
+    """
+    return _end(connection, job, JobState.CANCELLED)
+
+
+def retry_later(connection: Connection[Any], job: Job, *, run_at: datetime | None, error: str, code: str) -> Job:
+    """Another try, not before ``run_at``.
+
+    Raises:
+        LeaseLost: this try counts no more.
+    """
+    hold(connection, job)
+    _end_attempt(connection, job, "retried", error)
+    return requeue(connection, job, run_at=run_at, error=error, error_code=code)
+
+
+def give_back(connection: Connection[Any], job: Job) -> Job:
+    """Somebody else is to begin it anew, for no fault of the job: its worker stops. Costs it none of its tries.
+
+    Raises:
+        LeaseLost: this try counts no more.
+    """
+    hold(connection, job)
+    _end_attempt(connection, job, "retried", "its worker was stopped")
+    return requeue(connection, job, last_attempt=job.last_attempt + 1)
+
+
+def end_lost(connection: Connection[Any], job: Job, *, error: str) -> Job:
+    """What becomes of a job whose worker is gone; the caller holds its row. Another try while it has any."""
+    _end_attempt(connection, job, "lost", error)
+    if job.cancel_asked:
+        return _record_end(connection, job, JobState.CANCELLED)
+    if job.attempt >= job.last_attempt:
+        said = f"{error}; that was try {job.attempt} of {job.last_attempt}"
+        return _record_end(connection, job, JobState.FAILED, error=said, code="worker_lost")
+    return requeue(connection, job, error=error, error_code="worker_lost")
+
+
+def record_usage(connection: Connection[Any], job: Job, kind: str, unit: str, quantity: int, *, of: str) -> None:
+    """Count for the bill what the job used, once for ``of``, which names the work by its content."""
+    values = {**_key(job), "event": f"use_{digest(kind, of)}", "kind": kind, "unit": unit, "quantity": quantity}
+    connection.execute(SQL["usage"], values)
+
+
+def _end(
+    connection: Connection[Any],
+    job: Job,
+    state: JobState,
+    *,
+    result: dict[str, Any] | None = None,
+    error: str | None = None,
+    code: str | None = None,
+) -> Job:
+    hold(connection, job)
+    _end_attempt(connection, job, state.value, error)  # type: ignore[arg-type]  # an end is an outcome
+    return _record_end(connection, job, state, result=result, error=error, code=code)
+
+
+def _record_end(
+    connection: Connection[Any],
+    job: Job,
+    state: JobState,
+    *,
+    result: dict[str, Any] | None = None,
+    error: str | None = None,
+    code: str | None = None,
+) -> Job:
+    values = {**_key(job), "state": state, "result": None if result is None else Jsonb(result), "error": error, "error_code": code}
+    (ended,) = select_jobs(connection, SQL["finish"], values)
+    record_event(connection, ended, state.value, {"error": error, "error_code": code, "result": result})
+    return ended
+
+
+def _end_attempt(connection: Connection[Any], job: Job, outcome: AttemptOutcome, error: str | None) -> None:
+    connection.execute(SQL["end"], {**_key(job), "outcome": outcome, "error": error})
+
+
+def _key(job: Job) -> dict[str, Any]:
+    return {"organisation": job.organisation, "id": job.id, "attempt": job.attempt}
+
+
+def _lost(job: Job) -> LeaseLost:
+    return LeaseLost(f"try {job.attempt} at job {job.id} counts no more: it was given to another worker, or has ended")

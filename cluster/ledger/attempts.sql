@@ -1,0 +1,62 @@
+-- name: take_turn  the class has come as far as this turn
+UPDATE class_turns SET now = greatest(now, %(turn)s) WHERE class = %(job_class)s;
+
+-- name: claim
+WITH next AS (
+    SELECT organisation, id FROM jobs
+    WHERE organisation = %(organisation)s AND class = %(job_class)s AND state = 'queued' AND kind = ANY(%(kinds)s)
+        AND (retry_at IS NULL OR retry_at <= now())
+    ORDER BY priority DESC, created_at, id
+    LIMIT 1
+    FOR UPDATE SKIP LOCKED
+)
+UPDATE jobs SET state = 'running', entry = %(entry)s, worker = %(worker)s, started_at = coalesce(jobs.started_at, now()),
+    retry_at = NULL, stage = NULL, waits_for = NULL, error = NULL, error_code = NULL
+FROM next
+WHERE jobs.organisation = next.organisation AND jobs.id = next.id
+RETURNING {columns};
+
+-- name: stranger  a job of a kind that this worker does not know
+SELECT 1 FROM jobs
+WHERE organisation = %(organisation)s AND class = %(job_class)s AND state = 'queued' AND NOT kind = ANY(%(kinds)s)
+    AND (retry_at IS NULL OR retry_at <= now())
+LIMIT 1;
+
+-- name: begin
+INSERT INTO job_attempts (organisation, job, attempt, worker) VALUES (%(organisation)s, %(id)s, %(attempt)s, %(worker)s);
+
+-- name: end
+UPDATE job_attempts SET ended_at = now(), outcome = %(outcome)s, error = %(error)s
+WHERE organisation = %(organisation)s AND job = %(id)s AND attempt = %(attempt)s;
+
+-- name: hold  the row, if this try still counts
+SELECT {columns} FROM jobs
+WHERE organisation = %(organisation)s AND id = %(id)s AND attempt = %(attempt)s AND state = 'running'
+FOR UPDATE;
+
+-- name: stage
+UPDATE jobs SET stage = %(stage)s, waits_for = NULL
+WHERE organisation = %(organisation)s AND id = %(id)s AND attempt = %(attempt)s AND state = 'running';
+
+-- name: begin_stage
+INSERT INTO job_stages (organisation, job, attempt, stage) VALUES (%(organisation)s, %(id)s, %(attempt)s, %(stage)s)
+ON CONFLICT (organisation, job, attempt, stage) DO UPDATE SET tries = job_stages.tries + 1, ended_at = NULL;
+
+-- name: end_stage
+UPDATE job_stages SET ended_at = now(), error = coalesce(%(error)s, error)
+WHERE organisation = %(organisation)s AND job = %(id)s AND attempt = %(attempt)s AND stage = %(stage)s;
+
+-- name: progress
+UPDATE jobs SET done = %(done)s, total = %(total)s, waits_for = %(waits_for)s
+WHERE organisation = %(organisation)s AND id = %(id)s AND attempt = %(attempt)s AND state = 'running';
+
+-- name: finish
+UPDATE jobs SET state = %(state)s, result = %(result)s, error = %(error)s, error_code = %(error_code)s, finished_at = now(), waits_for = NULL,
+    done = CASE WHEN %(state)s = 'succeeded' THEN coalesce(total, done) ELSE done END
+WHERE organisation = %(organisation)s AND id = %(id)s
+RETURNING {columns};
+
+-- name: usage  counted once, however often the work was done
+INSERT INTO usage_events (organisation, id, kind, unit, quantity, job)
+VALUES (%(organisation)s, %(event)s, %(kind)s, %(unit)s, %(quantity)s, %(id)s)
+ON CONFLICT (organisation, id) DO NOTHING;

@@ -1,0 +1,70 @@
+"""Give back what dead workers held: their jobs are tried again while they have tries left, and are dead letters after.
+
+Called every few seconds by each worker (one of them does it at a time), and by ``python -m cluster.doctor --mend``.
+
+    with connection.transaction():
+        rescued = rescue(connection, lease_s=30)
+
+A dead worker's jobs are those whose entry it took from the queue and whose heartbeat is older than the lease. The number of the
+job's attempt rises in the transaction that gives it back, so whatever the worker still writes if it was not dead is refused.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+from psycopg import Connection
+
+from cluster.ledger.attempts import end_lost
+from cluster.ledger.jobs import Job, JobClass, select_jobs, with_columns
+from cluster.ledger.queue import TASK, add_turns
+
+log = structlog.get_logger(__name__)
+
+SQL = with_columns("rescue.sql")
+
+#: Of each kind in one call: a call is one transaction.
+MOST = 100
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rescued:
+    """What a call did."""
+
+    #: Jobs whose worker was gone, as they are now: queued again, failed or cancelled.
+    jobs: list[Job] = field(default_factory=list)
+    #: Entries of the queue that a dead worker had taken without beginning a job.
+    entries: int = 0
+    #: Turns added for jobs that waited without one.
+    turns: int = 0
+
+    def __bool__(self) -> bool:
+        return bool(self.jobs or self.entries or self.turns)
+
+
+def rescue(connection: Connection[Any], *, lease_s: float) -> Rescued:
+    """One round, in the caller's transaction; does nothing while another process is at it.
+
+    Args:
+        lease_s: seconds without a heartbeat after which a worker counts as dead.
+    """
+    if connection.execute(SQL["alone"]).fetchone() != (True,):
+        return Rescued()
+    values = {"lease_s": lease_s, "most": MOST, "task": TASK}
+    jobs = [_give_back(connection, job, lease_s) for job in select_jobs(connection, SQL["leaseless"], values)]
+    stale = connection.execute(SQL["stale_entries"], values).fetchall()
+    for entry, organisation, job_class in stale:
+        connection.execute(SQL["finish_entry"], {"entry": entry})
+        add_turns(connection, organisation, JobClass(job_class))
+    turns = 0
+    for organisation, job_class, missing in connection.execute(SQL["turnless"], values).fetchall():
+        turns += len(add_turns(connection, organisation, JobClass(job_class), missing))
+    rescued = Rescued(jobs=jobs, entries=len(stale), turns=turns)
+    if rescued:
+        log.warning("rescued", jobs=[job.id for job in jobs], entries=rescued.entries, turns=turns)
+    return rescued
+
+
+def _give_back(connection: Connection[Any], job: Job, lease_s: float) -> Job:
+    connection.execute(SQL["finish_entry"], {"entry": job.entry})
+    return end_lost(connection, job, error=f"its worker {job.worker} said nothing for {lease_s:g} s")

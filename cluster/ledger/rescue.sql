@@ -1,0 +1,40 @@
+-- name: leaseless  jobs that run, though their entry is not in the hands of a living worker
+SELECT {columns}
+FROM jobs
+LEFT JOIN procrastinate_jobs entries ON entries.id = jobs.entry
+LEFT JOIN procrastinate_workers workers ON workers.id = entries.worker_id
+WHERE jobs.state = 'running' AND jobs.entry IS NOT NULL
+    AND (entries.status IS DISTINCT FROM 'doing' OR workers.last_heartbeat IS NULL
+        OR workers.last_heartbeat < now() - make_interval(secs => %(lease_s)s))
+LIMIT %(most)s
+FOR UPDATE OF jobs SKIP LOCKED;
+
+-- name: stale_entries  taken by a worker that is gone; no job runs under them
+SELECT entries.id, entries.args ->> 'organisation' AS organisation, entries.args ->> 'job_class' AS job_class
+FROM procrastinate_jobs entries
+LEFT JOIN procrastinate_workers workers ON workers.id = entries.worker_id
+WHERE entries.status = 'doing' AND entries.task_name = %(task)s
+    AND (workers.last_heartbeat IS NULL OR workers.last_heartbeat < now() - make_interval(secs => %(lease_s)s))
+    AND NOT EXISTS (SELECT 1 FROM jobs WHERE jobs.entry = entries.id AND jobs.state = 'running')
+LIMIT %(most)s
+FOR UPDATE OF entries SKIP LOCKED;
+
+-- name: finish_entry  unless its worker was faster
+SELECT procrastinate_finish_job_v1(id, 'failed', false) FROM procrastinate_jobs WHERE id = %(entry)s AND status = 'doing';
+
+-- name: turnless  where more jobs wait than turns are to come
+SELECT waiting.organisation, waiting.class AS job_class, waiting.jobs - coalesce(coming.turns, 0) AS missing
+FROM (
+    SELECT organisation, class, count(*) AS jobs FROM jobs WHERE state = 'queued' GROUP BY organisation, class
+) waiting
+LEFT JOIN (
+    SELECT args ->> 'organisation' AS organisation, queue_name AS class, count(*) AS turns
+    FROM procrastinate_jobs entries
+    WHERE status IN ('todo', 'doing') AND task_name = %(task)s
+        AND NOT EXISTS (SELECT 1 FROM jobs WHERE jobs.entry = entries.id AND jobs.state = 'running')
+    GROUP BY 1, 2
+) coming USING (organisation, class)
+WHERE waiting.jobs > coalesce(coming.turns, 0);
+
+-- name: alone  one rescuer at a time
+SELECT pg_try_advisory_xact_lock(hashtextextended('rescue', 0));

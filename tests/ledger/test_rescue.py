@@ -1,0 +1,106 @@
+"""What a dead worker held is given back, as often as the job has tries; nobody else's job is touched; the dead stay silent."""
+
+from typing import Any
+
+import pytest
+from psycopg import Connection
+from psycopg_pool import ConnectionPool
+
+from cluster.errors import LeaseLost
+from cluster.ledger import attempts, queue
+from cluster.ledger.jobs import Job, JobState, get_job, start_job
+from cluster.ledger.rescue import rescue
+from tests.ledger.turns import begin, register, take
+
+LEASE_S = 30.0
+
+
+def die(connection: Connection[Any], worker: int) -> None:
+    """No heartbeat for longer than the lease."""
+    connection.execute("UPDATE procrastinate_workers SET last_heartbeat = now() - interval '31 s' WHERE id = %s", [worker])
+
+
+def rescued(connection: Connection[Any], job: Job) -> Job:
+    """The job after a round."""
+    rescue(connection, lease_s=LEASE_S)
+    return get_job(connection, job.organisation, job.id)
+
+
+def test_a_dead_worker_s_job_is_tried_again_and_the_dead_can_write_nothing(pool: ConnectionPool, organisation: str) -> None:
+    with pool.connection() as connection:
+        queue.submit(connection, organisation, "test", {})
+        worker = register(connection)
+        job = begin(connection, organisation, worker=worker)
+        assert rescued(connection, job).state == JobState.RUNNING  # it lives
+        die(connection, worker)
+        again = rescued(connection, job)
+        assert (again.state, again.attempt) == (JobState.QUEUED, 2)
+        assert "said nothing for 30 s" in (again.error or "")
+        with pytest.raises(LeaseLost):
+            attempts.finish(connection, job, result={})
+        assert begin(connection, organisation).attempt == 2
+        assert take(connection, organisation) is None  # one turn was given back, not two
+
+
+def test_a_job_that_kills_its_workers_is_a_dead_letter_after_its_tries_and_takes_nobody_with_it(
+    pool: ConnectionPool, organisation: str
+) -> None:
+    with pool.connection() as connection:
+        poison = queue.submit(connection, organisation, "test", {}, priority=9)
+        innocent = queue.submit(connection, organisation, "test", {})
+        for _ in range(poison.last_attempt):
+            worker = register(connection)
+            held = begin(connection, organisation, worker=worker)
+            assert held.id == poison.id
+            die(connection, worker)
+            poison = rescued(connection, held)
+        assert (poison.state, poison.error_code) == (JobState.FAILED, "worker_lost")
+        assert "try 3 of 3" in (poison.error or "")
+        assert begin(connection, organisation).id == innocent.id
+        assert get_job(connection, organisation, innocent.id).attempt == 1
+
+
+def test_a_worker_that_died_before_it_began_a_job_gives_the_turn_back(pool: ConnectionPool, organisation: str) -> None:
+    with pool.connection() as connection:
+        job = queue.submit(connection, organisation, "test", {})
+        worker = register(connection)
+        assert take(connection, organisation, worker=worker) is not None
+        die(connection, worker)
+        assert rescued(connection, job).attempt == 1
+        assert begin(connection, organisation).id == job.id
+
+
+def test_a_worker_that_signed_off_while_it_held_a_job_counts_as_dead(pool: ConnectionPool, organisation: str) -> None:
+    with pool.connection() as connection:
+        queue.submit(connection, organisation, "test", {})
+        worker = register(connection)
+        job = begin(connection, organisation, worker=worker)
+        connection.execute("SELECT procrastinate_unregister_worker_v1(%s)", [worker])
+        assert rescued(connection, job).state == JobState.QUEUED
+
+
+def test_a_job_to_be_cancelled_whose_worker_died_is_cancelled(pool: ConnectionPool, organisation: str) -> None:
+    with pool.connection() as connection:
+        queue.submit(connection, organisation, "test", {})
+        worker = register(connection)
+        job = begin(connection, organisation, worker=worker)
+        assert queue.cancel(connection, organisation, job.id).state == JobState.RUNNING
+        die(connection, worker)
+        assert rescued(connection, job).state == JobState.CANCELLED
+
+
+def test_a_job_that_waits_without_a_turn_gets_one(pool: ConnectionPool, organisation: str) -> None:
+    with pool.connection() as connection:
+        job = queue.submit(connection, organisation, "test", {})
+        connection.execute("DELETE FROM procrastinate_jobs WHERE id = %s", [job.entry])
+        assert take(connection, organisation) is None
+        rescued(connection, job)
+        rescued(connection, job)
+        assert begin(connection, organisation).id == job.id
+        assert take(connection, organisation) is None
+
+
+def test_a_job_outside_the_queue_is_left_alone(pool: ConnectionPool, organisation: str) -> None:
+    with pool.connection() as connection:
+        job = start_job(connection, organisation, "ingest", input={})
+        assert rescued(connection, job).state == JobState.RUNNING
