@@ -10,8 +10,8 @@ Called by the routes, which attach, and by the worker, which does what a job of 
         ...                                                                   # the rows of the index, with attached.attributes
         ended(connection, organisation, store_id, file_id, job_id, status=FileStatus.COMPLETED, usage_bytes=1_000)
 
-A file is in progress exactly while its job is open: the database sees to it (``vector_store_file_follows_job``), whoever
-ends the job. What an earlier job made of a file stays searchable until a later one has succeeded.
+A file is in progress exactly while its job is open: the database sees to it (``attached_file_follows_its_job``), whoever
+ends the job, with the job's error. What an earlier job made of a file stays searchable until a later one has succeeded.
 """
 
 import json

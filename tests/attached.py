@@ -1,0 +1,89 @@
+"""Files for stores without the bytes, and their jobs done as the worker does them, without the worker."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+from uuid import uuid4
+
+import numpy as np
+from numpy.typing import NDArray
+from psycopg import Connection
+
+from cluster.ledger import documents, jobs
+from cluster.ledger.jobs import JobState
+from cluster.ledger.store_files import FileStatus, ended, get_store_file, hold
+from cluster.ledger.stores import VectorStore
+from cluster.vector_index import Row, VectorIndex
+from cluster.vector_index.attributes import joined
+
+Embed = Callable[[Sequence[str]], NDArray[np.float32]]
+
+
+def make_files(connection: Connection[Any], organisation: str, count: int = 1) -> list[str]:
+    """Ids of new files."""
+    ids = [f"file-{uuid4().hex}" for _ in range(count)]
+    connection.cursor().executemany(
+        "INSERT INTO files (organisation, id, filename, purpose, bytes, sha256, media_type)"
+        " VALUES (%s, %s, %s, 'assistants', 10, 'aa', 'text/plain')",
+        [(organisation, id, f"{n}.txt") for n, id in enumerate(ids)],
+    )
+    return ids
+
+
+def begin(connection: Connection[Any], organisation: str, job: str) -> None:
+    """Somebody works on it."""
+    connection.execute("UPDATE jobs SET state = 'running', stage = 'parse' WHERE organisation = %s AND id = %s", [organisation, job])
+
+
+def process(
+    connection: Connection[Any], index: VectorIndex, store: VectorStore, file: str, texts: Sequence[str], *, embed: Embed, job: str = ""
+) -> bool:
+    """Make the file searchable, a page for each text; False where nobody wants that any more."""
+    key = (store.organisation, store.id, file)
+    job = job or get_store_file(connection, *key).job
+    begin(connection, store.organisation, job)
+    with connection.transaction():
+        attached = hold(connection, *key, job)
+        if attached is None:
+            return False
+        own = {"source": file, "filename": attached.filename, "media_type": "text/plain", "keywords": []}
+        rows = [
+            Row(
+                id=f"chk_{file}_{text}",
+                document=attached.document,
+                text=text,
+                attributes=joined({**own, "ordinal": n, "page": n + 1, "start": 0, "end": len(text)}, attached.attributes, file=file),
+                vector=vector,
+            )
+            for n, (text, vector) in enumerate(zip(texts, embed(texts), strict=True))
+        ]
+        index.replace_document(store.organisation, store.id, attached.document, rows, collection=store.collection, connection=connection)
+        _record(connection, store, file, attached.document, job, len(rows))
+        ended(connection, *key, job, status=FileStatus.COMPLETED, usage_bytes=sum(map(len, texts)), failed_pages=[])
+        jobs.finish_job(connection, store.organisation, job, JobState.SUCCEEDED)
+    return True
+
+
+def fail(connection: Connection[Any], store: VectorStore, file: str, code: str, error: str) -> None:
+    """Its job is a dead letter, with a code of the job's."""
+    job = get_store_file(connection, store.organisation, store.id, file).job
+    connection.execute(
+        "UPDATE jobs SET state = 'failed', error_code = %s, error = %s, finished_at = now() WHERE organisation = %s AND id = %s",
+        [code, error, store.organisation, job],
+    )
+
+
+def _record(connection: Connection[Any], store: VectorStore, file: str, document: str, job: str, chunks: int) -> None:
+    attempt = documents.Attempt(
+        organisation=store.organisation,
+        id=document,
+        vector_store=store.id,
+        source=file,
+        source_stamp="",
+        version="1",
+        job=job,
+        content_hash="aa",
+    )
+    content = documents.Content(
+        media_type="text/plain", bytes=10, pages=chunks, pages_with_text=chunks, chunks=chunks, tokens=chunks, keywords=[]
+    )
+    documents.record_success(connection, attempt, content)
