@@ -167,8 +167,11 @@ class EventStream(Response):
         self._stopping, self._longest_s, self._heartbeat_s = stopping, longest_s, heartbeat_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        del scope, receive  # the boundary watches for the listener's leaving, and ends this task then
+        del scope
         with self._feed.listening():
+            # The request's body is empty, but only behind it the boundary sees the listener leave, and ends this task.
+            while (await receive()).get("more_body", False):
+                pass
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
             await _part(send, f"retry: {RECONNECT_MS}\n\n".encode())
             await self._follow(send)
