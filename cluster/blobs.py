@@ -222,17 +222,22 @@ class BlobWriter:
         self._done = True
         return blob
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def discard(self) -> None:
+        """Keep nothing; after ``commit`` there is nothing to discard."""
         if self._done:
             return
+        self._done = True
         with suppress(Unavailable), _translated():  # the disk may be the reason why we are here; ``discard_unfinished`` comes by
             with suppress(OSError):
                 self._file.close()
             with suppress(FileNotFoundError):
                 self._store._files.rm_file(self._path)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.discard()
 
 
 class _Verified(io.RawIOBase):

@@ -29,6 +29,5 @@ def build_api(service: Service, *, stopping: Callable[[], bool] = lambda: False)
         app.include_router(part.router)
     install(app)
     describe(app)
-    settings = service.settings
-    app.add_middleware(Boundary, max_request_bytes=settings.max_request_bytes, body_timeout_s=settings.body_timeout_s)
+    app.add_middleware(Boundary, settings=service.settings)
     return app

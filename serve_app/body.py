@@ -2,7 +2,7 @@
 
 Used by ``boundary`` around the server's own ``receive``.
 
-    body = Body(receive, scope, most=8 * MIB, timeout_s=30, on_leave=task.cancel)
+    body = Body(receive, scope, Limits(most=8 * MIB, setting="CLUSTER_MAX_REQUEST_BYTES", timeout_s=30), on_leave=task.cancel)
     await app(scope, body.receive, send)
 """
 
@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import zlib
 from collections.abc import Callable
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
@@ -23,15 +24,31 @@ GZIP = 16 + zlib.MAX_WBITS
 WATCH_AFTER_S = 0.05
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Limits:
+    """What the bodies of some requests must keep to."""
+
+    #: Bytes, when unpacked.
+    most: int
+    #: The setting that says so.
+    setting: str
+    #: Seconds to wait for the whole body; time the server takes to deal with what came does not count.
+    timeout_s: float
+    #: Where given, the seconds are for so many bytes, and begin anew once those are there: long bodies may take long.
+    bytes_per_timeout: int | None = None
+    #: May be packed.
+    gzip: bool = True
+
+
 class Body:
     """Of one request. ``receive`` raises HTTPException, which what reads the body lets through."""
 
-    def __init__(self, receive: Receive, scope: Scope, *, most: int, timeout_s: float, on_leave: Callable[[], Any]) -> None:
+    def __init__(self, receive: Receive, scope: Scope, limits: Limits, *, on_leave: Callable[[], Any]) -> None:
         headers = Headers(scope=scope)
         self._receive = receive
-        self._most = most
-        self._deadline = asyncio.get_running_loop().time() + timeout_s
-        self._timeout_s = timeout_s
+        self._limits = limits
+        self._patience_s = limits.timeout_s
+        self._read_before = 0
         self._on_leave = on_leave
         self._read = 0
         self._left = asyncio.Event()
@@ -40,11 +57,14 @@ class Body:
         self._watcher: asyncio.Task[None] | None = None
         self._unpack = None
         encoding = headers.get("content-encoding", "identity").lower()
-        if encoding == "gzip":
+        if encoding == "gzip" and limits.gzip:
             self._unpack = zlib.decompressobj(GZIP)
         elif encoding != "identity":
-            raise HTTPException(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"content-encoding {encoding!r} is not understood; send gzip or none")
-        if self._unpack is None and int(headers.get("content-length") or 0) > most:
+            raise HTTPException(
+                HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+                f"content-encoding {encoding!r} is not understood here; send {'gzip or none' if limits.gzip else 'none'}",
+            )
+        if self._unpack is None and int(headers.get("content-length") or 0) > limits.most:
             raise self._too_large()
 
     @property
@@ -58,13 +78,7 @@ class Body:
             self._watch()
             await self._left.wait()
             return {"type": "http.disconnect"}
-        try:
-            async with asyncio.timeout_at(self._deadline):
-                message = await self._receive()
-        except TimeoutError as exc:
-            raise HTTPException(
-                HTTPStatus.REQUEST_TIMEOUT, f"the request's body did not arrive within {self._timeout_s:g} s (CLUSTER_BODY_TIMEOUT_S)"
-            ) from exc
+        message = await self._in_time()
         if message["type"] == "http.request":
             more = message.get("more_body", False)
             message = {**message, "body": self._checked(message.get("body", b""), last=not more)}
@@ -82,6 +96,16 @@ class Body:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._watcher
 
+    async def _in_time(self) -> Message:
+        began = asyncio.get_running_loop().time()
+        try:
+            async with asyncio.timeout(self._patience_s):
+                message = await self._receive()
+        except TimeoutError as exc:
+            raise HTTPException(HTTPStatus.REQUEST_TIMEOUT, self._too_slow()) from exc
+        self._patience_s -= asyncio.get_running_loop().time() - began
+        return message
+
     def _watch(self) -> None:
         if self._watcher is None:
             self._watcher = asyncio.create_task(self._until_left())
@@ -96,23 +120,32 @@ class Body:
         if self._unpack is not None:
             part = self._unpacked(part, last=last)
         self._read += len(part)
-        if self._read > self._most:
+        if self._read > self._limits.most:
             raise self._too_large()
+        enough = self._limits.bytes_per_timeout
+        if enough is not None and self._read - self._read_before >= enough:
+            self._read_before, self._patience_s = self._read, self._limits.timeout_s
         return part
 
     def _unpacked(self, part: bytes, *, last: bool) -> bytes:
         """Never more than one byte over what is allowed, whatever a small part would unpack to."""
         assert self._unpack is not None
         try:
-            unpacked = self._unpack.decompress(part, self._most - self._read + 1)
+            unpacked = self._unpack.decompress(part, self._limits.most - self._read + 1)
         except zlib.error as exc:
             raise HTTPException(HTTPStatus.BAD_REQUEST, f"the body is not gzip, as content-encoding says: {exc}") from exc
-        if last and not self._unpack.eof and self._read + len(unpacked) <= self._most:
+        if last and not self._unpack.eof and self._read + len(unpacked) <= self._limits.most:
             raise HTTPException(HTTPStatus.BAD_REQUEST, "the gzip body ends too early")
         return unpacked
 
+    def _too_slow(self) -> str:
+        limits = self._limits
+        if limits.bytes_per_timeout is None:
+            return f"the request's body did not arrive within {limits.timeout_s:g} s (CLUSTER_BODY_TIMEOUT_S)"
+        return f"fewer than {limits.bytes_per_timeout:,} bytes of the body arrived within {limits.timeout_s:g} s (CLUSTER_BODY_TIMEOUT_S)"
+
     def _too_large(self) -> HTTPException:
+        limits = self._limits
         return HTTPException(
-            HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-            f"the request's body is over {self._most:,} bytes (CLUSTER_MAX_REQUEST_BYTES); send fewer inputs at once",
+            HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the request's body is over {limits.most:,} bytes ({limits.setting}); send less at once"
         )

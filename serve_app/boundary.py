@@ -1,10 +1,11 @@
-"""What every request passes first and every response last: its id, the limits of its body, its line in the log, its unforeseen errors.
+"""What every request passes first and every response last: its key, its id, its limits, its line in the log, its unforeseen errors.
 
 A plain ASGI layer, so that a body over the limit is refused while it arrives and before anything parses it, and a request
 whose caller has left is ended before it costs anything more.
 """
 
 import asyncio
+import math
 import re
 import time
 from uuid import uuid4
@@ -12,10 +13,13 @@ from uuid import uuid4
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cluster.logs import about
-from serve_app.body import Body
+from cluster.settings import Settings
+from serve_app.auth import Door
+from serve_app.body import Body, Limits
 from serve_app.errors import http_error, unexpected
 
 log = structlog.get_logger(__name__)
@@ -26,14 +30,35 @@ QUIET_PATHS = frozenset({"/healthz", "/readyz"})
 #: What logs say of a request whose caller closed the connection, since nginx began to.
 CLIENT_CLOSED = 499
 
+FILES = re.compile(r"/v1/files|/upload")
+PARTS = re.compile(r"/v1/uploads/[^/]+/parts")
+#: Around a file its form needs this much at most.
+FORM_BYTES = 256 * 1024
+#: An upload that stays below this is not going to end.
+SLOWEST_BYTES_PER_S = 8 * 1024
+
 
 class Boundary:
     """The outermost layer of the application."""
 
-    def __init__(self, app: ASGIApp, *, max_request_bytes: int, body_timeout_s: float) -> None:
+    def __init__(self, app: ASGIApp, *, settings: Settings) -> None:
         self._app = app
-        self._most = max_request_bytes
-        self._timeout_s = body_timeout_s
+        self._door = Door(settings.api_key)
+        patience = settings.body_timeout_s
+        self._limits = Limits(most=settings.max_request_bytes, setting="CLUSTER_MAX_REQUEST_BYTES", timeout_s=patience)
+        self._limits_of_uploads = {
+            paths: Limits(
+                most=most + FORM_BYTES,
+                setting=setting,
+                timeout_s=patience,
+                bytes_per_timeout=math.ceil(SLOWEST_BYTES_PER_S * patience),
+                gzip=False,  # a form is packed already or small, and unpacking would hold up everybody else
+            )
+            for paths, most, setting in (
+                (FILES, settings.max_file_bytes, "CLUSTER_MAX_FILE_BYTES"),
+                (PARTS, settings.max_part_bytes, "CLUSTER_MAX_PART_BYTES"),
+            )
+        }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -55,9 +80,12 @@ class Boundary:
             await send(message)
 
         try:
+            self._door.check(scope)
             if not await self._answered(scope, receive, send_with_id):
                 status = CLIENT_CLOSED
-        except HTTPException as exc:  # of the body's header, before anything that would translate it
+        except ClientDisconnect:  # in the middle of its body
+            status = CLIENT_CLOSED
+        except HTTPException as exc:  # of the key or of the body's header, before anything that would translate it
             await http_error(exc, scope)(scope, receive, send_with_id)
         except Exception as exc:  # the process edge: ``unexpected`` logs it with its trace
             if status:
@@ -72,7 +100,7 @@ class Boundary:
         """False when the caller left before the answer."""
         task = asyncio.current_task()
         assert task is not None
-        body = Body(receive, scope, most=self._most, timeout_s=self._timeout_s, on_leave=task.cancel)
+        body = Body(receive, scope, self._limits_of(scope), on_leave=task.cancel)
         try:
             await self._app(scope, body.receive, send)
         except asyncio.CancelledError:
@@ -83,3 +111,10 @@ class Boundary:
         finally:
             await body.close()
         return True
+
+    def _limits_of(self, scope: Scope) -> Limits:
+        if scope["method"] == "POST":
+            for paths, limits in self._limits_of_uploads.items():
+                if paths.fullmatch(scope["path"]):
+                    return limits
+        return self._limits

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 MEANINGS = {
     400: "The request cannot be understood, or asks for what the model cannot do; `param` names the field",
+    401: "The API key is missing, or not the one of this server",
     404: "What the request names does not exist here",
     408: "The body did not arrive in time",
     409: "It contradicts what is stored",
@@ -19,8 +20,8 @@ MEANINGS = {
     429: "Too much waits, or the deadline cannot be met; `retry-after` says when to come back",
     503: "The database or the model does not answer at the moment; `retry-after` says when to come back",
 }
-#: What any route with a body may answer.
-ALWAYS = (400, 408, 413, 415, 503)
+#: What any route may answer.
+ALWAYS = (400, 401, 408, 413, 415, 503)
 
 
 class ErrorDetail(BaseModel):

@@ -14,11 +14,20 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import Scope
 
 from cluster.errors import ClusterError, Conflict, InvalidInput, NotFound, Permanent, Retryable, Throttled
+from cluster.ledger.idempotency import KeyReused
 
 log = structlog.get_logger(__name__)
 
+#: OpenAI's codes for errors that have a status of their own.
+CODES = {
+    HTTPStatus.UNAUTHORIZED: "invalid_api_key",
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "request_too_large",
+    HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "unsupported_media_type",
+}
+
 #: Our errors, most special first: status, OpenAI's type, OpenAI's code.
 TABLE: tuple[tuple[type[ClusterError], HTTPStatus, str, str | None], ...] = (
+    (KeyReused, HTTPStatus.BAD_REQUEST, "invalid_request_error", "idempotency_key_reused"),
     (InvalidInput, HTTPStatus.BAD_REQUEST, "invalid_request_error", None),
     (NotFound, HTTPStatus.NOT_FOUND, "invalid_request_error", "not_found"),
     (Conflict, HTTPStatus.CONFLICT, "invalid_request_error", "conflict"),
@@ -97,7 +106,7 @@ def http_error(exc: HTTPException, scope: Scope) -> Response:
         HTTPStatus.NOT_FOUND: f"no such path: {scope['path']}",
         HTTPStatus.METHOD_NOT_ALLOWED: f"{scope['method']} is not allowed here",
     }
-    code = "request_too_large" if exc.status_code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE else None
-    response = error_response(exc.status_code, messages.get(HTTPStatus(exc.status_code), str(exc.detail)), code=code)
+    status = HTTPStatus(exc.status_code)
+    response = error_response(status, messages.get(status, str(exc.detail)), code=CODES.get(status))
     response.headers.update(exc.headers or {})
     return response

@@ -94,6 +94,19 @@ class Service:
         """
         return await asyncio.to_thread(self._with_pool, work)
 
+    async def read(self, work: Callable[[Connection[Any]], T]) -> T:
+        """Run work that only reads in a thread, with a connection; it may be called twice.
+
+        Raises:
+            Unavailable: the database does not answer.
+        """
+
+        def ask(pool: ConnectionPool, _: VectorIndex) -> T:
+            with translated(), pool.connection() as connection:
+                return work(connection)
+
+        return await self.in_database(ask)
+
     async def in_transaction(self, work: Callable[[Connection[Any], VectorIndex], T]) -> T:
         """Run the work in a thread and in one transaction: all it writes is kept, or nothing.
 

@@ -70,9 +70,13 @@ def test_the_same_content_is_kept_once_for_an_organisation_and_not_shared_with_o
 
 
 def test_a_writer_that_is_left_early_leaves_nothing(store: BlobStore) -> None:
-    with pytest.raises(ZeroDivisionError), store.writer("default") as writer:
-        writer.write(CONTENT)
-        raise ZeroDivisionError
+    def fail() -> None:
+        with store.writer("default") as writer:
+            writer.write(CONTENT)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
     with store.writer("default") as writer:
         writer.write(CONTENT)
     assert names(store) == []

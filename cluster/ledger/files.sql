@@ -1,0 +1,83 @@
+-- Statements whose name ends in _of_all are upkeep's: they look after every organisation, and name it in what they return.
+
+-- name: lock_quota  whoever adds to what an organisation keeps waits here for the others
+SELECT pg_advisory_xact_lock(hashtextextended(%(organisation)s || '/quota', 0));
+
+-- name: kept  files, and what uploads that are under way have been promised
+SELECT
+    (SELECT count(*) FROM files WHERE organisation = %(organisation)s)
+        + (SELECT count(*) FROM uploads WHERE organisation = %(organisation)s AND status = 'pending' AND expires_at > now()) AS files,
+    (SELECT coalesce(sum(bytes), 0)::bigint FROM files WHERE organisation = %(organisation)s)
+        + (SELECT coalesce(sum(bytes), 0)::bigint FROM uploads
+            WHERE organisation = %(organisation)s AND status = 'pending' AND expires_at > now()) AS bytes;
+
+-- name: lock_blob  who names a blob and who deletes it wait for each other
+SELECT pg_advisory_xact_lock(hashtextextended(%(organisation)s || '/blob/' || %(sha256)s, 0));
+
+-- name: blob_needed
+SELECT
+    EXISTS (SELECT FROM files WHERE organisation = %(organisation)s AND sha256 = %(sha256)s)
+    OR EXISTS (SELECT FROM upload_parts WHERE organisation = %(organisation)s AND sha256 = %(sha256)s);
+
+-- name: same  a client that tries again sends no key, so what it sends is the key
+SELECT organisation, id, filename, purpose, bytes, sha256, media_type, created_at, expires_at
+FROM files
+WHERE organisation = %(organisation)s AND sha256 = %(sha256)s AND filename = %(filename)s AND purpose = %(purpose)s
+    AND created_at > now() - make_interval(secs => %(within_s)s)
+    AND (expires_at IS NULL OR expires_at > now())
+    AND expires_at - created_at IS NOT DISTINCT FROM make_interval(secs => %(lifetime_s)s)
+ORDER BY id
+LIMIT 1;
+
+-- name: insert  ids begin with the time, so that they are in the order of creation and one that is gone still has its place in a list
+WITH owner AS (
+    INSERT INTO organisations (id, name) VALUES (%(organisation)s, %(organisation)s)
+    ON CONFLICT (id) DO NOTHING
+)
+INSERT INTO files (organisation, id, filename, purpose, bytes, sha256, media_type, created_at, expires_at)
+VALUES (
+    %(organisation)s,
+    'file-' || lpad(to_hex((extract(epoch FROM now()) * 1000000)::bigint), 14, '0') || %(random)s,
+    %(filename)s, %(purpose)s, %(bytes)s, %(sha256)s, %(media_type)s, now(), now() + make_interval(secs => %(lifetime_s)s)
+)
+RETURNING organisation, id, filename, purpose, bytes, sha256, media_type, created_at, expires_at;
+
+-- name: get
+SELECT organisation, id, filename, purpose, bytes, sha256, media_type, created_at, expires_at
+FROM files
+WHERE organisation = %(organisation)s AND id = %(id)s AND (expires_at IS NULL OR expires_at > now());
+
+-- name: newest
+SELECT organisation, id, filename, purpose, bytes, sha256, media_type, created_at, expires_at
+FROM files
+WHERE organisation = %(organisation)s AND (expires_at IS NULL OR expires_at > now())
+    AND (%(purpose)s::text IS NULL OR purpose = %(purpose)s)
+    AND (%(after)s::text IS NULL OR id COLLATE "C" < %(after)s)
+ORDER BY id COLLATE "C" DESC
+LIMIT %(limit)s;
+
+-- name: oldest
+SELECT organisation, id, filename, purpose, bytes, sha256, media_type, created_at, expires_at
+FROM files
+WHERE organisation = %(organisation)s AND (expires_at IS NULL OR expires_at > now())
+    AND (%(purpose)s::text IS NULL OR purpose = %(purpose)s)
+    AND (%(after)s::text IS NULL OR id COLLATE "C" > %(after)s)
+ORDER BY id COLLATE "C"
+LIMIT %(limit)s;
+
+-- name: lock  an expired file can be deleted too
+SELECT organisation, id, filename, purpose, bytes, sha256, media_type, created_at, expires_at
+FROM files
+WHERE organisation = %(organisation)s AND id = %(id)s
+FOR UPDATE;
+
+-- name: delete
+DELETE FROM files WHERE organisation = %(organisation)s AND id = %(id)s;
+
+-- name: expired_of_all
+SELECT organisation, id
+FROM files
+WHERE expires_at <= now()
+ORDER BY expires_at
+LIMIT %(limit)s
+FOR UPDATE SKIP LOCKED;
