@@ -7,7 +7,20 @@ from collections.abc import Callable
 
 from fastapi import FastAPI
 
-from serve_app import cohere, embeddings, health, jobs, models, rerank, search, tei, tokenize
+from serve_app import (
+    cohere,
+    embeddings,
+    file_batches,
+    health,
+    jobs,
+    models,
+    rerank,
+    search,
+    tei,
+    tokenize,
+    vector_store_files,
+    vector_stores,
+)
 from serve_app.boundary import Boundary
 from serve_app.description import describe
 from serve_app.errors import install
@@ -25,7 +38,8 @@ def build_api(service: Service, *, stopping: Callable[[], bool] = lambda: False)
     app.state.service = service
     app.state.stopping = stopping
     app.state.events = EventFeed(service)
-    for part in (embeddings, models, tokenize, rerank, search, jobs, tei, cohere, health):
+    stores = (vector_stores, vector_store_files, file_batches, search)
+    for part in (embeddings, models, tokenize, rerank, *stores, jobs, tei, cohere, health):
         app.include_router(part.router)
     install(app)
     describe(app)

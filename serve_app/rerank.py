@@ -60,7 +60,7 @@ async def rerank(body: RerankRequest, service: ServiceOf, terms: Terms) -> dict[
     if service.reranker is None or body.model not in (None, service.reranker.name):
         scored, name, method = await _by_vectors(service, body, texts, terms)
     else:
-        scored, name, method = await _by_cross_encoder(service, body.query, texts), service.reranker.name, "cross-encoder"
+        scored, name, method = await by_cross_encoder(service, body.query, texts), service.reranker.name, "cross-encoder"
     best = sorted(range(len(texts)), key=lambda index: (-scored.scores[index], index))[: body.top_n]
     return {
         "id": str(uuid4()),
@@ -82,7 +82,12 @@ def _result(index: int, scored: Scored, body: RerankRequest) -> dict[str, Any]:
     return result
 
 
-async def _by_cross_encoder(service: Service, query: str, texts: list[str]) -> Scored:
+async def by_cross_encoder(service: Service, query: str, texts: list[str]) -> Scored:
+    """How well each text answers, where there is a cross-encoder.
+
+    Raises:
+        Throttled: too many wait for it already.
+    """
     assert service.reranker is not None
     if service.reranker.waiting >= MAX_WAITING:
         raise Throttled(f"{service.reranker.waiting} requests wait for the reranker already", retry_after_s=1.0)

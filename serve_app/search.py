@@ -2,10 +2,13 @@
 
 By default three rankings are fused: by meaning (vectors), by words, and by phrase; a score of 1 means first in each. With
 ``ranker: "none"`` the vectors alone decide, and the score is their cosine, the negative ones, which mean nothing to a
-person, shown as 0.
+person, shown as 0. With the name of the cross-encoder (``CLUSTER_RERANKER_PATH``) as ranker that reads the best of them again,
+each with the query, and the score is its own.
 """
 
-from typing import Any, Literal
+import asyncio
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from fastapi import APIRouter
@@ -13,20 +16,31 @@ from numpy.typing import NDArray
 from psycopg_pool import ConnectionPool
 from pydantic import BaseModel, ConfigDict, Field
 
-from cluster.database import translated
+from cluster.database import snapshot, translated
 from cluster.errors import Conflict, InvalidInput
-from cluster.ledger.stores import VectorStore, find_store
+from cluster.ledger.stores import VectorStore, find_store, touch_store
 from cluster.vector_index import Hit, Mode, VectorIndex
+from cluster.vector_index.attributes import FILE, own_of, owners_of
 from cluster.vector_index.filters import parse_filter
 from serve_app.description import refusals
 from serve_app.prompts import prompt_of
+from serve_app.rerank import by_cross_encoder
 from serve_app.service import Service
+from serve_app.snippets import snippet
 from serve_app.state import ServiceOf
 from serve_app.terms import Terms
 
 MAX_QUERIES = 32
+NO_RANKER = "none"
+#: What OpenAI calls its own, and here the fusion of rankings.
+FUSION = ("auto", "default-2024-11-15")
+#: Results of a query that the cross-encoder reads: it takes as long for each as the whole search before.
+RERANKED = 50
 
 router = APIRouter(responses=refusals(404, 409, 429))
+
+#: A hit, and the query it answers best.
+Found = tuple[Hit, str]
 
 
 class RankingOptions(BaseModel):
@@ -34,7 +48,7 @@ class RankingOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    ranker: Literal["none", "auto", "default-2024-11-15"] = "auto"
+    ranker: str = Field(default="auto", description="none, auto, or the name of the cross-encoder")
     score_threshold: float = Field(default=0.0, ge=0, le=1)
 
 
@@ -53,29 +67,53 @@ class SearchRequest(BaseModel):
 
 @router.post("/v1/vector_stores/{vector_store}/search", summary="The chunks that answer best")
 async def search(vector_store: str, body: SearchRequest, service: ServiceOf, terms: Terms) -> dict[str, Any]:
-    """Chunks of the store by their meaning and their words, best first, each with its document, page and place on it."""
+    """Chunks of the store by their meaning and their words, best first, each with its file, page and place on it."""
     queries = [body.query] if isinstance(body.query, str) else body.query
     if not 1 <= len(queries) <= MAX_QUERIES or not all(query.strip() for query in queries):
         raise InvalidInput(f"query must be a text or a list of 1 to {MAX_QUERIES} texts, none of them empty", param="query")
     if body.filters is not None:
         parse_filter(body.filters)  # refused before it costs a vector
+    reranks = _reranks(service, body.ranking_options.ranker)
     prompt = prompt_of(service.main, input_type="query", prompt_name=None)
     vectors = (await service.main.embed_texts(queries, terms, prompt=prompt)).vectors
 
-    def find(pool: ConnectionPool, index: VectorIndex) -> list[Hit]:
-        with translated(), pool.connection() as connection:
+    def find(pool: ConnectionPool, index: VectorIndex) -> list[list[Hit]]:
+        # One state of the store for all queries: a document that is being replaced is found old or new, never both.
+        with translated(), snapshot(pool) as connection:
             store = find_store(connection, terms.organisation, vector_store)
-        _require_same_space(service, store)
-        return _best(index, store, queries, vectors, body)
+            _require_same_space(service, store)
+            k = max(RERANKED, body.max_num_results) if reranks else body.max_num_results
+            hits = [_hits(index, store, query, vector, body, k, connection) for query, vector in zip(queries, vectors, strict=True)]
+        with translated(), pool.connection() as connection:
+            touch_store(connection, store)
+        return hits
 
     hits = await service.in_database(find)
+    if reranks:
+        hits = list(await asyncio.gather(*(_reranked(service, *one) for one in zip(queries, hits, strict=True))))
+    best = _best(queries, hits)[: body.max_num_results]
     return {
         "object": "vector_store.search_results.page",
         "search_query": queries,
-        "data": [_result(hit) for hit in hits if hit.score >= body.ranking_options.score_threshold],
+        "data": [_result(hit, query) for hit, query in best if hit.score >= body.ranking_options.score_threshold],
         "has_more": False,
         "next_page": None,
     }
+
+
+def _reranks(service: Service, ranker: str) -> bool:
+    """Whether the ranker is the cross-encoder.
+
+    Raises:
+        InvalidInput: it is none there is.
+    """
+    name = None if service.reranker is None else service.reranker.name
+    if ranker in (NO_RANKER, *FUSION):
+        return False
+    if ranker != name:
+        names = ", ".join([NO_RANKER, *FUSION, *([name] if name else [])])
+        raise InvalidInput(f"ranking_options.ranker is {ranker!r}; it may be {names}", param="ranking_options.ranker")
+    return True
 
 
 def _require_same_space(service: Service, store: VectorStore) -> None:
@@ -84,35 +122,52 @@ def _require_same_space(service: Service, store: VectorStore) -> None:
         raise Conflict(f"vector store {store.name!r} holds vectors of {store.fingerprint.id}; this server embeds with {ours}")
 
 
-def _best(index: VectorIndex, store: VectorStore, queries: list[str], vectors: NDArray[np.float32], body: SearchRequest) -> list[Hit]:
+def _hits(
+    index: VectorIndex, store: VectorStore, query: str, vector: NDArray[np.float32], body: SearchRequest, k: int, connection: Any
+) -> list[Hit]:
+    return index.search(
+        store.organisation,
+        store.id,
+        collection=store.collection,
+        vector=vector,
+        text=None if body.ranking_options.ranker == NO_RANKER else query,
+        k=k,
+        filter=body.filters,
+        mode=body.mode,
+        connection=connection,
+    )
+
+
+async def _reranked(service: Service, query: str, hits: list[Hit]) -> list[Hit]:
+    if not hits:
+        return []
+    scored = await by_cross_encoder(service, query, [hit.text for hit in hits])
+    return [replace(hit, score=float(score)) for hit, score in zip(hits, scored.scores, strict=True)]
+
+
+def _best(queries: list[str], hits: list[list[Hit]]) -> list[Found]:
     """Of all queries together: a chunk counts by the query it answers best."""
-    best: dict[str, Hit] = {}
-    for query, vector in zip(queries, vectors, strict=True):
-        for hit in index.search(
-            store.organisation,
-            store.id,
-            collection=store.collection,
-            vector=vector,
-            text=None if body.ranking_options.ranker == "none" else query,
-            k=body.max_num_results,
-            filter=body.filters,
-            mode=body.mode,
-        ):
-            if hit.id not in best or hit.score > best[hit.id].score:
-                best[hit.id] = hit
-    return sorted(best.values(), key=lambda hit: (-hit.score, hit.id))[: body.max_num_results]
+    best: dict[str, Found] = {}
+    for query, found in zip(queries, hits, strict=True):
+        for hit in found:
+            if hit.id not in best or hit.score > best[hit.id][0].score:
+                best[hit.id] = hit, query
+    return sorted(best.values(), key=lambda found: (-found[0].score, found[0].id))
 
 
-def _result(hit: Hit) -> dict[str, Any]:
+def _result(hit: Hit, query: str) -> dict[str, Any]:
+    """OpenAI's search result, with fields of ours: of an attached file its owner's attributes, of an ingested document all."""
+    own = own_of(hit.attributes)
     return {
-        "file_id": hit.document,
-        "filename": hit.attributes.get("filename", ""),
+        "file_id": own.get(FILE, hit.document),
+        "filename": own.get("filename", ""),
         "score": min(1.0, max(0.0, hit.score)),
-        "attributes": {key: value for key, value in hit.attributes.items() if isinstance(value, str | int | float | bool)},
+        "attributes": {key: value for key, value in owners_of(hit.attributes).items() if isinstance(value, str | int | float | bool)},
         "content": [{"type": "text", "text": hit.text}],
         "chunk_id": hit.id,
-        "page": hit.attributes.get("page"),
-        "start": hit.attributes.get("start"),
-        "end": hit.attributes.get("end"),
-        "keywords": hit.attributes.get("keywords", []),
+        "page": own.get("page"),
+        "start": own.get("start"),
+        "end": own.get("end"),
+        "snippet": snippet(hit.text, query),
+        "keywords": own.get("keywords", []),
     }

@@ -26,6 +26,7 @@ MAX_DEPTH = 8
 MAX_CONDITIONS = 1_024
 MAX_KEY_LENGTH = 64
 MAX_STRING_LENGTH = 4_096
+LARGEST_NUMBER = 1e300
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -101,7 +102,7 @@ def _compound(operator: Literal["and", "or"], given: Mapping[str, Any], place: s
 def _comparison(operator: ComparisonOperator, given: Mapping[str, Any], place: str) -> Comparison:
     _only(given, {"type", "key", "value"}, place)
     key, value = given.get("key"), given.get("value")
-    if not isinstance(key, str) or not 0 < len(key) <= MAX_KEY_LENGTH or not _is_text(key):
+    if not isinstance(key, str) or not 0 < len(key) <= MAX_KEY_LENGTH or not is_text(key):
         raise InvalidInput(f"{place}.key must be a string of 1 to {MAX_KEY_LENGTH} characters", param=place)
     if operator in SETS:
         if not isinstance(value, list | tuple) or not 0 < len(value) <= MAX_CONDITIONS:
@@ -122,9 +123,9 @@ def _spend(remaining: list[int], conditions: int) -> None:
 def _scalar(value: Any, place: str) -> Scalar:
     if isinstance(value, bool):
         return value
-    if isinstance(value, int | float) and abs(value) <= 1e300:  # NaN and infinities are not
+    if isinstance(value, int | float) and abs(value) <= LARGEST_NUMBER:  # NaN and infinities are not
         return value
-    if isinstance(value, str) and len(value) <= MAX_STRING_LENGTH and _is_text(value):
+    if isinstance(value, str) and len(value) <= MAX_STRING_LENGTH and is_text(value):
         return value
     raise InvalidInput(f"{place} must be a number, a boolean, or a string of at most {MAX_STRING_LENGTH} characters", param=place)
 
@@ -135,7 +136,7 @@ def _only(given: Mapping[str, Any], allowed: set[str], place: str) -> None:
         raise InvalidInput(f"{place} has unknown field {unknown[0]!r}; allowed are {', '.join(sorted(allowed))}", param=place)
 
 
-def _is_text(value: str) -> bool:
+def is_text(value: str) -> bool:
     """No NUL, and no half of a surrogate pair, which JSON can spell and UTF-8 cannot."""
     return "\0" not in value and value == value.encode(errors="ignore").decode()
 

@@ -94,12 +94,12 @@ class PgvectorIndex:
         collection: str,
         connection: Connection[Any] | None = None,
     ) -> Written:
-        found = self._collection(collection)
+        found = self._collection(collection, connection)
         strangers = [row.id for row in rows if row.document != document]
         if strangers:
             raise InvalidInput(f"{len(strangers)} rows are not of document {document!r}, {strangers[0]!r} for one", row_ids=strangers)
         distinct = accepted(rows, dim=found.dim, metric=found.metric, vectors_needed=False)
-        statements = self._statements(collection)
+        statements = self._statements(collection, connection)
         owner = {"organisation": organisation, "store": store, "document": document}
         with translated(), self._transaction(connection) as joined:
             joined.execute(statements.lock_document(), owner)
@@ -115,7 +115,7 @@ class PgvectorIndex:
     def document_rows(
         self, organisation: str, store: str, document: str, *, collection: str, connection: Connection[Any] | None = None
     ) -> list[Row]:
-        statement = self._statements(collection).document()
+        statement = self._statements(collection, connection).document()
         values = {"organisation": organisation, "store": store, "document": document}
         with translated(), self._transaction(connection) as joined, joined.cursor(row_factory=dict_row) as cursor:
             return [Row(**row, vector=None) for row in cursor.execute(statement, values)]
@@ -146,7 +146,7 @@ class PgvectorIndex:
         mode: Mode = "ann",
         connection: Connection[Any] | None = None,
     ) -> list[Hit]:
-        found = self._collection(collection)
+        found = self._collection(collection, connection)
         if vector is None and text is None:
             raise InvalidInput("a search needs a vector, a text, or both", param="query")
         if not 1 <= k <= MAX_K:
@@ -163,7 +163,7 @@ class PgvectorIndex:
             if vector is not None:
                 rankings.append(self._by_vector(joined, found, where, {**values, "vector": vector}, depth, mode))
             if text is not None:
-                statements = self._statements(collection)
+                statements = self._statements(collection, connection)
                 for statement in (statements.by_words(where), statements.by_phrase(where)):
                     rankings.append(_hits(joined, statement, {**values, "k": depth}))
         return rankings[0][:k] if len(rankings) == 1 else fuse(rankings, k=k)
@@ -224,17 +224,18 @@ class PgvectorIndex:
                 return hits
         return _hits(connection, statements.by_vector(where, found.metric), {**values, "k": k})
 
-    def _collection(self, name: str) -> _Collection:
+    def _collection(self, name: str, connection: Connection[Any] | None = None) -> _Collection:
+        """Asked on the caller's connection, where he has one: to wait for a second while holding the first can be for ever."""
         if name not in self._collections:
-            with translated(), self._pool.connection() as connection:
-                found = _find(connection, name)
+            with translated(), self._transaction(connection) as joined:
+                found = _find(joined, name)
             if found is None:
                 raise NotFound(f"no collection {name!r}: ensure() makes it")
             self._collections[name] = found
         return self._collections[name]
 
-    def _statements(self, collection: str) -> Statements:
-        found = self._collection(collection)
+    def _statements(self, collection: str, connection: Connection[Any] | None = None) -> Statements:
+        found = self._collection(collection, connection)
         return Statements(found.name, found.dim)
 
     def _transaction(self, connection: Connection[Any] | None) -> AbstractContextManager[Connection[Any]]:
@@ -245,7 +246,7 @@ class PgvectorIndex:
         return snapshot(self._pool) if connection is None else nullcontext(connection)
 
     def _delete(self, collection: str, connection: Connection[Any] | None = None, limit: int | None = None, **owner: str) -> int:
-        statement = self._statements(collection).delete(list(owner))
+        statement = self._statements(collection, connection).delete(list(owner))
         with translated(), self._transaction(connection) as joined:
             return joined.execute(statement, {**owner, "limit": limit}).rowcount
 

@@ -1,0 +1,71 @@
+"""The part of a chunk that a person should read first: the one with most of the query's words.
+
+snippet("... a long text ...", "who may stop the pump")
+"""
+
+import re
+from collections import Counter, deque
+
+#: Characters: about two lines on a screen.
+LENGTH = 240
+WORD = re.compile(r"\w+")
+#: Words are alike from so many characters in common on; with shorter ones every letter counts.
+COMMON = 4
+#: Endings that differ: sleep, sleeps, sleeping.
+ENDING = 3
+
+
+def snippet(text: str, query: str, *, length: int = LENGTH) -> str:
+    """A slice of the text, from word to word, at most ``length`` characters; its beginning where no word is found.
+
+    A word counts the more the rarer it is in the text, so that "the" decides nothing; repeated, it counts once.
+    """
+    if len(text) <= length:
+        return text
+    wanted = {_folded(word) for word in WORD.findall(query)}
+    found = [
+        (match.start(), match.end(), alike)
+        for match in WORD.finditer(text)
+        if (alike := next((one for one in wanted if _alike(one, _folded(match.group()))), None)) is not None
+    ]
+    start, end = _best(found, length) if found else (0, 0)
+    # As much before the match as after it.
+    begin = max(0, min(start - (length - (end - start)) // 2, len(text) - length))
+    return _whole_words(text, begin, begin + length)
+
+
+def _best(found: list[tuple[int, int, str]], length: int) -> tuple[int, int]:
+    """The window over matches that weighs most, the first of several."""
+    occurrences = Counter(word for *_, word in found)
+    window: deque[tuple[int, int, str]] = deque()
+    inside: Counter[str] = Counter()
+    best, most = (found[0][0], found[0][0] + 1), 0.0
+    for match in found:
+        window.append(match)
+        inside[match[2]] += 1
+        while len(window) > 1 and match[1] - window[0][0] > length:
+            inside[window.popleft()[2]] -= 1
+        weight = sum(1 / occurrences[word] for word, count in inside.items() if count)
+        if weight > most + 1e-9:
+            best, most = (window[0][0], min(match[1], window[0][0] + length)), weight
+    return best
+
+
+def _whole_words(text: str, begin: int, end: int) -> str:
+    if begin > 0 and text[begin - 1].isalnum() and (space := re.compile(r"\s").search(text, begin, end)):
+        begin = space.end()
+    if end < len(text) and text[end].isalnum() and (words := re.match(r".*(?=\s)", text[begin:end], re.DOTALL)) and words.group().strip():
+        end = begin + words.end()
+    return text[begin:end].strip()
+
+
+def _folded(word: str) -> str:
+    return word.casefold()
+
+
+def _alike(one: str, other: str) -> bool:
+    if one == other:
+        return True
+    shorter, longer = sorted((one, other), key=len)
+    common = max(COMMON, len(longer) - ENDING)
+    return len(shorter) >= common and longer[:common] == shorter[:common]
