@@ -1,13 +1,15 @@
 """The engine beside ``SentenceTransformer.encode`` on the same weights, in one run, and beside what the machine can do at all.
 
     python -m benchmarks.engine --rounds 5
+    python -m benchmarks.engine --models base --loads full      # a model of bge-base's shape, texts as long as it reads
 
-Texts are the Python language reference as it comes with Python (``pydoc_data``), cut to a mix as a search application
-sees it: half chunks of 120-180 words, three tenths passages of 30-110, two tenths questions of 4-14. Every party is a process
-of its own and works while the others sleep, in turns; medians are printed. sentence-transformers runs at three batch
-sizes and the best one is the baseline. Everything counts, tokenising included. FLOPs are those of linear layers and
-attention on real tokens; the peak is that of matrix products in the same type, measured in every round. On a machine with a GPU all
-parties use it.
+Texts are the Python language reference as it comes with Python (``pydoc_data``). The load "mix" is what a search application
+sees: half chunks of 120-180 words, three tenths passages of 30-110, two tenths questions of 4-14; "full" is texts longer than the
+model reads, and cut. Every party is a process of its own and works while the others sleep, in turns; medians are printed.
+sentence-transformers runs at several batch sizes and the best one is the baseline. Everything counts, tokenising included. FLOPs
+are those of linear layers and attention on real tokens; the peak is that of matrix products in the same type, measured in every
+round. On a machine with a GPU all parties use it, sentence-transformers in bfloat16 too, and models of the shapes of
+bge-base and bge-large run beside MiniLM.
 """
 
 import argparse
@@ -23,32 +25,40 @@ from pydoc_data.topics import topics
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.peers.shapes import MINILM, SHAPES, folder_of
 from cluster.engines import open_tokeniser
+from cluster.engines.local import has_fast_bf16
 from cluster.engines.weights import open_model_folder
+from cluster.logs import configure
 from cluster.settings import Settings
 
-OURS = ("ours float32", "ours bfloat16")
-THEIRS = (*(f"sentence-transformers, batch {size}" for size in (16, 32, 64)), "sentence-transformers, batch 32 passive")
+PASSIVE = " passive"
+THEIRS = (*(f"sentence-transformers, batch {size}" for size in (16, 32, 64)), f"sentence-transformers, batch 32{PASSIVE}")
+THEIRS_CUDA = tuple(f"sentence-transformers, batch {size} {dtype}" for dtype in ("float32", "bfloat16") for size in (32, 128, 512))
 QUERY = "How long is the notice period of the contract?"
 #: Share of the texts, fewest and most words.
-MIX = ((0.5, 120, 180), (0.3, 30, 110), (0.2, 4, 14))
+LOADS = {"mix": ((0.5, 120, 180), (0.3, 30, 110), (0.2, 4, 14)), "full": ((1.0, 600, 600),)}
+TEXTS, TEXTS_CUDA = 128, 8_192
 COLD_STARTS = 3
+
+Seen = list[dict[str, float]]
 
 
 class Party:
     """One process of ``benchmarks.peers.encode``."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, model: Path) -> None:
         self.name = name
         started = time.perf_counter()
         command = [sys.executable, "-m", "benchmarks.peers.encode", name]
-        passive = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0"} if name.endswith("passive") else {}
-        environment = {**os.environ, "HF_HUB_OFFLINE": "1", **passive}
+        passive = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0"} if name.endswith(PASSIVE) else {}
+        environment = {**os.environ, "HF_HUB_OFFLINE": "1", "CLUSTER_MODEL_PATH": str(model), **passive}
         pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
         self._process = subprocess.Popen(command, env=environment, cwd=Path(__file__).parent.parent, text=True, **pipes)
         self._answer()
@@ -76,115 +86,123 @@ class Party:
 
 
 def main() -> int:
-    """Run the rounds, print the table."""
+    """Run the rounds, print a table for each model and load."""
+    cuda = torch.cuda.is_available()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5, help="interleaved rounds; the medians are printed (default: %(default)s)")
-    parser.add_argument("--texts", type=int, default=128, help="texts of one round (default: %(default)s)")
+    parser.add_argument("--texts", type=int, default=TEXTS_CUDA if cuda else TEXTS, help="texts of one round (default: %(default)s)")
+    models = [MINILM, *SHAPES]
+    parser.add_argument("--models", nargs="+", choices=models, default=models if cuda else [MINILM], help="default: %(default)s")
+    parser.add_argument("--loads", nargs="+", choices=LOADS, default=list(LOADS) if cuda else ["mix"], help="default: %(default)s")
     arguments = parser.parse_args()
-    texts = mixed_texts(arguments.texts)
-    lengths = tokens_read(texts)
-    cold = {name: statistics.median(_cold_start(name) for _ in range(COLD_STARTS)) for name in (*OURS, THEIRS[0])}
-    parties = [Party(name) for name in (*OURS, *THEIRS)]
-    with tempfile.TemporaryDirectory() as folder:
-        seen = [_round(parties, texts, Path(folder), number) for number in range(arguments.rounds)]
-        vectors = {party.name: np.load(Path(folder) / f"{party.name}.npy") for party in parties}
-    for party in parties:
-        party.close()
-    _print(seen, cold, vectors, lengths)
+    configure(Settings(log_level="WARNING"))
+    for model in arguments.models:
+        with folder_of(model) as folder:
+            bench = Bench(folder, cuda=cuda)
+            for load in arguments.loads:
+                print(f"\n{model}, {load}", file=sys.stderr)
+                bench.run(f"{model}, {load}", texts_of(load, arguments.texts), arguments.rounds)
+            bench.close()
     return 0
 
 
-def mixed_texts(count: int) -> list[str]:
-    """Real prose in the lengths of a search application; the same on every run."""
+class Bench:
+    """All parties on one model."""
+
+    def __init__(self, model: Path, *, cuda: bool) -> None:
+        self.settings = Settings(model_path=model)
+        self.ours = ("ours float32", "ours bfloat16") if cuda or has_fast_bf16() else ("ours float32",)
+        self.theirs = THEIRS_CUDA if cuda else THEIRS
+        self.cold = {name: statistics.median(self._cold_start(name) for _ in range(COLD_STARTS)) for name in (*self.ours, self.theirs[0])}
+        self.parties = [Party(name, model) for name in (*self.ours, *self.theirs)]
+
+    def run(self, title: str, texts: list[str], rounds: int) -> None:
+        """The rounds on these texts, and their table."""
+        with tempfile.TemporaryDirectory() as folder:
+            seen = [self._round(texts, Path(folder), number) for number in range(rounds)]
+            vectors = {party.name: np.load(Path(folder) / f"{party.name}.npy") for party in self.parties}
+        self._print(title, seen, vectors, self.tokens_read(texts))
+
+    def close(self) -> None:
+        """End the parties."""
+        for party in self.parties:
+            party.close()
+
+    def tokens_read(self, texts: list[str]) -> NDArray[np.int64]:
+        """(n,) tokens the model reads of each text, special tokens included."""
+        tokeniser = open_tokeniser(self.settings)
+        return np.minimum(tokeniser.count(texts), tokeniser.max_content_tokens).astype(np.int64) + tokeniser.special_tokens
+
+    def flops(self, lengths: NDArray[np.int64]) -> float:
+        """Multiplications and additions of the linear layers and of attention on these inputs."""
+        config = open_model_folder(self.settings).config
+        hidden, inner, layers = (int(config[key]) for key in ("hidden_size", "intermediate_size", "num_hidden_layers"))
+        linear = 2 * (4 * hidden * hidden + 2 * hidden * inner) * lengths.sum()
+        attention = 4 * hidden * (lengths**2).sum()
+        return float(layers * (linear + attention))
+
+    def _cold_start(self, name: str) -> float:
+        assert self.settings.model_path is not None
+        party = Party(name, self.settings.model_path)
+        party.close()
+        return party.cold_start_s
+
+    def _round(self, texts: list[str], folder: Path, number: int) -> dict[str, float]:
+        print(f"round {number + 1}", file=sys.stderr)
+        seen = {}
+        for party in self.parties:
+            if party.name in self.ours:
+                seen[f"peak {party.name}"] = party.ask(do="peak", dtype=party.name.removeprefix("ours "))["flops_per_s"]
+            save = str(folder / f"{party.name}.npy") if number == 0 else ""
+            mix = party.ask(do="mix", texts=texts, save=save)
+            seen |= {f"mix {party.name}": mix["seconds"], f"processor {party.name}": mix["processor_s"]}
+            seen[f"query {party.name}"] = party.ask(do="query", text=QUERY)["seconds"]
+        return seen
+
+    def _ratio(self, seen: Seen, what: str, name: str) -> float:
+        """Median over the rounds of a party's time to that of the best of theirs."""
+        best = min(self.theirs, key=lambda their: statistics.median(one[f"{what} {their}"] for one in seen))
+        return statistics.median(one[f"{what} {name}"] / one[f"{what} {best}"] for one in seen)
+
+    def _print(self, title: str, seen: Seen, vectors: dict[str, Any], lengths: NDArray[np.int64]) -> None:
+        medians = {key: statistics.median(one[key] for one in seen) for key in seen[0]}
+        work, tokens = self.flops(lengths), int(lengths.sum())
+        title += f": {len(lengths)} texts, {tokens:,} tokens, {len(os.sched_getaffinity(0))} cores, medians of {len(seen)} rounds"
+        table = Table(title=title, box=box.MARKDOWN)
+        columns = ("tokens/s", "over best", "by CPU time", "GFLOP/s", "of peak", "one query", "of theirs", "cold start", "of theirs")
+        for column in ("", *columns, "least cosine"):
+            table.add_column(column, justify="right" if column else "left")
+        for name, own in vectors.items():
+            seconds = medians[f"mix {name}"]
+            peak = statistics.median(work / one[f"mix {name}"] / one[f"peak {name}"] for one in seen) if name in self.ours else None
+            started = (f"{self.cold[name]:.1f} s", f"{self.cold[name] / self.cold[self.theirs[0]]:.2f}") if name in self.cold else ("", "")
+            table.add_row(
+                name,
+                f"{tokens / seconds:,.0f}",
+                f"{1 / self._ratio(seen, 'mix', name):.2f}x",
+                f"{1 / self._ratio(seen, 'processor', name):.2f}x",
+                f"{work / seconds / 1e9:,.0f}",
+                f"{peak:.0%}" if peak else "",
+                f"{medians[f'query {name}'] * 1e3:.1f} ms",
+                f"{self._ratio(seen, 'query', name):.2f}",
+                *started,
+                f"{np.einsum('nd,nd->n', own, vectors[self.theirs[0]]).min():.6f}",
+            )
+        Console(width=200).print(table)
+        for name in self.ours:
+            print(f"peak, {name.removeprefix('ours ')}: {medians[f'peak {name}'] / 1e9:,.0f} GFLOP/s")
+
+
+def texts_of(load: str, count: int) -> list[str]:
+    """Real prose in the lengths of that load; the same on every run."""
     words = " ".join(topics[name] for name in sorted(topics)).split()
     draw = np.random.default_rng(0)
     texts = []
-    for share, fewest, most in MIX:
+    for share, fewest, most in LOADS[load]:
         for _ in range(round(share * count)):
             length, at = int(draw.integers(fewest, most + 1)), int(draw.integers(0, len(words) - most))
             texts.append(" ".join(words[at : at + length]))
     return [texts[i] for i in draw.permutation(len(texts))]
-
-
-def tokens_read(texts: list[str]) -> NDArray[np.int64]:
-    """(n,) tokens the model reads of each text, special tokens included."""
-    tokeniser = open_tokeniser(Settings())
-    return np.minimum(tokeniser.count(texts), tokeniser.max_content_tokens).astype(np.int64) + tokeniser.special_tokens
-
-
-def flops(lengths: NDArray[np.int64]) -> float:
-    """Multiplications and additions of the linear layers and of attention on these inputs."""
-    config = open_model_folder(Settings()).config
-    hidden, inner, layers = (int(config[key]) for key in ("hidden_size", "intermediate_size", "num_hidden_layers"))
-    linear = 2 * (4 * hidden * hidden + 2 * hidden * inner) * lengths.sum()
-    attention = 4 * hidden * (lengths**2).sum()
-    return float(layers * (linear + attention))
-
-
-def _cold_start(name: str) -> float:
-    party = Party(name)
-    party.close()
-    return party.cold_start_s
-
-
-def _round(parties: list[Party], texts: list[str], folder: Path, number: int) -> dict[str, float]:
-    print(f"round {number + 1}", file=sys.stderr)
-    seen = {}
-    for party in parties:
-        if party.name in OURS:
-            dtype = party.name.removeprefix("ours ")
-            seen[f"peak {party.name}"] = party.ask(do="peak", dtype=dtype)["flops_per_s"]
-        save = str(folder / f"{party.name}.npy") if number == 0 else ""
-        mix = party.ask(do="mix", texts=texts, save=save)
-        seen |= {f"mix {party.name}": mix["seconds"], f"processor {party.name}": mix["processor_s"]}
-        seen[f"query {party.name}"] = party.ask(do="query", text=QUERY)["seconds"]
-    return seen
-
-
-def _ratio(seen: list[dict[str, float]], what: str, name: str) -> float:
-    """Median over the rounds of a party's time to that of the best of theirs."""
-    best = min(THEIRS, key=lambda their: statistics.median(one[f"{what} {their}"] for one in seen))
-    return statistics.median(one[f"{what} {name}"] / one[f"{what} {best}"] for one in seen)
-
-
-def _print(seen: list[dict[str, float]], cold: dict[str, float], vectors: dict[str, Any], lengths: NDArray[np.int64]) -> None:
-    medians = {key: statistics.median(one[key] for one in seen) for key in seen[0]}
-    work, tokens = flops(lengths), int(lengths.sum())
-    title = f"{len(lengths)} texts, {tokens:,} tokens, {len(os.sched_getaffinity(0))} cores, medians of {len(seen)} rounds"
-    table = Table(title=title, box=box.MARKDOWN)
-    for column in (
-        "",
-        "tokens/s",
-        "over best",
-        "by CPU time",
-        "GFLOP/s",
-        "of peak",
-        "one query",
-        "of theirs",
-        "cold start",
-        "of theirs",
-        "least cosine",
-    ):
-        table.add_column(column, justify="right" if column else "left")
-    for name, own in vectors.items():
-        seconds = medians[f"mix {name}"]
-        peak = f"{work / seconds / medians[f'peak {name}']:.0%}" if name in OURS else ""
-        started = (f"{cold[name]:.1f} s", f"{cold[name] / cold[THEIRS[0]]:.2f}") if name in cold else ("", "")
-        table.add_row(
-            name,
-            f"{tokens / seconds:,.0f}",
-            f"{1 / _ratio(seen, 'mix', name):.2f}x",
-            f"{1 / _ratio(seen, 'processor', name):.2f}x",
-            f"{work / seconds / 1e9:,.0f}",
-            peak,
-            f"{medians[f'query {name}'] * 1e3:.1f} ms",
-            f"{_ratio(seen, 'query', name):.2f}",
-            *started,
-            f"{np.einsum('nd,nd->n', own, vectors[THEIRS[0]]).min():.6f}",
-        )
-    Console(width=200).print(table)
-    for name in OURS:
-        print(f"peak, {name.removeprefix('ours ')}: {medians[f'peak {name}'] / 1e9:,.0f} GFLOP/s")
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ PEAK_SHAPES_CUDA = ((8192, 8192, 8192), (16384, 4096, 4096))
 
 def main(party: str) -> None:
     """Load, embed one text, then obey."""
-    encode = _ours(party.removeprefix("ours ")) if party.startswith("ours ") else _theirs(int(party.split()[2]))
+    encode = _ours(party.removeprefix("ours ")) if party.startswith("ours ") else _theirs(*party.split()[2:4])
     encode(["How long is the notice period?"])
     _answer(ready=True)
     for line in sys.stdin:
@@ -54,14 +54,16 @@ def _ours(precision: str) -> Encode:
     return lambda texts: engine.embed(texts).vectors
 
 
-def _theirs(batch_size: int) -> Encode:
+def _theirs(batch_size: str, dtype: str = "float32") -> Encode:
+    import torch
     from sentence_transformers import SentenceTransformer
 
     from cluster.engines.weights import open_model_folder
     from cluster.settings import Settings
 
-    model = SentenceTransformer(str(open_model_folder(Settings()).path), local_files_only=True)
-    return lambda texts: model.encode(list(texts), batch_size=batch_size, normalize_embeddings=True)
+    kwargs = {"dtype": torch.bfloat16} if dtype == "bfloat16" else {}
+    model = SentenceTransformer(str(open_model_folder(Settings()).path), local_files_only=True, model_kwargs=kwargs)
+    return lambda texts: model.encode(list(texts), batch_size=int(batch_size), normalize_embeddings=True)
 
 
 def peak(dtype: str) -> float:
@@ -69,26 +71,29 @@ def peak(dtype: str) -> float:
     import torch
 
     if torch.cuda.is_available():
-        return max(_products(torch, dtype, "cuda", shape) for shape in PEAK_SHAPES_CUDA)
+        return max(_products(torch, dtype, "cuda", shape, packed=False) for shape in PEAK_SHAPES_CUDA)
     cores = len(os.sched_getaffinity(0))
+    ways = [(shape, packed) for shape in PEAK_SHAPES for packed in (True, False)]
     with ThreadPoolExecutor(cores, initializer=torch.set_num_threads, initargs=(1,)) as workers:
-        return max(sum(workers.map(lambda _, s=shape: _products(torch, dtype, "cpu", s), range(cores))) for shape in PEAK_SHAPES)
+        return max(sum(workers.map(lambda _, w=way: _products(torch, dtype, "cpu", w[0], packed=w[1]), range(cores))) for way in ways)
 
 
-def _products(torch: Any, dtype: str, device: str, shape: tuple[int, int, int]) -> float:
+def _products(torch: Any, dtype: str, device: str, shape: tuple[int, int, int], *, packed: bool) -> float:
+    """By oneDNN on a weight laid out for it, or by torch's own choice of library."""
     from cluster.engines.linear import Linear
 
     rows, width, out = shape
-    layer = Linear(torch.randn(out, width).to(device, getattr(torch, dtype)), torch.zeros(out).to(device, getattr(torch, dtype)))
-    x = torch.randn(rows, width).to(device, getattr(torch, dtype))
-    layer(x)
-    times = 0
-    started = time.perf_counter()
-    while (passed := time.perf_counter() - started) < PEAK_S:
+    weight, bias, x = (torch.randn(*size).to(device, getattr(torch, dtype)) for size in ((out, width), (out,), (rows, width)))
+    layer = Linear(weight, bias) if packed else lambda x: torch.nn.functional.linear(x, weight, bias)
+    with torch.inference_mode():
         layer(x)
-        if device == "cuda":
-            torch.cuda.synchronize()
-        times += 1
+        times = 0
+        started = time.perf_counter()
+        while (passed := time.perf_counter() - started) < PEAK_S:
+            layer(x)
+            if device == "cuda":
+                torch.cuda.synchronize()
+            times += 1
     return 2.0 * rows * width * out * times / passed
 
 
