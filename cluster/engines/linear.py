@@ -2,6 +2,9 @@
 
 torch's own float32 ``linear`` goes to MKL and re-packs the weight at every call. The operators used here are private to
 torch (its compiler emits them), so their absence or refusal is expected: then the plain layer runs.
+
+oneDNN applies the activation while the product is in its registers, except where its GELU is the slower one: with AVX2 it takes
+four times as long as torch's, a tenth of the whole forward.
 """
 
 from typing import Any, Literal
@@ -24,13 +27,14 @@ class Linear:
 
     def __init__(self, weight: Tensor, bias: Tensor, activation: Activation = "none") -> None:
         self.weight, self.bias, self.activation = weight, bias, activation
-        self._packed = _pack(weight, bias, activation)
+        self._fused: Activation = activation if activation == "relu" or _fuses_gelu(weight.dtype) else "none"
+        self._packed = _pack(weight, bias, self._fused)
 
     def __call__(self, x: Tensor) -> Tensor:
-        if self._packed is not None:
-            y: Tensor = torch.ops.mkldnn._linear_pointwise(x, self._packed, self.bias, self.activation, [], _algorithm(self.activation))
-            return y
-        return _activate(functional.linear(x, self.weight, self.bias), self.activation)
+        if self._packed is None:
+            return _activate(functional.linear(x, self.weight, self.bias), self.activation)
+        y: Tensor = torch.ops.mkldnn._linear_pointwise(x, self._packed, self.bias, self._fused, [], _algorithm(self._fused))
+        return y if self._fused == self.activation else _activate(y, self.activation)
 
     @property
     def packed(self) -> bool:
@@ -42,10 +46,15 @@ def _algorithm(activation: Activation) -> str:
     return "none" if activation == "gelu" else ""
 
 
+def _fuses_gelu(dtype: torch.dtype) -> bool:
+    return dtype != torch.float32 or "AVX512" in torch.backends.cpu.get_cpu_capability()
+
+
 def _activate(y: Tensor, activation: Activation) -> Tensor:
+    """In place: ``y`` is the product's own memory."""
     if activation == "none":
         return y
-    return functional.gelu(y) if activation == "gelu" else functional.relu(y)
+    return torch.ops.aten.gelu_(y) if activation == "gelu" else y.relu_()
 
 
 def _pack(weight: Tensor, bias: Tensor, activation: Activation) -> Any:
