@@ -6,6 +6,7 @@ media_type(b"%PDF-1.7 ...", name="anything.txt")   # "application/pdf"
 import re
 
 PDF, HTML, MARKDOWN, PLAIN, BINARY = "application/pdf", "text/html", "text/markdown", "text/plain", "application/octet-stream"
+PNG, JPEG, GIF, WEBP = "image/png", "image/jpeg", "image/gif", "image/webp"
 
 #: A PDF may carry junk before its header; readers look this far.
 PDF_HEADER_WITHIN = 1024
@@ -13,9 +14,9 @@ SNIFFED = 4096
 MAGIC = {
     b"PK\x03\x04": "application/zip",
     b"\xd0\xcf\x11\xe0": "application/x-ole-storage",
-    b"\x89PNG": "image/png",
-    b"\xff\xd8\xff": "image/jpeg",
-    b"GIF8": "image/gif",
+    b"\x89PNG": PNG,
+    b"\xff\xd8\xff": JPEG,
+    b"GIF8": GIF,
     b"\x1f\x8b": "application/gzip",
     b"\x7fELF": "application/x-executable",
     b"{\\rtf": "application/rtf",
@@ -30,6 +31,8 @@ def media_type(data: bytes, *, name: str) -> str:
     start = data[:SNIFFED]
     if b"%PDF-" in start[:PDF_HEADER_WITHIN]:
         return PDF
+    if start.startswith(b"RIFF") and start[8:12] == b"WEBP":
+        return WEBP
     for magic, type in MAGIC.items():
         if start.startswith(magic):
             return type

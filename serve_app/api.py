@@ -11,6 +11,7 @@ from serve_app import (
     cohere,
     embeddings,
     file_batches,
+    files,
     health,
     jobs,
     models,
@@ -18,6 +19,7 @@ from serve_app import (
     search,
     tei,
     tokenize,
+    uploads,
     vector_store_files,
     vector_stores,
 )
@@ -39,7 +41,7 @@ def build_api(service: Service, *, stopping: Callable[[], bool] = lambda: False)
     app.state.stopping = stopping
     app.state.events = EventFeed(service)
     stores = (vector_stores, vector_store_files, file_batches, search)
-    for part in (embeddings, models, tokenize, rerank, *stores, jobs, tei, cohere, health):
+    for part in (embeddings, models, tokenize, rerank, files, uploads, *stores, jobs, tei, cohere, health):
         app.include_router(part.router)
     install(app)
     describe(app)

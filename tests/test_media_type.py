@@ -18,6 +18,9 @@ from cluster.media_type import media_type
         ("äöü".encode("latin-1"), "a.txt", "text/plain"),
         ("text".encode("utf-16"), "a.txt", "text/plain"),
         (b"\x00\x01\x02", "a.txt", "application/octet-stream"),
+        (b"\x89PNG\r\n\x1a\n", "a.txt", "image/png"),
+        (b"RIFF\x24\x00\x00\x00WEBPVP8 ", "a.txt", "image/webp"),
+        (b"RIFF\x24\x00\x00\x00WAVEfmt ", "a.txt", "application/octet-stream"),
         (b"PK\x03\x04", "a.docx", "application/zip"),
     ],
 )
