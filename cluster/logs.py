@@ -56,7 +56,7 @@ def configure(settings: Settings) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level)
-    for chatty in ("httpx", "httpcore", "psycopg.pool", "asyncio"):
+    for chatty in ("httpx", "httpcore", "psycopg.pool", "asyncio", "procrastinate"):
         logging.getLogger(chatty).setLevel(max(logging.WARNING, root.level))
 
 

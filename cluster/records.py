@@ -55,10 +55,12 @@ class ParsedDocument:
     outcome: Outcome
     #: A sentence a person understands; empty when the outcome is ok.
     detail: str
-    #: Every page, those without text too.
+    #: Every page, those without text too; of a part of the document, that part's.
     pages: tuple[Page, ...]
     #: Media type found in the bytes, whatever the name claimed.
     media_type: str
+    #: Pages of the whole document; 0 where it could not be opened.
+    page_count: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -11,8 +11,9 @@ from ray import serve
 from cluster.logs import configure
 from cluster.settings import Settings
 from serve_app.api import build_api
+from serve_app.batching import Lane
 from serve_app.heartbeat import Heartbeat
-from serve_app.loopback import keep_to_loopback
+from cluster.deploy.loopback import keep_to_loopback
 from serve_app.metrics import Metrics, Watched
 from serve_app.service import Service
 from serve_app.stopping import stopping
@@ -39,9 +40,9 @@ class Embedder:
     def __serve_build_asgi_app__(self, *_: Any, **__: Any) -> FastAPI:
         return build_api(self._service, stopping=stopping)
 
-    async def embed_ids(self, ids: list[NDArray[np.int32]], organisation: str) -> NDArray[np.float32]:
-        """For callers inside the cluster: (n, dim) float32 for inputs already tokenised, in the bulk lane."""
-        return await self._service.batcher.embed(ids, lane="bulk", organisation=organisation)
+    async def embed_ids(self, ids: list[NDArray[np.int32]], organisation: str, lane: Lane = "bulk") -> NDArray[np.float32]:
+        """For callers inside the cluster: (n, dim) float32 for inputs already tokenised."""
+        return await self._service.batcher.embed(ids, lane=lane, organisation=organisation)
 
     async def check_health(self) -> None:
         """Raises when a model no longer computes; Serve then replaces the replica."""

@@ -95,6 +95,15 @@ class Job:
     finished_at: datetime | None
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Waiting:
+    """What waits in the queue, of all organisations, and could begin now."""
+
+    jobs: int
+    #: Seconds that the oldest of them has waited.
+    oldest_s: float
+
+
 #: What a query selects to make a ``Job``.
 COLUMNS = ", ".join("jobs.class AS job_class" if field.name == "job_class" else f"jobs.{field.name}" for field in fields(Job))
 
@@ -159,6 +168,13 @@ def get_job(connection: Connection[Any], organisation: str, id: str) -> Job:
 def recent_jobs(connection: Connection[Any], organisation: str, *, limit: int = 20) -> list[Job]:
     """The organisation's jobs, newest first."""
     return select_jobs(connection, SQL["recent"], {"organisation": organisation, "limit": limit})
+
+
+def waiting(connection: Connection[Any]) -> Waiting:
+    """For whoever decides how many workers there should be."""
+    row = connection.execute(SQL["waiting"]).fetchone()
+    assert row is not None
+    return Waiting(jobs=row[0], oldest_s=row[1])
 
 
 def select_jobs(connection: Connection[Any], statement: str, values: dict[str, Any]) -> list[Job]:

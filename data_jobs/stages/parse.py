@@ -39,15 +39,24 @@ class Parser:
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: socket.socket | None = None
+        self._interrupted = False
 
-    def parse(self, data: bytes, *, name: str) -> ParsedDocument:
+    def parse(self, data: bytes, *, name: str, part: tuple[int, int] | None = None) -> ParsedDocument:
         """Pages and outcome of one document; never an exception for what the bytes do.
+
+        Args:
+            data: the file.
+            name: what its owner calls it.
+            part: of a PDF only the pages from the first of these numbers, counted from 0, to before the second; outcome ``ok``
+                then also where they are without text.
 
         Raises:
             Unavailable: the parsing process cannot be started.
         """
         with self._lock, _file(data) as document, _file(b"") as result:
-            answer = self._ask(name, document.fileno(), result.fileno()) or self._ask(name, document.fileno(), result.fileno())
+            files = document.fileno(), result.fileno()
+            self._interrupted = False
+            answer = self._ask(name, part, files) or (None if self._interrupted else self._ask(name, part, files))
             if answer is None:
                 return _without_pages(data, name, Outcome.FAILED, "ended the process that parses documents, twice")
             if answer["timed_out"] or answer["exit"] == -signal.SIGXCPU:
@@ -58,7 +67,14 @@ class Parser:
                 return _without_pages(data, name, Outcome.TOO_LARGE, f"needs more memory to parse than {limit}")
             if answer["exit"] != EXIT_OK:
                 return _without_pages(data, name, Outcome.CORRUPT, f"crashed its parser ({_how(answer['exit'])})")
-            return _read(result, data, name)
+            return _read(result, data, name, first=part[0] if part else 0)
+
+    def interrupt(self) -> None:
+        """End what another thread has it parse, at once; that thread gets the outcome of a parser that was lost."""
+        self._interrupted = True
+        process = self._process
+        if process is not None:
+            process.kill()
 
     def close(self) -> None:
         """End the parsing process."""
@@ -76,11 +92,12 @@ class Parser:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
 
-    def _ask(self, name: str, document: int, result: int) -> dict[str, Any] | None:
+    def _ask(self, name: str, part: tuple[int, int] | None, files: tuple[int, int]) -> dict[str, Any] | None:
         """How the child ended; None when the parsing process was lost, and is gone."""
         settings = self._settings
         request = {
             "name": name[-255:],
+            "part": part,
             "timeout_s": settings.parse_timeout_s,
             "memory_bytes": settings.parse_memory_bytes,
             "max_pages": settings.max_document_pages,
@@ -89,7 +106,7 @@ class Parser:
         try:
             connection = self._connected()
             connection.settimeout(settings.parse_timeout_s + ANSWER_GRACE_S)
-            socket.send_fds(connection, [json.dumps(request).encode()], [document, result])
+            socket.send_fds(connection, [json.dumps(request).encode()], list(files))
             answer = connection.recv(4096)
             parsed: dict[str, Any] | None = json.loads(answer) if answer.endswith(b"\n") else None
         except (OSError, ValueError) as exc:
@@ -135,16 +152,20 @@ class _file:
         os.close(self._fd)
 
 
-def _read(result: _file, data: bytes, name: str) -> ParsedDocument:
+def _read(result: _file, data: bytes, name: str, *, first: int) -> ParsedDocument:
     """The child's result, which nobody has to believe: it read hostile bytes."""
     os.lseek(result.fileno(), 0, os.SEEK_SET)
     with os.fdopen(os.dup(result.fileno()), "rb") as file:
         written = file.read(MAX_RESULT_BYTES)
     try:
         parsed = json.loads(written)
-        pages = tuple(Page(number=number, text=_text(text)) for number, text in enumerate(parsed["pages"], start=1))
+        pages = tuple(Page(number=number, text=_text(text)) for number, text in enumerate(parsed["pages"], start=first + 1))
         return ParsedDocument(
-            outcome=Outcome(parsed["outcome"]), detail=_text(parsed["detail"]), pages=pages, media_type=_text(parsed["media_type"])
+            outcome=Outcome(parsed["outcome"]),
+            detail=_text(parsed["detail"]),
+            pages=pages,
+            media_type=_text(parsed["media_type"]),
+            page_count=int(parsed["page_count"]),
         )
     except (ValueError, TypeError, KeyError) as exc:
         return _without_pages(data, name, Outcome.CORRUPT, f"made its parser answer nonsense ({type(exc).__name__})")

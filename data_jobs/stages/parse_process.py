@@ -48,31 +48,35 @@ def main(connection: socket.socket) -> None:
         connection.sendall(json.dumps(answer).encode() + b"\n")
 
 
-def parse(data: bytes, *, name: str, max_pages: int, max_characters: int) -> dict[str, Any]:
-    """What the document holds, as JSON values: outcome, detail, media_type, pages."""
+def parse(data: bytes, *, name: str, max_pages: int, max_characters: int, part: tuple[int, int] | None = None) -> dict[str, Any]:
+    """What the document holds, as JSON values: outcome, detail, media_type, pages, page_count.
+
+    Args:
+        part: of a PDF only these pages (see ``pdf.parse``); every other kind is read whole.
+    """
     kind = media_type(data, name=name)
     try:
-        pages = _pages(data, kind, max_pages)
+        pages, count = _pages(data, kind, max_pages, part)
         characters = sum(map(len, pages))
         if characters > max_characters:
             limit = f"the limit is {max_characters:,} (CLUSTER_MAX_DOCUMENT_CHARACTERS)"
             raise Unreadable(Outcome.TOO_LARGE, f"holds {characters:,} characters of text; {limit}")
     except Unreadable as exc:
-        return {"outcome": exc.outcome, "detail": exc.detail, "media_type": kind, "pages": []}
-    return {"outcome": Outcome.OK, "detail": "", "media_type": kind, "pages": pages}
+        return {"outcome": exc.outcome, "detail": exc.detail, "media_type": kind, "pages": [], "page_count": 0}
+    return {"outcome": Outcome.OK, "detail": "", "media_type": kind, "pages": pages, "page_count": count}
 
 
-def _pages(data: bytes, kind: str, max_pages: int) -> list[str]:
+def _pages(data: bytes, kind: str, max_pages: int, part: tuple[int, int] | None) -> tuple[list[str], int]:
     if not data:
         raise Unreadable(Outcome.EMPTY, "is a file of zero bytes")
     if kind == PDF:
-        return pdf.parse(data, max_pages=max_pages)
+        return pdf.parse(data, max_pages=max_pages, part=part)
     if kind not in TEXT_FORMATS:
         raise Unreadable(Outcome.UNSUPPORTED, f"is {kind}; what can be read is PDF, HTML, Markdown and plain text")
     pages = TEXT_FORMATS[kind](data)
     if not any(page.strip() for page in pages):
         raise Unreadable(Outcome.EMPTY, "holds no text")
-    return pages
+    return pages, len(pages)
 
 
 def _in_child(request: dict[str, Any], document: int, result: int) -> dict[str, Any]:
@@ -100,7 +104,7 @@ def _child(request: dict[str, Any], document: int, result: int) -> None:
         size = os.fstat(document).st_size
         data = mmap.mmap(document, size, prot=mmap.PROT_READ)[:] if size else b""
         limits = {"max_pages": request["max_pages"], "max_characters": request["max_characters"]}
-        parsed = parse(data, name=request["name"], **limits)
+        parsed = parse(data, name=request["name"], part=request["part"], **limits)
         with os.fdopen(result, "wb", closefd=False) as file:
             file.write(json.dumps(parsed).encode())
         code = EXIT_OK

@@ -5,7 +5,7 @@ from functools import cache
 from psycopg_pool import ConnectionPool
 
 from cluster.database import open_pool
-from cluster.engines import describe, open_tokeniser
+from cluster.engines import Tokeniser, describe, open_tokeniser
 from cluster.logs import configure
 from cluster.settings import Settings
 from cluster.vector_index import VectorIndex, open_vector_index
@@ -27,11 +27,17 @@ def parser(settings: Settings) -> Parser:
 
 
 @cache
-def chunker(settings: Settings, fingerprint_id: str) -> Chunker:
-    """The model's tokeniser and the chunker on it; chunks leave room for the prompt that documents are read behind."""
-    tokeniser = open_tokeniser(settings)
-    (prompt,) = tokeniser.ids([describe(settings).document_prompt])
-    return Chunker(tokeniser, fingerprint_id, max_tokens=tokeniser.max_content_tokens - len(prompt))
+def tokeniser(settings: Settings) -> Tokeniser:
+    """The model's."""
+    return open_tokeniser(settings)
+
+
+@cache
+def chunker(settings: Settings, fingerprint_id: str, max_tokens: int | None = None) -> Chunker:
+    """The chunker on the model's tokeniser; chunks leave room for the prompt that documents are read behind."""
+    (prompt,) = tokeniser(settings).ids([describe(settings).document_prompt])
+    most = tokeniser(settings).max_content_tokens - len(prompt)
+    return Chunker(tokeniser(settings), fingerprint_id, max_tokens=min(max_tokens or most, most))
 
 
 @cache

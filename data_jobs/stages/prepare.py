@@ -3,7 +3,7 @@
 Each step wraps a plain stage of this folder and is cheap to send to a worker: what is costly stands in ``per_process``.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import pyarrow as pa
 
@@ -34,14 +34,19 @@ class Parse:
 
 
 class Chunk:
-    """Needs ``page_texts``; fills ``chunks``. Keeps ``page_texts`` for the keywords."""
+    """Needs ``page_texts``; fills ``chunks``. Keeps ``page_texts`` for the keywords.
 
-    def __init__(self, settings: Settings, fingerprint_id: str) -> None:
+    Args:
+        max_tokens: most of a chunk, special tokens not counted; None: as many as the model reads.
+    """
+
+    def __init__(self, settings: Settings, fingerprint_id: str, *, max_tokens: int | None = None) -> None:
         self.settings = settings
         self.fingerprint_id = fingerprint_id
+        self.max_tokens = max_tokens
 
     def __call__(self, row: Row) -> Row:
-        chunks = per_process.chunker(self.settings, self.fingerprint_id).chunk(row["document"], _pages(row))
+        chunks = per_process.chunker(self.settings, self.fingerprint_id, self.max_tokens).chunk(row["document"], _pages(row))
         if not chunks:
             return failed(row, Outcome.EMPTY, "holds no text that can be embedded")
         table = {
@@ -83,9 +88,13 @@ class Compare:
             index, store = per_process.vector_index(self.settings), self.store
             return index.stored_ids(store.organisation, store.id, row["document"], collection=store.collection)
 
-        stored = with_patience(self.settings, look_up)
-        chunks = unpack(row)
-        return _with_column(row, chunks, "stored", [id in stored for id in chunks["id"].to_pylist()])
+        return mark_stored(row, with_patience(self.settings, look_up))
+
+
+def mark_stored(row: Row, stored: Collection[str]) -> Row:
+    """The row, with those of its chunks marked whose ids are among these."""
+    chunks = unpack(row)
+    return _with_column(row, chunks, "stored", [id in stored for id in chunks["id"].to_pylist()])
 
 
 def _with_column(row: Row, chunks: pa.Table, name: str, values: Sequence[object]) -> Row:

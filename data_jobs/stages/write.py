@@ -17,6 +17,7 @@ from cluster.logs import about
 from cluster.records import Outcome
 from cluster.settings import Settings
 from cluster.vector_index import Row as IndexRow
+from cluster.vector_index import VectorIndex
 from data_jobs.sources import file_name
 from data_jobs.stages import per_process
 from data_jobs.stages.guard import failed
@@ -42,6 +43,8 @@ RESULTS = pa.schema(
 )
 
 T = TypeVar("T")
+#: The attributes of a row from what the pipeline says of its chunk.
+Attributes = Callable[[dict[str, Any]], dict[str, Any]]
 
 
 class Write:
@@ -63,33 +66,65 @@ class Write:
             return pa.Table.from_pylist([self._write(row) for row in to_rows(table)], schema=RESULTS)
 
     def _write(self, row: Row) -> dict[str, Any]:
+        index = per_process.vector_index(self.settings)
+        writer = DocumentWriter(index, self.store, job=self.job, pipeline_version=self.pipeline_version)
         if row["unchanged"]:
-            return self._in_transaction(lambda connection: self._unchanged(connection, row))
+            return self._in_transaction(lambda connection: writer.unchanged(connection, row))
         if row["outcome"] == Outcome.OK:
             try:
-                return self._in_transaction(lambda connection: self._success(connection, row))
+                return self._in_transaction(lambda connection: writer.success(connection, row))
             except Permanent as exc:
                 log.warning("document_refused", document=row["document"], source=row["source"], reason=str(exc))
                 row = failed(row, Outcome.FAILED, f"could not be written: {exc}")
-        return self._in_transaction(lambda connection: self._failure(connection, row))
+        return self._in_transaction(lambda connection: writer.failure(connection, row))
 
-    def _unchanged(self, connection: Connection[Any], row: Row) -> dict[str, Any]:
-        organisation = self.store.organisation
+    def _in_transaction(self, work: Callable[[Connection[Any]], T]) -> T:
+        def once() -> T:
+            with translated(), per_process.pool(self.settings).connection() as connection, connection.transaction():
+                return work(connection)
+
+        return with_patience(self.settings, once)
+
+
+class DocumentWriter:
+    """Puts a document's row into the index and the ledger, in its caller's transaction; gives its line of ``RESULTS``.
+
+    Args:
+        attributes: makes the attributes of an index row of what the pipeline says of its chunk; as they are, where it is left out.
+    """
+
+    def __init__(
+        self, index: VectorIndex, store: VectorStore, *, job: str, pipeline_version: str, attributes: Attributes | None = None
+    ) -> None:
+        self._index = index
+        self._store = store
+        self._job = job
+        self._pipeline_version = pipeline_version
+        self._attributes = attributes or dict
+
+    def unchanged(self, connection: Connection[Any], row: Row) -> dict[str, Any]:
+        """The source was read again, and holds what it held."""
+        organisation = self._store.organisation
         documents.touch(connection, organisation, row["document"], row["stamp"])
-        before = documents.known_documents(connection, organisation, self.store.id, [row["document"]])[row["document"]]
+        before = documents.known_documents(connection, organisation, self._store.id, [row["document"]])[row["document"]]
         return unchanged_result(row["source"], before)
 
-    def _success(self, connection: Connection[Any], row: Row) -> dict[str, Any]:
+    def success(self, connection: Connection[Any], row: Row) -> dict[str, Any]:
+        """Its chunks become the ones that are searchable.
+
+        Raises:
+            Permanent: the index refuses them.
+        """
         chunks = unpack(row)
         lengths = pc.list_value_length(chunks["token_ids"]).to_numpy()
         stored = chunks["stored"].to_numpy()
-        documents.lock_document(connection, self.store.organisation, row["document"])
-        per_process.vector_index(self.settings).replace_document(
-            self.store.organisation,
-            self.store.id,
+        documents.lock_document(connection, self._store.organisation, row["document"])
+        self._index.replace_document(
+            self._store.organisation,
+            self._store.id,
             row["document"],
             self._index_rows(row, chunks),
-            collection=self.store.collection,
+            collection=self._store.collection,
             connection=connection,
         )
         content = documents.Content(
@@ -111,51 +146,47 @@ class Write:
             "tokens_embedded": int(lengths[~stored].sum()),
         }
 
-    def _failure(self, connection: Connection[Any], row: Row) -> dict[str, Any]:
+    def failure(self, connection: Connection[Any], row: Row) -> dict[str, Any]:
+        """It ended otherwise; what was searchable stays so."""
         outcome = Outcome(row["outcome"])
         documents.record_failure(connection, self._attempt(row), outcome, row["detail"])
         return {**result(row["source"], row["document"], outcome, row["detail"]), "pages": row["pages"]}
 
     def _attempt(self, row: Row) -> documents.Attempt:
         return documents.Attempt(
-            organisation=self.store.organisation,
+            organisation=self._store.organisation,
             id=row["document"],
-            vector_store=self.store.id,
+            vector_store=self._store.id,
             source=row["source"],
             source_stamp=row["stamp"],
-            version=self.pipeline_version,
-            job=self.job,
+            version=self._pipeline_version,
+            job=self._job,
             content_hash=row["content_hash"] or None,
         )
 
     def _index_rows(self, row: Row, chunks: pa.Table) -> list[IndexRow]:
-        new = iter(np.frombuffer(row["vectors"], dtype=np.float32).reshape(-1, self.store.fingerprint.dim))
+        new = iter(np.frombuffer(row["vectors"], dtype=np.float32).reshape(-1, self._store.fingerprint.dim))
         return [
             IndexRow(
                 id=chunk["id"],
                 document=row["document"],
                 text=chunk["text"],
-                attributes={
-                    "source": row["source"],
-                    "filename": file_name(row["source"]),
-                    "media_type": row["media_type"],
-                    "ordinal": ordinal,
-                    "page": chunk["page"],
-                    "start": chunk["start"],
-                    "end": chunk["end"],
-                    "keywords": chunk["keywords"],
-                },
+                attributes=self._attributes(
+                    {
+                        "source": row["source"],
+                        "filename": file_name(row["source"]),
+                        "media_type": row["media_type"],
+                        "ordinal": ordinal,
+                        "page": chunk["page"],
+                        "start": chunk["start"],
+                        "end": chunk["end"],
+                        "keywords": chunk["keywords"],
+                    }
+                ),
                 vector=None if chunk["stored"] else next(new),
             )
             for ordinal, chunk in enumerate(chunks.drop_columns(["token_ids"]).to_pylist())
         ]
-
-    def _in_transaction(self, work: Callable[[Connection[Any]], T]) -> T:
-        def once() -> T:
-            with translated(), per_process.pool(self.settings).connection() as connection, connection.transaction():
-                return work(connection)
-
-        return with_patience(self.settings, once)
 
 
 def result(source: str, document: str, outcome: Outcome, detail: str) -> dict[str, Any]:

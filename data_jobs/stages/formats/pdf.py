@@ -22,8 +22,13 @@ END_MARK_WITHIN = 1024
 LINE_END = re.compile(r"\s*\n\s*")
 
 
-def parse(data: bytes, *, max_pages: int) -> list[str]:
-    """The text of each page, "" for a page without.
+def parse(data: bytes, *, max_pages: int, part: tuple[int, int] | None = None) -> tuple[list[str], int]:
+    """The text of each page, "" for a page without, and how many pages the document has.
+
+    Args:
+        data: the file.
+        max_pages: a longer document is refused.
+        part: only the pages from the first of these numbers, counted from 0, to before the second; they may all be without text.
 
     Raises:
         Unreadable: with the outcome and a sentence.
@@ -35,14 +40,14 @@ def parse(data: bytes, *, max_pages: int) -> list[str]:
             # A reader mends what it can, and would call the half it finds the whole.
             if document.is_repaired and END_MARK not in data[-END_MARK_WITHIN:]:
                 raise Unreadable(Outcome.CORRUPT, "is damaged or cut short: its end is missing")
-            return _pages(document, max_pages)
+            return _pages(document, max_pages, part), document.page_count
     except (MemoryError, pymupdf.mupdf.FzErrorBase, RuntimeError, ValueError) as exc:
         if isinstance(exc, MemoryError) or "malloc" in str(exc) or "memory" in str(exc).lower():
             raise Unreadable(Outcome.TOO_LARGE, "needs more memory to open than one document may use") from exc
         raise Unreadable(Outcome.CORRUPT, f"is damaged or cut short, and cannot be read as a PDF ({_first_line(exc)})") from exc
 
 
-def _pages(document: pymupdf.Document, max_pages: int) -> list[str]:
+def _pages(document: pymupdf.Document, max_pages: int, part: tuple[int, int] | None) -> list[str]:
     if document.needs_pass:
         raise Unreadable(Outcome.ENCRYPTED, "is protected by a password: remove the protection and ingest it again")
     if document.page_count == 0:
@@ -50,10 +55,11 @@ def _pages(document: pymupdf.Document, max_pages: int) -> list[str]:
     if document.page_count > max_pages:
         raise Unreadable(Outcome.TOO_LARGE, f"has {document.page_count:,} pages; the limit is {max_pages:,} (CLUSTER_MAX_DOCUMENT_PAGES)")
     texts = []
-    for page in document.pages():
+    first, last = part or (0, document.page_count)
+    for page in document.pages(first, min(last, document.page_count)):
         _refuse_bomb(document, page)
         texts.append(_text(page))
-    if not any(texts):
+    if part is None and not any(texts):
         raise _no_text(document)
     return texts
 

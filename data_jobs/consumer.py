@@ -1,0 +1,279 @@
+"""Takes jobs from the queue and does them, several at once, until it is told to stop; survives the database's absences.
+
+Slots are reserved for each class, and some are shared, where the highest class goes first: nobody waits for a slot that
+another class fills, and bulk never starves. Each group of slots is a worker of Procrastinate's on the same event loop.
+
+    consumer = Consumer(settings, kinds={"index_file": IndexFile(...)}, name="worker-1")
+    await consumer.run()            # returns after consumer.stop()
+
+Crash-only: who loses the database lets go of everything, signs its old workers off and begins anew. What was held is given
+back by whoever next looks for jobs of dead workers (``cluster.ledger.rescue``), and what the old tries still write is refused.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any
+
+import structlog
+from procrastinate import App, JobContext, PsycopgConnector
+from procrastinate.job_context import AbortReason
+from procrastinate.worker import Worker
+from psycopg_pool import ConnectionPool
+
+from cluster.database import database_url, open_pool, translated
+from cluster.errors import ClusterError, LeaseLost, Retryable, Unavailable
+from cluster.ledger import attempts
+from cluster.ledger.jobs import Job, JobClass
+from cluster.ledger.queue import TASK, add_turns
+from cluster.ledger.rescue import rescue
+from cluster.logs import about
+from cluster.settings import Settings
+from data_jobs.run import DatabaseLost, NotWanted, Run, StageFailed, TryLater
+
+log = structlog.get_logger(__name__)
+
+Kind = Callable[[Run], Awaitable[None]]
+
+#: A worker says so often within its lease that it lives.
+HEARTBEATS_PER_LEASE = 6
+#: How often dead workers are looked for, within a lease.
+RESCUES_PER_LEASE = 6
+#: New jobs are announced; this is for announcements that were lost.
+POLL_S = 2.0
+#: Cancelling is announced too.
+ABORT_POLL_S = 1.0
+#: What a worker that stops leaves its jobs to end; then they are given back.
+STOP_TIMEOUT_S = 10.0
+#: A job of an unknown kind is for a worker of another release, which looks again after this.
+STRANGER_WAIT_S = 10.0
+#: Between looks for a database that is away: doubling.
+FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 10.0
+CONNECTIONS = 4
+DEADLOCK_TRIES = 3
+
+
+class Consumer:
+    """See the module's docstring.
+
+    Args:
+        settings: slots, lease, database.
+        kinds: what to do for each kind of job; others are left to workers that know them.
+        name: in logs and in the history of jobs.
+        chores: by cron expression, what is done at these times by one worker of all.
+    """
+
+    def __init__(self, settings: Settings, *, kinds: Mapping[str, Kind], name: str, chores: Mapping[str, "Chore"] | None = None) -> None:
+        self._settings = settings
+        #: May be added to before ``run``.
+        self.kinds = dict(kinds)
+        self._name = name
+        self._chores = dict(chores or {})
+        self._slots = {
+            (JobClass.HIGH,): settings.worker_slots_high,
+            (JobClass.MEDIUM,): settings.worker_slots_medium,
+            (JobClass.LOW,): settings.worker_slots_low,
+            (JobClass.SCHEDULED,): settings.worker_slots_scheduled,
+            tuple(JobClass): settings.worker_slots_shared,
+        }
+        slots = sum(self._slots.values())
+        #: Two a slot: one works, one writes how far it is.
+        self.threads = ThreadPoolExecutor(2 * slots + 4, thread_name_prefix="job")
+        self._pool: ConnectionPool | None = None
+        self._workers: list[Worker] = []
+        self._stopping = asyncio.Event()
+        self._lost = asyncio.Event()
+        #: Jobs that run now.
+        self.running: dict[str, Job] = {}
+
+    async def run(self) -> None:
+        """Work until ``stop``."""
+        wait_s = FIRST_WAIT_S
+        while not self._stopping.is_set():
+            started = asyncio.get_running_loop().time()
+            try:
+                await self._work()
+            except Exception as exc:  # noqa: BLE001  whatever the database's absence ends in: it is looked for again
+                log.warning("consumer_begins_anew", reason=f"{type(exc).__name__}: {exc}")
+            if asyncio.get_running_loop().time() - started > LONGEST_WAIT_S:
+                wait_s = FIRST_WAIT_S
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), wait_s)
+            wait_s = min(2 * wait_s, LONGEST_WAIT_S)
+        self.threads.shutdown(wait=False, cancel_futures=True)
+
+    def stop(self) -> None:
+        """Take no more jobs; those that do not end soon are given back."""
+        self._stopping.set()
+
+    async def _work(self) -> None:
+        """From one database connection to its loss, or to ``stop``."""
+        self._lost.clear()
+        loop = asyncio.get_running_loop()
+        url = await loop.run_in_executor(None, database_url, self._settings)
+        self._pool = await loop.run_in_executor(None, open_pool, self._settings)
+        app = self._app(url)
+        try:
+            async with app.open_async():
+                await self._until_lost(app)
+        finally:
+            self.running.clear()
+            await loop.run_in_executor(None, self._pool.close)
+
+    async def _until_lost(self, app: App) -> None:
+        lease_s = self._settings.lease_s
+        self._workers = [
+            Worker(
+                app,
+                queues=[job_class.value for job_class in classes],
+                name=self._name,
+                concurrency=slots,
+                fetch_job_polling_interval=POLL_S,
+                abort_job_polling_interval=ABORT_POLL_S,
+                shutdown_graceful_timeout=STOP_TIMEOUT_S,
+                delete_jobs="always",
+                install_signal_handlers=False,
+                update_heartbeat_interval=lease_s / HEARTBEATS_PER_LEASE,
+                stalled_worker_timeout=lease_s,
+            )
+            for classes, slots in self._slots.items()
+        ]
+        at_work = [asyncio.create_task(worker.run(), name="worker") for worker in self._workers]  # type: ignore[no-untyped-call]
+        rescuer = asyncio.create_task(self._rescue())
+        lost = asyncio.create_task(self._lost.wait())
+        stopped = asyncio.create_task(self._stopping.wait())
+        try:
+            # A worker ends by itself when it loses the database; then all are ended.
+            await asyncio.wait([*at_work, rescuer, lost, stopped], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (rescuer, lost, stopped):
+                task.cancel()
+            ids = [worker.worker_id for worker in self._workers if worker.worker_id is not None]
+            await self._end_workers(at_work)
+            await asyncio.gather(*at_work, rescuer, lost, stopped, return_exceptions=True)
+            with contextlib.suppress(Exception):  # signed off, their jobs need not wait for the lease to be given back
+                for id in ids:
+                    await app.job_manager.unregister_worker(id)
+
+    async def _end_workers(self, at_work: list[asyncio.Task[None]]) -> None:
+        """Their jobs get some time to end when we are told to stop, and none when the database is lost."""
+        deadline = asyncio.get_running_loop().time() + 2 * STOP_TIMEOUT_S
+        left = set(at_work)
+        while left and asyncio.get_running_loop().time() < deadline:
+            for worker in self._workers:
+                worker.shutdown_graceful_timeout = STOP_TIMEOUT_S if self._stopping.is_set() else 0.0
+                worker.stop()  # type: ignore[no-untyped-call]  # again and again: a worker that only begins forgets it
+            _, left = await asyncio.wait(left, timeout=0.5)
+        for task in left:
+            task.cancel()
+
+    def _app(self, url: str) -> App:
+        app = App(connector=PsycopgConnector(conninfo=url, min_size=1, max_size=CONNECTIONS, kwargs={"application_name": self._name}))
+        app.task(name=TASK, pass_context=True)(self._take_turn)
+        for cron, chore in self._chores.items():
+            task = app.task(name=f"chore:{chore.__name__}", queue=JobClass.SCHEDULED.value)(partial(self._do_chore, chore))
+            app.periodic(cron=cron)(task)
+        return app
+
+    async def _do_chore(self, chore: "Chore", timestamp: int) -> None:
+        del timestamp
+        with about(chore=chore.__name__):
+            try:
+                assert self._pool is not None
+                await asyncio.get_running_loop().run_in_executor(self.threads, chore, self._settings, self._pool)
+            except ClusterError as exc:
+                log.warning("chore_failed", reason=str(exc))
+
+    async def _rescue(self) -> None:
+        while True:
+            try:
+                await self._in_transaction(lambda connection: rescue(connection, lease_s=self._settings.lease_s))
+            except DatabaseLost:
+                return
+            await asyncio.sleep(self._settings.lease_s / RESCUES_PER_LEASE)
+
+    async def _take_turn(self, context: JobContext, organisation: str, job_class: str, turn: int) -> None:
+        """Do the organisation's next job."""
+        assert context.job.id is not None
+        taken = attempts.Turn(entry=context.job.id, organisation=organisation, job_class=JobClass(job_class), turn=turn)
+        try:
+            claim = partial(attempts.claim, turn=taken, worker=self._name, kinds=list(self.kinds))
+            job = await asyncio.shield(asyncio.ensure_future(self._in_transaction(claim)))
+            if job is None:
+                await self._in_transaction(partial(self._leave_to_others, taken))
+                return
+            self.running[job.id] = job
+            try:
+                with about(job=job.id, organisation=organisation, kind=job.kind):
+                    await self._do(context, job)
+            finally:
+                self.running.pop(job.id, None)
+        except DatabaseLost as exc:
+            log.warning("database_lost", reason=str(exc))
+            self._lost.set()
+            raise
+
+    def _leave_to_others(self, taken: attempts.Turn, connection: Any) -> None:
+        if attempts.has_strangers(connection, taken, kinds=list(self.kinds)):
+            run_at = datetime.now(UTC) + timedelta(seconds=STRANGER_WAIT_S)
+            add_turns(connection, taken.organisation, taken.job_class, run_at=run_at)
+
+    async def _do(self, context: JobContext, job: Job) -> None:
+        """The job, to one of its ends."""
+        assert self._pool is not None
+        run = Run(job, self._settings, self._pool, self.threads)
+        try:
+            await self.kinds[job.kind](run)
+        except asyncio.CancelledError:
+            # Asked for by somebody, or by a worker that stops.
+            stopped = context.abort_reason() != AbortReason.USER_REQUEST
+            await asyncio.shield(asyncio.ensure_future(self._end(job, attempts.give_back if stopped else attempts.end_cancelled)))
+            raise
+        except NotWanted as exc:
+            log.info("job_not_wanted", reason=str(exc))
+            await self._end(job, attempts.end_cancelled)
+        except LeaseLost as exc:
+            log.warning("lease_lost", reason=str(exc))
+        except TryLater as exc:
+            if job.attempt >= job.last_attempt:
+                await self._end(job, partial(attempts.fail, error=str(exc), code="unavailable"))
+            else:
+                await self._end(job, partial(attempts.retry_later, run_at=exc.run_at, error=str(exc), code="unavailable"))
+        except StageFailed as exc:
+            log.warning("job_failed", reason=str(exc))
+            await self._end(job, partial(attempts.fail, error=str(exc), code=exc.code))
+        except DatabaseLost:
+            raise
+        except Exception as exc:  # the process edge of a job: a dead letter, with its trace in the log
+            log.exception("job_broke")
+            error = f"{type(exc).__name__}: {exc}"
+            await self._end(job, partial(attempts.fail, error=error, code="internal_error"))
+
+    async def _end(self, job: Job, end: Callable[[Any, Job], Job]) -> None:
+        try:
+            await self._in_transaction(lambda connection: end(connection, job))
+        except LeaseLost as exc:
+            log.warning("lease_lost", reason=str(exc))
+
+    async def _in_transaction(self, work: Callable[[Any], Any]) -> Any:
+        pool = self._pool
+        assert pool is not None
+
+        def whole() -> Any:
+            with translated(), pool.connection() as connection, connection.transaction():
+                return work(connection)
+
+        for _ in range(DEADLOCK_TRIES):
+            try:
+                return await asyncio.get_running_loop().run_in_executor(self.threads, whole)
+            except Unavailable as exc:
+                raise DatabaseLost(str(exc)) from exc
+            except Retryable as exc:  # a deadlock, say: nothing of it was done
+                log.warning("transaction_tried_again", reason=str(exc))
+        raise DatabaseLost("its transactions do not go through")
+
+
+Chore = Callable[[Settings, ConnectionPool], Any]

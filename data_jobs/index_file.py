@@ -1,0 +1,256 @@
+"""The job that makes an attached file searchable: read, parse, chunk, keywords, compare, embed, write.
+
+A try leaves nothing behind until its last transaction, which writes the chunks, the vectors, the document's version, the
+attached file's state, what was used, and the job's end: all of it or nothing, and only while the try counts.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from psycopg import Connection
+
+from cluster.blobs import BlobStore
+from cluster.engines import describe
+from cluster.ledger import attempts, store_files
+from cluster.ledger.chunking import Chunking
+from cluster.ledger.files import File, get_file
+from cluster.ledger.queue import RANKS
+from cluster.ledger.store_files import FileStatus, StoreFile
+from cluster.ledger.stores import VectorStore, get_store
+from cluster.records import Outcome, ParsedDocument
+from cluster.vector_index import VectorIndex
+from cluster.vector_index.attributes import joined
+from data_jobs.parsers import Parsers
+from data_jobs.plan import pipeline_version
+from data_jobs.run import NotWanted, Run, StageFailed
+from data_jobs.stages import per_process
+from data_jobs.stages.embed import new_chunk_ids
+from data_jobs.stages.prepare import Chunk, Keywords, mark_stored
+from data_jobs.stages.row import Row, new_row, unpack
+from data_jobs.stages.write import DocumentWriter
+
+#: Pages parsed at once: some tenths of a second, so that an urgent page never waits long for a parser.
+PAGES_PER_PART = 50
+#: Chunks of one call of the embedder: enough to fill its batches, few enough to be repeated and to show progress.
+CHUNKS_PER_CALL = 32
+#: Calls of one job at once, so that the model never waits for this job, and others are never far behind it.
+CALLS_AT_ONCE = 2
+#: A call that is not answered within this waits for the model, and the job says so.
+SOON_S = 2.0
+
+Ids = list[NDArray[np.int32]]
+
+
+class Embedder(Protocol):
+    """Vectors for token ids, from wherever the model runs."""
+
+    async def __call__(self, ids: Ids, *, organisation: str, urgent: bool) -> NDArray[np.float32]:
+        """(n, dim) float32.
+
+        Raises:
+            Retryable: not now.
+        """
+
+
+@dataclass(frozen=True, kw_only=True)
+class IndexFile:
+    """The job with what it works with; called with each ``Run``."""
+
+    blobs: BlobStore
+    index: VectorIndex
+    parsers: Parsers
+    embed: Embedder
+
+    async def __call__(self, run: Run) -> None:
+        work = _Work(self, run)
+        await work.do()
+
+
+@dataclass
+class _Work:
+    """One try."""
+
+    job: IndexFile
+    run: Run
+    failed_pages: list[int] = field(default_factory=list)
+
+    async def do(self) -> None:
+        """The way of the file, top to bottom."""
+        run = self.run
+        self.store, self.attached, self.file = await run.in_transaction(self._look_up)
+        row = new_row(self.attached.document, self.file.id, "")
+        data = await run.stage("read", partial(run.in_thread, self._read))
+        row = {**row, "content_hash": self.file.sha256, "size": len(data), "media_type": self.file.media_type}
+        row = await run.stage("parse", partial(self._parse, row, data))
+        del data
+        row = await run.stage("chunk", partial(run.in_thread, partial(self._chunk, row)))
+        row = await run.stage("embed", partial(self._embed, row))
+        await run.stage("write", partial(self._write, row), tries=run.settings.index_tries)
+
+    def _look_up(self, connection: Connection[Any]) -> tuple[VectorStore, StoreFile, File]:
+        """What the job is about.
+
+        Raises:
+            NotWanted: the file was detached or attached anew, or its store is gone.
+        """
+        organisation, asked = self.run.job.organisation, self.run.job.input
+        attached = self._hold(connection)
+        store = get_store(connection, organisation, asked["vector_store"])
+        ours = describe(self.run.settings)
+        if store.fingerprint.id != ours.id:
+            raise StageFailed("read", f"the store holds vectors of {store.fingerprint.id}; this worker embeds with {ours.id}", "conflict")
+        return store, attached, get_file(connection, organisation, asked["file"])
+
+    def _hold(self, connection: Connection[Any]) -> StoreFile:
+        job = self.run.job
+        attached = store_files.hold(connection, job.organisation, job.input["vector_store"], job.input["file"], job.id)
+        if attached is None:
+            raise NotWanted(f"file {job.input['file']} is attached to {job.input['vector_store']} no more, or by another job")
+        return attached
+
+    def _read(self) -> bytes:
+        if self.file.bytes > self.run.settings.max_document_bytes:
+            limit = f"{self.run.settings.max_document_bytes:,} bytes (CLUSTER_MAX_DOCUMENT_BYTES)"
+            raise StageFailed("read", f"larger than {limit}", Outcome.TOO_LARGE)
+        return self.job.blobs.read(self.run.job.organisation, self.file.sha256)
+
+    async def _parse(self, row: Row, data: bytes) -> Row:
+        """Part after part; the outcome of a document without any text is that of the whole."""
+        texts, kind, first, total = [], row["media_type"], 0, 0
+        self.failed_pages = []
+        while first < total or first == 0:
+            part = (first, first + PAGES_PER_PART)
+            pages, kind, total = await self._part(data, part, known=total)
+            texts += pages
+            first = part[1]
+            await self.run.progress(len(texts), total)
+        characters = sum(map(len, texts))
+        if characters > self.run.settings.max_document_characters:
+            limit = f"{self.run.settings.max_document_characters:,} (CLUSTER_MAX_DOCUMENT_CHARACTERS)"
+            raise StageFailed("parse", f"holds {characters:,} characters of text; the limit is {limit}", Outcome.TOO_LARGE)
+        with_text = sum(bool(text.strip()) for text in texts)
+        if not with_text:
+            await self._say_why_empty(data)
+        return {**row, "page_texts": texts, "pages": len(texts), "pages_with_text": with_text, "media_type": kind}
+
+    async def _part(self, data: bytes, part: tuple[int, int], *, known: int) -> tuple[list[str], str, int]:
+        """Texts of the part's pages, the media type, and how many pages the document has (``known``: as far as one knows, else 0).
+
+        A part that cannot be read is halved until the pages are found that are at fault, where the store takes the rest.
+        """
+        parsed = None
+        for _ in range(self.run.settings.stage_tries):
+            parsed = await self._ask(data, part)
+            if not parsed.outcome.may_change:
+                break
+        assert parsed is not None
+        if parsed.outcome == Outcome.OK:
+            return [page.text for page in parsed.pages], parsed.media_type, parsed.page_count
+        known = known or (await self._ask(data, (0, 0))).page_count
+        first, last = part[0], min(part[1], known)
+        if not self.store.partial or not known:
+            raise StageFailed("parse", parsed.detail, parsed.outcome)
+        if last - first <= 1:
+            self.failed_pages.append(first + 1)
+            return [""], parsed.media_type, known
+        middle = (first + last) // 2
+        head, kind, _ = await self._part(data, (first, middle), known=known)
+        tail, _, _ = await self._part(data, (middle, last), known=known)
+        return head + tail, kind, known
+
+    async def _say_why_empty(self, data: bytes) -> None:
+        parsed = await self._ask(data, None)
+        outcome = Outcome.EMPTY if parsed.outcome == Outcome.OK else parsed.outcome
+        raise StageFailed("parse", parsed.detail or "holds no text", outcome)
+
+    async def _ask(self, data: bytes, part: tuple[int, int] | None) -> ParsedDocument:
+        rank = RANKS[self.run.job.job_class]
+        return await self.job.parsers.parse(data, name=self.file.filename, part=part, rank=rank)
+
+    def _chunk(self, row: Row) -> Row:
+        settings, store = self.run.settings, self.store
+        strategy = self.attached.chunking_strategy or store.chunking_strategy
+        most = Chunking.used(strategy, most=per_process.tokeniser(settings).max_content_tokens).max_tokens
+        row = Chunk(settings, store.fingerprint.id, max_tokens=most)(row)
+        if row["outcome"] != Outcome.OK:
+            raise StageFailed("chunk", row["detail"], row["outcome"])
+        row = Keywords(settings)(row)
+        stored = self.job.index.stored_ids(store.organisation, store.id, row["document"], collection=store.collection)
+        return mark_stored(row, stored)
+
+    async def _embed(self, row: Row) -> Row:
+        """Only what has no vector yet; in calls of the same size, so that chunks of many documents share the model's batches."""
+        ids = new_chunk_ids(unpack(row))
+        (prompt,) = per_process.tokeniser(self.run.settings).ids([self.store.fingerprint.document_prompt])
+        if len(prompt):
+            ids = [np.concatenate([prompt, one]) for one in ids]
+        vectors = np.empty((len(ids), self.store.fingerprint.dim), dtype=np.float32)
+        calls = asyncio.Semaphore(CALLS_AT_ONCE)
+        done = 0
+
+        async def call(first: int) -> None:
+            nonlocal done
+            async with calls:
+                part = ids[first : first + CHUNKS_PER_CALL]
+                vectors[first : first + len(part)] = await self._patiently(partial(self._vectors, part), done, len(ids))
+            done += len(part)
+            await self.run.progress(done, len(ids))
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                for first in range(0, len(ids), CHUNKS_PER_CALL):
+                    group.create_task(call(first))
+        except* Exception as several:  # noqa: BLE001  one reason is enough to try again
+            raise several.exceptions[0] from None
+        await self.run.progress(len(ids), len(ids), now=True)
+        return {**row, "vectors": vectors.tobytes()}
+
+    async def _vectors(self, ids: Ids) -> NDArray[np.float32]:
+        return await self.job.embed(ids, organisation=self.run.job.organisation, urgent=self.run.urgent)
+
+    async def _patiently(self, call: Callable[[], Awaitable[NDArray[np.float32]]], done: int, total: int) -> NDArray[np.float32]:
+        """The call's answer; the job says that it waits for the model when that does not come soon."""
+        answer = asyncio.ensure_future(call())
+        try:
+            await asyncio.wait([answer], timeout=SOON_S)
+            if not answer.done():
+                await self.run.progress(done, total, waits_for="gpu", now=True)
+            return await answer
+        finally:
+            answer.cancel()
+
+    async def _write(self, row: Row) -> None:
+        await self.run.in_transaction(partial(self._in_transaction, row))
+
+    def _in_transaction(self, row: Row, connection: Connection[Any]) -> None:
+        job, store, file = self.run.job, self.store, self.file
+        attempts.hold(connection, job)
+        attached = self._hold(connection)
+        connection.execute("SELECT set_config('statement_timeout', %s, true)", [f"{int(self.run.settings.stage_timeout_s * 1000)}"])
+
+        def attributes(own: dict[str, Any]) -> dict[str, Any]:
+            return joined({**own, "filename": file.filename}, attached.attributes, file=file.id)
+
+        version = pipeline_version(self.run.settings, store.fingerprint)
+        writer = DocumentWriter(self.job.index, store, job=job.id, pipeline_version=version, attributes=attributes)
+        result = writer.success(connection, row)
+        store_files.ended(
+            connection,
+            job.organisation,
+            store.id,
+            file.id,
+            job.id,
+            status=FileStatus.COMPLETED,
+            usage_bytes=file.bytes,
+            failed_pages=self.failed_pages,
+        )
+        if result["tokens_embedded"]:
+            of = f"{store.id}/{file.id}/{file.sha256}/{version}/{job.id}"
+            attempts.record_usage(connection, job, "embedding", "tokens", result["tokens_embedded"], of=of)
+        counts = {name: result[name] for name in ("document", "pages", "chunks", "embedded", "tokens", "tokens_embedded")}
+        attempts.finish(connection, job, result={**counts, "vector_store": store.id, "file": file.id, "failed_pages": self.failed_pages})

@@ -1,0 +1,173 @@
+"""One try at a job, as the code that does the job sees it: its stages with their tries and limits, its progress, its transactions.
+
+Made by ``consumer`` for each job it takes.
+
+    async def index_file(run: Run) -> None:
+        pages = await run.stage("parse", parse)
+        await run.stage("write", write, tries=run.settings.index_tries)
+"""
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Executor
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+
+import structlog
+from psycopg import Connection
+from psycopg_pool import ConnectionPool
+
+from cluster.database import translated
+from cluster.errors import LeaseLost, Permanent, Retryable, Unavailable
+from cluster.ledger import attempts
+from cluster.ledger.jobs import Job, JobClass
+from cluster.logs import about
+from cluster.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
+
+#: Waits between tries: a random part of this, which doubles (full jitter: M. Brooker, AWS Architecture Blog, 2015).
+FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 15.0
+#: Progress is for people: more often than this nobody reads it.
+PROGRESS_INTERVAL_S = 0.5
+
+
+class DatabaseLost(Exception):
+    """The ledger cannot be reached: whoever works lets go of everything he holds; it is given back when the lease is over."""
+
+
+class TryLater(Exception):
+    """The job can go on no sooner than at a time so far off that it gives up its slot until then."""
+
+    def __init__(self, run_at: datetime, because: str) -> None:
+        super().__init__(because)
+        self.run_at = run_at
+
+
+class NotWanted(Exception):
+    """What the job is about is gone, or another job does it now."""
+
+
+class StageFailed(Exception):
+    """A stage has used up its tries, or its error is one that another try cannot mend."""
+
+    def __init__(self, stage: str, error: str, code: str) -> None:
+        super().__init__(f"{stage}: {error}")
+        self.code = code
+
+
+class Run:
+    """See the module's docstring. On one event loop; what blocks runs in the threads.
+
+    Args:
+        job: as it was claimed.
+        settings: the worker's.
+        pool: connections to the ledger.
+        threads: what blocks runs there.
+    """
+
+    def __init__(self, job: Job, settings: Settings, pool: ConnectionPool, threads: Executor) -> None:
+        self.job = job
+        self.settings = settings
+        self.pool = pool
+        self._threads = threads
+        self._told_at = 0.0
+
+    @property
+    def urgent(self) -> bool:
+        """A person waits for it."""
+        return self.job.job_class == JobClass.HIGH
+
+    async def stage(self, name: str, work: Callable[[], Awaitable[T]], *, tries: int | None = None) -> T:
+        """Do the work, again while it fails for reasons that may pass; each try is ended when it takes too long.
+
+        Args:
+            name: what the job is doing, for people.
+            work: safe to repeat.
+            tries: at most so many; the settings' ``stage_tries`` where left out.
+
+        Raises:
+            StageFailed: it failed for good.
+            TryLater: somebody asked to be left alone for a while.
+        """
+        tries = tries or self.settings.stage_tries
+        for number in range(1, tries + 1):
+            await self.in_transaction(lambda connection: attempts.begin_stage(connection, self.job, name))
+            try:
+                with about(stage=name):
+                    async with asyncio.timeout(self.settings.stage_timeout_s):
+                        made = await work()
+            except (DatabaseLost, LeaseLost, NotWanted, TryLater, StageFailed):
+                raise
+            except Exception as exc:  # noqa: BLE001  the edge of a stage: recorded, and tried again or told
+                await self._failed(name, exc, number, tries)
+            else:
+                await self.in_transaction(lambda connection: attempts.end_stage(connection, self.job, name))
+                return made
+        raise AssertionError("the last try returns or raises")
+
+    async def _failed(self, name: str, exc: Exception, number: int, tries: int) -> None:
+        """Wait for the next try.
+
+        Raises:
+            StageFailed: there is none.
+            TryLater: not now.
+        """
+        error, code = self._told(exc)
+        await self.in_transaction(lambda connection: attempts.end_stage(connection, self.job, name, error=error))
+        if isinstance(exc, Permanent) or number == tries:
+            raise StageFailed(name, error, code) from exc
+        asked_s = exc.retry_after_s or 0.0 if isinstance(exc, Retryable) else 0.0
+        wait_s = max(asked_s, random.uniform(0, min(LONGEST_WAIT_S, FIRST_WAIT_S * 2**number)))  # noqa: S311  not a secret
+        log.warning("stage_tried_again", stage=name, attempt=number, wait_s=round(wait_s, 2), reason=error)
+        if wait_s > LONGEST_WAIT_S:
+            raise TryLater(datetime.now(UTC) + timedelta(seconds=wait_s), error) from exc
+        await asyncio.sleep(wait_s)
+
+    def _told(self, exc: Exception) -> tuple[str, str]:
+        if isinstance(exc, TimeoutError):
+            return f"took longer than {self.settings.stage_timeout_s:g} s (CLUSTER_STAGE_TIMEOUT_S)", "timeout"
+        if isinstance(exc, Permanent | Retryable):
+            return str(exc), "refused" if isinstance(exc, Permanent) else "unavailable"
+        log.error("stage_broke", exc_info=exc)
+        return f"{type(exc).__name__}: {exc}", "internal_error"
+
+    async def progress(self, done: int, total: int | None = None, *, waits_for: str | None = None, now: bool = False) -> None:
+        """So much is done. Cheap: told at most twice a second, unless it must be ``now``."""
+        if now or time.monotonic() - self._told_at >= PROGRESS_INTERVAL_S:
+            self._told_at = time.monotonic()
+            await self.in_transaction(
+                lambda connection: attempts.record_progress(connection, self.job, done=done, total=total, waits_for=waits_for)
+            )
+
+    async def in_transaction(self, work: Callable[[Connection[Any]], T]) -> T:
+        """Run the work in a thread, in one transaction.
+
+        Raises:
+            DatabaseLost: instead of ``Unavailable``.
+        """
+
+        def whole() -> T:
+            with translated(), self.pool.connection() as connection, connection.transaction():
+                return work(connection)
+
+        return await self.with_database(whole)
+
+    async def with_database(self, work: Callable[[], T]) -> T:
+        """Run what asks the database by itself in a thread.
+
+        Raises:
+            DatabaseLost: instead of ``Unavailable``.
+        """
+        try:
+            return await self.in_thread(work)
+        except Unavailable as exc:
+            raise DatabaseLost(str(exc)) from exc
+
+    async def in_thread(self, work: Callable[[], T]) -> T:
+        """Run what blocks. When this is cancelled, the thread goes on to its end, and nobody hears of it."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work)

@@ -1,0 +1,93 @@
+"""An attached file becomes searchable, or says why not; a try leaves all of its work or nothing."""
+
+from collections.abc import Iterator
+
+import pymupdf
+import pytest
+from psycopg_pool import ConnectionPool
+
+from cluster.engines import Engine, open_engine
+from cluster.ledger import store_files
+from cluster.ledger.jobs import JobState
+from cluster.ledger.store_files import FileStatus, StoreFile
+from cluster.settings import Settings
+from cluster.vector_index import open_vector_index
+from data_jobs.consumer import Consumer
+from tests.data_jobs.working import Desk, consuming
+
+PUMP = b"# The pump\n\nOnly the shift supervisor may stop the pump. Valve 17 is closed first.\n"
+
+
+@pytest.fixture(scope="module")
+def engine(settings: Settings) -> Engine:
+    return open_engine(settings)
+
+
+@pytest.fixture(scope="module")
+def consumer(settings: Settings, pool: ConnectionPool, engine: Engine) -> Iterator[Consumer]:
+    with consuming(settings, pool, engine) as consumer:
+        yield consumer
+
+
+@pytest.fixture
+def desk(settings: Settings, pool: ConnectionPool, engine: Engine, organisation: str, consumer: Consumer) -> Desk:
+    return Desk(settings, pool, engine, organisation)
+
+
+def attached(desk: Desk, store: str, file: str) -> StoreFile:
+    with desk.pool.connection() as connection:
+        return store_files.get_store_file(connection, desk.organisation, store, file)
+
+
+def test_a_file_is_searchable_with_its_name_its_page_and_its_owner_s_attributes(desk: Desk) -> None:
+    store, file = desk.store(), desk.upload("pump.md", PUMP, "text/markdown")
+    job = desk.ended(desk.attach(store, file, attributes={"plant": "north", "page": "front"}))
+    assert (job.state, job.done, job.total) == (JobState.SUCCEEDED, 1, 1)
+    assert (job.result or {}) | {"document": ""} == {
+        "document": "", "pages": 1, "chunks": 1, "embedded": 1, "tokens": 17, "tokens_embedded": 17,
+        "vector_store": store.id, "file": file.id, "failed_pages": [],
+    }  # fmt: skip
+    index = open_vector_index(desk.settings, desk.pool)
+    question = desk.engine.embed(["who may stop the pump?"]).vectors[0]
+    (hit,) = index.search(
+        desk.organisation, store.id, collection=store.collection, vector=question, filter={"type": "eq", "key": "plant", "value": "north"}
+    )
+    assert hit.attributes["filename"] == "pump.md"
+    assert (hit.attributes["file_id"], hit.attributes["page"]) == (file.id, "front")
+    assert attached(desk, store.id, file.id).status == FileStatus.COMPLETED
+
+
+def test_the_same_file_again_embeds_nothing(desk: Desk) -> None:
+    store, file = desk.store(), desk.upload("pump.md", PUMP)
+    desk.ended(desk.attach(store, file))
+    again = desk.ended(desk.attach(store, file))
+    assert again.result is not None
+    assert (again.result["chunks"], again.result["embedded"]) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    ("data", "code", "error_code"),
+    [(b"%PDF-1.7\n1 0 obj\n<< /Type /Catalog", "corrupt", "invalid_file"), (b"\x00\x01\x02\xff" * 99, "unsupported", "unsupported_file"), (b" \n", "empty", "invalid_file")],
+    ids=["half a PDF", "no document", "white space"],
+)  # fmt: skip
+def test_a_file_that_cannot_be_read_is_a_dead_letter_with_a_reason(desk: Desk, data: bytes, code: str, error_code: str) -> None:
+    store, file = desk.store(), desk.upload("a.pdf", data, "application/pdf")
+    job = desk.ended(desk.attach(store, file))
+    assert (job.state, job.error_code, job.attempt) == (JobState.FAILED, code, 1)
+    found = attached(desk, store.id, file.id)
+    assert (found.status, found.error_code, found.error) == (FileStatus.FAILED, error_code, job.error)
+
+
+def test_a_long_pdf_is_parsed_in_parts_and_every_page_keeps_its_number(desk: Desk) -> None:
+    with pymupdf.open() as document:
+        for number in range(1, 121):
+            document.new_page().insert_text((72, 72), f"This sentence stands on page {number} and nowhere else.")
+        data = document.tobytes()
+    store, file = desk.store(), desk.upload("long.pdf", data, "application/pdf")
+    job = desk.ended(desk.attach(store, file))
+    assert job.result is not None, job.error
+    assert (job.result["pages"], job.result["chunks"]) == (120, 120)
+    index = open_vector_index(desk.settings, desk.pool)
+    pages = {row.attributes["page"]: row.text for row in index.scan(desk.organisation, store.id, collection=store.collection)}
+    assert all(f"page {number} and" in text for number, text in pages.items())
+    assert len(pages) == 120

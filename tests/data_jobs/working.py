@@ -1,0 +1,120 @@
+"""A consumer at work in this process: real queue, real parsers, the real model in place of its deployment."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from psycopg_pool import ConnectionPool
+
+from cluster.blobs import BlobStore, open_blob_store
+from cluster.engines import Engine
+from cluster.ledger import store_files, stores
+from cluster.ledger.files import File, Quota, create_file
+from cluster.ledger.jobs import Job, get_job
+from cluster.ledger.stores import NewStore, VectorStore
+from cluster.settings import Settings
+from cluster.vector_index import open_vector_index
+from data_jobs.consumer import Consumer, Kind
+from data_jobs.delete_store import DeleteStore
+from data_jobs.index_file import Ids, IndexFile
+from data_jobs.parsers import Parsers
+
+PATIENCE_S = 60.0
+
+
+class LocalEmbedder:
+    """The engine in this process."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+
+    async def __call__(self, ids: Ids, *, organisation: str, urgent: bool) -> NDArray[np.float32]:
+        return await asyncio.to_thread(self.engine.embed_ids, ids)
+
+
+@contextmanager
+def consuming(settings: Settings, pool: ConnectionPool, engine: Engine, kinds: Mapping[str, Kind] | None = None) -> Iterator[Consumer]:
+    """A consumer on a thread of its own, for as long as the block lasts."""
+    made: list[Consumer] = []
+    begun = threading.Event()
+
+    async def consume() -> None:
+        consumer = Consumer(settings, kinds=kinds or {}, name="test-worker")
+        parsers = Parsers(settings, consumer.threads, 2)
+        if kinds is None:
+            index = open_vector_index(settings, pool)
+            embed = LocalEmbedder(engine)
+            consumer.kinds["index_file"] = IndexFile(blobs=open_blob_store(settings), index=index, parsers=parsers, embed=embed)
+            consumer.kinds["delete_store"] = DeleteStore(index)
+        made.append(consumer)
+        loops.append(asyncio.get_running_loop())
+        begun.set()
+        try:
+            await consumer.run()
+        finally:
+            parsers.close()
+
+    loops: list[asyncio.AbstractEventLoop] = []
+    thread = threading.Thread(target=lambda: asyncio.run(consume()))
+    thread.start()
+    begun.wait()
+    try:
+        yield made[0]
+    finally:
+        loops[0].call_soon_threadsafe(made[0].stop)
+        thread.join(60)
+
+
+@dataclass(frozen=True)
+class Desk:
+    """What a user would do over HTTP, without HTTP."""
+
+    settings: Settings
+    pool: ConnectionPool
+    engine: Engine
+    organisation: str
+
+    @property
+    def blobs(self) -> BlobStore:
+        return open_blob_store(self.settings)
+
+    def store(self, name: str = "store", **options: Any) -> VectorStore:
+        with self.pool.connection() as connection:
+            made = stores.create_store(connection, self.organisation, NewStore(name=name, **options), fingerprint=self.engine.fingerprint)
+        open_vector_index(self.settings, self.pool).ensure(made.collection, dim=made.fingerprint.dim)
+        return made
+
+    def upload(self, filename: str, data: bytes, media_type: str = "text/plain") -> File:
+        with self.blobs.writer(self.organisation) as writer:
+            writer.write(data)
+            blob = writer.commit()
+        with self.pool.connection() as connection:
+            return create_file(connection, self.organisation, filename, "assistants", blob, media_type, quota=Quota())
+
+    def attach(self, store: VectorStore, file: File, **options: Any) -> str:
+        """Id of the job."""
+        with self.pool.connection() as connection:
+            return store_files.attach(connection, store, file.id, **options).job
+
+    def job(self, id: str) -> Job:
+        with self.pool.connection() as connection:
+            return get_job(connection, self.organisation, id)
+
+    def ended(self, id: str, *, within_s: float = PATIENCE_S) -> Job:
+        """The job once it has ended."""
+        return until(lambda: self.job(id), lambda job: job.state.ended, within_s=within_s)
+
+
+def until(look: Callable[[], Any], right: Callable[[Any], bool], *, within_s: float = PATIENCE_S) -> Any:
+    """What one sees as soon as it is right."""
+    deadline = time.monotonic() + within_s
+    while not right(seen := look()):
+        assert time.monotonic() < deadline, seen
+        time.sleep(0.05)
+    return seen
