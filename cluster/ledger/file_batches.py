@@ -88,8 +88,8 @@ def cancel_batch(connection: Connection[Any], store: VectorStore, id: str) -> Fi
     with connection.transaction():
         if connection.execute(SQL["cancel"], _key(store, id)).rowcount == 0:
             raise NotFound(f"no file batch {id!r} in vector store {store.id!r}")
-        for (job,) in connection.execute(SQL["open_jobs"], _key(store, id)).fetchall():
-            queue.cancel(connection, store.organisation, job)
+        open = [job for (job,) in connection.execute(SQL["open_jobs"], _key(store, id))]
+        queue.cancel_many(connection, store.organisation, open)
         return get_batch(connection, store, id)
 
 

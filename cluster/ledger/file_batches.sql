@@ -21,5 +21,4 @@ WHERE organisation = %(organisation)s AND vector_store = %(vector_store)s AND id
 
 -- name: open_jobs
 SELECT job FROM vector_store_files
-WHERE organisation = %(organisation)s AND vector_store = %(vector_store)s AND batch = %(id)s AND status = 'in_progress'
-ORDER BY job;
+WHERE organisation = %(organisation)s AND vector_store = %(vector_store)s AND batch = %(id)s AND status = 'in_progress';

@@ -167,6 +167,18 @@ def cancel(connection: Connection[Any], organisation: str, id: str) -> Job:
     return job
 
 
+def cancel_many(connection: Connection[Any], organisation: str, ids: Sequence[str]) -> None:
+    """End many jobs, as ``cancel`` does; ids that are not there are passed over."""
+    key = {"organisation": organisation, "ids": list(ids)}
+    found = select_jobs(connection, SQL["lock_many"], key)
+    queued = [job for job in found if job.state == JobState.QUEUED]
+    connection.execute(SQL["cancel_many_queued"], {**key, "ids": [job.id for job in queued]})
+    connection.cursor().executemany(SQL["event"], [_event(job, "cancelled") for job in queued])
+    for job in found:
+        if job.state == JobState.RUNNING:
+            cancel(connection, organisation, job.id)
+
+
 def replay(connection: Connection[Any], organisation: str, id: str, *, attempts: int = DEFAULT_ATTEMPTS) -> Job:
     """Queue a job that failed or was cancelled again, with its input, under its id, with as many tries as a new one.
 

@@ -18,6 +18,16 @@ SELECT {columns} FROM jobs
 WHERE organisation = %(organisation)s AND id = %(id)s
 FOR UPDATE;
 
+-- name: lock_many  in order, so that two who do it do not deadlock
+SELECT {columns} FROM jobs
+WHERE organisation = %(organisation)s AND id = ANY(%(ids)s)
+ORDER BY id
+FOR UPDATE;
+
+-- name: cancel_many_queued
+UPDATE jobs SET state = 'cancelled', cancel_asked = true, finished_at = now()
+WHERE organisation = %(organisation)s AND id = ANY(%(ids)s) AND state = 'queued';
+
 -- name: cancel_queued
 UPDATE jobs SET state = 'cancelled', cancel_asked = true, finished_at = now()
 WHERE organisation = %(organisation)s AND id = %(id)s

@@ -20,7 +20,7 @@ SQL = queries("cluster.ledger", "store_upkeep.sql")
 #: Rows deleted in one transaction, so that none holds its locks for long.
 ROWS_AT_ONCE = 1_000
 #: Attached files given up in one transaction; each may have a job to cancel.
-FILES_AT_ONCE = 100
+FILES_AT_ONCE = 500
 
 
 def expire_stores(connection: Connection[Any]) -> int:
@@ -62,11 +62,9 @@ def delete_store_rows(connection: Connection[Any], index: VectorIndex, organisat
 def _give_up_files(connection: Connection[Any], organisation: str, id: str) -> int:
     values = {"organisation": organisation, "id": id, "limit": FILES_AT_ONCE}
     found = connection.execute(SQL["files"], values).fetchall()
-    for _, job, open in found:
-        if open:
-            queue.cancel(connection, organisation, job)
     if not found:
         return 0
+    queue.cancel_many(connection, organisation, [job for _, job, open in found if open])
     return connection.execute(SQL["detach"], {**values, "files": [file for file, *_ in found]}).rowcount
 
 
