@@ -1,0 +1,76 @@
+"""Documents and their chunks in the index, where that is our own Postgres."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from psycopg import Connection, sql
+
+from cluster.database import translated
+from cluster.doctor.ailment import SQL, Ailment, Case, Patient
+from cluster.doctor.file_ailments import attach_again
+from cluster.ledger.documents import lock_document
+from cluster.vector_index.pgvector_sql import Statements
+
+
+def _in_each_collection(patient: Patient, statement: str) -> list[Case]:
+    found = []
+    with translated(), patient.pool.connection() as connection:
+        for name, dim in connection.execute(SQL["collections"]).fetchall():
+            for row in connection.execute(_about(statement, name, dim), {"collection": name}):
+                found.append(_case(statement, row, name))
+    return found
+
+
+def _about(statement: str, collection: str, dim: int) -> sql.Composed:
+    return sql.SQL(SQL[statement]).format(table=Statements(collection, dim).table)
+
+
+def _case(statement: str, row: tuple[Any, ...], collection: str) -> Case:
+    if statement == "chunks_without_document":
+        organisation, store, document = row
+    else:
+        organisation, document, store = row
+    return Case(organisation=organisation, id=document, facts=(store, collection))
+
+
+def _delete_chunks(patient: Patient, cases: Sequence[Case]) -> None:
+    for case in cases:
+        store, collection = case.facts
+        with translated(), patient.pool.connection() as connection:
+            lock_document(connection, case.organisation, case.id)
+            if not _is_there(connection, case, store):
+                patient.index.delete_document(case.organisation, store, case.id, collection=collection, connection=connection)
+
+
+def _is_there(connection: Connection[Any], case: Case, store: str) -> bool:
+    values = {"organisation": case.organisation, "document": case.id, "store": store}
+    return connection.execute(SQL["document_is_there"], values).fetchone() is not None
+
+
+def _do_again(patient: Patient, cases: Sequence[Case]) -> None:
+    """Attached files get a new job; what an ingest brought is embedded again by the next ingest of its source."""
+    for case in cases:
+        store, _ = case.facts
+        key = {"organisation": case.organisation, "document": case.id, "store": store}
+        with translated(), patient.pool.connection() as connection:
+            lock_document(connection, case.organisation, case.id)
+            connection.execute(SQL["forget_content"], key)
+            attached = connection.execute(SQL["attached_as"], key).fetchone()
+        if attached is not None:
+            attach_again(patient, case.organisation, store, attached[0])
+
+
+CHUNKS = Ailment(
+    name="chunks_without_document",
+    says="documents are gone, but their chunks are still found by searches",
+    remedy="deletes the chunks",
+    find=lambda patient: _in_each_collection(patient, "chunks_without_document"),
+    mend=_delete_chunks,
+)
+DOCUMENTS = Ailment(
+    name="documents_without_chunks",
+    says="documents are said to be searchable, but chunks of them are missing",
+    remedy="has attached files processed again; for what an ingest brought, run that ingest again after",
+    find=lambda patient: _in_each_collection(patient, "documents_without_chunks"),
+    mend=_do_again,
+)

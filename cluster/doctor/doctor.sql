@@ -1,0 +1,109 @@
+-- What is looked for in every organisation: this is for who runs the cluster, and every finding names whose it is.
+
+-- name: applied
+SELECT name FROM schema_migrations;
+
+-- name: pgvector
+SELECT extversion FROM pg_extension WHERE extname = 'vector';
+
+-- name: workers
+SELECT count(*) FROM procrastinate_workers WHERE last_heartbeat > now() - make_interval(secs => %(lease_s)s);
+
+-- name: waiting  by class: how many could begin, and for how many seconds the first of them could have
+SELECT class, count(*) AS jobs, extract(epoch FROM now() - min(coalesce(retry_at, created_at)))::float8 AS oldest_s
+FROM jobs
+WHERE state = 'queued' AND (retry_at IS NULL OR retry_at <= now())
+GROUP BY class ORDER BY class;
+
+-- name: dead_letters
+SELECT count(*) FROM jobs WHERE state = 'failed' AND entry IS NOT NULL;
+
+-- name: jobs_without_lease  they run, but their entry in the queue is not in the hands of a living worker
+SELECT jobs.organisation, jobs.id FROM jobs
+LEFT JOIN procrastinate_jobs AS entry ON entry.id = jobs.entry
+LEFT JOIN procrastinate_workers AS worker ON worker.id = entry.worker_id
+WHERE jobs.state = 'running' AND jobs.entry IS NOT NULL
+  AND (entry.status IS DISTINCT FROM 'doing' OR worker.last_heartbeat IS NULL
+       OR worker.last_heartbeat < now() - make_interval(secs => %(lease_s)s))
+ORDER BY jobs.organisation, jobs.id;
+
+-- name: jobs_without_turn  of an organisation and class more jobs wait than it has turns to come
+SELECT waiting.organisation, waiting.class, waiting.jobs - coalesce(coming.turns, 0) AS missing
+FROM (SELECT organisation, class, count(*) AS jobs FROM jobs WHERE state = 'queued' GROUP BY organisation, class) AS waiting
+LEFT JOIN (
+    SELECT args ->> 'organisation' AS organisation, queue_name AS class, count(*) AS turns
+    FROM procrastinate_jobs AS entry
+    WHERE status IN ('todo', 'doing') AND task_name = %(task)s
+      AND NOT EXISTS (SELECT FROM jobs WHERE jobs.entry = entry.id AND jobs.state = 'running')
+    GROUP BY 1, 2
+) AS coming USING (organisation, class)
+WHERE waiting.jobs > coalesce(coming.turns, 0)
+ORDER BY waiting.organisation, waiting.class;
+
+-- name: entries_without_job  taken by a worker that is gone, with no job begun
+SELECT entry.args ->> 'organisation' AS organisation, entry.id::text FROM procrastinate_jobs AS entry
+LEFT JOIN procrastinate_workers AS worker ON worker.id = entry.worker_id
+WHERE entry.status = 'doing' AND entry.task_name = %(task)s
+  AND (worker.last_heartbeat IS NULL OR worker.last_heartbeat < now() - make_interval(secs => %(lease_s)s))
+  AND NOT EXISTS (SELECT FROM jobs WHERE jobs.entry = entry.id AND jobs.state = 'running')
+ORDER BY entry.id;
+
+-- name: needed_blobs
+SELECT organisation, sha256 FROM files UNION SELECT organisation, sha256 FROM upload_parts;
+
+-- name: files
+SELECT organisation, id, sha256 FROM files ORDER BY organisation, id;
+
+-- name: searchable  the file is in a store with text that can be found; deleting it would take that away
+SELECT EXISTS (
+    SELECT FROM vector_store_files AS attached
+    JOIN documents ON (documents.organisation, documents.id) = (attached.organisation, attached.document)
+    WHERE attached.organisation = %(organisation)s AND attached.file = %(file)s AND documents.chunks > 0);
+
+-- name: collections
+SELECT name, dim FROM vector_collections WHERE to_regclass('vectors_' || name) IS NOT NULL ORDER BY name;
+
+-- name: chunks_without_document  in stores that no job is emptying
+SELECT DISTINCT chunk.organisation, chunk.vector_store, chunk.document FROM {table} AS chunk
+WHERE NOT EXISTS (
+    SELECT FROM documents
+    WHERE documents.organisation = chunk.organisation AND documents.id = chunk.document
+      AND documents.vector_store = chunk.vector_store)
+  AND NOT EXISTS (
+    SELECT FROM vector_stores AS store
+    WHERE store.organisation = chunk.organisation AND store.id = chunk.vector_store
+      AND (store.deleted_at IS NOT NULL OR store.expired_at IS NOT NULL))
+ORDER BY 1, 2, 3;
+
+-- name: document_is_there
+SELECT FROM documents
+WHERE organisation = %(organisation)s AND id = %(document)s AND vector_store = %(store)s;
+
+-- name: documents_without_chunks  they are said to be searchable, and not all of their chunks are there
+SELECT documents.organisation, documents.id, store.id AS store
+FROM documents
+JOIN vector_stores AS store ON (store.organisation, store.id) = (documents.organisation, documents.vector_store)
+WHERE store.collection = %(collection)s AND store.deleted_at IS NULL AND store.expired_at IS NULL
+  AND documents.content_hash IS NOT NULL AND documents.chunks > (
+    SELECT count(*) FROM {table} AS chunk
+    WHERE chunk.organisation = documents.organisation AND chunk.vector_store = store.id AND chunk.document = documents.id)
+ORDER BY documents.organisation, documents.id;
+
+-- name: forget_content  so that whoever comes by this document next does it anew; what is left of it can be found until then
+UPDATE documents
+SET content_hash = NULL, pipeline_version = NULL, attempted_hash = NULL, source_stamp = NULL, chunks = 0, tokens = 0,
+    outcome = 'failed', detail = 'its chunks were missing from the index', updated_at = now()
+WHERE organisation = %(organisation)s AND id = %(document)s;
+
+-- name: attached_as
+SELECT file FROM vector_store_files
+WHERE organisation = %(organisation)s AND vector_store = %(store)s AND document = %(document)s;
+
+-- name: files_in_progress_without_job
+SELECT attached.organisation, attached.vector_store, attached.file, attached.job, jobs.state, jobs.error
+FROM vector_store_files AS attached
+JOIN vector_stores AS store ON (store.organisation, store.id) = (attached.organisation, attached.vector_store)
+LEFT JOIN jobs ON (jobs.organisation, jobs.id) = (attached.organisation, attached.job)
+WHERE attached.status = 'in_progress' AND store.deleted_at IS NULL AND store.expired_at IS NULL
+  AND (jobs.state IS NULL OR jobs.state NOT IN ('queued', 'running'))
+ORDER BY attached.organisation, attached.vector_store, attached.file;

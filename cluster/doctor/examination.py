@@ -1,0 +1,70 @@
+"""One examination: every part, then the data, and what was found mended if asked. Called by the command (``__main__``).
+
+examine(settings, mend=True).healthy
+"""
+
+from dataclasses import replace
+
+import structlog
+
+from cluster.database import open_pool, translated
+from cluster.doctor import parts
+from cluster.doctor.ailment import Ailment, Case, Patient
+from cluster.doctor.chunk_ailments import CHUNKS, DOCUMENTS
+from cluster.doctor.file_ailments import ADRIFT, BLOBS, FILES
+from cluster.doctor.job_ailments import ENTRY, LEASE, TURN
+from cluster.doctor.report import Finding, Report
+from cluster.errors import ClusterError
+from cluster.settings import Settings
+from cluster.vector_index import open_vector_index
+
+log = structlog.get_logger(__name__)
+
+#: Jobs first: what they do to files and documents is then done, or queued.
+AILMENTS = (LEASE, ENTRY, TURN, ADRIFT, CHUNKS, DOCUMENTS, FILES, BLOBS)
+NEED_BLOBS = (FILES, BLOBS)
+EXAMPLES = 5
+
+
+def examine(settings: Settings, *, mend: bool = False) -> Report:
+    """What is wrong. Without ``mend`` nothing of it is changed; nothing is started in any case."""
+    database, blobs = parts.database(settings), parts.blobs(settings)
+    others = [parts.ray(settings), parts.engine(settings)]
+    if not database.fine:
+        return Report(parts=[database, blobs, *others], findings=[])  # the data cannot be asked
+    pool = open_pool(settings)
+    try:
+        with translated(), pool.connection() as connection:
+            queues = parts.queues(settings, connection)
+        ailments = [ailment for ailment in AILMENTS if blobs.fine or ailment not in NEED_BLOBS]
+        patient = Patient(settings=settings, pool=pool, index=open_vector_index(settings, pool))
+        findings = [finding for ailment in ailments if (finding := _finding(patient, ailment, mend=mend)) is not None]
+        return Report(parts=[database, blobs, queues, *others], findings=findings)
+    finally:
+        pool.close()
+
+
+def _finding(patient: Patient, ailment: Ailment, *, mend: bool) -> Finding | None:
+    cases = ailment.find(patient)
+    if not cases:
+        return None
+    finding = Finding(
+        name=ailment.name,
+        count=len(cases),
+        examples=[f"{case.organisation}/{case.id}" for case in cases[:EXAMPLES]],
+        says=ailment.says,
+        remedy=ailment.remedy,
+    )
+    return _mended(patient, ailment, cases, finding) if mend else finding
+
+
+def _mended(patient: Patient, ailment: Ailment, cases: list[Case], finding: Finding) -> Finding:
+    trouble = ailment.doubt(patient, cases)
+    if not trouble:
+        try:
+            ailment.mend(patient, cases)
+        except ClusterError as exc:  # what was mended before stays so, and the other ailments are looked at all the same
+            trouble = str(exc)
+    left = len(ailment.find(patient))
+    log.info("mended", ailment=ailment.name, found=len(cases), left=left)
+    return replace(finding, mended=max(0, len(cases) - left), trouble=trouble)
