@@ -6,6 +6,7 @@ Every default works on a laptop with no network, no GPU and no server.
     settings = Settings()
 """
 
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Literal, Self, TypeVar
 
@@ -18,6 +19,18 @@ Value = TypeVar("Value")
 MIB = 1024 * 1024
 #: Ray picks its own workers' ports from here unless told otherwise; ours must stay outside.
 RAY_WORKER_PORTS = range(10002, 20000)
+
+
+#: Keys of examples that are not meant to protect anything.
+PLACEHOLDERS = frozenset({"changeme", "placeholder", "password", "your-api-key", "sk-placeholder"})
+
+
+def is_loopback(host: str) -> bool:
+    """True for an address that only this machine reaches."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 class Table(dict[str, Value]):
@@ -168,8 +181,8 @@ class Settings(BaseSettings):
     """Shares of the model between organisations that compete for it, as JSON; 1 where none is given."""
 
     # --- files and jobs -----------------------------------------------------------------------------------------
-    api_key: SecretStr | None = None
-    """What a caller sends as ``Authorization: Bearer ...``. Unset: nobody has to, and the endpoint listens on the loopback interface only."""
+    api_key: SecretStr | None = Field(default=None, min_length=8)
+    """What a caller sends as ``Authorization: Bearer ...``. Unset: nobody has to, and the endpoint keeps to the loopback interface."""
 
     blob_url: str | None = None
     """Where the bytes of uploaded files are kept: a folder, or ``s3://``, ``gs://``, ``az://``. Unset: ``blobs`` under ``home``."""
@@ -259,7 +272,11 @@ class Settings(BaseSettings):
             raise ValueError(f"max_workers={self.max_workers} is below min_workers={self.min_workers}")
         if self.max_replicas < self.min_replicas:
             raise ValueError(f"max_replicas={self.max_replicas} is below min_replicas={self.min_replicas}")
+        if self.api_key is None and not is_loopback(self.api_host):
+            raise ValueError(f"api_host={self.api_host} lets other machines in: set CLUSTER_API_KEY, which callers then have to send")
         if self.environment == "production":
+            if self.api_key is not None and self.api_key.get_secret_value().lower() in PLACEHOLDERS:
+                raise ValueError("CLUSTER_API_KEY still holds a placeholder")
             if self.database_url is None:
                 raise ValueError("production needs CLUSTER_DATABASE_URL: the bundled Postgres is for one machine")
             if any(word in self.database_url.get_secret_value() for word in ("changeme", "placeholder", "password@")):

@@ -8,13 +8,14 @@ from fastapi import FastAPI
 from numpy.typing import NDArray
 from ray import serve
 
+from cluster.deploy.loopback import keep_to_loopback
 from cluster.logs import configure
 from cluster.settings import Settings
 from serve_app.api import build_api
 from serve_app.batching import Lane
 from serve_app.heartbeat import Heartbeat
-from cluster.deploy.loopback import keep_to_loopback
 from serve_app.metrics import Metrics, Watched
+from serve_app.open_address import require_key
 from serve_app.service import Service
 from serve_app.stopping import stopping
 
@@ -30,6 +31,7 @@ class Embedder:
         settings = Settings()
         configure(settings)
         keep_to_loopback()
+        require_key(settings)
         threads = settings.threads or settings.cpus_per_embedder
         self._service = Service(settings.model_copy(update={"threads": threads}))
         models = self._service.models

@@ -16,7 +16,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import structlog
 from psycopg import Connection
-from psycopg_pool import ConnectionPool
+from psycopg_pool import ConnectionPool, PoolTimeout
 
 from cluster.blobs import open_blob_store
 from cluster.database import open_pool, revive, translated
@@ -159,9 +159,9 @@ class Service:
         pool, index = self._opened()
         try:
             return work(pool, index)
-        except Retryable:
+        except Retryable as exc:
             # Reading again is safe, and a bundled server that was killed is back in a fraction of a second.
-            revive(self.settings, pool)
+            self._revive(pool, exc)
             return work(pool, index)
 
     def _transact(self, work: Callable[[Connection[Any], VectorIndex], T]) -> T:
@@ -170,9 +170,14 @@ class Service:
             return _once(pool, index, work)
         except (Throttled, Unconfirmed):
             raise
-        except Retryable:
-            revive(self.settings, pool)  # nothing was kept, so it may be done again
+        except Retryable as exc:
+            self._revive(pool, exc)  # nothing was kept, so it may be done again
             return _once(pool, index, work)
+
+    def _revive(self, pool: ConnectionPool, exc: Retryable) -> None:
+        if isinstance(exc.__cause__, PoolTimeout) and self.settings.database_url is not None:
+            raise exc  # it was waited for already, and starting it is not ours
+        revive(self.settings, pool)
 
 
 def _once(pool: ConnectionPool, index: VectorIndex, work: Callable[[Connection[Any], VectorIndex], T]) -> T:

@@ -57,6 +57,7 @@ class Form:
     def __init__(self, service: Service, organisation: str, rules: FormRules) -> None:
         self._service, self._organisation, self._rules = service, organisation, rules
         self._writer: BlobWriter | None = None
+        self._seen = False
         self._piece = bytearray()
         #: The other parts' texts by name.
         self.fields: dict[str, str] = {}
@@ -73,8 +74,7 @@ class Form:
         Raises:
             Unavailable: the blob store is full or does not answer.
         """
-        assert self._writer is not None
-        return await self._service.on_blobs(self._writer.commit)
+        return await self._service.on_blobs(self._committed)
 
     async def read(self, request: Request) -> None:
         """Take the whole body in.
@@ -89,11 +89,10 @@ class Form:
             for part, data in parser.feed(chunk):
                 await self._take(part, data)
         parser.finish()
-        if self._writer is None:
+        if not self._seen:
             raise InvalidInput(f"the form holds no file {self._rules.file!r}", param=self._rules.file)
         if self.bytes == 0:
             raise InvalidInput("the file is empty", param=self._rules.file)
-        await self._write()
 
     async def discard(self) -> None:
         """Give up what was not kept."""
@@ -117,12 +116,11 @@ class Form:
 
     async def _take_file(self, part: Part, data: bytes | None) -> None:
         if data is None:
-            if self._writer is not None:
+            if self._seen:
                 raise InvalidInput(f"the form holds {part.name!r} twice; send one file at a time", param=part.name)
             if part.filename is None:
                 raise InvalidInput(f"{part.name!r} must be a file: give its part a filename", param=part.name)
-            self.filename = part.filename
-            self._writer = await self._service.on_blobs(self._service.blobs.writer, self._organisation)
+            self.filename, self._seen = part.filename, True
             return
         self.bytes += len(data)
         if self.bytes > self._rules.most:
@@ -133,12 +131,20 @@ class Form:
             self.start += data[: SNIFFED - len(self.start)]
         self._piece += data
         if len(self._piece) >= PIECE_BYTES:
-            await self._write()
+            await self._service.on_blobs(self._written)
 
-    async def _write(self) -> None:
-        assert self._writer is not None
+    def _written(self) -> BlobWriter:
+        """In a thread: what has arrived is handed to the blob store. A short file takes one hand-over altogether."""
+        if self._writer is None:
+            self._writer = self._service.blobs.writer(self._organisation)
         piece, self._piece = self._piece, bytearray()
-        await self._service.on_blobs(self._writer.write, piece)
+        self._writer.write(piece)
+        return self._writer
+
+    def _committed(self) -> Blob:
+        blob = self._written().commit()
+        self._writer = None
+        return blob
 
 
 @asynccontextmanager

@@ -9,6 +9,8 @@ import json
 import socket
 from typing import Any
 
+from pydantic import SecretStr
+
 from cluster.settings import Settings
 
 LOOPBACK = "127.0.0.1"
@@ -63,11 +65,16 @@ def get_json(host: str, port: int, path: str, *, timeout_s: float = 5.0) -> Any 
     return json.loads(body) if status == http.client.OK else None
 
 
-def request(method: str, host: str, port: int, path: str, *, body: Any = None, timeout_s: float = 5.0) -> tuple[int, str]:
-    """Status and text of an HTTP request; status 0 when nobody answers."""
+def request(
+    method: str, host: str, port: int, path: str, *, body: Any = None, key: SecretStr | None = None, timeout_s: float = 5.0
+) -> tuple[int, str]:
+    """Status and text of an HTTP request, with the endpoint's key if it has one; status 0 when nobody answers."""
+    headers = {"Content-Type": "application/json"}
+    if key is not None:
+        headers["Authorization"] = f"Bearer {key.get_secret_value()}"
     connection = http.client.HTTPConnection(host, port, timeout=timeout_s)
     try:
-        connection.request(method, path, None if body is None else json.dumps(body), {"Content-Type": "application/json"})
+        connection.request(method, path, None if body is None else json.dumps(body), headers)
         answer = connection.getresponse()
         return answer.status, answer.read().decode("utf-8", "replace")
     except (OSError, http.client.HTTPException):

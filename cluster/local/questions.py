@@ -54,6 +54,7 @@ def ask(settings: Settings, store: str, question: str) -> list[Answer]:
         settings.api_port,
         f"/v1/vector_stores/{store}/search",
         body={"query": question, "max_num_results": ANSWERS},
+        key=settings.api_key,
         timeout_s=SEARCH_TIMEOUT_S,
     )
     if status != HTTPStatus.OK:
