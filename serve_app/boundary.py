@@ -8,6 +8,7 @@ import asyncio
 import math
 import re
 import time
+from collections.abc import Callable
 from uuid import uuid4
 
 import structlog
@@ -70,18 +71,20 @@ class Boundary:
             await self._serve(scope, receive, send, id)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send, id: str) -> None:
-        started, status = time.perf_counter(), 0
+        started, status, whole = time.perf_counter(), 0, False
 
         async def send_with_id(message: Message) -> None:
-            nonlocal status
+            nonlocal status, whole
             if message["type"] == "http.response.start":
                 status = int(message["status"])
                 MutableHeaders(scope=message)["x-request-id"] = id
+            elif not message.get("more_body", False):
+                whole = True  # from here on the server says that the caller has left, whether or not he has
             await send(message)
 
         try:
             self._door.check(scope)
-            if not await self._answered(scope, receive, send_with_id):
+            if not await self._answered(scope, receive, send_with_id, whole=lambda: whole):
                 status = CLIENT_CLOSED
         except ClientDisconnect:  # in the middle of its body
             status = CLIENT_CLOSED
@@ -96,11 +99,16 @@ class Boundary:
                 milliseconds = round((time.perf_counter() - started) * 1000, 1)
                 log.info("request", method=scope["method"], path=scope["path"], status=status, ms=milliseconds)
 
-    async def _answered(self, scope: Scope, receive: Receive, send: Send) -> bool:
-        """False when the caller left before the answer."""
+    async def _answered(self, scope: Scope, receive: Receive, send: Send, *, whole: Callable[[], bool]) -> bool:
+        """False when the caller left before the answer was whole."""
         task = asyncio.current_task()
         assert task is not None
-        body = Body(receive, scope, self._limits_of(scope), on_leave=task.cancel)
+
+        def leave() -> None:
+            if not whole():
+                task.cancel()
+
+        body = Body(receive, scope, self._limits_of(scope), on_leave=leave)
         try:
             await self._app(scope, body.receive, send)
         except asyncio.CancelledError:

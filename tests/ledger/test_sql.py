@@ -6,12 +6,24 @@ import pytest
 
 from cluster.database.queries import queries
 
+FILES = [
+    "documents.sql",
+    "file_batches.sql",
+    "files.sql",
+    "idempotency.sql",
+    "jobs.sql",
+    "store_files.sql",
+    "stores.sql",
+    "uploads.sql",
+]
 
-@pytest.mark.parametrize("file", ["documents.sql", "file_batches.sql", "jobs.sql", "store_files.sql", "stores.sql"])
+
+@pytest.mark.parametrize("file", FILES)
 def test_every_statement_names_the_organisation(file: str) -> None:
     statements = queries("cluster.ledger", file)
     assert statements
-    assert [name for name, sql in statements.items() if "%(organisation)s" not in sql] == []
+    without = [name for name, sql in statements.items() if "%(organisation)s" not in sql]
+    assert [name for name in without if not name.endswith("_of_all")] == []  # upkeep's: they say whose what they return is
 
 
 def test_two_statements_of_one_name_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
