@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo up down status test lint bench
+.PHONY: help demo up down status doctor test lint bench
 
 PYTHON := .venv/bin/python
 READY := .venv/.installed
@@ -24,6 +24,9 @@ down: $(READY) ## Stop it; the data stays
 
 status: $(READY) ## What runs, where the data is and how much
 	@$(PYTHON) -m cluster.local status || test $$? -eq 3  # not running is an answer, not a failure of make
+
+doctor: $(READY) ## What is wrong and what to do (ARGS=--mend mends what can be mended)
+	@$(PYTHON) -m cluster.doctor $(ARGS)
 
 test: $(READY) ## Run every test (ARGS="-m 'not launch'" or a path narrows it)
 	@$(PYTHON) -m pytest $(ARGS)

@@ -17,6 +17,7 @@ from serve_app import (
     models,
     rerank,
     search,
+    tasks,
     tei,
     tokenize,
     uploads,
@@ -41,7 +42,7 @@ def build_api(service: Service, *, stopping: Callable[[], bool] = lambda: False)
     app.state.stopping = stopping
     app.state.events = EventFeed(service)
     stores = (vector_stores, vector_store_files, file_batches, search)
-    for part in (embeddings, models, tokenize, rerank, files, uploads, *stores, jobs, tei, cohere, health):
+    for part in (embeddings, models, tokenize, rerank, files, uploads, *stores, jobs, tasks, tei, cohere, health):
         app.include_router(part.router)
     install(app)
     describe(app)

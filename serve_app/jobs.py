@@ -3,31 +3,27 @@
 A shape of ours: OpenAI's has no jobs. Times are seconds since 1970.
 """
 
-from collections.abc import Callable
 from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Query, Request
+from fastapi import APIRouter, Header, Request
 from psycopg import Connection
-from psycopg_pool import ConnectionPool
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
-from cluster.database import translated
 from cluster.errors import NotFound
 from cluster.ledger import queue
 from cluster.ledger.job_view import AttemptRun, JobFilter, JobView, StageRun, Watch, dead_letters, list_jobs, view_job
 from cluster.ledger.jobs import Job, JobClass, JobState
-from cluster.ledger.paging import Page
 from cluster.vector_index import VectorIndex
 from serve_app.auth import Organisation
 from serve_app.description import refusals
+from serve_app.idempotency import Once
 from serve_app.job_events import EventStream, FeedOf
-from serve_app.service import Service
+from serve_app.paging import PageOf, listed
 from serve_app.state import ServiceOf
-
-T = TypeVar("T")
+from serve_app.store_requests import Text
 
 #: Postgres' bigint, which the ids of events are.
 HIGHEST_EVENT = 2**63 - 1
@@ -43,27 +39,18 @@ class RetryRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    kind: str | None = None
+    kind: Text | None = None
     priority: JobClass | None = None
-    error_code: str | None = None
-    subject: str | None = None
+    error_code: Text | None = None
+    subject: Text | None = None
     failed_after: AwareDatetime | None = None
     failed_before: AwareDatetime | None = None
     limit: int = Field(default=100, ge=1, le=MOST_RETRIED)
 
 
-class Retried(BaseModel):
-    """What was queued again."""
-
-    object: Literal["job.retry"] = "job.retry"
-    retried: int
-    job_ids: list[str]
-    #: More dead letters match than were queued again: ask once more.
-    has_more: bool
-
-
 @router.get("/v1/jobs", summary="Jobs, the newest first")
 async def get_jobs(
+    page: PageOf,
     service: ServiceOf,
     organisation: Organisation,
     kind: str | None = None,
@@ -73,10 +60,6 @@ async def get_jobs(
     error_code: str | None = None,
     created_after: AwareDatetime | None = None,
     created_before: AwareDatetime | None = None,
-    after: str | None = None,
-    before: str | None = None,
-    limit: Annotated[int, Query(ge=1, le=100)] = 20,
-    order: Literal["asc", "desc"] = "desc",
 ) -> dict[str, Any]:
     """Those of the caller's organisation, of one kind, state, class, subject or age if asked; a page at a time."""
     chosen = JobFilter(
@@ -88,22 +71,15 @@ async def get_jobs(
         created_after=created_after,
         created_before=created_before,
     )
-    page = Page(after=after, before=before, limit=limit, newest_first=order == "desc")
-    found = await _read(service, lambda connection: list_jobs(connection, organisation, chosen, page))
-    return {
-        "object": "list",
-        "data": [as_json(job) for job in found.items],
-        "first_id": found.items[0].id if found.items else None,
-        "last_id": found.items[-1].id if found.items else None,
-        "has_more": found.has_more,
-    }
+    found = await service.read(lambda connection: list_jobs(connection, organisation, chosen, page))
+    return listed(found, as_json, lambda job: job.id)
 
 
 @router.get("/v1/jobs/{job_id}", summary="One job and its history")
 async def get_job(job_id: str, service: ServiceOf, organisation: Organisation) -> dict[str, Any]:
     """With its stages, its attempts, its place in the queue, and why it waits if it does."""
     now, lease_s = datetime.now(UTC), service.settings.lease_s
-    return _detailed(await _read(service, lambda connection: view_job(connection, organisation, job_id, now=now, lease_s=lease_s)))
+    return _detailed(await service.read(lambda connection: view_job(connection, organisation, job_id, now=now, lease_s=lease_s)))
 
 
 @router.get(
@@ -133,8 +109,8 @@ async def get_job_events(
 
 
 @router.post("/v1/jobs/retry", summary="Queue dead letters again")
-async def retry_dead_letters(body: RetryRequest, service: ServiceOf, organisation: Organisation) -> Retried:
-    """All failed jobs that match, at most `limit` at once, those that failed first first."""
+async def retry_dead_letters(body: RetryRequest, service: ServiceOf, organisation: Organisation, once: Once) -> dict[str, Any]:
+    """All failed jobs that match, at most `limit` at once, those that failed first first; `has_more` says to ask again."""
     chosen = JobFilter(
         kind=body.kind,
         job_class=body.priority,
@@ -145,13 +121,14 @@ async def retry_dead_letters(body: RetryRequest, service: ServiceOf, organisatio
     )
     attempts = service.settings.job_attempts
 
-    def retry(connection: Connection[Any], _: VectorIndex) -> Retried:
+    def retry(connection: Connection[Any], _: VectorIndex) -> dict[str, Any]:
         ids = dead_letters(connection, organisation, chosen, limit=body.limit + 1)
         for id in ids[: body.limit]:
             queue.replay(connection, organisation, id, attempts=attempts)
-        return Retried(retried=len(ids[: body.limit]), job_ids=ids[: body.limit], has_more=len(ids) > body.limit)
+        queued = ids[: body.limit]
+        return {"object": "job.retry", "retried": len(queued), "job_ids": queued, "has_more": len(ids) > body.limit}
 
-    return await service.in_transaction(retry)
+    return await once(retry)
 
 
 @router.post("/v1/jobs/{job_id}/cancel", summary="End a job")
@@ -161,10 +138,10 @@ async def cancel_job(job_id: str, service: ServiceOf, organisation: Organisation
 
 
 @router.post("/v1/jobs/{job_id}/retry", summary="Queue a job again", responses=refusals(404, 409))
-async def retry_job(job_id: str, service: ServiceOf, organisation: Organisation) -> dict[str, Any]:
+async def retry_job(job_id: str, service: ServiceOf, organisation: Organisation, once: Once) -> dict[str, Any]:
     """A job that failed or was cancelled, with its input, under its id, with as many tries as a new one."""
     attempts = service.settings.job_attempts
-    return as_json(await service.in_transaction(lambda connection, _: queue.replay(connection, organisation, job_id, attempts=attempts)))
+    return await once(lambda connection, _: as_json(queue.replay(connection, organisation, job_id, attempts=attempts)))
 
 
 def as_json(job: Job) -> dict[str, Any]:
@@ -238,11 +215,3 @@ def _seconds(at: datetime | None) -> float | None:
 
 def _between(start: datetime, end: datetime | None) -> float | None:
     return None if end is None else round((end - start).total_seconds(), 3)
-
-
-async def _read(service: Service, ask: Callable[[Connection[Any]], T]) -> T:
-    def work(pool: ConnectionPool, _: VectorIndex) -> T:
-        with translated(), pool.connection() as connection:
-            return ask(connection)
-
-    return await service.in_database(work)

@@ -307,7 +307,7 @@ def test_what_does_not_run_is_named_with_what_to_do(home: Settings, connection: 
     assert not report.healthy
     ray, queues = part(report, "ray"), part(report, "queues")
     assert (ray.fine, ray.remedy) == (False, "make up")
-    assert (queues.fine, "0 workers alive" in queues.says, "make up" in queues.remedy) == (False, True, True)
+    assert (queues.fine, "no worker is alive" in queues.says, "make up" in queues.remedy) == (False, True, True)
     turns.register(connection)
     queues = part(examine(home), "queues")
     assert (queues.fine, "CLUSTER_MAX_WORKERS" in queues.remedy) == (False, True)

@@ -106,7 +106,8 @@ def queues(settings: Settings, connection: Connection[Any]) -> Part:
     dead = connection.execute(SQL["dead_letters"]).fetchone()
     lines = [f"{job_class}: {jobs} wait, the oldest for {oldest_s:.0f} s" for job_class, jobs, oldest_s in waiting]
     letters = f"{dead[0]} dead letters" if dead and dead[0] else "no dead letters"
-    says = "; ".join([f"{workers} worker{'s' if workers != 1 else ''} alive", *(lines or ["nothing waits"]), letters])
+    alive = f"workers are alive ({workers} groups of slots)" if workers else "no worker is alive"
+    says = "; ".join([alive, *(lines or ["nothing waits"]), letters])
     if workers == 0 and (waiting or settings.min_workers > 0):
         return Part(name=name, fine=False, says=says, remedy="make up starts workers; on another cluster see serve status")
     late = [job_class for job_class, _, oldest_s in waiting if oldest_s > PATIENCE_S.get(job_class, float("inf"))]
