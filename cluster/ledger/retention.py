@@ -73,13 +73,13 @@ def archive(settings: Settings, pool: ConnectionPool, *, batch: int = JOBS_PER_B
 
 def _move(connection: Connection[Any], to: Archive, older_than_s: float, limit: int) -> tuple[int, list[str]]:
     """One batch, in the caller's transaction: how many jobs, and the files they are in."""
-    if connection.execute(SQL["lock"]).fetchone() != (True,):
+    if connection.execute(SQL["lock_of_all"]).fetchone() != (True,):
         return 0, []
     with connection.cursor(row_factory=dict_row) as cursor:
-        jobs = cursor.execute(SQL["old_jobs"], {"older_than_s": older_than_s, "limit": limit}).fetchall()
+        jobs = cursor.execute(SQL["old_jobs_of_all"], {"older_than_s": older_than_s, "limit": limit}).fetchall()
     if not jobs:
         return 0, []
-    keys = {"organisations": [job["organisation"] for job in jobs], "jobs": [job["id"] for job in jobs]}
+    keys = {"organisation": [job["organisation"] for job in jobs], "id": [job["id"] for job in jobs]}
     for name in LISTS:
         history = _history(connection, name, keys)
         for job in jobs:
@@ -102,7 +102,7 @@ def _delete_entries(pool: ConnectionPool, older_than_s: float) -> int:
     deleted = 0
     while True:
         with translated(), pool.connection() as connection:
-            batch = connection.execute(SQL["delete_entries"], {"older_than_s": older_than_s, "limit": ROWS_PER_BATCH}).rowcount
+            batch = connection.execute(SQL["delete_entries_of_all"], {"older_than_s": older_than_s, "limit": ROWS_PER_BATCH}).rowcount
         deleted += batch
         if batch < ROWS_PER_BATCH:
             return deleted

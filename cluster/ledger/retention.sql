@@ -1,9 +1,9 @@
--- Of every organisation: what retention moves is what is old, whoever it belongs to. Each archive file holds one organisation's.
+-- Statements whose name ends in _of_all look after every organisation, and what they return says whose it is.
 
--- name: lock  one at a time; who comes second has nothing to do
+-- name: lock_of_all  one at a time; who comes second has nothing to do
 SELECT pg_try_advisory_xact_lock(hashtextextended('retention', 0));
 
--- name: old_jobs  locked, so that nobody queues one again while it is on its way out
+-- name: old_jobs_of_all  locked, so that nobody queues one again while it is on its way out
 SELECT organisation, id, kind, state, class, priority, subject, input, result, error, error_code, done, total, unit,
        attempt, last_attempt, worker, stage, created_at, started_at, finished_at
 FROM jobs
@@ -14,24 +14,24 @@ FOR UPDATE SKIP LOCKED;
 
 -- name: attempts
 SELECT organisation, job, attempt, worker, started_at, ended_at, outcome, error FROM job_attempts
-WHERE (organisation, job) IN (SELECT * FROM unnest(%(organisations)s::text[], %(jobs)s::text[]))
+WHERE (organisation, job) IN (SELECT * FROM unnest(%(organisation)s::text[], %(id)s::text[]))
 ORDER BY attempt;
 
 -- name: stages
 SELECT organisation, job, attempt, stage, tries, started_at, ended_at, error FROM job_stages
-WHERE (organisation, job) IN (SELECT * FROM unnest(%(organisations)s::text[], %(jobs)s::text[]))
+WHERE (organisation, job) IN (SELECT * FROM unnest(%(organisation)s::text[], %(id)s::text[]))
 ORDER BY attempt, started_at, stage;
 
 -- name: events
 SELECT organisation, job, id, at, type, data FROM job_events
-WHERE (organisation, job) IN (SELECT * FROM unnest(%(organisations)s::text[], %(jobs)s::text[]))
+WHERE (organisation, job) IN (SELECT * FROM unnest(%(organisation)s::text[], %(id)s::text[]))
 ORDER BY id;
 
 -- name: delete_jobs  their attempts, stages and events go with them; usage events name a job and stay
 DELETE FROM jobs
-WHERE (organisation, id) IN (SELECT * FROM unnest(%(organisations)s::text[], %(jobs)s::text[]));
+WHERE (organisation, id) IN (SELECT * FROM unnest(%(organisation)s::text[], %(id)s::text[]));
 
--- name: delete_entries  of the queue, finished long ago; one without events has nothing that says when, and nobody looks for it
+-- name: delete_entries_of_all  of the queue, finished long ago; one without events has nothing that says when, and nobody looks for it
 DELETE FROM procrastinate_jobs
 WHERE id IN (
     SELECT entry.id FROM procrastinate_jobs AS entry

@@ -189,7 +189,7 @@ def test_killed_on_the_way_every_job_is_somewhere_and_in_the_end_once(
 def test_two_at_once_do_it_once(pool: ConnectionPool, connection: Connection[Any], organisation: str, to: Settings) -> None:
     finish(connection, organisation)
     with pool.connection() as other:
-        other.execute(retention.SQL["lock"])
+        other.execute(retention.SQL["lock_of_all"])
         assert archive(to, pool).jobs == 0
     assert archive(to, pool).jobs == 1
 
