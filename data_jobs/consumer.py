@@ -24,7 +24,7 @@ from procrastinate.job_context import AbortReason
 from procrastinate.worker import Worker
 from psycopg_pool import ConnectionPool
 
-from cluster.database import database_url, open_pool, translated
+from cluster.database import database_url, open_pool
 from cluster.errors import ClusterError, LeaseLost, Retryable, Unavailable
 from cluster.ledger import attempts
 from cluster.ledger.jobs import Job, JobClass
@@ -32,7 +32,7 @@ from cluster.ledger.queue import TASK, add_turns
 from cluster.ledger.rescue import rescue
 from cluster.logs import about
 from cluster.settings import Settings
-from data_jobs.run import DatabaseLost, NotWanted, Run, StageFailed, TryLater
+from data_jobs.run import DatabaseLost, NotWanted, Run, StageFailed, TryLater, transaction
 
 log = structlog.get_logger(__name__)
 
@@ -50,6 +50,8 @@ ABORT_POLL_S = 1.0
 STOP_TIMEOUT_S = 10.0
 #: A job of an unknown kind is for a worker of another release, which looks again after this.
 STRANGER_WAIT_S = 10.0
+#: Jobs that have outlived a worker are done one at a time: so long waits one that finds another such job at work.
+SUSPECT_WAIT_S = 1.0
 #: Between looks for a database that is away: doubling.
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 10.0
 CONNECTIONS = 4
@@ -86,6 +88,9 @@ class Consumer:
         self._workers: list[Worker] = []
         self._stopping = asyncio.Event()
         self._lost = asyncio.Event()
+        #: Whether a job is at work here whose worker died under it before. It may have killed it: the worker takes no other such
+        #: job beside it, so that a job that kills its workers takes the tries of others with it once, and never again.
+        self._suspected = False
         #: Jobs that run now.
         self.running: dict[str, Job] = {}
 
@@ -199,9 +204,19 @@ class Consumer:
         """Do the organisation's next job."""
         assert context.job.id is not None
         taken = attempts.Turn(entry=context.job.id, organisation=organisation, job_class=JobClass(job_class), turn=turn)
+        suspects = not self._suspected
+        self._suspected = True
         try:
-            claim = partial(attempts.claim, turn=taken, worker=self._name, kinds=list(self.kinds))
-            job = await asyncio.shield(asyncio.ensure_future(self._in_transaction(claim)))
+            claiming = asyncio.ensure_future(self._in_transaction(partial(self._claim, taken, suspects)))
+            try:
+                job, suspect = await asyncio.shield(claiming)
+            except asyncio.CancelledError:
+                job, _ = await claiming
+                if job is not None:
+                    await self._end(job, attempts.give_back)
+                raise
+            if suspects and not suspect:
+                self._suspected = suspects = False
             if job is None:
                 await self._in_transaction(partial(self._leave_to_others, taken))
                 return
@@ -215,11 +230,23 @@ class Consumer:
             log.warning("database_lost", reason=str(exc))
             self._lost.set()
             raise
+        finally:
+            if suspects:
+                self._suspected = False
+
+    def _claim(self, taken: attempts.Turn, suspects: bool, connection: Any) -> tuple[Job | None, bool]:
+        job = attempts.claim(connection, taken, worker=self._name, kinds=list(self.kinds), suspects=suspects)
+        return job, job is not None and attempts.is_suspect(connection, job)
 
     def _leave_to_others(self, taken: attempts.Turn, connection: Any) -> None:
-        if attempts.has_strangers(connection, taken, kinds=list(self.kinds)):
-            run_at = datetime.now(UTC) + timedelta(seconds=STRANGER_WAIT_S)
-            add_turns(connection, taken.organisation, taken.job_class, run_at=run_at)
+        kinds = list(self.kinds)
+        if attempts.has_suspects(connection, taken, kinds=kinds):
+            wait_s = SUSPECT_WAIT_S
+        elif attempts.has_strangers(connection, taken, kinds=kinds):
+            wait_s = STRANGER_WAIT_S
+        else:
+            return
+        add_turns(connection, taken.organisation, taken.job_class, run_at=datetime.now(UTC) + timedelta(seconds=wait_s))
 
     async def _do(self, context: JobContext, job: Job) -> None:
         """The job, to one of its ends."""
@@ -263,7 +290,7 @@ class Consumer:
         assert pool is not None
 
         def whole() -> Any:
-            with translated(), pool.connection() as connection, connection.transaction():
+            with transaction(pool, lease_s=self._settings.lease_s) as connection:
                 return work(connection)
 
         for _ in range(DEADLOCK_TRIES):

@@ -6,6 +6,7 @@ parsed = await parsers.parse(data, name="report.pdf", part=(0, 50), rank=3)
 
 import asyncio
 import heapq
+import threading
 from concurrent.futures import Executor
 from functools import partial
 from itertools import count
@@ -35,12 +36,16 @@ class Parsers:
             part: of a PDF only these pages.
         """
         parser = await self._take(rank)
-        parsing = asyncio.get_running_loop().run_in_executor(self._threads, partial(parser.parse, data, name=name, part=part))
+        unwanted = threading.Event()
+        parse = partial(parser.parse, data, name=name, part=part, unwanted=unwanted)
+        parsing = asyncio.get_running_loop().run_in_executor(self._threads, parse)
         parsing.add_done_callback(lambda _: self._give_back(parser))
         try:
             return await asyncio.shield(parsing)
         except asyncio.CancelledError:
-            parser.interrupt()
+            unwanted.set()
+            if not parsing.done():  # else somebody else has the parser by now
+                parser.interrupt()
             raise
 
     def close(self) -> None:

@@ -10,8 +10,9 @@ Made by ``consumer`` for each job it takes.
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Executor
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
@@ -34,6 +35,17 @@ T = TypeVar("T")
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 15.0
 #: Progress is for people: more often than this nobody reads it.
 PROGRESS_INTERVAL_S = 0.5
+
+
+@contextmanager
+def transaction(pool: ConnectionPool, *, lease_s: float) -> Iterator[Connection[Any]]:
+    """One transaction, undone by the server when nothing is said in it for as long as a lease.
+
+    A worker that is stopped in the middle of a transaction would hold its rows from those who give its jobs to others.
+    """
+    with translated(), pool.connection() as connection, connection.transaction():
+        connection.execute("SELECT set_config('idle_in_transaction_session_timeout', %s, true)", [str(int(lease_s * 1000))])
+        yield connection
 
 
 class DatabaseLost(Exception):
@@ -152,7 +164,7 @@ class Run:
         """
 
         def whole() -> T:
-            with translated(), self.pool.connection() as connection, connection.transaction():
+            with transaction(self.pool, lease_s=self.settings.lease_s) as connection:
                 return work(connection)
 
         return await self.with_database(whole)

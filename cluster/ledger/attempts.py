@@ -41,8 +41,13 @@ class Turn:
     turn: int
 
 
-def claim(connection: Connection[Any], turn: Turn, *, worker: str, kinds: Collection[str]) -> Job | None:
-    """The organisation's first job of the class that may begin now, running from now on; None when there is none."""
+def claim(connection: Connection[Any], turn: Turn, *, worker: str, kinds: Collection[str], suspects: bool = True) -> Job | None:
+    """The organisation's first job of the class that may begin now, running from now on; None when there is none.
+
+    Args:
+        kinds: no others.
+        suspects: also those whose worker died under an earlier try.
+    """
     values = {
         "organisation": turn.organisation,
         "job_class": turn.job_class,
@@ -50,6 +55,7 @@ def claim(connection: Connection[Any], turn: Turn, *, worker: str, kinds: Collec
         "turn": turn.turn,
         "worker": worker,
         "kinds": list(kinds),
+        "suspects": suspects,
     }
     connection.execute(SQL["take_turn"], values)
     found = select_jobs(connection, SQL["claim"], values)
@@ -65,6 +71,17 @@ def has_strangers(connection: Connection[Any], turn: Turn, *, kinds: Collection[
     """Whether a job waits that is of a kind this worker does not know, and so waits for a worker of another release."""
     values = {"organisation": turn.organisation, "job_class": turn.job_class, "kinds": list(kinds)}
     return connection.execute(SQL["stranger"], values).fetchone() is not None
+
+
+def has_suspects(connection: Connection[Any], turn: Turn, *, kinds: Collection[str]) -> bool:
+    """Whether a job waits whose worker died under an earlier try."""
+    values = {"organisation": turn.organisation, "job_class": turn.job_class, "kinds": list(kinds)}
+    return connection.execute(SQL["suspect_waits"], values).fetchone() is not None
+
+
+def is_suspect(connection: Connection[Any], job: Job) -> bool:
+    """Whether its worker died under an earlier try."""
+    return job.attempt > 1 and connection.execute(SQL["is_suspect"], _key(job)).fetchone() is not None
 
 
 def hold(connection: Connection[Any], job: Job) -> Job:
@@ -140,12 +157,13 @@ def end_cancelled(connection: Connection[Any], job: Job) -> Job:
 
 
 def retry_later(connection: Connection[Any], job: Job, *, run_at: datetime | None, error: str, code: str) -> Job:
-    """Another try, not before ``run_at``.
+    """Another try, not before ``run_at``; none where somebody asked for the job's end meanwhile.
 
     Raises:
         LeaseLost: this try counts no more.
     """
-    hold(connection, job)
+    if hold(connection, job).cancel_asked:
+        return end_cancelled(connection, job)
     _end_attempt(connection, job, "retried", error)
     return requeue(connection, job, run_at=run_at, error=error, error_code=code)
 
@@ -156,7 +174,8 @@ def give_back(connection: Connection[Any], job: Job) -> Job:
     Raises:
         LeaseLost: this try counts no more.
     """
-    hold(connection, job)
+    if hold(connection, job).cancel_asked:
+        return end_cancelled(connection, job)
     _end_attempt(connection, job, "retried", "its worker was stopped")
     return requeue(connection, job, last_attempt=job.last_attempt + 1)
 

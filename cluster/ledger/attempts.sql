@@ -6,6 +6,9 @@ WITH next AS (
     SELECT organisation, id FROM jobs
     WHERE organisation = %(organisation)s AND class = %(job_class)s AND state = 'queued' AND kind = ANY(%(kinds)s)
         AND (retry_at IS NULL OR retry_at <= now())
+        AND (%(suspects)s OR attempt = 1 OR NOT EXISTS (
+            SELECT 1 FROM job_attempts AS tried
+            WHERE (tried.organisation, tried.job) = (jobs.organisation, jobs.id) AND tried.outcome = 'lost'))
     ORDER BY priority DESC, created_at, id
     LIMIT 1
     FOR UPDATE SKIP LOCKED
@@ -21,6 +24,16 @@ SELECT 1 FROM jobs
 WHERE organisation = %(organisation)s AND class = %(job_class)s AND state = 'queued' AND NOT kind = ANY(%(kinds)s)
     AND (retry_at IS NULL OR retry_at <= now())
 LIMIT 1;
+
+-- name: suspect_waits  a job whose worker died under an earlier try
+SELECT 1 FROM jobs
+JOIN job_attempts AS tried ON (tried.organisation, tried.job) = (jobs.organisation, jobs.id) AND tried.outcome = 'lost'
+WHERE jobs.organisation = %(organisation)s AND class = %(job_class)s AND state = 'queued' AND kind = ANY(%(kinds)s)
+    AND (retry_at IS NULL OR retry_at <= now())
+LIMIT 1;
+
+-- name: is_suspect
+SELECT 1 FROM job_attempts WHERE organisation = %(organisation)s AND job = %(id)s AND outcome = 'lost' LIMIT 1;
 
 -- name: begin
 INSERT INTO job_attempts (organisation, job, attempt, worker) VALUES (%(organisation)s, %(id)s, %(attempt)s, %(worker)s);

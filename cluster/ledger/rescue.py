@@ -53,9 +53,10 @@ def rescue(connection: Connection[Any], *, lease_s: float) -> Rescued:
     values = {"lease_s": lease_s, "most": MOST, "task": TASK}
     jobs = [_give_back(connection, job, lease_s) for job in select_jobs(connection, SQL["leaseless"], values)]
     stale = connection.execute(SQL["stale_entries"], values).fetchall()
-    for entry, organisation, job_class in stale:
+    for entry, turn, organisation, job_class in stale:
         connection.execute(SQL["finish_entry"], {"entry": entry})
-        add_turns(connection, organisation, JobClass(job_class))
+        if turn:
+            add_turns(connection, organisation, JobClass(job_class))
     turns = 0
     for organisation, job_class, missing in connection.execute(SQL["turnless"], values).fetchall():
         turns += len(add_turns(connection, organisation, JobClass(job_class), missing))

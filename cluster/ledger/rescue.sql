@@ -9,11 +9,12 @@ WHERE jobs.state = 'running' AND jobs.entry IS NOT NULL
 LIMIT %(most)s
 FOR UPDATE OF jobs SKIP LOCKED;
 
--- name: stale_entries  taken by a worker that is gone; no job runs under them
-SELECT entries.id, entries.args ->> 'organisation' AS organisation, entries.args ->> 'job_class' AS job_class
+-- name: stale_entries  taken by a worker that is gone; no job runs under them. Chores among them: their next time comes by itself
+SELECT entries.id, entries.task_name = %(task)s AS turn, entries.args ->> 'organisation' AS organisation,
+    entries.args ->> 'job_class' AS job_class
 FROM procrastinate_jobs entries
 LEFT JOIN procrastinate_workers workers ON workers.id = entries.worker_id
-WHERE entries.status = 'doing' AND entries.task_name = %(task)s
+WHERE entries.status = 'doing'
     AND (workers.last_heartbeat IS NULL OR workers.last_heartbeat < now() - make_interval(secs => %(lease_s)s))
     AND NOT EXISTS (SELECT 1 FROM jobs WHERE jobs.entry = entries.id AND jobs.state = 'running')
 LIMIT %(most)s

@@ -39,9 +39,10 @@ class Parser:
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: socket.socket | None = None
-        self._interrupted = False
 
-    def parse(self, data: bytes, *, name: str, part: tuple[int, int] | None = None) -> ParsedDocument:
+    def parse(
+        self, data: bytes, *, name: str, part: tuple[int, int] | None = None, unwanted: threading.Event | None = None
+    ) -> ParsedDocument:
         """Pages and outcome of one document; never an exception for what the bytes do.
 
         Args:
@@ -49,14 +50,15 @@ class Parser:
             name: what its owner calls it.
             part: of a PDF only the pages from the first of these numbers, counted from 0, to before the second; outcome ``ok``
                 then also where they are without text.
+            unwanted: set by another thread, which then calls ``interrupt``, once nobody waits for the pages any more.
 
         Raises:
             Unavailable: the parsing process cannot be started.
         """
         with self._lock, _file(data) as document, _file(b"") as result:
             files = document.fileno(), result.fileno()
-            self._interrupted = False
-            answer = self._ask(name, part, files) or (None if self._interrupted else self._ask(name, part, files))
+            unwanted = unwanted or threading.Event()
+            answer = self._ask(name, part, files, unwanted) or self._ask(name, part, files, unwanted)
             if answer is None:
                 return _without_pages(data, name, Outcome.FAILED, "ended the process that parses documents, twice")
             if answer["timed_out"] or answer["exit"] == -signal.SIGXCPU:
@@ -70,8 +72,10 @@ class Parser:
             return _read(result, data, name, first=part[0] if part else 0)
 
     def interrupt(self) -> None:
-        """End what another thread has it parse, at once; that thread gets the outcome of a parser that was lost."""
-        self._interrupted = True
+        """End what another thread has it parse, at once; that thread gets the outcome of a parser that was lost.
+
+        Set what the other thread was given as ``unwanted`` first, or it begins again.
+        """
         process = self._process
         if process is not None:
             process.kill()
@@ -92,8 +96,8 @@ class Parser:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
 
-    def _ask(self, name: str, part: tuple[int, int] | None, files: tuple[int, int]) -> dict[str, Any] | None:
-        """How the child ended; None when the parsing process was lost, and is gone."""
+    def _ask(self, name: str, part: tuple[int, int] | None, files: tuple[int, int], unwanted: threading.Event) -> dict[str, Any] | None:
+        """How the child ended; None when somebody killed it or the parsing process, which is gone then."""
         settings = self._settings
         request = {
             "name": name[-255:],
@@ -105,6 +109,8 @@ class Parser:
         }
         try:
             connection = self._connected()
+            if unwanted.is_set():  # looked at once there is a process to kill, so that one of the two threads ends it
+                return None
             connection.settimeout(settings.parse_timeout_s + ANSWER_GRACE_S)
             socket.send_fds(connection, [json.dumps(request).encode()], list(files))
             answer = connection.recv(4096)
@@ -114,6 +120,9 @@ class Parser:
             parsed = None
         if parsed is None:
             self.close()
+        elif parsed["exit"] == -signal.SIGKILL and not parsed["timed_out"]:
+            log.warning("parse_child_killed", source=name)  # by the kernel short of memory, or by a person: no fault of the bytes
+            return None
         return parsed
 
     def _connected(self) -> socket.socket:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import threading
 import time
 import unicodedata
@@ -15,6 +16,7 @@ import pytest
 from cluster.records import Outcome
 from cluster.settings import Settings
 from data_jobs.stages.parse import Parser
+from tests.conftest import ROOT
 from tests.stages.bad_documents import SENTENCE, pdf_of, write_bad_documents
 
 GIB = 1024**3
@@ -91,17 +93,37 @@ def test_a_parse_that_takes_too_long_is_ended_and_the_next_one_goes_on() -> None
         assert parser.parse(b"next", name="b.txt").outcome == Outcome.OK
 
 
-def test_a_child_that_is_killed_costs_its_own_document_only() -> None:
+@pytest.mark.parametrize(("kills", "outcome"), [(1, Outcome.OK), (2, Outcome.FAILED)], ids=["once", "twice"])
+def test_a_child_that_is_killed_has_its_document_parsed_once_more(kills: int, outcome: Outcome) -> None:
+    markdown = b"> - > *[](b)*\n\n" * 2_000 + b"The end.\n"
     with Parser(Settings(parse_timeout_s=60)) as parser, ThreadPoolExecutor(1) as threads:
         parser.parse(b"start", name="a.txt")
-        parsing = threads.submit(parser.parse, slow_markdown(), name="a.md")
-        while not (children := process_of(parser).children()):
-            time.sleep(0.005)
-        children[0].kill()
-        parsed = parsing.result(30)
-        assert parsed.outcome == Outcome.CORRUPT
-        assert "SIGKILL" in parsed.detail
+        parsing = threads.submit(parser.parse, markdown, name="a.md")
+        for _ in range(kills):
+            while not (children := process_of(parser).children()):
+                time.sleep(0.005)
+            children[0].kill()
+            children[0].wait()
+        assert parsing.result(30).outcome == outcome
         assert parser.parse(b"next", name="b.txt").outcome == Outcome.OK
+
+
+def test_what_nobody_waits_for_any_more_is_not_parsed(parser: Parser) -> None:
+    unwanted = threading.Event()
+    unwanted.set()
+    parser.interrupt()
+    assert parser.parse(b"text", name="a.txt", unwanted=unwanted).outcome == Outcome.FAILED
+    assert parser.parse(b"next", name="b.txt").outcome == Outcome.OK
+
+
+def test_the_parsing_of_a_killed_owner_ends_at_once() -> None:
+    script = "from tests.stages.test_parse import *; Parser(Settings()).parse(slow_markdown(), name='a.md')"
+    owner = psutil.Popen([sys.executable, "-c", script], cwd=ROOT)
+    while len(started := owner.children(recursive=True)) < 2:
+        time.sleep(0.05)
+    owner.kill()
+    owner.wait()
+    assert psutil.wait_procs(started, timeout=5)[1] == []
 
 
 def test_the_parsing_process_itself_is_replaced_when_it_is_killed(parser: Parser) -> None:
