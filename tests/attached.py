@@ -12,6 +12,7 @@ from cluster.ledger import documents, jobs
 from cluster.ledger.jobs import JobState
 from cluster.ledger.store_files import FileStatus, ended, get_store_file, hold
 from cluster.ledger.stores import VectorStore
+from cluster.records import chunk_id
 from cluster.vector_index import Row, VectorIndex
 from cluster.vector_index.attributes import joined
 
@@ -48,7 +49,7 @@ def process(
         own = {"source": file, "filename": attached.filename, "media_type": "text/plain", "keywords": []}
         rows = [
             Row(
-                id=f"chk_{file}_{text}",
+                id=chunk_id(attached.document, text, 0, store.fingerprint.id),
                 document=attached.document,
                 text=text,
                 attributes=joined({**own, "ordinal": n, "page": n + 1, "start": 0, "end": len(text)}, attached.attributes, file=file),

@@ -110,3 +110,31 @@ def birds(settings: Settings, pool: ConnectionPool, server: Server) -> VectorSto
     ]
     index.upsert(store.organisation, store.id, rows, collection=store.collection)
     return store
+
+
+@pytest.fixture(scope="session")
+def cross_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A BERT with one output, too small to know anything: its numbers are compared, not its judgement."""
+    import torch
+    from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification
+
+    folder = tmp_path_factory.mktemp("models") / "tiny-reranker"
+    torch.manual_seed(0)
+    shape = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+    BertForSequenceClassification(BertConfig(num_labels=1, max_position_embeddings=64, initializer_range=0.5, **shape)).save_pretrained(
+        folder
+    )
+    tokenizer = AutoTokenizer.from_pretrained(open_model_folder(Settings()).path)
+    tokenizer.model_max_length = 64
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def reranking(settings: Settings, pool: ConnectionPool, cross_encoder: Path) -> Iterator[httpx.Client]:
+    """A server with it."""
+    with (
+        serving(settings.model_copy(update={"reranker_path": cross_encoder})) as server,
+        httpx.Client(base_url=server.url, timeout=60) as client,
+    ):
+        yield client

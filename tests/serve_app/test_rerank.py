@@ -1,47 +1,15 @@
 """POST /v1/rerank: with the embedding model, and with a cross-encoder given by its path."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import numpy as np
 import pytest
-from psycopg_pool import ConnectionPool
 
-from cluster.engines.weights import open_model_folder
-from cluster.settings import Settings
-from tests.serve_app.conftest import MODEL, serving
+from tests.serve_app.conftest import MODEL
 
 QUERY = "Which bird sleeps in the air?"
 DOCUMENTS = ["The pump is off.", "Swifts sleep on the wing.", "Herons stand still."]
-
-
-@pytest.fixture(scope="module")
-def cross_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A BERT with one output, too small to know anything: its numbers are compared, not its judgement."""
-    import torch
-    from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification
-
-    folder = tmp_path_factory.mktemp("models") / "tiny-reranker"
-    torch.manual_seed(0)
-    shape = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
-    BertForSequenceClassification(BertConfig(num_labels=1, max_position_embeddings=64, initializer_range=0.5, **shape)).save_pretrained(
-        folder
-    )
-    tokenizer = AutoTokenizer.from_pretrained(open_model_folder(Settings()).path)
-    tokenizer.model_max_length = 64
-    tokenizer.save_pretrained(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def reranking(settings: Settings, pool: ConnectionPool, cross_encoder: Path) -> Iterator[httpx.Client]:
-    """A server with it."""
-    with (
-        serving(settings.model_copy(update={"reranker_path": cross_encoder})) as server,
-        httpx.Client(base_url=server.url, timeout=60) as client,
-    ):
-        yield client
 
 
 def test_without_a_cross_encoder_vectors_rank_and_the_answer_says_so(http: httpx.Client) -> None:

@@ -2,7 +2,9 @@
 
 import os
 import signal
+import threading
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -11,9 +13,16 @@ from openai import OpenAI
 from psycopg_pool import ConnectionPool
 
 from cluster.database import embedded
-from cluster.ledger.stores import VectorStore, ensure_store
+from cluster.ledger import store_files
+from cluster.ledger.stores import VectorStore, ensure_store, get_store
 from cluster.settings import Settings
+from cluster.vector_index import open_vector_index
+from tests.attached import Embed, make_files, process
+from tests.openai_contract import complaints
 from tests.serve_app.conftest import BIRDS, Server
+
+#: Fields of ours in search results, whose shape OpenAI closes.
+OURS = {"chunk_id", "page", "start", "end", "snippet", "keywords"}
 
 
 def search(http: httpx.Client, store: str, **body: Any) -> httpx.Response:
@@ -84,6 +93,166 @@ def test_stores_of_others_and_of_other_models_are_not_searched(
     refused = search(http, "other model")
     assert refused.status_code == 409
     assert "other@" in refused.json()["error"]["message"]
+
+
+@pytest.fixture
+def attached(http: httpx.Client, pool: ConnectionPool, settings: Settings, server: Server) -> tuple[VectorStore, list[str]]:
+    """A store with two files, a page for each bird; the second file has attributes of its own."""
+    index = open_vector_index(settings, pool)
+    with pool.connection() as connection:
+        connection.autocommit = True
+        store = get_store(connection, settings.organisation, http.post("/v1/vector_stores", json={}).json()["id"])
+        files = make_files(connection, settings.organisation, 2)
+        for file, attributes in zip(files, ({}, {"year": 2020, "kind": "guide", "draft": False}), strict=True):
+            store_files.attach(connection, store, file, attributes=attributes)
+            process(connection, index, store, file, [f"{text} {file}" for text, _ in BIRDS.values()], embed=embedding(server))
+        connection.autocommit = False
+    return store, files
+
+
+def embedding(server: Server) -> Embed:
+    """The server's model."""
+    return lambda texts: server.service.engine.embed(texts).vectors
+
+
+Attached = tuple[VectorStore, list[str]]
+
+
+def files_of(response: httpx.Response) -> set[str]:
+    """The files found."""
+    assert response.status_code == 200, response.text
+    return {item["file_id"] for item in response.json()["data"]}
+
+
+def test_an_attached_files_chunk_carries_the_file_and_its_owners_attributes_alone(http: httpx.Client, attached: Attached) -> None:
+    store, (plain, guide) = attached
+    answer = search(http, store.id, query="which bird sleeps while it flies?", max_num_results=2).json()
+    assert complaints("VectorStoreSearchResultsPage", answer, ours=OURS) == []
+    by_file = {item["file_id"]: item for item in answer["data"]}
+    assert by_file.keys() == {plain, guide}
+    assert (by_file[plain]["attributes"], by_file[guide]["attributes"]) == ({}, {"year": 2020, "kind": "guide", "draft": False})
+    found = by_file[guide]
+    assert (found["filename"], found["page"], found["start"], found["end"]) == ("1.txt", 2, 0, len(found["content"][0]["text"]))
+
+
+@pytest.mark.parametrize(
+    ("filters", "which"),
+    [
+        ({"type": "eq", "key": "kind", "value": "guide"}, {1}),
+        ({"type": "ne", "key": "kind", "value": "guide"}, {0}),
+        ({"type": "gt", "key": "year", "value": 2019}, {1}),
+        ({"type": "gte", "key": "year", "value": 2021}, set()),
+        ({"type": "lt", "key": "year", "value": 2021}, {1}),
+        ({"type": "lte", "key": "year", "value": 2019}, set()),
+        ({"type": "in", "key": "year", "value": [2019, 2020]}, {1}),
+        ({"type": "nin", "key": "year", "value": [2020]}, {0}),
+        ({"type": "eq", "key": "draft", "value": False}, {1}),
+        (
+            {
+                "type": "or",
+                "filters": [
+                    {"type": "and", "filters": [{"type": "eq", "key": "year", "value": 2020}, {"type": "eq", "key": "page", "value": 2}]},
+                    {"type": "and", "filters": [{"type": "eq", "key": "year", "value": 1999}, {"type": "eq", "key": "page", "value": 1}]},
+                ],
+            },
+            {1},
+        ),
+    ],
+    ids=["eq", "ne", "gt", "gte", "lt", "lte", "in", "nin", "boolean", "nested"],
+)
+def test_every_filter_of_openais_works_on_an_owners_attributes(
+    openai_client: OpenAI, attached: Attached, filters: Any, which: set[int]
+) -> None:
+    store, files = attached
+    found = openai_client.vector_stores.search(store.id, query="birds", filters=filters, max_num_results=50).data
+    assert {item.file_id for item in found} == {files[n] for n in which}
+
+
+def test_the_file_itself_can_be_filtered_by(http: httpx.Client, attached: Attached) -> None:
+    store, (plain, _) = attached
+    assert files_of(search(http, store.id, filters={"type": "eq", "key": "file_id", "value": plain})) == {plain}
+
+
+def test_a_search_is_activity_of_its_store(http: httpx.Client, attached: Attached, pool: ConnectionPool) -> None:
+    store, _ = attached
+    with pool.connection() as connection:
+        connection.execute("UPDATE vector_stores SET last_active_at = now() - interval '1 hour' WHERE id = %s", [store.id])
+    before = http.get(f"/v1/vector_stores/{store.id}").json()["last_active_at"]
+    search(http, store.id)
+    assert http.get(f"/v1/vector_stores/{store.id}").json()["last_active_at"] >= before + 3_599
+
+
+def test_a_document_that_is_being_replaced_is_found_old_or_new_by_several_queries_together(
+    http: httpx.Client, attached: Attached, pool: ConnectionPool, settings: Settings, server: Server
+) -> None:
+    store, (file, other) = attached
+    index = open_vector_index(settings, pool)
+    versions = [[f"{name} herons stand {n}" for n in range(3)] for name in ("old", "new")]
+    vectors = {texts[0]: embedding(server)(texts) for texts in versions}
+    begun, done = threading.Event(), threading.Event()
+
+    def replace_again_and_again() -> None:
+        with pool.connection() as connection:
+            connection.autocommit = True
+            while not done.is_set():
+                for texts in versions:
+                    store_files.attach(connection, store, file)
+                    process(connection, index, store, file, texts, embed=lambda texts: vectors[texts[0]])
+                    begun.set()
+            connection.autocommit = False
+
+    thread = threading.Thread(target=replace_again_and_again)
+    thread.start()
+    begun.wait(10)
+    body = {"query": ["herons", "old", "new"], "max_num_results": 50, "filters": {"type": "ne", "key": "file_id", "value": other}}
+    found = [search(http, store.id, **body).json()["data"] for _ in range(60)]
+    done.set()
+    thread.join()
+    assert {len(items) for items in found} == {3}
+    assert {len({item["content"][0]["text"][:3] for item in items}) for items in found} == {1}
+    assert len({items[0]["content"][0]["text"][:3] for items in found}) > 1
+
+
+def test_a_detached_files_chunks_and_a_deleted_stores_are_not_found(http: httpx.Client, attached: Attached) -> None:
+    store, (plain, guide) = attached
+    http.delete(f"/v1/vector_stores/{store.id}/files/{plain}")
+    assert files_of(search(http, store.id)) == {guide}
+    http.delete(f"/v1/vector_stores/{store.id}")
+    assert search(http, store.id).status_code == 404
+
+
+def test_a_snippet_is_the_part_with_the_querys_words(
+    http: httpx.Client, pool: ConnectionPool, settings: Settings, server: Server, attached: Attached
+) -> None:
+    store, (file, _) = attached
+    text = "Herons stand in ponds. " * 20 + "Swifts are sleeping on the wing. " + "Geese fly south in autumn. " * 20
+    with pool.connection() as connection:
+        connection.autocommit = True
+        store_files.attach(connection, store, file)
+        process(connection, open_vector_index(settings, pool), store, file, [text], embed=embedding(server))
+        connection.autocommit = False
+    filters = {"type": "eq", "key": "file_id", "value": file}
+    (found,) = search(http, store.id, query="which bird sleeps on the wing?", filters=filters).json()["data"]
+    assert "Swifts are sleeping on the wing." in found["snippet"]
+    assert found["snippet"] in text
+    assert len(found["snippet"]) <= 240
+
+
+def test_the_cross_encoder_reads_again_when_it_is_named(
+    reranking: httpx.Client, http: httpx.Client, birds: VectorStore, cross_encoder: Path
+) -> None:
+    query = "which bird sleeps?"
+    ranked = search(reranking, birds.id, query=query, ranking_options={"ranker": cross_encoder.name}).json()["data"]
+    documents = [text for text, _ in BIRDS.values()]
+    scored = reranking.post("/v1/rerank", json={"query": query, "documents": documents}).json()["results"]
+    assert [item["content"][0]["text"] for item in ranked] == [documents[one["index"]] for one in scored]
+    assert [item["score"] for item in ranked] == pytest.approx([one["relevance_score"] for one in scored], abs=1e-6)
+    (best,) = search(reranking, birds.id, query=query, max_num_results=1, ranking_options={"ranker": cross_encoder.name}).json()["data"]
+    assert best["chunk_id"] == ranked[0]["chunk_id"]
+    threshold = {"ranker": cross_encoder.name, "score_threshold": ranked[0]["score"] - 1e-6}
+    assert ids(search(reranking, birds.id, query=query, ranking_options=threshold)) == [ranked[0]["chunk_id"]]
+    refused = search(http, birds.id, ranking_options={"ranker": cross_encoder.name})
+    assert (refused.status_code, "ranker" in refused.text) == (400, True)
 
 
 @pytest.mark.usefixtures("birds")

@@ -1,0 +1,41 @@
+"""A snippet is a piece of the text, no longer than asked, around the words of the query."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from serve_app.snippets import snippet
+
+FILLING = "The weather was fine and nothing happened at all. " * 10
+
+
+@given(st.text(max_size=400), st.text(max_size=40), st.integers(1, 100))
+def test_a_snippet_is_a_slice_of_the_text_and_not_too_long(text: str, query: str, length: int) -> None:
+    part = snippet(text, query, length=length)
+    assert part in text
+    assert len(part) <= length or part == text
+
+
+@given(st.text(alphabet="ab ", min_size=50, max_size=300), st.text(alphabet="ab ", max_size=10))
+def test_a_text_with_anything_in_it_gives_something(text: str, query: str) -> None:
+    assert snippet("x" + text + "x", query, length=20)
+
+
+@pytest.mark.parametrize(
+    ("query", "sentence"),
+    [
+        ("who may stop the pump", "Only the operator stops the pump."),
+        ("sleeping swift", "Swifts sleep on the wing."),
+        ("ÖFFNUNG des Ventils", "Die Öffnung der Ventile erfolgt von Hand."),
+    ],
+)
+def test_the_words_decide_their_endings_do_not_and_frequent_ones_count_little(query: str, sentence: str) -> None:
+    part = snippet(f"{FILLING}{sentence} {FILLING}", query)
+    assert sentence in part
+
+
+def test_words_are_not_cut_and_without_a_match_it_begins_at_the_beginning() -> None:
+    text = "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda"
+    assert snippet(text, "nothing", length=20) == "alpha beta gamma"
+    assert set(snippet(text, "zeta", length=20).split()) <= set(text.split())
+    assert "zeta" in snippet(text, "zeta", length=20)
