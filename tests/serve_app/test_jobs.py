@@ -1,6 +1,8 @@
 """/v1/jobs over HTTP: lists, one job, its events as they happen, its end, another try."""
 
 import json
+import os
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -8,10 +10,12 @@ from typing import Any
 from uuid import uuid4
 
 import httpx
+import psycopg
 import pytest
 from psycopg import Connection
 from psycopg_pool import ConnectionPool
 
+from cluster.database import embedded
 from cluster.ledger import attempts, queue
 from cluster.ledger.jobs import Job, JobClass
 from cluster.settings import Settings
@@ -229,6 +233,19 @@ def test_who_has_seen_the_end_is_told_not_to_come_again(client: httpx.Client, co
     assert last["event"] == "failed"
     assert client.get(f"/v1/jobs/{job.id}/events", headers={"last-event-id": str(last["id"])}).status_code == 204
     assert client.get(f"/v1/jobs/{job.id}/events", headers={"last-event-id": "the last"}).status_code == 400
+
+
+def test_a_stream_outlives_a_postgres_that_was_killed(client: httpx.Client, settings: Settings, pool: ConnectionPool, own: str) -> None:
+    with pool.connection() as connection:
+        job = running(connection, own)
+    with client.stream("GET", f"/v1/jobs/{job.id}/events") as response:
+        stream = events(response.iter_lines())
+        assert [next(stream)["event"] for _ in range(2)] == ["queued", "started"]
+        os.kill(embedded.status(settings).pid or 0, signal.SIGKILL)
+        time.sleep(1)  # the server notices
+        with psycopg.connect(embedded.start(settings)) as back:
+            attempts.finish(back, job, result={})
+        assert [one["event"] for one in stream] == ["succeeded"]
 
 
 def feed_of(server: Server) -> EventFeed:
