@@ -85,6 +85,7 @@ async def get_job(job_id: str, service: ServiceOf, organisation: Organisation) -
 @router.get(
     "/v1/jobs/{job_id}/events",
     summary="What happens to a job, as it happens",
+    status_code=HTTPStatus.OK,
     response_class=EventStream,
     responses={**refusals(404, 429), 204: {"description": "The job has ended, and all of its events were seen"}},
 )
