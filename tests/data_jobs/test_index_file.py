@@ -65,11 +65,14 @@ def test_the_same_file_again_embeds_nothing(desk: Desk) -> None:
     assert (again.result["chunks"], again.result["embedded"]) == (1, 0)
 
 
-@pytest.mark.parametrize(
-    ("data", "code", "error_code"),
-    [(b"%PDF-1.7\n1 0 obj\n<< /Type /Catalog", "corrupt", "invalid_file"), (b"\x00\x01\x02\xff" * 99, "unsupported", "unsupported_file"), (b" \n", "empty", "invalid_file")],
-    ids=["half a PDF", "no document", "white space"],
-)  # fmt: skip
+UNREADABLE = {
+    "half a PDF": (b"%PDF-1.7\n1 0 obj\n<< /Type /Catalog", "corrupt", "invalid_file"),
+    "no document": (b"\x00\x01\x02\xff" * 99, "unsupported", "unsupported_file"),
+    "white space": (b" \n", "empty", "invalid_file"),
+}
+
+
+@pytest.mark.parametrize(("data", "code", "error_code"), UNREADABLE.values(), ids=UNREADABLE)
 def test_a_file_that_cannot_be_read_is_a_dead_letter_with_a_reason(desk: Desk, data: bytes, code: str, error_code: str) -> None:
     store, file = desk.store(), desk.upload("a.pdf", data, "application/pdf")
     job = desk.ended(desk.attach(store, file))
@@ -91,3 +94,20 @@ def test_a_long_pdf_is_parsed_in_parts_and_every_page_keeps_its_number(desk: Des
     pages = {row.attributes["page"]: row.text for row in index.scan(desk.organisation, store.id, collection=store.collection)}
     assert all(f"page {number} and" in text for number, text in pages.items())
     assert len(pages) == 120
+
+
+def test_the_good_pages_of_a_bad_document_are_searchable_where_the_store_asks_for_it(desk: Desk) -> None:
+    with pymupdf.open() as document:
+        for number in range(1, 61):
+            document.new_page().insert_text((72, 72), f"This sentence stands on page {number}.")
+        bad = document[41]
+        document.update_stream(bad.get_contents()[0], b"q 1 0 0 1 0 0 cm " * 8_000_000, compress=True)  # unpacks to more than is allowed
+        data = document.tobytes()
+    file = desk.upload("bad.pdf", data, "application/pdf")
+    whole = desk.store()
+    assert desk.ended(desk.attach(whole, file)).error_code == "too_large"
+    partial = desk.store(partial=True)
+    job = desk.ended(desk.attach(partial, file))
+    assert job.result is not None, job.error
+    assert (job.state, job.result["failed_pages"], job.result["chunks"]) == (JobState.SUCCEEDED, [42], 59)
+    assert attached(desk, partial.id, file.id).failed_pages == [42]

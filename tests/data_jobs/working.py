@@ -39,7 +39,9 @@ class LocalEmbedder:
 
 
 @contextmanager
-def consuming(settings: Settings, pool: ConnectionPool, engine: Engine, kinds: Mapping[str, Kind] | None = None) -> Iterator[Consumer]:
+def consuming(
+    settings: Settings, pool: ConnectionPool, engine: Engine | None = None, kinds: Mapping[str, Kind] | None = None
+) -> Iterator[Consumer]:
     """A consumer on a thread of its own, for as long as the block lasts."""
     made: list[Consumer] = []
     begun = threading.Event()
@@ -47,7 +49,7 @@ def consuming(settings: Settings, pool: ConnectionPool, engine: Engine, kinds: M
     async def consume() -> None:
         consumer = Consumer(settings, kinds=kinds or {}, name="test-worker")
         parsers = Parsers(settings, consumer.threads, 2)
-        if kinds is None:
+        if engine is not None:
             index = open_vector_index(settings, pool)
             embed = LocalEmbedder(engine)
             consumer.kinds["index_file"] = IndexFile(blobs=open_blob_store(settings), index=index, parsers=parsers, embed=embed)
