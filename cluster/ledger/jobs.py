@@ -172,7 +172,7 @@ def recent_jobs(connection: Connection[Any], organisation: str, *, limit: int = 
 
 def waiting(connection: Connection[Any]) -> Waiting:
     """For whoever decides how many workers there should be."""
-    row = connection.execute(SQL["waiting"]).fetchone()
+    row = connection.execute(SQL["waiting_of_all"]).fetchone()
     assert row is not None
     return Waiting(jobs=row[0], oldest_s=row[1])
 

@@ -15,7 +15,7 @@ WHERE organisation = %(organisation)s AND id = %(id)s AND state = 'running';
 SELECT {columns} FROM jobs
 WHERE organisation = %(organisation)s AND id = %(id)s;
 
--- name: waiting  of all organisations; those that wait for their time do not count
+-- name: waiting_of_all  of all organisations; those that wait for their time do not count
 SELECT count(*), coalesce(extract(epoch FROM now() - min(coalesce(retry_at, created_at))), 0)::float8 FROM jobs
 WHERE state = 'queued' AND (retry_at IS NULL OR retry_at <= now());
 
