@@ -40,7 +40,14 @@ def test_a_store_is_made_once_and_found_by_name_and_by_id(connection: Connection
     assert names(connection, store.organisation) == ["handbook"]
 
 
-def test_many_who_ask_for_a_new_store_at_once_get_the_same(pool: ConnectionPool, organisation: str, fingerprint: Fingerprint) -> None:
+@pytest.mark.parametrize("before", ["nothing", "one that was deleted"])
+def test_many_who_ask_for_a_new_store_at_once_get_the_same(
+    pool: ConnectionPool, organisation: str, fingerprint: Fingerprint, before: str
+) -> None:
+    if before != "nothing":
+        with pool.connection() as connection:
+            delete_store(connection, organisation, ensure_store(connection, organisation, "raced", fingerprint=fingerprint).id)
+
     def ask(_: int) -> VectorStore:
         with pool.connection() as connection:
             return ensure_store(connection, organisation, "raced", fingerprint=fingerprint)
