@@ -6,7 +6,7 @@ Three ways, by what is fastest where it was measured:
 - float32 on a CPU: torch's fused kernel, one call for each run of equal lengths;
 - bfloat16 on a CPU: two matrix products and a softmax, a cacheful of inputs at a time: 0.6 of the fused kernel's time,
   which computes bfloat16 no faster than float32;
-- half precision on a GPU: one variable-length flash kernel over the whole batch (torch 2.10 and later). The packing is
+- half precision on a GPU: one variable-length flash kernel over the whole batch (torch 2.10 and later). What it is given is
   tested everywhere, the kernel itself only where a GPU is at hand.
 """
 
@@ -26,6 +26,9 @@ Attend = Callable[[Tensor], Tensor]
 #: Tokens of an input -> (1, heads, tokens, tokens).
 BiasOf = Callable[[int], Tensor]
 
+#: torch's ``varlen_attn``, or what computes the same.
+Kernel = Callable[..., Tensor]
+
 #: Attention scores held at once on a CPU: 2 MB in bfloat16. Four times as many took twice the time for each of them.
 CPU_SCORES = 1 << 20
 #: Distance from which on all keys get the same bias.
@@ -42,10 +45,8 @@ def attend_by(lengths: Sequence[int], *, heads: int, device: torch.device, dtype
         heads: attention heads.
         device: where the batch is.
         dtype: type of the queries, keys and values.
-        bias_of: gives what is added to the scores of an input of that many tokens; no kernel over cumulative lengths takes one.
+        bias_of: gives what is added to the scores of an input of that many tokens.
     """
-    if bias_of is None and device.type == "cuda" and dtype != torch.float32 and (kernel := _varlen_kernel()) is not None:
-        return _over_cumulative_lengths(kernel, lengths, heads, device)
     by_products = device.type == "cpu" and dtype == torch.bfloat16
     runs = list(_cachefuls(groups(lengths), heads)) if by_products else groups(lengths)
     biases = {length: bias_of(length).to(dtype) for length in set(lengths)} if bias_of else {}
@@ -101,23 +102,32 @@ def _cachefuls(runs: Sequence[tuple[int, int, int]], heads: int) -> list[tuple[i
     return parts
 
 
-def _varlen_kernel() -> Callable[..., Tensor] | None:
+def varlen_kernel(device: torch.device, dtype: torch.dtype) -> Kernel | None:
+    """The kernel over cumulative lengths; None where there is none for this device and type. It takes no bias."""
+    if device.type != "cuda" or dtype == torch.float32:
+        return None
     try:
         from torch.nn.attention.varlen import varlen_attn  # noqa: PLC0415  absent before torch 2.10
     except ImportError:
         return None
-    return cast("Callable[..., Tensor]", varlen_attn)
+    return cast("Kernel", varlen_attn)
 
 
-def _over_cumulative_lengths(kernel: Callable[..., Tensor], lengths: Sequence[int], heads: int, device: torch.device) -> Attend:
-    ends = torch.tensor([0, *lengths], dtype=torch.int32).cumsum(0, dtype=torch.int32).to(device)
-    longest = max(lengths)
+def attend_within(bounds: Tensor, *, longest: int, heads: int, kernel: Kernel) -> Attend:
+    """The attention of one batch in one kernel.
+
+    Args:
+        bounds: (inputs + 1,) int32 on the batch's device: where each input begins, and where the last one ends.
+        longest: tokens of the longest input, or more.
+        heads: attention heads.
+        kernel: ``varlen_kernel``.
+    """
     # One split of the keys: a vector must not depend on what else is in its batch.
     options = {"num_splits": 1} if "num_splits" in inspect.signature(kernel).parameters else {}
 
     def attend(qkv: Tensor) -> Tensor:
         tokens, width = qkv.shape
         q, k, v = qkv.view(tokens, 3, heads, -1).unbind(1)
-        return kernel(q, k, v, ends, ends, longest, longest, scale=1.0, **options).reshape(tokens, width // 3)
+        return kernel(q, k, v, bounds, bounds, longest, longest, scale=1.0, **options).reshape(tokens, width // 3)
 
     return attend

@@ -17,8 +17,10 @@ from safetensors import safe_open
 from torch import Tensor
 from torch.nn import functional
 
-from cluster.engines.attention import Attend, attend_by, bias_by_distance
+from cluster.engines.attention import Attend, attend_by, attend_within, bias_by_distance, varlen_kernel
 from cluster.engines.families import FAMILIES, Family, family_of
+from cluster.engines.gpu import Packed, pooled, to_gpu
+from cluster.engines.int8 import Int8Linear
 from cluster.engines.linear import Activation, Linear
 from cluster.engines.plan import groups
 from cluster.engines.weights import ModelFolder
@@ -58,10 +60,10 @@ class _Norm:
 
 @dataclass(frozen=True, slots=True)
 class _Layer:
-    qkv: Linear
-    projection: Linear
+    qkv: Linear | Int8Linear
+    projection: Linear | Int8Linear
     norm_attention: _Norm
-    up: Linear
+    up: Linear | Int8Linear
     down: Linear
     norm_output: _Norm
 
@@ -73,7 +75,15 @@ class _Layer:
 class BertEncoder:
     """Packed token ids to unit vectors. Safe to call from several threads."""
 
-    def __init__(self, folder: ModelFolder, *, device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(self, folder: ModelFolder, *, device: torch.device, dtype: torch.dtype, int8: bool = False) -> None:
+        """Load the weights.
+
+        Args:
+            folder: the model's.
+            device: where it computes.
+            dtype: in which type.
+            int8: all linear layers but the last of each block in 8 bits; on a CPU.
+        """
         config, family = folder.config, family_of(folder.config)
         assert family is not None  # ``supports`` said so
         self.device, self.dtype = device, dtype
@@ -95,33 +105,51 @@ class BertEncoder:
                 self._positions = self._positions + get(family.token_types)[0]
             longest = len(self._positions)
             self._bias_of = bias_by_distance(get(family.distance_bias), longest=longest) if family.distance_bias else None
+            self._kernel = None if self._bias_of else varlen_kernel(device, dtype)
             # Looking up is no arithmetic: the embeddings stay in float32 (and on a CPU in the mapped file) whatever the layers use.
             self._norm = _norm(get, "embeddings.LayerNorm", eps, torch.float32)
             activation = ACTIVATIONS[config[family.activation]]
             # The scale of attention is part of the query's weights, so no kernel has to multiply by it.
             scale = (self.dim // self.heads) ** -0.5
             depth = int(config[family.depth])
-            self._layers = [_layer(get, family, number, eps, activation, scale, dtype) for number in range(depth)]
+            self._layers = [_layer(get, family, number, eps, activation, scale, dtype, int8) for number in range(depth)]
 
     @property
     def packed(self) -> bool:
         """True when the linear layers run on weights laid out for oneDNN."""
         return self._layers[0].up.packed
 
+    @property
+    def has_kernel(self) -> bool:
+        """True when a batch is read whole, over cumulative lengths, by ``vectors``."""
+        return self._kernel is not None
+
     def __call__(self, ids: Sequence[NDArray[np.int32]]) -> Tensor:
         """(n, dim) float32 on the encoder's device, for inputs sorted by length, special tokens included."""
+        if self.has_kernel:
+            return self.vectors(to_gpu(ids, self.device))
         lengths = [len(one) for one in ids]
-        flat = self._on_device(np.concatenate(ids))
-        positions = self._on_device(np.concatenate([np.arange(length, dtype=np.int32) for length in lengths]))
+        places = np.concatenate([np.arange(length, dtype=np.int32) for length in lengths])
+        flat, positions = (torch.from_numpy(one).to(self.device) for one in (np.concatenate(ids), places))
         attend = attend_by(lengths, heads=self.heads, device=self.device, dtype=self.dtype, bias_of=self._bias_of)
-        x = self._norm(functional.embedding(flat, self._words) + functional.embedding(positions, self._positions)).to(self.dtype)
-        for layer in self._layers:
-            x = layer(x, attend)
+        x = self._hidden(flat, positions, attend)
         return functional.normalize(self._pool(x, lengths), dim=-1)
 
-    def _on_device(self, values: NDArray[np.int32]) -> Tensor:
-        host = torch.from_numpy(values)
-        return host if self.device.type == "cpu" else host.pin_memory().to(self.device, non_blocking=True)
+    def vectors(self, batch: Packed) -> Tensor:
+        """(n, dim) float32 on the encoder's device, of a batch that is there; nothing waits for anything.
+
+        Only where there is a kernel for it (``has_kernel``).
+        """
+        assert self._kernel is not None
+        attend = attend_within(batch.bounds, longest=batch.longest, heads=self.heads, kernel=self._kernel)
+        x = self._hidden(batch.ids, batch.positions, attend)
+        return functional.normalize(pooled(x, batch.bounds, self.pooling), dim=-1)
+
+    def _hidden(self, ids: Tensor, positions: Tensor, attend: Attend) -> Tensor:
+        x = self._norm(functional.embedding(ids, self._words) + functional.embedding(positions, self._positions)).to(self.dtype)
+        for layer in self._layers:
+            x = layer(x, attend)
+        return x
 
     def _pool(self, x: Tensor, lengths: Sequence[int]) -> Tensor:
         parts = [x[first : first + n * length].view(n, length, -1) for first, n, length in groups(lengths)]
@@ -134,21 +162,28 @@ def _norm(get: Get, name: str, eps: float, dtype: torch.dtype) -> _Norm:
     return _Norm(get(f"{name}.weight").to(dtype), get(f"{name}.bias").to(dtype), eps)
 
 
-def _layer(get: Get, family: Family, number: int, eps: float, activation: Activation, scale: float, dtype: torch.dtype) -> _Layer:
+def _layer(
+    get: Get, family: Family, number: int, eps: float, activation: Activation, scale: float, dtype: torch.dtype, int8: bool
+) -> _Layer:
     layer = family.layer(number)
 
-    def linear(part: str, activation: Activation = "none") -> Linear:
-        return Linear(get(f"{layer}{part}.weight").to(dtype), get(f"{layer}{part}.bias").to(dtype), activation)
+    def linear(weight: Tensor, bias: Tensor, activation: Activation = "none") -> Linear:
+        return Linear(weight.to(dtype), bias.to(dtype), activation)
+
+    coarse = Int8Linear if int8 else linear
+
+    def tensors(part: str) -> tuple[Tensor, Tensor]:
+        return get(f"{layer}{part}.weight"), get(f"{layer}{part}.bias")
 
     def joined(kind: str) -> Tensor:
         query, key, value = (get(f"{layer}{part}.{kind}") for part in (family.query, family.key, family.value))
-        return torch.cat([query * scale, key, value]).to(dtype)
+        return torch.cat([query * scale, key, value])
 
     return _Layer(
-        qkv=Linear(joined("weight"), joined("bias")),
-        projection=linear(family.projection),
+        qkv=coarse(joined("weight"), joined("bias")),
+        projection=coarse(*tensors(family.projection)),
         norm_attention=_norm(get, layer + family.norm_attention, eps, dtype),
-        up=linear(family.up, activation),
-        down=linear(family.down),
+        up=coarse(*tensors(family.up), activation),
+        down=linear(*tensors(family.down)),
         norm_output=_norm(get, layer + family.norm_output, eps, dtype),
     )

@@ -32,9 +32,9 @@ class Linear:
 
     def __call__(self, x: Tensor) -> Tensor:
         if self._packed is None:
-            return _activate(functional.linear(x, self.weight, self.bias), self.activation)
+            return activate(functional.linear(x, self.weight, self.bias), self.activation)
         y: Tensor = torch.ops.mkldnn._linear_pointwise(x, self._packed, self.bias, self._fused, [], _algorithm(self._fused))
-        return y if self._fused == self.activation else _activate(y, self.activation)
+        return y if self._fused == self.activation else activate(y, self.activation)
 
     @property
     def packed(self) -> bool:
@@ -50,8 +50,8 @@ def _fuses_gelu(dtype: torch.dtype) -> bool:
     return dtype != torch.float32 or "AVX512" in torch.backends.cpu.get_cpu_capability()
 
 
-def _activate(y: Tensor, activation: Activation) -> Tensor:
-    """In place: ``y`` is the product's own memory."""
+def activate(y: Tensor, activation: Activation) -> Tensor:
+    """The activation of a product, in the product's own memory."""
     if activation == "none":
         return y
     return torch.ops.aten.gelu_(y) if activation == "gelu" else y.relu_()

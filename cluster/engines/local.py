@@ -2,7 +2,8 @@
 
 Urgent batches have threads of their own. On a CPU nothing is stopped for them: once there was one, all other threads carry
 a nice value, so the system's scheduler gives an urgent thread a core the moment it wakes, in the middle of a bulk batch.
-On a GPU they run on a stream of higher priority.
+On a GPU each thread has a stream, so that one batch is copied while another is computed, and urgent ones have streams of higher
+priority.
 
     engine = LocalEngine(folder, settings)
     engine.embed(["a text"]).vectors
@@ -21,17 +22,20 @@ from numpy.typing import NDArray
 
 from cluster.engines.bert import BertEncoder
 from cluster.engines.contract import Embeddings, Fingerprint
+from cluster.engines.gpu import Replays, recorded, to_host
 from cluster.engines.plan import plan
 from cluster.engines.priority import step_back
 from cluster.engines.tokeniser import LocalTokeniser
 from cluster.engines.weights import ModelFolder
-from cluster.errors import InvalidInput, Unavailable
+from cluster.errors import InvalidInput, Misconfigured, Unavailable
 from cluster.settings import Settings
 
 log = structlog.get_logger(__name__)
 
 #: From 512 to 4,096 tokens a batch the speed is the same within 3%; shorter ones leave less for one thread at the end.
 CPU_BATCH_TOKENS = 2048
+#: Batches on their way to, on and from a GPU at once: one each.
+GPU_BATCHES = 3
 #: Microseconds of CPU time a container gets in each period, and the period; "max" when there is no limit (cgroup v2).
 CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
@@ -44,10 +48,14 @@ class LocalEngine:
         self.dtype = pick_dtype(settings, self.device)
         self.tokeniser = LocalTokeniser(folder)
         self.prompts, self.dimensions = folder.prompts, folder.dimensions
-        self.fingerprint: Fingerprint = folder.fingerprint(settings.model, str(self.dtype).removeprefix("torch."))
+        int8 = settings.precision == "int8"
+        if int8 and self.device.type == "cuda":
+            raise Misconfigured("CLUSTER_PRECISION=int8 is for CPUs; on a GPU set CLUSTER_PRECISION=auto or CLUSTER_DEVICE=cpu")
+        self.fingerprint: Fingerprint = folder.fingerprint(settings.model, "int8" if int8 else str(self.dtype).removeprefix("torch."))
         self._prefix, self._suffix = (np.array(part, np.int32) for part in (self.tokeniser.prefix, self.tokeniser.suffix))
-        self._encoder = BertEncoder(folder, device=self.device, dtype=self.dtype)
-        self._threads = 1 if self.device.type == "cuda" else settings.threads or granted_cores()
+        self._encoder = BertEncoder(folder, device=self.device, dtype=self.dtype, int8=int8)
+        self._replays = self._record(folder.max_tokens) if self._encoder.has_kernel else None
+        self._threads = GPU_BATCHES if self.device.type == "cuda" else settings.threads or granted_cores()
         self._budget = settings.max_batch_tokens if self.device.type == "cuda" else min(settings.max_batch_tokens, CPU_BATCH_TOKENS)
         self._workers = ThreadPoolExecutor(self._threads, thread_name_prefix="encoder", initializer=self._begin_worker)
         self._urgent = ThreadPoolExecutor(2 * self._threads + 1, thread_name_prefix="urgent", initializer=self._begin_urgent)
@@ -118,20 +126,38 @@ class LocalEngine:
         return vectors
 
     def _forward(self, batch: Sequence[NDArray[np.int32]]) -> NDArray[np.float32]:
-        """(n, dim) float32; a batch too large for the GPU's memory is halved until it fits."""
+        """(n, dim) float32; a batch too large for the GPU's memory is halved until it fits.
+
+        Raises:
+            Unavailable: the GPU's memory is full, or the GPU is lost to this process; the health check then fails too.
+        """
         try:
             with torch.inference_mode():
-                return self._encoder(batch).cpu().numpy()
+                return self._vectors(batch)
         except torch.OutOfMemoryError as exc:
             if len(batch) == 1:
                 raise Unavailable(f"{len(batch[0])} tokens do not fit into the GPU's free memory", retry_after_s=5.0) from exc
+        except torch.AcceleratorError as exc:
+            raise Unavailable(f"the GPU does not compute any more: {str(exc).splitlines()[0]}", retry_after_s=5.0) from exc
         log.warning("batch_halved", inputs=len(batch), because="out of GPU memory")
         torch.cuda.empty_cache()
         middle = len(batch) // 2
         return np.concatenate([self._forward(batch[:middle]), self._forward(batch[middle:])])
 
+    def _vectors(self, batch: Sequence[NDArray[np.int32]]) -> NDArray[np.float32]:
+        if self.device.type == "cpu":
+            return self._encoder(batch).numpy()
+        small = None if self._replays is None else self._replays(batch, to_host)
+        return to_host(self._encoder(batch)) if small is None else small
+
+    def _record(self, most_tokens: int) -> Replays:
+        with torch.inference_mode():
+            return Replays(self._encoder.vectors, device=self.device, most_tokens=most_tokens, record=recorded)
+
     def _begin_worker(self) -> None:
         torch.set_num_threads(1)  # OpenMP keeps this number for each thread
+        if self.device.type == "cuda":
+            torch.cuda.set_stream(torch.cuda.Stream())  # type: ignore[no-untyped-call]
         with self._lock:
             self._worker_threads.append(threading.get_native_id())
             if self._steps_back:
@@ -182,8 +208,8 @@ def pick_device(settings: Settings) -> str:
 
 
 def pick_dtype(settings: Settings, device: torch.device) -> torch.dtype:
-    """The arithmetic, as set or as the device does best."""
-    if settings.precision != "auto":
+    """The arithmetic, as set or as the device does best; with int8, that of what is not in 8 bits."""
+    if settings.precision not in ("auto", "int8"):
         return getattr(torch, settings.precision)  # type: ignore[no-any-return]
     return torch.bfloat16 if device.type == "cuda" or has_fast_bf16() else torch.float32
 
