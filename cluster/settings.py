@@ -93,8 +93,11 @@ class Settings(BaseSettings):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where the model runs; auto takes a GPU when the process sees one."""
 
-    precision: Literal["auto", "float32", "bfloat16"] = "float32"
-    """Arithmetic of the encoder; auto takes bfloat16 where the processor or GPU has it."""
+    precision: Literal["auto", "float32", "bfloat16", "int8"] = "float32"
+    """Arithmetic of the encoder; auto takes bfloat16 where the processor or GPU has it. int8, on a CPU, has to be measured first."""
+
+    int8_least_recall: float = Field(default=0.95, ge=0, le=1)
+    """With less recall@10 than this, as ``python -m cluster.engines.int8_gate`` measured it, int8 is refused."""
 
     threads: int = Field(default=0, ge=0)
     """CPU threads of one engine; 0 means as many as the process may use."""
@@ -170,6 +173,9 @@ class Settings(BaseSettings):
 
     overflow: Literal["error", "truncate", "mean"] = "error"
     """What becomes of an input that is too long, when its request does not say: refused, cut, or embedded in parts and averaged."""
+
+    overflow_by_model: Annotated[dict[str, Literal["error", "truncate", "mean"]], AfterValidator(Table)] = Table()
+    """The same for single models, as JSON, by name."""
 
     any_dimensions: bool = False
     """Let ``dimensions`` cut vectors of models that were not trained for it."""

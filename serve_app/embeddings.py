@@ -56,7 +56,7 @@ async def create_embeddings(body: EmbeddingRequest, service: ServiceOf, terms: T
 
 async def _made(service: Service, model: ServedModel, body: EmbeddingRequest, kind: str | None, terms: RequestTerms) -> Made:
     inputs = as_list(body.input)
-    overflow = body.overflow or service.settings.overflow
+    overflow = body.overflow or service.settings.overflow_by_model.get(model.name, service.settings.overflow)
     prompt = prompt_of(model, input_type=body.input_type or (None if body.prompt_name else kind), prompt_name=body.prompt_name)
     if body.token_ids == "model" and not isinstance(inputs[0], str):  # noqa: S105  not that kind of token
         if prompt:

@@ -34,7 +34,7 @@ def open_engine(settings: Settings) -> Engine:
     """The settings' model, ready to embed: on our own packed forward, or on sentence-transformers where that cannot run it.
 
     Raises:
-        Misconfigured: the model's folder is missing, incomplete or not the one expected.
+        Misconfigured: the model's folder is missing, incomplete or not the one expected; or 8 bits are asked for without leave.
     """
     # Read by OpenMP when torch loads: threads that wait must not burn the core another replica needs.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -45,6 +45,10 @@ def open_engine(settings: Settings) -> Engine:
     folder = open_model_folder(settings)
     reason = supports(folder)
     if reason is None:
+        if settings.precision == "int8":
+            from cluster.engines.int8_gate import require  # noqa: PLC0415
+
+            require(folder, settings)
         log.info("engine_opened", path="packed forward", model=settings.model)
         engine: Engine = LocalEngine(folder, settings)
         return engine

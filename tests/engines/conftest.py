@@ -59,15 +59,20 @@ def expected(oracle: Oracle) -> NDArray[np.float32]:
 
 @cache
 def engine_of(path: str) -> Engine:
-    """One engine for each numeric path: float32, bfloat16, reference."""
+    """One engine for each numeric path: float32, bfloat16, int8, reference."""
     if path == "reference":
         from cluster.engines.reference import ReferenceEngine
 
         return ReferenceEngine(open_model_folder(Settings()), Settings())
-    return open_engine(Settings(precision=path, device="cpu"))
+    settings = Settings(precision=path, device="cpu")
+    if path == "int8":  # behind the gate, which has tests of its own
+        from cluster.engines.local import LocalEngine
+
+        return LocalEngine(open_model_folder(settings), settings)
+    return open_engine(settings)
 
 
-@pytest.fixture(params=["float32", "bfloat16", "reference"])
+@pytest.fixture(params=["float32", "bfloat16", "int8", "reference"])
 def path(request: pytest.FixtureRequest) -> str:
     """The name of a numeric path."""
     if request.param == "bfloat16" and not has_fast_bf16():

@@ -12,16 +12,18 @@ from cluster.settings import Settings
 from tests.engines.conftest import TEXTS
 
 #: Least cosine to sentence-transformers in float32.
-FIDELITY = {"float32": 0.99999, "bfloat16": 0.9999, "reference": 0.99999}
+FIDELITY = {"float32": 0.99999, "bfloat16": 0.9999, "int8": 0.98, "reference": 0.99999}
 #: Largest difference of a component of a unit vector between two batches with the same text.
-BATCH_TOLERANCE = {"float32": 2e-6, "bfloat16": 4e-3, "reference": 2e-6}
+BATCH_TOLERANCE = {"float32": 2e-6, "bfloat16": 4e-3, "int8": 4e-3, "reference": 2e-6}
 
 
 def test_vectors_are_those_of_sentence_transformers(engine: Engine, path: str, expected: NDArray[np.float32]) -> None:
     vectors = engine.embed(TEXTS).vectors
     assert vectors.shape == expected.shape
     assert vectors.dtype == np.float32
-    assert np.einsum("nd,nd->n", vectors, expected).min() >= FIDELITY[path]
+    cosines = np.einsum("nd,nd->n", vectors, expected)
+    print(f"{path}: least cosine {cosines.min():.6f}, mean {cosines.mean():.6f}")
+    assert cosines.min() >= FIDELITY[path]
 
 
 def test_vectors_have_unit_length(engine: Engine) -> None:

@@ -15,7 +15,7 @@ from openai import OpenAI
 from cluster.errors import InvalidInput, Misconfigured
 from cluster.settings import Settings
 from serve_app import openai_tokens
-from tests.serve_app.conftest import MODEL, PROMPTED, PROMPTS, Server
+from tests.serve_app.conftest import MODEL, PROMPTED, PROMPTS, Server, serving
 
 TEXTS = ["a heron", "ein Reiher 🐦", "アオサギ", "a heron " * 60, " "]
 
@@ -85,6 +85,15 @@ def test_an_input_cut_on_request_is_told_in_a_field_and_a_header(http: httpx.Cli
     assert "truncated_tokens" not in second
     assert response.headers["x-truncated-inputs"] == "1"
     assert response.json()["usage"]["prompt_tokens"] == 256 + 3
+
+
+def test_what_becomes_of_long_inputs_is_set_for_all_models_or_for_one(settings: Settings, prompted: Path) -> None:
+    chosen = {"overflow": "truncate", "overflow_by_model": {PROMPTED: "mean"}, "models": {PROMPTED: prompted}}
+    with serving(settings.model_copy(update=chosen)) as server, httpx.Client(base_url=server.url) as http:
+        for model, header in ((MODEL, "x-truncated-inputs"), (PROMPTED, "x-averaged-inputs")):
+            assert http.post("/v1/embeddings", json={"model": model, "input": "word " * 300}).headers[header] == "1"
+        body = {"model": PROMPTED, "input": "word " * 300, "overflow": "error"}
+        assert http.post("/v1/embeddings", json=body).status_code == 400
 
 
 def test_the_models_own_token_ids_are_taken_when_said_to_be_so(openai_client: OpenAI, server: Server) -> None:
