@@ -74,14 +74,17 @@ Seen = dict[str, dict[str, Any]]
 def main() -> int:
     """Run the rounds, print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    names = ", ".join(party.name for party in ALL)
+    names = "; ".join(party.name for party in ALL)
     parser.add_argument("--rounds", type=int, default=5, help="interleaved rounds; medians are printed (default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=8.0, help="after which a workload begins no request (default: %(default)s)")
     parser.add_argument("--workloads", nargs="+", choices=WORKLOADS, default=WORKLOADS, help="only these (default: all)")
-    parser.add_argument("--parties", nargs="+", default=[""], help=f"only those whose name holds one of these words: {names}")
+    parser.add_argument("--parties", nargs="+", default=[""], help=f"only these, by name or by a word of it: {names}")
     arguments = parser.parse_args()
     configure(Settings(log_level="WARNING"))
-    parties = [party for party in ALL if any(word in party.name for word in arguments.parties)]
+    whole = {party.name for party in ALL}
+    parties = [
+        party for party in ALL if any(word == party.name or (word in party.name and word not in whole) for word in arguments.parties)
+    ]
     rounds = []
     with client() as load:
         bench = Bench(load, set(arguments.workloads), arguments.seconds)
