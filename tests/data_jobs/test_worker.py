@@ -1,0 +1,53 @@
+"""How many workers there are follows what waits and for how long, within the bounds that were set."""
+
+from typing import Any
+
+import pytest
+from psycopg_pool import ConnectionPool
+from ray.serve._private.common import DeploymentID, ReplicaID
+from ray.serve.config import AutoscalingConfig, AutoscalingContext
+
+from cluster.ledger import queue
+from cluster.ledger.jobs import waiting
+from cluster.settings import Settings
+from data_jobs.worker import by_queue, options
+
+
+def context(*, now: int, waiting: float, oldest_s: float, most: int = 10) -> AutoscalingContext:
+    """What Serve tells the policy."""
+    deployment = DeploymentID(name="worker", app_name="workers")
+    replicas = [ReplicaID(unique_id=f"r{number}", deployment_id=deployment) for number in range(now)]
+    metrics: dict[str, dict[Any, float]] = {"waiting": dict.fromkeys(replicas, waiting), "oldest_s": dict.fromkeys(replicas, oldest_s)}
+    return AutoscalingContext(
+        deployment_id=deployment, deployment_name="worker", app_name="workers", current_num_replicas=now, target_num_replicas=now,
+        running_replicas=replicas, total_num_requests=0, total_queued_requests=0, aggregated_metrics=metrics, raw_metrics=None,
+        capacity_adjusted_min_replicas=1, capacity_adjusted_max_replicas=most, policy_state={}, last_scale_up_time=None,
+        last_scale_down_time=None, current_time=None, config=None,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("now", "waiting", "oldest_s", "wanted"),
+    [(1, 0, 0, 1), (1, 9, 1, 2), (2, 80, 5, 10), (2, 10_000, 5, 10), (3, 2, 31, 4), (5, 0, 0, 1)],
+    ids=["nothing waits", "more than one's share", "ten shares", "never more than allowed", "one waits long", "a lull"],
+)
+def test_the_number_of_workers(now: int, waiting: float, oldest_s: float, wanted: int) -> None:
+    assert by_queue(context(now=now, waiting=waiting, oldest_s=oldest_s))[0] == wanted
+
+
+def test_serve_takes_the_policy_by_its_path() -> None:
+    scaled = options(Settings(min_workers=1, max_workers=4))["autoscaling_config"]
+    policy = AutoscalingConfig(**scaled).policy.get_policy()
+    assert policy(context(now=2, waiting=40, oldest_s=0))[0] == 5
+    assert options(Settings())["num_replicas"] == 1
+
+
+def test_what_waits_counts_with_the_age_of_the_oldest(pool: ConnectionPool, organisation: str) -> None:
+    with pool.connection() as connection:
+        before = waiting(connection).jobs
+        queue.submit(connection, organisation, "nobody_knows", {})
+        connection.execute("UPDATE jobs SET created_at = now() - interval '1 hour' WHERE organisation = %s", [organisation])
+        now = waiting(connection)
+        connection.rollback()
+    assert now.jobs == before + 1
+    assert now.oldest_s >= 3_600
