@@ -30,6 +30,9 @@ HIGHEST_EVENT = 2**63 - 1
 #: A stream ends by itself before the time limit on requests would break it off.
 STREAM_SHARE_OF_TIMEOUT = 0.8
 MOST_RETRIED = 1_000
+#: For the OpenAPI document: what one event of a stream holds.
+EVENT = {"type": "object", "properties": {name: {"type": "string"} for name in ("id", "event", "data")}}
+STREAM: dict[str, Any] = {"description": "Events, as they happen", "content": {"text/event-stream": {"schema": EVENT}}}
 
 router = APIRouter(responses=refusals(404))
 
@@ -86,8 +89,8 @@ async def get_job(job_id: str, service: ServiceOf, organisation: Organisation) -
     "/v1/jobs/{job_id}/events",
     summary="What happens to a job, as it happens",
     status_code=HTTPStatus.OK,
-    response_class=EventStream,
-    responses={**refusals(404, 429), 204: {"description": "The job has ended, and all of its events were seen"}},
+    response_class=Response,
+    responses={**refusals(404, 429), 200: STREAM, 204: {"description": "The job has ended, and all of its events were seen"}},
 )
 async def get_job_events(
     job_id: str,
