@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo up down status doctor test lint bench
+.PHONY: help demo up down status doctor test faults lint bench
 
 PYTHON := .venv/bin/python
 READY := .venv/.installed
@@ -12,6 +12,8 @@ unexport VIRTUAL_ENV PYTHONHOME PYTHONPATH
 
 DOCS ?=
 ARGS ?=
+ROUNDS ?= 20
+SEED ?= $(shell date +%s)
 
 demo: $(READY) ## See it work: ingest a folder, ask it questions (DOCS=path/to/folder for your own files)
 	@$(PYTHON) -m cluster.local.demo $(if $(DOCS),"$(DOCS)")
@@ -30,6 +32,9 @@ doctor: $(READY) ## What is wrong and what to do (ARGS=--mend mends what can be 
 
 test: $(READY) ## Run every test (ARGS="-m 'not launch'" or a path narrows it)
 	@$(PYTHON) -m pytest $(ARGS)
+
+faults: $(READY) ## Kill, stop and cut off everything, at random moments, in 20 rounds (ROUNDS=1 SEED=7 repeats one)
+	@ROUNDS=$(ROUNDS) SEED=$(SEED) $(PYTHON) -m pytest tests/faults --verbose $(ARGS)
 
 lint: $(READY) ## Check style, types and the import arrows
 	@ruff check . && ruff format --check . && mypy && lint-imports

@@ -55,6 +55,8 @@ SUSPECT_WAIT_S = 1.0
 #: Between looks for a database that is away: doubling.
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 10.0
 CONNECTIONS = 4
+#: What the queue waits for a connection to the database. Who lost it says farewell to it three times in a row.
+CONNECTION_TIMEOUT_S = 5.0
 DEADLOCK_TRIES = 3
 
 
@@ -156,12 +158,23 @@ class Consumer:
         finally:
             for task in (rescuer, lost, stopped):
                 task.cancel()
+            if not self._stopping.is_set():
+                self._revive()
             ids = [worker.worker_id for worker in self._workers if worker.worker_id is not None]
             await self._end_workers(at_work)
             await asyncio.gather(*at_work, rescuer, lost, stopped, return_exceptions=True)
             with contextlib.suppress(Exception):  # signed off, their jobs need not wait for the lease to be given back
                 for id in ids:
                     await app.job_manager.unregister_worker(id)
+
+    def _revive(self) -> None:
+        """Have the bundled database started meanwhile: where it is soon back, the jobs can be given back before the lease is over."""
+
+        def start() -> None:
+            with contextlib.suppress(ClusterError):
+                database_url(self._settings)
+
+        asyncio.get_running_loop().run_in_executor(None, start)
 
     async def _end_workers(self, at_work: list[asyncio.Task[None]]) -> None:
         """Their jobs get some time to end when we are told to stop, and none when the database is lost."""
@@ -176,7 +189,8 @@ class Consumer:
             task.cancel()
 
     def _app(self, url: str) -> App:
-        app = App(connector=PsycopgConnector(conninfo=url, min_size=1, max_size=CONNECTIONS, kwargs={"application_name": self._name}))
+        named = {"application_name": self._name}
+        app = App(connector=PsycopgConnector(conninfo=url, min_size=1, max_size=CONNECTIONS, timeout=CONNECTION_TIMEOUT_S, kwargs=named))
         app.task(name=TASK, pass_context=True)(self._take_turn)
         for cron, chore in self._chores.items():
             task = app.task(name=f"chore:{chore.__name__}", queue=JobClass.SCHEDULED.value)(partial(self._do_chore, chore))

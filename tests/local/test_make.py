@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.conftest import ROOT
 
-TARGETS = ["demo", "up", "down", "status", "doctor", "test", "lint", "bench", "help"]
+TARGETS = ["demo", "up", "down", "status", "doctor", "test", "faults", "lint", "bench", "help"]
 
 
 def make(*arguments: str, cwd: Path = ROOT, **variables: str) -> subprocess.CompletedProcess[str]:

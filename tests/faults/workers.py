@@ -1,0 +1,113 @@
+"""Workers in processes of their own, started again when they die, as Serve does it."""
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import psutil
+
+from cluster.local import ray_head
+from cluster.settings import Settings
+from tests.conftest import ROOT
+
+WATCH_S = 0.1
+STOP_S = 30.0
+
+
+class Workers:
+    """Two or so, of one home, with what they say in a file each.
+
+    Args:
+        count: of workers.
+        folder: where their logs go.
+    """
+
+    def __init__(self, settings: Settings, count: int, folder: Path) -> None:
+        self._environment = {**os.environ, **ray_head.settings_variables(settings)}
+        self._folder = folder
+        self._running: dict[str, psutil.Popen] = {}
+        self._ending = threading.Event()
+        self._names = [f"worker{number}" for number in range(count)]
+        self._watcher = threading.Thread(target=self._watch)
+
+    def alive(self) -> list[psutil.Popen]:
+        """Those that run, or were stopped."""
+        return [process for process in list(self._running.values()) if process.poll() is None]
+
+    def of(self, worker: str | None) -> psutil.Popen | None:
+        """The process that works under this name, if it is alive."""
+        return next((process for process in self.alive() if worker and worker.endswith(f"-{process.pid}")), None)
+
+    def said(self) -> str:
+        """The ends of what they said."""
+        return "\n".join(f"--- {file.name}\n{file.read_text(errors='replace')[-4000:]}" for file in sorted(self._folder.glob("worker*")))
+
+    def __enter__(self) -> Self:
+        for name in self._names:
+            self._start(name)
+        self._watcher.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._ending.set()
+        self._watcher.join()
+        for process in self.alive():
+            process.terminate()
+        psutil.wait_procs(self.alive(), timeout=STOP_S)
+        for process in self.alive():
+            process.kill()
+            process.wait()
+
+    def _start(self, name: str) -> None:
+        with (self._folder / f"{name}.log").open("ab") as log:
+            self._running[name] = psutil.Popen(
+                [sys.executable, "-m", "tests.faults.worker", name],
+                cwd=ROOT,
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+
+    def _watch(self) -> None:
+        while not self._ending.is_set():
+            for name, process in list(self._running.items()):
+                if process.poll() is not None:
+                    self._start(name)
+            time.sleep(WATCH_S)
+
+
+def parse_processes(worker: psutil.Process) -> list[psutil.Process]:
+    """The worker's processes that fork a child for each document."""
+    found = []
+    for child in children(worker):
+        try:
+            if "data_jobs.stages.parse_process" in child.cmdline():
+                found.append(child)
+        except psutil.NoSuchProcess:
+            continue
+    return found
+
+
+def children(process: psutil.Process) -> list[psutil.Process]:
+    """None of a process that is gone."""
+    try:
+        return [child for child in process.children() if child.status() != psutil.STATUS_ZOMBIE]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def parsing(workers: Workers, *, within_s: float = 20.0) -> tuple[psutil.Process, psutil.Process]:
+    """A process that parses a document now, and its child that does it."""
+    deadline = time.monotonic() + within_s
+    while time.monotonic() < deadline:
+        for worker in workers.alive():
+            for parent in parse_processes(worker):
+                for child in children(parent):
+                    return parent, child
+    raise AssertionError(f"nothing was parsed within {within_s:g} s")
