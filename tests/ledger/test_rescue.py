@@ -104,3 +104,54 @@ def test_a_job_outside_the_queue_is_left_alone(pool: ConnectionPool, organisatio
     with pool.connection() as connection:
         job = start_job(connection, organisation, "ingest", input={})
         assert rescued(connection, job).state == JobState.RUNNING
+
+
+@pytest.mark.parametrize("give_up", ["give_back", "retry_later"])
+def test_a_job_to_be_cancelled_is_not_tried_again_by_who_gives_it_up(pool: ConnectionPool, organisation: str, give_up: str) -> None:
+    with pool.connection() as connection:
+        queue.submit(connection, organisation, "test", {})
+        job = begin(connection, organisation)
+        queue.cancel(connection, organisation, job.id)
+        if give_up == "give_back":
+            attempts.give_back(connection, job)
+        else:
+            attempts.retry_later(connection, job, run_at=None, error="slow", code="slow")
+        assert get_job(connection, organisation, job.id).state == JobState.CANCELLED
+
+
+def test_a_worker_can_leave_a_job_that_outlived_another_to_later(pool: ConnectionPool, organisation: str) -> None:
+    with pool.connection() as connection:
+        suspect = queue.submit(connection, organisation, "test", {}, priority=9)
+        worker = register(connection)
+        held = begin(connection, organisation, worker=worker)
+        assert not attempts.is_suspect(connection, held)
+        die(connection, worker)
+        rescued(connection, held)
+        fresh = queue.submit(connection, organisation, "test", {})
+        found = []
+        for _ in range(2):
+            turn = take(connection, organisation)
+            assert turn is not None
+            assert attempts.has_suspects(connection, turn, kinds=["test"])
+            found.append(attempts.claim(connection, turn, worker="w", kinds=["test"], suspects=False))
+        assert [job and job.id for job in found] == [fresh.id, None]
+        queue.add_turns(connection, organisation, suspect.job_class)
+        again = begin(connection, organisation)
+        assert again.id == suspect.id
+        assert attempts.is_suspect(connection, again)
+
+
+def test_the_chore_of_a_dead_worker_does_not_stay_in_the_queue(pool: ConnectionPool) -> None:
+    with pool.connection() as connection:
+        worker = register(connection)
+        row = connection.execute(
+            "INSERT INTO procrastinate_jobs (task_name, queue_name, status, worker_id)"
+            " VALUES ('chore:x', 'scheduled', 'doing', %s) RETURNING id",
+            [worker],
+        ).fetchone()
+        assert row is not None
+        rescue(connection, lease_s=LEASE_S)
+        die(connection, worker)
+        rescue(connection, lease_s=LEASE_S)
+        assert connection.execute("SELECT status::text FROM procrastinate_jobs WHERE id = %s", row).fetchone() == ("failed",)
+        connection.rollback()
