@@ -52,6 +52,8 @@ CPUS = 0.5
 HEALTH_PERIOD_S, HEALTH_TIMEOUT_S = 10, 30
 #: What a replica that is told to stop leaves its jobs to end; those that do not are given back.
 STOP_S = 20.0
+#: What was being written to the blob store so long ago has no writer any more.
+UNFINISHED_S = 3_600.0
 #: A replica is added when its jobs would wait longer than this for the others to end, by their number and by their age.
 WAITING_PER_WORKER, OLDEST_S = 8.0, 30.0
 
@@ -153,6 +155,7 @@ def expire(settings: Settings, pool: ConnectionPool) -> None:
             gone += [(upload.organisation, hash) for upload, hashes in expire_uploads(connection) for hash in hashes]
         for organisation, hash in gone:
             release_blobs(connection, blobs, organisation, [hash])
+    blobs.discard_unfinished(older_than_s=UNFINISHED_S)
 
 
 def archive(settings: Settings, pool: ConnectionPool) -> None:
