@@ -107,6 +107,9 @@ class Parser:
             "max_pages": settings.max_document_pages,
             "max_characters": settings.max_document_characters,
         }
+        result = files[1]
+        os.ftruncate(result, 0)  # a child that was killed may have written some of its result, or all of it
+        os.lseek(result, 0, os.SEEK_SET)
         try:
             connection = self._connected()
             if unwanted.is_set():  # looked at once there is a process to kill, so that one of the two threads ends it

@@ -1,4 +1,4 @@
-"""kill -9 of the driver, then of an engine and of Postgres, in the middle of a run: the next one ends where an undisturbed one does."""
+"""kill -9 of the driver, of an engine's actor and of Postgres in the middle of a run: the next run ends where an undisturbed one does."""
 
 import os
 import random
@@ -32,7 +32,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     chance = random.Random(4)
     words = Path(random.__file__).read_text(encoding="utf-8").split()
     for number in range(DOCUMENTS):
-        sentences = (" ".join(chance.choices(words, k=12)) + "." for _ in range(100))
+        sentences = (" ".join(chance.choices(words, k=12)) + "." for _ in range(50))
         (folder / f"{number:02}.txt").write_text(" ".join(sentences))
     return folder
 
@@ -92,33 +92,30 @@ def written(settings: Settings) -> int:
     return row[0] if row else 0
 
 
-def disturbed(
-    folder: Path, settings: Settings, said: Path, kills: list[Callable[[psutil.Process, Settings], None]], chance: random.Random
-) -> None:
-    """A run in which these are killed, each after some more documents were written; whatever it comes to."""
-    with said.open("wb") as file:
-        driver = psutil.Popen(command(folder), env=environment(settings), stdout=file, stderr=file)
-    started: list[psutil.Process] = []
-    for kill in kills:
-        moment = written(settings) + chance.randint(1, DOCUMENTS // 5)
-        while written(settings) < moment:
-            assert driver.poll() is None, said.read_text()
-            time.sleep(0.05)
-        assert written(settings) < DOCUMENTS, "the run was over before it could be disturbed"
-        started += descendants(driver)
-        kill(driver, settings)
-    driver.wait(300)
-    for left in psutil.wait_procs(started, timeout=10)[1]:
-        left.kill()  # Ray's agents outlive a driver that was killed where nobody reaps its processes
-
-
-def test_after_kills_the_next_run_ends_where_an_undisturbed_one_does(
-    chance: random.Random, new_home: NewHome, folder: Path, undisturbed: Vectors, tmp_path: Path
+@pytest.mark.parametrize("kill", [kill_driver, kill_engine, kill_postgres], ids=["driver", "engine", "postgres"])
+def test_after_a_kill_the_next_run_ends_where_an_undisturbed_one_does(
+    kill: Callable[[psutil.Process, Settings], None],
+    chance: random.Random,
+    new_home: NewHome,
+    folder: Path,
+    undisturbed: Vectors,
+    tmp_path: Path,
 ) -> None:
     settings = new_home("disturbed")
     open_pool(settings).close()
-    disturbed(folder, settings, tmp_path / "first", [kill_driver], chance)
-    disturbed(folder, settings, tmp_path / "second", [kill_engine, kill_postgres], chance)
+    said = tmp_path / "said"
+    with said.open("wb") as file:
+        driver = psutil.Popen(command(folder), env=environment(settings), stdout=file, stderr=file)
+    moment = chance.randint(1, DOCUMENTS // 2)
+    while written(settings) < moment:
+        assert driver.poll() is None, said.read_text()
+        time.sleep(0.05)
+    started = descendants(driver)
+    assert written(settings) < DOCUMENTS, "the run was over before it could be disturbed"
+    kill(driver, settings)
+    driver.wait(300)
+    for left in psutil.wait_procs(started, timeout=10)[1]:
+        left.kill()  # Ray's agents outlive a driver that was killed where nobody reaps its processes
     again = subprocess.run(command(folder), env=environment(settings), capture_output=True, text=True)
     assert again.returncode == 0, again.stderr
     after = vectors_of(settings)

@@ -16,17 +16,18 @@ import pytest
 from cluster.database import embedded
 from cluster.ledger import queue
 from cluster.ledger.jobs import Job
-from tests.faults.conftest import LEASE_S, ROUNDS, Undisturbed
+from cluster.local.processes import alive
+from tests.faults.conftest import LEASE_S, ROUNDS
 from tests.faults.workers import Workers, children, parse_processes, parsing
 from tests.faults.workload import (
     Accepted,
+    Contents,
     Place,
     attach,
     await_end,
     check,
     contents,
     leaseless,
-    moments,
     running,
     same,
     states,
@@ -34,7 +35,7 @@ from tests.faults.workload import (
 
 pytestmark = pytest.mark.timeout(240)
 
-Fault = Callable[[Place, Workers, list[Accepted], Random, float], None]
+Fault = Callable[[Place, Workers, list[Accepted], Random], None]
 
 #: The database is gone for so long: half a minute where there is time.
 GONE_S = 8.0 if ROUNDS == 1 else 30.0
@@ -46,56 +47,63 @@ PARSE_ENDS_S = 5.0
 SLOW = b"> - > *[](b)*\n\n" * 60_000
 
 
-def kill_worker(place: Place, workers: Workers, accepted: list[Accepted], chance: Random, most_s: float) -> None:
+def kill_worker(place: Place, workers: Workers, accepted: list[Accepted], chance: Random) -> None:
     """kill -9, twice; what it had parsed ends with it."""
-    for moment in moments(chance, 2, most_s=most_s):
-        victim = at_work(place, workers, accepted, moment)
+    for most in (0.2, 0.6):
+        victim = at_work(place, workers, accepted, chance.uniform(0, most))
         left = [process for parent in parse_processes(victim) for process in (parent, *children(parent))]
         victim.kill()
         assert psutil.wait_procs(left, timeout=PARSE_ENDS_S)[1] == []
 
 
-def kill_parse_process(place: Place, workers: Workers, accepted: list[Accepted], chance: Random, most_s: float) -> None:
-    """kill -9 of the one that forks."""
-    for moment in moments(chance, 2, most_s=most_s):
-        time.sleep(moment)
-        parent, child = parsing(workers)
+def kill_parse_process(place: Place, workers: Workers, accepted: list[Accepted], chance: Random) -> None:
+    """kill -9 of the one that forks, twice; its child ends with it."""
+    for _ in range(2):
+        parent, child = in_mid_parse(workers, chance)
         parent.kill()
         assert psutil.wait_procs([parent, child], timeout=PARSE_ENDS_S)[1] == []
 
 
-def kill_parse_child(place: Place, workers: Workers, accepted: list[Accepted], chance: Random, most_s: float) -> None:
+def kill_parse_child(place: Place, workers: Workers, accepted: list[Accepted], chance: Random) -> None:
     """kill -9 of the one that has the document."""
-    time.sleep(chance.uniform(0, most_s / 2))
-    _, child = parsing(workers)
+    _, child = in_mid_parse(workers, chance)
     child.kill()
 
 
-def kill_postgres(place: Place, workers: Workers, accepted: list[Accepted], chance: Random, most_s: float) -> None:
+def in_mid_parse(workers: Workers, chance: Random) -> tuple[psutil.Process, psutil.Process]:
+    """A process that has parsed a document for some time, and its child that does it."""
+    while True:
+        parent, child = parsing(workers)
+        time.sleep(chance.uniform(0, 0.3))
+        if alive(child):
+            return parent, child
+
+
+def kill_postgres(place: Place, workers: Workers, accepted: list[Accepted], chance: Random) -> None:
     """kill -9 of the postmaster."""
-    at_work(place, workers, accepted, chance.uniform(0, most_s))
+    at_work(place, workers, accepted, chance.uniform(0, 0.6))
     os.kill(embedded.status(place.settings).pid or 0, signal.SIGKILL)
 
 
-def restart_postgres(place: Place, workers: Workers, accepted: list[Accepted], chance: Random, most_s: float) -> None:
+def restart_postgres(place: Place, workers: Workers, accepted: list[Accepted], chance: Random) -> None:
     """As ``pg_ctl restart -m immediate``."""
-    at_work(place, workers, accepted, chance.uniform(0, most_s))
+    at_work(place, workers, accepted, chance.uniform(0, 0.6))
     os.kill(embedded.status(place.settings).pid or 0, signal.SIGQUIT)
     embedded.start(place.settings)
 
 
-def take_postgres_away(place: Place, workers: Workers, accepted: list[Accepted], chance: Random, most_s: float) -> None:
+def take_postgres_away(place: Place, workers: Workers, accepted: list[Accepted], chance: Random) -> None:
     """It does not come back for a while, whoever would start it."""
-    at_work(place, workers, accepted, chance.uniform(0, most_s))
+    at_work(place, workers, accepted, chance.uniform(0, 0.6))
     with (place.settings.home / "postgres.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)  # whoever starts it waits for this
         os.kill(embedded.status(place.settings).pid or 0, signal.SIGQUIT)
         time.sleep(GONE_S)
 
 
-def stop_worker(place: Place, workers: Workers, accepted: list[Accepted], chance: Random, most_s: float) -> None:
+def stop_worker(place: Place, workers: Workers, accepted: list[Accepted], chance: Random) -> None:
     """SIGSTOP past its lease, SIGCONT once others have its jobs."""
-    zombie = at_work(place, workers, accepted, chance.uniform(0, most_s))
+    zombie = at_work(place, workers, accepted, chance.uniform(0, 0.6))
     zombie.suspend()
     held = {job: attempt for job, (worker, attempt) in running(place, accepted).items() if workers.of(worker) == zombie}
 
@@ -120,29 +128,29 @@ FAULTS: list[Fault] = [
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__.replace("_", " "))
 def test_after_a_fault_every_document_ends_where_an_undisturbed_run_brings_it(
-    fault: Fault, chance: Random, place: Place, workers: Workers, undisturbed: Undisturbed
+    fault: Fault, chance: Random, place: Place, workers: Workers, undisturbed: Contents
 ) -> None:
     accepted = attach(place)
-    fault(place, workers, accepted, chance, undisturbed.seconds / 2)
+    fault(place, workers, accepted, chance)
     place.until(lambda: leaseless(place) == [], "jobs to be given back", within_s=FOUND_S)
     await_end(place, accepted)
-    check(place, accepted, undisturbed.contents)
+    check(place, accepted, undisturbed)
 
 
 def test_what_is_cancelled_ends_within_five_seconds_and_the_rest_goes_on(
-    chance: Random, place: Place, workers: Workers, undisturbed: Undisturbed
+    chance: Random, place: Place, workers: Workers, undisturbed: Contents
 ) -> None:
     accepted = attach(place)
     cancelled = chance.sample([one for one in accepted if one.state == "succeeded"], 3)
-    for one, moment in zip(cancelled, moments(chance, 3, most_s=undisturbed.seconds), strict=True):
-        time.sleep(moment)
+    for one in cancelled:
+        time.sleep(chance.uniform(0, 1.0))
         cancel(place, one)
         await_cancelled(place, one)
     await_end(place, accepted)
-    check(place, accepted, undisturbed.contents, cancelled=frozenset(one.file.filename for one in cancelled))
+    check(place, accepted, undisturbed, cancelled=frozenset(one.file.filename for one in cancelled))
 
 
-def test_a_cancelled_parse_is_ended_and_not_only_forgotten(place: Place, workers: Workers, undisturbed: Undisturbed) -> None:
+def test_a_cancelled_parse_is_ended_and_not_only_forgotten(place: Place, workers: Workers, undisturbed: Contents) -> None:
     desk = place.desk()
     store = desk.store()
     file = desk.upload("slow.md", SLOW)
@@ -154,7 +162,7 @@ def test_a_cancelled_parse_is_ended_and_not_only_forgotten(place: Place, workers
     check(place, [slow], {}, cancelled=frozenset(["slow.md"]))
 
 
-def test_of_two_jobs_about_one_file_the_last_one_counts(chance: Random, place: Place, workers: Workers, undisturbed: Undisturbed) -> None:
+def test_of_two_jobs_about_one_file_the_last_one_counts(chance: Random, place: Place, workers: Workers, undisturbed: Contents) -> None:
     strategy = {"type": "static", "static": {"max_chunk_size_tokens": 100, "chunk_overlap_tokens": 0}}
     desk = place.desk()
     data = b"".join(f"The gauge of boiler {n} shows more than it should in winter. ".encode() for n in range(120))
@@ -175,14 +183,16 @@ def test_of_two_jobs_about_one_file_the_last_one_counts(chance: Random, place: P
     same(found[1], found[0])
 
 
-def at_work(place: Place, workers: Workers, accepted: list[Accepted], moment_s: float) -> psutil.Process:
-    """After so long: a worker that has one of the jobs."""
-    time.sleep(moment_s)
+def at_work(place: Place, workers: Workers, accepted: list[Accepted], share: float) -> psutil.Process:
+    """As soon as this share of the jobs has ended: a worker that has one of the others."""
     found: list[psutil.Process] = []
 
     def busy() -> bool:
-        assert states(place, accepted)["queued"] + states(place, accepted)["running"] > 0, "it was over before it could be disturbed"
-        found.extend(process for worker, _ in running(place, accepted).values() if (process := workers.of(worker)) is not None)
+        now = states(place, accepted)
+        left = now["queued"] + now["running"]
+        assert left > 0, "it was over before it could be disturbed"
+        if left <= (1 - share) * len(accepted):
+            found.extend(process for worker, _ in running(place, accepted).values() if (process := workers.of(worker)) is not None)
         return bool(found)
 
     place.until(busy, "a worker to have a job")

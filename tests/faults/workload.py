@@ -3,7 +3,7 @@
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -162,7 +162,10 @@ def check(place: Place, accepted: list[Accepted], expected: Contents, *, cancell
     gone = {one.file.filename for one in accepted if found[one.job] == "cancelled"}
     assert gone <= cancelled
     right = {one.file.filename: "cancelled" if one.file.filename in gone else one.state for one in accepted}
-    assert {one.file.filename: found[one.job] for one in accepted} == right
+    wrong = [one for one in accepted if found[one.job] != right[one.file.filename]]
+    assert wrong == [], place.ask(
+        "SELECT subject, state, attempt, error_code, error FROM jobs WHERE id = ANY(%s)", [one.job for one in wrong]
+    )
     same(contents(place, accepted), {where: vector for where, vector in expected.items() if where[0] not in gone})
     for one in accepted:
         _check_job(place, one, found[one.job])
@@ -234,8 +237,3 @@ def _pdf(chance: random.Random, *, pages: int) -> bytes:
 
 def _sentence(chance: random.Random) -> str:
     return " ".join(chance.choices(WORDS, k=9)).capitalize() + f" {chance.randrange(10_000)}."
-
-
-def moments(chance: random.Random, count: int, *, most_s: float) -> Iterator[float]:
-    """Waits that together are at most so long."""
-    yield from (chance.uniform(0, most_s / count) for _ in range(count))

@@ -15,6 +15,7 @@ import pytest
 
 from cluster.records import Outcome
 from cluster.settings import Settings
+from data_jobs.stages import parse
 from data_jobs.stages.parse import Parser
 from tests.conftest import ROOT
 from tests.stages.bad_documents import SENTENCE, pdf_of, write_bad_documents
@@ -106,6 +107,15 @@ def test_a_child_that_is_killed_has_its_document_parsed_once_more(kills: int, ou
             children[0].wait()
         assert parsing.result(30).outcome == outcome
         assert parser.parse(b"next", name="b.txt").outcome == Outcome.OK
+
+
+def test_nothing_of_the_result_of_a_child_that_was_killed_remains(parser: Parser) -> None:
+    wanted = threading.Event()
+    with parse._file(b"text") as document, parse._file(b"") as result:
+        for _ in range(2):
+            answer = parser._ask("a.txt", None, (document.fileno(), result.fileno()), wanted)
+        assert answer is not None
+        assert [page.text for page in parse._read(result, b"text", "a.txt", first=0).pages] == ["text"]
 
 
 def test_what_nobody_waits_for_any_more_is_not_parsed(parser: Parser) -> None:
