@@ -21,7 +21,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """A test that asks for ``chance`` is run once a round."""
     if "chance" in metafunc.fixturenames:
         seeds = range(SEED, SEED + ROUNDS)
-        metafunc.parametrize("chance", [Random(seed) for seed in seeds], ids=[f"seed {seed}" for seed in seeds])
+        metafunc.parametrize("chance", seeds, ids=[f"seed {seed}" for seed in seeds], indirect=True)
+
+
+@pytest.fixture
+def chance(request: pytest.FixtureRequest) -> Random:
+    """Of the round."""
+    return Random(request.param)
 
 
 @pytest.fixture(scope="package")
