@@ -73,14 +73,14 @@ def inbox(place: Place, workers: Workers) -> Inbox:
 
 def test_a_job_is_not_handed_out_again_while_the_first_worker_is_at_it(inbox: Inbox) -> None:
     """Redelivery while the first copy runs: brokers with a visibility timeout hand a long task to a second worker."""
-    job = inbox.submit("wait", seconds=3 * LEASE_S)
+    job = inbox.submit("wait", seconds=2.5 * LEASE_S)
     assert inbox.ended(job).state == JobState.SUCCEEDED
     assert inbox.attempts(job) == ["succeeded"]
 
 
 def test_a_slow_job_is_not_taken_for_a_dead_one(inbox: Inbox) -> None:
     """A stage that keeps every thread busy for several leases still says that it lives."""
-    jobs = [inbox.submit("compute", seconds=3 * LEASE_S) for _ in range(4)]
+    jobs = [inbox.submit("compute", seconds=2.5 * LEASE_S) for _ in range(4)]
     assert [inbox.ended(job).state for job in jobs] == [JobState.SUCCEEDED] * 4
     assert [inbox.attempts(job) for job in jobs] == [["succeeded"]] * 4
 
