@@ -10,7 +10,6 @@ import os
 import structlog
 
 from cluster.engines.contract import Embeddings, Engine, Fingerprint, Reranker, Scored, Tokeniser, Tokens
-from cluster.engines.memory import share_one_heap
 from cluster.engines.weights import open_model_folder
 from cluster.settings import Settings
 
@@ -40,7 +39,6 @@ def open_engine(settings: Settings) -> Engine:
     # Read by OpenMP when torch loads: threads that wait must not burn the core another replica needs.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("GOMP_SPINCOUNT", "0")
-    share_one_heap()
     from cluster.engines.bert import supports  # noqa: PLC0415  torch: 1.6 s
     from cluster.engines.local import LocalEngine  # noqa: PLC0415
 

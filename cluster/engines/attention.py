@@ -64,6 +64,7 @@ def attend_by(lengths: Sequence[int], *, heads: int, device: torch.device, dtype
             else:
                 mixed = functional.scaled_dot_product_attention(q, k, v, attn_mask=bias, scale=1.0)
             out[part] = mixed.transpose(1, 2).reshape(n * length, -1)
+        out[first + n * length :] = 0  # rows that belong to no input
         return out
 
     return attend

@@ -21,7 +21,7 @@ from cluster.engines.attention import Attend, attend_by, attend_within, bias_by_
 from cluster.engines.families import FAMILIES, Family, family_of
 from cluster.engines.gpu import Packed, pooled, to_gpu
 from cluster.engines.int8 import Int8Linear
-from cluster.engines.linear import Activation, Linear
+from cluster.engines.linear import Activation, Linear, rounded_rows
 from cluster.engines.plan import groups
 from cluster.engines.weights import ModelFolder
 
@@ -129,8 +129,10 @@ class BertEncoder:
         if self.has_kernel:
             return self.vectors(to_gpu(ids, self.device))
         lengths = [len(one) for one in ids]
-        places = np.concatenate([np.arange(length, dtype=np.int32) for length in lengths])
-        flat, positions = (torch.from_numpy(one).to(self.device) for one in (np.concatenate(ids), places))
+        rows = np.zeros((2, rounded_rows(sum(lengths)) if self.device.type == "cpu" else sum(lengths)), np.int32)
+        np.concatenate(ids, out=rows[0, : sum(lengths)])
+        np.concatenate([np.arange(length, dtype=np.int32) for length in lengths], out=rows[1, : sum(lengths)])
+        flat, positions = torch.from_numpy(rows).to(self.device)
         attend = attend_by(lengths, heads=self.heads, device=self.device, dtype=self.dtype, bias_of=self._bias_of)
         x = self._hidden(flat, positions, attend)
         return functional.normalize(self._pool(x, lengths), dim=-1)

@@ -1,0 +1,36 @@
+"""An engine's memory stays what it is, whatever the sizes of its batches."""
+
+import subprocess
+import sys
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cluster.engines.linear import rounded_rows
+
+#: Batches of every size, each once, in a fresh process; what the process grew by on the second half, in MiB.
+SCRIPT = """
+import numpy as np, psutil
+from cluster.engines import open_engine
+from cluster.settings import Settings
+
+engine, me = open_engine(Settings(device="cpu", threads=1)), psutil.Process()
+for number, length in enumerate(np.random.default_rng(1).permutation(np.arange(2, 242))):
+    if number == 120:
+        before = me.memory_info().rss
+    engine.submit([np.full(length, 2000, np.int32)]).result()
+print((me.memory_info().rss - before) / 2**20)
+"""
+
+
+@given(st.integers(1, 100_000))
+def test_batches_are_brought_to_few_sizes_at_little_cost(rows: int) -> None:
+    rounded = rounded_rows(rows)
+    assert rows <= rounded < rows + 64
+    assert rounded <= max(rows + 15, rows * 1.25)
+    assert rounded_rows(rounded) == rounded
+
+
+def test_new_sizes_of_batches_cost_no_memory() -> None:
+    done = subprocess.run([sys.executable, "-c", SCRIPT], check=True, capture_output=True, text=True, timeout=100)
+    assert float(done.stdout.splitlines()[-1]) < 10
