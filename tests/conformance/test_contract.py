@@ -3,35 +3,16 @@
 import json
 import subprocess
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
-import yaml
-from jsonschema import Draft202012Validator
 
 from cluster.ledger.stores import VectorStore
+from tests.openai_contract import complaints, document
 from tests.serve_app.conftest import MODEL, Server
 
-CONTRACT = Path(__file__).parents[3] / "shared" / "contracts" / "openai" / "openapi-subset.yaml"
 
-
-@pytest.fixture(scope="module")
-def contract() -> dict[str, Any]:
-    """OpenAI's schemas."""
-    if not CONTRACT.exists():
-        pytest.skip(f"{CONTRACT} is not here")
-    document: dict[str, Any] = yaml.safe_load(CONTRACT.read_text(encoding="utf-8"))
-    return document
-
-
-def complaints(contract: dict[str, Any], name: str, value: Any) -> list[str]:
-    """How the value breaks the schema of that name."""
-    schema = {"$ref": f"#/components/schemas/{name}", "components": contract["components"]}
-    return [error.message for error in Draft202012Validator(schema).iter_errors(value)]
-
-
-def test_answers_and_errors_are_as_openai_describes_them(contract: dict[str, Any], server: Server) -> None:
+def test_answers_and_errors_are_as_openai_describes_them(server: Server) -> None:
     with httpx.Client(base_url=server.url) as http:
         embeddings = http.post("/v1/embeddings", json={"model": MODEL, "input": ["a", "b"]}).json()
         models = http.get("/v1/models").json()
@@ -41,16 +22,16 @@ def test_answers_and_errors_are_as_openai_describes_them(contract: dict[str, Any
             http.post("/v1/embeddings", content=b"{"),
             http.get("/v1/models/none"),
         ]
-    assert complaints(contract, "CreateEmbeddingResponse", embeddings) == []
-    assert complaints(contract, "ListModelsResponse", models) == []
-    assert complaints(contract, "Model", models["data"][0]) == []
+    assert complaints("CreateEmbeddingResponse", embeddings) == []
+    assert complaints("ListModelsResponse", models) == []
+    assert complaints("Model", models["data"][0]) == []
     for response in refused:
-        assert complaints(contract, "ErrorResponse", response.json()) == []
+        assert complaints("ErrorResponse", response.json()) == []
 
 
-def test_every_request_openai_allows_is_understood(contract: dict[str, Any], server: Server) -> None:
+def test_every_request_openai_allows_is_understood(server: Server) -> None:
     """Each property of their request has a place in ours."""
-    theirs = contract["components"]["schemas"]["CreateEmbeddingRequest"]["properties"].keys()
+    theirs = document()["components"]["schemas"]["CreateEmbeddingRequest"]["properties"].keys()
     with httpx.Client(base_url=server.url) as http:
         ours = http.get("/openapi.json").json()["components"]["schemas"]["EmbeddingRequest"]["properties"].keys()
     assert theirs <= ours
