@@ -15,13 +15,15 @@ from markdown_it import MarkdownIt
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from cluster.errors import NotFound
+from cluster.errors import InvalidInput, NotFound
 from cluster.settings import MIB, Settings
 
 #: The handbook comes with the checkout; it is not part of the installed package.
 SOURCES = Path(__file__).resolve().parents[2] / "docs"
 #: Pages built into PDF; the other pages stay Markdown.
 AS_PDF = frozenset({"how-a-document-travels", "operating", "production", "recovery", "security"})
+#: Of one page of the handbook; what cannot be placed on a page would be begun on the next one for ever.
+MOST_PAGES = 100
 PAPER, MARGIN_PT = "a5", 36
 CSS = """
 body { font-family: serif; font-size: 10pt; }
@@ -70,8 +72,11 @@ def write_pdf(page: Path, target: Path) -> None:
     inside = pymupdf.Rect(MARGIN_PT, MARGIN_PT, paper.width - MARGIN_PT, paper.height - MARGIN_PT)
     draft = target.with_suffix(".draft")
     writer = pymupdf.DocumentWriter(str(draft), "compress")
-    more = True
+    more, pages = True, 0
     while more:
+        pages += 1
+        if pages > MOST_PAGES:
+            raise InvalidInput(f"{page}: something in it is longer than a page and cannot be broken, a table perhaps: divide it")
         device = writer.begin_page(paper)
         more, _ = story.place(inside)
         story.draw(device)
