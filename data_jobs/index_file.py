@@ -229,8 +229,8 @@ class _Work:
 
     def _in_transaction(self, row: Row, connection: Connection[Any]) -> None:
         job, store, file = self.run.job, self.store, self.file
+        attached = self._hold(connection)  # first, as whoever attaches and detaches does
         attempts.hold(connection, job)
-        attached = self._hold(connection)
         connection.execute("SELECT set_config('statement_timeout', %s, true)", [f"{int(self.run.settings.stage_timeout_s * 1000)}"])
 
         def attributes(own: dict[str, Any]) -> dict[str, Any]:
