@@ -82,3 +82,8 @@ class LeaseLost(Conflict):
 
 class Misconfigured(Permanent):
     """A setting, an optional extra or a file of the installation is missing or wrong."""
+
+
+def last_line(exc: BaseException) -> str:
+    """What happened: a remote error carries the whole remote trace, and its last line says so."""
+    return (str(exc).strip().splitlines() or [type(exc).__name__])[-1]

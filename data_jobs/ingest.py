@@ -22,7 +22,7 @@ from ray.exceptions import RayError
 
 from cluster.database import open_pool, translated
 from cluster.engines import describe
-from cluster.errors import ClusterError, InvalidInput, Permanent, Unavailable
+from cluster.errors import ClusterError, InvalidInput, Permanent, Unavailable, last_line
 from cluster.ledger import stores
 from cluster.ledger.job_run import JobRun
 from cluster.logs import about, configure
@@ -115,12 +115,7 @@ def _results(plan: Plan, settings: Settings, store: stores.VectorStore, job: str
                 yield from pipeline(plan.pending, settings, store, job=job).iter_rows()
             except RayError as exc:
                 log.exception("pipeline_broke_off")
-                raise Unavailable(f"the pipeline broke off: {_last_line(exc)}") from exc
-
-
-def _last_line(exc: BaseException) -> str:
-    """A remote error carries the whole remote trace; its last line says what happened."""
-    return (str(exc).strip().splitlines() or [type(exc).__name__])[-1]
+                raise Unavailable(f"the pipeline broke off: {last_line(exc)}") from exc
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -24,9 +24,10 @@ from ray.serve.exceptions import RayServeException
 from cluster.blobs import open_blob_store
 from cluster.database import translated
 from cluster.deploy.loopback import keep_to_loopback
+from cluster.deploy.serve_config import require_release_only
 from cluster.engines import describe
 from cluster.engines.priority import step_back
-from cluster.errors import ClusterError, Unavailable
+from cluster.errors import ClusterError, Unavailable, last_line
 from cluster.ledger import idempotency, jobs, retention
 from cluster.ledger.files import expire_files, release_blobs
 from cluster.ledger.store_files import INDEX_KIND
@@ -77,7 +78,7 @@ class ServedEmbedder:
         except ClusterError:
             raise
         except (RayError, RayServeException) as exc:
-            raise Unavailable(f"the model did not answer: {_last_line(exc)}") from exc
+            raise Unavailable(f"the model did not answer: {last_line(exc)}") from exc
 
 
 class Worker:
@@ -185,8 +186,7 @@ def build(arguments: dict[str, str]) -> Application:
     Args:
         arguments: ``release`` alone, as for the endpoint.
     """
-    if unknown := sorted(set(arguments) - {"release"}):
-        raise ValueError(f"unknown arguments {unknown}: settings come from CLUSTER_* environment variables")
+    require_release_only(arguments)
     deployment: Any = serve.deployment(**options(Settings()))(Worker)
     application: Application = deployment.bind()
     return application
@@ -217,7 +217,3 @@ def _scale(settings: Settings) -> dict[str, Any]:
             "policy": {"policy_function": "data_jobs.worker:by_queue"},
         }
     }
-
-
-def _last_line(exc: BaseException) -> str:
-    return (str(exc).strip().splitlines() or [type(exc).__name__])[-1]

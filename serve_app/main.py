@@ -9,6 +9,7 @@ import ray
 from ray import serve
 from ray.serve import Application
 
+from cluster.deploy.serve_config import require_release_only
 from cluster.settings import Settings
 from serve_app.embedder import HEALTH_TIMEOUT_S, EmbedderIngress
 
@@ -30,8 +31,7 @@ def build(arguments: dict[str, str]) -> Application:
     Args:
         arguments: ``release`` alone, any text: with another one, ``serve deploy`` replaces the replicas one after the other.
     """
-    if unknown := sorted(set(arguments) - {"release"}):
-        raise ValueError(f"unknown arguments {unknown}: settings come from CLUSTER_* environment variables")
+    require_release_only(arguments)
     settings = Settings()
     gpus = ray.cluster_resources().get("GPU", 0.0)  # type: ignore[no-untyped-call]
     deployment: Any = serve.deployment(**options(settings, gpus=gpus))(EmbedderIngress)

@@ -3,6 +3,7 @@
 serve_config(settings)    # as a dictionary, for Serve's REST API
 """
 
+from collections.abc import Mapping
 from importlib.resources import files
 from typing import Any
 
@@ -16,3 +17,13 @@ def serve_config(settings: Settings) -> dict[str, Any]:
     config: dict[str, Any] = yaml.safe_load((files("cluster.deploy") / "serve.yaml").read_text(encoding="utf-8"))
     config["http_options"].update(host=settings.api_host, port=settings.api_port)
     return config
+
+
+def require_release_only(arguments: Mapping[str, str]) -> None:
+    """What ``serve.yaml`` may give an application: ``release``, and nothing else.
+
+    Raises:
+        ValueError: naming what else there is.
+    """
+    if unknown := sorted(set(arguments) - {"release"}):
+        raise ValueError(f"unknown arguments {unknown}: settings come from CLUSTER_* environment variables")
