@@ -25,14 +25,14 @@ from procrastinate.worker import Worker
 from psycopg_pool import ConnectionPool
 
 from cluster.database import database_url, open_pool
-from cluster.errors import ClusterError, LeaseLost, Retryable, Unavailable
+from cluster.errors import ClusterError, LeaseLost, Retryable
 from cluster.ledger import attempts
 from cluster.ledger.jobs import Job, JobClass
 from cluster.ledger.queue import TASK, add_turns
 from cluster.ledger.rescue import rescue
 from cluster.logs import about
 from cluster.settings import Settings
-from data_jobs.run import DatabaseLost, NotWanted, Run, StageFailed, TryLater, transaction
+from data_jobs.run import DatabaseLost, NotWanted, Run, StageFailed, TryLater, in_transaction
 
 log = structlog.get_logger(__name__)
 
@@ -300,18 +300,11 @@ class Consumer:
             log.warning("lease_lost", reason=str(exc))
 
     async def _in_transaction(self, work: Callable[[Any], Any]) -> Any:
-        pool = self._pool
-        assert pool is not None
-
-        def whole() -> Any:
-            with transaction(pool, lease_s=self._settings.lease_s) as connection:
-                return work(connection)
-
+        """As ``run.in_transaction``; the consumer has no stage that would try again after a deadlock, so this does."""
+        assert self._pool is not None
         for _ in range(DEADLOCK_TRIES):
             try:
-                return await asyncio.get_running_loop().run_in_executor(self.threads, whole)
-            except Unavailable as exc:
-                raise DatabaseLost(str(exc)) from exc
+                return await in_transaction(work, pool=self._pool, threads=self.threads, lease_s=self._settings.lease_s)
             except Retryable as exc:  # a deadlock, say: nothing of it was done
                 log.warning("transaction_tried_again", reason=str(exc))
         raise DatabaseLost("its transactions do not go through")

@@ -52,6 +52,23 @@ class DatabaseLost(Exception):
     """The ledger cannot be reached: whoever works lets go of everything he holds; it is given back when the lease is over."""
 
 
+async def in_transaction(work: Callable[[Connection[Any]], T], *, pool: ConnectionPool, threads: Executor, lease_s: float) -> T:
+    """Run the work in a thread, in one transaction (see ``transaction``).
+
+    Raises:
+        DatabaseLost: instead of ``Unavailable``.
+    """
+
+    def whole() -> T:
+        with transaction(pool, lease_s=lease_s) as connection:
+            return work(connection)
+
+    try:
+        return await asyncio.get_running_loop().run_in_executor(threads, whole)
+    except Unavailable as exc:
+        raise DatabaseLost(str(exc)) from exc
+
+
 class TryLater(Exception):
     """The job can go on no sooner than at a time so far off that it gives up its slot until then."""
 
@@ -162,23 +179,7 @@ class Run:
         Raises:
             DatabaseLost: instead of ``Unavailable``.
         """
-
-        def whole() -> T:
-            with transaction(self.pool, lease_s=self.settings.lease_s) as connection:
-                return work(connection)
-
-        return await self.with_database(whole)
-
-    async def with_database(self, work: Callable[[], T]) -> T:
-        """Run what asks the database by itself in a thread.
-
-        Raises:
-            DatabaseLost: instead of ``Unavailable``.
-        """
-        try:
-            return await self.in_thread(work)
-        except Unavailable as exc:
-            raise DatabaseLost(str(exc)) from exc
+        return await in_transaction(work, pool=self.pool, threads=self._threads, lease_s=self.settings.lease_s)
 
     async def in_thread(self, work: Callable[[], T]) -> T:
         """Run what blocks. When this is cancelled, the thread goes on to its end, and nobody hears of it."""

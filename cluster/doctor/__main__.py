@@ -8,34 +8,25 @@ import json
 import sys
 from collections.abc import Sequence
 
-from pydantic import ValidationError
 from rich.console import Console
 from rich.markup import escape
 
+from cluster.command import run
 from cluster.doctor.examination import examine
 from cluster.doctor.report import Finding, Report
-from cluster.errors import ClusterError
-from cluster.logs import configure
 from cluster.settings import Settings
 
-EXIT_HEALTHY, EXIT_SICK, EXIT_USAGE = 0, 1, 2
+EXIT_HEALTHY, EXIT_SICK = 0, 1  # and those of ``cluster.command``
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns the process's exit code."""
     options = _parser().parse_args(arguments)
-    console = Console(stderr=True, highlight=False)
-    try:
-        settings = Settings()
-        configure(settings.model_copy(update={"log_level": "ERROR"}))
-        report = examine(settings, mend=options.mend)
-    except ValidationError as exc:
-        for error in exc.errors():
-            console.print(f"[red]setting[/] CLUSTER_{'_'.join(map(str, error['loc'])).upper()}: {error['msg']}")
-        return EXIT_USAGE
-    except ClusterError as exc:
-        console.print(f"[red]failed:[/] {escape(str(exc))}", soft_wrap=True)
-        return EXIT_SICK
+    return run(lambda settings: _examine(settings, options), Console(stderr=True, highlight=False), log_level="ERROR")
+
+
+def _examine(settings: Settings, options: argparse.Namespace) -> int:
+    report = examine(settings, mend=options.mend)
     if options.json:
         print(json.dumps(report.as_dict(), indent=2))
     else:

@@ -8,34 +8,22 @@ import json
 import sys
 from collections.abc import Sequence
 
-from pydantic import ValidationError
 from rich.console import Console
 from rich.markup import escape
 
-from cluster.errors import ClusterError
+from cluster.command import run
 from cluster.local import lifecycle, status
 from cluster.local.next_steps import next_steps
-from cluster.logs import configure
 from cluster.settings import Settings
 
-EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_NOT_RUNNING = 0, 1, 2, 3
+EXIT_OK, EXIT_NOT_RUNNING = 0, 3  # and those of ``cluster.command``
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns the process's exit code."""
     options = _parser().parse_args(arguments)
     console = Console(stderr=True, highlight=False)
-    try:
-        settings = Settings()
-        configure(settings.model_copy(update={"log_level": "WARNING"}))
-        return _COMMANDS[options.command](settings, console, options)
-    except ValidationError as exc:
-        for error in exc.errors():
-            console.print(f"[red]setting[/] CLUSTER_{'_'.join(map(str, error['loc'])).upper()}: {error['msg']}")
-        return EXIT_USAGE
-    except ClusterError as exc:
-        console.print(f"[red]failed:[/] {escape(str(exc))}", soft_wrap=True)
-        return EXIT_FAILED
+    return run(lambda settings: _COMMANDS[options.command](settings, console, options), console, log_level="WARNING")
 
 
 def _up(settings: Settings, console: Console, _: argparse.Namespace) -> int:
