@@ -46,6 +46,15 @@ def open_pool(settings: Settings) -> ConnectionPool:
         Misconfigured: it is too old, or refuses us.
     """
     migrate(database_url(settings))
+
+    def check(connection: psycopg.Connection[Any]) -> None:
+        try:
+            ConnectionPool.check_connection(connection)
+        except psycopg.Error:
+            # Where one is dead the others are, too, and the pool would wait twice as long after each before it looks at the next.
+            pool.check()
+            raise
+
     pool: ConnectionPool = ConnectionPool(
         # Asked again for each connection: after a restart the bundled server may listen on another port.
         lambda: _current_url(settings),
@@ -55,7 +64,7 @@ def open_pool(settings: Settings) -> ConnectionPool:
         timeout=CHECKOUT_TIMEOUT_S,
         reconnect_timeout=RECONNECT_TIMEOUT_S,
         configure=_configure,
-        check=ConnectionPool.check_connection,
+        check=check,
         open=False,
     )
     try:

@@ -1,6 +1,7 @@
 """A process' connections are set up the same way each, and come back with the database."""
 
 import os
+import signal
 import socket
 import time
 
@@ -102,3 +103,17 @@ def test_a_database_that_is_away_or_refuses_us_says_so(settings: Settings, datab
         open_pool(Settings(home=settings.home, database_url="postgresql://cluster@127.0.0.1:1/postgres"))
     with pytest.raises(Misconfigured, match="password"):
         open_pool(Settings(home=settings.home, database_url=database_url.replace("cluster:", "cluster:not")))
+
+
+def test_a_pool_of_dead_connections_serves_the_next_caller_at_once_when_the_server_is_back(new_home: NewHome) -> None:
+    settings = new_home("restarted")
+    with open_pool(settings) as pool:
+        held = [pool.getconn() for _ in range(settings.database_pool_size)]
+        for connection in held:
+            pool.putconn(connection)
+        os.kill(embedded.status(settings).pid or 0, signal.SIGKILL)
+        embedded.start(settings)
+        began = time.monotonic()
+        with pool.connection() as connection:
+            assert connection.execute("SELECT 1").fetchone() == (1,)
+        assert time.monotonic() - began < 3
