@@ -246,7 +246,8 @@ class PgvectorIndex:
         return snapshot(self._pool) if connection is None else nullcontext(connection)
 
     def _delete(self, collection: str, connection: Connection[Any] | None = None, limit: int | None = None, **owner: str) -> int:
-        statement = self._statements(collection, connection).delete(list(owner))
+        statements = self._statements(collection, connection)
+        statement = statements.delete(list(owner)) if limit is None else statements.delete_some(list(owner))
         with translated(), self._transaction(connection) as joined:
             return joined.execute(statement, {**owner, "limit": limit}).rowcount
 

@@ -130,11 +130,14 @@ class Statements:
         )
 
     def delete(self, owner: Sequence[str]) -> sql.Composed:
-        """Rows of an owner, the columns named, organisation first: all of them, or so many (a limit of NULL is none)."""
-        assert owner[0] == "organisation"
-        of = sql.SQL(" AND ").join(sql.SQL("{} = {}").format(sql.Identifier(name), sql.Placeholder(name)) for name in owner)
+        """All rows of an owner: the columns named, organisation first."""
+        return self._format("DELETE FROM {table} WHERE {of}", of=_of(owner))
+
+    def delete_some(self, owner: Sequence[str]) -> sql.Composed:
+        """So many of them, locked in the order in which writers lock rows."""
         return self._format(
-            "DELETE FROM {table} WHERE ctid = ANY(ARRAY(SELECT ctid FROM {table} WHERE {of} LIMIT %(limit)s::bigint FOR UPDATE))", of=of
+            "DELETE FROM {table} WHERE ctid = ANY(ARRAY(SELECT ctid FROM {table} WHERE {of} ORDER BY id LIMIT %(limit)s FOR UPDATE))",
+            of=_of(owner),
         )
 
     def document(self) -> sql.Composed:
@@ -266,3 +269,9 @@ class Statements:
     def _format(self, text: str, **parts: sql.Composable) -> sql.Composed:
         known = {"table": self.table, "index": self.index, "incoming": self.incoming, "dim": sql.Literal(self.dim), "owned": OWNED}
         return sql.SQL(text).format(**known, **parts)
+
+
+def _of(owner: Sequence[str]) -> sql.Composed:
+    """That a row is of the owner."""
+    assert owner[0] == "organisation"
+    return sql.SQL(" AND ").join(sql.SQL("{} = {}").format(sql.Identifier(name), sql.Placeholder(name)) for name in owner)
