@@ -64,10 +64,7 @@ def database_url(settings: Settings, pool: ConnectionPool) -> str:
 @pytest.fixture
 def organisation(pool: ConnectionPool) -> str:
     """Id of an organisation made for this test."""
-    id = f"org-{uuid4().hex[:12]}"
-    with pool.connection() as connection:
-        connection.execute("INSERT INTO organisations (id, name) VALUES (%s, %s)", [id, "made for a test"])
-    return id
+    return new_organisation(pool)
 
 
 @pytest.fixture(scope="session")
@@ -77,6 +74,14 @@ def corpus() -> Path:
     if not folder.is_dir():
         pytest.skip(f"the real PDFs are not at {folder}")
     return folder
+
+
+def new_organisation(pool: ConnectionPool) -> str:
+    """Id of an organisation nobody else uses."""
+    id = f"org-{uuid4().hex[:12]}"
+    with pool.connection() as connection:
+        connection.execute("INSERT INTO organisations (id, name) VALUES (%s, %s)", [id, "made for a test"])
+    return id
 
 
 def free_ports(count: int) -> list[int]:

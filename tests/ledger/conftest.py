@@ -12,6 +12,7 @@ from cluster.engines.contract import Fingerprint
 from cluster.ledger.stores import VectorStore, ensure_store
 from cluster.settings import Settings
 from cluster.vector_index import VectorIndex, open_vector_index
+from tests.conftest import new_organisation
 
 
 @pytest.fixture
@@ -45,8 +46,6 @@ def index(settings: Settings, pool: ConnectionPool) -> VectorIndex:
 
 
 @pytest.fixture
-def other_organisation(connection: Connection[Any]) -> str:
+def other_organisation(pool: ConnectionPool) -> str:
     """Id of a second organisation of the test's own."""
-    id = f"org-{uuid4().hex[:12]}"
-    connection.execute("INSERT INTO organisations (id, name) VALUES (%s, %s)", [id, "another"])
-    return id
+    return new_organisation(pool)

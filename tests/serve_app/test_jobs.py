@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Iterator
 from typing import Any
-from uuid import uuid4
 
 import httpx
 import psycopg
@@ -20,6 +19,7 @@ from cluster.ledger import attempts, queue
 from cluster.ledger.jobs import Job, JobClass
 from cluster.settings import Settings
 from serve_app.job_events import EventFeed
+from tests.conftest import new_organisation
 from tests.ledger import turns
 from tests.serve_app.conftest import Server, serving
 
@@ -29,10 +29,7 @@ HEADERS = {"accept": "text/event-stream"}
 @pytest.fixture(scope="module")
 def own(pool: ConnectionPool) -> str:
     """The organisation that the server of this module acts for."""
-    id = f"org-{uuid4().hex[:12]}"
-    with pool.connection() as connection:
-        connection.execute("INSERT INTO organisations (id, name) VALUES (%s, 'jobs')", [id])
-    return id
+    return new_organisation(pool)
 
 
 @pytest.fixture(scope="module")

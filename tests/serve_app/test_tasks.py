@@ -14,6 +14,7 @@ from cluster.ledger import attempts, queue
 from cluster.ledger.jobs import JobClass, JobState, get_job
 from cluster.ledger.store_files import FileStatus
 from cluster.settings import Settings
+from tests.conftest import new_organisation
 from tests.ledger import turns
 from tests.serve_app.conftest import Server, serving
 
@@ -21,10 +22,7 @@ from tests.serve_app.conftest import Server, serving
 @pytest.fixture(scope="module")
 def own(pool: ConnectionPool) -> str:
     """The organisation that the server of this module acts for."""
-    id = f"org-{uuid4().hex[:12]}"
-    with pool.connection() as connection:
-        connection.execute("INSERT INTO organisations (id, name) VALUES (%s, 'tasks')", [id])
-    return id
+    return new_organisation(pool)
 
 
 @pytest.fixture(scope="module")
