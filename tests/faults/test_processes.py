@@ -72,11 +72,13 @@ def kill_parse_child(place: Place, workers: Workers, accepted: list[Accepted], c
 
 def in_mid_parse(workers: Workers, chance: Random) -> tuple[psutil.Process, psutil.Process]:
     """A process that has parsed a document for some time, and its child that does it."""
+    longest = 0.3
     while True:
         parent, child = parsing(workers)
-        time.sleep(chance.uniform(0, 0.3))
+        time.sleep(chance.uniform(0, longest))
         if alive(child):
             return parent, child
+        longest /= 2  # so that one is caught before all are done
 
 
 def kill_postgres(place: Place, workers: Workers, accepted: list[Accepted], chance: Random) -> None:
