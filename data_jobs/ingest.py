@@ -97,7 +97,8 @@ def ingest(settings: Settings, location: str, vector_store: str, report: Report,
         plan = make_plan(pool, settings, store, list_sources(location), verify=verify)
         if not plan.total:
             raise InvalidInput(f"{location}: no files there")
-        with JobRun(pool, store.organisation, "ingest", {"location": location, "vector_store": store.id}, total=plan.total) as run:
+        input = {"location": location, "vector_store": store.id}
+        with JobRun(pool, store.organisation, "ingest", input, total=plan.total, lease_s=settings.lease_s) as run:
             with about(job=run.id, organisation=store.organisation), report.progress(plan.total) as advance:
                 for result in _results(plan, settings, store, run.id):
                     advance(result)
@@ -129,9 +130,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Permanent as exc:
         print(f"error: {exc}", file=sys.stderr)
         return EXIT_USAGE
-    except ClusterError as exc:
+    except (ClusterError, KeyboardInterrupt) as exc:
         report.print(f"Cut short: {options.location}")
-        print(f"error: {exc}\nWhat is written stays; run the same command again to go on.", file=sys.stderr)
+        print(f"error: {exc or 'cancelled'}\nWhat is written stays; run the same command again to go on.", file=sys.stderr)
         return EXIT_CUT_SHORT
     report.print(f"Ingested {options.location} into {options.vector_store}")
     if options.json:

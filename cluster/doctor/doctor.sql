@@ -18,13 +18,14 @@ GROUP BY class ORDER BY class;
 -- name: dead_letters
 SELECT count(*) FROM jobs WHERE state = 'failed' AND entry IS NOT NULL;
 
--- name: jobs_without_lease  they run, but their entry in the queue is not in the hands of a living worker
+-- name: jobs_without_lease  they run, but their entry in the queue is not in the hands of a living worker, or their process is silent
 SELECT jobs.organisation, jobs.id FROM jobs
 LEFT JOIN procrastinate_jobs AS entry ON entry.id = jobs.entry
 LEFT JOIN procrastinate_workers AS worker ON worker.id = entry.worker_id
-WHERE jobs.state = 'running' AND jobs.entry IS NOT NULL
-  AND (entry.status IS DISTINCT FROM 'doing' OR worker.last_heartbeat IS NULL
-       OR worker.last_heartbeat < now() - make_interval(secs => %(lease_s)s))
+WHERE jobs.state = 'running' AND CASE
+    WHEN jobs.entry IS NULL THEN jobs.lease_until IS NULL OR jobs.lease_until < now()
+    ELSE entry.status IS DISTINCT FROM 'doing' OR worker.last_heartbeat IS NULL
+       OR worker.last_heartbeat < now() - make_interval(secs => %(lease_s)s) END
 ORDER BY jobs.organisation, jobs.id;
 
 -- name: jobs_without_turn  of an organisation and class more jobs wait than it has turns to come

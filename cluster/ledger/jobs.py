@@ -3,7 +3,7 @@
 Called by every job that runs in the process that asks for it, at its start, on its way and at its end. Jobs that others work
 on go through ``queue`` (who asks) and ``attempts`` (who works).
 
-    job = start_job(connection, "default", "ingest", input={"location": "docs/"}, total=20)
+    job = start_job(connection, "default", "ingest", input={"location": "docs/"}, total=20, lease_s=30)
 """
 
 from collections.abc import Iterable
@@ -121,11 +121,19 @@ def new_job_id() -> str:
     return f"job_{uuid4().hex}"
 
 
-def start_job(connection: Connection[Any], organisation: str, kind: str, *, input: dict[str, Any], total: int | None = None) -> Job:
-    """A new job, running from now on in the caller's process."""
-    values = {"organisation": organisation, "id": new_job_id(), "kind": kind, "input": Jsonb(input), "total": total}
+def start_job(
+    connection: Connection[Any], organisation: str, kind: str, *, input: dict[str, Any], lease_s: float, total: int | None = None
+) -> Job:
+    """A new job, running from now on in the caller's process, which counts as dead when it does not ``keep_job`` within the lease."""
+    values = {"organisation": organisation, "id": new_job_id(), "kind": kind, "input": Jsonb(input), "total": total, "lease_s": lease_s}
     (job,) = select_jobs(connection, SQL["start"], values)
     return job
+
+
+def keep_job(connection: Connection[Any], organisation: str, id: str, *, lease_s: float) -> bool:
+    """The process that started the job lives; whether somebody wants the job to end."""
+    row = connection.execute(SQL["keep"], {"organisation": organisation, "id": id, "lease_s": lease_s}).fetchone()
+    return row is not None and bool(row[0])
 
 
 def record_progress(connection: Connection[Any], organisation: str, id: str, done: int) -> None:
@@ -141,8 +149,8 @@ def finish_job(
     *,
     result: dict[str, Any] | None = None,
     error: str | None = None,
-) -> None:
-    """The job has ended; ignored if it had ended before."""
+) -> Job | None:
+    """The job has ended; ignored (None) if it had ended before, other than by being taken for dead."""
     values = {
         "organisation": organisation,
         "id": id,
@@ -150,7 +158,8 @@ def finish_job(
         "result": Jsonb(result) if result is not None else None,
         "error": error,
     }
-    connection.execute(SQL["finish"], values)
+    found = select_jobs(connection, SQL["finish"], values)
+    return found[0] if found else None
 
 
 def get_job(connection: Connection[Any], organisation: str, id: str) -> Job:

@@ -1,15 +1,21 @@
 -- name: start  a job that runs in the process that asks for it, without a place in the queue
-INSERT INTO jobs (organisation, id, kind, state, input, total, started_at)
-VALUES (%(organisation)s, %(id)s, %(kind)s, 'running', %(input)s, %(total)s, now())
+INSERT INTO jobs (organisation, id, kind, state, input, total, started_at, last_attempt, lease_until)
+VALUES (%(organisation)s, %(id)s, %(kind)s, 'running', %(input)s, %(total)s, now(), 1, now() + make_interval(secs => %(lease_s)s))
 RETURNING {columns};
+
+-- name: keep  its process lives, and hears whether somebody wants it to end
+UPDATE jobs SET lease_until = now() + make_interval(secs => %(lease_s)s)
+WHERE organisation = %(organisation)s AND id = %(id)s AND entry IS NULL
+RETURNING cancel_asked;
 
 -- name: progress
 UPDATE jobs SET done = %(done)s
 WHERE organisation = %(organisation)s AND id = %(id)s AND state = 'running';
 
--- name: finish
-UPDATE jobs SET state = %(state)s, result = %(result)s, error = %(error)s, finished_at = now()
-WHERE organisation = %(organisation)s AND id = %(id)s AND state = 'running';
+-- name: finish  also when its process was taken for dead, and was not
+UPDATE jobs SET state = %(state)s, result = %(result)s, error = %(error)s, error_code = NULL, finished_at = now()
+WHERE organisation = %(organisation)s AND id = %(id)s AND entry IS NULL AND (state = 'running' OR error_code = 'worker_lost')
+RETURNING {columns};
 
 -- name: get
 SELECT {columns} FROM jobs

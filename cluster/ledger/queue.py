@@ -184,11 +184,13 @@ def replay(connection: Connection[Any], organisation: str, id: str, *, attempts:
 
     Raises:
         NotFound: the organisation has no such job.
-        Conflict: it is queued or runs already, or has succeeded.
+        Conflict: it is queued or runs already, or has succeeded; or a command did it, which no worker can.
     """
     job = lock_job(connection, organisation, id)
     if job.state not in {JobState.FAILED, JobState.CANCELLED}:
         raise Conflict(f"job {id} is {job.state}; only a job that failed or was cancelled can be queued again")
+    if job.entry is None:
+        raise Conflict(f"job {id} was a command's own; to do it again, run the command again")
     return requeue(connection, job, last_attempt=job.attempt + attempts)
 
 

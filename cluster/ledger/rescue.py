@@ -67,5 +67,7 @@ def rescue(connection: Connection[Any], *, lease_s: float) -> Rescued:
 
 
 def _give_back(connection: Connection[Any], job: Job, lease_s: float) -> Job:
+    if job.entry is None:
+        return end_lost(connection, job, error=f"its process said nothing for {lease_s:g} s; run the command again")
     connection.execute(SQL["finish_entry"], {"entry": job.entry})
     return end_lost(connection, job, error=f"its worker {job.worker} said nothing for {lease_s:g} s")

@@ -1,11 +1,12 @@
--- name: leaseless  jobs that run, though their entry is not in the hands of a living worker
+-- name: leaseless  jobs that run, though their entry is not in the hands of a living worker, or the process that began them is silent
 SELECT {columns}
 FROM jobs
 LEFT JOIN procrastinate_jobs entries ON entries.id = jobs.entry
 LEFT JOIN procrastinate_workers workers ON workers.id = entries.worker_id
-WHERE jobs.state = 'running' AND jobs.entry IS NOT NULL
-    AND (entries.status IS DISTINCT FROM 'doing' OR workers.last_heartbeat IS NULL
-        OR workers.last_heartbeat < now() - make_interval(secs => %(lease_s)s))
+WHERE jobs.state = 'running' AND CASE
+    WHEN jobs.entry IS NULL THEN jobs.lease_until IS NULL OR jobs.lease_until < now()
+    ELSE entries.status IS DISTINCT FROM 'doing' OR workers.last_heartbeat IS NULL
+        OR workers.last_heartbeat < now() - make_interval(secs => %(lease_s)s) END
 LIMIT %(most)s
 FOR UPDATE OF jobs SKIP LOCKED;
 

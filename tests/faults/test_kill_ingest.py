@@ -44,7 +44,13 @@ def command(folder: Path) -> list[str]:
 
 def environment(settings: Settings) -> dict[str, str]:
     """The environment in which it means this cluster."""
-    return {**os.environ, "CLUSTER_HOME": str(settings.home), "CLUSTER_RAY_PORT": str(settings.ray_port), "CLUSTER_EMBEDDERS": "1"}
+    return {
+        **os.environ,
+        "CLUSTER_HOME": str(settings.home),
+        "CLUSTER_RAY_PORT": str(settings.ray_port),
+        "CLUSTER_EMBEDDERS": "1",
+        "CLUSTER_LEASE_S": "2",
+    }
 
 
 def vectors_of(settings: Settings) -> Vectors:
@@ -119,6 +125,9 @@ def test_after_a_kill_the_run_or_the_next_one_ends_where_an_undisturbed_one_does
     if not ended_well:
         again = subprocess.run(command(folder), env=environment(settings), capture_output=True, text=True)
         assert again.returncode == 0, again.stderr
+    with open_pool(settings) as pool, pool.connection() as connection:
+        states = [state for (state,) in connection.execute("SELECT state FROM jobs ORDER BY created_at")]
+    assert states == (["succeeded"] if ended_well else ["failed", "succeeded"])
     after = vectors_of(settings)
     assert after.keys() == undisturbed.keys()
     assert min(float(after[id] @ undisturbed[id]) for id in after) > 0.999999

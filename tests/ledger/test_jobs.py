@@ -11,7 +11,7 @@ from cluster.ledger.jobs import JobState
 
 
 def test_a_job_runs_reports_and_ends_with_its_result(connection: Connection[Any], organisation: str) -> None:
-    job = jobs.start_job(connection, organisation, "ingest", input={"location": "docs/"}, total=20)
+    job = jobs.start_job(connection, organisation, "ingest", input={"location": "docs/"}, total=20, lease_s=30)
     assert job.id.startswith("job_")
     assert (job.state, job.done, job.total, job.finished_at) == (JobState.RUNNING, 0, 20, None)
     jobs.record_progress(connection, organisation, job.id, 7)
@@ -23,7 +23,7 @@ def test_a_job_runs_reports_and_ends_with_its_result(connection: Connection[Any]
 
 
 def test_an_ended_job_stays_as_it_ended(connection: Connection[Any], organisation: str) -> None:
-    job = jobs.start_job(connection, organisation, "ingest", input={})
+    job = jobs.start_job(connection, organisation, "ingest", input={}, lease_s=30)
     jobs.finish_job(connection, organisation, job.id, JobState.FAILED, error="the disk is full")
     ended = jobs.get_job(connection, organisation, job.id)
     jobs.finish_job(connection, organisation, job.id, JobState.SUCCEEDED, result={})
@@ -32,12 +32,12 @@ def test_an_ended_job_stays_as_it_ended(connection: Connection[Any], organisatio
 
 
 def test_recent_jobs_come_newest_first(connection: Connection[Any], organisation: str) -> None:
-    ids = [jobs.start_job(connection, organisation, "ingest", input={}).id for _ in range(3)]
+    ids = [jobs.start_job(connection, organisation, "ingest", input={}, lease_s=30).id for _ in range(3)]
     assert [job.id for job in jobs.recent_jobs(connection, organisation, limit=2)] == ids[:0:-1]
 
 
 def test_another_organisation_neither_sees_nor_ends_the_job(connection: Connection[Any], organisation: str, stranger: str) -> None:
-    job = jobs.start_job(connection, organisation, "ingest", input={})
+    job = jobs.start_job(connection, organisation, "ingest", input={}, lease_s=30)
     jobs.record_progress(connection, stranger, job.id, 5)
     jobs.finish_job(connection, stranger, job.id, JobState.CANCELLED)
     assert jobs.recent_jobs(connection, stranger) == []

@@ -6,9 +6,9 @@ import pytest
 from psycopg import Connection
 from psycopg_pool import ConnectionPool
 
-from cluster.errors import LeaseLost
+from cluster.errors import Conflict, LeaseLost
 from cluster.ledger import attempts, queue
-from cluster.ledger.jobs import Job, JobState, get_job, start_job
+from cluster.ledger.jobs import Job, JobState, finish_job, get_job, keep_job, start_job
 from cluster.ledger.rescue import rescue
 from tests.ledger.turns import begin, register, take
 
@@ -100,10 +100,21 @@ def test_a_job_that_waits_without_a_turn_gets_one(pool: ConnectionPool, organisa
         assert take(connection, organisation) is None
 
 
-def test_a_job_outside_the_queue_is_left_alone(pool: ConnectionPool, organisation: str) -> None:
+def test_a_command_s_job_ends_when_its_process_is_silent_and_as_the_process_says_when_it_was_not_dead(
+    pool: ConnectionPool, organisation: str
+) -> None:
     with pool.connection() as connection:
-        job = start_job(connection, organisation, "ingest", input={})
+        job = start_job(connection, organisation, "ingest", input={}, lease_s=30)
         assert rescued(connection, job).state == JobState.RUNNING
+        keep_job(connection, organisation, job.id, lease_s=-1)
+        lost = rescued(connection, job)
+        assert (lost.state, lost.error_code) == (JobState.FAILED, "worker_lost")
+        assert "run the command again" in (lost.error or "")
+        with pytest.raises(Conflict, match="run the command again"):
+            queue.replay(connection, organisation, job.id)
+        finish_job(connection, organisation, job.id, JobState.SUCCEEDED, result={})
+        ended = get_job(connection, organisation, job.id)
+        assert (ended.state, ended.error, ended.error_code) == (JobState.SUCCEEDED, None, None)
 
 
 @pytest.mark.parametrize("give_up", ["give_back", "retry_later"])

@@ -9,6 +9,7 @@ ALTER TABLE jobs
     ADD COLUMN attempt       integer NOT NULL DEFAULT 1,       -- number of the try that counts; writes of any other are refused
     ADD COLUMN last_attempt  integer NOT NULL DEFAULT 3,       -- the try after which it is a dead letter
     ADD COLUMN entry         bigint,                           -- its entry in the queue (procrastinate_jobs.id); null: it has none
+    ADD COLUMN lease_until   timestamptz,                      -- without an entry: its process counts as alive until then
     ADD COLUMN worker        text,                             -- who works on it, or did last
     ADD COLUMN stage         text,                             -- what it does now, or did last
     ADD COLUMN waits_for     text,                             -- while running: what it waits for ('gpu', 'provider'); null: nothing
