@@ -18,7 +18,7 @@ from cluster.ledger import queue
 from cluster.ledger.jobs import Job
 from cluster.local.processes import alive
 from tests.faults.conftest import LEASE_S, ROUNDS
-from tests.faults.workers import Workers, children, parse_processes, parsing
+from tests.faults.workers import Workers, await_gone, children, parse_processes, parsing
 from tests.faults.workload import (
     Accepted,
     Contents,
@@ -53,7 +53,7 @@ def kill_worker(place: Place, workers: Workers, accepted: list[Accepted], chance
         victim = at_work(place, workers, accepted, chance.uniform(0, most))
         left = [process for parent in parse_processes(victim) for process in (parent, *children(parent))]
         victim.kill()
-        assert psutil.wait_procs(left, timeout=PARSE_ENDS_S)[1] == []
+        await_gone(left, within_s=PARSE_ENDS_S)
 
 
 def kill_parse_process(place: Place, workers: Workers, accepted: list[Accepted], chance: Random) -> None:
@@ -61,7 +61,7 @@ def kill_parse_process(place: Place, workers: Workers, accepted: list[Accepted],
     for _ in range(2):
         parent, child = in_mid_parse(workers, chance)
         parent.kill()
-        assert psutil.wait_procs([parent, child], timeout=PARSE_ENDS_S)[1] == []
+        await_gone([parent, child], within_s=PARSE_ENDS_S)
 
 
 def kill_parse_child(place: Place, workers: Workers, accepted: list[Accepted], chance: Random) -> None:
@@ -159,7 +159,7 @@ def test_a_cancelled_parse_is_ended_and_not_only_forgotten(place: Place, workers
     slow = Accepted(store, file, desk.attach(store, file), "cancelled")
     parent, child = parsing(workers)
     cancel(place, slow)
-    assert psutil.wait_procs([parent, child], timeout=CANCELLED_S)[1] == []
+    await_gone([parent, child], within_s=CANCELLED_S)
     await_cancelled(place, slow)
     check(place, [slow], {}, cancelled=frozenset(["slow.md"]))
 
