@@ -21,7 +21,7 @@ log = structlog.get_logger(__name__)
 TYPICAL_ROWS = 2048
 
 #: Up to so many rows oneDNN is the faster one with AVX2 too.
-QUERY_ROWS = 32
+QUERY_ROWS = 64
 #: Up to so many rows they come in steps of the first number, above in steps of the second.
 FEW_ROWS, SMALL_STEP, LARGE_STEP = 256, 16, 64
 
