@@ -43,9 +43,9 @@ class Linear:
 
     def __init__(self, weight: Tensor, bias: Tensor, activation: Activation = "none") -> None:
         self.weight, self.bias, self.activation = weight, bias, activation
-        self._fused: Activation = activation if activation == "relu" or not _has_avx2_alone(weight.dtype) else "none"
+        self._fused: Activation = activation if activation == "relu" or _fuses_gelu(weight.dtype) else "none"
         self._packed = _pack(weight, bias, self._fused)
-        self._most_rows = QUERY_ROWS if _has_avx2_alone(weight.dtype) else None
+        self._most_rows = QUERY_ROWS if weight.dtype == torch.float32 and _capability() == "AVX2" else None
 
     def __call__(self, x: Tensor) -> Tensor:
         if self._packed is None or (self._most_rows is not None and len(x) > self._most_rows):
@@ -63,9 +63,12 @@ def _algorithm(activation: Activation) -> str:
     return "none" if activation == "gelu" else ""
 
 
-def _has_avx2_alone(dtype: torch.dtype) -> bool:
-    """True where float32 is computed, and not with AVX-512."""
-    return dtype == torch.float32 and "AVX512" not in torch.backends.cpu.get_cpu_capability()
+def _fuses_gelu(dtype: torch.dtype) -> bool:
+    return dtype != torch.float32 or "AVX512" in _capability()
+
+
+def _capability() -> str:
+    return torch.backends.cpu.get_cpu_capability()
 
 
 def activate(y: Tensor, activation: Activation) -> Tensor:
