@@ -22,17 +22,7 @@ EPHEMERAL_PORTS_START = 32_768
 for name in [name for name in os.environ if name.startswith(FOREIGN_PREFIXES)]:
     del os.environ[name]
 
-#: What starts Ray, or stops processes in the middle of their work: one after the other, also where two tests run at once.
-ONE_AT_A_TIME = ("data_jobs", "faults", "launch")
-
 NewHome = Callable[[str], Settings]
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Which tests stay together in one process: those of a file, and all that start clusters."""
-    for item in items:
-        folder = item.path.parent.name
-        item.add_marker(pytest.mark.xdist_group("clusters" if folder in ONE_AT_A_TIME else str(item.path)))
 
 
 @pytest.fixture(scope="session")

