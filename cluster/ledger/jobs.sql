@@ -14,7 +14,7 @@ WHERE organisation = %(organisation)s AND id = %(id)s AND state = 'running';
 
 -- name: finish  also when its process was taken for dead, and was not
 UPDATE jobs SET state = %(state)s, result = %(result)s, error = %(error)s, error_code = NULL, finished_at = now()
-WHERE organisation = %(organisation)s AND id = %(id)s AND entry IS NULL AND (state = 'running' OR error_code = 'worker_lost')
+WHERE organisation = %(organisation)s AND id = %(id)s AND (state = 'running' OR entry IS NULL AND error_code = 'worker_lost')
 RETURNING {columns};
 
 -- name: get
