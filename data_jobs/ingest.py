@@ -132,7 +132,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return EXIT_USAGE
     except (ClusterError, KeyboardInterrupt) as exc:
         report.print(f"Cut short: {options.location}")
-        print(f"error: {exc or 'cancelled'}\nWhat is written stays; run the same command again to go on.", file=sys.stderr)
+        print(f"error: {str(exc) or 'cancelled'}\nWhat is written stays; run the same command again to go on.", file=sys.stderr)
         return EXIT_CUT_SHORT
     report.print(f"Ingested {options.location} into {options.vector_store}")
     if options.json:

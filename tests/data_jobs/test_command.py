@@ -1,11 +1,14 @@
 """``python -m data_jobs.ingest`` as a person or a script meets it: exit codes, the summary, the job's row."""
 
 import json
+import threading
+import time
 from pathlib import Path
 
 import pytest
 from psycopg_pool import ConnectionPool
 
+from cluster.ledger import queue
 from cluster.ledger.jobs import JobState, recent_jobs
 from cluster.settings import Settings
 from data_jobs.ingest import main
@@ -40,6 +43,27 @@ def test_all_searchable_is_0_some_not_is_3_and_the_summary_says_why(
         ("ingest", JobState.SUCCEEDED, 1, 1),
     ]
     assert jobs[0].result == second
+
+
+def test_cancelled_it_ends_soon_says_so_and_can_be_run_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], pool: ConnectionPool, organisation: str
+) -> None:
+    (tmp_path / "good.txt").write_text("Herons stand still for hours.")
+
+    def cancel() -> None:
+        with pool.connection() as connection:
+            while not (found := recent_jobs(connection, organisation)):
+                connection.commit()
+                time.sleep(0.05)
+            queue.cancel(connection, organisation, found[0].id)
+
+    (canceller := threading.Thread(target=cancel)).start()
+    assert main([str(tmp_path), "--vector-store", "birds"]) == 1
+    canceller.join()
+    assert "error: cancelled" in capsys.readouterr().err
+    assert main([str(tmp_path), "--vector-store", "birds"]) == 0
+    with pool.connection() as connection:
+        assert [job.state for job in recent_jobs(connection, organisation)] == [JobState.SUCCEEDED, JobState.CANCELLED]
 
 
 @pytest.mark.parametrize("location", ["/no/such/folder", "http://127.0.0.1/x"])
