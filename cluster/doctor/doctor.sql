@@ -18,29 +18,6 @@ GROUP BY class ORDER BY class;
 -- name: dead_letters
 SELECT count(*) FROM jobs WHERE state = 'failed' AND entry IS NOT NULL;
 
--- name: jobs_without_lease  they run, but their entry in the queue is not in the hands of a living worker, or their process is silent
-SELECT jobs.organisation, jobs.id FROM jobs
-LEFT JOIN procrastinate_jobs AS entry ON entry.id = jobs.entry
-LEFT JOIN procrastinate_workers AS worker ON worker.id = entry.worker_id
-WHERE jobs.state = 'running' AND CASE
-    WHEN jobs.entry IS NULL THEN jobs.lease_until IS NULL OR jobs.lease_until < now()
-    ELSE entry.status IS DISTINCT FROM 'doing' OR worker.last_heartbeat IS NULL
-       OR worker.last_heartbeat < now() - make_interval(secs => %(lease_s)s) END
-ORDER BY jobs.organisation, jobs.id;
-
--- name: jobs_without_turn  of an organisation and class more jobs wait than it has turns to come
-SELECT waiting.organisation, waiting.class, waiting.jobs - coalesce(coming.turns, 0) AS missing
-FROM (SELECT organisation, class, count(*) AS jobs FROM jobs WHERE state = 'queued' GROUP BY organisation, class) AS waiting
-LEFT JOIN (
-    SELECT args ->> 'organisation' AS organisation, queue_name AS class, count(*) AS turns
-    FROM procrastinate_jobs AS entry
-    WHERE status IN ('todo', 'doing') AND task_name = %(task)s
-      AND NOT EXISTS (SELECT FROM jobs WHERE jobs.entry = entry.id AND jobs.state = 'running')
-    GROUP BY 1, 2
-) AS coming USING (organisation, class)
-WHERE waiting.jobs > coalesce(coming.turns, 0)
-ORDER BY waiting.organisation, waiting.class;
-
 -- name: entries_without_job  taken by a worker that is gone, with no job begun
 SELECT entry.args ->> 'organisation' AS organisation, entry.id::text FROM procrastinate_jobs AS entry
 LEFT JOIN procrastinate_workers AS worker ON worker.id = entry.worker_id

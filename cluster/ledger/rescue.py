@@ -25,6 +25,8 @@ SQL = with_columns("rescue.sql")
 
 #: Of each kind in one call: a call is one transaction.
 MOST = 100
+#: Those that nobody else is at, for as long as the transaction lasts.
+LOCKED = "\nLIMIT %(most)s\nFOR UPDATE OF jobs SKIP LOCKED"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,19 +53,29 @@ def rescue(connection: Connection[Any], *, lease_s: float) -> Rescued:
     if connection.execute(SQL["alone"]).fetchone() != (True,):
         return Rescued()
     values = {"lease_s": lease_s, "most": MOST, "task": TASK}
-    jobs = [_give_back(connection, job, lease_s) for job in select_jobs(connection, SQL["leaseless"], values)]
+    jobs = [_give_back(connection, job, lease_s) for job in select_jobs(connection, SQL["leaseless"] + LOCKED, values)]
     stale = connection.execute(SQL["stale_entries"], values).fetchall()
     for entry, turn, organisation, job_class in stale:
         connection.execute(SQL["finish_entry"], {"entry": entry})
         if turn:
             add_turns(connection, organisation, JobClass(job_class))
     turns = 0
-    for organisation, job_class, missing in connection.execute(SQL["turnless"], values).fetchall():
+    for organisation, job_class, missing in turnless(connection):
         turns += len(add_turns(connection, organisation, JobClass(job_class), missing))
     rescued = Rescued(jobs=jobs, entries=len(stale), turns=turns)
     if rescued:
         log.warning("rescued", jobs=[job.id for job in jobs], entries=rescued.entries, turns=turns)
     return rescued
+
+
+def leaseless(connection: Connection[Any], *, lease_s: float) -> list[Job]:
+    """All jobs that a call would give back, of every organisation."""
+    return select_jobs(connection, SQL["leaseless"], {"lease_s": lease_s})
+
+
+def turnless(connection: Connection[Any]) -> list[tuple[str, str, int]]:
+    """Organisation, class, and how many more of its jobs wait than it has turns to come."""
+    return connection.execute(SQL["turnless"], {"task": TASK}).fetchall()
 
 
 def _give_back(connection: Connection[Any], job: Job, lease_s: float) -> Job:

@@ -7,8 +7,7 @@ WHERE jobs.state = 'running' AND CASE
     WHEN jobs.entry IS NULL THEN jobs.lease_until IS NULL OR jobs.lease_until < now()
     ELSE entries.status IS DISTINCT FROM 'doing' OR workers.last_heartbeat IS NULL
         OR workers.last_heartbeat < now() - make_interval(secs => %(lease_s)s) END
-LIMIT %(most)s
-FOR UPDATE OF jobs SKIP LOCKED;
+ORDER BY jobs.organisation, jobs.id;
 
 -- name: stale_entries  taken by a worker that is gone; no job runs under them. Chores among them: their next time comes by itself
 SELECT entries.id, entries.task_name = %(task)s AS turn, entries.args ->> 'organisation' AS organisation,
@@ -36,7 +35,8 @@ LEFT JOIN (
         AND NOT EXISTS (SELECT 1 FROM jobs WHERE jobs.entry = entries.id AND jobs.state = 'running')
     GROUP BY 1, 2
 ) coming USING (organisation, class)
-WHERE waiting.jobs > coalesce(coming.turns, 0);
+WHERE waiting.jobs > coalesce(coming.turns, 0)
+ORDER BY waiting.organisation, waiting.class;
 
 -- name: alone  one rescuer at a time
 SELECT pg_try_advisory_xact_lock(hashtextextended('rescue', 0));
