@@ -80,6 +80,7 @@ def kill_engine_and_postgres(driver: psutil.Process, settings: Settings, chance:
     (actor,) = [process for process in descendants(driver) if "MapWorker" in process.name() or "Embed" in " ".join(process.cmdline())]
     actor.kill()
     time.sleep(chance.uniform(0, 3))
+    assert driver.poll() is None, "the run was over before Postgres could be killed"
     os.kill(embedded.status(settings).pid or 0, signal.SIGKILL)
 
 
