@@ -9,6 +9,8 @@ READY := .venv/.installed
 # Ray, pip and the tests must find this environment, whichever is active.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 unexport VIRTUAL_ENV PYTHONHOME PYTHONPATH
+# Dozens of processes import this project: they compile it once.
+unexport PYTHONDONTWRITEBYTECODE
 
 DOCS ?=
 ARGS ?=

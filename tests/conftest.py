@@ -24,6 +24,13 @@ for name in [name for name in os.environ if name.startswith(FOREIGN_PREFIXES)]:
 
 NewHome = Callable[[str], Settings]
 
+pytest_plugins = ["tests.running_cluster"]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes minutes comes last, and at the very end what needs the running cluster: nothing else has to run beside it."""
+    items.sort(key=lambda item: ("running_cluster" in getattr(item, "fixturenames", ()), item.get_closest_marker("launch") is not None))
+
 
 @pytest.fixture(scope="session")
 def new_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NewHome]:

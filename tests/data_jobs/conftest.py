@@ -1,4 +1,4 @@
-"""One Ray for all tests of the pipeline, as a job would connect to it."""
+"""One Ray for all tests of the pipeline, as a job would connect to it; it ends with the last of them."""
 
 from collections.abc import Iterator
 
@@ -8,8 +8,8 @@ from cluster.settings import Settings
 from data_jobs.ray_session import ray_session
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def ray_cluster(settings: Settings) -> Iterator[None]:
-    """Ray, connected; every ``ingest`` of the session runs on it."""
+    """Ray, connected; every ``ingest`` runs on it."""
     with ray_session(settings):
         yield

@@ -122,19 +122,32 @@ def hundred_pages() -> Iterator[str]:
         yield " ".join(" ".join(chance.choices(words, k=chance.randint(6, 22))).capitalize() + "." for _ in range(22))
 
 
-@pytest.mark.parametrize("kind", ["pdf", "txt"])
-def test_a_sentence_inserted_in_the_middle_embeds_at_most_three_chunks(settings: Settings, tmp_path: Path, kind: str) -> None:
+def test_a_sentence_inserted_in_the_middle_embeds_at_most_three_chunks(
+    settings: Settings, pool: ConnectionPool, index: VectorIndex, tmp_path: Path
+) -> None:
+    def chunks() -> dict[str, set[str]]:
+        store = store_of(pool, settings, "edited")
+        found: defaultdict[str, set[str]] = defaultdict(set)
+        for row in index.scan(store.organisation, store.id, collection=store.collection):
+            found[row.attributes["source"].rsplit(".", 1)[-1]].add(row.id)
+        return found
+
     pages = list(hundred_pages())
-    write = {"pdf": write_pdf, "txt": write_text}[kind]
-    write(tmp_path / f"long.{kind}", pages)
-    first = run(settings, tmp_path, f"edited-{kind}")
-    assert first.outcomes == {Outcome.OK: 1}
+    write_pdf(tmp_path / "long.pdf", pages)
+    write_text(tmp_path / "long.txt", pages)
+    first = run(settings, tmp_path, "edited")
+    assert first.outcomes == {Outcome.OK: 2}
+    before = chunks()
     sentences = pages[50].split(". ")
     sentences.insert(len(sentences) // 2, "The inserted sentence speaks of nightingales")
     pages[50] = ". ".join(sentences)
-    write(tmp_path / f"long.{kind}", pages)
-    second = run(settings, tmp_path, f"edited-{kind}")
-    assert 1 <= second.totals["embedded"] <= 3
+    write_pdf(tmp_path / "long.pdf", pages)
+    write_text(tmp_path / "long.txt", pages)
+    second = run(settings, tmp_path, "edited")
+    new = {kind: len(ids - before[kind]) for kind, ids in chunks().items()}
+    assert set(new) == {"pdf", "txt"}
+    assert all(1 <= count <= 3 for count in new.values()), new
+    assert second.totals["embedded"] == sum(new.values())
     assert first.totals["tokens"] < second.totals["tokens"]
 
 

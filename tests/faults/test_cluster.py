@@ -21,13 +21,11 @@ from cluster.ledger.stores import get_store
 from cluster.local import ray_head
 from cluster.local.processes import family, kill, wait_gone
 from cluster.settings import Settings
-from tests.conftest import NewHome
 from tests.faults.workload import Accepted, Contents, Place, await_end, check, contents, documents, leaseless
-from tests.launch.conftest import local
+from tests.running_cluster import RunningCluster, local
 
 pytestmark = [pytest.mark.launch, pytest.mark.timeout(400)]
 
-LEASE_S = 5.0
 #: A replica that died is there again, and its jobs are back.
 BACK_S = 90.0
 CLIENTS = 2
@@ -105,16 +103,10 @@ class Load:
 
 
 @pytest.fixture(scope="module")
-def cluster(new_home: NewHome) -> Iterator[Cluster]:
+def cluster(running_cluster: RunningCluster) -> Iterator[Cluster]:
     """Up."""
-    settings = new_home("cluster").model_copy(update={"lease_s": LEASE_S})
-    started = local("up", settings)
-    try:
-        assert started.returncode == 0, started.stderr
-        with open_pool(settings) as pool:
-            yield Cluster(Place(settings, pool))
-    finally:
-        local("down", settings)
+    with open_pool(running_cluster.settings) as pool:
+        yield Cluster(Place(running_cluster.settings, pool))
 
 
 @pytest.fixture(scope="module")

@@ -26,7 +26,7 @@ from cluster.local.addresses import LOOPBACK, RAY_LISTENERS, ports_of, request
 from cluster.local.processes import family, kill, wait_gone
 from cluster.settings import Settings
 from tests.conftest import ROOT, free_ports
-from tests.launch.conftest import environment_of
+from tests.running_cluster import environment_of
 
 DEPLOY = ROOT / "cluster" / "deploy"
 GPUS = 2

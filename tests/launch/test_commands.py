@@ -10,7 +10,7 @@ import pytest
 from nbclient import NotebookClient
 
 from tests.conftest import ROOT
-from tests.launch.conftest import RunningCluster
+from tests.running_cluster import RunningCluster
 
 pytestmark = [pytest.mark.launch, pytest.mark.timeout(300)]
 

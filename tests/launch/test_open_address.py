@@ -1,4 +1,7 @@
-"""A Serve that other machines reach starts no replica without a key, whatever the settings say about addresses."""
+"""A Serve that other machines reach starts no replica without a key, whatever the settings say about addresses.
+
+That one which listens on the loopback interface does, the running cluster of the other tests shows.
+"""
 
 import json
 import os
@@ -21,7 +24,7 @@ from ray import serve
 from cluster.settings import Settings
 from serve_app.open_address import require_key
 
-port, folder, hosts = int(sys.argv[1]), sys.argv[2], sys.argv[3:]
+port, folder = int(sys.argv[1]), sys.argv[2]
 ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False, _temp_dir=folder)
 
 
@@ -34,17 +37,16 @@ class Door:
 
 
 said = []
-for host in hosts:
-    serve.start(http_options={"host": host, "port": port})
-    for key in (None, "sk-0123456789"):
-        options = {"runtime_env": {"env_vars": {} if key is None else {"CLUSTER_API_KEY": key}}}
-        try:
-            serve.run(serve.deployment(ray_actor_options=options)(Door).bind())
-        except RuntimeError:
-            pass
-        (application,) = serve.status().applications.values()
-        said.append([application.status, " ".join(part.message for part in application.deployments.values())])
-    serve.shutdown()
+serve.start(http_options={"host": "0.0.0.0", "port": port})
+for key in (None, "sk-0123456789"):
+    options = {"runtime_env": {"env_vars": {} if key is None else {"CLUSTER_API_KEY": key}}}
+    try:
+        serve.run(serve.deployment(ray_actor_options=options, max_constructor_retry_count=1)(Door).bind())
+    except RuntimeError:
+        pass
+    (application,) = serve.status().applications.values()
+    said.append([application.status, " ".join(part.message for part in application.deployments.values())])
+serve.shutdown()
 ray.shutdown()
 print(json.dumps(said))
 """
@@ -54,7 +56,7 @@ def test_a_replica_looks_where_serve_listens() -> None:
     folder = tempfile.mkdtemp(prefix="ec-", dir="/tmp")
     try:
         done = subprocess.run(
-            [sys.executable, "-c", DEPLOY, str(free_ports(1)[0]), folder, "0.0.0.0", "127.0.0.1"],
+            [sys.executable, "-c", DEPLOY, str(free_ports(1)[0]), folder],
             cwd=ROOT, capture_output=True, text=True, timeout=200,
             env={**os.environ, "PYTHONPATH": str(ROOT), "RAY_USAGE_STATS_ENABLED": "0"},
         )  # fmt: skip
@@ -63,6 +65,6 @@ def test_a_replica_looks_where_serve_listens() -> None:
     said = [line for line in done.stdout.splitlines() if line.startswith("[[")]
     assert said, done.stderr[-3_000:]
     states, reasons = zip(*json.loads(said[-1]), strict=True)
-    assert states == ("DEPLOY_FAILED", "RUNNING", "RUNNING", "RUNNING")
+    assert states == ("DEPLOY_FAILED", "RUNNING")
     assert "CLUSTER_API_KEY" in reasons[0]
     assert "0.0.0.0" in reasons[0]
