@@ -2,6 +2,7 @@
 
 import os
 import random
+import signal
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -89,6 +90,13 @@ def new_organisation(pool: ConnectionPool) -> str:
     with pool.connection() as connection:
         connection.execute("INSERT INTO organisations (id, name) VALUES (%s, %s)", [id, "made for a test"])
     return id
+
+
+def kill_postmaster(settings: Settings, how: signal.Signals = signal.SIGKILL) -> None:
+    """Send the postmaster of this home a signal; its backends go with it."""
+    postmaster = embedded.status(settings).pid
+    assert postmaster is not None, "no Postgres to kill"
+    os.kill(postmaster, how)
 
 
 def free_ports(count: int) -> list[int]:

@@ -18,14 +18,6 @@ GROUP BY class ORDER BY class;
 -- name: dead_letters
 SELECT count(*) FROM jobs WHERE state = 'failed' AND entry IS NOT NULL;
 
--- name: entries_without_job  taken by a worker that is gone, with no job begun
-SELECT entry.args ->> 'organisation' AS organisation, entry.id::text FROM procrastinate_jobs AS entry
-LEFT JOIN procrastinate_workers AS worker ON worker.id = entry.worker_id
-WHERE entry.status = 'doing' AND entry.task_name = %(task)s
-  AND (worker.last_heartbeat IS NULL OR worker.last_heartbeat < now() - make_interval(secs => %(lease_s)s))
-  AND NOT EXISTS (SELECT FROM jobs WHERE jobs.entry = entry.id AND jobs.state = 'running')
-ORDER BY entry.id;
-
 -- name: needed_blobs
 SELECT organisation, sha256 FROM files UNION SELECT organisation, sha256 FROM upload_parts;
 

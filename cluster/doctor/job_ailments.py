@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 
 from cluster.database import translated
-from cluster.doctor.ailment import SQL, Ailment, Case, Patient
-from cluster.ledger.queue import TASK
-from cluster.ledger.rescue import leaseless, rescue, turnless
+from cluster.doctor.ailment import Ailment, Case, Patient
+from cluster.ledger.rescue import leaseless, rescue, stale_turns, turnless
 
 
 def _rescue(patient: Patient, _: Sequence[Case]) -> None:
@@ -29,10 +28,9 @@ def _turnless(patient: Patient) -> list[Case]:
 
 
 def _stale_entries(patient: Patient) -> list[Case]:
-    values = {"lease_s": patient.settings.lease_s, "task": TASK}
     with translated(), patient.pool.connection() as connection:
-        rows = connection.execute(SQL["entries_without_job"], values).fetchall()
-    return [Case(organisation=organisation, id=id) for organisation, id in rows]
+        turns = stale_turns(connection, lease_s=patient.settings.lease_s)
+    return [Case(organisation=organisation, id=str(entry)) for organisation, entry in turns]
 
 
 LEASE = Ailment(

@@ -26,7 +26,7 @@ SQL = with_columns("rescue.sql")
 #: Of each kind in one call: a call is one transaction.
 MOST = 100
 #: Those that nobody else is at, for as long as the transaction lasts.
-LOCKED = "\nLIMIT %(most)s\nFOR UPDATE OF jobs SKIP LOCKED"
+LOCKED = "\nLIMIT %(most)s\nFOR UPDATE OF {table} SKIP LOCKED"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,8 +53,8 @@ def rescue(connection: Connection[Any], *, lease_s: float) -> Rescued:
     if connection.execute(SQL["alone"]).fetchone() != (True,):
         return Rescued()
     values = {"lease_s": lease_s, "most": MOST, "task": TASK}
-    jobs = [_give_back(connection, job, lease_s) for job in select_jobs(connection, SQL["leaseless"] + LOCKED, values)]
-    stale = connection.execute(SQL["stale_entries"], values).fetchall()
+    jobs = [_give_back(connection, job, lease_s) for job in select_jobs(connection, SQL["leaseless"] + LOCKED.format(table="jobs"), values)]
+    stale = connection.execute(SQL["stale_entries"] + LOCKED.format(table="entries"), values).fetchall()
     for entry, turn, organisation, job_class in stale:
         connection.execute(SQL["finish_entry"], {"entry": entry})
         if turn:
@@ -71,6 +71,12 @@ def rescue(connection: Connection[Any], *, lease_s: float) -> Rescued:
 def leaseless(connection: Connection[Any], *, lease_s: float) -> list[Job]:
     """All jobs that a call would give back, of every organisation."""
     return select_jobs(connection, SQL["leaseless"], {"lease_s": lease_s})
+
+
+def stale_turns(connection: Connection[Any], *, lease_s: float) -> list[tuple[str, int]]:
+    """Organisation and entry of the turns that a worker took which is gone, with no job begun."""
+    rows = connection.execute(SQL["stale_entries"], {"lease_s": lease_s, "task": TASK}).fetchall()
+    return [(organisation, entry) for entry, turn, organisation, _ in rows if turn]
 
 
 def turnless(connection: Connection[Any]) -> list[tuple[str, str, int]]:

@@ -17,8 +17,7 @@ LEFT JOIN procrastinate_workers workers ON workers.id = entries.worker_id
 WHERE entries.status = 'doing'
     AND (workers.last_heartbeat IS NULL OR workers.last_heartbeat < now() - make_interval(secs => %(lease_s)s))
     AND NOT EXISTS (SELECT 1 FROM jobs WHERE jobs.entry = entries.id AND jobs.state = 'running')
-LIMIT %(most)s
-FOR UPDATE OF entries SKIP LOCKED;
+ORDER BY entries.id;
 
 -- name: finish_entry  unless its worker was faster
 SELECT procrastinate_finish_job_v1(id, 'failed', false) FROM procrastinate_jobs WHERE id = %(entry)s AND status = 'doing';

@@ -1,7 +1,5 @@
 """A process' connections are set up the same way each, and come back with the database."""
 
-import os
-import signal
 import socket
 import time
 
@@ -13,7 +11,7 @@ from cluster.database import embedded, open_pool, revive, translated
 from cluster.database import pool as module
 from cluster.errors import Misconfigured, Unavailable
 from cluster.settings import Settings
-from tests.conftest import NewHome
+from tests.conftest import NewHome, kill_postmaster
 
 
 def value(pool: ConnectionPool, statement: str) -> object:
@@ -45,7 +43,7 @@ def test_a_connection_that_died_in_the_pool_is_replaced_before_anybody_gets_it(p
 
 def lose(settings: Settings, pool: ConnectionPool) -> None:
     """kill -9 of the postmaster, and use of the pool until it is felt."""
-    os.kill(embedded.status(settings).pid or 0, 9)
+    kill_postmaster(settings)
     with pytest.raises(Unavailable):
         use_for_ever(pool)
 
@@ -111,7 +109,7 @@ def test_a_pool_of_dead_connections_serves_the_next_caller_at_once_when_the_serv
         held = [pool.getconn() for _ in range(settings.database_pool_size)]
         for connection in held:
             pool.putconn(connection)
-        os.kill(embedded.status(settings).pid or 0, signal.SIGKILL)
+        kill_postmaster(settings)
         embedded.start(settings)
         began = time.monotonic()
         with pool.connection() as connection:

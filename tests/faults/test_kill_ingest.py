@@ -2,7 +2,6 @@
 
 import os
 import random
-import signal
 import subprocess
 import sys
 import time
@@ -13,11 +12,11 @@ import numpy as np
 import psutil
 import pytest
 
-from cluster.database import embedded, open_pool
+from cluster.database import open_pool
 from cluster.ledger.stores import find_store
 from cluster.settings import Settings
 from cluster.vector_index import open_vector_index
-from tests.conftest import NewHome
+from tests.conftest import NewHome, kill_postmaster
 
 pytestmark = [pytest.mark.launch, pytest.mark.timeout(600)]
 
@@ -81,7 +80,7 @@ def kill_engine_and_postgres(driver: psutil.Process, settings: Settings, chance:
     actor.kill()
     time.sleep(chance.uniform(0, 3))
     assert driver.poll() is None, "the run was over before Postgres could be killed"
-    os.kill(embedded.status(settings).pid or 0, signal.SIGKILL)
+    kill_postmaster(settings)
 
 
 def descendants(driver: psutil.Process) -> list[psutil.Process]:

@@ -4,7 +4,6 @@ Two workers as ``worker`` runs them, without Ray, on a database of their own; wh
 """
 
 import fcntl
-import os
 import signal
 import time
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from cluster.database import embedded
 from cluster.ledger import queue
 from cluster.ledger.jobs import Job
 from cluster.local.processes import alive
+from tests.conftest import kill_postmaster
 from tests.faults.conftest import LEASE_S, ROUNDS
 from tests.faults.workers import Workers, await_gone, children, parse_processes, parsing
 from tests.faults.workload import (
@@ -84,13 +84,13 @@ def in_mid_parse(workers: Workers, chance: Random) -> tuple[psutil.Process, psut
 def kill_postgres(place: Place, workers: Workers, accepted: list[Accepted], chance: Random) -> None:
     """kill -9 of the postmaster."""
     at_work(place, workers, accepted, chance.uniform(0, 0.6))
-    os.kill(embedded.status(place.settings).pid or 0, signal.SIGKILL)
+    kill_postmaster(place.settings)
 
 
 def restart_postgres(place: Place, workers: Workers, accepted: list[Accepted], chance: Random) -> None:
     """As ``pg_ctl restart -m immediate``."""
     at_work(place, workers, accepted, chance.uniform(0, 0.6))
-    os.kill(embedded.status(place.settings).pid or 0, signal.SIGQUIT)
+    kill_postmaster(place.settings, signal.SIGQUIT)
     embedded.start(place.settings)
 
 
@@ -99,7 +99,7 @@ def take_postgres_away(place: Place, workers: Workers, accepted: list[Accepted],
     at_work(place, workers, accepted, chance.uniform(0, 0.6))
     with (place.settings.home / "postgres.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)  # whoever starts it waits for this
-        os.kill(embedded.status(place.settings).pid or 0, signal.SIGQUIT)
+        kill_postmaster(place.settings, signal.SIGQUIT)
         time.sleep(GONE_S)
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -19,7 +20,7 @@ from psycopg_pool import ConnectionPool
 
 from cluster.engines.weights import PROMPTS_FILE, open_model_folder
 from cluster.ledger.stores import VectorStore, ensure_store
-from cluster.settings import Settings
+from cluster.settings import MIB, Settings
 from cluster.vector_index import Row, open_vector_index
 from serve_app.api import build_api
 from serve_app.service import Service
@@ -138,3 +139,11 @@ def reranking(settings: Settings, pool: ConnectionPool, cross_encoder: Path) -> 
         httpx.Client(base_url=server.url, timeout=60) as client,
     ):
         yield client
+
+
+@pytest.fixture(scope="module")
+def small(settings: Settings, pool: ConnectionPool) -> Iterator[Server]:
+    """A server with narrow limits, and an organisation of its own."""
+    limits = {"max_file_bytes": 3 * MIB, "organisation": f"small-{uuid4().hex[:8]}", "organisation_files": 4, "organisation_bytes": 5 * MIB}
+    with serving(settings.model_copy(update={**limits, "body_timeout_s": 0.5})) as server:
+        yield server

@@ -1,8 +1,6 @@
 """/v1/jobs over HTTP: lists, one job, its events as they happen, its end, another try."""
 
 import json
-import os
-import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -19,7 +17,7 @@ from cluster.ledger import attempts, queue
 from cluster.ledger.jobs import Job, JobClass
 from cluster.settings import Settings
 from serve_app.job_events import EventFeed
-from tests.conftest import new_organisation
+from tests.conftest import kill_postmaster, new_organisation
 from tests.ledger import turns
 from tests.serve_app.conftest import Server, serving
 
@@ -238,7 +236,7 @@ def test_a_stream_outlives_a_postgres_that_was_killed(client: httpx.Client, sett
     with client.stream("GET", f"/v1/jobs/{job.id}/events") as response:
         stream = events(response.iter_lines())
         assert [next(stream)["event"] for _ in range(2)] == ["queued", "started"]
-        os.kill(embedded.status(settings).pid or 0, signal.SIGKILL)
+        kill_postmaster(settings)
         time.sleep(1)  # the server notices
         with psycopg.connect(embedded.start(settings)) as back:
             attempts.finish(back, job, result={})

@@ -1,7 +1,5 @@
 """POST /v1/vector_stores/{id}/search on a real store."""
 
-import os
-import signal
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -12,12 +10,12 @@ import pytest
 from openai import OpenAI
 from psycopg_pool import ConnectionPool
 
-from cluster.database import embedded
 from cluster.ledger import store_files
 from cluster.ledger.stores import VectorStore, ensure_store, get_store
 from cluster.settings import Settings
 from cluster.vector_index import open_vector_index
 from tests.attached import Embed, make_files, process
+from tests.conftest import kill_postmaster
 from tests.openai_contract import complaints
 from tests.serve_app.conftest import BIRDS, Server
 
@@ -257,5 +255,5 @@ def test_the_cross_encoder_reads_again_when_it_is_named(
 
 @pytest.mark.usefixtures("birds")
 def test_a_postgres_that_was_killed_is_back_for_the_next_search(http: httpx.Client, settings: Settings) -> None:
-    os.kill(embedded.status(settings).pid or 0, signal.SIGKILL)
+    kill_postmaster(settings)
     assert ids(search(http, "birds", max_num_results=1)) == ["pump"]

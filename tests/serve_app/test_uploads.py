@@ -17,7 +17,7 @@ from psycopg_pool import ConnectionPool
 from cluster.settings import MIB, Settings
 from tests.openai_contract import complaints
 from tests.serve_app.conftest import Server, serving
-from tests.serve_app.test_files import TEXT, fresh, kept, unfinished
+from tests.serve_app.uploading import TEXT, fresh, kept, unfinished
 
 
 def begin(http: httpx.Client, size: int, name: str = "a.txt", purpose: str = "assistants") -> str:
