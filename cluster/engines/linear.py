@@ -22,8 +22,9 @@ TYPICAL_ROWS = 2048
 
 #: Up to so many rows oneDNN is the faster one with AVX2 too.
 QUERY_ROWS = 64
-#: Up to so many rows they come in steps of the first number, above in steps of the second.
-FEW_ROWS, SMALL_STEP, LARGE_STEP = 256, 16, 64
+#: Up to so many rows they come in steps of the number beside it; of a lone query each row is felt.
+STEPS = {32: 4, 256: 16}
+LARGE_STEP = 64
 
 Activation = Literal["none", "gelu", "relu"]
 
@@ -31,10 +32,10 @@ Activation = Literal["none", "gelu", "relu"]
 def rounded_rows(rows: int) -> int:
     """So many rows or a few more: one of the few dozen numbers that batches are brought to on a CPU.
 
-    oneDNN, and torch around it, keep what they worked out for a layer and a number of rows: a third of a megabyte for each of the
-    last thousand of them. With batches of every size a replica at saturation grew by 200 MiB a minute.
+    oneDNN, and torch around it, keep what they worked out for a layer and a number of rows: up to two megabytes a model for each
+    of the last thousand numbers. With batches of every size a replica at saturation grew by 200 MiB a minute.
     """
-    step = SMALL_STEP if rows <= FEW_ROWS else LARGE_STEP
+    step = next((step for most, step in STEPS.items() if rows <= most), LARGE_STEP)
     return -(-rows // step) * step
 
 
