@@ -152,7 +152,7 @@ class Service:
     def _opened(self) -> tuple[ConnectionPool, VectorIndex]:
         with self._lock:
             if self._pool is None:
-                self._pool = open_pool(self.settings)
+                self._pool = open_pool(self.settings, reviving=True)
         return self._pool, open_vector_index(self.settings, self._pool)
 
     def _with_pool(self, work: Callable[[ConnectionPool, VectorIndex], T]) -> T:

@@ -35,10 +35,13 @@ CONNECTION = {
 }
 
 
-def open_pool(settings: Settings) -> ConnectionPool:
+def open_pool(settings: Settings, *, reviving: bool = False) -> ConnectionPool:
     """A pool on the settings' database, started if it is the bundled one, with the schema of this code.
 
     Threads share it; a process needs one, and closes it.
+
+    Args:
+        reviving: who asks for a connection and finds the bundled server killed starts it, and need not wait until the pool gives up.
 
     Raises:
         Unavailable: the database does not answer.
@@ -51,6 +54,8 @@ def open_pool(settings: Settings) -> ConnectionPool:
         try:
             ConnectionPool.check_connection(connection)
         except psycopg.Error:
+            if reviving:
+                database_url(settings)
             # Where one is dead the others are, too, and the pool would wait twice as long after each before it looks at the next.
             pool.check()
             raise

@@ -49,7 +49,7 @@ def keyword_extractor(per_document: int) -> KeywordExtractor:
 @cache
 def pool(settings: Settings) -> ConnectionPool:
     """Connections to the one Postgres."""
-    return open_pool(settings)
+    return open_pool(settings, reviving=True)
 
 
 @cache

@@ -103,12 +103,27 @@ def test_a_database_that_is_away_or_refuses_us_says_so(settings: Settings, datab
         open_pool(Settings(home=settings.home, database_url=database_url.replace("cluster:", "cluster:not")))
 
 
+def test_who_asks_a_reviving_pool_waits_for_the_server_and_not_for_the_pool_to_give_up(new_home: NewHome) -> None:
+    settings = new_home("asked")
+    with open_pool(settings, reviving=True) as pool:
+        fill(settings, pool)
+        kill_postmaster(settings)
+        began = time.monotonic()
+        assert value(pool, "SELECT 1") == 1
+        assert time.monotonic() - began < module.RECONNECT_TIMEOUT_S / 2
+    embedded.stop(settings)
+
+
+def fill(settings: Settings, pool: ConnectionPool) -> None:
+    """As many connections as it may have, none of them in use."""
+    for connection in [pool.getconn() for _ in range(settings.database_pool_size)]:
+        pool.putconn(connection)
+
+
 def test_a_pool_of_dead_connections_serves_the_next_caller_at_once_when_the_server_is_back(new_home: NewHome) -> None:
     settings = new_home("restarted")
     with open_pool(settings) as pool:
-        held = [pool.getconn() for _ in range(settings.database_pool_size)]
-        for connection in held:
-            pool.putconn(connection)
+        fill(settings, pool)
         kill_postmaster(settings)
         embedded.start(settings)
         began = time.monotonic()

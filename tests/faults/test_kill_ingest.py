@@ -14,6 +14,8 @@ import pytest
 
 from cluster.database import open_pool
 from cluster.ledger.stores import find_store
+from cluster.local.processes import kill as kill_processes
+from cluster.local.processes import wait_gone
 from cluster.settings import Settings
 from cluster.vector_index import open_vector_index
 from tests.conftest import NewHome, kill_postmaster
@@ -117,8 +119,7 @@ def test_after_a_kill_the_run_or_the_next_one_ends_where_an_undisturbed_one_does
     assert written(settings) < DOCUMENTS, "the run was over before it could be disturbed"
     kill(driver, settings, chance)
     ended_well = driver.wait(300) == 0  # what survived goes on; a run that was killed itself is repeated
-    for left in psutil.wait_procs(started, timeout=10)[1]:
-        left.kill()  # Ray's agents outlive a driver that was killed where nobody reaps its processes
+    kill_processes(wait_gone(started, 10))  # Ray's agents outlive a driver that was killed where nobody reaps its processes
     if not ended_well:
         again = subprocess.run(command(folder), env=environment(settings), capture_output=True, text=True)
         assert again.returncode == 0, again.stderr

@@ -113,7 +113,7 @@ def production(settings: Settings) -> Iterator[Production]:
         yield cluster
     finally:
         head.terminate()
-        _, stubborn = psutil.wait_procs(family(ray_head.MARK, str(folder), session=head.pid), timeout=15)
+        stubborn = wait_gone(family(ray_head.MARK, str(folder), session=head.pid), 15)
         kill(stubborn)
         assert wait_gone(stubborn, 10) == []
         head.wait(10)
