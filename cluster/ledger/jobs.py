@@ -97,7 +97,7 @@ class Job:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Waiting:
-    """What waits in the queue, of all organisations, and could begin now."""
+    """What waits in the queue, of all organisations, and could begin now if there were workers enough."""
 
     jobs: int
     #: Seconds that the oldest of them has waited.

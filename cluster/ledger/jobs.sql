@@ -21,9 +21,19 @@ RETURNING {columns};
 SELECT {columns} FROM jobs
 WHERE organisation = %(organisation)s AND id = %(id)s;
 
--- name: waiting_of_all  of all organisations; those that wait for their time do not count
-SELECT count(*), coalesce(extract(epoch FROM now() - min(coalesce(retry_at, created_at))), 0)::float8 FROM jobs
-WHERE state = 'queued' AND (retry_at IS NULL OR retry_at <= now());
+-- name: waiting_of_all  of all organisations; those that wait for their time do not count, nor those beyond an organisation's cap
+SELECT coalesce(sum(greatest(least(queued, slots - running), 0)), 0)::bigint,
+    coalesce(extract(epoch FROM now() - min(oldest) FILTER (WHERE slots IS NULL OR running < slots)), 0)::float8
+FROM (
+    SELECT organisation,
+        count(*) FILTER (WHERE state = 'queued') AS queued,
+        count(*) FILTER (WHERE state = 'running' AND entry IS NOT NULL) AS running,
+        min(coalesce(retry_at, created_at)) FILTER (WHERE state = 'queued') AS oldest
+    FROM jobs
+    WHERE state = 'running' OR state = 'queued' AND (retry_at IS NULL OR retry_at <= now())
+    GROUP BY organisation, class
+) AS line
+JOIN organisations ON organisations.id = line.organisation;
 
 -- name: recent
 SELECT {columns} FROM jobs

@@ -51,3 +51,18 @@ def test_what_waits_counts_with_the_age_of_the_oldest(pool: ConnectionPool, orga
         connection.rollback()
     assert now.jobs == before + 1
     assert now.oldest_s >= 3_600
+
+
+def test_what_waits_behind_a_cap_asks_for_no_worker(pool: ConnectionPool, organisation: str) -> None:
+    with pool.connection() as connection:
+        before = waiting(connection).jobs
+        for _ in range(5):
+            queue.submit(connection, organisation, "nobody_knows", {})
+        connection.execute("UPDATE organisations SET slots = 2 WHERE id = %s", [organisation])
+        capped = waiting(connection).jobs
+        connection.execute(
+            "UPDATE jobs SET state = 'running' WHERE id IN (SELECT id FROM jobs WHERE organisation = %s LIMIT 2)", [organisation]
+        )
+        full = waiting(connection).jobs
+        connection.rollback()
+    assert (capped, full) == (before + 2, before)
