@@ -149,15 +149,14 @@ def begin(connection: Connection[Any], organisation: str, *, kind: str = "test",
     return job
 
 
-def dead_worker(connection: Connection[Any]) -> int:
-    worker = turns.register(connection)
+def die(connection: Connection[Any], worker: int) -> None:
     connection.execute("UPDATE procrastinate_workers SET last_heartbeat = now() - interval '1 h' WHERE id = %s", [worker])
-    return worker
 
 
 def test_a_job_whose_worker_died_is_queued_again(home: Settings, connection: Connection[Any], organisation: str) -> None:
     job = queue.submit(connection, organisation, "test", {})
-    begin(connection, organisation, worker=dead_worker(connection))
+    begin(connection, organisation, worker=(worker := turns.register(connection)))
+    die(connection, worker)
     found_and_mended(home, "jobs_without_lease", f"{organisation}/{job.id}")
     again = get_job(connection, organisation, job.id)
     assert (again.state, again.attempt) == (JobState.QUEUED, 2)
@@ -174,7 +173,8 @@ def test_a_job_nobody_would_come_to_gets_a_place_in_the_queue(home: Settings, co
 def test_an_entry_that_a_dead_worker_took_without_a_job_is_ended(home: Settings, connection: Connection[Any], organisation: str) -> None:
     job = queue.submit(connection, organisation, "test", {})
     queue.cancel(connection, organisation, job.id)
-    assert turns.take(connection, organisation, worker=dead_worker(connection))
+    assert turns.take(connection, organisation, worker=(worker := turns.register(connection)))
+    die(connection, worker)
     found_and_mended(home, "entries_without_job", f"{organisation}/{job.entry}")
     assert connection.execute("SELECT status FROM procrastinate_jobs WHERE id = %s", [job.entry]).fetchone() == ("failed",)
 

@@ -44,6 +44,9 @@ class Turn:
 def claim(connection: Connection[Any], turn: Turn, *, worker: str, kinds: Collection[str], suspects: bool = True) -> Job | None:
     """The organisation's first job of the class that may begin now, running from now on; None when there is none.
 
+    A try begins with a whole lease: a worker that was stopped for a while, or starved, takes turns before its next heartbeat is due.
+    A turn that was given up for it meanwhile begins nothing, or the job would be lost, and a try with it, before it began.
+
     Args:
         kinds: no others.
         suspects: also those whose worker died under an earlier try.
@@ -57,6 +60,8 @@ def claim(connection: Connection[Any], turn: Turn, *, worker: str, kinds: Collec
         "kinds": list(kinds),
         "suspects": suspects,
     }
+    if connection.execute(SQL["renew"], values).fetchone() is None:
+        return None
     connection.execute(SQL["take_turn"], values)
     found = select_jobs(connection, SQL["claim"], values)
     if not found:

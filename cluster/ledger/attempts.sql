@@ -1,3 +1,9 @@
+-- name: renew  who claims lives, and so does what he claims; nobody where the turn was taken from him meanwhile
+WITH taken AS (SELECT worker_id FROM procrastinate_jobs WHERE id = %(entry)s AND status = 'doing' FOR UPDATE)
+UPDATE procrastinate_workers AS worker SET last_heartbeat = greatest(last_heartbeat, now())
+FROM taken WHERE worker.id = taken.worker_id
+RETURNING worker.id;
+
 -- name: take_turn  the class has come as far as this turn
 UPDATE class_turns SET now = greatest(now, %(turn)s) WHERE class = %(job_class)s;
 

@@ -70,6 +70,27 @@ def test_a_worker_that_died_before_it_began_a_job_gives_the_turn_back(pool: Conn
         assert begin(connection, organisation).id == job.id
 
 
+def test_a_worker_that_was_stopped_begins_nothing_on_a_turn_it_has_lost(pool: ConnectionPool, organisation: str) -> None:
+    with pool.connection() as connection:
+        job = queue.submit(connection, organisation, "test", {})
+        worker = register(connection)
+        turn = take(connection, organisation, worker=worker)
+        assert turn is not None
+        die(connection, worker)
+        rescued(connection, job)
+        assert attempts.claim(connection, turn, worker="w", kinds=["test"]) is None
+        assert begin(connection, organisation).attempt == 1
+
+
+def test_a_worker_that_was_stopped_begins_with_a_whole_lease(pool: ConnectionPool, organisation: str) -> None:
+    with pool.connection() as connection:
+        queue.submit(connection, organisation, "test", {})
+        worker = register(connection)
+        die(connection, worker)
+        job = begin(connection, organisation, worker=worker)
+        assert rescued(connection, job) == job
+
+
 def test_a_worker_that_signed_off_while_it_held_a_job_counts_as_dead(pool: ConnectionPool, organisation: str) -> None:
     with pool.connection() as connection:
         queue.submit(connection, organisation, "test", {})
