@@ -155,7 +155,8 @@ def die(connection: Connection[Any], worker: int) -> None:
 
 def test_a_job_whose_worker_died_is_queued_again(home: Settings, connection: Connection[Any], organisation: str) -> None:
     job = queue.submit(connection, organisation, "test", {})
-    begin(connection, organisation, worker=(worker := turns.register(connection)))
+    worker = turns.register(connection)
+    begin(connection, organisation, worker=worker)
     die(connection, worker)
     found_and_mended(home, "jobs_without_lease", f"{organisation}/{job.id}")
     again = get_job(connection, organisation, job.id)
@@ -173,7 +174,8 @@ def test_a_job_nobody_would_come_to_gets_a_place_in_the_queue(home: Settings, co
 def test_an_entry_that_a_dead_worker_took_without_a_job_is_ended(home: Settings, connection: Connection[Any], organisation: str) -> None:
     job = queue.submit(connection, organisation, "test", {})
     queue.cancel(connection, organisation, job.id)
-    assert turns.take(connection, organisation, worker=(worker := turns.register(connection)))
+    worker = turns.register(connection)
+    assert turns.take(connection, organisation, worker=worker)
     die(connection, worker)
     found_and_mended(home, "entries_without_job", f"{organisation}/{job.entry}")
     assert connection.execute("SELECT status FROM procrastinate_jobs WHERE id = %s", [job.entry]).fetchone() == ("failed",)
