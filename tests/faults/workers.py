@@ -12,7 +12,7 @@ from typing import Self
 import psutil
 
 from cluster.local import ray_head
-from cluster.local.processes import alive
+from cluster.local.processes import wait_gone
 from cluster.settings import Settings
 from tests.conftest import ROOT
 
@@ -116,7 +116,5 @@ def parsing(workers: Workers, *, within_s: float = 20.0) -> tuple[psutil.Process
 
 def await_gone(processes: list[psutil.Process], *, within_s: float) -> None:
     """Return when none of them runs; whether anybody reaps what is left of them does not matter."""
-    deadline = time.monotonic() + within_s
-    while left := [process for process in processes if alive(process)]:
-        assert time.monotonic() < deadline, f"still there after {within_s:g} s: {left}"
-        time.sleep(0.01)
+    left = wait_gone(processes, within_s)
+    assert left == [], f"still there after {within_s:g} s: {left}"

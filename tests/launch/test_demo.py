@@ -6,7 +6,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import httpx
@@ -17,6 +16,7 @@ from cluster.local import ray_head
 from cluster.local.addresses import ports_of
 from cluster.settings import Settings
 from tests.conftest import ROOT, NewHome
+from tests.launch.production import await_true
 from tests.running_cluster import RunningCluster, environment_of, local, pids
 
 pytestmark = [pytest.mark.launch, pytest.mark.timeout(300)]
@@ -32,10 +32,9 @@ def demo(settings: Settings) -> "subprocess.Popen[str]":
 
 def head_of(settings: Settings) -> ray_head.Head:
     """Its Ray, as soon as it runs."""
-    deadline = time.monotonic() + 120
-    while (head := ray_head.running(settings)) is None:
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
+    await_true(lambda: ray_head.running(settings) is not None, "Ray", timeout_s=120)
+    head = ray_head.running(settings)
+    assert head is not None
     return head
 
 

@@ -10,7 +10,7 @@ import pytest
 from cluster.local import ray_head
 from cluster.local.addresses import ports_of
 from cluster.settings import Settings
-from tests.conftest import NewHome
+from tests.conftest import NewHome, kill_postmaster
 from tests.running_cluster import RunningCluster, local, pids
 
 pytestmark = [pytest.mark.launch, pytest.mark.timeout(300)]
@@ -82,11 +82,9 @@ def test_up_with_other_settings_says_how_to_apply_them(running_cluster: RunningC
 def test_up_repairs_what_died(running_cluster: RunningCluster) -> None:
     settings = running_cluster.settings
     head = ray_head.running(settings)
-    postgres = pids(settings)["Postgres"]
     assert head is not None
-    assert postgres is not None
     os.kill(head.pid, signal.SIGKILL)
-    os.kill(postgres, signal.SIGKILL)
+    kill_postmaster(settings)
 
     repaired = local("up", settings)
 
