@@ -48,8 +48,8 @@ bench: $(READY) ## Measure the pipeline beside a plain loop and a published reci
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-# Made anew only when the dependencies change. The pip line pins pip itself; torch goes first, so that the build without
+# Made anew only when the dependencies or what is compiled change. The pip line pins pip itself; torch goes first, so that the build without
 # CUDA is taken where one is offered (see docs/getting-started.md).
-$(READY): pyproject.toml constraints.txt
+$(READY): pyproject.toml constraints.txt cluster/engines/bert_avx2.c
 	@.ci/make-venv
 	@touch $@

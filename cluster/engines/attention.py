@@ -71,14 +71,26 @@ def attend_by(lengths: Sequence[int], *, heads: int, device: torch.device, dtype
 
 
 def bias_by_distance(table: Tensor, *, longest: int) -> BiasOf:
-    """What T5 and MPNet add to attention scores, by how far the key stands from the query (Raffel et al. 2020, arXiv:1910.10683, 2.1).
-
-    Half of the table's rows are for keys before the query and half for those behind; of each half, one half is for single
-    distances and the rest for ranges that widen logarithmically up to 128.
+    """What T5 and MPNet add to attention scores, by how far the key stands from the query.
 
     Args:
         table: (rows, heads).
         longest: most tokens of an input.
+    """
+    by_distance = biases_by_distance(table, longest=longest)
+
+    def bias_of(length: int) -> Tensor:
+        places = torch.arange(length, device=table.device)
+        return by_distance[:, places[None, :] - places[:, None] + longest - 1].unsqueeze(0)
+
+    return bias_of
+
+
+def biases_by_distance(table: Tensor, *, longest: int) -> Tensor:
+    """(heads, 2 * longest - 1): the bias of every distance from ``1 - longest`` on (Raffel et al. 2020, arXiv:1910.10683, 2.1).
+
+    Half of the table's rows are for keys before the query and half for those behind; of each half, one half is for single
+    distances and the rest for ranges that widen logarithmically up to 128.
     """
     half = table.shape[0] // 2
     single = half // 2
@@ -86,13 +98,7 @@ def bias_by_distance(table: Tensor, *, longest: int) -> BiasOf:
     far = distances.abs().clamp(min=1).float()
     wide = single + (torch.log(far / single) / math.log(FARTHEST / single) * (half - single)).long()
     rows = torch.where(distances.abs() < single, distances.abs(), wide.clamp(max=half - 1)) + half * (distances > 0)
-    by_distance = table[rows.to(table.device)].T.contiguous()  # (heads, 2 * longest - 1)
-
-    def bias_of(length: int) -> Tensor:
-        places = torch.arange(length, device=table.device)
-        return by_distance[:, places[None, :] - places[:, None] + longest - 1].unsqueeze(0)
-
-    return bias_of
+    return table[rows.to(table.device)].T.contiguous()
 
 
 def _cachefuls(runs: Sequence[tuple[int, int, int]], heads: int) -> list[tuple[int, int, int]]:

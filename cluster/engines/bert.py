@@ -7,28 +7,23 @@ cumulative lengths in one kernel (GPU, see ``attention``). Which families it run
     vectors = encoder(ids)                   # (n, dim) float32, unit length
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import safe_open
 from torch import Tensor
 from torch.nn import functional
 
 from cluster.engines.attention import Attend, attend_by, attend_within, bias_by_distance, varlen_kernel
-from cluster.engines.families import FAMILIES, Family, family_of
+from cluster.engines.bert_weights import ACTIVATIONS, Affine, BertWeights
+from cluster.engines.families import FAMILIES, family_of
 from cluster.engines.gpu import Packed, pooled, to_gpu
 from cluster.engines.int8 import Int8Linear
 from cluster.engines.linear import Activation, Linear, rounded_rows
 from cluster.engines.plan import groups
 from cluster.engines.weights import ModelFolder
-
-#: DistilBERT has it in its code; the others in their configuration.
-DISTILBERT_EPS = 1e-12
-ACTIVATIONS: dict[str, Activation] = {"gelu": "gelu", "relu": "relu"}
-Get = Callable[[str], Tensor]
 
 
 def supports(folder: ModelFolder) -> str | None:
@@ -84,40 +79,16 @@ class BertEncoder:
             dtype: in which type.
             int8: all linear layers but the last of each block in 8 bits; on a CPU.
         """
-        config, family = folder.config, family_of(folder.config)
-        assert family is not None  # ``supports`` said so
+        weights = BertWeights(folder)
         self.device, self.dtype = device, dtype
-        self.heads = int(config[family.heads])
-        self.dim = int(config[family.hidden])
-        self.pooling = folder.pooling
-        eps = float(config.get("layer_norm_eps", DISTILBERT_EPS))
-        with safe_open(folder.weights, framework="pt") as file:  # maps the file: pages are shared by all replicas of a node
-            prefix = "" if "embeddings.word_embeddings.weight" in file.keys() else family.prefix  # noqa: SIM118  not a dict
-
-            def get(name: str) -> Tensor:
-                tensor: Tensor = file.get_tensor(prefix + name)
-                return tensor.to(device=device, dtype=torch.float32)
-
-            self._words = get("embeddings.word_embeddings.weight")
-            self._positions = get("embeddings.position_embeddings.weight")[family.first_position(config) :]
-            if family.token_types:
-                # Every token of an embedding input is of type 0, so that row is added to the positions once and for all.
-                self._positions = self._positions + get(family.token_types)[0]
-            longest = len(self._positions)
-            self._bias_of = bias_by_distance(get(family.distance_bias), longest=longest) if family.distance_bias else None
-            self._kernel = None if self._bias_of else varlen_kernel(device, dtype)
-            # Looking up is no arithmetic: the embeddings stay in float32 (and on a CPU in the mapped file) whatever the layers use.
-            self._norm = _norm(get, "embeddings.LayerNorm", eps, torch.float32)
-            activation = ACTIVATIONS[config[family.activation]]
-            # The scale of attention is part of the query's weights, so no kernel has to multiply by it.
-            scale = (self.dim // self.heads) ** -0.5
-            depth = int(config[family.depth])
-            self._layers = [_layer(get, family, number, eps, activation, scale, dtype, int8) for number in range(depth)]
-
-    @property
-    def packed(self) -> bool:
-        """True when the linear layers run on weights laid out for oneDNN."""
-        return self._layers[0].up.packed
+        self.heads, self.dim, self.pooling = weights.heads, weights.hidden, folder.pooling
+        # Looking up is no arithmetic: the embeddings stay in float32 (and on a CPU in the mapped file) whatever the layers use.
+        self._words, self._positions = weights.words.to(device), weights.positions.to(device)
+        self._norm = _norm(weights.embeddings, weights.eps, device, torch.float32)
+        table = weights.distance_bias
+        self._bias_of = None if table is None else bias_by_distance(table.to(device), longest=len(self._positions))
+        self._kernel = varlen_kernel(device, dtype) if table is None else None
+        self._layers = [_layer(weights, number, device, dtype, int8) for number in range(weights.depth)]
 
     @property
     def has_kernel(self) -> bool:
@@ -160,32 +131,24 @@ class BertEncoder:
         return torch.cat([part.mean(dim=1, dtype=torch.float32) for part in parts])
 
 
-def _norm(get: Get, name: str, eps: float, dtype: torch.dtype) -> _Norm:
-    return _Norm(get(f"{name}.weight").to(dtype), get(f"{name}.bias").to(dtype), eps)
+def _norm(affine: Affine, eps: float, device: torch.device, dtype: torch.dtype) -> _Norm:
+    return _Norm(affine.weight.to(device, dtype), affine.bias.to(device, dtype), eps)
 
 
-def _layer(
-    get: Get, family: Family, number: int, eps: float, activation: Activation, scale: float, dtype: torch.dtype, int8: bool
-) -> _Layer:
-    layer = family.layer(number)
+def _layer(weights: BertWeights, number: int, device: torch.device, dtype: torch.dtype, int8: bool) -> _Layer:
+    layer = weights.layer(number)
 
-    def linear(weight: Tensor, bias: Tensor, activation: Activation = "none") -> Linear:
-        return Linear(weight.to(dtype), bias.to(dtype), activation)
+    def linear(affine: Affine, activation: Activation = "none") -> Linear:
+        return Linear(affine.weight.to(device, dtype), affine.bias.to(device, dtype), activation)
 
-    coarse = Int8Linear if int8 else linear
-
-    def tensors(part: str) -> tuple[Tensor, Tensor]:
-        return get(f"{layer}{part}.weight"), get(f"{layer}{part}.bias")
-
-    def joined(kind: str) -> Tensor:
-        query, key, value = (get(f"{layer}{part}.{kind}") for part in (family.query, family.key, family.value))
-        return torch.cat([query * scale, key, value])
+    def coarse(affine: Affine, activation: Activation = "none") -> Linear | Int8Linear:
+        return Int8Linear(*affine, activation) if int8 else linear(affine, activation)
 
     return _Layer(
-        qkv=coarse(joined("weight"), joined("bias")),
-        projection=coarse(*tensors(family.projection)),
-        norm_attention=_norm(get, layer + family.norm_attention, eps, dtype),
-        up=coarse(*tensors(family.up), activation),
-        down=linear(*tensors(family.down)),
-        norm_output=_norm(get, layer + family.norm_output, eps, dtype),
+        qkv=coarse(layer.qkv),
+        projection=coarse(layer.projection),
+        norm_attention=_norm(layer.after_attention, weights.eps, device, dtype),
+        up=coarse(layer.up, weights.activation),
+        down=linear(layer.down),
+        norm_output=_norm(layer.after_output, weights.eps, device, dtype),
     )

@@ -1,8 +1,7 @@
 """A linear layer, with its weight laid out once for oneDNN where torch offers that.
 
-torch's own float32 ``linear`` goes to MKL and re-packs the weight at every call, which is nothing beside the products of many
-rows: there, on a processor with AVX2 alone, MKL is the faster one, and oneDNN has only the few rows of a query. The operators of
-oneDNN are private to torch (its compiler emits them), so their absence or refusal is expected: then the plain layer runs.
+torch's own float32 ``linear`` goes to MKL and re-packs the weight at every call. The operators of oneDNN are private to torch
+(its compiler emits them), so their absence or refusal is expected: then the plain layer runs.
 
 oneDNN applies the activation while the product is in its registers, except where its GELU is the slower one: with AVX2 it takes
 four times as long as torch's, a tenth of the whole forward.
@@ -20,8 +19,6 @@ log = structlog.get_logger(__name__)
 #: oneDNN picks the layout for about this many rows.
 TYPICAL_ROWS = 2048
 
-#: Up to so many rows oneDNN is the faster one with AVX2 too.
-QUERY_ROWS = 64
 #: Up to so many rows they come in steps of the number beside it; of a lone query each row is felt.
 STEPS = {32: 4, 256: 16}
 LARGE_STEP = 64
@@ -46,10 +43,9 @@ class Linear:
         self.weight, self.bias, self.activation = weight, bias, activation
         self._fused: Activation = activation if activation == "relu" or _fuses_gelu(weight.dtype) else "none"
         self._packed = _pack(weight, bias, self._fused)
-        self._most_rows = QUERY_ROWS if weight.dtype == torch.float32 and _capability() == "AVX2" else None
 
     def __call__(self, x: Tensor) -> Tensor:
-        if self._packed is None or (self._most_rows is not None and len(x) > self._most_rows):
+        if self._packed is None:
             return activate(functional.linear(x, self.weight, self.bias), self.activation)
         y: Tensor = torch.ops.mkldnn._linear_pointwise(x, self._packed, self.bias, self._fused, [], _algorithm(self._fused))
         return y if self._fused == self.activation else activate(y, self.activation)
@@ -65,11 +61,7 @@ def _algorithm(activation: Activation) -> str:
 
 
 def _fuses_gelu(dtype: torch.dtype) -> bool:
-    return dtype != torch.float32 or "AVX512" in _capability()
-
-
-def _capability() -> str:
-    return torch.backends.cpu.get_cpu_capability()
+    return dtype != torch.float32 or "AVX512" in torch.backends.cpu.get_cpu_capability()
 
 
 def activate(y: Tensor, activation: Activation) -> Tensor:

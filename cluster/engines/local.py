@@ -21,6 +21,7 @@ import torch
 from numpy.typing import NDArray
 
 from cluster.engines.bert import BertEncoder
+from cluster.engines.compiled import CompiledEncoder, unfit
 from cluster.engines.contract import Embeddings, Fingerprint
 from cluster.engines.gpu import Replays, recorded, to_host
 from cluster.engines.plan import plan
@@ -53,8 +54,8 @@ class LocalEngine:
             raise Misconfigured("CLUSTER_PRECISION=int8 is for CPUs; on a GPU set CLUSTER_PRECISION=auto or CLUSTER_DEVICE=cpu")
         self.fingerprint: Fingerprint = folder.fingerprint(settings.model, "int8" if int8 else str(self.dtype).removeprefix("torch."))
         self._prefix, self._suffix = (np.array(part, np.int32) for part in (self.tokeniser.prefix, self.tokeniser.suffix))
-        self._encoder = BertEncoder(folder, device=self.device, dtype=self.dtype, int8=int8)
-        self._replays = self._record(folder.max_tokens) if self._encoder.has_kernel else None
+        self._encoder = open_encoder(folder, device=self.device, dtype=self.dtype, int8=int8)
+        self._replays = self._record(self._encoder, folder.max_tokens)
         self._threads = GPU_BATCHES if self.device.type == "cuda" else settings.threads or granted_cores()
         self._budget = settings.max_batch_tokens if self.device.type == "cuda" else min(settings.max_batch_tokens, CPU_BATCH_TOKENS)
         self._workers = ThreadPoolExecutor(self._threads, thread_name_prefix="encoder", initializer=self._begin_worker)
@@ -150,9 +151,11 @@ class LocalEngine:
         small = None if self._replays is None else self._replays(batch, to_host)
         return to_host(self._encoder(batch)) if small is None else small
 
-    def _record(self, most_tokens: int) -> Replays:
+    def _record(self, encoder: BertEncoder | CompiledEncoder, most_tokens: int) -> Replays | None:
+        if isinstance(encoder, CompiledEncoder) or not encoder.has_kernel:
+            return None
         with torch.inference_mode():
-            return Replays(self._encoder.vectors, device=self.device, most_tokens=most_tokens, record=recorded)
+            return Replays(encoder.vectors, device=self.device, most_tokens=most_tokens, record=recorded)
 
     def _begin_worker(self) -> None:
         torch.set_num_threads(1)  # OpenMP keeps this number for each thread
@@ -172,6 +175,15 @@ class LocalEngine:
                 self._steps_back = True
                 for thread in self._worker_threads:
                     step_back(thread)
+
+
+def open_encoder(folder: ModelFolder, *, device: torch.device, dtype: torch.dtype, int8: bool) -> BertEncoder | CompiledEncoder:
+    """The forward that is the fastest here; the log says which."""
+    reason = f"it is for float32 on a CPU, not {'int8' if int8 else dtype} on {device}"
+    if device.type == "cpu" and dtype == torch.float32 and not int8:
+        reason = unfit(folder) or ""
+    log.info("encoder_opened", path="torch" if reason else "compiled", **({"because": reason} if reason else {}))
+    return BertEncoder(folder, device=device, dtype=dtype, int8=int8) if reason else CompiledEncoder(folder)
 
 
 def check_ids(ids: Sequence[NDArray[np.int32]], tokeniser: LocalTokeniser) -> None:

@@ -59,11 +59,15 @@ def expected(oracle: Oracle) -> NDArray[np.float32]:
 
 @cache
 def engine_of(path: str) -> Engine:
-    """One engine for each numeric path: float32, bfloat16, int8, reference."""
+    """One engine for each path: float32 (compiled, where it can be), float32 by torch, bfloat16, int8, reference."""
     if path == "reference":
         from cluster.engines.reference import ReferenceEngine
 
         return ReferenceEngine(open_model_folder(Settings()), Settings())
+    if path == "float32 by torch":
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("cluster.engines.local.unfit", lambda _: "the other one is tested")
+            return open_engine(Settings(precision="float32", device="cpu"))
     settings = Settings(precision=path, device="cpu")
     if path == "int8":  # behind the gate, which has tests of its own
         from cluster.engines.local import LocalEngine
@@ -72,7 +76,7 @@ def engine_of(path: str) -> Engine:
     return open_engine(settings)
 
 
-@pytest.fixture(params=["float32", "bfloat16", "int8", "reference"])
+@pytest.fixture(params=["float32", "float32 by torch", "bfloat16", "int8", "reference"])
 def path(request: pytest.FixtureRequest) -> str:
     """The name of a numeric path."""
     if request.param == "bfloat16" and not has_fast_bf16():

@@ -18,14 +18,14 @@ from tests.engines.conftest import TEXTS
 VOCABULARY = 30522
 
 
-def configuration(family: str) -> Any:
+def configuration(family: str, heads: int) -> Any:
     """Of two layers, with weights large enough that attention attends to something."""
     import transformers
 
     shared = {"vocab_size": VOCABULARY, "max_position_embeddings": 300, "initializer_range": 0.2, "pad_token_id": 0}
-    sizes = {"hidden_size": 48, "intermediate_size": 96, "num_hidden_layers": 2, "num_attention_heads": 4}
+    sizes = {"hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2, "num_attention_heads": heads}
     if family == "distilbert":
-        return transformers.DistilBertConfig(dim=48, hidden_dim=96, n_layers=2, n_heads=4, **shared)
+        return transformers.DistilBertConfig(dim=64, hidden_dim=96, n_layers=2, n_heads=heads, **shared)
     kinds = {
         "bert": transformers.BertConfig,
         "roberta": transformers.RobertaConfig,
@@ -35,20 +35,20 @@ def configuration(family: str) -> Any:
     return kinds[family](**shared, **sizes)
 
 
-def folder_of(family: str, pooling: str, path: Path) -> Path:
+def folder_of(family: str, pooling: str, path: Path, heads: int = 4) -> Path:
     """A model's folder in sentence-transformers layout."""
     import torch
     import transformers
 
     packaged = open_model_folder(Settings()).path
     torch.manual_seed(0)
-    transformers.AutoModel.from_config(configuration(family)).save_pretrained(path)
+    transformers.AutoModel.from_config(configuration(family, heads)).save_pretrained(path)
     for name in ("modules.json", "tokenizer.json", "tokenizer_config.json"):
         shutil.copy(packaged / name, path)
     (path / "sentence_bert_config.json").write_text(json.dumps({"max_seq_length": 290}))
     (path / "1_Pooling").mkdir()
     modes = {f"pooling_mode_{mode}": mode == pooling for mode in ("mean_tokens", "cls_token")}
-    (path / "1_Pooling" / "config.json").write_text(json.dumps({"word_embedding_dimension": 48, **modes}))
+    (path / "1_Pooling" / "config.json").write_text(json.dumps({"word_embedding_dimension": 64, **modes}))
     return path
 
 
@@ -59,7 +59,9 @@ def cosines(ours: NDArray[np.float32], theirs: NDArray[np.float32]) -> NDArray[n
 
 @pytest.mark.parametrize("pooling", ["mean_tokens", "cls_token"])
 @pytest.mark.parametrize("family", ["bert", "roberta", "xlm-roberta", "mpnet", "distilbert"])
-def test_a_family_gives_what_sentence_transformers_gives(family: str, pooling: str, tmp_path: Path) -> None:
+def test_a_family_gives_what_sentence_transformers_gives(
+    family: str, pooling: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from sentence_transformers import SentenceTransformer
 
     folder = folder_of(family, pooling, tmp_path / "model")
@@ -69,6 +71,9 @@ def test_a_family_gives_what_sentence_transformers_gives(family: str, pooling: s
         TEXTS, batch_size=1, normalize_embeddings=True
     )
     assert cosines(engine.embed(TEXTS).vectors, oracle).min() >= 0.99999
+    monkeypatch.setattr("cluster.engines.local.unfit", lambda _: "the other one is tested")
+    by_torch = open_engine(Settings(model_path=folder, device="cpu"))
+    assert cosines(by_torch.embed(TEXTS).vectors, oracle).min() >= 0.99999
     rounded = open_engine(Settings(model_path=folder, device="cpu", precision="bfloat16"))
     assert cosines(rounded.embed(TEXTS).vectors, oracle).min() >= 0.999
     assert np.abs(oracle[2] - oracle[4]).max() > 0.1  # the weights tell texts apart at all

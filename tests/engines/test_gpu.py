@@ -123,7 +123,7 @@ def test_a_gpu_that_is_lost_is_told_as_unavailable_and_again_to_whoever_asks_nex
     def lost(*_: object) -> Tensor:
         raise torch.AcceleratorError("CUDA error: unspecified launch failure")
 
-    monkeypatch.setattr(BertEncoder, "__call__", lost)
+    monkeypatch.setattr(type(engine._encoder), "__call__", lost)
     for _ in range(2):
         with pytest.raises(Unavailable, match="unspecified launch failure"):
             engine.submit(engine.tokeniser.ids(["healthy"])).result()

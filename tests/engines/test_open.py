@@ -64,8 +64,9 @@ def test_our_own_path_is_said_too() -> None:
 
 def test_without_onednns_layout_the_vectors_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     texts = ["a text", "another one, which is somewhat longer"]
-    packed = engine_of("float32").embed(texts).vectors
+    packed = engine_of("float32 by torch").embed(texts).vectors
     monkeypatch.setattr("cluster.engines.linear._pack", lambda *_: None)
+    monkeypatch.setattr("cluster.engines.local.unfit", lambda _: "the other one is tested")
     plain = open_engine(Settings())
     np.testing.assert_allclose(plain.embed(texts).vectors, packed, atol=1e-6)
 

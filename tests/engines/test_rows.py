@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -11,9 +12,10 @@ from cluster.engines.linear import rounded_rows
 #: Batches of every size, each once, in a fresh process; what the process grew by on the second half, in MiB.
 SCRIPT = """
 import numpy as np, psutil
-from cluster.engines import open_engine
+from cluster.engines import local, open_engine
 from cluster.settings import Settings
 
+{}
 engine, me = open_engine(Settings(device="cpu", threads=1)), psutil.Process()
 for number, length in enumerate(np.random.default_rng(1).permutation(np.arange(2, 242))):
     if number == 120:
@@ -31,6 +33,7 @@ def test_batches_are_brought_to_few_sizes_at_little_cost(rows: int) -> None:
     assert rounded_rows(rounded) == rounded
 
 
-def test_new_sizes_of_batches_cost_no_memory() -> None:
-    done = subprocess.run([sys.executable, "-c", SCRIPT], check=True, capture_output=True, text=True, timeout=100)
+@pytest.mark.parametrize("first", ["", "local.unfit = lambda _: 'the other one is tested'"], ids=["compiled", "torch"])
+def test_new_sizes_of_batches_cost_no_memory(first: str) -> None:
+    done = subprocess.run([sys.executable, "-c", SCRIPT.format(first)], check=True, capture_output=True, text=True, timeout=100)
     assert float(done.stdout.splitlines()[-1]) < 10

@@ -1,0 +1,80 @@
+"""The compiled forward: the vectors of torch's, in any company the same bits, and nothing read that is not there."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from cluster.engines import compiled
+from cluster.engines.bert import BertEncoder
+from cluster.engines.compiled import CompiledEncoder, library, unfit
+from cluster.engines.local import open_encoder
+from cluster.engines.weights import open_model_folder
+from cluster.settings import Settings
+from tests.engines.test_families import folder_of
+
+CPU = torch.device("cpu")
+#: Every height of a tile, both sides of every part that rows are cut into, and the longest there is.
+LENGTHS = [512, 256, 201, 200, 199, 101, 100, 99, 51, 50, 49, 33, 32, 31, 17, 16, 15, *range(12, 0, -1)]
+
+
+@pytest.fixture(scope="module")
+def encoder() -> CompiledEncoder:
+    """Of the real weights; on a processor with more than AVX2 too, where it is not what an engine would take."""
+    if library() is None:
+        pytest.skip("no compiled forward: no C compiler at installation, or a processor without AVX2")
+    return CompiledEncoder(open_model_folder(Settings()))
+
+
+@pytest.fixture(scope="module")
+def inputs() -> list[NDArray[np.int32]]:
+    """Of all lengths, longest first."""
+    draw = np.random.default_rng(0)
+    return [draw.integers(1000, 30_000, length).astype(np.int32) for length in LENGTHS]
+
+
+def test_it_is_in_use_where_the_processor_has_avx2_and_there_is_a_compiler() -> None:
+    if torch.backends.cpu.get_cpu_capability() != "AVX2" or shutil.which("cc") is None:
+        pytest.skip("not such a machine")
+    assert isinstance(open_encoder(open_model_folder(Settings()), device=CPU, dtype=torch.float32, int8=False), CompiledEncoder)
+
+
+def test_other_types_are_not_for_it() -> None:
+    assert isinstance(open_encoder(open_model_folder(Settings()), device=CPU, dtype=torch.bfloat16, int8=False), BertEncoder)
+    assert isinstance(open_encoder(open_model_folder(Settings()), device=CPU, dtype=torch.float32, int8=True), BertEncoder)
+
+
+def test_widths_that_are_no_whole_panels_are_not_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = open_model_folder(Settings(model_path=folder_of("bert", "mean_tokens", tmp_path / "model", heads=8)))
+    assert "multiples of 16" in str(unfit(folder))
+
+
+def test_without_a_compiler_torch_computes_and_the_log_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiled, "LIBRARY", "cluster.engines._absent")
+    library.cache_clear()
+    try:
+        assert library() is None
+        assert unfit(open_model_folder(Settings())) is not None
+    finally:
+        library.cache_clear()
+
+
+def test_vectors_are_those_of_torchs_forward(encoder: CompiledEncoder, inputs: list[NDArray[np.int32]]) -> None:
+    theirs = BertEncoder(open_model_folder(Settings()), device=CPU, dtype=torch.float32)
+    with torch.inference_mode():
+        np.testing.assert_allclose(encoder(inputs).numpy(), theirs(inputs).numpy(), atol=2e-6)
+
+
+def test_a_vector_is_the_same_bits_in_any_company_and_order(encoder: CompiledEncoder, inputs: list[NDArray[np.int32]]) -> None:
+    together = encoder(inputs).numpy()
+    assert np.array_equal(encoder(inputs[::-1]).numpy()[::-1], together)
+    assert np.array_equal(np.concatenate([encoder([one]).numpy() for one in inputs]), together)
+
+
+@pytest.mark.parametrize("ids", [[], [5] * 513, [30_522], [-1]], ids=["empty", "too long", "beyond the vocabulary", "negative"])
+def test_what_would_read_beside_the_weights_is_refused(encoder: CompiledEncoder, ids: list[int]) -> None:
+    with pytest.raises(IndexError):
+        encoder([np.array([5], np.int32), np.array(ids, np.int32)])
