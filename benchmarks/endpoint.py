@@ -45,13 +45,13 @@ from benchmarks.peers.servers import (
     running,
 )
 from benchmarks.peers.texts import Texts
-from cluster.engines.local import has_fast_bf16
+from cluster.engines.processor import multiplies_bf16
 from cluster.logs import configure
 from cluster.settings import Settings
 
 WORKLOADS = ("sentences", "passages", "question", "mixed", "flood")
-PRECISIONS = ("float32", "bfloat16") if has_fast_bf16() else ("float32",)
-ALL = (OURS, *([OURS_BF16] if has_fast_bf16() else []), OURS_UNCACHED, PRODUCTION, INFINITY, NAIVE)
+PRECISIONS = ("float32", "bfloat16") if multiplies_bf16() else ("float32",)
+ALL = (OURS, *([OURS_BF16] if multiplies_bf16() else []), OURS_UNCACHED, PRODUCTION, INFINITY, NAIVE)
 #: What a party is not asked for: organisations it cannot tell apart, or what another row says already.
 LEFT_OUT = {
     OURS_UNCACHED.name: {"question", "mixed", "flood"},

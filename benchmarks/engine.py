@@ -33,7 +33,7 @@ from rich.table import Table
 
 from benchmarks.peers.shapes import MINILM, SHAPES, folder_of
 from cluster.engines import open_tokeniser
-from cluster.engines.local import has_fast_bf16
+from cluster.engines.processor import multiplies_bf16
 from cluster.engines.weights import open_model_folder
 from cluster.logs import configure
 from cluster.settings import Settings
@@ -111,7 +111,7 @@ class Bench:
 
     def __init__(self, model: Path, *, cuda: bool) -> None:
         self.settings = Settings(model_path=model)
-        self.ours = ("ours float32", "ours bfloat16") if cuda or has_fast_bf16() else ("ours float32",)
+        self.ours = ("ours float32", "ours bfloat16") if cuda or multiplies_bf16() else ("ours float32",)
         self.theirs = THEIRS_CUDA if cuda else THEIRS
         self.cold = {name: statistics.median(self._cold_start(name) for _ in range(COLD_STARTS)) for name in (*self.ours, self.theirs[0])}
         self.parties = [Party(name, model) for name in (*self.ours, *self.theirs)]

@@ -1,4 +1,4 @@
-"""The forward of ``bert`` compiled, for float32 on a processor with AVX2: ``bert_avx2.c``, called through ctypes.
+"""The forward of ``bert`` compiled, for float32 where AVX2 is the fastest: ``bert_avx2.c``, called through ctypes.
 
 The same mathematics on the same packed tokens, one call a batch on the calling thread, without Python's lock. It is made when the
 project is installed; where that had no compiler, or the processor or the model is another, ``unfit`` says so and ``bert`` runs.
@@ -23,6 +23,7 @@ from torch import Tensor
 from cluster.engines.attention import biases_by_distance
 from cluster.engines.bert_weights import Affine, BertWeights
 from cluster.engines.families import family_of
+from cluster.engines.processor import gains_by_avx512
 from cluster.engines.weights import ModelFolder
 
 LIBRARY = "cluster.engines._bert_avx2"
@@ -74,10 +75,10 @@ def unfit(folder: ModelFolder) -> str | None:
     hidden, heads = int(config[family.hidden]), int(config[family.heads])
     if any(width % PANEL for width in (hidden, hidden // heads, int(config[family.inner]))):
         return f"its widths are no multiples of {PANEL}"
-    if torch.backends.cpu.get_cpu_capability() != "AVX2":
-        return "the processor has more than AVX2, or less"
+    if gains_by_avx512():
+        return "the processor multiplies faster by AVX-512"
     if library() is None:
-        return "it was installed without a C compiler"
+        return "it was installed without a C compiler, or the processor has no AVX2"
     return None
 
 

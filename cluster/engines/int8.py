@@ -9,12 +9,11 @@ block, whose inputs reach too far; that one keeps the type of the rest. ``int8_g
     y = layer(x)                    # (rows, out) in the dtype of x
 """
 
-from pathlib import Path
-
 import torch
 from torch import Tensor
 
 from cluster.engines.linear import TYPICAL_ROWS, Activation, activate
+from cluster.engines.processor import adds_8_bit_products
 from cluster.errors import Misconfigured
 
 #: Steps from zero to the largest activation.
@@ -60,8 +59,4 @@ class Int8Linear:
 
 def weight_steps() -> int:
     """How finely this processor lets weights be rounded. It decides the vectors, so what was measured on one does not hold for another."""
-    try:
-        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    except OSError:
-        flags = ""
-    return WEIGHT_STEPS if any(name in flags for name in ("avx512_vnni", "avx_vnni", "amx_int8")) else WEIGHT_STEPS_IN_16_BITS
+    return WEIGHT_STEPS if adds_8_bit_products() else WEIGHT_STEPS_IN_16_BITS

@@ -26,6 +26,7 @@ from cluster.engines.contract import Embeddings, Fingerprint
 from cluster.engines.gpu import Replays, recorded, to_host
 from cluster.engines.plan import plan
 from cluster.engines.priority import step_back
+from cluster.engines.processor import multiplies_bf16
 from cluster.engines.tokeniser import LocalTokeniser
 from cluster.engines.weights import ModelFolder
 from cluster.errors import InvalidInput, Misconfigured, Unavailable
@@ -223,13 +224,4 @@ def pick_dtype(settings: Settings, device: torch.device) -> torch.dtype:
     """The arithmetic, as set or as the device does best; with int8, that of what is not in 8 bits."""
     if settings.precision not in ("auto", "int8"):
         return getattr(torch, settings.precision)  # type: ignore[no-any-return]
-    return torch.bfloat16 if device.type == "cuda" or has_fast_bf16() else torch.float32
-
-
-def has_fast_bf16() -> bool:
-    """True where the processor multiplies bfloat16 (AVX512-BF16 or AMX); elsewhere it is emulated and slower."""
-    try:
-        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    except OSError:
-        return False
-    return "avx512_bf16" in flags or "amx_bf16" in flags
+    return torch.bfloat16 if device.type == "cuda" or multiplies_bf16() else torch.float32

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from cluster.engines import Engine, open_engine
-from cluster.engines.local import has_fast_bf16
+from cluster.engines.processor import multiplies_bf16
 from cluster.engines.weights import open_model_folder
 from cluster.settings import Settings
 
@@ -79,7 +79,7 @@ def engine_of(path: str) -> Engine:
 @pytest.fixture(params=["float32", "float32 by torch", "bfloat16", "int8", "reference"])
 def path(request: pytest.FixtureRequest) -> str:
     """The name of a numeric path."""
-    if request.param == "bfloat16" and not has_fast_bf16():
+    if request.param == "bfloat16" and not multiplies_bf16():
         pytest.skip("this processor has neither avx512_bf16 nor amx_bf16")
     return str(request.param)
 
