@@ -18,9 +18,10 @@
 enum {
     PANEL = 16,      /* outputs of a panel: two registers, one line of the cache */
     TILE = 5,        /* rows of a tile */
+    STEP = 4,        /* numbers of a row multiplied between two looks at what is to be fetched */
     DEPTH = 384,     /* so many rows of a panel stay in the first cache while all tokens pass */
     ROWS = 100,      /* so many tokens stay in the second cache while all panels pass */
-    INNER_ROWS = 50, /* the same within the feed-forward block, where they are wider */
+    INNER_ROWS = 100, /* the same within the feed-forward block */
     QUERIES = 50,    /* tokens whose attention scores are held at once */
     BLOCK = 200,     /* inputs are taken together up to so many tokens */
     PAD = 16         /* numbers between rows: at a distance of a power of two they would share a few lines of the cache */
@@ -70,8 +71,9 @@ static int64_t least(int64_t a, int64_t b) {
     return a < b ? a : b;
 }
 
+/* How many parts of at most that size; none of what has no size. */
 static int64_t parts_of(int64_t whole, int64_t most) {
-    return (whole + most - 1) / most;
+    return most > 0 ? (whole + most - 1) / most : 0;
 }
 
 /* Where the part of that number begins when the whole is cut into equal parts. */
@@ -134,8 +136,8 @@ typedef struct {
     const float *bias; /* 16 numbers, or NULL */
     int adds;          /* y counts too */
     activation then;
-    const float *ahead; /* what is needed next, to be fetched meanwhile: so many lines */
-    int64_t lines;
+    const float *ahead; /* what is needed next, to be fetched meanwhile: so many lines, so many of them at each step */
+    int64_t lines, pace;
 } tile;
 
 AVX2_INLINE void multiply_tile(const tile *t, const int rows) {
@@ -153,11 +155,10 @@ AVX2_INLINE void multiply_tile(const tile *t, const int rows) {
         }
     }
     int64_t left = t->lines;
-    const int64_t steps = t->depth / 4, at_once = steps ? parts_of(left, steps) : 0;
-    for (int64_t step = 0; step < steps; step++) {
-        for (int64_t line = least(at_once, left); line > 0; line--, left--, ahead += PANEL) _mm_prefetch((const char *)ahead, _MM_HINT_T0);
+    for (int64_t step = t->depth / STEP; step > 0; step--) {
+        for (int64_t line = least(t->pace, left); line > 0; line--, left--, ahead += PANEL) _mm_prefetch((const char *)ahead, _MM_HINT_T0);
 #pragma GCC unroll 4
-        for (int k = 0; k < 4; k++) {
+        for (int k = 0; k < STEP; k++) {
             const __m256 low = _mm256_loadu_ps(panel + k * PANEL), high = _mm256_loadu_ps(panel + k * PANEL + 8);
 #pragma GCC unroll 5
             for (int i = 0; i < rows; i++) {
@@ -166,10 +167,10 @@ AVX2_INLINE void multiply_tile(const tile *t, const int rows) {
                 sum[i][1] = _mm256_fmadd_ps(one, high, sum[i][1]);
             }
         }
-        x += 4;
-        panel += 4 * PANEL;
+        x += STEP;
+        panel += STEP * PANEL;
     }
-    for (int64_t k = t->depth % 4; k > 0; k--) {
+    for (int64_t k = t->depth % STEP; k > 0; k--) {
         const __m256 low = _mm256_loadu_ps(panel), high = _mm256_loadu_ps(panel + 8);
 #pragma GCC unroll 5
         for (int i = 0; i < rows; i++) {
@@ -206,33 +207,38 @@ static void (*const MULTIPLY[])(const tile *) = {0, multiply_1, multiply_2, mult
 /* y (rows, outputs) = x (rows, depth) * panels + bias, added to what is in y where it adds; outputs are whole panels. */
 static void product(const float *x, int64_t x_step, int64_t rows, const float *panels, int64_t depth, int64_t outputs, float *y,
                     int64_t y_step, const float *bias, int adds, activation then) {
-    const int64_t tiles = parts_of(rows, TILE), slices = parts_of(depth, DEPTH), all = depth * outputs;
-    for (int64_t output = 0, done = 0; output < outputs; output += PANEL) {
-        for (int64_t slice = 0; slice < slices; slice++) {
-            const int64_t from = part_at(depth, slices, slice), to = part_at(depth, slices, slice + 1);
-            const float *panel = panels + output * depth + from * PANEL;
-            const int64_t size = (to - from) * PANEL;
-            done += size;
-            /* Each tile fetches its share of as many numbers as this slice has, from behind it. */
-            const int64_t lines = least(size, all - done) / PANEL;
+    const int64_t tiles = parts_of(rows, TILE), height = rows / tiles, taller = rows % tiles, slices = parts_of(depth, DEPTH);
+    const float *panel = panels, *end = panels + depth * outputs;
+    for (int64_t output = 0; output < outputs; output += PANEL) {
+        for (int64_t slice = 0, from = 0, to; slice < slices; slice++, from = to) {
+            to = part_at(depth, slices, slice + 1);
+            const float *next = panel + (to - from) * PANEL;
+            /* Of what comes behind this slice, as many lines as it has; each tile fetches its share, some at each of its steps. */
+            int64_t lines = least(to - from, (end - next) / PANEL);
+            const int64_t share = parts_of(lines, tiles), pace = parts_of(share, (to - from) / STEP);
+            tile t = {
+                .x = x + from,
+                .x_step = x_step,
+                .panel = panel,
+                .depth = to - from,
+                .y = y + output,
+                .y_step = y_step,
+                .bias = bias && slice == 0 ? bias + output : NULL,
+                .adds = adds || slice > 0,
+                .then = slice == slices - 1 ? then : NONE,
+                .ahead = next,
+                .pace = pace,
+            };
             for (int64_t number = 0; number < tiles; number++) {
-                const int64_t row = part_at(rows, tiles, number), next = part_at(rows, tiles, number + 1);
-                const int64_t line = part_at(lines, tiles, number);
-                const tile t = {
-                    .x = x + row * x_step + from,
-                    .x_step = x_step,
-                    .panel = panel,
-                    .depth = to - from,
-                    .y = y + row * y_step + output,
-                    .y_step = y_step,
-                    .bias = bias && slice == 0 ? bias + output : NULL,
-                    .adds = adds || slice > 0,
-                    .then = slice == slices - 1 ? then : NONE,
-                    .ahead = panel + size + line * PANEL,
-                    .lines = part_at(lines, tiles, number + 1) - line,
-                };
-                MULTIPLY[next - row](&t);
+                const int64_t count = height + (number < taller);
+                t.lines = least(share, lines);
+                MULTIPLY[count](&t);
+                t.x += count * x_step;
+                t.y += count * y_step;
+                t.ahead += t.lines * PANEL;
+                lines -= t.lines;
             }
+            panel = next;
         }
     }
 }

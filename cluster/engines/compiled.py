@@ -10,6 +10,7 @@ Why it is faster than a library's products one by one, and where it is not used:
 
 import ctypes
 import mmap
+import threading
 from collections.abc import Sequence
 from ctypes import POINTER, Structure, byref, c_double, c_int64, c_void_p
 from functools import cache
@@ -94,6 +95,7 @@ class CompiledEncoder:
         self.dim = weights.hidden
         self._vocabulary, self._longest = len(weights.words), len(weights.positions)
         self._kept: list[Tensor] = []
+        self._of_thread = threading.local()
         self._free = _huge_pages(weights.depth * weights.hidden * (4 * weights.hidden + 2 * weights.inner))
         table = weights.distance_bias
         self._model = _Model(
@@ -122,11 +124,17 @@ class CompiledEncoder:
         lengths = np.array([len(one) for one in ids], np.int64)
         if lengths.min() < 1 or lengths.max() > self._longest or flat.min() < 0 or flat.max() >= self._vocabulary:
             raise IndexError("an input is empty or too long, or an id is not in the vocabulary")
-        space = np.empty(self._library.bert_workspace(byref(self._model), len(flat), int(lengths.max())), np.float32)
-        vectors = np.empty((len(ids), self.dim), np.float32)
-        pointers = [array.ctypes.data for array in (flat, lengths, space, vectors)]
-        self._library.bert_forward(byref(self._model), *pointers[:2], len(ids), *pointers[2:])
-        return torch.from_numpy(vectors)
+        model, vectors = byref(self._model), torch.empty(len(ids), self.dim)
+        space = self._space(self._library.bert_workspace(model, len(flat), int(lengths.max())))
+        self._library.bert_forward(model, flat.ctypes.data, lengths.ctypes.data, len(ids), space.data_ptr(), vectors.data_ptr())
+        return vectors
+
+    def _space(self, numbers: int) -> Tensor:
+        """The calling thread's working memory, at least so large."""
+        space: Tensor | None = getattr(self._of_thread, "space", None)
+        if space is None or len(space) < numbers:
+            space = self._of_thread.space = _huge_pages(numbers)
+        return space
 
     def _layer(self, weights: BertWeights, number: int) -> _Layer:
         layer = weights.layer(number)
@@ -151,7 +159,7 @@ class CompiledEncoder:
 def _huge_pages(numbers: int) -> Tensor:
     """(numbers,) float32, zero, in huge pages where the system gives them: a query reads all weights once, and finding the pages
     of 4 KiB they would lie in costs it a tenth of its time."""
-    memory = mmap.mmap(-1, 4 * numbers + HUGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    memory = mmap.mmap(-1, -(-4 * numbers // HUGE) * HUGE + HUGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     if hasattr(mmap, "MADV_HUGEPAGE"):
         memory.madvise(mmap.MADV_HUGEPAGE)
     tensor = torch.frombuffer(memory, dtype=torch.float32)
