@@ -79,9 +79,7 @@ class Dispatcher:
     def _spawn(self, batch: list[Item], urgent: str | None) -> None:
         if urgent is not None:
             self._urgent.add(urgent)
-        # Where nothing in it can wait, an ordinary batch steps back for nobody either.
-        ahead = self._engine.preempts and all(item.lane == "interactive" for item in batch)
-        task = asyncio.get_running_loop().create_task(self._run(batch, urgent=ahead))
+        task = asyncio.get_running_loop().create_task(self._run(batch, urgent=urgent is not None))
         self._running.add(task)
 
         def ended(task: asyncio.Task[None]) -> None:

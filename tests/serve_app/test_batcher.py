@@ -151,6 +151,12 @@ async def test_an_organisation_has_one_urgent_batch_at_a_time_and_a_small_one(pr
     await asyncio.gather(bulk, *flood)
 
 
+async def test_what_an_organisation_sends_beyond_its_urgent_batch_steps_back(preempting: Watched) -> None:
+    await batcher_on(preempting).embed(several(preempting, "flood", 400), organisation="loud")
+    assert sum(preempting.urgent) + sum(preempting.calls) == 400
+    assert sum(preempting.calls) >= 400 - URGENT_TOKENS // 5
+
+
 async def test_neither_lane_starves_the_other(watched: Watched) -> None:
     batcher = batcher_on(watched, batch_tokens=40)
     order: list[str] = []
