@@ -6,6 +6,8 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from tests.conftest import ROOT
 
 TARGETS = ["demo", "up", "down", "status", "doctor", "test", "faults", "lint", "bench", "help"]
@@ -26,8 +28,8 @@ def make(*arguments: str, cwd: Path = ROOT, **variables: str) -> subprocess.Comp
 
 def checkout(tmp_path: Path) -> Path:
     """The files that decide how the environment is made, and nothing else."""
-    for name in ("Makefile", "pyproject.toml", "constraints.txt", ".ci/make-venv"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
+    for name in ("Makefile", "pyproject.toml", "constraints.txt", "cluster/engines/bert_avx2.c", ".ci/make-venv"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, tmp_path / name)
     return tmp_path
 
@@ -70,7 +72,8 @@ def test_without_a_python_that_suits_it_says_what_to_install(tmp_path: Path) -> 
     assert "Python 3.11 or 3.12" in asked.stderr
 
 
-def test_the_environment_is_made_again_only_when_the_dependencies_change(tmp_path: Path) -> None:
+@pytest.mark.parametrize("changed", ["constraints.txt", "cluster/engines/bert_avx2.c"])
+def test_the_environment_is_made_again_only_when_the_dependencies_or_what_is_compiled_change(tmp_path: Path, changed: str) -> None:
     root = checkout(tmp_path)
     stamp = root / ".venv" / ".installed"
     stamp.parent.mkdir()
@@ -78,7 +81,7 @@ def test_the_environment_is_made_again_only_when_the_dependencies_change(tmp_pat
 
     assert ".ci/make-venv" not in make("-n", "status", cwd=root).stdout
     newer = stamp.stat().st_mtime + 10
-    os.utime(root / "constraints.txt", (newer, newer))
+    os.utime(root / changed, (newer, newer))
     assert ".ci/make-venv" in make("-n", "status", cwd=root).stdout
 
 
