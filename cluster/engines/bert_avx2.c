@@ -1,8 +1,8 @@
 /* The forward of BERT and its relatives on packed tokens, in float32, for x86-64 processors with AVX2 and FMA.
  *
- * Called by compiled.py through ctypes. One call computes one batch on the calling thread, start to end: nothing of a layer
- * leaves the core's cache before the next step has read it, which calls of a library's products one by one cannot do. Every
- * number is computed in the same order whatever else is in the batch, so a vector does not depend on its neighbours in any bit.
+ * Called by compiled.py through ctypes. One call computes one batch on the calling thread, start to end, some tokens at a time
+ * through each part of a layer: what one step leaves the next one finds near the core, which calls of a library's products one by
+ * one cannot do. Every number is computed in the same order whatever else is in the batch, so a vector does not depend on its neighbours in any bit.
  *
  * A weight of (n, k) is kept in panels of 16 outputs, each of k rows of 16 numbers: what one step of the kernel multiplies lies
  * in one line of the cache. The kernel holds 5 rows by 16 outputs in registers (Goto and van de Geijn 2008, "Anatomy of
@@ -16,15 +16,14 @@
 #include <string.h>
 
 enum {
-    PANEL = 16,      /* outputs of a panel: two registers, one line of the cache */
-    TILE = 5,        /* rows of a tile */
-    STEP = 4,        /* numbers of a row multiplied between two looks at what is to be fetched */
-    DEPTH = 384,     /* so many rows of a panel stay in the first cache while all tokens pass */
-    ROWS = 100,      /* so many tokens stay in the second cache while all panels pass */
-    INNER_ROWS = 100, /* the same within the feed-forward block */
-    QUERIES = 50,    /* tokens whose attention scores are held at once */
-    BLOCK = 200,     /* inputs are taken together up to so many tokens */
-    PAD = 16         /* numbers between rows: at a distance of a power of two they would share a few lines of the cache */
+    PANEL = 16,   /* outputs of a panel: two registers, one line of the cache */
+    TILE = 5,     /* rows of a tile */
+    STEP = 4,     /* numbers of a row multiplied between two looks at what is to be fetched */
+    DEPTH = 384,  /* so many rows of a panel stay in the first cache while the tokens pass */
+    ROWS = 100,   /* so many tokens pass all panels before the next ones do */
+    QUERIES = 50, /* tokens whose attention scores are held at once */
+    BLOCK = 200,  /* inputs are taken together up to so many tokens */
+    PAD = 16      /* numbers between rows: at a distance of a power of two they would share a few lines of the cache */
 };
 
 typedef enum { NONE, GELU, RELU } activation;
@@ -56,6 +55,11 @@ void bert_pack(const float *weight, int64_t n, int64_t k, float *packed);
 int64_t bert_workspace(const model *m, int64_t tokens, int64_t longest);
 void bert_forward(const model *m, const int32_t *ids, const int64_t *lengths, int64_t inputs, float *workspace, float *vectors);
 
+/* How many parts of at most that size; none of what has no size. */
+static int64_t parts_of(int64_t whole, int64_t most) {
+    return most > 0 ? (whole + most - 1) / most : 0;
+}
+
 #if defined(__x86_64__)
 
 #include <immintrin.h>
@@ -69,11 +73,6 @@ int64_t bert_supported(void) {
 
 static int64_t least(int64_t a, int64_t b) {
     return a < b ? a : b;
-}
-
-/* How many parts of at most that size; none of what has no size. */
-static int64_t parts_of(int64_t whole, int64_t most) {
-    return most > 0 ? (whole + most - 1) / most : 0;
 }
 
 /* Where the part of that number begins when the whole is cut into equal parts. */
@@ -204,8 +203,8 @@ AVX2 static void multiply_5(const tile *t) { multiply_tile(t, 5); }
 
 static void (*const MULTIPLY[])(const tile *) = {0, multiply_1, multiply_2, multiply_3, multiply_4, multiply_5};
 
-/* y (rows, outputs) = x (rows, depth) * panels + bias, added to what is in y where it adds; outputs are whole panels. */
-static void product(const float *x, int64_t x_step, int64_t rows, const float *panels, int64_t depth, int64_t outputs, float *y,
+/* ``product`` of a few rows. */
+static void product_at_once(const float *x, int64_t x_step, int64_t rows, const float *panels, int64_t depth, int64_t outputs, float *y,
                     int64_t y_step, const float *bias, int adds, activation then) {
     const int64_t tiles = parts_of(rows, TILE), height = rows / tiles, taller = rows % tiles, slices = parts_of(depth, DEPTH);
     const float *panel = panels, *end = panels + depth * outputs;
@@ -240,6 +239,16 @@ static void product(const float *x, int64_t x_step, int64_t rows, const float *p
             }
             panel = next;
         }
+    }
+}
+
+/* y (rows, outputs) = x (rows, depth) * panels + bias, added to what is in y where it adds; outputs are whole panels. */
+static void product(const float *x, int64_t x_step, int64_t rows, const float *panels, int64_t depth, int64_t outputs, float *y,
+                    int64_t y_step, const float *bias, int adds, activation then) {
+    const int64_t parts = parts_of(rows, ROWS);
+    for (int64_t part = 0; part < parts; part++) {
+        const int64_t row = part_at(rows, parts, part), some = part_at(rows, parts, part + 1) - row;
+        product_at_once(x + row * x_step, x_step, some, panels, depth, outputs, y + row * y_step, y_step, bias, adds, then);
     }
 }
 
@@ -362,24 +371,17 @@ static int64_t block_of(const int64_t *lengths, int64_t inputs, int64_t *tokens)
 
 static void attention_block(const model *m, const layer *l, float *x, int64_t step, const int64_t *lengths, int64_t inputs, int64_t tokens,
                             float *space) {
-    const int64_t qkv_step = 3 * m->hidden + PAD, parts = parts_of(tokens, ROWS);
+    const int64_t qkv_step = 3 * m->hidden + PAD;
     float *qkv = space, *mixed = qkv + tokens * qkv_step, *rest = mixed + tokens * step;
-    for (int64_t part = 0; part < parts; part++) {
-        const int64_t row = part_at(tokens, parts, part), rows = part_at(tokens, parts, part + 1) - row;
-        product(x + row * step, step, rows, l->qkv.panels, m->hidden, 3 * m->hidden, qkv + row * qkv_step, qkv_step, l->qkv.bias, 0, NONE);
-    }
+    product(x, step, tokens, l->qkv.panels, m->hidden, 3 * m->hidden, qkv, qkv_step, l->qkv.bias, 0, NONE);
     for (int64_t i = 0, first = 0; i < inputs; first += lengths[i++])
         attend(m, qkv + first * qkv_step, qkv_step, lengths[i], mixed + first * step, step, rest);
-    for (int64_t part = 0; part < parts; part++) {
-        const int64_t row = part_at(tokens, parts, part), rows = part_at(tokens, parts, part + 1) - row;
-        const float *from = mixed + row * step;
-        product(from, step, rows, l->projection.panels, m->hidden, m->hidden, x + row * step, step, l->projection.bias, 1, NONE);
-        normalise_rows(x + row * step, step, rows, m->hidden, &l->after_attention, (float)m->eps);
-    }
+    product(mixed, step, tokens, l->projection.panels, m->hidden, m->hidden, x, step, l->projection.bias, 1, NONE);
+    normalise_rows(x, step, tokens, m->hidden, &l->after_attention, (float)m->eps);
 }
 
 static void feed_forward_block(const model *m, const layer *l, float *x, int64_t step, int64_t tokens, float *space) {
-    const int64_t inner_step = m->inner + PAD, parts = parts_of(tokens, INNER_ROWS);
+    const int64_t inner_step = m->inner + PAD, parts = parts_of(tokens, ROWS);
     for (int64_t part = 0; part < parts; part++) {
         const int64_t row = part_at(tokens, parts, part), rows = part_at(tokens, parts, part + 1) - row;
         float *some = x + row * step;
@@ -421,9 +423,9 @@ void bert_forward(const model *m, const int32_t *ids, const int64_t *lengths, in
 /* Numbers of working memory for a batch: its hidden rows, and the larger of what a block's two halves need. */
 int64_t bert_workspace(const model *m, int64_t tokens, int64_t longest) {
     const int64_t step = m->hidden + PAD, block = longest > BLOCK ? longest : BLOCK, size = m->hidden / m->heads;
-    const int64_t keys = (longest + PANEL - 1) / PANEL * PANEL;
+    const int64_t keys = parts_of(longest, PANEL) * PANEL;
     const int64_t attention = block * (3 * m->hidden + PAD + step) + 2 * keys * size + QUERIES * keys;
-    const int64_t feed_forward = INNER_ROWS * (m->inner + PAD);
+    const int64_t feed_forward = ROWS * (m->inner + PAD);
     return tokens * step + (attention > feed_forward ? attention : feed_forward);
 }
 

@@ -110,7 +110,7 @@ class CompiledEncoder:
             words=self._keep(weights.words),
             positions=self._keep(weights.positions),
             distance_bias=None if table is None else self._keep(biases_by_distance(table, longest=self._longest)),
-            embeddings=self._norm(weights.embeddings),
+            embeddings=self._kept_pair(weights.embeddings),
             layers=(_Layer * weights.depth)(*(self._layer(weights, number) for number in range(weights.depth))),
         )
 
@@ -139,15 +139,16 @@ class CompiledEncoder:
     def _layer(self, weights: BertWeights, number: int) -> _Layer:
         layer = weights.layer(number)
         linears = {part: self._linear(getattr(layer, part)) for part in ("qkv", "projection", "up", "down")}
-        return _Layer(**linears, after_attention=self._norm(layer.after_attention), after_output=self._norm(layer.after_output))
+        norms = {part: self._kept_pair(getattr(layer, part)) for part in ("after_attention", "after_output")}
+        return _Layer(**linears, **norms)
 
     def _linear(self, affine: Affine) -> _Affine:
         weight = affine.weight.contiguous()
         panels, self._free = self._free[: weight.numel()], self._free[weight.numel() :]
         self._library.bert_pack(weight.data_ptr(), *weight.shape, panels.data_ptr())
-        return self._norm(Affine(panels, affine.bias))
+        return self._kept_pair(Affine(panels, affine.bias))
 
-    def _norm(self, affine: Affine) -> _Affine:
+    def _kept_pair(self, affine: Affine) -> _Affine:
         return _Affine(self._keep(affine.weight), self._keep(affine.bias))
 
     def _keep(self, tensor: Tensor) -> int:

@@ -51,11 +51,6 @@ class Int8Linear:
         )
         return activate(y.mul_(scale).add_(self._bias), self._activation).to(x.dtype)
 
-    @property
-    def packed(self) -> bool:
-        """Always laid out for oneDNN."""
-        return True
-
 
 def weight_steps() -> int:
     """How finely this processor lets weights be rounded. It decides the vectors, so what was measured on one does not hold for another."""

@@ -180,11 +180,13 @@ class LocalEngine:
 
 def open_encoder(folder: ModelFolder, *, device: torch.device, dtype: torch.dtype, int8: bool) -> BertEncoder | CompiledEncoder:
     """The forward that is the fastest here; the log says which."""
-    reason = f"it is for float32 on a CPU, not {'int8' if int8 else dtype} on {device}"
-    if device.type == "cpu" and dtype == torch.float32 and not int8:
-        reason = unfit(folder) or ""
-    log.info("encoder_opened", path="torch" if reason else "compiled", **({"because": reason} if reason else {}))
-    return BertEncoder(folder, device=device, dtype=dtype, int8=int8) if reason else CompiledEncoder(folder)
+    in_float32 = device.type == "cpu" and dtype == torch.float32 and not int8
+    reason = unfit(folder) if in_float32 else "the compiled one is for float32 on a CPU"
+    if reason is None:
+        log.info("encoder_opened", path="compiled")
+        return CompiledEncoder(folder)
+    log.info("encoder_opened", path="torch", because=reason)
+    return BertEncoder(folder, device=device, dtype=dtype, int8=int8)
 
 
 def check_ids(ids: Sequence[NDArray[np.int32]], tokeniser: LocalTokeniser) -> None:

@@ -33,7 +33,7 @@ def _flags() -> set[str]:
 def _field(name: str) -> str:
     """What the first processor's line of that name says; empty where there is none."""
     try:
-        lines = CPUINFO.read_text(encoding="utf-8").splitlines()
+        with CPUINFO.open(encoding="utf-8") as lines:  # not read to its end: it has some thirty lines for each core
+            return next((value.strip() for key, _, value in (line.partition(":") for line in lines) if key.strip() == name), "")
     except OSError:
         return ""
-    return next((value.strip() for key, _, value in (line.partition(":") for line in lines) if key.strip() == name), "")

@@ -65,15 +65,20 @@ def engine_of(path: str) -> Engine:
 
         return ReferenceEngine(open_model_folder(Settings()), Settings())
     if path == "float32 by torch":
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("cluster.engines.local.unfit", lambda _: "the other one is tested")
-            return open_engine(Settings(precision="float32", device="cpu"))
+        return open_by_torch(Settings(precision="float32", device="cpu"))
     settings = Settings(precision=path, device="cpu")
     if path == "int8":  # behind the gate, which has tests of its own
         from cluster.engines.local import LocalEngine
 
         return LocalEngine(open_model_folder(settings), settings)
     return open_engine(settings)
+
+
+def open_by_torch(settings: Settings) -> Engine:
+    """An engine on torch's forward, also where the compiled one would be taken."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("cluster.engines.local.unfit", lambda _: "the other one is tested")
+        return open_engine(settings)
 
 
 @pytest.fixture(params=["float32", "float32 by torch", "bfloat16", "int8", "reference"])

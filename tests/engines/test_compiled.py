@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from structlog.testing import capture_logs
 
 from cluster.engines import compiled
 from cluster.engines.bert import BertEncoder
@@ -50,7 +51,7 @@ def test_other_types_are_not_for_it() -> None:
     assert isinstance(open_encoder(open_model_folder(Settings()), device=CPU, dtype=torch.float32, int8=True), BertEncoder)
 
 
-def test_widths_that_are_no_whole_panels_are_not_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_widths_that_are_no_whole_panels_are_not_for_it(tmp_path: Path) -> None:
     folder = open_model_folder(Settings(model_path=folder_of("bert", "mean_tokens", tmp_path / "model", heads=8)))
     assert "multiples of 16" in str(unfit(folder))
 
@@ -60,7 +61,10 @@ def test_without_a_compiler_torch_computes_and_the_log_says_why(monkeypatch: pyt
     library.cache_clear()
     try:
         assert library() is None
-        assert unfit(open_model_folder(Settings())) is not None
+        with capture_logs() as lines:
+            assert isinstance(open_encoder(open_model_folder(Settings()), device=CPU, dtype=torch.float32, int8=False), BertEncoder)
+        (opened,) = [line for line in lines if line["event"] == "encoder_opened"]
+        assert (opened["path"], opened["because"]) == ("torch", unfit(open_model_folder(Settings())))
     finally:
         library.cache_clear()
 

@@ -13,7 +13,7 @@ from cluster.engines import open_engine
 from cluster.engines.local import LocalEngine
 from cluster.engines.weights import open_model_folder
 from cluster.settings import Settings
-from tests.engines.conftest import TEXTS
+from tests.engines.conftest import TEXTS, open_by_torch
 
 VOCABULARY = 30522
 
@@ -59,9 +59,7 @@ def cosines(ours: NDArray[np.float32], theirs: NDArray[np.float32]) -> NDArray[n
 
 @pytest.mark.parametrize("pooling", ["mean_tokens", "cls_token"])
 @pytest.mark.parametrize("family", ["bert", "roberta", "xlm-roberta", "mpnet", "distilbert"])
-def test_a_family_gives_what_sentence_transformers_gives(
-    family: str, pooling: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_family_gives_what_sentence_transformers_gives(family: str, pooling: str, tmp_path: Path) -> None:
     from sentence_transformers import SentenceTransformer
 
     folder = folder_of(family, pooling, tmp_path / "model")
@@ -71,8 +69,7 @@ def test_a_family_gives_what_sentence_transformers_gives(
         TEXTS, batch_size=1, normalize_embeddings=True
     )
     assert cosines(engine.embed(TEXTS).vectors, oracle).min() >= 0.99999
-    monkeypatch.setattr("cluster.engines.local.unfit", lambda _: "the other one is tested")
-    by_torch = open_engine(Settings(model_path=folder, device="cpu"))
+    by_torch = open_by_torch(Settings(model_path=folder, device="cpu"))
     assert cosines(by_torch.embed(TEXTS).vectors, oracle).min() >= 0.99999
     rounded = open_engine(Settings(model_path=folder, device="cpu", precision="bfloat16"))
     assert cosines(rounded.embed(TEXTS).vectors, oracle).min() >= 0.999

@@ -16,7 +16,7 @@ from cluster.engines.local import granted_cores
 from cluster.engines.weights import open_model_folder
 from cluster.errors import Unavailable
 from cluster.settings import Settings
-from tests.engines.conftest import engine_of
+from tests.engines.conftest import engine_of, open_by_torch
 
 
 def modules_after(code: str) -> set[str]:
@@ -66,8 +66,7 @@ def test_without_onednns_layout_the_vectors_are_the_same(monkeypatch: pytest.Mon
     texts = ["a text", "another one, which is somewhat longer"]
     packed = engine_of("float32 by torch").embed(texts).vectors
     monkeypatch.setattr("cluster.engines.linear._pack", lambda *_: None)
-    monkeypatch.setattr("cluster.engines.local.unfit", lambda _: "the other one is tested")
-    plain = open_engine(Settings())
+    plain = open_by_torch(Settings())
     np.testing.assert_allclose(plain.embed(texts).vectors, packed, atol=1e-6)
 
 
