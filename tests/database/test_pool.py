@@ -1,5 +1,6 @@
 """A process' connections are set up the same way each, and come back with the database."""
 
+import select
 import socket
 import time
 
@@ -106,25 +107,27 @@ def test_a_database_that_is_away_or_refuses_us_says_so(settings: Settings, datab
 def test_who_asks_a_reviving_pool_waits_for_the_server_and_not_for_the_pool_to_give_up(new_home: NewHome) -> None:
     settings = new_home("asked")
     with open_pool(settings, reviving=True) as pool:
-        fill(settings, pool)
-        kill_postmaster(settings)
+        lose_all(settings, pool)
         began = time.monotonic()
         assert value(pool, "SELECT 1") == 1
         assert time.monotonic() - began < module.RECONNECT_TIMEOUT_S / 2
     embedded.stop(settings)
 
 
-def fill(settings: Settings, pool: ConnectionPool) -> None:
-    """As many connections as it may have, none of them in use."""
-    for connection in [pool.getconn() for _ in range(settings.database_pool_size)]:
+def lose_all(settings: Settings, pool: ConnectionPool) -> None:
+    """kill -9 of the postmaster while the pool has as many connections as it may, none of them in use, until every backend has left."""
+    connections = [pool.getconn() for _ in range(settings.database_pool_size)]
+    for connection in connections:
         pool.putconn(connection)
+    kill_postmaster(settings)
+    for connection in connections:
+        assert select.select([connection], [], [], 10)[0], "a backend outlives its postmaster"
 
 
 def test_a_pool_of_dead_connections_serves_the_next_caller_at_once_when_the_server_is_back(new_home: NewHome) -> None:
     settings = new_home("restarted")
     with open_pool(settings) as pool:
-        fill(settings, pool)
-        kill_postmaster(settings)
+        lose_all(settings, pool)
         embedded.start(settings)
         began = time.monotonic()
         with pool.connection() as connection:
