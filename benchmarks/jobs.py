@@ -123,16 +123,16 @@ def look(cluster: Cluster, store: str, seconds: float, state: str, *, only: str 
 
 
 def documents() -> list[bytes]:
-    """PDFs of the Python language reference's words, shuffled."""
+    """PDFs of the Python language reference's words, shuffled anew: a vector computed before would come from the cache."""
     words = " ".join(topics.values()).split()
-    written = [_pdf(random.Random(seed), words) for seed in range(WRITTEN)]
+    written = [_pdf(words) for _ in range(WRITTEN)]
     return [written[number % WRITTEN] + f"\n%{number}\n%%EOF".encode() for number in range(DOCUMENTS)]
 
 
-def _pdf(chance: random.Random, words: list[str]) -> bytes:
+def _pdf(words: list[str]) -> bytes:
     with pymupdf.open() as document:
         for _ in range(PAGES):
-            document.new_page().insert_textbox((50, 50, 550, 800), " ".join(chance.choices(words, k=WORDS_OF_A_PAGE)), fontsize=9)
+            document.new_page().insert_textbox((50, 50, 550, 800), " ".join(random.choices(words, k=WORDS_OF_A_PAGE)), fontsize=9)
         return bytes(document.tobytes())
 
 

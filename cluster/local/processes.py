@@ -1,4 +1,4 @@
-"""Which processes are ours, and how they end: by identity, never by name.
+"""Which processes are ours, how they end, and before whom they step back: by identity, never by name.
 
 A process id alone proves nothing, for the number may belong to somebody else by now; with its start time it does.
 Called by ``ray_head``.
@@ -103,3 +103,13 @@ def kill(processes: Sequence[psutil.Process]) -> None:
     for process in processes:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
+
+
+def let_other_sessions_first(session: int, nice: int) -> None:
+    """Give the session's processes together this nice value against those of other sessions; their own count among themselves.
+
+    Linux divides the processors between sessions before it looks at a process's nice value (``sched_autogroup``, sched(7)). In a
+    container, where it does not, and on other systems nothing changes.
+    """
+    with contextlib.suppress(OSError):
+        Path(f"/proc/{session}/autogroup").write_text(str(nice))

@@ -25,7 +25,7 @@ from pydantic import SecretStr
 
 from cluster.errors import Conflict, Misconfigured, Unavailable
 from cluster.local.addresses import LOOPBACK, RAY_LISTENERS, get_json, ports_of, request, taken
-from cluster.local.processes import Identity, alive, family, find, identify, kill, session_of, wait_gone
+from cluster.local.processes import Identity, alive, family, find, identify, kill, let_other_sessions_first, session_of, wait_gone
 from cluster.records import digest
 from cluster.settings import Settings
 
@@ -44,6 +44,10 @@ MARK = "RAY_TMPDIR"
 #: Said outright: unset, Ray asks for a token or not by whether some earlier Ray left one in ~/.ray. A token would have to be
 #: given with every ``ray job submit``; see docs/security.md.
 WITHOUT_TOKENS = {"RAY_AUTH_MODE": "disabled"}
+#: Of Ray's workers. Ray's own value, 15, leaves the engine's bulk threads no room to step back behind its urgent ones. And of all of
+#: Ray against other sessions: at 0 the bundled Postgres, each of whose processes is a session, waits up to 0.1 s for a core that bulk
+#: has, and an upload with it (docs/decisions/009).
+NICE = 5
 #: Ray then keeps to the loopback interface; otherwise its listeners are open to the network, and Ray runs any code it is sent.
 LOOPBACK_ONLY = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 
@@ -137,8 +141,7 @@ def environment(settings: Settings, folder: Path) -> dict[str, str]:
         # Fixed by default; any free port keeps two clusters apart.
         "AUTOSCALER_METRIC_PORT": "0",
         "DASHBOARD_METRIC_PORT": "0",
-        # Ray's own value, 15, leaves the engine's bulk threads no room to step back behind its urgent ones.
-        "RAY_worker_niceness": "5",
+        "RAY_worker_niceness": str(NICE),
         # Threads that wait by spinning cost 2-4x the CPU per text on shared cores.
         "GOMP_SPINCOUNT": "0",
         "OMP_WAIT_POLICY": "PASSIVE",
@@ -183,6 +186,7 @@ def _launch(settings: Settings) -> Head:
             env=environment(settings, folder),
             start_new_session=True,  # a Ctrl-C in the terminal that started it is none of its business
         )
+    let_other_sessions_first(process.pid, NICE)
     identity = identify(process.pid)
     return Head(
         pid=identity.pid,

@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+from pathlib import Path
 
 import psutil
 import pytest
@@ -47,6 +48,16 @@ def test_up_again_is_harmless_and_quick(running_cluster: RunningCluster) -> None
 
     assert (again.returncode, "Already up" in again.stderr) == (0, True), again.stderr
     assert pids(running_cluster.settings) == before
+
+
+def test_ray_lets_the_database_and_other_programs_go_first(running_cluster: RunningCluster) -> None:
+    head = ray_head.running(running_cluster.settings)
+    assert head is not None
+    group = Path(f"/proc/{head.pid}/autogroup")
+    if not group.exists() or not group.read_text():
+        pytest.skip("this kernel does not divide the processors between sessions")
+
+    assert group.read_text().endswith(f"nice {ray_head.NICE}\n")
 
 
 def test_status_says_what_runs_and_where_the_data_is(running_cluster: RunningCluster) -> None:
