@@ -99,13 +99,19 @@ def kill_postmaster(settings: Settings, how: signal.Signals = signal.SIGKILL) ->
     os.kill(postmaster, how)
 
 
-def free_ports(count: int) -> list[int]:
-    """Ports nobody listens on, each with seven numbers after it, where neither Ray's workers nor outgoing connections come."""
+#: First and last of those handed out already: whoever asked may not listen yet.
+GIVEN: list[tuple[int, int]] = []
+
+
+def free_ports(count: int, *, width: int = 8) -> list[int]:
+    """The first of each run of so many ports nobody listens on, where neither Ray's workers nor outgoing connections come; never twice."""
     found: list[int] = []
     while len(found) < count:
-        port = random.randrange(RAY_WORKER_PORTS.stop, EPHEMERAL_PORTS_START - 8)
-        if all(abs(port - other) > 10 for other in found) and all(free(port + offset) for offset in range(8)):
-            found.append(port)
+        first = random.randrange(RAY_WORKER_PORTS.stop, EPHEMERAL_PORTS_START - width)
+        last = first + width - 1
+        if all(last < other or end < first for other, end in GIVEN) and all(free(port) for port in range(first, last + 1)):
+            GIVEN.append((first, last))
+            found.append(first)
     return found
 
 

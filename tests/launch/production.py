@@ -87,7 +87,7 @@ class Production:
 def production(settings: Settings) -> Iterator[Production]:
     """Started, deployed and ready; gone without a trace in the end."""
     folder = Path(tempfile.mkdtemp(prefix="ec-", dir="/tmp"))
-    first, metrics, stats, fallback = free_ports(4)
+    (first,), (metrics, stats, fallback) = free_ports(1, width=REPLICA_PORTS + 1), free_ports(3)
     cluster = Production(settings, folder, range(first, first + REPLICA_PORTS), metrics)
     environment = {
         **ray_head.environment(settings, folder),
