@@ -305,17 +305,19 @@ AVX2 static void pack_head(const float *keys, const float *values, int64_t step,
         for (int64_t j = 0; j < length; j++, value_panels += PANEL) memcpy(value_panels, values + j * step + c, sizeof(float) * PANEL);
 }
 
-/* Attention of one input to itself: qkv (length, 3 * hidden), queries scaled already, to mixed (length, hidden). */
-AVX2 static void attend(const model *m, const float *qkv, int64_t qkv_step, int64_t length, float *mixed, int64_t mixed_step, float *space) {
+/* Attention of an input's first tokens, so many as ask, to all of it: qkv (length, 3 * hidden), queries scaled already, to
+ * mixed (asking, hidden). */
+AVX2 static void attend(const model *m, const float *qkv, int64_t qkv_step, int64_t length, int64_t asking, float *mixed,
+                        int64_t mixed_step, float *space) {
     const int64_t size = m->hidden / m->heads, keys = parts_of(length, PANEL) * PANEL;
     float *key_panels = space, *value_panels = key_panels + keys * size, *scores = value_panels + length * size;
     for (int64_t head = 0; head < m->heads; head++) {
         const float *query = qkv + head * size;
         pack_head(query + m->hidden, query + 2 * m->hidden, qkv_step, length, size, key_panels, value_panels);
         const float *bias = m->distance_bias ? m->distance_bias + head * (2 * m->longest - 1) + m->longest - 1 : NULL;
-        const int64_t parts = parts_of(length, QUERIES);
+        const int64_t parts = parts_of(asking, QUERIES);
         for (int64_t part = 0; part < parts; part++) {
-            const int64_t row = part_at(length, parts, part), rows = part_at(length, parts, part + 1) - row;
+            const int64_t row = part_at(asking, parts, part), rows = part_at(asking, parts, part + 1) - row;
             product(query + row * qkv_step, qkv_step, rows, key_panels, size, keys, scores, keys, NULL, 0, NONE);
             float whole[QUERIES];
             for (int64_t i = 0; i < rows; i++) {
@@ -346,9 +348,8 @@ AVX2 static void embed(const model *m, const int32_t *ids, int64_t length, float
     normalise_rows(x, step, length, m->hidden, &m->embeddings, (float)m->eps);
 }
 
-/* The mean of an input's rows, or its first one, brought to length 1. */
-AVX2 static void pool(const model *m, const float *x, int64_t step, int64_t length, float *vector) {
-    const int64_t rows = m->first_token_only ? 1 : length;
+/* The mean of so many rows, brought to length 1. */
+AVX2 static void pool(const model *m, const float *x, int64_t step, int64_t rows, float *vector) {
     __m256 squares = _mm256_setzero_ps();
     for (int64_t c = 0; c < m->hidden; c += 8) {
         __m256 sum = _mm256_setzero_ps();
@@ -375,9 +376,26 @@ static void attention_block(const model *m, const layer *l, float *x, int64_t st
     float *qkv = space, *mixed = qkv + tokens * qkv_step, *rest = mixed + tokens * step;
     product(x, step, tokens, l->qkv.panels, m->hidden, 3 * m->hidden, qkv, qkv_step, l->qkv.bias, 0, NONE);
     for (int64_t i = 0, first = 0; i < inputs; first += lengths[i++])
-        attend(m, qkv + first * qkv_step, qkv_step, lengths[i], mixed + first * step, step, rest);
+        attend(m, qkv + first * qkv_step, qkv_step, lengths[i], lengths[i], mixed + first * step, step, rest);
     product(mixed, step, tokens, l->projection.panels, m->hidden, m->hidden, x, step, l->projection.bias, 1, NONE);
     normalise_rows(x, step, tokens, m->hidden, &l->after_attention, (float)m->eps);
+}
+
+/* The same where only each input's first token is asked for: their rows come to first, (inputs, hidden), which may begin where x does. */
+static void first_attention_block(const model *m, const layer *l, const float *x, int64_t step, const int64_t *lengths, int64_t inputs,
+                                  int64_t tokens, float *first, float *space) {
+    const int64_t hidden = m->hidden, qkv_step = 3 * hidden + PAD;
+    const size_t row = sizeof(float) * (size_t)hidden;
+    float *qkv = space, *mixed = qkv + tokens * qkv_step, *rest = mixed + tokens * step;
+    product(x, step, tokens, l->qkv.panels + hidden * hidden, hidden, 2 * hidden, qkv + hidden, qkv_step, l->qkv.bias + hidden, 0, NONE);
+    for (int64_t i = 0; i < inputs; x += lengths[i++] * step) memmove(first + i * step, x, row);
+    product(first, step, inputs, l->qkv.panels, hidden, hidden, mixed, step, l->qkv.bias, 0, NONE);
+    for (int64_t i = 0; i < inputs; qkv += lengths[i++] * qkv_step) {
+        memcpy(qkv, mixed + i * step, row);
+        attend(m, qkv, qkv_step, lengths[i], 1, mixed + i * step, step, rest);
+    }
+    product(mixed, step, inputs, l->projection.panels, hidden, hidden, first, step, l->projection.bias, 1, NONE);
+    normalise_rows(first, step, inputs, hidden, &l->after_attention, (float)m->eps);
 }
 
 static void feed_forward_block(const model *m, const layer *l, float *x, int64_t step, int64_t tokens, float *space) {
@@ -396,7 +414,8 @@ void bert_forward(const model *m, const int32_t *ids, const int64_t *lengths, in
     float *x = workspace, *row = x;
     for (int64_t i = 0; i < inputs; ids += lengths[i], row += lengths[i] * step, i++) embed(m, ids, lengths[i], row, step);
     float *space = row;
-    for (const layer *l = m->layers; l < m->layers + m->depth; l++) {
+    const layer *end = m->layers + m->depth - (m->first_token_only ? 1 : 0);
+    for (const layer *l = m->layers; l < end; l++) {
         row = x;
         for (int64_t i = 0, tokens, count; i < inputs; i += count, row += tokens * step) {
             count = block_of(lengths + i, inputs - i, &tokens);
@@ -405,7 +424,16 @@ void bert_forward(const model *m, const int32_t *ids, const int64_t *lengths, in
         }
     }
     row = x;
-    for (int64_t i = 0; i < inputs; row += lengths[i] * step, i++) pool(m, row, step, lengths[i], vectors + i * m->hidden);
+    if (m->first_token_only) { /* of the last layer, nobody asks for the other rows */
+        for (int64_t i = 0, tokens, count; i < inputs; i += count, row += tokens * step) {
+            count = block_of(lengths + i, inputs - i, &tokens);
+            first_attention_block(m, end, row, step, lengths + i, count, tokens, x + i * step, space);
+        }
+        feed_forward_block(m, end, x, step, inputs, space);
+        for (int64_t i = 0; i < inputs; i++) pool(m, x + i * step, step, 1, vectors + i * m->hidden);
+    } else {
+        for (int64_t i = 0; i < inputs; row += lengths[i] * step, i++) pool(m, row, step, lengths[i], vectors + i * m->hidden);
+    }
 }
 
 #else

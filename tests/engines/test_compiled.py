@@ -2,6 +2,7 @@
 
 import platform
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from cluster.engines.bert import BertEncoder
 from cluster.engines.compiled import CompiledEncoder, library, unfit
 from cluster.engines.local import open_encoder
 from cluster.engines.processor import gains_by_avx512
-from cluster.engines.weights import open_model_folder
+from cluster.engines.weights import ModelFolder, open_model_folder
 from cluster.settings import Settings
 from tests.engines.test_families import folder_of
 
@@ -24,13 +25,19 @@ CPU = torch.device("cpu")
 LENGTHS = [512, 256, 201, 200, 199, 101, 100, 99, 51, 50, 49, 33, 32, 31, 17, 16, 15, *range(12, 0, -1)]
 
 
+@pytest.fixture(scope="module", params=["mean", "cls"])
+def folder(request: pytest.FixtureRequest) -> ModelFolder:
+    """The real weights, with each way to make one vector of an input's."""
+    return replace(open_model_folder(Settings()), pooling=request.param)
+
+
 @pytest.fixture(scope="module")
-def encoder() -> CompiledEncoder:
-    """Of the real weights; also where it is not what an engine would take."""
+def encoder(folder: ModelFolder) -> CompiledEncoder:
+    """Also where it is not what an engine would take."""
     if library() is None:
         assert shutil.which("cc") is None or platform.machine() != "x86_64"
         pytest.skip("no compiled forward: no C compiler, or another processor")
-    return CompiledEncoder(open_model_folder(Settings()))
+    return CompiledEncoder(folder)
 
 
 @pytest.fixture(scope="module")
@@ -69,8 +76,8 @@ def test_without_a_compiler_torch_computes_and_the_log_says_why(monkeypatch: pyt
         library.cache_clear()
 
 
-def test_vectors_are_those_of_torchs_forward(encoder: CompiledEncoder, inputs: list[NDArray[np.int32]]) -> None:
-    theirs = BertEncoder(open_model_folder(Settings()), device=CPU, dtype=torch.float32)
+def test_vectors_are_those_of_torchs_forward(folder: ModelFolder, encoder: CompiledEncoder, inputs: list[NDArray[np.int32]]) -> None:
+    theirs = BertEncoder(folder, device=CPU, dtype=torch.float32)
     with torch.inference_mode():
         np.testing.assert_allclose(encoder(inputs).numpy(), theirs(inputs).numpy(), atol=2e-6)
 
