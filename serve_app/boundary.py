@@ -9,6 +9,7 @@ import math
 import re
 import time
 from collections.abc import Callable
+from http import HTTPStatus
 from uuid import uuid4
 
 import structlog
@@ -33,6 +34,11 @@ CLIENT_CLOSED = 499
 
 FILES = re.compile(r"/v1/files|/upload")
 PARTS = re.compile(r"/v1/uploads/[^/]+/parts")
+#: Transfers of files and what writes whole ones: they take as long as they take, and only have to go on.
+TRANSFERS = {
+    "POST": re.compile(rf"{FILES.pattern}|{PARTS.pattern}|/v1/uploads/[^/]+/complete"),
+    "GET": re.compile(r"/v1/files/[^/]+/content"),
+}
 #: Around a file its form needs this much at most.
 FORM_BYTES = 256 * 1024
 #: An upload that stays below this is not going to end.
@@ -45,6 +51,7 @@ class Boundary:
     def __init__(self, app: ASGIApp, *, settings: Settings) -> None:
         self._app = app
         self._door = Door(settings.api_key)
+        self._longest_s = settings.request_timeout_s
         patience = settings.body_timeout_s
         self._limits = Limits(most=settings.max_request_bytes, setting="CLUSTER_MAX_REQUEST_BYTES", timeout_s=patience)
         self._limits_of_uploads = {
@@ -88,7 +95,9 @@ class Boundary:
                 status = CLIENT_CLOSED
         except ClientDisconnect:  # in the middle of its body
             status = CLIENT_CLOSED
-        except HTTPException as exc:  # of the key or of the body's header, before anything that would translate it
+        except HTTPException as exc:  # of the key, the body's header or the time, outside of all that would translate it
+            if status:
+                raise
             await http_error(exc, scope)(scope, receive, send_with_id)
         except Exception as exc:  # the process edge: ``unexpected`` logs it with its trace
             if status:
@@ -100,7 +109,11 @@ class Boundary:
                 log.info("request", method=scope["method"], path=scope["path"], status=status, ms=milliseconds)
 
     async def _answered(self, scope: Scope, receive: Receive, send: Send, *, whole: Callable[[], bool]) -> bool:
-        """False when the caller left before the answer was whole."""
+        """False when the caller left before the answer was whole.
+
+        Raises:
+            HTTPException: 503, it took too long.
+        """
         task = asyncio.current_task()
         assert task is not None
 
@@ -109,8 +122,15 @@ class Boundary:
                 task.cancel()
 
         body = Body(receive, scope, self._limits_of(scope), on_leave=leave)
+        limit = asyncio.timeout(None if _is_transfer(scope) else self._longest_s)
         try:
-            await self._app(scope, body.receive, send)
+            async with limit:
+                await self._app(scope, body.receive, send)
+        except TimeoutError as exc:
+            if not limit.expired():
+                raise
+            message = f"not answered within {self._longest_s:g} s (CLUSTER_REQUEST_TIMEOUT_S); try again"
+            raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, message, headers={"retry-after": "1"}) from exc
         except asyncio.CancelledError:
             if not body.left:
                 raise
@@ -126,3 +146,8 @@ class Boundary:
                 if paths.fullmatch(scope["path"]):
                     return limits
         return self._limits
+
+
+def _is_transfer(scope: Scope) -> bool:
+    paths = TRANSFERS.get(scope["method"])
+    return paths is not None and paths.fullmatch(scope["path"]) is not None

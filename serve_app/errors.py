@@ -23,6 +23,7 @@ CODES = {
     HTTPStatus.UNAUTHORIZED: "invalid_api_key",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "request_too_large",
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "unsupported_media_type",
+    HTTPStatus.SERVICE_UNAVAILABLE: "unavailable",
 }
 
 #: Our errors, most special first: status, OpenAI's type, OpenAI's code.
@@ -107,6 +108,7 @@ def http_error(exc: HTTPException, scope: Scope) -> Response:
         HTTPStatus.METHOD_NOT_ALLOWED: f"{scope['method']} is not allowed here",
     }
     status = HTTPStatus(exc.status_code)
-    response = error_response(status, messages.get(status, str(exc.detail)), code=CODES.get(status))
+    type = "server_error" if status >= HTTPStatus.INTERNAL_SERVER_ERROR else "invalid_request_error"
+    response = error_response(status, messages.get(status, str(exc.detail)), type=type, code=CODES.get(status))
     response.headers.update(exc.headers or {})
     return response

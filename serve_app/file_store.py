@@ -10,8 +10,10 @@ from typing import Any
 
 import structlog
 from psycopg import Connection
+from psycopg_pool import ConnectionPool
 
 from cluster.blobs import Blob
+from cluster.database import translated
 from cluster.errors import Permanent, Retryable, Throttled, Unavailable
 from cluster.ledger.files import release_blobs, require_blob
 from cluster.vector_index import VectorIndex
@@ -31,13 +33,15 @@ def confirm(connection: Connection[Any], service: Service, organisation: str, bl
 
 
 async def release(service: Service, organisation: str, hashes: Sequence[str]) -> None:
-    """Delete those blobs that nothing names any more. One that cannot be deleted now is left for ``cluster.doctor``."""
+    """Delete those blobs that nothing names any more, each in a transaction of its own: an upload's thousands of parts would hold as
+    many locks. One that cannot be deleted now is left for ``cluster.doctor``."""
 
-    def work(connection: Connection[Any], _: VectorIndex) -> None:
-        release_blobs(connection, service.blobs, organisation, hashes)
+    def work(pool: ConnectionPool, _: VectorIndex) -> None:
+        with translated(), pool.connection() as connection:
+            release_blobs(connection, service.blobs, organisation, hashes)
 
     try:
-        await service.in_transaction(work)
+        await service.in_database(work)
     except Retryable as exc:
         log.warning("blobs_not_released", organisation=organisation, reason=str(exc))
 

@@ -2,7 +2,7 @@
 
 Called by the routes that embed, before anything is computed.
 
-    texts, ids = as_inputs(body.input, decode=...)
+    texts = as_texts(as_list(body.input), decode)
 """
 
 from collections.abc import Callable, Sequence

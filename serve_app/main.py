@@ -18,8 +18,8 @@ MAX_ONGOING_REQUESTS = 256
 #: The load that autoscaling sees is the mean over this time; Serve's replicas report it every 10 s.
 LOOK_BACK_S = 15
 HEALTH_PERIOD_S = 10
-#: A replica that is told to stop finishes what it has: as long as ``request_timeout_s`` in ``serve.yaml``, and the half
-#: minute before that in which HAProxy learns to leave it alone. It ends as soon as nothing is left.
+#: A replica that is told to stop finishes what it has: as long as ``request_timeout_s`` of the settings, and the half minute before
+#: that in which HAProxy learns to leave it alone. It ends as soon as nothing is left.
 GRACEFUL_SHUTDOWN_S = 150
 #: How often it looks whether anything is left.
 DRAIN_POLL_S = 1

@@ -26,7 +26,7 @@ from serve_app.description import refusals
 from serve_app.prompts import prompt_of
 from serve_app.rerank import by_cross_encoder
 from serve_app.service import Service
-from serve_app.snippets import snippet
+from serve_app.snippets import Wanted, snippet
 from serve_app.state import ServiceOf
 from serve_app.terms import Terms
 
@@ -34,6 +34,8 @@ MAX_QUERIES = 32
 NO_RANKER = "none"
 #: What OpenAI calls its own, and here the fusion of rankings.
 FUSION = ("auto", "default-2024-11-15")
+#: The rankings by words read so much of a query, about as much as a model does of a text; each further word would cost a look-up.
+WORDS_CHARACTERS = 2_048
 #: Results of a query that the cross-encoder reads: it takes as long for each as the whole search before.
 RERANKED = 50
 
@@ -91,11 +93,11 @@ async def search(vector_store: str, body: SearchRequest, service: ServiceOf, ter
     hits = await service.in_database(find)
     if reranks:
         hits = list(await asyncio.gather(*(_reranked(service, *one) for one in zip(queries, hits, strict=True))))
-    best = _best(queries, hits)[: body.max_num_results]
+    best = [found for found in _best(queries, hits)[: body.max_num_results] if found[0].score >= body.ranking_options.score_threshold]
     return {
         "object": "vector_store.search_results.page",
         "search_query": queries,
-        "data": [_result(hit, query) for hit, query in best if hit.score >= body.ranking_options.score_threshold],
+        "data": await asyncio.to_thread(_results, best),
         "has_more": False,
         "next_page": None,
     }
@@ -130,7 +132,7 @@ def _hits(
         store.id,
         collection=store.collection,
         vector=vector,
-        text=None if body.ranking_options.ranker == NO_RANKER else query,
+        text=None if body.ranking_options.ranker == NO_RANKER else query[:WORDS_CHARACTERS],
         k=k,
         filter=body.filters,
         mode=body.mode,
@@ -155,7 +157,12 @@ def _best(queries: list[str], hits: list[list[Hit]]) -> list[Found]:
     return sorted(best.values(), key=lambda found: (-found[0].score, found[0].id))
 
 
-def _result(hit: Hit, query: str) -> dict[str, Any]:
+def _results(found: list[Found]) -> list[dict[str, Any]]:
+    wanted = {query: Wanted(query[:WORDS_CHARACTERS]) for query in {query for _, query in found}}
+    return [_result(hit, wanted[query]) for hit, query in found]
+
+
+def _result(hit: Hit, wanted: Wanted) -> dict[str, Any]:
     """OpenAI's search result, with fields of ours: of an attached file its owner's attributes, of an ingested document all."""
     own = own_of(hit.attributes)
     return {
@@ -168,6 +175,6 @@ def _result(hit: Hit, query: str) -> dict[str, Any]:
         "page": own.get("page"),
         "start": own.get("start"),
         "end": own.get("end"),
-        "snippet": snippet(hit.text, query),
+        "snippet": snippet(hit.text, wanted),
         "keywords": own.get("keywords", []),
     }

@@ -8,6 +8,7 @@ Made once a replica (``embedder``), used by every route.
 """
 
 import asyncio
+import contextvars
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -33,8 +34,10 @@ log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 P = ParamSpec("P")
+Work = TypeVar("Work")
 
-#: Blobs written or read at once. Threads of their own: work that waits for a lost database must not hold up those.
+#: Blobs written or read at once. They and the database have threads of their own: what waits for a lost database must hold up neither
+#: blobs nor the tokenising of texts, for which the event loop's own threads are left.
 BLOB_THREADS = 8
 #: When to ask again after a commit that nobody confirmed.
 RETRY_AFTER_S = 1.0
@@ -57,6 +60,7 @@ class Service:
         self.decode = open_openai_tokens(settings)
         self.blobs = open_blob_store(settings)
         self._blob_threads = ThreadPoolExecutor(BLOB_THREADS, "blobs")
+        self._database_threads = ThreadPoolExecutor(settings.database_pool_size, "database")
         self._pool: ConnectionPool | None = None
         self._lock = threading.Lock()
 
@@ -92,7 +96,7 @@ class Service:
         Raises:
             Unavailable: the database does not answer.
         """
-        return await asyncio.to_thread(self._with_pool, work)
+        return await self._in_thread(self._with_pool, work)
 
     async def read(self, work: Callable[[Connection[Any]], T]) -> T:
         """Run work that only reads in a thread, with a connection; it may be called twice.
@@ -116,7 +120,11 @@ class Service:
         Raises:
             Unavailable: the database does not answer, or did not confirm.
         """
-        return await asyncio.to_thread(self._transact, work)
+        return await self._in_thread(self._transact, work)
+
+    async def _in_thread(self, do: Callable[[Work], T], work: Work) -> T:
+        context = contextvars.copy_context()  # the log's lines in the thread name the request, too
+        return await asyncio.get_running_loop().run_in_executor(self._database_threads, context.run, do, work)
 
     async def on_blobs(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run work on the blob store in a thread. It has ended when this returns, also where the caller left in between."""
@@ -146,6 +154,7 @@ class Service:
     def close(self) -> None:
         """Let the connections and the threads go."""
         self._blob_threads.shutdown()
+        self._database_threads.shutdown()
         if self._pool is not None:
             self._pool.close()
 

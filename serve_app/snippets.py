@@ -1,6 +1,7 @@
 """The part of a chunk that a person should read first: the one with most of the query's words.
 
-snippet("... a long text ...", "who may stop the pump")
+wanted = Wanted("who may stop the pump")
+snippet("... a long text ...", wanted)
 """
 
 import re
@@ -15,19 +16,43 @@ COMMON = 4
 ENDING = 3
 
 
-def snippet(text: str, query: str, *, length: int = LENGTH) -> str:
+class Wanted:
+    """A query's words, so kept that a word of a text is looked up in them however many they are."""
+
+    def __init__(self, query: str) -> None:
+        self._words = {_folded(word) for word in WORD.findall(query)}
+        #: By its length and by each of its beginnings that may have to be in common with another word.
+        self._beginnings = {
+            (len(word), word[:common]): word
+            for word in sorted(self._words)
+            for common in {_common(len(word), len(word) + more) for more in range(ENDING + 1)}
+            if common <= len(word)
+        }
+        self._starts = {word[:COMMON] for word in self._words}
+
+    def find(self, word: str) -> str | None:
+        """The word of the query that is alike, if any is."""
+        folded = _folded(word)
+        if folded in self._words:
+            return folded
+        if folded[:COMMON] not in self._starts:
+            return None
+        size = len(folded)
+        for length in range(max(1, size - ENDING), size + ENDING + 1):
+            common = _common(size, length)
+            if common <= min(size, length) and (alike := self._beginnings.get((length, folded[:common]))) is not None:
+                return alike
+        return None
+
+
+def snippet(text: str, wanted: Wanted, *, length: int = LENGTH) -> str:
     """A slice of the text, from word to word, at most ``length`` characters; its beginning where no word is found.
 
     A word counts the more the rarer it is in the text, so that "the" decides nothing; repeated, it counts once.
     """
     if len(text) <= length:
         return text
-    wanted = {_folded(word) for word in WORD.findall(query)}
-    found = [
-        (match.start(), match.end(), alike)
-        for match in WORD.finditer(text)
-        if (alike := next((one for one in wanted if _alike(one, _folded(match.group()))), None)) is not None
-    ]
+    found = [(match.start(), match.end(), alike) for match in WORD.finditer(text) if (alike := wanted.find(match.group())) is not None]
     start, end = _best(found, length) if found else (0, 0)
     # As much before the match as after it.
     begin = max(0, min(start - (length - (end - start)) // 2, len(text) - length))
@@ -63,9 +88,6 @@ def _folded(word: str) -> str:
     return word.casefold()
 
 
-def _alike(one: str, other: str) -> bool:
-    if one == other:
-        return True
-    shorter, longer = sorted((one, other), key=len)
-    common = max(COMMON, len(longer) - ENDING)
-    return len(shorter) >= common and longer[:common] == shorter[:common]
+def _common(one: int, other: int) -> int:
+    """So many characters must two words of these lengths have in common."""
+    return max(COMMON, max(one, other) - ENDING)

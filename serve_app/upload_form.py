@@ -59,6 +59,7 @@ class Form:
         self._writer: BlobWriter | None = None
         self._seen = False
         self._piece = bytearray()
+        self._others: dict[str, Part] = {}
         #: The other parts' texts by name.
         self.fields: dict[str, str] = {}
         #: As the caller sent it.
@@ -89,6 +90,8 @@ class Form:
             for part, data in parser.feed(chunk):
                 await self._take(part, data)
         parser.finish()
+        # At the end, since a character may arrive in two pieces.
+        self.fields = {name: _text(bytes(part.data)) for name, part in self._others.items()}
         if not self._seen:
             raise InvalidInput(f"the form holds no file {self._rules.file!r}", param=self._rules.file)
         if self.bytes == 0:
@@ -105,14 +108,13 @@ class Form:
         elif part.name not in self._rules.fields:
             raise InvalidInput(f"unknown field {part.name!r}", param=part.name)
         elif data is None:
-            if part.name in self.fields:
+            if part.name in self._others:
                 raise InvalidInput(f"the field {part.name!r} is there twice", param=part.name)
-            self.fields[part.name] = ""
+            self._others[part.name] = part
         else:
             part.data += data
             if len(part.data) > LONGEST_FIELD_BYTES:
                 raise InvalidInput(f"the field {part.name!r} is longer than {LONGEST_FIELD_BYTES:,} bytes", param=part.name)
-            self.fields[part.name] = _text(bytes(part.data))
 
     async def _take_file(self, part: Part, data: bytes | None) -> None:
         if data is None:

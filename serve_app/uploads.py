@@ -13,9 +13,10 @@ from psycopg import Connection
 from pydantic import BaseModel, ConfigDict, Field
 
 from cluster.blobs import Blob, BlobStore
-from cluster.errors import InvalidInput
+from cluster.errors import InvalidInput, Permanent
 from cluster.ledger.files import File, Quota, get_file, plain_name
 from cluster.ledger.uploads import (
+    MOST_PARTS,
     Part,
     Upload,
     UploadStatus,
@@ -35,13 +36,12 @@ from serve_app.file_store import confirm, for_a_row, release
 from serve_app.file_types import Purpose, accepted_type
 from serve_app.files import Lifetime, file_object, unix
 from serve_app.idempotency import Once
+from serve_app.service import Service
 from serve_app.state import ServiceOf
 from serve_app.upload_form import FormRules, upload_form
 
 router = APIRouter(responses=refusals(404, 409, 429))
 
-#: 8 GiB in parts of a megabyte.
-MOST_PARTS = 8_192
 COPY_BYTES = 1024 * 1024
 
 FORM = {
@@ -138,9 +138,15 @@ async def complete(
 
     upload, parts = await service.in_transaction(find)
     if upload.status == UploadStatus.COMPLETED:
-        file = await service.in_transaction(lambda connection, _: get_file(connection, organisation, upload.file or ""))
-        return upload_object(upload, file)
-    blob, type = await service.on_blobs(_join, service.blobs, upload, parts, body.md5)
+        return await _completed(service, organisation, upload)
+    try:
+        blob, type = await service.on_blobs(_join, service.blobs, upload, parts, body.md5)
+    except Permanent:
+        # Somebody else may have ended it, and the parts with it.
+        upload, _ = await service.in_transaction(find)
+        if upload.status != UploadStatus.COMPLETED:
+            raise
+        return await _completed(service, organisation, upload)
     released: list[str] = []
 
     def work(connection: Connection[Any], _: VectorIndex) -> dict[str, Any]:
@@ -187,6 +193,11 @@ def part_object(part: Part) -> dict[str, Any]:
         "upload_id": part.upload,
         "bytes": part.bytes,
     }
+
+
+async def _completed(service: Service, organisation: str, upload: Upload) -> dict[str, Any]:
+    file = await service.in_transaction(lambda connection, _: get_file(connection, organisation, upload.file or ""))
+    return upload_object(upload, file)
 
 
 def _join(blobs: BlobStore, upload: Upload, parts: Sequence[Part], md5: str | None) -> tuple[Blob, str]:

@@ -18,7 +18,7 @@ from cluster.ledger.chunking import Chunking
 from cluster.ledger.jobs import JobState
 from cluster.ledger.store_files import FileStatus, StoreFile
 from cluster.ledger.stores import VectorStore, get_store
-from cluster.vector_index import Row, VectorIndex
+from cluster.vector_index import VectorIndex
 from cluster.vector_index.attributes import own_of
 from serve_app.auth import Organisation
 from serve_app.description import refusals
@@ -151,14 +151,13 @@ async def get_content(
     """Its chunks in the order of reading, each with its page and place on it."""
     first = _first_chunk(page)
 
-    def read(connection: Connection[Any], index: VectorIndex) -> tuple[StoreFile, list[Row]]:
+    def read(connection: Connection[Any], index: VectorIndex) -> tuple[StoreFile, list[dict[str, Any]]]:
         store = get_store(connection, organisation, vector_store_id)
         attached = store_files.get_store_file(connection, organisation, vector_store_id, file_id)
         rows = index.document_rows(organisation, store.id, attached.document, collection=store.collection, connection=connection)
-        return attached, rows
+        return attached, sorted(({**own_of(row.attributes), "text": row.text} for row in rows), key=lambda chunk: int(chunk["ordinal"]))
 
-    attached, rows = await service.in_transaction(read)
-    chunks = sorted(({**own_of(row.attributes), "text": row.text} for row in rows), key=lambda chunk: int(chunk["ordinal"]))
+    attached, chunks = await service.in_transaction(read)
     last = first + CONTENT_CHUNKS
     return {
         "object": "vector_store.file_content.page",

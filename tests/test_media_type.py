@@ -13,6 +13,8 @@ from cluster.media_type import media_type
         (b"<!DOCTYPE html><p>", "a.pdf", "text/html"),
         (b"  <html>", "a.txt", "text/html"),
         (b"<p>a fragment", "a.html", "text/html"),
+        (b"<?xml version='1.0'?> <!-- a --> <!-- <b> -->\n<html>", "a.txt", "text/html"),
+        (b"<!-- a -->\n" * 300 + b"<p>", "a.txt", "text/plain"),  # each tried to its every end would take for ever
         (b"# Title", "README.md", "text/markdown"),
         (b"# Title", "a.txt", "text/plain"),
         ("äöü".encode("latin-1"), "a.txt", "text/plain"),

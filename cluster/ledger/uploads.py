@@ -78,6 +78,8 @@ class Part:
 COLUMNS = ", ".join(field.name for field in fields(Upload))
 SQL = {name: text.replace("{columns}", COLUMNS) for name, text in queries("cluster.ledger", "uploads.sql").items()}
 
+#: 8 GiB in parts of a megabyte.
+MOST_PARTS = 8_192
 #: A client that cut its file anew after a failure may send it twice; more than that is no mistake.
 SENT_AT_MOST = 2
 #: A completion that began in time may take this long to write a large file.
@@ -144,7 +146,7 @@ def add_part(connection: Connection[Any], organisation: str, upload: str, blob: 
 
     Raises:
         NotFound: no such upload.
-        InvalidInput: it takes no part any more, or far more has arrived than was announced.
+        InvalidInput: it takes no part any more, or far more has arrived than was announced, or in far too many parts.
     """
     whole = _pending(_upload(connection, "lock", {"organisation": organisation, "id": upload}))
     values = {
@@ -157,7 +159,9 @@ def add_part(connection: Connection[Any], organisation: str, upload: str, blob: 
     with connection.cursor(row_factory=class_row(Part)) as cursor:
         part = cursor.execute(SQL["add_part"], values).fetchone()
     assert part is not None
-    ((arrived,),) = connection.execute(SQL["arrived"], values).fetchall()
+    ((arrived, parts),) = connection.execute(SQL["arrived"], values).fetchall()
+    if parts > SENT_AT_MOST * MOST_PARTS:
+        raise InvalidInput(f"{parts:,} parts have arrived, and {MOST_PARTS:,} are the most; begin anew with larger ones", param="data")
     if arrived > SENT_AT_MOST * whole.bytes:
         raise InvalidInput(f"the parts hold {arrived:,} bytes and {whole.bytes:,} were announced; begin a new upload", param="data")
     return part

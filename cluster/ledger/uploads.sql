@@ -26,7 +26,7 @@ JOIN upload_parts AS part
 ORDER BY wanted.place;
 
 -- name: arrived
-SELECT coalesce(sum(bytes), 0)::bigint FROM upload_parts WHERE organisation = %(organisation)s AND upload = %(upload)s;
+SELECT coalesce(sum(bytes), 0)::bigint, count(*) FROM upload_parts WHERE organisation = %(organisation)s AND upload = %(upload)s;
 
 -- name: add_part  the same bytes again are the same part
 INSERT INTO upload_parts (organisation, upload, id, bytes, sha256)

@@ -1,5 +1,6 @@
 """What every request meets: limits while it arrives, errors in one shape, an id."""
 
+import asyncio
 import json
 import socket
 import time
@@ -8,8 +9,11 @@ from collections.abc import Iterator
 import httpx
 import pytest
 from psycopg_pool import ConnectionPool
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from cluster.settings import Settings
+from serve_app.boundary import Boundary
 from tests.serve_app.conftest import MODEL, Server, serving
 
 
@@ -87,6 +91,37 @@ def test_a_body_that_dawdles_is_not_waited_for(settings: Settings, pool: Connect
     with serving(settings.model_copy(update={"body_timeout_s": 0.3})) as server, connect(server) as connection:
         connection.sendall(b"POST /v1/embeddings HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{")
         assert connection.recv(100).startswith(b"HTTP/1.1 408")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("POST", "/v1/embeddings", 503),
+        ("GET", "/v1/files", 503),
+        ("POST", "/v1/files", 200),
+        ("POST", "/upload", 200),
+        ("POST", "/v1/uploads/upload_1/parts", 200),
+        ("POST", "/v1/uploads/upload_1/complete", 200),
+        ("GET", "/v1/files/file-1/content", 200),
+    ],
+)
+def test_an_answer_is_waited_for_so_long_and_a_transfer_as_long_as_it_takes(
+    settings: Settings, method: str, path: str, status: int
+) -> None:
+    async def slow(scope: Scope, receive: Receive, send: Send) -> None:
+        await asyncio.sleep(0.5)
+        await Response("done")(scope, receive, send)
+
+    async def ask() -> httpx.Response:
+        app = Boundary(slow, settings=settings.model_copy(update={"request_timeout_s": 0.1}))
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://x") as client:
+            return await client.request(method, path)
+
+    response = asyncio.run(ask())
+    assert response.status_code == status
+    if status == 503:
+        assert response.json()["error"]["type"] == "server_error"
+        assert response.headers["retry-after"] == "1"
 
 
 def test_work_for_a_caller_who_closed_the_connection_is_dropped(server: Server) -> None:

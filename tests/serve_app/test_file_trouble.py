@@ -16,6 +16,7 @@ import httpx
 import numpy as np
 import pytest
 from openai import OpenAI
+from pydantic import SecretStr
 
 from cluster.database import embedded
 from cluster.settings import MIB, Settings
@@ -127,6 +128,26 @@ def test_a_database_that_is_down_is_503_and_nothing_is_half_accepted(new_home: N
         assert embedded.start(home).rpartition("/")[0] == url.rpartition("/")[0]
         assert [file["id"] for file in http.get("/v1/files").json()["data"]] == [first["id"]]
         assert upload(http, content).status_code == 200
+
+
+def test_texts_are_embedded_while_everybody_waits_for_a_database_that_does_not_answer(settings: Settings) -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        url = SecretStr(f"postgresql://nobody:x@127.0.0.1:{silent.getsockname()[1]}/none")
+        with (
+            serving(settings.model_copy(update={"database_url": url})) as server,
+            httpx.Client(base_url=server.url, timeout=60, limits=httpx.Limits(max_connections=100)) as http,
+            ThreadPoolExecutor(40) as threads,
+        ):
+            waiting = [threads.submit(http.get, "/v1/files") for _ in range(40)]
+            time.sleep(1)
+            began = time.monotonic()
+            assert http.post("/v1/embeddings", json={"model": MODEL, "input": "a text " * 100}).status_code == 200
+            assert time.monotonic() - began < 3
+            assert not any(one.done() for one in waiting)
+            silent.close()
+            assert {one.result().status_code for one in waiting} == {503}
 
 
 def test_a_postgres_that_was_killed_is_back_for_the_next_upload(http: httpx.Client, settings: Settings) -> None:

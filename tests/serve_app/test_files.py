@@ -3,6 +3,7 @@
 import gzip
 import io
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
@@ -192,6 +193,20 @@ def test_forms_in_any_order_are_read_and_others_refused(
     if status != 200:
         assert complaint in answer.json()["error"]["message"]
     assert unfinished(server) == []
+
+
+def test_a_character_of_a_field_may_arrive_in_two_pieces(http: httpx.Client) -> None:
+    store = 'content-disposition: form-data; name="vector_store_id"\r\n\r\nBücher'
+    body, headers = raw_form(fresh(), PURPOSE, store, FILE)
+    middle = body.index("ü".encode()) + 1
+
+    def pieces() -> Iterator[bytes]:
+        yield body[:middle]
+        time.sleep(0.1)
+        yield body[middle:]
+
+    answer = http.post("/v1/files", content=pieces(), headers=headers)
+    assert (answer.status_code, "Bücher" in answer.json()["error"]["message"]) == (404, True), answer.text
 
 
 @pytest.mark.parametrize("name", ["../../etc/passwd.txt", "C:\\Users\\me\\passwd.txt", "/passwd.txt"])

@@ -111,7 +111,7 @@ def test_one_job_shows_stages_attempts_progress_and_why_it_waits(client: httpx.C
     attempts.record_progress(connection, job, done=3, total=12, waits_for="gpu")
     connection.execute("UPDATE job_stages SET started_at = now() - interval '6 s' WHERE job = %s", [job.id])
     shown = client.get(f"/v1/jobs/{job.id}").json()
-    assert shown["waiting"] == {"reason": "gpu", "message": "waiting for a GPU", "until": None}
+    assert shown["waiting"] == {"reason": "gpu", "message": "waiting for the model", "until": None}
     assert {name: shown["progress"][name] for name in ("done", "total", "unit")} == {"done": 3, "total": 12, "unit": "documents"}
     assert shown["progress"]["rate_per_s"] == pytest.approx(0.5, rel=0.2)
     assert shown["progress"]["eta_s"] == pytest.approx(18, rel=0.2)

@@ -14,7 +14,9 @@ import pytest
 from openai import BadRequestError, OpenAI
 from psycopg_pool import ConnectionPool
 
+from cluster.ledger import uploads as ledger
 from cluster.settings import MIB, Settings
+from serve_app import uploads
 from tests.openai_contract import complaints
 from tests.serve_app.conftest import Server, serving
 from tests.serve_app.uploading import TEXT, fresh, kept, unfinished
@@ -77,6 +79,31 @@ def test_parts_in_any_order_side_by_side_and_sent_again(http: httpx.Client) -> N
     assert http.get(f"/v1/files/{done['file']['id']}/content").content == b"".join(pieces)
     assert complete(http, id, *ids[::-1]).json() == done
     assert send(http, id, pieces[0]).status_code == 400
+
+
+def test_completed_while_it_is_being_completed_both_get_the_file(http: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    content, join = fresh(), uploads._join
+    id = begin(http, len(content))
+    part = send(http, id, content).json()["id"]
+    answers = []
+
+    def overtaken(*arguments: Any) -> Any:
+        monkeypatch.setattr(uploads, "_join", join)
+        answers.append(complete(http, id, part))
+        return join(*arguments)
+
+    monkeypatch.setattr(uploads, "_join", overtaken)
+    answers.append(complete(http, id, part))
+    assert [answer.status_code for answer in answers] == [200, 200]
+    assert answers[0].json() == answers[1].json()
+
+
+def test_an_upload_takes_so_many_parts(http: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledger, "MOST_PARTS", 1)
+    id = begin(http, 1000)
+    answers = [send(http, id, fresh()) for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [200, 200, 400]
+    assert "1 are the most" in answers[-1].json()["error"]["message"]
 
 
 def test_what_was_announced_must_have_arrived(http: httpx.Client, server: Server) -> None:
