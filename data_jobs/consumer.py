@@ -24,7 +24,7 @@ from procrastinate.job_context import AbortReason
 from procrastinate.worker import Worker
 from psycopg_pool import ConnectionPool
 
-from cluster.database import database_url, open_pool
+from cluster.database import CONNECTION, database_url, open_pool
 from cluster.errors import ClusterError, LeaseLost, Retryable
 from cluster.ledger import attempts
 from cluster.ledger.jobs import Job, JobClass
@@ -189,7 +189,8 @@ class Consumer:
             task.cancel()
 
     def _app(self, url: str) -> App:
-        named = {"application_name": self._name}
+        # As our own pool's: a database whose host vanished is noticed within half a minute, not after a quarter of an hour.
+        named = {**CONNECTION, "application_name": self._name}
         app = App(connector=PsycopgConnector(conninfo=url, min_size=1, max_size=CONNECTIONS, timeout=CONNECTION_TIMEOUT_S, kwargs=named))
         app.task(name=TASK, pass_context=True)(self._take_turn)
         for cron, chore in self._chores.items():

@@ -16,12 +16,14 @@ from psycopg import Connection
 
 from cluster.blobs import BlobStore
 from cluster.engines import describe
+from cluster.errors import Unavailable
 from cluster.ledger import attempts, store_files
 from cluster.ledger.chunking import Chunking
 from cluster.ledger.files import File, get_file
 from cluster.ledger.queue import RANKS
 from cluster.ledger.store_files import FileStatus, StoreFile
 from cluster.ledger.stores import VectorStore, get_store
+from cluster.media_type import PDF
 from cluster.records import Outcome, ParsedDocument
 from cluster.vector_index import VectorIndex
 from cluster.vector_index.attributes import joined
@@ -36,6 +38,9 @@ from data_jobs.stages.write import DocumentWriter
 
 #: Pages parsed at once: some tenths of a second, so that an urgent page never waits long for a parser.
 PAGES_PER_PART = 50
+#: A part that is halved has as much less time as it has fewer pages, but this share of ``parse_timeout_s`` at least: the one page
+#: that never ends is found in two and a half times the whole, not in seven.
+LEAST_TIME = 0.1
 #: Chunks of one call of the embedder: enough to fill its batches, few enough to be repeated and to show progress.
 CHUNKS_PER_CALL = 32
 #: Calls of one job at once, so that the model never waits for this job, and others are never far behind it.
@@ -121,18 +126,18 @@ class _Work:
 
     async def _parse(self, row: Row, data: bytes) -> Row:
         """Part after part; the outcome of a document without any text is that of the whole."""
-        texts, kind, first, total = [], row["media_type"], 0, 0
+        texts, kind, first, total, characters = [], row["media_type"], 0, 0, 0
         self.failed_pages = []
         while first < total or first == 0:
             part = (first, first + PAGES_PER_PART)
             pages, kind, total = await self._part(data, part, known=total)
             texts += pages
-            first = part[1]
+            characters += sum(map(len, pages))
+            if characters > self.run.settings.max_document_characters:
+                limit = f"{self.run.settings.max_document_characters:,} (CLUSTER_MAX_DOCUMENT_CHARACTERS)"
+                raise StageFailed("parse", f"holds {characters:,} characters of text; the limit is {limit}", Outcome.TOO_LARGE)
+            first = part[1] if kind == PDF else total  # every other kind was read whole
             await self.run.progress(len(texts), total)
-        characters = sum(map(len, texts))
-        if characters > self.run.settings.max_document_characters:
-            limit = f"{self.run.settings.max_document_characters:,} (CLUSTER_MAX_DOCUMENT_CHARACTERS)"
-            raise StageFailed("parse", f"holds {characters:,} characters of text; the limit is {limit}", Outcome.TOO_LARGE)
         with_text = sum(bool(text.strip()) for text in texts)
         if not with_text:
             await self._say_why_empty(data)
@@ -141,20 +146,23 @@ class _Work:
     async def _part(self, data: bytes, part: tuple[int, int], *, known: int) -> tuple[list[str], str, int]:
         """Texts of the part's pages, the media type, and how many pages the document has (``known``: as far as one knows, else 0).
 
-        A part that cannot be read is halved until the pages are found that are at fault, where the store takes the rest.
+        A part of a PDF that cannot be read is halved until the pages are found that are at fault, where the store takes the rest.
         """
         parsed = None
         for _ in range(self.run.settings.stage_tries):
             parsed = await self._ask(data, part)
-            if not parsed.outcome.may_change:
+            halves = self.store.partial and parsed.media_type == PDF and part[1] - part[0] > 1
+            if halves or not parsed.outcome.may_change:  # each half is tried again
                 break
         assert parsed is not None
         if parsed.outcome == Outcome.OK:
             return [page.text for page in parsed.pages], parsed.media_type, parsed.page_count
         known = known or (await self._ask(data, (0, 0))).page_count
         first, last = part[0], min(part[1], known)
-        if not self.store.partial or not known:
+        if not self.store.partial or not known or parsed.media_type != PDF:
             raise StageFailed("parse", parsed.detail, parsed.outcome)
+        if last < part[1]:
+            return await self._part(data, (first, last), known=known)
         if last - first <= 1:
             self.failed_pages.append(first + 1)
             return [""], parsed.media_type, known
@@ -169,8 +177,12 @@ class _Work:
         raise StageFailed("parse", parsed.detail or "holds no text", outcome)
 
     async def _ask(self, data: bytes, part: tuple[int, int] | None) -> ParsedDocument:
-        rank = RANKS[self.run.job.job_class]
-        return await self.job.parsers.parse(data, name=self.file.filename, part=part, rank=rank)
+        rank, goes_on = RANKS[self.run.job.job_class], self.run.goes_on
+        pages = PAGES_PER_PART if part is None or part == (0, 0) else part[1] - part[0]
+        timeout_s = self.run.settings.parse_timeout_s * max(LEAST_TIME, pages / PAGES_PER_PART)
+        parsed = await self.job.parsers.parse(data, name=self.file.filename, part=part, rank=rank, timeout_s=timeout_s, on_begin=goes_on)
+        goes_on()
+        return parsed
 
     def _chunk(self, row: Row) -> Row:
         settings, store = self.run.settings, self.store
@@ -199,6 +211,7 @@ class _Work:
                 part = ids[first : first + CHUNKS_PER_CALL]
                 vectors[first : first + len(part)] = await self._patiently(partial(self._vectors, part), done, len(ids))
             done += len(part)
+            self.run.goes_on()
             await self.run.progress(done, len(ids))
 
         try:
@@ -207,6 +220,8 @@ class _Work:
                     group.create_task(call(first))
         except* Exception as several:  # noqa: BLE001  one reason is enough to try again
             raise several.exceptions[0] from None
+        if done < len(ids):
+            raise Unavailable(f"the model answered for {done} of {len(ids)} chunks")
         await self.run.progress(len(ids), len(ids), now=True)
         return {**row, "vectors": vectors.tobytes()}
 

@@ -1,19 +1,30 @@
-"""A few parsing processes for many jobs at once: who is most urgent gets the next free one.
+"""A few parsing processes for many jobs at once: who is most urgent gets the next free one, and who has waited long before him.
 
 parsers = Parsers(settings, threads, 2)
 parsed = await parsers.parse(data, name="report.pdf", part=(0, 50), rank=3)
 """
 
 import asyncio
-import heapq
 import threading
+import time
+from collections.abc import Callable
 from concurrent.futures import Executor
+from dataclasses import dataclass, field
 from functools import partial
-from itertools import count
 
 from cluster.records import ParsedDocument
 from cluster.settings import Settings
 from data_jobs.stages.parse import Parser
+
+#: Who has waited this long goes first, whatever his rank: some urgent jobs could keep every parser from all others for ever.
+PATIENCE_S = 5.0
+
+
+@dataclass(slots=True, eq=False)
+class _Waiter:
+    rank: int
+    parser: asyncio.Future[Parser]
+    since: float = field(default_factory=time.monotonic)
 
 
 class Parsers:
@@ -23,10 +34,19 @@ class Parsers:
         self._threads = threads
         self._all = [Parser(settings) for _ in range(size)]
         self._free = list(self._all)
-        self._waiting: list[tuple[int, int, asyncio.Future[Parser]]] = []
-        self._numbers = count()
+        #: In the order in which they came.
+        self._waiting: list[_Waiter] = []
 
-    async def parse(self, data: bytes, *, name: str, rank: int, part: tuple[int, int] | None = None) -> ParsedDocument:
+    async def parse(
+        self,
+        data: bytes,
+        *,
+        name: str,
+        rank: int,
+        part: tuple[int, int] | None = None,
+        timeout_s: float | None = None,
+        on_begin: Callable[[], None] = lambda: None,
+    ) -> ParsedDocument:
         """As ``Parser.parse``. Cancelled, it ends the parsing at once.
 
         Args:
@@ -34,10 +54,13 @@ class Parsers:
             name: what its owner calls it.
             rank: who waits with a higher one is served first.
             part: of a PDF only these pages.
+            timeout_s: ended after this; None: after the settings' ``parse_timeout_s``.
+            on_begin: called once a parser is free.
         """
         parser = await self._take(rank)
+        on_begin()
         unwanted = threading.Event()
-        parse = partial(parser.parse, data, name=name, part=part, unwanted=unwanted)
+        parse = partial(parser.parse, data, name=name, part=part, timeout_s=timeout_s, unwanted=unwanted)
         parsing = asyncio.get_running_loop().run_in_executor(self._threads, parse)
         parsing.add_done_callback(lambda _: self._give_back(parser))
         try:
@@ -57,19 +80,22 @@ class Parsers:
     async def _take(self, rank: int) -> Parser:
         if self._free:
             return self._free.pop()
-        waiter: asyncio.Future[Parser] = asyncio.get_running_loop().create_future()
-        heapq.heappush(self._waiting, (-rank, next(self._numbers), waiter))
+        waiter = _Waiter(rank, asyncio.get_running_loop().create_future())
+        self._waiting.append(waiter)
         try:
-            return await waiter
+            return await waiter.parser
         except asyncio.CancelledError:
-            if waiter.done() and not waiter.cancelled():
-                self._give_back(waiter.result())
+            if waiter.parser.done() and not waiter.parser.cancelled():
+                self._give_back(waiter.parser.result())
             raise
 
     def _give_back(self, parser: Parser) -> None:
-        while self._waiting:
-            _, _, waiter = heapq.heappop(self._waiting)
-            if not waiter.done():
-                waiter.set_result(parser)
-                return
-        self._free.append(parser)
+        self._waiting = [waiter for waiter in self._waiting if not waiter.parser.done()]
+        if not self._waiting:
+            self._free.append(parser)
+            return
+        oldest = self._waiting[0]
+        patient = time.monotonic() - oldest.since < PATIENCE_S
+        following = max(self._waiting, key=lambda waiter: waiter.rank) if patient else oldest  # of equals the first
+        self._waiting.remove(following)
+        following.parser.set_result(parser)

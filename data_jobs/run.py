@@ -105,6 +105,7 @@ class Run:
         self.pool = pool
         self._threads = threads
         self._told_at = 0.0
+        self._limit: asyncio.Timeout | None = None
 
     @property
     def urgent(self) -> bool:
@@ -112,7 +113,7 @@ class Run:
         return self.job.job_class == JobClass.HIGH
 
     async def stage(self, name: str, work: Callable[[], Awaitable[T]], *, tries: int | None = None) -> T:
-        """Do the work, again while it fails for reasons that may pass; each try is ended when it takes too long.
+        """Do the work, again while it fails for reasons that may pass; each try is ended when it takes too long (see ``goes_on``).
 
         Args:
             name: what the job is doing, for people.
@@ -128,7 +129,7 @@ class Run:
             await self.in_transaction(lambda connection: attempts.begin_stage(connection, self.job, name))
             try:
                 with about(stage=name):
-                    async with asyncio.timeout(self.settings.stage_timeout_s):
+                    async with asyncio.timeout(self.settings.stage_timeout_s) as self._limit:
                         made = await work()
             except (DatabaseLost, LeaseLost, NotWanted, TryLater, StageFailed):
                 raise
@@ -139,6 +140,11 @@ class Run:
                 return made
         raise AssertionError("the last try returns or raises")
 
+    def goes_on(self) -> None:
+        """A part of the stage is done, or what it waited for is there: its time begins anew, as often as it has parts."""
+        if self._limit is not None and not self._limit.expired():
+            self._limit.reschedule(asyncio.get_running_loop().time() + self.settings.stage_timeout_s)
+
     async def _failed(self, name: str, exc: Exception, number: int, tries: int) -> None:
         """Wait for the next try.
 
@@ -146,6 +152,9 @@ class Run:
             StageFailed: there is none.
             TryLater: not now.
         """
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise asyncio.CancelledError from exc  # a group whose member failed at that moment kept the cancelling to itself
         error, code = self._told(exc)
         await self.in_transaction(lambda connection: attempts.end_stage(connection, self.job, name, error=error))
         if isinstance(exc, Permanent) or number == tries:

@@ -5,6 +5,7 @@ and the embedding deployment has the model.
 """
 
 import asyncio
+import math
 import os
 import threading
 from socket import gethostname
@@ -79,6 +80,12 @@ class ServedEmbedder:
             raise
         except (RayError, RayServeException) as exc:
             raise Unavailable(f"the model did not answer: {last_line(exc)}") from exc
+        except asyncio.CancelledError as exc:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            # By the replica, not by us; a group of tasks would take it for an end like any other.
+            raise Unavailable("the model did not answer: it gave the call up") from exc
 
 
 class Worker:
@@ -102,7 +109,7 @@ class Worker:
             raise RuntimeError("the consumer has ended") from self._failure
 
     async def record_autoscaling_stats(self) -> dict[str, float]:
-        """What the number of workers follows: jobs that wait now, and the age of the oldest, in seconds."""
+        """What the number of workers follows: jobs that wait now, the age of the oldest in seconds, and workers' worth of running ones."""
         return await asyncio.to_thread(self._waiting)
 
     def __del__(self) -> None:
@@ -113,7 +120,7 @@ class Worker:
     def _waiting(self) -> dict[str, float]:
         with translated(), per_process.pool(self._settings).connection() as connection:
             waiting = jobs.waiting(connection)
-        return {"waiting": float(waiting.jobs), "oldest_s": waiting.oldest_s}
+        return {"waiting": float(waiting.jobs), "oldest_s": waiting.oldest_s, "busy": waiting.running / _slots_of_a_class(self._settings)}
 
     def _run(self) -> None:
         # Of this thread and all that it starts: whoever asks the endpoint goes before jobs.
@@ -151,12 +158,21 @@ def expire(settings: Settings, pool: ConnectionPool) -> None:
         with connection.transaction():
             expire_stores(connection)
             idempotency.forget_old(connection)
-        with connection.transaction():
-            gone = [(file.organisation, file.sha256) for file in expire_files(connection, index)]
-            gone += [(upload.organisation, hash) for upload, hashes in expire_uploads(connection) for hash in hashes]
-        for organisation, hash in gone:
-            release_blobs(connection, blobs, organisation, [hash])
-    blobs.discard_unfinished(older_than_s=UNFINISHED_S)
+        more = True
+        while more:
+            with connection.transaction():
+                files, uploads = expire_files(connection, index), expire_uploads(connection)
+            gone = [(file.organisation, file.sha256) for file in files]
+            gone += [(upload.organisation, hash) for upload, hashes in uploads for hash in hashes]
+            for organisation, hash in gone:
+                release_blobs(connection, blobs, organisation, [hash])
+            more = bool(files or uploads)
+
+
+def discard_unfinished(settings: Settings, pool: ConnectionPool) -> None:
+    """What dead writers left in the blob store. It is listed as a whole for that, so this is for the night."""
+    del pool
+    open_blob_store(settings).discard_unfinished(older_than_s=UNFINISHED_S)
 
 
 def archive(settings: Settings, pool: ConnectionPool) -> None:
@@ -165,15 +181,17 @@ def archive(settings: Settings, pool: ConnectionPool) -> None:
 
 
 #: By cron: every five minutes, and at night.
-CHORES: dict[str, Chore] = {"*/5 * * * *": expire, "17 3 * * *": archive}
+CHORES: dict[str, Chore] = {"*/5 * * * *": expire, "17 3 * * *": archive, "47 3 * * *": discard_unfinished}
 
 
 def by_queue(context: AutoscalingContext) -> tuple[int, dict[str, Any]]:
-    """How many workers there should be: enough for what waits, one more while the oldest has waited too long."""
+    """How many workers there should be: enough for what waits, one more while the oldest has waited too long, and none fewer than what
+    runs now needs: the jobs of a worker that is stopped begin from the start elsewhere."""
     metrics = context.aggregated_metrics or {}
     waiting = max(metrics.get("waiting", {}).values(), default=0.0)
     oldest_s = max(metrics.get("oldest_s", {}).values(), default=0.0)
-    wanted = -(-int(waiting) // int(WAITING_PER_WORKER))
+    busy = max(metrics.get("busy", {}).values(), default=0.0)
+    wanted = max(-(-int(waiting) // int(WAITING_PER_WORKER)), min(math.ceil(busy), context.current_num_replicas))
     if oldest_s > OLDEST_S:
         wanted = max(wanted, context.current_num_replicas + 1)
     least, most = context.capacity_adjusted_min_replicas, context.capacity_adjusted_max_replicas
@@ -203,6 +221,12 @@ def options(settings: Settings) -> dict[str, Any]:
         "ray_actor_options": {"num_cpus": CPUS},
         **_scale(settings),
     }
+
+
+def _slots_of_a_class(settings: Settings) -> int:
+    """Jobs of one class that a worker does at once, at least."""
+    own = (settings.worker_slots_high, settings.worker_slots_medium, settings.worker_slots_low, settings.worker_slots_scheduled)
+    return min(own) + settings.worker_slots_shared
 
 
 def _scale(settings: Settings) -> dict[str, Any]:

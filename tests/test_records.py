@@ -1,10 +1,13 @@
 """Ids are the same on every machine and never run into each other; settings refuse what cannot work."""
 
+from pathlib import Path
+
 import pytest
 from pydantic import ValidationError
 
+from cluster.local.addresses import RAY_LISTENERS
 from cluster.records import chunk_id, document_id
-from cluster.settings import Settings
+from cluster.settings import RAY_PORTS, RAY_WORKER_PORTS, Settings
 
 
 def test_ids_depend_on_every_part_and_on_nothing_else() -> None:
@@ -21,6 +24,7 @@ def test_equal_chunks_of_a_document_have_ids_of_their_own() -> None:
     ("values", "complaint"),
     [
         ({"api_port": 12_000}, "where Ray places its workers"),
+        ({"ray_port": 9_995}, "takes port 10002"),
         ({"min_replicas": 3, "max_replicas": 2}, "below min_replicas"),
         ({"environment": "production"}, "CLUSTER_DATABASE_URL"),
         ({"environment": "production", "database_url": "postgresql://u:changeme@h/d"}, "placeholder"),
@@ -32,8 +36,21 @@ def test_settings_that_cannot_work_are_refused(values: dict[str, object], compla
         Settings(**values)  # type: ignore[arg-type]
 
 
-def test_paths_of_the_settings_are_absolute() -> None:
-    assert Settings(home="somewhere").home.is_absolute()  # type: ignore[arg-type]
+def test_paths_of_the_settings_are_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/home/somebody")
+    monkeypatch.setenv("XDG_DATA_HOME", "data")
+    names = ("home", "model_path", "reranker_path", "openai_tokens_file")
+    for given, meant in (("some/where", tmp_path / "some" / "where"), ("~/models", Path("/home/somebody/models"))):
+        settings = Settings(**dict.fromkeys(names, given), models={"other": given})
+        assert [getattr(settings, name) for name in names] == [meant] * len(names)
+        assert settings.models == {"other": meant}
+    assert Settings().home == tmp_path / "data" / "embedding-cluster"
+
+
+def test_no_port_of_rays_head_lies_among_those_of_its_workers() -> None:
+    assert len(RAY_LISTENERS) == RAY_PORTS
+    assert Settings(ray_port=RAY_WORKER_PORTS.start - RAY_PORTS).ray_port == 9_994
 
 
 def test_settings_with_tables_are_keys_of_caches_and_refuse_what_is_no_share() -> None:

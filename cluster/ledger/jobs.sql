@@ -23,7 +23,8 @@ WHERE organisation = %(organisation)s AND id = %(id)s;
 
 -- name: waiting_of_all  of all organisations; those that wait for their time do not count, nor those beyond an organisation's cap
 SELECT coalesce(sum(greatest(least(queued, slots - running), 0)), 0)::bigint,
-    coalesce(extract(epoch FROM now() - min(oldest) FILTER (WHERE slots IS NULL OR running < slots)), 0)::float8
+    coalesce(extract(epoch FROM now() - min(oldest) FILTER (WHERE slots IS NULL OR running < slots)), 0)::float8,
+    coalesce(sum(running), 0)::bigint
 FROM (
     SELECT organisation,
         count(*) FILTER (WHERE state = 'queued') AS queued,

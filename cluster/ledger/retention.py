@@ -44,6 +44,8 @@ class Archived:
     entries: int = 0
     #: Answers kept for requests that might have been repeated.
     keys: int = 0
+    #: Rows of uploads in parts that had ended.
+    uploads: int = 0
 
 
 def archive(settings: Settings, pool: ConnectionPool, *, batch: int = JOBS_PER_BATCH) -> Archived:
@@ -67,8 +69,9 @@ def archive(settings: Settings, pool: ConnectionPool, *, batch: int = JOBS_PER_B
     entries = _delete_entries(pool, older_than_s)
     with translated(), pool.connection() as connection:
         keys = forget_old(connection)
-    log.info("archived", jobs=jobs, files=len(files), entries=entries, keys=keys)
-    return Archived(jobs=jobs, files=tuple(files), entries=entries, keys=keys)
+        uploads = connection.execute(SQL["delete_uploads_of_all"], {"older_than_s": older_than_s}).rowcount
+    log.info("archived", jobs=jobs, files=len(files), entries=entries, keys=keys, uploads=uploads)
+    return Archived(jobs=jobs, files=tuple(files), entries=entries, keys=keys, uploads=uploads)
 
 
 def _move(connection: Connection[Any], to: Archive, older_than_s: float, limit: int) -> tuple[int, list[str]]:

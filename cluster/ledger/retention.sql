@@ -31,6 +31,9 @@ ORDER BY id;
 DELETE FROM jobs
 WHERE (organisation, id) IN (SELECT * FROM unnest(%(organisation)s::text[], %(id)s::text[]));
 
+-- name: delete_uploads_of_all  that became files or never will; their parts went when they ended
+DELETE FROM uploads WHERE status <> 'pending' AND expires_at < now() - make_interval(secs => %(older_than_s)s);
+
 -- name: delete_entries_of_all  of the queue, finished long ago; one without events has nothing that says when, and nobody looks for it
 DELETE FROM procrastinate_jobs
 WHERE id IN (

@@ -41,7 +41,13 @@ class Parser:
         self._connection: socket.socket | None = None
 
     def parse(
-        self, data: bytes, *, name: str, part: tuple[int, int] | None = None, unwanted: threading.Event | None = None
+        self,
+        data: bytes,
+        *,
+        name: str,
+        part: tuple[int, int] | None = None,
+        timeout_s: float | None = None,
+        unwanted: threading.Event | None = None,
     ) -> ParsedDocument:
         """Pages and outcome of one document; never an exception for what the bytes do.
 
@@ -50,19 +56,21 @@ class Parser:
             name: what its owner calls it.
             part: of a PDF only the pages from the first of these numbers, counted from 0, to before the second; outcome ``ok``
                 then also where they are without text.
+            timeout_s: ended after this; None: after the settings' ``parse_timeout_s``.
             unwanted: set by another thread, which then calls ``interrupt``, once nobody waits for the pages any more.
 
         Raises:
             Unavailable: the parsing process cannot be started.
         """
+        limit_s = timeout_s or self._settings.parse_timeout_s
         with self._lock, _file(data) as document, _file(b"") as result:
             files = document.fileno(), result.fileno()
             unwanted = unwanted or threading.Event()
-            answer = self._ask(name, part, files, unwanted) or self._ask(name, part, files, unwanted)
+            answer = self._ask(name, part, limit_s, files, unwanted) or self._ask(name, part, limit_s, files, unwanted)
             if answer is None:
                 return _without_pages(data, name, Outcome.FAILED, "ended the process that parses documents, twice")
             if answer["timed_out"] or answer["exit"] == -signal.SIGXCPU:
-                limit = f"{self._settings.parse_timeout_s:g} seconds (CLUSTER_PARSE_TIMEOUT_S)"
+                limit = f"{limit_s:g} seconds (CLUSTER_PARSE_TIMEOUT_S)"
                 return _without_pages(data, name, Outcome.TIMEOUT, f"took longer to parse than {limit}")
             if answer["exit"] in {EXIT_MEMORY, -signal.SIGXFSZ}:
                 limit = f"{self._settings.parse_memory_bytes // (1024 * 1024):,} MiB (CLUSTER_PARSE_MEMORY_BYTES)"
@@ -96,13 +104,15 @@ class Parser:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
 
-    def _ask(self, name: str, part: tuple[int, int] | None, files: tuple[int, int], unwanted: threading.Event) -> dict[str, Any] | None:
+    def _ask(
+        self, name: str, part: tuple[int, int] | None, limit_s: float, files: tuple[int, int], unwanted: threading.Event
+    ) -> dict[str, Any] | None:
         """How the child ended; None when somebody killed it or the parsing process, which is gone then."""
         settings = self._settings
         request = {
             "name": name[-255:],
             "part": part,
-            "timeout_s": settings.parse_timeout_s,
+            "timeout_s": limit_s,
             "memory_bytes": settings.parse_memory_bytes,
             "max_pages": settings.max_document_pages,
             "max_characters": settings.max_document_characters,
@@ -114,7 +124,7 @@ class Parser:
             connection = self._connected()
             if unwanted.is_set():  # looked at once there is a process to kill, so that one of the two threads ends it
                 return None
-            connection.settimeout(settings.parse_timeout_s + ANSWER_GRACE_S)
+            connection.settimeout(limit_s + ANSWER_GRACE_S)
             socket.send_fds(connection, [json.dumps(request).encode()], list(files))
             answer = connection.recv(4096)
             parsed: dict[str, Any] | None = json.loads(answer) if answer.endswith(b"\n") else None

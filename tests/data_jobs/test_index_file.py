@@ -96,6 +96,14 @@ def test_a_long_pdf_is_parsed_in_parts_and_every_page_keeps_its_number(desk: Des
     assert len(pages) == 120
 
 
+def test_a_long_text_with_form_feeds_is_read_once(desk: Desk) -> None:
+    text = "\f".join(f"This sentence stands on page {number} and nowhere else." for number in range(1, 121))
+    store, file = desk.store(), desk.upload("rfc.txt", text.encode())
+    job = desk.ended(desk.attach(store, file))
+    assert job.result is not None, job.error
+    assert (job.result["pages"], job.result["chunks"]) == (120, 120)
+
+
 def test_the_good_pages_of_a_bad_document_are_searchable_where_the_store_asks_for_it(desk: Desk) -> None:
     with pymupdf.open() as document:
         for number in range(1, 61):

@@ -10,14 +10,15 @@ from ray.serve.config import AutoscalingConfig, AutoscalingContext
 from cluster.ledger import queue
 from cluster.ledger.jobs import waiting
 from cluster.settings import Settings
-from data_jobs.worker import by_queue, options
+from data_jobs.worker import by_queue, expire, options
 
 
-def context(*, now: int, waiting: float, oldest_s: float, most: int = 10) -> AutoscalingContext:
+def context(*, now: int, waiting: float, oldest_s: float, busy: float = 0, most: int = 10) -> AutoscalingContext:
     """What Serve tells the policy."""
     deployment = DeploymentID(name="worker", app_name="workers")
     replicas = [ReplicaID(unique_id=f"r{number}", deployment_id=deployment) for number in range(now)]
-    metrics: dict[str, dict[Any, float]] = {"waiting": dict.fromkeys(replicas, waiting), "oldest_s": dict.fromkeys(replicas, oldest_s)}
+    said = {"waiting": waiting, "oldest_s": oldest_s, "busy": busy}
+    metrics: dict[str, dict[Any, float]] = {name: dict.fromkeys(replicas, value) for name, value in said.items()}
     return AutoscalingContext(
         deployment_id=deployment, deployment_name="worker", app_name="workers", current_num_replicas=now, target_num_replicas=now,
         running_replicas=replicas, total_num_requests=0, total_queued_requests=0, aggregated_metrics=metrics, raw_metrics=None,
@@ -33,6 +34,11 @@ def context(*, now: int, waiting: float, oldest_s: float, most: int = 10) -> Aut
 )
 def test_the_number_of_workers(now: int, waiting: float, oldest_s: float, wanted: int) -> None:
     assert by_queue(context(now=now, waiting=waiting, oldest_s=oldest_s))[0] == wanted
+
+
+@pytest.mark.parametrize(("busy", "wanted"), [(0.3, 1), (1.4, 2), (3.0, 3), (7.0, 3)])
+def test_no_worker_is_stopped_that_has_something_to_do(busy: float, wanted: int) -> None:
+    assert by_queue(context(now=3, waiting=0, oldest_s=0, busy=busy))[0] == wanted
 
 
 def test_serve_takes_the_policy_by_its_path() -> None:
@@ -63,6 +69,20 @@ def test_what_waits_behind_a_cap_asks_for_no_worker(pool: ConnectionPool, organi
         connection.execute(
             "UPDATE jobs SET state = 'running' WHERE id IN (SELECT id FROM jobs WHERE organisation = %s LIMIT 2)", [organisation]
         )
-        full = waiting(connection).jobs
+        full = waiting(connection)
         connection.rollback()
-    assert (capped, full) == (before + 2, before)
+    assert (capped, full.jobs) == (before + 2, before)
+
+
+def test_upkeep_ends_everything_whose_time_is_over(settings: Settings, pool: ConnectionPool, organisation: str) -> None:
+    with pool.connection() as connection:
+        connection.execute(
+            "INSERT INTO uploads (organisation, id, filename, purpose, bytes, media_type, status, expires_at)"
+            " SELECT %s, n::text, 'a.txt', 'assistants', 1, 'text/plain', 'pending', now() - interval '1 hour'"
+            " FROM generate_series(1, 250) AS n",
+            [organisation],
+        )
+    expire(settings, pool)
+    with pool.connection() as connection:
+        left = connection.execute("SELECT DISTINCT status FROM uploads WHERE organisation = %s", [organisation]).fetchall()
+    assert left == [("expired",)]

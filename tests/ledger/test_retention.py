@@ -222,6 +222,22 @@ def test_ended_entries_of_the_queue_go_and_open_ones_stay(
     assert left == [(open.entry,)]
 
 
+def test_uploads_that_ended_long_ago_are_forgotten(
+    pool: ConnectionPool, connection: Connection[Any], organisation: str, to: Settings
+) -> None:
+    for name, status, days in (("old", "completed", 31), ("new", "expired", 29), ("open", "pending", 31)):
+        connection.execute(
+            "INSERT INTO uploads (organisation, id, filename, purpose, bytes, media_type, status, expires_at)"
+            " VALUES (%s, %s, 'a.txt', 'assistants', 1, 'text/plain', %s, now() - make_interval(days => %s))",
+            [organisation, name, status, days],
+        )
+    assert archive(to, pool).uploads == 1
+    assert connection.execute("SELECT id FROM uploads WHERE organisation = %s ORDER BY id", [organisation]).fetchall() == [
+        ("new",),
+        ("open",),
+    ]
+
+
 def test_answers_to_repeated_requests_are_forgotten_after_a_day(
     pool: ConnectionPool, connection: Connection[Any], organisation: str, to: Settings
 ) -> None:

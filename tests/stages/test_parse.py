@@ -113,7 +113,7 @@ def test_nothing_of_the_result_of_a_child_that_was_killed_remains(parser: Parser
     wanted = threading.Event()
     with parse._file(b"text") as document, parse._file(b"") as result:
         for _ in range(2):
-            answer = parser._ask("a.txt", None, (document.fileno(), result.fileno()), wanted)
+            answer = parser._ask("a.txt", None, 60.0, (document.fileno(), result.fileno()), wanted)
         assert answer is not None
         assert [page.text for page in parse._read(result, b"text", "a.txt", first=0).pages] == ["text"]
 

@@ -1,0 +1,100 @@
+"""Around a file's job things go wrong that are not the file's fault, or only one page's."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import pymupdf
+import pytest
+from numpy.typing import NDArray
+from psycopg_pool import ConnectionPool
+
+from cluster.blobs import open_blob_store
+from cluster.engines import Engine, open_engine
+from cluster.ledger.jobs import JobState
+from cluster.media_type import PDF
+from cluster.records import Outcome, ParsedDocument
+from cluster.settings import Settings
+from cluster.vector_index import open_vector_index
+from data_jobs.index_file import Embedder, Ids, IndexFile
+from data_jobs.parsers import Parsers
+from data_jobs.stages.parse import Parser
+from tests.data_jobs.working import Desk, LocalEmbedder, consuming
+
+
+class EndlessPage(Parsers):
+    """Parsing that never comes to an end where the 42nd page of a PDF is among those asked for."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.parser = Parser(settings)
+
+    async def parse(
+        self,
+        data: bytes,
+        *,
+        name: str,
+        rank: int,
+        part: tuple[int, int] | None = None,
+        timeout_s: float | None = None,
+        on_begin: Callable[[], None] = lambda: None,
+    ) -> ParsedDocument:
+        on_begin()
+        if data.startswith(b"%PDF") and part is not None and part[0] <= 41 < part[1]:
+            assert timeout_s is not None
+            await asyncio.sleep(timeout_s)
+            return ParsedDocument(outcome=Outcome.TIMEOUT, detail="took too long", pages=(), media_type=PDF)
+        return await asyncio.to_thread(self.parser.parse, data, name=name, part=part)
+
+
+class FickleEmbedder(LocalEmbedder):
+    """A model that gives the first call up, as Serve does when a replica drops it."""
+
+    def __init__(self, engine: Engine) -> None:
+        super().__init__(engine)
+        self.calls = 0
+
+    async def __call__(self, ids: Ids, *, organisation: str, urgent: bool) -> NDArray[np.float32]:
+        self.calls += 1
+        if self.calls == 1:
+            raise asyncio.CancelledError
+        return await super().__call__(ids, organisation=organisation, urgent=urgent)
+
+
+@pytest.fixture(scope="module")
+def engine(settings: Settings) -> Engine:
+    return open_engine(settings)
+
+
+@contextmanager
+def at_work(settings: Settings, pool: ConnectionPool, engine: Engine, organisation: str, embed: Embedder) -> Iterator[Desk]:
+    """A consumer with that embedder, and with parsing that never ends on one page."""
+    parsers = EndlessPage(settings)
+    index = open_vector_index(settings, pool)
+    kind = IndexFile(blobs=open_blob_store(settings), index=index, parsers=parsers, embed=embed)
+    with parsers.parser, consuming(settings, pool, kinds={"index_file": kind}):
+        yield Desk(settings, pool, engine, organisation)
+
+
+def test_a_page_that_never_ends_is_found_within_the_time_of_the_stage(
+    settings: Settings, pool: ConnectionPool, engine: Engine, organisation: str
+) -> None:
+    with pymupdf.open() as document:
+        for number in range(1, 61):
+            document.new_page().insert_text((72, 72), f"This sentence stands on page {number}.")
+        data = document.tobytes()
+    hurried = settings.model_copy(update={"parse_timeout_s": 1.0, "stage_timeout_s": 1.5})
+    with at_work(hurried, pool, engine, organisation, LocalEmbedder(engine)) as desk:
+        job = desk.ended(desk.attach(desk.store(partial=True), desk.upload("endless.pdf", data, PDF)))
+    assert job.result is not None, job.error
+    assert (job.state, job.result["failed_pages"], job.result["chunks"]) == (JobState.SUCCEEDED, [42], 59)
+
+
+def test_a_call_that_the_model_gives_up_is_made_again(settings: Settings, pool: ConnectionPool, engine: Engine, organisation: str) -> None:
+    embed = FickleEmbedder(engine)
+    with at_work(settings, pool, engine, organisation, embed) as desk:
+        store = desk.store()
+        job = desk.ended(desk.attach(store, desk.upload("pump.md", b"Only the shift supervisor may stop the pump.", "text/markdown")))
+    assert (job.state, embed.calls) == (JobState.SUCCEEDED, 2), job.error
+    (row,) = open_vector_index(settings, pool).scan(organisation, store.id, collection=store.collection)
+    assert row.text == "Only the shift supervisor may stop the pump."
