@@ -224,16 +224,17 @@ class Consumer:
         try:
             claiming = asyncio.ensure_future(self._in_transaction(partial(self._claim, taken, suspects)))
             try:
-                job, suspect = await asyncio.shield(claiming)
+                job, suspect, stands = await asyncio.shield(claiming)
             except asyncio.CancelledError:
-                job, _ = await claiming
+                job, _, _ = await claiming
                 if job is not None:
                     await self._end(job, attempts.give_back)
                 raise
             if suspects and not suspect:
                 self._suspected = suspects = False
             if job is None:
-                await self._in_transaction(partial(self._leave_to_others, taken))
+                if not stands:
+                    await self._in_transaction(partial(self._leave_to_others, taken))
                 return
             self.running[job.id] = job
             try:
@@ -249,9 +250,12 @@ class Consumer:
             if suspects:
                 self._suspected = False
 
-    def _claim(self, taken: attempts.Turn, suspects: bool, connection: Any) -> tuple[Job | None, bool]:
+    def _claim(self, taken: attempts.Turn, suspects: bool, connection: Any) -> tuple[Job | None, bool, bool]:
+        """The job, whether it is a suspect, and whether the turn stands in line again instead."""
+        if attempts.stand_in_line(connection, taken):
+            return None, False, True
         job = attempts.claim(connection, taken, worker=self._name, kinds=list(self.kinds), suspects=suspects)
-        return job, job is not None and attempts.is_suspect(connection, job)
+        return job, job is not None and attempts.is_suspect(connection, job), False
 
     def _leave_to_others(self, taken: attempts.Turn, connection: Any) -> None:
         kinds = list(self.kinds)

@@ -21,7 +21,7 @@ from psycopg.types.json import Jsonb
 
 from cluster.errors import LeaseLost
 from cluster.ledger.jobs import Job, JobClass, JobState, select_jobs, with_columns
-from cluster.ledger.queue import record_event, requeue
+from cluster.ledger.queue import add_turns, record_event, requeue
 from cluster.records import digest
 
 SQL = with_columns("attempts.sql")
@@ -70,6 +70,15 @@ def claim(connection: Connection[Any], turn: Turn, *, worker: str, kinds: Collec
     connection.execute(SQL["begin"], {**_key(job), "worker": worker})
     record_event(connection, job, "started")
     return job
+
+
+def stand_in_line(connection: Connection[Any], turn: Turn) -> bool:
+    """True where the turn begins nothing, because its organisation has a cap and turns with a time are not counted by it (see
+    ``queue.add_turns``): now that its time has come, another one is in its place that is."""
+    if connection.execute(SQL["beyond_cap"], {"organisation": turn.organisation, "entry": turn.entry}).fetchone() is None:
+        return False
+    add_turns(connection, turn.organisation, turn.job_class)
+    return True
 
 
 def has_strangers(connection: Connection[Any], turn: Turn, *, kinds: Collection[str]) -> bool:

@@ -4,6 +4,11 @@ UPDATE procrastinate_workers AS worker SET last_heartbeat = greatest(last_heartb
 FROM taken WHERE worker.id = taken.worker_id
 RETURNING worker.id;
 
+-- name: beyond_cap  the entry came without a lock, as those with a time do, and the organisation has a cap
+SELECT 1 FROM procrastinate_jobs AS entry, organisations
+WHERE entry.id = %(entry)s AND entry.status = 'doing' AND entry.lock IS NULL
+    AND organisations.id = %(organisation)s AND organisations.slots > 0;
+
 -- name: take_turn  the class has come as far as this turn
 UPDATE class_turns SET now = greatest(now, %(turn)s) WHERE class = %(job_class)s;
 

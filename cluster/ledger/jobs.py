@@ -84,7 +84,7 @@ class Job:
     worker: str | None
     #: What it does now, or did last.
     stage: str | None
-    #: While it runs: what it waits for (gpu, provider).
+    #: While it runs: what it waits for (gpu: the model, on whatever that computes).
     waits_for: str | None
     #: While it is queued: when it may begin.
     retry_at: datetime | None
@@ -97,11 +97,13 @@ class Job:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Waiting:
-    """What waits in the queue, of all organisations, and could begin now if there were workers enough."""
+    """What waits in the queue, of all organisations, and could begin now if there were workers enough; and what workers do now."""
 
     jobs: int
     #: Seconds that the oldest of them has waited.
     oldest_s: float
+    #: Jobs that a worker has.
+    running: int
 
 
 #: What a query selects to make a ``Job``.
@@ -183,7 +185,7 @@ def waiting(connection: Connection[Any]) -> Waiting:
     """For whoever decides how many workers there should be."""
     row = connection.execute(SQL["waiting_of_all"]).fetchone()
     assert row is not None
-    return Waiting(jobs=row[0], oldest_s=row[1])
+    return Waiting(jobs=row[0], oldest_s=row[1], running=row[2])
 
 
 def select_jobs(connection: Connection[Any], statement: str, values: dict[str, Any]) -> list[Job]:

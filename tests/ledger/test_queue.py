@@ -71,6 +71,22 @@ def test_an_organisation_with_a_cap_runs_no_more_at_once(pool: ConnectionPool, o
         assert [take(connection, organisation) is None for _ in range(3)] == [False, False, True]
 
 
+def test_the_cap_counts_turns_whose_time_has_come(pool: ConnectionPool, organisation: str) -> None:
+    with pool.connection() as connection:
+        connection.execute("UPDATE organisations SET slots = 1 WHERE id = %s", [organisation])
+        for _ in range(3):
+            submit(connection, organisation, run_at=datetime.now(UTC) - timedelta(seconds=1))
+        for _ in range(3):
+            turn = take(connection, organisation)
+            assert turn is not None
+            assert attempts.stand_in_line(connection, turn)
+        first = take(connection, organisation)
+        assert first is not None
+        assert not attempts.stand_in_line(connection, first)
+        assert attempts.claim(connection, first, worker="w", kinds=["test"]) is not None
+        assert take(connection, organisation) is None
+
+
 def test_a_job_of_a_later_hour_waits_and_holds_nobody_up(pool: ConnectionPool, organisation: str) -> None:
     with pool.connection() as connection:
         submit(connection, organisation, "later", run_at=datetime.now(UTC) + timedelta(hours=1), priority=9)
