@@ -30,7 +30,6 @@ body { font-family: serif; font-size: 10pt; }
 h1 { font-size: 17pt; } h2 { font-size: 13pt; }
 code, pre { font-family: monospace; font-size: 8.5pt; }
 pre { white-space: pre-wrap; }
-td, th { padding: 2pt; text-align: left; }
 """
 
 SETTINGS_PAGE = """# Settings
@@ -66,8 +65,7 @@ def build(folder: Path) -> Path:
 
 def write_pdf(page: Path, target: Path) -> None:
     """A Markdown page as a PDF with as many pages as it needs; ``target`` appears when it is complete."""
-    html = MarkdownIt().enable("table").render(page.read_text(encoding="utf-8"))
-    story = pymupdf.Story(html, user_css=CSS)
+    story = pymupdf.Story(_html(page.read_text(encoding="utf-8")), user_css=CSS)
     paper = pymupdf.paper_rect(PAPER)
     inside = pymupdf.Rect(MARGIN_PT, MARGIN_PT, paper.width - MARGIN_PT, paper.height - MARGIN_PT)
     draft = target.with_suffix(".draft")
@@ -76,13 +74,27 @@ def write_pdf(page: Path, target: Path) -> None:
     while more:
         pages += 1
         if pages > MOST_PAGES:
-            raise InvalidInput(f"{page}: something in it is longer than a page and cannot be broken, a table perhaps: divide it")
+            raise InvalidInput(f"{page}: something in it is longer than a page and cannot be broken: divide it")
         device = writer.begin_page(paper)
         more, _ = story.place(inside)
         story.draw(device)
         writer.end_page()
     writer.close()
     draft.rename(target)
+
+
+def _html(markdown: str) -> str:
+    """The page, with a paragraph for each row of a table: PyMuPDF 1.28 loses the rows that do not fit a page, and text behind them."""
+    parser = MarkdownIt().enable("table")
+    tokens = parser.parse(markdown)
+    for token, after in zip(tokens, [*(token.type for token in tokens[1:]), ""], strict=True):
+        if token.type in ("tr_open", "tr_close"):
+            token.tag = "p"
+        elif token.type in ("th_close", "td_close") and after != "tr_close":
+            token.type, token.content = "html_block", ": "
+        elif token.type.startswith(("table_", "thead_", "tbody_", "th_", "td_")):
+            token.hidden = True
+    return str(parser.renderer.render(tokens, parser.options, {}))
 
 
 def settings_page() -> str:
