@@ -2,7 +2,7 @@
 
     ClusterError
     ├── Retryable            the same call may succeed later; ``retry_after_s`` says when
-    │   ├── Throttled        a provider asked us to slow down
+    │   ├── Throttled        too much waits, or is kept, already
     │   └── Unavailable      a service we need does not answer (database, engine, index)
     └── Permanent            repeating the call cannot help; somebody must change something
         ├── InvalidInput     what the caller sent is wrong; the message names input, limit and remedy
@@ -35,7 +35,7 @@ class Retryable(ClusterError):
 
 
 class Throttled(Retryable):
-    """A provider asked us to slow down."""
+    """Too much waits already, or an organisation keeps as much as it may."""
 
 
 class Unavailable(Retryable):

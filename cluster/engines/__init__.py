@@ -1,4 +1,4 @@
-"""Text to vectors: local weights and remote providers behind one contract.
+"""Text to vectors: models on local weights, behind one contract.
 
 engine = open_engine(settings)           # loads the weights
 tokeniser = open_tokeniser(settings)     # does not

@@ -1,6 +1,6 @@
 """The engine on sentence-transformers: the fallback for model families our own forward does not run, and its oracle.
 
-Slower, and six seconds slower to import; the one file that imports that library.
+Slower, and six seconds slower to import; one of two files that import that library; the other is ``cross_encoder``.
 """
 
 import threading

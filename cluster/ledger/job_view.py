@@ -33,11 +33,11 @@ CHOSEN = """
 SQL = {name: text.replace("{chosen}", CHOSEN) for name, text in with_columns("job_view.sql").items()}
 LISTS = Lists(newest=SQL["newest"], oldest=SQL["oldest"], places=SQL["places"])
 #: What a running job can wait for, as workers write it, in words.
-WAITS_FOR = {"gpu": "waiting for a GPU", "provider": "the provider asked to slow down"}
+WAITS_FOR = {"gpu": "waiting for the model"}
 #: Events of one job read at once.
 EVENTS_PER_READ = 200
 
-Reason = Literal["retry", "not_before", "organisation_limit", "behind", "no_worker", "worker", "gpu", "provider", "other"]
+Reason = Literal["retry", "not_before", "organisation_limit", "behind", "no_worker", "worker", "gpu", "other"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -233,7 +233,7 @@ def _waiting(job: Job, line: dict[str, Any], now: datetime) -> Waiting | None:
 
 
 def _reason(waits_for: str) -> Reason:
-    return "gpu" if waits_for == "gpu" else "provider" if waits_for == "provider" else "other"
+    return "gpu" if waits_for == "gpu" else "other"
 
 
 def _behind(ahead: int) -> str:

@@ -2,7 +2,8 @@
 
 Called by what lists stores and their files; a list is ordered by when its items were made, and by id among those made at once.
 
-    read_page(connection, Lists(newest=SQL["newest"], oldest=SQL["oldest"]), values, Page(limit=20), positions=SQL["positions"])
+    lists = Lists(newest=SQL["newest"], oldest=SQL["oldest"], places=SQL["places"])
+    read_page(connection, lists, {"organisation": "default"}, Page(limit=20))
 """
 
 from dataclasses import dataclass

@@ -37,6 +37,7 @@ CLASS_STEP = 500_000_000
 RANKS = {JobClass.HIGH: 3, JobClass.MEDIUM: 2, JobClass.SCHEDULED: 1, JobClass.LOW: 0}
 DEFAULT_PRIORITY = 5
 HIGHEST_PRIORITY = 9
+#: Of jobs whose submitter does not say, such as the deletion of a store.
 DEFAULT_ATTEMPTS = 3
 
 

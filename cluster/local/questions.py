@@ -36,7 +36,7 @@ class Answer:
     filename: str
     #: From 1.
     page: int
-    #: Cosine, in [-1, 1].
+    #: Of the fused rankings, in [0, 1]: 1 means first in each.
     score: float
     #: The beginning of the chunk, on one line.
     excerpt: str

@@ -11,7 +11,7 @@ import pymupdf
 import pytest
 from packaging.requirements import Requirement
 
-from cluster.local import handbook
+from cluster.local import handbook, ray_head
 from cluster.settings import Settings
 from tests.conftest import ROOT
 
@@ -97,6 +97,31 @@ def test_every_dependency_is_pinned() -> None:
     extras = {"s3fs", "gcsfs", "jupyterlab"}  # asked for by nobody who runs the tests
 
     assert {name.lower().replace("_", "-") for name in direct_dependencies()} - pinned - extras == set()
+
+
+def test_ray_reports_its_usage_to_nobody(tmp_path: Path) -> None:
+    deployed = subprocess.run(
+        ["bash", "-c", "set -a; . cluster/deploy/ray.env; env"], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
+    )
+
+    assert "RAY_USAGE_STATS_ENABLED=0" in deployed.stdout.splitlines()
+    assert ray_head.environment(Settings(home=tmp_path), tmp_path)["RAY_USAGE_STATS_ENABLED"] == "0"
+
+
+@pytest.mark.parametrize("lines", range(0, 45, 5))
+def test_no_word_of_a_page_is_lost_in_its_pdf_wherever_its_tables_stand(tmp_path: Path, lines: int) -> None:
+    page, cells = tmp_path / "page.md", [f"cell{number}" for number in range(40)]
+    rows = "".join(f"| {one} | {'a longer text of some words ' * 3}{other} |\n" for one, other in zip(cells[::2], cells[1::2], strict=True))
+    page.write_text("above\n\n" * lines + f"| Word | Meaning |\n|---|---|\n{rows}\nWhat stands **behind** it.\n")
+
+    handbook.write_pdf(page, tmp_path / "page.pdf")
+
+    with pymupdf.open(tmp_path / "page.pdf") as document:
+        words = " ".join(part.get_text() for part in document).split()
+    assert [word for word in words if word.startswith("cell")] == [
+        word for pair in zip(cells[::2], cells[1::2], strict=True) for word in (f"{pair[0]}:", pair[1])
+    ]
+    assert (words.count("above"), words[-4:]) == (lines, ["What", "stands", "behind", "it."])
 
 
 def test_the_handbook_becomes_pdf_and_markdown_once(tmp_path: Path) -> None:
