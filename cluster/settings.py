@@ -173,8 +173,8 @@ class Settings(BaseSettings):
     """Longer request bodies are refused with 413, compressed ones by their size when unpacked."""
 
     request_timeout_s: float = Field(default=120.0, gt=0)
-    """A request that cannot be answered within this is refused at once with 429, one that was not is ended with 503; a caller may ask
-    for less. Transfers of files take as long as they take."""
+    """A request that cannot be answered within this is refused at once with 429, one whose answer has not begun by then is ended with
+    503; a caller may ask for less. An upload takes as long as it takes."""
 
     body_timeout_s: float = Field(default=30.0, gt=0)
     """A request whose body has not arrived within this is ended with 408."""
@@ -246,7 +246,7 @@ class Settings(BaseSettings):
     worker_slots_shared: int = Field(default=2, ge=1)
     """Slots of a worker that any job may take, the highest class first."""
 
-    min_workers: int = Field(default=1, ge=0)
+    min_workers: int = Field(default=1, ge=1)
     """Fewest workers."""
 
     max_workers: int = Field(default=1, ge=1)

@@ -34,11 +34,8 @@ CLIENT_CLOSED = 499
 
 FILES = re.compile(r"/v1/files|/upload")
 PARTS = re.compile(r"/v1/uploads/[^/]+/parts")
-#: Transfers of files and what writes whole ones: they take as long as they take, and only have to go on.
-TRANSFERS = {
-    "POST": re.compile(rf"{FILES.pattern}|{PARTS.pattern}|/v1/uploads/[^/]+/complete"),
-    "GET": re.compile(r"/v1/files/[^/]+/content"),
-}
+#: What is answered when a whole file has arrived or been written, which takes as long as it takes.
+TRANSFERS = re.compile(rf"{FILES.pattern}|{PARTS.pattern}|/v1/uploads/[^/]+/complete")
 #: Around a file its form needs this much at most.
 FORM_BYTES = 256 * 1024
 #: An upload that stays below this is not going to end.
@@ -112,7 +109,7 @@ class Boundary:
         """False when the caller left before the answer was whole.
 
         Raises:
-            HTTPException: 503, it took too long.
+            HTTPException: 503, the answer did not begin in time.
         """
         task = asyncio.current_task()
         assert task is not None
@@ -122,10 +119,16 @@ class Boundary:
                 task.cancel()
 
         body = Body(receive, scope, self._limits_of(scope), on_leave=leave)
-        limit = asyncio.timeout(None if _is_transfer(scope) else self._longest_s)
+        limit = asyncio.timeout(None if scope["method"] == "POST" and TRANSFERS.fullmatch(scope["path"]) else self._longest_s)
+
+        async def send_in_time(message: Message) -> None:
+            if not limit.expired():
+                limit.reschedule(None)
+            await send(message)
+
         try:
             async with limit:
-                await self._app(scope, body.receive, send)
+                await self._app(scope, body.receive, send_in_time)
         except TimeoutError as exc:
             if not limit.expired():
                 raise
@@ -146,8 +149,3 @@ class Boundary:
                 if paths.fullmatch(scope["path"]):
                     return limits
         return self._limits
-
-
-def _is_transfer(scope: Scope) -> bool:
-    paths = TRANSFERS.get(scope["method"])
-    return paths is not None and paths.fullmatch(scope["path"]) is not None
