@@ -265,7 +265,7 @@ class Settings(BaseSettings):
     """The same for writes to the vector index."""
 
     stage_timeout_s: float = Field(default=600.0, gt=0)
-    """A stage that takes longer is ended, and counts as a try that failed."""
+    """A stage in which nothing gets done for so long (no page range parsed, no call of the model answered) is ended: a try that failed."""
 
     retention_days: float = Field(default=30.0, gt=0)
     """Jobs that finished longer ago are archived and leave the database."""
