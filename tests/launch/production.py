@@ -64,8 +64,9 @@ class Production:
         return found
 
     def replicas(self, state: str = "RUNNING") -> dict[str, int]:
-        """Process id of each replica in this state, by the replica's id."""
-        return {replica["replica_id"]: replica["pid"] for replica in self.deployment().get("replicas", []) if replica["state"] == state}
+        """Process id of each replica in this state, by the replica's id; 0 where it was stopped before it had a process."""
+        replicas = self.deployment().get("replicas", [])
+        return {replica["replica_id"]: replica.get("pid", 0) for replica in replicas if replica["state"] == state}
 
     def direct(self, pid: int) -> str:
         """URL at which HAProxy reaches the replica."""

@@ -135,8 +135,8 @@ def test_a_lull_removes_replicas_which_finish_what_they_have(cluster: Production
     with Load(cluster.api, clients=1) as load:
         urls = {id: cluster.direct(pid) for id, pid in cluster.replicas().items()}
         assert {httpx.get(f"{url}/readyz").status_code for url in urls.values()} == {httpx.codes.OK}
-        await_true(lambda: bool(cluster.replicas("STOPPING")), "a replica to be stopped")
-        stopping = urls[next(iter(cluster.replicas("STOPPING")))]
+        await_true(lambda: bool(urls.keys() & cluster.replicas("STOPPING")), "a replica to be stopped")
+        stopping = urls[next(iter(urls.keys() & cluster.replicas("STOPPING")))]
 
         ready, alive = httpx.get(f"{stopping}/readyz"), httpx.get(f"{stopping}/healthz")
 
