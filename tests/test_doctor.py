@@ -213,7 +213,7 @@ def test_chunks_of_a_document_that_is_gone_are_deleted(
     assert {row.document for row in index.scan(store.organisation, store.id, collection=store.collection)} == {attached[1].document}
 
 
-def test_a_store_on_its_way_out_is_left_to_its_job(
+def test_a_store_on_its_way_out_is_left_to_its_job_while_that_can_end(
     home: Settings, connection: Connection[Any], blobs: BlobStore, index: VectorIndex, store: VectorStore
 ) -> None:
     attached = attach(connection, store, upload(connection, blobs, store.organisation)[0].id)
@@ -222,6 +222,10 @@ def test_a_store_on_its_way_out_is_left_to_its_job(
     documents.delete_document(connection, store.organisation, attached.document)
     assert examine(home, mend=True).findings == []
     assert index.count(store.organisation, store.id, collection=store.collection) == 2
+    connection.execute("UPDATE jobs SET state = 'failed', finished_at = now() WHERE subject = %s AND state = 'queued'", [store.id])
+    connection.commit()
+    found_and_mended(home, "chunks_without_document", f"{store.organisation}/{attached.document}")
+    assert index.count(store.organisation, store.id, collection=store.collection) == 0
 
 
 def test_a_document_that_lost_chunks_is_processed_again(

@@ -40,9 +40,9 @@ WHERE NOT EXISTS (
     WHERE documents.organisation = chunk.organisation AND documents.id = chunk.document
       AND documents.vector_store = chunk.vector_store)
   AND NOT EXISTS (
-    SELECT FROM vector_stores AS store
-    WHERE store.organisation = chunk.organisation AND store.id = chunk.vector_store
-      AND (store.deleted_at IS NOT NULL OR store.expired_at IS NOT NULL))
+    SELECT FROM jobs
+    WHERE jobs.organisation = chunk.organisation AND jobs.subject = chunk.vector_store AND jobs.kind = 'delete_store'
+      AND jobs.state IN ('queued', 'running'))
 ORDER BY 1, 2, 3;
 
 -- name: document_is_there
