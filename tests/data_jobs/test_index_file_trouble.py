@@ -1,8 +1,9 @@
 """Around a file's job things go wrong that are not the file's fault, or only one page's."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import pymupdf
@@ -29,22 +30,13 @@ class EndlessPage(Parsers):
     def __init__(self, settings: Settings) -> None:
         self.parser = Parser(settings)
 
-    async def parse(
-        self,
-        data: bytes,
-        *,
-        name: str,
-        rank: int,
-        part: tuple[int, int] | None = None,
-        timeout_s: float | None = None,
-        on_begin: Callable[[], None] = lambda: None,
-    ) -> ParsedDocument:
-        on_begin()
+    async def parse(self, data: bytes, **how: Any) -> ParsedDocument:
+        how["on_begin"]()
+        part = how["part"]
         if data.startswith(b"%PDF") and part is not None and part[0] <= 41 < part[1]:
-            assert timeout_s is not None
-            await asyncio.sleep(timeout_s)
+            await asyncio.sleep(how["timeout_s"])
             return ParsedDocument(outcome=Outcome.TIMEOUT, detail="took too long", pages=(), media_type=PDF)
-        return await asyncio.to_thread(self.parser.parse, data, name=name, part=part)
+        return await asyncio.to_thread(self.parser.parse, data, name=how["name"], part=part)
 
 
 class FickleEmbedder(LocalEmbedder):
