@@ -285,9 +285,9 @@ class Consumer:
             log.warning("lease_lost", reason=str(exc))
         except TryLater as exc:
             if job.attempt >= job.last_attempt:
-                await self._end(job, partial(attempts.fail, error=str(exc), code="unavailable"))
+                await self._end(job, partial(attempts.fail, error=str(exc), code=exc.code))
             else:
-                await self._end(job, partial(attempts.retry_later, run_at=exc.run_at, error=str(exc), code="unavailable"))
+                await self._end(job, partial(attempts.retry_later, run_at=exc.run_at, error=str(exc), code=exc.code))
         except StageFailed as exc:
             log.warning("job_failed", reason=str(exc))
             await self._end(job, partial(attempts.fail, error=str(exc), code=exc.code))

@@ -21,9 +21,9 @@ from psycopg import Connection
 from psycopg_pool import ConnectionPool
 
 from cluster.database import translated
-from cluster.errors import LeaseLost, Permanent, Retryable, Unavailable
+from cluster.errors import LeaseLost, Permanent, Retryable, Throttled, Unavailable
 from cluster.ledger import attempts
-from cluster.ledger.jobs import Job, JobClass
+from cluster.ledger.jobs import THROTTLED, Job, JobClass
 from cluster.logs import about
 from cluster.settings import Settings
 
@@ -72,9 +72,10 @@ async def in_transaction(work: Callable[[Connection[Any]], T], *, pool: Connecti
 class TryLater(Exception):
     """The job can go on no sooner than at a time so far off that it gives up its slot until then."""
 
-    def __init__(self, run_at: datetime, because: str) -> None:
+    def __init__(self, run_at: datetime, because: str, code: str) -> None:
         super().__init__(because)
         self.run_at = run_at
+        self.code = code
 
 
 class NotWanted(Exception):
@@ -162,15 +163,20 @@ class Run:
         asked_s = exc.retry_after_s or 0.0 if isinstance(exc, Retryable) else 0.0
         wait_s = max(asked_s, random.uniform(0, min(LONGEST_WAIT_S, FIRST_WAIT_S * 2**number)))  # noqa: S311  not a secret
         log.warning("stage_tried_again", stage=name, attempt=number, wait_s=round(wait_s, 2), reason=error)
+        until = datetime.now(UTC) + timedelta(seconds=wait_s)
         if wait_s > LONGEST_WAIT_S:
-            raise TryLater(datetime.now(UTC) + timedelta(seconds=wait_s), error) from exc
+            raise TryLater(until, error, code) from exc
+        waits_for = "provider" if code == THROTTLED else "retry"
+        await self.in_transaction(lambda connection: attempts.pause(connection, self.job, until=until, waits_for=waits_for))
         await asyncio.sleep(wait_s)
 
     def _told(self, exc: Exception) -> tuple[str, str]:
         if isinstance(exc, TimeoutError):
             return f"took longer than {self.settings.stage_timeout_s:g} s (CLUSTER_STAGE_TIMEOUT_S)", "timeout"
-        if isinstance(exc, Permanent | Retryable):
-            return str(exc), "refused" if isinstance(exc, Permanent) else "unavailable"
+        if isinstance(exc, Permanent):
+            return str(exc), "refused"
+        if isinstance(exc, Retryable):
+            return str(exc), THROTTLED if isinstance(exc, Throttled) else "unavailable"
         log.error("stage_broke", exc_info=exc)
         return f"{type(exc).__name__}: {exc}", "internal_error"
 

@@ -139,6 +139,17 @@ def record_progress(connection: Connection[Any], job: Job, *, done: int, total: 
     record_event(connection, job, "progress", {"done": done, "total": total, "waits_for": waits_for})
 
 
+def pause(connection: Connection[Any], job: Job, *, until: datetime, waits_for: str) -> None:
+    """Nothing is done until then, when its stage begins once more; it keeps its slot.
+
+    Raises:
+        LeaseLost: this try counts no more.
+    """
+    if connection.execute(SQL["pause"], {**_key(job), "until": until, "waits_for": waits_for}).rowcount == 0:
+        raise _lost(job)
+    record_event(connection, job, "paused", {"until": until.isoformat(timespec="seconds"), "waits_for": waits_for})
+
+
 def finish(connection: Connection[Any], job: Job, *, result: dict[str, Any]) -> Job:
     """It did what was asked. In the transaction of its effects, so that both are or neither.
 

@@ -59,7 +59,7 @@ WHERE organisation = %(organisation)s AND id = %(id)s AND attempt = %(attempt)s 
 FOR UPDATE;
 
 -- name: stage
-UPDATE jobs SET stage = %(stage)s, waits_for = NULL
+UPDATE jobs SET stage = %(stage)s, waits_for = NULL, retry_at = NULL
 WHERE organisation = %(organisation)s AND id = %(id)s AND attempt = %(attempt)s AND state = 'running';
 
 -- name: begin_stage
@@ -74,9 +74,13 @@ WHERE organisation = %(organisation)s AND job = %(id)s AND attempt = %(attempt)s
 UPDATE jobs SET done = %(done)s, total = %(total)s, waits_for = %(waits_for)s
 WHERE organisation = %(organisation)s AND id = %(id)s AND attempt = %(attempt)s AND state = 'running';
 
+-- name: pause
+UPDATE jobs SET waits_for = %(waits_for)s, retry_at = %(until)s
+WHERE organisation = %(organisation)s AND id = %(id)s AND attempt = %(attempt)s AND state = 'running';
+
 -- name: finish
 UPDATE jobs SET state = %(state)s, result = %(result)s, error = %(error)s, error_code = %(error_code)s, finished_at = now(), waits_for = NULL,
-    done = CASE WHEN %(state)s = 'succeeded' THEN coalesce(total, done) ELSE done END
+    retry_at = NULL, done = CASE WHEN %(state)s = 'succeeded' THEN coalesce(total, done) ELSE done END
 WHERE organisation = %(organisation)s AND id = %(id)s
 RETURNING {columns};
 

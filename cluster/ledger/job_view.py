@@ -15,7 +15,7 @@ from typing import Any, Literal
 from psycopg import Connection
 from psycopg.rows import dict_row
 
-from cluster.ledger.jobs import Job, JobClass, JobState, as_jobs, get_job, with_columns
+from cluster.ledger.jobs import THROTTLED, Job, JobClass, JobState, as_jobs, get_job, with_columns
 from cluster.ledger.paging import Listed, Lists, Page, read_page
 
 #: What a filter selects; NULL lets everything pass.
@@ -32,12 +32,15 @@ CHOSEN = """
 """
 SQL = {name: text.replace("{chosen}", CHOSEN) for name, text in with_columns("job_view.sql").items()}
 LISTS = Lists(newest=SQL["newest"], oldest=SQL["oldest"], places=SQL["places"])
+Reason = Literal["retry", "not_before", "organisation_limit", "behind", "no_worker", "worker", "gpu", "provider", "other"]
 #: What a running job can wait for, as workers write it, in words.
-WAITS_FOR = {"gpu": "waiting for the model"}
+WAITS_FOR: dict[str, tuple[Reason, str]] = {
+    "gpu": ("gpu", "waiting for the model"),
+    "provider": ("provider", "provider throttled"),
+    "retry": ("retry", "its stage failed"),
+}
 #: Events of one job read at once.
 EVENTS_PER_READ = 200
-
-Reason = Literal["retry", "not_before", "organisation_limit", "behind", "no_worker", "worker", "gpu", "other"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -212,14 +215,17 @@ def read_news(connection: Connection[Any], watches: Sequence[Watch]) -> dict[Wat
 
 def _waiting(job: Job, line: dict[str, Any], now: datetime) -> Waiting | None:
     if job.state == JobState.RUNNING and job.waits_for is not None:
-        return Waiting(reason=_reason(job.waits_for), message=WAITS_FOR.get(job.waits_for, f"waiting for {job.waits_for}"))
+        reason, message = WAITS_FOR.get(job.waits_for, ("other", f"waiting for {job.waits_for}"))
+        again = f"; retrying at {job.retry_at.isoformat(timespec='seconds')}" if job.retry_at else ""
+        return Waiting(reason=reason, message=message + again, until=job.retry_at)
     if job.state != JobState.QUEUED or not line:
         return None
     if job.retry_at is not None and job.retry_at > now:
         when = job.retry_at.isoformat(timespec="seconds")
         if job.error is None:
             return Waiting(reason="not_before", message=f"not before {when}", until=job.retry_at)
-        return Waiting(reason="retry", message=f"retrying at {when}, after: {job.error}", until=job.retry_at)
+        reason = "provider" if job.error_code == THROTTLED else "retry"
+        return Waiting(reason=reason, message=f"retrying at {when}, after: {job.error}", until=job.retry_at)
     if line["workers"] == 0:
         return Waiting(reason="no_worker", message="no worker is alive; python -m cluster.doctor says what to do")
     if line["slots"] is not None and line["running"] >= line["slots"]:
@@ -230,10 +236,6 @@ def _waiting(job: Job, line: dict[str, Any], now: datetime) -> Waiting | None:
     if line["ahead"]:
         return Waiting(reason="behind", message=_behind(line["ahead"]))
     return Waiting(reason="worker", message="the next of your organisation, waiting for a free worker")
-
-
-def _reason(waits_for: str) -> Reason:
-    return "gpu" if waits_for == "gpu" else "other"
 
 
 def _behind(ahead: int) -> str:

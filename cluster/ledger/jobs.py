@@ -20,6 +20,9 @@ from psycopg.types.json import Jsonb
 from cluster.database.queries import queries
 from cluster.errors import NotFound
 
+#: Code of an error: whoever was asked, such as the model, wants to be asked less.
+THROTTLED = "throttled"
+
 
 class JobState(StrEnum):
     """Where a job is in its life."""
@@ -84,9 +87,9 @@ class Job:
     worker: str | None
     #: What it does now, or did last.
     stage: str | None
-    #: While it runs: what it waits for (gpu: the model, on whatever that computes).
+    #: While it runs: what it waits for (see ``job_view.WAITS_FOR``).
     waits_for: str | None
-    #: While it is queued: when it may begin.
+    #: While it is queued: when it may begin. While it runs: when the stage that failed begins once more.
     retry_at: datetime | None
     #: Somebody asked for its end.
     cancel_asked: bool

@@ -3,13 +3,15 @@
 import asyncio
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from psycopg_pool import ConnectionPool
 
-from cluster.errors import InvalidInput, Unavailable
+from cluster.errors import InvalidInput, Retryable, Throttled, Unavailable
 from cluster.ledger import attempts, queue
+from cluster.ledger.job_view import view_job
 from cluster.ledger.jobs import Job, JobClass, JobState, get_job
 from cluster.settings import Settings
 from data_jobs.consumer import Consumer
@@ -80,8 +82,13 @@ def test_a_stage_that_fails_for_a_while_is_tried_again_in_place(settings: Settin
 
 @pytest.mark.parametrize(
     ("error", "tries", "code"),
-    [(Unavailable("away"), 3, "unavailable"), (InvalidInput("wrong"), 1, "refused"), (ZeroDivisionError("oh"), 3, "internal_error")],
-    ids=["retryable", "permanent", "unforeseen"],
+    [
+        (Unavailable("away"), 3, "unavailable"),
+        (Throttled("full"), 3, "throttled"),
+        (InvalidInput("wrong"), 1, "refused"),
+        (ZeroDivisionError("oh"), 3, "internal_error"),
+    ],
+    ids=["unavailable", "throttled", "permanent", "unforeseen"],
 )
 def test_after_its_tries_a_job_is_a_dead_letter_with_its_history(
     settings: Settings, pool: ConnectionPool, desk: Desk, error: Exception, tries: int, code: str
@@ -102,6 +109,21 @@ def test_who_asks_for_a_long_pause_gets_it_and_the_slot_is_free_meanwhile(settin
         assert job.retry_at is not None
         assert 3_500 < job.retry_at.timestamp() - time.time() < 3_700
         assert desk.ended(desk.submit("other")).state == JobState.SUCCEEDED
+
+
+@pytest.mark.parametrize(("error", "reason"), [(Throttled("full"), "provider"), (Unavailable("away"), "retry")])
+def test_a_job_says_why_it_pauses_and_goes_on(settings: Settings, pool: ConnectionPool, desk: Desk, error: Retryable, reason: str) -> None:
+    error.retry_after_s = 2.0
+
+    def pausing(job: Job) -> bool:
+        with pool.connection() as connection:
+            waiting = view_job(connection, desk.organisation, job.id, now=datetime.now(UTC), lease_s=settings.lease_s).waiting
+        return waiting is not None and waiting.reason == reason and waiting.until is not None
+
+    with consuming(settings, pool, kinds={"pausing": failing(1, error)}):
+        id = desk.submit("pausing")
+        assert desk.once(id, pausing).state == JobState.RUNNING
+        assert desk.ended(id).state == JobState.SUCCEEDED
 
 
 def test_a_stage_beyond_its_time_is_ended(settings: Settings, pool: ConnectionPool, desk: Desk) -> None:

@@ -8,7 +8,7 @@ import pytest
 from psycopg import Connection
 from psycopg_pool import ConnectionPool
 
-from cluster.errors import InvalidInput, NotFound
+from cluster.errors import InvalidInput, LeaseLost, NotFound
 from cluster.ledger import attempts, queue
 from cluster.ledger.job_view import EVENTS_PER_READ, JobFilter, JobView, Watch, dead_letters, list_jobs, read_news, view_job
 from cluster.ledger.jobs import Job, JobClass, JobState
@@ -114,6 +114,34 @@ def test_a_job_to_be_tried_again_says_when_and_after_what(connection: Connection
     assert (waiting.reason, waiting.until) == ("not_before", at)
     assert (waiting := view(connection, organisation, job.id, in_s=3700).waiting)
     assert waiting.reason in {"worker", "behind"}
+
+
+def test_a_job_whose_stage_pauses_says_until_when_and_why(connection: Connection[Any], organisation: str, worker: int) -> None:
+    submit(connection, organisation)
+    job = turns.begin(connection, organisation, worker=worker)
+    at = datetime.now(UTC) + timedelta(seconds=9)
+    for waits_for, reason, words in [("provider", "provider", "provider throttled"), ("retry", "retry", "its stage failed")]:
+        attempts.begin_stage(connection, job, "embed")
+        attempts.pause(connection, job, until=at, waits_for=waits_for)
+        assert (waiting := view(connection, organisation, job.id).waiting)
+        assert (waiting.reason, waiting.until) == (reason, at)
+        assert waiting.message == f"{words}; retrying at {at.isoformat(timespec='seconds')}"
+    attempts.begin_stage(connection, job, "embed")
+    assert view(connection, organisation, job.id).waiting is None
+    attempts.pause(connection, job, until=at, waits_for="retry")
+    ended = attempts.end_cancelled(connection, job)
+    assert (ended.retry_at, ended.waits_for) == (None, None)
+    with pytest.raises(LeaseLost):
+        attempts.pause(connection, job, until=at, waits_for="retry")
+
+
+def test_a_job_that_was_throttled_says_so_while_it_stands_back(connection: Connection[Any], organisation: str, worker: int) -> None:
+    submit(connection, organisation)
+    job = turns.begin(connection, organisation, worker=worker)
+    at = datetime.now(UTC) + timedelta(hours=1)
+    attempts.retry_later(connection, job, run_at=at, error="ask less", code="throttled")
+    assert (waiting := view(connection, organisation, job.id).waiting)
+    assert (waiting.reason, waiting.until) == ("provider", at)
 
 
 @pytest.mark.parametrize(("waits_for", "reason", "words"), [("gpu", "gpu", "waiting for the model"), ("tape", "other", "waiting for tape")])
