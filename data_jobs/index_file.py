@@ -16,7 +16,6 @@ from psycopg import Connection
 
 from cluster.blobs import BlobStore
 from cluster.engines import describe
-from cluster.errors import Unavailable
 from cluster.ledger import attempts, store_files
 from cluster.ledger.chunking import Chunking
 from cluster.ledger.files import File, get_file
@@ -214,14 +213,14 @@ class _Work:
             self.run.goes_on()
             await self.run.progress(done, len(ids))
 
+        # Not a TaskGroup: before Python 3.13 one whose member fails leaves us counted as cancelled.
+        tasks = [asyncio.create_task(call(first)) for first in range(0, len(ids), CHUNKS_PER_CALL)]
         try:
-            async with asyncio.TaskGroup() as group:
-                for first in range(0, len(ids), CHUNKS_PER_CALL):
-                    group.create_task(call(first))
-        except* Exception as several:  # noqa: BLE001  one reason is enough to try again
-            raise several.exceptions[0] from None
-        if done < len(ids):
-            raise Unavailable(f"the model answered for {done} of {len(ids)} chunks")
+            await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
         await self.run.progress(len(ids), len(ids), now=True)
         return {**row, "vectors": vectors.tobytes()}
 

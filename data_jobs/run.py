@@ -134,7 +134,7 @@ class Run:
                         made = await work()
             except (DatabaseLost, LeaseLost, NotWanted, TryLater, StageFailed):
                 raise
-            except Exception as exc:  # noqa: BLE001  the edge of a stage: recorded, and tried again or told
+            except (Exception, asyncio.CancelledError) as exc:  # noqa: BLE001  the edge of a stage: recorded, and tried again or told
                 await self._failed(name, exc, number, tries)
             else:
                 await self.in_transaction(lambda connection: attempts.end_stage(connection, self.job, name))
@@ -146,16 +146,17 @@ class Run:
         if self._limit is not None and not self._limit.expired():
             self._limit.reschedule(asyncio.get_running_loop().time() + self.settings.stage_timeout_s)
 
-    async def _failed(self, name: str, exc: Exception, number: int, tries: int) -> None:
+    async def _failed(self, name: str, exc: BaseException, number: int, tries: int) -> None:
         """Wait for the next try.
 
         Raises:
+            CancelledError: it is the job that was cancelled, not what it waited for.
             StageFailed: there is none.
             TryLater: not now.
         """
         task = asyncio.current_task()
         if task is not None and task.cancelling():
-            raise asyncio.CancelledError from exc  # a group whose member failed at that moment kept the cancelling to itself
+            raise asyncio.CancelledError from exc
         error, code = self._told(exc)
         await self.in_transaction(lambda connection: attempts.end_stage(connection, self.job, name, error=error))
         if isinstance(exc, Permanent) or number == tries:
@@ -170,9 +171,11 @@ class Run:
         await self.in_transaction(lambda connection: attempts.pause(connection, self.job, until=until, waits_for=waits_for))
         await asyncio.sleep(wait_s)
 
-    def _told(self, exc: Exception) -> tuple[str, str]:
+    def _told(self, exc: BaseException) -> tuple[str, str]:
         if isinstance(exc, TimeoutError):
             return f"took longer than {self.settings.stage_timeout_s:g} s (CLUSTER_STAGE_TIMEOUT_S)", "timeout"
+        if isinstance(exc, asyncio.CancelledError):
+            return "what it waited for was given up by whoever was to do it", "unavailable"
         if isinstance(exc, Permanent):
             return str(exc), "refused"
         if isinstance(exc, Retryable):

@@ -72,20 +72,16 @@ class ServedEmbedder:
         Raises:
             Unavailable: a replica died, or there is none.
             Throttled: too much waits already.
+            CancelledError: the replica gave the call up.
         """
         try:
             answer = await self._handle.embed_ids.remote(ids, organisation, "interactive" if urgent else "bulk")
             return cast("NDArray[np.float32]", answer)
-        except ClusterError:
-            raise
+        except ClusterError as exc:
+            # Ray's own copy of the error says the whole remote trace, which is no sentence for people.
+            raise getattr(exc, "cause", exc) from exc
         except (RayError, RayServeException) as exc:
             raise Unavailable(f"the model did not answer: {last_line(exc)}") from exc
-        except asyncio.CancelledError as exc:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
-                raise
-            # By the replica, not by us; a group of tasks would take it for an end like any other.
-            raise Unavailable("the model did not answer: it gave the call up") from exc
 
 
 class Worker:

@@ -1,7 +1,7 @@
 """Around a file's job things go wrong that are not the file's fault, or only one page's."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,6 +13,7 @@ from psycopg_pool import ConnectionPool
 
 from cluster.blobs import open_blob_store
 from cluster.engines import Engine, open_engine
+from cluster.errors import Throttled
 from cluster.ledger.jobs import JobState
 from cluster.media_type import PDF
 from cluster.records import Outcome, ParsedDocument
@@ -40,16 +41,18 @@ class EndlessPage(Parsers):
 
 
 class FickleEmbedder(LocalEmbedder):
-    """A model that gives the first call up, as Serve does when a replica drops it."""
+    """A model whose calls end so, but for those numbered otherwise; the first is 1."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, error: BaseException, *, calls: Container[int]) -> None:
         super().__init__(engine)
+        self.error = error
+        self.failing = calls
         self.calls = 0
 
     async def __call__(self, ids: Ids, *, organisation: str, urgent: bool) -> NDArray[np.float32]:
         self.calls += 1
-        if self.calls == 1:
-            raise asyncio.CancelledError
+        if self.calls in self.failing:
+            raise self.error
         return await super().__call__(ids, organisation=organisation, urgent=urgent)
 
 
@@ -83,10 +86,32 @@ def test_a_page_that_never_ends_is_found_within_the_time_of_the_stage(
 
 
 def test_a_call_that_the_model_gives_up_is_made_again(settings: Settings, pool: ConnectionPool, engine: Engine, organisation: str) -> None:
-    embed = FickleEmbedder(engine)
+    embed = FickleEmbedder(engine, asyncio.CancelledError(), calls={1})  # as Serve does when a replica drops it
     with at_work(settings, pool, engine, organisation, embed) as desk:
         store = desk.store()
         job = desk.ended(desk.attach(store, desk.upload("pump.md", b"Only the shift supervisor may stop the pump.", "text/markdown")))
     assert (job.state, embed.calls) == (JobState.SUCCEEDED, 2), job.error
     (row,) = open_vector_index(settings, pool).scan(organisation, store.id, collection=store.collection)
     assert row.text == "Only the shift supervisor may stop the pump."
+
+
+LONG = "\n\n".join(f"# Pump {number}\n\nOnly the shift supervisor may stop pump {number}." for number in range(1_600)).encode()
+
+
+def test_a_model_that_throttles_every_call_ends_in_a_dead_letter(
+    settings: Settings, pool: ConnectionPool, engine: Engine, organisation: str
+) -> None:
+    embed = FickleEmbedder(engine, Throttled("full"), calls=range(10_000))
+    with at_work(settings, pool, engine, organisation, embed) as desk:
+        job = desk.ended(desk.attach(desk.store(), desk.upload("pumps.md", LONG, "text/markdown")))
+    assert (job.state, job.error, job.error_code, job.attempt) == (JobState.FAILED, "embed: full", "throttled", 1)
+
+
+def test_a_call_that_fails_among_others_costs_a_try_of_the_stage_only(
+    settings: Settings, pool: ConnectionPool, engine: Engine, organisation: str
+) -> None:
+    embed = FickleEmbedder(engine, Throttled("full"), calls={3})
+    with at_work(settings, pool, engine, organisation, embed) as desk:
+        job = desk.ended(desk.attach(desk.store(), desk.upload("pumps.md", LONG, "text/markdown")))
+    assert job.result is not None, job.error
+    assert (job.state, job.attempt, job.result["chunks"] > 96) == (JobState.SUCCEEDED, 1, True)

@@ -1,16 +1,20 @@
-"""How many workers there are follows what waits and for how long, within the bounds that were set."""
+"""How many workers there are follows what waits and for how long, within the bounds that were set; what they hear from the model."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from psycopg_pool import ConnectionPool
+from ray import serve
+from ray.exceptions import RayTaskError
 from ray.serve._private.common import DeploymentID, ReplicaID
 from ray.serve.config import AutoscalingConfig, AutoscalingContext
 
+from cluster.errors import Throttled
 from cluster.ledger import queue
 from cluster.ledger.jobs import waiting
 from cluster.settings import Settings
-from data_jobs.worker import by_queue, expire, options
+from data_jobs.worker import ServedEmbedder, by_queue, expire, options
 
 
 def context(*, now: int, waiting: float, oldest_s: float, busy: float = 0, most: int = 10) -> AutoscalingContext:
@@ -25,6 +29,19 @@ def context(*, now: int, waiting: float, oldest_s: float, busy: float = 0, most:
         capacity_adjusted_min_replicas=1, capacity_adjusted_max_replicas=most, policy_state={}, last_scale_up_time=None,
         last_scale_down_time=None, current_time=None, config=None,
     )  # fmt: skip
+
+
+async def test_a_model_that_throttles_says_so_in_its_own_words_and_for_how_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Full:
+        async def remote(self, *_: Any) -> None:
+            raise RayTaskError(
+                "embed_ids", "Traceback (most recent call last): ...", Throttled("full", retry_after_s=7)
+            ).as_instanceof_cause()
+
+    monkeypatch.setattr(serve, "get_deployment_handle", lambda *_, **__: SimpleNamespace(embed_ids=Full()))
+    with pytest.raises(Throttled) as refused:
+        await ServedEmbedder()([], organisation="default", urgent=False)
+    assert (str(refused.value), refused.value.retry_after_s) == ("full", 7)
 
 
 @pytest.mark.parametrize(
