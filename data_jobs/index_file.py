@@ -204,11 +204,14 @@ class _Work:
         calls = asyncio.Semaphore(CALLS_AT_ONCE)
         done = 0
 
+        async def waits() -> None:
+            await self.run.progress(done, len(ids), waits_for="gpu", now=True)
+
         async def call(first: int) -> None:
             nonlocal done
             async with calls:
                 part = ids[first : first + CHUNKS_PER_CALL]
-                vectors[first : first + len(part)] = await self._patiently(partial(self._vectors, part), done, len(ids))
+                vectors[first : first + len(part)] = await self.run.answer(partial(self._vectors, part, waits))
             done += len(part)
             self.run.goes_on()
             await self.run.progress(done, len(ids))
@@ -224,16 +227,13 @@ class _Work:
         await self.run.progress(len(ids), len(ids), now=True)
         return {**row, "vectors": vectors.tobytes()}
 
-    async def _vectors(self, ids: Ids) -> NDArray[np.float32]:
-        return await self.job.embed(ids, organisation=self.run.job.organisation, urgent=self.run.urgent)
-
-    async def _patiently(self, call: Callable[[], Awaitable[NDArray[np.float32]]], done: int, total: int) -> NDArray[np.float32]:
-        """The call's answer; the job says that it waits for the model when that does not come soon."""
-        answer = asyncio.ensure_future(call())
+    async def _vectors(self, ids: Ids, waits: Callable[[], Awaitable[None]]) -> NDArray[np.float32]:
+        """The model's answer; ``waits`` is called when it does not come soon."""
+        answer = asyncio.ensure_future(self.job.embed(ids, organisation=self.run.job.organisation, urgent=self.run.urgent))
         try:
             await asyncio.wait([answer], timeout=SOON_S)
             if not answer.done():
-                await self.run.progress(done, total, waits_for="gpu", now=True)
+                await waits()
             return await answer
         finally:
             answer.cancel()

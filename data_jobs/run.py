@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from typing import Any, TypeVar
 
 import structlog
@@ -107,6 +108,7 @@ class Run:
         self._threads = threads
         self._told_at = 0.0
         self._limit: asyncio.Timeout | None = None
+        self._throttled: str | None = None
 
     @property
     def urgent(self) -> bool:
@@ -130,6 +132,7 @@ class Run:
             await self.in_transaction(lambda connection: attempts.begin_stage(connection, self.job, name))
             try:
                 with about(stage=name):
+                    self._throttled = None
                     async with asyncio.timeout(self.settings.stage_timeout_s) as self._limit:
                         made = await work()
             except (DatabaseLost, LeaseLost, NotWanted, TryLater, StageFailed):
@@ -143,8 +146,32 @@ class Run:
 
     def goes_on(self) -> None:
         """A part of the stage is done, or what it waited for is there: its time begins anew, as often as it has parts."""
+        self._throttled = None
         if self._limit is not None and not self._limit.expired():
             self._limit.reschedule(asyncio.get_running_loop().time() + self.settings.stage_timeout_s)
+
+    async def answer(self, call: Callable[[], Awaitable[T]]) -> T:
+        """The answer to a call, made again while whoever is asked has too much to do: that costs no try, only the stage's time.
+
+        Raises:
+            Throttled: he asks for a pause that is too long to keep the slot meanwhile.
+        """
+        for number in count(1):
+            try:
+                return await call()
+            except Throttled as exc:
+                wait_s = _wait_s(exc, number)
+                if wait_s > LONGEST_WAIT_S:
+                    raise
+                self._throttled = str(exc)
+                log.info("throttled", wait_s=round(wait_s, 2), reason=self._throttled)
+                await self._pause(wait_s, "provider")
+        raise AssertionError("the loop returns or raises")
+
+    async def _pause(self, wait_s: float, waits_for: str) -> None:
+        until = datetime.now(UTC) + timedelta(seconds=wait_s)
+        await self.in_transaction(lambda connection: attempts.pause(connection, self.job, until=until, waits_for=waits_for))
+        await asyncio.sleep(wait_s)
 
     async def _failed(self, name: str, exc: BaseException, number: int, tries: int) -> None:
         """Wait for the next try.
@@ -161,19 +188,16 @@ class Run:
         await self.in_transaction(lambda connection: attempts.end_stage(connection, self.job, name, error=error))
         if isinstance(exc, Permanent) or number == tries:
             raise StageFailed(name, error, code) from exc
-        asked_s = exc.retry_after_s or 0.0 if isinstance(exc, Retryable) else 0.0
-        wait_s = max(asked_s, random.uniform(0, min(LONGEST_WAIT_S, FIRST_WAIT_S * 2**number)))  # noqa: S311  not a secret
+        wait_s = _wait_s(exc, number)
         log.warning("stage_tried_again", stage=name, attempt=number, wait_s=round(wait_s, 2), reason=error)
-        until = datetime.now(UTC) + timedelta(seconds=wait_s)
         if wait_s > LONGEST_WAIT_S:
-            raise TryLater(until, error, code) from exc
-        waits_for = "provider" if code == THROTTLED else "retry"
-        await self.in_transaction(lambda connection: attempts.pause(connection, self.job, until=until, waits_for=waits_for))
-        await asyncio.sleep(wait_s)
+            raise TryLater(datetime.now(UTC) + timedelta(seconds=wait_s), error, code) from exc
+        await self._pause(wait_s, "provider" if code == THROTTLED else "retry")
 
     def _told(self, exc: BaseException) -> tuple[str, str]:
         if isinstance(exc, TimeoutError):
-            return f"took longer than {self.settings.stage_timeout_s:g} s (CLUSTER_STAGE_TIMEOUT_S)", "timeout"
+            error = f"took longer than {self.settings.stage_timeout_s:g} s (CLUSTER_STAGE_TIMEOUT_S)"
+            return (error, "timeout") if self._throttled is None else (f"{error}: {self._throttled}", THROTTLED)
         if isinstance(exc, asyncio.CancelledError):
             return "what it waited for was given up by whoever was to do it", "unavailable"
         if isinstance(exc, Permanent):
@@ -202,3 +226,9 @@ class Run:
     async def in_thread(self, work: Callable[[], T]) -> T:
         """Run what blocks. When this is cancelled, the thread goes on to its end, and nobody hears of it."""
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+
+
+def _wait_s(exc: BaseException, number: int) -> float:
+    """Seconds until the next try after the one of that number failed so."""
+    asked_s = exc.retry_after_s or 0.0 if isinstance(exc, Retryable) else 0.0
+    return max(asked_s, random.uniform(0, min(LONGEST_WAIT_S, FIRST_WAIT_S * 2 ** min(number, 9))))  # noqa: S311  not a secret

@@ -140,7 +140,7 @@ def record_progress(connection: Connection[Any], job: Job, *, done: int, total: 
 
 
 def pause(connection: Connection[Any], job: Job, *, until: datetime, waits_for: str) -> None:
-    """Nothing is done until then, when its stage begins once more; it keeps its slot.
+    """Nothing is done until then; it keeps its slot. Until its stage begins once more, or tells of progress.
 
     Raises:
         LeaseLost: this try counts no more.

@@ -71,7 +71,7 @@ UPDATE job_stages SET ended_at = now(), error = coalesce(%(error)s, error)
 WHERE organisation = %(organisation)s AND job = %(id)s AND attempt = %(attempt)s AND stage = %(stage)s;
 
 -- name: progress
-UPDATE jobs SET done = %(done)s, total = %(total)s, waits_for = %(waits_for)s
+UPDATE jobs SET done = %(done)s, total = %(total)s, waits_for = %(waits_for)s, retry_at = NULL
 WHERE organisation = %(organisation)s AND id = %(id)s AND attempt = %(attempt)s AND state = 'running';
 
 -- name: pause

@@ -13,7 +13,7 @@ from psycopg_pool import ConnectionPool
 
 from cluster.blobs import open_blob_store
 from cluster.engines import Engine, open_engine
-from cluster.errors import Throttled
+from cluster.errors import Retryable, Throttled, Unavailable
 from cluster.ledger.jobs import JobState
 from cluster.media_type import PDF
 from cluster.records import Outcome, ParsedDocument
@@ -102,16 +102,22 @@ def test_a_model_that_throttles_every_call_ends_in_a_dead_letter(
     settings: Settings, pool: ConnectionPool, engine: Engine, organisation: str
 ) -> None:
     embed = FickleEmbedder(engine, Throttled("full"), calls=range(10_000))
-    with at_work(settings, pool, engine, organisation, embed) as desk:
+    hurried = settings.model_copy(update={"stage_timeout_s": 1.0})
+    with at_work(hurried, pool, engine, organisation, embed) as desk:
         job = desk.ended(desk.attach(desk.store(), desk.upload("pumps.md", LONG, "text/markdown")))
-    assert (job.state, job.error, job.error_code, job.attempt) == (JobState.FAILED, "embed: full", "throttled", 1)
+    assert (job.state, job.error_code, job.attempt) == (JobState.FAILED, "throttled", 1)
+    assert (job.error or "").endswith("(CLUSTER_STAGE_TIMEOUT_S): full")
 
 
-def test_a_call_that_fails_among_others_costs_a_try_of_the_stage_only(
-    settings: Settings, pool: ConnectionPool, engine: Engine, organisation: str
+@pytest.mark.parametrize(("error", "tries"), [(Throttled("full"), 1), (Unavailable("away"), 2)])
+def test_a_call_that_fails_among_others_costs_a_try_of_the_stage_and_none_where_the_model_is_only_busy(
+    settings: Settings, pool: ConnectionPool, engine: Engine, organisation: str, error: Retryable, tries: int
 ) -> None:
-    embed = FickleEmbedder(engine, Throttled("full"), calls={3})
+    embed = FickleEmbedder(engine, error, calls={3, 4})
     with at_work(settings, pool, engine, organisation, embed) as desk:
         job = desk.ended(desk.attach(desk.store(), desk.upload("pumps.md", LONG, "text/markdown")))
     assert job.result is not None, job.error
     assert (job.state, job.attempt, job.result["chunks"] > 96) == (JobState.SUCCEEDED, 1, True)
+    with pool.connection() as connection:
+        found = connection.execute("SELECT tries FROM job_stages WHERE job = %s AND stage = 'embed'", [job.id]).fetchall()
+    assert found == [(tries,)]
