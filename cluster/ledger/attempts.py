@@ -140,7 +140,11 @@ def record_progress(connection: Connection[Any], job: Job, *, done: int, total: 
 
 
 def pause(connection: Connection[Any], job: Job, *, until: datetime, waits_for: str) -> None:
-    """Nothing is done until then; it keeps its slot. Until its stage begins once more, or tells of progress.
+    """Nothing is done until then, and it keeps its slot; said until its stage begins once more, or tells of progress.
+
+    Args:
+        until: with a time zone.
+        waits_for: one of ``job_view.WAITS_FOR``.
 
     Raises:
         LeaseLost: this try counts no more.

@@ -89,7 +89,7 @@ class Job:
     stage: str | None
     #: While it runs: what it waits for (see ``job_view.WAITS_FOR``).
     waits_for: str | None
-    #: While it is queued: when it may begin. While it runs: when the stage that failed begins once more.
+    #: While it is queued: when it may begin. While it runs: when it tries again what failed.
     retry_at: datetime | None
     #: Somebody asked for its end.
     cancel_asked: bool

@@ -41,7 +41,7 @@ class EndlessPage(Parsers):
 
 
 class FickleEmbedder(LocalEmbedder):
-    """A model whose calls end so, but for those numbered otherwise; the first is 1."""
+    """A model that fails so at the calls of these numbers; the first is 1."""
 
     def __init__(self, engine: Engine, error: BaseException, *, calls: Container[int]) -> None:
         super().__init__(engine)
