@@ -22,7 +22,7 @@ from tests.engines.test_families import folder_of
 
 CPU = torch.device("cpu")
 #: Every height of a tile, both sides of every part that rows are cut into, and the longest there is.
-LENGTHS = [512, 256, 201, 200, 199, 101, 100, 99, 51, 50, 49, 33, 32, 31, 17, 16, 15, *range(12, 0, -1)]
+LENGTHS = [512, 256, 193, 192, 191, 97, 96, 95, 49, 48, 47, 33, 32, 31, 17, 16, 15, *range(14, 0, -1)]
 
 
 @pytest.fixture(scope="module", params=["mean", "cls"])
