@@ -119,7 +119,7 @@ def hundred_pages() -> Iterator[str]:
     chance = random.Random(SEED)
     words = sorted(set(re.findall(r"[a-z]{3,}", (Path(pymupdf.__file__).parent / "__init__.py").read_text(encoding="utf-8"))))
     for _ in range(100):
-        yield " ".join(" ".join(chance.choices(words, k=chance.randint(6, 22))).capitalize() + "." for _ in range(22))
+        yield " ".join(" ".join(chance.choices(words, k=chance.randint(6, 22))).capitalize() + "." for _ in range(12))
 
 
 def test_a_sentence_inserted_in_the_middle_embeds_at_most_three_chunks(

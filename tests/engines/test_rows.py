@@ -17,8 +17,8 @@ from cluster.settings import Settings
 
 {}
 engine, me = open_engine(Settings(device="cpu", threads=1)), psutil.Process()
-for number, length in enumerate(np.random.default_rng(1).permutation(np.arange(2, 242))):
-    if number == 120:
+for number, length in enumerate(np.random.default_rng(1).permutation(np.arange(2, 122))):
+    if number == 60:
         before = me.memory_info().rss
     engine.submit([np.full(length, 2000, np.int32)]).result()
 print((me.memory_info().rss - before) / 2**20)

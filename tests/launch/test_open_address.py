@@ -25,7 +25,7 @@ from cluster.settings import Settings
 from serve_app.open_address import require_key
 
 port, folder = int(sys.argv[1]), sys.argv[2]
-ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False, _temp_dir=folder)
+ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, _temp_dir=folder)
 
 
 class Door:
