@@ -21,7 +21,7 @@ from cluster.settings import Settings
 from tests.engines.test_families import folder_of
 
 CPU = torch.device("cpu")
-#: Every height of a tile, both sides of every part that rows are cut into, and the longest there is.
+#: Every height of a tile, both sides of every part that rows are cut into, odd ones that are paired, and the longest there is.
 LENGTHS = [512, 256, 193, 192, 191, 97, 96, 95, 49, 48, 47, 33, 32, 31, 17, 16, 15, *range(14, 0, -1)]
 
 
@@ -61,6 +61,16 @@ def test_other_types_are_not_for_it() -> None:
 def test_widths_that_are_no_whole_panels_are_not_for_it(tmp_path: Path) -> None:
     folder = open_model_folder(Settings(model_path=folder_of("bert", "mean_tokens", tmp_path / "model", heads=8)))
     assert "multiples of 16" in str(unfit(folder))
+
+
+def test_widths_whose_halves_are_no_whole_panels_are_multiplied_row_by_row(tmp_path: Path, inputs: list[NDArray[np.int32]]) -> None:
+    folder = open_model_folder(Settings(model_path=folder_of("bert", "mean_tokens", tmp_path / "model", inner=80)))
+    if unfit(folder) is not None:
+        pytest.skip("no compiled forward, or one that is not the fastest here")
+    short = [ids[:300] for ids in inputs]
+    with torch.inference_mode():
+        theirs = BertEncoder(folder, device=CPU, dtype=torch.float32)(short).numpy()
+    np.testing.assert_allclose(CompiledEncoder(folder)(short).numpy(), theirs, atol=2e-5)
 
 
 def test_without_a_compiler_torch_computes_and_the_log_says_why(monkeypatch: pytest.MonkeyPatch) -> None:

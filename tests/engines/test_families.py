@@ -18,14 +18,14 @@ from tests.engines.conftest import TEXTS, open_by_torch
 VOCABULARY = 30522
 
 
-def configuration(family: str, heads: int) -> Any:
+def configuration(family: str, heads: int, inner: int) -> Any:
     """Of two layers, with weights large enough that attention attends to something."""
     import transformers
 
     shared = {"vocab_size": VOCABULARY, "max_position_embeddings": 300, "initializer_range": 0.2, "pad_token_id": 0}
-    sizes = {"hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2, "num_attention_heads": heads}
+    sizes = {"hidden_size": 64, "intermediate_size": inner, "num_hidden_layers": 2, "num_attention_heads": heads}
     if family == "distilbert":
-        return transformers.DistilBertConfig(dim=64, hidden_dim=96, n_layers=2, n_heads=heads, **shared)
+        return transformers.DistilBertConfig(dim=64, hidden_dim=inner, n_layers=2, n_heads=heads, **shared)
     kinds = {
         "bert": transformers.BertConfig,
         "roberta": transformers.RobertaConfig,
@@ -35,14 +35,14 @@ def configuration(family: str, heads: int) -> Any:
     return kinds[family](**shared, **sizes)
 
 
-def folder_of(family: str, pooling: str, path: Path, heads: int = 4) -> Path:
+def folder_of(family: str, pooling: str, path: Path, heads: int = 4, inner: int = 96) -> Path:
     """A model's folder in sentence-transformers layout."""
     import torch
     import transformers
 
     packaged = open_model_folder(Settings()).path
     torch.manual_seed(0)
-    transformers.AutoModel.from_config(configuration(family, heads)).save_pretrained(path)
+    transformers.AutoModel.from_config(configuration(family, heads, inner)).save_pretrained(path)
     for name in ("modules.json", "tokenizer.json", "tokenizer_config.json"):
         shutil.copy(packaged / name, path)
     (path / "sentence_bert_config.json").write_text(json.dumps({"max_seq_length": 290}))
