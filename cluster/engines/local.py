@@ -10,7 +10,6 @@ priority.
 """
 
 import os
-import threading
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -25,7 +24,7 @@ from cluster.engines.compiled import CompiledEncoder, unfit
 from cluster.engines.contract import Embeddings, Fingerprint
 from cluster.engines.gpu import Replays, recorded, to_host
 from cluster.engines.plan import plan
-from cluster.engines.priority import step_back
+from cluster.engines.priority import Lanes
 from cluster.engines.processor import multiplies_bf16
 from cluster.engines.tokeniser import LocalTokeniser
 from cluster.engines.weights import ModelFolder
@@ -59,11 +58,9 @@ class LocalEngine:
         self._replays = self._record(self._encoder, folder.max_tokens)
         self._threads = GPU_BATCHES if self.device.type == "cuda" else settings.threads or granted_cores()
         self._budget = settings.max_batch_tokens if self.device.type == "cuda" else min(settings.max_batch_tokens, CPU_BATCH_TOKENS)
-        self._workers = ThreadPoolExecutor(self._threads, thread_name_prefix="encoder", initializer=self._begin_worker)
-        self._urgent = ThreadPoolExecutor(2 * self._threads + 1, thread_name_prefix="urgent", initializer=self._begin_urgent)
-        self._worker_threads: list[int] = []
-        self._steps_back = False
-        self._lock = threading.Lock()
+        lanes, cuda = Lanes(), self.device.type == "cuda"
+        self._workers = ThreadPoolExecutor(self._threads, "encoder", _begin_thread, (lanes, False, cuda))
+        self._urgent = ThreadPoolExecutor(2 * self._threads + 1, "urgent", _begin_thread, (lanes, True, cuda))
 
     @property
     def concurrency(self) -> int:
@@ -158,24 +155,12 @@ class LocalEngine:
         with torch.inference_mode():
             return Replays(encoder.vectors, device=self.device, most_tokens=most_tokens, record=recorded)
 
-    def _begin_worker(self) -> None:
-        torch.set_num_threads(1)  # OpenMP keeps this number for each thread
-        if self.device.type == "cuda":
-            torch.cuda.set_stream(torch.cuda.Stream())  # type: ignore[no-untyped-call]
-        with self._lock:
-            self._worker_threads.append(threading.get_native_id())
-            if self._steps_back:
-                step_back(threading.get_native_id())
 
-    def _begin_urgent(self) -> None:
-        torch.set_num_threads(1)
-        if self.device.type == "cuda":
-            torch.cuda.set_stream(torch.cuda.Stream(priority=-1))  # type: ignore[no-untyped-call]
-        with self._lock:
-            if not self._steps_back:
-                self._steps_back = True
-                for thread in self._worker_threads:
-                    step_back(thread)
+def _begin_thread(lanes: Lanes, urgent: bool, cuda: bool) -> None:
+    torch.set_num_threads(1)  # OpenMP keeps this number for each thread
+    if cuda:
+        torch.cuda.set_stream(torch.cuda.Stream(priority=-1 if urgent else 0))  # type: ignore[no-untyped-call]
+    lanes.join(urgent=urgent)
 
 
 def open_encoder(folder: ModelFolder, *, device: torch.device, dtype: torch.dtype, int8: bool) -> BertEncoder | CompiledEncoder:

@@ -103,22 +103,24 @@ typedef struct {
 } tile;
 
 /* The two instructions of the kernel, written out: given C, compilers keep an address for every row and move sums to and fro, and
- * a seventh of the speed is gone. A row lies so many times a distance, in bytes, from the first one. */
+ * up to a seventh of the speed is gone. A row lies so many times a distance, in bytes, from the first one. The last operand says
+ * that memory from there on is read. */
+typedef const float memory[1 << 20];
 #define NUMBER(k, times, distance) \
-    __asm__("vbroadcastss %c1(%2,%3," #times "), %0" : "=x"(number) : "i"(4 * (k)), "r"(x), "r"(distance), "m"(*(const float(*)[])x))
-#define ADD(row)                                                                           \
+    __asm__("vbroadcastss %c1(%2,%3," #times "), %0" : "=x"(number) : "i"(4 * (k)), "r"(x), "r"(distance), "m"(*(memory *)x))
+#define ADD(row) \
     __asm__("vfmadd231ps %2, %1, %0" : "+x"(sum[row][0]) : "x"(number), "x"(low)); \
     __asm__("vfmadd231ps %2, %1, %0" : "+x"(sum[row][1]) : "x"(number), "x"(high))
-#define MULTIPLY_AT(k)                                                                                           \
-    {                                                                                                            \
+#define MULTIPLY_AT(k) \
+    { \
         const __m256 low = _mm256_loadu_ps(panel + (k) * PANEL), high = _mm256_loadu_ps(panel + (k) * PANEL + 8); \
-        __m256 number = _mm256_broadcast_ss(x + (k));                                                             \
-        ADD(0);                                                                                                  \
-        if (rows > 1) { NUMBER(k, 1, one); ADD(1); }                                                             \
-        if (rows > 2) { NUMBER(k, 2, one); ADD(2); }                                                             \
-        if (rows > 3) { NUMBER(k, 1, three); ADD(3); }                                                           \
-        if (rows > 4) { NUMBER(k, 4, one); ADD(4); }                                                             \
-        if (rows > 5) { NUMBER(k, 1, five); ADD(5); }                                                            \
+        __m256 number = _mm256_broadcast_ss(x + (k)); \
+        ADD(0); \
+        if (rows > 1) { NUMBER(k, 1, one); ADD(1); } \
+        if (rows > 2) { NUMBER(k, 2, one); ADD(2); } \
+        if (rows > 3) { NUMBER(k, 1, three); ADD(3); } \
+        if (rows > 4) { NUMBER(k, 4, one); ADD(4); } \
+        if (rows > 5) { NUMBER(k, 1, five); ADD(5); } \
     }
 
 AVX2_INLINE void multiply_tile(const tile *t, const int rows) {

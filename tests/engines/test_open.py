@@ -1,12 +1,15 @@
 """Opening an engine: quickly, on the path that fits, and saying which."""
 
+import gc
 import json
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 from structlog.testing import capture_logs
 
@@ -54,6 +57,26 @@ def test_a_family_we_do_not_run_goes_to_sentence_transformers_and_says_why(tmp_p
     assert [(line["path"], line["log_level"]) for line in opened] == [("sentence-transformers", "warning")]
     assert "pooling" in opened[0]["because"]
     assert engine.embed(["a text"]).vectors.shape == (1, 384)
+
+
+def test_an_engine_that_nobody_has_any_more_gives_its_threads_and_memory_back() -> None:
+    def used() -> tuple[int, float]:
+        gc.collect()
+        return process.num_threads(), process.memory_info().rss
+
+    process = psutil.Process()
+    open_engine(Settings()).embed(["a text"] * 8)  # what is kept for good
+    threads, memory = used()
+    for _ in range(4):
+        engine = open_engine(Settings())
+        engine.embed(["a text"] * 8)
+        engine.submit([np.array([2000], np.int32)], urgent=True).result()
+        del engine
+    deadline = time.monotonic() + 10
+    while used()[0] > threads and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert used()[0] <= threads
+    assert used()[1] - memory < 100 * 2**20  # of one alone there are 150
 
 
 def test_our_own_path_is_said_too() -> None:

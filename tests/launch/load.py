@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 MODEL = "all-MiniLM-L6-v2"
 #: In every request, among texts nobody sent before; its vector must always be the same.
 KNOWN = "The same words have the same vector, whichever replica computes it."
-#: About 200 tokens, so that requests take a while and some are in flight at every moment.
-FILLER = "words that make the model work for its living, " * 16
+#: About 100 tokens, so that requests take a while and some are in flight at every moment.
+FILLER = "words that make the model work for its living, " * 8
 TEXTS = 6
 
 

@@ -11,6 +11,7 @@ import pytest
 from tests.conftest import ROOT
 
 TARGETS = ["demo", "up", "down", "status", "doctor", "test", "faults", "lint", "bench", "help"]
+COMPILED = ["cluster/engines/bert_avx2.c", "cluster/engines/products_avx2.h"]
 
 
 def make(*arguments: str, cwd: Path = ROOT, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -28,7 +29,7 @@ def make(*arguments: str, cwd: Path = ROOT, **variables: str) -> subprocess.Comp
 
 def checkout(tmp_path: Path) -> Path:
     """The files that decide how the environment is made, and nothing else."""
-    for name in ("Makefile", "pyproject.toml", "constraints.txt", "cluster/engines/bert_avx2.c", ".ci/make-venv"):
+    for name in ("Makefile", "pyproject.toml", "constraints.txt", *COMPILED, ".ci/make-venv"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, tmp_path / name)
     return tmp_path
@@ -72,7 +73,7 @@ def test_without_a_python_that_suits_it_says_what_to_install(tmp_path: Path) -> 
     assert "Python 3.11 or 3.12" in asked.stderr
 
 
-@pytest.mark.parametrize("changed", ["constraints.txt", "cluster/engines/bert_avx2.c"])
+@pytest.mark.parametrize("changed", ["constraints.txt", *COMPILED])
 def test_the_environment_is_made_again_only_when_the_dependencies_or_what_is_compiled_change(tmp_path: Path, changed: str) -> None:
     root = checkout(tmp_path)
     stamp = root / ".venv" / ".installed"
