@@ -44,7 +44,7 @@ def test_ten_thousand_jobs_of_one_organisation_stand_behind_the_single_one_of_an
         connection.execute("DELETE FROM procrastinate_jobs WHERE status = 'todo'")  # of other tests, until the end of this one
         for count in (1_000, 9_000):
             queue.submit_many(connection, organisation, [queue.Request(kind="test", input={})] * count)
-            connection.execute("ANALYZE jobs")  # as autovacuum does: planned for a table of a few rows, foreign keys read all of it
+            connection.execute("ANALYZE")  # as autovacuum does: planned for tables of a few rows, foreign keys read all of them
         begin(connection, organisation)
         single = submit(connection, other_organisation, priority=0)
         following = take(connection, organisation, other_organisation)
