@@ -33,6 +33,13 @@ typedef struct {
     const float *combined; /* as many numbers again, for pairs of rows; or NULL */
 } linear;
 
+/* So early that what is indexed by the loop can lie in registers. */
+#if defined(__clang__)
+#define UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define UNROLL _Pragma("GCC unroll 6")
+#endif
+
 static int64_t least(int64_t a, int64_t b) {
     return a < b ? a : b;
 }
@@ -127,7 +134,7 @@ AVX2_INLINE void multiply_tile(const tile *t, const int rows) {
     __m256 sum[TILE][2];
     const float *x = t->x, *panel = t->panel, *ahead = t->ahead;
     const int64_t one = (int64_t)sizeof(float) * t->x_step, three = 3 * one, five = 5 * one;
-#pragma GCC unroll 6
+    UNROLL
     for (int i = 0; i < rows; i++) {
         sum[i][0] = t->bias ? _mm256_loadu_ps(t->bias) : _mm256_setzero_ps();
         sum[i][1] = t->bias ? _mm256_loadu_ps(t->bias + 8) : _mm256_setzero_ps();
@@ -152,7 +159,7 @@ AVX2_INLINE void multiply_tile(const tile *t, const int rows) {
         x++;
         panel += PANEL;
     }
-#pragma GCC unroll 6
+    UNROLL
     for (int i = 0; i < rows; i++) {
         float *y = t->y + i * t->y_step;
         _mm256_storeu_ps(y, sum[i][0]);
