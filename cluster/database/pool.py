@@ -23,9 +23,11 @@ CHECKOUT_TIMEOUT_S = 10.0
 #: After so long a search for a lost database the pool rests until somebody asks. The waits between its looks double, so a
 #: longer search would also find a database that is back the later.
 RECONNECT_TIMEOUT_S = 10.0
+#: By this name the server knows our connections.
+APPLICATION = "embedding-cluster"
 #: A database whose host vanished is noticed after about half a minute, not after the kernel's two hours.
 CONNECTION = {
-    "application_name": "embedding-cluster",
+    "application_name": APPLICATION,
     "connect_timeout": 5,
     "keepalives": 1,
     "keepalives_idle": 10,

@@ -15,6 +15,7 @@ from typing import Any
 import structlog
 from psycopg import Connection
 
+from cluster.database.pool import APPLICATION
 from cluster.ledger.attempts import end_lost
 from cluster.ledger.jobs import Job, JobClass, select_jobs, with_columns
 from cluster.ledger.queue import TASK, add_turns
@@ -52,7 +53,9 @@ def rescue(connection: Connection[Any], *, lease_s: float) -> Rescued:
     """
     if connection.execute(SQL["alone"]).fetchone() != (True,):
         return Rescued()
-    values = {"lease_s": lease_s, "most": MOST, "task": TASK}
+    values = {"lease_s": lease_s, "most": MOST, "task": TASK, "application": APPLICATION}
+    for (ended,) in connection.execute(SQL["end_mute"], values).fetchall():
+        log.warning("mute_transaction_ended", ended=ended)  # what it held is free in the next round
     jobs = [_give_back(connection, job, lease_s) for job in select_jobs(connection, SQL["leaseless"] + LOCKED.format(table="jobs"), values)]
     stale = connection.execute(SQL["stale_entries"] + LOCKED.format(table="entries"), values).fetchall()
     for entry, turn, organisation, job_class in stale:

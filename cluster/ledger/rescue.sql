@@ -37,5 +37,10 @@ LEFT JOIN (
 WHERE waiting.jobs > coalesce(coming.turns, 0)
 ORDER BY waiting.organisation, waiting.class;
 
+-- name: end_mute  transactions whose process stands still in the middle of a statement (COPY, a pipeline); no timeout ends those
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+WHERE datname = current_database() AND usename = current_user AND application_name = %(application)s
+    AND state = 'active' AND wait_event = 'ClientRead' AND query_start < clock_timestamp() - make_interval(secs => %(lease_s)s);
+
 -- name: alone  one rescuer at a time
 SELECT pg_try_advisory_xact_lock(hashtextextended('rescue', 0));

@@ -113,8 +113,10 @@ def stop_worker(place: Place, workers: Workers, accepted: list[Accepted], chance
         now = place.ask("SELECT id, attempt, state FROM jobs WHERE id = ANY(%s)", list(held))
         return all(attempt > held[id] or state not in {"running"} for id, attempt, state in now)
 
-    place.until(given_to_others, "the jobs of a stopped worker to be given to others", within_s=FOUND_S)
-    zombie.resume()
+    try:
+        place.until(given_to_others, "the jobs of a stopped worker to be given to others", within_s=FOUND_S)
+    finally:
+        zombie.resume()
 
 
 FAULTS: list[Fault] = [

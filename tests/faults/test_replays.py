@@ -124,9 +124,12 @@ def test_a_poison_is_a_dead_letter_after_its_tries_and_takes_nobody_with_it(inbo
     assert max(len(inbox.attempts(job)) for job in innocents) <= 2, "a poison took an innocent with it twice"
 
 
-def test_a_worker_that_is_stopped_within_a_transaction_keeps_the_job_from_nobody(inbox: Inbox, workers: Workers, tmp_path: Path) -> None:
+@pytest.mark.parametrize("copying", [False, True], ids=["between statements", "within a copy"])
+def test_a_worker_that_is_stopped_within_a_transaction_keeps_the_job_from_nobody(
+    inbox: Inbox, workers: Workers, tmp_path: Path, copying: bool
+) -> None:
     mark = tmp_path / "stopped"
-    job = inbox.submit("stop_within_transaction", mark=str(mark))
+    job = inbox.submit("stop_within_transaction", mark=str(mark), copying=copying)
     zombie = workers.of(inbox.when(job, JobState.RUNNING).worker)
     assert zombie is not None
     inbox.place.until(mark.exists, "the worker to be stopped", within_s=20)

@@ -11,7 +11,8 @@ import random
 import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -76,17 +77,27 @@ async def compute(run: Run) -> None:
 
 
 async def stop_within_transaction(run: Run) -> None:
-    """The first to do it is stopped while it holds the job's row."""
-    mark = Path(run.job.input["mark"])
+    """The first to do it is stopped while it holds the job's row: between two statements, or in the middle of one."""
+    mark, copying = Path(run.job.input["mark"]), run.job.input["copying"]
 
     def hold(connection: Connection[Any]) -> None:
         attempts.hold(connection, run.job)
         if not mark.exists():
             mark.touch()
-            os.kill(os.getpid(), signal.SIGSTOP)
+            with standing(connection) if copying else nullcontext():
+                os.kill(os.getpid(), signal.SIGSTOP)
+                time.sleep(0.5)  # this thread may be the last one that it stops
 
     await run.in_transaction(hold)
     await finish(run)
+
+
+@contextmanager
+def standing(connection: Connection[Any]) -> Iterator[None]:
+    """A COPY that the server waits in."""
+    connection.execute("CREATE TEMP TABLE standing (number int) ON COMMIT DROP")
+    with connection.cursor().copy("COPY standing FROM STDIN"):
+        yield
 
 
 async def die_after_commit(run: Run) -> None:
