@@ -6,7 +6,7 @@ with translated(), pool.connection() as connection:
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import psycopg
@@ -74,12 +74,11 @@ def open_pool(settings: Settings, *, reviving: bool = False) -> ConnectionPool:
         check=check,
         open=False,
     )
-    try:
+    with ExitStack() as undo:
+        undo.callback(pool.close)  # or its threads go on looking for the database
         with translated():
             pool.open(wait=True, timeout=CHECKOUT_TIMEOUT_S)
-    except BaseException:
-        pool.close()  # or its threads go on looking for the database
-        raise
+        undo.pop_all()
     return pool
 
 

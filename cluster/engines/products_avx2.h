@@ -22,7 +22,7 @@ enum {
     STEP = 4,    /* numbers of a row multiplied between two looks at what is to be fetched */
     DEPTH = 384, /* so many rows of a panel stay in the first cache while the tokens pass */
     ROWS = 96,   /* so many rows pass all panels before the next ones do */
-    PAIRS = 48,  /* so many pairs of rows do */
+    PAIRS = ROWS / 2,
     PAD = 16     /* numbers between rows: at a distance of a power of two they would share a few lines of the cache */
 };
 
