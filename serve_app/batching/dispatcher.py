@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from cluster.engines import Engine
 from cluster.engines.plan import plan
+from cluster.errors import ClusterError, Permanent, Retryable
 from serve_app.batching.fair_queue import FairQueue, Item, Lane
 from serve_app.batching.stats import Stats
 
@@ -142,28 +143,42 @@ class Dispatcher:
 
     async def _run(self, batch: list[Item], *, urgent: bool) -> None:
         started = time.monotonic()
-        try:
-            vectors = await asyncio.wrap_future(self._engine.submit([item.ids for item in batch], urgent=urgent))
-        except Exception as exc:  # the batch's edge: logged, and told to those it concerns
-            log.exception("batch_failed", inputs=len(batch))
-            await self._each_alone(batch, exc)
-        else:
-            for item, vector in zip(batch, vectors, strict=True):
-                self._settle(item, vector)
-            self._count_batch(batch, time.monotonic() - started)
+        found = await self._tried(batch, urgent=urgent)
+        if isinstance(found, Exception):
+            _log_failure(batch, found)
+            await self._single_out(batch, found)
+            return
+        self._settle_all(batch, found)
+        self._count_batch(batch, time.monotonic() - started)
 
-    async def _each_alone(self, batch: list[Item], exc: Exception) -> None:
-        """One input's fault is not its neighbours'."""
-        for item in batch:
-            if len(batch) == 1:
-                self._settle(item, exc)
-                continue
-            try:
-                (vector,) = await asyncio.wrap_future(self._engine.submit([item.ids]))
-            except Exception as own:  # noqa: BLE001  handed to the callers whose input it was
-                self._settle(item, own)
+    async def _tried(self, batch: list[Item], *, urgent: bool = False) -> NDArray[np.float32] | Exception:
+        """(n, dim) float32, or why there are none."""
+        try:
+            return await asyncio.wrap_future(self._engine.submit([item.ids for item in batch], urgent=urgent))
+        except Exception as exc:  # noqa: BLE001  the batch's edge: logged by ``_run``, and told to the callers it concerns
+            return exc
+
+    async def _single_out(self, batch: list[Item], fault: Exception) -> None:
+        """Find the inputs that made the batch fail, by trying each half of it.
+
+        Only faults that an input can cause are looked for. A retryable fault is the engine's and concerns every input; so does
+        an unforeseen one that both halves show.
+        """
+        if isinstance(fault, Retryable) or len(batch) == 1:
+            self._settle_all(batch, fault)
+            return
+        middle = len(batch) // 2
+        halves = [(half, await self._tried(half)) for half in (batch[:middle], batch[middle:])]
+        both = all(isinstance(found, Exception) for _, found in halves)
+        for half, found in halves:
+            if not isinstance(found, Exception) or (both and not isinstance(found, Permanent)):
+                self._settle_all(half, found)
             else:
-                self._settle(item, vector)
+                await self._single_out(half, found)
+
+    def _settle_all(self, batch: list[Item], found: NDArray[np.float32] | Exception) -> None:
+        for position, item in enumerate(batch):
+            self._settle(item, found if isinstance(found, Exception) else found[position])
 
     def _count_batch(self, batch: list[Item], seconds: float) -> None:
         tokens = sum(item.tokens for item in batch)
@@ -179,3 +194,11 @@ class Dispatcher:
     def _count_waiting(self) -> None:
         for lane in ("interactive", "bulk"):
             self._stats.waiting_tokens[lane] = self._queue.tokens(lane)
+
+
+def _log_failure(batch: list[Item], fault: Exception) -> None:
+    """One line for a fault that has a name; the traceback of one that has none."""
+    if isinstance(fault, ClusterError):
+        log.warning("batch_refused", inputs=len(batch), reason=str(fault))
+    else:
+        log.error("batch_failed", inputs=len(batch), exc_info=fault)

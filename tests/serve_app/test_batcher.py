@@ -1,6 +1,7 @@
 """The batcher alone, on the real engine: order, growth under load, fairness, nothing twice, and faults that stay with their owner."""
 
 import asyncio
+import math
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -11,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from cluster.engines import Engine
-from cluster.errors import InvalidInput, Throttled
+from cluster.errors import InvalidInput, Throttled, Unavailable
 from serve_app.batching import Batcher, Lane
 from serve_app.batching.dispatcher import URGENT_TOKENS
 from tests.serve_app.conftest import Server
@@ -32,6 +33,8 @@ class Watched:
         self.urgent: list[int] = []
         self.gate = threading.Event()
         self.gate.set()
+        #: Raised by every batch that the gate lets through.
+        self.fault: Exception | None = None
         self._worker = ThreadPoolExecutor(1)
 
     def submit(self, batch: Ids, *, urgent: bool = False) -> "Future[NDArray[np.float32]]":
@@ -45,6 +48,8 @@ class Watched:
         self.calls.append(len(batch))
         self.lengths.append([len(one) for one in batch])
         assert self.gate.wait(30)
+        if self.fault is not None:
+            raise self.fault
         return self.engine.submit(batch).result()
 
     def ids(self, *texts: str) -> Ids:
@@ -218,6 +223,37 @@ async def test_one_bad_input_fails_its_caller_alone(watched: Watched) -> None:
     assert (await first).shape == (await good).shape == (1, 384)
     with pytest.raises(InvalidInput):
         await bad
+
+
+async def test_one_bad_input_costs_a_few_calls_and_not_one_for_each_neighbour(watched: Watched) -> None:
+    batcher = batcher_on(watched)
+    first = await closed_behind(watched, batcher)
+    good = [asyncio.create_task(batcher.embed([one], lane="bulk")) for one in several(watched, "good", 100)]
+    bad = asyncio.create_task(batcher.embed([np.array([10**6], np.int32)], lane="bulk"))
+    await asyncio.sleep(0.01)
+    watched.gate.set()
+    await asyncio.gather(first, *good)
+    with pytest.raises(InvalidInput):
+        await bad
+    assert len(watched.calls) <= 2 + 2 * math.ceil(math.log2(101))
+
+
+@pytest.mark.parametrize(("fault", "calls"), [(Unavailable("the GPU does not compute any more"), 1), (RuntimeError("broken"), 3)])
+async def test_a_fault_of_the_engine_is_told_to_every_caller_without_a_call_for_each_input(
+    watched: Watched, fault: Exception, calls: int
+) -> None:
+    batcher = batcher_on(watched)
+    first = await closed_behind(watched, batcher)
+    callers = [asyncio.create_task(batcher.embed([one], lane="bulk")) for one in several(watched, "any", 40)]
+    await asyncio.sleep(0.01)
+    watched.fault = fault
+    watched.gate.set()
+    found = await asyncio.gather(*callers, return_exceptions=True)
+    assert found == [fault] * 40
+    assert len(watched.calls) == 1 + calls
+    watched.fault = None
+    assert (await batcher.embed(watched.ids("again"))).shape == (1, 384)
+    first.cancel()
 
 
 async def test_a_full_queue_refuses_who_filled_it_and_leaves_others_their_share(watched: Watched) -> None:
