@@ -53,10 +53,17 @@ Ids = list[NDArray[np.int32]]
 class Embedder(Protocol):
     """Vectors for token ids, from wherever the model runs."""
 
-    async def __call__(self, ids: Ids, *, organisation: str, urgent: bool) -> NDArray[np.float32]:
+    async def __call__(self, ids: Ids, *, fingerprint: str, organisation: str, urgent: bool) -> NDArray[np.float32]:
         """(n, dim) float32.
 
+        Args:
+            ids: token ids of each input, special tokens left out.
+            fingerprint: id of the fingerprint of the model that is meant.
+            organisation: pays with its share of the model.
+            urgent: a person waits for the answer.
+
         Raises:
+            Conflict: another model stands behind it than the one that is meant.
             Retryable: not now.
         """
 
@@ -229,7 +236,8 @@ class _Work:
 
     async def _vectors(self, ids: Ids, waits: Callable[[], Awaitable[None]]) -> NDArray[np.float32]:
         """The model's answer; ``waits`` is called when it does not come soon."""
-        answer = asyncio.ensure_future(self.job.embed(ids, organisation=self.run.job.organisation, urgent=self.run.urgent))
+        organisation, fingerprint = self.run.job.organisation, self.store.fingerprint.id
+        answer = asyncio.ensure_future(self.job.embed(ids, fingerprint=fingerprint, organisation=organisation, urgent=self.run.urgent))
         try:
             await asyncio.wait([answer], timeout=SOON_S)
             if not answer.done():

@@ -68,7 +68,9 @@ def pipeline(rows: Sequence[Row], settings: Settings, store: stores.VectorStore,
         .map_batches(each(Chunk(settings, store.fingerprint.id)), **one_by_one)
         .map_batches(each(Keywords(settings)), **one_by_one)
         .map_batches(each(Compare(settings, store)), **one_by_one)
-        .map_batches(Embed, fn_constructor_args=[settings], fn_constructor_kwargs=fields, **engines(settings), **several)
+        .map_batches(
+            Embed, fn_constructor_args=[settings, store.fingerprint.id], fn_constructor_kwargs=fields, **engines(settings), **several
+        )
         .map_batches(Write(settings, store, job=job, pipeline_version=version), **one_by_one)
     )
 

@@ -22,7 +22,7 @@ from psycopg import Connection
 from psycopg_pool import ConnectionPool
 
 from cluster.database import translated
-from cluster.errors import LeaseLost, Permanent, Retryable, Throttled, Unavailable
+from cluster.errors import Conflict, LeaseLost, Permanent, Retryable, Throttled, Unavailable
 from cluster.ledger import attempts
 from cluster.ledger.jobs import THROTTLED, Job, JobClass
 from cluster.logs import about
@@ -201,7 +201,7 @@ class Run:
         if isinstance(exc, asyncio.CancelledError):
             return "what it waited for was given up by whoever was to do it", "unavailable"
         if isinstance(exc, Permanent):
-            return str(exc), "refused"
+            return str(exc), "conflict" if isinstance(exc, Conflict) else "refused"
         if isinstance(exc, Retryable):
             return str(exc), THROTTLED if isinstance(exc, Throttled) else "unavailable"
         log.error("stage_broke", exc_info=exc)

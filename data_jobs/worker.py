@@ -66,16 +66,18 @@ class ServedEmbedder:
     def __init__(self) -> None:
         self._handle = serve.get_deployment_handle(EMBEDDER, app_name=EMBEDDER_APPLICATION)
 
-    async def __call__(self, ids: Ids, *, organisation: str, urgent: bool) -> NDArray[np.float32]:
+    async def __call__(self, ids: Ids, *, fingerprint: str, organisation: str, urgent: bool) -> NDArray[np.float32]:
         """(n, dim) float32.
 
         Raises:
+            Conflict: the replicas serve another model than the one with this fingerprint.
             Unavailable: a replica died, or there is none.
             Throttled: too much waits already.
             CancelledError: the replica gave the call up.
         """
         try:
-            answer = await self._handle.embed_ids.remote(ids, organisation, "interactive" if urgent else "bulk")
+            lane = "interactive" if urgent else "bulk"
+            answer = await self._handle.embed_ids.remote(ids, fingerprint=fingerprint, organisation=organisation, lane=lane)
             return cast("NDArray[np.float32]", answer)
         except ClusterError as exc:
             # Ray's own copy of the error says the whole remote trace, which is no sentence for people.

@@ -42,9 +42,22 @@ class Embedder:
     def __serve_build_asgi_app__(self, *_: Any, **__: Any) -> FastAPI:
         return build_api(self._service, stopping=stopping)
 
-    async def embed_ids(self, ids: list[NDArray[np.int32]], organisation: str, lane: Lane = "bulk") -> NDArray[np.float32]:
-        """For callers inside the cluster: (n, dim) float32 for inputs already tokenised."""
-        return await self._service.batcher.embed(ids, lane=lane, organisation=organisation)
+    async def embed_ids(
+        self, ids: list[NDArray[np.int32]], *, fingerprint: str, organisation: str, lane: Lane = "bulk"
+    ) -> NDArray[np.float32]:
+        """For callers inside the cluster: (n, dim) float32 for inputs already tokenised.
+
+        Args:
+            ids: token ids of each input, special tokens left out, made by the tokeniser of the model that is meant.
+            fingerprint: id of that model's fingerprint.
+            organisation: pays with its share of the model.
+            lane: whether a person waits for the answer.
+
+        Raises:
+            Conflict: this replica does not serve that model; token ids mean nothing to another one.
+            Throttled: too much waits already.
+        """
+        return await self._service.model_in(fingerprint).batcher.embed(ids, lane=lane, organisation=organisation)
 
     async def check_health(self) -> None:
         """Raises when a model no longer computes; Serve then replaces the replica."""

@@ -22,7 +22,7 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 from cluster.blobs import open_blob_store
 from cluster.database import open_pool, revive, translated
 from cluster.engines import Engine, open_engine, open_reranker
-from cluster.errors import Retryable, Throttled, Unavailable
+from cluster.errors import Conflict, Retryable, Throttled, Unavailable
 from cluster.settings import Settings
 from cluster.vector_index import VectorIndex, open_vector_index
 from serve_app.batching import Batcher
@@ -74,6 +74,18 @@ class Service:
             served = " and ".join(f"`{one}`" for one in self.models)
             raise ModelNotFound(f"The model `{name}` does not exist here; {served} {'does' if len(self.models) == 1 else 'do'}.")
         return self.models[name]
+
+    def model_in(self, fingerprint: str) -> ServedModel:
+        """The model whose fingerprint has that id.
+
+        Raises:
+            Conflict: none has, as during a rolling update to another model.
+        """
+        for model in self.models.values():
+            if model.engine.fingerprint.id == fingerprint:
+                return model
+        served = ", ".join(model.engine.fingerprint.id for model in self.models.values())
+        raise Conflict(f"vectors of {fingerprint} are wanted, and this replica computes those of {served}; nothing was computed")
 
     @property
     def main(self) -> ServedModel:

@@ -216,15 +216,17 @@ def update_attributes(
 
     Raises:
         NotFound: it is not attached.
+        Permanent: the index did not store all of its rows; nothing is changed.
     """
     with connection.transaction():
         attached = _one(connection, "lock", store.organisation, store.id, file)
         rows = index.document_rows(store.organisation, store.id, attached.document, collection=store.collection, connection=connection)
         if rows:
             changed = [replace(row, attributes=joined(own_of(row.attributes), attributes, file=file)) for row in rows]
-            index.replace_document(
+            written = index.replace_document(
                 store.organisation, store.id, attached.document, changed, collection=store.collection, connection=connection
             )
+            written.require_all()
         values = {"organisation": store.organisation, "vector_store": store.id, "file": file, "attributes": Jsonb(dict(attributes))}
         connection.execute(SQL["set_attributes"], values)
     return replace(attached, attributes=dict(attributes))

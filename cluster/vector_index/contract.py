@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cluster.engines.contract import Fingerprint
+from cluster.errors import Permanent
 
 #: What ``ensure`` takes for a name.
 COLLECTION_NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
@@ -65,6 +66,17 @@ class Written:
     deleted: int = 0
     #: id -> reason, for rows that could not be written.
     failed: Mapping[str, str] = field(default_factory=dict)
+
+    def require_all(self) -> None:
+        """Nothing, where every row is stored.
+
+        Raises:
+            Permanent: with ``row_ids`` of those that are not, and the reason of the first.
+        """
+        if self.failed:
+            (first, reason), more = next(iter(self.failed.items())), len(self.failed) - 1
+            others = f", nor {more:,} others" if more else ""
+            raise Permanent(f"the vector index did not store row {first}{others}: {reason}", row_ids=tuple(self.failed))
 
 
 class VectorIndex(Protocol):

@@ -189,14 +189,16 @@ class PgvectorIndex:
         with translated(), self._pool.connection() as connection:
             there = pgvector_upkeep.size(connection, statements)
         written = unchanged = 0
+        failed: dict[str, str] = {}
         dropped = False
         for part in batches(rows, ROWS_PER_TRANSACTION):
             result = self.upsert(organisation, store, part, collection=collection)
             written, unchanged = written + result.written, unchanged + result.unchanged
+            failed |= result.failed
             if written > there and not dropped:
                 dropped = self._drop_index(statements)
         self.optimise(collection)
-        return Written(written=written, unchanged=unchanged)
+        return Written(written=written, unchanged=unchanged, failed=failed)
 
     def optimise(self, collection: str) -> None:
         """See ``VectorIndex``. Returns at once while somebody else does it; vectors of over 4,000 numbers get no index."""

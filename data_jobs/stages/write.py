@@ -119,7 +119,7 @@ class DocumentWriter:
         lengths = pc.list_value_length(chunks["token_ids"]).to_numpy()
         stored = chunks["stored"].to_numpy()
         documents.lock_document(connection, self._store.organisation, row["document"])
-        self._index.replace_document(
+        written = self._index.replace_document(
             self._store.organisation,
             self._store.id,
             row["document"],
@@ -127,6 +127,7 @@ class DocumentWriter:
             collection=self._store.collection,
             connection=connection,
         )
+        written.require_all()
         content = documents.Content(
             media_type=row["media_type"],
             bytes=row["size"],

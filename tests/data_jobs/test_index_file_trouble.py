@@ -1,8 +1,10 @@
 """Around a file's job things go wrong that are not the file's fault, or only one page's."""
 
 import asyncio
-from collections.abc import Container, Iterator
+import re
+from collections.abc import Container, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,12 +15,13 @@ from psycopg_pool import ConnectionPool
 
 from cluster.blobs import open_blob_store
 from cluster.engines import Engine, open_engine
-from cluster.errors import Retryable, Throttled, Unavailable
+from cluster.errors import Conflict, Retryable, Throttled, Unavailable
 from cluster.ledger.jobs import JobState
 from cluster.media_type import PDF
 from cluster.records import Outcome, ParsedDocument
 from cluster.settings import Settings
-from cluster.vector_index import open_vector_index
+from cluster.vector_index import Row, VectorIndex, Written, open_vector_index
+from cluster.vector_index.pgvector import PgvectorIndex
 from data_jobs.index_file import Embedder, Ids, IndexFile
 from data_jobs.parsers import Parsers
 from data_jobs.stages.parse import Parser
@@ -49,11 +52,11 @@ class FickleEmbedder(LocalEmbedder):
         self.failing = calls
         self.calls = 0
 
-    async def __call__(self, ids: Ids, *, organisation: str, urgent: bool) -> NDArray[np.float32]:
+    async def __call__(self, ids: Ids, *, fingerprint: str, organisation: str, urgent: bool) -> NDArray[np.float32]:
         self.calls += 1
         if self.calls in self.failing:
             raise self.error
-        return await super().__call__(ids, organisation=organisation, urgent=urgent)
+        return await super().__call__(ids, fingerprint=fingerprint, organisation=organisation, urgent=urgent)
 
 
 @pytest.fixture(scope="module")
@@ -62,10 +65,12 @@ def engine(settings: Settings) -> Engine:
 
 
 @contextmanager
-def at_work(settings: Settings, pool: ConnectionPool, engine: Engine, organisation: str, embed: Embedder) -> Iterator[Desk]:
-    """A consumer with that embedder, and with parsing that never ends on one page."""
+def at_work(
+    settings: Settings, pool: ConnectionPool, engine: Engine, organisation: str, embed: Embedder, index: VectorIndex | None = None
+) -> Iterator[Desk]:
+    """A consumer with that embedder and index, and with parsing that never ends on one page."""
     parsers = EndlessPage(settings)
-    index = open_vector_index(settings, pool)
+    index = index or open_vector_index(settings, pool)
     kind = IndexFile(blobs=open_blob_store(settings), index=index, parsers=parsers, embed=embed)
     with parsers.parser, consuming(settings, pool, kinds={"index_file": kind}):
         yield Desk(settings, pool, engine, organisation)
@@ -93,6 +98,36 @@ def test_a_call_that_the_model_gives_up_is_made_again(settings: Settings, pool: 
     assert (job.state, embed.calls) == (JobState.SUCCEEDED, 2), job.error
     (row,) = open_vector_index(settings, pool).scan(organisation, store.id, collection=store.collection)
     assert row.text == "Only the shift supervisor may stop the pump."
+
+
+def test_a_model_that_changed_meanwhile_computes_nothing_for_the_store(
+    settings: Settings, pool: ConnectionPool, engine: Engine, organisation: str
+) -> None:
+    embed = FickleEmbedder(engine, Conflict("vectors of a are wanted, and this replica computes those of b"), calls=range(10_000))
+    with at_work(settings, pool, engine, organisation, embed) as desk:
+        store = desk.store()
+        job = desk.ended(desk.attach(store, desk.upload("pump.txt", b"Only the operator may stop the pump.")))
+    assert (job.state, job.error_code, embed.calls) == (JobState.FAILED, "conflict", 1)
+    assert open_vector_index(settings, pool).count(organisation, store.id, collection=store.collection) == 0
+
+
+class HalfIndex(PgvectorIndex):
+    """An index that does not store the last row of a document, and says so."""
+
+    def replace_document(self, organisation: str, store: str, document: str, rows: Sequence[Row], **how: Any) -> Written:
+        written = super().replace_document(organisation, store, document, rows[:-1], **how)
+        return replace(written, failed={rows[-1].id: "over quota"})
+
+
+def test_a_document_of_which_the_index_stores_a_part_is_not_searchable_and_says_why(
+    settings: Settings, pool: ConnectionPool, engine: Engine, organisation: str
+) -> None:
+    with at_work(settings, pool, engine, organisation, LocalEmbedder(engine), index=HalfIndex(pool)) as desk:
+        store = desk.store()
+        job = desk.ended(desk.attach(store, desk.upload("pumps.md", LONG, "text/markdown")))
+    assert (job.state, job.error_code) == (JobState.FAILED, "refused")
+    assert re.search("the vector index did not store row chk_[0-9a-f]+: over quota", job.error or "")
+    assert open_vector_index(settings, pool).count(organisation, store.id, collection=store.collection) == 0
 
 
 LONG = "\n\n".join(f"# Pump {number}\n\nOnly the shift supervisor may stop pump {number}." for number in range(1_600)).encode()

@@ -33,14 +33,14 @@ def context(*, now: int, waiting: float, oldest_s: float, busy: float = 0, most:
 
 async def test_a_model_that_throttles_says_so_in_its_own_words_and_for_how_long(monkeypatch: pytest.MonkeyPatch) -> None:
     class Full:
-        async def remote(self, *_: Any) -> None:
+        async def remote(self, *_: Any, **__: Any) -> None:
             raise RayTaskError(
                 "embed_ids", "Traceback (most recent call last): ...", Throttled("full", retry_after_s=7)
             ).as_instanceof_cause()
 
     monkeypatch.setattr(serve, "get_deployment_handle", lambda *_, **__: SimpleNamespace(embed_ids=Full()))
     with pytest.raises(Throttled) as refused:
-        await ServedEmbedder()([], organisation="default", urgent=False)
+        await ServedEmbedder()([], fingerprint="a model", organisation="default", urgent=False)
     assert (str(refused.value), refused.value.retry_after_s) == ("full", 7)
 
 

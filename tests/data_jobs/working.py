@@ -34,7 +34,8 @@ class LocalEmbedder:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
 
-    async def __call__(self, ids: Ids, *, organisation: str, urgent: bool) -> NDArray[np.float32]:
+    async def __call__(self, ids: Ids, *, fingerprint: str, organisation: str, urgent: bool) -> NDArray[np.float32]:
+        assert fingerprint == self.engine.fingerprint.id
         return await asyncio.to_thread(self.engine.embed_ids, ids)
 
 

@@ -41,7 +41,7 @@ AWAY_S = 0.1, 0.6
 class FarEmbedder:
     """The engine in this process, some way off."""
 
-    async def __call__(self, ids: Ids, *, organisation: str, urgent: bool) -> NDArray[np.float32]:
+    async def __call__(self, ids: Ids, *, fingerprint: str, organisation: str, urgent: bool) -> NDArray[np.float32]:
         await asyncio.sleep(random.uniform(*AWAY_S))
         return await asyncio.to_thread(lambda: engine().embed_ids(ids))
 

@@ -5,11 +5,15 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pytest
+from numpy.typing import NDArray
 
 from cluster.engines import describe, open_engine
 from cluster.engines.weights import PROMPTS_FILE, open_model_folder
+from cluster.errors import Conflict, Unavailable
 from cluster.settings import Settings
-from data_jobs.stages.embed import Embed
+from data_jobs.stages.embed import TRIES, Embed, Ids
 from data_jobs.stages.prepare import Chunk
 from data_jobs.stages.row import new_row, to_rows, to_table, unpack
 
@@ -23,7 +27,7 @@ def test_documents_are_embedded_behind_the_models_prompt_and_chunks_leave_room_f
     settings = Settings(model_path=folder)
     row = {**new_row("doc_1", "file:///birds.txt", ""), "page_texts": [TEXT]}
     chunked = Chunk(settings, describe(settings).id)(row)  # type: ignore[arg-type]
-    (embedded,) = to_rows(Embed(settings)(to_table([chunked])))
+    (embedded,) = to_rows(Embed(settings, describe(settings).id)(to_table([chunked])))
     chunks = unpack(chunked)
     vectors = np.frombuffer(embedded["vectors"], np.float32).reshape(len(chunks), -1)
     expected = open_engine(settings).embed([f"passage: {text}" for text in chunks["text"].to_pylist()])
@@ -31,3 +35,41 @@ def test_documents_are_embedded_behind_the_models_prompt_and_chunks_leave_room_f
     assert expected.truncated.sum() == 0
     assert np.allclose(vectors, expected.vectors, atol=1e-5)
     assert describe(settings).id != describe(Settings()).id
+
+
+def one_row(settings: Settings) -> pa.Table:
+    """A document of one chunk."""
+    row = {**new_row("doc_1", "file:///birds.txt", ""), "page_texts": ["Swifts sleep on the wing."]}
+    return to_table([Chunk(settings, describe(settings).id)(row)])  # type: ignore[arg-type]
+
+
+class Lost:
+    """An engine that does not compute at its first calls."""
+
+    def __init__(self, calls: int) -> None:
+        self.engine, self.calls = open_engine(Settings()), calls
+
+    def embed_ids(self, ids: Ids) -> NDArray[np.float32]:
+        self.calls -= 1
+        if self.calls >= 0:
+            raise Unavailable("the GPU does not compute any more", retry_after_s=0.01)
+        return self.engine.embed_ids(ids)
+
+
+def test_an_engine_that_is_away_for_a_moment_is_asked_again() -> None:
+    stage = Embed(Settings(), describe(Settings()).id)
+    stage.engine = Lost(TRIES - 1)  # type: ignore[assignment]
+    (row,) = to_rows(stage(one_row(Settings())))
+    assert (row["outcome"], len(row["vectors"])) == ("ok", 384 * 4)
+
+
+def test_a_lost_engine_ends_the_run_and_never_becomes_the_outcome_of_a_document() -> None:
+    stage = Embed(Settings(), describe(Settings()).id)
+    stage.engine = Lost(1_000)  # type: ignore[assignment]
+    with pytest.raises(Unavailable):
+        stage(one_row(Settings()))
+
+
+def test_a_node_with_another_model_computes_nothing_for_the_store() -> None:
+    with pytest.raises(Conflict, match=f"vectors of another@model.*those of {describe(Settings()).id}"):
+        Embed(Settings(), "another@model")
