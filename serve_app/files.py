@@ -16,7 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from pydantic_core import PydanticCustomError
 from starlette.responses import Response, StreamingResponse
 
-from cluster.ledger.files import File, Quota, create_file, delete_file, get_file, list_files, plain_name
+from cluster.file_names import plain_name
+from cluster.ledger.files import File, Quota, create_file, delete_file, get_file, list_files
 from cluster.ledger.store_files import attach
 from cluster.ledger.stores import find_store
 from cluster.records import digest

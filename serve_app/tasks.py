@@ -11,7 +11,8 @@ from fastapi.exceptions import RequestValidationError
 from psycopg import Connection
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from cluster.ledger.files import Quota, create_file, plain_name
+from cluster.file_names import plain_name
+from cluster.ledger.files import Quota, create_file
 from cluster.ledger.jobs import Job, JobState, get_job
 from cluster.ledger.store_files import attach
 from cluster.ledger.stores import ensure_store

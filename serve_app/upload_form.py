@@ -20,12 +20,15 @@ from starlette.exceptions import HTTPException
 from cluster.blobs import Blob, BlobWriter
 from cluster.errors import InvalidInput
 from cluster.media_type import SNIFFED
+from serve_app.disposition import disposition, text
 from serve_app.service import Service
 
 #: A hand-over to a thread costs as much as writing some tens of kilobytes.
 PIECE_BYTES = 1024 * 1024
 LONGEST_FIELD_BYTES = 8 * 1024
 MOST_PARTS = 64
+#: Of one part: 255 characters of four bytes each, percent-encoded, and the same name once more for older servers.
+MOST_HEADER_BYTES = 16 * 1024
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -91,7 +94,7 @@ class Form:
                 await self._take(part, data)
         parser.finish()
         # At the end, since a character may arrive in two pieces.
-        self.fields = {name: _text(bytes(part.data)) for name, part in self._others.items()}
+        self.fields = {name: text(bytes(part.data)) for name, part in self._others.items()}
         if not self._seen:
             raise InvalidInput(f"the form holds no file {self._rules.file!r}", param=self._rules.file)
         if self.bytes == 0:
@@ -180,6 +183,7 @@ class _Parser:
                 "on_part_data": lambda data, start, end: self._found.append((self._part, data[start:end])),
                 "on_end": self._end,
             },
+            max_header_size=MOST_HEADER_BYTES,
         )
 
     def feed(self, chunk: bytes) -> list[tuple[Part, bytes | None]]:
@@ -207,11 +211,8 @@ class _Parser:
         self._header = bytearray(), bytearray()
 
     def _headers_finished(self) -> None:
-        _, options = parse_options_header(self._headers.get(b"content-disposition"))
-        if b"name" not in options:
-            raise InvalidInput("a part of the form has no name")
-        filename = options.get(b"filename")
-        self._part = Part(_text(options[b"name"]), None if filename is None else _text(filename))
+        said = disposition(self._headers.get(b"content-disposition", b""))
+        self._part = Part(said.name, said.filename)
         self._found.append((self._part, None))
 
     def _end(self) -> None:
@@ -225,10 +226,3 @@ def _boundary(request: Request) -> bytes:
     if not 0 < len(options.get(b"boundary", b"")) <= 70:  # RFC 2046, section 5.1.1
         raise InvalidInput("content-type names no boundary, or one longer than 70 characters")
     return options[b"boundary"]
-
-
-def _text(data: bytes) -> str:
-    try:
-        return data.decode()
-    except UnicodeDecodeError as exc:
-        raise InvalidInput("the form's names and fields must be UTF-8") from exc

@@ -14,7 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from cluster.blobs import Blob, BlobStore
 from cluster.errors import InvalidInput, Permanent
-from cluster.ledger.files import File, Quota, get_file, plain_name
+from cluster.file_names import plain_name
+from cluster.ledger.files import File, Quota, get_file
 from cluster.ledger.uploads import (
     MOST_PARTS,
     Part,
@@ -89,7 +90,7 @@ class CompleteUploadRequest(BaseModel):
 @router.post("/v1/uploads", summary="Begin a large file")
 async def create(body: CreateUploadRequest, service: ServiceOf, organisation: Organisation, once: Once) -> dict[str, Any]:
     """It takes parts until it is completed, cancelled, or its hour is over."""
-    settings, name = service.settings, plain_name(body.filename)
+    settings, name = service.settings, plain_name(body.filename, param="filename")
     if body.bytes > settings.max_upload_bytes:
         raise InvalidInput(
             f"bytes is {body.bytes:,}, and {settings.max_upload_bytes:,} are the most (CLUSTER_MAX_UPLOAD_BYTES)", param="bytes"

@@ -22,7 +22,7 @@ from psycopg.rows import class_row
 
 from cluster.blobs import Blob, BlobStore
 from cluster.database.queries import queries
-from cluster.errors import InvalidInput, NotFound, Throttled
+from cluster.errors import NotFound, Throttled
 from cluster.ledger.paging import Listed
 from cluster.ledger.store_files import detach_everywhere
 from cluster.settings import Settings
@@ -34,7 +34,6 @@ SQL = queries("cluster.ledger", "files.sql")
 SAME_WITHIN_S = 600
 #: OpenAI's: files of batches last thirty days unless something else is said, all others until they are deleted.
 LIFETIMES_S = {"batch": 30 * 24 * 3600}
-LONGEST_NAME = 255
 #: Space is freed by people or by time; neither is quick.
 QUOTA_RETRY_AFTER_S = 60.0
 
@@ -88,7 +87,7 @@ def create_file(
     see ``require_blob``.
 
     Args:
-        filename: as ``plain_name`` gives it.
+        filename: as ``file_names.plain_name`` gives it.
         media_type: found in the bytes.
         expires_after_s: seconds from now after which it is no more; None: as is usual for its purpose.
 
@@ -217,22 +216,6 @@ def release_blob(connection: Connection[Any], blobs: BlobStore, organisation: st
 def release_blobs(connection: Connection[Any], blobs: BlobStore, organisation: str, hashes: Iterable[str]) -> int:
     """``release_blob`` for each; how many were deleted. A crash on the way leaves blobs without rows, which ``cluster.doctor`` finds."""
     return sum(release_blob(connection, blobs, organisation, sha256) for sha256 in sorted(set(hashes)))
-
-
-def plain_name(name: str) -> str:
-    """The name a file is kept under: the last part of what may be a path.
-
-    Raises:
-        InvalidInput: it is empty, longer than 255 characters, or holds control characters.
-    """
-    last = name.replace("\\", "/").rpartition("/")[2].strip()
-    if not last or last in {".", ".."}:
-        raise InvalidInput(f"the file needs a name, and {name!r} is none", param="file")
-    if len(last) > LONGEST_NAME:
-        raise InvalidInput(f"the file's name has {len(last)} characters, and {LONGEST_NAME} are the most", param="file")
-    if not last.isprintable():
-        raise InvalidInput("the file's name holds characters that cannot be printed", param="file")
-    return last
 
 
 def _one(connection: Connection[Any], statement: str, values: dict[str, Any]) -> File | None:

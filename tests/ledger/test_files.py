@@ -11,7 +11,7 @@ from psycopg import Connection
 from psycopg_pool import ConnectionPool
 
 from cluster.blobs import Blob, BlobStore, open_blob_store
-from cluster.errors import InvalidInput, NotFound, Throttled
+from cluster.errors import NotFound, Throttled
 from cluster.ledger.files import (
     File,
     Quota,
@@ -20,7 +20,6 @@ from cluster.ledger.files import (
     expire_files,
     get_file,
     list_files,
-    plain_name,
     release_blob,
     release_blobs,
     require_blob,
@@ -217,17 +216,3 @@ def test_a_blob_is_not_deleted_under_a_row_that_is_about_to_name_it(pool: Connec
                 released.result(0.3)
         assert released.result(5) is False
     assert blobs.exists(organisation, blob.sha256)
-
-
-@pytest.mark.parametrize(
-    ("given", "kept"),
-    [("a.txt", "a.txt"), ("../b/a.txt", "a.txt"), ("C:\\b\\a.txt", "a.txt"), (" größe.pdf ", "größe.pdf"), ("文書.pdf", "文書.pdf")],
-)
-def test_a_name_is_the_last_part_of_a_path(given: str, kept: str) -> None:
-    assert plain_name(given) == kept
-
-
-@pytest.mark.parametrize("name", ["", "a/", "..", ".", "a\nb", "a\0b", "\ud800", "x" * 256])
-def test_a_name_that_would_do_harm_is_refused(name: str) -> None:
-    with pytest.raises(InvalidInput):
-        plain_name(name)
