@@ -3,7 +3,8 @@
 document_id("default", "vs_1", "file:///a.pdf")  ->  "doc_..." the same on every machine and every run
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from hashlib import blake2b
 
@@ -13,6 +14,8 @@ class Outcome(StrEnum):
 
     #: Parsed, chunked, embedded, written: searchable.
     OK = "ok"
+    #: Searchable, but part of the document could not be read; the detail says which part and why.
+    PARTIAL_TEXT = "partial_text"
     #: Opened, but holds no text at all (and no images that could).
     EMPTY = "empty"
     #: Pages are pictures: text would need optical character recognition.
@@ -33,9 +36,37 @@ class Outcome(StrEnum):
     FAILED = "failed"
 
     @property
+    def searchable(self) -> bool:
+        """True where the document's text, or part of it, can be found."""
+        return self in SEARCHABLE
+
+    @property
     def may_change(self) -> bool:
         """True where the same bytes may end differently next time, so that running again tries again."""
         return self in {Outcome.TIMEOUT, Outcome.UNREADABLE, Outcome.FAILED, Outcome.TOO_LARGE}
+
+
+#: The outcomes of documents that can be found.
+SEARCHABLE = frozenset({Outcome.OK, Outcome.PARTIAL_TEXT})
+
+
+class Fact(StrEnum):
+    """Names of facts about how a document was read. They are attributes of its chunks, so filters can ask for them."""
+
+    #: Character set that the bytes were decoded with, as Python names it.
+    ENCODING = "encoding"
+    #: Number of bytes that are no text in that character set; each became a replacement character.
+    REPLACED_BYTES = "replaced_bytes"
+    #: Number of pages that could not be read; the document's detail lists them.
+    UNREAD_PAGES = "unread_pages"
+
+
+#: Facts of one document. A string has at most ``MAX_FACT_LENGTH`` characters.
+Facts = Mapping[Fact, str | float | bool]
+#: As long as OpenAI's attributes may be.
+MAX_FACT_LENGTH = 512
+#: In ``ParsedDocument.unread``: a part of the document that is no page.
+NO_PAGE = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,7 +84,7 @@ class ParsedDocument:
     """What parsing one file gave."""
 
     outcome: Outcome
-    #: A sentence a person understands; empty when the outcome is ok.
+    #: A sentence a person understands: why there is no text, or which part of it is missing. Empty when the outcome is ok.
     detail: str
     #: Every page, those without text too; of a part of the document, that part's.
     pages: tuple[Page, ...]
@@ -61,6 +92,10 @@ class ParsedDocument:
     media_type: str
     #: Pages of the whole document; 0 where it could not be opened.
     page_count: int = 0
+    #: What was found out while reading.
+    facts: Facts = field(default_factory=dict)
+    #: Pages that could not be read, by number from 1 (``NO_PAGE``: another part of the document), each with the reason.
+    unread: Mapping[int, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

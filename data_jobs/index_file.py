@@ -5,7 +5,8 @@ attached file's state, what was used, and the job's end: all of it or nothing, a
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import json
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol
@@ -23,7 +24,7 @@ from cluster.ledger.queue import RANKS
 from cluster.ledger.store_files import FileStatus, StoreFile
 from cluster.ledger.stores import VectorStore, get_store
 from cluster.media_type import PDF
-from cluster.records import Outcome, ParsedDocument
+from cluster.records import NO_PAGE, Fact, Outcome, ParsedDocument
 from cluster.vector_index import VectorIndex
 from cluster.vector_index.attributes import joined
 from data_jobs.parsers import Parsers
@@ -33,6 +34,7 @@ from data_jobs.stages import per_process
 from data_jobs.stages.embed import new_chunk_ids
 from data_jobs.stages.prepare import Chunk, Keywords, mark_stored
 from data_jobs.stages.row import Row, new_row, unpack
+from data_jobs.stages.unread import unread_sentence, with_unread
 from data_jobs.stages.write import DocumentWriter
 
 #: Pages parsed at once: some tenths of a second, so that an urgent page never waits long for a parser.
@@ -46,6 +48,8 @@ CHUNKS_PER_CALL = 32
 CALLS_AT_ONCE = 2
 #: A call that is not answered within this waits for the model, and the job says so.
 SOON_S = 2.0
+#: What a line of ``RESULTS`` says that the job's result says too.
+TOLD = ("document", "outcome", "detail", "pages", "chunks", "embedded", "tokens", "tokens_embedded")
 
 Ids = list[NDArray[np.int32]]
 
@@ -88,7 +92,9 @@ class _Work:
 
     job: IndexFile
     run: Run
-    failed_pages: list[int] = field(default_factory=list)
+    #: See ``ParsedDocument.unread``.
+    unread: dict[int, str] = field(default_factory=dict)
+    facts: dict[Fact, str | float | bool] = field(default_factory=dict)
 
     async def do(self) -> None:
         """The way of the file, top to bottom."""
@@ -133,7 +139,7 @@ class _Work:
     async def _parse(self, row: Row, data: bytes) -> Row:
         """Part after part; the outcome of a document without any text is that of the whole."""
         texts, kind, first, total, characters = [], row["media_type"], 0, 0, 0
-        self.failed_pages = []
+        self.unread, self.facts = {}, {}
         while first < total or first == 0:
             part = (first, first + PAGES_PER_PART)
             pages, kind, total = await self._part(data, part, known=total)
@@ -147,7 +153,10 @@ class _Work:
         with_text = sum(bool(text.strip()) for text in texts)
         if not with_text:
             await self._say_why_empty(data)
-        return {**row, "page_texts": texts, "pages": len(texts), "pages_with_text": with_text, "media_type": kind}
+        if self.unread:
+            row = {**row, "outcome": Outcome.PARTIAL_TEXT, "detail": unread_sentence(self.unread, total)}
+        facts = json.dumps(dict(with_unread(self.facts, self.unread)))
+        return {**row, "page_texts": texts, "pages": len(texts), "pages_with_text": with_text, "media_type": kind, "facts": facts}
 
     async def _part(self, data: bytes, part: tuple[int, int], *, known: int) -> tuple[list[str], str, int]:
         """Texts of the part's pages, the media type, and how many pages the document has (``known``: as far as one knows, else 0).
@@ -161,7 +170,9 @@ class _Work:
             if halves or not parsed.outcome.may_change:  # each half is tried again
                 break
         assert parsed is not None
-        if parsed.outcome == Outcome.OK:
+        if parsed.outcome.searchable:
+            self.unread |= parsed.unread
+            self.facts |= parsed.facts
             return [page.text for page in parsed.pages], parsed.media_type, parsed.page_count
         known = known or (await self._ask(data, (0, 0))).page_count
         first, last = part[0], min(part[1], known)
@@ -170,7 +181,7 @@ class _Work:
         if last < part[1]:
             return await self._part(data, (first, last), known=known)
         if last - first <= 1:
-            self.failed_pages.append(first + 1)
+            self.unread[first + 1] = parsed.detail
             return [""], parsed.media_type, known
         middle = (first + last) // 2
         head, kind, _ = await self._part(data, (first, middle), known=known)
@@ -179,7 +190,7 @@ class _Work:
 
     async def _say_why_empty(self, data: bytes) -> None:
         parsed = await self._ask(data, None)
-        outcome = Outcome.EMPTY if parsed.outcome == Outcome.OK else parsed.outcome
+        outcome = Outcome.EMPTY if parsed.outcome.searchable else parsed.outcome
         raise StageFailed("parse", parsed.detail or "holds no text", outcome)
 
     async def _ask(self, data: bytes, part: tuple[int, int] | None) -> ParsedDocument:
@@ -195,7 +206,7 @@ class _Work:
         strategy = self.attached.chunking_strategy or store.chunking_strategy
         most = Chunking.used(strategy, most=per_process.tokeniser(settings).max_content_tokens).max_tokens
         row = Chunk(settings, store.fingerprint.id, max_tokens=most)(row)
-        if row["outcome"] != Outcome.OK:
+        if not Outcome(row["outcome"]).searchable:
             raise StageFailed("chunk", row["detail"], row["outcome"])
         row = Keywords(settings)(row)
         stored = self.job.index.stored_ids(store.organisation, store.id, row["document"], collection=store.collection)
@@ -255,12 +266,13 @@ class _Work:
         attempts.hold(connection, job)
         connection.execute("SELECT set_config('statement_timeout', %s, true)", [f"{int(self.run.settings.stage_timeout_s * 1000)}"])
 
-        def attributes(own: dict[str, Any]) -> dict[str, Any]:
-            return joined({**own, "filename": file.filename}, attached.attributes, file=file.id)
+        def attributes(own: dict[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]:
+            return joined({**own, "filename": file.filename}, attached.attributes, facts=facts, file=file.id)
 
         version = pipeline_version(self.run.settings, store.fingerprint)
         writer = DocumentWriter(self.job.index, store, job=job.id, pipeline_version=version, attributes=attributes)
         result = writer.success(connection, row)
+        failed_pages = sorted(page for page in self.unread if page != NO_PAGE)
         store_files.ended(
             connection,
             job.organisation,
@@ -269,10 +281,10 @@ class _Work:
             job.id,
             status=FileStatus.COMPLETED,
             usage_bytes=file.bytes,
-            failed_pages=self.failed_pages,
+            failed_pages=failed_pages,
         )
         if result["tokens_embedded"]:
             of = f"{store.id}/{file.id}/{file.sha256}/{version}/{job.id}"
             attempts.record_usage(connection, job, "embedding", "tokens", result["tokens_embedded"], of=of)
-        counts = {name: result[name] for name in ("document", "pages", "chunks", "embedded", "tokens", "tokens_embedded")}
-        attempts.finish(connection, job, result={**counts, "vector_store": store.id, "file": file.id, "failed_pages": self.failed_pages})
+        told = {name: result[name] for name in TOLD} | {"facts": json.loads(row["facts"]), "failed_pages": failed_pages}
+        attempts.finish(connection, job, result={**told, "vector_store": store.id, "file": file.id})

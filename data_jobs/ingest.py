@@ -4,7 +4,8 @@
     ray job submit --address http://127.0.0.1:8265 -- python -m data_jobs.ingest s3://bucket/manuals --vector-store manuals
 
 Running it again embeds only what has changed. Exit code 0: every document is searchable; 3: some are not, and the
-summary says which and why; 2: wrong usage; 1: the run itself was cut short, run it again.
+summary says which and why; 2: wrong usage; 1: the run itself was cut short, run it again. A document of which only part
+could be read is searchable; the summary says which part is missing.
 """
 
 import argparse

@@ -19,13 +19,13 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from cluster.records import Outcome
+from cluster.records import SEARCHABLE, Outcome
 
 log = structlog.get_logger(__name__)
 
 #: Without a terminal, a line is logged this often.
 LOG_INTERVAL_S = 10.0
-#: Failures printed by name; the ledger has the rest.
+#: Documents of each kind printed by name; the ledger has the rest.
 FAILURES_SHOWN = 25
 
 
@@ -36,7 +36,9 @@ class Report:
     console: Console = field(default_factory=lambda: Console(stderr=True))
     outcomes: Counter[str] = field(default_factory=Counter)
     totals: Counter[str] = field(default_factory=Counter)
+    #: (source, outcome, detail) of documents that are not searchable, and of those of which only part is.
     failures: list[tuple[str, str, str]] = field(default_factory=list)
+    partial: list[tuple[str, str, str]] = field(default_factory=list)
     started: float = field(default_factory=time.monotonic)
     seconds: float = 0.0
 
@@ -47,13 +49,15 @@ class Report:
         self.totals["unchanged"] += bool(result["unchanged"])
         for column in ("pages", "chunks", "embedded", "tokens", "tokens_embedded"):
             self.totals[column] += result[column]
-        if result["outcome"] != Outcome.OK:
-            self.failures.append((result["source"], result["outcome"], result["detail"]))
+        outcome = Outcome(result["outcome"])
+        if outcome != Outcome.OK:
+            told = self.partial if outcome.searchable else self.failures
+            told.append((result["source"], outcome, result["detail"]))
 
     @property
     def failed(self) -> int:
         """Documents that are not searchable after this run."""
-        return self.totals["documents"] - self.outcomes[Outcome.OK]
+        return self.totals["documents"] - sum(self.outcomes[outcome] for outcome in SEARCHABLE)
 
     def as_dict(self) -> dict[str, Any]:
         """The summary as JSON-ready values."""
@@ -100,14 +104,18 @@ class Report:
         table.add_column(style="bold")
         table.add_column(justify="right")
         totals = self.totals
-        table.add_row("documents", f"{totals['documents']:,} ({totals['unchanged']:,} unchanged, {self.failed:,} failed)")
+        counts = [f"{totals['unchanged']:,} unchanged", f"{self.failed:,} failed"]
+        if self.partial:
+            counts.append(f"{len(self.partial):,} read in part")
+        table.add_row("documents", f"{totals['documents']:,} ({', '.join(counts)})")
         table.add_row("pages", f"{totals['pages']:,}")
         table.add_row("chunks", f"{totals['chunks']:,} ({totals['embedded']:,} embedded now)")
         table.add_row("tokens", f"{totals['tokens']:,} ({totals['tokens_embedded']:,} embedded now)")
         table.add_row("seconds", f"{self.seconds:,.1f}")
         table.add_row("tokens/s", f"{self.as_dict()['tokens_per_s']:,.0f}")
         self.console.print(table)
-        for source, outcome, detail in self.failures[:FAILURES_SHOWN]:
-            self.console.print(f"  [yellow]{outcome}[/] {escape(source)}: {escape(detail)}")
-        if len(self.failures) > FAILURES_SHOWN:
-            self.console.print(f"  ... and {len(self.failures) - FAILURES_SHOWN:,} more")
+        for told in (self.failures, self.partial):
+            for source, outcome, detail in told[:FAILURES_SHOWN]:
+                self.console.print(f"  [yellow]{outcome}[/] {escape(source)}: {escape(detail)}")
+            if len(told) > FAILURES_SHOWN:
+                self.console.print(f"  ... and {len(told) - FAILURES_SHOWN:,} more")

@@ -1,7 +1,8 @@
 """/v1/vector_stores/{id}/files, as OpenAI's API reference describes them: attach, list, get, change attributes, detach, content.
 
 Beside OpenAI's fields each file tells of its job: ``job_id``, ``stage``, ``progress``, ``attempt``, ``priority`` and ``place`` in
-its class; and of its document: ``filename``, ``pages``, ``chunks``, ``failed_pages``, and ``chunking``, how it is really cut.
+its class; and of its document: ``filename``, ``pages``, ``chunks``, ``outcome`` (``partial_text`` where part of it could not be
+read), ``detail`` (which part, and why), ``failed_pages``, ``facts`` (how it was read), and ``chunking``, how it is really cut.
 ``openai-poll-after-ms`` says when to ask again.
 """
 
@@ -203,7 +204,10 @@ def described(attached: StoreFile, store: VectorStore, most: int) -> dict[str, A
         "place": attached.priority,
         "pages": attached.pages,
         "chunks": attached.chunks,
+        "outcome": attached.outcome,
+        "detail": attached.detail or None,
         "failed_pages": attached.failed_pages,
+        "facts": attached.facts or {},
     }
 
 

@@ -9,14 +9,15 @@ Called by the plan of a bulk run (``known_documents``) and by the write stage, i
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from psycopg import Connection
 from psycopg.rows import dict_row
+from psycopg.types.json import Jsonb
 
 from cluster.database.queries import queries
-from cluster.records import Outcome
+from cluster.records import SEARCHABLE, Facts, Outcome
 
 SQL = queries("cluster.ledger", "documents.sql")
 
@@ -73,6 +74,11 @@ class Content:
     #: Special tokens not counted.
     tokens: int
     keywords: Sequence[str]
+    #: ``OK``, or ``PARTIAL_TEXT`` with a detail that says which part could not be read.
+    outcome: Outcome = Outcome.OK
+    detail: str = ""
+    #: What was found out while reading.
+    facts: Facts = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -103,8 +109,15 @@ def lock_document(connection: Connection[Any], organisation: str, id: str) -> No
 
 
 def record_success(connection: Connection[Any], attempt: Attempt, content: Content) -> None:
-    """The attempt ended ok, and its version is the searchable one from this transaction on."""
-    connection.execute(SQL["record_success"], {**asdict(attempt), **asdict(content), "keywords": list(content.keywords)})
+    """The attempt found text, and its version is the searchable one from this transaction on.
+
+    Raises:
+        ValueError: an outcome without anything to search.
+    """
+    if content.outcome not in SEARCHABLE:
+        raise ValueError(f"a document that ended {content.outcome} is not searchable")
+    converted = {"keywords": list(content.keywords), "facts": Jsonb(dict(content.facts))}
+    connection.execute(SQL["record_success"], {**asdict(attempt), **asdict(content), **converted})
 
 
 def record_failure(connection: Connection[Any], attempt: Attempt, outcome: Outcome, detail: str) -> None:

@@ -18,16 +18,16 @@ SELECT pg_advisory_xact_lock(hashtextextended(%(organisation)s || '/' || %(id)s,
 -- name: record_success
 INSERT INTO documents (
     organisation, id, vector_store, source, source_stamp, outcome, detail, attempted_hash, attempted_version, job,
-    content_hash, pipeline_version, media_type, bytes, pages, pages_with_text, chunks, tokens, keywords)
+    content_hash, pipeline_version, media_type, bytes, pages, pages_with_text, chunks, tokens, keywords, facts)
 VALUES (
-    %(organisation)s, %(id)s, %(vector_store)s, %(source)s, %(source_stamp)s, 'ok', '', %(content_hash)s, %(version)s, %(job)s,
-    %(content_hash)s, %(version)s, %(media_type)s, %(bytes)s, %(pages)s, %(pages_with_text)s, %(chunks)s, %(tokens)s, %(keywords)s)
+    %(organisation)s, %(id)s, %(vector_store)s, %(source)s, %(source_stamp)s, %(outcome)s, %(detail)s, %(content_hash)s, %(version)s, %(job)s,
+    %(content_hash)s, %(version)s, %(media_type)s, %(bytes)s, %(pages)s, %(pages_with_text)s, %(chunks)s, %(tokens)s, %(keywords)s, %(facts)s)
 ON CONFLICT (organisation, id) DO UPDATE SET
     source_stamp = excluded.source_stamp, outcome = excluded.outcome, detail = excluded.detail,
     attempted_hash = excluded.attempted_hash, attempted_version = excluded.attempted_version, job = excluded.job,
     content_hash = excluded.content_hash, pipeline_version = excluded.pipeline_version, media_type = excluded.media_type,
     bytes = excluded.bytes, pages = excluded.pages, pages_with_text = excluded.pages_with_text,
-    chunks = excluded.chunks, tokens = excluded.tokens, keywords = excluded.keywords, updated_at = now();
+    chunks = excluded.chunks, tokens = excluded.tokens, keywords = excluded.keywords, facts = excluded.facts, updated_at = now();
 
 -- name: record_failure  the version that is searchable stays as it is
 INSERT INTO documents (

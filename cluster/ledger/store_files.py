@@ -31,8 +31,8 @@ from cluster.ledger import documents, queue
 from cluster.ledger.jobs import JobClass, JobState
 from cluster.ledger.paging import Listed, Lists, Page, read_page
 from cluster.ledger.stores import VectorStore, require_live, touch_store
-from cluster.records import document_id
-from cluster.vector_index.attributes import joined, own_of
+from cluster.records import Outcome, document_id
+from cluster.vector_index.attributes import with_owners
 from cluster.vector_index.contract import VectorIndex
 
 #: Kind of the job that makes a file searchable in a store; its input names both.
@@ -98,6 +98,10 @@ class StoreFile:
     #: Of the document that is searchable now; None until there is one.
     pages: int | None
     chunks: int | None
+    #: How its reading ended, with a sentence that says which part is missing, and what was found out.
+    outcome: Outcome | None
+    detail: str | None
+    facts: dict[str, Any] | None
 
 
 #: Where fields of ``StoreFile`` come from, if not from the row of the attached file.
@@ -105,8 +109,7 @@ ELSEWHERE = {
     "filename": "files.filename",
     "job_state": "jobs.state",
     "job_class": "jobs.class",
-    "pages": "documents.pages",
-    "chunks": "documents.chunks",
+    **{name: f"documents.{name}" for name in ("pages", "chunks", "outcome", "detail", "facts")},
     **{name: f"jobs.{name}" for name in ("priority", "stage", "attempt", "done", "total", "unit", "retry_at")},
 }
 COLUMNS = ", ".join(f"{ELSEWHERE.get(field.name, f'attached.{field.name}')} AS {field.name}" for field in fields(StoreFile))
@@ -222,7 +225,7 @@ def update_attributes(
         attached = _one(connection, "lock", store.organisation, store.id, file)
         rows = index.document_rows(store.organisation, store.id, attached.document, collection=store.collection, connection=connection)
         if rows:
-            changed = [replace(row, attributes=joined(own_of(row.attributes), attributes, file=file)) for row in rows]
+            changed = [replace(row, attributes=with_owners(row.attributes, attributes)) for row in rows]
             written = index.replace_document(
                 store.organisation, store.id, attached.document, changed, collection=store.collection, connection=connection
             )
@@ -346,5 +349,6 @@ def _store_file(row: dict[str, Any]) -> StoreFile:
         "status": FileStatus(row["status"]),
         "job_state": row["job_state"] and JobState(row["job_state"]),
         "job_class": row["job_class"] and JobClass(row["job_class"]),
+        "outcome": row["outcome"] and Outcome(row["outcome"]),
     }
     return StoreFile(**{**row, **states})

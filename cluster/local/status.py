@@ -14,6 +14,7 @@ from cluster.database import embedded
 from cluster.database.queries import queries
 from cluster.local import application, ray_head
 from cluster.local.addresses import api_url, dashboard_url
+from cluster.records import SEARCHABLE
 from cluster.settings import Settings
 
 SQL = queries("cluster.local", "status.sql")
@@ -42,7 +43,7 @@ class Store:
     id: str
     #: Documents that can be searched.
     documents: int
-    #: Documents whose last attempt did not end in ``ok``.
+    #: Documents whose last attempt gave nothing that can be searched.
     not_indexed: int
     chunks: int
     tokens: int
@@ -123,7 +124,7 @@ def _contents(settings: Settings) -> tuple[int | None, tuple[Store, ...]]:
     try:
         with psycopg.connect(url, connect_timeout=CONNECT_TIMEOUT_S) as connection:
             size = connection.execute(SQL["database_bytes"]).fetchone()
-            rows = connection.execute(SQL["stores"]).fetchall()
+            rows = connection.execute(SQL["stores"], {"searchable": [*SEARCHABLE]}).fetchall()
     except (psycopg.OperationalError, psycopg.errors.UndefinedTable):  # it is stopping, or has no schema yet
         return None, ()
     names = ("organisation", "name", "id", "documents", "not_indexed", "chunks", "tokens")

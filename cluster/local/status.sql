@@ -5,7 +5,7 @@ SELECT store.organisation,
        store.name,
        store.id,
        count(document.id) FILTER (WHERE document.content_hash IS NOT NULL) AS documents,
-       count(document.id) FILTER (WHERE document.outcome <> 'ok') AS not_indexed,
+       count(document.id) FILTER (WHERE document.outcome <> ALL (%(searchable)s)) AS not_indexed,
        coalesce(sum(document.chunks), 0)::bigint AS chunks,
        coalesce(sum(document.tokens), 0)::bigint AS tokens
 FROM vector_stores AS store

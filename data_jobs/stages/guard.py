@@ -25,7 +25,7 @@ Stage = Callable[[Row], Row]
 
 def settled(row: Row) -> bool:
     """True when nothing is left to do for the row but to record it."""
-    return row["unchanged"] or row["outcome"] != Outcome.OK
+    return row["unchanged"] or not Outcome(row["outcome"]).searchable
 
 
 def failed(row: Row, outcome: Outcome, detail: str) -> Row:

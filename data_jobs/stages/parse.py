@@ -19,9 +19,11 @@ import structlog
 
 from cluster.errors import Unavailable
 from cluster.media_type import media_type
-from cluster.records import Outcome, Page, ParsedDocument
+from cluster.records import MAX_FACT_LENGTH, NO_PAGE, Fact, Facts, Outcome, Page, ParsedDocument
 from cluster.settings import Settings
+from cluster.vector_index.filters import LARGEST_NUMBER, is_text
 from data_jobs.stages.parse_protocol import EXIT_MEMORY, EXIT_OK, MAX_RESULT_BYTES
+from data_jobs.stages.unread import unread_sentence, with_unread
 
 log = structlog.get_logger(__name__)
 
@@ -182,15 +184,41 @@ def _read(result: _file, data: bytes, name: str, *, first: int) -> ParsedDocumen
     try:
         parsed = json.loads(written)
         pages = tuple(Page(number=number, text=_text(text)) for number, text in enumerate(parsed["pages"], start=first + 1))
+        outcome, page_count = Outcome(parsed["outcome"]), int(parsed["page_count"])
+        unread = _unread(parsed["unread"], page_count) if outcome.searchable else {}
         return ParsedDocument(
-            outcome=Outcome(parsed["outcome"]),
-            detail=_text(parsed["detail"]),
+            outcome=outcome,
+            detail=unread_sentence(unread, page_count) if outcome.searchable else _text(parsed["detail"]),
             pages=pages,
             media_type=_text(parsed["media_type"]),
-            page_count=int(parsed["page_count"]),
+            page_count=page_count,
+            facts=with_unread(_facts(parsed["facts"]), unread),
+            unread=unread,
         )
-    except (ValueError, TypeError, KeyError) as exc:
+    except (ValueError, TypeError, KeyError, AttributeError) as exc:
         return _without_pages(data, name, Outcome.CORRUPT, f"made its parser answer nonsense ({type(exc).__name__})")
+
+
+def _facts(given: Any) -> Facts:
+    facts: dict[Fact, str | float | bool] = {}
+    for name, value in given.items():
+        if not isinstance(value, bool | int | float) or not abs(value) <= LARGEST_NUMBER:
+            value = _short(value)
+        facts[Fact(name)] = value
+    return facts
+
+
+def _unread(given: Any, page_count: int) -> dict[int, str]:
+    unread = {int(number): _short(reason) for number, reason in given}
+    if not all(NO_PAGE <= number <= page_count for number in unread):
+        raise ValueError("a page beyond the last one")
+    return unread
+
+
+def _short(value: Any) -> str:
+    if len(text := _text(value)) > MAX_FACT_LENGTH or not is_text(text):
+        raise ValueError("a string that is too long, or no text")
+    return text
 
 
 def _text(value: Any) -> str:

@@ -22,13 +22,15 @@ from typing import Any
 from cluster.media_type import HTML, MARKDOWN, PDF, PLAIN, media_type
 from cluster.records import Outcome
 from data_jobs.stages.formats import html, markdown, pdf, text
+from data_jobs.stages.formats.reading import Reading
 from data_jobs.stages.formats.unreadable import Unreadable
 from data_jobs.stages.parse_protocol import EXIT_MEMORY, EXIT_OK, MAX_RESULT_BYTES
+from data_jobs.stages.unread import unread_sentence
 
 REQUEST_BYTES = 65_536
 PR_SET_PDEATHSIG = 1
 
-TEXT_FORMATS: dict[str, Callable[[bytes], list[str]]] = {HTML: html.parse, MARKDOWN: markdown.parse, PLAIN: text.parse}
+TEXT_FORMATS: dict[str, Callable[[bytes], Reading]] = {HTML: html.parse, MARKDOWN: markdown.parse, PLAIN: text.parse}
 
 
 def main(connection: socket.socket) -> None:
@@ -49,34 +51,44 @@ def main(connection: socket.socket) -> None:
 
 
 def parse(data: bytes, *, name: str, max_pages: int, max_characters: int, part: tuple[int, int] | None = None) -> dict[str, Any]:
-    """What the document holds, as JSON values: outcome, detail, media_type, pages, page_count.
+    """What the document holds, as JSON values: outcome, detail, media_type, pages, page_count, facts, unread.
 
     Args:
         part: of a PDF only these pages (see ``pdf.parse``); every other kind is read whole.
     """
     kind = media_type(data, name=name)
     try:
-        pages, count = _pages(data, kind, max_pages, part)
-        characters = sum(map(len, pages))
+        reading = _read(data, kind, max_pages, part)
+        characters = sum(map(len, reading.pages))
         if characters > max_characters:
             limit = f"the limit is {max_characters:,} (CLUSTER_MAX_DOCUMENT_CHARACTERS)"
             raise Unreadable(Outcome.TOO_LARGE, f"holds {characters:,} characters of text; {limit}")
     except Unreadable as exc:
-        return {"outcome": exc.outcome, "detail": exc.detail, "media_type": kind, "pages": [], "page_count": 0}
-    return {"outcome": Outcome.OK, "detail": "", "media_type": kind, "pages": pages, "page_count": count}
+        return {"outcome": exc.outcome, "detail": exc.detail, "media_type": kind, "pages": [], "page_count": 0, "facts": {}, "unread": []}
+    return {
+        "outcome": Outcome.PARTIAL_TEXT if reading.unread else Outcome.OK,
+        "detail": "",
+        "media_type": kind,
+        "pages": reading.pages,
+        "page_count": len(reading.pages) if reading.page_count is None else reading.page_count,
+        "facts": reading.facts,
+        "unread": list(reading.unread.items()),
+    }
 
 
-def _pages(data: bytes, kind: str, max_pages: int, part: tuple[int, int] | None) -> tuple[list[str], int]:
+def _read(data: bytes, kind: str, max_pages: int, part: tuple[int, int] | None) -> Reading:
     if not data:
         raise Unreadable(Outcome.EMPTY, "is a file of zero bytes")
     if kind == PDF:
         return pdf.parse(data, max_pages=max_pages, part=part)
     if kind not in TEXT_FORMATS:
         raise Unreadable(Outcome.UNSUPPORTED, f"is {kind}; what can be read is PDF, HTML, Markdown and plain text")
-    pages = TEXT_FORMATS[kind](data)
-    if not any(page.strip() for page in pages):
+    reading = TEXT_FORMATS[kind](data)
+    if not any(page.strip() for page in reading.pages):
+        if reading.unread:
+            raise Unreadable(Outcome.CORRUPT, unread_sentence(reading.unread, len(reading.pages)))
         raise Unreadable(Outcome.EMPTY, "holds no text")
-    return pages, len(pages)
+    return reading
 
 
 def _in_child(request: dict[str, Any], document: int, result: int, connection: socket.socket) -> dict[str, Any]:

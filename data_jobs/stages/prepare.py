@@ -3,6 +3,7 @@
 Each step wraps a plain stage of this folder and is cheap to send to a worker: what is costly stands in ``per_process``.
 """
 
+import json
 from collections.abc import Collection, Sequence
 
 import pyarrow as pa
@@ -19,7 +20,10 @@ from data_jobs.stages.row import CHUNKS, Row, pack, unpack
 
 
 class Parse:
-    """Needs ``content`` and ``source``; fills ``page_texts``, ``pages``, ``pages_with_text``, ``media_type``; drops ``content``."""
+    """Needs ``content`` and ``source``; drops ``content``.
+
+    Fills ``page_texts``, ``pages``, ``pages_with_text``, ``media_type``, ``facts``, and the outcome with its detail.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -27,8 +31,9 @@ class Parse:
     def __call__(self, row: Row) -> Row:
         parsed = per_process.parser(self.settings).parse(row["content"], name=file_name(row["source"]))
         row = {**row, "content": b"", "media_type": parsed.media_type, "pages": len(parsed.pages)}
-        if parsed.outcome != Outcome.OK:
+        if not parsed.outcome.searchable:
             return failed(row, parsed.outcome, parsed.detail)
+        row = {**row, "outcome": parsed.outcome, "detail": parsed.detail, "facts": json.dumps(dict(parsed.facts))}
         texts = [page.text for page in parsed.pages]
         return {**row, "page_texts": texts, "pages_with_text": sum(bool(text.strip()) for text in texts)}
 
@@ -48,7 +53,7 @@ class Chunk:
     def __call__(self, row: Row) -> Row:
         chunks = per_process.chunker(self.settings, self.fingerprint_id, self.max_tokens).chunk(row["document"], _pages(row))
         if not chunks:
-            return failed(row, Outcome.EMPTY, "holds no text that can be embedded")
+            return failed(row, Outcome.EMPTY, "; ".join(filter(None, ["holds no text that can be embedded", row["detail"]])))
         table = {
             "id": [chunk.id for chunk in chunks],
             "page": [chunk.page for chunk in chunks],

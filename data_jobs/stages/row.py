@@ -36,6 +36,7 @@ ROWS = pa.schema(
         "unchanged": pa.bool_(),
         "outcome": pa.string(),
         "detail": pa.string(),
+        "facts": pa.string(),
         "media_type": pa.string(),
         "size": pa.int64(),
         "content": pa.large_binary(),
@@ -63,6 +64,8 @@ class Row(TypedDict):
     unchanged: bool
     outcome: str
     detail: str
+    #: ``records.Facts`` as JSON.
+    facts: str
     media_type: str
     size: int
     content: bytes
@@ -86,6 +89,7 @@ def new_row(document: str, source: str, stamp: str, *, known_hash: str = "") -> 
         unchanged=False,
         outcome=Outcome.OK,
         detail="",
+        facts="{}",
         media_type="",
         size=0,
         content=b"",

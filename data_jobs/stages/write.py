@@ -1,6 +1,7 @@
 """Write a document: its chunks, vectors, outcome and the flip to its new version, in one transaction."""
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import numpy as np
@@ -18,6 +19,7 @@ from cluster.records import Outcome
 from cluster.settings import Settings
 from cluster.vector_index import Row as IndexRow
 from cluster.vector_index import VectorIndex
+from cluster.vector_index.attributes import joined
 from data_jobs.sources import file_name
 from data_jobs.stages import per_process
 from data_jobs.stages.guard import failed
@@ -43,8 +45,8 @@ RESULTS = pa.schema(
 )
 
 T = TypeVar("T")
-#: The attributes of a row from what the pipeline says of its chunk.
-Attributes = Callable[[dict[str, Any]], dict[str, Any]]
+#: The attributes of a row from what the pipeline says of its chunk, and from the facts about its document.
+Attributes = Callable[[dict[str, Any], Mapping[str, Any]], dict[str, Any]]
 
 
 class Write:
@@ -70,7 +72,7 @@ class Write:
         writer = DocumentWriter(index, self.store, job=self.job, pipeline_version=self.pipeline_version)
         if row["unchanged"]:
             return self._in_transaction(lambda connection: writer.unchanged(connection, row))
-        if row["outcome"] == Outcome.OK:
+        if Outcome(row["outcome"]).searchable:
             try:
                 return self._in_transaction(lambda connection: writer.success(connection, row))
             except Permanent as exc:
@@ -90,7 +92,7 @@ class DocumentWriter:
     """Puts a document's row into the index and the ledger, in its caller's transaction; gives its line of ``RESULTS``.
 
     Args:
-        attributes: makes the attributes of an index row of what the pipeline says of its chunk; as they are, where it is left out.
+        attributes: makes the attributes of an index row from what the pipeline says; left out: those of an ingested document.
     """
 
     def __init__(
@@ -100,7 +102,7 @@ class DocumentWriter:
         self._store = store
         self._job = job
         self._pipeline_version = pipeline_version
-        self._attributes = attributes or dict
+        self._attributes = attributes or (lambda own, facts: joined(own, facts=facts))
 
     def unchanged(self, connection: Connection[Any], row: Row) -> dict[str, Any]:
         """The source was read again, and holds what it held."""
@@ -110,7 +112,7 @@ class DocumentWriter:
         return unchanged_result(row["source"], before)
 
     def success(self, connection: Connection[Any], row: Row) -> dict[str, Any]:
-        """Its chunks become the ones that are searchable.
+        """Its chunks become the ones that are searchable: of the whole document, or of the part that could be read.
 
         Raises:
             Permanent: the index refuses them.
@@ -136,10 +138,13 @@ class DocumentWriter:
             chunks=len(chunks),
             tokens=int(lengths.sum()),
             keywords=row["keywords"],
+            outcome=Outcome(row["outcome"]),
+            detail=row["detail"],
+            facts=json.loads(row["facts"]),
         )
         documents.record_success(connection, self._attempt(row), content)
         return {
-            **result(row["source"], row["document"], Outcome.OK, ""),
+            **result(row["source"], row["document"], content.outcome, content.detail),
             "pages": row["pages"],
             "chunks": len(chunks),
             "embedded": int((~stored).sum()),
@@ -166,6 +171,7 @@ class DocumentWriter:
         )
 
     def _index_rows(self, row: Row, chunks: pa.Table) -> list[IndexRow]:
+        facts = json.loads(row["facts"])
         new = iter(np.frombuffer(row["vectors"], dtype=np.float32).reshape(-1, self._store.fingerprint.dim))
         return [
             IndexRow(
@@ -182,7 +188,8 @@ class DocumentWriter:
                         "start": chunk["start"],
                         "end": chunk["end"],
                         "keywords": chunk["keywords"],
-                    }
+                    },
+                    facts,
                 ),
                 vector=None if chunk["stored"] else next(new),
             )
@@ -198,5 +205,5 @@ def result(source: str, document: str, outcome: Outcome, detail: str) -> dict[st
 
 def unchanged_result(source: str, before: documents.Known) -> dict[str, Any]:
     """The line of a document that needed nothing: what the ledger knows of it."""
-    counts = {"pages": before.pages, "chunks": before.chunks, "tokens": before.tokens} if before.outcome == Outcome.OK else {}
+    counts = {"pages": before.pages, "chunks": before.chunks, "tokens": before.tokens} if before.outcome.searchable else {}
     return {**result(source, before.id, before.outcome, before.detail), "unchanged": True, **counts}

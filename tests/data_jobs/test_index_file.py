@@ -45,7 +45,7 @@ def test_a_file_is_searchable_with_its_name_its_page_and_its_owner_s_attributes(
     assert (job.state, job.done, job.total) == (JobState.SUCCEEDED, 1, 1)
     assert (job.result or {}) | {"document": ""} == {
         "document": "", "pages": 1, "chunks": 1, "embedded": 1, "tokens": 17, "tokens_embedded": 17,
-        "vector_store": store.id, "file": file.id, "failed_pages": [],
+        "outcome": "ok", "detail": "", "facts": {}, "vector_store": store.id, "file": file.id, "failed_pages": [],
     }  # fmt: skip
     index = open_vector_index(desk.settings, desk.pool)
     question = desk.engine.embed(["who may stop the pump?"]).vectors[0]
@@ -118,4 +118,11 @@ def test_the_good_pages_of_a_bad_document_are_searchable_where_the_store_asks_fo
     job = desk.ended(desk.attach(partial, file))
     assert job.result is not None, job.error
     assert (job.state, job.result["failed_pages"], job.result["chunks"]) == (JobState.SUCCEEDED, [42], 59)
-    assert attached(desk, partial.id, file.id).failed_pages == [42]
+    reason = "page 42 of 60 could not be read: it unpacks to more than 64 MiB of drawing commands on page 42"
+    assert (job.result["outcome"], job.result["detail"], job.result["facts"]) == ("partial_text", reason, {"unread_pages": 1})
+    found = attached(desk, partial.id, file.id)
+    assert (found.status, found.failed_pages, found.outcome, found.detail) == ("completed", [42], "partial_text", reason)
+    index = open_vector_index(desk.settings, desk.pool)
+    wanted = {"type": "gt", "key": "unread_pages", "value": 0}
+    hits = index.search(desk.organisation, partial.id, collection=partial.collection, text="sentence stands", k=100, filter=wanted)
+    assert len(hits) == 59

@@ -14,7 +14,7 @@ from cluster.ledger import documents
 from cluster.ledger.documents import Attempt, Content, OutcomeCount
 from cluster.ledger.store_upkeep import delete_store_rows
 from cluster.ledger.stores import VectorStore, delete_store
-from cluster.records import Outcome
+from cluster.records import Fact, Outcome
 from cluster.vector_index import VectorIndex
 
 CONTENT = Content(media_type="text/plain", bytes=100, pages=3, pages_with_text=2, chunks=5, tokens=400, keywords=["heron", "pond"])
@@ -54,6 +54,27 @@ def test_a_success_is_known_with_all_that_was_found(connection: Connection[Any],
         chunks=5,
         tokens=400,
     )
+
+
+def test_a_document_read_in_part_is_searchable_and_says_what_is_missing(connection: Connection[Any], attempt: Attempt) -> None:
+    partial = replace(CONTENT, outcome=Outcome.PARTIAL_TEXT, detail="page 3 is a picture", facts={Fact.UNREAD_PAGES: 1})
+    documents.record_success(connection, attempt, partial)
+    row = known(connection, attempt)
+    assert row is not None
+    assert (row.outcome, row.detail, row.content_hash, row.chunks) == (Outcome.PARTIAL_TEXT, "page 3 is a picture", "first", 5)
+    assert not row.outcome.may_change
+    facts = "SELECT facts FROM documents WHERE organisation = %s AND id = %s"
+    assert connection.execute(facts, [attempt.organisation, attempt.id]).fetchone() == ({"unread_pages": 1},)
+    documents.record_success(connection, attempt, CONTENT)
+    row = known(connection, attempt)
+    assert row is not None
+    assert (row.outcome, row.detail) == (Outcome.OK, "")
+
+
+@pytest.mark.parametrize("outcome", sorted(set(Outcome) - {Outcome.OK, Outcome.PARTIAL_TEXT}))
+def test_nothing_else_is_a_success(connection: Connection[Any], attempt: Attempt, outcome: Outcome) -> None:
+    with pytest.raises(ValueError, match=outcome):
+        documents.record_success(connection, attempt, replace(CONTENT, outcome=outcome))
 
 
 def test_a_failure_after_a_success_keeps_the_searchable_version(connection: Connection[Any], attempt: Attempt) -> None:

@@ -9,6 +9,7 @@ import openai
 import pytest
 from openai import OpenAI
 from psycopg import Connection
+from psycopg.types.json import Jsonb
 from psycopg_pool import ConnectionPool
 
 from cluster.ledger import queue
@@ -138,6 +139,23 @@ def test_a_failed_file_says_why_and_can_be_tried_again(
     assert shown(http, store, file)["last_error"] is None
     done(store, file)
     assert shown(http, store, file)["status"] == "completed"
+
+
+def test_a_file_read_in_part_is_completed_and_says_which_part(
+    http: httpx.Client, store: VectorStore, file: str, connection: Connection[Any], done: Any
+) -> None:
+    http.post(f"/v1/vector_stores/{store.id}/files", json={"file_id": file})
+    told = shown(http, store, file)
+    assert (told["outcome"], told["detail"], told["facts"]) == (None, None, {})
+    done(store, file)
+    assert shown(http, store, file)["outcome"] == "ok"
+    connection.execute(
+        "UPDATE documents SET outcome = 'partial_text', detail = 'page 2 is a picture', facts = %s WHERE organisation = %s AND source = %s",
+        [Jsonb({"unread_pages": 1}), store.organisation, file],
+    )
+    told = shown(http, store, file)
+    assert (told["status"], told["last_error"], told["attributes"]) == ("completed", None, {})
+    assert (told["outcome"], told["detail"], told["facts"]) == ("partial_text", "page 2 is a picture", {"unread_pages": 1})
 
 
 def test_attaching_again_in_progress_is_the_same_job_and_later_a_new_one(

@@ -1,5 +1,6 @@
 """Every document ends in an outcome with a sentence, and what it does to its process costs nobody else anything."""
 
+import json
 import os
 import signal
 import sys
@@ -13,7 +14,7 @@ import psutil
 import pymupdf
 import pytest
 
-from cluster.records import Outcome
+from cluster.records import Outcome, ParsedDocument
 from cluster.settings import Settings
 from data_jobs.stages import parse
 from data_jobs.stages.parse import Parser
@@ -116,6 +117,47 @@ def test_nothing_of_the_result_of_a_child_that_was_killed_remains(parser: Parser
             answer = parser._ask("a.txt", None, 60.0, (document.fileno(), result.fileno()), wanted)
         assert answer is not None
         assert [page.text for page in parse._read(result, b"text", "a.txt", first=0).pages] == ["text"]
+
+
+HONEST = {"outcome": "partial_text", "detail": "", "pages": ["text", ""], "media_type": "application/pdf", "page_count": 2,
+          "facts": {"encoding": "koi8-r"}, "unread": [[2, "is a picture"]]}  # fmt: skip
+
+
+def answered(answer: object) -> ParsedDocument:
+    """What is made of a child's answer."""
+    with parse._file(json.dumps(answer).encode()) as result:
+        return parse._read(result, b"%PDF-1.7", "a.pdf", first=0)
+
+
+def test_an_answer_with_a_page_missing_is_partial_and_names_it() -> None:
+    parsed = answered(HONEST)
+    assert (parsed.outcome, parsed.detail) == (Outcome.PARTIAL_TEXT, "page 2 of 2 could not be read: it is a picture")
+    assert parsed.facts == {"encoding": "koi8-r", "unread_pages": 1}
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        {"facts": {"file_id": "file-of-another"}},
+        {"facts": {"encoding": "x" * 513}},
+        {"facts": {"encoding": "NUL \0"}},
+        {"facts": {"encoding": "\ud800"}},
+        {"facts": {"encoding": ["a", "list"]}},
+        {"facts": {"encoding": None}},
+        {"facts": {"replaced_bytes": float("nan")}},
+        {"facts": {"replaced_bytes": 10**400}},
+        {"facts": ["encoding"]},
+        {"unread": [[3, "is beyond the last page"]]},
+        {"unread": [[-1, "is before the first"]]},
+        {"unread": [[2, "x" * 513]]},
+        {"unread": [[2]]},
+        {"unread": 5},
+        {"unread": None},
+    ],
+    ids=str,
+)
+def test_an_answer_that_lies_is_refused(lie: dict[str, object]) -> None:
+    assert answered(HONEST | lie).outcome == Outcome.CORRUPT
 
 
 def test_what_nobody_waits_for_any_more_is_not_parsed(parser: Parser) -> None:

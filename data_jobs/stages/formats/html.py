@@ -5,6 +5,7 @@ import re
 import lxml.html
 from lxml import etree
 
+from data_jobs.stages.formats.reading import Reading
 from data_jobs.stages.formats.text import clean, decode
 
 #: Elements whose text nobody reads.
@@ -17,9 +18,9 @@ BLOCKS = frozenset(
 SPACE = re.compile(r"[ \t\n\f]+")
 
 
-def parse(data: bytes) -> list[str]:
+def parse(data: bytes) -> Reading:
     """One page."""
-    return [to_text(decode(data))]
+    return Reading(pages=[to_text(decode(data))])
 
 
 def to_text(markup: str) -> str:

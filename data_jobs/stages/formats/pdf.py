@@ -9,6 +9,7 @@ import zlib
 import pymupdf
 
 from cluster.records import Outcome
+from data_jobs.stages.formats.reading import Reading
 from data_jobs.stages.formats.text import clean
 from data_jobs.stages.formats.unreadable import Unreadable
 
@@ -22,7 +23,7 @@ END_MARK_WITHIN = 1024
 LINE_END = re.compile(r"\s*\n\s*")
 
 
-def parse(data: bytes, *, max_pages: int, part: tuple[int, int] | None = None) -> tuple[list[str], int]:
+def parse(data: bytes, *, max_pages: int, part: tuple[int, int] | None = None) -> Reading:
     """The text of each page, "" for a page without, and how many pages the document has.
 
     Args:
@@ -40,7 +41,7 @@ def parse(data: bytes, *, max_pages: int, part: tuple[int, int] | None = None) -
             # A reader mends what it can, and would call the half it finds the whole.
             if document.is_repaired and END_MARK not in data[-END_MARK_WITHIN:]:
                 raise Unreadable(Outcome.CORRUPT, "is damaged or cut short: its end is missing")
-            return _pages(document, max_pages, part), document.page_count
+            return Reading(pages=_pages(document, max_pages, part), page_count=document.page_count)
     except (MemoryError, pymupdf.mupdf.FzErrorBase, RuntimeError, ValueError) as exc:
         if isinstance(exc, MemoryError) or "malloc" in str(exc) or "memory" in str(exc).lower():
             raise Unreadable(Outcome.TOO_LARGE, "needs more memory to open than one document may use") from exc

@@ -2,14 +2,16 @@
 
 import re
 
+from data_jobs.stages.formats.reading import Reading
+
 BYTE_ORDER_MARKS = ((b"\xef\xbb\xbf", "utf-8"), (b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be"))
 #: NUL ends strings in C and is refused by Postgres; the other control characters carry no text.
 UNWANTED = re.compile("[\x00-\x08\x0b\x0e-\x1f\x7f\ufeff\ufffe\uffff\ud800-\udfff]")
 
 
-def parse(data: bytes) -> list[str]:
+def parse(data: bytes) -> Reading:
     """One page: a text file has no others, unless form feeds divide it."""
-    return [clean(page) for page in decode(data).split("\f")]
+    return Reading(pages=[clean(page) for page in decode(data).split("\f")])
 
 
 def decode(data: bytes) -> str:
