@@ -23,6 +23,7 @@ from cluster.ledger.files import File, get_file
 from cluster.ledger.queue import RANKS
 from cluster.ledger.store_files import FileStatus, StoreFile
 from cluster.ledger.stores import VectorStore, get_store
+from cluster.ledger.usage import Source
 from cluster.media_type import PDF
 from cluster.records import NO_PAGE, Fact, Outcome, ParsedDocument
 from cluster.vector_index import VectorIndex
@@ -270,7 +271,7 @@ class _Work:
             return joined({**own, "filename": file.filename}, attached.attributes, facts=facts, file=file.id)
 
         version = pipeline_version(self.run.settings, store.fingerprint)
-        writer = DocumentWriter(self.job.index, store, job=job.id, pipeline_version=version, attributes=attributes)
+        writer = DocumentWriter(self.job.index, store, job=job.id, source=Source.JOB, pipeline_version=version, attributes=attributes)
         result = writer.success(connection, row)
         failed_pages = sorted(page for page in self.unread if page != NO_PAGE)
         store_files.ended(
@@ -283,8 +284,5 @@ class _Work:
             usage_bytes=file.bytes,
             failed_pages=failed_pages,
         )
-        if result["tokens_embedded"]:
-            of = f"{store.id}/{file.id}/{file.sha256}/{version}/{job.id}"
-            attempts.record_usage(connection, job, "embedding", "tokens", result["tokens_embedded"], of=of)
         told = {name: result[name] for name in TOLD} | {"facts": json.loads(row["facts"]), "failed_pages": failed_pages}
         attempts.finish(connection, job, result={**told, "vector_store": store.id, "file": file.id})

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from cluster.engines import Scored
 from cluster.errors import InvalidInput, Throttled
+from cluster.ledger.usage import RERANKING
 from serve_app.description import refusals
 from serve_app.prompts import model_and_kind, prompt_of
 from serve_app.served_model import RequestTerms
@@ -60,7 +61,7 @@ async def rerank(body: RerankRequest, service: ServiceOf, terms: Terms) -> dict[
     if service.reranker is None or body.model not in (None, service.reranker.name):
         scored, name, method = await _by_vectors(service, body, texts, terms)
     else:
-        scored, name, method = await by_cross_encoder(service, body.query, texts), service.reranker.name, "cross-encoder"
+        scored, name, method = await by_cross_encoder(service, body.query, texts, terms), service.reranker.name, "cross-encoder"
     best = sorted(range(len(texts)), key=lambda index: (-scored.scores[index], index))[: body.top_n]
     return {
         "id": str(uuid4()),
@@ -82,7 +83,7 @@ def _result(index: int, scored: Scored, body: RerankRequest) -> dict[str, Any]:
     return result
 
 
-async def by_cross_encoder(service: Service, query: str, texts: list[str]) -> Scored:
+async def by_cross_encoder(service: Service, query: str, texts: list[str], terms: RequestTerms) -> Scored:
     """How well each text answers, where there is a cross-encoder.
 
     Raises:
@@ -91,7 +92,9 @@ async def by_cross_encoder(service: Service, query: str, texts: list[str]) -> Sc
     assert service.reranker is not None
     if service.reranker.waiting >= MAX_WAITING:
         raise Throttled(f"{service.reranker.waiting} requests wait for the reranker already", retry_after_s=1.0)
-    return await asyncio.wrap_future(service.reranker.submit(query, texts))
+    scored = await asyncio.wrap_future(service.reranker.submit(query, texts))
+    service.usage.add(terms.organisation, terms.source, service.reranker.name, tokens=scored.tokens, kind=RERANKING)
+    return scored
 
 
 async def _by_vectors(service: Service, body: RerankRequest, texts: list[str], terms: RequestTerms) -> tuple[Scored, str, str]:

@@ -19,12 +19,14 @@ from pydantic import BaseModel, ConfigDict, Field
 from cluster.database import snapshot, translated
 from cluster.errors import Conflict, InvalidInput
 from cluster.ledger.stores import VectorStore, find_store, touch_store
+from cluster.ledger.usage import Source
 from cluster.vector_index import Hit, Mode, VectorIndex
 from cluster.vector_index.attributes import FILE, own_of, owners_of
 from cluster.vector_index.filters import parse_filter
 from serve_app.description import refusals
 from serve_app.prompts import prompt_of
 from serve_app.rerank import by_cross_encoder
+from serve_app.served_model import RequestTerms
 from serve_app.service import Service
 from serve_app.snippets import Wanted, snippet
 from serve_app.state import ServiceOf
@@ -77,6 +79,7 @@ async def search(vector_store: str, body: SearchRequest, service: ServiceOf, ter
         parse_filter(body.filters)  # refused before it costs a vector
     reranks = _reranks(service, body.ranking_options.ranker)
     prompt = prompt_of(service.main, input_type="query", prompt_name=None)
+    terms = replace(terms, source=Source.SEARCH)
     vectors = (await service.main.embed_texts(queries, terms, prompt=prompt)).vectors
 
     def find(pool: ConnectionPool, index: VectorIndex) -> list[list[Hit]]:
@@ -92,7 +95,7 @@ async def search(vector_store: str, body: SearchRequest, service: ServiceOf, ter
 
     hits = await service.in_database(find)
     if reranks:
-        hits = list(await asyncio.gather(*(_reranked(service, *one) for one in zip(queries, hits, strict=True))))
+        hits = list(await asyncio.gather(*(_reranked(service, *one, terms) for one in zip(queries, hits, strict=True))))
     best = [found for found in _best(queries, hits)[: body.max_num_results] if found[0].score >= body.ranking_options.score_threshold]
     return {
         "object": "vector_store.search_results.page",
@@ -140,10 +143,10 @@ def _hits(
     )
 
 
-async def _reranked(service: Service, query: str, hits: list[Hit]) -> list[Hit]:
+async def _reranked(service: Service, query: str, hits: list[Hit], terms: RequestTerms) -> list[Hit]:
     if not hits:
         return []
-    scored = await by_cross_encoder(service, query, [hit.text for hit in hits])
+    scored = await by_cross_encoder(service, query, [hit.text for hit in hits], terms)
     return [replace(hit, score=float(score)) for hit, score in zip(hits, scored.scores, strict=True)]
 
 

@@ -2,7 +2,7 @@
 
 Made by ``service``, one for each model that is served.
 
-    model = ServedModel("all-MiniLM-L6-v2", open_engine(settings), settings)
+    model = ServedModel("all-MiniLM-L6-v2", open_engine(settings), settings, usage)
     made = await model.embed_texts(["a text"], terms)
 """
 
@@ -20,10 +20,12 @@ from numpy.typing import NDArray
 from cluster.engines import Engine
 from cluster.engines.priority import step_back
 from cluster.errors import InvalidInput
+from cluster.ledger.usage import Source
 from cluster.settings import Settings
 from serve_app.batching import Batcher, Lane
 from serve_app.inputs import refuse_many_tokens
 from serve_app.output import unit_length
+from serve_app.usage import UsageRecorder
 
 #: More tokens than this in one request is bulk: nobody waits for it at a keyboard.
 INTERACTIVE_TOKENS = 2_048
@@ -46,6 +48,8 @@ class RequestTerms:
     lane: Lane | None = None
     #: Seconds from now after which the answer is of no use.
     deadline_s: float = math.inf
+    #: As which its tokens are recorded.
+    source: Source = Source.HTTP
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,9 +69,10 @@ class Made:
 class ServedModel:
     """An engine and its batcher under the name clients use."""
 
-    def __init__(self, name: str, engine: Engine, settings: Settings) -> None:
+    def __init__(self, name: str, engine: Engine, settings: Settings, usage: UsageRecorder) -> None:
         self.name = name
         self.engine = engine
+        self._usage = usage
         self.batcher = Batcher(
             engine,
             batch_tokens=settings.batch_tokens,
@@ -128,7 +133,9 @@ class ServedModel:
         kept = sum(map(len, flat))
         lane = terms.lane or ("interactive" if kept <= INTERACTIVE_TOKENS else "bulk")
         vectors = await self.batcher.embed(flat, lane=lane, organisation=terms.organisation, deadline_s=terms.deadline_s)
-        return self._made(ids, parts, vectors, overflow)
+        made = self._made(ids, parts, vectors, overflow)
+        self._usage.add(terms.organisation, terms.source, self.name, tokens=sum(made.token_counts))
+        return made
 
     def _made(self, ids: Sequence[Ids], parts: list[list[Ids]], vectors: NDArray[np.float32], overflow: Overflow) -> Made:
         special = self.engine.tokeniser.special_tokens

@@ -10,7 +10,7 @@ Made once a replica (``embedder``), used by every route.
 import asyncio
 import contextvars
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
@@ -23,12 +23,14 @@ from cluster.blobs import open_blob_store
 from cluster.database import open_pool, revive, translated
 from cluster.engines import Engine, open_engine, open_reranker
 from cluster.errors import Conflict, Retryable, Throttled, Unavailable
+from cluster.ledger.usage import UsageEvent, record
 from cluster.settings import Settings
 from cluster.vector_index import VectorIndex, open_vector_index
 from serve_app.batching import Batcher
 from serve_app.errors import ModelNotFound
 from serve_app.openai_tokens import open_openai_tokens
 from serve_app.served_model import ServedModel
+from serve_app.usage import UsageRecorder
 
 log = structlog.get_logger(__name__)
 
@@ -52,17 +54,18 @@ class Service:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self._pool: ConnectionPool | None = None
+        self._lock = threading.Lock()
+        self.usage = UsageRecorder(self._record_usage)
         folders: dict[str, Path | None] = {settings.model: settings.model_path, **settings.models}
         #: By name, the settings' own model first.
-        self.models = {name: ServedModel(name, _engine(settings, name, folder), settings) for name, folder in folders.items()}
+        self.models = {name: ServedModel(name, _engine(settings, name, folder), settings, self.usage) for name, folder in folders.items()}
         #: None: the embedding model ranks.
         self.reranker = open_reranker(settings)
         self.decode = open_openai_tokens(settings)
         self.blobs = open_blob_store(settings)
         self._blob_threads = ThreadPoolExecutor(BLOB_THREADS, "blobs")
         self._database_threads = ThreadPoolExecutor(settings.database_pool_size, "database")
-        self._pool: ConnectionPool | None = None
-        self._lock = threading.Lock()
 
     def model(self, name: str) -> ServedModel:
         """The model of that name.
@@ -164,7 +167,8 @@ class Service:
         return True
 
     def close(self) -> None:
-        """Let the connections and the threads go."""
+        """Let the connections and the threads go, after what was used is written."""
+        self.usage.close()
         self._blob_threads.shutdown()
         self._database_threads.shutdown()
         if self._pool is not None:
@@ -194,6 +198,9 @@ class Service:
         except Retryable as exc:
             self._revive(pool, exc)  # nothing was kept, so it may be done again
             return _once(pool, index, work)
+
+    def _record_usage(self, events: Sequence[UsageEvent]) -> None:
+        self._transact(lambda connection, _: record(connection, events))
 
     def _revive(self, pool: ConnectionPool, exc: Retryable) -> None:
         if isinstance(exc.__cause__, PoolTimeout) and self.settings.database_url is not None:

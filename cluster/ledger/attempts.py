@@ -22,7 +22,6 @@ from psycopg.types.json import Jsonb
 from cluster.errors import LeaseLost
 from cluster.ledger.jobs import Job, JobClass, JobState, select_jobs, with_columns
 from cluster.ledger.queue import add_turns, record_event, requeue
-from cluster.records import digest
 
 SQL = with_columns("attempts.sql")
 
@@ -218,12 +217,6 @@ def end_lost(connection: Connection[Any], job: Job, *, error: str) -> Job:
         said = f"{error}; that was try {job.attempt} of {job.last_attempt}"
         return _record_end(connection, job, JobState.FAILED, error=said, code="worker_lost")
     return requeue(connection, job, error=error, error_code="worker_lost")
-
-
-def record_usage(connection: Connection[Any], job: Job, kind: str, unit: str, quantity: int, *, of: str) -> None:
-    """Count for the bill what the job used, once for ``of``, which names the work by its content."""
-    values = {**_key(job), "event": f"use_{digest(kind, of)}", "kind": kind, "unit": unit, "quantity": quantity}
-    connection.execute(SQL["usage"], values)
 
 
 def _end(

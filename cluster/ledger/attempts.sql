@@ -83,8 +83,3 @@ UPDATE jobs SET state = %(state)s, result = %(result)s, error = %(error)s, error
     retry_at = NULL, done = CASE WHEN %(state)s = 'succeeded' THEN coalesce(total, done) ELSE done END
 WHERE organisation = %(organisation)s AND id = %(id)s
 RETURNING {columns};
-
--- name: usage  counted once, however often the work was done
-INSERT INTO usage_events (organisation, id, kind, unit, quantity, job)
-VALUES (%(organisation)s, %(event)s, %(kind)s, %(unit)s, %(quantity)s, %(id)s)
-ON CONFLICT (organisation, id) DO NOTHING;

@@ -14,6 +14,7 @@ from cluster.database import translated
 from cluster.errors import Permanent
 from cluster.ledger import documents
 from cluster.ledger.stores import VectorStore
+from cluster.ledger.usage import EMBEDDING, Source, UsageEvent, event_id, record
 from cluster.logs import about
 from cluster.records import Outcome
 from cluster.settings import Settings
@@ -69,7 +70,7 @@ class Write:
 
     def _write(self, row: Row) -> dict[str, Any]:
         index = per_process.vector_index(self.settings)
-        writer = DocumentWriter(index, self.store, job=self.job, pipeline_version=self.pipeline_version)
+        writer = DocumentWriter(index, self.store, job=self.job, source=Source.INGEST, pipeline_version=self.pipeline_version)
         if row["unchanged"]:
             return self._in_transaction(lambda connection: writer.unchanged(connection, row))
         if Outcome(row["outcome"]).searchable:
@@ -92,15 +93,24 @@ class DocumentWriter:
     """Puts a document's row into the index and the ledger, in its caller's transaction; gives its line of ``RESULTS``.
 
     Args:
+        source: as which the tokens embedded are recorded.
         attributes: makes the attributes of an index row from what the pipeline says; left out: those of an ingested document.
     """
 
     def __init__(
-        self, index: VectorIndex, store: VectorStore, *, job: str, pipeline_version: str, attributes: Attributes | None = None
+        self,
+        index: VectorIndex,
+        store: VectorStore,
+        *,
+        job: str,
+        source: Source,
+        pipeline_version: str,
+        attributes: Attributes | None = None,
     ) -> None:
         self._index = index
         self._store = store
         self._job = job
+        self._source = source
         self._pipeline_version = pipeline_version
         self._attributes = attributes or (lambda own, facts: joined(own, facts=facts))
 
@@ -143,13 +153,15 @@ class DocumentWriter:
             facts=json.loads(row["facts"]),
         )
         documents.record_success(connection, self._attempt(row), content)
+        tokens_embedded = int(lengths[~stored].sum())
+        self._record_usage(connection, row, tokens_embedded)
         return {
             **result(row["source"], row["document"], content.outcome, content.detail),
             "pages": row["pages"],
             "chunks": len(chunks),
             "embedded": int((~stored).sum()),
             "tokens": content.tokens,
-            "tokens_embedded": int(lengths[~stored].sum()),
+            "tokens_embedded": tokens_embedded,
         }
 
     def failure(self, connection: Connection[Any], row: Row) -> dict[str, Any]:
@@ -157,6 +169,19 @@ class DocumentWriter:
         outcome = Outcome(row["outcome"])
         documents.record_failure(connection, self._attempt(row), outcome, row["detail"])
         return {**result(row["source"], row["document"], outcome, row["detail"]), "pages": row["pages"]}
+
+    def _record_usage(self, connection: Connection[Any], row: Row, tokens: int) -> None:
+        """What this job embedded of this version of the document, once however often it is written."""
+        work = f"{self._store.id}/{row['document']}/{row['content_hash']}/{self._pipeline_version}/{self._job}"
+        event = UsageEvent(
+            organisation=self._store.organisation,
+            id=event_id(EMBEDDING, work),
+            source=self._source,
+            model=self._store.fingerprint.model,
+            quantity=tokens,
+            job=self._job,
+        )
+        record(connection, [event] if tokens else [])
 
     def _attempt(self, row: Row) -> documents.Attempt:
         return documents.Attempt(

@@ -74,6 +74,18 @@ def test_every_document_every_page_and_every_token_of_the_real_corpus_is_indexed
     }
     assert with_text - set(by_page) == set()
     assert sum(by_page.values()) == corpus_run.totals["tokens"] == corpus_run.totals["tokens_embedded"]
+    assert used(pool, settings) == corpus_run.totals["tokens_embedded"]
+
+
+def used(pool: ConnectionPool, settings: Settings) -> int:
+    """Tokens that usage events hold for the bulk ingests so far, one event for each document."""
+    with pool.connection() as connection:
+        found = connection.execute(
+            "SELECT sum(quantity) FROM usage_events WHERE organisation = %s AND source = 'ingest' AND model = %s AND job IS NOT NULL",
+            [settings.organisation, settings.model],
+        ).fetchone()
+    assert found is not None
+    return int(found[0])
 
 
 @pytest.mark.corpus

@@ -17,6 +17,7 @@ FILES = [
     "store_files.sql",
     "stores.sql",
     "uploads.sql",
+    "usage.sql",
 ]
 
 
