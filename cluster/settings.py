@@ -6,13 +6,14 @@ Every default works on a laptop with no network, no GPU and no server.
     settings = Settings()
 """
 
+import re
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Literal, Self, TypeVar
 
 from platformdirs import user_data_path
-from pydantic import AfterValidator, Field, PositiveFloat, SecretStr, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AfterValidator, BeforeValidator, Field, PositiveFloat, SecretStr, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 Value = TypeVar("Value")
 
@@ -23,6 +24,8 @@ RAY_WORKER_PORTS = range(10002, 20000)
 RAY_PORTS = 8
 
 
+#: A web page's origin as a browser sends it, extensions' and desktop shells' included.
+ORIGIN = re.compile(r"\*|[a-z][a-z0-9+.-]*://[^/\s,]+")
 #: Keys of examples that are not meant to protect anything.
 PLACEHOLDERS = frozenset({"changeme", "placeholder", "password", "your-api-key", "sk-placeholder"})
 
@@ -45,8 +48,25 @@ def absolute_folder(where: str) -> str:
     return where if "://" in where else str(absolute(Path(where)))
 
 
+def origins(listed: object) -> object:
+    """A text with commas as the origins in it.
+
+    Raises:
+        ValueError: something in it is no origin.
+    """
+    parts = [part.strip() for part in listed.split(",")] if isinstance(listed, str) else listed
+    if not isinstance(parts, list | tuple):
+        return parts
+    found = tuple(part for part in parts if part)
+    for one in found:
+        if not ORIGIN.fullmatch(one):
+            raise ValueError(f"{one!r} is no origin: write it as a browser sends it, https://app.example.com, without a path; or * for all")
+    return found
+
+
 AbsolutePath = Annotated[Path, AfterValidator(absolute)]
 FolderOrUrl = Annotated[str, AfterValidator(absolute_folder)]
+Origins = Annotated[tuple[str, ...], NoDecode, BeforeValidator(origins)]
 
 
 class Table(dict[str, Value]):
@@ -83,6 +103,9 @@ class Settings(BaseSettings):
 
     api_port: int = Field(default=8000, ge=1, le=65535)
     """Port of the HTTP endpoint."""
+
+    cors_origins: Origins = ()
+    """Pages that may call the endpoint from a browser: origins such as ``https://app.example.com``, with commas between; ``*``: all."""
 
     dashboard_port: int = Field(default=8265, ge=1, le=65535)
     """Port of the Ray dashboard and of ``ray job submit``."""

@@ -1,4 +1,4 @@
-"""A request's body as it arrives: no longer than allowed, no slower than allowed, unpacked if it is gzip; and the caller's leaving.
+"""A request's body as it arrives: no longer than allowed, no slower than allowed, unpacked if it is packed; and the caller's leaving.
 
 Used by ``boundary`` around the server's own ``receive``.
 
@@ -8,7 +8,6 @@ Used by ``boundary`` around the server's own ``receive``.
 
 import asyncio
 import contextlib
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -18,8 +17,9 @@ from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import Message, Receive, Scope
 
-#: zlib's flag for a gzip header (RFC 1952) with the largest window.
-GZIP = 16 + zlib.MAX_WBITS
+from serve_app.content import IDENTITY, coding_of
+from serve_app.unpacking import Unpacker
+
 #: A request that ends before costs no task to watch its connection.
 WATCH_AFTER_S = 0.05
 
@@ -37,7 +37,7 @@ class Limits:
     #: Where given, the seconds are for so many bytes, and begin anew once those are there: long bodies may take long.
     bytes_per_timeout: int | None = None
     #: May be packed.
-    gzip: bool = True
+    packed: bool = True
 
 
 class Body:
@@ -52,24 +52,19 @@ class Body:
         self._on_leave = on_leave
         self._read = 0
         self._left = asyncio.Event()
+        #: The caller left in the middle of the body.
+        self.cut_off = False
         self._complete = False
         self._timer: asyncio.TimerHandle | None = None
         self._watcher: asyncio.Task[None] | None = None
-        self._unpack = None
-        encoding = headers.get("content-encoding", "identity").lower()
-        if encoding == "gzip" and limits.gzip:
-            self._unpack = zlib.decompressobj(GZIP)
-        elif encoding != "identity":
-            raise HTTPException(
-                HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
-                f"content-encoding {encoding!r} is not understood here; send {'gzip or none' if limits.gzip else 'none'}",
-            )
-        if self._unpack is None and int(headers.get("content-length") or 0) > limits.most:
+        coding = coding_of(headers, packed=limits.packed)
+        self._unpacker = None if coding == IDENTITY else Unpacker(coding, most=limits.most)
+        if self._unpacker is None and int(headers.get("content-length") or 0) > limits.most:
             raise self._too_large()
 
     @property
     def left(self) -> bool:
-        """True once the caller closed the connection without waiting for the answer."""
+        """True once the caller closed the connection, in the middle of the body or without waiting for the answer."""
         return self._left.is_set()
 
     async def receive(self) -> Message:
@@ -85,6 +80,9 @@ class Body:
             if not more:
                 self._complete = True
                 self._timer = asyncio.get_running_loop().call_later(WATCH_AFTER_S, self._watch)
+        else:
+            self.cut_off = True
+            self._left.set()
         return message
 
     async def close(self) -> None:
@@ -117,8 +115,8 @@ class Body:
         self._on_leave()
 
     def _checked(self, part: bytes, *, last: bool) -> bytes:
-        if self._unpack is not None:
-            part = self._unpacked(part, last=last)
+        if self._unpacker is not None:
+            part = self._unpacker.unpacked(part, last=last)
         self._read += len(part)
         if self._read > self._limits.most:
             raise self._too_large()
@@ -126,17 +124,6 @@ class Body:
         if enough is not None and self._read - self._read_before >= enough:
             self._read_before, self._patience_s = self._read, self._limits.timeout_s
         return part
-
-    def _unpacked(self, part: bytes, *, last: bool) -> bytes:
-        """Never more than one byte over what is allowed, whatever a small part would unpack to."""
-        assert self._unpack is not None
-        try:
-            unpacked = self._unpack.decompress(part, self._limits.most - self._read + 1)
-        except zlib.error as exc:
-            raise HTTPException(HTTPStatus.BAD_REQUEST, f"the body is not gzip, as content-encoding says: {exc}") from exc
-        if last and not self._unpack.eof and self._read + len(unpacked) <= self._limits.most:
-            raise HTTPException(HTTPStatus.BAD_REQUEST, "the gzip body ends too early")
-        return unpacked
 
     def _too_slow(self) -> str:
         limits = self._limits

@@ -8,12 +8,11 @@ import asyncio
 import math
 import re
 import time
-from collections.abc import Callable
 from http import HTTPStatus
 from uuid import uuid4
 
 import structlog
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -22,6 +21,8 @@ from cluster.logs import about
 from cluster.settings import Settings
 from serve_app.auth import Door
 from serve_app.body import Body, Limits
+from serve_app.content import as_json
+from serve_app.cors import Cors, RawHeaders
 from serve_app.errors import http_error, unexpected
 
 log = structlog.get_logger(__name__)
@@ -48,6 +49,7 @@ class Boundary:
     def __init__(self, app: ASGIApp, *, settings: Settings) -> None:
         self._app = app
         self._door = Door(settings.api_key)
+        self._cors = Cors(settings.cors_origins)
         self._longest_s = settings.request_timeout_s
         patience = settings.body_timeout_s
         self._limits = Limits(most=settings.max_request_bytes, setting="CLUSTER_MAX_REQUEST_BYTES", timeout_s=patience)
@@ -57,7 +59,7 @@ class Boundary:
                 setting=setting,
                 timeout_s=patience,
                 bytes_per_timeout=math.ceil(SLOWEST_BYTES_PER_S * patience),
-                gzip=False,  # a form is packed already or small, and unpacking would hold up everybody else
+                packed=False,  # a form is packed already or small, and unpacking would hold up everybody else
             )
             for paths, most, setting in (
                 (FILES, settings.max_file_bytes, "CLUSTER_MAX_FILE_BYTES"),
@@ -69,44 +71,37 @@ class Boundary:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        given = Headers(scope=scope).get("x-request-id", "")
+        headers = Headers(scope=scope)
+        given = headers.get("x-request-id", "")
         id = given if SANE_ID.fullmatch(given) else f"req_{uuid4().hex}"
+        answer = _Answer(send, id, self._cors.headers(headers), bodiless=scope["method"] == "HEAD")
         with about(request=id):
-            await self._serve(scope, receive, send, id)
+            await self._serve(scope, receive, headers, answer)
 
-    async def _serve(self, scope: Scope, receive: Receive, send: Send, id: str) -> None:
-        started, status, whole = time.perf_counter(), 0, False
-
-        async def send_with_id(message: Message) -> None:
-            nonlocal status, whole
-            if message["type"] == "http.response.start":
-                status = int(message["status"])
-                MutableHeaders(scope=message)["x-request-id"] = id
-            elif not message.get("more_body", False):
-                whole = True  # from here on the server says that the caller has left, whether or not he has
-            await send(message)
-
+    async def _serve(self, scope: Scope, receive: Receive, headers: Headers, answer: "_Answer") -> None:
         try:
+            if (preflight := self._cors.preflight(scope, headers)) is not None:
+                await preflight(scope, receive, answer.send)
+                return
             self._door.check(scope)
-            if not await self._answered(scope, receive, send_with_id, whole=lambda: whole):
-                status = CLIENT_CLOSED
-        except ClientDisconnect:  # in the middle of its body
-            status = CLIENT_CLOSED
-        except HTTPException as exc:  # of the key, the body's header or the time, outside of all that would translate it
-            if status:
+            await self._answered(_as_the_routes_see_it(scope, headers), receive, answer)
+        except ClientDisconnect:
+            answer.cut_off()
+        except HTTPException as exc:  # of the key, the body's headers or the time, outside of all that would translate it
+            if answer.status:
                 raise
-            await http_error(exc, scope)(scope, receive, send_with_id)
+            await http_error(exc, scope)(scope, receive, answer.send)
         except Exception as exc:  # the process edge: ``unexpected`` logs it with its trace
-            if status:
+            if answer.status:
                 raise
-            await unexpected(exc)(scope, receive, send_with_id)
+            await unexpected(exc)(scope, receive, answer.send)
         finally:
             if scope["path"] not in QUIET_PATHS:
-                milliseconds = round((time.perf_counter() - started) * 1000, 1)
-                log.info("request", method=scope["method"], path=scope["path"], status=status, ms=milliseconds)
+                milliseconds = round(answer.milliseconds, 1)
+                log.info("request", method=scope["method"], path=scope["path"], status=answer.status, ms=milliseconds)
 
-    async def _answered(self, scope: Scope, receive: Receive, send: Send, *, whole: Callable[[], bool]) -> bool:
-        """False when the caller left before the answer was whole.
+    async def _answered(self, scope: Scope, receive: Receive, answer: "_Answer") -> None:
+        """Have the request answered, as far as its caller stays.
 
         Raises:
             HTTPException: 503, the answer did not begin in time.
@@ -115,7 +110,7 @@ class Boundary:
         assert task is not None
 
         def leave() -> None:
-            if not whole():
+            if not answer.whole:
                 task.cancel()
 
         body = Body(receive, scope, self._limits_of(scope), on_leave=leave)
@@ -124,7 +119,7 @@ class Boundary:
         async def send_in_time(message: Message) -> None:
             if not limit.expired():
                 limit.reschedule(None)
-            await send(message)
+            await answer.send(message)
 
         try:
             async with limit:
@@ -138,10 +133,12 @@ class Boundary:
             if not body.left:
                 raise
             task.uncancel()
-            return False
         finally:
+            if body.cut_off:  # FastAPI makes a refusal of that, which nobody gets to see
+                answer.status = CLIENT_CLOSED
+            elif body.left:
+                answer.cut_off()
             await body.close()
-        return True
 
     def _limits_of(self, scope: Scope) -> Limits:
         if scope["method"] == "POST":
@@ -149,3 +146,52 @@ class Boundary:
                 if paths.fullmatch(scope["path"]):
                     return limits
         return self._limits
+
+
+def _as_the_routes_see_it(scope: Scope, headers: Headers) -> Scope:
+    """A HEAD is a GET whose body is not sent; a body without a type is JSON, except where forms are read."""
+    if scope["method"] == "HEAD":
+        return {**scope, "method": "GET"}
+    return scope if FILES.fullmatch(scope["path"]) or PARTS.fullmatch(scope["path"]) else as_json(scope, headers)
+
+
+class _Answer:
+    """What was answered so far. ``send`` adds the headers that every answer carries."""
+
+    def __init__(self, send: Send, id: str, headers: RawHeaders, *, bodiless: bool) -> None:
+        self._send = send
+        self._headers: RawHeaders = [(b"x-request-id", id.encode()), *headers]
+        self._bodiless = bodiless
+        self._began = time.perf_counter()
+        #: 0 before it begins.
+        self.status = 0
+        #: From here on the server says that the caller has left, whether or not he has.
+        self.whole = False
+
+    @property
+    def milliseconds(self) -> float:
+        """Since the request came."""
+        return (time.perf_counter() - self._began) * 1000
+
+    def cut_off(self) -> None:
+        """Note that the caller left, if the answer is not whole."""
+        if not self.whole:
+            self.status = CLIENT_CLOSED
+
+    async def send(self, message: Message) -> None:
+        """Pass on a part of the answer.
+
+        Raises:
+            ClientDisconnect: no more of it is wanted, as in the middle of the body of an answer to HEAD.
+        """
+        if message["type"] == "http.response.start":
+            self.status = int(message["status"])
+            took = (b"openai-processing-ms", str(round(self.milliseconds)).encode())
+            await self._send({**message, "headers": [*message.get("headers", ()), *self._headers, took]})
+            return
+        if self._bodiless:
+            if self.whole:
+                raise ClientDisconnect
+            message = {"type": "http.response.body"}
+        self.whole = not message.get("more_body", False)
+        await self._send(message)

@@ -163,6 +163,8 @@ def settings_variables(settings: Settings) -> dict[str, str]:
 def _as_variable(value: object) -> str:
     if isinstance(value, SecretStr):
         return value.get_secret_value()
+    if isinstance(value, tuple):
+        return ",".join(value)
     return json.dumps(value, default=str) if isinstance(value, dict) else str(value)
 
 

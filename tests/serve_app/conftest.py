@@ -18,6 +18,7 @@ from fastapi import FastAPI
 from openai import OpenAI
 from psycopg_pool import ConnectionPool
 
+from cluster.deploy.http_server import WithoutUpgrade
 from cluster.engines.weights import PROMPTS_FILE, open_model_folder
 from cluster.ledger.stores import VectorStore, ensure_store
 from cluster.settings import MIB, Settings
@@ -48,7 +49,8 @@ def serving(settings: Settings) -> Iterator[Server]:
         listener.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         # Idle connections are kept as long as Serve keeps them; by uvicorn's own default they end when httpx would use them once more.
-        serving = uvicorn.Server(uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=5, timeout_keep_alive=90))
+        config = uvicorn.Config(app, http=WithoutUpgrade, log_config=None, timeout_graceful_shutdown=5, timeout_keep_alive=90)
+        serving = uvicorn.Server(config)
         thread = threading.Thread(target=serving.run, kwargs={"sockets": [listener]})
         thread.start()
         while not serving.started:

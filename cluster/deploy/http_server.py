@@ -1,0 +1,156 @@
+"""What the HTTP servers of Ray Serve do otherwise here: its proxies' and its replicas'.
+
+Serve calls ``middlewares`` in each of these processes before the server starts, because RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH
+names it (``ray.env``).
+
+- An offer to upgrade the connection is ignored, as HTTP allows (RFC 9110, 7.8). uvicorn would lose the request's body with it. The
+  HttpClient of Java and ``curl --http2`` make such offers with every first request.
+- Serve's own errors, which are plain text, have OpenAI's shape, and a path that is not there yet is 503, not 404: Serve's proxy listens
+  before it knows the application.
+- ``x-request-id`` stands in an answer once: ours and not Serve's.
+"""
+
+import json
+import time
+from http import HTTPStatus
+
+import httptools
+import uvicorn.protocols.http.auto
+from starlette.middleware import Middleware
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from cluster.deploy.refusals import FAILED, MALFORMED, RETRY_AFTER_S, STARTING, UNAVAILABLE, refusal
+
+REQUEST_ID = b"x-request-id"
+CONTENT_TYPE = b"content-type"
+TOOK = b"openai-processing-ms"
+RETRY_AFTER = b"retry-after"
+
+
+def middlewares() -> list[Middleware]:
+    """What Serve puts around what it serves; from now on, uvicorn in this process ignores offers to upgrade."""
+    ignore_upgrades()
+    return [Middleware(ServeErrors)]
+
+
+def ignore_upgrades() -> None:
+    """Have every uvicorn server that starts in this process read its requests by ``WithoutUpgrade``."""
+    uvicorn.protocols.http.auto.AutoHTTPProtocol = WithoutUpgrade
+
+
+class WithoutUpgrade(HttpToolsProtocol):
+    """uvicorn's protocol on httptools, which stops behind a head that offers to upgrade: such a head is read again without the offer."""
+
+    def on_headers_complete(self) -> None:
+        """The head is there; if the parser stops behind it, wait for the second reading."""
+        if not self.parser.should_upgrade():
+            super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """The body is there. The parser says so of a head that offers to upgrade, too."""
+        if not self.parser.should_upgrade():
+            super().on_message_complete()
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes from the client."""
+        self._unset_keepalive_if_required()
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserError:
+            self.send_400_response("its head or its chunks are malformed")
+        except httptools.HttpParserUpgrade as stopped:
+            if self.parser.get_method() == b"CONNECT":  # it has no other meaning, and this is no proxy
+                self.send_400_response("CONNECT is for proxies")
+                return
+            head = self._head_without_upgrade()
+            self.parser = httptools.HttpRequestParser(self)
+            self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's own
+            self.data_received(head + data[stopped.args[0] :])
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is no request, in the shape of all other errors."""
+        body = json.dumps(refusal(f"{MALFORMED}: {msg}", code="bad_request", type="invalid_request_error")).encode()
+        head = "HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
+        self.transport.write((head % len(body)).encode() + body)
+        self.transport.close()
+
+    def _head_without_upgrade(self) -> bytes:
+        """The head as it came, without what concerns the connection only; whether to keep that open is still said."""
+        lines = [b"%s %s HTTP/%s" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())]
+        for name, value in self.headers:
+            if name == b"connection":
+                others = [part for part in value.split(b",") if part.strip().lower() not in (b"upgrade", b"http2-settings")]
+                if not others:
+                    continue
+                value = b",".join(others)
+            if name not in (b"upgrade", b"http2-settings"):
+                lines.append(name + b": " + value)
+        return b"\r\n".join([*lines, b"", b""])
+
+
+class ServeErrors:
+    """The outermost layer of what Serve serves."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, and mend the answer."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began, replaced = time.perf_counter(), False
+
+        async def mended(message: Message) -> None:
+            nonlocal replaced
+            if message["type"] != "http.response.start":
+                if not replaced:
+                    await send(message)
+                return
+            headers = _with_one_id(message.get("headers", ()))
+            status = int(message["status"])
+            replaced = _is_of_serve(status, headers)
+            if not replaced:
+                await send({**message, "headers": headers})
+                return
+            ids = [(name, value) for name, value in headers if name == REQUEST_ID]
+            for part in _refused(status, ids, began):
+                await send(part)
+
+        await self._app(scope, receive, mended)
+
+
+def _with_one_id(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """Without the second id, which Serve adds behind ours."""
+    kept, has_id = [], False
+    for name, value in headers:
+        if name.lower() != REQUEST_ID:
+            kept.append((name, value))
+        elif not has_id:
+            has_id = True
+            kept.append((REQUEST_ID, value))
+    return kept
+
+
+def _is_of_serve(status: int, headers: list[tuple[bytes, bytes]]) -> bool:
+    """True for an error that Serve itself answered: it writes plain text, and the application never does."""
+    if status < HTTPStatus.BAD_REQUEST:
+        return False
+    return any(name.lower() == CONTENT_TYPE and value.startswith(b"text/plain") for name, value in headers)
+
+
+def _refused(status: int, ids: list[tuple[bytes, bytes]], began: float) -> list[Message]:
+    if status == HTTPStatus.NOT_FOUND:
+        status, message = HTTPStatus.SERVICE_UNAVAILABLE, STARTING
+    else:
+        message = UNAVAILABLE if status == HTTPStatus.SERVICE_UNAVAILABLE else FAILED
+    body = json.dumps(refusal(message)).encode()
+    took = str(round((time.perf_counter() - began) * 1000)).encode()
+    headers = [(CONTENT_TYPE, b"application/json"), (b"content-length", str(len(body)).encode()), (TOOK, took), *ids]
+    if status == HTTPStatus.SERVICE_UNAVAILABLE:
+        headers.append((RETRY_AFTER, str(RETRY_AFTER_S).encode()))
+    return [
+        {"type": "http.response.start", "status": int(status), "headers": headers},
+        {"type": "http.response.body", "body": body},
+    ]
