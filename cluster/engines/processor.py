@@ -16,11 +16,6 @@ def multiplies_bf16() -> bool:
     return bool(_flags() & {"avx512_bf16", "amx_bf16"})
 
 
-def adds_8_bit_products() -> bool:
-    """True where one instruction adds four products of 8-bit integers (VNNI, AMX); elsewhere two are first added in 16 bits."""
-    return bool(_flags() & {"avx512_vnni", "avx_vnni", "amx_int8"})
-
-
 def gains_by_avx512() -> bool:
     """True where a register of 512 bits multiplies more at a time than one of 256."""
     return "avx512f" in _flags() and _field("cpu family") != ZEN_3_AND_4

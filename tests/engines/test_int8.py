@@ -1,16 +1,19 @@
 """8 bits: only after their recall was measured, on this kind of processor and for these weights."""
 
 import json
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 from torch.nn import functional
 
 from cluster.engines import open_engine
 from cluster.engines.int8 import Int8Linear
 from cluster.engines.int8_gate import LEAST_TEXTS, main, nearest, recall
+from cluster.engines.linear import Linear
 from cluster.errors import Misconfigured
 from cluster.settings import Settings
 from tests.engines.conftest import LICENCE
@@ -86,3 +89,25 @@ def test_a_layer_in_8_bits_is_near_the_exact_one_whatever_the_size_of_a_token(ac
     found = Int8Linear(weight, bias, activation)(x)  # type: ignore[arg-type]
     assert functional.cosine_similarity(found, exact, dim=1).min() > 0.999
     assert torch.equal(Int8Linear(weight, bias, activation)(x[:1]), found[:1])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("rows", [1, 16, 300])
+def test_the_largest_integers_are_multiplied_without_overflow(rows: int) -> None:
+    signs = torch.where(torch.arange(96)[:, None] % 2 == 0, 1.0, -1.0)
+    weight = signs * torch.ones(96, 64)
+    found = Int8Linear(weight, torch.zeros(96))(torch.ones(rows, 64))
+    torch.testing.assert_close(found, (64 * signs.T).expand(rows, 96))
+
+
+def test_a_layer_in_8_bits_does_not_run_on_a_kernel_that_is_only_a_reference() -> None:
+    weight, bias, x = torch.randn(384, 384), torch.zeros(384), torch.randn(16, 384)
+    coarse, exact = Int8Linear(weight, bias), Linear(weight, bias)
+    seconds = {layer: min(timed(layer, x) for _ in range(3)) for layer in (coarse, exact)}
+    assert seconds[coarse] < 30 * seconds[exact]  # the reference takes a thousand times as long
+
+
+def timed(layer: Int8Linear | Linear, x: Tensor) -> float:
+    """Seconds of processor time."""
+    begun = time.thread_time()
+    layer(x)
+    return time.thread_time() - begun
