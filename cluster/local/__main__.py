@@ -35,7 +35,7 @@ def _up(settings: Settings, console: Console, _: argparse.Namespace) -> int:
 
 def _down(settings: Settings, console: Console, _: argparse.Namespace) -> int:
     stopped = lifecycle.down(settings, lambda line: console.print(f"[dim]·[/] {escape(line)}"))
-    console.print(f"Down. Your data stays in {settings.home}" if stopped else "Nothing was running.", style="bold green")
+    console.print(f"Down. Your data stays in {escape(str(settings.home))}" if stopped else "Nothing was running.", style="bold green")
     return EXIT_OK
 
 

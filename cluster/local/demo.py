@@ -53,7 +53,7 @@ def _demo(settings: Settings, console: Console, folder: Path | None) -> int:
         documents, store = handbook.build(settings.home / "handbook"), HANDBOOK_STORE
     else:
         documents, store = folder, store_name(folder)
-    console.rule(f"Ingesting {documents} into the vector store {store}", align="left")
+    console.rule(escape(f"Ingesting {documents} into the vector store {store}"), align="left")
     code = _ingest(settings, documents, store)
     if code not in INGESTED:
         return code

@@ -16,6 +16,7 @@ from cluster.database import database_url
 from cluster.database.queries import queries
 from cluster.errors import Unavailable
 from cluster.local.addresses import reachable, request
+from cluster.records import digest
 from cluster.settings import Settings
 
 SQL = queries("cluster.local", "questions.sql")
@@ -73,8 +74,12 @@ def questions_about(settings: Settings, store: str) -> list[str]:
 
 
 def store_name(folder: Path) -> str:
-    """A name for the store of a folder's documents: the folder's own, in letters, digits and hyphens."""
-    return re.sub(r"[^a-z0-9]+", "-", folder.resolve().name.lower()).strip("-")[:40] or "documents"
+    """A name for the store of a folder's documents that a shell and a URL take as it is: the folder's own in a to z, digits and hyphens.
+
+    A folder's name without any of these gives a name of its own all the same, so that no two folders share a store.
+    """
+    name = folder.resolve().name.lower()
+    return re.sub(r"[^a-z0-9]+", "-", name).strip("-")[:40] or f"documents-{digest(name, size=4)}"
 
 
 def _excerpt(text: str) -> str:

@@ -8,10 +8,12 @@ from typing import Any
 
 import psycopg
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from cluster.database import embedded
 from cluster.database.queries import queries
+from cluster.file_names import shown_name
 from cluster.local import application, ray_head
 from cluster.local.addresses import api_url, dashboard_url
 from cluster.records import SEARCHABLE
@@ -89,7 +91,7 @@ def show(found: ClusterStatus, console: Console) -> None:
         parts.add_row(part.name, state, part.address, str(part.pid or ""))
     console.print(parts)
     size = "" if found.database_bytes is None else f" ({found.database_bytes / BYTES_PER_MIB:,.0f} MiB in the database)"
-    console.print(f"\nData: {found.home}{size}", soft_wrap=True)
+    console.print(f"\nData: {escape(shown_name(str(found.home)))}{size}", soft_wrap=True)
     if found.stores:
         console.print(_stores_table(found.stores))
 
@@ -102,7 +104,7 @@ def _stores_table(stores: tuple[Store, ...]) -> Table:
         table.add_column(heading, justify="right")
     for store in stores:
         counts = (store.documents, store.not_indexed, store.chunks, store.tokens)
-        table.add_row(store.name, store.id, store.organisation, *(f"{count:,}" for count in counts))
+        table.add_row(escape(shown_name(store.name)), store.id, store.organisation, *(f"{count:,}" for count in counts))
     return table
 
 
