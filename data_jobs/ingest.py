@@ -3,9 +3,9 @@
     python -m data_jobs.ingest docs/ --vector-store handbook
     ray job submit --address http://127.0.0.1:8265 -- python -m data_jobs.ingest s3://bucket/manuals --vector-store manuals
 
-Running it again embeds only what has changed. Exit code 0: every document is searchable; 3: some are not, and the
-summary says which and why; 2: wrong usage; 1: the run itself was cut short, run it again. A document of which only part
-could be read is searchable; the summary says which part is missing.
+Running it again embeds only what has changed. Exit code 0: every document is searchable; 3: some are not, or a folder
+could not be listed, and the summary says which and why; 2: wrong usage; 1: the run itself was cut short, run it again.
+A document of which only part could be read is searchable; the summary says which part is missing.
 """
 
 import argparse
@@ -24,6 +24,7 @@ from ray.exceptions import RayError
 from cluster.database import open_pool, translated
 from cluster.engines import describe
 from cluster.errors import ClusterError, InvalidInput, Permanent, Unavailable, last_line
+from cluster.file_names import shown_name
 from cluster.ledger import stores
 from cluster.ledger.job_run import JobRun
 from cluster.logs import about, configure
@@ -46,6 +47,8 @@ EXIT_OK, EXIT_CUT_SHORT, EXIT_USAGE, EXIT_SOME_FAILED = 0, 1, 2, 3
 
 #: Documents an engine takes at once: enough chunks to pack by length, few enough to keep a batch in memory.
 DOCUMENTS_PER_BATCH = 8
+#: Folders that could not be listed, named in the error of a location without any file.
+REASONS = 3
 #: Documents of one block: small, so that work spreads and a lost worker repeats little.
 DOCUMENTS_PER_BLOCK = 4
 
@@ -97,10 +100,12 @@ def ingest(settings: Settings, location: str, vector_store: str, report: Report,
         with translated(), pool.connection() as connection:
             store = stores.ensure_store(connection, settings.organisation, vector_store, fingerprint=describe(settings))
         index.ensure(store.collection, dim=store.fingerprint.dim)
-        plan = make_plan(pool, settings, store, list_sources(location), verify=verify)
+        plan = make_plan(pool, settings, store, list_sources(location, left_out=report.leave_out), verify=verify)
         if not plan.total:
-            raise InvalidInput(f"{location}: no files there")
-        input = {"location": location, "vector_store": store.id}
+            raise InvalidInput(
+                "; ".join([f"{location}: no files there", *(f"{what}: {why}" for what, _, why in report.left_out[:REASONS])])
+            )
+        input = {"location": shown_name(location), "vector_store": store.id}
         with JobRun(pool, store.organisation, "ingest", input, total=plan.total, lease_s=settings.lease_s) as run:
             with about(job=run.id, organisation=store.organisation), report.progress(plan.total) as advance:
                 for result in _results(plan, settings, store, run.id):
@@ -140,14 +145,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     report.print(f"Ingested {options.location} into {options.vector_store}")
     if options.json:
         print(json.dumps(report.as_dict()))
-    return EXIT_SOME_FAILED if report.failed else EXIT_OK
+    return EXIT_SOME_FAILED if report.failed or report.left_out else EXIT_OK
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m data_jobs.ingest",
         description="Parse, chunk, embed and index every document at a location. Running it again embeds only what changed.",
-        epilog="Exit code: 0 all searchable; 3 some documents are not (the summary says why); 2 wrong usage; 1 cut short, run again.",
+        epilog="Exit code: 0 all searchable; 3 some documents are not, or a folder could not be listed (the summary says why); "
+        "2 wrong usage; 1 cut short, run again.",
     )
     parser.add_argument(
         "location", metavar="PATH_OR_URI", help="a file, a folder, or s3://, gs://, az:// (the matching fsspec extra installed)"

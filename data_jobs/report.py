@@ -19,6 +19,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from cluster.file_names import shown_name
 from cluster.records import SEARCHABLE, Outcome
 
 log = structlog.get_logger(__name__)
@@ -39,6 +40,8 @@ class Report:
     #: (source, outcome, detail) of documents that are not searchable, and of those of which only part is.
     failures: list[tuple[str, str, str]] = field(default_factory=list)
     partial: list[tuple[str, str, str]] = field(default_factory=list)
+    #: (what, "left out", why) of folders and keys that could not be listed: how many documents they hold nobody knows.
+    left_out: list[tuple[str, str, str]] = field(default_factory=list)
     started: float = field(default_factory=time.monotonic)
     seconds: float = 0.0
 
@@ -54,6 +57,12 @@ class Report:
             told = self.partial if outcome.searchable else self.failures
             told.append((result["source"], outcome, result["detail"]))
 
+    def leave_out(self, what: str, why: str) -> None:
+        """Note what the listing could not list."""
+        what = shown_name(what)
+        self.left_out.append((what, "left out", why))
+        log.warning("left_out", what=what, reason=why)
+
     @property
     def failed(self) -> int:
         """Documents that are not searchable after this run."""
@@ -64,6 +73,7 @@ class Report:
         return {
             **{name: self.totals[name] for name in ("documents", "unchanged", "pages", "chunks", "embedded", "tokens", "tokens_embedded")},
             "outcomes": dict(self.outcomes),
+            "left_out": [f"{what}: {why}" for what, _, why in self.left_out],
             "seconds": round(self.seconds, 3),
             "tokens_per_s": round(self.totals["tokens_embedded"] / self.seconds, 1) if self.seconds else 0.0,
         }
@@ -100,7 +110,7 @@ class Report:
 
     def print(self, title: str) -> None:
         """The summary as a table, and under it what failed and why."""
-        table = Table(title=title, show_header=False, title_justify="left")
+        table = Table(title=escape(shown_name(title)), show_header=False, title_justify="left")
         table.add_column(style="bold")
         table.add_column(justify="right")
         totals = self.totals
@@ -114,8 +124,8 @@ class Report:
         table.add_row("seconds", f"{self.seconds:,.1f}")
         table.add_row("tokens/s", f"{self.as_dict()['tokens_per_s']:,.0f}")
         self.console.print(table)
-        for told in (self.failures, self.partial):
-            for source, outcome, detail in told[:FAILURES_SHOWN]:
-                self.console.print(f"  [yellow]{outcome}[/] {escape(source)}: {escape(detail)}")
+        for told in (self.failures, self.partial, self.left_out):
+            for what, outcome, detail in told[:FAILURES_SHOWN]:
+                self.console.print(f"  [yellow]{outcome}[/] {escape(what)}: {escape(detail)}")
             if len(told) > FAILURES_SHOWN:
                 self.console.print(f"  ... and {len(told) - FAILURES_SHOWN:,} more")

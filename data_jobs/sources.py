@@ -1,19 +1,23 @@
 """Where documents come from: a file, a folder or a bucket, listed without reading it, and read with a limit.
 
-for source in list_sources("s3://bucket/manuals"):
+for source in list_sources("s3://bucket/manuals", left_out=print):
     data = read_source(source.uri, max_bytes=200 << 20)
 """
 
 import os
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
-from urllib.request import url2pathname
+from typing import Any
+from urllib.parse import unquote, unquote_to_bytes, urlsplit
 
 import fsspec
 
 from cluster.errors import InvalidInput, NotFound
+from cluster.file_names import shown_name
+from cluster.vector_index.filters import is_text
+from data_jobs.local_files import LeftOut, files_below, read_file, require_regular
 
 #: What an operator may name; http is left out on purpose: fetching pages is the crawler's work, with its own guards.
 SCHEMES = frozenset({"file", "s3", "gs", "gcs", "abfs", "az", "memory"})
@@ -35,24 +39,33 @@ class Source:
     stamp: str
 
 
-def list_sources(location: str) -> Iterator[Source]:
-    """Every regular file at or below ``location``, in order of its name; hidden files and folders are left out.
+def list_sources(location: str, *, left_out: LeftOut) -> Iterator[Source]:
+    """Everything at or below ``location`` that is not a folder, in order of its name; hidden files and folders are not listed.
+
+    What cannot be read is listed too, so that it ends in an outcome.
+
+    Args:
+        left_out: told of folders that cannot be listed, and of keys of a bucket that no ledger can hold.
 
     Raises:
-        InvalidInput: a scheme that is not in ``SCHEMES``.
+        InvalidInput: a scheme that is not in ``SCHEMES``, or neither a file nor a folder.
         NotFound: nothing is there.
     """
     uri = absolute(location)
     if uri.startswith("file:"):
-        yield from _local(_path(uri), location)
+        yield from _local(_path(uri), location, left_out)
         return
-    filesystem, root = fsspec.core.url_to_fs(uri)
+    filesystem, root = _bucket(uri)
     if not filesystem.exists(root):
         raise NotFound(f"{location}: no such file or folder")
     for name, info in sorted(filesystem.find(root, detail=True).items()):
-        if "/." not in name.removeprefix(root):
-            size, version = info.get("size") or 0, info.get("ETag") or info.get("etag") or info.get("LastModified") or info.get("mtime")
-            yield Source(uri=filesystem.unstrip_protocol(name), size=size, stamp=f"{size}:{version}" if version else "")
+        if "/." in name.removeprefix(root):
+            continue
+        if not is_text(name):
+            left_out(repr(name), "the key holds a character that no database can hold (NUL, half of a surrogate pair); rename it")
+            continue
+        size, version = info.get("size") or 0, info.get("ETag") or info.get("etag") or info.get("LastModified") or info.get("mtime")
+        yield Source(uri=filesystem.unstrip_protocol(name), size=size, stamp=f"{size}:{version}" if version else "")
 
 
 def read_source(uri: str, *, max_bytes: int) -> bytes:
@@ -60,19 +73,23 @@ def read_source(uri: str, *, max_bytes: int) -> bytes:
 
     Raises:
         SourceTooLarge: it has more than ``max_bytes``; reading stops there.
-        OSError: it cannot be read.
+        OSError: it cannot be read, or it is no regular file.
     """
-    # fsspec takes a file's URI for a path as it stands, %20 and all.
-    with _path(uri).open("rb") if uri.startswith("file:") else fsspec.open(uri, "rb") as file:
-        data: bytes = file.read(max_bytes + 1)
+    if uri.startswith("file:"):
+        data = read_file(_path(uri), max_bytes=max_bytes)
+    else:
+        filesystem, path = _bucket(uri)
+        with filesystem.open(path, "rb") as file:
+            data = file.read(max_bytes + 1)
     if len(data) > max_bytes:
         raise SourceTooLarge(f"larger than {max_bytes:,} bytes; raise CLUSTER_MAX_DOCUMENT_BYTES to take it")
     return data
 
 
 def file_name(uri: str) -> str:
-    """The last part of the path, as a person would write it."""
-    return unquote(urlsplit(uri).path.rsplit("/", 1)[-1])
+    """The last part of the path, as a person would write it; bytes that are not UTF-8 and controls as U+FFFD."""
+    last = uri.rpartition("/")[2]
+    return shown_name(unquote(last) if uri.startswith("file:") else last)
 
 
 def absolute(location: str) -> str:
@@ -89,27 +106,35 @@ def absolute(location: str) -> str:
     return Path(os.path.abspath(Path(location).expanduser())).as_uri()  # without "..": one file has one id
 
 
-def _path(uri: str) -> Path:
-    return Path(url2pathname(urlsplit(uri).path))
+def _path(uri: str) -> str:
+    """Byte for byte: a name on a disk need not be UTF-8."""
+    return os.fsdecode(unquote_to_bytes(urlsplit(uri).path))
 
 
-def _local(path: Path, location: str) -> Iterator[Source]:
-    if path.is_file():
-        yield _local_source(path)
-    elif path.is_dir():
-        for folder, subfolders, files in os.walk(path):  # does not follow linked folders, so it ends
-            subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
-            for file in (Path(folder, name) for name in sorted(files) if not name.startswith(".")):
-                # A pipe would never end; a dangling link is listed, so that it is recorded as unreadable.
-                if file.is_file() or file.is_symlink():
-                    yield _local_source(file)
-    else:
-        raise NotFound(f"{location}: no such file or folder")
+def _bucket(uri: str) -> tuple[Any, str]:
+    """The storage, and the path in it. In a key ``::``, ``*``, ``?``, ``#`` and ``%`` are letters like others, not fsspec's syntax."""
+    scheme, _, path = uri.partition("://")
+    filesystem, _ = fsspec.core.url_to_fs(f"{scheme}://{path.partition('/')[0]}")
+    return filesystem, filesystem._strip_protocol(uri)
 
 
-def _local_source(path: Path) -> Source:
+def _local(path: str, location: str, left_out: LeftOut) -> Iterator[Source]:
     try:
-        stat = path.stat()
-    except OSError:
-        return Source(uri=path.as_uri(), size=0, stamp="")
-    return Source(uri=path.as_uri(), size=stat.st_size, stamp=f"{stat.st_size}:{stat.st_mtime_ns}")
+        found = os.stat(path)
+        if not stat.S_ISDIR(found.st_mode):
+            require_regular(found)
+    except (FileNotFoundError, NotADirectoryError) as exc:
+        raise NotFound(f"{location}: no such file or folder") from exc
+    except OSError as exc:
+        raise InvalidInput(f"{location}: {exc.strerror}") from exc
+    for file in files_below(path, left_out) if stat.S_ISDIR(found.st_mode) else [path]:
+        yield _local_source(file)
+
+
+def _local_source(path: str) -> Source:
+    uri = Path(path).as_uri()
+    try:
+        found = os.stat(path)
+    except OSError:  # listed, so that whoever reads it says why it cannot be read
+        return Source(uri=uri, size=0, stamp="")
+    return Source(uri=uri, size=found.st_size, stamp=f"{found.st_size}:{found.st_mtime_ns}")

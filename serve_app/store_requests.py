@@ -23,13 +23,13 @@ from pydantic_core import PydanticCustomError
 
 from cluster.ledger.jobs import JobClass
 from cluster.ledger.queue import DEFAULT_PRIORITY
+from cluster.ledger.stores import LONGEST_NAME
 from cluster.settings import Settings
 from cluster.vector_index.filters import LARGEST_NUMBER, is_text
 
 MAX_PAIRS = 16
 MAX_KEY_LENGTH = 64
 MAX_VALUE_LENGTH = 512
-MAX_NAME_LENGTH = 256
 MAX_FILES = 2_000
 
 
@@ -60,7 +60,7 @@ def _priority(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
 
 
 Text = Annotated[str, AfterValidator(_storable)]
-Name = Annotated[Text, Field(max_length=MAX_NAME_LENGTH)]
+Name = Annotated[Text, Field(max_length=LONGEST_NAME)]
 Key = Annotated[Text, Field(max_length=MAX_KEY_LENGTH)]
 Metadata = Annotated[dict[Key, Annotated[Text, Field(max_length=MAX_VALUE_LENGTH)]], Field(max_length=MAX_PAIRS)]
 Scalar = Annotated[

@@ -21,14 +21,17 @@ from psycopg.types.json import Jsonb
 
 from cluster.database.queries import queries
 from cluster.engines.contract import Fingerprint
-from cluster.errors import Conflict, NotFound
+from cluster.errors import Conflict, InvalidInput, NotFound
 from cluster.ledger.jobs import Job, JobClass
 from cluster.ledger.paging import Listed, Lists, Page, read_page
 from cluster.ledger.queue import submit
 from cluster.records import vector_store_id
 from cluster.vector_index.contract import collection_name
+from cluster.vector_index.filters import is_text
 
 ID = re.compile(r"^vs_[0-9a-f]{24}$")
+#: OpenAI's limit, in characters.
+LONGEST_NAME = 256
 #: Stores named in the error of a search for one that is not there.
 NAMES_SHOWN = 10
 #: Searches and attachments are noted as activity no more often than this.
@@ -123,9 +126,14 @@ def ensure_store(connection: Connection[Any], organisation: str, name: str, *, f
     still has it; then it gets one nobody can guess, and is found by its name.
 
     Raises:
+        InvalidInput: no store can have this name.
         Conflict: it is there with vectors of another fingerprint.
         NotFound: what looks like an id is not there; a mistyped id must not become a name.
     """
+    if not is_text(name):
+        raise InvalidInput(f"the vector store's name is {name!r}; it must be UTF-8 and hold no NUL character", param="vector_store")
+    if not 0 < len(name) <= LONGEST_NAME:
+        raise InvalidInput(f"the vector store's name has {len(name):,} characters; it must have 1 to {LONGEST_NAME}", param="vector_store")
     try:
         store = find_store(connection, organisation, name)
     except NotFound:

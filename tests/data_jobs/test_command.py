@@ -1,6 +1,7 @@
 """``python -m data_jobs.ingest`` as a person or a script meets it: exit codes, the summary, the job's row."""
 
 import json
+import os
 import threading
 import time
 from pathlib import Path
@@ -10,7 +11,9 @@ from psycopg_pool import ConnectionPool
 
 from cluster.ledger import queue
 from cluster.ledger.jobs import JobState, recent_jobs
+from cluster.ledger.stores import find_store
 from cluster.settings import Settings
+from cluster.vector_index import open_vector_index
 from data_jobs.ingest import main
 
 pytestmark = [pytest.mark.launch, pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(300)]
@@ -45,6 +48,31 @@ def test_all_searchable_is_0_some_not_is_3_and_the_summary_says_why(
     assert jobs[0].result == second
 
 
+def test_odd_names_and_what_is_no_file_are_told_and_hang_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], settings: Settings, pool: ConnectionPool, organisation: str
+) -> None:
+    folder = tmp_path / "a[" / "b] caf\udce9"  # neither markup nor UTF-8
+    folder.mkdir(parents=True)
+    (folder / "na\udcefve \u202f.txt").write_text("Herons stand still for hours.")
+    os.mkfifo(tmp_path / "pipe")
+    (folder / "link.pdf").symlink_to(tmp_path / "pipe")
+    (folder / "up").symlink_to("..")
+    assert main([str(folder), "--vector-store", "odd \u202f names", "--json"]) == 3
+    said = capsys.readouterr()
+    summary = json.loads(said.out)
+    assert summary["outcomes"] == {"ok": 1, "unreadable": 1}
+    assert [line.startswith(f"{tmp_path}/a[/b] caf\ufffd/up: ") for line in summary["left_out"]] == [True]
+    told = " ".join(said.err.split())
+    assert "it is a named pipe, not a file" in told
+    assert "left out" in told
+    with pool.connection() as connection:
+        (job,) = recent_jobs(connection, organisation)
+        store = find_store(connection, organisation, "odd \u202f names")
+    (row,) = open_vector_index(settings, pool).scan(organisation, store.id, collection=store.collection)
+    assert job.input["location"] == f"{tmp_path}/a[/b] caf\ufffd"
+    assert row.attributes["filename"] == "na\ufffdve \u202f.txt"
+
+
 def test_cancelled_it_ends_soon_says_so_and_can_be_run_again(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], pool: ConnectionPool, organisation: str
 ) -> None:
@@ -70,6 +98,12 @@ def test_cancelled_it_ends_soon_says_so_and_can_be_run_again(
 def test_wrong_usage_is_2_with_one_line(location: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([location, "--vector-store", "birds"]) == 2
     assert capsys.readouterr().err.startswith(f"error: {location}: ")
+
+
+@pytest.mark.parametrize("name", ["", "caf\udce9", "x" * 257], ids=["empty", "not UTF-8", "too long"])
+def test_a_name_that_no_store_can_have_is_wrong_usage(tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(tmp_path), "--vector-store", name]) == 2
+    assert capsys.readouterr().err.startswith("error: the vector store's name ")
 
 
 def test_help_explains_every_flag(capsys: pytest.CaptureFixture[str]) -> None:

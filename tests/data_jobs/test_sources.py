@@ -3,25 +3,35 @@
 import os
 from pathlib import Path
 
+import fsspec
 import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
 
 from cluster.errors import InvalidInput, NotFound
-from data_jobs.sources import SourceTooLarge, list_sources, read_source
+from cluster.vector_index.filters import is_text
+from data_jobs.sources import Source, SourceTooLarge, file_name, list_sources, read_source
+
+
+def listed(location: Path | str) -> list[Source]:
+    """Everything there, where nothing is left out."""
+    left_out: list[tuple[str, str]] = []
+    found = list(list_sources(str(location), left_out=lambda *what: left_out.append(what)))
+    assert left_out == []
+    return found
 
 
 def test_a_folder_gives_every_regular_file_in_order_and_no_hidden_one(tmp_path: Path) -> None:
     for name in ("b.txt", "a dir/ä#1%.txt", ".hidden", ".git/config", "c/d/e.pdf"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(name)
-    os.mkfifo(tmp_path / "pipe")
-    (tmp_path / "loop").symlink_to(tmp_path)
-    found = list(list_sources(str(tmp_path)))
+    found = listed(tmp_path)
     assert [read_source(source.uri, max_bytes=100).decode() for source in found] == ["b.txt", "a dir/ä#1%.txt", "c/d/e.pdf"]
 
 
 def test_a_dangling_link_is_listed_so_that_it_ends_in_an_outcome(tmp_path: Path) -> None:
     (tmp_path / "gone.pdf").symlink_to(tmp_path / "nowhere")
-    (source,) = list_sources(str(tmp_path))
+    (source,) = listed(tmp_path)
     with pytest.raises(OSError, match="No such file"):
         read_source(source.uri, max_bytes=10)
 
@@ -29,10 +39,10 @@ def test_a_dangling_link_is_listed_so_that_it_ends_in_an_outcome(tmp_path: Path)
 def test_the_stamp_changes_with_the_content(tmp_path: Path) -> None:
     file = tmp_path / "a.txt"
     file.write_text("one")
-    (before,) = list_sources(str(file))
+    (before,) = listed(file)
     file.write_text("two")
     os.utime(file, ns=(0, 1))
-    (after,) = list_sources(str(file))
+    (after,) = listed(file)
     assert before.uri == after.uri
     assert before.stamp != after.stamp
 
@@ -48,19 +58,67 @@ def test_reading_stops_at_the_limit(tmp_path: Path) -> None:
 @pytest.mark.parametrize("location", ["http://127.0.0.1/a.pdf", "ftp://host/a", "github://a/b"])
 def test_an_address_on_the_network_is_refused(location: str) -> None:
     with pytest.raises(InvalidInput, match="cannot read"):
-        list(list_sources(location))
+        listed(location)
 
 
 def test_nothing_there_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(NotFound, match="no such file"):
-        list(list_sources(str(tmp_path / "missing")))
+        listed(tmp_path / "missing")
 
 
 def test_other_storage_is_listed_the_same_way() -> None:
-    import fsspec
-
     memory = fsspec.filesystem("memory")
     memory.pipe({"/bucket/b/2.txt": b"2", "/bucket/a.txt": b"1", "/bucket/.hidden": b"3"})
-    found = [(source.uri, source.size) for source in list_sources("memory://bucket")]
+    found = [(source.uri, source.size) for source in listed("memory://bucket")]
     assert found == [("memory:///bucket/a.txt", 1), ("memory:///bucket/b/2.txt", 1)]
     assert read_source(found[0][0], max_bytes=5) == b"1"
+
+
+#: No separator, and nothing hidden.
+LETTERS = st.integers(1, 255).filter(lambda byte: byte != ord("/"))
+NAMES = st.lists(LETTERS, min_size=1, max_size=60).map(bytes).filter(lambda name: not name.startswith(b"."))
+
+
+@given(name=NAMES)
+@example(name=b"caf\xe9.txt")
+@example(name="Screenshot 9.41.07\u202fAM.png".encode())
+@example(name=b"\r\n\t\x1b[31m.md")
+@example(name=b"100%25#a?b=c;d.txt")
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_file_of_any_name_is_listed_and_read(tmp_path_factory: pytest.TempPathFactory, name: bytes) -> None:
+    """Also where the name is not UTF-8, as archives from other systems leave them."""
+    folder = tmp_path_factory.mktemp("any")
+    Path(os.fsdecode(os.fsencode(folder) + b"/" + name)).write_bytes(name)
+    (source,) = listed(folder)
+    assert source.uri.isascii()
+    assert read_source(source.uri, max_bytes=100) == name
+    assert is_text(file_name(source.uri))
+    assert not set(file_name(source.uri)) & {chr(code) for code in (*range(32), 127)}
+
+
+def test_a_name_that_is_not_utf_8_is_shown_with_a_mark_for_each_byte(tmp_path: Path) -> None:
+    Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9 \x07.txt")).write_text("x")
+    assert file_name(listed(tmp_path)[0].uri) == "caf\ufffd \ufffd.txt"
+
+
+@pytest.mark.parametrize("key", ["a::b.txt", "a*[b]?.txt", "a#b.txt", "a%20b.txt", "a b\u202fc.txt", "deep/a//b.txt"])
+def test_a_key_of_a_bucket_is_no_pattern_and_no_address(key: str) -> None:
+    memory = fsspec.filesystem("memory")
+    memory.pipe({f"/keys/{key}": key.encode(), "/keys/ab.txt": b"another"})
+    try:
+        found = {source.uri: read_source(source.uri, max_bytes=100) for source in listed("memory://keys")}
+        assert found == {f"memory:///keys/{key}": key.encode(), "memory:///keys/ab.txt": b"another"}
+        assert file_name(f"memory:///keys/{key}") == key.rpartition("/")[2]
+    finally:
+        memory.rm("/keys", recursive=True)
+
+
+def test_a_key_that_no_database_can_hold_is_told_and_costs_no_other() -> None:
+    memory = fsspec.filesystem("memory")
+    memory.pipe({"/odd/a\0b.txt": b"1", "/odd/c.txt": b"2"})
+    told: list[tuple[str, str]] = []
+    try:
+        assert [source.uri for source in list_sources("memory://odd", left_out=lambda *what: told.append(what))] == ["memory:///odd/c.txt"]
+    finally:
+        memory.rm("/odd", recursive=True)
+    assert [("x00b.txt" in what, "NUL" in why) for what, why in told] == [(True, True)]
