@@ -280,7 +280,7 @@ class Consumer:
             raise
         except NotWanted as exc:
             log.info("job_not_wanted", reason=str(exc))
-            await self._end(job, attempts.end_cancelled)
+            await self._end(job, partial(attempts.end_cancelled, reason=str(exc), code=exc.code))
         except LeaseLost as exc:
             log.warning("lease_lost", reason=str(exc))
         except TryLater as exc:

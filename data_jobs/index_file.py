@@ -20,6 +20,7 @@ from cluster.engines import describe
 from cluster.ledger import attempts, store_files
 from cluster.ledger.chunking import Chunking
 from cluster.ledger.files import File, get_file
+from cluster.ledger.jobs import GONE, REPLACED
 from cluster.ledger.queue import RANKS
 from cluster.ledger.store_files import FileStatus, StoreFile
 from cluster.ledger.stores import VectorStore, get_store
@@ -51,6 +52,8 @@ CALLS_AT_ONCE = 2
 SOON_S = 2.0
 #: What a line of ``RESULTS`` says that the job's result says too.
 TOLD = ("document", "outcome", "detail", "pages", "chunks", "embedded", "tokens", "tokens_embedded")
+#: Percent of a job that are done when a stage begins and when it ends: about its share of the time of a long document.
+SHARES = {"read": (0, 2), "parse": (2, 35), "chunk": (35, 40), "embed": (40, 95), "write": (95, 99)}
 
 Ids = list[NDArray[np.int32]]
 
@@ -102,13 +105,13 @@ class _Work:
         run = self.run
         self.store, self.attached, self.file = await run.in_transaction(self._look_up)
         row = new_row(self.attached.document, self.file.id, "")
-        data = await run.stage("read", partial(run.in_thread, self._read))
+        data = await run.stage("read", partial(run.in_thread, self._read), share=SHARES["read"])
         row = {**row, "content_hash": self.file.sha256, "size": len(data), "media_type": self.file.media_type}
-        row = await run.stage("parse", partial(self._parse, row, data))
+        row = await run.stage("parse", partial(self._parse, row, data), share=SHARES["parse"])
         del data
-        row = await run.stage("chunk", partial(run.in_thread, partial(self._chunk, row)))
-        row = await run.stage("embed", partial(self._embed, row))
-        await run.stage("write", partial(self._write, row), tries=run.settings.index_tries)
+        row = await run.stage("chunk", partial(run.in_thread, partial(self._chunk, row)), share=SHARES["chunk"])
+        row = await run.stage("embed", partial(self._embed, row), share=SHARES["embed"])
+        await run.stage("write", partial(self._write, row), tries=run.settings.index_tries, share=SHARES["write"])
 
     def _look_up(self, connection: Connection[Any]) -> tuple[VectorStore, StoreFile, File]:
         """What the job is about.
@@ -128,7 +131,11 @@ class _Work:
         job = self.run.job
         attached = store_files.hold(connection, job.organisation, job.input["vector_store"], job.input["file"], job.id)
         if attached is None:
-            raise NotWanted(f"file {job.input['file']} is attached to {job.input['vector_store']} no more, or by another job")
+            organisation, store, file = job.organisation, job.input["vector_store"], job.input["file"]
+            later = store_files.successor(connection, organisation, store, file)
+            if later is not None and later != job.id:
+                raise NotWanted(f"the file was attached anew: job {later} took its place", REPLACED)
+            raise NotWanted(f"file {file} is no longer attached to vector store {store}", GONE)
         return attached
 
     def _read(self) -> bytes:
@@ -150,7 +157,7 @@ class _Work:
                 limit = f"{self.run.settings.max_document_characters:,} (CLUSTER_MAX_DOCUMENT_CHARACTERS)"
                 raise StageFailed("parse", f"holds {characters:,} characters of text; the limit is {limit}", Outcome.TOO_LARGE)
             first = part[1] if kind == PDF else total  # every other kind was read whole
-            await self.run.progress(len(texts), total)
+            await self.run.progress(len(texts), total, unit="pages")
         with_text = sum(bool(text.strip()) for text in texts)
         if not with_text:
             await self._say_why_empty(data)
@@ -224,7 +231,7 @@ class _Work:
         done = 0
 
         async def waits() -> None:
-            await self.run.progress(done, len(ids), waits_for="gpu", now=True)
+            await self.run.progress(done, len(ids), unit="chunks", waits_for="gpu", now=True)
 
         async def call(first: int) -> None:
             nonlocal done
@@ -233,7 +240,7 @@ class _Work:
                 vectors[first : first + len(part)] = await self.run.answer(partial(self._vectors, part, waits))
             done += len(part)
             self.run.goes_on()
-            await self.run.progress(done, len(ids))
+            await self.run.progress(done, len(ids), unit="chunks")
 
         # Not a TaskGroup: before Python 3.13 one whose member fails leaves us counted as cancelled.
         tasks = [asyncio.create_task(call(first)) for first in range(0, len(ids), CHUNKS_PER_CALL)]
@@ -243,7 +250,7 @@ class _Work:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-        await self.run.progress(len(ids), len(ids), now=True)
+        await self.run.progress(len(ids), len(ids), unit="chunks", now=True)
         return {**row, "vectors": vectors.tobytes()}
 
     async def _vectors(self, ids: Ids, waits: Callable[[], Awaitable[None]]) -> NDArray[np.float32]:

@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import count
 from typing import Any, TypeVar
 
@@ -80,7 +81,11 @@ class TryLater(Exception):
 
 
 class NotWanted(Exception):
-    """What the job is about is gone, or another job does it now."""
+    """What the job is about is gone, or another job does it now; the message is the reason of the job's end."""
+
+    def __init__(self, reason: str, code: str) -> None:
+        super().__init__(reason)
+        self.code = code
 
 
 class StageFailed(Exception):
@@ -109,25 +114,31 @@ class Run:
         self._told_at = 0.0
         self._limit: asyncio.Timeout | None = None
         self._throttled: str | None = None
+        #: Percent of the whole job at which the stage that runs begins and ends; None where the job does not count percent.
+        self._share: tuple[int, int] | None = None
 
     @property
     def urgent(self) -> bool:
         """A person waits for it."""
         return self.job.job_class == JobClass.HIGH
 
-    async def stage(self, name: str, work: Callable[[], Awaitable[T]], *, tries: int | None = None) -> T:
+    async def stage(
+        self, name: str, work: Callable[[], Awaitable[T]], *, tries: int | None = None, share: tuple[int, int] | None = None
+    ) -> T:
         """Do the work, again while it fails for reasons that may pass; each try is ended when it takes too long (see ``goes_on``).
 
         Args:
             name: what the job is doing, for people.
             work: safe to repeat.
             tries: at most so many; the settings' ``stage_tries`` where left out.
+            share: percent of the whole job that are done when the stage begins, and when it ends.
 
         Raises:
             StageFailed: it failed for good.
             TryLater: somebody asked to be left alone for a while.
         """
-        tries = tries or self.settings.stage_tries
+        tries, self._share = tries or self.settings.stage_tries, share
+        percent = share and share[1]
         for number in range(1, tries + 1):
             await self.in_transaction(lambda connection: attempts.begin_stage(connection, self.job, name))
             try:
@@ -140,7 +151,7 @@ class Run:
             except (Exception, asyncio.CancelledError) as exc:  # noqa: BLE001  the edge of a stage: recorded, and tried again or told
                 await self._failed(name, exc, number, tries)
             else:
-                await self.in_transaction(lambda connection: attempts.end_stage(connection, self.job, name))
+                await self.in_transaction(lambda connection: attempts.end_stage(connection, self.job, name, percent=percent))
                 return made
         raise AssertionError("the last try returns or raises")
 
@@ -207,13 +218,20 @@ class Run:
         log.error("stage_broke", exc_info=exc)
         return f"{type(exc).__name__}: {exc}", "internal_error"
 
-    async def progress(self, done: int, total: int | None = None, *, waits_for: str | None = None, now: bool = False) -> None:
-        """So much is done. Cheap: told at most twice a second, unless it must be ``now``."""
+    async def progress(
+        self, done: int, total: int | None = None, *, unit: str | None = None, waits_for: str | None = None, now: bool = False
+    ) -> None:
+        """So much of the stage is done. Cheap: told at most twice a second, unless it must be ``now``."""
         if now or time.monotonic() - self._told_at >= PROGRESS_INTERVAL_S:
             self._told_at = time.monotonic()
-            await self.in_transaction(
-                lambda connection: attempts.record_progress(connection, self.job, done=done, total=total, waits_for=waits_for)
-            )
+            record = partial(attempts.record_progress, job=self.job, done=done, total=total, unit=unit, waits_for=waits_for)
+            await self.in_transaction(partial(record, percent=self._percent(done, total)))
+
+    def _percent(self, done: int, total: int | None) -> int | None:
+        if self._share is None:
+            return None
+        begins, ends = self._share
+        return begins + (ends - begins) * min(done, total) // total if total else begins
 
     async def in_transaction(self, work: Callable[[Connection[Any]], T]) -> T:
         """Run the work in a thread, in one transaction.

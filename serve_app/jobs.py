@@ -161,7 +161,7 @@ def as_json(job: Job) -> dict[str, Any]:
         "stage": job.stage,
         "attempt": job.attempt,
         "last_attempt": job.last_attempt,
-        "progress": {"done": job.done, "total": job.total, "unit": job.unit},
+        "progress": _progress(job),
         "cancel_asked": job.cancel_asked,
         "error": None if job.error is None else {"code": job.error_code, "message": job.error},
         "created_at": _seconds(job.created_at),
@@ -172,8 +172,9 @@ def as_json(job: Job) -> dict[str, Any]:
 
 
 def _detailed(view: JobView) -> dict[str, Any]:
-    shown, speed, waiting = as_json(view.job), view.speed, view.waiting
+    shown, speed, waiting, current = as_json(view.job), view.speed, view.waiting, view.current
     shown["progress"] |= {
+        "stage": None if current is None else {"name": current.name, **_progress(current)},
         "rate_per_s": None if speed is None else round(speed.rate_per_s, 3),
         "eta_s": None if speed is None or speed.eta_s is None else round(speed.eta_s, 1),
     }
@@ -189,11 +190,16 @@ def _detailed(view: JobView) -> dict[str, Any]:
     }
 
 
+def _progress(of: Job | StageRun) -> dict[str, Any]:
+    return {"done": of.done, "total": of.total, "unit": of.unit}
+
+
 def _stage(stage: StageRun) -> dict[str, Any]:
     return {
         "stage": stage.name,
         "attempt": stage.attempt,
         "tries": stage.tries,
+        **_progress(stage),
         "started_at": _seconds(stage.started_at),
         "ended_at": _seconds(stage.ended_at),
         "seconds": _between(stage.started_at, stage.ended_at),

@@ -96,7 +96,7 @@ def attach_again(patient: Patient, organisation: str, store_id: str, file: str) 
         try:
             store, attached = get_store(connection, organisation, store_id), get_store_file(connection, organisation, store_id, file)
             again = Attachment(file=file, attributes=attached.attributes, chunking_strategy=attached.chunking_strategy)
-            attach_many(connection, store, [again], attempts=patient.settings.job_attempts, batch=attached.batch)
+            attach_many(connection, store, [again], attempts=patient.settings.job_attempts)
         except (NotFound, Conflict):
             return
 

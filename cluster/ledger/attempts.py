@@ -20,7 +20,7 @@ from psycopg import Connection
 from psycopg.types.json import Jsonb
 
 from cluster.errors import LeaseLost
-from cluster.ledger.jobs import Job, JobClass, JobState, select_jobs, with_columns
+from cluster.ledger.jobs import CANCELLED, CANCELLED_BECAUSE, Job, JobClass, JobState, select_jobs, with_columns
 from cluster.ledger.queue import add_turns, record_event, requeue
 
 SQL = with_columns("attempts.sql")
@@ -121,21 +121,48 @@ def begin_stage(connection: Connection[Any], job: Job, stage: str) -> None:
     record_event(connection, job, "stage", {"stage": stage})
 
 
-def end_stage(connection: Connection[Any], job: Job, stage: str, *, error: str | None = None) -> None:
-    """It has done so, or failed to."""
+def end_stage(connection: Connection[Any], job: Job, stage: str, *, error: str | None = None, percent: int | None = None) -> None:
+    """It has done so, or failed to.
+
+    Args:
+        percent: of the whole job that is done with this stage; None where the job does not count percent.
+    """
     connection.execute(SQL["end_stage"], {**_key(job), "stage": stage, "error": error})
+    if percent is not None and error is None:
+        connection.execute(SQL["stage_done"], {**_key(job), "done": percent})
 
 
-def record_progress(connection: Connection[Any], job: Job, *, done: int, total: int | None, waits_for: str | None = None) -> None:
-    """So much is done, and what it waits for.
+def record_progress(
+    connection: Connection[Any],
+    job: Job,
+    *,
+    done: int,
+    total: int | None,
+    unit: str | None = None,
+    percent: int | None = None,
+    waits_for: str | None = None,
+) -> None:
+    """So much of the stage is done, and what it waits for. Neither the stage's progress nor the job's ever falls within an attempt.
+
+    Args:
+        done: of the stage.
+        total: of the stage; None while that is unknown.
+        unit: what both count; the job's own unit where left out.
+        percent: of the whole job; where left out, the stage is all there is to the job.
 
     Raises:
         LeaseLost: this try counts no more.
     """
-    values = {**_key(job), "done": done, "total": total, "waits_for": waits_for}
-    if connection.execute(SQL["progress"], values).rowcount == 0:
+    whole = {"job_done": done, "job_total": total} if percent is None else {"job_done": percent, "job_total": None}
+    row = connection.execute(SQL["progress"], {**_key(job), **whole, "waits_for": waits_for}).fetchone()
+    if row is None:
         raise _lost(job)
-    record_event(connection, job, "progress", {"done": done, "total": total, "waits_for": waits_for})
+    job_done, job_total, job_unit, stage = row
+    values = {**_key(job), "stage": stage, "done": done, "total": total, "unit": unit or job_unit}
+    found = connection.execute(SQL["stage_progress"], values).fetchone()
+    told = found and {"name": stage, "done": found[0], "total": found[1], "unit": found[2]}
+    whole_job = {"done": job_done, "total": job_total, "unit": job_unit}
+    record_event(connection, job, "progress", {**whole_job, "stage": told, "waits_for": waits_for})
 
 
 def pause(connection: Connection[Any], job: Job, *, until: datetime, waits_for: str) -> None:
@@ -175,13 +202,19 @@ def fail(connection: Connection[Any], job: Job, error: str, *, code: str, result
     return _end(connection, job, JobState.FAILED, result=result, error=error, code=code)
 
 
-def end_cancelled(connection: Connection[Any], job: Job) -> Job:
-    """It ends because somebody asked for that.
+def end_cancelled(connection: Connection[Any], job: Job, *, reason: str | None = None, code: str | None = None) -> Job:
+    """It ends because somebody asked for that, for the reason given then, or because what it is about is gone.
+
+    Args:
+        reason: a sentence, where nobody asked.
+        code: the same for programs.
 
     Raises:
         LeaseLost: this try counts no more.
     """
-    return _end(connection, job, JobState.CANCELLED)
+    current = hold(connection, job)
+    _end_attempt(connection, job, "cancelled", current.cancel_reason or reason or CANCELLED_BECAUSE)
+    return _record_cancelled(connection, current, reason=reason, code=code)
 
 
 def retry_later(connection: Connection[Any], job: Job, *, run_at: datetime | None, error: str, code: str) -> Job:
@@ -212,7 +245,7 @@ def end_lost(connection: Connection[Any], job: Job, *, error: str) -> Job:
     """What becomes of a job whose worker is gone; the caller holds its row. Another try while it has any."""
     _end_attempt(connection, job, "lost", error)
     if job.cancel_asked:
-        return _record_end(connection, job, JobState.CANCELLED)
+        return _record_cancelled(connection, job)
     if job.attempt >= job.last_attempt:
         said = f"{error}; that was try {job.attempt} of {job.last_attempt}"
         return _record_end(connection, job, JobState.FAILED, error=said, code="worker_lost")
@@ -246,6 +279,12 @@ def _record_end(
     (ended,) = select_jobs(connection, SQL["finish"], values)
     record_event(connection, ended, state.value, {"error": error, "error_code": code, "result": result})
     return ended
+
+
+def _record_cancelled(connection: Connection[Any], job: Job, *, reason: str | None = None, code: str | None = None) -> Job:
+    """The reason that was given when somebody asked comes first."""
+    error, error_code = job.cancel_reason or reason or CANCELLED_BECAUSE, job.cancel_code or code or CANCELLED
+    return _record_end(connection, job, JobState.CANCELLED, error=error, code=error_code)
 
 
 def _end_attempt(connection: Connection[Any], job: Job, outcome: AttemptOutcome, error: str | None) -> None:

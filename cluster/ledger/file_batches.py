@@ -27,7 +27,11 @@ SQL = queries("cluster.ledger", "file_batches.sql")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FileBatch:
-    """A batch and how far its files are; a file that came with a later one counts there."""
+    """A batch and how far its files are.
+
+    Each batch counts its own files: a file that came with several is processed once and counts in each of them. One that was taken
+    out of the store, or deleted, counts as cancelled.
+    """
 
     organisation: str
     id: str
@@ -40,12 +44,12 @@ class FileBatch:
 
     @property
     def status(self) -> FileStatus:
-        """In progress while one of its files is; failed where all are."""
+        """In progress while one of its files is; completed only where one is, else failed or cancelled."""
         if self.files.in_progress:
             return FileStatus.IN_PROGRESS
-        if self.cancelled_at is not None:
+        if self.cancelled_at is not None or not (self.files.completed or self.files.failed):
             return FileStatus.CANCELLED
-        return FileStatus.FAILED if self.files.failed and self.files.failed == self.files.total else FileStatus.COMPLETED
+        return FileStatus.COMPLETED if self.files.completed else FileStatus.FAILED
 
 
 def create_batch(
@@ -82,14 +86,21 @@ def get_batch(connection: Connection[Any], store: VectorStore, id: str) -> FileB
 def cancel_batch(connection: Connection[Any], store: VectorStore, id: str) -> FileBatch:
     """Cancel what has not ended: jobs that are queued at once, those that run as soon as their workers see it.
 
+    A job that another batch waits for goes on; the file counts as cancelled here. A batch that has ended stays as it is.
+
     Raises:
         NotFound: the store has no such batch.
     """
+    key = _key(store, id)
     with connection.transaction():
-        if connection.execute(SQL["cancel"], _key(store, id)).rowcount == 0:
+        if connection.execute(SQL["lock"], key).fetchone() is None:
             raise NotFound(f"no file batch {id!r} in vector store {store.id!r}")
-        open = [job for (job,) in connection.execute(SQL["open_jobs"], _key(store, id))]
-        queue.cancel_many(connection, store.organisation, open)
+        found = connection.execute(SQL["open_jobs"], key).fetchall()
+        if found:
+            connection.execute(SQL["cancel"], key)
+            connection.execute(SQL["leave"], {**key, "jobs": [job for job, shared in found if shared]})
+            alone = [job for job, shared in found if not shared]
+            queue.cancel_many(connection, store.organisation, alone, reason=f"its file batch {id} was cancelled")
         return get_batch(connection, store, id)
 
 

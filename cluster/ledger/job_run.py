@@ -20,7 +20,7 @@ from psycopg_pool import ConnectionPool
 
 from cluster.database import translated
 from cluster.errors import Retryable
-from cluster.ledger.jobs import JobState, finish_job, keep_job, record_progress, start_job
+from cluster.ledger.jobs import CANCELLED, JobState, finish_job, keep_job, record_progress, start_job
 from cluster.ledger.queue import record_event
 from cluster.ledger.rescue import rescue
 
@@ -90,14 +90,24 @@ class JobRun:
             self._ended.set()
             self._keeper.join()
         state = JobState.SUCCEEDED if error is None else JobState.CANCELLED if isinstance(error, KeyboardInterrupt) else JobState.FAILED
-        said = None if error is None else f"{type(error).__name__}: {error}"
+        said, code = _said(error)
         try:
             self._record()
             with translated(), self._pool.connection() as connection:
-                ended = finish_job(connection, self._organisation, self.id, state, result=self.result, error=said)
+                ended = finish_job(connection, self._organisation, self.id, state, result=self.result, error=said, error_code=code)
                 if ended is not None:
-                    record_event(connection, ended, state.value, {"error": said, "result": self.result})
+                    told = {"error": ended.error, "error_code": ended.error_code, "result": self.result}
+                    record_event(connection, ended, state.value, told)
         except Retryable as exc:
             if error is None:
                 raise
             log.warning("end_of_job_not_recorded", job=self.id, state=state, reason=str(exc))
+
+
+def _said(error: BaseException | None) -> tuple[str | None, str | None]:
+    """The sentence of the job's end and its code."""
+    if error is None:
+        return None, None
+    if isinstance(error, KeyboardInterrupt):
+        return "its command was interrupted (Ctrl-C); what it wrote stays, run the command again", CANCELLED
+    return f"{type(error).__name__}: {error}", None

@@ -65,6 +65,10 @@ class StageRun:
     name: str
     attempt: int
     tries: int
+    #: How far it is: ``done`` of ``total`` in ``unit``, the last two None while it has not said so.
+    done: int
+    total: int | None
+    unit: str | None
     started_at: datetime
     #: None while it runs, or where its worker was lost.
     ended_at: datetime | None
@@ -100,9 +104,9 @@ class Waiting:
 class Speed:
     """How fast the stage that runs goes."""
 
-    #: Units a second since the stage began.
+    #: Units of the stage a second since it began.
     rate_per_s: float
-    #: Seconds until ``total`` is done at that rate; None where there is no total, or nothing is done yet.
+    #: Seconds until the stage's ``total`` is done at that rate; None where there is no total, or nothing is done yet.
     eta_s: float | None
 
 
@@ -117,6 +121,8 @@ class JobView:
     position: int | None
     waiting: Waiting | None
     speed: Speed | None
+    #: The stage that runs, or ran last, in the attempt that counts.
+    current: StageRun | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -180,6 +186,7 @@ def view_job(connection: Connection[Any], organisation: str, id: str, *, now: da
         stages = [StageRun(**row) for row in cursor.execute(SQL["stages"], key)]
         attempts = [AttemptRun(**row) for row in cursor.execute(SQL["attempts"], key)]
         line = cursor.execute(SQL["line"], {**key, "lease_s": lease_s}).fetchone() or {}
+    current = next((stage for stage in reversed(stages) if stage.attempt == job.attempt and stage.name == job.stage), None)
     in_line = job.state == JobState.QUEUED and not (job.retry_at and job.retry_at > now)
     return JobView(
         job=job,
@@ -187,7 +194,8 @@ def view_job(connection: Connection[Any], organisation: str, id: str, *, now: da
         attempts=attempts,
         position=line["ahead"] + 1 if line and in_line else None,
         waiting=_waiting(job, line, now),
-        speed=_speed(job, stages, now),
+        speed=_speed(job, current, now),
+        current=current,
     )
 
 
@@ -242,12 +250,11 @@ def _behind(ahead: int) -> str:
     return f"queued behind {ahead} job{'s' if ahead != 1 else ''} of your organisation" if ahead else "the next in line"
 
 
-def _speed(job: Job, stages: Sequence[StageRun], now: datetime) -> Speed | None:
+def _speed(job: Job, current: StageRun | None, now: datetime) -> Speed | None:
     """By the stage that runs, since what came before it took another pace."""
-    current = next((stage for stage in reversed(stages) if stage.attempt == job.attempt and stage.name == job.stage), None)
     if job.state != JobState.RUNNING or current is None or current.ended_at is not None:
         return None
     seconds = (now - current.started_at).total_seconds()
-    rate = job.done / seconds if seconds > 0 else 0.0
-    eta = max(0, job.total - job.done) / rate if job.total is not None and rate else None
+    rate = current.done / seconds if seconds > 0 else 0.0
+    eta = max(0, current.total - current.done) / rate if current.total is not None and rate else None
     return Speed(rate_per_s=rate, eta_s=eta)

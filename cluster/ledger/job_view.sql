@@ -25,7 +25,7 @@ LIMIT %(limit)s
 FOR UPDATE SKIP LOCKED;
 
 -- name: stages
-SELECT stage AS name, attempt, tries, started_at, ended_at, error FROM job_stages
+SELECT stage AS name, attempt, tries, done, total, unit, started_at, ended_at, error FROM job_stages
 WHERE organisation = %(organisation)s AND job = %(id)s
 ORDER BY attempt, started_at, stage;
 

@@ -22,6 +22,12 @@ from cluster.errors import NotFound
 
 #: Code of an error: whoever was asked, such as the model, wants to be asked less.
 THROTTLED = "throttled"
+#: Code and sentence of a job that was cancelled by whoever asked for it.
+CANCELLED, CANCELLED_BECAUSE = "cancelled", "its end was asked for; it can be queued again"
+#: Code of a job that was cancelled because another one does its work now.
+REPLACED = "replaced"
+#: Code of a job that was cancelled because what it was about is gone.
+GONE = "gone"
 
 
 class JobState(StrEnum):
@@ -69,7 +75,8 @@ class Job:
     result: dict[str, Any] | None
     error: str | None
     error_code: str | None
-    #: Progress: ``done`` of ``total`` (None while unknown), in ``unit``.
+    #: Progress of the whole job: ``done`` of ``total`` (None while unknown), in ``unit``. ``done`` never falls within an attempt, and
+    #: reaches ``total`` when the job succeeds.
     done: int
     total: int | None
     unit: str
@@ -91,8 +98,10 @@ class Job:
     waits_for: str | None
     #: While it is queued: when it may begin. While it runs: when it tries again what failed.
     retry_at: datetime | None
-    #: Somebody asked for its end.
+    #: Somebody asked for its end, and why; the reason and its code stand here until the job has ended.
     cancel_asked: bool
+    cancel_reason: str | None
+    cancel_code: str | None
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
@@ -154,6 +163,7 @@ def finish_job(
     *,
     result: dict[str, Any] | None = None,
     error: str | None = None,
+    error_code: str | None = None,
 ) -> Job | None:
     """The job has ended; ignored (None) if it had ended before, other than by being taken for dead."""
     values = {
@@ -162,6 +172,7 @@ def finish_job(
         "state": state,
         "result": Jsonb(result) if result is not None else None,
         "error": error,
+        "error_code": error_code,
     }
     found = select_jobs(connection, SQL["finish"], values)
     return found[0] if found else None

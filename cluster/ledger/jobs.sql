@@ -8,12 +8,15 @@ UPDATE jobs SET lease_until = now() + make_interval(secs => %(lease_s)s)
 WHERE organisation = %(organisation)s AND id = %(id)s AND entry IS NULL
 RETURNING cancel_asked;
 
--- name: progress
-UPDATE jobs SET done = %(done)s
+-- name: progress  never backwards, and whole only at the end
+UPDATE jobs SET done = least(greatest(done, %(done)s), total - 1)
 WHERE organisation = %(organisation)s AND id = %(id)s AND state = 'running';
 
 -- name: finish  also when its process was taken for dead, and was not
-UPDATE jobs SET state = %(state)s, result = %(result)s, error = %(error)s, error_code = NULL, finished_at = now()
+UPDATE jobs SET state = %(state)s, result = %(result)s, finished_at = now(), cancel_reason = NULL, cancel_code = NULL,
+    error = CASE WHEN %(state)s = 'cancelled' THEN coalesce(cancel_reason, %(error)s) ELSE %(error)s END,
+    error_code = CASE WHEN %(state)s = 'cancelled' THEN coalesce(cancel_code, %(error_code)s) ELSE %(error_code)s END,
+    done = CASE WHEN %(state)s = 'succeeded' THEN coalesce(total, done) ELSE done END
 WHERE organisation = %(organisation)s AND id = %(id)s AND (state = 'running' OR entry IS NULL AND error_code = 'worker_lost')
 RETURNING {columns};
 

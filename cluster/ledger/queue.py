@@ -25,7 +25,17 @@ from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
 from cluster.errors import Conflict, InvalidInput, NotFound
-from cluster.ledger.jobs import Job, JobClass, JobState, as_jobs, new_job_id, select_jobs, with_columns
+from cluster.ledger.jobs import (
+    CANCELLED,
+    CANCELLED_BECAUSE,
+    Job,
+    JobClass,
+    JobState,
+    as_jobs,
+    new_job_id,
+    select_jobs,
+    with_columns,
+)
 
 SQL = with_columns("queue.sql")
 
@@ -149,18 +159,22 @@ def add_turns(
     return [entry.id for entry in made if entry.id is not None]
 
 
-def cancel(connection: Connection[Any], organisation: str, id: str) -> Job:
+def cancel(connection: Connection[Any], organisation: str, id: str, *, reason: str = CANCELLED_BECAUSE, code: str = CANCELLED) -> Job:
     """End the job: at once while it is queued; while it runs, its worker is told and ends it. One that has ended stays as it is.
+
+    Args:
+        reason: a sentence, which the job has as its error when it has ended; where several ask, the first one's.
+        code: the same for programs.
 
     Raises:
         NotFound: the organisation has no such job.
     """
     job = lock_job(connection, organisation, id)
-    key = {"organisation": organisation, "id": id}
+    key = {"organisation": organisation, "id": id, "reason": reason, "code": code}
     if job.state == JobState.QUEUED:
         # Its entry stays: a turn of the organisation, which finds another job, or none.
         (job,) = select_jobs(connection, SQL["cancel_queued"], key)
-        record_event(connection, job, "cancelled")
+        record_event(connection, job, "cancelled", {"error": reason, "error_code": code})
     elif job.state == JobState.RUNNING:
         (job,) = select_jobs(connection, SQL["ask_to_cancel"], key)
         if job.entry is not None:
@@ -168,16 +182,19 @@ def cancel(connection: Connection[Any], organisation: str, id: str) -> Job:
     return job
 
 
-def cancel_many(connection: Connection[Any], organisation: str, ids: Sequence[str]) -> None:
-    """End many jobs, as ``cancel`` does; ids that are not there are passed over."""
-    key = {"organisation": organisation, "ids": list(ids)}
-    found = select_jobs(connection, SQL["lock_many"], key)
+def cancel_many(
+    connection: Connection[Any], organisation: str, ids: Sequence[str], *, reason: str = CANCELLED_BECAUSE, code: str = CANCELLED
+) -> None:
+    """End many jobs for one reason, as ``cancel`` does; ids that are not there are passed over."""
+    found = lock_jobs(connection, organisation, ids)
     queued = [job for job in found if job.state == JobState.QUEUED]
-    connection.execute(SQL["cancel_many_queued"], {**key, "ids": [job.id for job in queued]})
-    connection.cursor().executemany(SQL["event"], [_event(job, "cancelled") for job in queued])
+    values = {"organisation": organisation, "ids": [job.id for job in queued], "reason": reason, "code": code}
+    connection.execute(SQL["cancel_many_queued"], values)
+    told = {"error": reason, "error_code": code}
+    connection.cursor().executemany(SQL["event"], [_event(job, "cancelled", told) for job in queued])
     for job in found:
         if job.state == JobState.RUNNING:
-            cancel(connection, organisation, job.id)
+            cancel(connection, organisation, job.id, reason=reason, code=code)
 
 
 def replay(connection: Connection[Any], organisation: str, id: str, *, attempts: int = DEFAULT_ATTEMPTS) -> Job:
@@ -230,6 +247,11 @@ def lock_job(connection: Connection[Any], organisation: str, id: str) -> Job:
     if not found:
         raise NotFound(f"no job {id!r}")
     return found[0]
+
+
+def lock_jobs(connection: Connection[Any], organisation: str, ids: Sequence[str]) -> list[Job]:
+    """Those of the jobs that are there, which nobody else changes until the transaction ends."""
+    return select_jobs(connection, SQL["lock_many"], {"organisation": organisation, "ids": list(ids)})
 
 
 def record_event(connection: Connection[Any], job: Job, type: str, data: dict[str, Any] | None = None) -> None:

@@ -25,21 +25,22 @@ ORDER BY id
 FOR UPDATE;
 
 -- name: cancel_many_queued
-UPDATE jobs SET state = 'cancelled', cancel_asked = true, finished_at = now()
+UPDATE jobs SET state = 'cancelled', cancel_asked = true, finished_at = now(), error = %(reason)s, error_code = %(code)s, retry_at = NULL
 WHERE organisation = %(organisation)s AND id = ANY(%(ids)s) AND state = 'queued';
 
 -- name: cancel_queued
-UPDATE jobs SET state = 'cancelled', cancel_asked = true, finished_at = now()
+UPDATE jobs SET state = 'cancelled', cancel_asked = true, finished_at = now(), error = %(reason)s, error_code = %(code)s, retry_at = NULL
 WHERE organisation = %(organisation)s AND id = %(id)s
 RETURNING {columns};
 
 -- name: ask_to_cancel
-UPDATE jobs SET cancel_asked = true
+UPDATE jobs SET cancel_asked = true, cancel_reason = coalesce(cancel_reason, %(reason)s), cancel_code = coalesce(cancel_code, %(code)s)
 WHERE organisation = %(organisation)s AND id = %(id)s
 RETURNING {columns};
 
 -- name: requeue  a new try, whose number is one higher, so that nothing of the tries before it counts
 UPDATE jobs SET state = 'queued', attempt = attempt + 1, last_attempt = %(last_attempt)s, entry = %(entry)s, retry_at = %(retry_at)s,
-    error = %(error)s, error_code = %(error_code)s, stage = NULL, waits_for = NULL, cancel_asked = false, finished_at = NULL, done = 0
+    error = %(error)s, error_code = %(error_code)s, stage = NULL, waits_for = NULL, cancel_asked = false, cancel_reason = NULL,
+    cancel_code = NULL, finished_at = NULL, done = 0
 WHERE organisation = %(organisation)s AND id = %(id)s
 RETURNING {columns};

@@ -28,7 +28,7 @@ from psycopg.types.json import Jsonb
 from cluster.database.queries import queries
 from cluster.errors import NotFound
 from cluster.ledger import documents, queue
-from cluster.ledger.jobs import JobClass, JobState
+from cluster.ledger.jobs import GONE, REPLACED, JobClass, JobState
 from cluster.ledger.paging import Listed, Lists, Page, read_page
 from cluster.ledger.stores import VectorStore, require_live, touch_store
 from cluster.records import Outcome, document_id
@@ -37,6 +37,8 @@ from cluster.vector_index.contract import VectorIndex
 
 #: Kind of the job that makes a file searchable in a store; its input names both.
 INDEX_KIND = "index_file"
+#: ``done`` of such a job counts percent of all its stages.
+PERCENT = 100
 
 
 class FileStatus(StrEnum):
@@ -79,7 +81,6 @@ class StoreFile:
     attributes: dict[str, Any]
     chunking_strategy: dict[str, Any] | None
     job: str
-    batch: str | None
     usage_bytes: int
     #: Pages that could not be read of a document that is indexed in part.
     failed_pages: list[int]
@@ -174,19 +175,22 @@ def attach_many(
         _require_files(connection, owner)
         ids = [document_id(store.organisation, store.id, file) for file in wanted]
         connection.execute(SQL["insert"], {**owner, "documents": ids})
-        jobs = _running(connection, store, wanted, owner)
+        jobs, replaced = _open_jobs(connection, wanted, owner)
+        queue.lock_jobs(connection, store.organisation, list(replaced.values()))  # before turns, as whoever requeues a job does
         new = [file for file in wanted if file not in jobs]
         requests = [_request(store, file) for file in new]
         submitted = queue.submit_many(connection, store.organisation, requests, job_class=job_class, priority=priority, attempts=attempts)
         jobs.update((file, job.id) for file, job in zip(new, submitted, strict=True))
+        _replace(connection, store, {replaced[file]: jobs[file] for file in replaced})
         values = {
             **owner,
-            "batch": batch,
             "jobs": [jobs[file] for file in wanted],
             "attributes": [json.dumps(dict(one.attributes)) for one in wanted.values()],
             "strategies": [one.chunking_strategy and json.dumps(dict(one.chunking_strategy)) for one in wanted.values()],
         }
         connection.execute(SQL["attach"], values)
+        if batch is not None:
+            connection.execute(SQL["add_members"], {**values, "batch": batch})
         touch_store(connection, store)
 
 
@@ -241,14 +245,15 @@ def detach(connection: Connection[Any], index: VectorIndex, store: VectorStore, 
     Raises:
         NotFound: it is not attached.
     """
-    _detach(connection, index, store.organisation, store.id, store.collection, file)
+    reason = f"file {file} was taken out of vector store {store.id}"
+    _detach(connection, index, store.organisation, store.id, store.collection, file, reason=reason)
 
 
 def detach_everywhere(connection: Connection[Any], index: VectorIndex, organisation: str, file: str) -> int:
     """Take the file out of every store it is attached to; how many there were. For who deletes the file, in his transaction."""
     holders = connection.execute(SQL["holders"], {"organisation": organisation, "file": file}).fetchall()
     for store_id, collection in holders:
-        _detach(connection, index, organisation, store_id, collection, file)
+        _detach(connection, index, organisation, store_id, collection, file, reason=f"file {file} was deleted")
     return len(holders)
 
 
@@ -266,6 +271,14 @@ def hold(connection: Connection[Any], organisation: str, store_id: str, file: st
     except NotFound:
         return None
     return attached if attached.job == job else None
+
+
+def successor(connection: Connection[Any], organisation: str, store_id: str, file: str) -> str | None:
+    """Id of the job that is the file's last one; None where the file is attached no more."""
+    try:
+        return _one(connection, "get", organisation, store_id, file).job
+    except NotFound:
+        return None
 
 
 def ended(
@@ -309,31 +322,43 @@ def _require_files(connection: Connection[Any], owner: dict[str, Any]) -> None:
         raise NotFound(f"no file {missing[0]!r}{more}; nothing was attached")
 
 
-def _running(connection: Connection[Any], store: VectorStore, wanted: Mapping[str, Attachment], owner: dict[str, Any]) -> dict[str, str]:
-    """Jobs that do what is wanted already, by file; the row of each file is locked. Those that do something else are cancelled."""
-    running = {}
-    for file, job, strategy, open, ending in connection.execute(SQL["lock_many"], owner).fetchall():
-        if not open or not job:
-            continue
-        if ending or strategy != wanted[file].chunking_strategy:
-            queue.cancel(connection, store.organisation, job)
-        else:
-            running[file] = job
-    return running
+def _open_jobs(
+    connection: Connection[Any], wanted: Mapping[str, Attachment], owner: dict[str, Any]
+) -> tuple[dict[str, str], dict[str, str]]:
+    """By file, whose row is locked: jobs that do what is wanted already, and jobs that do something else and have to go."""
+    running: dict[str, str] = {}
+    others: dict[str, str] = {}
+    for file, job, strategy, open, goes_on in connection.execute(SQL["lock_many"], owner).fetchall():
+        if open:
+            (running if goes_on and strategy == wanted[file].chunking_strategy else others)[file] = job
+    return running, others
+
+
+def _replace(connection: Connection[Any], store: VectorStore, jobs: Mapping[str, str]) -> None:
+    """Old jobs end because of new ones, and batches that wait for a file wait for its new job."""
+    values = {"organisation": store.organisation, "old": list(jobs), "new": list(jobs.values())}
+    connection.execute(SQL["members_follow"], values)
+    for old, new in jobs.items():
+        reason = f"the file was attached anew: job {new} took its place"
+        queue.cancel(connection, store.organisation, old, reason=reason, code=REPLACED)
 
 
 def _request(store: VectorStore, file: str) -> queue.Request:
-    return queue.Request(kind=INDEX_KIND, input={"vector_store": store.id, "file": file}, subject=file, unit="chunks")
+    return queue.Request(kind=INDEX_KIND, input={"vector_store": store.id, "file": file}, subject=file, total=PERCENT, unit="percent")
 
 
-def _detach(connection: Connection[Any], index: VectorIndex, organisation: str, store_id: str, collection: str, file: str) -> None:
+def _detach(
+    connection: Connection[Any], index: VectorIndex, organisation: str, store_id: str, collection: str, file: str, *, reason: str
+) -> None:
     with connection.transaction():
         attached = _one(connection, "lock", organisation, store_id, file)
         if attached.status == FileStatus.IN_PROGRESS:
-            queue.cancel(connection, organisation, attached.job)
+            queue.cancel(connection, organisation, attached.job, reason=reason, code=GONE)
         index.delete_document(organisation, store_id, attached.document, collection=collection, connection=connection)
         documents.delete_document(connection, organisation, attached.document)
-        connection.execute(SQL["detach"], {"organisation": organisation, "vector_store": store_id, "file": file})
+        key = {"organisation": organisation, "vector_store": store_id, "file": file}
+        connection.execute(SQL["detach"], key)
+        connection.execute(SQL["leave_batches"], key)
 
 
 def _one(connection: Connection[Any], statement: str, organisation: str, store_id: str, file: str) -> StoreFile:

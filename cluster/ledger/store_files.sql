@@ -10,8 +10,8 @@ ORDER BY file
 ON CONFLICT (organisation, vector_store, file) DO NOTHING;
 
 -- name: lock_many
-SELECT attached.file, attached.job, attached.chunking_strategy,
-       attached.status = 'in_progress' AS open, coalesce(jobs.cancel_asked, false) AS ending
+SELECT attached.file, attached.job, attached.chunking_strategy, attached.status = 'in_progress' AND attached.job <> '' AS open,
+       coalesce(jobs.state IN ('queued', 'running') AND NOT jobs.cancel_asked, false) AS goes_on
 FROM vector_store_files AS attached
 LEFT JOIN jobs ON (jobs.organisation, jobs.id) = (attached.organisation, attached.job)
 WHERE attached.organisation = %(organisation)s AND attached.vector_store = %(vector_store)s AND attached.file = ANY(%(files)s)
@@ -21,10 +21,20 @@ FOR UPDATE OF attached;
 -- name: attach
 UPDATE vector_store_files AS attached
 SET status = 'in_progress', error_code = NULL, error = NULL, job = new.job, attributes = new.attributes::jsonb,
-    chunking_strategy = new.chunking_strategy::jsonb, batch = coalesce(%(batch)s, attached.batch)
+    chunking_strategy = new.chunking_strategy::jsonb
 FROM unnest(%(files)s::text[], %(jobs)s::text[], %(attributes)s::text[], %(strategies)s::text[])
     AS new (file, job, attributes, chunking_strategy)
 WHERE attached.organisation = %(organisation)s AND attached.vector_store = %(vector_store)s AND attached.file = new.file;
+
+-- name: add_members
+INSERT INTO file_batch_members (organisation, batch, vector_store, file, job, status)
+SELECT %(organisation)s, %(batch)s, %(vector_store)s, file, job, 'in_progress'
+FROM unnest(%(files)s::text[], %(jobs)s::text[]) AS new (file, job);
+
+-- name: members_follow  those that waited for the old job
+UPDATE file_batch_members AS member SET job = new.job
+FROM unnest(%(old)s::text[], %(new)s::text[]) AS new (old, job)
+WHERE member.organisation = %(organisation)s AND member.job = new.old AND member.status = 'in_progress';
 
 -- name: get
 SELECT {columns} FROM {tables}
@@ -60,7 +70,9 @@ LIMIT %(limit)s;
 
 -- name: newest_of_batch
 SELECT {columns} FROM {tables}
-WHERE attached.organisation = %(organisation)s AND attached.vector_store = %(vector_store)s AND attached.batch = %(batch)s
+WHERE attached.organisation = %(organisation)s AND attached.vector_store = %(vector_store)s
+    AND EXISTS (SELECT FROM file_batch_members AS member
+        WHERE (member.organisation, member.batch, member.file) = (attached.organisation, %(batch)s, attached.file))
     AND (%(status)s::text IS NULL OR attached.status = %(status)s)
     AND (attached.created_at, attached.file) < (%(from_at)s::timestamptz, %(from_id)s)
     AND (attached.created_at, attached.file) > (%(to_at)s::timestamptz, %(to_id)s)
@@ -69,7 +81,9 @@ LIMIT %(limit)s;
 
 -- name: oldest_of_batch
 SELECT {columns} FROM {tables}
-WHERE attached.organisation = %(organisation)s AND attached.vector_store = %(vector_store)s AND attached.batch = %(batch)s
+WHERE attached.organisation = %(organisation)s AND attached.vector_store = %(vector_store)s
+    AND EXISTS (SELECT FROM file_batch_members AS member
+        WHERE (member.organisation, member.batch, member.file) = (attached.organisation, %(batch)s, attached.file))
     AND (%(status)s::text IS NULL OR attached.status = %(status)s)
     AND (attached.created_at, attached.file) > (%(from_at)s::timestamptz, %(from_id)s)
     AND (attached.created_at, attached.file) < (%(to_at)s::timestamptz, %(to_id)s)
@@ -95,6 +109,10 @@ WHERE organisation = %(organisation)s AND vector_store = %(vector_store)s AND fi
 
 -- name: detach
 DELETE FROM vector_store_files
+WHERE organisation = %(organisation)s AND vector_store = %(vector_store)s AND file = %(file)s;
+
+-- name: leave_batches  what is searchable no more is no success of a batch's
+UPDATE file_batch_members SET job = NULL, status = CASE status WHEN 'failed' THEN 'failed' ELSE 'cancelled' END
 WHERE organisation = %(organisation)s AND vector_store = %(vector_store)s AND file = %(file)s;
 
 -- name: holders  also those that were deleted, as long as they hold anything

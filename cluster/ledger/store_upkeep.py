@@ -13,6 +13,7 @@ from psycopg.rows import dict_row
 from cluster.database.queries import queries
 from cluster.errors import Conflict, NotFound
 from cluster.ledger import queue
+from cluster.ledger.jobs import GONE
 from cluster.ledger.stores import submit_deletion
 from cluster.vector_index.contract import VectorIndex
 
@@ -64,7 +65,8 @@ def _give_up_files(connection: Connection[Any], organisation: str, id: str) -> i
     found = connection.execute(SQL["files"], values).fetchall()
     if not found:
         return 0
-    queue.cancel_many(connection, organisation, [job for _, job, open in found if open])
+    reason = f"vector store {id} was deleted, or has expired"
+    queue.cancel_many(connection, organisation, [job for _, job, open in found if open], reason=reason, code=GONE)
     return connection.execute(SQL["detach"], {**values, "files": [file for file, *_ in found]}).rowcount
 
 

@@ -12,7 +12,7 @@ from psycopg_pool import ConnectionPool
 from cluster.errors import InvalidInput, Retryable, Throttled, Unavailable
 from cluster.ledger import attempts, queue
 from cluster.ledger.job_view import view_job
-from cluster.ledger.jobs import Job, JobClass, JobState, get_job
+from cluster.ledger.jobs import CANCELLED_BECAUSE, Job, JobClass, JobState, get_job
 from cluster.settings import Settings
 from data_jobs.consumer import Consumer
 from data_jobs.run import Run
@@ -150,7 +150,8 @@ def test_a_cancelled_job_ends_within_seconds(settings: Settings, pool: Connectio
         desk.once(id, lambda job: job.state == JobState.RUNNING)
         with pool.connection() as connection:
             queue.cancel(connection, desk.organisation, id)
-        assert desk.once(id, lambda job: job.state.ended, within_s=5).state == JobState.CANCELLED
+        cancelled = desk.once(id, lambda job: job.state.ended, within_s=5)
+        assert (cancelled.state, cancelled.error_code, cancelled.error) == (JobState.CANCELLED, "cancelled", CANCELLED_BECAUSE)
         assert ended == [id]
 
 

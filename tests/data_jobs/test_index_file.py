@@ -7,7 +7,7 @@ import pytest
 from psycopg_pool import ConnectionPool
 
 from cluster.engines import Engine, open_engine
-from cluster.ledger import store_files
+from cluster.ledger import queue, store_files
 from cluster.ledger.jobs import JobState
 from cluster.ledger.store_files import FileStatus, StoreFile
 from cluster.settings import Settings
@@ -42,7 +42,7 @@ def attached(desk: Desk, store: str, file: str) -> StoreFile:
 def test_a_file_is_searchable_with_its_name_its_page_and_its_owner_s_attributes(desk: Desk) -> None:
     store, file = desk.store(), desk.upload("pump.md", PUMP, "text/markdown")
     job = desk.ended(desk.attach(store, file, attributes={"plant": "north", "page": "front"}))
-    assert (job.state, job.done, job.total) == (JobState.SUCCEEDED, 1, 1)
+    assert (job.state, job.done, job.total) == (JobState.SUCCEEDED, 100, 100)
     assert (job.result or {}) | {"document": ""} == {
         "document": "", "pages": 1, "chunks": 1, "embedded": 1, "tokens": 17, "tokens_embedded": 17,
         "outcome": "ok", "detail": "", "facts": {}, "vector_store": store.id, "file": file.id, "failed_pages": [],
@@ -126,3 +126,16 @@ def test_the_good_pages_of_a_bad_document_are_searchable_where_the_store_asks_fo
     wanted = {"type": "gt", "key": "unread_pages", "value": 0}
     hits = index.search(desk.organisation, partial.id, collection=partial.collection, text="sentence stands", k=100, filter=wanted)
     assert len(hits) == 59
+
+
+def test_a_job_that_is_queued_again_after_another_took_its_place_says_which(desk: Desk) -> None:
+    store, file = desk.store(), desk.upload("pump.md", PUMP, "text/markdown")
+    with desk.pool.connection() as connection:
+        first = store_files.attach(connection, store, file.id).job
+        queue.cancel(connection, desk.organisation, first)
+    second = desk.attach(store, file)
+    desk.ended(second)
+    with desk.pool.connection() as connection:
+        queue.replay(connection, desk.organisation, first)
+    ended = desk.ended(first)
+    assert (ended.state, ended.error_code, second in (ended.error or "")) == (JobState.CANCELLED, "replaced", True)

@@ -8,7 +8,7 @@ from psycopg_pool import ConnectionPool
 
 from cluster.ledger import queue
 from cluster.ledger.job_run import JobRun
-from cluster.ledger.jobs import JobState, get_job
+from cluster.ledger.jobs import CANCELLED_BECAUSE, JobState, get_job
 from cluster.ledger.rescue import rescue
 
 LEASE_S = 1.5
@@ -41,3 +41,26 @@ def test_a_command_whose_job_is_cancelled_ends_within_five_seconds(pool: Connect
     with pytest.raises(KeyboardInterrupt), run:
         time.sleep(5)
     assert state(pool, organisation, run) == JobState.CANCELLED
+    with pool.connection() as connection:
+        assert get_job(connection, organisation, run.id).error == CANCELLED_BECAUSE
+
+
+def test_a_command_that_is_interrupted_says_so_and_is_whole_only_at_its_end(pool: ConnectionPool, organisation: str) -> None:
+    run = JobRun(pool, organisation, "ingest", {}, lease_s=LEASE_S, total=2)
+
+    def interrupted() -> None:
+        with run:
+            run.progress(2)
+            with pool.connection() as connection:
+                assert get_job(connection, organisation, run.id).done == 1
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    with pool.connection() as connection:
+        ended = get_job(connection, organisation, run.id)
+    assert (ended.state, ended.error_code, "Ctrl-C" in (ended.error or "")) == (JobState.CANCELLED, "cancelled", True)
+    with JobRun(pool, organisation, "ingest", {}, lease_s=LEASE_S, total=2) as run:
+        run.progress(2)
+    with pool.connection() as connection:
+        assert get_job(connection, organisation, run.id).done == 2

@@ -109,7 +109,7 @@ def test_a_file_tells_of_its_job_and_when_to_ask_again(
     queued = http.get(f"{path}/{file}")
     told = queued.json()
     assert (told["job_id"], told["stage"], told["priority"], told["attempt"]) == (job, "queued", "high", 1)
-    assert told["progress"] == {"done": 0, "total": None, "unit": "chunks"}
+    assert told["progress"] == {"done": 0, "total": 100, "unit": "percent"}
     assert queued.headers["openai-poll-after-ms"] == "1000"
     assert http.get(f"/v1/jobs/{job}").json()["kind"] == "index_file"
     connection.execute("UPDATE jobs SET retry_at = now() + interval '3 seconds' WHERE id = %s", [job])
