@@ -41,7 +41,8 @@ def build_api(service: Service, *, stopping: Callable[[], bool] = lambda: False)
     app.state.service = service
     app.state.stopping = stopping
     app.state.events = EventFeed(service)
-    stores = (vector_stores, vector_store_files, file_batches, search)
+    # Search goes first: in its path a store's name may hold slashes, and no file has the id "search".
+    stores = (search, vector_stores, vector_store_files, file_batches)
     for part in (embeddings, models, tokenize, rerank, files, uploads, *stores, jobs, tasks, tei, cohere, health):
         app.include_router(part.router)
     install(app)

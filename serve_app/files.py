@@ -30,7 +30,7 @@ from serve_app.idempotency import Once
 from serve_app.paging import listed
 from serve_app.service import Service
 from serve_app.state import ServiceOf
-from serve_app.store_requests import urgency
+from serve_app.store_requests import FormPriority, Name, urgency
 from serve_app.upload_form import FormRules, upload_form
 
 router = APIRouter(responses=refusals(404, 409, 429))
@@ -49,11 +49,8 @@ class FileFields(BaseModel):
     purpose: Purpose
     anchor: Annotated[Literal["created_at"] | None, Field(alias="expires_after[anchor]")] = None
     seconds: Annotated[Lifetime | None, Field(alias="expires_after[seconds]")] = None
-    vector_store_id: Annotated[str | None, Field(max_length=256, description="Attach the file to this store at once")] = None
-    priority: Annotated[
-        Literal["high", "medium", "low"] | Annotated[int, Field(ge=0, le=9)] | None,
-        Field(description="How urgent that is: a class, or a place inside the class medium"),
-    ] = None
+    vector_store_id: Annotated[Name | None, Field(description="Attach the file to this store at once")] = None
+    priority: FormPriority | None = None
 
     @model_validator(mode="after")
     def _both_or_none(self) -> Self:

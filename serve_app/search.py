@@ -15,6 +15,7 @@ from fastapi import APIRouter
 from numpy.typing import NDArray
 from psycopg_pool import ConnectionPool
 from pydantic import BaseModel, ConfigDict, Field
+from starlette.convertors import StringConvertor, register_url_convertor
 
 from cluster.database import snapshot, translated
 from cluster.errors import Conflict, InvalidInput
@@ -43,6 +44,15 @@ RERANKED = 50
 
 router = APIRouter(responses=refusals(404, 409, 429))
 
+
+class StoreName(StringConvertor):
+    """A name in a path, with the slashes and line breaks it may have."""
+
+    regex = r"[\s\S]+"
+
+
+register_url_convertor("store", StoreName())
+
 #: A hit, and the query it answers best.
 Found = tuple[Hit, str]
 
@@ -69,7 +79,7 @@ class SearchRequest(BaseModel):
     mode: Mode = "ann"
 
 
-@router.post("/v1/vector_stores/{vector_store}/search", summary="The chunks that answer best")
+@router.post("/v1/vector_stores/{vector_store:store}/search", summary="The chunks that answer best")
 async def search(vector_store: str, body: SearchRequest, service: ServiceOf, terms: Terms) -> dict[str, Any]:
     """Chunks of the store by their meaning and their words, best first, each with its file, page and place on it."""
     queries = [body.query] if isinstance(body.query, str) else body.query

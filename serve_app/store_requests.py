@@ -74,6 +74,12 @@ Priority = Annotated[
     Field(description="How urgent: a class, or a place inside the class medium, where higher goes first"),
 ]
 
+FormPriority = Annotated[
+    Literal["high", "medium", "low"] | Annotated[int, Field(ge=0, le=9)],
+    WrapValidator(_priority),
+    Field(description="The same in a form, where a number arrives as text"),
+]
+
 
 class Auto(BaseModel):
     """As long as the model reads."""

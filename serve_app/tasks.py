@@ -24,7 +24,7 @@ from serve_app.file_store import confirm, for_a_row
 from serve_app.file_types import accepted_type
 from serve_app.idempotency import Once
 from serve_app.state import ServiceOf
-from serve_app.store_requests import Name, urgency
+from serve_app.store_requests import FormPriority, Name, urgency
 from serve_app.upload_form import FormRules, upload_form
 
 #: Where files go whose caller names no store.
@@ -41,7 +41,7 @@ class UploadFields(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     vector_store: Annotated[Name, Field(min_length=1)] = DEFAULT_STORE
-    priority: Literal["high", "medium", "low"] | Annotated[int, Field(ge=0, le=9)] | None = None
+    priority: FormPriority | None = None
 
 
 class Accepted(BaseModel):

@@ -26,7 +26,7 @@ from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
 from cluster.database.queries import queries
-from cluster.errors import NotFound
+from cluster.errors import InvalidInput, NotFound
 from cluster.ledger import documents, queue
 from cluster.ledger.jobs import GONE, REPLACED, JobClass, JobState
 from cluster.ledger.paging import Listed, Lists, Page, read_page
@@ -39,6 +39,8 @@ from cluster.vector_index.contract import VectorIndex
 INDEX_KIND = "index_file"
 #: ``done`` of such a job counts percent of all its stages.
 PERCENT = 100
+#: Files for these are documents; the others are lines of JSON or images, which nobody searches.
+SEARCHABLE_PURPOSES = ("assistants", "user_data")
 
 
 class FileStatus(StrEnum):
@@ -166,6 +168,7 @@ def attach_many(
 
     Raises:
         NotFound: files that the organisation does not have; nothing is attached then.
+        InvalidInput: files for another purpose than ``SEARCHABLE_PURPOSES``; nothing is attached then.
         Conflict: the store has expired.
     """
     require_live(store)
@@ -315,11 +318,18 @@ def ended(
 
 
 def _require_files(connection: Connection[Any], owner: dict[str, Any]) -> None:
-    there = {id for (id,) in connection.execute(SQL["files"], owner)}
+    there = dict(connection.execute(SQL["files"], owner).fetchall())
     missing = [file for file in owner["files"] if file not in there]
     if missing:
         more = f", nor {len(missing) - 1} others of those named" if len(missing) > 1 else ""
         raise NotFound(f"no file {missing[0]!r}{more}; nothing was attached")
+    for file, purpose in there.items():
+        if purpose not in SEARCHABLE_PURPOSES:
+            purposes = " or ".join(SEARCHABLE_PURPOSES)
+            raise InvalidInput(
+                f"file {file!r} is for {purpose!r}, and a vector store takes files for {purposes}: upload it for one of these; "
+                "nothing was attached"
+            )
 
 
 def _open_jobs(

@@ -1,5 +1,5 @@
 -- name: files  those of the organisation's that are there, and have not expired
-SELECT id FROM files
+SELECT id, purpose FROM files
 WHERE organisation = %(organisation)s AND id = ANY(%(files)s) AND (expires_at IS NULL OR expires_at > now());
 
 -- name: insert  those that are attached already stay as they are; in order, so that two who attach many do not deadlock

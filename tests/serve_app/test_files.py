@@ -129,7 +129,13 @@ def test_a_file_is_attached_to_a_store_as_it_is_uploaded(
     content = fresh()
     assert upload(http, content, vector_store_id="vs_none").status_code == 404
     assert not kept(server, content)
-    assert upload(http, fresh(), priority="urgent").status_code == 400
+    for priority in ("urgent", "10", "-1", ""):
+        for refused in (
+            upload(http, fresh(), priority=priority),
+            http.post("/upload", files={"file": ("a.txt", TEXT)}, data={"priority": priority}),
+        ):
+            assert (refused.status_code, refused.json()["error"]["param"]) == (400, "priority")
+            assert "high, medium or low, or a number from 0 to 9" in refused.json()["error"]["message"]
     openai_client.files.delete(made.id)
     with pool.connection() as connection:
         assert connection.execute("SELECT FROM vector_store_files WHERE file = %s", [made.id]).fetchall() == []

@@ -87,6 +87,38 @@ def test_any_name_comes_back_or_is_refused_with_its_reason(http: httpx.Client, n
     assert by_extended_name(http, kept).json()["filename"] == kept
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "a/b",
+        "/",
+        "a//b/",
+        "legal/files",
+        "search",
+        "a/search",
+        "a b",
+        "50%",
+        "a%2Fb",
+        "q?x#y",
+        "a+b;c=d",
+        "größe \u202f🙂",
+        "two\nlines/",
+        "\\",
+    ],
+)
+def test_a_store_is_searched_by_any_name(http: httpx.Client, name: str) -> None:
+    name = f"{name}{uuid4().hex[:8]}{name}"
+    made = http.post("/v1/vector_stores", json={"name": name}).json()
+    try:
+        for path in {quote(name, safe=""), quote(name), made["id"]}:
+            answer = http.post(f"/v1/vector_stores/{path}/search", json={"query": "herons"})
+            assert (answer.status_code, answer.json().get("data")) == (200, []), answer.text
+        missing = http.post(f"/v1/vector_stores/{quote(f'no {name}', safe='')}/search", json={"query": "herons"})
+        assert (missing.status_code, missing.json()["error"]["code"]) == (404, "not_found")
+    finally:
+        assert http.delete(f"/v1/vector_stores/{made['id']}").json()["deleted"]
+
+
 @given(name=st.text(st.characters(codec=None, exclude_categories=()), max_size=300))
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_name_of_a_store_comes_back_or_is_refused_with_its_reason(http: httpx.Client, name: str) -> None:

@@ -20,6 +20,7 @@ from serve_app import vector_store_files
 from tests.attached import begin, fail, make_files, process
 from tests.openai_contract import complaints
 from tests.serve_app.conftest import Server
+from tests.serve_app.uploading import fresh, upload
 
 PAGES = ["Herons stand still for hours.", "Swifts sleep on the wing.", "Only the operator may stop the pump."]
 SIZES = {"max_chunk_size_tokens": 800, "chunk_overlap_tokens": 400}
@@ -286,3 +287,24 @@ def test_files_and_stores_that_are_not_there_are_not_found(http: httpx.Client, s
         assert http.post(f"{path}/{file}", json={"attributes": {}}).status_code == 404
         assert http.delete(f"{path}/{file}").status_code == 404
     assert http.get("/v1/vector_stores/vs_none/files").status_code == 404
+
+
+@pytest.mark.parametrize("purpose", ["batch", "fine-tune", "evals", "vision"])
+def test_a_file_for_another_purpose_is_attached_nowhere(http: httpx.Client, purpose: str) -> None:
+    """Else lines of requests would be found by those who look for text."""
+    content = b"\x89PNG\r\n\x1a\n" if purpose == "vision" else b'{"custom_id": "1", "body": {}}\n'
+    file = upload(http, fresh(content), "a.jsonl", purpose=purpose).json()["id"]
+    good = upload(http, fresh()).json()["id"]
+    store = http.post("/v1/vector_stores", json={"name": "documents alone"}).json()["id"]
+    unseen = fresh(content)
+    for refused in (
+        http.post(f"/v1/vector_stores/{store}/files", json={"file_id": file}),
+        http.post(f"/v1/vector_stores/{store}/file_batches", json={"file_ids": [good, file]}),
+        http.post("/v1/vector_stores", json={"file_ids": [file]}),
+        upload(http, unseen, "b.jsonl", purpose=purpose, vector_store_id=store),
+    ):
+        assert refused.status_code == 400, refused.text
+        said = refused.json()["error"]["message"]
+        assert f"is for '{purpose}', and a vector store takes files for assistants or user_data" in said
+    assert http.get(f"/v1/vector_stores/{store}/files").json()["data"] == []
+    assert [one["filename"] for one in http.get("/v1/files", params={"purpose": purpose}).json()["data"]].count("b.jsonl") == 0
