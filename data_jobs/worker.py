@@ -39,6 +39,7 @@ from cluster.logs import configure
 from cluster.settings import Settings
 from cluster.vector_index import open_vector_index
 from cluster.vector_index.contract import collection_name
+from cluster.vector_index.pgvector_words import renew_words
 from data_jobs.consumer import Chore, Consumer
 from data_jobs.delete_store import DeleteStore
 from data_jobs.index_file import Ids, IndexFile
@@ -56,6 +57,8 @@ HEALTH_PERIOD_S, HEALTH_TIMEOUT_S = 10, 30
 STOP_S = 20.0
 #: What was being written to the blob store so long ago has no writer any more.
 UNFINISHED_S = 3_600.0
+#: Of ten minutes, so long old rows are renewed.
+RENEWAL_S = 300.0
 #: A replica is added when its jobs would wait longer than this for the others to end, by their number and by their age.
 WAITING_PER_WORKER, OLDEST_S = 8.0, 30.0
 
@@ -178,8 +181,14 @@ def archive(settings: Settings, pool: ConnectionPool) -> None:
     retention.archive(settings, pool)
 
 
-#: By cron: every five minutes, and at night.
-CHORES: dict[str, Chore] = {"*/5 * * * *": expire, "17 3 * * *": archive, "47 3 * * *": discard_unfinished}
+def renew(settings: Settings, pool: ConnectionPool) -> None:
+    """The words of rows that an older version of this code wrote, until the next time; nothing where there are none."""
+    del settings
+    renew_words(pool, limit_s=RENEWAL_S)
+
+
+#: By cron: every five minutes, every ten, and at night.
+CHORES: dict[str, Chore] = {"*/5 * * * *": expire, "*/10 * * * *": renew, "17 3 * * *": archive, "47 3 * * *": discard_unfinished}
 
 
 def by_queue(context: AutoscalingContext) -> tuple[int, dict[str, Any]]:

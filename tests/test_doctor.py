@@ -241,6 +241,17 @@ def test_a_document_that_lost_chunks_is_processed_again(
     assert (known.content_hash, known.attempted_hash, known.outcome) == (None, None, "failed")
 
 
+def test_words_that_an_older_version_spelt_are_spelt_anew(
+    home: Settings, connection: Connection[Any], blobs: BlobStore, index: VectorIndex, store: VectorStore
+) -> None:
+    searchable(connection, index, store, attach(connection, store, upload(connection, blobs, store.organisation)[0].id))
+    connection.execute(f"UPDATE vectors_{store.collection} SET text = '“pump”', words = NULL, words_version = 0")
+    assert index.search(store.organisation, store.id, collection=store.collection, text="pump") == []
+    found_and_mended(home, "stores_with_old_words", f"{store.organisation}/{store.id}")
+    assert len(index.search(store.organisation, store.id, collection=store.collection, text="pump")) == 2
+    assert "UTF8, LC_CTYPE C (word search is the same under every LC_CTYPE)" in part(examine(home), "database").says
+
+
 def test_a_file_that_lost_its_bytes_goes_unless_it_is_searchable(
     home: Settings, connection: Connection[Any], blobs: BlobStore, index: VectorIndex, store: VectorStore
 ) -> None:

@@ -27,6 +27,8 @@ LOCK = 7_236_411_905
 NAME = re.compile(r"^(\d{4})_\w+\.sql$")
 CONNECT_TIMEOUT_S = 10
 MIN_POSTGRES, MIN_PGVECTOR = 15, (0, 8)
+#: Any other holds not every text, or does not know where a character ends.
+ENCODING = "UTF8"
 
 LEDGER = """
 CREATE TABLE IF NOT EXISTS schema_migrations (
@@ -56,7 +58,7 @@ def migrate(url: str) -> list[str]:
 
     Raises:
         Conflict: a migration was edited after it was applied, or the database is newer than this code.
-        Misconfigured: Postgres or pgvector are too old, or the role may not do what a migration does.
+        Misconfigured: Postgres or pgvector are too old, the encoding is not UTF-8, or the role may not do what a migration does.
         Unavailable: the database does not answer.
     """
     ours = migrations()
@@ -120,6 +122,12 @@ def _check_server(connection: Connection[Any]) -> None:
     version = connection.info.server_version // 10_000
     if version < MIN_POSTGRES:
         raise Misconfigured(f"this is PostgreSQL {version}, and {MIN_POSTGRES} or newer is needed: upgrade the server")
+    encoding = connection.info.parameter_status("server_encoding")
+    if encoding != ENCODING:
+        raise Misconfigured(
+            f"the encoding of this database is {encoding}, which does not hold every text: CREATE DATABASE with ENCODING '{ENCODING}' "
+            "TEMPLATE template0, and name that one in CLUSTER_DATABASE_URL"
+        )
 
 
 def _check_pgvector(connection: Connection[Any]) -> None:

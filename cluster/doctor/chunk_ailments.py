@@ -1,6 +1,7 @@
 """Documents and their chunks in the index, where that is our own Postgres."""
 
 from collections.abc import Sequence
+from math import inf
 from typing import Any
 
 from psycopg import Connection, sql
@@ -10,6 +11,8 @@ from cluster.doctor.ailment import SQL, Ailment, Case, Patient
 from cluster.doctor.file_ailments import attach_again
 from cluster.ledger.documents import lock_document
 from cluster.vector_index.pgvector_sql import Statements
+from cluster.vector_index.pgvector_words import renew_words
+from cluster.vector_index.words import WORDS_VERSION
 
 
 def _in_each_collection(patient: Patient, statement: str) -> list[Case]:
@@ -60,6 +63,22 @@ def _do_again(patient: Patient, cases: Sequence[Case]) -> None:
             attach_again(patient, case.organisation, store, attached[0])
 
 
+def _with_old_words(patient: Patient) -> list[Case]:
+    found = []
+    with translated(), patient.pool.connection() as connection:
+        for name, dim in connection.execute(SQL["collections"]).fetchall():
+            statement = sql.SQL(SQL["stores_with_old_words"]).format(
+                table=Statements(name, dim).table, collection=sql.Literal(name), version=sql.Literal(WORDS_VERSION)
+            )
+            found += [Case(organisation=row[0], id=row[1], facts=(row[2],)) for row in connection.execute(statement)]
+    return found
+
+
+def _renew(patient: Patient, cases: Sequence[Case]) -> None:
+    for collection in sorted({case.facts[0] for case in cases}):
+        renew_words(patient.pool, limit_s=inf, collection=collection, again=True)
+
+
 CHUNKS = Ailment(
     name="chunks_without_document",
     says="documents are gone, but their chunks are still found by searches",
@@ -73,4 +92,11 @@ DOCUMENTS = Ailment(
     remedy="has attached files processed again; for what an ingest brought, run that ingest again after",
     find=lambda patient: _in_each_collection(patient, "documents_without_chunks"),
     mend=_do_again,
+)
+WORDS = Ailment(
+    name="stores_with_old_words",
+    says="vector stores hold chunks that an older version wrote: searches by words and by phrase may miss them",
+    remedy="spells their words anew while searches and writes go on; workers do so too, every ten minutes for five",
+    find=_with_old_words,
+    mend=_renew,
 )

@@ -6,6 +6,9 @@ SELECT name FROM schema_migrations;
 -- name: pgvector
 SELECT extversion FROM pg_extension WHERE extname = 'vector';
 
+-- name: locale
+SELECT pg_encoding_to_char(encoding), datctype FROM pg_database WHERE datname = current_database();
+
 -- name: workers
 SELECT count(*) FROM procrastinate_workers WHERE last_heartbeat > now() - make_interval(secs => %(lease_s)s);
 
@@ -44,6 +47,10 @@ WHERE NOT EXISTS (
     WHERE jobs.organisation = chunk.organisation AND jobs.subject = chunk.vector_store AND jobs.kind = 'delete_store'
       AND jobs.state IN ('queued', 'running'))
 ORDER BY 1, 2, 3;
+
+-- name: stores_with_old_words  word search may miss some of their chunks
+SELECT organisation, vector_store, {collection} AS collection FROM {table}
+WHERE words_version < {version} GROUP BY organisation, vector_store ORDER BY organisation, vector_store;
 
 -- name: document_is_there
 SELECT FROM documents

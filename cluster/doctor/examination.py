@@ -10,7 +10,7 @@ import structlog
 from cluster.database import open_pool, translated
 from cluster.doctor import parts
 from cluster.doctor.ailment import Ailment, Case, Patient
-from cluster.doctor.chunk_ailments import CHUNKS, DOCUMENTS
+from cluster.doctor.chunk_ailments import CHUNKS, DOCUMENTS, WORDS
 from cluster.doctor.file_ailments import ADRIFT, BLOBS, FILES
 from cluster.doctor.job_ailments import ENTRY, LEASE, TURN
 from cluster.doctor.report import Finding, Report
@@ -21,7 +21,7 @@ from cluster.vector_index import open_vector_index
 log = structlog.get_logger(__name__)
 
 #: Jobs first: what they do to files and documents is then done, or queued.
-AILMENTS = (LEASE, ENTRY, TURN, ADRIFT, CHUNKS, DOCUMENTS, FILES, BLOBS)
+AILMENTS = (LEASE, ENTRY, TURN, ADRIFT, CHUNKS, DOCUMENTS, WORDS, FILES, BLOBS)
 NEED_BLOBS = (FILES, BLOBS)
 EXAMPLES = 5
 

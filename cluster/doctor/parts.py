@@ -9,7 +9,7 @@ from psycopg import Connection
 
 from cluster.blobs import open_blob_store
 from cluster.database import embedded, translated
-from cluster.database.migrate import CONNECT_TIMEOUT_S, MIN_PGVECTOR, migrations
+from cluster.database.migrate import CONNECT_TIMEOUT_S, ENCODING, MIN_PGVECTOR, migrations
 from cluster.database.queries import queries
 from cluster.doctor.report import Part
 from cluster.engines.weights import WEIGHTS_FILE, open_model_folder
@@ -31,8 +31,16 @@ def database(settings: Settings) -> Part:
             applied = _applied(connection)
             vector = connection.execute(SQL["pgvector"]).fetchone()
             version = connection.info.server_version // 10_000
+            encoding, ctype = connection.execute(SQL["locale"]).fetchone() or ("", "")
     except ClusterError as exc:
         return Part(name=name, fine=False, says=str(exc), remedy=_start_it(settings))
+    if encoding != ENCODING:
+        return Part(
+            name=name,
+            fine=False,
+            says=f"its encoding is {encoding}, which does not hold every text",
+            remedy=f"make it anew with ENCODING '{ENCODING}'",
+        )
     missing = sorted({migration.name for migration in migrations()} - applied)
     if missing:
         return Part(name=name, fine=False, says=f"migrations are missing: {', '.join(missing)}", remedy="make up applies them")
@@ -41,7 +49,8 @@ def database(settings: Settings) -> Part:
         return Part(
             name=name, fine=False, says="pgvector is missing or too old", remedy=f"install pgvector {wanted} or newer in this database"
         )
-    return Part(name=name, fine=True, says=f"PostgreSQL {version} with pgvector {vector[0]}, {len(applied)} migrations")
+    locale = f"{encoding}, LC_CTYPE {ctype} (word search is the same under every LC_CTYPE)"
+    return Part(name=name, fine=True, says=f"PostgreSQL {version} with pgvector {vector[0]}, {len(applied)} migrations; {locale}")
 
 
 def blobs(settings: Settings) -> Part:

@@ -161,7 +161,8 @@ class VectorIndex(Protocol):
         """Upsert many rows fast: the approximate index is built after, not during."""
 
     def optimise(self, collection: str) -> None:
-        """Build the approximate index where the collection has grown to need one; harmless to repeat."""
+        """Build the approximate index where the collection has grown to need one, and renew some rows that an older version
+        wrote; harmless to repeat."""
 
     def wait_visible(self, organisation: str, store: str, ids: Sequence[str], *, collection: str, timeout_s: float = 60.0) -> None:
         """Return once searches see these rows; at once where writes are visible on commit.

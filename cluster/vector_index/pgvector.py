@@ -24,6 +24,8 @@ from cluster.vector_index.filters import parse_filter
 from cluster.vector_index.fusion import fuse
 from cluster.vector_index.pgvector_rows import ROWS_PER_TRANSACTION, Accepted, accepted, batches, is_text, vector_fault
 from cluster.vector_index.pgvector_sql import OPERATORS, Statements
+from cluster.vector_index.pgvector_words import renew_words
+from cluster.vector_index.words import WORDS_VERSION, words
 
 #: Below this an exact scan is as fast as the approximate index, and exact.
 ROWS_WORTH_AN_INDEX = 20_000
@@ -35,6 +37,8 @@ CANDIDATES_PER_HIT = 4
 #: Each ranking that is fused is at least this deep.
 FUSION_DEPTH = 50
 MAX_K = 1_000
+#: After a bulk load, older rows' words are renewed for so long; workers and the doctor do the rest.
+RENEWAL_S = 30.0
 SCAN_BATCH = 1_000
 
 
@@ -70,7 +74,10 @@ class PgvectorIndex:
             connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('collection/' || %s, 0))", [collection])
             there = _find(connection, collection)
             if there is None:
-                connection.execute("INSERT INTO vector_collections (name, dim, metric) VALUES (%s, %s, %s)", [collection, dim, metric])
+                connection.execute(
+                    "INSERT INTO vector_collections (name, dim, metric, words_version) VALUES (%s, %s, %s, %s)",
+                    [collection, dim, metric, WORDS_VERSION],
+                )
                 connection.execute(Statements(collection, dim).create_table())
         if there is not None and there != made:
             raise Conflict(f"collection {collection!r} has dim {there.dim} and metric {there.metric}, not {dim} and {metric}")
@@ -155,7 +162,7 @@ class PgvectorIndex:
             vector = _asked(vector, found)
         if text is not None and not is_text(text):
             raise InvalidInput("the query's text holds a NUL character or half a surrogate pair", param="query")
-        values: dict[str, Any] = {"organisation": organisation, "store": store, "text": text}
+        values: dict[str, Any] = {"organisation": organisation, "store": store, "words": None if text is None else words(text).text}
         where = sql.SQL("true") if filter is None else condition(parse_filter(filter), values)
         depth = k if text is None else max(FUSION_DEPTH, k)
         rankings: list[list[Hit]] = []
@@ -202,6 +209,7 @@ class PgvectorIndex:
 
     def optimise(self, collection: str) -> None:
         """See ``VectorIndex``. Returns at once while somebody else does it; vectors of over 4,000 numbers get no index."""
+        renew_words(self._pool, limit_s=RENEWAL_S, collection=collection)
         statements = self._statements(collection)
         with pgvector_upkeep.alone(self._pool, statements) as connection:
             if connection is not None:
@@ -291,9 +299,10 @@ def _merge(connection: Connection[Any], found: _Collection, owner: Mapping[str, 
             raise Permanent(f"{len(missing)} rows without vector are not stored, {min(missing)!r} for one", row_ids=sorted(missing))
     connection.execute(statements.open_incoming())
     with connection.cursor().copy(statements.copy_incoming()) as copy:
-        copy.set_types(["text", "text", "text", "jsonb", "vector"])
+        copy.set_types(["text", "text", "text", "jsonb", "vector", "text", "text"])
         for row in rows:
-            copy.write_row(row)
+            spelt = words(row[2])
+            copy.write_row((*row, spelt.text, spelt.letters))
     return connection.execute(statements.merge(), owner).rowcount
 
 

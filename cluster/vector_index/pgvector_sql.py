@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from psycopg import sql
 
 from cluster.vector_index.contract import Metric
+from cluster.vector_index.words import WORDS_VERSION
 
 #: metric -> (operator, operator class of the half-precision index, score from the operator's distance)
 OPERATORS: dict[Metric, tuple[str, str, str]] = {
@@ -20,11 +21,12 @@ LONGEST_INLINE_DIM = 1_500
 #: pgvector's limit for an HNSW index on half precision.
 LONGEST_INDEXED_DIM = 4_000
 
-#: Put together from lexemes, each quoted: one of a web address may hold operators of the query language.
-ANY_OF_ITS_WORDS = r"""
-    (SELECT coalesce(string_agg('''' || replace(replace(lexeme, '\', '\\'), '''', '''''') || '''', ' | '), '')::tsquery
-     FROM unnest(to_tsvector('english', %(text)s)))
+#: Of words as ``words.words`` spells them, which hold no sign that the query language knows.
+ANY_OF_ITS_WORDS = """
+    (SELECT coalesce(string_agg('''' || lexeme || '''', ' | '), '')::tsquery FROM unnest(to_tsvector('english', %(words)s)))
 """
+#: The same words in the table ``i``. Letters have no positions, so that no phrase is made of them.
+LEXEMES = sql.SQL("to_tsvector('english', i.words) || array_to_tsvector(string_to_array(i.letters, ' '))")
 
 OWNED = sql.SQL("organisation = %(organisation)s AND vector_store = %(store)s")
 
@@ -58,7 +60,8 @@ class Statements:
                 text          text NOT NULL,
                 attributes    jsonb NOT NULL,
                 embedding     vector({dim}) NOT NULL,
-                words         tsvector GENERATED ALWAYS AS (to_tsvector('english', text)) STORED,
+                words         tsvector,
+                words_version smallint NOT NULL DEFAULT 0,
                 PRIMARY KEY (organisation, vector_store, id)
             );
             """
@@ -77,7 +80,7 @@ class Statements:
         return self._format(
             """
             CREATE TEMP TABLE IF NOT EXISTS {incoming_name} (
-                id text COLLATE "C", document text, text text, attributes jsonb, embedding vector({dim})
+                id text COLLATE "C", document text, text text, attributes jsonb, embedding vector({dim}), words text, letters text
             ) ON COMMIT DELETE ROWS;
             DELETE FROM {incoming};
             """,
@@ -86,7 +89,7 @@ class Statements:
 
     def copy_incoming(self) -> sql.Composed:
         """Rows in, in binary."""
-        return self._format("COPY {incoming} (id, document, text, attributes, embedding) FROM STDIN (FORMAT binary)")
+        return self._format("COPY {incoming} (id, document, text, attributes, embedding, words, letters) FROM STDIN (FORMAT binary)")
 
     def lock_document(self) -> sql.Composed:
         """Keep other writers of the document out until the transaction ends."""
@@ -106,15 +109,17 @@ class Statements:
         """
         return self._format(
             """
-            INSERT INTO {table} AS t (organisation, vector_store, id, document, text, attributes, embedding)
-            SELECT %(organisation)s, %(store)s, i.id, i.document, i.text, i.attributes, coalesce(i.embedding, s.embedding)
+            INSERT INTO {table} AS t (organisation, vector_store, id, document, text, attributes, embedding, words, words_version)
+            SELECT %(organisation)s, %(store)s, i.id, i.document, i.text, i.attributes, coalesce(i.embedding, s.embedding),
+                {lexemes}, {version}
             FROM {incoming} i
             LEFT JOIN {table} s ON s.organisation = %(organisation)s AND s.vector_store = %(store)s AND s.id = i.id
             WHERE (s.document, s.text, s.attributes, s.embedding)
                 IS DISTINCT FROM (i.document, i.text, i.attributes, coalesce(i.embedding, s.embedding))
             ORDER BY i.id
             ON CONFLICT (organisation, vector_store, id) DO UPDATE SET
-                document = excluded.document, text = excluded.text, attributes = excluded.attributes, embedding = excluded.embedding
+                document = excluded.document, text = excluded.text, attributes = excluded.attributes, embedding = excluded.embedding,
+                words = excluded.words, words_version = excluded.words_version
             WHERE (t.document, t.text, t.attributes, t.embedding)
                 IS DISTINCT FROM (excluded.document, excluded.text, excluded.attributes, excluded.embedding)
             """
@@ -191,7 +196,7 @@ class Statements:
 
     def by_phrase(self, where: sql.Composable) -> sql.Composed:
         """Rows with the text's words one behind the other, as a quotation has them."""
-        return self._by_text("phraseto_tsquery('english', %(text)s)", where)
+        return self._by_text("phraseto_tsquery('english', %(words)s)", where)
 
     def _by_text(self, query: str, where: sql.Composable) -> sql.Composed:
         return self._format(
@@ -204,6 +209,32 @@ class Statements:
             query=sql.SQL(query),
             where=where,
         )
+
+    def old_words(self) -> sql.Composed:
+        """Rows behind a key whose words are of an older version, locked; those that another transaction holds are passed over."""
+        return self._format(
+            """
+            SELECT organisation, vector_store, id, text FROM {table}
+            WHERE (organisation, vector_store, id) > (%(organisation)s, %(store)s, %(id)s) AND words_version < {version}
+            ORDER BY organisation, vector_store, id LIMIT %(limit)s
+            FOR NO KEY UPDATE SKIP LOCKED
+            """
+        )
+
+    def renew_words(self) -> sql.Composed:
+        """Write the lexemes of rows that the transaction has locked."""
+        return self._format(
+            """
+            UPDATE {table} AS t SET words = {lexemes}, words_version = {version}
+            FROM unnest(%(organisations)s::text[], %(stores)s::text[], %(ids)s::text[], %(words)s::text[], %(letters)s::text[])
+                AS i (organisation, store, id, words, letters)
+            WHERE t.organisation = i.organisation AND t.vector_store = i.store AND t.id = i.id
+            """
+        )
+
+    def old_words_left(self) -> sql.Composed:
+        """A row where the words of any are of an older version."""
+        return self._format("SELECT 1 FROM {table} WHERE words_version < {version} LIMIT 1")
 
     def prepare_ann(self) -> sql.Composed:
         """Settings of this transaction for a search by the approximate index; no row where there is none to use.
@@ -268,7 +299,7 @@ class Statements:
 
     def _format(self, text: str, **parts: sql.Composable) -> sql.Composed:
         known = {"table": self.table, "index": self.index, "incoming": self.incoming, "dim": sql.Literal(self.dim), "owned": OWNED}
-        return sql.SQL(text).format(**known, **parts)
+        return sql.SQL(text).format(**known, lexemes=LEXEMES, version=sql.Literal(WORDS_VERSION), **parts)
 
 
 def _of(owner: Sequence[str]) -> sql.Composed:

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cluster.graphemes import CLUSTER, inside
 from serve_app.snippets import Wanted, snippet
 
 FILLING = "The weather was fine and nothing happened at all. " * 10
@@ -29,11 +30,24 @@ def test_a_text_with_anything_in_it_gives_something(text: str, query: str) -> No
         ("who may stop the pump", "Only the operator stops the pump."),
         ("sleeping swift", "Swifts sleep on the wing."),
         ("ÖFFNUNG des Ventils", "Die Öffnung der Ventile erfolgt von Hand."),
+        ("permitted operator", "The ope\u00adrator per\u00admit\u00adted “nothing”."),
+        ("पम्प बंद", "केवल संचालक पम्प बंद कर सकता है।"),
+        ("ポンプを止める", "運転員だけがポンプを止める。"),
+        ("قف المضخة", "يُوقِفُ المُشَغِّلُ المَضَخَّةَ قِفْ"),
     ],
 )
 def test_the_words_decide_their_endings_do_not_and_frequent_ones_count_little(query: str, sentence: str) -> None:
     part = snippet(f"{FILLING}{sentence} {FILLING}", Wanted(query))
     assert sentence in part
+
+
+@given(st.text("aé \u0301\u0915\u093f\u094d\u200d👩🇩🇪", max_size=120), st.text(max_size=10), st.integers(30, 60))
+def test_no_letter_is_parted_from_its_marks(text: str, query: str, length: int) -> None:
+    part = snippet(text, Wanted(query), length=length)
+    places = [at for at in range(len(text)) if text.startswith(part, at)]
+    split = inside(text)
+    clusters = max(map(len, CLUSTER.findall(text)), default=0)
+    assert split is None or clusters > 25 or any(not split[at] and not split[at + len(part)] for at in places)
 
 
 def test_words_are_not_cut_and_without_a_match_it_begins_at_the_beginning() -> None:

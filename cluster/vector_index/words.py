@@ -1,0 +1,129 @@
+"""The words of a text, spelt so that every Postgres makes the same lexemes of them; documents and queries alike.
+
+Postgres' parser asks the server's ``LC_CTYPE`` what a letter is. Under ``C`` every sign beyond ASCII is a letter, so
+that “pump” and its quotation marks are one word; under another ctype the C library decides. Here nothing is left to
+decide: the result holds letters, marks and digits in one form, and spaces between the words. See
+docs/decisions/016-words-without-a-locale.md.
+
+    words("“Pump”—operator, 10 kg").text     # ' pump  operator  10 kg'
+"""
+
+import re
+import unicodedata
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import pairwise
+
+#: Raised by hand when the same text would give other words; rows of an older version are then renewed by upkeep.
+WORDS_VERSION = 1
+#: Longer runs are cut into pieces of so many characters: Postgres drops a lexeme of more than 2,046 bytes.
+LONGEST_WORD = 128
+#: What a character becomes is remembered for so many characters.
+MAX_REMEMBERED = 65_536
+
+#: Invisible characters inside words that are not format characters (Cf): joiners, fillers, variation selectors.
+INVISIBLE = frozenset(
+    [0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x3164, *range(0x180B, 0x1810), *range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0)]
+)
+#: Signs that some authors write and most leave out: the tatweel and vowel signs of Arabic, the points of Hebrew.
+OPTIONAL = frozenset([0x0640, *range(0x064B, 0x0653), 0x0670, *range(0x0591, 0x05BE), 0x05BF, 0x05C1, 0x05C2, 0x05C4, 0x05C5, 0x05C7])
+#: Letters and marks of scripts without spaces between words: Thai, Lao, Burmese, Khmer, kana, Han.
+SPACELESS = (
+    "\u0e01-\u0e3a\u0e40-\u0e4e\u0e81-\u0ece\u0edc-\u0edf\u1000-\u103f\u1050-\u108f\u109a-\u109d\ua9e0-\ua9ef\ua9fa-\ua9fe"
+    "\uaa60-\uaa76\uaa7a-\uaa7f\u1780-\u17d3\u17d7\u17dc\u17dd\u3005-\u3007\u3021-\u3029\u3031-\u3035\u3038-\u303c\u3041-\u30ff"
+    "\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U0001aff0-\U0001b16f\U00020000-\U0003ffff"
+)
+#: Those of them that belong to the letter before.
+MARKS = (
+    "\u0e31\u0e34-\u0e3a\u0e47-\u0e4e\u0eb1\u0eb4-\u0ebc\u0ec8-\u0ece\u102b-\u103e\u1056-\u1059\u105e-\u1060\u1062-\u1064"
+    "\u1067-\u106d\u1071-\u1074\u1082-\u108d\u108f\u109a-\u109d\uaa70\uaa7b-\uaa7d\u17b6-\u17d3\u17dd\u3099\u309a"
+)
+RUN = re.compile(f"[{SPACELESS}]+")
+LETTER = re.compile(f"[{SPACELESS}][{MARKS}]*")
+FOREIGN = re.compile("[^\x00-\x7f]+")
+#: Runs of FOREIGN up to this length are remembered: quotation marks, accented letters.
+SHORT = 4
+#: A full stop that is no decimal point. Begins with the stop, which the engine then looks for.
+STOP = re.compile(r"\.(?:(?![0-9])|(?<![0-9]\.))")
+#: Accents without a letter, as NFKC leaves them of those that stand alone.
+LONE = re.compile(r"(?<!\S)[\u0300-\u036f]+")
+#: Bytes of UTF-8: letters and digits of ASCII in lower case, the point, spaces for its other signs; all others as they are.
+ASCII = bytes(code if chr(code).isalnum() or chr(code) == "." or code > 127 else 32 for code in bytes(range(256)).lower())
+LONG = re.compile(rf"\S{{{LONGEST_WORD + 1},}}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Words:
+    """A text's words for Postgres' parser."""
+
+    #: Words between spaces, in their order; of a script without spaces each pair of neighbouring letters.
+    text: str
+    #: Letters of the pairs, each once, between spaces: a query of a single letter is found by them.
+    letters: str
+
+
+def words(text: str) -> Words:
+    """The words of a document's or a query's text. Of half a surrogate pair and of NUL nothing is left."""
+    text = spelt(text)
+    letters: dict[str, None] = {}
+
+    def pairs(run: re.Match[str]) -> str:
+        found = LETTER.findall(run[0])
+        if len(found) == 1:
+            return f" {found[0]} "
+        letters.update(dict.fromkeys(found))
+        return f" {' '.join(map(''.join, pairwise(found)))} "
+
+    if not text.isascii():
+        text = RUN.sub(pairs, text)
+    if len(text) > LONGEST_WORD and max(map(len, text.split()), default=0) > LONGEST_WORD:
+        text = LONG.sub(_pieces, text)
+    return Words(text=text, letters=" ".join(letters))
+
+
+def spelt(text: str) -> str:
+    """The text in one spelling: compatible forms, case and invisible characters are gone, and all signs but decimal points."""
+    if not text.isascii():
+        text = FOREIGN.sub(lambda run: _remembered(run[0]) if len(run[0]) <= SHORT else _folded(run[0]), text)
+    text = text.encode().translate(ASCII).decode()
+    if not text.isascii():  # marks behind a letter of ASCII; a dotted I is an i, as people type it
+        text = LONE.sub("", unicodedata.normalize("NFKC", text).replace("i\u0307", "i"))
+    return STOP.sub(" ", text)
+
+
+def _folded(text: str) -> str:
+    """Ligatures, full width and presentation forms are NFKC's."""
+    folded = unicodedata.normalize("NFKC", text).casefold().replace("\u0131", "i")
+    return unicodedata.normalize("NFKC", folded.translate(_SPELT))
+
+
+_remembered = lru_cache(MAX_REMEMBERED)(_folded)
+
+
+def _pieces(long: re.Match[str]) -> str:
+    return " ".join(long[0][start : start + LONGEST_WORD] for start in range(0, len(long[0]), LONGEST_WORD))
+
+
+class _Spelt(dict[int, int | str | None]):
+    """What becomes of a character, by its code point: itself, a digit of ASCII, a space, or nothing."""
+
+    def __missing__(self, code: int) -> int | str | None:
+        becomes = _becomes(chr(code))
+        if len(self) < MAX_REMEMBERED:
+            self[code] = becomes
+        return becomes
+
+
+def _becomes(character: str) -> int | str | None:
+    code, category = ord(character), unicodedata.category(character)
+    if category == "Cf" or code in INVISIBLE or code in OPTIONAL:
+        return None
+    if category == "Nd":
+        return str(unicodedata.decimal(character))
+    # Unassigned characters (Cn) are letters of a later Unicode, nearly all.
+    if character == "." or category[0] in "LMN" or category == "Cn":
+        return code
+    return " "
+
+
+_SPELT = _Spelt()
