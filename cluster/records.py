@@ -57,6 +57,8 @@ class Fact(StrEnum):
     ENCODING = "encoding"
     #: Number of bytes that are no text in that character set; each became a replacement character.
     REPLACED_BYTES = "replaced_bytes"
+    #: Number of characters that the document hides from its readers (``display: none``); they are not in its text.
+    HIDDEN_CHARACTERS = "hidden_characters"
     #: Number of pages that could not be read; the document's detail lists them.
     UNREAD_PAGES = "unread_pages"
 

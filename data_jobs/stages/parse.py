@@ -28,7 +28,7 @@ from data_jobs.stages.unread import unread_sentence, with_unread
 log = structlog.get_logger(__name__)
 
 #: Raised by hand when the same bytes would give other pages; the library's own changes come with its version.
-PARSER_VERSION = f"1/pymupdf-{version('pymupdf')}/lxml-{version('lxml')}/markdown-it-{version('markdown-it-py')}"
+PARSER_VERSION = f"2/pymupdf-{version('pymupdf')}/selectolax-{version('selectolax')}/markdown-it-{version('markdown-it-py')}"
 #: Beyond the document's own limit, for the answer to arrive; then the parsing process itself counts as lost.
 ANSWER_GRACE_S = 10.0
 

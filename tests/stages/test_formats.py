@@ -9,7 +9,7 @@ from data_jobs.stages.parse import Parser
 @pytest.mark.parametrize(
     ("data", "name", "text"),
     [
-        ("\ufeffa\r\nb\rc\x00d".encode(), "a.txt", "a\nb\ncd"),
+        ("\ufeffa\r\nb\rc\x00d".encode(), "a.txt", "a\nb\nc d"),
         ("größe".encode("cp1252"), "a.txt", "größe"),
         ("größe".encode("utf-16"), "a.txt", "größe"),
         (b"# Title\n\nsome *text* & `code`\n\n- one\n- two\n\n```\na  b\n```\n", "a.md", "Title\n\nsome text & code\n\none\n\ntwo\n\na  b"),
