@@ -20,8 +20,8 @@ Value = TypeVar("Value")
 MIB = 1024 * 1024
 #: Ray picks its own workers' ports from here unless told otherwise; ours must stay outside.
 RAY_WORKER_PORTS = range(10002, 20000)
-#: Taken by Ray's head and agents, from ``ray_port`` on.
-RAY_PORTS = 8
+#: Taken from ``ray_port`` on: eight by Ray's head and agents, three by Serve, the others by replicas.
+RAY_PORTS = 32
 
 
 #: A web page's origin as a browser sends it, extensions' and desktop shells' included.
@@ -110,8 +110,8 @@ class Settings(BaseSettings):
     dashboard_port: int = Field(default=8265, ge=1, le=65535)
     """Port of the Ray dashboard and of ``ray job submit``."""
 
-    ray_port: int = Field(default=6379, ge=1, le=65527)
-    """Port of Ray's head (GCS) on this machine; the next seven ports are used by its agents."""
+    ray_port: int = Field(default=6379, ge=1, le=65536 - RAY_PORTS)
+    """Port of Ray's head (GCS) on this machine; the next 31 ports are for its agents, for Serve and for replicas."""
 
     # --- engine -------------------------------------------------------------------------------------------------
     model: str = "all-MiniLM-L6-v2"

@@ -4,9 +4,12 @@ with ray_session(settings):
     ray.data.from_items(...)
 """
 
+import contextlib
 import logging
 import os
+import signal
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -17,7 +20,7 @@ from ray._private import ray_constants
 from ray._raylet import Config  # type: ignore[attr-defined]  # compiled, without stubs
 from ray.data import DataContext
 
-from cluster.local import ray_head
+from cluster.local import drivers, ray_head
 from cluster.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -47,21 +50,44 @@ def ray_session(settings: Settings) -> Iterator[None]:
         address = _running_here(settings)
     log.info("ray_connecting", address=address or "a cluster of this process's own")
     quiet: dict[str, Any] = {"logging_level": logging.WARNING, "log_to_driver": settings.log_level == "DEBUG"}
-    # A folder of its own, short enough for unix sockets: another cluster's session is none of our business.
-    with tempfile.TemporaryDirectory(prefix="ec-ray-", ignore_cleanup_errors=True) as folder:
+    with contextlib.ExitStack() as ending:
         if address:
+            if ray_head.running(settings) is not None:
+                ending.enter_context(drivers.registered(settings))
             ray.init(address=address, **quiet)
         else:
+            # A folder of its own, short enough for unix sockets: another cluster's session is none of our business.
+            folder = ending.enter_context(tempfile.TemporaryDirectory(prefix="ec-ray-", ignore_cleanup_errors=True))
             ray.init(num_cpus=max(LEAST_CPUS, os.cpu_count() or 1), include_dashboard=False, _temp_dir=folder, **quiet)
-        try:
+        ending.callback(ray.shutdown)
+        with _ending_when_told():
             if settings.log_level != "DEBUG":
                 logging.getLogger("ray.data").setLevel(logging.ERROR)  # plans and notices; the report says what a person asks
             context = DataContext.get_current()
             context.enable_progress_bars = False
             context.execution_no_progress_timeout_s = NO_PROGRESS_TIMEOUT_S
             yield
-        finally:
-            ray.shutdown()
+
+
+class ClusterStopped(KeyboardInterrupt):
+    """The process was told to end. Like Ctrl-C no ``Exception``, so that code in between that takes any error lets it through."""
+
+
+@contextmanager
+def _ending_when_told() -> Iterator[None]:
+    """SIGTERM, which ``make down`` sends before it takes the cluster away, raises ``ClusterStopped`` in the block."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, _end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _end(*_: object) -> None:
+    raise ClusterStopped("the cluster was stopped (make down) while this was at work; start it again with make up")
 
 
 def _running_here(settings: Settings) -> str | None:

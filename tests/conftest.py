@@ -12,7 +12,7 @@ import pytest
 from psycopg_pool import ConnectionPool
 
 from cluster.database import embedded, open_pool
-from cluster.settings import RAY_WORKER_PORTS, Settings
+from cluster.settings import RAY_PORTS, RAY_WORKER_PORTS, Settings
 
 ROOT = Path(__file__).resolve().parent.parent
 #: A developer's own settings must not reach a test, and neither must a Postgres or a Ray of his.
@@ -103,7 +103,7 @@ def kill_postmaster(settings: Settings, how: signal.Signals = signal.SIGKILL) ->
 GIVEN: list[tuple[int, int]] = []
 
 
-def free_ports(count: int, *, width: int = 8) -> list[int]:
+def free_ports(count: int, *, width: int = RAY_PORTS) -> list[int]:
     """The first of each run of so many ports nobody listens on, where neither Ray's workers nor outgoing connections come; never twice."""
     found: list[int] = []
     while len(found) < count:

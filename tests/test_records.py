@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from cluster.local.addresses import RAY_LISTENERS
+from cluster.local.addresses import ports_of, replica_ports
 from cluster.records import chunk_id, document_id
 from cluster.settings import RAY_PORTS, RAY_WORKER_PORTS, Settings
 
@@ -49,8 +49,11 @@ def test_paths_of_the_settings_are_absolute(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_no_port_of_rays_head_lies_among_those_of_its_workers() -> None:
-    assert len(RAY_LISTENERS) == RAY_PORTS
-    assert Settings(ray_port=RAY_WORKER_PORTS.start - RAY_PORTS).ray_port == 9_994
+    settings = Settings(ray_port=RAY_WORKER_PORTS.start - RAY_PORTS)
+    last = settings.ray_port + RAY_PORTS - 1
+    listeners = [port for name, port in ports_of(settings).items() if name not in ("api", "dashboard")]
+    assert [*listeners, *replica_ports(settings)] == list(range(settings.ray_port, last + 1))
+    assert last == RAY_WORKER_PORTS.start - 1
 
 
 def test_settings_with_tables_are_keys_of_caches_and_refuse_what_is_no_share() -> None:

@@ -11,10 +11,10 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from cluster.settings import Settings
+from cluster.settings import RAY_PORTS, Settings
 
 LOOPBACK = "127.0.0.1"
-#: Ray's listeners, at ``ray_port`` and the seven ports after it.
+#: Ray's listeners, at ``ray_port`` and the ports after it.
 RAY_LISTENERS = (
     "gcs",
     "node_manager",
@@ -25,12 +25,19 @@ RAY_LISTENERS = (
     "metrics_export",
     "ray_client_server",
 )
+#: Serve's, behind those: HAProxy's pages, and Serve's own proxy, which HAProxy asks while there is no replica.
+SERVE_LISTENERS = ("haproxy_metrics", "haproxy_stats", "fallback_proxy")
 
 
 def ports_of(settings: Settings) -> dict[str, int]:
     """Every port that a local cluster with these settings listens on, by what listens there."""
-    ray = {name: settings.ray_port + offset for offset, name in enumerate(RAY_LISTENERS)}
+    ray = {name: settings.ray_port + offset for offset, name in enumerate(RAY_LISTENERS + SERVE_LISTENERS)}
     return {"api": settings.api_port, "dashboard": settings.dashboard_port, **ray}
+
+
+def replica_ports(settings: Settings) -> range:
+    """Where HAProxy reaches the endpoint's replicas: the rest of the ports that a local cluster takes."""
+    return range(settings.ray_port + len(RAY_LISTENERS + SERVE_LISTENERS), settings.ray_port + RAY_PORTS)
 
 
 def api_url(settings: Settings) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from cluster.database import embedded, open_pool
-from cluster.local import application, ray_head
+from cluster.local import application, drivers, ray_head
 from cluster.local.addresses import api_url, dashboard_url
 from cluster.settings import Settings
 
@@ -50,6 +50,7 @@ def down(settings: Settings, tell: Tell, *, postgres: bool = True) -> bool:
         postgres: False leaves the bundled Postgres running.
     """
     with _only_one(settings, tell):
+        drivers.end(settings, tell)
         tell("Ray and the endpoint: stopping")
         had_ray = ray_head.stop(settings)
         postgres = postgres and settings.database_url is None

@@ -23,11 +23,12 @@ from pathlib import Path
 import psutil
 from pydantic import SecretStr
 
+from cluster.deploy.serve_config import ray_environment
 from cluster.errors import Conflict, Misconfigured, Unavailable
-from cluster.local.addresses import LOOPBACK, RAY_LISTENERS, get_json, ports_of, request, taken
+from cluster.local.addresses import LOOPBACK, RAY_LISTENERS, get_json, ports_of, replica_ports, request, taken
 from cluster.local.processes import Identity, alive, family, find, identify, kill, let_other_sessions_first, session_of, wait_gone
 from cluster.records import digest
-from cluster.settings import Settings
+from cluster.settings import RAY_PORTS, Settings
 
 #: Ray's logical CPUs: a replica of the endpoint and the stages of a bulk job run side by side on the smallest machine.
 LEAST_CPUS = 4
@@ -131,20 +132,38 @@ def environment(settings: Settings, folder: Path) -> dict[str, str]:
         **inherited,
         **settings_variables(settings),
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
+        **ray_environment(),
+        **_serve_variables(settings, folder),
         **LOOPBACK_ONLY,
         **WITHOUT_TOKENS,
         MARK: str(folder),
         "TMPDIR": str(folder),  # what the processes leave behind goes with the folder
-        "RAY_USAGE_STATS_ENABLED": "0",
         # A lone node has nowhere to move its replicas: requests in flight get this long to finish, not half a minute.
         "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "2",
         # Fixed by default; any free port keeps two clusters apart.
         "AUTOSCALER_METRIC_PORT": "0",
         "DASHBOARD_METRIC_PORT": "0",
         "RAY_worker_niceness": str(NICE),
-        # Threads that wait by spinning cost 2-4x the CPU per text on shared cores.
-        "GOMP_SPINCOUNT": "0",
-        "OMP_WAIT_POLICY": "PASSIVE",
+    }
+
+
+def _serve_variables(settings: Settings, folder: Path) -> dict[str, str]:
+    """Ports and files of Serve and its HAProxy. Their defaults are the same for every cluster of a machine."""
+    ports, replicas = ports_of(settings), replica_ports(settings)
+    return {
+        "RAY_SERVE_HAPROXY_METRICS_PORT": str(ports["haproxy_metrics"]),
+        "RAY_SERVE_HAPROXY_STATS_PORT": str(ports["haproxy_stats"]),
+        "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(ports["fallback_proxy"]),
+        "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": str(replicas.start),
+        "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(replicas[-1]),
+        # Serve puts a folder with the node's id, 56 characters, before each name; HAProxy takes sockets' paths up to 97 only.
+        "RAY_SERVE_HAPROXY_SOCKET_PATH": str(folder / "a"),
+        "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": str(folder / "m"),
+        "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(folder / "haproxy.cfg"),
+        "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(folder),
+        "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(folder / "server-state"),
+        # Half a minute by default, so that load balancers outside notice that a replica goes. Here there is HAProxy only.
+        "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "2",
     }
 
 
@@ -234,7 +253,7 @@ def _refuse_taken_ports(settings: Settings, *, patience_s: float) -> None:
     if occupied:
         raise Conflict(
             f"somebody else listens on {_named(occupied)}; stop it, or choose other ports with "
-            "CLUSTER_API_PORT, CLUSTER_DASHBOARD_PORT and CLUSTER_RAY_PORT (this one and the seven after it)"
+            f"CLUSTER_API_PORT, CLUSTER_DASHBOARD_PORT and CLUSTER_RAY_PORT (this one and the {RAY_PORTS - 1} after it)"
         )
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +18,7 @@ pytestmark = pytest.mark.timeout(400)  # the first use installs the clients
 
 TEXTS = ["a heron", "ein Reiher 🐦", "アオサギ", "a heron stands still " * 30, "naïve café"]
 LONG = "word " * 300
-PYTHON_CLIENTS = ("langchain", "llamaindex", "haystack_", "litellm_")
+PYTHON_CLIENTS = ("langchain", "llamaindex", "haystack_", "litellm_", "cohere_")
 NODE_CLIENTS = ("openai_client", "ai_sdk")
 #: None of them may reach for the network.
 OFFLINE = {
@@ -61,6 +62,19 @@ def test_a_client_gets_the_engines_vectors_in_order_and_our_errors_as_its_own(as
     kinds = {"ai_sdk": ("APICallError", "APICallError"), "default": ("NotFoundError", "BadRequestError")}
     for error, kind in zip((found["unknown"], found["too_long"]), kinds.get(client, kinds["default"]), strict=True):
         assert kind in error["classes"].split(), error
+
+
+def test_cohere_ranks_by_the_same_client(ask: Ask) -> None:
+    assert ask("cohere_")["ranked"][0] == 0  # the query itself
+
+
+@pytest.mark.skipif(shutil.which("java") is None, reason="no java here; tests/serve_app/test_edge.py has what it sends, byte for byte")
+def test_the_jdks_client_is_answered(server: Server) -> None:
+    body = json.dumps({"model": MODEL, "input": TEXTS})
+    command = ["java", PYTHON.with_name("java") / "Embed.java", f"{server.url}/v1/embeddings", body]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100)
+    assert [line[:4] for line in done.stdout.splitlines()] == ["200 ", "200 "], done.stderr + done.stdout
+    assert len(json.loads(done.stdout.splitlines()[0][4:])["data"]) == len(TEXTS)
 
 
 def test_node_lists_the_models(ask: Ask) -> None:

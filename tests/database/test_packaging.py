@@ -1,4 +1,4 @@
-"""An installed copy, not only a checkout, holds the SQL it runs and the compiled forward."""
+"""An installed copy, not only a checkout, holds the SQL it runs, the program it runs as HAProxy and the compiled forward."""
 
 import shutil
 import subprocess
@@ -23,5 +23,6 @@ def test_the_wheel_holds_every_sql_file_and_what_was_compiled(tmp_path: Path) ->
     assert "cluster/database/migrations/0001_foundation.sql" in ours
     names = ZipFile(wheel).namelist()
     assert ours <= set(names)
+    assert ZipFile(wheel).getinfo("cluster/deploy/haproxy").external_attr >> 16 & 0o111, "Serve can run it"
     if shutil.which("cc"):
         assert [name for name in names if name.startswith("cluster/engines/_bert_avx2.")]

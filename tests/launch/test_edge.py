@@ -1,0 +1,119 @@
+"""The door of the running cluster: HAProxy, Serve's own proxy behind it, what they say while nothing is there, and how it is shut."""
+
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from cluster.local import ray_head
+from cluster.local.addresses import ports_of
+from tests.conftest import ROOT
+from tests.launch.production import await_true
+from tests.running_cluster import RunningCluster, environment_of, local
+from tests.serve_app.test_edge import BODY, JDK, said
+
+pytestmark = [pytest.mark.launch, pytest.mark.timeout(300)]
+
+
+@pytest.mark.parametrize("listener", ["api", "fallback_proxy"])
+def test_an_offer_to_upgrade_is_ignored_on_every_way_in(running_cluster: RunningCluster, listener: str) -> None:
+    with socket.create_connection(("127.0.0.1", ports_of(running_cluster.settings)[listener]), timeout=30) as connection:
+        found = said(connection, JDK + BODY, JDK, BODY)
+    assert found.count(b"HTTP/1.1 200") == 2, found[:500]
+
+
+@pytest.mark.parametrize("listener", ["api", "fallback_proxy"])
+def test_an_answer_carries_one_id_and_how_long_it_took(running_cluster: RunningCluster, listener: str) -> None:
+    url = f"http://127.0.0.1:{ports_of(running_cluster.settings)[listener]}/nowhere"
+    for headers, ids in (({"x-request-id": "mine"}, ["mine"]), ({}, None)):
+        answer = httpx.get(url, headers=headers, timeout=30)
+        given = answer.headers.get_list("x-request-id")
+        assert (answer.status_code, len(given), "openai-processing-ms" in answer.headers) == (404, 1, True)
+        assert ids in (None, given)
+
+
+def test_a_killed_haproxy_is_back_in_seconds(running_cluster: RunningCluster) -> None:
+    port = running_cluster.settings.api_port
+    head = ray_head.running(running_cluster.settings)
+    assert head is not None
+    (haproxy,) = {
+        process.pid
+        for process in psutil.Process(head.pid).children(recursive=True)
+        for one in process.net_connections("tcp")
+        if one.laddr.port == port and one.status == psutil.CONN_LISTEN
+    }
+    os.kill(haproxy, signal.SIGKILL)
+    await_true(lambda: _asked(running_cluster, "/readyz") != 200, "the end of HAProxy", timeout_s=5)
+    await_true(lambda: _asked(running_cluster, "/readyz") == 200, "another HAProxy", timeout_s=60)
+
+
+def test_down_ends_an_ingest_with_a_word_and_up_never_says_404(running_cluster: RunningCluster, tmp_path: Path) -> None:
+    settings, words = running_cluster.settings, random.Random(1)
+    for number in range(600):
+        (tmp_path / f"{number}.txt").write_text(
+            " ".join(words.choice(["pump", "valve", "heron", "tea", str(number)]) for _ in range(8_000))
+        )
+    command = [sys.executable, "-m", "data_jobs.ingest", str(tmp_path), "--vector-store", "stopped"]
+    ingest = subprocess.Popen(command, cwd=ROOT, env=environment_of(settings), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    await_true(lambda: list((settings.home / "drivers").glob("*.json")) != [], "the ingest to have reached the cluster")
+    time.sleep(5)
+
+    down = local("down", settings)
+
+    said = ingest.communicate(timeout=30)[1]
+    assert (down.returncode, ingest.returncode) == (0, 1), (down.stderr, said)
+    assert "Ending 1 command" in down.stderr
+    assert "the cluster was stopped (make down)" in said
+    assert said.splitlines()[-1] == "What is written stays; run the same command again to go on."
+    assert list(Path("/tmp").glob("ec-ray-*")) == []
+
+    with _polling(running_cluster) as seen:
+        up = local("up", settings)
+    assert up.returncode == 0, up.stderr
+    assert 503 in seen
+    assert seen <= {0, 503, 200}
+    job = next(job for job in httpx.get(f"{running_cluster.api}/v1/jobs").json()["data"] if job["kind"] == "ingest")
+    assert job["state"] == "cancelled"
+    assert "the cluster was stopped (make down)" in str(job)
+
+
+def _asked(cluster: RunningCluster, path: str) -> int:
+    """The status; 0 when nobody answers in a second, and a 503 must say when to come back."""
+    try:
+        answer = httpx.get(f"{cluster.api}{path}", timeout=1)
+    except httpx.TransportError:
+        return 0
+    if answer.status_code == 503:
+        assert int(answer.headers["retry-after"]) > 0
+        assert answer.json()["error"]["code"] == "unavailable"
+    return answer.status_code
+
+
+@contextmanager
+def _polling(cluster: RunningCluster) -> Iterator[set[int]]:
+    """Every status that a client sees meanwhile that asks for the models over and over."""
+    seen: set[int] = set()
+    over = threading.Event()
+
+    def poll() -> None:
+        while not over.wait(0.05):
+            seen.add(_asked(cluster, "/v1/models"))
+
+    thread = threading.Thread(target=poll)
+    thread.start()
+    try:
+        yield seen
+    finally:
+        over.set()
+        thread.join()
