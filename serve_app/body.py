@@ -38,6 +38,8 @@ class Limits:
     bytes_per_timeout: int | None = None
     #: May be packed.
     packed: bool = True
+    #: Arrays and objects it may open, if it is JSON: each costs a hundred times its two bytes.
+    containers: int | None = None
 
 
 class Body:
@@ -51,6 +53,7 @@ class Body:
         self._read_before = 0
         self._on_leave = on_leave
         self._read = 0
+        self._containers = 0
         self._left = asyncio.Event()
         #: The caller left in the middle of the body.
         self.cut_off = False
@@ -120,10 +123,22 @@ class Body:
         self._read += len(part)
         if self._read > self._limits.most:
             raise self._too_large()
+        self._count_containers(part)
         enough = self._limits.bytes_per_timeout
         if enough is not None and self._read - self._read_before >= enough:
             self._read_before, self._patience_s = self._read, self._limits.timeout_s
         return part
+
+    def _count_containers(self, part: bytes) -> None:
+        """Those in texts count, too: a text that reaches the limit by itself is longer than any model reads."""
+        most = self._limits.containers
+        if most is None:
+            return
+        self._containers += part.count(b"[") + part.count(b"{")
+        if self._containers > most:
+            raise HTTPException(
+                HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the request's body opens over {most:,} arrays and objects; send less at once"
+            )
 
     def _too_slow(self) -> str:
         limits = self._limits

@@ -39,6 +39,8 @@ PARTS = re.compile(r"/v1/uploads/[^/]+/parts")
 TRANSFERS = re.compile(rf"{FILES.pattern}|{PARTS.pattern}|/v1/uploads/[^/]+/complete")
 #: Around a file its form needs this much at most.
 FORM_BYTES = 256 * 1024
+#: Arrays and objects of one JSON body.
+MAX_CONTAINERS = 1_000_000
 #: An upload that stays below this is not going to end.
 SLOWEST_BYTES_PER_S = 8 * 1024
 
@@ -52,7 +54,9 @@ class Boundary:
         self._cors = Cors(settings.cors_origins)
         self._longest_s = settings.request_timeout_s
         patience = settings.body_timeout_s
-        self._limits = Limits(most=settings.max_request_bytes, setting="CLUSTER_MAX_REQUEST_BYTES", timeout_s=patience)
+        self._limits = Limits(
+            most=settings.max_request_bytes, setting="CLUSTER_MAX_REQUEST_BYTES", timeout_s=patience, containers=MAX_CONTAINERS
+        )
         self._limits_of_uploads = {
             paths: Limits(
                 most=most + FORM_BYTES,

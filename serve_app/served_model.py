@@ -6,11 +6,8 @@ Made by ``service``, one for each model that is served.
     made = await model.embed_texts(["a text"], terms)
 """
 
-import asyncio
 import math
-import threading
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,21 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cluster.engines import Engine
-from cluster.engines.priority import step_back
-from cluster.errors import InvalidInput
 from cluster.ledger.usage import Source
 from cluster.settings import Settings
 from serve_app.batching import Batcher, Lane
 from serve_app.inputs import refuse_many_tokens
 from serve_app.output import unit_length
+from serve_app.tokenising import INPUT, INTERACTIVE_TOKENS, Tokenising, too_long
 from serve_app.usage import UsageRecorder
-
-#: More tokens than this in one request is bulk: nobody waits for it at a keyboard.
-INTERACTIVE_TOKENS = 2_048
-#: Tokenised on the event loop: twenty millionths of a second, a fifth of what a thread costs to wake.
-INLINE_CHARACTERS = 300
-#: Longer texts are tokenised by threads that let queries go first.
-INTERACTIVE_CHARACTERS = 4 * INTERACTIVE_TOKENS
 
 Ids = NDArray[np.int32]
 Overflow = Literal["error", "truncate", "mean"]
@@ -80,9 +69,7 @@ class ServedModel:
             cache_bytes=settings.cache_bytes,
             weights=settings.organisation_weights,
         )
-        self._bulk_tokenising = ThreadPoolExecutor(
-            max(1, engine.concurrency), thread_name_prefix="tokenise", initializer=lambda: step_back(threading.get_native_id())
-        )
+        self._tokenising = Tokenising(engine.tokeniser, threads=engine.concurrency)
         engine.embed(["warm", "up " * 100])  # the first pass lays out memory, and proves that the model runs
 
     @property
@@ -90,13 +77,13 @@ class ServedModel:
         """Most tokens of one input, special tokens not counted."""
         return self.engine.tokeniser.max_content_tokens
 
-    async def tokenise(self, texts: Sequence[str]) -> list[Ids]:
-        """Token ids of each text, complete and without special tokens."""
-        characters = sum(map(len, texts))
-        if characters <= INLINE_CHARACTERS:
-            return self.engine.tokeniser.ids(texts)
-        threads = self._bulk_tokenising if characters > INTERACTIVE_CHARACTERS else None
-        return await asyncio.get_running_loop().run_in_executor(threads, self.engine.tokeniser.ids, texts)
+    async def tokenise(self, texts: Sequence[str], *, most: int | None = None) -> list[Ids]:
+        """Token ids of each text, complete and without special tokens.
+
+        Raises:
+            InvalidInput: a text has more than ``most`` tokens, or all together have too many.
+        """
+        return await self._tokenising.ids(texts, INPUT, most=most)
 
     async def embed_texts(
         self, texts: Sequence[str], terms: RequestTerms, *, prompt: str = "", overflow: Overflow = "truncate", side: Side = "end"
@@ -108,7 +95,8 @@ class ServedModel:
             Throttled: too much waits already.
         """
         prefix = (await self.tokenise([prompt]))[0] if prompt else np.empty(0, np.int32)
-        ids = await self.tokenise([prompt + text for text in texts] if prompt else texts)
+        most = self.max_content_tokens if overflow == "error" else None
+        ids = await self.tokenise([prompt + text for text in texts] if prompt else texts, most=most)
         return await self.embed_ids(ids, terms, overflow=overflow, side=side, prefix=len(prefix))
 
     async def embed_ids(
@@ -156,11 +144,7 @@ class ServedModel:
         most = self.max_content_tokens
         for position, one in enumerate(ids):
             if len(one) > most:
-                raise InvalidInput(
-                    f'input[{position}] has {len(one):,} tokens; this model reads {most:,}. Split it, or send overflow="truncate" '
-                    'to cut it or overflow="mean" to average its parts',
-                    param="input",
-                )
+                raise too_long(INPUT, position, len(one), most)
 
 
 def _cut(ids: Ids, most: int, prefix: int, side: Side) -> Ids:
