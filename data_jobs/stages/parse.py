@@ -27,8 +27,10 @@ from data_jobs.stages.unread import unread_sentence, with_unread
 
 log = structlog.get_logger(__name__)
 
-#: Raised by hand when the same bytes would give other pages; the library's own changes come with its version.
-PARSER_VERSION = f"2/pymupdf-{version('pymupdf')}/selectolax-{version('selectolax')}/markdown-it-{version('markdown-it-py')}"
+#: The libraries that shape the text.
+LIBRARIES = ("pymupdf", "selectolax", "markdown-it-py", "chardet")
+#: The number is raised by hand when the same bytes would give other pages; the libraries' changes come with their versions.
+PARSER_VERSION = "/".join(["2", *(f"{library}-{version(library)}" for library in LIBRARIES)])
 #: Beyond the document's own limit, for the answer to arrive; then the parsing process itself counts as lost.
 ANSWER_GRACE_S = 10.0
 

@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from selectolax.lexbor import LexborHTMLParser, LexborNode, SelectolaxError
 
 from cluster.records import Fact
+from data_jobs.stages.formats.charset import decode
 from data_jobs.stages.formats.reading import Reading
-from data_jobs.stages.formats.text import clean, decode
+from data_jobs.stages.formats.text import clean
 
 #: Elements whose text no reader sees: code, what waits for a script, what stands in for scripts and frames, formulas' source.
 SILENT = frozenset("script style template noscript iframe noembed noframes rp annotation annotation-xml -comment -doctype".split())
@@ -34,8 +35,10 @@ DECLARATION = re.compile(r"(?:^|[;\s])(display|visibility)\s*:\s*([a-z-]+)", re.
 
 def parse(data: bytes) -> Reading:
     """One page."""
-    text, hidden = to_text(decode(data))
-    return Reading(pages=[text], facts={Fact.HIDDEN_CHARACTERS: hidden} if hidden else {})
+    decoded = decode(data)
+    text, hidden = to_text(decoded.text)
+    facts = decoded.facts | ({Fact.HIDDEN_CHARACTERS: hidden} if hidden else {})
+    return Reading(pages=[text], facts=facts, unread=decoded.unread)
 
 
 def to_text(markup: str, *, hiding: bool = True) -> tuple[str, int]:

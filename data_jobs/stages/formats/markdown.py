@@ -12,10 +12,11 @@ from markdown_it.renderer import RendererHTML
 from markdown_it.rules_block import StateBlock, html_block, reference
 from markdown_it.token import Token
 
+from data_jobs.stages.formats.charset import decode
 from data_jobs.stages.formats.html import to_text
 from data_jobs.stages.formats.raw_html import contained
 from data_jobs.stages.formats.reading import Reading
-from data_jobs.stages.formats.text import clean, decode
+from data_jobs.stages.formats.text import clean
 
 #: The parser recurses for each level; what nests deeper is a paragraph with its marks written out.
 DEEPEST = 60
@@ -36,8 +37,9 @@ ENDED_BY = (
 
 def parse(data: bytes) -> Reading:
     """One page."""
-    text, _ = to_text(to_html(clean(decode(data))), hiding=False)
-    return Reading(pages=[text])
+    decoded = decode(data)
+    text, _ = to_text(to_html(clean(decoded.text)), hiding=False)
+    return Reading(pages=[text], facts=decoded.facts, unread=decoded.unread)
 
 
 def to_html(markdown: str) -> str:

@@ -1,10 +1,10 @@
-"""Plain text: its encoding found, its line ends made one kind, characters that no store takes left out."""
+"""Plain text: its character set found, its line ends made one kind, characters that no store takes left out."""
 
 import re
 
+from data_jobs.stages.formats.charset import decode
 from data_jobs.stages.formats.reading import Reading
 
-BYTE_ORDER_MARKS = ((b"\xef\xbb\xbf", "utf-8"), (b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be"))
 #: Bold and underlined letters of a printed manual page: a letter, a backspace, and the letter again or a line under it.
 OVERSTRUCK = re.compile("_\b([^\n])|([^\n])\b(?:_|\\2)")
 #: Colours and other looks of a terminal's text (ECMA-48, SELECT GRAPHIC RENDITION; ERASE IN LINE).
@@ -17,18 +17,8 @@ STANDS_FOR = {"\x0b": "\n", "\x85": "\n", "\u2028": "\n", "\u2029": "\n\n", "\uf
 
 def parse(data: bytes) -> Reading:
     """One page: a text file has no others, unless form feeds divide it."""
-    return Reading(pages=[clean(page) for page in decode(data).split("\f")])
-
-
-def decode(data: bytes) -> str:
-    """The bytes as text: by their byte order mark, as UTF-8, or else as Windows-1252, the usual other one."""
-    for mark, encoding in BYTE_ORDER_MARKS:
-        if data.startswith(mark):
-            return data[len(mark) :].decode(encoding, errors="replace")
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError:
-        return data.decode("cp1252", errors="replace")
+    decoded = decode(data)
+    return Reading(pages=[clean(page) for page in decoded.text.split("\f")], facts=decoded.facts, unread=decoded.unread)
 
 
 def clean(text: str) -> str:
