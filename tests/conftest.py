@@ -39,7 +39,7 @@ def new_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NewHome]:
     made: list[Settings] = []
 
     def make(name: str) -> Settings:
-        api_port, dashboard_port, ray_port = free_ports(3)
+        (api_port, dashboard_port), (ray_port,) = free_ports(2), free_ports(1, width=RAY_PORTS)
         home = tmp_path_factory.mktemp(name)
         made.append(Settings(home=home, api_port=api_port, dashboard_port=dashboard_port, ray_port=ray_port, log_level="WARNING"))
         return made[-1]
@@ -103,7 +103,7 @@ def kill_postmaster(settings: Settings, how: signal.Signals = signal.SIGKILL) ->
 GIVEN: list[tuple[int, int]] = []
 
 
-def free_ports(count: int, *, width: int = RAY_PORTS) -> list[int]:
+def free_ports(count: int, *, width: int = 1) -> list[int]:
     """The first of each run of so many ports nobody listens on, where neither Ray's workers nor outgoing connections come; never twice."""
     found: list[int] = []
     while len(found) < count:

@@ -24,7 +24,7 @@ from cluster.database import embedded
 from cluster.engines.weights import open_model_folder
 from cluster.local import ray_head
 from cluster.local.processes import family
-from cluster.settings import Settings
+from cluster.settings import RAY_PORTS, Settings
 from tests.conftest import free_ports
 from tests.launch.production import production
 
@@ -160,7 +160,7 @@ def _answers(url: str) -> bool:
 @contextmanager
 def _production(party: Party, _: Sequence[str]) -> Iterator[Server]:
     """The cluster that the launch tests run, on the CPU and with the settings the other parties have."""
-    api_port, dashboard_port, ray_port = free_ports(3)
+    (api_port, dashboard_port), (ray_port,) = free_ports(2), free_ports(1, width=RAY_PORTS)
     with tempfile.TemporaryDirectory(prefix="ec-bench-") as home:
         settings = Settings(home=Path(home), api_port=api_port, dashboard_port=dashboard_port, ray_port=ray_port, device="cpu")
         try:
