@@ -59,6 +59,8 @@ class Fact(StrEnum):
     REPLACED_BYTES = "replaced_bytes"
     #: Number of characters that the document hides from its readers (``display: none``); they are not in its text.
     HIDDEN_CHARACTERS = "hidden_characters"
+    #: Number of tokens that say nothing, because the model's vocabulary does not have what they stand for.
+    UNKNOWN_TOKENS = "unknown_tokens"
     #: Number of pages that could not be read; the document's detail lists them.
     UNREAD_PAGES = "unread_pages"
 

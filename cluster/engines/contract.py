@@ -84,6 +84,10 @@ class Tokeniser(Protocol):
     def special_tokens(self) -> int:
         """Special tokens added to each input (2 for BERT: [CLS] and [SEP])."""
 
+    @property
+    def unknown_id(self) -> int | None:
+        """Id of the token that stands for what the vocabulary does not have; None where it has everything."""
+
     def tokenise(self, texts: Sequence[str]) -> list[Tokens]:
         """Ids and offsets of each text, complete: nothing is cut here."""
 

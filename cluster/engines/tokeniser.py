@@ -29,6 +29,8 @@ class LocalTokeniser:
         self.max_content_tokens = folder.max_tokens - len(with_special.ids)
         self.special_tokens = len(with_special.ids)
         self.vocabulary_size = self._tokenizer.get_vocab_size(with_added_tokens=True)
+        # A model of the kind Unigram does not name its own; it is <unk> in all that are published.
+        self.unknown_id = self._tokenizer.token_to_id(getattr(self._tokenizer.model, "unk_token", None) or "<unk>")
         if self.vocabulary_size > int(folder.config["vocab_size"]):
             raise Misconfigured(
                 f"{folder.path}: the tokeniser knows {self.vocabulary_size} tokens, the model {folder.config['vocab_size']}"

@@ -9,6 +9,7 @@ around it and not by counting from the top of the page: see docs/decisions/004-c
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from hashlib import blake2b
 
 import numpy as np
@@ -17,14 +18,38 @@ from numpy.typing import NDArray
 from cluster.engines import Tokeniser, Tokens
 from cluster.errors import InvalidInput
 from cluster.records import Chunk, Page, chunk_id
+from data_jobs.stages.places import Places, tokenise
 from data_jobs.stages.sentences import boundaries, paragraphs
 
 #: Raised by hand when the same text would give other chunks.
-CHUNKER_VERSION = "1"
+CHUNKER_VERSION = "2"
 #: A chunk may end where it is at least this part of the limit; less would resynchronise sooner and cite smaller pieces.
 LEAST_FILL = 0.3
+#: A chunk has at most so many characters for each token that it may have, and these two at least and at most: the first
+#: is more than prose has, so that only white space and signs without tokens are cut by it; the index stores 65,536 of any.
+CHARACTERS_PER_TOKEN, LEAST_CHARACTERS, MOST_CHARACTERS = 32, 16_384, 65_536
 #: 2**64 over the golden ratio: products differ in their high bits.
 SPREAD = np.uint64(11400714819323198485)
+
+#: Tokens of a page, ascending, and the priority of each as a place to cut.
+Starts = tuple[NDArray[np.int64], NDArray[np.uint64]]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Chunked:
+    """A document's chunks, and how much of its text says nothing to the model."""
+
+    chunks: list[Chunk]
+    #: Tokens that stand for something the vocabulary does not have ([UNK]).
+    unknown_tokens: int
+    #: Characters of these, and characters that gave no token at all; white space is never counted.
+    unknown_characters: int
+    characters: int
+
+    @property
+    def unknown(self) -> float:
+        """Share of the text that the model does not know, in [0, 1]."""
+        return self.unknown_characters / max(1, self.characters)
 
 
 class Chunker:
@@ -37,9 +62,18 @@ class Chunker:
         if self._most < 1:
             raise InvalidInput(f"max_tokens is {max_tokens}; a chunk needs at least one token")
         self._least = max(1, int(self._most * LEAST_FILL))
+        #: Characters of the longest chunk.
+        self.most_characters = min(MOST_CHARACTERS, max(LEAST_CHARACTERS, CHARACTERS_PER_TOKEN * self._most))
 
     def chunk(self, document: str, pages: Sequence[Page]) -> list[Chunk]:
-        """The chunks of a document in reading order; together they hold every token of every page, each once.
+        """The chunks of a document; see ``chunked``."""
+        return self.chunked(document, pages).chunks
+
+    def chunked(self, document: str, pages: Sequence[Page]) -> Chunked:
+        """The chunks of a document in reading order; together they hold every token and every visible character, each once.
+
+        A page without a token has no chunk. Where the text has more than 1,024 characters in a row that give no token,
+        those in their middle are in no chunk. Letters stay with their marks, unless one letter alone is over a limit.
 
         Args:
             document: id of the document.
@@ -47,9 +81,15 @@ class Chunker:
         """
         chunks: list[Chunk] = []
         seen: Counter[str] = Counter()
-        for page, tokens in zip(pages, self._tokeniser.tokenise([page.text for page in pages]), strict=True):
-            for first, last in self._cuts(page.text, tokens):
-                start, end = int(tokens.offsets[first, 0]), int(tokens.offsets[last - 1, 1])
+        unknown_tokens = unknown_characters = characters = 0
+        for page, tokens in zip(pages, tokenise(self._tokeniser, [page.text for page in pages]), strict=True):
+            places = Places.of(page.text, tokens)
+            unknown = tokens.ids == self._tokeniser.unknown_id
+            unknown_tokens += int(unknown.sum())
+            unknown_characters += places.unseen + int((tokens.offsets[unknown, 1] - tokens.offsets[unknown, 0]).sum())
+            characters += places.characters
+            for first, last in self._cuts(page.text, tokens, places):
+                start, end = int(places.begin[first]), int(places.end[last])
                 text = page.text[start:end]
                 chunks.append(
                     Chunk(
@@ -63,42 +103,65 @@ class Chunker:
                     )
                 )
                 seen[text] += 1
-        return chunks
+        # A word may hold white space that the tokeniser drops, as the separators of ASCII are.
+        unknown_characters = min(unknown_characters, characters)
+        return Chunked(chunks=chunks, unknown_tokens=unknown_tokens, unknown_characters=unknown_characters, characters=characters)
 
-    def _cuts(self, text: str, tokens: Tokens) -> Iterator[tuple[int, int]]:
+    def _cuts(self, text: str, tokens: Tokens, places: Places) -> Iterator[tuple[int, int]]:
         """The page's chunks as ranges of its tokens."""
         total = len(tokens.ids)
-        sentences, of_sentences = _sentence_starts(text, tokens)
-        words, of_words = _word_starts(tokens)
+        if not total:
+            return
+        sentences, words = _sentence_starts(text, places), _word_starts(tokens, places)
         first = 0
-        while total - first > self._most:
+        while (most := self._reach(places, first)) < total:
             last = (
-                self._best(first, self._least, sentences, of_sentences)
-                # A table or a listing has no sentences; then a word, and where one word fills the window, any token.
-                or self._best(first, self._least, words, of_words)
-                or self._best(first, 1, words, of_words)
-                or first + self._most
+                _best(first + self._least, most, sentences)
+                # A table or a listing has no sentences; then a word, and where one word fills the window, any letter.
+                or _best(first + self._least, most, words)
+                or _best(first + 1, most, words)
+                or _letter(places, first, most)
             )
             yield first, last
             first = last
-        if first < total:
-            yield first, total
+            if first == total:
+                return
+        yield first, total
 
-    def _best(self, first: int, least: int, starts: NDArray[np.int64], priorities: NDArray[np.uint64]) -> int | None:
-        """Of the starts that leave a chunk from ``first`` between ``least`` and the limit, the one of highest priority."""
-        low, high = np.searchsorted(starts, [first + least, first + self._most + 1])
-        return int(starts[low + np.argmax(priorities[low:high])]) if low < high else None
+    def _reach(self, places: Places, first: int) -> int:
+        """The token before which a chunk from ``first`` ends at the latest."""
+        most, room = min(first + self._most, len(places.end) - 1), places.begin[first] + self.most_characters
+        if places.end[most] <= room:
+            return most
+        return max(first + 1, int(np.searchsorted(places.end[: most + 1], room, side="right")) - 1)
 
 
-def _sentence_starts(text: str, tokens: Tokens) -> tuple[NDArray[np.int64], NDArray[np.uint64]]:
-    """Tokens that begin a sentence, ascending, and the priority of each as a place to cut."""
-    starts = boundaries(text)
-    beginnings = set(paragraphs(text).tolist())
+def _best(least: int, most: int, starts: Starts) -> int | None:
+    """Of the starts from ``least`` to ``most`` the one of highest priority."""
+    at, priorities = starts
+    low, high = np.searchsorted(at, [least, most + 1])
+    return int(at[low + np.argmax(priorities[low:high])]) if low < high else None
+
+
+def _letter(places: Places, first: int, most: int) -> int:
+    """The last token up to ``most`` that begins a letter; where one letter has more tokens than that, the one behind the limit."""
+    letters = np.flatnonzero(places.whole[first + 1 : most + 1])
+    if len(letters):
+        return first + 1 + int(letters[-1])
+    apart = np.flatnonzero(places.begin[most:] >= places.end[most:])
+    return most + int(apart[0])
+
+
+def _sentence_starts(text: str, places: Places) -> Starts:
+    """Tokens that begin a sentence."""
+    breaks = paragraphs(text)
+    starts, beginnings = boundaries(text, breaks), set(breaks.tolist())
     priorities: dict[int, int] = {}
     ends = [*starts[1:].tolist(), len(text)]
-    at = np.searchsorted(tokens.offsets[:, 0], starts).tolist()
-    for start, end, token in zip(starts.tolist(), ends, at, strict=True):
-        if 0 < token < len(tokens.ids):
+    at = np.searchsorted(places.begin[:-1], starts)
+    whole = np.append(places.whole[:-1], False)[at]
+    for start, end, token, cuttable in zip(starts.tolist(), ends, at.tolist(), whole.tolist(), strict=True):
+        if token and cuttable:
             priorities.setdefault(token, _priority(text[start:end], begins_paragraph=start in beginnings))
     return np.array(list(priorities), dtype=np.int64), np.array(list(priorities.values()), dtype=np.uint64)
 
@@ -109,9 +172,9 @@ def _priority(sentence: str, *, begins_paragraph: bool) -> int:
     return int.from_bytes(blake2b(words, digest_size=8).digest(), "big") >> 1 | begins_paragraph << 63
 
 
-def _word_starts(tokens: Tokens) -> tuple[NDArray[np.int64], NDArray[np.uint64]]:
-    """Tokens that do not stand right behind the one before, so that cutting there leaves every token as it is."""
-    starts = np.flatnonzero(tokens.offsets[1:, 0] > tokens.offsets[:-1, 1]) + 1
+def _word_starts(tokens: Tokens, places: Places) -> Starts:
+    """Tokens behind white space, so that cutting there leaves every token as it is."""
+    starts = np.flatnonzero((places.spaced & places.whole)[1:-1]) + 1
     # A pair of neighbours is often repeated in a table, four tokens seldom; multiplied to spread (Knuth, TAOCP 6.4).
     padded = np.concatenate([tokens.ids, np.zeros(3, np.int32)]).astype(np.uint64)
     mixed = np.zeros(len(tokens.ids), dtype=np.uint64)

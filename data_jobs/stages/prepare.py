@@ -9,14 +9,18 @@ from collections.abc import Collection, Sequence
 import pyarrow as pa
 
 from cluster.ledger.stores import VectorStore
-from cluster.records import Outcome, Page
+from cluster.records import Fact, Outcome, Page
 from cluster.settings import Settings
 from data_jobs.sources import file_name
 from data_jobs.stages import per_process
+from data_jobs.stages.chunk import Chunked
 from data_jobs.stages.guard import failed
 from data_jobs.stages.keywords import spread
 from data_jobs.stages.patience import with_patience
 from data_jobs.stages.row import CHUNKS, Row, pack, unpack
+
+#: From this share of the text on a document whose text the model does not know is no plain success.
+LARGELY_UNKNOWN = 0.2
 
 
 class Parse:
@@ -39,7 +43,9 @@ class Parse:
 
 
 class Chunk:
-    """Needs ``page_texts``; fills ``chunks``. Keeps ``page_texts`` for the keywords.
+    """Needs ``page_texts``; fills ``chunks``, and tells by ``facts`` and the outcome what the model does not know of the text.
+
+    Keeps ``page_texts`` for the keywords.
 
     Args:
         max_tokens: most of a chunk, special tokens not counted; None: as many as the model reads.
@@ -51,7 +57,8 @@ class Chunk:
         self.max_tokens = max_tokens
 
     def __call__(self, row: Row) -> Row:
-        chunks = per_process.chunker(self.settings, self.fingerprint_id, self.max_tokens).chunk(row["document"], _pages(row))
+        found = per_process.chunker(self.settings, self.fingerprint_id, self.max_tokens).chunked(row["document"], _pages(row))
+        chunks = found.chunks
         if not chunks:
             return failed(row, Outcome.EMPTY, "; ".join(filter(None, ["holds no text that can be embedded", row["detail"]])))
         table = {
@@ -64,7 +71,7 @@ class Chunk:
             "token_ids": [chunk.token_ids for chunk in chunks],
             "stored": [False for _ in chunks],
         }
-        return {**row, "chunks": pack(pa.table(table, schema=CHUNKS))}
+        return {**_told(row, found, self.settings.model), "chunks": pack(pa.table(table, schema=CHUNKS))}
 
 
 class Keywords:
@@ -100,6 +107,19 @@ def mark_stored(row: Row, stored: Collection[str]) -> Row:
     """The row, with those of its chunks marked whose ids are among these."""
     chunks = unpack(row)
     return _with_column(row, chunks, "stored", [id in stored for id in chunks["id"].to_pylist()])
+
+
+def _told(row: Row, found: Chunked, model: str) -> Row:
+    """The row, saying how much of the text is unknown to the model, where some is."""
+    if found.unknown_tokens:
+        row = {**row, "facts": json.dumps({**json.loads(row["facts"]), Fact.UNKNOWN_TOKENS: found.unknown_tokens})}
+    if found.unknown < LARGELY_UNKNOWN:
+        return row
+    sentence = (
+        f"{found.unknown:.0%} of the text says nothing to the model {model}, so that searches by meaning miss it and only "
+        "searches by words find it: choose a model that knows its language (CLUSTER_MODEL_PATH)"
+    )
+    return {**row, "outcome": Outcome.PARTIAL_TEXT, "detail": "; ".join(filter(None, [row["detail"], sentence]))}
 
 
 def _with_column(row: Row, chunks: pa.Table, name: str, values: Sequence[object]) -> Row:

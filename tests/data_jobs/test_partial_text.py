@@ -60,6 +60,50 @@ def written(settings: Settings, store: VectorStore, row: Row) -> dict[str, Any]:
     return dict(line)
 
 
+THAI, ENGLISH = "ปิดปั๊มน้ำก่อนเปิดวาล์วทุกครั้ง " * 40, "Close the pump before you open the valve. " * 40
+
+
+@pytest.mark.parametrize(
+    ("text", "outcome", "share"),
+    [
+        (THAI, Outcome.PARTIAL_TEXT, "100%"),
+        (ENGLISH + THAI, Outcome.PARTIAL_TEXT, "4"),
+        (ENGLISH + "🦩", Outcome.OK, ""),
+        (ENGLISH, Outcome.OK, ""),
+    ],
+    ids=["Thai", "half of it", "an emoji", "English"],
+)
+def test_a_text_that_the_model_does_not_know_is_told(
+    settings: Settings, pool: ConnectionPool, store: VectorStore, row: Row, text: str, outcome: Outcome, share: str
+) -> None:
+    row = {
+        **row,
+        "page_texts": [text],
+        "pages": 1,
+        "pages_with_text": 1,
+        "outcome": Outcome.OK,
+        "detail": "",
+        "facts": '{"encoding": "utf_8"}',
+    }
+    line = written(settings, store, row)
+    assert line["outcome"] == outcome
+    sentence = f"% of the text says nothing to the model {settings.model}"
+    assert (sentence in line["detail"], line["detail"][: len(share)]) == (outcome == Outcome.PARTIAL_TEXT, share)
+    index = open_vector_index(settings, pool)
+    rows = list(index.scan(store.organisation, store.id, collection=store.collection))
+    unknown = {row.attributes.get("unknown_tokens", 0) for row in rows}
+    assert len(unknown) == 1
+    assert (unknown == {0}) == (text == ENGLISH)
+    assert all(row.attributes["encoding"] == "utf_8" for row in rows)
+    if THAI in text:
+        assert index.search(store.organisation, store.id, collection=store.collection, text="วาล์ว")
+
+
+def test_both_sentences_of_a_document_that_is_read_and_known_in_part_are_told(settings: Settings, store: VectorStore, row: Row) -> None:
+    line = written(settings, store, {**row, "page_texts": [THAI, ""]})
+    assert line["detail"].startswith(f"{DETAIL}; 100% of the text says nothing")
+
+
 def test_it_is_searchable_settled_and_says_what_is_missing(settings: Settings, pool: ConnectionPool, store: VectorStore, row: Row) -> None:
     line = written(settings, store, row)
     assert (line["outcome"], line["detail"], line["chunks"], line["embedded"]) == (Outcome.PARTIAL_TEXT, DETAIL, 1, 1)

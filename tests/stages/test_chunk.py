@@ -10,16 +10,21 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from cluster.engines import Tokeniser, open_tokeniser
+from cluster.graphemes import CLUSTER, inside
 from cluster.records import Page
 from cluster.settings import Settings
-from data_jobs.stages.chunk import Chunker
+from cluster.vector_index.pgvector_rows import MAX_TEXT_BYTES
+from data_jobs.stages.chunk import LEAST_CHARACTERS, Chunked, Chunker
+from data_jobs.stages.places import tokenise
 from data_jobs.stages.sentences import boundaries
 
 SEED = 20_261_124
 
-words = st.sampled_from(
-    ["word", "Sentence.", "e.g.", "3.14", "\n\n", "\n- item", "x" * 300, "naïve", "東京。", "🐦", "—", "a\tb", "U.S.", "?!"]
-)
+PROSE = ["word", "Sentence.", "e.g.", "3.14", "\n\n", "\n- item", "x" * 300, "naïve", "東京。", "🐦", "—", "a\tb", "U.S.", "?!"]
+MARKED = ["كِتَابٌ", "हिन्दी", "ปั๊มน้ำ" * 9, "각", "한국어" * 20, "\u1112\u1161\u11ab", "e\u0301\u0323", "z" + "\u0301" * 40, "क्\u200dष"]
+EMOJI = ["👩🏽\u200d💻", "🇩🇪🇫🇷", "🏳\ufe0f\u200d🌈"]
+UNSEEN = ["\u200b", "\u00ad", "\ufffd", "\ue000", "\u0600", " " * 200, "\x88", "\x1f", "[UNK]", "\ud800", "ab\u200bcd"]
+words = st.sampled_from([*PROSE, *MARKED, *EMOJI, *UNSEEN])
 texts = st.one_of(st.text(max_size=300), st.lists(words, max_size=120).map(" ".join))
 
 
@@ -29,17 +34,98 @@ def tokeniser() -> Tokeniser:
     return open_tokeniser(Settings())
 
 
-@hypothesis_settings(max_examples=150, deadline=None)
+def chunked(tokeniser: Tokeniser, pages: list[str], *, most: int | None = None) -> Chunked:
+    return Chunker(tokeniser, "model", max_tokens=most).chunked("doc", [Page(number=n, text=text) for n, text in enumerate(pages, 1)])
+
+
+def solid(text: str) -> int:
+    """Characters that are no white space."""
+    return sum(map(len, text.split()))
+
+
+def letters(tokeniser: Tokeniser, text: str) -> list[str]:
+    """Clusters that give tokens."""
+    return [cluster for cluster in CLUSTER.findall(text) if len(tokeniser.tokenise([cluster])[0].ids)]
+
+
+@hypothesis_settings(max_examples=100, deadline=None)
 @given(pages=st.lists(texts, max_size=4), most=st.sampled_from([1, 7, 40, 254]))
-def test_no_token_is_lost_and_no_chunk_is_more_than_a_slice_that_fits(tokeniser: Tokeniser, pages: list[str], most: int) -> None:
-    chunks = Chunker(tokeniser, "model", max_tokens=most).chunk("doc", [Page(number=n, text=text) for n, text in enumerate(pages, 1)])
+def test_chunks_hold_every_token_and_every_character_once_and_fit(tokeniser: Tokeniser, pages: list[str], most: int) -> None:
+    found = chunked(tokeniser, pages, most=most)
+    chunks = found.chunks
     assert [chunk.ordinal for chunk in chunks] == list(range(len(chunks)))
     assert len({chunk.id for chunk in chunks}) == len(chunks)
-    for number, tokens in enumerate(tokeniser.tokenise(pages), 1):
-        mine = [chunk for chunk in chunks if chunk.page == number]
+    for number, tokens in enumerate(tokenise(tokeniser, pages), 1):
+        mine, text = [chunk for chunk in chunks if chunk.page == number], pages[number - 1]
         assert [id for chunk in mine for id in chunk.token_ids] == tokens.ids.tolist()
-        assert all(1 <= len(chunk.token_ids) <= most for chunk in mine)
-        assert all(pages[number - 1][chunk.start : chunk.end] == chunk.text for chunk in mine)
+        assert all(text[chunk.start : chunk.end] == chunk.text == chunk.text.strip() != "" for chunk in mine)
+        assert all(one.end <= other.start for one, other in pairwise(mine))
+        assert sum(solid(chunk.text) for chunk in mine) == (solid(text) if len(tokens.ids) else 0)
+        for chunk in mine:
+            assert 1 <= len(chunk.token_ids) <= most or (most < 254 and len(letters(tokeniser, chunk.text)) == 1)
+            assert len(chunk.text) <= LEAST_CHARACTERS
+    assert 0 <= found.unknown_characters <= found.characters == sum(map(solid, pages))
+
+
+@hypothesis_settings(max_examples=100, deadline=None)
+@given(text=texts, most=st.sampled_from([40, 254]))
+def test_no_letter_is_parted_from_its_marks(tokeniser: Tokeniser, text: str, most: int) -> None:
+    if max((len(one.ids) for one in tokenise(tokeniser, CLUSTER.findall(text)[:200])), default=0) > most:
+        return  # one letter alone is over the limit
+    split = inside(text)
+    for chunk in chunked(tokeniser, [text], most=most).chunks:
+        begins = chunk.start == 0 or text[chunk.start - 1].isspace() or split is None or not split[chunk.start]
+        ends = chunk.end == len(text) or text[chunk.end].isspace() or split is None or not split[chunk.end]
+        assert begins
+        assert ends
+
+
+@pytest.mark.parametrize("word", ["مُسْتَشْفَيَاتُهُمْ", "विश्वविद्यालयों", "שְׁמָרִים", "இயக்குநர்கள்", "naïvete\u0301s", "per\u00admit\u00adted"])
+def test_words_are_cut_where_white_space_is_and_not_where_marks_are(tokeniser: Tokeniser, word: str) -> None:
+    text = " ".join([word] * 400)
+    chunks = chunked(tokeniser, [text], most=60).chunks
+    assert len(chunks) > 5
+    assert " ".join(chunk.text for chunk in chunks) == text
+    assert {part for chunk in chunks for part in chunk.text.split()} == {word}
+
+
+@pytest.mark.parametrize(
+    ("text", "known"),
+    [
+        ("0123456789abcdef" * 65_536, 1.0),
+        ("word" + " " * 2_000_000 + "word", 1.0),
+        ("\n".join(["word", *[" " * 70] * 30_000, "word"]), 1.0),
+        ("word " + "\u200b" * 100_000 + " word", 1.0),
+        ("wo" + "\u200b" * 100_000 + "rd", 1.0),
+        ("word" + "\u0301" * 100_000 + " word", 1.0),
+        ("한국어" * 20_000, 1.0),
+        ("ปิดปั๊มน้ำก่อนเปิดวาล์ว" * 150, 0.0),
+        ("word " + "\ue000" * 20_000, 0.0),
+        ("." * 300_000, 1.0),
+    ],
+    ids=["hexadecimal", "spaces", "lines", "zero width", "zero width inside", "one letter", "Korean", "Thai", "private use", "dots"],
+)
+def test_long_runs_become_chunks_that_fit_and_say_something_or_are_told(tokeniser: Tokeniser, text: str, known: float) -> None:
+    started = time.perf_counter()
+    found = chunked(tokeniser, [text])
+    assert time.perf_counter() - started < 30
+    assert all(len(chunk.token_ids) <= 254 and len(chunk.text) <= LEAST_CHARACTERS for chunk in found.chunks)
+    assert max(len(chunk.text) for chunk in found.chunks) * 4 <= MAX_TEXT_BYTES
+    assert 1 - found.unknown == pytest.approx(known, abs=0.01)
+    if known:
+        assert found.unknown_tokens == 0
+    if "\u200b" not in text and "\ue000" not in text and "\u0301" not in text:
+        assert sum(solid(chunk.text) for chunk in found.chunks) == solid(text)
+
+
+def test_a_word_that_is_too_long_says_something_in_its_pieces_and_its_neighbours_are_as_ever(tokeniser: Tokeniser) -> None:
+    long = "pump" * 40
+    before, after = "the naïve operator stops", "at once."
+    (tokens,) = tokenise(tokeniser, [f"{before} {long} {after}"])
+    alone = [one.ids.tolist() for one in tokeniser.tokenise([before, *[long[at : at + 32] for at in range(0, 160, 32)], after])]
+    assert tokens.ids.tolist() == [id for ids in alone for id in ids]
+    assert tokeniser.unknown_id in tokeniser.tokenise([long])[0].ids
+    assert tokeniser.unknown_id not in tokens.ids
 
 
 def prose(sentences: int) -> list[str]:
