@@ -30,7 +30,7 @@ log = structlog.get_logger(__name__)
 #: The libraries that shape the text.
 LIBRARIES = ("pymupdf", "selectolax", "markdown-it-py", "chardet")
 #: The number is raised by hand when the same bytes would give other pages; the libraries' changes come with their versions.
-PARSER_VERSION = "/".join(["2", *(f"{library}-{version(library)}" for library in LIBRARIES)])
+PARSER_VERSION = "/".join(["3", *(f"{library}-{version(library)}" for library in LIBRARIES)])
 #: Beyond the document's own limit, for the answer to arrive; then the parsing process itself counts as lost.
 ANSWER_GRACE_S = 10.0
 

@@ -16,6 +16,7 @@ import select
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -24,10 +25,17 @@ from cluster.records import Outcome
 from data_jobs.stages.formats import html, markdown, pdf, text
 from data_jobs.stages.formats.reading import Reading
 from data_jobs.stages.formats.unreadable import Unreadable
+from data_jobs.stages.memory import AT_THE_LIMIT, OUT_OF_MEMORY, address_space, of_memory
 from data_jobs.stages.parse_protocol import EXIT_MEMORY, EXIT_OK, MAX_RESULT_BYTES
 from data_jobs.stages.unread import unread_sentence
 
 REQUEST_BYTES = 65_536
+#: Of what a child writes to standard error.
+TOLD_BYTES = 64 * 1024
+#: How often a child is looked at; most have ended before the first time.
+FIRST_LOOK_S, LOOK_EVERY_S = 0.2, 0.05
+#: How a process ends that was refused memory and went on without looking.
+CRASHES = frozenset({-signal.SIGSEGV, -signal.SIGABRT, -signal.SIGBUS, -signal.SIGILL, -signal.SIGTRAP})
 PR_SET_PDEATHSIG = 1
 
 TEXT_FORMATS: dict[str, Callable[[bytes], Reading]] = {HTML: html.parse, MARKDOWN: markdown.parse, PLAIN: text.parse}
@@ -93,20 +101,49 @@ def _read(data: bytes, kind: str, max_pages: int, part: tuple[int, int] | None) 
 
 def _in_child(request: dict[str, Any], document: int, result: int, connection: socket.socket) -> dict[str, Any]:
     alive, ends = os.pipe()  # closes when the child ends, however it ends
+    said = os.memfd_create("standard error", os.MFD_CLOEXEC)
     parent = os.getpid()
     child = os.fork()
     if child == 0:
         os.close(alive)
+        os.dup2(said, 2)
         _child(request, document, result, parent)
     os.close(ends)
-    # Nothing is said on the connection before the answer: it can be read from when whoever waits for the answer is gone.
-    over, _, _ = select.select([alive, connection.fileno()], [], [], request["timeout_s"])
-    if alive not in over:
+    ended, largest = _watch(child, alive, connection, request["timeout_s"])
+    if not ended:
         os.kill(child, signal.SIGKILL)
-    _, status = os.waitpid(child, 0)
+    _, status, usage = os.wait4(child, 0)
     os.close(alive)
     code = os.waitstatus_to_exitcode(status)
-    return {"timed_out": alive not in over, "exit": code}
+    words = _told(said)
+    if code in CRASHES or code == 1:
+        peak, resident = address_space()  # before the child used any of its own
+        largest = max(largest, peak - resident + usage.ru_maxrss * 1024)
+        if largest >= AT_THE_LIMIT * request["memory_bytes"] or OUT_OF_MEMORY.search(words):
+            code = EXIT_MEMORY
+    return {"timed_out": not ended, "exit": code}
+
+
+def _watch(child: int, alive: int, connection: socket.socket, timeout_s: float) -> tuple[bool, int]:
+    """Wait until the child has ended, nobody waits for it, or its time is over: whether it ended, and its largest address space seen."""
+    deadline, largest, pause_s = time.monotonic() + timeout_s, 0, FIRST_LOOK_S
+    while True:
+        # Nothing is said on the connection before the answer: it can be read from when whoever waits for the answer is gone.
+        left_s = max(0.0, deadline - time.monotonic())
+        over, _, _ = select.select([alive, connection.fileno()], [], [], min(pause_s, left_s))
+        if over or left_s <= 0:
+            return alive in over, largest
+        largest = max(largest, address_space(child)[0])
+        pause_s = LOOK_EVERY_S
+
+
+def _told(said: int) -> str:
+    """What the child wrote to standard error, which is passed on."""
+    os.lseek(said, 0, os.SEEK_SET)
+    with os.fdopen(said, "rb") as file:
+        words = file.read(TOLD_BYTES).decode("utf-8", "replace")
+    sys.stderr.write(words)
+    return words
 
 
 def _child(request: dict[str, Any], document: int, result: int, parent: int) -> None:
@@ -122,10 +159,9 @@ def _child(request: dict[str, Any], document: int, result: int, parent: int) -> 
         with os.fdopen(result, "wb", closefd=False) as file:
             file.write(json.dumps(parsed).encode())
         code = EXIT_OK
-    except MemoryError:
-        code = EXIT_MEMORY
     except BaseException as exc:  # noqa: BLE001  the process's edge: said on standard error, and in the exit code
-        sys.stderr.write(f"parse child: {type(exc).__name__}: {exc}\n")
+        code = EXIT_MEMORY if of_memory(exc) else 1
+        os.write(2, f"parse child: {type(exc).__name__}: {exc}\n".encode("utf-8", "replace"))
     finally:
         os._exit(code)
 

@@ -154,7 +154,7 @@ def test_an_answer_with_a_page_missing_is_partial_and_names_it() -> None:
         {"unread": 5},
         {"unread": None},
     ],
-    ids=str,
+    ids=lambda lie: str(lie)[:40],
 )
 def test_an_answer_that_lies_is_refused(lie: dict[str, object]) -> None:
     assert answered(HONEST | lie).outcome == Outcome.CORRUPT

@@ -1,30 +1,33 @@
 """PDF to text by PyMuPDF: a text for each page, paragraphs in reading order, lines of a paragraph joined.
 
-Joining lines keeps the text the same when a paragraph is set anew, so that an edit changes few chunks.
+Joining lines keeps the text the same when a paragraph is set anew, so that an edit changes few chunks. A page that cannot be read
+is told with its reason; the others are read.
 """
 
-import re
 import zlib
 
 import pymupdf
 
-from cluster.records import Outcome
+from cluster.records import NO_PAGE, Outcome
+from data_jobs.stages.formats.line_ends import join_lines
+from data_jobs.stages.formats.pdf_page import DAMAGED, GARBAGE, PICTURE, paragraphs, shows_something, why_textless
+from data_jobs.stages.formats.pdf_structure import not_in_its_pages, open_pages, refuse_cut_short
 from data_jobs.stages.formats.reading import Reading
-from data_jobs.stages.formats.text import clean
 from data_jobs.stages.formats.unreadable import Unreadable
+from data_jobs.stages.memory import of_memory
 
 #: A page of text is some kilobytes of drawing commands, a very dense map some megabytes; beyond this it is an attack.
 MAX_CONTENT_BYTES = 64 * 1024 * 1024
 COUNTED_AT_ONCE = 1 << 20
-FLAGS = pymupdf.TEXT_DEHYPHENATE | pymupdf.TEXT_MEDIABOX_CLIP | pymupdf.TEXT_CID_FOR_UNKNOWN_UNICODE
-END_MARK = b"%%EOF"
-#: Readers accept this much after the mark.
-END_MARK_WITHIN = 1024
-LINE_END = re.compile(r"\s*\n\s*")
+ERRORS = (pymupdf.mupdf.FzErrorBase, RuntimeError, ValueError)
+#: Said of a deflated stream whose checksum is wrong; every byte of it is there.
+CHECKSUM = "incorrect data check"
+#: Said by MuPDF of a stream that unpacks to thousands of times its size.
+BOMB = "compression bomb"
 
 
 def parse(data: bytes, *, max_pages: int, part: tuple[int, int] | None = None) -> Reading:
-    """The text of each page, "" for a page without, and how many pages the document has.
+    """The text of each page, "" for a page without, and which pages could not be read.
 
     Args:
         data: the file.
@@ -33,48 +36,70 @@ def parse(data: bytes, *, max_pages: int, part: tuple[int, int] | None = None) -
 
     Raises:
         Unreadable: with the outcome and a sentence.
+        MemoryError: its process is allowed too little.
     """
     pymupdf.TOOLS.mupdf_display_errors(False)
     pymupdf.TOOLS.mupdf_display_warnings(False)
     try:
         with pymupdf.open(stream=data, filetype="pdf") as document:
-            # A reader mends what it can, and would call the half it finds the whole.
-            if document.is_repaired and END_MARK not in data[-END_MARK_WITHIN:]:
-                raise Unreadable(Outcome.CORRUPT, "is damaged or cut short: its end is missing")
-            return Reading(pages=_pages(document, max_pages, part), page_count=document.page_count)
-    except (MemoryError, pymupdf.mupdf.FzErrorBase, RuntimeError, ValueError) as exc:
-        if isinstance(exc, MemoryError) or "malloc" in str(exc) or "memory" in str(exc).lower():
-            raise Unreadable(Outcome.TOO_LARGE, "needs more memory to open than one document may use") from exc
+            refuse_cut_short(document, data)
+            open_pages(document)
+            return _read(document, max_pages, part)
+    except ERRORS as exc:
+        if of_memory(exc):
+            raise MemoryError from exc
         raise Unreadable(Outcome.CORRUPT, f"is damaged or cut short, and cannot be read as a PDF ({_first_line(exc)})") from exc
 
 
-def _pages(document: pymupdf.Document, max_pages: int, part: tuple[int, int] | None) -> list[str]:
-    if document.needs_pass:
-        raise Unreadable(Outcome.ENCRYPTED, "is protected by a password: remove the protection and ingest it again")
-    if document.page_count == 0:
+def _read(document: pymupdf.Document, max_pages: int, part: tuple[int, int] | None) -> Reading:
+    count = document.page_count
+    if count == 0:
         raise Unreadable(Outcome.CORRUPT, "is damaged or cut short: no page of it can be found")
-    if document.page_count > max_pages:
-        raise Unreadable(Outcome.TOO_LARGE, f"has {document.page_count:,} pages; the limit is {max_pages:,} (CLUSTER_MAX_DOCUMENT_PAGES)")
-    texts = []
-    first, last = part or (0, document.page_count)
-    for page in document.pages(first, min(last, document.page_count)):
-        _refuse_bomb(document, page)
-        texts.append(_text(page))
+    if count > max_pages:
+        raise Unreadable(Outcome.TOO_LARGE, f"has {count:,} pages; the limit is {max_pages:,} (CLUSTER_MAX_DOCUMENT_PAGES)")
+    unread = not_in_its_pages(document)
+    first, last = part or (0, count)
+    form = bool(document.is_form_pdf)
+    pages: list[list[str]] = []
+    for number in range(first, min(last, count)):
+        found, reason = _page(document, number, form=form)
+        pages.append(found)
+        if reason:
+            unread[number + 1] = reason
+    texts = join_lines(pages)
     if part is None and not any(texts):
-        raise _no_text(document)
-    return texts
+        raise _no_text(document, unread)
+    return Reading(pages=texts, page_count=count, unread=unread)
 
 
-def _text(page: pymupdf.Page) -> str:
-    blocks = (block[4] for block in page.get_text("blocks", flags=FLAGS) if block[6] == 0)
-    paragraphs = (LINE_END.sub(" ", clean(text)).strip() for text in blocks)
-    return "\n\n".join(paragraph for paragraph in paragraphs if paragraph)
+def _page(document: pymupdf.Document, number: int, *, form: bool) -> tuple[list[str], str]:
+    """The paragraphs of a page, and why text of it is missing."""
+    try:
+        page = document.load_page(number)
+        reason = DAMAGED if _is_damaged(document, page) else ""
+        found, garbage = paragraphs(page, form=form)
+        if not reason and not garbage and not any(map(str.strip, found)):
+            reason = why_textless(page)
+    except ERRORS as exc:
+        if of_memory(exc):
+            raise
+        if BOMB in str(exc):
+            raise Unreadable(Outcome.TOO_LARGE, f"unpacks to many times its size on page {number + 1}") from exc
+        return [], DAMAGED
+    return found, reason or garbage
 
 
-def _refuse_bomb(document: pymupdf.Document, page: pymupdf.Page) -> None:
-    """Count what the page's drawing commands inflate to, without keeping it."""
-    total = 0
+def _is_damaged(document: pymupdf.Document, page: pymupdf.Page) -> bool:
+    """True where part of the page's drawing commands is missing. Counts what they inflate to, without keeping it.
+
+    Raises:
+        Unreadable: that is more than any honest page has.
+    """
+    total, damaged = 0, False
     for xref in page.get_contents():
+        if not 0 < xref < document.xref_length() or not document.xref_is_stream(xref):
+            damaged = True
+            continue
         if document.xref_get_key(xref, "Filter")[1] not in {"/FlateDecode", "[/FlateDecode]"}:
             total += len(document.xref_stream(xref) or b"")  # the process's memory limit stands guard here
             continue
@@ -82,16 +107,26 @@ def _refuse_bomb(document: pymupdf.Document, page: pymupdf.Page) -> None:
         while left and not inflate.eof and total <= MAX_CONTENT_BYTES:
             try:
                 total += len(inflate.decompress(left, COUNTED_AT_ONCE))
-            except zlib.error:
-                break  # PyMuPDF reads what can be read of it
+            except zlib.error as exc:
+                damaged |= CHECKSUM not in str(exc)  # PyMuPDF reads what can be read of it
+                break
             left = inflate.unconsumed_tail
     if total > MAX_CONTENT_BYTES:
         limit = MAX_CONTENT_BYTES // (1024 * 1024)
         raise Unreadable(Outcome.TOO_LARGE, f"unpacks to more than {limit} MiB of drawing commands on page {page.number + 1}")
+    return damaged
 
 
-def _no_text(document: pymupdf.Document) -> Unreadable:
-    if any(page.get_images() or page.get_drawings() for page in document.pages()):
+def _no_text(document: pymupdf.Document, unread: dict[int, str]) -> Unreadable:
+    reasons = set(unread.values())
+    if NO_PAGE in unread:
+        return Unreadable(Outcome.UNSUPPORTED, unread[NO_PAGE])
+    if GARBAGE in reasons:
+        what = "uses fonts that do not say which letters they draw"
+        return Unreadable(Outcome.NEEDS_OCR, f"{what}: run optical character recognition on it first")
+    if DAMAGED in reasons and PICTURE not in reasons:
+        return Unreadable(Outcome.CORRUPT, "is damaged: no text of it can be read")
+    if PICTURE in reasons or any(map(shows_something, document.pages())):
         return Unreadable(Outcome.NEEDS_OCR, "holds pictures of text only: run optical character recognition on it first")
     return Unreadable(Outcome.EMPTY, "has pages, but nothing is on them")
 
