@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo up down status doctor test faults lint bench
+.PHONY: help demo up down status doctor test faults lint bench bench-words
 
 PYTHON := .venv/bin/python
 READY := .venv/.installed
@@ -45,8 +45,12 @@ bench: $(READY) ## Measure the pipeline beside a plain loop and a published reci
 	@$(PYTHON) -m pip --disable-pip-version-check install --quiet --constraint constraints.txt --group bench
 	@$(PYTHON) -m benchmarks.ingest $(ARGS)
 
+bench-words: $(READY) ## Look for every word of 445 files of other projects (ARGS="--only pdf --words" narrows it)
+	@$(PYTHON) -m pip --disable-pip-version-check install --quiet --constraint constraints.txt --group bench-words
+	@$(PYTHON) -m benchmarks.words $(ARGS)
+
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # Made anew only when the dependencies or what is compiled change. The pip line pins pip itself; torch goes first, so that the build without
 # CUDA is taken where one is offered (see docs/getting-started.md).

@@ -33,10 +33,10 @@ def test_every_setting_says_what_it_is() -> None:
 def test_every_setting_and_target_a_page_names_exists(page: Path) -> None:
     text = page.read_text()
     settings = {f"CLUSTER_{name.upper()}" for name in Settings.model_fields}
-    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 
     assert set(re.findall(r"CLUSTER_[A-Z0-9_]*[A-Z0-9]", text)) <= settings
-    assert set(re.findall(r"(?:`|^)make ([a-z]+)", text, re.MULTILINE)) <= targets
+    assert set(re.findall(r"(?:`|^)make ([a-z-]+)", text, re.MULTILINE)) <= targets
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

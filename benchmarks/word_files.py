@@ -1,0 +1,146 @@
+"""Files of other projects that ``benchmarks.words`` reads: which archives, which of their files, and which of them are no fair test."""
+
+import hashlib
+import re
+import subprocess
+import sys
+import tarfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path
+
+PINS = Path(__file__).with_name("words.txt")
+CACHE = Path(__file__).parent / ".cache" / "words"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Chosen:
+    """Files of one archive that are read in the same way."""
+
+    archive: str
+    #: Of paths inside the archive, without its first folder.
+    pattern: str
+    #: "pdf", "html", "markdown" or "text".
+    kind: str
+    #: Of the file, where it is known.
+    encoding: str = "utf-8"
+    #: Files at most, by name.
+    most: int = 100
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WordFile:
+    """One file."""
+
+    #: Archive and path in it.
+    name: str
+    kind: str
+    encoding: str
+    data: bytes
+
+
+#: Folders of chardet's tests, each with Python's name of what is in them.
+ENCODINGS = {
+    "Big5": "big5",
+    "CP949": "cp949",
+    "EUC-JP": "euc_jp",
+    "EUC-KR": "euc_kr",
+    "GB2312": "gb18030",
+    "IBM866": "cp866",
+    "KOI8-R": "koi8_r",
+    "SHIFT_JIS": "cp932",
+    "TIS-620": "tis_620",
+    "UTF-16": "utf_16",
+    "iso-8859-1": "cp1252",
+    "iso-8859-2-hungarian": "iso8859_2",
+    "iso-8859-5-cyrillic": "iso8859_5",
+    "iso-8859-7-greek": "iso8859_7",
+    "iso-8859-9-turkish": "cp1254",
+    "utf-8": "utf_8",
+    "utf-8-sig": "utf_8_sig",
+    "windows-1250-hungarian": "cp1250",
+    "windows-1251-cyrillic": "cp1251",
+    "windows-1255-hebrew": "cp1255",
+}
+#: Files of charset-normalizer's samples, as its own tests name their encodings.
+SAMPLES = {
+    "arabic-1": "cp1256",
+    "bulgarian": "utf_8",
+    "chinese": "big5",
+    "english.bom": "utf_8_sig",
+    "french-1": "cp1252",
+    "greek": "cp1253",
+    "greek-2": "cp1253",
+    "hebrew-2": "cp1255",
+    "korean": "cp949",
+    "polish": "utf_8",
+    "russian": "mac_cyrillic",
+    "russian-3": "utf_8",
+    "turkish": "cp1254",
+}
+CHOSEN = [
+    Chosen(archive="pypdf", pattern="resources/*.pdf", kind="pdf"),
+    Chosen(archive="pikepdf", pattern="tests/resources/*.pdf", kind="pdf"),
+    Chosen(archive="rst2pdf", pattern="tests/reference/*.pdf", kind="pdf", most=400),
+    Chosen(archive="docutils", pattern="docs/user/rst/*.html", kind="html"),
+    Chosen(archive="docutils", pattern="test/functional/expected/*.html", kind="html"),
+    Chosen(archive="html2text", pattern="test/*.html", kind="html"),
+    Chosen(archive="markdown", pattern="tests/basic/*.html", kind="html"),
+    Chosen(archive="markdown", pattern="tests/misc/*.html", kind="html"),
+    Chosen(archive="markdown", pattern="docs/*.md", kind="markdown"),
+    Chosen(archive="pikepdf", pattern="docs/*.md", kind="markdown"),
+    *[
+        Chosen(archive="chardet", pattern=f"tests/{folder}/*.{ending}", kind="text", encoding=encoding, most=2)
+        for folder, encoding in ENCODINGS.items()
+        for ending in ("txt", "srt", "xml")
+    ],
+    *[
+        Chosen(archive="charset-normalizer", pattern=f"data/sample-{name}.txt", kind="text", encoding=encoding)
+        for name, encoding in SAMPLES.items()
+    ],
+]
+#: Files below the bar for a reason that is not ours to mend: path, and why.
+EXCEPTIONS = {
+    "pypdf/resources/indirect-rotation.pdf": "a scan whose recognition spaced letters out: no two readers join the same ones",
+    "pypdf/resources/issue-301.pdf": "a drawing recognised as 26 loose letters: no two readers join the same ones",
+    "rst2pdf/tests/reference/sphinx-issue252.pdf": "formulas: PDFium parts an exponent from its base",
+    "rst2pdf/tests/reference/sphinx-issue360.pdf": "2,000 words on one line, nearly all of them beyond the edge of the page",
+    "rst2pdf/tests/reference/test_issue_274_2.pdf": "a font that lacks most letters: MuPDF reads the boxes in their place as I",
+    "rst2pdf/tests/reference/test_math.pdf": "formulas: PDFium parts an exponent from its base",
+    "rst2pdf/tests/reference/test_unicode_headings.pdf": "a font that lacks two letters: MuPDF reads the boxes in their place as I",
+}
+
+
+def word_files() -> Iterator[WordFile]:
+    """Every chosen file, each archive fetched once.
+
+    Raises:
+        SystemExit: an archive is not the pinned one.
+    """
+    archives = {path.name.rpartition("-")[0].replace("_", "-"): path for path in _archives()}
+    for chosen in CHOSEN:
+        with tarfile.open(archives[chosen.archive]) as archive:
+            within = {member.name.partition("/")[2]: member for member in archive.getmembers() if member.isfile()}
+            for path in sorted(path for path in within if fnmatch(path, chosen.pattern))[: chosen.most]:
+                file = archive.extractfile(within[path])
+                assert file is not None
+                yield WordFile(name=f"{chosen.archive}/{path}", kind=chosen.kind, encoding=chosen.encoding, data=file.read())
+
+
+def _archives() -> list[Path]:
+    pinned = set(re.findall(r"sha256:([0-9a-f]{64})", PINS.read_text()))
+    if pinned - _kept():
+        options = ["--no-deps", "--no-binary", ":all:", "--require-hashes", "--quiet", "--disable-pip-version-check"]
+        subprocess.run([sys.executable, "-m", "pip", "download", *options, "--dest", CACHE, "--requirement", PINS], check=True)
+    if pinned - _kept():
+        raise SystemExit(f"{CACHE} lacks archives that {PINS.name} names: delete the folder and try again")
+    return [path for path in CACHE.glob("*.tar.gz") if _hash(path) in pinned]
+
+
+def _kept() -> set[str]:
+    return {_hash(path) for path in CACHE.glob("*.tar.gz")}
+
+
+def _hash(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,0 +1,66 @@
+"""Text of a file by readers that share no code with ours: PDFium, html5lib, mistune, and Python's codecs with the encoding known.
+
+text_of("html", b"<p>Herons", encoding="utf-8")    # "Herons"
+"""
+
+import re
+from collections.abc import Iterable
+from xml.etree.ElementTree import Element
+
+import html5lib
+import mistune
+import pypdfium2
+
+SILENT = frozenset({"script", "style", "template", "noscript", "iframe", "noembed", "noframes", "annotation", "annotation-xml", "rp"})
+HIDDEN = re.compile(r"(?:^|[;\s])(?:display\s*:\s*none|visibility\s*:\s*hidden)", re.IGNORECASE)
+#: Elements whose end is no end of a word.
+INLINE = frozenset(
+    "a abbr acronym b bdi bdo big cite code data del dfn em font i ins kbd label mark nobr q s samp small span strike strong sub sup "
+    "time tt u var wbr".split()
+)
+TABLES = ["table", "strikethrough", "footnotes"]
+
+
+def text_of(kind: str, data: bytes, *, encoding: str) -> str:
+    """What the independent reader of this kind of file gives; nothing where it cannot open the file."""
+    if kind == "pdf":
+        return _pdf(data)
+    if kind == "html":
+        return _html(data.decode(encoding, "replace"))
+    if kind == "markdown":
+        rendered = mistune.create_markdown(escape=False, plugins=TABLES)(data.decode(encoding))
+        assert isinstance(rendered, str)
+        return _html(rendered)
+    return data.decode(encoding, "replace")
+
+
+def _pdf(data: bytes) -> str:
+    try:
+        with pypdfium2.PdfDocument(data) as document:
+            return "\n".join(page.get_textpage().get_text_range() for page in document)
+    except pypdfium2.PdfiumError:
+        return ""
+
+
+def _html(markup: str) -> str:
+    root = html5lib.parse(markup, treebuilder="etree", namespaceHTMLElements=False)
+    return "".join(_visible(root))
+
+
+def _visible(root: Element) -> Iterable[str]:
+    waiting: list[Element | str] = [root]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, str):
+            yield node
+            continue
+        tag = node.tag.rpartition("}")[2] if isinstance(node.tag, str) else ""  # a comment's is a function
+        after = [node.tail or ""]
+        shown = tag and tag not in SILENT and "hidden" not in node.attrib and not HIDDEN.search(node.attrib.get("style", ""))
+        if shown:
+            edge = "" if tag in INLINE else "\n"
+            yield edge + node.attrib.get("alt", "") * (tag == "img") + (node.text or "")
+            after.insert(0, edge)
+            waiting += [*reversed(after), *reversed(node)]
+        else:
+            waiting += reversed(after)
