@@ -50,17 +50,19 @@ def ray_session(settings: Settings) -> Iterator[None]:
         address = _running_here(settings)
     log.info("ray_connecting", address=address or "a cluster of this process's own")
     quiet: dict[str, Any] = {"logging_level": logging.WARNING, "log_to_driver": settings.log_level == "DEBUG"}
+    why = "this process was told to end (SIGTERM)"
     with contextlib.ExitStack() as ending:
         if address:
             if ray_head.running(settings) is not None:
                 ending.enter_context(drivers.registered(settings))
+                why = "the cluster was stopped (make down) while this was at work; start it again with make up"
             ray.init(address=address, **quiet)
         else:
             # A folder of its own, short enough for unix sockets: another cluster's session is none of our business.
             folder = ending.enter_context(tempfile.TemporaryDirectory(prefix="ec-ray-", ignore_cleanup_errors=True))
             ray.init(num_cpus=max(LEAST_CPUS, os.cpu_count() or 1), include_dashboard=False, _temp_dir=folder, **quiet)
         ending.callback(ray.shutdown)
-        with _ending_when_told():
+        with _ending_when_told(why):
             if settings.log_level != "DEBUG":
                 logging.getLogger("ray.data").setLevel(logging.ERROR)  # plans and notices; the report says what a person asks
             context = DataContext.get_current()
@@ -69,25 +71,25 @@ def ray_session(settings: Settings) -> Iterator[None]:
             yield
 
 
-class ClusterStopped(KeyboardInterrupt):
+class ToldToEnd(KeyboardInterrupt):
     """The process was told to end. Like Ctrl-C no ``Exception``, so that code in between that takes any error lets it through."""
 
 
 @contextmanager
-def _ending_when_told() -> Iterator[None]:
-    """SIGTERM, which ``make down`` sends before it takes the cluster away, raises ``ClusterStopped`` in the block."""
+def _ending_when_told(why: str) -> Iterator[None]:
+    """SIGTERM, which ``make down`` sends before it takes the cluster away, raises ``ToldToEnd`` in the block, with the reason given."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, _end)
+
+    def end(*_: object) -> None:
+        raise ToldToEnd(why)
+
+    before = signal.signal(signal.SIGTERM, end)
     try:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-def _end(*_: object) -> None:
-    raise ClusterStopped("the cluster was stopped (make down) while this was at work; start it again with make up")
 
 
 def _running_here(settings: Settings) -> str | None:
