@@ -53,8 +53,8 @@ def ray_session(settings: Settings) -> Iterator[None]:
     why = "this process was told to end (SIGTERM)"
     with contextlib.ExitStack() as ending:
         if address:
-            if ray_head.running(settings) is not None:
-                ending.enter_context(drivers.registered(settings))
+            if (head := ray_head.running(settings)) is not None:
+                ending.enter_context(drivers.registered(head))
                 why = "the cluster was stopped (make down) while this was at work; start it again with make up"
             ray.init(address=address, **quiet)
         else:

@@ -3,7 +3,7 @@
 Ray ends a driver that lost its cluster at once, without a line and with its files left behind. Used by ``data_jobs.ray_session`` and
 ``lifecycle``.
 
-    with registered(settings):       # in the command
+    with registered(head):           # in the command
         ...
     end(settings, tell)              # in ``down``: SIGTERM, and some seconds to record what it means
 """
@@ -17,7 +17,9 @@ from pathlib import Path
 
 import psutil
 
+from cluster.local import ray_head
 from cluster.local.processes import Identity, find, identify, wait_gone
+from cluster.local.ray_head import Head
 from cluster.settings import Settings
 
 #: A driver that was told to end disconnects from Ray and records the end of its job.
@@ -25,10 +27,10 @@ PATIENCE_S = 15.0
 
 
 @contextmanager
-def registered(settings: Settings) -> Iterator[None]:
-    """This process is known to ``end`` inside the block."""
-    folder = _folder(settings)
-    folder.mkdir(parents=True, exist_ok=True)
+def registered(head: Head) -> Iterator[None]:
+    """This process is known to ``end`` inside the block, as one that works on this head."""
+    folder = _folder(head)
+    folder.mkdir(exist_ok=True)
     file = folder / f"{os.getpid()}.json"
     file.write_text(json.dumps(asdict(identify(os.getpid()))), encoding="utf-8")
     try:
@@ -39,7 +41,8 @@ def registered(settings: Settings) -> Iterator[None]:
 
 def end(settings: Settings, tell: Callable[[str], None]) -> None:
     """Tell every such command to end, and wait until they have."""
-    drivers = list(_running(settings))
+    head = ray_head.recorded(settings)
+    drivers = [] if head is None else list(_running(head))
     if not drivers:
         return
     tell(f"Ending {len(drivers)} command{'s' if len(drivers) > 1 else ''} at work on the cluster; what is written stays")
@@ -48,17 +51,15 @@ def end(settings: Settings, tell: Callable[[str], None]) -> None:
     wait_gone(drivers, PATIENCE_S)
 
 
-def _running(settings: Settings) -> Iterator[psutil.Process]:
-    for file in sorted(_folder(settings).glob("*.json")):
+def _running(head: Head) -> Iterator[psutil.Process]:
+    for file in sorted(_folder(head).glob("*.json")):
         try:
             process = find(Identity(**json.loads(file.read_text(encoding="utf-8"))))
         except (OSError, ValueError, TypeError):  # it ended just now, or was cut short while it wrote
             continue
-        if process is None:
-            file.unlink(missing_ok=True)
-        elif process.pid != os.getpid():
+        if process is not None and process.pid != os.getpid():
             yield process
 
 
-def _folder(settings: Settings) -> Path:
-    return settings.home / "drivers"
+def _folder(head: Head) -> Path:
+    return Path(head.folder) / "drivers"  # which goes with the head

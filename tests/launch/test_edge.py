@@ -66,7 +66,9 @@ def test_down_ends_an_ingest_with_a_word_and_up_never_says_404(running_cluster: 
         )
     command = [sys.executable, "-m", "data_jobs.ingest", str(tmp_path), "--vector-store", "stopped"]
     ingest = subprocess.Popen(command, cwd=ROOT, env=environment_of(settings), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
-    await_true(lambda: list((settings.home / "drivers").glob("*.json")) != [], "the ingest to have reached the cluster")
+    head = ray_head.running(settings)
+    assert head is not None
+    await_true(lambda: list(Path(head.folder).glob("drivers/*.json")) != [], "the ingest to have reached the cluster")
     time.sleep(5)
 
     down = local("down", settings)
