@@ -10,6 +10,8 @@ from collections import Counter
 
 #: As much of a file as is looked at.
 LOOKED_AT = 4096
+#: One character in UTF-32 is any four bytes of which two are small.
+TWO_OF_UTF_32 = 8
 #: Bytes that text in an 8-bit character set does not have, or hardly.
 UNUSUAL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 SPACES = "\t\n\r\f\x0b\x1b"
@@ -32,7 +34,7 @@ def unmarked(data: bytes) -> str | None:
     eight_bits = _decoded(start, "utf-8") is not None
     if len(start) < 4 or (not unusual and eight_bits):
         return None
-    for encoding in ("utf-32-le", "utf-32-be") if unusual else ():
+    for encoding in ("utf-32-le", "utf-32-be") if unusual and len(start) >= TWO_OF_UTF_32 else ():
         text = _decoded(start, encoding)
         if text and _is_text(text):
             return encoding

@@ -22,7 +22,7 @@ from typing import Any
 
 from cluster.media_type import HTML, MARKDOWN, PDF, PLAIN, media_type
 from cluster.records import Outcome
-from data_jobs.stages.formats import html, markdown, pdf, text
+from data_jobs.stages.formats import charset, html, markdown, pdf, text
 from data_jobs.stages.formats.reading import Reading
 from data_jobs.stages.formats.unreadable import Unreadable
 from data_jobs.stages.memory import AT_THE_LIMIT, OUT_OF_MEMORY, address_space, of_memory
@@ -44,6 +44,7 @@ TEXT_FORMATS: dict[str, Callable[[bytes], Reading]] = {HTML: html.parse, MARKDOW
 def main(connection: socket.socket) -> None:
     """Serve requests until the other end closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    charset.load()
     while True:
         message, files, _, _ = socket.recv_fds(connection, REQUEST_BYTES, 2)
         if not message:

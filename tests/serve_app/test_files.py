@@ -148,7 +148,7 @@ def test_a_file_is_attached_to_a_store_as_it_is_uploaded(
         (b"%PDF-1.7 and so on", "a.exe", "assistants", 200),
         (b"<html><p>text", "a.txt", "user_data", 200),
         (b"\x7fELF\x02\x01\x01\x00", "honest.pdf", "assistants", 415),
-        (b"\x00\x01\x02\x03", "a.txt", "user_data", 415),
+        (bytes(range(256)), "a.txt", "user_data", 415),
         (b"PK\x03\x04", "a.docx", "assistants", 415),
         (b'\xef\xbb\xbf {"a": 1}\n', "a.jsonl", "batch", 200),
         (b"custom_id,body\n", "a.jsonl", "batch", 415),

@@ -1,7 +1,7 @@
 """HTML: every word that a reader sees is in the text, in order and whole, however the markup nests."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cluster.records import Fact, Outcome
@@ -119,6 +119,7 @@ def trees() -> st.SearchStrategy[str]:
     )
 
 
+@settings(deadline=None)
 @given(
     st.lists(trees(), min_size=1, max_size=5),
     st.sampled_from(["", "<!doctype html><title># </title>", "<?xml version='1.0'?><html><body>"]),
@@ -129,6 +130,7 @@ def test_every_word_of_any_tree_is_in_the_text_in_order(parts: list[str], start:
     assert words(markup) == [f"w{number}" for number in range(len(pieces) - 1)]
 
 
+@settings(deadline=None)
 @given(st.text(alphabet=st.sampled_from("<>/!-[]&;'\"= abp\n"), max_size=60))
 def test_any_markup_gives_some_text(markup: str) -> None:
     to_text(f"<p>one{markup}")

@@ -113,6 +113,11 @@ class Decoded:
         return {NO_PAGE: f"{self.replaced:,} bytes are no text in {self.encoding}, the character set that fits best: save it as UTF-8"}
 
 
+def load() -> None:
+    """Read the detector's tables, so that processes forked from this one need not."""
+    _likeliest("é".encode("cp1252"))
+
+
 def decode(data: bytes) -> Decoded:
     """The bytes as text. None is refused: bytes that do not fit are replaced and counted."""
     for mark, encoding in BYTE_ORDER_MARKS:
