@@ -13,12 +13,15 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
+import structlog
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import Message, Receive, Scope
 
 from serve_app.content import IDENTITY, coding_of
 from serve_app.unpacking import Unpacker
+
+log = structlog.get_logger(__name__)
 
 #: A request that ends before costs no task to watch its connection.
 WATCH_AFTER_S = 0.05
@@ -112,8 +115,11 @@ class Body:
             self._watcher = asyncio.create_task(self._until_left())
 
     async def _until_left(self) -> None:
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
+        try:
+            while (await self._receive())["type"] != "http.disconnect":
+                pass
+        except Exception as exc:  # noqa: BLE001  the task's edge: Serve's proxy died, and the caller's connection with it
+            log.info("connection_lost", reason=repr(exc))
         self._left.set()
         self._on_leave()
 

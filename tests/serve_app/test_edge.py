@@ -1,5 +1,7 @@
 """What stands in the head of a request and of its answer: types, codings, ids, HEAD, browsers' questions, offers to upgrade."""
 
+import asyncio
+import gc
 import gzip
 import json
 import logging
@@ -15,8 +17,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from psycopg_pool import ConnectionPool
 from starlette.exceptions import HTTPException
+from starlette.types import Message, Receive, Scope, Send
 
 from cluster.settings import Settings
+from serve_app.boundary import Boundary
 from serve_app.unpacking import Unpacker
 from tests.serve_app.conftest import MODEL, Server, serving
 from tests.serve_app.test_boundary import connect
@@ -296,3 +300,31 @@ def test_a_request_that_is_cut_off_is_logged_as_499_and_leaves_no_trace(
     assert len(lines) == 1
     assert "499" in lines[0]
     assert "Task exception" not in caplog.text
+
+
+@pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")
+async def test_a_connection_that_is_lost_below_us_counts_as_left(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
+    """As when Serve's proxy is killed with a request in flight: the work for it ends, and no task's error is left lying about."""
+    ended = asyncio.Event()
+
+    async def works(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        try:
+            await asyncio.sleep(30)
+        finally:
+            ended.set()
+
+    async def receive(parts: Iterator[Message] = iter([{"type": "http.request", "body": b"{}"}])) -> Message:  # noqa: B008
+        for part in parts:
+            return part
+        raise ConnectionError("the proxy is gone")
+
+    async def send(message: Message) -> None:
+        raise AssertionError(f"nobody is there for {message}")
+
+    scope = {"type": "http", "method": "POST", "path": "/v1/embeddings", "headers": []}
+    async with asyncio.timeout(5):
+        await Boundary(works, settings=settings)(scope, receive, send)
+    gc.collect()
+    assert ended.is_set()
+    assert "never retrieved" not in caplog.text
