@@ -133,7 +133,8 @@ class Settings(BaseSettings):
     """Where the model runs; auto takes a GPU when the process sees one."""
 
     precision: Literal["auto", "float32", "bfloat16", "int8"] = "float32"
-    """Arithmetic of the encoder; auto takes bfloat16 where the processor or GPU has it. int8, on a CPU, has to be measured first."""
+    """Arithmetic of the encoder. auto takes bfloat16 on a GPU, and on a CPU where it was timed and is faster than float32. int8, on a
+    CPU, is refused where it is not faster than float32, and until its recall was measured."""
 
     int8_least_recall: float = Field(default=0.95, ge=0, le=1)
     """With less recall@10 than this, as ``python -m cluster.engines.int8_gate`` measured it, int8 is refused."""

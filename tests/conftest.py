@@ -4,6 +4,7 @@ import os
 import random
 import signal
 import socket
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from uuid import uuid4
@@ -22,6 +23,9 @@ EPHEMERAL_PORTS_START = 32_768
 
 for name in [name for name in os.environ if name.startswith(FOREIGN_PREFIXES)]:
     del os.environ[name]
+#: What settings without a home keep there, the timings of an engine's paths, is not the developer's.
+DATA = tempfile.TemporaryDirectory(prefix="ec-tests-")
+os.environ["XDG_DATA_HOME"] = DATA.name
 
 NewHome = Callable[[str], Settings]
 

@@ -1,8 +1,8 @@
-"""The forward of ``bert`` compiled, for float32 where AVX2 is the fastest: ``bert_avx2.c``, called through ctypes.
+"""The forward of ``bert`` compiled, in float32 on AVX2: ``bert_avx2.c``, called through ctypes.
 
 The same mathematics on the same packed tokens, one call a batch on the calling thread, without Python's lock. It is made when the
 project is installed; where that had no compiler, or the processor or the model is another, ``unfit`` says so and ``bert`` runs.
-Why it is faster than a library's products one by one, and where it is not used: docs/decisions/014-a-compiled-forward.md.
+Why it can be faster than a library's products one by one: docs/decisions/014-a-compiled-forward.md. Where it is, ``timing`` finds.
 
     encoder = CompiledEncoder(folder)        # after unfit(folder) said None
     vectors = encoder(ids)                   # (n, dim) float32, unit length
@@ -24,7 +24,6 @@ from torch import Tensor
 from cluster.engines.attention import biases_by_distance
 from cluster.engines.bert_weights import Affine, BertWeights
 from cluster.engines.families import family_of
-from cluster.engines.processor import gains_by_avx512
 from cluster.engines.weights import ModelFolder
 
 LIBRARY = "cluster.engines._bert_avx2"
@@ -82,14 +81,12 @@ def library() -> ctypes.CDLL | None:
 
 
 def unfit(folder: ModelFolder) -> str | None:
-    """Why a model that ``bert`` supports is not for this forward, or not here; None when it is."""
+    """Why this forward cannot run a model that ``bert`` supports, or not here; None when it can."""
     config, family = folder.config, family_of(folder.config)
     assert family is not None
     hidden, heads = int(config[family.hidden]), int(config[family.heads])
     if any(width % PANEL for width in (hidden, hidden // heads, int(config[family.inner]))):
         return f"its widths are no multiples of {PANEL}"
-    if gains_by_avx512():
-        return "the processor multiplies faster by AVX-512"
     if library() is None:
         return "it was installed without a C compiler, or the processor has no AVX2"
     return None
@@ -98,8 +95,13 @@ def unfit(folder: ModelFolder) -> str | None:
 class CompiledEncoder:
     """Packed token ids to unit vectors. Safe to call from several threads."""
 
-    def __init__(self, folder: ModelFolder) -> None:
-        """Lay the weights out."""
+    def __init__(self, folder: ModelFolder, *, pairs: bool = True) -> None:
+        """Lay the weights out.
+
+        Args:
+            folder: the model's.
+            pairs: lay them out a second time for inputs of ``PAIRED_FROM`` tokens or more, which take an eighth longer without.
+        """
         compiled = library()
         assert compiled is not None  # ``unfit`` said so
         self._library = compiled
@@ -108,7 +110,7 @@ class CompiledEncoder:
         self._vocabulary, self._longest = len(weights.words), len(weights.positions)
         self._kept: list[Tensor] = []
         self._of_thread = threading.local()
-        self._pairs = weights.hidden % (2 * PANEL) == 0 == weights.inner % (2 * PANEL)
+        self._pairs = pairs and weights.hidden % (2 * PANEL) == 0 == weights.inner % (2 * PANEL)
         numbers = weights.depth * weights.hidden * (4 * weights.hidden + 2 * weights.inner)
         self._free = _huge_pages(2 * numbers if self._pairs else numbers)
         table = weights.distance_bias

@@ -33,7 +33,8 @@ class Fingerprint:
     pooling: str
     #: True when vectors have unit length.
     normalised: bool
-    #: Arithmetic the vectors were computed in. Not part of the id: bf16 documents and fp32 queries share a space.
+    #: Arithmetic the vectors were computed in, the coarsest where a lone query and a batch take different paths. Not part of the
+    #: id: bf16 documents and fp32 queries share a space.
     precision: str
     #: What documents are read behind; empty for a model without prompts.
     document_prompt: str = ""

@@ -17,8 +17,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from cluster.engines.fastest import paths_for
 from cluster.engines.int8 import weight_steps
-from cluster.engines.local import LocalEngine
+from cluster.engines.local import LocalEngine, pick_device
+from cluster.engines.paths import Paths
 from cluster.engines.weights import ModelFolder, open_model_folder
 from cluster.errors import Misconfigured
 from cluster.settings import Settings
@@ -44,8 +46,11 @@ def require(folder: ModelFolder, settings: Settings) -> None:
     """Let an engine go on that is about to compute in 8 bits.
 
     Raises:
-        Misconfigured: nobody has measured what that costs here, or it costs more than the settings allow.
+        Misconfigured: 8 bits are not faster than float32 here; or nobody has measured what they cost, or they cost more than the
+            settings allow.
     """
+    if pick_device(settings) == "cpu":
+        paths_for(folder, settings)
     file = _file(folder, settings)
     remedy = f"python -m cluster.engines.int8_gate TEXTS measures it on texts of yours and writes {file}"
     try:
@@ -65,15 +70,16 @@ def measure(texts: list[str], settings: Settings) -> Measured:
     """Embed the texts both ways, compare, keep the result.
 
     Raises:
-        Misconfigured: too few different texts.
+        Misconfigured: too few different texts, or 8 bits are not faster than float32 on this processor.
     """
     texts = list(dict.fromkeys(text for text in texts if text.strip()))
     if len(texts) < LEAST_TEXTS:
         raise Misconfigured(f"{len(texts)} different texts say little about recall; give at least {LEAST_TEXTS}")
     folder = open_model_folder(settings)
-    exact, coarse = (
-        LocalEngine(folder, settings.model_copy(update={"precision": precision})).embed(texts).vectors for precision in ("float32", "int8")
-    )
+    in_8_bits = settings.model_copy(update={"precision": "int8", "device": "cpu"})
+    paths = paths_for(folder, in_8_bits)
+    coarse = LocalEngine(folder, in_8_bits, Paths(query=paths.batch, batch=paths.batch)).embed(texts).vectors
+    exact = LocalEngine(folder, in_8_bits.model_copy(update={"precision": "float32"})).embed(texts).vectors
     truth = nearest(exact, exact)
     measured = Measured(
         recall=min(recall(nearest(questions, coarse), truth) for questions in (coarse, exact)),

@@ -9,10 +9,8 @@ priority.
     engine.embed(["a text"]).vectors
 """
 
-import os
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 import structlog
@@ -20,12 +18,12 @@ import torch
 from numpy.typing import NDArray
 
 from cluster.engines.bert import BertEncoder
-from cluster.engines.compiled import CompiledEncoder, unfit
 from cluster.engines.contract import Embeddings, Fingerprint
+from cluster.engines.fastest import open_on_cpu, threads_of
 from cluster.engines.gpu import Replays, recorded, to_host
+from cluster.engines.paths import Encoder, Paths
 from cluster.engines.plan import plan
 from cluster.engines.priority import Lanes
-from cluster.engines.processor import multiplies_bf16
 from cluster.engines.tokeniser import LocalTokeniser
 from cluster.engines.weights import ModelFolder
 from cluster.errors import InvalidInput, Misconfigured, Unavailable
@@ -37,28 +35,37 @@ log = structlog.get_logger(__name__)
 CPU_BATCH_TOKENS = 2048
 #: Batches on their way to, on and from a GPU at once: one each.
 GPU_BATCHES = 3
-#: Microseconds of CPU time a container gets in each period, and the period; "max" when there is no limit (cgroup v2).
-CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
 
 class LocalEngine:
     """``Engine`` on the packed BERT forward."""
 
-    def __init__(self, folder: ModelFolder, settings: Settings) -> None:
+    def __init__(self, folder: ModelFolder, settings: Settings, paths: Paths | None = None) -> None:
+        """Load the weights.
+
+        Args:
+            folder: the model's.
+            settings: device, precision and threads.
+            paths: those of a CPU; the fastest of the settings' precision when None.
+
+        Raises:
+            Misconfigured: 8 bits are asked for on a GPU, or are not faster than float32 on this processor.
+        """
         self.device = torch.device(pick_device(settings))
-        self.dtype = pick_dtype(settings, self.device)
+        cuda = self.device.type == "cuda"
         self.tokeniser = LocalTokeniser(folder)
         self.prompts, self.dimensions = folder.prompts, folder.dimensions
-        int8 = settings.precision == "int8"
-        if int8 and self.device.type == "cuda":
-            raise Misconfigured("CLUSTER_PRECISION=int8 is for CPUs; on a GPU set CLUSTER_PRECISION=auto or CLUSTER_DEVICE=cpu")
-        self.fingerprint: Fingerprint = folder.fingerprint(settings.model, "int8" if int8 else str(self.dtype).removeprefix("torch."))
         self._prefix, self._suffix = (np.array(part, np.int32) for part in (self.tokeniser.prefix, self.tokeniser.suffix))
-        self._encoder = open_encoder(folder, device=self.device, dtype=self.dtype, int8=int8)
+        self._encoder: Encoder
+        if cuda:
+            self._encoder, precision = open_on_gpu(folder, settings, self.device)
+        else:
+            self._encoder, precision = open_on_cpu(folder, settings, paths)
+        self.fingerprint: Fingerprint = folder.fingerprint(settings.model, precision)
         self._replays = self._record(self._encoder, folder.max_tokens)
-        self._threads = GPU_BATCHES if self.device.type == "cuda" else settings.threads or granted_cores()
-        self._budget = settings.max_batch_tokens if self.device.type == "cuda" else min(settings.max_batch_tokens, CPU_BATCH_TOKENS)
-        lanes, cuda = Lanes(), self.device.type == "cuda"
+        self._threads = GPU_BATCHES if cuda else threads_of(settings)
+        self._budget = settings.max_batch_tokens if cuda else min(settings.max_batch_tokens, CPU_BATCH_TOKENS)
+        lanes = Lanes()
         self._workers = ThreadPoolExecutor(self._threads, "encoder", _begin_thread, (lanes, False, cuda))
         self._urgent = ThreadPoolExecutor(2 * self._threads + 1, "urgent", _begin_thread, (lanes, True, cuda))
 
@@ -149,8 +156,8 @@ class LocalEngine:
         small = None if self._replays is None else self._replays(batch, to_host)
         return to_host(self._encoder(batch)) if small is None else small
 
-    def _record(self, encoder: BertEncoder | CompiledEncoder, most_tokens: int) -> Replays | None:
-        if isinstance(encoder, CompiledEncoder) or not encoder.has_kernel:
+    def _record(self, encoder: Encoder, most_tokens: int) -> Replays | None:
+        if not isinstance(encoder, BertEncoder) or not encoder.has_kernel:
             return None
         with torch.inference_mode():
             return Replays(encoder.vectors, device=self.device, most_tokens=most_tokens, record=recorded)
@@ -163,15 +170,13 @@ def _begin_thread(lanes: Lanes, urgent: bool, cuda: bool) -> None:
     lanes.join(urgent=urgent)
 
 
-def open_encoder(folder: ModelFolder, *, device: torch.device, dtype: torch.dtype, int8: bool) -> BertEncoder | CompiledEncoder:
-    """The forward that is the fastest here; the log says which."""
-    in_float32 = device.type == "cpu" and dtype == torch.float32 and not int8
-    reason = unfit(folder) if in_float32 else "the compiled one is for float32 on a CPU"
-    if reason is None:
-        log.info("encoder_opened", path="compiled")
-        return CompiledEncoder(folder)
-    log.info("encoder_opened", path="torch", because=reason)
-    return BertEncoder(folder, device=device, dtype=dtype, int8=int8)
+def open_on_gpu(folder: ModelFolder, settings: Settings, device: torch.device) -> tuple[Encoder, str]:
+    """Return the forward on a GPU and its precision."""
+    if settings.precision == "int8":
+        raise Misconfigured("CLUSTER_PRECISION=int8 is for CPUs; on a GPU set CLUSTER_PRECISION=auto or CLUSTER_DEVICE=cpu")
+    precision = "bfloat16" if settings.precision == "auto" else settings.precision
+    log.info("encoder_opened", path=f"torch {precision}", device=str(device))
+    return BertEncoder(folder, device=device, dtype=getattr(torch, precision)), precision
 
 
 def check_ids(ids: Sequence[NDArray[np.int32]], tokeniser: LocalTokeniser) -> None:
@@ -190,25 +195,8 @@ def check_ids(ids: Sequence[NDArray[np.int32]], tokeniser: LocalTokeniser) -> No
         raise InvalidInput(f"input {position} has a token id outside 0..{vocabulary - 1}")
 
 
-def granted_cores(quota: Path = CPU_QUOTA) -> int:
-    """Cores this process may use at once: those it may run on, or fewer where its container's quota says so."""
-    cores = len(os.sched_getaffinity(0))
-    try:
-        granted, period = quota.read_text(encoding="ascii").split()
-    except OSError:
-        return cores
-    return cores if granted == "max" else max(1, min(cores, int(granted) // int(period)))
-
-
 def pick_device(settings: Settings) -> str:
     """cuda or cpu, as set or as found."""
     if settings.device != "auto":
         return settings.device
     return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def pick_dtype(settings: Settings, device: torch.device) -> torch.dtype:
-    """The arithmetic, as set or as the device does best; with int8, that of what is not in 8 bits."""
-    if settings.precision not in ("auto", "int8"):
-        return getattr(torch, settings.precision)  # type: ignore[no-any-return]
-    return torch.bfloat16 if device.type == "cuda" or multiplies_bf16() else torch.float32

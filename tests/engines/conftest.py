@@ -1,5 +1,9 @@
 """The oracle, sentence-transformers in float32, and our engines on the same real weights; each loaded once."""
 
+import math
+import platform
+import shutil
+import time
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -10,7 +14,9 @@ import pytest
 from numpy.typing import NDArray
 
 from cluster.engines import Engine, open_engine
-from cluster.engines.processor import multiplies_bf16
+from cluster.engines.compiled import library
+from cluster.engines.local import LocalEngine
+from cluster.engines.paths import NumericPath, Paths
 from cluster.engines.weights import open_model_folder
 from cluster.settings import Settings
 
@@ -52,40 +58,63 @@ def oracle() -> Oracle:
 
 
 @pytest.fixture(scope="session")
-def expected(oracle: Oracle) -> NDArray[np.float32]:
+def vectors_of_oracle(oracle: Oracle) -> NDArray[np.float32]:
     """The oracle's vectors of ``TEXTS``."""
     return oracle(TEXTS)
 
 
+#: The paths that every machine is tested on which can run them, whether or not they are the fastest there.
+PATHS = {
+    "compiled": Paths(query=NumericPath.COMPILED, batch=NumericPath.COMPILED),
+    "float32 by torch": Paths(query=NumericPath.FLOAT32, batch=NumericPath.FLOAT32),
+    "float32 by size": Paths(query=NumericPath.COMPILED, batch=NumericPath.FLOAT32),
+    "bfloat16": Paths(query=NumericPath.BFLOAT16, batch=NumericPath.BFLOAT16),
+    "int8": Paths(query=NumericPath.INT8_FLOAT32, batch=NumericPath.INT8_FLOAT32),
+}
+#: Fewer tokens a second than these, of one thread: only short texts are embedded (emulated bfloat16 on AVX2: 700), or none.
+SLOW, HOPELESS = 1_500, 50
+#: What a slow path embeds.
+SHORT = [number for number, text in enumerate(TEXTS) if len(text) < 120]
+
+
 @cache
 def engine_of(path: str) -> Engine:
-    """One engine for each path: float32 (compiled, where it can be), float32 by torch, bfloat16, int8, reference."""
+    """One engine for each path, and for float32 as the settings' default opens it."""
     if path == "reference":
         from cluster.engines.reference import ReferenceEngine
 
         return ReferenceEngine(open_model_folder(Settings()), Settings())
-    if path == "float32 by torch":
-        return open_by_torch(Settings(precision="float32", device="cpu"))
-    settings = Settings(precision=path, device="cpu")
-    if path == "int8":  # behind the gate, which has tests of its own
-        from cluster.engines.local import LocalEngine
-
-        return LocalEngine(open_model_folder(settings), settings)
-    return open_engine(settings)
+    if path == "float32":
+        return open_engine(Settings(device="cpu"))
+    return engine_on(PATHS[path], Settings(device="cpu"))
 
 
-def open_by_torch(settings: Settings) -> Engine:
-    """An engine on torch's forward, also where the compiled one would be taken."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("cluster.engines.local.unfit", lambda _: "the other one is tested")
-        return open_engine(settings)
+def engine_on(paths: Paths, settings: Settings) -> Engine:
+    """An engine on these paths, also where others are faster."""
+    if NumericPath.COMPILED in (paths.query, paths.batch) and library() is None:
+        assert shutil.which("cc") is None or platform.machine() != "x86_64"
+        pytest.skip("no compiled forward: no C compiler, or another processor")
+    return LocalEngine(open_model_folder(settings), settings, paths)
 
 
-@pytest.fixture(params=["float32", "float32 by torch", "bfloat16", "int8", "reference"])
+@cache
+def tokens_per_second(path: str) -> float:
+    """Of one input alone, in processor time; without bound for the oracle, which is what it is."""
+    engine, speed = engine_of(path), math.inf
+    for tokens in () if path == "reference" else (2, 2, 30, 30):
+        begun = time.process_time()
+        engine.embed_ids([np.full(tokens, 2000, np.int32)])
+        speed = tokens / (time.process_time() - begun)
+        if speed < HOPELESS / 25:
+            break
+    return speed
+
+
+@pytest.fixture(params=[*PATHS, "reference"])
 def path(request: pytest.FixtureRequest) -> str:
     """The name of a numeric path."""
-    if request.param == "bfloat16" and not multiplies_bf16():
-        pytest.skip("this processor has neither avx512_bf16 nor amx_bf16")
+    if (speed := tokens_per_second(request.param)) < HOPELESS:
+        pytest.skip(f"{request.param} was measured here: {speed:.0f} tokens/s")
     return str(request.param)
 
 
@@ -93,3 +122,15 @@ def path(request: pytest.FixtureRequest) -> str:
 def engine(path: str) -> Engine:
     """An engine of that path."""
     return engine_of(path)
+
+
+@pytest.fixture
+def texts(path: str) -> list[str]:
+    """``TEXTS``, or the short ones where the path takes long."""
+    return TEXTS if tokens_per_second(path) >= SLOW else [TEXTS[number] for number in SHORT]
+
+
+@pytest.fixture
+def expected(texts: list[str], vectors_of_oracle: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The oracle's vectors of ``texts``."""
+    return vectors_of_oracle if texts is TEXTS else vectors_of_oracle[SHORT]

@@ -14,8 +14,8 @@ from structlog.testing import capture_logs
 from cluster.engines import compiled
 from cluster.engines.bert import BertEncoder
 from cluster.engines.compiled import CompiledEncoder, library, unfit
-from cluster.engines.local import open_encoder
-from cluster.engines.processor import gains_by_avx512
+from cluster.engines.fastest import open_on_cpu
+from cluster.engines.paths import QUERY_TOKENS
 from cluster.engines.weights import ModelFolder, open_model_folder
 from cluster.settings import Settings
 from tests.engines.test_families import folder_of
@@ -47,17 +47,6 @@ def inputs() -> list[NDArray[np.int32]]:
     return [draw.integers(1000, 30_000, length).astype(np.int32) for length in LENGTHS]
 
 
-def test_it_is_in_use_where_it_is_the_fastest() -> None:
-    if library() is None or gains_by_avx512():
-        pytest.skip("no compiled forward, or one that is not the fastest here")
-    assert isinstance(open_encoder(open_model_folder(Settings()), device=CPU, dtype=torch.float32, int8=False), CompiledEncoder)
-
-
-def test_other_types_are_not_for_it() -> None:
-    assert isinstance(open_encoder(open_model_folder(Settings()), device=CPU, dtype=torch.bfloat16, int8=False), BertEncoder)
-    assert isinstance(open_encoder(open_model_folder(Settings()), device=CPU, dtype=torch.float32, int8=True), BertEncoder)
-
-
 def test_widths_that_are_no_whole_panels_are_not_for_it(tmp_path: Path) -> None:
     folder = open_model_folder(Settings(model_path=folder_of("bert", "mean_tokens", tmp_path / "model", heads=8)))
     assert "multiples of 16" in str(unfit(folder))
@@ -65,8 +54,8 @@ def test_widths_that_are_no_whole_panels_are_not_for_it(tmp_path: Path) -> None:
 
 def test_widths_whose_halves_are_no_whole_panels_are_multiplied_row_by_row(tmp_path: Path, inputs: list[NDArray[np.int32]]) -> None:
     folder = open_model_folder(Settings(model_path=folder_of("bert", "mean_tokens", tmp_path / "model", inner=80)))
-    if unfit(folder) is not None:
-        pytest.skip("no compiled forward, or one that is not the fastest here")
+    if library() is None:
+        pytest.skip("no compiled forward: no C compiler, or another processor")
     short = [ids[:300] for ids in inputs]
     with torch.inference_mode():
         theirs = BertEncoder(folder, device=CPU, dtype=torch.float32)(short).numpy()
@@ -79,9 +68,10 @@ def test_without_a_compiler_torch_computes_and_the_log_says_why(monkeypatch: pyt
     try:
         assert library() is None
         with capture_logs() as lines:
-            assert isinstance(open_encoder(open_model_folder(Settings()), device=CPU, dtype=torch.float32, int8=False), BertEncoder)
+            assert isinstance(open_on_cpu(open_model_folder(Settings()), Settings())[0], BertEncoder)
         (opened,) = [line for line in lines if line["event"] == "encoder_opened"]
-        assert (opened["path"], opened["because"]) == ("torch", unfit(open_model_folder(Settings())))
+        assert (opened["query"], opened["batch"]) == ("torch float32", "torch float32")
+        assert opened["not_compiled_because"] == unfit(open_model_folder(Settings()))
     finally:
         library.cache_clear()
 
@@ -96,6 +86,11 @@ def test_a_vector_is_the_same_bits_in_any_company_and_order(encoder: CompiledEnc
     together = encoder(inputs).numpy()
     assert np.array_equal(encoder(inputs[::-1]).numpy()[::-1], together)
     assert np.array_equal(np.concatenate([encoder([one]).numpy() for one in inputs]), together)
+
+
+def test_short_inputs_need_one_layout_of_the_weights_for_the_same_bits(folder: ModelFolder, encoder: CompiledEncoder) -> None:
+    ids = [np.arange(1000, 1000 + QUERY_TOKENS, dtype=np.int32)]
+    assert np.array_equal(CompiledEncoder(folder, pairs=False)(ids).numpy(), encoder(ids).numpy())
 
 
 @pytest.mark.parametrize("ids", [[], [5] * 513, [30_522], [-1]], ids=["empty", "too long", "beyond the vocabulary", "negative"])

@@ -12,41 +12,50 @@ from cluster.settings import Settings
 from tests.engines.conftest import TEXTS
 
 #: Least cosine to sentence-transformers in float32.
-FIDELITY = {"float32": 0.99999, "float32 by torch": 0.99999, "bfloat16": 0.9999, "int8": 0.98, "reference": 0.99999}
+FIDELITY = {"bfloat16": 0.9999, "int8": 0.98}
+FIDELITY_IN_FLOAT32 = 0.99999
 #: Largest difference of a component of a unit vector between two batches with the same text.
-BATCH_TOLERANCE = {"float32": 2e-6, "float32 by torch": 2e-6, "bfloat16": 4e-3, "int8": 4e-3, "reference": 2e-6}
+BATCH_TOLERANCE = {"bfloat16": 4e-3, "int8": 4e-3}
+BATCH_TOLERANCE_IN_FLOAT32 = 2e-6
+#: What no tokeniser reads as unknown, so that its ids can be read as text again.
+PROSE = TEXTS[14:40]
 
 
-def test_vectors_are_those_of_sentence_transformers(engine: Engine, path: str, expected: NDArray[np.float32]) -> None:
-    vectors = engine.embed(TEXTS).vectors
+def tolerance(path: str) -> float:
+    """Of a component, between two batches."""
+    return BATCH_TOLERANCE.get(path, BATCH_TOLERANCE_IN_FLOAT32)
+
+
+def test_vectors_are_those_of_sentence_transformers(engine: Engine, path: str, texts: list[str], expected: NDArray[np.float32]) -> None:
+    vectors = engine.embed(texts).vectors
     assert vectors.shape == expected.shape
     assert vectors.dtype == np.float32
     cosines = np.einsum("nd,nd->n", vectors, expected)
     print(f"{path}: least cosine {cosines.min():.6f}, mean {cosines.mean():.6f}")
-    assert cosines.min() >= FIDELITY[path]
+    assert cosines.min() >= FIDELITY.get(path, FIDELITY_IN_FLOAT32)
 
 
-def test_vectors_have_unit_length(engine: Engine) -> None:
-    np.testing.assert_allclose(np.linalg.norm(engine.embed(TEXTS).vectors, axis=1), 1.0, atol=1e-6)
+def test_vectors_have_unit_length(engine: Engine, texts: list[str]) -> None:
+    np.testing.assert_allclose(np.linalg.norm(engine.embed(texts).vectors, axis=1), 1.0, atol=1e-6)
 
 
-def test_a_vector_does_not_depend_on_its_neighbours(engine: Engine, path: str) -> None:
-    together = engine.embed(TEXTS).vectors
-    alone = np.concatenate([engine.embed([text]).vectors for text in TEXTS[:20]])
-    np.testing.assert_allclose(together[:20], alone, atol=BATCH_TOLERANCE[path])
+def test_a_vector_does_not_depend_on_its_neighbours(engine: Engine, path: str, texts: list[str]) -> None:
+    together = engine.embed(texts).vectors
+    alone = np.concatenate([engine.embed([text]).vectors for text in texts[:20]])
+    np.testing.assert_allclose(together[:20], alone, atol=tolerance(path))
 
 
-def test_the_same_call_gives_the_same_bits(engine: Engine) -> None:
-    assert np.array_equal(engine.embed(TEXTS).vectors, engine.embed(TEXTS).vectors)
+def test_the_same_call_gives_the_same_bits(engine: Engine, texts: list[str]) -> None:
+    assert np.array_equal(engine.embed(texts).vectors, engine.embed(texts).vectors)
 
 
-def test_order_is_the_callers(engine: Engine, path: str) -> None:
-    forward, backward = engine.embed(TEXTS).vectors, engine.embed(TEXTS[::-1]).vectors
-    np.testing.assert_allclose(forward, backward[::-1], atol=BATCH_TOLERANCE[path])
+def test_order_is_the_callers(engine: Engine, path: str, texts: list[str]) -> None:
+    forward, backward = engine.embed(texts).vectors, engine.embed(texts[::-1]).vectors
+    np.testing.assert_allclose(forward, backward[::-1], atol=tolerance(path))
 
 
-def test_eight_threads_get_the_vectors_one_gets(engine: Engine) -> None:
-    texts = [*TEXTS[:9], *TEXTS[20:30]]
+def test_eight_threads_get_the_vectors_one_gets(engine: Engine, texts: list[str]) -> None:
+    texts = [*texts[:9], *texts[20:30]]
     alone = engine.embed(texts).vectors
     with ThreadPoolExecutor(8) as callers:
         for vectors in callers.map(lambda _: engine.embed(texts).vectors, range(8)):
@@ -62,10 +71,10 @@ def test_what_is_cut_is_counted(engine: Engine) -> None:
     np.testing.assert_allclose(result.vectors[0], result.vectors[1], atol=1e-6)
 
 
-def test_ids_and_text_meet_in_one_vector(engine: Engine, path: str) -> None:
-    texts = TEXTS[14:40]
+def test_ids_and_text_meet_in_one_vector(engine: Engine, path: str, texts: list[str]) -> None:
+    texts = [text for text in texts if text in PROSE]
     ids = [one[: engine.tokeniser.max_content_tokens] for one in engine.tokeniser.ids(texts)]
-    np.testing.assert_allclose(engine.embed_ids(ids), engine.embed(texts).vectors, atol=BATCH_TOLERANCE[path])
+    np.testing.assert_allclose(engine.embed_ids(ids), engine.embed(texts).vectors, atol=tolerance(path))
 
 
 def test_nothing_gives_nothing(engine: Engine) -> None:
@@ -91,7 +100,7 @@ def test_a_lone_surrogate_is_no_error(engine: Engine) -> None:
 
 def test_the_fingerprint_needs_no_engine_and_names_the_arithmetic(engine: Engine, path: str) -> None:
     assert describe(Settings()).id == engine.fingerprint.id
-    assert engine.fingerprint.precision == ("float32" if path == "reference" else path.partition(" ")[0])
+    assert engine.fingerprint.precision == ("float32" if path in ("reference", "compiled") else path.partition(" ")[0])
     assert engine.fingerprint.as_dict() | {"precision": ""} == {
         "model": "all-MiniLM-L6-v2",
         "revision": "53aa51172d14",

@@ -8,24 +8,28 @@ from cluster.engines import processor
 
 
 @pytest.mark.parametrize(
-    ("family", "flags", "bf16", "avx512"),
+    ("flags", "bf16"),
     [
-        ("25", "fma avx2", False, False),  # Zen 3
-        ("25", "fma avx2 avx512f avx512_vnni avx512_bf16", True, False),  # Zen 4
-        ("26", "fma avx2 avx512f avx512_vnni avx512_bf16", True, True),  # Zen 5
-        ("6", "fma avx2 avx512f avx512_vnni", False, True),  # Ice Lake
-        ("6", "fma avx2 avx_vnni", False, False),  # Alder Lake
+        ("fma avx2", False),  # Zen 3
+        ("fma avx2 avx512f avx512_vnni avx512_bf16", True),  # Zen 4
+        ("fma avx2 avx512f avx512_vnni", False),  # Ice Lake
     ],
 )
-def test_what_a_processor_multiplies_fastest(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, family: str, flags: str, bf16: bool, avx512: bool
+def test_bfloat16_is_worth_timing_where_the_processor_has_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flags: str, bf16: bool
 ) -> None:
-    file = tmp_path / "cpuinfo"
-    file.write_text(f"processor\t: 0\ncpu family\t: {family}\nflags\t\t: {flags}\n\nprocessor\t: 1\n")
-    monkeypatch.setattr(processor, "CPUINFO", file)
-    assert (processor.multiplies_bf16(), processor.gains_by_avx512()) == (bf16, avx512)
+    told(tmp_path, monkeypatch, f"processor\t: 0\ncpu MHz\t\t: 1200\nflags\t\t: {flags}\n\nprocessor\t: 1\nflags\t: none\n")
+    assert processor.multiplies_bf16() == bf16
+    assert processor.description() == [flags]
 
 
 def test_where_nothing_is_told_nothing_is_presumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processor, "CPUINFO", tmp_path / "absent")
-    assert not any(ask() for ask in (processor.multiplies_bf16, processor.gains_by_avx512))
+    assert not processor.multiplies_bf16()
+    assert processor.description() == []
+
+
+def told(folder: Path, monkeypatch: pytest.MonkeyPatch, lines: str) -> None:
+    """Let Linux describe the processor so."""
+    (folder / "cpuinfo").write_text(lines)
+    monkeypatch.setattr(processor, "CPUINFO", folder / "cpuinfo")
