@@ -12,10 +12,10 @@ import sys
 from contextlib import AbstractContextManager
 from typing import Any
 
-import orjson
 import structlog
 
 from cluster.settings import Settings
+from cluster.well_formed import json_bytes
 
 
 class _Writer(structlog.WriteLogger):
@@ -61,7 +61,7 @@ def configure(settings: Settings) -> None:
 
 
 def _json(line: Any, **_: Any) -> str:
-    return orjson.dumps(line, default=repr, option=orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY).decode()
+    return json_bytes(line, default=repr).decode()
 
 
 def about(**what: str) -> AbstractContextManager[None]:

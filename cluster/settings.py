@@ -221,6 +221,10 @@ class Settings(BaseSettings):
     any_dimensions: bool = False
     """Let ``dimensions`` cut vectors of models that were not trained for it."""
 
+    unknown_fields: Literal["ignore", "error"] = "ignore"
+    """What becomes of a field or query parameter that nothing here knows: left out and named in the answer's header
+    ``x-ignored-fields``, or refused with 400. Fields of other servers' APIs that change nothing here are never refused."""
+
     openai_tokens_file: AbsolutePath | None = None
     """``cl100k_base.tiktoken``, to read token arrays as OpenAI's clients send them. Unset: the one in the extra ``openai-tokens``."""
 

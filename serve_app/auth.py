@@ -22,6 +22,8 @@ from serve_app.state import service_of
 #: What load balancers ask, and what only describes the API.
 OPEN = frozenset({"/healthz", "/readyz", "/docs", "/openapi.json"})
 SCHEME = "bearer"
+#: The header in which Azure OpenAI's clients send their key.
+AZURES = "api-key"
 
 
 class Door:
@@ -38,7 +40,10 @@ class Door:
         """
         if self._key is None or scope["path"] in OPEN:
             return
-        scheme, _, given = Headers(scope=scope).get("authorization", "").partition(" ")
+        headers = Headers(scope=scope)
+        scheme, _, given = headers.get("authorization", "").partition(" ")
+        if not scheme and AZURES in headers:
+            scheme, given = SCHEME, headers[AZURES]
         if scheme.lower() != SCHEME or not compare_digest(given.strip().encode("latin-1"), self._key):
             said = "The API key is not the one of this server" if given else "The request carries no API key"
             raise HTTPException(

@@ -3,59 +3,54 @@
 from typing import Annotated, Any, Literal
 from uuid import uuid4
 
-from fastapi import APIRouter
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from starlette.responses import Response
 
-from serve_app.description import refusals
 from serve_app.embeddings import check_dimensions, json_response
-from serve_app.inputs import as_list
-from serve_app.output import EncodingFormat, OutputDtype, as_dtype, cut, encoded
+from serve_app.inputs import as_list, field_of
+from serve_app.long_inputs import Long
+from serve_app.other_fields import CUTS, QUEUEING
+from serve_app.output import TYPES, EmbeddingType, as_dtype, cut, encoded
 from serve_app.prompts import model_and_kind, prompt_of
-from serve_app.served_model import Overflow, Side
+from serve_app.request_model import PositiveWhole, RequestModel
+from serve_app.routing import routes
 from serve_app.state import ServiceOf
 from serve_app.terms import Terms
 
-router = APIRouter(responses=refusals(404, 429))
+router = routes(404, 429)
 
-EmbeddingType = Literal["float", "int8", "uint8", "binary", "ubinary", "base64"]
-#: Cohere's names to the type of the numbers and how they are written.
-TYPES: dict[EmbeddingType, tuple[OutputDtype, EncodingFormat]] = {
-    "float": ("float", "float"),
-    "int8": ("int8", "float"),
-    "uint8": ("uint8", "float"),
-    "binary": ("binary", "float"),
-    "ubinary": ("ubinary", "float"),
-    "base64": ("float", "base64"),
-}
-OVERFLOWS: dict[str, tuple[Overflow, Side]] = {"NONE": ("error", "end"), "START": ("truncate", "start"), "END": ("truncate", "end")}
+REMEDY = 'send truncate="END" or "START" to cut it'
 
 
-class CohereEmbedRequest(BaseModel):
+class CohereEmbedRequest(RequestModel):
     """Cohere's v2 embed request, for texts."""
 
-    model_config = ConfigDict(extra="forbid")
+    CHANGES_NOTHING = QUEUEING
 
     model: str
     texts: list[str]
-    input_type: str
-    embedding_types: Annotated[list[EmbeddingType], Field(min_length=1)] = ["float"]
-    output_dimension: Annotated[int | None, Field(ge=1)] = None
+    input_type: str | None = None
+    embedding_types: Annotated[list[EmbeddingType] | None, Field(min_length=1, description="float by itself")] = None
+    output_dimension: PositiveWhole | None = None
+    max_tokens: Annotated[PositiveWhole | None, Field(description="Cut to so many tokens, special tokens included")] = None
     truncate: Literal["NONE", "START", "END"] = "END"
 
 
 @router.post("/v2/embed", summary="Vectors of texts, in Cohere's shape")
 async def embed(body: CohereEmbedRequest, service: ServiceOf, terms: Terms) -> Response:
     """Each type asked for, of the same vectors."""
-    model, _ = model_and_kind(service, body.model)
-    check_dimensions(service, model, body.output_dimension)
-    overflow, side = OVERFLOWS[body.truncate]
-    texts = [str(text) for text in as_list(body.texts)]
-    prompt = prompt_of(model, input_type=body.input_type, prompt_name=None)
-    made = await model.embed_texts(texts, terms, prompt=prompt, overflow=overflow, side=side)
+    model, kind = model_and_kind(service, body.model)
+    check_dimensions(service, model, body.output_dimension, field="output_dimension")
+    texts, named = as_list(body.texts, "texts"), field_of(body.texts, field="texts", remedy=REMEDY)
+    overflow, side = CUTS[body.truncate]
+    # Never more than the model reads, so that what asks for Cohere's own length is not refused.
+    most = None if body.max_tokens is None else min(body.max_tokens, model.max_tokens)
+    long = Long(overflow=overflow, side=side, most=most, said_by="max_tokens")
+    prompt = prompt_of(model, input_type=body.input_type or kind, prompt_name=None)
+    made = await model.embed_texts(texts, terms, prompt=prompt, long=long, named=named)
     vectors = cut(made.vectors, body.output_dimension)
     embeddings: dict[str, list[Any]] = {}
-    for name in body.embedding_types:
+    for name in body.embedding_types or ["float"]:
         dtype, format = TYPES[name]
         embeddings[name] = [encoded(vector, format) for vector in as_dtype(vectors, dtype)]
     meta = {"api_version": {"version": "2"}, "billed_units": {"input_tokens": sum(made.token_counts)}}

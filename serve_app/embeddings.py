@@ -4,68 +4,163 @@ Inputs that are too long are refused, cut or averaged in parts, and it is always
 and in a counter.
 """
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-import orjson
-from fastapi import APIRouter
-from pydantic import BaseModel, ConfigDict, Field
+from fastapi import Query
+from pydantic import Field
 from starlette.responses import Response
 
 from cluster.errors import InvalidInput
-from serve_app.description import refusals
-from serve_app.inputs import Input, TokenIds, as_list, as_texts, own_ids
-from serve_app.output import EncodingFormat, OutputDtype, as_dtype, cut, encoded
+from cluster.well_formed import json_bytes
+from serve_app.inputs import Input, TokenIds, as_list, as_texts, is_one, own_ids
+from serve_app.long_inputs import INPUT, LONE_INPUT, Overflow
+from serve_app.other_fields import (
+    OF_IMAGES,
+    QUEUEING,
+    CutFields,
+    EachAlone,
+    OneVector,
+    UnitLength,
+    WithSpecialTokens,
+    one_of,
+)
+from serve_app.output import TYPES, EmbeddingType, EncodingFormat, OutputDtype, as_dtype, cut, encoded
 from serve_app.prompts import model_and_kind, prompt_of
-from serve_app.served_model import Made, Overflow, RequestTerms, ServedModel
+from serve_app.request_model import PositiveWhole
+from serve_app.routing import IGNORED_HEADER, routes
+from serve_app.served_model import Made, RequestTerms, ServedModel
 from serve_app.service import Service
 from serve_app.state import ServiceOf
 from serve_app.terms import Terms
 
-router = APIRouter(responses=refusals(404, 429))
+router = routes(404, 429)
+
+#: vLLM's names for the numbers behind base64.
+DTYPES: dict[str, OutputDtype] = {"float32": "float", "float16": "float16"}
 
 
-class EmbeddingRequest(BaseModel):
-    """OpenAI's CreateEmbeddingRequest, and after ``user`` fields of ours."""
+class FieldsOfOthers(CutFields):
+    """What Voyage, Jina, Cohere and vLLM call fields of ours."""
 
-    model_config = ConfigDict(extra="forbid")
+    CHANGES_NOTHING = frozenset({"user", *QUEUEING, *OF_IMAGES})
+
+    output_dimension: Annotated[PositiveWhole | None, Field(description="Voyage's name for `dimensions`")] = None
+    embedding_type: Annotated[EmbeddingType | list[EmbeddingType] | None, Field(description="Jina's for both formats; one")] = None
+    embedding_types: Annotated[list[EmbeddingType] | None, Field(description="Cohere's name for `embedding_type`; one")] = None
+    embed_dtype: Annotated[Literal["float32", "float16"] | None, Field(description="vLLM's name for `output_dtype`")] = None
+    endianness: Annotated[Literal["native", "little"] | None, Field(description="vLLM's; base64 holds little-endian numbers")] = None
+    task: Annotated[str | None, Field(description="Jina's name for `input_type`")] = None
+    normalize: UnitLength | None = None
+    normalized: UnitLength | None = None
+    use_activation: UnitLength | None = None
+    add_special_tokens: WithSpecialTokens | None = None
+    late_chunking: EachAlone | None = None
+    return_multivector: OneVector | None = None
+
+    def type(self) -> EmbeddingType | None:
+        """The one embedding type asked for.
+
+        Raises:
+            InvalidInput: several are.
+        """
+        alone = self.embedding_type if isinstance(self.embedding_type, str) else None
+        listed = self.embedding_type if isinstance(self.embedding_type, list) else self.embedding_types
+        if listed is None:
+            return alone
+        if len(listed) != 1 or alone not in (None, listed[0]):
+            raise InvalidInput(
+                "embedding_type names several types, and one is written here; name one, or use /v2/embed", param="embedding_type"
+            )
+        return listed[0]
+
+
+class EmbeddingRequest(FieldsOfOthers):
+    """OpenAI's CreateEmbeddingRequest, after ``user`` fields of ours, and those of others."""
 
     input: Input
     model: Annotated[str, Field(description="One of /v1/models; `-query` or `-passage` behind it chooses that prompt")]
-    encoding_format: EncodingFormat = "float"
-    dimensions: Annotated[int | None, Field(ge=1, description="Cut to this length and brought back to unit length")] = None
-    user: Annotated[str | None, Field(max_length=512)] = None
-    output_dtype: Annotated[OutputDtype, Field(description="Type of the numbers; base64 holds them little-endian")] = "float"
+    encoding_format: EncodingFormat | None = None
+    dimensions: Annotated[PositiveWhole | None, Field(description="Cut to this length and brought back to unit length")] = None
+    user: Annotated[str | None, Field(description="Changes nothing here")] = None
+    output_dtype: Annotated[OutputDtype | None, Field(description="Type of the numbers; base64 holds them little-endian")] = None
     overflow: Annotated[Overflow | None, Field(description="What becomes of an input that is too long")] = None
     input_type: Annotated[str | None, Field(description="query, document and others: chooses the model's prompt")] = None
     prompt_name: Annotated[str | None, Field(description="The model's prompt of this name")] = None
     token_ids: Annotated[TokenIds, Field(description="Whose ids token arrays hold: OpenAI's cl100k_base or the model's own")] = "cl100k"  # noqa: S105
+
+    def written(self) -> tuple[OutputDtype, EncodingFormat]:
+        """The type of the numbers and how they are written.
+
+        Raises:
+            InvalidInput: two fields say different things about it.
+        """
+        type = self.type()
+        if type is None and self.embed_dtype is None:
+            return self.output_dtype or "float", self.encoding_format or "float"
+        dtype, format = (None, None) if type is None else TYPES[type]
+        theirs = None if self.embed_dtype is None else DTYPES[self.embed_dtype]
+        return (
+            one_of(output_dtype=self.output_dtype, embed_dtype=theirs, embedding_type=dtype) or "float",
+            one_of(encoding_format=self.encoding_format, embedding_type=format) or "float",
+        )
 
 
 @router.post("/v1/embeddings", summary="Vectors of texts")
 async def create_embeddings(body: EmbeddingRequest, service: ServiceOf, terms: Terms) -> Response:
     """One vector for each input, in the order given, and the tokens the model read."""
     model, kind = model_and_kind(service, body.model)
-    check_dimensions(service, model, body.dimensions)
+    dimensions = one_of(dimensions=body.dimensions, output_dimension=body.output_dimension)
+    check_dimensions(service, model, dimensions, field="output_dimension" if body.dimensions is None else "dimensions")
+    dtype, format = body.written()
     made = await _made(service, model, body, kind, terms)
-    vectors = as_dtype(cut(made.vectors, body.dimensions), body.output_dtype)
-    data = [_item(index, encoded(vector, body.encoding_format), made) for index, vector in enumerate(vectors)]
+    vectors = as_dtype(cut(made.vectors, dimensions), dtype)
+    data = [_item(index, encoded(vector, format), made) for index, vector in enumerate(vectors)]
     tokens = sum(made.token_counts)
     usage = {"prompt_tokens": tokens, "total_tokens": tokens}
     return json_response({"object": "list", "data": data, "model": body.model, "usage": usage}, made)
 
 
+class AzureEmbeddingRequest(EmbeddingRequest):
+    """The same as Azure has it: the path names the model."""
+
+    model: str = ""
+
+
+@router.post("/openai/deployments/{deployment:path}/embeddings", summary="Vectors of texts, under Azure OpenAI's path")
+async def create_azure_embeddings(
+    deployment: str,
+    body: AzureEmbeddingRequest,
+    service: ServiceOf,
+    terms: Terms,
+    api_version: Annotated[str | None, Query(alias="api-version", description="Any: the answer is the same for all")] = None,
+) -> Response:
+    """As POST /v1/embeddings, with the model's name as that of the deployment."""
+    del api_version
+    response = await create_embeddings(body.model_copy(update={"model": deployment}), service, terms)
+    if body.model not in {"", deployment}:
+        response.headers[IGNORED_HEADER] = "model"
+    return response
+
+
 async def _made(service: Service, model: ServedModel, body: EmbeddingRequest, kind: str | None, terms: RequestTerms) -> Made:
-    inputs = as_list(body.input)
-    overflow = body.overflow or service.settings.overflow_by_model.get(model.name, service.settings.overflow)
-    prompt = prompt_of(model, input_type=body.input_type or (None if body.prompt_name else kind), prompt_name=body.prompt_name)
+    inputs, named = as_list(body.input), LONE_INPUT if is_one(body.input) else INPUT
+    long = body.long(service.settings.overflow_by_model.get(model.name, service.settings.overflow), overflow=body.overflow)
+    asked = one_of(input_type=body.input_type, task=body.task)
+    prompt = prompt_of(
+        model,
+        input_type=asked or (None if body.prompt_name else kind),
+        prompt_name=body.prompt_name,
+        field="input_type" if body.task is None else "task",
+    )
     if body.token_ids == "model" and not isinstance(inputs[0], str):  # noqa: S105  not that kind of token
         if prompt:
             raise InvalidInput("a prompt is text: it cannot stand before the model's own token ids", param="token_ids")
-        return await model.embed_ids(own_ids(inputs), terms, overflow=overflow)
-    return await model.embed_texts(as_texts(inputs, service.decode), terms, prompt=prompt, overflow=overflow)
+        ids = own_ids(inputs, named, vocabulary=model.engine.tokeniser.vocabulary_size)
+        return await model.embed_ids(ids, terms, long=long, named=named)
+    return await model.embed_texts(as_texts(inputs, named, service.decode), terms, prompt=prompt, long=long, named=named)
 
 
-def check_dimensions(service: Service, model: ServedModel, wanted: int | None) -> None:
+def check_dimensions(service: Service, model: ServedModel, wanted: int | None, *, field: str = "dimensions") -> None:
     """Refuse lengths the model was not trained for.
 
     Raises:
@@ -75,10 +170,10 @@ def check_dimensions(service: Service, model: ServedModel, wanted: int | None) -
         return
     dim = model.engine.fingerprint.dim
     if wanted > dim:
-        raise InvalidInput(f"dimensions is {wanted}, but the vectors of {model.name} have {dim}", param="dimensions")
+        raise InvalidInput(f"{field} is {wanted}, but the vectors of {model.name} have {dim}", param=field)
     if not service.settings.any_dimensions:
         trained = " or ".join(map(str, model.engine.dimensions))
-        raise InvalidInput(f"dimensions is {wanted}, but {model.name} was trained for {trained}; leave it out", param="dimensions")
+        raise InvalidInput(f"{field} is {wanted}, but {model.name} was trained for {trained}; leave it out", param=field)
 
 
 def json_response(answer: dict[str, Any] | list[Any], made: Made) -> Response:
@@ -88,8 +183,7 @@ def json_response(answer: dict[str, Any] | list[Any], made: Made) -> Response:
         headers["x-truncated-inputs"] = str(truncated)
     if averaged := sum(parts > 1 for parts in made.parts):
         headers["x-averaged-inputs"] = str(averaged)
-    content = orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY)
-    return Response(content, media_type="application/json", headers=headers)
+    return Response(json_bytes(answer), media_type="application/json", headers=headers)
 
 
 def _item(index: int, embedding: Any, made: Made) -> dict[str, Any]:

@@ -10,11 +10,13 @@ import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.types import Scope
 
 from cluster.errors import ClusterError, Conflict, InvalidInput, NotFound, Permanent, Retryable, Throttled
 from cluster.ledger.idempotency import KeyReused
+from cluster.well_formed import json_bytes
+from serve_app.complaints import complaint, shortened
 
 log = structlog.get_logger(__name__)
 
@@ -25,6 +27,9 @@ CODES = {
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "unsupported_media_type",
     HTTPStatus.SERVICE_UNAVAILABLE: "unavailable",
 }
+
+#: Characters of an error's sentence: a name of a megabyte is not sent back whole.
+LONGEST_MESSAGE = 2_000
 
 #: Our errors, most special first: status, OpenAI's type, OpenAI's code.
 TABLE: tuple[tuple[type[ClusterError], HTTPStatus, str, str | None], ...] = (
@@ -53,7 +58,8 @@ def error_response(
 ) -> Response:
     """The response of one error."""
     headers = {"retry-after": str(math.ceil(retry_after_s))} if retry_after_s else None
-    return JSONResponse({"error": {"message": message, "type": type, "param": param, "code": code}}, status, headers=headers)
+    error = {"message": shortened(message, LONGEST_MESSAGE), "type": type, "param": param, "code": code}
+    return Response(json_bytes({"error": error}), status, headers=headers, media_type="application/json")
 
 
 def install(app: FastAPI) -> None:
@@ -87,13 +93,8 @@ def _ours(request: Request, exc: Exception) -> Response:
 def _validation(request: Request, exc: Exception) -> Response:
     del request
     assert isinstance(exc, RequestValidationError)
-    first = exc.errors()[0]
-    place = ".".join(str(part) for part in first["loc"] if part != "body")
-    if first["type"] == "json_invalid":
-        return error_response(HTTPStatus.BAD_REQUEST, f"the body is not valid JSON: {first.get('ctx', {}).get('error', first['msg'])}")
-    if first["type"] == "extra_forbidden":
-        return error_response(HTTPStatus.BAD_REQUEST, f"unknown field {place!r}", param=place)
-    return error_response(HTTPStatus.BAD_REQUEST, f"{place or 'the body'}: {first['msg']}", param=place or None)
+    found = complaint(exc.errors(), exc.body)
+    return error_response(HTTPStatus.BAD_REQUEST, found.message, param=found.param)
 
 
 def _http(request: Request, exc: Exception) -> Response:

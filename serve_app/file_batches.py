@@ -2,10 +2,9 @@
 
 from typing import Annotated, Any, Self
 
-from fastapi import APIRouter, Response
+from fastapi import Response
 from psycopg import Connection
-from pydantic import BaseModel, ConfigDict, Field, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import Field, model_validator
 
 from cluster.ledger import file_batches, store_files
 from cluster.ledger.file_batches import FileBatch
@@ -16,29 +15,27 @@ from serve_app.auth import Organisation
 from serve_app.description import refusals
 from serve_app.idempotency import Once
 from serve_app.paging import PageOf, listed
+from serve_app.request_model import RequestModel, Text, must
+from serve_app.routing import routes
 from serve_app.state import ServiceOf
-from serve_app.store_requests import MAX_FILES, Attributes, ChunkingStrategy, Priority, Text, dumped, urgency
+from serve_app.store_requests import MAX_FILES, Attributes, ChunkingStrategy, Priority, dumped, urgency
 from serve_app.vector_store_files import POLL_HEADER, POLL_QUEUED_MS, POLL_RUNNING_MS, Filter
 from serve_app.vector_store_files import described as described_file
 from serve_app.vector_stores import counts
 
-router = APIRouter(responses=refusals(404))
+router = routes(404)
 
 
-class FileOfBatch(BaseModel):
+class FileOfBatch(RequestModel):
     """A file of a batch, with what is its own."""
-
-    model_config = ConfigDict(extra="forbid")
 
     file_id: Text
     attributes: Attributes | None = None
     chunking_strategy: ChunkingStrategy | None = None
 
 
-class CreateBatchRequest(BaseModel):
+class CreateBatchRequest(RequestModel):
     """OpenAI's CreateVectorStoreFileBatchRequest, and ``priority``; either ``file_ids`` or ``files``."""
-
-    model_config = ConfigDict(extra="forbid")
 
     file_ids: Annotated[list[Text], Field(min_length=1, max_length=MAX_FILES)] | None = None
     files: Annotated[list[FileOfBatch], Field(min_length=1, max_length=MAX_FILES)] | None = None
@@ -49,7 +46,7 @@ class CreateBatchRequest(BaseModel):
     @model_validator(mode="after")
     def _one_of_both(self) -> Self:
         if (self.file_ids is None) == (self.files is None):
-            raise PydanticCustomError("batch", "give either file_ids or files")
+            raise must("have either file_ids or files, and not both; send one of them")
         return self
 
     def attachments(self) -> list[Attachment]:

@@ -9,8 +9,7 @@ from datetime import datetime
 from typing import Annotated, Any, BinaryIO, Literal, Self
 from urllib.parse import quote
 
-from fastapi import APIRouter, Query, Request
-from fastapi.exceptions import RequestValidationError
+from fastapi import Query, Request
 from psycopg import Connection
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
@@ -23,22 +22,24 @@ from cluster.ledger.stores import find_store
 from cluster.records import digest
 from cluster.vector_index import VectorIndex
 from serve_app.auth import Organisation
-from serve_app.description import refusals
+from serve_app.complaints import of_form
 from serve_app.file_store import confirm, for_a_row, release
 from serve_app.file_types import PURPOSES, Purpose, accepted_type
 from serve_app.idempotency import Once
 from serve_app.paging import listed
+from serve_app.request_model import Whole
+from serve_app.routing import routes
 from serve_app.service import Service
 from serve_app.state import ServiceOf
 from serve_app.store_requests import FormPriority, Name, urgency
 from serve_app.upload_form import FormRules, upload_form
 
-router = APIRouter(responses=refusals(404, 409, 429))
+router = routes(404, 409, 429)
 
 SHORTEST_LIFE_S, LONGEST_LIFE_S = 3600, 2_592_000
 READ_BYTES = 256 * 1024
 
-Lifetime = Annotated[int, Field(ge=SHORTEST_LIFE_S, le=LONGEST_LIFE_S)]
+Lifetime = Annotated[Whole, Field(ge=SHORTEST_LIFE_S, le=LONGEST_LIFE_S)]
 
 
 class FileFields(BaseModel):
@@ -168,7 +169,7 @@ def file_fields(given: dict[str, str]) -> FileFields:
     try:
         return FileFields.model_validate(given)
     except ValidationError as exc:
-        raise RequestValidationError(exc.errors()) from exc
+        raise of_form(exc, given) from exc
 
 
 def file_object(file: File) -> dict[str, Any]:

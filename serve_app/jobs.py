@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Request
+from fastapi import Header, Request
 from psycopg import Connection
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import Field
 from starlette.responses import Response
 
 from cluster.errors import NotFound
@@ -22,8 +22,9 @@ from serve_app.description import refusals
 from serve_app.idempotency import Once
 from serve_app.job_events import EventStream, FeedOf
 from serve_app.paging import PageOf, listed
+from serve_app.request_model import Moment, MomentOfText, RequestModel, Text, Whole
+from serve_app.routing import routes
 from serve_app.state import ServiceOf
-from serve_app.store_requests import Text
 
 #: Postgres' bigint, which the ids of events are.
 HIGHEST_EVENT = 2**63 - 1
@@ -34,21 +35,25 @@ MOST_RETRIED = 1_000
 EVENT = {"type": "object", "properties": {name: {"type": "string"} for name in ("id", "event", "data")}}
 STREAM: dict[str, Any] = {"description": "Events, as they happen", "content": {"text/event-stream": {"schema": EVENT}}}
 
-router = APIRouter(responses=refusals(404))
+router = routes(404)
 
 
-class RetryRequest(BaseModel):
+class RetryRequest(RequestModel):
     """Which dead letters; all of them when it says nothing. Times are RFC 3339 or seconds since 1970."""
 
-    model_config = ConfigDict(extra="forbid")
+    @classmethod
+    def may_ignore(cls, name: str) -> bool:
+        """False: without a condition that is misspelt, more jobs would be queued again."""
+        del name
+        return False
 
     kind: Text | None = None
-    priority: JobClass | None = None
+    priority: Annotated[JobClass | None, Field(strict=False)] = None
     error_code: Text | None = None
     subject: Text | None = None
-    failed_after: AwareDatetime | None = None
-    failed_before: AwareDatetime | None = None
-    limit: int = Field(default=100, ge=1, le=MOST_RETRIED)
+    failed_after: Moment | None = None
+    failed_before: Moment | None = None
+    limit: Annotated[Whole, Field(ge=1, le=MOST_RETRIED)] = 100
 
 
 @router.get("/v1/jobs", summary="Jobs, the newest first")
@@ -61,8 +66,8 @@ async def get_jobs(
     priority: JobClass | None = None,
     subject: str | None = None,
     error_code: str | None = None,
-    created_after: AwareDatetime | None = None,
-    created_before: AwareDatetime | None = None,
+    created_after: MomentOfText | None = None,
+    created_before: MomentOfText | None = None,
 ) -> dict[str, Any]:
     """Those of the caller's organisation, of one kind, state, class, subject or age if asked; a page at a time."""
     chosen = JobFilter(

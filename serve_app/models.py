@@ -2,18 +2,16 @@
 
 from typing import Any
 
-from fastapi import APIRouter
-
 from serve_app.auth import Organisation
-from serve_app.description import refusals
 from serve_app.output import int8_range
+from serve_app.routing import routes
 from serve_app.served_model import ServedModel
 from serve_app.state import ServiceOf
 
 #: OpenAI's shape wants a time; a model has none that means anything here.
 CREATED = 0
 
-router = APIRouter(responses=refusals(404))
+router = routes(404)
 
 
 @router.get("/v1/models", summary="The models served here")
@@ -41,6 +39,9 @@ def _page(model: ServedModel) -> dict[str, Any]:
         "dimensions": fingerprint.dim,
         "trained_dimensions": list(model.engine.dimensions),
         "max_input_tokens": fingerprint.max_tokens,
+        # The same under the names that vLLM's clients and model routers look for.
+        "max_model_len": fingerprint.max_tokens,
+        "context_length": fingerprint.max_tokens,
         "prompts": dict(model.engine.prompts),
         "int8_range": int8_range(fingerprint.dim),
         "fingerprint": fingerprint.id,

@@ -39,7 +39,8 @@ Decode = Callable[[list[int]], str]
 def open_openai_tokens(settings: Settings) -> Decode:
     """The decoder. Its file is read at the first use, in a quarter of a second.
 
-    The decoder raises InvalidInput for ids that are not in the vocabulary, and for all when there is no file.
+    The decoder raises InvalidInput for ids that are not in the vocabulary, and for all when there is no file; the message goes on after
+    the input's name.
     """
     file = settings.openai_tokens_file or _packaged()
     return lambda ids: _decoded(ids, file)
@@ -53,16 +54,15 @@ def _packaged() -> Path | None:
 def _decoded(ids: list[int], file: Path | None) -> str:
     if file is None:
         raise InvalidInput(
-            "input holds token ids, which mean other words to this model, and this server has no file to decode OpenAI's with "
+            "holds token ids, which mean other words to this model, and this server has no file to decode OpenAI's with "
             "(pip install 'embedding-cluster[openai-tokens]'); send text (LangChain: check_embedding_ctx_length=False), or set "
-            'token_ids="model" if they are this model\'s own',
-            param="input",
+            'token_ids="model" if they are this model\'s own'
         )
     vocabulary = _vocabulary(file)
     try:
         return b"".join([vocabulary[id] for id in ids]).decode("utf-8", errors="replace")
     except KeyError as exc:
-        raise InvalidInput(f"input holds the token id {exc.args[0]}, which cl100k_base does not have", param="input") from exc
+        raise InvalidInput(f"holds the token id {exc.args[0]}, which cl100k_base does not have") from exc
 
 
 @cache

@@ -17,6 +17,16 @@ from numpy.typing import NDArray
 
 OutputDtype = Literal["float", "float16", "int8", "uint8", "binary", "ubinary"]
 EncodingFormat = Literal["float", "base64"]
+EmbeddingType = Literal["float", "int8", "uint8", "binary", "ubinary", "base64"]
+#: Cohere's and Jina's names to the type of the numbers and how they are written.
+TYPES: dict[EmbeddingType, tuple[OutputDtype, EncodingFormat]] = {
+    "float": ("float", "float"),
+    "int8": ("int8", "float"),
+    "uint8": ("uint8", "float"),
+    "binary": ("binary", "float"),
+    "ubinary": ("ubinary", "float"),
+    "base64": ("float", "base64"),
+}
 
 #: Standard deviations of a unit vector's numbers that the 8-bit types cover.
 DEVIATIONS = 4.0

@@ -11,8 +11,14 @@ from serve_app.service import Service
 SUFFIXES = {"-query": "query", "-passage": "passage"}
 
 
-def prompt_of(model: ServedModel, *, input_type: str | None, prompt_name: str | None) -> str:
+def prompt_of(model: ServedModel, *, input_type: str | None, prompt_name: str | None = None, field: str = "input_type") -> str:
     """The text to put before each input; empty when the model has none for its kind.
+
+    Args:
+        model: whose prompts they are.
+        input_type: the kind of input; None: not said.
+        prompt_name: the prompt's own name; None: not said.
+        field: what ``input_type`` is called in the request.
 
     Raises:
         InvalidInput: an unknown kind, a prompt the model does not have, or both given.
@@ -20,7 +26,7 @@ def prompt_of(model: ServedModel, *, input_type: str | None, prompt_name: str | 
     prompts = model.engine.prompts
     if prompt_name is not None:
         if input_type is not None:
-            raise InvalidInput("input_type and prompt_name both choose a prompt; send one of them", param="prompt_name")
+            raise InvalidInput(f"{field} and prompt_name both choose a prompt; send one of them", param="prompt_name")
         if prompt_name not in prompts:
             known = ", ".join(sorted(prompts)) or "none"
             raise InvalidInput(f"{model.name} has no prompt {prompt_name!r}; it has: {known}", param="prompt_name")
@@ -28,7 +34,7 @@ def prompt_of(model: ServedModel, *, input_type: str | None, prompt_name: str | 
     if input_type is None:
         return ""
     if input_type not in KINDS:
-        raise InvalidInput(f"input_type is {input_type!r}; it may be {', '.join(KINDS)}", param="input_type")
+        raise InvalidInput(f"{field} is {input_type!r}; it may be {', '.join(KINDS)}", param=field)
     return prompt_for(prompts, input_type)
 
 

@@ -8,13 +8,13 @@ each with the query, and the score is its own.
 
 import asyncio
 from dataclasses import replace
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
-from fastapi import APIRouter
+from fastapi import Response
 from numpy.typing import NDArray
 from psycopg_pool import ConnectionPool
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, Field
 from starlette.convertors import StringConvertor, register_url_convertor
 
 from cluster.database import snapshot, translated
@@ -24,9 +24,10 @@ from cluster.ledger.usage import Source
 from cluster.vector_index import Hit, Mode, VectorIndex
 from cluster.vector_index.attributes import FILE, own_of, owners_of
 from cluster.vector_index.filters import parse_filter
-from serve_app.description import refusals
 from serve_app.prompts import prompt_of
-from serve_app.rerank import by_cross_encoder
+from serve_app.ranking import by_cross_encoder
+from serve_app.request_model import RequestModel, Text, Whole, must
+from serve_app.routing import routes
 from serve_app.served_model import RequestTerms
 from serve_app.service import Service
 from serve_app.snippets import Wanted, snippet
@@ -34,6 +35,7 @@ from serve_app.state import ServiceOf
 from serve_app.terms import Terms
 
 MAX_QUERIES = 32
+FILTERS_OF_OTHERS = frozenset({"filter", "where", "metadata_filter", "attribute_filter"})
 NO_RANKER = "none"
 #: What OpenAI calls its own, and here the fusion of rankings.
 FUSION = ("auto", "default-2024-11-15")
@@ -42,7 +44,7 @@ WORDS_CHARACTERS = 2_048
 #: Results of a query that the cross-encoder reads: it takes as long for each as the whole search before.
 RERANKED = 50
 
-router = APIRouter(responses=refusals(404, 409, 429))
+router = routes(404, 409, 429)
 
 
 class StoreName(StringConvertor):
@@ -57,30 +59,37 @@ register_url_convertor("store", StoreName())
 Found = tuple[Hit, str]
 
 
-class RankingOptions(BaseModel):
+def _as_it_is(rewrite: bool) -> bool:
+    if rewrite:
+        raise must("be false or left out: a query is searched for as it is here; rewrite it before you send it")
+    return rewrite
+
+
+class RankingOptions(RequestModel):
     """Which results are good enough."""
 
-    model_config = ConfigDict(extra="forbid")
-
-    ranker: str = Field(default="auto", description="none, auto, or the name of the cross-encoder")
-    score_threshold: float = Field(default=0.0, ge=0, le=1)
+    ranker: Annotated[str, Field(description="none, auto, or the name of the cross-encoder")] = "auto"
+    score_threshold: Annotated[float, Field(ge=0, le=1)] = 0.0
 
 
-class SearchRequest(BaseModel):
+class SearchRequest(RequestModel):
     """OpenAI's VectorStoreSearchRequest, and a field of ours: ``mode``."""
 
-    model_config = ConfigDict(extra="forbid")
+    @classmethod
+    def may_ignore(cls, name: str) -> bool:
+        """False for other servers' names for ``filters``: without them more would be found than is meant."""
+        return name not in FILTERS_OF_OTHERS
 
-    query: str | list[str]
+    query: Text | list[Text]
     filters: dict[str, Any] | None = None
-    max_num_results: int = Field(default=10, ge=1, le=50)
+    max_num_results: Annotated[Whole, Field(ge=1, le=50)] = 10
     ranking_options: RankingOptions = RankingOptions()
-    rewrite_query: bool = False
+    rewrite_query: Annotated[bool, AfterValidator(_as_it_is)] = False
     mode: Mode = "ann"
 
 
 @router.post("/v1/vector_stores/{vector_store:store}/search", summary="The chunks that answer best")
-async def search(vector_store: str, body: SearchRequest, service: ServiceOf, terms: Terms) -> dict[str, Any]:
+async def search(vector_store: str, body: SearchRequest, service: ServiceOf, terms: Terms, response: Response) -> dict[str, Any]:
     """Chunks of the store by their meaning and their words, best first, each with its file, page and place on it."""
     queries = [body.query] if isinstance(body.query, str) else body.query
     if not 1 <= len(queries) <= MAX_QUERIES or not all(query.strip() for query in queries):
@@ -88,9 +97,9 @@ async def search(vector_store: str, body: SearchRequest, service: ServiceOf, ter
     if body.filters is not None:
         parse_filter(body.filters)  # refused before it costs a vector
     reranks = _reranks(service, body.ranking_options.ranker)
-    prompt = prompt_of(service.main, input_type="query", prompt_name=None)
+    prompt = prompt_of(service.main, input_type="query")
     terms = replace(terms, source=Source.SEARCH)
-    vectors = (await service.main.embed_texts(queries, terms, prompt=prompt)).vectors
+    made = await service.main.embed_texts(queries, terms, prompt=prompt)
 
     def find(pool: ConnectionPool, index: VectorIndex) -> list[list[Hit]]:
         # One state of the store for all queries: a document that is being replaced is found old or new, never both.
@@ -98,12 +107,14 @@ async def search(vector_store: str, body: SearchRequest, service: ServiceOf, ter
             store = find_store(connection, terms.organisation, vector_store)
             _require_same_space(service, store)
             k = max(RERANKED, body.max_num_results) if reranks else body.max_num_results
-            hits = [_hits(index, store, query, vector, body, k, connection) for query, vector in zip(queries, vectors, strict=True)]
+            hits = [_hits(index, store, query, vector, body, k, connection) for query, vector in zip(queries, made.vectors, strict=True)]
         with translated(), pool.connection() as connection:
             touch_store(connection, store)
         return hits
 
     hits = await service.in_database(find)
+    if cut := sum(map(bool, made.truncated)):
+        response.headers["x-truncated-inputs"] = str(cut)
     if reranks:
         hits = list(await asyncio.gather(*(_reranked(service, *one, terms) for one in zip(queries, hits, strict=True))))
     best = [found for found in _best(queries, hits)[: body.max_num_results] if found[0].score >= body.ranking_options.score_threshold]

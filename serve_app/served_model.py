@@ -9,23 +9,22 @@ Made by ``service``, one for each model that is served.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cluster.engines import Engine
+from cluster.errors import InvalidInput
 from cluster.ledger.usage import Source
 from cluster.settings import Settings
 from serve_app.batching import Batcher, Lane
 from serve_app.inputs import refuse_many_tokens
+from serve_app.long_inputs import CUT, INPUT, Long, Named, Side
 from serve_app.output import unit_length
-from serve_app.tokenising import INPUT, INTERACTIVE_TOKENS, Tokenising, too_long
+from serve_app.tokenising import INTERACTIVE_TOKENS, Tokenising, too_long
 from serve_app.usage import UsageRecorder
 
 Ids = NDArray[np.int32]
-Overflow = Literal["error", "truncate", "mean"]
-Side = Literal["start", "end"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,6 +72,11 @@ class ServedModel:
         engine.embed(["warm", "up " * 100])  # the first pass lays out memory, and proves that the model runs
 
     @property
+    def max_tokens(self) -> int:
+        """Most tokens of one input, special tokens included."""
+        return self.max_content_tokens + self.engine.tokeniser.special_tokens
+
+    @property
     def max_content_tokens(self) -> int:
         """Most tokens of one input, special tokens not counted."""
         return self.engine.tokeniser.max_content_tokens
@@ -86,50 +90,61 @@ class ServedModel:
         return await self._tokenising.ids(texts, INPUT, most=most)
 
     async def embed_texts(
-        self, texts: Sequence[str], terms: RequestTerms, *, prompt: str = "", overflow: Overflow = "truncate", side: Side = "end"
+        self, texts: Sequence[str], terms: RequestTerms, *, prompt: str = "", long: Long = CUT, named: Named = INPUT
     ) -> Made:
         """Vectors of the texts, each with the prompt before it.
 
         Raises:
-            InvalidInput: an input is too long and ``overflow`` is "error", or all together are.
+            InvalidInput: an input is too long and ``long`` says that is an error, or all together are.
             Throttled: too much waits already.
         """
         prefix = (await self.tokenise([prompt]))[0] if prompt else np.empty(0, np.int32)
-        most = self.max_content_tokens if overflow == "error" else None
-        ids = await self.tokenise([prompt + text for text in texts] if prompt else texts, most=most)
-        return await self.embed_ids(ids, terms, overflow=overflow, side=side, prefix=len(prefix))
+        most = self._most(long) if long.overflow == "error" else None
+        ids = await self._tokenising.ids([prompt + text for text in texts] if prompt else texts, named, most=most)
+        return await self.embed_ids(ids, terms, long=long, named=named, prefix=len(prefix))
 
-    async def embed_ids(
-        self, ids: Sequence[Ids], terms: RequestTerms, *, overflow: Overflow = "truncate", side: Side = "end", prefix: int = 0
-    ) -> Made:
+    async def embed_ids(self, ids: Sequence[Ids], terms: RequestTerms, *, long: Long = CUT, named: Named = INPUT, prefix: int = 0) -> Made:
         """The same for inputs already tokenised.
 
         Args:
             ids: token ids of each input, special tokens left out.
             terms: whose request it is.
-            overflow: what becomes of inputs that are too long.
-            side: where they are cut, if they are.
+            long: what becomes of inputs that are too long.
+            named: the field they came in, for errors.
             prefix: tokens at the start of each that belong to the prompt, and stand before every part of a long one.
         """
-        refuse_many_tokens(ids)
-        if overflow == "error":
-            self._refuse_long(ids)
-        most = self.max_content_tokens
-        averages = overflow == "mean"
-        parts = [_in_parts(one, most, prefix) if averages else [_cut(one, most, prefix, side)] for one in ids]
+        refuse_many_tokens(ids, named)
+        most = self._most(long)
+        if long.overflow == "error":
+            _refuse_long(ids, most, named)
+        averages = long.overflow == "mean"
+        parts = [_in_parts(one, most, prefix) if averages else [_cut(one, most, prefix, long.side)] for one in ids]
         flat = [part for several in parts for part in several]
         kept = sum(map(len, flat))
         lane = terms.lane or ("interactive" if kept <= INTERACTIVE_TOKENS else "bulk")
         vectors = await self.batcher.embed(flat, lane=lane, organisation=terms.organisation, deadline_s=terms.deadline_s)
-        made = self._made(ids, parts, vectors, overflow)
+        made = self._made(ids, parts, vectors, averages=averages)
         self._usage.add(terms.organisation, terms.source, self.name, tokens=sum(made.token_counts))
         return made
 
-    def _made(self, ids: Sequence[Ids], parts: list[list[Ids]], vectors: NDArray[np.float32], overflow: Overflow) -> Made:
+    def _most(self, long: Long) -> int:
+        """Tokens of an input that are read, special tokens not counted."""
+        if long.most is None:
+            return self.max_content_tokens
+        special = self.engine.tokeniser.special_tokens
+        if not special < long.most <= self.max_tokens:
+            raise InvalidInput(
+                f"{long.said_by} is {long.most:,}; for {self.name} it may be {special + 1} to {self.max_tokens:,}, its {special} special "
+                "tokens included",
+                param=long.said_by,
+            )
+        return long.most - special
+
+    def _made(self, ids: Sequence[Ids], parts: list[list[Ids]], vectors: NDArray[np.float32], *, averages: bool) -> Made:
         special = self.engine.tokeniser.special_tokens
         counts = [len(several) for several in parts]
         read = [sum(map(len, several)) for several in parts]
-        truncated = [0 if overflow == "mean" else len(one) - tokens for one, tokens in zip(ids, read, strict=True)]
+        truncated = [0 if averages else len(one) - tokens for one, tokens in zip(ids, read, strict=True)]
         averages = len(vectors) != len(ids)
         self.batcher.stats.truncated_inputs += sum(map(bool, truncated))
         self.batcher.stats.averaged_inputs += sum(count > 1 for count in counts) if averages else 0
@@ -140,11 +155,11 @@ class ServedModel:
             parts=counts,
         )
 
-    def _refuse_long(self, ids: Sequence[Ids]) -> None:
-        most = self.max_content_tokens
-        for position, one in enumerate(ids):
-            if len(one) > most:
-                raise too_long(INPUT, position, len(one), most)
+
+def _refuse_long(ids: Sequence[Ids], most: int, named: Named) -> None:
+    for position, one in enumerate(ids):
+        if len(one) > most:
+            raise too_long(named, position, len(one), most)
 
 
 def _cut(ids: Ids, most: int, prefix: int, side: Side) -> Ids:

@@ -6,8 +6,7 @@ curl -F file=@manual.pdf http://127.0.0.1:8000/upload      # {"task_id": "job_..
 from http import HTTPStatus
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Request
-from fastapi.exceptions import RequestValidationError
+from fastapi import Request
 from psycopg import Connection
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -19,10 +18,12 @@ from cluster.ledger.stores import ensure_store
 from cluster.records import digest
 from cluster.vector_index import VectorIndex, collection_name
 from serve_app.auth import Organisation
+from serve_app.complaints import of_form
 from serve_app.description import refusals
 from serve_app.file_store import confirm, for_a_row
 from serve_app.file_types import accepted_type
 from serve_app.idempotency import Once
+from serve_app.routing import routes
 from serve_app.state import ServiceOf
 from serve_app.store_requests import FormPriority, Name, urgency
 from serve_app.upload_form import FormRules, upload_form
@@ -32,7 +33,7 @@ DEFAULT_STORE = "uploads"
 PURPOSE = "assistants"
 PERCENT = 100
 
-router = APIRouter()
+router = routes()
 
 
 class UploadFields(BaseModel):
@@ -127,4 +128,4 @@ def _fields(given: dict[str, str]) -> UploadFields:
     try:
         return UploadFields.model_validate(given)
     except ValidationError as exc:
-        raise RequestValidationError(exc.errors()) from exc
+        raise of_form(exc, given) from exc

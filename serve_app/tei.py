@@ -1,48 +1,76 @@
-"""POST /embed, as Hugging Face's text-embeddings-inference has it: for callers that move here. Errors are in OpenAI's shape."""
+"""POST /embed and /rerank, as Hugging Face's text-embeddings-inference has them: for callers that move here.
 
-from typing import Annotated
+Errors are in OpenAI's shape.
+"""
 
-from fastapi import APIRouter
-from pydantic import BaseModel, ConfigDict, Field
+from typing import Annotated, Any
+
+from pydantic import Field
 from starlette.responses import Response
 
-from cluster.errors import InvalidInput
-from serve_app.description import refusals
+from cluster.well_formed import json_bytes
 from serve_app.embeddings import check_dimensions, json_response
-from serve_app.inputs import as_list
+from serve_app.inputs import as_list, field_of
+from serve_app.long_inputs import Long
+from serve_app.other_fields import CUTS, SIDES, Direction, Sigmoid, UnitLength
 from serve_app.output import cut
 from serve_app.prompts import prompt_of
-from serve_app.served_model import Side
+from serve_app.ranking import MAX_DOCUMENTS, Question, ranked
+from serve_app.request_model import NotEmpty, PositiveWhole, RequestModel
+from serve_app.routing import routes
 from serve_app.state import ServiceOf
 from serve_app.terms import Terms
 
-router = APIRouter(responses=refusals(429))
+router = routes(429)
 
-SIDES: dict[str, Side] = {"left": "start", "right": "end"}
+REMEDY = 'send "truncate": true to cut it'
 
 
-class EmbedRequest(BaseModel):
+class EmbedRequest(RequestModel):
     """TEI's EmbedRequest, for the settings' own model."""
 
-    model_config = ConfigDict(extra="forbid")
-
-    inputs: Annotated[str | list[str], Field(union_mode="left_to_right")]
-    normalize: bool = True
-    truncate: bool | None = False
-    truncation_direction: Annotated[str, Field(pattern="^([Ll]eft|[Rr]ight)$")] = "right"
+    inputs: str | list[str]
+    normalize: UnitLength = True
+    truncate: bool = False
+    truncation_direction: Direction = "right"
     prompt_name: str | None = None
-    dimensions: Annotated[int | None, Field(ge=1)] = None
+    dimensions: PositiveWhole | None = None
+
+
+class TeiRerankRequest(RequestModel):
+    """TEI's RerankRequest."""
+
+    query: NotEmpty
+    texts: Annotated[list[str], Field(min_length=1, max_length=MAX_DOCUMENTS)]
+    truncate: bool = False
+    truncation_direction: Direction = "right"
+    raw_scores: Sigmoid = False
+    return_text: bool = False
 
 
 @router.post("/embed", summary="Vectors of texts, in TEI's shape")
 async def embed(body: EmbedRequest, service: ServiceOf, terms: Terms) -> Response:
     """A list of vectors and nothing else."""
-    if not body.normalize:
-        raise InvalidInput("normalize is false, but vectors have unit length here, always", param="normalize")
     model = service.main
     check_dimensions(service, model, body.dimensions)
-    texts = [str(text) for text in as_list(body.inputs)]
+    texts, named = as_list(body.inputs, "inputs"), field_of(body.inputs, field="inputs", remedy=REMEDY)
     prompt = prompt_of(model, input_type=None, prompt_name=body.prompt_name)
-    side = SIDES[body.truncation_direction.lower()]
-    made = await model.embed_texts(texts, terms, prompt=prompt, overflow="truncate" if body.truncate else "error", side=side)
+    made = await model.embed_texts(texts, terms, prompt=prompt, long=_long(body), named=named)
     return json_response(list(cut(made.vectors, body.dimensions)), made)
+
+
+@router.post("/rerank", summary="Texts by how well they answer, in TEI's shape")
+async def rerank(body: TeiRerankRequest, service: ServiceOf, terms: Terms) -> Response:
+    """The texts' indices, best first, each with its score in [0, 1]."""
+    question = Question(query=body.query, texts=body.texts, field="texts", long=_long(body))
+    ranking = await ranked(service, question, terms)
+    answer: list[dict[str, Any]] = [
+        {"index": index, "score": float(ranking.scored.scores[index]), **({"text": body.texts[index]} if body.return_text else {})}
+        for index in ranking.best
+    ]
+    return Response(json_bytes(answer), media_type="application/json", headers=ranking.headers)
+
+
+def _long(body: EmbedRequest | TeiRerankRequest) -> Long:
+    overflow, _ = CUTS[body.truncate]
+    return Long(overflow=overflow, side=SIDES[body.truncation_direction.lower()])

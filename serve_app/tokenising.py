@@ -5,7 +5,7 @@ characters that the tokens of one input can hold, and one on tokens, which is lo
 slices, so that memory stays small (the tokeniser takes some 300 bytes a token while it works), and so that a caller who leaves ends it.
 
     tokenising = Tokenising(engine.tokeniser, threads=engine.concurrency)
-    ids = await tokenising.ids(["a text"], INPUT, most=254)
+    ids = await tokenising.ids(["a text"], Named("input"), most=254)
 """
 
 import asyncio
@@ -22,6 +22,7 @@ from cluster.engines.contract import Tokeniser
 from cluster.engines.priority import step_back
 from cluster.errors import InvalidInput
 from serve_app.inputs import MAX_TOKENS
+from serve_app.long_inputs import Named
 
 #: More tokens than this in one request is bulk: nobody waits for it at a keyboard.
 INTERACTIVE_TOKENS = 2_048
@@ -43,23 +44,6 @@ GROUP_CHARACTERS = 2 * LONGEST_SLICE
 BOUNDARIES = (re.compile(r"(?<=\S) (?=\S)"), re.compile(r"(?<=\S)\n(?=\S)"))
 
 Ids = NDArray[np.int32]
-
-
-@dataclass(frozen=True, slots=True)
-class Named:
-    """How errors name the texts of a request."""
-
-    #: The field they came in.
-    field: str = "input"
-    #: What may be sent with a text that is too long.
-    remedy: str = 'send overflow="truncate" to cut it or overflow="mean" to average its parts'
-
-    def name(self, position: int) -> str:
-        """One of them."""
-        return f"{self.field}[{position}]"
-
-
-INPUT = Named()
 
 
 class Tokenising:

@@ -1,27 +1,24 @@
 """POST /v1/tokenize: the ids the model reads of a text, so that clients can count and cut before they send."""
 
-from typing import Annotated, Any
+from typing import Any
 
-import orjson
-from fastapi import APIRouter
-from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
+from cluster.well_formed import json_bytes
 from serve_app.auth import Organisation
-from serve_app.description import refusals
 from serve_app.inputs import as_list
 from serve_app.prompts import model_and_kind
+from serve_app.request_model import RequestModel
+from serve_app.routing import routes
 from serve_app.state import ServiceOf
 
-router = APIRouter(responses=refusals(404))
+router = routes(404)
 
 
-class TokenizeRequest(BaseModel):
+class TokenizeRequest(RequestModel):
     """A text or several."""
 
-    model_config = ConfigDict(extra="forbid")
-
-    input: Annotated[str | list[str], Field(union_mode="left_to_right")]
+    input: str | list[str]
     model: str
 
 
@@ -30,8 +27,8 @@ async def tokenize(body: TokenizeRequest, service: ServiceOf, organisation: Orga
     """Ids of each text, complete and without special tokens; ``count`` is what ``usage`` would say, were nothing cut."""
     del organisation  # costs next to nothing, and is counted for nobody
     model, _ = model_and_kind(service, body.model)
-    ids = await model.tokenise([str(text) for text in as_list(body.input)])
+    ids = await model.tokenise(as_list(body.input))
     special = model.engine.tokeniser.special_tokens
     data: list[dict[str, Any]] = [{"index": index, "ids": one, "count": len(one) + special} for index, one in enumerate(ids)]
     answer = {"object": "list", "data": data, "model": body.model, "max_input_tokens": model.max_content_tokens + special}
-    return Response(orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY), media_type="application/json")
+    return Response(json_bytes(answer), media_type="application/json")

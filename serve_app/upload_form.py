@@ -21,6 +21,7 @@ from cluster.blobs import Blob, BlobWriter
 from cluster.errors import InvalidInput
 from cluster.media_type import SNIFFED
 from serve_app.disposition import disposition, text
+from serve_app.routing import JsonRequest, named
 from serve_app.service import Service
 
 #: A hand-over to a thread costs as much as writing some tens of kilobytes.
@@ -65,6 +66,8 @@ class Form:
         self._others: dict[str, Part] = {}
         #: The other parts' texts by name.
         self.fields: dict[str, str] = {}
+        #: Names of fields that were left out, as a header carries them.
+        self.ignored: list[str] = []
         #: As the caller sent it.
         self.filename = ""
         #: Of the file.
@@ -109,7 +112,7 @@ class Form:
         if part.name == self._rules.file:
             await self._take_file(part, data)
         elif part.name not in self._rules.fields:
-            raise InvalidInput(f"unknown field {part.name!r}", param=part.name)
+            self._leave_out(part, starts=data is None)
         elif data is None:
             if part.name in self._others:
                 raise InvalidInput(f"the field {part.name!r} is there twice", param=part.name)
@@ -118,6 +121,18 @@ class Form:
             part.data += data
             if len(part.data) > LONGEST_FIELD_BYTES:
                 raise InvalidInput(f"the field {part.name!r} is longer than {LONGEST_FIELD_BYTES:,} bytes", param=part.name)
+
+    def _leave_out(self, part: Part, *, starts: bool) -> None:
+        """An unknown field is named in the answer, or refused as the setting says; a file under another name always is."""
+        if not starts:
+            return
+        if part.filename is not None or self._service.settings.unknown_fields == "error":
+            raise InvalidInput(
+                f"unknown field {part.name!r}; the file is {self._rules.file!r}, and beside it there may be: "
+                f"{', '.join(sorted(self._rules.fields)) or 'nothing'}",
+                param=part.name,
+            )
+        self.ignored.append(named(part.name))
 
     async def _take_file(self, part: Part, data: bytes | None) -> None:
         if data is None:
@@ -158,6 +173,8 @@ async def upload_form(request: Request, service: Service, organisation: str, rul
     form = Form(service, organisation, rules)
     try:
         await form.read(request)
+        if isinstance(request, JsonRequest):
+            request.ignored += form.ignored
         yield form
     finally:
         await form.discard()

@@ -8,9 +8,9 @@ import hashlib
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from psycopg import Connection
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from cluster.blobs import Blob, BlobStore
 from cluster.errors import InvalidInput, Permanent
@@ -32,16 +32,17 @@ from cluster.ledger.uploads import (
 from cluster.media_type import SNIFFED
 from cluster.vector_index import VectorIndex
 from serve_app.auth import Organisation
-from serve_app.description import refusals
 from serve_app.file_store import confirm, for_a_row, release
 from serve_app.file_types import Purpose, accepted_type
 from serve_app.files import Lifetime, file_object, unix
 from serve_app.idempotency import Once
+from serve_app.request_model import RequestModel, Text, Whole
+from serve_app.routing import routes
 from serve_app.service import Service
 from serve_app.state import ServiceOf
 from serve_app.upload_form import FormRules, upload_form
 
-router = APIRouter(responses=refusals(404, 409, 429))
+router = routes(404, 409, 429)
 
 COPY_BYTES = 1024 * 1024
 
@@ -57,33 +58,27 @@ FORM = {
 }
 
 
-class ExpiresAfter(BaseModel):
+class ExpiresAfter(RequestModel):
     """How long the file will last."""
-
-    model_config = ConfigDict(extra="forbid")
 
     anchor: Literal["created_at"]
     seconds: Lifetime
 
 
-class CreateUploadRequest(BaseModel):
+class CreateUploadRequest(RequestModel):
     """OpenAI's."""
 
-    model_config = ConfigDict(extra="forbid")
-
-    filename: Annotated[str, Field(max_length=1024)]
+    filename: Annotated[Text, Field(max_length=1024)]
     purpose: Purpose
-    bytes: Annotated[int, Field(ge=1)]
-    mime_type: Annotated[str, Field(max_length=256)]
+    bytes: Annotated[Whole, Field(ge=1)]
+    mime_type: Annotated[Text, Field(max_length=256)]
     expires_after: ExpiresAfter | None = None
 
 
-class CompleteUploadRequest(BaseModel):
+class CompleteUploadRequest(RequestModel):
     """OpenAI's."""
 
-    model_config = ConfigDict(extra="forbid")
-
-    part_ids: Annotated[list[Annotated[str, Field(max_length=64)]], Field(min_length=1, max_length=MOST_PARTS)]
+    part_ids: Annotated[list[Annotated[Text, Field(max_length=64)]], Field(min_length=1, max_length=MOST_PARTS)]
     md5: Annotated[str | None, Field(max_length=64, description="Of the whole file, in hexadecimal digits")] = None
 
 

@@ -9,9 +9,8 @@ read), ``detail`` (which part, and why), ``failed_pages``, ``facts`` (how it was
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Response
+from fastapi import Query, Response
 from psycopg import Connection
-from pydantic import BaseModel, ConfigDict
 
 from cluster.errors import InvalidInput
 from cluster.ledger import store_files
@@ -25,8 +24,10 @@ from serve_app.auth import Organisation
 from serve_app.description import refusals
 from serve_app.idempotency import Once
 from serve_app.paging import PageOf, listed
+from serve_app.request_model import RequestModel, Text
+from serve_app.routing import routes
 from serve_app.state import ServiceOf
-from serve_app.store_requests import Attributes, ChunkingStrategy, Priority, Text, dumped, urgency
+from serve_app.store_requests import Attributes, ChunkingStrategy, Priority, dumped, urgency
 
 #: Milliseconds after which somebody who polls should ask again.
 POLL_QUEUED_MS = 1_000
@@ -39,15 +40,13 @@ LEAST_CHUNK_SHOWN = 100
 #: Chunks in one answer; OpenAI's clients do not ask for a next page, and few documents have more.
 CONTENT_CHUNKS = 5_000
 
-router = APIRouter(responses=refusals(404))
+router = routes(404)
 
 Filter = Annotated[FileStatus | None, Query(alias="filter", description="Only files of this status")]
 
 
-class AttachRequest(BaseModel):
+class AttachRequest(RequestModel):
     """OpenAI's CreateVectorStoreFileRequest, and ``priority``."""
-
-    model_config = ConfigDict(extra="forbid")
 
     file_id: Text
     attributes: Attributes | None = None
@@ -55,10 +54,10 @@ class AttachRequest(BaseModel):
     priority: Priority | None = None
 
 
-class UpdateAttributesRequest(BaseModel):
+class UpdateAttributesRequest(RequestModel):
     """OpenAI's UpdateVectorStoreFileAttributesRequest."""
 
-    model_config = ConfigDict(extra="forbid")
+    NULL_CLEARS = frozenset({"attributes"})
 
     attributes: Attributes | None
 

@@ -6,9 +6,8 @@ indexed. ``priority`` says how urgent the files are that a store is made with.
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter
 from psycopg import Connection
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from cluster.ledger import stores
 from cluster.ledger.store_files import Attachment, attach_many
@@ -18,21 +17,21 @@ from serve_app.auth import Organisation
 from serve_app.description import refusals
 from serve_app.idempotency import Once
 from serve_app.paging import PageOf, listed
+from serve_app.request_model import RequestModel, Text
+from serve_app.routing import routes
 from serve_app.state import ServiceOf
-from serve_app.store_requests import ChunkingStrategy, ExpiresAfter, Metadata, Name, Priority, Text, dumped, urgency
+from serve_app.store_requests import ChunkingStrategy, ExpiresAfter, Metadata, Name, Priority, dumped, urgency
 
 #: As OpenAI's; more come as batches.
 MAX_FILES_OF_A_NEW_STORE = 500
 
-router = APIRouter(responses=refusals(404))
+router = routes(404)
 
 Partial = Annotated[bool, Field(description="Index the good pages of a document that has bad ones")]
 
 
-class CreateStoreRequest(BaseModel):
+class CreateStoreRequest(RequestModel):
     """OpenAI's CreateVectorStoreRequest, and after ``metadata`` fields of ours."""
-
-    model_config = ConfigDict(extra="forbid")
 
     name: Name | None = None
     description: Name | None = None
@@ -44,10 +43,10 @@ class CreateStoreRequest(BaseModel):
     priority: Priority | None = None
 
 
-class UpdateStoreRequest(BaseModel):
+class UpdateStoreRequest(RequestModel):
     """OpenAI's UpdateVectorStoreRequest, and after ``metadata`` fields of ours. What is left out stays; null takes it away."""
 
-    model_config = ConfigDict(extra="forbid")
+    NULL_CLEARS = frozenset({"name", "expires_after", "metadata", "description", "partial"})
 
     name: Name | None = None
     expires_after: ExpiresAfter | None = None

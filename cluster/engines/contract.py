@@ -82,6 +82,10 @@ class Tokeniser(Protocol):
         """Most tokens of one input, special tokens not counted."""
 
     @property
+    def vocabulary_size(self) -> int:
+        """Token ids there are: 0 up to this number, exclusive."""
+
+    @property
     def special_tokens(self) -> int:
         """Special tokens added to each input (2 for BERT: [CLS] and [SEP])."""
 
@@ -172,5 +176,18 @@ class Reranker(Protocol):
     def waiting(self) -> int:
         """Calls that have not been answered."""
 
-    def submit(self, query: str, documents: Sequence[str]) -> "Future[Scored]":
-        """How well each document answers; calls are taken one after the other."""
+    @property
+    def max_tokens(self) -> int:
+        """Most tokens of a query and a document together, special tokens included; what lies beyond is cut and reported."""
+
+    def count(self, query: str, documents: Sequence[str]) -> "Future[list[int]]":
+        """Tokens of the query together with each document, special tokens included, nothing cut."""
+
+    def submit(self, query: str, documents: Sequence[str], *, most: int | None = None) -> "Future[Scored]":
+        """How well each document answers; calls are taken one after the other.
+
+        Args:
+            query: what is asked.
+            documents: what may answer it.
+            most: tokens of each document that are read; None: as many as the model reads.
+        """

@@ -18,6 +18,7 @@ from cluster.engines.contract import Scored
 from cluster.engines.local import pick_device
 from cluster.errors import Misconfigured
 from cluster.settings import Settings
+from cluster.well_formed import well_formed
 
 BATCH_SIZE = 32
 
@@ -39,24 +40,48 @@ class CrossEncoderReranker:
         if self._model.num_labels != 1:
             raise Misconfigured(f"{path} gives {self._model.num_labels} numbers for a pair; a reranker gives one")
 
-    def submit(self, query: str, documents: Sequence[str]) -> Future[Scored]:
-        """The sigmoid of the model's one output for each document."""
-        self.waiting += 1
-        return self._worker.submit(self._score, query, documents)
+    @property
+    def max_tokens(self) -> int:
+        """Most tokens of a pair, special tokens included."""
+        return int(self._model.max_seq_length or self._model.tokenizer.model_max_length)
 
-    def _score(self, query: str, documents: Sequence[str]) -> Scored:
+    def count(self, query: str, documents: Sequence[str]) -> Future[list[int]]:
+        """Tokens of the query together with each document, special tokens included."""
+        return self._worker.submit(self._counted, well_formed(query), [well_formed(one) for one in documents])
+
+    def submit(self, query: str, documents: Sequence[str], *, most: int | None = None) -> Future[Scored]:
+        """The sigmoid of the model's one output for each document, of which ``most`` tokens are read."""
+        self.waiting += 1
+        return self._worker.submit(self._score, well_formed(query), [well_formed(one) for one in documents], most)
+
+    def _score(self, query: str, documents: Sequence[str], most: int | None) -> Scored:
         try:
-            return self._scored(query, documents)
+            return self._scored(query, documents, most)
         finally:
             self.waiting -= 1
 
-    def _scored(self, query: str, documents: Sequence[str]) -> Scored:
-        pairs = [(query, document) for document in documents]
-        lengths = np.array(
-            [len(ids) for ids in self._model.tokenizer([query] * len(pairs), list(documents), truncation=False, verbose=False)["input_ids"]]
-        )
+    def _scored(self, query: str, documents: Sequence[str], most: int | None) -> Scored:
+        read = documents if most is None else self._cut(documents, most)
+        pairs = [(query, document) for document in read]
+        lengths = np.array(self._counted(query, read))
         scores = self._model.predict(pairs, batch_size=BATCH_SIZE, activation_fn=torch.nn.Sigmoid(), show_progress_bar=False)
-        most = self._model.max_seq_length or self._model.tokenizer.model_max_length
+        shorter = np.array([len(one) < len(whole) for one, whole in zip(read, documents, strict=True)])
         return Scored(
-            scores=np.asarray(scores, dtype=np.float32), tokens=int(np.minimum(lengths, most).sum()), truncated=np.asarray(lengths > most)
+            scores=np.asarray(scores, dtype=np.float32),
+            tokens=int(np.minimum(lengths, self.max_tokens).sum()),
+            truncated=(lengths > self.max_tokens) | shorter,
         )
+
+    def _counted(self, query: str, documents: Sequence[str]) -> list[int]:
+        tokens = self._model.tokenizer([query] * len(documents), list(documents), truncation=False, verbose=False)
+        return [len(ids) for ids in tokens["input_ids"]]
+
+    def _cut(self, documents: Sequence[str], most: int) -> list[str]:
+        """The documents up to the end of their token number ``most``."""
+        tokens = self._model.tokenizer(
+            list(documents), add_special_tokens=False, truncation=False, return_offsets_mapping=True, verbose=False
+        )
+        return [
+            document if len(offsets) <= most else document[: offsets[most - 1][1]]
+            for document, offsets in zip(documents, tokens["offset_mapping"], strict=True)
+        ]

@@ -17,8 +17,14 @@ KINDS: dict[str, tuple[str, ...]] = {
     "document": _DOCUMENT,
     "passage": _DOCUMENT,
     "search_document": _DOCUMENT,
+    "retrieval.query": _QUERY,
+    "retrieval.passage": _DOCUMENT,
     "classification": ("classification",),
     "clustering": ("clustering",),
+    "separation": ("separation", "clustering"),
+    "text-matching": ("text-matching", "STS"),
+    "code.query": ("code.query", *_QUERY),
+    "code.passage": ("code.passage", *_DOCUMENT),
 }
 
 

@@ -11,6 +11,7 @@ uploads, by whatever reads a file, and by upkeep.
     release_blobs(connection, blobs, "default", [gone.sha256])     # after the commit, in transactions of its own
 """
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -23,12 +24,14 @@ from psycopg.rows import class_row
 from cluster.blobs import Blob, BlobStore
 from cluster.database.queries import queries
 from cluster.errors import NotFound, Throttled
-from cluster.ledger.paging import Listed
+from cluster.ledger.paging import Listed, unknown_cursor
 from cluster.ledger.store_files import detach_everywhere
 from cluster.settings import Settings
 from cluster.vector_index.contract import VectorIndex
 
 SQL = queries("cluster.ledger", "files.sql")
+#: Of an id, as ``files.sql`` makes it: it begins with the time, so that one that is gone still has its place.
+ID = re.compile(r"file-[0-9a-f]{26}")
 
 #: Clients repeat an upload whose answer they did not see: the same bytes, name and purpose within this are one file.
 SAME_WITHIN_S = 600
@@ -163,7 +166,12 @@ def list_files(
 
     Args:
         after: id of the file the page begins behind; one that has been deleted since still has its place.
+
+    Raises:
+        InvalidInput: ``after`` is no file's id.
     """
+    if after is not None and not ID.fullmatch(after):
+        raise unknown_cursor("after", after)
     values = {"organisation": organisation, "purpose": purpose, "after": after, "limit": limit + 1}
     with connection.cursor(row_factory=class_row(File)) as cursor:
         found = cursor.execute(SQL["newest" if newest_first else "oldest"], values).fetchall()

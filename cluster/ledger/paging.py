@@ -74,13 +74,18 @@ def read_page(connection: Connection[Any], lists: Lists, values: dict[str, Any],
     return Listed(items=items[::-1] if backwards else items, has_more=len(rows) > page.limit)
 
 
+def unknown_cursor(cursor: str, id: str) -> InvalidInput:
+    """The error of ``after`` or ``before`` that names nothing of the list."""
+    return InvalidInput(f"{cursor} is {id!r}, which is not in this list; send the id of an item of a page before, or nothing", param=cursor)
+
+
 def _place(connection: Connection[Any], lists: Lists, values: dict[str, Any], page: Page, cursor: str) -> Place | None:
     id = getattr(page, cursor)
     if id is None:
         return None
     row = connection.execute(lists.places, {**values, "id": id}).fetchone()
     if row is None or row[0] is None:
-        raise InvalidInput(f"{cursor} is {id!r}, which is not in this list", param=cursor)
+        raise unknown_cursor(cursor, id)
     earliest, latest = row
     # Where it cannot be told, rather an item twice than none.
     return (latest if page.newest_first == (cursor == "after") else earliest), id

@@ -179,7 +179,6 @@ def test_a_type_that_nothing_reads_is_refused_by_its_bytes(
         ([FILE, PURPOSE, FILE], 400, "twice"),
         ([PURPOSE.replace("assistants", "fun"), FILE], 400, "purpose"),
         ([PURPOSE.replace("assistants", "a" * 9_000), FILE], 400, "longer than"),
-        (['content-disposition: form-data; name="colour"\r\n\r\nred', FILE], 400, "colour"),
         (["content-disposition: form-data\r\n\r\nred", FILE], 400, "no name"),
         ([PURPOSE, FILE.replace('; filename="a.txt"', "")], 400, "must be a file"),
         ([PURPOSE, FILE.replace("a.txt", "")], 400, "name"),

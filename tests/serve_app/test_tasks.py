@@ -119,7 +119,6 @@ def test_tasks_of_others_are_not_there(client: httpx.Client, connection: Connect
         (("notes.txt", b""), {}, 400),
         (("notes.txt", b"a"), {"priority": "now"}, 400),
         (("notes.txt", b"a"), {"priority": "10"}, 400),
-        (("notes.txt", b"a"), {"colour": "red"}, 400),
         (("notes.txt", b"a"), {"vector_store": ""}, 400),
         (("notes.txt", b"a"), {"vector_store": "vs_" + "0" * 24}, 404),
         (("program", b"\x7fELF" + bytes(100)), {}, 415),

@@ -84,7 +84,6 @@ def test_answers_are_as_openai_describes_them(http: httpx.Client, files: list[st
         ({"priority": "urgent"}, "priority"),
         ({"priority": 10}, "priority"),
         ({"file_ids": ["file"] * 501}, "file_ids"),
-        ({"colour": "red"}, "colour"),
     ],
 )
 def test_what_makes_no_sense_is_refused_and_the_field_named(http: httpx.Client, body: dict[str, Any], complaint: str) -> None:

@@ -1,0 +1,109 @@
+"""Every request with a JSON body that the application takes, from its own description: new routes come by themselves."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, get_type_hints
+
+from fastapi import FastAPI
+from fastapi.routing import APIRoute
+from hypothesis import strategies as st
+
+from serve_app.api import build_api
+from serve_app.request_model import RequestModel
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8) | st.just("\ud800") | st.just("a\0b"),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@dataclass(frozen=True)
+class Taken:
+    """One of them."""
+
+    path: str
+    model: type[RequestModel]
+
+    @property
+    def schema(self) -> dict[str, Any]:
+        """Of the body."""
+        return self.model.model_json_schema()
+
+
+class Nothing:
+    """In place of the service, which a description does not need."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "settings":
+            from cluster.settings import Settings
+
+            return Settings()
+        raise AttributeError(name)
+
+
+def described() -> FastAPI:
+    """The application without its parts."""
+    return build_api(Nothing())  # type: ignore[arg-type]
+
+
+def taken() -> list[Taken]:
+    """All of them."""
+    app = described()
+    found: list[Taken] = []
+    for path, operations in app.openapi()["paths"].items():
+        for operation in operations.values():
+            if "application/json" in operation.get("requestBody", {}).get("content", {}):
+                found.append(Taken(path, _model(app, path)))
+    return found
+
+
+def _model(app: FastAPI, path: str) -> type[RequestModel]:
+    (route,) = (one for one in _routes(app) if one.path_format == path and "POST" in (one.methods or ()))
+    model = get_type_hints(route.endpoint)["body"]
+    assert issubclass(model, RequestModel), f"{path} takes {model.__name__}, which is no RequestModel"
+    return model  # type: ignore[no-any-return]
+
+
+def _routes(app: FastAPI) -> Iterator[APIRoute]:
+    from serve_app import api
+
+    for part in vars(api).values():
+        for route in getattr(getattr(part, "router", None), "routes", ()):
+            if isinstance(route, APIRoute):
+                yield route
+
+
+def values(schema: dict[str, Any], whole: dict[str, Any]) -> st.SearchStrategy[Any]:
+    """What the schema allows."""
+    if "$ref" in schema:
+        return st.deferred(lambda: values(whole["$defs"][schema["$ref"].rpartition("/")[2]], whole))
+    if "anyOf" in schema or "oneOf" in schema:
+        return st.one_of([values(one, whole) for one in schema.get("anyOf", []) + schema.get("oneOf", [])])
+    if "enum" in schema or "const" in schema:
+        return st.sampled_from(schema.get("enum", [schema.get("const")]))
+    match schema.get("type"):
+        case "null":
+            return st.none()
+        case "boolean":
+            return st.booleans()
+        case "integer":
+            return st.integers(schema.get("minimum", -9), schema.get("maximum", 10_000))
+        case "number":
+            return st.floats(schema.get("minimum", -9), schema.get("maximum", 9))
+        case "string":
+            return (
+                st.sampled_from(["2026-01-31T12:00:00Z"])
+                if "format" in schema
+                else st.text(min_size=schema.get("minLength", 0), max_size=8)
+            )
+        case "array":
+            return st.lists(values(schema["items"], whole), min_size=schema.get("minItems", 0), max_size=3)
+        case "object" if "properties" in schema:
+            fields = {name: values(one, whole) for name, one in schema["properties"].items()}
+            required = {name: one for name, one in fields.items() if name in schema.get("required", ())}
+            return st.fixed_dictionaries(required, optional={name: one for name, one in fields.items() if name not in required})
+        case "object":
+            inner = schema.get("additionalProperties")
+            return st.dictionaries(st.text(max_size=4), values(inner, whole) if isinstance(inner, dict) else ANYTHING, max_size=3)
+    return ANYTHING
