@@ -187,6 +187,8 @@ def test_bad_documents_end_in_their_outcomes_and_cost_the_good_ones_nothing(
     for source, outcome, detail in report.failures:
         assert expected[source.rsplit("/", 1)[-1]] == outcome
         assert " " in detail
+    (partial,) = report.partial
+    assert (partial[0].rsplit("/", 1)[-1], partial[1]) == ("half_scanned.pdf", Outcome.PARTIAL_TEXT)
     store = store_of(pool, settings, "bad")
     with pool.connection() as connection:
         counts = {count.outcome: count.documents for count in documents.count_by_outcome(connection, store.organisation, store.id)}

@@ -22,6 +22,7 @@ def write_bad_documents(folder: Path) -> dict[str, Outcome]:
         "truncated.pdf": (good[: len(good) // 2], Outcome.CORRUPT),
         "password.pdf": (encrypted(), Outcome.ENCRYPTED),
         "scanned.pdf": (image_only(), Outcome.NEEDS_OCR),
+        "half_scanned.pdf": (half_scanned(), Outcome.PARTIAL_TEXT),
         "blank.pdf": (pdf_of(""), Outcome.EMPTY),
         "page.pdf": (f"<!doctype html><html><body><p>{SENTENCE}</p></body></html>".encode(), Outcome.OK),
         "empty.pdf": (b"", Outcome.EMPTY),
@@ -56,6 +57,13 @@ def image_only() -> bytes:
         picture = text[0].get_pixmap(dpi=50)
         page = document.new_page()
         page.insert_image(page.rect, pixmap=picture)
+        return bytes(document.tobytes())
+
+
+def half_scanned() -> bytes:
+    """A page of text before a page that is a picture of text."""
+    with pymupdf.open("pdf", pdf_of(SENTENCE)) as document, pymupdf.open("pdf", image_only()) as scanned:
+        document.insert_pdf(scanned)
         return bytes(document.tobytes())
 
 

@@ -4,6 +4,7 @@ import zlib
 from pathlib import Path
 
 import matplotlib
+import pymupdf
 import pytest
 
 from cluster.records import Outcome, ParsedDocument
@@ -164,6 +165,14 @@ def test_a_field_is_read_to_its_end(parser: Parser) -> None:
     value = " ".join(f"remark{number}" for number in range(60))
     text = read(parser, pdf_samples.filled_form(value))[1][0]
     assert [word for word in value.split() if word not in text.split()] == []
+
+
+@pytest.mark.parametrize(("owner", "outcome"), [("", Outcome.OK), ("other", Outcome.ENCRYPTED)], ids=["empty", "set"])
+def test_a_document_opens_where_its_owner_has_no_password(parser: Parser, owner: str, outcome: Outcome) -> None:
+    with pymupdf.open("pdf", pdf_of(SENTENCE)) as document:
+        data = document.tobytes(encryption=pymupdf.PDF_ENCRYPT_AES_256, user_pw="secret", owner_pw=owner)
+    found, texts, _ = read(parser, data)
+    assert (found, texts) == (outcome, [SENTENCE] if outcome == Outcome.OK else [])
 
 
 def test_a_page_that_shows_nothing_is_empty(parser: Parser) -> None:

@@ -21,6 +21,8 @@ Line = tuple[float, float, str]
 def is_interleaved(block: Block) -> bool:
     """True where its lines are too close together for being below each other, and all about as long: columns drawn row by row."""
     x0, y0, x1, y1, text, *_ = block
+    if len(text) < 2 * LINES * CHARACTERS:
+        return False
     lines = text.count("\n")
     if lines < 2 * LINES or len(text) < lines * CHARACTERS:
         return False

@@ -14,6 +14,7 @@ from itertools import pairwise
 
 SOFT_HYPHEN = "\u00ad"
 HYPHENS = "-\u2010" + SOFT_HYPHEN
+HYPHENATED = re.compile(rf"[{HYPHENS}][^\S\n]*\n")
 #: A page is drawn, so a soft hyphen inside a line is one that the reader sees.
 SEEN_HYPHEN = re.compile(rf"(?<=\w){SOFT_HYPHEN}(?=\w)")
 #: Scripts that put no space between words: Chinese, Japanese, Thai, Lao, Khmer, Burmese.
@@ -24,6 +25,7 @@ WORD = re.compile(r"\w+")
 #: Longer words are none, so that no line is looked through from end to end.
 LONGEST_WORD = 64
 PUNCTUATION = ".,;:!?()[]{}<>\"'“”‘’„«»…*"
+OPENING, CLOSING = ("", "(", "“", '"'), ("", ",", ".", ";", ":", ")", "?", "!", "”", '"', "),", ").")
 #: Behind such a word the hyphen stands for a word left out: "short- and long-term".
 CONJUNCTIONS = frozenset("and or und oder bzw et ou y o e en of och eller".split())
 #: Prefixes that are written with a hyphen.
@@ -51,8 +53,8 @@ def join_lines(pages: Sequence[Sequence[str]]) -> list[str]:
 
 def _join(paragraph: str, words: Words) -> str:
     lines = [line for line in map(str.strip, paragraph.split("\n")) if line]
-    if len(lines) < 2:
-        return _without_soft_hyphens(lines[0]) if lines else ""
+    if len(lines) < 2 or not (HYPHENATED.search(paragraph) or (not paragraph.isascii() and UNSPACED.search(paragraph))):
+        return _without_soft_hyphens(" ".join(lines))  # nearly every paragraph
     parts = [lines[0]]
     for before, line in pairwise(lines):
         if before[-1] in HYPHENS and before[-2:-1].isalnum() and line[0].isalnum():
@@ -79,21 +81,26 @@ def _between(line: str, following: str, words: Words) -> str:
     found = WORD.match(following)
     second = found[0] if found else following
     together, compound = (first + second).lower(), f"{first}-{second}".lower()
-    known = words()
-    if together in known:
+    if _stands_in(words, together):
         return ""
     if second.lower() in CONJUNCTIONS:
         return "- "
-    if compound in known or not (first[-1].isalpha() and second.isalpha() and second[0].islower()):
+    if _stands_in(words, compound) or not (first[-1].isalpha() and second.isalpha() and second[0].islower()):
         return "-"
     if line[-1] == SOFT_HYPHEN:
         return ""
     first, second = first.lower(), second.lower()
-    both_words = min(len(first), len(second)) >= LEAST_PART and first in known and second in known
+    both_words = min(len(first), len(second)) >= LEAST_PART and _stands_in(words, first) and _stands_in(words, second)
     return "-" if "-" in first or first in PREFIXES or both_words else ""
 
 
+def _stands_in(words: Words, word: str) -> bool:
+    """True where it is a word of the document, by itself or beside a punctuation mark."""
+    found = words()
+    return any(f"{before}{word}{after}" in found for before in OPENING for after in CLOSING)
+
+
 def _words(pages: Sequence[Sequence[str]]) -> set[str]:
-    """Every word of the document as it stands inside a line, in lower case."""
-    found = {word for paragraphs in pages for paragraph in paragraphs for word in paragraph.split()}
-    return {word.strip(PUNCTUATION).lower().replace("\u2010", "-").replace(SOFT_HYPHEN, "-") for word in found}
+    """What stands between spaces in the document, in lower case."""
+    text = "\n".join(map("\n".join, pages)).lower().replace("\u2010", "-").replace(SOFT_HYPHEN, "-")
+    return set(text.split())

@@ -14,11 +14,11 @@ PICTURE = "is a picture, which optical character recognition could read"
 GARBAGE = "uses fonts that do not say which letters they draw: optical character recognition could read it"
 DAMAGED = "is damaged"
 
-#: What comes of fonts without a table of letters: control codes, private characters, "(cid:12)", scripts nobody writes side by side.
+#: What comes of fonts without a table of letters: control codes, private characters, scripts nobody writes side by side, "(cid:12)".
 STRANGE = re.compile(
-    r"\(cid:\d+\)|[\x00-\x08\x0b\x0e-\x1f\x7f-\x9f\u0180-\u02af\u0530-\u058f\u0700-\u08ff\u0980-\u0dff\u0e80-\u1cff\ua000-\uabff"
-    "\ue000-\uf8ff\ufffd]"
+    "[\x00-\x08\x0b\x0e-\x1f\x7f-\x9f\u0180-\u02af\u0530-\u058f\u0700-\u08ff\u0980-\u0dff\u0e80-\u1cff\ua000-\uabff\ue000-\uf8ff\ufffd]"
 )
+CID, CID_LENGTH = "(cid:", len("(cid:12)")
 #: A page with a larger share of strange characters is looked at again.
 STRANGE_SHARE = 0.05
 #: With a larger share of letters that no font names, it is garbage; a line of a good page too.
@@ -47,14 +47,14 @@ def paragraphs(page: pymupdf.Page, *, form: bool) -> tuple[list[str], str]:
     blocks = _blocks(page, flags)
     text = "".join(block[4] for block in blocks)
     reason = ""
-    if len(STRANGE.findall(text)) > STRANGE_SHARE * len(text):
+    if len(STRANGE.findall(text)) + CID_LENGTH * text.count(CID) > STRANGE_SHARE * len(text):
         readable = _readable(page, flags)
         if readable is not None:
             blocks, reason = readable, GARBAGE
     if any(map(is_interleaved, blocks)):
         blocks = by_columns(page, flags, blocks)
     found = [clean(block[4]) for block in blocks]
-    if right_to_left.FOUND.search(text) and not reason:
+    if not reason and not text.isascii() and right_to_left.FOUND.search(text):
         whole = _blocks(page, flags | pymupdf.TEXT_PRESERVE_LIGATURES)  # taken apart only once their letters are in order
         found = right_to_left.in_reading_order([clean(block[4]) for block in whole])
     return found, reason

@@ -13,6 +13,9 @@ END = re.compile(rb"startxref\s+\d+|%%EOF")
 OBJECT = re.compile(rb"\d\s+\d+\s+obj\b")
 #: A page tree is some levels deep.
 MAX_DEPTH = 64
+#: Pages whose drawing commands are looked at; and what these commands are made of, nearly always.
+PAGES_TRIED, PRINTABLE_SHARE = 3, 0.95
+COMMANDS = re.compile(rb"[\s\x20-\x7e]")
 
 
 def refuse_cut_short(document: pymupdf.Document, data: bytes) -> None:
@@ -36,9 +39,28 @@ def open_pages(document: pymupdf.Document) -> None:
     Raises:
         Unreadable: it asks for a password.
     """
-    if document.needs_pass and not document.authenticate(""):
+    if document.needs_pass and not document.authenticate("") and not _owner_has_no_password(document):
         raise Unreadable(Outcome.ENCRYPTED, "is protected by a password: remove the protection and ingest it again")
     _mend_count(document)
+
+
+def _owner_has_no_password(document: pymupdf.Document) -> bool:
+    """True where the owner's password is empty, so that other readers open the document without one.
+
+    MuPDF, as Acrobat, refuses the empty password of an owner, but has made the key of it by then (from revision 5 on). It is the
+    right one where drawing commands can be read with it.
+    """
+    document.is_encrypted = False
+    try:
+        document.init_doc()
+        for page in document.pages(0, min(PAGES_TRIED, document.page_count)):
+            commands = page.read_contents()
+            if commands and len(COMMANDS.findall(commands)) >= PRINTABLE_SHARE * len(commands):
+                return True
+    except (pymupdf.mupdf.FzErrorBase, RuntimeError, ValueError):
+        pass  # what a wrong key makes of objects
+    document.is_encrypted = True
+    return False
 
 
 def _mend_count(document: pymupdf.Document) -> None:
