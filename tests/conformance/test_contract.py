@@ -48,7 +48,7 @@ def things_that_exist(http: httpx.Client) -> dict[str, str]:
     cancelled = http.post(f"/v1/vector_stores/{store}/files", json={"file_id": other}).json()["job_id"]
     http.post(f"/v1/jobs/{cancelled}/cancel").raise_for_status()
     ids = {"vector_store_id": store, "file_id": file, "batch_id": batch, "job_id": job, "task_id": job, "ended_job_id": cancelled}
-    return {**ids, "upload_id": http.post("/v1/uploads", json=upload).json()["id"], "model": MODEL}
+    return {**ids, "upload_id": http.post("/v1/uploads", json=upload).json()["id"], "model": MODEL, "deployment": MODEL}
 
 
 @pytest.mark.timeout(600)
