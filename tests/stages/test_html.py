@@ -77,6 +77,10 @@ def test_a_tree_that_does_not_fit_into_memory_is_too_large() -> None:
         ("a&#x1c;b&#11;cd", "a b\ncd"),
         ("<p>one</p ><P>two</p\n><p>three</p", "one\n\ntwo\n\nthree"),
         ("<xmp><b></xmp>", "<b>"),
+        (
+            "a note<sup><a href='#1'>1</a></sup>, 10<sup>6</sup>, 10<sup>-3</sup> m<sup>2</sup>, 1<sup>st</sup>, H<sub>2</sub>O",
+            "a note 1 , 10^6, 10^-3 m2, 1st, H2O",
+        ),
         ("5 < 6 > 4 & x <3", "5 < 6 > 4 & x <3"),
         ("<details><summary>More</summary>inside</details><dialog>asks</dialog>", "More\n\ninside\n\nasks"),
         ("<p aria-hidden=true>icon<p class=visually-hidden>for ears<p hidden=until-found>found", "icon\n\nfor ears\n\nfound"),

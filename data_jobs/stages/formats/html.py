@@ -24,9 +24,9 @@ BLOCKS = frozenset(
 )
 #: Inline elements that divide words: pictures and controls, readings of ruby, the parts of a formula.
 SPACED = frozenset("audio button canvas embed img input math meter mi mn mo ms mtext object progress rt svg video".split())
-LINE_BREAK, PICTURE = "br", "img"
+LINE_BREAK, PICTURE, RAISED = "br", "img", "sup"
 PREFORMATTED = frozenset({"listing", "plaintext", "pre", "textarea", "xmp"})
-MARKED = BLOCKS | SPACED | PREFORMATTED | {LINE_BREAK, PICTURE}
+MARKED = BLOCKS | SPACED | PREFORMATTED | {LINE_BREAK, PICTURE, RAISED}
 SPACE = re.compile(r"[ \t\n\f]+")
 #: A document without these hides nothing by itself.
 STYLED = re.compile(r"""\shidden(?=[\s=/>])|\sstyle\s*=\s*["']?[^"'>]{0,300}(?:display|visibility)\s*:""", re.IGNORECASE)
@@ -119,11 +119,22 @@ class _Walk:
         if self.styled:
             look, edge = _styled(node.attributes, look, edge)
         self._divide(edge)
+        if tag == RAISED:
+            edge = self._raise(node)
         if tag == LINE_BREAK:
             self._text("\n" if look.preformatted else " ", look)
         elif tag == PICTURE:
             self._text(node.attributes.get("alt") or "", look)
         return look, edge
+
+    def _raise(self, node: LexborNode) -> str:
+        """Keep a note's mark apart from its word, and a power from its base; ordinals (1st) and units (m2) stay whole."""
+        if node.first_child is not None and node.first_child.tag == "a":
+            self._divide(" ")
+            return " "
+        if self.parts[-1][-1].isdigit() and node.text().lstrip("-−+")[:1].isdigit():
+            self.parts.append("^")
+        return ""
 
     def _divide(self, edge: str) -> None:
         if edge and self.parts[-1][-1] not in edge + "\0":
