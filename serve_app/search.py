@@ -19,6 +19,7 @@ from starlette.convertors import StringConvertor, register_url_convertor
 
 from cluster.database import snapshot, translated
 from cluster.errors import Conflict, InvalidInput
+from cluster.graphemes import boundary
 from cluster.ledger.stores import VectorStore, find_store, touch_store
 from cluster.ledger.usage import Source
 from cluster.vector_index import Hit, Mode, VectorIndex
@@ -156,7 +157,7 @@ def _hits(
         store.id,
         collection=store.collection,
         vector=vector,
-        text=None if body.ranking_options.ranker == NO_RANKER else query[:WORDS_CHARACTERS],
+        text=None if body.ranking_options.ranker == NO_RANKER else query[: boundary(query, WORDS_CHARACTERS)],
         k=k,
         filter=body.filters,
         mode=body.mode,
@@ -182,7 +183,7 @@ def _best(queries: list[str], hits: list[list[Hit]]) -> list[Found]:
 
 
 def _results(found: list[Found]) -> list[dict[str, Any]]:
-    wanted = {query: Wanted(query[:WORDS_CHARACTERS]) for query in {query for _, query in found}}
+    wanted = {query: Wanted(query[: boundary(query, WORDS_CHARACTERS)]) for query in {query for _, query in found}}
     return [_result(hit, wanted[query]) for hit, query in found]
 
 

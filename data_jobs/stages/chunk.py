@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from cluster.engines import Tokeniser, Tokens
 from cluster.errors import InvalidInput
 from cluster.records import Chunk, Page, chunk_id
-from data_jobs.stages.places import Places, tokenise
+from data_jobs.stages.places import Places, has_blanks, tokenise
 from data_jobs.stages.sentences import boundaries, paragraphs
 
 #: Raised by hand when the same text would give other chunks.
@@ -62,6 +62,7 @@ class Chunker:
         if self._most < 1:
             raise InvalidInput(f"max_tokens is {max_tokens}; a chunk needs at least one token")
         self._least = max(1, int(self._most * LEAST_FILL))
+        self._blanks = has_blanks(tokeniser)
         #: Characters of the longest chunk.
         self.most_characters = min(MOST_CHARACTERS, max(LEAST_CHARACTERS, CHARACTERS_PER_TOKEN * self._most))
 
@@ -82,7 +83,7 @@ class Chunker:
         chunks: list[Chunk] = []
         seen: Counter[str] = Counter()
         unknown_tokens = unknown_characters = characters = 0
-        for page, tokens in zip(pages, tokenise(self._tokeniser, [page.text for page in pages]), strict=True):
+        for page, tokens in zip(pages, self._tokenise(pages), strict=True):
             places = Places.of(page.text, tokens)
             unknown = tokens.ids == self._tokeniser.unknown_id
             unknown_tokens += int(unknown.sum())
@@ -107,10 +108,13 @@ class Chunker:
         unknown_characters = min(unknown_characters, characters)
         return Chunked(chunks=chunks, unknown_tokens=unknown_tokens, unknown_characters=unknown_characters, characters=characters)
 
+    def _tokenise(self, pages: Sequence[Page]) -> list[Tokens]:
+        return tokenise(self._tokeniser, [page.text for page in pages], blanks=self._blanks)
+
     def _cuts(self, text: str, tokens: Tokens, places: Places) -> Iterator[tuple[int, int]]:
         """The page's chunks as ranges of its tokens."""
         total = len(tokens.ids)
-        if not total:
+        if not total or not places.characters:
             return
         sentences, words = _sentence_starts(text, places), _word_starts(tokens, places)
         first = 0
@@ -144,12 +148,16 @@ def _best(least: int, most: int, starts: Starts) -> int | None:
 
 
 def _letter(places: Places, first: int, most: int) -> int:
-    """The last token up to ``most`` that begins a letter; where one letter has more tokens than that, the one behind the limit."""
-    letters = np.flatnonzero(places.whole[first + 1 : most + 1])
-    if len(letters):
-        return first + 1 + int(letters[-1])
-    apart = np.flatnonzero(places.begin[most:] >= places.end[most:])
-    return most + int(apart[0])
+    """The last token up to ``most`` that begins a letter; where one letter fills the window, that begins a character.
+
+    Where one character has more tokens than the window, the one behind it.
+    """
+    apart = places.begin >= places.end
+    for possible in (places.whole, apart):
+        found = np.flatnonzero(possible[first + 1 : most + 1])
+        if len(found):
+            return first + 1 + int(found[-1])
+    return most + int(np.flatnonzero(apart[most:])[0])
 
 
 def _sentence_starts(text: str, places: Places) -> Starts:

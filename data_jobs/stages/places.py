@@ -24,6 +24,8 @@ from cluster.graphemes import inside
 LONGEST_TOKEN = 100
 #: Characters of the pieces that are tokenised instead. Of an unknown token, too: a Korean syllable counts as three letters.
 PIECE = 32
+#: Tokens of nothing but white space that stay of a run.
+MOST_BLANK = 8
 #: Of a run of characters without a token so many go with the token beside it; the rest of a longer run is in no chunk.
 LONGEST_UNSEEN = 1_024
 #: Code points of white space all lie below.
@@ -36,9 +38,23 @@ MAY_BE_DROPPED = re.compile("[\x0b\x0c\x1c-\x1f\x85]")
 WHITE = re.compile(r"\s")
 
 
-def tokenise(tokeniser: Tokeniser, texts: Sequence[str]) -> list[Tokens]:
-    """The tokens of each text, those of a word that is too long for the tokeniser from the pieces of the word."""
-    return [_in_pieces(tokeniser, text, tokens) for text, tokens in zip(texts, tokeniser.tokenise(texts), strict=True)]
+def tokenise(tokeniser: Tokeniser, texts: Sequence[str], *, blanks: bool = False) -> list[Tokens]:
+    """The tokens of each text, those of a word that is too long for the tokeniser from the pieces of the word.
+
+    Args:
+        tokeniser: the model's.
+        texts: pages.
+        blanks: leave out tokens of nothing but white space beyond 8 in a row (see ``has_blanks``).
+    """
+    found = [_in_pieces(tokeniser, text, tokens) for text, tokens in zip(texts, tokeniser.tokenise(texts), strict=True)]
+    return [_no_long_blanks(text, tokens) for text, tokens in zip(texts, found, strict=True)] if blanks else found
+
+
+def has_blanks(tokeniser: Tokeniser) -> bool:
+    """Whether the vocabulary has tokens for white space, as those of RoBERTa have and those of BERT do not."""
+    sample = f"a{' ' * 64}" + "\n" * 64 + "\t" * 64 + "b"
+    (tokens,) = tokeniser.tokenise([sample])
+    return any(sample[start:end].isspace() for start, end in tokens.offsets.tolist())
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +99,7 @@ class Places:
         solid = np.flatnonzero(~space)
         #: How many solid characters stand before each place.
         before = np.concatenate([[0], np.cumsum(~space)])
+        tokens_end = end[1:].copy()
         odd = np.flatnonzero((begin > end) & (before[begin] > before[end]))
         apart = begin >= end
         spaced = (begin - end > before[begin] - before[end]) & apart
@@ -91,7 +108,9 @@ class Places:
             gap = text[end[i] : begin[i]]
             unseen += sum(not one.isspace() and category(one)[0] != "M" and category(one) != "Cf" for one in gap)
             _share(begin, end, i, gap, last=i == len(begin) - 1)
-        whole, split = apart, inside(text)
+        # A chunk begins with something to see, and so does the page before its first cut.
+        blank = np.append(before[tokens_end] == before[begin[:-1]], False)
+        whole, split = apart & ~blank & (before[begin] > 0), inside(text)
         if len(solid):
             spaced |= np.append(space, False)[begin]
             begin = np.append(solid, len(text))[before[begin]]
@@ -136,6 +155,15 @@ def _space(text: str) -> NDArray[np.bool_]:
         return SPACE[np.frombuffer(text.encode("ascii"), np.uint8)]
     codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
     return SPACE[np.minimum(codes, SPACES_END - 1)] & (codes < SPACES_END)
+
+
+def _no_long_blanks(text: str, tokens: Tokens) -> Tokens:
+    before = np.concatenate([[0], np.cumsum(~_space(text))])
+    blank = before[tokens.offsets[:, 1]] == before[tokens.offsets[:, 0]]
+    place = np.arange(len(blank))
+    in_a_row = place - np.maximum.accumulate(np.where(blank, -1, place))
+    kept = in_a_row <= MOST_BLANK
+    return tokens if kept.all() else Tokens(ids=tokens.ids[kept], offsets=tokens.offsets[kept])
 
 
 def _in_pieces(tokeniser: Tokeniser, text: str, tokens: Tokens) -> Tokens:

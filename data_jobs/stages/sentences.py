@@ -13,9 +13,12 @@ ABBREVIATIONS = frozenset(
     "al approx art ca cf ch co corp dept dr ed eds e.g eq eqs est etc fig figs i.e inc jr lt ltd mr mrs ms no nos nr op p pp prof "
     "ref refs rev sec sect sr st v vol vs viz".split()
 )
+#: Full stops and question marks of scripts that use them for nothing else: of Chinese and Japanese, Devanagari, Arabic, Urdu,
+#: Armenian, Ethiopic, Burmese and Khmer.
+MARKS = "。！？｡।॥؟۔։።၊။។៕"
 #: A mark that may end a sentence, what closes behind it, and the space before the next. Begins only where a run of marks
-#: does, and gives nothing back: a line of a million dots is read once. The marks come first, since they are looked for faster.
-END = re.compile(r"[.!?…。！？](?:(?<=[.!?…])(?<![.!?…][.!?…])[.!?…]*+[\"'”’)\]]*+(?=\s)|(?<=[。！？])[。！？]*[”’」』）]*)\s*")
+#: does, and gives nothing back: a line of a million dots is read once. The marks come first: so they are looked for faster.
+END = re.compile(rf"[.!?…{MARKS}](?:(?<=[.!?…])(?<![.!?…][.!?…])[.!?…]*+[\"'”’)\]]*+(?=\s)|(?<=[{MARKS}])[{MARKS}]*[”’」』）]*)\s*")
 #: A blank line, or a line that begins with a bullet or a number, begins something new.
 BREAK = re.compile(r"\n[ \t]*\n\s*|\n(?=[ \t]*(?:[-*•‣▪]|\(?\d{1,3}[.)])[ \t])")
 #: What opens before a word.

@@ -99,6 +99,16 @@ def test_a_text_that_the_model_does_not_know_is_told(
         assert index.search(store.organisation, store.id, collection=store.collection, text="วาล์ว")
 
 
+def test_a_line_that_no_index_stores_whole_becomes_chunks_that_are_found(
+    settings: Settings, pool: ConnectionPool, store: VectorStore, row: Row
+) -> None:
+    text = ENGLISH + "0123456789abcdef" * 20_000 + " " * 300_000 + "heron"
+    line = written(settings, store, {**row, "page_texts": [text], "outcome": Outcome.OK, "detail": ""})
+    assert (line["outcome"], line["chunks"] > 500) == (Outcome.OK, True)
+    (hit,) = open_vector_index(settings, pool).search(store.organisation, store.id, collection=store.collection, text="heron")
+    assert hit.text == "heron"
+
+
 def test_both_sentences_of_a_document_that_is_read_and_known_in_part_are_told(settings: Settings, store: VectorStore, row: Row) -> None:
     line = written(settings, store, {**row, "page_texts": [THAI, ""]})
     assert line["detail"].startswith(f"{DETAIL}; 100% of the text says nothing")

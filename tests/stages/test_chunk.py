@@ -2,20 +2,24 @@
 
 import random
 import time
+from collections.abc import Sequence
 from itertools import pairwise
+from typing import cast
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from tokenizers import Tokenizer, models, pre_tokenizers
 
-from cluster.engines import Tokeniser, open_tokeniser
+from cluster.engines import Tokeniser, Tokens, open_tokeniser
 from cluster.graphemes import CLUSTER, inside
 from cluster.records import Page
 from cluster.settings import Settings
 from cluster.vector_index.pgvector_rows import MAX_TEXT_BYTES
 from data_jobs.stages.chunk import LEAST_CHARACTERS, Chunked, Chunker
-from data_jobs.stages.places import tokenise
+from data_jobs.stages.places import MOST_BLANK, tokenise
 from data_jobs.stages.sentences import boundaries
 
 SEED = 20_261_124
@@ -78,6 +82,41 @@ def test_no_letter_is_parted_from_its_marks(tokeniser: Tokeniser, text: str, mos
         ends = chunk.end == len(text) or text[chunk.end].isspace() or split is None or not split[chunk.end]
         assert begins
         assert ends
+
+
+class Bytes:
+    """The tokeniser of a byte-level vocabulary, as RoBERTa has one: several tokens of one letter, and tokens of white space."""
+
+    max_content_tokens, special_tokens, unknown_id = 254, 2, None
+
+    def __init__(self) -> None:
+        vocabulary = {letter: id for id, letter in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
+        self._tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
+        self._tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+
+    def tokenise(self, texts: Sequence[str]) -> list[Tokens]:
+        found = self._tokenizer.encode_batch(list(texts))
+        return [Tokens(ids=np.array(one.ids, np.int32), offsets=np.array(one.offsets, np.int32).reshape(-1, 2)) for one in found]
+
+
+@hypothesis_settings(max_examples=60, deadline=None)
+@given(text=texts.filter(str.isprintable), most=st.sampled_from([60, 254]))
+def test_vocabularies_of_bytes_and_of_white_space_part_no_letter_either(text: str, most: int) -> None:
+    tokeniser = cast("Tokeniser", Bytes())
+    found = Chunker(tokeniser, "model", max_tokens=most).chunk("doc", [Page(number=1, text=text)])
+    (tokens,) = tokenise(tokeniser, [text], blanks=True)
+    assert [id for chunk in found for id in chunk.token_ids] == (tokens.ids.tolist() if solid(text) else [])
+    assert sum(solid(chunk.text) for chunk in found) == solid(text)
+    assert all(chunk.text == chunk.text.strip() != "" and len(chunk.token_ids) <= most for chunk in found)
+    if max((len(one.ids) for one in tokeniser.tokenise(CLUSTER.findall(text))), default=0) > most:
+        return  # one letter alone is over the limit
+    split = inside(text)
+    assert split is None or not any(split[chunk.start] and not text[chunk.start - 1].isspace() for chunk in found if chunk.start)
+
+
+def test_white_space_that_is_tokens_is_kept_in_short_runs_alone() -> None:
+    found = Chunker(cast("Tokeniser", Bytes()), "model").chunk("doc", [Page(number=1, text="a  b" + " " * 100_000 + "c")])
+    assert [(chunk.text[:4], len(chunk.token_ids)) for chunk in found] == [("a  b", 4 + MOST_BLANK), ("c", 1)]
 
 
 @pytest.mark.parametrize("word", ["مُسْتَشْفَيَاتُهُمْ", "विश्वविद्यालयों", "שְׁמָרִים", "இயக்குநர்கள்", "naïvete\u0301s", "per\u00admit\u00adted"])
@@ -193,6 +232,9 @@ def test_sentences_tile_the_text(text: str) -> None:
         ("J. R. R. Tolkien wrote it.", 1),
         ('He said "Stop." She did.', 2),
         ("一。二。三", 3),
+        ("पम्प बंद करें। वाल्व खोलें॥ फिर रुकें", 3),
+        ("أين المضخة؟ هنا. نعم", 3),
+        ("پمپ بند کریں۔ والو کھولیں", 2),
         ("A title\n\nA paragraph", 2),
         ("- one\n- two\n- three", 3),
         ("it ended.. and went on", 1),
