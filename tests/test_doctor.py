@@ -245,7 +245,8 @@ def test_words_that_an_older_version_spelt_are_spelt_anew(
     home: Settings, connection: Connection[Any], blobs: BlobStore, index: VectorIndex, store: VectorStore
 ) -> None:
     searchable(connection, index, store, attach(connection, store, upload(connection, blobs, store.organisation)[0].id))
-    connection.execute(f"UPDATE vectors_{store.collection} SET text = '“pump”', words = NULL, words_version = 0")
+    older = f"UPDATE vectors_{store.collection} SET text = '“pump”', words = NULL, words_version = 0 WHERE organisation = %s"
+    connection.execute(older, [store.organisation])
     assert index.search(store.organisation, store.id, collection=store.collection, text="pump") == []
     found_and_mended(home, "stores_with_old_words", f"{store.organisation}/{store.id}")
     assert len(index.search(store.organisation, store.id, collection=store.collection, text="pump")) == 2
