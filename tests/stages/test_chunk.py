@@ -215,6 +215,7 @@ def test_a_manual_of_fifteen_hundred_pages_takes_seconds(tokeniser: Tokeniser) -
     assert time.perf_counter() - started < 30
 
 
+@hypothesis_settings(deadline=None)
 @given(text=texts)
 def test_sentences_tile_the_text(text: str) -> None:
     starts = boundaries(text).tolist()
