@@ -18,6 +18,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    GetCoreSchemaHandler,
     GetJsonSchemaHandler,
     PlainValidator,
     WithJsonSchema,
@@ -30,6 +31,16 @@ from cluster.vector_index.filters import is_text
 #: Error type of sentences of ours that go on after the field's name: "must be ...".
 MUST = "must"
 NUMBER = re.compile(r"-?\d+(\.\d+)?")
+
+
+def _stop_at_the_first(schema: Any) -> None:
+    if isinstance(schema, dict):
+        if schema.get("type") == "list":
+            schema["fail_fast"] = True
+        schema = list(schema.values())
+    if isinstance(schema, list | tuple):
+        for part in schema:
+            _stop_at_the_first(part)
 
 
 class RequestModel(BaseModel):
@@ -54,6 +65,13 @@ class RequestModel(BaseModel):
         if isinstance(given, dict) and None in given.values():
             return {name: value for name, value in given.items() if value is not None or name in cls.NULL_CLEARS}
         return given
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Its validator, which stops at a list's first wrong item: an error for each of two million took 14 s and two gigabytes."""
+        schema = handler(source)
+        _stop_at_the_first(schema)
+        return schema
 
     @classmethod
     def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:

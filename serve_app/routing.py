@@ -30,6 +30,8 @@ from serve_app.request_model import RequestModel
 from serve_app.state import service_of
 
 IGNORED_HEADER = "x-ignored-fields"
+#: Of one object.
+MOST_FIELDS = 1_000
 #: Fields the header names at most, and characters of each.
 MOST_NAMED = 32
 LONGEST_NAMED = 64
@@ -64,7 +66,15 @@ class JsonRequest(Request):
         """
         if not hasattr(self, "_read"):
             self._read = _parsed(await self.body())
+            _refuse_many_fields(self._read)
         return self._read
+
+
+def _refuse_many_fields(read: Any) -> None:
+    """Raise HTTPException for an object, or one in it, with more fields than any request has: each unknown one costs a kilobyte."""
+    objects = [one for one in (read, *(read.values() if isinstance(read, dict) else ())) if isinstance(one, dict)]
+    if max(map(len, objects), default=0) > MOST_FIELDS:
+        raise _unreadable(f"an object in it has over {MOST_FIELDS:,} fields; send fewer")
 
 
 class Route(APIRoute):

@@ -21,6 +21,8 @@ from cluster.settings import Settings
 from cluster.well_formed import well_formed
 
 BATCH_SIZE = 32
+#: Of a query or a document so many are read for each token that the model reads; what lies beyond is cut before it is tokenised.
+CHARACTERS_PER_TOKEN = 64
 
 
 class CrossEncoderReranker:
@@ -61,7 +63,8 @@ class CrossEncoderReranker:
             self.waiting -= 1
 
     def _scored(self, query: str, documents: Sequence[str], most: int | None) -> Scored:
-        read = documents if most is None else self._cut(documents, most)
+        query, within = self._within(query), [self._within(one) for one in documents]
+        read = within if most is None else self._cut(within, most)
         pairs = [(query, document) for document in read]
         lengths = np.array(self._counted(query, read))
         scores = self._model.predict(pairs, batch_size=BATCH_SIZE, activation_fn=torch.nn.Sigmoid(), show_progress_bar=False)
@@ -73,8 +76,15 @@ class CrossEncoderReranker:
         )
 
     def _counted(self, query: str, documents: Sequence[str]) -> list[int]:
-        tokens = self._model.tokenizer([query] * len(documents), list(documents), truncation=False, verbose=False)
-        return [len(ids) for ids in tokens["input_ids"]]
+        counts: list[int] = []
+        for start in range(0, len(documents), BATCH_SIZE):
+            some = [self._within(one) for one in documents[start : start + BATCH_SIZE]]
+            tokens = self._model.tokenizer([self._within(query)] * len(some), some, truncation=False, verbose=False)
+            counts += map(len, tokens["input_ids"])
+        return counts
+
+    def _within(self, text: str) -> str:
+        return text[: self.max_tokens * CHARACTERS_PER_TOKEN]
 
     def _cut(self, documents: Sequence[str], most: int) -> list[str]:
         """The documents up to the end of their token number ``most``."""
