@@ -27,7 +27,7 @@ from uuid import uuid4
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from cluster.errors import InvalidInput, Misconfigured, Permanent, Unavailable
+from cluster.errors import InvalidInput, Misconfigured, Permanent, Resource, Shortage, Unavailable
 from cluster.settings import Settings
 
 #: Of an organisation and of a hash: nothing else becomes a path.
@@ -37,7 +37,9 @@ SHA256 = re.compile(r"[0-9a-f]{64}")
 UNFINISHED = "incoming"
 READ_BYTES = 1024 * 1024
 FULL_RETRY_AFTER_S, AWAY_RETRY_AFTER_S = 30.0, 5.0
-FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS})
+#: How buckets say it: MinIO, Ceph, Google, Azure, and by HTTP status.
+FULL_WORDS = re.compile(r"quota ?exceeded|storage ?full|insufficient ?storage|\b507\b", re.IGNORECASE)
 #: Packages under fsspec whose errors are not OSErrors: of S3, Google and Azure, and of the HTTP beneath.
 VENDORS = frozenset({"botocore", "aiobotocore", "aiohttp", "gcsfs", "google", "azure", "fsspec"})
 
@@ -81,7 +83,8 @@ class BlobStore:
     """Threads share it. Every call names the organisation.
 
     Raises (every call):
-        Unavailable: the storage is full, or does not answer.
+        Shortage: the storage is full or read-only.
+        Unavailable: it does not answer.
         Misconfigured: it refuses us.
     """
 
@@ -310,15 +313,21 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except PermissionError as exc:
+        if FULL_WORDS.search(str(exc)):
+            raise _full(exc) from exc
         raise Misconfigured(f"the blob store refuses us: {exc}; see CLUSTER_BLOB_URL") from exc
     except OSError as exc:
-        if exc.errno in FULL:
-            raise Unavailable(f"the blob store is full: {exc}", retry_after_s=FULL_RETRY_AFTER_S) from exc
+        if exc.errno in FULL or FULL_WORDS.search(str(exc)):
+            raise _full(exc) from exc
         raise _away(exc) from exc
     except Exception as exc:
         if type(exc).__module__.partition(".")[0] not in VENDORS:
             raise
-        raise _away(exc) from exc
+        raise (_full(exc) if FULL_WORDS.search(str(exc)) else _away(exc)) from exc
+
+
+def _full(exc: Exception) -> Shortage:
+    return Shortage(f"{Resource.BLOB_STORE.sentence} ({exc})", resource=Resource.BLOB_STORE, retry_after_s=FULL_RETRY_AFTER_S)
 
 
 def _away(exc: Exception) -> Unavailable:

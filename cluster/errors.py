@@ -4,6 +4,7 @@
     ├── Retryable            the same call may succeed later; ``retry_after_s`` says when
     │   ├── Throttled        too much waits, or is kept, already
     │   └── Unavailable      a service we need does not answer (database, engine, index)
+    │       └── Shortage     it answers, but a resource that it needs is used up (disk, memory, connections)
     └── Permanent            repeating the call cannot help; somebody must change something
         ├── InvalidInput     what the caller sent is wrong; the message names input, limit and remedy
         ├── NotFound         what the caller named does not exist
@@ -15,6 +16,8 @@ Vendor errors are translated into these in one table per adapter, with ``raise .
 """
 
 from collections.abc import Sequence
+from enum import StrEnum
+from typing import Literal
 
 
 class ClusterError(Exception):
@@ -40,6 +43,68 @@ class Throttled(Retryable):
 
 class Unavailable(Retryable):
     """A service we depend on does not answer."""
+
+
+class Resource(StrEnum):
+    """What can be short; waiting helps once somebody has made room."""
+
+    #: Where Postgres keeps its data: no space, or a quota.
+    DATABASE_DISK = "database_disk"
+    #: Postgres takes no writes: a standby, ``default_transaction_read_only``, a file system mounted read-only.
+    DATABASE_WRITES = "database_writes"
+    #: Postgres has no connection left.
+    DATABASE_CONNECTIONS = "database_connections"
+    #: Memory of Postgres, its table of locks, or a limit such as ``temp_file_limit``: one statement can be at fault.
+    DATABASE_MEMORY = "database_memory"
+    #: Where the bytes of files lie.
+    BLOB_STORE = "blob_store"
+    #: The disk of the process's own node.
+    OWN_DISK = "own_disk"
+
+    @property
+    def of_all(self) -> bool:
+        """True where no single call is at fault, so that waiting without a limit is right."""
+        return self is not Resource.DATABASE_MEMORY
+
+    @property
+    def needed_by_all(self) -> bool:
+        """True where no job of any worker can go on."""
+        return self in {Resource.DATABASE_DISK, Resource.DATABASE_WRITES, Resource.DATABASE_CONNECTIONS}
+
+    @property
+    def reason(self) -> Literal["storage", "database"]:
+        """Why a job waits, for programs: there is no room to write to, or the database cannot work."""
+        return "database" if self in {Resource.DATABASE_CONNECTIONS, Resource.DATABASE_MEMORY} else "storage"
+
+    @property
+    def sentence(self) -> str:
+        """What is short, and what to do."""
+        return SHORT[self]
+
+
+SHORT = {
+    Resource.DATABASE_DISK: "the database's disk is full: make room where Postgres keeps its data",
+    Resource.DATABASE_WRITES: "the database takes no writes: it is a standby, default_transaction_read_only is on, or so is its disk",
+    Resource.DATABASE_CONNECTIONS: "the database has no connection left: raise max_connections, or lower CLUSTER_DATABASE_POOL_SIZE",
+    Resource.DATABASE_MEMORY: "the database is out of memory or locks, or at a limit such as temp_file_limit: its log says which to raise",
+    Resource.BLOB_STORE: "the blob store is full or read-only: make room where CLUSTER_BLOB_URL points (by default in CLUSTER_HOME)",
+    Resource.OWN_DISK: "the disk of the worker's node is full or read-only: make room in its temporary folder and in CLUSTER_HOME",
+}
+
+
+class Shortage(Unavailable):
+    """A service answers, but a resource that it needs is used up: a reason to wait, never a fault of what was asked.
+
+    Args:
+        message: what happened.
+        resource: what is short.
+        retry_after_s: seconds to wait before the next try.
+    """
+
+    # With a default, because unpickling calls it with the message alone and sets the attributes after.
+    def __init__(self, message: str, *, resource: Resource = Resource.OWN_DISK, retry_after_s: float | None = None) -> None:
+        super().__init__(message, retry_after_s=retry_after_s)
+        self.resource = resource
 
 
 class Permanent(ClusterError):

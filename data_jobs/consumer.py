@@ -6,8 +6,9 @@ another class fills, and bulk never starves. Each group of slots is a worker of 
     consumer = Consumer(settings, kinds={"index_file": IndexFile(...)}, name="worker-1")
     await consumer.run()            # returns after consumer.stop()
 
-Crash-only: who loses the database lets go of everything, signs its old workers off and begins anew. What was held is given
-back by whoever next looks for jobs of dead workers (``cluster.ledger.rescue``), and what the old tries still write is refused.
+Crash-only: who loses the database lets go of everything and begins anew. When the database is back, it gives back what it held, which
+costs those jobs no try; what the old tries still write is refused. What dead workers held is given back by others
+(``cluster.ledger.rescue``). A database that answers and has no room, such as a full disk, is not lost: see ``data_jobs.shortages``.
 """
 
 import asyncio
@@ -19,13 +20,13 @@ from functools import partial
 from typing import Any
 
 import structlog
-from procrastinate import App, JobContext, PsycopgConnector
+from procrastinate import App, JobContext
 from procrastinate.job_context import AbortReason
 from procrastinate.worker import Worker
 from psycopg_pool import ConnectionPool
 
 from cluster.database import CONNECTION, database_url, open_pool
-from cluster.errors import ClusterError, LeaseLost, Retryable
+from cluster.errors import ClusterError, LeaseLost, Retryable, Shortage
 from cluster.ledger import attempts
 from cluster.ledger.jobs import Job, JobClass
 from cluster.ledger.queue import TASK, add_turns
@@ -33,6 +34,7 @@ from cluster.ledger.rescue import rescue
 from cluster.logs import about
 from cluster.settings import Settings
 from data_jobs.run import DatabaseLost, NotWanted, Run, StageFailed, TryLater, in_transaction
+from data_jobs.shortages import PatientConnector, Shortages, as_shortage
 
 log = structlog.get_logger(__name__)
 
@@ -42,6 +44,8 @@ Kind = Callable[[Run], Awaitable[None]]
 HEARTBEATS_PER_LEASE = 6
 #: How often dead workers are looked for, within a lease.
 RESCUES_PER_LEASE = 6
+#: Rows of workers that said nothing for so long are deleted. Long after their lease: one that only could not write comes back.
+FORGOTTEN_S = 86_400.0
 #: New jobs are announced; this is for announcements that were lost.
 POLL_S = 2.0
 #: Cancelling is announced too.
@@ -95,21 +99,28 @@ class Consumer:
         self._suspected = False
         #: Jobs that run now.
         self.running: dict[str, Job] = {}
+        #: What this worker waits for.
+        self.shortages = Shortages(settings, self._stopping)
+        #: Jobs that ran when the database was lost, and the workers that held them.
+        self._held: list[Job] = []
+        self._signed_on: list[int] = []
 
     async def run(self) -> None:
         """Work until ``stop``."""
         wait_s = FIRST_WAIT_S
         while not self._stopping.is_set():
-            started = asyncio.get_running_loop().time()
+            started, short = asyncio.get_running_loop().time(), None
             try:
                 await self._work()
             except Exception as exc:  # noqa: BLE001  whatever the database's absence ends in: it is looked for again
                 log.warning("consumer_begins_anew", reason=f"{type(exc).__name__}: {exc}")
+                short = as_shortage(exc)
             if asyncio.get_running_loop().time() - started > LONGEST_WAIT_S:
                 wait_s = FIRST_WAIT_S
-            with contextlib.suppress(TimeoutError):
+            with contextlib.suppress(TimeoutError), self.shortages.one_waits(short) if short else contextlib.nullcontext():
                 await asyncio.wait_for(self._stopping.wait(), wait_s)
             wait_s = min(2 * wait_s, LONGEST_WAIT_S)
+        self.shortages.close()
         self.threads.shutdown(wait=False, cancel_futures=True)
 
     def stop(self) -> None:
@@ -125,6 +136,7 @@ class Consumer:
         app = self._app(url)
         try:
             async with app.open_async():
+                await self._give_back_held(app)
                 await self._until_lost(app)
         finally:
             self.running.clear()
@@ -144,7 +156,7 @@ class Consumer:
                 delete_jobs="always",
                 install_signal_handlers=False,
                 update_heartbeat_interval=lease_s / HEARTBEATS_PER_LEASE,
-                stalled_worker_timeout=lease_s,
+                stalled_worker_timeout=FORGOTTEN_S,
             )
             for classes, slots in self._slots.items()
         ]
@@ -160,12 +172,24 @@ class Consumer:
                 task.cancel()
             if not self._stopping.is_set():
                 self._revive()
-            ids = [worker.worker_id for worker in self._workers if worker.worker_id is not None]
+            self._signed_on += [worker.worker_id for worker in self._workers if worker.worker_id is not None]
             await self._end_workers(at_work)
             await asyncio.gather(*at_work, rescuer, lost, stopped, return_exceptions=True)
-            with contextlib.suppress(Exception):  # signed off, their jobs need not wait for the lease to be given back
-                for id in ids:
-                    await app.job_manager.unregister_worker(id)
+            if not self._held:  # else these workers are signed off after their jobs were given back: without them others would do that
+                with contextlib.suppress(Exception):
+                    await self._sign_off(app)
+
+    async def _give_back_held(self, app: App) -> None:
+        """What was held when the database was lost is begun anew by anybody, which costs it no try."""
+        for job in self._held.copy():
+            await self._end(job, partial(attempts.give_back, because="the database was away"))
+            self._held.remove(job)
+        await self._sign_off(app)
+
+    async def _sign_off(self, app: App) -> None:
+        while self._signed_on:
+            await app.job_manager.unregister_worker(self._signed_on[-1])
+            self._signed_on.pop()
 
     def _revive(self) -> None:
         """Have the bundled database started meanwhile: where it is soon back, the jobs can be given back before the lease is over."""
@@ -191,7 +215,8 @@ class Consumer:
     def _app(self, url: str) -> App:
         # As our own pool's: a database whose host vanished is noticed within half a minute, not after a quarter of an hour.
         named = {**CONNECTION, "application_name": self._name}
-        app = App(connector=PsycopgConnector(conninfo=url, min_size=1, max_size=CONNECTIONS, timeout=CONNECTION_TIMEOUT_S, kwargs=named))
+        how: dict[str, Any] = {"min_size": 1, "max_size": CONNECTIONS, "timeout": CONNECTION_TIMEOUT_S, "kwargs": named}
+        app = App(connector=PatientConnector(self.shortages, conninfo=url, **how))
         app.task(name=TASK, pass_context=True)(self._take_turn)
         for cron, chore in self._chores.items():
             task = app.task(name=f"chore:{chore.__name__}", queue=JobClass.SCHEDULED.value)(partial(self._do_chore, chore))
@@ -204,13 +229,13 @@ class Consumer:
             try:
                 assert self._pool is not None
                 await asyncio.get_running_loop().run_in_executor(self.threads, chore, self._settings, self._pool)
-            except ClusterError as exc:
+            except (ClusterError, OSError) as exc:  # its next time comes by itself
                 log.warning("chore_failed", reason=str(exc))
 
     async def _rescue(self) -> None:
         while True:
             try:
-                await self._in_transaction(lambda connection: rescue(connection, lease_s=self._settings.lease_s))
+                await self._in_transaction(lambda connection: rescue(connection, lease_s=self._settings.lease_s, patient=True))
             except DatabaseLost:
                 return
             await asyncio.sleep(self._settings.lease_s / RESCUES_PER_LEASE)
@@ -240,6 +265,9 @@ class Consumer:
             try:
                 with about(job=job.id, organisation=organisation, kind=job.kind):
                     await self._do(context, job)
+            except DatabaseLost:
+                self._held.append(job)
+                raise
             finally:
                 self.running.pop(job.id, None)
         except DatabaseLost as exc:
@@ -270,7 +298,7 @@ class Consumer:
     async def _do(self, context: JobContext, job: Job) -> None:
         """The job, to one of its ends."""
         assert self._pool is not None
-        run = Run(job, self._settings, self._pool, self.threads)
+        run = Run(job, self._settings, self._pool, self.threads, self.shortages)
         try:
             await self.kinds[job.kind](run)
         except asyncio.CancelledError:
@@ -305,11 +333,14 @@ class Consumer:
             log.warning("lease_lost", reason=str(exc))
 
     async def _in_transaction(self, work: Callable[[Any], Any]) -> Any:
-        """As ``run.in_transaction``; the consumer has no stage that would try again after a deadlock, so this does."""
+        """As ``Run.in_transaction``; the consumer has no stage that would try again after a deadlock, so this does."""
         assert self._pool is not None
+        once = partial(in_transaction, work, pool=self._pool, threads=self.threads, lease_s=self._settings.lease_s)
         for _ in range(DEADLOCK_TRIES):
             try:
-                return await in_transaction(work, pool=self._pool, threads=self.threads, lease_s=self._settings.lease_s)
+                return await self.shortages.patiently(once)
+            except Shortage as exc:
+                raise DatabaseLost(str(exc)) from exc
             except Retryable as exc:  # a deadlock, say: nothing of it was done
                 log.warning("transaction_tried_again", reason=str(exc))
         raise DatabaseLost("its transactions do not go through")

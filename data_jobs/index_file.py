@@ -18,6 +18,7 @@ from psycopg import Connection
 from cluster.blobs import BlobStore
 from cluster.engines import describe
 from cluster.ledger import attempts, store_files
+from cluster.ledger.attaching import successor
 from cluster.ledger.chunking import Chunking
 from cluster.ledger.files import File, get_file
 from cluster.ledger.jobs import GONE, REPLACED
@@ -132,7 +133,7 @@ class _Work:
         attached = store_files.hold(connection, job.organisation, job.input["vector_store"], job.input["file"], job.id)
         if attached is None:
             organisation, store, file = job.organisation, job.input["vector_store"], job.input["file"]
-            later = store_files.successor(connection, organisation, store, file)
+            later = successor(connection, organisation, store, file)
             if later is not None and later != job.id:
                 raise NotWanted(f"the file was attached anew: job {later} took its place", REPLACED)
             raise NotWanted(f"file {file} is no longer attached to vector store {store}", GONE)

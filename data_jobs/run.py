@@ -23,11 +23,12 @@ from psycopg import Connection
 from psycopg_pool import ConnectionPool
 
 from cluster.database import translated
-from cluster.errors import Conflict, LeaseLost, Permanent, Retryable, Throttled, Unavailable
+from cluster.errors import Conflict, LeaseLost, Permanent, Resource, Retryable, Shortage, Throttled, Unavailable
 from cluster.ledger import attempts
-from cluster.ledger.jobs import THROTTLED, Job, JobClass
+from cluster.ledger.jobs import SHORT_OF, THROTTLED, Job, JobClass
 from cluster.logs import about
 from cluster.settings import Settings
+from data_jobs.shortages import Shortages, as_shortage
 
 log = structlog.get_logger(__name__)
 
@@ -58,7 +59,8 @@ async def in_transaction(work: Callable[[Connection[Any]], T], *, pool: Connecti
     """Run the work in a thread, in one transaction (see ``transaction``).
 
     Raises:
-        DatabaseLost: instead of ``Unavailable``.
+        Shortage: the database answers, but cannot do it now.
+        DatabaseLost: instead of any other ``Unavailable``.
     """
 
     def whole() -> T:
@@ -67,6 +69,8 @@ async def in_transaction(work: Callable[[Connection[Any]], T], *, pool: Connecti
 
     try:
         return await asyncio.get_running_loop().run_in_executor(threads, whole)
+    except Shortage:
+        raise
     except Unavailable as exc:
         raise DatabaseLost(str(exc)) from exc
 
@@ -104,16 +108,19 @@ class Run:
         settings: the worker's.
         pool: connections to the ledger.
         threads: what blocks runs there.
+        shortages: the worker's.
     """
 
-    def __init__(self, job: Job, settings: Settings, pool: ConnectionPool, threads: Executor) -> None:
+    def __init__(self, job: Job, settings: Settings, pool: ConnectionPool, threads: Executor, shortages: Shortages) -> None:
         self.job = job
         self.settings = settings
         self.pool = pool
         self._threads = threads
         self._told_at = 0.0
         self._limit: asyncio.Timeout | None = None
-        self._throttled: str | None = None
+        self._shortages = shortages
+        #: Why nothing is done at the moment, and its code.
+        self._waits: tuple[str, str] | None = None
         #: Percent of the whole job at which the stage that runs begins and ends; None where the job does not count percent.
         self._share: tuple[int, int] | None = None
 
@@ -126,6 +133,8 @@ class Run:
         self, name: str, work: Callable[[], Awaitable[T]], *, tries: int | None = None, share: tuple[int, int] | None = None
     ) -> T:
         """Do the work, again while it fails for reasons that may pass; each try is ended when it takes too long (see ``goes_on``).
+
+        Work that finds a resource used up, such as a disk, waits for room: that costs neither a try nor the stage's time.
 
         Args:
             name: what the job is doing, for people.
@@ -143,9 +152,9 @@ class Run:
             await self.in_transaction(lambda connection: attempts.begin_stage(connection, self.job, name))
             try:
                 with about(stage=name):
-                    self._throttled = None
+                    self._waits = None
                     async with asyncio.timeout(self.settings.stage_timeout_s) as self._limit:
-                        made = await work()
+                        made = await self._with_room(work)
             except (DatabaseLost, LeaseLost, NotWanted, TryLater, StageFailed):
                 raise
             except (Exception, asyncio.CancelledError) as exc:  # noqa: BLE001  the edge of a stage: recorded, and tried again or told
@@ -157,7 +166,7 @@ class Run:
 
     def goes_on(self) -> None:
         """A part of the stage is done, or what it waited for is there: its time begins anew, as often as it has parts."""
-        self._throttled = None
+        self._waits = None
         if self._limit is not None and not self._limit.expired():
             self._limit.reschedule(asyncio.get_running_loop().time() + self.settings.stage_timeout_s)
 
@@ -174,14 +183,29 @@ class Run:
                 wait_s = _wait_s(exc, number)
                 if wait_s > LONGEST_WAIT_S:
                     raise
-                self._throttled = str(exc)
-                log.info("throttled", wait_s=round(wait_s, 2), reason=self._throttled)
+                self._waits = str(exc), THROTTLED
+                log.info("throttled", wait_s=round(wait_s, 2), reason=str(exc))
                 await self._pause(wait_s, "provider")
         raise AssertionError("the loop returns or raises")
 
-    async def _pause(self, wait_s: float, waits_for: str) -> None:
+    async def _with_room(self, work: Callable[[], Awaitable[T]]) -> T:
+        for number in count(1):
+            try:
+                return await work()
+            except (Shortage, OSError) as exc:
+                short = as_shortage(exc)
+                if short is None or not short.resource.of_all:
+                    raise
+                self.goes_on()
+                wait_s = min(LONGEST_WAIT_S, self.settings.stage_timeout_s / 2, FIRST_WAIT_S * 2 ** min(number, 9))
+                with self._shortages.one_waits(short):
+                    await self._pause(wait_s, short.resource, again=number > 1)
+        raise AssertionError("the loop returns or raises")
+
+    async def _pause(self, wait_s: float, waits_for: str, *, again: bool = False) -> None:
         until = datetime.now(UTC) + timedelta(seconds=wait_s)
-        await self.in_transaction(lambda connection: attempts.pause(connection, self.job, until=until, waits_for=waits_for))
+        pause = partial(attempts.pause, job=self.job, until=until, waits_for=waits_for, again=again)
+        await self.in_transaction(lambda connection: pause(connection))
         await asyncio.sleep(wait_s)
 
     async def _failed(self, name: str, exc: BaseException, number: int, tries: int) -> None:
@@ -208,11 +232,13 @@ class Run:
     def _told(self, exc: BaseException) -> tuple[str, str]:
         if isinstance(exc, TimeoutError):
             error = f"took longer than {self.settings.stage_timeout_s:g} s (CLUSTER_STAGE_TIMEOUT_S)"
-            return (error, "timeout") if self._throttled is None else (f"{error}: {self._throttled}", THROTTLED)
+            return (error, "timeout") if self._waits is None else (f"{error}: {self._waits[0]}", self._waits[1])
         if isinstance(exc, asyncio.CancelledError):
-            return "what it waited for was given up by whoever was to do it", "unavailable"
+            return "the model server cancelled the call", "unavailable"
         if isinstance(exc, Permanent):
             return str(exc), "conflict" if isinstance(exc, Conflict) else "refused"
+        if isinstance(exc, Shortage):
+            return str(exc), SHORT_OF
         if isinstance(exc, Retryable):
             return str(exc), THROTTLED if isinstance(exc, Throttled) else "unavailable"
         log.error("stage_broke", exc_info=exc)
@@ -234,12 +260,25 @@ class Run:
         return begins + (ends - begins) * min(done, total) // total if total else begins
 
     async def in_transaction(self, work: Callable[[Connection[Any]], T]) -> T:
-        """Run the work in a thread, in one transaction.
+        """Run the work in a thread, in one transaction; again for as long as the database has no room for it.
 
         Raises:
             DatabaseLost: instead of ``Unavailable``.
         """
-        return await in_transaction(work, pool=self.pool, threads=self._threads, lease_s=self.settings.lease_s)
+
+        def once() -> Awaitable[T]:
+            return in_transaction(work, pool=self.pool, threads=self._threads, lease_s=self.settings.lease_s)
+
+        try:
+            return await self._shortages.patiently(once, self._waits_for_room)
+        except Shortage as exc:
+            raise DatabaseLost(str(exc)) from exc
+
+    def _waits_for_room(self, resource: Resource) -> None:
+        """Where the call itself may be at fault, the stage's time goes on."""
+        if resource.of_all:
+            self.goes_on()
+        self._waits = resource.sentence, SHORT_OF
 
     async def in_thread(self, work: Callable[[], T]) -> T:
         """Run what blocks. When this is cancelled, the thread goes on to its end, and nobody hears of it."""

@@ -36,7 +36,8 @@ class Embedder:
         self._service = Service(settings.model_copy(update={"threads": threads}))
         models = self._service.models
         self._heartbeats = [Heartbeat(model.engine) for model in models.values()]
-        self._metrics = Metrics({name: Watched(model.batcher.stats, model.engine.concurrency) for name, model in models.items()})
+        watched = {name: Watched(model.batcher.stats, model.engine.concurrency) for name, model in models.items()}
+        self._metrics = Metrics(watched, self._service.known_shortages)
         self._metrics.start()
 
     def __serve_build_asgi_app__(self, *_: Any, **__: Any) -> FastAPI:

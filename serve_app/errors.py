@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import Scope
 
-from cluster.errors import ClusterError, Conflict, InvalidInput, NotFound, Permanent, Retryable, Throttled
+from cluster.errors import ClusterError, Conflict, InvalidInput, NotFound, Permanent, Retryable, Shortage, Throttled
 from cluster.ledger.idempotency import KeyReused
 from cluster.well_formed import json_bytes
 from serve_app.complaints import complaint, shortened
@@ -38,6 +38,7 @@ TABLE: tuple[tuple[type[ClusterError], HTTPStatus, str, str | None], ...] = (
     (NotFound, HTTPStatus.NOT_FOUND, "invalid_request_error", "not_found"),
     (Conflict, HTTPStatus.CONFLICT, "invalid_request_error", "conflict"),
     (Throttled, HTTPStatus.TOO_MANY_REQUESTS, "rate_limit_error", "rate_limit_exceeded"),
+    (Shortage, HTTPStatus.SERVICE_UNAVAILABLE, "server_error", "short"),
     (Retryable, HTTPStatus.SERVICE_UNAVAILABLE, "server_error", "unavailable"),
     (Permanent, HTTPStatus.INTERNAL_SERVER_ERROR, "server_error", None),
 )

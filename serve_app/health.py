@@ -18,11 +18,16 @@ async def healthz() -> dict[str, str]:
 
 @router.get("/readyz", summary="Requests can be served", responses={503: {"description": "Not now; the body says which part is missing"}})
 async def readyz(request: Request, service: ServiceOf) -> Response:
-    """The model is loaded when this can be asked at all; the database is tried. One that is about to stop is not ready."""
+    """The model is loaded when this can be asked at all; the database is tried. One that is about to stop is not ready.
+
+    While a resource is short, such as a disk, texts are embedded and stores searched as before, so the answer is 200; `status` is
+    `short`, and `short` says of each what to do.
+    """
     if request.app.state.stopping():
         return JSONResponse({"status": "stopping"}, HTTPStatus.SERVICE_UNAVAILABLE)
     parts = {"model": True, "database": await service.database_answers()}
-    ready = all(parts.values())
     states = {name: "ok" if fine else "unavailable" for name, fine in parts.items()}
-    status = HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE
-    return JSONResponse({"status": "ok" if ready else "unavailable", **states}, status)
+    if not all(parts.values()):
+        return JSONResponse({"status": "unavailable", **states}, HTTPStatus.SERVICE_UNAVAILABLE)
+    short = {resource.value: resource.sentence for resource in sorted(await service.shortages())}
+    return JSONResponse({"status": "short", **states, "short": short} if short else {"status": "ok", **states})

@@ -3,19 +3,20 @@
 A thread publishes them every few seconds; requests and batches only add to plain numbers (``stats``). Made by the replica;
 an application outside Ray has no such thread and pays nothing. ``cluster/deploy/grafana/embedding.json`` shows them.
 
-    metrics = Metrics({model.name: Watched(model.batcher.stats, model.engine.concurrency)})
+    metrics = Metrics({model.name: Watched(model.batcher.stats, model.engine.concurrency)}, service.known_shortages)
     metrics.start()
 """
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import structlog
 from ray.serve.metrics import Counter, Gauge
 
+from cluster.errors import Resource
 from serve_app.batching import Stats
 
 log = structlog.get_logger(__name__)
@@ -50,10 +51,17 @@ class Watched:
 
 
 class Metrics:
-    """Publishes the counters of every model of one replica."""
+    """Publishes the counters of every model of one replica, and what the cluster is short of.
 
-    def __init__(self, models: Mapping[str, Watched]) -> None:
+    Args:
+        models: by name.
+        shortages: asked each time.
+    """
+
+    def __init__(self, models: Mapping[str, Watched], shortages: Callable[[], Collection[Resource]]) -> None:
         self._models = models
+        self._shortages = shortages
+        self._short: Any = Gauge("embedding_short", "1 while the resource is used up, such as a disk, and work waits for it", ("resource",))
         self._counters: dict[str, Any] = {name: Counter(f"embedding_{name}", text, ("model",)) for name, text in COUNTERS.items()}
         self._organisations: Any = Counter("embedding_organisation_tokens", "Tokens accepted", _tags("model", "organisation"))
         self._queue: Any = Gauge("embedding_queue_tokens", "Tokens that wait, by lane", _tags("model", "lane"))
@@ -70,7 +78,10 @@ class Metrics:
         self._stop.set()
 
     def publish(self) -> None:
-        """Hand what was counted since the last time to Ray."""
+        """Hand what was counted since the last time to Ray, and what is short now."""
+        short = self._shortages()
+        for resource in Resource:
+            self._short.set(float(resource in short), {"resource": resource.value})
         for name, model in self._models.items():
             self._publish(name, model)
 

@@ -10,6 +10,7 @@ Made once a replica (``embedder``), used by every route.
 import asyncio
 import contextvars
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -22,7 +23,8 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 from cluster.blobs import open_blob_store
 from cluster.database import open_pool, revive, translated
 from cluster.engines import Engine, open_engine, open_reranker
-from cluster.errors import Conflict, Retryable, Throttled, Unavailable
+from cluster.errors import Conflict, Resource, Retryable, Shortage, Throttled, Unavailable
+from cluster.ledger.shortages import announced
 from cluster.ledger.usage import UsageEvent, record
 from cluster.settings import Settings
 from cluster.vector_index import VectorIndex, open_vector_index
@@ -44,6 +46,10 @@ BLOB_THREADS = 8
 #: When to ask again after a commit that nobody confirmed.
 RETRY_AFTER_S = 1.0
 
+#: So long a shortage that this replica saw counts as one that still is.
+NOTED_S = 15.0
+SHORT_QUESTION_S = 1.0
+
 
 class Unconfirmed(Unavailable):
     """A commit was sent, and the database went away before it answered."""
@@ -55,6 +61,8 @@ class Service:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self._pool: ConnectionPool | None = None
+        #: When this replica last found a resource used up.
+        self._short: dict[Resource, float] = {}
         self._lock = threading.Lock()
         self.usage = UsageRecorder(self._record_usage)
         folders: dict[str, Path | None] = {settings.model: settings.model_path, **settings.models}
@@ -146,11 +154,35 @@ class Service:
         future = asyncio.get_running_loop().run_in_executor(self._blob_threads, lambda: work(*args, **kwargs))
         try:
             return await asyncio.shield(future)
+        except Shortage as exc:
+            self._short[exc.resource] = time.monotonic()
+            raise
         except asyncio.CancelledError:
             await asyncio.wait([future])  # a thread cannot be stopped, and what it writes to is about to be taken away
             if not future.cancelled():
                 future.exception()
             raise
+
+    async def shortages(self) -> set[Resource]:
+        """What is short now: as workers tell it, and as this replica has seen it within the last seconds.
+
+        Raises:
+            Unavailable: the database does not answer.
+        """
+        return self._noted() | await self.read(announced)
+
+    def known_shortages(self) -> set[Resource]:
+        """The same for a thread; only this replica's own where the database does not answer, or was not asked for anything yet."""
+        try:
+            if self._pool is not None:
+                with translated(), self._pool.connection(timeout=SHORT_QUESTION_S) as connection:
+                    return self._noted() | announced(connection)
+        except Retryable as exc:
+            log.warning("shortages_not_known", reason=str(exc))
+        return self._noted()
+
+    def _noted(self) -> set[Resource]:
+        return {resource for resource, at in self._short.copy().items() if time.monotonic() - at < NOTED_S}
 
     async def database_answers(self) -> bool:
         """True when a query goes through."""
@@ -184,6 +216,9 @@ class Service:
         pool, index = self._opened()
         try:
             return work(pool, index)
+        except Shortage as exc:
+            self._short[exc.resource] = time.monotonic()
+            raise
         except Retryable as exc:
             # Reading again is safe, and a bundled server that was killed is back in a fraction of a second.
             self._revive(pool, exc)
@@ -194,6 +229,9 @@ class Service:
         try:
             return _once(pool, index, work)
         except (Throttled, Unconfirmed):
+            raise
+        except Shortage as exc:
+            self._short[exc.resource] = time.monotonic()
             raise
         except Retryable as exc:
             self._revive(pool, exc)  # nothing was kept, so it may be done again

@@ -304,7 +304,7 @@ def test_a_cluster_that_is_up_is_healthy_and_the_command_says_so(home: Settings,
         settings = home.model_copy(update={"api_port": int(server.url.rpartition(":")[2])})
         report = examine(settings)
         assert [(part.name, part.fine) for part in report.parts] == [
-            (name, True) for name in ("database", "blobs", "queues", "ray", "engine")
+            (name, True) for name in ("database", "room", "blobs", "queues", "ray", "engine")
         ]
         assert report.healthy
         shown = doctor(settings)

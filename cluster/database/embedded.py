@@ -8,7 +8,9 @@ used as a source of binaries and for nothing else.
     stop(settings)
 """
 
+import errno
 import fcntl
+import os
 import signal
 import socket
 import time
@@ -26,7 +28,7 @@ from cluster.database.binaries import of_version
 from cluster.database.data_directory import Files
 from cluster.database.errors import translate
 from cluster.database.os_user import run_as, server_user
-from cluster.errors import Misconfigured, Unavailable
+from cluster.errors import Misconfigured, Resource, Shortage, Unavailable
 from cluster.settings import MIB, Settings
 
 log = structlog.get_logger(__name__)
@@ -158,7 +160,10 @@ def _bring_up(files: Files) -> None:
         if _free(port):
             break  # the port was not the reason
     said = files.log.read_bytes()[said_before:].decode(errors="replace") if files.log.exists() else "nothing"
-    raise Unavailable(f"the bundled Postgres did not start; {files.log} says:\n{said[-2000:]}", retry_after_s=5)
+    message = f"the bundled Postgres did not start; {files.log} says:\n{said[-2000:]}"
+    if os.strerror(errno.ENOSPC) in said:
+        raise Shortage(f"{Resource.DATABASE_DISK.sentence}; {message}", resource=Resource.DATABASE_DISK, retry_after_s=5)
+    raise Unavailable(message, retry_after_s=5)
 
 
 def _log_bytes(files: Files) -> int:

@@ -4,13 +4,25 @@ with translated():
     connection.execute(...)
 """
 
+import errno
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import psycopg
 import psycopg_pool
 
-from cluster.errors import ClusterError, Conflict, InvalidInput, Misconfigured, Permanent, Retryable, Unavailable
+from cluster.errors import (
+    ClusterError,
+    Conflict,
+    InvalidInput,
+    Misconfigured,
+    Permanent,
+    Resource,
+    Retryable,
+    Shortage,
+    Unavailable,
+)
 
 #: By SQLSTATE (PostgreSQL manual, appendix A): the whole code first, else its class, the first two characters.
 BY_SQLSTATE: dict[str, type[ClusterError]] = {
@@ -31,7 +43,7 @@ BY_SQLSTATE: dict[str, type[ClusterError]] = {
     "23": Conflict,  # integrity constraint violation
     "24": Permanent,  # invalid cursor state
     "25": Permanent,  # invalid transaction state
-    "25006": Unavailable,  # read-only transaction: we still talk to the old primary after a failover
+    "25006": Shortage,  # read-only transaction: a standby after a failover, default_transaction_read_only
     "25P03": Unavailable,  # idle in transaction for too long: the server hung up
     "25P04": Unavailable,  # transaction timeout: the server hung up
     "26": Permanent,  # invalid SQL statement name
@@ -51,7 +63,7 @@ BY_SQLSTATE: dict[str, type[ClusterError]] = {
     "42501": Misconfigured,  # insufficient privilege
     "42P01": Misconfigured,  # undefined table: the schema is not ours
     "44": Permanent,  # WITH CHECK OPTION violation
-    "53": Unavailable,  # insufficient resources: disk, memory, connections
+    "53": Shortage,  # insufficient resources: disk, memory, connections
     "54": Permanent,  # program limit exceeded
     "55": Retryable,  # object not in prerequisite state: in use, lock not available
     "55P02": Misconfigured,  # this parameter needs a restart
@@ -97,6 +109,24 @@ REFUSALS = (
     "no password supplied",
 )
 RETRY_AFTER_S = 1.0
+#: What is short, by SQLSTATE; every other code of class 53 means memory.
+RESOURCES = {
+    "25006": Resource.DATABASE_WRITES,
+    "53100": Resource.DATABASE_DISK,  # disk full
+    "53300": Resource.DATABASE_CONNECTIONS,  # too many connections
+}
+#: The same by words. Postgres knows no SQLSTATE for a quota and calls a read-only file system a lack of privilege, and libpq keeps the
+#: SQLSTATE of a refused log-in to itself.
+SHORT_WORDS = {
+    os.strerror(errno.ENOSPC): Resource.DATABASE_DISK,
+    os.strerror(errno.EDQUOT): Resource.DATABASE_DISK,
+    os.strerror(errno.EROFS): Resource.DATABASE_WRITES,
+    "too many clients already": Resource.DATABASE_CONNECTIONS,
+    "connection slots are reserved": Resource.DATABASE_CONNECTIONS,
+    "too many connections for": Resource.DATABASE_CONNECTIONS,
+}
+#: Room is made by people: longer than ``RETRY_AFTER_S``, and short enough for clients that retry a few times.
+SHORT_RETRY_AFTER_S = 10.0
 
 
 @contextmanager
@@ -110,9 +140,28 @@ def translated() -> Iterator[None]:
 
 def translate(exc: psycopg.Error) -> ClusterError:
     """Our error for one of psycopg's."""
+    resource = _short(exc)
+    if resource is not None:
+        return Shortage(f"{resource.sentence} ({_first_line(exc)})", resource=resource, retry_after_s=SHORT_RETRY_AFTER_S)
     ours = _ours(exc)
     message = f"database: {str(exc).strip() or type(exc).__name__}"
     return ours(message, retry_after_s=RETRY_AFTER_S) if issubclass(ours, Retryable) else ours(message)
+
+
+def _short(exc: psycopg.Error) -> Resource | None:
+    """What is short, if that is the error."""
+    if exc.sqlstate in RESOURCES:
+        return RESOURCES[exc.sqlstate]
+    # The text of other errors can hold anything: a value that was refused, for one.
+    told_by_words = exc.sqlstate in {None, "42501"} or (exc.sqlstate or "")[:2] in {"53", "58", "XX"}
+    words = next((resource for words, resource in SHORT_WORDS.items() if words in str(exc)), None) if told_by_words else None
+    if words is None and (exc.sqlstate or "").startswith("53"):
+        return Resource.DATABASE_MEMORY
+    return words
+
+
+def _first_line(exc: psycopg.Error) -> str:
+    return (str(exc).strip().splitlines() or [type(exc).__name__])[0]
 
 
 def _ours(exc: psycopg.Error) -> type[ClusterError]:

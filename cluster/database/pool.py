@@ -11,7 +11,7 @@ from typing import Any
 
 import psycopg
 from pgvector.psycopg import register_vector
-from psycopg_pool import ConnectionPool
+from psycopg_pool import ConnectionPool, PoolTimeout
 
 from cluster.database import embedded
 from cluster.database.errors import translated
@@ -35,6 +35,26 @@ CONNECTION = {
     "keepalives_count": 4,
     "tcp_user_timeout": 30_000,
 }
+
+
+class TellingPool(ConnectionPool):
+    """Says with a time-out why the server takes no connections. A pool connects in threads of its own, and only logs that."""
+
+    #: What the server said to the last attempt to connect; None where that went well.
+    refusal: str | None = None
+
+    def getconn(self, timeout: float | None = None) -> psycopg.Connection[Any]:
+        """A connection.
+
+        Raises:
+            PoolTimeout: with the server's own words, where it has refused new connections.
+        """
+        try:
+            return super().getconn(timeout)
+        except PoolTimeout as exc:
+            if self.refusal is None:
+                raise
+            raise PoolTimeout(f"{exc}; {self.refusal}") from exc
 
 
 def open_pool(settings: Settings, *, reviving: bool = False) -> ConnectionPool:
@@ -62,9 +82,21 @@ def open_pool(settings: Settings, *, reviving: bool = False) -> ConnectionPool:
             pool.check()
             raise
 
-    pool: ConnectionPool = ConnectionPool(
+    class Connection(psycopg.Connection[Any]):
+        @classmethod
+        def connect(cls, *where: Any, **how: Any) -> Any:
+            try:
+                made = super().connect(*where, **how)
+            except psycopg.OperationalError as exc:
+                pool.refusal = str(exc).strip()
+                raise
+            pool.refusal = None
+            return made
+
+    pool = TellingPool(
         # Asked again for each connection: after a restart the bundled server may listen on another port.
         lambda: _current_url(settings),
+        connection_class=Connection,
         kwargs=CONNECTION,
         min_size=1,
         max_size=settings.database_pool_size,

@@ -12,6 +12,10 @@ SELECT pg_encoding_to_char(encoding), datctype FROM pg_database WHERE datname = 
 -- name: workers
 SELECT count(*) FROM procrastinate_workers WHERE last_heartbeat > now() - make_interval(secs => %(lease_s)s);
 
+-- name: fill  half a megabyte that cannot be compressed away, so that the table's file has to grow
+CREATE TEMP TABLE doctor_probe ON COMMIT DROP AS
+SELECT string_agg(gen_random_uuid()::text, '') AS filler FROM generate_series(1, 16384) AS n GROUP BY n % 128;
+
 -- name: waiting  by class: how many could begin, and for how many seconds the first of them could have
 SELECT class, count(*) AS jobs, extract(epoch FROM now() - min(coalesce(retry_at, created_at)))::float8 AS oldest_s
 FROM jobs

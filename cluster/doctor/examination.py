@@ -35,11 +35,11 @@ def examine(settings: Settings, *, mend: bool = False) -> Report:
     pool = open_pool(settings)
     try:
         with translated(), pool.connection() as connection:
-            queues = parts.queues(settings, connection)
+            queues, room = parts.queues(settings, connection), parts.room(connection)
         ailments = [ailment for ailment in AILMENTS if blobs.fine or ailment not in NEED_BLOBS]
         patient = Patient(settings=settings, pool=pool, index=open_vector_index(settings, pool))
         findings = [finding for ailment in ailments if (finding := _finding(patient, ailment, mend=mend)) is not None]
-        return Report(parts=[database, blobs, queues, *others], findings=findings)
+        return Report(parts=[database, room, blobs, queues, *others], findings=findings)
     finally:
         pool.close()
 

@@ -13,7 +13,8 @@ from cluster.database.migrate import CONNECT_TIMEOUT_S, ENCODING, MIN_PGVECTOR, 
 from cluster.database.queries import queries
 from cluster.doctor.report import Part
 from cluster.engines.weights import WEIGHTS_FILE, open_model_folder
-from cluster.errors import ClusterError
+from cluster.errors import ClusterError, Shortage
+from cluster.ledger.shortages import announced
 from cluster.local import application, ray_head
 from cluster.local.addresses import LOOPBACK, api_url, dashboard_url, get_json
 from cluster.settings import Settings
@@ -21,6 +22,8 @@ from cluster.settings import Settings
 SQL = queries("cluster.doctor", "doctor.sql")
 #: Jobs of these classes that wait for longer mean too few workers; bulk may wait as long as it likes.
 PATIENCE_S = {"high": 60.0, "medium": 900.0, "scheduled": 900.0}
+#: What to do about a shortage, beside what its sentence says.
+THEN = "make room; then everything goes on by itself, and no job has lost a try"
 
 
 def database(settings: Settings) -> Part:
@@ -74,6 +77,22 @@ def blobs(settings: Settings) -> Part:
             remedy="replace the storage; CLUSTER_BLOB_URL names it",
         )
     return Part(name=name, fine=True, says=f"{where} keeps, gives back and deletes")
+
+
+def room(connection: Connection[Any]) -> Part:
+    """Postgres has room to write to: some rows are written and undone. And nobody tells of anything that is used up."""
+    name = "room"
+    try:
+        with translated(), connection.transaction(force_rollback=True):
+            connection.execute(SQL["fill"])
+        short = sorted(announced(connection))
+    except Shortage as exc:
+        return Part(name=name, fine=False, says=str(exc), remedy=THEN)
+    except ClusterError as exc:
+        return Part(name=name, fine=False, says=f"whether there is room cannot be tried: {exc}", remedy="see to the database's log")
+    if short:
+        return Part(name=name, fine=False, says="; ".join(resource.sentence for resource in short), remedy=THEN)
+    return Part(name=name, fine=True, says="the database takes what is written, and nobody waits for a resource")
 
 
 def ray(settings: Settings) -> Part:

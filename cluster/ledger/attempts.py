@@ -165,19 +165,21 @@ def record_progress(
     record_event(connection, job, "progress", {**whole_job, "stage": told, "waits_for": waits_for})
 
 
-def pause(connection: Connection[Any], job: Job, *, until: datetime, waits_for: str) -> None:
+def pause(connection: Connection[Any], job: Job, *, until: datetime, waits_for: str, again: bool = False) -> None:
     """Nothing is done until then, and it keeps its slot; said until its stage begins once more, or tells of progress.
 
     Args:
         until: with a time zone.
         waits_for: one of ``job_view.WAITS_FOR``.
+        again: it paused for the same reason before, which is no new event.
 
     Raises:
         LeaseLost: this try counts no more.
     """
     if connection.execute(SQL["pause"], {**_key(job), "until": until, "waits_for": waits_for}).rowcount == 0:
         raise _lost(job)
-    record_event(connection, job, "paused", {"until": until.isoformat(timespec="seconds"), "waits_for": waits_for})
+    if not again:
+        record_event(connection, job, "paused", {"until": until.isoformat(timespec="seconds"), "waits_for": waits_for})
 
 
 def finish(connection: Connection[Any], job: Job, *, result: dict[str, Any]) -> Job:
@@ -229,15 +231,15 @@ def retry_later(connection: Connection[Any], job: Job, *, run_at: datetime | Non
     return requeue(connection, job, run_at=run_at, error=error, error_code=code)
 
 
-def give_back(connection: Connection[Any], job: Job) -> Job:
-    """Somebody else is to begin it anew, for no fault of the job: its worker stops. Costs it none of its tries.
+def give_back(connection: Connection[Any], job: Job, *, because: str = "its worker was stopped") -> Job:
+    """Somebody else is to begin it anew, for no fault of the job. Costs it none of its tries.
 
     Raises:
         LeaseLost: this try counts no more.
     """
     if hold(connection, job).cancel_asked:
         return end_cancelled(connection, job)
-    _end_attempt(connection, job, "retried", "its worker was stopped")
+    _end_attempt(connection, job, "retried", because)
     return requeue(connection, job, last_attempt=job.last_attempt + 1)
 
 

@@ -22,7 +22,7 @@ from cluster.database import translated
 from cluster.errors import Retryable
 from cluster.ledger.jobs import CANCELLED, JobState, finish_job, keep_job, record_progress, start_job
 from cluster.ledger.queue import record_event
-from cluster.ledger.rescue import rescue
+from cluster.ledger.rescue import rescue_commands
 
 log = structlog.get_logger(__name__)
 
@@ -44,7 +44,7 @@ class JobRun:
     ) -> None:
         self._pool, self._organisation, self._lease_s = pool, organisation, lease_s
         with translated(), pool.connection() as connection:
-            rescue(connection, lease_s=lease_s)  # there may be no workers to do it
+            rescue_commands(connection, lease_s=lease_s)  # there may be no workers to do it
             self.id = start_job(connection, organisation, kind, input=input, total=total, lease_s=lease_s).id
         #: What the job has to say at its end; JSON values.
         self.result: dict[str, Any] | None = None

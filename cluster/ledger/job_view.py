@@ -15,8 +15,10 @@ from typing import Any, Literal
 from psycopg import Connection
 from psycopg.rows import dict_row
 
+from cluster.errors import Resource
 from cluster.ledger.jobs import THROTTLED, Job, JobClass, JobState, as_jobs, get_job, with_columns
 from cluster.ledger.paging import Listed, Lists, Page, read_page
+from cluster.ledger.shortages import announced
 
 #: What a filter selects; NULL lets everything pass.
 CHOSEN = """
@@ -32,12 +34,15 @@ CHOSEN = """
 """
 SQL = {name: text.replace("{chosen}", CHOSEN) for name, text in with_columns("job_view.sql").items()}
 LISTS = Lists(newest=SQL["newest"], oldest=SQL["oldest"], places=SQL["places"])
-Reason = Literal["retry", "not_before", "organisation_limit", "behind", "no_worker", "worker", "gpu", "provider", "other"]
+Reason = Literal[
+    "retry", "not_before", "organisation_limit", "behind", "no_worker", "worker", "gpu", "provider", "storage", "database", "other"
+]
 #: What a running job can wait for, as workers write it, in words.
 WAITS_FOR: dict[str, tuple[Reason, str]] = {
     "gpu": ("gpu", "waiting for the model"),
     "provider": ("provider", "provider throttled"),
     "retry": ("retry", "its stage failed"),
+    **{resource: (resource.reason, resource.sentence) for resource in Resource},
 }
 #: Events of one job read at once.
 EVENTS_PER_READ = 200
@@ -193,7 +198,7 @@ def view_job(connection: Connection[Any], organisation: str, id: str, *, now: da
         stages=stages,
         attempts=attempts,
         position=line["ahead"] + 1 if line and in_line else None,
-        waiting=_waiting(job, line, now),
+        waiting=_waiting(job, line, now) if job.state.ended else _short(connection) or _waiting(job, line, now),
         speed=_speed(job, current, now),
         current=current,
     )
@@ -219,6 +224,12 @@ def read_news(connection: Connection[Any], watches: Sequence[Watch]) -> dict[Wat
             if row["id"] is not None:
                 events[watch].append(JobEvent(id=row["id"], at=row["at"], type=row["type"], data=row["data"]))
     return {watch: News(events=events[watch], last=end and len(events[watch]) < EVENTS_PER_READ) for watch, end in ended.items()}
+
+
+def _short(connection: Connection[Any]) -> Waiting | None:
+    """What no job can go on without, which no worker could write down."""
+    short = sorted(resource for resource in announced(connection) if resource.needed_by_all)
+    return Waiting(reason=short[0].reason, message=short[0].sentence) if short else None
 
 
 def _waiting(job: Job, line: dict[str, Any], now: datetime) -> Waiting | None:

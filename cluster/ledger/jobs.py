@@ -22,6 +22,8 @@ from cluster.errors import NotFound
 
 #: Code of an error: whoever was asked, such as the model, wants to be asked less.
 THROTTLED = "throttled"
+#: Code of an error: a resource such as a disk is used up.
+SHORT_OF = "short"
 #: Code and sentence of a job that was cancelled by whoever asked for it.
 CANCELLED, CANCELLED_BECAUSE = "cancelled", "its end was asked for; it can be queued again"
 #: Code of a job that was cancelled because another one does its work now.

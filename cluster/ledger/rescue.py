@@ -26,6 +26,9 @@ SQL = with_columns("rescue.sql")
 
 #: Of each kind in one call: a call is one transaction.
 MOST = 100
+#: Share of a lease without a round after which nobody could write: more than the rounds' distance, less than the age at which a
+#: heartbeat counts as old, less the time between two heartbeats.
+GAP = 0.75
 #: Those that nobody else is at, for as long as the transaction lasts.
 LOCKED = "\nLIMIT %(most)s\nFOR UPDATE OF {table} SKIP LOCKED"
 
@@ -45,17 +48,21 @@ class Rescued:
         return bool(self.jobs or self.entries or self.turns)
 
 
-def rescue(connection: Connection[Any], *, lease_s: float) -> Rescued:
+def rescue(connection: Connection[Any], *, lease_s: float, patient: bool = False) -> Rescued:
     """One round, in the caller's transaction; does nothing while another process is at it.
 
     Args:
         lease_s: seconds without a heartbeat after which a worker counts as dead.
+        patient: for those who do it all the time. When there was no round for most of a lease, nobody could write, workers neither:
+            the database was away or had no room. Then no worker counts as dead until another lease is over.
     """
     if connection.execute(SQL["alone"]).fetchone() != (True,):
         return Rescued()
     values = {"lease_s": lease_s, "most": MOST, "task": TASK, "application": APPLICATION}
     for (ended,) in connection.execute(SQL["end_mute"], values).fetchall():
         log.warning("mute_transaction_ended", ended=ended)  # what it held is free in the next round
+    if patient and connection.execute(SQL["round"], {"lease_s": lease_s, "gap_s": GAP * lease_s}).fetchone() == (True,):
+        return Rescued()
     jobs = [_give_back(connection, job, lease_s) for job in select_jobs(connection, SQL["leaseless"] + LOCKED.format(table="jobs"), values)]
     stale = connection.execute(SQL["stale_entries"] + LOCKED.format(table="entries"), values).fetchall()
     for entry, turn, organisation, job_class in stale:
@@ -69,6 +76,14 @@ def rescue(connection: Connection[Any], *, lease_s: float) -> Rescued:
     if rescued:
         log.warning("rescued", jobs=[job.id for job in jobs], entries=rescued.entries, turns=turns)
     return rescued
+
+
+def rescue_commands(connection: Connection[Any], *, lease_s: float) -> list[Job]:
+    """End the jobs of commands whose process is gone, in the caller's transaction; for commands, which may run where no worker does."""
+    if connection.execute(SQL["alone"]).fetchone() != (True,):
+        return []
+    found = select_jobs(connection, SQL["commands"] + LOCKED.format(table="jobs"), {"most": MOST})
+    return [_give_back(connection, job, lease_s) for job in found]
 
 
 def leaseless(connection: Connection[Any], *, lease_s: float) -> list[Job]:

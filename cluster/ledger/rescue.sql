@@ -9,6 +9,16 @@ WHERE jobs.state = 'running' AND CASE
         OR workers.last_heartbeat < now() - make_interval(secs => %(lease_s)s) END
 ORDER BY jobs.organisation, jobs.id;
 
+-- name: commands  whose process is silent
+SELECT {columns} FROM jobs
+WHERE jobs.state = 'running' AND jobs.entry IS NULL AND (jobs.lease_until IS NULL OR jobs.lease_until < now())
+ORDER BY jobs.organisation, jobs.id;
+
+-- name: round  true while workers have time to come back
+UPDATE rescue_rounds SET last_at = now(), patient_until = CASE
+    WHEN last_at < now() - make_interval(secs => %(gap_s)s) THEN now() + make_interval(secs => %(lease_s)s) ELSE patient_until END
+RETURNING patient_until > now();
+
 -- name: stale_entries  taken by a worker that is gone; no job runs under them. Chores among them: their next time comes by itself
 SELECT entries.id, entries.task_name = %(task)s AS turn, entries.args ->> 'organisation' AS organisation,
     entries.args ->> 'job_class' AS job_class

@@ -26,9 +26,10 @@ from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
 from cluster.database.queries import queries
-from cluster.errors import InvalidInput, NotFound
+from cluster.errors import NotFound
 from cluster.ledger import documents, queue
-from cluster.ledger.jobs import GONE, REPLACED, JobClass, JobState
+from cluster.ledger.attaching import open_jobs, replace_jobs, require_files
+from cluster.ledger.jobs import GONE, JobClass, JobState
 from cluster.ledger.paging import Listed, Lists, Page, read_page
 from cluster.ledger.stores import VectorStore, require_live, touch_store
 from cluster.records import Outcome, document_id
@@ -39,8 +40,6 @@ from cluster.vector_index.contract import VectorIndex
 INDEX_KIND = "index_file"
 #: ``done`` of such a job counts percent of all its stages.
 PERCENT = 100
-#: Files for these are documents; the others are lines of JSON or images, which nobody searches.
-SEARCHABLE_PURPOSES = ("assistants", "user_data")
 
 
 class FileStatus(StrEnum):
@@ -168,23 +167,23 @@ def attach_many(
 
     Raises:
         NotFound: files that the organisation does not have; nothing is attached then.
-        InvalidInput: files for another purpose than ``SEARCHABLE_PURPOSES``; nothing is attached then.
+        InvalidInput: files for another purpose than ``attaching.SEARCHABLE_PURPOSES``; nothing is attached then.
         Conflict: the store has expired.
     """
     require_live(store)
     wanted = {one.file: one for one in sorted(attachments, key=lambda one: one.file)}
     owner = {"organisation": store.organisation, "vector_store": store.id, "files": list(wanted)}
     with connection.transaction():
-        _require_files(connection, owner)
+        require_files(connection, owner)
         ids = [document_id(store.organisation, store.id, file) for file in wanted]
         connection.execute(SQL["insert"], {**owner, "documents": ids})
-        jobs, replaced = _open_jobs(connection, wanted, owner)
+        jobs, replaced = open_jobs(connection, {one.file: one.chunking_strategy for one in wanted.values()}, owner)
         queue.lock_jobs(connection, store.organisation, list(replaced.values()))  # before turns, as whoever requeues a job does
         new = [file for file in wanted if file not in jobs]
         requests = [_request(store, file) for file in new]
         submitted = queue.submit_many(connection, store.organisation, requests, job_class=job_class, priority=priority, attempts=attempts)
         jobs.update((file, job.id) for file, job in zip(new, submitted, strict=True))
-        _replace(connection, store, {replaced[file]: jobs[file] for file in replaced})
+        replace_jobs(connection, store.organisation, {replaced[file]: jobs[file] for file in replaced})
         values = {
             **owner,
             "jobs": [jobs[file] for file in wanted],
@@ -266,22 +265,13 @@ def hold(connection: Connection[Any], organisation: str, store_id: str, file: st
     None where nobody waits for this job any more, because the file was detached, attached anew with another job, or its store
     deleted: the worker writes nothing then.
     """
-    key = {"organisation": organisation, "vector_store": store_id}
-    if connection.execute(SQL["hold_store"], key).fetchone() is None:
+    if connection.execute(SQL["hold_store"], {"organisation": organisation, "vector_store": store_id}).fetchone() is None:
         return None
     try:
         attached = _one(connection, "lock", organisation, store_id, file)
     except NotFound:
         return None
     return attached if attached.job == job else None
-
-
-def successor(connection: Connection[Any], organisation: str, store_id: str, file: str) -> str | None:
-    """Id of the job that is the file's last one; None where the file is attached no more."""
-    try:
-        return _one(connection, "get", organisation, store_id, file).job
-    except NotFound:
-        return None
 
 
 def ended(
@@ -315,42 +305,6 @@ def ended(
         "failed_pages": None if failed_pages is None else list(failed_pages),
     }
     return connection.execute(SQL["ended"], values).rowcount > 0
-
-
-def _require_files(connection: Connection[Any], owner: dict[str, Any]) -> None:
-    there = dict(connection.execute(SQL["files"], owner).fetchall())
-    missing = [file for file in owner["files"] if file not in there]
-    if missing:
-        more = f", nor {len(missing) - 1} others of those named" if len(missing) > 1 else ""
-        raise NotFound(f"no file {missing[0]!r}{more}; nothing was attached")
-    for file, purpose in there.items():
-        if purpose not in SEARCHABLE_PURPOSES:
-            purposes = " or ".join(SEARCHABLE_PURPOSES)
-            raise InvalidInput(
-                f"file {file!r} is for {purpose!r}, and a vector store takes files for {purposes}: upload it for one of these; "
-                "nothing was attached"
-            )
-
-
-def _open_jobs(
-    connection: Connection[Any], wanted: Mapping[str, Attachment], owner: dict[str, Any]
-) -> tuple[dict[str, str], dict[str, str]]:
-    """By file, whose row is locked: jobs that do what is wanted already, and jobs that do something else and have to go."""
-    running: dict[str, str] = {}
-    others: dict[str, str] = {}
-    for file, job, strategy, open, goes_on in connection.execute(SQL["lock_many"], owner).fetchall():
-        if open:
-            (running if goes_on and strategy == wanted[file].chunking_strategy else others)[file] = job
-    return running, others
-
-
-def _replace(connection: Connection[Any], store: VectorStore, jobs: Mapping[str, str]) -> None:
-    """Old jobs end because of new ones, and batches that wait for a file wait for its new job."""
-    values = {"organisation": store.organisation, "old": list(jobs), "new": list(jobs.values())}
-    connection.execute(SQL["members_follow"], values)
-    for old, new in jobs.items():
-        reason = f"the file was attached anew: job {new} took its place"
-        queue.cancel(connection, store.organisation, old, reason=reason, code=REPLACED)
 
 
 def _request(store: VectorStore, file: str) -> queue.Request:

@@ -19,6 +19,7 @@ from cluster.ledger.jobs import Job, get_job
 from cluster.settings import Settings
 from data_jobs.index_file import SHARES
 from data_jobs.run import Run
+from data_jobs.shortages import Shortages
 from tests.ledger import turns
 
 #: Of one try of a stage: what it tells, each (done, total); and whether it ends well, fails, or is throttled once on its way.
@@ -65,7 +66,8 @@ def test_it_never_falls_and_is_whole_only_at_the_end(
             for number, plan in ((1, first), (2, second)):
                 job = turns.begin(connection, organisation)
                 assert (job.id, job.attempt, job.done) == (submitted.id, number, 0)
-                asyncio.run(attempt(Run(job, settings, pool, threads), plan))
+                shortages = Shortages(settings, asyncio.Event())
+                asyncio.run(attempt(Run(job, settings, pool, threads, shortages), plan))
                 running = get_job(connection, organisation, job.id)
                 assert (running.done, running.total) == (99, 100)
                 if number == 1:

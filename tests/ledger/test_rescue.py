@@ -9,7 +9,7 @@ from psycopg_pool import ConnectionPool
 from cluster.errors import Conflict, LeaseLost
 from cluster.ledger import attempts, queue
 from cluster.ledger.jobs import Job, JobState, finish_job, get_job, keep_job, start_job
-from cluster.ledger.rescue import rescue
+from cluster.ledger.rescue import rescue, rescue_commands
 from tests.ledger.turns import begin, register, take
 
 LEASE_S = 30.0
@@ -187,3 +187,35 @@ def test_the_chore_of_a_dead_worker_does_not_stay_in_the_queue(pool: ConnectionP
         rescue(connection, lease_s=LEASE_S)
         assert connection.execute("SELECT status::text FROM procrastinate_jobs WHERE id = %s", row).fetchone() == ("failed",)
         connection.rollback()
+
+
+def test_after_a_time_when_nobody_could_write_workers_have_a_lease_to_come_back(pool: ConnectionPool, organisation: str) -> None:
+    def rescued_patiently(job: Job, *, last_round_s: float, patience_s: float | None = None) -> JobState:
+        """The job's state after a round, the last one before it so long ago."""
+        connection.execute("UPDATE rescue_rounds SET last_at = now() - make_interval(secs => %s)", [last_round_s])
+        if patience_s is not None:
+            connection.execute("UPDATE rescue_rounds SET patient_until = now() + make_interval(secs => %s)", [patience_s])
+        rescue(connection, lease_s=LEASE_S, patient=True)
+        return get_job(connection, organisation, job.id).state
+
+    with pool.connection() as connection:
+        queue.submit(connection, organisation, "test", {})
+        worker = register(connection)
+        job = begin(connection, organisation, worker=worker)
+        die(connection, worker)  # its heartbeats could not be written
+        assert rescued_patiently(job, last_round_s=0.76 * LEASE_S, patience_s=-1) == JobState.RUNNING
+        assert rescued_patiently(job, last_round_s=5) == JobState.RUNNING
+        row = connection.execute("SELECT extract(epoch FROM patient_until - now())::float8 FROM rescue_rounds").fetchone()
+        assert row == (pytest.approx(LEASE_S),)
+        assert rescued_patiently(job, last_round_s=5, patience_s=-1) == JobState.QUEUED  # it did not come back
+
+
+def test_a_command_gives_back_no_worker_s_jobs(pool: ConnectionPool, organisation: str) -> None:
+    with pool.connection() as connection:
+        queue.submit(connection, organisation, "test", {})
+        worker = register(connection)
+        job = begin(connection, organisation, worker=worker)
+        die(connection, worker)
+        silent = start_job(connection, organisation, "ingest", input={}, lease_s=-1)
+        assert [ended.id for ended in rescue_commands(connection, lease_s=LEASE_S) if ended.organisation == organisation] == [silent.id]
+        assert get_job(connection, organisation, job.id).state == JobState.RUNNING

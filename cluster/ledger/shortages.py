@@ -1,0 +1,41 @@
+"""What the processes of the cluster are short of now, told in a way that works while nothing can be written.
+
+A full disk or a standby takes no row, so whoever waits holds a shared advisory lock of the session: that is in the server's memory, and
+goes with the connection. Held by workers (``data_jobs.shortages``); read by the endpoint, the metrics and the doctor.
+
+    announce(connection, Resource.DATABASE_DISK)
+    announced(connection)                            # {Resource.DATABASE_DISK}
+"""
+
+from collections.abc import Collection
+from typing import Any
+
+from psycopg import Connection
+
+from cluster.database.queries import queries
+from cluster.errors import Resource
+
+SQL = queries("cluster.ledger", "shortages.sql")
+#: The first of the lock's two numbers, any that others do not use; the second is the place in ``CODES``, which only grows.
+NAMESPACE = 723_641
+CODES = (
+    Resource.DATABASE_DISK,
+    Resource.DATABASE_WRITES,
+    Resource.DATABASE_CONNECTIONS,
+    Resource.DATABASE_MEMORY,
+    Resource.BLOB_STORE,
+    Resource.OWN_DISK,
+)
+
+
+def announce(connection: Connection[Any], short: Collection[Resource]) -> None:
+    """The connection's session tells that these are short, and nothing else, from now until it ends."""
+    connection.execute(SQL["withdraw"])
+    for resource in short:
+        connection.execute(SQL["announce"], {"namespace": NAMESPACE, "code": CODES.index(resource)})
+
+
+def announced(connection: Connection[Any]) -> set[Resource]:
+    """What somebody of this database is short of now."""
+    rows = connection.execute(SQL["announced"], {"namespace": NAMESPACE}).fetchall()
+    return {CODES[code] for (code,) in rows if code < len(CODES)}
