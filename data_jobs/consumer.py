@@ -216,7 +216,7 @@ class Consumer:
         # As our own pool's: a database whose host vanished is noticed within half a minute, not after a quarter of an hour.
         named = {**CONNECTION, "application_name": self._name}
         how: dict[str, Any] = {"min_size": 1, "max_size": CONNECTIONS, "timeout": CONNECTION_TIMEOUT_S, "kwargs": named}
-        app = App(connector=PatientConnector(self.shortages, conninfo=url, **how))
+        app = App(connector=PatientConnector(self.shortages, self._lost.set, conninfo=url, **how))
         app.task(name=TASK, pass_context=True)(self._take_turn)
         for cron, chore in self._chores.items():
             task = app.task(name=f"chore:{chore.__name__}", queue=JobClass.SCHEDULED.value)(partial(self._do_chore, chore))

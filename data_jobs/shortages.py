@@ -23,7 +23,7 @@ from procrastinate.exceptions import ConnectorException
 
 from cluster.database import CONNECTION, database_url, translated
 from cluster.database.errors import translate
-from cluster.errors import ClusterError, Resource, Shortage
+from cluster.errors import ClusterError, Resource, Shortage, Unavailable
 from cluster.ledger.shortages import announce
 from cluster.settings import Settings
 
@@ -124,11 +124,17 @@ class PatientConnector(PsycopgConnector):
     """Procrastinate's way to the database, which waits out shortages: heartbeats, turns and their ends come once there is room.
 
     Without it a worker ends with the first heartbeat that a full disk refuses, and its jobs with it.
+
+    Args:
+        shortages: the worker's.
+        on_lost: called when the database does not answer: a worker of Procrastinate's has no heartbeat from then on, and would still
+            wait for its jobs.
+        arguments: the parent's.
     """
 
-    def __init__(self, shortages: Shortages, **arguments: Any) -> None:
+    def __init__(self, shortages: Shortages, on_lost: Callable[[], None], **arguments: Any) -> None:
         super().__init__(**arguments)
-        self._shortages = shortages
+        self._shortages, self._on_lost = shortages, on_lost
 
     async def execute_query_async(self, query: Any, **arguments: Any) -> None:
         """As the parent's."""
@@ -150,6 +156,8 @@ class PatientConnector(PsycopgConnector):
                 ours = translate(exc.__cause__) if isinstance(exc.__cause__, psycopg.Error) else None
                 if isinstance(ours, Shortage):
                     raise ours from exc
+                if isinstance(ours, Unavailable):
+                    self._on_lost()
                 raise
 
         return await self._shortages.patiently(once)

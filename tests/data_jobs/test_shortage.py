@@ -166,7 +166,7 @@ def test_a_database_that_was_away_costs_no_job_a_try(home: Settings, own_pool: C
 
     with own_pool.connection() as connection:
         id = queue.submit(connection, ORGANISATION, "busy", {}).id
-    with consuming(home, own_pool, kinds={"busy": busy(done)}):
+    with consuming(home.model_copy(update={"lease_s": 3 * LEASE_S}), own_pool, kinds={"busy": busy(done)}):
         until(view, lambda view: view.job.state == JobState.RUNNING)
         kill_postmaster(home)
         embedded.start(home)
