@@ -206,14 +206,14 @@ def test_a_stage_that_finds_a_disk_full_waits_in_place_and_says_which(
         with pool.connection() as connection:
             return view_job(connection, organisation, id, now=datetime.now(UTC), lease_s=30)
 
-    hurried = settings.model_copy(update={"stage_timeout_s": 1.0, "stage_tries": 1})
+    hurried = settings.model_copy(update={"stage_timeout_s": 4.0, "stage_tries": 1})
     with consuming(hurried, pool, kinds={"kind": kind}):
         with pool.connection() as connection:
             id = queue.submit(connection, organisation, "kind", {}).id
         seen = until(view, lambda view: view.waiting is not None and view.waiting.reason == "storage")
         assert (seen.job.state, seen.job.waits_for) == (JobState.RUNNING, resource)
         assert resource.sentence in seen.waiting.message
-        time.sleep(1.5)  # longer than a stage in which nothing gets done may take
+        time.sleep(4.5)  # longer than a stage in which nothing gets done may take
         room["there"] = True
         ended = until(view, lambda view: view.job.state.ended)
     assert (ended.job.state, ended.job.attempt, ended.stages[0].tries) == (JobState.SUCCEEDED, 1, 1)
