@@ -109,5 +109,6 @@ def _said(error: BaseException | None) -> tuple[str | None, str | None]:
     if error is None:
         return None, None
     if isinstance(error, KeyboardInterrupt):
-        return "its command was interrupted (Ctrl-C); what it wrote stays, run the command again", CANCELLED
+        why = str(error) or "its command was interrupted (Ctrl-C)"
+        return f"{why}; what it wrote stays, run the command again", CANCELLED
     return f"{type(error).__name__}: {error}", None

@@ -80,7 +80,7 @@ def assert_gone(settings: Settings, head: ray_head.Head) -> None:
     assert not Path(head.folder).exists()
     assert mentioning(settings.home) == []
     assert [name for name, port in ports_of(settings).items() if answers(port)] == []
-    assert {path.name for path in settings.home.iterdir()} <= {"postgres", "logs", "handbook", "postgres.lock", "local.lock"}
+    assert {path.name for path in settings.home.iterdir()} <= {"postgres", "logs", "handbook", "engines", "postgres.lock", "local.lock"}
 
 
 def mentioning(home: Path) -> list[str]:

@@ -45,7 +45,16 @@ def test_a_command_whose_job_is_cancelled_ends_within_five_seconds(pool: Connect
         assert get_job(connection, organisation, run.id).error == CANCELLED_BECAUSE
 
 
-def test_a_command_that_is_interrupted_says_so_and_is_whole_only_at_its_end(pool: ConnectionPool, organisation: str) -> None:
+INTERRUPTED = [
+    (KeyboardInterrupt(), "Ctrl-C"),
+    (KeyboardInterrupt("the cluster was stopped"), "the cluster was stopped; what it wrote stays"),
+]
+
+
+@pytest.mark.parametrize(("error", "said"), INTERRUPTED)
+def test_a_command_that_is_interrupted_says_why_and_is_whole_only_at_its_end(
+    pool: ConnectionPool, organisation: str, error: KeyboardInterrupt, said: str
+) -> None:
     run = JobRun(pool, organisation, "ingest", {}, lease_s=LEASE_S, total=2)
 
     def interrupted() -> None:
@@ -53,13 +62,13 @@ def test_a_command_that_is_interrupted_says_so_and_is_whole_only_at_its_end(pool
             run.progress(2)
             with pool.connection() as connection:
                 assert get_job(connection, organisation, run.id).done == 1
-            raise KeyboardInterrupt
+            raise error
 
     with pytest.raises(KeyboardInterrupt):
         interrupted()
     with pool.connection() as connection:
         ended = get_job(connection, organisation, run.id)
-    assert (ended.state, ended.error_code, "Ctrl-C" in (ended.error or "")) == (JobState.CANCELLED, "cancelled", True)
+    assert (ended.state, ended.error_code, said in (ended.error or "")) == (JobState.CANCELLED, "cancelled", True)
     with JobRun(pool, organisation, "ingest", {}, lease_s=LEASE_S, total=2) as run:
         run.progress(2)
     with pool.connection() as connection:
