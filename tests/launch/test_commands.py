@@ -3,6 +3,7 @@
 import subprocess
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import quote, unquote
 
 import httpx
 import nbformat
@@ -51,6 +52,19 @@ def test_the_same_command_run_directly_uses_the_running_cluster(running_cluster:
     assert run.returncode == 0, run.stderr
     assert f"127.0.0.1:{running_cluster.settings.ray_port}" in run.stderr
     assert search(running_cluster, "direct", "When is tea served?")[0]["filename"] == "tea.txt"
+
+
+@pytest.mark.parametrize("name", ["legal/2026", "a%2Fb", "größe \u202f?#.txt"])
+def test_names_pass_through_the_proxy_as_they_are(running_cluster: RunningCluster, name: str) -> None:
+    store = httpx.post(f"{running_cluster.api}/v1/vector_stores", json={"name": name}, timeout=60).json()
+    content = f"{name} {store['id']}".encode()
+    form = {"files": {"file": (name.replace("/", ""), content)}, "data": {"purpose": "assistants", "vector_store_id": name}}
+    file = httpx.post(f"{running_cluster.api}/v1/files", **form, timeout=60).json()
+
+    assert search(running_cluster, quote(name, safe=""), "anything") == []
+    assert (file["vector_store_id"], file["filename"]) == (store["id"], name.replace("/", ""))
+    said = httpx.get(f"{running_cluster.api}/v1/files/{file['id']}/content").headers["content-disposition"]
+    assert unquote(said).endswith(f"''{file['filename']}")
 
 
 def test_the_demo_on_a_running_cluster_answers_and_leaves_it_running(running_cluster: RunningCluster, documents: Path) -> None:
