@@ -10,6 +10,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+import structlog
 from psycopg_pool import ConnectionPool
 
 from cluster.database import embedded, open_pool
@@ -35,6 +36,16 @@ pytest_plugins = ["tests.running_cluster"]
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What takes minutes comes last, and at the very end what needs the running cluster: nothing else has to run beside it."""
     items.sort(key=lambda item: ("running_cluster" in getattr(item, "fixturenames", ()), item.get_closest_marker("launch") is not None))
+
+
+@pytest.fixture(autouse=True)
+def log_as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A test that configures the log of its process, as every command does, changes no other test's."""
+    configure = structlog.configure
+    # A module that kept its logger would keep it in all later tests.
+    monkeypatch.setattr(structlog, "configure", lambda **how: configure(**{**how, "cache_logger_on_first_use": False}))
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")

@@ -45,7 +45,7 @@ def test_a_file_is_searchable_with_its_name_its_page_and_its_owner_s_attributes(
     assert (job.state, job.done, job.total) == (JobState.SUCCEEDED, 100, 100)
     assert (job.result or {}) | {"document": ""} == {
         "document": "", "pages": 1, "chunks": 1, "embedded": 1, "tokens": 17, "tokens_embedded": 17,
-        "outcome": "ok", "detail": "", "facts": {}, "vector_store": store.id, "file": file.id, "failed_pages": [],
+        "outcome": "ok", "detail": "", "facts": {"encoding": "ascii"}, "vector_store": store.id, "file": file.id, "failed_pages": [],
     }  # fmt: skip
     index = open_vector_index(desk.settings, desk.pool)
     question = desk.engine.embed(["who may stop the pump?"]).vectors[0]
