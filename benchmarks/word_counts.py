@@ -1,4 +1,4 @@
-"""Words of a text, counted alike whoever read it, and those that one reader has and another lacks.
+"""Count the words of a text in the same way for every reader, and find those that one reader has and another lacks.
 
 missing("permit-\\nted twice", "permitted once")    # Counter({"twice": 1})
 """

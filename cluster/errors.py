@@ -46,7 +46,7 @@ class Unavailable(Retryable):
 
 
 class Resource(StrEnum):
-    """What can be short; waiting helps once somebody has made room."""
+    """What can be used up. The same call succeeds once there is room again."""
 
     #: Where Postgres keeps its data: no space, or a quota.
     DATABASE_DISK = "database_disk"

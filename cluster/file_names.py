@@ -1,7 +1,7 @@
 """The name a file is kept and shown under, whatever name it came with.
 
 ``plain_name`` is for names that a caller sends, and refuses what cannot be mended; ``shown_name`` is for files that were found in a
-folder or a bucket, where nobody is there to be asked.
+folder or a bucket, and refuses none.
 
     plain_name("C:\\\\photos\\\\Screenshot 9.41.07\\u202fAM.png")    # "Screenshot 9.41.07\\u202fAM.png"
 """

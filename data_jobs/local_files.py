@@ -99,7 +99,7 @@ def require_regular(found: os.stat_result) -> None:
 def _is_linked_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
-    except OSError:  # a loop of links, or no permission to look: whoever reads it says so
+    except OSError:  # a loop of links, or no permission to look: reading it tells
         return False
 
 
@@ -110,7 +110,7 @@ def _folders_above(root: str) -> set[Identity]:
         folder = parent
         try:
             found.add(_identity(folder))
-        except OSError:  # nobody can follow a link to what nobody may look at
+        except OSError:  # a link to a path that cannot be looked at
             continue
     return found
 

@@ -40,7 +40,7 @@ class Report:
     #: (source, outcome, detail) of documents that are not searchable, and of those of which only part is.
     failures: list[tuple[str, str, str]] = field(default_factory=list)
     partial: list[tuple[str, str, str]] = field(default_factory=list)
-    #: (what, "left out", why) of folders and keys that could not be listed: how many documents they hold nobody knows.
+    #: (what, "left out", why) of folders and keys that could not be listed; the number of documents in them is unknown.
     left_out: list[tuple[str, str, str]] = field(default_factory=list)
     started: float = field(default_factory=time.monotonic)
     seconds: float = 0.0

@@ -42,7 +42,7 @@ class Shortages:
 
     Args:
         settings: where the database is.
-        stopping: once it is set, nobody waits for room any more.
+        stopping: once it is set, no call waits for room any more.
     """
 
     def __init__(self, settings: Settings, stopping: asyncio.Event) -> None:
@@ -85,7 +85,7 @@ class Shortages:
             yield
         finally:
             self.waiting[exc.resource] -= 1
-            asyncio.get_running_loop().call_later(LONGEST_WAIT_S, self._tell)  # whoever tries again may wait again at once
+            asyncio.get_running_loop().call_later(LONGEST_WAIT_S, self._tell)  # a call that is tried again may wait again at once
 
     def close(self) -> None:
         """Announce nothing more."""

@@ -135,6 +135,6 @@ def _local_source(path: str) -> Source:
     uri = Path(path).as_uri()
     try:
         found = os.stat(path)
-    except OSError:  # listed, so that whoever reads it says why it cannot be read
+    except OSError:  # listed, so that reading it tells why it cannot be read
         return Source(uri=uri, size=0, stamp="")
     return Source(uri=uri, size=found.st_size, stamp=f"{found.st_size}:{found.st_mtime_ns}")

@@ -138,7 +138,7 @@ class Boundary:
                 raise
             task.uncancel()
         finally:
-            if body.cut_off:  # FastAPI makes a refusal of that, which nobody gets to see
+            if body.cut_off:  # FastAPI answers that with a refusal, which has no receiver
                 answer.status = CLIENT_CLOSED
             elif body.left:
                 answer.cut_off()

@@ -1,4 +1,4 @@
-"""Texts to token ids at the endpoint: what cannot be read is refused before it costs anything, and nobody waits for a long one.
+"""Texts to token ids at the endpoint: what cannot be read is refused before it costs anything, and a long text delays no other request.
 
 A text's length bounds its tokens from both sides only roughly, so there are three limits: one on the bytes of a request, one on the
 characters that the tokens of one input can hold, and one on tokens, which is looked at while they are counted. Long texts are tokenised in
@@ -167,7 +167,7 @@ def too_long(named: Named, position: int, tokens: int, most: int, *, counted: bo
         position: its place there.
         tokens: how many it has.
         most: how many are read.
-        counted: False when it has more, and nobody counted on.
+        counted: False when it has more than that, and counting ended there.
     """
     name, over = named.name(position), "" if counted else "over "
     return InvalidInput(f"{name} has {over}{tokens:,} tokens; this model reads {most:,}. Split it, or {named.remedy}", param=named.field)

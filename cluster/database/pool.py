@@ -5,7 +5,7 @@ with translated(), pool.connection() as connection:
     connection.execute(...)
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -38,7 +38,7 @@ CONNECTION = {
 
 
 class TellingPool(ConnectionPool):
-    """Says with a time-out why the server takes no connections. A pool connects in threads of its own, and only logs that."""
+    """A pool whose time-outs say why the server refuses connections. The base class connects in its own threads and only logs that."""
 
     #: What the server said to the last attempt to connect; None where that went well.
     refusal: str | None = None
@@ -82,21 +82,10 @@ def open_pool(settings: Settings, *, reviving: bool = False) -> ConnectionPool:
             pool.check()
             raise
 
-    class Connection(psycopg.Connection[Any]):
-        @classmethod
-        def connect(cls, *where: Any, **how: Any) -> Any:
-            try:
-                made = super().connect(*where, **how)
-            except psycopg.OperationalError as exc:
-                pool.refusal = str(exc).strip()
-                raise
-            pool.refusal = None
-            return made
-
     pool = TellingPool(
         # Asked again for each connection: after a restart the bundled server may listen on another port.
         lambda: _current_url(settings),
-        connection_class=Connection,
+        connection_class=_connections(lambda refusal: setattr(pool, "refusal", refusal)),
         kwargs=CONNECTION,
         min_size=1,
         max_size=settings.database_pool_size,
@@ -112,6 +101,23 @@ def open_pool(settings: Settings, *, reviving: bool = False) -> ConnectionPool:
             pool.open(wait=True, timeout=CHECKOUT_TIMEOUT_S)
         undo.pop_all()
     return pool
+
+
+def _connections(tell: Callable[[str | None], object]) -> type[psycopg.Connection[Any]]:
+    """A class of connections that tell each attempt's end: None, or why the server refused it."""
+
+    class Connection(psycopg.Connection[Any]):
+        @classmethod
+        def connect(cls, *where: Any, **how: Any) -> Any:
+            try:
+                made = super().connect(*where, **how)
+            except psycopg.OperationalError as exc:
+                tell(str(exc).strip())
+                raise
+            tell(None)
+            return made
+
+    return Connection
 
 
 @contextmanager

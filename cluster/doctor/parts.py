@@ -80,7 +80,7 @@ def blobs(settings: Settings) -> Part:
 
 
 def room(connection: Connection[Any]) -> Part:
-    """Postgres has room to write to: some rows are written and undone. And nobody tells of anything that is used up."""
+    """Check that Postgres has room: write some rows and undo them. Then look whether any process waits for a resource that is used up."""
     name = "room"
     try:
         with translated(), connection.transaction(force_rollback=True):
@@ -92,7 +92,7 @@ def room(connection: Connection[Any]) -> Part:
         return Part(name=name, fine=False, says=f"whether there is room cannot be tried: {exc}", remedy="see to the database's log")
     if short:
         return Part(name=name, fine=False, says="; ".join(resource.sentence for resource in short), remedy=THEN)
-    return Part(name=name, fine=True, says="the database takes what is written, and nobody waits for a resource")
+    return Part(name=name, fine=True, says="the database takes what is written, and no process waits for a resource")
 
 
 def ray(settings: Settings) -> Part:

@@ -46,7 +46,7 @@ def require(folder: ModelFolder, settings: Settings) -> None:
     """Let an engine go on that is about to compute in 8 bits.
 
     Raises:
-        Misconfigured: 8 bits are not faster than float32 here; or nobody has measured what they cost, or they cost more than the
+        Misconfigured: 8 bits are not faster than float32 here; or their cost in recall was not measured, or they cost more than the
             settings allow.
     """
     if pick_device(settings) == "cpu":

@@ -14,7 +14,7 @@ from cluster.ledger import queue
 from cluster.ledger.jobs import REPLACED
 
 SQL = queries("cluster.ledger", "attaching.sql")
-#: Files for these are documents; the others are lines of JSON or images, which nobody searches.
+#: Files for these are documents; files for other purposes are lines of JSON or images, which no search finds.
 SEARCHABLE_PURPOSES = ("assistants", "user_data")
 
 

@@ -205,10 +205,10 @@ def fail(connection: Connection[Any], job: Job, error: str, *, code: str, result
 
 
 def end_cancelled(connection: Connection[Any], job: Job, *, reason: str | None = None, code: str | None = None) -> Job:
-    """It ends because somebody asked for that, for the reason given then, or because what it is about is gone.
+    """End a job whose end was asked for, with the reason given then, or whose subject is gone.
 
     Args:
-        reason: a sentence, where nobody asked.
+        reason: a sentence, for a job whose end was not asked for.
         code: the same for programs.
 
     Raises:
@@ -284,7 +284,7 @@ def _record_end(
 
 
 def _record_cancelled(connection: Connection[Any], job: Job, *, reason: str | None = None, code: str | None = None) -> Job:
-    """The reason that was given when somebody asked comes first."""
+    """A reason that was given with the request to cancel comes first."""
     error, error_code = job.cancel_reason or reason or CANCELLED_BECAUSE, job.cancel_code or code or CANCELLED
     return _record_end(connection, job, JobState.CANCELLED, error=error, code=error_code)
 

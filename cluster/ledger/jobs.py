@@ -24,7 +24,7 @@ from cluster.errors import NotFound
 THROTTLED = "throttled"
 #: Code of an error: a resource such as a disk is used up.
 SHORT_OF = "short"
-#: Code and sentence of a job that was cancelled by whoever asked for it.
+#: Code and sentence of a job that was cancelled on request.
 CANCELLED, CANCELLED_BECAUSE = "cancelled", "its end was asked for; it can be queued again"
 #: Code of a job that was cancelled because another one does its work now.
 REPLACED = "replaced"

@@ -250,7 +250,7 @@ def lock_job(connection: Connection[Any], organisation: str, id: str) -> Job:
 
 
 def lock_jobs(connection: Connection[Any], organisation: str, ids: Sequence[str]) -> list[Job]:
-    """Those of the jobs that are there, which nobody else changes until the transaction ends."""
+    """The jobs of these ids that exist, locked until the transaction ends."""
     return select_jobs(connection, SQL["lock_many"], {"organisation": organisation, "ids": list(ids)})
 
 

@@ -26,8 +26,8 @@ SQL = with_columns("rescue.sql")
 
 #: Of each kind in one call: a call is one transaction.
 MOST = 100
-#: Share of a lease without a round after which nobody could write: more than the rounds' distance, less than the age at which a
-#: heartbeat counts as old, less the time between two heartbeats.
+#: A gap of this share of a lease between two rounds means that the database took no writes. It is more than the rounds' distance, and
+#: less than the age at which a heartbeat counts as old, less the time between two heartbeats.
 GAP = 0.75
 #: Those that nobody else is at, for as long as the transaction lasts.
 LOCKED = "\nLIMIT %(most)s\nFOR UPDATE OF {table} SKIP LOCKED"
@@ -53,8 +53,8 @@ def rescue(connection: Connection[Any], *, lease_s: float, patient: bool = False
 
     Args:
         lease_s: seconds without a heartbeat after which a worker counts as dead.
-        patient: for those who do it all the time. When there was no round for most of a lease, nobody could write, workers neither:
-            the database was away or had no room. Then no worker counts as dead until another lease is over.
+        patient: for callers that do rounds all the time. When there was no round for most of a lease, the database was
+            away or had no room, and workers could not write either. Then no worker counts as dead until another lease is over.
     """
     if connection.execute(SQL["alone"]).fetchone() != (True,):
         return Rescued()

@@ -1,7 +1,8 @@
 """What the processes of the cluster are short of now, told in a way that works while nothing can be written.
 
-A full disk or a standby takes no row, so whoever waits holds a shared advisory lock of the session: that is in the server's memory, and
-goes with the connection. Held by workers (``data_jobs.shortages``); read by the endpoint, the metrics and the doctor.
+A full disk or a standby takes no row. So a process that waits holds a shared advisory lock of its session, which stands in the
+server's memory and goes with the connection. Workers hold it (``data_jobs.shortages``); the endpoint, the metrics and the doctor
+read it.
 
     announce(connection, Resource.DATABASE_DISK)
     announced(connection)                            # {Resource.DATABASE_DISK}
@@ -36,6 +37,6 @@ def announce(connection: Connection[Any], short: Collection[Resource]) -> None:
 
 
 def announced(connection: Connection[Any]) -> set[Resource]:
-    """What somebody of this database is short of now."""
+    """The resources that some process of this database waits for now."""
     rows = connection.execute(SQL["announced"], {"namespace": NAMESPACE}).fetchall()
     return {CODES[code] for (code,) in rows if code < len(CODES)}

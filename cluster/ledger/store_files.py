@@ -178,7 +178,7 @@ def attach_many(
         ids = [document_id(store.organisation, store.id, file) for file in wanted]
         connection.execute(SQL["insert"], {**owner, "documents": ids})
         jobs, replaced = open_jobs(connection, {one.file: one.chunking_strategy for one in wanted.values()}, owner)
-        queue.lock_jobs(connection, store.organisation, list(replaced.values()))  # before turns, as whoever requeues a job does
+        queue.lock_jobs(connection, store.organisation, list(replaced.values()))  # before turns, in the order of ``requeue``
         new = [file for file in wanted if file not in jobs]
         requests = [_request(store, file) for file in new]
         submitted = queue.submit_many(connection, store.organisation, requests, job_class=job_class, priority=priority, attempts=attempts)

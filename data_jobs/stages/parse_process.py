@@ -126,7 +126,7 @@ def _in_child(request: dict[str, Any], document: int, result: int, connection: s
 
 
 def _watch(child: int, alive: int, connection: socket.socket, timeout_s: float) -> tuple[bool, int]:
-    """Wait until the child has ended, nobody waits for it, or its time is over: whether it ended, and its largest address space seen."""
+    """Wait until the child has ended, the caller is gone, or the time is over; whether it ended, and its largest address space seen."""
     deadline, largest, pause_s = time.monotonic() + timeout_s, 0, FIRST_LOOK_S
     while True:
         # Nothing is said on the connection before the answer: it can be read from when whoever waits for the answer is gone.

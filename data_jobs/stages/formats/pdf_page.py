@@ -14,7 +14,7 @@ PICTURE = "is a picture, which optical character recognition could read"
 GARBAGE = "uses fonts that do not say which letters they draw: optical character recognition could read it"
 DAMAGED = "is damaged"
 
-#: What comes of fonts without a table of letters: control codes, private characters, scripts nobody writes side by side, "(cid:12)".
+#: What comes of fonts without a table of letters: control codes, private characters, scripts that no text mixes, "(cid:12)".
 STRANGE = re.compile(
     "[\x00-\x08\x0b\x0e-\x1f\x7f-\x9f\u0180-\u02af\u0530-\u058f\u0700-\u08ff\u0980-\u0dff\u0e80-\u1cff\ua000-\uabff\ue000-\uf8ff\ufffd]"
 )
@@ -79,7 +79,7 @@ def _blocks(page: pymupdf.Page, flags: int) -> Blocks:
 
 
 def _readable(page: pymupdf.Page, flags: int) -> Blocks | None:
-    """What is left of the page without the text that nobody can read; None where all can be read."""
+    """The page's text without the garbage; None where it holds no garbage."""
     blocks = _blocks(page, flags & ~pymupdf.TEXT_CID_FOR_UNKNOWN_UNICODE)
     text = "".join(block[4] for block in blocks)
     if _unknown(text) < GARBAGE_SHARE:
