@@ -167,16 +167,18 @@ def test_a_database_that_was_away_costs_no_job_a_try(home: Settings, own_pool: C
     with own_pool.connection() as connection:
         id = queue.submit(connection, ORGANISATION, "busy", {}).id
     with consuming(home.model_copy(update={"lease_s": 3 * LEASE_S}), own_pool, kinds={"busy": busy(done)}):
-        until(view, lambda view: view.job.state == JobState.RUNNING)
+        before = until(view, lambda view: view.job.state == JobState.RUNNING).job.done
         kill_postmaster(home)
         embedded.start(home)
         revive(home, own_pool)
-        again = until(view, lambda view: view.job.attempt > 1, within_s=30)
-        assert (again.job.last_attempt, again.attempts[0].outcome) == (4, "retried")
-        assert again.attempts[0].error in {"the database was away", "its worker was stopped"}
+        # Back at once, the database may never be missed; otherwise the job is given back, and begins anew.
+        until(view, lambda view: view.job.attempt > 1 or view.job.done > before + 100, within_s=30)
         done["yes"] = True
         ended = until(view, lambda view: view.job.state.ended, within_s=30)
-    assert (ended.job.state, [one.outcome for one in ended.attempts]) == (JobState.SUCCEEDED, ["retried", "succeeded"])
+    *given_back, last = ended.attempts
+    assert (ended.job.state, last.outcome, ended.job.last_attempt) == (JobState.SUCCEEDED, "succeeded", 3 + len(given_back))
+    assert {one.outcome for one in given_back} <= {"retried"}
+    assert {one.error for one in given_back} <= {"the database was away", "its worker was stopped"}
 
 
 @pytest.mark.parametrize(
