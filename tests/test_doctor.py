@@ -311,7 +311,7 @@ def test_a_cluster_that_is_up_is_healthy_and_the_command_says_so(home: Settings,
         assert (shown.returncode, shown.stderr) == (0, "")
         assert "All is well." in shown.stdout
         said = json.loads(doctor(settings, "--json").stdout)
-        assert (said["healthy"], said["findings"], len(said["parts"])) == (True, [], 5)
+        assert (said["healthy"], said["findings"], len(said["parts"])) == (True, [], 6)
     assert not list(home.home.joinpath("blobs").rglob("incoming/*"))
 
 

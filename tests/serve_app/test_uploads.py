@@ -116,7 +116,7 @@ def test_what_was_announced_must_have_arrived(http: httpx.Client, server: Server
     wrong = complete(http, id, part, md5="0" * 32)
     assert (wrong.status_code, wrong.json()["error"]["param"]) == (400, "md5")
     assert complete(http, id, part, md5=hashlib.md5(content).hexdigest().upper()).status_code == 200
-    binary = b"\0\1\2" + fresh()
+    binary = bytes(range(256)) + fresh()
     id = begin(http, len(binary), name="a.pdf")
     assert complete(http, id, send(http, id, binary).json()["id"]).status_code == 415
     assert http.post(f"/v1/uploads/{id}/cancel").json()["status"] == "cancelled"

@@ -92,6 +92,6 @@ def test_a_crash_at_the_limit_of_memory_is_one_of_memory(end: Any, code: int, mo
 
 def test_the_sentence_names_the_limit_and_its_setting() -> None:
     with Parser(Settings(parse_memory_bytes=256 * MIB)) as parser:
-        parsed = parser.parse(written(pages(1)) + bytes(48 * MIB), name="a.pdf")
+        parsed = parser.parse(written(pages(1)) + bytes(120 * MIB), name="a.pdf")
     assert parsed.outcome == Outcome.TOO_LARGE
     assert parsed.detail == "needs more memory to parse than 256 MiB (CLUSTER_PARSE_MEMORY_BYTES)"
