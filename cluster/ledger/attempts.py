@@ -232,7 +232,7 @@ def retry_later(connection: Connection[Any], job: Job, *, run_at: datetime | Non
 
 
 def give_back(connection: Connection[Any], job: Job, *, because: str = "its worker was stopped") -> Job:
-    """Somebody else is to begin it anew, for no fault of the job. Costs it none of its tries.
+    """Give the job back for another worker to begin anew, for no fault of the job. Costs it none of its tries.
 
     Raises:
         LeaseLost: this try counts no more.

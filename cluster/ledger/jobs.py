@@ -100,7 +100,7 @@ class Job:
     waits_for: str | None
     #: While it is queued: when it may begin. While it runs: when it tries again what failed.
     retry_at: datetime | None
-    #: Somebody asked for its end, and why; the reason and its code stand here until the job has ended.
+    #: True once its end was asked for; the reason and its code are the next two, until the job has ended.
     cancel_asked: bool
     cancel_reason: str | None
     cancel_code: str | None

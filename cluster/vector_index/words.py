@@ -105,7 +105,7 @@ def _pieces(long: re.Match[str]) -> str:
 
 
 class _Spelt(dict[int, int | str | None]):
-    """What becomes of a character, by its code point: itself, a digit of ASCII, a space, or nothing."""
+    """Maps a code point to what it is replaced by: itself, a digit of ASCII, a space, or nothing."""
 
     def __missing__(self, code: int) -> int | str | None:
         becomes = _becomes(chr(code))

@@ -35,14 +35,15 @@ CREATE TRIGGER batch_members_follow_their_job AFTER UPDATE OF state ON jobs FOR 
 WHEN (NEW.state <> OLD.state AND NEW.state <> 'running')
 EXECUTE FUNCTION batch_members_follow_their_job();
 
--- Why somebody asked for a job's end, in words and for programs, until the job has ended.
+-- The reason given with a request to cancel, as a sentence and as a code; kept until the job has ended.
 ALTER TABLE jobs ADD COLUMN cancel_reason text, ADD COLUMN cancel_code text;
 
 -- How far a stage is in one attempt. A job about a file counts percent of all its stages.
 ALTER TABLE job_stages ADD COLUMN done bigint NOT NULL DEFAULT 0, ADD COLUMN total bigint, ADD COLUMN unit text;
 UPDATE jobs SET done = 0, total = 100, unit = 'percent' WHERE kind = 'index_file' AND state IN ('queued', 'running');
 
--- When dead workers were looked for last. A gap means that nobody could write: then no worker counts as dead before patient_until.
+-- The time of the last round that looked for dead workers. After a gap, in which no process could write, no worker counts as dead
+-- before patient_until.
 CREATE TABLE rescue_rounds (
     only_row       boolean PRIMARY KEY DEFAULT true CHECK (only_row),
     last_at        timestamptz NOT NULL,
