@@ -54,6 +54,6 @@ help: ## Show this list
 
 # Made anew only when the dependencies or what is compiled change. The pip line pins pip itself; torch goes first, so that the build without
 # CUDA is taken where one is offered (see docs/getting-started.md).
-$(READY): pyproject.toml constraints.txt cluster/engines/bert_avx2.c cluster/engines/products_avx2.h
+$(READY): pyproject.toml constraints.txt cluster/engines/bert/bert_avx2.c cluster/engines/bert/products_avx2.h
 	@.ci/make-venv
 	@touch $@

@@ -45,7 +45,7 @@ from benchmarks.peers.servers import (
     running,
 )
 from benchmarks.peers.texts import Texts
-from cluster.engines.processor import multiplies_bf16
+from cluster.engines.choice.processor import multiplies_bf16
 from cluster.logs import configure
 from cluster.settings import Settings
 
@@ -73,17 +73,32 @@ Seen = dict[str, dict[str, Any]]
 
 def main() -> int:
     """Run the rounds, print the tables."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     names = "; ".join(party.name for party in ALL)
-    parser.add_argument("--rounds", type=int, default=5, help="interleaved rounds; medians are printed (default: %(default)s)")
-    parser.add_argument("--seconds", type=float, default=8.0, help="after which a workload begins no request (default: %(default)s)")
-    parser.add_argument("--workloads", nargs="+", choices=WORKLOADS, default=WORKLOADS, help="only these (default: all)")
-    parser.add_argument("--parties", nargs="+", default=[""], help=f"only these, by name or by a word of it: {names}")
+    parser.add_argument(
+        "--rounds", type=int, default=5, help="interleaved rounds; medians are printed (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        default=8.0,
+        help="after which a workload begins no request (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--workloads", nargs="+", choices=WORKLOADS, default=WORKLOADS, help="only these (default: all)"
+    )
+    parser.add_argument(
+        "--parties", nargs="+", default=[""], help=f"only these, by name or by a word of it: {names}"
+    )
     arguments = parser.parse_args()
     configure(Settings(log_level="WARNING"))
     whole = {party.name for party in ALL}
     parties = [
-        party for party in ALL if any(word == party.name or (word in party.name and word not in whole) for word in arguments.parties)
+        party
+        for party in ALL
+        if any(word == party.name or (word in party.name and word not in whole) for word in arguments.parties)
     ]
     rounds = []
     with client() as load:
@@ -105,7 +120,9 @@ class Bench:
 
     def round(self, number: int, parties: list[Party]) -> Seen:
         """What each party did, by its name and by workload; all get the same texts."""
-        seen: Seen = {f"engine alone, {precision}": self._direct(number, precision) for precision in PRECISIONS}
+        seen: Seen = {
+            f"engine alone, {precision}": self._direct(number, precision) for precision in PRECISIONS
+        }
         turn = number % len(parties)
         for party in parties[turn:] + parties[:turn]:
             print(f"round {number + 1}: {party.name}", file=sys.stderr)
@@ -125,8 +142,12 @@ class Bench:
             for workload in CLIENTS:
                 calls = [[text] if isinstance(text, str) else text for text in inputs(workload, texts)]
                 if workload in self._workloads:
-                    answer = engine.ask({"clients": CLIENTS[workload], "requests": calls, "seconds": self._seconds})
-                    seen[workload] = measured(answer, answer["latencies_s"], answer["texts"], answer["processor_s"])
+                    answer = engine.ask(
+                        {"clients": CLIENTS[workload], "requests": calls, "seconds": self._seconds}
+                    )
+                    seen[workload] = measured(
+                        answer, answer["latencies_s"], answer["texts"], answer["processor_s"]
+                    )
         return seen
 
     def _party(self, server: Server, texts: Texts, wanted: set[str]) -> dict[str, Any]:
@@ -141,9 +162,19 @@ class Bench:
 
     def _busy(self, server: Server, requests: list[Any], clients: int, **more: Any) -> dict[str, Any]:
         before = server.processor_s()
-        answer = self._ask(server, busy={"clients": clients, "requests": requests, "headers": {}, "seconds": self._seconds}, **more)
-        seen = measured(answer, answer["busy"]["latencies_s"], answer["busy"]["vectors"], server.processor_s() - before)
-        return {**seen, "client": answer["processor_s"] / answer["seconds"], "paced": answer["paced"]["latencies_s"]}
+        answer = self._ask(
+            server,
+            busy={"clients": clients, "requests": requests, "headers": {}, "seconds": self._seconds},
+            **more,
+        )
+        seen = measured(
+            answer, answer["busy"]["latencies_s"], answer["busy"]["vectors"], server.processor_s() - before
+        )
+        return {
+            **seen,
+            "client": answer["processor_s"] / answer["seconds"],
+            "paced": answer["paced"]["latencies_s"],
+        }
 
     def _mixed(self, server: Server, texts: Texts) -> dict[str, Any]:
         idle = self._idle(server, texts)
@@ -153,13 +184,27 @@ class Bench:
 
     def _flood(self, server: Server, texts: Texts) -> dict[str, Any]:
         idle = self._idle(server, texts)
-        requests = [server.request([texts.sentence() for _ in range(FLOOD["texts"])]) for _ in range(FLOOD["requests"])]
-        busy = {"clients": FLOOD["clients"], "requests": requests, "headers": {"x-organisation": "flood"}, "seconds": self._seconds}
+        requests = [
+            server.request([texts.sentence() for _ in range(FLOOD["texts"])])
+            for _ in range(FLOOD["requests"])
+        ]
+        busy = {
+            "clients": FLOOD["clients"],
+            "requests": requests,
+            "headers": {"x-organisation": "flood"},
+            "seconds": self._seconds,
+        }
         answer = self._ask(server, busy=busy, **self._paced(server, texts))
-        return {"idle": idle, "busy": answer["paced"]["latencies_s"], "texts_per_s": answer["busy"]["vectors"] / answer["seconds"]}
+        return {
+            "idle": idle,
+            "busy": answer["paced"]["latencies_s"],
+            "texts_per_s": answer["busy"]["vectors"] / answer["seconds"],
+        }
 
     def _idle(self, server: Server, texts: Texts) -> list[float]:
-        return self._ask(server, **self._paced(server, texts, round(self._seconds / EVERY_S)))["paced"]["latencies_s"]
+        return self._ask(server, **self._paced(server, texts, round(self._seconds / EVERY_S)))["paced"][
+            "latencies_s"
+        ]
 
     def _paced(self, server: Server, texts: Texts, count: int = 600) -> dict[str, Any]:
         requests = [server.request(texts.question()) for _ in range(count)]
@@ -185,22 +230,38 @@ class Bench:
 
 def inputs(workload: str, texts: Texts) -> list[Any]:
     """What the requests of a workload hold."""
-    make = {"sentences": texts.sentence, "passages": lambda: texts.passages(PASSAGES), "question": texts.question}[workload]
+    make = {
+        "sentences": texts.sentence,
+        "passages": lambda: texts.passages(PASSAGES),
+        "question": texts.question,
+    }[workload]
     return [make() for _ in range(REQUESTS[workload])]
 
 
-def measured(answer: dict[str, Any], latencies_s: list[float], texts: int, processor_s: float) -> dict[str, Any]:
+def measured(
+    answer: dict[str, Any], latencies_s: list[float], texts: int, processor_s: float
+) -> dict[str, Any]:
     """Throughput, latencies and cost of one workload."""
     p50, p95 = statistics.median(latencies_s), float(np.quantile(latencies_s, 0.95))
-    return {"texts_per_s": texts / answer["seconds"], "p50_s": p50, "p95_s": p95, "processor_s": processor_s / texts}
+    return {
+        "texts_per_s": texts / answer["seconds"],
+        "p50_s": p50,
+        "p95_s": p95,
+        "processor_s": processor_s / texts,
+    }
 
 
-def embedded_by(server: Server, texts: Sequence[str], headers: Mapping[str, str] | None = None) -> NDArray[np.float32]:
+def embedded_by(
+    server: Server, texts: Sequence[str], headers: Mapping[str, str] | None = None
+) -> NDArray[np.float32]:
     """(n, dim) float32 as the server sends them, brought to unit length."""
     body = {"model": MODEL, "input": texts, **server.party.fields}
     answer = httpx.post(server.url, json=body, headers=headers, timeout=120).raise_for_status().json()
     sent = [item["embedding"] for item in answer["data"]]
-    vectors = np.array([np.frombuffer(b64decode(one), "<f4") if isinstance(one, str) else one for one in sent], dtype=np.float32)
+    vectors = np.array(
+        [np.frombuffer(b64decode(one), "<f4") if isinstance(one, str) else one for one in sent],
+        dtype=np.float32,
+    )
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 

@@ -33,14 +33,21 @@ from rich.table import Table
 
 from benchmarks.peers.shapes import MINILM, SHAPES, folder_of
 from cluster.engines import open_tokeniser
-from cluster.engines.processor import multiplies_bf16
+from cluster.engines.choice.processor import multiplies_bf16
 from cluster.engines.weights import open_model_folder
 from cluster.logs import configure
 from cluster.settings import Settings
 
 PASSIVE = " passive"
-THEIRS = (*(f"sentence-transformers, batch {size}" for size in (16, 32, 64)), f"sentence-transformers, batch 32{PASSIVE}")
-THEIRS_CUDA = tuple(f"sentence-transformers, batch {size} {dtype}" for dtype in ("float32", "bfloat16") for size in (32, 128, 512))
+THEIRS = (
+    *(f"sentence-transformers, batch {size}" for size in (16, 32, 64)),
+    f"sentence-transformers, batch 32{PASSIVE}",
+)
+THEIRS_CUDA = tuple(
+    f"sentence-transformers, batch {size} {dtype}"
+    for dtype in ("float32", "bfloat16")
+    for size in (32, 128, 512)
+)
 QUERY = "How long is the notice period of the contract?"
 #: Share of the texts, fewest and most words.
 LOADS = {"mix": ((0.5, 120, 180), (0.3, 30, 110), (0.2, 4, 14)), "full": ((1.0, 600, 600),)}
@@ -59,8 +66,14 @@ class Party:
         command = [sys.executable, "-m", "benchmarks.peers.encode", name]
         passive = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0"} if name.endswith(PASSIVE) else {}
         environment = {**os.environ, "HF_HUB_OFFLINE": "1", "CLUSTER_MODEL_PATH": str(model), **passive}
-        pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
-        self._process = subprocess.Popen(command, env=environment, cwd=Path(__file__).parent.parent, text=True, **pipes)
+        pipes: dict[str, Any] = {
+            "stdin": subprocess.PIPE,
+            "stdout": subprocess.PIPE,
+            "stderr": subprocess.DEVNULL,
+        }
+        self._process = subprocess.Popen(
+            command, env=environment, cwd=Path(__file__).parent.parent, text=True, **pipes
+        )
         self._answer()
         #: Seconds from nothing to the first vector.
         self.cold_start_s = time.perf_counter() - started
@@ -88,12 +101,36 @@ class Party:
 def main() -> int:
     """Run the rounds, print a table for each model and load."""
     cuda = torch.cuda.is_available()
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=5, help="interleaved rounds; the medians are printed (default: %(default)s)")
-    parser.add_argument("--texts", type=int, default=TEXTS_CUDA if cuda else TEXTS, help="texts of one round (default: %(default)s)")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--rounds",
+        type=int,
+        default=5,
+        help="interleaved rounds; the medians are printed (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--texts",
+        type=int,
+        default=TEXTS_CUDA if cuda else TEXTS,
+        help="texts of one round (default: %(default)s)",
+    )
     models = [MINILM, *SHAPES]
-    parser.add_argument("--models", nargs="+", choices=models, default=models if cuda else [MINILM], help="default: %(default)s")
-    parser.add_argument("--loads", nargs="+", choices=LOADS, default=list(LOADS) if cuda else ["mix"], help="default: %(default)s")
+    parser.add_argument(
+        "--models",
+        nargs="+",
+        choices=models,
+        default=models if cuda else [MINILM],
+        help="default: %(default)s",
+    )
+    parser.add_argument(
+        "--loads",
+        nargs="+",
+        choices=LOADS,
+        default=list(LOADS) if cuda else ["mix"],
+        help="default: %(default)s",
+    )
     arguments = parser.parse_args()
     configure(Settings(log_level="WARNING"))
     for model in arguments.models:
@@ -113,7 +150,10 @@ class Bench:
         self.settings = Settings(model_path=model)
         self.ours = ("ours float32", "ours bfloat16") if cuda or multiplies_bf16() else ("ours float32",)
         self.theirs = THEIRS_CUDA if cuda else THEIRS
-        self.cold = {name: statistics.median(self._cold_start(name) for _ in range(COLD_STARTS)) for name in (*self.ours, self.theirs[0])}
+        self.cold = {
+            name: statistics.median(self._cold_start(name) for _ in range(COLD_STARTS))
+            for name in (*self.ours, self.theirs[0])
+        }
         self.parties = [Party(name, model) for name in (*self.ours, *self.theirs)]
 
     def run(self, title: str, texts: list[str], rounds: int) -> None:
@@ -131,12 +171,17 @@ class Bench:
     def tokens_read(self, texts: list[str]) -> NDArray[np.int64]:
         """(n,) tokens the model reads of each text, special tokens included."""
         tokeniser = open_tokeniser(self.settings)
-        return np.minimum(tokeniser.count(texts), tokeniser.max_content_tokens).astype(np.int64) + tokeniser.special_tokens
+        return (
+            np.minimum(tokeniser.count(texts), tokeniser.max_content_tokens).astype(np.int64)
+            + tokeniser.special_tokens
+        )
 
     def flops(self, lengths: NDArray[np.int64]) -> float:
         """Multiplications and additions of the linear layers and of attention on these inputs."""
         config = open_model_folder(self.settings).config
-        hidden, inner, layers = (int(config[key]) for key in ("hidden_size", "intermediate_size", "num_hidden_layers"))
+        hidden, inner, layers = (
+            int(config[key]) for key in ("hidden_size", "intermediate_size", "num_hidden_layers")
+        )
         linear = 2 * (4 * hidden * hidden + 2 * hidden * inner) * lengths.sum()
         attention = 4 * hidden * (lengths**2).sum()
         return float(layers * (linear + attention))
@@ -152,7 +197,9 @@ class Bench:
         seen = {}
         for party in self.parties:
             if party.name in self.ours:
-                seen[f"peak {party.name}"] = party.ask(do="peak", dtype=party.name.removeprefix("ours "))["flops_per_s"]
+                seen[f"peak {party.name}"] = party.ask(do="peak", dtype=party.name.removeprefix("ours "))[
+                    "flops_per_s"
+                ]
             save = str(folder / f"{party.name}.npy") if number == 0 else ""
             mix = party.ask(do="mix", texts=texts, save=save)
             seen |= {f"mix {party.name}": mix["seconds"], f"processor {party.name}": mix["processor_s"]}
@@ -169,13 +216,31 @@ class Bench:
         work, tokens = self.flops(lengths), int(lengths.sum())
         title += f": {len(lengths)} texts, {tokens:,} tokens, {len(os.sched_getaffinity(0))} cores, medians of {len(seen)} rounds"
         table = Table(title=title, box=box.MARKDOWN)
-        columns = ("tokens/s", "over best", "by CPU time", "GFLOP/s", "of peak", "one query", "of theirs", "cold start", "of theirs")
+        columns = (
+            "tokens/s",
+            "over best",
+            "by CPU time",
+            "GFLOP/s",
+            "of peak",
+            "one query",
+            "of theirs",
+            "cold start",
+            "of theirs",
+        )
         for column in ("", *columns, "least cosine"):
             table.add_column(column, justify="right" if column else "left")
         for name, own in vectors.items():
             seconds = medians[f"mix {name}"]
-            peak = statistics.median(work / one[f"mix {name}"] / one[f"peak {name}"] for one in seen) if name in self.ours else None
-            started = (f"{self.cold[name]:.1f} s", f"{self.cold[name] / self.cold[self.theirs[0]]:.2f}") if name in self.cold else ("", "")
+            peak = (
+                statistics.median(work / one[f"mix {name}"] / one[f"peak {name}"] for one in seen)
+                if name in self.ours
+                else None
+            )
+            started = (
+                (f"{self.cold[name]:.1f} s", f"{self.cold[name] / self.cold[self.theirs[0]]:.2f}")
+                if name in self.cold
+                else ("", "")
+            )
             table.add_row(
                 name,
                 f"{tokens / seconds:,.0f}",

@@ -30,10 +30,19 @@ HERE = Path(__file__).parent
 
 def main() -> int:
     """Run the rounds, print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     default = Path("../shared/corpus/small") if Path("../shared/corpus/small").exists() else Path("docs")
-    parser.add_argument("--documents", type=Path, default=default, help="folder of PDFs (default: %(default)s)")
-    parser.add_argument("--rounds", type=int, default=3, help="interleaved rounds; the medians are printed (default: %(default)s)")
+    parser.add_argument(
+        "--documents", type=Path, default=default, help="folder of PDFs (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--rounds",
+        type=int,
+        default=3,
+        help="interleaved rounds; the medians are printed (default: %(default)s)",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
     arguments = parser.parse_args()
     rounds: dict[str, list[dict[str, float]]] = {party: [] for party in PARTIES}
@@ -41,7 +50,10 @@ def main() -> int:
         for party in PARTIES:
             print(f"round {number + 1}/{arguments.rounds}: {party}", file=sys.stderr)
             rounds[party].append(_run(party, arguments.documents))
-    medians = {party: {key: statistics.median(run[key] for run in runs) for key in runs[0]} for party, runs in rounds.items()}
+    medians = {
+        party: {key: statistics.median(run[key] for run in runs) for key in runs[0]}
+        for party, runs in rounds.items()
+    }
     if arguments.json:
         print(json.dumps(medians))
     else:
@@ -50,7 +62,10 @@ def main() -> int:
 
 
 def _run(party: str, documents: Path) -> dict[str, float]:
-    module = "benchmarks.peers." + {"ours": "ours", "plain loop": "plain_loop", "published recipe": "published_recipe"}[party]
+    module = (
+        "benchmarks.peers."
+        + {"ours": "ours", "plain loop": "plain_loop", "published recipe": "published_recipe"}[party]
+    )
     environment = {
         **os.environ,
         "GOMP_SPINCOUNT": "0",
@@ -74,13 +89,29 @@ def _run(party: str, documents: Path) -> dict[str, float]:
 
 def _print(medians: dict[str, dict[str, float]], arguments: argparse.Namespace) -> None:
     first = medians["plain loop"]["tokens_embedded"] / medians["plain loop"]["seconds"]
-    table = Table(title=f"Bulk ingestion of {arguments.documents}, {os.cpu_count()} cores, medians of {arguments.rounds} rounds")
-    for column in ("", "documents", "pages/s", "chunks/s", "tokens/s", "over plain loop", "tokens lost", "seconds"):
+    table = Table(
+        title=f"Bulk ingestion of {arguments.documents}, {os.cpu_count()} cores, medians of {arguments.rounds} rounds"
+    )
+    for column in (
+        "",
+        "documents",
+        "pages/s",
+        "chunks/s",
+        "tokens/s",
+        "over plain loop",
+        "tokens lost",
+        "seconds",
+    ):
         table.add_column(column, justify="right" if column else "left")
     for party, m in medians.items():
         rate = m["tokens_embedded"] / m["seconds"]
         lost = f"{m['tokens'] - m['tokens_embedded']:,.0f} ({1 - m['tokens_embedded'] / m['tokens']:.1%})"
-        row = (f"{m['documents']:.0f}", f"{m['pages'] / m['seconds']:.1f}", f"{m['chunks'] / m['seconds']:.1f}", f"{rate:,.0f}")
+        row = (
+            f"{m['documents']:.0f}",
+            f"{m['pages'] / m['seconds']:.1f}",
+            f"{m['chunks'] / m['seconds']:.1f}",
+            f"{rate:,.0f}",
+        )
         table.add_row(party, *row, f"{rate / first:.2f}x", lost, f"{m['seconds']:.1f}")
     Console(width=120).print(table)
 

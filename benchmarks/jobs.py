@@ -48,7 +48,10 @@ class Cluster:
 
     def question(self) -> None:
         """One vector, of a text nobody asked for before."""
-        body = {"model": "all-MiniLM-L6-v2", "input": f"How long is the notice period of contract {random.random()}?"}
+        body = {
+            "model": "all-MiniLM-L6-v2",
+            "input": f"How long is the notice period of contract {random.random()}?",
+        }
         self.http.post(f"{self.url}/embeddings", json=body).raise_for_status()
 
     def upload(self) -> str:
@@ -59,8 +62,12 @@ class Cluster:
     def page(self, store: str) -> None:
         """Upload, attach with high priority, ask until it is searchable."""
         file = self.upload()
-        self.client.vector_stores.files.create(file_id=file, vector_store_id=store, extra_body={"priority": "high"})
-        while (found := self.client.vector_stores.files.retrieve(file, vector_store_id=store)).status == "in_progress":
+        self.client.vector_stores.files.create(
+            file_id=file, vector_store_id=store, extra_body={"priority": "high"}
+        )
+        while (
+            found := self.client.vector_stores.files.retrieve(file, vector_store_id=store)
+        ).status == "in_progress":
             time.sleep(ASK_EVERY_S)
         if found.status != "completed":
             raise RuntimeError(f"{file} ended as {found.status}: {found.last_error}")
@@ -77,8 +84,15 @@ class Cluster:
 
 def main() -> int:
     """The benchmark; returns the process's exit code."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=90.0, help="how long the busy cluster is looked at (default: %(default)s)")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        default=90.0,
+        help="how long the busy cluster is looked at (default: %(default)s)",
+    )
     options = parser.parse_args()
     url = f"{api_url(Settings())}/v1"
     cluster = Cluster(url, OpenAI(base_url=url, api_key="unused", max_retries=0))
@@ -87,18 +101,25 @@ def main() -> int:
     try:
         for what in ("question", "upload", "page"):
             look(cluster, store, IDLE_S, "idle", only=what)
-        files = [cluster.client.files.create(file=(f"{n}.pdf", data), purpose="assistants").id for n, data in enumerate(documents())]
+        files = [
+            cluster.client.files.create(file=(f"{n}.pdf", data), purpose="assistants").id
+            for n, data in enumerate(documents())
+        ]
         batch = cluster.client.vector_stores.file_batches.create(bulk, file_ids=files)
         time.sleep(WARM_UP_S)
         look(cluster, store, options.seconds, "busy")
-        counts = cluster.client.vector_stores.file_batches.retrieve(batch.id, vector_store_id=bulk).file_counts
+        counts = cluster.client.vector_stores.file_batches.retrieve(
+            batch.id, vector_store_id=bulk
+        ).file_counts
         if not counts.in_progress:
             print("the documents were done before the time was over: give fewer --seconds", file=sys.stderr)
         cluster.client.vector_stores.file_batches.cancel(batch.id, vector_store_id=bulk)
     finally:
         for id in (store, bulk):
             cluster.client.vector_stores.delete(id)
-    return show(cluster.seconds, f"{counts.completed} of {counts.total} documents done, {counts.failed} failed")
+    return show(
+        cluster.seconds, f"{counts.completed} of {counts.total} documents done, {counts.failed} failed"
+    )
 
 
 def look(cluster: Cluster, store: str, seconds: float, state: str, *, only: str = "") -> None:
@@ -110,7 +131,9 @@ def look(cluster: Cluster, store: str, seconds: float, state: str, *, only: str 
         "page": (lambda: cluster.page(store), PAGE_EVERY_S),
     }
     threads = [
-        threading.Thread(target=cluster.repeat, args=(f"{what} {state}", ask), kwargs={"every_s": every_s, "until": until})
+        threading.Thread(
+            target=cluster.repeat, args=(f"{what} {state}", ask), kwargs={"every_s": every_s, "until": until}
+        )
         for what, (ask, every_s) in asked.items()
         if only in {"", what}
     ]
@@ -132,7 +155,9 @@ def documents() -> list[bytes]:
 def _pdf(words: list[str]) -> bytes:
     with pymupdf.open() as document:
         for _ in range(PAGES):
-            document.new_page().insert_textbox((50, 50, 550, 800), " ".join(random.choices(words, k=WORDS_OF_A_PAGE)), fontsize=9)
+            document.new_page().insert_textbox(
+                (50, 50, 550, 800), " ".join(random.choices(words, k=WORDS_OF_A_PAGE)), fontsize=9
+            )
         return bytes(document.tobytes())
 
 
@@ -144,14 +169,24 @@ def show(seconds: dict[str, list[float]], work: str) -> int:
     for what, taken in seconds.items():
         table.add_row(what, str(len(taken)), *(f"{1000 * part(taken, at):.1f}" for at in (0.5, 0.95, 0.99)))
     times = part(seconds["question busy"], 0.95) / part(seconds["question idle"], 0.95)
-    Console().print(f"While workers are busy: {work}", table, f"\nA question's p95, busy over idle: {times:.2f}")
-    bounds = (part(seconds["upload busy"], 0.99) < UPLOAD_P99_S, part(seconds["page busy"], 0.95) < PAGE_P95_S, times < QUESTION_TIMES)
+    Console().print(
+        f"While workers are busy: {work}", table, f"\nA question's p95, busy over idle: {times:.2f}"
+    )
+    bounds = (
+        part(seconds["upload busy"], 0.99) < UPLOAD_P99_S,
+        part(seconds["page busy"], 0.95) < PAGE_P95_S,
+        times < QUESTION_TIMES,
+    )
     return 0 if all(bounds) else 1
 
 
 def part(values: list[float], at: float) -> float:
     """The value that so large a part of them does not exceed."""
-    return statistics.quantiles(values, n=1000, method="inclusive")[round(at * 1000) - 1] if len(values) > 1 else values[0]
+    return (
+        statistics.quantiles(values, n=1000, method="inclusive")[round(at * 1000) - 1]
+        if len(values) > 1
+        else values[0]
+    )
 
 
 if __name__ == "__main__":

@@ -59,16 +59,31 @@ class Record:
         """Of memory, without the time it settles in."""
         seconds, memory = np.array(self.seconds) - self.seconds[0], np.array(self.memory_bytes)
         late = seconds >= SETTLING * seconds[-1]
-        return float(np.polyfit(seconds[late] / 60, memory[late] / MIB, 1)[0]) if late.sum() > 1 else float("nan")
+        return (
+            float(np.polyfit(seconds[late] / 60, memory[late] / MIB, 1)[0])
+            if late.sum() > 1
+            else float("nan")
+        )
 
 
 def main() -> int:
     """Soak, print what was seen, say whether the bounds held."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--minutes", type=float, default=10.0, help="how long (default: %(default)s)")
-    parser.add_argument("--precision", choices=PARTIES, default="float32", help="of the engine (default: %(default)s)")
-    parser.add_argument("--slope", type=float, default=1.0, help="most MiB a minute that memory may grow (default: %(default)s)")
-    parser.add_argument("--drift", type=float, help=f"most that a number of a vector may change (default: {DRIFT})")
+    parser.add_argument(
+        "--precision", choices=PARTIES, default="float32", help="of the engine (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--slope",
+        type=float,
+        default=1.0,
+        help="most MiB a minute that memory may grow (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--drift", type=float, help=f"most that a number of a vector may change (default: {DRIFT})"
+    )
     arguments = parser.parse_args()
     party = PARTIES[arguments.precision]
     party = replace(party, variables={**party.variables, "CLUSTER_CACHE_BYTES": str(CACHE_BYTES)})
@@ -97,7 +112,12 @@ def saturate(server: Server, until: float) -> tuple[int, list[str]]:
             inputs = [texts.sentence() for _ in range(SENTENCES)]
             inputs[:: SENTENCES // PASSAGES] = [texts.passages(TEXTS_OF_PASSAGES) for _ in range(PASSAGES)]
             requests = [server.request(one) for one in inputs]
-            busy = {"clients": CLIENTS, "requests": requests, "headers": {"x-organisation": "load"}, "seconds": until - time.monotonic()}
+            busy = {
+                "clients": CLIENTS,
+                "requests": requests,
+                "headers": {"x-organisation": "load"},
+                "seconds": until - time.monotonic(),
+            }
             seen = client.ask({"url": server.url, "busy": busy})["busy"]
             vectors += seen["vectors"]
             errors += seen["errors"]
@@ -123,7 +143,10 @@ def watch(server: Server, record: Record) -> None:
     record.memory_bytes.append(server.memory_bytes())
     passed = record.seconds[-1] - record.seconds[0]
     if passed // TELL_EVERY_S != (passed - PROBE_EVERY_S) // TELL_EVERY_S:
-        print(f"{passed / 60:4.1f} min: {record.memory_bytes[-1] / MIB:,.1f} MiB, drift {record.drift():.1e}", file=sys.stderr)
+        print(
+            f"{passed / 60:4.1f} min: {record.memory_bytes[-1] / MIB:,.1f} MiB, drift {record.drift():.1e}",
+            file=sys.stderr,
+        )
 
 
 def show(record: Record, held: dict[str, tuple[float, float]], vectors: int) -> None:

@@ -31,9 +31,9 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from cluster.engines.tokeniser import LocalTokeniser
+from cluster.engines.tokens.tokeniser import LocalTokeniser
+from cluster.engines.tokens.word_cache import WordCachedTokeniser
 from cluster.engines.weights import ModelFolder, open_model_folder
-from cluster.engines.word_cache import WordCachedTokeniser
 from cluster.records import Page
 from cluster.settings import Settings
 from data_jobs.stages.chunk import Chunker
@@ -57,14 +57,22 @@ class Theirs:
 
     def tokenise(self, texts: list[str]) -> list[tuple[list[int], list[tuple[int, int]]]]:
         """Ids and offsets."""
-        return [(one.ids, one.offsets) for one in self._tokenizer.encode_batch(texts, add_special_tokens=False)]
+        return [
+            (one.ids, one.offsets) for one in self._tokenizer.encode_batch(texts, add_special_tokens=False)
+        ]
 
 
 def main() -> int:
     """Measure, print the tables."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--documents", type=Path, help="folder of PDFs (default: the Python language reference)")
-    parser.add_argument("--rounds", type=int, default=7, help="the medians are printed (default: %(default)s)")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--documents", type=Path, help="folder of PDFs (default: the Python language reference)"
+    )
+    parser.add_argument(
+        "--rounds", type=int, default=7, help="the medians are printed (default: %(default)s)"
+    )
     arguments = parser.parse_args()
     os.environ["TOKENIZERS_PARALLELISM"] = "false"  # one thread for theirs too
     documents = pages_of(arguments.documents) if arguments.documents else reference()
@@ -120,14 +128,23 @@ def compared(way: str, expected: Any, found: Any) -> int:
 
 def summary(rounds: list[dict[str, float]]) -> list[str]:
     """Medians of one state: speeds for ids, and both ratios."""
-    speeds = [f"{statistics.median(one['tokens'] / one[f'{party} ids'] for one in rounds):,.0f}" for party in ("theirs", "ours")]
-    ratios = [statistics.median(one[f"theirs {way}"] / one[f"ours {way}"] for one in rounds) for way in ("ids", "tokenise")]
+    speeds = [
+        f"{statistics.median(one['tokens'] / one[f'{party} ids'] for one in rounds):,.0f}"
+        for party in ("theirs", "ours")
+    ]
+    ratios = [
+        statistics.median(one[f"theirs {way}"] / one[f"ours {way}"] for one in rounds)
+        for way in ("ids", "tokenise")
+    ]
     return [*speeds, *(f"{ratio:.2f}x" for ratio in ratios)]
 
 
 def chunking(folder: ModelFolder, documents: list[list[str]]) -> float:
     """Processor time of the chunk stage without the cache over that with one that starts empty."""
-    numbered = [[Page(number=number, text=text) for number, text in enumerate(document, start=1)] for document in documents]
+    numbered = [
+        [Page(number=number, text=text) for number, text in enumerate(document, start=1)]
+        for document in documents
+    ]
 
     def chunk(chunker: Chunker) -> list[Any]:
         return [chunker.chunk("a document", pages) for pages in numbered]
@@ -157,7 +174,10 @@ def pages_of(folder: Path) -> list[list[str]]:
 
 def reference() -> list[list[str]]:
     """The Python language reference, a document a topic."""
-    return [[text[at : at + PAGE_CHARACTERS] for at in range(0, len(text), PAGE_CHARACTERS)] for _, text in sorted(topics.items())]
+    return [
+        [text[at : at + PAGE_CHARACTERS] for at in range(0, len(text), PAGE_CHARACTERS)]
+        for _, text in sorted(topics.items())
+    ]
 
 
 def questions(pages: list[str]) -> list[str]:

@@ -39,11 +39,17 @@ PLACE = ("default", "bench")
 
 def main() -> int:
     """Measure, print the tables."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rows", type=int, default=50_000, help="rows searched (default: %(default)s)")
-    parser.add_argument("--written", type=int, default=5_000, help="rows written in each round (default: %(default)s)")
+    parser.add_argument(
+        "--written", type=int, default=5_000, help="rows written in each round (default: %(default)s)"
+    )
     parser.add_argument("--rounds", type=int, default=5, help="rounds of writing (default: %(default)s)")
-    parser.add_argument("--queries", type=int, default=100, help="queries of each kind (default: %(default)s)")
+    parser.add_argument(
+        "--queries", type=int, default=100, help="queries of each kind (default: %(default)s)"
+    )
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="ec-bench-") as home:
         os.chmod(home, 0o755)  # the bundled Postgres runs as another user when we are root
@@ -84,7 +90,9 @@ def searching(index: VectorIndex, count: int, queries: int) -> Table:
     index.ensure(name, dim=DIM)
     loading = timed(lambda: index.bulk_load(*PLACE, made(count), collection=name))
     asked = [row.vector for row in made(queries, seed=1) if row.vector is not None]
-    table = Table(title=f"Searching {count:,} rows of {DIM} numbers, k={K}, {queries} queries; loaded and indexed in {loading:.0f} s")
+    table = Table(
+        title=f"Searching {count:,} rows of {DIM} numbers, k={K}, {queries} queries; loaded and indexed in {loading:.0f} s"
+    )
     for column in ("", "p50 ms", "p95 ms", f"recall@{K}"):
         table.add_column(column, justify="right" if column else "left")
     for what, chosen in (("", None), (", filter passing 2 %", RARE)):
@@ -112,7 +120,13 @@ def made(count: int, *, seed: int = 0) -> Iterator[Row]:
             id=f"{seed}-{n:07}",
             document=f"d{n // 50}",
             text=" ".join(f"{word}{chance.integers(50)}" for word in chance.choice(WORDS, 150)),
-            attributes={"source": f"/manuals/{n // 50}.pdf", "page": n % 50, "start": 0, "end": 900, "rare": n % 50 == 0},
+            attributes={
+                "source": f"/manuals/{n // 50}.pdf",
+                "page": n % 50,
+                "start": 0,
+                "end": 900,
+                "rare": n % 50 == 0,
+            },
             vector=unit(vector),
         )
 

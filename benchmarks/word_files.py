@@ -91,12 +91,16 @@ CHOSEN = [
     Chosen(archive="markdown", pattern="docs/*.md", kind="markdown"),
     Chosen(archive="pikepdf", pattern="docs/*.md", kind="markdown"),
     *[
-        Chosen(archive="chardet", pattern=f"tests/{folder}/*.{ending}", kind="text", encoding=encoding, most=2)
+        Chosen(
+            archive="chardet", pattern=f"tests/{folder}/*.{ending}", kind="text", encoding=encoding, most=2
+        )
         for folder, encoding in ENCODINGS.items()
         for ending in ("txt", "srt", "xml")
     ],
     *[
-        Chosen(archive="charset-normalizer", pattern=f"data/sample-{name}.txt", kind="text", encoding=encoding)
+        Chosen(
+            archive="charset-normalizer", pattern=f"data/sample-{name}.txt", kind="text", encoding=encoding
+        )
         for name, encoding in SAMPLES.items()
     ],
 ]
@@ -121,18 +125,35 @@ def word_files() -> Iterator[WordFile]:
     archives = {path.name.rpartition("-")[0].replace("_", "-"): path for path in _archives()}
     for chosen in CHOSEN:
         with tarfile.open(archives[chosen.archive]) as archive:
-            within = {member.name.partition("/")[2]: member for member in archive.getmembers() if member.isfile()}
+            within = {
+                member.name.partition("/")[2]: member for member in archive.getmembers() if member.isfile()
+            }
             for path in sorted(path for path in within if fnmatch(path, chosen.pattern))[: chosen.most]:
                 file = archive.extractfile(within[path])
                 assert file is not None
-                yield WordFile(name=f"{chosen.archive}/{path}", kind=chosen.kind, encoding=chosen.encoding, data=file.read())
+                yield WordFile(
+                    name=f"{chosen.archive}/{path}",
+                    kind=chosen.kind,
+                    encoding=chosen.encoding,
+                    data=file.read(),
+                )
 
 
 def _archives() -> list[Path]:
     pinned = set(re.findall(r"sha256:([0-9a-f]{64})", PINS.read_text()))
     if pinned - _kept():
-        options = ["--no-deps", "--no-binary", ":all:", "--require-hashes", "--quiet", "--disable-pip-version-check"]
-        subprocess.run([sys.executable, "-m", "pip", "download", *options, "--dest", CACHE, "--requirement", PINS], check=True)
+        options = [
+            "--no-deps",
+            "--no-binary",
+            ":all:",
+            "--require-hashes",
+            "--quiet",
+            "--disable-pip-version-check",
+        ]
+        subprocess.run(
+            [sys.executable, "-m", "pip", "download", *options, "--dest", CACHE, "--requirement", PINS],
+            check=True,
+        )
     if pinned - _kept():
         raise SystemExit(f"{CACHE} lacks archives that {PINS.name} names: delete the folder and try again")
     return [path for path in CACHE.glob("*.tar.gz") if _hash(path) in pinned]

@@ -11,7 +11,20 @@ import html5lib
 import mistune
 import pypdfium2
 
-SILENT = frozenset({"script", "style", "template", "noscript", "iframe", "noembed", "noframes", "annotation", "annotation-xml", "rp"})
+SILENT = frozenset(
+    {
+        "script",
+        "style",
+        "template",
+        "noscript",
+        "iframe",
+        "noembed",
+        "noframes",
+        "annotation",
+        "annotation-xml",
+        "rp",
+    }
+)
 HIDDEN = re.compile(r"(?:^|[;\s])(?:display\s*:\s*none|visibility\s*:\s*hidden)", re.IGNORECASE)
 #: Elements whose end is no end of a word.
 INLINE = frozenset(
@@ -56,7 +69,12 @@ def _visible(root: Element) -> Iterable[str]:
             continue
         tag = node.tag.rpartition("}")[2] if isinstance(node.tag, str) else ""  # a comment's is a function
         after = [node.tail or ""]
-        shown = tag and tag not in SILENT and "hidden" not in node.attrib and not HIDDEN.search(node.attrib.get("style", ""))
+        shown = (
+            tag
+            and tag not in SILENT
+            and "hidden" not in node.attrib
+            and not HIDDEN.search(node.attrib.get("style", ""))
+        )
         if shown:
             edge = "" if tag in INLINE else "\n"
             yield edge + node.attrib.get("alt", "") * (tag == "img") + (node.text or "")

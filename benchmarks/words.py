@@ -52,16 +52,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command; its exit code."""
     options = _parser().parse_args(arguments)
     with Parser(Settings()) as parser:
-        chosen = [file for file in word_files() if file.kind == (options.only or file.kind) and options.file in file.name]
+        chosen = [
+            file
+            for file in word_files()
+            if file.kind == (options.only or file.kind) and options.file in file.name
+        ]
         scores = [score for file in chosen if (score := _score(parser, file)) is not None]
     print("\n".join(_table(scores)))
     below = [score for score in scores if not score.passes]
     if options.words:
         for score in below:
-            print(f"{score.file.name}: {' '.join(word for word, _ in score.missing.most_common(WORDS_SHOWN))}")
+            print(
+                f"{score.file.name}: {' '.join(word for word, _ in score.missing.most_common(WORDS_SHOWN))}"
+            )
     unexplained = [score.file.name for score in below if score.file.name not in EXCEPTIONS]
     needless = [score.file.name for score in scores if score.passes and score.file.name in EXCEPTIONS]
-    print(f"{len(scores)} files, {len(scores) - len(below)} at {BAR:.0%} or above, {len(below) - len(unexplained)} excepted with a reason")
+    print(
+        f"{len(scores)} files, {len(scores) - len(below)} at {BAR:.0%} or above, {len(below) - len(unexplained)} excepted with a reason"
+    )
     for name in needless:
         print(f"needs no exception any more: {name}")
     if unexplained:
@@ -104,7 +112,8 @@ def _source(score: Score) -> tuple[str, str]:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.words", description="Words that the parse stage gives, against other readers."
+        prog="python -m benchmarks.words",
+        description="Words that the parse stage gives, against other readers.",
     )
     parser.add_argument("--only", choices=["pdf", "html", "markdown", "text"], help="files of this kind")
     parser.add_argument("--file", default="", metavar="SUBSTRING", help="files whose path holds this")

@@ -73,7 +73,9 @@ def open_blob_store(settings: Settings) -> "BlobStore":
     try:
         filesystem, root = fsspec.core.url_to_fs(url)
     except ImportError as exc:
-        raise Misconfigured(f"CLUSTER_BLOB_URL={url}: {exc}; pip install 'embedding-cluster[s3]' or '[gcs]'") from exc
+        raise Misconfigured(
+            f"CLUSTER_BLOB_URL={url}: {exc}; pip install 'embedding-cluster[s3]' or '[gcs]'"
+        ) from exc
     except ValueError as exc:
         raise Misconfigured(f"CLUSTER_BLOB_URL={url}: {exc}") from exc
     return BlobStore(filesystem, root.rstrip("/"))
@@ -145,7 +147,12 @@ class BlobStore:
         """Every finished blob of every organisation, in no order."""
         for organisation, folder, name, info in self._find():
             if folder != UNFINISHED and SHA256.fullmatch(name):
-                yield Listed(organisation=organisation, sha256=name, bytes=int(info["size"]), modified_at=_modified(info))
+                yield Listed(
+                    organisation=organisation,
+                    sha256=name,
+                    bytes=int(info["size"]),
+                    modified_at=_modified(info),
+                )
 
     def discard_unfinished(self, *, older_than_s: float) -> int:
         """Remove what dead writers left; their number. A writer that lives has written to its own not long ago."""
@@ -230,7 +237,10 @@ class BlobWriter:
         if self._done:
             return
         self._done = True
-        with suppress(Unavailable), _translated():  # the disk may be the reason why we are here; ``discard_unfinished`` comes by
+        with (
+            suppress(Unavailable),
+            _translated(),
+        ):  # the disk may be the reason why we are here; ``discard_unfinished`` comes by
             with suppress(OSError):
                 self._file.close()
             with suppress(FileNotFoundError):
@@ -239,7 +249,9 @@ class BlobWriter:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.discard()
 
 
@@ -258,7 +270,10 @@ class _Verified(io.RawIOBase):
         with _translated():
             part = self._file.read(min(len(buffer), self._left))
         if not part and self._left:
-            raise Permanent(f"blob {self._expected} ends {self._left:,} bytes early: restore it from a copy", row_ids=[self._expected])
+            raise Permanent(
+                f"blob {self._expected} ends {self._left:,} bytes early: restore it from a copy",
+                row_ids=[self._expected],
+            )
         buffer[: len(part)] = part
         self._hash.update(part)
         self._left -= len(part)
@@ -273,7 +288,8 @@ class _Verified(io.RawIOBase):
     def _check(self) -> None:
         if self._left == 0 and self._hash.hexdigest() != self._expected:
             raise Permanent(
-                f"blob {self._expected} is damaged: its bytes have another hash; restore it from a copy", row_ids=[self._expected]
+                f"blob {self._expected} is damaged: its bytes have another hash; restore it from a copy",
+                row_ids=[self._expected],
             )
 
 
@@ -285,7 +301,11 @@ def _checked(pattern: re.Pattern[str], name: str) -> str:
 
 def _modified(info: dict[str, Any]) -> datetime:
     """Each storage says it under a name and in a type of its own."""
-    at = next(info[key] for key in ("mtime", "LastModified", "created", "updated", "last_modified") if info.get(key) is not None)
+    at = next(
+        info[key]
+        for key in ("mtime", "LastModified", "created", "updated", "last_modified")
+        if info.get(key) is not None
+    )
     if isinstance(at, datetime):
         return at if at.tzinfo else at.replace(tzinfo=UTC)
     return datetime.fromisoformat(at) if isinstance(at, str) else datetime.fromtimestamp(at, UTC)
@@ -304,7 +324,9 @@ def _present(organisation: str, sha256: str) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as exc:
-        raise Permanent(f"blob {sha256} of organisation {organisation} is gone: restore it from a copy", row_ids=[sha256]) from exc
+        raise Permanent(
+            f"blob {sha256} of organisation {organisation} is gone: restore it from a copy", row_ids=[sha256]
+        ) from exc
 
 
 @contextmanager
@@ -327,8 +349,14 @@ def _translated() -> Iterator[None]:
 
 
 def _full(exc: Exception) -> Shortage:
-    return Shortage(f"{Resource.BLOB_STORE.sentence} ({exc})", resource=Resource.BLOB_STORE, retry_after_s=FULL_RETRY_AFTER_S)
+    return Shortage(
+        f"{Resource.BLOB_STORE.sentence} ({exc})",
+        resource=Resource.BLOB_STORE,
+        retry_after_s=FULL_RETRY_AFTER_S,
+    )
 
 
 def _away(exc: Exception) -> Unavailable:
-    return Unavailable(f"the blob store does not answer: {type(exc).__name__}: {exc}", retry_after_s=AWAY_RETRY_AFTER_S)
+    return Unavailable(
+        f"the blob store does not answer: {type(exc).__name__}: {exc}", retry_after_s=AWAY_RETRY_AFTER_S
+    )

@@ -30,7 +30,9 @@ def run(command: Callable[[Settings], int], console: Console, *, log_level: str)
         return command(settings)
     except ValidationError as exc:
         for error in exc.errors():
-            console.print(f"[red]setting[/] CLUSTER_{'_'.join(map(str, error['loc'])).upper()}: {escape(error['msg'])}")
+            console.print(
+                f"[red]setting[/] CLUSTER_{'_'.join(map(str, error['loc'])).upper()}: {escape(error['msg'])}"
+            )
         return EXIT_USAGE
     except ClusterError as exc:
         console.print(f"[red]failed:[/] {escape(str(exc))}", soft_wrap=True)

@@ -102,7 +102,9 @@ class Shortage(Unavailable):
     """
 
     # With a default, because unpickling calls it with the message alone and sets the attributes after.
-    def __init__(self, message: str, *, resource: Resource = Resource.OWN_DISK, retry_after_s: float | None = None) -> None:
+    def __init__(
+        self, message: str, *, resource: Resource = Resource.OWN_DISK, retry_after_s: float | None = None
+    ) -> None:
         super().__init__(message, retry_after_s=retry_after_s)
         self.resource = resource
 

@@ -8,9 +8,15 @@ Text may begin with what marks another format, mention it, or hold some control 
 import codecs
 import re
 
-from cluster.wide_text import unmarked
+from cluster.text.wide_text import unmarked
 
-PDF, HTML, MARKDOWN, PLAIN, BINARY = "application/pdf", "text/html", "text/markdown", "text/plain", "application/octet-stream"
+PDF, HTML, MARKDOWN, PLAIN, BINARY = (
+    "application/pdf",
+    "text/html",
+    "text/markdown",
+    "text/plain",
+    "application/octet-stream",
+)
 PNG, JPEG, GIF, WEBP = "image/png", "image/jpeg", "image/gif", "image/webp"
 
 #: A PDF may carry junk before its header; readers look this far.
@@ -34,8 +40,14 @@ LETTERS = (
     (re.compile(rb".{257}ustar[\x00 ]", re.DOTALL), "application/x-tar"),
 )
 #: A comment ends at its first end and nowhere else (an atomic group): tried at every further one, thirty comments take an hour.
-HTML_START = re.compile(rb"^\s*(?:<\?xml[^>]*>\s*)?(?:(?><!--.*?-->)\s*)*<(?:!doctype\s+html|html|head|body)\b", re.IGNORECASE | re.DOTALL)
-HTML_SUFFIXES, MARKDOWN_SUFFIXES = frozenset({"html", "htm", "xhtml", "xht", "shtml"}), frozenset({"md", "markdown"})
+HTML_START = re.compile(
+    rb"^\s*(?:<\?xml[^>]*>\s*)?(?:(?><!--.*?-->)\s*)*<(?:!doctype\s+html|html|head|body)\b",
+    re.IGNORECASE | re.DOTALL,
+)
+HTML_SUFFIXES, MARKDOWN_SUFFIXES = (
+    frozenset({"html", "htm", "xhtml", "xht", "shtml"}),
+    frozenset({"md", "markdown"}),
+)
 PDF_MARK = b"%PDF-"
 #: The header as a line of its own, with a comment or without.
 PDF_HEADER = re.compile(rb"%PDF-\d\.\d[ \t]*(?:%[^\r\n]*)?(?=[\r\n]|$)")
@@ -44,7 +56,12 @@ PDF_BEGINNING = re.compile(rb"\s*(?:%[^\r\n]*[\r\n]+\s*)*(?:\d+\s+\d+\s+obj\b|$)
 CODE_FENCE = b"```"
 
 UTF_8_MARK = codecs.BOM_UTF8
-WIDE_MARKS = {codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+WIDE_MARKS = {
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
 #: Not backspace and escape: printed manual pages and terminals' logs are full of them.
 CONTROL = re.compile(rb"[\x00-\x07\x0e-\x1a\x1c-\x1f\x7f]")
 #: Text may be divided by NULs, but is not padded with them.
@@ -80,7 +97,9 @@ def _as_utf_8(start: bytes) -> bytes | None:
     """The text that a file begins with; None where it begins with no text. An 8-bit text stays as it is."""
     if start.startswith(UTF_8_MARK):
         return start[len(UTF_8_MARK) :]
-    encoding = next((encoding for mark, encoding in WIDE_MARKS.items() if start.startswith(mark)), None) or unmarked(start)
+    encoding = next(
+        (encoding for mark, encoding in WIDE_MARKS.items() if start.startswith(mark)), None
+    ) or unmarked(start)
     if encoding is not None:
         return start.decode(encoding, "ignore").encode("utf-8", "ignore")
     text = start.rstrip(ENDINGS)

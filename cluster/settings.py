@@ -60,7 +60,9 @@ def origins(listed: object) -> object:
     found = tuple(part for part in parts if part)
     for one in found:
         if not ORIGIN.fullmatch(one):
-            raise ValueError(f"{one!r} is no origin: write it as a browser sends it, https://app.example.com, without a path; or * for all")
+            raise ValueError(
+                f"{one!r} is no origin: write it as a browser sends it, https://app.example.com, without a path; or * for all"
+            )
     return found
 
 
@@ -79,7 +81,9 @@ class Table(dict[str, Value]):
 class Settings(BaseSettings):
     """Frozen; made once per process. Paths are absolute, sizes in bytes, times in seconds."""
 
-    model_config = SettingsConfigDict(env_prefix="CLUSTER_", frozen=True, extra="ignore", use_attribute_docstrings=True)
+    model_config = SettingsConfigDict(
+        env_prefix="CLUSTER_", frozen=True, extra="ignore", use_attribute_docstrings=True
+    )
 
     environment: Literal["development", "production"] = "development"
     """In production, placeholder secrets and the bundled database are refused."""
@@ -137,7 +141,7 @@ class Settings(BaseSettings):
     CPU, is refused where it is not faster than float32, and until its recall was measured."""
 
     int8_least_recall: float = Field(default=0.95, ge=0, le=1)
-    """With less recall@10 than this, as ``python -m cluster.engines.int8_gate`` measured it, int8 is refused."""
+    """With less recall@10 than this, as ``python -m cluster.engines.bert.int8_gate`` measured it, int8 is refused."""
 
     threads: int = Field(default=0, ge=0)
     """CPU threads of one engine; 0 means as many as the process may use."""
@@ -215,7 +219,9 @@ class Settings(BaseSettings):
     overflow: Literal["error", "truncate", "mean"] = "error"
     """What becomes of an input that is too long, when its request does not say: refused, cut, or embedded in parts and averaged."""
 
-    overflow_by_model: Annotated[dict[str, Literal["error", "truncate", "mean"]], AfterValidator(Table)] = Table()
+    overflow_by_model: Annotated[dict[str, Literal["error", "truncate", "mean"]], AfterValidator(Table)] = (
+        Table()
+    )
     """The same for single models, as JSON, by name."""
 
     any_dimensions: bool = False
@@ -317,18 +323,27 @@ class Settings(BaseSettings):
             first = getattr(self, name)
             for port in range(first, first + width):
                 if port in RAY_WORKER_PORTS:
-                    raise ValueError(f"{name}={first} takes {port} of {RAY_WORKER_PORTS}, where Ray places its workers; choose another")
+                    raise ValueError(
+                        f"{name}={first} takes {port} of {RAY_WORKER_PORTS}, where Ray places its workers; choose another"
+                    )
         if self.max_workers < self.min_workers:
             raise ValueError(f"max_workers={self.max_workers} is below min_workers={self.min_workers}")
         if self.max_replicas < self.min_replicas:
             raise ValueError(f"max_replicas={self.max_replicas} is below min_replicas={self.min_replicas}")
         if self.api_key is None and not is_loopback(self.api_host):
-            raise ValueError(f"api_host={self.api_host} lets other machines in: set CLUSTER_API_KEY, which callers then have to send")
+            raise ValueError(
+                f"api_host={self.api_host} lets other machines in: set CLUSTER_API_KEY, which callers then have to send"
+            )
         if self.environment == "production":
             if self.api_key is not None and self.api_key.get_secret_value().lower() in PLACEHOLDERS:
                 raise ValueError("CLUSTER_API_KEY still holds a placeholder")
             if self.database_url is None:
-                raise ValueError("production needs CLUSTER_DATABASE_URL: the bundled Postgres is for one machine")
-            if any(word in self.database_url.get_secret_value() for word in ("changeme", "placeholder", "password@")):
+                raise ValueError(
+                    "production needs CLUSTER_DATABASE_URL: the bundled Postgres is for one machine"
+                )
+            if any(
+                word in self.database_url.get_secret_value()
+                for word in ("changeme", "placeholder", "password@")
+            ):
                 raise ValueError("CLUSTER_DATABASE_URL still holds a placeholder password")
         return self

@@ -22,20 +22,20 @@ from ray.data import ActorPoolStrategy, Dataset
 from ray.exceptions import RayError
 
 from cluster.database import open_pool, translated
+from cluster.documents import stores
+from cluster.documents.file_names import shown_name
 from cluster.engines import describe
 from cluster.errors import ClusterError, InvalidInput, Permanent, Unavailable, last_line
-from cluster.file_names import shown_name
-from cluster.ledger import stores
-from cluster.ledger.job_run import JobRun
+from cluster.jobs.job_run import JobRun
 from cluster.logs import about, configure
 from cluster.settings import Settings
 from cluster.vector_index import open_vector_index
-from data_jobs.plan import Plan, make_plan, pipeline_version
-from data_jobs.ray_session import ray_session
-from data_jobs.report import Report
+from data_jobs.bulk.plan import Plan, make_plan, pipeline_version
+from data_jobs.bulk.ray_session import ray_session
+from data_jobs.bulk.report import Report
 from data_jobs.sources import list_sources
+from data_jobs.stages.each_row import Stage, each_row
 from data_jobs.stages.embed import Embed
-from data_jobs.stages.guard import Stage, each_row
 from data_jobs.stages.prepare import Chunk, Compare, Keywords, Parse
 from data_jobs.stages.read import Read
 from data_jobs.stages.row import Row, to_table
@@ -66,14 +66,20 @@ def pipeline(rows: Sequence[Row], settings: Settings, store: stores.VectorStore,
         return each_row(stage, settings, **fields)
 
     return (
-        ray.data.from_arrow([to_table(rows[at : at + DOCUMENTS_PER_BLOCK]) for at in range(0, len(rows), DOCUMENTS_PER_BLOCK)])
+        ray.data.from_arrow(
+            [to_table(rows[at : at + DOCUMENTS_PER_BLOCK]) for at in range(0, len(rows), DOCUMENTS_PER_BLOCK)]
+        )
         .map_batches(each(Read(settings)), **one_by_one)
         .map_batches(each(Parse(settings)), **one_by_one)
         .map_batches(each(Chunk(settings, store.fingerprint.id)), **one_by_one)
         .map_batches(each(Keywords(settings)), **one_by_one)
         .map_batches(each(Compare(settings, store)), **one_by_one)
         .map_batches(
-            Embed, fn_constructor_args=[settings, store.fingerprint.id], fn_constructor_kwargs=fields, **engines(settings), **several
+            Embed,
+            fn_constructor_args=[settings, store.fingerprint.id],
+            fn_constructor_kwargs=fields,
+            **engines(settings),
+            **several,
         )
         .map_batches(Write(settings, store, job=job, pipeline_version=version), **one_by_one)
     )
@@ -87,7 +93,9 @@ def engines(settings: Settings) -> dict[str, Any]:
     return {"compute": ActorPoolStrategy(size=size), **({"num_gpus": share} if share else {"num_cpus": 1})}
 
 
-def ingest(settings: Settings, location: str, vector_store: str, report: Report, *, verify: bool = False) -> None:
+def ingest(
+    settings: Settings, location: str, vector_store: str, report: Report, *, verify: bool = False
+) -> None:
     """Bring the store up to date with every document at ``location``; ``report`` receives each result.
 
     Raises:
@@ -98,15 +106,26 @@ def ingest(settings: Settings, location: str, vector_store: str, report: Report,
     with open_pool(settings) as pool:
         index = open_vector_index(settings, pool)
         with translated(), pool.connection() as connection:
-            store = stores.ensure_store(connection, settings.organisation, vector_store, fingerprint=describe(settings))
+            store = stores.ensure_store(
+                connection, settings.organisation, vector_store, fingerprint=describe(settings)
+            )
         index.ensure(store.collection, dim=store.fingerprint.dim)
-        plan = make_plan(pool, settings, store, list_sources(location, left_out=report.leave_out), verify=verify)
+        plan = make_plan(
+            pool, settings, store, list_sources(location, left_out=report.leave_out), verify=verify
+        )
         if not plan.total:
             raise InvalidInput(
-                "; ".join([f"{location}: no files there", *(f"{what}: {why}" for what, _, why in report.left_out[:REASONS])])
+                "; ".join(
+                    [
+                        f"{location}: no files there",
+                        *(f"{what}: {why}" for what, _, why in report.left_out[:REASONS]),
+                    ]
+                )
             )
         input = {"location": shown_name(location), "vector_store": store.id}
-        with JobRun(pool, store.organisation, "ingest", input, total=plan.total, lease_s=settings.lease_s) as run:
+        with JobRun(
+            pool, store.organisation, "ingest", input, total=plan.total, lease_s=settings.lease_s
+        ) as run:
             with about(job=run.id, organisation=store.organisation), report.progress(plan.total) as advance:
                 for result in _results(plan, settings, store, run.id):
                     advance(result)
@@ -140,7 +159,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return EXIT_USAGE
     except (ClusterError, KeyboardInterrupt) as exc:
         report.print(f"Cut short: {options.location}")
-        print(f"error: {str(exc) or 'cancelled'}\nWhat is written stays; run the same command again to go on.", file=sys.stderr)
+        print(
+            f"error: {str(exc) or 'cancelled'}\nWhat is written stays; run the same command again to go on.",
+            file=sys.stderr,
+        )
         return EXIT_CUT_SHORT
     report.print(f"Ingested {options.location} into {options.vector_store}")
     if options.json:
@@ -156,14 +178,29 @@ def _parser() -> argparse.ArgumentParser:
         "2 wrong usage; 1 cut short, run again.",
     )
     parser.add_argument(
-        "location", metavar="PATH_OR_URI", help="a file, a folder, or s3://, gs://, az:// (the matching fsspec extra installed)"
+        "location",
+        metavar="PATH_OR_URI",
+        help="a file, a folder, or s3://, gs://, az:// (the matching fsspec extra installed)",
     )
-    parser.add_argument("--vector-store", required=True, metavar="NAME", help="store to write to, by name or id; made if it is not there")
-    parser.add_argument("--organisation", metavar="ID", help="whose store it is (default: CLUSTER_ORGANISATION, else 'default')")
     parser.add_argument(
-        "--verify", action="store_true", help="read every document again, even where size and modification time are the same"
+        "--vector-store",
+        required=True,
+        metavar="NAME",
+        help="store to write to, by name or id; made if it is not there",
     )
-    parser.add_argument("--json", action="store_true", help="print the summary as one JSON object on standard output too")
+    parser.add_argument(
+        "--organisation",
+        metavar="ID",
+        help="whose store it is (default: CLUSTER_ORGANISATION, else 'default')",
+    )
+    parser.add_argument(
+        "--verify",
+        action="store_true",
+        help="read every document again, even where size and modification time are the same",
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="print the summary as one JSON object on standard output too"
+    )
     return parser
 
 

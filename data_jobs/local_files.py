@@ -46,13 +46,21 @@ def files_below(root: str, left_out: LeftOut) -> Iterator[str]:
                 if identity in listed:
                     continue
                 if identity in above:
-                    left_out(folder, "it is a link to a folder that contains the one to ingest; name that folder to ingest all of it")
+                    left_out(
+                        folder,
+                        "it is a link to a folder that contains the one to ingest; name that folder to ingest all of it",
+                    )
                     continue
                 listed.add(identity)
                 with os.scandir(folder) as found:
-                    entries = sorted((entry for entry in found if not entry.name.startswith(".")), key=lambda entry: entry.name)
+                    entries = sorted(
+                        (entry for entry in found if not entry.name.startswith(".")),
+                        key=lambda entry: entry.name,
+                    )
             except OSError as exc:
-                left_out(folder, f"the folder could not be listed: {exc.strerror}; nothing in it was ingested")
+                left_out(
+                    folder, f"the folder could not be listed: {exc.strerror}; nothing in it was ingested"
+                )
                 continue
             within = []
             for entry in entries:
@@ -93,7 +101,9 @@ def require_regular(found: os.stat_result) -> None:
         OSError: it is something else; the message says what.
     """
     if not stat.S_ISREG(found.st_mode):
-        raise OSError(errno.EINVAL, f"it is {KINDS.get(stat.S_IFMT(found.st_mode), 'something else')}, not a file")
+        raise OSError(
+            errno.EINVAL, f"it is {KINDS.get(stat.S_IFMT(found.st_mode), 'something else')}, not a file"
+        )
 
 
 def _is_linked_folder(entry: os.DirEntry[str]) -> bool:

@@ -14,8 +14,8 @@ from urllib.parse import unquote, unquote_to_bytes, urlsplit
 
 import fsspec
 
+from cluster.documents.file_names import shown_name
 from cluster.errors import InvalidInput, NotFound
-from cluster.file_names import shown_name
 from cluster.vector_index.filters import is_text
 from data_jobs.local_files import LeftOut, files_below, read_file, require_regular
 
@@ -62,10 +62,18 @@ def list_sources(location: str, *, left_out: LeftOut) -> Iterator[Source]:
         if "/." in name.removeprefix(root):
             continue
         if not is_text(name):
-            left_out(repr(name), "the key holds a character that no database can hold (NUL, half of a surrogate pair); rename it")
+            left_out(
+                repr(name),
+                "the key holds a character that no database can hold (NUL, half of a surrogate pair); rename it",
+            )
             continue
-        size, version = info.get("size") or 0, info.get("ETag") or info.get("etag") or info.get("LastModified") or info.get("mtime")
-        yield Source(uri=filesystem.unstrip_protocol(name), size=size, stamp=f"{size}:{version}" if version else "")
+        size, version = (
+            info.get("size") or 0,
+            info.get("ETag") or info.get("etag") or info.get("LastModified") or info.get("mtime"),
+        )
+        yield Source(
+            uri=filesystem.unstrip_protocol(name), size=size, stamp=f"{size}:{version}" if version else ""
+        )
 
 
 def read_source(uri: str, *, max_bytes: int) -> bytes:
@@ -101,7 +109,9 @@ def absolute(location: str) -> str:
     scheme = urlsplit(location).scheme
     if scheme and "://" in location:
         if scheme not in SCHEMES:
-            raise InvalidInput(f"{location}: cannot read {scheme}://; use a path or one of {', '.join(sorted(SCHEMES))}")
+            raise InvalidInput(
+                f"{location}: cannot read {scheme}://; use a path or one of {', '.join(sorted(SCHEMES))}"
+            )
         return location.rstrip("/")
     return Path(os.path.abspath(Path(location).expanduser())).as_uri()  # without "..": one file has one id
 

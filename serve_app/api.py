@@ -7,7 +7,10 @@ from collections.abc import Callable
 
 from fastapi import FastAPI
 
-from serve_app import (
+from serve_app.edge.boundary import Boundary
+from serve_app.edge.error_responses import describe
+from serve_app.edge.errors import install
+from serve_app.routes import (
     cohere,
     embeddings,
     file_batches,
@@ -24,10 +27,7 @@ from serve_app import (
     vector_store_files,
     vector_stores,
 )
-from serve_app.boundary import Boundary
-from serve_app.description import describe
-from serve_app.errors import install
-from serve_app.job_events import EventFeed
+from serve_app.routes.job_events import EventFeed
 from serve_app.service import Service
 
 
@@ -37,13 +37,31 @@ def build_api(service: Service, *, stopping: Callable[[], bool] = lambda: False)
     Args:
         stopping: asked by ``/readyz``; True once the process finishes what it has and wants nothing more.
     """
-    app = FastAPI(title="embedding-cluster", summary="Embeddings and search in OpenAI's shapes", docs_url="/docs", redoc_url=None)
+    app = FastAPI(
+        title="embedding-cluster",
+        summary="Embeddings and search in OpenAI's shapes",
+        docs_url="/docs",
+        redoc_url=None,
+    )
     app.state.service = service
     app.state.stopping = stopping
     app.state.events = EventFeed(service)
     # Search goes first: in its path a store's name may hold slashes, and no file has the id "search".
     stores = (search, vector_stores, vector_store_files, file_batches)
-    for part in (embeddings, models, tokenize, rerank, files, uploads, *stores, jobs, tasks, tei, cohere, health):
+    for part in (
+        embeddings,
+        models,
+        tokenize,
+        rerank,
+        files,
+        uploads,
+        *stores,
+        jobs,
+        tasks,
+        tei,
+        cohere,
+        health,
+    ):
         app.include_router(part.router)
     install(app)
     describe(app)

@@ -11,7 +11,7 @@ from ray.serve import Application
 
 from cluster.deploy.serve_config import require_release_only
 from cluster.settings import Settings
-from serve_app.embedder import HEALTH_TIMEOUT_S, EmbedderIngress
+from serve_app.deployment import HEALTH_TIMEOUT_S, EmbedderIngress
 
 #: Requests a replica holds at once: beyond it they wait in the router, where another replica can take them.
 MAX_ONGOING_REQUESTS = 256
@@ -49,7 +49,10 @@ def options(settings: Settings, *, gpus: float) -> dict[str, Any]:
         "graceful_shutdown_wait_loop_s": DRAIN_POLL_S,
         "graceful_shutdown_timeout_s": GRACEFUL_SHUTDOWN_S,
         "max_surge_percent": settings.update_surge_percent,
-        "ray_actor_options": {"num_cpus": settings.cpus_per_embedder or 1, "num_gpus": settings.gpu_share(gpus)},
+        "ray_actor_options": {
+            "num_cpus": settings.cpus_per_embedder or 1,
+            "num_gpus": settings.gpu_share(gpus),
+        },
         **_scale(settings),
     }
 

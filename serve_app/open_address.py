@@ -21,4 +21,6 @@ def require_key(settings: Settings) -> None:
     client = _get_global_client(raise_if_no_controller_running=False)
     host = None if client is None else client.http_config.host  # none: HTTP is switched off
     if host is not None and settings.api_key is None and not is_loopback(host):
-        raise Misconfigured(f"Serve listens on {host}, which lets other machines in: set CLUSTER_API_KEY on every node, or host: 127.0.0.1")
+        raise Misconfigured(
+            f"Serve listens on {host}, which lets other machines in: set CLUSTER_API_KEY on every node, or host: 127.0.0.1"
+        )

@@ -24,15 +24,15 @@ from cluster.blobs import open_blob_store
 from cluster.database import open_pool, revive, translated
 from cluster.engines import Engine, open_engine, open_reranker
 from cluster.errors import Conflict, Resource, Retryable, Shortage, Throttled, Unavailable
-from cluster.ledger.shortages import announced
-from cluster.ledger.usage import UsageEvent, record
+from cluster.jobs.shortages import announced
+from cluster.organisations.usage import UsageEvent, record
 from cluster.settings import Settings
 from cluster.vector_index import VectorIndex, open_vector_index
-from serve_app.batching import Batcher
-from serve_app.errors import ModelNotFound
-from serve_app.openai_tokens import open_openai_tokens
-from serve_app.served_model import ServedModel
-from serve_app.usage import UsageRecorder
+from serve_app.edge.errors import ModelNotFound
+from serve_app.embedding.batching import Batcher
+from serve_app.embedding.openai_tokens import open_openai_tokens
+from serve_app.embedding.served_model import ServedModel
+from serve_app.embedding.usage import UsageRecorder
 
 log = structlog.get_logger(__name__)
 
@@ -67,7 +67,10 @@ class Service:
         self.usage = UsageRecorder(self._record_usage)
         folders: dict[str, Path | None] = {settings.model: settings.model_path, **settings.models}
         #: By name, the settings' own model first.
-        self.models = {name: ServedModel(name, _engine(settings, name, folder), settings, self.usage) for name, folder in folders.items()}
+        self.models = {
+            name: ServedModel(name, _engine(settings, name, folder), settings, self.usage)
+            for name, folder in folders.items()
+        }
         #: None: the embedding model ranks.
         self.reranker = open_reranker(settings)
         self.decode = open_openai_tokens(settings)
@@ -83,7 +86,9 @@ class Service:
         """
         if name not in self.models:
             served = " and ".join(f"`{one}`" for one in self.models)
-            raise ModelNotFound(f"The model `{name}` does not exist here; {served} {'does' if len(self.models) == 1 else 'do'}.")
+            raise ModelNotFound(
+                f"The model `{name}` does not exist here; {served} {'does' if len(self.models) == 1 else 'do'}."
+            )
         return self.models[name]
 
     def model_in(self, fingerprint: str) -> ServedModel:
@@ -96,7 +101,9 @@ class Service:
             if model.engine.fingerprint.id == fingerprint:
                 return model
         served = ", ".join(model.engine.fingerprint.id for model in self.models.values())
-        raise Conflict(f"vectors of {fingerprint} are wanted, and this replica computes those of {served}; nothing was computed")
+        raise Conflict(
+            f"vectors of {fingerprint} are wanted, and this replica computes those of {served}; nothing was computed"
+        )
 
     @property
     def main(self) -> ServedModel:
@@ -158,7 +165,9 @@ class Service:
             self._short[exc.resource] = time.monotonic()
             raise
         except asyncio.CancelledError:
-            await asyncio.wait([future])  # a thread cannot be stopped, and what it writes to is about to be taken away
+            await asyncio.wait(
+                [future]
+            )  # a thread cannot be stopped, and what it writes to is about to be taken away
             if not future.cancelled():
                 future.exception()
             raise
@@ -265,4 +274,6 @@ def _once(pool: ConnectionPool, index: VectorIndex, work: Callable[[Connection[A
 def _engine(settings: Settings, name: str, folder: Path | None) -> Engine:
     if name == settings.model:
         return open_engine(settings)
-    return open_engine(settings.model_copy(update={"model": name, "model_path": folder, "model_sha256": None}))
+    return open_engine(
+        settings.model_copy(update={"model": name, "model_path": folder, "model_sha256": None})
+    )

@@ -8,10 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 from psycopg import Connection
 
-from cluster.ledger import documents, jobs
-from cluster.ledger.jobs import JobState
-from cluster.ledger.store_files import FileStatus, ended, get_store_file, hold
-from cluster.ledger.stores import VectorStore
+from cluster.documents import documents
+from cluster.documents.store_files import FileStatus, ended, get_store_file, hold
+from cluster.documents.stores import VectorStore
+from cluster.jobs import jobs
+from cluster.jobs.jobs import JobState
 from cluster.records import chunk_id
 from cluster.vector_index import Row, VectorIndex
 from cluster.vector_index.attributes import joined
@@ -32,11 +33,21 @@ def make_files(connection: Connection[Any], organisation: str, count: int = 1) -
 
 def begin(connection: Connection[Any], organisation: str, job: str) -> None:
     """Somebody works on it."""
-    connection.execute("UPDATE jobs SET state = 'running', stage = 'parse' WHERE organisation = %s AND id = %s", [organisation, job])
+    connection.execute(
+        "UPDATE jobs SET state = 'running', stage = 'parse' WHERE organisation = %s AND id = %s",
+        [organisation, job],
+    )
 
 
 def process(
-    connection: Connection[Any], index: VectorIndex, store: VectorStore, file: str, texts: Sequence[str], *, embed: Embed, job: str = ""
+    connection: Connection[Any],
+    index: VectorIndex,
+    store: VectorStore,
+    file: str,
+    texts: Sequence[str],
+    *,
+    embed: Embed,
+    job: str = "",
 ) -> bool:
     """Make the file searchable, a page for each text; False where nobody wants that any more."""
     key = (store.organisation, store.id, file)
@@ -52,14 +63,32 @@ def process(
                 id=chunk_id(attached.document, text, 0, store.fingerprint.id),
                 document=attached.document,
                 text=text,
-                attributes=joined({**own, "ordinal": n, "page": n + 1, "start": 0, "end": len(text)}, attached.attributes, file=file),
+                attributes=joined(
+                    {**own, "ordinal": n, "page": n + 1, "start": 0, "end": len(text)},
+                    attached.attributes,
+                    file=file,
+                ),
                 vector=vector,
             )
             for n, (text, vector) in enumerate(zip(texts, embed(texts), strict=True))
         ]
-        index.replace_document(store.organisation, store.id, attached.document, rows, collection=store.collection, connection=connection)
+        index.replace_document(
+            store.organisation,
+            store.id,
+            attached.document,
+            rows,
+            collection=store.collection,
+            connection=connection,
+        )
         _record(connection, store, file, attached.document, job, len(rows))
-        ended(connection, *key, job, status=FileStatus.COMPLETED, usage_bytes=sum(map(len, texts)), failed_pages=[])
+        ended(
+            connection,
+            *key,
+            job,
+            status=FileStatus.COMPLETED,
+            usage_bytes=sum(map(len, texts)),
+            failed_pages=[],
+        )
         jobs.finish_job(connection, store.organisation, job, JobState.SUCCEEDED)
     return True
 
@@ -73,7 +102,9 @@ def fail(connection: Connection[Any], store: VectorStore, file: str, code: str, 
     )
 
 
-def _record(connection: Connection[Any], store: VectorStore, file: str, document: str, job: str, chunks: int) -> None:
+def _record(
+    connection: Connection[Any], store: VectorStore, file: str, document: str, job: str, chunks: int
+) -> None:
     attempt = documents.Attempt(
         organisation=store.organisation,
         id=document,
@@ -85,6 +116,12 @@ def _record(connection: Connection[Any], store: VectorStore, file: str, document
         content_hash="aa",
     )
     content = documents.Content(
-        media_type="text/plain", bytes=10, pages=chunks, pages_with_text=chunks, chunks=chunks, tokens=chunks, keywords=[]
+        media_type="text/plain",
+        bytes=10,
+        pages=chunks,
+        pages_with_text=chunks,
+        chunks=chunks,
+        tokens=chunks,
+        keywords=[],
     )
     documents.record_success(connection, attempt, content)

@@ -35,7 +35,12 @@ pytest_plugins = ["tests.running_cluster"]
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What takes minutes comes last, and at the very end what needs the running cluster: nothing else has to run beside it."""
-    items.sort(key=lambda item: ("running_cluster" in getattr(item, "fixturenames", ()), item.get_closest_marker("launch") is not None))
+    items.sort(
+        key=lambda item: (
+            "running_cluster" in getattr(item, "fixturenames", ()),
+            item.get_closest_marker("launch") is not None,
+        )
+    )
 
 
 @pytest.fixture(autouse=True)
@@ -43,7 +48,9 @@ def log_as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A test that configures the log of its process, as every command does, changes no other test's."""
     configure = structlog.configure
     # A module that kept its logger would keep it in all later tests.
-    monkeypatch.setattr(structlog, "configure", lambda **how: configure(**{**how, "cache_logger_on_first_use": False}))
+    monkeypatch.setattr(
+        structlog, "configure", lambda **how: configure(**{**how, "cache_logger_on_first_use": False})
+    )
     yield
     structlog.reset_defaults()
 
@@ -56,7 +63,15 @@ def new_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NewHome]:
     def make(name: str) -> Settings:
         (api_port, dashboard_port), (ray_port,) = free_ports(2), free_ports(1, width=RAY_PORTS)
         home = tmp_path_factory.mktemp(name)
-        made.append(Settings(home=home, api_port=api_port, dashboard_port=dashboard_port, ray_port=ray_port, log_level="WARNING"))
+        made.append(
+            Settings(
+                home=home,
+                api_port=api_port,
+                dashboard_port=dashboard_port,
+                ray_port=ray_port,
+                log_level="WARNING",
+            )
+        )
         return made[-1]
 
     yield make
@@ -124,7 +139,9 @@ def free_ports(count: int, *, width: int = 1) -> list[int]:
     while len(found) < count:
         first = random.randrange(RAY_WORKER_PORTS.stop, EPHEMERAL_PORTS_START - width)
         last = first + width - 1
-        if all(last < other or end < first for other, end in GIVEN) and all(free(port) for port in range(first, last + 1)):
+        if all(last < other or end < first for other, end in GIVEN) and all(
+            free(port) for port in range(first, last + 1)
+        ):
             GIVEN.append((first, last))
             found.append(first)
     return found

@@ -45,7 +45,11 @@ class SmallDisk:
 def small_disk(folder: Path, *, kib: int) -> Iterator[SmallDisk]:
     """Mounted inside the block; the test is skipped where nothing can be mounted."""
     folder.mkdir()
-    made = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={kib}k,mode=0755", "tmpfs", str(folder)], capture_output=True, text=True)
+    made = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={kib}k,mode=0755", "tmpfs", str(folder)],
+        capture_output=True,
+        text=True,
+    )
     if made.returncode != 0:
         pytest.skip(f"no file system can be mounted here: {made.stderr.strip()}")
     try:

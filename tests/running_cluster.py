@@ -61,7 +61,9 @@ def local(command: str, settings: Settings, *more: str) -> subprocess.CompletedP
 
 def pids(settings: Settings) -> dict[str, int | None]:
     """Process id of each part, as ``status --json`` tells it."""
-    return {part["name"]: part["pid"] for part in json.loads(local("status", settings, "--json").stdout)["parts"]}
+    return {
+        part["name"]: part["pid"] for part in json.loads(local("status", settings, "--json").stdout)["parts"]
+    }
 
 
 @pytest.fixture(scope="session")

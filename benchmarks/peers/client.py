@@ -29,7 +29,9 @@ class Connection:
         parts = urlsplit(url)
         self._address = (parts.hostname, parts.port)
         lines = {"host": parts.netloc, "content-type": "application/json", **headers}
-        self._head = f"POST {parts.path} HTTP/1.1\r\n" + "".join(f"{name}: {value}\r\n" for name, value in lines.items())
+        self._head = f"POST {parts.path} HTTP/1.1\r\n" + "".join(
+            f"{name}: {value}\r\n" for name, value in lines.items()
+        )
 
     async def open(self) -> None:
         """Connect."""
@@ -63,7 +65,9 @@ class Seen:
         vectors = answer.count(VECTOR)
         self.vectors += vectors
         if status != OK or vectors != request["vectors"]:
-            self.errors.append(f"{status}, {vectors} of {request['vectors']} vectors: {answer[:200].decode(errors='replace')}")
+            self.errors.append(
+                f"{status}, {vectors} of {request['vectors']} vectors: {answer[:200].decode(errors='replace')}"
+            )
 
     def report(self) -> dict[str, Any]:
         """As JSON."""
@@ -83,26 +87,43 @@ async def obey(order: dict[str, Any]) -> dict[str, Any]:
     if "paced" in order:
         await _paced(order["url"], paced, work, **order["paced"])
     seconds = await work if work else time.perf_counter() - started
-    return {"busy": busy.report(), "paced": paced.report(), "seconds": seconds, "processor_s": time.process_time() - processor_s}
+    return {
+        "busy": busy.report(),
+        "paced": paced.report(),
+        "seconds": seconds,
+        "processor_s": time.process_time() - processor_s,
+    }
 
 
-async def _busy(url: str, seen: Seen, *, clients: int, requests: list[Any], headers: dict[str, str], seconds: float) -> float:
+async def _busy(
+    url: str, seen: Seen, *, clients: int, requests: list[Any], headers: dict[str, str], seconds: float
+) -> float:
     waiting, until = iter(requests), time.perf_counter() + seconds
     connections = [Connection(url, headers) for _ in range(clients)]
     await asyncio.gather(*(connection.open() for connection in connections))
     started = time.perf_counter()
-    await asyncio.gather(*(_one_after_the_other(connection, waiting, seen, until) for connection in connections))
+    await asyncio.gather(
+        *(_one_after_the_other(connection, waiting, seen, until) for connection in connections)
+    )
     return time.perf_counter() - started
 
 
-async def _one_after_the_other(connection: Connection, waiting: Iterator[Any], seen: Seen, until: float) -> None:
+async def _one_after_the_other(
+    connection: Connection, waiting: Iterator[Any], seen: Seen, until: float
+) -> None:
     with closing(connection):
         while time.perf_counter() < until and (request := next(waiting, None)):
             await seen.ask(connection, request)
 
 
 async def _paced(
-    url: str, seen: Seen, busy: asyncio.Task[float] | None, *, requests: list[Any], headers: dict[str, str], every_s: float
+    url: str,
+    seen: Seen,
+    busy: asyncio.Task[float] | None,
+    *,
+    requests: list[Any],
+    headers: dict[str, str],
+    every_s: float,
 ) -> None:
     connection, started = Connection(url, headers), time.perf_counter()
     await connection.open()

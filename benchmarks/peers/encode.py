@@ -34,7 +34,9 @@ def main(party: str) -> None:
         if order["do"] == "peak":
             _answer(flops_per_s=peak(order["dtype"]))
         elif order["do"] == "query":
-            _answer(seconds=statistics.median(_timed(encode, [order["text"]])[0] for _ in range(SINGLE_QUERIES)))
+            _answer(
+                seconds=statistics.median(_timed(encode, [order["text"]])[0] for _ in range(SINGLE_QUERIES))
+            )
         else:
             processor_s = time.process_time()
             seconds, vectors = _timed(encode, order["texts"])
@@ -62,7 +64,9 @@ def _theirs(batch_size: str, dtype: str = "float32") -> Encode:
     from cluster.settings import Settings
 
     kwargs = {"dtype": torch.bfloat16} if dtype == "bfloat16" else {}
-    model = SentenceTransformer(str(open_model_folder(Settings()).path), local_files_only=True, model_kwargs=kwargs)
+    model = SentenceTransformer(
+        str(open_model_folder(Settings()).path), local_files_only=True, model_kwargs=kwargs
+    )
     return lambda texts: model.encode(list(texts), batch_size=int(batch_size), normalize_embeddings=True)
 
 
@@ -75,15 +79,20 @@ def peak(dtype: str) -> float:
     cores = len(os.sched_getaffinity(0))
     ways = [(shape, packed) for shape in PEAK_SHAPES for packed in (True, False)]
     with ThreadPoolExecutor(cores, initializer=torch.set_num_threads, initargs=(1,)) as workers:
-        return max(sum(workers.map(lambda _, w=way: _products(torch, dtype, "cpu", w[0], packed=w[1]), range(cores))) for way in ways)
+        return max(
+            sum(workers.map(lambda _, w=way: _products(torch, dtype, "cpu", w[0], packed=w[1]), range(cores)))
+            for way in ways
+        )
 
 
 def _products(torch: Any, dtype: str, device: str, shape: tuple[int, int, int], *, packed: bool) -> float:
     """By oneDNN on a weight laid out for it, or by torch's own choice of library."""
-    from cluster.engines.linear import Linear
+    from cluster.engines.bert.linear import Linear
 
     rows, width, out = shape
-    weight, bias, x = (torch.randn(*size).to(device, getattr(torch, dtype)) for size in ((out, width), (out,), (rows, width)))
+    weight, bias, x = (
+        torch.randn(*size).to(device, getattr(torch, dtype)) for size in ((out, width), (out,), (rows, width))
+    )
     layer = Linear(weight, bias) if packed else lambda x: torch.nn.functional.linear(x, weight, bias)
     with torch.inference_mode():
         layer(x)

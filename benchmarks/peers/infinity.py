@@ -24,8 +24,12 @@ def installed() -> Path:
         pip = [str(python), "-m", "pip", "--disable-pip-version-check", "--quiet", "install"]
         print(f"making {ENVIRONMENT} for infinity: some minutes, once", file=sys.stderr)
         subprocess.run([sys.executable, "-m", "venv", "--clear", str(ENVIRONMENT)], check=True)
-        print("  torch", file=sys.stderr)  # first, so that the build without CUDA is taken where one is offered
-        subprocess.run([*pip, *(line for line in PINS.read_text().splitlines() if line.startswith("torch"))], check=True)
+        print(
+            "  torch", file=sys.stderr
+        )  # first, so that the build without CUDA is taken where one is offered
+        subprocess.run(
+            [*pip, *(line for line in PINS.read_text().splitlines() if line.startswith("torch"))], check=True
+        )
         print("  infinity and what it needs", file=sys.stderr)
         subprocess.run([*pip, "--requirement", str(PINS)], check=True)
         done.write_text(PINS.read_text())
@@ -35,7 +39,16 @@ def installed() -> Path:
 def command(port: int, *, weights: Path, name: str) -> list[str]:
     """What starts it at this port, serving these weights under this name."""
     address = ["--host", "127.0.0.1", "--port", str(port)]
-    return [str(installed()), "v2", "--model-id", str(weights), "--served-model-name", name, *OPTIONS.split(), *address]
+    return [
+        str(installed()),
+        "v2",
+        "--model-id",
+        str(weights),
+        "--served-model-name",
+        name,
+        *OPTIONS.split(),
+        *address,
+    ]
 
 
 if __name__ == "__main__":

@@ -29,7 +29,10 @@ def build() -> FastAPI:
     def create_embeddings(request: EmbeddingRequest) -> dict[str, Any]:
         texts = [request.input] if isinstance(request.input, str) else request.input
         vectors = model.encode(texts, normalize_embeddings=True, show_progress_bar=False)
-        data = [{"object": "embedding", "index": i, "embedding": vector.tolist()} for i, vector in enumerate(vectors)]
+        data = [
+            {"object": "embedding", "index": i, "embedding": vector.tolist()}
+            for i, vector in enumerate(vectors)
+        ]
         return {"object": "list", "data": data, "model": request.model}
 
     @app.get("/healthz")
@@ -40,6 +43,8 @@ def build() -> FastAPI:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--port", type=int, required=True)
     uvicorn.run(build(), host="127.0.0.1", port=parser.parse_args().port)

@@ -12,7 +12,7 @@ from fastapi import Header
 from cluster.logs import configure
 from cluster.settings import Settings
 from serve_app.api import build_api
-from serve_app.auth import organisation
+from serve_app.edge.authentication import organisation
 from serve_app.service import Service
 
 
@@ -23,9 +23,15 @@ async def organisation_of_the_header(x_organisation: Annotated[str, Header()] = 
 
 def main() -> None:
     """Serve until told to stop."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--organisations", action="store_true", help="believe the header x-organisation, which costs FastAPI some time")
+    parser.add_argument(
+        "--organisations",
+        action="store_true",
+        help="believe the header x-organisation, which costs FastAPI some time",
+    )
     arguments = parser.parse_args()
     settings = Settings()
     configure(settings)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from cluster.database import embedded, open_pool
 from cluster.settings import Settings
+from data_jobs.bulk.ray_session import ray_session
+from data_jobs.bulk.report import Report
 from data_jobs.ingest import ingest
-from data_jobs.ray_session import ray_session
-from data_jobs.report import Report
 
 
 def main(folder: Path) -> dict[str, float]:

@@ -26,7 +26,9 @@ def main(folder: Path) -> dict[str, float]:
             for page in document:
                 pages += 1
                 text = page.get_text()
-                offsets = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)["offset_mapping"]
+                offsets = tokenizer(
+                    text, add_special_tokens=False, return_offsets_mapping=True, verbose=False
+                )["offset_mapping"]
                 tokens += len(offsets)
                 for start in range(0, len(offsets), WINDOW_TOKENS):
                     part = offsets[start : start + WINDOW_TOKENS]
@@ -34,7 +36,14 @@ def main(folder: Path) -> dict[str, float]:
         chunks += len(windows)
         model.encode(windows, batch_size=32, normalize_embeddings=True)
     seconds = time.perf_counter() - started
-    return {"documents": documents, "pages": pages, "chunks": chunks, "tokens": tokens, "tokens_embedded": tokens, "seconds": seconds}
+    return {
+        "documents": documents,
+        "pages": pages,
+        "chunks": chunks,
+        "tokens": tokens,
+        "tokens_embedded": tokens,
+        "seconds": seconds,
+    }
 
 
 if __name__ == "__main__":

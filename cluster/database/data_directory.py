@@ -95,7 +95,16 @@ def initialise(files: Files) -> None:
     shutil.rmtree(draft, ignore_errors=True)
     # Postgres' own collation: the machine's differ from one to the next, and an index sorted by one is wrong under another.
     locale = ["--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
-    command = [str(programs / "initdb"), "-D", str(draft), "-U", ROLE, f"--pwfile={files.password}", "--auth=scram-sha-256", *locale]
+    command = [
+        str(programs / "initdb"),
+        "-D",
+        str(draft),
+        "-U",
+        ROLE,
+        f"--pwfile={files.password}",
+        "--auth=scram-sha-256",
+        *locale,
+    ]
     done = run_as(user, command, reach=[programs, draft])
     if done.returncode != 0:
         raise Unavailable(f"initdb failed in {files.root}: {done.stderr.strip()[-2000:]}")
@@ -107,7 +116,9 @@ def configure(files: Files, port: int) -> None:
     """Write the server's configuration, as this version of the code wants it."""
     shared = Path("/dev/shm")  # noqa: S108 - Linux' shared memory, not a place for our files
     roomy = shared.is_dir() and shutil.disk_usage(shared).total >= ENOUGH_SHARED_MEMORY_BYTES
-    text = CONFIGURATION.format(port=port, title=title(files.data), shared_memory="posix" if roomy else "mmap")
+    text = CONFIGURATION.format(
+        port=port, title=title(files.data), shared_memory="posix" if roomy else "mmap"
+    )
     (files.data / "postgresql.conf").write_text(text)
 
 

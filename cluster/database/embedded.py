@@ -90,7 +90,12 @@ def status(settings: Settings) -> EmbeddedStatus:
     files = _files(settings)
     with _own():
         process = postmaster.find(files.data)
-        return EmbeddedStatus(running=process is not None, pid=process.pid if process else None, port=_port(files), data=files.data)
+        return EmbeddedStatus(
+            running=process is not None,
+            pid=process.pid if process else None,
+            port=_port(files),
+            data=files.data,
+        )
 
 
 def url(settings: Settings) -> str:
@@ -147,7 +152,9 @@ def _bring_up(files: Files) -> None:
         if _answers(files):
             return
         if time.monotonic() > deadline:
-            raise Unavailable(f"the bundled Postgres (pid {process.pid}) does not answer; see {files.log}", retry_after_s=5)
+            raise Unavailable(
+                f"the bundled Postgres (pid {process.pid}) does not answer; see {files.log}", retry_after_s=5
+            )
         time.sleep(POLL_INTERVAL_S)
     postmaster.clear_remains(files.data)
     if _log_bytes(files) > MAX_LOG_BYTES:
@@ -162,7 +169,9 @@ def _bring_up(files: Files) -> None:
     said = files.log.read_bytes()[said_before:].decode(errors="replace") if files.log.exists() else "nothing"
     message = f"the bundled Postgres did not start; {files.log} says:\n{said[-2000:]}"
     if os.strerror(errno.ENOSPC) in said:
-        raise Shortage(f"{Resource.DATABASE_DISK.sentence}; {message}", resource=Resource.DATABASE_DISK, retry_after_s=5)
+        raise Shortage(
+            f"{Resource.DATABASE_DISK.sentence}; {message}", resource=Resource.DATABASE_DISK, retry_after_s=5
+        )
     raise Unavailable(message, retry_after_s=5)
 
 
@@ -174,7 +183,17 @@ def _launch(files: Files, port: int) -> bool:
     files.port.write_text(str(port))
     data_directory.configure(files, port)
     programs = of_version((files.data / "PG_VERSION").read_text().strip())
-    command = [str(programs / "pg_ctl"), "start", "-D", str(files.data), "-l", str(files.log), "-w", "-t", str(int(START_TIMEOUT_S))]
+    command = [
+        str(programs / "pg_ctl"),
+        "start",
+        "-D",
+        str(files.data),
+        "-l",
+        str(files.log),
+        "-w",
+        "-t",
+        str(int(START_TIMEOUT_S)),
+    ]
     started = run_as(server_user(files.data), command, reach=[programs, files.data]).returncode == 0
     process = postmaster.find(files.data)
     if not started or process is None:
@@ -210,7 +229,9 @@ def _choose_port(files: Files) -> int:
 
 def _free(port: int) -> bool:
     with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as Postgres does: a port it has just left is free
+        probe.setsockopt(
+            socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
+        )  # as Postgres does: a port it has just left is free
         try:
             probe.bind(("127.0.0.1", port))
         except OSError:

@@ -142,7 +142,9 @@ def translate(exc: psycopg.Error) -> ClusterError:
     """Our error for one of psycopg's."""
     resource = _short(exc)
     if resource is not None:
-        return Shortage(f"{resource.sentence} ({_first_line(exc)})", resource=resource, retry_after_s=SHORT_RETRY_AFTER_S)
+        return Shortage(
+            f"{resource.sentence} ({_first_line(exc)})", resource=resource, retry_after_s=SHORT_RETRY_AFTER_S
+        )
     ours = _ours(exc)
     message = f"database: {str(exc).strip() or type(exc).__name__}"
     return ours(message, retry_after_s=RETRY_AFTER_S) if issubclass(ours, Retryable) else ours(message)
@@ -154,7 +156,11 @@ def _short(exc: psycopg.Error) -> Resource | None:
         return RESOURCES[exc.sqlstate]
     # The text of other errors can hold anything: a value that was refused, for one.
     told_by_words = exc.sqlstate in {None, "42501"} or (exc.sqlstate or "")[:2] in {"53", "58", "XX"}
-    words = next((resource for words, resource in SHORT_WORDS.items() if words in str(exc)), None) if told_by_words else None
+    words = (
+        next((resource for words, resource in SHORT_WORDS.items() if words in str(exc)), None)
+        if told_by_words
+        else None
+    )
     if words is None and (exc.sqlstate or "").startswith("53"):
         return Resource.DATABASE_MEMORY
     return words
@@ -167,6 +173,10 @@ def _first_line(exc: psycopg.Error) -> str:
 def _ours(exc: psycopg.Error) -> type[ClusterError]:
     if exc.sqlstate:
         return BY_SQLSTATE.get(exc.sqlstate) or BY_SQLSTATE.get(exc.sqlstate[:2], Permanent)
-    if isinstance(exc, psycopg.OperationalError) and "FATAL:" in str(exc) and any(words in str(exc) for words in REFUSALS):
+    if (
+        isinstance(exc, psycopg.OperationalError)
+        and "FATAL:" in str(exc)
+        and any(words in str(exc) for words in REFUSALS)
+    ):
         return Misconfigured
     return next(BY_CLASS[theirs] for theirs in type(exc).__mro__ if theirs in BY_CLASS)

@@ -66,7 +66,9 @@ def migrate(url: str) -> list[str]:
     with translated(), psycopg.connect(url, autocommit=True, connect_timeout=CONNECT_TIMEOUT_S) as connection:
         _check_server(connection)
         connection.execute("SET client_min_messages = warning")
-        while _missing(connection, ours):  # as long as nothing is, no lock is taken and no right to create is needed
+        while _missing(
+            connection, ours
+        ):  # as long as nothing is, no lock is taken and no right to create is needed
             with connection.transaction():
                 connection.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
                 connection.execute(LEDGER)
@@ -90,7 +92,9 @@ def migrations() -> list[Migration]:
     for file in (files("cluster.database") / "migrations").iterdir():
         match = NAME.match(file.name)
         if match:
-            found.append(Migration(number=int(match[1]), name=file.name, sql=file.read_text(encoding="utf-8")))
+            found.append(
+                Migration(number=int(match[1]), name=file.name, sql=file.read_text(encoding="utf-8"))
+            )
     return sorted(found, key=lambda migration: migration.number)
 
 
@@ -102,7 +106,9 @@ def _missing(connection: Connection[Any], ours: list[Migration]) -> list[Migrati
     known = {migration.number: migration for migration in ours}
     newer = sorted(set(applied) - set(known))
     if newer:
-        raise Conflict(f"the database has migration {newer[-1]}, which this version does not know: upgrade this installation")
+        raise Conflict(
+            f"the database has migration {newer[-1]}, which this version does not know: upgrade this installation"
+        )
     for number, checksum in sorted(applied.items()):
         if known[number].sha256 != checksum:
             raise Conflict(
@@ -114,14 +120,17 @@ def _missing(connection: Connection[Any], ours: list[Migration]) -> list[Migrati
 def _apply(connection: Connection[Any], migration: Migration) -> None:
     connection.execute(migration.sql)
     connection.execute(
-        "INSERT INTO schema_migrations (number, name, sha256) VALUES (%s, %s, %s)", [migration.number, migration.name, migration.sha256]
+        "INSERT INTO schema_migrations (number, name, sha256) VALUES (%s, %s, %s)",
+        [migration.number, migration.name, migration.sha256],
     )
 
 
 def _check_server(connection: Connection[Any]) -> None:
     version = connection.info.server_version // 10_000
     if version < MIN_POSTGRES:
-        raise Misconfigured(f"this is PostgreSQL {version}, and {MIN_POSTGRES} or newer is needed: upgrade the server")
+        raise Misconfigured(
+            f"this is PostgreSQL {version}, and {MIN_POSTGRES} or newer is needed: upgrade the server"
+        )
     encoding = connection.info.parameter_status("server_encoding")
     if encoding != ENCODING:
         raise Misconfigured(

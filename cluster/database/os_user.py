@@ -44,10 +44,14 @@ def server_user(data: Path) -> OsUser:
         except KeyError:
             continue
         return OsUser(entry.pw_uid, entry.pw_gid)
-    raise Misconfigured(f"Postgres does not run as root, and there is no OS user {' or '.join(CANDIDATES)}; run as a plain user")
+    raise Misconfigured(
+        f"Postgres does not run as root, and there is no OS user {' or '.join(CANDIDATES)}; run as a plain user"
+    )
 
 
-def run_as(user: OsUser, command: Sequence[str], *, reach: Iterable[Path]) -> subprocess.CompletedProcess[str]:
+def run_as(
+    user: OsUser, command: Sequence[str], *, reach: Iterable[Path]
+) -> subprocess.CompletedProcess[str]:
     """Run one of Postgres' programs to its end.
 
     Args:
@@ -79,7 +83,15 @@ def run_as(user: OsUser, command: Sequence[str], *, reach: Iterable[Path]) -> su
 
 
 def _run(command: Sequence[str], **identity: Any) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, cwd="/", env=_environment(), **identity)
+    return subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        cwd="/",
+        env=_environment(),
+        **identity,
+    )
 
 
 def _opens(folder: Path, user: OsUser) -> bool:

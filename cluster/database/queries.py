@@ -1,6 +1,6 @@
 """SQL kept in ``.sql`` files, each statement under a head ``-- name: the_name``.
 
-SQL = queries("cluster.ledger", "documents.sql")
+SQL = queries("cluster.documents", "documents.sql")
 connection.execute(SQL["record_failure"], {...})
 """
 
@@ -23,4 +23,6 @@ def queries(package: str, file: str) -> MappingProxyType[str, str]:
     names, bodies = parts[1::2], parts[2::2]
     if len(set(names)) != len(names):
         raise ValueError(f"{package}/{file}: a name stands twice")
-    return MappingProxyType({name: body.strip().rstrip(";") for name, body in zip(names, bodies, strict=True)})
+    return MappingProxyType(
+        {name: body.strip().rstrip(";") for name, body in zip(names, bodies, strict=True)}
+    )

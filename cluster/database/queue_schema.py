@@ -27,13 +27,19 @@ WHERE status IN ('todo', 'doing') AND lock IS NOT NULL"""
 def missing(connection: Connection[Any]) -> list[str]:
     """Names of procrastinate's migrations that this database does not have; all of them before the first time."""
     there = connection.execute("SELECT to_regclass('queue_migrations') IS NOT NULL").fetchone()
-    applied = {name for (name,) in connection.execute("SELECT name FROM queue_migrations")} if there == (True,) else set()
+    applied = (
+        {name for (name,) in connection.execute("SELECT name FROM queue_migrations")}
+        if there == (True,)
+        else set()
+    )
     return [name for name in _names() if name not in applied]
 
 
 def apply(connection: Connection[Any]) -> None:
     """Everything that is missing, in the caller's transaction."""
-    connection.execute(LEDGER)  # first: it has Postgres notice tables that others made while this transaction waited for its turn
+    connection.execute(
+        LEDGER
+    )  # first: it has Postgres notice tables that others made while this transaction waited for its turn
     names = missing(connection)
     if len(names) == len(_names()):
         connection.execute(SchemaManager.get_schema().encode())
@@ -41,7 +47,9 @@ def apply(connection: Connection[Any]) -> None:
     else:
         for name in names:
             connection.execute((_folder() / name).read_bytes())
-    connection.cursor().executemany("INSERT INTO queue_migrations (name) VALUES (%s)", [(name,) for name in names])
+    connection.cursor().executemany(
+        "INSERT INTO queue_migrations (name) VALUES (%s)", [(name,) for name in names]
+    )
 
 
 def _folder() -> Path:

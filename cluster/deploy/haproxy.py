@@ -55,7 +55,9 @@ def main() -> None:
         started = _started(file.with_name("started"), config)
         content = edited(config, started=started, loopback=os.environ.get(SWITCH) == "0")
     except UnknownTemplate as exc:
-        sys.exit(f"cluster.deploy.haproxy: {exc}: this release of Ray writes HAProxy's configuration in another way")
+        sys.exit(
+            f"cluster.deploy.haproxy: {exc}: this release of Ray writes HAProxy's configuration in another way"
+        )
     file.write_text(content, encoding="utf-8")
     del os.environ[VARIABLE]  # which would lead here again
     program = get_haproxy_binary()
@@ -65,14 +67,19 @@ def main() -> None:
 def _started(record: Path, config: str) -> frozenset[str]:
     """The applications that have, or had since this node's Serve began, a replica; kept beside the configuration."""
     known = record.read_text(encoding="utf-8").split() if record.exists() else []
-    started = frozenset([*known, *(name for name, section in backends(config).items() if REPLICA.search(section))])
+    started = frozenset(
+        [*known, *(name for name, section in backends(config).items() if REPLICA.search(section))]
+    )
     record.write_text("\n".join(sorted(started)), encoding="utf-8")
     return started
 
 
 def backends(config: str) -> dict[str, str]:
     """The sections of Serve's applications, by the name of each."""
-    return {name: section for section, name in re.findall(r"^(backend (\S+)\n(?: .*\n|\n)*)", config, flags=re.MULTILINE)}
+    return {
+        name: section
+        for section, name in re.findall(r"^(backend (\S+)\n(?: .*\n|\n)*)", config, flags=re.MULTILINE)
+    }
 
 
 def edited(config: str, *, started: Collection[str], loopback: bool) -> str:
@@ -88,15 +95,24 @@ def edited(config: str, *, started: Collection[str], loopback: bool) -> str:
     """
     errors = [f"    http-error status {status} {_content(answer)}" for status, answer in ERRORS.items()]
     config = _replaced(config, r"^ *errorfile 50[234] .*\n", "", times=3)
-    config = _replaced(config, r"^defaults\n    mode http$", "\n".join(["defaults", *DEFAULTS, *errors]), times=1)
+    config = _replaced(
+        config, r"^defaults\n    mode http$", "\n".join(["defaults", *DEFAULTS, *errors]), times=1
+    )
     starting = f"backend default_backend\n    http-request return status 503 {_content(refusal(STARTING))}"
-    config = _replaced(config, r"^backend default_backend\n    http-request return status 404 .*$", starting, times=1)
+    config = _replaced(
+        config, r"^backend default_backend\n    http-request return status 404 .*$", starting, times=1
+    )
     for name, section in backends(config).items():
         if name != "default_backend" and name not in started:
-            config = config.replace(section, section.replace(f"backend {name}\n", starting.replace("default_backend", name) + "\n", 1))
+            config = config.replace(
+                section,
+                section.replace(f"backend {name}\n", starting.replace("default_backend", name) + "\n", 1),
+            )
     if loopback:
         for section, bind in (("frontend prometheus", "    bind :"), ("listen stats", r"  bind \*:")):
-            config = _replaced(config, rf"^{section}\n{bind}(?=\d+$)", f"{section}\n    bind 127.0.0.1:", times=1)
+            config = _replaced(
+                config, rf"^{section}\n{bind}(?=\d+$)", f"{section}\n    bind 127.0.0.1:", times=1
+            )
     return config
 
 

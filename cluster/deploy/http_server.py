@@ -70,17 +70,25 @@ class WithoutUpgrade(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """Refuse what is no request, in the shape of all other errors."""
-        body = json.dumps(refusal(f"{MALFORMED}: {msg}", code="bad_request", type="invalid_request_error")).encode()
+        body = json.dumps(
+            refusal(f"{MALFORMED}: {msg}", code="bad_request", type="invalid_request_error")
+        ).encode()
         head = "HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
         self.transport.write((head % len(body)).encode() + body)
         self.transport.close()
 
     def _head_without_upgrade(self) -> bytes:
         """The head as it came, without what concerns the connection only; whether to keep that open is still said."""
-        lines = [b"%s %s HTTP/%s" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())]
+        lines = [
+            b"%s %s HTTP/%s" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())
+        ]
         for name, value in self.headers:
             if name == b"connection":
-                others = [part for part in value.split(b",") if part.strip().lower() not in (b"upgrade", b"http2-settings")]
+                others = [
+                    part
+                    for part in value.split(b",")
+                    if part.strip().lower() not in (b"upgrade", b"http2-settings")
+                ]
                 if not others:
                     continue
                 value = b",".join(others)
@@ -147,7 +155,12 @@ def _refused(status: int, ids: list[tuple[bytes, bytes]], began: float) -> list[
         message = UNAVAILABLE if status == HTTPStatus.SERVICE_UNAVAILABLE else FAILED
     body = json.dumps(refusal(message)).encode()
     took = str(round((time.perf_counter() - began) * 1000)).encode()
-    headers = [(CONTENT_TYPE, b"application/json"), (b"content-length", str(len(body)).encode()), (TOOK, took), *ids]
+    headers = [
+        (CONTENT_TYPE, b"application/json"),
+        (b"content-length", str(len(body)).encode()),
+        (TOOK, took),
+        *ids,
+    ]
     if status == HTTPStatus.SERVICE_UNAVAILABLE:
         headers.append((RETRY_AFTER, str(RETRY_AFTER_S).encode()))
     return [

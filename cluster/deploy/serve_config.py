@@ -17,7 +17,9 @@ from cluster.settings import Settings
 
 def serve_config(settings: Settings) -> dict[str, Any]:
     """The Serve configuration for the settings' host and port."""
-    config: dict[str, Any] = yaml.safe_load((files("cluster.deploy") / "serve.yaml").read_text(encoding="utf-8"))
+    config: dict[str, Any] = yaml.safe_load(
+        (files("cluster.deploy") / "serve.yaml").read_text(encoding="utf-8")
+    )
     config["http_options"].update(host=settings.api_host, port=settings.api_port)
     return config
 

@@ -22,7 +22,9 @@ EXIT_HEALTHY, EXIT_SICK = 0, 1  # and those of ``cluster.command``
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns the process's exit code."""
     options = _parser().parse_args(arguments)
-    return run(lambda settings: _examine(settings, options), Console(stderr=True, highlight=False), log_level="ERROR")
+    return run(
+        lambda settings: _examine(settings, options), Console(stderr=True, highlight=False), log_level="ERROR"
+    )
 
 
 def _examine(settings: Settings, options: argparse.Namespace) -> int:
@@ -55,7 +57,9 @@ def _advice(finding: Finding) -> str:
         return f"--mend {finding.remedy}"
     if finding.left == 0:
         return "done"
-    return f"{finding.mended} mended, {finding.left} left" + (f": {finding.trouble}" if finding.trouble else "")
+    return f"{finding.mended} mended, {finding.left} left" + (
+        f": {finding.trouble}" if finding.trouble else ""
+    )
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -64,8 +68,12 @@ def _parser() -> argparse.ArgumentParser:
         description="What is wrong with the cluster and what to do: its parts, one by one, and what contradicts itself in its data.",
         epilog="Exit code 0: nothing is wrong (any more); 1: something is. Settings come from the environment, as in docs/settings.md.",
     )
-    parser.add_argument("--mend", action="store_true", help="mend what can be mended; without it nothing is changed")
-    parser.add_argument("--json", action="store_true", help="print one JSON object instead of lines for people")
+    parser.add_argument(
+        "--mend", action="store_true", help="mend what can be mended; without it nothing is changed"
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="print one JSON object instead of lines for people"
+    )
     return parser
 
 

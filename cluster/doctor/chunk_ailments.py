@@ -9,9 +9,9 @@ from psycopg import Connection, sql
 from cluster.database import translated
 from cluster.doctor.ailment import SQL, Ailment, Case, Patient
 from cluster.doctor.file_ailments import attach_again
-from cluster.ledger.documents import lock_document
-from cluster.vector_index.pgvector_sql import Statements
-from cluster.vector_index.pgvector_words import renew_words
+from cluster.documents.documents import lock_document
+from cluster.vector_index.pgvector.renewal import renew_words
+from cluster.vector_index.pgvector.statements import Statements
 from cluster.vector_index.words import WORDS_VERSION
 
 
@@ -42,7 +42,9 @@ def _delete_chunks(patient: Patient, cases: Sequence[Case]) -> None:
         with translated(), patient.pool.connection() as connection:
             lock_document(connection, case.organisation, case.id)
             if not _is_there(connection, case, store):
-                patient.index.delete_document(case.organisation, store, case.id, collection=collection, connection=connection)
+                patient.index.delete_document(
+                    case.organisation, store, case.id, collection=collection, connection=connection
+                )
 
 
 def _is_there(connection: Connection[Any], case: Case, store: str) -> bool:
@@ -68,9 +70,13 @@ def _with_old_words(patient: Patient) -> list[Case]:
     with translated(), patient.pool.connection() as connection:
         for name, dim in connection.execute(SQL["collections"]).fetchall():
             statement = sql.SQL(SQL["stores_with_old_words"]).format(
-                table=Statements(name, dim).table, collection=sql.Literal(name), version=sql.Literal(WORDS_VERSION)
+                table=Statements(name, dim).table,
+                collection=sql.Literal(name),
+                version=sql.Literal(WORDS_VERSION),
             )
-            found += [Case(organisation=row[0], id=row[1], facts=(row[2],)) for row in connection.execute(statement)]
+            found += [
+                Case(organisation=row[0], id=row[1], facts=(row[2],)) for row in connection.execute(statement)
+            ]
     return found
 
 

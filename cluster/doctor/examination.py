@@ -38,7 +38,9 @@ def examine(settings: Settings, *, mend: bool = False) -> Report:
             queues, room = parts.queues(settings, connection), parts.room(connection)
         ailments = [ailment for ailment in AILMENTS if blobs.fine or ailment not in NEED_BLOBS]
         patient = Patient(settings=settings, pool=pool, index=open_vector_index(settings, pool))
-        findings = [finding for ailment in ailments if (finding := _finding(patient, ailment, mend=mend)) is not None]
+        findings = [
+            finding for ailment in ailments if (finding := _finding(patient, ailment, mend=mend)) is not None
+        ]
         return Report(parts=[database, room, blobs, queues, *others], findings=findings)
     finally:
         pool.close()
@@ -63,7 +65,9 @@ def _mended(patient: Patient, ailment: Ailment, cases: list[Case], finding: Find
     if not trouble:
         try:
             ailment.mend(patient, cases)
-        except ClusterError as exc:  # what was mended before stays so, and the other ailments are looked at all the same
+        except (
+            ClusterError
+        ) as exc:  # what was mended before stays so, and the other ailments are looked at all the same
             trouble = str(exc)
     left = len(ailment.find(patient))
     log.info("mended", ailment=ailment.name, found=len(cases), left=left)

@@ -5,11 +5,11 @@ from datetime import UTC, datetime, timedelta
 
 from cluster.database import translated
 from cluster.doctor.ailment import SQL, Ailment, Case, Patient
+from cluster.documents.files import delete_file, release_blob
+from cluster.documents.store_files import Attachment, FileStatus, attach_many, ended, get_store_file
+from cluster.documents.stores import get_store
 from cluster.errors import Conflict, NotFound
-from cluster.ledger.files import delete_file, release_blob
-from cluster.ledger.jobs import JobState
-from cluster.ledger.store_files import Attachment, FileStatus, attach_many, ended, get_store_file
-from cluster.ledger.stores import get_store
+from cluster.jobs.jobs import JobState
 
 #: An upload writes the blob first and the row after; so long it may take.
 UPLOADING = timedelta(hours=1)
@@ -20,7 +20,10 @@ PLAUSIBLE_SHARE, MANY = 0.5, 20
 def _blobs_without_row(patient: Patient) -> list[Case]:
     before = datetime.now(UTC) - UPLOADING
     there = {(blob.organisation, blob.sha256) for blob in patient.blobs.list() if blob.modified_at < before}
-    with translated(), patient.pool.connection() as connection:  # asked after the list was made: what came meanwhile has its row
+    with (
+        translated(),
+        patient.pool.connection() as connection,
+    ):  # asked after the list was made: what came meanwhile has its row
         there.difference_update(connection.execute(SQL["needed_blobs"]).fetchall())
     return [Case(organisation=organisation, id=sha256) for organisation, sha256 in sorted(there)]
 
@@ -40,7 +43,9 @@ def _files_without_blob(patient: Patient) -> list[Case]:
         rows = connection.execute(SQL["files"]).fetchall()
     there = {(blob.organisation, blob.sha256) for blob in patient.blobs.list()}
     return [
-        Case(organisation=organisation, id=id, facts=(sha256,)) for organisation, id, sha256 in rows if (organisation, sha256) not in there
+        Case(organisation=organisation, id=id, facts=(sha256,))
+        for organisation, id, sha256 in rows
+        if (organisation, sha256) not in there
     ]
 
 
@@ -50,7 +55,9 @@ def _delete_unless_searchable(patient: Patient, cases: Sequence[Case]) -> None:
         if patient.blobs.exists(case.organisation, sha256):
             continue
         with translated(), patient.pool.connection() as connection:
-            searchable = connection.execute(SQL["searchable"], {"organisation": case.organisation, "file": case.id}).fetchone()
+            searchable = connection.execute(
+                SQL["searchable"], {"organisation": case.organisation, "file": case.id}
+            ).fetchone()
             if searchable == (False,):
                 delete_file(connection, patient.index, case.organisation, case.id)
 
@@ -85,7 +92,9 @@ def _settle(patient: Patient, cases: Sequence[Case]) -> None:
         said = None if cancelled else error or "its job ended without saying what became of it"
         with translated(), patient.pool.connection() as connection:
             code = None if cancelled else "server_error"
-            ended(connection, case.organisation, store, case.id, job, status=status, error_code=code, error=said)
+            ended(
+                connection, case.organisation, store, case.id, job, status=status, error_code=code, error=said
+            )
         if not (cancelled or failed):
             attach_again(patient, case.organisation, store, case.id)
 
@@ -94,8 +103,13 @@ def attach_again(patient: Patient, organisation: str, store_id: str, file: str) 
     """A new job for a file that is attached already, in a transaction of its own; nothing where it is not attached any more."""
     with translated(), patient.pool.connection() as connection:
         try:
-            store, attached = get_store(connection, organisation, store_id), get_store_file(connection, organisation, store_id, file)
-            again = Attachment(file=file, attributes=attached.attributes, chunking_strategy=attached.chunking_strategy)
+            store, attached = (
+                get_store(connection, organisation, store_id),
+                get_store_file(connection, organisation, store_id, file),
+            )
+            again = Attachment(
+                file=file, attributes=attached.attributes, chunking_strategy=attached.chunking_strategy
+            )
             attach_many(connection, store, [again], attempts=patient.settings.job_attempts)
         except (NotFound, Conflict):
             return

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from cluster.database import translated
 from cluster.doctor.ailment import Ailment, Case, Patient
-from cluster.ledger.rescue import leaseless, rescue, stale_turns, turnless
+from cluster.jobs.rescue import leaseless, rescue, stale_turns, turnless
 
 
 def _rescue(patient: Patient, _: Sequence[Case]) -> None:
@@ -17,14 +17,21 @@ def _rescue(patient: Patient, _: Sequence[Case]) -> None:
 
 def _leaseless(patient: Patient) -> list[Case]:
     with translated(), patient.pool.connection() as connection:
-        return [Case(organisation=job.organisation, id=job.id) for job in leaseless(connection, lease_s=patient.settings.lease_s)]
+        return [
+            Case(organisation=job.organisation, id=job.id)
+            for job in leaseless(connection, lease_s=patient.settings.lease_s)
+        ]
 
 
 def _turnless(patient: Patient) -> list[Case]:
     """One for each turn that is missing."""
     with translated(), patient.pool.connection() as connection:
         rows = turnless(connection)
-    return [Case(organisation=organisation, id=job_class) for organisation, job_class, missing in rows for _ in range(missing)]
+    return [
+        Case(organisation=organisation, id=job_class)
+        for organisation, job_class, missing in rows
+        for _ in range(missing)
+    ]
 
 
 def _stale_entries(patient: Patient) -> list[Case]:

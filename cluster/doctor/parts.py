@@ -14,7 +14,7 @@ from cluster.database.queries import queries
 from cluster.doctor.report import Part
 from cluster.engines.weights import WEIGHTS_FILE, open_model_folder
 from cluster.errors import ClusterError, Shortage
-from cluster.ledger.shortages import announced
+from cluster.jobs.shortages import announced
 from cluster.local import application, ray_head
 from cluster.local.addresses import LOOPBACK, api_url, dashboard_url, get_json
 from cluster.settings import Settings
@@ -46,14 +46,26 @@ def database(settings: Settings) -> Part:
         )
     missing = sorted({migration.name for migration in migrations()} - applied)
     if missing:
-        return Part(name=name, fine=False, says=f"migrations are missing: {', '.join(missing)}", remedy="make up applies them")
+        return Part(
+            name=name,
+            fine=False,
+            says=f"migrations are missing: {', '.join(missing)}",
+            remedy="make up applies them",
+        )
     if vector is None or tuple(map(int, vector[0].split(".")[:2])) < MIN_PGVECTOR:
         wanted = ".".join(map(str, MIN_PGVECTOR))
         return Part(
-            name=name, fine=False, says="pgvector is missing or too old", remedy=f"install pgvector {wanted} or newer in this database"
+            name=name,
+            fine=False,
+            says="pgvector is missing or too old",
+            remedy=f"install pgvector {wanted} or newer in this database",
         )
     locale = f"{encoding}, LC_CTYPE {ctype} (word search is the same under every LC_CTYPE)"
-    return Part(name=name, fine=True, says=f"PostgreSQL {version} with pgvector {vector[0]}, {len(applied)} migrations; {locale}")
+    return Part(
+        name=name,
+        fine=True,
+        says=f"PostgreSQL {version} with pgvector {vector[0]}, {len(applied)} migrations; {locale}",
+    )
 
 
 def blobs(settings: Settings) -> Part:
@@ -68,7 +80,9 @@ def blobs(settings: Settings) -> Part:
         same = store.read(settings.organisation, blob.sha256) == probe
         deleted = store.delete(settings.organisation, blob.sha256)
     except ClusterError as exc:
-        return Part(name=name, fine=False, says=str(exc), remedy=f"make room, or see to {where} (CLUSTER_BLOB_URL)")
+        return Part(
+            name=name, fine=False, says=str(exc), remedy=f"make room, or see to {where} (CLUSTER_BLOB_URL)"
+        )
     if not (same and deleted):
         return Part(
             name=name,
@@ -89,10 +103,19 @@ def room(connection: Connection[Any]) -> Part:
     except Shortage as exc:
         return Part(name=name, fine=False, says=str(exc), remedy=THEN)
     except ClusterError as exc:
-        return Part(name=name, fine=False, says=f"whether there is room cannot be tried: {exc}", remedy="see to the database's log")
+        return Part(
+            name=name,
+            fine=False,
+            says=f"whether there is room cannot be tried: {exc}",
+            remedy="see to the database's log",
+        )
     if short:
-        return Part(name=name, fine=False, says="; ".join(resource.sentence for resource in short), remedy=THEN)
-    return Part(name=name, fine=True, says="the database takes what is written, and no process waits for a resource")
+        return Part(
+            name=name, fine=False, says="; ".join(resource.sentence for resource in short), remedy=THEN
+        )
+    return Part(
+        name=name, fine=True, says="the database takes what is written, and no process waits for a resource"
+    )
 
 
 def ray(settings: Settings) -> Part:
@@ -100,14 +123,36 @@ def ray(settings: Settings) -> Part:
     name = "ray"
     head, known = ray_head.running(settings), ray_head.recorded(settings)
     if known is not None and head is None:
-        return Part(name=name, fine=False, says=f"the head (pid {known.pid}) is gone", remedy="make up starts it again; no job is lost")
+        return Part(
+            name=name,
+            fine=False,
+            says=f"the head (pid {known.pid}) is gone",
+            remedy="make up starts it again; no job is lost",
+        )
     if head is not None and get_json(LOOPBACK, head.ports["dashboard"], "/api/version") is None:
-        return Part(name=name, fine=False, says=f"the head (pid {head.pid}) does not answer", remedy="make down, then make up")
+        return Part(
+            name=name,
+            fine=False,
+            says=f"the head (pid {head.pid}) does not answer",
+            remedy="make down, then make up",
+        )
     if not application.ready(settings):
-        where = f"make status; the replica's error is at {dashboard_url(settings)} under Serve" if head else "make up"
-        return Part(name=name, fine=False, says=f"the endpoint does not answer at {api_url(settings)}/readyz", remedy=where)
+        where = (
+            f"make status; the replica's error is at {dashboard_url(settings)} under Serve"
+            if head
+            else "make up"
+        )
+        return Part(
+            name=name,
+            fine=False,
+            says=f"the endpoint does not answer at {api_url(settings)}/readyz",
+            remedy=where,
+        )
     return Part(
-        name=name, fine=True, says=f"the endpoint answers at {api_url(settings)}" + ("" if head else "; its Ray was started elsewhere")
+        name=name,
+        fine=True,
+        says=f"the endpoint answers at {api_url(settings)}"
+        + ("" if head else "; its Ray was started elsewhere"),
     )
 
 
@@ -117,12 +162,28 @@ def engine(settings: Settings) -> Part:
     try:
         main = open_model_folder(settings)
         for model, path in settings.models.items():
-            open_model_folder(settings.model_copy(update={"model": model, "model_path": path, "model_sha256": None}))
+            open_model_folder(
+                settings.model_copy(update={"model": model, "model_path": path, "model_sha256": None})
+            )
     except ClusterError as exc:
-        return Part(name=name, fine=False, says=str(exc), remedy="install the model again, or correct CLUSTER_MODEL_PATH or CLUSTER_MODELS")
+        return Part(
+            name=name,
+            fine=False,
+            says=str(exc),
+            remedy="install the model again, or correct CLUSTER_MODEL_PATH or CLUSTER_MODELS",
+        )
     if settings.reranker_path is not None and not Path(settings.reranker_path).is_dir():
-        return Part(name=name, fine=False, says=f"{settings.reranker_path} is no folder", remedy="correct CLUSTER_RERANKER_PATH")
-    return Part(name=name, fine=True, says=f"{settings.model}: {main.path / WEIGHTS_FILE} has the SHA-256 {main.sha256[:12]}…")
+        return Part(
+            name=name,
+            fine=False,
+            says=f"{settings.reranker_path} is no folder",
+            remedy="correct CLUSTER_RERANKER_PATH",
+        )
+    return Part(
+        name=name,
+        fine=True,
+        says=f"{settings.model}: {main.path / WEIGHTS_FILE} has the SHA-256 {main.sha256[:12]}…",
+    )
 
 
 def queues(settings: Settings, connection: Connection[Any]) -> Part:
@@ -132,15 +193,29 @@ def queues(settings: Settings, connection: Connection[Any]) -> Part:
     workers = row[0] if row else 0
     waiting = connection.execute(SQL["waiting"]).fetchall()
     dead = connection.execute(SQL["dead_letters"]).fetchone()
-    lines = [f"{job_class}: {jobs} wait, the oldest for {oldest_s:.0f} s" for job_class, jobs, oldest_s in waiting]
+    lines = [
+        f"{job_class}: {jobs} wait, the oldest for {oldest_s:.0f} s" for job_class, jobs, oldest_s in waiting
+    ]
     letters = f"{dead[0]} dead letters" if dead and dead[0] else "no dead letters"
     alive = f"workers are alive ({workers} groups of slots)" if workers else "no worker is alive"
     says = "; ".join([alive, *(lines or ["nothing waits"]), letters])
     if workers == 0 and (waiting or settings.min_workers > 0):
-        return Part(name=name, fine=False, says=says, remedy="make up starts workers; on another cluster see serve status")
-    late = [job_class for job_class, _, oldest_s in waiting if oldest_s > PATIENCE_S.get(job_class, float("inf"))]
+        return Part(
+            name=name,
+            fine=False,
+            says=says,
+            remedy="make up starts workers; on another cluster see serve status",
+        )
+    late = [
+        job_class for job_class, _, oldest_s in waiting if oldest_s > PATIENCE_S.get(job_class, float("inf"))
+    ]
     if late:
-        return Part(name=name, fine=False, says=says, remedy=f"{' and '.join(late)} wait too long: raise CLUSTER_MAX_WORKERS")
+        return Part(
+            name=name,
+            fine=False,
+            says=says,
+            remedy=f"{' and '.join(late)} wait too long: raise CLUSTER_MAX_WORKERS",
+        )
     return Part(name=name, fine=True, says=says)
 
 

@@ -39,14 +39,14 @@ def open_engine(settings: Settings) -> Engine:
     # Read by OpenMP when torch loads: threads that wait must not burn the core another replica needs.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("GOMP_SPINCOUNT", "0")
-    from cluster.engines.bert import supports  # noqa: PLC0415  torch: 1.6 s
+    from cluster.engines.bert.forward import supports  # noqa: PLC0415  torch: 1.6 s
     from cluster.engines.local import LocalEngine  # noqa: PLC0415
 
     folder = open_model_folder(settings)
     reason = supports(folder)
     if reason is None:
         if settings.precision == "int8":
-            from cluster.engines.int8_gate import require  # noqa: PLC0415
+            from cluster.engines.bert.int8_gate import require  # noqa: PLC0415
 
             require(folder, settings)
         log.info("engine_opened", path="packed forward", model=settings.model)
@@ -63,8 +63,8 @@ def open_tokeniser(settings: Settings) -> Tokeniser:
 
     Behind a cache of words where the vocabulary allows one. An engine's own ``tokeniser`` has none: the cache holds Python's lock.
     """
-    from cluster.engines.tokeniser import LocalTokeniser  # noqa: PLC0415
-    from cluster.engines.word_cache import WordCachedTokeniser, unsuitable  # noqa: PLC0415
+    from cluster.engines.tokens.tokeniser import LocalTokeniser  # noqa: PLC0415
+    from cluster.engines.tokens.word_cache import WordCachedTokeniser, unsuitable  # noqa: PLC0415
 
     folder = open_model_folder(settings)
     reason = unsuitable(folder)

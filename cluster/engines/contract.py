@@ -144,7 +144,9 @@ class Engine(Protocol):
             InvalidInput: an input is longer than ``tokeniser.max_content_tokens`` or an id is not in the vocabulary.
         """
 
-    def submit(self, batch: Sequence[NDArray[np.int32]], *, urgent: bool = False) -> "Future[NDArray[np.float32]]":
+    def submit(
+        self, batch: Sequence[NDArray[np.int32]], *, urgent: bool = False
+    ) -> "Future[NDArray[np.float32]]":
         """The same for one batch, which is not divided: (n, dim) float32 in the order given, once a worker has computed it.
 
         Args:

@@ -18,7 +18,7 @@ from cluster.engines.contract import Scored
 from cluster.engines.local import pick_device
 from cluster.errors import Misconfigured
 from cluster.settings import Settings
-from cluster.well_formed import well_formed
+from cluster.text.well_formed import well_formed
 
 BATCH_SIZE = 32
 #: Of a query or a document so many are read for each token that the model reads; what lies beyond is cut before it is tokenised.
@@ -40,7 +40,9 @@ class CrossEncoderReranker:
             model_kwargs={"use_safetensors": True},
         )
         if self._model.num_labels != 1:
-            raise Misconfigured(f"{path} gives {self._model.num_labels} numbers for a pair; a reranker gives one")
+            raise Misconfigured(
+                f"{path} gives {self._model.num_labels} numbers for a pair; a reranker gives one"
+            )
 
     @property
     def max_tokens(self) -> int:
@@ -54,7 +56,9 @@ class CrossEncoderReranker:
     def submit(self, query: str, documents: Sequence[str], *, most: int | None = None) -> Future[Scored]:
         """The sigmoid of the model's one output for each document, of which ``most`` tokens are read."""
         self.waiting += 1
-        return self._worker.submit(self._score, well_formed(query), [well_formed(one) for one in documents], most)
+        return self._worker.submit(
+            self._score, well_formed(query), [well_formed(one) for one in documents], most
+        )
 
     def _score(self, query: str, documents: Sequence[str], most: int | None) -> Scored:
         try:
@@ -67,7 +71,9 @@ class CrossEncoderReranker:
         read = within if most is None else self._cut(within, most)
         pairs = [(query, document) for document in read]
         lengths = np.array(self._counted(query, read))
-        scores = self._model.predict(pairs, batch_size=BATCH_SIZE, activation_fn=torch.nn.Sigmoid(), show_progress_bar=False)
+        scores = self._model.predict(
+            pairs, batch_size=BATCH_SIZE, activation_fn=torch.nn.Sigmoid(), show_progress_bar=False
+        )
         shorter = np.array([len(one) < len(whole) for one, whole in zip(read, documents, strict=True)])
         return Scored(
             scores=np.asarray(scores, dtype=np.float32),
@@ -79,7 +85,9 @@ class CrossEncoderReranker:
         counts: list[int] = []
         for start in range(0, len(documents), BATCH_SIZE):
             some = [self._within(one) for one in documents[start : start + BATCH_SIZE]]
-            tokens = self._model.tokenizer([self._within(query)] * len(some), some, truncation=False, verbose=False)
+            tokens = self._model.tokenizer(
+                [self._within(query)] * len(some), some, truncation=False, verbose=False
+            )
             counts += map(len, tokens["input_ids"])
         return counts
 
@@ -89,7 +97,11 @@ class CrossEncoderReranker:
     def _cut(self, documents: Sequence[str], most: int) -> list[str]:
         """The documents up to the end of their token number ``most``."""
         tokens = self._model.tokenizer(
-            list(documents), add_special_tokens=False, truncation=False, return_offsets_mapping=True, verbose=False
+            list(documents),
+            add_special_tokens=False,
+            truncation=False,
+            return_offsets_mapping=True,
+            verbose=False,
         )
         return [
             document if len(offsets) <= most else document[: offsets[most - 1][1]]

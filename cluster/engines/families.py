@@ -89,7 +89,14 @@ DISTILBERT = Family(
     activation="activation",
 )
 #: By config.json's ``model_type``.
-FAMILIES = {"bert": BERT, "roberta": ROBERTA, "xlm-roberta": ROBERTA, "camembert": ROBERTA, "mpnet": MPNET, "distilbert": DISTILBERT}
+FAMILIES = {
+    "bert": BERT,
+    "roberta": ROBERTA,
+    "xlm-roberta": ROBERTA,
+    "camembert": ROBERTA,
+    "mpnet": MPNET,
+    "distilbert": DISTILBERT,
+}
 
 
 def family_of(config: Mapping[str, Any]) -> Family | None:

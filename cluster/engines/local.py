@@ -17,14 +17,14 @@ import structlog
 import torch
 from numpy.typing import NDArray
 
-from cluster.engines.bert import BertEncoder
+from cluster.engines.bert.forward import BertEncoder
+from cluster.engines.bert.gpu import Replays, recorded, to_host
+from cluster.engines.bert.plan import plan
+from cluster.engines.choice.fastest import open_on_cpu, threads_of
+from cluster.engines.choice.paths import Encoder, Paths
 from cluster.engines.contract import Embeddings, Fingerprint
-from cluster.engines.fastest import open_on_cpu, threads_of
-from cluster.engines.gpu import Replays, recorded, to_host
-from cluster.engines.paths import Encoder, Paths
-from cluster.engines.plan import plan
 from cluster.engines.priority import Lanes
-from cluster.engines.tokeniser import LocalTokeniser
+from cluster.engines.tokens.tokeniser import LocalTokeniser
 from cluster.engines.weights import ModelFolder
 from cluster.errors import InvalidInput, Misconfigured, Unavailable
 from cluster.settings import Settings
@@ -55,7 +55,9 @@ class LocalEngine:
         cuda = self.device.type == "cuda"
         self.tokeniser = LocalTokeniser(folder)
         self.prompts, self.dimensions = folder.prompts, folder.dimensions
-        self._prefix, self._suffix = (np.array(part, np.int32) for part in (self.tokeniser.prefix, self.tokeniser.suffix))
+        self._prefix, self._suffix = (
+            np.array(part, np.int32) for part in (self.tokeniser.prefix, self.tokeniser.suffix)
+        )
         self._encoder: Encoder
         if cuda:
             self._encoder, precision = open_on_gpu(folder, settings, self.device)
@@ -105,7 +107,9 @@ class LocalEngine:
         check_ids(ids, self.tokeniser)
         return self._encode(ids)
 
-    def submit(self, batch: Sequence[NDArray[np.int32]], *, urgent: bool = False) -> Future[NDArray[np.float32]]:
+    def submit(
+        self, batch: Sequence[NDArray[np.int32]], *, urgent: bool = False
+    ) -> Future[NDArray[np.float32]]:
         """(n, dim) float32 for one batch of inputs already tokenised, from one worker."""
         return (self._urgent if urgent else self._workers).submit(self._encode_batch, batch)
 
@@ -142,9 +146,13 @@ class LocalEngine:
                 return self._vectors(batch)
         except torch.OutOfMemoryError as exc:
             if len(batch) == 1:
-                raise Unavailable(f"{len(batch[0])} tokens do not fit into the GPU's free memory", retry_after_s=5.0) from exc
+                raise Unavailable(
+                    f"{len(batch[0])} tokens do not fit into the GPU's free memory", retry_after_s=5.0
+                ) from exc
         except torch.AcceleratorError as exc:
-            raise Unavailable(f"the GPU does not compute any more: {str(exc).splitlines()[0]}", retry_after_s=5.0) from exc
+            raise Unavailable(
+                f"the GPU does not compute any more: {str(exc).splitlines()[0]}", retry_after_s=5.0
+            ) from exc
         log.warning("batch_halved", inputs=len(batch), because="out of GPU memory")
         torch.cuda.empty_cache()
         middle = len(batch) // 2
@@ -173,7 +181,9 @@ def _begin_thread(lanes: Lanes, urgent: bool, cuda: bool) -> None:
 def open_on_gpu(folder: ModelFolder, settings: Settings, device: torch.device) -> tuple[Encoder, str]:
     """Return the forward on a GPU and its precision."""
     if settings.precision == "int8":
-        raise Misconfigured("CLUSTER_PRECISION=int8 is for CPUs; on a GPU set CLUSTER_PRECISION=auto or CLUSTER_DEVICE=cpu")
+        raise Misconfigured(
+            "CLUSTER_PRECISION=int8 is for CPUs; on a GPU set CLUSTER_PRECISION=auto or CLUSTER_DEVICE=cpu"
+        )
     precision = "bfloat16" if settings.precision == "auto" else settings.precision
     log.info("encoder_opened", path=f"torch {precision}", device=str(device))
     return BertEncoder(folder, device=device, dtype=getattr(torch, precision)), precision
@@ -191,7 +201,11 @@ def check_ids(ids: Sequence[NDArray[np.int32]], tokeniser: LocalTokeniser) -> No
             raise InvalidInput(f"input {position} has {len(one)} tokens; the model reads {most}")
     flat = np.concatenate(ids) if len(ids) else np.empty(0, np.int32)
     if len(flat) and (flat.min() < 0 or flat.max() >= vocabulary):
-        position = next(position for position, one in enumerate(ids) if len(one) and (one.min() < 0 or one.max() >= vocabulary))
+        position = next(
+            position
+            for position, one in enumerate(ids)
+            if len(one) and (one.min() < 0 or one.max() >= vocabulary)
+        )
         raise InvalidInput(f"input {position} has a token id outside 0..{vocabulary - 1}")
 
 

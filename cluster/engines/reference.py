@@ -13,7 +13,7 @@ from sentence_transformers import SentenceTransformer
 
 from cluster.engines.contract import Embeddings, Fingerprint
 from cluster.engines.local import check_ids, pick_device
-from cluster.engines.tokeniser import LocalTokeniser
+from cluster.engines.tokens.tokeniser import LocalTokeniser
 from cluster.engines.weights import ModelFolder
 from cluster.settings import Settings
 
@@ -61,7 +61,9 @@ class ReferenceEngine:
         check_ids(ids, self.tokeniser)
         return self._encode([self.tokeniser.decode(one) for one in ids])
 
-    def submit(self, batch: Sequence[NDArray[np.int32]], *, urgent: bool = False) -> Future[NDArray[np.float32]]:
+    def submit(
+        self, batch: Sequence[NDArray[np.int32]], *, urgent: bool = False
+    ) -> Future[NDArray[np.float32]]:
         """(n, dim) float32 for one batch of inputs already tokenised; an urgent one waits for the one that runs."""
         del urgent
         return self._worker.submit(self.embed_ids, batch)
@@ -70,5 +72,7 @@ class ReferenceEngine:
         if not texts:
             return np.empty((0, self.fingerprint.dim), dtype=np.float32)
         with self._lock:
-            vectors = self._model.encode(list(texts), batch_size=BATCH_SIZE, normalize_embeddings=True, show_progress_bar=False)
+            vectors = self._model.encode(
+                list(texts), batch_size=BATCH_SIZE, normalize_embeddings=True, show_progress_bar=False
+            )
         return np.asarray(vectors, dtype=np.float32)

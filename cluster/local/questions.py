@@ -61,7 +61,12 @@ def ask(settings: Settings, store: str, question: str) -> list[Answer]:
     if status != HTTPStatus.OK:
         raise Unavailable(f"the search answered {status or 'nothing'}: {text[:500]}")
     return [
-        Answer(filename=hit["filename"], page=hit["attributes"]["page"], score=hit["score"], excerpt=_excerpt(hit["content"][0]["text"]))
+        Answer(
+            filename=hit["filename"],
+            page=hit["attributes"]["page"],
+            score=hit["score"],
+            excerpt=_excerpt(hit["content"][0]["text"]),
+        )
         for hit in json.loads(text)["data"]
     ]
 
@@ -69,7 +74,9 @@ def ask(settings: Settings, store: str, question: str) -> list[Answer]:
 def questions_about(settings: Settings, store: str) -> list[str]:
     """Three questions from the keywords of three documents, for files nobody here has read."""
     with psycopg.connect(database_url(settings)) as connection:
-        rows = connection.execute(SQL["keywords"], {"organisation": settings.organisation, "store": store}).fetchall()
+        rows = connection.execute(
+            SQL["keywords"], {"organisation": settings.organisation, "store": store}
+        ).fetchall()
     return [f"What is said about {keyword}?" for (keyword,) in rows]
 
 

@@ -26,7 +26,17 @@ from pydantic import SecretStr
 from cluster.deploy.serve_config import ray_environment
 from cluster.errors import Conflict, Misconfigured, Unavailable
 from cluster.local.addresses import LOOPBACK, RAY_LISTENERS, get_json, ports_of, replica_ports, request, taken
-from cluster.local.processes import Identity, alive, family, find, identify, kill, let_other_sessions_first, session_of, wait_gone
+from cluster.local.processes import (
+    Identity,
+    alive,
+    family,
+    find,
+    identify,
+    kill,
+    let_other_sessions_first,
+    session_of,
+    wait_gone,
+)
 from cluster.records import digest
 from cluster.settings import RAY_PORTS, Settings
 
@@ -78,7 +88,9 @@ def start(settings: Settings) -> Head:
     head = running(settings)
     if head is not None and get_json(LOOPBACK, head.ports["dashboard"], "/api/version") is not None:
         if dict(head.ports) != ports_of(settings):
-            raise Conflict(f"this cluster runs on other ports ({_named(head.ports)}); stop it first: make down")
+            raise Conflict(
+                f"this cluster runs on other ports ({_named(head.ports)}); stop it first: make down"
+            )
         return head
     _refuse_taken_ports(settings, patience_s=RELEASE_TIMEOUT_S if stop(settings) else 0)
     head = _launch(settings)
@@ -101,7 +113,9 @@ def stop(settings: Settings) -> bool:
     kill(left)
     stubborn = wait_gone(left, KILL_TIMEOUT_S)
     if stubborn:
-        raise Unavailable(f"these processes of Ray do not end: {', '.join(str(process.pid) for process in stubborn)}")
+        raise Unavailable(
+            f"these processes of Ray do not end: {', '.join(str(process.pid) for process in stubborn)}"
+        )
     _put_away(settings, folder)
     _record(settings).unlink(missing_ok=True)
     return bool(ran)
@@ -127,7 +141,11 @@ def _identity(head: Head) -> Identity:
 
 def environment(settings: Settings, folder: Path) -> dict[str, str]:
     """What Ray's processes, replicas and submitted jobs find in their environment: this Python first, these settings."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("RAY_") and name != "PYTHONSTARTUP"}
+    inherited = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("RAY_") and name != "PYTHONSTARTUP"
+    }
     return {
         **inherited,
         **settings_variables(settings),
@@ -176,7 +194,9 @@ def driver_environment(settings: Settings) -> dict[str, str]:
 def settings_variables(settings: Settings) -> dict[str, str]:
     """The settings that were given, as environment variables for another process."""
     given = {name: getattr(settings, name) for name in sorted(settings.model_fields_set | {"home"})}
-    return {f"CLUSTER_{name.upper()}": _as_variable(value) for name, value in given.items() if value is not None}
+    return {
+        f"CLUSTER_{name.upper()}": _as_variable(value) for name, value in given.items() if value is not None
+    }
 
 
 def _as_variable(value: object) -> str:
@@ -190,7 +210,14 @@ def _as_variable(value: object) -> str:
 def settings_digest(settings: Settings) -> str:
     """Changes when a running cluster would have to be started anew for the settings to apply."""
     variables = settings_variables(settings)
-    return digest(*(f"{name}={value}" for name, value in sorted(variables.items()) if not name.startswith("CLUSTER_LOG_")), size=8)
+    return digest(
+        *(
+            f"{name}={value}"
+            for name, value in sorted(variables.items())
+            if not name.startswith("CLUSTER_LOG_")
+        ),
+        size=8,
+    )
 
 
 def _launch(settings: Settings) -> Head:
@@ -220,11 +247,25 @@ def _launch(settings: Settings) -> Head:
 
 def _command(settings: Settings, folder: Path) -> list[str]:
     ports = ports_of(settings)
-    command = [str(Path(sys.executable).parent / "ray"), "start", "--head", "--block", "--disable-usage-stats"]
+    command = [
+        str(Path(sys.executable).parent / "ray"),
+        "start",
+        "--head",
+        "--block",
+        "--disable-usage-stats",
+    ]
     command += [f"--node-ip-address={LOOPBACK}", f"--port={ports['gcs']}"]
     command += [f"--{name.replace('_', '-')}-port={ports[name]}" for name in RAY_LISTENERS[1:]]
-    command += [f"--dashboard-host={LOOPBACK}", f"--dashboard-port={ports['dashboard']}", f"--temp-dir={folder}"]
-    return [*command, f"--object-spilling-directory={settings.home / 'spill'}", f"--num-cpus={max(LEAST_CPUS, os.cpu_count() or 1)}"]
+    command += [
+        f"--dashboard-host={LOOPBACK}",
+        f"--dashboard-port={ports['dashboard']}",
+        f"--temp-dir={folder}",
+    ]
+    return [
+        *command,
+        f"--object-spilling-directory={settings.home / 'spill'}",
+        f"--num-cpus={max(LEAST_CPUS, os.cpu_count() or 1)}",
+    ]
 
 
 def _await(settings: Settings, head: Head) -> None:
@@ -241,7 +282,10 @@ def _await(settings: Settings, head: Head) -> None:
 
 def _takes_jobs(head: Head) -> bool:
     """True once jobs can be taken: the dashboard answers some seconds before its agent on the node does."""
-    return request("GET", LOOPBACK, head.ports["dashboard_agent_listen"], "/api/local_raylet_healthz")[0] == HTTPStatus.OK
+    return (
+        request("GET", LOOPBACK, head.ports["dashboard_agent_listen"], "/api/local_raylet_healthz")[0]
+        == HTTPStatus.OK
+    )
 
 
 def _refuse_taken_ports(settings: Settings, *, patience_s: float) -> None:
@@ -278,7 +322,9 @@ def _make_folder(folder: Path) -> Path:
     folder.mkdir(mode=0o700, exist_ok=True)
     found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
-        raise Misconfigured(f"{folder} belongs to somebody else; remove it, or set TMPDIR to a folder of your own")
+        raise Misconfigured(
+            f"{folder} belongs to somebody else; remove it, or set TMPDIR to a folder of your own"
+        )
     return folder
 
 

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from cluster.database import embedded
 from cluster.database.queries import queries
-from cluster.file_names import shown_name
+from cluster.documents.file_names import shown_name
 from cluster.local import application, ray_head
 from cluster.local.addresses import api_url, dashboard_url
 from cluster.records import SEARCHABLE
@@ -75,10 +75,14 @@ def gather(settings: Settings) -> ClusterStatus:
     """Look at every part, and count what the database holds if it answers."""
     database = _database(settings)
     head = ray_head.running(settings)
-    ray = Part(name="Ray", running=head is not None, address=dashboard_url(settings), pid=head.pid if head else None)
+    ray = Part(
+        name="Ray", running=head is not None, address=dashboard_url(settings), pid=head.pid if head else None
+    )
     api = Part(name="API", running=application.ready(settings), address=api_url(settings), pid=None)
     size, stores = _contents(settings) if database.running else (None, ())
-    return ClusterStatus(home=str(settings.home), parts=(database, ray, api), database_bytes=size, stores=stores)
+    return ClusterStatus(
+        home=str(settings.home), parts=(database, ray, api), database_bytes=size, stores=stores
+    )
 
 
 def show(found: ClusterStatus, console: Console) -> None:
@@ -90,7 +94,11 @@ def show(found: ClusterStatus, console: Console) -> None:
         state = "[green]running[/]" if part.running else "[red]not running[/]"
         parts.add_row(part.name, state, part.address, str(part.pid or ""))
     console.print(parts)
-    size = "" if found.database_bytes is None else f" ({found.database_bytes / BYTES_PER_MIB:,.0f} MiB in the database)"
+    size = (
+        ""
+        if found.database_bytes is None
+        else f" ({found.database_bytes / BYTES_PER_MIB:,.0f} MiB in the database)"
+    )
     console.print(f"\nData: {escape(shown_name(str(found.home)))}{size}", soft_wrap=True)
     if found.stores:
         console.print(_stores_table(found.stores))
@@ -104,7 +112,9 @@ def _stores_table(stores: tuple[Store, ...]) -> Table:
         table.add_column(heading, justify="right")
     for store in stores:
         counts = (store.documents, store.not_indexed, store.chunks, store.tokens)
-        table.add_row(escape(shown_name(store.name)), store.id, store.organisation, *(f"{count:,}" for count in counts))
+        table.add_row(
+            escape(shown_name(store.name)), store.id, store.organisation, *(f"{count:,}" for count in counts)
+        )
     return table
 
 
@@ -116,7 +126,12 @@ def _database(settings: Settings) -> Part:
     url = settings.database_url.get_secret_value()
     try:
         with psycopg.connect(url, connect_timeout=CONNECT_TIMEOUT_S) as connection:
-            return Part(name="Postgres", running=True, address=f"{connection.info.host}:{connection.info.port}", pid=None)
+            return Part(
+                name="Postgres",
+                running=True,
+                address=f"{connection.info.host}:{connection.info.port}",
+                pid=None,
+            )
     except psycopg.OperationalError:
         return Part(name="Postgres", running=False, address="CLUSTER_DATABASE_URL", pid=None)
 

@@ -13,7 +13,7 @@ __all__ = ["Hit", "Metric", "Mode", "Row", "VectorIndex", "Written", "collection
 
 def open_vector_index(settings: Settings, pool: ConnectionPool) -> VectorIndex:
     """The settings' vector index: pgvector in our own Postgres."""
-    from cluster.vector_index.pgvector import PgvectorIndex  # noqa: PLC0415  one adapter is loaded, not all
+    from cluster.vector_index.pgvector.index import PgvectorIndex  # noqa: PLC0415  one adapter is loaded, not all
 
     del settings  # other databases are chosen by it
     return PgvectorIndex(pool)

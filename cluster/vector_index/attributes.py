@@ -20,7 +20,11 @@ OWN = frozenset({"source", "filename", "media_type", "ordinal", "page", "start",
 
 
 def joined(
-    own: Mapping[str, Any], owners: Mapping[str, Any] | None = None, *, facts: Mapping[str, Any] | None = None, file: str | None = None
+    own: Mapping[str, Any],
+    owners: Mapping[str, Any] | None = None,
+    *,
+    facts: Mapping[str, Any] | None = None,
+    file: str | None = None,
 ) -> dict[str, Any]:
     """The attributes of a row.
 
@@ -44,7 +48,9 @@ def with_owners(attributes: Mapping[str, Any], owners: Mapping[str, Any]) -> dic
 
 def own_of(attributes: Mapping[str, Any]) -> dict[str, Any]:
     """What we say of the chunk."""
-    return {name: value for name, value in {**attributes, **attributes.get(HIDDEN, {})}.items() if name in OWN}
+    return {
+        name: value for name, value in {**attributes, **attributes.get(HIDDEN, {})}.items() if name in OWN
+    }
 
 
 def facts_of(attributes: Mapping[str, Any]) -> dict[str, Any]:
@@ -58,4 +64,8 @@ def owners_of(attributes: Mapping[str, Any]) -> dict[str, Any]:
     if FILE not in attributes:
         return {name: value for name, value in attributes.items() if name != FACTS}
     hidden, ours = attributes.get(HIDDEN, {}), OWN | {*attributes.get(FACTS, []), HIDDEN, FACTS}
-    return {name: value for name, value in attributes.items() if (name not in ours or name in hidden) and name != FILE}
+    return {
+        name: value
+        for name, value in attributes.items()
+        if (name not in ours or name in hidden) and name != FILE
+    }

@@ -76,7 +76,9 @@ class Written:
         if self.failed:
             (first, reason), more = next(iter(self.failed.items())), len(self.failed) - 1
             others = f", nor {more:,} others" if more else ""
-            raise Permanent(f"the vector index did not store row {first}{others}: {reason}", row_ids=tuple(self.failed))
+            raise Permanent(
+                f"the vector index did not store row {first}{others}: {reason}", row_ids=tuple(self.failed)
+            )
 
 
 class VectorIndex(Protocol):
@@ -99,7 +101,14 @@ class VectorIndex(Protocol):
         """
 
     def replace_document(
-        self, organisation: str, store: str, document: str, rows: Sequence[Row], *, collection: str, connection: Any = None
+        self,
+        organisation: str,
+        store: str,
+        document: str,
+        rows: Sequence[Row],
+        *,
+        collection: str,
+        connection: Any = None,
     ) -> Written:
         """Make the document consist of exactly these rows, at once; another writer of the document waits.
 
@@ -115,13 +124,25 @@ class VectorIndex(Protocol):
     def stored_ids(self, organisation: str, store: str, document: str, *, collection: str) -> set[str]:
         """Ids of the document's rows."""
 
-    def document_rows(self, organisation: str, store: str, document: str, *, collection: str, connection: Any = None) -> list[Row]:
+    def document_rows(
+        self, organisation: str, store: str, document: str, *, collection: str, connection: Any = None
+    ) -> list[Row]:
         """The document's rows without their vectors, ordered by id: as ``replace_document`` takes them to change their attributes."""
 
-    def delete_document(self, organisation: str, store: str, document: str, *, collection: str, connection: Any = None) -> int:
+    def delete_document(
+        self, organisation: str, store: str, document: str, *, collection: str, connection: Any = None
+    ) -> int:
         """Rows deleted; ``connection`` as in ``replace_document``."""
 
-    def delete_store(self, organisation: str, store: str, *, collection: str, limit: int | None = None, connection: Any = None) -> int:
+    def delete_store(
+        self,
+        organisation: str,
+        store: str,
+        *,
+        collection: str,
+        limit: int | None = None,
+        connection: Any = None,
+    ) -> int:
         """Rows deleted, ``limit`` of them at most; ``connection`` as in ``replace_document``."""
 
     def delete_organisation(self, organisation: str, *, collection: str) -> int:
@@ -164,7 +185,9 @@ class VectorIndex(Protocol):
         """Build the approximate index where the collection has grown to need one, and renew some rows that an older version
         wrote; harmless to repeat."""
 
-    def wait_visible(self, organisation: str, store: str, ids: Sequence[str], *, collection: str, timeout_s: float = 60.0) -> None:
+    def wait_visible(
+        self, organisation: str, store: str, ids: Sequence[str], *, collection: str, timeout_s: float = 60.0
+    ) -> None:
         """Return once searches see these rows; at once where writes are visible on commit.
 
         Raises:

@@ -25,7 +25,9 @@ def condition(filter: Filter, values: dict[str, Any]) -> sql.Composable:
         return _order(filter, values)
     # Containment of a scalar is equality of kind and value, and the GIN index serves it.
     among = _value([Jsonb({filter.key: value}) for value in filter.values], values)
-    return sql.SQL("({} @> ANY({}::jsonb[]))" if filter.operator in {"eq", "in"} else "(NOT {} @> ANY({}::jsonb[]))").format(COLUMN, among)
+    return sql.SQL(
+        "({} @> ANY({}::jsonb[]))" if filter.operator in {"eq", "in"} else "(NOT {} @> ANY({}::jsonb[]))"
+    ).format(COLUMN, among)
 
 
 def _order(filter: Comparison, values: dict[str, Any]) -> sql.Composable:

@@ -82,20 +82,25 @@ def _parse(given: Any, place: str, depth: int, remaining: list[int]) -> Filter:
         return _compound(operator, given, place, depth, remaining)
     if not isinstance(operator, str) or operator not in COMPARISONS:
         raise InvalidInput(
-            f"{place}.type must be one of {', '.join([*sorted(COMPARISONS), 'and', 'or'])}, not {_shown(operator)}", param=place
+            f"{place}.type must be one of {', '.join([*sorted(COMPARISONS), 'and', 'or'])}, not {_shown(operator)}",
+            param=place,
         )
     comparison = _comparison(cast(ComparisonOperator, operator), given, place)
     _spend(remaining, len(comparison.values))
     return comparison
 
 
-def _compound(operator: Literal["and", "or"], given: Mapping[str, Any], place: str, depth: int, remaining: list[int]) -> Compound:
+def _compound(
+    operator: Literal["and", "or"], given: Mapping[str, Any], place: str, depth: int, remaining: list[int]
+) -> Compound:
     _only(given, {"type", "filters"}, place)
     _spend(remaining, 1)
     parts = given.get("filters")
     if not isinstance(parts, list | tuple) or not parts:
         raise InvalidInput(f"{place}.filters must be a list of at least one filter", param=place)
-    filters = tuple(_parse(part, f"{place}.filters[{i}]", depth - 1, remaining) for i, part in enumerate(parts))
+    filters = tuple(
+        _parse(part, f"{place}.filters[{i}]", depth - 1, remaining) for i, part in enumerate(parts)
+    )
     return Compound(operator=operator, filters=filters)
 
 
@@ -106,11 +111,19 @@ def _comparison(operator: ComparisonOperator, given: Mapping[str, Any], place: s
         raise InvalidInput(f"{place}.key must be a string of 1 to {MAX_KEY_LENGTH} characters", param=place)
     if operator in SETS:
         if not isinstance(value, list | tuple) or not 0 < len(value) <= MAX_CONDITIONS:
-            raise InvalidInput(f"{place}.value must be a list of 1 to {MAX_CONDITIONS} values for {operator}", param=place)
-        return Comparison(operator=operator, key=key, values=tuple(_scalar(one, f"{place}.value[{i}]") for i, one in enumerate(value)))
+            raise InvalidInput(
+                f"{place}.value must be a list of 1 to {MAX_CONDITIONS} values for {operator}", param=place
+            )
+        return Comparison(
+            operator=operator,
+            key=key,
+            values=tuple(_scalar(one, f"{place}.value[{i}]") for i, one in enumerate(value)),
+        )
     scalar = _scalar(value, f"{place}.value")
     if operator in ORDERS and isinstance(scalar, bool):
-        raise InvalidInput(f"{place}.value is a boolean, and booleans have no order: use eq or ne", param=place)
+        raise InvalidInput(
+            f"{place}.value is a boolean, and booleans have no order: use eq or ne", param=place
+        )
     return Comparison(operator=operator, key=key, values=(scalar,))
 
 
@@ -127,13 +140,18 @@ def _scalar(value: Any, place: str) -> Scalar:
         return value
     if isinstance(value, str) and len(value) <= MAX_STRING_LENGTH and is_text(value):
         return value
-    raise InvalidInput(f"{place} must be a number, a boolean, or a string of at most {MAX_STRING_LENGTH} characters", param=place)
+    raise InvalidInput(
+        f"{place} must be a number, a boolean, or a string of at most {MAX_STRING_LENGTH} characters",
+        param=place,
+    )
 
 
 def _only(given: Mapping[str, Any], allowed: set[str], place: str) -> None:
     unknown = sorted(str(name) for name in set(given) - allowed)
     if unknown:
-        raise InvalidInput(f"{place} has unknown field {unknown[0]!r}; allowed are {', '.join(sorted(allowed))}", param=place)
+        raise InvalidInput(
+            f"{place} has unknown field {unknown[0]!r}; allowed are {', '.join(sorted(allowed))}", param=place
+        )
 
 
 def is_text(value: str) -> bool:
@@ -148,7 +166,12 @@ def _comparable(value: Any) -> Decimal | str | bool | None:
 
 
 def _order(operator: str) -> Callable[[Any, Any], bool]:
-    return {"gt": lambda a, b: a > b, "gte": lambda a, b: a >= b, "lt": lambda a, b: a < b, "lte": lambda a, b: a <= b}[operator]
+    return {
+        "gt": lambda a, b: a > b,
+        "gte": lambda a, b: a >= b,
+        "lt": lambda a, b: a < b,
+        "lte": lambda a, b: a <= b,
+    }[operator]
 
 
 def _shown(value: Any) -> str:

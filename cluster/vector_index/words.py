@@ -23,10 +23,33 @@ MAX_REMEMBERED = 65_536
 
 #: Invisible characters inside words that are not format characters (Cf): joiners, fillers, variation selectors.
 INVISIBLE = frozenset(
-    [0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x3164, *range(0x180B, 0x1810), *range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0)]
+    [
+        0x034F,
+        0x115F,
+        0x1160,
+        0x17B4,
+        0x17B5,
+        0x3164,
+        *range(0x180B, 0x1810),
+        *range(0xFE00, 0xFE10),
+        *range(0xE0100, 0xE01F0),
+    ]
 )
 #: Signs that some authors write and most leave out: the tatweel and vowel signs of Arabic, the points of Hebrew.
-OPTIONAL = frozenset([0x0640, *range(0x064B, 0x0653), 0x0670, *range(0x0591, 0x05BE), 0x05BF, 0x05C1, 0x05C2, 0x05C4, 0x05C5, 0x05C7])
+OPTIONAL = frozenset(
+    [
+        0x0640,
+        *range(0x064B, 0x0653),
+        0x0670,
+        *range(0x0591, 0x05BE),
+        0x05BF,
+        0x05C1,
+        0x05C2,
+        0x05C4,
+        0x05C5,
+        0x05C7,
+    ]
+)
 #: Letters and marks of scripts without spaces between words: Thai, Lao, Burmese, Khmer, kana, Han.
 SPACELESS = (
     "\u0e01-\u0e3a\u0e40-\u0e4e\u0e81-\u0ece\u0edc-\u0edf\u1000-\u103f\u1050-\u108f\u109a-\u109d\ua9e0-\ua9ef\ua9fa-\ua9fe"
@@ -48,7 +71,10 @@ STOP = re.compile(r"\.(?:(?![0-9])|(?<![0-9]\.))")
 #: Accents without a letter, as NFKC leaves them of those that stand alone.
 LONE = re.compile(r"(?<!\S)[\u0300-\u036f]+")
 #: Bytes of UTF-8: letters and digits of ASCII in lower case, the point, spaces for its other signs; all others as they are.
-ASCII = bytes(code if chr(code).isalnum() or chr(code) == "." or code > 127 else 32 for code in bytes(range(256)).lower())
+ASCII = bytes(
+    code if chr(code).isalnum() or chr(code) == "." or code > 127 else 32
+    for code in bytes(range(256)).lower()
+)
 LONG = re.compile(rf"\S{{{LONGEST_WORD + 1},}}")
 
 

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from cluster.engines import Tokeniser, Tokens
 from cluster.errors import InvalidInput
 from cluster.records import Chunk, Page, chunk_id
-from data_jobs.stages.places import Places, has_blanks, tokenise
-from data_jobs.stages.sentences import boundaries, paragraphs
+from data_jobs.stages.chunkers.sentences import boundaries, paragraphs
+from data_jobs.stages.chunkers.token_places import Places, has_blanks, tokenise
 
 #: Raised by hand when the same text would give other chunks.
 CHUNKER_VERSION = "2"
@@ -87,7 +87,9 @@ class Chunker:
             places = Places.of(page.text, tokens)
             unknown = tokens.ids == self._tokeniser.unknown_id
             unknown_tokens += int(unknown.sum())
-            unknown_characters += places.unseen + int((tokens.offsets[unknown, 1] - tokens.offsets[unknown, 0]).sum())
+            unknown_characters += places.unseen + int(
+                (tokens.offsets[unknown, 1] - tokens.offsets[unknown, 0]).sum()
+            )
             characters += places.characters
             for first, last in self._cuts(page.text, tokens, places):
                 start, end = int(places.begin[first]), int(places.end[last])
@@ -106,7 +108,12 @@ class Chunker:
                 seen[text] += 1
         # A word may hold white space that the tokeniser drops, as the separators of ASCII are.
         unknown_characters = min(unknown_characters, characters)
-        return Chunked(chunks=chunks, unknown_tokens=unknown_tokens, unknown_characters=unknown_characters, characters=characters)
+        return Chunked(
+            chunks=chunks,
+            unknown_tokens=unknown_tokens,
+            unknown_characters=unknown_characters,
+            characters=characters,
+        )
 
     def _tokenise(self, pages: Sequence[Page]) -> list[Tokens]:
         return tokenise(self._tokeniser, [page.text for page in pages], blanks=self._blanks)

@@ -16,7 +16,7 @@ from cluster.logs import about
 from cluster.records import Outcome
 from cluster.settings import Settings
 from data_jobs.stages import per_process
-from data_jobs.stages.guard import failed, settled
+from data_jobs.stages.each_row import failed, settled
 from data_jobs.stages.row import Row, to_rows, to_table, unpack
 
 log = structlog.get_logger(__name__)
@@ -69,7 +69,10 @@ class Embed:
             log.exception("batch_failed", documents=len(rows))
             return [self._alone(row, ids) for row, ids in zip(rows, inputs, strict=True)]
         ends = np.cumsum([len(document) for document in inputs])
-        return [{**row, "vectors": part.tobytes()} for row, part in zip(rows, np.split(vectors, ends[:-1]), strict=True)]
+        return [
+            {**row, "vectors": part.tobytes()}
+            for row, part in zip(rows, np.split(vectors, ends[:-1]), strict=True)
+        ]
 
     def _vectors(self, ids: Ids) -> NDArray[np.float32]:
         whole = [np.concatenate([self.prompt, one]) for one in ids] if len(self.prompt) else ids

@@ -28,7 +28,9 @@ class KeywordExtractor:
         import yake  # noqa: PLC0415  networkx: 0.3 s, and most processes extract none
 
         self._per_document = per_document
-        self._yake = yake.KeywordExtractor(lan=language, n=LONGEST_KEYWORD_WORDS, dedupLim=ALIKE, top=max(1, per_document))
+        self._yake = yake.KeywordExtractor(
+            lan=language, n=LONGEST_KEYWORD_WORDS, dedupLim=ALIKE, top=max(1, per_document)
+        )
 
     def extract(self, pages: Sequence[Page]) -> list[str]:
         """At most ``per_document`` keywords in lower case; none where the text gives none."""

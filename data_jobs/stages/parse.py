@@ -22,8 +22,8 @@ from cluster.media_type import media_type
 from cluster.records import MAX_FACT_LENGTH, NO_PAGE, Fact, Facts, Outcome, Page, ParsedDocument
 from cluster.settings import Settings
 from cluster.vector_index.filters import LARGEST_NUMBER, is_text
-from data_jobs.stages.parse_protocol import EXIT_MEMORY, EXIT_OK, MAX_RESULT_BYTES
-from data_jobs.stages.unread import unread_sentence, with_unread
+from data_jobs.stages.parsing.protocol import EXIT_MEMORY, EXIT_OK, MAX_RESULT_BYTES
+from data_jobs.stages.parsing.unread_parts import unread_sentence, with_unread
 
 log = structlog.get_logger(__name__)
 
@@ -70,17 +70,27 @@ class Parser:
         with self._lock, _file(data) as document, _file(b"") as result:
             files = document.fileno(), result.fileno()
             unwanted = unwanted or threading.Event()
-            answer = self._ask(name, part, limit_s, files, unwanted) or self._ask(name, part, limit_s, files, unwanted)
+            answer = self._ask(name, part, limit_s, files, unwanted) or self._ask(
+                name, part, limit_s, files, unwanted
+            )
             if answer is None:
-                return _without_pages(data, name, Outcome.FAILED, "ended the process that parses documents, twice")
+                return _without_pages(
+                    data, name, Outcome.FAILED, "ended the process that parses documents, twice"
+                )
             if answer["timed_out"] or answer["exit"] == -signal.SIGXCPU:
                 limit = f"{limit_s:g} seconds (CLUSTER_PARSE_TIMEOUT_S)"
                 return _without_pages(data, name, Outcome.TIMEOUT, f"took longer to parse than {limit}")
             if answer["exit"] in {EXIT_MEMORY, -signal.SIGXFSZ}:
-                limit = f"{self._settings.parse_memory_bytes // (1024 * 1024):,} MiB (CLUSTER_PARSE_MEMORY_BYTES)"
-                return _without_pages(data, name, Outcome.TOO_LARGE, f"needs more memory to parse than {limit}")
+                limit = (
+                    f"{self._settings.parse_memory_bytes // (1024 * 1024):,} MiB (CLUSTER_PARSE_MEMORY_BYTES)"
+                )
+                return _without_pages(
+                    data, name, Outcome.TOO_LARGE, f"needs more memory to parse than {limit}"
+                )
             if answer["exit"] != EXIT_OK:
-                return _without_pages(data, name, Outcome.CORRUPT, f"crashed its parser ({_how(answer['exit'])})")
+                return _without_pages(
+                    data, name, Outcome.CORRUPT, f"crashed its parser ({_how(answer['exit'])})"
+                )
             return _read(result, data, name, first=part[0] if part else 0)
 
     def interrupt(self) -> None:
@@ -105,11 +115,18 @@ class Parser:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def _ask(
-        self, name: str, part: tuple[int, int] | None, limit_s: float, files: tuple[int, int], unwanted: threading.Event
+        self,
+        name: str,
+        part: tuple[int, int] | None,
+        limit_s: float,
+        files: tuple[int, int],
+        unwanted: threading.Event,
     ) -> dict[str, Any] | None:
         """How the child ended; None when somebody killed it or the parsing process, which is gone then."""
         settings = self._settings
@@ -126,7 +143,9 @@ class Parser:
         os.lseek(result, 0, os.SEEK_SET)
         try:
             connection = self._connected()
-            if unwanted.is_set():  # looked at once there is a process to kill, so that one of the two threads ends it
+            if (
+                unwanted.is_set()
+            ):  # looked at once there is a process to kill, so that one of the two threads ends it
                 return None
             connection.settimeout(limit_s + ANSWER_GRACE_S)
             socket.send_fds(connection, [json.dumps(request).encode()], list(files))
@@ -138,7 +157,9 @@ class Parser:
         if parsed is None:
             self.close()
         elif parsed["exit"] == -signal.SIGKILL and not parsed["timed_out"]:
-            log.warning("parse_child_killed", source=name)  # by the kernel short of memory, or by a person: no fault of the bytes
+            log.warning(
+                "parse_child_killed", source=name
+            )  # by the kernel short of memory, or by a person: no fault of the bytes
             return None
         return parsed
 
@@ -147,9 +168,11 @@ class Parser:
             self.close()
             # SEQPACKET keeps each request whole, its files with it.
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-            command = [sys.executable, "-m", "data_jobs.stages.parse_process", str(theirs.fileno())]
+            command = [sys.executable, "-m", "data_jobs.stages.parsing.process", str(theirs.fileno())]
             try:
-                self._process = subprocess.Popen(command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+                self._process = subprocess.Popen(
+                    command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+                )
             except OSError as exc:
                 ours.close()
                 raise Unavailable(f"the parsing process cannot be started: {exc}") from exc
@@ -185,7 +208,10 @@ def _read(result: _file, data: bytes, name: str, *, first: int) -> ParsedDocumen
         written = file.read(MAX_RESULT_BYTES)
     try:
         parsed = json.loads(written)
-        pages = tuple(Page(number=number, text=_text(text)) for number, text in enumerate(parsed["pages"], start=first + 1))
+        pages = tuple(
+            Page(number=number, text=_text(text))
+            for number, text in enumerate(parsed["pages"], start=first + 1)
+        )
         outcome, page_count = Outcome(parsed["outcome"]), int(parsed["page_count"])
         unread = _unread(parsed["unread"], page_count) if outcome.searchable else {}
         return ParsedDocument(
@@ -198,7 +224,9 @@ def _read(result: _file, data: bytes, name: str, *, first: int) -> ParsedDocumen
             unread=unread,
         )
     except (ValueError, TypeError, KeyError, AttributeError) as exc:
-        return _without_pages(data, name, Outcome.CORRUPT, f"made its parser answer nonsense ({type(exc).__name__})")
+        return _without_pages(
+            data, name, Outcome.CORRUPT, f"made its parser answer nonsense ({type(exc).__name__})"
+        )
 
 
 def _facts(given: Any) -> Facts:

@@ -8,15 +8,15 @@ from collections.abc import Collection, Sequence
 
 import pyarrow as pa
 
-from cluster.ledger.stores import VectorStore
+from cluster.documents.stores import VectorStore
 from cluster.records import Fact, Outcome, Page
 from cluster.settings import Settings
 from data_jobs.sources import file_name
 from data_jobs.stages import per_process
 from data_jobs.stages.chunk import Chunked
-from data_jobs.stages.guard import failed
+from data_jobs.stages.database_retry import with_patience
+from data_jobs.stages.each_row import failed
 from data_jobs.stages.keywords import spread
-from data_jobs.stages.patience import with_patience
 from data_jobs.stages.row import CHUNKS, Row, pack, unpack
 
 #: From this share of the text on a document whose text the model does not know is no plain success.
@@ -37,7 +37,12 @@ class Parse:
         row = {**row, "content": b"", "media_type": parsed.media_type, "pages": len(parsed.pages)}
         if not parsed.outcome.searchable:
             return failed(row, parsed.outcome, parsed.detail)
-        row = {**row, "outcome": parsed.outcome, "detail": parsed.detail, "facts": json.dumps(dict(parsed.facts))}
+        row = {
+            **row,
+            "outcome": parsed.outcome,
+            "detail": parsed.detail,
+            "facts": json.dumps(dict(parsed.facts)),
+        }
         texts = [page.text for page in parsed.pages]
         return {**row, "page_texts": texts, "pages_with_text": sum(bool(text.strip()) for text in texts)}
 
@@ -57,10 +62,16 @@ class Chunk:
         self.max_tokens = max_tokens
 
     def __call__(self, row: Row) -> Row:
-        found = per_process.chunker(self.settings, self.fingerprint_id, self.max_tokens).chunked(row["document"], _pages(row))
+        found = per_process.chunker(self.settings, self.fingerprint_id, self.max_tokens).chunked(
+            row["document"], _pages(row)
+        )
         chunks = found.chunks
         if not chunks:
-            return failed(row, Outcome.EMPTY, "; ".join(filter(None, ["holds no text that can be embedded", row["detail"]])))
+            return failed(
+                row,
+                Outcome.EMPTY,
+                "; ".join(filter(None, ["holds no text that can be embedded", row["detail"]])),
+            )
         table = {
             "id": [chunk.id for chunk in chunks],
             "page": [chunk.page for chunk in chunks],
@@ -98,7 +109,9 @@ class Compare:
     def __call__(self, row: Row) -> Row:
         def look_up() -> set[str]:
             index, store = per_process.vector_index(self.settings), self.store
-            return index.stored_ids(store.organisation, store.id, row["document"], collection=store.collection)
+            return index.stored_ids(
+                store.organisation, store.id, row["document"], collection=store.collection
+            )
 
         return mark_stored(row, with_patience(self.settings, look_up))
 
@@ -112,19 +125,31 @@ def mark_stored(row: Row, stored: Collection[str]) -> Row:
 def _told(row: Row, found: Chunked, model: str) -> Row:
     """The row, saying how much of the text is unknown to the model, where some is."""
     if found.unknown_tokens:
-        row = {**row, "facts": json.dumps({**json.loads(row["facts"]), Fact.UNKNOWN_TOKENS: found.unknown_tokens})}
+        row = {
+            **row,
+            "facts": json.dumps({**json.loads(row["facts"]), Fact.UNKNOWN_TOKENS: found.unknown_tokens}),
+        }
     if found.unknown < LARGELY_UNKNOWN:
         return row
     sentence = (
         f"{found.unknown:.0%} of the text says nothing to the model {model}, so that searches by meaning miss it and only "
         "searches by words find it: choose a model that knows its language (CLUSTER_MODEL_PATH)"
     )
-    return {**row, "outcome": Outcome.PARTIAL_TEXT, "detail": "; ".join(filter(None, [row["detail"], sentence]))}
+    return {
+        **row,
+        "outcome": Outcome.PARTIAL_TEXT,
+        "detail": "; ".join(filter(None, [row["detail"], sentence])),
+    }
 
 
 def _with_column(row: Row, chunks: pa.Table, name: str, values: Sequence[object]) -> Row:
     position = CHUNKS.get_field_index(name)
-    return {**row, "chunks": pack(chunks.set_column(position, CHUNKS.field(name), pa.array(values, CHUNKS.field(name).type)))}
+    return {
+        **row,
+        "chunks": pack(
+            chunks.set_column(position, CHUNKS.field(name), pa.array(values, CHUNKS.field(name).type))
+        ),
+    }
 
 
 def _pages(row: Row) -> list[Page]:

@@ -5,7 +5,7 @@ from hashlib import sha256
 from cluster.records import Outcome
 from cluster.settings import Settings
 from data_jobs.sources import SourceTooLarge, read_source
-from data_jobs.stages.guard import failed
+from data_jobs.stages.each_row import failed
 from data_jobs.stages.row import Row
 
 

@@ -11,11 +11,11 @@ import structlog
 from psycopg import Connection
 
 from cluster.database import translated
+from cluster.documents import documents
+from cluster.documents.stores import VectorStore
 from cluster.errors import Permanent
-from cluster.ledger import documents
-from cluster.ledger.stores import VectorStore
-from cluster.ledger.usage import EMBEDDING, Source, UsageEvent, event_id, record
 from cluster.logs import about
+from cluster.organisations.usage import EMBEDDING, Source, UsageEvent, event_id, record
 from cluster.records import Outcome
 from cluster.settings import Settings
 from cluster.vector_index import Row as IndexRow
@@ -23,8 +23,8 @@ from cluster.vector_index import VectorIndex
 from cluster.vector_index.attributes import joined
 from data_jobs.sources import file_name
 from data_jobs.stages import per_process
-from data_jobs.stages.guard import failed
-from data_jobs.stages.patience import with_patience
+from data_jobs.stages.database_retry import with_patience
+from data_jobs.stages.each_row import failed
 from data_jobs.stages.row import Row, to_rows, unpack
 
 log = structlog.get_logger(__name__)
@@ -70,20 +70,28 @@ class Write:
 
     def _write(self, row: Row) -> dict[str, Any]:
         index = per_process.vector_index(self.settings)
-        writer = DocumentWriter(index, self.store, job=self.job, source=Source.INGEST, pipeline_version=self.pipeline_version)
+        writer = DocumentWriter(
+            index, self.store, job=self.job, source=Source.INGEST, pipeline_version=self.pipeline_version
+        )
         if row["unchanged"]:
             return self._in_transaction(lambda connection: writer.unchanged(connection, row))
         if Outcome(row["outcome"]).searchable:
             try:
                 return self._in_transaction(lambda connection: writer.success(connection, row))
             except Permanent as exc:
-                log.warning("document_refused", document=row["document"], source=row["source"], reason=str(exc))
+                log.warning(
+                    "document_refused", document=row["document"], source=row["source"], reason=str(exc)
+                )
                 row = failed(row, Outcome.FAILED, f"could not be written: {exc}")
         return self._in_transaction(lambda connection: writer.failure(connection, row))
 
     def _in_transaction(self, work: Callable[[Connection[Any]], T]) -> T:
         def once() -> T:
-            with translated(), per_process.pool(self.settings).connection() as connection, connection.transaction():
+            with (
+                translated(),
+                per_process.pool(self.settings).connection() as connection,
+                connection.transaction(),
+            ):
                 return work(connection)
 
         return with_patience(self.settings, once)
@@ -118,7 +126,9 @@ class DocumentWriter:
         """The source was read again, and holds what it held."""
         organisation = self._store.organisation
         documents.touch(connection, organisation, row["document"], row["stamp"])
-        before = documents.known_documents(connection, organisation, self._store.id, [row["document"]])[row["document"]]
+        before = documents.known_documents(connection, organisation, self._store.id, [row["document"]])[
+            row["document"]
+        ]
         return unchanged_result(row["source"], before)
 
     def success(self, connection: Connection[Any], row: Row) -> dict[str, Any]:
@@ -172,7 +182,9 @@ class DocumentWriter:
 
     def _record_usage(self, connection: Connection[Any], row: Row, tokens: int) -> None:
         """What this job embedded of this version of the document, once however often it is written."""
-        work = f"{self._store.id}/{row['document']}/{row['content_hash']}/{self._pipeline_version}/{self._job}"
+        work = (
+            f"{self._store.id}/{row['document']}/{row['content_hash']}/{self._pipeline_version}/{self._job}"
+        )
         event = UsageEvent(
             organisation=self._store.organisation,
             id=event_id(EMBEDDING, work),
@@ -225,10 +237,21 @@ class DocumentWriter:
 def result(source: str, document: str, outcome: Outcome, detail: str) -> dict[str, Any]:
     """A line of ``RESULTS`` with nothing counted yet."""
     zeros = dict.fromkeys(("pages", "chunks", "embedded", "tokens", "tokens_embedded"), 0)
-    return {"document": document, "source": source, "outcome": outcome, "detail": detail, "unchanged": False, **zeros}
+    return {
+        "document": document,
+        "source": source,
+        "outcome": outcome,
+        "detail": detail,
+        "unchanged": False,
+        **zeros,
+    }
 
 
 def unchanged_result(source: str, before: documents.Known) -> dict[str, Any]:
     """The line of a document that needed nothing: what the ledger knows of it."""
-    counts = {"pages": before.pages, "chunks": before.chunks, "tokens": before.tokens} if before.outcome.searchable else {}
+    counts = (
+        {"pages": before.pages, "chunks": before.chunks, "tokens": before.tokens}
+        if before.outcome.searchable
+        else {}
+    )
     return {**result(source, before.id, before.outcome, before.detail), "unchanged": True, **counts}

@@ -63,7 +63,17 @@ def _python(name: str, made_of: str, *install: str) -> Path:
 
 def _install(python: Path, *what: str) -> None:
     """By our own pip; without compiling, which takes longer than fetching and is for files of which few are imported."""
-    pip = [sys.executable, "-m", "pip", "--python", python, "--disable-pip-version-check", "install", "--quiet", "--no-compile"]
+    pip = [
+        sys.executable,
+        "-m",
+        "pip",
+        "--python",
+        python,
+        "--disable-pip-version-check",
+        "install",
+        "--quiet",
+        "--no-compile",
+    ]
     subprocess.run([*pip, *what], check=True)
 
 

@@ -39,10 +39,15 @@ def ask(server: Server, request: pytest.FixtureRequest) -> Ask:
 
     def ask(client: str) -> dict[str, Any]:
         if client in NODE_CLIENTS:
-            command: list[Path | str] = [request.getfixturevalue("node"), request.getfixturevalue("node_folder") / f"{client}.mjs"]
+            command: list[Path | str] = [
+                request.getfixturevalue("node"),
+                request.getfixturevalue("node_folder") / f"{client}.mjs",
+            ]
         else:
             command = [request.getfixturevalue("client_python"), PYTHON / f"{client}.py"]
-        done = subprocess.run(command, input=task, capture_output=True, text=True, env={**os.environ, **OFFLINE}, timeout=100)
+        done = subprocess.run(
+            command, input=task, capture_output=True, text=True, env={**os.environ, **OFFLINE}, timeout=100
+        )
         assert done.returncode == 0, done.stderr
         found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
         return found
@@ -51,7 +56,9 @@ def ask(server: Server, request: pytest.FixtureRequest) -> Ask:
 
 
 @pytest.mark.parametrize("client", [*PYTHON_CLIENTS, *NODE_CLIENTS])
-def test_a_client_gets_the_engines_vectors_in_order_and_our_errors_as_its_own(ask: Ask, server: Server, client: str) -> None:
+def test_a_client_gets_the_engines_vectors_in_order_and_our_errors_as_its_own(
+    ask: Ask, server: Server, client: str
+) -> None:
     found = ask(client)
     expected = server.service.engine.embed(TEXTS)
     assert np.allclose(found["vectors"], expected.vectors, atol=1e-5)
@@ -60,7 +67,9 @@ def test_a_client_gets_the_engines_vectors_in_order_and_our_errors_as_its_own(as
     assert "does not exist" in found["unknown"]["message"]
     assert "this model reads 254" in found["too_long"]["message"]
     kinds = {"ai_sdk": ("APICallError", "APICallError"), "default": ("NotFoundError", "BadRequestError")}
-    for error, kind in zip((found["unknown"], found["too_long"]), kinds.get(client, kinds["default"]), strict=True):
+    for error, kind in zip(
+        (found["unknown"], found["too_long"]), kinds.get(client, kinds["default"]), strict=True
+    ):
         assert kind in error["classes"].split(), error
 
 
@@ -68,7 +77,10 @@ def test_cohere_ranks_by_the_same_client(ask: Ask) -> None:
     assert ask("cohere_")["ranked"][0] == 0  # the query itself
 
 
-@pytest.mark.skipif(shutil.which("java") is None, reason="no java here; tests/serve_app/test_edge.py has what it sends, byte for byte")
+@pytest.mark.skipif(
+    shutil.which("java") is None,
+    reason="no java here; tests/serve_app/edge/test_edge.py has what it sends, byte for byte",
+)
 def test_the_jdks_client_is_answered(server: Server) -> None:
     body = json.dumps({"model": MODEL, "input": TEXTS})
     command = ["java", PYTHON.with_name("java") / "Embed.java", f"{server.url}/v1/embeddings", body]

@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from cluster.ledger.stores import VectorStore
+from cluster.documents.stores import VectorStore
 from tests.openai_contract import complaints, document
 from tests.serve_app.conftest import MODEL, Server
 
@@ -33,22 +33,40 @@ def test_every_request_openai_allows_is_understood(server: Server) -> None:
     """Each property of their request has a place in ours."""
     theirs = document()["components"]["schemas"]["CreateEmbeddingRequest"]["properties"].keys()
     with httpx.Client(base_url=server.url) as http:
-        ours = http.get("/openapi.json").json()["components"]["schemas"]["EmbeddingRequest"]["properties"].keys()
+        ours = (
+            http.get("/openapi.json").json()["components"]["schemas"]["EmbeddingRequest"]["properties"].keys()
+        )
     assert theirs <= ours
 
 
 def things_that_exist(http: httpx.Client) -> dict[str, str]:
     """Of each kind one, by the name that it has in our paths; requests about names made up at random end at the first check."""
     store = http.post("/v1/vector_stores", json={"name": "schemathesis"}).json()["id"]
-    file = http.post("/v1/files", files={"file": ("a.txt", b"a text")}, data={"purpose": "assistants"}).json()["id"]
+    file = http.post(
+        "/v1/files", files={"file": ("a.txt", b"a text")}, data={"purpose": "assistants"}
+    ).json()["id"]
     batch = http.post(f"/v1/vector_stores/{store}/file_batches", json={"file_ids": [file]}).json()["id"]
     upload = {"filename": "b.txt", "purpose": "assistants", "bytes": 6, "mime_type": "text/plain"}
     job = http.get(f"/v1/vector_stores/{store}/files/{file}").json()["job_id"]
-    other = http.post("/v1/files", files={"file": ("c.txt", b"another text")}, data={"purpose": "assistants"}).json()["id"]
+    other = http.post(
+        "/v1/files", files={"file": ("c.txt", b"another text")}, data={"purpose": "assistants"}
+    ).json()["id"]
     cancelled = http.post(f"/v1/vector_stores/{store}/files", json={"file_id": other}).json()["job_id"]
     http.post(f"/v1/jobs/{cancelled}/cancel").raise_for_status()
-    ids = {"vector_store_id": store, "file_id": file, "batch_id": batch, "job_id": job, "task_id": job, "ended_job_id": cancelled}
-    return {**ids, "upload_id": http.post("/v1/uploads", json=upload).json()["id"], "model": MODEL, "deployment": MODEL}
+    ids = {
+        "vector_store_id": store,
+        "file_id": file,
+        "batch_id": batch,
+        "job_id": job,
+        "task_id": job,
+        "ended_job_id": cancelled,
+    }
+    return {
+        **ids,
+        "upload_id": http.post("/v1/uploads", json=upload).json()["id"],
+        "model": MODEL,
+        "deployment": MODEL,
+    }
 
 
 @pytest.mark.timeout(600)
@@ -62,7 +80,9 @@ def test_whatever_our_description_allows_or_forbids_is_never_a_server_error(
     for schema in description["components"]["schemas"].values():
         if "model" in schema.get("properties", {}):
             schema["properties"]["model"] = {"enum": [MODEL, MODEL, "none"]}
-    for path, operation in [(path, one) for path, operations in description["paths"].items() for one in operations.values()]:
+    for path, operation in [
+        (path, one) for path, operations in description["paths"].items() for one in operations.values()
+    ]:
         for parameter in operation.get("parameters", []):
             if parameter["in"] == "path":
                 # The events of a job that nobody works on would not end.
@@ -71,7 +91,24 @@ def test_whatever_our_description_allows_or_forbids_is_never_a_server_error(
     file = tmp_path / "openapi.json"
     file.write_text(json.dumps(description))
     checks = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
-    command = [client_python.parent / "schemathesis", "run", file, "--url", server.url, "--checks", checks, "--max-examples", "15"]
-    options = ["--phases", "examples,coverage,fuzzing", "--request-timeout", "30", "--generation-deterministic", "--no-color"]
+    command = [
+        client_python.parent / "schemathesis",
+        "run",
+        file,
+        "--url",
+        server.url,
+        "--checks",
+        checks,
+        "--max-examples",
+        "15",
+    ]
+    options = [
+        "--phases",
+        "examples,coverage,fuzzing",
+        "--request-timeout",
+        "30",
+        "--generation-deterministic",
+        "--no-color",
+    ]
     done = subprocess.run([*command, *options], cwd=tmp_path, capture_output=True, text=True, timeout=500)
     assert done.returncode == 0, done.stdout[-6_000:]

@@ -10,7 +10,7 @@ import pytest
 from psycopg_pool import ConnectionPool
 
 from cluster.settings import Settings
-from data_jobs.consumer import Consumer
+from data_jobs.worker.consumer import Consumer
 from tests.conformance.conftest import PYTHON
 from tests.data_jobs.working import consuming
 from tests.serve_app.conftest import Server
@@ -20,7 +20,10 @@ pytestmark = pytest.mark.timeout(400)  # the first use installs the clients
 NOTES = 50
 PUMP = "# The pump\n\nOnly the shift supervisor may stop the pump. Valve 17 is closed first.\n"
 QUESTION = "who may stop the pump?"
-TEXTS = [f"Note {number}: the cupboard of room {number * 13} holds {number} boxes of blue chalk." for number in range(NOTES)]
+TEXTS = [
+    f"Note {number}: the cupboard of room {number * 13} holds {number} boxes of blue chalk."
+    for number in range(NOTES)
+]
 
 
 @pytest.fixture(scope="module")
@@ -30,9 +33,14 @@ def consumer(settings: Settings, pool: ConnectionPool, server: Server) -> Iterat
 
 
 @pytest.mark.parametrize("client", ["oldest", "newest", "node"])
-def test_the_whole_round(server: Server, consumer: Consumer, client: str, request: pytest.FixtureRequest) -> None:
+def test_the_whole_round(
+    server: Server, consumer: Consumer, client: str, request: pytest.FixtureRequest
+) -> None:
     if client == "node":
-        command: list[Path | str] = [request.getfixturevalue("node"), request.getfixturevalue("node_folder") / "files_round.mjs"]
+        command: list[Path | str] = [
+            request.getfixturevalue("node"),
+            request.getfixturevalue("node_folder") / "files_round.mjs",
+        ]
     else:
         python = request.getfixturevalue("client_python" if client == "newest" else "oldest_openai")
         command = [python, PYTHON / "files_round.py"]

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from cluster.settings import Settings
-from data_jobs.ray_session import ray_session
+from data_jobs.bulk.ray_session import ray_session
 
 
 @pytest.fixture(scope="package")

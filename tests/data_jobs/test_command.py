@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from psycopg_pool import ConnectionPool
 
-from cluster.ledger import queue
-from cluster.ledger.jobs import JobState, recent_jobs
-from cluster.ledger.stores import find_store
+from cluster.documents.stores import find_store
+from cluster.jobs import queue
+from cluster.jobs.jobs import JobState, recent_jobs
 from cluster.settings import Settings
 from cluster.vector_index import open_vector_index
 from data_jobs.ingest import main
@@ -49,7 +49,11 @@ def test_all_searchable_is_0_some_not_is_3_and_the_summary_says_why(
 
 
 def test_odd_names_and_what_is_no_file_are_told_and_hang_nothing(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], settings: Settings, pool: ConnectionPool, organisation: str
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    settings: Settings,
+    pool: ConnectionPool,
+    organisation: str,
 ) -> None:
     folder = tmp_path / "a[" / "b] caf\udce9"  # neither markup nor UTF-8
     folder.mkdir(parents=True)
@@ -91,7 +95,10 @@ def test_cancelled_it_ends_soon_says_so_and_can_be_run_again(
     assert "error: cancelled" in capsys.readouterr().err
     assert main([str(tmp_path), "--vector-store", "birds"]) == 0
     with pool.connection() as connection:
-        assert [job.state for job in recent_jobs(connection, organisation)] == [JobState.SUCCEEDED, JobState.CANCELLED]
+        assert [job.state for job in recent_jobs(connection, organisation)] == [
+            JobState.SUCCEEDED,
+            JobState.CANCELLED,
+        ]
 
 
 @pytest.mark.parametrize("location", ["/no/such/folder", "http://127.0.0.1/x"])
@@ -101,7 +108,9 @@ def test_wrong_usage_is_2_with_one_line(location: str, capsys: pytest.CaptureFix
 
 
 @pytest.mark.parametrize("name", ["", "caf\udce9", "x" * 257], ids=["empty", "not UTF-8", "too long"])
-def test_a_name_that_no_store_can_have_is_wrong_usage(tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_name_that_no_store_can_have_is_wrong_usage(
+    tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main([str(tmp_path), "--vector-store", name]) == 2
     assert capsys.readouterr().err.startswith("error: the vector store's name ")
 

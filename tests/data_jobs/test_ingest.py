@@ -11,16 +11,16 @@ import pymupdf
 import pytest
 from psycopg_pool import ConnectionPool
 
+from cluster.documents import documents, stores
 from cluster.engines import Engine, open_engine
 from cluster.errors import Conflict, InvalidInput
-from cluster.ledger import documents, stores
 from cluster.records import Outcome
 from cluster.settings import Settings
 from cluster.vector_index import VectorIndex, open_vector_index
+from data_jobs.bulk.report import Report
 from data_jobs.ingest import ingest
-from data_jobs.report import Report
 from data_jobs.stages.parse import Parser
-from tests.stages.bad_documents import write_bad_documents
+from tests.data_jobs.stages.bad_documents import write_bad_documents
 
 pytestmark = [pytest.mark.launch, pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(600)]
 
@@ -61,16 +61,26 @@ def store_of(pool: ConnectionPool, settings: Settings, name: str) -> stores.Vect
 
 @pytest.mark.corpus
 def test_every_document_every_page_and_every_token_of_the_real_corpus_is_indexed(
-    settings: Settings, pool: ConnectionPool, index: VectorIndex, engine: Engine, corpus: Path, corpus_run: Report
+    settings: Settings,
+    pool: ConnectionPool,
+    index: VectorIndex,
+    engine: Engine,
+    corpus: Path,
+    corpus_run: Report,
 ) -> None:
     assert corpus_run.outcomes == {Outcome.OK: 20}
     assert corpus_run.totals["pages"] == 386
     store = store_of(pool, settings, "corpus")
     by_page: dict[tuple[str, int], int] = Counter()
     for row in index.scan(store.organisation, store.id, collection=store.collection):
-        by_page[row.attributes["source"], row.attributes["page"]] += int(engine.tokeniser.count([row.text])[0])
+        by_page[row.attributes["source"], row.attributes["page"]] += int(
+            engine.tokeniser.count([row.text])[0]
+        )
     with_text = {
-        (path.as_uri(), n) for path in corpus.glob("*.pdf") for n, page in enumerate(pymupdf.open(path), 1) if page.get_text().strip()
+        (path.as_uri(), n)
+        for path in corpus.glob("*.pdf")
+        for n, page in enumerate(pymupdf.open(path), 1)
+        if page.get_text().strip()
     }
     assert with_text - set(by_page) == set()
     assert sum(by_page.values()) == corpus_run.totals["tokens"] == corpus_run.totals["tokens_embedded"]
@@ -90,7 +100,12 @@ def used(pool: ConnectionPool, settings: Settings) -> int:
 
 @pytest.mark.corpus
 def test_a_sentence_of_a_page_finds_that_page_first(
-    settings: Settings, pool: ConnectionPool, index: VectorIndex, engine: Engine, corpus: Path, corpus_run: Report
+    settings: Settings,
+    pool: ConnectionPool,
+    index: VectorIndex,
+    engine: Engine,
+    corpus: Path,
+    corpus_run: Report,
 ) -> None:
     assert not corpus_run.failed
     store = store_of(pool, settings, "corpus")
@@ -98,7 +113,9 @@ def test_a_sentence_of_a_page_finds_that_page_first(
     vectors = engine.embed([sentence for sentence, _, _ in chosen]).vectors
     found = 0
     for (sentence, source, page), vector in zip(chosen, vectors, strict=True):
-        hit = index.search(store.organisation, store.id, collection=store.collection, vector=vector, text=sentence, k=1)[0]
+        hit = index.search(
+            store.organisation, store.id, collection=store.collection, vector=vector, text=sentence, k=1
+        )[0]
         found += (hit.attributes["source"], hit.attributes["page"]) == (source, page)
     print(f"seed {SEED}: {found} of {SENTENCES} sentences found on their page first")
     assert found >= 95
@@ -116,7 +133,9 @@ def sentences_of(settings: Settings, corpus: Path) -> list[tuple[str, str, int]]
 
 
 @pytest.mark.corpus
-def test_running_again_embeds_nothing_and_takes_a_tenth_of_the_time(settings: Settings, corpus: Path, corpus_run: Report) -> None:
+def test_running_again_embeds_nothing_and_takes_a_tenth_of_the_time(
+    settings: Settings, corpus: Path, corpus_run: Report
+) -> None:
     again = run(settings, corpus, "corpus")
     assert again.totals["embedded"] == 0
     assert again.totals["unchanged"] == 20
@@ -129,9 +148,17 @@ def test_running_again_embeds_nothing_and_takes_a_tenth_of_the_time(settings: Se
 def hundred_pages() -> Iterator[str]:
     """A hundred pages of prose that no page repeats, the same at every call."""
     chance = random.Random(SEED)
-    words = sorted(set(re.findall(r"[a-z]{3,}", (Path(pymupdf.__file__).parent / "__init__.py").read_text(encoding="utf-8"))))
+    words = sorted(
+        set(
+            re.findall(
+                r"[a-z]{3,}", (Path(pymupdf.__file__).parent / "__init__.py").read_text(encoding="utf-8")
+            )
+        )
+    )
     for _ in range(100):
-        yield " ".join(" ".join(chance.choices(words, k=chance.randint(6, 22))).capitalize() + "." for _ in range(12))
+        yield " ".join(
+            " ".join(chance.choices(words, k=chance.randint(6, 22))).capitalize() + "." for _ in range(12)
+        )
 
 
 def test_a_sentence_inserted_in_the_middle_embeds_at_most_three_chunks(
@@ -191,7 +218,10 @@ def test_bad_documents_end_in_their_outcomes_and_cost_the_good_ones_nothing(
     assert (partial[0].rsplit("/", 1)[-1], partial[1]) == ("half_scanned.pdf", Outcome.PARTIAL_TEXT)
     store = store_of(pool, settings, "bad")
     with pool.connection() as connection:
-        counts = {count.outcome: count.documents for count in documents.count_by_outcome(connection, store.organisation, store.id)}
+        counts = {
+            count.outcome: count.documents
+            for count in documents.count_by_outcome(connection, store.organisation, store.id)
+        }
     assert counts == Counter(expected.values())
 
 

@@ -20,7 +20,9 @@ pytestmark = pytest.mark.timeout(20)
 def below(root: Path) -> tuple[list[str], list[tuple[str, str]]]:
     """Paths relative to the root, and what was left out."""
     left_out: list[tuple[str, str]] = []
-    found = [os.path.relpath(path, root) for path in files_below(str(root), lambda *what: left_out.append(what))]
+    found = [
+        os.path.relpath(path, root) for path in files_below(str(root), lambda *what: left_out.append(what))
+    ]
     return found, [(os.path.relpath(folder, root), why) for folder, why in left_out]
 
 
@@ -49,7 +51,10 @@ def test_what_is_no_file_is_never_opened_and_ends_unreadable(tmp_path: Path, kin
             path = tmp_path / "link.pdf"
             path.symlink_to(special)
         row = Read(Settings())(new_row("doc", path.as_uri(), ""))
-    assert (row["outcome"], row["detail"]) == (Outcome.UNREADABLE, f"could not be read: it is {kind}, not a file")
+    assert (row["outcome"], row["detail"]) == (
+        Outcome.UNREADABLE,
+        f"could not be read: it is {kind}, not a file",
+    )
 
 
 def test_pipes_and_links_to_nothing_are_listed_so_that_they_end_in_an_outcome(tmp_path: Path) -> None:
@@ -63,7 +68,9 @@ def test_pipes_and_links_to_nothing_are_listed_so_that_they_end_in_an_outcome(tm
     assert outcomes == [Outcome.UNREADABLE] * 4
 
 
-def test_a_file_that_turns_into_a_pipe_before_it_is_opened_does_not_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_turns_into_a_pipe_before_it_is_opened_does_not_wait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     file = tmp_path / "a.txt"
     file.write_text("x")
     was = os.stat(file)
@@ -110,7 +117,10 @@ def test_a_link_to_a_folder_above_is_told_and_not_followed(tmp_path: Path) -> No
     (root / "top").symlink_to("/")
     found, left_out = below(root)
     assert found == ["a.txt"]
-    assert [(what, "contains the one to ingest" in why) for what, why in left_out] == [("top", True), ("up", True)]
+    assert [(what, "contains the one to ingest" in why) for what, why in left_out] == [
+        ("top", True),
+        ("up", True),
+    ]
 
 
 def test_a_folder_that_cannot_be_listed_is_told_and_costs_no_other(tmp_path: Path) -> None:

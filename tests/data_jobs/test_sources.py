@@ -26,7 +26,11 @@ def test_a_folder_gives_every_regular_file_in_order_and_no_hidden_one(tmp_path: 
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(name)
     found = listed(tmp_path)
-    assert [read_source(source.uri, max_bytes=100).decode() for source in found] == ["b.txt", "a dir/ä#1%.txt", "c/d/e.pdf"]
+    assert [read_source(source.uri, max_bytes=100).decode() for source in found] == [
+        "b.txt",
+        "a dir/ä#1%.txt",
+        "c/d/e.pdf",
+    ]
 
 
 def test_a_dangling_link_is_listed_so_that_it_ends_in_an_outcome(tmp_path: Path) -> None:
@@ -101,7 +105,9 @@ def test_a_name_that_is_not_utf_8_is_shown_with_a_mark_for_each_byte(tmp_path: P
     assert file_name(listed(tmp_path)[0].uri) == "caf\ufffd \ufffd.txt"
 
 
-@pytest.mark.parametrize("key", ["a::b.txt", "a*[b]?.txt", "a#b.txt", "a%20b.txt", "a b\u202fc.txt", "deep/a//b.txt"])
+@pytest.mark.parametrize(
+    "key", ["a::b.txt", "a*[b]?.txt", "a#b.txt", "a%20b.txt", "a b\u202fc.txt", "deep/a//b.txt"]
+)
 def test_a_key_of_a_bucket_is_no_pattern_and_no_address(key: str) -> None:
     memory = fsspec.filesystem("memory")
     memory.pipe({f"/keys/{key}": key.encode(), "/keys/ab.txt": b"another"})
@@ -118,7 +124,9 @@ def test_a_key_that_no_database_can_hold_is_told_and_costs_no_other() -> None:
     memory.pipe({"/odd/a\0b.txt": b"1", "/odd/c.txt": b"2"})
     told: list[tuple[str, str]] = []
     try:
-        assert [source.uri for source in list_sources("memory://odd", left_out=lambda *what: told.append(what))] == ["memory:///odd/c.txt"]
+        assert [
+            source.uri for source in list_sources("memory://odd", left_out=lambda *what: told.append(what))
+        ] == ["memory:///odd/c.txt"]
     finally:
         memory.rm("/odd", recursive=True)
     assert [("x00b.txt" in what, "NUL" in why) for what, why in told] == [(True, True)]

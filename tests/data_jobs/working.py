@@ -13,17 +13,17 @@ from numpy.typing import NDArray
 from psycopg_pool import ConnectionPool
 
 from cluster.blobs import BlobStore, open_blob_store
+from cluster.documents import store_files, stores
+from cluster.documents.files import File, Quota, create_file
+from cluster.documents.stores import NewStore, VectorStore
 from cluster.engines import Engine
-from cluster.ledger import store_files, stores
-from cluster.ledger.files import File, Quota, create_file
-from cluster.ledger.jobs import Job, get_job
-from cluster.ledger.stores import NewStore, VectorStore
+from cluster.jobs.jobs import Job, get_job
 from cluster.settings import Settings
 from cluster.vector_index import open_vector_index
-from data_jobs.consumer import Consumer, Kind
-from data_jobs.delete_store import DeleteStore
-from data_jobs.index_file import Ids, IndexFile
-from data_jobs.parsers import Parsers
+from data_jobs.kinds.delete_store import DeleteStore
+from data_jobs.kinds.index_file import Ids, IndexFile
+from data_jobs.worker.consumer import Consumer, Kind
+from data_jobs.worker.parser_pool import Parsers
 
 PATIENCE_S = 60.0
 
@@ -34,14 +34,19 @@ class LocalEmbedder:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
 
-    async def __call__(self, ids: Ids, *, fingerprint: str, organisation: str, urgent: bool) -> NDArray[np.float32]:
+    async def __call__(
+        self, ids: Ids, *, fingerprint: str, organisation: str, urgent: bool
+    ) -> NDArray[np.float32]:
         assert fingerprint == self.engine.fingerprint.id
         return await asyncio.to_thread(self.engine.embed_ids, ids)
 
 
 @contextmanager
 def consuming(
-    settings: Settings, pool: ConnectionPool, engine: Engine | None = None, kinds: Mapping[str, Kind] | None = None
+    settings: Settings,
+    pool: ConnectionPool,
+    engine: Engine | None = None,
+    kinds: Mapping[str, Kind] | None = None,
 ) -> Iterator[Consumer]:
     """A consumer on a thread of its own, for as long as the block lasts."""
     made: list[Consumer] = []
@@ -53,7 +58,9 @@ def consuming(
         if engine is not None:
             index = open_vector_index(settings, pool)
             embed = LocalEmbedder(engine)
-            consumer.kinds["index_file"] = IndexFile(blobs=open_blob_store(settings), index=index, parsers=parsers, embed=embed)
+            consumer.kinds["index_file"] = IndexFile(
+                blobs=open_blob_store(settings), index=index, parsers=parsers, embed=embed
+            )
             consumer.kinds["delete_store"] = DeleteStore(index)
         made.append(consumer)
         loops.append(asyncio.get_running_loop())
@@ -89,7 +96,12 @@ class Desk:
 
     def store(self, name: str = "store", **options: Any) -> VectorStore:
         with self.pool.connection() as connection:
-            made = stores.create_store(connection, self.organisation, NewStore(name=name, **options), fingerprint=self.engine.fingerprint)
+            made = stores.create_store(
+                connection,
+                self.organisation,
+                NewStore(name=name, **options),
+                fingerprint=self.engine.fingerprint,
+            )
         open_vector_index(self.settings, self.pool).ensure(made.collection, dim=made.fingerprint.dim)
         return made
 
@@ -98,7 +110,9 @@ class Desk:
             writer.write(data)
             blob = writer.commit()
         with self.pool.connection() as connection:
-            return create_file(connection, self.organisation, filename, "assistants", blob, media_type, quota=Quota())
+            return create_file(
+                connection, self.organisation, filename, "assistants", blob, media_type, quota=Quota()
+            )
 
     def attach(self, store: VectorStore, file: File, **options: Any) -> str:
         """Id of the job."""

@@ -16,8 +16,8 @@ import pytest
 from openai import APIConnectionError, InternalServerError, OpenAI
 
 from cluster.database import open_pool
-from cluster.ledger.files import get_file
-from cluster.ledger.stores import get_store
+from cluster.documents.files import get_file
+from cluster.documents.stores import get_store
 from cluster.local import ray_head
 from cluster.local.processes import family, kill, wait_gone
 from cluster.settings import Settings
@@ -50,7 +50,9 @@ class Cluster:
 
     def replica(self, application: str) -> psutil.Process:
         """Its one replica."""
-        said = httpx.get(f"http://127.0.0.1:{self.settings.dashboard_port}/api/serve/applications/", timeout=30).json()
+        said = httpx.get(
+            f"http://127.0.0.1:{self.settings.dashboard_port}/api/serve/applications/", timeout=30
+        ).json()
         (deployment,) = said["applications"][application]["deployments"].values()
         (replica,) = [one for one in deployment["replicas"] if one["state"] == "RUNNING"]
         return psutil.Process(replica["pid"])
@@ -131,7 +133,9 @@ def kill_embedder(cluster: Cluster) -> None:
     cluster.replica("embedding-cluster").kill()
 
 
-@pytest.mark.parametrize("fault", [kill_worker, kill_embedder], ids=lambda fault: fault.__name__.replace("_", " "))
+@pytest.mark.parametrize(
+    "fault", [kill_worker, kill_embedder], ids=lambda fault: fault.__name__.replace("_", " ")
+)
 def test_a_replica_that_is_killed_costs_no_client_and_no_document(
     fault: Callable[[Cluster], None], chance: Random, cluster: Cluster, expected: Contents
 ) -> None:

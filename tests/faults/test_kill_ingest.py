@@ -13,8 +13,8 @@ import psutil
 import pytest
 
 from cluster.database import open_pool
+from cluster.documents.stores import find_store
 from cluster.engines import open_engine
-from cluster.ledger.stores import find_store
 from cluster.local.processes import kill as kill_processes
 from cluster.local.processes import wait_gone
 from cluster.records import Page, document_id
@@ -62,7 +62,9 @@ def vectors_of(settings: Settings) -> Vectors:
     with open_pool(settings) as pool:
         with pool.connection() as connection:
             store = find_store(connection, settings.organisation, "faults")
-        rows = open_vector_index(settings, pool).scan(store.organisation, store.id, collection=store.collection)
+        rows = open_vector_index(settings, pool).scan(
+            store.organisation, store.id, collection=store.collection
+        )
         return {row.id: row.vector for row in rows if row.vector is not None}
 
 
@@ -73,7 +75,9 @@ def vectors_wanted(settings: Settings, folder: Path) -> Vectors:
         store = find_store(connection, settings.organisation, "faults")
     for path in folder.iterdir():
         document = document_id(store.organisation, store.id, path.as_uri())
-        chunks = Chunker(engine.tokeniser, store.fingerprint.id).chunk(document, [Page(number=1, text=path.read_text())])
+        chunks = Chunker(engine.tokeniser, store.fingerprint.id).chunk(
+            document, [Page(number=1, text=path.read_text())]
+        )
         vectors = engine.embed_ids([np.array(chunk.token_ids, np.int32) for chunk in chunks])
         wanted |= {chunk.id: vector for chunk, vector in zip(chunks, vectors, strict=True)}
     return wanted
@@ -86,7 +90,11 @@ def kill_driver(driver: psutil.Process, settings: Settings, chance: random.Rando
 
 def kill_engine_and_postgres(driver: psutil.Process, settings: Settings, chance: random.Random) -> None:
     """The actor that holds the model, and soon after it the postmaster; its backends go with it."""
-    (actor,) = [process for process in descendants(driver) if "MapWorker" in process.name() or "Embed" in " ".join(process.cmdline())]
+    (actor,) = [
+        process
+        for process in descendants(driver)
+        if "MapWorker" in process.name() or "Embed" in " ".join(process.cmdline())
+    ]
     actor.kill()
     time.sleep(chance.uniform(0, 3))
     assert driver.poll() is None, "the run was over before Postgres could be killed"
@@ -95,7 +103,9 @@ def kill_engine_and_postgres(driver: psutil.Process, settings: Settings, chance:
 
 def descendants(driver: psutil.Process) -> list[psutil.Process]:
     """Every process the driver started, directly or not."""
-    return [process for process in driver.children(recursive=True) if process.status() != psutil.STATUS_ZOMBIE]
+    return [
+        process for process in driver.children(recursive=True) if process.status() != psutil.STATUS_ZOMBIE
+    ]
 
 
 def written(settings: Settings) -> int:
@@ -105,7 +115,9 @@ def written(settings: Settings) -> int:
     return row[0] if row else 0
 
 
-@pytest.mark.parametrize("kill", [kill_driver, kill_engine_and_postgres], ids=["driver", "engine and postgres"])
+@pytest.mark.parametrize(
+    "kill", [kill_driver, kill_engine_and_postgres], ids=["driver", "engine and postgres"]
+)
 def test_after_a_kill_the_run_or_the_next_one_stores_all_of_every_document_once(
     kill: Callable[[psutil.Process, Settings, random.Random], None],
     chance: random.Random,
@@ -126,7 +138,9 @@ def test_after_a_kill_the_run_or_the_next_one_stores_all_of_every_document_once(
     assert written(settings) < DOCUMENTS, "the run was over before it could be disturbed"
     kill(driver, settings, chance)
     ended_well = driver.wait(300) == 0  # what survived goes on; a run that was killed itself is repeated
-    kill_processes(wait_gone(started, 3))  # Ray's agents outlive a driver that was killed where nobody reaps its processes
+    kill_processes(
+        wait_gone(started, 3)
+    )  # Ray's agents outlive a driver that was killed where nobody reaps its processes
     if not ended_well:
         again = subprocess.run(command(folder), env=environment(settings), capture_output=True, text=True)
         assert again.returncode == 0, again.stderr

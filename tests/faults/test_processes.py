@@ -13,8 +13,8 @@ import psutil
 import pytest
 
 from cluster.database import embedded
-from cluster.ledger import queue
-from cluster.ledger.jobs import Job
+from cluster.jobs import queue
+from cluster.jobs.jobs import Job
 from cluster.local.processes import alive
 from tests.conftest import kill_postmaster
 from tests.faults.conftest import LEASE_S, ROUNDS
@@ -107,7 +107,11 @@ def stop_worker(place: Place, workers: Workers, accepted: list[Accepted], chance
     """SIGSTOP past its lease, SIGCONT once others have its jobs."""
     zombie = at_work(place, workers, accepted, chance.uniform(0, 0.6))
     zombie.suspend()
-    held = {job: attempt for job, (worker, attempt) in running(place, accepted).items() if workers.of(worker) == zombie}
+    held = {
+        job: attempt
+        for job, (worker, attempt) in running(place, accepted).items()
+        if workers.of(worker) == zombie
+    }
 
     def given_to_others() -> bool:
         now = place.ask("SELECT id, attempt, state FROM jobs WHERE id = ANY(%s)", list(held))
@@ -154,7 +158,9 @@ def test_what_is_cancelled_ends_within_five_seconds_and_the_rest_goes_on(
     check(place, accepted, undisturbed, cancelled=frozenset(one.file.filename for one in cancelled))
 
 
-def test_a_cancelled_parse_is_ended_and_not_only_forgotten(place: Place, workers: Workers, undisturbed: Contents) -> None:
+def test_a_cancelled_parse_is_ended_and_not_only_forgotten(
+    place: Place, workers: Workers, undisturbed: Contents
+) -> None:
     desk = place.desk()
     store = desk.store()
     file = desk.upload("slow.md", SLOW)
@@ -166,10 +172,14 @@ def test_a_cancelled_parse_is_ended_and_not_only_forgotten(place: Place, workers
     check(place, [slow], {}, cancelled=frozenset(["slow.md"]))
 
 
-def test_of_two_jobs_about_one_file_the_last_one_counts(chance: Random, place: Place, workers: Workers, undisturbed: Contents) -> None:
+def test_of_two_jobs_about_one_file_the_last_one_counts(
+    chance: Random, place: Place, workers: Workers, undisturbed: Contents
+) -> None:
     strategy = {"type": "static", "static": {"max_chunk_size_tokens": 100, "chunk_overlap_tokens": 0}}
     desk = place.desk()
-    data = b"".join(f"The gauge of boiler {n} shows more than it should in winter. ".encode() for n in range(120))
+    data = b"".join(
+        f"The gauge of boiler {n} shows more than it should in winter. ".encode() for n in range(120)
+    )
     found = []
     for name in ("once", "anew"):
         store = desk.store(name)
@@ -196,7 +206,11 @@ def at_work(place: Place, workers: Workers, accepted: list[Accepted], share: flo
         left = now["queued"] + now["running"]
         assert left > 0, "it was over before it could be disturbed"
         if left <= (1 - share) * len(accepted):
-            found.extend(process for worker, _ in running(place, accepted).values() if (process := workers.of(worker)) is not None)
+            found.extend(
+                process
+                for worker, _ in running(place, accepted).values()
+                if (process := workers.of(worker)) is not None
+            )
         return bool(found)
 
     place.until(busy, "a worker to have a job")
@@ -211,9 +225,16 @@ def cancel(place: Place, one: Accepted) -> Job:
 
 def await_cancelled(place: Place, one: Accepted) -> None:
     """Return when its job has ended, which must be soon."""
-    place.until(lambda: not states(place, [one]).keys() & {"queued", "running"}, "the cancelled job to end", within_s=CANCELLED_S)
+    place.until(
+        lambda: not states(place, [one]).keys() & {"queued", "running"},
+        "the cancelled job to end",
+        within_s=CANCELLED_S,
+    )
 
 
 def await_begin(place: Place, job: str) -> None:
     """Return when somebody is at it."""
-    place.until(lambda: place.ask("SELECT state FROM jobs WHERE id = %s", job) == [("running",)], "the first job to begin")
+    place.until(
+        lambda: place.ask("SELECT state FROM jobs WHERE id = %s", job) == [("running",)],
+        "the first job to begin",
+    )

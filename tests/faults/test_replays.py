@@ -15,11 +15,11 @@ import pytest
 from procrastinate.periodic import MAX_DELAY
 from psycopg_pool import ConnectionPool
 
-from cluster.ledger import queue
-from cluster.ledger.jobs import Job, JobClass, JobState, get_job
+from cluster.jobs import queue
+from cluster.jobs.jobs import Job, JobClass, JobState, get_job
 from cluster.settings import Settings
-from data_jobs.consumer import Consumer, Kind
-from data_jobs.run import Run
+from data_jobs.worker.consumer import Consumer, Kind
+from data_jobs.worker.run import Run
 from tests.faults.conftest import LEASE_S
 from tests.faults.worker import finish
 from tests.faults.workers import Workers
@@ -50,7 +50,9 @@ class Inbox:
 
     def when(self, job: str, *wanted: JobState, within_s: float = GIVEN_BACK_S) -> Job:
         """The job, as soon as it is in one of these states."""
-        self.place.until(lambda: self.look(job).state in wanted, f"job {job} to be {wanted}", within_s=within_s)
+        self.place.until(
+            lambda: self.look(job).state in wanted, f"job {job} to be {wanted}", within_s=within_s
+        )
         return self.look(job)
 
     def ended(self, job: str, *, within_s: float = 60.0) -> Job:
@@ -60,7 +62,9 @@ class Inbox:
     def attempts(self, job: str) -> list[str | None]:
         """How its tries ended."""
         rows = self.place.ask(
-            "SELECT outcome FROM job_attempts WHERE organisation = %s AND job = %s ORDER BY attempt", self.organisation, job
+            "SELECT outcome FROM job_attempts WHERE organisation = %s AND job = %s ORDER BY attempt",
+            self.organisation,
+            job,
         )
         return [outcome for (outcome,) in rows]
 
@@ -85,7 +89,9 @@ def test_a_slow_job_is_not_taken_for_a_dead_one(inbox: Inbox) -> None:
     assert [inbox.attempts(job) for job in jobs] == [["succeeded"]] * 4
 
 
-def test_the_job_of_a_killed_worker_is_back_within_its_lease_and_not_in_an_hour(inbox: Inbox, workers: Workers) -> None:
+def test_the_job_of_a_killed_worker_is_back_within_its_lease_and_not_in_an_hour(
+    inbox: Inbox, workers: Workers
+) -> None:
     job = inbox.submit("wait", seconds=2.0)
     worker = workers.of(inbox.when(job, JobState.RUNNING).worker)
     assert worker is not None
@@ -158,7 +164,9 @@ def release(
         loop.close()
 
 
-def test_a_deploy_strands_no_job_of_the_release_before_or_after_it(settings: Settings, pool: ConnectionPool, organisation: str) -> None:
+def test_a_deploy_strands_no_job_of_the_release_before_or_after_it(
+    settings: Settings, pool: ConnectionPool, organisation: str
+) -> None:
     inbox = Inbox(Place(settings, pool))
 
     async def done(run: Run) -> None:
@@ -177,7 +185,9 @@ def test_a_deploy_strands_no_job_of_the_release_before_or_after_it(settings: Set
         assert inbox.ended(ahead).state == JobState.SUCCEEDED
 
 
-def test_a_chore_is_done_once_a_tick_however_many_workers_there_are(settings: Settings, pool: ConnectionPool) -> None:
+def test_a_chore_is_done_once_a_tick_however_many_workers_there_are(
+    settings: Settings, pool: ConnectionPool
+) -> None:
     """Cron twice."""
     ticks: list[float] = []
 
@@ -187,7 +197,10 @@ def test_a_chore_is_done_once_a_tick_however_many_workers_there_are(settings: Se
 
     every_two_seconds = {"* * * * * */2": chore}
     began = time.time()
-    with release(settings, {}, chores=every_two_seconds, name="one"), release(settings, {}, chores=every_two_seconds, name="other"):
+    with (
+        release(settings, {}, chores=every_two_seconds, name="one"),
+        release(settings, {}, chores=every_two_seconds, name="other"),
+    ):
         Place(settings, pool).until(lambda: len(ticks) >= 4, "four ticks", within_s=30)
     assert len(ticks) <= (time.time() - began) / 2 + 2, "more than one a tick, and the one before"
 

@@ -24,15 +24,15 @@ from psycopg import Connection
 from cluster.blobs import open_blob_store
 from cluster.database import open_pool
 from cluster.engines import Engine, open_engine
-from cluster.ledger import attempts
+from cluster.jobs import attempts
 from cluster.logs import configure
 from cluster.settings import Settings
 from cluster.vector_index import open_vector_index
-from data_jobs.consumer import Consumer, Kind
-from data_jobs.delete_store import DeleteStore
-from data_jobs.index_file import Ids, IndexFile
-from data_jobs.parsers import Parsers
-from data_jobs.run import Run
+from data_jobs.kinds.delete_store import DeleteStore
+from data_jobs.kinds.index_file import Ids, IndexFile
+from data_jobs.worker.consumer import Consumer, Kind
+from data_jobs.worker.parser_pool import Parsers
+from data_jobs.worker.run import Run
 
 #: What a call of a model on another machine takes beside computing: the work of others, the way there and back.
 AWAY_S = 0.1, 0.6
@@ -41,7 +41,9 @@ AWAY_S = 0.1, 0.6
 class FarEmbedder:
     """The engine in this process, some way off."""
 
-    async def __call__(self, ids: Ids, *, fingerprint: str, organisation: str, urgent: bool) -> NDArray[np.float32]:
+    async def __call__(
+        self, ids: Ids, *, fingerprint: str, organisation: str, urgent: bool
+    ) -> NDArray[np.float32]:
         await asyncio.sleep(random.uniform(*AWAY_S))
         return await asyncio.to_thread(lambda: engine().embed_ids(ids))
 
@@ -108,7 +110,9 @@ async def die_after_commit(run: Run) -> None:
 
 async def finish(run: Run) -> None:
     """The job's end, with who did it."""
-    await run.in_transaction(lambda connection: attempts.finish(connection, run.job, result={"pid": os.getpid()}))
+    await run.in_transaction(
+        lambda connection: attempts.finish(connection, run.job, result={"pid": os.getpid()})
+    )
 
 
 KINDS: Mapping[str, Kind] = {
@@ -128,7 +132,9 @@ async def main(name: str) -> None:
     index = open_vector_index(settings, pool)
     consumer = Consumer(settings, kinds=KINDS, name=f"{name}-{os.getpid()}")
     parsers = Parsers(settings, consumer.threads, 2)
-    consumer.kinds["index_file"] = IndexFile(blobs=open_blob_store(settings), index=index, parsers=parsers, embed=FarEmbedder())
+    consumer.kinds["index_file"] = IndexFile(
+        blobs=open_blob_store(settings), index=index, parsers=parsers, embed=FarEmbedder()
+    )
     consumer.kinds["delete_store"] = DeleteStore(index)
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, consumer.stop)
     try:

@@ -42,11 +42,16 @@ class Workers:
 
     def of(self, worker: str | None) -> psutil.Popen | None:
         """The process that works under this name, if it is alive."""
-        return next((process for process in self.alive() if worker and worker.endswith(f"-{process.pid}")), None)
+        return next(
+            (process for process in self.alive() if worker and worker.endswith(f"-{process.pid}")), None
+        )
 
     def said(self) -> str:
         """The ends of what they said."""
-        return "\n".join(f"--- {file.name}\n{file.read_text(errors='replace')[-4000:]}" for file in sorted(self._folder.glob("worker*")))
+        return "\n".join(
+            f"--- {file.name}\n{file.read_text(errors='replace')[-4000:]}"
+            for file in sorted(self._folder.glob("worker*"))
+        )
 
     def __enter__(self) -> Self:
         for name in self._names:
@@ -54,7 +59,9 @@ class Workers:
         self._watcher.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._ending.set()
         self._watcher.join()
         for process in self.alive():
@@ -88,7 +95,7 @@ def parse_processes(worker: psutil.Process) -> list[psutil.Process]:
     found = []
     for child in children(worker):
         try:
-            if "data_jobs.stages.parse_process" in child.cmdline():
+            if "data_jobs.stages.parsing.process" in child.cmdline():
                 found.append(child)
         except psutil.NoSuchProcess:
             continue

@@ -15,11 +15,11 @@ import pymupdf
 from numpy.typing import NDArray
 from psycopg_pool import ConnectionPool
 
+from cluster.documents.files import File
+from cluster.documents.stores import VectorStore
 from cluster.engines import Engine, open_engine
 from cluster.errors import ClusterError
-from cluster.ledger.files import File
-from cluster.ledger.jobs import JobClass
-from cluster.ledger.stores import VectorStore
+from cluster.jobs.jobs import JobClass
 from cluster.records import chunk_id, document_id
 from cluster.settings import Settings
 from cluster.vector_index import open_vector_index
@@ -53,7 +53,9 @@ class Place:
         """Id of a new one."""
         id = f"org-{uuid4().hex[:12]}"
         with self.pool.connection() as connection:
-            connection.execute("INSERT INTO organisations (id, name) VALUES (%s, %s)", [id, "made for a fault"])
+            connection.execute(
+                "INSERT INTO organisations (id, name) VALUES (%s, %s)", [id, "made for a fault"]
+            )
         return id
 
     def desk(self) -> Desk:
@@ -88,11 +90,17 @@ def documents() -> dict[str, tuple[bytes, str]]:
         made[f"report-{number}.pdf"] = _pdf(chance, pages=8), "succeeded"
         made[f"list-{number}.txt"] = "\n\n".join(_sentence(chance) for _ in range(20)).encode(), "succeeded"
         slow = "".join(f"> - > *[](b{n})*\n\n" for n in range(3_000))
-        made[f"slow-{number}.md"] = f"# {_sentence(chance)}\n\n{slow}{_sentence(chance)}\n".encode(), "succeeded"
+        made[f"slow-{number}.md"] = (
+            f"# {_sentence(chance)}\n\n{slow}{_sentence(chance)}\n".encode(),
+            "succeeded",
+        )
         made[f"note-{number}.txt"] = _sentence(chance).encode(), "succeeded"
     made["long.pdf"] = _pdf(chance, pages=60), "succeeded"
     made["twice.txt"] = "\n\n".join([_sentence(random.Random(1))] * 3).encode(), "succeeded"
-    made["page.html"] = f"<html><body><h1>{_sentence(chance)}</h1><p>{_sentence(chance)}</p></body></html>".encode(), "succeeded"
+    made["page.html"] = (
+        f"<html><body><h1>{_sentence(chance)}</h1><p>{_sentence(chance)}</p></body></html>".encode(),
+        "succeeded",
+    )
     made["torn.pdf"] = b"%PDF-1.7\n1 0 obj\n<< /Type /Catalog", "failed"
     return made
 
@@ -113,7 +121,9 @@ def attach(place: Place) -> list[Accepted]:
 
 def states(place: Place, accepted: list[Accepted]) -> Counter[str]:
     """How many of their jobs are in which state."""
-    rows = place.ask("SELECT state, count(*) FROM jobs WHERE id = ANY(%s) GROUP BY state", [one.job for one in accepted])
+    rows = place.ask(
+        "SELECT state, count(*) FROM jobs WHERE id = ANY(%s) GROUP BY state", [one.job for one in accepted]
+    )
     return Counter(dict(rows))
 
 
@@ -132,7 +142,10 @@ def contents(place: Place, accepted: list[Accepted]) -> Contents:
     found: Contents = {}
     for store in {one.store.id: one.store for one in accepted}.values():
         index = open_vector_index(place.settings, place.pool)
-        rows = sorted(index.scan(store.organisation, store.id, collection=store.collection), key=lambda row: row.attributes["ordinal"])
+        rows = sorted(
+            index.scan(store.organisation, store.id, collection=store.collection),
+            key=lambda row: row.attributes["ordinal"],
+        )
         equals: Counter[tuple[str, str]] = Counter()
         for row in rows:
             nth = equals[row.document, row.text]
@@ -152,21 +165,32 @@ def same(found: Contents, expected: Contents) -> None:
     assert all(float(found[where] @ expected[where]) > 0.999999 for where in found)
 
 
-def check(place: Place, accepted: list[Accepted], expected: Contents, *, cancelled: frozenset[str] = frozenset()) -> None:
+def check(
+    place: Place, accepted: list[Accepted], expected: Contents, *, cancelled: frozenset[str] = frozenset()
+) -> None:
     """What must be true after every fault.
 
     Args:
         cancelled: names of files whose end was asked for: they are cancelled, or were faster.
     """
-    found = {id: state for id, state in place.ask("SELECT id, state FROM jobs WHERE id = ANY(%s)", [one.job for one in accepted])}
+    found = {
+        id: state
+        for id, state in place.ask(
+            "SELECT id, state FROM jobs WHERE id = ANY(%s)", [one.job for one in accepted]
+        )
+    }
     gone = {one.file.filename for one in accepted if found[one.job] == "cancelled"}
     assert gone <= cancelled
     right = {one.file.filename: "cancelled" if one.file.filename in gone else one.state for one in accepted}
     wrong = [one for one in accepted if found[one.job] != right[one.file.filename]]
     assert wrong == [], place.ask(
-        "SELECT subject, state, attempt, error_code, error FROM jobs WHERE id = ANY(%s)", [one.job for one in wrong]
+        "SELECT subject, state, attempt, error_code, error FROM jobs WHERE id = ANY(%s)",
+        [one.job for one in wrong],
     )
-    same(contents(place, accepted), {where: vector for where, vector in expected.items() if where[0] not in gone})
+    same(
+        contents(place, accepted),
+        {where: vector for where, vector in expected.items() if where[0] not in gone},
+    )
     for one in accepted:
         _check_job(place, one, found[one.job])
     assert leaseless(place) == []
@@ -178,7 +202,8 @@ def _check_job(place: Place, one: Accepted, state: str) -> None:
         "SELECT attempt, last_attempt, result FROM jobs WHERE organisation = %s AND id = %s", *key
     )
     tried = place.ask(
-        "SELECT attempt, outcome, ended_at >= started_at FROM job_attempts WHERE organisation = %s AND job = %s ORDER BY attempt", *key
+        "SELECT attempt, outcome, ended_at >= started_at FROM job_attempts WHERE organisation = %s AND job = %s ORDER BY attempt",
+        *key,
     )
     begun = [(number, outcome) for number, outcome, _ in tried]
     if state != "cancelled" or len(begun) == attempt:  # one that waits is cancelled without a try
@@ -218,7 +243,10 @@ def leaseless(place: Place) -> list[tuple[Any, ...]]:
 
 def running(place: Place, accepted: list[Accepted]) -> dict[str, tuple[str, int]]:
     """Of the jobs at work now: who is at it, and which try it is."""
-    rows = place.ask("SELECT id, worker, attempt FROM jobs WHERE state = 'running' AND id = ANY(%s)", [one.job for one in accepted])
+    rows = place.ask(
+        "SELECT id, worker, attempt FROM jobs WHERE state = 'running' AND id = ANY(%s)",
+        [one.job for one in accepted],
+    )
     return {id: (worker, attempt) for id, worker, attempt in rows}
 
 

@@ -54,23 +54,39 @@ class Production:
         config["applications"][0]["args"] = {"release": release}
         file = self.folder / "serve.yaml"
         file.write_text(yaml.safe_dump(config))
-        command = ["serve", "deploy", "--address", f"http://{LOOPBACK}:{self.settings.dashboard_port}", str(file)]
-        subprocess.run(command, env=environment_of(self.settings), check=True, capture_output=True, timeout=120)
+        command = [
+            "serve",
+            "deploy",
+            "--address",
+            f"http://{LOOPBACK}:{self.settings.dashboard_port}",
+            str(file),
+        ]
+        subprocess.run(
+            command, env=environment_of(self.settings), check=True, capture_output=True, timeout=120
+        )
 
     def deployment(self) -> dict[str, Any]:
         """What Serve says about the embedding deployment; nothing while a new one is being imported."""
-        said = httpx.get(f"http://{LOOPBACK}:{self.settings.dashboard_port}/api/serve/applications/", timeout=30).json()
+        said = httpx.get(
+            f"http://{LOOPBACK}:{self.settings.dashboard_port}/api/serve/applications/", timeout=30
+        ).json()
         found: dict[str, Any] = said["applications"]["embedding-cluster"]["deployments"].get("embedder", {})
         return found
 
     def replicas(self, state: str = "RUNNING") -> dict[str, int]:
         """Process id of each replica in this state, by the replica's id; 0 where it was stopped before it had a process."""
         replicas = self.deployment().get("replicas", [])
-        return {replica["replica_id"]: replica.get("pid", 0) for replica in replicas if replica["state"] == state}
+        return {
+            replica["replica_id"]: replica.get("pid", 0) for replica in replicas if replica["state"] == state
+        }
 
     def direct(self, pid: int) -> str:
         """URL at which HAProxy reaches the replica."""
-        listening = {connection.laddr.port for connection in psutil.Process(pid).net_connections("tcp") if connection.status == "LISTEN"}
+        listening = {
+            connection.laddr.port
+            for connection in psutil.Process(pid).net_connections("tcp")
+            if connection.status == "LISTEN"
+        }
         (port,) = listening & set(self.replica_ports)
         return f"http://{LOOPBACK}:{port}"
 
@@ -97,7 +113,10 @@ def production(settings: Settings) -> Iterator[Production]:
         "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(fallback),
         "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": str(first),
         "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(first + REPLICA_PORTS),
-        **{f"RAY_SERVE_HAPROXY_{name}": str(folder / "haproxy" / file) for name, file in HAPROXY_FILES.items()},
+        **{
+            f"RAY_SERVE_HAPROXY_{name}": str(folder / "haproxy" / file)
+            for name, file in HAPROXY_FILES.items()
+        },
         # Half a minute by default, so that load balancers outside notice; here HAProxy is told at once.
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "4",
         "RAY_metrics_report_interval_ms": "1000",
@@ -137,7 +156,15 @@ def _start(settings: Settings, folder: Path) -> list[str]:
     listeners = [f"--{name.replace('_', '-')}-port={ports[name]}" for name in RAY_LISTENERS[1:]]
     resources = ["--num-cpus=8", f"--num-gpus={GPUS}"]
     dashboard = [f"--dashboard-host={LOOPBACK}", f"--dashboard-port={ports['dashboard']}"]
-    command = ["ray", "start", "--head", "--block", f"--node-ip-address={LOOPBACK}", f"--port={ports['gcs']}", f"--temp-dir={folder}"]
+    command = [
+        "ray",
+        "start",
+        "--head",
+        "--block",
+        f"--node-ip-address={LOOPBACK}",
+        f"--port={ports['gcs']}",
+        f"--temp-dir={folder}",
+    ]
     return [*command, *listeners, *dashboard, *resources]
 
 

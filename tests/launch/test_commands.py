@@ -18,7 +18,15 @@ pytestmark = [pytest.mark.launch, pytest.mark.timeout(300)]
 
 def typed(cluster: RunningCluster, *command: str) -> subprocess.CompletedProcess[str]:
     """A command as a person types it in an activated environment."""
-    return subprocess.run(command, cwd=ROOT, env=cluster.environment, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=240)
+    return subprocess.run(
+        command,
+        cwd=ROOT,
+        env=cluster.environment,
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        timeout=240,
+    )
 
 
 def search(cluster: RunningCluster, store: str, query: str) -> list[dict[str, object]]:
@@ -28,7 +36,9 @@ def search(cluster: RunningCluster, store: str, query: str) -> list[dict[str, ob
     return list(answer.json()["data"])
 
 
-def test_a_submitted_job_ingests_into_the_cluster_s_own_database(running_cluster: RunningCluster, documents: Path) -> None:
+def test_a_submitted_job_ingests_into_the_cluster_s_own_database(
+    running_cluster: RunningCluster, documents: Path
+) -> None:
     submitted = typed(
         running_cluster, "ray", "job", "submit", "--address", running_cluster.dashboard,
         "--", "python", "-m", "data_jobs.ingest", str(documents), "--vector-store", "submitted",
@@ -42,12 +52,22 @@ def test_a_submitted_job_ingests_into_the_cluster_s_own_database(running_cluster
     assert "submitted" in status.stdout
 
 
-def test_the_same_command_run_directly_uses_the_running_cluster(running_cluster: RunningCluster, documents: Path) -> None:
+def test_the_same_command_run_directly_uses_the_running_cluster(
+    running_cluster: RunningCluster, documents: Path
+) -> None:
     (documents / "broken.pdf").unlink()
 
     # In a shell that used another Ray, one with tokens.
     shell = {**running_cluster.environment, "CLUSTER_LOG_LEVEL": "INFO", "RAY_AUTH_MODE": "token"}
-    run = typed(replace(running_cluster, environment=shell), "python", "-m", "data_jobs.ingest", str(documents), "--vector-store", "direct")
+    run = typed(
+        replace(running_cluster, environment=shell),
+        "python",
+        "-m",
+        "data_jobs.ingest",
+        str(documents),
+        "--vector-store",
+        "direct",
+    )
 
     assert run.returncode == 0, run.stderr
     assert f"127.0.0.1:{running_cluster.settings.ray_port}" in run.stderr
@@ -58,7 +78,10 @@ def test_the_same_command_run_directly_uses_the_running_cluster(running_cluster:
 def test_names_pass_through_the_proxy_as_they_are(running_cluster: RunningCluster, name: str) -> None:
     store = httpx.post(f"{running_cluster.api}/v1/vector_stores", json={"name": name}, timeout=60).json()
     content = f"{name} {store['id']}".encode()
-    form = {"files": {"file": (name.replace("/", ""), content)}, "data": {"purpose": "assistants", "vector_store_id": name}}
+    form = {
+        "files": {"file": (name.replace("/", ""), content)},
+        "data": {"purpose": "assistants", "vector_store_id": name},
+    }
     file = httpx.post(f"{running_cluster.api}/v1/files", **form, timeout=60).json()
 
     assert search(running_cluster, quote(name, safe=""), "anything") == []
@@ -67,7 +90,9 @@ def test_names_pass_through_the_proxy_as_they_are(running_cluster: RunningCluste
     assert unquote(said).endswith(f"''{file['filename']}")
 
 
-def test_the_demo_on_a_running_cluster_answers_and_leaves_it_running(running_cluster: RunningCluster, documents: Path) -> None:
+def test_the_demo_on_a_running_cluster_answers_and_leaves_it_running(
+    running_cluster: RunningCluster, documents: Path
+) -> None:
     shown = typed(running_cluster, "python", "-m", "cluster.local.demo", str(documents))
 
     assert shown.returncode == 0, shown.stderr
@@ -78,7 +103,9 @@ def test_the_demo_on_a_running_cluster_answers_and_leaves_it_running(running_clu
     assert httpx.get(f"{running_cluster.api}/readyz").status_code == 200
 
 
-def test_serve_deploy_with_the_published_configuration(running_cluster: RunningCluster, tmp_path: Path) -> None:
+def test_serve_deploy_with_the_published_configuration(
+    running_cluster: RunningCluster, tmp_path: Path
+) -> None:
     published = (ROOT / "cluster" / "deploy" / "serve.yaml").read_text()
     ours = tmp_path / "serve.yaml"
     ours.write_text(published.replace("port: 8000", f"port: {running_cluster.settings.api_port}"))
@@ -91,7 +118,9 @@ def test_serve_deploy_with_the_published_configuration(running_cluster: RunningC
     assert httpx.get(f"{running_cluster.api}/readyz").status_code == 200
 
 
-def test_the_quickstart_notebook_runs(running_cluster: RunningCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_quickstart_notebook_runs(
+    running_cluster: RunningCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name, value in running_cluster.environment.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("MPLBACKEND", "module://matplotlib_inline.backend_inline")
@@ -101,10 +130,17 @@ def test_the_quickstart_notebook_runs(running_cluster: RunningCluster, monkeypat
 
     outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
     assert any("image/png" in output.get("data", {}) for output in outputs)
-    assert any("recovery.pdf" in output.get("text", "") or "operating.pdf" in output.get("text", "") for output in outputs)
+    assert any(
+        "recovery.pdf" in output.get("text", "") or "operating.pdf" in output.get("text", "")
+        for output in outputs
+    )
 
 
 def test_the_notebook_is_kept_without_outputs() -> None:
     notebook = nbformat.read(ROOT / "notebooks" / "quickstart.ipynb", as_version=4)
 
-    assert [cell.id for cell in notebook.cells if cell.cell_type == "code" and (cell.outputs or cell.execution_count)] == []
+    assert [
+        cell.id
+        for cell in notebook.cells
+        if cell.cell_type == "code" and (cell.outputs or cell.execution_count)
+    ] == []

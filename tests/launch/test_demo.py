@@ -44,7 +44,9 @@ def settings(new_home: NewHome) -> Settings:
     return new_home("demo")
 
 
-def test_the_demo_answers_from_the_handbook_and_stops_what_it_started(settings: Settings, running_cluster: RunningCluster) -> None:
+def test_the_demo_answers_from_the_handbook_and_stops_what_it_started(
+    settings: Settings, running_cluster: RunningCluster
+) -> None:
     neighbour = pids(running_cluster.settings)
     running = demo(settings)
     head = head_of(settings)
@@ -80,7 +82,14 @@ def assert_gone(settings: Settings, head: ray_head.Head) -> None:
     assert not Path(head.folder).exists()
     assert mentioning(settings.home) == []
     assert [name for name, port in ports_of(settings).items() if answers(port)] == []
-    assert {path.name for path in settings.home.iterdir()} <= {"postgres", "logs", "handbook", "engines", "postgres.lock", "local.lock"}
+    assert {path.name for path in settings.home.iterdir()} <= {
+        "postgres",
+        "logs",
+        "handbook",
+        "engines",
+        "postgres.lock",
+        "local.lock",
+    }
 
 
 def mentioning(home: Path) -> list[str]:

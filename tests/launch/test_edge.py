@@ -21,20 +21,26 @@ from cluster.local.addresses import ports_of
 from tests.conftest import ROOT
 from tests.launch.production import await_true
 from tests.running_cluster import RunningCluster, environment_of, local
-from tests.serve_app.test_edge import BODY, JDK, said
+from tests.serve_app.edge.test_edge import BODY, JDK, said
 
 pytestmark = [pytest.mark.launch, pytest.mark.timeout(300)]
 
 
 @pytest.mark.parametrize("listener", ["api", "fallback_proxy"])
-def test_an_offer_to_upgrade_is_ignored_on_every_way_in(running_cluster: RunningCluster, listener: str) -> None:
-    with socket.create_connection(("127.0.0.1", ports_of(running_cluster.settings)[listener]), timeout=30) as connection:
+def test_an_offer_to_upgrade_is_ignored_on_every_way_in(
+    running_cluster: RunningCluster, listener: str
+) -> None:
+    with socket.create_connection(
+        ("127.0.0.1", ports_of(running_cluster.settings)[listener]), timeout=30
+    ) as connection:
         found = said(connection, JDK + BODY, JDK, BODY)
     assert found.count(b"HTTP/1.1 200") == 2, found[:500]
 
 
 @pytest.mark.parametrize("listener", ["api", "fallback_proxy"])
-def test_an_answer_carries_one_id_and_how_long_it_took(running_cluster: RunningCluster, listener: str) -> None:
+def test_an_answer_carries_one_id_and_how_long_it_took(
+    running_cluster: RunningCluster, listener: str
+) -> None:
     url = f"http://127.0.0.1:{ports_of(running_cluster.settings)[listener]}/nowhere"
     for headers, ids in (({"x-request-id": "mine"}, ["mine"]), ({}, None)):
         answer = httpx.get(url, headers=headers, timeout=30)
@@ -58,17 +64,28 @@ def test_a_killed_haproxy_is_back_in_seconds(running_cluster: RunningCluster) ->
     await_true(lambda: _asked(running_cluster, "/readyz") == 200, "another HAProxy", timeout_s=60)
 
 
-def test_down_ends_an_ingest_with_a_word_and_up_never_says_404(running_cluster: RunningCluster, tmp_path: Path) -> None:
+def test_down_ends_an_ingest_with_a_word_and_up_never_says_404(
+    running_cluster: RunningCluster, tmp_path: Path
+) -> None:
     settings, words = running_cluster.settings, random.Random(1)
     for number in range(600):
         (tmp_path / f"{number}.txt").write_text(
             " ".join(words.choice(["pump", "valve", "heron", "tea", str(number)]) for _ in range(8_000))
         )
     command = [sys.executable, "-m", "data_jobs.ingest", str(tmp_path), "--vector-store", "stopped"]
-    ingest = subprocess.Popen(command, cwd=ROOT, env=environment_of(settings), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    ingest = subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env=environment_of(settings),
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+    )
     head = ray_head.running(settings)
     assert head is not None
-    await_true(lambda: list(Path(head.folder).glob("drivers/*.json")) != [], "the ingest to have reached the cluster")
+    await_true(
+        lambda: list(Path(head.folder).glob("drivers/*.json")) != [], "the ingest to have reached the cluster"
+    )
     time.sleep(5)
 
     down = local("down", settings)
@@ -85,7 +102,9 @@ def test_down_ends_an_ingest_with_a_word_and_up_never_says_404(running_cluster: 
     assert up.returncode == 0, up.stderr
     assert 503 in seen
     assert seen <= {0, 503, 200}
-    job = next(job for job in httpx.get(f"{running_cluster.api}/v1/jobs").json()["data"] if job["kind"] == "ingest")
+    job = next(
+        job for job in httpx.get(f"{running_cluster.api}/v1/jobs").json()["data"] if job["kind"] == "ingest"
+    )
     assert job["state"] == "cancelled"
     assert "the cluster was stopped (make down)" in str(job)
 

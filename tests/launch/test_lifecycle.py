@@ -26,7 +26,9 @@ def listeners(settings: Settings) -> dict[str, set[str]]:
     for process in [psutil.Process(head.pid), *psutil.Process(head.pid).children(recursive=True)]:
         for connection in process.net_connections("tcp"):
             if connection.status == psutil.CONN_LISTEN:
-                found.setdefault(names.get(connection.laddr.port, str(connection.laddr.port)), set()).add(connection.laddr.ip)
+                found.setdefault(names.get(connection.laddr.port, str(connection.laddr.port)), set()).add(
+                    connection.laddr.ip
+                )
     return found
 
 
@@ -81,7 +83,9 @@ def test_a_port_somebody_else_uses_is_named(new_home: NewHome) -> None:
 
 
 def test_up_with_other_settings_says_how_to_apply_them(running_cluster: RunningCluster) -> None:
-    given = {name: getattr(running_cluster.settings, name) for name in running_cluster.settings.model_fields_set}
+    given = {
+        name: getattr(running_cluster.settings, name) for name in running_cluster.settings.model_fields_set
+    }
     other = Settings(**given, keywords_per_document=3)
 
     again = local("up", other)

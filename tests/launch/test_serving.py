@@ -10,10 +10,10 @@ import httpx
 import pytest
 
 from cluster.local.addresses import ports_of
+from tests.cluster.deploy.test_dashboard import DASHBOARD, PROMETHEUS, metrics_asked_for
 from tests.conftest import NewHome
 from tests.launch.load import MODEL, Load
 from tests.launch.production import Production, await_true, production
-from tests.test_dashboard import DASHBOARD, PROMETHEUS, metrics_asked_for
 
 pytestmark = [pytest.mark.launch, pytest.mark.timeout(300)]
 
@@ -76,7 +76,11 @@ def test_what_was_asked_is_counted_where_prometheus_reads(cluster: Production) -
 
     def counted() -> dict[str, float]:
         now = cluster.metrics()
-        return {name: now[metric] - before[metric] for name in expected if (metric := f"ray_embedding_{name}_total") in now}
+        return {
+            name: now[metric] - before[metric]
+            for name in expected
+            if (metric := f"ray_embedding_{name}_total") in now
+        }
 
     await_true(lambda: counted() == expected, f"{expected}", timeout_s=30)
     now = cluster.metrics()
@@ -93,7 +97,12 @@ def test_every_metric_the_dashboard_asks_for_is_there(cluster: Production) -> No
 
 
 def test_prometheus_finds_this_node_where_its_configuration_looks(cluster: Production) -> None:
-    (looked,) = {file for job in PROMETHEUS["scrape_configs"] for one in job["file_sd_configs"] for file in one["files"]}
+    (looked,) = {
+        file
+        for job in PROMETHEUS["scrape_configs"]
+        for one in job["file_sd_configs"]
+        for file in one["files"]
+    }
     listed = json.loads((cluster.folder / Path(looked).name).read_text())
 
     assert f"127.0.0.1:{ports_of(cluster.settings)['metrics_export']}" in listed[0]["targets"]
@@ -126,7 +135,9 @@ def test_a_killed_replica_costs_no_request(cluster: Production) -> None:
         await_true(lambda: len(cluster.replicas()) == MOST and load.answered > CLIENTS, "replicas at work")
         victim, pid = next(iter(cluster.replicas().items()))
         os.kill(pid, signal.SIGKILL)
-        await_true(lambda: victim not in (left := cluster.replicas()) and len(left) == MOST, "another in its place")
+        await_true(
+            lambda: victim not in (left := cluster.replicas()) and len(left) == MOST, "another in its place"
+        )
 
     assert load.failures == []
 
@@ -141,5 +152,8 @@ def test_a_lull_removes_replicas_which_finish_what_they_have(cluster: Production
         ready, alive = httpx.get(f"{stopping}/readyz"), httpx.get(f"{stopping}/healthz")
 
         assert (ready.status_code, ready.json()["status"], alive.status_code) == (503, "stopping", 200)
-        await_true(lambda: len(cluster.replicas()) == 1 and not cluster.replicas("STOPPING"), "one replica to be left")
+        await_true(
+            lambda: len(cluster.replicas()) == 1 and not cluster.replicas("STOPPING"),
+            "one replica to be left",
+        )
     assert load.failures == []

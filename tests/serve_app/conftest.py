@@ -19,8 +19,8 @@ from openai import OpenAI
 from psycopg_pool import ConnectionPool
 
 from cluster.deploy.http_server import WithoutUpgrade
+from cluster.documents.stores import VectorStore, ensure_store
 from cluster.engines.weights import PROMPTS_FILE, open_model_folder
-from cluster.ledger.stores import VectorStore, ensure_store
 from cluster.settings import MIB, Settings
 from cluster.vector_index import Row, open_vector_index
 from serve_app.api import build_api
@@ -49,7 +49,9 @@ def serving(settings: Settings) -> Iterator[Server]:
         listener.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         # Idle connections are kept as long as Serve keeps them; by uvicorn's own default they end when httpx would use them once more.
-        config = uvicorn.Config(app, http=WithoutUpgrade, log_config=None, timeout_graceful_shutdown=5, timeout_keep_alive=90)
+        config = uvicorn.Config(
+            app, http=WithoutUpgrade, log_config=None, timeout_graceful_shutdown=5, timeout_keep_alive=90
+        )
         serving = uvicorn.Server(config)
         thread = threading.Thread(target=serving.run, kwargs={"sockets": [listener]})
         thread.start()
@@ -109,7 +111,13 @@ def birds(settings: Settings, pool: ConnectionPool, server: Server) -> VectorSto
     index.ensure(store.collection, dim=store.fingerprint.dim)
     vectors = engine.embed([text for text, _ in BIRDS.values()]).vectors
     rows = [
-        Row(id=id, document="doc_1", text=text, attributes={"page": page, "filename": "birds.pdf", "keywords": [id]}, vector=vector)
+        Row(
+            id=id,
+            document="doc_1",
+            text=text,
+            attributes={"page": page, "filename": "birds.pdf", "keywords": [id]},
+            vector=vector,
+        )
         for (id, (text, page)), vector in zip(BIRDS.items(), vectors, strict=True)
     ]
     index.upsert(store.organisation, store.id, rows, collection=store.collection)
@@ -125,9 +133,9 @@ def cross_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models") / "tiny-reranker"
     torch.manual_seed(0)
     shape = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
-    BertForSequenceClassification(BertConfig(num_labels=1, max_position_embeddings=64, initializer_range=0.5, **shape)).save_pretrained(
-        folder
-    )
+    BertForSequenceClassification(
+        BertConfig(num_labels=1, max_position_embeddings=64, initializer_range=0.5, **shape)
+    ).save_pretrained(folder)
     tokenizer = AutoTokenizer.from_pretrained(open_model_folder(Settings()).path)
     tokenizer.model_max_length = 64
     tokenizer.save_pretrained(folder)
@@ -147,6 +155,11 @@ def reranking(settings: Settings, pool: ConnectionPool, cross_encoder: Path) -> 
 @pytest.fixture(scope="module")
 def small(settings: Settings, pool: ConnectionPool) -> Iterator[Server]:
     """A server with narrow limits, and an organisation of its own."""
-    limits = {"max_file_bytes": 3 * MIB, "organisation": f"small-{uuid4().hex[:8]}", "organisation_files": 4, "organisation_bytes": 5 * MIB}
+    limits = {
+        "max_file_bytes": 3 * MIB,
+        "organisation": f"small-{uuid4().hex[:8]}",
+        "organisation_files": 4,
+        "organisation_bytes": 5 * MIB,
+    }
     with serving(settings.model_copy(update={**limits, "body_timeout_s": 0.5})) as server:
         yield server

@@ -9,10 +9,16 @@ from fastapi.routing import APIRoute
 from hypothesis import strategies as st
 
 from serve_app.api import build_api
-from serve_app.request_model import RequestModel
+from serve_app.edge.request_model import RequestModel
 
 ANYTHING = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8) | st.just("\ud800") | st.just("a\0b"),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False)
+    | st.text(max_size=8)
+    | st.just("\ud800")
+    | st.just("a\0b"),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
     max_leaves=6,
 )
@@ -102,8 +108,12 @@ def values(schema: dict[str, Any], whole: dict[str, Any]) -> st.SearchStrategy[A
         case "object" if "properties" in schema:
             fields = {name: values(one, whole) for name, one in schema["properties"].items()}
             required = {name: one for name, one in fields.items() if name in schema.get("required", ())}
-            return st.fixed_dictionaries(required, optional={name: one for name, one in fields.items() if name not in required})
+            return st.fixed_dictionaries(
+                required, optional={name: one for name, one in fields.items() if name not in required}
+            )
         case "object":
             inner = schema.get("additionalProperties")
-            return st.dictionaries(st.text(max_size=4), values(inner, whole) if isinstance(inner, dict) else ANYTHING, max_size=3)
+            return st.dictionaries(
+                st.text(max_size=4), values(inner, whole) if isinstance(inner, dict) else ANYTHING, max_size=3
+            )
     return ANYTHING

@@ -40,14 +40,14 @@ def unfinished(server: Server) -> list[str]:
 def raw_form(content: bytes, *parts: str) -> tuple[bytes, dict[str, str]]:
     """A form's body and its header, part heads as given, the content in the last."""
     body = b"".join(b"--B\r\n" + part.encode() + b"\r\n" for part in parts[:-1])
-    return body + b"--B\r\n" + parts[-1].encode() + content + b"\r\n--B--\r\n", {"content-type": "multipart/form-data; boundary=B"}
+    return body + b"--B\r\n" + parts[-1].encode() + content + b"\r\n--B--\r\n", {
+        "content-type": "multipart/form-data; boundary=B"
+    }
 
 
 def head_of(length: int) -> bytes:
     """Of a request whose body, a form, has this many bytes."""
-    return (
-        f"POST /v1/files HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=B\r\nContent-Length: {length}\r\n\r\n".encode()
-    )
+    return f"POST /v1/files HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=B\r\nContent-Length: {length}\r\n\r\n".encode()
 
 
 def wait_until(condition: Callable[[], bool]) -> None:

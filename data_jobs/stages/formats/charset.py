@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import chardet
 
 from cluster.records import NO_PAGE, Fact
-from cluster.wide_text import unmarked
+from cluster.text.wide_text import unmarked
 
 #: UTF-32's little-endian mark begins like UTF-16's, so it stands before it.
 BYTE_ORDER_MARKS = (
@@ -63,7 +63,9 @@ LABELS = {
 #: Text in these is ASCII by its bytes, and switches sets by an escape sequence.
 ESCAPES = ((b"\x1b$)C", "iso2022_kr"), (b"\x1b$", "iso2022_jp_ext"), (b"\x1b(J", "iso2022_jp_ext"))
 #: Never meant by a text's declaration: wide ones (the declaration itself is in ASCII), and those that are no character sets.
-NOT_DECLARED = re.compile(r"utf-(?:7|8|16|32)|idna|punycode|unicode|undefined|mbcs|oem|cp65001|cp037|cp500|cp1026|cp1140|cp273|cp424|cp875")
+NOT_DECLARED = re.compile(
+    r"utf-(?:7|8|16|32)|idna|punycode|unicode|undefined|mbcs|oem|cp65001|cp037|cp500|cp1026|cp1140|cp273|cp424|cp875"
+)
 #: The sets that texts were written in. The detector knows more, and takes a few bytes for one of those.
 CANDIDATES = tuple(
     "ascii utf-8 gb18030 hz big5hkscs euc_jis_2004 cp932 shift_jis_2004 iso2022_jp_2 euc_kr cp949 johab iso2022_kr cp874 tis-620 "
@@ -103,14 +105,18 @@ class Decoded:
     @property
     def facts(self) -> dict[Fact, str | float | bool]:
         """The facts about the reading."""
-        return {Fact.ENCODING: self.encoding} | ({Fact.REPLACED_BYTES: self.replaced} if self.replaced else {})
+        return {Fact.ENCODING: self.encoding} | (
+            {Fact.REPLACED_BYTES: self.replaced} if self.replaced else {}
+        )
 
     @property
     def unread(self) -> dict[int, str]:
         """What could not be read, where so many bytes do not fit that the text has gaps."""
         if self.replaced * ONE_UNREAD_IN <= len(self.text):
             return {}
-        return {NO_PAGE: f"{self.replaced:,} bytes are no text in {self.encoding}, the character set that fits best: save it as UTF-8"}
+        return {
+            NO_PAGE: f"{self.replaced:,} bytes are no text in {self.encoding}, the character set that fits best: save it as UTF-8"
+        }
 
 
 def load() -> None:
@@ -131,7 +137,10 @@ def decode(data: bytes) -> Decoded:
     if not decoded.replaced:
         return decoded
     foreign = len(data) - len(decoded.text.encode("ascii", "ignore"))
-    if decoded.replaced * CHARACTERS_TO_A_BAD_BYTE <= len(decoded.text) - (len(data) - foreign) - decoded.replaced:
+    if (
+        decoded.replaced * CHARACTERS_TO_A_BAD_BYTE
+        <= len(decoded.text) - (len(data) - foreign) - decoded.replaced
+    ):
         return decoded
     for guess in (_declared, _detected):
         if guessed := guess(data):
@@ -200,7 +209,9 @@ def _detected(data: bytes) -> str | None:
 
 
 def _likeliest(sample: bytes) -> tuple[str | None, float]:
-    answer = chardet.detect(sample, include_encodings=CANDIDATES, compat_names=False, max_bytes=2 * SAMPLE_BYTES)
+    answer = chardet.detect(
+        sample, include_encodings=CANDIDATES, compat_names=False, max_bytes=2 * SAMPLE_BYTES
+    )
     return (_known(answer["encoding"]) if answer["encoding"] else None), answer["confidence"]
 
 

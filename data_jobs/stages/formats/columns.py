@@ -42,7 +42,13 @@ def by_columns(page: pymupdf.Page, flags: int, blocks: Blocks) -> Blocks:
     for block, lines in zip(blocks, drawn, strict=True):
         text = block[4]
         if is_interleaved(block):
-            text = _in_order([(line["bbox"][0], line["bbox"][2], "".join(span["text"] for span in line["spans"])) for line in lines], block)
+            text = _in_order(
+                [
+                    (line["bbox"][0], line["bbox"][2], "".join(span["text"] for span in line["spans"]))
+                    for line in lines
+                ],
+                block,
+            )
         found.append((*block[:4], text, *block[5:]))
     return found
 

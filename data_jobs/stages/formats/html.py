@@ -15,7 +15,9 @@ from data_jobs.stages.formats.reading import Reading
 from data_jobs.stages.formats.text import clean
 
 #: Elements whose text no reader sees: code, what waits for a script, what stands in for scripts and frames, formulas' source.
-SILENT = frozenset("script style template noscript iframe noembed noframes rp annotation annotation-xml -comment -doctype".split())
+SILENT = frozenset(
+    "script style template noscript iframe noembed noframes rp annotation annotation-xml -comment -doctype".split()
+)
 #: Elements that stand on lines of their own.
 BLOCKS = frozenset(
     "address article aside blockquote body caption center dd details dialog dir div dl dt fieldset figcaption figure footer form "
@@ -23,13 +25,17 @@ BLOCKS = frozenset(
     "select summary table tbody td textarea tfoot th thead title tr ul xmp text".split()
 )
 #: Inline elements that divide words: pictures and controls, readings of ruby, the parts of a formula.
-SPACED = frozenset("audio button canvas embed img input math meter mi mn mo ms mtext object progress rt svg video".split())
+SPACED = frozenset(
+    "audio button canvas embed img input math meter mi mn mo ms mtext object progress rt svg video".split()
+)
 LINE_BREAK, PICTURE, RAISED = "br", "img", "sup"
 PREFORMATTED = frozenset({"listing", "plaintext", "pre", "textarea", "xmp"})
 MARKED = BLOCKS | SPACED | PREFORMATTED | {LINE_BREAK, PICTURE, RAISED}
 SPACE = re.compile(r"[ \t\n\f]+")
 #: A document without these hides nothing by itself.
-STYLED = re.compile(r"""\shidden(?=[\s=/>])|\sstyle\s*=\s*["']?[^"'>]{0,300}(?:display|visibility)\s*:""", re.IGNORECASE)
+STYLED = re.compile(
+    r"""\shidden(?=[\s=/>])|\sstyle\s*=\s*["']?[^"'>]{0,300}(?:display|visibility)\s*:""", re.IGNORECASE
+)
 DECLARATION = re.compile(r"(?:^|[;\s])(display|visibility)\s*:\s*([a-z-]+)", re.IGNORECASE)
 
 
@@ -90,7 +96,9 @@ class _Walk:
         """Collect the text under ``root``."""
         node: LexborNode | None = root
         look = _Look()
-        above: list[tuple[LexborNode, _Look, str]] = []  # the open elements: each with its parent's look, and what ends it
+        above: list[
+            tuple[LexborNode, _Look, str]
+        ] = []  # the open elements: each with its parent's look, and what ends it
         while node is not None:
             child = None
             tag = node.tag

@@ -18,7 +18,9 @@ HYPHENATED = re.compile(rf"[{HYPHENS}][^\S\n]*\n")
 #: A page is drawn, so a soft hyphen inside a line is one that the reader sees.
 SEEN_HYPHEN = re.compile(rf"(?<=\w){SOFT_HYPHEN}(?=\w)")
 #: Scripts that put no space between words: Chinese, Japanese, Thai, Lao, Khmer, Burmese.
-UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3000-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff00-\uffef]")
+UNSPACED = re.compile(
+    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3000-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff00-\uffef]"
+)
 #: A line that the next one goes on has at least this share of the longest line's length.
 FULL_LINE = 0.7
 WORD = re.compile(r"\w+")
@@ -53,7 +55,9 @@ def join_lines(pages: Sequence[Sequence[str]]) -> list[str]:
 
 def _join(paragraph: str, words: Words) -> str:
     lines = [line for line in map(str.strip, paragraph.split("\n")) if line]
-    if len(lines) < 2 or not (HYPHENATED.search(paragraph) or (not paragraph.isascii() and UNSPACED.search(paragraph))):
+    if len(lines) < 2 or not (
+        HYPHENATED.search(paragraph) or (not paragraph.isascii() and UNSPACED.search(paragraph))
+    ):
         return _without_soft_hyphens(" ".join(lines))  # nearly every paragraph
     parts = [lines[0]]
     for before, line in pairwise(lines):
@@ -68,7 +72,11 @@ def _join(paragraph: str, words: Words) -> str:
 
 def _goes_on(before: str, line: str, lines: Sequence[str]) -> bool:
     """True where no space belongs between the two lines: a sentence of such a script fills its line, a cell of a table does not."""
-    return bool(UNSPACED.match(before[-1]) and UNSPACED.match(line) and len(before) >= FULL_LINE * max(map(len, lines)))
+    return bool(
+        UNSPACED.match(before[-1])
+        and UNSPACED.match(line)
+        and len(before) >= FULL_LINE * max(map(len, lines))
+    )
 
 
 def _without_soft_hyphens(text: str) -> str:
@@ -90,7 +98,9 @@ def _between(line: str, following: str, words: Words) -> str:
     if line[-1] == SOFT_HYPHEN:
         return ""
     first, second = first.lower(), second.lower()
-    both_words = min(len(first), len(second)) >= LEAST_PART and _stands_in(words, first) and _stands_in(words, second)
+    both_words = (
+        min(len(first), len(second)) >= LEAST_PART and _stands_in(words, first) and _stands_in(words, second)
+    )
     return "-" if "-" in first or first in PREFIXES or both_words else ""
 
 

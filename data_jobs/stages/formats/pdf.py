@@ -10,11 +10,18 @@ import pymupdf
 
 from cluster.records import NO_PAGE, Outcome
 from data_jobs.stages.formats.line_ends import join_lines
-from data_jobs.stages.formats.pdf_page import DAMAGED, GARBAGE, PICTURE, paragraphs, shows_something, why_textless
+from data_jobs.stages.formats.pdf_page import (
+    DAMAGED,
+    GARBAGE,
+    PICTURE,
+    paragraphs,
+    shows_something,
+    why_textless,
+)
 from data_jobs.stages.formats.pdf_structure import not_in_its_pages, open_pages, refuse_cut_short
 from data_jobs.stages.formats.reading import Reading
 from data_jobs.stages.formats.unreadable import Unreadable
-from data_jobs.stages.memory import of_memory
+from data_jobs.stages.parsing.memory import of_memory
 
 #: A page of text is some kilobytes of drawing commands, a very dense map some megabytes; beyond this it is an attack.
 MAX_CONTENT_BYTES = 64 * 1024 * 1024
@@ -48,7 +55,9 @@ def parse(data: bytes, *, max_pages: int, part: tuple[int, int] | None = None) -
     except ERRORS as exc:
         if of_memory(exc):
             raise MemoryError from exc
-        raise Unreadable(Outcome.CORRUPT, f"is damaged or cut short, and cannot be read as a PDF ({_first_line(exc)})") from exc
+        raise Unreadable(
+            Outcome.CORRUPT, f"is damaged or cut short, and cannot be read as a PDF ({_first_line(exc)})"
+        ) from exc
 
 
 def _read(document: pymupdf.Document, max_pages: int, part: tuple[int, int] | None) -> Reading:
@@ -56,7 +65,9 @@ def _read(document: pymupdf.Document, max_pages: int, part: tuple[int, int] | No
     if count == 0:
         raise Unreadable(Outcome.CORRUPT, "is damaged or cut short: no page of it can be found")
     if count > max_pages:
-        raise Unreadable(Outcome.TOO_LARGE, f"has {count:,} pages; the limit is {max_pages:,} (CLUSTER_MAX_DOCUMENT_PAGES)")
+        raise Unreadable(
+            Outcome.TOO_LARGE, f"has {count:,} pages; the limit is {max_pages:,} (CLUSTER_MAX_DOCUMENT_PAGES)"
+        )
     unread = not_in_its_pages(document)
     first, last = part or (0, count)
     form = bool(document.is_form_pdf)
@@ -84,7 +95,9 @@ def _page(document: pymupdf.Document, number: int, *, form: bool) -> tuple[list[
         if of_memory(exc):
             raise
         if BOMB in str(exc):
-            raise Unreadable(Outcome.TOO_LARGE, f"unpacks to many times its size on page {number + 1}") from exc
+            raise Unreadable(
+                Outcome.TOO_LARGE, f"unpacks to many times its size on page {number + 1}"
+            ) from exc
         return [], DAMAGED
     return found, reason or garbage
 
@@ -113,7 +126,10 @@ def _is_damaged(document: pymupdf.Document, page: pymupdf.Page) -> bool:
             left = inflate.unconsumed_tail
     if total > MAX_CONTENT_BYTES:
         limit = MAX_CONTENT_BYTES // (1024 * 1024)
-        raise Unreadable(Outcome.TOO_LARGE, f"unpacks to more than {limit} MiB of drawing commands on page {page.number + 1}")
+        raise Unreadable(
+            Outcome.TOO_LARGE,
+            f"unpacks to more than {limit} MiB of drawing commands on page {page.number + 1}",
+        )
     return damaged
 
 
@@ -127,7 +143,9 @@ def _no_text(document: pymupdf.Document, unread: dict[int, str]) -> Unreadable:
     if DAMAGED in reasons and PICTURE not in reasons:
         return Unreadable(Outcome.CORRUPT, "is damaged: no text of it can be read")
     if PICTURE in reasons or any(map(shows_something, document.pages())):
-        return Unreadable(Outcome.NEEDS_OCR, "holds pictures of text only: run optical character recognition on it first")
+        return Unreadable(
+            Outcome.NEEDS_OCR, "holds pictures of text only: run optical character recognition on it first"
+        )
     return Unreadable(Outcome.EMPTY, "has pages, but nothing is on them")
 
 

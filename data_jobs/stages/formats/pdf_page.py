@@ -55,7 +55,9 @@ def paragraphs(page: pymupdf.Page, *, form: bool) -> tuple[list[str], str]:
         blocks = by_columns(page, flags, blocks)
     found = [clean(block[4]) for block in blocks]
     if not reason and not text.isascii() and right_to_left.FOUND.search(text):
-        whole = _blocks(page, flags | pymupdf.TEXT_PRESERVE_LIGATURES)  # taken apart only once their letters are in order
+        whole = _blocks(
+            page, flags | pymupdf.TEXT_PRESERVE_LIGATURES
+        )  # taken apart only once their letters are in order
         found = right_to_left.in_reading_order([clean(block[4]) for block in whole])
     return found, reason
 

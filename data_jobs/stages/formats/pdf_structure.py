@@ -40,7 +40,9 @@ def open_pages(document: pymupdf.Document) -> None:
         Unreadable: it asks for a password.
     """
     if document.needs_pass and not document.authenticate("") and not _owner_has_no_password(document):
-        raise Unreadable(Outcome.ENCRYPTED, "is protected by a password: remove the protection and ingest it again")
+        raise Unreadable(
+            Outcome.ENCRYPTED, "is protected by a password: remove the protection and ingest it again"
+        )
     _mend_count(document)
 
 
@@ -69,9 +71,14 @@ def _mend_count(document: pymupdf.Document) -> None:
     root = mupdf.pdf_dict_getp(mupdf.pdf_trailer(_pdf(document)), "Root/Pages")
     kids = mupdf.pdf_dict_gets(root, "Kids")
     count = mupdf.pdf_to_int(mupdf.pdf_dict_gets(root, "Count"))
-    if not mupdf.pdf_is_array(kids) or (mupdf.pdf_array_len(kids) == count and not _is_node(mupdf.pdf_array_get(kids, 0))):
+    if not mupdf.pdf_is_array(kids) or (
+        mupdf.pdf_array_len(kids) == count and not _is_node(mupdf.pdf_array_get(kids, 0))
+    ):
         return
-    if sum(_count_of(mupdf.pdf_array_get(kids, place)) for place in range(mupdf.pdf_array_len(kids))) != count:
+    if (
+        sum(_count_of(mupdf.pdf_array_get(kids, place)) for place in range(mupdf.pdf_array_len(kids)))
+        != count
+    ):
         _count_leaves(root, set(), 0)
 
 
@@ -111,10 +118,14 @@ def not_in_its_pages(document: pymupdf.Document) -> dict[int, str]:
     root = mupdf.pdf_dict_gets(mupdf.pdf_trailer(_pdf(document)), "Root")
     if mupdf.pdf_to_bool(mupdf.pdf_dict_gets(root, "NeedsRendering")):
         how = "print it to a PDF with Adobe Reader, and ingest that"
-        raise Unreadable(Outcome.UNSUPPORTED, f"is an XFA form, whose pages only Adobe's programs can make: {how}")
+        raise Unreadable(
+            Outcome.UNSUPPORTED, f"is an XFA form, whose pages only Adobe's programs can make: {how}"
+        )
     if mupdf.pdf_is_dict(mupdf.pdf_dict_gets(root, "Collection")) and (files := document.embfile_count()):
         what = "the file in it was" if files == 1 else f"the {files:,} files in it were"
-        return {NO_PAGE: f"is a portfolio, and {what} not read: take them out and ingest them as documents of their own"}
+        return {
+            NO_PAGE: f"is a portfolio, and {what} not read: take them out and ingest them as documents of their own"
+        }
     return {}
 
 

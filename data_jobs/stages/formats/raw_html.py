@@ -20,7 +20,10 @@ KNOWN = frozenset(
     "strike strong style sub summary sup svg table tbody td template textarea tfoot th thead time title tr track tt u ul var video "
     "wbr xmp annotation circle defs ellipse g line mfrac mi mn mo mrow msqrt msub msup path polygon polyline rect text tspan use".split()
 )
-TAG = re.compile(r"""</?([a-z][a-z0-9-]*)((?:\s+[a-z_:][\w:.-]*(?:\s*=\s*(?:[^\s"'=<>`]+|'[^']*'|"[^"]*"))?)*)\s*/?>""", re.IGNORECASE)
+TAG = re.compile(
+    r"""</?([a-z][a-z0-9-]*)((?:\s+[a-z_:][\w:.-]*(?:\s*=\s*(?:[^\s"'=<>`]+|'[^']*'|"[^"]*"))?)*)\s*/?>""",
+    re.IGNORECASE,
+)
 #: What is no element, and what ends it. Only a comment is no text.
 COMMENT = ("<!--", "-->")
 OTHERS = (("<![CDATA[", "]]>"), ("<?", "?>"), ("<!", ">"))
@@ -60,7 +63,9 @@ class _Scan:
         if tag := TAG.match(self._markup, start):
             return self._tag(tag)
         for opening, closing in OTHERS:
-            if self._markup.startswith(opening, start) and (end := self._behind(closing, start + len(opening))):
+            if self._markup.startswith(opening, start) and (
+                end := self._behind(closing, start + len(opening))
+            ):
                 return escape(self._markup[start:end]), end
         return "&lt;", start + 1
 

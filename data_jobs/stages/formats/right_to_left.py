@@ -19,7 +19,9 @@ PRESENTATION_FORMS = re.compile("[\ufb1d-\ufb4f\ufb50-\ufdfb\ufe70-\ufefc]+")
 ENDS = re.compile(f"(?<=[{LETTER}])[ךםןףץةى](?![{LETTER}])|(?<![{LETTER}])ال(?=[{LETTER}]{{2}})")
 BEGINS = re.compile(f"(?<![{LETTER}])[ךםןףץةى](?=[{LETTER}])|(?<=[{LETTER}]{{2}})لا(?![{LETTER}])")
 NEUTRAL = f"[^{LETTER}A-Za-z0-9\\n\u00c0-\u024f\u0370-\u052f]"
-RUN = re.compile(f"(?:^{NEUTRAL}*)?[{LETTER}](?:{NEUTRAL}*[{LETTER}])*{NEUTRAL.replace('[^', '[^ ')}*", re.MULTILINE)
+RUN = re.compile(
+    f"(?:^{NEUTRAL}*)?[{LETTER}](?:{NEUTRAL}*[{LETTER}])*{NEUTRAL.replace('[^', '[^ ')}*", re.MULTILINE
+)
 
 
 def in_reading_order(paragraphs: Sequence[str]) -> list[str]:

@@ -18,7 +18,9 @@ STANDS_FOR = {"\x0b": "\n", "\x85": "\n", "\u2028": "\n", "\u2029": "\n\n", "\uf
 def parse(data: bytes) -> Reading:
     """One page: a text file has no others, unless form feeds divide it."""
     decoded = decode(data)
-    return Reading(pages=[clean(page) for page in decoded.text.split("\f")], facts=decoded.facts, unread=decoded.unread)
+    return Reading(
+        pages=[clean(page) for page in decoded.text.split("\f")], facts=decoded.facts, unread=decoded.unread
+    )
 
 
 def clean(text: str) -> str:

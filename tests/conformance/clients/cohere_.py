@@ -8,7 +8,9 @@ client = cohere.ClientV2(api_key="none needed", base_url=asked["base_url"].remov
 
 
 def embed(texts: list, model: str, **more: str):
-    return client.embed(model=model, texts=texts, input_type="search_document", embedding_types=["float"], **more)
+    return client.embed(
+        model=model, texts=texts, input_type="search_document", embedding_types=["float"], **more
+    )
 
 
 answer = embed(asked["texts"], asked["model"])

@@ -9,11 +9,18 @@ asked = task()
 
 
 def options(model: str) -> dict:
-    return {"model": model, "api_base_url": asked["base_url"], "api_key": Secret.from_token("none needed"), "max_retries": 0}
+    return {
+        "model": model,
+        "api_base_url": asked["base_url"],
+        "api_key": Secret.from_token("none needed"),
+        "max_retries": 0,
+    }
 
 
 mine = OpenAITextEmbedder(**options(asked["model"]))
-documents = OpenAIDocumentEmbedder(**options(asked["model"]), progress_bar=False).run([Document(content=text) for text in asked["texts"]])
+documents = OpenAIDocumentEmbedder(**options(asked["model"]), progress_bar=False).run(
+    [Document(content=text) for text in asked["texts"]]
+)
 tell(
     vectors=[document.embedding for document in documents["documents"]],
     usage=documents["meta"]["usage"]["prompt_tokens"],

@@ -7,7 +7,9 @@ asked = task()
 
 
 def embed(texts: list, model: str):
-    return litellm.embedding(model=f"openai/{model}", input=texts, api_base=asked["base_url"], api_key="none needed", max_retries=0)
+    return litellm.embedding(
+        model=f"openai/{model}", input=texts, api_base=asked["base_url"], api_key="none needed", max_retries=0
+    )
 
 
 answer = embed(asked["texts"], asked["model"])

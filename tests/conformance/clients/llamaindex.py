@@ -7,7 +7,9 @@ asked = task()
 
 
 def client(model: str) -> OpenAILikeEmbedding:
-    return OpenAILikeEmbedding(model_name=model, api_base=asked["base_url"], api_key="none needed", max_retries=0)
+    return OpenAILikeEmbedding(
+        model_name=model, api_base=asked["base_url"], api_key="none needed", max_retries=0
+    )
 
 
 mine = client(asked["model"])

@@ -1,0 +1,1 @@
+"""Files, uploads, vector stores, the files attached to them, and documents with their versions."""

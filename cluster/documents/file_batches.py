@@ -1,0 +1,120 @@
+"""Batches: files attached to a vector store together, watched and cancelled together.
+
+Called by the routes.
+
+    with connection.transaction():
+        batch = create_batch(connection, store, [Attachment(file="file-1"), Attachment(file="file-2")])
+"""
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from psycopg import Connection
+from psycopg.rows import dict_row
+
+from cluster.database.queries import queries
+from cluster.documents.store_files import Attachment, FileStatus, attach_many
+from cluster.documents.stores import FileCounts, VectorStore
+from cluster.errors import NotFound
+from cluster.jobs import queue
+from cluster.jobs.jobs import JobClass
+
+SQL = queries("cluster.documents", "file_batches.sql")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FileBatch:
+    """A batch and how far its files are.
+
+    Each batch counts its own files: a file that came with several is processed once and counts in each of them. One that was taken
+    out of the store, or deleted, counts as cancelled.
+    """
+
+    organisation: str
+    id: str
+    vector_store: str
+    created_at: datetime
+    cancelled_at: datetime | None
+    files: FileCounts
+    #: Somebody works on one of them now.
+    running: bool
+
+    @property
+    def status(self) -> FileStatus:
+        """In progress while one of its files is; completed only where one is, else failed or cancelled."""
+        if self.files.in_progress:
+            return FileStatus.IN_PROGRESS
+        if self.cancelled_at is not None or not (self.files.completed or self.files.failed):
+            return FileStatus.CANCELLED
+        return FileStatus.COMPLETED if self.files.completed else FileStatus.FAILED
+
+
+def create_batch(
+    connection: Connection[Any],
+    store: VectorStore,
+    attachments: Sequence[Attachment],
+    *,
+    job_class: JobClass = JobClass.MEDIUM,
+    priority: int = queue.DEFAULT_PRIORITY,
+    attempts: int = queue.DEFAULT_ATTEMPTS,
+) -> FileBatch:
+    """Attach the files as one batch; arguments and errors as ``attach_many``'s."""
+    key = _key(store, f"vsfb_{secrets.token_hex(12)}")
+    with connection.transaction():
+        connection.execute(SQL["insert"], key)
+        attach_many(
+            connection,
+            store,
+            attachments,
+            job_class=job_class,
+            priority=priority,
+            attempts=attempts,
+            batch=key["id"],
+        )
+        return get_batch(connection, store, key["id"])
+
+
+def get_batch(connection: Connection[Any], store: VectorStore, id: str) -> FileBatch:
+    """The store's batch of this id.
+
+    Raises:
+        NotFound: it has none.
+    """
+    with connection.cursor(row_factory=dict_row) as cursor:
+        row = cursor.execute(SQL["get"], _key(store, id)).fetchone()
+    if row is None:
+        raise NotFound(f"no file batch {id!r} in vector store {store.id!r}")
+    counts = FileCounts(
+        **{status: row.pop(status) for status in ("in_progress", "completed", "failed", "cancelled")}
+    )
+    return FileBatch(**row, files=counts)
+
+
+def cancel_batch(connection: Connection[Any], store: VectorStore, id: str) -> FileBatch:
+    """Cancel what has not ended: jobs that are queued at once, those that run as soon as their workers see it.
+
+    A job that another batch waits for goes on; the file counts as cancelled here. A batch that has ended stays as it is.
+
+    Raises:
+        NotFound: the store has no such batch.
+    """
+    key = _key(store, id)
+    with connection.transaction():
+        if connection.execute(SQL["lock"], key).fetchone() is None:
+            raise NotFound(f"no file batch {id!r} in vector store {store.id!r}")
+        found = connection.execute(SQL["open_jobs"], key).fetchall()
+        if found:
+            connection.execute(SQL["cancel"], key)
+            connection.execute(SQL["leave"], {**key, "jobs": [job for job, shared in found if shared]})
+            alone = [job for job, shared in found if not shared]
+            queue.cancel_many(
+                connection, store.organisation, alone, reason=f"its file batch {id} was cancelled"
+            )
+        return get_batch(connection, store, id)
+
+
+def _key(store: VectorStore, id: str) -> dict[str, Any]:
+    return {"organisation": store.organisation, "vector_store": store.id, "id": id}

@@ -1,0 +1,235 @@
+"""Files: what was uploaded, for what, and until when.
+
+The bytes lie in the blob store; the row is written after them and deleted before them. Called by the routes of files and
+uploads, by whatever reads a file, and by upkeep.
+
+    with connection.transaction():
+        file = create_file(connection, "default", "manual.pdf", "assistants", blob, "application/pdf", quota=Quota())
+
+    with connection.transaction():
+        gone = delete_file(connection, index, "default", file.id)
+    release_blobs(connection, blobs, "default", [gone.sha256])     # after the commit, in transactions of its own
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import uuid4
+
+from psycopg import Connection
+from psycopg.rows import class_row
+
+from cluster.blobs import Blob, BlobStore
+from cluster.database.paging import Listed, unknown_cursor
+from cluster.database.queries import queries
+from cluster.documents.store_files import detach_everywhere
+from cluster.errors import NotFound, Throttled
+from cluster.settings import Settings
+from cluster.vector_index.contract import VectorIndex
+
+SQL = queries("cluster.documents", "files.sql")
+#: Of an id, as ``files.sql`` makes it: it begins with the time, so that one that is gone still has its place.
+ID = re.compile(r"file-[0-9a-f]{26}")
+
+#: Clients repeat an upload whose answer they did not see: the same bytes, name and purpose within this are one file.
+SAME_WITHIN_S = 600
+#: OpenAI's: files of batches last thirty days unless something else is said, all others until they are deleted.
+LIFETIMES_S = {"batch": 30 * 24 * 3600}
+#: Space is freed by people or by time; neither is quick.
+QUOTA_RETRY_AFTER_S = 60.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class File:
+    """A file as the ledger has it."""
+
+    organisation: str
+    id: str
+    filename: str
+    #: OpenAI's: assistants, batch, ...
+    purpose: str
+    bytes: int
+    #: Names the blob, in the organisation's part of the blob store.
+    sha256: str
+    #: Found in the bytes.
+    media_type: str
+    created_at: datetime
+    #: From then on it is not there any more; None: until it is deleted.
+    expires_at: datetime | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Quota:
+    """What an organisation may keep; 0: no limit."""
+
+    files: int = 0
+    bytes: int = 0
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Quota":
+        """The settings'."""
+        return cls(files=settings.organisation_files, bytes=settings.organisation_bytes)
+
+
+def create_file(
+    connection: Connection[Any],
+    organisation: str,
+    filename: str,
+    purpose: str,
+    blob: Blob,
+    media_type: str,
+    *,
+    expires_after_s: int | None = None,
+    quota: Quota,
+) -> File:
+    """The row of a file whose blob is in place; the one there is, where the same was uploaded just before. Inside a transaction.
+
+    Until the transaction ends nobody deletes the blob. It may have been deleted before, with another file of the same content:
+    see ``require_blob``.
+
+    Args:
+        filename: as ``file_names.plain_name`` gives it.
+        media_type: found in the bytes.
+        expires_after_s: seconds from now after which it is no more; None: as is usual for its purpose.
+
+    Raises:
+        Throttled: the organisation keeps as much as it may.
+    """
+    values = {
+        "organisation": organisation,
+        "filename": filename,
+        "purpose": purpose,
+        "bytes": blob.bytes,
+        "sha256": blob.sha256,
+        "media_type": media_type,
+        "lifetime_s": LIFETIMES_S.get(purpose) if expires_after_s is None else expires_after_s,
+        "within_s": SAME_WITHIN_S,
+        "random": uuid4().hex[:12],
+    }
+    if quota.files or quota.bytes:
+        connection.execute(SQL["lock_quota"], values)  # always before the lock of the blob
+    connection.execute(SQL["lock_blob"], values)
+    same = _one(connection, "same", values)
+    if same is not None:
+        return same
+    require_quota(connection, organisation, quota, files=1, bytes=blob.bytes)
+    made = _one(connection, "insert", values)
+    assert made is not None
+    return made
+
+
+def require_quota(
+    connection: Connection[Any], organisation: str, quota: Quota, *, files: int, bytes: int
+) -> None:
+    """Pass only where so much more may be kept; others who ask wait until the transaction ends.
+
+    Raises:
+        Throttled: it may not.
+    """
+    if not (quota.files or quota.bytes):
+        return
+    connection.execute(SQL["lock_quota"], {"organisation": organisation})
+    row = connection.execute(SQL["kept"], {"organisation": organisation}).fetchone()
+    assert row is not None
+    there = {"files": (row[0], files, quota.files), "bytes": (row[1], bytes, quota.bytes)}
+    for what, (kept, more, most) in there.items():
+        if most and kept + more > most:
+            raise Throttled(
+                f"the organisation keeps {kept:,} {what} of at most {most:,} (CLUSTER_ORGANISATION_{what.upper()}), and this would add "
+                f"{more:,}; delete files that are no longer needed",
+                retry_after_s=QUOTA_RETRY_AFTER_S,
+            )
+
+
+def get_file(connection: Connection[Any], organisation: str, id: str) -> File:
+    """The organisation's file of this id.
+
+    Raises:
+        NotFound: it has none, or it has expired.
+    """
+    found = _one(connection, "get", {"organisation": organisation, "id": id})
+    if found is None:
+        raise NotFound(f"no file {id!r}")
+    return found
+
+
+def list_files(
+    connection: Connection[Any],
+    organisation: str,
+    *,
+    purpose: str | None = None,
+    after: str | None = None,
+    limit: int = 100,
+    newest_first: bool = True,
+) -> Listed[File]:
+    """A page of the organisation's files, of one purpose or of all, by when they were made.
+
+    Args:
+        after: id of the file the page begins behind; one that has been deleted since still has its place.
+
+    Raises:
+        InvalidInput: ``after`` is no file's id.
+    """
+    if after is not None and not ID.fullmatch(after):
+        raise unknown_cursor("after", after)
+    values = {"organisation": organisation, "purpose": purpose, "after": after, "limit": limit + 1}
+    with connection.cursor(row_factory=class_row(File)) as cursor:
+        found = cursor.execute(SQL["newest" if newest_first else "oldest"], values).fetchall()
+    return Listed(items=found[:limit], has_more=len(found) > limit)
+
+
+def delete_file(connection: Connection[Any], index: VectorIndex, organisation: str, id: str) -> File:
+    """The file is gone, and from every vector store with it. Inside a transaction; its blob is for ``release_blobs`` after the commit.
+
+    Raises:
+        NotFound: the organisation has none of this id.
+    """
+    file = _one(connection, "lock", {"organisation": organisation, "id": id})
+    if file is None:
+        raise NotFound(f"no file {id!r}")
+    detach_everywhere(connection, index, organisation, id)
+    connection.execute(SQL["delete"], {"organisation": organisation, "id": id})
+    return file
+
+
+def expire_files(connection: Connection[Any], index: VectorIndex, *, limit: int = 100) -> list[File]:
+    """Delete files of every organisation whose time is over; those that were. Inside a transaction, blobs as in ``delete_file``.
+
+    Args:
+        limit: how many at most; call again while it returns as many.
+    """
+    over = connection.execute(SQL["expired_of_all"], {"limit": limit}).fetchall()
+    return [delete_file(connection, index, organisation, id) for organisation, id in over]
+
+
+def require_blob(connection: Connection[Any], blobs: BlobStore, organisation: str, sha256: str) -> bool:
+    """True when the blob is there, and nobody deletes it until the transaction ends. To be asked before a row names it."""
+    connection.execute(SQL["lock_blob"], {"organisation": organisation, "sha256": sha256})
+    return blobs.exists(organisation, sha256)
+
+
+def release_blob(connection: Connection[Any], blobs: BlobStore, organisation: str, sha256: str) -> bool:
+    """Delete the blob unless a file or a part of an upload needs it; True when it was deleted. In a transaction of its own.
+
+    Raises:
+        Unavailable: the blob store does not answer.
+    """
+    values = {"organisation": organisation, "sha256": sha256}
+    with connection.transaction():
+        connection.execute(SQL["lock_blob"], values)
+        needed = connection.execute(SQL["blob_needed"], values).fetchone()
+        return needed == (False,) and blobs.delete(organisation, sha256)
+
+
+def release_blobs(
+    connection: Connection[Any], blobs: BlobStore, organisation: str, hashes: Iterable[str]
+) -> int:
+    """``release_blob`` for each; how many were deleted. A crash on the way leaves blobs without rows, which ``cluster.doctor`` finds."""
+    return sum(release_blob(connection, blobs, organisation, sha256) for sha256 in sorted(set(hashes)))
+
+
+def _one(connection: Connection[Any], statement: str, values: dict[str, Any]) -> File | None:
+    with connection.cursor(row_factory=class_row(File)) as cursor:
+        return cursor.execute(SQL[statement], values).fetchone()

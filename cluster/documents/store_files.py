@@ -1,0 +1,414 @@
+"""Files attached to vector stores: what is attached where, how far each is, and how it ended.
+
+Called by the routes, which attach, and by the worker, which does what a job of kind ``index_file`` asks:
+
+    with connection.transaction():                                            # whoever attaches
+        attach_many(connection, store, [Attachment(file="file-1")])
+
+    with connection.transaction():                                            # the worker, at the end of its work
+        attached = hold(connection, organisation, store_id, file_id, job_id)  # None: nobody wants this any more; write nothing
+        ...                                                                   # the rows of the index, with attached.attributes
+        ended(connection, organisation, store_id, file_id, job_id, status=FileStatus.COMPLETED, usage_bytes=1_000)
+
+A file is in progress exactly while its job is open: the database sees to it (``attached_file_follows_its_job``), whoever
+ends the job, with the job's error. What an earlier job made of a file stays searchable until a later one has succeeded.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from psycopg import Connection
+from psycopg.rows import dict_row
+from psycopg.types.json import Jsonb
+
+from cluster.database.paging import Listed, Lists, Page, read_page
+from cluster.database.queries import queries
+from cluster.documents import documents
+from cluster.documents.attaching import open_jobs, replace_jobs, require_files
+from cluster.documents.stores import VectorStore, require_live, touch_store
+from cluster.errors import NotFound
+from cluster.jobs import queue
+from cluster.jobs.jobs import GONE, JobClass, JobState
+from cluster.records import Outcome, document_id
+from cluster.vector_index.attributes import with_owners
+from cluster.vector_index.contract import VectorIndex
+
+#: Kind of the job that makes a file searchable in a store; its input names both.
+INDEX_KIND = "index_file"
+#: ``done`` of such a job counts percent of all its stages.
+PERCENT = 100
+
+
+class FileStatus(StrEnum):
+    """How far an attached file is."""
+
+    #: A job is queued or runs.
+    IN_PROGRESS = "in_progress"
+    #: Searchable.
+    COMPLETED = "completed"
+    #: Somebody cancelled its job.
+    CANCELLED = "cancelled"
+    #: Its job is a dead letter; the error says why.
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Attachment:
+    """A file as it is to be attached."""
+
+    file: str
+    #: At most 16, for filters; strings, numbers and booleans.
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    #: OpenAI's; None: the store's.
+    chunking_strategy: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StoreFile:
+    """A file attached to a store, and what is known of its last job and of its document."""
+
+    organisation: str
+    vector_store: str
+    file: str
+    #: Id of the document it is in the index.
+    document: str
+    status: FileStatus
+    #: OpenAI's: server_error, unsupported_file, invalid_file; with what happened.
+    error_code: str | None
+    error: str | None
+    attributes: dict[str, Any]
+    chunking_strategy: dict[str, Any] | None
+    job: str
+    usage_bytes: int
+    #: Pages that could not be read of a document that is indexed in part.
+    failed_pages: list[int]
+    created_at: datetime
+    filename: str
+    #: Of the job; None once it has been archived.
+    job_state: JobState | None
+    job_class: JobClass | None
+    priority: int | None
+    stage: str | None
+    attempt: int | None
+    done: int | None
+    total: int | None
+    unit: str | None
+    retry_at: datetime | None
+    #: Of the document that is searchable now; None until there is one.
+    pages: int | None
+    chunks: int | None
+    #: How its reading ended, with a sentence that says which part is missing, and what was found out.
+    outcome: Outcome | None
+    detail: str | None
+    facts: dict[str, Any] | None
+
+
+#: Where fields of ``StoreFile`` come from, if not from the row of the attached file.
+ELSEWHERE = {
+    "filename": "files.filename",
+    "job_state": "jobs.state",
+    "job_class": "jobs.class",
+    **{name: f"documents.{name}" for name in ("pages", "chunks", "outcome", "detail", "facts")},
+    **{
+        name: f"jobs.{name}" for name in ("priority", "stage", "attempt", "done", "total", "unit", "retry_at")
+    },
+}
+COLUMNS = ", ".join(
+    f"{ELSEWHERE.get(field.name, f'attached.{field.name}')} AS {field.name}" for field in fields(StoreFile)
+)
+TABLES = """vector_store_files AS attached
+JOIN files ON (files.organisation, files.id) = (attached.organisation, attached.file)
+LEFT JOIN jobs ON (jobs.organisation, jobs.id) = (attached.organisation, attached.job)
+LEFT JOIN documents ON (documents.organisation, documents.id) = (attached.organisation, attached.document)"""
+SQL = {
+    name: text.replace("{columns}", COLUMNS).replace("{tables}", TABLES)
+    for name, text in queries("cluster.documents", "store_files.sql").items()
+}
+LISTS = Lists(newest=SQL["newest"], oldest=SQL["oldest"], places=SQL["places"])
+LISTS_OF_BATCH = Lists(newest=SQL["newest_of_batch"], oldest=SQL["oldest_of_batch"], places=SQL["places"])
+
+
+def attach(
+    connection: Connection[Any],
+    store: VectorStore,
+    file: str,
+    *,
+    attributes: Mapping[str, Any] | None = None,
+    chunking_strategy: Mapping[str, Any] | None = None,
+    job_class: JobClass = JobClass.MEDIUM,
+    priority: int = queue.DEFAULT_PRIORITY,
+    attempts: int = queue.DEFAULT_ATTEMPTS,
+) -> StoreFile:
+    """Attach one file, as ``attach_many`` does."""
+    one = Attachment(file=file, attributes=attributes or {}, chunking_strategy=chunking_strategy)
+    attach_many(connection, store, [one], job_class=job_class, priority=priority, attempts=attempts)
+    return get_store_file(connection, store.organisation, store.id, file)
+
+
+def attach_many(
+    connection: Connection[Any],
+    store: VectorStore,
+    attachments: Sequence[Attachment],
+    *,
+    job_class: JobClass = JobClass.MEDIUM,
+    priority: int = queue.DEFAULT_PRIORITY,
+    attempts: int = queue.DEFAULT_ATTEMPTS,
+    batch: str | None = None,
+) -> None:
+    """Attach files and submit a job for each; of several with one file the last counts.
+
+    A file that is attached already is processed again, under the id it has. If that is being done already, and nothing is asked
+    to be cut otherwise, its job is the one that does it, with the attributes given now.
+
+    Args:
+        job_class: how urgent their jobs are.
+        priority: 0 to 9, place inside the class; higher goes first.
+        attempts: how often each job is begun at most.
+        batch: id of the batch they come with.
+
+    Raises:
+        NotFound: files that the organisation does not have; nothing is attached then.
+        InvalidInput: files for another purpose than ``attaching.SEARCHABLE_PURPOSES``; nothing is attached then.
+        Conflict: the store has expired.
+    """
+    require_live(store)
+    wanted = {one.file: one for one in sorted(attachments, key=lambda one: one.file)}
+    owner = {"organisation": store.organisation, "vector_store": store.id, "files": list(wanted)}
+    with connection.transaction():
+        require_files(connection, owner)
+        ids = [document_id(store.organisation, store.id, file) for file in wanted]
+        connection.execute(SQL["insert"], {**owner, "documents": ids})
+        jobs, replaced = open_jobs(
+            connection, {one.file: one.chunking_strategy for one in wanted.values()}, owner
+        )
+        queue.lock_jobs(
+            connection, store.organisation, list(replaced.values())
+        )  # before turns, in the order of ``requeue``
+        new = [file for file in wanted if file not in jobs]
+        requests = [_request(store, file) for file in new]
+        submitted = queue.submit_many(
+            connection,
+            store.organisation,
+            requests,
+            job_class=job_class,
+            priority=priority,
+            attempts=attempts,
+        )
+        jobs.update((file, job.id) for file, job in zip(new, submitted, strict=True))
+        replace_jobs(connection, store.organisation, {replaced[file]: jobs[file] for file in replaced})
+        values = {
+            **owner,
+            "jobs": [jobs[file] for file in wanted],
+            "attributes": [json.dumps(dict(one.attributes)) for one in wanted.values()],
+            "strategies": [
+                one.chunking_strategy and json.dumps(dict(one.chunking_strategy)) for one in wanted.values()
+            ],
+        }
+        connection.execute(SQL["attach"], values)
+        if batch is not None:
+            connection.execute(SQL["add_members"], {**values, "batch": batch})
+        touch_store(connection, store)
+
+
+def get_store_file(connection: Connection[Any], organisation: str, store_id: str, file: str) -> StoreFile:
+    """The file, as it is attached.
+
+    Raises:
+        NotFound: it is not.
+    """
+    return _one(connection, "get", organisation, store_id, file)
+
+
+def list_store_files(
+    connection: Connection[Any],
+    store: VectorStore,
+    page: Page,
+    *,
+    status: FileStatus | None = None,
+    batch: str | None = None,
+) -> Listed[StoreFile]:
+    """A page of the files attached to the store, of one status, or that came with one batch.
+
+    Raises:
+        InvalidInput: a cursor that is no file of the store's.
+    """
+    values = {"organisation": store.organisation, "vector_store": store.id, "status": status, "batch": batch}
+    found = read_page(connection, LISTS if batch is None else LISTS_OF_BATCH, values, page)
+    return Listed(items=[_store_file(row) for row in found.items], has_more=found.has_more)
+
+
+def update_attributes(
+    connection: Connection[Any],
+    index: VectorIndex,
+    store: VectorStore,
+    file: str,
+    attributes: Mapping[str, Any],
+) -> StoreFile:
+    """Other attributes for the file: of its rows in the index too, at once, and of those that a job may be about to write.
+
+    Raises:
+        NotFound: it is not attached.
+        Permanent: the index did not store all of its rows; nothing is changed.
+    """
+    with connection.transaction():
+        attached = _one(connection, "lock", store.organisation, store.id, file)
+        rows = index.document_rows(
+            store.organisation,
+            store.id,
+            attached.document,
+            collection=store.collection,
+            connection=connection,
+        )
+        if rows:
+            changed = [replace(row, attributes=with_owners(row.attributes, attributes)) for row in rows]
+            written = index.replace_document(
+                store.organisation,
+                store.id,
+                attached.document,
+                changed,
+                collection=store.collection,
+                connection=connection,
+            )
+            written.require_all()
+        values = {
+            "organisation": store.organisation,
+            "vector_store": store.id,
+            "file": file,
+            "attributes": Jsonb(dict(attributes)),
+        }
+        connection.execute(SQL["set_attributes"], values)
+    return replace(attached, attributes=dict(attributes))
+
+
+def detach(connection: Connection[Any], index: VectorIndex, store: VectorStore, file: str) -> None:
+    """Take the file out of the store: its rows in the index, its document, its job if there is still one to do.
+
+    Raises:
+        NotFound: it is not attached.
+    """
+    reason = f"file {file} was taken out of vector store {store.id}"
+    _detach(connection, index, store.organisation, store.id, store.collection, file, reason=reason)
+
+
+def detach_everywhere(connection: Connection[Any], index: VectorIndex, organisation: str, file: str) -> int:
+    """Take the file out of every store it is attached to; how many there were. For who deletes the file, in his transaction."""
+    holders = connection.execute(SQL["holders"], {"organisation": organisation, "file": file}).fetchall()
+    for store_id, collection in holders:
+        _detach(
+            connection, index, organisation, store_id, collection, file, reason=f"file {file} was deleted"
+        )
+    return len(holders)
+
+
+def hold(
+    connection: Connection[Any], organisation: str, store_id: str, file: str, job: str
+) -> StoreFile | None:
+    """For the worker, before it writes: the file as it is attached now, which nobody changes until the transaction ends.
+
+    None where nobody waits for this job any more, because the file was detached, attached anew with another job, or its store
+    deleted: the worker writes nothing then.
+    """
+    if (
+        connection.execute(
+            SQL["hold_store"], {"organisation": organisation, "vector_store": store_id}
+        ).fetchone()
+        is None
+    ):
+        return None
+    try:
+        attached = _one(connection, "lock", organisation, store_id, file)
+    except NotFound:
+        return None
+    return attached if attached.job == job else None
+
+
+def ended(
+    connection: Connection[Any],
+    organisation: str,
+    store_id: str,
+    file: str,
+    job: str,
+    *,
+    status: FileStatus,
+    error_code: str | None = None,
+    error: str | None = None,
+    usage_bytes: int | None = None,
+    failed_pages: Sequence[int] | None = None,
+) -> bool:
+    """For the worker, in the transaction that ends its job: what became of the file. False where the job is not its last one.
+
+    Args:
+        usage_bytes: what it takes up in the store now; None leaves what was.
+        failed_pages: pages that are missing of a document that is searchable in part; None leaves what was.
+    """
+    values = {
+        "organisation": organisation,
+        "vector_store": store_id,
+        "file": file,
+        "job": job,
+        "status": status,
+        "error_code": error_code,
+        "error": error,
+        "usage_bytes": usage_bytes,
+        "failed_pages": None if failed_pages is None else list(failed_pages),
+    }
+    return connection.execute(SQL["ended"], values).rowcount > 0
+
+
+def _request(store: VectorStore, file: str) -> queue.Request:
+    return queue.Request(
+        kind=INDEX_KIND,
+        input={"vector_store": store.id, "file": file},
+        subject=file,
+        total=PERCENT,
+        unit="percent",
+    )
+
+
+def _detach(
+    connection: Connection[Any],
+    index: VectorIndex,
+    organisation: str,
+    store_id: str,
+    collection: str,
+    file: str,
+    *,
+    reason: str,
+) -> None:
+    with connection.transaction():
+        attached = _one(connection, "lock", organisation, store_id, file)
+        if attached.status == FileStatus.IN_PROGRESS:
+            queue.cancel(connection, organisation, attached.job, reason=reason, code=GONE)
+        index.delete_document(
+            organisation, store_id, attached.document, collection=collection, connection=connection
+        )
+        documents.delete_document(connection, organisation, attached.document)
+        key = {"organisation": organisation, "vector_store": store_id, "file": file}
+        connection.execute(SQL["detach"], key)
+        connection.execute(SQL["leave_batches"], key)
+
+
+def _one(
+    connection: Connection[Any], statement: str, organisation: str, store_id: str, file: str
+) -> StoreFile:
+    with connection.cursor(row_factory=dict_row) as cursor:
+        row = cursor.execute(
+            SQL[statement], {"organisation": organisation, "vector_store": store_id, "file": file}
+        ).fetchone()
+    if row is None:
+        raise NotFound(f"no file {file!r} in vector store {store_id!r}")
+    return _store_file(row)
+
+
+def _store_file(row: dict[str, Any]) -> StoreFile:
+    states = {
+        "status": FileStatus(row["status"]),
+        "job_state": row["job_state"] and JobState(row["job_state"]),
+        "job_class": row["job_class"] and JobClass(row["job_class"]),
+        "outcome": row["outcome"] and Outcome(row["outcome"]),
+    }
+    return StoreFile(**{**row, **states})

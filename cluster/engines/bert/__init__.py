@@ -1,0 +1,1 @@
+"""The BERT family on local weights: one packed forward pass, on torch, compiled products or a GPU."""

@@ -1,0 +1,151 @@
+"""Self-attention over packed tokens: each input attends to itself and to nothing else.
+
+Called by ``bert`` with inputs sorted by length, so that equal lengths stand side by side. Queries come scaled already.
+Three ways, by what is fastest where it was measured:
+
+- float32 on a CPU: torch's fused kernel, one call for each run of equal lengths;
+- bfloat16 on a CPU: two matrix products and a softmax, a cacheful of inputs at a time: 0.6 of the fused kernel's time,
+  which computes bfloat16 no faster than float32;
+- half precision on a GPU: one variable-length flash kernel over the whole batch (torch 2.10 and later). What it is given is
+  tested everywhere, the kernel itself only where a GPU is at hand.
+"""
+
+import inspect
+import math
+from collections.abc import Callable, Sequence
+from typing import cast
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from cluster.engines.bert.plan import groups
+
+#: (tokens, 3 * hidden) of queries, keys and values -> (tokens, hidden).
+Attend = Callable[[Tensor], Tensor]
+#: Tokens of an input -> (1, heads, tokens, tokens).
+BiasOf = Callable[[int], Tensor]
+
+#: torch's ``varlen_attn``, or what computes the same.
+Kernel = Callable[..., Tensor]
+
+#: Attention scores held at once on a CPU: 2 MB in bfloat16. Four times as many took twice the time for each of them.
+CPU_SCORES = 1 << 20
+#: Distance from which on all keys get the same bias.
+FARTHEST = 128
+#: Below this length the fused kernel is as fast in bfloat16 too.
+SHORT_TOKENS = 16
+
+
+def attend_by(
+    lengths: Sequence[int],
+    *,
+    heads: int,
+    device: torch.device,
+    dtype: torch.dtype,
+    bias_of: BiasOf | None = None,
+) -> Attend:
+    """The attention of one batch.
+
+    Args:
+        lengths: tokens of each input, sorted.
+        heads: attention heads.
+        device: where the batch is.
+        dtype: type of the queries, keys and values.
+        bias_of: gives what is added to the scores of an input of that many tokens.
+    """
+    by_products = device.type == "cpu" and dtype == torch.bfloat16
+    runs = list(_cachefuls(groups(lengths), heads)) if by_products else groups(lengths)
+    biases = {length: bias_of(length).to(dtype) for length in set(lengths)} if bias_of else {}
+
+    def attend(qkv: Tensor) -> Tensor:
+        tokens, width = qkv.shape
+        out = qkv.new_empty(tokens, width // 3)
+        for first, n, length in runs:
+            part = slice(first, first + n * length)
+            q, k, v = qkv[part].view(n, length, 3, heads, -1).permute(2, 0, 3, 1, 4)
+            bias = biases.get(length)
+            if by_products and length >= SHORT_TOKENS:
+                scores = q @ k.transpose(-1, -2)
+                mixed = (scores if bias is None else scores + bias).softmax(-1) @ v
+            else:
+                mixed = functional.scaled_dot_product_attention(q, k, v, attn_mask=bias, scale=1.0)
+            out[part] = mixed.transpose(1, 2).reshape(n * length, -1)
+        out[first + n * length :] = 0  # rows that belong to no input
+        return out
+
+    return attend
+
+
+def bias_by_distance(table: Tensor, *, longest: int) -> BiasOf:
+    """What T5 and MPNet add to attention scores, by how far the key stands from the query.
+
+    Args:
+        table: (rows, heads).
+        longest: most tokens of an input.
+    """
+    by_distance = biases_by_distance(table, longest=longest)
+
+    def bias_of(length: int) -> Tensor:
+        places = torch.arange(length, device=table.device)
+        return by_distance[:, places[None, :] - places[:, None] + longest - 1].unsqueeze(0)
+
+    return bias_of
+
+
+def biases_by_distance(table: Tensor, *, longest: int) -> Tensor:
+    """(heads, 2 * longest - 1): the bias of every distance from ``1 - longest`` on (Raffel et al. 2020, arXiv:1910.10683, 2.1).
+
+    Half of the table's rows are for keys before the query and half for those behind; of each half, one half is for single
+    distances and the rest for ranges that widen logarithmically up to 128.
+    """
+    half = table.shape[0] // 2
+    single = half // 2
+    distances = torch.arange(1 - longest, longest)
+    far = distances.abs().clamp(min=1).float()
+    wide = single + (torch.log(far / single) / math.log(FARTHEST / single) * (half - single)).long()
+    rows = torch.where(distances.abs() < single, distances.abs(), wide.clamp(max=half - 1)) + half * (
+        distances > 0
+    )
+    return table[rows.to(table.device)].T.contiguous()
+
+
+def _cachefuls(runs: Sequence[tuple[int, int, int]], heads: int) -> list[tuple[int, int, int]]:
+    parts = []
+    for first, n, length in runs:
+        most = max(1, CPU_SCORES // (heads * length * length))
+        parts += [(first + start * length, min(most, n - start), length) for start in range(0, n, most)]
+    return parts
+
+
+def varlen_kernel(device: torch.device, dtype: torch.dtype) -> Kernel | None:
+    """The kernel over cumulative lengths; None where there is none for this device and type. It takes no bias."""
+    if device.type != "cuda" or dtype == torch.float32:
+        return None
+    try:
+        from torch.nn.attention.varlen import varlen_attn  # noqa: PLC0415  absent before torch 2.10
+    except ImportError:
+        return None
+    return cast("Kernel", varlen_attn)
+
+
+def attend_within(bounds: Tensor, *, longest: int, heads: int, kernel: Kernel) -> Attend:
+    """The attention of one batch in one kernel.
+
+    Args:
+        bounds: (inputs + 1,) int32 on the batch's device: where each input begins, and where the last one ends.
+        longest: tokens of the longest input, or more.
+        heads: attention heads.
+        kernel: ``varlen_kernel``.
+    """
+    # One split of the keys: a vector must not depend on what else is in its batch.
+    options = {"num_splits": 1} if "num_splits" in inspect.signature(kernel).parameters else {}
+
+    def attend(qkv: Tensor) -> Tensor:
+        tokens, width = qkv.shape
+        q, k, v = qkv.view(tokens, 3, heads, -1).unbind(1)
+        return kernel(q, k, v, bounds, bounds, longest, longest, scale=1.0, **options).reshape(
+            tokens, width // 3
+        )
+
+    return attend

@@ -1,0 +1,219 @@
+"""The forward of ``bert`` compiled, in float32 on AVX2: ``bert_avx2.c``, called through ctypes.
+
+The same mathematics on the same packed tokens, one call a batch on the calling thread, without Python's lock. It is made when the
+project is installed; where that had no compiler, or the processor or the model is another, ``unfit`` says so and ``bert`` runs.
+Why it can be faster than a library's products one by one: docs/decisions/014-a-compiled-forward.md. Where it is, ``timing`` finds.
+
+    encoder = CompiledEncoder(folder)        # after unfit(folder) said None
+    vectors = encoder(ids)                   # (n, dim) float32, unit length
+"""
+
+import ctypes
+import mmap
+import threading
+from collections.abc import Sequence
+from ctypes import POINTER, Structure, byref, c_double, c_int64, c_void_p
+from functools import cache
+from importlib.util import find_spec
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cluster.engines.bert.attention import biases_by_distance
+from cluster.engines.bert.weights import Affine, BertWeights
+from cluster.engines.families import family_of
+from cluster.engines.weights import ModelFolder
+
+LIBRARY = "cluster.engines.bert._avx2"
+#: Outputs of a layer are computed so many at a time.
+PANEL = 16
+#: From so many tokens on an input is multiplied in pairs of rows: an eighth fewer multiplications, twice the weights to read. A
+#: shorter one alone waits for memory.
+PAIRED_FROM = 32
+#: Bytes of a huge page.
+HUGE = 2 << 20
+#: As in the C source.
+ACTIVATIONS = {"none": 0, "gelu": 1, "relu": 2}
+
+
+class _Norm(Structure):
+    _fields_ = (("weight", c_void_p), ("bias", c_void_p))
+
+
+class _Linear(Structure):
+    _fields_ = (("panels", c_void_p), ("bias", c_void_p), ("combined", c_void_p))
+
+
+class _Layer(Structure):
+    _fields_ = (
+        *((part, _Linear) for part in ("qkv", "projection", "up", "down")),
+        *((part, _Norm) for part in ("after_attention", "after_output")),
+    )
+
+
+class _Model(Structure):
+    _fields_ = (
+        *(
+            (name, c_int64)
+            for name in (
+                "hidden",
+                "inner",
+                "heads",
+                "depth",
+                "longest",
+                "activation",
+                "first_token_only",
+                "paired_from",
+            )
+        ),
+        ("eps", c_double),
+        *((name, c_void_p) for name in ("words", "positions", "distance_bias")),
+        ("embeddings", _Norm),
+        ("layers", POINTER(_Layer)),
+    )
+
+
+@cache
+def library() -> ctypes.CDLL | None:
+    """What was compiled at installation; None where nothing was, or where this processor cannot run it."""
+    spec = find_spec(LIBRARY)
+    if spec is None or spec.origin is None:
+        return None
+    compiled = ctypes.CDLL(spec.origin)
+    compiled.bert_supported.restype = c_int64
+    if not compiled.bert_supported():
+        return None
+    compiled.bert_pack.argtypes, compiled.bert_pack.restype = (
+        (c_void_p, c_int64, c_int64, c_void_p, c_void_p),
+        None,
+    )
+    compiled.bert_workspace.argtypes, compiled.bert_workspace.restype = (
+        (POINTER(_Model), c_void_p, c_int64),
+        c_int64,
+    )
+    compiled.bert_forward.argtypes = (POINTER(_Model), c_void_p, c_void_p, c_int64, c_void_p, c_void_p)
+    compiled.bert_forward.restype = None
+    return compiled
+
+
+def unfit(folder: ModelFolder) -> str | None:
+    """Why this forward cannot run a model that ``bert`` supports, or not here; None when it can."""
+    config, family = folder.config, family_of(folder.config)
+    assert family is not None
+    hidden, heads = int(config[family.hidden]), int(config[family.heads])
+    if any(width % PANEL for width in (hidden, hidden // heads, int(config[family.inner]))):
+        return f"its widths are no multiples of {PANEL}"
+    if library() is None:
+        return "it was installed without a C compiler, or the processor has no AVX2"
+    return None
+
+
+class CompiledEncoder:
+    """Packed token ids to unit vectors. Safe to call from several threads."""
+
+    def __init__(self, folder: ModelFolder, *, pairs: bool = True) -> None:
+        """Lay the weights out.
+
+        Args:
+            folder: the model's.
+            pairs: lay them out a second time for inputs of ``PAIRED_FROM`` tokens or more, which take an eighth longer without.
+        """
+        compiled = library()
+        assert compiled is not None  # ``unfit`` said so
+        self._library = compiled
+        weights = BertWeights(folder)
+        self.dim = weights.hidden
+        self._vocabulary, self._longest = len(weights.words), len(weights.positions)
+        self._kept: list[Tensor] = []
+        self._of_thread = threading.local()
+        self._pairs = pairs and weights.hidden % (2 * PANEL) == 0 == weights.inner % (2 * PANEL)
+        numbers = weights.depth * weights.hidden * (4 * weights.hidden + 2 * weights.inner)
+        self._free = _huge_pages(2 * numbers if self._pairs else numbers)
+        table = weights.distance_bias
+        self._model = _Model(
+            hidden=weights.hidden,
+            inner=weights.inner,
+            heads=weights.heads,
+            depth=weights.depth,
+            longest=self._longest,
+            activation=ACTIVATIONS[weights.activation],
+            first_token_only=folder.pooling == "cls",
+            paired_from=PAIRED_FROM if self._pairs else self._longest + 1,
+            eps=weights.eps,
+            words=self._keep(weights.words),
+            positions=self._keep(weights.positions),
+            distance_bias=None
+            if table is None
+            else self._keep(biases_by_distance(table, longest=self._longest)),
+            embeddings=self._norm(weights.embeddings),
+            layers=(_Layer * weights.depth)(
+                *(self._layer(weights, number) for number in range(weights.depth))
+            ),
+        )
+
+    def __call__(self, ids: Sequence[NDArray[np.int32]]) -> Tensor:
+        """(n, dim) float32 for inputs with their special tokens, in any order.
+
+        Raises:
+            IndexError: an input is empty or too long, or an id is not in the vocabulary.
+        """
+        flat = np.concatenate(ids).astype(np.int32, copy=False)
+        lengths = np.array([len(one) for one in ids], np.int64)
+        if (
+            lengths.min() < 1
+            or lengths.max() > self._longest
+            or flat.min() < 0
+            or flat.max() >= self._vocabulary
+        ):
+            raise IndexError("an input is empty or too long, or an id is not in the vocabulary")
+        model, vectors = byref(self._model), torch.empty(len(ids), self.dim)
+        space = self._space(self._library.bert_workspace(model, lengths.ctypes.data, len(ids)))
+        self._library.bert_forward(
+            model, flat.ctypes.data, lengths.ctypes.data, len(ids), space.data_ptr(), vectors.data_ptr()
+        )
+        return vectors
+
+    def _space(self, numbers: int) -> Tensor:
+        """The calling thread's working memory, at least so large."""
+        space: Tensor | None = getattr(self._of_thread, "space", None)
+        if space is None or len(space) < numbers:
+            space = self._of_thread.space = _huge_pages(numbers)
+        return space
+
+    def _layer(self, weights: BertWeights, number: int) -> _Layer:
+        layer = weights.layer(number)
+        linears = {part: self._linear(getattr(layer, part)) for part in ("qkv", "projection", "up", "down")}
+        norms = {part: self._norm(getattr(layer, part)) for part in ("after_attention", "after_output")}
+        return _Layer(**linears, **norms)
+
+    def _linear(self, affine: Affine) -> _Linear:
+        weight = affine.weight.contiguous()
+        panels, combined = self._part(weight.numel()), self._part(weight.numel()) if self._pairs else None
+        self._library.bert_pack(weight.data_ptr(), *weight.shape, panels, combined)
+        return _Linear(panels, self._keep(affine.bias), combined)
+
+    def _part(self, numbers: int) -> int:
+        """Where so many numbers of the huge pages lie that nobody has yet."""
+        part, self._free = self._free[:numbers], self._free[numbers:]
+        return self._keep(part)
+
+    def _norm(self, affine: Affine) -> _Norm:
+        return _Norm(self._keep(affine.weight), self._keep(affine.bias))
+
+    def _keep(self, tensor: Tensor) -> int:
+        """Where its numbers lie, as long as this encoder lives."""
+        self._kept.append(tensor.contiguous())
+        return self._kept[-1].data_ptr()
+
+
+def _huge_pages(numbers: int) -> Tensor:
+    """(numbers,) float32, zero, in huge pages where the system gives them: a query reads all weights once, and finding the pages
+    of 4 KiB they would lie in costs it a tenth of its time."""
+    memory = mmap.mmap(-1, -(-4 * numbers // HUGE) * HUGE + HUGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    if hasattr(mmap, "MADV_HUGEPAGE"):
+        memory.madvise(mmap.MADV_HUGEPAGE)
+    tensor = torch.frombuffer(memory, dtype=torch.float32)
+    skipped = -tensor.data_ptr() % HUGE // 4
+    return tensor[skipped : skipped + numbers]

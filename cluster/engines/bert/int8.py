@@ -1,0 +1,94 @@
+"""A linear layer on 8-bit integers: weights rounded once for each output, activations anew for each token.
+
+``token * scale`` is the integers' scale, so a vector depends on its own tokens alone, as with the other types: one scale for a
+whole batch would tie each vector to its neighbours, and one measured beforehand would cut what it had not seen. By oneDNN's
+operator that torch's compiler emits for quantised models. Used by ``bert`` for all layers but the second of each feed-forward
+block, whose inputs reach too far; that one keeps the type of the rest. ``int8_gate`` decides whether an engine may use it.
+
+The operator gets the activations as unsigned integers around a zero point of 128, which gives the same products: on AVX-512
+without AMX oneDNN has a kernel for unsigned times signed integers, and only its reference code, a thousand times slower, for
+signed times signed.
+
+    layer = Int8Linear(weight, bias, "gelu")
+    y = layer(x)                    # (rows, out) in the dtype of x
+"""
+
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from cluster.engines.bert.linear import TYPICAL_ROWS, Activation, activate
+from cluster.errors import Misconfigured
+
+#: Steps from zero to the largest activation.
+STEPS = 127
+#: The unsigned integer that stands for an activation of zero.
+ZERO_POINT = 128
+#: Steps from zero to the largest weight, where the processor adds four products in one instruction (VNNI, AMX).
+WEIGHT_STEPS = 127
+#: Elsewhere two products are first added in 16 bits, which more steps would overflow.
+WEIGHT_STEPS_IN_16_BITS = 63
+#: Rows, inputs and outputs of the product that tells the two apart.
+PROBE = 16, 64, 64
+#: What a scale is at least: a token of nothing but zeros stays one.
+LEAST = 1e-12
+
+
+class Int8Linear:
+    """``activation(x @ weight.T + bias)`` for x of (rows, in)."""
+
+    def __init__(self, weight: Tensor, bias: Tensor, activation: Activation = "none") -> None:
+        """Round the weight; it and the bias are float32.
+
+        Raises:
+            Misconfigured: this torch has no such operator.
+        """
+        steps = weight_steps()
+        self._scale = weight.abs().amax(dim=1).clamp(min=LEAST) / steps
+        self._zero = torch.zeros(len(weight), dtype=torch.int64)
+        self._bias, self._activation = bias, activation
+        self._weight = _packed(torch.round(weight / self._scale[:, None]).clamp(-steps, steps).to(torch.int8))
+
+    def __call__(self, x: Tensor) -> Tensor:
+        numbers = x.float()
+        scale = numbers.abs().amax(dim=1, keepdim=True).clamp_(min=LEAST).div_(STEPS)
+        rounded = (
+            (numbers / scale).round_().to(torch.int8).view(torch.uint8).add_(ZERO_POINT)
+        )  # wraps around, as it should
+        y = _product(rounded, ZERO_POINT, self._weight, self._scale, self._zero)
+        return activate(y.mul_(scale).add_(self._bias), self._activation).to(x.dtype)
+
+
+@cache
+def weight_steps() -> int:
+    """Return how finely this processor lets weights be rounded: the most steps whose products it adds without overflow.
+
+    It decides the vectors, so what was measured with one number does not hold for another.
+
+    Raises:
+        Misconfigured: this torch has no 8-bit layers.
+    """
+    rows, inputs, outputs = PROBE
+    try:
+        weight = _packed(torch.full((outputs, inputs), WEIGHT_STEPS, dtype=torch.int8))
+        largest = torch.full((rows, inputs), ZERO_POINT + STEPS, dtype=torch.uint8)
+        found = _product(largest, 0, weight, torch.ones(outputs), torch.zeros(outputs, dtype=torch.int64))
+    except (AttributeError, NotImplementedError, RuntimeError, TypeError) as exc:
+        raise Misconfigured(f"this torch has no 8-bit layers ({exc}); set CLUSTER_PRECISION=auto") from exc
+    exact = inputs * WEIGHT_STEPS * (ZERO_POINT + STEPS)
+    return WEIGHT_STEPS if bool((found == exact).all()) else WEIGHT_STEPS_IN_16_BITS
+
+
+def _packed(weight: Tensor) -> Any:
+    """(out, in) int8 in oneDNN's layout."""
+    return torch.ops.onednn.qlinear_prepack(weight, [TYPICAL_ROWS, weight.shape[1]])
+
+
+def _product(x: Tensor, zero_point: int, weight: Any, scale: Tensor, zero: Tensor) -> Tensor:
+    """(rows, out) float32: ``(x - zero_point) @ weight.T`` times the scale of each output."""
+    y: Tensor = torch.ops.onednn.qlinear_pointwise(
+        x, 1.0, zero_point, weight, scale, zero, None, 1.0, 0, torch.float32, "none", [], ""
+    )
+    return y

@@ -1,0 +1,1 @@
+"""Which of an engine's paths is used on this machine: each is timed, and the timings are kept."""

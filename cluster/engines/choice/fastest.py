@@ -1,0 +1,49 @@
+"""The forward that is the fastest on this processor, for a lone query and for batches: timed when a model is first opened here.
+
+Called by ``local``, and by ``int8_gate`` before it measures what 8 bits cost.
+
+    encoder, precision = open_on_cpu(folder, settings)
+"""
+
+import structlog
+
+from cluster.engines.bert.compiled import unfit
+from cluster.engines.choice.kept_timings import timings_of
+from cluster.engines.choice.paths import Encoder, Paths, Timings, candidates, choose, open_encoder, open_path
+from cluster.engines.choice.processor import granted_cores
+from cluster.engines.choice.timing import measure, part_of
+from cluster.engines.weights import ModelFolder
+from cluster.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+
+def open_on_cpu(folder: ModelFolder, settings: Settings, paths: Paths | None = None) -> tuple[Encoder, str]:
+    """Return the forward on these paths, or on the fastest ones, and its coarsest precision; the log names them."""
+    paths = paths or paths_for(folder, settings)
+    without_compiled = {"not_compiled_because": reason} if (reason := unfit(folder)) else {}
+    log.info("encoder_opened", query=paths.query.value, batch=paths.batch.value, **without_compiled)
+    return open_encoder(paths, folder), paths.precision
+
+
+def paths_for(folder: ModelFolder, settings: Settings) -> Paths:
+    """Return the two paths that are the fastest on this processor.
+
+    Raises:
+        Misconfigured: 8 bits are asked for and are not faster than float32, or this torch has none.
+    """
+    among = candidates(folder, settings.precision)
+    if len(among) == 1:
+        return Paths(query=among[0], batch=among[0])
+
+    def measured() -> Timings:
+        part = part_of(folder)
+        return measure({path: open_path(path, part) for path in among})
+
+    timings = timings_of(folder, settings, threads=threads_of(settings), paths=among, measured=measured)
+    return choose(timings, settings.precision)
+
+
+def threads_of(settings: Settings) -> int:
+    """Worker threads of an engine on a CPU."""
+    return settings.threads or granted_cores()

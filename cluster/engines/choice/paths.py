@@ -1,0 +1,158 @@
+"""The numeric paths of a processor: those that a model can take, the two that an engine takes, and how one is opened.
+
+A lone query waits for memory and a batch for arithmetic, so the fastest path for one need not be the fastest for the other. No
+flag of the processor tells which it is: ``timing`` measures, and ``choose`` reads the figures. Called by ``local``.
+
+    paths = choose(timings, "auto")
+    encoder = open_encoder(paths, folder)     # a batch goes to the path of its size
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cluster.engines.bert.compiled import PAIRED_FROM, CompiledEncoder, unfit
+from cluster.engines.bert.forward import BertEncoder
+from cluster.engines.choice.processor import multiplies_bf16
+from cluster.engines.weights import ModelFolder
+from cluster.errors import Misconfigured
+
+#: Most tokens, of all inputs together, that count as a lone query. The compiled forward reads its second layout from the next one on.
+QUERY_TOKENS = PAIRED_FROM - 1
+#: A path replaces one named before it when it takes at most this share of its time; less is within the noise.
+WORTH = 0.95
+CPU = torch.device("cpu")
+
+
+class NumericPath(StrEnum):
+    """A forward and the type it multiplies in; of two that are equally fast, the one named first is taken."""
+
+    #: Its vectors have the same bits in any company.
+    COMPILED = "compiled float32"
+    FLOAT32 = "torch float32"
+    BFLOAT16 = "torch bfloat16"
+    #: 8 bits, and float32 where they do not suffice.
+    INT8_FLOAT32 = "int8 and float32"
+    INT8_BFLOAT16 = "int8 and bfloat16"
+
+    @property
+    def precision(self) -> str:
+        """The coarsest type it multiplies in."""
+        return next(precision for precision in COARSEST_FIRST if precision in self)
+
+
+COARSEST_FIRST = ("int8", "bfloat16", "float32")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Paths:
+    """The two paths of an engine."""
+
+    #: For batches of up to ``QUERY_TOKENS`` tokens.
+    query: NumericPath
+    #: For all others.
+    batch: NumericPath
+
+    @property
+    def precision(self) -> str:
+        """The coarsest type that a vector may come from."""
+        return min(self.query.precision, self.batch.precision, key=COARSEST_FIRST.index)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Timings:
+    """Milliseconds that each path takes on one core, for the same two loads."""
+
+    query: Mapping[NumericPath, float]
+    batch: Mapping[NumericPath, float]
+
+
+class Encoder(Protocol):
+    """Packed token ids to unit vectors."""
+
+    dim: int
+
+    def __call__(self, ids: Sequence[NDArray[np.int32]]) -> Tensor:
+        """(n, dim) float32 for inputs sorted by length, special tokens included."""
+
+
+def candidates(folder: ModelFolder, precision: str) -> tuple[NumericPath, ...]:
+    """Return the paths that are worth timing for a model in a precision; one alone needs no timing."""
+    float32 = (NumericPath.FLOAT32,) if unfit(folder) else (NumericPath.COMPILED, NumericPath.FLOAT32)
+    if precision == "float32":
+        return float32
+    if precision == "bfloat16":
+        return (NumericPath.BFLOAT16,)
+    # Without an instruction for it bfloat16 is emulated, at a seventh of float32's speed.
+    native = multiplies_bf16()
+    if precision == "int8":
+        return (*float32, NumericPath.INT8_FLOAT32, *([NumericPath.INT8_BFLOAT16] if native else []))
+    return (*float32, *([NumericPath.BFLOAT16] if native else []))
+
+
+def choose(timings: Timings, precision: str) -> Paths:
+    """Return the fastest path for each load.
+
+    Raises:
+        Misconfigured: 8 bits are asked for and are not faster than float32.
+    """
+    paths = list(timings.batch)
+    coarse = [path for path in paths if path.precision == "int8"]
+    batch = _fastest(coarse if precision == "int8" else paths, timings.batch)
+    if batch.precision == "int8":
+        exact = min((path for path in paths if path.precision == "float32"), key=timings.batch.__getitem__)
+        if timings.batch[batch] >= timings.batch[exact]:
+            raise Misconfigured(
+                f"CLUSTER_PRECISION=int8 is not faster on this processor: a batch takes {timings.batch[batch]:.1f} ms in 8 bits "
+                f"and {timings.batch[exact]:.1f} ms in float32 ({exact}); set CLUSTER_PRECISION=auto"
+            )
+    return Paths(query=_fastest([batch, *paths], timings.query), batch=batch)
+
+
+def _fastest(paths: Iterable[NumericPath], ms: Mapping[NumericPath, float]) -> NumericPath:
+    first, *others = paths
+    for path in others:
+        if ms[path] <= WORTH * ms[first]:
+            first = path
+    return first
+
+
+def open_encoder(paths: Paths, folder: ModelFolder) -> Encoder:
+    """Lay out the weights for both paths."""
+    batch = open_path(paths.batch, folder)
+    if paths.query == paths.batch:
+        return batch
+    return ByLoad(query=open_path(paths.query, folder, short_only=True), batch=batch)
+
+
+def open_path(path: NumericPath, folder: ModelFolder, *, short_only: bool = False) -> Encoder:
+    """Lay out the weights for one path.
+
+    Args:
+        path: which.
+        folder: the model's.
+        short_only: inputs have at most ``QUERY_TOKENS`` tokens, so the compiled forward needs only one of its two layouts.
+    """
+    if path is NumericPath.COMPILED:
+        return CompiledEncoder(folder, pairs=not short_only)
+    dtype = torch.bfloat16 if "bfloat16" in path else torch.float32
+    return BertEncoder(folder, device=CPU, dtype=dtype, int8=path.precision == "int8")
+
+
+class ByLoad:
+    """Takes the path of a batch's size. Safe to call from several threads."""
+
+    def __init__(self, *, query: Encoder, batch: Encoder) -> None:
+        self._query, self._batch = query, batch
+        self.dim = batch.dim
+
+    def __call__(self, ids: Sequence[NDArray[np.int32]]) -> Tensor:
+        """(n, dim) float32 for inputs sorted by length, special tokens included."""
+        lone = sum(len(one) for one in ids) <= QUERY_TOKENS
+        return (self._query if lone else self._batch)(ids)

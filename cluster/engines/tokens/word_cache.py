@@ -1,0 +1,237 @@
+"""A cache of words in front of a BERT vocabulary's tokeniser: the same ids and offsets, several times as fast.
+
+Called by whoever tokenises in bulk in a process of its own, by way of ``open_tokeniser``. Unlike the tokeniser in Rust
+it holds Python's lock while it works, so a process that must answer meanwhile keeps to ``LocalTokeniser``.
+
+    tokeniser = WordCachedTokeniser(folder) if unsuitable(folder) is None else LocalTokeniser(folder)
+
+Such a tokeniser cuts a text into words first and each word into tokens after, whatever its neighbours. Here the words
+are found in numpy (``bert_words``) and their tokens in a dictionary; a word that is not there is given to the real
+model, and a text with a character or a special token that has effects beyond its word to the real tokeniser whole.
+See docs/decisions/008-word-cache.md.
+"""
+
+import json
+import threading
+from array import array
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate, pairwise
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cluster.engines.contract import Tokens
+from cluster.engines.tokens.bert_words import Characters, WordFinder, Words
+from cluster.engines.tokens.tokeniser import LocalTokeniser
+from cluster.engines.weights import ModelFolder
+
+#: Words of one of the two generations: together about 35 MB of prose, and never more than 100 MB.
+MAX_WORDS = 65_536
+#: Characters of the longest word that is kept; longer ones are no words.
+MAX_WORD_CHARACTERS = 32
+#: Characters of texts that are worked on together: enough to forget the cost of a call, few enough to stay in the processor's cache.
+GROUP_CHARACTERS = 32_768
+#: Numbers of a token in a record: its id and the characters [start, end) of its word, all int32.
+FIELDS = 3
+ROW_BYTES = FIELDS * 4
+
+Answer = TypeVar("Answer")
+
+
+def unsuitable(folder: ModelFolder) -> str | None:
+    """Why the folder's tokeniser cannot be answered word by word; None when it can."""
+    file = folder.path / "tokenizer.json"
+    if not file.is_file():
+        return "it has no tokenizer.json"
+    described = json.loads(file.read_text(encoding="utf-8"))
+    for part, needed in (
+        ("model", "WordPiece"),
+        ("normalizer", "BertNormalizer"),
+        ("pre_tokenizer", "BertPreTokenizer"),
+    ):
+        found = (described[part] or {}).get("type")
+        if found != needed:
+            return f"its {part} is {found}, not {needed}"
+    for token in described["added_tokens"]:
+        if token["normalized"]:
+            return f"its added token {token['content']!r} is looked for after normalising"
+    return None
+
+
+class WordCachedTokeniser(LocalTokeniser):
+    """``LocalTokeniser`` for vocabularies that are not ``unsuitable``. Safe to call from several threads."""
+
+    def __init__(self, folder: ModelFolder, *, max_words: int = MAX_WORDS) -> None:
+        super().__init__(folder)
+        self._finder = WordFinder(self._tokenizer)
+        self._added = [token.content for token in self._tokenizer.get_added_tokens_decoder().values()]
+        self._lock = threading.Lock()
+        self._max_words = max_words
+        self._model = self._tokenizer.model
+        vocabulary = self._tokenizer.get_vocab(with_added_tokens=False)
+        self._vocabulary = {
+            word: id for word, id in vocabulary.items() if len(word) <= self._model.max_input_chars_per_word
+        }
+        self._known = _Known(self._spell, {}, most=max_words)
+
+    @property
+    def words_kept(self) -> int:
+        """Words in memory, at most twice ``max_words``."""
+        return len(self._known) + len(self._known.before)
+
+    def tokenise(self, texts: Sequence[str]) -> list[Tokens]:
+        """Ids and character offsets of each text, complete."""
+        return self._in_groups(texts, self._tokens, super().tokenise)
+
+    def ids(self, texts: Sequence[str]) -> list[NDArray[np.int32]]:
+        """Ids alone, which is faster."""
+        return self._in_groups(texts, self._ids, super().ids)
+
+    def _in_groups(
+        self,
+        texts: Sequence[str],
+        cached: Callable[["_Joined"], list[Answer]],
+        real: Callable[[Sequence[str]], list[Answer]],
+    ) -> list[Answer]:
+        """An answer for each text, from the real tokeniser where a text's words cannot be looked up one by one."""
+        answers: list[Answer] = []
+        for group in _groups(texts):
+            joined = self._join(group)
+            apart = self._apart(joined)
+            if not apart:
+                answers.extend(cached(joined))
+                continue
+            alone = iter(real([group[at] for at in sorted(apart)]))
+            together = iter(cached(self._join([text for at, text in enumerate(group) if at not in apart])))
+            answers.extend(next(alone if at in apart else together) for at in range(len(group)))
+        return answers
+
+    def _join(self, texts: Sequence[str]) -> "_Joined":
+        text = "\n".join(texts)
+        beginnings = np.array([0, *accumulate(len(one) + 1 for one in texts)], np.int32)
+        return _Joined(texts=texts, text=text, beginnings=beginnings, characters=self._finder.read(text))
+
+    def _apart(self, joined: "_Joined") -> set[int]:
+        """Which of the texts hold a special token or an unclear character."""
+        found = set(
+            (np.searchsorted(joined.beginnings, joined.characters.unclear, side="right") - 1).tolist()
+        )
+        for token in self._added:
+            if token in joined.text:
+                found.update(at for at, text in enumerate(joined.texts) if token in text)
+        return found
+
+    def _ids(self, joined: "_Joined") -> list[NDArray[np.int32]]:
+        words = self._finder.find(joined.characters)
+        records = self._records(words.spellings)
+        cuts = joined.cuts(words).tolist()
+        return [_rows(records[start:end])[:, 0].copy() for start, end in pairwise(cuts)]
+
+    def _tokens(self, joined: "_Joined") -> list[Tokens]:
+        words = self._finder.find(joined.characters)
+        records = self._records(words.spellings)
+        rows = _rows(records)
+        before = np.zeros(len(records) + 1, np.intp)
+        np.cumsum(np.fromiter(map(len, records), np.intp, len(records)) // ROW_BYTES, out=before[1:])
+        offsets = _offsets(words, rows, np.diff(before))
+        cuts = before[joined.cuts(words)].tolist()
+        return [
+            Tokens(ids=rows[start:end, 0].copy(), offsets=offsets[start:end] - beginning)
+            for (start, end), beginning in zip(pairwise(cuts), joined.beginnings[:-1], strict=True)
+        ]
+
+    def _records(self, words: Sequence[str]) -> list[bytes]:
+        """Of each word the rows of its tokens."""
+        known = self._known
+        if known.full:
+            with self._lock:
+                if self._known is known:
+                    self._known = _Known(self._spell, known, most=self._max_words)
+                    known.before = {}
+            known = self._known
+        return list(map(known.__getitem__, words))
+
+    def _spell(self, word: str) -> bytes:
+        """The record of a word that is not known: it is a token by itself, or the real model tells."""
+        whole = self._vocabulary.get(word)
+        if whole is not None:
+            return array("i", (whole, 0, len(word))).tobytes()
+        rows = array("i")
+        utf8 = None if word.isascii() else word.encode("utf-8")
+        for token in self._model.tokenize(word):
+            id, _, (start, end) = token.as_tuple()
+            if utf8 is not None:  # the model counts bytes
+                start, end = len(utf8[:start].decode("utf-8")), len(utf8[:end].decode("utf-8"))
+            rows.extend((id, start, end))
+        return rows.tobytes()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Joined:
+    """Several texts as one, with white space between them."""
+
+    texts: Sequence[str]
+    text: str
+    #: (n + 1,) where each text begins; the last is where one more would.
+    beginnings: NDArray[np.int32]
+    characters: Characters
+
+    def cuts(self, words: Words) -> NDArray[np.intp]:
+        """(n + 1,) how many of the words come before each text, and how many there are."""
+        return np.searchsorted(words.places[words.first], self.beginnings)
+
+
+class _Known(dict[str, bytes]):
+    """Word to record. What is asked for and not there is taken from the generation before, or spelt.
+
+    When it is full, its owner makes it the generation before of a new one, so that words in use are carried along and
+    the others are forgotten, at no cost to a look-up that succeeds.
+    """
+
+    def __init__(self, spell: Callable[[str], bytes], before: Mapping[str, bytes], *, most: int) -> None:
+        super().__init__()
+        self._spell = spell
+        self._most = most
+        #: The generation before, which has none itself.
+        self.before = before
+
+    def __missing__(self, word: str) -> bytes:
+        record = self.before.get(word)
+        if record is None:
+            record = self._spell(word)
+        if len(word) <= MAX_WORD_CHARACTERS and not self.full:
+            self[word] = record
+        return record
+
+    @property
+    def full(self) -> bool:
+        """True when it keeps no more words."""
+        return len(self) >= self._most
+
+
+def _groups(texts: Sequence[str]) -> Iterator[Sequence[str]]:
+    """The texts in order, as many at a time as ``GROUP_CHARACTERS`` allow, and at least one."""
+    first, room = 0, GROUP_CHARACTERS
+    for at, text in enumerate(texts):
+        if len(text) > room and at > first:
+            yield texts[first:at]
+            first, room = at, GROUP_CHARACTERS
+        room -= len(text)
+    if first < len(texts):
+        yield texts[first:]
+
+
+def _rows(records: Sequence[bytes]) -> NDArray[np.int32]:
+    """(n, 3) int32: id, start, end of each token."""
+    return np.frombuffer(b"".join(records), np.int32).reshape(-1, FIELDS)
+
+
+def _offsets(words: Words, rows: NDArray[np.int32], tokens_of_each: NDArray[np.intp]) -> NDArray[np.int32]:
+    """(n, 2) int32: characters of the joined texts that each token covers."""
+    first = np.repeat(words.first, tokens_of_each)
+    offsets = np.empty((len(rows), 2), np.int32)
+    offsets[:, 0] = words.places[first + rows[:, 1]]
+    offsets[:, 1] = words.places[first + rows[:, 2] - 1] + 1
+    return offsets

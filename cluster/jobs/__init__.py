@@ -1,0 +1,1 @@
+"""Jobs: accepted, queued, attempted, rescued, looked at and archived."""

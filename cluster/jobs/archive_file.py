@@ -1,0 +1,182 @@
+"""Finished jobs as Parquet files: one row a job, its attempts, stages and events in it; in a folder or a bucket.
+
+    archive_url/day=2026-11-24/organisation=default/<time and id of its first job>.parquet
+
+Any Parquet reader finds day and organisation in the path. JSON columns (input, result, an event's data) are text. Called by
+``retention``.
+
+    archive = open_archive(settings)
+    archive.write("default", date(2026, 11, 24), jobs)
+"""
+
+import io
+import json
+import os
+from collections.abc import Iterable, Sequence
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import fsspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+from fsspec.implementations.local import LocalFileSystem
+
+from cluster.errors import Misconfigured, Unavailable
+from cluster.settings import Settings
+
+TIME = pa.timestamp("us", "UTC")
+ATTEMPT = [
+    ("attempt", pa.int32()),
+    ("worker", pa.string()),
+    ("started_at", TIME),
+    ("ended_at", TIME),
+    ("outcome", pa.string()),
+]
+STAGE = [
+    ("attempt", pa.int32()),
+    ("stage", pa.string()),
+    ("tries", pa.int32()),
+    ("started_at", TIME),
+    ("ended_at", TIME),
+]
+EVENT = [("id", pa.int64()), ("at", TIME), ("type", pa.string()), ("data", pa.string())]
+TEXTS = (
+    "id",
+    "kind",
+    "state",
+    "class",
+    "subject",
+    "input",
+    "result",
+    "error",
+    "error_code",
+    "unit",
+    "worker",
+    "stage",
+)
+SCHEMA = pa.schema(
+    [
+        *[(name, pa.string()) for name in TEXTS],
+        *[(name, pa.int64()) for name in ("priority", "done", "total", "attempt", "last_attempt")],
+        *[(name, TIME) for name in ("created_at", "started_at", "finished_at")],
+        ("attempts", pa.list_(pa.struct([*ATTEMPT, ("error", pa.string())]))),
+        ("stages", pa.list_(pa.struct([*STAGE, ("error", pa.string())]))),
+        ("events", pa.list_(pa.struct(EVENT))),
+    ]
+)
+#: Columns of a job that hold a list; how long each is, is checked after writing.
+LISTS = ("attempts", "stages", "events")
+JSON = ("input", "result", "data")
+RETRY_AFTER_S = 30.0
+
+
+class Archive:
+    """Where finished jobs go."""
+
+    def __init__(self, filesystem: Any, root: str) -> None:
+        self._files = filesystem
+        self._root = root
+        self._local = isinstance(filesystem, LocalFileSystem)
+
+    def write(self, organisation: str, day: date, jobs: Sequence[dict[str, Any]]) -> str:
+        """Keep the jobs; the file's path, once its rows were read back and it outlasts a power cut.
+
+        The first job names the file: the same jobs written again after a crash take the place of what was there.
+
+        Raises:
+            Unavailable: the storage is full or away, or gives back something else than was written.
+        """
+        first = min(jobs, key=lambda job: (job["finished_at"], job["id"]))
+        name = f"{first['finished_at'].astimezone(UTC):%H%M%S.%f}-{first['id']}.parquet"
+        path = f"{self._root}/day={day.isoformat()}/organisation={quote(organisation, safe='')}/{name}"
+        buffer = io.BytesIO()
+        pq.write_table(pa.Table.from_pylist([_row(job) for job in jobs], SCHEMA), buffer, compression="zstd")
+        try:
+            self._put(path, buffer.getvalue())
+            kept = self._counts(path)
+        except OSError as exc:
+            raise Unavailable(
+                f"the archive {path} cannot be written: {exc}", retry_after_s=RETRY_AFTER_S
+            ) from exc
+        meant = [len(jobs), *(sum(len(job[name]) for job in jobs) for name in LISTS)]
+        if kept != meant:
+            raise Unavailable(
+                f"the archive {path} holds {kept} rows where {meant} were written; nothing was deleted",
+                retry_after_s=RETRY_AFTER_S,
+            )
+        return path
+
+    def _put(self, path: str, data: bytes) -> None:
+        """Whole or not at all; an object store does that by itself."""
+        if not self._local:
+            self._files.pipe_file(path, data)
+            return
+        target = Path(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        draft = target.with_name(f".{target.name}.draft")
+        with draft.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(target)
+        for folder in (
+            target.parent,
+            *target.parent.parents[:3],
+        ):  # organisation, day, the archive, and what it stands in
+            _sync_folder(folder)
+
+    def _counts(self, path: str) -> list[int]:
+        """Jobs, attempts, stages and events in the file."""
+        self._files.invalidate_cache(path)
+        with self._files.open(path, "rb") as file:
+            try:
+                table = pq.read_table(file, columns=["id", *LISTS])
+            except pa.ArrowInvalid as exc:
+                raise OSError(f"it is not readable as Parquet: {exc}") from exc
+        return [table.num_rows, *(sum(len(one) for one in table[name].to_pylist()) for name in LISTS)]
+
+
+def open_archive(settings: Settings) -> Archive:
+    """The settings' archive: ``CLUSTER_ARCHIVE_URL``, by default a folder under ``home``.
+
+    Raises:
+        Misconfigured: no such kind of storage, or its extra is not installed.
+    """
+    url = settings.archive_url or str(settings.home / "archive")
+    try:
+        filesystem, root = fsspec.core.url_to_fs(url)
+    except (ImportError, ValueError) as exc:
+        raise Misconfigured(
+            f"CLUSTER_ARCHIVE_URL={url}: {exc}; buckets need an extra: pip install 'embedding-cluster[s3]' or '[gcs]'"
+        ) from exc
+    return Archive(filesystem, root.rstrip("/"))
+
+
+def _row(job: dict[str, Any]) -> dict[str, Any]:
+    return {name: _value(name, value) for name, value in job.items()}
+
+
+def _value(name: str, value: Any) -> Any:
+    if name in JSON:
+        return None if value is None else json.dumps(value, ensure_ascii=False)
+    if name in LISTS:
+        return [_row(one) for one in value]
+    return value.astimezone(UTC) if isinstance(value, datetime) else value
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def by_day_and_organisation(jobs: Iterable[dict[str, Any]]) -> dict[tuple[date, str], list[dict[str, Any]]]:
+    """The jobs by the file they belong to: the day on which they finished (UTC), and whose they are."""
+    parts: dict[tuple[date, str], list[dict[str, Any]]] = {}
+    for job in jobs:
+        parts.setdefault((job["finished_at"].astimezone(UTC).date(), job["organisation"]), []).append(job)
+    return parts

@@ -1,0 +1,120 @@
+"""What finished long ago leaves the hot tables: jobs to the archive, the rest of no further use to nowhere.
+
+Called by the worker's periodic job. Nothing unbilled is ever deleted: usage events stay, whatever becomes of the job they came from.
+
+    done = archive(settings, pool)
+    done.jobs, done.files
+
+A batch of jobs is one transaction: locked, written to the archive, read back, deleted, committed. Killed before the commit, the
+jobs are in both places and the next run writes the same file again; after it, in the archive only. Never in neither.
+"""
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+from psycopg import Connection
+from psycopg.rows import dict_row
+from psycopg_pool import ConnectionPool
+
+from cluster.database import translated
+from cluster.database.queries import queries
+from cluster.jobs.archive_file import LISTS, Archive, by_day_and_organisation, open_archive
+from cluster.organisations.idempotency import forget_old
+from cluster.settings import Settings
+
+SQL = queries("cluster.jobs", "retention.sql")
+log = structlog.get_logger(__name__)
+
+#: Jobs of one transaction: a few MB of rows, locked for a second.
+JOBS_PER_BATCH = 1_000
+ROWS_PER_BATCH = 10_000
+SECONDS_PER_DAY = 86_400.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Archived:
+    """What one run moved and removed."""
+
+    jobs: int = 0
+    #: Paths of the Parquet files written.
+    files: tuple[str, ...] = field(default=())
+    #: Entries of the queue that had ended.
+    entries: int = 0
+    #: Answers kept for requests that might have been repeated.
+    keys: int = 0
+    #: Rows of uploads in parts that had ended.
+    uploads: int = 0
+
+
+def archive(settings: Settings, pool: ConnectionPool, *, batch: int = JOBS_PER_BATCH) -> Archived:
+    """Move the jobs that finished more than ``retention_days`` ago. Safe to kill, to repeat, and to run twice at once.
+
+    Args:
+        batch: jobs of one transaction.
+
+    Raises:
+        Unavailable: the database or the archive does not answer; what was moved before stays moved.
+    """
+    to = open_archive(settings)
+    older_than_s = settings.retention_days * SECONDS_PER_DAY
+    jobs, files = 0, list[str]()
+    while True:
+        with translated(), pool.connection() as connection:
+            moved, paths = _move(connection, to, older_than_s, batch)
+        jobs, files = jobs + moved, files + paths
+        if moved < batch:
+            break
+    entries = _delete_entries(pool, older_than_s)
+    with translated(), pool.connection() as connection:
+        keys = forget_old(connection)
+        uploads = connection.execute(SQL["delete_uploads_of_all"], {"older_than_s": older_than_s}).rowcount
+    log.info("archived", jobs=jobs, files=len(files), entries=entries, keys=keys, uploads=uploads)
+    return Archived(jobs=jobs, files=tuple(files), entries=entries, keys=keys, uploads=uploads)
+
+
+def _move(connection: Connection[Any], to: Archive, older_than_s: float, limit: int) -> tuple[int, list[str]]:
+    """One batch, in the caller's transaction: how many jobs, and the files they are in."""
+    if connection.execute(SQL["lock_of_all"]).fetchone() != (True,):
+        return 0, []
+    with connection.cursor(row_factory=dict_row) as cursor:
+        jobs = cursor.execute(
+            SQL["old_jobs_of_all"], {"older_than_s": older_than_s, "limit": limit}
+        ).fetchall()
+    if not jobs:
+        return 0, []
+    keys = {"organisation": [job["organisation"] for job in jobs], "id": [job["id"] for job in jobs]}
+    for name in LISTS:
+        history = _history(connection, name, keys)
+        for job in jobs:
+            job[name] = history[job["organisation"], job["id"]]
+    files = [
+        to.write(organisation, day, part)
+        for (day, organisation), part in by_day_and_organisation(jobs).items()
+    ]
+    connection.execute(SQL["delete_jobs"], keys)
+    return len(jobs), files
+
+
+def _history(
+    connection: Connection[Any], name: str, keys: dict[str, list[str]]
+) -> dict[tuple[str, str], list[dict[str, Any]]]:
+    """Rows of one table about the jobs, by job."""
+    found: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
+    with connection.cursor(row_factory=dict_row) as cursor:
+        for row in cursor.execute(SQL[name], keys):
+            found[row.pop("organisation"), row.pop("job")].append(row)
+    return found
+
+
+def _delete_entries(pool: ConnectionPool, older_than_s: float) -> int:
+    deleted = 0
+    while True:
+        with translated(), pool.connection() as connection:
+            batch = connection.execute(
+                SQL["delete_entries_of_all"], {"older_than_s": older_than_s, "limit": ROWS_PER_BATCH}
+            ).rowcount
+        deleted += batch
+        if batch < ROWS_PER_BATCH:
+            return deleted

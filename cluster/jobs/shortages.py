@@ -1,0 +1,42 @@
+"""What the processes of the cluster are short of now, told in a way that works while nothing can be written.
+
+A full disk or a standby takes no row. So a process that waits holds a shared advisory lock of its session, which stands in the
+server's memory and goes with the connection. Workers hold it (``data_jobs.worker.shortages``); the endpoint, the metrics and the doctor
+read it.
+
+    announce(connection, Resource.DATABASE_DISK)
+    announced(connection)                            # {Resource.DATABASE_DISK}
+"""
+
+from collections.abc import Collection
+from typing import Any
+
+from psycopg import Connection
+
+from cluster.database.queries import queries
+from cluster.errors import Resource
+
+SQL = queries("cluster.jobs", "shortages.sql")
+#: The first of the lock's two numbers, any that others do not use; the second is the place in ``CODES``, which only grows.
+NAMESPACE = 723_641
+CODES = (
+    Resource.DATABASE_DISK,
+    Resource.DATABASE_WRITES,
+    Resource.DATABASE_CONNECTIONS,
+    Resource.DATABASE_MEMORY,
+    Resource.BLOB_STORE,
+    Resource.OWN_DISK,
+)
+
+
+def announce(connection: Connection[Any], short: Collection[Resource]) -> None:
+    """The connection's session tells that these are short, and nothing else, from now until it ends."""
+    connection.execute(SQL["withdraw"])
+    for resource in short:
+        connection.execute(SQL["announce"], {"namespace": NAMESPACE, "code": CODES.index(resource)})
+
+
+def announced(connection: Connection[Any]) -> set[Resource]:
+    """The resources that some process of this database waits for now."""
+    rows = connection.execute(SQL["announced"], {"namespace": NAMESPACE}).fetchall()
+    return {CODES[code] for (code,) in rows if code < len(CODES)}

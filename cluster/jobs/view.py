@@ -1,0 +1,299 @@
+"""Jobs as people look at them: lists, one with its history, why it waits, how fast it goes, what happens to it.
+
+Called by ``/v1/jobs``; every question is about one organisation.
+
+    view = view_job(connection, "default", "job_...", now=datetime.now(UTC), lease_s=30)
+    view.waiting.message                       # "queued behind 12 jobs of your organisation"
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from psycopg import Connection
+from psycopg.rows import dict_row
+
+from cluster.database.paging import Listed, Lists, Page, read_page
+from cluster.errors import Resource
+from cluster.jobs.jobs import THROTTLED, Job, JobClass, JobState, as_jobs, get_job, with_columns
+from cluster.jobs.shortages import announced
+
+#: What a filter selects; NULL lets everything pass.
+CHOSEN = """
+  (%(kind)s::text IS NULL OR kind = %(kind)s)
+  AND (%(state)s::text IS NULL OR state = %(state)s)
+  AND (%(job_class)s::text IS NULL OR class = %(job_class)s)
+  AND (%(subject)s::text IS NULL OR subject = %(subject)s)
+  AND (%(error_code)s::text IS NULL OR error_code = %(error_code)s)
+  AND (%(created_after)s::timestamptz IS NULL OR created_at >= %(created_after)s)
+  AND (%(created_before)s::timestamptz IS NULL OR created_at < %(created_before)s)
+  AND (%(finished_after)s::timestamptz IS NULL OR finished_at >= %(finished_after)s)
+  AND (%(finished_before)s::timestamptz IS NULL OR finished_at < %(finished_before)s)
+"""
+SQL = {name: text.replace("{chosen}", CHOSEN) for name, text in with_columns("view.sql").items()}
+LISTS = Lists(newest=SQL["newest"], oldest=SQL["oldest"], places=SQL["places"])
+Reason = Literal[
+    "retry",
+    "not_before",
+    "organisation_limit",
+    "behind",
+    "no_worker",
+    "worker",
+    "gpu",
+    "provider",
+    "storage",
+    "database",
+    "other",
+]
+#: What a running job can wait for, as workers write it, in words.
+WAITS_FOR: dict[str, tuple[Reason, str]] = {
+    "gpu": ("gpu", "waiting for the model"),
+    "provider": ("provider", "provider throttled"),
+    "retry": ("retry", "its stage failed"),
+    **{resource: (resource.reason, resource.sentence) for resource in Resource},
+}
+#: Events of one job read at once.
+EVENTS_PER_READ = 200
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JobFilter:
+    """Which jobs; None means any. Times include their beginning and exclude their end."""
+
+    kind: str | None = None
+    state: JobState | None = None
+    job_class: JobClass | None = None
+    subject: str | None = None
+    error_code: str | None = None
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+    finished_after: datetime | None = None
+    finished_before: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StageRun:
+    """A stage in one attempt."""
+
+    name: str
+    attempt: int
+    tries: int
+    #: How far it is: ``done`` of ``total`` in ``unit``, the last two None while it has not said so.
+    done: int
+    total: int | None
+    unit: str | None
+    started_at: datetime
+    #: None while it runs, or where its worker was lost.
+    ended_at: datetime | None
+    #: Of the last try that failed.
+    error: str | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AttemptRun:
+    """One attempt at a job."""
+
+    number: int
+    worker: str
+    started_at: datetime
+    ended_at: datetime | None
+    #: succeeded, failed, cancelled, retried, lost; None while it runs.
+    outcome: str | None
+    error: str | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Waiting:
+    """Why nothing happens at the moment."""
+
+    reason: Reason
+    #: The same in words.
+    message: str
+    #: Until when, where that is known.
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Speed:
+    """How fast the stage that runs goes."""
+
+    #: Units of the stage a second since it began.
+    rate_per_s: float
+    #: Seconds until the stage's ``total`` is done at that rate; None where there is no total, or nothing is done yet.
+    eta_s: float | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JobView:
+    """A job with everything a person asks about it."""
+
+    job: Job
+    stages: Sequence[StageRun]
+    attempts: Sequence[AttemptRun]
+    #: From 1: its place among the organisation's queued jobs of its class; None while it does not stand in line.
+    position: int | None
+    waiting: Waiting | None
+    speed: Speed | None
+    #: The stage that runs, or ran last, in the attempt that counts.
+    current: StageRun | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JobEvent:
+    """Something that happened to a job."""
+
+    #: Higher for what came later.
+    id: int
+    at: datetime
+    type: str
+    data: dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Watch:
+    """Somebody who follows a job and has seen its events up to ``after``."""
+
+    organisation: str
+    job: str
+    after: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class News:
+    """What a watcher has not seen yet, oldest first."""
+
+    events: Sequence[JobEvent]
+    #: Nothing will come after these: the job has ended.
+    last: bool
+
+
+def list_jobs(connection: Connection[Any], organisation: str, chosen: JobFilter, page: Page) -> Listed[Job]:
+    """The organisation's jobs that the filter selects, a page of them.
+
+    Raises:
+        InvalidInput: a cursor that names no job of the organisation.
+    """
+    rows = read_page(connection, LISTS, {"organisation": organisation, **asdict(chosen)}, page)
+    return Listed(items=as_jobs(rows.items), has_more=rows.has_more)
+
+
+def dead_letters(
+    connection: Connection[Any], organisation: str, chosen: JobFilter, *, limit: int
+) -> list[str]:
+    """Ids of the organisation's failed jobs that the filter selects, those that failed first first; locked until the transaction ends."""
+    values = {"organisation": organisation, **asdict(chosen), "limit": limit}
+    return [id for (id,) in connection.execute(SQL["dead_letters"], values)]
+
+
+def view_job(
+    connection: Connection[Any], organisation: str, id: str, *, now: datetime, lease_s: float
+) -> JobView:
+    """The organisation's job with its history.
+
+    Args:
+        now: what counts as the present, with a time zone.
+        lease_s: a worker silent for longer counts as dead.
+
+    Raises:
+        NotFound: it has none of this id.
+    """
+    job = get_job(connection, organisation, id)
+    key = {"organisation": organisation, "id": id}
+    with connection.cursor(row_factory=dict_row) as cursor:
+        stages = [StageRun(**row) for row in cursor.execute(SQL["stages"], key)]
+        attempts = [AttemptRun(**row) for row in cursor.execute(SQL["attempts"], key)]
+        line = cursor.execute(SQL["line"], {**key, "lease_s": lease_s}).fetchone() or {}
+    current = next(
+        (stage for stage in reversed(stages) if stage.attempt == job.attempt and stage.name == job.stage),
+        None,
+    )
+    in_line = job.state == JobState.QUEUED and not (job.retry_at and job.retry_at > now)
+    return JobView(
+        job=job,
+        stages=stages,
+        attempts=attempts,
+        position=line["ahead"] + 1 if line and in_line else None,
+        waiting=_waiting(job, line, now)
+        if job.state.ended
+        else _short(connection) or _waiting(job, line, now),
+        speed=_speed(job, current, now),
+        current=current,
+    )
+
+
+def read_news(connection: Connection[Any], watches: Sequence[Watch]) -> dict[Watch, News]:
+    """The next events of each job that is there, at most ``EVENTS_PER_READ`` each, in one query.
+
+    Nothing is passed over: who writes an event holds the job's row, so a job's events are committed in the order of their ids.
+    """
+    values = {
+        "organisation": [watch.organisation for watch in watches],
+        "jobs": [watch.job for watch in watches],
+        "afters": [watch.after for watch in watches],
+        "limit": EVENTS_PER_READ,
+    }
+    events: dict[Watch, list[JobEvent]] = defaultdict(list)
+    ended: dict[Watch, bool] = {}
+    with connection.cursor(row_factory=dict_row) as cursor:
+        for row in cursor.execute(SQL["events"], values):
+            watch = Watch(organisation=row["organisation"], job=row["job"], after=row["after"])
+            ended[watch] = JobState(row["state"]).ended
+            if row["id"] is not None:
+                events[watch].append(JobEvent(id=row["id"], at=row["at"], type=row["type"], data=row["data"]))
+    return {
+        watch: News(events=events[watch], last=end and len(events[watch]) < EVENTS_PER_READ)
+        for watch, end in ended.items()
+    }
+
+
+def _short(connection: Connection[Any]) -> Waiting | None:
+    """What no job can go on without, which no worker could write down."""
+    short = sorted(resource for resource in announced(connection) if resource.needed_by_all)
+    return Waiting(reason=short[0].reason, message=short[0].sentence) if short else None
+
+
+def _waiting(job: Job, line: dict[str, Any], now: datetime) -> Waiting | None:
+    if job.state == JobState.RUNNING and job.waits_for is not None:
+        reason, message = WAITS_FOR.get(job.waits_for, ("other", f"waiting for {job.waits_for}"))
+        again = f"; retrying at {job.retry_at.isoformat(timespec='seconds')}" if job.retry_at else ""
+        return Waiting(reason=reason, message=message + again, until=job.retry_at)
+    if job.state != JobState.QUEUED or not line:
+        return None
+    if job.retry_at is not None and job.retry_at > now:
+        when = job.retry_at.isoformat(timespec="seconds")
+        if job.error is None:
+            return Waiting(reason="not_before", message=f"not before {when}", until=job.retry_at)
+        reason = "provider" if job.error_code == THROTTLED else "retry"
+        return Waiting(reason=reason, message=f"retrying at {when}, after: {job.error}", until=job.retry_at)
+    if line["workers"] == 0:
+        return Waiting(
+            reason="no_worker", message="no worker is alive; python -m cluster.doctor says what to do"
+        )
+    if line["slots"] is not None and line["running"] >= line["slots"]:
+        return Waiting(
+            reason="organisation_limit",
+            message=f"your organisation runs its {line['slots']} jobs of class {job.job_class} already; {_behind(line['ahead'])}",
+        )
+    if line["ahead"]:
+        return Waiting(reason="behind", message=_behind(line["ahead"]))
+    return Waiting(reason="worker", message="the next of your organisation, waiting for a free worker")
+
+
+def _behind(ahead: int) -> str:
+    return (
+        f"queued behind {ahead} job{'s' if ahead != 1 else ''} of your organisation"
+        if ahead
+        else "the next in line"
+    )
+
+
+def _speed(job: Job, current: StageRun | None, now: datetime) -> Speed | None:
+    """By the stage that runs, since what came before it took another pace."""
+    if job.state != JobState.RUNNING or current is None or current.ended_at is not None:
+        return None
+    seconds = (now - current.started_at).total_seconds()
+    rate = current.done / seconds if seconds > 0 else 0.0
+    eta = max(0, current.total - current.done) / rate if current.total is not None and rate else None
+    return Speed(rate_per_s=rate, eta_s=eta)

@@ -1,1 +1,0 @@
-"""What was asked and how far it got: vector stores, jobs, documents."""

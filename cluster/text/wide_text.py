@@ -1,0 +1,84 @@
+"""UTF-16 and UTF-32 without a byte order mark, known by what their bytes would mean.
+
+unmarked("hello".encode("utf-16-le"))    # "utf-16-le"
+"""
+
+import codecs
+import re
+import unicodedata
+from collections import Counter
+
+#: As much of a file as is looked at.
+LOOKED_AT = 4096
+#: One character in UTF-32 is any four bytes of which two are small.
+TWO_OF_UTF_32 = 8
+#: Bytes that text in an 8-bit character set does not have, or hardly.
+UNUSUAL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
+SPACES = "\t\n\r\f\x0b\x1b"
+#: Alphabets stand below; there, a text is in one block of 256 characters, with spaces and digits from the first.
+ALPHABETS_BELOW, SHARE_OF_TWO_BLOCKS = 0x20, 0.85
+EAST_ASIAN = re.compile(
+    r"[\x20-\x7e\s\u2000-\u206f\u3000-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7a3\uff00-\uffef]*"
+)
+#: Punctuation and kana. Two Latin letters look like an ideograph, but hardly like one of these.
+EAST_ASIAN_SIGN = re.compile(r"[\u3000-\u30ff\uff01-\uffee]")
+#: Without bytes that are unusual elsewhere, so many characters, and so large a share of signs, tell an East Asian text.
+ENOUGH, SHARE_OF_SIGNS = 8, 0.1
+WIDE = re.compile(rb"[\x00\x80-\xff]")
+#: The share of bytes that are none of ASCII's characters in an East Asian text with some Latin in it.
+SHARE_WIDE = 0.15
+
+
+def unmarked(data: bytes) -> str | None:
+    """The wide encoding of a text that has no byte order mark, as Python names it; None where it is in another one."""
+    start = data[:LOOKED_AT]
+    unusual = UNUSUAL.search(start) is not None
+    eight_bits = _decoded(start, "utf-8") is not None
+    if len(start) < 4 or (not unusual and eight_bits):
+        return None
+    for encoding in ("utf-32-le", "utf-32-be") if unusual and len(start) >= TWO_OF_UTF_32 else ():
+        text = _decoded(start, encoding)
+        if text and _is_text(text):
+            return encoding
+    for encoding in ("utf-16-le", "utf-16-be"):
+        text = _decoded(start, encoding)
+        if (
+            text
+            and _is_text(text)
+            and (
+                (unusual and _is_alphabetic(text))
+                or (not eight_bits and _is_east_asian(start, text, unusual))
+            )
+        ):
+            return encoding
+    return None
+
+
+def _decoded(start: bytes, encoding: str) -> str | None:
+    try:
+        return codecs.getincrementaldecoder(encoding)().decode(start, final=False)
+    except UnicodeDecodeError:
+        return None
+
+
+def _is_text(text: str) -> bool:
+    """True where every character is one that Unicode has, and none is a control character."""
+    return all(
+        character in SPACES or unicodedata.category(character) not in {"Cc", "Cn", "Co", "Cs"}
+        for character in set(text)
+    )
+
+
+def _is_alphabetic(text: str) -> bool:
+    blocks = Counter(ord(character) >> 8 for character in text)
+    first = blocks.pop(0, 0)
+    other = max((count for block, count in blocks.items() if block < ALPHABETS_BELOW), default=0)
+    return first + other >= len(text) * SHARE_OF_TWO_BLOCKS
+
+
+def _is_east_asian(start: bytes, text: str, unusual: bool) -> bool:
+    if EAST_ASIAN.fullmatch(text) is None or len(WIDE.findall(start)) < len(start) * SHARE_WIDE:
+        return False
+    return unusual or (
+        len(text) >= ENOUGH and len(EAST_ASIAN_SIGN.findall(text)) >= len(text) * SHARE_OF_SIGNS
+    )

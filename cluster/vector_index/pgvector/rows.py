@@ -1,0 +1,143 @@
+"""What Postgres takes of a row, and why it would not take one; asked by the pgvector adapter before it writes.
+
+    rows = accepted(rows, dim=384, metric="cosine", vectors_needed=True)
+
+Everything that Postgres would refuse in the middle of a write is refused here first, by the row's id: Postgres itself
+names a line of the copy, if anything.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from psycopg.types.json import Jsonb
+
+from cluster.errors import InvalidInput
+from cluster.vector_index.contract import Metric, Row
+
+#: id, document, text, attributes, (dim,) float32 or None
+Accepted = tuple[str, str, str, Jsonb, NDArray[np.float32] | None]
+
+#: Rows written in one transaction: larger ones gain nothing and hold their locks longer.
+ROWS_PER_TRANSACTION = 1_000
+#: A key of a Postgres index holds 2,700 bytes: organisation, store and id must fit.
+MAX_ID_CHARACTERS = 512
+#: A full-text vector holds 1 MiB: up to four bytes for one of the text, where its words are short and all different.
+MAX_TEXT_BYTES = 256 * 1024
+#: An odd number of backslashes makes the last one an escape.
+JSON_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
+
+T = TypeVar("T")
+
+
+def accepted(rows: Sequence[Row], *, dim: int, metric: Metric, vectors_needed: bool) -> list[Accepted]:
+    """The rows as ``COPY`` takes them, in order of their ids; of rows with one id the last.
+
+    Raises:
+        InvalidInput: with ``row_ids`` of all rows that cannot be stored, or could be stored and never found.
+    """
+    distinct = sorted({row.id: row for row in rows}.values(), key=lambda row: row.id)
+    found: list[Accepted] = []
+    faults: dict[str, str] = {}
+    for part in batches(distinct, ROWS_PER_TRANSACTION):
+        vectors = _vectors(part, dim, metric, vectors_needed, faults)
+        for row in part:
+            try:
+                found.append(
+                    (_name(row.id), _name(row.document), _text(row.text), _json(row), vectors.get(row.id))
+                )
+            except ValueError as exc:
+                faults[row.id] = str(exc)
+    if faults:
+        id, fault = next(iter(faults.items()))
+        raise InvalidInput(
+            f"{len(faults)} of {len(distinct)} rows refused; row {id!r} {fault}", row_ids=list(faults)
+        )
+    return found
+
+
+def vector_fault(vectors: NDArray[np.float32], metric: Metric) -> list[str | None]:
+    """Why each of the vectors, (n, dim), can be neither kept nor asked for; None where it can.
+
+    The approximate index keeps half precision, so that its range is the range of all: within it no metric overflows,
+    and a vector with a direction has one there too.
+    """
+    with np.errstate(over="ignore"):
+        half = vectors.astype(np.float16)
+    finite, some = np.isfinite(half).all(axis=1), half.any(axis=1)
+    faults: list[str | None] = [None] * len(vectors)
+    for i in np.flatnonzero(~finite):
+        faults[i] = "has a vector with NaN, infinity, or a number beyond 65,504"
+    for i in np.flatnonzero(finite & ~some) if metric == "cosine" else ():
+        faults[i] = "has a vector of length zero, which has no direction"
+    return faults
+
+
+def batches(rows: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Lists of ``size``, the last one shorter."""
+    iterator = iter(rows)
+    while batch := list(islice(iterator, size)):
+        yield batch
+
+
+def is_text(text: str) -> bool:
+    """Whether Postgres takes it: no NUL, and no half of a surrogate pair, which JSON can spell and UTF-8 cannot."""
+    try:
+        return "\0" not in text and (text.isascii() or bool(text.encode()))
+    except UnicodeEncodeError:
+        return False
+
+
+def _vectors(
+    rows: Sequence[Row], dim: int, metric: Metric, needed: bool, faults: dict[str, str]
+) -> dict[str, NDArray[np.float32]]:
+    given: dict[str, NDArray[np.float32]] = {}
+    for row in rows:
+        if row.vector is None:
+            if needed:
+                faults[row.id] = "has no vector"
+        elif row.vector.shape != (dim,):
+            faults[row.id] = f"has a vector of shape {row.vector.shape}, not ({dim},)"
+        else:
+            given[row.id] = row.vector
+    if not given:
+        return {}
+    with np.errstate(over="ignore"):
+        matrix = np.stack(list(given.values())).astype(np.float32, copy=False)
+    faults.update({id: fault for id, fault in zip(given, vector_fault(matrix, metric), strict=True) if fault})
+    return dict(zip(given, matrix, strict=True))
+
+
+def _name(name: str) -> str:
+    if not 0 < len(name) <= MAX_ID_CHARACTERS:
+        raise ValueError(
+            f"has an id or document of {len(name)} characters; 1 to {MAX_ID_CHARACTERS} are possible"
+        )
+    return _text(name)
+
+
+def _text(text: str) -> str:
+    if not is_text(text):
+        raise ValueError("has a NUL character or half a surrogate pair, which Postgres does not store")
+    if len(text) * 4 > MAX_TEXT_BYTES and len(text.encode()) > MAX_TEXT_BYTES:
+        raise ValueError(f"has a text longer than {MAX_TEXT_BYTES} bytes: cut it")
+    return text
+
+
+def _json(row: Row) -> Jsonb:
+    try:
+        text = json.dumps(dict(row.attributes), allow_nan=False, ensure_ascii=False)
+        encoded = text.encode()
+    except (TypeError, ValueError, RecursionError) as exc:
+        raise ValueError(f"has attributes that are not JSON: {exc}") from exc
+    if JSON_NUL.search(text):
+        raise ValueError("has a NUL character in its attributes, which Postgres does not store")
+    return Jsonb(encoded, dumps=_as_it_is)
+
+
+def _as_it_is(encoded: bytes) -> bytes:
+    return encoded

@@ -1,0 +1,1 @@
+"""What the bulk jobs on Ray Data share: the plan of a run, its report, its connection to Ray."""

@@ -1,0 +1,91 @@
+"""Decide what a bulk run has to do: which of the documents found are settled already, and which must travel.
+
+plan = make_plan(pool, settings, store, list_sources("docs/", left_out=print))
+plan.pending   # rows for the pipeline
+plan.settled   # results of the documents nobody needs to read
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+from psycopg_pool import ConnectionPool
+
+from cluster.database import translated
+from cluster.documents import documents
+from cluster.documents.stores import VectorStore
+from cluster.engines import Fingerprint
+from cluster.records import digest, document_id
+from cluster.settings import Settings
+from data_jobs.sources import Source
+from data_jobs.stages.chunk import CHUNKER_VERSION
+from data_jobs.stages.parse import PARSER_VERSION
+from data_jobs.stages.row import Row, new_row
+from data_jobs.stages.write import unchanged_result
+
+#: Documents looked up in one query.
+LOOKUP_SIZE = 1_000
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """What a run has to do."""
+
+    #: Documents to read; some will turn out to be unchanged once their bytes are seen.
+    pending: list[Row]
+    #: Results, as the pipeline would give them, of documents that are settled by their stamp alone.
+    settled: list[dict[str, Any]]
+
+    @property
+    def total(self) -> int:
+        """Documents found."""
+        return len(self.pending) + len(self.settled)
+
+
+def pipeline_version(settings: Settings, fingerprint: Fingerprint) -> str:
+    """Changes whenever the same bytes could give other chunks: parser, chunker, keywords, model."""
+    return digest(
+        PARSER_VERSION, CHUNKER_VERSION, fingerprint.id, str(settings.keywords_per_document), size=8
+    )
+
+
+def make_plan(
+    pool: ConnectionPool,
+    settings: Settings,
+    store: VectorStore,
+    sources: Iterable[Source],
+    *,
+    verify: bool = False,
+) -> Plan:
+    """Compare what was found with what the ledger knows.
+
+    Args:
+        verify: read every document again, even where size and modification time say that nothing changed.
+    """
+    plan = Plan(pending=[], settled=[])
+    version = pipeline_version(settings, store.fingerprint)
+    for batch in _batches(sources):
+        by_id = {document_id(store.organisation, store.id, source.uri): source for source in batch}
+        with translated(), pool.connection() as connection:
+            known = documents.known_documents(connection, store.organisation, store.id, list(by_id))
+        for document, source in by_id.items():
+            before = known.get(document)
+            done = (
+                before is not None and before.attempted_version == version and not before.outcome.may_change
+            )
+            if before is None or not done:
+                plan.pending.append(new_row(document, source.uri, source.stamp))
+            elif verify or not source.stamp or source.stamp != before.source_stamp:
+                plan.pending.append(
+                    new_row(document, source.uri, source.stamp, known_hash=before.attempted_hash or "")
+                )
+            else:
+                plan.settled.append(unchanged_result(source.uri, before))
+    return plan
+
+
+def _batches(sources: Iterable[Source]) -> Iterator[list[Source]]:
+    iterator = iter(sources)
+    while batch := list(islice(iterator, LOOKUP_SIZE)):
+        yield batch

@@ -1,0 +1,160 @@
+"""Tell a person what a bulk job does: a progress bar while it runs, a summary after it.
+
+report = Report()
+with report.progress(total=20) as advance:
+    advance(result)
+report.print()
+"""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+from cluster.documents.file_names import shown_name
+from cluster.records import SEARCHABLE, Outcome
+
+log = structlog.get_logger(__name__)
+
+#: Without a terminal, a line is logged this often.
+LOG_INTERVAL_S = 10.0
+#: Documents of each kind printed by name; the ledger has the rest.
+FAILURES_SHOWN = 25
+
+
+@dataclass(kw_only=True)
+class Report:
+    """Sums over the results of one run."""
+
+    console: Console = field(default_factory=lambda: Console(stderr=True))
+    outcomes: Counter[str] = field(default_factory=Counter)
+    totals: Counter[str] = field(default_factory=Counter)
+    #: (source, outcome, detail) of documents that are not searchable, and of those of which only part is.
+    failures: list[tuple[str, str, str]] = field(default_factory=list)
+    partial: list[tuple[str, str, str]] = field(default_factory=list)
+    #: (what, "left out", why) of folders and keys that could not be listed; the number of documents in them is unknown.
+    left_out: list[tuple[str, str, str]] = field(default_factory=list)
+    started: float = field(default_factory=time.monotonic)
+    seconds: float = 0.0
+
+    def add(self, result: Mapping[str, Any]) -> None:
+        """Count one line of ``RESULTS``."""
+        self.outcomes[result["outcome"]] += 1
+        self.totals["documents"] += 1
+        self.totals["unchanged"] += bool(result["unchanged"])
+        for column in ("pages", "chunks", "embedded", "tokens", "tokens_embedded"):
+            self.totals[column] += result[column]
+        outcome = Outcome(result["outcome"])
+        if outcome != Outcome.OK:
+            told = self.partial if outcome.searchable else self.failures
+            told.append((result["source"], outcome, result["detail"]))
+
+    def leave_out(self, what: str, why: str) -> None:
+        """Note what the listing could not list."""
+        what = shown_name(what)
+        self.left_out.append((what, "left out", why))
+        log.warning("left_out", what=what, reason=why)
+
+    @property
+    def failed(self) -> int:
+        """Documents that are not searchable after this run."""
+        return self.totals["documents"] - sum(self.outcomes[outcome] for outcome in SEARCHABLE)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The summary as JSON-ready values."""
+        return {
+            **{
+                name: self.totals[name]
+                for name in (
+                    "documents",
+                    "unchanged",
+                    "pages",
+                    "chunks",
+                    "embedded",
+                    "tokens",
+                    "tokens_embedded",
+                )
+            },
+            "outcomes": dict(self.outcomes),
+            "left_out": [f"{what}: {why}" for what, _, why in self.left_out],
+            "seconds": round(self.seconds, 3),
+            "tokens_per_s": round(self.totals["tokens_embedded"] / self.seconds, 1) if self.seconds else 0.0,
+        }
+
+    @contextmanager
+    def progress(self, total: int) -> Iterator[Callable[[Mapping[str, Any]], None]]:
+        """Show how far it got while the block runs; call what it yields with each result."""
+        with self._bar() as bar:
+            task = bar.add_task("starting", total=total)
+            logged = time.monotonic()
+
+            def advance(result: Mapping[str, Any]) -> None:
+                nonlocal logged
+                self.add(result)
+                bar.update(
+                    task,
+                    advance=1,
+                    description=f"{self.totals['chunks']:,} chunks, {self.totals['tokens_embedded']:,} tokens",
+                )
+                if not self.console.is_terminal and time.monotonic() - logged > LOG_INTERVAL_S:
+                    logged = time.monotonic()
+                    log.info(
+                        "progress",
+                        done=self.totals["documents"],
+                        total=total,
+                        failed=self.failed,
+                        chunks=self.totals["chunks"],
+                    )
+
+            yield advance
+        self.seconds = time.monotonic() - self.started
+
+    def _bar(self) -> Progress:
+        return Progress(
+            SpinnerColumn(),
+            MofNCompleteColumn(),
+            BarColumn(),
+            TextColumn("{task.description}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=self.console,
+            disable=not self.console.is_terminal,
+        )
+
+    def print(self, title: str) -> None:
+        """The summary as a table, and under it what failed and why."""
+        table = Table(title=escape(shown_name(title)), show_header=False, title_justify="left")
+        table.add_column(style="bold")
+        table.add_column(justify="right")
+        totals = self.totals
+        counts = [f"{totals['unchanged']:,} unchanged", f"{self.failed:,} failed"]
+        if self.partial:
+            counts.append(f"{len(self.partial):,} read in part")
+        table.add_row("documents", f"{totals['documents']:,} ({', '.join(counts)})")
+        table.add_row("pages", f"{totals['pages']:,}")
+        table.add_row("chunks", f"{totals['chunks']:,} ({totals['embedded']:,} embedded now)")
+        table.add_row("tokens", f"{totals['tokens']:,} ({totals['tokens_embedded']:,} embedded now)")
+        table.add_row("seconds", f"{self.seconds:,.1f}")
+        table.add_row("tokens/s", f"{self.as_dict()['tokens_per_s']:,.0f}")
+        self.console.print(table)
+        for told in (self.failures, self.partial, self.left_out):
+            for what, outcome, detail in told[:FAILURES_SHOWN]:
+                self.console.print(f"  [yellow]{outcome}[/] {escape(what)}: {escape(detail)}")
+            if len(told) > FAILURES_SHOWN:
+                self.console.print(f"  ... and {len(told) - FAILURES_SHOWN:,} more")

@@ -1,0 +1,341 @@
+"""The job that makes an attached file searchable: read, parse, chunk, keywords, compare, embed, write.
+
+A try leaves nothing behind until its last transaction, which writes the chunks, the vectors, the document's version, the
+attached file's state, what was used, and the job's end: all of it or nothing, and only while the try counts.
+"""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from psycopg import Connection
+
+from cluster.blobs import BlobStore
+from cluster.documents import store_files
+from cluster.documents.attaching import successor
+from cluster.documents.chunking import Chunking
+from cluster.documents.files import File, get_file
+from cluster.documents.store_files import FileStatus, StoreFile
+from cluster.documents.stores import VectorStore, get_store
+from cluster.engines import describe
+from cluster.jobs import attempts
+from cluster.jobs.jobs import GONE, REPLACED
+from cluster.jobs.queue import RANKS
+from cluster.media_type import PDF
+from cluster.organisations.usage import Source
+from cluster.records import NO_PAGE, Fact, Outcome, ParsedDocument
+from cluster.vector_index import VectorIndex
+from cluster.vector_index.attributes import joined
+from data_jobs.bulk.plan import pipeline_version
+from data_jobs.stages import per_process
+from data_jobs.stages.embed import new_chunk_ids
+from data_jobs.stages.parsing.unread_parts import unread_sentence, with_unread
+from data_jobs.stages.prepare import Chunk, Keywords, mark_stored
+from data_jobs.stages.row import Row, new_row, unpack
+from data_jobs.stages.write import DocumentWriter
+from data_jobs.worker.parser_pool import Parsers
+from data_jobs.worker.run import NotWanted, Run, StageFailed
+
+#: Pages parsed at once: some tenths of a second, so that an urgent page never waits long for a parser.
+PAGES_PER_PART = 50
+#: A part that is halved has as much less time as it has fewer pages, but this share of ``parse_timeout_s`` at least: the one page
+#: that never ends is found in two and a half times the whole, not in seven.
+LEAST_TIME = 0.1
+#: Chunks of one call of the embedder: enough to fill its batches, few enough to be repeated and to show progress.
+CHUNKS_PER_CALL = 32
+#: Calls of one job at once, so that the model never waits for this job, and others are never far behind it.
+CALLS_AT_ONCE = 2
+#: A call that is not answered within this waits for the model, and the job says so.
+SOON_S = 2.0
+#: What a line of ``RESULTS`` says that the job's result says too.
+TOLD = ("document", "outcome", "detail", "pages", "chunks", "embedded", "tokens", "tokens_embedded")
+#: Percent of a job that are done when a stage begins and when it ends: about its share of the time of a long document.
+SHARES = {"read": (0, 2), "parse": (2, 35), "chunk": (35, 40), "embed": (40, 95), "write": (95, 99)}
+
+Ids = list[NDArray[np.int32]]
+
+
+class Embedder(Protocol):
+    """Vectors for token ids, from wherever the model runs."""
+
+    async def __call__(
+        self, ids: Ids, *, fingerprint: str, organisation: str, urgent: bool
+    ) -> NDArray[np.float32]:
+        """(n, dim) float32.
+
+        Args:
+            ids: token ids of each input, special tokens left out.
+            fingerprint: id of the fingerprint of the model that is meant.
+            organisation: pays with its share of the model.
+            urgent: a person waits for the answer.
+
+        Raises:
+            Conflict: another model stands behind it than the one that is meant.
+            Retryable: not now.
+        """
+
+
+@dataclass(frozen=True, kw_only=True)
+class IndexFile:
+    """The job with what it works with; called with each ``Run``."""
+
+    blobs: BlobStore
+    index: VectorIndex
+    parsers: Parsers
+    embed: Embedder
+
+    async def __call__(self, run: Run) -> None:
+        work = _Work(self, run)
+        await work.do()
+
+
+@dataclass
+class _Work:
+    """One try."""
+
+    job: IndexFile
+    run: Run
+    #: See ``ParsedDocument.unread``.
+    unread: dict[int, str] = field(default_factory=dict)
+    facts: dict[Fact, str | float | bool] = field(default_factory=dict)
+
+    async def do(self) -> None:
+        """The way of the file, top to bottom."""
+        run = self.run
+        self.store, self.attached, self.file = await run.in_transaction(self._look_up)
+        row = new_row(self.attached.document, self.file.id, "")
+        data = await run.stage("read", partial(run.in_thread, self._read), share=SHARES["read"])
+        row = {**row, "content_hash": self.file.sha256, "size": len(data), "media_type": self.file.media_type}
+        row = await run.stage("parse", partial(self._parse, row, data), share=SHARES["parse"])
+        del data
+        row = await run.stage(
+            "chunk", partial(run.in_thread, partial(self._chunk, row)), share=SHARES["chunk"]
+        )
+        row = await run.stage("embed", partial(self._embed, row), share=SHARES["embed"])
+        await run.stage(
+            "write", partial(self._write, row), tries=run.settings.index_tries, share=SHARES["write"]
+        )
+
+    def _look_up(self, connection: Connection[Any]) -> tuple[VectorStore, StoreFile, File]:
+        """What the job is about.
+
+        Raises:
+            NotWanted: the file was detached or attached anew, or its store is gone.
+        """
+        organisation, asked = self.run.job.organisation, self.run.job.input
+        attached = self._hold(connection)
+        store = get_store(connection, organisation, asked["vector_store"])
+        ours = describe(self.run.settings)
+        if store.fingerprint.id != ours.id:
+            raise StageFailed(
+                "read",
+                f"the store holds vectors of {store.fingerprint.id}; this worker embeds with {ours.id}",
+                "conflict",
+            )
+        return store, attached, get_file(connection, organisation, asked["file"])
+
+    def _hold(self, connection: Connection[Any]) -> StoreFile:
+        job = self.run.job
+        attached = store_files.hold(
+            connection, job.organisation, job.input["vector_store"], job.input["file"], job.id
+        )
+        if attached is None:
+            organisation, store, file = job.organisation, job.input["vector_store"], job.input["file"]
+            later = successor(connection, organisation, store, file)
+            if later is not None and later != job.id:
+                raise NotWanted(f"the file was attached anew: job {later} took its place", REPLACED)
+            raise NotWanted(f"file {file} is no longer attached to vector store {store}", GONE)
+        return attached
+
+    def _read(self) -> bytes:
+        if self.file.bytes > self.run.settings.max_document_bytes:
+            limit = f"{self.run.settings.max_document_bytes:,} bytes (CLUSTER_MAX_DOCUMENT_BYTES)"
+            raise StageFailed("read", f"larger than {limit}", Outcome.TOO_LARGE)
+        return self.job.blobs.read(self.run.job.organisation, self.file.sha256)
+
+    async def _parse(self, row: Row, data: bytes) -> Row:
+        """Part after part; the outcome of a document without any text is that of the whole."""
+        texts, kind, first, total, characters = [], row["media_type"], 0, 0, 0
+        self.unread, self.facts = {}, {}
+        while first < total or first == 0:
+            part = (first, first + PAGES_PER_PART)
+            pages, kind, total = await self._part(data, part, known=total)
+            texts += pages
+            characters += sum(map(len, pages))
+            if characters > self.run.settings.max_document_characters:
+                limit = f"{self.run.settings.max_document_characters:,} (CLUSTER_MAX_DOCUMENT_CHARACTERS)"
+                raise StageFailed(
+                    "parse",
+                    f"holds {characters:,} characters of text; the limit is {limit}",
+                    Outcome.TOO_LARGE,
+                )
+            first = part[1] if kind == PDF else total  # every other kind was read whole
+            await self.run.progress(len(texts), total, unit="pages")
+        with_text = sum(bool(text.strip()) for text in texts)
+        if not with_text:
+            await self._say_why_empty(data)
+        if self.unread:
+            row = {**row, "outcome": Outcome.PARTIAL_TEXT, "detail": unread_sentence(self.unread, total)}
+        facts = json.dumps(dict(with_unread(self.facts, self.unread)))
+        return {
+            **row,
+            "page_texts": texts,
+            "pages": len(texts),
+            "pages_with_text": with_text,
+            "media_type": kind,
+            "facts": facts,
+        }
+
+    async def _part(self, data: bytes, part: tuple[int, int], *, known: int) -> tuple[list[str], str, int]:
+        """Texts of the part's pages, the media type, and how many pages the document has (``known``: as far as one knows, else 0).
+
+        A part of a PDF that cannot be read is halved until the pages are found that are at fault, where the store takes the rest.
+        """
+        parsed = None
+        for _ in range(self.run.settings.stage_tries):
+            parsed = await self._ask(data, part)
+            halves = self.store.partial and parsed.media_type == PDF and part[1] - part[0] > 1
+            if halves or not parsed.outcome.may_change:  # each half is tried again
+                break
+        assert parsed is not None
+        if parsed.outcome.searchable:
+            self.unread |= parsed.unread
+            self.facts |= parsed.facts
+            return [page.text for page in parsed.pages], parsed.media_type, parsed.page_count
+        known = known or (await self._ask(data, (0, 0))).page_count
+        first, last = part[0], min(part[1], known)
+        if not self.store.partial or not known or parsed.media_type != PDF:
+            raise StageFailed("parse", parsed.detail, parsed.outcome)
+        if last < part[1]:
+            return await self._part(data, (first, last), known=known)
+        if last - first <= 1:
+            self.unread[first + 1] = parsed.detail
+            return [""], parsed.media_type, known
+        middle = (first + last) // 2
+        head, kind, _ = await self._part(data, (first, middle), known=known)
+        tail, _, _ = await self._part(data, (middle, last), known=known)
+        return head + tail, kind, known
+
+    async def _say_why_empty(self, data: bytes) -> None:
+        parsed = await self._ask(data, None)
+        outcome = Outcome.EMPTY if parsed.outcome.searchable else parsed.outcome
+        raise StageFailed("parse", parsed.detail or "holds no text", outcome)
+
+    async def _ask(self, data: bytes, part: tuple[int, int] | None) -> ParsedDocument:
+        rank, goes_on = RANKS[self.run.job.job_class], self.run.goes_on
+        pages = PAGES_PER_PART if part is None or part == (0, 0) else part[1] - part[0]
+        timeout_s = self.run.settings.parse_timeout_s * max(LEAST_TIME, pages / PAGES_PER_PART)
+        parsed = await self.job.parsers.parse(
+            data, name=self.file.filename, part=part, rank=rank, timeout_s=timeout_s, on_begin=goes_on
+        )
+        goes_on()
+        return parsed
+
+    def _chunk(self, row: Row) -> Row:
+        settings, store = self.run.settings, self.store
+        strategy = self.attached.chunking_strategy or store.chunking_strategy
+        most = Chunking.used(strategy, most=per_process.tokeniser(settings).max_content_tokens).max_tokens
+        row = Chunk(settings, store.fingerprint.id, max_tokens=most)(row)
+        if not Outcome(row["outcome"]).searchable:
+            raise StageFailed("chunk", row["detail"], row["outcome"])
+        row = Keywords(settings)(row)
+        stored = self.job.index.stored_ids(
+            store.organisation, store.id, row["document"], collection=store.collection
+        )
+        return mark_stored(row, stored)
+
+    async def _embed(self, row: Row) -> Row:
+        """Only what has no vector yet; in calls of the same size, so that chunks of many documents share the model's batches."""
+        ids = new_chunk_ids(unpack(row))
+        (prompt,) = per_process.tokeniser(self.run.settings).ids([self.store.fingerprint.document_prompt])
+        if len(prompt):
+            ids = [np.concatenate([prompt, one]) for one in ids]
+        vectors = np.empty((len(ids), self.store.fingerprint.dim), dtype=np.float32)
+        calls = asyncio.Semaphore(CALLS_AT_ONCE)
+        done = 0
+
+        async def waits() -> None:
+            await self.run.progress(done, len(ids), unit="chunks", waits_for="gpu", now=True)
+
+        async def call(first: int) -> None:
+            nonlocal done
+            async with calls:
+                part = ids[first : first + CHUNKS_PER_CALL]
+                vectors[first : first + len(part)] = await self.run.answer(
+                    partial(self._vectors, part, waits)
+                )
+            done += len(part)
+            self.run.goes_on()
+            await self.run.progress(done, len(ids), unit="chunks")
+
+        # Not a TaskGroup: before Python 3.13 one whose member fails leaves us counted as cancelled.
+        tasks = [asyncio.create_task(call(first)) for first in range(0, len(ids), CHUNKS_PER_CALL)]
+        try:
+            await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        await self.run.progress(len(ids), len(ids), unit="chunks", now=True)
+        return {**row, "vectors": vectors.tobytes()}
+
+    async def _vectors(self, ids: Ids, waits: Callable[[], Awaitable[None]]) -> NDArray[np.float32]:
+        """The model's answer; ``waits`` is called when it does not come soon."""
+        organisation, fingerprint = self.run.job.organisation, self.store.fingerprint.id
+        answer = asyncio.ensure_future(
+            self.job.embed(ids, fingerprint=fingerprint, organisation=organisation, urgent=self.run.urgent)
+        )
+        try:
+            await asyncio.wait([answer], timeout=SOON_S)
+            if not answer.done():
+                await waits()
+            return await answer
+        finally:
+            answer.cancel()
+
+    async def _write(self, row: Row) -> None:
+        await self.run.in_transaction(partial(self._in_transaction, row))
+
+    def _in_transaction(self, row: Row, connection: Connection[Any]) -> None:
+        job, store, file = self.run.job, self.store, self.file
+        attached = self._hold(connection)  # first, as whoever attaches and detaches does
+        attempts.hold(connection, job)
+        connection.execute(
+            "SELECT set_config('statement_timeout', %s, true)",
+            [f"{int(self.run.settings.stage_timeout_s * 1000)}"],
+        )
+
+        def attributes(own: dict[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]:
+            return joined({**own, "filename": file.filename}, attached.attributes, facts=facts, file=file.id)
+
+        version = pipeline_version(self.run.settings, store.fingerprint)
+        writer = DocumentWriter(
+            self.job.index,
+            store,
+            job=job.id,
+            source=Source.JOB,
+            pipeline_version=version,
+            attributes=attributes,
+        )
+        result = writer.success(connection, row)
+        failed_pages = sorted(page for page in self.unread if page != NO_PAGE)
+        store_files.ended(
+            connection,
+            job.organisation,
+            store.id,
+            file.id,
+            job.id,
+            status=FileStatus.COMPLETED,
+            usage_bytes=file.bytes,
+            failed_pages=failed_pages,
+        )
+        told = {name: result[name] for name in TOLD} | {
+            "facts": json.loads(row["facts"]),
+            "failed_pages": failed_pages,
+        }
+        attempts.finish(connection, job, result={**told, "vector_store": store.id, "file": file.id})

@@ -1,0 +1,1 @@
+"""The process that parses documents, limited in time and memory."""

@@ -1,0 +1,207 @@
+"""The process that parses: imports the parsers once, then forks a child for each document, limited in time and memory.
+
+    python -m data_jobs.stages.parsing.process FD
+
+Started by ``parse.Parser`` with one end of a socket pair. A request is a line of JSON with two files: the document's bytes,
+and an empty one for the result. The child reads hostile bytes, so the result is JSON, never a pickle; this process never
+looks at the bytes. The answer is a line of JSON that says how the child ended.
+"""
+
+import ctypes
+import json
+import mmap
+import os
+import resource
+import select
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from cluster.media_type import HTML, MARKDOWN, PDF, PLAIN, media_type
+from cluster.records import Outcome
+from data_jobs.stages.formats import charset, html, markdown, pdf, text
+from data_jobs.stages.formats.reading import Reading
+from data_jobs.stages.formats.unreadable import Unreadable
+from data_jobs.stages.parsing.memory import AT_THE_LIMIT, OUT_OF_MEMORY, address_space, of_memory
+from data_jobs.stages.parsing.protocol import EXIT_MEMORY, EXIT_OK, MAX_RESULT_BYTES
+from data_jobs.stages.parsing.unread_parts import unread_sentence
+
+REQUEST_BYTES = 65_536
+#: Of what a child writes to standard error.
+TOLD_BYTES = 64 * 1024
+#: How often a child is looked at; most have ended before the first time.
+FIRST_LOOK_S, LOOK_EVERY_S = 0.2, 0.05
+#: How a process ends that was refused memory and went on without looking.
+CRASHES = frozenset({-signal.SIGSEGV, -signal.SIGABRT, -signal.SIGBUS, -signal.SIGILL, -signal.SIGTRAP})
+PR_SET_PDEATHSIG = 1
+
+TEXT_FORMATS: dict[str, Callable[[bytes], Reading]] = {
+    HTML: html.parse,
+    MARKDOWN: markdown.parse,
+    PLAIN: text.parse,
+}
+
+
+def main(connection: socket.socket) -> None:
+    """Serve requests until the other end closes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    charset.load()
+    while True:
+        message, files, _, _ = socket.recv_fds(connection, REQUEST_BYTES, 2)
+        if not message:
+            return
+        document, result = files
+        answer = _in_child(json.loads(message), document, result, connection)
+        os.close(document)
+        os.close(result)
+        try:
+            connection.sendall(json.dumps(answer).encode() + b"\n")
+        except BrokenPipeError:
+            return
+
+
+def parse(
+    data: bytes, *, name: str, max_pages: int, max_characters: int, part: tuple[int, int] | None = None
+) -> dict[str, Any]:
+    """What the document holds, as JSON values: outcome, detail, media_type, pages, page_count, facts, unread.
+
+    Args:
+        part: of a PDF only these pages (see ``pdf.parse``); every other kind is read whole.
+    """
+    kind = media_type(data, name=name)
+    try:
+        reading = _read(data, kind, max_pages, part)
+        characters = sum(map(len, reading.pages))
+        if characters > max_characters:
+            limit = f"the limit is {max_characters:,} (CLUSTER_MAX_DOCUMENT_CHARACTERS)"
+            raise Unreadable(Outcome.TOO_LARGE, f"holds {characters:,} characters of text; {limit}")
+    except Unreadable as exc:
+        return {
+            "outcome": exc.outcome,
+            "detail": exc.detail,
+            "media_type": kind,
+            "pages": [],
+            "page_count": 0,
+            "facts": {},
+            "unread": [],
+        }
+    return {
+        "outcome": Outcome.PARTIAL_TEXT if reading.unread else Outcome.OK,
+        "detail": "",
+        "media_type": kind,
+        "pages": reading.pages,
+        "page_count": len(reading.pages) if reading.page_count is None else reading.page_count,
+        "facts": reading.facts,
+        "unread": list(reading.unread.items()),
+    }
+
+
+def _read(data: bytes, kind: str, max_pages: int, part: tuple[int, int] | None) -> Reading:
+    if not data:
+        raise Unreadable(Outcome.EMPTY, "is a file of zero bytes")
+    if kind == PDF:
+        return pdf.parse(data, max_pages=max_pages, part=part)
+    if kind not in TEXT_FORMATS:
+        raise Unreadable(
+            Outcome.UNSUPPORTED, f"is {kind}; what can be read is PDF, HTML, Markdown and plain text"
+        )
+    reading = TEXT_FORMATS[kind](data)
+    if not any(page.strip() for page in reading.pages):
+        if reading.unread:
+            raise Unreadable(Outcome.CORRUPT, unread_sentence(reading.unread, len(reading.pages)))
+        raise Unreadable(Outcome.EMPTY, "holds no text")
+    return reading
+
+
+def _in_child(
+    request: dict[str, Any], document: int, result: int, connection: socket.socket
+) -> dict[str, Any]:
+    alive, ends = os.pipe()  # closes when the child ends, however it ends
+    said = os.memfd_create("standard error", os.MFD_CLOEXEC)
+    parent = os.getpid()
+    child = os.fork()
+    if child == 0:
+        os.close(alive)
+        os.dup2(said, 2)
+        _child(request, document, result, parent)
+    os.close(ends)
+    ended, largest = _watch(child, alive, connection, request["timeout_s"])
+    if not ended:
+        os.kill(child, signal.SIGKILL)
+    _, status, usage = os.wait4(child, 0)
+    os.close(alive)
+    code = os.waitstatus_to_exitcode(status)
+    words = _told(said)
+    if code in CRASHES or code == 1:
+        peak, resident = address_space()  # before the child used any of its own
+        largest = max(largest, peak - resident + usage.ru_maxrss * 1024)
+        if largest >= AT_THE_LIMIT * request["memory_bytes"] or OUT_OF_MEMORY.search(words):
+            code = EXIT_MEMORY
+    return {"timed_out": not ended, "exit": code}
+
+
+def _watch(child: int, alive: int, connection: socket.socket, timeout_s: float) -> tuple[bool, int]:
+    """Wait until the child has ended, the caller is gone, or the time is over; whether it ended, and its largest address space seen."""
+    deadline, largest, pause_s = time.monotonic() + timeout_s, 0, FIRST_LOOK_S
+    while True:
+        # Nothing is said on the connection before the answer: it can be read from when whoever waits for the answer is gone.
+        left_s = max(0.0, deadline - time.monotonic())
+        over, _, _ = select.select([alive, connection.fileno()], [], [], min(pause_s, left_s))
+        if over or left_s <= 0:
+            return alive in over, largest
+        largest = max(largest, address_space(child)[0])
+        pause_s = LOOK_EVERY_S
+
+
+def _told(said: int) -> str:
+    """What the child wrote to standard error, which is passed on."""
+    os.lseek(said, 0, os.SEEK_SET)
+    with os.fdopen(said, "rb") as file:
+        words = file.read(TOLD_BYTES).decode("utf-8", "replace")
+    sys.stderr.write(words)
+    return words
+
+
+def _child(request: dict[str, Any], document: int, result: int, parent: int) -> None:
+    """Parse, write the result, end. Never returns: nothing of the parent's may run here."""
+    code = 1
+    try:
+        _die_with(parent)
+        _limit(request)
+        size = os.fstat(document).st_size
+        data = mmap.mmap(document, size, prot=mmap.PROT_READ)[:] if size else b""
+        limits = {"max_pages": request["max_pages"], "max_characters": request["max_characters"]}
+        parsed = parse(data, name=request["name"], part=request["part"], **limits)
+        with os.fdopen(result, "wb", closefd=False) as file:
+            file.write(json.dumps(parsed).encode())
+        code = EXIT_OK
+    except BaseException as exc:  # noqa: BLE001  the process's edge: said on standard error, and in the exit code
+        code = EXIT_MEMORY if of_memory(exc) else 1
+        os.write(2, f"parse child: {type(exc).__name__}: {exc}\n".encode("utf-8", "replace"))
+    finally:
+        os._exit(code)
+
+
+def _limit(request: dict[str, Any]) -> None:
+    cpu_s = int(request["timeout_s"]) + 1
+    for what, most in (
+        (resource.RLIMIT_AS, request["memory_bytes"]),
+        (resource.RLIMIT_CPU, cpu_s),
+        (resource.RLIMIT_FSIZE, MAX_RESULT_BYTES),
+        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_NOFILE, 64),
+    ):
+        resource.setrlimit(what, (most, most))
+
+
+def _die_with(parent: int) -> None:
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it was faster
+        os._exit(1)
+
+
+if __name__ == "__main__":
+    main(socket.socket(fileno=int(sys.argv[1])))

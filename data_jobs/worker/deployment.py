@@ -1,0 +1,273 @@
+"""The resident workers: a Serve deployment without a route, whose replicas take jobs from the queue and do them.
+
+``cluster/deploy/serve.yaml`` names ``build``. A replica orchestrates: documents are parsed in processes of their own,
+and the embedding deployment has the model.
+"""
+
+import asyncio
+import math
+import os
+import threading
+from socket import gethostname
+from typing import Any, cast
+from uuid import uuid4
+
+import numpy as np
+import structlog
+from numpy.typing import NDArray
+from psycopg_pool import ConnectionPool
+from ray import serve
+from ray.exceptions import RayError
+from ray.serve import Application
+from ray.serve.config import AutoscalingContext
+from ray.serve.exceptions import RayServeException
+
+from cluster.blobs import open_blob_store
+from cluster.database import translated
+from cluster.deploy.loopback import keep_to_loopback
+from cluster.deploy.serve_config import require_release_only
+from cluster.documents.files import expire_files, release_blobs
+from cluster.documents.store_files import INDEX_KIND
+from cluster.documents.store_upkeep import expire_stores
+from cluster.documents.stores import DELETE_KIND
+from cluster.documents.uploads import expire_uploads
+from cluster.engines import describe
+from cluster.engines.priority import step_back
+from cluster.errors import ClusterError, Unavailable, last_line
+from cluster.jobs import jobs, retention
+from cluster.logs import configure
+from cluster.organisations import idempotency
+from cluster.settings import Settings
+from cluster.vector_index import open_vector_index
+from cluster.vector_index.contract import collection_name
+from cluster.vector_index.pgvector.renewal import renew_words
+from data_jobs.kinds.delete_store import DeleteStore
+from data_jobs.kinds.index_file import Ids, IndexFile
+from data_jobs.stages import per_process
+from data_jobs.worker.consumer import Chore, Consumer
+from data_jobs.worker.parser_pool import Parsers
+
+log = structlog.get_logger(__name__)
+
+#: Of the application and the deployment that have the model, as in ``serve.yaml`` and ``serve_app.main``.
+EMBEDDER, EMBEDDER_APPLICATION = "embedder", "embedding-cluster"
+#: In Ray's books; what it uses is what its parsers use.
+CPUS = 0.5
+HEALTH_PERIOD_S, HEALTH_TIMEOUT_S = 10, 30
+#: What a replica that is told to stop leaves its jobs to end; those that do not are given back.
+STOP_S = 20.0
+#: What was being written to the blob store so long ago has no writer any more.
+UNFINISHED_S = 3_600.0
+#: Of ten minutes, so long old rows are renewed.
+RENEWAL_S = 300.0
+#: A replica is added when its jobs would wait longer than this for the others to end, by their number and by their age.
+WAITING_PER_WORKER, OLDEST_S = 8.0, 30.0
+
+
+class ServedEmbedder:
+    """The embedding deployment, by its handle: its replicas batch the chunks of all jobs together."""
+
+    def __init__(self) -> None:
+        self._handle = serve.get_deployment_handle(EMBEDDER, app_name=EMBEDDER_APPLICATION)
+
+    async def __call__(
+        self, ids: Ids, *, fingerprint: str, organisation: str, urgent: bool
+    ) -> NDArray[np.float32]:
+        """(n, dim) float32.
+
+        Raises:
+            Conflict: the replicas serve another model than the one with this fingerprint.
+            Unavailable: a replica died, or there is none.
+            Throttled: too much waits already.
+            CancelledError: the replica gave the call up.
+        """
+        try:
+            lane = "interactive" if urgent else "bulk"
+            answer = await self._handle.embed_ids.remote(
+                ids, fingerprint=fingerprint, organisation=organisation, lane=lane
+            )
+            return cast("NDArray[np.float32]", answer)
+        except ClusterError as exc:
+            # Ray's own copy of the error says the whole remote trace, which is no sentence for people.
+            raise getattr(exc, "cause", exc) from exc
+        except (RayError, RayServeException) as exc:
+            raise Unavailable(f"the model did not answer: {last_line(exc)}") from exc
+
+
+class Worker:
+    """One replica; its consumer runs on a loop and a thread of its own."""
+
+    def __init__(self) -> None:
+        self._settings = Settings()
+        configure(self._settings)
+        keep_to_loopback()
+        self._consumer: Consumer | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._begun = threading.Event()
+        self._failure: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name="consumer", daemon=True)
+        self._thread.start()
+        self._begun.wait()
+
+    async def check_health(self) -> None:
+        """Raises when jobs are taken no more; Serve then replaces the replica."""
+        if not self._thread.is_alive():
+            raise RuntimeError("the consumer has ended") from self._failure
+
+    async def record_autoscaling_stats(self) -> dict[str, float]:
+        """What the number of workers follows: jobs that wait now, the age of the oldest in seconds, and workers' worth of running ones."""
+        return await asyncio.to_thread(self._waiting)
+
+    def __del__(self) -> None:
+        if self._loop is not None and self._consumer is not None and self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._consumer.stop)
+            self._thread.join(STOP_S)
+
+    def _waiting(self) -> dict[str, float]:
+        with translated(), per_process.pool(self._settings).connection() as connection:
+            waiting = jobs.waiting(connection)
+        return {
+            "waiting": float(waiting.jobs),
+            "oldest_s": waiting.oldest_s,
+            "busy": waiting.running / _slots_of_a_class(self._settings),
+        }
+
+    def _run(self) -> None:
+        # Of this thread and all that it starts: whoever asks the endpoint goes before jobs.
+        step_back(threading.get_native_id())
+        try:
+            asyncio.run(self._consume())
+        except BaseException as exc:  # the edge of the thread: said by the health check
+            log.exception("consumer_ended")
+            self._failure = exc
+        finally:
+            self._begun.set()
+
+    async def _consume(self) -> None:
+        settings = self._settings
+        self._loop = asyncio.get_running_loop()
+        index = open_vector_index(settings, await asyncio.to_thread(per_process.pool, settings))
+        fingerprint = describe(settings)
+        index.ensure(collection_name(fingerprint), dim=fingerprint.dim)
+        self._consumer = Consumer(
+            settings, kinds={}, name=f"{gethostname()}-{os.getpid()}-{uuid4().hex[:6]}", chores=CHORES
+        )
+        parsers = Parsers(settings, self._consumer.threads, max(1, os.cpu_count() or 1))
+        blobs, embed = open_blob_store(settings), ServedEmbedder()
+        self._consumer.kinds[INDEX_KIND] = IndexFile(blobs=blobs, index=index, parsers=parsers, embed=embed)
+        self._consumer.kinds[DELETE_KIND] = DeleteStore(index)
+        self._begun.set()
+        try:
+            await self._consumer.run()
+        finally:
+            parsers.close()
+
+
+def expire(settings: Settings, pool: ConnectionPool) -> None:
+    """Files, uploads and vector stores whose time has come, and answers that no client will ask for again."""
+    index, blobs = open_vector_index(settings, pool), open_blob_store(settings)
+    with translated(), pool.connection() as connection:
+        with connection.transaction():
+            expire_stores(connection)
+            idempotency.forget_old(connection)
+        more = True
+        while more:
+            with connection.transaction():
+                files, uploads = expire_files(connection, index), expire_uploads(connection)
+            gone = [(file.organisation, file.sha256) for file in files]
+            gone += [(upload.organisation, hash) for upload, hashes in uploads for hash in hashes]
+            for organisation, hash in gone:
+                release_blobs(connection, blobs, organisation, [hash])
+            more = bool(files or uploads)
+
+
+def discard_unfinished(settings: Settings, pool: ConnectionPool) -> None:
+    """What dead writers left in the blob store. It is listed as a whole for that, so this is for the night."""
+    del pool
+    open_blob_store(settings).discard_unfinished(older_than_s=UNFINISHED_S)
+
+
+def archive(settings: Settings, pool: ConnectionPool) -> None:
+    """Jobs that finished long ago leave the database."""
+    retention.archive(settings, pool)
+
+
+def renew(settings: Settings, pool: ConnectionPool) -> None:
+    """The words of rows that an older version of this code wrote, until the next time; nothing where there are none."""
+    del settings
+    renew_words(pool, limit_s=RENEWAL_S)
+
+
+#: By cron: every five minutes, every ten, and at night.
+CHORES: dict[str, Chore] = {
+    "*/5 * * * *": expire,
+    "*/10 * * * *": renew,
+    "17 3 * * *": archive,
+    "47 3 * * *": discard_unfinished,
+}
+
+
+def by_queue(context: AutoscalingContext) -> tuple[int, dict[str, Any]]:
+    """How many workers there should be: enough for what waits, one more while the oldest has waited too long, and none fewer than what
+    runs now needs: the jobs of a worker that is stopped begin from the start elsewhere."""
+    metrics = context.aggregated_metrics or {}
+    waiting = max(metrics.get("waiting", {}).values(), default=0.0)
+    oldest_s = max(metrics.get("oldest_s", {}).values(), default=0.0)
+    busy = max(metrics.get("busy", {}).values(), default=0.0)
+    wanted = max(
+        -(-int(waiting) // int(WAITING_PER_WORKER)), min(math.ceil(busy), context.current_num_replicas)
+    )
+    if oldest_s > OLDEST_S:
+        wanted = max(wanted, context.current_num_replicas + 1)
+    least, most = context.capacity_adjusted_min_replicas, context.capacity_adjusted_max_replicas
+    return min(most, max(least, wanted)), context.policy_state
+
+
+def build(arguments: dict[str, str]) -> Application:
+    """The application with the settings of this environment.
+
+    Args:
+        arguments: ``release`` alone, as for the endpoint.
+    """
+    require_release_only(arguments)
+    deployment: Any = serve.deployment(**options(Settings()))(Worker)
+    application: Application = deployment.bind()
+    return application
+
+
+def options(settings: Settings) -> dict[str, Any]:
+    """The deployment's options."""
+    return {
+        "name": "worker",
+        "health_check_period_s": HEALTH_PERIOD_S,
+        "health_check_timeout_s": HEALTH_TIMEOUT_S,
+        "graceful_shutdown_wait_loop_s": 1,
+        "graceful_shutdown_timeout_s": STOP_S + 10,
+        "ray_actor_options": {"num_cpus": CPUS},
+        **_scale(settings),
+    }
+
+
+def _slots_of_a_class(settings: Settings) -> int:
+    """Jobs of one class that a worker does at once, at least."""
+    own = (
+        settings.worker_slots_high,
+        settings.worker_slots_medium,
+        settings.worker_slots_low,
+        settings.worker_slots_scheduled,
+    )
+    return min(own) + settings.worker_slots_shared
+
+
+def _scale(settings: Settings) -> dict[str, Any]:
+    if settings.min_workers == settings.max_workers:
+        return {"num_replicas": settings.max_workers}
+    return {
+        "autoscaling_config": {
+            "min_replicas": settings.min_workers,
+            "max_replicas": settings.max_workers,
+            "upscale_delay_s": settings.upscale_delay_s,
+            "downscale_delay_s": settings.downscale_delay_s,
+            "policy": {"policy_function": "data_jobs.worker.deployment:by_queue"},
+        }
+    }

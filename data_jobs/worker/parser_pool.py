@@ -1,0 +1,103 @@
+"""A few parsing processes for many jobs at once: who is most urgent gets the next free one, and who has waited long before him.
+
+parsers = Parsers(settings, threads, 2)
+parsed = await parsers.parse(data, name="report.pdf", part=(0, 50), rank=3)
+"""
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from functools import partial
+
+from cluster.records import ParsedDocument
+from cluster.settings import Settings
+from data_jobs.stages.parse import Parser
+
+#: Who has waited this long goes first, whatever his rank: some urgent jobs could keep every parser from all others for ever.
+PATIENCE_S = 5.0
+
+
+@dataclass(slots=True, eq=False)
+class _Waiter:
+    rank: int
+    parser: asyncio.Future[Parser]
+    since: float = field(default_factory=time.monotonic)
+
+
+class Parsers:
+    """On one event loop."""
+
+    def __init__(self, settings: Settings, threads: Executor, size: int) -> None:
+        self._threads = threads
+        self._all = [Parser(settings) for _ in range(size)]
+        self._free = list(self._all)
+        #: In the order in which they came.
+        self._waiting: list[_Waiter] = []
+
+    async def parse(
+        self,
+        data: bytes,
+        *,
+        name: str,
+        rank: int,
+        part: tuple[int, int] | None = None,
+        timeout_s: float | None = None,
+        on_begin: Callable[[], None] = lambda: None,
+    ) -> ParsedDocument:
+        """As ``Parser.parse``. Cancelled, it ends the parsing at once.
+
+        Args:
+            data: the file.
+            name: what its owner calls it.
+            rank: who waits with a higher one is served first.
+            part: of a PDF only these pages.
+            timeout_s: ended after this; None: after the settings' ``parse_timeout_s``.
+            on_begin: called once a parser is free.
+        """
+        parser = await self._take(rank)
+        on_begin()
+        unwanted = threading.Event()
+        parse = partial(parser.parse, data, name=name, part=part, timeout_s=timeout_s, unwanted=unwanted)
+        parsing = asyncio.get_running_loop().run_in_executor(self._threads, parse)
+        parsing.add_done_callback(lambda _: self._give_back(parser))
+        try:
+            return await asyncio.shield(parsing)
+        except asyncio.CancelledError:
+            unwanted.set()
+            if not parsing.done():  # else somebody else has the parser by now
+                parser.interrupt()
+            raise
+
+    def close(self) -> None:
+        """End the processes."""
+        for parser in self._all:
+            parser.interrupt()
+            parser.close()
+
+    async def _take(self, rank: int) -> Parser:
+        if self._free:
+            return self._free.pop()
+        waiter = _Waiter(rank, asyncio.get_running_loop().create_future())
+        self._waiting.append(waiter)
+        try:
+            return await waiter.parser
+        except asyncio.CancelledError:
+            if waiter.parser.done() and not waiter.parser.cancelled():
+                self._give_back(waiter.parser.result())
+            raise
+
+    def _give_back(self, parser: Parser) -> None:
+        self._waiting = [waiter for waiter in self._waiting if not waiter.parser.done()]
+        if not self._waiting:
+            self._free.append(parser)
+            return
+        oldest = self._waiting[0]
+        patient = time.monotonic() - oldest.since < PATIENCE_S
+        following = (
+            max(self._waiting, key=lambda waiter: waiter.rank) if patient else oldest
+        )  # of equals the first
+        self._waiting.remove(following)
+        following.parser.set_result(parser)

@@ -1,0 +1,78 @@
+"""The embedding deployment: HTTP and model in one replica, because every hop between deployments costs milliseconds."""
+
+import asyncio
+from typing import Any
+
+import numpy as np
+from fastapi import FastAPI
+from numpy.typing import NDArray
+from ray import serve
+
+from cluster.deploy.loopback import keep_to_loopback
+from cluster.logs import configure
+from cluster.settings import Settings
+from serve_app.api import build_api
+from serve_app.edge.draining import stopping
+from serve_app.embedding.batching import Lane
+from serve_app.embedding.heartbeat import Heartbeat
+from serve_app.embedding.metrics import Metrics, Watched
+from serve_app.open_address import require_key
+from serve_app.service import Service
+
+#: Serve waits this long for a health check, which itself gives up before (``heartbeat``) and says why; three in a row that
+#: fail, and the replica is replaced.
+HEALTH_TIMEOUT_S = 30
+
+
+class Embedder:
+    """One replica. Its settings are those of its environment: what ``ray start`` was given on that node."""
+
+    def __init__(self) -> None:
+        settings = Settings()
+        configure(settings)
+        keep_to_loopback()
+        require_key(settings)
+        threads = settings.threads or settings.cpus_per_embedder
+        self._service = Service(settings.model_copy(update={"threads": threads}))
+        models = self._service.models
+        self._heartbeats = [Heartbeat(model.engine) for model in models.values()]
+        watched = {
+            name: Watched(model.batcher.stats, model.engine.concurrency) for name, model in models.items()
+        }
+        self._metrics = Metrics(watched, self._service.known_shortages)
+        self._metrics.start()
+
+    def __serve_build_asgi_app__(self, *_: Any, **__: Any) -> FastAPI:
+        return build_api(self._service, stopping=stopping)
+
+    async def embed_ids(
+        self, ids: list[NDArray[np.int32]], *, fingerprint: str, organisation: str, lane: Lane = "bulk"
+    ) -> NDArray[np.float32]:
+        """For callers inside the cluster: (n, dim) float32 for inputs already tokenised.
+
+        Args:
+            ids: token ids of each input, special tokens left out, made by the tokeniser of the model that is meant.
+            fingerprint: id of that model's fingerprint.
+            organisation: pays with its share of the model.
+            lane: whether a person waits for the answer.
+
+        Raises:
+            Conflict: this replica does not serve that model; token ids mean nothing to another one.
+            Throttled: too much waits already.
+        """
+        return await self._service.model_in(fingerprint).batcher.embed(
+            ids, lane=lane, organisation=organisation
+        )
+
+    async def check_health(self) -> None:
+        """Raises when a model no longer computes; Serve then replaces the replica."""
+        await asyncio.gather(*(heartbeat.check() for heartbeat in self._heartbeats))
+
+    def __del__(self) -> None:
+        if hasattr(self, "_metrics"):
+            self._metrics.stop()
+        if hasattr(self, "_service"):
+            self._service.close()
+
+
+EmbedderIngress: Any = serve.ingress()(Embedder)

@@ -1,0 +1,195 @@
+"""The dynamic batcher: requests in, vectors out, and between them batches that grow while the model is busy.
+
+Ray Serve's own ``@serve.batch`` closes a batch by a clock, before it knows whether the model is free, so its batches do not
+grow under load. Here a lone request goes at once, and while the model works the queue grows into the next batch
+(``dispatcher``), fair between organisations (``fair_queue``). An input computed before comes from the cache, one that is in
+flight already is computed once, and what can't be answered in time is refused at the door.
+
+    batcher = Batcher(engine, batch_tokens=2048, max_waiting_tokens=1_000_000)
+    vectors = await batcher.embed(ids, lane="interactive", organisation="acme")     # (n, dim) float32
+"""
+
+import asyncio
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cluster.engines import Engine
+from cluster.errors import Throttled
+from serve_app.embedding.batching.dispatcher import Dispatcher, Result
+from serve_app.embedding.batching.fair_queue import FairQueue, Item, Lane, Request
+from serve_app.embedding.batching.stats import Stats
+from serve_app.embedding.batching.vector_cache import VectorCache, key_of
+
+
+class Batcher:
+    """Requests to batches, on one event loop; the engine runs in threads."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        batch_tokens: int,
+        max_waiting_tokens: int,
+        cache_bytes: int = 0,
+        weights: Mapping[str, float] | None = None,
+    ) -> None:
+        """See the settings of these names; ``weights`` are shares by organisation, 1 where none is given."""
+        self.stats = Stats()
+        self._engine = engine
+        self._special_tokens = engine.tokeniser.special_tokens
+        self._max_waiting_tokens = max_waiting_tokens
+        self._queue = FairQueue(weights or {})
+        self._cache = VectorCache(cache_bytes)
+        self._in_flight: dict[bytes, Item] = {}
+        self._dispatcher = Dispatcher(
+            engine, self._queue, self.stats, settle=self._settle, batch_tokens=batch_tokens
+        )
+
+    async def embed(
+        self,
+        ids: Sequence[NDArray[np.int32]],
+        *,
+        lane: Lane = "interactive",
+        organisation: str = "default",
+        deadline_s: float = math.inf,
+    ) -> NDArray[np.float32]:
+        """(n, dim) float32 for inputs already tokenised, in their order.
+
+        A caller who is cancelled costs nothing more from then on.
+
+        Args:
+            ids: token ids of each input, special tokens left out.
+            lane: whether somebody waits for the answer.
+            organisation: who pays with its share of the model.
+            deadline_s: seconds after which the answer is of no use.
+
+        Raises:
+            Throttled: too much waits already, or the deadline can't be met; ``retry_after_s`` says when it could be.
+        """
+        request = Request(
+            asyncio.get_running_loop().create_future(),
+            np.empty((len(ids), self._engine.fingerprint.dim), np.float32),
+        )
+        missing = self._from_cache(request, ids, organisation)
+        self._admit(missing, lane, organisation, deadline_s)
+        self.stats.organisation_tokens[organisation] += sum(map(len, ids)) + len(ids) * self._special_tokens
+        for position, key, one in missing:
+            self._wait_for(request, position, key, one, lane, organisation)
+        self._dispatcher.start()
+        if missing:
+            await self._finished(request, deadline_s)
+        return request.vectors
+
+    def _from_cache(
+        self, request: Request, ids: Sequence[NDArray[np.int32]], organisation: str
+    ) -> list[tuple[int, bytes, NDArray[np.int32]]]:
+        missing = []
+        for position, one in enumerate(ids):
+            key = key_of(organisation, one)
+            if (vector := self._cache.get(key)) is None:
+                missing.append((position, key, one))
+            else:
+                request.vectors[position] = vector
+        request.missing = len(missing)
+        self.stats.cache_hits += len(ids) - len(missing)
+        self.stats.cache_misses += len(missing)
+        return missing
+
+    def _admit(
+        self,
+        missing: list[tuple[int, bytes, NDArray[np.int32]]],
+        lane: Lane,
+        organisation: str,
+        deadline_s: float,
+    ) -> None:
+        """Refuse what the queue cannot hold or the deadline does not allow.
+
+        An organisation is refused for what waits of its own: another's flood leaves it its share of the queue.
+        """
+        tokens = sum(self._cost(one) for _, key, one in missing if key not in self._in_flight)
+        waiting = self.waiting_tokens
+        if not tokens or not waiting:
+            return
+        own = self._queue.tokens("interactive", organisation) + self._queue.tokens("bulk", organisation)
+        share = self._max_waiting_tokens / len(
+            {organisation, *self._queue.organisations("interactive"), *self._queue.organisations("bulk")}
+        )
+        rate = self._dispatcher.tokens_per_s or math.inf
+        wait_s = self._queue.ahead(lane, organisation, tokens) / rate
+        if waiting + tokens > self._max_waiting_tokens and own + tokens > share:
+            self._refuse(f"{waiting:,} tokens are waiting already", max(1.0, wait_s))
+        if wait_s + tokens / rate > deadline_s:
+            self._refuse(
+                f"this would take {wait_s + tokens / rate:.1f} s, longer than the {deadline_s:.1f} s the request has",
+                wait_s,
+            )
+
+    def _refuse(self, reason: str, retry_after_s: float) -> None:
+        self.stats.refused_requests += 1
+        raise Throttled(
+            f"{reason}; try again in {max(1, math.ceil(retry_after_s))} s", retry_after_s=retry_after_s
+        )
+
+    def _wait_for(
+        self,
+        request: Request,
+        position: int,
+        key: bytes,
+        ids: NDArray[np.int32],
+        lane: Lane,
+        organisation: str,
+    ) -> None:
+        item = self._in_flight.get(key)
+        if item is None:
+            self._in_flight[key] = item = Item(
+                ids, self._cost(ids), organisation, lane, key, [(request, position)]
+            )
+            self._queue.push(item, lane)
+            return
+        item.waiters.append((request, position))
+        self.stats.joined_in_flight += 1
+        if lane == "interactive" and item.lane == "bulk" and not item.taken:
+            item.lane = lane
+            self._queue.push(item, lane)
+
+    async def _finished(self, request: Request, deadline_s: float) -> None:
+        if math.isinf(deadline_s):
+            await request.done
+            return
+        # A timer of the loop costs a tenth of ``asyncio.timeout``.
+        timer = asyncio.get_running_loop().call_later(deadline_s, self._give_up, request, deadline_s)
+        try:
+            await request.done
+        finally:
+            timer.cancel()
+
+    def _give_up(self, request: Request, deadline_s: float) -> None:
+        if not request.done.done():
+            wait_s = self.waiting_tokens / (self._dispatcher.tokens_per_s or math.inf)
+            reason = f"not finished within the {deadline_s:.1f} s the request had"
+            request.done.set_exception(Throttled(reason, retry_after_s=max(1.0, wait_s)))
+
+    def _settle(self, item: Item, result: Result) -> None:
+        del self._in_flight[item.key]
+        if isinstance(result, Exception):
+            for request, _ in item.waiters:
+                if not request.done.done():
+                    request.done.set_exception(result)
+        elif result is not None:
+            self._cache.put(item.key, result)
+            for request, position in item.waiters:
+                request.vectors[position] = result
+                request.missing -= 1
+                if not request.missing and not request.done.done():
+                    request.done.set_result(None)
+
+    @property
+    def waiting_tokens(self) -> int:
+        """Tokens in the queue, those of callers who left included until they are met."""
+        return self._dispatcher.waiting_tokens
+
+    def _cost(self, ids: NDArray[np.int32]) -> int:
+        return len(ids) + self._special_tokens

@@ -1,0 +1,221 @@
+"""From what waits to batches, and from batches to the engine: whenever the model is free, never later.
+
+Nothing here has a timer. Each organisation may have one urgent batch at a time, of what it sent to the ``interactive`` lane;
+the engine runs it ahead of everything else. All the rest shares ordinary batches: interactive first, ``bulk`` with a reserved
+share, and first once it has waited long. Why, docs/decisions/009 says. Used by ``batcher`` on its event loop.
+
+    dispatcher = Dispatcher(engine, queue, stats, settle=..., batch_tokens=2048)
+    queue.push(item)
+    dispatcher.start()
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+import numpy as np
+import structlog
+from numpy.typing import NDArray
+
+from cluster.engines import Engine
+from cluster.engines.bert.plan import plan
+from cluster.errors import ClusterError, Permanent, Retryable
+from serve_app.embedding.batching.fair_queue import FairQueue, Item, Lane
+from serve_app.embedding.batching.stats import Stats
+
+log = structlog.get_logger(__name__)
+
+#: Tokens of an urgent batch: an organisation's further interactive inputs share the ordinary batches with everybody's.
+URGENT_TOKENS = 512
+#: Fewer tokens than this are not divided between free workers: smaller matrices cost more than they save.
+LEAST_TOKENS = 128
+#: Part of an ordinary batch that is bulk's while any waits.
+BULK_SHARE = 0.25
+#: Bulk that has waited this long goes first.
+BULK_PATIENCE_S = 5.0
+#: Batches sorted by length together where the engine pads: padding falls to a few per cent.
+PADDED_WAVE = 16
+#: Weight of the newest batch in the running estimate of tokens a second.
+SMOOTHING = 0.2
+
+#: What became of an item: its vector, (dim,) float32; why it has none; or None, when nobody wanted it any more.
+Result = NDArray[np.float32] | Exception | None
+
+
+class Dispatcher:
+    """Of one engine and one queue."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        queue: FairQueue,
+        stats: Stats,
+        *,
+        settle: Callable[[Item, Result], None],
+        batch_tokens: int,
+    ) -> None:
+        """``settle`` is called once for each item that leaves the queue."""
+        self._engine = engine
+        self._queue = queue
+        self._stats = stats
+        self._settle = settle
+        self._batch_tokens = batch_tokens
+        self._sorted: list[list[Item]] = []
+        self._running: set[asyncio.Task[None]] = set()
+        self._urgent: set[str] = set()
+        #: Running estimate of what the engine does, over all its workers; 0 before the first batch.
+        self.tokens_per_s = 0.0
+
+    @property
+    def waiting_tokens(self) -> int:
+        """Tokens in the queue, those of callers who left included until they are met."""
+        return (
+            self._queue.tokens("interactive")
+            + self._queue.tokens("bulk")
+            + sum(item.tokens for batch in self._sorted for item in batch)
+        )
+
+    def start(self) -> None:
+        """Give the engine as many batches as it works on at once, while there are any; urgent ones at any time."""
+        while batch := self._next_urgent():
+            self._spawn(batch, urgent=batch[0].organisation)
+        while self._has_free_worker() and (batch := self._next_batch()):
+            self._spawn(batch, urgent=None)
+        self._count_waiting()
+
+    def _has_free_worker(self) -> bool:
+        only_urgent = len(self._running) == len(self._urgent)
+        return len(self._running) < self._engine.concurrency or only_urgent
+
+    def _spawn(self, batch: list[Item], urgent: str | None) -> None:
+        if urgent is not None:
+            self._urgent.add(urgent)
+        task = asyncio.get_running_loop().create_task(self._run(batch, urgent=urgent is not None))
+        self._running.add(task)
+
+        def ended(task: asyncio.Task[None]) -> None:
+            self._running.discard(task)
+            if urgent is not None:
+                self._urgent.discard(urgent)
+            self.start()
+
+        task.add_done_callback(ended)
+
+    def _next_urgent(self) -> list[Item]:
+        if not self._engine.preempts or len(self._urgent) > self._engine.concurrency:
+            return []
+        for organisation in self._queue.organisations("interactive"):
+            if organisation not in self._urgent:
+                tokens = min(URGENT_TOKENS, self._share_of(self._queue.tokens("interactive", organisation)))
+                if batch := self._wanted(
+                    self._queue.take("interactive", tokens=tokens, organisation=organisation)
+                ):
+                    return batch
+        return []
+
+    def _next_batch(self) -> list[Item]:
+        while self._sorted:
+            if batch := self._wanted(self._sorted.pop(0)):
+                return batch
+        budget = self._batch_tokens if self._engine.packed else self._batch_tokens * PADDED_WAVE
+        budget = min(budget, self._share_of(self.waiting_tokens))
+        batch = []
+        for lane, tokens in self._shares(budget):
+            left = tokens - sum(item.tokens for item in batch)
+            if left > 0 or not batch:
+                batch += self._wanted(self._queue.take(lane, tokens=left))
+        if self._engine.packed or not batch:
+            return batch
+        self._sorted = [
+            [batch[i] for i in part]
+            for part in plan([item.tokens for item in batch], budget=self._batch_tokens)
+        ]
+        return self._sorted.pop(0)
+
+    def _shares(self, budget: int) -> list[tuple[Lane, int]]:
+        """Lanes in the order they are taken from, and the tokens a batch may hold after each."""
+        bulk_since = self._queue.oldest("bulk")
+        if bulk_since is None:
+            return [("interactive", budget)]
+        if time.monotonic() - bulk_since > BULK_PATIENCE_S:
+            return [("bulk", budget), ("interactive", budget)]
+        return [("interactive", budget - int(budget * BULK_SHARE)), ("bulk", budget)]
+
+    def _share_of(self, tokens: int) -> int:
+        """So much that free workers get about equal parts of what waits."""
+        free = max(1, self._engine.concurrency - len(self._running))
+        return max(LEAST_TOKENS, -(-tokens // free))
+
+    def _wanted(self, items: list[Item]) -> list[Item]:
+        wanted = []
+        for item in items:
+            if item.wanted:
+                wanted.append(item)
+            else:
+                self._stats.dropped_inputs += 1
+                self._settle(item, None)
+        return wanted
+
+    async def _run(self, batch: list[Item], *, urgent: bool) -> None:
+        started = time.monotonic()
+        found = await self._tried(batch, urgent=urgent)
+        if isinstance(found, Exception):
+            _log_failure(batch, found)
+            await self._single_out(batch, found)
+            return
+        self._settle_all(batch, found)
+        self._count_batch(batch, time.monotonic() - started)
+
+    async def _tried(self, batch: list[Item], *, urgent: bool = False) -> NDArray[np.float32] | Exception:
+        """(n, dim) float32, or why there are none."""
+        try:
+            return await asyncio.wrap_future(self._engine.submit([item.ids for item in batch], urgent=urgent))
+        except Exception as exc:  # noqa: BLE001  the batch's edge: logged by ``_run``, and told to the callers it concerns
+            return exc
+
+    async def _single_out(self, batch: list[Item], fault: Exception) -> None:
+        """Find the inputs that made the batch fail, by trying each half of it.
+
+        Only faults that an input can cause are looked for. A retryable fault is the engine's and concerns every input; so does
+        an unforeseen one that both halves show.
+        """
+        if isinstance(fault, Retryable) or len(batch) == 1:
+            self._settle_all(batch, fault)
+            return
+        middle = len(batch) // 2
+        halves = [(half, await self._tried(half)) for half in (batch[:middle], batch[middle:])]
+        both = all(isinstance(found, Exception) for _, found in halves)
+        for half, found in halves:
+            if not isinstance(found, Exception) or (both and not isinstance(found, Permanent)):
+                self._settle_all(half, found)
+            else:
+                await self._single_out(half, found)
+
+    def _settle_all(self, batch: list[Item], found: NDArray[np.float32] | Exception) -> None:
+        for position, item in enumerate(batch):
+            self._settle(item, found if isinstance(found, Exception) else found[position])
+
+    def _count_batch(self, batch: list[Item], seconds: float) -> None:
+        tokens = sum(item.tokens for item in batch)
+        self._stats.batches += 1
+        self._stats.batch_inputs += len(batch)
+        self._stats.batch_tokens += tokens
+        self._stats.real_tokens += tokens
+        self._stats.computed_tokens += (
+            tokens if self._engine.packed else len(batch) * max(item.tokens for item in batch)
+        )
+        self._stats.busy_s += seconds
+        rate = tokens * len(self._running) / max(seconds, 1e-6)
+        self.tokens_per_s += (rate - self.tokens_per_s) * (SMOOTHING if self.tokens_per_s else 1)
+
+    def _count_waiting(self) -> None:
+        for lane in ("interactive", "bulk"):
+            self._stats.waiting_tokens[lane] = self._queue.tokens(lane)
+
+
+def _log_failure(batch: list[Item], fault: Exception) -> None:
+    """One line for a fault that has a name; the traceback of one that has none."""
+    if isinstance(fault, ClusterError):
+        log.warning("batch_refused", inputs=len(batch), reason=str(fault))
+    else:
+        log.error("batch_failed", inputs=len(batch), exc_info=fault)

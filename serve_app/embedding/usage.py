@@ -1,0 +1,104 @@
+"""Usage of requests, recorded behind them: summed for a second at most and written in one transaction, by a thread of its own.
+
+No request waits for it. While the database is away the sums go on growing; the process's end writes what is left.
+``kill -9`` loses the last second.
+
+    usage = UsageRecorder(write)
+    usage.add("acme", Source.HTTP, "all-MiniLM-L6-v2", tokens=12)
+"""
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Sequence
+from uuid import uuid4
+
+import structlog
+
+from cluster.errors import Retryable
+from cluster.organisations.usage import EMBEDDING, Source, UsageEvent
+
+log = structlog.get_logger(__name__)
+
+#: Requests of so long become one event for each organisation, source, model and kind.
+INTERVAL_S = 1.0
+#: Between tries while the database is away.
+RETRY_S = 5.0
+
+Write = Callable[[Sequence[UsageEvent]], None]
+Key = tuple[str, Source, str, str]
+
+
+class UsageRecorder:
+    """Safe to call from any thread.
+
+    Args:
+        write: puts the events into the database, and may be called again with those it was given before.
+    """
+
+    def __init__(self, write: Write) -> None:
+        self._write = write
+        self._sums: Counter[Key] = Counter()
+        self._lock = threading.Lock()
+        self._some = threading.Event()
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="usage", daemon=True)
+        self._thread.start()
+
+    def add(
+        self, organisation: str, source: Source, model: str, *, tokens: int, kind: str = EMBEDDING
+    ) -> None:
+        """Count the tokens that a request used."""
+        with self._lock:
+            self._sums[organisation, source, model, kind] += tokens
+        if not self._some.is_set():
+            self._some.set()
+
+    def close(self) -> None:
+        """Write what was added until now, once; what the database does not take is lost, and logged."""
+        self._closing.set()
+        self._some.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        events: list[UsageEvent] = []
+        while not self._closing.is_set():
+            self._some.wait()
+            self._closing.wait(RETRY_S if events else INTERVAL_S)
+            # An unconfirmed commit may have written them: they keep their ids until one is confirmed.
+            events = events or self._taken()
+            if self._written(events):
+                events = []
+            else:
+                self._some.set()
+        left = events + self._taken()
+        if left and not self._written(left):
+            log.error("usage_lost", tokens=sum(event.quantity for event in left))
+
+    def _taken(self) -> list[UsageEvent]:
+        with self._lock:
+            sums, self._sums = self._sums, Counter()
+            self._some.clear()
+        return [
+            UsageEvent(
+                organisation=organisation,
+                id=f"use_{uuid4().hex}",
+                source=source,
+                model=model,
+                kind=kind,
+                quantity=tokens,
+            )
+            for (organisation, source, model, kind), tokens in sums.items()
+        ]
+
+    def _written(self, events: Sequence[UsageEvent]) -> bool:
+        try:
+            if events:
+                self._write(events)
+        except Retryable as exc:
+            log.warning("usage_not_written", events=len(events), reason=str(exc))
+            return False
+        except (
+            Exception
+        ):  # the edge of the thread: these events may be at fault, and later ones must not wait for them
+            log.exception("usage_refused", events=[repr(event) for event in events])
+        return True

@@ -1,0 +1,59 @@
+"""A connection whose work is kept, a store in a fresh organisation, and another organisation that must never see into it."""
+
+from collections.abc import Iterator
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from psycopg import Connection
+from psycopg_pool import ConnectionPool
+
+from cluster.documents.stores import VectorStore, ensure_store
+from cluster.engines.contract import Fingerprint
+from cluster.settings import Settings
+from cluster.vector_index import VectorIndex, open_vector_index
+from tests.conftest import new_organisation
+
+
+@pytest.fixture
+def connection(pool: ConnectionPool) -> Iterator[Connection[Any]]:
+    with pool.connection() as connection:
+        connection.autocommit = True
+        yield connection
+        connection.autocommit = False
+
+
+@pytest.fixture
+def fingerprint() -> Fingerprint:
+    return Fingerprint(
+        model="small",
+        revision="0123456789ab",
+        dim=3,
+        max_tokens=256,
+        pooling="mean",
+        normalised=True,
+        precision="float32",
+    )
+
+
+@pytest.fixture
+def store(connection: Connection[Any], organisation: str, fingerprint: Fingerprint) -> VectorStore:
+    return ensure_store(connection, organisation, "handbook", fingerprint=fingerprint)
+
+
+@pytest.fixture
+def stranger() -> str:
+    """Id of another organisation, one without anything."""
+    return f"org-{uuid4().hex[:12]}"
+
+
+@pytest.fixture
+def index(settings: Settings, pool: ConnectionPool) -> VectorIndex:
+    """The settings' vector index."""
+    return open_vector_index(settings, pool)
+
+
+@pytest.fixture
+def other_organisation(pool: ConnectionPool) -> str:
+    """Id of a second organisation of the test's own."""
+    return new_organisation(pool)

@@ -1,0 +1,175 @@
+"""Whatever psycopg raises leaves as one of our errors, on the branch that says what to do next."""
+
+import pickle
+from collections.abc import Iterator
+
+import psycopg
+import psycopg_pool
+import pytest
+from psycopg_pool import ConnectionPool
+from pydantic import SecretStr
+
+from cluster.database import open_pool
+from cluster.database.errors import BY_CLASS, BY_SQLSTATE, translate, translated
+from cluster.errors import (
+    ClusterError,
+    Conflict,
+    InvalidInput,
+    Misconfigured,
+    Permanent,
+    Resource,
+    Retryable,
+    Shortage,
+    Unavailable,
+)
+from cluster.settings import Settings
+
+
+def exceptions() -> Iterator[type[psycopg.Error]]:
+    for module in (psycopg, psycopg.errors, psycopg_pool):
+        for value in vars(module).values():
+            if (
+                isinstance(value, type)
+                and issubclass(value, psycopg.Error)
+                and not value.__name__.startswith("_")
+            ):
+                yield value
+
+
+def test_every_sqlstate_that_psycopg_knows_is_in_the_table() -> None:
+    states = {theirs.sqlstate for theirs in exceptions() if theirs.sqlstate}
+    assert len(states) > 200
+    assert {state for state in states if state not in BY_SQLSTATE and state[:2] not in BY_SQLSTATE} == set()
+
+
+def test_every_error_of_psycopg_without_sqlstate_is_in_the_table_by_name() -> None:
+    assert {theirs for theirs in exceptions() if not theirs.sqlstate} == set(BY_CLASS)
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [
+        (psycopg.errors.AdminShutdown, Unavailable),
+        (psycopg.errors.CannotConnectNow, Unavailable),
+        (psycopg.errors.TooManyConnections, Shortage),
+        (psycopg.errors.DiskFull, Shortage),
+        (psycopg.errors.ReadOnlySqlTransaction, Shortage),
+        (psycopg.errors.SerializationFailure, Retryable),
+        (psycopg.errors.DeadlockDetected, Retryable),
+        (psycopg.errors.QueryCanceled, Retryable),
+        (psycopg.errors.UniqueViolation, Conflict),
+        (psycopg.errors.InvalidPassword, Misconfigured),
+        (psycopg.errors.InsufficientPrivilege, Misconfigured),
+        (psycopg.errors.SyntaxError, Permanent),
+        (psycopg.errors.DataCorrupted, Permanent),
+        (psycopg_pool.PoolTimeout, Unavailable),
+        (psycopg.InterfaceError, Unavailable),
+    ],
+)
+def test_an_error_lands_on_its_branch(theirs: type[psycopg.Error], ours: type[ClusterError]) -> None:
+    assert type(translate(theirs("what happened"))) is ours
+
+
+def test_text_that_postgres_cannot_hold_is_the_callers_mistake(pool: ConnectionPool) -> None:
+    with pytest.raises(InvalidInput, match="NUL") as caught, translated(), pool.connection() as connection:
+        connection.execute("SELECT %s::text", ["a\0b"])
+    assert isinstance(caught.value.__cause__, psycopg.DataError)
+
+
+def test_a_server_that_is_not_there_may_come_back() -> None:
+    with pytest.raises(Unavailable) as caught, translated():
+        psycopg.connect("postgresql://nobody@127.0.0.1:1/nothing", connect_timeout=2)
+    assert caught.value.retry_after_s is not None
+
+
+@pytest.mark.parametrize("wrong", ["postgresql://cluster:guessed@", "postgresql://stranger:guessed@"])
+def test_a_server_that_refuses_us_will_go_on_refusing(database_url: str, wrong: str) -> None:
+    with pytest.raises(Misconfigured), translated():
+        psycopg.connect(wrong + database_url.rpartition("@")[2])
+
+
+def test_a_database_that_does_not_exist_will_not_come_by_waiting(database_url: str) -> None:
+    with pytest.raises(Misconfigured), translated():
+        psycopg.connect(database_url.replace("/postgres", "/nothing"))
+
+
+def test_what_is_not_the_databases_passes_untouched() -> None:
+    with pytest.raises(KeyError), translated():
+        raise KeyError("ours")
+
+
+@pytest.mark.parametrize(
+    ("statement", "resource"),
+    [
+        (
+            "SELECT count(pg_advisory_xact_lock_shared(g)) FROM generate_series(1, 200000) AS g",
+            Resource.DATABASE_MEMORY,
+        ),
+        (
+            "SET LOCAL temp_file_limit = '64kB'; SET LOCAL work_mem = '64kB';"
+            " SELECT g FROM generate_series(1, 500000) AS g ORDER BY random()",
+            Resource.DATABASE_MEMORY,
+        ),
+        ("SET TRANSACTION READ ONLY; DELETE FROM jobs", Resource.DATABASE_WRITES),
+        ("DO $$ BEGIN RAISE 'could not extend file' USING ERRCODE = '53100'; END $$", Resource.DATABASE_DISK),
+        (
+            "DO $$ BEGIN RAISE 'could not write: Disk quota exceeded' USING ERRCODE = 'XX000'; END $$",
+            Resource.DATABASE_DISK,
+        ),
+        (
+            "DO $$ BEGIN RAISE 'could not open file: Read-only file system' USING ERRCODE = '42501'; END $$",
+            Resource.DATABASE_WRITES,
+        ),
+        ("DO $$ BEGIN RAISE 'out of memory' USING ERRCODE = '53200'; END $$", Resource.DATABASE_MEMORY),
+    ],
+    ids=["locks", "temporary files", "read-only", "disk", "quota", "read-only disk", "memory"],
+)
+def test_what_postgres_is_short_of_is_named_with_what_to_do(
+    pool: ConnectionPool, statement: str, resource: Resource
+) -> None:
+    with pytest.raises(Shortage) as caught, translated(), pool.connection() as connection:
+        connection.execute(statement)
+    assert caught.value.resource == resource
+    assert resource.sentence in str(caught.value)
+    assert caught.value.retry_after_s
+
+
+def test_a_value_that_speaks_of_a_full_disk_is_no_shortage(pool: ConnectionPool) -> None:
+    with pytest.raises(InvalidInput), translated(), pool.connection() as connection:
+        connection.execute("SELECT 'No space left on device'::integer")
+
+
+def test_a_shortage_stays_one_on_its_way_between_processes() -> None:
+    sent = Shortage("full", resource=Resource.BLOB_STORE, retry_after_s=3)
+    come = pickle.loads(pickle.dumps(sent))
+    assert (str(come), come.resource, come.retry_after_s) == ("full", Resource.BLOB_STORE, 3)
+
+
+def test_a_server_without_connections_says_so_to_whoever_waits_for_one(
+    pool: ConnectionPool, settings: Settings, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pool.connection() as connection:
+        connection.execute("CREATE ROLE few LOGIN PASSWORD 'few' CONNECTION LIMIT 1")
+        connection.execute("GRANT SELECT ON ALL TABLES IN SCHEMA public TO few")
+    monkeypatch.setattr("cluster.database.pool.CHECKOUT_TIMEOUT_S", 1.0)
+    url = f"postgresql://few:few@{database_url.rpartition('@')[2]}"
+    few = open_pool(settings.model_copy(update={"database_url": SecretStr(url)}))
+    try:
+        with few.connection():
+            with pytest.raises(Shortage) as caught, translated():
+                psycopg.connect(url)
+            assert caught.value.resource == Resource.DATABASE_CONNECTIONS
+            with (
+                pytest.raises(Shortage, match="too many connections for role") as caught,
+                translated(),
+                few.connection(),
+            ):
+                pass
+            assert caught.value.resource == Resource.DATABASE_CONNECTIONS
+        with translated(), few.connection() as connection:
+            assert connection.execute("SELECT 1").fetchone() == (1,)
+    finally:
+        few.close()
+        with pool.connection() as connection:
+            connection.execute("DROP OWNED BY few")
+            connection.execute("DROP ROLE few")

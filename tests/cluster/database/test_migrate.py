@@ -1,0 +1,135 @@
+"""The schema is brought up to date exactly once, whoever asks first, and what was applied is never edited unseen."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from uuid import uuid4
+
+import psycopg
+import pytest
+
+from cluster.database import migrate as module
+from cluster.database.migrate import Migration, migrate, migrations
+from cluster.errors import ClusterError, Conflict
+
+
+@pytest.fixture
+def empty(database_url: str) -> Iterator[str]:
+    """URL of a database with nothing in it."""
+    name = f"empty_{uuid4().hex[:8]}"
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+        yield database_url.rpartition("/")[0] + "/" + name
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def applied(url: str) -> list[str]:
+    with psycopg.connect(url) as connection:
+        return [
+            name
+            for (name,) in connection.execute("SELECT name FROM schema_migrations ORDER BY number").fetchall()
+        ]
+
+
+def extended(monkeypatch: pytest.MonkeyPatch, *more: Migration) -> None:
+    ours = [*migrations(), *more]
+    monkeypatch.setattr(module, "migrations", lambda: ours)
+
+
+def test_an_empty_database_gets_everything_and_the_second_time_nothing(empty: str) -> None:
+    names = [migration.name for migration in migrations()]
+    assert names[0] == "0001_foundation.sql"
+    assert migrate(empty) == names
+    assert migrate(empty) == []
+    assert applied(empty) == names
+
+
+def test_numbers_stand_once_each() -> None:
+    numbers = [migration.number for migration in migrations()]
+    assert numbers == sorted(set(numbers))
+
+
+def test_four_processes_at_once_apply_each_migration_once(empty: str) -> None:
+    code = f"from cluster.database.migrate import migrate; print('ready', flush=True); input(); print(len(migrate({empty!r})))"
+    run = [sys.executable, "-c", code]
+    migrators = [
+        subprocess.Popen(run, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(4)
+    ]
+    for migrator in migrators:
+        assert migrator.stdout is not None
+        assert migrator.stdout.readline() == "ready\n"
+    for migrator in migrators:
+        assert migrator.stdin is not None
+        migrator.stdin.write("\n")
+        migrator.stdin.flush()
+    counts = [int(migrator.communicate()[0].splitlines()[-1]) for migrator in migrators]
+    assert [migrator.returncode for migrator in migrators] == [0] * 4
+    assert sum(counts) == len(migrations()) == len(applied(empty))
+
+
+def test_a_migration_that_fails_leaves_nothing_of_itself_and_keeps_those_before(
+    empty: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    extended(
+        monkeypatch,
+        Migration(number=9000, name="9000_half.sql", sql="CREATE TABLE half (i int); SELECT 1/0;"),
+    )
+    with pytest.raises(ClusterError, match="division by zero"):
+        migrate(empty)
+    with psycopg.connect(empty) as connection:
+        assert connection.execute("SELECT to_regclass('half'), to_regclass('documents')").fetchone() == (
+            None,
+            "documents",
+        )
+    assert "9000_half.sql" not in applied(empty)
+
+
+def test_an_applied_migration_that_was_edited_is_refused_by_name(empty: str) -> None:
+    migrate(empty)
+    with psycopg.connect(empty) as connection:
+        connection.execute("UPDATE schema_migrations SET sha256 = 'another' WHERE number = 1")
+    with pytest.raises(Conflict, match=r"0001_foundation\.sql was edited"):
+        migrate(empty)
+
+
+def test_a_database_newer_than_the_code_is_refused(empty: str) -> None:
+    migrate(empty)
+    with psycopg.connect(empty) as connection:
+        connection.execute(
+            "INSERT INTO schema_migrations (number, name, sha256) VALUES (9999, '9999_future.sql', '')"
+        )
+    with pytest.raises(Conflict, match="9999, which this version does not know"):
+        migrate(empty)
+
+
+def test_a_role_that_may_not_create_anything_can_work_with_a_schema_that_is_there(empty: str) -> None:
+    migrate(empty)
+    with psycopg.connect(empty, autocommit=True) as connection:
+        role = f"reader_{uuid4().hex[:8]}"
+        connection.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'reads'")
+        connection.execute(f"GRANT SELECT ON schema_migrations, queue_migrations TO {role}")
+    assert migrate(f"postgresql://{role}:reads@" + empty.rpartition("@")[2]) == []
+
+
+def test_batches_keep_the_files_that_a_column_named_before(
+    empty: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = [migration for migration in migrations() if migration.number < 5]
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "migrations", lambda: before)
+        migrate(empty)
+    with psycopg.connect(empty, autocommit=True) as connection:
+        connection.execute(
+            "INSERT INTO vector_stores (organisation, id, name, collection, fingerprint_id, fingerprint)"
+            " VALUES ('default', 's', 's', 'c', 'f', '{}');"
+            "INSERT INTO file_batches (organisation, id, vector_store) VALUES ('default', 'b', 's');"
+            "INSERT INTO files (organisation, id, filename, purpose, bytes, sha256, media_type)"
+            " SELECT 'default', f, f, 'assistants', 1, f, 'text/plain' FROM unnest(ARRAY['f1', 'f2']) AS f;"
+            "INSERT INTO vector_store_files (organisation, vector_store, file, document, status, job, batch) VALUES"
+            " ('default', 's', 'f1', 'd1', 'completed', 'j1', 'b'), ('default', 's', 'f2', 'd2', 'in_progress', 'j2', NULL)"
+        )
+        migrate(empty)
+        found = connection.execute(
+            "SELECT batch, vector_store, file, job, status FROM file_batch_members"
+        ).fetchall()
+    assert found == [("b", "s", "f1", "j1", "completed")]

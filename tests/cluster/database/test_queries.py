@@ -1,0 +1,45 @@
+"""SQL is read by name, and no statement of it runs without an organisation."""
+
+from pathlib import Path
+
+import pytest
+
+from cluster.database.queries import queries
+from tests.conftest import ROOT
+
+#: Packages whose statements are about what organisations own.
+OWNED = ("cluster/documents", "cluster/jobs", "cluster/organisations")
+FILES = sorted(file for package in OWNED for file in (ROOT / package).glob("*.sql"))
+#: Statements of the queue and of upkeep that act on the rows of every organisation, besides those named ``_of_all``.
+OF_ALL = {
+    "attempts.sql": {"renew", "take_turn"},
+    "rescue.sql": {
+        "leaseless",
+        "commands",
+        "round",
+        "stale_entries",
+        "finish_entry",
+        "turnless",
+        "end_mute",
+        "alone",
+    },
+    "shortages.sql": {"announce", "withdraw", "announced"},
+    "store_upkeep.sql": {"organisations"},
+}
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: f"{file.parent.name}-{file.stem}")
+def test_every_statement_names_the_organisation(file: Path) -> None:
+    statements = queries(".".join(file.parent.relative_to(ROOT).parts), file.name)
+    assert statements
+    without = [name for name, sql in statements.items() if "%(organisation)s" not in sql]
+    assert {name for name in without if not name.endswith("_of_all")} == OF_ALL.get(file.name, set())
+
+
+def test_two_statements_of_one_name_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "sql_twice").mkdir()
+    (tmp_path / "sql_twice" / "__init__.py").touch()
+    (tmp_path / "sql_twice" / "twice.sql").write_text("-- name: one\nSELECT 1;\n-- name: one\nSELECT 2;\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ValueError, match="twice"):
+        queries("sql_twice", "twice.sql")

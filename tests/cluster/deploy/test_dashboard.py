@@ -1,0 +1,75 @@
+"""The dashboard and Prometheus' configuration as files; ``launch/test_serving`` holds them against a running cluster."""
+
+import json
+import re
+from itertools import combinations
+from typing import Any
+
+import pytest
+import yaml
+
+from serve_app.embedding.metrics import COUNTERS
+from tests.conftest import ROOT
+
+DASHBOARD: dict[str, Any] = json.loads((ROOT / "cluster/deploy/grafana/embedding.json").read_text())
+PROMETHEUS: dict[str, Any] = yaml.safe_load((ROOT / "cluster/deploy/prometheus.yaml").read_text())
+PANELS: list[dict[str, Any]] = DASHBOARD["panels"]
+GRAPHS = [panel for panel in PANELS if panel["type"] != "row"]
+#: Grafana's grid.
+COLUMNS = 24
+#: Grafana's own, beside those the dashboard declares.
+BUILT_IN = {"__rate_interval"}
+
+
+def expressions(dashboard: dict[str, Any]) -> list[str]:
+    """Every query of every panel."""
+    return [target["expr"] for panel in dashboard["panels"] for target in panel.get("targets", [])]
+
+
+def metrics_asked_for(dashboard: dict[str, Any]) -> set[str]:
+    """Names of the metrics in its queries."""
+    return {name for text in expressions(dashboard) for name in re.findall(r"\b(?:ray|haproxy)_\w+", text)}
+
+
+def test_grafana_can_import_it() -> None:
+    assert DASHBOARD["uid"]
+    assert len(DASHBOARD["uid"]) <= 40
+    assert DASHBOARD["title"]
+    assert DASHBOARD["schemaVersion"] >= 36
+    assert "id" not in DASHBOARD  # Grafana's own number: a given one replaces another dashboard
+    assert len({panel["id"] for panel in PANELS}) == len(PANELS)
+
+
+@pytest.mark.parametrize("panel", GRAPHS, ids=[panel["title"] for panel in GRAPHS])
+def test_a_panel_says_what_it_shows_in_which_unit_from_the_chosen_prometheus(panel: dict[str, Any]) -> None:
+    assert panel["title"]
+    assert panel["description"]
+    assert panel["fieldConfig"]["defaults"]["unit"]
+    assert panel["targets"]
+    assert len({target["refId"] for target in panel["targets"]}) == len(panel["targets"])
+    assert {part["datasource"]["uid"] for part in (panel, *panel["targets"])} == {"${datasource}"}
+
+
+def test_panels_do_not_cover_each_other() -> None:
+    places = [panel["gridPos"] for panel in PANELS]
+    cells = [{(at["x"] + x, at["y"] + y) for x in range(at["w"]) for y in range(at["h"])} for at in places]
+
+    assert all(max(x for x, _ in one) < COLUMNS for one in cells)
+    assert [pair for pair in combinations(cells, 2) if pair[0] & pair[1]] == []
+
+
+def test_every_variable_in_a_query_is_declared() -> None:
+    used = {name for text in expressions(DASHBOARD) for name in re.findall(r"\$(\w+)", text)}
+
+    assert used - BUILT_IN <= {variable["name"] for variable in DASHBOARD["templating"]["list"]}
+
+
+def test_every_metric_of_ours_is_on_the_dashboard() -> None:
+    assert {f"ray_embedding_{name}_total" for name in COUNTERS} <= metrics_asked_for(DASHBOARD)
+
+
+def test_prometheus_reads_haproxy_at_its_own_port_of_the_same_nodes() -> None:
+    jobs = {job["job_name"]: job for job in PROMETHEUS["scrape_configs"]}
+
+    assert jobs["ray"]["file_sd_configs"] == jobs["haproxy"]["file_sd_configs"]
+    assert "${1}:9101" in [rule.get("replacement") for rule in jobs["haproxy"]["relabel_configs"]]

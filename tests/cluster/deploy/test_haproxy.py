@@ -1,0 +1,165 @@
+"""HAProxy by the configuration that this release of Ray writes and our program edits: what it answers where no replica can."""
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+from ray.serve._private import haproxy as of_ray
+from ray.serve.config import HTTPOptions
+
+from cluster.deploy import haproxy
+from cluster.deploy.serve_config import ray_environment
+from tests.conftest import free_ports
+
+REPLICA = "http-embedding-cluster"
+
+
+class WaitingProxy(BaseHTTPRequestHandler):
+    """In the place of Serve's own proxy, where requests wait for a replica."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("content-length", "6")
+        self.end_headers()
+        self.wfile.write(b"waited")
+
+    do_POST = do_GET
+
+    def log_message(self, *_: object) -> None:
+        """Nothing."""
+
+
+@pytest.fixture
+def last_resort() -> Iterator[of_ray.ServerConfig]:
+    """Serve's own proxy, as HAProxy knows it."""
+    server = HTTPServer(("127.0.0.1", 0), WaitingProxy)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield of_ray.ServerConfig(name="SERVE_PROXY_ACTOR-1", host="127.0.0.1", port=server.server_port)
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    """Where HAProxy keeps its files; sockets need a short path."""
+    short = Path("/tmp") / f"ec-test-{os.getpid()}-{time.monotonic_ns() % 1_000_000}"
+    short.symlink_to(tmp_path)
+    yield short
+    short.unlink()
+
+
+def written(folder: Path, *backends: of_ray.BackendConfig) -> tuple[Path, int]:
+    """The file as Ray writes it, and the port of the endpoint."""
+    api, metrics, stats = free_ports(3)
+    config = of_ray.HAProxyConfig(
+        http_options=HTTPOptions(host="127.0.0.1", port=api),
+        socket_path=str(folder / "a"),
+        server_state_base=str(folder),
+        server_state_file=str(folder / "state"),
+        metrics_socket_path=str(folder / "m"),
+        metrics_port=metrics,
+        stats_port=stats,
+        has_received_routes=True,
+        is_head=True,
+    )
+    file = folder / "haproxy.cfg"
+    of_ray.HAProxyApi(
+        config, {backend.name: backend for backend in backends}, str(file)
+    )._generate_config_file_internal()
+    return file, api
+
+
+@contextmanager
+def running(file: Path, port: int) -> Iterator[httpx.Client]:
+    """HAProxy, started as Serve starts it."""
+    variables = {
+        **ray_environment(),
+        haproxy.SWITCH: "0",
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+    }
+    command = [haproxy.PROGRAM, "-db", "-f", file, "-dR"]
+    process = subprocess.Popen(command, env={**os.environ, **variables}, stderr=subprocess.PIPE, text=True)
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10) as client:
+            while True:
+                assert process.poll() is None, process.communicate()[1]
+                try:
+                    client.get("/-/routes")
+                    break
+                except httpx.ConnectError:
+                    time.sleep(0.02)
+            listening = {
+                one.laddr.ip
+                for one in psutil.Process(process.pid).net_connections("tcp")
+                if one.status == psutil.CONN_LISTEN
+            }
+            assert listening == {"127.0.0.1"}
+            yield client
+    finally:
+        process.terminate()
+        process.communicate()
+
+
+def unavailable(answer: httpx.Response) -> str:
+    """What a 503 in OpenAI's shape says."""
+    assert answer.status_code == 503
+    assert int(answer.headers["retry-after"]) > 0
+    assert answer.headers["openai-processing-ms"] == "0"
+    error: dict[str, str] = answer.json()["error"]
+    assert (error["type"], error["code"]) == ("server_error", "unavailable")
+    return error["message"]
+
+
+def test_until_the_application_is_there_every_path_is_503(folder: Path) -> None:
+    with running(*written(folder)) as http:
+        for answer in (
+            http.get("/v1/models"),
+            http.post("/v1/embeddings", json={}),
+            http.get("/readyz"),
+            http.delete("/"),
+        ):
+            assert "starting" in unavailable(answer)
+            assert answer.headers["x-request-id"]
+
+
+def test_requests_wait_for_a_replica_only_once_there_was_one(
+    folder: Path, last_resort: of_ray.ServerConfig
+) -> None:
+    replica = of_ray.ServerConfig(name="SERVE_REPLICA-1", host="127.0.0.1", port=free_ports(1)[0])
+    loading, dead = (
+        of_ray.BackendConfig(REPLICA, "/", servers=servers, fallback_server=last_resort)
+        for servers in ([], [replica])
+    )
+    with running(*written(folder, loading)) as http:
+        assert "starting" in unavailable(http.get("/v1/models"))
+    with running(*written(folder, dead)):
+        pass
+    with running(*written(folder, loading)) as http:
+        assert http.get("/v1/models").text == "waited"
+        assert http.post("/v1/embeddings", json={}).text == "waited"
+
+
+def test_errors_of_its_own_have_the_shape_of_all_others(folder: Path) -> None:
+    nobody = of_ray.ServerConfig(name="SERVE_REPLICA-1", host="127.0.0.1", port=free_ports(1)[0])
+    with running(*written(folder, of_ray.BackendConfig(REPLICA, "/", servers=[nobody]))) as http:
+        assert "no replica" in unavailable(http.get("/v1/models"))
+
+
+def test_a_configuration_of_another_kind_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "haproxy.cfg").write_text("global\n")
+    refused = subprocess.run(
+        [sys.executable, haproxy.PROGRAM, "-f", tmp_path / "haproxy.cfg"], capture_output=True, text=True
+    )
+    assert refused.returncode == 1
+    assert "this release of Ray writes HAProxy's configuration in another way" in refused.stderr

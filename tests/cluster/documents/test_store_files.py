@@ -1,0 +1,531 @@
+"""A file is attached once, its status follows its job, and what nobody wants any more is never written."""
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from psycopg import Connection
+from psycopg_pool import ConnectionPool
+
+from cluster.database.paging import Page
+from cluster.documents import documents, file_batches, store_files
+from cluster.documents.store_files import Attachment, FileStatus, StoreFile
+from cluster.documents.store_upkeep import delete_store_rows, expire_stores
+from cluster.documents.stores import (
+    FileCounts,
+    Usage,
+    VectorStore,
+    delete_store,
+    ensure_store,
+    find_store,
+    get_store,
+    usage_of,
+)
+from cluster.errors import Conflict, InvalidInput, NotFound
+from cluster.jobs import jobs, queue
+from cluster.jobs.jobs import JobClass, JobState
+from cluster.vector_index import VectorIndex
+from tests.attached import begin, fail, make_files, process
+
+STATIC = {"type": "static", "static": {"max_chunk_size_tokens": 100, "chunk_overlap_tokens": 0}}
+
+
+@pytest.fixture
+def store(store: VectorStore, index: VectorIndex) -> VectorStore:
+    index.ensure(store.collection, dim=store.fingerprint.dim)
+    return store
+
+
+@pytest.fixture
+def get(connection: Connection[Any], store: VectorStore) -> Callable[[str], StoreFile]:
+    return lambda file: store_files.get_store_file(connection, store.organisation, store.id, file)
+
+
+def embed(texts: Sequence[str]) -> NDArray[np.float32]:
+    return np.ones((len(texts), 3), np.float32)
+
+
+def texts(index: VectorIndex, store: VectorStore) -> list[str]:
+    return sorted(row.text for row in index.scan(store.organisation, store.id, collection=store.collection))
+
+
+def test_attaching_submits_a_job_and_its_end_is_the_files(
+    connection: Connection[Any], store: VectorStore, index: VectorIndex, get: Callable[[str], StoreFile]
+) -> None:
+    (file,) = make_files(connection, store.organisation)
+    attached = store_files.attach(
+        connection, store, file, attributes={"year": 2020}, job_class=JobClass.HIGH, priority=9
+    )
+    job = jobs.get_job(connection, store.organisation, attached.job)
+    assert (job.kind, job.input, job.subject) == (
+        "index_file",
+        {"vector_store": store.id, "file": file},
+        file,
+    )
+    assert (job.state, job.job_class, job.priority) == (JobState.QUEUED, JobClass.HIGH, 9)
+    assert (attached.status, attached.attributes, attached.job_state) == (
+        FileStatus.IN_PROGRESS,
+        {"year": 2020},
+        JobState.QUEUED,
+    )
+    assert process(connection, index, store, file, ["one", "two"], embed=embed)
+    done = get(file)
+    assert (done.status, done.usage_bytes, done.pages, done.chunks) == (FileStatus.COMPLETED, 6, 2, 2)
+    assert usage_of(connection, store.organisation, [store.id])[store.id] == Usage(
+        files=FileCounts(completed=1), bytes=6
+    )
+    assert [
+        row.attributes["year"]
+        for row in index.scan(store.organisation, store.id, collection=store.collection)
+    ] == [2020, 2020]
+
+
+def test_attaching_and_its_job_are_one_transaction(connection: Connection[Any], store: VectorStore) -> None:
+    (file,) = make_files(connection, store.organisation)
+    with connection.transaction(force_rollback=True):
+        store_files.attach(connection, store, file)
+    assert jobs.recent_jobs(connection, store.organisation) == []
+    with pytest.raises(NotFound, match=file):
+        store_files.get_store_file(connection, store.organisation, store.id, file)
+
+
+def test_a_file_that_is_not_there_is_named_and_nothing_is_attached(
+    connection: Connection[Any], store: VectorStore
+) -> None:
+    (file,) = make_files(connection, store.organisation)
+    (gone,) = make_files(connection, store.organisation)
+    connection.execute("UPDATE files SET expires_at = now() WHERE id = %s", [gone])
+    for missing in ("file-none", gone):
+        with pytest.raises(NotFound, match=missing):
+            store_files.attach_many(connection, store, [Attachment(file=file), Attachment(file=missing)])
+    assert jobs.recent_jobs(connection, store.organisation) == []
+
+
+def test_attaching_again_while_in_progress_answers_the_same_job_and_then_makes_a_new_one(
+    connection: Connection[Any], store: VectorStore, index: VectorIndex, get: Callable[[str], StoreFile]
+) -> None:
+    (file,) = make_files(connection, store.organisation)
+    first = store_files.attach(connection, store, file)
+    again = store_files.attach(connection, store, file, attributes={"a": 1})
+    assert (again.job, again.attributes, again.created_at) == (first.job, {"a": 1}, first.created_at)
+    otherwise = store_files.attach(connection, store, file, chunking_strategy=STATIC)
+    assert otherwise.job != first.job
+    assert jobs.get_job(connection, store.organisation, first.job).state == JobState.CANCELLED
+    assert get(file).status == FileStatus.IN_PROGRESS
+    process(connection, index, store, file, ["one"], embed=embed)
+    anew = store_files.attach(connection, store, file)
+    assert anew.job != otherwise.job
+    assert anew.status == FileStatus.IN_PROGRESS
+    assert texts(index, store) == ["one"]  # searchable until its replacement is
+
+
+def test_one_whose_end_was_asked_for_is_not_taken_for_in_progress(
+    connection: Connection[Any], store: VectorStore, get: Callable[[str], StoreFile]
+) -> None:
+    (file,) = make_files(connection, store.organisation)
+    first = store_files.attach(connection, store, file)
+    begin(connection, store.organisation, first.job)
+    queue.cancel(connection, store.organisation, first.job)
+    assert get(file).status == FileStatus.IN_PROGRESS
+    second = store_files.attach(connection, store, file)
+    assert second.job != first.job
+    jobs.finish_job(connection, store.organisation, first.job, JobState.CANCELLED)
+    assert get(file).status == FileStatus.IN_PROGRESS
+
+
+@pytest.mark.parametrize("before", [0, 10, 20])
+def test_many_who_attach_a_file_at_once_have_one_job(
+    pool: ConnectionPool, connection: Connection[Any], store: VectorStore, before: int
+) -> None:
+    files = make_files(connection, store.organisation, 20)
+    for file in files[:before]:  # attached once already, and ended
+        queue.cancel(connection, store.organisation, store_files.attach(connection, store, file).job)
+    barrier = threading.Barrier(6)
+    problems: list[Exception] = []
+
+    def attach(turn: int) -> None:
+        barrier.wait()
+        try:
+            with pool.connection() as own:
+                store_files.attach_many(
+                    own, store, [Attachment(file=file) for file in (files if turn % 2 else files[::-1])]
+                )
+        except Exception as exc:  # noqa: BLE001  of any kind, told by the test
+            problems.append(exc)
+
+    threads = [threading.Thread(target=attach, args=[turn]) for turn in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert problems == []
+    listed = store_files.list_store_files(connection, store, Page(limit=100)).items
+    open = {
+        job.id
+        for job in jobs.recent_jobs(connection, store.organisation, limit=1_000)
+        if job.state == JobState.QUEUED
+    }
+    assert {attached.job for attached in listed} == open
+    assert len(open) == 20
+
+
+@pytest.mark.parametrize("how", ["detached", "attached anew", "store deleted", "store gone", "store expired"])
+def test_what_nobody_wants_any_more_is_not_written(
+    connection: Connection[Any], store: VectorStore, index: VectorIndex, how: str
+) -> None:
+    (file,) = make_files(connection, store.organisation)
+    job = store_files.attach(connection, store, file).job
+    begin(connection, store.organisation, job)
+    if how == "detached":
+        store_files.detach(connection, index, store, file)
+    elif how == "attached anew":
+        store_files.attach(connection, store, file, chunking_strategy=STATIC)
+    elif how == "store expired":
+        expire(connection, store)
+    else:
+        delete_store(connection, store.organisation, store.id)
+        while how == "store gone" and delete_store_rows(connection, index, store.organisation, store.id):
+            pass
+    assert process(connection, index, store, file, ["too late"], embed=embed, job=job) is False
+    assert texts(index, store) == []
+
+
+def test_a_job_that_fails_leaves_its_reason_and_what_was_searchable_and_can_be_done_again(
+    connection: Connection[Any], store: VectorStore, index: VectorIndex, get: Callable[[str], StoreFile]
+) -> None:
+    (file,) = make_files(connection, store.organisation)
+    store_files.attach(connection, store, file)
+    process(connection, index, store, file, ["first"], embed=embed)
+    job = store_files.attach(connection, store, file).job
+    fail(connection, store, file, "corrupt", "the file ends in the middle")
+    failed = get(file)
+    assert (failed.status, failed.error_code, failed.error) == (
+        FileStatus.FAILED,
+        "invalid_file",
+        "the file ends in the middle",
+    )
+    assert (failed.usage_bytes, texts(index, store)) == (5, ["first"])
+    queue.replay(connection, store.organisation, job)
+    again = get(file)
+    assert (again.status, again.error_code, again.error) == (FileStatus.IN_PROGRESS, None, None)
+    process(connection, index, store, file, ["second"], embed=embed)
+    assert (get(file).status, texts(index, store)) == (FileStatus.COMPLETED, ["second"])
+
+
+@pytest.mark.parametrize(
+    ("state", "status"), [(JobState.FAILED, FileStatus.FAILED), (JobState.CANCELLED, FileStatus.CANCELLED)]
+)
+def test_whoever_ends_a_job_the_file_is_in_progress_no_longer(
+    connection: Connection[Any],
+    store: VectorStore,
+    get: Callable[[str], StoreFile],
+    state: JobState,
+    status: FileStatus,
+) -> None:
+    (file,) = make_files(connection, store.organisation)
+    job = store_files.attach(connection, store, file).job
+    begin(connection, store.organisation, job)
+    jobs.finish_job(connection, store.organisation, job, state, error="its worker died three times")
+    attached = get(file)
+    assert attached.status == status
+    assert attached.error_code == ("server_error" if state == JobState.FAILED else None)
+
+
+def test_an_end_of_another_job_is_not_the_files(
+    connection: Connection[Any], store: VectorStore, get: Callable[[str], StoreFile]
+) -> None:
+    (file,) = make_files(connection, store.organisation)
+    before = store_files.attach(connection, store, file)
+    key = (store.organisation, store.id, file)
+    assert (
+        store_files.ended(connection, *key, "job_other", status=FileStatus.COMPLETED, usage_bytes=1) is False
+    )
+    assert get(file) == before
+    assert store_files.hold(connection, *key, "job_other") is None
+
+
+def test_new_attributes_are_the_indexs_too_and_ours_come_back_from_under_them(
+    connection: Connection[Any], store: VectorStore, index: VectorIndex, get: Callable[[str], StoreFile]
+) -> None:
+    (file,) = make_files(connection, store.organisation)
+    store_files.attach(connection, store, file, attributes={"page": "front", "year": 2020})
+    process(connection, index, store, file, ["one"], embed=embed)
+
+    def search(key: str, value: Any) -> int:
+        filter = {"type": "eq", "key": key, "value": value}
+        return len(
+            index.search(store.organisation, store.id, collection=store.collection, text="one", filter=filter)
+        )
+
+    assert (search("page", "front"), search("page", 1), search("year", 2020), search("file_id", file)) == (
+        1,
+        0,
+        1,
+        1,
+    )
+    store_files.update_attributes(connection, index, store, file, {"year": 2021})
+    assert get(file).attributes == {"year": 2021}
+    assert (search("page", "front"), search("page", 1), search("year", 2020), search("year", 2021)) == (
+        0,
+        1,
+        0,
+        1,
+    )
+
+
+def test_attributes_changed_while_a_worker_writes_are_not_lost(
+    connection: Connection[Any], pool: ConnectionPool, store: VectorStore, index: VectorIndex
+) -> None:
+    (file,) = make_files(connection, store.organisation)
+    store_files.attach(connection, store, file, attributes={"a": "old"})
+    held, go = threading.Event(), threading.Event()
+
+    def slow(texts: Sequence[str]) -> NDArray[np.float32]:
+        held.set()
+        go.wait(5)
+        return embed(texts)
+
+    def work() -> None:
+        with pool.connection() as own:
+            own.autocommit = True
+            process(own, index, store, file, ["one"], embed=slow)
+            own.autocommit = False
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    held.wait(5)
+    threading.Timer(0.2, go.set).start()
+    store_files.update_attributes(connection, index, store, file, {"a": "new"})
+    worker.join()
+    (row,) = index.scan(store.organisation, store.id, collection=store.collection)
+    assert row.attributes["a"] == "new"
+
+
+def test_a_detached_file_leaves_nothing_in_the_store_and_stays_itself(
+    connection: Connection[Any], store: VectorStore, index: VectorIndex
+) -> None:
+    kept, file = make_files(connection, store.organisation, 2)
+    for one in (kept, file):
+        store_files.attach(connection, store, one)
+        process(connection, index, store, one, [one], embed=embed)
+    again = store_files.attach(connection, store, file)
+    document = again.document
+    store_files.detach(connection, index, store, file)
+    assert texts(index, store) == [kept]
+    assert documents.known_documents(connection, store.organisation, store.id, [document]) == {}
+    assert jobs.get_job(connection, store.organisation, again.job).state == JobState.CANCELLED
+    with pytest.raises(NotFound):
+        store_files.detach(connection, index, store, file)
+    store_files.attach(connection, store, file)
+
+
+def test_a_file_leaves_every_store_it_is_in(
+    connection: Connection[Any], store: VectorStore, index: VectorIndex
+) -> None:
+    other = ensure_store(connection, store.organisation, "other", fingerprint=store.fingerprint)
+    (file,) = make_files(connection, store.organisation)
+    for one in (store, other):
+        store_files.attach(connection, one, file)
+        process(connection, index, one, file, [one.name], embed=embed)
+    assert store_files.detach_everywhere(connection, index, store.organisation, file) == 2
+    assert texts(index, store) == texts(index, other) == []
+    connection.execute("DELETE FROM files WHERE id = %s", [file])
+
+
+def test_two_thousand_files_are_a_batch_in_about_a_second(
+    connection: Connection[Any], store: VectorStore
+) -> None:
+    files = make_files(connection, store.organisation, 2_100)
+    began = time.monotonic()
+    for file in files[2_000:]:
+        store_files.attach(connection, store, file)
+    alone = (time.monotonic() - began) / 100
+    files = files[:2_000]
+    began = time.monotonic()
+    batch = file_batches.create_batch(
+        connection, store, [Attachment(file=file, attributes={"n": 1}) for file in files]
+    )
+    took = time.monotonic() - began
+    assert (batch.status, batch.files) == (FileStatus.IN_PROGRESS, FileCounts(in_progress=2_000))
+    assert took < 10, f"{took:.2f} s"  # 1.3 s on two idle cores
+    assert took / 2_000 < alone / 2, f"{took / 2_000:.5f} s each, {alone:.5f} s alone"
+    cancelled = file_batches.cancel_batch(connection, store, batch.id)
+    assert (cancelled.status, cancelled.files) == (FileStatus.CANCELLED, FileCounts(cancelled=2_000))
+
+
+def test_a_batch_counts_its_files_and_ends_with_the_last(
+    connection: Connection[Any], store: VectorStore, index: VectorIndex
+) -> None:
+    good, bad, running, queued = make_files(connection, store.organisation, 4)
+    batch = file_batches.create_batch(
+        connection, store, [Attachment(file=file) for file in (good, bad, running, queued)]
+    )
+    assert batch.running is False
+    process(connection, index, store, good, ["one"], embed=embed)
+    fail(connection, store, bad, "unsupported", "a picture")
+    job = store_files.get_store_file(connection, store.organisation, store.id, running).job
+    begin(connection, store.organisation, job)
+    batch = file_batches.get_batch(connection, store, batch.id)
+    assert (batch.status, batch.files) == (
+        FileStatus.IN_PROGRESS,
+        FileCounts(in_progress=2, completed=1, failed=1),
+    )
+    assert batch.running
+    batch = file_batches.cancel_batch(connection, store, batch.id)
+    assert (batch.status, batch.files) == (
+        FileStatus.IN_PROGRESS,
+        FileCounts(in_progress=1, completed=1, failed=1, cancelled=1),
+    )
+    jobs.finish_job(connection, store.organisation, job, JobState.CANCELLED)
+    assert file_batches.get_batch(connection, store, batch.id).status == FileStatus.CANCELLED
+
+
+def test_a_batch_of_nothing_but_failures_has_failed(connection: Connection[Any], store: VectorStore) -> None:
+    (file,) = make_files(connection, store.organisation)
+    batch = file_batches.create_batch(connection, store, [Attachment(file=file)])
+    fail(connection, store, file, "empty", "no")
+    assert file_batches.get_batch(connection, store, batch.id).status == FileStatus.FAILED
+
+
+@pytest.mark.parametrize("newest_first", [True, False])
+def test_every_file_is_listed_once_while_others_are_attached_and_those_listed_detached(
+    connection: Connection[Any], store: VectorStore, index: VectorIndex, newest_first: bool
+) -> None:
+    there = make_files(connection, store.organisation, 9)
+    for part in (there[:4], there[4:5], there[5:]):
+        file_batches.create_batch(connection, store, [Attachment(file=file) for file in part])
+    seen: list[str] = []
+    while True:
+        page = Page(after=seen[-1] if seen else None, limit=2, newest_first=newest_first)
+        listed = store_files.list_store_files(connection, store, page)
+        seen += [attached.file for attached in listed.items]
+        if len(seen) > 2:
+            store_files.detach(connection, index, store, seen[-1])
+        store_files.attach(connection, store, make_files(connection, store.organisation)[0])
+        if not listed.has_more or len(seen) > 30:
+            break
+    assert sorted(file for file in seen if file in there) == sorted(there)
+    assert len(set(seen)) == len(seen)
+
+
+def test_lists_are_of_one_status_and_of_one_batch(
+    connection: Connection[Any], store: VectorStore, index: VectorIndex
+) -> None:
+    first, second, third = make_files(connection, store.organisation, 3)
+    batch = file_batches.create_batch(connection, store, [Attachment(file=first), Attachment(file=second)])
+    store_files.attach(connection, store, third)
+    process(connection, index, store, first, ["one"], embed=embed)
+
+    def listed(**which: Any) -> set[str]:
+        return {
+            attached.file
+            for attached in store_files.list_store_files(connection, store, Page(), **which).items
+        }
+
+    assert listed() == {first, second, third}
+    assert listed(status=FileStatus.COMPLETED) == {first}
+    assert listed(batch=batch.id) == {first, second}
+    assert listed(batch=batch.id, status=FileStatus.IN_PROGRESS) == {second}
+    with pytest.raises(InvalidInput, match="before"):
+        store_files.list_store_files(connection, store, Page(before="file-none"))
+
+
+def test_a_deleted_stores_rows_go_in_parts_its_jobs_are_cancelled_and_it_is_gone(
+    connection: Connection[Any], store: VectorStore, index: VectorIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cluster.documents.store_upkeep.ROWS_AT_ONCE", 2)
+    done, waiting = make_files(connection, store.organisation, 2)
+    file_batches.create_batch(connection, store, [Attachment(file=done), Attachment(file=waiting)])
+    process(connection, index, store, done, list("abcde"), embed=embed)
+    job = store_files.get_store_file(connection, store.organisation, store.id, waiting).job
+    with pytest.raises(Conflict):
+        delete_store_rows(connection, index, store.organisation, store.id)
+    delete_store(connection, store.organisation, store.id)
+    assert len(texts(index, store)) == 5
+    deleted = []
+    while rows := delete_store_rows(connection, index, store.organisation, store.id):
+        deleted.append(rows)
+    assert deleted == [2, 2, 2, 1, 1, 1, 1]  # files, rows of the index, document, batch, store
+    assert texts(index, store) == []
+    assert jobs.get_job(connection, store.organisation, job).state == JobState.CANCELLED
+    assert delete_store_rows(connection, index, store.organisation, store.id) == 0
+    assert connection.execute(
+        "SELECT count(*) FROM files WHERE organisation = %s", [store.organisation]
+    ).fetchone() == (2,)
+
+
+def test_a_store_expires_is_emptied_by_one_job_and_still_tells_so(
+    connection: Connection[Any], store: VectorStore, index: VectorIndex
+) -> None:
+    (file,) = make_files(connection, store.organisation)
+    store_files.attach(connection, store, file)
+    process(connection, index, store, file, ["one"], embed=embed)
+    expire(connection, store)
+    assert expire_stores(connection) >= 0
+    submitted = [
+        job for job in jobs.recent_jobs(connection, store.organisation) if job.kind == "delete_store"
+    ]
+    assert [job.subject for job in submitted] == [store.id]
+    with pytest.raises(Conflict, match="expired"):
+        store_files.attach(connection, get_store(connection, store.organisation, store.id), file)
+    while delete_store_rows(connection, index, store.organisation, store.id):
+        pass
+    assert get_store(connection, store.organisation, store.id).expired
+    assert (texts(index, store), usage_of(connection, store.organisation, [store.id])[store.id]) == (
+        [],
+        Usage(),
+    )
+
+
+def test_another_organisation_sees_and_changes_nothing(
+    connection: Connection[Any],
+    store: VectorStore,
+    index: VectorIndex,
+    stranger: str,
+    get: Callable[[str], StoreFile],
+) -> None:
+    (file,) = make_files(connection, store.organisation)
+    batch = file_batches.create_batch(connection, store, [Attachment(file=file)])
+    process(connection, index, store, file, ["ours"], embed=embed)
+    before = get(file)
+    theirs = ensure_store(connection, stranger, "theirs", fingerprint=store.fingerprint)
+    foreign = [theirs, VectorStore(**{**_fields(store), "organisation": stranger})]
+    for other in foreign:
+        with pytest.raises(NotFound):
+            store_files.attach(connection, other, file)
+        with pytest.raises(NotFound):
+            store_files.get_store_file(connection, stranger, other.id, file)
+        with pytest.raises(NotFound):
+            store_files.update_attributes(connection, index, other, file, {"a": 1})
+        with pytest.raises(NotFound):
+            store_files.detach(connection, index, other, file)
+        with pytest.raises(NotFound):
+            file_batches.get_batch(connection, other, batch.id)
+        with pytest.raises(NotFound):
+            file_batches.cancel_batch(connection, other, batch.id)
+        assert store_files.list_store_files(connection, other, Page()).items == []
+        with pytest.raises(InvalidInput):
+            store_files.list_store_files(connection, other, Page(after=file))
+        assert store_files.hold(connection, stranger, other.id, file, before.job) is None
+        assert (
+            store_files.ended(connection, stranger, other.id, file, before.job, status=FileStatus.FAILED)
+            is False
+        )
+    assert store_files.detach_everywhere(connection, index, stranger, file) == 0
+    assert delete_store_rows(connection, index, stranger, store.id) == 0
+    assert get(file) == before
+    assert texts(index, store) == ["ours"]
+    assert find_store(connection, store.organisation, store.id) == store
+
+
+def expire(connection: Connection[Any], store: VectorStore) -> None:
+    connection.execute("UPDATE vector_stores SET expires_at = now() WHERE id = %s", [store.id])
+    expire_stores(connection)
+
+
+def _fields(store: VectorStore) -> dict[str, Any]:
+    return {name: getattr(store, name) for name in store.__slots__}

@@ -1,0 +1,181 @@
+"""An upload in parts becomes a file once, or nothing; what it took up is given back."""
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from psycopg import Connection
+from psycopg_pool import ConnectionPool
+
+from cluster.blobs import Blob
+from cluster.documents.files import File, Quota, get_file, list_files
+from cluster.documents.uploads import (
+    COMPLETION_GRACE_S,
+    Upload,
+    UploadStatus,
+    add_part,
+    cancel_upload,
+    complete_upload,
+    create_upload,
+    expire_uploads,
+    get_pending,
+    get_upload,
+    ordered_parts,
+)
+from cluster.errors import InvalidInput, NotFound, Throttled
+from tests.cluster.documents.test_files import NO_QUOTA, make, some_blob
+
+
+def begin(
+    connection: Connection[Any], organisation: str, size: int = 30, quota: Quota = NO_QUOTA, **more: Any
+) -> Upload:
+    with connection.transaction():
+        return create_upload(
+            connection, organisation, "a.txt", "assistants", size, "text/plain", lifetime_s=3600, quota=quota, **more
+        )  # fmt: skip
+
+
+def complete(
+    connection: Connection[Any], upload: Upload, whole: Blob, quota: Quota = NO_QUOTA
+) -> tuple[Upload, File, list[str]]:
+    with connection.transaction():
+        return complete_upload(connection, upload, whole, "text/plain", quota=quota)
+
+
+def age(connection: Connection[Any], upload: Upload, seconds: float) -> None:
+    connection.execute(
+        "UPDATE uploads SET expires_at = expires_at - make_interval(secs => %s) WHERE organisation = %s AND id = %s",
+        [seconds, upload.organisation, upload.id],
+    )
+
+
+def test_parts_become_a_file_in_the_order_they_are_named(
+    connection: Connection[Any], organisation: str
+) -> None:
+    upload, blobs = (
+        begin(connection, organisation, expires_after_s=7200),
+        [some_blob(), some_blob(), some_blob()],
+    )
+    parts = [add_part(connection, organisation, upload.id, blob) for blob in blobs]
+    named = [parts[2].id, parts[0].id, parts[1].id]
+    assert [part.sha256 for part in ordered_parts(connection, upload, named)] == [
+        blobs[n].sha256 for n in (2, 0, 1)
+    ]
+    whole = some_blob(30)
+    done, file, released = complete(connection, upload, whole)
+    assert (done.status, done.file) == (UploadStatus.COMPLETED, file.id)
+    assert (file.sha256, file.bytes, file.filename) == (whole.sha256, 30, "a.txt")
+    assert file.expires_at is not None
+    assert (file.expires_at - file.created_at).seconds == 7200
+    assert sorted(released) == sorted(blob.sha256 for blob in blobs)
+    with pytest.raises(InvalidInput, match="completed"):
+        add_part(connection, organisation, upload.id, some_blob())
+
+
+def test_a_part_sent_twice_is_one_and_may_be_named_twice(
+    connection: Connection[Any], organisation: str
+) -> None:
+    upload, blob = begin(connection, organisation, 20), some_blob()
+    part, again = (add_part(connection, organisation, upload.id, blob) for _ in range(2))
+    assert part == again
+    assert [one.id for one in ordered_parts(connection, upload, [part.id, part.id])] == [part.id] * 2
+
+
+def test_parts_that_are_none_or_do_not_add_up_are_refused(
+    connection: Connection[Any], organisation: str
+) -> None:
+    upload, other = begin(connection, organisation, 20), begin(connection, organisation, 20)
+    mine, foreign = (
+        add_part(connection, organisation, upload.id, some_blob()),
+        add_part(connection, organisation, other.id, some_blob()),
+    )
+    with pytest.raises(InvalidInput, match="no part of upload"):
+        ordered_parts(connection, upload, [mine.id, foreign.id])
+    with pytest.raises(InvalidInput, match="add up to 10 bytes, and 20"):
+        ordered_parts(connection, upload, [mine.id])
+    with pytest.raises(InvalidInput, match="begin a new upload"):
+        add_part(connection, organisation, upload.id, some_blob(31))
+
+
+def test_completing_at_once_makes_one_file(
+    pool: ConnectionPool, connection: Connection[Any], organisation: str
+) -> None:
+    upload, whole = begin(connection, organisation), some_blob(30)
+
+    def run(_: int) -> str:
+        with pool.connection() as mine:
+            return complete(mine, upload, whole)[1].id
+
+    with ThreadPoolExecutor(6) as threads:
+        assert len(set(threads.map(run, range(6)))) == 1
+    assert len(list_files(connection, organisation).items) == 1
+
+
+def test_a_cancelled_upload_gives_its_parts_back_and_takes_none(
+    connection: Connection[Any], organisation: str
+) -> None:
+    upload, blob = begin(connection, organisation), some_blob()
+    add_part(connection, organisation, upload.id, blob)
+    cancelled, released = cancel_upload(connection, organisation, upload.id)
+    assert (cancelled.status, released) == (UploadStatus.CANCELLED, [blob.sha256])
+    assert cancel_upload(connection, organisation, upload.id) == (cancelled, [])
+    with pytest.raises(InvalidInput, match="cancelled"):
+        complete(connection, upload, some_blob(30))
+    done = begin(connection, organisation)
+    complete(connection, done, some_blob(30))
+    with pytest.raises(InvalidInput, match="completed"):
+        cancel_upload(connection, organisation, done.id)
+
+
+def test_an_upload_whose_time_is_over_is_ended_by_upkeep(
+    connection: Connection[Any], organisation: str
+) -> None:
+    upload, blob = begin(connection, organisation), some_blob()
+    add_part(connection, organisation, upload.id, blob)
+    age(connection, upload, 3601)
+    assert get_upload(connection, organisation, upload.id).status == UploadStatus.EXPIRED
+    with pytest.raises(InvalidInput, match="expired"):
+        get_pending(connection, organisation, upload.id)
+
+    def upkeep() -> list[list[str]]:
+        with connection.transaction():
+            return [
+                released
+                for ended, released in expire_uploads(connection)
+                if ended.organisation == organisation
+            ]
+
+    assert upkeep() == []  # a completion that began in time may still be writing
+    age(connection, upload, COMPLETION_GRACE_S)
+    assert upkeep() == [[blob.sha256]]
+    assert upkeep() == []
+    assert get_upload(connection, organisation, upload.id).status == UploadStatus.EXPIRED
+
+
+def test_a_completion_that_began_in_time_is_let_end(connection: Connection[Any], organisation: str) -> None:
+    upload = begin(connection, organisation)
+    age(connection, upload, 3601)
+    _, file, _ = complete(connection, upload, some_blob(30))
+    assert get_file(connection, organisation, file.id) == file
+
+
+def test_what_is_under_way_counts_and_only_once(connection: Connection[Any], organisation: str) -> None:
+    quota = Quota(bytes=50)
+    upload = begin(connection, organisation, 30, quota)
+    with pytest.raises(Throttled):
+        make(connection, organisation, some_blob(21), quota=quota)
+    with pytest.raises(Throttled):
+        begin(connection, organisation, 21, quota)
+    make(connection, organisation, some_blob(20), quota=quota)
+    complete(connection, upload, some_blob(30), quota)
+    with pytest.raises(Throttled):
+        make(connection, organisation, some_blob(1), quota=quota)
+
+
+def test_another_organisation_cannot_touch_it(
+    connection: Connection[Any], organisation: str, stranger: str
+) -> None:
+    upload = begin(connection, organisation)
+    for ask in (get_upload, cancel_upload, lambda *args: add_part(*args, some_blob())):
+        with pytest.raises(NotFound, match=upload.id):
+            ask(connection, stranger, upload.id)

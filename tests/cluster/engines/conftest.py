@@ -1,0 +1,136 @@
+"""The oracle, sentence-transformers in float32, and our engines on the same real weights; each loaded once."""
+
+import math
+import platform
+import shutil
+import time
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from cluster.engines import Engine, open_engine
+from cluster.engines.bert.compiled import library
+from cluster.engines.choice.paths import NumericPath, Paths
+from cluster.engines.local import LocalEngine
+from cluster.engines.weights import open_model_folder
+from cluster.settings import Settings
+
+LICENCE = (Path(__file__).parents[3] / "LICENSE").read_text(encoding="utf-8")
+#: One text of every kind that has ever broken a tokeniser or a batch, and prose of every length around them.
+TEXTS = [
+    "",
+    " \n\t ",
+    "a",
+    "unaffable",
+    "The quick brown fox jumps over the lazy dog.",
+    "naïve café, Ünïcödé ﬁnesse",
+    "北京市的天气 ご飯を食べる 한국어",
+    "مرحبا بالعالم שלום",
+    "👩‍👩‍👧‍👦 zero\u200bwidth \ufeff bom \x00 null \x07 bell",
+    "e\u0301 combining a\u0308\u0323",
+    "x" * 300,
+    "🙂" * 400,
+    "word " * 400,
+    LICENCE,
+    *[LICENCE[at : at + 7 * length] for length, at in enumerate(range(0, 24_000, 400), start=1)],
+]
+
+Oracle = Callable[[list[str]], NDArray[np.float32]]
+
+
+@pytest.fixture(scope="session")
+def oracle() -> Oracle:
+    """``SentenceTransformer.encode`` in float32, one text at a time: no padding, no batch to depend on."""
+    from sentence_transformers import SentenceTransformer
+
+    model = SentenceTransformer(str(open_model_folder(Settings()).path), device="cpu", local_files_only=True)
+
+    def encode(texts: list[str]) -> NDArray[np.float32]:
+        vectors: Any = model.encode(texts, batch_size=1, normalize_embeddings=True)
+        return np.asarray(vectors, dtype=np.float32)
+
+    return encode
+
+
+@pytest.fixture(scope="session")
+def vectors_of_oracle(oracle: Oracle) -> NDArray[np.float32]:
+    """The oracle's vectors of ``TEXTS``."""
+    return oracle(TEXTS)
+
+
+#: The paths that every machine is tested on which can run them, whether or not they are the fastest there.
+PATHS = {
+    "compiled": Paths(query=NumericPath.COMPILED, batch=NumericPath.COMPILED),
+    "float32 by torch": Paths(query=NumericPath.FLOAT32, batch=NumericPath.FLOAT32),
+    "float32 by size": Paths(query=NumericPath.COMPILED, batch=NumericPath.FLOAT32),
+    "bfloat16": Paths(query=NumericPath.BFLOAT16, batch=NumericPath.BFLOAT16),
+    "int8": Paths(query=NumericPath.INT8_FLOAT32, batch=NumericPath.INT8_FLOAT32),
+}
+#: Fewer tokens a second than these, of one thread: only short texts are embedded (emulated bfloat16 on AVX2: 700), or none.
+SLOW, HOPELESS = 1_500, 50
+#: What a slow path embeds.
+SHORT = [number for number, text in enumerate(TEXTS) if len(text) < 120]
+
+
+@cache
+def engine_of(path: str) -> Engine:
+    """One engine for each path, and for float32 as the settings' default opens it."""
+    if path == "reference":
+        from cluster.engines.reference import ReferenceEngine
+
+        return ReferenceEngine(open_model_folder(Settings()), Settings())
+    if path == "float32":
+        return open_engine(Settings(device="cpu"))
+    return engine_on(PATHS[path], Settings(device="cpu"))
+
+
+def engine_on(paths: Paths, settings: Settings) -> Engine:
+    """An engine on these paths, also where others are faster."""
+    if NumericPath.COMPILED in (paths.query, paths.batch) and library() is None:
+        assert shutil.which("cc") is None or platform.machine() != "x86_64"
+        pytest.skip("no compiled forward: no C compiler, or another processor")
+    return LocalEngine(open_model_folder(settings), settings, paths)
+
+
+@cache
+def tokens_per_second(path: str) -> float:
+    """Of one input alone, in processor time; without bound for the oracle, which is what it is."""
+    engine, speed = engine_of(path), math.inf
+    for tokens in () if path == "reference" else (2, 2, 30, 30):
+        begun = time.process_time()
+        engine.embed_ids([np.full(tokens, 2000, np.int32)])
+        speed = tokens / (time.process_time() - begun)
+        if speed < HOPELESS / 25:
+            break
+    return speed
+
+
+@pytest.fixture(params=[*PATHS, "reference"])
+def path(request: pytest.FixtureRequest) -> str:
+    """The name of a numeric path."""
+    if (speed := tokens_per_second(request.param)) < HOPELESS:
+        pytest.skip(f"{request.param} was measured here: {speed:.0f} tokens/s")
+    return str(request.param)
+
+
+@pytest.fixture
+def engine(path: str) -> Engine:
+    """An engine of that path."""
+    return engine_of(path)
+
+
+@pytest.fixture
+def texts(path: str) -> list[str]:
+    """``TEXTS``, or the short ones where the path takes long."""
+    return TEXTS if tokens_per_second(path) >= SLOW else [TEXTS[number] for number in SHORT]
+
+
+@pytest.fixture
+def expected(texts: list[str], vectors_of_oracle: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The oracle's vectors of ``texts``."""
+    return vectors_of_oracle if texts is TEXTS else vectors_of_oracle[SHORT]

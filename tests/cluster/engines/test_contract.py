@@ -1,0 +1,119 @@
+"""What every engine promises, whichever way it computes."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from cluster.engines import Engine, describe
+from cluster.errors import InvalidInput
+from cluster.settings import Settings
+from tests.cluster.engines.conftest import TEXTS
+
+#: Least cosine to sentence-transformers in float32.
+FIDELITY = {"bfloat16": 0.9999, "int8": 0.98}
+FIDELITY_IN_FLOAT32 = 0.99999
+#: Largest difference of a component of a unit vector between two batches with the same text.
+BATCH_TOLERANCE = {"bfloat16": 4e-3, "int8": 4e-3}
+BATCH_TOLERANCE_IN_FLOAT32 = 2e-6
+#: What no tokeniser reads as unknown, so that its ids can be read as text again.
+PROSE = TEXTS[14:40]
+
+
+def tolerance(path: str) -> float:
+    """Of a component, between two batches."""
+    return BATCH_TOLERANCE.get(path, BATCH_TOLERANCE_IN_FLOAT32)
+
+
+def test_vectors_are_those_of_sentence_transformers(
+    engine: Engine, path: str, texts: list[str], expected: NDArray[np.float32]
+) -> None:
+    vectors = engine.embed(texts).vectors
+    assert vectors.shape == expected.shape
+    assert vectors.dtype == np.float32
+    cosines = np.einsum("nd,nd->n", vectors, expected)
+    print(f"{path}: least cosine {cosines.min():.6f}, mean {cosines.mean():.6f}")
+    assert cosines.min() >= FIDELITY.get(path, FIDELITY_IN_FLOAT32)
+
+
+def test_vectors_have_unit_length(engine: Engine, texts: list[str]) -> None:
+    np.testing.assert_allclose(np.linalg.norm(engine.embed(texts).vectors, axis=1), 1.0, atol=1e-6)
+
+
+def test_a_vector_does_not_depend_on_its_neighbours(engine: Engine, path: str, texts: list[str]) -> None:
+    together = engine.embed(texts).vectors
+    alone = np.concatenate([engine.embed([text]).vectors for text in texts[:20]])
+    np.testing.assert_allclose(together[:20], alone, atol=tolerance(path))
+
+
+def test_the_same_call_gives_the_same_bits(engine: Engine, texts: list[str]) -> None:
+    assert np.array_equal(engine.embed(texts).vectors, engine.embed(texts).vectors)
+
+
+def test_order_is_the_callers(engine: Engine, path: str, texts: list[str]) -> None:
+    forward, backward = engine.embed(texts).vectors, engine.embed(texts[::-1]).vectors
+    np.testing.assert_allclose(forward, backward[::-1], atol=tolerance(path))
+
+
+def test_eight_threads_get_the_vectors_one_gets(engine: Engine, texts: list[str]) -> None:
+    texts = [*texts[:9], *texts[20:30]]
+    alone = engine.embed(texts).vectors
+    with ThreadPoolExecutor(8) as callers:
+        for vectors in callers.map(lambda _: engine.embed(texts).vectors, range(8)):
+            assert np.array_equal(vectors, alone)
+
+
+def test_what_is_cut_is_counted(engine: Engine) -> None:
+    longest = engine.fingerprint.max_tokens
+    fits, beyond = "word " * (longest - 2), "word " * (longest + 98)
+    result = engine.embed([fits, beyond, ""])
+    assert result.token_counts.tolist() == [longest, longest, 2]
+    assert result.truncated.tolist() == [0, 100, 0]
+    np.testing.assert_allclose(result.vectors[0], result.vectors[1], atol=1e-6)
+
+
+def test_ids_and_text_meet_in_one_vector(engine: Engine, path: str, texts: list[str]) -> None:
+    texts = [text for text in texts if text in PROSE]
+    ids = [one[: engine.tokeniser.max_content_tokens] for one in engine.tokeniser.ids(texts)]
+    np.testing.assert_allclose(engine.embed_ids(ids), engine.embed(texts).vectors, atol=tolerance(path))
+
+
+def test_nothing_gives_nothing(engine: Engine) -> None:
+    dim = engine.fingerprint.dim
+    empty = engine.embed([])
+    assert empty.vectors.shape == engine.embed_ids([]).shape == (0, dim)
+    assert empty.token_counts.shape == empty.truncated.shape == (0,)
+
+
+def test_an_empty_input_has_a_vector(engine: Engine) -> None:
+    assert engine.embed_ids([np.empty(0, np.int32)]).shape == (1, engine.fingerprint.dim)
+
+
+@pytest.mark.parametrize(
+    "ids", [[30522], [-1], [5] * 255], ids=["beyond the vocabulary", "negative", "too long"]
+)
+def test_ids_the_model_cannot_read_are_refused_by_position(engine: Engine, ids: list[int]) -> None:
+    with pytest.raises(InvalidInput, match="input 1 "):
+        engine.embed_ids([np.array([5], np.int32), np.array(ids, np.int32)])
+
+
+def test_a_lone_surrogate_is_no_error(engine: Engine) -> None:
+    assert engine.embed(["half \ud83d a pair"]).vectors.shape == (1, engine.fingerprint.dim)
+
+
+def test_the_fingerprint_needs_no_engine_and_names_the_arithmetic(engine: Engine, path: str) -> None:
+    assert describe(Settings()).id == engine.fingerprint.id
+    assert engine.fingerprint.precision == (
+        "float32" if path in ("reference", "compiled") else path.partition(" ")[0]
+    )
+    assert engine.fingerprint.as_dict() | {"precision": ""} == {
+        "model": "all-MiniLM-L6-v2",
+        "revision": "53aa51172d14",
+        "dim": 384,
+        "max_tokens": 256,
+        "pooling": "mean",
+        "normalised": True,
+        "precision": "",
+        "document_prompt": "",
+    }

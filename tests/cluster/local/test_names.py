@@ -1,0 +1,30 @@
+"""No name of a store or a folder is read as markup, and no two folders share the demo's store."""
+
+import io
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from cluster.local.questions import store_name
+from cluster.local.status import ClusterStatus, Store, show
+
+COUNTS = {"documents": 1, "not_indexed": 0, "chunks": 2, "tokens": 3}
+
+
+@pytest.mark.parametrize("name", ["[/red] manuals", "[red]manuals", "a\x1b[2Jb"])
+def test_the_status_shows_a_store_by_its_own_name(name: str) -> None:
+    page = io.StringIO()
+    store = Store(organisation="default", name=name, id="vs_1", **COUNTS)
+    show(
+        ClusterStatus(home=f"/srv/{name}", parts=(), database_bytes=1, stores=(store,)),
+        Console(file=page, width=200),
+    )
+    assert page.getvalue().count(name.replace("\x1b", "\ufffd")) == 2
+
+
+def test_a_folder_whose_name_has_no_latin_letter_has_a_store_of_its_own(tmp_path: Path) -> None:
+    assert store_name(tmp_path / "My Manuals (2026)") == "my-manuals-2026"
+    names = {store_name(tmp_path / name) for name in ("手册", "руководства", "دلیل")}
+    assert len(names) == 3
+    assert all(name.startswith("documents-") and name.isascii() for name in names)

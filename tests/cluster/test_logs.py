@@ -1,0 +1,57 @@
+"""Log lines of every process have one form, and say whose job, document and stage they are about."""
+
+import json
+import subprocess
+import sys
+
+PROGRAM = """
+import logging, structlog
+from cluster.logs import about, configure
+from cluster.settings import Settings
+configure(Settings(log_format="{form}"))
+with about(job="job_1", organisation="default", stage="parse"):
+    structlog.get_logger("ours").warning("document_refused", document="doc_1")
+    logging.getLogger("a.library").warning("of a %s", "library")
+    try:
+        1 / 0
+    except ZeroDivisionError:
+        structlog.get_logger("ours").exception("stage_failed")
+structlog.get_logger("ours").debug("not asked for")
+structlog.get_logger("ours").warning("odd", path="/v1/\\ud800", number=2**70, of={{1: "\\udfff"}})
+"""
+
+
+def lines(form: str) -> list[str]:
+    """What the program writes to standard error."""
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM.format(form=form)], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == ""
+    return done.stderr.splitlines()
+
+
+def test_json_lines_carry_what_they_are_about() -> None:
+    ours, library, failure, _ = map(json.loads, lines("json"))
+    for line in (ours, library, failure):
+        assert (line["job"], line["organisation"], line["stage"]) == ("job_1", "default", "parse")
+        assert line["timestamp"].endswith("Z")
+    assert (ours["event"], ours["document"], ours["level"]) == ("document_refused", "doc_1", "warning")
+    assert (library["event"], library["logger"]) == ("of a library", "a.library")
+    assert "ZeroDivisionError" in failure["exception"]
+
+
+def test_a_line_is_written_whatever_is_in_it() -> None:
+    odd = json.loads(lines("json")[-1])
+    assert (odd["event"], odd["path"], odd["number"], odd["of"]) == (
+        "odd",
+        "/v1/\ufffd",
+        2**70,
+        {"1": "\ufffd"},
+    )
+    assert "odd" in lines("console")[-1]
+
+
+def test_people_get_lines_for_people() -> None:
+    first = lines("console")[0]
+    assert "document_refused" in first
+    assert not first.startswith("{")

@@ -1,0 +1,157 @@
+"""What a file is, by its bytes."""
+
+import random
+
+import pytest
+
+from cluster.media_type import media_type
+
+
+@pytest.mark.parametrize(
+    ("data", "name", "expected"),
+    [
+        (b"%PDF-1.7", "a.txt", "application/pdf"),
+        (b"junk\n%PDF-1.4", "a", "application/pdf"),
+        (b"<!DOCTYPE html><p>", "a.pdf", "text/html"),
+        (b"  <html>", "a.txt", "text/html"),
+        (b"<p>a fragment", "a.html", "text/html"),
+        (b"<?xml version='1.0'?> <!-- a --> <!-- <b> -->\n<html>", "a.txt", "text/html"),
+        (
+            b"<!-- a -->\n" * 300 + b"<p>",
+            "a.txt",
+            "text/plain",
+        ),  # each tried to its every end would take for ever
+        (b"# Title", "README.md", "text/markdown"),
+        (b"# Title", "a.txt", "text/plain"),
+        ("äöü".encode("latin-1"), "a.txt", "text/plain"),
+        ("text".encode("utf-16"), "a.txt", "text/plain"),
+        (b"\x00\x01\x02", "a.txt", "application/octet-stream"),
+        (b"\x00\x01\x02\x03", "a.txt", "application/octet-stream"),
+        (b"\x89PNG\r\n\x1a\n", "a.txt", "image/png"),
+        (b"RIFF\x24\x00\x00\x00WEBPVP8 ", "a.txt", "image/webp"),
+        (b"RIFF\x24\x00\x00\x00WAVEfmt ", "a.txt", "application/octet-stream"),
+        (b"PK\x03\x04", "a.docx", "application/zip"),
+        (b"GIF89a\x01\x00\x01\x00\x80\x00\x00", "a.txt", "image/gif"),
+        (b"{\\rtf1\\ansi\\deff0 {\\fonttbl}}", "a.txt", "application/rtf"),
+        (b"a.txt" + bytes(252) + b"ustar\x0000", "a.txt", "application/x-tar"),
+        (b"!<arch>\ndebian-binary   1", "a.deb", "application/x-archive"),
+        (bytes(5000), "a.txt", "application/octet-stream"),
+        (
+            b"@\x01\x00\x00\x00\x00\x00\x00" + b'{"weight": 1}' * 99,
+            "a.safetensors",
+            "application/octet-stream",
+        ),
+    ],
+)
+def test_the_bytes_say_what_a_file_is(data: bytes, name: str, expected: str) -> None:
+    assert media_type(data, name=name) == expected
+
+
+PDF_SOURCE = b"%PDF-1.4\n%\xe2\xe3\xcf\xd3\n1 0 obj\n<< /Type /Catalog >>\n"
+
+
+@pytest.mark.parametrize(
+    "junk",
+    [
+        b"",
+        b"HTTP/1.1 200 OK\r\nContent-Type: application/pdf\r\n\r\n",
+        b"\n" * 900,
+        b"<br />\n<b>Warning</b>: x\n",
+        b"\x00\x01",
+        b"\xef\xbb\xbf",
+    ],
+)
+@pytest.mark.parametrize(
+    "pdf",
+    [
+        PDF_SOURCE,
+        b"%PDF-1.7\r\n\r\n  12 0 obj",
+        b"%PDF-2.0 %comment\n1 0 obj",
+        b"%PDF-1.5\n" + bytes(range(256)),
+    ],
+)
+def test_a_pdf_is_one_behind_junk(junk: bytes, pdf: bytes) -> None:
+    assert media_type(junk + pdf, name="a.txt") == "application/pdf"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "A PDF begins with %PDF-1.7 and a line end.",
+        "%PDF-1.7 is how a PDF begins",
+        "%PDF- marks a PDF",
+        "# PDF\n\n```\n%PDF-1.4\n1 0 obj\n```\n",
+        "# PDF\n\n    %PDF-1.4\n    1 0 obj\n",
+        "magic:\n%PDF-1.4\n%!PS-Adobe\nGIF89a\n",
+        "PK is the mark of Phil Katz",
+        "PK\n",
+        "GIF89a is a format",
+        "GIF87a\nGIF89a\nPNG\n",
+        "{\\rtf is how RTF begins",
+        "RIFF and WAVE",
+        "RIFF----WEBP is a container",
+        "BM, MZ, II*, MM and ELF are marks, too",
+        "!<arch> begins an archive",
+        "ID3 OggS fLaC FORM 8BPS",
+        "SQLite format 3 is a file format",
+        "7z BZh9 ustar",
+    ],
+)
+@pytest.mark.parametrize(
+    ("name", "type"), [("a.txt", "text/plain"), ("a.md", "text/markdown"), ("a.html", "text/html")]
+)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16-le"])
+def test_a_text_that_mentions_a_format_is_a_text(text: str, name: str, type: str, encoding: str) -> None:
+    assert media_type(text.encode(encoding), name=name) == type
+
+
+@pytest.mark.parametrize(
+    "page", [b"<!doctype html><pre>\n%PDF-1.4\n1 0 obj\n</pre>", b"<html><body>\n%PDF-1.7\n%x\n1 0 obj"]
+)
+def test_a_page_about_pdf_is_a_page(page: bytes) -> None:
+    assert media_type(page, name="a.txt") == "text/html"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"a\x00b\x00c words",
+        b"\x00starts with NUL",
+        b"ring the bell \x07 twice",
+        b"end of file\x1a",
+        b"end of file\x1a" + b"\x1a" * 100,
+        b"crashed log\n" + bytes(3000),
+        b"rub\x7fout",
+        b"\x1b[31mred\x1b[0m \x1b]0;title\x07 text",
+        b"N\x08NA\x08AM\x08ME\x08E",
+        b"\x0cform feed, \x0bvertical tab",
+        b"record\x1eunit\x1fgroup\x1d",
+        b"gr\xf6\xdfe\x07",
+        "日本語のテキストです。".encode("shift_jis") + b"\x1a",
+        "日本語".encode("iso2022_jp"),
+        "größe\x00".encode(),
+        b"cut in a character " * 215 + b"1234567890\xc3",
+    ],
+)
+def test_control_characters_make_no_text_binary(text: bytes) -> None:
+    assert media_type(text, name="a.txt") == "text/plain"
+
+
+@pytest.mark.parametrize(
+    "encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be", "utf-8-sig"]
+)
+@pytest.mark.parametrize(
+    "text",
+    ["plain words", "Насос остановлен", "请先关闭水泵，然后检查阀门。", "펌프를 멈춘 다음 밸브를 확인"],
+)
+def test_wide_text_is_text_and_its_markup_is_seen(encoding: str, text: str) -> None:
+    assert media_type(text.encode(encoding), name="a.md") == "text/markdown"
+    assert media_type(f"<!DOCTYPE html>\n<p>{text}".encode(encoding), name="a.txt") == "text/html"
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_random_bytes_are_no_text(seed: int) -> None:
+    assert (
+        media_type(random.Random(seed).randbytes(200 + 200 * seed), name="a.txt")
+        == "application/octet-stream"
+    )

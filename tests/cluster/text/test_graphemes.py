@@ -1,0 +1,47 @@
+"""A cluster is what a reader takes for one character, and the short cuts to it skip none."""
+
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cluster.text.graphemes import CLUSTER, JOINING, SUSPECT, boundary, inside
+
+letters = st.text(
+    st.one_of(
+        st.characters(),
+        st.sampled_from("a \u0301\u0915\u093f\u094d\u200d\ufe0f👩💻🏽🇩🇪\u1100\u1161\u11a8각\u0600"),
+    ),
+    max_size=60,
+)
+
+
+def test_no_joining_character_is_beyond_suspicion() -> None:
+    everything = "".join(chr(code) for code in range(sys.maxunicode + 1) if not 0xD800 <= code < 0xE000)
+    assert not JOINING.search(SUSPECT.sub("", everything))
+
+
+@given(letters)
+def test_cuts_that_split_nothing_are_those_between_clusters(text: str) -> None:
+    ends = {0, *(match.end() for match in CLUSTER.finditer(text))}
+    split = inside(text)
+    # CR LF is one cluster; white space is left aside.
+    assert all(
+        (at in ends) != bool(split is not None and split[at]) or text[at - 1 : at + 1] == "\r\n"
+        for at in range(len(text) + 1)
+    )
+    assert all(
+        boundary(text, at) == max(end for end in ends if end <= at)
+        for at in range(len(text) + 1)
+        if "\r\n" not in text
+    )
+
+
+@pytest.mark.parametrize(
+    "cluster", ["e\u0301", "क्षि", "நி", "กำ", "👩🏽\u200d💻", "🇩🇪", "\u1100\u1161\u11a8", "كِ"]
+)
+def test_one_character_of_a_reader_is_one(cluster: str) -> None:
+    split = inside(f"a{cluster}b")
+    assert split is not None
+    assert split.tolist() == [False, False, *[True] * (len(cluster) - 1), False, False]

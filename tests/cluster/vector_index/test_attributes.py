@@ -1,0 +1,56 @@
+"""One flat set of attributes says of a row what we, its owner and the reading of its document say, and each can be told apart."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cluster.records import Fact
+from cluster.vector_index.attributes import (
+    FACTS,
+    HIDDEN,
+    OWN,
+    facts_of,
+    joined,
+    own_of,
+    owners_of,
+    with_owners,
+)
+from cluster.vector_index.filters import MAX_KEY_LENGTH
+
+NAMES = st.sampled_from([*sorted(OWN - {"file_id"}), *Fact, "plant", "year"])
+VALUES = st.one_of(st.integers(), st.text(), st.booleans())
+OWNS = st.fixed_dictionaries(dict.fromkeys(sorted(OWN - {"file_id"}), VALUES))
+
+
+def test_no_filter_reaches_what_is_kept_aside() -> None:
+    assert not OWN & set(Fact)
+    assert min(len(HIDDEN), len(FACTS)) > MAX_KEY_LENGTH
+
+
+@given(
+    OWNS,
+    st.dictionaries(st.sampled_from(list(Fact)), VALUES),
+    st.dictionaries(NAMES, VALUES),
+    st.dictionaries(NAMES, VALUES),
+)
+def test_everyone_s_words_can_be_told_apart(
+    own: dict[str, Any], facts: dict[Fact, Any], owners: dict[str, Any], later: dict[str, Any]
+) -> None:
+    row = joined(own, owners, facts=facts, file="file-1")
+    for said, row_now in ((owners, row), (later, with_owners(row, later))):
+        assert own_of(row_now) == {**own, "file_id": "file-1"}
+        assert facts_of(row_now) == facts
+        assert owners_of(row_now) == said
+        assert {name: row_now[name] for name in {**facts, **said}} == {**facts, **said}
+
+
+@pytest.mark.parametrize("facts", [{}, {Fact.ENCODING: "koi8-r"}])
+def test_an_ingested_document_says_all_that_is_known(facts: dict[Fact, Any]) -> None:
+    assert owners_of(joined({"page": 1}, facts=facts)) == {"page": 1, **facts}
+
+
+def test_a_row_of_before_keeps_an_owner_s_attribute_that_is_called_like_a_fact() -> None:
+    row = {"page": 1, "encoding": "mine", "file_id": "file-1"}
+    assert (facts_of(row), owners_of(row)) == ({}, {"encoding": "mine"})

@@ -1,0 +1,38 @@
+"""Reciprocal rank fusion: the published sum, and ties that are ties whatever the order of the rankings."""
+
+from itertools import permutations
+
+import pytest
+
+from cluster.vector_index import Hit
+from cluster.vector_index.fusion import fuse
+
+
+def ranking(ids: str) -> list[Hit]:
+    """A hit for each letter, with a score that must not matter."""
+    return [Hit(id=id, document="d", text="t", attributes={}, score=-1.0) for id in ids]
+
+
+def test_the_score_is_the_sum_of_reciprocal_ranks_over_the_best_there_can_be() -> None:
+    scores = {hit.id: hit.score for hit in fuse([ranking("ab"), ranking("bc")], k=3)}
+    assert scores == {
+        "b": pytest.approx((1 / 62 + 1 / 61) / (2 / 61)),
+        "a": pytest.approx(0.5),
+        "c": pytest.approx(61 / 62 / 2),
+    }
+
+
+@pytest.mark.parametrize("count", range(1, 8))
+def test_first_in_every_ranking_is_exactly_one(count: int) -> None:
+    assert fuse([ranking("ab")] * count, k=1)[0].score == 1.0
+
+
+def test_equal_ranks_in_another_order_are_a_tie_and_ties_go_by_id() -> None:
+    for rankings in permutations(["acb", "bac", "cba"]):
+        fused = fuse([ranking(ids) for ids in rankings], k=3)
+        assert [hit.id for hit in fused] == ["a", "b", "c"]
+        assert len({hit.score for hit in fused}) == 1
+
+
+def test_no_more_than_k() -> None:
+    assert [hit.id for hit in fuse([ranking("abcdef"), []], k=2)] == ["a", "b"]

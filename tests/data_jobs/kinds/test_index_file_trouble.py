@@ -1,0 +1,182 @@
+"""Around a file's job things go wrong that are not the file's fault, or only one page's."""
+
+import asyncio
+import re
+from collections.abc import Container, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pymupdf
+import pytest
+from numpy.typing import NDArray
+from psycopg_pool import ConnectionPool
+
+from cluster.blobs import open_blob_store
+from cluster.engines import Engine, open_engine
+from cluster.errors import Conflict, Retryable, Throttled, Unavailable
+from cluster.jobs.jobs import JobState
+from cluster.media_type import PDF
+from cluster.records import Outcome, ParsedDocument
+from cluster.settings import Settings
+from cluster.vector_index import Row, VectorIndex, Written, open_vector_index
+from cluster.vector_index.pgvector.index import PgvectorIndex
+from data_jobs.kinds.index_file import Embedder, Ids, IndexFile
+from data_jobs.stages.parse import Parser
+from data_jobs.worker.parser_pool import Parsers
+from tests.data_jobs.working import Desk, LocalEmbedder, consuming
+
+
+class EndlessPage(Parsers):
+    """Parsing that never comes to an end where the 42nd page of a PDF is among those asked for."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.parser = Parser(settings)
+
+    async def parse(self, data: bytes, **how: Any) -> ParsedDocument:
+        how["on_begin"]()
+        part = how["part"]
+        if data.startswith(b"%PDF") and part is not None and part[0] <= 41 < part[1]:
+            await asyncio.sleep(how["timeout_s"])
+            return ParsedDocument(outcome=Outcome.TIMEOUT, detail="took too long", pages=(), media_type=PDF)
+        return await asyncio.to_thread(self.parser.parse, data, name=how["name"], part=part)
+
+
+class FickleEmbedder(LocalEmbedder):
+    """A model that fails so at the calls of these numbers; the first is 1."""
+
+    def __init__(self, engine: Engine, error: BaseException, *, calls: Container[int]) -> None:
+        super().__init__(engine)
+        self.error = error
+        self.failing = calls
+        self.calls = 0
+
+    async def __call__(
+        self, ids: Ids, *, fingerprint: str, organisation: str, urgent: bool
+    ) -> NDArray[np.float32]:
+        self.calls += 1
+        if self.calls in self.failing:
+            raise self.error
+        return await super().__call__(ids, fingerprint=fingerprint, organisation=organisation, urgent=urgent)
+
+
+@pytest.fixture(scope="module")
+def engine(settings: Settings) -> Engine:
+    return open_engine(settings)
+
+
+@contextmanager
+def at_work(
+    settings: Settings,
+    pool: ConnectionPool,
+    engine: Engine,
+    organisation: str,
+    embed: Embedder,
+    index: VectorIndex | None = None,
+) -> Iterator[Desk]:
+    """A consumer with that embedder and index, and with parsing that never ends on one page."""
+    parsers = EndlessPage(settings)
+    index = index or open_vector_index(settings, pool)
+    kind = IndexFile(blobs=open_blob_store(settings), index=index, parsers=parsers, embed=embed)
+    with parsers.parser, consuming(settings, pool, kinds={"index_file": kind}):
+        yield Desk(settings, pool, engine, organisation)
+
+
+def test_a_page_that_never_ends_is_found_within_the_time_of_the_stage(
+    settings: Settings, pool: ConnectionPool, engine: Engine, organisation: str
+) -> None:
+    with pymupdf.open() as document:
+        for number in range(1, 61):
+            document.new_page().insert_text((72, 72), f"This sentence stands on page {number}.")
+        data = document.tobytes()
+    hurried = settings.model_copy(update={"parse_timeout_s": 1.0, "stage_timeout_s": 1.5})
+    with at_work(hurried, pool, engine, organisation, LocalEmbedder(engine)) as desk:
+        job = desk.ended(desk.attach(desk.store(partial=True), desk.upload("endless.pdf", data, PDF)))
+    assert job.result is not None, job.error
+    assert (job.state, job.result["failed_pages"], job.result["chunks"]) == (JobState.SUCCEEDED, [42], 59)
+
+
+def test_a_call_that_the_model_gives_up_is_made_again(
+    settings: Settings, pool: ConnectionPool, engine: Engine, organisation: str
+) -> None:
+    embed = FickleEmbedder(
+        engine, asyncio.CancelledError(), calls={1}
+    )  # as Serve does when a replica drops it
+    with at_work(settings, pool, engine, organisation, embed) as desk:
+        store = desk.store()
+        job = desk.ended(
+            desk.attach(
+                store,
+                desk.upload("pump.md", b"Only the shift supervisor may stop the pump.", "text/markdown"),
+            )
+        )
+    assert (job.state, embed.calls) == (JobState.SUCCEEDED, 2), job.error
+    (row,) = open_vector_index(settings, pool).scan(organisation, store.id, collection=store.collection)
+    assert row.text == "Only the shift supervisor may stop the pump."
+
+
+def test_a_model_that_changed_meanwhile_computes_nothing_for_the_store(
+    settings: Settings, pool: ConnectionPool, engine: Engine, organisation: str
+) -> None:
+    embed = FickleEmbedder(
+        engine, Conflict("vectors of a are wanted, and this replica computes those of b"), calls=range(10_000)
+    )
+    with at_work(settings, pool, engine, organisation, embed) as desk:
+        store = desk.store()
+        job = desk.ended(desk.attach(store, desk.upload("pump.txt", b"Only the operator may stop the pump.")))
+    assert (job.state, job.error_code, embed.calls) == (JobState.FAILED, "conflict", 1)
+    assert open_vector_index(settings, pool).count(organisation, store.id, collection=store.collection) == 0
+
+
+class HalfIndex(PgvectorIndex):
+    """An index that does not store the last row of a document, and says so."""
+
+    def replace_document(
+        self, organisation: str, store: str, document: str, rows: Sequence[Row], **how: Any
+    ) -> Written:
+        written = super().replace_document(organisation, store, document, rows[:-1], **how)
+        return replace(written, failed={rows[-1].id: "over quota"})
+
+
+def test_a_document_of_which_the_index_stores_a_part_is_not_searchable_and_says_why(
+    settings: Settings, pool: ConnectionPool, engine: Engine, organisation: str
+) -> None:
+    with at_work(settings, pool, engine, organisation, LocalEmbedder(engine), index=HalfIndex(pool)) as desk:
+        store = desk.store()
+        job = desk.ended(desk.attach(store, desk.upload("pumps.md", LONG, "text/markdown")))
+    assert (job.state, job.error_code) == (JobState.FAILED, "refused")
+    assert re.search("the vector index did not store row chk_[0-9a-f]+: over quota", job.error or "")
+    assert open_vector_index(settings, pool).count(organisation, store.id, collection=store.collection) == 0
+
+
+LONG = "\n\n".join(
+    f"# Pump {number}\n\nOnly the shift supervisor may stop pump {number}." for number in range(1_600)
+).encode()
+
+
+def test_a_model_that_throttles_every_call_ends_in_a_dead_letter(
+    settings: Settings, pool: ConnectionPool, engine: Engine, organisation: str
+) -> None:
+    embed = FickleEmbedder(engine, Throttled("full"), calls=range(10_000))
+    hurried = settings.model_copy(update={"stage_timeout_s": 1.0})
+    with at_work(hurried, pool, engine, organisation, embed) as desk:
+        job = desk.ended(desk.attach(desk.store(), desk.upload("pumps.md", LONG, "text/markdown")))
+    assert (job.state, job.error_code, job.attempt) == (JobState.FAILED, "throttled", 1)
+    assert (job.error or "").endswith("(CLUSTER_STAGE_TIMEOUT_S): full")
+
+
+@pytest.mark.parametrize(("error", "tries"), [(Throttled("full"), 1), (Unavailable("away"), 2)])
+def test_a_call_that_fails_among_others_costs_a_try_of_the_stage_and_none_where_the_model_is_only_busy(
+    settings: Settings, pool: ConnectionPool, engine: Engine, organisation: str, error: Retryable, tries: int
+) -> None:
+    embed = FickleEmbedder(engine, error, calls={3, 4})
+    with at_work(settings, pool, engine, organisation, embed) as desk:
+        job = desk.ended(desk.attach(desk.store(), desk.upload("pumps.md", LONG, "text/markdown")))
+    assert job.result is not None, job.error
+    assert (job.state, job.attempt, job.result["chunks"] > 96) == (JobState.SUCCEEDED, 1, True)
+    with pool.connection() as connection:
+        found = connection.execute(
+            "SELECT tries FROM job_stages WHERE job = %s AND stage = 'embed'", [job.id]
+        ).fetchall()
+    assert found == [(tries,)]

@@ -1,0 +1,41 @@
+"""Keywords: bounded in time, harmless on any text, spread to the chunks they occur in."""
+
+import time
+
+import pytest
+
+from cluster.records import Page
+from data_jobs.stages.keywords import SAMPLE_CHARACTERS, KeywordExtractor, sample, spread
+
+ABOUT = "The grey heron is a wading bird. A grey heron hunts fish in shallow water. Herons nest in colonies near the river. "
+
+
+def test_what_a_text_is_about() -> None:
+    found = KeywordExtractor(5).extract([Page(number=1, text=ABOUT * 3)])
+    assert "grey heron" in found
+    assert len(found) <= 5
+    assert all(keyword == keyword.lower() for keyword in found)
+
+
+@pytest.mark.parametrize(
+    "text", ["", " ", "\n\n", "12 34 56", "!!! ???", "🐦 🐦", "a", "東京 東京", "\u202e\u200b", "x" * 100_000]
+)
+def test_odd_text_gives_few_keywords_or_none_and_never_an_error(text: str) -> None:
+    assert len(KeywordExtractor(5).extract([Page(number=1, text=text)])) <= 5
+
+
+def test_a_long_document_takes_no_longer_than_its_sample() -> None:
+    extractor = KeywordExtractor(12)
+    started = time.perf_counter()
+    extractor.extract([Page(number=1, text=ABOUT * 50_000)])
+    assert time.perf_counter() - started < 5
+    assert len(sample(ABOUT * 50_000)) < SAMPLE_CHARACTERS * 1.1
+
+
+def test_none_are_looked_for_when_none_are_wanted() -> None:
+    assert KeywordExtractor(0).extract([Page(number=1, text=ABOUT)]) == []
+
+
+def test_a_chunk_gets_the_keywords_that_stand_in_it_as_words() -> None:
+    found = spread(["heron", "wading bird", "c++"], ["A Heron.", "herons, a wading\nbird", "in C++ only", ""])
+    assert found == [["heron"], ["wading bird"], ["c++"], []]

@@ -1,0 +1,108 @@
+"""A document that needs more memory than one may use is too large, however its library says so; a crash for another reason is not."""
+
+import ctypes
+import faulthandler
+import os
+import signal
+import socket
+from typing import Any
+
+import pytest
+
+from cluster.records import Outcome
+from cluster.settings import Settings
+from data_jobs.stages.parse import Parser
+from data_jobs.stages.parsing import process
+from data_jobs.stages.parsing.memory import address_space, of_memory
+from data_jobs.stages.parsing.protocol import EXIT_MEMORY
+from tests.data_jobs.stages.pdf_samples import pages, written
+
+MIB = 1024 * 1024
+SAID = [
+    "code=2: malloc (41943040 bytes) failed",
+    "code=2: calloc (10 x 41943040 bytes) failed",
+    "code=2: realloc (83886080 bytes) failed",
+    "std::bad_alloc",
+    "Cannot allocate memory",
+    "Memory allocation failed : xmlSAX2Characters, line 1, column 9",
+    "Out of memory",
+]
+
+
+@pytest.mark.parametrize("words", SAID)
+def test_every_library_s_words_for_no_memory_are_understood(words: str) -> None:
+    assert of_memory(RuntimeError(words))
+    assert of_memory(SyntaxError(words))
+    opened = ValueError("Failed to open stream")
+    opened.__cause__ = RuntimeError(words)
+    assert of_memory(opened)
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError("code=7: invalid key in dict"), ValueError("bad xref"), KeyError("allocate")]
+)
+def test_a_damaged_document_does_not_need_memory(error: Exception) -> None:
+    assert not of_memory(error)
+
+
+def crash(_: dict[str, Any]) -> None:
+    ctypes.string_at(0)
+
+
+def abort(_: dict[str, Any]) -> None:
+    os.abort()
+
+
+def crash_at_the_limit(limits: dict[str, Any]) -> None:
+    held = []
+    try:
+        while True:
+            held.append(bytearray(4 * MIB))
+    except MemoryError:
+        ctypes.string_at(0)
+
+
+def abort_saying_so(_: dict[str, Any]) -> None:
+    os.write(2, b"terminate called after throwing an instance of 'std::bad_alloc'\n")
+    os.abort()
+
+
+CRASHES = {
+    "crash": (crash, -signal.SIGSEGV),
+    "abort": (abort, -signal.SIGABRT),
+    "crash at the limit": (crash_at_the_limit, EXIT_MEMORY),
+    "abort that says why": (abort_saying_so, EXIT_MEMORY),
+}
+
+
+@pytest.mark.parametrize(("end", "code"), CRASHES.values(), ids=CRASHES)
+def test_a_crash_at_the_limit_of_memory_is_one_of_memory(
+    end: Any, code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def parse(*_: Any, **limits: Any) -> None:
+        faulthandler.disable()
+        end(limits)
+
+    monkeypatch.setattr(process, "parse", parse)
+    limit = address_space()[0] + 256 * MIB
+    request = {
+        "name": "a",
+        "part": None,
+        "timeout_s": 60.0,
+        "memory_bytes": limit,
+        "max_pages": 1,
+        "max_characters": 1,
+    }
+    document, result = os.memfd_create("document"), os.memfd_create("result")
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        assert process._in_child(request, document, result, theirs) == {"timed_out": False, "exit": code}
+    os.close(document)
+    os.close(result)
+
+
+def test_the_sentence_names_the_limit_and_its_setting() -> None:
+    with Parser(Settings(parse_memory_bytes=256 * MIB)) as parser:
+        parsed = parser.parse(written(pages(1)) + bytes(120 * MIB), name="a.pdf")
+    assert parsed.outcome == Outcome.TOO_LARGE
+    assert parsed.detail == "needs more memory to parse than 256 MiB (CLUSTER_PARSE_MEMORY_BYTES)"

@@ -1,0 +1,193 @@
+"""A document of which only part could be read is searchable like any other, and everyone who asks is told what is missing."""
+
+import io
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from psycopg_pool import ConnectionPool
+from rich.console import Console
+
+from cluster.documents import documents
+from cluster.documents.stores import VectorStore, ensure_store
+from cluster.engines import describe
+from cluster.local import status
+from cluster.records import Outcome, document_id
+from cluster.settings import Settings
+from cluster.vector_index import open_vector_index
+from data_jobs import ingest as command
+from data_jobs.bulk.plan import make_plan, pipeline_version
+from data_jobs.bulk.report import Report
+from data_jobs.sources import Source
+from data_jobs.stages.each_row import each_row
+from data_jobs.stages.prepare import Chunk, Keywords
+from data_jobs.stages.row import Row, new_row, to_rows, to_table, unpack
+from data_jobs.stages.write import Write
+
+SOURCE = Source(uri="file:///half.pdf", size=1, stamp="1:1")
+DETAIL = "page 2 of 2 could not be read: it is a picture"
+
+
+@pytest.fixture
+def store(settings: Settings, pool: ConnectionPool, organisation: str) -> VectorStore:
+    with pool.connection() as connection:
+        made = ensure_store(connection, organisation, "partial", fingerprint=describe(settings))
+    open_vector_index(settings, pool).ensure(made.collection, dim=made.fingerprint.dim)
+    return made
+
+
+@pytest.fixture
+def row(store: VectorStore) -> Row:
+    """As the parse stage leaves it."""
+    return {
+        **new_row(document_id(store.organisation, store.id, SOURCE.uri), SOURCE.uri, SOURCE.stamp),
+        "content_hash": "aa", "media_type": "application/pdf", "page_texts": ["Herons stand still.", ""], "pages": 2, "pages_with_text": 1,
+        "outcome": Outcome.PARTIAL_TEXT, "detail": DETAIL, "facts": '{"unread_pages": 1}',
+    }  # fmt: skip
+
+
+def written(settings: Settings, store: VectorStore, row: Row) -> dict[str, Any]:
+    """The document's line of results, the model left out."""
+    table = to_table([row])
+    for stage in (Chunk(settings, store.fingerprint.id), Keywords(settings)):
+        table = each_row(stage, settings)(table)
+    (row,) = to_rows(table)
+    vectors = np.ones((len(unpack(row)), store.fingerprint.dim), np.float32).tobytes()
+    version = pipeline_version(settings, store.fingerprint)
+    written = Write(settings, store, job="job_1", pipeline_version=version)(
+        to_table([{**row, "vectors": vectors}])
+    )
+    (line,) = written.to_pylist()
+    return dict(line)
+
+
+THAI, ENGLISH = "ปิดปั๊มน้ำก่อนเปิดวาล์วทุกครั้ง " * 40, "Close the pump before you open the valve. " * 40
+
+
+@pytest.mark.parametrize(
+    ("text", "outcome", "share"),
+    [
+        (THAI, Outcome.PARTIAL_TEXT, "100%"),
+        (ENGLISH + THAI, Outcome.PARTIAL_TEXT, "4"),
+        (ENGLISH + "🦩", Outcome.OK, ""),
+        (ENGLISH, Outcome.OK, ""),
+    ],
+    ids=["Thai", "half of it", "an emoji", "English"],
+)
+def test_a_text_that_the_model_does_not_know_is_told(
+    settings: Settings,
+    pool: ConnectionPool,
+    store: VectorStore,
+    row: Row,
+    text: str,
+    outcome: Outcome,
+    share: str,
+) -> None:
+    row = {
+        **row,
+        "page_texts": [text],
+        "pages": 1,
+        "pages_with_text": 1,
+        "outcome": Outcome.OK,
+        "detail": "",
+        "facts": '{"encoding": "utf_8"}',
+    }
+    line = written(settings, store, row)
+    assert line["outcome"] == outcome
+    sentence = f"% of the text says nothing to the model {settings.model}"
+    assert (sentence in line["detail"], line["detail"][: len(share)]) == (
+        outcome == Outcome.PARTIAL_TEXT,
+        share,
+    )
+    index = open_vector_index(settings, pool)
+    rows = list(index.scan(store.organisation, store.id, collection=store.collection))
+    unknown = {row.attributes.get("unknown_tokens", 0) for row in rows}
+    assert len(unknown) == 1
+    assert (unknown == {0}) == (text == ENGLISH)
+    assert all(row.attributes["encoding"] == "utf_8" for row in rows)
+    if THAI in text:
+        assert index.search(store.organisation, store.id, collection=store.collection, text="วาล์ว")
+
+
+def test_a_line_that_no_index_stores_whole_becomes_chunks_that_are_found(
+    settings: Settings, pool: ConnectionPool, store: VectorStore, row: Row
+) -> None:
+    text = ENGLISH + "0123456789abcdef" * 20_000 + " " * 300_000 + "heron"
+    line = written(settings, store, {**row, "page_texts": [text], "outcome": Outcome.OK, "detail": ""})
+    assert (line["outcome"], line["chunks"] > 500) == (Outcome.OK, True)
+    (hit,) = open_vector_index(settings, pool).search(
+        store.organisation, store.id, collection=store.collection, text="heron"
+    )
+    assert hit.text == "heron"
+
+
+def test_both_sentences_of_a_document_that_is_read_and_known_in_part_are_told(
+    settings: Settings, store: VectorStore, row: Row
+) -> None:
+    line = written(settings, store, {**row, "page_texts": [THAI, ""]})
+    assert line["detail"].startswith(f"{DETAIL}; 100% of the text says nothing")
+
+
+def test_it_is_searchable_settled_and_says_what_is_missing(
+    settings: Settings, pool: ConnectionPool, store: VectorStore, row: Row
+) -> None:
+    line = written(settings, store, row)
+    assert (line["outcome"], line["detail"], line["chunks"], line["embedded"]) == (
+        Outcome.PARTIAL_TEXT,
+        DETAIL,
+        1,
+        1,
+    )
+    index = open_vector_index(settings, pool)
+    (found,) = index.scan(store.organisation, store.id, collection=store.collection)
+    assert (found.text, found.attributes["unread_pages"]) == ("Herons stand still.", 1)
+    plan = make_plan(pool, settings, store, [SOURCE])
+    assert plan.pending == []
+    assert [(done["outcome"], done["detail"], done["pages"], done["chunks"]) for done in plan.settled] == [
+        ("partial_text", DETAIL, 2, 1)
+    ]
+
+
+def test_status_counts_it_among_the_indexed(
+    settings: Settings, pool: ConnectionPool, store: VectorStore, row: Row
+) -> None:
+    written(settings, store, row)
+    with pool.connection() as connection:
+        attempt = documents.Attempt(
+            organisation=store.organisation, id="doc_bad", vector_store=store.id, source="b", source_stamp="",
+            version="1", job="job_1", content_hash=None,
+        )  # fmt: skip
+        documents.record_failure(connection, attempt, Outcome.CORRUPT, "is damaged")
+    (ours,) = [one for one in status.gather(settings).stores if one.organisation == store.organisation]
+    assert (ours.documents, ours.not_indexed) == (1, 1)
+
+
+def test_without_anything_to_embed_it_is_empty_and_still_says_what_is_missing(
+    settings: Settings, store: VectorStore, row: Row
+) -> None:
+    line = written(settings, store, {**row, "page_texts": [" ", ""]})
+    assert line["outcome"] == Outcome.EMPTY
+    assert DETAIL in line["detail"]
+
+
+def test_the_summary_counts_it_apart_and_the_run_did_not_fail(monkeypatch: pytest.MonkeyPatch) -> None:
+    report = Report(console=Console(file=io.StringIO(), width=200))
+    zeros = dict.fromkeys(("pages", "chunks", "embedded", "tokens", "tokens_embedded"), 0)
+    for source, outcome, detail in (("a.pdf", "ok", ""), ("half.pdf", "partial_text", DETAIL)):
+        report.add({"source": source, "outcome": outcome, "detail": detail, "unchanged": False, **zeros})
+    report.print("Ingested")
+    assert isinstance(report.console.file, io.StringIO)
+    printed = report.console.file.getvalue()
+    assert "2 (0 unchanged, 0 failed, 1 read in part)" in printed
+    assert f"partial_text half.pdf: {DETAIL}" in printed
+    assert report.as_dict()["outcomes"] == {"ok": 1, "partial_text": 1}
+    monkeypatch.setattr(command, "ingest", lambda settings, location, name, run, **_: run.add({**zeros, "source": "half.pdf",
+        "outcome": "partial_text", "detail": DETAIL, "unchanged": False}))  # fmt: skip
+    assert command.main(["half.pdf", "--vector-store", "s"]) == command.EXIT_OK
+
+
+def test_every_stage_takes_it(settings: Settings, row: Row) -> None:
+    table = each_row(lambda row: {**row, "media_type": "seen"}, settings)(to_table([row]))
+    assert isinstance(table, pa.Table)
+    assert table["media_type"].to_pylist() == ["seen"]

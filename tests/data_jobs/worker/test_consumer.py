@@ -1,0 +1,236 @@
+"""What becomes of a job: stages are tried again or not, waits are honoured, cancelling and stopping end the work, slots are kept apart."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from psycopg_pool import ConnectionPool
+
+from cluster.errors import InvalidInput, Retryable, Throttled, Unavailable
+from cluster.jobs import attempts, queue
+from cluster.jobs.jobs import CANCELLED_BECAUSE, Job, JobClass, JobState, get_job
+from cluster.jobs.view import view_job
+from cluster.settings import Settings
+from data_jobs.worker.consumer import Consumer
+from data_jobs.worker.run import Run
+from tests.data_jobs.working import consuming, until
+
+FEW = {
+    "worker_slots_high": 1,
+    "worker_slots_medium": 1,
+    "worker_slots_low": 1,
+    "worker_slots_scheduled": 1,
+    "worker_slots_shared": 1,
+}
+
+
+class Desk:
+    """Submits jobs of kinds made for a test, and looks at them."""
+
+    def __init__(self, pool: ConnectionPool, organisation: str) -> None:
+        self.pool = pool
+        self.organisation = organisation
+
+    def submit(self, kind: str, **options: Any) -> str:
+        with self.pool.connection() as connection:
+            return queue.submit(connection, self.organisation, kind, {}, **options).id
+
+    def job(self, id: str) -> Job:
+        with self.pool.connection() as connection:
+            return get_job(connection, self.organisation, id)
+
+    def once(self, id: str, right: Callable[[Job], bool], *, within_s: float = 30) -> Job:
+        found: Job = until(lambda: self.job(id), right, within_s=within_s)
+        return found
+
+    def ended(self, id: str) -> Job:
+        return self.once(id, lambda job: job.state.ended)
+
+    def stages(self, id: str) -> list[tuple[str, int, str | None]]:
+        with self.pool.connection() as connection:
+            return connection.execute(
+                "SELECT stage, tries, error FROM job_stages WHERE job = %s ORDER BY started_at", [id]
+            ).fetchall()
+
+
+@pytest.fixture
+def desk(pool: ConnectionPool, organisation: str) -> Desk:
+    return Desk(pool, organisation)
+
+
+async def finish(run: Run) -> None:
+    await run.in_transaction(lambda connection: attempts.finish(connection, run.job, result={"did": True}))
+
+
+def failing(times: int, error: Exception) -> Any:
+    """A kind whose one stage fails so many times before it goes well."""
+    left = [times]
+
+    async def kind(run: Run) -> None:
+        async def work() -> None:
+            if left[0]:
+                left[0] -= 1
+                raise error
+
+        await run.stage("work", work)
+        await finish(run)
+
+    return kind
+
+
+def test_a_stage_that_fails_for_a_while_is_tried_again_in_place(
+    settings: Settings, pool: ConnectionPool, desk: Desk
+) -> None:
+    with consuming(settings, pool, kinds={"shaky": failing(2, Unavailable("not now"))}):
+        job = desk.ended(id := desk.submit("shaky"))
+    assert (job.state, job.attempt) == (JobState.SUCCEEDED, 1)
+    assert desk.stages(id) == [("work", 3, "not now")]
+
+
+@pytest.mark.parametrize(
+    ("error", "tries", "code"),
+    [
+        (Unavailable("away"), 3, "unavailable"),
+        (Throttled("full"), 3, "throttled"),
+        (InvalidInput("wrong"), 1, "refused"),
+        (ZeroDivisionError("oh"), 3, "internal_error"),
+    ],
+    ids=["unavailable", "throttled", "permanent", "unforeseen"],
+)
+def test_after_its_tries_a_job_is_a_dead_letter_with_its_history(
+    settings: Settings, pool: ConnectionPool, desk: Desk, error: Exception, tries: int, code: str
+) -> None:
+    with consuming(settings, pool, kinds={"broken": failing(99, error)}):
+        job = desk.ended(id := desk.submit("broken"))
+    assert (job.state, job.error_code) == (JobState.FAILED, code)
+    assert str(error) in (job.error or "")
+    ((stage, done, said),) = desk.stages(id)
+    assert (stage, done) == ("work", tries)
+    assert str(error) in (said or "")
+
+
+def test_who_asks_for_a_long_pause_gets_it_and_the_slot_is_free_meanwhile(
+    settings: Settings, pool: ConnectionPool, desk: Desk
+) -> None:
+    with consuming(
+        settings,
+        pool,
+        kinds={"throttled": failing(1, Unavailable("later", retry_after_s=3_600)), "other": finish},
+    ):
+        job = desk.once(desk.submit("throttled"), lambda job: job.retry_at is not None)
+        assert (job.state, job.attempt, job.error) == (JobState.QUEUED, 2, "later")
+        assert job.retry_at is not None
+        assert 3_500 < job.retry_at.timestamp() - time.time() < 3_700
+        assert desk.ended(desk.submit("other")).state == JobState.SUCCEEDED
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"), [(Throttled("full"), "provider"), (Unavailable("away"), "retry")]
+)
+def test_a_job_says_why_it_pauses_and_goes_on(
+    settings: Settings, pool: ConnectionPool, desk: Desk, error: Retryable, reason: str
+) -> None:
+    error.retry_after_s = 2.0
+
+    def pausing(job: Job) -> bool:
+        with pool.connection() as connection:
+            waiting = view_job(
+                connection, desk.organisation, job.id, now=datetime.now(UTC), lease_s=settings.lease_s
+            ).waiting
+        return waiting is not None and waiting.reason == reason and waiting.until is not None
+
+    with consuming(settings, pool, kinds={"pausing": failing(1, error)}):
+        id = desk.submit("pausing")
+        assert desk.once(id, pausing).state == JobState.RUNNING
+        assert desk.ended(id).state == JobState.SUCCEEDED
+
+
+def test_a_stage_beyond_its_time_is_ended(settings: Settings, pool: ConnectionPool, desk: Desk) -> None:
+    async def endless(run: Run) -> None:
+        await run.stage("wait", lambda: asyncio.sleep(3_600), tries=2)
+
+    with consuming(settings.model_copy(update={"stage_timeout_s": 0.3}), pool, kinds={"endless": endless}):
+        job = desk.ended(desk.submit("endless"))
+    assert (job.state, job.error_code) == (JobState.FAILED, "timeout")
+    assert "CLUSTER_STAGE_TIMEOUT_S" in (job.error or "")
+
+
+def test_a_cancelled_job_ends_within_seconds(settings: Settings, pool: ConnectionPool, desk: Desk) -> None:
+    ended = []
+
+    async def long(run: Run) -> None:
+        try:
+            await asyncio.sleep(3_600)
+        finally:
+            ended.append(run.job.id)
+
+    with consuming(settings, pool, kinds={"long": long}):
+        id = desk.submit("long")
+        desk.once(id, lambda job: job.state == JobState.RUNNING)
+        with pool.connection() as connection:
+            queue.cancel(connection, desk.organisation, id)
+        cancelled = desk.once(id, lambda job: job.state.ended, within_s=5)
+        assert (cancelled.state, cancelled.error_code, cancelled.error) == (
+            JobState.CANCELLED,
+            "cancelled",
+            CANCELLED_BECAUSE,
+        )
+        assert ended == [id]
+
+
+def test_a_worker_that_stops_gives_its_jobs_back_and_the_next_one_does_them(
+    settings: Settings, pool: ConnectionPool, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("data_jobs.worker.consumer.STOP_TIMEOUT_S", 0.2)
+
+    async def long(run: Run) -> None:
+        await asyncio.sleep(3_600)
+
+    id = desk.submit("work")
+    with consuming(settings, pool, kinds={"work": long}):
+        desk.once(id, lambda job: job.state == JobState.RUNNING)
+    given_back = desk.job(id)
+    assert (given_back.state, given_back.attempt, given_back.last_attempt) == (JobState.QUEUED, 2, 4)
+    with consuming(settings, pool, kinds={"work": finish}):
+        assert desk.ended(id).state == JobState.SUCCEEDED
+
+
+def test_every_class_has_a_slot_that_no_other_can_fill(
+    settings: Settings, pool: ConnectionPool, desk: Desk
+) -> None:
+    async def long(run: Run) -> None:
+        await asyncio.sleep(3_600)
+
+    with consuming(settings.model_copy(update=FEW), pool, kinds={"long": long, "short": finish}) as consumer:
+        for job_class in (JobClass.HIGH, JobClass.LOW):
+            full = [desk.submit("long", job_class=job_class) for _ in range(4)]
+            until(lambda: len(consumer.running), lambda running: running >= 2)
+            others = [other for other in JobClass if other != job_class]
+            assert [desk.ended(desk.submit("short", job_class=other)).state for other in others] == [
+                JobState.SUCCEEDED
+            ] * len(others)
+            with pool.connection() as connection:
+                for id in full:
+                    queue.cancel(connection, desk.organisation, id)
+            until(lambda: consumer, lambda consumer: not consumer.running)
+
+
+def test_jobs_of_an_unknown_kind_wait_for_a_release_that_knows_it(
+    settings: Settings, pool: ConnectionPool, desk: Desk
+) -> None:
+    with consuming(settings, pool, kinds={"known": finish}):
+        id = desk.submit("of_tomorrow")
+        assert desk.ended(desk.submit("known")).state == JobState.SUCCEEDED
+        assert desk.job(id).state == JobState.QUEUED
+    with consuming(settings, pool, kinds={"of_tomorrow": finish}):
+        assert desk.ended(id).state == JobState.SUCCEEDED
+
+
+def test_a_consumer_that_is_stopped_before_it_began_ends(settings: Settings, pool: ConnectionPool) -> None:
+    with consuming(settings, pool, kinds={}) as consumer:
+        pass
+    assert isinstance(consumer, Consumer)
+    assert not consumer.running

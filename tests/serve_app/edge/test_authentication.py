@@ -1,0 +1,105 @@
+"""With a key nobody without it gets in; without one nobody outside this machine does."""
+
+from collections.abc import Iterator
+from uuid import uuid4
+
+import httpx
+import pytest
+from openai import AuthenticationError, OpenAI
+from psycopg_pool import ConnectionPool
+from pydantic import SecretStr, ValidationError
+
+from cluster.settings import Settings
+from serve_app.edge.authentication import OPEN
+from tests.openai_contract import complaints
+from tests.serve_app.conftest import MODEL, Server, serving
+from tests.serve_app.edge.test_boundary import connect
+
+KEY = "sk-größe-0123456789"
+
+
+@pytest.fixture(scope="module")
+def locked(settings: Settings, pool: ConnectionPool) -> Iterator[Server]:
+    """A server that has a key."""
+    with serving(settings.model_copy(update={"api_key": SecretStr(KEY)})) as server:
+        yield server
+
+
+def test_the_client_gets_in_with_the_key_and_is_told_without(locked: Server) -> None:
+    with OpenAI(base_url=f"{locked.url}/v1", api_key="sk-0123456789", max_retries=0) as client:
+        for ask in (
+            client.models.list,
+            lambda: client.embeddings.create(model=MODEL, input="a"),
+            client.files.list,
+        ):
+            with pytest.raises(AuthenticationError) as caught:
+                ask()
+            assert caught.value.code == "invalid_api_key"
+    with httpx.Client(base_url=locked.url, headers={"authorization": f"Bearer {KEY}".encode()}) as http:
+        assert http.get("/v1/models").status_code == 200
+        assert http.post("/v1/embeddings", json={"model": MODEL, "input": "a"}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        None,
+        "",
+        KEY,
+        f"Basic {KEY}",
+        "Bearer",
+        f"Bearer {KEY[:-1]}",
+        f"Bearer {KEY}x",
+        f"Bearer {KEY.upper()}",
+        "Bearer é",
+    ],
+)
+def test_nothing_but_the_key_opens(locked: Server, header: str | None) -> None:
+    answer = httpx.get(
+        f"{locked.url}/v1/models", headers={} if header is None else {"authorization": header.encode()}
+    )
+    assert answer.status_code == 401
+    assert answer.headers["www-authenticate"] == "Bearer"
+    assert complaints("ErrorResponse", answer.json()) == []
+
+
+def test_no_route_is_forgotten(locked: Server) -> None:
+    """Each of the description, the aliases among them, and paths that are none."""
+    with httpx.Client(base_url=locked.url, timeout=60) as http:
+        for path, operations in http.get("/openapi.json").json()["paths"].items():
+            for method in operations:
+                expected = 200 if path in OPEN else 401
+                assert http.request(method, path.replace("{", "").replace("}", "")).status_code == expected, (
+                    path
+                )
+        assert http.get("/v1/nowhere").status_code == 401
+        for path in ("/v1//models", "/v1/models/", "//healthz", "/healthz/../v1/models", "/V1/models"):
+            assert http.request("GET", httpx.URL(f"{locked.url}{path}")).status_code == 401, path
+
+
+def test_a_stranger_is_turned_away_before_his_body(locked: Server) -> None:
+    head = b"POST /v1/files HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=B\r\nContent-Length: 100000\r\n\r\n"
+    with connect(locked) as connection:
+        connection.sendall(head + b"--B\r\n")
+        assert connection.recv(20).startswith(b"HTTP/1.1 401")
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.1.2.3", "cluster.internal"])
+def test_other_machines_are_let_in_only_with_a_key(host: str) -> None:
+    with pytest.raises(ValidationError, match="CLUSTER_API_KEY"):
+        Settings(api_host=host)
+    assert Settings(api_host=host, api_key=SecretStr(uuid4().hex)).api_host == host
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "::1", "localhost"])
+def test_this_machine_needs_no_key(host: str) -> None:
+    assert Settings(api_host=host).api_key is None
+
+
+def test_a_placeholder_protects_nothing() -> None:
+    with pytest.raises(ValidationError, match="placeholder"):
+        Settings(
+            environment="production",
+            database_url=SecretStr("postgresql://u:s3cret@host/db"),
+            api_key=SecretStr("changeme"),
+        )

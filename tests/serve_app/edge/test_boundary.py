@@ -1,0 +1,161 @@
+"""What every request meets: limits while it arrives, errors in one shape, an id."""
+
+import asyncio
+import json
+import socket
+import time
+from collections.abc import AsyncIterator, Iterator
+
+import httpx
+import pytest
+from psycopg_pool import ConnectionPool
+from starlette.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
+
+from cluster.settings import Settings
+from serve_app.edge.boundary import Boundary
+from tests.serve_app.conftest import MODEL, Server, serving
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "content", "status"),
+    [
+        ("POST", "/v1/embeddings", b"{", 400),
+        ("POST", "/v1/embeddings", b"[" * 200_000, 400),
+        ("POST", "/v1/embeddings", b"\xff\xfe", 400),
+        ("POST", "/v1/embeddings", b"", 400),
+        ("POST", "/v1/embeddings", b"[]", 400),
+        ("POST", "/v1/embeddings", b'{"model": "a", "input": "' + b"x" * 9_000_000 + b'"}', 413),
+        ("GET", "/v1/embeddings", b"", 405),
+        ("GET", "/nowhere", b"", 404),
+        ("DELETE", "/", b"", 404),
+    ],
+)
+def test_every_refusal_is_an_openai_error(
+    http: httpx.Client, method: str, path: str, content: bytes, status: int
+) -> None:
+    response = http.request(method, path, content=content, headers={"content-type": "application/json"})
+    assert response.status_code == status
+    assert response.json()["error"].keys() == {"message", "type", "param", "code"}
+    assert response.headers["x-request-id"]
+
+
+def test_a_body_that_never_says_its_length_is_refused_past_the_limit(http: httpx.Client) -> None:
+    parts: Iterator[bytes] = (b"x" * 1_000_000 for _ in range(16))
+    response = http.post("/v1/embeddings", content=parts, headers={"content-type": "application/json"})
+    assert "content-length" not in response.request.headers
+    assert response.status_code == 413
+    assert response.json()["error"]["code"] == "request_too_large"
+
+
+def test_a_sane_request_id_is_echoed_and_any_other_replaced(http: httpx.Client) -> None:
+    assert http.get("/healthz", headers={"x-request-id": "abc-1.2_3"}).headers["x-request-id"] == "abc-1.2_3"
+    assert http.get("/healthz", headers={"x-request-id": "a b;c"}).headers["x-request-id"].startswith("req_")
+
+
+def test_a_content_length_that_is_no_number_is_no_server_error(server: Server) -> None:
+    with connect(server) as connection:
+        connection.sendall(b"POST /v1/embeddings HTTP/1.1\r\nHost: x\r\nContent-Length: lots\r\n\r\n")
+        assert connection.recv(100).startswith(b"HTTP/1.1 400")
+
+
+def test_it_is_alive_and_ready(http: httpx.Client) -> None:
+    assert http.get("/healthz").json() == {"status": "ok"}
+    assert http.get("/readyz").json() == {"status": "ok", "model": "ok", "database": "ok"}
+
+
+def test_the_openapi_document_names_every_path(http: httpx.Client) -> None:
+    paths = http.get("/openapi.json").json()["paths"]
+    assert {
+        "/v1/embeddings",
+        "/v1/models",
+        "/v1/vector_stores/{vector_store}/search",
+        "/healthz",
+        "/readyz",
+    } <= paths.keys()
+
+
+def test_a_gzip_body_is_taken_and_a_bomb_is_not_unpacked(http: httpx.Client) -> None:
+    import gzip
+
+    headers = {"content-type": "application/json", "content-encoding": "gzip"}
+    body = json.dumps({"model": MODEL, "input": "a heron"}).encode()
+    assert http.post("/v1/embeddings", content=gzip.compress(body), headers=headers).status_code == 200
+    bomb = gzip.compress(b" " * 200_000_000)
+    assert len(bomb) < 300_000
+    assert http.post("/v1/embeddings", content=bomb, headers=headers).status_code == 413
+    for broken in (body, gzip.compress(body)[:-12]):
+        assert http.post("/v1/embeddings", content=broken, headers=headers).status_code == 400
+    assert (
+        http.post("/v1/embeddings", content=body, headers={**headers, "content-encoding": "br"}).status_code
+        == 415
+    )
+
+
+def connect(server: Server) -> socket.socket:
+    """A bare connection, for what no HTTP client would do."""
+    host, port = server.url.removeprefix("http://").split(":")
+    return socket.create_connection((host, int(port)), timeout=10)
+
+
+def test_a_body_that_dawdles_is_not_waited_for(settings: Settings, pool: ConnectionPool) -> None:
+    with (
+        serving(settings.model_copy(update={"body_timeout_s": 0.3})) as server,
+        connect(server) as connection,
+    ):
+        connection.sendall(
+            b"POST /v1/embeddings HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"
+        )
+        assert connection.recv(100).startswith(b"HTTP/1.1 408")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("POST", "/v1/embeddings", 503),
+        ("GET", "/v1/files", 503),
+        ("GET", "/v1/jobs/job_1/events", 200),
+        ("POST", "/v1/files", 200),
+        ("POST", "/upload", 200),
+        ("POST", "/v1/uploads/upload_1/parts", 200),
+        ("POST", "/v1/uploads/upload_1/complete", 200),
+    ],
+)
+def test_an_answer_must_begin_in_time_except_to_an_upload(
+    settings: Settings, method: str, path: str, status: int
+) -> None:
+    async def slow(scope: Scope, receive: Receive, send: Send) -> None:
+        await asyncio.sleep(0 if path.endswith("/events") else 0.5)
+        await StreamingResponse(pieces())(scope, receive, send)
+
+    async def pieces() -> AsyncIterator[bytes]:
+        yield b"do"
+        await asyncio.sleep(0.5)
+        yield b"ne"
+
+    async def ask() -> httpx.Response:
+        app = Boundary(slow, settings=settings.model_copy(update={"request_timeout_s": 0.1}))
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://x") as client:
+            return await client.request(method, path)
+
+    response = asyncio.run(ask())
+    assert response.status_code == status
+    if status == 200:
+        assert response.text == "done"
+    else:
+        assert response.json()["error"]["type"] == "server_error"
+        assert response.headers["retry-after"] == "1"
+
+
+def test_work_for_a_caller_who_closed_the_connection_is_dropped(server: Server) -> None:
+    stats = server.service.batcher.stats
+    dropped, texts = stats.dropped_inputs, [f"{n} left behind " * 60 for n in range(400)]
+    body = json.dumps({"model": MODEL, "input": texts, "overflow": "truncate"}).encode()
+    head = f"POST /v1/embeddings HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    with connect(server) as connection:
+        connection.sendall(head.encode() + body)
+        time.sleep(1)
+    waited_until = time.monotonic() + 20
+    while server.service.batcher.waiting_tokens and time.monotonic() < waited_until:
+        time.sleep(0.05)
+    assert stats.dropped_inputs - dropped > 200

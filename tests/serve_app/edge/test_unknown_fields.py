@@ -1,0 +1,114 @@
+"""Fields that nothing here knows: left out and told, or refused, as CLUSTER_UNKNOWN_FIELDS says."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from cluster.documents.stores import VectorStore
+from cluster.settings import Settings
+from tests.serve_app.conftest import MODEL, serving
+
+EMBED = {"model": MODEL, "input": "a"}
+#: By path: a request, and what its answer names.
+TOLD: list[tuple[str, dict[str, Any], str]] = [
+    ("/v1/embeddings", {**EMBED, "user": "u"}, "user"),
+    ("/v1/embeddings", {**EMBED, "user": "u", "priority": 3, "colour": "red"}, "priority, colour, user"),
+    ("/v1/embeddings", {**EMBED, "extra_body": {"a": 1}}, "extra_body"),
+    ("/v1/embeddings", {**EMBED, "bad\r\nname: x": 1}, "bad%0D%0Aname%3A%20x"),
+    ("/v1/rerank", {"query": "a", "documents": ["a"], "max_chunks_per_doc": 3}, "max_chunks_per_doc"),
+    ("/v2/embed", {"model": MODEL, "texts": ["a"], "priority": 1}, "priority"),
+    ("/embed", {"inputs": "a", "model": "x"}, "model"),
+    (
+        "/v1/vector_stores",
+        {"expires_after": {"anchor": "last_active_at", "days": 1, "hours": 2}},
+        "expires_after.hours",
+    ),
+    ("/v1/vector_stores", {"chunking_strategy": {"type": "auto", "static": {}}}, "chunking_strategy.static"),
+    ("/v1/embeddings?beta=true&beta=1", EMBED, "beta"),
+]
+
+
+@pytest.mark.parametrize(("path", "body", "told"), TOLD)
+def test_an_unknown_field_is_left_out_and_told(
+    http: httpx.Client, path: str, body: dict[str, Any], told: str
+) -> None:
+    response = http.post(path, json=body)
+    assert response.status_code == 200, response.text
+    assert response.headers["x-ignored-fields"] == told
+
+
+def test_nothing_is_told_where_nothing_was_left_out(http: httpx.Client) -> None:
+    assert (
+        "x-ignored-fields"
+        not in http.post("/v1/embeddings", json={**EMBED, "user": None, "colour": None}).headers
+    )
+    assert "x-ignored-fields" not in http.get("/v1/vector_stores?limit=1").headers
+    assert http.get("/v1/vector_stores?limt=1").headers["x-ignored-fields"] == "limt"
+
+
+@pytest.mark.parametrize("path", ["/v1/files", "/upload"])
+def test_an_unknown_field_of_a_form_is_told_and_a_file_under_another_name_refused(
+    http: httpx.Client, path: str
+) -> None:
+    purpose = {"purpose": "assistants"} if path == "/v1/files" else {}
+    taken = http.post(path, files={"file": ("a.txt", b"a text")}, data={**purpose, "colour": "red"})
+    assert (taken.status_code, taken.headers["x-ignored-fields"]) == (200, "colour")
+    refused = http.post(path, files={"document": ("a.txt", b"a text")}, data=purpose)
+    assert (refused.status_code, refused.json()["error"]["param"]) == (400, "document")
+    assert "the file is 'file'" in refused.json()["error"]["message"]
+
+
+def test_many_long_names_make_no_long_header(http: httpx.Client) -> None:
+    told = http.post("/v1/embeddings", json={**EMBED, **{f"{n}{'x' * 500}": n for n in range(500)}}).headers[
+        "x-ignored-fields"
+    ]
+    assert len(told) < 4_096
+
+
+def test_what_is_wrong_beside_an_unknown_field_is_told(http: httpx.Client) -> None:
+    error = http.post("/v1/embeddings", json={**EMBED, "colour": "red", "dimensions": "x"}).json()["error"]
+    assert error["param"] == "dimensions"
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/jobs/retry", {"colour": "red"}),
+        ("/v1/vector_stores/{}/search", {"query": "a", "filter": {"type": "eq", "key": "k", "value": 1}}),
+    ],
+)
+def test_a_field_without_which_more_would_be_done_than_is_meant_is_refused(
+    http: httpx.Client, birds: VectorStore, path: str, body: dict[str, Any]
+) -> None:
+    response = http.post(path.format(birds.id), json=body)
+    assert (response.status_code, response.json()["error"]["param"]) == (400, list(body)[-1])
+
+
+@pytest.fixture(scope="module")
+def refusing(settings: Settings) -> Iterator[httpx.Client]:
+    """A server with CLUSTER_UNKNOWN_FIELDS=error."""
+    with (
+        serving(settings.model_copy(update={"unknown_fields": "error"})) as server,
+        httpx.Client(base_url=server.url) as http,
+    ):
+        yield http
+
+
+def test_unknown_fields_are_refused_by_setting_and_those_of_other_servers_are_not(
+    refusing: httpx.Client,
+) -> None:
+    for path, body, param in (
+        ("/v1/embeddings", {**EMBED, "colour": "red"}, "colour"),
+        ("/v1/embeddings?colour=red", EMBED, "colour"),
+        (
+            "/v1/vector_stores",
+            {"expires_after": {"anchor": "last_active_at", "days": 1, "hours": 2}},
+            "expires_after.hours",
+        ),
+    ):
+        response = refusing.post(path, json=body)
+        assert (response.status_code, response.json()["error"]["param"]) == (400, param)
+    taken = refusing.post("/v1/embeddings", json={**EMBED, "user": "u", "priority": 3})
+    assert (taken.status_code, taken.headers["x-ignored-fields"]) == (200, "priority, user")

@@ -1,0 +1,60 @@
+"""A replica whose engine no longer computes says so, and says it again."""
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from cluster.engines.local import LocalEngine
+from cluster.engines.weights import open_model_folder
+from cluster.errors import Unavailable
+from cluster.settings import Settings
+from serve_app.embedding.heartbeat import Heartbeat
+
+
+@pytest.fixture
+def engine() -> LocalEngine:
+    """One that the test may break."""
+    settings = Settings(threads=1)
+    return LocalEngine(open_model_folder(settings), settings)
+
+
+@pytest.fixture
+def stuck(engine: LocalEngine) -> Iterator[LocalEngine]:
+    """Its only thread waits for something that does not come, as for a GPU that is gone."""
+    released = threading.Event()
+    engine._workers.submit(released.wait)
+    yield engine
+    released.set()
+
+
+async def test_a_working_engine_passes_every_check(engine: LocalEngine) -> None:
+    heartbeat = Heartbeat(engine)
+
+    await heartbeat.check()
+    await heartbeat.check()
+
+
+async def test_a_stuck_engine_fails_every_check_and_its_queue_does_not_grow(stuck: LocalEngine) -> None:
+    heartbeat = Heartbeat(stuck, patience_s=0.05)
+
+    for _ in range(3):
+        with pytest.raises(Unavailable, match=r"has not embedded a word in 0\.05 s"):
+            await heartbeat.check()
+
+    assert stuck._workers._work_queue.qsize() == 1
+
+
+async def test_an_engine_that_raises_fails_the_check_and_one_that_recovers_passes(
+    engine: LocalEngine,
+) -> None:
+    heartbeat = Heartbeat(engine)
+    encoder = engine._encoder
+    engine._encoder = None  # type: ignore[assignment]
+
+    for _ in range(2):
+        with pytest.raises(AttributeError):
+            await heartbeat.check()
+    engine._encoder = encoder
+
+    await heartbeat.check()

@@ -1,0 +1,383 @@
+"""/v1/vector_stores/{id}/files as OpenAI's unmodified client uses it; the worker's part is done by the test."""
+
+from collections.abc import Iterator
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import openai
+import pytest
+from openai import OpenAI
+from psycopg import Connection
+from psycopg.types.json import Jsonb
+from psycopg_pool import ConnectionPool
+
+from cluster.documents.stores import VectorStore, get_store
+from cluster.jobs import queue
+from cluster.settings import Settings
+from cluster.vector_index import VectorIndex, open_vector_index
+from serve_app.routes import vector_store_files
+from tests.attached import begin, fail, make_files, process
+from tests.openai_contract import complaints
+from tests.serve_app.conftest import Server
+from tests.serve_app.uploading import fresh, upload
+
+PAGES = ["Herons stand still for hours.", "Swifts sleep on the wing.", "Only the operator may stop the pump."]
+SIZES = {"max_chunk_size_tokens": 800, "chunk_overlap_tokens": 400}
+STATIC = {"type": "static", "static": SIZES}
+
+
+@pytest.fixture
+def connection(pool: ConnectionPool) -> Iterator[Connection[Any]]:
+    with pool.connection() as connection:
+        connection.autocommit = True
+        yield connection
+        connection.autocommit = False
+
+
+@pytest.fixture
+def index(settings: Settings, pool: ConnectionPool) -> VectorIndex:
+    return open_vector_index(settings, pool)
+
+
+@pytest.fixture
+def store(http: httpx.Client, connection: Connection[Any], settings: Settings) -> VectorStore:
+    """A new one."""
+    return get_store(
+        connection,
+        settings.organisation,
+        http.post("/v1/vector_stores", json={"name": f"s {uuid4()}"}).json()["id"],
+    )
+
+
+@pytest.fixture
+def file(connection: Connection[Any], settings: Settings) -> str:
+    """A new one."""
+    return make_files(connection, settings.organisation)[0]
+
+
+@pytest.fixture
+def done(connection: Connection[Any], index: VectorIndex, server: Server) -> Any:
+    """``done(store, file)``: as the worker leaves it."""
+
+    def done(store: VectorStore, file: str, texts: list[str] = PAGES) -> None:
+        assert process(
+            connection,
+            index,
+            store,
+            file,
+            texts,
+            embed=lambda texts: server.service.engine.embed(texts).vectors,
+        )
+
+    return done
+
+
+def shown(http: httpx.Client, store: VectorStore, file: str) -> dict[str, Any]:
+    """The file, as OpenAI describes it."""
+    answer: dict[str, Any] = http.get(f"/v1/vector_stores/{store.id}/files/{file}").json()
+    assert complaints("VectorStoreFileObject", answer) == []
+    return answer
+
+
+def test_the_openai_client_attaches_polls_reads_and_detaches(
+    openai_client: OpenAI, store: VectorStore, file: str, done: Any
+) -> None:
+    files = openai_client.vector_stores.files
+    attached = files.create(store.id, file_id=file, attributes={"year": 2020, "draft": True, "by": "me"})
+    assert (attached.id, attached.status, attached.last_error) == (file, "in_progress", None)
+    done(store, file)
+    polled = files.poll(file, vector_store_id=store.id)
+    assert (polled.status, polled.attributes) == ("completed", {"year": 2020, "draft": True, "by": "me"})
+    assert polled.usage_bytes == sum(map(len, PAGES))
+    assert [part.text for part in files.content(file, vector_store_id=store.id)] == PAGES
+    (found,) = openai_client.vector_stores.search(
+        store.id, query="which bird sleeps while it flies?", max_num_results=1
+    )
+    assert (found.file_id, found.filename, found.attributes) == (
+        file,
+        "0.txt",
+        {"year": 2020, "draft": True, "by": "me"},
+    )
+    assert found.model_extra is not None
+    assert (found.model_extra["page"], found.model_extra["start"], found.model_extra["end"]) == (
+        2,
+        0,
+        len(PAGES[1]),
+    )
+    assert files.delete(file, vector_store_id=store.id).deleted
+    assert openai_client.vector_stores.search(store.id, query="swifts").data == []
+    with pytest.raises(openai.NotFoundError):
+        files.retrieve(file, vector_store_id=store.id)
+
+
+def test_answers_are_as_openai_describes_them(
+    http: httpx.Client, store: VectorStore, file: str, done: Any
+) -> None:
+    path = f"/v1/vector_stores/{store.id}/files"
+    assert complaints("ListVectorStoreFilesResponse", http.get(path).json()) == []
+    assert complaints("VectorStoreFileObject", http.post(path, json={"file_id": file}).json()) == []
+    assert shown(http, store, file)["status"] == "in_progress"
+    done(store, file)
+    assert shown(http, store, file)["status"] == "completed"
+    assert complaints("ListVectorStoreFilesResponse", http.get(path).json()) == []
+    assert complaints("VectorStoreFileContentResponse", http.get(f"{path}/{file}/content").json()) == []
+    assert (
+        complaints("VectorStoreFileObject", http.post(f"{path}/{file}", json={"attributes": {"a": 1}}).json())
+        == []
+    )
+    assert complaints("DeleteVectorStoreFileResponse", http.delete(f"{path}/{file}").json()) == []
+    assert complaints("ErrorResponse", http.get(f"{path}/{file}").json()) == []
+
+
+def test_a_file_tells_of_its_job_and_when_to_ask_again(
+    http: httpx.Client, store: VectorStore, file: str, connection: Connection[Any], done: Any
+) -> None:
+    path = f"/v1/vector_stores/{store.id}/files"
+    job = http.post(path, json={"file_id": file, "priority": "high"}).json()["job_id"]
+    queued = http.get(f"{path}/{file}")
+    told = queued.json()
+    assert (told["job_id"], told["stage"], told["priority"], told["attempt"]) == (job, "queued", "high", 1)
+    assert told["progress"] == {"done": 0, "total": 100, "unit": "percent"}
+    assert queued.headers["openai-poll-after-ms"] == "1000"
+    assert http.get(f"/v1/jobs/{job}").json()["kind"] == "index_file"
+    connection.execute("UPDATE jobs SET retry_at = now() + interval '3 seconds' WHERE id = %s", [job])
+    assert 2_000 < int(http.get(f"{path}/{file}").headers["openai-poll-after-ms"]) <= 3_000
+    begin(connection, store.organisation, job)
+    running = http.get(f"{path}/{file}")
+    assert (running.json()["stage"], running.headers["openai-poll-after-ms"]) == ("parse", "500")
+    done(store, file)
+    ended = http.get(f"{path}/{file}")
+    assert (ended.json()["stage"], ended.json()["pages"], ended.json()["chunks"]) == (None, 3, 3)
+    assert "openai-poll-after-ms" not in ended.headers
+
+
+@pytest.mark.parametrize(
+    ("code", "theirs"),
+    [("unsupported", "unsupported_file"), ("encrypted", "invalid_file"), ("timeout", "server_error")],
+)
+def test_a_failed_file_says_why_and_can_be_tried_again(
+    http: httpx.Client,
+    store: VectorStore,
+    file: str,
+    connection: Connection[Any],
+    done: Any,
+    code: str,
+    theirs: str,
+) -> None:
+    path = f"/v1/vector_stores/{store.id}/files"
+    job = http.post(path, json={"file_id": file}).json()["job_id"]
+    fail(connection, store, file, code, "it cannot be read")
+    failed = shown(http, store, file)
+    assert (failed["status"], failed["last_error"]) == (
+        "failed",
+        {"code": theirs, "message": "it cannot be read"},
+    )
+    assert http.get(f"/v1/vector_stores/{store.id}").json()["file_counts"]["failed"] == 1
+    queue.replay(connection, store.organisation, job)
+    assert shown(http, store, file)["last_error"] is None
+    done(store, file)
+    assert shown(http, store, file)["status"] == "completed"
+
+
+def test_a_file_read_in_part_is_completed_and_says_which_part(
+    http: httpx.Client, store: VectorStore, file: str, connection: Connection[Any], done: Any
+) -> None:
+    http.post(f"/v1/vector_stores/{store.id}/files", json={"file_id": file})
+    told = shown(http, store, file)
+    assert (told["outcome"], told["detail"], told["facts"]) == (None, None, {})
+    done(store, file)
+    assert shown(http, store, file)["outcome"] == "ok"
+    connection.execute(
+        "UPDATE documents SET outcome = 'partial_text', detail = 'page 2 is a picture', facts = %s WHERE organisation = %s AND source = %s",
+        [Jsonb({"unread_pages": 1}), store.organisation, file],
+    )
+    told = shown(http, store, file)
+    assert (told["status"], told["last_error"], told["attributes"]) == ("completed", None, {})
+    assert (told["outcome"], told["detail"], told["facts"]) == (
+        "partial_text",
+        "page 2 is a picture",
+        {"unread_pages": 1},
+    )
+
+
+def test_attaching_again_in_progress_is_the_same_job_and_later_a_new_one(
+    http: httpx.Client, store: VectorStore, file: str, done: Any
+) -> None:
+    path = f"/v1/vector_stores/{store.id}/files"
+    first, again = (http.post(path, json={"file_id": file}).json() for _ in range(2))
+    assert first == again
+    done(store, file)
+    assert http.post(path, json={"file_id": file}).json()["job_id"] != first["job_id"]
+    assert http.get(path).json()["data"][0]["status"] == "in_progress"
+
+
+@pytest.mark.parametrize(
+    ("priority", "job_class", "place"),
+    [("low", "low", 5), (9, "medium", 9), (0, "medium", 0), (None, "medium", 5)],
+)
+def test_priority_is_a_class_or_a_place_in_it(
+    http: httpx.Client, store: VectorStore, file: str, priority: str | int | None, job_class: str, place: int
+) -> None:
+    answer = http.post(
+        f"/v1/vector_stores/{store.id}/files", json={"file_id": file, "priority": priority}
+    ).json()
+    assert (answer["priority"], answer["place"]) == (job_class, place)
+
+
+def test_longer_chunks_than_the_model_reads_are_told_and_so_is_what_is_used(
+    http: httpx.Client, store: VectorStore, file: str, server: Server
+) -> None:
+    path = f"/v1/vector_stores/{store.id}/files"
+    most = server.service.main.max_content_tokens
+    used = {"max_chunk_size_tokens": most, "chunk_overlap_tokens": 0}
+    auto = http.post(path, json={"file_id": file}).json()
+    assert (auto["chunking_strategy"], auto["chunking"]) == ({"type": "static", "static": used}, used)
+    asked = http.post(path, json={"file_id": file, "chunking_strategy": STATIC}).json()
+    assert (asked["chunking_strategy"], asked["chunking"]) == (STATIC, used)
+    short = {"type": "static", "static": {"max_chunk_size_tokens": 100, "chunk_overlap_tokens": 0}}
+    assert (
+        http.post(path, json={"file_id": file, "chunking_strategy": short}).json()["chunking"]
+        == short["static"]
+    )
+
+
+def test_a_stores_own_strategy_holds_for_files_without_one(http: httpx.Client, file: str) -> None:
+    store = http.post("/v1/vector_stores", json={"chunking_strategy": STATIC}).json()
+    path = f"/v1/vector_stores/{store['id']}/files"
+    assert http.post(path, json={"file_id": file}).json()["chunking_strategy"] == STATIC
+    assert (
+        http.post(path, json={"file_id": file, "chunking_strategy": {"type": "auto"}}).json()[
+            "chunking_strategy"
+        ]
+        != STATIC
+    )
+
+
+def test_attributes_change_for_the_file_and_for_every_search_at_once(
+    http: httpx.Client, store: VectorStore, file: str, done: Any
+) -> None:
+    path = f"/v1/vector_stores/{store.id}/files"
+    http.post(path, json={"file_id": file, "attributes": {"page": "front", "year": 2020}})
+    done(store, file)
+
+    def found(key: str, value: Any) -> list[Any]:
+        filters = {"type": "eq", "key": key, "value": value}
+        answer = http.post(
+            f"/v1/vector_stores/{store.id}/search", json={"query": "swifts", "filters": filters}
+        ).json()
+        return [(item["page"], item["attributes"]) for item in answer["data"]]
+
+    assert sorted(found("page", "front"), key=str) == [
+        (page, {"page": "front", "year": 2020}) for page in (1, 2, 3)
+    ]
+    changed = http.post(f"{path}/{file}", json={"attributes": {"year": 2021.5}}).json()
+    assert (changed["attributes"], changed["status"]) == ({"year": 2021.5}, "completed")
+    assert found("page", "front") == found("year", 2020) == []
+    assert found("page", 2) == [(2, {"year": 2021.5})]
+    assert http.post(f"{path}/{file}", json={"attributes": None}).json()["attributes"] == {}
+
+
+@pytest.mark.parametrize(
+    ("attributes", "complaint"),
+    [
+        ({str(n): 1 for n in range(17)}, "attributes"),
+        ({"k" * 65: 1}, "attributes"),
+        ({"k": "v" * 513}, "at most 512"),
+        ({"k": None}, "attributes.k"),
+        ({"k": [1]}, "attributes.k"),
+        ({"k": {"a": 1}}, "attributes.k"),
+        ({"k": 10**301}, "at most 1e+300"),
+        ({"k": "\0"}, "attributes.k"),
+    ],
+)
+def test_attributes_that_no_filter_could_find_are_refused(
+    http: httpx.Client, store: VectorStore, file: str, attributes: dict[str, Any], complaint: str
+) -> None:
+    path = f"/v1/vector_stores/{store.id}/files"
+    http.post(path, json={"file_id": file})
+    for refused in (
+        http.post(path, json={"file_id": file, "attributes": attributes}),
+        http.post(f"{path}/{file}", json={"attributes": attributes}),
+        http.post(
+            f"/v1/vector_stores/{store.id}/file_batches", json={"file_ids": [file], "attributes": attributes}
+        ),
+    ):
+        assert refused.status_code == 400
+        assert complaint in refused.json()["error"]["message"]
+
+
+def test_lists_are_by_status_and_in_pages(
+    openai_client: OpenAI, store: VectorStore, connection: Connection[Any], settings: Settings, done: Any
+) -> None:
+    made = make_files(connection, settings.organisation, 5)
+    files = openai_client.vector_stores.files
+    for file in made:
+        files.create(store.id, file_id=file)
+    done(store, made[0])
+    fail(connection, store, made[1], "corrupt", "no")
+    assert [file.id for file in files.list(store.id, limit=2)] == made[::-1]
+    assert [file.id for file in files.list(store.id, order="asc", limit=2)] == made
+    assert [file.id for file in files.list(store.id, filter="completed")] == [made[0]]
+    assert [file.id for file in files.list(store.id, filter="failed")] == [made[1]]
+    assert [file.id for file in files.list(store.id, filter="in_progress", limit=1)] == made[:1:-1]
+    for file in files.list(store.id, limit=2):
+        files.delete(file.id, vector_store_id=store.id)
+    assert files.list(store.id).data == []
+
+
+def test_a_long_text_comes_in_parts(
+    http: httpx.Client, store: VectorStore, file: str, done: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vector_store_files, "CONTENT_CHUNKS", 2)
+    path = f"/v1/vector_stores/{store.id}/files"
+    http.post(path, json={"file_id": file})
+    assert http.get(f"{path}/{file}/content").json()["data"] == []
+    done(store, file)
+    first = http.get(f"{path}/{file}/content").json()
+    assert ([part["page"] for part in first["data"]], first["has_more"]) == ([1, 2], True)
+    rest = http.get(f"{path}/{file}/content", params={"page": first["next_page"]}).json()
+    assert ([part["text"] for part in rest["data"]], rest["has_more"], rest["next_page"]) == (
+        PAGES[2:],
+        False,
+        None,
+    )
+    assert http.get(f"{path}/{file}/content", params={"page": "-1"}).status_code == 400
+
+
+def test_files_and_stores_that_are_not_there_are_not_found(
+    http: httpx.Client, store: VectorStore, file: str
+) -> None:
+    for path, body in (
+        (f"/v1/vector_stores/{store.id}/files", {"file_id": "file-none"}),
+        ("/v1/vector_stores/vs_none/files", {"file_id": file}),
+    ):
+        assert http.post(path, json=body).status_code == 404
+        assert http.get(f"{path}/{file}").status_code == 404
+        assert http.get(f"{path}/{file}/content").status_code == 404
+        assert http.post(f"{path}/{file}", json={"attributes": {}}).status_code == 404
+        assert http.delete(f"{path}/{file}").status_code == 404
+    assert http.get("/v1/vector_stores/vs_none/files").status_code == 404
+
+
+@pytest.mark.parametrize("purpose", ["batch", "fine-tune", "evals", "vision"])
+def test_a_file_for_another_purpose_is_attached_nowhere(http: httpx.Client, purpose: str) -> None:
+    """Else lines of requests would be found by those who look for text."""
+    content = b"\x89PNG\r\n\x1a\n" if purpose == "vision" else b'{"custom_id": "1", "body": {}}\n'
+    file = upload(http, fresh(content), "a.jsonl", purpose=purpose).json()["id"]
+    good = upload(http, fresh()).json()["id"]
+    store = http.post("/v1/vector_stores", json={"name": "documents alone"}).json()["id"]
+    unseen = fresh(content)
+    for refused in (
+        http.post(f"/v1/vector_stores/{store}/files", json={"file_id": file}),
+        http.post(f"/v1/vector_stores/{store}/file_batches", json={"file_ids": [good, file]}),
+        http.post("/v1/vector_stores", json={"file_ids": [file]}),
+        upload(http, unseen, "b.jsonl", purpose=purpose, vector_store_id=store),
+    ):
+        assert refused.status_code == 400, refused.text
+        said = refused.json()["error"]["message"]
+        assert f"is for '{purpose}', and a vector store takes files for assistants or user_data" in said
+    assert http.get(f"/v1/vector_stores/{store}/files").json()["data"] == []
+    assert [
+        one["filename"] for one in http.get("/v1/files", params={"purpose": purpose}).json()["data"]
+    ].count("b.jsonl") == 0

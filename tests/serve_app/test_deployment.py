@@ -1,0 +1,34 @@
+"""The way into a replica for callers inside the cluster."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cluster.errors import Conflict
+from serve_app.deployment import Embedder
+from tests.serve_app.conftest import MODEL, PROMPTED, Server
+
+
+@pytest.mark.parametrize("name", [MODEL, PROMPTED])
+async def test_token_ids_are_computed_by_the_model_they_were_made_for(server: Server, name: str) -> None:
+    engine = server.service.models[name].engine
+    ids = engine.tokeniser.ids(["Swifts sleep on the wing."])
+    vectors = await Embedder.embed_ids(
+        replica(server), ids, fingerprint=engine.fingerprint.id, organisation="default"
+    )
+    assert np.allclose(vectors, engine.embed_ids(ids), atol=1e-6)
+
+
+async def test_token_ids_of_another_model_are_refused_and_never_computed(server: Server) -> None:
+    ids = server.service.engine.tokeniser.ids(["Swifts sleep on the wing."])
+    with pytest.raises(
+        Conflict, match=f"vectors of {MODEL}@older are wanted.*{server.service.engine.fingerprint.id}"
+    ):
+        await Embedder.embed_ids(replica(server), ids, fingerprint=f"{MODEL}@older", organisation="default")
+
+
+def replica(server: Server) -> Any:
+    """What the method reads of a replica."""
+    return SimpleNamespace(_service=server.service)
