@@ -16,7 +16,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from cluster.errors import InvalidInput, NotFound
-from cluster.settings import MIB, Settings
+from cluster.settings import CONCERNS, MIB, Concern
 
 #: The handbook comes with the checkout; it is not part of the installed package.
 SOURCES = Path(__file__).resolve().parents[2] / "docs"
@@ -37,13 +37,19 @@ SETTINGS_PAGE = """# Settings
 Settings are environment variables, read once when a process starts. Every default works on a laptop with no network, no GPU
 and no server. Paths are made absolute; sizes are in bytes, times in seconds.
 
+{concerns}
+
+This page is generated from `cluster/settings/` by `python -m cluster.local.handbook > docs/settings.md`. A test fails
+when the page and the code differ.
+"""
+
+CONCERN_SECTION = """## {title}
+
+{sentence}
+
 | Variable | Default | Meaning |
 |---|---|---|
-{rows}
-
-This page is made from `cluster/settings.py` by `python -m cluster.local.handbook > docs/settings.md`; a test fails when the two
-differ.
-"""
+{rows}"""
 
 
 def build(folder: Path) -> Path:
@@ -104,13 +110,18 @@ def _html(markdown: str) -> str:
 
 
 def settings_page() -> str:
-    """Every setting with its default and meaning, as Markdown."""
-    fields = Settings.model_fields.items()
+    """The page with every setting, its default and its meaning, as Markdown."""
+    return SETTINGS_PAGE.format(concerns="\n\n".join(_section(concern) for concern in CONCERNS))
+
+
+def _section(concern: type[Concern]) -> str:
+    """The part of the settings page about one concern; its title is the name of the concern's module."""
     rows = "\n".join(
         f"| `CLUSTER_{name.upper()}` | {_default(field)} | {_cell(field.description)} |"
-        for name, field in fields
+        for name, field in concern.model_fields.items()
     )
-    return SETTINGS_PAGE.format(rows=rows)
+    title = concern.__module__.rpartition(".")[2].capitalize()
+    return CONCERN_SECTION.format(title=title, sentence=_cell(concern.__doc__), rows=rows)
 
 
 def _default(field: FieldInfo) -> str:
