@@ -28,8 +28,8 @@ def _turnless(patient: Patient) -> list[Case]:
     with translated(), patient.pool.connection() as connection:
         rows = turnless(connection)
     return [
-        Case(organisation=organisation, id=job_class)
-        for organisation, job_class, missing in rows
+        Case(organisation=organisation, id=priority_class)
+        for organisation, priority_class, missing in rows
         for _ in range(missing)
     ]
 

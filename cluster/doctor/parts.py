@@ -194,7 +194,8 @@ def queues(settings: Settings, connection: Connection[Any]) -> Part:
     waiting = connection.execute(SQL["waiting"]).fetchall()
     dead = connection.execute(SQL["dead_letters"]).fetchone()
     lines = [
-        f"{job_class}: {jobs} wait, the oldest for {oldest_s:.0f} s" for job_class, jobs, oldest_s in waiting
+        f"{priority_class}: {jobs} wait, the oldest for {oldest_s:.0f} s"
+        for priority_class, jobs, oldest_s in waiting
     ]
     letters = f"{dead[0]} dead letters" if dead and dead[0] else "no dead letters"
     alive = f"workers are alive ({workers} groups of slots)" if workers else "no worker is alive"
@@ -207,7 +208,9 @@ def queues(settings: Settings, connection: Connection[Any]) -> Part:
             remedy="make up starts workers; on another cluster see serve status",
         )
     late = [
-        job_class for job_class, _, oldest_s in waiting if oldest_s > PATIENCE_S.get(job_class, float("inf"))
+        priority_class
+        for priority_class, _, oldest_s in waiting
+        if oldest_s > PATIENCE_S.get(priority_class, float("inf"))
     ]
     if late:
         return Part(

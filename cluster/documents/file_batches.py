@@ -20,7 +20,7 @@ from cluster.documents.store_files import Attachment, FileStatus, attach_many
 from cluster.documents.stores import FileCounts, VectorStore
 from cluster.errors import NotFound
 from cluster.jobs import queue
-from cluster.jobs.jobs import JobClass
+from cluster.jobs.jobs import PriorityClass
 
 SQL = queries("cluster.documents", "file_batches.sql")
 
@@ -57,7 +57,7 @@ def create_batch(
     store: VectorStore,
     attachments: Sequence[Attachment],
     *,
-    job_class: JobClass = JobClass.MEDIUM,
+    priority_class: PriorityClass = PriorityClass.MEDIUM,
     priority: int = queue.DEFAULT_PRIORITY,
     attempts: int = queue.DEFAULT_ATTEMPTS,
 ) -> FileBatch:
@@ -69,7 +69,7 @@ def create_batch(
             connection,
             store,
             attachments,
-            job_class=job_class,
+            priority_class=priority_class,
             priority=priority,
             attempts=attempts,
             batch=key["id"],

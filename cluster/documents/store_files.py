@@ -32,7 +32,7 @@ from cluster.documents.attaching import open_jobs, replace_jobs, require_files
 from cluster.documents.stores import VectorStore, require_live, touch_store
 from cluster.errors import NotFound
 from cluster.jobs import queue
-from cluster.jobs.jobs import GONE, JobClass, JobState
+from cluster.jobs.jobs import GONE, JobState, PriorityClass
 from cluster.records import Outcome, document_id
 from cluster.vector_index.attributes import with_owners
 from cluster.vector_index.contract import VectorIndex
@@ -90,7 +90,7 @@ class StoreFile:
     filename: str
     #: Of the job; None once it has been archived.
     job_state: JobState | None
-    job_class: JobClass | None
+    priority_class: PriorityClass | None
     priority: int | None
     stage: str | None
     attempt: int | None
@@ -111,7 +111,7 @@ class StoreFile:
 ELSEWHERE = {
     "filename": "files.filename",
     "job_state": "jobs.state",
-    "job_class": "jobs.class",
+    "priority_class": "jobs.class",
     **{name: f"documents.{name}" for name in ("pages", "chunks", "outcome", "detail", "facts")},
     **{
         name: f"jobs.{name}" for name in ("priority", "stage", "attempt", "done", "total", "unit", "retry_at")
@@ -139,13 +139,13 @@ def attach(
     *,
     attributes: Mapping[str, Any] | None = None,
     chunking_strategy: Mapping[str, Any] | None = None,
-    job_class: JobClass = JobClass.MEDIUM,
+    priority_class: PriorityClass = PriorityClass.MEDIUM,
     priority: int = queue.DEFAULT_PRIORITY,
     attempts: int = queue.DEFAULT_ATTEMPTS,
 ) -> StoreFile:
     """Attach one file, as ``attach_many`` does."""
     one = Attachment(file=file, attributes=attributes or {}, chunking_strategy=chunking_strategy)
-    attach_many(connection, store, [one], job_class=job_class, priority=priority, attempts=attempts)
+    attach_many(connection, store, [one], priority_class=priority_class, priority=priority, attempts=attempts)
     return get_store_file(connection, store.organisation, store.id, file)
 
 
@@ -154,7 +154,7 @@ def attach_many(
     store: VectorStore,
     attachments: Sequence[Attachment],
     *,
-    job_class: JobClass = JobClass.MEDIUM,
+    priority_class: PriorityClass = PriorityClass.MEDIUM,
     priority: int = queue.DEFAULT_PRIORITY,
     attempts: int = queue.DEFAULT_ATTEMPTS,
     batch: str | None = None,
@@ -165,7 +165,7 @@ def attach_many(
     to be cut otherwise, its job is the one that does it, with the attributes given now.
 
     Args:
-        job_class: how urgent their jobs are.
+        priority_class: how urgent their jobs are.
         priority: 0 to 9, place inside the class; higher goes first.
         attempts: how often each job is begun at most.
         batch: id of the batch they come with.
@@ -194,7 +194,7 @@ def attach_many(
             connection,
             store.organisation,
             requests,
-            job_class=job_class,
+            priority_class=priority_class,
             priority=priority,
             attempts=attempts,
         )
@@ -408,7 +408,7 @@ def _store_file(row: dict[str, Any]) -> StoreFile:
     states = {
         "status": FileStatus(row["status"]),
         "job_state": row["job_state"] and JobState(row["job_state"]),
-        "job_class": row["job_class"] and JobClass(row["job_class"]),
+        "priority_class": row["priority_class"] and PriorityClass(row["priority_class"]),
         "outcome": row["outcome"] and Outcome(row["outcome"]),
     }
     return StoreFile(**{**row, **states})

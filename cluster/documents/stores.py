@@ -23,7 +23,7 @@ from cluster.database.paging import Listed, Lists, Page, read_page
 from cluster.database.queries import queries
 from cluster.engines.contract import Fingerprint
 from cluster.errors import Conflict, InvalidInput, NotFound
-from cluster.jobs.jobs import Job, JobClass
+from cluster.jobs.jobs import Job, PriorityClass
 from cluster.jobs.queue import submit
 from cluster.records import vector_store_id
 from cluster.vector_index.contract import collection_name
@@ -261,7 +261,13 @@ def submit_deletion(connection: Connection[Any], organisation: str, id: str, *, 
     """The job that deletes what the store holds; nobody waits for it."""
     input = {"vector_store": id, "made": made.isoformat()}
     return submit(
-        connection, organisation, DELETE_KIND, input, job_class=JobClass.LOW, subject=id, unit="rows"
+        connection,
+        organisation,
+        DELETE_KIND,
+        input,
+        priority_class=PriorityClass.LOW,
+        subject=id,
+        unit="rows",
     )
 
 

@@ -20,7 +20,15 @@ from psycopg import Connection
 from psycopg.types.json import Jsonb
 
 from cluster.errors import LeaseLost
-from cluster.jobs.jobs import CANCELLED, CANCELLED_BECAUSE, Job, JobClass, JobState, select_jobs, with_columns
+from cluster.jobs.jobs import (
+    CANCELLED,
+    CANCELLED_BECAUSE,
+    Job,
+    JobState,
+    PriorityClass,
+    select_jobs,
+    with_columns,
+)
 from cluster.jobs.queue import add_turns, record_event, requeue
 
 SQL = with_columns("attempts.sql")
@@ -35,7 +43,7 @@ class Turn:
     #: Id of the entry.
     entry: int
     organisation: str
-    job_class: JobClass
+    priority_class: PriorityClass
     #: Its virtual time.
     turn: int
 
@@ -54,7 +62,7 @@ def claim(
     """
     values = {
         "organisation": turn.organisation,
-        "job_class": turn.job_class,
+        "priority_class": turn.priority_class,
         "entry": turn.entry,
         "turn": turn.turn,
         "worker": worker,
@@ -83,19 +91,19 @@ def stand_in_line(connection: Connection[Any], turn: Turn) -> bool:
         is None
     ):
         return False
-    add_turns(connection, turn.organisation, turn.job_class)
+    add_turns(connection, turn.organisation, turn.priority_class)
     return True
 
 
 def has_strangers(connection: Connection[Any], turn: Turn, *, kinds: Collection[str]) -> bool:
     """Whether a job waits that is of a kind this worker does not know, and so waits for a worker of another release."""
-    values = {"organisation": turn.organisation, "job_class": turn.job_class, "kinds": list(kinds)}
+    values = {"organisation": turn.organisation, "priority_class": turn.priority_class, "kinds": list(kinds)}
     return connection.execute(SQL["stranger"], values).fetchone() is not None
 
 
 def has_suspects(connection: Connection[Any], turn: Turn, *, kinds: Collection[str]) -> bool:
     """Whether a job waits whose worker died under an earlier try."""
-    values = {"organisation": turn.organisation, "job_class": turn.job_class, "kinds": list(kinds)}
+    values = {"organisation": turn.organisation, "priority_class": turn.priority_class, "kinds": list(kinds)}
     return connection.execute(SQL["suspect_waits"], values).fetchone() is not None
 
 

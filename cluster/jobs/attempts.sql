@@ -10,12 +10,12 @@ WHERE entry.id = %(entry)s AND entry.status = 'doing' AND entry.lock IS NULL
     AND organisations.id = %(organisation)s AND organisations.slots > 0;
 
 -- name: take_turn  the class has come as far as this turn
-UPDATE class_turns SET now = greatest(now, %(turn)s) WHERE class = %(job_class)s;
+UPDATE class_turns SET now = greatest(now, %(turn)s) WHERE class = %(priority_class)s;
 
 -- name: claim
 WITH next AS (
     SELECT organisation, id FROM jobs
-    WHERE organisation = %(organisation)s AND class = %(job_class)s AND state = 'queued' AND kind = ANY(%(kinds)s)
+    WHERE organisation = %(organisation)s AND class = %(priority_class)s AND state = 'queued' AND kind = ANY(%(kinds)s)
         AND (retry_at IS NULL OR retry_at <= now())
         AND (%(suspects)s OR attempt = 1 OR NOT EXISTS (
             SELECT 1 FROM job_attempts AS tried
@@ -32,14 +32,14 @@ RETURNING {columns};
 
 -- name: stranger  a job of a kind that this worker does not know
 SELECT 1 FROM jobs
-WHERE organisation = %(organisation)s AND class = %(job_class)s AND state = 'queued' AND NOT kind = ANY(%(kinds)s)
+WHERE organisation = %(organisation)s AND class = %(priority_class)s AND state = 'queued' AND NOT kind = ANY(%(kinds)s)
     AND (retry_at IS NULL OR retry_at <= now())
 LIMIT 1;
 
 -- name: suspect_waits  a job whose worker died under an earlier try
 SELECT 1 FROM jobs
 JOIN job_attempts AS tried ON (tried.organisation, tried.job) = (jobs.organisation, jobs.id) AND tried.outcome = 'lost'
-WHERE jobs.organisation = %(organisation)s AND class = %(job_class)s AND state = 'queued' AND kind = ANY(%(kinds)s)
+WHERE jobs.organisation = %(organisation)s AND class = %(priority_class)s AND state = 'queued' AND kind = ANY(%(kinds)s)
     AND (retry_at IS NULL OR retry_at <= now())
 LIMIT 1;
 

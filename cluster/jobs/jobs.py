@@ -52,7 +52,7 @@ class JobState(StrEnum):
         return self in {JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED}
 
 
-class JobClass(StrEnum):
+class PriorityClass(StrEnum):
     """How urgent a job is."""
 
     #: A person waits for it.
@@ -82,7 +82,7 @@ class Job:
     done: int
     total: int | None
     unit: str
-    job_class: JobClass
+    priority_class: PriorityClass
     #: 0 to 9: its place among the organisation's jobs of the class; higher goes first.
     priority: int
     #: Id of the file, store, ... it is about.
@@ -122,7 +122,8 @@ class Waiting:
 
 #: What a query selects to make a ``Job``.
 COLUMNS = ", ".join(
-    "jobs.class AS job_class" if field.name == "job_class" else f"jobs.{field.name}" for field in fields(Job)
+    "jobs.class AS priority_class" if field.name == "priority_class" else f"jobs.{field.name}"
+    for field in fields(Job)
 )
 
 
@@ -230,6 +231,8 @@ def select_jobs(connection: Connection[Any], statement: str, values: dict[str, A
 def as_jobs(rows: Iterable[dict[str, Any]]) -> list[Job]:
     """Rows of ``COLUMNS`` as jobs."""
     return [
-        Job(**{**row, "state": JobState(row["state"]), "job_class": JobClass(row["job_class"])})
+        Job(
+            **{**row, "state": JobState(row["state"]), "priority_class": PriorityClass(row["priority_class"])}
+        )
         for row in rows
     ]

@@ -4,7 +4,7 @@ A job is a row of the ledger; its place in the queue is an entry of Procrastinat
 
     with connection.transaction():
         ...                                                            # the rows it is about
-        job = submit(connection, "default", "index_file", {...}, job_class=JobClass.HIGH)
+        job = submit(connection, "default", "index_file", {...}, priority_class=PriorityClass.HIGH)
 
 An entry is a *turn* of the organisation in a class: whoever takes it works on the organisation's first job of that class, by
 priority and age (``attempts.claim``). Turns are ordered by start-time fair queueing (Goyal, Vin, Cheng 1996,
@@ -29,8 +29,8 @@ from cluster.jobs.jobs import (
     CANCELLED,
     CANCELLED_BECAUSE,
     Job,
-    JobClass,
     JobState,
+    PriorityClass,
     as_jobs,
     new_job_id,
     select_jobs,
@@ -44,7 +44,7 @@ SQL = with_columns("queue.sql")
 TASK = "take_turn"
 #: Procrastinate takes entries of a higher number first, its type is a 32-bit integer: four classes, half a thousand million turns each.
 CLASS_STEP = 500_000_000
-RANKS = {JobClass.HIGH: 3, JobClass.MEDIUM: 2, JobClass.SCHEDULED: 1, JobClass.LOW: 0}
+RANKS = {PriorityClass.HIGH: 3, PriorityClass.MEDIUM: 2, PriorityClass.SCHEDULED: 1, PriorityClass.LOW: 0}
 DEFAULT_PRIORITY = 5
 HIGHEST_PRIORITY = 9
 #: Of jobs whose submitter does not say, such as the deletion of a store.
@@ -68,7 +68,7 @@ def submit(
     kind: str,
     input: dict[str, Any],
     *,
-    job_class: JobClass = JobClass.MEDIUM,
+    priority_class: PriorityClass = PriorityClass.MEDIUM,
     priority: int = DEFAULT_PRIORITY,
     subject: str | None = None,
     total: int | None = None,
@@ -86,7 +86,7 @@ def submit(
         connection,
         organisation,
         [request],
-        job_class=job_class,
+        priority_class=priority_class,
         priority=priority,
         attempts=attempts,
         run_at=run_at,
@@ -99,7 +99,7 @@ def submit_many(
     organisation: str,
     requests: Sequence[Request],
     *,
-    job_class: JobClass = JobClass.MEDIUM,
+    priority_class: PriorityClass = PriorityClass.MEDIUM,
     priority: int = DEFAULT_PRIORITY,
     attempts: int = DEFAULT_ATTEMPTS,
     run_at: datetime | None = None,
@@ -109,7 +109,7 @@ def submit_many(
         raise InvalidInput(f"priority is {priority}; it must be in 0..{HIGHEST_PRIORITY}", param="priority")
     if not requests:
         return []
-    entries = add_turns(connection, organisation, job_class, len(requests), run_at=run_at)
+    entries = add_turns(connection, organisation, priority_class, len(requests), run_at=run_at)
     values = [
         {
             "organisation": organisation,
@@ -119,7 +119,7 @@ def submit_many(
             "subject": request.subject,
             "total": request.total,
             "unit": request.unit,
-            "job_class": job_class,
+            "priority_class": priority_class,
             "priority": priority,
             "last_attempt": attempts,
             "retry_at": run_at,
@@ -137,33 +137,33 @@ def submit_many(
 def add_turns(
     connection: Connection[Any],
     organisation: str,
-    job_class: JobClass,
+    priority_class: PriorityClass,
     count: int = 1,
     *,
     run_at: datetime | None = None,
 ) -> list[int]:
     """Ids of so many new entries of the queue, in the caller's transaction."""
-    values = {"organisation": organisation, "job_class": job_class, "count": count}
+    values = {"organisation": organisation, "priority_class": priority_class, "count": count}
     found = connection.execute(SQL["turns"], values).fetchone()
     if found is None:
         raise NotFound(f"no organisation {organisation!r}")
     last, slots = found
     # A turn that waits for its time must not hold up those behind it, as one with a lock would.
-    lock = f"{organisation}/{job_class}/" if slots and run_at is None else None
+    lock = f"{organisation}/{priority_class}/" if slots and run_at is None else None
     deferrer = _app().configure_task(
         TASK,
         allow_unknown=True,
-        queue=job_class.value,
-        priority=RANKS[job_class] * CLASS_STEP - last,
+        queue=priority_class.value,
+        priority=RANKS[priority_class] * CLASS_STEP - last,
         schedule_at=run_at,
-        task_kwargs={"organisation": organisation, "job_class": job_class.value},
+        task_kwargs={"organisation": organisation},
         connection=connection,
     )
     first = last - count + 1
     jobs = [
         deferrer.job.evolve(
             lock=lock and f"{lock}{turn % slots}",
-            priority=RANKS[job_class] * CLASS_STEP - turn,
+            priority=RANKS[priority_class] * CLASS_STEP - turn,
             task_kwargs={**deferrer.job.task_kwargs, "turn": turn},
         )
         for turn in range(first, last + 1)
@@ -251,7 +251,7 @@ def requeue(
     error_code: str | None = None,
 ) -> Job:
     """Another try at a job whose row the caller holds locked; nothing that earlier tries still write counts from now on."""
-    (entry,) = add_turns(connection, job.organisation, job.job_class, run_at=run_at)
+    (entry,) = add_turns(connection, job.organisation, job.priority_class, run_at=run_at)
     values = {
         "organisation": job.organisation,
         "id": job.id,

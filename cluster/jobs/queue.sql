@@ -1,6 +1,6 @@
 -- name: submit
 INSERT INTO jobs (organisation, id, kind, state, input, subject, total, unit, class, priority, last_attempt, retry_at, entry)
-VALUES (%(organisation)s, %(id)s, %(kind)s, 'queued', %(input)s, %(subject)s, %(total)s, %(unit)s, %(job_class)s, %(priority)s,
+VALUES (%(organisation)s, %(id)s, %(kind)s, 'queued', %(input)s, %(subject)s, %(total)s, %(unit)s, %(priority_class)s, %(priority)s,
     %(last_attempt)s, %(retry_at)s, %(entry)s)
 RETURNING {columns};
 
@@ -9,7 +9,7 @@ INSERT INTO job_events (organisation, job, type, data) VALUES (%(organisation)s,
 
 -- name: turns  the organisation's last of so many new turns in the class, and how many of its jobs may run at once
 INSERT INTO organisation_turns (organisation, class, last)
-SELECT %(organisation)s, class, now + %(count)s FROM class_turns WHERE class = %(job_class)s
+SELECT %(organisation)s, class, now + %(count)s FROM class_turns WHERE class = %(priority_class)s
 ON CONFLICT (organisation, class) DO UPDATE SET last = greatest(organisation_turns.last + %(count)s, excluded.last)
 RETURNING last, (SELECT slots FROM organisations WHERE id = %(organisation)s);
 

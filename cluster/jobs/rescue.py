@@ -17,7 +17,7 @@ from psycopg import Connection
 
 from cluster.database.pool import APPLICATION
 from cluster.jobs.attempts import end_lost
-from cluster.jobs.jobs import Job, JobClass, select_jobs, with_columns
+from cluster.jobs.jobs import Job, PriorityClass, select_jobs, with_columns
 from cluster.jobs.queue import TASK, add_turns
 
 log = structlog.get_logger(__name__)
@@ -70,13 +70,13 @@ def rescue(connection: Connection[Any], *, lease_s: float, patient: bool = False
         for job in select_jobs(connection, SQL["leaseless"] + LOCKED.format(table="jobs"), values)
     ]
     stale = connection.execute(SQL["stale_entries"] + LOCKED.format(table="entries"), values).fetchall()
-    for entry, turn, organisation, job_class in stale:
+    for entry, turn, organisation, priority_class in stale:
         connection.execute(SQL["finish_entry"], {"entry": entry})
         if turn:
-            add_turns(connection, organisation, JobClass(job_class))
+            add_turns(connection, organisation, PriorityClass(priority_class))
     turns = 0
-    for organisation, job_class, missing in turnless(connection):
-        turns += len(add_turns(connection, organisation, JobClass(job_class), missing))
+    for organisation, priority_class, missing in turnless(connection):
+        turns += len(add_turns(connection, organisation, PriorityClass(priority_class), missing))
     rescued = Rescued(jobs=jobs, entries=len(stale), turns=turns)
     if rescued:
         log.warning("rescued", jobs=[job.id for job in jobs], entries=rescued.entries, turns=turns)

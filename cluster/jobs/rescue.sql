@@ -21,7 +21,7 @@ RETURNING patient_until > now();
 
 -- name: stale_entries  taken by a worker that is gone; no job runs under them. Chores among them: their next time comes by itself
 SELECT entries.id, entries.task_name = %(task)s AS turn, entries.args ->> 'organisation' AS organisation,
-    entries.args ->> 'job_class' AS job_class
+    entries.queue_name AS priority_class
 FROM procrastinate_jobs entries
 LEFT JOIN procrastinate_workers workers ON workers.id = entries.worker_id
 WHERE entries.status = 'doing'
@@ -33,7 +33,7 @@ ORDER BY entries.id;
 SELECT procrastinate_finish_job_v1(id, 'failed', false) FROM procrastinate_jobs WHERE id = %(entry)s AND status = 'doing';
 
 -- name: turnless  where more jobs wait than turns are to come
-SELECT waiting.organisation, waiting.class AS job_class, waiting.jobs - coalesce(coming.turns, 0) AS missing
+SELECT waiting.organisation, waiting.class AS priority_class, waiting.jobs - coalesce(coming.turns, 0) AS missing
 FROM (
     SELECT organisation, class, count(*) AS jobs FROM jobs WHERE state = 'queued' GROUP BY organisation, class
 ) waiting

@@ -17,14 +17,14 @@ from psycopg.rows import dict_row
 
 from cluster.database.paging import Listed, Lists, Page, read_page
 from cluster.errors import Resource
-from cluster.jobs.jobs import THROTTLED, Job, JobClass, JobState, as_jobs, get_job, with_columns
+from cluster.jobs.jobs import THROTTLED, Job, JobState, PriorityClass, as_jobs, get_job, with_columns
 from cluster.jobs.shortages import announced
 
 #: What a filter selects; NULL lets everything pass.
 CHOSEN = """
   (%(kind)s::text IS NULL OR kind = %(kind)s)
   AND (%(state)s::text IS NULL OR state = %(state)s)
-  AND (%(job_class)s::text IS NULL OR class = %(job_class)s)
+  AND (%(priority_class)s::text IS NULL OR class = %(priority_class)s)
   AND (%(subject)s::text IS NULL OR subject = %(subject)s)
   AND (%(error_code)s::text IS NULL OR error_code = %(error_code)s)
   AND (%(created_after)s::timestamptz IS NULL OR created_at >= %(created_after)s)
@@ -64,7 +64,7 @@ class JobFilter:
 
     kind: str | None = None
     state: JobState | None = None
-    job_class: JobClass | None = None
+    priority_class: PriorityClass | None = None
     subject: str | None = None
     error_code: str | None = None
     created_after: datetime | None = None
@@ -274,7 +274,7 @@ def _waiting(job: Job, line: dict[str, Any], now: datetime) -> Waiting | None:
     if line["slots"] is not None and line["running"] >= line["slots"]:
         return Waiting(
             reason="organisation_limit",
-            message=f"your organisation runs its {line['slots']} jobs of class {job.job_class} already; {_behind(line['ahead'])}",
+            message=f"your organisation runs its {line['slots']} jobs of class {job.priority_class} already; {_behind(line['ahead'])}",
         )
     if line["ahead"]:
         return Waiting(reason="behind", message=_behind(line["ahead"]))

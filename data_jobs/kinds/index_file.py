@@ -227,7 +227,7 @@ class _Work:
         raise StageFailed("parse", parsed.detail or "holds no text", outcome)
 
     async def _ask(self, data: bytes, part: tuple[int, int] | None) -> ParsedDocument:
-        rank, goes_on = RANKS[self.run.job.job_class], self.run.goes_on
+        rank, goes_on = RANKS[self.run.job.priority_class], self.run.goes_on
         pages = PAGES_PER_PART if part is None or part == (0, 0) else part[1] - part[0]
         timeout_s = self.run.settings.parse_timeout_s * max(LEAST_TIME, pages / PAGES_PER_PART)
         parsed = await self.job.parsers.parse(

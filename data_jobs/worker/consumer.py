@@ -28,7 +28,7 @@ from psycopg_pool import ConnectionPool
 from cluster.database import CONNECTION, database_url, open_pool
 from cluster.errors import ClusterError, LeaseLost, Retryable, Shortage
 from cluster.jobs import attempts
-from cluster.jobs.jobs import Job, JobClass
+from cluster.jobs.jobs import Job, PriorityClass
 from cluster.jobs.queue import TASK, add_turns
 from cluster.jobs.rescue import rescue
 from cluster.logs import about
@@ -88,11 +88,11 @@ class Consumer:
         self._name = name
         self._chores = dict(chores or {})
         self._slots = {
-            (JobClass.HIGH,): settings.worker_slots_high,
-            (JobClass.MEDIUM,): settings.worker_slots_medium,
-            (JobClass.LOW,): settings.worker_slots_low,
-            (JobClass.SCHEDULED,): settings.worker_slots_scheduled,
-            tuple(JobClass): settings.worker_slots_shared,
+            (PriorityClass.HIGH,): settings.worker_slots_high,
+            (PriorityClass.MEDIUM,): settings.worker_slots_medium,
+            (PriorityClass.LOW,): settings.worker_slots_low,
+            (PriorityClass.SCHEDULED,): settings.worker_slots_scheduled,
+            tuple(PriorityClass): settings.worker_slots_shared,
         }
         slots = sum(self._slots.values())
         #: Two a slot: one works, one writes how far it is.
@@ -157,7 +157,7 @@ class Consumer:
         self._workers = [
             Worker(
                 app,
-                queues=[job_class.value for job_class in classes],
+                queues=[priority_class.value for priority_class in classes],
                 name=self._name,
                 concurrency=slots,
                 fetch_job_polling_interval=POLL_S,
@@ -234,7 +234,7 @@ class Consumer:
         app = App(connector=PatientConnector(self.shortages, self._lost.set, conninfo=url, **how))
         app.task(name=TASK, pass_context=True)(self._take_turn)
         for cron, chore in self._chores.items():
-            task = app.task(name=f"chore:{chore.__name__}", queue=JobClass.SCHEDULED.value)(
+            task = app.task(name=f"chore:{chore.__name__}", queue=PriorityClass.SCHEDULED.value)(
                 partial(self._do_chore, chore)
             )
             app.periodic(cron=cron)(task)
@@ -261,11 +261,14 @@ class Consumer:
                 return
             await asyncio.sleep(self._settings.lease_s / RESCUES_PER_LEASE)
 
-    async def _take_turn(self, context: JobContext, organisation: str, job_class: str, turn: int) -> None:
+    async def _take_turn(self, context: JobContext, organisation: str, turn: int) -> None:
         """Do the organisation's next job."""
         assert context.job.id is not None
         taken = attempts.Turn(
-            entry=context.job.id, organisation=organisation, job_class=JobClass(job_class), turn=turn
+            entry=context.job.id,
+            organisation=organisation,
+            priority_class=PriorityClass(context.job.queue),
+            turn=turn,
         )
         suspects = not self._suspected
         self._suspected = True
@@ -319,7 +322,7 @@ class Consumer:
         add_turns(
             connection,
             taken.organisation,
-            taken.job_class,
+            taken.priority_class,
             run_at=datetime.now(UTC) + timedelta(seconds=wait_s),
         )
 

@@ -34,7 +34,7 @@ from cluster.errors import (
     Unavailable,
 )
 from cluster.jobs import attempts
-from cluster.jobs.jobs import SHORT_OF, THROTTLED, Job, JobClass
+from cluster.jobs.jobs import SHORT_OF, THROTTLED, Job, PriorityClass
 from cluster.logs import about
 from cluster.settings import Settings
 from data_jobs.worker.shortages import Shortages, as_shortage
@@ -142,7 +142,7 @@ class Run:
     @property
     def urgent(self) -> bool:
         """A person waits for it."""
-        return self.job.job_class == JobClass.HIGH
+        return self.job.priority_class == PriorityClass.HIGH
 
     async def stage(
         self,

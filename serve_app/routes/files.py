@@ -129,7 +129,7 @@ async def create(
             **file_object(file),
             "vector_store_id": store.id,
             "job_id": attached.job,
-            "priority": attached.job_class,
+            "priority": attached.priority_class,
         }
 
     async with for_a_row(service, organisation, blob):

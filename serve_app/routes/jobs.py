@@ -14,7 +14,7 @@ from starlette.responses import Response
 
 from cluster.errors import NotFound
 from cluster.jobs import queue
-from cluster.jobs.jobs import Job, JobClass, JobState
+from cluster.jobs.jobs import Job, JobState, PriorityClass
 from cluster.jobs.view import (
     AttemptRun,
     JobFilter,
@@ -60,7 +60,7 @@ class RetryRequest(RequestModel):
         return False
 
     kind: Text | None = None
-    priority: Annotated[JobClass | None, Field(strict=False)] = None
+    priority: Annotated[PriorityClass | None, Field(strict=False)] = None
     error_code: Text | None = None
     subject: Text | None = None
     failed_after: Moment | None = None
@@ -75,7 +75,7 @@ async def get_jobs(
     organisation: Organisation,
     kind: str | None = None,
     state: JobState | None = None,
-    priority: JobClass | None = None,
+    priority: PriorityClass | None = None,
     subject: str | None = None,
     error_code: str | None = None,
     created_after: MomentOfText | None = None,
@@ -85,7 +85,7 @@ async def get_jobs(
     chosen = JobFilter(
         kind=kind,
         state=state,
-        job_class=priority,
+        priority_class=priority,
         subject=subject,
         error_code=error_code,
         created_after=created_after,
@@ -144,7 +144,7 @@ async def retry_dead_letters(
     """All failed jobs that match, at most `limit` at once, those that failed first first; `has_more` says to ask again."""
     chosen = JobFilter(
         kind=body.kind,
-        job_class=body.priority,
+        priority_class=body.priority,
         subject=body.subject,
         error_code=body.error_code,
         finished_after=body.failed_after,
@@ -193,7 +193,7 @@ def as_json(job: Job) -> dict[str, Any]:
         "object": "job",
         "kind": job.kind,
         "state": job.state,
-        "priority": job.job_class,
+        "priority": job.priority_class,
         "place": job.priority,
         "subject": job.subject,
         "stage": job.stage,

@@ -18,7 +18,7 @@ from pydantic import (
 )
 
 from cluster.documents.stores import LONGEST_NAME
-from cluster.jobs.jobs import JobClass
+from cluster.jobs.jobs import PriorityClass
 from cluster.jobs.queue import DEFAULT_PRIORITY
 from cluster.settings import Settings
 from cluster.vector_index.filters import LARGEST_NUMBER
@@ -114,7 +114,7 @@ class ExpiresAfter(RequestModel):
 def urgency(settings: Settings, priority: str | int | None) -> dict[str, Any]:
     """A request's priority as the ledger's functions take it."""
     return {
-        "job_class": JobClass(priority) if isinstance(priority, str) else JobClass.MEDIUM,
+        "priority_class": PriorityClass(priority) if isinstance(priority, str) else PriorityClass.MEDIUM,
         "priority": priority if isinstance(priority, int) else DEFAULT_PRIORITY,
         "attempts": settings.job_attempts,
     }

@@ -236,7 +236,7 @@ def described(attached: StoreFile, store: VectorStore, most: int) -> dict[str, A
         if attached.done is None
         else {"done": attached.done, "total": attached.total, "unit": attached.unit},
         "attempt": attached.attempt,
-        "priority": attached.job_class,
+        "priority": attached.priority_class,
         "place": attached.priority,
         "pages": attached.pages,
         "chunks": attached.chunks,

@@ -16,7 +16,7 @@ from procrastinate.periodic import MAX_DELAY
 from psycopg_pool import ConnectionPool
 
 from cluster.jobs import queue
-from cluster.jobs.jobs import Job, JobClass, JobState, get_job
+from cluster.jobs.jobs import Job, JobState, PriorityClass, get_job
 from cluster.settings import Settings
 from data_jobs.worker.consumer import Consumer, Kind
 from data_jobs.worker.run import Run
@@ -38,10 +38,10 @@ class Inbox:
         self.place = place
         self.organisation = place.organisation()
 
-    def submit(self, kind: str, *, job_class: JobClass = JobClass.MEDIUM, **input: Any) -> str:
+    def submit(self, kind: str, *, priority_class: PriorityClass = PriorityClass.MEDIUM, **input: Any) -> str:
         """Id of the job."""
         with self.place.pool.connection() as connection:
-            return queue.submit(connection, self.organisation, kind, input, job_class=job_class).id
+            return queue.submit(connection, self.organisation, kind, input, priority_class=priority_class).id
 
     def look(self, job: str) -> Job:
         """The job now."""
@@ -175,7 +175,7 @@ def test_a_deploy_strands_no_job_of_the_release_before_or_after_it(
     with release(settings, {"old": done, "renamed": done}):
         ahead = inbox.submit("new")
         assert inbox.ended(inbox.submit("old")).state == JobState.SUCCEEDED
-        left = inbox.submit("renamed", job_class=JobClass.LOW)
+        left = inbox.submit("renamed", priority_class=PriorityClass.LOW)
         inbox.ended(left)
         assert inbox.look(ahead).state == JobState.QUEUED
         assert inbox.attempts(ahead) == []

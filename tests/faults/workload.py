@@ -19,7 +19,7 @@ from cluster.documents.files import File
 from cluster.documents.stores import VectorStore
 from cluster.engines import Engine, open_engine
 from cluster.errors import ClusterError
-from cluster.jobs.jobs import JobClass
+from cluster.jobs.jobs import PriorityClass
 from cluster.records import chunk_id, document_id
 from cluster.settings import Settings
 from cluster.vector_index import open_vector_index
@@ -109,12 +109,12 @@ def attach(place: Place) -> list[Accepted]:
     """Every document, some for each of two new organisations, in all classes."""
     desks = [place.desk(), place.desk()]
     stores = [desk.store("faults") for desk in desks]
-    classes = list(JobClass)
+    classes = list(PriorityClass)
     accepted = []
     for number, (name, (data, state)) in enumerate(documents().items()):
         desk, store = desks[number % 2], stores[number % 2]
         file = desk.upload(name, data)
-        job = desk.attach(store, file, job_class=classes[number % len(classes)])
+        job = desk.attach(store, file, priority_class=classes[number % len(classes)])
         accepted.append(Accepted(store, file, job, state))
     return accepted
 

@@ -27,7 +27,7 @@ from cluster.documents.stores import (
 )
 from cluster.errors import Conflict, InvalidInput, NotFound
 from cluster.jobs import jobs, queue
-from cluster.jobs.jobs import JobClass, JobState
+from cluster.jobs.jobs import JobState, PriorityClass
 from cluster.vector_index import VectorIndex
 from tests.attached import begin, fail, make_files, process
 
@@ -58,7 +58,7 @@ def test_attaching_submits_a_job_and_its_end_is_the_files(
 ) -> None:
     (file,) = make_files(connection, store.organisation)
     attached = store_files.attach(
-        connection, store, file, attributes={"year": 2020}, job_class=JobClass.HIGH, priority=9
+        connection, store, file, attributes={"year": 2020}, priority_class=PriorityClass.HIGH, priority=9
     )
     job = jobs.get_job(connection, store.organisation, attached.job)
     assert (job.kind, job.input, job.subject) == (
@@ -66,7 +66,7 @@ def test_attaching_submits_a_job_and_its_end_is_the_files(
         {"vector_store": store.id, "file": file},
         file,
     )
-    assert (job.state, job.job_class, job.priority) == (JobState.QUEUED, JobClass.HIGH, 9)
+    assert (job.state, job.priority_class, job.priority) == (JobState.QUEUED, PriorityClass.HIGH, 9)
     assert (attached.status, attached.attributes, attached.job_state) == (
         FileStatus.IN_PROGRESS,
         {"year": 2020},

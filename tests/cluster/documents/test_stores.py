@@ -27,7 +27,7 @@ from cluster.documents.stores import (
 )
 from cluster.engines.contract import Fingerprint
 from cluster.errors import Conflict, InvalidInput, NotFound
-from cluster.jobs.jobs import JobClass, recent_jobs
+from cluster.jobs.jobs import PriorityClass, recent_jobs
 from cluster.records import vector_store_id
 from cluster.vector_index import VectorIndex
 
@@ -112,7 +112,7 @@ def test_a_deleted_store_is_hidden_at_once_and_its_name_is_free(
     connection: Connection[Any], store: VectorStore
 ) -> None:
     job = delete_store(connection, store.organisation, store.id)
-    assert (job.kind, job.job_class, job.subject) == ("delete_store", JobClass.LOW, store.id)
+    assert (job.kind, job.priority_class, job.subject) == ("delete_store", PriorityClass.LOW, store.id)
     assert names(connection, store.organisation) == []
     for hidden in (find_store, get_store, delete_store):
         with pytest.raises(NotFound):

@@ -9,10 +9,10 @@ from psycopg_pool import ConnectionPool
 
 from cluster.errors import Conflict, InvalidInput, LeaseLost, NotFound
 from cluster.jobs import attempts, queue
-from cluster.jobs.jobs import Job, JobClass, JobState, get_job
+from cluster.jobs.jobs import Job, JobState, PriorityClass, get_job
 from tests.cluster.jobs.turns import begin, take
 
-MEDIUM = JobClass.MEDIUM
+MEDIUM = PriorityClass.MEDIUM
 
 
 def submit(connection: Connection[Any], organisation: str, name: str = "", **options: Any) -> Job:
@@ -70,10 +70,15 @@ def test_ten_thousand_jobs_of_one_organisation_stand_behind_the_single_one_of_an
 
 def test_higher_classes_go_first_where_slots_are_shared(pool: ConnectionPool, organisation: str) -> None:
     with pool.connection() as connection:
-        for job_class in (JobClass.LOW, JobClass.SCHEDULED, JobClass.MEDIUM, JobClass.HIGH):
-            submit(connection, organisation, job_class=job_class)
-        order = [turn.job_class for turn in (take(connection, organisation) for _ in range(4)) if turn]
-        assert order == [JobClass.HIGH, JobClass.MEDIUM, JobClass.SCHEDULED, JobClass.LOW]
+        for priority_class in (
+            PriorityClass.LOW,
+            PriorityClass.SCHEDULED,
+            PriorityClass.MEDIUM,
+            PriorityClass.HIGH,
+        ):
+            submit(connection, organisation, priority_class=priority_class)
+        order = [turn.priority_class for turn in (take(connection, organisation) for _ in range(4)) if turn]
+        assert order == [PriorityClass.HIGH, PriorityClass.MEDIUM, PriorityClass.SCHEDULED, PriorityClass.LOW]
 
 
 def test_an_organisation_with_a_cap_runs_no_more_at_once(pool: ConnectionPool, organisation: str) -> None:

@@ -183,7 +183,7 @@ def test_a_worker_can_leave_a_job_that_outlived_another_to_later(
             assert attempts.has_suspects(connection, turn, kinds=["test"])
             found.append(attempts.claim(connection, turn, worker="w", kinds=["test"], suspects=False))
         assert [job and job.id for job in found] == [fresh.id, None]
-        queue.add_turns(connection, organisation, suspect.job_class)
+        queue.add_turns(connection, organisation, suspect.priority_class)
         again = begin(connection, organisation)
         assert again.id == suspect.id
         assert attempts.is_suspect(connection, again)

@@ -11,7 +11,7 @@ from psycopg_pool import ConnectionPool
 from cluster.database.paging import Page
 from cluster.errors import InvalidInput, LeaseLost, NotFound
 from cluster.jobs import attempts, queue
-from cluster.jobs.jobs import Job, JobClass, JobState
+from cluster.jobs.jobs import Job, JobState, PriorityClass
 from cluster.jobs.view import (
     EVENTS_PER_READ,
     JobFilter,
@@ -53,8 +53,10 @@ def worker(connection: Connection[Any]) -> Iterator[int]:
 def test_filters_choose_and_pages_follow_one_another(
     connection: Connection[Any], organisation: str, stranger: str
 ) -> None:
-    low = [submit(connection, organisation, job_class=JobClass.LOW, subject="file-1") for _ in range(5)]
-    high = submit(connection, organisation, job_class=JobClass.HIGH)
+    low = [
+        submit(connection, organisation, priority_class=PriorityClass.LOW, subject="file-1") for _ in range(5)
+    ]
+    high = submit(connection, organisation, priority_class=PriorityClass.HIGH)
     other = queue.submit(connection, organisation, "other", {})
     queue.cancel(connection, organisation, high.id)
 
@@ -65,7 +67,7 @@ def test_filters_choose_and_pages_follow_one_another(
 
     assert ids() == [other.id, high.id, *(job.id for job in reversed(low))]
     assert ids(kind="other") == [other.id]
-    assert ids(state=JobState.CANCELLED) == ids(job_class=JobClass.HIGH) == [high.id]
+    assert ids(state=JobState.CANCELLED) == ids(priority_class=PriorityClass.HIGH) == [high.id]
     assert ids(subject="file-1", created_after=low[2].created_at, created_before=low[4].created_at) == [
         low[3].id,
         low[2].id,
@@ -90,7 +92,7 @@ def test_filters_choose_and_pages_follow_one_another(
 def test_a_waiting_job_says_behind_whom(connection: Connection[Any], organisation: str) -> None:
     first, second = submit(connection, organisation), submit(connection, organisation)
     urgent = submit(connection, organisation, priority=9)
-    submit(connection, organisation, job_class=JobClass.HIGH)
+    submit(connection, organisation, priority_class=PriorityClass.HIGH)
     shown = [view(connection, organisation, job.id) for job in (urgent, first, second)]
     assert [one.position for one in shown] == [1, 2, 3]
     assert [one.waiting and one.waiting.reason for one in shown] == ["worker", "behind", "behind"]
@@ -246,7 +248,7 @@ def test_dead_letters_are_chosen_by_what_they_failed_of(
 ) -> None:
     first, second = (
         fail(connection, organisation),
-        fail(connection, organisation, code="other", job_class=JobClass.LOW),
+        fail(connection, organisation, code="other", priority_class=PriorityClass.LOW),
     )
     submit(connection, organisation)
     assert dead_letters(connection, organisation, JobFilter(), limit=9) == [first.id, second.id]

@@ -6,7 +6,7 @@ from psycopg import Connection
 from psycopg.rows import dict_row
 
 from cluster.jobs import attempts
-from cluster.jobs.jobs import Job, JobClass
+from cluster.jobs.jobs import Job, PriorityClass
 
 
 def register(connection: Connection[Any]) -> int:
@@ -38,7 +38,7 @@ def take(connection: Connection[Any], *organisations: str, worker: int | None = 
     return attempts.Turn(
         entry=row["id"],
         organisation=arguments["organisation"],
-        job_class=JobClass(arguments["job_class"]),
+        priority_class=PriorityClass(row["queue_name"]),
         turn=arguments["turn"],
     )
 

@@ -11,7 +11,7 @@ from psycopg_pool import ConnectionPool
 
 from cluster.errors import InvalidInput, Retryable, Throttled, Unavailable
 from cluster.jobs import attempts, queue
-from cluster.jobs.jobs import CANCELLED_BECAUSE, Job, JobClass, JobState, get_job
+from cluster.jobs.jobs import CANCELLED_BECAUSE, Job, JobState, PriorityClass, get_job
 from cluster.jobs.view import view_job
 from cluster.settings import Settings
 from data_jobs.worker.consumer import Consumer
@@ -205,11 +205,11 @@ def test_every_class_has_a_slot_that_no_other_can_fill(
         await asyncio.sleep(3_600)
 
     with consuming(settings.model_copy(update=FEW), pool, kinds={"long": long, "short": finish}) as consumer:
-        for job_class in (JobClass.HIGH, JobClass.LOW):
-            full = [desk.submit("long", job_class=job_class) for _ in range(4)]
+        for priority_class in (PriorityClass.HIGH, PriorityClass.LOW):
+            full = [desk.submit("long", priority_class=priority_class) for _ in range(4)]
             until(lambda: len(consumer.running), lambda running: running >= 2)
-            others = [other for other in JobClass if other != job_class]
-            assert [desk.ended(desk.submit("short", job_class=other)).state for other in others] == [
+            others = [other for other in PriorityClass if other != priority_class]
+            assert [desk.ended(desk.submit("short", priority_class=other)).state for other in others] == [
                 JobState.SUCCEEDED
             ] * len(others)
             with pool.connection() as connection:

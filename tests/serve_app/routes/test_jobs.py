@@ -14,7 +14,7 @@ from psycopg_pool import ConnectionPool
 
 from cluster.database import embedded
 from cluster.jobs import attempts, queue
-from cluster.jobs.jobs import Job, JobClass
+from cluster.jobs.jobs import Job, PriorityClass
 from cluster.settings import Settings
 from serve_app.routes.job_events import EventFeed
 from tests.cluster.jobs import turns
@@ -56,7 +56,9 @@ def connection(pool: ConnectionPool, own: str) -> Iterator[Connection[Any]]:
 
 
 def submit(connection: Connection[Any], organisation: str, **options: Any) -> Job:
-    return queue.submit(connection, organisation, "test", {"n": 1}, **{"job_class": JobClass.HIGH, **options})
+    return queue.submit(
+        connection, organisation, "test", {"n": 1}, **{"priority_class": PriorityClass.HIGH, **options}
+    )
 
 
 def running(connection: Connection[Any], organisation: str) -> Job:
@@ -88,7 +90,8 @@ def test_a_list_is_filtered_and_paged(
 ) -> None:
     theirs = submit(connection, organisation)
     mine = [
-        submit(connection, own, subject="file-list", job_class=JobClass.LOW, priority=n) for n in range(3)
+        submit(connection, own, subject="file-list", priority_class=PriorityClass.LOW, priority=n)
+        for n in range(3)
     ]
     page = client.get("/v1/jobs", params={"subject": "file-list", "limit": 2}).json()
     assert (
@@ -150,7 +153,9 @@ def test_one_job_shows_stages_attempts_progress_and_why_it_waits(
     assert ended["attempts"][0]["error"] == "no room"
     assert ended["attempts"][0]["seconds"] > 0
     assert ended["stages"][0]["seconds"] == pytest.approx(6, rel=0.2)
-    queued = client.get(f"/v1/jobs/{submit(connection, own, job_class=JobClass.SCHEDULED).id}").json()
+    queued = client.get(
+        f"/v1/jobs/{submit(connection, own, priority_class=PriorityClass.SCHEDULED).id}"
+    ).json()
     assert queued["position"] == 1
     assert queued["waiting"]["message"]
 

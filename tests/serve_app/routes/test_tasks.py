@@ -12,7 +12,7 @@ from psycopg_pool import ConnectionPool
 
 from cluster.documents.store_files import FileStatus
 from cluster.jobs import attempts, queue
-from cluster.jobs.jobs import JobClass, JobState, get_job
+from cluster.jobs.jobs import JobState, PriorityClass, get_job
 from cluster.settings import Settings
 from tests.cluster.jobs import turns
 from tests.conftest import new_organisation
@@ -77,7 +77,7 @@ def test_an_upload_becomes_a_file_in_a_store_and_a_task(
             accepted["task_id"],
         )
     job = get_job(connection, own, accepted["task_id"])
-    assert (job.kind, job.state, job.job_class) == ("index_file", JobState.QUEUED, JobClass.MEDIUM)
+    assert (job.kind, job.state, job.priority_class) == ("index_file", JobState.QUEUED, PriorityClass.MEDIUM)
 
 
 def test_store_and_urgency_are_the_caller_s_to_choose(
@@ -87,7 +87,10 @@ def test_store_and_urgency_are_the_caller_s_to_choose(
     second = upload(client, vector_store=first["vector_store_id"], priority="9").json()
     assert second["vector_store_id"] == first["vector_store_id"] != upload(client).json()["vector_store_id"]
     jobs = [get_job(connection, own, one["task_id"]) for one in (first, second)]
-    assert [(job.job_class, job.priority) for job in jobs] == [(JobClass.HIGH, 5), (JobClass.MEDIUM, 9)]
+    assert [(job.priority_class, job.priority) for job in jobs] == [
+        (PriorityClass.HIGH, 5),
+        (PriorityClass.MEDIUM, 9),
+    ]
 
 
 def test_the_same_upload_twice_is_one_task(client: httpx.Client) -> None:
@@ -102,7 +105,7 @@ def test_a_task_tells_how_far_it_is_and_what_came_of_it(
         "UPDATE jobs SET state = 'cancelled', finished_at = now() WHERE organisation = %s AND finished_at IS NULL",
         [own],
     )
-    queue.submit(connection, own, "test", {}, job_class=JobClass.HIGH)
+    queue.submit(connection, own, "test", {}, priority_class=PriorityClass.HIGH)
     job = turns.begin(connection, own)
     attempts.record_progress(connection, job, done=1, total=3)
     assert (task(client, job.id)["status"], task(client, job.id)["progress"]) == ("running", 33)
@@ -114,7 +117,7 @@ def test_a_task_tells_how_far_it_is_and_what_came_of_it(
         {"chunks": 3},
         None,
     )
-    queue.submit(connection, own, "test", {}, job_class=JobClass.HIGH)
+    queue.submit(connection, own, "test", {}, priority_class=PriorityClass.HIGH)
     broken = attempts.fail(
         connection, turns.begin(connection, own), "the file is encrypted", code="invalid_file"
     )

@@ -213,16 +213,21 @@ def test_attaching_again_in_progress_is_the_same_job_and_later_a_new_one(
 
 
 @pytest.mark.parametrize(
-    ("priority", "job_class", "place"),
+    ("priority", "priority_class", "place"),
     [("low", "low", 5), (9, "medium", 9), (0, "medium", 0), (None, "medium", 5)],
 )
 def test_priority_is_a_class_or_a_place_in_it(
-    http: httpx.Client, store: VectorStore, file: str, priority: str | int | None, job_class: str, place: int
+    http: httpx.Client,
+    store: VectorStore,
+    file: str,
+    priority: str | int | None,
+    priority_class: str,
+    place: int,
 ) -> None:
     answer = http.post(
         f"/v1/vector_stores/{store.id}/files", json={"file_id": file, "priority": priority}
     ).json()
-    assert (answer["priority"], answer["place"]) == (job_class, place)
+    assert (answer["priority"], answer["place"]) == (priority_class, place)
 
 
 def test_longer_chunks_than_the_model_reads_are_told_and_so_is_what_is_used(

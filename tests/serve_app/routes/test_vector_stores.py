@@ -170,7 +170,7 @@ def test_partial_and_priority_are_honoured(
     with pool.connection() as connection:
         assert get_store(connection, settings.organisation, store.id).partial is True
         job = jobs.get_job(connection, settings.organisation, file.model_extra["job_id"])
-    assert (job.job_class, job.priority, job.last_attempt) == ("high", 5, settings.job_attempts)
+    assert (job.priority_class, job.priority, job.last_attempt) == ("high", 5, settings.job_attempts)
 
 
 def test_all_stores_are_listed_once_by_a_client_that_deletes_what_it_sees(
