@@ -86,7 +86,7 @@ def main() -> int:
     )
     arguments = parser.parse_args()
     party = PARTIES[arguments.precision]
-    party = replace(party, variables={**party.variables, "CLUSTER_CACHE_BYTES": str(CACHE_BYTES)})
+    party = replace(party, variables={**party.variables, "CLUSTER_VECTOR_CACHE_BYTES": str(CACHE_BYTES)})
     record, until = Record(), time.monotonic() + 60 * arguments.minutes
     with running(party, options=["--organisations"]) as server, ThreadPoolExecutor(1) as other:
         load = other.submit(saturate, server, until)

@@ -89,7 +89,7 @@ def engines(settings: Settings) -> dict[str, Any]:
     """How many engines, and what each asks of Ray: its share of a GPU, or one CPU."""
     gpus = ray.cluster_resources().get("GPU", 0.0)  # type: ignore[no-untyped-call]
     share = settings.gpu_share(gpus)
-    size = settings.embedders or (max(1, int(gpus / share)) if share else 1)
+    size = settings.bulk_engines or (max(1, int(gpus / share)) if share else 1)
     return {"compute": ActorPoolStrategy(size=size), **({"num_gpus": share} if share else {"num_cpus": 1})}
 
 

@@ -32,8 +32,8 @@ class Embedder:
         configure(settings)
         keep_to_loopback()
         require_key(settings)
-        threads = settings.threads or settings.cpus_per_embedder
-        self._service = Service(settings.model_copy(update={"threads": threads}))
+        threads = settings.engine_threads or settings.cpus_per_replica
+        self._service = Service(settings.model_copy(update={"engine_threads": threads}))
         models = self._service.models
         self._heartbeats = [Heartbeat(model.engine) for model in models.values()]
         watched = {

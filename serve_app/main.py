@@ -50,7 +50,7 @@ def options(settings: Settings, *, gpus: float) -> dict[str, Any]:
         "graceful_shutdown_timeout_s": GRACEFUL_SHUTDOWN_S,
         "max_surge_percent": settings.update_surge_percent,
         "ray_actor_options": {
-            "num_cpus": settings.cpus_per_embedder or 1,
+            "num_cpus": settings.cpus_per_replica or 1,
             "num_gpus": settings.gpu_share(gpus),
         },
         **_scale(settings),

@@ -117,7 +117,10 @@ OURS_BF16 = Party(
     name="ours, bfloat16", kind="ours", fields=OUR_FIELDS, variables={"CLUSTER_PRECISION": "bfloat16"}
 )
 OURS_UNCACHED = Party(
-    name="ours, float32, no cache", kind="ours", fields=OUR_FIELDS, variables={"CLUSTER_CACHE_BYTES": "0"}
+    name="ours, float32, no cache",
+    kind="ours",
+    fields=OUR_FIELDS,
+    variables={"CLUSTER_VECTOR_CACHE_BYTES": "0"},
 )
 PRODUCTION = Party(name="ours, float32, Ray Serve and HAProxy", kind="production", fields=OUR_FIELDS)
 INFINITY = Party(name="infinity 0.0.78", kind="infinity", variables=infinity.VARIABLES)

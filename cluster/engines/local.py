@@ -66,7 +66,9 @@ class LocalEngine:
         self.fingerprint: Fingerprint = folder.fingerprint(settings.model, precision)
         self._replays = self._record(self._encoder, folder.max_tokens)
         self._threads = GPU_BATCHES if cuda else threads_of(settings)
-        self._budget = settings.max_batch_tokens if cuda else min(settings.max_batch_tokens, CPU_BATCH_TOKENS)
+        self._budget = (
+            settings.bulk_batch_tokens if cuda else min(settings.bulk_batch_tokens, CPU_BATCH_TOKENS)
+        )
         lanes = Lanes()
         self._workers = ThreadPoolExecutor(self._threads, "encoder", _begin_thread, (lanes, False, cuda))
         self._urgent = ThreadPoolExecutor(2 * self._threads + 1, "urgent", _begin_thread, (lanes, True, cuda))

@@ -17,6 +17,7 @@ from pydantic_core import PydanticUndefined
 
 from cluster.errors import InvalidInput, NotFound
 from cluster.settings import CONCERNS, MIB, Concern
+from cluster.settings.old_names import RENAMED
 
 #: The handbook comes with the checkout; it is not part of the installed package.
 SOURCES = Path(__file__).resolve().parents[2] / "docs"
@@ -38,6 +39,15 @@ Settings are environment variables, read once when a process starts. Every defau
 and no server. Paths are made absolute; sizes are in bytes, times in seconds.
 
 {concerns}
+
+## Old names
+
+These names work until release 0.2. A process that finds one warns and names the new one; two different values for one
+setting are an error.
+
+| Old name | New name |
+|---|---|
+{old_names}
 
 This page is generated from `cluster/settings/` by `python -m cluster.local.handbook > docs/settings.md`. A test fails
 when the page and the code differ.
@@ -111,7 +121,12 @@ def _html(markdown: str) -> str:
 
 def settings_page() -> str:
     """The page with every setting, its default and its meaning, as Markdown."""
-    return SETTINGS_PAGE.format(concerns="\n\n".join(_section(concern) for concern in CONCERNS))
+    old_names = "\n".join(
+        f"| `CLUSTER_{old.upper()}` | `CLUSTER_{new.upper()}` |" for old, new in RENAMED.items()
+    )
+    return SETTINGS_PAGE.format(
+        concerns="\n\n".join(_section(concern) for concern in CONCERNS), old_names=old_names
+    )
 
 
 def _section(concern: type[Concern]) -> str:

@@ -38,7 +38,7 @@ from cluster.local.processes import (
     wait_gone,
 )
 from cluster.records import digest
-from cluster.settings import RAY_PORTS, Settings
+from cluster.settings import OLD_VARIABLES, RAY_PORTS, Settings
 
 #: Ray's logical CPUs: a replica of the endpoint and the stages of a bulk job run side by side on the smallest machine.
 LEAST_CPUS = 4
@@ -141,13 +141,8 @@ def _identity(head: Head) -> Identity:
 
 def environment(settings: Settings, folder: Path) -> dict[str, str]:
     """What Ray's processes, replicas and submitted jobs find in their environment: this Python first, these settings."""
-    inherited = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith("RAY_") and name != "PYTHONSTARTUP"
-    }
     return {
-        **inherited,
+        **_inherited(),
         **settings_variables(settings),
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
         **ray_environment(),
@@ -187,8 +182,16 @@ def _serve_variables(settings: Settings, folder: Path) -> dict[str, str]:
 
 def driver_environment(settings: Settings) -> dict[str, str]:
     """The environment of a command that works on the running head from outside."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
-    return {**inherited, **settings_variables(settings), **LOOPBACK_ONLY}
+    return {**_inherited(), **settings_variables(settings), **LOOPBACK_ONLY}
+
+
+def _inherited() -> dict[str, str]:
+    """This process's environment without Ray's variables, old names of settings and Python's startup file."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("RAY_") and name not in OLD_VARIABLES and name != "PYTHONSTARTUP"
+    }
 
 
 def settings_variables(settings: Settings) -> dict[str, str]:

@@ -9,7 +9,13 @@ Every default works on a laptop with no network, no GPU and no server. Each conc
 from typing import Self
 
 from pydantic import model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    InitSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 
 from cluster.settings.addresses import RAY_PORTS, RAY_WORKER_PORTS, AddressSettings, is_loopback
 from cluster.settings.bulk import BulkSettings
@@ -22,12 +28,22 @@ from cluster.settings.home import HomeSettings
 from cluster.settings.jobs import JobSettings
 from cluster.settings.logs import LogSettings
 from cluster.settings.models import ModelSettings
+from cluster.settings.old_names import OLD_VARIABLES, warn_of_misspelt, with_new_names
 from cluster.settings.organisations import OrganisationSettings
 from cluster.settings.replicas import ReplicaSettings
 from cluster.settings.values import MIB, Concern
 from cluster.settings.workers import WorkerSettings
 
-__all__ = ["CONCERNS", "MIB", "RAY_PORTS", "RAY_WORKER_PORTS", "Concern", "Settings", "is_loopback"]
+__all__ = [
+    "CONCERNS",
+    "MIB",
+    "OLD_VARIABLES",
+    "RAY_PORTS",
+    "RAY_WORKER_PORTS",
+    "Concern",
+    "Settings",
+    "is_loopback",
+]
 
 #: Keys of examples that are not meant to protect anything.
 PLACEHOLDERS = frozenset({"changeme", "placeholder", "password", "your-api-key", "sk-placeholder"})
@@ -73,6 +89,25 @@ class Settings(
     model_config = SettingsConfigDict(
         env_prefix="CLUSTER_", frozen=True, extra="ignore", use_attribute_docstrings=True
     )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003  # the signature is pydantic-settings'
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Give every source's values their new names (``old_names``); the sources' order is the usual one."""
+        prefix = cls.model_config["env_prefix"].lower()
+        if isinstance(init_settings, InitSettingsSource):
+            init_settings.init_kwargs = with_new_names(init_settings.init_kwargs)
+        for source in (env_settings, dotenv_settings):
+            if isinstance(source, EnvSettingsSource):
+                source.env_vars = with_new_names(source.env_vars, prefix)
+                warn_of_misspelt(source.env_vars, cls.model_fields, prefix)
+        return init_settings, env_settings, dotenv_settings, file_secret_settings
 
     @model_validator(mode="after")
     def _safe(self) -> Self:

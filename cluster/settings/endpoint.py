@@ -20,13 +20,13 @@ class EndpointSettings(Concern):
     body_timeout_s: float = Field(default=30.0, gt=0)
     """A request whose body has not arrived within this is ended with 408."""
 
-    batch_tokens: int = Field(default=2_048, ge=64)
+    replica_batch_tokens: int = Field(default=2_048, ge=64)
     """Tokens of one batch of the endpoint; more helps only a GPU."""
 
     max_waiting_tokens: int = Field(default=1_000_000, ge=1)
     """Tokens that may wait in a replica; an organisation beyond its share of them is refused with 429."""
 
-    cache_bytes: int = Field(default=64 * MIB, ge=0)
+    vector_cache_bytes: int = Field(default=64 * MIB, ge=0)
     """Memory of a replica for vectors it computed before; 0 keeps none."""
 
     overflow: Literal["error", "truncate", "mean"] = "error"

@@ -20,17 +20,17 @@ class EngineSettings(Concern):
     int8_least_recall: float = Field(default=0.95, ge=0, le=1)
     """With less recall@10 than this, as ``python -m cluster.engines.bert.int8_gate`` measured it, int8 is refused."""
 
-    threads: int = Field(default=0, ge=0)
+    engine_threads: int = Field(default=0, ge=0)
     """CPU threads of one engine; 0 means as many as the process may use."""
 
-    max_batch_tokens: int = Field(default=16_384, ge=512)
-    """Most tokens the encoder takes at once of a bulk job's texts; a CPU takes 2,048 at most. The endpoint's batches: ``batch_tokens``."""
+    bulk_batch_tokens: int = Field(default=16_384, ge=512)
+    """Most tokens the encoder takes at once of a bulk job's texts; a CPU takes 2,048 at most. The endpoint's batches: ``replica_batch_tokens``."""
 
-    gpus_per_embedder: float | None = Field(default=None, ge=0)
+    gpus_per_engine_process: float | None = Field(default=None, ge=0)
     """Share of a GPU that one engine asks Ray for, whatever ``device`` says. Unset: 1 where Ray has GPUs and ``device`` is not cpu."""
 
     def gpu_share(self, gpus: float) -> float:
         """The share of a GPU one engine asks Ray for, on a cluster with so many of them; 0 for none."""
-        if self.gpus_per_embedder is not None:
-            return self.gpus_per_embedder
+        if self.gpus_per_engine_process is not None:
+            return self.gpus_per_engine_process
         return 1.0 if gpus and self.device != "cpu" else 0.0

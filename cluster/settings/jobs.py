@@ -14,10 +14,10 @@ class JobSettings(Concern):
     job_attempts: int = Field(default=3, ge=1)
     """Times a job about a file is begun before it counts as failed, when its worker dies under it; the deletion of a store: three times."""
 
-    stage_tries: int = Field(default=3, ge=1)
+    stage_attempts: int = Field(default=3, ge=1)
     """Times a stage of a job is tried before the job counts as failed."""
 
-    index_tries: int = Field(default=5, ge=1)
+    index_attempts: int = Field(default=5, ge=1)
     """The same for writes to the vector index."""
 
     stage_timeout_s: float = Field(default=600.0, gt=0)

@@ -10,7 +10,7 @@ from cluster.settings.values import Concern
 class ReplicaSettings(Concern):
     """Replicas of the embedding deployment: their number, and the CPUs each one asks Ray for."""
 
-    cpus_per_embedder: int = Field(default=0, ge=0)
+    cpus_per_replica: int = Field(default=0, ge=0)
     """CPUs that one replica asks Ray for, and its threads. 0: it asks for one and uses what is idle of its node beside the jobs there."""
 
     min_replicas: int = Field(default=1, ge=0)

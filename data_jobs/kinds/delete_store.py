@@ -19,7 +19,7 @@ class DeleteStore:
     index: VectorIndex
 
     async def __call__(self, run: Run) -> None:
-        await run.stage("delete", partial(self._delete, run), tries=run.settings.index_tries)
+        await run.stage("delete", partial(self._delete, run), tries=run.settings.index_attempts)
 
     async def _delete(self, run: Run) -> None:
         deleted = 0

@@ -118,7 +118,7 @@ class _Work:
         )
         row = await run.stage("embed", partial(self._embed, row), share=SHARES["embed"])
         await run.stage(
-            "write", partial(self._write, row), tries=run.settings.index_tries, share=SHARES["write"]
+            "write", partial(self._write, row), tries=run.settings.index_attempts, share=SHARES["write"]
         )
 
     def _look_up(self, connection: Connection[Any]) -> tuple[VectorStore, StoreFile, File]:
@@ -197,7 +197,7 @@ class _Work:
         A part of a PDF that cannot be read is halved until the pages are found that are at fault, where the store takes the rest.
         """
         parsed = None
-        for _ in range(self.run.settings.stage_tries):
+        for _ in range(self.run.settings.stage_attempts):
             parsed = await self._ask(data, part)
             halves = self.store.partial and parsed.media_type == PDF and part[1] - part[0] > 1
             if halves or not parsed.outcome.may_change:  # each half is tried again

@@ -4,7 +4,7 @@ Made by ``consumer`` for each job it takes.
 
     async def index_file(run: Run) -> None:
         pages = await run.stage("parse", parse)
-        await run.stage("write", write, tries=run.settings.index_tries)
+        await run.stage("write", write, tries=run.settings.index_attempts)
 """
 
 import asyncio
@@ -159,14 +159,14 @@ class Run:
         Args:
             name: what the job is doing, for people.
             work: safe to repeat.
-            tries: at most so many; the settings' ``stage_tries`` where left out.
+            tries: at most so many; the settings' ``stage_attempts`` where left out.
             share: percent of the whole job that are done when the stage begins, and when it ends.
 
         Raises:
             StageFailed: it failed for good.
             TryLater: somebody asked to be left alone for a while.
         """
-        tries, self._share = tries or self.settings.stage_tries, share
+        tries, self._share = tries or self.settings.stage_attempts, share
         percent = share and share[1]
         for number in range(1, tries + 1):
             await self.in_transaction(lambda connection: attempts.begin_stage(connection, self.job, name))

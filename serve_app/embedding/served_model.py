@@ -63,9 +63,9 @@ class ServedModel:
         self._usage = usage
         self.batcher = Batcher(
             engine,
-            batch_tokens=settings.batch_tokens,
+            batch_tokens=settings.replica_batch_tokens,
             max_waiting_tokens=settings.max_waiting_tokens,
-            cache_bytes=settings.cache_bytes,
+            cache_bytes=settings.vector_cache_bytes,
             weights=settings.organisation_weights,
         )
         self._tokenising = Tokenising(engine.tokeniser, threads=engine.concurrency)

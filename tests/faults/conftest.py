@@ -33,7 +33,7 @@ def chance(request: pytest.FixtureRequest) -> Random:
 @pytest.fixture(scope="package")
 def place(new_home: NewHome) -> Iterator[Place]:
     """A home whose database may be killed."""
-    settings = new_home("faults").model_copy(update={"lease_s": LEASE_S, "threads": 1})
+    settings = new_home("faults").model_copy(update={"lease_s": LEASE_S, "engine_threads": 1})
     pool = open_pool(settings)
     yield Place(settings, pool)
     pool.close()

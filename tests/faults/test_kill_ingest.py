@@ -52,7 +52,7 @@ def environment(settings: Settings) -> dict[str, str]:
         **os.environ,
         "CLUSTER_HOME": str(settings.home),
         "CLUSTER_RAY_PORT": str(settings.ray_port),
-        "CLUSTER_EMBEDDERS": "1",
+        "CLUSTER_BULK_ENGINES": "1",
         "CLUSTER_LEASE_S": "2",
     }
 

@@ -27,8 +27,8 @@ def cluster(new_home: NewHome) -> Iterator[Production]:
     """One replica on half a GPU and up to two, as the load asks; the engines compute on the CPU."""
     wanted = {
         "device": "cpu",
-        "gpus_per_embedder": SHARE,
-        "threads": 1,
+        "gpus_per_engine_process": SHARE,
+        "engine_threads": 1,
         "min_replicas": 1,
         "max_replicas": MOST,
         "target_ongoing_requests": 3.0,

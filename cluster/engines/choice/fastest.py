@@ -46,4 +46,4 @@ def paths_for(folder: ModelFolder, settings: Settings) -> Paths:
 
 def threads_of(settings: Settings) -> int:
     """Worker threads of an engine on a CPU."""
-    return settings.threads or granted_cores()
+    return settings.engine_threads or granted_cores()

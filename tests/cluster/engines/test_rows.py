@@ -15,11 +15,11 @@ from cluster.engines.choice.paths import NumericPath
 SCRIPT = """
 import numpy as np, psutil
 from cluster.engines.local import LocalEngine
-from cluster.engines.paths import NumericPath, Paths
+from cluster.engines.choice.paths import NumericPath, Paths
 from cluster.engines.weights import open_model_folder
 from cluster.settings import Settings
 
-settings, path = Settings(device="cpu", threads=1), NumericPath("{}")
+settings, path = Settings(device="cpu", engine_threads=1), NumericPath("{}")
 engine, me = LocalEngine(open_model_folder(settings), settings, Paths(query=path, batch=path)), psutil.Process()
 for number, length in enumerate(np.random.default_rng(1).permutation(np.arange(2, 122))):
     if number == 60:

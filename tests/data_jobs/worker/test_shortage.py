@@ -240,7 +240,7 @@ def test_a_stage_that_finds_a_disk_full_waits_in_place_and_says_which(
         with pool.connection() as connection:
             return view_job(connection, organisation, id, now=datetime.now(UTC), lease_s=30)
 
-    hurried = settings.model_copy(update={"stage_timeout_s": 4.0, "stage_tries": 1})
+    hurried = settings.model_copy(update={"stage_timeout_s": 4.0, "stage_attempts": 1})
     with consuming(hurried, pool, kinds={"kind": kind}):
         with pool.connection() as connection:
             id = queue.submit(connection, organisation, "kind", {}).id
@@ -269,7 +269,7 @@ def test_a_statement_at_a_limit_of_the_database_waits_no_longer_than_its_stage(
 
         await run.stage("work", lambda: run.in_transaction(sort))
 
-    hurried = settings.model_copy(update={"stage_timeout_s": 2.0, "stage_tries": 1})
+    hurried = settings.model_copy(update={"stage_timeout_s": 2.0, "stage_attempts": 1})
     with consuming(hurried, pool, kinds={"kind": kind}):
         with pool.connection() as connection:
             id = queue.submit(connection, organisation, "kind", {}).id

@@ -15,7 +15,7 @@ from serve_app.embedding.heartbeat import Heartbeat
 @pytest.fixture
 def engine() -> LocalEngine:
     """One that the test may break."""
-    settings = Settings(threads=1)
+    settings = Settings(engine_threads=1)
     return LocalEngine(open_model_folder(settings), settings)
 
 
