@@ -34,9 +34,10 @@ from data_jobs.bulk.plan import Plan, make_plan, pipeline_version
 from data_jobs.bulk.ray_session import ray_session
 from data_jobs.bulk.report import Report
 from data_jobs.sources import list_sources
+from data_jobs.stages.compare import Compare
 from data_jobs.stages.each_row import Stage, each_row
 from data_jobs.stages.embed import Embed
-from data_jobs.stages.prepare import Chunk, Compare, Keywords, Parse
+from data_jobs.stages.prepare import Chunk, Keywords, Parse
 from data_jobs.stages.read import Read
 from data_jobs.stages.row import Row, to_table
 from data_jobs.stages.write import Write

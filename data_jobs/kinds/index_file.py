@@ -33,9 +33,10 @@ from cluster.vector_index import VectorIndex
 from cluster.vector_index.attributes import joined
 from data_jobs.bulk.plan import pipeline_version
 from data_jobs.stages import per_process
+from data_jobs.stages.compare import mark_stored
 from data_jobs.stages.embed import new_chunk_ids
 from data_jobs.stages.parsing.unread_parts import unread_sentence, with_unread
-from data_jobs.stages.prepare import Chunk, Keywords, mark_stored
+from data_jobs.stages.prepare import Chunk, Keywords
 from data_jobs.stages.row import Row, new_row, unpack
 from data_jobs.stages.write import DocumentWriter
 from data_jobs.worker.parser_pool import Parsers

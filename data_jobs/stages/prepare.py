@@ -1,23 +1,20 @@
-"""The CPU half of the bulk pipeline as steps of a row: parse, chunk, extract keywords, compare with what is stored.
+"""The CPU half of the bulk pipeline as steps of a row: parse, chunk, extract keywords.
 
 Each step wraps a plain stage of this folder and is cheap to send to a worker: what is costly stands in ``per_process``.
 """
 
 import json
-from collections.abc import Collection, Sequence
 
 import pyarrow as pa
 
-from cluster.documents.stores import VectorStore
 from cluster.records import Fact, Outcome, Page
 from cluster.settings import Settings
 from data_jobs.sources import file_name
 from data_jobs.stages import per_process
 from data_jobs.stages.chunk import Chunked
-from data_jobs.stages.database_retry import with_patience
 from data_jobs.stages.each_row import failed
 from data_jobs.stages.keywords import spread
-from data_jobs.stages.row import CHUNKS, Row, pack, unpack
+from data_jobs.stages.row import CHUNKS, Row, pack, unpack, with_chunk_column
 
 #: From this share of the text on a document whose text the model does not know is no plain success.
 LARGELY_UNKNOWN = 0.2
@@ -96,30 +93,7 @@ class Keywords:
         chunks = unpack(row)
         of_each = spread(keywords, chunks["text"].to_pylist())
         row = {**row, "page_texts": [], "keywords": keywords}
-        return _with_column(row, chunks, "keywords", of_each)
-
-
-class Compare:
-    """Needs ``chunks``; marks those ``stored`` whose vector the index has already, so that nobody embeds them again."""
-
-    def __init__(self, settings: Settings, store: VectorStore) -> None:
-        self.settings = settings
-        self.store = store
-
-    def __call__(self, row: Row) -> Row:
-        def look_up() -> set[str]:
-            index, store = per_process.vector_index(self.settings), self.store
-            return index.stored_ids(
-                store.organisation, store.id, row["document"], collection=store.collection
-            )
-
-        return mark_stored(row, with_patience(self.settings, look_up))
-
-
-def mark_stored(row: Row, stored: Collection[str]) -> Row:
-    """The row, with those of its chunks marked whose ids are among these."""
-    chunks = unpack(row)
-    return _with_column(row, chunks, "stored", [id in stored for id in chunks["id"].to_pylist()])
+        return with_chunk_column(row, chunks, "keywords", of_each)
 
 
 def _told(row: Row, found: Chunked, model: str) -> Row:
@@ -139,16 +113,6 @@ def _told(row: Row, found: Chunked, model: str) -> Row:
         **row,
         "outcome": Outcome.PARTIAL_TEXT,
         "detail": "; ".join(filter(None, [row["detail"], sentence])),
-    }
-
-
-def _with_column(row: Row, chunks: pa.Table, name: str, values: Sequence[object]) -> Row:
-    position = CHUNKS.get_field_index(name)
-    return {
-        **row,
-        "chunks": pack(
-            chunks.set_column(position, CHUNKS.field(name), pa.array(values, CHUNKS.field(name).type))
-        ),
     }
 
 

@@ -124,3 +124,14 @@ def unpack(row: Row) -> pa.Table:
     """The row's chunks as a table with the schema ``CHUNKS``."""
     with pa.ipc.open_stream(row["chunks"]) as reader:
         return reader.read_all()
+
+
+def with_chunk_column(row: Row, chunks: pa.Table, name: str, values: Sequence[object]) -> Row:
+    """The row, with another column ``name`` of its chunks; one value for each chunk."""
+    position = CHUNKS.get_field_index(name)
+    return {
+        **row,
+        "chunks": pack(
+            chunks.set_column(position, CHUNKS.field(name), pa.array(values, CHUNKS.field(name).type))
+        ),
+    }

@@ -1,0 +1,32 @@
+"""Mark the chunks whose vector the index has already, so that they are not embedded again."""
+
+from collections.abc import Collection
+
+from cluster.documents.stores import VectorStore
+from cluster.settings import Settings
+from data_jobs.stages import per_process
+from data_jobs.stages.database_retry import with_patience
+from data_jobs.stages.row import Row, unpack, with_chunk_column
+
+
+class Compare:
+    """Needs ``chunks``; marks those ``stored`` whose vector the index has already, so that nobody embeds them again."""
+
+    def __init__(self, settings: Settings, store: VectorStore) -> None:
+        self.settings = settings
+        self.store = store
+
+    def __call__(self, row: Row) -> Row:
+        def look_up() -> set[str]:
+            index, store = per_process.vector_index(self.settings), self.store
+            return index.stored_ids(
+                store.organisation, store.id, row["document"], collection=store.collection
+            )
+
+        return mark_stored(row, with_patience(self.settings, look_up))
+
+
+def mark_stored(row: Row, stored: Collection[str]) -> Row:
+    """The row, with those of its chunks marked whose ids are among these."""
+    chunks = unpack(row)
+    return with_chunk_column(row, chunks, "stored", [id in stored for id in chunks["id"].to_pylist()])
