@@ -131,7 +131,7 @@ def ingest(
                 for result in _results(plan, settings, store, run.id):
                     advance(result)
                     run.progress(report.totals["documents"])
-            run.result = report.as_dict()
+            run.result = report.to_dict()
         if plan.pending:
             index.optimise(store.collection)
 
@@ -167,7 +167,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return EXIT_CUT_SHORT
     report.print(f"Ingested {options.location} into {options.vector_store}")
     if options.json:
-        print(json.dumps(report.as_dict()))
+        print(json.dumps(report.to_dict()))
     return EXIT_SOME_FAILED if report.failed or report.left_out else EXIT_OK
 
 

@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _examine(settings: Settings, options: argparse.Namespace) -> int:
     report = examine(settings, mend=options.mend)
     if options.json:
-        print(json.dumps(report.as_dict(), indent=2))
+        print(json.dumps(report.to_dict(), indent=2))
     else:
         _show(report, Console(highlight=False, soft_wrap=True))
     return EXIT_HEALTHY if report.healthy else EXIT_SICK

@@ -52,6 +52,6 @@ class Report:
         """Nothing is wrong, or not any more."""
         return all(part.fine for part in self.parts) and not any(finding.left for finding in self.findings)
 
-    def as_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """The fields as JSON-ready values."""
         return {"healthy": self.healthy, **asdict(self)}

@@ -296,7 +296,7 @@ def _insert(
         "id": id,
         "collection": collection_name(fingerprint),
         "fingerprint_id": fingerprint.id,
-        "fingerprint": Jsonb(fingerprint.as_dict()),
+        "fingerprint": Jsonb(fingerprint.to_dict()),
         **_values(new),
     }
     row = _one(connection, "insert", values)

@@ -47,7 +47,7 @@ class Fingerprint:
             space += f"/{self.document_prompt}"
         return f"{self.model}@{digest(self.model, space, size=6)}"
 
-    def as_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """The fields as JSON-ready values."""
         return asdict(self)
 

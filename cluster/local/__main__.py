@@ -47,7 +47,7 @@ def _down(settings: Settings, console: Console, _: argparse.Namespace) -> int:
 def _status(settings: Settings, _: Console, options: argparse.Namespace) -> int:
     found = status.gather(settings)
     if options.json:
-        print(json.dumps(found.as_dict(), indent=2))
+        print(json.dumps(found.to_dict(), indent=2))
     else:
         status.show(found, Console(highlight=False))
     return EXIT_OK if found.running else EXIT_NOT_RUNNING

@@ -66,7 +66,7 @@ class ClusterStatus:
         """True when every part runs."""
         return all(part.running for part in self.parts)
 
-    def as_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """The fields as JSON-ready values."""
         return {"running": self.running, **asdict(self)}
 

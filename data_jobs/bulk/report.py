@@ -76,7 +76,7 @@ class Report:
         """Documents that are not searchable after this run."""
         return self.totals["documents"] - sum(self.outcomes[outcome] for outcome in SEARCHABLE)
 
-    def as_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """The summary as JSON-ready values."""
         return {
             **{
@@ -151,7 +151,7 @@ class Report:
         table.add_row("chunks", f"{totals['chunks']:,} ({totals['embedded']:,} embedded now)")
         table.add_row("tokens", f"{totals['tokens']:,} ({totals['tokens_embedded']:,} embedded now)")
         table.add_row("seconds", f"{self.seconds:,.1f}")
-        table.add_row("tokens/s", f"{self.as_dict()['tokens_per_s']:,.0f}")
+        table.add_row("tokens/s", f"{self.to_dict()['tokens_per_s']:,.0f}")
         self.console.print(table)
         for told in (self.failures, self.partial, self.left_out):
             for what, outcome, detail in told[:FAILURES_SHOWN]:

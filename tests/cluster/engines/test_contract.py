@@ -107,7 +107,7 @@ def test_the_fingerprint_needs_no_engine_and_names_the_arithmetic(engine: Engine
     assert engine.fingerprint.precision == (
         "float32" if path in ("reference", "compiled") else path.partition(" ")[0]
     )
-    assert engine.fingerprint.as_dict() | {"precision": ""} == {
+    assert engine.fingerprint.to_dict() | {"precision": ""} == {
         "model": "all-MiniLM-L6-v2",
         "revision": "53aa51172d14",
         "dim": 384,

@@ -181,7 +181,7 @@ def test_the_summary_counts_it_apart_and_the_run_did_not_fail(monkeypatch: pytes
     printed = report.console.file.getvalue()
     assert "2 (0 unchanged, 0 failed, 1 read in part)" in printed
     assert f"partial_text half.pdf: {DETAIL}" in printed
-    assert report.as_dict()["outcomes"] == {"ok": 1, "partial_text": 1}
+    assert report.to_dict()["outcomes"] == {"ok": 1, "partial_text": 1}
     monkeypatch.setattr(command, "ingest", lambda settings, location, name, run, **_: run.add({**zeros, "source": "half.pdf",
         "outcome": "partial_text", "detail": DETAIL, "unchanged": False}))  # fmt: skip
     assert command.main(["half.pdf", "--vector-store", "s"]) == command.EXIT_OK
