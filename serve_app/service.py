@@ -3,7 +3,7 @@
 Made once a replica (``embedder``), used by every route.
 
     service = Service(settings)
-    made = await service.model("all-MiniLM-L6-v2").embed_texts(["a text"], terms)
+    made = await service.model("all-MiniLM-L6-v2").embed_texts(["a text"], context)
     file = await service.in_transaction(lambda connection, index: get_file(connection, organisation, id))
 """
 

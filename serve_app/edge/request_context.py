@@ -1,9 +1,10 @@
-"""What a caller says about a request beside its body: who it is, whether somebody waits, and for how long.
+"""The organisation, the priority and the deadline of a request, read from its headers.
 
-``x-priority: interactive`` or ``bulk`` chooses the lane; without it the size does. ``x-request-timeout`` is in seconds; the
-OpenAI clients send their own timeout, and it is honoured: an answer that comes after it would be computed for nobody.
+``x-priority: interactive`` or ``bulk`` chooses the lane of the batcher; without it the size of the request does.
+``x-request-timeout`` is in seconds. The OpenAI clients send their own timeout, which counts as well: they discard an
+answer that comes after it.
 
-    async def route(terms: Terms): ...
+    async def route(context: ContextDep): ...
 """
 
 from typing import Annotated
@@ -14,32 +15,34 @@ from cluster.errors import InvalidInput
 from serve_app.edge.authentication import Organisation
 from serve_app.edge.service_access import service_of
 from serve_app.embedding.batching import Lane
-from serve_app.embedding.served_model import RequestTerms
+from serve_app.embedding.served_model import RequestContext
 
-#: Where a timeout may stand, in seconds: ours, and those of OpenAI's clients for Python and for Node.
+#: Headers with a timeout in seconds: our own, and those of OpenAI's clients for Python and for Node.
 TIMEOUT_HEADERS = ("x-request-timeout", "x-stainless-read-timeout", "x-stainless-timeout")
 LANES: dict[str | None, Lane | None] = {None: None, "interactive": "interactive", "bulk": "bulk"}
 
 
-async def terms_of(request: Request, organisation: Organisation) -> RequestTerms:
-    """From the headers.
+async def request_context(request: Request, organisation: Organisation) -> RequestContext:
+    """The context of this request.
 
     Raises:
-        InvalidInput: a header of ours holds something else than it should.
+        InvalidInput: x-priority or x-request-timeout has a value that is not allowed.
     """
-    # One pass over the bytes: each look-up in ``request.headers`` decodes them all.
+    # One pass over the raw headers, because each look-up in ``request.headers`` decodes all of them.
     headers = {
         name: value.decode("latin-1") for name, value in request.scope["headers"] if name.startswith(b"x-")
     }
     priority = headers.get(b"x-priority")
     if priority not in LANES:
-        raise InvalidInput(f"x-priority is {priority!r}; it may be interactive or bulk", param="x-priority")
-    most = service_of(request).settings.request_timeout_s
-    given = [_seconds(name, value) for name in TIMEOUT_HEADERS if (value := headers.get(name.encode()))]
-    return RequestTerms(organisation=organisation, lane=LANES[priority], deadline_s=min([most, *given]))
+        raise InvalidInput(f"x-priority is {priority!r}; it must be interactive or bulk", param="x-priority")
+    longest_s = service_of(request).settings.request_timeout_s
+    timeouts = [_timeout_s(name, value) for name in TIMEOUT_HEADERS if (value := headers.get(name.encode()))]
+    return RequestContext(
+        organisation=organisation, lane=LANES[priority], deadline_s=min([longest_s, *timeouts])
+    )
 
 
-def _seconds(name: str, value: str) -> float:
+def _timeout_s(name: str, value: str) -> float:
     try:
         seconds = float(value)
     except ValueError:
@@ -47,8 +50,8 @@ def _seconds(name: str, value: str) -> float:
     if seconds > 0:
         return seconds
     if name == TIMEOUT_HEADERS[0]:
-        raise InvalidInput(f"{name} is {value!r}; it must be seconds, more than 0", param=name)
+        raise InvalidInput(f"{name} is {value!r}; it must be a number of seconds above 0", param=name)
     return float("inf")
 
 
-Terms = Annotated[RequestTerms, Depends(terms_of)]
+ContextDep = Annotated[RequestContext, Depends(request_context)]

@@ -3,7 +3,7 @@
 Used by the routes that rerank, and by search.
 
     question = Question(query="Who may stop the pump?", texts=["...", "..."])
-    ranking = await ranked(service, question, terms)        # ranking.best == [1, 0]
+    ranking = await ranked(service, question, context)        # ranking.best == [1, 0]
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from cluster.errors import InvalidInput, Throttled
 from cluster.organisations.usage import RERANKING
 from serve_app.embedding.long_inputs import CUT, Long, Named
 from serve_app.embedding.prompts import model_and_kind, prompt_of
-from serve_app.embedding.served_model import RequestTerms
+from serve_app.embedding.served_model import RequestContext
 from serve_app.service import Service
 
 MAX_DOCUMENTS = 1_000
@@ -69,14 +69,14 @@ class Ranking:
 
 
 async def ranked(
-    service: Service, question: Question, terms: RequestTerms, *, model: str | None = None
+    service: Service, question: Question, context: RequestContext, *, model: str | None = None
 ) -> Ranking:
     """The texts by how well they answer.
 
     Args:
         service: with the models.
         question: the query and the texts.
-        terms: whose request it is.
+        context: whose request it is.
         model: the model asked for; None: the best there is.
 
     Raises:
@@ -92,14 +92,14 @@ async def ranked(
         )
     reranker = service.reranker
     if reranker is None or model not in (None, reranker.name):
-        return await _by_vectors(service, question, terms, model or service.main.name)
+        return await _by_vectors(service, question, context, model or service.main.name)
     most = await _most_of_each(reranker, question)
-    scored = await by_cross_encoder(service, question.query, texts, terms, most=most)
+    scored = await by_cross_encoder(service, question.query, texts, context, most=most)
     return Ranking(scored=scored, model=reranker.name, method="cross-encoder")
 
 
 async def by_cross_encoder(
-    service: Service, query: str, texts: Sequence[str], terms: RequestTerms, *, most: int | None = None
+    service: Service, query: str, texts: Sequence[str], context: RequestContext, *, most: int | None = None
 ) -> Scored:
     """How well each text answers, where there is a cross-encoder.
 
@@ -107,7 +107,7 @@ async def by_cross_encoder(
         service: with the cross-encoder.
         query: what is asked.
         texts: the answers.
-        terms: whose request it is.
+        context: whose request it is.
         most: tokens of each text that are read; None: as many as the model reads.
 
     Raises:
@@ -120,7 +120,7 @@ async def by_cross_encoder(
         )
     scored = await asyncio.wrap_future(service.reranker.submit(query, texts, most=most))
     service.usage.add(
-        terms.organisation, terms.source, service.reranker.name, tokens=scored.tokens, kind=RERANKING
+        context.organisation, context.source, service.reranker.name, tokens=scored.tokens, kind=RERANKING
     )
     return scored
 
@@ -159,7 +159,7 @@ async def _most_of_each(reranker: Reranker, question: Question) -> int | None:
     return most
 
 
-async def _by_vectors(service: Service, question: Question, terms: RequestTerms, name: str) -> Ranking:
+async def _by_vectors(service: Service, question: Question, context: RequestContext, name: str) -> Ranking:
     model, _ = model_and_kind(service, name)
     prompts = [prompt_of(model, input_type=kind) for kind in ("query", "document")]
     long, special = question.long, model.engine.tokeniser.special_tokens
@@ -170,8 +170,8 @@ async def _by_vectors(service: Service, question: Question, terms: RequestTerms,
         of_texts = replace(long, most=question.per_document + special, overflow="truncate")
     of_query = Named("query", lone=True, remedy=REMEDY)
     of_each = Named(question.field, remedy=REMEDY)
-    query = await model.embed_texts([question.query], terms, prompt=prompts[0], long=long, named=of_query)
-    texts = await model.embed_texts(question.texts, terms, prompt=prompts[1], long=of_texts, named=of_each)
+    query = await model.embed_texts([question.query], context, prompt=prompts[0], long=long, named=of_query)
+    texts = await model.embed_texts(question.texts, context, prompt=prompts[1], long=of_texts, named=of_each)
     scored = Scored(
         scores=np.clip(texts.vectors @ query.vectors[0], 0, 1),
         tokens=sum(query.token_counts) + sum(texts.token_counts),

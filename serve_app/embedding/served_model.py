@@ -3,7 +3,7 @@
 Made by ``service``, one for each model that is served.
 
     model = ServedModel("all-MiniLM-L6-v2", open_engine(settings), settings, usage)
-    made = await model.embed_texts(["a text"], terms)
+    made = await model.embed_texts(["a text"], context)
 """
 
 import math
@@ -28,7 +28,7 @@ Ids = NDArray[np.int32]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class RequestTerms:
+class RequestContext:
     """What a caller says about a request beside its body."""
 
     organisation: str
@@ -92,7 +92,7 @@ class ServedModel:
     async def embed_texts(
         self,
         texts: Sequence[str],
-        terms: RequestTerms,
+        context: RequestContext,
         *,
         prompt: str = "",
         long: Long = CUT,
@@ -109,12 +109,12 @@ class ServedModel:
         ids = await self._tokenising.ids(
             [prompt + text for text in texts] if prompt else texts, named, most=most
         )
-        return await self.embed_ids(ids, terms, long=long, named=named, prefix=len(prefix))
+        return await self.embed_ids(ids, context, long=long, named=named, prefix=len(prefix))
 
     async def embed_ids(
         self,
         ids: Sequence[Ids],
-        terms: RequestTerms,
+        context: RequestContext,
         *,
         long: Long = CUT,
         named: Named = INPUT,
@@ -124,7 +124,7 @@ class ServedModel:
 
         Args:
             ids: token ids of each input, special tokens left out.
-            terms: whose request it is.
+            context: whose request it is.
             long: what becomes of inputs that are too long.
             named: the field they came in, for errors.
             prefix: tokens at the start of each that belong to the prompt, and stand before every part of a long one.
@@ -139,12 +139,12 @@ class ServedModel:
         ]
         flat = [part for several in parts for part in several]
         kept = sum(map(len, flat))
-        lane = terms.lane or ("interactive" if kept <= INTERACTIVE_TOKENS else "bulk")
+        lane = context.lane or ("interactive" if kept <= INTERACTIVE_TOKENS else "bulk")
         vectors = await self.batcher.embed(
-            flat, lane=lane, organisation=terms.organisation, deadline_s=terms.deadline_s
+            flat, lane=lane, organisation=context.organisation, deadline_s=context.deadline_s
         )
         made = self._made(ids, parts, vectors, averages=averages)
-        self._usage.add(terms.organisation, terms.source, self.name, tokens=sum(made.token_counts))
+        self._usage.add(context.organisation, context.source, self.name, tokens=sum(made.token_counts))
         return made
 
     def _most(self, long: Long) -> int:

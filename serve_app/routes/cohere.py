@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from serve_app.edge.json_route import routes
 from serve_app.edge.other_fields import CUTS, QUEUEING
-from serve_app.edge.request_context import Terms
+from serve_app.edge.request_context import ContextDep
 from serve_app.edge.request_model import PositiveWhole, RequestModel
 from serve_app.edge.service_access import ServiceOf
 from serve_app.embedding.inputs import as_list, field_of
@@ -41,7 +41,7 @@ class CohereEmbedRequest(RequestModel):
 
 
 @router.post("/v2/embed", summary="Vectors of texts, in Cohere's shape")
-async def embed(body: CohereEmbedRequest, service: ServiceOf, terms: Terms) -> Response:
+async def embed(body: CohereEmbedRequest, service: ServiceOf, context: ContextDep) -> Response:
     """Each type asked for, of the same vectors."""
     model, kind = model_and_kind(service, body.model)
     check_dimensions(service, model, body.output_dimension, field="output_dimension")
@@ -51,7 +51,7 @@ async def embed(body: CohereEmbedRequest, service: ServiceOf, terms: Terms) -> R
     most = None if body.max_tokens is None else min(body.max_tokens, model.max_tokens)
     long = Long(overflow=overflow, side=side, most=most, said_by="max_tokens")
     prompt = prompt_of(model, input_type=body.input_type or kind, prompt_name=None)
-    made = await model.embed_texts(texts, terms, prompt=prompt, long=long, named=named)
+    made = await model.embed_texts(texts, context, prompt=prompt, long=long, named=named)
     vectors = cut(made.vectors, body.output_dimension)
     embeddings: dict[str, list[Any]] = {}
     for name in body.embedding_types or ["float"]:

@@ -23,7 +23,7 @@ from serve_app.edge.other_fields import (
     WithSpecialTokens,
     one_of,
 )
-from serve_app.edge.request_context import Terms
+from serve_app.edge.request_context import ContextDep
 from serve_app.edge.request_model import PositiveWhole
 from serve_app.edge.service_access import ServiceOf
 from serve_app.embedding.inputs import Input, TokenIds, as_list, as_texts, is_one, own_ids
@@ -38,7 +38,7 @@ from serve_app.embedding.output import (
     encoded,
 )
 from serve_app.embedding.prompts import model_and_kind, prompt_of
-from serve_app.embedding.served_model import Made, RequestTerms, ServedModel
+from serve_app.embedding.served_model import Made, RequestContext, ServedModel
 from serve_app.service import Service
 
 router = routes(404, 429)
@@ -137,7 +137,7 @@ class EmbeddingRequest(FieldsOfOthers):
 
 
 @router.post("/v1/embeddings", summary="Vectors of texts")
-async def create_embeddings(body: EmbeddingRequest, service: ServiceOf, terms: Terms) -> Response:
+async def create_embeddings(body: EmbeddingRequest, service: ServiceOf, context: ContextDep) -> Response:
     """One vector for each input, in the order given, and the tokens the model read."""
     model, kind = model_and_kind(service, body.model)
     dimensions = one_of(dimensions=body.dimensions, output_dimension=body.output_dimension)
@@ -145,7 +145,7 @@ async def create_embeddings(body: EmbeddingRequest, service: ServiceOf, terms: T
         service, model, dimensions, field="output_dimension" if body.dimensions is None else "dimensions"
     )
     dtype, format = body.written()
-    made = await _made(service, model, body, kind, terms)
+    made = await _made(service, model, body, kind, context)
     vectors = as_dtype(cut(made.vectors, dimensions), dtype)
     data = [_item(index, encoded(vector, format), made) for index, vector in enumerate(vectors)]
     tokens = sum(made.token_counts)
@@ -166,21 +166,21 @@ async def create_azure_embeddings(
     deployment: str,
     body: AzureEmbeddingRequest,
     service: ServiceOf,
-    terms: Terms,
+    context: ContextDep,
     api_version: Annotated[
         str | None, Query(alias="api-version", description="Any: the answer is the same for all")
     ] = None,
 ) -> Response:
     """As POST /v1/embeddings, with the model's name as that of the deployment."""
     del api_version
-    response = await create_embeddings(body.model_copy(update={"model": deployment}), service, terms)
+    response = await create_embeddings(body.model_copy(update={"model": deployment}), service, context)
     if body.model not in {"", deployment}:
         response.headers[IGNORED_HEADER] = "model"
     return response
 
 
 async def _made(
-    service: Service, model: ServedModel, body: EmbeddingRequest, kind: str | None, terms: RequestTerms
+    service: Service, model: ServedModel, body: EmbeddingRequest, kind: str | None, context: RequestContext
 ) -> Made:
     inputs, named = as_list(body.input), LONE_INPUT if is_one(body.input) else INPUT
     long = body.long(
@@ -199,9 +199,9 @@ async def _made(
                 "a prompt is text: it cannot stand before the model's own token ids", param="token_ids"
             )
         ids = own_ids(inputs, named, vocabulary=model.engine.tokeniser.vocabulary_size)
-        return await model.embed_ids(ids, terms, long=long, named=named)
+        return await model.embed_ids(ids, context, long=long, named=named)
     return await model.embed_texts(
-        as_texts(inputs, named, service.decode), terms, prompt=prompt, long=long, named=named
+        as_texts(inputs, named, service.decode), context, prompt=prompt, long=long, named=named
     )
 
 

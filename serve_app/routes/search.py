@@ -26,12 +26,12 @@ from cluster.vector_index import Hit, Mode, VectorIndex
 from cluster.vector_index.attributes import FILE, own_of, owners_of
 from cluster.vector_index.filters import parse_filter
 from serve_app.edge.json_route import routes
-from serve_app.edge.request_context import Terms
+from serve_app.edge.request_context import ContextDep
 from serve_app.edge.request_model import RequestModel, Text, Whole, must
 from serve_app.edge.service_access import ServiceOf
 from serve_app.embedding.prompts import prompt_of
 from serve_app.embedding.ranking import by_cross_encoder
-from serve_app.embedding.served_model import RequestTerms
+from serve_app.embedding.served_model import RequestContext
 from serve_app.routes.snippets import Wanted, snippet
 from serve_app.service import Service
 
@@ -93,7 +93,7 @@ class SearchRequest(RequestModel):
 
 @router.post("/v1/vector_stores/{vector_store:store}/search", summary="The chunks that answer best")
 async def search(
-    vector_store: str, body: SearchRequest, service: ServiceOf, terms: Terms, response: Response
+    vector_store: str, body: SearchRequest, service: ServiceOf, context: ContextDep, response: Response
 ) -> dict[str, Any]:
     """Chunks of the store by their meaning and their words, best first, each with its file, page and place on it."""
     queries = [body.query] if isinstance(body.query, str) else body.query
@@ -105,13 +105,13 @@ async def search(
         parse_filter(body.filters)  # refused before it costs a vector
     reranks = _reranks(service, body.ranking_options.ranker)
     prompt = prompt_of(service.main, input_type="query")
-    terms = replace(terms, source=Source.SEARCH)
-    made = await service.main.embed_texts(queries, terms, prompt=prompt)
+    context = replace(context, source=Source.SEARCH)
+    made = await service.main.embed_texts(queries, context, prompt=prompt)
 
     def find(pool: ConnectionPool, index: VectorIndex) -> list[list[Hit]]:
         # One state of the store for all queries: a document that is being replaced is found old or new, never both.
         with translated(), snapshot(pool) as connection:
-            store = find_store(connection, terms.organisation, vector_store)
+            store = find_store(connection, context.organisation, vector_store)
             _require_same_space(service, store)
             k = max(RERANKED, body.max_num_results) if reranks else body.max_num_results
             hits = [
@@ -128,7 +128,7 @@ async def search(
     if reranks:
         hits = list(
             await asyncio.gather(
-                *(_reranked(service, *one, terms) for one in zip(queries, hits, strict=True))
+                *(_reranked(service, *one, context) for one in zip(queries, hits, strict=True))
             )
         )
     best = [
@@ -192,10 +192,10 @@ def _hits(
     )
 
 
-async def _reranked(service: Service, query: str, hits: list[Hit], terms: RequestTerms) -> list[Hit]:
+async def _reranked(service: Service, query: str, hits: list[Hit], context: RequestContext) -> list[Hit]:
     if not hits:
         return []
-    scored = await by_cross_encoder(service, query, [hit.text for hit in hits], terms)
+    scored = await by_cross_encoder(service, query, [hit.text for hit in hits], context)
     return [replace(hit, score=float(score)) for hit, score in zip(hits, scored.scores, strict=True)]
 
 

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from cluster.text.well_formed import json_bytes
 from serve_app.edge.json_route import routes
 from serve_app.edge.other_fields import CUTS, SIDES, Direction, Sigmoid, UnitLength
-from serve_app.edge.request_context import Terms
+from serve_app.edge.request_context import ContextDep
 from serve_app.edge.request_model import NotEmpty, PositiveWhole, RequestModel
 from serve_app.edge.service_access import ServiceOf
 from serve_app.embedding.inputs import as_list, field_of
@@ -49,21 +49,21 @@ class TeiRerankRequest(RequestModel):
 
 
 @router.post("/embed", summary="Vectors of texts, in TEI's shape")
-async def embed(body: EmbedRequest, service: ServiceOf, terms: Terms) -> Response:
+async def embed(body: EmbedRequest, service: ServiceOf, context: ContextDep) -> Response:
     """A list of vectors and nothing else."""
     model = service.main
     check_dimensions(service, model, body.dimensions)
     texts, named = as_list(body.inputs, "inputs"), field_of(body.inputs, field="inputs", remedy=REMEDY)
     prompt = prompt_of(model, input_type=None, prompt_name=body.prompt_name)
-    made = await model.embed_texts(texts, terms, prompt=prompt, long=_long(body), named=named)
+    made = await model.embed_texts(texts, context, prompt=prompt, long=_long(body), named=named)
     return json_response(list(cut(made.vectors, body.dimensions)), made)
 
 
 @router.post("/rerank", summary="Texts by how well they answer, in TEI's shape")
-async def rerank(body: TeiRerankRequest, service: ServiceOf, terms: Terms) -> Response:
+async def rerank(body: TeiRerankRequest, service: ServiceOf, context: ContextDep) -> Response:
     """The texts' indices, best first, each with its score in [0, 1]."""
     question = Question(query=body.query, texts=body.texts, field="texts", long=_long(body))
-    ranking = await ranked(service, question, terms)
+    ranking = await ranked(service, question, context)
     answer: list[dict[str, Any]] = [
         {
             "index": index,
