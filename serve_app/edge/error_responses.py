@@ -1,6 +1,6 @@
 """The OpenAPI document's part on errors: which statuses a route answers with, and the one shape they all have.
 
-router = APIRouter(responses=refusals(404, 429))
+router = APIRouter(responses=documented_errors(404, 429))
 """
 
 from http import HTTPStatus
@@ -39,7 +39,7 @@ class ErrorResponse(BaseModel):
     error: ErrorDetail
 
 
-def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
+def documented_errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """For FastAPI's ``responses``: these statuses and those any route may answer with."""
     return {
         status: {"model": ErrorResponse, "description": MEANINGS[status]}

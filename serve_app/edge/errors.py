@@ -25,7 +25,7 @@ from cluster.errors import (
 )
 from cluster.organisations.idempotency import KeyReused
 from cluster.text.well_formed import json_bytes
-from serve_app.edge.validation_messages import complaint, shortened
+from serve_app.edge.validation_messages import shortened, validation_message
 
 log = structlog.get_logger(__name__)
 
@@ -107,7 +107,7 @@ def _ours(request: Request, exc: Exception) -> Response:
 def _validation(request: Request, exc: Exception) -> Response:
     del request
     assert isinstance(exc, RequestValidationError)
-    found = complaint(exc.errors(), exc.body)
+    found = validation_message(exc.errors(), exc.body)
     return error_response(HTTPStatus.BAD_REQUEST, found.message, param=found.param)
 
 

@@ -3,7 +3,7 @@
 A field or a query parameter that nothing here knows is left out, and named in the header ``x-ignored-fields`` of the answer; with
 ``CLUSTER_UNKNOWN_FIELDS=error`` it is refused, unless other servers' APIs have it and it changes nothing here.
 
-    router = routes(404, 429)            # in place of APIRouter
+    router = json_router(404, 429)            # in place of APIRouter
 """
 
 import json
@@ -24,10 +24,10 @@ from starlette.responses import Response
 
 from cluster.errors import InvalidInput
 from cluster.vector_index.filters import is_text
-from serve_app.edge.error_responses import refusals
+from serve_app.edge.error_responses import documented_errors
 from serve_app.edge.request_model import RequestModel
 from serve_app.edge.service_access import service_of
-from serve_app.edge.validation_messages import place_of, shortened, written
+from serve_app.edge.validation_messages import field_path, path_text, shortened
 
 IGNORED_HEADER = "x-ignored-fields"
 #: Of one object.
@@ -79,7 +79,7 @@ def _refuse_many_fields(read: Any) -> None:
         raise _unreadable(f"an object in it has over {MOST_FIELDS:,} fields; send fewer")
 
 
-class Route(APIRoute):
+class JsonRoute(APIRoute):
     """Every route of the application; see the module's docstring."""
 
     def get_route_handler(self) -> Handler:
@@ -119,12 +119,12 @@ class Route(APIRoute):
         return ours
 
 
-def routes(*statuses: int) -> APIRouter:
-    """A router whose routes are all ``Route``, and may answer with these statuses beside those any route may answer with."""
-    return APIRouter(route_class=Route, responses=refusals(*statuses))
+def json_router(*statuses: int) -> APIRouter:
+    """A router whose routes are all ``JsonRoute``, and may answer with these statuses beside those any route may answer with."""
+    return APIRouter(route_class=JsonRoute, responses=documented_errors(*statuses))
 
 
-def named(name: str) -> str:
+def header_safe_name(name: str) -> str:
     """The name of a field as a header can carry it."""
     return shortened(quote(name, safe="[]._-", errors="replace"), LONGEST_NAMED)
 
@@ -168,7 +168,7 @@ def _query_without_unknown(request: Request, known: frozenset[str]) -> list[str]
     kept = [(name, value) for name, value in given if name in known and value]
     if len(kept) < len(given):
         request.scope["query_string"] = urlencode(kept).encode()
-    return [named(name) for name in dict.fromkeys(unknown)]
+    return [header_safe_name(name) for name in dict.fromkeys(unknown)]
 
 
 def _refuse_unstorable(given: Iterable[tuple[str, Any]]) -> None:
@@ -202,10 +202,10 @@ def _body_without_unknown(
     ]
     if refused:
         raise RequestValidationError(refused, body=exc.body) from exc
-    places = dict.fromkeys(place_of(error, exc.body) for error in unknown)
+    places = dict.fromkeys(field_path(error, exc.body) for error in unknown)
     for place in places:
         _take_out(exc.body, place[1:])
-    return [named(written(place)) for place in places]
+    return [header_safe_name(path_text(place)) for place in places]
 
 
 def _take_out(body: Any, place: Place) -> None:

@@ -1,6 +1,6 @@
 """Lists as OpenAI pages them: ``after`` or ``before`` the id of an item, ``limit`` of them, the newest or the oldest first.
 
-async def list_things(page: PageOf): return listed(found, described, lambda thing: thing.id)
+async def list_things(page: PageDep): return listed(found, described, lambda thing: thing.id)
 """
 
 from collections.abc import Callable
@@ -22,7 +22,7 @@ async def _page(
     return Page(after=after, before=before, limit=limit, newest_first=order == "desc")
 
 
-PageOf = Annotated[Page, Depends(_page)]
+PageDep = Annotated[Page, Depends(_page)]
 
 
 def listed(

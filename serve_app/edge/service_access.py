@@ -16,4 +16,4 @@ async def _service(request: Request) -> Service:
     return service_of(request)  # a coroutine, since FastAPI runs plain functions in threads
 
 
-ServiceOf = Annotated[Service, Depends(_service)]
+ServiceDep = Annotated[Service, Depends(_service)]

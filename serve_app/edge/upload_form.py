@@ -21,7 +21,7 @@ from cluster.blobs import Blob, BlobWriter
 from cluster.errors import InvalidInput
 from cluster.media_type import SNIFFED
 from serve_app.edge.content_disposition import disposition, text
-from serve_app.edge.json_route import JsonRequest, named
+from serve_app.edge.json_route import JsonRequest, header_safe_name
 from serve_app.service import Service
 
 #: A hand-over to a thread costs as much as writing some tens of kilobytes.
@@ -134,7 +134,7 @@ class Form:
                 f"{', '.join(sorted(self._rules.fields)) or 'nothing'}",
                 param=part.name,
             )
-        self.ignored.append(named(part.name))
+        self.ignored.append(header_safe_name(part.name))
 
     async def _take_file(self, part: Part, data: bytes | None) -> None:
         if data is None:

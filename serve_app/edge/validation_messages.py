@@ -2,7 +2,7 @@
 
 The one place where pydantic's errors become sentences; nothing of its wording reaches a client. Called by ``errors``.
 
-    complaint(exc.errors(), exc.body)      # Complaint("documents[0] is 5; it must be a text", param="documents[0]")
+    validation_message(exc.errors(), exc.body)      # ValidationMessage("documents[0] is 5; it must be a text", param="documents[0]")
 """
 
 import json
@@ -67,7 +67,7 @@ LENGTHS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Complaint:
+class ValidationMessage:
     """An error as the client is told."""
 
     message: str
@@ -75,7 +75,7 @@ class Complaint:
     param: str | None
 
 
-def complaint(errors: Sequence[Mapping[str, Any]], body: Any) -> Complaint:
+def validation_message(errors: Sequence[Mapping[str, Any]], body: Any) -> ValidationMessage:
     """One sentence about the first field at fault.
 
     Args:
@@ -84,25 +84,25 @@ def complaint(errors: Sequence[Mapping[str, Any]], body: Any) -> Complaint:
     """
     first = errors[0]
     if first["type"] == "json_invalid":
-        return Complaint(
+        return ValidationMessage(
             f"the body is not valid JSON: {_context(first).get('error', 'it ends too early')}", None
         )
     # Of a field that may be one thing or another there is an error for each: those count that got furthest into the value.
-    about = [(place_of(error, body), error) for error in errors if error["loc"][:2] == first["loc"][:2]]
+    about = [(field_path(error, body), error) for error in errors if error["loc"][:2] == first["loc"][:2]]
     furthest = max(len(place) for place, _ in about)
     place = next(place for place, _ in about if len(place) == furthest)
     same = [error for there, error in about if there == place]
-    return Complaint(_sentence(place, same), written(place) or None)
+    return ValidationMessage(_sentence(place, same), path_text(place) or None)
 
 
-def of_form(exc: ValidationError, given: Mapping[str, str]) -> RequestValidationError:
+def form_validation_error(exc: ValidationError, given: Mapping[str, str]) -> RequestValidationError:
     """The error of a form, which FastAPI does not read itself, as of any other body."""
     return RequestValidationError(
         [{**error, "loc": ("body", *error["loc"])} for error in exc.errors()], body=given
     )
 
 
-def place_of(error: Mapping[str, Any], body: Any) -> tuple[int | str, ...]:
+def field_path(error: Mapping[str, Any], body: Any) -> tuple[int | str, ...]:
     """The names on the way to the field: where it stands first, then as in the body, without what pydantic puts in between."""
     origin, *rest = error["loc"]
     if origin != "body":
@@ -127,7 +127,7 @@ def _sentence(place: tuple[int | str, ...], errors: Sequence[Mapping[str, Any]])
     if type in {"missing", "union_tag_not_found"}:
         return f"{name} is missing; send it" if len(place) > 1 else "the body is missing; send a JSON object"
     if type == "extra_forbidden":
-        return f"unknown field {written(place)!r}; leave it out"
+        return f"unknown field {path_text(place)!r}; leave it out"
     if type not in PYDANTICS:
         # A sentence of ours: it goes on after the field's name, or stands alone.
         return f"{name} {error['msg']}" if error["msg"].startswith("must ") else str(error["msg"])
@@ -170,14 +170,14 @@ def _figure(number: Any) -> str:
     )
 
 
-def written(place: Sequence[int | str]) -> str:
+def path_text(place: Sequence[int | str]) -> str:
     """The field as in a program: ``files[3].attributes.page``."""
     parts = (f"[{part}]" if isinstance(part, int) else f".{part or EMPTY}" for part in place[1:])
     return shortened(well_formed("".join(parts).removeprefix(".")), SHOWN * 2)
 
 
 def _named(place: Sequence[int | str]) -> str:
-    return f"{PLACES.get(str(place[0]), '')}{written(place) or 'the body'}"
+    return f"{PLACES.get(str(place[0]), '')}{path_text(place) or 'the body'}"
 
 
 def shown(value: Any) -> str:

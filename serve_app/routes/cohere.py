@@ -6,18 +6,18 @@ from uuid import uuid4
 from pydantic import Field
 from starlette.responses import Response
 
-from serve_app.edge.json_route import routes
-from serve_app.edge.other_fields import CUTS, QUEUEING
+from serve_app.edge.compatibility_fields import CUTS, QUEUEING
+from serve_app.edge.json_route import json_router
 from serve_app.edge.request_context import ContextDep
 from serve_app.edge.request_model import PositiveWhole, RequestModel
-from serve_app.edge.service_access import ServiceOf
+from serve_app.edge.service_access import ServiceDep
 from serve_app.embedding.inputs import as_list, field_of
 from serve_app.embedding.long_inputs import Long
 from serve_app.embedding.output import TYPES, EmbeddingType, as_dtype, cut, encoded
 from serve_app.embedding.prompts import model_and_kind, prompt_of
 from serve_app.routes.embeddings import check_dimensions, json_response
 
-router = routes(404, 429)
+router = json_router(404, 429)
 
 REMEDY = 'send truncate="END" or "START" to cut it'
 
@@ -41,7 +41,7 @@ class CohereEmbedRequest(RequestModel):
 
 
 @router.post("/v2/embed", summary="Vectors of texts, in Cohere's shape")
-async def embed(body: CohereEmbedRequest, service: ServiceOf, context: ContextDep) -> Response:
+async def embed(body: CohereEmbedRequest, service: ServiceDep, context: ContextDep) -> Response:
     """Each type asked for, of the same vectors."""
     model, kind = model_and_kind(service, body.model)
     check_dimensions(service, model, body.output_dimension, field="output_dimension")

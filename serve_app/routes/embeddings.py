@@ -12,8 +12,7 @@ from starlette.responses import Response
 
 from cluster.errors import InvalidInput
 from cluster.text.well_formed import json_bytes
-from serve_app.edge.json_route import IGNORED_HEADER, routes
-from serve_app.edge.other_fields import (
+from serve_app.edge.compatibility_fields import (
     OF_IMAGES,
     QUEUEING,
     CutFields,
@@ -23,9 +22,10 @@ from serve_app.edge.other_fields import (
     WithSpecialTokens,
     one_of,
 )
+from serve_app.edge.json_route import IGNORED_HEADER, json_router
 from serve_app.edge.request_context import ContextDep
 from serve_app.edge.request_model import PositiveWhole
-from serve_app.edge.service_access import ServiceOf
+from serve_app.edge.service_access import ServiceDep
 from serve_app.embedding.inputs import Input, TokenIds, as_list, as_texts, is_one, own_ids
 from serve_app.embedding.long_inputs import INPUT, LONE_INPUT, Overflow
 from serve_app.embedding.output import (
@@ -41,7 +41,7 @@ from serve_app.embedding.prompts import model_and_kind, prompt_of
 from serve_app.embedding.served_model import Made, RequestContext, ServedModel
 from serve_app.service import Service
 
-router = routes(404, 429)
+router = json_router(404, 429)
 
 #: vLLM's names for the numbers behind base64.
 DTYPES: dict[str, OutputDtype] = {"float32": "float", "float16": "float16"}
@@ -137,7 +137,7 @@ class EmbeddingRequest(FieldsOfOthers):
 
 
 @router.post("/v1/embeddings", summary="Vectors of texts")
-async def create_embeddings(body: EmbeddingRequest, service: ServiceOf, context: ContextDep) -> Response:
+async def create_embeddings(body: EmbeddingRequest, service: ServiceDep, context: ContextDep) -> Response:
     """One vector for each input, in the order given, and the tokens the model read."""
     model, kind = model_and_kind(service, body.model)
     dimensions = one_of(dimensions=body.dimensions, output_dimension=body.output_dimension)
@@ -165,7 +165,7 @@ class AzureEmbeddingRequest(EmbeddingRequest):
 async def create_azure_embeddings(
     deployment: str,
     body: AzureEmbeddingRequest,
-    service: ServiceOf,
+    service: ServiceDep,
     context: ContextDep,
     api_version: Annotated[
         str | None, Query(alias="api-version", description="Any: the answer is the same for all")

@@ -12,18 +12,25 @@ from cluster.documents.store_files import Attachment, FileStatus
 from cluster.documents.stores import get_store
 from cluster.vector_index import VectorIndex
 from serve_app.edge.authentication import Organisation
-from serve_app.edge.error_responses import refusals
+from serve_app.edge.error_responses import documented_errors
 from serve_app.edge.idempotency import Once
-from serve_app.edge.json_route import routes
-from serve_app.edge.paging import PageOf, listed
+from serve_app.edge.json_route import json_router
+from serve_app.edge.paging import PageDep, listed
 from serve_app.edge.request_model import RequestModel, Text, must
-from serve_app.edge.service_access import ServiceOf
-from serve_app.routes.store_requests import MAX_FILES, Attributes, ChunkingStrategy, Priority, dumped, urgency
+from serve_app.edge.service_access import ServiceDep
+from serve_app.routes.vector_store_fields import (
+    MAX_FILES,
+    Attributes,
+    ChunkingStrategy,
+    Priority,
+    queue_options,
+    stored_json,
+)
 from serve_app.routes.vector_store_files import POLL_HEADER, POLL_QUEUED_MS, POLL_RUNNING_MS, Filter
 from serve_app.routes.vector_store_files import described as described_file
 from serve_app.routes.vector_stores import counts
 
-router = routes(404)
+router = json_router(404)
 
 
 class FileOfBatch(RequestModel):
@@ -63,7 +70,7 @@ class CreateBatchRequest(RequestModel):
             Attachment(
                 file=one.file_id,
                 attributes=one.attributes or {},
-                chunking_strategy=dumped(one.chunking_strategy),
+                chunking_strategy=stored_json(one.chunking_strategy),
             )
             for one in files
         ]
@@ -72,10 +79,14 @@ class CreateBatchRequest(RequestModel):
 @router.post(
     "/v1/vector_stores/{vector_store_id}/file_batches",
     summary="Attach files together",
-    responses=refusals(404, 409),
+    responses=documented_errors(404, 409),
 )
 async def create_batch(
-    vector_store_id: str, body: CreateBatchRequest, service: ServiceOf, organisation: Organisation, once: Once
+    vector_store_id: str,
+    body: CreateBatchRequest,
+    service: ServiceDep,
+    organisation: Organisation,
+    once: Once,
 ) -> dict[str, Any]:
     """All of them or, where one does not exist, none."""
 
@@ -83,7 +94,7 @@ async def create_batch(
         store = get_store(connection, organisation, vector_store_id)
         return _described(
             file_batches.create_batch(
-                connection, store, body.attachments(), **urgency(service.settings, body.priority)
+                connection, store, body.attachments(), **queue_options(service.settings, body.priority)
             )
         )
 
@@ -92,7 +103,7 @@ async def create_batch(
 
 @router.get("/v1/vector_stores/{vector_store_id}/file_batches/{batch_id}", summary="How far a batch is")
 async def get_batch(
-    vector_store_id: str, batch_id: str, service: ServiceOf, organisation: Organisation, response: Response
+    vector_store_id: str, batch_id: str, service: ServiceDep, organisation: Organisation, response: Response
 ) -> dict[str, Any]:
     """How many of its files are in which status; a file that came with a later batch counts there."""
     batch = await service.read(
@@ -126,8 +137,8 @@ async def cancel_batch(
 async def list_files(
     vector_store_id: str,
     batch_id: str,
-    page: PageOf,
-    service: ServiceOf,
+    page: PageDep,
+    service: ServiceDep,
     organisation: Organisation,
     status: Filter = None,
 ) -> dict[str, Any]:

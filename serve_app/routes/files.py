@@ -23,18 +23,18 @@ from cluster.records import digest
 from cluster.vector_index import VectorIndex
 from serve_app.edge.authentication import Organisation
 from serve_app.edge.idempotency import Once
-from serve_app.edge.json_route import routes
+from serve_app.edge.json_route import json_router
 from serve_app.edge.paging import listed
 from serve_app.edge.request_model import Whole
-from serve_app.edge.service_access import ServiceOf
+from serve_app.edge.service_access import ServiceDep
 from serve_app.edge.upload_form import FormRules, upload_form
-from serve_app.edge.validation_messages import of_form
-from serve_app.routes.file_store import confirm, for_a_row, release
-from serve_app.routes.file_types import PURPOSES, Purpose, accepted_type
-from serve_app.routes.store_requests import FormPriority, Name, urgency
+from serve_app.edge.validation_messages import form_validation_error
+from serve_app.routes.file_blobs import delete_unused_blobs, deleting_orphan_blob, require_kept_blob
+from serve_app.routes.file_purposes import PURPOSES, Purpose, accepted_type
+from serve_app.routes.vector_store_fields import FormPriority, Name, queue_options
 from serve_app.service import Service
 
-router = routes(404, 409, 429)
+router = json_router(404, 409, 429)
 
 SHORTEST_LIFE_S, LONGEST_LIFE_S = 3600, 2_592_000
 READ_BYTES = 256 * 1024
@@ -96,7 +96,7 @@ FORM = {
 
 @router.post("/v1/files", summary="Upload a file", openapi_extra=FORM)
 async def create(
-    request: Request, service: ServiceOf, organisation: Organisation, once: Once
+    request: Request, service: ServiceDep, organisation: Organisation, once: Once
 ) -> dict[str, Any]:
     """The same bytes, name and purpose within ten minutes are one file: clients repeat an upload whose answer they did not see."""
     settings = service.settings
@@ -110,7 +110,7 @@ async def create(
         blob = await form.keep()
 
     def work(connection: Connection[Any], _: VectorIndex) -> dict[str, Any]:
-        confirm(connection, service, organisation, blob)
+        require_kept_blob(connection, service, organisation, blob)
         file = create_file(
             connection,
             organisation,
@@ -124,7 +124,7 @@ async def create(
         if fields.vector_store_id is None:
             return file_object(file)
         store = find_store(connection, organisation, fields.vector_store_id)
-        attached = attach(connection, store, file.id, **urgency(settings, fields.priority))
+        attached = attach(connection, store, file.id, **queue_options(settings, fields.priority))
         return {
             **file_object(file),
             "vector_store_id": store.id,
@@ -132,13 +132,13 @@ async def create(
             "priority": attached.priority_class,
         }
 
-    async with for_a_row(service, organisation, blob):
+    async with deleting_orphan_blob(service, organisation, blob):
         return await once(work, content=digest(blob.sha256, name, fields.model_dump_json()))
 
 
 @router.get("/v1/files", summary="The files there are")
 async def list_all(
-    service: ServiceOf,
+    service: ServiceDep,
     organisation: Organisation,
     purpose: Annotated[str | None, Query(max_length=64)] = None,
     after: Annotated[
@@ -159,7 +159,7 @@ async def list_all(
 
 
 @router.get("/v1/files/{file_id}", summary="One file")
-async def retrieve(file_id: str, service: ServiceOf, organisation: Organisation) -> dict[str, Any]:
+async def retrieve(file_id: str, service: ServiceDep, organisation: Organisation) -> dict[str, Any]:
     """What is known of it."""
     return file_object(await _file(service, organisation, file_id))
 
@@ -172,7 +172,7 @@ async def retrieve(file_id: str, service: ServiceOf, organisation: Organisation)
         200: {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}
     },
 )
-async def content(file_id: str, service: ServiceOf, organisation: Organisation) -> Response:
+async def content(file_id: str, service: ServiceDep, organisation: Organisation) -> Response:
     """As they were uploaded, checked against their hash on the way: damaged ones never arrive whole."""
     file = await _file(service, organisation, file_id)
     opened = await service.on_blobs(service.blobs.open, organisation, file.sha256)
@@ -188,12 +188,12 @@ async def content(file_id: str, service: ServiceOf, organisation: Organisation) 
 
 
 @router.delete("/v1/files/{file_id}", summary="Delete a file")
-async def delete(file_id: str, service: ServiceOf, organisation: Organisation) -> dict[str, Any]:
+async def delete(file_id: str, service: ServiceDep, organisation: Organisation) -> dict[str, Any]:
     """It leaves every vector store in the same transaction; its bytes go where no other file has them."""
     gone = await service.in_transaction(
         lambda connection, index: delete_file(connection, index, organisation, file_id)
     )
-    await release(service, organisation, [gone.sha256])
+    await delete_unused_blobs(service, organisation, [gone.sha256])
     return {"id": gone.id, "object": "file", "deleted": True}
 
 
@@ -206,7 +206,7 @@ def file_fields(given: dict[str, str]) -> FileFields:
     try:
         return FileFields.model_validate(given)
     except ValidationError as exc:
-        raise of_form(exc, given) from exc
+        raise form_validation_error(exc, given) from exc
 
 
 def file_object(file: File) -> dict[str, Any]:

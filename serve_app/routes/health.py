@@ -5,7 +5,7 @@ from http import HTTPStatus
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
-from serve_app.edge.service_access import ServiceOf
+from serve_app.edge.service_access import ServiceDep
 
 router = APIRouter()
 
@@ -21,7 +21,7 @@ async def healthz() -> dict[str, str]:
     summary="Requests can be served",
     responses={503: {"description": "Not now; the body says which part is missing"}},
 )
-async def readyz(request: Request, service: ServiceOf) -> Response:
+async def readyz(request: Request, service: ServiceDep) -> Response:
     """The model is loaded when this can be asked at all; the database is tried. One that is about to stop is not ready.
 
     While a resource is short, such as a disk, texts are embedded and stores searched as before, so the answer is 200; `status` is

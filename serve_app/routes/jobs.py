@@ -27,12 +27,12 @@ from cluster.jobs.view import (
 )
 from cluster.vector_index import VectorIndex
 from serve_app.edge.authentication import Organisation
-from serve_app.edge.error_responses import refusals
+from serve_app.edge.error_responses import documented_errors
 from serve_app.edge.idempotency import Once
-from serve_app.edge.json_route import routes
-from serve_app.edge.paging import PageOf, listed
+from serve_app.edge.json_route import json_router
+from serve_app.edge.paging import PageDep, listed
 from serve_app.edge.request_model import Moment, MomentOfText, RequestModel, Text, Whole
-from serve_app.edge.service_access import ServiceOf
+from serve_app.edge.service_access import ServiceDep
 from serve_app.routes.job_events import EventStream, FeedOf
 
 #: Postgres' bigint, which the ids of events are.
@@ -47,7 +47,7 @@ STREAM: dict[str, Any] = {
     "content": {"text/event-stream": {"schema": EVENT}},
 }
 
-router = routes(404)
+router = json_router(404)
 
 
 class RetryRequest(RequestModel):
@@ -70,8 +70,8 @@ class RetryRequest(RequestModel):
 
 @router.get("/v1/jobs", summary="Jobs, the newest first")
 async def get_jobs(
-    page: PageOf,
-    service: ServiceOf,
+    page: PageDep,
+    service: ServiceDep,
     organisation: Organisation,
     kind: str | None = None,
     state: JobState | None = None,
@@ -96,7 +96,7 @@ async def get_jobs(
 
 
 @router.get("/v1/jobs/{job_id}", summary="One job and its history")
-async def get_job(job_id: str, service: ServiceOf, organisation: Organisation) -> dict[str, Any]:
+async def get_job(job_id: str, service: ServiceDep, organisation: Organisation) -> dict[str, Any]:
     """With its stages, its attempts, its place in the queue, and why it waits if it does."""
     now, lease_s = datetime.now(UTC), service.settings.lease_s
     return _detailed(
@@ -112,7 +112,7 @@ async def get_job(job_id: str, service: ServiceOf, organisation: Organisation) -
     status_code=HTTPStatus.OK,
     response_class=Response,
     responses={
-        **refusals(404, 429),
+        **documented_errors(404, 429),
         200: STREAM,
         204: {"description": "The job has ended, and all of its events were seen"},
     },
@@ -120,7 +120,7 @@ async def get_job(job_id: str, service: ServiceOf, organisation: Organisation) -
 async def get_job_events(
     job_id: str,
     request: Request,
-    service: ServiceOf,
+    service: ServiceDep,
     feed: FeedOf,
     organisation: Organisation,
     last_event_id: Annotated[int | None, Header(ge=0, le=HIGHEST_EVENT)] = None,
@@ -139,7 +139,7 @@ async def get_job_events(
 
 @router.post("/v1/jobs/retry", summary="Queue dead letters again")
 async def retry_dead_letters(
-    body: RetryRequest, service: ServiceOf, organisation: Organisation, once: Once
+    body: RetryRequest, service: ServiceDep, organisation: Organisation, once: Once
 ) -> dict[str, Any]:
     """All failed jobs that match, at most `limit` at once, those that failed first first; `has_more` says to ask again."""
     chosen = JobFilter(
@@ -168,16 +168,16 @@ async def retry_dead_letters(
 
 
 @router.post("/v1/jobs/{job_id}/cancel", summary="End a job")
-async def cancel_job(job_id: str, service: ServiceOf, organisation: Organisation) -> dict[str, Any]:
+async def cancel_job(job_id: str, service: ServiceDep, organisation: Organisation) -> dict[str, Any]:
     """At once while it is queued; one that runs is ended by its worker within seconds. A job that has ended stays as it is."""
     return as_json(
         await service.in_transaction(lambda connection, _: queue.cancel(connection, organisation, job_id))
     )
 
 
-@router.post("/v1/jobs/{job_id}/retry", summary="Queue a job again", responses=refusals(404, 409))
+@router.post("/v1/jobs/{job_id}/retry", summary="Queue a job again", responses=documented_errors(404, 409))
 async def retry_job(
-    job_id: str, service: ServiceOf, organisation: Organisation, once: Once
+    job_id: str, service: ServiceDep, organisation: Organisation, once: Once
 ) -> dict[str, Any]:
     """A job that failed or was cancelled, with its input, under its id, with as many tries as a new one."""
     attempts = service.settings.job_attempts

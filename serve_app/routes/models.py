@@ -3,26 +3,26 @@
 from typing import Any
 
 from serve_app.edge.authentication import Organisation
-from serve_app.edge.json_route import routes
-from serve_app.edge.service_access import ServiceOf
+from serve_app.edge.json_route import json_router
+from serve_app.edge.service_access import ServiceDep
 from serve_app.embedding.output import int8_range
 from serve_app.embedding.served_model import ServedModel
 
 #: OpenAI's shape wants a time; a model has none that means anything here.
 CREATED = 0
 
-router = routes(404)
+router = json_router(404)
 
 
 @router.get("/v1/models", summary="The models served here")
-async def list_models(service: ServiceOf, organisation: Organisation) -> dict[str, Any]:
+async def list_models(service: ServiceDep, organisation: Organisation) -> dict[str, Any]:
     """All of them."""
     del organisation  # every organisation sees every model
     return {"object": "list", "data": [_page(model) for model in service.models.values()]}
 
 
 @router.get("/v1/models/{model:path}", summary="One model")
-async def get_model(model: str, service: ServiceOf, organisation: Organisation) -> dict[str, Any]:
+async def get_model(model: str, service: ServiceDep, organisation: Organisation) -> dict[str, Any]:
     """One of them, by its name."""
     del organisation
     return _page(service.model(model))

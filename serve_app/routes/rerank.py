@@ -12,14 +12,14 @@ from starlette.responses import Response
 
 from cluster.errors import InvalidInput
 from cluster.text.well_formed import MAX_DEPTH, json_bytes
-from serve_app.edge.json_route import routes
-from serve_app.edge.other_fields import OF_IMAGES, QUEUEING, CutFields, ScoresInRange, Sigmoid, one_of
+from serve_app.edge.compatibility_fields import OF_IMAGES, QUEUEING, CutFields, ScoresInRange, Sigmoid, one_of
+from serve_app.edge.json_route import json_router
 from serve_app.edge.request_context import ContextDep
 from serve_app.edge.request_model import NotEmpty, PositiveWhole
-from serve_app.edge.service_access import ServiceOf
+from serve_app.edge.service_access import ServiceDep
 from serve_app.embedding.ranking import MAX_DOCUMENTS, Question, ranked
 
-router = routes(404, 429)
+router = json_router(404, 429)
 
 
 class Document(BaseModel):
@@ -65,7 +65,7 @@ class RerankRequest(CutFields):
 
 @router.post("/v1/rerank", summary="Documents by how well they answer")
 @router.post("/v2/rerank", summary="The same, under Cohere's path", include_in_schema=False)
-async def rerank(body: RerankRequest, service: ServiceOf, context: ContextDep) -> Response:
+async def rerank(body: RerankRequest, service: ServiceDep, context: ContextDep) -> Response:
     """The documents' indices, best first, each with its score in [0, 1]."""
     returned = one_of(return_documents=body.return_documents, return_text=body.return_text)
     top = one_of(top_n=body.top_n, top_k=body.top_k)

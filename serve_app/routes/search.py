@@ -25,10 +25,10 @@ from cluster.text.graphemes import boundary
 from cluster.vector_index import Hit, Mode, VectorIndex
 from cluster.vector_index.attributes import FILE, own_of, owners_of
 from cluster.vector_index.filters import parse_filter
-from serve_app.edge.json_route import routes
+from serve_app.edge.json_route import json_router
 from serve_app.edge.request_context import ContextDep
 from serve_app.edge.request_model import RequestModel, Text, Whole, must
-from serve_app.edge.service_access import ServiceOf
+from serve_app.edge.service_access import ServiceDep
 from serve_app.embedding.prompts import prompt_of
 from serve_app.embedding.ranking import by_cross_encoder
 from serve_app.embedding.served_model import RequestContext
@@ -45,7 +45,7 @@ WORDS_CHARACTERS = 2_048
 #: Results of a query that the cross-encoder reads: it takes as long for each as the whole search before.
 RERANKED = 50
 
-router = routes(404, 409, 429)
+router = json_router(404, 409, 429)
 
 
 class StoreName(StringConvertor):
@@ -93,7 +93,7 @@ class SearchRequest(RequestModel):
 
 @router.post("/v1/vector_stores/{vector_store:store}/search", summary="The chunks that answer best")
 async def search(
-    vector_store: str, body: SearchRequest, service: ServiceOf, context: ContextDep, response: Response
+    vector_store: str, body: SearchRequest, service: ServiceDep, context: ContextDep, response: Response
 ) -> dict[str, Any]:
     """Chunks of the store by their meaning and their words, best first, each with its file, page and place on it."""
     queries = [body.query] if isinstance(body.query, str) else body.query

@@ -18,22 +18,22 @@ from cluster.jobs.jobs import Job, JobState, get_job
 from cluster.records import digest
 from cluster.vector_index import VectorIndex, collection_name
 from serve_app.edge.authentication import Organisation
-from serve_app.edge.error_responses import refusals
+from serve_app.edge.error_responses import documented_errors
 from serve_app.edge.idempotency import Once
-from serve_app.edge.json_route import routes
-from serve_app.edge.service_access import ServiceOf
+from serve_app.edge.json_route import json_router
+from serve_app.edge.service_access import ServiceDep
 from serve_app.edge.upload_form import FormRules, upload_form
-from serve_app.edge.validation_messages import of_form
-from serve_app.routes.file_store import confirm, for_a_row
-from serve_app.routes.file_types import accepted_type
-from serve_app.routes.store_requests import FormPriority, Name, urgency
+from serve_app.edge.validation_messages import form_validation_error
+from serve_app.routes.file_blobs import deleting_orphan_blob, require_kept_blob
+from serve_app.routes.file_purposes import accepted_type
+from serve_app.routes.vector_store_fields import FormPriority, Name, queue_options
 
 #: Where files go whose caller names no store.
 DEFAULT_STORE = "uploads"
 PURPOSE = "assistants"
 PERCENT = 100
 
-router = routes()
+router = json_router()
 
 
 class UploadFields(BaseModel):
@@ -92,9 +92,9 @@ FORM = {
     "/upload",
     summary="Upload a file and make it searchable",
     openapi_extra=FORM,
-    responses=refusals(404, 409, 429),
+    responses=documented_errors(404, 409, 429),
 )
-async def upload(request: Request, service: ServiceOf, organisation: Organisation, once: Once) -> Accepted:
+async def upload(request: Request, service: ServiceDep, organisation: Organisation, once: Once) -> Accepted:
     """As POST /v1/files and POST /v1/vector_stores/{id}/files in one; the store is made when it is not there."""
     settings, fingerprint = service.settings, service.engine.fingerprint
     names = frozenset(UploadFields.model_fields)
@@ -107,21 +107,23 @@ async def upload(request: Request, service: ServiceOf, organisation: Organisatio
         blob = await form.keep()
 
     def work(connection: Connection[Any], _: VectorIndex) -> dict[str, Any]:
-        confirm(connection, service, organisation, blob)
+        require_kept_blob(connection, service, organisation, blob)
         file = create_file(connection, organisation, name, PURPOSE, blob, type, quota=Quota.of(settings))
         store = ensure_store(connection, organisation, fields.vector_store, fingerprint=fingerprint)
-        attached = attach(connection, store, file.id, **urgency(settings, fields.priority))
+        attached = attach(connection, store, file.id, **queue_options(settings, fields.priority))
         return {"task_id": attached.job, "status": "queued", "file_id": file.id, "vector_store_id": store.id}
 
-    async with for_a_row(service, organisation, blob):
+    async with deleting_orphan_blob(service, organisation, blob):
         await service.in_database(
             lambda _, index: index.ensure(collection_name(fingerprint), dim=fingerprint.dim)
         )
         return Accepted(**await once(work, content=digest(blob.sha256, name, fields.model_dump_json())))
 
 
-@router.get("/tasks/{task_id}", summary="How far a task is", responses=refusals(HTTPStatus.NOT_FOUND))
-async def get_task(task_id: str, service: ServiceOf, organisation: Organisation) -> Task:
+@router.get(
+    "/tasks/{task_id}", summary="How far a task is", responses=documented_errors(HTTPStatus.NOT_FOUND)
+)
+async def get_task(task_id: str, service: ServiceDep, organisation: Organisation) -> Task:
     """Any job of the caller's organisation; GET /v1/jobs/{id} says more."""
     job = await service.read(lambda connection: get_job(connection, organisation, task_id))
     return Task(task_id=job.id, status=job.state, progress=_percent(job), result=job.result, error=job.error)
@@ -137,4 +139,4 @@ def _fields(given: dict[str, str]) -> UploadFields:
     try:
         return UploadFields.model_validate(given)
     except ValidationError as exc:
-        raise of_form(exc, given) from exc
+        raise form_validation_error(exc, given) from exc

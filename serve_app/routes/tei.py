@@ -9,11 +9,11 @@ from pydantic import Field
 from starlette.responses import Response
 
 from cluster.text.well_formed import json_bytes
-from serve_app.edge.json_route import routes
-from serve_app.edge.other_fields import CUTS, SIDES, Direction, Sigmoid, UnitLength
+from serve_app.edge.compatibility_fields import CUTS, SIDES, Direction, Sigmoid, UnitLength
+from serve_app.edge.json_route import json_router
 from serve_app.edge.request_context import ContextDep
 from serve_app.edge.request_model import NotEmpty, PositiveWhole, RequestModel
-from serve_app.edge.service_access import ServiceOf
+from serve_app.edge.service_access import ServiceDep
 from serve_app.embedding.inputs import as_list, field_of
 from serve_app.embedding.long_inputs import Long
 from serve_app.embedding.output import cut
@@ -21,7 +21,7 @@ from serve_app.embedding.prompts import prompt_of
 from serve_app.embedding.ranking import MAX_DOCUMENTS, Question, ranked
 from serve_app.routes.embeddings import check_dimensions, json_response
 
-router = routes(429)
+router = json_router(429)
 
 REMEDY = 'send "truncate": true to cut it'
 
@@ -49,7 +49,7 @@ class TeiRerankRequest(RequestModel):
 
 
 @router.post("/embed", summary="Vectors of texts, in TEI's shape")
-async def embed(body: EmbedRequest, service: ServiceOf, context: ContextDep) -> Response:
+async def embed(body: EmbedRequest, service: ServiceDep, context: ContextDep) -> Response:
     """A list of vectors and nothing else."""
     model = service.main
     check_dimensions(service, model, body.dimensions)
@@ -60,7 +60,7 @@ async def embed(body: EmbedRequest, service: ServiceOf, context: ContextDep) -> 
 
 
 @router.post("/rerank", summary="Texts by how well they answer, in TEI's shape")
-async def rerank(body: TeiRerankRequest, service: ServiceOf, context: ContextDep) -> Response:
+async def rerank(body: TeiRerankRequest, service: ServiceDep, context: ContextDep) -> Response:
     """The texts' indices, best first, each with its score in [0, 1]."""
     question = Question(query=body.query, texts=body.texts, field="texts", long=_long(body))
     ranking = await ranked(service, question, context)

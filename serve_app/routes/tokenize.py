@@ -6,13 +6,13 @@ from starlette.responses import Response
 
 from cluster.text.well_formed import json_bytes
 from serve_app.edge.authentication import Organisation
-from serve_app.edge.json_route import routes
+from serve_app.edge.json_route import json_router
 from serve_app.edge.request_model import RequestModel
-from serve_app.edge.service_access import ServiceOf
+from serve_app.edge.service_access import ServiceDep
 from serve_app.embedding.inputs import as_list
 from serve_app.embedding.prompts import model_and_kind
 
-router = routes(404)
+router = json_router(404)
 
 
 class TokenizeRequest(RequestModel):
@@ -23,7 +23,7 @@ class TokenizeRequest(RequestModel):
 
 
 @router.post("/v1/tokenize", summary="Token ids of texts")
-async def tokenize(body: TokenizeRequest, service: ServiceOf, organisation: Organisation) -> Response:
+async def tokenize(body: TokenizeRequest, service: ServiceDep, organisation: Organisation) -> Response:
     """Ids of each text, complete and without special tokens; ``count`` is what ``usage`` would say, were nothing cut."""
     del organisation  # costs next to nothing, and is counted for nobody
     model, _ = model_and_kind(service, body.model)

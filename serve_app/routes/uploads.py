@@ -33,16 +33,16 @@ from cluster.media_type import SNIFFED
 from cluster.vector_index import VectorIndex
 from serve_app.edge.authentication import Organisation
 from serve_app.edge.idempotency import Once
-from serve_app.edge.json_route import routes
+from serve_app.edge.json_route import json_router
 from serve_app.edge.request_model import RequestModel, Text, Whole
-from serve_app.edge.service_access import ServiceOf
+from serve_app.edge.service_access import ServiceDep
 from serve_app.edge.upload_form import FormRules, upload_form
-from serve_app.routes.file_store import confirm, for_a_row, release
-from serve_app.routes.file_types import Purpose, accepted_type
+from serve_app.routes.file_blobs import delete_unused_blobs, deleting_orphan_blob, require_kept_blob
+from serve_app.routes.file_purposes import Purpose, accepted_type
 from serve_app.routes.files import Lifetime, file_object, unix
 from serve_app.service import Service
 
-router = routes(404, 409, 429)
+router = json_router(404, 409, 429)
 
 COPY_BYTES = 1024 * 1024
 
@@ -92,7 +92,7 @@ class CompleteUploadRequest(RequestModel):
 
 @router.post("/v1/uploads", summary="Begin a large file")
 async def create(
-    body: CreateUploadRequest, service: ServiceOf, organisation: Organisation, once: Once
+    body: CreateUploadRequest, service: ServiceDep, organisation: Organisation, once: Once
 ) -> dict[str, Any]:
     """It takes parts until it is completed, cancelled, or its hour is over."""
     settings, name = service.settings, plain_name(body.filename, param="filename")
@@ -115,7 +115,7 @@ async def create(
 
 @router.post("/v1/uploads/{upload_id}/parts", summary="Send a part of it", openapi_extra=FORM)
 async def add(
-    upload_id: str, request: Request, service: ServiceOf, organisation: Organisation, once: Once
+    upload_id: str, request: Request, service: ServiceDep, organisation: Organisation, once: Once
 ) -> dict[str, Any]:
     """Parts may be sent side by side and in any order."""
     await service.in_transaction(
@@ -131,16 +131,16 @@ async def add(
         blob = await form.keep()
 
     def work(connection: Connection[Any], _: VectorIndex) -> dict[str, Any]:
-        confirm(connection, service, organisation, blob)
+        require_kept_blob(connection, service, organisation, blob)
         return part_object(add_part(connection, organisation, upload_id, blob))
 
-    async with for_a_row(service, organisation, blob):
+    async with deleting_orphan_blob(service, organisation, blob):
         return await once(work, content=blob.sha256)
 
 
 @router.post("/v1/uploads/{upload_id}/complete", summary="Make it a file")
 async def complete(
-    upload_id: str, body: CompleteUploadRequest, service: ServiceOf, organisation: Organisation, once: Once
+    upload_id: str, body: CompleteUploadRequest, service: ServiceDep, organisation: Organisation, once: Once
 ) -> dict[str, Any]:
     """The parts in the order given, which must add up to what was announced; ``file`` is ready to use."""
 
@@ -166,24 +166,24 @@ async def complete(
     released: list[str] = []
 
     def work(connection: Connection[Any], _: VectorIndex) -> dict[str, Any]:
-        confirm(connection, service, organisation, blob)
+        require_kept_blob(connection, service, organisation, blob)
         done, file, hashes = complete_upload(connection, upload, blob, type, quota=Quota.of(service.settings))
         released[:] = hashes
         return upload_object(done, file)
 
-    async with for_a_row(service, organisation, blob):
+    async with deleting_orphan_blob(service, organisation, blob):
         answer = await once(work)
-    await release(service, organisation, released)
+    await delete_unused_blobs(service, organisation, released)
     return answer
 
 
 @router.post("/v1/uploads/{upload_id}/cancel", summary="Give it up")
-async def cancel(upload_id: str, service: ServiceOf, organisation: Organisation) -> dict[str, Any]:
+async def cancel(upload_id: str, service: ServiceDep, organisation: Organisation) -> dict[str, Any]:
     """It takes no part any more, and those it had are deleted."""
     upload, released = await service.in_transaction(
         lambda connection, _: cancel_upload(connection, organisation, upload_id)
     )
-    await release(service, organisation, released)
+    await delete_unused_blobs(service, organisation, released)
     return upload_object(upload)
 
 

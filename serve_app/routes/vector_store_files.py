@@ -21,13 +21,19 @@ from cluster.jobs.jobs import JobState
 from cluster.vector_index import VectorIndex
 from cluster.vector_index.attributes import own_of
 from serve_app.edge.authentication import Organisation
-from serve_app.edge.error_responses import refusals
+from serve_app.edge.error_responses import documented_errors
 from serve_app.edge.idempotency import Once
-from serve_app.edge.json_route import routes
-from serve_app.edge.paging import PageOf, listed
+from serve_app.edge.json_route import json_router
+from serve_app.edge.paging import PageDep, listed
 from serve_app.edge.request_model import RequestModel, Text
-from serve_app.edge.service_access import ServiceOf
-from serve_app.routes.store_requests import Attributes, ChunkingStrategy, Priority, dumped, urgency
+from serve_app.edge.service_access import ServiceDep
+from serve_app.routes.vector_store_fields import (
+    Attributes,
+    ChunkingStrategy,
+    Priority,
+    queue_options,
+    stored_json,
+)
 
 #: Milliseconds after which somebody who polls should ask again.
 POLL_QUEUED_MS = 1_000
@@ -40,7 +46,7 @@ LEAST_CHUNK_SHOWN = 100
 #: Chunks in one answer; OpenAI's clients do not ask for a next page, and few documents have more.
 CONTENT_CHUNKS = 5_000
 
-router = routes(404)
+router = json_router(404)
 
 Filter = Annotated[FileStatus | None, Query(alias="filter", description="Only files of this status")]
 
@@ -65,10 +71,10 @@ class UpdateAttributesRequest(RequestModel):
 @router.post(
     "/v1/vector_stores/{vector_store_id}/files",
     summary="Attach a file to a vector store",
-    responses=refusals(404, 409),
+    responses=documented_errors(404, 409),
 )
 async def attach_file(
-    vector_store_id: str, body: AttachRequest, service: ServiceOf, organisation: Organisation, once: Once
+    vector_store_id: str, body: AttachRequest, service: ServiceDep, organisation: Organisation, once: Once
 ) -> dict[str, Any]:
     """A file that is attached already is processed again; while that is being done, its job is answered."""
     most = service.main.max_content_tokens
@@ -80,8 +86,8 @@ async def attach_file(
             store,
             body.file_id,
             attributes=body.attributes,
-            chunking_strategy=dumped(body.chunking_strategy),
-            **urgency(service.settings, body.priority),
+            chunking_strategy=stored_json(body.chunking_strategy),
+            **queue_options(service.settings, body.priority),
         )
         return described(attached, store, most)
 
@@ -90,7 +96,11 @@ async def attach_file(
 
 @router.get("/v1/vector_stores/{vector_store_id}/files", summary="Files of a vector store")
 async def list_files(
-    vector_store_id: str, page: PageOf, service: ServiceOf, organisation: Organisation, status: Filter = None
+    vector_store_id: str,
+    page: PageDep,
+    service: ServiceDep,
+    organisation: Organisation,
+    status: Filter = None,
 ) -> dict[str, Any]:
     """A page of them."""
     most = service.main.max_content_tokens
@@ -107,7 +117,7 @@ async def list_files(
 
 @router.get("/v1/vector_stores/{vector_store_id}/files/{file_id}", summary="One file of a vector store")
 async def get_file(
-    vector_store_id: str, file_id: str, service: ServiceOf, organisation: Organisation, response: Response
+    vector_store_id: str, file_id: str, service: ServiceDep, organisation: Organisation, response: Response
 ) -> dict[str, Any]:
     """How far it is, and what it holds."""
 
@@ -126,7 +136,7 @@ async def update_attributes(
     vector_store_id: str,
     file_id: str,
     body: UpdateAttributesRequest,
-    service: ServiceOf,
+    service: ServiceDep,
     organisation: Organisation,
     once: Once,
 ) -> dict[str, Any]:
@@ -148,7 +158,7 @@ async def update_attributes(
     "/v1/vector_stores/{vector_store_id}/files/{file_id}", summary="Take a file out of a vector store"
 )
 async def detach_file(
-    vector_store_id: str, file_id: str, service: ServiceOf, organisation: Organisation
+    vector_store_id: str, file_id: str, service: ServiceDep, organisation: Organisation
 ) -> dict[str, Any]:
     """The file itself stays."""
 
@@ -166,7 +176,7 @@ async def detach_file(
 async def get_content(
     vector_store_id: str,
     file_id: str,
-    service: ServiceOf,
+    service: ServiceDep,
     organisation: Organisation,
     page: Annotated[str | None, Query(description="`next_page` of the answer before")] = None,
 ) -> dict[str, Any]:

@@ -14,26 +14,26 @@ from cluster.documents.store_files import Attachment, attach_many
 from cluster.documents.stores import FileCounts, NewStore, Usage, VectorStore
 from cluster.vector_index import VectorIndex, collection_name
 from serve_app.edge.authentication import Organisation
-from serve_app.edge.error_responses import refusals
+from serve_app.edge.error_responses import documented_errors
 from serve_app.edge.idempotency import Once
-from serve_app.edge.json_route import routes
-from serve_app.edge.paging import PageOf, listed
+from serve_app.edge.json_route import json_router
+from serve_app.edge.paging import PageDep, listed
 from serve_app.edge.request_model import RequestModel, Text
-from serve_app.edge.service_access import ServiceOf
-from serve_app.routes.store_requests import (
+from serve_app.edge.service_access import ServiceDep
+from serve_app.routes.vector_store_fields import (
     ChunkingStrategy,
     ExpiresAfter,
     Metadata,
     Name,
     Priority,
-    dumped,
-    urgency,
+    queue_options,
+    stored_json,
 )
 
 #: As OpenAI's; more come as batches.
 MAX_FILES_OF_A_NEW_STORE = 500
 
-router = routes(404)
+router = json_router(404)
 
 Partial = Annotated[bool, Field(description="Index the good pages of a document that has bad ones")]
 
@@ -69,7 +69,7 @@ EMPTY: dict[str, Any] = {"name": "", "description": "", "metadata": {}, "partial
 
 @router.post("/v1/vector_stores", summary="Make a vector store")
 async def create_store(
-    body: CreateStoreRequest, service: ServiceOf, organisation: Organisation, once: Once
+    body: CreateStoreRequest, service: ServiceDep, organisation: Organisation, once: Once
 ) -> dict[str, Any]:
     """With the files named attached to it, if any."""
     fingerprint = service.engine.fingerprint
@@ -80,8 +80,8 @@ async def create_store(
         name=body.name or "",
         description=body.description or "",
         metadata=body.metadata or {},
-        chunking_strategy=dumped(body.chunking_strategy),
-        expires_after=dumped(body.expires_after),
+        chunking_strategy=stored_json(body.chunking_strategy),
+        expires_after=stored_json(body.expires_after),
         partial=body.partial,
     )
 
@@ -91,7 +91,7 @@ async def create_store(
             connection,
             store,
             [Attachment(file=file) for file in body.file_ids or []],
-            **urgency(service.settings, body.priority),
+            **queue_options(service.settings, body.priority),
         )
         return _shown(connection, store)
 
@@ -99,7 +99,7 @@ async def create_store(
 
 
 @router.get("/v1/vector_stores", summary="Vector stores")
-async def list_stores(page: PageOf, service: ServiceOf, organisation: Organisation) -> dict[str, Any]:
+async def list_stores(page: PageDep, service: ServiceDep, organisation: Organisation) -> dict[str, Any]:
     """A page of them, those that have expired too."""
 
     def read(connection: Connection[Any]) -> dict[str, Any]:
@@ -111,7 +111,7 @@ async def list_stores(page: PageOf, service: ServiceOf, organisation: Organisati
 
 
 @router.get("/v1/vector_stores/{vector_store_id}", summary="One vector store")
-async def get_store(vector_store_id: str, service: ServiceOf, organisation: Organisation) -> dict[str, Any]:
+async def get_store(vector_store_id: str, service: ServiceDep, organisation: Organisation) -> dict[str, Any]:
     """By its id."""
     return await service.read(
         lambda connection: _shown(connection, stores.get_store(connection, organisation, vector_store_id))
@@ -119,7 +119,9 @@ async def get_store(vector_store_id: str, service: ServiceOf, organisation: Orga
 
 
 @router.post(
-    "/v1/vector_stores/{vector_store_id}", summary="Change a vector store", responses=refusals(404, 409)
+    "/v1/vector_stores/{vector_store_id}",
+    summary="Change a vector store",
+    responses=documented_errors(404, 409),
 )
 async def modify_store(
     vector_store_id: str, body: UpdateStoreRequest, organisation: Organisation, once: Once
@@ -138,7 +140,7 @@ async def modify_store(
 
 @router.delete("/v1/vector_stores/{vector_store_id}", summary="Delete a vector store")
 async def delete_store(
-    vector_store_id: str, service: ServiceOf, organisation: Organisation
+    vector_store_id: str, service: ServiceDep, organisation: Organisation
 ) -> dict[str, Any]:
     """It is hidden at once, and a job deletes what it holds. Its files stay."""
     job = await service.in_transaction(

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from tests.serve_app.conftest import MODEL
-from tests.serve_app.requests_there_are import taken
+from tests.serve_app.json_requests import taken
 
 ODD = ["\ud800", "a\udfffb", "a\0b", "\x1b[31m", "n" * 5_000, "', --", "%s{0}"]
 #: A request that is right, of each route with a body; those that are not here are new.

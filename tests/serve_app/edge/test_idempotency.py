@@ -11,7 +11,7 @@ from psycopg_pool import ConnectionPool
 
 from cluster.organisations.idempotency import LIFETIME_S, forget_old
 from cluster.settings import Settings
-from tests.serve_app.uploading import fresh, kept
+from tests.serve_app.raw_uploads import fresh, kept
 
 
 def begin(http: httpx.Client, key: str, **more: Any) -> httpx.Response:

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from serve_app.edge.validation_messages import complaint
 from tests.serve_app.conftest import MODEL
-from tests.serve_app.requests_there_are import ANYTHING, Taken, taken, values
+from tests.serve_app.json_requests import ANYTHING, Taken, taken, values
 
 EVERY = [pytest.param(one, id=one.path) for one in taken()]
 #: What pydantic and FastAPI say, and the names that pydantic gives to branches.

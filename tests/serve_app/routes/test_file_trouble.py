@@ -23,7 +23,7 @@ from cluster.settings import MIB, Settings
 from tests.conftest import NewHome, kill_postmaster
 from tests.serve_app.conftest import MODEL, Server, serving
 from tests.serve_app.edge.test_boundary import connect
-from tests.serve_app.uploading import (
+from tests.serve_app.raw_uploads import (
     FILE,
     PURPOSE,
     TEXT,

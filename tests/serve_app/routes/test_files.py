@@ -13,7 +13,7 @@ from psycopg_pool import ConnectionPool
 
 from tests.openai_contract import complaints
 from tests.serve_app.conftest import Server
-from tests.serve_app.uploading import FILE, PURPOSE, TEXT, fresh, kept, raw_form, unfinished, upload
+from tests.serve_app.raw_uploads import FILE, PURPOSE, TEXT, fresh, kept, raw_form, unfinished, upload
 
 LINE = b'{"custom_id": "1", "body": {}}\n'
 

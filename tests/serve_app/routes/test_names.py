@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tests.cluster.documents.test_file_names import ANY, KEPT
-from tests.serve_app.uploading import FILE, PURPOSE, fresh, raw_form
+from tests.serve_app.raw_uploads import FILE, PURPOSE, fresh, raw_form
 
 #: What a name may lose: separators, controls, halves of surrogate pairs, and what changes the direction of text.
 MENDED = set("/\\\x7f\u2028\u2029") | {

@@ -19,7 +19,7 @@ from cluster.settings import MIB, Settings
 from serve_app.routes import uploads
 from tests.openai_contract import complaints
 from tests.serve_app.conftest import Server, serving
-from tests.serve_app.uploading import TEXT, fresh, kept, unfinished
+from tests.serve_app.raw_uploads import TEXT, fresh, kept, unfinished
 
 
 def begin(http: httpx.Client, size: int, name: str = "a.txt", purpose: str = "assistants") -> str:

@@ -20,7 +20,7 @@ from serve_app.routes import vector_store_files
 from tests.attached import begin, fail, make_files, process
 from tests.openai_contract import complaints
 from tests.serve_app.conftest import Server
-from tests.serve_app.uploading import fresh, upload
+from tests.serve_app.raw_uploads import fresh, upload
 
 PAGES = ["Herons stand still for hours.", "Swifts sleep on the wing.", "Only the operator may stop the pump."]
 SIZES = {"max_chunk_size_tokens": 800, "chunk_overlap_tokens": 400}

@@ -22,7 +22,7 @@ from serve_app.service import Service
 log = structlog.get_logger(__name__)
 
 
-def confirm(connection: Connection[Any], service: Service, organisation: str, blob: Blob) -> None:
+def require_kept_blob(connection: Connection[Any], service: Service, organisation: str, blob: Blob) -> None:
     """Before a row names the blob, in the row's transaction; until it ends nobody deletes the blob.
 
     Raises:
@@ -34,7 +34,7 @@ def confirm(connection: Connection[Any], service: Service, organisation: str, bl
         )
 
 
-async def release(service: Service, organisation: str, hashes: Sequence[str]) -> None:
+async def delete_unused_blobs(service: Service, organisation: str, hashes: Sequence[str]) -> None:
     """Delete those blobs that nothing names any more, each in a transaction of its own: an upload's thousands of parts would hold as
     many locks. One that cannot be deleted now is left for ``cluster.doctor``."""
 
@@ -49,10 +49,10 @@ async def release(service: Service, organisation: str, hashes: Sequence[str]) ->
 
 
 @asynccontextmanager
-async def for_a_row(service: Service, organisation: str, blob: Blob) -> AsyncIterator[None]:
+async def deleting_orphan_blob(service: Service, organisation: str, blob: Blob) -> AsyncIterator[None]:
     """Around the transaction of the row that will name the blob: where the row is refused, the blob goes too."""
     try:
         yield
     except (Permanent, Throttled):  # a database that is away would only be asked in vain
-        await release(service, organisation, [blob.sha256])
+        await delete_unused_blobs(service, organisation, [blob.sha256])
         raise

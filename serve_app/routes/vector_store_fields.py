@@ -111,7 +111,7 @@ class ExpiresAfter(RequestModel):
     days: Annotated[Whole, Field(ge=1, le=365)]
 
 
-def urgency(settings: Settings, priority: str | int | None) -> dict[str, Any]:
+def queue_options(settings: Settings, priority: str | int | None) -> dict[str, Any]:
     """A request's priority as the ledger's functions take it."""
     return {
         "priority_class": PriorityClass(priority) if isinstance(priority, str) else PriorityClass.MEDIUM,
@@ -120,6 +120,6 @@ def urgency(settings: Settings, priority: str | int | None) -> dict[str, Any]:
     }
 
 
-def dumped(model: BaseModel | None) -> dict[str, Any] | None:
+def stored_json(model: BaseModel | None) -> dict[str, Any] | None:
     """As the ledger keeps it."""
     return None if model is None else model.model_dump()
