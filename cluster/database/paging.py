@@ -1,9 +1,9 @@
-"""Lists of the ledger a page at a time, by cursor: each item once, whatever is added meanwhile.
+"""Reads lists from the database one page at a time, by cursor: each item once, whatever is added meanwhile.
 
-Called by what lists stores and their files; a list is ordered by when its items were made, and by id among those made at once.
+A list is ordered by the creation time of its items, and by id among items created at the same time.
 
-    lists = Lists(newest=SQL["newest"], oldest=SQL["oldest"], places=SQL["places"])
-    read_page(connection, lists, {"organisation": "default"}, Page(limit=20))
+    lists = ListStatements(newest=SQL["newest"], oldest=SQL["oldest"], places=SQL["places"])
+    read_page(connection, lists, {"organisation": "default"}, PageRequest(limit=20))
 """
 
 from dataclasses import dataclass
@@ -17,57 +17,67 @@ from cluster.errors import InvalidInput
 
 T = TypeVar("T")
 
-#: A place in a list: when the item was made, and its id. Postgres has times before and after all others.
-Place = tuple[datetime | str, str]
-OLDEST: Place = ("-infinity", "")
-NEWEST: Place = ("infinity", "")
+#: A position in a list: the creation time of an item, and its id. Postgres orders its infinite times around all others.
+Position = tuple[datetime | str, str]
+OLDEST: Position = ("-infinity", "")
+NEWEST: Position = ("infinity", "")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Page:
-    """Which part of a list."""
+class PageRequest:
+    """The part of a list that a caller asks for."""
 
-    #: Ids: the page begins behind the one, ends before the other.
+    #: Id of the item that the page follows.
     after: str | None = None
+    #: Id of the item that the page ends before.
     before: str | None = None
     limit: int = 20
     newest_first: bool = True
 
 
+FIRST_PAGE = PageRequest()
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Listed(Generic[T]):
-    """A part of a list."""
+class ListPage(Generic[T]):
+    """One page of a list."""
 
     items: list[T]
-    #: There are items beyond, in the direction of reading.
+    #: True when more items follow in the direction of reading.
     has_more: bool
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Lists:
-    """Statements that read a list in either direction, from the place ``from_at, from_id`` up to ``to_at, to_id``, at most ``limit``."""
+class ListStatements:
+    """The SQL of one list.
+
+    ``newest`` and ``oldest`` read at most ``limit`` items in their order, from ``from_at, from_id`` up to ``to_at, to_id``.
+    """
 
     newest: str
     oldest: str
-    #: Gives the earliest and the latest time at which an item ``id`` was made, also where it has just left the list: who
-    #: deletes what a page shows must be able to ask for the next.
+    #: Gives the earliest and the latest creation time of an item ``id``, also after the item has left the list:
+    #: a caller that deletes the items of one page must be able to ask for the next.
     places: str
 
 
 def read_page(
-    connection: Connection[Any], lists: Lists, values: dict[str, Any], page: Page
-) -> Listed[dict[str, Any]]:
+    connection: Connection[Any], lists: ListStatements, values: dict[str, Any], page: PageRequest
+) -> ListPage[dict[str, Any]]:
     """The rows of the page.
 
+    Args:
+        values: the parameters of the list's statements that do not belong to paging.
+
     Raises:
-        InvalidInput: a cursor that names nothing of this list.
+        InvalidInput: a cursor that is no id of this list.
     """
-    after = _place(connection, lists, values, page, "after")
-    before = _place(connection, lists, values, page, "before")
-    # From behind, if only the page's end is given: those nearest to it.
+    after = _position(connection, lists, values, page, "after")
+    before = _position(connection, lists, values, page, "before")
+    # With only ``before`` given, read backwards from it, so that the page holds the items nearest to it.
     backwards = after is None and before is not None
-    downwards = page.newest_first != backwards
-    first, last = (NEWEST, OLDEST) if downwards else (OLDEST, NEWEST)
+    descending = page.newest_first != backwards
+    first, last = (NEWEST, OLDEST) if descending else (OLDEST, NEWEST)
     start, end = (before or first, last) if backwards else (after or first, before or last)
     bounds = {
         "from_at": start[0],
@@ -77,22 +87,22 @@ def read_page(
         "limit": page.limit + 1,
     }
     with connection.cursor(row_factory=dict_row) as cursor:
-        rows = cursor.execute(lists.newest if downwards else lists.oldest, {**values, **bounds}).fetchall()
+        rows = cursor.execute(lists.newest if descending else lists.oldest, {**values, **bounds}).fetchall()
     items = rows[: page.limit]
-    return Listed(items=items[::-1] if backwards else items, has_more=len(rows) > page.limit)
+    return ListPage(items=items[::-1] if backwards else items, has_more=len(rows) > page.limit)
 
 
 def unknown_cursor(cursor: str, id: str) -> InvalidInput:
-    """The error of ``after`` or ``before`` that names nothing of the list."""
+    """The error for an ``after`` or ``before`` that is no id of the list."""
     return InvalidInput(
-        f"{cursor} is {id!r}, which is not in this list; send the id of an item of a page before, or nothing",
+        f"{cursor} is {id!r}, which is not in this list; send the id of an item of an earlier page, or leave it out",
         param=cursor,
     )
 
 
-def _place(
-    connection: Connection[Any], lists: Lists, values: dict[str, Any], page: Page, cursor: str
-) -> Place | None:
+def _position(
+    connection: Connection[Any], lists: ListStatements, values: dict[str, Any], page: PageRequest, cursor: str
+) -> Position | None:
     id = getattr(page, cursor)
     if id is None:
         return None
@@ -100,5 +110,5 @@ def _place(
     if row is None or row[0] is None:
         raise unknown_cursor(cursor, id)
     earliest, latest = row
-    # Where it cannot be told, rather an item twice than none.
+    # A file that was attached twice has two times. This choice may repeat an item, but never skips one.
     return (latest if page.newest_first == (cursor == "after") else earliest), id

@@ -22,7 +22,7 @@ from psycopg import Connection
 from psycopg.rows import class_row
 
 from cluster.blobs import Blob, BlobStore
-from cluster.database.paging import Listed, unknown_cursor
+from cluster.database.paging import ListPage, unknown_cursor
 from cluster.database.queries import queries
 from cluster.documents.store_files import detach_everywhere
 from cluster.errors import NotFound, Throttled
@@ -163,7 +163,7 @@ def list_files(
     after: str | None = None,
     limit: int = 100,
     newest_first: bool = True,
-) -> Listed[File]:
+) -> ListPage[File]:
     """A page of the organisation's files, of one purpose or of all, by when they were made.
 
     Args:
@@ -177,7 +177,7 @@ def list_files(
     values = {"organisation": organisation, "purpose": purpose, "after": after, "limit": limit + 1}
     with connection.cursor(row_factory=class_row(File)) as cursor:
         found = cursor.execute(SQL["newest" if newest_first else "oldest"], values).fetchall()
-    return Listed(items=found[:limit], has_more=len(found) > limit)
+    return ListPage(items=found[:limit], has_more=len(found) > limit)
 
 
 def delete_file(connection: Connection[Any], index: VectorIndex, organisation: str, id: str) -> File:

@@ -25,7 +25,7 @@ from psycopg import Connection
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
-from cluster.database.paging import Listed, Lists, Page, read_page
+from cluster.database.paging import ListPage, ListStatements, PageRequest, read_page
 from cluster.database.queries import queries
 from cluster.documents import documents
 from cluster.documents.attaching import open_jobs, replace_jobs, require_files
@@ -128,8 +128,10 @@ SQL = {
     name: text.replace("{columns}", COLUMNS).replace("{tables}", TABLES)
     for name, text in queries("cluster.documents", "store_files.sql").items()
 }
-LISTS = Lists(newest=SQL["newest"], oldest=SQL["oldest"], places=SQL["places"])
-LISTS_OF_BATCH = Lists(newest=SQL["newest_of_batch"], oldest=SQL["oldest_of_batch"], places=SQL["places"])
+LISTS = ListStatements(newest=SQL["newest"], oldest=SQL["oldest"], places=SQL["places"])
+LISTS_OF_BATCH = ListStatements(
+    newest=SQL["newest_of_batch"], oldest=SQL["oldest_of_batch"], places=SQL["places"]
+)
 
 
 def attach(
@@ -226,11 +228,11 @@ def get_store_file(connection: Connection[Any], organisation: str, store_id: str
 def list_store_files(
     connection: Connection[Any],
     store: VectorStore,
-    page: Page,
+    page: PageRequest,
     *,
     status: FileStatus | None = None,
     batch: str | None = None,
-) -> Listed[StoreFile]:
+) -> ListPage[StoreFile]:
     """A page of the files attached to the store, of one status, or that came with one batch.
 
     Raises:
@@ -238,7 +240,7 @@ def list_store_files(
     """
     values = {"organisation": store.organisation, "vector_store": store.id, "status": status, "batch": batch}
     found = read_page(connection, LISTS if batch is None else LISTS_OF_BATCH, values, page)
-    return Listed(items=[_store_file(row) for row in found.items], has_more=found.has_more)
+    return ListPage(items=[_store_file(row) for row in found.items], has_more=found.has_more)
 
 
 def update_attributes(

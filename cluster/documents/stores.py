@@ -19,7 +19,7 @@ from psycopg import Connection
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
-from cluster.database.paging import Listed, Lists, Page, read_page
+from cluster.database.paging import FIRST_PAGE, ListPage, ListStatements, PageRequest, read_page
 from cluster.database.queries import queries
 from cluster.engines.contract import Fingerprint
 from cluster.errors import Conflict, InvalidInput, NotFound
@@ -112,7 +112,7 @@ SQL = {
     name: text.replace("{columns}", COLUMNS).replace("{expired}", EXPIRED)
     for name, text in queries("cluster.documents", "stores.sql").items()
 }
-LISTS = Lists(newest=SQL["newest"], oldest=SQL["oldest"], places=SQL["places"])
+LISTS = ListStatements(newest=SQL["newest"], oldest=SQL["oldest"], places=SQL["places"])
 
 
 def create_store(
@@ -167,7 +167,9 @@ def find_store(connection: Connection[Any], organisation: str, id_or_name: str) 
     """
     row = _one(connection, "find", {"organisation": organisation, "id_or_name": id_or_name})
     if row is None:
-        stores = list_stores(connection, organisation, Page(limit=NAMES_SHOWN, newest_first=False)).items
+        stores = list_stores(
+            connection, organisation, PageRequest(limit=NAMES_SHOWN, newest_first=False)
+        ).items
         names = [store.name or store.id for store in stores if not store.expired]
         there = f"there are: {', '.join(names)}" if names else "there is none yet"
         raise NotFound(f"no vector store {id_or_name!r}; {there}")
@@ -197,14 +199,16 @@ def require_live(store: VectorStore) -> VectorStore:
     return store
 
 
-def list_stores(connection: Connection[Any], organisation: str, page: Page = Page()) -> Listed[VectorStore]:  # noqa: B008  frozen
+def list_stores(
+    connection: Connection[Any], organisation: str, page: PageRequest = FIRST_PAGE
+) -> ListPage[VectorStore]:
     """A page of the organisation's stores, those that have expired too.
 
     Raises:
         InvalidInput: a cursor that is no store of the organisation's.
     """
     found = read_page(connection, LISTS, {"organisation": organisation}, page)
-    return Listed(items=[_store(row) for row in found.items], has_more=found.has_more)
+    return ListPage(items=[_store(row) for row in found.items], has_more=found.has_more)
 
 
 def usage_of(connection: Connection[Any], organisation: str, ids: Sequence[str]) -> dict[str, Usage]:

@@ -15,7 +15,7 @@ from typing import Any, Literal
 from psycopg import Connection
 from psycopg.rows import dict_row
 
-from cluster.database.paging import Listed, Lists, Page, read_page
+from cluster.database.paging import ListPage, ListStatements, PageRequest, read_page
 from cluster.errors import Resource
 from cluster.jobs.jobs import THROTTLED, Job, JobState, PriorityClass, as_jobs, get_job, with_columns
 from cluster.jobs.shortages import announced
@@ -33,7 +33,7 @@ CHOSEN = """
   AND (%(finished_before)s::timestamptz IS NULL OR finished_at < %(finished_before)s)
 """
 SQL = {name: text.replace("{chosen}", CHOSEN) for name, text in with_columns("view.sql").items()}
-LISTS = Lists(newest=SQL["newest"], oldest=SQL["oldest"], places=SQL["places"])
+LISTS = ListStatements(newest=SQL["newest"], oldest=SQL["oldest"], places=SQL["places"])
 Reason = Literal[
     "retry",
     "not_before",
@@ -169,14 +169,16 @@ class News:
     last: bool
 
 
-def list_jobs(connection: Connection[Any], organisation: str, chosen: JobFilter, page: Page) -> Listed[Job]:
+def list_jobs(
+    connection: Connection[Any], organisation: str, chosen: JobFilter, page: PageRequest
+) -> ListPage[Job]:
     """The organisation's jobs that the filter selects, a page of them.
 
     Raises:
         InvalidInput: a cursor that names no job of the organisation.
     """
     rows = read_page(connection, LISTS, {"organisation": organisation, **asdict(chosen)}, page)
-    return Listed(items=as_jobs(rows.items), has_more=rows.has_more)
+    return ListPage(items=as_jobs(rows.items), has_more=rows.has_more)
 
 
 def dead_letters(

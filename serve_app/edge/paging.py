@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from fastapi import Depends, Query
 
-from cluster.database.paging import Listed, Page
+from cluster.database.paging import ListPage, PageRequest
 
 T = TypeVar("T")
 
@@ -18,15 +18,15 @@ async def _page(
     before: Annotated[str | None, Query(description="Id of the item behind the last of this page")] = None,
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
     order: Annotated[Literal["asc", "desc"], Query(description="By the time they were made")] = "desc",
-) -> Page:
-    return Page(after=after, before=before, limit=limit, newest_first=order == "desc")
+) -> PageRequest:
+    return PageRequest(after=after, before=before, limit=limit, newest_first=order == "desc")
 
 
-PageDep = Annotated[Page, Depends(_page)]
+PageDep = Annotated[PageRequest, Depends(_page)]
 
 
 def listed(
-    found: Listed[T], described: Callable[[T], dict[str, Any]], id: Callable[[T], str]
+    found: ListPage[T], described: Callable[[T], dict[str, Any]], id: Callable[[T], str]
 ) -> dict[str, Any]:
     """OpenAI's list object. Of an empty one the ids are empty: they must be strings."""
     return {

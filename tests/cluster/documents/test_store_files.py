@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from psycopg import Connection
 from psycopg_pool import ConnectionPool
 
-from cluster.database.paging import Page
+from cluster.database.paging import PageRequest
 from cluster.documents import documents, file_batches, store_files
 from cluster.documents.store_files import Attachment, FileStatus, StoreFile
 from cluster.documents.store_upkeep import delete_store_rows, expire_stores
@@ -163,7 +163,7 @@ def test_many_who_attach_a_file_at_once_have_one_job(
     for thread in threads:
         thread.join()
     assert problems == []
-    listed = store_files.list_store_files(connection, store, Page(limit=100)).items
+    listed = store_files.list_store_files(connection, store, PageRequest(limit=100)).items
     open = {
         job.id
         for job in jobs.recent_jobs(connection, store.organisation, limit=1_000)
@@ -400,7 +400,7 @@ def test_every_file_is_listed_once_while_others_are_attached_and_those_listed_de
         file_batches.create_batch(connection, store, [Attachment(file=file) for file in part])
     seen: list[str] = []
     while True:
-        page = Page(after=seen[-1] if seen else None, limit=2, newest_first=newest_first)
+        page = PageRequest(after=seen[-1] if seen else None, limit=2, newest_first=newest_first)
         listed = store_files.list_store_files(connection, store, page)
         seen += [attached.file for attached in listed.items]
         if len(seen) > 2:
@@ -423,7 +423,7 @@ def test_lists_are_of_one_status_and_of_one_batch(
     def listed(**which: Any) -> set[str]:
         return {
             attached.file
-            for attached in store_files.list_store_files(connection, store, Page(), **which).items
+            for attached in store_files.list_store_files(connection, store, PageRequest(), **which).items
         }
 
     assert listed() == {first, second, third}
@@ -431,7 +431,7 @@ def test_lists_are_of_one_status_and_of_one_batch(
     assert listed(batch=batch.id) == {first, second}
     assert listed(batch=batch.id, status=FileStatus.IN_PROGRESS) == {second}
     with pytest.raises(InvalidInput, match="before"):
-        store_files.list_store_files(connection, store, Page(before="file-none"))
+        store_files.list_store_files(connection, store, PageRequest(before="file-none"))
 
 
 def test_a_deleted_stores_rows_go_in_parts_its_jobs_are_cancelled_and_it_is_gone(
@@ -507,9 +507,9 @@ def test_another_organisation_sees_and_changes_nothing(
             file_batches.get_batch(connection, other, batch.id)
         with pytest.raises(NotFound):
             file_batches.cancel_batch(connection, other, batch.id)
-        assert store_files.list_store_files(connection, other, Page()).items == []
+        assert store_files.list_store_files(connection, other, PageRequest()).items == []
         with pytest.raises(InvalidInput):
-            store_files.list_store_files(connection, other, Page(after=file))
+            store_files.list_store_files(connection, other, PageRequest(after=file))
         assert store_files.hold(connection, stranger, other.id, file, before.job) is None
         assert (
             store_files.ended(connection, stranger, other.id, file, before.job, status=FileStatus.FAILED)

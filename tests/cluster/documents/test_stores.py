@@ -9,7 +9,7 @@ import pytest
 from psycopg import Connection
 from psycopg_pool import ConnectionPool
 
-from cluster.database.paging import Page
+from cluster.database.paging import PageRequest
 from cluster.documents.store_upkeep import delete_store_rows
 from cluster.documents.stores import (
     NewStore,
@@ -102,7 +102,7 @@ def test_another_organisation_neither_sees_nor_deletes_the_store(
         get_store(connection, stranger, store.id)
     assert usage_of(connection, stranger, [store.id])[store.id] == Usage()
     with pytest.raises(InvalidInput, match="after"):
-        list_stores(connection, stranger, Page(after=store.id))
+        list_stores(connection, stranger, PageRequest(after=store.id))
     own = ensure_store(connection, stranger, "handbook", fingerprint=store.fingerprint)
     assert own.id != store.id
     assert find_store(connection, store.organisation, "handbook") == store
@@ -229,7 +229,7 @@ def test_every_store_is_listed_once_while_others_are_added_and_those_listed_are_
         listed = list_stores(
             connection,
             organisation,
-            Page(after=seen[-1] if seen else None, limit=2, newest_first=newest_first),
+            PageRequest(after=seen[-1] if seen else None, limit=2, newest_first=newest_first),
         )
         seen += [store.id for store in listed.items]
         if len(seen) > 2:
@@ -252,7 +252,7 @@ def test_a_list_is_read_backwards_from_a_cursor_and_between_two(
     ]
 
     def page(**where: Any) -> tuple[list[str], bool]:
-        listed = list_stores(connection, organisation, Page(**where))
+        listed = list_stores(connection, organisation, PageRequest(**where))
         return [store.id for store in listed.items], listed.has_more
 
     assert page(before=ids[4], limit=2) == (ids[2:4], True)

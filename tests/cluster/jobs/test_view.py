@@ -8,7 +8,7 @@ import pytest
 from psycopg import Connection
 from psycopg_pool import ConnectionPool
 
-from cluster.database.paging import Page
+from cluster.database.paging import PageRequest
 from cluster.errors import InvalidInput, LeaseLost, NotFound
 from cluster.jobs import attempts, queue
 from cluster.jobs.jobs import Job, JobState, PriorityClass
@@ -60,9 +60,10 @@ def test_filters_choose_and_pages_follow_one_another(
     other = queue.submit(connection, organisation, "other", {})
     queue.cancel(connection, organisation, high.id)
 
-    def ids(page: Page | None = None, **chosen: Any) -> list[str]:
+    def ids(page: PageRequest | None = None, **chosen: Any) -> list[str]:
         return [
-            job.id for job in list_jobs(connection, organisation, JobFilter(**chosen), page or Page()).items
+            job.id
+            for job in list_jobs(connection, organisation, JobFilter(**chosen), page or PageRequest()).items
         ]
 
     assert ids() == [other.id, high.id, *(job.id for job in reversed(low))]
@@ -76,16 +77,19 @@ def test_filters_choose_and_pages_follow_one_another(
     seen, after = [], None
     while True:
         part = list_jobs(
-            connection, organisation, JobFilter(kind="test"), Page(limit=2, after=after, newest_first=False)
+            connection,
+            organisation,
+            JobFilter(kind="test"),
+            PageRequest(limit=2, after=after, newest_first=False),
         )
         seen += [job.id for job in part.items]
         if not part.has_more:
             break
         after = seen[-1]
     assert seen == [*(job.id for job in low), high.id]
-    assert list_jobs(connection, stranger, JobFilter(), Page()).items == []
+    assert list_jobs(connection, stranger, JobFilter(), PageRequest()).items == []
     with pytest.raises(InvalidInput, match="after"):
-        list_jobs(connection, stranger, JobFilter(), Page(after=low[0].id))
+        list_jobs(connection, stranger, JobFilter(), PageRequest(after=low[0].id))
 
 
 @pytest.mark.usefixtures("worker")

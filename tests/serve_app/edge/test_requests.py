@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
-from serve_app.edge.validation_messages import complaint
+from serve_app.edge.validation_messages import validation_message
 from tests.serve_app.conftest import MODEL
 from tests.serve_app.json_requests import ANYTHING, Taken, taken, values
 
@@ -26,7 +26,7 @@ def outcome(model: type[BaseModel], body: Any) -> Any:
     try:
         return model.model_validate(body, from_attributes=True)
     except ValidationError as exc:
-        return complaint([{**error, "loc": ("body", *error["loc"])} for error in exc.errors()], body)
+        return validation_message([{**error, "loc": ("body", *error["loc"])} for error in exc.errors()], body)
 
 
 @pytest.mark.parametrize("request_", EVERY)
