@@ -5,6 +5,7 @@ Called by the demo, the quickstart notebook and the tests. Run as a command it w
     python -m cluster.local.handbook > docs/settings.md
 """
 
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -16,7 +17,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from cluster.errors import InvalidInput, NotFound
-from cluster.settings import CONCERNS, MIB, Concern
+from cluster.settings import CONCERNS, MIB, Concern, Settings
 from cluster.settings.old_names import RENAMED
 
 #: The handbook comes with the checkout; it is not part of the installed package.
@@ -35,8 +36,8 @@ pre { white-space: pre-wrap; }
 
 SETTINGS_PAGE = """# Settings
 
-Settings are environment variables, read once when a process starts. Every default works on a laptop with no network, no GPU
-and no server. Paths are made absolute; sizes are in bytes, times in seconds.
+Settings are environment variables. A process reads them once, when it starts. Every default works on a laptop without
+network, GPU or server. Relative paths are resolved from the folder of the process that reads them.
 
 {concerns}
 
@@ -145,13 +146,21 @@ def _default(field: FieldInfo) -> str:
         return "the user's data folder"
     if value is None:
         return "unset"
+    if value == ():
+        return "none"
     if isinstance(value, int) and value >= MIB and value % MIB == 0:
         return f"`{value}` ({value // MIB} MiB)"
     return f"`{value}`"
 
 
 def _cell(text: str | None) -> str:
-    return " ".join((text or "").replace("``", "`").replace("|", "\\|").split())
+    """Return a docstring as the text of a table's cell, with settings under the names of their variables."""
+    line = " ".join((text or "").replace("|", "\\|").split())
+    return re.sub(
+        r"``(.+?)``",
+        lambda name: f"`CLUSTER_{name[1].upper()}`" if name[1] in Settings.model_fields else f"`{name[1]}`",
+        line,
+    )
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""The settings of the cluster, read once when a process starts and handed down.
+"""The settings of the cluster. A process reads them once when it starts and passes them on.
 
-Environment variables are the field names in capitals behind ``CLUSTER_``: ``CLUSTER_API_PORT=9000``.
-Every default works on a laptop with no network, no GPU and no server. Each concern has a file in this package.
+The environment variable of a setting is its name in capitals behind ``CLUSTER_``: ``CLUSTER_API_PORT=9000``.
+Every default works on a laptop without network, GPU or server. Each concern has a file in this package.
 
     settings = Settings()
 """
@@ -45,8 +45,9 @@ __all__ = [
     "is_loopback",
 ]
 
-#: Keys of examples that are not meant to protect anything.
-PLACEHOLDERS = frozenset({"changeme", "placeholder", "password", "your-api-key", "sk-placeholder"})
+#: Keys that stand in examples, and protect nothing.
+PLACEHOLDER_KEYS = frozenset({"changeme", "placeholder", "password", "your-api-key", "sk-placeholder"})
+PLACEHOLDER_PASSWORDS = ("changeme", "placeholder", "password@")
 
 #: The classes that ``Settings`` is composed of, in the order of docs/settings.md.
 CONCERNS: tuple[type[Concern], ...] = (
@@ -84,7 +85,7 @@ class Settings(
     LogSettings,
     BaseSettings,
 ):
-    """Every setting of the cluster. Frozen; made once per process. Paths are absolute, sizes in bytes, times in seconds."""
+    """Every setting of the cluster, frozen. Paths are absolute, sizes are in bytes, times in seconds."""
 
     model_config = SettingsConfigDict(
         env_prefix="CLUSTER_", frozen=True, extra="ignore", use_attribute_docstrings=True
@@ -99,7 +100,7 @@ class Settings(
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Give every source's values their new names (``old_names``); the sources' order is the usual one."""
+        """Give the values of every source their new names (``old_names``); the order of sources is kept."""
         prefix = cls.model_config["env_prefix"].lower()
         if isinstance(init_settings, InitSettingsSource):
             init_settings.init_kwargs = with_new_names(init_settings.init_kwargs)
@@ -110,21 +111,21 @@ class Settings(
         return init_settings, env_settings, dotenv_settings, file_secret_settings
 
     @model_validator(mode="after")
-    def _safe(self) -> Self:
+    def _open_address_has_a_key(self) -> Self:
         if self.api_key is None and not is_loopback(self.api_host):
             raise ValueError(
-                f"api_host={self.api_host} lets other machines in: set CLUSTER_API_KEY, which callers then have to send"
+                f"api_host={self.api_host} is open to other machines: set CLUSTER_API_KEY, the callers' key"
             )
-        if self.environment == "production":
-            if self.api_key is not None and self.api_key.get_secret_value().lower() in PLACEHOLDERS:
-                raise ValueError("CLUSTER_API_KEY still holds a placeholder")
-            if self.database_url is None:
-                raise ValueError(
-                    "production needs CLUSTER_DATABASE_URL: the bundled Postgres is for one machine"
-                )
-            if any(
-                word in self.database_url.get_secret_value()
-                for word in ("changeme", "placeholder", "password@")
-            ):
-                raise ValueError("CLUSTER_DATABASE_URL still holds a placeholder password")
+        return self
+
+    @model_validator(mode="after")
+    def _production_is_no_example(self) -> Self:
+        if self.environment != "production":
+            return self
+        if self.api_key is not None and self.api_key.get_secret_value().lower() in PLACEHOLDER_KEYS:
+            raise ValueError("CLUSTER_API_KEY still holds a placeholder: set a key of your own")
+        if self.database_url is None:
+            raise ValueError("production needs CLUSTER_DATABASE_URL: the bundled Postgres is for one machine")
+        if any(word in self.database_url.get_secret_value() for word in PLACEHOLDER_PASSWORDS):
+            raise ValueError("CLUSTER_DATABASE_URL still holds a placeholder password: set the real one")
         return self

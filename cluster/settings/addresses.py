@@ -1,4 +1,4 @@
-"""Addresses and ports that the cluster listens on, and the web pages that may call them."""
+"""The addresses and ports that the cluster listens on, and the web pages that may call the endpoint."""
 
 from ipaddress import ip_address
 from typing import Self
@@ -9,7 +9,7 @@ from cluster.settings.values import Concern, Origins
 
 #: Ray takes the ports of its workers from this range by default; the settings' ports stay outside it.
 RAY_WORKER_PORTS = range(10002, 20000)
-#: Number of ports taken from ``ray_port`` on: eight by Ray's head and agents, three by Serve, the others by replicas.
+#: Ports from ``ray_port`` on: eight for Ray's head and agents, three for Serve, the others for replicas.
 RAY_PORTS = 32
 
 
@@ -22,22 +22,24 @@ def is_loopback(host: str) -> bool:
 
 
 class AddressSettings(Concern):
-    """Addresses and ports that the cluster listens on, and the web pages that may call them."""
+    """The addresses and ports that the cluster listens on, and the web pages that may call the endpoint."""
 
     api_host: str = "127.0.0.1"
-    """Address the HTTP endpoint listens on."""
+    """Address that the HTTP endpoint listens on. An address that other machines reach needs ``api_key``."""
 
     api_port: int = Field(default=8000, ge=1, le=65535)
     """Port of the HTTP endpoint."""
 
     cors_origins: Origins = ()
-    """Pages that may call the endpoint from a browser: origins such as ``https://app.example.com``, with commas between; ``*``: all."""
+    """Origins of the web pages that may call the endpoint from a browser, separated by commas, such as
+    ``https://app.example.com``. ``*`` allows every page."""
 
     dashboard_port: int = Field(default=8265, ge=1, le=65535)
-    """Port of the Ray dashboard and of ``ray job submit``."""
+    """Port of the Ray dashboard, which ``ray job submit`` uses too."""
 
     ray_port: int = Field(default=6379, ge=1, le=65536 - RAY_PORTS)
-    """Port of Ray's head (GCS) on this machine; the next 31 ports are for its agents, for Serve and for replicas."""
+    """Port of Ray's head (GCS) on this machine. The next 31 ports are for Ray's agents, for Serve and for
+    replicas."""
 
     @model_validator(mode="after")
     def _ports_are_free_of_ray_workers(self) -> Self:
@@ -46,6 +48,7 @@ class AddressSettings(Concern):
             for port in range(first, first + width):
                 if port in RAY_WORKER_PORTS:
                     raise ValueError(
-                        f"{name}={first} takes {port} of {RAY_WORKER_PORTS}, where Ray places its workers; choose another"
+                        f"{name}={first} takes port {port}, but Ray's workers take ports "
+                        f"{RAY_WORKER_PORTS.start} to {RAY_WORKER_PORTS[-1]}; choose another port"
                     )
         return self

@@ -1,4 +1,4 @@
-"""The Postgres database, and the connections that one process opens to it."""
+"""The Postgres server, and the connections of one process to it."""
 
 from pydantic import Field, SecretStr
 
@@ -6,10 +6,12 @@ from cluster.settings.values import Concern
 
 
 class DatabaseSettings(Concern):
-    """The Postgres database, and the connections that one process opens to it."""
+    """The Postgres server, and the connections of one process to it."""
 
     database_url: SecretStr | None = None
-    """Any Postgres >= 15 with pgvector, as ``postgresql://user:password@host/db``. Unset: the bundled server under ``home``."""
+    """A Postgres server of version 15 or later with pgvector, as ``postgresql://user:password@host/db``.
+    Unset: the bundled server, with its data under ``home``."""
 
     database_pool_size: int = Field(default=8, ge=1, le=100)
-    """Most connections one process opens."""
+    """Largest number of connections in the pool of one process. A worker opens up to four more for the queue.
+    All processes together must stay below the server's ``max_connections``."""

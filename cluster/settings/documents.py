@@ -1,4 +1,4 @@
-"""Limits on one document while it is read and parsed."""
+"""The limits on one document while it is read and parsed, and the number of its keywords."""
 
 from pydantic import Field
 
@@ -6,22 +6,25 @@ from cluster.settings.values import MIB, Concern
 
 
 class DocumentSettings(Concern):
-    """Limits on one document while it is read and parsed."""
+    """The limits on one document while it is read and parsed, and the number of its keywords."""
 
     max_document_bytes: int = Field(default=200 * MIB, ge=1)
-    """Larger files are recorded as too_large and never read into memory."""
+    """Largest document, in bytes. A larger file may be stored, but its document is recorded as ``too_large``
+    and never read into memory."""
 
     max_document_pages: int = Field(default=10_000, ge=1)
-    """Longer documents are recorded as too_large."""
+    """Longest document, in pages; a longer one is recorded as ``too_large``."""
 
     max_document_characters: int = Field(default=50_000_000, ge=1)
-    """Documents with more text than this are recorded as too_large."""
+    """Longest text of a document, in characters; a longer one is recorded as ``too_large``."""
 
     parse_timeout_s: float = Field(default=120.0, gt=0)
-    """A parse that takes longer is killed and recorded as timeout."""
+    """Seconds that parsing may take, for a whole document in a bulk job and for each 50 pages in a worker. A
+    parser that needs longer is killed, and the document is recorded as ``timeout``."""
 
     parse_memory_bytes: int = Field(default=1024 * MIB, ge=256 * MIB)
-    """Address space of the process that parses one document; beyond it the document is too_large."""
+    """Address space of the process that parses one document, in bytes. A document that needs more is recorded
+    as ``too_large``."""
 
     keywords_per_document: int = Field(default=12, ge=0, le=100)
-    """Keywords extracted from a document; 0 switches the stage off."""
+    """Keywords that are extracted from a document. 0 switches the stage off."""

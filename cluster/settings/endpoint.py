@@ -1,4 +1,4 @@
-"""Limits and defaults of the HTTP endpoint."""
+"""The limits and defaults of the HTTP endpoint, and the batches and caches of its replicas."""
 
 from typing import Annotated, Literal
 
@@ -8,41 +8,49 @@ from cluster.settings.values import MIB, AbsolutePath, Concern, Table
 
 
 class EndpointSettings(Concern):
-    """Limits and defaults of the HTTP endpoint."""
+    """The limits and defaults of the HTTP endpoint, and the batches and caches of its replicas."""
 
     max_request_bytes: int = Field(default=8 * MIB, ge=1024)
-    """Longer request bodies are refused with 413, compressed ones by their size when unpacked."""
+    """Largest request body, in bytes after decompression; a larger one is refused with 413. Uploads have
+    limits of their own."""
 
     request_timeout_s: float = Field(default=120.0, gt=0)
-    """A request that cannot be answered within this is refused at once with 429, one whose answer has not begun by then is ended with
-    503; a caller may ask for less. An upload takes as long as it takes."""
+    """Seconds within which an answer must begin. A request that would wait longer is refused at once with
+    429, and one without an answer by then ends with 503. A caller may ask for less. Uploads are exempt."""
 
     body_timeout_s: float = Field(default=30.0, gt=0)
-    """A request whose body has not arrived within this is ended with 408."""
+    """Seconds within which the body of a request must arrive; later ones end with 408."""
 
     replica_batch_tokens: int = Field(default=2_048, ge=64)
-    """Tokens of one batch of the endpoint; more helps only a GPU."""
+    """Largest batch of a replica, in tokens. Inputs of requests and of workers' jobs are computed together.
+    More than the default helps only a GPU."""
 
     max_waiting_tokens: int = Field(default=1_000_000, ge=1)
-    """Tokens that may wait in a replica; an organisation beyond its share of them is refused with 429."""
+    """Tokens that may wait in a replica. When they are reached, an organisation that has more than its share
+    of them is refused with 429."""
 
     vector_cache_bytes: int = Field(default=64 * MIB, ge=0)
-    """Memory of a replica for vectors it computed before; 0 keeps none."""
+    """Memory for the vectors of earlier inputs, in bytes, for each model of a replica. An equal input is not
+    computed again. 0: no cache."""
 
     overflow: Literal["error", "truncate", "mean"] = "error"
-    """What becomes of an input that is too long, when its request does not say: refused, cut, or embedded in parts and averaged."""
+    """Treatment of an input that is longer than the model reads, when its request names none: refused, cut,
+    or embedded in parts whose vectors are averaged."""
 
     overflow_by_model: Annotated[dict[str, Literal["error", "truncate", "mean"]], AfterValidator(Table)] = (
         Table()
     )
-    """The same for single models, as JSON, by name."""
+    """``overflow`` for single models, as JSON: model name to treatment."""
 
     any_dimensions: bool = False
-    """Let ``dimensions`` cut vectors of models that were not trained for it."""
+    """True allows ``dimensions`` to cut the vectors of models that were not trained for it, which costs them
+    recall."""
 
     unknown_fields: Literal["ignore", "error"] = "ignore"
-    """How an unknown field or query parameter is treated: left out and named in the answer's header
-    ``x-ignored-fields``, or refused with 400. Fields of other servers' APIs that change nothing here are never refused."""
+    """Treatment of unknown fields and query parameters: ignored and named in the response header
+    ``x-ignored-fields``, or refused with 400. Fields of other servers' APIs that have no effect here are
+    never refused."""
 
     openai_tokens_file: AbsolutePath | None = None
-    """``cl100k_base.tiktoken``, to read token arrays as OpenAI's clients send them. Unset: the one in the extra ``openai-tokens``."""
+    """The file ``cl100k_base.tiktoken``, with which token arrays of OpenAI's clients are read. Unset: the one
+    in the extra ``openai-tokens``."""

@@ -1,4 +1,4 @@
-"""Uploaded files: where their bytes are kept, and how large they may be."""
+"""Uploaded files: the place of their bytes, and their limits."""
 
 from pydantic import Field
 
@@ -6,19 +6,20 @@ from cluster.settings.values import MIB, Concern, FolderOrUrl
 
 
 class FileSettings(Concern):
-    """Uploaded files: where their bytes are kept, and how large they may be."""
+    """Uploaded files: the place of their bytes, and their limits."""
 
     blob_url: FolderOrUrl | None = None
-    """Where the bytes of uploaded files are kept: a folder, or ``s3://``, ``gs://``, ``az://``. Unset: ``blobs`` under ``home``."""
+    """Place of the bytes of uploaded files: a folder, or a bucket as ``s3://``, ``gs://`` or ``az://``.
+    Unset: the folder ``blobs`` under ``home``."""
 
     max_file_bytes: int = Field(default=512 * MIB, ge=1)
-    """Longer files are refused with 413."""
+    """Largest file that is uploaded in one request, in bytes; a larger one is refused with 413."""
 
     max_part_bytes: int = Field(default=64 * MIB, ge=1)
-    """Longest part of an upload in parts."""
+    """Largest part of an upload in parts, in bytes. The default is the limit of OpenAI's API."""
 
     max_upload_bytes: int = Field(default=8 * 1024 * MIB, ge=1)
-    """Longest file that may be uploaded in parts."""
+    """Largest file that is uploaded in parts, in bytes. The default is the limit of OpenAI's API."""
 
     upload_lifetime_s: float = Field(default=3600.0, gt=0)
-    """An upload in parts that is not completed within this expires."""
+    """Seconds after which an upload in parts expires unless it is completed."""

@@ -1,4 +1,4 @@
-"""The machine and the deployment: which kind it is, and where it keeps its data."""
+"""The environment that the cluster runs in, and the folder with its data on this machine."""
 
 from typing import Literal
 
@@ -9,10 +9,12 @@ from cluster.settings.values import AbsolutePath, Concern, absolute
 
 
 class HomeSettings(Concern):
-    """The machine and the deployment: which kind it is, and where it keeps its data."""
+    """The environment that the cluster runs in, and the folder with its data on this machine."""
 
     environment: Literal["development", "production"] = "development"
-    """In production, placeholder secrets and the bundled database are refused."""
+    """``production`` refuses settings that fit development only: placeholder secrets and the bundled
+    database."""
 
     home: AbsolutePath = Field(default_factory=lambda: absolute(user_data_path("embedding-cluster")))
-    """Everything this cluster keeps on this machine: database, blobs, logs, pid files. Two homes are two clusters."""
+    """Folder with everything that this cluster keeps on this machine: database, blobs, logs, pid files. Each
+    home is a cluster of its own."""

@@ -1,4 +1,4 @@
-"""Jobs: leases, attempts, timeouts, and what becomes of finished jobs."""
+"""The jobs: leases, attempts, timeouts, and the archive of finished jobs."""
 
 from pydantic import Field
 
@@ -6,25 +6,28 @@ from cluster.settings.values import Concern, FolderOrUrl
 
 
 class JobSettings(Concern):
-    """Jobs: leases, attempts, timeouts, and what becomes of finished jobs."""
+    """The jobs: leases, attempts, timeouts, and the archive of finished jobs."""
 
     lease_s: float = Field(default=30.0, gt=1)
-    """A worker that says nothing for this long counts as dead, and its jobs are given to others."""
+    """Seconds without a heartbeat after which a worker counts as dead and its jobs go to other workers."""
 
     job_attempts: int = Field(default=3, ge=1)
-    """Times a job about a file is begun before it counts as failed, when its worker dies under it; the deletion of a store: three times."""
+    """Highest number of attempts at a job about a file. An attempt is used up when its worker dies. The
+    deletion of a vector store always has three."""
 
     stage_attempts: int = Field(default=3, ge=1)
-    """Times a stage of a job is tried before the job counts as failed."""
+    """Highest number of attempts at one stage; the job fails after the last one."""
 
     index_attempts: int = Field(default=5, ge=1)
     """The same for writes to the vector index."""
 
     stage_timeout_s: float = Field(default=600.0, gt=0)
-    """A stage in which nothing gets done for so long (no page range parsed, no call of the model answered) is ended: a try that failed."""
+    """Seconds without progress after which an attempt at a stage ends. Each parsed page range and each answer
+    of the model is progress."""
 
     archive_url: FolderOrUrl | None = None
-    """Where retention puts finished jobs as Parquet files. Unset: ``archive`` under ``home``."""
+    """Place of the Parquet files with archived jobs: a folder or a bucket. Unset: the folder ``archive``
+    under ``home``."""
 
     retention_days: float = Field(default=30.0, gt=0)
-    """Jobs that finished longer ago are archived and leave the database."""
+    """Days after which a finished job leaves the database for the archive."""

@@ -1,4 +1,4 @@
-"""The log: its format and its least severe level."""
+"""The log: its format and its lowest level."""
 
 from typing import Literal
 
@@ -6,10 +6,10 @@ from cluster.settings.values import Concern
 
 
 class LogSettings(Concern):
-    """The log: its format and its least severe level."""
+    """The log: its format and its lowest level."""
 
     log_format: Literal["auto", "json", "console"] = "auto"
-    """auto: lines for people on a terminal, JSON everywhere else."""
+    """``auto`` writes lines for people on a terminal and JSON everywhere else."""
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
-    """Least severe level that is written."""
+    """Lowest level that is written."""

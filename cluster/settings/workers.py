@@ -1,4 +1,4 @@
-"""Workers: their number, and the slots for jobs in each of them."""
+"""The workers: their number, and the slots for jobs in each one. A slot runs one job at a time."""
 
 from typing import Self
 
@@ -8,28 +8,30 @@ from cluster.settings.values import Concern
 
 
 class WorkerSettings(Concern):
-    """Workers: their number, and the slots for jobs in each of them."""
+    """The workers: their number, and the slots for jobs in each one. A slot runs one job at a time."""
 
     worker_slots_high: int = Field(default=1, ge=1)
-    """Slots of a worker that only jobs of class ``high`` may take: somebody waits for those."""
+    """Slots of a worker for jobs of the class ``high`` only, so that a person who waits never waits for other
+    classes."""
 
     worker_slots_medium: int = Field(default=1, ge=1)
-    """Slots of a worker that only jobs of class ``medium`` may take."""
+    """Slots of a worker for jobs of the class ``medium`` only."""
 
     worker_slots_low: int = Field(default=1, ge=1)
-    """Slots of a worker that only jobs of class ``low`` may take, so that they never starve."""
+    """Slots of a worker for jobs of the class ``low`` only, so that they never starve."""
 
     worker_slots_scheduled: int = Field(default=1, ge=1)
-    """Slots of a worker that only scheduled jobs may take."""
+    """Slots of a worker for jobs of the class ``scheduled`` only."""
 
     worker_slots_shared: int = Field(default=2, ge=1)
-    """Slots of a worker that any job may take, the highest class first."""
+    """Slots of a worker for jobs of every class, the highest class first."""
 
     min_workers: int = Field(default=1, ge=1)
-    """Fewest workers."""
+    """Lowest number of workers."""
 
     max_workers: int = Field(default=1, ge=1)
-    """Most workers; between the two their number follows what waits and for how long."""
+    """Highest number of workers. Between the two, the number follows the length and the age of the backlog.
+    """
 
     @model_validator(mode="after")
     def _workers_in_order(self) -> Self:

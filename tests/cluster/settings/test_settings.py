@@ -17,8 +17,8 @@ def test_every_setting_belongs_to_exactly_one_concern() -> None:
 @pytest.mark.parametrize(
     ("values", "complaint"),
     [
-        ({"api_port": 12_000}, "where Ray places its workers"),
-        ({"ray_port": 9_995}, "takes 10002"),
+        ({"api_port": 12_000}, "takes port 12000"),
+        ({"ray_port": 9_995}, "takes port 10002"),
         ({"min_replicas": 3, "max_replicas": 2}, "below min_replicas"),
         ({"environment": "production"}, "CLUSTER_DATABASE_URL"),
         ({"environment": "production", "database_url": "postgresql://u:changeme@h/d"}, "placeholder"),

@@ -355,7 +355,7 @@ def test_origins_are_written_with_commas(
 
 @pytest.mark.parametrize("given", ["app.example.com", f"{PAGE}/", f"{PAGE} http://b.example"])
 def test_what_is_no_origin_is_refused_with_an_example(given: str) -> None:
-    with pytest.raises(ValueError, match=r"no origin: write it as a browser sends it"):
+    with pytest.raises(ValueError, match=r"is not an origin: write scheme and host"):
         Settings(cors_origins=given)
 
 
