@@ -1,30 +1,33 @@
 """POST /v1/vector_stores/{id or name}/search, as OpenAI's API reference describes it.
 
 By default three rankings are fused: by meaning (vectors), by words, and by phrase; a score of 1 means first in each. With
-``ranker: "none"`` the vectors alone decide, and the score is their cosine, the negative ones, which mean nothing to a
-person, shown as 0. With the name of the cross-encoder (``CLUSTER_RERANKER_PATH``) as ranker that reads the best of them again,
-each with the query, and the score is its own.
+``ranker: "none"`` the vectors alone decide, and the score is their cosine. With the name of the cross-encoder
+(``CLUSTER_RERANKER_PATH``) as ranker, the cross-encoder scores the best chunks again, each together with the question.
+This module reads the request and writes the response; ``cluster.retrieval`` searches.
 """
 
-import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from fastapi import Response
 from numpy.typing import NDArray
-from psycopg_pool import ConnectionPool
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BaseModel, Field
 from starlette.convertors import StringConvertor, register_url_convertor
 
-from cluster.database import snapshot, translated
-from cluster.documents.stores import VectorStore, find_store, touch_store
-from cluster.errors import Conflict, InvalidInput
 from cluster.organisations.usage import Source
-from cluster.text.graphemes import boundary
-from cluster.vector_index import Hit, Mode, VectorIndex
-from cluster.vector_index.attributes import FILE, own_of, owners_of
-from cluster.vector_index.filters import parse_filter
+from cluster.retrieval import (
+    EmbedQuestions,
+    QueryVectors,
+    Ranker,
+    RerankTexts,
+    RetrievalOptions,
+    Retrieved,
+    RetrievedChunk,
+    retrieve,
+)
+from cluster.vector_index import Mode
 from serve_app.edge.json_route import json_router
 from serve_app.edge.request_context import ContextDep
 from serve_app.edge.request_model import RequestModel, Text, Whole, must
@@ -32,35 +35,23 @@ from serve_app.edge.service_access import ServiceDep
 from serve_app.embedding.prompts import prompt_of
 from serve_app.embedding.ranking import by_cross_encoder
 from serve_app.embedding.served_model import RequestContext
-from serve_app.routes.snippets import Wanted, snippet
 from serve_app.service import Service
 
-MAX_QUERIES = 32
 FILTERS_OF_OTHERS = frozenset({"filter", "where", "metadata_filter", "attribute_filter"})
-NO_RANKER = "none"
-#: What OpenAI calls its own, and here the fusion of rankings.
-FUSION = ("auto", "default-2024-11-15")
-#: The rankings by words read so much of a query, about as much as a model does of a text; each further word would cost a look-up.
-WORDS_CHARACTERS = 2_048
-#: Results of a query that the cross-encoder reads: it takes as long for each as the whole search before.
-RERANKED = 50
 
 router = json_router(404, 409, 429)
 
 
 class StoreName(StringConvertor):
-    """A name in a path, with the slashes and line breaks it may have."""
+    """A store's name in a path; it may hold slashes and line breaks."""
 
     regex = r"[\s\S]+"
 
 
 register_url_convertor("store", StoreName())
 
-#: A hit, and the query it answers best.
-Found = tuple[Hit, str]
 
-
-def _as_it_is(rewrite: bool) -> bool:
+def _no_rewriting(rewrite: bool) -> bool:
     if rewrite:
         raise must(
             "be false or left out: a query is searched for as it is here; rewrite it before you send it"
@@ -69,7 +60,7 @@ def _as_it_is(rewrite: bool) -> bool:
 
 
 class RankingOptions(RequestModel):
-    """Which results are good enough."""
+    """How results are ranked, and which scores are good enough."""
 
     ranker: Annotated[str, Field(description="none, auto, or the name of the cross-encoder")] = "auto"
     score_threshold: Annotated[float, Field(ge=0, le=1)] = 0.0
@@ -80,159 +71,121 @@ class SearchRequest(RequestModel):
 
     @classmethod
     def may_ignore(cls, name: str) -> bool:
-        """False for other servers' names for ``filters``: without them more would be found than is meant."""
+        """False for other servers' names for ``filters``: a search without its filter would find too much."""
         return name not in FILTERS_OF_OTHERS
 
     query: Text | list[Text]
     filters: dict[str, Any] | None = None
     max_num_results: Annotated[Whole, Field(ge=1, le=50)] = 10
     ranking_options: RankingOptions = RankingOptions()
-    rewrite_query: Annotated[bool, AfterValidator(_as_it_is)] = False
+    rewrite_query: Annotated[bool, AfterValidator(_no_rewriting)] = False
     mode: Mode = "ann"
+
+
+class TextContent(BaseModel):
+    """The text of a result."""
+
+    type: Literal["text"] = "text"
+    text: str
+
+
+class SearchResult(BaseModel):
+    """A chunk that answers the query: OpenAI's VectorStoreSearchResultItem, and fields of ours from ``chunk_id`` on."""
+
+    file_id: Annotated[str, Field(description="The attached file, or the ingested document")]
+    filename: str
+    score: Annotated[float, Field(description="0 to 1, higher is better")]
+    attributes: Annotated[
+        dict[str, str | int | float | bool],
+        Field(description="Given by the file's owner; of an ingested document, all attributes"),
+    ]
+    content: list[TextContent]
+    chunk_id: str
+    page: Annotated[int | None, Field(description="Page of the document, from 1; null without pages")]
+    start: Annotated[int | None, Field(description="Character of the page at which the chunk starts")]
+    end: Annotated[int | None, Field(description="Character of the page at which the chunk ends")]
+    snippet: Annotated[str, Field(description="The part of the chunk with most of the query's words")]
+    keywords: Annotated[list[str], Field(description="Keywords found in the chunk")]
+
+    @classmethod
+    def of(cls, chunk: RetrievedChunk) -> "SearchResult":
+        """The chunk as JSON."""
+        return cls(
+            file_id=chunk.file,
+            filename=chunk.filename,
+            score=chunk.score,
+            attributes=dict(chunk.attributes),
+            content=[TextContent(text=chunk.text)],
+            chunk_id=chunk.id,
+            page=chunk.page,
+            start=chunk.start,
+            end=chunk.end,
+            snippet=chunk.snippet,
+            keywords=list(chunk.keywords),
+        )
+
+
+class SearchResults(BaseModel):
+    """OpenAI's VectorStoreSearchResultsPage. All results stand on one page."""
+
+    object: Literal["vector_store.search_results.page"] = "vector_store.search_results.page"
+    search_query: list[str]
+    data: list[SearchResult]
+    has_more: Literal[False] = False
+    next_page: None = None
+
+    @classmethod
+    def of(cls, queries: Sequence[str], retrieved: Retrieved) -> "SearchResults":
+        """The chunks as JSON."""
+        return cls(search_query=list(queries), data=[SearchResult.of(chunk) for chunk in retrieved.chunks])
 
 
 @router.post("/v1/vector_stores/{vector_store:store}/search", summary="The chunks that answer best")
 async def search(
     vector_store: str, body: SearchRequest, service: ServiceDep, context: ContextDep, response: Response
-) -> dict[str, Any]:
+) -> SearchResults:
     """Chunks of the store by their meaning and their words, best first, each with its file, page and place on it."""
     queries = [body.query] if isinstance(body.query, str) else body.query
-    if not 1 <= len(queries) <= MAX_QUERIES or not all(query.strip() for query in queries):
-        raise InvalidInput(
-            f"query must be a text or a list of 1 to {MAX_QUERIES} texts, none of them empty", param="query"
-        )
-    if body.filters is not None:
-        parse_filter(body.filters)  # refused before it costs a vector
-    reranks = _reranks(service, body.ranking_options.ranker)
-    prompt = prompt_of(service.main, input_type="query")
-    context = replace(context, source=Source.SEARCH)
-    made = await service.main.embed_texts(queries, context, prompt=prompt)
-
-    def find(pool: ConnectionPool, index: VectorIndex) -> list[list[Hit]]:
-        # One state of the store for all queries: a document that is being replaced is found old or new, never both.
-        with translated(), snapshot(pool) as connection:
-            store = find_store(connection, context.organisation, vector_store)
-            _require_same_space(service, store)
-            k = max(RERANKED, body.max_num_results) if reranks else body.max_num_results
-            hits = [
-                _hits(index, store, query, vector, body, k, connection)
-                for query, vector in zip(queries, made.vectors, strict=True)
-            ]
-        with translated(), pool.connection() as connection:
-            touch_store(connection, store)
-        return hits
-
-    hits = await service.in_database(find)
-    if cut := sum(map(bool, made.truncated)):
-        response.headers["x-truncated-inputs"] = str(cut)
-    if reranks:
-        hits = list(
-            await asyncio.gather(
-                *(_reranked(service, *one, context) for one in zip(queries, hits, strict=True))
-            )
-        )
-    best = [
-        found
-        for found in _best(queries, hits)[: body.max_num_results]
-        if found[0].score >= body.ranking_options.score_threshold
-    ]
-    return {
-        "object": "vector_store.search_results.page",
-        "search_query": queries,
-        "data": await asyncio.to_thread(_results, best),
-        "has_more": False,
-        "next_page": None,
-    }
-
-
-def _reranks(service: Service, ranker: str) -> bool:
-    """Whether the ranker is the cross-encoder.
-
-    Raises:
-        InvalidInput: it is none there is.
-    """
-    name = None if service.reranker is None else service.reranker.name
-    if ranker in (NO_RANKER, *FUSION):
-        return False
-    if ranker != name:
-        names = ", ".join([NO_RANKER, *FUSION, *([name] if name else [])])
-        raise InvalidInput(
-            f"ranking_options.ranker is {ranker!r}; it may be {names}", param="ranking_options.ranker"
-        )
-    return True
-
-
-def _require_same_space(service: Service, store: VectorStore) -> None:
-    ours = service.engine.fingerprint.id
-    if store.fingerprint.id != ours:
-        raise Conflict(
-            f"vector store {store.name!r} holds vectors of {store.fingerprint.id}; this server embeds with {ours}"
-        )
-
-
-def _hits(
-    index: VectorIndex,
-    store: VectorStore,
-    query: str,
-    vector: NDArray[np.float32],
-    body: SearchRequest,
-    k: int,
-    connection: Any,
-) -> list[Hit]:
-    return index.search(
-        store.organisation,
-        store.id,
-        collection=store.collection,
-        vector=vector,
-        text=None if body.ranking_options.ranker == NO_RANKER else query[: boundary(query, WORDS_CHARACTERS)],
-        k=k,
-        filter=body.filters,
+    cross_encoder = None if service.reranker is None else service.reranker.name
+    options = RetrievalOptions(
+        max_chunks=body.max_num_results,
+        score_threshold=body.ranking_options.score_threshold,
+        filters=body.filters,
         mode=body.mode,
-        connection=connection,
+        ranker=Ranker.named(
+            body.ranking_options.ranker, cross_encoder=cross_encoder, param="ranking_options.ranker"
+        ),
     )
+    context = replace(context, source=Source.SEARCH)
+    retrieved = await retrieve(
+        context.organisation,
+        vector_store,
+        queries,
+        options,
+        in_database=service.in_database,
+        embed=_embed(service, context),
+        rerank=None if cross_encoder is None else _rerank(service, context),
+    )
+    if retrieved.truncated_questions:
+        response.headers["x-truncated-inputs"] = str(retrieved.truncated_questions)
+    return SearchResults.of(queries, retrieved)
 
 
-async def _reranked(service: Service, query: str, hits: list[Hit], context: RequestContext) -> list[Hit]:
-    if not hits:
-        return []
-    scored = await by_cross_encoder(service, query, [hit.text for hit in hits], context)
-    return [replace(hit, score=float(score)) for hit, score in zip(hits, scored.scores, strict=True)]
+def _embed(service: Service, context: RequestContext) -> EmbedQuestions:
+    async def embed(questions: Sequence[str]) -> QueryVectors:
+        prompt = prompt_of(service.main, input_type="query")
+        made = await service.main.embed_texts(questions, context, prompt=prompt)
+        return QueryVectors(
+            vectors=made.vectors,
+            fingerprint=service.main.engine.fingerprint.id,
+            truncated=sum(map(bool, made.truncated)),
+        )
+
+    return embed
 
 
-def _best(queries: list[str], hits: list[list[Hit]]) -> list[Found]:
-    """Of all queries together: a chunk counts by the query it answers best."""
-    best: dict[str, Found] = {}
-    for query, found in zip(queries, hits, strict=True):
-        for hit in found:
-            if hit.id not in best or hit.score > best[hit.id][0].score:
-                best[hit.id] = hit, query
-    return sorted(best.values(), key=lambda found: (-found[0].score, found[0].id))
+def _rerank(service: Service, context: RequestContext) -> RerankTexts:
+    async def rerank(question: str, texts: Sequence[str]) -> NDArray[np.float32]:
+        return (await by_cross_encoder(service, question, texts, context)).scores
 
-
-def _results(found: list[Found]) -> list[dict[str, Any]]:
-    wanted = {
-        query: Wanted(query[: boundary(query, WORDS_CHARACTERS)]) for query in {query for _, query in found}
-    }
-    return [_result(hit, wanted[query]) for hit, query in found]
-
-
-def _result(hit: Hit, wanted: Wanted) -> dict[str, Any]:
-    """OpenAI's search result, with fields of ours: of an attached file its owner's attributes, of an ingested document all."""
-    own = own_of(hit.attributes)
-    return {
-        "file_id": own.get(FILE, hit.document),
-        "filename": own.get("filename", ""),
-        "score": min(1.0, max(0.0, hit.score)),
-        "attributes": {
-            key: value
-            for key, value in owners_of(hit.attributes).items()
-            if isinstance(value, str | int | float | bool)
-        },
-        "content": [{"type": "text", "text": hit.text}],
-        "chunk_id": hit.id,
-        "page": own.get("page"),
-        "start": own.get("start"),
-        "end": own.get("end"),
-        "snippet": snippet(hit.text, wanted),
-        "keywords": own.get("keywords", []),
-    }
+    return rerank

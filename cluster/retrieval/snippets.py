@@ -1,7 +1,7 @@
-"""The part of a chunk that a person should read first: the one with most of the query's words.
+"""Snippets: the part of a chunk that holds most of the question's words.
 
-wanted = Wanted("who may stop the pump")
-snippet("... a long text ...", wanted)
+query_words = QueryWords("who may stop the pump")
+snippet("... a long text ...", query_words)
 """
 
 import re
@@ -18,75 +18,78 @@ from cluster.vector_index.words import SPACELESS, spelt, words
 #: Characters: about two lines on a screen.
 LENGTH = 240
 SIMPLE_WORD = re.compile(r"[^\W_]+")
-#: Text without these has no marks, no invisible characters and no script without spaces: SIMPLE_WORD finds its words, which is faster.
+#: Text without these characters has no marks, no invisible characters and no script without spaces. SIMPLE_WORD
+#: finds its words, and is faster than WORD.
 SPECIAL = re.compile(
     "[^\x00-\xac\xae-\u02ff\u0370-\u0482\u048a-\u0590\u2010-\u2029\u202f-\u205f\u2070-\u20cf\u2100-\u2cee]"
 )
-#: A word of any script with its marks, and with the invisible characters inside it; or one letter of a script without spaces.
+#: A word of any script, with its marks and the invisible characters inside it; or one letter of a script that
+#: writes no spaces.
 WORD = regex.compile(
     rf"[{SPACELESS}][\p{{M}}\p{{Cf}}]*+|[[\p{{L}}\p{{M}}\p{{N}}\p{{Cf}}]--[{SPACELESS}]]++", regex.V1
 )
-LETTER = re.compile(f"[{SPACELESS}]")
-#: Spellings of words beyond ASCII that are kept.
-REMEMBERED = 16_384
-#: Words are alike from so many characters in common on; with shorter ones every letter counts.
-COMMON = 4
-#: Endings that differ: sleep, sleeps, sleeping.
-ENDING = 3
+SPACELESS_LETTER = re.compile(f"[{SPACELESS}]")
+#: Most words beyond ASCII that the process remembers the spelling of.
+REMEMBERED_SPELLINGS = 16_384
+#: Two words match when their beginnings are equal for at least this many characters; shorter words must be equal.
+LEAST_COMMON = 4
+#: Longest ending, in characters, by which two matching words may differ: sleep, sleeps, sleeping.
+LONGEST_ENDING = 3
 
 
-class Wanted:
-    """A query's words, so kept that a word of a text is looked up in them however many they are."""
+class QueryWords:
+    """Finds the question's word that matches a word of a text, in a time that does not grow with their number."""
 
-    def __init__(self, query: str) -> None:
-        self._words = set(words(query).text.replace(".", " ").split())
-        #: By its length and by each of its beginnings that may have to be in common with another word.
+    def __init__(self, question: str) -> None:
+        self._words = set(words(question).text.replace(".", " ").split())
+        #: Length and beginning -> word, for each beginning that a word of some length must share with it.
         self._beginnings = {
             (len(word), word[:common]): word
             for word in sorted(self._words)
-            for common in {_common(len(word), len(word) + more) for more in range(ENDING + 1)}
+            for common in {_common(len(word), len(word) + more) for more in range(LONGEST_ENDING + 1)}
             if common <= len(word)
         }
-        self._starts = {word[:COMMON] for word in self._words}
+        self._starts = {word[:LEAST_COMMON] for word in self._words}
 
     def find(self, word: str) -> str | None:
-        """The word of the query that is alike, if any is."""
+        """The question's word that matches this one; None where no word does."""
         folded = word.lower() if word.isascii() else _spelt(word)
         if folded in self._words:
             return folded
-        if folded[:COMMON] not in self._starts:
+        if folded[:LEAST_COMMON] not in self._starts:
             return None
         size = len(folded)
-        for length in range(max(1, size - ENDING), size + ENDING + 1):
+        for length in range(max(1, size - LONGEST_ENDING), size + LONGEST_ENDING + 1):
             common = _common(size, length)
             if (
                 common <= min(size, length)
-                and (alike := self._beginnings.get((length, folded[:common]))) is not None
+                and (match := self._beginnings.get((length, folded[:common]))) is not None
             ):
-                return alike
+                return match
         return None
 
 
-def snippet(text: str, wanted: Wanted, *, length: int = LENGTH) -> str:
-    """A slice of the text, from word to word, at most ``length`` characters; its beginning where no word is found.
+def snippet(text: str, query_words: QueryWords, *, length: int = LENGTH) -> str:
+    """The slice of the text with most of the question's words, at most ``length`` characters, cut between words.
 
-    A word counts the more the rarer it is in the text, so that "the" decides nothing; repeated, it counts once.
+    A word that is rare in the text counts more than a frequent one, so that "the" decides nothing. A repeated word
+    counts once. Where the text has none of the words, the snippet is the text's beginning.
     """
     if len(text) <= length:
         return text
     found = [
-        (start, end, alike)
+        (start, end, match)
         for start, end in _words(text)
-        if (alike := wanted.find(text[start:end])) is not None
+        if (match := query_words.find(text[start:end])) is not None
     ]
     start, end = _best(found, length) if found else (0, 0)
-    # As much before the match as after it.
+    # The matches stand in the middle of the snippet.
     begin = max(0, min(start - (length - (end - start)) // 2, len(text) - length))
     return _whole_words(text, begin, length)
 
 
 def _best(found: list[tuple[int, int, str]], length: int) -> tuple[int, int]:
-    """The window over matches that weighs most, the first of several."""
+    """Start and end of the window over matches with the highest weight; of several equal ones, the first."""
     occurrences = Counter(word for *_, word in found)
     window: deque[tuple[int, int, str]] = deque()
     inside: Counter[str] = Counter()
@@ -103,7 +106,7 @@ def _best(found: list[tuple[int, int, str]], length: int) -> tuple[int, int]:
 
 
 def _words(text: str) -> Iterator[tuple[int, int]]:
-    """Where words begin and end; of a script without spaces each pair of neighbouring letters, as in ``words``."""
+    """Start and end of each word. In a script without spaces each pair of neighbouring letters is a word."""
     if text.isascii() or SPECIAL.search(text) is None:
         yield from (match.span() for match in SIMPLE_WORD.finditer(text))
         return
@@ -113,8 +116,8 @@ def _words(text: str) -> Iterator[tuple[int, int]]:
     ):
         paired = (
             end == after < last
-            and LETTER.match(text, start) is not None
-            and LETTER.match(text, after) is not None
+            and SPACELESS_LETTER.match(text, start) is not None
+            and SPACELESS_LETTER.match(text, after) is not None
         )
         if paired:
             yield start, last
@@ -138,9 +141,9 @@ def _whole_words(text: str, begin: int, length: int) -> str:
     return text[begin:end].strip()
 
 
-_spelt = lru_cache(REMEMBERED)(spelt)
+_spelt = lru_cache(REMEMBERED_SPELLINGS)(spelt)
 
 
 def _common(one: int, other: int) -> int:
-    """So many characters must two words of these lengths have in common."""
-    return max(COMMON, max(one, other) - ENDING)
+    """Number of first characters that two words of these lengths must share to match."""
+    return max(LEAST_COMMON, max(one, other) - LONGEST_ENDING)

@@ -6,22 +6,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cluster.retrieval.snippets import QueryWords, snippet
 from cluster.text.graphemes import CLUSTER, inside
-from serve_app.routes.snippets import Wanted, snippet
 
 FILLING = "The weather was fine and nothing happened at all. " * 10
 
 
 @given(st.text(max_size=400), st.text(max_size=40), st.integers(1, 100))
 def test_a_snippet_is_a_slice_of_the_text_and_not_too_long(text: str, query: str, length: int) -> None:
-    part = snippet(text, Wanted(query), length=length)
+    part = snippet(text, QueryWords(query), length=length)
     assert part in text
     assert len(part) <= length or part == text
 
 
 @given(st.text(alphabet="ab ", min_size=50, max_size=300), st.text(alphabet="ab ", max_size=10))
 def test_a_text_with_anything_in_it_gives_something(text: str, query: str) -> None:
-    assert snippet("x" + text + "x", Wanted(query), length=20)
+    assert snippet("x" + text + "x", QueryWords(query), length=20)
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def test_a_text_with_anything_in_it_gives_something(text: str, query: str) -> No
 def test_the_words_decide_their_endings_do_not_and_frequent_ones_count_little(
     query: str, sentence: str
 ) -> None:
-    part = snippet(f"{FILLING}{sentence} {FILLING}", Wanted(query))
+    part = snippet(f"{FILLING}{sentence} {FILLING}", QueryWords(query))
     assert sentence in part
 
 
@@ -47,7 +47,7 @@ def test_the_words_decide_their_endings_do_not_and_frequent_ones_count_little(
     st.text("aé \u0301\u0915\u093f\u094d\u200d👩🇩🇪", max_size=120), st.text(max_size=10), st.integers(30, 60)
 )
 def test_no_letter_is_parted_from_its_marks(text: str, query: str, length: int) -> None:
-    part = snippet(text, Wanted(query), length=length)
+    part = snippet(text, QueryWords(query), length=length)
     places = [at for at in range(len(text)) if text.startswith(part, at)]
     split = inside(text)
     clusters = max(map(len, CLUSTER.findall(text)), default=0)
@@ -56,9 +56,9 @@ def test_no_letter_is_parted_from_its_marks(text: str, query: str, length: int) 
 
 def test_words_are_not_cut_and_without_a_match_it_begins_at_the_beginning() -> None:
     text = "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda"
-    assert snippet(text, Wanted("nothing"), length=20) == "alpha beta gamma"
-    assert set(snippet(text, Wanted("zeta"), length=20).split()) <= set(text.split())
-    assert "zeta" in snippet(text, Wanted("zeta"), length=20)
+    assert snippet(text, QueryWords("nothing"), length=20) == "alpha beta gamma"
+    assert set(snippet(text, QueryWords("zeta"), length=20).split()) <= set(text.split())
+    assert "zeta" in snippet(text, QueryWords("zeta"), length=20)
 
 
 @given(
@@ -71,14 +71,14 @@ def test_words_are_alike_where_all_but_their_endings_is_common(query: list[str],
         common = max(4, len(longer) - 3)
         return one == word or (len(shorter) >= common and longer[:common] == shorter[:common])
 
-    found = Wanted(" ".join(query)).find(word)
+    found = QueryWords(" ".join(query)).find(word)
     assert (found is not None) == any(map(alike, query))
     assert found is None or (found in query and alike(found))
 
 
 def test_a_long_query_costs_no_more_than_a_short_one() -> None:
-    wanted = Wanted(" ".join(f"{FILLING.split()[0][:4]}{n}" for n in range(5_000)))
+    words = QueryWords(" ".join(f"{FILLING.split()[0][:4]}{n}" for n in range(5_000)))
     began = time.process_time()
     for _ in range(50):
-        snippet(FILLING, wanted)
+        snippet(FILLING, words)
     assert time.process_time() - began < 1

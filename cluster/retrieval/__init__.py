@@ -1,0 +1,28 @@
+"""Retrieval: from questions to the chunks of a vector store that answer them.
+
+from cluster.retrieval import RetrievalOptions, retrieve
+"""
+
+from cluster.retrieval.contract import (
+    EmbedQuestions,
+    QueryVectors,
+    Ranker,
+    RerankTexts,
+    RetrievalOptions,
+    Retrieved,
+    RetrievedChunk,
+    RunInDatabase,
+)
+from cluster.retrieval.retrieve import retrieve
+
+__all__ = [
+    "EmbedQuestions",
+    "QueryVectors",
+    "Ranker",
+    "RerankTexts",
+    "RetrievalOptions",
+    "Retrieved",
+    "RetrievedChunk",
+    "RunInDatabase",
+    "retrieve",
+]

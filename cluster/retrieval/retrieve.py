@@ -1,0 +1,199 @@
+"""Retrieval: questions in, the best chunks of a vector store out, each with its file, its page and its place on the page.
+
+Called by the search route, and fit for workers: it needs no HTTP request and no Ray.
+
+    retrieved = await retrieve(
+        "acme", "handbook", ["Who may stop the pump?"], RetrievalOptions(max_chunks=5),
+        in_database=service.in_database, embed=embed,
+    )
+    retrieved.chunks[0].page       # 12
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+from psycopg import Connection
+from psycopg_pool import ConnectionPool
+
+from cluster.database import snapshot, translated
+from cluster.documents.stores import VectorStore, find_store, touch_store
+from cluster.errors import Conflict, InvalidInput
+from cluster.retrieval.contract import (
+    EmbedQuestions,
+    QueryVectors,
+    Ranker,
+    RerankTexts,
+    RetrievalOptions,
+    Retrieved,
+    RetrievedChunk,
+    RunInDatabase,
+)
+from cluster.retrieval.snippets import QueryWords, snippet
+from cluster.text.graphemes import boundary
+from cluster.vector_index import Hit, VectorIndex
+from cluster.vector_index.attributes import FILE, own_of, owners_of
+from cluster.vector_index.filters import parse_filter
+
+MAX_QUESTIONS = 32
+#: The rankings by words and the snippets read this many characters of a question, about as many as a model reads
+#: of a text. Each further word would cost a look-up.
+WORDS_CHARACTERS = 2_048
+#: Chunks that the cross-encoder scores for each question. Scoring one takes as long as the whole search before it.
+RERANKED_CHUNKS = 50
+
+#: A hit, and the question that it answers.
+Answer = tuple[Hit, str]
+
+
+async def retrieve(
+    organisation: str,
+    store: str,
+    questions: Sequence[str],
+    options: RetrievalOptions,
+    *,
+    in_database: RunInDatabase,
+    embed: EmbedQuestions,
+    rerank: RerankTexts | None = None,
+) -> Retrieved:
+    """The chunks of the store that answer the questions best.
+
+    All questions see one state of the store: a document that is being replaced is found as it was or as it will
+    be, never half and half. The search counts as activity of the store.
+
+    Args:
+        organisation: id of the organisation; only its stores are searched.
+        store: id or name of the vector store.
+        questions: 1 to 32 texts, none of them blank.
+        options: which chunks are wanted.
+        in_database: runs the search.
+        embed: computes the questions' vectors.
+        rerank: the cross-encoder; needed where ``options.ranker`` is ``Ranker.CROSS_ENCODER``.
+
+    Raises:
+        InvalidInput: questions, filters or options that cannot be searched for.
+        NotFound: the organisation has no such store.
+        Conflict: the store holds vectors of another model than ``embed`` uses.
+        Unavailable: the database does not answer.
+    """
+    if not 1 <= len(questions) <= MAX_QUESTIONS or not all(question.strip() for question in questions):
+        raise InvalidInput(
+            f"query must be a text or a list of 1 to {MAX_QUESTIONS} texts, none of them empty", param="query"
+        )
+    if options.ranker is Ranker.CROSS_ENCODER and rerank is None:
+        raise InvalidInput("no cross-encoder is configured; set CLUSTER_RERANKER_PATH", param="ranker")
+    if options.filters is not None:
+        parse_filter(options.filters)  # a wrong filter is refused before the questions are embedded
+    embedded = await embed(questions)
+    found = await in_database(
+        lambda pool, index: _search(pool, index, organisation, store, questions, embedded, options)
+    )
+    if options.ranker is Ranker.CROSS_ENCODER and rerank is not None:
+        found = await asyncio.gather(
+            *(_rerank(rerank, *answers) for answers in zip(questions, found, strict=True))
+        )
+    best = [
+        answer
+        for answer in _merge(questions, found)[: options.max_chunks]
+        if answer[0].score >= options.score_threshold
+    ]
+    chunks = await asyncio.to_thread(_chunks, best)  # snippets of long chunks take milliseconds
+    return Retrieved(chunks=chunks, truncated_questions=embedded.truncated)
+
+
+def _search(
+    pool: ConnectionPool,
+    index: VectorIndex,
+    organisation: str,
+    store_name: str,
+    questions: Sequence[str],
+    embedded: QueryVectors,
+    options: RetrievalOptions,
+) -> list[list[Hit]]:
+    """The hits of each question."""
+    with translated(), snapshot(pool) as connection:
+        store = find_store(connection, organisation, store_name)
+        if store.fingerprint.id != embedded.fingerprint:
+            raise Conflict(
+                f"vector store {store.name or store.id!r} holds vectors of {store.fingerprint.id}, but this server "
+                f"embeds with {embedded.fingerprint}; ask a server that serves the store's model"
+            )
+        found = [
+            _hits(index, store, question, vector, options, connection)
+            for question, vector in zip(questions, embedded.vectors, strict=True)
+        ]
+    with translated(), pool.connection() as connection:
+        touch_store(connection, store)
+    return found
+
+
+def _hits(
+    index: VectorIndex,
+    store: VectorStore,
+    question: str,
+    vector: NDArray[np.float32],
+    options: RetrievalOptions,
+    connection: Connection[object],
+) -> list[Hit]:
+    reranks = options.ranker is Ranker.CROSS_ENCODER
+    return index.search(
+        store.organisation,
+        store.id,
+        collection=store.collection,
+        vector=vector,
+        text=None if options.ranker is Ranker.VECTORS else _beginning(question),
+        k=max(RERANKED_CHUNKS, options.max_chunks) if reranks else options.max_chunks,
+        filter=options.filters,
+        mode=options.mode,
+        connection=connection,
+    )
+
+
+async def _rerank(rerank: RerankTexts, question: str, hits: list[Hit]) -> list[Hit]:
+    if not hits:
+        return []
+    scores = await rerank(question, [hit.text for hit in hits])
+    return [replace(hit, score=float(score)) for hit, score in zip(hits, scores, strict=True)]
+
+
+def _merge(questions: Sequence[str], found: Sequence[Sequence[Hit]]) -> list[Answer]:
+    """The hits of all questions, best first. A chunk that answers several counts once, with its best score."""
+    best: dict[str, Answer] = {}
+    for question, hits in zip(questions, found, strict=True):
+        for hit in hits:
+            if hit.id not in best or hit.score > best[hit.id][0].score:
+                best[hit.id] = hit, question
+    return sorted(best.values(), key=lambda answer: (-answer[0].score, answer[0].id))
+
+
+def _chunks(answers: Sequence[Answer]) -> list[RetrievedChunk]:
+    words = {question: QueryWords(_beginning(question)) for question in {question for _, question in answers}}
+    return [_chunk(hit, question, words[question]) for hit, question in answers]
+
+
+def _chunk(hit: Hit, question: str, words: QueryWords) -> RetrievedChunk:
+    own = own_of(hit.attributes)
+    return RetrievedChunk(
+        id=hit.id,
+        file=own.get(FILE, hit.document),
+        filename=own.get("filename", ""),
+        text=hit.text,
+        score=min(1.0, max(0.0, hit.score)),
+        question=question,
+        page=own.get("page"),
+        start=own.get("start"),
+        end=own.get("end"),
+        snippet=snippet(hit.text, words),
+        keywords=own.get("keywords", []),
+        attributes={
+            name: value
+            for name, value in owners_of(hit.attributes).items()
+            if isinstance(value, str | int | float | bool)
+        },
+    )
+
+
+def _beginning(question: str) -> str:
+    return question[: boundary(question, WORDS_CHARACTERS)]

@@ -1,0 +1,210 @@
+"""Retrieval answers questions from a real store, called as a worker calls it: no HTTP request, no Ray, no model."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from psycopg import Connection
+from psycopg_pool import ConnectionPool
+
+from cluster.documents import store_files
+from cluster.documents.stores import VectorStore, get_store
+from cluster.engines.contract import Fingerprint
+from cluster.errors import Conflict, InvalidInput, NotFound
+from cluster.retrieval import QueryVectors, Ranker, RetrievalOptions, Retrieved, retrieve
+from cluster.vector_index import VectorIndex
+from tests.attached import make_files, process
+
+T = TypeVar("T")
+
+#: Text and direction of each chunk of the file, a page each.
+CHUNKS = {
+    "Herons stand still in the pond.": (1.0, 0.0, 0.0),
+    "Swifts sleep on the wing.": (0.6, 0.8, 0.0),
+    "Only the operator may stop the pump.": (0.0, 0.0, 1.0),
+}
+HERON, SWIFT, PUMP = CHUNKS
+#: Directions of the questions.
+QUESTIONS = {
+    "herons": (1.0, 0.0, 0.0),
+    "swifts": (0.0, 1.0, 0.0),
+    "pump": (0.0, 0.0, 1.0),
+    # Its vector lies nearest to the swifts; its words are those of the pump.
+    "stop the pump": (0.0, 1.0, 0.0),
+}
+VECTORS_ALONE = RetrievalOptions(ranker=Ranker.VECTORS, mode="exact")
+
+
+@dataclass
+class Asker:
+    """Retrieves from one store, with the vectors of ``QUESTIONS``."""
+
+    pool: ConnectionPool
+    index: VectorIndex
+    store: VectorStore
+    fingerprint: Fingerprint
+    #: Questions that were embedded.
+    embedded: list[str] = field(default_factory=list)
+    #: Texts that the cross-encoder read, the shortest of which it finds best; None: there is no cross-encoder.
+    reranked: list[str] | None = None
+
+    def ask(
+        self,
+        *questions: str,
+        options: RetrievalOptions = VECTORS_ALONE,
+        organisation: str = "",
+        store: str = "",
+    ) -> Retrieved:
+        return asyncio.run(
+            retrieve(
+                organisation or self.store.organisation,
+                store or self.store.id,
+                questions,
+                options,
+                in_database=self._in_database,
+                embed=self._embed,
+                rerank=None if self.reranked is None else self._rerank,
+            )
+        )
+
+    async def _in_database(self, work: Callable[[ConnectionPool, VectorIndex], T], /) -> T:
+        return await asyncio.to_thread(work, self.pool, self.index)
+
+    async def _embed(self, questions: Sequence[str], /) -> QueryVectors:
+        self.embedded += questions
+        vectors = np.array([QUESTIONS[question] for question in questions], dtype=np.float32)
+        return QueryVectors(vectors=vectors, fingerprint=self.fingerprint.id, truncated=1)
+
+    async def _rerank(self, question: str, texts: Sequence[str], /) -> NDArray[np.float32]:
+        assert self.reranked is not None
+        self.reranked += texts
+        return np.array([1 / len(text) for text in texts], dtype=np.float32)
+
+
+@pytest.fixture
+def asker(
+    connection: Connection[Any],
+    pool: ConnectionPool,
+    index: VectorIndex,
+    store: VectorStore,
+    fingerprint: Fingerprint,
+) -> Asker:
+    """On a store with one file."""
+    index.ensure(store.collection, dim=fingerprint.dim)
+    (file,) = make_files(connection, store.organisation)
+    store_files.attach(connection, store, file, attributes={"kind": "guide"})
+    vectors = np.array(list(CHUNKS.values()), dtype=np.float32)
+    process(connection, index, store, file, list(CHUNKS), embed=lambda texts: vectors)
+    return Asker(pool=pool, index=index, store=store, fingerprint=fingerprint)
+
+
+def test_a_chunk_comes_with_its_file_its_page_and_its_place(
+    asker: Asker, connection: Connection[Any]
+) -> None:
+    retrieved = asker.ask("pump", options=RetrievalOptions(max_chunks=1), store="handbook")
+    (chunk,) = retrieved.chunks
+    (attached,) = connection.execute(
+        "SELECT file FROM vector_store_files WHERE vector_store = %s", [asker.store.id]
+    ).fetchall()
+    assert (chunk.text, chunk.snippet, chunk.question, chunk.score) == (PUMP, PUMP, "pump", 1.0)
+    assert (chunk.file, chunk.filename) == (attached[0], "0.txt")
+    assert (chunk.page, chunk.start, chunk.end) == (3, 0, len(PUMP))
+    assert chunk.attributes == {"kind": "guide"}
+    assert retrieved.truncated_questions == 1
+
+
+def test_a_chunk_that_answers_several_questions_is_there_once_with_its_best_score(asker: Asker) -> None:
+    found = asker.ask("herons", "swifts").chunks
+    assert [(chunk.text, chunk.question) for chunk in found] == [
+        (HERON, "herons"),
+        (SWIFT, "swifts"),
+        (PUMP, "herons"),
+    ]
+    assert [chunk.score for chunk in found] == pytest.approx([1.0, 0.8, 0.0])
+
+
+def test_words_rank_where_vectors_are_fused_with_them(asker: Asker) -> None:
+    assert asker.ask("stop the pump").chunks[0].text == SWIFT
+    fused = asker.ask("stop the pump", options=RetrievalOptions(mode="exact")).chunks
+    assert fused[0].text == PUMP
+
+
+@pytest.mark.parametrize(
+    ("options", "texts"),
+    [
+        ({"max_chunks": 1}, [HERON]),
+        ({"score_threshold": 0.5}, [HERON, SWIFT]),
+        ({"filters": {"type": "gte", "key": "page", "value": 2}}, [SWIFT, PUMP]),
+        ({"filters": {"type": "ne", "key": "kind", "value": "guide"}}, []),
+    ],
+    ids=["max_chunks", "score_threshold", "page", "attribute"],
+)
+def test_options_narrow_what_is_found(asker: Asker, options: dict[str, Any], texts: list[str]) -> None:
+    found = asker.ask("herons", options=replace(VECTORS_ALONE, **options)).chunks
+    assert [chunk.text for chunk in found] == texts
+
+
+def test_the_cross_encoder_decides_among_more_chunks_than_are_wanted(asker: Asker) -> None:
+    asker.reranked = []
+    options = RetrievalOptions(ranker=Ranker.CROSS_ENCODER, max_chunks=1)
+    (chunk,) = asker.ask("herons", options=options).chunks
+    assert sorted(asker.reranked) == sorted(CHUNKS)
+    assert (chunk.text, chunk.score) == (SWIFT, pytest.approx(1 / len(SWIFT)))
+
+
+def test_a_retrieval_is_activity_of_its_store(asker: Asker, connection: Connection[Any]) -> None:
+    connection.execute(
+        "UPDATE vector_stores SET last_active_at = now() - interval '1 hour' WHERE id = %s", [asker.store.id]
+    )
+    before = get_store(connection, asker.store.organisation, asker.store.id).last_active_at
+    asker.ask("herons")
+    assert get_store(connection, asker.store.organisation, asker.store.id).last_active_at > before
+
+
+@pytest.mark.parametrize(
+    ("questions", "options"),
+    [
+        ([], {}),
+        (["herons"] * 33, {}),
+        (["herons", " \n"], {}),
+        (["herons"], {"filters": {"type": "like", "key": "page", "value": 1}}),
+        (["herons"], {"ranker": Ranker.CROSS_ENCODER}),
+    ],
+    ids=["no question", "too many", "a blank one", "unknown operator", "no cross-encoder"],
+)
+def test_what_cannot_be_searched_for_is_refused_before_it_is_embedded(
+    asker: Asker, questions: list[str], options: dict[str, Any]
+) -> None:
+    with pytest.raises(InvalidInput):
+        asker.ask(*questions, options=RetrievalOptions(**options))
+    assert asker.embedded == []
+
+
+def test_stores_of_another_organisation_or_model_are_not_searched(asker: Asker, stranger: str) -> None:
+    with pytest.raises(NotFound):
+        asker.ask("herons", organisation=stranger)
+    asker.fingerprint = replace(asker.fingerprint, model="other")
+    with pytest.raises(Conflict, match=f"{asker.store.fingerprint.id}.*{asker.fingerprint.id}"):
+        asker.ask("herons")
+
+
+@pytest.mark.parametrize(
+    ("name", "ranker"),
+    [
+        ("none", Ranker.VECTORS),
+        ("auto", Ranker.FUSED),
+        ("default-2024-11-15", Ranker.FUSED),
+        ("tiny", Ranker.CROSS_ENCODER),
+    ],
+)
+def test_a_ranker_is_named_as_openai_names_it_or_by_the_cross_encoder(name: str, ranker: Ranker) -> None:
+    assert Ranker.named(name, cross_encoder="tiny", param="ranker") is ranker
+
+
+def test_an_unknown_ranker_is_refused_with_those_there_are() -> None:
+    with pytest.raises(InvalidInput, match=r"ranker is 'tiny'; it may be none, auto, default-2024-11-15$"):
+        Ranker.named("tiny", cross_encoder=None, param="ranker")
