@@ -27,6 +27,7 @@ from cluster.documents.file_names import shown_name
 from cluster.engines import describe
 from cluster.errors import ClusterError, InvalidInput, Permanent, Unavailable, last_line
 from cluster.jobs.job_run import JobRun
+from cluster.jobs.kinds import INGEST
 from cluster.logs import about, configure
 from cluster.settings import Settings
 from cluster.vector_index import open_vector_index
@@ -125,7 +126,7 @@ def ingest(
             )
         input = {"location": shown_name(location), "vector_store": store.id}
         with JobRun(
-            pool, store.organisation, "ingest", input, total=plan.total, lease_s=settings.lease_s
+            pool, store.organisation, INGEST.name, input, total=plan.total, lease_s=settings.lease_s
         ) as run:
             with about(job=run.id, organisation=store.organisation), report.progress(plan.total) as advance:
                 for result in _results(plan, settings, store, run.id):

@@ -10,6 +10,7 @@ from cluster.database import translated
 from cluster.doctor.ailment import SQL, Ailment, Case, Patient
 from cluster.doctor.file_ailments import attach_again
 from cluster.documents.documents import lock_document
+from cluster.jobs.kinds import DELETE_STORE
 from cluster.vector_index.pgvector.renewal import renew_words
 from cluster.vector_index.pgvector.statements import Statements
 from cluster.vector_index.words import WORDS_VERSION
@@ -19,7 +20,9 @@ def _in_each_collection(patient: Patient, statement: str) -> list[Case]:
     found = []
     with translated(), patient.pool.connection() as connection:
         for name, dim in connection.execute(SQL["collections"]).fetchall():
-            for row in connection.execute(_about(statement, name, dim), {"collection": name}):
+            for row in connection.execute(
+                _about(statement, name, dim), {"collection": name, "deletion": DELETE_STORE.name}
+            ):
                 found.append(_case(statement, row, name))
     return found
 

@@ -23,7 +23,7 @@ WHERE state = 'queued' AND (retry_at IS NULL OR retry_at <= now())
 GROUP BY class ORDER BY class;
 
 -- name: dead_letters
-SELECT count(*) FROM jobs WHERE state = 'failed' AND entry IS NOT NULL;
+SELECT count(*) FROM jobs WHERE state = 'failed' AND kind <> ALL(%(not_retryable)s);
 
 -- name: needed_blobs
 SELECT organisation, sha256 FROM files UNION SELECT organisation, sha256 FROM upload_parts;
@@ -48,7 +48,7 @@ WHERE NOT EXISTS (
       AND documents.vector_store = chunk.vector_store)
   AND NOT EXISTS (
     SELECT FROM jobs
-    WHERE jobs.organisation = chunk.organisation AND jobs.subject = chunk.vector_store AND jobs.kind = 'delete_store'
+    WHERE jobs.organisation = chunk.organisation AND jobs.subject = chunk.vector_store AND jobs.kind = %(deletion)s
       AND jobs.state IN ('queued', 'running'))
 ORDER BY 1, 2, 3;
 

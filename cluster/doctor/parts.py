@@ -14,6 +14,7 @@ from cluster.database.queries import queries
 from cluster.doctor.report import Part
 from cluster.engines.weights import WEIGHTS_FILE, open_model_folder
 from cluster.errors import ClusterError, Shortage
+from cluster.jobs.kinds import not_retryable
 from cluster.jobs.shortages import announced
 from cluster.local import application, ray_head
 from cluster.local.addresses import LOOPBACK, api_url, dashboard_url, get_json
@@ -192,7 +193,7 @@ def queues(settings: Settings, connection: Connection[Any]) -> Part:
     row = connection.execute(SQL["workers"], {"lease_s": settings.lease_s}).fetchone()
     workers = row[0] if row else 0
     waiting = connection.execute(SQL["waiting"]).fetchall()
-    dead = connection.execute(SQL["dead_letters"]).fetchone()
+    dead = connection.execute(SQL["dead_letters"], {"not_retryable": not_retryable()}).fetchone()
     lines = [
         f"{priority_class}: {jobs} wait, the oldest for {oldest_s:.0f} s"
         for priority_class, jobs, oldest_s in waiting

@@ -59,7 +59,7 @@ def create_batch(
     *,
     priority_class: PriorityClass = PriorityClass.MEDIUM,
     priority: int = queue.DEFAULT_PRIORITY,
-    attempts: int = queue.DEFAULT_ATTEMPTS,
+    attempts: int | None = None,
 ) -> FileBatch:
     """Attach the files as one batch; arguments and errors as ``attach_many``'s."""
     key = _key(store, f"vsfb_{secrets.token_hex(12)}")

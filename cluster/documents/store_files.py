@@ -33,14 +33,12 @@ from cluster.documents.stores import VectorStore, require_live, touch_store
 from cluster.errors import NotFound
 from cluster.jobs import queue
 from cluster.jobs.jobs import GONE, JobState, PriorityClass
+from cluster.jobs.kinds import INDEX_FILE
 from cluster.records import Outcome, document_id
 from cluster.vector_index.attributes import with_owners
 from cluster.vector_index.contract import VectorIndex
 
-#: Kind of the job that makes a file searchable in a store; its input names both.
-INDEX_KIND = "index_file"
 #: ``done`` of such a job counts percent of all its stages.
-PERCENT = 100
 
 
 class FileStatus(StrEnum):
@@ -143,7 +141,7 @@ def attach(
     chunking_strategy: Mapping[str, Any] | None = None,
     priority_class: PriorityClass = PriorityClass.MEDIUM,
     priority: int = queue.DEFAULT_PRIORITY,
-    attempts: int = queue.DEFAULT_ATTEMPTS,
+    attempts: int | None = None,
 ) -> StoreFile:
     """Attach one file, as ``attach_many`` does."""
     one = Attachment(file=file, attributes=attributes or {}, chunking_strategy=chunking_strategy)
@@ -158,7 +156,7 @@ def attach_many(
     *,
     priority_class: PriorityClass = PriorityClass.MEDIUM,
     priority: int = queue.DEFAULT_PRIORITY,
-    attempts: int = queue.DEFAULT_ATTEMPTS,
+    attempts: int | None = None,
     batch: str | None = None,
 ) -> None:
     """Attach files and submit a job for each; of several with one file the last counts.
@@ -238,7 +236,13 @@ def list_store_files(
     Raises:
         InvalidInput: a cursor that is no file of the store's.
     """
-    values = {"organisation": store.organisation, "vector_store": store.id, "status": status, "batch": batch}
+    values = {
+        "organisation": store.organisation,
+        "vector_store": store.id,
+        "status": status,
+        "batch": batch,
+        "kind": INDEX_FILE.name,
+    }
     found = read_page(connection, LISTS if batch is None else LISTS_OF_BATCH, values, page)
     return ListPage(items=[_store_file(row) for row in found.items], has_more=found.has_more)
 
@@ -361,14 +365,8 @@ def ended(
     return connection.execute(SQL["ended"], values).rowcount > 0
 
 
-def _request(store: VectorStore, file: str) -> queue.Request:
-    return queue.Request(
-        kind=INDEX_KIND,
-        input={"vector_store": store.id, "file": file},
-        subject=file,
-        total=PERCENT,
-        unit="percent",
-    )
+def _request(store: VectorStore, file: str) -> queue.JobRequest:
+    return queue.JobRequest(kind=INDEX_FILE, input={"vector_store": store.id, "file": file}, subject=file)
 
 
 def _detach(

@@ -79,7 +79,7 @@ FROM (
     WHERE organisation = %(organisation)s AND vector_store = %(vector_store)s AND file = %(id)s
     UNION ALL
     SELECT 2, created_at FROM jobs
-    WHERE organisation = %(organisation)s AND subject = %(id)s AND kind = 'index_file' AND input ->> 'vector_store' = %(vector_store)s
+    WHERE organisation = %(organisation)s AND subject = %(id)s AND kind = %(kind)s AND input ->> 'vector_store' = %(vector_store)s
 ) AS found
 GROUP BY rank
 ORDER BY rank

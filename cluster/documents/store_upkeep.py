@@ -1,6 +1,6 @@
 """What the cluster does to vector stores by itself: those whose time has come expire, and what a store held is deleted.
 
-Called by the worker: ``expire_stores`` now and then, ``delete_store_rows`` by a job of kind ``stores.DELETE_KIND``.
+Called by the worker: ``expire_stores`` now and then, ``delete_store_rows`` by a job of kind ``kinds.DELETE_STORE``.
 
     while delete_store_rows(connection, index, organisation, id): ...      # each call in a transaction of its own
 """

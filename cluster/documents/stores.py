@@ -23,7 +23,8 @@ from cluster.database.paging import FIRST_PAGE, ListPage, ListStatements, PageRe
 from cluster.database.queries import queries
 from cluster.engines.contract import Fingerprint
 from cluster.errors import Conflict, InvalidInput, NotFound
-from cluster.jobs.jobs import Job, PriorityClass
+from cluster.jobs.jobs import Job
+from cluster.jobs.kinds import DELETE_STORE
 from cluster.jobs.queue import submit
 from cluster.records import vector_store_id
 from cluster.vector_index.contract import collection_name
@@ -36,8 +37,6 @@ LONGEST_NAME = 256
 NAMES_SHOWN = 10
 #: Searches and attachments are noted as activity no more often than this.
 TOUCH_INTERVAL = timedelta(minutes=1)
-#: Kind of the job that deletes what a store holds; its input names the store.
-DELETE_KIND = "delete_store"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -207,7 +206,7 @@ def list_stores(
     Raises:
         InvalidInput: a cursor that is no store of the organisation's.
     """
-    found = read_page(connection, LISTS, {"organisation": organisation}, page)
+    found = read_page(connection, LISTS, {"organisation": organisation, "kind": DELETE_STORE.name}, page)
     return ListPage(items=[_store(row) for row in found.items], has_more=found.has_more)
 
 
@@ -264,15 +263,7 @@ def delete_store(connection: Connection[Any], organisation: str, id: str) -> Job
 def submit_deletion(connection: Connection[Any], organisation: str, id: str, *, made: datetime) -> Job:
     """The job that deletes what the store holds; nobody waits for it."""
     input = {"vector_store": id, "made": made.isoformat()}
-    return submit(
-        connection,
-        organisation,
-        DELETE_KIND,
-        input,
-        priority_class=PriorityClass.LOW,
-        subject=id,
-        unit="rows",
-    )
+    return submit(connection, organisation, DELETE_STORE, input, subject=id)
 
 
 def _make_named(

@@ -54,7 +54,7 @@ FROM (
     SELECT created_at AS made FROM vector_stores WHERE organisation = %(organisation)s AND id = %(id)s
     UNION ALL
     SELECT (input ->> 'made')::timestamptz FROM jobs
-    WHERE organisation = %(organisation)s AND subject = %(id)s AND kind = 'delete_store'
+    WHERE organisation = %(organisation)s AND subject = %(id)s AND kind = %(kind)s
 ) AS found;
 
 -- name: usage  documents that a job ingested are no files, but their bytes count

@@ -4,7 +4,7 @@ A job is a row of the ledger; its place in the queue is an entry of Procrastinat
 
     with connection.transaction():
         ...                                                            # the rows it is about
-        job = submit(connection, "default", "index_file", {...}, priority_class=PriorityClass.HIGH)
+        job = submit(connection, "default", INDEX_FILE, {...}, priority_class=PriorityClass.HIGH)
 
 An entry is a *turn* of the organisation in a class: whoever takes it works on the organisation's first job of that class, by
 priority and age (``attempts.claim``). Turns are ordered by start-time fair queueing (Goyal, Vin, Cheng 1996,
@@ -36,6 +36,7 @@ from cluster.jobs.jobs import (
     select_jobs,
     with_columns,
 )
+from cluster.jobs.kinds import JobKind, kind_named
 
 SQL = with_columns("queue.sql")
 
@@ -47,46 +48,46 @@ CLASS_STEP = 500_000_000
 RANKS = {PriorityClass.HIGH: 3, PriorityClass.MEDIUM: 2, PriorityClass.SCHEDULED: 1, PriorityClass.LOW: 0}
 DEFAULT_PRIORITY = 5
 HIGHEST_PRIORITY = 9
-#: Of jobs whose submitter does not say, such as the deletion of a store.
-DEFAULT_ATTEMPTS = 3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Request:
-    """A job as it is asked for."""
+class JobRequest:
+    """A job that a caller asks for."""
 
-    kind: str
+    kind: JobKind
     input: dict[str, Any]
+    #: Id of the file, store, ... that the job is about.
     subject: str | None = None
-    total: int | None = None
-    unit: str = "documents"
 
 
 def submit(
     connection: Connection[Any],
     organisation: str,
-    kind: str,
+    kind: JobKind,
     input: dict[str, Any],
     *,
-    priority_class: PriorityClass = PriorityClass.MEDIUM,
+    priority_class: PriorityClass | None = None,
     priority: int = DEFAULT_PRIORITY,
     subject: str | None = None,
-    total: int | None = None,
-    unit: str = "documents",
-    attempts: int = DEFAULT_ATTEMPTS,
+    attempts: int | None = None,
     run_at: datetime | None = None,
 ) -> Job:
     """Accept one job, in the caller's transaction.
 
+    Args:
+        kind: gives the priority class and the attempts where they are left out.
+        priority: 0 to 9; of the organisation's jobs of one class, those of a higher number begin first.
+        run_at: the earliest time at which the job begins, with a time zone.
+
     Raises:
         InvalidInput: a priority outside 0..9.
     """
-    request = Request(kind=kind, input=input, subject=subject, total=total, unit=unit)
+    request = JobRequest(kind=kind, input=input, subject=subject)
     (job,) = submit_many(
         connection,
         organisation,
         [request],
-        priority_class=priority_class,
+        priority_class=priority_class or kind.priority_class,
         priority=priority,
         attempts=attempts,
         run_at=run_at,
@@ -97,11 +98,11 @@ def submit(
 def submit_many(
     connection: Connection[Any],
     organisation: str,
-    requests: Sequence[Request],
+    requests: Sequence[JobRequest],
     *,
     priority_class: PriorityClass = PriorityClass.MEDIUM,
     priority: int = DEFAULT_PRIORITY,
-    attempts: int = DEFAULT_ATTEMPTS,
+    attempts: int | None = None,
     run_at: datetime | None = None,
 ) -> list[Job]:
     """Accept many jobs of one class, in the caller's transaction; as ``submit`` otherwise."""
@@ -114,14 +115,14 @@ def submit_many(
         {
             "organisation": organisation,
             "id": new_job_id(),
-            "kind": request.kind,
+            "kind": request.kind.name,
             "input": Jsonb(request.input),
             "subject": request.subject,
-            "total": request.total,
-            "unit": request.unit,
+            "total": request.kind.total,
+            "unit": request.kind.unit,
             "priority_class": priority_class,
             "priority": priority,
-            "last_attempt": attempts,
+            "last_attempt": attempts or request.kind.attempts,
             "retry_at": run_at,
             "entry": entry,
         }
@@ -222,9 +223,7 @@ def cancel_many(
             cancel(connection, organisation, job.id, reason=reason, code=code)
 
 
-def replay(
-    connection: Connection[Any], organisation: str, id: str, *, attempts: int = DEFAULT_ATTEMPTS
-) -> Job:
+def replay(connection: Connection[Any], organisation: str, id: str, *, attempts: int | None = None) -> Job:
     """Queue a job that failed or was cancelled again, with its input, under its id, with as many tries as a new one.
 
     Raises:
@@ -236,9 +235,10 @@ def replay(
         raise Conflict(
             f"job {id} is {job.state}; only a job that failed or was cancelled can be queued again"
         )
-    if job.entry is None:
+    kind = kind_named(job.kind)
+    if not kind.retryable:
         raise Conflict(f"job {id} was a command's own; to do it again, run the command again")
-    return requeue(connection, job, last_attempt=job.attempt + attempts)
+    return requeue(connection, job, last_attempt=job.attempt + (attempts or kind.attempts))
 
 
 def requeue(

@@ -18,6 +18,7 @@ from psycopg.rows import dict_row
 from cluster.database.paging import ListPage, ListStatements, PageRequest, read_page
 from cluster.errors import Resource
 from cluster.jobs.jobs import THROTTLED, Job, JobState, PriorityClass, as_jobs, get_job, with_columns
+from cluster.jobs.kinds import not_retryable
 from cluster.jobs.shortages import announced
 
 #: What a filter selects; NULL lets everything pass.
@@ -185,7 +186,12 @@ def dead_letters(
     connection: Connection[Any], organisation: str, chosen: JobFilter, *, limit: int
 ) -> list[str]:
     """Ids of the organisation's failed jobs that the filter selects, those that failed first first; locked until the transaction ends."""
-    values = {"organisation": organisation, **asdict(chosen), "limit": limit}
+    values = {
+        "organisation": organisation,
+        **asdict(chosen),
+        "limit": limit,
+        "not_retryable": not_retryable(),
+    }
     return [id for (id,) in connection.execute(SQL["dead_letters"], values)]
 
 

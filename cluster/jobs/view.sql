@@ -19,7 +19,7 @@ SELECT min(created_at), max(created_at) FROM jobs WHERE organisation = %(organis
 
 -- name: dead_letters  what failed first is queued again first; nobody else does it meanwhile
 SELECT id FROM jobs
-WHERE organisation = %(organisation)s AND state = 'failed' AND entry IS NOT NULL AND {chosen}
+WHERE organisation = %(organisation)s AND state = 'failed' AND kind <> ALL(%(not_retryable)s) AND {chosen}
 ORDER BY finished_at, id
 LIMIT %(limit)s
 FOR UPDATE SKIP LOCKED;

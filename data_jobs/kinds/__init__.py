@@ -1,1 +1,1 @@
-"""What a worker does: one file for each kind of job."""
+"""The code that does jobs: one file for each kind, and the table that names them (``registry``)."""

@@ -8,15 +8,15 @@ from psycopg import Connection
 
 from cluster.documents.store_upkeep import delete_store_rows
 from cluster.jobs import attempts
-from cluster.vector_index import VectorIndex
+from data_jobs.kinds.resources import Resources
 from data_jobs.worker.run import Run
 
 
 @dataclass(frozen=True)
 class DeleteStore:
-    """The job with what it works with; called with each ``Run``."""
+    """Does jobs of the kind ``DELETE_STORE``; called with each attempt."""
 
-    index: VectorIndex
+    resources: Resources
 
     async def __call__(self, run: Run) -> None:
         await run.stage("delete", partial(self._delete, run), tries=run.settings.index_attempts)
@@ -32,4 +32,6 @@ class DeleteStore:
 
     def _some(self, run: Run, connection: Connection[Any]) -> int:
         attempts.hold(connection, run.job)
-        return delete_store_rows(connection, self.index, run.job.organisation, run.job.input["vector_store"])
+        return delete_store_rows(
+            connection, self.resources.index, run.job.organisation, run.job.input["vector_store"]
+        )

@@ -9,13 +9,12 @@ import json
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from psycopg import Connection
 
-from cluster.blobs import BlobStore
 from cluster.documents import store_files
 from cluster.documents.attaching import successor
 from cluster.documents.chunking import Chunking
@@ -25,13 +24,14 @@ from cluster.documents.stores import VectorStore, get_store
 from cluster.engines import describe
 from cluster.jobs import attempts
 from cluster.jobs.jobs import GONE, REPLACED
+from cluster.jobs.kinds import INDEX_FILE
 from cluster.jobs.queue import RANKS
 from cluster.media_type import PDF
 from cluster.organisations.usage import Source
 from cluster.records import NO_PAGE, Fact, Outcome, ParsedDocument
-from cluster.vector_index import VectorIndex
 from cluster.vector_index.attributes import joined
 from data_jobs.bulk.plan import pipeline_version
+from data_jobs.kinds.resources import Ids, Resources
 from data_jobs.stages import per_process
 from data_jobs.stages.compare import mark_stored
 from data_jobs.stages.embed import new_chunk_ids
@@ -39,7 +39,6 @@ from data_jobs.stages.parsing.unread_parts import unread_sentence, with_unread
 from data_jobs.stages.prepare import Chunk, Keywords
 from data_jobs.stages.row import Row, new_row, unpack
 from data_jobs.stages.write import DocumentWriter
-from data_jobs.worker.parser_pool import Parsers
 from data_jobs.worker.run import NotWanted, Run, StageFailed
 
 #: Pages parsed at once: some tenths of a second, so that an urgent page never waits long for a parser.
@@ -53,45 +52,18 @@ CHUNKS_PER_CALL = 32
 CALLS_AT_ONCE = 2
 #: A call that is not answered within this waits for the model, and the job says so.
 SOON_S = 2.0
-#: What a line of ``RESULTS`` says that the job's result says too.
-TOLD = ("document", "outcome", "detail", "pages", "chunks", "embedded", "tokens", "tokens_embedded")
 #: Percent of a job that are done when a stage begins and when it ends: about its share of the time of a long document.
 SHARES = {"read": (0, 2), "parse": (2, 35), "chunk": (35, 40), "embed": (40, 95), "write": (95, 99)}
 
-Ids = list[NDArray[np.int32]]
 
-
-class Embedder(Protocol):
-    """Vectors for token ids, from wherever the model runs."""
-
-    async def __call__(
-        self, ids: Ids, *, fingerprint: str, organisation: str, urgent: bool
-    ) -> NDArray[np.float32]:
-        """(n, dim) float32.
-
-        Args:
-            ids: token ids of each input, special tokens left out.
-            fingerprint: id of the fingerprint of the model that is meant.
-            organisation: pays with its share of the model.
-            urgent: a person waits for the answer.
-
-        Raises:
-            Conflict: another model stands behind it than the one that is meant.
-            Retryable: not now.
-        """
-
-
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class IndexFile:
-    """The job with what it works with; called with each ``Run``."""
+    """Does jobs of the kind ``INDEX_FILE``; called with each attempt."""
 
-    blobs: BlobStore
-    index: VectorIndex
-    parsers: Parsers
-    embed: Embedder
+    resources: Resources
 
     async def __call__(self, run: Run) -> None:
-        work = _Work(self, run)
+        work = _Work(self.resources, run)
         await work.do()
 
 
@@ -99,7 +71,7 @@ class IndexFile:
 class _Work:
     """One try."""
 
-    job: IndexFile
+    resources: Resources
     run: Run
     #: See ``ParsedDocument.unread``.
     unread: dict[int, str] = field(default_factory=dict)
@@ -157,7 +129,7 @@ class _Work:
         if self.file.bytes > self.run.settings.max_document_bytes:
             limit = f"{self.run.settings.max_document_bytes:,} bytes (CLUSTER_MAX_DOCUMENT_BYTES)"
             raise StageFailed("read", f"larger than {limit}", Outcome.TOO_LARGE)
-        return self.job.blobs.read(self.run.job.organisation, self.file.sha256)
+        return self.resources.blobs.read(self.run.job.organisation, self.file.sha256)
 
     async def _parse(self, row: Row, data: bytes) -> Row:
         """Part after part; the outcome of a document without any text is that of the whole."""
@@ -231,7 +203,7 @@ class _Work:
         rank, goes_on = RANKS[self.run.job.priority_class], self.run.goes_on
         pages = PAGES_PER_PART if part is None or part == (0, 0) else part[1] - part[0]
         timeout_s = self.run.settings.parse_timeout_s * max(LEAST_TIME, pages / PAGES_PER_PART)
-        parsed = await self.job.parsers.parse(
+        parsed = await self.resources.parsers.parse(
             data, name=self.file.filename, part=part, rank=rank, timeout_s=timeout_s, on_begin=goes_on
         )
         goes_on()
@@ -245,7 +217,7 @@ class _Work:
         if not Outcome(row["outcome"]).searchable:
             raise StageFailed("chunk", row["detail"], row["outcome"])
         row = Keywords(settings)(row)
-        stored = self.job.index.stored_ids(
+        stored = self.resources.index.stored_ids(
             store.organisation, store.id, row["document"], collection=store.collection
         )
         return mark_stored(row, stored)
@@ -289,7 +261,9 @@ class _Work:
         """The model's answer; ``waits`` is called when it does not come soon."""
         organisation, fingerprint = self.run.job.organisation, self.store.fingerprint.id
         answer = asyncio.ensure_future(
-            self.job.embed(ids, fingerprint=fingerprint, organisation=organisation, urgent=self.run.urgent)
+            self.resources.embed(
+                ids, fingerprint=fingerprint, organisation=organisation, urgent=self.run.urgent
+            )
         )
         try:
             await asyncio.wait([answer], timeout=SOON_S)
@@ -316,7 +290,7 @@ class _Work:
 
         version = pipeline_version(self.run.settings, store.fingerprint)
         writer = DocumentWriter(
-            self.job.index,
+            self.resources.index,
             store,
             job=job.id,
             source=Source.JOB,
@@ -335,8 +309,11 @@ class _Work:
             usage_bytes=file.bytes,
             failed_pages=failed_pages,
         )
-        told = {name: result[name] for name in TOLD} | {
+        found = {
+            **result,
             "facts": json.loads(row["facts"]),
             "failed_pages": failed_pages,
+            "vector_store": store.id,
+            "file": file.id,
         }
-        attempts.finish(connection, job, result={**told, "vector_store": store.id, "file": file.id})
+        attempts.finish(connection, job, result={name: found[name] for name in INDEX_FILE.result})

@@ -3,7 +3,7 @@
 Slots are reserved for each class, and some are shared, where the highest class goes first: nobody waits for a slot that
 another class fills, and bulk never starves. Each group of slots is a worker of Procrastinate's on the same event loop.
 
-    consumer = Consumer(settings, kinds={"index_file": IndexFile(...)}, name="worker-1")
+    consumer = Consumer(settings, kinds=open_kinds(resources), name="worker-1")
     await consumer.run()            # returns after consumer.stop()
 
 Crash-only: who loses the database lets go of everything and begins anew. When the database is back, it gives back what it held, which
@@ -13,7 +13,7 @@ costs those jobs no try; what the old tries still write is refused. What dead wo
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -33,12 +33,18 @@ from cluster.jobs.queue import TASK, add_turns
 from cluster.jobs.rescue import rescue
 from cluster.logs import about
 from cluster.settings import Settings
-from data_jobs.worker.run import DatabaseLost, NotWanted, Run, StageFailed, TryLater, in_transaction
+from data_jobs.worker.run import (
+    DatabaseLost,
+    JobFunction,
+    NotWanted,
+    Run,
+    StageFailed,
+    TryLater,
+    in_transaction,
+)
 from data_jobs.worker.shortages import PatientConnector, Shortages, as_shortage
 
 log = structlog.get_logger(__name__)
-
-Kind = Callable[[Run], Awaitable[None]]
 
 #: A worker says so often within its lease that it lives.
 HEARTBEATS_PER_LEASE = 6
@@ -78,7 +84,7 @@ class Consumer:
         self,
         settings: Settings,
         *,
-        kinds: Mapping[str, Kind],
+        kinds: Mapping[str, JobFunction],
         name: str,
         chores: Mapping[str, "Chore"] | None = None,
     ) -> None:

@@ -27,9 +27,7 @@ from cluster.database import translated
 from cluster.deploy.loopback import keep_to_loopback
 from cluster.deploy.serve_config import require_release_only
 from cluster.documents.files import expire_files, release_blobs
-from cluster.documents.store_files import INDEX_KIND
 from cluster.documents.store_upkeep import expire_stores
-from cluster.documents.stores import DELETE_KIND
 from cluster.documents.uploads import expire_uploads
 from cluster.engines import describe
 from cluster.engines.priority import step_back
@@ -41,8 +39,8 @@ from cluster.settings import Settings
 from cluster.vector_index import open_vector_index
 from cluster.vector_index.contract import collection_name
 from cluster.vector_index.pgvector.renewal import renew_words
-from data_jobs.kinds.delete_store import DeleteStore
-from data_jobs.kinds.index_file import Ids, IndexFile
+from data_jobs.kinds.registry import open_kinds
+from data_jobs.kinds.resources import Ids, Resources
 from data_jobs.stages import per_process
 from data_jobs.worker.consumer import Chore, Consumer
 from data_jobs.worker.parser_pool import Parsers
@@ -153,9 +151,9 @@ class Worker:
             settings, kinds={}, name=f"{gethostname()}-{os.getpid()}-{uuid4().hex[:6]}", chores=CHORES
         )
         parsers = Parsers(settings, self._consumer.threads, max(1, os.cpu_count() or 1))
-        blobs, embed = open_blob_store(settings), ServedEmbedder()
-        self._consumer.kinds[INDEX_KIND] = IndexFile(blobs=blobs, index=index, parsers=parsers, embed=embed)
-        self._consumer.kinds[DELETE_KIND] = DeleteStore(index)
+        self._consumer.kinds |= open_kinds(
+            Resources(blobs=open_blob_store(settings), index=index, parsers=parsers, embed=ServedEmbedder())
+        )
         self._begun.set()
         try:
             await self._consumer.run()

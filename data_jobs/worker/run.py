@@ -42,6 +42,8 @@ from data_jobs.worker.shortages import Shortages, as_shortage
 log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
+#: Does a job: called with the attempt, and ends the job in its own last transaction.
+JobFunction = Callable[["Run"], Awaitable[None]]
 
 #: Waits between tries: a random part of this, which doubles (full jitter: M. Brooker, AWS Architecture Blog, 2015).
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 15.0

@@ -33,6 +33,7 @@ from cluster.local.ray_head import settings_variables
 from cluster.settings import Settings
 from cluster.vector_index import Row, VectorIndex, open_vector_index
 from tests.cluster.jobs import turns
+from tests.cluster.jobs.turns import TEST
 from tests.conftest import ROOT, NewHome, free_ports
 from tests.serve_app.conftest import serving
 
@@ -186,7 +187,7 @@ def die(connection: Connection[Any], worker: int) -> None:
 def test_a_job_whose_worker_died_is_queued_again(
     home: Settings, connection: Connection[Any], organisation: str
 ) -> None:
-    job = queue.submit(connection, organisation, "test", {})
+    job = queue.submit(connection, organisation, TEST, {})
     worker = turns.register(connection)
     begin(connection, organisation, worker=worker)
     die(connection, worker)
@@ -199,7 +200,7 @@ def test_a_job_whose_worker_died_is_queued_again(
 def test_a_job_nobody_would_come_to_gets_a_place_in_the_queue(
     home: Settings, connection: Connection[Any], organisation: str
 ) -> None:
-    jobs = [queue.submit(connection, organisation, "test", {}) for _ in range(3)]
+    jobs = [queue.submit(connection, organisation, TEST, {}) for _ in range(3)]
     connection.execute("DELETE FROM procrastinate_jobs WHERE id = ANY(%s)", [[job.entry for job in jobs[:2]]])
     assert found_and_mended(home, "jobs_without_turn", f"{organisation}/medium").count == 2
     assert {begin(connection, organisation).id for _ in jobs} == {job.id for job in jobs}
@@ -208,7 +209,7 @@ def test_a_job_nobody_would_come_to_gets_a_place_in_the_queue(
 def test_an_entry_that_a_dead_worker_took_without_a_job_is_ended(
     home: Settings, connection: Connection[Any], organisation: str
 ) -> None:
-    job = queue.submit(connection, organisation, "test", {})
+    job = queue.submit(connection, organisation, TEST, {})
     queue.cancel(connection, organisation, job.id)
     worker = turns.register(connection)
     assert turns.take(connection, organisation, worker=worker)
@@ -396,7 +397,7 @@ def test_what_does_not_run_is_named_with_what_to_do(
     connection.execute(
         "UPDATE jobs SET created_at = now() - interval '2 h', retry_at = NULL WHERE state = 'queued'"
     )
-    queue.submit(connection, organisation, "test", {})
+    queue.submit(connection, organisation, TEST, {})
     report = examine(home)
     assert not report.healthy
     ray, queues = part(report, "ray"), part(report, "queues")

@@ -20,10 +20,11 @@ from cluster.engines import Engine
 from cluster.jobs.jobs import Job, get_job
 from cluster.settings import Settings
 from cluster.vector_index import open_vector_index
-from data_jobs.kinds.delete_store import DeleteStore
-from data_jobs.kinds.index_file import Ids, IndexFile
-from data_jobs.worker.consumer import Consumer, Kind
+from data_jobs.kinds.registry import open_kinds
+from data_jobs.kinds.resources import Ids, Resources
+from data_jobs.worker.consumer import Consumer
 from data_jobs.worker.parser_pool import Parsers
+from data_jobs.worker.run import JobFunction
 
 PATIENCE_S = 60.0
 
@@ -46,7 +47,7 @@ def consuming(
     settings: Settings,
     pool: ConnectionPool,
     engine: Engine | None = None,
-    kinds: Mapping[str, Kind] | None = None,
+    kinds: Mapping[str, JobFunction] | None = None,
 ) -> Iterator[Consumer]:
     """A consumer on a thread of its own, for as long as the block lasts."""
     made: list[Consumer] = []
@@ -57,11 +58,11 @@ def consuming(
         parsers = Parsers(settings, consumer.threads, 2)
         if engine is not None:
             index = open_vector_index(settings, pool)
-            embed = LocalEmbedder(engine)
-            consumer.kinds["index_file"] = IndexFile(
-                blobs=open_blob_store(settings), index=index, parsers=parsers, embed=embed
+            consumer.kinds |= open_kinds(
+                Resources(
+                    blobs=open_blob_store(settings), index=index, parsers=parsers, embed=LocalEmbedder(engine)
+                )
             )
-            consumer.kinds["delete_store"] = DeleteStore(index)
         made.append(consumer)
         loops.append(asyncio.get_running_loop())
         begun.set()

@@ -17,9 +17,10 @@ from psycopg_pool import ConnectionPool
 
 from cluster.jobs import queue
 from cluster.jobs.jobs import Job, JobState, PriorityClass, get_job
+from cluster.jobs.kinds import JobKind
 from cluster.settings import Settings
-from data_jobs.worker.consumer import Consumer, Kind
-from data_jobs.worker.run import Run
+from data_jobs.worker.consumer import Consumer
+from data_jobs.worker.run import JobFunction, Run
 from tests.faults.conftest import LEASE_S
 from tests.faults.worker import finish
 from tests.faults.workers import Workers
@@ -41,7 +42,9 @@ class Inbox:
     def submit(self, kind: str, *, priority_class: PriorityClass = PriorityClass.MEDIUM, **input: Any) -> str:
         """Id of the job."""
         with self.place.pool.connection() as connection:
-            return queue.submit(connection, self.organisation, kind, input, priority_class=priority_class).id
+            return queue.submit(
+                connection, self.organisation, JobKind(name=kind), input, priority_class=priority_class
+            ).id
 
     def look(self, job: str) -> Job:
         """The job now."""
@@ -149,7 +152,11 @@ def test_a_worker_that_is_stopped_within_a_transaction_keeps_the_job_from_nobody
 
 @contextmanager
 def release(
-    settings: Settings, kinds: dict[str, Kind], *, chores: dict[str, Any] | None = None, name: str = "release"
+    settings: Settings,
+    kinds: dict[str, JobFunction],
+    *,
+    chores: dict[str, Any] | None = None,
+    name: str = "release",
 ) -> Iterator[Consumer]:
     """A worker of a release that knows these kinds."""
     consumer = Consumer(settings, kinds=kinds, name=name, chores=chores)

@@ -28,11 +28,11 @@ from cluster.jobs import attempts
 from cluster.logs import configure
 from cluster.settings import Settings
 from cluster.vector_index import open_vector_index
-from data_jobs.kinds.delete_store import DeleteStore
-from data_jobs.kinds.index_file import Ids, IndexFile
-from data_jobs.worker.consumer import Consumer, Kind
+from data_jobs.kinds.registry import open_kinds
+from data_jobs.kinds.resources import Ids, Resources
+from data_jobs.worker.consumer import Consumer
 from data_jobs.worker.parser_pool import Parsers
-from data_jobs.worker.run import Run
+from data_jobs.worker.run import JobFunction, Run
 
 #: What a call of a model on another machine takes beside computing: the work of others, the way there and back.
 AWAY_S = 0.1, 0.6
@@ -115,7 +115,7 @@ async def finish(run: Run) -> None:
     )
 
 
-KINDS: Mapping[str, Kind] = {
+KINDS: Mapping[str, JobFunction] = {
     "die": die,
     "wait": wait,
     "compute": compute,
@@ -132,10 +132,9 @@ async def main(name: str) -> None:
     index = open_vector_index(settings, pool)
     consumer = Consumer(settings, kinds=KINDS, name=f"{name}-{os.getpid()}")
     parsers = Parsers(settings, consumer.threads, 2)
-    consumer.kinds["index_file"] = IndexFile(
-        blobs=open_blob_store(settings), index=index, parsers=parsers, embed=FarEmbedder()
+    consumer.kinds |= open_kinds(
+        Resources(blobs=open_blob_store(settings), index=index, parsers=parsers, embed=FarEmbedder())
     )
-    consumer.kinds["delete_store"] = DeleteStore(index)
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, consumer.stop)
     try:
         await consumer.run()

@@ -10,14 +10,15 @@ from psycopg_pool import ConnectionPool
 from cluster.errors import Conflict, InvalidInput, LeaseLost, NotFound
 from cluster.jobs import attempts, queue
 from cluster.jobs.jobs import Job, JobState, PriorityClass, get_job
-from tests.cluster.jobs.turns import begin, take
+from cluster.jobs.kinds import JobKind
+from tests.cluster.jobs.turns import TEST, begin, take
 
 MEDIUM = PriorityClass.MEDIUM
 
 
 def submit(connection: Connection[Any], organisation: str, name: str = "", **options: Any) -> Job:
     """A job that remembers what a test calls it."""
-    return queue.submit(connection, organisation, "test", {"name": name}, **options)
+    return queue.submit(connection, organisation, TEST, {"name": name}, **options)
 
 
 def test_what_was_not_committed_was_not_accepted(pool: ConnectionPool, organisation: str) -> None:
@@ -52,7 +53,7 @@ def test_ten_thousand_jobs_of_one_organisation_stand_behind_the_single_one_of_an
             "DELETE FROM procrastinate_jobs WHERE status = 'todo'"
         )  # of other tests, until the end of this one
         for count in (1_000, 9_000):
-            queue.submit_many(connection, organisation, [queue.Request(kind="test", input={})] * count)
+            queue.submit_many(connection, organisation, [queue.JobRequest(kind=TEST, input={})] * count)
             connection.execute(
                 "ANALYZE"
             )  # as autovacuum does: planned for tables of a few rows, foreign keys read all of them
@@ -170,7 +171,7 @@ def test_a_try_that_counts_no_more_can_write_nothing(pool: ConnectionPool, organ
 
 def test_a_worker_leaves_kinds_it_does_not_know_to_others(pool: ConnectionPool, organisation: str) -> None:
     with pool.connection() as connection:
-        queue.submit(connection, organisation, "of_the_next_release", {})
+        queue.submit(connection, organisation, JobKind(name="of_the_next_release"), {})
         turn = take(connection, organisation)
         assert turn is not None
         assert attempts.claim(connection, turn, worker="w", kinds=["test"]) is None

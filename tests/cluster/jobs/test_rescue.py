@@ -10,7 +10,7 @@ from cluster.errors import Conflict, LeaseLost
 from cluster.jobs import attempts, queue
 from cluster.jobs.jobs import Job, JobState, finish_job, get_job, keep_job, start_job
 from cluster.jobs.rescue import rescue, rescue_commands
-from tests.cluster.jobs.turns import begin, register, take
+from tests.cluster.jobs.turns import TEST, begin, register, take
 
 LEASE_S = 30.0
 
@@ -32,7 +32,7 @@ def test_a_dead_worker_s_job_is_tried_again_and_the_dead_can_write_nothing(
     pool: ConnectionPool, organisation: str
 ) -> None:
     with pool.connection() as connection:
-        queue.submit(connection, organisation, "test", {})
+        queue.submit(connection, organisation, TEST, {})
         worker = register(connection)
         job = begin(connection, organisation, worker=worker)
         assert rescued(connection, job).state == JobState.RUNNING  # it lives
@@ -50,8 +50,8 @@ def test_a_job_that_kills_its_workers_is_a_dead_letter_after_its_tries_and_takes
     pool: ConnectionPool, organisation: str
 ) -> None:
     with pool.connection() as connection:
-        poison = queue.submit(connection, organisation, "test", {}, priority=9)
-        innocent = queue.submit(connection, organisation, "test", {})
+        poison = queue.submit(connection, organisation, TEST, {}, priority=9)
+        innocent = queue.submit(connection, organisation, TEST, {})
         for _ in range(poison.last_attempt):
             worker = register(connection)
             held = begin(connection, organisation, worker=worker)
@@ -68,7 +68,7 @@ def test_a_worker_that_died_before_it_began_a_job_gives_the_turn_back(
     pool: ConnectionPool, organisation: str
 ) -> None:
     with pool.connection() as connection:
-        job = queue.submit(connection, organisation, "test", {})
+        job = queue.submit(connection, organisation, TEST, {})
         worker = register(connection)
         assert take(connection, organisation, worker=worker) is not None
         die(connection, worker)
@@ -80,7 +80,7 @@ def test_a_worker_that_was_stopped_begins_nothing_on_a_turn_it_has_lost(
     pool: ConnectionPool, organisation: str
 ) -> None:
     with pool.connection() as connection:
-        job = queue.submit(connection, organisation, "test", {})
+        job = queue.submit(connection, organisation, TEST, {})
         worker = register(connection)
         turn = take(connection, organisation, worker=worker)
         assert turn is not None
@@ -92,7 +92,7 @@ def test_a_worker_that_was_stopped_begins_nothing_on_a_turn_it_has_lost(
 
 def test_a_worker_that_was_stopped_begins_with_a_whole_lease(pool: ConnectionPool, organisation: str) -> None:
     with pool.connection() as connection:
-        queue.submit(connection, organisation, "test", {})
+        queue.submit(connection, organisation, TEST, {})
         worker = register(connection)
         die(connection, worker)
         job = begin(connection, organisation, worker=worker)
@@ -103,7 +103,7 @@ def test_a_worker_that_signed_off_while_it_held_a_job_counts_as_dead(
     pool: ConnectionPool, organisation: str
 ) -> None:
     with pool.connection() as connection:
-        queue.submit(connection, organisation, "test", {})
+        queue.submit(connection, organisation, TEST, {})
         worker = register(connection)
         job = begin(connection, organisation, worker=worker)
         connection.execute("SELECT procrastinate_unregister_worker_v1(%s)", [worker])
@@ -114,7 +114,7 @@ def test_a_job_to_be_cancelled_whose_worker_died_is_cancelled(
     pool: ConnectionPool, organisation: str
 ) -> None:
     with pool.connection() as connection:
-        queue.submit(connection, organisation, "test", {})
+        queue.submit(connection, organisation, TEST, {})
         worker = register(connection)
         job = begin(connection, organisation, worker=worker)
         assert queue.cancel(connection, organisation, job.id).state == JobState.RUNNING
@@ -124,7 +124,7 @@ def test_a_job_to_be_cancelled_whose_worker_died_is_cancelled(
 
 def test_a_job_that_waits_without_a_turn_gets_one(pool: ConnectionPool, organisation: str) -> None:
     with pool.connection() as connection:
-        job = queue.submit(connection, organisation, "test", {})
+        job = queue.submit(connection, organisation, TEST, {})
         connection.execute("DELETE FROM procrastinate_jobs WHERE id = %s", [job.entry])
         assert take(connection, organisation) is None
         rescued(connection, job)
@@ -155,7 +155,7 @@ def test_a_job_to_be_cancelled_is_not_tried_again_by_who_gives_it_up(
     pool: ConnectionPool, organisation: str, give_up: str
 ) -> None:
     with pool.connection() as connection:
-        queue.submit(connection, organisation, "test", {})
+        queue.submit(connection, organisation, TEST, {})
         job = begin(connection, organisation)
         queue.cancel(connection, organisation, job.id)
         if give_up == "give_back":
@@ -169,13 +169,13 @@ def test_a_worker_can_leave_a_job_that_outlived_another_to_later(
     pool: ConnectionPool, organisation: str
 ) -> None:
     with pool.connection() as connection:
-        suspect = queue.submit(connection, organisation, "test", {}, priority=9)
+        suspect = queue.submit(connection, organisation, TEST, {}, priority=9)
         worker = register(connection)
         held = begin(connection, organisation, worker=worker)
         assert not attempts.is_suspect(connection, held)
         die(connection, worker)
         rescued(connection, held)
-        fresh = queue.submit(connection, organisation, "test", {})
+        fresh = queue.submit(connection, organisation, TEST, {})
         found = []
         for _ in range(2):
             turn = take(connection, organisation)
@@ -223,7 +223,7 @@ def test_after_a_time_when_nobody_could_write_workers_have_a_lease_to_come_back(
         return get_job(connection, organisation, job.id).state
 
     with pool.connection() as connection:
-        queue.submit(connection, organisation, "test", {})
+        queue.submit(connection, organisation, TEST, {})
         worker = register(connection)
         job = begin(connection, organisation, worker=worker)
         die(connection, worker)  # its heartbeats could not be written
@@ -240,7 +240,7 @@ def test_after_a_time_when_nobody_could_write_workers_have_a_lease_to_come_back(
 
 def test_a_command_gives_back_no_worker_s_jobs(pool: ConnectionPool, organisation: str) -> None:
     with pool.connection() as connection:
-        queue.submit(connection, organisation, "test", {})
+        queue.submit(connection, organisation, TEST, {})
         worker = register(connection)
         job = begin(connection, organisation, worker=worker)
         die(connection, worker)

@@ -23,6 +23,7 @@ from cluster.organisations.idempotency import answer_once
 from cluster.organisations.usage import Source, UsageEvent, record
 from cluster.settings import Settings
 from tests.cluster.jobs import turns
+from tests.cluster.jobs.turns import TEST
 from tests.data_jobs.working import until
 
 OLD = datetime(2026, 1, 31, 23, 59, 59, tzinfo=UTC)
@@ -45,7 +46,7 @@ def finish(
     connection: Connection[Any], organisation: str, *, at: datetime = OLD, error: str | None = None
 ) -> Job:
     """A job with a history that ended at that time."""
-    queue.submit(connection, organisation, "test", {"file": "ä"}, subject="file-1")
+    queue.submit(connection, organisation, TEST, {"file": "ä"}, subject="file-1")
     job = turns.begin(connection, organisation)
     attempts.begin_stage(connection, job, "parse")
     attempts.end_stage(connection, job, "parse", error=error)
@@ -88,7 +89,7 @@ def test_old_jobs_move_with_all_that_is_known_of_them(
         finish(connection, organisation, at=OLD + timedelta(seconds=2)),
     )
     new = finish(connection, organisation, at=datetime.now(UTC) - timedelta(days=29))
-    queued = queue.submit(connection, organisation, "test", {})
+    queued = queue.submit(connection, organisation, TEST, {})
     moved = archive(to, pool)
     assert (moved.jobs, len(moved.files)) == (2, 2)
     rows = {row["id"]: row for row in archived(to)}
@@ -249,7 +250,7 @@ def test_ended_entries_of_the_queue_go_and_open_ones_stay(
     pool: ConnectionPool, connection: Connection[Any], organisation: str, to: Settings
 ) -> None:
     finish(connection, organisation)
-    open = queue.submit(connection, organisation, "test", {})
+    open = queue.submit(connection, organisation, TEST, {})
     mine = [
         id
         for (id,) in connection.execute(

@@ -12,6 +12,7 @@ from cluster.database.paging import PageRequest
 from cluster.errors import InvalidInput, LeaseLost, NotFound
 from cluster.jobs import attempts, queue
 from cluster.jobs.jobs import Job, JobState, PriorityClass
+from cluster.jobs.kinds import JobKind
 from cluster.jobs.view import (
     EVENTS_PER_READ,
     JobFilter,
@@ -23,12 +24,13 @@ from cluster.jobs.view import (
     view_job,
 )
 from tests.cluster.jobs import turns
+from tests.cluster.jobs.turns import TEST
 
 LEASE_S = 30.0
 
 
 def submit(connection: Connection[Any], organisation: str, **options: Any) -> Job:
-    return queue.submit(connection, organisation, "test", {"n": 1}, **options)
+    return queue.submit(connection, organisation, TEST, {"n": 1}, **options)
 
 
 def view(connection: Connection[Any], organisation: str, id: str, *, in_s: float = 0) -> JobView:
@@ -57,7 +59,7 @@ def test_filters_choose_and_pages_follow_one_another(
         submit(connection, organisation, priority_class=PriorityClass.LOW, subject="file-1") for _ in range(5)
     ]
     high = submit(connection, organisation, priority_class=PriorityClass.HIGH)
-    other = queue.submit(connection, organisation, "other", {})
+    other = queue.submit(connection, organisation, JobKind(name="other"), {})
     queue.cancel(connection, organisation, high.id)
 
     def ids(page: PageRequest | None = None, **chosen: Any) -> list[str]:
@@ -204,7 +206,7 @@ def test_a_running_job_says_what_it_waits_for(
 
 
 def test_speed_is_the_running_stage_s_own(connection: Connection[Any], organisation: str) -> None:
-    submit(connection, organisation, unit="chunks")
+    queue.submit(connection, organisation, JobKind(name="test", unit="chunks"), {})
     job = turns.begin(connection, organisation)
     connection.execute("UPDATE jobs SET started_at = now() - interval '1 h' WHERE id = %s", [job.id])
     attempts.begin_stage(connection, job, "parse")

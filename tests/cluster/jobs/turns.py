@@ -7,6 +7,10 @@ from psycopg.rows import dict_row
 
 from cluster.jobs import attempts
 from cluster.jobs.jobs import Job, PriorityClass
+from cluster.jobs.kinds import JobKind
+
+#: A kind of job that exists in tests only.
+TEST = JobKind(name="test")
 
 
 def register(connection: Connection[Any]) -> int:
@@ -47,6 +51,6 @@ def begin(connection: Connection[Any], organisation: str, *, worker: int | None 
     """The job that the organisation's next turn begins."""
     turn = take(connection, organisation, worker=worker)
     assert turn is not None
-    job = attempts.claim(connection, turn, worker="test-worker", kinds=["test"])
+    job = attempts.claim(connection, turn, worker="test-worker", kinds=[TEST.name])
     assert job is not None
     return job

@@ -12,6 +12,7 @@ from psycopg_pool import ConnectionPool
 from cluster.errors import InvalidInput, Retryable, Throttled, Unavailable
 from cluster.jobs import attempts, queue
 from cluster.jobs.jobs import CANCELLED_BECAUSE, Job, JobState, PriorityClass, get_job
+from cluster.jobs.kinds import JobKind
 from cluster.jobs.view import view_job
 from cluster.settings import Settings
 from data_jobs.worker.consumer import Consumer
@@ -36,7 +37,7 @@ class Desk:
 
     def submit(self, kind: str, **options: Any) -> str:
         with self.pool.connection() as connection:
-            return queue.submit(connection, self.organisation, kind, {}, **options).id
+            return queue.submit(connection, self.organisation, JobKind(name=kind), {}, **options).id
 
     def job(self, id: str) -> Job:
         with self.pool.connection() as connection:

@@ -13,6 +13,7 @@ from ray.serve.config import AutoscalingConfig, AutoscalingContext
 from cluster.errors import Throttled
 from cluster.jobs import queue
 from cluster.jobs.jobs import waiting
+from cluster.jobs.kinds import JobKind
 from cluster.settings import Settings
 from data_jobs.worker.deployment import ServedEmbedder, by_queue, expire, options
 
@@ -81,7 +82,7 @@ def test_serve_takes_the_policy_by_its_path() -> None:
 def test_what_waits_counts_with_the_age_of_the_oldest(pool: ConnectionPool, organisation: str) -> None:
     with pool.connection() as connection:
         before = waiting(connection).jobs
-        queue.submit(connection, organisation, "nobody_knows", {})
+        queue.submit(connection, organisation, JobKind(name="nobody_knows"), {})
         connection.execute(
             "UPDATE jobs SET created_at = now() - interval '1 hour' WHERE organisation = %s", [organisation]
         )
@@ -95,7 +96,7 @@ def test_what_waits_behind_a_cap_asks_for_no_worker(pool: ConnectionPool, organi
     with pool.connection() as connection:
         before = waiting(connection).jobs
         for _ in range(5):
-            queue.submit(connection, organisation, "nobody_knows", {})
+            queue.submit(connection, organisation, JobKind(name="nobody_knows"), {})
         connection.execute("UPDATE organisations SET slots = 2 WHERE id = %s", [organisation])
         capped = waiting(connection).jobs
         connection.execute(

@@ -16,6 +16,7 @@ from psycopg_pool import ConnectionPool
 from cluster.errors import Throttled, Unavailable
 from cluster.jobs import attempts, queue
 from cluster.jobs.jobs import Job, get_job
+from cluster.jobs.kinds import JobKind
 from cluster.settings import Settings
 from data_jobs.kinds.index_file import SHARES
 from data_jobs.worker.run import Run
@@ -63,7 +64,9 @@ def test_it_never_falls_and_is_whole_only_at_the_end(
 ) -> None:
     with pool.connection() as connection:
         connection.autocommit = True
-        submitted = queue.submit(connection, organisation, "test", {}, total=100, unit="percent")
+        submitted = queue.submit(
+            connection, organisation, JobKind(name="test", total=100, unit="percent"), {}
+        )
         with ThreadPoolExecutor(2) as threads:
             for number, plan in ((1, first), (2, second)):
                 job = turns.begin(connection, organisation)

@@ -23,6 +23,7 @@ from cluster.doctor import examine
 from cluster.errors import Resource, Shortage
 from cluster.jobs import attempts, queue
 from cluster.jobs.jobs import JobState
+from cluster.jobs.kinds import JobKind
 from cluster.jobs.view import JobView, view_job
 from cluster.settings import Settings
 from data_jobs.worker.run import Run
@@ -137,7 +138,7 @@ def busy(done: dict[str, bool]) -> Any:
 def test_a_database_without_room_costs_no_job_a_try_and_is_told_everywhere(scarcity: Scarcity) -> None:
     done: dict[str, bool] = {}
     with scarcity.pool.connection() as connection:
-        ids = [queue.submit(connection, ORGANISATION, "busy", {}).id for _ in range(2)]
+        ids = [queue.submit(connection, ORGANISATION, JobKind(name="busy"), {}).id for _ in range(2)]
     with (
         consuming(scarcity.settings, scarcity.pool, kinds={"busy": busy(done)}) as consumer,
         serving(scarcity.settings) as server,
@@ -190,7 +191,7 @@ def test_a_database_that_was_away_costs_no_job_a_try(home: Settings, own_pool: C
             return view_job(connection, ORGANISATION, id, now=datetime.now(UTC), lease_s=LEASE_S)
 
     with own_pool.connection() as connection:
-        id = queue.submit(connection, ORGANISATION, "busy", {}).id
+        id = queue.submit(connection, ORGANISATION, JobKind(name="busy"), {}).id
     with consuming(home.model_copy(update={"lease_s": 3 * LEASE_S}), own_pool, kinds={"busy": busy(done)}):
         before = until(view, lambda view: view.job.state == JobState.RUNNING).job.done
         kill_postmaster(home)
@@ -243,7 +244,7 @@ def test_a_stage_that_finds_a_disk_full_waits_in_place_and_says_which(
     hurried = settings.model_copy(update={"stage_timeout_s": 4.0, "stage_attempts": 1})
     with consuming(hurried, pool, kinds={"kind": kind}):
         with pool.connection() as connection:
-            id = queue.submit(connection, organisation, "kind", {}).id
+            id = queue.submit(connection, organisation, JobKind(name="kind"), {}).id
         seen = until(view, lambda view: view.waiting is not None and view.waiting.reason == "storage")
         assert (seen.job.state, seen.job.waits_for) == (JobState.RUNNING, resource)
         assert resource.sentence in seen.waiting.message
@@ -272,7 +273,7 @@ def test_a_statement_at_a_limit_of_the_database_waits_no_longer_than_its_stage(
     hurried = settings.model_copy(update={"stage_timeout_s": 2.0, "stage_attempts": 1})
     with consuming(hurried, pool, kinds={"kind": kind}):
         with pool.connection() as connection:
-            id = queue.submit(connection, organisation, "kind", {}).id
+            id = queue.submit(connection, organisation, JobKind(name="kind"), {}).id
 
         def view() -> JobView:
             with pool.connection() as connection:

@@ -18,6 +18,7 @@ from cluster.jobs.jobs import Job, PriorityClass
 from cluster.settings import Settings
 from serve_app.routes.job_events import EventFeed
 from tests.cluster.jobs import turns
+from tests.cluster.jobs.turns import TEST
 from tests.conftest import kill_postmaster, new_organisation
 from tests.serve_app.conftest import Server, serving
 
@@ -57,7 +58,7 @@ def connection(pool: ConnectionPool, own: str) -> Iterator[Connection[Any]]:
 
 def submit(connection: Connection[Any], organisation: str, **options: Any) -> Job:
     return queue.submit(
-        connection, organisation, "test", {"n": 1}, **{"priority_class": PriorityClass.HIGH, **options}
+        connection, organisation, TEST, {"n": 1}, **{"priority_class": PriorityClass.HIGH, **options}
     )
 
 

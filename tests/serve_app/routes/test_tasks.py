@@ -15,6 +15,7 @@ from cluster.jobs import attempts, queue
 from cluster.jobs.jobs import JobState, PriorityClass, get_job
 from cluster.settings import Settings
 from tests.cluster.jobs import turns
+from tests.cluster.jobs.turns import TEST
 from tests.conftest import new_organisation
 from tests.serve_app.conftest import Server, serving
 
@@ -105,7 +106,7 @@ def test_a_task_tells_how_far_it_is_and_what_came_of_it(
         "UPDATE jobs SET state = 'cancelled', finished_at = now() WHERE organisation = %s AND finished_at IS NULL",
         [own],
     )
-    queue.submit(connection, own, "test", {}, priority_class=PriorityClass.HIGH)
+    queue.submit(connection, own, TEST, {}, priority_class=PriorityClass.HIGH)
     job = turns.begin(connection, own)
     attempts.record_progress(connection, job, done=1, total=3)
     assert (task(client, job.id)["status"], task(client, job.id)["progress"]) == ("running", 33)
@@ -117,7 +118,7 @@ def test_a_task_tells_how_far_it_is_and_what_came_of_it(
         {"chunks": 3},
         None,
     )
-    queue.submit(connection, own, "test", {}, priority_class=PriorityClass.HIGH)
+    queue.submit(connection, own, TEST, {}, priority_class=PriorityClass.HIGH)
     broken = attempts.fail(
         connection, turns.begin(connection, own), "the file is encrypted", code="invalid_file"
     )
@@ -128,7 +129,7 @@ def test_a_task_tells_how_far_it_is_and_what_came_of_it(
 def test_tasks_of_others_are_not_there(
     client: httpx.Client, connection: Connection[Any], organisation: str
 ) -> None:
-    theirs = queue.submit(connection, organisation, "test", {})
+    theirs = queue.submit(connection, organisation, TEST, {})
     for id in (theirs.id, "job_none"):
         response = client.get(f"/tasks/{id}")
         assert (response.status_code, response.json()["error"]["code"]) == (404, "not_found")

@@ -1,0 +1,95 @@
+"""The kinds of job: one row for each, with its name, its defaults, its result, and what people may do with it.
+
+Read by ``queue`` (defaults of a new job, whether a job may be queued again), by the routes and by the doctor. The code that
+does a kind of job stands in ``data_jobs/kinds``, which has a table of its own. To add a kind, write its file there and add
+a row to each of the two tables.
+
+    job = submit(connection, "default", INDEX_FILE, {"file": ..., "vector_store": ...})
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from cluster.jobs.jobs import PriorityClass
+
+DEFAULT_ATTEMPTS = 3
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JobKind:
+    """What all jobs of one kind have in common."""
+
+    #: Stored in the row of each job, so it never changes.
+    name: str
+    #: Priority class of a job whose submitter names none.
+    priority_class: PriorityClass = PriorityClass.MEDIUM
+    #: Attempts of a job whose submitter gives no limit.
+    attempts: int = DEFAULT_ATTEMPTS
+    #: Time limit of each stage, in seconds; None: the setting ``CLUSTER_STAGE_TIMEOUT_S``.
+    stage_timeout_s: float | None = None
+    #: What its progress counts, and how much there is; None while the total is unknown.
+    unit: str = "documents"
+    total: int | None = None
+    #: Names of the fields of a succeeded job's result.
+    result: tuple[str, ...] = ()
+    #: True where a person may cancel such a job.
+    cancellable: bool = True
+    #: True where a person may queue such a job again after it failed or was cancelled. False for a job that a command runs
+    #: in its own process: the command has to be run again.
+    retryable: bool = True
+
+
+INDEX_FILE = JobKind(
+    name="index_file",
+    unit="percent",
+    total=100,
+    result=(
+        "document",
+        "outcome",
+        "detail",
+        "pages",
+        "chunks",
+        "embedded",
+        "tokens",
+        "tokens_embedded",
+        "facts",
+        "failed_pages",
+        "vector_store",
+        "file",
+    ),
+)
+DELETE_STORE = JobKind(name="delete_store", priority_class=PriorityClass.LOW, unit="rows", result=("rows",))
+INGEST = JobKind(
+    name="ingest",
+    attempts=1,
+    retryable=False,
+    result=(
+        "documents",
+        "unchanged",
+        "pages",
+        "chunks",
+        "embedded",
+        "tokens",
+        "tokens_embedded",
+        "outcomes",
+        "left_out",
+        "seconds",
+        "tokens_per_s",
+    ),
+)
+
+#: By name.
+KINDS: Mapping[str, JobKind] = MappingProxyType(
+    {kind.name: kind for kind in (INDEX_FILE, DELETE_STORE, INGEST)}
+)
+
+
+def kind_named(name: str) -> JobKind:
+    """The kind of that name; one with every default for a job of a release that knows more kinds than this one."""
+    return KINDS.get(name) or JobKind(name=name)
+
+
+def not_retryable() -> list[str]:
+    """Names of the kinds whose jobs nobody can queue again."""
+    return [kind.name for kind in KINDS.values() if not kind.retryable]

@@ -1,0 +1,43 @@
+"""What the code of jobs works with; a worker opens it once and hands it to every kind of job (``registry.open_kinds``)."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cluster.blobs import BlobStore
+from cluster.vector_index import VectorIndex
+from data_jobs.worker.parser_pool import Parsers
+
+Ids = list[NDArray[np.int32]]
+
+
+class ChunkEmbedder(Protocol):
+    """Computes vectors for token ids, wherever the model runs."""
+
+    async def __call__(
+        self, ids: Ids, *, fingerprint: str, organisation: str, urgent: bool
+    ) -> NDArray[np.float32]:
+        """(n, dim) float32.
+
+        Args:
+            ids: token ids of each input, special tokens left out.
+            fingerprint: id of the fingerprint that the model must have.
+            organisation: the model's capacity is shared fairly between organisations; this one asks.
+            urgent: a person waits for the answer.
+
+        Raises:
+            Conflict: the model has another fingerprint.
+            Retryable: the model cannot answer now.
+        """
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resources:
+    """What a worker opens for its jobs."""
+
+    blobs: BlobStore
+    index: VectorIndex
+    parsers: Parsers
+    embed: ChunkEmbedder
