@@ -9,7 +9,7 @@ from psycopg import Connection
 from cluster.documents.store_upkeep import delete_store_rows
 from cluster.jobs import attempts
 from data_jobs.kinds.resources import Resources
-from data_jobs.worker.run import Run
+from data_jobs.worker.job_attempt import JobAttempt
 
 
 @dataclass(frozen=True)
@@ -18,20 +18,20 @@ class DeleteStore:
 
     resources: Resources
 
-    async def __call__(self, run: Run) -> None:
-        await run.stage("delete", partial(self._delete, run), tries=run.settings.index_attempts)
+    async def __call__(self, attempt: JobAttempt) -> None:
+        await attempt.stage("delete", partial(self._delete, attempt), tries=attempt.settings.index_attempts)
 
-    async def _delete(self, run: Run) -> None:
+    async def _delete(self, attempt: JobAttempt) -> None:
         deleted = 0
-        while some := await run.in_transaction(partial(self._some, run)):
+        while some := await attempt.in_transaction(partial(self._some, attempt)):
             deleted += some
-            await run.progress(deleted)
-        await run.in_transaction(
-            lambda connection: attempts.finish(connection, run.job, result={"rows": deleted})
+            await attempt.progress(deleted)
+        await attempt.in_transaction(
+            lambda connection: attempts.finish(connection, attempt.job, result={"rows": deleted})
         )
 
-    def _some(self, run: Run, connection: Connection[Any]) -> int:
-        attempts.hold(connection, run.job)
+    def _some(self, attempt: JobAttempt, connection: Connection[Any]) -> int:
+        attempts.hold(connection, attempt.job)
         return delete_store_rows(
-            connection, self.resources.index, run.job.organisation, run.job.input["vector_store"]
+            connection, self.resources.index, attempt.job.organisation, attempt.job.input["vector_store"]
         )

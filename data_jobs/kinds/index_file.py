@@ -39,7 +39,7 @@ from data_jobs.stages.parsing.unread_parts import unread_sentence, with_unread
 from data_jobs.stages.prepare import Chunk, Keywords
 from data_jobs.stages.row import Row, new_row, unpack
 from data_jobs.stages.write import DocumentWriter
-from data_jobs.worker.run import NotWanted, Run, StageFailed
+from data_jobs.worker.job_attempt import JobAttempt, NotWanted, StageFailed
 
 #: Pages parsed at once: some tenths of a second, so that an urgent page never waits long for a parser.
 PAGES_PER_PART = 50
@@ -62,8 +62,8 @@ class IndexFile:
 
     resources: Resources
 
-    async def __call__(self, run: Run) -> None:
-        work = _Work(self.resources, run)
+    async def __call__(self, attempt: JobAttempt) -> None:
+        work = _Work(self.resources, attempt)
         await work.do()
 
 
@@ -72,26 +72,26 @@ class _Work:
     """One try."""
 
     resources: Resources
-    run: Run
+    attempt: JobAttempt
     #: See ``ParsedDocument.unread``.
     unread: dict[int, str] = field(default_factory=dict)
     facts: dict[Fact, str | float | bool] = field(default_factory=dict)
 
     async def do(self) -> None:
         """The way of the file, top to bottom."""
-        run = self.run
-        self.store, self.attached, self.file = await run.in_transaction(self._look_up)
+        attempt = self.attempt
+        self.store, self.attached, self.file = await attempt.in_transaction(self._look_up)
         row = new_row(self.attached.document, self.file.id, "")
-        data = await run.stage("read", partial(run.in_thread, self._read), share=SHARES["read"])
+        data = await attempt.stage("read", partial(attempt.in_thread, self._read), share=SHARES["read"])
         row = {**row, "content_hash": self.file.sha256, "size": len(data), "media_type": self.file.media_type}
-        row = await run.stage("parse", partial(self._parse, row, data), share=SHARES["parse"])
+        row = await attempt.stage("parse", partial(self._parse, row, data), share=SHARES["parse"])
         del data
-        row = await run.stage(
-            "chunk", partial(run.in_thread, partial(self._chunk, row)), share=SHARES["chunk"]
+        row = await attempt.stage(
+            "chunk", partial(attempt.in_thread, partial(self._chunk, row)), share=SHARES["chunk"]
         )
-        row = await run.stage("embed", partial(self._embed, row), share=SHARES["embed"])
-        await run.stage(
-            "write", partial(self._write, row), tries=run.settings.index_attempts, share=SHARES["write"]
+        row = await attempt.stage("embed", partial(self._embed, row), share=SHARES["embed"])
+        await attempt.stage(
+            "write", partial(self._write, row), tries=attempt.settings.index_attempts, share=SHARES["write"]
         )
 
     def _look_up(self, connection: Connection[Any]) -> tuple[VectorStore, StoreFile, File]:
@@ -100,10 +100,10 @@ class _Work:
         Raises:
             NotWanted: the file was detached or attached anew, or its store is gone.
         """
-        organisation, asked = self.run.job.organisation, self.run.job.input
+        organisation, asked = self.attempt.job.organisation, self.attempt.job.input
         attached = self._hold(connection)
         store = get_store(connection, organisation, asked["vector_store"])
-        ours = describe(self.run.settings)
+        ours = describe(self.attempt.settings)
         if store.fingerprint.id != ours.id:
             raise StageFailed(
                 "read",
@@ -113,7 +113,7 @@ class _Work:
         return store, attached, get_file(connection, organisation, asked["file"])
 
     def _hold(self, connection: Connection[Any]) -> StoreFile:
-        job = self.run.job
+        job = self.attempt.job
         attached = store_files.hold(
             connection, job.organisation, job.input["vector_store"], job.input["file"], job.id
         )
@@ -126,10 +126,10 @@ class _Work:
         return attached
 
     def _read(self) -> bytes:
-        if self.file.bytes > self.run.settings.max_document_bytes:
-            limit = f"{self.run.settings.max_document_bytes:,} bytes (CLUSTER_MAX_DOCUMENT_BYTES)"
+        if self.file.bytes > self.attempt.settings.max_document_bytes:
+            limit = f"{self.attempt.settings.max_document_bytes:,} bytes (CLUSTER_MAX_DOCUMENT_BYTES)"
             raise StageFailed("read", f"larger than {limit}", Outcome.TOO_LARGE)
-        return self.resources.blobs.read(self.run.job.organisation, self.file.sha256)
+        return self.resources.blobs.read(self.attempt.job.organisation, self.file.sha256)
 
     async def _parse(self, row: Row, data: bytes) -> Row:
         """Part after part; the outcome of a document without any text is that of the whole."""
@@ -140,15 +140,15 @@ class _Work:
             pages, kind, total = await self._part(data, part, known=total)
             texts += pages
             characters += sum(map(len, pages))
-            if characters > self.run.settings.max_document_characters:
-                limit = f"{self.run.settings.max_document_characters:,} (CLUSTER_MAX_DOCUMENT_CHARACTERS)"
+            if characters > self.attempt.settings.max_document_characters:
+                limit = f"{self.attempt.settings.max_document_characters:,} (CLUSTER_MAX_DOCUMENT_CHARACTERS)"
                 raise StageFailed(
                     "parse",
                     f"holds {characters:,} characters of text; the limit is {limit}",
                     Outcome.TOO_LARGE,
                 )
             first = part[1] if kind == PDF else total  # every other kind was read whole
-            await self.run.progress(len(texts), total, unit="pages")
+            await self.attempt.progress(len(texts), total, unit="pages")
         with_text = sum(bool(text.strip()) for text in texts)
         if not with_text:
             await self._say_why_empty(data)
@@ -170,7 +170,7 @@ class _Work:
         A part of a PDF that cannot be read is halved until the pages are found that are at fault, where the store takes the rest.
         """
         parsed = None
-        for _ in range(self.run.settings.stage_attempts):
+        for _ in range(self.attempt.settings.stage_attempts):
             parsed = await self._ask(data, part)
             halves = self.store.partial and parsed.media_type == PDF and part[1] - part[0] > 1
             if halves or not parsed.outcome.may_change:  # each half is tried again
@@ -200,9 +200,9 @@ class _Work:
         raise StageFailed("parse", parsed.detail or "holds no text", outcome)
 
     async def _ask(self, data: bytes, part: tuple[int, int] | None) -> ParsedDocument:
-        rank, goes_on = RANKS[self.run.job.priority_class], self.run.goes_on
+        rank, goes_on = RANKS[self.attempt.job.priority_class], self.attempt.goes_on
         pages = PAGES_PER_PART if part is None or part == (0, 0) else part[1] - part[0]
-        timeout_s = self.run.settings.parse_timeout_s * max(LEAST_TIME, pages / PAGES_PER_PART)
+        timeout_s = self.attempt.settings.parse_timeout_s * max(LEAST_TIME, pages / PAGES_PER_PART)
         parsed = await self.resources.parsers.parse(
             data, name=self.file.filename, part=part, rank=rank, timeout_s=timeout_s, on_begin=goes_on
         )
@@ -210,7 +210,7 @@ class _Work:
         return parsed
 
     def _chunk(self, row: Row) -> Row:
-        settings, store = self.run.settings, self.store
+        settings, store = self.attempt.settings, self.store
         strategy = self.attached.chunking_strategy or store.chunking_strategy
         most = Chunking.used(strategy, most=per_process.tokeniser(settings).max_content_tokens).max_tokens
         row = Chunk(settings, store.fingerprint.id, max_tokens=most)(row)
@@ -225,7 +225,7 @@ class _Work:
     async def _embed(self, row: Row) -> Row:
         """Only what has no vector yet; in calls of the same size, so that chunks of many documents share the model's batches."""
         ids = new_chunk_ids(unpack(row))
-        (prompt,) = per_process.tokeniser(self.run.settings).ids([self.store.fingerprint.document_prompt])
+        (prompt,) = per_process.tokeniser(self.attempt.settings).ids([self.store.fingerprint.document_prompt])
         if len(prompt):
             ids = [np.concatenate([prompt, one]) for one in ids]
         vectors = np.empty((len(ids), self.store.fingerprint.dim), dtype=np.float32)
@@ -233,18 +233,18 @@ class _Work:
         done = 0
 
         async def waits() -> None:
-            await self.run.progress(done, len(ids), unit="chunks", waits_for="gpu", now=True)
+            await self.attempt.progress(done, len(ids), unit="chunks", waits_for="gpu", now=True)
 
         async def call(first: int) -> None:
             nonlocal done
             async with calls:
                 part = ids[first : first + CHUNKS_PER_CALL]
-                vectors[first : first + len(part)] = await self.run.answer(
+                vectors[first : first + len(part)] = await self.attempt.answer(
                     partial(self._vectors, part, waits)
                 )
             done += len(part)
-            self.run.goes_on()
-            await self.run.progress(done, len(ids), unit="chunks")
+            self.attempt.goes_on()
+            await self.attempt.progress(done, len(ids), unit="chunks")
 
         # Not a TaskGroup: before Python 3.13 one whose member fails leaves us counted as cancelled.
         tasks = [asyncio.create_task(call(first)) for first in range(0, len(ids), CHUNKS_PER_CALL)]
@@ -254,15 +254,15 @@ class _Work:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-        await self.run.progress(len(ids), len(ids), unit="chunks", now=True)
+        await self.attempt.progress(len(ids), len(ids), unit="chunks", now=True)
         return {**row, "vectors": vectors.tobytes()}
 
     async def _vectors(self, ids: Ids, waits: Callable[[], Awaitable[None]]) -> NDArray[np.float32]:
         """The model's answer; ``waits`` is called when it does not come soon."""
-        organisation, fingerprint = self.run.job.organisation, self.store.fingerprint.id
+        organisation, fingerprint = self.attempt.job.organisation, self.store.fingerprint.id
         answer = asyncio.ensure_future(
             self.resources.embed(
-                ids, fingerprint=fingerprint, organisation=organisation, urgent=self.run.urgent
+                ids, fingerprint=fingerprint, organisation=organisation, urgent=self.attempt.urgent
             )
         )
         try:
@@ -274,21 +274,21 @@ class _Work:
             answer.cancel()
 
     async def _write(self, row: Row) -> None:
-        await self.run.in_transaction(partial(self._in_transaction, row))
+        await self.attempt.in_transaction(partial(self._in_transaction, row))
 
     def _in_transaction(self, row: Row, connection: Connection[Any]) -> None:
-        job, store, file = self.run.job, self.store, self.file
+        job, store, file = self.attempt.job, self.store, self.file
         attached = self._hold(connection)  # first, as whoever attaches and detaches does
         attempts.hold(connection, job)
         connection.execute(
             "SELECT set_config('statement_timeout', %s, true)",
-            [f"{int(self.run.settings.stage_timeout_s * 1000)}"],
+            [f"{int(self.attempt.stage_timeout_s * 1000)}"],
         )
 
         def attributes(own: dict[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]:
             return joined({**own, "filename": file.filename}, attached.attributes, facts=facts, file=file.id)
 
-        version = pipeline_version(self.run.settings, store.fingerprint)
+        version = pipeline_version(self.attempt.settings, store.fingerprint)
         writer = DocumentWriter(
             self.resources.index,
             store,

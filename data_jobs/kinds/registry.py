@@ -7,7 +7,7 @@ from cluster.jobs.kinds import DELETE_STORE, INDEX_FILE
 from data_jobs.kinds.delete_store import DeleteStore
 from data_jobs.kinds.index_file import IndexFile
 from data_jobs.kinds.resources import Resources
-from data_jobs.worker.run import JobFunction
+from data_jobs.worker.job_attempt import JobFunction
 
 #: By the kind's name: makes the function that does a job of the kind.
 FUNCTIONS: Mapping[str, Callable[[Resources], JobFunction]] = MappingProxyType(

@@ -33,11 +33,11 @@ from cluster.jobs.queue import TASK, add_turns
 from cluster.jobs.rescue import rescue
 from cluster.logs import about
 from cluster.settings import Settings
-from data_jobs.worker.run import (
+from data_jobs.worker.job_attempt import (
     DatabaseLost,
+    JobAttempt,
     JobFunction,
     NotWanted,
-    Run,
     StageFailed,
     TryLater,
     in_transaction,
@@ -335,7 +335,7 @@ class Consumer:
     async def _do(self, context: JobContext, job: Job) -> None:
         """The job, to one of its ends."""
         assert self._pool is not None
-        run = Run(job, self._settings, self._pool, self.threads, self.shortages)
+        run = JobAttempt(job, self._settings, self._pool, self.threads, self.shortages)
         try:
             await self.kinds[job.kind](run)
         except asyncio.CancelledError:
@@ -376,7 +376,7 @@ class Consumer:
             log.warning("lease_lost", reason=str(exc))
 
     async def _in_transaction(self, work: Callable[[Any], Any]) -> Any:
-        """As ``Run.in_transaction``; the consumer has no stage that would try again after a deadlock, so this does."""
+        """As ``JobAttempt.in_transaction``; the consumer has no stage that would try again after a deadlock, so this does."""
         assert self._pool is not None
         once = partial(
             in_transaction, work, pool=self._pool, threads=self.threads, lease_s=self._settings.lease_s

@@ -23,8 +23,8 @@ from cluster.vector_index import open_vector_index
 from data_jobs.kinds.registry import open_kinds
 from data_jobs.kinds.resources import Ids, Resources
 from data_jobs.worker.consumer import Consumer
+from data_jobs.worker.job_attempt import JobFunction
 from data_jobs.worker.parser_pool import Parsers
-from data_jobs.worker.run import JobFunction
 
 PATIENCE_S = 60.0
 

@@ -20,7 +20,7 @@ from cluster.jobs.jobs import Job, JobState, PriorityClass, get_job
 from cluster.jobs.kinds import JobKind
 from cluster.settings import Settings
 from data_jobs.worker.consumer import Consumer
-from data_jobs.worker.run import JobFunction, Run
+from data_jobs.worker.job_attempt import JobAttempt, JobFunction
 from tests.faults.conftest import LEASE_S
 from tests.faults.worker import finish
 from tests.faults.workers import Workers
@@ -176,7 +176,7 @@ def test_a_deploy_strands_no_job_of_the_release_before_or_after_it(
 ) -> None:
     inbox = Inbox(Place(settings, pool))
 
-    async def done(run: Run) -> None:
+    async def done(run: JobAttempt) -> None:
         await finish(run)
 
     with release(settings, {"old": done, "renamed": done}):

@@ -31,8 +31,8 @@ from cluster.vector_index import open_vector_index
 from data_jobs.kinds.registry import open_kinds
 from data_jobs.kinds.resources import Ids, Resources
 from data_jobs.worker.consumer import Consumer
+from data_jobs.worker.job_attempt import JobAttempt, JobFunction
 from data_jobs.worker.parser_pool import Parsers
-from data_jobs.worker.run import JobFunction, Run
 
 #: What a call of a model on another machine takes beside computing: the work of others, the way there and back.
 AWAY_S = 0.1, 0.6
@@ -54,19 +54,19 @@ def engine() -> Engine:
     return open_engine(Settings())
 
 
-async def die(run: Run) -> None:
+async def die(run: JobAttempt) -> None:
     """Takes the worker with it, after some time."""
     await run.stage("die", lambda: asyncio.sleep(run.job.input["after_s"]))
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-async def wait(run: Run) -> None:
+async def wait(run: JobAttempt) -> None:
     """Does nothing for some time."""
     await run.stage("wait", lambda: asyncio.sleep(run.job.input["seconds"]))
     await finish(run)
 
 
-async def compute(run: Run) -> None:
+async def compute(run: JobAttempt) -> None:
     """Keeps a thread busy for some time, in Python."""
 
     def busy() -> None:
@@ -78,7 +78,7 @@ async def compute(run: Run) -> None:
     await finish(run)
 
 
-async def stop_within_transaction(run: Run) -> None:
+async def stop_within_transaction(run: JobAttempt) -> None:
     """The first to do it is stopped while it holds the job's row: between two statements, or in the middle of one."""
     mark, copying = Path(run.job.input["mark"]), run.job.input["copying"]
 
@@ -102,13 +102,13 @@ def standing(connection: Connection[Any]) -> Iterator[None]:
         yield
 
 
-async def die_after_commit(run: Run) -> None:
+async def die_after_commit(run: JobAttempt) -> None:
     """Takes the worker with it when the job is done, before the queue hears of it."""
     await finish(run)
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-async def finish(run: Run) -> None:
+async def finish(run: JobAttempt) -> None:
     """The job's end, with who did it."""
     await run.in_transaction(
         lambda connection: attempts.finish(connection, run.job, result={"pid": os.getpid()})

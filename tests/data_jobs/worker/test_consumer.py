@@ -16,7 +16,7 @@ from cluster.jobs.kinds import JobKind
 from cluster.jobs.view import view_job
 from cluster.settings import Settings
 from data_jobs.worker.consumer import Consumer
-from data_jobs.worker.run import Run
+from data_jobs.worker.job_attempt import JobAttempt
 from tests.data_jobs.working import consuming, until
 
 FEW = {
@@ -62,7 +62,7 @@ def desk(pool: ConnectionPool, organisation: str) -> Desk:
     return Desk(pool, organisation)
 
 
-async def finish(run: Run) -> None:
+async def finish(run: JobAttempt) -> None:
     await run.in_transaction(lambda connection: attempts.finish(connection, run.job, result={"did": True}))
 
 
@@ -70,7 +70,7 @@ def failing(times: int, error: Exception) -> Any:
     """A kind whose one stage fails so many times before it goes well."""
     left = [times]
 
-    async def kind(run: Run) -> None:
+    async def kind(run: JobAttempt) -> None:
         async def work() -> None:
             if left[0]:
                 left[0] -= 1
@@ -150,7 +150,7 @@ def test_a_job_says_why_it_pauses_and_goes_on(
 
 
 def test_a_stage_beyond_its_time_is_ended(settings: Settings, pool: ConnectionPool, desk: Desk) -> None:
-    async def endless(run: Run) -> None:
+    async def endless(run: JobAttempt) -> None:
         await run.stage("wait", lambda: asyncio.sleep(3_600), tries=2)
 
     with consuming(settings.model_copy(update={"stage_timeout_s": 0.3}), pool, kinds={"endless": endless}):
@@ -162,7 +162,7 @@ def test_a_stage_beyond_its_time_is_ended(settings: Settings, pool: ConnectionPo
 def test_a_cancelled_job_ends_within_seconds(settings: Settings, pool: ConnectionPool, desk: Desk) -> None:
     ended = []
 
-    async def long(run: Run) -> None:
+    async def long(run: JobAttempt) -> None:
         try:
             await asyncio.sleep(3_600)
         finally:
@@ -187,7 +187,7 @@ def test_a_worker_that_stops_gives_its_jobs_back_and_the_next_one_does_them(
 ) -> None:
     monkeypatch.setattr("data_jobs.worker.consumer.STOP_TIMEOUT_S", 0.2)
 
-    async def long(run: Run) -> None:
+    async def long(run: JobAttempt) -> None:
         await asyncio.sleep(3_600)
 
     id = desk.submit("work")
@@ -202,7 +202,7 @@ def test_a_worker_that_stops_gives_its_jobs_back_and_the_next_one_does_them(
 def test_every_class_has_a_slot_that_no_other_can_fill(
     settings: Settings, pool: ConnectionPool, desk: Desk
 ) -> None:
-    async def long(run: Run) -> None:
+    async def long(run: JobAttempt) -> None:
         await asyncio.sleep(3_600)
 
     with consuming(settings.model_copy(update=FEW), pool, kinds={"long": long, "short": finish}) as consumer:

@@ -19,7 +19,7 @@ from cluster.jobs.jobs import Job, get_job
 from cluster.jobs.kinds import JobKind
 from cluster.settings import Settings
 from data_jobs.kinds.index_file import SHARES
-from data_jobs.worker.run import Run
+from data_jobs.worker.job_attempt import JobAttempt
 from data_jobs.worker.shortages import Shortages
 from tests.cluster.jobs import turns
 
@@ -32,10 +32,10 @@ STAGES = st.fixed_dictionaries({stage: st.tuples(TRIES, TOLD) for stage in SHARE
 
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("data_jobs.worker.run.FIRST_WAIT_S", 0.0005)
+    monkeypatch.setattr("data_jobs.worker.job_attempt.FIRST_WAIT_S", 0.0005)
 
 
-async def attempt(run: Run, plan: dict[str, tuple[list[Try], list[tuple[int, int]]]]) -> None:
+async def attempt(run: JobAttempt, plan: dict[str, tuple[list[Try], list[tuple[int, int]]]]) -> None:
     """Every stage, with its failing tries first."""
     for stage, (failing, well) in plan.items():
         tries = iter([*failing, (well, "ends")])
@@ -72,7 +72,7 @@ def test_it_never_falls_and_is_whole_only_at_the_end(
                 job = turns.begin(connection, organisation)
                 assert (job.id, job.attempt, job.done) == (submitted.id, number, 0)
                 shortages = Shortages(settings, asyncio.Event())
-                asyncio.run(attempt(Run(job, settings, pool, threads, shortages), plan))
+                asyncio.run(attempt(JobAttempt(job, settings, pool, threads, shortages), plan))
                 running = get_job(connection, organisation, job.id)
                 assert (running.done, running.total) == (99, 100)
                 if number == 1:

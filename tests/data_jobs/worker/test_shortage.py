@@ -26,7 +26,7 @@ from cluster.jobs.jobs import JobState
 from cluster.jobs.kinds import JobKind
 from cluster.jobs.view import JobView, view_job
 from cluster.settings import Settings
-from data_jobs.worker.run import Run
+from data_jobs.worker.job_attempt import JobAttempt
 from tests.conftest import NewHome, kill_postmaster
 from tests.data_jobs.working import consuming, until
 from tests.full_disks import SmallDisk, small_disk
@@ -121,7 +121,7 @@ def scarcity(
 def busy(done: dict[str, bool]) -> Any:
     """A kind that tells of progress until it may end."""
 
-    async def kind(run: Run) -> None:
+    async def kind(run: JobAttempt) -> None:
         async def work() -> None:
             number = 0
             while not done.get("yes"):
@@ -229,7 +229,7 @@ def test_a_stage_that_finds_a_disk_full_waits_in_place_and_says_which(
 ) -> None:
     room = {"there": False}
 
-    async def kind(run: Run) -> None:
+    async def kind(run: JobAttempt) -> None:
         async def work() -> None:
             if not room["there"]:
                 raise error
@@ -262,7 +262,7 @@ def test_a_stage_that_finds_a_disk_full_waits_in_place_and_says_which(
 def test_a_statement_at_a_limit_of_the_database_waits_no_longer_than_its_stage(
     settings: Settings, pool: ConnectionPool, organisation: str
 ) -> None:
-    async def kind(run: Run) -> None:
+    async def kind(run: JobAttempt) -> None:
         def sort(connection: Any) -> None:
             connection.execute("SET LOCAL temp_file_limit = '64kB'")
             connection.execute("SET LOCAL work_mem = '64kB'")

@@ -2,7 +2,7 @@
 
 Made by ``consumer`` for each job it takes.
 
-    async def index_file(run: Run) -> None:
+    async def index_file(run: JobAttempt) -> None:
         pages = await run.stage("parse", parse)
         await run.stage("write", write, tries=run.settings.index_attempts)
 """
@@ -35,6 +35,7 @@ from cluster.errors import (
 )
 from cluster.jobs import attempts
 from cluster.jobs.jobs import SHORT_OF, THROTTLED, Job, PriorityClass
+from cluster.jobs.kinds import kind_named
 from cluster.logs import about
 from cluster.settings import Settings
 from data_jobs.worker.shortages import Shortages, as_shortage
@@ -43,7 +44,7 @@ log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 #: Does a job: called with the attempt, and ends the job in its own last transaction.
-JobFunction = Callable[["Run"], Awaitable[None]]
+JobFunction = Callable[["JobAttempt"], Awaitable[None]]
 
 #: Waits between tries: a random part of this, which doubles (full jitter: M. Brooker, AWS Architecture Blog, 2015).
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 15.0
@@ -115,7 +116,7 @@ class StageFailed(Exception):
         self.code = code
 
 
-class Run:
+class JobAttempt:
     """See the module's docstring. On one event loop; what blocks runs in the threads.
 
     Args:
@@ -131,6 +132,8 @@ class Run:
     ) -> None:
         self.job = job
         self.settings = settings
+        #: Time limit of each stage of this job.
+        self.stage_timeout_s = kind_named(job.kind).stage_timeout_s or settings.stage_timeout_s
         self.pool = pool
         self._threads = threads
         self._told_at = 0.0
@@ -175,7 +178,7 @@ class Run:
             try:
                 with about(stage=name):
                     self._waits = None
-                    async with asyncio.timeout(self.settings.stage_timeout_s) as self._limit:
+                    async with asyncio.timeout(self.stage_timeout_s) as self._limit:
                         made = await self._with_room(work)
             except (DatabaseLost, LeaseLost, NotWanted, TryLater, StageFailed):
                 raise
@@ -192,7 +195,7 @@ class Run:
         """A part of the stage is done, or what it waited for is there: its time begins anew, as often as it has parts."""
         self._waits = None
         if self._limit is not None and not self._limit.expired():
-            self._limit.reschedule(asyncio.get_running_loop().time() + self.settings.stage_timeout_s)
+            self._limit.reschedule(asyncio.get_running_loop().time() + self.stage_timeout_s)
 
     async def answer(self, call: Callable[[], Awaitable[T]]) -> T:
         """The answer to a call, made again while whoever is asked has too much to do: that costs no try, only the stage's time.
@@ -221,9 +224,7 @@ class Run:
                 if short is None or not short.resource.of_all:
                     raise
                 self.goes_on()
-                wait_s = min(
-                    LONGEST_WAIT_S, self.settings.stage_timeout_s / 2, FIRST_WAIT_S * 2 ** min(number, 9)
-                )
+                wait_s = min(LONGEST_WAIT_S, self.stage_timeout_s / 2, FIRST_WAIT_S * 2 ** min(number, 9))
                 with self._shortages.one_waits(short):
                     await self._pause(wait_s, short.resource, again=number > 1)
         raise AssertionError("the loop returns or raises")
@@ -259,7 +260,7 @@ class Run:
 
     def _told(self, exc: BaseException) -> tuple[str, str]:
         if isinstance(exc, TimeoutError):
-            error = f"took longer than {self.settings.stage_timeout_s:g} s (CLUSTER_STAGE_TIMEOUT_S)"
+            error = f"took longer than {self.stage_timeout_s:g} s (CLUSTER_STAGE_TIMEOUT_S)"
             return (
                 (error, "timeout") if self._waits is None else (f"{error}: {self._waits[0]}", self._waits[1])
             )
