@@ -27,7 +27,7 @@ from psycopg_pool import ConnectionPool
 from rich.console import Console
 from rich.table import Table
 
-from cluster.database import embedded, open_pool
+from cluster.database import bundled, open_pool
 from cluster.settings import Settings
 from cluster.vector_index import Mode, Row, VectorIndex, open_vector_index
 
@@ -60,7 +60,7 @@ def main() -> int:
                 Console().print(writing(index, pool, arguments.written, arguments.rounds))
                 Console().print(searching(index, arguments.rows, arguments.queries))
         finally:
-            embedded.stop(settings)
+            bundled.stop(settings)
     return 0
 
 

@@ -13,7 +13,7 @@ import pytest
 import structlog
 from psycopg_pool import ConnectionPool
 
-from cluster.database import embedded, open_pool
+from cluster.database import bundled, open_pool
 from cluster.settings import RAY_PORTS, RAY_WORKER_PORTS, Settings
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -76,7 +76,7 @@ def new_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NewHome]:
 
     yield make
     for settings in made:
-        embedded.stop(settings)
+        bundled.stop(settings)
 
 
 @pytest.fixture(scope="session")
@@ -96,7 +96,7 @@ def pool(settings: Settings) -> Iterator[ConnectionPool]:
 @pytest.fixture(scope="session")
 def database_url(settings: Settings, pool: ConnectionPool) -> str:
     """URL of that Postgres."""
-    return embedded.start(settings)
+    return bundled.start(settings)
 
 
 @pytest.fixture
@@ -124,7 +124,7 @@ def new_organisation(pool: ConnectionPool) -> str:
 
 def kill_postmaster(settings: Settings, how: signal.Signals = signal.SIGKILL) -> None:
     """Send the postmaster of this home a signal; its backends go with it."""
-    postmaster = embedded.status(settings).pid
+    postmaster = bundled.status(settings).pid
     assert postmaster is not None, "no Postgres to kill"
     os.kill(postmaster, how)
 

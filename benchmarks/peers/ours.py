@@ -5,7 +5,7 @@ import sys
 import time
 from pathlib import Path
 
-from cluster.database import embedded, open_pool
+from cluster.database import bundled, open_pool
 from cluster.settings import Settings
 from data_jobs.bulk.ray_session import ray_session
 from data_jobs.bulk.report import Report
@@ -23,7 +23,7 @@ def main(folder: Path) -> dict[str, float]:
             ingest(settings, str(folder), "bench", report)
             seconds = time.perf_counter() - started
     finally:
-        embedded.stop(settings)
+        bundled.stop(settings)
     totals = report.totals
     assert not report.failed, report.failures
     names = ("documents", "pages", "chunks", "tokens", "tokens_embedded")

@@ -20,7 +20,7 @@ import httpx
 import psutil
 
 from benchmarks.peers import infinity
-from cluster.database import embedded
+from cluster.database import bundled
 from cluster.engines.weights import open_model_folder
 from cluster.local import ray_head
 from cluster.local.processes import family
@@ -196,7 +196,7 @@ def _production(party: Party, _: Sequence[str]) -> Iterator[Server]:
                     processes=lambda: family(ray_head.MARK, folder),
                 )
         finally:
-            embedded.stop(settings)
+            bundled.stop(settings)
 
 
 @contextmanager

@@ -13,7 +13,7 @@ import psycopg
 from pgvector.psycopg import register_vector
 from psycopg_pool import ConnectionPool, PoolTimeout
 
-from cluster.database import embedded
+from cluster.database import bundled
 from cluster.database.errors import translated
 from cluster.database.migrate import migrate
 from cluster.settings import Settings
@@ -135,7 +135,7 @@ def database_url(settings: Settings) -> str:
         Unavailable: the bundled one does not start.
         Misconfigured: it cannot.
     """
-    return settings.database_url.get_secret_value() if settings.database_url else embedded.start(settings)
+    return settings.database_url.get_secret_value() if settings.database_url else bundled.start(settings)
 
 
 def revive(settings: Settings, pool: ConnectionPool) -> None:
@@ -146,14 +146,14 @@ def revive(settings: Settings, pool: ConnectionPool) -> None:
         Misconfigured: it cannot.
     """
     if settings.database_url is None:
-        embedded.start(settings)
+        bundled.start(settings)
     with translated():
         pool.check()
 
 
 def _current_url(settings: Settings) -> str:
     """Starts nothing: a pool that outlives ``make down`` must not bring the server back."""
-    return settings.database_url.get_secret_value() if settings.database_url else embedded.url(settings)
+    return settings.database_url.get_secret_value() if settings.database_url else bundled.url(settings)
 
 
 def _configure(connection: psycopg.Connection[Any]) -> None:

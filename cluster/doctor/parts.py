@@ -8,7 +8,7 @@ import psycopg
 from psycopg import Connection
 
 from cluster.blobs import open_blob_store
-from cluster.database import embedded, translated
+from cluster.database import bundled, translated
 from cluster.database.migrate import CONNECT_TIMEOUT_S, ENCODING, MIN_PGVECTOR, migrations
 from cluster.database.queries import queries
 from cluster.doctor.report import Part
@@ -232,7 +232,7 @@ def _applied(connection: Connection[Any]) -> set[str]:
 
 def _connected(settings: Settings) -> Connection[Any]:
     """Unlike the pool: a bundled server that does not run is not started."""
-    url = settings.database_url.get_secret_value() if settings.database_url else embedded.url(settings)
+    url = settings.database_url.get_secret_value() if settings.database_url else bundled.url(settings)
     return psycopg.connect(url, connect_timeout=CONNECT_TIMEOUT_S)
 
 

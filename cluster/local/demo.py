@@ -17,7 +17,7 @@ from typing import NoReturn
 from rich.console import Console
 from rich.markup import escape
 
-from cluster.database import embedded
+from cluster.database import bundled
 from cluster.errors import ClusterError
 from cluster.local import handbook, lifecycle, ray_head
 from cluster.local.next_steps import next_steps
@@ -89,7 +89,7 @@ def _cluster(settings: Settings, console: Console) -> Iterator[None]:
     """The cluster running inside the block; after it, as it was before."""
     tell: Callable[[str], None] = lambda line: console.print(f"[dim]·[/] {escape(line)}")  # noqa: E731
     had_ray = ray_head.running(settings) is not None
-    had_postgres = embedded.status(settings).running
+    had_postgres = bundled.status(settings).running
     try:
         lifecycle.up(settings, tell)
         yield

@@ -10,7 +10,7 @@ import fcntl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from cluster.database import embedded, open_pool
+from cluster.database import bundled, open_pool
 from cluster.local import application, drivers, ray_head
 from cluster.local.addresses import api_url, dashboard_url
 from cluster.settings import Settings
@@ -56,12 +56,12 @@ def down(settings: Settings, tell: Tell, *, postgres: bool = True) -> bool:
         postgres = postgres and settings.database_url is None
         if postgres:
             tell("Postgres: stopping")
-        had_postgres = postgres and embedded.stop(settings)
+        had_postgres = postgres and bundled.stop(settings)
         return had_ray or had_postgres
 
 
 def _database_runs(settings: Settings) -> bool:
-    return settings.database_url is not None or embedded.status(settings).running
+    return settings.database_url is not None or bundled.status(settings).running
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from cluster.database import embedded
+from cluster.database import bundled
 from cluster.database.queries import queries
 from cluster.documents.file_names import shown_name
 from cluster.local import application, ray_head
@@ -120,7 +120,7 @@ def _stores_table(stores: tuple[Store, ...]) -> Table:
 
 def _database(settings: Settings) -> Part:
     if settings.database_url is None:
-        found = embedded.status(settings)
+        found = bundled.status(settings)
         address = f"127.0.0.1:{found.port}" if found.port else "not made yet"
         return Part(name="Postgres", running=found.running, address=address, pid=found.pid)
     url = settings.database_url.get_secret_value()
@@ -137,7 +137,7 @@ def _database(settings: Settings) -> Part:
 
 
 def _contents(settings: Settings) -> tuple[int | None, tuple[Store, ...]]:
-    url = settings.database_url.get_secret_value() if settings.database_url else embedded.start(settings)
+    url = settings.database_url.get_secret_value() if settings.database_url else bundled.start(settings)
     try:
         with psycopg.connect(url, connect_timeout=CONNECT_TIMEOUT_S) as connection:
             size = connection.execute(SQL["database_bytes"]).fetchone()

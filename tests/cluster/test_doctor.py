@@ -18,7 +18,7 @@ from psycopg_pool import ConnectionPool
 from pydantic import SecretStr
 
 from cluster.blobs import Blob, BlobStore, open_blob_store
-from cluster.database import embedded, open_pool
+from cluster.database import bundled, open_pool
 from cluster.doctor import Finding, Report, examine
 from cluster.documents import documents
 from cluster.documents.files import File, Quota, create_file, get_file
@@ -449,7 +449,7 @@ def test_without_a_database_the_other_parts_are_still_looked_at_and_nothing_is_s
         ("engine", True),
     ]
     assert "make up" in part(report, "database").remedy
-    assert not embedded.status(settings).running
+    assert not bundled.status(settings).running
     away = settings.model_copy(
         update={"database_url": SecretStr(f"postgresql://nobody:x@127.0.0.1:{free_ports(1)[0]}/none")}
     )
@@ -458,7 +458,7 @@ def test_without_a_database_the_other_parts_are_still_looked_at_and_nothing_is_s
 
 def test_a_database_without_the_schema_is_told_from_one_that_is_away(new_home: NewHome) -> None:
     settings = new_home("bare")
-    embedded.start(settings)
+    bundled.start(settings)
     seen = part(examine(settings), "database")
     assert (seen.fine, "0001_foundation.sql" in seen.says, seen.remedy) == (
         False,

@@ -12,7 +12,7 @@ from random import Random
 import psutil
 import pytest
 
-from cluster.database import embedded
+from cluster.database import bundled
 from cluster.jobs import queue
 from cluster.jobs.jobs import Job
 from cluster.local.processes import alive
@@ -91,7 +91,7 @@ def restart_postgres(place: Place, workers: Workers, accepted: list[Accepted], c
     """As ``pg_ctl restart -m immediate``."""
     at_work(place, workers, accepted, chance.uniform(0, 0.6))
     kill_postmaster(place.settings, signal.SIGQUIT)
-    embedded.start(place.settings)
+    bundled.start(place.settings)
 
 
 def take_postgres_away(place: Place, workers: Workers, accepted: list[Accepted], chance: Random) -> None:

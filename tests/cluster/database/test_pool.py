@@ -8,7 +8,7 @@ import psycopg
 import pytest
 from psycopg_pool import ConnectionPool
 
-from cluster.database import embedded, open_pool, revive, translated
+from cluster.database import bundled, open_pool, revive, translated
 from cluster.database import pool as module
 from cluster.errors import Misconfigured, Unavailable
 from cluster.settings import Settings
@@ -64,7 +64,7 @@ def test_the_pool_works_again_after_the_server_was_killed_and_revived(new_home: 
             revive(settings, pool)
             assert value(pool, "SELECT 1") == 1
             assert time.monotonic() - began < module.RECONNECT_TIMEOUT_S
-    embedded.stop(settings)
+    bundled.stop(settings)
 
 
 def test_the_pool_follows_the_server_to_another_port(new_home: NewHome) -> None:
@@ -72,22 +72,22 @@ def test_the_pool_follows_the_server_to_another_port(new_home: NewHome) -> None:
     with open_pool(settings) as pool, socket.socket() as other:
         lose(settings, pool)
         other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        port = embedded.status(settings).port
+        port = bundled.status(settings).port
         other.bind(("127.0.0.1", port))
         other.listen()
         revive(settings, pool)
-        assert embedded.status(settings).port != port
+        assert bundled.status(settings).port != port
         assert value(pool, "SELECT 1") == 1
-    embedded.stop(settings)
+    bundled.stop(settings)
 
 
 def test_a_pool_that_is_left_over_does_not_bring_a_stopped_server_back(new_home: NewHome) -> None:
     settings = new_home("stopped")
     with open_pool(settings) as pool:
-        embedded.stop(settings)
+        bundled.stop(settings)
         with pytest.raises(Unavailable), translated(), pool.connection(timeout=1.5):
             pass
-        assert embedded.status(settings).running is False
+        assert bundled.status(settings).running is False
 
 
 def test_another_database_is_used_where_one_is_named(settings: Settings, database_url: str) -> None:
@@ -113,7 +113,7 @@ def test_who_asks_a_reviving_pool_waits_for_the_server_and_not_for_the_pool_to_g
         began = time.monotonic()
         assert value(pool, "SELECT 1") == 1
         assert time.monotonic() - began < module.RECONNECT_TIMEOUT_S / 2
-    embedded.stop(settings)
+    bundled.stop(settings)
 
 
 def lose_all(settings: Settings, pool: ConnectionPool) -> None:
@@ -132,7 +132,7 @@ def test_a_pool_of_dead_connections_serves_the_next_caller_at_once_when_the_serv
     settings = new_home("restarted")
     with open_pool(settings) as pool:
         lose_all(settings, pool)
-        embedded.start(settings)
+        bundled.start(settings)
         began = time.monotonic()
         with pool.connection() as connection:
             assert connection.execute("SELECT 1").fetchone() == (1,)

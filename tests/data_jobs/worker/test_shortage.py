@@ -17,8 +17,8 @@ import pytest
 from psycopg_pool import ConnectionPool
 
 from cluster.blobs import open_blob_store
-from cluster.database import embedded, open_pool, revive
-from cluster.database.os_user import server_user
+from cluster.database import bundled, open_pool, revive
+from cluster.database.bundled.os_user import server_user
 from cluster.doctor import examine
 from cluster.errors import Resource, Shortage
 from cluster.jobs import attempts, queue
@@ -68,7 +68,7 @@ def own_pool(home: Settings) -> Iterator[ConnectionPool]:
 def full(home: Settings, pool: ConnectionPool, folder: Path) -> Iterator[Scarcity]:
     """Its tables on a disk of their own, which is full."""
     with small_disk(folder, kib=6_000) as disk:
-        user = server_user(embedded.status(home).data)
+        user = server_user(bundled.status(home).data)
         shutil.chown(disk.folder, user.uid, user.gid)
         for parent in disk.folder.parents[:3]:
             parent.chmod(parent.stat().st_mode | 0o011)
@@ -96,7 +96,7 @@ def read_only(home: Settings, pool: ConnectionPool, folder: Path) -> Iterator[Sc
     del folder
 
     def switch(to: str) -> None:
-        with psycopg.connect(embedded.start(home), autocommit=True) as connection:
+        with psycopg.connect(bundled.start(home), autocommit=True) as connection:
             connection.execute(f"ALTER SYSTEM SET default_transaction_read_only = {to}")
             connection.execute("SELECT pg_reload_conf()")
 
@@ -195,7 +195,7 @@ def test_a_database_that_was_away_costs_no_job_a_try(home: Settings, own_pool: C
     with consuming(home.model_copy(update={"lease_s": 3 * LEASE_S}), own_pool, kinds={"busy": busy(done)}):
         before = until(view, lambda view: view.job.state == JobState.RUNNING).job.done
         kill_postmaster(home)
-        embedded.start(home)
+        bundled.start(home)
         revive(home, own_pool)
         # Back at once, the database may never be missed; otherwise the job is given back, and begins anew.
         until(view, lambda view: view.job.attempt > 1 or view.job.done > before + 100, within_s=30)

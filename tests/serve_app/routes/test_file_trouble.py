@@ -18,7 +18,7 @@ import pytest
 from openai import OpenAI
 from pydantic import SecretStr
 
-from cluster.database import embedded
+from cluster.database import bundled
 from cluster.settings import MIB, Settings
 from tests.conftest import NewHome, kill_postmaster
 from tests.serve_app.conftest import MODEL, Server, serving
@@ -131,18 +131,18 @@ def test_a_damaged_file_never_arrives_whole(http: httpx.Client, server: Server) 
 
 def test_a_database_that_is_down_is_503_and_nothing_is_half_accepted(new_home: NewHome) -> None:
     home = new_home("down")
-    url = embedded.start(home)
+    url = bundled.start(home)
     settings = home.model_copy(
         update={"database_url": type(home).model_validate({"database_url": url}).database_url}
     )
     with serving(settings) as server, httpx.Client(base_url=server.url, timeout=60) as http:
         first = upload(http, fresh()).json()
-        embedded.stop(home)
+        bundled.stop(home)
         content = fresh()
         refused = upload(http, content)
         assert refused.status_code == 503
         assert int(refused.headers["retry-after"]) >= 1
-        assert embedded.start(home).rpartition("/")[0] == url.rpartition("/")[0]
+        assert bundled.start(home).rpartition("/")[0] == url.rpartition("/")[0]
         assert [file["id"] for file in http.get("/v1/files").json()["data"]] == [first["id"]]
         assert upload(http, content).status_code == 200
 
@@ -202,10 +202,10 @@ with serving(Settings()) as server, httpx.Client(base_url=server.url, timeout=60
 
 def test_a_full_disk_is_503_until_there_is_room(new_home: NewHome, tmp_path: Path) -> None:
     home = new_home("full")
-    embedded.start(home)
+    bundled.start(home)
     done = subprocess.run(
         [sys.executable, "-c", FULL, str(tmp_path / "answers.json")],
-        env={**os.environ, "CLUSTER_HOME": str(home.home), "CLUSTER_DATABASE_URL": embedded.url(home)},
+        env={**os.environ, "CLUSTER_HOME": str(home.home), "CLUSTER_DATABASE_URL": bundled.url(home)},
         capture_output=True, text=True, timeout=100,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

@@ -12,7 +12,7 @@ import pytest
 from psycopg import Connection
 from psycopg_pool import ConnectionPool
 
-from cluster.database import embedded
+from cluster.database import bundled
 from cluster.jobs import attempts, queue
 from cluster.jobs.jobs import Job, PriorityClass
 from cluster.settings import Settings
@@ -289,7 +289,7 @@ def test_a_stream_outlives_a_postgres_that_was_killed(
         assert [next(stream)["event"] for _ in range(2)] == ["queued", "started"]
         kill_postmaster(settings)
         time.sleep(1)  # the server notices
-        with psycopg.connect(embedded.start(settings)) as back:
+        with psycopg.connect(bundled.start(settings)) as back:
             attempts.finish(back, job, result={})
         assert [one["event"] for one in stream] == ["succeeded"]
 

@@ -1,6 +1,6 @@
 """What the bundled Postgres keeps on disk: its files, how they are made, and its configuration.
 
-Called by ``embedded``, under its lock.
+Called by ``server``, under its lock.
 """
 
 import secrets
@@ -10,9 +10,9 @@ from pathlib import Path
 
 import structlog
 
-from cluster.database.binaries import newest
-from cluster.database.os_user import run_as, server_user
-from cluster.database.postmaster import title
+from cluster.database.bundled.binaries import newest
+from cluster.database.bundled.os_user import run_as, server_user
+from cluster.database.bundled.postmaster import title
 from cluster.errors import Misconfigured, Unavailable
 from cluster.settings import MIB
 

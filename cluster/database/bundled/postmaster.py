@@ -1,6 +1,6 @@
 """The processes of one bundled server: which is its postmaster, and what a killed one left behind.
 
-Called by ``embedded``. Nothing here reads ``/proc/<pid>/cwd`` or ``exe``: in a container root may not, for another user's process.
+Called by ``server``. Nothing here reads ``/proc/<pid>/cwd`` or ``exe``: in a container root may not, for another user's process.
 
     postmaster = find(data)         # None: not running, whatever the pid file says
 """

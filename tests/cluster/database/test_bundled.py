@@ -14,24 +14,25 @@ import psutil
 import psycopg
 import pytest
 
-from cluster.database import data_directory, embedded, postmaster
+from cluster.database import bundled
+from cluster.database.bundled import data_directory, postmaster
 from cluster.errors import Misconfigured, Unavailable
 from cluster.settings import Settings
 from tests.conftest import NewHome
 
 IMPORTS = (
-    "import os, psutil, psycopg; from cluster.database import embedded; from cluster.settings import Settings"
+    "import os, psutil, psycopg; from cluster.database import bundled; from cluster.settings import Settings"
 )
 #: A start, a start that finds it running, a kill -9, a start that finds it dead, a stop.
 LIFE = """
 s = Settings(home={home!r})
-embedded.start(s)
-first = embedded.status(s).pid
-embedded.start(s)
-assert embedded.status(s).pid == first
+bundled.start(s)
+first = bundled.status(s).pid
+bundled.start(s)
+assert bundled.status(s).pid == first
 os.kill(first, 9)
-embedded.start(s)
-print(psutil.Process(embedded.status(s).pid).uids().effective, embedded.stop(s))
+bundled.start(s)
+print(psutil.Process(bundled.status(s).pid).uids().effective, bundled.stop(s))
 """
 #: What Docker leaves to root: among the rest, no right to look into other users' processes.
 DOCKER = "chown,dac_override,fowner,fsetid,kill,setgid,setuid,setpcap,net_bind_service,net_raw,sys_chroot,mknod,audit_write,setfcap"
@@ -41,14 +42,14 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become 
 
 @pytest.fixture
 def home(new_home: NewHome) -> Iterator[Settings]:
-    settings = new_home("embedded")
+    settings = new_home("bundled")
     yield settings
-    embedded.stop(settings)
+    bundled.stop(settings)
 
 
 def killed(settings: Settings) -> int:
     """kill -9 of the postmaster; its pid."""
-    pid = embedded.status(settings).pid
+    pid = bundled.status(settings).pid
     assert pid is not None
     os.kill(pid, 9)
     return pid
@@ -61,31 +62,31 @@ def execute(url: str, statement: str) -> list[tuple[object, ...]]:
 
 
 def test_starting_twice_is_one_server_and_the_second_is_at_once(home: Settings) -> None:
-    first = embedded.start(home)
-    pid = embedded.status(home).pid
-    assert embedded.start(home) == first
-    assert embedded.status(home).pid == pid
+    first = bundled.start(home)
+    pid = bundled.status(home).pid
+    assert bundled.start(home) == first
+    assert bundled.status(home).pid == pid
 
 
 def test_data_and_url_survive_a_stop(home: Settings) -> None:
-    url = embedded.start(home)
+    url = bundled.start(home)
     execute(url, "CREATE TABLE kept AS SELECT 42 AS answer")
-    assert embedded.stop(home) is True
-    assert embedded.status(home).running is False
-    assert embedded.stop(home) is False
-    assert embedded.start(home) == url
+    assert bundled.stop(home) is True
+    assert bundled.status(home).running is False
+    assert bundled.stop(home) is False
+    assert bundled.start(home) == url
     assert execute(url, "SELECT answer FROM kept") == [(42,)]
 
 
 def test_it_outlives_the_process_that_started_it(home: Settings) -> None:
-    code = f"from cluster.settings import Settings; from cluster.database import embedded; embedded.start(Settings(home={str(home.home)!r}))"
+    code = f"from cluster.settings import Settings; from cluster.database import bundled; bundled.start(Settings(home={str(home.home)!r}))"
     subprocess.run([sys.executable, "-c", code], check=True, start_new_session=True)
-    assert embedded.status(home).running
-    assert execute(embedded.url(home), "SELECT 1") == [(1,)]
+    assert bundled.status(home).running
+    assert execute(bundled.url(home), "SELECT 1") == [(1,)]
 
 
 def test_it_asks_for_the_password_and_keeps_it_from_others(home: Settings) -> None:
-    url = embedded.start(home)
+    url = bundled.start(home)
     password = data_directory.Files(home.home / "postgres").password
     with pytest.raises(psycopg.OperationalError, match="password"):
         psycopg.connect(url.replace(password.read_text(), "guessed"))
@@ -94,8 +95,8 @@ def test_it_asks_for_the_password_and_keeps_it_from_others(home: Settings) -> No
 
 
 def test_it_listens_on_the_loopback_only(home: Settings) -> None:
-    embedded.start(home)
-    status = embedded.status(home)
+    bundled.start(home)
+    status = bundled.status(home)
     assert status.pid is not None
     assert {
         c.laddr for c in psutil.Process(status.pid).net_connections() if c.status == psutil.CONN_LISTEN
@@ -103,13 +104,13 @@ def test_it_listens_on_the_loopback_only(home: Settings) -> None:
 
 
 def test_kill_9_of_the_postmaster_again_and_again_loses_nothing_committed(home: Settings) -> None:
-    url = embedded.start(home)
+    url = bundled.start(home)
     execute(url, "CREATE TABLE kept (i int)")
     for i in range(5):
         execute(url, f"INSERT INTO kept VALUES ({i})")
         before = killed(home)
-        url = embedded.start(home)
-        assert embedded.status(home).pid != before
+        url = bundled.start(home)
+        assert bundled.status(home).pid != before
         assert execute(url, "SELECT count(*) FROM kept") == [(i + 1,)]
 
 
@@ -117,7 +118,7 @@ def test_a_backend_that_outlives_its_postmaster_is_ended_before_the_next_server(
     home: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(postmaster, "ORPHAN_GRACE_S", 0.5)
-    url = embedded.start(home)
+    url = bundled.start(home)
     connection = psycopg.connect(url, autocommit=True)
     orphan = psutil.Process(connection.info.backend_pid)
     busy = "DO $$ DECLARE x float := 0; BEGIN LOOP x := x + 1; END LOOP; END $$"
@@ -127,7 +128,7 @@ def test_a_backend_that_outlives_its_postmaster_is_ended_before_the_next_server(
             pass
         killed(home)
         assert postmaster.alive(orphan)
-        assert execute(embedded.start(home), "SELECT 1") == [(1,)]
+        assert execute(bundled.start(home), "SELECT 1") == [(1,)]
         assert not postmaster.alive(orphan)
         with pytest.raises(psycopg.OperationalError):
             running.result()
@@ -137,14 +138,14 @@ def test_a_backend_that_outlives_its_postmaster_is_ended_before_the_next_server(
 def test_a_zombie_postmaster_that_nobody_reaps_does_not_stand_in_the_way(home: Settings) -> None:
     adopt_orphans(True)  # as PID 1 of a container does, and like many of them we do not reap
     try:
-        embedded.start(home)
+        bundled.start(home)
     finally:
         adopt_orphans(False)
     zombie = killed(home)
     while psutil.Process(zombie).status() != psutil.STATUS_ZOMBIE:
         pass
-    assert embedded.status(home).running is False
-    assert execute(embedded.start(home), "SELECT 1") == [(1,)]
+    assert bundled.status(home).running is False
+    assert execute(bundled.start(home), "SELECT 1") == [(1,)]
     assert os.waitpid(zombie, 0) == (zombie, 9)
 
 
@@ -154,7 +155,7 @@ def adopt_orphans(yes: bool) -> None:
 
 
 def test_a_pid_file_that_names_somebody_else_does_not_stand_in_the_way_and_they_live(home: Settings) -> None:
-    embedded.start(home)
+    bundled.start(home)
     owner = (home.home / "postgres" / "data").stat()
     killed(home)
     # As the server's own user: of everybody else Postgres itself knows that it cannot be its postmaster.
@@ -162,90 +163,90 @@ def test_a_pid_file_that_names_somebody_else_does_not_stand_in_the_way_and_they_
     with subprocess.Popen(["/bin/sleep", "60"], **identity) as stranger:
         pid_file = home.home / "postgres" / "data" / "postmaster.pid"
         pid_file.write_text("\n".join([str(stranger.pid), *pid_file.read_text().split("\n")[1:]]))
-        assert embedded.status(home).running is False
-        assert execute(embedded.start(home), "SELECT 1") == [(1,)]
-        embedded.stop(home)
+        assert bundled.status(home).running is False
+        assert execute(bundled.start(home), "SELECT 1") == [(1,)]
+        bundled.stop(home)
         assert stranger.poll() is None
         stranger.kill()
 
 
 def test_a_pid_file_cut_short_does_not_stand_in_the_way(home: Settings) -> None:
-    embedded.start(home)
-    embedded.stop(home)
+    bundled.start(home)
+    bundled.stop(home)
     (home.home / "postgres" / "data" / "postmaster.pid").write_text("")
-    assert execute(embedded.start(home), "SELECT 1") == [(1,)]
+    assert execute(bundled.start(home), "SELECT 1") == [(1,)]
 
 
 def test_a_port_that_somebody_took_is_left_to_him(home: Settings) -> None:
-    embedded.start(home)
-    port = embedded.status(home).port
-    embedded.stop(home)
+    bundled.start(home)
+    port = bundled.status(home).port
+    bundled.stop(home)
     with socket.socket() as other:
         other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         other.bind(("127.0.0.1", port))
         other.listen()
-        assert execute(embedded.start(home), "SELECT 1") == [(1,)]
-        assert embedded.status(home).port != port
+        assert execute(bundled.start(home), "SELECT 1") == [(1,)]
+        assert bundled.status(home).port != port
 
 
 def test_processes_that_start_it_at_once_share_one_server(home: Settings) -> None:
-    code = f"{IMPORTS}; print(embedded.start(Settings(home={str(home.home)!r})))"
+    code = f"{IMPORTS}; print(bundled.start(Settings(home={str(home.home)!r})))"
     starters = [
         subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(4)
     ]
     urls = {starter.communicate()[0].splitlines()[-1] for starter in starters}
     assert [starter.returncode for starter in starters] == [0] * 4
-    assert urls == {embedded.url(home)}
+    assert urls == {bundled.url(home)}
     postmasters = [p for p in psutil.process_iter() if postmaster.find(home.home / "postgres" / "data") == p]
     assert len(postmasters) == 1
 
 
 def test_two_homes_are_two_servers(home: Settings, new_home: NewHome) -> None:
-    other = new_home("embedded")
-    execute(embedded.start(home), "CREATE TABLE mine ()")
-    embedded.start(other)
+    other = new_home("bundled")
+    execute(bundled.start(home), "CREATE TABLE mine ()")
+    bundled.start(other)
     killed(other)
-    embedded.start(other)
-    assert execute(embedded.url(other), "SELECT to_regclass('mine')") == [(None,)]
-    embedded.stop(other)
-    assert execute(embedded.url(home), "SELECT to_regclass('mine')") == [("mine",)]
+    bundled.start(other)
+    assert execute(bundled.url(other), "SELECT to_regclass('mine')") == [(None,)]
+    bundled.stop(other)
+    assert execute(bundled.url(home), "SELECT to_regclass('mine')") == [("mine",)]
 
 
 def test_a_first_start_that_was_cut_off_is_begun_again(home: Settings) -> None:
     draft = home.home / "postgres" / "data.draft"
     draft.mkdir(parents=True)
     (draft / "PG_VERSION").write_text("18\n")
-    assert execute(embedded.start(home), "SELECT 1") == [(1,)]
+    assert execute(bundled.start(home), "SELECT 1") == [(1,)]
 
 
 def test_a_server_that_cannot_start_shows_its_log(home: Settings) -> None:
-    embedded.start(home)
-    embedded.stop(home)
+    bundled.start(home)
+    bundled.stop(home)
     (home.home / "postgres" / "data" / "global" / "pg_control").write_bytes(b"\0" * 8192)
     with pytest.raises(Unavailable, match="files are incompatible with server"):
-        embedded.start(home)
+        bundled.start(home)
 
 
 def test_a_lost_password_says_so(home: Settings) -> None:
-    embedded.start(home)
+    bundled.start(home)
     (home.home / "postgres" / "password").write_text("forgotten")
     with pytest.raises(Misconfigured, match="password authentication failed"):
-        embedded.start(home)
+        bundled.start(home)
     (home.home / "postgres" / "password").unlink()
     with pytest.raises(Misconfigured, match="password is missing"):
-        embedded.start(home)
+        bundled.start(home)
 
 
 def test_a_database_of_another_major_version_says_so(home: Settings) -> None:
-    embedded.start(home)
-    embedded.stop(home)
+    bundled.start(home)
+    bundled.stop(home)
     (home.home / "postgres" / "data" / "PG_VERSION").write_text("12\n")
     with pytest.raises(Misconfigured, match="made by PostgreSQL 12"):
-        embedded.start(home)
+        bundled.start(home)
 
 
 def test_letters_of_all_scripts_are_letters(home: Settings) -> None:
-    url = embedded.start(home)
+    url = bundled.start(home)
     assert execute(url, "SHOW server_encoding") == [("UTF8",)]
     assert execute(
         url, "SELECT lower('ÉTÉ'), to_tsvector('simple', 'Größe') @@ to_tsquery('simple', 'größe')"
@@ -255,8 +256,8 @@ def test_letters_of_all_scripts_are_letters(home: Settings) -> None:
 @needs_root
 def test_root_runs_it_as_somebody_else_even_under_a_closed_home(home: Settings) -> None:
     home.home.chmod(0o700)
-    embedded.start(home)
-    status = embedded.status(home)
+    bundled.start(home)
+    status = bundled.status(home)
     assert status.pid is not None
     process = psutil.Process(status.pid)
     assert process.uids().effective == status.data.stat().st_uid != 0
@@ -288,8 +289,8 @@ def test_root_in_a_container_runs_it_under_a_closed_home(home: Settings) -> None
 
 @needs_root
 def test_somebody_elses_home_is_refused_with_a_remedy(home: Settings) -> None:
-    embedded.start(home)
-    done = as_nobody(f"embedded.start(Settings(home={str(home.home)!r}))")
+    bundled.start(home)
+    done = as_nobody(f"bundled.start(Settings(home={str(home.home)!r}))")
     assert "Misconfigured" in done.stderr
     assert "belongs to another OS user" in done.stderr
 

@@ -23,11 +23,11 @@ import psutil
 import psycopg
 import structlog
 
-from cluster.database import data_directory, postmaster
-from cluster.database.binaries import of_version
-from cluster.database.data_directory import Files
+from cluster.database.bundled import data_directory, postmaster
+from cluster.database.bundled.binaries import of_version
+from cluster.database.bundled.data_directory import Files
+from cluster.database.bundled.os_user import run_as, server_user
 from cluster.database.errors import translate
-from cluster.database.os_user import run_as, server_user
 from cluster.errors import Misconfigured, Resource, Shortage, Unavailable
 from cluster.settings import MIB, Settings
 
@@ -46,7 +46,7 @@ MAX_LOG_BYTES = 16 * MIB
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class EmbeddedStatus:
+class BundledStatus:
     """Whether the bundled server runs, and where."""
 
     running: bool
@@ -85,12 +85,12 @@ def stop(settings: Settings) -> bool:
             return _end(files)
 
 
-def status(settings: Settings) -> EmbeddedStatus:
+def status(settings: Settings) -> BundledStatus:
     """Whether the bundled server runs; starts nothing."""
     files = _files(settings)
     with _own():
         process = postmaster.find(files.data)
-        return EmbeddedStatus(
+        return BundledStatus(
             running=process is not None,
             pid=process.pid if process else None,
             port=_port(files),

@@ -1,0 +1,9 @@
+"""The bundled Postgres server, which runs on this machine when no other database is configured.
+
+from cluster.database import bundled
+url = bundled.start(settings)
+"""
+
+from cluster.database.bundled.server import BundledStatus, start, status, stop, url
+
+__all__ = ["BundledStatus", "start", "status", "stop", "url"]
