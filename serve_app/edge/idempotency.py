@@ -1,17 +1,17 @@
-"""``Idempotency-Key``: a request that is sent twice is done once, and both get the same answer.
+"""``Idempotency-Key``: a request that is sent twice is executed once, and both get the same answer.
 
-Every route that creates something takes ``Once`` and gives it its work, which runs in one transaction with the key:
+Every route that creates something takes ``Once`` and passes its work to it. The work runs in one transaction with the key:
 
-    @router.post("/v1/vector_stores")
-    async def create(body: CreateRequest, organisation: Organisation, once: Once) -> dict[str, Any]:
-        return await once(lambda connection, index: described(create_store(connection, organisation, ...)))
+    @router.post("/v1/vector_stores", response_model=VectorStoreObject)
+    async def create_store(body: CreateStoreRequest, organisation: Organisation, once: Once) -> Response:
+        return await once(lambda connection, index: VectorStoreObject.of(create_store(connection, organisation, ...)))
 
-The work gets a connection and the vector index, and returns the answer as JSON values. It may be called a second time, when the
-database went away under the first. Without the header it is simply run in a transaction. What counts as the same request is its method,
-path, query and body; a route that streams its body says itself what it was: ``await once(work, content=digest)``.
+The work gets a connection and the vector index, and returns the answer's model. It may run a second time, when the database
+connection is lost during the first. Without the header the work simply runs in a transaction. Two requests are the same if
+their method, path, query and body are. A route that streams its body gives a digest of it: ``await once(work, content=digest)``.
 
-A key lasts a day. With another request it is refused with 400, as Stripe does; one that arrives while the first is being
-answered waits for that answer. Refusals are not remembered: they may be tried again.
+A key is kept for a day. The same key with another request is refused with 400, as Stripe does. A repeated request that
+arrives while the first is still running waits for its answer. Refusals are not kept, so a refused request may be sent again.
 """
 
 from collections.abc import Callable
@@ -19,47 +19,58 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Request
 from psycopg import Connection
+from starlette.responses import Response
 
 from cluster.errors import InvalidInput
 from cluster.organisations.idempotency import answer_once
 from cluster.records import digest
 from cluster.vector_index import VectorIndex
 from serve_app.edge.authentication import Organisation
+from serve_app.edge.response_model import ResponseModel, json_response
 from serve_app.edge.service_access import service_of
 
-HEADER = "idempotency-key"
-LONGEST_KEY = 255
+HEADER = "Idempotency-Key"
+MAX_KEY_LENGTH = 255
 
-Work = Callable[[Connection[Any], VectorIndex], dict[str, Any]]
+Work = Callable[[Connection[Any], VectorIndex], ResponseModel | dict[str, Any]]
 
 
 class OnceOnly:
-    """For one request; see the module's docstring."""
+    """Executes the work of one request at most once for its ``Idempotency-Key``."""
 
     def __init__(self, request: Request, organisation: str) -> None:
         self._request = request
         self._organisation = organisation
-        self._key = _key(request)
+        self._key = _key_of(request)
 
-    async def __call__(self, work: Work, *, content: str | None = None) -> dict[str, Any]:
-        """Do the work in a transaction, unless it was done before: its answer.
+    async def __call__(self, work: Work, *, content: str | None = None) -> Response:
+        """Run the work in a transaction, or give the stored answer of the same request.
 
         Args:
-            content: what the request holds, where its body was streamed; None: its body.
+            content: digest of a body that the route streamed; None takes the request's body.
 
         Raises:
-            KeyReused: the key came with another request before.
+            KeyReused: the key was sent with another request before.
             Unavailable: the database does not answer.
         """
         service, organisation, key = service_of(self._request), self._organisation, self._key
+
+        def answer(connection: Connection[Any], index: VectorIndex) -> dict[str, Any]:
+            answer = work(connection, index)
+            return answer.model_dump(mode="json") if isinstance(answer, ResponseModel) else answer
+
+        # A stored answer is sent as it is: an earlier version of the application may have written it.
         if key is None:
-            return await service.in_transaction(work)
-        said = (await self._request.body()).hex() if content is None else content
+            return json_response(await service.in_transaction(answer))
+        if content is None:
+            content = (await self._request.body()).hex()
         url = self._request.url
-        request = digest(self._request.method, url.path, url.query, said)
-        return await service.in_transaction(
-            lambda connection, index: answer_once(
-                connection, organisation, key, request, lambda: work(connection, index)
+        request = digest(self._request.method, url.path, url.query, content)
+        return json_response(
+            await service.in_transaction(
+                lambda connection, index: answer_once(
+                    connection, organisation, key, request, lambda: answer(connection, index)
+                )
             )
         )
 
@@ -71,11 +82,11 @@ async def _once(request: Request, organisation: Organisation) -> OnceOnly:
 Once = Annotated[OnceOnly, Depends(_once)]
 
 
-def _key(request: Request) -> str | None:
+def _key_of(request: Request) -> str | None:
     key = request.headers.get(HEADER)
-    if key is not None and not (0 < len(key) <= LONGEST_KEY and key.isascii() and key.isprintable()):
+    if key is not None and not (0 < len(key) <= MAX_KEY_LENGTH and key.isascii() and key.isprintable()):
         raise InvalidInput(
-            f"Idempotency-Key must have 1 to {LONGEST_KEY} printable ASCII characters",
-            param="Idempotency-Key",
+            f"{HEADER} must have 1 to {MAX_KEY_LENGTH} characters, all of them printable ASCII; send another key",
+            param=HEADER,
         )
     return key

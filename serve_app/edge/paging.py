@@ -1,6 +1,6 @@
-"""Lists as OpenAI pages them: ``after`` or ``before`` the id of an item, ``limit`` of them, the newest or the oldest first.
+"""The query parameters of a list's page, as OpenAI has them; ``response_model.ListObject`` is the answer.
 
-async def list_things(page: PageDep): return listed(found, described, lambda thing: thing.id)
+async def list_things(page: PageDep) -> ThingList: ...
 """
 
 from collections.abc import Callable
@@ -14,10 +14,12 @@ T = TypeVar("T")
 
 
 async def _page(
-    after: Annotated[str | None, Query(description="Id of the item before the first of this page")] = None,
-    before: Annotated[str | None, Query(description="Id of the item behind the last of this page")] = None,
-    limit: Annotated[int, Query(ge=1, le=100)] = 20,
-    order: Annotated[Literal["asc", "desc"], Query(description="By the time they were made")] = "desc",
+    after: Annotated[str | None, Query(description="Id of the item that this page follows")] = None,
+    before: Annotated[str | None, Query(description="Id of the item that this page ends before")] = None,
+    limit: Annotated[int, Query(ge=1, le=100, description="Number of items at most")] = 20,
+    order: Annotated[
+        Literal["asc", "desc"], Query(description="Order by creation time: `desc` starts with the newest")
+    ] = "desc",
 ) -> PageRequest:
     return PageRequest(after=after, before=before, limit=limit, newest_first=order == "desc")
 
@@ -28,7 +30,7 @@ PageDep = Annotated[PageRequest, Depends(_page)]
 def listed(
     found: ListPage[T], described: Callable[[T], dict[str, Any]], id: Callable[[T], str]
 ) -> dict[str, Any]:
-    """OpenAI's list object. Of an empty one the ids are empty: they must be strings."""
+    """A page as a dictionary, for routes without a ``ListObject``."""
     return {
         "object": "list",
         "data": [described(item) for item in found.items],

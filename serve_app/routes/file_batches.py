@@ -87,7 +87,7 @@ async def create_batch(
     service: ServiceDep,
     organisation: Organisation,
     once: Once,
-) -> dict[str, Any]:
+) -> Response:
     """All of them or, where one does not exist, none."""
 
     def create(connection: Connection[Any], _: VectorIndex) -> dict[str, Any]:
@@ -122,7 +122,7 @@ async def get_batch(
 )
 async def cancel_batch(
     vector_store_id: str, batch_id: str, organisation: Organisation, once: Once
-) -> dict[str, Any]:
+) -> Response:
     """Files that wait at once, those that are being processed within seconds; what is searchable already stays."""
     return await once(
         lambda connection, _: _described(

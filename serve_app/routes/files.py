@@ -95,9 +95,7 @@ FORM = {
 
 
 @router.post("/v1/files", summary="Upload a file", openapi_extra=FORM)
-async def create(
-    request: Request, service: ServiceDep, organisation: Organisation, once: Once
-) -> dict[str, Any]:
+async def create(request: Request, service: ServiceDep, organisation: Organisation, once: Once) -> Response:
     """The same bytes, name and purpose within ten minutes are one file: clients repeat an upload whose answer they did not see."""
     settings = service.settings
     names = frozenset(field.alias or name for name, field in FileFields.model_fields.items())

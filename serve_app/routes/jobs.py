@@ -140,7 +140,7 @@ async def get_job_events(
 @router.post("/v1/jobs/retry", summary="Queue dead letters again")
 async def retry_dead_letters(
     body: RetryRequest, service: ServiceDep, organisation: Organisation, once: Once
-) -> dict[str, Any]:
+) -> Response:
     """All failed jobs that match, at most `limit` at once, those that failed first first; `has_more` says to ask again."""
     chosen = JobFilter(
         kind=body.kind,
@@ -176,9 +176,7 @@ async def cancel_job(job_id: str, service: ServiceDep, organisation: Organisatio
 
 
 @router.post("/v1/jobs/{job_id}/retry", summary="Queue a job again", responses=documented_errors(404, 409))
-async def retry_job(
-    job_id: str, service: ServiceDep, organisation: Organisation, once: Once
-) -> dict[str, Any]:
+async def retry_job(job_id: str, service: ServiceDep, organisation: Organisation, once: Once) -> Response:
     """A job that failed or was cancelled, with its input, under its id, with as many tries as a new one."""
     attempts = service.settings.job_attempts
     return await once(

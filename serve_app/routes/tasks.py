@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from fastapi import Request
 from psycopg import Connection
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from starlette.responses import Response
 
 from cluster.documents.file_names import plain_name
 from cluster.documents.files import Quota, create_file
@@ -92,9 +93,10 @@ FORM = {
     "/upload",
     summary="Upload a file and make it searchable",
     openapi_extra=FORM,
+    response_model=Accepted,
     responses=documented_errors(404, 409, 429),
 )
-async def upload(request: Request, service: ServiceDep, organisation: Organisation, once: Once) -> Accepted:
+async def upload(request: Request, service: ServiceDep, organisation: Organisation, once: Once) -> Response:
     """As POST /v1/files and POST /v1/vector_stores/{id}/files in one; the store is made when it is not there."""
     settings, fingerprint = service.settings, service.engine.fingerprint
     names = frozenset(UploadFields.model_fields)
@@ -117,7 +119,7 @@ async def upload(request: Request, service: ServiceDep, organisation: Organisati
         await service.in_database(
             lambda _, index: index.ensure(collection_name(fingerprint), dim=fingerprint.dim)
         )
-        return Accepted(**await once(work, content=digest(blob.sha256, name, fields.model_dump_json())))
+        return await once(work, content=digest(blob.sha256, name, fields.model_dump_json()))
 
 
 @router.get(

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from fastapi import Request
 from psycopg import Connection
 from pydantic import Field
+from starlette.responses import Response
 
 from cluster.blobs import Blob, BlobStore
 from cluster.documents.file_names import plain_name
@@ -35,6 +36,7 @@ from serve_app.edge.authentication import Organisation
 from serve_app.edge.idempotency import Once
 from serve_app.edge.json_route import json_router
 from serve_app.edge.request_model import RequestModel, Text, Whole
+from serve_app.edge.response_model import json_response
 from serve_app.edge.service_access import ServiceDep
 from serve_app.edge.upload_form import FormRules, upload_form
 from serve_app.routes.file_blobs import delete_unused_blobs, deleting_orphan_blob, require_kept_blob
@@ -93,7 +95,7 @@ class CompleteUploadRequest(RequestModel):
 @router.post("/v1/uploads", summary="Begin a large file")
 async def create(
     body: CreateUploadRequest, service: ServiceDep, organisation: Organisation, once: Once
-) -> dict[str, Any]:
+) -> Response:
     """It takes parts until it is completed, cancelled, or its hour is over."""
     settings, name = service.settings, plain_name(body.filename, param="filename")
     if body.bytes > settings.max_upload_bytes:
@@ -116,7 +118,7 @@ async def create(
 @router.post("/v1/uploads/{upload_id}/parts", summary="Send a part of it", openapi_extra=FORM)
 async def add(
     upload_id: str, request: Request, service: ServiceDep, organisation: Organisation, once: Once
-) -> dict[str, Any]:
+) -> Response:
     """Parts may be sent side by side and in any order."""
     await service.in_transaction(
         lambda connection, _: get_pending(connection, organisation, upload_id)
@@ -141,7 +143,7 @@ async def add(
 @router.post("/v1/uploads/{upload_id}/complete", summary="Make it a file")
 async def complete(
     upload_id: str, body: CompleteUploadRequest, service: ServiceDep, organisation: Organisation, once: Once
-) -> dict[str, Any]:
+) -> Response:
     """The parts in the order given, which must add up to what was announced; ``file`` is ready to use."""
 
     def find(connection: Connection[Any], _: VectorIndex) -> tuple[Upload, list[Part]]:
@@ -154,7 +156,7 @@ async def complete(
 
     upload, parts = await service.in_transaction(find)
     if upload.status == UploadStatus.COMPLETED:
-        return await _completed(service, organisation, upload)
+        return json_response(await _completed(service, organisation, upload))
     try:
         blob, type = await service.on_blobs(_join, service.blobs, upload, parts, body.md5)
     except Permanent:
@@ -162,7 +164,7 @@ async def complete(
         upload, _ = await service.in_transaction(find)
         if upload.status != UploadStatus.COMPLETED:
             raise
-        return await _completed(service, organisation, upload)
+        return json_response(await _completed(service, organisation, upload))
     released: list[str] = []
 
     def work(connection: Connection[Any], _: VectorIndex) -> dict[str, Any]:

@@ -75,7 +75,7 @@ class UpdateAttributesRequest(RequestModel):
 )
 async def attach_file(
     vector_store_id: str, body: AttachRequest, service: ServiceDep, organisation: Organisation, once: Once
-) -> dict[str, Any]:
+) -> Response:
     """A file that is attached already is processed again; while that is being done, its job is answered."""
     most = service.main.max_content_tokens
 
@@ -139,7 +139,7 @@ async def update_attributes(
     service: ServiceDep,
     organisation: Organisation,
     once: Once,
-) -> dict[str, Any]:
+) -> Response:
     """All of them at once; searches see the new ones from then on."""
     most = service.main.max_content_tokens
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from psycopg import Connection
 from pydantic import Field
+from starlette.responses import Response
 
 from cluster.documents import stores
 from cluster.documents.store_files import Attachment, attach_many
@@ -70,7 +71,7 @@ EMPTY: dict[str, Any] = {"name": "", "description": "", "metadata": {}, "partial
 @router.post("/v1/vector_stores", summary="Make a vector store")
 async def create_store(
     body: CreateStoreRequest, service: ServiceDep, organisation: Organisation, once: Once
-) -> dict[str, Any]:
+) -> Response:
     """With the files named attached to it, if any."""
     fingerprint = service.engine.fingerprint
     await service.in_database(
@@ -125,7 +126,7 @@ async def get_store(vector_store_id: str, service: ServiceDep, organisation: Org
 )
 async def modify_store(
     vector_store_id: str, body: UpdateStoreRequest, organisation: Organisation, once: Once
-) -> dict[str, Any]:
+) -> Response:
     """Its name, description, metadata, expiry, or whether it takes documents in part."""
     changes = {
         name: EMPTY.get(name) if value is None else value

@@ -17,7 +17,8 @@ LISTS = [
 
 @pytest.fixture(scope="module")
 def things(http: httpx.Client) -> dict[str, Any]:
-    """A store with a batch of two files."""
+    """Two stores; the second has a batch of two files."""
+    http.post("/v1/vector_stores", json={"name": "first"}).raise_for_status()
     sent = [{"file": (f"{n}.txt", f"text {uuid4()}".encode())} for n in range(2)]
     files = [http.post("/v1/files", files=one, data={"purpose": "assistants"}).json()["id"] for one in sent]
     store = http.post("/v1/vector_stores", json={"name": "listed"}).json()["id"]

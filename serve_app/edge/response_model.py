@@ -1,0 +1,88 @@
+"""The base of every JSON answer. The OpenAPI document shows these models: each field with the docstring below it.
+
+A route turns a record into its model with the model's classmethod ``of``, and returns the model.
+
+    class FileObject(ResponseModel):
+        id: str
+        expires_at: Omissible[int] = None
+
+        @classmethod
+        def of(cls, file: File) -> Self: ...
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Generic, Literal, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler
+from pydantic_core import CoreSchema
+from starlette.responses import Response
+
+from cluster.database.paging import ListPage
+from cluster.text.well_formed import json_bytes
+
+T = TypeVar("T")
+Record = TypeVar("Record")
+
+
+def _is_none(value: object) -> bool:
+    return value is None
+
+
+#: A field that an answer leaves out where it has no value: OpenAI's schema has no null for it.
+Omissible = Annotated[T | None, Field(exclude_if=_is_none)]
+
+
+class ResponseModel(BaseModel):
+    """A JSON answer, or an object in it. Its fields are sent in the order in which the class declares them."""
+
+    model_config = ConfigDict(
+        strict=True,
+        extra="forbid",
+        frozen=True,
+        use_attribute_docstrings=True,
+        json_schema_serialization_defaults_required=True,
+    )
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        """The schema that clients see: an omissible field is never null, and later versions may add fields."""
+        schema = handler.resolve_ref_schema(handler(core_schema))
+        schema.pop("additionalProperties", None)
+        for name, field in schema["properties"].items():
+            if name not in schema.get("required", ()):
+                field.pop("default", None)
+                types = [one for one in field.pop("anyOf") if one != {"type": "null"}]
+                field.update(types[0] if len(types) == 1 else {"anyOf": types})
+        return schema
+
+
+class ListObject(ResponseModel, Generic[T]):
+    """One page of a list, in OpenAI's form."""
+
+    object: Literal["list"] = "list"
+    """Always `list`."""
+    data: list[T]
+    """The items of this page."""
+    first_id: str
+    """Id of the first item of this page; empty where the page is."""
+    last_id: str
+    """Id of the last item, to send as `after` for the next page; empty where the page is."""
+    has_more: bool
+    """True when more items follow."""
+
+    @classmethod
+    def of(cls, page: ListPage[Record], item: Callable[[Record], T], id: Callable[[Record], str]) -> Self:
+        """The page, with the model of each record and its id."""
+        return cls(
+            data=[item(record) for record in page.items],
+            first_id=id(page.items[0]) if page.items else "",
+            last_id=id(page.items[-1]) if page.items else "",
+            has_more=page.has_more,
+        )
+
+
+def json_response(answer: Any, *, headers: Mapping[str, str] | None = None) -> Response:
+    """The answer as it is, without validation: for hot routes, and for stored answers. NumPy arrays become lists."""
+    return Response(json_bytes(answer), headers=headers, media_type="application/json")
