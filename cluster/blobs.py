@@ -54,7 +54,7 @@ class Blob:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Listed:
+class StoredBlob:
     """A blob as the store lists it."""
 
     organisation: str
@@ -143,11 +143,11 @@ class BlobStore:
                 return False
         return True
 
-    def list(self) -> Iterator[Listed]:
+    def list(self) -> Iterator[StoredBlob]:
         """Every finished blob of every organisation, in no order."""
         for organisation, folder, name, info in self._find():
             if folder != UNFINISHED and SHA256.fullmatch(name):
-                yield Listed(
+                yield StoredBlob(
                     organisation=organisation,
                     sha256=name,
                     bytes=int(info["size"]),

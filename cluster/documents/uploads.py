@@ -63,7 +63,7 @@ class Upload:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Part:
+class UploadPart:
     """A piece of an upload's bytes."""
 
     organisation: str
@@ -144,7 +144,7 @@ def get_pending(connection: Connection[Any], organisation: str, id: str) -> Uplo
     return _pending(get_upload(connection, organisation, id))
 
 
-def add_part(connection: Connection[Any], organisation: str, upload: str, blob: Blob) -> Part:
+def add_part(connection: Connection[Any], organisation: str, upload: str, blob: Blob) -> UploadPart:
     """Add bytes whose blob is in place (see ``files.require_blob``). Inside a transaction.
 
     Raises:
@@ -159,7 +159,7 @@ def add_part(connection: Connection[Any], organisation: str, upload: str, blob: 
         "bytes": blob.bytes,
         "sha256": blob.sha256,
     }
-    with connection.cursor(row_factory=class_row(Part)) as cursor:
+    with connection.cursor(row_factory=class_row(UploadPart)) as cursor:
         part = cursor.execute(SQL["add_part"], values).fetchone()
     assert part is not None
     ((arrived, parts),) = connection.execute(SQL["arrived"], values).fetchall()
@@ -176,14 +176,14 @@ def add_part(connection: Connection[Any], organisation: str, upload: str, blob: 
     return part
 
 
-def ordered_parts(connection: Connection[Any], upload: Upload, ids: Sequence[str]) -> list[Part]:
+def ordered_parts(connection: Connection[Any], upload: Upload, ids: Sequence[str]) -> list[UploadPart]:
     """The parts of these ids, in this order.
 
     Raises:
         InvalidInput: an id is none of the upload's parts, or the parts do not add up to what was announced.
     """
     values = {"organisation": upload.organisation, "upload": upload.id, "ids": list(ids)}
-    with connection.cursor(row_factory=class_row(Part)) as cursor:
+    with connection.cursor(row_factory=class_row(UploadPart)) as cursor:
         parts = cursor.execute(SQL["parts"], values).fetchall()
     there = {part.id for part in parts}
     missing = [id for id in ids if id not in there]

@@ -1,6 +1,6 @@
 """Usage events: what was used, for bills. Every path that embeds records them here, with a job or without one.
 
-record(connection, [UsageEvent(organisation="acme", id=event_id("embedding", work), source=Source.HTTP, model=name, quantity=12)])
+record(connection, [UsageEvent(organisation="acme", id=event_id("embedding", work), source=UsageSource.HTTP, model=name, quantity=12)])
 """
 
 from collections.abc import Iterable
@@ -19,7 +19,7 @@ SQL = queries("cluster.organisations", "usage.sql")
 EMBEDDING, RERANKING = "embedding", "reranking"
 
 
-class Source(StrEnum):
+class UsageSource(StrEnum):
     """What asked for the work."""
 
     #: A request to the endpoint for vectors or for a ranking.
@@ -39,7 +39,7 @@ class UsageEvent:
     organisation: str
     #: The same work has the same id, and is counted once.
     id: str
-    source: Source
+    source: UsageSource
     #: Name of the model that computed it.
     model: str
     quantity: int

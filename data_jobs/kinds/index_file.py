@@ -27,7 +27,7 @@ from cluster.jobs.jobs import GONE, REPLACED
 from cluster.jobs.kinds import INDEX_FILE
 from cluster.jobs.queue import RANKS
 from cluster.media_type import PDF
-from cluster.organisations.usage import Source
+from cluster.organisations.usage import UsageSource
 from cluster.records import NO_PAGE, Fact, Outcome, ParsedDocument
 from cluster.vector_index.attributes import joined
 from data_jobs.bulk.plan import pipeline_version
@@ -293,7 +293,7 @@ class _Work:
             self.resources.index,
             store,
             job=job.id,
-            source=Source.JOB,
+            source=UsageSource.JOB,
             pipeline_version=version,
             attributes=attributes,
         )

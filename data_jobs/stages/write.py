@@ -15,7 +15,7 @@ from cluster.documents import documents
 from cluster.documents.stores import VectorStore
 from cluster.errors import Permanent
 from cluster.logs import about
-from cluster.organisations.usage import EMBEDDING, Source, UsageEvent, event_id, record
+from cluster.organisations.usage import EMBEDDING, UsageEvent, UsageSource, event_id, record
 from cluster.records import Outcome
 from cluster.settings import Settings
 from cluster.vector_index import Row as IndexRow
@@ -71,7 +71,7 @@ class Write:
     def _write(self, row: Row) -> dict[str, Any]:
         index = per_process.vector_index(self.settings)
         writer = DocumentWriter(
-            index, self.store, job=self.job, source=Source.INGEST, pipeline_version=self.pipeline_version
+            index, self.store, job=self.job, source=UsageSource.INGEST, pipeline_version=self.pipeline_version
         )
         if row["unchanged"]:
             return self._in_transaction(lambda connection: writer.unchanged(connection, row))
@@ -111,7 +111,7 @@ class DocumentWriter:
         store: VectorStore,
         *,
         job: str,
-        source: Source,
+        source: UsageSource,
         pipeline_version: str,
         attributes: Attributes | None = None,
     ) -> None:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from cluster.engines import Engine
 from cluster.errors import InvalidInput
-from cluster.organisations.usage import Source
+from cluster.organisations.usage import UsageSource
 from cluster.settings import Settings
 from serve_app.embedding.batching import Batcher, Lane
 from serve_app.embedding.inputs import refuse_many_tokens
@@ -37,7 +37,7 @@ class RequestContext:
     #: Seconds from now after which the answer is of no use.
     deadline_s: float = math.inf
     #: As which its tokens are recorded.
-    source: Source = Source.HTTP
+    source: UsageSource = UsageSource.HTTP
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -4,7 +4,7 @@ No request waits for it. While the database is away the sums go on growing; the 
 ``kill -9`` loses the last second.
 
     usage = UsageRecorder(write)
-    usage.add("acme", Source.HTTP, "all-MiniLM-L6-v2", tokens=12)
+    usage.add("acme", UsageSource.HTTP, "all-MiniLM-L6-v2", tokens=12)
 """
 
 import threading
@@ -15,7 +15,7 @@ from uuid import uuid4
 import structlog
 
 from cluster.errors import Retryable
-from cluster.organisations.usage import EMBEDDING, Source, UsageEvent
+from cluster.organisations.usage import EMBEDDING, UsageEvent, UsageSource
 
 log = structlog.get_logger(__name__)
 
@@ -25,7 +25,7 @@ INTERVAL_S = 1.0
 RETRY_S = 5.0
 
 Write = Callable[[Sequence[UsageEvent]], None]
-Key = tuple[str, Source, str, str]
+Key = tuple[str, UsageSource, str, str]
 
 
 class UsageRecorder:
@@ -45,7 +45,7 @@ class UsageRecorder:
         self._thread.start()
 
     def add(
-        self, organisation: str, source: Source, model: str, *, tokens: int, kind: str = EMBEDDING
+        self, organisation: str, source: UsageSource, model: str, *, tokens: int, kind: str = EMBEDDING
     ) -> None:
         """Count the tokens that a request used."""
         with self._lock:

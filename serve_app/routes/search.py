@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pydantic import AfterValidator, BaseModel, Field
 from starlette.convertors import StringConvertor, register_url_convertor
 
-from cluster.organisations.usage import Source
+from cluster.organisations.usage import UsageSource
 from cluster.retrieval import (
     EmbedQuestions,
     QueryVectors,
@@ -156,7 +156,7 @@ async def search(
             body.ranking_options.ranker, cross_encoder=cross_encoder, param="ranking_options.ranker"
         ),
     )
-    context = replace(context, source=Source.SEARCH)
+    context = replace(context, source=UsageSource.SEARCH)
     retrieved = await retrieve(
         context.organisation,
         vector_store,

@@ -18,8 +18,8 @@ from cluster.documents.file_names import plain_name
 from cluster.documents.files import File, Quota, get_file
 from cluster.documents.uploads import (
     MOST_PARTS,
-    Part,
     Upload,
+    UploadPart,
     UploadStatus,
     add_part,
     cancel_upload,
@@ -146,7 +146,7 @@ async def complete(
 ) -> Response:
     """The parts in the order given, which must add up to what was announced; ``file`` is ready to use."""
 
-    def find(connection: Connection[Any], _: VectorIndex) -> tuple[Upload, list[Part]]:
+    def find(connection: Connection[Any], _: VectorIndex) -> tuple[Upload, list[UploadPart]]:
         upload = get_upload(connection, organisation, upload_id)
         if upload.status == UploadStatus.COMPLETED:
             return upload, []
@@ -204,7 +204,7 @@ def upload_object(upload: Upload, file: File | None = None) -> dict[str, Any]:
     }
 
 
-def part_object(part: Part) -> dict[str, Any]:
+def part_object(part: UploadPart) -> dict[str, Any]:
     """OpenAI's UploadPart, and a field of ours: ``bytes``."""
     return {
         "id": part.id,
@@ -222,7 +222,7 @@ async def _completed(service: Service, organisation: str, upload: Upload) -> dic
     return upload_object(upload, file)
 
 
-def _join(blobs: BlobStore, upload: Upload, parts: Sequence[Part], md5: str | None) -> tuple[Blob, str]:
+def _join(blobs: BlobStore, upload: Upload, parts: Sequence[UploadPart], md5: str | None) -> tuple[Blob, str]:
     """The parts one after the other in one blob, and the media type found in it.
 
     Raises:

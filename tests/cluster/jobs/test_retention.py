@@ -20,7 +20,7 @@ from cluster.jobs import archive_file, attempts, queue, retention
 from cluster.jobs.jobs import Job, get_job
 from cluster.jobs.retention import Archived, archive
 from cluster.organisations.idempotency import answer_once
-from cluster.organisations.usage import Source, UsageEvent, record
+from cluster.organisations.usage import UsageEvent, UsageSource, record
 from cluster.settings import Settings
 from tests.cluster.jobs import turns
 from tests.cluster.jobs.turns import TEST
@@ -56,7 +56,7 @@ def finish(
         event = UsageEvent(
             organisation=organisation,
             id=f"use_{job.id}",
-            source=Source.JOB,
+            source=UsageSource.JOB,
             model="m",
             quantity=12,
             job=job.id,

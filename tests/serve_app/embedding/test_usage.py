@@ -9,7 +9,7 @@ from psycopg_pool import ConnectionPool
 
 from cluster.documents.stores import ensure_store
 from cluster.errors import Unavailable
-from cluster.organisations.usage import Source, UsageEvent
+from cluster.organisations.usage import UsageEvent, UsageSource
 from cluster.settings import Settings
 from cluster.vector_index import open_vector_index
 from serve_app.embedding import usage
@@ -88,10 +88,10 @@ def test_a_database_that_is_away_costs_no_event_and_none_is_written_twice(
     monkeypatch.setattr(usage, "RETRY_S", 0.01)
     database = Database(away=3, fault=Unavailable("the database does not answer"))
     recorder = UsageRecorder(database.write)
-    recorder.add("acme", Source.HTTP, MODEL, tokens=5)
+    recorder.add("acme", UsageSource.HTTP, MODEL, tokens=5)
     while len(database.calls) < 2:
         pass
-    recorder.add("acme", Source.HTTP, MODEL, tokens=7)
+    recorder.add("acme", UsageSource.HTTP, MODEL, tokens=7)
     while len(database.calls) < 5:
         pass
     recorder.close()
@@ -105,8 +105,8 @@ def test_the_end_of_a_replica_writes_what_it_has(monkeypatch: pytest.MonkeyPatch
     database = Database(away=0, fault=Unavailable("never"))
     recorder = UsageRecorder(database.write)
     for tokens in (1, 2, 3):
-        recorder.add("acme", Source.SEARCH, MODEL, tokens=tokens)
+        recorder.add("acme", UsageSource.SEARCH, MODEL, tokens=tokens)
     recorder.close()
     assert [
         (event.organisation, event.source, event.quantity) for call in database.calls for event in call
-    ] == [("acme", Source.SEARCH, 6)]
+    ] == [("acme", UsageSource.SEARCH, 6)]
