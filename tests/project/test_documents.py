@@ -1,4 +1,4 @@
-"""What the project's own pages say is true: settings, commands, licences, links."""
+"""The project's own pages are true: settings, commands, paths, licences and links exist."""
 
 import re
 import subprocess
@@ -15,7 +15,7 @@ from cluster.local import handbook, ray_head
 from cluster.settings import OLD_VARIABLES, Settings
 from tests.conftest import ROOT
 
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), ROOT / "benchmarks" / "README.md"])
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 #: The builds of one version name different licences of their parts.
 LICENCE_VARIES_BY_BUILD = {"torch"}
@@ -41,11 +41,30 @@ def test_every_setting_and_target_a_page_names_exists(page: Path) -> None:
     assert set(re.findall(r"(?:`|^)make ([a-z-]+)", text, re.MULTILINE)) <= targets
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_every_link_to_a_file_leads_somewhere(page: Path) -> None:
-    links = re.findall(r"\]\(([^)#]+)\)", page.read_text())
+def anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings, made as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
-    assert [link for link in links if "://" not in link and not (page.parent / link).exists()] == []
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_leads_to_a_file_and_a_heading_that_exist(page: Path) -> None:
+    links = [link for link in re.findall(r"\]\(([^)]+)\)", page.read_text()) if "://" not in link]
+
+    for link in links:
+        file, _, anchor = link.partition("#")
+        target = page.parent / file if file else page
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_path_of_the_code_that_a_page_names_exists(page: Path) -> None:
+    named = re.findall(
+        r"`((?:benchmarks|cluster|data_jobs|docs|notebooks|serve_app|tests)/[\w./-]*)", page.read_text()
+    )
+
+    assert [path for path in named if not (ROOT / path).exists() and not (ROOT / f"{path}.py").exists()] == []
 
 
 def commands_of_the_pages() -> list[str]:
