@@ -36,7 +36,7 @@ from cluster.engines.tokens.word_cache import WordCachedTokeniser
 from cluster.engines.weights import ModelFolder, open_model_folder
 from cluster.records import Page
 from cluster.settings import Settings
-from data_jobs.stages.chunk import Chunker
+from data_jobs.stages.chunkers.content_defined import Chunker
 
 STATES = ("first sight", "texts not seen before", "words seen before")
 PAGE_CHARACTERS = 2_000

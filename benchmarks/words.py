@@ -19,7 +19,7 @@ from benchmarks.word_counts import missing, words
 from benchmarks.word_files import EXCEPTIONS, WordFile, word_files
 from benchmarks.word_readers import text_of
 from cluster.settings import Settings
-from data_jobs.stages.parse import Parser
+from data_jobs.stages.parsing.parser import Parser
 
 BAR = 0.98
 #: Fewer words say nothing of a file.

@@ -103,7 +103,7 @@ class ParsedDocument:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Chunk:
+class PageChunk:
     """A piece of one page: ``page.text[start:end] == text``."""
 
     #: See ``chunk_id``.

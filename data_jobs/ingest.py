@@ -31,16 +31,19 @@ from cluster.jobs.kinds import INGEST
 from cluster.logs import about, configure
 from cluster.settings import Settings
 from cluster.vector_index import open_vector_index
-from data_jobs.bulk.plan import Plan, make_plan, pipeline_version
+from data_jobs.bulk.plan import Plan, make_plan
 from data_jobs.bulk.ray_session import ray_session
-from data_jobs.bulk.report import Report
+from data_jobs.bulk.report import IngestReport
 from data_jobs.sources import list_sources
+from data_jobs.stages.chunk import Chunk
 from data_jobs.stages.compare import Compare
-from data_jobs.stages.each_row import Stage, each_row
+from data_jobs.stages.document_row import DocumentRow, to_table
 from data_jobs.stages.embed import Embed
-from data_jobs.stages.prepare import Chunk, Keywords, Parse
+from data_jobs.stages.keywords import Keywords
+from data_jobs.stages.map_rows import Stage, map_rows
+from data_jobs.stages.parse import Parse
+from data_jobs.stages.pipeline_version import pipeline_version
 from data_jobs.stages.read import Read
-from data_jobs.stages.row import Row, to_table
 from data_jobs.stages.write import Write
 
 log = structlog.get_logger(__name__)
@@ -55,7 +58,9 @@ REASONS = 3
 DOCUMENTS_PER_BLOCK = 4
 
 
-def pipeline(rows: Sequence[Row], settings: Settings, store: stores.VectorStore, *, job: str) -> Dataset:
+def pipeline(
+    rows: Sequence[DocumentRow], settings: Settings, store: stores.VectorStore, *, job: str
+) -> Dataset:
     """The way of a document, top to bottom; gives a line of ``RESULTS`` for each."""
     # Half a CPU, because it waits for the parser and for Postgres; and other than the engine's share, because Ray Data
     # would run stages of equal shares inside the engine's actor, one after the other.
@@ -65,7 +70,7 @@ def pipeline(rows: Sequence[Row], settings: Settings, store: stores.VectorStore,
     fields = {"job": job, "organisation": store.organisation}
 
     def each(stage: Stage) -> Callable[[pa.Table], pa.Table]:
-        return each_row(stage, settings, **fields)
+        return map_rows(stage, settings, **fields)
 
     return (
         ray.data.from_arrow(
@@ -96,7 +101,7 @@ def engines(settings: Settings) -> dict[str, Any]:
 
 
 def ingest(
-    settings: Settings, location: str, vector_store: str, report: Report, *, verify: bool = False
+    settings: Settings, location: str, vector_store: str, report: IngestReport, *, verify: bool = False
 ) -> None:
     """Bring the store up to date with every document at ``location``; ``report`` receives each result.
 
@@ -153,7 +158,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     settings = Settings() if options.organisation is None else Settings(organisation=options.organisation)
     configure(settings)
-    report = Report()
+    report = IngestReport()
     try:
         ingest(settings, options.location, options.vector_store, report, verify=options.verify)
     except Permanent as exc:

@@ -28,7 +28,7 @@ class SourceTooLarge(InvalidInput):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Source:
+class SourceFile:
     """One file, as listed."""
 
     #: Absolute; the document's id is made from it.
@@ -39,7 +39,7 @@ class Source:
     stamp: str
 
 
-def list_sources(location: str, *, left_out: LeftOut) -> Iterator[Source]:
+def list_sources(location: str, *, left_out: LeftOut) -> Iterator[SourceFile]:
     """Everything at or below ``location`` that is not a folder, in order of its name; hidden files and folders are not listed.
 
     What cannot be read is listed too, so that it ends in an outcome.
@@ -71,7 +71,7 @@ def list_sources(location: str, *, left_out: LeftOut) -> Iterator[Source]:
             info.get("size") or 0,
             info.get("ETag") or info.get("etag") or info.get("LastModified") or info.get("mtime"),
         )
-        yield Source(
+        yield SourceFile(
             uri=filesystem.unstrip_protocol(name), size=size, stamp=f"{size}:{version}" if version else ""
         )
 
@@ -128,7 +128,7 @@ def _bucket(uri: str) -> tuple[Any, str]:
     return filesystem, filesystem._strip_protocol(uri)
 
 
-def _local(path: str, location: str, left_out: LeftOut) -> Iterator[Source]:
+def _local(path: str, location: str, left_out: LeftOut) -> Iterator[SourceFile]:
     try:
         found = os.stat(path)
         if not stat.S_ISDIR(found.st_mode):
@@ -141,10 +141,10 @@ def _local(path: str, location: str, left_out: LeftOut) -> Iterator[Source]:
         yield _local_source(file)
 
 
-def _local_source(path: str) -> Source:
+def _local_source(path: str) -> SourceFile:
     uri = Path(path).as_uri()
     try:
         found = os.stat(path)
     except OSError:  # listed, so that reading it tells why it cannot be read
-        return Source(uri=uri, size=0, stamp="")
-    return Source(uri=uri, size=found.st_size, stamp=f"{found.st_size}:{found.st_mtime_ns}")
+        return SourceFile(uri=uri, size=0, stamp="")
+    return SourceFile(uri=uri, size=found.st_size, stamp=f"{found.st_size}:{found.st_mtime_ns}")

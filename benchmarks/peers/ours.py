@@ -8,7 +8,7 @@ from pathlib import Path
 from cluster.database import bundled, open_pool
 from cluster.settings import Settings
 from data_jobs.bulk.ray_session import ray_session
-from data_jobs.bulk.report import Report
+from data_jobs.bulk.report import IngestReport
 from data_jobs.ingest import ingest
 
 
@@ -16,7 +16,7 @@ def main(folder: Path) -> dict[str, float]:
     """Ingest the folder; every token is embedded, so tokens and tokens embedded are the same number, and checked to be."""
     settings = Settings()
     open_pool(settings).close()
-    report = Report()
+    report = IngestReport()
     try:
         with ray_session(settings):
             started = time.perf_counter()

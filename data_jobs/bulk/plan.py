@@ -15,13 +15,11 @@ from psycopg_pool import ConnectionPool
 from cluster.database import translated
 from cluster.documents import documents
 from cluster.documents.stores import VectorStore
-from cluster.engines import Fingerprint
-from cluster.records import digest, document_id
+from cluster.records import document_id
 from cluster.settings import Settings
-from data_jobs.sources import Source
-from data_jobs.stages.chunk import CHUNKER_VERSION
-from data_jobs.stages.parse import PARSER_VERSION
-from data_jobs.stages.row import Row, new_row
+from data_jobs.sources import SourceFile
+from data_jobs.stages.document_row import DocumentRow, new_row
+from data_jobs.stages.pipeline_version import pipeline_version
 from data_jobs.stages.write import unchanged_result
 
 #: Documents looked up in one query.
@@ -33,7 +31,7 @@ class Plan:
     """What a run has to do."""
 
     #: Documents to read; some will turn out to be unchanged once their bytes are seen.
-    pending: list[Row]
+    pending: list[DocumentRow]
     #: Results, as the pipeline would give them, of documents that are settled by their stamp alone.
     settled: list[dict[str, Any]]
 
@@ -43,18 +41,11 @@ class Plan:
         return len(self.pending) + len(self.settled)
 
 
-def pipeline_version(settings: Settings, fingerprint: Fingerprint) -> str:
-    """Changes whenever the same bytes could give other chunks: parser, chunker, keywords, model."""
-    return digest(
-        PARSER_VERSION, CHUNKER_VERSION, fingerprint.id, str(settings.keywords_per_document), size=8
-    )
-
-
 def make_plan(
     pool: ConnectionPool,
     settings: Settings,
     store: VectorStore,
-    sources: Iterable[Source],
+    sources: Iterable[SourceFile],
     *,
     verify: bool = False,
 ) -> Plan:
@@ -85,7 +76,7 @@ def make_plan(
     return plan
 
 
-def _batches(sources: Iterable[Source]) -> Iterator[list[Source]]:
+def _batches(sources: Iterable[SourceFile]) -> Iterator[list[SourceFile]]:
     iterator = iter(sources)
     while batch := list(islice(iterator, LOOKUP_SIZE)):
         yield batch

@@ -1,6 +1,6 @@
 """Tell a person what a bulk job does: a progress bar while it runs, a summary after it.
 
-report = Report()
+report = IngestReport()
 with report.progress(total=20) as advance:
     advance(result)
 report.print()
@@ -39,7 +39,7 @@ FAILURES_SHOWN = 25
 
 
 @dataclass(kw_only=True)
-class Report:
+class IngestReport:
     """Sums over the results of one run."""
 
     console: Console = field(default_factory=lambda: Console(stderr=True))

@@ -30,14 +30,15 @@ from cluster.media_type import PDF
 from cluster.organisations.usage import UsageSource
 from cluster.records import NO_PAGE, Fact, Outcome, ParsedDocument
 from cluster.vector_index.attributes import joined
-from data_jobs.bulk.plan import pipeline_version
 from data_jobs.kinds.resources import Ids, Resources
-from data_jobs.stages import per_process
+from data_jobs.stages import process_resources
+from data_jobs.stages.chunk import Chunk
 from data_jobs.stages.compare import mark_stored
+from data_jobs.stages.document_row import DocumentRow, new_row, unpack
 from data_jobs.stages.embed import new_chunk_ids
+from data_jobs.stages.keywords import Keywords
 from data_jobs.stages.parsing.unread_parts import unread_sentence, with_unread
-from data_jobs.stages.prepare import Chunk, Keywords
-from data_jobs.stages.row import Row, new_row, unpack
+from data_jobs.stages.pipeline_version import pipeline_version
 from data_jobs.stages.write import DocumentWriter
 from data_jobs.worker.job_attempt import JobAttempt, NotWanted, StageFailed
 
@@ -131,7 +132,7 @@ class _Work:
             raise StageFailed("read", f"larger than {limit}", Outcome.TOO_LARGE)
         return self.resources.blobs.read(self.attempt.job.organisation, self.file.sha256)
 
-    async def _parse(self, row: Row, data: bytes) -> Row:
+    async def _parse(self, row: DocumentRow, data: bytes) -> DocumentRow:
         """Part after part; the outcome of a document without any text is that of the whole."""
         texts, kind, first, total, characters = [], row["media_type"], 0, 0, 0
         self.unread, self.facts = {}, {}
@@ -209,10 +210,12 @@ class _Work:
         goes_on()
         return parsed
 
-    def _chunk(self, row: Row) -> Row:
+    def _chunk(self, row: DocumentRow) -> DocumentRow:
         settings, store = self.attempt.settings, self.store
         strategy = self.attached.chunking_strategy or store.chunking_strategy
-        most = Chunking.used(strategy, most=per_process.tokeniser(settings).max_content_tokens).max_tokens
+        most = Chunking.used(
+            strategy, most=process_resources.tokeniser(settings).max_content_tokens
+        ).max_tokens
         row = Chunk(settings, store.fingerprint.id, max_tokens=most)(row)
         if not Outcome(row["outcome"]).searchable:
             raise StageFailed("chunk", row["detail"], row["outcome"])
@@ -222,10 +225,12 @@ class _Work:
         )
         return mark_stored(row, stored)
 
-    async def _embed(self, row: Row) -> Row:
+    async def _embed(self, row: DocumentRow) -> DocumentRow:
         """Only what has no vector yet; in calls of the same size, so that chunks of many documents share the model's batches."""
         ids = new_chunk_ids(unpack(row))
-        (prompt,) = per_process.tokeniser(self.attempt.settings).ids([self.store.fingerprint.document_prompt])
+        (prompt,) = process_resources.tokeniser(self.attempt.settings).ids(
+            [self.store.fingerprint.document_prompt]
+        )
         if len(prompt):
             ids = [np.concatenate([prompt, one]) for one in ids]
         vectors = np.empty((len(ids), self.store.fingerprint.dim), dtype=np.float32)
@@ -273,10 +278,10 @@ class _Work:
         finally:
             answer.cancel()
 
-    async def _write(self, row: Row) -> None:
+    async def _write(self, row: DocumentRow) -> None:
         await self.attempt.in_transaction(partial(self._in_transaction, row))
 
-    def _in_transaction(self, row: Row, connection: Connection[Any]) -> None:
+    def _in_transaction(self, row: DocumentRow, connection: Connection[Any]) -> None:
         job, store, file = self.attempt.job, self.store, self.file
         attached = self._hold(connection)  # first, as whoever attaches and detaches does
         attempts.hold(connection, job)

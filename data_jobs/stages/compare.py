@@ -4,9 +4,9 @@ from collections.abc import Collection
 
 from cluster.documents.stores import VectorStore
 from cluster.settings import Settings
-from data_jobs.stages import per_process
+from data_jobs.stages import process_resources
 from data_jobs.stages.database_retry import with_patience
-from data_jobs.stages.row import Row, unpack, with_chunk_column
+from data_jobs.stages.document_row import DocumentRow, unpack, with_chunk_column
 
 
 class Compare:
@@ -16,9 +16,9 @@ class Compare:
         self.settings = settings
         self.store = store
 
-    def __call__(self, row: Row) -> Row:
+    def __call__(self, row: DocumentRow) -> DocumentRow:
         def look_up() -> set[str]:
-            index, store = per_process.vector_index(self.settings), self.store
+            index, store = process_resources.vector_index(self.settings), self.store
             return index.stored_ids(
                 store.organisation, store.id, row["document"], collection=store.collection
             )
@@ -26,7 +26,7 @@ class Compare:
         return mark_stored(row, with_patience(self.settings, look_up))
 
 
-def mark_stored(row: Row, stored: Collection[str]) -> Row:
+def mark_stored(row: DocumentRow, stored: Collection[str]) -> DocumentRow:
     """The row, with those of its chunks marked whose ids are among these."""
     chunks = unpack(row)
     return with_chunk_column(row, chunks, "stored", [id in stored for id in chunks["id"].to_pylist()])

@@ -9,7 +9,7 @@ import structlog
 from cluster.database import revive
 from cluster.errors import Retryable, Shortage
 from cluster.settings import Settings
-from data_jobs.stages import per_process
+from data_jobs.stages import process_resources
 
 log = structlog.get_logger(__name__)
 
@@ -46,6 +46,6 @@ def with_patience(settings: Settings, work: Callable[[], T]) -> T:
 
 def _try_to_revive(settings: Settings) -> None:
     try:
-        revive(settings, per_process.pool(settings))
+        revive(settings, process_resources.pool(settings))
     except Retryable as exc:
         log.warning("database_still_away", reason=str(exc))

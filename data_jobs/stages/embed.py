@@ -15,9 +15,9 @@ from cluster.errors import Conflict, Retryable
 from cluster.logs import about
 from cluster.records import Outcome
 from cluster.settings import Settings
-from data_jobs.stages import per_process
-from data_jobs.stages.each_row import failed, settled
-from data_jobs.stages.row import Row, to_rows, to_table, unpack
+from data_jobs.stages import process_resources
+from data_jobs.stages.document_row import DocumentRow, to_rows, to_table, unpack
+from data_jobs.stages.map_rows import failed, settled
 
 log = structlog.get_logger(__name__)
 
@@ -44,7 +44,7 @@ class Embed:
     """
 
     def __init__(self, settings: Settings, fingerprint: str, **fields: str) -> None:
-        per_process.logs(settings)
+        process_resources.configure_logs(settings)
         self.fields = fields
         self.engine = open_engine(settings)
         found = self.engine.fingerprint.id
@@ -59,7 +59,7 @@ class Embed:
         with about(stage="embed", **self.fields):
             return to_table(self._embed(to_rows(table)))
 
-    def _embed(self, rows: list[Row]) -> list[Row]:
+    def _embed(self, rows: list[DocumentRow]) -> list[DocumentRow]:
         inputs = [[] if settled(row) else new_chunk_ids(unpack(row)) for row in rows]
         try:
             vectors = self._vectors([ids for document in inputs for ids in document])
@@ -85,7 +85,7 @@ class Embed:
                 time.sleep(wait_s)
         return self.engine.embed_ids(whole)
 
-    def _alone(self, row: Row, ids: Ids) -> Row:
+    def _alone(self, row: DocumentRow, ids: Ids) -> DocumentRow:
         try:
             return {**row, "vectors": self._vectors(ids).tobytes()}
         except Retryable:

@@ -6,10 +6,13 @@ Information Sciences 509 (2020).
 
 import re
 from collections.abc import Sequence
+from functools import cache
 
 import structlog
 
 from cluster.records import Page
+from cluster.settings import Settings
+from data_jobs.stages.document_row import DocumentRow, pages_of, unpack, with_chunk_column
 
 log = structlog.get_logger(__name__)
 
@@ -19,6 +22,20 @@ SAMPLE_PIECES = 6
 LONGEST_KEYWORD_WORDS = 2
 #: Keywords more alike than this are one.
 ALIKE = 0.8
+
+
+class Keywords:
+    """Needs ``page_texts`` and ``chunks``; fills ``keywords`` and those of each chunk; drops ``page_texts``."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.per_document = settings.keywords_per_document
+
+    def __call__(self, row: DocumentRow) -> DocumentRow:
+        keywords = _extractor(self.per_document).extract(pages_of(row))
+        chunks = unpack(row)
+        of_each = spread(keywords, chunks["text"].to_pylist())
+        row = {**row, "page_texts": [], "keywords": keywords}
+        return with_chunk_column(row, chunks, "keywords", of_each)
 
 
 class KeywordExtractor:
@@ -42,6 +59,12 @@ class KeywordExtractor:
             log.exception("keywords_failed")
             return []
         return list(dict.fromkeys(keyword.lower() for keyword, _ in found))
+
+
+@cache
+def _extractor(per_document: int) -> KeywordExtractor:
+    """The extractor that all rows of this process share; loading its tables takes a while."""
+    return KeywordExtractor(per_document)
 
 
 def sample(text: str) -> str:

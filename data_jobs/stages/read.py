@@ -5,8 +5,8 @@ from hashlib import sha256
 from cluster.records import Outcome
 from cluster.settings import Settings
 from data_jobs.sources import SourceTooLarge, read_source
-from data_jobs.stages.each_row import failed
-from data_jobs.stages.row import Row
+from data_jobs.stages.document_row import DocumentRow
+from data_jobs.stages.map_rows import failed
 
 
 class Read:
@@ -15,7 +15,7 @@ class Read:
     def __init__(self, settings: Settings) -> None:
         self.max_bytes = settings.max_document_bytes
 
-    def __call__(self, row: Row) -> Row:
+    def __call__(self, row: DocumentRow) -> DocumentRow:
         try:
             content = read_source(row["source"], max_bytes=self.max_bytes)
         except SourceTooLarge as exc:

@@ -22,10 +22,10 @@ from cluster.vector_index import Row as IndexRow
 from cluster.vector_index import VectorIndex
 from cluster.vector_index.attributes import joined
 from data_jobs.sources import file_name
-from data_jobs.stages import per_process
+from data_jobs.stages import process_resources
 from data_jobs.stages.database_retry import with_patience
-from data_jobs.stages.each_row import failed
-from data_jobs.stages.row import Row, to_rows, unpack
+from data_jobs.stages.document_row import DocumentRow, to_rows, unpack
+from data_jobs.stages.map_rows import failed
 
 log = structlog.get_logger(__name__)
 
@@ -64,12 +64,12 @@ class Write:
         self.pipeline_version = pipeline_version
 
     def __call__(self, table: pa.Table) -> pa.Table:
-        per_process.logs(self.settings)
+        process_resources.configure_logs(self.settings)
         with about(stage="write", job=self.job, organisation=self.store.organisation):
             return pa.Table.from_pylist([self._write(row) for row in to_rows(table)], schema=RESULTS)
 
-    def _write(self, row: Row) -> dict[str, Any]:
-        index = per_process.vector_index(self.settings)
+    def _write(self, row: DocumentRow) -> dict[str, Any]:
+        index = process_resources.vector_index(self.settings)
         writer = DocumentWriter(
             index, self.store, job=self.job, source=UsageSource.INGEST, pipeline_version=self.pipeline_version
         )
@@ -89,7 +89,7 @@ class Write:
         def once() -> T:
             with (
                 translated(),
-                per_process.pool(self.settings).connection() as connection,
+                process_resources.pool(self.settings).connection() as connection,
                 connection.transaction(),
             ):
                 return work(connection)
@@ -122,7 +122,7 @@ class DocumentWriter:
         self._pipeline_version = pipeline_version
         self._attributes = attributes or (lambda own, facts: joined(own, facts=facts))
 
-    def unchanged(self, connection: Connection[Any], row: Row) -> dict[str, Any]:
+    def unchanged(self, connection: Connection[Any], row: DocumentRow) -> dict[str, Any]:
         """The source was read again, and holds what it held."""
         organisation = self._store.organisation
         documents.touch(connection, organisation, row["document"], row["stamp"])
@@ -131,7 +131,7 @@ class DocumentWriter:
         ]
         return unchanged_result(row["source"], before)
 
-    def success(self, connection: Connection[Any], row: Row) -> dict[str, Any]:
+    def success(self, connection: Connection[Any], row: DocumentRow) -> dict[str, Any]:
         """Its chunks become the ones that are searchable: of the whole document, or of the part that could be read.
 
         Raises:
@@ -174,13 +174,13 @@ class DocumentWriter:
             "tokens_embedded": tokens_embedded,
         }
 
-    def failure(self, connection: Connection[Any], row: Row) -> dict[str, Any]:
+    def failure(self, connection: Connection[Any], row: DocumentRow) -> dict[str, Any]:
         """It ended otherwise; what was searchable stays so."""
         outcome = Outcome(row["outcome"])
         documents.record_failure(connection, self._attempt(row), outcome, row["detail"])
         return {**result(row["source"], row["document"], outcome, row["detail"]), "pages": row["pages"]}
 
-    def _record_usage(self, connection: Connection[Any], row: Row, tokens: int) -> None:
+    def _record_usage(self, connection: Connection[Any], row: DocumentRow, tokens: int) -> None:
         """What this job embedded of this version of the document, once however often it is written."""
         work = (
             f"{self._store.id}/{row['document']}/{row['content_hash']}/{self._pipeline_version}/{self._job}"
@@ -195,7 +195,7 @@ class DocumentWriter:
         )
         record(connection, [event] if tokens else [])
 
-    def _attempt(self, row: Row) -> documents.Attempt:
+    def _attempt(self, row: DocumentRow) -> documents.Attempt:
         return documents.Attempt(
             organisation=self._store.organisation,
             id=row["document"],
@@ -207,7 +207,7 @@ class DocumentWriter:
             content_hash=row["content_hash"] or None,
         )
 
-    def _index_rows(self, row: Row, chunks: pa.Table) -> list[IndexRow]:
+    def _index_rows(self, row: DocumentRow, chunks: pa.Table) -> list[IndexRow]:
         facts = json.loads(row["facts"])
         new = iter(np.frombuffer(row["vectors"], dtype=np.float32).reshape(-1, self._store.fingerprint.dim))
         return [

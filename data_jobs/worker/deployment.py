@@ -41,7 +41,7 @@ from cluster.vector_index.contract import collection_name
 from cluster.vector_index.pgvector.renewal import renew_words
 from data_jobs.kinds.registry import open_kinds
 from data_jobs.kinds.resources import Ids, Resources
-from data_jobs.stages import per_process
+from data_jobs.stages import process_resources
 from data_jobs.worker.consumer import Chore, Consumer
 from data_jobs.worker.parser_pool import Parsers
 
@@ -122,7 +122,7 @@ class Worker:
             self._thread.join(STOP_S)
 
     def _waiting(self) -> dict[str, float]:
-        with translated(), per_process.pool(self._settings).connection() as connection:
+        with translated(), process_resources.pool(self._settings).connection() as connection:
             waiting = jobs.waiting(connection)
         return {
             "waiting": float(waiting.jobs),
@@ -144,7 +144,7 @@ class Worker:
     async def _consume(self) -> None:
         settings = self._settings
         self._loop = asyncio.get_running_loop()
-        index = open_vector_index(settings, await asyncio.to_thread(per_process.pool, settings))
+        index = open_vector_index(settings, await asyncio.to_thread(process_resources.pool, settings))
         fingerprint = describe(settings)
         index.ensure(collection_name(fingerprint), dim=fingerprint.dim)
         self._consumer = Consumer(

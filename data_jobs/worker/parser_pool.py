@@ -14,7 +14,7 @@ from functools import partial
 
 from cluster.records import ParsedDocument
 from cluster.settings import Settings
-from data_jobs.stages.parse import Parser
+from data_jobs.stages.parsing.parser import Parser
 
 #: Who has waited this long goes first, whatever his rank: some urgent jobs could keep every parser from all others for ever.
 PATIENCE_S = 5.0

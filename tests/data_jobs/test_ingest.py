@@ -17,9 +17,9 @@ from cluster.errors import Conflict, InvalidInput
 from cluster.records import Outcome
 from cluster.settings import Settings
 from cluster.vector_index import VectorIndex, open_vector_index
-from data_jobs.bulk.report import Report
+from data_jobs.bulk.report import IngestReport
 from data_jobs.ingest import ingest
-from data_jobs.stages.parse import Parser
+from data_jobs.stages.parsing.parser import Parser
 from tests.data_jobs.stages.bad_documents import write_bad_documents
 
 pytestmark = [pytest.mark.launch, pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(600)]
@@ -28,9 +28,9 @@ SENTENCES = 100
 SEED = 20_261_124
 
 
-def run(settings: Settings, location: Path, store: str, **options: Any) -> Report:
+def run(settings: Settings, location: Path, store: str, **options: Any) -> IngestReport:
     """One ingestion, with its report."""
-    report = Report()
+    report = IngestReport()
     ingest(settings, str(location), store, report, **options)
     return report
 
@@ -48,7 +48,7 @@ def index(settings: Settings, pool: ConnectionPool) -> VectorIndex:
 
 
 @pytest.fixture(scope="module")
-def corpus_run(settings: Settings, corpus: Path) -> Report:
+def corpus_run(settings: Settings, corpus: Path) -> IngestReport:
     """The 20 real PDFs, ingested."""
     return run(settings, corpus, "corpus")
 
@@ -66,7 +66,7 @@ def test_every_document_every_page_and_every_token_of_the_real_corpus_is_indexed
     index: VectorIndex,
     engine: Engine,
     corpus: Path,
-    corpus_run: Report,
+    corpus_run: IngestReport,
 ) -> None:
     assert corpus_run.outcomes == {Outcome.OK: 20}
     assert corpus_run.totals["pages"] == 386
@@ -105,7 +105,7 @@ def test_a_sentence_of_a_page_finds_that_page_first(
     index: VectorIndex,
     engine: Engine,
     corpus: Path,
-    corpus_run: Report,
+    corpus_run: IngestReport,
 ) -> None:
     assert not corpus_run.failed
     store = store_of(pool, settings, "corpus")
@@ -134,7 +134,7 @@ def sentences_of(settings: Settings, corpus: Path) -> list[tuple[str, str, int]]
 
 @pytest.mark.corpus
 def test_running_again_embeds_nothing_and_takes_a_tenth_of_the_time(
-    settings: Settings, corpus: Path, corpus_run: Report
+    settings: Settings, corpus: Path, corpus_run: IngestReport
 ) -> None:
     again = run(settings, corpus, "corpus")
     assert again.totals["embedded"] == 0

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from cluster.errors import InvalidInput, NotFound
 from cluster.vector_index.filters import is_text
-from data_jobs.sources import Source, SourceTooLarge, file_name, list_sources, read_source
+from data_jobs.sources import SourceFile, SourceTooLarge, file_name, list_sources, read_source
 
 
-def listed(location: Path | str) -> list[Source]:
+def listed(location: Path | str) -> list[SourceFile]:
     """Everything there, where nothing is left out."""
     left_out: list[tuple[str, str]] = []
     found = list(list_sources(str(location), left_out=lambda *what: left_out.append(what)))

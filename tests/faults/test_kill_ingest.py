@@ -20,7 +20,7 @@ from cluster.local.processes import wait_gone
 from cluster.records import Page, document_id
 from cluster.settings import Settings
 from cluster.vector_index import open_vector_index
-from data_jobs.stages.chunk import Chunker
+from data_jobs.stages.chunkers.content_defined import Chunker
 from tests.conftest import NewHome, kill_postmaster
 
 pytestmark = [pytest.mark.launch, pytest.mark.timeout(600)]

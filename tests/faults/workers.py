@@ -95,7 +95,7 @@ def parse_processes(worker: psutil.Process) -> list[psutil.Process]:
     found = []
     for child in children(worker):
         try:
-            if "data_jobs.stages.parsing.process" in child.cmdline():
+            if "data_jobs.stages.parsing.fork_server" in child.cmdline():
                 found.append(child)
         except psutil.NoSuchProcess:
             continue

@@ -21,7 +21,7 @@ from data_jobs.stages.formats.pdf_page import (
 from data_jobs.stages.formats.pdf_structure import not_in_its_pages, open_pages, refuse_cut_short
 from data_jobs.stages.formats.reading import Reading
 from data_jobs.stages.formats.unreadable import Unreadable
-from data_jobs.stages.parsing.memory import of_memory
+from data_jobs.stages.parsing.out_of_memory import of_memory
 
 #: A page of text is some kilobytes of drawing commands, a very dense map some megabytes; beyond this it is an attack.
 MAX_CONTENT_BYTES = 64 * 1024 * 1024

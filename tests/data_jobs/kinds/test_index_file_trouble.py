@@ -23,7 +23,7 @@ from cluster.settings import Settings
 from cluster.vector_index import Row, VectorIndex, Written, open_vector_index
 from cluster.vector_index.pgvector.index import PgvectorIndex
 from data_jobs.kinds.index_file import Embedder, Ids, IndexFile
-from data_jobs.stages.parse import Parser
+from data_jobs.stages.parsing.parser import Parser
 from data_jobs.worker.parser_pool import Parsers
 from tests.data_jobs.working import Desk, LocalEmbedder, consuming
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from cluster.settings import Settings
-from data_jobs.stages.parse import Parser
+from data_jobs.stages.parsing.parser import Parser
 
 
 @pytest.fixture(scope="module")

@@ -13,9 +13,9 @@ from cluster.engines import describe, open_engine
 from cluster.engines.weights import PROMPTS_FILE, open_model_folder
 from cluster.errors import Conflict, Unavailable
 from cluster.settings import Settings
+from data_jobs.stages.chunk import Chunk
+from data_jobs.stages.document_row import new_row, to_rows, to_table, unpack
 from data_jobs.stages.embed import TRIES, Embed, Ids
-from data_jobs.stages.prepare import Chunk
-from data_jobs.stages.row import new_row, to_rows, to_table, unpack
 
 TEXT = "Herons stand still for hours before they strike. " * 60
 

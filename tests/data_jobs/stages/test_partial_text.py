@@ -17,15 +17,17 @@ from cluster.records import Outcome, document_id
 from cluster.settings import Settings
 from cluster.vector_index import open_vector_index
 from data_jobs import ingest as command
-from data_jobs.bulk.plan import make_plan, pipeline_version
-from data_jobs.bulk.report import Report
-from data_jobs.sources import Source
-from data_jobs.stages.each_row import each_row
-from data_jobs.stages.prepare import Chunk, Keywords
-from data_jobs.stages.row import Row, new_row, to_rows, to_table, unpack
+from data_jobs.bulk.plan import make_plan
+from data_jobs.bulk.report import IngestReport
+from data_jobs.sources import SourceFile
+from data_jobs.stages.chunk import Chunk
+from data_jobs.stages.document_row import DocumentRow, new_row, to_rows, to_table, unpack
+from data_jobs.stages.keywords import Keywords
+from data_jobs.stages.map_rows import map_rows
+from data_jobs.stages.pipeline_version import pipeline_version
 from data_jobs.stages.write import Write
 
-SOURCE = Source(uri="file:///half.pdf", size=1, stamp="1:1")
+SOURCE = SourceFile(uri="file:///half.pdf", size=1, stamp="1:1")
 DETAIL = "page 2 of 2 could not be read: it is a picture"
 
 
@@ -38,7 +40,7 @@ def store(settings: Settings, pool: ConnectionPool, organisation: str) -> Vector
 
 
 @pytest.fixture
-def row(store: VectorStore) -> Row:
+def row(store: VectorStore) -> DocumentRow:
     """As the parse stage leaves it."""
     return {
         **new_row(document_id(store.organisation, store.id, SOURCE.uri), SOURCE.uri, SOURCE.stamp),
@@ -47,11 +49,11 @@ def row(store: VectorStore) -> Row:
     }  # fmt: skip
 
 
-def written(settings: Settings, store: VectorStore, row: Row) -> dict[str, Any]:
+def written(settings: Settings, store: VectorStore, row: DocumentRow) -> dict[str, Any]:
     """The document's line of results, the model left out."""
     table = to_table([row])
     for stage in (Chunk(settings, store.fingerprint.id), Keywords(settings)):
-        table = each_row(stage, settings)(table)
+        table = map_rows(stage, settings)(table)
     (row,) = to_rows(table)
     vectors = np.ones((len(unpack(row)), store.fingerprint.dim), np.float32).tobytes()
     version = pipeline_version(settings, store.fingerprint)
@@ -79,7 +81,7 @@ def test_a_text_that_the_model_does_not_know_is_told(
     settings: Settings,
     pool: ConnectionPool,
     store: VectorStore,
-    row: Row,
+    row: DocumentRow,
     text: str,
     outcome: Outcome,
     share: str,
@@ -111,7 +113,7 @@ def test_a_text_that_the_model_does_not_know_is_told(
 
 
 def test_a_line_that_no_index_stores_whole_becomes_chunks_that_are_found(
-    settings: Settings, pool: ConnectionPool, store: VectorStore, row: Row
+    settings: Settings, pool: ConnectionPool, store: VectorStore, row: DocumentRow
 ) -> None:
     text = ENGLISH + "0123456789abcdef" * 20_000 + " " * 300_000 + "heron"
     line = written(settings, store, {**row, "page_texts": [text], "outcome": Outcome.OK, "detail": ""})
@@ -123,14 +125,14 @@ def test_a_line_that_no_index_stores_whole_becomes_chunks_that_are_found(
 
 
 def test_both_sentences_of_a_document_that_is_read_and_known_in_part_are_told(
-    settings: Settings, store: VectorStore, row: Row
+    settings: Settings, store: VectorStore, row: DocumentRow
 ) -> None:
     line = written(settings, store, {**row, "page_texts": [THAI, ""]})
     assert line["detail"].startswith(f"{DETAIL}; 100% of the text says nothing")
 
 
 def test_it_is_searchable_settled_and_says_what_is_missing(
-    settings: Settings, pool: ConnectionPool, store: VectorStore, row: Row
+    settings: Settings, pool: ConnectionPool, store: VectorStore, row: DocumentRow
 ) -> None:
     line = written(settings, store, row)
     assert (line["outcome"], line["detail"], line["chunks"], line["embedded"]) == (
@@ -150,7 +152,7 @@ def test_it_is_searchable_settled_and_says_what_is_missing(
 
 
 def test_status_counts_it_among_the_indexed(
-    settings: Settings, pool: ConnectionPool, store: VectorStore, row: Row
+    settings: Settings, pool: ConnectionPool, store: VectorStore, row: DocumentRow
 ) -> None:
     written(settings, store, row)
     with pool.connection() as connection:
@@ -164,7 +166,7 @@ def test_status_counts_it_among_the_indexed(
 
 
 def test_without_anything_to_embed_it_is_empty_and_still_says_what_is_missing(
-    settings: Settings, store: VectorStore, row: Row
+    settings: Settings, store: VectorStore, row: DocumentRow
 ) -> None:
     line = written(settings, store, {**row, "page_texts": [" ", ""]})
     assert line["outcome"] == Outcome.EMPTY
@@ -172,7 +174,7 @@ def test_without_anything_to_embed_it_is_empty_and_still_says_what_is_missing(
 
 
 def test_the_summary_counts_it_apart_and_the_run_did_not_fail(monkeypatch: pytest.MonkeyPatch) -> None:
-    report = Report(console=Console(file=io.StringIO(), width=200))
+    report = IngestReport(console=Console(file=io.StringIO(), width=200))
     zeros = dict.fromkeys(("pages", "chunks", "embedded", "tokens", "tokens_embedded"), 0)
     for source, outcome, detail in (("a.pdf", "ok", ""), ("half.pdf", "partial_text", DETAIL)):
         report.add({"source": source, "outcome": outcome, "detail": detail, "unchanged": False, **zeros})
@@ -187,7 +189,7 @@ def test_the_summary_counts_it_apart_and_the_run_did_not_fail(monkeypatch: pytes
     assert command.main(["half.pdf", "--vector-store", "s"]) == command.EXIT_OK
 
 
-def test_every_stage_takes_it(settings: Settings, row: Row) -> None:
-    table = each_row(lambda row: {**row, "media_type": "seen"}, settings)(to_table([row]))
+def test_every_stage_takes_it(settings: Settings, row: DocumentRow) -> None:
+    table = map_rows(lambda row: {**row, "media_type": "seen"}, settings)(to_table([row]))
     assert isinstance(table, pa.Table)
     assert table["media_type"].to_pylist() == ["seen"]

@@ -16,8 +16,8 @@ import pytest
 
 from cluster.records import Outcome, ParsedDocument
 from cluster.settings import Settings
-from data_jobs.stages import parse
-from data_jobs.stages.parse import Parser
+from data_jobs.stages.parsing import parser as parser_module
+from data_jobs.stages.parsing.parser import Parser
 from tests.conftest import ROOT
 from tests.data_jobs.stages.bad_documents import SENTENCE, pdf_of, write_bad_documents
 
@@ -116,11 +116,13 @@ def test_a_child_that_is_killed_has_its_document_parsed_once_more(kills: int, ou
 
 def test_nothing_of_the_result_of_a_child_that_was_killed_remains(parser: Parser) -> None:
     wanted = threading.Event()
-    with parse._file(b"text") as document, parse._file(b"") as result:
+    with parser_module._MemoryFile(b"text") as document, parser_module._MemoryFile(b"") as result:
         for _ in range(2):
             answer = parser._ask("a.txt", None, 60.0, (document.fileno(), result.fileno()), wanted)
         assert answer is not None
-        assert [page.text for page in parse._read(result, b"text", "a.txt", first=0).pages] == ["text"]
+        assert [page.text for page in parser_module._read(result, b"text", "a.txt", first=0).pages] == [
+            "text"
+        ]
 
 
 HONEST = {"outcome": "partial_text", "detail": "", "pages": ["text", ""], "media_type": "application/pdf", "page_count": 2,
@@ -129,8 +131,8 @@ HONEST = {"outcome": "partial_text", "detail": "", "pages": ["text", ""], "media
 
 def answered(answer: object) -> ParsedDocument:
     """What is made of a child's answer."""
-    with parse._file(json.dumps(answer).encode()) as result:
-        return parse._read(result, b"%PDF-1.7", "a.pdf", first=0)
+    with parser_module._MemoryFile(json.dumps(answer).encode()) as result:
+        return parser_module._read(result, b"%PDF-1.7", "a.pdf", first=0)
 
 
 def test_an_answer_with_a_page_missing_is_partial_and_names_it() -> None:
@@ -176,7 +178,7 @@ def test_what_nobody_waits_for_any_more_is_not_parsed(parser: Parser) -> None:
 
 
 def test_the_parsing_of_a_killed_owner_ends_at_once() -> None:
-    script = "from tests.data_jobs.stages.test_parse import *; Parser(Settings()).parse(slow_markdown(), name='a.md')"
+    script = "from tests.data_jobs.stages.parsing.test_parser import *; Parser(Settings()).parse(slow_markdown(), name='a.md')"
     owner = psutil.Popen([sys.executable, "-c", script], cwd=ROOT)
     while len(started := owner.children(recursive=True)) < 2:
         time.sleep(0.05)

@@ -6,18 +6,18 @@ import pytest
 from cluster.errors import Unavailable
 from cluster.records import Outcome
 from cluster.settings import Settings
-from data_jobs.stages.each_row import each_row, failed
-from data_jobs.stages.row import ROWS, Row, new_row, to_rows, to_table, unpack
+from data_jobs.stages.document_row import ROWS, DocumentRow, new_row, to_rows, to_table, unpack
+from data_jobs.stages.map_rows import failed, map_rows
 
 
 def test_an_exception_is_the_outcome_of_its_row_alone() -> None:
-    def fragile(row: Row) -> Row:
+    def fragile(row: DocumentRow) -> DocumentRow:
         if row["document"] == "bad":
             raise ValueError("the reason")
         return {**row, "media_type": "seen"}
 
     good, bad = to_rows(
-        each_row(fragile, Settings())(to_table([new_row("good", "a", ""), new_row("bad", "b", "")]))
+        map_rows(fragile, Settings())(to_table([new_row("good", "a", ""), new_row("bad", "b", "")]))
     )
     assert (good["outcome"], good["media_type"]) == (Outcome.OK, "seen")
     assert bad["outcome"] == Outcome.FAILED
@@ -25,26 +25,26 @@ def test_an_exception_is_the_outcome_of_its_row_alone() -> None:
 
 
 def test_an_absent_database_is_not_the_fault_of_the_document() -> None:
-    def away(row: Row) -> Row:
+    def away(row: DocumentRow) -> DocumentRow:
         raise Unavailable("gone")
 
     with pytest.raises(Unavailable):
-        each_row(away, Settings())(to_table([new_row("a", "a", "")]))
+        map_rows(away, Settings())(to_table([new_row("a", "a", "")]))
 
 
 def test_settled_rows_pass() -> None:
-    def never(row: Row) -> Row:
+    def never(row: DocumentRow) -> DocumentRow:
         raise AssertionError
 
     rows = [
         failed(new_row("a", "a", ""), Outcome.CORRUPT, "why"),
         {**new_row("b", "b", ""), "unchanged": True},
     ]
-    assert to_rows(each_row(never, Settings())(to_table(rows))) == rows
+    assert to_rows(map_rows(never, Settings())(to_table(rows))) == rows
 
 
 def test_an_empty_table_without_columns_is_understood() -> None:
-    table = each_row(lambda row: row, Settings())(pa.table({}))
+    table = map_rows(lambda row: row, Settings())(pa.table({}))
     assert (table.schema, len(table)) == (ROWS, 0)
 
 

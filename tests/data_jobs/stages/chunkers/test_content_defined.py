@@ -18,7 +18,7 @@ from cluster.records import Page
 from cluster.settings import Settings
 from cluster.text.graphemes import CLUSTER, inside
 from cluster.vector_index.pgvector.rows import MAX_TEXT_BYTES
-from data_jobs.stages.chunk import LEAST_CHARACTERS, Chunked, Chunker
+from data_jobs.stages.chunkers.content_defined import LEAST_CHARACTERS, Chunked, Chunker
 from data_jobs.stages.chunkers.sentences import boundaries
 from data_jobs.stages.chunkers.token_places import MOST_BLANK, tokenise
 

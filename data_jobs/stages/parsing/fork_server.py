@@ -1,6 +1,6 @@
 """The process that parses: imports the parsers once, then forks a child for each document, limited in time and memory.
 
-    python -m data_jobs.stages.parsing.process FD
+    python -m data_jobs.stages.parsing.fork_server FD
 
 Started by ``parse.Parser`` with one end of a socket pair. A request is a line of JSON with two files: the document's bytes,
 and an empty one for the result. The child reads hostile bytes, so the result is JSON, never a pickle; this process never
@@ -25,8 +25,8 @@ from cluster.records import Outcome
 from data_jobs.stages.formats import charset, html, markdown, pdf, text
 from data_jobs.stages.formats.reading import Reading
 from data_jobs.stages.formats.unreadable import Unreadable
-from data_jobs.stages.parsing.memory import AT_THE_LIMIT, OUT_OF_MEMORY, address_space, of_memory
-from data_jobs.stages.parsing.protocol import EXIT_MEMORY, EXIT_OK, MAX_RESULT_BYTES
+from data_jobs.stages.parsing.child_contract import EXIT_MEMORY, EXIT_OK, MAX_RESULT_BYTES
+from data_jobs.stages.parsing.out_of_memory import AT_THE_LIMIT, OUT_OF_MEMORY, address_space, of_memory
 from data_jobs.stages.parsing.unread_parts import unread_sentence
 
 REQUEST_BYTES = 65_536

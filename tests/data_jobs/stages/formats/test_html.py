@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from cluster.records import Fact, Outcome
 from cluster.settings import Settings
 from data_jobs.stages.formats.html import to_text
-from data_jobs.stages.parse import Parser
+from data_jobs.stages.parsing.parser import Parser
 
 TAGS = "div p span font a b i em h1 ul li section blockquote pre button label small code details summary nav x-own center".split()
 HIDDEN = (

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from cluster.records import Fact, Outcome
 from data_jobs.stages.formats.charset import decode
 from data_jobs.stages.formats.text import clean
-from data_jobs.stages.parse import Parser
+from data_jobs.stages.parsing.parser import Parser
 
 RUSSIAN = "Насос остановлен, потому что давление в системе упало ниже допустимого. Проверьте клапан и запустите его снова. "
 CHINESE = "请先关闭水泵，然后检查阀门。如果压力低于允许值，系统会自动停止运行。"

@@ -3,7 +3,7 @@
 import pytest
 
 from cluster.records import Outcome
-from data_jobs.stages.parse import Parser
+from data_jobs.stages.parsing.parser import Parser
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from typing import TypedDict, cast
 
 import pyarrow as pa
 
-from cluster.records import Outcome
+from cluster.records import Outcome, Page
 
 #: One line for each chunk; ``stored`` marks those whose vector the index has already.
 CHUNKS = pa.schema(
@@ -50,7 +50,7 @@ ROWS = pa.schema(
 )
 
 
-class Row(TypedDict):
+class DocumentRow(TypedDict):
     """Columns of the pipeline; each stage's docstring names those it reads and fills."""
 
     document: str
@@ -78,9 +78,9 @@ class Row(TypedDict):
     vectors: bytes
 
 
-def new_row(document: str, source: str, stamp: str, *, known_hash: str = "") -> Row:
+def new_row(document: str, source: str, stamp: str, *, known_hash: str = "") -> DocumentRow:
     """A document nobody has read yet."""
-    return Row(
+    return DocumentRow(
         document=document,
         source=source,
         stamp=stamp,
@@ -102,14 +102,14 @@ def new_row(document: str, source: str, stamp: str, *, known_hash: str = "") -> 
     )
 
 
-def to_table(rows: Sequence[Row]) -> pa.Table:
+def to_table(rows: Sequence[DocumentRow]) -> pa.Table:
     """The rows as a table with the schema ``ROWS``."""
     return pa.Table.from_pylist([dict(row) for row in rows], schema=ROWS)
 
 
-def to_rows(table: pa.Table) -> list[Row]:
+def to_rows(table: pa.Table) -> list[DocumentRow]:
     """The table's rows; none for the empty, column-less tables that Ray Data sometimes sends."""
-    return cast(list[Row], table.to_pylist())
+    return cast(list[DocumentRow], table.to_pylist())
 
 
 def pack(chunks: pa.Table) -> bytes:
@@ -120,13 +120,18 @@ def pack(chunks: pa.Table) -> bytes:
     return bytes(sink.getvalue())
 
 
-def unpack(row: Row) -> pa.Table:
+def unpack(row: DocumentRow) -> pa.Table:
     """The row's chunks as a table with the schema ``CHUNKS``."""
     with pa.ipc.open_stream(row["chunks"]) as reader:
         return reader.read_all()
 
 
-def with_chunk_column(row: Row, chunks: pa.Table, name: str, values: Sequence[object]) -> Row:
+def pages_of(row: DocumentRow) -> list[Page]:
+    """The row's pages, numbered from 1."""
+    return [Page(number=number, text=text) for number, text in enumerate(row["page_texts"], start=1)]
+
+
+def with_chunk_column(row: DocumentRow, chunks: pa.Table, name: str, values: Sequence[object]) -> DocumentRow:
     """The row, with another column ``name`` of its chunks; one value for each chunk."""
     position = CHUNKS.get_field_index(name)
     return {

@@ -3,7 +3,7 @@
 Ray Data has no errors of a row: an exception raised in a stage loses or replays the row's whole block. So the
 pipeline wraps each stage, and a failure becomes the row's outcome.
 
-    dataset.map_batches(each_row(Read(settings), settings), batch_format="pyarrow", batch_size=1)
+    dataset.map_batches(map_rows(Read(settings), settings), batch_format="pyarrow", batch_size=1)
 """
 
 from collections.abc import Callable
@@ -15,20 +15,20 @@ from cluster.errors import Retryable
 from cluster.logs import about
 from cluster.records import Outcome
 from cluster.settings import Settings
-from data_jobs.stages import per_process
-from data_jobs.stages.row import CHUNKS, Row, pack, to_rows, to_table
+from data_jobs.stages import process_resources
+from data_jobs.stages.document_row import CHUNKS, DocumentRow, pack, to_rows, to_table
 
 log = structlog.get_logger(__name__)
 
-Stage = Callable[[Row], Row]
+Stage = Callable[[DocumentRow], DocumentRow]
 
 
-def settled(row: Row) -> bool:
+def settled(row: DocumentRow) -> bool:
     """True when nothing is left to do for the row but to record it."""
     return row["unchanged"] or not Outcome(row["outcome"]).searchable
 
 
-def failed(row: Row, outcome: Outcome, detail: str) -> Row:
+def failed(row: DocumentRow, outcome: Outcome, detail: str) -> DocumentRow:
     """The row with its outcome, and without what only a success carries."""
     return {
         **row,
@@ -41,7 +41,7 @@ def failed(row: Row, outcome: Outcome, detail: str) -> Row:
     }
 
 
-def each_row(stage: Stage, settings: Settings, **fields: str) -> Callable[[pa.Table], pa.Table]:
+def map_rows(stage: Stage, settings: Settings, **fields: str) -> Callable[[pa.Table], pa.Table]:
     """The stage as a function of tables: settled rows pass, an exception becomes its row's outcome ``failed``.
 
     Args:
@@ -52,7 +52,7 @@ def each_row(stage: Stage, settings: Settings, **fields: str) -> Callable[[pa.Ta
     """
     name = type(stage).__name__
 
-    def guarded(row: Row) -> Row:
+    def guarded(row: DocumentRow) -> DocumentRow:
         if settled(row):
             return row
         try:
@@ -65,7 +65,7 @@ def each_row(stage: Stage, settings: Settings, **fields: str) -> Callable[[pa.Ta
             return failed(row, Outcome.FAILED, f"{name.lower()} failed: {type(exc).__name__}: {exc}")
 
     def run(table: pa.Table) -> pa.Table:
-        per_process.logs(settings)
+        process_resources.configure_logs(settings)
         with about(stage=name.lower(), **fields):
             return to_table([guarded(row) for row in to_rows(table)])
 

@@ -8,7 +8,7 @@ import pymupdf
 import pytest
 
 from cluster.records import Outcome, ParsedDocument
-from data_jobs.stages.parse import Parser
+from data_jobs.stages.parsing.parser import Parser
 from tests.data_jobs.stages import pdf_samples
 from tests.data_jobs.stages.bad_documents import SENTENCE, pdf_of
 from tests.data_jobs.stages.pdf_samples import (

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data_jobs.stages.formats.markdown import parse
-from data_jobs.stages.parse import Parser
-from tests.data_jobs.stages.test_html import numbered
+from data_jobs.stages.parsing.parser import Parser
+from tests.data_jobs.stages.formats.test_html import numbered
 
 #: Each with the text that it is in the middle of a line, unclosed.
 OPENINGS = (

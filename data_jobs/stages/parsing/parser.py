@@ -1,0 +1,265 @@
+"""Parse a document in a process of its own, limited in time and memory: what it does there costs nobody else anything.
+
+with Parser(settings) as parser:
+    parsed = parser.parse(data, name="report.pdf")
+"""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from importlib.metadata import version
+from types import TracebackType
+from typing import Any, Self
+
+import structlog
+
+from cluster.errors import Unavailable
+from cluster.media_type import media_type
+from cluster.records import MAX_FACT_LENGTH, NO_PAGE, Fact, Facts, Outcome, Page, ParsedDocument
+from cluster.settings import Settings
+from cluster.vector_index.filters import LARGEST_NUMBER, is_text
+from data_jobs.stages.parsing.child_contract import EXIT_MEMORY, EXIT_OK, MAX_RESULT_BYTES
+from data_jobs.stages.parsing.unread_parts import unread_sentence, with_unread
+
+log = structlog.get_logger(__name__)
+
+#: The libraries that shape the text.
+LIBRARIES = ("pymupdf", "selectolax", "markdown-it-py", "chardet")
+#: The number is raised by hand when the same bytes would give other pages; the libraries' changes come with their versions.
+PARSER_VERSION = "/".join(["3", *(f"{library}-{version(library)}" for library in LIBRARIES)])
+#: Beyond the document's own limit, for the answer to arrive; then the parsing process itself counts as lost.
+ANSWER_GRACE_S = 10.0
+
+
+class Parser:
+    """Bytes to pages. Safe to call from several threads, one document at a time."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._connection: socket.socket | None = None
+
+    def parse(
+        self,
+        data: bytes,
+        *,
+        name: str,
+        part: tuple[int, int] | None = None,
+        timeout_s: float | None = None,
+        unwanted: threading.Event | None = None,
+    ) -> ParsedDocument:
+        """Pages and outcome of one document; never an exception for what the bytes do.
+
+        Args:
+            data: the file.
+            name: what its owner calls it.
+            part: of a PDF only the pages from the first of these numbers, counted from 0, to before the second; outcome ``ok``
+                then also where they are without text.
+            timeout_s: ended after this; None: after the settings' ``parse_timeout_s``.
+            unwanted: set by another thread, which then calls ``interrupt``, once nobody waits for the pages any more.
+
+        Raises:
+            Unavailable: the parsing process cannot be started.
+        """
+        limit_s = timeout_s or self._settings.parse_timeout_s
+        with self._lock, _MemoryFile(data) as document, _MemoryFile(b"") as result:
+            files = document.fileno(), result.fileno()
+            unwanted = unwanted or threading.Event()
+            answer = self._ask(name, part, limit_s, files, unwanted) or self._ask(
+                name, part, limit_s, files, unwanted
+            )
+            if answer is None:
+                return _without_pages(
+                    data, name, Outcome.FAILED, "ended the process that parses documents, twice"
+                )
+            if answer["timed_out"] or answer["exit"] == -signal.SIGXCPU:
+                limit = f"{limit_s:g} seconds (CLUSTER_PARSE_TIMEOUT_S)"
+                return _without_pages(data, name, Outcome.TIMEOUT, f"took longer to parse than {limit}")
+            if answer["exit"] in {EXIT_MEMORY, -signal.SIGXFSZ}:
+                limit = (
+                    f"{self._settings.parse_memory_bytes // (1024 * 1024):,} MiB (CLUSTER_PARSE_MEMORY_BYTES)"
+                )
+                return _without_pages(
+                    data, name, Outcome.TOO_LARGE, f"needs more memory to parse than {limit}"
+                )
+            if answer["exit"] != EXIT_OK:
+                return _without_pages(
+                    data, name, Outcome.CORRUPT, f"crashed its parser ({_how(answer['exit'])})"
+                )
+            return _read(result, data, name, first=part[0] if part else 0)
+
+    def interrupt(self) -> None:
+        """End what another thread has it parse, at once; that thread gets the outcome of a parser that was lost.
+
+        Set what the other thread was given as ``unwanted`` first, or it begins again.
+        """
+        process = self._process
+        if process is not None:
+            process.kill()
+
+    def close(self) -> None:
+        """End the parsing process."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _ask(
+        self,
+        name: str,
+        part: tuple[int, int] | None,
+        limit_s: float,
+        files: tuple[int, int],
+        unwanted: threading.Event,
+    ) -> dict[str, Any] | None:
+        """How the child ended; None when somebody killed it or the parsing process, which is gone then."""
+        settings = self._settings
+        request = {
+            "name": name[-255:],
+            "part": part,
+            "timeout_s": limit_s,
+            "memory_bytes": settings.parse_memory_bytes,
+            "max_pages": settings.max_document_pages,
+            "max_characters": settings.max_document_characters,
+        }
+        result = files[1]
+        os.ftruncate(result, 0)  # a child that was killed may have written some of its result, or all of it
+        os.lseek(result, 0, os.SEEK_SET)
+        try:
+            connection = self._connected()
+            if (
+                unwanted.is_set()
+            ):  # looked at once there is a process to kill, so that one of the two threads ends it
+                return None
+            connection.settimeout(limit_s + ANSWER_GRACE_S)
+            socket.send_fds(connection, [json.dumps(request).encode()], list(files))
+            answer = connection.recv(4096)
+            parsed: dict[str, Any] | None = json.loads(answer) if answer.endswith(b"\n") else None
+        except (OSError, ValueError) as exc:
+            log.warning("parse_process_lost", source=name, reason=str(exc))
+            parsed = None
+        if parsed is None:
+            self.close()
+        elif parsed["exit"] == -signal.SIGKILL and not parsed["timed_out"]:
+            log.warning(
+                "parse_child_killed", source=name
+            )  # by the kernel short of memory, or by a person: no fault of the bytes
+            return None
+        return parsed
+
+    def _connected(self) -> socket.socket:
+        if self._connection is None or self._process is None or self._process.poll() is not None:
+            self.close()
+            # SEQPACKET keeps each request whole, its files with it.
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            command = [sys.executable, "-m", "data_jobs.stages.parsing.fork_server", str(theirs.fileno())]
+            try:
+                self._process = subprocess.Popen(
+                    command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+                )
+            except OSError as exc:
+                ours.close()
+                raise Unavailable(f"the parsing process cannot be started: {exc}") from exc
+            finally:
+                theirs.close()
+            self._connection = ours
+        return self._connection
+
+
+class _MemoryFile:
+    """A file without a name, in memory."""
+
+    def __init__(self, data: bytes) -> None:
+        self._fd = os.memfd_create("document", os.MFD_CLOEXEC)
+        with os.fdopen(self._fd, "wb", closefd=False) as file:
+            file.write(data)
+
+    def fileno(self) -> int:
+        """Its descriptor."""
+        return self._fd
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        os.close(self._fd)
+
+
+def _read(result: _MemoryFile, data: bytes, name: str, *, first: int) -> ParsedDocument:
+    """The child's result, which nobody has to believe: it read hostile bytes."""
+    os.lseek(result.fileno(), 0, os.SEEK_SET)
+    with os.fdopen(os.dup(result.fileno()), "rb") as file:
+        written = file.read(MAX_RESULT_BYTES)
+    try:
+        parsed = json.loads(written)
+        pages = tuple(
+            Page(number=number, text=_text(text))
+            for number, text in enumerate(parsed["pages"], start=first + 1)
+        )
+        outcome, page_count = Outcome(parsed["outcome"]), int(parsed["page_count"])
+        unread = _unread(parsed["unread"], page_count) if outcome.searchable else {}
+        return ParsedDocument(
+            outcome=outcome,
+            detail=unread_sentence(unread, page_count) if outcome.searchable else _text(parsed["detail"]),
+            pages=pages,
+            media_type=_text(parsed["media_type"]),
+            page_count=page_count,
+            facts=with_unread(_facts(parsed["facts"]), unread),
+            unread=unread,
+        )
+    except (ValueError, TypeError, KeyError, AttributeError) as exc:
+        return _without_pages(
+            data, name, Outcome.CORRUPT, f"made its parser answer nonsense ({type(exc).__name__})"
+        )
+
+
+def _facts(given: Any) -> Facts:
+    facts: dict[Fact, str | float | bool] = {}
+    for name, value in given.items():
+        if not isinstance(value, bool | int | float) or not abs(value) <= LARGEST_NUMBER:
+            value = _short(value)
+        facts[Fact(name)] = value
+    return facts
+
+
+def _unread(given: Any, page_count: int) -> dict[int, str]:
+    unread = {int(number): _short(reason) for number, reason in given}
+    if not all(NO_PAGE <= number <= page_count for number in unread):
+        raise ValueError("a page beyond the last one")
+    return unread
+
+
+def _short(value: Any) -> str:
+    if len(text := _text(value)) > MAX_FACT_LENGTH or not is_text(text):
+        raise ValueError("a string that is too long, or no text")
+    return text
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return value
+
+
+def _without_pages(data: bytes, name: str, outcome: Outcome, detail: str) -> ParsedDocument:
+    return ParsedDocument(outcome=outcome, detail=detail, pages=(), media_type=media_type(data, name=name))
+
+
+def _how(code: int) -> str:
+    return signal.Signals(-code).name if code < 0 else f"exit code {code}"

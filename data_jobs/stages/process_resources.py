@@ -1,0 +1,35 @@
+"""What is costly to make and safe to share: made once a process, used by every row that passes through it."""
+
+from functools import cache
+
+from psycopg_pool import ConnectionPool
+
+from cluster.database import open_pool
+from cluster.engines import Tokeniser, open_tokeniser
+from cluster.logs import configure
+from cluster.settings import Settings
+from cluster.vector_index import VectorIndex, open_vector_index
+
+
+@cache
+def configure_logs(settings: Settings) -> None:
+    """This process's log lines in the one form."""
+    configure(settings)
+
+
+@cache
+def tokeniser(settings: Settings) -> Tokeniser:
+    """The model's."""
+    return open_tokeniser(settings)
+
+
+@cache
+def pool(settings: Settings) -> ConnectionPool:
+    """Connections to the one Postgres."""
+    return open_pool(settings, reviving=True)
+
+
+@cache
+def vector_index(settings: Settings) -> VectorIndex:
+    """The vector index on that pool."""
+    return open_vector_index(settings, pool(settings))
