@@ -26,7 +26,7 @@ from cluster.local import ray_head
 from cluster.local.processes import family
 from cluster.settings import RAY_PORTS, Settings
 from tests.conftest import free_ports
-from tests.launch.production import production
+from tests.launch.production_cluster import production
 
 ROOT = Path(__file__).parent.parent.parent
 MODEL = "all-MiniLM-L6-v2"

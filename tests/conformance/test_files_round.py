@@ -12,7 +12,7 @@ from psycopg_pool import ConnectionPool
 from cluster.settings import Settings
 from data_jobs.worker.consumer import Consumer
 from tests.conformance.conftest import PYTHON
-from tests.data_jobs.working import consuming
+from tests.data_jobs.running_consumer import consuming
 from tests.serve_app.conftest import Server
 
 pytestmark = pytest.mark.timeout(400)  # the first use installs the clients

@@ -8,8 +8,8 @@ import pytest
 
 from cluster.database import open_pool
 from tests.conftest import NewHome
-from tests.faults.workers import Workers
-from tests.faults.workload import Contents, Place, attach, await_end, check, contents
+from tests.faults.accepted_files import Contents, Place, attach, await_end, check, contents
+from tests.faults.worker_processes import Workers
 
 ROUNDS = int(os.environ.get("ROUNDS", "1"))
 SEED = int(os.environ.get("SEED", "20261124"))

@@ -21,7 +21,16 @@ from cluster.documents.stores import get_store
 from cluster.local import ray_head
 from cluster.local.processes import family, kill, wait_gone
 from cluster.settings import Settings
-from tests.faults.workload import Accepted, Contents, Place, await_end, check, contents, documents, leaseless
+from tests.faults.accepted_files import (
+    Accepted,
+    Contents,
+    Place,
+    await_end,
+    check,
+    contents,
+    documents,
+    leaseless,
+)
 from tests.running_cluster import RunningCluster, local
 
 pytestmark = [pytest.mark.launch, pytest.mark.timeout(400)]

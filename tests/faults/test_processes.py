@@ -17,9 +17,7 @@ from cluster.jobs import queue
 from cluster.jobs.jobs import Job
 from cluster.local.processes import alive
 from tests.conftest import kill_postmaster
-from tests.faults.conftest import LEASE_S, ROUNDS
-from tests.faults.workers import Workers, await_gone, children, parse_processes, parsing
-from tests.faults.workload import (
+from tests.faults.accepted_files import (
     Accepted,
     Contents,
     Place,
@@ -32,6 +30,8 @@ from tests.faults.workload import (
     same,
     states,
 )
+from tests.faults.conftest import LEASE_S, ROUNDS
+from tests.faults.worker_processes import Workers, await_gone, children, parse_processes, parsing
 
 pytestmark = pytest.mark.timeout(240)
 

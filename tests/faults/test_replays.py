@@ -21,10 +21,10 @@ from cluster.jobs.kinds import JobKind
 from cluster.settings import Settings
 from data_jobs.worker.consumer import Consumer
 from data_jobs.worker.job_attempt import JobAttempt, JobFunction
+from tests.faults.accepted_files import Place
 from tests.faults.conftest import LEASE_S
 from tests.faults.worker import finish
-from tests.faults.workers import Workers
-from tests.faults.workload import Place
+from tests.faults.worker_processes import Workers
 
 pytestmark = pytest.mark.timeout(180)
 

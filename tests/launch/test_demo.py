@@ -16,7 +16,7 @@ from cluster.local import ray_head
 from cluster.local.addresses import ports_of
 from cluster.settings import Settings
 from tests.conftest import ROOT, NewHome
-from tests.launch.production import await_true
+from tests.launch.production_cluster import await_true
 from tests.running_cluster import RunningCluster, environment_of, local, pids
 
 pytestmark = [pytest.mark.launch, pytest.mark.timeout(300)]

@@ -19,7 +19,7 @@ import pytest
 from cluster.local import ray_head
 from cluster.local.addresses import ports_of
 from tests.conftest import ROOT
-from tests.launch.production import await_true
+from tests.launch.production_cluster import await_true
 from tests.running_cluster import RunningCluster, environment_of, local
 from tests.serve_app.edge.test_edge import BODY, JDK, said
 

@@ -12,8 +12,8 @@ import pytest
 from cluster.local.addresses import ports_of
 from tests.cluster.deploy.test_dashboard import DASHBOARD, PROMETHEUS, metrics_asked_for
 from tests.conftest import NewHome
-from tests.launch.load import MODEL, Load
-from tests.launch.production import Production, await_true, production
+from tests.launch.embedding_load import MODEL, Load
+from tests.launch.production_cluster import Production, await_true, production
 
 pytestmark = [pytest.mark.launch, pytest.mark.timeout(300)]
 

@@ -14,7 +14,7 @@ from cluster.documents.stores import FileCounts, VectorStore
 from cluster.jobs import queue
 from cluster.jobs.jobs import JobState, finish_job, get_job
 from cluster.vector_index import VectorIndex
-from tests.attached import begin, fail, make_files
+from tests.indexed_files import begin, fail, make_files
 
 OTHERWISE = {"type": "static", "static": {"max_chunk_size_tokens": 100, "chunk_overlap_tokens": 0}}
 Now = Callable[[FileBatch], tuple[str, FileCounts]]

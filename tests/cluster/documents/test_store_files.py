@@ -29,7 +29,7 @@ from cluster.errors import Conflict, InvalidInput, NotFound
 from cluster.jobs import jobs, queue
 from cluster.jobs.jobs import JobState, PriorityClass
 from cluster.vector_index import VectorIndex
-from tests.attached import begin, fail, make_files, process
+from tests.indexed_files import begin, fail, make_files, process
 
 STATIC = {"type": "static", "static": {"max_chunk_size_tokens": 100, "chunk_overlap_tokens": 0}}
 

@@ -24,7 +24,7 @@ from cluster.organisations.usage import UsageEvent, UsageSource, record
 from cluster.settings import Settings
 from tests.cluster.jobs import turns
 from tests.cluster.jobs.turns import TEST
-from tests.data_jobs.working import until
+from tests.data_jobs.running_consumer import until
 
 OLD = datetime(2026, 1, 31, 23, 59, 59, tzinfo=UTC)
 

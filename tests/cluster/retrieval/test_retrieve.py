@@ -17,7 +17,7 @@ from cluster.engines.contract import Fingerprint
 from cluster.errors import Conflict, InvalidInput, NotFound
 from cluster.retrieval import QueryVectors, Ranker, RetrievalOptions, Retrieved, retrieve
 from cluster.vector_index import VectorIndex
-from tests.attached import make_files, process
+from tests.indexed_files import make_files, process
 
 T = TypeVar("T")
 

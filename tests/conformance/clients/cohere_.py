@@ -1,7 +1,7 @@
 """cohere, its second client, with its defaults but for long texts, which it has cut: here they are to be refused, as by the others."""
 
 import cohere
-from told import error_of, task, tell
+from client_script import error_of, task, tell
 
 asked = task()
 client = cohere.ClientV2(api_key="none needed", base_url=asked["base_url"].removesuffix("/v1"))

@@ -1,7 +1,7 @@
 """openai: the whole round of files and vector stores, as its documentation shows it."""
 
+from client_script import error_of, task, tell
 from openai import OpenAI
-from told import error_of, task, tell
 
 asked = task()
 client = OpenAI(base_url=asked["base_url"], api_key="none needed", max_retries=0)

@@ -1,9 +1,9 @@
 """haystack-ai: its embedder of texts and its embedder of documents."""
 
+from client_script import error_of, task, tell
 from haystack import Document
 from haystack.components.embedders import OpenAIDocumentEmbedder, OpenAITextEmbedder
 from haystack.utils import Secret
-from told import error_of, task, tell
 
 asked = task()
 

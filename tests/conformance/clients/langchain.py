@@ -8,8 +8,8 @@ import llama_index.core
 # LlamaIndex brings the file that tiktoken would otherwise fetch from the network.
 os.environ["TIKTOKEN_CACHE_DIR"] = str(Path(llama_index.core.__file__).parent / "_static" / "tiktoken_cache")
 
+from client_script import error_of, task, tell
 from langchain_openai import OpenAIEmbeddings
-from told import error_of, task, tell
 
 asked = task()
 

@@ -1,7 +1,7 @@
 """litellm, as people put it in front of several providers."""
 
 import litellm
-from told import error_of, task, tell
+from client_script import error_of, task, tell
 
 asked = task()
 

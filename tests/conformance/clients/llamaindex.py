@@ -1,7 +1,7 @@
 """llama-index-embeddings-openai-like."""
 
+from client_script import error_of, task, tell
 from llama_index.embeddings.openai_like import OpenAILikeEmbedding
-from told import error_of, task, tell
 
 asked = task()
 

@@ -1,7 +1,7 @@
 // The Vercel AI SDK through its provider for OpenAI-compatible servers.
 import { createOpenAICompatible } from "@ai-sdk/openai-compatible";
 import { embed, embedMany } from "ai";
-import { asked, errorOf } from "./told.mjs";
+import { asked, errorOf } from "./client_script.mjs";
 
 const provider = createOpenAICompatible({ name: "cluster", baseURL: asked.base_url, apiKey: "none needed" });
 const model = provider.textEmbeddingModel(asked.model);

@@ -1,6 +1,6 @@
 // The openai package: the whole round of files and vector stores, as its documentation shows it.
 import OpenAI, { toFile } from "openai";
-import { asked, errorOf } from "./told.mjs";
+import { asked, errorOf } from "./client_script.mjs";
 
 const client = new OpenAI({ baseURL: asked.base_url, apiKey: "none needed", maxRetries: 0 });
 const stores = client.vectorStores;

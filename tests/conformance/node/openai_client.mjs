@@ -1,6 +1,6 @@
 // The openai package: asks for base64 by default and decodes what comes without looking.
 import OpenAI from "openai";
-import { asked, errorOf } from "./told.mjs";
+import { asked, errorOf } from "./client_script.mjs";
 
 const client = new OpenAI({ baseURL: asked.base_url, apiKey: "none needed", maxRetries: 0 });
 const embed = (input, model = asked.model) => client.embeddings.create({ input, model });

@@ -14,7 +14,7 @@ from cluster.jobs.jobs import JobState
 from cluster.settings import Settings
 from cluster.vector_index import open_vector_index
 from data_jobs.worker.consumer import Consumer
-from tests.data_jobs.working import Desk, consuming
+from tests.data_jobs.running_consumer import Desk, consuming
 
 PUMP = b"# The pump\n\nOnly the shift supervisor may stop the pump. Valve 17 is closed first.\n"
 

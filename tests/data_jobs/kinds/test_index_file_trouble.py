@@ -25,7 +25,7 @@ from cluster.vector_index.pgvector.index import PgvectorIndex
 from data_jobs.kinds.index_file import Embedder, Ids, IndexFile
 from data_jobs.stages.parsing.parser import Parser
 from data_jobs.worker.parser_pool import Parsers
-from tests.data_jobs.working import Desk, LocalEmbedder, consuming
+from tests.data_jobs.running_consumer import Desk, LocalEmbedder, consuming
 
 
 class EndlessPage(Parsers):

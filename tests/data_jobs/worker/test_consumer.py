@@ -17,7 +17,7 @@ from cluster.jobs.view import view_job
 from cluster.settings import Settings
 from data_jobs.worker.consumer import Consumer
 from data_jobs.worker.job_attempt import JobAttempt
-from tests.data_jobs.working import consuming, until
+from tests.data_jobs.running_consumer import consuming, until
 
 FEW = {
     "worker_slots_high": 1,

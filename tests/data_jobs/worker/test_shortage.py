@@ -28,10 +28,10 @@ from cluster.jobs.view import JobView, view_job
 from cluster.settings import Settings
 from data_jobs.worker.job_attempt import JobAttempt
 from tests.conftest import NewHome, kill_postmaster
-from tests.data_jobs.working import consuming, until
+from tests.data_jobs.running_consumer import consuming, until
 from tests.full_disks import SmallDisk, small_disk
 from tests.serve_app.conftest import serving
-from tests.serve_app.uploading import fresh, upload
+from tests.serve_app.raw_uploads import fresh, upload
 
 ORGANISATION = "default"
 LEASE_S = 2.0

@@ -16,7 +16,7 @@ from cluster.documents.stores import VectorStore, get_store
 from cluster.jobs.jobs import recent_jobs
 from cluster.settings import Settings
 from cluster.vector_index import open_vector_index
-from tests.attached import begin, fail, make_files, process
+from tests.indexed_files import begin, fail, make_files, process
 from tests.openai_contract import complaints
 from tests.serve_app.conftest import Server
 

@@ -14,8 +14,8 @@ from cluster.documents import store_files
 from cluster.documents.stores import VectorStore, ensure_store, get_store
 from cluster.settings import Settings
 from cluster.vector_index import open_vector_index
-from tests.attached import Embed, make_files, process
 from tests.conftest import kill_postmaster
+from tests.indexed_files import Embed, make_files, process
 from tests.openai_contract import complaints
 from tests.serve_app.conftest import BIRDS, Server
 

@@ -11,7 +11,7 @@ from cluster.documents import store_files
 from cluster.documents.stores import get_store
 from cluster.settings import Settings
 from cluster.vector_index import open_vector_index
-from tests.attached import make_files, process
+from tests.indexed_files import make_files, process
 from tests.serve_app.conftest import Server, serving
 
 THEIRS = "theirs-alone"

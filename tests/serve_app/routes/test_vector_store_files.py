@@ -17,7 +17,7 @@ from cluster.jobs import queue
 from cluster.settings import Settings
 from cluster.vector_index import VectorIndex, open_vector_index
 from serve_app.routes import vector_store_files
-from tests.attached import begin, fail, make_files, process
+from tests.indexed_files import begin, fail, make_files, process
 from tests.openai_contract import complaints
 from tests.serve_app.conftest import Server
 from tests.serve_app.raw_uploads import fresh, upload

@@ -14,7 +14,7 @@ from cluster.documents.stores import get_store
 from cluster.jobs import jobs
 from cluster.settings import Settings
 from cluster.vector_index import open_vector_index
-from tests.attached import make_files
+from tests.indexed_files import make_files
 from tests.openai_contract import complaints
 
 WEEK = {"anchor": "last_active_at", "days": 7}

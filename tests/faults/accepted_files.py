@@ -23,7 +23,7 @@ from cluster.jobs.jobs import PriorityClass
 from cluster.records import chunk_id, document_id
 from cluster.settings import Settings
 from cluster.vector_index import open_vector_index
-from tests.data_jobs.working import Desk
+from tests.data_jobs.running_consumer import Desk
 
 WORDS = "valve pump shift boiler gauge pressure supervisor canteen ledger winter river harbour engine signal copper glass".split()
 #: Filename, page, start and text of a chunk -> its vector.
