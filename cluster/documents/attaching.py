@@ -10,12 +10,11 @@ from psycopg import Connection
 
 from cluster.database.queries import queries
 from cluster.errors import InvalidInput, NotFound
+from cluster.formats import DOCUMENT_PURPOSES
 from cluster.jobs import queue
 from cluster.jobs.jobs import REPLACED
 
 SQL = queries("cluster.documents", "attaching.sql")
-#: Files for these are documents; files for other purposes are lines of JSON or images, which no search finds.
-SEARCHABLE_PURPOSES = ("assistants", "user_data")
 
 
 def require_files(connection: Connection[Any], owner: dict[str, Any]) -> None:
@@ -23,7 +22,7 @@ def require_files(connection: Connection[Any], owner: dict[str, Any]) -> None:
 
     Raises:
         NotFound: naming the first that is not there.
-        InvalidInput: files for another purpose than ``SEARCHABLE_PURPOSES``.
+        InvalidInput: files for another purpose than ``DOCUMENT_PURPOSES``.
     """
     there = dict(connection.execute(SQL["files"], owner).fetchall())
     missing = [file for file in owner["files"] if file not in there]
@@ -31,8 +30,8 @@ def require_files(connection: Connection[Any], owner: dict[str, Any]) -> None:
         more = f", nor {len(missing) - 1} others of those named" if len(missing) > 1 else ""
         raise NotFound(f"no file {missing[0]!r}{more}; nothing was attached")
     for file, purpose in there.items():
-        if purpose not in SEARCHABLE_PURPOSES:
-            purposes = " or ".join(SEARCHABLE_PURPOSES)
+        if purpose not in DOCUMENT_PURPOSES:
+            purposes = " or ".join(DOCUMENT_PURPOSES)
             raise InvalidInput(
                 f"file {file!r} is for {purpose!r}, and a vector store takes files for {purposes}: upload it for one of these; "
                 "nothing was attached"

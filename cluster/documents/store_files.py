@@ -172,7 +172,7 @@ def attach_many(
 
     Raises:
         NotFound: files that the organisation does not have; nothing is attached then.
-        InvalidInput: files for another purpose than ``attaching.SEARCHABLE_PURPOSES``; nothing is attached then.
+        InvalidInput: files for another purpose than ``formats.DOCUMENT_PURPOSES``; nothing is attached then.
         Conflict: the store has expired.
     """
     require_live(store)

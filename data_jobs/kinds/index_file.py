@@ -22,11 +22,11 @@ from cluster.documents.files import File, get_file
 from cluster.documents.store_files import FileStatus, StoreFile
 from cluster.documents.stores import VectorStore, get_store
 from cluster.engines import describe
+from cluster.formats import format_of
 from cluster.jobs import attempts
 from cluster.jobs.jobs import GONE, REPLACED
 from cluster.jobs.kinds import INDEX_FILE
 from cluster.jobs.queue import RANKS
-from cluster.media_type import PDF
 from cluster.organisations.usage import UsageSource
 from cluster.records import NO_PAGE, Fact, Outcome, ParsedDocument
 from cluster.vector_index.attributes import joined
@@ -148,7 +148,7 @@ class _Work:
                     f"holds {characters:,} characters of text; the limit is {limit}",
                     Outcome.TOO_LARGE,
                 )
-            first = part[1] if kind == PDF else total  # every other kind was read whole
+            first = part[1] if format_of(kind).parsed_in_parts else total  # the others were read whole
             await self.attempt.progress(len(texts), total, unit="pages")
         with_text = sum(bool(text.strip()) for text in texts)
         if not with_text:
@@ -173,7 +173,8 @@ class _Work:
         parsed = None
         for _ in range(self.attempt.settings.stage_attempts):
             parsed = await self._ask(data, part)
-            halves = self.store.partial and parsed.media_type == PDF and part[1] - part[0] > 1
+            has_parts = format_of(parsed.media_type).parsed_in_parts
+            halves = self.store.partial and has_parts and part[1] - part[0] > 1
             if halves or not parsed.outcome.may_change:  # each half is tried again
                 break
         assert parsed is not None
@@ -183,7 +184,7 @@ class _Work:
             return [page.text for page in parsed.pages], parsed.media_type, parsed.page_count
         known = known or (await self._ask(data, (0, 0))).page_count
         first, last = part[0], min(part[1], known)
-        if not self.store.partial or not known or parsed.media_type != PDF:
+        if not self.store.partial or not known or not format_of(parsed.media_type).parsed_in_parts:
             raise StageFailed("parse", parsed.detail, parsed.outcome)
         if last < part[1]:
             return await self._part(data, (first, last), known=known)

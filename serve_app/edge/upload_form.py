@@ -19,7 +19,7 @@ from starlette.exceptions import HTTPException
 
 from cluster.blobs import Blob, BlobWriter
 from cluster.errors import InvalidInput
-from cluster.media_type import SNIFFED
+from cluster.file_beginning import SNIFFED_BYTES
 from serve_app.edge.content_disposition import disposition, text
 from serve_app.edge.json_route import JsonRequest, header_safe_name
 from serve_app.service import Service
@@ -152,8 +152,8 @@ class Form:
                 HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
                 f"{part.name!r} is over {self._rules.most:,} bytes ({self._rules.setting})",
             )
-        if len(self.start) < SNIFFED:
-            self.start += data[: SNIFFED - len(self.start)]
+        if len(self.start) < SNIFFED_BYTES:
+            self.start += data[: SNIFFED_BYTES - len(self.start)]
         self._piece += data
         if len(self._piece) >= PIECE_BYTES:
             await self._service.on_blobs(self._written)

@@ -1,44 +1,26 @@
-"""Which files are taken for which purpose, by their bytes: any other would be accepted only to fail later.
+"""Refuse files of a format that their purpose cannot use: they would be accepted only to fail later.
 
 accepted_type(b"%PDF-1.7 ...", name="manual.pdf", purpose="assistants")    # "application/pdf"
 """
 
 from http import HTTPStatus
-from typing import Literal, get_args
 
 from starlette.exceptions import HTTPException
 
-from cluster.media_type import GIF, HTML, JPEG, MARKDOWN, PDF, PLAIN, PNG, WEBP, media_type
-
-Purpose = Literal["assistants", "batch", "fine-tune", "vision", "user_data", "evals"]
-PURPOSES: tuple[Purpose, ...] = get_args(Purpose)
-
-JSON_LINES = "application/jsonl"
-DOCUMENTS = frozenset({PDF, HTML, MARKDOWN, PLAIN})
-ACCEPTED: dict[str, frozenset[str]] = {
-    "assistants": DOCUMENTS,
-    "user_data": DOCUMENTS,
-    "batch": frozenset({JSON_LINES}),
-    "fine-tune": frozenset({JSON_LINES}),
-    "evals": frozenset({JSON_LINES}),
-    "vision": frozenset({PNG, JPEG, GIF, WEBP}),
-}
-BEFORE_JSON = b"\xef\xbb\xbf \t\r\n"
+from cluster.formats import FORMATS, recognise
 
 
 def accepted_type(start: bytes, *, name: str, purpose: str) -> str:
-    """The media type found in the file's first bytes, if files for this purpose may have it.
+    """The media type found in the first bytes of a file.
 
     Raises:
-        HTTPException: 415, they may not.
+        HTTPException: 415, the purpose does not accept files of this format.
     """
-    type = media_type(start, name=name)
-    accepted = ACCEPTED[purpose]
-    if JSON_LINES in accepted and type == PLAIN and start.lstrip(BEFORE_JSON).startswith(b"{"):
-        type = JSON_LINES
-    if type not in accepted:
+    found = recognise(start, name=name, purpose=purpose)
+    if purpose not in found.purposes:
+        accepted = sorted(row.media_type for row in FORMATS if purpose in row.purposes)
         raise HTTPException(
             HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
-            f"{name!r} is {type} by its bytes; files for {purpose!r} are {', '.join(sorted(accepted))}",
+            f"{name!r} is {found.media_type} by its bytes; files for {purpose!r} are {', '.join(accepted)}",
         )
-    return type
+    return found.media_type

@@ -19,6 +19,7 @@ from cluster.documents.file_names import plain_name
 from cluster.documents.files import File, Quota, create_file, delete_file, get_file, list_files
 from cluster.documents.store_files import attach
 from cluster.documents.stores import find_store
+from cluster.formats import PURPOSES, Purpose
 from cluster.records import digest
 from cluster.vector_index import VectorIndex
 from serve_app.edge.authentication import Organisation
@@ -30,7 +31,7 @@ from serve_app.edge.service_access import ServiceDep
 from serve_app.edge.upload_form import FormRules, upload_form
 from serve_app.edge.validation_messages import form_validation_error
 from serve_app.routes.file_blobs import delete_unused_blobs, deleting_orphan_blob, require_kept_blob
-from serve_app.routes.file_purposes import PURPOSES, Purpose, accepted_type
+from serve_app.routes.file_purposes import accepted_type
 from serve_app.routes.vector_store_fields import FormPriority, Name, queue_options
 from serve_app.service import Service
 

@@ -30,7 +30,8 @@ from cluster.documents.uploads import (
     ordered_parts,
 )
 from cluster.errors import InvalidInput, Permanent
-from cluster.media_type import SNIFFED
+from cluster.file_beginning import SNIFFED_BYTES
+from cluster.formats import Purpose
 from cluster.vector_index import VectorIndex
 from serve_app.edge.authentication import Organisation
 from serve_app.edge.idempotency import Once
@@ -40,7 +41,7 @@ from serve_app.edge.response_model import json_response
 from serve_app.edge.service_access import ServiceDep
 from serve_app.edge.upload_form import FormRules, upload_form
 from serve_app.routes.file_blobs import delete_unused_blobs, deleting_orphan_blob, require_kept_blob
-from serve_app.routes.file_purposes import Purpose, accepted_type
+from serve_app.routes.file_purposes import accepted_type
 from serve_app.routes.files import Lifetime, file_object, unix
 from serve_app.service import Service
 
@@ -237,8 +238,8 @@ def _join(blobs: BlobStore, upload: Upload, parts: Sequence[UploadPart], md5: st
                 while piece := opened.read(COPY_BYTES):
                     writer.write(piece)
                     sum.update(piece)
-                    if len(start) < SNIFFED:
-                        start += piece[:SNIFFED]
+                    if len(start) < SNIFFED_BYTES:
+                        start += piece[:SNIFFED_BYTES]
         if md5 is not None and sum.hexdigest() != md5.lower():
             raise InvalidInput(
                 f"the parts have the MD5 {sum.hexdigest()}, and {md5} was announced", param="md5"

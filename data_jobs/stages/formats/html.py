@@ -11,7 +11,7 @@ from selectolax.lexbor import LexborHTMLParser, LexborNode, SelectolaxError
 
 from cluster.records import Fact
 from data_jobs.stages.formats.charset import decode
-from data_jobs.stages.formats.reading import Reading
+from data_jobs.stages.formats.contract import ParseOptions, ParserOutput
 from data_jobs.stages.formats.text import clean
 
 #: Elements whose text no reader sees: code, what waits for a script, what stands in for scripts and frames, formulas' source.
@@ -39,12 +39,12 @@ STYLED = re.compile(
 DECLARATION = re.compile(r"(?:^|[;\s])(display|visibility)\s*:\s*([a-z-]+)", re.IGNORECASE)
 
 
-def parse(data: bytes) -> Reading:
+def parse(data: bytes, _: ParseOptions) -> ParserOutput:
     """One page."""
     decoded = decode(data)
     text, hidden = to_text(decoded.text)
     facts = decoded.facts | ({Fact.HIDDEN_CHARACTERS: hidden} if hidden else {})
-    return Reading(pages=[text], facts=facts, unread=decoded.unread)
+    return ParserOutput(pages=[text], facts=facts, unread=decoded.unread)
 
 
 def to_text(markup: str, *, hiding: bool = True) -> tuple[str, int]:

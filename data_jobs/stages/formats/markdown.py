@@ -13,9 +13,9 @@ from markdown_it.rules_block import StateBlock, html_block, reference
 from markdown_it.token import Token
 
 from data_jobs.stages.formats.charset import decode
+from data_jobs.stages.formats.contract import ParseOptions, ParserOutput
 from data_jobs.stages.formats.html import to_text
 from data_jobs.stages.formats.raw_html import contained
-from data_jobs.stages.formats.reading import Reading
 from data_jobs.stages.formats.text import clean
 
 #: The parser recurses for each level; what nests deeper is a paragraph with its marks written out.
@@ -35,11 +35,11 @@ ENDED_BY = (
 )
 
 
-def parse(data: bytes) -> Reading:
+def parse(data: bytes, _: ParseOptions) -> ParserOutput:
     """One page."""
     decoded = decode(data)
-    text, _ = to_text(to_html(clean(decoded.text)), hiding=False)
-    return Reading(pages=[text], facts=decoded.facts, unread=decoded.unread)
+    text, _hidden = to_text(to_html(clean(decoded.text)), hiding=False)
+    return ParserOutput(pages=[text], facts=decoded.facts, unread=decoded.unread)
 
 
 def to_html(markdown: str) -> str:

@@ -9,6 +9,7 @@ import zlib
 import pymupdf
 
 from cluster.records import NO_PAGE, Outcome
+from data_jobs.stages.formats.contract import ParseOptions, ParserOutput, Unreadable
 from data_jobs.stages.formats.line_ends import join_lines
 from data_jobs.stages.formats.pdf_page import (
     DAMAGED,
@@ -19,8 +20,6 @@ from data_jobs.stages.formats.pdf_page import (
     why_textless,
 )
 from data_jobs.stages.formats.pdf_structure import not_in_its_pages, open_pages, refuse_cut_short
-from data_jobs.stages.formats.reading import Reading
-from data_jobs.stages.formats.unreadable import Unreadable
 from data_jobs.stages.parsing.out_of_memory import of_memory
 
 #: A page of text is some kilobytes of drawing commands, a very dense map some megabytes; beyond this it is an attack.
@@ -33,13 +32,12 @@ CHECKSUM = "incorrect data check"
 BOMB = "compression bomb"
 
 
-def parse(data: bytes, *, max_pages: int, part: tuple[int, int] | None = None) -> Reading:
+def parse(data: bytes, options: ParseOptions) -> ParserOutput:
     """The text of each page, "" for a page without, and which pages could not be read.
 
     Args:
         data: the file.
-        max_pages: a longer document is refused.
-        part: only the pages from the first of these numbers, counted from 0, to before the second; they may all be without text.
+        options: see ``ParseOptions``.
 
     Raises:
         Unreadable: with the outcome and a sentence.
@@ -51,7 +49,7 @@ def parse(data: bytes, *, max_pages: int, part: tuple[int, int] | None = None) -
         with pymupdf.open(stream=data, filetype="pdf") as document:
             refuse_cut_short(document, data)
             open_pages(document)
-            return _read(document, max_pages, part)
+            return _read(document, options)
     except ERRORS as exc:
         if of_memory(exc):
             raise MemoryError from exc
@@ -60,16 +58,17 @@ def parse(data: bytes, *, max_pages: int, part: tuple[int, int] | None = None) -
         ) from exc
 
 
-def _read(document: pymupdf.Document, max_pages: int, part: tuple[int, int] | None) -> Reading:
+def _read(document: pymupdf.Document, options: ParseOptions) -> ParserOutput:
     count = document.page_count
     if count == 0:
         raise Unreadable(Outcome.CORRUPT, "is damaged or cut short: no page of it can be found")
-    if count > max_pages:
+    if count > options.max_pages:
         raise Unreadable(
-            Outcome.TOO_LARGE, f"has {count:,} pages; the limit is {max_pages:,} (CLUSTER_MAX_DOCUMENT_PAGES)"
+            Outcome.TOO_LARGE,
+            f"has {count:,} pages; the limit is {options.max_pages:,} (CLUSTER_MAX_DOCUMENT_PAGES)",
         )
     unread = not_in_its_pages(document)
-    first, last = part or (0, count)
+    first, last = options.part or (0, count)
     form = bool(document.is_form_pdf)
     pages: list[list[str]] = []
     for number in range(first, min(last, count)):
@@ -78,9 +77,9 @@ def _read(document: pymupdf.Document, max_pages: int, part: tuple[int, int] | No
         if reason:
             unread[number + 1] = reason
     texts = join_lines(pages)
-    if part is None and not any(texts):
+    if options.part is None and not any(texts):
         raise _no_text(document, unread)
-    return Reading(pages=texts, page_count=count, unread=unread)
+    return ParserOutput(pages=texts, page_count=count, unread=unread)
 
 
 def _page(document: pymupdf.Document, number: int, *, form: bool) -> tuple[list[str], str]:

@@ -5,7 +5,7 @@ import re
 import pymupdf
 
 from cluster.records import NO_PAGE, Outcome
-from data_jobs.stages.formats.unreadable import Unreadable
+from data_jobs.stages.formats.contract import Unreadable
 
 #: The end of a PDF is a reference to its table and a mark; generators leave out the one or the other.
 END = re.compile(rb"startxref\s+\d+|%%EOF")

@@ -3,7 +3,7 @@
 import re
 
 from data_jobs.stages.formats.charset import decode
-from data_jobs.stages.formats.reading import Reading
+from data_jobs.stages.formats.contract import ParseOptions, ParserOutput
 
 #: Bold and underlined letters of a printed manual page: a letter, a backspace, and the letter again or a line under it.
 OVERSTRUCK = re.compile("_\b([^\n])|([^\n])\b(?:_|\\2)")
@@ -15,10 +15,10 @@ UNWANTED = re.compile("[\x00-\x08\x0b\x0e-\x1f\x7f-\x9f\u2028\u2029\ufeff\ufffe\
 STANDS_FOR = {"\x0b": "\n", "\x85": "\n", "\u2028": "\n", "\u2029": "\n\n", "\ufeff": ""}
 
 
-def parse(data: bytes) -> Reading:
+def parse(data: bytes, _: ParseOptions) -> ParserOutput:
     """One page: a text file has no others, unless form feeds divide it."""
     decoded = decode(data)
-    return Reading(
+    return ParserOutput(
         pages=[clean(page) for page in decoded.text.split("\f")], facts=decoded.facts, unread=decoded.unread
     )
 

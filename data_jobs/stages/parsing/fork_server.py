@@ -17,14 +17,14 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable
+from functools import cache
+from importlib import import_module
 from typing import Any
 
-from cluster.media_type import HTML, MARKDOWN, PDF, PLAIN, media_type
+from cluster.formats import READABLE, Format, recognise
 from cluster.records import Outcome
-from data_jobs.stages.formats import charset, html, markdown, pdf, text
-from data_jobs.stages.formats.reading import Reading
-from data_jobs.stages.formats.unreadable import Unreadable
+from data_jobs.stages.formats import charset
+from data_jobs.stages.formats.contract import ParseFunction, ParseOptions, ParserOutput, Unreadable
 from data_jobs.stages.parsing.child_contract import EXIT_MEMORY, EXIT_OK, MAX_RESULT_BYTES
 from data_jobs.stages.parsing.out_of_memory import AT_THE_LIMIT, OUT_OF_MEMORY, address_space, of_memory
 from data_jobs.stages.parsing.unread_parts import unread_sentence
@@ -38,16 +38,11 @@ FIRST_LOOK_S, LOOK_EVERY_S = 0.2, 0.05
 CRASHES = frozenset({-signal.SIGSEGV, -signal.SIGABRT, -signal.SIGBUS, -signal.SIGILL, -signal.SIGTRAP})
 PR_SET_PDEATHSIG = 1
 
-TEXT_FORMATS: dict[str, Callable[[bytes], Reading]] = {
-    HTML: html.parse,
-    MARKDOWN: markdown.parse,
-    PLAIN: text.parse,
-}
-
 
 def main(connection: socket.socket) -> None:
     """Serve requests until the other end closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    parsers()
     charset.load()
     while True:
         message, files, _, _ = socket.recv_fds(connection, REQUEST_BYTES, 2)
@@ -63,18 +58,28 @@ def main(connection: socket.socket) -> None:
             return
 
 
+@cache
+def parsers() -> dict[str, ParseFunction]:
+    """The parser of each media type that can be read. The first call imports them all, so that no child has to."""
+    return {row.media_type: import_module(row.parser).parse for row in READABLE if row.parser}
+
+
 def parse(
     data: bytes, *, name: str, max_pages: int, max_characters: int, part: tuple[int, int] | None = None
 ) -> dict[str, Any]:
-    """What the document holds, as JSON values: outcome, detail, media_type, pages, page_count, facts, unread.
+    """The content of a document as JSON values: outcome, detail, media_type, pages, page_count, facts, unread.
 
     Args:
-        part: of a PDF only these pages (see ``pdf.parse``); every other kind is read whole.
+        data: the file.
+        name: its file name.
+        max_pages: a document with more pages is too large.
+        max_characters: so is one with more characters of text.
+        part: see ``ParseOptions``.
     """
-    kind = media_type(data, name=name)
+    format = recognise(data, name=name)
     try:
-        reading = _read(data, kind, max_pages, part)
-        characters = sum(map(len, reading.pages))
+        output = _read(data, format, ParseOptions(max_pages=max_pages, part=part))
+        characters = sum(map(len, output.pages))
         if characters > max_characters:
             limit = f"the limit is {max_characters:,} (CLUSTER_MAX_DOCUMENT_CHARACTERS)"
             raise Unreadable(Outcome.TOO_LARGE, f"holds {characters:,} characters of text; {limit}")
@@ -82,38 +87,37 @@ def parse(
         return {
             "outcome": exc.outcome,
             "detail": exc.detail,
-            "media_type": kind,
+            "media_type": format.media_type,
             "pages": [],
             "page_count": 0,
             "facts": {},
             "unread": [],
         }
     return {
-        "outcome": Outcome.PARTIAL_TEXT if reading.unread else Outcome.OK,
+        "outcome": Outcome.PARTIAL_TEXT if output.unread else Outcome.OK,
         "detail": "",
-        "media_type": kind,
-        "pages": reading.pages,
-        "page_count": len(reading.pages) if reading.page_count is None else reading.page_count,
-        "facts": reading.facts,
-        "unread": list(reading.unread.items()),
+        "media_type": format.media_type,
+        "pages": output.pages,
+        "page_count": len(output.pages) if output.page_count is None else output.page_count,
+        "facts": output.facts,
+        "unread": list(output.unread.items()),
     }
 
 
-def _read(data: bytes, kind: str, max_pages: int, part: tuple[int, int] | None) -> Reading:
+def _read(data: bytes, format: Format, options: ParseOptions) -> ParserOutput:
     if not data:
         raise Unreadable(Outcome.EMPTY, "is a file of zero bytes")
-    if kind == PDF:
-        return pdf.parse(data, max_pages=max_pages, part=part)
-    if kind not in TEXT_FORMATS:
-        raise Unreadable(
-            Outcome.UNSUPPORTED, f"is {kind}; what can be read is PDF, HTML, Markdown and plain text"
-        )
-    reading = TEXT_FORMATS[kind](data)
-    if not any(page.strip() for page in reading.pages):
-        if reading.unread:
-            raise Unreadable(Outcome.CORRUPT, unread_sentence(reading.unread, len(reading.pages)))
+    if format.parser is None:
+        *names, last = [row.name for row in READABLE]
+        readable = f"{', '.join(names)} and {last}"
+        raise Unreadable(Outcome.UNSUPPORTED, f"is {format.media_type}; what can be read is {readable}")
+    output = parsers()[format.media_type](data, options)
+    # The parser of a format with parts says itself why a document has no text.
+    if not format.parsed_in_parts and not any(page.strip() for page in output.pages):
+        if output.unread:
+            raise Unreadable(Outcome.CORRUPT, unread_sentence(output.unread, len(output.pages)))
         raise Unreadable(Outcome.EMPTY, "holds no text")
-    return reading
+    return output
 
 
 def _in_child(

@@ -18,7 +18,7 @@ from typing import Any, Self
 import structlog
 
 from cluster.errors import Unavailable
-from cluster.media_type import media_type
+from cluster.formats import READABLE, recognise
 from cluster.records import MAX_FACT_LENGTH, NO_PAGE, Fact, Facts, Outcome, Page, ParsedDocument
 from cluster.settings import Settings
 from cluster.vector_index.filters import LARGEST_NUMBER, is_text
@@ -28,8 +28,9 @@ from data_jobs.stages.parsing.unread_parts import unread_sentence, with_unread
 log = structlog.get_logger(__name__)
 
 #: The libraries that shape the text.
-LIBRARIES = ("pymupdf", "selectolax", "markdown-it-py", "chardet")
-#: The number is raised by hand when the same bytes would give other pages; the libraries' changes come with their versions.
+LIBRARIES = tuple(library for row in READABLE for library in row.libraries)
+#: The number is raised by hand when the same bytes would give other pages. The versions of the libraries follow it, because
+#: a new version of a library may change the text, and a new library means a new format, whose documents were refused before.
 PARSER_VERSION = "/".join(["3", *(f"{library}-{version(library)}" for library in LIBRARIES)])
 #: Beyond the document's own limit, for the answer to arrive; then the parsing process itself counts as lost.
 ANSWER_GRACE_S = 10.0
@@ -258,7 +259,9 @@ def _text(value: Any) -> str:
 
 
 def _without_pages(data: bytes, name: str, outcome: Outcome, detail: str) -> ParsedDocument:
-    return ParsedDocument(outcome=outcome, detail=detail, pages=(), media_type=media_type(data, name=name))
+    return ParsedDocument(
+        outcome=outcome, detail=detail, pages=(), media_type=recognise(data, name=name).media_type
+    )
 
 
 def _how(code: int) -> str:

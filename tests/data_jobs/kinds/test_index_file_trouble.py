@@ -17,7 +17,6 @@ from cluster.blobs import open_blob_store
 from cluster.engines import Engine, open_engine
 from cluster.errors import Conflict, Retryable, Throttled, Unavailable
 from cluster.jobs.jobs import JobState
-from cluster.media_type import PDF
 from cluster.records import Outcome, ParsedDocument
 from cluster.settings import Settings
 from cluster.vector_index import Row, VectorIndex, Written, open_vector_index
@@ -39,7 +38,9 @@ class EndlessPage(Parsers):
         part = how["part"]
         if data.startswith(b"%PDF") and part is not None and part[0] <= 41 < part[1]:
             await asyncio.sleep(how["timeout_s"])
-            return ParsedDocument(outcome=Outcome.TIMEOUT, detail="took too long", pages=(), media_type=PDF)
+            return ParsedDocument(
+                outcome=Outcome.TIMEOUT, detail="took too long", pages=(), media_type="application/pdf"
+            )
         return await asyncio.to_thread(self.parser.parse, data, name=how["name"], part=part)
 
 
@@ -92,7 +93,9 @@ def test_a_page_that_never_ends_is_found_within_the_time_of_the_stage(
         data = document.tobytes()
     hurried = settings.model_copy(update={"parse_timeout_s": 1.0, "stage_timeout_s": 1.5})
     with at_work(hurried, pool, engine, organisation, LocalEmbedder(engine)) as desk:
-        job = desk.ended(desk.attach(desk.store(partial=True), desk.upload("endless.pdf", data, PDF)))
+        job = desk.ended(
+            desk.attach(desk.store(partial=True), desk.upload("endless.pdf", data, "application/pdf"))
+        )
     assert job.result is not None, job.error
     assert (job.state, job.result["failed_pages"], job.result["chunks"]) == (JobState.SUCCEEDED, [42], 59)
 

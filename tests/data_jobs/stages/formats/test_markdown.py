@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from data_jobs.stages.formats.contract import ParseOptions
 from data_jobs.stages.formats.markdown import parse
 from data_jobs.stages.parsing.parser import Parser
 from tests.data_jobs.stages.formats.test_html import numbered
@@ -22,7 +23,7 @@ INVISIBLE = "<svg>|<math>|<select>|<object>|<table>|<video>|<button>|<details>|<
 
 def text(markdown: str) -> str:
     """The text of the document's one page."""
-    (page,) = parse(markdown.encode()).pages
+    (page,) = parse(markdown.encode(), ParseOptions(max_pages=1)).pages
     return page
 
 

@@ -1,10 +1,20 @@
-"""What a file is, by its bytes."""
+"""A file's format is recognised by its bytes, and the handbook lists every format that can be read."""
 
 import random
+import re
 
 import pytest
 
-from cluster.media_type import media_type
+from cluster.formats import (
+    DOCUMENT_PURPOSES,
+    FORMATS,
+    JSON_LINES_PURPOSES,
+    READABLE,
+    UNKNOWN,
+    format_of,
+    recognise,
+)
+from tests.conftest import ROOT
 
 
 @pytest.mark.parametrize(
@@ -44,7 +54,7 @@ from cluster.media_type import media_type
     ],
 )
 def test_the_bytes_say_what_a_file_is(data: bytes, name: str, expected: str) -> None:
-    assert media_type(data, name=name) == expected
+    assert recognise(data, name=name).media_type == expected
 
 
 PDF_SOURCE = b"%PDF-1.4\n%\xe2\xe3\xcf\xd3\n1 0 obj\n<< /Type /Catalog >>\n"
@@ -71,7 +81,7 @@ PDF_SOURCE = b"%PDF-1.4\n%\xe2\xe3\xcf\xd3\n1 0 obj\n<< /Type /Catalog >>\n"
     ],
 )
 def test_a_pdf_is_one_behind_junk(junk: bytes, pdf: bytes) -> None:
-    assert media_type(junk + pdf, name="a.txt") == "application/pdf"
+    assert recognise(junk + pdf, name="a.txt").media_type == "application/pdf"
 
 
 @pytest.mark.parametrize(
@@ -102,14 +112,14 @@ def test_a_pdf_is_one_behind_junk(junk: bytes, pdf: bytes) -> None:
 )
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16-le"])
 def test_a_text_that_mentions_a_format_is_a_text(text: str, name: str, type: str, encoding: str) -> None:
-    assert media_type(text.encode(encoding), name=name) == type
+    assert recognise(text.encode(encoding), name=name).media_type == type
 
 
 @pytest.mark.parametrize(
     "page", [b"<!doctype html><pre>\n%PDF-1.4\n1 0 obj\n</pre>", b"<html><body>\n%PDF-1.7\n%x\n1 0 obj"]
 )
 def test_a_page_about_pdf_is_a_page(page: bytes) -> None:
-    assert media_type(page, name="a.txt") == "text/html"
+    assert recognise(page, name="a.txt").media_type == "text/html"
 
 
 @pytest.mark.parametrize(
@@ -134,7 +144,7 @@ def test_a_page_about_pdf_is_a_page(page: bytes) -> None:
     ],
 )
 def test_control_characters_make_no_text_binary(text: bytes) -> None:
-    assert media_type(text, name="a.txt") == "text/plain"
+    assert recognise(text, name="a.txt").media_type == "text/plain"
 
 
 @pytest.mark.parametrize(
@@ -145,13 +155,48 @@ def test_control_characters_make_no_text_binary(text: bytes) -> None:
     ["plain words", "Насос остановлен", "请先关闭水泵，然后检查阀门。", "펌프를 멈춘 다음 밸브를 확인"],
 )
 def test_wide_text_is_text_and_its_markup_is_seen(encoding: str, text: str) -> None:
-    assert media_type(text.encode(encoding), name="a.md") == "text/markdown"
-    assert media_type(f"<!DOCTYPE html>\n<p>{text}".encode(encoding), name="a.txt") == "text/html"
+    assert recognise(text.encode(encoding), name="a.md").media_type == "text/markdown"
+    assert recognise(f"<!DOCTYPE html>\n<p>{text}".encode(encoding), name="a.txt").media_type == "text/html"
 
 
 @pytest.mark.parametrize("seed", range(20))
 def test_random_bytes_are_no_text(seed: int) -> None:
     assert (
-        media_type(random.Random(seed).randbytes(200 + 200 * seed), name="a.txt")
+        recognise(random.Random(seed).randbytes(200 + 200 * seed), name="a.txt").media_type
         == "application/octet-stream"
     )
+
+
+@pytest.mark.parametrize("purpose", JSON_LINES_PURPOSES)
+def test_lines_of_json_are_told_from_text_only_for_a_purpose_that_takes_them(purpose: str) -> None:
+    line = b'\xef\xbb\xbf {"custom_id": "1"}\n'
+    assert recognise(line, name="a.jsonl", purpose=purpose).media_type == "application/jsonl"
+    assert recognise(line, name="a.jsonl", purpose="assistants").media_type == "text/plain"
+    assert recognise(line, name="a.jsonl").media_type == "text/plain"
+    assert recognise(line, name="a.md", purpose=purpose).media_type == "text/markdown"
+
+
+def test_every_row_is_found_by_its_media_type() -> None:
+    known = [row for row in FORMATS if row.media_type != UNKNOWN.media_type]
+    assert [format_of(row.media_type) for row in known] == known
+    assert not format_of(UNKNOWN.media_type).parsed_in_parts
+    assert format_of("of no row").parser is None
+
+
+def test_every_readable_format_can_be_uploaded_as_a_document() -> None:
+    assert [row.purposes for row in READABLE] == [DOCUMENT_PURPOSES] * len(READABLE)
+
+
+def test_the_handbook_lists_every_readable_format() -> None:
+    """Name, media type, suffixes and what a page is stand in one line of the handbook's table for each row."""
+    page = (ROOT / "docs" / "how-a-document-travels.md").read_text(encoding="utf-8")
+    listed = re.findall(r"^\| ([^|]+) \| `(\w+/\w+)` \| ([^|]*) \| ([^|]+) \|$", page, re.MULTILINE)
+    assert listed == [
+        (
+            row.name,
+            row.media_type,
+            ", ".join(f"`.{suffix}`" for suffix in sorted(row.suffixes)) or "any",
+            row.page,
+        )
+        for row in READABLE
+    ]

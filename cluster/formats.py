@@ -1,0 +1,175 @@
+"""The table of file formats: how each is recognised, which purposes accept it, and which parser reads it.
+
+    recognise(b"%PDF-1.7 ...", name="anything.txt").media_type     # "application/pdf"
+    format_of("text/markdown").parser                              # "data_jobs.stages.formats.markdown"
+
+To add a format that can be ingested, write its parser (``data_jobs/stages/formats/contract.py`` has the contract) and
+add a row here and a line to the handbook's table (``docs/how-a-document-travels.md``).
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from cluster.file_beginning import FileBeginning
+
+#: The purposes for which a file can be uploaded, as OpenAI names them.
+Purpose = Literal["assistants", "batch", "fine-tune", "vision", "user_data", "evals"]
+PURPOSES: tuple[Purpose, ...] = get_args(Purpose)
+#: Purposes whose files are documents: they can be attached to a vector store.
+DOCUMENT_PURPOSES: tuple[Purpose, ...] = ("assistants", "user_data")
+JSON_LINES_PURPOSES: tuple[Purpose, ...] = ("batch", "fine-tune", "evals")
+
+#: White space and a byte order mark, which may precede the first line of JSON.
+BEFORE_JSON = b"\xef\xbb\xbf \t\r\n"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Format:
+    """One file format."""
+
+    #: The name that error messages and the handbook use.
+    name: str
+    media_type: str
+    #: True for the beginning of such a file. Formats are asked in the order of ``FORMATS``; the first match wins.
+    recognises: Callable[[FileBeginning], bool]
+    #: Suffixes of file names that tell this format from other text; empty where the bytes alone decide.
+    suffixes: frozenset[str] = frozenset()
+    #: Purposes for which such a file can be uploaded.
+    purposes: tuple[Purpose, ...] = ()
+    #: True if the format is recognised only in files for its purposes; the same bytes are plain text in others.
+    only_for_its_purposes: bool = False
+    #: Module of the parser; None if documents of this format cannot be read. It is named, not imported, because only
+    #: the parsing process loads parser libraries.
+    parser: str | None = None
+    #: Packages whose version shapes the text. A package that several formats use stands in one row, because the
+    #: pipeline version lists these packages in the order of the table.
+    libraries: tuple[str, ...] = ()
+    #: What one page of the parsed document is, as the handbook says it.
+    page: str = ""
+    #: True if the parser can read a range of pages alone; other formats are always read whole.
+    parsed_in_parts: bool = False
+
+
+def recognise(data: bytes, *, name: str, purpose: str | None = None) -> Format:
+    """The format of a file.
+
+    Args:
+        data: the file, or its first ``file_beginning.SNIFFED_BYTES`` bytes.
+        name: its file name, which decides only between kinds of text.
+        purpose: the purpose for which it is uploaded; None for a document.
+    """
+    beginning = FileBeginning.of(data, name=name)
+    candidates = (row for row in FORMATS if not row.only_for_its_purposes or purpose in row.purposes)
+    return next(row for row in candidates if row.recognises(beginning))
+
+
+def format_of(media_type: str) -> Format:
+    """The format with this media type; ``UNKNOWN`` if the table has none."""
+    return next((row for row in FORMATS if row.media_type == media_type), UNKNOWN)
+
+
+def starts_with(*marks: bytes) -> Callable[[FileBeginning], bool]:
+    """Recognise a format by its first bytes."""
+    return lambda beginning: beginning.start.startswith(marks)
+
+
+def matches(pattern: bytes) -> Callable[[FileBeginning], bool]:
+    """Recognise a format whose mark is made of letters by the bytes behind the mark, which text does not have."""
+    compiled = re.compile(pattern, re.DOTALL)
+    return lambda beginning: compiled.match(beginning.start) is not None
+
+
+HTML_SUFFIXES = frozenset({"html", "htm", "xhtml", "xht", "shtml"})
+MARKDOWN_SUFFIXES = frozenset({"md", "markdown"})
+
+UNKNOWN = Format(name="unknown", media_type="application/octet-stream", recognises=lambda _: True)
+
+#: All formats, in the order in which they are asked.
+FORMATS = (
+    Format(
+        name="PDF",
+        media_type="application/pdf",
+        recognises=lambda beginning: beginning.is_pdf,
+        purposes=DOCUMENT_PURPOSES,
+        parser="data_jobs.stages.formats.pdf",
+        libraries=("pymupdf",),
+        page="a page",
+        parsed_in_parts=True,
+    ),
+    Format(name="ZIP", media_type="application/zip", recognises=starts_with(b"PK\x03\x04")),
+    Format(name="OLE", media_type="application/x-ole-storage", recognises=starts_with(b"\xd0\xcf\x11\xe0")),
+    Format(
+        name="PNG",
+        media_type="image/png",
+        recognises=starts_with(b"\x89PNG\r\n\x1a\n"),
+        purposes=("vision",),
+    ),
+    Format(
+        name="JPEG", media_type="image/jpeg", recognises=starts_with(b"\xff\xd8\xff"), purposes=("vision",)
+    ),
+    Format(name="gzip", media_type="application/gzip", recognises=starts_with(b"\x1f\x8b")),
+    Format(name="ELF", media_type="application/x-executable", recognises=starts_with(b"\x7fELF")),
+    Format(name="ar", media_type="application/x-archive", recognises=starts_with(b"!<arch>\n")),
+    Format(
+        name="GIF",
+        media_type="image/gif",
+        recognises=matches(rb"GIF8[79]a(?:$|.{0,6}[\x00-\x08\x0e-\x1f\x80-\xff])"),
+        purposes=("vision",),
+    ),
+    Format(
+        name="WebP",
+        media_type="image/webp",
+        recognises=matches(rb"RIFF.{4}WEBPVP8[ LX]"),
+        purposes=("vision",),
+    ),
+    Format(
+        name="RIFF",
+        media_type=UNKNOWN.media_type,
+        recognises=matches(rb"RIFF(?=.{0,3}[\x00-\x1f\x80-\xff]).{4}[A-Z]{3}[A-Z ]"),
+    ),
+    Format(name="RTF", media_type="application/rtf", recognises=matches(rb"\{\\rtf\d*\s*[\\{]")),
+    Format(name="tar", media_type="application/x-tar", recognises=matches(rb".{257}ustar[\x00 ]")),
+    Format(name="binary", media_type=UNKNOWN.media_type, recognises=lambda beginning: beginning.text is None),
+    # All formats below are text.
+    Format(
+        name="HTML",
+        media_type="text/html",
+        recognises=lambda beginning: beginning.is_html or beginning.suffix in HTML_SUFFIXES,
+        suffixes=HTML_SUFFIXES,
+        purposes=DOCUMENT_PURPOSES,
+        parser="data_jobs.stages.formats.html",
+        libraries=("selectolax",),
+        page="the whole document",
+    ),
+    Format(
+        name="Markdown",
+        media_type="text/markdown",
+        recognises=lambda beginning: beginning.suffix in MARKDOWN_SUFFIXES,
+        suffixes=MARKDOWN_SUFFIXES,
+        purposes=DOCUMENT_PURPOSES,
+        parser="data_jobs.stages.formats.markdown",
+        libraries=("markdown-it-py",),
+        page="the whole document",
+    ),
+    Format(
+        name="JSON lines",
+        media_type="application/jsonl",
+        recognises=lambda beginning: beginning.start.lstrip(BEFORE_JSON).startswith(b"{"),
+        purposes=JSON_LINES_PURPOSES,
+        only_for_its_purposes=True,
+    ),
+    Format(
+        name="plain text",
+        media_type="text/plain",
+        recognises=lambda beginning: beginning.text is not None,
+        purposes=DOCUMENT_PURPOSES,
+        parser="data_jobs.stages.formats.text",
+        libraries=("chardet",),
+        page="the text between two form feeds",
+    ),
+    UNKNOWN,
+)
+#: The formats whose documents can be ingested.
+READABLE = tuple(row for row in FORMATS if row.parser is not None)

@@ -1,0 +1,24 @@
+"""Every row of the table of formats has a parser that reads a sample."""
+
+from importlib import import_module
+
+import pytest
+
+from cluster.formats import READABLE, Format, recognise
+from data_jobs.stages.formats.contract import ParseOptions
+from tests.data_jobs.stages.bad_documents import SENTENCE, pdf_of
+
+SAMPLES = {
+    "application/pdf": (pdf_of(SENTENCE), "a.pdf"),
+    "text/html": (f"<!doctype html><p>{SENTENCE}</p>".encode(), "a.html"),
+    "text/markdown": (f"# Heading\n\n{SENTENCE}\n".encode(), "a.md"),
+    "text/plain": (SENTENCE.encode(), "a.txt"),
+}
+
+
+@pytest.mark.parametrize("row", READABLE, ids=lambda row: row.name)
+def test_the_parser_of_every_format_reads_a_sample(row: Format) -> None:
+    data, name = SAMPLES[row.media_type]
+    assert recognise(data, name=name) == row
+    output = import_module(str(row.parser)).parse(data, ParseOptions(max_pages=10))
+    assert SENTENCE in output.pages[0]
