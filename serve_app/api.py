@@ -14,6 +14,7 @@ from serve_app.routes import (
     cohere,
     embeddings,
     file_batches,
+    file_content,
     files,
     health,
     jobs,
@@ -47,7 +48,7 @@ def build_api(service: Service, *, stopping: Callable[[], bool] = lambda: False)
     app.state.stopping = stopping
     app.state.events = EventFeed(service)
     # Search goes first: in its path a store's name may hold slashes, and no file has the id "search".
-    stores = (search, vector_stores, vector_store_files, file_batches)
+    stores = (search, vector_stores, vector_store_files, file_content, file_batches)
     for part in (
         embeddings,
         models,

@@ -46,7 +46,7 @@ def _stop_at_the_first(schema: Any) -> None:
 class RequestModel(BaseModel):
     """A JSON body, or an object in it."""
 
-    model_config = ConfigDict(strict=True, extra="forbid")
+    model_config = ConfigDict(strict=True, extra="forbid", use_attribute_docstrings=True)
 
     #: Fields of other servers' APIs that change nothing here.
     CHANGES_NOTHING: ClassVar[frozenset[str]] = frozenset()

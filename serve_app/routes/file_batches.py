@@ -1,6 +1,6 @@
-"""/v1/vector_stores/{id}/file_batches, as OpenAI's API reference describes them: attach up to 2,000 files at once, watch, cancel."""
+"""/v1/vector_stores/{id}/file_batches, in OpenAI's form: attach up to 2,000 files at once, follow them, cancel them."""
 
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from fastapi import Response
 from psycopg import Connection
@@ -15,8 +15,9 @@ from serve_app.edge.authentication import Organisation
 from serve_app.edge.error_responses import documented_errors
 from serve_app.edge.idempotency import Once
 from serve_app.edge.json_route import json_router
-from serve_app.edge.paging import PageDep, listed
+from serve_app.edge.paging import PageDep
 from serve_app.edge.request_model import RequestModel, Text, must
+from serve_app.edge.response_model import ResponseModel
 from serve_app.edge.service_access import ServiceDep
 from serve_app.routes.vector_store_fields import (
     MAX_FILES,
@@ -26,42 +27,53 @@ from serve_app.routes.vector_store_fields import (
     queue_options,
     stored_json,
 )
-from serve_app.routes.vector_store_files import POLL_HEADER, POLL_QUEUED_MS, POLL_RUNNING_MS, Filter
-from serve_app.routes.vector_store_files import described as described_file
-from serve_app.routes.vector_stores import counts
+from serve_app.routes.vector_store_files import (
+    POLL_HEADER,
+    POLL_QUEUED_MS,
+    POLL_RUNNING_MS,
+    Filter,
+    VectorStoreFileList,
+    VectorStoreFileObject,
+)
+from serve_app.routes.vector_stores import FileCountsObject
 
 router = json_router(404)
 
 
-class FileOfBatch(RequestModel):
-    """A file of a batch, with what is its own."""
+class BatchFileRequest(RequestModel):
+    """One file of a batch, with attributes and a chunking strategy of its own."""
 
     file_id: Text
+    """Id of the file to attach."""
     attributes: Attributes | None = None
     chunking_strategy: ChunkingStrategy | None = None
 
 
 class CreateBatchRequest(RequestModel):
-    """OpenAI's CreateVectorStoreFileBatchRequest, and ``priority``; either ``file_ids`` or ``files``."""
+    """OpenAI's CreateVectorStoreFileBatchRequest, with `priority` added. It has either `file_ids` or `files`."""
 
     file_ids: Annotated[list[Text], Field(min_length=1, max_length=MAX_FILES)] | None = None
-    files: Annotated[list[FileOfBatch], Field(min_length=1, max_length=MAX_FILES)] | None = None
-    attributes: Annotated[Attributes | None, Field(description="Of every one of `file_ids`")] = None
-    chunking_strategy: Annotated[ChunkingStrategy | None, Field(description="Of every one of `file_ids`")] = (
+    """Ids of files to attach, all with the same attributes and chunking strategy."""
+    files: Annotated[list[BatchFileRequest], Field(min_length=1, max_length=MAX_FILES)] | None = None
+    """Files to attach, each with attributes and a chunking strategy of its own."""
+    attributes: Annotated[Attributes | None, Field(description="Attributes of every file in `file_ids`")] = (
         None
     )
+    chunking_strategy: Annotated[
+        ChunkingStrategy | None, Field(description="Chunking strategy of every file in `file_ids`")
+    ] = None
     priority: Priority | None = None
 
     @model_validator(mode="after")
-    def _one_of_both(self) -> Self:
+    def _has_one_list(self) -> Self:
         if (self.file_ids is None) == (self.files is None):
             raise must("have either file_ids or files, and not both; send one of them")
         return self
 
     def attachments(self) -> list[Attachment]:
-        """As the ledger takes them."""
+        """The files to attach."""
         files = self.files or [
-            FileOfBatch.model_construct(
+            BatchFileRequest.model_construct(
                 file_id=id, attributes=self.attributes, chunking_strategy=self.chunking_strategy
             )
             for id in self.file_ids or []
@@ -76,9 +88,38 @@ class CreateBatchRequest(RequestModel):
         ]
 
 
+class FileBatchObject(ResponseModel):
+    """OpenAI's VectorStoreFileBatchObject."""
+
+    id: str
+    """Id of the batch, `vsfb_...`."""
+    object: Literal["vector_store.files_batch"] = "vector_store.files_batch"
+    """Always `vector_store.files_batch`."""
+    created_at: int
+    """Time of creation, in seconds since 1970."""
+    vector_store_id: str
+    """Id of the vector store."""
+    status: FileStatus
+    """`in_progress` while one of its files is; then `completed` if one of them is, else `failed` or `cancelled`."""
+    file_counts: FileCountsObject
+    """Numbers of its files by status."""
+
+    @classmethod
+    def of(cls, batch: FileBatch) -> Self:
+        """The batch."""
+        return cls(
+            id=batch.id,
+            created_at=int(batch.created_at.timestamp()),
+            vector_store_id=batch.vector_store,
+            status=batch.status,
+            file_counts=FileCountsObject.of(batch.files),
+        )
+
+
 @router.post(
     "/v1/vector_stores/{vector_store_id}/file_batches",
-    summary="Attach files together",
+    summary="Attach several files",
+    response_model=FileBatchObject,
     responses=documented_errors(404, 409),
 )
 async def create_batch(
@@ -88,11 +129,11 @@ async def create_batch(
     organisation: Organisation,
     once: Once,
 ) -> Response:
-    """All of them or, where one does not exist, none."""
+    """Attaches all the files, or none of them if one does not exist."""
 
-    def create(connection: Connection[Any], _: VectorIndex) -> dict[str, Any]:
+    def create(connection: Connection[Any], _: VectorIndex) -> FileBatchObject:
         store = get_store(connection, organisation, vector_store_id)
-        return _described(
+        return FileBatchObject.of(
             file_batches.create_batch(
                 connection, store, body.attachments(), **queue_options(service.settings, body.priority)
             )
@@ -101,11 +142,11 @@ async def create_batch(
     return await once(create)
 
 
-@router.get("/v1/vector_stores/{vector_store_id}/file_batches/{batch_id}", summary="How far a batch is")
+@router.get("/v1/vector_stores/{vector_store_id}/file_batches/{batch_id}", summary="Get a file batch")
 async def get_batch(
     vector_store_id: str, batch_id: str, service: ServiceDep, organisation: Organisation, response: Response
-) -> dict[str, Any]:
-    """How many of its files are in which status; a file that came with a later batch counts there."""
+) -> FileBatchObject:
+    """Returns the batch with the numbers of its files by status."""
     batch = await service.read(
         lambda connection: file_batches.get_batch(
             connection, get_store(connection, organisation, vector_store_id), batch_id
@@ -113,19 +154,23 @@ async def get_batch(
     )
     if batch.status == FileStatus.IN_PROGRESS:
         response.headers[POLL_HEADER] = str(POLL_RUNNING_MS if batch.running else POLL_QUEUED_MS)
-    return _described(batch)
+    return FileBatchObject.of(batch)
 
 
 @router.post(
     "/v1/vector_stores/{vector_store_id}/file_batches/{batch_id}/cancel",
-    summary="Cancel what has not ended of a batch",
+    summary="Cancel a file batch",
+    response_model=FileBatchObject,
 )
 async def cancel_batch(
     vector_store_id: str, batch_id: str, organisation: Organisation, once: Once
 ) -> Response:
-    """Files that wait at once, those that are being processed within seconds; what is searchable already stays."""
+    """Cancels the files of the batch that have not ended.
+
+    Queued files are cancelled at once, files in progress within seconds. Completed files can still be searched.
+    """
     return await once(
-        lambda connection, _: _described(
+        lambda connection, _: FileBatchObject.of(
             file_batches.cancel_batch(
                 connection, get_store(connection, organisation, vector_store_id), batch_id
             )
@@ -133,7 +178,9 @@ async def cancel_batch(
     )
 
 
-@router.get("/v1/vector_stores/{vector_store_id}/file_batches/{batch_id}/files", summary="Files of a batch")
+@router.get(
+    "/v1/vector_stores/{vector_store_id}/file_batches/{batch_id}/files", summary="List the files of a batch"
+)
 async def list_files(
     vector_store_id: str,
     batch_id: str,
@@ -141,28 +188,18 @@ async def list_files(
     service: ServiceDep,
     organisation: Organisation,
     status: Filter = None,
-) -> dict[str, Any]:
-    """A page of them."""
-    most = service.main.max_content_tokens
+) -> VectorStoreFileList:
+    """Lists the files of the batch one page at a time."""
+    model_tokens = service.main.max_content_tokens
 
-    def read(connection: Connection[Any]) -> dict[str, Any]:
+    def read(connection: Connection[Any]) -> VectorStoreFileList:
         store = get_store(connection, organisation, vector_store_id)
         file_batches.get_batch(connection, store, batch_id)
         found = store_files.list_store_files(connection, store, page, status=status, batch=batch_id)
-        return listed(
-            found, lambda attached: described_file(attached, store, most), lambda attached: attached.file
+        return VectorStoreFileList.of(
+            found,
+            lambda attached: VectorStoreFileObject.of(attached, store, model_tokens=model_tokens),
+            lambda attached: attached.file,
         )
 
     return await service.read(read)
-
-
-def _described(batch: FileBatch) -> dict[str, Any]:
-    """OpenAI's VectorStoreFileBatchObject."""
-    return {
-        "id": batch.id,
-        "object": "vector_store.files_batch",
-        "created_at": int(batch.created_at.timestamp()),
-        "vector_store_id": batch.vector_store,
-        "status": batch.status,
-        "file_counts": counts(batch.files),
-    }

@@ -1,8 +1,10 @@
-"""What requests about vector stores may hold, as OpenAI's API reference has it: metadata, attributes, chunking, expiry; and ours: priority.
+"""The fields that requests about vector stores share: metadata, attributes, chunking strategy, expiry and priority.
 
-Used by the routes of stores, their files and their batches. What Postgres or a filter could not take is refused here.
+Used by the routes of vector stores, their files and their file batches. These types refuse what neither Postgres nor a
+filter could hold.
 """
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -23,6 +25,7 @@ from cluster.jobs.queue import DEFAULT_PRIORITY
 from cluster.settings import Settings
 from cluster.vector_index.filters import LARGEST_NUMBER
 from serve_app.edge.request_model import MUST, RequestModel, Text, Whole, must
+from serve_app.edge.response_model import ResponseModel
 
 MAX_PAIRS = 16
 MAX_KEY_LENGTH = 64
@@ -31,7 +34,7 @@ MAX_FILES = 2_000
 
 
 def _scalar(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
-    """One sentence instead of one for each branch of the union."""
+    """Validate with one error for the whole union, in place of one for each of its members."""
     try:
         value = validate(value)
     except ValidationError as exc:
@@ -52,67 +55,129 @@ def _priority(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
 
 Name = Annotated[Text, Field(max_length=LONGEST_NAME)]
 Key = Annotated[Text, Field(max_length=MAX_KEY_LENGTH)]
+Value = Annotated[Text, Field(max_length=MAX_VALUE_LENGTH)]
 Metadata = Annotated[
-    dict[Key, Annotated[Text, Field(max_length=MAX_VALUE_LENGTH)]], Field(max_length=MAX_PAIRS)
+    dict[Key, Value],
+    Field(
+        max_length=MAX_PAIRS,
+        description=f"Up to {MAX_PAIRS} texts under names of your choice; stored and returned, never interpreted",
+    ),
 ]
-Scalar = Annotated[
-    Annotated[Text, Field(max_length=MAX_VALUE_LENGTH)] | StrictBool | StrictInt | StrictFloat,
-    WrapValidator(_scalar),
+Scalar = Annotated[Value | StrictBool | StrictInt | StrictFloat, WrapValidator(_scalar)]
+Attributes = Annotated[
+    dict[Key, Scalar],
+    Field(
+        max_length=MAX_PAIRS,
+        description=f"Up to {MAX_PAIRS} named values that the filters of a search can test",
+    ),
 ]
-Attributes = Annotated[dict[Key, Scalar], Field(max_length=MAX_PAIRS, description="What filters can ask for")]
+PRIORITY_DESCRIPTION = (
+    "Urgency of the job: the class `high`, `medium` or `low`, or a number from 0 to 9 within the class `medium`;"
+    " a higher number runs first"
+)
 Priority = Annotated[
     Literal["high", "medium", "low"] | Annotated[Whole, Field(ge=0, le=9)],
     WrapValidator(_priority),
-    Field(description="How urgent: a class, or a place inside the class medium, where higher goes first"),
+    Field(description=PRIORITY_DESCRIPTION),
 ]
-
+#: The same in a form, where a number arrives as text.
 FormPriority = Annotated[
     Literal["high", "medium", "low"] | Annotated[int, Field(ge=0, le=9)],
     WrapValidator(_priority),
-    Field(description="The same in a form, where a number arrives as text"),
+    Field(description=PRIORITY_DESCRIPTION),
 ]
 
 
-class Auto(RequestModel):
-    """As long as the model reads."""
+class AutoChunkingRequest(RequestModel):
+    """Chunks as long as the model reads."""
 
     type: Literal["auto"]
+    """Always `auto`."""
 
 
-class StaticChunking(RequestModel):
-    """Sizes in tokens."""
+class ChunkSizesRequest(RequestModel):
+    """The sizes of chunks, in tokens."""
 
     max_chunk_size_tokens: Annotated[Whole, Field(ge=100, le=4096)]
+    """Longest chunk, in tokens; the model's own limit applies as well."""
     chunk_overlap_tokens: Annotated[Whole, Field(ge=0)]
+    """Accepted for OpenAI's clients, at most half of `max_chunk_size_tokens`; chunks never overlap here."""
 
     @model_validator(mode="after")
     def _overlap_is_at_most_half(self) -> Self:
         if self.chunk_overlap_tokens * 2 > self.max_chunk_size_tokens:
             raise must(
-                f"have a chunk_overlap_tokens of at most half of max_chunk_size_tokens, which is {self.max_chunk_size_tokens // 2:,}"
+                "have a chunk_overlap_tokens of at most half of max_chunk_size_tokens,"
+                f" which is {self.max_chunk_size_tokens // 2:,}"
             )
         return self
 
 
-class Static(RequestModel):
-    """Of a length that is asked for."""
+class StaticChunkingRequest(RequestModel):
+    """Chunks of a length that the request sets."""
 
     type: Literal["static"]
-    static: StaticChunking
+    """Always `static`."""
+    static: ChunkSizesRequest
+    """The sizes."""
 
 
-ChunkingStrategy = Annotated[Auto | Static, Field(discriminator="type")]
+ChunkingStrategy = Annotated[
+    AutoChunkingRequest | StaticChunkingRequest,
+    Field(discriminator="type", description="How documents are cut into chunks; `auto` by default"),
+]
 
 
-class ExpiresAfter(RequestModel):
-    """How long after it was used last."""
+class StoreExpiryRequest(RequestModel):
+    """The time after its last use at which a vector store expires."""
 
     anchor: Literal["last_active_at"]
+    """Always `last_active_at`: the time of the last search or attachment."""
     days: Annotated[Whole, Field(ge=1, le=365)]
+    """Days after the anchor."""
+
+
+class ChunkSizes(ResponseModel):
+    """The sizes of chunks, in tokens."""
+
+    max_chunk_size_tokens: int
+    """Longest chunk, in tokens."""
+    chunk_overlap_tokens: int
+    """Tokens that neighbouring chunks share."""
+
+
+class AutoChunking(ResponseModel):
+    """Chunks as long as the model reads."""
+
+    type: Literal["auto"] = "auto"
+    """Always `auto`."""
+
+
+class StaticChunking(ResponseModel):
+    """Chunks of a length that a request set."""
+
+    type: Literal["static"] = "static"
+    """Always `static`."""
+    static: ChunkSizes
+    """The sizes."""
+
+
+class OtherChunking(ResponseModel):
+    """Chunks shorter than OpenAI's schema can express; `chunking` has their sizes."""
+
+    type: Literal["other"] = "other"
+    """Always `other`."""
+
+
+def chunking_of(strategy: Mapping[str, Any] | None) -> AutoChunking | StaticChunking:
+    """The answer's form of a stored strategy, where None stands for auto."""
+    if strategy is None or strategy["type"] == "auto":
+        return AutoChunking()
+    return StaticChunking.model_validate(strategy)
 
 
 def queue_options(settings: Settings, priority: str | int | None) -> dict[str, Any]:
-    """A request's priority as the ledger's functions take it."""
+    """The arguments with which a request's priority is passed to the functions that queue a job."""
     return {
         "priority_class": PriorityClass(priority) if isinstance(priority, str) else PriorityClass.MEDIUM,
         "priority": priority if isinstance(priority, int) else DEFAULT_PRIORITY,
@@ -121,5 +186,5 @@ def queue_options(settings: Settings, priority: str | int | None) -> dict[str, A
 
 
 def stored_json(model: BaseModel | None) -> dict[str, Any] | None:
-    """As the ledger keeps it."""
+    """The dictionary in which the database stores the field."""
     return None if model is None else model.model_dump()

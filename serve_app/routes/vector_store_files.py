@@ -1,60 +1,62 @@
-"""/v1/vector_stores/{id}/files, as OpenAI's API reference describes them: attach, list, get, change attributes, detach, content.
+"""/v1/vector_stores/{id}/files, in OpenAI's form: attach, list, get, change and detach files.
 
-Beside OpenAI's fields each file tells of its job: ``job_id``, ``stage``, ``progress``, ``attempt``, ``priority`` and ``place`` in
-its class; and of its document: ``filename``, ``pages``, ``chunks``, ``outcome`` (``partial_text`` where part of it could not be
-read), ``detail`` (which part, and why), ``failed_pages``, ``facts`` (how it was read), and ``chunking``, how it is really cut.
-``openai-poll-after-ms`` says when to ask again.
+Beyond OpenAI's fields, each file shows the progress of its job and what was found in its document; see
+``VectorStoreFileObject``. The header ``openai-poll-after-ms`` says when to ask again about a file in progress.
 """
 
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, Self
 
 from fastapi import Query, Response
 from psycopg import Connection
+from pydantic import Field
 
 from cluster.documents import store_files
 from cluster.documents.chunking import Chunking
 from cluster.documents.store_files import FileStatus, StoreFile
 from cluster.documents.stores import VectorStore, get_store
-from cluster.errors import InvalidInput
-from cluster.jobs.jobs import JobState
+from cluster.jobs.jobs import JobState, PriorityClass
+from cluster.records import Outcome
 from cluster.vector_index import VectorIndex
-from cluster.vector_index.attributes import own_of
 from serve_app.edge.authentication import Organisation
 from serve_app.edge.error_responses import documented_errors
 from serve_app.edge.idempotency import Once
 from serve_app.edge.json_route import json_router
-from serve_app.edge.paging import PageDep, listed
+from serve_app.edge.paging import PageDep
 from serve_app.edge.request_model import RequestModel, Text
+from serve_app.edge.response_model import ListObject, ResponseModel
 from serve_app.edge.service_access import ServiceDep
 from serve_app.routes.vector_store_fields import (
     Attributes,
     ChunkingStrategy,
+    ChunkSizes,
+    OtherChunking,
     Priority,
+    StaticChunking,
+    chunking_of,
     queue_options,
     stored_json,
 )
 
-#: Milliseconds after which somebody who polls should ask again.
+#: Milliseconds after which a client should ask again about a file whose job is queued, or runs.
 POLL_QUEUED_MS = 1_000
 POLL_RUNNING_MS = 500
-#: A job that is to be tried again later is asked about no less often than this.
-POLL_LONGEST_MS = 5_000
+#: The same for a job that waits for its next attempt, at most.
+MAX_POLL_MS = 5_000
 POLL_HEADER = "openai-poll-after-ms"
-#: OpenAI's schema has no shorter chunks.
-LEAST_CHUNK_SHOWN = 100
-#: Chunks in one answer; OpenAI's clients do not ask for a next page, and few documents have more.
-CONTENT_CHUNKS = 5_000
+#: OpenAI's schema allows no shorter chunks, in tokens.
+MIN_CHUNK_SHOWN = 100
 
 router = json_router(404)
 
-Filter = Annotated[FileStatus | None, Query(alias="filter", description="Only files of this status")]
+Filter = Annotated[FileStatus | None, Query(alias="filter", description="List only files with this status")]
 
 
 class AttachRequest(RequestModel):
-    """OpenAI's CreateVectorStoreFileRequest, and ``priority``."""
+    """OpenAI's CreateVectorStoreFileRequest, with `priority` added."""
 
     file_id: Text
+    """Id of the file to attach."""
     attributes: Attributes | None = None
     chunking_strategy: ChunkingStrategy | None = None
     priority: Priority | None = None
@@ -68,18 +70,143 @@ class UpdateAttributesRequest(RequestModel):
     attributes: Attributes | None
 
 
+class FileError(ResponseModel):
+    """Why a file could not be processed."""
+
+    code: str
+    """`server_error`, `unsupported_file` or `invalid_file`."""
+    message: str
+    """A sentence that says what went wrong."""
+
+
+class FileProgress(ResponseModel):
+    """The progress of a file's job."""
+
+    done: int
+    """Units that are done."""
+    total: int | None
+    """Units in all; null while that is not known."""
+    unit: str | None
+    """What is counted, such as `percent`, `pages` or `chunks`."""
+
+
+class VectorStoreFileObject(ResponseModel):
+    """OpenAI's VectorStoreFileObject; the fields after `attributes` are added."""
+
+    id: str
+    """Id of the file, `file-...`."""
+    object: Literal["vector_store.file"] = "vector_store.file"
+    """Always `vector_store.file`."""
+    usage_bytes: int
+    """Bytes that the file takes in this store."""
+    created_at: int
+    """Time at which the file was attached, in seconds since 1970."""
+    vector_store_id: str
+    """Id of the vector store."""
+    status: FileStatus
+    """`completed` once the file can be searched."""
+    last_error: FileError | None
+    """Why the file failed; null if it did not."""
+    chunking_strategy: Annotated[StaticChunking | OtherChunking, Field(discriminator="type")]
+    """The requested strategy; `auto` is shown as the sizes it results in."""
+    attributes: dict[str, str | bool | int | float]
+    """Named values that the filters of a search can test."""
+    filename: str
+    """Name of the file."""
+    chunking: ChunkSizes
+    """The sizes in use, which the model's own limit may make smaller than the requested ones."""
+    job_id: str
+    """Id of the job that processes the file, or processed it last; see `/v1/jobs/{job_id}`."""
+    stage: str | None
+    """`queued`, or the stage that runs now; null unless the file is in progress."""
+    progress: FileProgress | None
+    """Progress of the job; null once the job is archived."""
+    attempt: int | None
+    """Number of the job's current or last attempt."""
+    priority: PriorityClass | None
+    """Priority class of the job."""
+    place: int | None
+    """Priority of the job within its class, from 0 to 9."""
+    pages: int | None
+    """Pages of the document; null until it can be searched."""
+    chunks: int | None
+    """Chunks of the document; null until it can be searched."""
+    outcome: Outcome | None
+    """How reading the document ended; `partial_text` if a part of it could not be read."""
+    detail: str | None
+    """A sentence that says which part could not be read, and why."""
+    failed_pages: list[int]
+    """Numbers of the pages that could not be read, counted from 1."""
+    facts: dict[str, Any]
+    """What was found out while reading, such as the character set (`encoding`)."""
+
+    @classmethod
+    def of(cls, attached: StoreFile, store: VectorStore, *, model_tokens: int) -> Self:
+        """The attached file.
+
+        Args:
+            model_tokens: number of tokens that the store's model reads, special tokens not counted.
+        """
+        strategy = attached.chunking_strategy or store.chunking_strategy
+        used = Chunking.used(strategy, most=model_tokens)
+        sizes = ChunkSizes(max_chunk_size_tokens=used.max_tokens, chunk_overlap_tokens=used.overlap_tokens)
+        return cls(
+            id=attached.file,
+            usage_bytes=attached.usage_bytes,
+            created_at=int(attached.created_at.timestamp()),
+            vector_store_id=attached.vector_store,
+            status=attached.status,
+            last_error=_error(attached),
+            chunking_strategy=_requested(strategy, sizes),
+            attributes=attached.attributes,
+            filename=attached.filename,
+            chunking=sizes,
+            job_id=attached.job,
+            stage=_stage(attached),
+            progress=_progress(attached),
+            attempt=attached.attempt,
+            priority=attached.priority_class,
+            place=attached.priority,
+            pages=attached.pages,
+            chunks=attached.chunks,
+            outcome=attached.outcome,
+            detail=attached.detail or None,
+            failed_pages=attached.failed_pages,
+            facts=attached.facts or {},
+        )
+
+
+class VectorStoreFileList(ListObject[VectorStoreFileObject]):
+    """One page of the files of a vector store or of a file batch."""
+
+
+class DetachedFile(ResponseModel):
+    """The confirmation that a file was removed from a vector store."""
+
+    id: str
+    """Id of the file."""
+    object: Literal["vector_store.file.deleted"] = "vector_store.file.deleted"
+    """Always `vector_store.file.deleted`."""
+    deleted: Literal[True] = True
+    """Always true."""
+
+
 @router.post(
     "/v1/vector_stores/{vector_store_id}/files",
     summary="Attach a file to a vector store",
+    response_model=VectorStoreFileObject,
     responses=documented_errors(404, 409),
 )
 async def attach_file(
     vector_store_id: str, body: AttachRequest, service: ServiceDep, organisation: Organisation, once: Once
 ) -> Response:
-    """A file that is attached already is processed again; while that is being done, its job is answered."""
-    most = service.main.max_content_tokens
+    """Attaches the file and queues its job.
 
-    def attach(connection: Connection[Any], _: VectorIndex) -> dict[str, Any]:
+    A file that is already attached is processed again. If its job has not ended, the answer shows that job.
+    """
+    model_tokens = service.main.max_content_tokens
+
+    def attach(connection: Connection[Any], _: VectorIndex) -> VectorStoreFileObject:
         store = get_store(connection, organisation, vector_store_id)
         attached = store_files.attach(
             connection,
@@ -89,37 +216,39 @@ async def attach_file(
             chunking_strategy=stored_json(body.chunking_strategy),
             **queue_options(service.settings, body.priority),
         )
-        return described(attached, store, most)
+        return VectorStoreFileObject.of(attached, store, model_tokens=model_tokens)
 
     return await once(attach)
 
 
-@router.get("/v1/vector_stores/{vector_store_id}/files", summary="Files of a vector store")
+@router.get("/v1/vector_stores/{vector_store_id}/files", summary="List the files of a vector store")
 async def list_files(
     vector_store_id: str,
     page: PageDep,
     service: ServiceDep,
     organisation: Organisation,
     status: Filter = None,
-) -> dict[str, Any]:
-    """A page of them."""
-    most = service.main.max_content_tokens
+) -> VectorStoreFileList:
+    """Lists the attached files one page at a time."""
+    model_tokens = service.main.max_content_tokens
 
-    def read(connection: Connection[Any]) -> dict[str, Any]:
+    def read(connection: Connection[Any]) -> VectorStoreFileList:
         store = get_store(connection, organisation, vector_store_id)
         found = store_files.list_store_files(connection, store, page, status=status)
-        return listed(
-            found, lambda attached: described(attached, store, most), lambda attached: attached.file
+        return VectorStoreFileList.of(
+            found,
+            lambda attached: VectorStoreFileObject.of(attached, store, model_tokens=model_tokens),
+            lambda attached: attached.file,
         )
 
     return await service.read(read)
 
 
-@router.get("/v1/vector_stores/{vector_store_id}/files/{file_id}", summary="One file of a vector store")
+@router.get("/v1/vector_stores/{vector_store_id}/files/{file_id}", summary="Get a file of a vector store")
 async def get_file(
     vector_store_id: str, file_id: str, service: ServiceDep, organisation: Organisation, response: Response
-) -> dict[str, Any]:
-    """How far it is, and what it holds."""
+) -> VectorStoreFileObject:
+    """Returns the file with its status, its progress and what was found in it."""
 
     def read(connection: Connection[Any]) -> tuple[VectorStore, StoreFile]:
         store = get_store(connection, organisation, vector_store_id)
@@ -128,10 +257,14 @@ async def get_file(
     store, attached = await service.read(read)
     if attached.status == FileStatus.IN_PROGRESS:
         response.headers[POLL_HEADER] = str(poll_after_ms(attached))
-    return described(attached, store, service.main.max_content_tokens)
+    return VectorStoreFileObject.of(attached, store, model_tokens=service.main.max_content_tokens)
 
 
-@router.post("/v1/vector_stores/{vector_store_id}/files/{file_id}", summary="Change a file's attributes")
+@router.post(
+    "/v1/vector_stores/{vector_store_id}/files/{file_id}",
+    summary="Change a file's attributes",
+    response_model=VectorStoreFileObject,
+)
 async def update_attributes(
     vector_store_id: str,
     file_id: str,
@@ -140,152 +273,65 @@ async def update_attributes(
     organisation: Organisation,
     once: Once,
 ) -> Response:
-    """All of them at once; searches see the new ones from then on."""
-    most = service.main.max_content_tokens
+    """Replaces all attributes of the file; searches use the new ones at once."""
+    model_tokens = service.main.max_content_tokens
 
-    def update(connection: Connection[Any], index: VectorIndex) -> dict[str, Any]:
+    def update(connection: Connection[Any], index: VectorIndex) -> VectorStoreFileObject:
         store = get_store(connection, organisation, vector_store_id)
-        return described(
-            store_files.update_attributes(connection, index, store, file_id, body.attributes or {}),
-            store,
-            most,
-        )
+        attached = store_files.update_attributes(connection, index, store, file_id, body.attributes or {})
+        return VectorStoreFileObject.of(attached, store, model_tokens=model_tokens)
 
     return await once(update)
 
 
 @router.delete(
-    "/v1/vector_stores/{vector_store_id}/files/{file_id}", summary="Take a file out of a vector store"
+    "/v1/vector_stores/{vector_store_id}/files/{file_id}", summary="Remove a file from a vector store"
 )
 async def detach_file(
     vector_store_id: str, file_id: str, service: ServiceDep, organisation: Organisation
-) -> dict[str, Any]:
-    """The file itself stays."""
+) -> DetachedFile:
+    """Removes the file from this vector store; the file itself is kept."""
 
     def detach(connection: Connection[Any], index: VectorIndex) -> None:
         store_files.detach(connection, index, get_store(connection, organisation, vector_store_id), file_id)
 
     await service.in_transaction(detach)
-    return {"id": file_id, "object": "vector_store.file.deleted", "deleted": True}
+    return DetachedFile(id=file_id)
 
 
-@router.get(
-    "/v1/vector_stores/{vector_store_id}/files/{file_id}/content",
-    summary="The text of a file, as it was read",
-)
-async def get_content(
-    vector_store_id: str,
-    file_id: str,
-    service: ServiceDep,
-    organisation: Organisation,
-    page: Annotated[str | None, Query(description="`next_page` of the answer before")] = None,
-) -> dict[str, Any]:
-    """Its chunks in the order of reading, each with its page and place on it."""
-    first = _first_chunk(page)
-
-    def read(connection: Connection[Any], index: VectorIndex) -> tuple[StoreFile, list[dict[str, Any]]]:
-        store = get_store(connection, organisation, vector_store_id)
-        attached = store_files.get_store_file(connection, organisation, vector_store_id, file_id)
-        rows = index.document_rows(
-            organisation, store.id, attached.document, collection=store.collection, connection=connection
-        )
-        return attached, sorted(
-            ({**own_of(row.attributes), "text": row.text} for row in rows),
-            key=lambda chunk: int(chunk["ordinal"]),
-        )
-
-    attached, chunks = await service.in_transaction(read)
-    last = first + CONTENT_CHUNKS
-    return {
-        "object": "vector_store.file_content.page",
-        "data": [
-            {
-                "type": "text",
-                "text": chunk["text"],
-                "page": chunk["page"],
-                "start": chunk["start"],
-                "end": chunk["end"],
-            }
-            for chunk in chunks[first:last]
-        ],
-        "has_more": len(chunks) > last,
-        "next_page": str(last) if len(chunks) > last else None,
-        "file_id": attached.file,
-        "filename": attached.filename,
-        "attributes": attached.attributes,
-    }
+def _error(attached: StoreFile) -> FileError | None:
+    if attached.status != FileStatus.FAILED:
+        return None
+    return FileError(code=attached.error_code or "server_error", message=attached.error or "")
 
 
-def described(attached: StoreFile, store: VectorStore, most: int) -> dict[str, Any]:
-    """OpenAI's VectorStoreFileObject, with fields of ours.
-
-    Args:
-        most: tokens the model reads, special tokens not counted.
-    """
-    strategy = attached.chunking_strategy or store.chunking_strategy
-    used = Chunking.used(strategy, most=most)
-    sizes = {"max_chunk_size_tokens": used.max_tokens, "chunk_overlap_tokens": used.overlap_tokens}
-    failed = attached.status == FileStatus.FAILED
-    return {
-        "id": attached.file,
-        "object": "vector_store.file",
-        "usage_bytes": attached.usage_bytes,
-        "created_at": int(attached.created_at.timestamp()),
-        "vector_store_id": attached.vector_store,
-        "status": attached.status,
-        "last_error": {"code": attached.error_code or "server_error", "message": attached.error or ""}
-        if failed
-        else None,
-        "chunking_strategy": _asked(strategy, sizes),
-        "attributes": attached.attributes,
-        "filename": attached.filename,
-        "chunking": sizes,
-        "job_id": attached.job,
-        "stage": _stage(attached),
-        "progress": None
-        if attached.done is None
-        else {"done": attached.done, "total": attached.total, "unit": attached.unit},
-        "attempt": attached.attempt,
-        "priority": attached.priority_class,
-        "place": attached.priority,
-        "pages": attached.pages,
-        "chunks": attached.chunks,
-        "outcome": attached.outcome,
-        "detail": attached.detail or None,
-        "failed_pages": attached.failed_pages,
-        "facts": attached.facts or {},
-    }
+def _progress(attached: StoreFile) -> FileProgress | None:
+    if attached.done is None:
+        return None
+    return FileProgress(done=attached.done, total=attached.total, unit=attached.unit)
 
 
 def poll_after_ms(attached: StoreFile) -> int:
-    """When to ask again about a file that is in progress."""
+    """Milliseconds after which a client should ask again about a file in progress."""
     if attached.job_state != JobState.QUEUED:
         return POLL_RUNNING_MS
     if attached.retry_at is None:
         return POLL_QUEUED_MS
-    until = (attached.retry_at - datetime.now(UTC)).total_seconds()
-    return int(min(POLL_LONGEST_MS, max(POLL_RUNNING_MS, until * 1_000)))
+    wait_ms = (attached.retry_at - datetime.now(UTC)).total_seconds() * 1_000
+    return int(min(MAX_POLL_MS, max(POLL_RUNNING_MS, wait_ms)))
 
 
-def _asked(strategy: dict[str, Any] | None, sizes: dict[str, int]) -> dict[str, Any]:
-    """What was asked for; where that was auto, what it is here, as OpenAI's own answers have it."""
-    if strategy is not None and strategy["type"] == "static":
-        return strategy
-    if sizes["max_chunk_size_tokens"] < LEAST_CHUNK_SHOWN:
-        return {"type": "other"}
-    return {"type": "static", "static": sizes}
+def _requested(strategy: dict[str, Any] | None, sizes: ChunkSizes) -> StaticChunking | OtherChunking:
+    """The requested strategy. OpenAI's own answers show ``auto`` as the sizes it results in, and so do these."""
+    requested = chunking_of(strategy)
+    if isinstance(requested, StaticChunking):
+        return requested
+    if sizes.max_chunk_size_tokens < MIN_CHUNK_SHOWN:
+        return OtherChunking()
+    return StaticChunking(static=sizes)
 
 
 def _stage(attached: StoreFile) -> str | None:
-    """What is done now; None once nothing is."""
     if attached.status != FileStatus.IN_PROGRESS:
         return None
     return "queued" if attached.job_state == JobState.QUEUED else attached.stage
-
-
-def _first_chunk(page: str | None) -> int:
-    if page is None:
-        return 0
-    if not (page.isascii() and page.isdecimal() and len(page) <= 9):
-        raise InvalidInput(f"page is {page!r}; it must be next_page of an answer before", param="page")
-    return int(page)

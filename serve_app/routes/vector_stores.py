@@ -1,10 +1,10 @@
-"""/v1/vector_stores, as OpenAI's API reference describes them: make, list, get, change, delete.
+"""/v1/vector_stores, in OpenAI's form: create, list, get, change and delete vector stores.
 
-Beside OpenAI's fields: ``description``, ``chunking_strategy``, and ``partial``, with which the good pages of a bad document are
-indexed. ``priority`` says how urgent the files are that a store is made with.
+Beyond OpenAI's fields: ``description``, ``chunking_strategy`` and ``partial`` of a store, and the ``priority`` of the files
+that a new store is created with.
 """
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, Self
 
 from psycopg import Connection
 from pydantic import Field
@@ -18,34 +18,44 @@ from serve_app.edge.authentication import Organisation
 from serve_app.edge.error_responses import documented_errors
 from serve_app.edge.idempotency import Once
 from serve_app.edge.json_route import json_router
-from serve_app.edge.paging import PageDep, listed
+from serve_app.edge.paging import PageDep
 from serve_app.edge.request_model import RequestModel, Text
+from serve_app.edge.response_model import ListObject, Omissible, ResponseModel
 from serve_app.edge.service_access import ServiceDep
 from serve_app.routes.vector_store_fields import (
+    AutoChunking,
     ChunkingStrategy,
-    ExpiresAfter,
     Metadata,
     Name,
     Priority,
+    StaticChunking,
+    StoreExpiryRequest,
+    chunking_of,
     queue_options,
     stored_json,
 )
 
-#: As OpenAI's; more come as batches.
+#: OpenAI's limit. A file batch takes more.
 MAX_FILES_OF_A_NEW_STORE = 500
 
 router = json_router(404)
 
-Partial = Annotated[bool, Field(description="Index the good pages of a document that has bad ones")]
+Partial = Annotated[
+    bool, Field(description="Index the readable pages of a document that also has pages which cannot be read")
+]
 
 
 class CreateStoreRequest(RequestModel):
-    """OpenAI's CreateVectorStoreRequest, and after ``metadata`` fields of ours."""
+    """OpenAI's CreateVectorStoreRequest, with `partial` and `priority` added."""
 
     name: Name | None = None
+    """Name of the store; a search may use it in place of the id."""
     description: Name | None = None
+    """Text about the store, for people."""
     file_ids: Annotated[list[Text], Field(max_length=MAX_FILES_OF_A_NEW_STORE)] | None = None
-    expires_after: ExpiresAfter | None = None
+    """Ids of files to attach to the new store."""
+    expires_after: StoreExpiryRequest | None = None
+    """When the store expires; never by default."""
     chunking_strategy: ChunkingStrategy | None = None
     metadata: Metadata | None = None
     partial: Partial = False
@@ -53,26 +63,135 @@ class CreateStoreRequest(RequestModel):
 
 
 class UpdateStoreRequest(RequestModel):
-    """OpenAI's UpdateVectorStoreRequest, and after ``metadata`` fields of ours. What is left out stays; null takes it away."""
+    """OpenAI's UpdateVectorStoreRequest, with `description` and `partial` added. Null removes a value."""
 
     NULL_CLEARS = frozenset({"name", "expires_after", "metadata", "description", "partial"})
 
     name: Name | None = None
-    expires_after: ExpiresAfter | None = None
+    """New name of the store."""
+    expires_after: StoreExpiryRequest | None = None
+    """When the store expires."""
     metadata: Metadata | None = None
     description: Name | None = None
+    """New text about the store."""
     partial: Partial | None = None
 
 
-#: What null means for a field of a store, where it is not null itself.
-EMPTY: dict[str, Any] = {"name": "", "description": "", "metadata": {}, "partial": False}
+class FileCountsObject(ResponseModel):
+    """Numbers of files by status."""
+
+    in_progress: int
+    """Files that wait for their job or are being processed."""
+    completed: int
+    """Files that can be searched."""
+    failed: int
+    """Files that could not be processed."""
+    cancelled: int
+    """Files whose processing was cancelled."""
+    total: int
+    """All files."""
+
+    @classmethod
+    def of(cls, files: FileCounts) -> Self:
+        """The counts of a store or of a batch."""
+        return cls(
+            in_progress=files.in_progress,
+            completed=files.completed,
+            failed=files.failed,
+            cancelled=files.cancelled,
+            total=files.total,
+        )
 
 
-@router.post("/v1/vector_stores", summary="Make a vector store")
+class StoreExpiry(ResponseModel):
+    """The time after its last use at which a vector store expires."""
+
+    anchor: Literal["last_active_at"]
+    """Always `last_active_at`: the time of the last search or attachment."""
+    days: int
+    """Days after the anchor."""
+
+
+class VectorStoreObject(ResponseModel):
+    """OpenAI's VectorStoreObject, with `description`, `chunking_strategy` and `partial` added."""
+
+    id: str
+    """Id of the store, `vs_...`."""
+    object: Literal["vector_store"] = "vector_store"
+    """Always `vector_store`."""
+    created_at: int
+    """Time of creation, in seconds since 1970."""
+    name: str
+    """Name of the store; empty if it has none."""
+    description: str
+    """Text about the store; empty if it has none."""
+    usage_bytes: int
+    """Bytes of the files and documents in the store."""
+    file_counts: FileCountsObject
+    """Numbers of attached files by status."""
+    status: Literal["expired", "in_progress", "completed"]
+    """`in_progress` while a file is being processed, otherwise `completed`; `expired` once `expires_at` has passed."""
+    last_active_at: int
+    """Time of the last search or attachment, to the minute, in seconds since 1970."""
+    expires_at: int | None
+    """Time at which the store expires, in seconds since 1970; null if never."""
+    metadata: dict[str, str]
+    """Texts that the caller stored with it."""
+    chunking_strategy: Annotated[AutoChunking | StaticChunking, Field(discriminator="type")]
+    """How files are cut that bring no strategy of their own."""
+    partial: bool
+    """True if the readable pages of a document are indexed although other pages cannot be read."""
+    expires_after: Omissible[StoreExpiry] = None
+    """When the store expires after its last use; left out if never."""
+
+    @classmethod
+    def of(cls, store: VectorStore, usage: Usage) -> Self:
+        """The store with its usage."""
+        return cls(
+            id=store.id,
+            created_at=int(store.created_at.timestamp()),
+            name=store.name,
+            description=store.description,
+            usage_bytes=usage.bytes,
+            file_counts=FileCountsObject.of(usage.files),
+            status="expired" if store.expired else "in_progress" if usage.files.in_progress else "completed",
+            last_active_at=int(store.last_active_at.timestamp()),
+            expires_at=None if store.expires_at is None else int(store.expires_at.timestamp()),
+            metadata=store.metadata,
+            chunking_strategy=chunking_of(store.chunking_strategy),
+            partial=store.partial,
+            expires_after=None
+            if store.expires_after is None
+            else StoreExpiry.model_validate(store.expires_after),
+        )
+
+
+class VectorStoreList(ListObject[VectorStoreObject]):
+    """One page of the vector stores."""
+
+
+class DeletedVectorStore(ResponseModel):
+    """The confirmation that a vector store was deleted."""
+
+    id: str
+    """Id of the deleted store."""
+    object: Literal["vector_store.deleted"] = "vector_store.deleted"
+    """Always `vector_store.deleted`."""
+    deleted: Literal[True] = True
+    """Always true."""
+    job_id: str
+    """Id of the job that deletes the store's content."""
+
+
+#: The value that null sets a field of a store to; null itself for the other fields.
+VALUES_OF_NULL: dict[str, Any] = {"name": "", "description": "", "metadata": {}, "partial": False}
+
+
+@router.post("/v1/vector_stores", summary="Create a vector store", response_model=VectorStoreObject)
 async def create_store(
     body: CreateStoreRequest, service: ServiceDep, organisation: Organisation, once: Once
 ) -> Response:
-    """With the files named attached to it, if any."""
+    """Creates a vector store, and attaches the files of `file_ids` to it."""
     fingerprint = service.engine.fingerprint
     await service.in_database(
         lambda _, index: index.ensure(collection_name(fingerprint), dim=fingerprint.dim)
@@ -86,7 +205,7 @@ async def create_store(
         partial=body.partial,
     )
 
-    def create(connection: Connection[Any], _: VectorIndex) -> dict[str, Any]:
+    def create(connection: Connection[Any], _: VectorIndex) -> VectorStoreObject:
         store = stores.create_store(connection, organisation, new, fingerprint=fingerprint)
         attach_many(
             connection,
@@ -94,46 +213,51 @@ async def create_store(
             [Attachment(file=file) for file in body.file_ids or []],
             **queue_options(service.settings, body.priority),
         )
-        return _shown(connection, store)
+        return _object(connection, store)
 
     return await once(create)
 
 
-@router.get("/v1/vector_stores", summary="Vector stores")
-async def list_stores(page: PageDep, service: ServiceDep, organisation: Organisation) -> dict[str, Any]:
-    """A page of them, those that have expired too."""
+@router.get("/v1/vector_stores", summary="List vector stores")
+async def list_stores(page: PageDep, service: ServiceDep, organisation: Organisation) -> VectorStoreList:
+    """Lists vector stores one page at a time, expired ones included."""
 
-    def read(connection: Connection[Any]) -> dict[str, Any]:
+    def read(connection: Connection[Any]) -> VectorStoreList:
         found = stores.list_stores(connection, organisation, page)
         usage = stores.usage_of(connection, organisation, [store.id for store in found.items])
-        return listed(found, lambda store: described(store, usage[store.id]), lambda store: store.id)
+        return VectorStoreList.of(
+            found, lambda store: VectorStoreObject.of(store, usage[store.id]), lambda store: store.id
+        )
 
     return await service.read(read)
 
 
-@router.get("/v1/vector_stores/{vector_store_id}", summary="One vector store")
-async def get_store(vector_store_id: str, service: ServiceDep, organisation: Organisation) -> dict[str, Any]:
-    """By its id."""
+@router.get("/v1/vector_stores/{vector_store_id}", summary="Get a vector store")
+async def get_store(
+    vector_store_id: str, service: ServiceDep, organisation: Organisation
+) -> VectorStoreObject:
+    """Returns the vector store with this id."""
     return await service.read(
-        lambda connection: _shown(connection, stores.get_store(connection, organisation, vector_store_id))
+        lambda connection: _object(connection, stores.get_store(connection, organisation, vector_store_id))
     )
 
 
 @router.post(
     "/v1/vector_stores/{vector_store_id}",
     summary="Change a vector store",
+    response_model=VectorStoreObject,
     responses=documented_errors(404, 409),
 )
 async def modify_store(
     vector_store_id: str, body: UpdateStoreRequest, organisation: Organisation, once: Once
 ) -> Response:
-    """Its name, description, metadata, expiry, or whether it takes documents in part."""
+    """Changes the given fields; fields that are left out keep their values, and null removes a value."""
     changes = {
-        name: EMPTY.get(name) if value is None else value
+        name: VALUES_OF_NULL.get(name) if value is None else value
         for name, value in body.model_dump(exclude_unset=True).items()
     }
     return await once(
-        lambda connection, _: _shown(
+        lambda connection, _: _object(
             connection, stores.update_store(connection, organisation, vector_store_id, changes)
         )
     )
@@ -142,45 +266,13 @@ async def modify_store(
 @router.delete("/v1/vector_stores/{vector_store_id}", summary="Delete a vector store")
 async def delete_store(
     vector_store_id: str, service: ServiceDep, organisation: Organisation
-) -> dict[str, Any]:
-    """It is hidden at once, and a job deletes what it holds. Its files stay."""
+) -> DeletedVectorStore:
+    """Hides the vector store at once, and queues a job that deletes its content. The files themselves are kept."""
     job = await service.in_transaction(
         lambda connection, _: stores.delete_store(connection, organisation, vector_store_id)
     )
-    return {"id": vector_store_id, "object": "vector_store.deleted", "deleted": True, "job_id": job.id}
+    return DeletedVectorStore(id=vector_store_id, job_id=job.id)
 
 
-def described(store: VectorStore, usage: Usage) -> dict[str, Any]:
-    """OpenAI's VectorStoreObject, with fields of ours."""
-    shown = {
-        "id": store.id,
-        "object": "vector_store",
-        "created_at": int(store.created_at.timestamp()),
-        "name": store.name,
-        "description": store.description,
-        "usage_bytes": usage.bytes,
-        "file_counts": counts(usage.files),
-        "status": "expired" if store.expired else "in_progress" if usage.files.in_progress else "completed",
-        "last_active_at": int(store.last_active_at.timestamp()),
-        "expires_at": None if store.expires_at is None else int(store.expires_at.timestamp()),
-        "metadata": store.metadata,
-        "chunking_strategy": store.chunking_strategy or {"type": "auto"},
-        "partial": store.partial,
-    }
-    # Left out rather than null: OpenAI's schema has no null for it.
-    return shown if store.expires_after is None else {**shown, "expires_after": store.expires_after}
-
-
-def counts(files: FileCounts) -> dict[str, int]:
-    """OpenAI's ``file_counts``."""
-    return {
-        "in_progress": files.in_progress,
-        "completed": files.completed,
-        "failed": files.failed,
-        "cancelled": files.cancelled,
-        "total": files.total,
-    }
-
-
-def _shown(connection: Connection[Any], store: VectorStore) -> dict[str, Any]:
-    return described(store, stores.usage_of(connection, store.organisation, [store.id])[store.id])
+def _object(connection: Connection[Any], store: VectorStore) -> VectorStoreObject:
+    return VectorStoreObject.of(store, stores.usage_of(connection, store.organisation, [store.id])[store.id])

@@ -16,7 +16,7 @@ from cluster.documents.stores import VectorStore, get_store
 from cluster.jobs import queue
 from cluster.settings import Settings
 from cluster.vector_index import VectorIndex, open_vector_index
-from serve_app.routes import vector_store_files
+from serve_app.routes import file_content
 from tests.indexed_files import begin, fail, make_files, process
 from tests.openai_contract import complaints
 from tests.serve_app.conftest import Server
@@ -334,7 +334,7 @@ def test_lists_are_by_status_and_in_pages(
 def test_a_long_text_comes_in_parts(
     http: httpx.Client, store: VectorStore, file: str, done: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(vector_store_files, "CONTENT_CHUNKS", 2)
+    monkeypatch.setattr(file_content, "CONTENT_CHUNKS", 2)
     path = f"/v1/vector_stores/{store.id}/files"
     http.post(path, json={"file_id": file})
     assert http.get(f"{path}/{file}/content").json()["data"] == []

@@ -1,0 +1,104 @@
+"""GET /v1/vector_stores/{id}/files/{file_id}/content, in OpenAI's form: the text of a file, chunk by chunk."""
+
+from typing import Annotated, Any, Literal
+
+from fastapi import Query
+from psycopg import Connection
+
+from cluster.documents import store_files
+from cluster.documents.store_files import StoreFile
+from cluster.documents.stores import get_store
+from cluster.errors import InvalidInput
+from cluster.vector_index import VectorIndex
+from cluster.vector_index.attributes import own_of
+from serve_app.edge.authentication import Organisation
+from serve_app.edge.json_route import json_router
+from serve_app.edge.response_model import ResponseModel
+from serve_app.edge.service_access import ServiceDep
+
+#: Chunks in one answer. OpenAI's clients ask for no further page, and few documents have more chunks.
+CONTENT_CHUNKS = 5_000
+
+router = json_router(404)
+
+
+class ChunkText(ResponseModel):
+    """The text of one chunk, and its position in the document."""
+
+    type: Literal["text"] = "text"
+    """Always `text`."""
+    text: str
+    """The text."""
+    page: int | None
+    """Number of the page, counted from 1."""
+    start: int | None
+    """Position of its first character on the page, counted from 0."""
+    end: int | None
+    """Position after its last character on the page."""
+
+
+class FileContentPage(ResponseModel):
+    """One page of the chunks of a file, in reading order."""
+
+    object: Literal["vector_store.file_content.page"] = "vector_store.file_content.page"
+    """Always `vector_store.file_content.page`."""
+    data: list[ChunkText]
+    """The chunks of this page."""
+    has_more: bool
+    """True when more chunks follow."""
+    next_page: str | None
+    """Value of the query parameter `page` for the next page; null on the last."""
+    file_id: str
+    """Id of the file."""
+    filename: str
+    """Name of the file."""
+    attributes: dict[str, str | bool | int | float]
+    """Named values that the filters of a search can test."""
+
+
+@router.get(
+    "/v1/vector_stores/{vector_store_id}/files/{file_id}/content",
+    summary="Get the text of a file",
+)
+async def get_content(
+    vector_store_id: str,
+    file_id: str,
+    service: ServiceDep,
+    organisation: Organisation,
+    page: Annotated[str | None, Query(description="`next_page` of the previous answer")] = None,
+) -> FileContentPage:
+    """Returns the chunks of the file in reading order, each with its page and its position there."""
+    first = _first_chunk(page)
+
+    def read(connection: Connection[Any], index: VectorIndex) -> tuple[StoreFile, list[dict[str, Any]]]:
+        store = get_store(connection, organisation, vector_store_id)
+        attached = store_files.get_store_file(connection, organisation, vector_store_id, file_id)
+        rows = index.document_rows(
+            organisation, store.id, attached.document, collection=store.collection, connection=connection
+        )
+        return attached, sorted(
+            ({**own_of(row.attributes), "text": row.text} for row in rows),
+            key=lambda chunk: int(chunk["ordinal"]),
+        )
+
+    attached, chunks = await service.in_transaction(read)
+    last = first + CONTENT_CHUNKS
+    return FileContentPage(
+        data=[
+            ChunkText(text=chunk["text"], page=chunk["page"], start=chunk["start"], end=chunk["end"])
+            for chunk in chunks[first:last]
+        ],
+        has_more=len(chunks) > last,
+        next_page=str(last) if len(chunks) > last else None,
+        file_id=attached.file,
+        filename=attached.filename,
+        attributes=attached.attributes,
+    )
+
+
+def _first_chunk(page: str | None) -> int:
+    if page is None:
+        return 0
+    if not (page.isascii() and page.isdecimal() and len(page) <= 9):
+        raise InvalidInput(f"page is {page!r}; send the next_page of the previous answer", param="page")
+    return int(page)
