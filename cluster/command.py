@@ -1,4 +1,4 @@
-"""What the commands ``cluster.local`` and ``cluster.doctor`` do alike: read the settings, say an error in a line, give an exit code.
+"""Runs the commands ``cluster.local`` and ``cluster.doctor``: settings, error lines, exit codes.
 
 sys.exit(run(lambda settings: 0, Console(stderr=True), log_level="WARNING"))
 """
@@ -17,12 +17,12 @@ EXIT_FAILED, EXIT_USAGE = 1, 2
 
 
 def run(command: Callable[[Settings], int], console: Console, *, log_level: str) -> int:
-    """The command's own exit code, or that of the error that ended it.
+    """Run a command with the settings of this environment, and return its exit code or that of its error.
 
     Args:
-        command: called with the settings of this environment.
-        console: where errors are told.
-        log_level: least severe level that is logged meanwhile.
+        command: takes the settings and returns an exit code.
+        console: receives a line for each error.
+        log_level: lowest level that is logged while the command runs.
     """
     try:
         settings = Settings()
@@ -30,9 +30,9 @@ def run(command: Callable[[Settings], int], console: Console, *, log_level: str)
         return command(settings)
     except ValidationError as exc:
         for error in exc.errors():
-            console.print(
-                f"[red]setting[/] CLUSTER_{'_'.join(map(str, error['loc'])).upper()}: {escape(error['msg'])}"
-            )
+            name = "_".join(["CLUSTER", *map(str, error["loc"])]).upper() if error["loc"] else "settings"
+            message = escape(error["msg"].removeprefix("Value error, "))
+            console.print(f"[red]wrong setting:[/] {name}: {message}", soft_wrap=True)
         return EXIT_USAGE
     except ClusterError as exc:
         console.print(f"[red]failed:[/] {escape(str(exc))}", soft_wrap=True)

@@ -1,18 +1,18 @@
-"""The one tree of errors; which branch an error is on decides what happens next.
+"""The tree of this project's errors. The branch of an error decides what its caller does next.
 
     ClusterError
     ├── Retryable            the same call may succeed later; ``retry_after_s`` says when
-    │   ├── Throttled        too much waits, or is kept, already
-    │   └── Unavailable      a service we need does not answer (database, engine, index)
-    │       └── Shortage     it answers, but a resource that it needs is used up (disk, memory, connections)
-    └── Permanent            repeating the call cannot help; somebody must change something
-        ├── InvalidInput     what the caller sent is wrong; the message names input, limit and remedy
-        ├── NotFound         what the caller named does not exist
-        ├── Conflict         it exists, but not as the caller assumes (dimension, fingerprint, ...)
-        │   └── LeaseLost    a try at a job that counts no more: the job was given to somebody else, or has ended
+    │   ├── Throttled        a backlog is too long, or an organisation has reached a limit
+    │   └── Unavailable      a service (database, engine, index) does not answer
+    │       └── Shortage     a service answers, but a resource (disk, memory, connections) is used up
+    └── Permanent            the same call fails again until its caller or an operator changes something
+        ├── InvalidInput     the caller sent something wrong; the message names input, limit and remedy
+        ├── NotFound         the thing that the caller named does not exist
+        ├── Conflict         the thing exists in another state than the caller assumes
+        │   └── LeaseLost    an attempt no longer counts: another worker has its job, or the job has ended
         └── Misconfigured    a setting, an extra or a file of the installation is missing or wrong
 
-Vendor errors are translated into these in one table per adapter, with ``raise ... from exc``.
+Each adapter translates its vendor's errors into these by one table, with ``raise ... from exc``.
 """
 
 from collections.abc import Sequence
@@ -21,15 +21,15 @@ from typing import Literal
 
 
 class ClusterError(Exception):
-    """Root of every error this project raises on purpose."""
+    """Base class of every error that this project raises on purpose."""
 
 
 class Retryable(ClusterError):
     """The same call may succeed later.
 
     Args:
-        message: what happened, to what, and what to do.
-        retry_after_s: seconds to wait before the next try; None leaves it to the caller's own schedule.
+        message: names the thing, what is wrong with it, and what to do.
+        retry_after_s: seconds to wait before the next attempt; None: the caller decides.
     """
 
     def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
@@ -38,70 +38,75 @@ class Retryable(ClusterError):
 
 
 class Throttled(Retryable):
-    """Too much waits already, or an organisation keeps as much as it may."""
+    """A backlog is too long, or an organisation has reached a limit on what it keeps."""
 
 
 class Unavailable(Retryable):
-    """A service we depend on does not answer."""
+    """A service that the call needs does not answer."""
 
 
 class Resource(StrEnum):
-    """What can be used up. The same call succeeds once there is room again."""
+    """A resource that can be used up. The same call succeeds once there is room again."""
 
-    #: Where Postgres keeps its data: no space, or a quota.
+    #: The disk with the data of Postgres: it is full, or a quota is reached.
     DATABASE_DISK = "database_disk"
-    #: Postgres takes no writes: a standby, ``default_transaction_read_only``, a file system mounted read-only.
+    #: Writes to Postgres. A standby, ``default_transaction_read_only`` or a read-only disk forbids them.
     DATABASE_WRITES = "database_writes"
-    #: Postgres has no connection left.
+    #: Connections to Postgres.
     DATABASE_CONNECTIONS = "database_connections"
-    #: Memory of Postgres, its table of locks, or a limit such as ``temp_file_limit``: one statement can be at fault.
+    #: Memory of Postgres, its locks, or a limit such as ``temp_file_limit``. One statement can use it up.
     DATABASE_MEMORY = "database_memory"
-    #: Where the bytes of files lie.
+    #: The blob store, which holds the bytes of files.
     BLOB_STORE = "blob_store"
-    #: The disk of the process's own node.
+    #: The disk of this process's node.
     OWN_DISK = "own_disk"
 
     @property
-    def of_all(self) -> bool:
-        """True where no single call is at fault, so that waiting without a limit is right."""
+    def shared(self) -> bool:
+        """True if no single call can use the resource up, so that calls may wait for room without a limit."""
         return self is not Resource.DATABASE_MEMORY
 
     @property
-    def needed_by_all(self) -> bool:
-        """True where no job of any worker can go on."""
+    def stops_every_job(self) -> bool:
+        """True if a shortage stops every job of every worker."""
         return self in {Resource.DATABASE_DISK, Resource.DATABASE_WRITES, Resource.DATABASE_CONNECTIONS}
 
     @property
     def reason(self) -> Literal["storage", "database"]:
-        """Why a job waits, for programs: there is no room to write to, or the database cannot work."""
+        """Machine-readable reason why a job waits: no room to write, or a database that cannot work."""
         return "database" if self in {Resource.DATABASE_CONNECTIONS, Resource.DATABASE_MEMORY} else "storage"
 
     @property
     def sentence(self) -> str:
-        """What is short, and what to do."""
-        return SHORT[self]
+        """A sentence that names the resource and what to do."""
+        return SHORTAGE_SENTENCES[self]
 
 
-SHORT = {
+SHORTAGE_SENTENCES = {
     Resource.DATABASE_DISK: "the database's disk is full: make room where Postgres keeps its data",
-    Resource.DATABASE_WRITES: "the database takes no writes: it is a standby, default_transaction_read_only is on, or so is its disk",
-    Resource.DATABASE_CONNECTIONS: "the database has no connection left: raise max_connections, or lower CLUSTER_DATABASE_POOL_SIZE",
-    Resource.DATABASE_MEMORY: "the database is out of memory or locks, or at a limit such as temp_file_limit: its log says which to raise",
-    Resource.BLOB_STORE: "the blob store is full or read-only: make room where CLUSTER_BLOB_URL points (by default in CLUSTER_HOME)",
-    Resource.OWN_DISK: "the disk of the worker's node is full or read-only: make room in its temporary folder and in CLUSTER_HOME",
+    Resource.DATABASE_WRITES: "the database takes no writes: it is a standby, default_transaction_read_only "
+    "is on, or its disk is read-only; connect to the primary, or make it writable",
+    Resource.DATABASE_CONNECTIONS: "the database has no free connection: raise max_connections, "
+    "or lower CLUSTER_DATABASE_POOL_SIZE",
+    Resource.DATABASE_MEMORY: "the database is out of memory or locks, or at a limit such as "
+    "temp_file_limit: raise the limit that its log names",
+    Resource.BLOB_STORE: "the blob store is full or read-only: make room where CLUSTER_BLOB_URL points "
+    "(by default in CLUSTER_HOME)",
+    Resource.OWN_DISK: "the disk of the worker's node is full or read-only: make room in its temporary "
+    "folder and in CLUSTER_HOME",
 }
 
 
 class Shortage(Unavailable):
-    """A service answers, but a resource that it needs is used up: a reason to wait, never a fault of what was asked.
+    """A service answers, but a resource that it needs is used up. The call itself is correct, and may wait.
 
     Args:
-        message: what happened.
-        resource: what is short.
-        retry_after_s: seconds to wait before the next try.
+        message: names the resource and what to do.
+        resource: the resource that is used up.
+        retry_after_s: seconds to wait before the next attempt.
     """
 
-    # With a default, because unpickling calls it with the message alone and sets the attributes after.
+    # ``resource`` has a default because unpickling passes the message alone and sets the attributes later.
     def __init__(
         self, message: str, *, resource: Resource = Resource.OWN_DISK, retry_after_s: float | None = None
     ) -> None:
@@ -110,11 +115,11 @@ class Shortage(Unavailable):
 
 
 class Permanent(ClusterError):
-    """Repeating the call cannot help.
+    """The same call fails again until its caller or an operator changes something.
 
     Args:
-        message: what happened, to what, and what to do.
-        row_ids: ids of the rows that caused it, where the call was about rows.
+        message: names the thing, what is wrong with it, and what to do.
+        row_ids: ids of the rows that caused the error, if the call was about rows.
     """
 
     def __init__(self, message: str, *, row_ids: Sequence[str] = ()) -> None:
@@ -123,11 +128,11 @@ class Permanent(ClusterError):
 
 
 class InvalidInput(Permanent):
-    """What the caller sent is wrong.
+    """The caller sent something wrong.
 
     Args:
         message: names the input, the limit and the remedy.
-        param: the field at fault, as the caller spells it (OpenAI's ``param``).
+        param: name of the wrong field as the caller spells it (OpenAI's ``param``).
     """
 
     def __init__(self, message: str, *, param: str | None = None, row_ids: Sequence[str] = ()) -> None:
@@ -136,15 +141,15 @@ class InvalidInput(Permanent):
 
 
 class NotFound(Permanent):
-    """What the caller named does not exist."""
+    """The thing that the caller named does not exist."""
 
 
 class Conflict(Permanent):
-    """It exists, but not as the caller assumes."""
+    """The thing exists in another state than the caller assumes: dimension, fingerprint, version."""
 
 
 class LeaseLost(Conflict):
-    """A try at a job that counts no more: the job was given to somebody else, or has ended. What it wrote is undone."""
+    """An attempt no longer counts: another worker has its job, or the job ended. Its writes are undone."""
 
 
 class Misconfigured(Permanent):
@@ -152,5 +157,5 @@ class Misconfigured(Permanent):
 
 
 def last_line(exc: BaseException) -> str:
-    """What happened: a remote error carries the whole remote trace, and its last line says so."""
+    """Return the last line of the message: in an error of Ray, a traceback stands before it."""
     return (str(exc).strip().splitlines() or [type(exc).__name__])[-1]

@@ -1,6 +1,6 @@
-"""Logs as JSON lines, or as lines for people on a terminal; every line carries who and what it is about.
+"""The log: JSON lines, or lines for people on a terminal, each with its job, document and organisation.
 
-Called once at the edge of each process (a command, a replica, an actor).
+Each process (a command, a replica, an actor) calls ``configure`` once when it starts.
 
     configure(settings)
     with about(job=job.id, organisation="default"):
@@ -18,8 +18,11 @@ from cluster.settings import Settings
 from cluster.text.well_formed import json_bytes
 
 
-class _Writer(structlog.WriteLogger):
-    """Writes our own lines itself: the standard library's handlers take ten times as long for each, and a replica writes one a request."""
+class _StderrLogger(structlog.WriteLogger):
+    """Writes lines to standard error without the standard library's handlers, which take ten times as long.
+
+    A replica writes a line for each request.
+    """
 
     def __init__(self, name: str = "") -> None:
         super().__init__(sys.stderr)
@@ -27,7 +30,7 @@ class _Writer(structlog.WriteLogger):
 
 
 def configure(settings: Settings) -> None:
-    """Send every log line of this process, ours and the libraries', to standard error in one form. Safe to repeat."""
+    """Send all log lines of this process to standard error in one form, those of libraries too. Repeatable."""
     console = settings.log_format == "console" or (settings.log_format == "auto" and sys.stderr.isatty())
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
@@ -47,7 +50,7 @@ def configure(settings: Settings) -> None:
     level = logging.getLevelNamesMapping()[settings.log_level]
     structlog.configure(
         processors=[*shared, *render],
-        logger_factory=_Writer,
+        logger_factory=_StderrLogger,
         wrapper_class=structlog.make_filtering_bound_logger(level),
         cache_logger_on_first_use=True,
     )
@@ -70,5 +73,5 @@ def _json(line: Any, **_: Any) -> str:
 
 
 def about(**what: str) -> AbstractContextManager[None]:
-    """Every log line inside the block carries these fields: job, document, organisation, stage."""
+    """Add these fields to every log line inside the block: job, document, organisation, stage."""
     return structlog.contextvars.bound_contextvars(**what)

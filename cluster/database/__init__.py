@@ -1,4 +1,4 @@
-"""The one Postgres: started if need be, migrated once, reached through a pool.
+"""The Postgres database: its bundled server, its schema, its errors and its connection pools.
 
 from cluster.database import open_pool, translated
 """

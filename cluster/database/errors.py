@@ -1,4 +1,5 @@
-"""Postgres' errors as ours: one table, used around every call of the database.
+"""Translates the errors of psycopg into ours, by one table. Every call of the database stands inside
+``translated``.
 
 with translated():
     connection.execute(...)
@@ -24,7 +25,8 @@ from cluster.errors import (
     Unavailable,
 )
 
-#: By SQLSTATE (PostgreSQL manual, appendix A): the whole code first, else its class, the first two characters.
+#: By SQLSTATE (PostgreSQL manual, appendix A): the whole code, else its class, which is its first two
+#: characters.
 BY_SQLSTATE: dict[str, type[ClusterError]] = {
     "02": Permanent,  # no data
     "03": Permanent,  # SQL statement not yet complete
@@ -44,8 +46,8 @@ BY_SQLSTATE: dict[str, type[ClusterError]] = {
     "24": Permanent,  # invalid cursor state
     "25": Permanent,  # invalid transaction state
     "25006": Shortage,  # read-only transaction: a standby after a failover, default_transaction_read_only
-    "25P03": Unavailable,  # idle in transaction for too long: the server hung up
-    "25P04": Unavailable,  # transaction timeout: the server hung up
+    "25P03": Unavailable,  # idle in transaction for too long: the server closed the connection
+    "25P04": Unavailable,  # transaction timeout: the server closed the connection
     "26": Permanent,  # invalid SQL statement name
     "27": Permanent,  # triggered data change violation
     "28": Misconfigured,  # invalid authorisation
@@ -61,14 +63,14 @@ BY_SQLSTATE: dict[str, type[ClusterError]] = {
     "40": Retryable,  # transaction rollback: serialisation failure, deadlock
     "42": Permanent,  # syntax error or access rule violation
     "42501": Misconfigured,  # insufficient privilege
-    "42P01": Misconfigured,  # undefined table: the schema is not ours
+    "42P01": Misconfigured,  # undefined table: this is not our schema
     "44": Permanent,  # WITH CHECK OPTION violation
     "53": Shortage,  # insufficient resources: disk, memory, connections
     "54": Permanent,  # program limit exceeded
     "55": Retryable,  # object not in prerequisite state: in use, lock not available
     "55P02": Misconfigured,  # this parameter needs a restart
     "57": Unavailable,  # operator intervention: shutdown, crash, starting up
-    "57014": Retryable,  # query cancelled, by a timeout or a person
+    "57014": Retryable,  # query cancelled, by a timeout or an operator
     "57P04": Misconfigured,  # the database was dropped
     "58": Unavailable,  # system error: I/O
     "58P01": Misconfigured,  # undefined file: the extension is not installed on the server
@@ -81,7 +83,7 @@ BY_SQLSTATE: dict[str, type[ClusterError]] = {
     "XX002": Permanent,  # index corrupted
 }
 
-#: Errors that carry no SQLSTATE: raised on our side of the wire, or while connecting. The nearest ancestor counts.
+#: Errors without SQLSTATE, which psycopg raises itself or while connecting. The nearest base class counts.
 BY_CLASS: dict[type[Exception], type[ClusterError]] = {
     psycopg_pool.TooManyRequests: Unavailable,
     psycopg_pool.PoolTimeout: Unavailable,
@@ -100,7 +102,7 @@ BY_CLASS: dict[type[Exception], type[ClusterError]] = {
     psycopg.Error: Permanent,
 }
 
-#: libpq keeps the SQLSTATE of a refused log-in to itself; waiting helps with none of these.
+#: Texts of refused log-ins, for which libpq gives no SQLSTATE. A later attempt is refused too.
 REFUSALS = (
     "password authentication failed",
     "no pg_hba.conf entry",
@@ -109,15 +111,15 @@ REFUSALS = (
     "no password supplied",
 )
 RETRY_AFTER_S = 1.0
-#: What is short, by SQLSTATE; every other code of class 53 means memory.
+#: The resource that is used up, by SQLSTATE. Every other code of class 53 means memory.
 RESOURCES = {
     "25006": Resource.DATABASE_WRITES,
     "53100": Resource.DATABASE_DISK,  # disk full
     "53300": Resource.DATABASE_CONNECTIONS,  # too many connections
 }
-#: The same by words. Postgres knows no SQLSTATE for a quota and calls a read-only file system a lack of privilege, and libpq keeps the
-#: SQLSTATE of a refused log-in to itself.
-SHORT_WORDS = {
+#: The same by the text of the error. Postgres has no SQLSTATE for a quota and reports a read-only file system
+#: as a lack of privilege; libpq gives no SQLSTATE for a refused log-in.
+RESOURCES_BY_TEXT = {
     os.strerror(errno.ENOSPC): Resource.DATABASE_DISK,
     os.strerror(errno.EDQUOT): Resource.DATABASE_DISK,
     os.strerror(errno.EROFS): Resource.DATABASE_WRITES,
@@ -125,13 +127,14 @@ SHORT_WORDS = {
     "connection slots are reserved": Resource.DATABASE_CONNECTIONS,
     "too many connections for": Resource.DATABASE_CONNECTIONS,
 }
-#: Room is made by people: longer than ``RETRY_AFTER_S``, and short enough for clients that retry a few times.
-SHORT_RETRY_AFTER_S = 10.0
+#: Longer than ``RETRY_AFTER_S``, because an operator has to make room; short enough for clients with few
+#: retries.
+SHORTAGE_RETRY_AFTER_S = 10.0
 
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Errors of psycopg raised inside the block leave it as ours, with psycopg's as their cause."""
+    """Raise errors of psycopg inside the block as errors of ours, with the original as their cause."""
     try:
         yield
     except psycopg.Error as exc:
@@ -139,26 +142,30 @@ def translated() -> Iterator[None]:
 
 
 def translate(exc: psycopg.Error) -> ClusterError:
-    """Our error for one of psycopg's."""
-    resource = _short(exc)
+    """Return our error for one of psycopg's."""
+    resource = _used_up(exc)
     if resource is not None:
         return Shortage(
-            f"{resource.sentence} ({_first_line(exc)})", resource=resource, retry_after_s=SHORT_RETRY_AFTER_S
+            f"{resource.sentence} ({_first_line(exc)})",
+            resource=resource,
+            retry_after_s=SHORTAGE_RETRY_AFTER_S,
         )
-    ours = _ours(exc)
+    error_type = _error_type(exc)
     message = f"database: {str(exc).strip() or type(exc).__name__}"
-    return ours(message, retry_after_s=RETRY_AFTER_S) if issubclass(ours, Retryable) else ours(message)
+    if issubclass(error_type, Retryable):
+        return error_type(message, retry_after_s=RETRY_AFTER_S)
+    return error_type(message)
 
 
-def _short(exc: psycopg.Error) -> Resource | None:
-    """What is short, if that is the error."""
+def _used_up(exc: psycopg.Error) -> Resource | None:
+    """Return the resource that is used up, if that is the error."""
     if exc.sqlstate in RESOURCES:
         return RESOURCES[exc.sqlstate]
-    # The text of other errors can hold anything: a value that was refused, for one.
-    told_by_words = exc.sqlstate in {None, "42501"} or (exc.sqlstate or "")[:2] in {"53", "58", "XX"}
+    # The text of other errors is not searched: it may hold anything, such as a refused value.
+    has_telling_text = exc.sqlstate in {None, "42501"} or (exc.sqlstate or "")[:2] in {"53", "58", "XX"}
     words = (
-        next((resource for words, resource in SHORT_WORDS.items() if words in str(exc)), None)
-        if told_by_words
+        next((resource for words, resource in RESOURCES_BY_TEXT.items() if words in str(exc)), None)
+        if has_telling_text
         else None
     )
     if words is None and (exc.sqlstate or "").startswith("53"):
@@ -170,7 +177,7 @@ def _first_line(exc: psycopg.Error) -> str:
     return (str(exc).strip().splitlines() or [type(exc).__name__])[0]
 
 
-def _ours(exc: psycopg.Error) -> type[ClusterError]:
+def _error_type(exc: psycopg.Error) -> type[ClusterError]:
     if exc.sqlstate:
         return BY_SQLSTATE.get(exc.sqlstate) or BY_SQLSTATE.get(exc.sqlstate[:2], Permanent)
     if (

@@ -1,4 +1,4 @@
-"""Connections to the one Postgres, for one process.
+"""The pool of database connections of one process.
 
 pool = open_pool(settings)
 with translated(), pool.connection() as connection:
@@ -18,14 +18,14 @@ from cluster.database.errors import translated
 from cluster.database.migrate import migrate
 from cluster.settings import Settings
 
-#: How long a caller waits for a connection; beyond it the database counts as away.
+#: A caller waits this long for a connection; then the database counts as unavailable.
 CHECKOUT_TIMEOUT_S = 10.0
-#: After so long a search for a lost database the pool rests until somebody asks. The waits between its looks double, so a
-#: longer search would also find a database that is back the later.
+#: The pool looks for a lost database this long, then rests until the next caller. The pauses between its
+#: attempts double, so a longer search would find a restarted database later.
 RECONNECT_TIMEOUT_S = 10.0
-#: By this name the server knows our connections.
+#: Name of our connections on the server.
 APPLICATION = "embedding-cluster"
-#: A database whose host vanished is noticed after about half a minute, not after the kernel's two hours.
+#: A database whose host disappeared is noticed after half a minute, not after the two hours of the kernel.
 CONNECTION = {
     "application_name": APPLICATION,
     "connect_timeout": 5,
@@ -37,17 +37,17 @@ CONNECTION = {
 }
 
 
-class TellingPool(ConnectionPool):
-    """A pool whose time-outs say why the server refuses connections. The base class connects in its own threads and only logs that."""
+class ExplainingPool(ConnectionPool):
+    """A pool with timeouts that say why the server refuses connections. The base class only logs the reason."""
 
-    #: What the server said to the last attempt to connect; None where that went well.
+    #: Error of the last attempt to connect; None after a success.
     refusal: str | None = None
 
     def getconn(self, timeout: float | None = None) -> psycopg.Connection[Any]:
-        """A connection.
+        """Return a connection of the pool.
 
         Raises:
-            PoolTimeout: with the server's own words, where it has refused new connections.
+            PoolTimeout: no connection is free in time; the message says why the server refused new ones.
         """
         try:
             return super().getconn(timeout)
@@ -58,17 +58,20 @@ class TellingPool(ConnectionPool):
 
 
 def open_pool(settings: Settings, *, reviving: bool = False) -> ConnectionPool:
-    """A pool on the settings' database, started if it is the bundled one, with the schema of this code.
+    """Open a pool on the settings' database. Starts the bundled server if needed, and applies missing
+    migrations.
 
-    Threads share it; a process needs one, and closes it.
+    All threads of a process share one pool; the caller closes it.
 
     Args:
-        reviving: who asks for a connection and finds the bundled server killed starts it, and need not wait until the pool gives up.
+        settings: the database's URL and the size of the pool.
+        reviving: start the bundled server when a caller finds it dead, instead of waiting until the pool
+            gives up.
 
     Raises:
         Unavailable: the database does not answer.
-        Conflict: its schema is not one this code can work with.
-        Misconfigured: it is too old, or refuses us.
+        Conflict: this code cannot work with the schema of the database.
+        Misconfigured: the server is too old, or refuses the log-in.
     """
     migrate(database_url(settings))
 
@@ -78,12 +81,13 @@ def open_pool(settings: Settings, *, reviving: bool = False) -> ConnectionPool:
         except psycopg.Error:
             if reviving:
                 database_url(settings)
-            # Where one is dead the others are, too, and the pool would wait twice as long after each before it looks at the next.
+            # If one connection is dead the others are too. The pool would check them one by one, with pauses
+            # that double.
             pool.check()
             raise
 
-    pool = TellingPool(
-        # Asked again for each connection: after a restart the bundled server may listen on another port.
+    pool = ExplainingPool(
+        # Called for each connection: after a restart the bundled server may listen on another port.
         lambda: _current_url(settings),
         connection_class=_connections(lambda refusal: setattr(pool, "refusal", refusal)),
         kwargs=CONNECTION,
@@ -96,54 +100,54 @@ def open_pool(settings: Settings, *, reviving: bool = False) -> ConnectionPool:
         open=False,
     )
     with ExitStack() as undo:
-        undo.callback(pool.close)  # or its threads go on looking for the database
+        undo.callback(pool.close)  # else its threads keep looking for the database
         with translated():
             pool.open(wait=True, timeout=CHECKOUT_TIMEOUT_S)
         undo.pop_all()
     return pool
 
 
-def _connections(tell: Callable[[str | None], object]) -> type[psycopg.Connection[Any]]:
-    """A class of connections that tell each attempt's end: None, or why the server refused it."""
+def _connections(report: Callable[[str | None], object]) -> type[psycopg.Connection[Any]]:
+    """Return a class of connections that report the end of each attempt: None, or the server's error."""
 
     class Connection(psycopg.Connection[Any]):
         @classmethod
-        def connect(cls, *where: Any, **how: Any) -> Any:
+        def connect(cls, *args: Any, **kwargs: Any) -> Any:
             try:
-                made = super().connect(*where, **how)
+                connection = super().connect(*args, **kwargs)
             except psycopg.OperationalError as exc:
-                tell(str(exc).strip())
+                report(str(exc).strip())
                 raise
-            tell(None)
-            return made
+            report(None)
+            return connection
 
     return Connection
 
 
 @contextmanager
 def snapshot(pool: ConnectionPool) -> Iterator[psycopg.Connection[Any]]:
-    """A connection whose every query sees one and the same state of the database, the one of its first; it writes nothing."""
+    """Yield a read-only connection. All its queries see the state of the database at the first one."""
     with pool.connection() as connection:
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         yield connection
 
 
 def database_url(settings: Settings) -> str:
-    """URL of the settings' database; the bundled one is running when this returns.
+    """Return the URL of the settings' database, and start the bundled server if it is that one.
 
     Raises:
-        Unavailable: the bundled one does not start.
-        Misconfigured: it cannot.
+        Unavailable: the bundled server does not start.
+        Misconfigured: the bundled server cannot start; the message says what to change.
     """
     return settings.database_url.get_secret_value() if settings.database_url else bundled.start(settings)
 
 
 def revive(settings: Settings, pool: ConnectionPool) -> None:
-    """After the database went away: start it again if it is the bundled one, and have the pool replace its dead connections.
+    """Restart a lost bundled server, and make the pool replace its dead connections.
 
     Raises:
-        Unavailable: the bundled one does not start.
-        Misconfigured: it cannot.
+        Unavailable: the bundled server does not start.
+        Misconfigured: the bundled server cannot start; the message says what to change.
     """
     if settings.database_url is None:
         bundled.start(settings)
@@ -152,12 +156,12 @@ def revive(settings: Settings, pool: ConnectionPool) -> None:
 
 
 def _current_url(settings: Settings) -> str:
-    """Starts nothing: a pool that outlives ``make down`` must not bring the server back."""
+    """Return the database's URL without starting a server: a pool may outlive ``make down``."""
     return settings.database_url.get_secret_value() if settings.database_url else bundled.url(settings)
 
 
 def _configure(connection: psycopg.Connection[Any]) -> None:
     register_vector(connection)
-    # A filtered search goes on through the HNSW graph until it has k rows: recall@10 0.997 instead of 0.39.
+    # A filtered search follows the HNSW graph until it has k rows: recall@10 is 0.997 instead of 0.39.
     connection.execute("SET hnsw.iterative_scan = strict_order")
     connection.commit()

@@ -1,4 +1,4 @@
-"""SQL kept in ``.sql`` files, each statement under a head ``-- name: the_name``.
+"""Reads SQL statements from ``.sql`` files, where each one follows a line ``-- name: the_name``.
 
 SQL = queries("cluster.documents", "documents.sql")
 connection.execute(SQL["record_failure"], {...})
@@ -14,15 +14,15 @@ HEAD = re.compile(r"^-- name: (\w+)[^\n]*$", re.MULTILINE)
 
 @cache
 def queries(package: str, file: str) -> MappingProxyType[str, str]:
-    """The statements of one file by name.
+    """Return the statements of one file by name.
 
     Raises:
-        ValueError: two statements of the file have one name.
+        ValueError: two statements of the file have the same name.
     """
     parts = HEAD.split((files(package) / file).read_text(encoding="utf-8"))
     names, bodies = parts[1::2], parts[2::2]
     if len(set(names)) != len(names):
-        raise ValueError(f"{package}/{file}: a name stands twice")
+        raise ValueError(f"{package}/{file}: two statements have the same name")
     return MappingProxyType(
         {name: body.strip().rstrip(";") for name, body in zip(names, bodies, strict=True)}
     )

@@ -258,7 +258,7 @@ def read_news(connection: Connection[Any], watches: Sequence[Watch]) -> dict[Wat
 
 def _short(connection: Connection[Any]) -> Waiting | None:
     """What no job can go on without, which no worker could write down."""
-    short = sorted(resource for resource in announced(connection) if resource.needed_by_all)
+    short = sorted(resource for resource in announced(connection) if resource.stops_every_job)
     return Waiting(reason=short[0].reason, message=short[0].sentence) if short else None
 
 

@@ -34,7 +34,7 @@ def with_patience(settings: Settings, work: Callable[[], T]) -> T:
         try:
             return work()
         except Retryable as exc:
-            short = isinstance(exc, Shortage) and exc.resource.of_all
+            short = isinstance(exc, Shortage) and exc.resource.shared
             wait_s = SHORT_WAIT_S if short else next(waits, None)
             if wait_s is None:
                 raise

@@ -221,7 +221,7 @@ class JobAttempt:
                 return await work()
             except (Shortage, OSError) as exc:
                 short = as_shortage(exc)
-                if short is None or not short.resource.of_all:
+                if short is None or not short.resource.shared:
                     raise
                 self.goes_on()
                 wait_s = min(LONGEST_WAIT_S, self.stage_timeout_s / 2, FIRST_WAIT_S * 2 ** min(number, 9))
@@ -315,7 +315,7 @@ class JobAttempt:
 
     def _waits_for_room(self, resource: Resource) -> None:
         """Where the call itself may be at fault, the stage's time goes on."""
-        if resource.of_all:
+        if resource.shared:
             self.goes_on()
         self._waits = resource.sentence, SHORT_OF
 

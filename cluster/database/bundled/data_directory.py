@@ -1,6 +1,6 @@
-"""What the bundled Postgres keeps on disk: its files, how they are made, and its configuration.
+"""The files of the bundled Postgres server on disk, and its configuration.
 
-Called by ``server``, under its lock.
+``server`` calls these functions under its lock.
 """
 
 import secrets
@@ -18,17 +18,18 @@ from cluster.settings import MIB
 
 log = structlog.get_logger(__name__)
 
-#: Role and database; the role owns the server, which holds nothing but this cluster.
+#: Role and database. The role is a superuser: the server belongs to this cluster alone.
 ROLE, DATABASE = "cluster", "postgres"
-#: Docker gives a container 64 MiB of /dev/shm; building an HNSW index in parallel takes ``maintenance_work_mem``.
+#: Docker gives a container 64 MiB of /dev/shm; a parallel build of an HNSW index needs
+#: ``maintenance_work_mem``.
 ENOUGH_SHARED_MEMORY_BYTES = 1024 * MIB
 
 CONFIGURATION = """\
-# Written by embedding-cluster at every start. ALTER SYSTEM is kept, and wins over this file.
+# embedding-cluster writes this file at every start. Values of ALTER SYSTEM are kept and go before this file.
 listen_addresses = '127.0.0.1'
 port = {port}
 cluster_name = '{title}'
-# every connection is TCP: a socket file would need a short path that both OS users can reach
+# connections use TCP: a socket file would need a short path that both OS users can reach
 unix_socket_directories = ''
 password_encryption = 'scram-sha-256'
 max_connections = 200
@@ -36,11 +37,11 @@ shared_buffers = '256MB'
 maintenance_work_mem = '512MB'
 max_wal_size = '2GB'
 dynamic_shared_memory_type = {shared_memory}
-# the disk is an SSD, as every laptop's and cloud machine's is
+# for SSDs, the disks of laptops and cloud machines
 random_page_cost = 1.1
-# our statements are short; compiling them takes longer than running them
+# statements are short, and compiling them takes longer than running them
 jit = off
-# a writer that was stopped in mid-transaction must not hold its document's lock for ever
+# a writer that is stopped within a transaction must release the lock of its document
 idle_in_transaction_session_timeout = '10min'
 timezone = 'UTC'
 log_timezone = 'UTC'
@@ -51,37 +52,37 @@ log_checkpoints = off
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """Where the bundled server keeps what."""
+    """Paths of the bundled server's files."""
 
     root: Path
 
     @property
     def data(self) -> Path:
-        """Postgres' own data directory."""
+        """The data directory of Postgres."""
         return self.root / "data"
 
     @property
     def password(self) -> Path:
-        """The role's password; readable by the server's OS user (and root) only."""
+        """File with the role's password. Only the server's OS user and root can read it."""
         return self.root / "password"
 
     @property
     def port(self) -> Path:
-        """The port asked for last, so that URLs stay good over a restart."""
+        """File with the last configured port, so that URLs stay valid over a restart."""
         return self.root / "port"
 
     @property
     def log(self) -> Path:
-        """What the server had to say."""
+        """The server's log."""
         return self.root / "server.log"
 
 
 def initialise(files: Files) -> None:
-    """Make the data directory, once: it gets its name only when it is complete.
+    """Create the data directory. It gets its final name when it is complete.
 
     Raises:
-        Misconfigured: the programs are missing, or there is nobody to run them as.
-        Unavailable: ``initdb`` failed; the message says why.
+        Misconfigured: the programs are missing, or no OS user can run them.
+        Unavailable: ``initdb`` failed; the message holds its error.
     """
     user, programs = server_user(files.data), newest()
     files.root.mkdir(exist_ok=True)
@@ -93,7 +94,8 @@ def initialise(files: Files) -> None:
         shutil.chown(path, user.uid, user.gid)
     draft = files.root / "data.draft"
     shutil.rmtree(draft, ignore_errors=True)
-    # Postgres' own collation: the machine's differ from one to the next, and an index sorted by one is wrong under another.
+    # The collation of Postgres itself: machines have different ones, and an index sorted by one is wrong
+    # under another.
     locale = ["--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
     command = [
         str(programs / "initdb"),
@@ -113,8 +115,8 @@ def initialise(files: Files) -> None:
 
 
 def configure(files: Files, port: int) -> None:
-    """Write the server's configuration, as this version of the code wants it."""
-    shared = Path("/dev/shm")  # noqa: S108 - Linux' shared memory, not a place for our files
+    """Write the server's configuration for this version of the code."""
+    shared = Path("/dev/shm")  # noqa: S108  # shared memory of Linux, not a folder for files
     roomy = shared.is_dir() and shutil.disk_usage(shared).total >= ENOUGH_SHARED_MEMORY_BYTES
     text = CONFIGURATION.format(
         port=port, title=title(files.data), shared_memory="posix" if roomy else "mmap"
@@ -123,15 +125,15 @@ def configure(files: Files, port: int) -> None:
 
 
 def url(files: Files, port: int) -> str:
-    """Where to connect to, with the password in it.
+    """Return the URL of the server, with its password.
 
     Raises:
-        Misconfigured: the password is lost.
+        Misconfigured: the file with the password is missing.
     """
     try:
         password = files.password.read_text()
     except FileNotFoundError as exc:
         raise Misconfigured(
-            f"{files.password} is missing, and the database in {files.data} cannot be entered without it: restore it"
+            f"{files.password} is missing: restore it, or nothing can log in to the database in {files.data}"
         ) from exc
     return f"postgresql://{ROLE}:{password}@127.0.0.1:{port}/{DATABASE}"

@@ -1,9 +1,9 @@
-"""Run Postgres' programs as somebody who is not root: the server refuses to run as root.
+"""Runs the programs of Postgres as an OS user other than root, because the server refuses to run as root.
 
-A plain user runs them as himself. Root runs them as the owner of the data directory, at first the OS user ``postgres`` or
-``nobody``. Where that user could not reach the files because a folder above them is closed (a home or a checkout under
-/root), the programs keep one capability that opens folders, and no other: moving the data elsewhere would break the
-promise that all of it is under ``home``, and opening /root to others is not ours to do.
+A plain user runs them under its own id. Root runs them as the owner of the data directory; for a new one that
+is the OS user ``postgres`` or ``nobody``. If a closed folder, such as /root, keeps that user from the files,
+the programs keep one capability, which opens folders. The alternatives are worse: data outside ``home``
+breaks a promise of the handbook, and opening /root is the operator's decision.
 """
 
 import os
@@ -17,22 +17,23 @@ from typing import Any, NamedTuple
 from cluster.errors import Misconfigured
 
 CANDIDATES = ("postgres", "nobody")
-#: Bits of the capability sets in /proc/self/status (capabilities(7)), the narrower first. Docker grants only the second.
+#: Bits in the capability sets of /proc/self/status (capabilities(7)), the narrower one first. Docker grants
+#: only the second.
 OPENING_CAPABILITIES = {"dac_read_search": 2, "dac_override": 1}
 
 
 class OsUser(NamedTuple):
-    """Numeric ids, as the kernel has them."""
+    """Numeric ids of a user and a group."""
 
     uid: int
     gid: int
 
 
 def server_user(data: Path) -> OsUser:
-    """Who owns the server's files and runs it.
+    """Return the OS user that owns the server's files and runs it.
 
     Raises:
-        Misconfigured: we are root, and there is nobody to run it as.
+        Misconfigured: this process is root, and no other OS user exists for the server.
     """
     if os.geteuid() != 0:
         return OsUser(os.geteuid(), os.getegid())
@@ -45,20 +46,23 @@ def server_user(data: Path) -> OsUser:
             continue
         return OsUser(entry.pw_uid, entry.pw_gid)
     raise Misconfigured(
-        f"Postgres does not run as root, and there is no OS user {' or '.join(CANDIDATES)}; run as a plain user"
+        f"Postgres does not run as root, and there is no OS user {' or '.join(CANDIDATES)}: "
+        "run as a plain user, or create one of them"
     )
 
 
 def run_as(
     user: OsUser, command: Sequence[str], *, reach: Iterable[Path]
 ) -> subprocess.CompletedProcess[str]:
-    """Run one of Postgres' programs to its end.
+    """Run one of Postgres' programs and wait for its end.
 
     Args:
-        reach: paths the program has to reach.
+        user: the OS user that runs it when this process is root.
+        command: the program and its arguments.
+        reach: paths that the program must be able to open.
 
     Raises:
-        Misconfigured: it cannot reach them; the message says what to change.
+        Misconfigured: it cannot open them; the message says what to change.
     """
     if os.geteuid() != 0:
         return _run(command)
@@ -68,8 +72,9 @@ def run_as(
     setpriv, capability = shutil.which("setpriv"), _opening_capability()
     if setpriv is None or capability is None:
         raise Misconfigured(
-            f"{closed[0]} is closed to OS user {user.uid}, who runs Postgres for root; "
-            "set CLUSTER_HOME to one open to all (such as /var/lib/embedding-cluster), run as a plain user, or set CLUSTER_DATABASE_URL"
+            f"{closed[0]} is closed to OS user {user.uid}, which runs Postgres for root: set CLUSTER_HOME to "
+            "a folder open to all users (such as /var/lib/embedding-cluster), run as a plain user, "
+            "or set CLUSTER_DATABASE_URL"
         )
     drop = [
         setpriv,
@@ -107,11 +112,12 @@ def _opening_capability() -> str | None:
 
 
 def _environment() -> dict[str, str]:
-    """The caller's, less what would make Postgres' programs look elsewhere, or speak so that we cannot read it."""
-    ours = {
+    """Return this process's environment without Postgres' variables, and with messages in English."""
+    added = {
         "LC_ALL": "C",
-        # A starter may be the kernel's first choice to kill (Ray marks its workers so); the database must not inherit that.
+        # Ray marks its workers as the first processes to kill when memory runs out; a server that a worker
+        # starts must not inherit the mark.
         "PG_OOM_ADJUST_FILE": "/proc/self/oom_score_adj",
         "PG_OOM_ADJUST_VALUE": "0",
     }
-    return {name: value for name, value in os.environ.items() if not name.startswith("PG")} | ours
+    return {name: value for name, value in os.environ.items() if not name.startswith("PG")} | added

@@ -1,6 +1,7 @@
-"""The processes of one bundled server: which is its postmaster, and what a killed one left behind.
+"""Finds the processes of one bundled server: its postmaster, and the remains of a killed one.
 
-Called by ``server``. Nothing here reads ``/proc/<pid>/cwd`` or ``exe``: in a container root may not, for another user's process.
+``server`` calls these functions. They do not read ``/proc/<pid>/cwd`` or ``exe``, which root in a container
+may not read for processes of other users.
 
     postmaster = find(data)         # None: not running, whatever the pid file says
 """
@@ -18,21 +19,21 @@ import structlog
 
 log = structlog.get_logger(__name__)
 
-#: Backends whose postmaster was killed leave when their statement ends; those that have not by now are killed.
+#: Backends of a killed postmaster end after their current statement; later than this they are killed.
 ORPHAN_GRACE_S = 5.0
-#: How long the kernel may take over a SIGKILL.
+#: Time for the kernel to end a process after SIGKILL.
 KILL_TIMEOUT_S = 10.0
 POLL_INTERVAL_S = 0.02
-#: Larger than any pid a kernel gives, so never alive.
+#: Larger than any process id of Linux, so no process has it.
 NO_PID = 2**31 - 1
 DEAD = (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
 
 
 def find(data: Path) -> psutil.Process | None:
-    """The live postmaster of this data directory.
+    """Return the live postmaster of this data directory, or None.
 
-    Its pid file alone proves nothing: the process may have been killed, be a zombie that nobody reaps, or the number
-    may belong to somebody else by now.
+    The pid file alone is no proof: the process may be dead or a zombie, or another process may have its
+        number.
     """
     try:
         process = psutil.Process(int(_pid_file(data).read_text().split("\n", 1)[0]))
@@ -42,7 +43,7 @@ def find(data: Path) -> psutil.Process | None:
 
 
 def port(data: Path) -> int | None:
-    """Port the postmaster said it would listen on; None where there is no pid file."""
+    """Return the port in the pid file, or None without a pid file."""
     try:
         return int(_pid_file(data).read_text().split("\n")[3])
     except (FileNotFoundError, IndexError, ValueError):
@@ -50,12 +51,12 @@ def port(data: Path) -> int | None:
 
 
 def title(data: Path) -> str:
-    """The server's ``cluster_name``: it stands in the title of each of its processes and tells them from all others."""
+    """Return the server's ``cluster_name``. It stands in the titles of its processes."""
     return "cluster-" + blake2b(str(data.resolve()).encode(), digest_size=6).hexdigest()
 
 
 def ended(process: psutil.Process, timeout_s: float) -> bool:
-    """Wait for the process to end; a zombie has ended. False when it has not."""
+    """Wait for the process to end, and return True if it did. A zombie counts as ended."""
     deadline = time.monotonic() + timeout_s
     while alive(process):
         if time.monotonic() > deadline:
@@ -65,7 +66,7 @@ def ended(process: psutil.Process, timeout_s: float) -> bool:
 
 
 def alive(process: psutil.Process) -> bool:
-    """True while the process runs; a zombie does not."""
+    """Return True while the process runs. A zombie does not run."""
     try:
         return process.is_running() and process.status() not in DEAD
     except psutil.NoSuchProcess:
@@ -73,7 +74,7 @@ def alive(process: psutil.Process) -> bool:
 
 
 def clear_remains(data: Path) -> None:
-    """With no postmaster alive: see its orphaned backends out, and take the pid file out of the next one's way."""
+    """End the orphaned backends of a dead postmaster and disarm its pid file. A new one can start then."""
     orphans = list(_orphans(data))
     if orphans and not _all_ended(orphans, ORPHAN_GRACE_S):
         log.warning("postgres_orphans_killed", data=str(data))
@@ -85,16 +86,17 @@ def clear_remains(data: Path) -> None:
 
 
 def _disarm(pid_file: Path) -> None:
-    """Put a number into the pid file that is no process, where it names one that is not the postmaster.
+    """Replace the process id in the pid file if it belongs to another live process.
 
-    Not deleted: its last lines lead Postgres to the shared memory of the old server, and it refuses to start while
-    anybody is still attached to that. A dead process' file is left alone, Postgres knows what to do with it.
+    The file is not deleted: its last lines name the shared memory of the old server, and Postgres refuses to
+        start
+    while a process is attached to it. Postgres itself handles the pid file of a dead process.
     """
     try:
         lines = pid_file.read_text().split("\n")
     except FileNotFoundError:
         return
-    if len(lines) < 7 or not lines[0].isdigit():  # cut short by a full disk: the server never came up
+    if len(lines) < 7 or not lines[0].isdigit():  # cut short by a full disk: that server never started
         pid_file.unlink()
     elif psutil.pid_exists(int(lines[0])):
         log.warning("postgres_pid_file_stale", path=str(pid_file), pid=int(lines[0]))
@@ -109,7 +111,7 @@ def _orphans(data: Path) -> Iterator[psutil.Process]:
     for process in psutil.process_iter():
         with suppress(psutil.Error):
             command = process.cmdline()
-            # A child that has not taken its title yet still carries its postmaster's command line.
+            # A child has the command line of its postmaster until it sets its title.
             if (" ".join(command).startswith(name) or _names(command, data)) and alive(process):
                 yield process
 
@@ -117,12 +119,15 @@ def _orphans(data: Path) -> Iterator[psutil.Process]:
 def _serves(process: psutil.Process, data: Path) -> bool:
     try:
         return alive(process) and _names(process.cmdline(), data)
-    except (psutil.NoSuchProcess, psutil.AccessDenied):  # what we may not look at is not ours
+    except (
+        psutil.NoSuchProcess,
+        psutil.AccessDenied,
+    ):  # a process that may not be inspected is not this server
         return False
 
 
 def _names(command: list[str], data: Path) -> bool:
-    """True for the command line ``.../postgres -D DATA ...``."""
+    """Return True for the command line ``.../postgres -D DATA ...``."""
     if len(command) < 3 or Path(command[0]).name != "postgres" or command[1] != "-D":
         return False
     return Path(command[2]).resolve() == data.resolve()

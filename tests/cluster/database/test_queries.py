@@ -41,5 +41,5 @@ def test_two_statements_of_one_name_are_refused(tmp_path: Path, monkeypatch: pyt
     (tmp_path / "sql_twice" / "__init__.py").touch()
     (tmp_path / "sql_twice" / "twice.sql").write_text("-- name: one\nSELECT 1;\n-- name: one\nSELECT 2;\n")
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(ValueError, match="twice"):
+    with pytest.raises(ValueError, match="same name"):
         queries("sql_twice", "twice.sql")
