@@ -36,7 +36,7 @@ from cluster.engines.tokens.word_cache import WordCachedTokeniser
 from cluster.engines.weights import ModelFolder, open_model_folder
 from cluster.records import Page
 from cluster.settings import Settings
-from data_jobs.stages.chunkers.content_defined import Chunker
+from data_jobs.stages.chunkers.content_defined import ContentDefinedChunker
 
 STATES = ("first sight", "texts not seen before", "words seen before")
 PAGE_CHARACTERS = 2_000
@@ -146,11 +146,11 @@ def chunking(folder: ModelFolder, documents: list[list[str]]) -> float:
         for document in documents
     ]
 
-    def chunk(chunker: Chunker) -> list[Any]:
+    def chunk(chunker: ContentDefinedChunker) -> list[Any]:
         return [chunker.chunk("a document", pages) for pages in numbered]
 
-    plain, expected = timed(chunk, Chunker(LocalTokeniser(folder), "a model"))
-    cached, found = timed(chunk, Chunker(WordCachedTokeniser(folder), "a model"))
+    plain, expected = timed(chunk, ContentDefinedChunker(LocalTokeniser(folder), "a model"))
+    cached, found = timed(chunk, ContentDefinedChunker(WordCachedTokeniser(folder), "a model"))
     if found != expected:
         raise SystemExit("the chunks differ: nothing was measured")
     return plain / cached

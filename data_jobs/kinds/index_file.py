@@ -33,6 +33,7 @@ from cluster.vector_index.attributes import joined
 from data_jobs.kinds.resources import Ids, Resources
 from data_jobs.stages import process_resources
 from data_jobs.stages.chunk import Chunk
+from data_jobs.stages.chunkers.table import chunker_for
 from data_jobs.stages.compare import mark_stored
 from data_jobs.stages.document_row import DocumentRow, new_row, unpack
 from data_jobs.stages.embed import new_chunk_ids
@@ -217,7 +218,8 @@ class _Work:
         most = Chunking.used(
             strategy, most=process_resources.tokeniser(settings).max_content_tokens
         ).max_tokens
-        row = Chunk(settings, store.fingerprint.id, max_tokens=most)(row)
+        chunker = chunker_for(strategy).name
+        row = Chunk(settings, store.fingerprint.id, chunker=chunker, max_tokens=most)(row)
         if not Outcome(row["outcome"]).searchable:
             raise StageFailed("chunk", row["detail"], row["outcome"])
         row = Keywords(settings)(row)
@@ -294,7 +296,10 @@ class _Work:
         def attributes(own: dict[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]:
             return joined({**own, "filename": file.filename}, attached.attributes, facts=facts, file=file.id)
 
-        version = pipeline_version(self.attempt.settings, store.fingerprint)
+        strategy = attached.chunking_strategy or store.chunking_strategy
+        version = pipeline_version(
+            self.attempt.settings, store.fingerprint, chunker=chunker_for(strategy).name
+        )
         writer = DocumentWriter(
             self.resources.index,
             store,

@@ -9,7 +9,8 @@ from cluster.engines import describe
 from cluster.records import Fact, Outcome
 from cluster.settings import Settings
 from data_jobs.stages import process_resources
-from data_jobs.stages.chunkers.content_defined import Chunked, Chunker
+from data_jobs.stages.chunkers.contract import ChunkedDocument, Chunker
+from data_jobs.stages.chunkers.table import DEFAULT_CHUNKER, find_chunker
 from data_jobs.stages.document_row import CHUNKS, DocumentRow, pack, pages_of
 from data_jobs.stages.map_rows import failed
 
@@ -18,33 +19,41 @@ LARGELY_UNKNOWN = 0.2
 
 
 @cache
-def _chunker(settings: Settings, fingerprint_id: str, max_tokens: int | None) -> Chunker:
+def _open_chunker(settings: Settings, fingerprint_id: str, name: str, max_tokens: int | None) -> Chunker:
     """The chunker that all rows of this process share; chunks leave room for the model's document prompt."""
     tokeniser = process_resources.tokeniser(settings)
     (prompt,) = tokeniser.ids([describe(settings).document_prompt])
     most = tokeniser.max_content_tokens - len(prompt)
-    return Chunker(tokeniser, fingerprint_id, max_tokens=min(max_tokens or most, most))
+    return find_chunker(name).open(tokeniser, fingerprint_id, max_tokens=min(max_tokens or most, most))
 
 
 class Chunk:
-    """Needs ``page_texts``; fills ``chunks``, and tells by ``facts`` and the outcome what the model does not know of the text.
+    """Needs ``page_texts``; fills ``chunks``, and says in ``facts`` and ``outcome`` how much of the text the model does not know.
 
     Keeps ``page_texts`` for the keywords.
 
     Args:
-        max_tokens: most of a chunk, special tokens not counted; None: as many as the model reads.
+        chunker: name of the chunker; see ``chunkers.table``.
+        max_tokens: most tokens of a chunk, special tokens not counted; None: as many as the model reads.
     """
 
-    def __init__(self, settings: Settings, fingerprint_id: str, *, max_tokens: int | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        fingerprint_id: str,
+        *,
+        chunker: str = DEFAULT_CHUNKER,
+        max_tokens: int | None = None,
+    ) -> None:
         self.settings = settings
         self.fingerprint_id = fingerprint_id
+        self.chunker = chunker
         self.max_tokens = max_tokens
 
     def __call__(self, row: DocumentRow) -> DocumentRow:
-        found = _chunker(self.settings, self.fingerprint_id, self.max_tokens).chunked(
-            row["document"], pages_of(row)
-        )
-        chunks = found.chunks
+        chunker = _open_chunker(self.settings, self.fingerprint_id, self.chunker, self.max_tokens)
+        chunked = chunker.chunk(row["document"], pages_of(row))
+        chunks = chunked.chunks
         if not chunks:
             return failed(
                 row,
@@ -61,20 +70,23 @@ class Chunk:
             "token_ids": [chunk.token_ids for chunk in chunks],
             "stored": [False for _ in chunks],
         }
-        return {**_told(row, found, self.settings.model), "chunks": pack(pa.table(table, schema=CHUNKS))}
+        return {
+            **_with_unknown_text(row, chunked, self.settings.model),
+            "chunks": pack(pa.table(table, schema=CHUNKS)),
+        }
 
 
-def _told(row: DocumentRow, found: Chunked, model: str) -> DocumentRow:
-    """The row, saying how much of the text is unknown to the model, where some is."""
-    if found.unknown_tokens:
+def _with_unknown_text(row: DocumentRow, chunked: ChunkedDocument, model: str) -> DocumentRow:
+    """The row, saying how much of the text the model does not know."""
+    if chunked.unknown_tokens:
         row = {
             **row,
-            "facts": json.dumps({**json.loads(row["facts"]), Fact.UNKNOWN_TOKENS: found.unknown_tokens}),
+            "facts": json.dumps({**json.loads(row["facts"]), Fact.UNKNOWN_TOKENS: chunked.unknown_tokens}),
         }
-    if found.unknown < LARGELY_UNKNOWN:
+    if chunked.unknown_share < LARGELY_UNKNOWN:
         return row
     sentence = (
-        f"{found.unknown:.0%} of the text says nothing to the model {model}, so that searches by meaning miss it and only "
+        f"{chunked.unknown_share:.0%} of the text says nothing to the model {model}, so that searches by meaning miss it and only "
         "searches by words find it: choose a model that knows its language (CLUSTER_MODEL_PATH)"
     )
     return {

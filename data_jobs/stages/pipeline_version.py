@@ -7,12 +7,11 @@ parses and chunks every document again; a chunk whose text stays the same keeps 
 from cluster.engines import Fingerprint
 from cluster.records import digest
 from cluster.settings import Settings
-from data_jobs.stages.chunkers.content_defined import CHUNKER_VERSION
+from data_jobs.stages.chunkers.table import DEFAULT_CHUNKER, find_chunker
 from data_jobs.stages.parsing.parser import PARSER_VERSION
 
 
-def pipeline_version(settings: Settings, fingerprint: Fingerprint) -> str:
+def pipeline_version(settings: Settings, fingerprint: Fingerprint, *, chunker: str = DEFAULT_CHUNKER) -> str:
     """Digest of the parser's, the chunker's and the model's versions and of the number of keywords."""
-    return digest(
-        PARSER_VERSION, CHUNKER_VERSION, fingerprint.id, str(settings.keywords_per_document), size=8
-    )
+    version = find_chunker(chunker).version
+    return digest(PARSER_VERSION, version, fingerprint.id, str(settings.keywords_per_document), size=8)

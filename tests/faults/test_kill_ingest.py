@@ -20,7 +20,7 @@ from cluster.local.processes import wait_gone
 from cluster.records import Page, document_id
 from cluster.settings import Settings
 from cluster.vector_index import open_vector_index
-from data_jobs.stages.chunkers.content_defined import Chunker
+from data_jobs.stages.chunkers.content_defined import ContentDefinedChunker
 from tests.conftest import NewHome, kill_postmaster
 
 pytestmark = [pytest.mark.launch, pytest.mark.timeout(600)]
@@ -75,11 +75,11 @@ def vectors_wanted(settings: Settings, folder: Path) -> Vectors:
         store = find_store(connection, settings.organisation, "faults")
     for path in folder.iterdir():
         document = document_id(store.organisation, store.id, path.as_uri())
-        chunks = Chunker(engine.tokeniser, store.fingerprint.id).chunk(
+        chunked = ContentDefinedChunker(engine.tokeniser, store.fingerprint.id).chunk(
             document, [Page(number=1, text=path.read_text())]
         )
-        vectors = engine.embed_ids([np.array(chunk.token_ids, np.int32) for chunk in chunks])
-        wanted |= {chunk.id: vector for chunk, vector in zip(chunks, vectors, strict=True)}
+        vectors = engine.embed_ids([np.array(chunk.token_ids, np.int32) for chunk in chunked.chunks])
+        wanted |= {chunk.id: vector for chunk, vector in zip(chunked.chunks, vectors, strict=True)}
     return wanted
 
 

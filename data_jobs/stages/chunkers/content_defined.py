@@ -1,6 +1,6 @@
 """Chunk a document: pieces of whole sentences, as long as the model reads, at boundaries that an edit does not move.
 
-    chunks = Chunker(tokeniser, fingerprint.id).chunk(document, pages)
+    chunks = ContentDefinedChunker(tokeniser, fingerprint.id).chunk(document, pages).chunks
     chunks[0].text == pages[0].text[chunks[0].start : chunks[0].end]
 
 A chunk lies on one page, so that a citation names the page. Which sentence begins a chunk is decided by the content
@@ -9,7 +9,6 @@ around it and not by counting from the top of the page: see docs/decisions/004-c
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from hashlib import blake2b
 
 import numpy as np
@@ -18,11 +17,10 @@ from numpy.typing import NDArray
 from cluster.engines import Tokeniser, Tokens
 from cluster.errors import InvalidInput
 from cluster.records import Page, PageChunk, chunk_id
+from data_jobs.stages.chunkers.contract import ChunkedDocument
 from data_jobs.stages.chunkers.sentences import boundaries, paragraphs
 from data_jobs.stages.chunkers.token_places import Places, has_blanks, tokenise
 
-#: Raised by hand when the same text would give other chunks.
-CHUNKER_VERSION = "2"
 #: A chunk may end where it is at least this part of the limit; less would resynchronise sooner and cite smaller pieces.
 LEAST_FILL = 0.3
 #: A chunk has at most so many characters for each token that it may have, and these two at least and at most: the first
@@ -35,24 +33,7 @@ SPREAD = np.uint64(11400714819323198485)
 Starts = tuple[NDArray[np.int64], NDArray[np.uint64]]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Chunked:
-    """A document's chunks, and how much of its text says nothing to the model."""
-
-    chunks: list[PageChunk]
-    #: Tokens that stand for something the vocabulary does not have ([UNK]).
-    unknown_tokens: int
-    #: Characters of these, and characters that gave no token at all; white space is never counted.
-    unknown_characters: int
-    characters: int
-
-    @property
-    def unknown(self) -> float:
-        """Share of the text that the model does not know, in [0, 1]."""
-        return self.unknown_characters / max(1, self.characters)
-
-
-class Chunker:
+class ContentDefinedChunker:
     """Pages to chunks. Safe to call from several threads."""
 
     def __init__(self, tokeniser: Tokeniser, fingerprint_id: str, *, max_tokens: int | None = None) -> None:
@@ -66,11 +47,7 @@ class Chunker:
         #: Characters of the longest chunk.
         self.most_characters = min(MOST_CHARACTERS, max(LEAST_CHARACTERS, CHARACTERS_PER_TOKEN * self._most))
 
-    def chunk(self, document: str, pages: Sequence[Page]) -> list[PageChunk]:
-        """The chunks of a document; see ``chunked``."""
-        return self.chunked(document, pages).chunks
-
-    def chunked(self, document: str, pages: Sequence[Page]) -> Chunked:
+    def chunk(self, document: str, pages: Sequence[Page]) -> ChunkedDocument:
         """The chunks of a document in reading order; together they hold every token and every visible character, each once.
 
         A page without a token has no chunk. Where the text has more than 1,024 characters in a row that give no token,
@@ -108,7 +85,7 @@ class Chunker:
                 seen[text] += 1
         # A word may hold white space that the tokeniser drops, as the separators of ASCII are.
         unknown_characters = min(unknown_characters, characters)
-        return Chunked(
+        return ChunkedDocument(
             chunks=chunks,
             unknown_tokens=unknown_tokens,
             unknown_characters=unknown_characters,

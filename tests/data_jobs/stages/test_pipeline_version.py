@@ -2,9 +2,13 @@
 
 from importlib.metadata import version
 
+import pytest
+
 from cluster.engines import describe
+from cluster.errors import InvalidInput
 from cluster.records import digest
 from cluster.settings import Settings
+from data_jobs.stages.chunkers.table import CHUNKERS, chunker_for, find_chunker
 from data_jobs.stages.parsing.parser import PARSER_VERSION
 from data_jobs.stages.pipeline_version import pipeline_version
 
@@ -15,4 +19,18 @@ def test_the_version_is_the_one_that_stores_have() -> None:
     assert "/".join(["3", *(f"{package}-{version(package)}" for package in packages)]) == PARSER_VERSION
     fingerprint = describe(Settings())
     expected = digest(PARSER_VERSION, "2", fingerprint.id, "10", size=8)
-    assert pipeline_version(Settings(keywords_per_document=10), fingerprint) == expected
+    settings = Settings(keywords_per_document=10)
+    assert pipeline_version(settings, fingerprint) == expected
+    for strategy in (None, {"type": "auto"}, {"type": "static"}):
+        assert pipeline_version(settings, fingerprint, chunker=chunker_for(strategy).name) == expected
+
+
+def test_every_chunker_has_a_version_of_its_own() -> None:
+    assert len({entry.version for entry in CHUNKERS}) == len(CHUNKERS)
+
+
+def test_a_chunker_that_is_not_in_the_table_is_refused() -> None:
+    with pytest.raises(InvalidInput, match="no chunker 'semantic'; choose one of content-defined"):
+        find_chunker("semantic")
+    with pytest.raises(InvalidInput, match="'semantic'; choose one of auto, static"):
+        chunker_for({"type": "semantic"})
