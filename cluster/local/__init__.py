@@ -1,4 +1,1 @@
-"""One machine as a cluster: the bundled Postgres, a Ray head and the HTTP endpoint, started, stopped and described.
-
-python -m cluster.local up
-"""
+"""One whole cluster on this machine: starts it, stops it, shows its status, and runs the demo."""

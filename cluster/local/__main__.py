@@ -1,4 +1,4 @@
-"""Run the cluster on this machine: what ``make up``, ``make down`` and ``make status`` call.
+"""The command behind ``make up``, ``make down`` and ``make status``.
 
 python -m cluster.local up
 """
@@ -16,11 +16,11 @@ from cluster.local import lifecycle, status
 from cluster.local.next_steps import next_steps
 from cluster.settings import Settings
 
-EXIT_OK, EXIT_NOT_RUNNING = 0, 3  # and those of ``cluster.command``
+EXIT_OK, EXIT_NOT_RUNNING = 0, 3  # ``cluster.command`` has the other exit codes
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; returns the process's exit code."""
+    """Run the command and return the exit code of the process."""
     options = _parser().parse_args(arguments)
     console = Console(stderr=True, highlight=False)
     return run(
@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _up(settings: Settings, console: Console, _: argparse.Namespace) -> int:
     started = lifecycle.up(settings, lambda line: console.print(f"[dim]·[/] {escape(line)}"))
-    console.print("Up." if started else "Already up.", style="bold green")
+    console.print("The cluster is up." if started else "The cluster was already up.", style="bold green")
     print(next_steps(settings))
     return EXIT_OK
 
@@ -38,7 +38,9 @@ def _up(settings: Settings, console: Console, _: argparse.Namespace) -> int:
 def _down(settings: Settings, console: Console, _: argparse.Namespace) -> int:
     stopped = lifecycle.down(settings, lambda line: console.print(f"[dim]·[/] {escape(line)}"))
     console.print(
-        f"Down. Your data stays in {escape(str(settings.home))}" if stopped else "Nothing was running.",
+        f"The cluster is down. Your data stays in {escape(str(settings.home))}."
+        if stopped
+        else "Nothing was running.",
         style="bold green",
     )
     return EXIT_OK
@@ -59,17 +61,19 @@ _COMMANDS = {"up": _up, "down": _down, "status": _status}
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m cluster.local",
-        description="The whole cluster on this machine: Postgres, Ray and the HTTP endpoint.",
-        epilog="Settings come from the environment: CLUSTER_HOME (where the data is), CLUSTER_API_PORT, CLUSTER_DASHBOARD_PORT, "
-        "CLUSTER_RAY_PORT and the others in docs/settings.md. Two homes with their own ports are two clusters.",
+        description="Start, stop and inspect the cluster on this machine: Postgres, Ray, HTTP endpoint.",
+        epilog="Settings are environment variables: CLUSTER_HOME (the folder with the data), "
+        "CLUSTER_API_PORT, CLUSTER_DASHBOARD_PORT, CLUSTER_RAY_PORT and the others in docs/settings.md. "
+        "Each home, with ports of its own, is a cluster of its own.",
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     commands.add_parser(
-        "up", help="start what is not running and wait until the endpoint answers; harmless to repeat"
+        "up", help="start everything that does not run, and wait until the endpoint answers; safe to repeat"
     )
-    commands.add_parser("down", help="stop everything this cluster started; the data stays")
+    commands.add_parser("down", help="stop everything that this cluster started; the data stays")
     shown = commands.add_parser(
-        "status", help="what runs, where the data is and how much; exit code 0 running, 3 not running"
+        "status",
+        help="show what runs, and the place and size of the data; exit code 0: it runs, 3: it does not",
     )
     shown.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
     return parser

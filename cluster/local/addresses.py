@@ -1,4 +1,4 @@
-"""Where the parts of a local cluster listen, and whether they answer.
+"""The addresses and ports of a local cluster, and requests to them.
 
 ports_of(settings)["gcs"]          # 6379
 get_json("127.0.0.1", 8265, "/api/version")
@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from cluster.settings import RAY_PORTS, Settings
 
 LOOPBACK = "127.0.0.1"
-#: Ray's listeners, at ``ray_port`` and the ports after it.
+#: Ray's listeners, on ``ray_port`` and the ports after it.
 RAY_LISTENERS = (
     "gcs",
     "node_manager",
@@ -25,38 +25,39 @@ RAY_LISTENERS = (
     "metrics_export",
     "ray_client_server",
 )
-#: Serve's, behind those: HAProxy's pages, and Serve's own proxy, which HAProxy asks while there is no replica.
+#: Serve's listeners, on the next ports: HAProxy's pages, and Serve's proxy, to which HAProxy passes requests
+#: while there is no replica.
 SERVE_LISTENERS = ("haproxy_metrics", "haproxy_stats", "fallback_proxy")
 
 
 def ports_of(settings: Settings) -> dict[str, int]:
-    """Every port that a local cluster with these settings listens on, by what listens there."""
+    """Return every port that a local cluster listens on, by the name of its listener."""
     ray = {name: settings.ray_port + offset for offset, name in enumerate(RAY_LISTENERS + SERVE_LISTENERS)}
     return {"api": settings.api_port, "dashboard": settings.dashboard_port, **ray}
 
 
 def replica_ports(settings: Settings) -> range:
-    """Where HAProxy reaches the endpoint's replicas: the rest of the ports that a local cluster takes."""
+    """Return the ports on which HAProxy reaches the endpoint's replicas."""
     return range(settings.ray_port + len(RAY_LISTENERS + SERVE_LISTENERS), settings.ray_port + RAY_PORTS)
 
 
 def api_url(settings: Settings) -> str:
-    """Base URL of the HTTP endpoint, as reached from this machine."""
+    """Return the base URL of the HTTP endpoint for clients on this machine."""
     return f"http://{reachable(settings.api_host)}:{settings.api_port}"
 
 
 def dashboard_url(settings: Settings) -> str:
-    """URL of the Ray dashboard and of ``ray job submit``."""
+    """Return the URL of the Ray dashboard, which ``ray job submit`` uses too."""
     return f"http://{LOOPBACK}:{settings.dashboard_port}"
 
 
 def reachable(host: str) -> str:
-    """An address to connect to for an address to listen on."""
-    return LOOPBACK if host in ("0.0.0.0", "::") else host  # noqa: S104 (compared with, never listened on)
+    """Return the address to connect to for an address to listen on."""
+    return LOOPBACK if host in ("0.0.0.0", "::") else host  # noqa: S104  # only compared
 
 
 def taken(host: str, port: int) -> bool:
-    """True when somebody listens there."""
+    """Return True if a process listens on the port."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -67,7 +68,7 @@ def taken(host: str, port: int) -> bool:
 
 
 def get_json(host: str, port: int, path: str, *, timeout_s: float = 5.0) -> Any | None:
-    """The JSON answer to a GET, or None when there is no good one."""
+    """Return the JSON answer to a GET, or None if there is none with status 200."""
     status, body = request("GET", host, port, path, timeout_s=timeout_s)
     return json.loads(body) if status == http.client.OK else None
 
@@ -82,7 +83,7 @@ def request(
     key: SecretStr | None = None,
     timeout_s: float = 5.0,
 ) -> tuple[int, str]:
-    """Status and text of an HTTP request, with the endpoint's key if it has one; status 0 when nobody answers."""
+    """Return status and text of the answer to an HTTP request; status 0 if there is no answer."""
     headers = {"Content-Type": "application/json"}
     if key is not None:
         headers["Authorization"] = f"Bearer {key.get_secret_value()}"

@@ -1,9 +1,10 @@
-"""The HTTP endpoint on the local cluster: its Serve configuration deployed, and awaited until it answers.
+"""Deploys the Serve applications on the local cluster, and waits until the endpoint answers.
 
-``serve deploy`` reports success before the application can be imported, so success is what ``/readyz`` says. The
-configuration goes in by Serve's REST API on the dashboard's port, which is what that command uses. Called by ``lifecycle``.
+``serve deploy`` reports success before the application can be imported, so ``/readyz`` decides. Like that
+command, this module sends the configuration to Serve's REST API on the dashboard's port. ``lifecycle`` calls
+it.
 
-    deploy(settings, tell=print)
+    deploy(settings, report=print)
 """
 
 import re
@@ -14,7 +15,7 @@ from typing import Any
 
 from cluster.deploy.serve_config import serve_config
 from cluster.errors import Unavailable
-from cluster.local.addresses import LOOPBACK, get_json, reachable, request
+from cluster.local.addresses import LOOPBACK, dashboard_url, get_json, reachable, request
 from cluster.settings import Settings
 
 APPLICATIONS = "/api/serve/applications/"
@@ -26,15 +27,15 @@ COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def ready(settings: Settings) -> bool:
-    """True when the endpoint takes requests."""
+    """Return True if the endpoint takes requests."""
     return request("GET", reachable(settings.api_host), settings.api_port, "/readyz")[0] == HTTPStatus.OK
 
 
-def deploy(settings: Settings, tell: Callable[[str], None]) -> None:
+def deploy(settings: Settings, report: Callable[[str], None]) -> None:
     """Deploy the applications with these settings and wait until they take requests.
 
     Raises:
-        Unavailable: they did not become ready; the message holds the replica's error.
+        Unavailable: they did not become ready in time; the message holds the replica's error.
     """
     status, answer = request(
         "PUT",
@@ -46,35 +47,36 @@ def deploy(settings: Settings, tell: Callable[[str], None]) -> None:
     )
     if status != HTTPStatus.OK:
         raise Unavailable(f"Ray Serve refused the applications ({status}): {answer[-2000:]}")
-    deadline, told = time.monotonic() + READY_TIMEOUT_S, ""
+    deadline, reported = time.monotonic() + READY_TIMEOUT_S, ""
     while not ready(settings):
         states = _states(settings)
         failed = [
             f"{name}: {message}" for name, (state, message) in states.items() if state == "DEPLOY_FAILED"
         ]
         if failed:
-            raise Unavailable("the endpoint did not start:\n" + "\n".join(failed))
+            raise Unavailable("the endpoint did not start; its replica reports:\n" + "\n".join(failed))
         summary = ", ".join(
             f"{name} {state.lower().replace('_', ' ')}" for name, (state, _) in states.items()
         )
         if time.monotonic() > deadline:
             raise Unavailable(
-                f"the endpoint is not ready after {READY_TIMEOUT_S:.0f} s: {summary or 'no application'}"
+                f"the endpoint is not ready after {READY_TIMEOUT_S:.0f} s ({summary or 'no application'}): "
+                f"look at {dashboard_url(settings)} under Serve"
             )
-        if summary and summary != told:
-            tell(f"Endpoint: {summary}")
-            told = summary
+        if summary and summary != reported:
+            report(f"Endpoint: {summary}")
+            reported = summary
         time.sleep(POLL_S)
 
 
 def _states(settings: Settings) -> dict[str, tuple[str, str]]:
-    """State and message of each application, as ``serve status`` gives them; a failed replica's error is in the message."""
+    """Return state and message of each application. The message holds the error of a failed replica."""
     found: Any = get_json(LOOPBACK, settings.dashboard_port, APPLICATIONS) or {}
     states = {}
     for name, application in found.get("applications", {}).items():
         messages = [
             application.get("message", ""),
-            *(part.get("message", "") for part in application.get("deployments", {}).values()),
+            *(deployment.get("message", "") for deployment in application.get("deployments", {}).values()),
         ]
         text = "\n".join(message for message in dict.fromkeys(messages) if message)
         states[name] = (application["status"], COLOUR.sub("", text))

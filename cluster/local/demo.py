@@ -1,6 +1,8 @@
-"""``make demo``: a folder is ingested and asked three questions, with nothing prepared beforehand.
+"""The command behind ``make demo``: ingests a folder and asks it three questions, with nothing prepared
+beforehand.
 
-Run from the Makefile. What it starts it stops, also when it fails or is interrupted; a cluster that ran before keeps running.
+It stops everything that it started, also after a failure or an interrupt. A cluster that ran before keeps
+running.
 
     python -m cluster.local.demo [FOLDER]
 """
@@ -21,18 +23,18 @@ from cluster.database import bundled
 from cluster.errors import ClusterError
 from cluster.local import handbook, lifecycle, ray_head
 from cluster.local.next_steps import next_steps
-from cluster.local.questions import HANDBOOK_QUESTIONS, Answer, ask, questions_about, store_name
+from cluster.local.questions import HANDBOOK_QUESTIONS, SearchAnswer, ask, questions_about, store_name
 from cluster.logs import configure
 from cluster.settings import Settings
 
 HANDBOOK_STORE = "handbook"
-#: The ingest's exit codes after which the store can be asked: every document is searchable, or some are not.
+#: Exit codes of an ingest that ran to its end: all documents are searchable, or some are not.
 INGESTED = (0, 3)
 EXIT_OK, EXIT_FAILED, EXIT_INTERRUPTED = 0, 1, 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; returns the process's exit code."""
+    """Run the command and return the exit code of the process."""
     options = _parser().parse_args(arguments)
     console = Console(highlight=False)
     signal.signal(signal.SIGTERM, _interrupt)
@@ -58,24 +60,26 @@ def _demo(settings: Settings, console: Console, folder: Path | None) -> int:
     if code not in INGESTED:
         return code
     questions = HANDBOOK_QUESTIONS if folder is None else questions_about(settings, store)
-    console.rule("Asking it" if questions else "Nothing to ask: no document is searchable", align="left")
+    console.rule(
+        "Asking the vector store" if questions else "No questions: no document is searchable", align="left"
+    )
     for question in questions:
         _print_answers(console, question, ask(settings, store, question))
-    console.rule("Try next: make up, then", align="left")
+    console.rule("Next: run make up, then try", align="left")
     print(next_steps(settings, store))
     return EXIT_OK
 
 
 def _ingest(settings: Settings, documents: Path, store: str) -> int:
-    """Run the bulk pipeline as a person would, its progress bar on this terminal."""
+    """Run the ingest command with its progress bar on this terminal, and return its exit code."""
     command = [sys.executable, "-m", "data_jobs.ingest", str(documents.absolute()), "--vector-store", store]
-    quiet = {"CLUSTER_LOG_LEVEL": "WARNING"}  # the summary says what a person asks
+    quiet = {"CLUSTER_LOG_LEVEL": "WARNING"}  # the summary is enough
     return subprocess.run(
         command, env={**quiet, **ray_head.driver_environment(settings)}, check=False
     ).returncode
 
 
-def _print_answers(console: Console, question: str, answers: Sequence[Answer]) -> None:
+def _print_answers(console: Console, question: str, answers: Sequence[SearchAnswer]) -> None:
     console.print(f"\n[bold cyan]?[/] [bold]{escape(question)}[/]")
     for answer in answers:
         console.print(
@@ -86,17 +90,17 @@ def _print_answers(console: Console, question: str, answers: Sequence[Answer]) -
 
 @contextmanager
 def _cluster(settings: Settings, console: Console) -> Iterator[None]:
-    """The cluster running inside the block; after it, as it was before."""
-    tell: Callable[[str], None] = lambda line: console.print(f"[dim]·[/] {escape(line)}")  # noqa: E731
+    """Run the cluster inside the block, and stop afterwards what did not run before."""
+    report: Callable[[str], None] = lambda line: console.print(f"[dim]·[/] {escape(line)}")  # noqa: E731
     had_ray = ray_head.running(settings) is not None
     had_postgres = bundled.status(settings).running
     try:
-        lifecycle.up(settings, tell)
+        lifecycle.up(settings, report)
         yield
     finally:
         if not had_ray:
-            signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C would leave processes behind
-            lifecycle.down(settings, tell, postgres=not had_postgres)
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C would leave processes running
+            lifecycle.down(settings, report, postgres=not had_postgres)
 
 
 def _interrupt(*_: object) -> NoReturn:
@@ -106,17 +110,20 @@ def _interrupt(*_: object) -> NoReturn:
 def _folder(text: str) -> Path:
     path = Path(text).expanduser()
     if not path.exists():
-        raise argparse.ArgumentTypeError(f"{text}: no such file or folder")
+        raise argparse.ArgumentTypeError(f"{text}: there is no such file or folder")
     return path
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m cluster.local.demo",
-        description="Ingest a folder, ask it three questions, print the answers with file and page.",
+        description="Ingest a folder, ask it three questions, and print the answers with file and page.",
     )
     parser.add_argument(
-        "folder", nargs="?", type=_folder, help="documents of your own (default: this project's handbook)"
+        "folder",
+        nargs="?",
+        type=_folder,
+        help="folder with documents of your own (default: this project's handbook)",
     )
     return parser
 

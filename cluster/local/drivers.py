@@ -1,11 +1,11 @@
-"""Commands that work on this home's cluster from processes of their own, so that ``down`` can end them before it takes the cluster away.
+"""Registers the commands (Ray drivers) that work on this home's cluster, so that ``down`` can end them first.
 
-Ray ends a driver that lost its cluster at once, without a line and with its files left behind. Used by ``data_jobs.bulk.ray_session`` and
-``lifecycle``.
+Ray kills a driver that lost its cluster without a message, and the driver's files stay behind. The bulk
+commands (``data_jobs.bulk.ray_session``) register themselves, and ``lifecycle`` ends them.
 
     with registered(head):           # in the command
         ...
-    end(settings, tell)              # in ``down``: SIGTERM, and some seconds to record what it means
+    end(settings, report)            # in ``down``: SIGTERM, then some seconds to record the end of the job
 """
 
 import json
@@ -22,13 +22,13 @@ from cluster.local.processes import Identity, find, identify, wait_gone
 from cluster.local.ray_head import Head
 from cluster.settings import Settings
 
-#: A driver that was told to end disconnects from Ray and records the end of its job.
-PATIENCE_S = 15.0
+#: After SIGTERM a driver disconnects from Ray and records the end of its job.
+END_TIMEOUT_S = 15.0
 
 
 @contextmanager
 def registered(head: Head) -> Iterator[None]:
-    """This process is known to ``end`` inside the block, as one that works on this head."""
+    """Register this process inside the block as a driver of this head."""
     folder = _folder(head)
     folder.mkdir(exist_ok=True)
     file = folder / f"{os.getpid()}.json"
@@ -39,29 +39,30 @@ def registered(head: Head) -> Iterator[None]:
         file.unlink(missing_ok=True)
 
 
-def end(settings: Settings, tell: Callable[[str], None]) -> None:
-    """Tell every such command to end, and wait until they have."""
+def end(settings: Settings, report: Callable[[str], None]) -> None:
+    """Send SIGTERM to every registered driver of this home, and wait for their ends."""
     head = ray_head.recorded(settings)
     drivers = [] if head is None else list(_running(head))
     if not drivers:
         return
-    tell(
-        f"Ending {len(drivers)} command{'s' if len(drivers) > 1 else ''} at work on the cluster; what is written stays"
+    report(
+        f"Ending {len(drivers)} running command{'s' if len(drivers) > 1 else ''}; "
+        "documents already written stay"
     )
     for driver in drivers:
         driver.terminate()
-    wait_gone(drivers, PATIENCE_S)
+    wait_gone(drivers, END_TIMEOUT_S)
 
 
 def _running(head: Head) -> Iterator[psutil.Process]:
     for file in sorted(_folder(head).glob("*.json")):
         try:
             process = find(Identity(**json.loads(file.read_text(encoding="utf-8"))))
-        except (OSError, ValueError, TypeError):  # it ended just now, or was cut short while it wrote
+        except (OSError, ValueError, TypeError):  # the driver has just ended, or was killed while it wrote
             continue
         if process is not None and process.pid != os.getpid():
             yield process
 
 
 def _folder(head: Head) -> Path:
-    return Path(head.folder) / "drivers"  # which goes with the head
+    return Path(head.folder) / "drivers"  # removed with the head's folder

@@ -1,6 +1,7 @@
-"""The project's own handbook as documents to ingest: some pages as PDF, the others as they are.
+"""Builds the project's handbook as documents to ingest: some pages as PDF, the others as Markdown.
 
-Called by the demo, the quickstart notebook and the tests. Run as a command it writes the page that is made from the code:
+The demo, the quickstart notebook and the tests call it. As a command it prints the page that is generated
+from the code:
 
     python -m cluster.local.handbook > docs/settings.md
 """
@@ -20,12 +21,13 @@ from cluster.errors import InvalidInput, NotFound
 from cluster.settings import CONCERNS, MIB, Concern, Settings
 from cluster.settings.old_names import RENAMED
 
-#: The handbook comes with the checkout; it is not part of the installed package.
+#: The handbook is part of a checkout, not of the installed package.
 SOURCES = Path(__file__).resolve().parents[2] / "docs"
-#: Pages built into PDF; the other pages stay Markdown.
+#: Pages that become PDF; the other pages stay Markdown.
 AS_PDF = frozenset({"how-a-document-travels", "operating", "production", "recovery", "security"})
-#: Of one page of the handbook; what cannot be placed on a page would be begun on the next one for ever.
-MOST_PAGES = 100
+#: PDF pages of one page of the handbook. Content that does not fit a PDF page would be moved to the next one
+#: for ever.
+MAX_PAGES = 100
 PAPER, MARGIN_PT = "a5", 36
 CSS = """
 body { font-family: serif; font-size: 10pt; }
@@ -36,22 +38,22 @@ pre { white-space: pre-wrap; }
 
 SETTINGS_PAGE = """# Settings
 
-Settings are environment variables. A process reads them once, when it starts. Every default works on a laptop without
-network, GPU or server. Relative paths are resolved from the folder of the process that reads them.
+Settings are environment variables. A process reads them once, when it starts. Every default works on a laptop
+without network, GPU or server. Relative paths are resolved from the folder of the process that reads them.
 
 {concerns}
 
 ## Old names
 
-These names work until release 0.2. A process that finds one warns and names the new one; two different values for one
-setting are an error.
+These names work until release 0.2. A process that finds one warns and names the new one; two different values
+for one setting are an error.
 
 | Old name | New name |
 |---|---|
 {old_names}
 
-This page is generated from `cluster/settings/` by `python -m cluster.local.handbook > docs/settings.md`. A test fails
-when the page and the code differ.
+This page is generated from `cluster/settings/` by `python -m cluster.local.handbook > docs/settings.md`.
+A test fails when the page and the code differ.
 """
 
 CONCERN_SECTION = """## {title}
@@ -64,16 +66,14 @@ CONCERN_SECTION = """## {title}
 
 
 def build(folder: Path) -> Path:
-    """The handbook's pages in ``folder``, made or renewed where the page is newer; gives ``folder``.
+    """Build the handbook's pages in ``folder``, or rebuild those that changed, and return ``folder``.
 
     Raises:
         NotFound: this is an installation without a checkout.
     """
     pages = sorted(SOURCES.glob("*.md"))
     if not pages:
-        raise NotFound(
-            f"the handbook is not at {SOURCES}: run from a checkout, or name a folder with documents of your own"
-        )
+        raise NotFound(f"the handbook is not in {SOURCES}: run from a checkout, or name a folder of your own")
     folder.mkdir(parents=True, exist_ok=True)
     for page in pages:
         target = folder / page.with_suffix(".pdf" if page.stem in AS_PDF else ".md").name
@@ -85,7 +85,7 @@ def build(folder: Path) -> Path:
 
 
 def write_pdf(page: Path, target: Path) -> None:
-    """A Markdown page as a PDF with as many pages as it needs; ``target`` appears when it is complete."""
+    """Write a Markdown page as a PDF. ``target`` appears when it is complete."""
     story = pymupdf.Story(_html(page.read_text(encoding="utf-8")), user_css=CSS)
     paper = pymupdf.paper_rect(PAPER)
     inside = pymupdf.Rect(MARGIN_PT, MARGIN_PT, paper.width - MARGIN_PT, paper.height - MARGIN_PT)
@@ -94,9 +94,9 @@ def write_pdf(page: Path, target: Path) -> None:
     more, pages = True, 0
     while more:
         pages += 1
-        if pages > MOST_PAGES:
+        if pages > MAX_PAGES:
             raise InvalidInput(
-                f"{page}: something in it is longer than a page and cannot be broken: divide it"
+                f"{page} holds something that is longer than a PDF page and cannot be broken: divide it"
             )
         device = writer.begin_page(paper)
         more, _ = story.place(inside)
@@ -107,7 +107,10 @@ def write_pdf(page: Path, target: Path) -> None:
 
 
 def _html(markdown: str) -> str:
-    """The page, with a paragraph for each row of a table: PyMuPDF 1.28 loses the rows that do not fit a page, and text behind them."""
+    """Return the page as HTML, with a paragraph for each row of a table.
+
+    PyMuPDF 1.28 loses table rows that do not fit a page, and the text after them.
+    """
     parser = MarkdownIt().enable("table")
     tokens = parser.parse(markdown)
     for token, after in zip(tokens, [*(token.type for token in tokens[1:]), ""], strict=True):
@@ -121,7 +124,7 @@ def _html(markdown: str) -> str:
 
 
 def settings_page() -> str:
-    """The page with every setting, its default and its meaning, as Markdown."""
+    """Return the Markdown page with every setting, its default and its meaning."""
     old_names = "\n".join(
         f"| `CLUSTER_{old.upper()}` | `CLUSTER_{new.upper()}` |" for old, new in RENAMED.items()
     )
@@ -131,7 +134,7 @@ def settings_page() -> str:
 
 
 def _section(concern: type[Concern]) -> str:
-    """The part of the settings page about one concern; its title is the name of the concern's module."""
+    """Return the section of the settings page about one concern. Its title is the name of the module."""
     rows = "\n".join(
         f"| `CLUSTER_{name.upper()}` | {_default(field)} | {_cell(field.description)} |"
         for name, field in concern.model_fields.items()

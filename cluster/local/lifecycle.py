@@ -1,9 +1,9 @@
-"""``up`` and ``down``: the whole cluster of one machine, each step told as it is taken.
+"""Starts and stops the whole cluster of one machine, and reports each step.
 
-Called by the command (``__main__``) and by the demo.
+The command (``__main__``) and the demo call it.
 
-    up(settings, tell=print)
-    down(settings, tell=print)
+    up(settings, report=print)
+    down(settings, report=print)
 """
 
 import fcntl
@@ -15,47 +15,50 @@ from cluster.local import application, drivers, ray_head
 from cluster.local.addresses import api_url, dashboard_url
 from cluster.settings import Settings
 
-#: Receives one line for a person.
-Tell = Callable[[str], None]
+#: Shows one line to the person who runs the command.
+ReportLine = Callable[[str], None]
 
 
-def up(settings: Settings, tell: Tell) -> bool:
-    """Bring everything up that is not up, and wait until the endpoint answers. True when anything had to be started.
+def up(settings: Settings, report: ReportLine) -> bool:
+    """Start everything that does not run, and wait until the endpoint answers. Return True if anything was
+    started.
 
     Raises:
         Conflict: a port is taken, or the cluster runs on other ports.
-        Unavailable: a part did not come up; the message says why.
+        Unavailable: a part of the cluster did not start; the message says why.
     """
-    with _only_one(settings, tell):
+    with _locked(settings, report):
         head = ray_head.running(settings)
         if head and head.settings != ray_head.settings_digest(settings):
-            tell("Note: the cluster was started with other settings; make down and make up apply these")
+            report("Note: the cluster runs with other settings. To apply these, run make down, then make up")
         if head and application.ready(settings) and _database_runs(settings):
             return False
-        tell("Postgres: starting, and bringing its schema up to date")
+        report("Postgres: starting, and applying missing migrations")
         open_pool(settings).close()
-        tell("Ray: running" if head else "Ray: starting")
+        report("Ray: running" if head else "Ray: starting")
         ray_head.start(settings)
-        tell(f"Ray: dashboard at {dashboard_url(settings)}")
-        tell("Endpoint: loading the model")
-        application.deploy(settings, tell)
-        tell(f"Endpoint: ready at {api_url(settings)}")
+        report(f"Ray: dashboard at {dashboard_url(settings)}")
+        report("Endpoint: loading the model")
+        application.deploy(settings, report)
+        report(f"Endpoint: ready at {api_url(settings)}")
         return True
 
 
-def down(settings: Settings, tell: Tell, *, postgres: bool = True) -> bool:
-    """Stop exactly what ``up`` started for this home. True when anything ran.
+def down(settings: Settings, report: ReportLine, *, postgres: bool = True) -> bool:
+    """Stop everything that ``up`` started for this home, and nothing else. Return True if anything ran.
 
     Args:
+        settings: name the home.
+        report: shows a line for each step.
         postgres: False leaves the bundled Postgres running.
     """
-    with _only_one(settings, tell):
-        drivers.end(settings, tell)
-        tell("Ray and the endpoint: stopping")
+    with _locked(settings, report):
+        drivers.end(settings, report)
+        report("Ray and the endpoint: stopping")
         had_ray = ray_head.stop(settings)
         postgres = postgres and settings.database_url is None
         if postgres:
-            tell("Postgres: stopping")
+            report("Postgres: stopping")
         had_postgres = postgres and bundled.stop(settings)
         return had_ray or had_postgres
 
@@ -65,12 +68,13 @@ def _database_runs(settings: Settings) -> bool:
 
 
 @contextmanager
-def _only_one(settings: Settings, tell: Tell) -> Iterator[None]:
+def _locked(settings: Settings, report: ReportLine) -> Iterator[None]:
+    """Hold the lock of this home: one ``up`` or ``down`` runs at a time."""
     settings.home.mkdir(parents=True, exist_ok=True)
     with (settings.home / "local.lock").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            tell("Another up or down works on this cluster: waiting for it")
-            fcntl.flock(file, fcntl.LOCK_EX)  # the kernel lets go when that process ends, however it ends
+            report("Waiting for another make up or make down on this cluster")
+            fcntl.flock(file, fcntl.LOCK_EX)  # the kernel releases it when that process ends
         yield

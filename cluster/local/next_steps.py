@@ -1,4 +1,4 @@
-"""What a person can do with a running cluster: the addresses and the next commands, printed by ``up`` and the demo."""
+"""The addresses of a running cluster, and commands to try next. ``up`` and the demo print them."""
 
 from cluster.local.addresses import api_url, dashboard_url
 from cluster.settings import Settings
@@ -7,16 +7,18 @@ JSON = "-H 'Content-Type: application/json'"
 
 
 def next_steps(settings: Settings, vector_store: str = "NAME") -> str:
-    """Addresses, and a command for each thing worth trying next; one line each, so that a command can be copied whole."""
+    """Return the addresses and the commands as text, one line each, so that a command can be copied whole."""
     api, dashboard = api_url(settings), dashboard_url(settings)
     lines = {
         "API": f"{api}/v1",
         "Ray dashboard": dashboard,
         "data": str(settings.home),
-        "ingest": f"ray job submit --address {dashboard} -- python -m data_jobs.ingest /absolute/path --vector-store NAME",
+        "ingest": f"ray job submit --address {dashboard} -- "
+        "python -m data_jobs.ingest /absolute/path --vector-store NAME",
         "embed": f'curl {api}/v1/embeddings {JSON} -d \'{{"model": "{settings.model}", "input": "a text"}}\'',
-        "search": f'curl {api}/v1/vector_stores/{vector_store}/search {JSON} -d \'{{"query": "a question"}}\'',
-        "what runs": "make status",
+        "search": f"curl {api}/v1/vector_stores/{vector_store}/search {JSON} "
+        '-d \'{"query": "a question"}\'',
+        "status": "make status",
         "stop": "make down",
     }
     return "\n".join(f"  {name:14} {text}" for name, text in lines.items())

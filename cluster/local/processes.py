@@ -1,7 +1,7 @@
-"""Which processes are ours, how they end, and before whom they step back: by identity, never by name.
+"""Finds, ends and prioritises the processes of this cluster, by identity and never by name.
 
-A process id alone proves nothing, for the number may belong to somebody else by now; with its start time it does.
-Called by ``ray_head``.
+The kernel reuses process ids, so an identity is the id together with the start time. ``ray_head`` and
+``drivers`` call these functions.
 """
 
 import contextlib
@@ -20,24 +20,24 @@ POLL_S = 0.05
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Identity:
-    """One process, for as long as the machine runs."""
+    """Identifies one process until the machine restarts."""
 
     pid: int
-    #: Seconds since the epoch at which it started.
+    #: Start time in seconds since the epoch.
     started: float
 
 
 def identify(pid: int) -> Identity:
-    """Identity of a live process.
+    """Return the identity of a live process.
 
     Raises:
-        psutil.NoSuchProcess: it is gone.
+        psutil.NoSuchProcess: there is none with this id.
     """
     return Identity(pid=pid, started=psutil.Process(pid).create_time())
 
 
 def find(identity: Identity) -> psutil.Process | None:
-    """The process, or None when it ended, is a zombie, or its number was given to another."""
+    """Return the process, or None if it has ended, is a zombie, or another process has its id."""
     try:
         process = psutil.Process(identity.pid)
         same = abs(process.create_time() - identity.started) < START_TIME_TOLERANCE_S
@@ -47,16 +47,19 @@ def find(identity: Identity) -> psutil.Process | None:
 
 
 def session_of(identity: Identity) -> int | None:
-    """Id of the session the process led, dead or alive; None when its number belongs to another, which proves the session empty."""
+    """Return the id of the session that the process leads or led.
+
+    None means that another process has its id, which proves that the session is empty.
+    """
     try:
         same = abs(psutil.Process(identity.pid).create_time() - identity.started) < START_TIME_TOLERANCE_S
-    except psutil.NoSuchProcess:  # the kernel gives the number to nobody while a process of the session lives
+    except psutil.NoSuchProcess:  # the kernel does not reuse the id while a process of the session lives
         same = True
     return identity.pid if same else None
 
 
 def alive(process: psutil.Process) -> bool:
-    """True while it runs; a zombie that nobody reaps does not."""
+    """Return True while the process runs. A zombie does not run."""
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
@@ -64,20 +67,23 @@ def alive(process: psutil.Process) -> bool:
 
 
 def family(variable: str, value: str, *, session: int | None = None) -> list[psutil.Process]:
-    """Live processes that inherited ``variable=value``, or belong to the session; the caller is not among them.
+    """Return the live processes that inherited ``variable=value`` or belong to the session, without this
+    process.
 
     Args:
-        session: see ``session_of``; a process that wrote its title over its whole environment is found by this only.
+        variable: name of an environment variable.
+        value: its value.
+        session: see ``session_of``. It also finds processes that wrote their title over their environment.
     """
     found = []
     for process in psutil.process_iter():
         try:
-            ours = _inherited(process, variable, value) or (
+            belongs = _inherited(process, variable, value) or (
                 session is not None and os.getsid(process.pid) == session
             )
-            if ours and process.pid != os.getpid() and alive(process):
+            if belongs and process.pid != os.getpid() and alive(process):
                 found.append(process)
-        except (psutil.Error, OSError):  # it ended meanwhile, or is somebody else's
+        except (psutil.Error, OSError):  # it has just ended, or belongs to another user
             continue
     return found
 
@@ -85,33 +91,35 @@ def family(variable: str, value: str, *, session: int | None = None) -> list[psu
 def _inherited(process: psutil.Process, variable: str, value: str) -> bool:
     environment = Path(f"/proc/{process.pid}/environ")
     if environment.parent.is_dir():
-        # Ray's processes write their titles over the first variables, and psutil reads no further than the first empty one.
+        # Processes of Ray write their titles over the first variables, and psutil stops at the first empty
+        # one.
         return f"{variable}={value}".encode() in environment.read_bytes().split(b"\0")
     return process.environ().get(variable) == value
 
 
 def wait_gone(processes: Iterable[psutil.Process], timeout_s: float) -> list[psutil.Process]:
-    """Those still alive when the time is over."""
+    """Wait for the processes to end, and return the ones that are still alive after the timeout."""
     deadline = time.monotonic() + timeout_s
-    left = [process for process in processes if alive(process)]
-    while left and time.monotonic() < deadline:
+    remaining = [process for process in processes if alive(process)]
+    while remaining and time.monotonic() < deadline:
         time.sleep(POLL_S)
-        left = [process for process in left if alive(process)]
-    return left
+        remaining = [process for process in remaining if alive(process)]
+    return remaining
 
 
 def kill(processes: Sequence[psutil.Process]) -> None:
-    """End them by force."""
+    """Send SIGKILL to the processes."""
     for process in processes:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
 
 
-def let_other_sessions_first(session: int, nice: int) -> None:
-    """Give the session's processes together this nice value against those of other sessions; their own count among themselves.
+def set_session_nice(session: int, nice: int) -> None:
+    """Set the nice value of a session as a whole, against other sessions.
 
-    Linux divides the processors between sessions before it looks at a process's nice value (``sched_autogroup``, sched(7)). In a
-    container, where it does not, and on other systems nothing changes.
+    Linux divides the CPUs between sessions before it looks at the nice value of a process
+    (``sched_autogroup``, sched(7)). Nothing changes in containers, where it does not do so, and on other
+    systems.
     """
     with contextlib.suppress(OSError):
         Path(f"/proc/{session}/autogroup").write_text(str(nice))

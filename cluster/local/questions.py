@@ -1,4 +1,4 @@
-"""Three questions for a vector store, and its answers as a person reads them. Called by the demo.
+"""Asks a vector store questions for the demo, and prepares its answers for reading.
 
 for answer in ask(settings, "handbook", HANDBOOK_QUESTIONS[0]):
     print(answer.filename, answer.page)
@@ -26,28 +26,28 @@ HANDBOOK_QUESTIONS = (
     "How do I back up the data?",
 )
 ANSWERS, EXCERPT_CHARACTERS = 2, 360
-#: The first search of a replica may wait for its connections.
+#: The first search in a replica may wait for database connections.
 SEARCH_TIMEOUT_S = 60.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Answer:
+class SearchAnswer:
     """One result of a search."""
 
     filename: str
-    #: From 1.
+    #: Page number, from 1.
     page: int
-    #: Of the fused rankings, in [0, 1]: 1 means first in each.
+    #: Score of the fused rankings, in [0, 1]; 1 means first in each ranking.
     score: float
     #: The beginning of the chunk, on one line.
     excerpt: str
 
 
-def ask(settings: Settings, store: str, question: str) -> list[Answer]:
-    """The best answers of the store, by the HTTP endpoint.
+def ask(settings: Settings, store: str, question: str) -> list[SearchAnswer]:
+    """Search the store through the HTTP endpoint, and return its best answers.
 
     Raises:
-        Unavailable: the endpoint did not answer as it should.
+        Unavailable: the endpoint did not answer with status 200.
     """
     status, text = request(
         "POST",
@@ -59,9 +59,11 @@ def ask(settings: Settings, store: str, question: str) -> list[Answer]:
         timeout_s=SEARCH_TIMEOUT_S,
     )
     if status != HTTPStatus.OK:
-        raise Unavailable(f"the search answered {status or 'nothing'}: {text[:500]}")
+        raise Unavailable(
+            f"the search of vector store {store} failed (HTTP status {status or 'none'}): {text[:500]}"
+        )
     return [
-        Answer(
+        SearchAnswer(
             filename=hit["filename"],
             page=hit["attributes"]["page"],
             score=hit["score"],
@@ -72,18 +74,19 @@ def ask(settings: Settings, store: str, question: str) -> list[Answer]:
 
 
 def questions_about(settings: Settings, store: str) -> list[str]:
-    """Three questions from the keywords of three documents, for files nobody here has read."""
+    """Return up to three questions made from the keywords of the store's documents."""
     with psycopg.connect(database_url(settings)) as connection:
         rows = connection.execute(
             SQL["keywords"], {"organisation": settings.organisation, "store": store}
         ).fetchall()
-    return [f"What is said about {keyword}?" for (keyword,) in rows]
+    return [f"What do the documents say about {keyword}?" for (keyword,) in rows]
 
 
 def store_name(folder: Path) -> str:
-    """A name for the store of a folder's documents that a shell and a URL take as it is: the folder's own in a to z, digits and hyphens.
+    """Return a name for the store of a folder: the folder's own name in a to z, digits and hyphens.
 
-    A folder's name without any of these gives a name of its own all the same, so that no two folders share a store.
+    A shell and a URL take such a name as it is. A name without any of these characters becomes a digest, so
+    that two folders do not share a store.
     """
     name = folder.resolve().name.lower()
     return re.sub(r"[^a-z0-9]+", "-", name).strip("-")[:40] or f"documents-{digest(name, size=4)}"

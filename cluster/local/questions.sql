@@ -1,4 +1,4 @@
--- What the demo asks about when the documents are somebody's own.
+-- Keywords that the demo asks about when it ingests a folder of the user.
 
 -- name: keywords
 SELECT word

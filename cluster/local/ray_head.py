@@ -1,7 +1,7 @@
-"""The Ray head of one machine: started, found again and stopped, and no other Ray on the machine touched.
+"""Starts, finds and stops the Ray head of one home, and touches no other Ray on the machine.
 
-Ray is run as its own command, never imported. ``ray stop`` is never used: it ends every Ray it finds. Called by
-``lifecycle`` and ``status``.
+Ray runs as its own command and is never imported. ``ray stop`` is never used, because it ends every Ray on
+the machine. ``lifecycle`` and ``status`` call these functions.
 
     head = start(settings)
     stop(settings)
@@ -33,66 +33,71 @@ from cluster.local.processes import (
     find,
     identify,
     kill,
-    let_other_sessions_first,
     session_of,
+    set_session_nice,
     wait_gone,
 )
 from cluster.records import digest
 from cluster.settings import OLD_VARIABLES, RAY_PORTS, Settings
 
-#: Ray's logical CPUs: a replica of the endpoint and the stages of a bulk job run side by side on the smallest machine.
-LEAST_CPUS = 4
+#: Lowest number of Ray's logical CPUs: a replica and the stages of a bulk job run side by side on the
+#: smallest machine.
+MIN_CPUS = 4
 START_TIMEOUT_S = 180.0
-#: Ray drains its node for some seconds; what has not ended by now is killed, which loses nothing: Postgres holds the truth.
+#: Ray drains its node for some seconds. Processes that run longer are killed; nothing is lost, because
+#: Postgres has all data.
 STOP_TIMEOUT_S = 20.0
 KILL_TIMEOUT_S = 10.0
-#: A killed process may count as gone while its last threads still hold its sockets.
+#: The sockets of a killed process may stay open after it has ended, until its last thread ends.
 RELEASE_TIMEOUT_S = 10.0
-#: Ray's folder must leave room for ``/session_<date>_<pid>/sockets/dash_MetricsHead`` within the 107 bytes of a socket's path.
-LONGEST_FOLDER = 36
-#: Every process of a head inherits this variable; by its value even an orphan is known as ours.
+#: Longest path of Ray's folder: ``/session_<date>_<pid>/sockets/dash_MetricsHead`` follows it, and the path
+#: of a socket has 107 bytes at most.
+MAX_FOLDER_LENGTH = 36
+#: Every process of a head inherits this variable. Its value identifies even orphaned processes.
 MARK = "RAY_TMPDIR"
-#: Said outright: unset, Ray asks for a token or not by whether some earlier Ray left one in ~/.ray. A token would have to be
-#: given with every ``ray job submit``; see docs/security.md.
+#: Without this, Ray asks for a token if an earlier Ray left one in ~/.ray. Every ``ray job submit`` would
+#: need the token; see docs/security.md.
 WITHOUT_TOKENS = {"RAY_AUTH_MODE": "disabled"}
-#: Of Ray's workers. Ray's own value, 15, leaves the engine's bulk threads no room to step back behind its urgent ones. And of all of
-#: Ray against other sessions: at 0 the bundled Postgres, each of whose processes is a session, waits up to 0.1 s for a core that bulk
-#: has, and an upload with it (docs/decisions/009).
+#: Nice value of Ray's workers, and of Ray as a whole against other sessions. Ray's default for workers, 15,
+#: leaves the engine's bulk threads no lower priority than its urgent ones. With 0 for the session, the
+#: bundled Postgres, and with it an upload, waits up to 0.1 s for a core that bulk work has
+#: (docs/decisions/009).
 NICE = 5
-#: Ray then keeps to the loopback interface; otherwise its listeners are open to the network, and Ray runs any code it is sent.
+#: Ray listens on the loopback interface only. Its listeners would else be open to the network, and Ray runs
+#: any code that it receives.
 LOOPBACK_ONLY = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Head:
-    """A Ray head as it was started; kept in ``home/ray-head.json``."""
+    """A Ray head that was started for this home; ``home/ray-head.json`` records it."""
 
     pid: int
-    #: Seconds since the epoch.
+    #: Start time in seconds since the epoch.
     started: float
-    #: Ray's folder: sockets, logs, session files.
+    #: Ray's folder with sockets, logs and session files.
     folder: str
-    #: Port by listener, see ``addresses.ports_of``.
+    #: Ports by listener; see ``addresses.ports_of``.
     ports: Mapping[str, int]
-    #: Digest of the settings its replicas and jobs have.
+    #: Digest of the settings of its replicas and jobs.
     settings: str
 
 
 def start(settings: Settings) -> Head:
-    """The head of this home, started if it was not running; it answers when this returns.
+    """Return the head of this home, and start it if it does not run. It answers when this returns.
 
     Raises:
-        Conflict: it runs on other ports than the settings name, or somebody else listens on one of them.
-        Unavailable: it did not come up; the message ends with its log.
+        Conflict: it runs on other ports than the settings name, or another process listens on one of them.
+        Unavailable: it did not start; the message ends with its log.
     """
     head = running(settings)
     if head is not None and get_json(LOOPBACK, head.ports["dashboard"], "/api/version") is not None:
         if dict(head.ports) != ports_of(settings):
             raise Conflict(
-                f"this cluster runs on other ports ({_named(head.ports)}); stop it first: make down"
+                f"this cluster runs on other ports ({_named(head.ports)}): stop it first with make down"
             )
         return head
-    _refuse_taken_ports(settings, patience_s=RELEASE_TIMEOUT_S if stop(settings) else 0)
+    _refuse_taken_ports(settings, timeout_s=RELEASE_TIMEOUT_S if stop(settings) else 0)
     head = _launch(settings)
     _record(settings).write_text(json.dumps(asdict(head)))
     _await(settings, head)
@@ -100,7 +105,9 @@ def start(settings: Settings) -> Head:
 
 
 def stop(settings: Settings) -> bool:
-    """End the head of this home and every process it started, and remove Ray's folder. True when anything ran."""
+    """Stop the head of this home with all its processes, and remove Ray's folder. Return True if anything
+    ran.
+    """
     head = recorded(settings)
     folder = Path(head.folder) if head else _folder(settings)
     process = find(_identity(head)) if head else None
@@ -109,29 +116,30 @@ def stop(settings: Settings) -> bool:
     if process is not None:
         process.terminate()
         wait_gone(ran, STOP_TIMEOUT_S)
-    left = family(MARK, str(folder), session=session)  # some were born while the others ended
-    kill(left)
-    stubborn = wait_gone(left, KILL_TIMEOUT_S)
-    if stubborn:
+    remaining = family(MARK, str(folder), session=session)  # some started while the others ended
+    kill(remaining)
+    unkillable = wait_gone(remaining, KILL_TIMEOUT_S)
+    if unkillable:
         raise Unavailable(
-            f"these processes of Ray do not end: {', '.join(str(process.pid) for process in stubborn)}"
+            "these processes of Ray do not end, even after SIGKILL: "
+            f"{', '.join(str(process.pid) for process in unkillable)}; try make down again"
         )
-    _put_away(settings, folder)
+    _remove_folder(settings, folder)
     _record(settings).unlink(missing_ok=True)
     return bool(ran)
 
 
 def running(settings: Settings) -> Head | None:
-    """The live head of this home."""
+    """Return the head of this home if it runs."""
     head = recorded(settings)
     return head if head and find(_identity(head)) else None
 
 
 def recorded(settings: Settings) -> Head | None:
-    """The head last started for this home, dead or alive."""
+    """Return the head that was started last for this home, whether it still runs or not."""
     try:
         return Head(**json.loads(_record(settings).read_text()))
-    except (OSError, ValueError, TypeError):  # never started, or a power cut in mid-write
+    except (OSError, ValueError, TypeError):  # never started, or the record was cut short by a power failure
         return None
 
 
@@ -140,7 +148,9 @@ def _identity(head: Head) -> Identity:
 
 
 def environment(settings: Settings, folder: Path) -> dict[str, str]:
-    """What Ray's processes, replicas and submitted jobs find in their environment: this Python first, these settings."""
+    """Return the environment of Ray's processes, replicas and submitted jobs: this Python first, these
+    settings.
+    """
     return {
         **_inherited(),
         **settings_variables(settings),
@@ -150,10 +160,11 @@ def environment(settings: Settings, folder: Path) -> dict[str, str]:
         **LOOPBACK_ONLY,
         **WITHOUT_TOKENS,
         MARK: str(folder),
-        "TMPDIR": str(folder),  # what the processes leave behind goes with the folder
-        # A lone node has nowhere to move its replicas: requests in flight get this long to finish, not half a minute.
+        "TMPDIR": str(folder),  # files that processes leave behind are removed with the folder
+        # A single node cannot move its replicas: requests in flight get two seconds to finish, not half a
+        # minute.
         "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "2",
-        # Fixed by default; any free port keeps two clusters apart.
+        # These ports are fixed by default. 0 takes any free port, so that two clusters do not collide.
         "AUTOSCALER_METRIC_PORT": "0",
         "DASHBOARD_METRIC_PORT": "0",
         "RAY_worker_niceness": str(NICE),
@@ -161,7 +172,7 @@ def environment(settings: Settings, folder: Path) -> dict[str, str]:
 
 
 def _serve_variables(settings: Settings, folder: Path) -> dict[str, str]:
-    """Ports and files of Serve and its HAProxy. Their defaults are the same for every cluster of a machine."""
+    """Return the ports and files of Serve and HAProxy. Their defaults would be the same for every cluster."""
     ports, replicas = ports_of(settings), replica_ports(settings)
     return {
         "RAY_SERVE_HAPROXY_METRICS_PORT": str(ports["haproxy_metrics"]),
@@ -169,24 +180,25 @@ def _serve_variables(settings: Settings, folder: Path) -> dict[str, str]:
         "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(ports["fallback_proxy"]),
         "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": str(replicas.start),
         "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(replicas[-1]),
-        # Serve puts a folder with the node's id, 56 characters, before each name; HAProxy takes sockets' paths up to 97 only.
+        # Serve puts a folder with the node's id, 56 characters, before each name. HAProxy takes paths of
+        # sockets up to 97 characters.
         "RAY_SERVE_HAPROXY_SOCKET_PATH": str(folder / "a"),
         "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": str(folder / "m"),
         "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(folder / "haproxy.cfg"),
         "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(folder),
         "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(folder / "server-state"),
-        # Half a minute by default, so that load balancers outside notice that a replica goes. Here there is HAProxy only.
+        # The default, half a minute, is for external load balancers. A local cluster has HAProxy only.
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "2",
     }
 
 
 def driver_environment(settings: Settings) -> dict[str, str]:
-    """The environment of a command that works on the running head from outside."""
+    """Return the environment of a command that connects to the running head."""
     return {**_inherited(), **settings_variables(settings), **LOOPBACK_ONLY}
 
 
 def _inherited() -> dict[str, str]:
-    """This process's environment without Ray's variables, old names of settings and Python's startup file."""
+    """Return this environment without Ray's variables, old names of settings and Python's startup file."""
     return {
         name: value
         for name, value in os.environ.items()
@@ -195,7 +207,7 @@ def _inherited() -> dict[str, str]:
 
 
 def settings_variables(settings: Settings) -> dict[str, str]:
-    """The settings that were given, as environment variables for another process."""
+    """Return the settings that were set explicitly, as environment variables for another process."""
     given = {name: getattr(settings, name) for name in sorted(settings.model_fields_set | {"home"})}
     return {
         f"CLUSTER_{name.upper()}": _as_variable(value) for name, value in given.items() if value is not None
@@ -211,7 +223,7 @@ def _as_variable(value: object) -> str:
 
 
 def settings_digest(settings: Settings) -> str:
-    """Changes when a running cluster would have to be started anew for the settings to apply."""
+    """Return a digest that changes if a running cluster must be restarted for the settings to apply."""
     variables = settings_variables(settings)
     return digest(
         *(
@@ -235,9 +247,9 @@ def _launch(settings: Settings) -> Head:
             stderr=subprocess.STDOUT,
             cwd=settings.home,
             env=environment(settings, folder),
-            start_new_session=True,  # a Ctrl-C in the terminal that started it is none of its business
+            start_new_session=True,  # Ctrl-C in this terminal must not reach it
         )
-    let_other_sessions_first(process.pid, NICE)
+    set_session_nice(process.pid, NICE)
     identity = identify(process.pid)
     return Head(
         pid=identity.pid,
@@ -267,7 +279,7 @@ def _command(settings: Settings, folder: Path) -> list[str]:
     return [
         *command,
         f"--object-spilling-directory={settings.home / 'spill'}",
-        f"--num-cpus={max(LEAST_CPUS, os.cpu_count() or 1)}",
+        f"--num-cpus={max(MIN_CPUS, os.cpu_count() or 1)}",
     ]
 
 
@@ -284,23 +296,24 @@ def _await(settings: Settings, head: Head) -> None:
 
 
 def _takes_jobs(head: Head) -> bool:
-    """True once jobs can be taken: the dashboard answers some seconds before its agent on the node does."""
+    """Return True once Ray takes jobs: its agent on the node starts some seconds after the dashboard."""
     return (
         request("GET", LOOPBACK, head.ports["dashboard_agent_listen"], "/api/local_raylet_healthz")[0]
         == HTTPStatus.OK
     )
 
 
-def _refuse_taken_ports(settings: Settings, *, patience_s: float) -> None:
-    deadline = time.monotonic() + patience_s
+def _refuse_taken_ports(settings: Settings, *, timeout_s: float) -> None:
+    deadline = time.monotonic() + timeout_s
     while occupied := {name: port for name, port in ports_of(settings).items() if taken(LOOPBACK, port)}:
         if time.monotonic() >= deadline:
             break
         time.sleep(0.1)
     if occupied:
         raise Conflict(
-            f"somebody else listens on {_named(occupied)}; stop it, or choose other ports with "
-            f"CLUSTER_API_PORT, CLUSTER_DASHBOARD_PORT and CLUSTER_RAY_PORT (this one and the {RAY_PORTS - 1} after it)"
+            f"another process listens on {_named(occupied)}: stop it, or choose other ports with "
+            f"CLUSTER_API_PORT, CLUSTER_DASHBOARD_PORT and CLUSTER_RAY_PORT "
+            f"(this port and the {RAY_PORTS - 1} after it)"
         )
 
 
@@ -314,11 +327,14 @@ def _record(settings: Settings) -> Path:
 
 def _folder(settings: Settings) -> Path:
     name = f"ec-{os.getuid()}-{digest(str(settings.home), size=5)}"
-    for base in (tempfile.gettempdir(), "/tmp"):  # noqa: S108 (made with mode 0700 and checked to be ours)
+    for base in (tempfile.gettempdir(), "/tmp"):  # noqa: S108  # see _make_folder
         folder = Path(base).resolve() / name
-        if len(str(folder)) <= LONGEST_FOLDER:
+        if len(str(folder)) <= MAX_FOLDER_LENGTH:
             return folder
-    raise Misconfigured("Ray needs a temporary folder with a short path: set TMPDIR to one")
+    longest = MAX_FOLDER_LENGTH - len(name) - 1
+    raise Misconfigured(
+        f"Ray needs a temporary folder with a path of at most {longest} characters: set TMPDIR to one"
+    )
 
 
 def _make_folder(folder: Path) -> Path:
@@ -326,13 +342,13 @@ def _make_folder(folder: Path) -> Path:
     found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
         raise Misconfigured(
-            f"{folder} belongs to somebody else; remove it, or set TMPDIR to a folder of your own"
+            f"{folder} belongs to another OS user: remove it, or set TMPDIR to a folder of your own"
         )
     return folder
 
 
-def _put_away(settings: Settings, folder: Path) -> None:
-    """Remove Ray's folder; the logs of the run stay, under ``home/logs/ray``, until the next one ends."""
+def _remove_folder(settings: Settings, folder: Path) -> None:
+    """Remove Ray's folder. Its logs stay under ``home/logs/ray`` until the next head stops."""
     logs = folder / "session_latest" / "logs"
     if logs.is_dir():
         kept = settings.home / "logs" / "ray"

@@ -1,6 +1,9 @@
-"""What runs on this machine, where the data is and how much: what ``make status`` shows. Starts nothing.
+"""Gathers and shows the status of a cluster for ``make status``: its parts, and the place and size of its
+data.
 
-gather(settings).running
+It starts nothing.
+
+    gather(settings).running
 """
 
 from dataclasses import asdict, dataclass
@@ -25,27 +28,27 @@ BYTES_PER_MIB = 1024 * 1024
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Part:
-    """One part of the cluster."""
+class PartStatus:
+    """State of one part of the cluster: the database, Ray or the endpoint."""
 
     name: str
     running: bool
-    #: Where it is reached.
+    #: URL or address of the part.
     address: str
-    #: Its first process, where this machine runs it.
+    #: Id of its first process, if this machine runs it.
     pid: int | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Store:
-    """A vector store and what it holds."""
+class StoreCounts:
+    """Contents of a vector store, in numbers."""
 
     organisation: str
     name: str
     id: str
-    #: Documents that can be searched.
+    #: Number of searchable documents.
     documents: int
-    #: Documents whose last attempt gave nothing that can be searched.
+    #: Documents that are not searchable after their last attempt.
     not_indexed: int
     chunks: int
     tokens: int
@@ -53,17 +56,17 @@ class Store:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ClusterStatus:
-    """Everything ``make status`` knows."""
+    """Everything that ``make status`` shows."""
 
     home: str
-    parts: tuple[Part, ...]
-    #: Size of the database; None when it does not answer.
+    parts: tuple[PartStatus, ...]
+    #: Size of the database in bytes; None if it does not answer.
     database_bytes: int | None
-    stores: tuple[Store, ...]
+    stores: tuple[StoreCounts, ...]
 
     @property
     def running(self) -> bool:
-        """True when every part runs."""
+        """True if every part runs."""
         return all(part.running for part in self.parts)
 
     def to_dict(self) -> dict[str, Any]:
@@ -72,13 +75,13 @@ class ClusterStatus:
 
 
 def gather(settings: Settings) -> ClusterStatus:
-    """Look at every part, and count what the database holds if it answers."""
+    """Check every part, and count the contents of the database if it answers."""
     database = _database(settings)
     head = ray_head.running(settings)
-    ray = Part(
+    ray = PartStatus(
         name="Ray", running=head is not None, address=dashboard_url(settings), pid=head.pid if head else None
     )
-    api = Part(name="API", running=application.ready(settings), address=api_url(settings), pid=None)
+    api = PartStatus(name="API", running=application.ready(settings), address=api_url(settings), pid=None)
     size, stores = _contents(settings) if database.running else (None, ())
     return ClusterStatus(
         home=str(settings.home), parts=(database, ray, api), database_bytes=size, stores=stores
@@ -86,7 +89,7 @@ def gather(settings: Settings) -> ClusterStatus:
 
 
 def show(found: ClusterStatus, console: Console) -> None:
-    """The tables a person reads."""
+    """Print the status as tables."""
     parts = Table(box=None, padding=(0, 2, 0, 0))
     for heading in ("", "state", "address", "pid"):
         parts.add_column(heading)
@@ -104,7 +107,7 @@ def show(found: ClusterStatus, console: Console) -> None:
         console.print(_stores_table(found.stores))
 
 
-def _stores_table(stores: tuple[Store, ...]) -> Table:
+def _stores_table(stores: tuple[StoreCounts, ...]) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0))
     for heading in ("vector store", "id", "organisation"):
         table.add_column(heading)
@@ -118,31 +121,36 @@ def _stores_table(stores: tuple[Store, ...]) -> Table:
     return table
 
 
-def _database(settings: Settings) -> Part:
+def _database(settings: Settings) -> PartStatus:
     if settings.database_url is None:
         found = bundled.status(settings)
-        address = f"127.0.0.1:{found.port}" if found.port else "not made yet"
-        return Part(name="Postgres", running=found.running, address=address, pid=found.pid)
+        address = f"127.0.0.1:{found.port}" if found.port else "not created yet"
+        return PartStatus(name="Postgres", running=found.running, address=address, pid=found.pid)
     url = settings.database_url.get_secret_value()
     try:
         with psycopg.connect(url, connect_timeout=CONNECT_TIMEOUT_S) as connection:
-            return Part(
+            return PartStatus(
                 name="Postgres",
                 running=True,
                 address=f"{connection.info.host}:{connection.info.port}",
                 pid=None,
             )
     except psycopg.OperationalError:
-        return Part(name="Postgres", running=False, address="CLUSTER_DATABASE_URL", pid=None)
+        return PartStatus(name="Postgres", running=False, address="CLUSTER_DATABASE_URL", pid=None)
 
 
-def _contents(settings: Settings) -> tuple[int | None, tuple[Store, ...]]:
+def _contents(settings: Settings) -> tuple[int | None, tuple[StoreCounts, ...]]:
     url = settings.database_url.get_secret_value() if settings.database_url else bundled.start(settings)
     try:
         with psycopg.connect(url, connect_timeout=CONNECT_TIMEOUT_S) as connection:
             size = connection.execute(SQL["database_bytes"]).fetchone()
             rows = connection.execute(SQL["stores"], {"searchable": [*SEARCHABLE]}).fetchall()
-    except (psycopg.OperationalError, psycopg.errors.UndefinedTable):  # it is stopping, or has no schema yet
+    except (
+        psycopg.OperationalError,
+        psycopg.errors.UndefinedTable,
+    ):  # the server is stopping, or has no schema yet
         return None, ()
     names = ("organisation", "name", "id", "documents", "not_indexed", "chunks", "tokens")
-    return (size[0] if size else None), tuple(Store(**dict(zip(names, row, strict=True))) for row in rows)
+    return (size[0] if size else None), tuple(
+        StoreCounts(**dict(zip(names, row, strict=True))) for row in rows
+    )

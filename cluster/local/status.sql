@@ -1,4 +1,4 @@
--- What `make status` counts.
+-- The counts that `make status` shows.
 
 -- name: stores
 SELECT store.organisation,

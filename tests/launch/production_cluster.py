@@ -129,7 +129,7 @@ def production(settings: Settings) -> Iterator[Production]:
     )  # fmt: skip
     try:
         await_true(lambda: _takes_jobs(settings), f"Ray: {folder / 'head.log'}")
-        application.deploy(settings, tell=lambda _: None)
+        application.deploy(settings, report=lambda _: None)
         yield cluster
     finally:
         head.terminate()

@@ -96,7 +96,7 @@ def test_the_demo_on_a_running_cluster_answers_and_leaves_it_running(
     shown = typed(running_cluster, "python", "-m", "cluster.local.demo", str(documents))
 
     assert shown.returncode == 0, shown.stderr
-    assert shown.stdout.count("What is said about ") == 3
+    assert shown.stdout.count("What do the documents say about ") == 3
     assert "pump.md, page 1" in shown.stdout
     assert "broken.pdf" in shown.stdout + shown.stderr
     assert running_cluster.api in shown.stdout

@@ -40,7 +40,7 @@ def test_everything_listens_on_the_loopback_interface_only(running_cluster: Runn
 
 
 def test_up_asked_for_twice_at_once_brings_one(running_cluster: RunningCluster) -> None:
-    assert sorted("Already up" in up.stderr for up in running_cluster.ups) == [False, True]
+    assert sorted("already up" in up.stderr for up in running_cluster.ups) == [False, True]
 
 
 def test_up_again_is_harmless_and_quick(running_cluster: RunningCluster) -> None:
@@ -48,7 +48,7 @@ def test_up_again_is_harmless_and_quick(running_cluster: RunningCluster) -> None
 
     again = local("up", running_cluster.settings)
 
-    assert (again.returncode, "Already up" in again.stderr) == (0, True), again.stderr
+    assert (again.returncode, "already up" in again.stderr) == (0, True), again.stderr
     assert pids(running_cluster.settings) == before
 
 

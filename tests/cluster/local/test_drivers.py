@@ -59,7 +59,7 @@ def test_a_command_at_work_is_told_and_waited_for(
     drivers.end(Settings(home=tmp_path), said.append)
     assert command.communicate(timeout=1) == ("told\n", None)
     assert command.returncode == 1
-    assert said == ["Ending 1 command at work on the cluster; what is written stays"]
+    assert said == ["Ending 1 running command; documents already written stay"]
     assert list(tmp_path.glob("drivers/*")) == []
 
 

@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from cluster.local.questions import store_name
-from cluster.local.status import ClusterStatus, Store, show
+from cluster.local.status import ClusterStatus, StoreCounts, show
 
 COUNTS = {"documents": 1, "not_indexed": 0, "chunks": 2, "tokens": 3}
 
@@ -15,7 +15,7 @@ COUNTS = {"documents": 1, "not_indexed": 0, "chunks": 2, "tokens": 3}
 @pytest.mark.parametrize("name", ["[/red] manuals", "[red]manuals", "a\x1b[2Jb"])
 def test_the_status_shows_a_store_by_its_own_name(name: str) -> None:
     page = io.StringIO()
-    store = Store(organisation="default", name=name, id="vs_1", **COUNTS)
+    store = StoreCounts(organisation="default", name=name, id="vs_1", **COUNTS)
     show(
         ClusterStatus(home=f"/srv/{name}", parts=(), database_bytes=1, stores=(store,)),
         Console(file=page, width=200),
