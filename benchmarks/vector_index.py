@@ -28,8 +28,10 @@ from rich.console import Console
 from rich.table import Table
 
 from cluster.database import bundled, open_pool
+from cluster.documents.chunk_rows import ChunkRecord
+from cluster.documents.indexing import ChunkIndex, open_chunk_index
 from cluster.settings import Settings
-from cluster.vector_index import Mode, Row, VectorIndex, open_vector_index
+from cluster.vector_index import Mode
 
 DIM, K = 384, 10
 WORDS = "pump valve stop open close red pressure water motor check line safety filter oil hand wheel seal gauge drain start".split()
@@ -56,7 +58,7 @@ def main() -> int:
         settings = Settings(home=Path(home), log_level="WARNING")
         try:
             with open_pool(settings) as pool:
-                index = open_vector_index(settings, pool)
+                index = open_chunk_index(settings, pool)
                 Console().print(writing(index, pool, arguments.written, arguments.rounds))
                 Console().print(searching(index, arguments.rows, arguments.queries))
         finally:
@@ -64,7 +66,7 @@ def main() -> int:
     return 0
 
 
-def writing(index: VectorIndex, pool: ConnectionPool, count: int, rounds: int) -> Table:
+def writing(index: ChunkIndex, pool: ConnectionPool, count: int, rounds: int) -> Table:
     """Rows/s of COPY, of upsert, and of upsert again."""
     rows = list(made(count))
     seconds: dict[str, list[float]] = {"raw COPY": [], "upsert": [], "upsert again": []}
@@ -84,7 +86,7 @@ def writing(index: VectorIndex, pool: ConnectionPool, count: int, rounds: int) -
     return table
 
 
-def searching(index: VectorIndex, count: int, queries: int) -> Table:
+def searching(index: ChunkIndex, count: int, queries: int) -> Table:
     """Milliseconds and recall of exact and approximate search."""
     name = f"b{uuid4().hex[:8]}"
     index.ensure(name, dim=DIM)
@@ -110,13 +112,13 @@ def searching(index: VectorIndex, count: int, queries: int) -> Table:
     return table
 
 
-def made(count: int, *, seed: int = 0) -> Iterator[Row]:
+def made(count: int, *, seed: int = 0) -> Iterator[ChunkRecord]:
     """Rows with clustered vectors of unit length, as embeddings are, and texts as long as a chunk."""
     centres = np.random.default_rng(99).normal(size=(500, DIM))
     chance = np.random.default_rng(seed)
     for n in range(count):
         vector = centres[chance.integers(len(centres))] + 0.7 * chance.normal(size=DIM)
-        yield Row(
+        yield ChunkRecord(
             id=f"{seed}-{n:07}",
             document=f"d{n // 50}",
             text=" ".join(f"{word}{chance.integers(50)}" for word in chance.choice(WORDS, 150)),
@@ -136,7 +138,7 @@ def unit(vector: NDArray[np.float64]) -> NDArray[np.float32]:
     return (vector / np.linalg.norm(vector)).astype(np.float32)
 
 
-def copy(pool: ConnectionPool, collection: str, rows: list[Row]) -> None:
+def copy(pool: ConnectionPool, collection: str, rows: list[ChunkRecord]) -> None:
     """All the rows in one COPY."""
     with pool.connection() as connection, connection.cursor() as cursor:
         columns = "organisation, vector_store, id, document, text, attributes, embedding"

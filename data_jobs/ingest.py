@@ -24,13 +24,13 @@ from ray.exceptions import RayError
 from cluster.database import open_pool, translated
 from cluster.documents import stores
 from cluster.documents.file_names import shown_name
+from cluster.documents.indexing import ChunkIndexes
 from cluster.engines import describe
 from cluster.errors import ClusterError, InvalidInput, Permanent, Unavailable, last_line
 from cluster.jobs.job_run import JobRun
 from cluster.jobs.kinds import INGEST
 from cluster.logs import about, configure
 from cluster.settings import Settings
-from cluster.vector_index import open_vector_index
 from data_jobs.bulk.plan import Plan, make_plan
 from data_jobs.bulk.ray_session import ray_session
 from data_jobs.bulk.report import IngestReport
@@ -111,12 +111,12 @@ def ingest(
         Retryable: the database stayed away; what is written stays, and the next run goes on.
     """
     with open_pool(settings) as pool:
-        index = open_vector_index(settings, pool)
+        indexes = ChunkIndexes(settings, pool)
         with translated(), pool.connection() as connection:
             store = stores.ensure_store(
                 connection, settings.organisation, vector_store, fingerprint=describe(settings)
             )
-        index.ensure(store.collection, dim=store.fingerprint.dim)
+        indexes.of(store).ensure(store.collection, dim=store.fingerprint.dim)
         plan = make_plan(
             pool, settings, store, list_sources(location, left_out=report.leave_out), verify=verify
         )
@@ -139,7 +139,7 @@ def ingest(
                     run.progress(report.totals["documents"])
             run.result = report.to_dict()
         if plan.pending:
-            index.optimise(store.collection)
+            indexes.of(store).optimise(store.collection)
 
 
 def _results(plan: Plan, settings: Settings, store: stores.VectorStore, job: str) -> Iterator[dict[str, Any]]:

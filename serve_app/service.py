@@ -4,7 +4,7 @@ Made once a replica (``embedder``), used by every route.
 
     service = Service(settings)
     made = await service.model("all-MiniLM-L6-v2").embed_texts(["a text"], context)
-    file = await service.in_transaction(lambda connection, index: get_file(connection, organisation, id))
+    file = await service.in_transaction(lambda connection: get_file(connection, organisation, id))
 """
 
 import asyncio
@@ -22,12 +22,12 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 
 from cluster.blobs import open_blob_store
 from cluster.database import open_pool, revive, translated
+from cluster.documents.indexing import ChunkIndexes
 from cluster.engines import Engine, open_engine, open_reranker
 from cluster.errors import Conflict, Resource, Retryable, Shortage, Throttled, Unavailable
 from cluster.jobs.shortages import announced
 from cluster.organisations.usage import UsageEvent, record
 from cluster.settings import Settings
-from cluster.vector_index import VectorIndex, open_vector_index
 from serve_app.edge.errors import ModelNotFound
 from serve_app.embedding.batching import Batcher
 from serve_app.embedding.openai_tokens import open_openai_tokens
@@ -61,6 +61,7 @@ class Service:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self._pool: ConnectionPool | None = None
+        self._indexes: ChunkIndexes | None = None
         #: When this replica last found a resource used up.
         self._short: dict[Resource, float] = {}
         self._lock = threading.Lock()
@@ -120,7 +121,7 @@ class Service:
         """The main model's."""
         return self.main.batcher
 
-    async def in_database(self, work: Callable[[ConnectionPool, VectorIndex], T]) -> T:
+    async def in_database(self, work: Callable[[ConnectionPool, ChunkIndexes], T]) -> T:
         """Run the work in a thread, with the pool and the index.
 
         Raises:
@@ -135,13 +136,13 @@ class Service:
             Unavailable: the database does not answer.
         """
 
-        def ask(pool: ConnectionPool, _: VectorIndex) -> T:
+        def ask(pool: ConnectionPool, _: ChunkIndexes) -> T:
             with translated(), pool.connection() as connection:
                 return work(connection)
 
         return await self.in_database(ask)
 
-    async def in_transaction(self, work: Callable[[Connection[Any], VectorIndex], T]) -> T:
+    async def in_transaction(self, work: Callable[[Connection[Any]], T]) -> T:
         """Run the work in a thread and in one transaction: all it writes is kept, or nothing.
 
         A try that failed before its commit is made again once, so the work must be fit to be called twice. After a commit
@@ -196,7 +197,7 @@ class Service:
     async def database_answers(self) -> bool:
         """True when a query goes through."""
 
-        def ask(pool: ConnectionPool, _: VectorIndex) -> None:
+        def ask(pool: ConnectionPool, _: ChunkIndexes) -> None:
             with translated(), pool.connection() as connection:
                 connection.execute("SELECT 1")
 
@@ -215,28 +216,30 @@ class Service:
         if self._pool is not None:
             self._pool.close()
 
-    def _opened(self) -> tuple[ConnectionPool, VectorIndex]:
+    def _opened(self) -> tuple[ConnectionPool, ChunkIndexes]:
         with self._lock:
             if self._pool is None:
                 self._pool = open_pool(self.settings, reviving=True)
-        return self._pool, open_vector_index(self.settings, self._pool)
+            if self._indexes is None:
+                self._indexes = ChunkIndexes(self.settings, self._pool)
+        return self._pool, self._indexes
 
-    def _with_pool(self, work: Callable[[ConnectionPool, VectorIndex], T]) -> T:
-        pool, index = self._opened()
+    def _with_pool(self, work: Callable[[ConnectionPool, ChunkIndexes], T]) -> T:
+        pool, indexes = self._opened()
         try:
-            return work(pool, index)
+            return work(pool, indexes)
         except Shortage as exc:
             self._short[exc.resource] = time.monotonic()
             raise
         except Retryable as exc:
             # Reading again is safe, and a bundled server that was killed is back in a fraction of a second.
             self._revive(pool, exc)
-            return work(pool, index)
+            return work(pool, indexes)
 
-    def _transact(self, work: Callable[[Connection[Any], VectorIndex], T]) -> T:
-        pool, index = self._opened()
+    def _transact(self, work: Callable[[Connection[Any]], T]) -> T:
+        pool, _ = self._opened()
         try:
-            return _once(pool, index, work)
+            return _once(pool, work)
         except (Throttled, Unconfirmed):
             raise
         except Shortage as exc:
@@ -244,10 +247,10 @@ class Service:
             raise
         except Retryable as exc:
             self._revive(pool, exc)  # nothing was kept, so it may be done again
-            return _once(pool, index, work)
+            return _once(pool, work)
 
     def _record_usage(self, events: Sequence[UsageEvent]) -> None:
-        self._transact(lambda connection, _: record(connection, events))
+        self._transact(lambda connection: record(connection, events))
 
     def _revive(self, pool: ConnectionPool, exc: Retryable) -> None:
         if isinstance(exc.__cause__, PoolTimeout) and self.settings.database_url is not None:
@@ -255,11 +258,11 @@ class Service:
         revive(self.settings, pool)
 
 
-def _once(pool: ConnectionPool, index: VectorIndex, work: Callable[[Connection[Any], VectorIndex], T]) -> T:
+def _once(pool: ConnectionPool, work: Callable[[Connection[Any]], T]) -> T:
     done = False
     try:
         with translated(), pool.connection() as connection, connection.transaction():
-            result = work(connection, index)
+            result = work(connection)
             done = True
     except Retryable as exc:
         if not done:

@@ -9,12 +9,13 @@ from numpy.typing import NDArray
 from psycopg import Connection
 
 from cluster.documents import documents
+from cluster.documents.chunk_rows import ChunkRecord
+from cluster.documents.indexing import ChunkIndex
 from cluster.documents.store_files import FileStatus, ended, get_store_file, hold
 from cluster.documents.stores import VectorStore
 from cluster.jobs import jobs
 from cluster.jobs.jobs import JobState
 from cluster.records import chunk_id
-from cluster.vector_index import Row, VectorIndex
 from cluster.vector_index.attributes import joined
 
 Embed = Callable[[Sequence[str]], NDArray[np.float32]]
@@ -41,7 +42,7 @@ def begin(connection: Connection[Any], organisation: str, job: str) -> None:
 
 def process(
     connection: Connection[Any],
-    index: VectorIndex,
+    index: ChunkIndex,
     store: VectorStore,
     file: str,
     texts: Sequence[str],
@@ -59,7 +60,7 @@ def process(
             return False
         own = {"source": file, "filename": attached.filename, "media_type": "text/plain", "keywords": []}
         rows = [
-            Row(
+            ChunkRecord(
                 id=chunk_id(attached.document, text, 0, store.fingerprint.id),
                 document=attached.document,
                 text=text,
@@ -72,13 +73,13 @@ def process(
             )
             for n, (text, vector) in enumerate(zip(texts, embed(texts), strict=True))
         ]
-        index.replace_document(
+        index.make_current(
+            connection,
             store.organisation,
             store.id,
             attached.document,
             rows,
             collection=store.collection,
-            connection=connection,
         )
         _record(connection, store, file, attached.document, job, len(rows))
         ended(

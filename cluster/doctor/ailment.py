@@ -8,7 +8,6 @@ from psycopg_pool import ConnectionPool
 from cluster.blobs import BlobStore, open_blob_store
 from cluster.database.queries import queries
 from cluster.settings import Settings
-from cluster.vector_index import VectorIndex
 
 SQL = queries("cluster.doctor", "doctor.sql")
 
@@ -19,7 +18,6 @@ class Patient:
 
     settings: Settings
     pool: ConnectionPool
-    index: VectorIndex
 
     @property
     def blobs(self) -> BlobStore:

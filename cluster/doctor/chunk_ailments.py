@@ -1,4 +1,4 @@
-"""Documents and their chunks in the index, where that is our own Postgres."""
+"""Find and mend documents whose chunks are missing, and chunks whose document is missing."""
 
 from collections.abc import Sequence
 from math import inf
@@ -9,26 +9,27 @@ from psycopg import Connection, sql
 from cluster.database import translated
 from cluster.doctor.ailment import SQL, Ailment, Case, Patient
 from cluster.doctor.file_ailments import attach_again
+from cluster.documents import chunks
+from cluster.documents.chunk_words import renew_words
 from cluster.documents.documents import lock_document
 from cluster.jobs.kinds import DELETE_STORE
-from cluster.vector_index.pgvector.renewal import renew_words
-from cluster.vector_index.pgvector.statements import Statements
+from cluster.vector_index.collections import table_name
 from cluster.vector_index.words import WORDS_VERSION
 
 
 def _in_each_collection(patient: Patient, statement: str) -> list[Case]:
     found = []
     with translated(), patient.pool.connection() as connection:
-        for name, dim in connection.execute(SQL["collections"]).fetchall():
+        for (name,) in connection.execute(SQL["collections"]).fetchall():
             for row in connection.execute(
-                _about(statement, name, dim), {"collection": name, "deletion": DELETE_STORE.name}
+                _about(statement, name), {"collection": name, "deletion": DELETE_STORE.name}
             ):
                 found.append(_case(statement, row, name))
     return found
 
 
-def _about(statement: str, collection: str, dim: int) -> sql.Composed:
-    return sql.SQL(SQL[statement]).format(table=Statements(collection, dim).table)
+def _about(statement: str, collection: str) -> sql.Composed:
+    return sql.SQL(SQL[statement]).format(table=sql.Identifier(table_name(collection)))
 
 
 def _case(statement: str, row: tuple[Any, ...], collection: str) -> Case:
@@ -45,9 +46,7 @@ def _delete_chunks(patient: Patient, cases: Sequence[Case]) -> None:
         with translated(), patient.pool.connection() as connection:
             lock_document(connection, case.organisation, case.id)
             if not _is_there(connection, case, store):
-                patient.index.delete_document(
-                    case.organisation, store, case.id, collection=collection, connection=connection
-                )
+                chunks.delete_document(connection, case.organisation, store, case.id, collection=collection)
 
 
 def _is_there(connection: Connection[Any], case: Case, store: str) -> bool:
@@ -71,9 +70,9 @@ def _do_again(patient: Patient, cases: Sequence[Case]) -> None:
 def _with_old_words(patient: Patient) -> list[Case]:
     found = []
     with translated(), patient.pool.connection() as connection:
-        for name, dim in connection.execute(SQL["collections"]).fetchall():
+        for (name,) in connection.execute(SQL["collections"]).fetchall():
             statement = sql.SQL(SQL["stores_with_old_words"]).format(
-                table=Statements(name, dim).table,
+                table=sql.Identifier(table_name(name)),
                 collection=sql.Literal(name),
                 version=sql.Literal(WORDS_VERSION),
             )

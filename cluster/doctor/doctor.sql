@@ -38,7 +38,7 @@ SELECT EXISTS (
     WHERE attached.organisation = %(organisation)s AND attached.file = %(file)s AND documents.chunks > 0);
 
 -- name: collections
-SELECT name, dim FROM vector_collections WHERE to_regclass('vectors_' || name) IS NOT NULL ORDER BY name;
+SELECT name FROM vector_collections WHERE to_regclass('vectors_' || name) IS NOT NULL ORDER BY name;
 
 -- name: chunks_without_document  in stores that no job is emptying
 SELECT DISTINCT chunk.organisation, chunk.vector_store, chunk.document FROM {table} AS chunk

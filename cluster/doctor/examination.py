@@ -16,7 +16,6 @@ from cluster.doctor.job_ailments import ENTRY, LEASE, TURN
 from cluster.doctor.report import Finding, Report
 from cluster.errors import ClusterError
 from cluster.settings import Settings
-from cluster.vector_index import open_vector_index
 
 log = structlog.get_logger(__name__)
 
@@ -37,7 +36,7 @@ def examine(settings: Settings, *, mend: bool = False) -> Report:
         with translated(), pool.connection() as connection:
             queues, room = parts.queues(settings, connection), parts.room(connection)
         ailments = [ailment for ailment in AILMENTS if blobs.fine or ailment not in NEED_BLOBS]
-        patient = Patient(settings=settings, pool=pool, index=open_vector_index(settings, pool))
+        patient = Patient(settings=settings, pool=pool)
         findings = [
             finding for ailment in ailments if (finding := _finding(patient, ailment, mend=mend)) is not None
         ]

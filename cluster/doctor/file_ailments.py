@@ -59,7 +59,7 @@ def _delete_unless_searchable(patient: Patient, cases: Sequence[Case]) -> None:
                 SQL["searchable"], {"organisation": case.organisation, "file": case.id}
             ).fetchone()
             if searchable == (False,):
-                delete_file(connection, patient.index, case.organisation, case.id)
+                delete_file(connection, case.organisation, case.id)
 
 
 def _other_blob_store(patient: Patient, cases: Sequence[Case]) -> str:

@@ -27,7 +27,6 @@ from cluster.database.queries import queries
 from cluster.documents.store_files import detach_everywhere
 from cluster.errors import NotFound, Throttled
 from cluster.settings import Settings
-from cluster.vector_index.contract import VectorIndex
 
 SQL = queries("cluster.documents", "files.sql")
 #: Of an id, as ``files.sql`` makes it: it begins with the time, so that one that is gone still has its place.
@@ -180,7 +179,7 @@ def list_files(
     return ListPage(items=found[:limit], has_more=len(found) > limit)
 
 
-def delete_file(connection: Connection[Any], index: VectorIndex, organisation: str, id: str) -> File:
+def delete_file(connection: Connection[Any], organisation: str, id: str) -> File:
     """The file is gone, and from every vector store with it. Inside a transaction; its blob is for ``release_blobs`` after the commit.
 
     Raises:
@@ -189,19 +188,19 @@ def delete_file(connection: Connection[Any], index: VectorIndex, organisation: s
     file = _one(connection, "lock", {"organisation": organisation, "id": id})
     if file is None:
         raise NotFound(f"no file {id!r}")
-    detach_everywhere(connection, index, organisation, id)
+    detach_everywhere(connection, organisation, id)
     connection.execute(SQL["delete"], {"organisation": organisation, "id": id})
     return file
 
 
-def expire_files(connection: Connection[Any], index: VectorIndex, *, limit: int = 100) -> list[File]:
+def expire_files(connection: Connection[Any], *, limit: int = 100) -> list[File]:
     """Delete files of every organisation whose time is over; those that were. Inside a transaction, blobs as in ``delete_file``.
 
     Args:
         limit: how many at most; call again while it returns as many.
     """
     over = connection.execute(SQL["expired_of_all"], {"limit": limit}).fetchall()
-    return [delete_file(connection, index, organisation, id) for organisation, id in over]
+    return [delete_file(connection, organisation, id) for organisation, id in over]
 
 
 def require_blob(connection: Connection[Any], blobs: BlobStore, organisation: str, sha256: str) -> bool:

@@ -27,7 +27,7 @@ from psycopg.types.json import Jsonb
 
 from cluster.database.paging import ListPage, ListStatements, PageRequest, read_page
 from cluster.database.queries import queries
-from cluster.documents import documents
+from cluster.documents import chunks, documents
 from cluster.documents.attaching import open_jobs, replace_jobs, require_files
 from cluster.documents.stores import VectorStore, require_live, touch_store
 from cluster.errors import NotFound
@@ -36,7 +36,6 @@ from cluster.jobs.jobs import GONE, JobState, PriorityClass
 from cluster.jobs.kinds import INDEX_FILE
 from cluster.records import Outcome, document_id
 from cluster.vector_index.attributes import with_owners
-from cluster.vector_index.contract import VectorIndex
 
 #: ``done`` of such a job counts percent of all its stages.
 
@@ -248,38 +247,19 @@ def list_store_files(
 
 
 def update_attributes(
-    connection: Connection[Any],
-    index: VectorIndex,
-    store: VectorStore,
-    file: str,
-    attributes: Mapping[str, Any],
+    connection: Connection[Any], store: VectorStore, file: str, attributes: Mapping[str, Any]
 ) -> StoreFile:
-    """Other attributes for the file: of its rows in the index too, at once, and of those that a job may be about to write.
+    """Give the file other attributes: its chunks have them at once, and so do chunks that a job is about to write.
 
     Raises:
         NotFound: it is not attached.
-        Permanent: the index did not store all of its rows; nothing is changed.
     """
     with connection.transaction():
         attached = _one(connection, "lock", store.organisation, store.id, file)
-        rows = index.document_rows(
-            store.organisation,
-            store.id,
-            attached.document,
-            collection=store.collection,
-            connection=connection,
-        )
-        if rows:
-            changed = [replace(row, attributes=with_owners(row.attributes, attributes)) for row in rows]
-            written = index.replace_document(
-                store.organisation,
-                store.id,
-                attached.document,
-                changed,
-                collection=store.collection,
-                connection=connection,
-            )
-            written.require_all()
+        place = (store.organisation, store.id)
+        rows = chunks.document_chunks(connection, *place, attached.document, collection=store.collection)
+        changed = {row.id: with_owners(row.attributes, attributes) for row in rows}
+        chunks.set_attributes(connection, *place, changed, collection=store.collection)
         values = {
             "organisation": store.organisation,
             "vector_store": store.id,
@@ -290,23 +270,21 @@ def update_attributes(
     return replace(attached, attributes=dict(attributes))
 
 
-def detach(connection: Connection[Any], index: VectorIndex, store: VectorStore, file: str) -> None:
-    """Take the file out of the store: its rows in the index, its document, its job if there is still one to do.
+def detach(connection: Connection[Any], store: VectorStore, file: str) -> None:
+    """Take the file out of the store: delete its chunks and its document, and cancel its job if that is open.
 
     Raises:
         NotFound: it is not attached.
     """
     reason = f"file {file} was taken out of vector store {store.id}"
-    _detach(connection, index, store.organisation, store.id, store.collection, file, reason=reason)
+    _detach(connection, store.organisation, store.id, store.collection, file, reason=reason)
 
 
-def detach_everywhere(connection: Connection[Any], index: VectorIndex, organisation: str, file: str) -> int:
+def detach_everywhere(connection: Connection[Any], organisation: str, file: str) -> int:
     """Take the file out of every store it is attached to; how many there were. For who deletes the file, in his transaction."""
     holders = connection.execute(SQL["holders"], {"organisation": organisation, "file": file}).fetchall()
     for store_id, collection in holders:
-        _detach(
-            connection, index, organisation, store_id, collection, file, reason=f"file {file} was deleted"
-        )
+        _detach(connection, organisation, store_id, collection, file, reason=f"file {file} was deleted")
     return len(holders)
 
 
@@ -371,7 +349,6 @@ def _request(store: VectorStore, file: str) -> queue.JobRequest:
 
 def _detach(
     connection: Connection[Any],
-    index: VectorIndex,
     organisation: str,
     store_id: str,
     collection: str,
@@ -383,9 +360,7 @@ def _detach(
         attached = _one(connection, "lock", organisation, store_id, file)
         if attached.status == FileStatus.IN_PROGRESS:
             queue.cancel(connection, organisation, attached.job, reason=reason, code=GONE)
-        index.delete_document(
-            organisation, store_id, attached.document, collection=collection, connection=connection
-        )
+        chunks.delete_document(connection, organisation, store_id, attached.document, collection=collection)
         documents.delete_document(connection, organisation, attached.document)
         key = {"organisation": organisation, "vector_store": store_id, "file": file}
         connection.execute(SQL["detach"], key)

@@ -2,7 +2,7 @@
 
 Called by the worker: ``expire_stores`` now and then, ``delete_store_rows`` by a job of kind ``kinds.DELETE_STORE``.
 
-    while delete_store_rows(connection, index, organisation, id): ...      # each call in a transaction of its own
+    while delete_store_rows(connection, organisation, id): ...      # each call in a transaction of its own
 """
 
 from typing import Any
@@ -11,11 +11,11 @@ from psycopg import Connection
 from psycopg.rows import dict_row
 
 from cluster.database.queries import queries
+from cluster.documents import chunks
 from cluster.documents.stores import submit_deletion
-from cluster.errors import Conflict, NotFound
+from cluster.errors import Conflict
 from cluster.jobs import queue
 from cluster.jobs.jobs import GONE
-from cluster.vector_index.contract import VectorIndex
 
 SQL = queries("cluster.documents", "store_upkeep.sql")
 #: Rows deleted in one transaction, so that none holds its locks for long.
@@ -35,7 +35,7 @@ def expire_stores(connection: Connection[Any]) -> int:
     return expired
 
 
-def delete_store_rows(connection: Connection[Any], index: VectorIndex, organisation: str, id: str) -> int:
+def delete_store_rows(connection: Connection[Any], organisation: str, id: str) -> int:
     """Delete some of what a deleted or expired store holds, in the caller's transaction; 0 once nothing is left.
 
     The jobs of its files are cancelled first. Of a deleted store the row goes last, and with it the last chance to write
@@ -53,7 +53,9 @@ def delete_store_rows(connection: Connection[Any], index: VectorIndex, organisat
         raise Conflict(f"vector store {id!r} is neither deleted nor has it expired; what it holds stays")
     return (
         _give_up_files(connection, organisation, id)
-        or _delete_from_index(connection, index, organisation, id, store["collection"])
+        or chunks.delete_store(
+            connection, organisation, id, collection=store["collection"], limit=ROWS_AT_ONCE
+        )
         or connection.execute(SQL["delete_documents"], values).rowcount
         or connection.execute(SQL["delete_batches"], values).rowcount
         or (_delete(connection, values) if store["deleted"] else 0)
@@ -70,17 +72,6 @@ def _give_up_files(connection: Connection[Any], organisation: str, id: str) -> i
         connection, organisation, [job for _, job, open in found if open], reason=reason, code=GONE
     )
     return connection.execute(SQL["detach"], {**values, "files": [file for file, *_ in found]}).rowcount
-
-
-def _delete_from_index(
-    connection: Connection[Any], index: VectorIndex, organisation: str, id: str, collection: str
-) -> int:
-    try:
-        return index.delete_store(
-            organisation, id, collection=collection, limit=ROWS_AT_ONCE, connection=connection
-        )
-    except NotFound:  # of the collection: nothing was ever written into it
-        return 0
 
 
 def _delete(connection: Connection[Any], values: dict[str, Any]) -> int:

@@ -27,7 +27,7 @@ from cluster.jobs.jobs import Job
 from cluster.jobs.kinds import DELETE_STORE
 from cluster.jobs.queue import submit
 from cluster.records import vector_store_id
-from cluster.vector_index.contract import collection_name
+from cluster.vector_index.collections import collection_name
 from cluster.vector_index.filters import is_text
 
 ID = re.compile(r"^vs_[0-9a-f]{24}$")

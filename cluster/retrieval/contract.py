@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from psycopg_pool import ConnectionPool
 
+from cluster.documents.indexing import ChunkIndexes
 from cluster.errors import InvalidInput
-from cluster.vector_index import Mode, VectorIndex
+from cluster.vector_index import Mode
 
 T = TypeVar("T")
 
@@ -138,4 +139,4 @@ class RerankTexts(Protocol):
 class RunInDatabase(Protocol):
     """Runs blocking work in a thread, with the pool and the vector index. It may run the work twice."""
 
-    async def __call__(self, work: Callable[[ConnectionPool, VectorIndex], T], /) -> T: ...
+    async def __call__(self, work: Callable[[ConnectionPool, ChunkIndexes], T], /) -> T: ...

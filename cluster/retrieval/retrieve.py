@@ -13,13 +13,12 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 
-import numpy as np
-from numpy.typing import NDArray
-from psycopg import Connection
 from psycopg_pool import ConnectionPool
 
-from cluster.database import snapshot, translated
-from cluster.documents.stores import VectorStore, find_store, touch_store
+from cluster.database import translated
+from cluster.documents.chunk_search import Hit, Question
+from cluster.documents.indexing import ChunkIndexes
+from cluster.documents.stores import find_store, touch_store
 from cluster.errors import Conflict, InvalidInput
 from cluster.retrieval.contract import (
     EmbedQuestions,
@@ -33,7 +32,6 @@ from cluster.retrieval.contract import (
 )
 from cluster.retrieval.snippets import QueryWords, snippet
 from cluster.text.graphemes import boundary
-from cluster.vector_index import Hit, VectorIndex
 from cluster.vector_index.attributes import FILE, own_of, owners_of
 from cluster.vector_index.filters import parse_filter
 
@@ -88,7 +86,7 @@ async def retrieve(
         parse_filter(options.filters)  # a wrong filter is refused before the questions are embedded
     embedded = await embed(questions)
     found = await in_database(
-        lambda pool, index: _search(pool, index, organisation, store, questions, embedded, options)
+        lambda pool, indexes: _search(pool, indexes, organisation, store, questions, embedded, options)
     )
     if options.ranker is Ranker.CROSS_ENCODER and rerank is not None:
         found = await asyncio.gather(
@@ -105,7 +103,7 @@ async def retrieve(
 
 def _search(
     pool: ConnectionPool,
-    index: VectorIndex,
+    indexes: ChunkIndexes,
     organisation: str,
     store_name: str,
     questions: Sequence[str],
@@ -113,41 +111,27 @@ def _search(
     options: RetrievalOptions,
 ) -> list[list[Hit]]:
     """The hits of each question."""
-    with translated(), snapshot(pool) as connection:
+    with translated(), pool.connection() as connection:
         store = find_store(connection, organisation, store_name)
         if store.fingerprint.id != embedded.fingerprint:
             raise Conflict(
                 f"vector store {store.name or store.id!r} holds vectors of {store.fingerprint.id}, but this server "
                 f"embeds with {embedded.fingerprint}; ask a server that serves the store's model"
             )
-        found = [
-            _hits(index, store, question, vector, options, connection)
-            for question, vector in zip(questions, embedded.vectors, strict=True)
-        ]
-    with translated(), pool.connection() as connection:
         touch_store(connection, store)
-    return found
-
-
-def _hits(
-    index: VectorIndex,
-    store: VectorStore,
-    question: str,
-    vector: NDArray[np.float32],
-    options: RetrievalOptions,
-    connection: Connection[object],
-) -> list[Hit]:
+    by_vector_alone = options.ranker is Ranker.VECTORS
     reranks = options.ranker is Ranker.CROSS_ENCODER
-    return index.search(
+    return indexes.of(store).search_all(
         store.organisation,
         store.id,
+        [
+            Question(text=None if by_vector_alone else _beginning(question), vector=vector)
+            for question, vector in zip(questions, embedded.vectors, strict=True)
+        ],
         collection=store.collection,
-        vector=vector,
-        text=None if options.ranker is Ranker.VECTORS else _beginning(question),
         k=max(RERANKED_CHUNKS, options.max_chunks) if reranks else options.max_chunks,
         filter=options.filters,
         mode=options.mode,
-        connection=connection,
     )
 
 

@@ -6,27 +6,24 @@ SIGIR 2009: score(d) = sum over rankings of 1 / (k + rank(d)), with k = 60 and r
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import replace
 from math import fsum
 
-from cluster.vector_index.contract import Hit
+from cluster.vector_index.contract import ScoredId
 
 K = 60
 
 
-def fuse(rankings: Sequence[Sequence[Hit]], *, k: int) -> list[Hit]:
-    """The k best hits of all rankings together; equal scores are ordered by id.
+def fuse(rankings: Sequence[Sequence[ScoredId]], *, k: int) -> list[ScoredId]:
+    """The k best ids of all rankings together; equal scores are ordered by id.
 
-    The score is the sum over the best sum there can be, so that 1 means first in every ranking.
+    The score is the sum divided by the largest possible sum, so that 1 means first in every ranking.
     """
     shares: dict[str, list[float]] = defaultdict(list)
-    hits: dict[str, Hit] = {}
     for ranking in rankings:
-        for rank, hit in enumerate(ranking, start=1):
-            shares[hit.id].append(1 / (K + rank))
-            hits.setdefault(hit.id, hit)
+        for rank, one in enumerate(ranking, start=1):
+            shares[one.id].append(1 / (K + rank))
     # fsum: the same ranks in another order must give the same sum, to the last bit, or ties are no ties.
     best_sum = fsum([1 / (K + 1)] * len(rankings))
     scores = {id: fsum(of) / best_sum for id, of in shares.items()}
     best = sorted(scores, key=lambda id: (-scores[id], id))[:k]
-    return [replace(hits[id], score=scores[id]) for id in best]
+    return [ScoredId(id=id, score=scores[id]) for id in best]

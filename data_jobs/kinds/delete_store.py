@@ -32,6 +32,4 @@ class DeleteStore:
 
     def _some(self, attempt: JobAttempt, connection: Connection[Any]) -> int:
         attempts.hold(connection, attempt.job)
-        return delete_store_rows(
-            connection, self.resources.index, attempt.job.organisation, attempt.job.input["vector_store"]
-        )
+        return delete_store_rows(connection, attempt.job.organisation, attempt.job.input["vector_store"])

@@ -223,7 +223,7 @@ class _Work:
         if not Outcome(row["outcome"]).searchable:
             raise StageFailed("chunk", row["detail"], row["outcome"])
         row = Keywords(settings)(row)
-        stored = self.resources.index.stored_ids(
+        stored = self.resources.indexes.of(store).stored_ids(
             store.organisation, store.id, row["document"], collection=store.collection
         )
         return mark_stored(row, stored)
@@ -301,7 +301,7 @@ class _Work:
             self.attempt.settings, store.fingerprint, chunker=chunker_for(strategy).name
         )
         writer = DocumentWriter(
-            self.resources.index,
+            self.resources.indexes.of(store),
             store,
             job=job.id,
             source=UsageSource.JOB,

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cluster.blobs import BlobStore
-from cluster.vector_index import VectorIndex
+from cluster.documents.indexing import ChunkIndexes
 from data_jobs.worker.parser_pool import Parsers
 
 Ids = list[NDArray[np.int32]]
@@ -38,6 +38,6 @@ class Resources:
     """What a worker opens for its jobs."""
 
     blobs: BlobStore
-    index: VectorIndex
+    indexes: ChunkIndexes
     parsers: Parsers
     embed: ChunkEmbedder

@@ -1,4 +1,4 @@
-"""Mark the chunks whose vector the index has already, so that they are not embedded again."""
+"""Mark the chunks whose vector the store has already, so that they are not embedded again."""
 
 from collections.abc import Collection
 
@@ -10,7 +10,7 @@ from data_jobs.stages.document_row import DocumentRow, unpack, with_chunk_column
 
 
 class Compare:
-    """Needs ``chunks``; marks those ``stored`` whose vector the index has already, so that nobody embeds them again."""
+    """Needs ``chunks``; marks those ``stored`` whose vector the store has already."""
 
     def __init__(self, settings: Settings, store: VectorStore) -> None:
         self.settings = settings
@@ -18,7 +18,8 @@ class Compare:
 
     def __call__(self, row: DocumentRow) -> DocumentRow:
         def look_up() -> set[str]:
-            index, store = process_resources.vector_index(self.settings), self.store
+            store = self.store
+            index = process_resources.chunk_indexes(self.settings).of(store)
             return index.stored_ids(
                 store.organisation, store.id, row["document"], collection=store.collection
             )

@@ -5,10 +5,10 @@ from functools import cache
 from psycopg_pool import ConnectionPool
 
 from cluster.database import open_pool
+from cluster.documents.indexing import ChunkIndexes
 from cluster.engines import Tokeniser, open_tokeniser
 from cluster.logs import configure
 from cluster.settings import Settings
-from cluster.vector_index import VectorIndex, open_vector_index
 
 
 @cache
@@ -30,6 +30,6 @@ def pool(settings: Settings) -> ConnectionPool:
 
 
 @cache
-def vector_index(settings: Settings) -> VectorIndex:
-    """The vector index on that pool."""
-    return open_vector_index(settings, pool(settings))
+def chunk_indexes(settings: Settings) -> ChunkIndexes:
+    """The chunk indexes on that pool."""
+    return ChunkIndexes(settings, pool(settings))

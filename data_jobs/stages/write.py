@@ -12,14 +12,14 @@ from psycopg import Connection
 
 from cluster.database import translated
 from cluster.documents import documents
+from cluster.documents.chunk_rows import ChunkRecord
+from cluster.documents.indexing import ChunkIndex
 from cluster.documents.stores import VectorStore
 from cluster.errors import Permanent
 from cluster.logs import about
 from cluster.organisations.usage import EMBEDDING, UsageEvent, UsageSource, event_id, record
 from cluster.records import Outcome
 from cluster.settings import Settings
-from cluster.vector_index import Row as IndexRow
-from cluster.vector_index import VectorIndex
 from cluster.vector_index.attributes import joined
 from data_jobs.sources import file_name
 from data_jobs.stages import process_resources
@@ -69,7 +69,7 @@ class Write:
             return pa.Table.from_pylist([self._write(row) for row in to_rows(table)], schema=RESULTS)
 
     def _write(self, row: DocumentRow) -> dict[str, Any]:
-        index = process_resources.vector_index(self.settings)
+        index = process_resources.chunk_indexes(self.settings).of(self.store)
         writer = DocumentWriter(
             index, self.store, job=self.job, source=UsageSource.INGEST, pipeline_version=self.pipeline_version
         )
@@ -107,7 +107,7 @@ class DocumentWriter:
 
     def __init__(
         self,
-        index: VectorIndex,
+        index: ChunkIndex,
         store: VectorStore,
         *,
         job: str,
@@ -141,13 +141,13 @@ class DocumentWriter:
         lengths = pc.list_value_length(chunks["token_ids"]).to_numpy()
         stored = chunks["stored"].to_numpy()
         documents.lock_document(connection, self._store.organisation, row["document"])
-        written = self._index.replace_document(
+        written = self._index.make_current(
+            connection,
             self._store.organisation,
             self._store.id,
             row["document"],
             self._index_rows(row, chunks),
             collection=self._store.collection,
-            connection=connection,
         )
         written.require_all()
         content = documents.Content(
@@ -207,11 +207,11 @@ class DocumentWriter:
             content_hash=row["content_hash"] or None,
         )
 
-    def _index_rows(self, row: DocumentRow, chunks: pa.Table) -> list[IndexRow]:
+    def _index_rows(self, row: DocumentRow, chunks: pa.Table) -> list[ChunkRecord]:
         facts = json.loads(row["facts"])
         new = iter(np.frombuffer(row["vectors"], dtype=np.float32).reshape(-1, self._store.fingerprint.dim))
         return [
-            IndexRow(
+            ChunkRecord(
                 id=chunk["id"],
                 document=row["document"],
                 text=chunk["text"],

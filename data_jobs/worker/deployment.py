@@ -26,7 +26,9 @@ from cluster.blobs import open_blob_store
 from cluster.database import translated
 from cluster.deploy.loopback import keep_to_loopback
 from cluster.deploy.serve_config import require_release_only
+from cluster.documents.chunk_words import renew_words
 from cluster.documents.files import expire_files, release_blobs
+from cluster.documents.indexing import ChunkIndexes
 from cluster.documents.store_upkeep import expire_stores
 from cluster.documents.uploads import expire_uploads
 from cluster.engines import describe
@@ -36,9 +38,7 @@ from cluster.jobs import jobs, retention
 from cluster.logs import configure
 from cluster.organisations import idempotency
 from cluster.settings import Settings
-from cluster.vector_index import open_vector_index
-from cluster.vector_index.contract import collection_name
-from cluster.vector_index.pgvector.renewal import renew_words
+from cluster.vector_index.collections import collection_name
 from data_jobs.kinds.registry import open_kinds
 from data_jobs.kinds.resources import Ids, Resources
 from data_jobs.stages import process_resources
@@ -144,15 +144,17 @@ class Worker:
     async def _consume(self) -> None:
         settings = self._settings
         self._loop = asyncio.get_running_loop()
-        index = open_vector_index(settings, await asyncio.to_thread(process_resources.pool, settings))
+        indexes = ChunkIndexes(settings, await asyncio.to_thread(process_resources.pool, settings))
         fingerprint = describe(settings)
-        index.ensure(collection_name(fingerprint), dim=fingerprint.dim)
+        indexes.default.ensure(collection_name(fingerprint), dim=fingerprint.dim)
         self._consumer = Consumer(
             settings, kinds={}, name=f"{gethostname()}-{os.getpid()}-{uuid4().hex[:6]}", chores=CHORES
         )
         parsers = Parsers(settings, self._consumer.threads, max(1, os.cpu_count() or 1))
         self._consumer.kinds |= open_kinds(
-            Resources(blobs=open_blob_store(settings), index=index, parsers=parsers, embed=ServedEmbedder())
+            Resources(
+                blobs=open_blob_store(settings), indexes=indexes, parsers=parsers, embed=ServedEmbedder()
+            )
         )
         self._begun.set()
         try:
@@ -163,7 +165,7 @@ class Worker:
 
 def expire(settings: Settings, pool: ConnectionPool) -> None:
     """Files, uploads and vector stores whose time has come, and answers that no client will ask for again."""
-    index, blobs = open_vector_index(settings, pool), open_blob_store(settings)
+    blobs = open_blob_store(settings)
     with translated(), pool.connection() as connection:
         with connection.transaction():
             expire_stores(connection)
@@ -171,7 +173,7 @@ def expire(settings: Settings, pool: ConnectionPool) -> None:
         more = True
         while more:
             with connection.transaction():
-                files, uploads = expire_files(connection, index), expire_uploads(connection)
+                files, uploads = expire_files(connection), expire_uploads(connection)
             gone = [(file.organisation, file.sha256) for file in files]
             gone += [(upload.organisation, hash) for upload, hashes in uploads for hash in hashes]
             for organisation, hash in gone:

@@ -4,9 +4,9 @@ Every route that creates something takes ``Once`` and passes its work to it. The
 
     @router.post("/v1/vector_stores", response_model=VectorStoreObject)
     async def create_store(body: CreateStoreRequest, organisation: Organisation, once: Once) -> Response:
-        return await once(lambda connection, index: VectorStoreObject.of(create_store(connection, organisation, ...)))
+        return await once(lambda connection: VectorStoreObject.of(create_store(connection, organisation, ...)))
 
-The work gets a connection and the vector index, and returns the answer's model. It may run a second time, when the database
+The work gets a connection and returns the answer's model. It may run a second time, when the database
 connection is lost during the first. Without the header the work simply runs in a transaction. Two requests are the same if
 their method, path, query and body are. A route that streams its body gives a digest of it: ``await once(work, content=digest)``.
 
@@ -24,7 +24,6 @@ from starlette.responses import Response
 from cluster.errors import InvalidInput
 from cluster.organisations.idempotency import answer_once
 from cluster.records import digest
-from cluster.vector_index import VectorIndex
 from serve_app.edge.authentication import Organisation
 from serve_app.edge.response_model import ResponseModel, json_response
 from serve_app.edge.service_access import service_of
@@ -32,7 +31,7 @@ from serve_app.edge.service_access import service_of
 HEADER = "Idempotency-Key"
 MAX_KEY_LENGTH = 255
 
-Work = Callable[[Connection[Any], VectorIndex], ResponseModel | dict[str, Any]]
+Work = Callable[[Connection[Any]], ResponseModel | dict[str, Any]]
 
 
 class OnceOnly:
@@ -55,8 +54,8 @@ class OnceOnly:
         """
         service, organisation, key = service_of(self._request), self._organisation, self._key
 
-        def answer(connection: Connection[Any], index: VectorIndex) -> dict[str, Any]:
-            answer = work(connection, index)
+        def answer(connection: Connection[Any]) -> dict[str, Any]:
+            answer = work(connection)
             return answer.model_dump(mode="json") if isinstance(answer, ResponseModel) else answer
 
         # A stored answer is sent as it is: an earlier version of the application may have written it.
@@ -68,8 +67,8 @@ class OnceOnly:
         request = digest(self._request.method, url.path, url.query, content)
         return json_response(
             await service.in_transaction(
-                lambda connection, index: answer_once(
-                    connection, organisation, key, request, lambda: answer(connection, index)
+                lambda connection: answer_once(
+                    connection, organisation, key, request, lambda: answer(connection)
                 )
             )
         )

@@ -10,7 +10,6 @@ from cluster.documents import file_batches, store_files
 from cluster.documents.file_batches import FileBatch
 from cluster.documents.store_files import Attachment, FileStatus
 from cluster.documents.stores import get_store
-from cluster.vector_index import VectorIndex
 from serve_app.edge.authentication import Organisation
 from serve_app.edge.error_responses import documented_errors
 from serve_app.edge.idempotency import Once
@@ -131,7 +130,7 @@ async def create_batch(
 ) -> Response:
     """Attaches all the files, or none of them if one does not exist."""
 
-    def create(connection: Connection[Any], _: VectorIndex) -> FileBatchObject:
+    def create(connection: Connection[Any]) -> FileBatchObject:
         store = get_store(connection, organisation, vector_store_id)
         return FileBatchObject.of(
             file_batches.create_batch(
@@ -170,7 +169,7 @@ async def cancel_batch(
     Queued files are cancelled at once, files in progress within seconds. Completed files can still be searched.
     """
     return await once(
-        lambda connection, _: FileBatchObject.of(
+        lambda connection: FileBatchObject.of(
             file_batches.cancel_batch(
                 connection, get_store(connection, organisation, vector_store_id), batch_id
             )

@@ -15,8 +15,8 @@ from psycopg_pool import ConnectionPool
 from cluster.blobs import Blob
 from cluster.database import translated
 from cluster.documents.files import release_blobs, require_blob
+from cluster.documents.indexing import ChunkIndexes
 from cluster.errors import Permanent, Retryable, Throttled, Unavailable
-from cluster.vector_index import VectorIndex
 from serve_app.service import Service
 
 log = structlog.get_logger(__name__)
@@ -38,7 +38,7 @@ async def delete_unused_blobs(service: Service, organisation: str, hashes: Seque
     """Delete those blobs that nothing names any more, each in a transaction of its own: an upload's thousands of parts would hold as
     many locks. One that cannot be deleted now is left for ``cluster.doctor``."""
 
-    def work(pool: ConnectionPool, _: VectorIndex) -> None:
+    def work(pool: ConnectionPool, _: ChunkIndexes) -> None:
         with translated(), pool.connection() as connection:
             release_blobs(connection, service.blobs, organisation, hashes)
 

@@ -6,10 +6,10 @@ from fastapi import Query
 from psycopg import Connection
 
 from cluster.documents import store_files
+from cluster.documents.chunks import document_chunks
 from cluster.documents.store_files import StoreFile
 from cluster.documents.stores import get_store
 from cluster.errors import InvalidInput
-from cluster.vector_index import VectorIndex
 from cluster.vector_index.attributes import own_of
 from serve_app.edge.authentication import Organisation
 from serve_app.edge.json_route import json_router
@@ -70,11 +70,11 @@ async def get_content(
     """Returns the chunks of the file in reading order, each with its page and its position there."""
     first = _first_chunk(page)
 
-    def read(connection: Connection[Any], index: VectorIndex) -> tuple[StoreFile, list[dict[str, Any]]]:
+    def read(connection: Connection[Any]) -> tuple[StoreFile, list[dict[str, Any]]]:
         store = get_store(connection, organisation, vector_store_id)
         attached = store_files.get_store_file(connection, organisation, vector_store_id, file_id)
-        rows = index.document_rows(
-            organisation, store.id, attached.document, collection=store.collection, connection=connection
+        rows = document_chunks(
+            connection, organisation, store.id, attached.document, collection=store.collection
         )
         return attached, sorted(
             ({**own_of(row.attributes), "text": row.text} for row in rows),

@@ -21,7 +21,6 @@ from cluster.documents.store_files import attach
 from cluster.documents.stores import find_store
 from cluster.formats import PURPOSES, Purpose
 from cluster.records import digest
-from cluster.vector_index import VectorIndex
 from serve_app.edge.authentication import Organisation
 from serve_app.edge.idempotency import Once
 from serve_app.edge.json_route import json_router
@@ -108,7 +107,7 @@ async def create(request: Request, service: ServiceDep, organisation: Organisati
         type = accepted_type(form.start, name=name, purpose=fields.purpose)
         blob = await form.keep()
 
-    def work(connection: Connection[Any], _: VectorIndex) -> dict[str, Any]:
+    def work(connection: Connection[Any]) -> dict[str, Any]:
         require_kept_blob(connection, service, organisation, blob)
         file = create_file(
             connection,
@@ -150,7 +149,7 @@ async def list_all(
     """Of one purpose or of all."""
     newest_first = order == "desc"
     found = await service.in_transaction(
-        lambda connection, _: list_files(
+        lambda connection: list_files(
             connection, organisation, purpose=purpose, after=after, limit=limit, newest_first=newest_first
         )
     )
@@ -189,9 +188,7 @@ async def content(file_id: str, service: ServiceDep, organisation: Organisation)
 @router.delete("/v1/files/{file_id}", summary="Delete a file")
 async def delete(file_id: str, service: ServiceDep, organisation: Organisation) -> dict[str, Any]:
     """It leaves every vector store in the same transaction; its bytes go where no other file has them."""
-    gone = await service.in_transaction(
-        lambda connection, index: delete_file(connection, index, organisation, file_id)
-    )
+    gone = await service.in_transaction(lambda connection: delete_file(connection, organisation, file_id))
     await delete_unused_blobs(service, organisation, [gone.sha256])
     return {"id": gone.id, "object": "file", "deleted": True}
 
@@ -230,7 +227,7 @@ def unix(at: datetime) -> int:
 
 
 async def _file(service: Service, organisation: str, id: str) -> File:
-    return await service.in_transaction(lambda connection, _: get_file(connection, organisation, id))
+    return await service.in_transaction(lambda connection: get_file(connection, organisation, id))
 
 
 async def _pieces(service: Service, opened: BinaryIO, piece: bytes) -> AsyncIterator[bytes]:

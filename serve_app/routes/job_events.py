@@ -23,9 +23,9 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from cluster.database import translated
+from cluster.documents.indexing import ChunkIndexes
 from cluster.errors import Retryable, Throttled
 from cluster.jobs.view import JobEvent, News, Watch, read_news
-from cluster.vector_index import VectorIndex
 from serve_app.service import Service
 
 log = structlog.get_logger(__name__)
@@ -61,7 +61,7 @@ class EventFeed:
             Unavailable: the database does not answer.
         """
 
-        def ask(pool: ConnectionPool, _: VectorIndex) -> dict[Watch, News]:
+        def ask(pool: ConnectionPool, _: ChunkIndexes) -> dict[Watch, News]:
             with translated(), pool.connection() as connection:
                 return read_news(connection, watches)
 

@@ -25,7 +25,6 @@ from cluster.jobs.view import (
     list_jobs,
     view_job,
 )
-from cluster.vector_index import VectorIndex
 from serve_app.edge.authentication import Organisation
 from serve_app.edge.error_responses import documented_errors
 from serve_app.edge.idempotency import Once
@@ -152,7 +151,7 @@ async def retry_dead_letters(
     )
     attempts = service.settings.job_attempts
 
-    def retry(connection: Connection[Any], _: VectorIndex) -> dict[str, Any]:
+    def retry(connection: Connection[Any]) -> dict[str, Any]:
         ids = dead_letters(connection, organisation, chosen, limit=body.limit + 1)
         for id in ids[: body.limit]:
             queue.replay(connection, organisation, id, attempts=attempts)
@@ -171,7 +170,7 @@ async def retry_dead_letters(
 async def cancel_job(job_id: str, service: ServiceDep, organisation: Organisation) -> dict[str, Any]:
     """At once while it is queued; one that runs is ended by its worker within seconds. A job that has ended stays as it is."""
     return as_json(
-        await service.in_transaction(lambda connection, _: queue.cancel(connection, organisation, job_id))
+        await service.in_transaction(lambda connection: queue.cancel(connection, organisation, job_id))
     )
 
 
@@ -180,7 +179,7 @@ async def retry_job(job_id: str, service: ServiceDep, organisation: Organisation
     """A job that failed or was cancelled, with its input, under its id, with as many tries as a new one."""
     attempts = service.settings.job_attempts
     return await once(
-        lambda connection, _: as_json(queue.replay(connection, organisation, job_id, attempts=attempts))
+        lambda connection: as_json(queue.replay(connection, organisation, job_id, attempts=attempts))
     )
 
 

@@ -17,7 +17,7 @@ from cluster.documents.store_files import attach
 from cluster.documents.stores import ensure_store
 from cluster.jobs.jobs import Job, JobState, get_job
 from cluster.records import digest
-from cluster.vector_index import VectorIndex, collection_name
+from cluster.vector_index import collection_name
 from serve_app.edge.authentication import Organisation
 from serve_app.edge.error_responses import documented_errors
 from serve_app.edge.idempotency import Once
@@ -108,7 +108,7 @@ async def upload(request: Request, service: ServiceDep, organisation: Organisati
         type = accepted_type(form.start, name=name, purpose=PURPOSE)
         blob = await form.keep()
 
-    def work(connection: Connection[Any], _: VectorIndex) -> dict[str, Any]:
+    def work(connection: Connection[Any]) -> dict[str, Any]:
         require_kept_blob(connection, service, organisation, blob)
         file = create_file(connection, organisation, name, PURPOSE, blob, type, quota=Quota.of(settings))
         store = ensure_store(connection, organisation, fields.vector_store, fingerprint=fingerprint)
@@ -117,7 +117,7 @@ async def upload(request: Request, service: ServiceDep, organisation: Organisati
 
     async with deleting_orphan_blob(service, organisation, blob):
         await service.in_database(
-            lambda _, index: index.ensure(collection_name(fingerprint), dim=fingerprint.dim)
+            lambda _, indexes: indexes.default.ensure(collection_name(fingerprint), dim=fingerprint.dim)
         )
         return await once(work, content=digest(blob.sha256, name, fields.model_dump_json()))
 

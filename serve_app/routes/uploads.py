@@ -32,7 +32,6 @@ from cluster.documents.uploads import (
 from cluster.errors import InvalidInput, Permanent
 from cluster.file_beginning import SNIFFED_BYTES
 from cluster.formats import Purpose
-from cluster.vector_index import VectorIndex
 from serve_app.edge.authentication import Organisation
 from serve_app.edge.idempotency import Once
 from serve_app.edge.json_route import json_router
@@ -106,7 +105,7 @@ async def create(
         )
     lifetime_s = None if body.expires_after is None else body.expires_after.seconds
 
-    def work(connection: Connection[Any], _: VectorIndex) -> dict[str, Any]:
+    def work(connection: Connection[Any]) -> dict[str, Any]:
         upload = create_upload(
             connection, organisation, name, body.purpose, body.bytes, body.mime_type,
             expires_after_s=lifetime_s, lifetime_s=settings.upload_lifetime_s, quota=Quota.of(settings),
@@ -122,7 +121,7 @@ async def add(
 ) -> Response:
     """Parts may be sent side by side and in any order."""
     await service.in_transaction(
-        lambda connection, _: get_pending(connection, organisation, upload_id)
+        lambda connection: get_pending(connection, organisation, upload_id)
     )  # before taking its bytes
     most = service.settings.max_part_bytes
     async with upload_form(
@@ -133,7 +132,7 @@ async def add(
     ) as form:
         blob = await form.keep()
 
-    def work(connection: Connection[Any], _: VectorIndex) -> dict[str, Any]:
+    def work(connection: Connection[Any]) -> dict[str, Any]:
         require_kept_blob(connection, service, organisation, blob)
         return part_object(add_part(connection, organisation, upload_id, blob))
 
@@ -147,7 +146,7 @@ async def complete(
 ) -> Response:
     """The parts in the order given, which must add up to what was announced; ``file`` is ready to use."""
 
-    def find(connection: Connection[Any], _: VectorIndex) -> tuple[Upload, list[UploadPart]]:
+    def find(connection: Connection[Any]) -> tuple[Upload, list[UploadPart]]:
         upload = get_upload(connection, organisation, upload_id)
         if upload.status == UploadStatus.COMPLETED:
             return upload, []
@@ -168,7 +167,7 @@ async def complete(
         return json_response(await _completed(service, organisation, upload))
     released: list[str] = []
 
-    def work(connection: Connection[Any], _: VectorIndex) -> dict[str, Any]:
+    def work(connection: Connection[Any]) -> dict[str, Any]:
         require_kept_blob(connection, service, organisation, blob)
         done, file, hashes = complete_upload(connection, upload, blob, type, quota=Quota.of(service.settings))
         released[:] = hashes
@@ -184,7 +183,7 @@ async def complete(
 async def cancel(upload_id: str, service: ServiceDep, organisation: Organisation) -> dict[str, Any]:
     """It takes no part any more, and those it had are deleted."""
     upload, released = await service.in_transaction(
-        lambda connection, _: cancel_upload(connection, organisation, upload_id)
+        lambda connection: cancel_upload(connection, organisation, upload_id)
     )
     await delete_unused_blobs(service, organisation, released)
     return upload_object(upload)
@@ -218,7 +217,7 @@ def part_object(part: UploadPart) -> dict[str, Any]:
 
 async def _completed(service: Service, organisation: str, upload: Upload) -> dict[str, Any]:
     file = await service.in_transaction(
-        lambda connection, _: get_file(connection, organisation, upload.file or "")
+        lambda connection: get_file(connection, organisation, upload.file or "")
     )
     return upload_object(upload, file)
 

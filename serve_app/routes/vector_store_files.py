@@ -17,7 +17,6 @@ from cluster.documents.store_files import FileStatus, StoreFile
 from cluster.documents.stores import VectorStore, get_store
 from cluster.jobs.jobs import JobState, PriorityClass
 from cluster.records import Outcome
-from cluster.vector_index import VectorIndex
 from serve_app.edge.authentication import Organisation
 from serve_app.edge.error_responses import documented_errors
 from serve_app.edge.idempotency import Once
@@ -206,7 +205,7 @@ async def attach_file(
     """
     model_tokens = service.main.max_content_tokens
 
-    def attach(connection: Connection[Any], _: VectorIndex) -> VectorStoreFileObject:
+    def attach(connection: Connection[Any]) -> VectorStoreFileObject:
         store = get_store(connection, organisation, vector_store_id)
         attached = store_files.attach(
             connection,
@@ -276,9 +275,9 @@ async def update_attributes(
     """Replaces all attributes of the file; searches use the new ones at once."""
     model_tokens = service.main.max_content_tokens
 
-    def update(connection: Connection[Any], index: VectorIndex) -> VectorStoreFileObject:
+    def update(connection: Connection[Any]) -> VectorStoreFileObject:
         store = get_store(connection, organisation, vector_store_id)
-        attached = store_files.update_attributes(connection, index, store, file_id, body.attributes or {})
+        attached = store_files.update_attributes(connection, store, file_id, body.attributes or {})
         return VectorStoreFileObject.of(attached, store, model_tokens=model_tokens)
 
     return await once(update)
@@ -292,8 +291,8 @@ async def detach_file(
 ) -> DetachedFile:
     """Removes the file from this vector store; the file itself is kept."""
 
-    def detach(connection: Connection[Any], index: VectorIndex) -> None:
-        store_files.detach(connection, index, get_store(connection, organisation, vector_store_id), file_id)
+    def detach(connection: Connection[Any]) -> None:
+        store_files.detach(connection, get_store(connection, organisation, vector_store_id), file_id)
 
     await service.in_transaction(detach)
     return DetachedFile(id=file_id)

@@ -13,7 +13,7 @@ from starlette.responses import Response
 from cluster.documents import stores
 from cluster.documents.store_files import Attachment, attach_many
 from cluster.documents.stores import FileCounts, NewStore, Usage, VectorStore
-from cluster.vector_index import VectorIndex, collection_name
+from cluster.vector_index import collection_name
 from serve_app.edge.authentication import Organisation
 from serve_app.edge.error_responses import documented_errors
 from serve_app.edge.idempotency import Once
@@ -194,7 +194,7 @@ async def create_store(
     """Creates a vector store, and attaches the files of `file_ids` to it."""
     fingerprint = service.engine.fingerprint
     await service.in_database(
-        lambda _, index: index.ensure(collection_name(fingerprint), dim=fingerprint.dim)
+        lambda _, indexes: indexes.default.ensure(collection_name(fingerprint), dim=fingerprint.dim)
     )
     new = NewStore(
         name=body.name or "",
@@ -205,7 +205,7 @@ async def create_store(
         partial=body.partial,
     )
 
-    def create(connection: Connection[Any], _: VectorIndex) -> VectorStoreObject:
+    def create(connection: Connection[Any]) -> VectorStoreObject:
         store = stores.create_store(connection, organisation, new, fingerprint=fingerprint)
         attach_many(
             connection,
@@ -257,7 +257,7 @@ async def modify_store(
         for name, value in body.model_dump(exclude_unset=True).items()
     }
     return await once(
-        lambda connection, _: _object(
+        lambda connection: _object(
             connection, stores.update_store(connection, organisation, vector_store_id, changes)
         )
     )
@@ -269,7 +269,7 @@ async def delete_store(
 ) -> DeletedVectorStore:
     """Hides the vector store at once, and queues a job that deletes its content. The files themselves are kept."""
     job = await service.in_transaction(
-        lambda connection, _: stores.delete_store(connection, organisation, vector_store_id)
+        lambda connection: stores.delete_store(connection, organisation, vector_store_id)
     )
     return DeletedVectorStore(id=vector_store_id, job_id=job.id)
 

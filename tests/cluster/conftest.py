@@ -8,10 +8,10 @@ import pytest
 from psycopg import Connection
 from psycopg_pool import ConnectionPool
 
+from cluster.documents.indexing import ChunkIndex, open_chunk_index
 from cluster.documents.stores import VectorStore, ensure_store
 from cluster.engines.contract import Fingerprint
 from cluster.settings import Settings
-from cluster.vector_index import VectorIndex, open_vector_index
 from tests.conftest import new_organisation
 
 
@@ -48,9 +48,9 @@ def stranger() -> str:
 
 
 @pytest.fixture
-def index(settings: Settings, pool: ConnectionPool) -> VectorIndex:
+def index(settings: Settings, pool: ConnectionPool) -> ChunkIndex:
     """The settings' vector index."""
-    return open_vector_index(settings, pool)
+    return open_chunk_index(settings, pool)
 
 
 @pytest.fixture

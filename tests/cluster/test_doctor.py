@@ -21,7 +21,9 @@ from cluster.blobs import Blob, BlobStore, open_blob_store
 from cluster.database import bundled, open_pool
 from cluster.doctor import Finding, Report, examine
 from cluster.documents import documents
+from cluster.documents.chunk_rows import ChunkRecord
 from cluster.documents.files import File, Quota, create_file, get_file
+from cluster.documents.indexing import ChunkIndex, open_chunk_index
 from cluster.documents.store_files import FileStatus, StoreFile, attach, get_store_file
 from cluster.documents.stores import VectorStore, delete_store, ensure_store
 from cluster.engines.contract import Fingerprint
@@ -31,7 +33,6 @@ from cluster.jobs import attempts, queue
 from cluster.jobs.jobs import Job, JobState, get_job
 from cluster.local.ray_head import settings_variables
 from cluster.settings import Settings
-from cluster.vector_index import Row, VectorIndex, open_vector_index
 from tests.cluster.jobs import turns
 from tests.cluster.jobs.turns import TEST
 from tests.conftest import ROOT, NewHome, free_ports
@@ -82,12 +83,12 @@ def blobs(home: Settings) -> BlobStore:
 
 
 @pytest.fixture
-def index(home: Settings, its_pool: ConnectionPool) -> VectorIndex:
-    return open_vector_index(home, its_pool)
+def index(home: Settings, its_pool: ConnectionPool) -> ChunkIndex:
+    return open_chunk_index(home, its_pool)
 
 
 @pytest.fixture
-def store(connection: Connection[Any], index: VectorIndex, organisation: str) -> VectorStore:
+def store(connection: Connection[Any], index: ChunkIndex, organisation: str) -> VectorStore:
     store = ensure_store(connection, organisation, "handbook", fingerprint=FINGERPRINT)
     index.ensure(store.collection, dim=3)
     return store
@@ -133,7 +134,7 @@ def upload(connection: Connection[Any], blobs: BlobStore, organisation: str) -> 
 
 def searchable(
     connection: Connection[Any],
-    index: VectorIndex,
+    index: ChunkIndex,
     store: VectorStore,
     attached: StoreFile,
     *,
@@ -156,7 +157,9 @@ def searchable(
     )
     documents.record_success(connection, attempt, content)
     rows = [
-        Row(id=f"{attached.document}{n}", document=attached.document, text="a", attributes={}, vector=unit())
+        ChunkRecord(
+            id=f"{attached.document}{n}", document=attached.document, text="a", attributes={}, vector=unit()
+        )
         for n in range(chunks)
     ]
     index.upsert(store.organisation, store.id, rows, collection=store.collection)
@@ -248,7 +251,7 @@ def test_an_attached_file_whose_job_ended_ends_too(
 
 
 def test_chunks_of_a_document_that_is_gone_are_deleted(
-    home: Settings, connection: Connection[Any], blobs: BlobStore, index: VectorIndex, store: VectorStore
+    home: Settings, connection: Connection[Any], blobs: BlobStore, index: ChunkIndex, store: VectorStore
 ) -> None:
     attached = [
         attach(connection, store, upload(connection, blobs, store.organisation)[0].id) for _ in range(2)
@@ -263,7 +266,7 @@ def test_chunks_of_a_document_that_is_gone_are_deleted(
 
 
 def test_a_store_on_its_way_out_is_left_to_its_job_while_that_can_end(
-    home: Settings, connection: Connection[Any], blobs: BlobStore, index: VectorIndex, store: VectorStore
+    home: Settings, connection: Connection[Any], blobs: BlobStore, index: ChunkIndex, store: VectorStore
 ) -> None:
     attached = attach(connection, store, upload(connection, blobs, store.organisation)[0].id)
     searchable(connection, index, store, attached)
@@ -281,7 +284,7 @@ def test_a_store_on_its_way_out_is_left_to_its_job_while_that_can_end(
 
 
 def test_a_document_that_lost_chunks_is_processed_again(
-    home: Settings, connection: Connection[Any], blobs: BlobStore, index: VectorIndex, store: VectorStore
+    home: Settings, connection: Connection[Any], blobs: BlobStore, index: ChunkIndex, store: VectorStore
 ) -> None:
     file, _ = upload(connection, blobs, store.organisation)
     attached = attach(connection, store, file.id, attributes={"year": 2026})
@@ -300,7 +303,7 @@ def test_a_document_that_lost_chunks_is_processed_again(
 
 
 def test_words_that_an_older_version_spelt_are_spelt_anew(
-    home: Settings, connection: Connection[Any], blobs: BlobStore, index: VectorIndex, store: VectorStore
+    home: Settings, connection: Connection[Any], blobs: BlobStore, index: ChunkIndex, store: VectorStore
 ) -> None:
     searchable(
         connection,
@@ -320,7 +323,7 @@ def test_words_that_an_older_version_spelt_are_spelt_anew(
 
 
 def test_a_file_that_lost_its_bytes_goes_unless_it_is_searchable(
-    home: Settings, connection: Connection[Any], blobs: BlobStore, index: VectorIndex, store: VectorStore
+    home: Settings, connection: Connection[Any], blobs: BlobStore, index: ChunkIndex, store: VectorStore
 ) -> None:
     (lost, blob), (kept, other) = (
         upload(connection, blobs, store.organisation),

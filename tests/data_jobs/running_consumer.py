@@ -15,11 +15,11 @@ from psycopg_pool import ConnectionPool
 from cluster.blobs import BlobStore, open_blob_store
 from cluster.documents import store_files, stores
 from cluster.documents.files import File, Quota, create_file
+from cluster.documents.indexing import ChunkIndexes, open_chunk_index
 from cluster.documents.stores import NewStore, VectorStore
 from cluster.engines import Engine
 from cluster.jobs.jobs import Job, get_job
 from cluster.settings import Settings
-from cluster.vector_index import open_vector_index
 from data_jobs.kinds.registry import open_kinds
 from data_jobs.kinds.resources import Ids, Resources
 from data_jobs.worker.consumer import Consumer
@@ -57,10 +57,13 @@ def consuming(
         consumer = Consumer(settings, kinds=kinds or {}, name="test-worker")
         parsers = Parsers(settings, consumer.threads, 2)
         if engine is not None:
-            index = open_vector_index(settings, pool)
+            indexes = ChunkIndexes(settings, pool)
             consumer.kinds |= open_kinds(
                 Resources(
-                    blobs=open_blob_store(settings), index=index, parsers=parsers, embed=LocalEmbedder(engine)
+                    blobs=open_blob_store(settings),
+                    indexes=indexes,
+                    parsers=parsers,
+                    embed=LocalEmbedder(engine),
                 )
             )
         made.append(consumer)
@@ -103,7 +106,7 @@ class Desk:
                 NewStore(name=name, **options),
                 fingerprint=self.engine.fingerprint,
             )
-        open_vector_index(self.settings, self.pool).ensure(made.collection, dim=made.fingerprint.dim)
+        open_chunk_index(self.settings, self.pool).ensure(made.collection, dim=made.fingerprint.dim)
         return made
 
     def upload(self, filename: str, data: bytes, media_type: str = "text/plain") -> File:

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from psycopg_pool import ConnectionPool
 
+from cluster.documents.indexing import open_chunk_index
 from cluster.documents.stores import find_store
 from cluster.jobs import queue
 from cluster.jobs.jobs import JobState, recent_jobs
 from cluster.settings import Settings
-from cluster.vector_index import open_vector_index
 from data_jobs.ingest import main
 
 pytestmark = [pytest.mark.launch, pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(300)]
@@ -72,7 +72,7 @@ def test_odd_names_and_what_is_no_file_are_told_and_hang_nothing(
     with pool.connection() as connection:
         (job,) = recent_jobs(connection, organisation)
         store = find_store(connection, organisation, "odd \u202f names")
-    (row,) = open_vector_index(settings, pool).scan(organisation, store.id, collection=store.collection)
+    (row,) = open_chunk_index(settings, pool).scan(organisation, store.id, collection=store.collection)
     assert job.input["location"] == f"{tmp_path}/a[/b] caf\ufffd"
     assert row.attributes["filename"] == "na\ufffdve \u202f.txt"
 

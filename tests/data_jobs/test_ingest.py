@@ -12,11 +12,11 @@ import pytest
 from psycopg_pool import ConnectionPool
 
 from cluster.documents import documents, stores
+from cluster.documents.indexing import ChunkIndex, open_chunk_index
 from cluster.engines import Engine, open_engine
 from cluster.errors import Conflict, InvalidInput
 from cluster.records import Outcome
 from cluster.settings import Settings
-from cluster.vector_index import VectorIndex, open_vector_index
 from data_jobs.bulk.report import IngestReport
 from data_jobs.ingest import ingest
 from data_jobs.stages.parsing.parser import Parser
@@ -42,9 +42,9 @@ def engine(settings: Settings) -> Engine:
 
 
 @pytest.fixture(scope="module")
-def index(settings: Settings, pool: ConnectionPool) -> VectorIndex:
+def index(settings: Settings, pool: ConnectionPool) -> ChunkIndex:
     """The index that it filled."""
-    return open_vector_index(settings, pool)
+    return open_chunk_index(settings, pool)
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,7 @@ def store_of(pool: ConnectionPool, settings: Settings, name: str) -> stores.Vect
 def test_every_document_every_page_and_every_token_of_the_real_corpus_is_indexed(
     settings: Settings,
     pool: ConnectionPool,
-    index: VectorIndex,
+    index: ChunkIndex,
     engine: Engine,
     corpus: Path,
     corpus_run: IngestReport,
@@ -102,7 +102,7 @@ def used(pool: ConnectionPool, settings: Settings) -> int:
 def test_a_sentence_of_a_page_finds_that_page_first(
     settings: Settings,
     pool: ConnectionPool,
-    index: VectorIndex,
+    index: ChunkIndex,
     engine: Engine,
     corpus: Path,
     corpus_run: IngestReport,
@@ -162,7 +162,7 @@ def hundred_pages() -> Iterator[str]:
 
 
 def test_a_sentence_inserted_in_the_middle_embeds_at_most_three_chunks(
-    settings: Settings, pool: ConnectionPool, index: VectorIndex, tmp_path: Path
+    settings: Settings, pool: ConnectionPool, index: ChunkIndex, tmp_path: Path
 ) -> None:
     def chunks() -> dict[str, set[str]]:
         store = store_of(pool, settings, "edited")
@@ -226,7 +226,7 @@ def test_bad_documents_end_in_their_outcomes_and_cost_the_good_ones_nothing(
 
 
 def test_a_document_that_goes_bad_leaves_its_last_good_version_searchable(
-    settings: Settings, pool: ConnectionPool, index: VectorIndex, tmp_path: Path
+    settings: Settings, pool: ConnectionPool, index: ChunkIndex, tmp_path: Path
 ) -> None:
     file = tmp_path / "a.pdf"
     write_pdf(file, ["Herons stand still for hours before they strike."])
@@ -239,7 +239,7 @@ def test_a_document_that_goes_bad_leaves_its_last_good_version_searchable(
 
 
 def test_organisations_do_not_see_each_other(
-    settings: Settings, pool: ConnectionPool, index: VectorIndex, organisation: str, tmp_path: Path
+    settings: Settings, pool: ConnectionPool, index: ChunkIndex, organisation: str, tmp_path: Path
 ) -> None:
     (tmp_path / "a.txt").write_text("Herons stand still for hours before they strike.")
     for owner in (settings.organisation, organisation):

@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 from psycopg_pool import ConnectionPool
 
 from cluster.documents.files import File
+from cluster.documents.indexing import open_chunk_index
 from cluster.documents.stores import VectorStore
 from cluster.engines import Engine, open_engine
 from cluster.errors import ClusterError
 from cluster.jobs.jobs import PriorityClass
 from cluster.records import chunk_id, document_id
 from cluster.settings import Settings
-from cluster.vector_index import open_vector_index
 from tests.data_jobs.running_consumer import Desk
 
 WORDS = "valve pump shift boiler gauge pressure supervisor canteen ledger winter river harbour engine signal copper glass".split()
@@ -141,7 +141,7 @@ def contents(place: Place, accepted: list[Accepted]) -> Contents:
     """What is in their stores; every chunk under the id that its text has, and none twice."""
     found: Contents = {}
     for store in {one.store.id: one.store for one in accepted}.values():
-        index = open_vector_index(place.settings, place.pool)
+        index = open_chunk_index(place.settings, place.pool)
         rows = sorted(
             index.scan(store.organisation, store.id, collection=store.collection),
             key=lambda row: row.attributes["ordinal"],

@@ -13,13 +13,13 @@ import psutil
 import pytest
 
 from cluster.database import open_pool
+from cluster.documents.indexing import open_chunk_index
 from cluster.documents.stores import find_store
 from cluster.engines import open_engine
 from cluster.local.processes import kill as kill_processes
 from cluster.local.processes import wait_gone
 from cluster.records import Page, document_id
 from cluster.settings import Settings
-from cluster.vector_index import open_vector_index
 from data_jobs.stages.chunkers.content_defined import ContentDefinedChunker
 from tests.conftest import NewHome, kill_postmaster
 
@@ -62,7 +62,7 @@ def vectors_of(settings: Settings) -> Vectors:
     with open_pool(settings) as pool:
         with pool.connection() as connection:
             store = find_store(connection, settings.organisation, "faults")
-        rows = open_vector_index(settings, pool).scan(
+        rows = open_chunk_index(settings, pool).scan(
             store.organisation, store.id, collection=store.collection
         )
         return {row.id: row.vector for row in rows if row.vector is not None}

@@ -23,11 +23,11 @@ from psycopg import Connection
 
 from cluster.blobs import open_blob_store
 from cluster.database import open_pool
+from cluster.documents.indexing import ChunkIndexes
 from cluster.engines import Engine, open_engine
 from cluster.jobs import attempts
 from cluster.logs import configure
 from cluster.settings import Settings
-from cluster.vector_index import open_vector_index
 from data_jobs.kinds.registry import open_kinds
 from data_jobs.kinds.resources import Ids, Resources
 from data_jobs.worker.consumer import Consumer
@@ -129,11 +129,11 @@ async def main(name: str) -> None:
     settings = Settings()
     configure(settings)
     pool = open_pool(settings)
-    index = open_vector_index(settings, pool)
+    indexes = ChunkIndexes(settings, pool)
     consumer = Consumer(settings, kinds=KINDS, name=f"{name}-{os.getpid()}")
     parsers = Parsers(settings, consumer.threads, 2)
     consumer.kinds |= open_kinds(
-        Resources(blobs=open_blob_store(settings), index=index, parsers=parsers, embed=FarEmbedder())
+        Resources(blobs=open_blob_store(settings), indexes=indexes, parsers=parsers, embed=FarEmbedder())
     )
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, consumer.stop)
     try:

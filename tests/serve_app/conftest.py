@@ -19,10 +19,11 @@ from openai import OpenAI
 from psycopg_pool import ConnectionPool
 
 from cluster.deploy.http_server import WithoutUpgrade
+from cluster.documents.chunk_rows import ChunkRecord
+from cluster.documents.indexing import open_chunk_index
 from cluster.documents.stores import VectorStore, ensure_store
 from cluster.engines.weights import PROMPTS_FILE, open_model_folder
 from cluster.settings import MIB, Settings
-from cluster.vector_index import Row, open_vector_index
 from serve_app.api import build_api
 from serve_app.service import Service
 
@@ -105,13 +106,13 @@ BIRDS = {
 @pytest.fixture(scope="session")
 def birds(settings: Settings, pool: ConnectionPool, server: Server) -> VectorStore:
     """A small store."""
-    engine, index = server.service.engine, open_vector_index(settings, pool)
+    engine, index = server.service.engine, open_chunk_index(settings, pool)
     with pool.connection() as connection:
         store = ensure_store(connection, settings.organisation, "birds", fingerprint=engine.fingerprint)
     index.ensure(store.collection, dim=store.fingerprint.dim)
     vectors = engine.embed([text for text, _ in BIRDS.values()]).vectors
     rows = [
-        Row(
+        ChunkRecord(
             id=id,
             document="doc_1",
             text=text,

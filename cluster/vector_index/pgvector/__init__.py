@@ -1,1 +1,1 @@
-"""The vector index in our own Postgres, on pgvector."""
+"""Vectors in our own Postgres, on pgvector."""

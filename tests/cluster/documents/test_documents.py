@@ -11,11 +11,11 @@ from psycopg_pool import ConnectionPool
 from cluster.database import translated
 from cluster.documents import documents
 from cluster.documents.documents import Attempt, Content, OutcomeCount
+from cluster.documents.indexing import ChunkIndex
 from cluster.documents.store_upkeep import delete_store_rows
 from cluster.documents.stores import VectorStore, delete_store
 from cluster.errors import Conflict
 from cluster.records import Fact, Outcome
-from cluster.vector_index import VectorIndex
 
 CONTENT = Content(
     media_type="text/plain",
@@ -190,14 +190,14 @@ def test_another_organisation_sees_and_touches_nothing(
 
 
 def test_deleting_a_document_or_its_store_forgets_it(
-    connection: Connection[Any], store: VectorStore, attempt: Attempt, index: VectorIndex
+    connection: Connection[Any], store: VectorStore, attempt: Attempt, index: ChunkIndex
 ) -> None:
     documents.record_success(connection, attempt, CONTENT)
     assert documents.delete_document(connection, store.organisation, attempt.id) is True
     assert known(connection, attempt) is None
     documents.record_success(connection, attempt, CONTENT)
     delete_store(connection, store.organisation, store.id)
-    while delete_store_rows(connection, index, store.organisation, store.id):
+    while delete_store_rows(connection, store.organisation, store.id):
         pass
     assert known(connection, attempt) is None
 

@@ -9,11 +9,11 @@ from psycopg import Connection
 from cluster.documents import store_files
 from cluster.documents.file_batches import FileBatch, cancel_batch, create_batch, get_batch
 from cluster.documents.files import delete_file
+from cluster.documents.indexing import ChunkIndex
 from cluster.documents.store_files import Attachment, FileStatus, get_store_file
 from cluster.documents.stores import FileCounts, VectorStore
 from cluster.jobs import queue
 from cluster.jobs.jobs import JobState, finish_job, get_job
-from cluster.vector_index import VectorIndex
 from tests.indexed_files import begin, fail, make_files
 
 OTHERWISE = {"type": "static", "static": {"max_chunk_size_tokens": 100, "chunk_overlap_tokens": 0}}
@@ -99,7 +99,7 @@ def test_a_batch_whose_only_file_is_gone_is_no_success(
     connection: Connection[Any],
     store: VectorStore,
     file: str,
-    index: VectorIndex,
+    index: ChunkIndex,
     now: Now,
     processed: bool,
     whole: bool,
@@ -110,9 +110,9 @@ def test_a_batch_whose_only_file_is_gone_is_no_success(
     if processed:
         succeed(connection, store, file)
     if whole:
-        delete_file(connection, index, store.organisation, file)
+        delete_file(connection, store.organisation, file)
     else:
-        store_files.detach(connection, index, store, file)
+        store_files.detach(connection, store, file)
     assert now(batch) == ("cancelled", counts(cancelled=1))
     if not processed:
         ended = get_job(connection, store.organisation, job)
@@ -120,12 +120,12 @@ def test_a_batch_whose_only_file_is_gone_is_no_success(
 
 
 def test_one_that_failed_stays_failed_when_its_file_is_gone(
-    connection: Connection[Any], store: VectorStore, file: str, index: VectorIndex, now: Now
+    connection: Connection[Any], store: VectorStore, file: str, index: ChunkIndex, now: Now
 ) -> None:
     batch = of(connection, store, file)
     index.ensure(store.collection, dim=3)
     fail(connection, store, file, "corrupt", "no")
-    store_files.detach(connection, index, store, file)
+    store_files.detach(connection, store, file)
     assert now(batch) == ("failed", counts(failed=1))
 
 

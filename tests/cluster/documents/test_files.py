@@ -23,11 +23,11 @@ from cluster.documents.files import (
     release_blobs,
     require_blob,
 )
+from cluster.documents.indexing import ChunkIndex
 from cluster.documents.store_files import attach, get_store_file
 from cluster.documents.stores import VectorStore
 from cluster.errors import NotFound, Throttled
 from cluster.settings import Settings
-from cluster.vector_index import VectorIndex
 
 NO_QUOTA = Quota()
 
@@ -69,11 +69,11 @@ def age(connection: Connection[Any], organisation: str, seconds: int) -> None:
 
 
 def test_a_file_is_found_by_its_organisation_only(
-    connection: Connection[Any], organisation: str, stranger: str, index: VectorIndex
+    connection: Connection[Any], organisation: str, stranger: str, index: ChunkIndex
 ) -> None:
     file = make(connection, organisation)
     assert get_file(connection, organisation, file.id) == file
-    for ask in (get_file, lambda *args: delete_file(args[0], index, *args[1:])):
+    for ask in (get_file, lambda *args: delete_file(*args)):
         with pytest.raises(NotFound, match=file.id):
             ask(connection, stranger, file.id)
     assert list_files(connection, stranger).items == []
@@ -111,7 +111,7 @@ def test_many_who_send_the_same_at_once_get_one_file(pool: ConnectionPool, organ
 
 
 def test_pages_show_each_file_once_in_the_order_of_creation(
-    connection: Connection[Any], organisation: str, index: VectorIndex
+    connection: Connection[Any], organisation: str, index: ChunkIndex
 ) -> None:
     made = [
         make(connection, organisation, purpose="batch" if n % 3 == 0 else "assistants").id for n in range(10)
@@ -127,7 +127,7 @@ def test_pages_show_each_file_once_in_the_order_of_creation(
             after = page.items[-1].id
             if deleting:
                 for file in page.items:
-                    delete_file(connection, index, organisation, file.id)
+                    delete_file(connection, organisation, file.id)
 
     assert list(pages(newest_first=False)) == made
     assert list(pages()) == made[::-1]
@@ -156,7 +156,7 @@ def test_a_repeated_upload_is_no_new_one_to_a_quota(connection: Connection[Any],
 
 
 def test_an_expired_file_is_gone_at_once_and_deleted_later(
-    connection: Connection[Any], organisation: str, store: VectorStore, index: VectorIndex
+    connection: Connection[Any], organisation: str, store: VectorStore, index: ChunkIndex
 ) -> None:
     lasting, brief = make(connection, organisation), make(connection, organisation, expires_after_s=3600)
     index.ensure(store.collection, dim=store.fingerprint.dim)
@@ -166,7 +166,7 @@ def test_an_expired_file_is_gone_at_once_and_deleted_later(
         get_file(connection, organisation, brief.id)
     assert [file.id for file in list_files(connection, organisation).items] == [lasting.id]
     with connection.transaction():
-        over = expire_files(connection, index)
+        over = expire_files(connection)
     assert [file.sha256 for file in over if file.organisation == organisation] == [brief.sha256]
     with pytest.raises(NotFound):
         get_store_file(connection, organisation, store.id, brief.id)
@@ -182,16 +182,16 @@ def test_files_of_batches_last_a_month_and_others_for_ever(
 
 
 def test_a_deleted_file_leaves_its_stores_and_a_refused_deletion_changes_nothing(
-    connection: Connection[Any], organisation: str, store: VectorStore, index: VectorIndex
+    connection: Connection[Any], organisation: str, store: VectorStore, index: ChunkIndex
 ) -> None:
     file = make(connection, organisation)
     index.ensure(store.collection, dim=store.fingerprint.dim)
     job = attach(connection, store, file.id).job
     with connection.transaction(force_rollback=True):
-        delete_file(connection, index, organisation, file.id)
+        delete_file(connection, organisation, file.id)
     assert get_store_file(connection, organisation, store.id, file.id).job == job
     with connection.transaction():
-        delete_file(connection, index, organisation, file.id)
+        delete_file(connection, organisation, file.id)
     with pytest.raises(NotFound):
         get_store_file(connection, organisation, store.id, file.id)
     assert connection.execute(
@@ -200,12 +200,12 @@ def test_a_deleted_file_leaves_its_stores_and_a_refused_deletion_changes_nothing
 
 
 def test_a_blob_stays_as_long_as_any_file_needs_it(
-    connection: Connection[Any], organisation: str, blobs: BlobStore, index: VectorIndex
+    connection: Connection[Any], organisation: str, blobs: BlobStore, index: ChunkIndex
 ) -> None:
     blob = put(blobs, organisation, uuid4().bytes)
     files = [make(connection, organisation, blob, name) for name in ("a.txt", "b.txt")]
     for file, left in zip(files, (True, False), strict=True):
-        delete_file(connection, index, organisation, file.id)
+        delete_file(connection, organisation, file.id)
         assert release_blobs(connection, blobs, organisation, [blob.sha256, blob.sha256]) == (
             0 if left else 1
         )

@@ -13,6 +13,7 @@ from psycopg_pool import ConnectionPool
 
 from cluster.database.paging import PageRequest
 from cluster.documents import documents, file_batches, store_files
+from cluster.documents.indexing import ChunkIndex
 from cluster.documents.store_files import Attachment, FileStatus, StoreFile
 from cluster.documents.store_upkeep import delete_store_rows, expire_stores
 from cluster.documents.stores import (
@@ -28,14 +29,13 @@ from cluster.documents.stores import (
 from cluster.errors import Conflict, InvalidInput, NotFound
 from cluster.jobs import jobs, queue
 from cluster.jobs.jobs import JobState, PriorityClass
-from cluster.vector_index import VectorIndex
 from tests.indexed_files import begin, fail, make_files, process
 
 STATIC = {"type": "static", "static": {"max_chunk_size_tokens": 100, "chunk_overlap_tokens": 0}}
 
 
 @pytest.fixture
-def store(store: VectorStore, index: VectorIndex) -> VectorStore:
+def store(store: VectorStore, index: ChunkIndex) -> VectorStore:
     index.ensure(store.collection, dim=store.fingerprint.dim)
     return store
 
@@ -49,12 +49,12 @@ def embed(texts: Sequence[str]) -> NDArray[np.float32]:
     return np.ones((len(texts), 3), np.float32)
 
 
-def texts(index: VectorIndex, store: VectorStore) -> list[str]:
+def texts(index: ChunkIndex, store: VectorStore) -> list[str]:
     return sorted(row.text for row in index.scan(store.organisation, store.id, collection=store.collection))
 
 
 def test_attaching_submits_a_job_and_its_end_is_the_files(
-    connection: Connection[Any], store: VectorStore, index: VectorIndex, get: Callable[[str], StoreFile]
+    connection: Connection[Any], store: VectorStore, index: ChunkIndex, get: Callable[[str], StoreFile]
 ) -> None:
     (file,) = make_files(connection, store.organisation)
     attached = store_files.attach(
@@ -106,7 +106,7 @@ def test_a_file_that_is_not_there_is_named_and_nothing_is_attached(
 
 
 def test_attaching_again_while_in_progress_answers_the_same_job_and_then_makes_a_new_one(
-    connection: Connection[Any], store: VectorStore, index: VectorIndex, get: Callable[[str], StoreFile]
+    connection: Connection[Any], store: VectorStore, index: ChunkIndex, get: Callable[[str], StoreFile]
 ) -> None:
     (file,) = make_files(connection, store.organisation)
     first = store_files.attach(connection, store, file)
@@ -175,27 +175,27 @@ def test_many_who_attach_a_file_at_once_have_one_job(
 
 @pytest.mark.parametrize("how", ["detached", "attached anew", "store deleted", "store gone", "store expired"])
 def test_what_nobody_wants_any_more_is_not_written(
-    connection: Connection[Any], store: VectorStore, index: VectorIndex, how: str
+    connection: Connection[Any], store: VectorStore, index: ChunkIndex, how: str
 ) -> None:
     (file,) = make_files(connection, store.organisation)
     job = store_files.attach(connection, store, file).job
     begin(connection, store.organisation, job)
     if how == "detached":
-        store_files.detach(connection, index, store, file)
+        store_files.detach(connection, store, file)
     elif how == "attached anew":
         store_files.attach(connection, store, file, chunking_strategy=STATIC)
     elif how == "store expired":
         expire(connection, store)
     else:
         delete_store(connection, store.organisation, store.id)
-        while how == "store gone" and delete_store_rows(connection, index, store.organisation, store.id):
+        while how == "store gone" and delete_store_rows(connection, store.organisation, store.id):
             pass
     assert process(connection, index, store, file, ["too late"], embed=embed, job=job) is False
     assert texts(index, store) == []
 
 
 def test_a_job_that_fails_leaves_its_reason_and_what_was_searchable_and_can_be_done_again(
-    connection: Connection[Any], store: VectorStore, index: VectorIndex, get: Callable[[str], StoreFile]
+    connection: Connection[Any], store: VectorStore, index: ChunkIndex, get: Callable[[str], StoreFile]
 ) -> None:
     (file,) = make_files(connection, store.organisation)
     store_files.attach(connection, store, file)
@@ -249,7 +249,7 @@ def test_an_end_of_another_job_is_not_the_files(
 
 
 def test_new_attributes_are_the_indexs_too_and_ours_come_back_from_under_them(
-    connection: Connection[Any], store: VectorStore, index: VectorIndex, get: Callable[[str], StoreFile]
+    connection: Connection[Any], store: VectorStore, index: ChunkIndex, get: Callable[[str], StoreFile]
 ) -> None:
     (file,) = make_files(connection, store.organisation)
     store_files.attach(connection, store, file, attributes={"page": "front", "year": 2020})
@@ -267,7 +267,7 @@ def test_new_attributes_are_the_indexs_too_and_ours_come_back_from_under_them(
         1,
         1,
     )
-    store_files.update_attributes(connection, index, store, file, {"year": 2021})
+    store_files.update_attributes(connection, store, file, {"year": 2021})
     assert get(file).attributes == {"year": 2021}
     assert (search("page", "front"), search("page", 1), search("year", 2020), search("year", 2021)) == (
         0,
@@ -278,7 +278,7 @@ def test_new_attributes_are_the_indexs_too_and_ours_come_back_from_under_them(
 
 
 def test_attributes_changed_while_a_worker_writes_are_not_lost(
-    connection: Connection[Any], pool: ConnectionPool, store: VectorStore, index: VectorIndex
+    connection: Connection[Any], pool: ConnectionPool, store: VectorStore, index: ChunkIndex
 ) -> None:
     (file,) = make_files(connection, store.organisation)
     store_files.attach(connection, store, file, attributes={"a": "old"})
@@ -299,14 +299,14 @@ def test_attributes_changed_while_a_worker_writes_are_not_lost(
     worker.start()
     held.wait(5)
     threading.Timer(0.2, go.set).start()
-    store_files.update_attributes(connection, index, store, file, {"a": "new"})
+    store_files.update_attributes(connection, store, file, {"a": "new"})
     worker.join()
     (row,) = index.scan(store.organisation, store.id, collection=store.collection)
     assert row.attributes["a"] == "new"
 
 
 def test_a_detached_file_leaves_nothing_in_the_store_and_stays_itself(
-    connection: Connection[Any], store: VectorStore, index: VectorIndex
+    connection: Connection[Any], store: VectorStore, index: ChunkIndex
 ) -> None:
     kept, file = make_files(connection, store.organisation, 2)
     for one in (kept, file):
@@ -314,24 +314,24 @@ def test_a_detached_file_leaves_nothing_in_the_store_and_stays_itself(
         process(connection, index, store, one, [one], embed=embed)
     again = store_files.attach(connection, store, file)
     document = again.document
-    store_files.detach(connection, index, store, file)
+    store_files.detach(connection, store, file)
     assert texts(index, store) == [kept]
     assert documents.known_documents(connection, store.organisation, store.id, [document]) == {}
     assert jobs.get_job(connection, store.organisation, again.job).state == JobState.CANCELLED
     with pytest.raises(NotFound):
-        store_files.detach(connection, index, store, file)
+        store_files.detach(connection, store, file)
     store_files.attach(connection, store, file)
 
 
 def test_a_file_leaves_every_store_it_is_in(
-    connection: Connection[Any], store: VectorStore, index: VectorIndex
+    connection: Connection[Any], store: VectorStore, index: ChunkIndex
 ) -> None:
     other = ensure_store(connection, store.organisation, "other", fingerprint=store.fingerprint)
     (file,) = make_files(connection, store.organisation)
     for one in (store, other):
         store_files.attach(connection, one, file)
         process(connection, index, one, file, [one.name], embed=embed)
-    assert store_files.detach_everywhere(connection, index, store.organisation, file) == 2
+    assert store_files.detach_everywhere(connection, store.organisation, file) == 2
     assert texts(index, store) == texts(index, other) == []
     connection.execute("DELETE FROM files WHERE id = %s", [file])
 
@@ -358,7 +358,7 @@ def test_two_thousand_files_are_a_batch_in_about_a_second(
 
 
 def test_a_batch_counts_its_files_and_ends_with_the_last(
-    connection: Connection[Any], store: VectorStore, index: VectorIndex
+    connection: Connection[Any], store: VectorStore, index: ChunkIndex
 ) -> None:
     good, bad, running, queued = make_files(connection, store.organisation, 4)
     batch = file_batches.create_batch(
@@ -393,7 +393,7 @@ def test_a_batch_of_nothing_but_failures_has_failed(connection: Connection[Any],
 
 @pytest.mark.parametrize("newest_first", [True, False])
 def test_every_file_is_listed_once_while_others_are_attached_and_those_listed_detached(
-    connection: Connection[Any], store: VectorStore, index: VectorIndex, newest_first: bool
+    connection: Connection[Any], store: VectorStore, index: ChunkIndex, newest_first: bool
 ) -> None:
     there = make_files(connection, store.organisation, 9)
     for part in (there[:4], there[4:5], there[5:]):
@@ -404,7 +404,7 @@ def test_every_file_is_listed_once_while_others_are_attached_and_those_listed_de
         listed = store_files.list_store_files(connection, store, page)
         seen += [attached.file for attached in listed.items]
         if len(seen) > 2:
-            store_files.detach(connection, index, store, seen[-1])
+            store_files.detach(connection, store, seen[-1])
         store_files.attach(connection, store, make_files(connection, store.organisation)[0])
         if not listed.has_more or len(seen) > 30:
             break
@@ -413,7 +413,7 @@ def test_every_file_is_listed_once_while_others_are_attached_and_those_listed_de
 
 
 def test_lists_are_of_one_status_and_of_one_batch(
-    connection: Connection[Any], store: VectorStore, index: VectorIndex
+    connection: Connection[Any], store: VectorStore, index: ChunkIndex
 ) -> None:
     first, second, third = make_files(connection, store.organisation, 3)
     batch = file_batches.create_batch(connection, store, [Attachment(file=first), Attachment(file=second)])
@@ -435,7 +435,7 @@ def test_lists_are_of_one_status_and_of_one_batch(
 
 
 def test_a_deleted_stores_rows_go_in_parts_its_jobs_are_cancelled_and_it_is_gone(
-    connection: Connection[Any], store: VectorStore, index: VectorIndex, monkeypatch: pytest.MonkeyPatch
+    connection: Connection[Any], store: VectorStore, index: ChunkIndex, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("cluster.documents.store_upkeep.ROWS_AT_ONCE", 2)
     done, waiting = make_files(connection, store.organisation, 2)
@@ -443,23 +443,23 @@ def test_a_deleted_stores_rows_go_in_parts_its_jobs_are_cancelled_and_it_is_gone
     process(connection, index, store, done, list("abcde"), embed=embed)
     job = store_files.get_store_file(connection, store.organisation, store.id, waiting).job
     with pytest.raises(Conflict):
-        delete_store_rows(connection, index, store.organisation, store.id)
+        delete_store_rows(connection, store.organisation, store.id)
     delete_store(connection, store.organisation, store.id)
     assert len(texts(index, store)) == 5
     deleted = []
-    while rows := delete_store_rows(connection, index, store.organisation, store.id):
+    while rows := delete_store_rows(connection, store.organisation, store.id):
         deleted.append(rows)
     assert deleted == [2, 2, 2, 1, 1, 1, 1]  # files, rows of the index, document, batch, store
     assert texts(index, store) == []
     assert jobs.get_job(connection, store.organisation, job).state == JobState.CANCELLED
-    assert delete_store_rows(connection, index, store.organisation, store.id) == 0
+    assert delete_store_rows(connection, store.organisation, store.id) == 0
     assert connection.execute(
         "SELECT count(*) FROM files WHERE organisation = %s", [store.organisation]
     ).fetchone() == (2,)
 
 
 def test_a_store_expires_is_emptied_by_one_job_and_still_tells_so(
-    connection: Connection[Any], store: VectorStore, index: VectorIndex
+    connection: Connection[Any], store: VectorStore, index: ChunkIndex
 ) -> None:
     (file,) = make_files(connection, store.organisation)
     store_files.attach(connection, store, file)
@@ -472,7 +472,7 @@ def test_a_store_expires_is_emptied_by_one_job_and_still_tells_so(
     assert [job.subject for job in submitted] == [store.id]
     with pytest.raises(Conflict, match="expired"):
         store_files.attach(connection, get_store(connection, store.organisation, store.id), file)
-    while delete_store_rows(connection, index, store.organisation, store.id):
+    while delete_store_rows(connection, store.organisation, store.id):
         pass
     assert get_store(connection, store.organisation, store.id).expired
     assert (texts(index, store), usage_of(connection, store.organisation, [store.id])[store.id]) == (
@@ -484,7 +484,7 @@ def test_a_store_expires_is_emptied_by_one_job_and_still_tells_so(
 def test_another_organisation_sees_and_changes_nothing(
     connection: Connection[Any],
     store: VectorStore,
-    index: VectorIndex,
+    index: ChunkIndex,
     stranger: str,
     get: Callable[[str], StoreFile],
 ) -> None:
@@ -500,9 +500,9 @@ def test_another_organisation_sees_and_changes_nothing(
         with pytest.raises(NotFound):
             store_files.get_store_file(connection, stranger, other.id, file)
         with pytest.raises(NotFound):
-            store_files.update_attributes(connection, index, other, file, {"a": 1})
+            store_files.update_attributes(connection, other, file, {"a": 1})
         with pytest.raises(NotFound):
-            store_files.detach(connection, index, other, file)
+            store_files.detach(connection, other, file)
         with pytest.raises(NotFound):
             file_batches.get_batch(connection, other, batch.id)
         with pytest.raises(NotFound):
@@ -515,8 +515,8 @@ def test_another_organisation_sees_and_changes_nothing(
             store_files.ended(connection, stranger, other.id, file, before.job, status=FileStatus.FAILED)
             is False
         )
-    assert store_files.detach_everywhere(connection, index, stranger, file) == 0
-    assert delete_store_rows(connection, index, stranger, store.id) == 0
+    assert store_files.detach_everywhere(connection, stranger, file) == 0
+    assert delete_store_rows(connection, stranger, store.id) == 0
     assert get(file) == before
     assert texts(index, store) == ["ours"]
     assert find_store(connection, store.organisation, store.id) == store

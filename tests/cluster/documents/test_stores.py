@@ -10,6 +10,7 @@ from psycopg import Connection
 from psycopg_pool import ConnectionPool
 
 from cluster.database.paging import PageRequest
+from cluster.documents.indexing import ChunkIndex
 from cluster.documents.store_upkeep import delete_store_rows
 from cluster.documents.stores import (
     NewStore,
@@ -29,7 +30,6 @@ from cluster.engines.contract import Fingerprint
 from cluster.errors import Conflict, InvalidInput, NotFound
 from cluster.jobs.jobs import PriorityClass, recent_jobs
 from cluster.records import vector_store_id
-from cluster.vector_index import VectorIndex
 
 
 def test_a_store_is_made_once_and_found_by_name_and_by_id(
@@ -217,7 +217,7 @@ def test_every_store_is_listed_once_while_others_are_added_and_those_listed_are_
     connection: Connection[Any],
     organisation: str,
     fingerprint: Fingerprint,
-    index: VectorIndex,
+    index: ChunkIndex,
     newest_first: bool,
 ) -> None:
     def make() -> str:
@@ -234,7 +234,7 @@ def test_every_store_is_listed_once_while_others_are_added_and_those_listed_are_
         seen += [store.id for store in listed.items]
         if len(seen) > 2:
             delete_store(connection, organisation, seen[-1])
-            while delete_store_rows(connection, index, organisation, seen[-1]):
+            while delete_store_rows(connection, organisation, seen[-1]):
                 pass
         make()
         if not listed.has_more or len(seen) > 20:

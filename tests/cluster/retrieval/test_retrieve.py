@@ -12,11 +12,12 @@ from psycopg import Connection
 from psycopg_pool import ConnectionPool
 
 from cluster.documents import store_files
+from cluster.documents.indexing import ChunkIndexes
 from cluster.documents.stores import VectorStore, get_store
 from cluster.engines.contract import Fingerprint
 from cluster.errors import Conflict, InvalidInput, NotFound
 from cluster.retrieval import QueryVectors, Ranker, RetrievalOptions, Retrieved, retrieve
-from cluster.vector_index import VectorIndex
+from cluster.settings import Settings
 from tests.indexed_files import make_files, process
 
 T = TypeVar("T")
@@ -44,7 +45,7 @@ class Asker:
     """Retrieves from one store, with the vectors of ``QUESTIONS``."""
 
     pool: ConnectionPool
-    index: VectorIndex
+    indexes: ChunkIndexes
     store: VectorStore
     fingerprint: Fingerprint
     #: Questions that were embedded.
@@ -71,8 +72,8 @@ class Asker:
             )
         )
 
-    async def _in_database(self, work: Callable[[ConnectionPool, VectorIndex], T], /) -> T:
-        return await asyncio.to_thread(work, self.pool, self.index)
+    async def _in_database(self, work: Callable[[ConnectionPool, ChunkIndexes], T], /) -> T:
+        return await asyncio.to_thread(work, self.pool, self.indexes)
 
     async def _embed(self, questions: Sequence[str], /) -> QueryVectors:
         self.embedded += questions
@@ -89,17 +90,18 @@ class Asker:
 def asker(
     connection: Connection[Any],
     pool: ConnectionPool,
-    index: VectorIndex,
+    settings: Settings,
     store: VectorStore,
     fingerprint: Fingerprint,
 ) -> Asker:
     """On a store with one file."""
-    index.ensure(store.collection, dim=fingerprint.dim)
+    indexes = ChunkIndexes(settings, pool)
+    indexes.default.ensure(store.collection, dim=fingerprint.dim)
     (file,) = make_files(connection, store.organisation)
     store_files.attach(connection, store, file, attributes={"kind": "guide"})
     vectors = np.array(list(CHUNKS.values()), dtype=np.float32)
-    process(connection, index, store, file, list(CHUNKS), embed=lambda texts: vectors)
-    return Asker(pool=pool, index=index, store=store, fingerprint=fingerprint)
+    process(connection, indexes.default, store, file, list(CHUNKS), embed=lambda texts: vectors)
+    return Asker(pool=pool, indexes=indexes, store=store, fingerprint=fingerprint)
 
 
 def test_a_chunk_comes_with_its_file_its_page_and_its_place(

@@ -8,23 +8,24 @@ import numpy as np
 import pytest
 from psycopg_pool import ConnectionPool
 
+from cluster.documents.chunk_rows import ChunkRecord
+from cluster.documents.indexing import ChunkIndex, open_chunk_index
 from cluster.settings import Settings
-from cluster.vector_index import Row, VectorIndex, open_vector_index
 
 DIM = 8
 
-MakeRow = Callable[..., Row]
+MakeRow = Callable[..., ChunkRecord]
 
 
 @pytest.fixture(params=["pgvector"])
-def index(request: pytest.FixtureRequest, settings: Settings, pool: ConnectionPool) -> VectorIndex:
+def index(request: pytest.FixtureRequest, settings: Settings, pool: ConnectionPool) -> ChunkIndex:
     """An adapter on its real database."""
     assert request.param == "pgvector"
-    return open_vector_index(settings, pool)
+    return open_chunk_index(settings, pool)
 
 
 @pytest.fixture
-def collection(index: VectorIndex, pool: ConnectionPool) -> Iterator[str]:
+def collection(index: ChunkIndex, pool: ConnectionPool) -> Iterator[str]:
     """A collection of this test's own."""
     name = f"t{uuid4().hex[:12]}"
     index.ensure(name, dim=DIM)
@@ -38,10 +39,12 @@ def collection(index: VectorIndex, pool: ConnectionPool) -> Iterator[str]:
 def row() -> MakeRow:
     """``row("a", page=3)``: a row with a random vector that is the same for the same id."""
 
-    def make(id: str, document: str = "doc", text: str = "", vector: Any = ..., **attributes: Any) -> Row:
+    def make(
+        id: str, document: str = "doc", text: str = "", vector: Any = ..., **attributes: Any
+    ) -> ChunkRecord:
         if vector is ...:
             vector = np.random.default_rng(abs(hash(id)) % 2**32).normal(size=DIM).astype(np.float32)
-        return Row(
+        return ChunkRecord(
             id=id, document=document, text=text or f"text of {id}", attributes=attributes, vector=vector
         )
 

@@ -7,23 +7,26 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from psycopg.errors import DeadlockDetected
 from psycopg_pool import ConnectionPool
 
-from cluster.database import snapshot
+from cluster.documents import chunks
+from cluster.documents.chunk_search import Question
+from cluster.documents.indexing import ChunkIndex
 from cluster.errors import Conflict, InvalidInput, NotFound, Permanent, Retryable
-from cluster.vector_index import VectorIndex, Written
+from cluster.vector_index import Written
 from tests.cluster.vector_index.conftest import DIM, MakeRow
 
 ORG, STORE = "default", "vs"
 
 
-def ids(index: VectorIndex, collection: str, store: str = STORE, organisation: str = ORG) -> list[str]:
+def ids(index: ChunkIndex, collection: str, store: str = STORE, organisation: str = ORG) -> list[str]:
     """Ids of a store, as a scan gives them."""
     return [row.id for row in index.scan(organisation, store, collection=collection)]
 
 
 def test_ensure_is_idempotent_safe_to_race_and_refuses_another_shape(
-    index: VectorIndex, collection: str
+    index: ChunkIndex, collection: str
 ) -> None:
     with ThreadPoolExecutor(4) as threads:
         list(threads.map(lambda _: index.ensure(collection, dim=DIM), range(8)))
@@ -36,17 +39,17 @@ def test_ensure_is_idempotent_safe_to_race_and_refuses_another_shape(
 @pytest.mark.parametrize(
     ("name", "dim"), [("Upper", 8), ("1st", 8), ("a;drop", 8), ("x" * 41, 8), ("fine", 0), ("fine", 16_001)]
 )
-def test_ensure_refuses_what_no_database_would_take(index: VectorIndex, name: str, dim: int) -> None:
+def test_ensure_refuses_what_no_database_would_take(index: ChunkIndex, name: str, dim: int) -> None:
     with pytest.raises(InvalidInput):
         index.ensure(name, dim=dim)
 
 
-def test_a_collection_nobody_made_is_not_found(index: VectorIndex) -> None:
+def test_a_collection_nobody_made_is_not_found(index: ChunkIndex) -> None:
     with pytest.raises(NotFound):
         index.count(ORG, STORE, collection="nowhere")
 
 
-def test_every_row_of_an_upsert_is_accounted_for(index: VectorIndex, collection: str, row: MakeRow) -> None:
+def test_every_row_of_an_upsert_is_accounted_for(index: ChunkIndex, collection: str, row: MakeRow) -> None:
     rows = [row(str(n)) for n in range(2_500)]
     assert index.upsert(ORG, STORE, rows, collection=collection) == Written(written=2_500)
     assert index.upsert(ORG, STORE, rows, collection=collection) == Written(unchanged=2_500)
@@ -58,7 +61,7 @@ def test_every_row_of_an_upsert_is_accounted_for(index: VectorIndex, collection:
 
 
 def test_duplicates_in_one_call_collapse_to_the_last(
-    index: VectorIndex, collection: str, row: MakeRow
+    index: ChunkIndex, collection: str, row: MakeRow
 ) -> None:
     assert (
         index.upsert(
@@ -70,7 +73,7 @@ def test_duplicates_in_one_call_collapse_to_the_last(
     assert stored.text == "last"
 
 
-def test_a_row_comes_back_as_it_went_in(index: VectorIndex, collection: str, row: MakeRow) -> None:
+def test_a_row_comes_back_as_it_went_in(index: ChunkIndex, collection: str, row: MakeRow) -> None:
     sent = row(
         "ä", text="line\n\ttab 東京 \u2028", page=3, ratio=0.1, flag=True, words=["a", "b"], nothing=None
     )
@@ -101,7 +104,7 @@ def test_a_row_comes_back_as_it_went_in(index: VectorIndex, collection: str, row
     ids=lambda value: value if isinstance(value, str) else next(iter(value)),
 )
 def test_rows_that_could_never_be_found_are_refused_by_id_and_nothing_is_written(
-    index: VectorIndex, collection: str, row: MakeRow, change: dict[str, object], reason: str
+    index: ChunkIndex, collection: str, row: MakeRow, change: dict[str, object], reason: str
 ) -> None:
     with pytest.raises(Permanent, match=reason) as refused:
         index.upsert(ORG, STORE, [row("good"), replace(row("bad"), **change)], collection=collection)  # type: ignore[arg-type]
@@ -110,7 +113,7 @@ def test_rows_that_could_never_be_found_are_refused_by_id_and_nothing_is_written
 
 
 def test_replacing_a_document_leaves_exactly_its_new_rows(
-    index: VectorIndex, collection: str, row: MakeRow
+    index: ChunkIndex, collection: str, row: MakeRow
 ) -> None:
     index.upsert(ORG, STORE, [row("other", document="other")], collection=collection)
     first = [row("a", page=1), row("b", page=1), row("c", page=1)]
@@ -129,7 +132,7 @@ def test_replacing_a_document_leaves_exactly_its_new_rows(
 
 
 def test_keeping_a_vector_that_is_not_there_is_an_error_and_changes_nothing(
-    index: VectorIndex, collection: str, row: MakeRow
+    index: ChunkIndex, collection: str, row: MakeRow
 ) -> None:
     index.replace_document(ORG, STORE, "doc", [row("a")], collection=collection)
     with pytest.raises(Permanent) as refused:
@@ -139,12 +142,12 @@ def test_keeping_a_vector_that_is_not_there_is_an_error_and_changes_nothing(
 
 
 def test_a_second_writer_of_a_document_waits_for_the_first_and_leaves_exactly_its_own(
-    index: VectorIndex, collection: str, row: MakeRow, pool: ConnectionPool
+    index: ChunkIndex, collection: str, row: MakeRow, pool: ConnectionPool
 ) -> None:
     first, second = ([row(f"{version}{n}") for n in range(5)] for version in "xy")
     with ThreadPoolExecutor(1) as threads, pool.connection() as connection:
         with connection.transaction():
-            index.replace_document(ORG, STORE, "doc", first, collection=collection, connection=connection)
+            index.make_current(connection, ORG, STORE, "doc", first, collection=collection)
             waiting = threads.submit(index.replace_document, ORG, STORE, "doc", second, collection=collection)
             with pytest.raises(TimeoutError):
                 waiting.result(timeout=0.3)
@@ -153,7 +156,7 @@ def test_a_second_writer_of_a_document_waits_for_the_first_and_leaves_exactly_it
 
 
 def test_many_writers_of_one_document_leave_exactly_one_of_its_versions(
-    index: VectorIndex, collection: str, row: MakeRow
+    index: ChunkIndex, collection: str, row: MakeRow
 ) -> None:
     versions = [
         [row("same", page=n), *(row(f"{version}{n}") for n in range(50))] for n, version in enumerate("xy")
@@ -169,16 +172,17 @@ def test_many_writers_of_one_document_leave_exactly_one_of_its_versions(
 
 
 def test_a_vector_is_kept_or_the_rows_without_are_named_whatever_others_delete(
-    index: VectorIndex, collection: str, row: MakeRow
+    index: ChunkIndex, collection: str, row: MakeRow, pool: ConnectionPool
 ) -> None:
     rows = [row(str(n), page=1) for n in range(20)]
     kept = [replace(row(str(n), page=2), vector=None) for n in range(20)]
     refused: list[Permanent] = []
 
     def write(turn: int) -> None:
-        with suppress(Retryable):  # a deadlock, which a caller answers by calling again
+        with suppress(Retryable, DeadlockDetected):  # a deadlock, which a caller answers by calling again
             if turn % 2:
-                index.delete_store(ORG, STORE, collection=collection)
+                with pool.connection() as connection:
+                    chunks.delete_store(connection, ORG, STORE, collection=collection)
                 index.upsert(ORG, STORE, rows, collection=collection)
                 return
             try:
@@ -194,56 +198,47 @@ def test_a_vector_is_kept_or_the_rows_without_are_named_whatever_others_delete(
 
 
 def test_a_document_is_part_of_its_callers_transaction(
-    index: VectorIndex, collection: str, row: MakeRow, pool: ConnectionPool
+    index: ChunkIndex, collection: str, row: MakeRow, pool: ConnectionPool
 ) -> None:
     index.replace_document(ORG, STORE, "doc", [row("a")], collection=collection)
     with pool.connection() as connection, connection.transaction(force_rollback=True):
         for rows in ([row("b")], [row("c"), replace(row("b"), vector=None)]):
-            index.replace_document(ORG, STORE, "doc", rows, collection=collection, connection=connection)
+            index.make_current(connection, ORG, STORE, "doc", rows, collection=collection)
         assert ids(index, collection) == ["a"]
     assert ids(index, collection) == ["a"]
 
 
-def test_deleting_and_reading_a_document_are_part_of_their_callers_transaction(
-    index: VectorIndex, collection: str, row: MakeRow, pool: ConnectionPool
+def test_deleting_and_reading_chunks_are_part_of_their_callers_transaction(
+    index: ChunkIndex, collection: str, row: MakeRow, pool: ConnectionPool
 ) -> None:
     rows = [row("a", page=1), row("b", page=2)]
     index.upsert(ORG, STORE, [*rows, row("c", document="other")], collection=collection)
     without_vectors = [replace(row, vector=None) for row in rows]
+    key = {"collection": collection}
     with pool.connection() as connection, connection.transaction(force_rollback=True):
-        assert (
-            index.document_rows(ORG, STORE, "doc", collection=collection, connection=connection)
-            == without_vectors
-        )
-        assert index.delete_document(ORG, STORE, "doc", collection=collection, connection=connection) == 2
-        assert index.document_rows(ORG, STORE, "doc", collection=collection, connection=connection) == []
-        assert index.delete_store(ORG, STORE, collection=collection, connection=connection) == 1
-        assert index.document_rows(ORG, STORE, "doc", collection=collection) == without_vectors
+        assert chunks.document_chunks(connection, ORG, STORE, "doc", **key) == without_vectors
+        assert chunks.delete_document(connection, ORG, STORE, "doc", **key) == 2
+        assert chunks.document_chunks(connection, ORG, STORE, "doc", **key) == []
+        assert chunks.delete_store(connection, ORG, STORE, **key) == 1
+        assert ids(index, collection) == ["a", "b", "c"]
     assert ids(index, collection) == ["a", "b", "c"]
-    assert index.document_rows("another", STORE, "doc", collection=collection) == []
 
 
-def test_a_store_can_be_deleted_a_part_at_a_time(index: VectorIndex, collection: str, row: MakeRow) -> None:
+def test_a_store_can_be_deleted_a_part_at_a_time(
+    index: ChunkIndex, collection: str, row: MakeRow, pool: ConnectionPool
+) -> None:
     index.upsert(ORG, STORE, [row(str(n)) for n in range(5)], collection=collection)
     index.upsert(ORG, "kept", [row("k")], collection=collection)
-    assert [index.delete_store(ORG, STORE, collection=collection, limit=2) for _ in range(4)] == [2, 2, 1, 0]
+    with pool.connection() as connection:
+        deleted = [
+            chunks.delete_store(connection, ORG, STORE, collection=collection, limit=2) for _ in range(4)
+        ]
+    assert deleted == [2, 2, 1, 0]
     assert ids(index, collection, "kept") == ["k"]
 
 
-def test_searches_in_one_snapshot_see_one_state_of_the_store(
-    index: VectorIndex, collection: str, row: MakeRow, pool: ConnectionPool
-) -> None:
-    index.replace_document(ORG, STORE, "doc", [row("old")], collection=collection)
-    with snapshot(pool) as connection:
-        before = index.search(ORG, STORE, collection=collection, text="text", connection=connection)
-        index.replace_document(ORG, STORE, "doc", [row("new")], collection=collection)
-        assert index.search(ORG, STORE, collection=collection, text="text", connection=connection) == before
-    assert [hit.id for hit in before] == ["old"]
-    assert [hit.id for hit in index.search(ORG, STORE, collection=collection, text="text")] == ["new"]
-
-
-def test_one_search_never_mixes_two_versions_of_a_document(
-    index: VectorIndex, collection: str, row: MakeRow
+def test_no_answer_to_questions_asked_together_mixes_two_versions_of_a_document(
+    index: ChunkIndex, collection: str, row: MakeRow
 ) -> None:
     versions = [[row(f"{name}{n}") for n in range(3)] for name in "xy"]
     done = threading.Event()
@@ -256,18 +251,16 @@ def test_one_search_never_mixes_two_versions_of_a_document(
     index.replace_document(ORG, STORE, "doc", versions[0], collection=collection)
     thread = threading.Thread(target=replace_again_and_again)
     thread.start()
-    found = [
-        index.search(ORG, STORE, collection=collection, vector=row("x0").vector, text="text of x0", k=10)
-        for _ in range(150)
-    ]
+    questions = [Question(vector=row("x0").vector, text="text of x0"), Question(text="text")]
+    found = [index.search_all(ORG, STORE, questions, collection=collection, k=10) for _ in range(150)]
     done.set()
     thread.join()
-    seen = {"".join(sorted({hit.id[0] for hit in hits})) for hits in found}
+    seen = {"".join(sorted({hit.id[0] for hits in answer for hit in hits})) for answer in found}
     assert seen == {"x", "y"}
 
 
 def test_equal_ids_of_two_stores_or_organisations_never_meet(
-    index: VectorIndex, collection: str, row: MakeRow
+    index: ChunkIndex, collection: str, row: MakeRow, pool: ConnectionPool
 ) -> None:
     places = [(ORG, STORE), (ORG, "other"), ("other", STORE)]
     for organisation, store in places:
@@ -280,15 +273,15 @@ def test_equal_ids_of_two_stores_or_organisations_never_meet(
         ):
             for hit in index.search(organisation, store, collection=collection, **asked):  # type: ignore[arg-type]
                 assert hit.text == f"{organisation} {store}"
-    assert index.delete_document("other", STORE, "doc", collection=collection) == 1
-    assert index.delete_store(ORG, "other", collection=collection) == 1
+    with pool.connection() as connection:
+        assert chunks.delete_document(connection, "other", STORE, "doc", collection=collection) == 1
+        assert chunks.delete_store(connection, ORG, "other", collection=collection) == 1
     assert [index.count(*place, collection=collection) for place in places] == [1, 0, 0]
-    assert index.delete_organisation(ORG, collection=collection) == 1
 
 
 @pytest.mark.parametrize("mode", ["exact", "ann"])
 def test_search_gives_the_nearest_first_with_its_cosine(
-    index: VectorIndex, collection: str, row: MakeRow, mode: str
+    index: ChunkIndex, collection: str, row: MakeRow, mode: str
 ) -> None:
     rows = [row(f"{n:03}") for n in range(200)]
     index.upsert(ORG, STORE, rows, collection=collection)
@@ -302,13 +295,13 @@ def test_search_gives_the_nearest_first_with_its_cosine(
     assert [hit.score for hit in hits] == pytest.approx([cosines[hit.id] for hit in hits], abs=1e-6)
 
 
-def test_equal_scores_are_ordered_by_id(index: VectorIndex, collection: str, row: MakeRow) -> None:
+def test_equal_scores_are_ordered_by_id(index: ChunkIndex, collection: str, row: MakeRow) -> None:
     same = np.ones(DIM, np.float32)
     index.upsert(ORG, STORE, [row(id, vector=same) for id in "cab"], collection=collection)
     assert [hit.id for hit in index.search(ORG, STORE, collection=collection, vector=same, k=2)] == ["a", "b"]
 
 
-def test_text_finds_words_and_both_together_fuse(index: VectorIndex, collection: str, row: MakeRow) -> None:
+def test_text_finds_words_and_both_together_fuse(index: ChunkIndex, collection: str, row: MakeRow) -> None:
     rows = [
         row("pump", text="Who may stop the pump?"),
         row("valve", text="The valve is red."),
@@ -324,7 +317,7 @@ def test_text_finds_words_and_both_together_fuse(index: VectorIndex, collection:
 
 
 def test_a_quotation_finds_its_place_before_places_with_the_same_words(
-    index: VectorIndex, collection: str, row: MakeRow
+    index: ChunkIndex, collection: str, row: MakeRow
 ) -> None:
     texts = {
         "a": "Valves open. Pumps stop. Stop pumps, open valves, stop and open.",
@@ -346,7 +339,7 @@ def test_a_quotation_finds_its_place_before_places_with_the_same_words(
     ],
 )
 def test_any_text_can_be_searched_for_and_finds_itself(
-    index: VectorIndex, collection: str, row: MakeRow, text: str
+    index: ChunkIndex, collection: str, row: MakeRow, text: str
 ) -> None:
     index.upsert(ORG, STORE, [row("it", text=text)], collection=collection)
     has_words = any(len(word) > 3 for word in text.split())
@@ -355,7 +348,7 @@ def test_any_text_can_be_searched_for_and_finds_itself(
     ] * has_words
 
 
-def test_a_web_address_is_found_by_the_whole_of_it(index: VectorIndex, collection: str, row: MakeRow) -> None:
+def test_a_web_address_is_found_by_the_whole_of_it(index: ChunkIndex, collection: str, row: MakeRow) -> None:
     texts = {"a": "plant.example/pump?id=1&state=2", "b": "plant.example/pump?id=1&state=3"}
     index.upsert(ORG, STORE, [row(id, text=text) for id, text in texts.items()], collection=collection)
     for id, text in texts.items():
@@ -363,7 +356,7 @@ def test_a_web_address_is_found_by_the_whole_of_it(index: VectorIndex, collectio
 
 
 def test_a_scan_that_is_left_early_holds_nothing_back(
-    index: VectorIndex, collection: str, row: MakeRow, pool: ConnectionPool
+    index: ChunkIndex, collection: str, row: MakeRow, pool: ConnectionPool
 ) -> None:
     index.upsert(ORG, STORE, [row(str(n)) for n in range(10)], collection=collection)
     for _ in range(pool.max_size + 1):
@@ -387,19 +380,13 @@ def test_a_scan_that_is_left_early_holds_nothing_back(
     ids=["nothing-asked", "k-0", "k-1001", "wrong-dim", "infinite", "zero", "nul", "surrogate"],
 )
 def test_a_search_that_makes_no_sense_is_refused(
-    index: VectorIndex, collection: str, wrong: dict[str, object]
+    index: ChunkIndex, collection: str, wrong: dict[str, object]
 ) -> None:
     with pytest.raises(InvalidInput):
         index.search(ORG, STORE, collection=collection, **wrong)  # type: ignore[arg-type]
 
 
-def test_written_rows_are_found_once_waited_for(index: VectorIndex, collection: str, row: MakeRow) -> None:
-    index.upsert(ORG, STORE, [row("a")], collection=collection)
-    index.wait_visible(ORG, STORE, ["a"], collection=collection, timeout_s=10)
-    assert index.search(ORG, STORE, collection=collection, vector=row("a").vector, k=1)[0].id == "a"
-
-
-def test_bulk_load_gives_what_upsert_gives(index: VectorIndex, collection: str, row: MakeRow) -> None:
+def test_bulk_load_gives_what_upsert_gives(index: ChunkIndex, collection: str, row: MakeRow) -> None:
     rows = [row(f"{n:04}") for n in range(1_500)]
     assert index.bulk_load(ORG, "loaded", iter(rows), collection=collection) == Written(written=1_500)
     index.upsert(ORG, "upserted", rows, collection=collection)

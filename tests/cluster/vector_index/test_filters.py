@@ -10,9 +10,10 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from psycopg_pool import ConnectionPool
 
+from cluster.documents.chunk_rows import ChunkRecord
+from cluster.documents.indexing import ChunkIndex, open_chunk_index
 from cluster.errors import InvalidInput
 from cluster.settings import Settings
-from cluster.vector_index import Row, VectorIndex, open_vector_index
 from cluster.vector_index.filters import MAX_CONDITIONS, MAX_DEPTH, matches, parse_filter
 
 VECTOR = np.ones(2, np.float32)
@@ -63,7 +64,7 @@ filters = st.recursive(
 
 
 @pytest.fixture(scope="module")
-def rows() -> list[Row]:
+def rows() -> list[ChunkRecord]:
     """A row for each pair of values, and for values that are no scalars."""
     pairs = [{"a": a, "b": b} for a in VALUES for b in VALUES[::4]] + [
         {},
@@ -72,15 +73,15 @@ def rows() -> list[Row]:
         {"a": {"b": 1}},
     ]
     return [
-        Row(id=f"{n:04}", document="d", text="t", attributes=pair, vector=VECTOR)
+        ChunkRecord(id=f"{n:04}", document="d", text="t", attributes=pair, vector=VECTOR)
         for n, pair in enumerate(pairs)
     ]
 
 
 @pytest.fixture(scope="module")
-def filled(settings: Settings, pool: ConnectionPool, rows: list[Row]) -> tuple[VectorIndex, str]:
+def filled(settings: Settings, pool: ConnectionPool, rows: list[ChunkRecord]) -> tuple[ChunkIndex, str]:
     """An index with those rows."""
-    index, name = open_vector_index(settings, pool), f"t{uuid4().hex[:12]}"
+    index, name = open_chunk_index(settings, pool), f"t{uuid4().hex[:12]}"
     index.ensure(name, dim=2)
     index.upsert("default", "vs", rows, collection=name)
     return index, name
@@ -91,7 +92,7 @@ def filled(settings: Settings, pool: ConnectionPool, rows: list[Row]) -> tuple[V
 )
 @given(given_filter=filters)
 def test_the_database_selects_what_the_filter_means(
-    filled: tuple[VectorIndex, str], rows: list[Row], given_filter: dict[str, Any]
+    filled: tuple[ChunkIndex, str], rows: list[ChunkRecord], given_filter: dict[str, Any]
 ) -> None:
     index, name = filled
     found = index.search("default", "vs", collection=name, vector=VECTOR, k=1_000, filter=given_filter)
@@ -157,7 +158,9 @@ def test_depth_and_number_of_conditions_are_bounded() -> None:
         parse_filter({"type": "or", "filters": [half, half]})
 
 
-def test_a_filter_of_the_greatest_size_is_answered(filled: tuple[VectorIndex, str], rows: list[Row]) -> None:
+def test_a_filter_of_the_greatest_size_is_answered(
+    filled: tuple[ChunkIndex, str], rows: list[ChunkRecord]
+) -> None:
     index, name = filled
     longest = {"type": "nin", "key": "a", "value": [f"{n}" * 100 for n in range(MAX_CONDITIONS - 2)]}
     widest = {"type": "and", "filters": [{"type": "eq", "key": "missing", "value": 1}] * (MAX_CONDITIONS - 1)}

@@ -4,13 +4,13 @@ from itertools import permutations
 
 import pytest
 
-from cluster.vector_index import Hit
+from cluster.vector_index import ScoredId
 from cluster.vector_index.fusion import fuse
 
 
-def ranking(ids: str) -> list[Hit]:
+def ranking(ids: str) -> list[ScoredId]:
     """A hit for each letter, with a score that must not matter."""
-    return [Hit(id=id, document="d", text="t", attributes={}, score=-1.0) for id in ids]
+    return [ScoredId(id=id, score=-1.0) for id in ids]
 
 
 def test_the_score_is_the_sum_of_reciprocal_ranks_over_the_best_there_can_be() -> None:

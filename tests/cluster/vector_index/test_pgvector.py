@@ -9,8 +9,9 @@ import pytest
 from psycopg_pool import ConnectionPool
 
 from cluster.database import open_pool
+from cluster.documents.chunk_rows import ChunkRecord
+from cluster.documents.indexing import ChunkIndex, open_chunk_index
 from cluster.settings import Settings
-from cluster.vector_index import Row, open_vector_index
 from cluster.vector_index.pgvector.index import PgvectorIndex
 
 ROWS, DIM, QUERIES, K = 20_000, 32, 30, 10
@@ -28,12 +29,14 @@ def vectors() -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def loaded(pool: ConnectionPool, vectors: np.ndarray) -> tuple[PgvectorIndex, str]:
+def loaded(pool: ConnectionPool, vectors: np.ndarray) -> tuple[ChunkIndex, str]:
     """Enough rows for the approximate index; one in fifty is rare."""
-    index, name = PgvectorIndex(pool, exact_up_to=0), f"t{uuid4().hex[:12]}"
+    index, name = ChunkIndex(pool, PgvectorIndex(pool, exact_up_to=0)), f"t{uuid4().hex[:12]}"
     index.ensure(name, dim=DIM)
     rows = (
-        Row(id=f"{n:05}", document=f"d{n % 100}", text="t", attributes={"rare": n % 50 == 0}, vector=v)
+        ChunkRecord(
+            id=f"{n:05}", document=f"d{n % 100}", text="t", attributes={"rare": n % 50 == 0}, vector=v
+        )
         for n, v in enumerate(vectors)
     )
     assert index.bulk_load("default", "vs", rows, collection=name).written == ROWS
@@ -42,7 +45,7 @@ def loaded(pool: ConnectionPool, vectors: np.ndarray) -> tuple[PgvectorIndex, st
 
 @pytest.mark.parametrize("filter", [None, RARE], ids=["unfiltered", "filtered"])
 def test_the_approximate_index_finds_nearly_what_the_exact_scan_finds(
-    loaded: tuple[PgvectorIndex, str], vectors: np.ndarray, filter: dict[str, object] | None
+    loaded: tuple[ChunkIndex, str], vectors: np.ndarray, filter: dict[str, object] | None
 ) -> None:
     index, name = loaded
     found = 0
@@ -57,12 +60,12 @@ def test_the_approximate_index_finds_nearly_what_the_exact_scan_finds(
 
 
 def test_every_ann_search_uses_the_index_and_no_exact_one_does(
-    loaded: tuple[PgvectorIndex, str], vectors: np.ndarray, settings: Settings
+    loaded: tuple[ChunkIndex, str], vectors: np.ndarray, settings: Settings
 ) -> None:
     _, name = loaded
     turns = 15  # after ten, Postgres may keep a plan for all values
     with open_pool(settings.model_copy(update={"database_pool_size": 1})) as one:
-        index = PgvectorIndex(one)
+        index = ChunkIndex(one, PgvectorIndex(one))
         for mode, expected in (("ann", turns), ("exact", 0)):
             before = scans(one, name)
             for n in range(turns):
@@ -71,12 +74,14 @@ def test_every_ann_search_uses_the_index_and_no_exact_one_does(
 
 
 def test_where_few_rows_can_answer_they_are_all_compared(
-    loaded: tuple[PgvectorIndex, str], vectors: np.ndarray, settings: Settings
+    loaded: tuple[ChunkIndex, str], vectors: np.ndarray, settings: Settings
 ) -> None:
     _, name = loaded
-    near = [Row(id=f"{n:02}", document="d", text="t", attributes={}, vector=vectors[n]) for n in range(50)]
+    near = [
+        ChunkRecord(id=f"{n:02}", document="d", text="t", attributes={}, vector=vectors[n]) for n in range(50)
+    ]
     with open_pool(settings.model_copy(update={"database_pool_size": 1})) as one:
-        index = PgvectorIndex(one)
+        index = ChunkIndex(one, PgvectorIndex(one))
         index.upsert("other", "vs", near, collection=name)
         before = scans(one, name)
         for query in -vectors[:5]:  # far from all of them, and near to thousands of the others
@@ -91,7 +96,7 @@ def test_where_few_rows_can_answer_they_are_all_compared(
 
 
 def test_optimise_repeats_harmlessly_and_mends_an_index_whose_building_broke_off(
-    loaded: tuple[PgvectorIndex, str], pool: ConnectionPool
+    loaded: tuple[ChunkIndex, str], pool: ConnectionPool
 ) -> None:
     index, name = loaded
     broken = index_oid(pool, name)
@@ -104,7 +109,7 @@ def test_optimise_repeats_harmlessly_and_mends_an_index_whose_building_broke_off
     assert index_oid(pool, name) == mended
 
 
-def test_optimise_may_race(loaded: tuple[PgvectorIndex, str], pool: ConnectionPool) -> None:
+def test_optimise_may_race(loaded: tuple[ChunkIndex, str], pool: ConnectionPool) -> None:
     index, name = loaded
     with pool.connection() as connection:
         connection.execute(f"DROP INDEX vectors_{name}_hnsw")
@@ -116,9 +121,9 @@ def test_optimise_may_race(loaded: tuple[PgvectorIndex, str], pool: ConnectionPo
 
 
 @pytest.fixture
-def small(pool: ConnectionPool) -> Iterator[tuple[PgvectorIndex, str]]:
+def small(pool: ConnectionPool) -> Iterator[tuple[ChunkIndex, str]]:
     """A collection that gets its approximate index from 100 rows on."""
-    index, name = PgvectorIndex(pool, index_from=100), f"t{uuid4().hex[:12]}"
+    index, name = ChunkIndex(pool, PgvectorIndex(pool, index_from=100)), f"t{uuid4().hex[:12]}"
     index.ensure(name, dim=4)
     yield index, name
     with pool.connection() as connection:
@@ -126,14 +131,14 @@ def small(pool: ConnectionPool) -> Iterator[tuple[PgvectorIndex, str]]:
 
 
 def test_a_load_keeps_the_index_that_others_search_by_unless_it_outgrows_them(
-    small: tuple[PgvectorIndex, str], pool: ConnectionPool
+    small: tuple[ChunkIndex, str], pool: ConnectionPool
 ) -> None:
     index, name = small
 
     def load(store: str, count: int) -> int | None:
         chance = np.random.default_rng(count)
         rows = (
-            Row(id=str(n), document="d", text="t", attributes={}, vector=chance.normal(size=4))
+            ChunkRecord(id=str(n), document="d", text="t", attributes={}, vector=chance.normal(size=4))
             for n in range(count)
         )
         assert index.bulk_load("default", store, rows, collection=name).written == count
@@ -147,11 +152,11 @@ def test_a_load_keeps_the_index_that_others_search_by_unless_it_outgrows_them(
 
 
 def test_vectors_too_long_for_the_index_are_searched_exactly(pool: ConnectionPool) -> None:
-    index, name = PgvectorIndex(pool, index_from=1), f"t{uuid4().hex[:12]}"
+    index, name = ChunkIndex(pool, PgvectorIndex(pool, index_from=1)), f"t{uuid4().hex[:12]}"
     index.ensure(name, dim=4_001)
     vectors = np.eye(3, 4_001, dtype=np.float32)
     rows = [
-        Row(id=str(n), document="d", text="t", attributes={}, vector=vector)
+        ChunkRecord(id=str(n), document="d", text="t", attributes={}, vector=vector)
         for n, vector in enumerate(vectors)
     ]
     index.bulk_load("default", "vs", rows, collection=name)
@@ -163,11 +168,11 @@ def test_vectors_too_long_for_the_index_are_searched_exactly(pool: ConnectionPoo
 def test_each_metric_ranks_by_its_own_similarity(
     settings: Settings, pool: ConnectionPool, metric: str, best: str
 ) -> None:
-    index, name = open_vector_index(settings, pool), f"t{uuid4().hex[:12]}"
+    index, name = open_chunk_index(settings, pool), f"t{uuid4().hex[:12]}"
     index.ensure(name, dim=2, metric=metric)  # type: ignore[arg-type]
     points = {"near": [1.0, 0.1], "far": [9.0, 9.0]}
     rows = [
-        Row(id=id, document="d", text="t", attributes={}, vector=np.array(point, np.float32))
+        ChunkRecord(id=id, document="d", text="t", attributes={}, vector=np.array(point, np.float32))
         for id, point in points.items()
     ]
     index.upsert("default", "vs", rows, collection=name)

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from psycopg import sql
 from psycopg_pool import ConnectionPool
 
-from cluster.vector_index import Row
-from cluster.vector_index.pgvector.index import PgvectorIndex
-from cluster.vector_index.pgvector.statements import Statements
+from cluster.documents.chunk_rows import ChunkRecord
+from cluster.documents.chunk_statements import ChunkStatements
+from cluster.documents.indexing import open_chunk_index
+from cluster.settings import Settings
 from cluster.vector_index.words import LONGEST_WORD, spelt, words
 from tests.cluster.vector_index.conftest import DIM
 
@@ -86,7 +87,7 @@ CASES = {
 
 
 def found(pool: ConnectionPool, collection: str, query: str, *, phrase: bool) -> list[str]:
-    statements = Statements(collection, DIM)
+    statements = ChunkStatements(collection)
     statement = (statements.by_phrase if phrase else statements.by_words)(sql.SQL("true"))
     values = {"organisation": ORG, "store": STORE, "words": words(query).text, "k": 100}
     with pool.connection() as connection:
@@ -94,13 +95,13 @@ def found(pool: ConnectionPool, collection: str, query: str, *, phrase: bool) ->
 
 
 @pytest.fixture(scope="module")
-def shelf(pool: ConnectionPool) -> Iterator[str]:
+def shelf(settings: Settings, pool: ConnectionPool) -> Iterator[str]:
     """A collection with the text of every case, by its name."""
-    index, name = PgvectorIndex(pool), f"t{uuid4().hex[:12]}"
+    index, name = open_chunk_index(settings, pool), f"t{uuid4().hex[:12]}"
     index.ensure(name, dim=DIM)
     vector = np.ones(DIM, np.float32)
     rows = [
-        Row(id=case, document="d", text=text, attributes={}, vector=vector)
+        ChunkRecord(id=case, document="d", text=text, attributes={}, vector=vector)
         for case, (text, *_) in CASES.items()
     ]
     index.upsert(ORG, STORE, rows, collection=name)

@@ -7,12 +7,12 @@ import pytest
 from psycopg_pool import ConnectionPool
 
 from cluster.documents import store_files
+from cluster.documents.indexing import open_chunk_index
 from cluster.documents.store_files import FileStatus, StoreFile
 from cluster.engines import Engine, open_engine
 from cluster.jobs import queue
 from cluster.jobs.jobs import JobState
 from cluster.settings import Settings
-from cluster.vector_index import open_vector_index
 from data_jobs.worker.consumer import Consumer
 from tests.data_jobs.running_consumer import Desk, consuming
 
@@ -50,7 +50,7 @@ def test_a_file_is_searchable_with_its_name_its_page_and_its_owner_s_attributes(
         "document": "", "pages": 1, "chunks": 1, "embedded": 1, "tokens": 17, "tokens_embedded": 17,
         "outcome": "ok", "detail": "", "facts": {"encoding": "ascii"}, "vector_store": store.id, "file": file.id, "failed_pages": [],
     }  # fmt: skip
-    index = open_vector_index(desk.settings, desk.pool)
+    index = open_chunk_index(desk.settings, desk.pool)
     question = desk.engine.embed(["who may stop the pump?"]).vectors[0]
     (hit,) = index.search(
         desk.organisation,
@@ -101,7 +101,7 @@ def test_a_long_pdf_is_parsed_in_parts_and_every_page_keeps_its_number(desk: Des
     job = desk.ended(desk.attach(store, file))
     assert job.result is not None, job.error
     assert (job.result["pages"], job.result["chunks"]) == (120, 120)
-    index = open_vector_index(desk.settings, desk.pool)
+    index = open_chunk_index(desk.settings, desk.pool)
     pages = {
         row.attributes["page"]: row.text
         for row in index.scan(desk.organisation, store.id, collection=store.collection)
@@ -147,7 +147,7 @@ def test_the_good_pages_of_a_bad_document_are_searchable_where_the_store_asks_fo
         "partial_text",
         reason,
     )
-    index = open_vector_index(desk.settings, desk.pool)
+    index = open_chunk_index(desk.settings, desk.pool)
     wanted = {"type": "gt", "key": "unread_pages", "value": 0}
     hits = index.search(
         desk.organisation,

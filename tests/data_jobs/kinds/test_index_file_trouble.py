@@ -11,17 +11,21 @@ import numpy as np
 import pymupdf
 import pytest
 from numpy.typing import NDArray
+from psycopg import Connection
 from psycopg_pool import ConnectionPool
 
 from cluster.blobs import open_blob_store
+from cluster.documents.chunk_rows import ChunkRecord
+from cluster.documents.indexing import ChunkIndex, ChunkIndexes, open_chunk_index
 from cluster.engines import Engine, open_engine
 from cluster.errors import Conflict, Retryable, Throttled, Unavailable
 from cluster.jobs.jobs import JobState
 from cluster.records import Outcome, ParsedDocument
 from cluster.settings import Settings
-from cluster.vector_index import Row, VectorIndex, Written, open_vector_index
+from cluster.vector_index import Written
 from cluster.vector_index.pgvector.index import PgvectorIndex
-from data_jobs.kinds.index_file import Embedder, Ids, IndexFile
+from data_jobs.kinds.index_file import IndexFile
+from data_jobs.kinds.resources import ChunkEmbedder, Ids, Resources
 from data_jobs.stages.parsing.parser import Parser
 from data_jobs.worker.parser_pool import Parsers
 from tests.data_jobs.running_consumer import Desk, LocalEmbedder, consuming
@@ -73,14 +77,15 @@ def at_work(
     pool: ConnectionPool,
     engine: Engine,
     organisation: str,
-    embed: Embedder,
-    index: VectorIndex | None = None,
+    embed: ChunkEmbedder,
+    index: ChunkIndex | None = None,
 ) -> Iterator[Desk]:
     """A consumer with that embedder and index, and with parsing that never ends on one page."""
     parsers = EndlessPage(settings)
-    index = index or open_vector_index(settings, pool)
-    kind = IndexFile(blobs=open_blob_store(settings), index=index, parsers=parsers, embed=embed)
-    with parsers.parser, consuming(settings, pool, kinds={"index_file": kind}):
+    indexes = ChunkIndexes(settings, pool)
+    indexes.default = index or indexes.default
+    resources = Resources(blobs=open_blob_store(settings), indexes=indexes, parsers=parsers, embed=embed)
+    with parsers.parser, consuming(settings, pool, kinds={"index_file": IndexFile(resources)}):
         yield Desk(settings, pool, engine, organisation)
 
 
@@ -115,7 +120,7 @@ def test_a_call_that_the_model_gives_up_is_made_again(
             )
         )
     assert (job.state, embed.calls) == (JobState.SUCCEEDED, 2), job.error
-    (row,) = open_vector_index(settings, pool).scan(organisation, store.id, collection=store.collection)
+    (row,) = open_chunk_index(settings, pool).scan(organisation, store.id, collection=store.collection)
     assert row.text == "Only the shift supervisor may stop the pump."
 
 
@@ -129,28 +134,41 @@ def test_a_model_that_changed_meanwhile_computes_nothing_for_the_store(
         store = desk.store()
         job = desk.ended(desk.attach(store, desk.upload("pump.txt", b"Only the operator may stop the pump.")))
     assert (job.state, job.error_code, embed.calls) == (JobState.FAILED, "conflict", 1)
-    assert open_vector_index(settings, pool).count(organisation, store.id, collection=store.collection) == 0
+    assert open_chunk_index(settings, pool).count(organisation, store.id, collection=store.collection) == 0
 
 
-class HalfIndex(PgvectorIndex):
+class HalfIndex(ChunkIndex):
     """An index that does not store the last row of a document, and says so."""
 
-    def replace_document(
-        self, organisation: str, store: str, document: str, rows: Sequence[Row], **how: Any
+    def make_current(
+        self,
+        connection: Connection[Any],
+        organisation: str,
+        store: str,
+        document: str,
+        rows: Sequence[ChunkRecord],
+        **how: Any,
     ) -> Written:
-        written = super().replace_document(organisation, store, document, rows[:-1], **how)
+        written = super().make_current(connection, organisation, store, document, rows[:-1], **how)
         return replace(written, failed={rows[-1].id: "over quota"})
 
 
 def test_a_document_of_which_the_index_stores_a_part_is_not_searchable_and_says_why(
     settings: Settings, pool: ConnectionPool, engine: Engine, organisation: str
 ) -> None:
-    with at_work(settings, pool, engine, organisation, LocalEmbedder(engine), index=HalfIndex(pool)) as desk:
+    with at_work(
+        settings,
+        pool,
+        engine,
+        organisation,
+        LocalEmbedder(engine),
+        index=HalfIndex(pool, PgvectorIndex(pool)),
+    ) as desk:
         store = desk.store()
         job = desk.ended(desk.attach(store, desk.upload("pumps.md", LONG, "text/markdown")))
     assert (job.state, job.error_code) == (JobState.FAILED, "refused")
     assert re.search("the vector index did not store row chk_[0-9a-f]+: over quota", job.error or "")
-    assert open_vector_index(settings, pool).count(organisation, store.id, collection=store.collection) == 0
+    assert open_chunk_index(settings, pool).count(organisation, store.id, collection=store.collection) == 0
 
 
 LONG = "\n\n".join(

@@ -10,12 +10,12 @@ from psycopg_pool import ConnectionPool
 from rich.console import Console
 
 from cluster.documents import documents
+from cluster.documents.indexing import open_chunk_index
 from cluster.documents.stores import VectorStore, ensure_store
 from cluster.engines import describe
 from cluster.local import status
 from cluster.records import Outcome, document_id
 from cluster.settings import Settings
-from cluster.vector_index import open_vector_index
 from data_jobs import ingest as command
 from data_jobs.bulk.plan import make_plan
 from data_jobs.bulk.report import IngestReport
@@ -35,7 +35,7 @@ DETAIL = "page 2 of 2 could not be read: it is a picture"
 def store(settings: Settings, pool: ConnectionPool, organisation: str) -> VectorStore:
     with pool.connection() as connection:
         made = ensure_store(connection, organisation, "partial", fingerprint=describe(settings))
-    open_vector_index(settings, pool).ensure(made.collection, dim=made.fingerprint.dim)
+    open_chunk_index(settings, pool).ensure(made.collection, dim=made.fingerprint.dim)
     return made
 
 
@@ -102,7 +102,7 @@ def test_a_text_that_the_model_does_not_know_is_told(
         outcome == Outcome.PARTIAL_TEXT,
         share,
     )
-    index = open_vector_index(settings, pool)
+    index = open_chunk_index(settings, pool)
     rows = list(index.scan(store.organisation, store.id, collection=store.collection))
     unknown = {row.attributes.get("unknown_tokens", 0) for row in rows}
     assert len(unknown) == 1
@@ -118,7 +118,7 @@ def test_a_line_that_no_index_stores_whole_becomes_chunks_that_are_found(
     text = ENGLISH + "0123456789abcdef" * 20_000 + " " * 300_000 + "heron"
     line = written(settings, store, {**row, "page_texts": [text], "outcome": Outcome.OK, "detail": ""})
     assert (line["outcome"], line["chunks"] > 500) == (Outcome.OK, True)
-    (hit,) = open_vector_index(settings, pool).search(
+    (hit,) = open_chunk_index(settings, pool).search(
         store.organisation, store.id, collection=store.collection, text="heron"
     )
     assert hit.text == "heron"
@@ -141,7 +141,7 @@ def test_it_is_searchable_settled_and_says_what_is_missing(
         1,
         1,
     )
-    index = open_vector_index(settings, pool)
+    index = open_chunk_index(settings, pool)
     (found,) = index.scan(store.organisation, store.id, collection=store.collection)
     assert (found.text, found.attributes["unread_pages"]) == ("Herons stand still.", 1)
     plan = make_plan(pool, settings, store, [SOURCE])

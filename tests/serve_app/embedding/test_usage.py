@@ -7,11 +7,11 @@ import httpx
 import pytest
 from psycopg_pool import ConnectionPool
 
+from cluster.documents.indexing import open_chunk_index
 from cluster.documents.stores import ensure_store
 from cluster.errors import Unavailable
 from cluster.organisations.usage import UsageEvent, UsageSource
 from cluster.settings import Settings
-from cluster.vector_index import open_vector_index
 from serve_app.embedding import usage
 from serve_app.embedding.usage import UsageRecorder
 from tests.serve_app.conftest import MODEL, Server, serving
@@ -56,7 +56,7 @@ def test_every_path_that_embeds_records_what_its_answer_says(own: Server, pool: 
             store = ensure_store(
                 connection, service.settings.organisation, "used", fingerprint=service.engine.fingerprint
             )
-        open_vector_index(service.settings, pool).ensure(store.collection, dim=384)
+        open_chunk_index(service.settings, pool).ensure(store.collection, dim=384)
         assert (
             http.post("/v1/vector_stores/used/search", json={"query": "who sleeps on the wing?"}).status_code
             == 200

@@ -11,11 +11,11 @@ from openai import OpenAI
 from psycopg import Connection
 from psycopg_pool import ConnectionPool
 
+from cluster.documents.indexing import open_chunk_index
 from cluster.documents.store_files import get_store_file
 from cluster.documents.stores import VectorStore, get_store
 from cluster.jobs.jobs import recent_jobs
 from cluster.settings import Settings
-from cluster.vector_index import open_vector_index
 from tests.indexed_files import begin, fail, make_files, process
 from tests.openai_contract import complaints
 from tests.serve_app.conftest import Server
@@ -51,7 +51,7 @@ def test_the_openai_client_attaches_fifty_files_and_waits_for_them(
     batches = openai_client.vector_stores.file_batches
     batch = batches.create(store.id, file_ids=files, attributes={"year": 2020})
     assert (batch.status, batch.file_counts.in_progress, batch.file_counts.total) == ("in_progress", 50, 50)
-    index = open_vector_index(settings, pool)
+    index = open_chunk_index(settings, pool)
     for n, file in enumerate(files[1:]):
         process(
             connection,

@@ -11,9 +11,9 @@ from openai import OpenAI
 from psycopg_pool import ConnectionPool
 
 from cluster.documents import store_files
+from cluster.documents.indexing import open_chunk_index
 from cluster.documents.stores import VectorStore, ensure_store, get_store
 from cluster.settings import Settings
-from cluster.vector_index import open_vector_index
 from tests.conftest import kill_postmaster
 from tests.indexed_files import Embed, make_files, process
 from tests.openai_contract import complaints
@@ -117,7 +117,7 @@ def attached(
     http: httpx.Client, pool: ConnectionPool, settings: Settings, server: Server
 ) -> tuple[VectorStore, list[str]]:
     """A store with two files, a page for each bird; the second file has attributes of its own."""
-    index = open_vector_index(settings, pool)
+    index = open_chunk_index(settings, pool)
     with pool.connection() as connection:
         connection.autocommit = True
         store = get_store(
@@ -246,7 +246,7 @@ def test_a_document_that_is_being_replaced_is_found_old_or_new_by_several_querie
     http: httpx.Client, attached: Attached, pool: ConnectionPool, settings: Settings, server: Server
 ) -> None:
     store, (file, other) = attached
-    index = open_vector_index(settings, pool)
+    index = open_chunk_index(settings, pool)
     versions = [[f"{name} herons stand {n}" for n in range(3)] for name in ("old", "new")]
     vectors = {texts[0]: embedding(server)(texts) for texts in versions}
     begun, done = threading.Event(), threading.Event()
@@ -299,7 +299,7 @@ def test_a_snippet_is_the_part_with_the_querys_words(
     with pool.connection() as connection:
         connection.autocommit = True
         store_files.attach(connection, store, file)
-        process(connection, open_vector_index(settings, pool), store, file, [text], embed=embedding(server))
+        process(connection, open_chunk_index(settings, pool), store, file, [text], embed=embedding(server))
         connection.autocommit = False
     filters = {"type": "eq", "key": "file_id", "value": file}
     (found,) = search(http, store.id, query="which bird sleeps on the wing?", filters=filters).json()["data"]

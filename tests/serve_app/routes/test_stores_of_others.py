@@ -8,9 +8,9 @@ import pytest
 from psycopg_pool import ConnectionPool
 
 from cluster.documents import store_files
+from cluster.documents.indexing import open_chunk_index
 from cluster.documents.stores import get_store
 from cluster.settings import Settings
-from cluster.vector_index import open_vector_index
 from tests.indexed_files import make_files, process
 from tests.serve_app.conftest import Server, serving
 
@@ -38,7 +38,7 @@ def ours(http: httpx.Client, settings: Settings, pool: ConnectionPool, server: S
     batch = http.post(f"/v1/vector_stores/{store}/file_batches", json={"file_ids": [file]}).json()["id"]
     with pool.connection() as connection:
         found = get_store(connection, settings.organisation, store)
-        index = open_vector_index(settings, pool)
+        index = open_chunk_index(settings, pool)
         process(
             connection,
             index,

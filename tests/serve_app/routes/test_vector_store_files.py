@@ -12,10 +12,10 @@ from psycopg import Connection
 from psycopg.types.json import Jsonb
 from psycopg_pool import ConnectionPool
 
+from cluster.documents.indexing import ChunkIndex, open_chunk_index
 from cluster.documents.stores import VectorStore, get_store
 from cluster.jobs import queue
 from cluster.settings import Settings
-from cluster.vector_index import VectorIndex, open_vector_index
 from serve_app.routes import file_content
 from tests.indexed_files import begin, fail, make_files, process
 from tests.openai_contract import complaints
@@ -36,8 +36,8 @@ def connection(pool: ConnectionPool) -> Iterator[Connection[Any]]:
 
 
 @pytest.fixture
-def index(settings: Settings, pool: ConnectionPool) -> VectorIndex:
-    return open_vector_index(settings, pool)
+def index(settings: Settings, pool: ConnectionPool) -> ChunkIndex:
+    return open_chunk_index(settings, pool)
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def file(connection: Connection[Any], settings: Settings) -> str:
 
 
 @pytest.fixture
-def done(connection: Connection[Any], index: VectorIndex, server: Server) -> Any:
+def done(connection: Connection[Any], index: ChunkIndex, server: Server) -> Any:
     """``done(store, file)``: as the worker leaves it."""
 
     def done(store: VectorStore, file: str, texts: list[str] = PAGES) -> None:

@@ -13,7 +13,6 @@ from cluster.documents.store_upkeep import delete_store_rows
 from cluster.documents.stores import get_store
 from cluster.jobs import jobs
 from cluster.settings import Settings
-from cluster.vector_index import open_vector_index
 from tests.indexed_files import make_files
 from tests.openai_contract import complaints
 
@@ -176,7 +175,6 @@ def test_partial_and_priority_are_honoured(
 def test_all_stores_are_listed_once_by_a_client_that_deletes_what_it_sees(
     openai_client: OpenAI, pool: ConnectionPool, settings: Settings
 ) -> None:
-    index = open_vector_index(settings, pool)
     made = [openai_client.vector_stores.create(name=f"page {n}").id for n in range(7)]
     seen = []
     for store in openai_client.vector_stores.list(limit=3):
@@ -185,7 +183,7 @@ def test_all_stores_are_listed_once_by_a_client_that_deletes_what_it_sees(
             openai_client.vector_stores.delete(store.id)
             with pool.connection() as connection:
                 connection.autocommit = True
-                while delete_store_rows(connection, index, settings.organisation, store.id):
+                while delete_store_rows(connection, settings.organisation, store.id):
                     pass
                 connection.autocommit = False
     assert [id for id in seen if id in made] == made[::-1]

@@ -13,11 +13,11 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers
 
+from cluster.documents.chunk_rows import MAX_TEXT_BYTES
 from cluster.engines import Tokeniser, Tokens, open_tokeniser
 from cluster.records import Page
 from cluster.settings import Settings
 from cluster.text.graphemes import CLUSTER, inside
-from cluster.vector_index.pgvector.rows import MAX_TEXT_BYTES
 from data_jobs.stages.chunkers.content_defined import LEAST_CHARACTERS, ContentDefinedChunker
 from data_jobs.stages.chunkers.contract import ChunkedDocument
 from data_jobs.stages.chunkers.sentences import boundaries

@@ -1,23 +1,39 @@
-"""What Postgres takes of a row, and why it would not take one; asked by the pgvector adapter before it writes.
+"""Check chunks before they are written: what Postgres would refuse in the middle of a write is refused here by its id.
 
-    rows = accepted(rows, dim=384, metric="cosine", vectors_needed=True)
+    rows = accepted(chunks, collection, vectors_needed=True)
 
-Everything that Postgres would refuse in the middle of a write is refused here first, by the row's id: Postgres itself
-names a line of the copy, if anything.
+Postgres itself would name a line of the copy, if anything.
 """
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import islice
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from psycopg.types.json import Jsonb
 
 from cluster.errors import InvalidInput
-from cluster.vector_index.contract import Metric, Row
+from cluster.vector_index.collections import Collection
+from cluster.vector_index.vectors import vector_faults
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ChunkRecord:
+    """A chunk as it is stored: its text, its attributes, and its vector."""
+
+    id: str
+    #: Id of the document the chunk belongs to.
+    document: str
+    text: str
+    #: JSON values that filters ask for and hits show: source, page, start, end, keywords, ...
+    attributes: Mapping[str, Any]
+    #: (dim,) float32; None for a chunk that is stored already and keeps its vector.
+    vector: NDArray[np.float32] | None
+
 
 #: id, document, text, attributes, (dim,) float32 or None
 Accepted = tuple[str, str, str, Jsonb, NDArray[np.float32] | None]
@@ -34,17 +50,18 @@ JSON_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 T = TypeVar("T")
 
 
-def accepted(rows: Sequence[Row], *, dim: int, metric: Metric, vectors_needed: bool) -> list[Accepted]:
-    """The rows as ``COPY`` takes them, in order of their ids; of rows with one id the last.
+def accepted(rows: Sequence[ChunkRecord], collection: Collection, *, vectors_needed: bool) -> list[Accepted]:
+    """The rows as ``COPY`` takes them, in order of their ids; of rows with the same id the last.
 
     Raises:
-        InvalidInput: with ``row_ids`` of all rows that cannot be stored, or could be stored and never found.
+        InvalidInput: with ``row_ids`` of all rows that cannot be stored, or could be stored and never found: a vector of
+            another dimension, with NaN, or without direction under cosine; text with NUL; attributes that are not JSON.
     """
     distinct = sorted({row.id: row for row in rows}.values(), key=lambda row: row.id)
     found: list[Accepted] = []
     faults: dict[str, str] = {}
     for part in batches(distinct, ROWS_PER_TRANSACTION):
-        vectors = _vectors(part, dim, metric, vectors_needed, faults)
+        vectors = _vectors(part, collection, vectors_needed, faults)
         for row in part:
             try:
                 found.append(
@@ -60,23 +77,6 @@ def accepted(rows: Sequence[Row], *, dim: int, metric: Metric, vectors_needed: b
     return found
 
 
-def vector_fault(vectors: NDArray[np.float32], metric: Metric) -> list[str | None]:
-    """Why each of the vectors, (n, dim), can be neither kept nor asked for; None where it can.
-
-    The approximate index keeps half precision, so that its range is the range of all: within it no metric overflows,
-    and a vector with a direction has one there too.
-    """
-    with np.errstate(over="ignore"):
-        half = vectors.astype(np.float16)
-    finite, some = np.isfinite(half).all(axis=1), half.any(axis=1)
-    faults: list[str | None] = [None] * len(vectors)
-    for i in np.flatnonzero(~finite):
-        faults[i] = "has a vector with NaN, infinity, or a number beyond 65,504"
-    for i in np.flatnonzero(finite & ~some) if metric == "cosine" else ():
-        faults[i] = "has a vector of length zero, which has no direction"
-    return faults
-
-
 def batches(rows: Iterable[T], size: int) -> Iterator[list[T]]:
     """Lists of ``size``, the last one shorter."""
     iterator = iter(rows)
@@ -85,7 +85,7 @@ def batches(rows: Iterable[T], size: int) -> Iterator[list[T]]:
 
 
 def is_text(text: str) -> bool:
-    """Whether Postgres takes it: no NUL, and no half of a surrogate pair, which JSON can spell and UTF-8 cannot."""
+    """True where Postgres stores the text: no NUL, and no half of a surrogate pair, which JSON can spell and UTF-8 cannot."""
     try:
         return "\0" not in text and (text.isascii() or bool(text.encode()))
     except UnicodeEncodeError:
@@ -93,22 +93,23 @@ def is_text(text: str) -> bool:
 
 
 def _vectors(
-    rows: Sequence[Row], dim: int, metric: Metric, needed: bool, faults: dict[str, str]
+    rows: Sequence[ChunkRecord], collection: Collection, needed: bool, faults: dict[str, str]
 ) -> dict[str, NDArray[np.float32]]:
     given: dict[str, NDArray[np.float32]] = {}
     for row in rows:
         if row.vector is None:
             if needed:
                 faults[row.id] = "has no vector"
-        elif row.vector.shape != (dim,):
-            faults[row.id] = f"has a vector of shape {row.vector.shape}, not ({dim},)"
+        elif row.vector.shape != (collection.dim,):
+            faults[row.id] = f"has a vector of shape {row.vector.shape}, not ({collection.dim},)"
         else:
             given[row.id] = row.vector
     if not given:
         return {}
     with np.errstate(over="ignore"):
         matrix = np.stack(list(given.values())).astype(np.float32, copy=False)
-    faults.update({id: fault for id, fault in zip(given, vector_fault(matrix, metric), strict=True) if fault})
+    found = vector_faults(matrix, collection.metric)
+    faults.update({id: fault for id, fault in zip(given, found, strict=True) if fault})
     return dict(zip(given, matrix, strict=True))
 
 
@@ -128,7 +129,7 @@ def _text(text: str) -> str:
     return text
 
 
-def _json(row: Row) -> Jsonb:
+def _json(row: ChunkRecord) -> Jsonb:
     try:
         text = json.dumps(dict(row.attributes), allow_nan=False, ensure_ascii=False)
         encoded = text.encode()

@@ -12,12 +12,11 @@ from pydantic import SecretStr
 from cluster.database import migrate as module
 from cluster.database import open_pool
 from cluster.database.migrate import migrate, migrations
+from cluster.documents.chunk_rows import MAX_TEXT_BYTES, ChunkRecord
+from cluster.documents.chunk_words import BATCH_ROWS, renew_words
+from cluster.documents.indexing import ChunkIndex, open_chunk_index
 from cluster.errors import Misconfigured
 from cluster.settings import Settings
-from cluster.vector_index import Row
-from cluster.vector_index.pgvector.index import PgvectorIndex
-from cluster.vector_index.pgvector.renewal import BATCH_ROWS, renew_words
-from cluster.vector_index.pgvector.rows import MAX_TEXT_BYTES
 
 ORG, STORE, NAME = "default", "vs", "m_old"
 ROWS = BATCH_ROWS + 20
@@ -44,7 +43,7 @@ SELECT '{ORG}', '{STORE}', 'r' || n, 'd', 'row “number' || n || '”', '{{"pag
 @pytest.fixture
 def upgraded(
     database_url: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[tuple[PgvectorIndex, ConnectionPool]]:
+) -> Iterator[tuple[ChunkIndex, ConnectionPool]]:
     """An index on a database that the first version filled and this one has just migrated."""
     name = f"old_{uuid4().hex[:8]}"
     url = database_url.rpartition("/")[0] + "/" + name
@@ -56,16 +55,16 @@ def upgraded(
         with psycopg.connect(url) as old:
             old.execute(OLD_COLLECTION)
         with open_pool(settings.model_copy(update={"database_url": SecretStr(url)})) as pool:
-            yield PgvectorIndex(pool), pool
+            yield open_chunk_index(settings, pool), pool
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
-def finds(index: PgvectorIndex, text: str) -> list[str]:
+def finds(index: ChunkIndex, text: str) -> list[str]:
     return [hit.id for hit in index.search(ORG, STORE, collection=NAME, text=text, k=3)]
 
 
 def test_old_rows_are_renewed_in_parts_and_lose_nothing(
-    upgraded: tuple[PgvectorIndex, ConnectionPool],
+    upgraded: tuple[ChunkIndex, ConnectionPool],
 ) -> None:
     index, pool = upgraded
     before = [
@@ -85,12 +84,14 @@ def test_old_rows_are_renewed_in_parts_and_lose_nothing(
 
 
 def test_a_row_that_a_writer_holds_is_left_for_later_and_what_it_writes_stays(
-    upgraded: tuple[PgvectorIndex, ConnectionPool],
+    upgraded: tuple[ChunkIndex, ConnectionPool],
 ) -> None:
     index, pool = upgraded
-    row = Row(id="r7", document="d", text="written “meanwhile”", attributes={}, vector=np.ones(3, np.float32))
+    row = ChunkRecord(
+        id="r7", document="d", text="written “meanwhile”", attributes={}, vector=np.ones(3, np.float32)
+    )
     with pool.connection() as connection:
-        index.replace_document(ORG, STORE, "other", [], collection=NAME, connection=connection)
+        index.make_current(connection, ORG, STORE, "other", [], collection=NAME)
         connection.execute(f"SELECT FROM vectors_{NAME} WHERE id IN ('r7', 'r8') FOR UPDATE")
         assert renew_words(pool, limit_s=60) == ROWS - 2
     index.upsert(ORG, STORE, [row], collection=NAME)
@@ -103,7 +104,7 @@ def test_a_row_that_a_writer_holds_is_left_for_later_and_what_it_writes_stays(
 
 
 def test_what_older_code_writes_beside_this_one_is_renewed_too(
-    upgraded: tuple[PgvectorIndex, ConnectionPool],
+    upgraded: tuple[ChunkIndex, ConnectionPool],
 ) -> None:
     index, pool = upgraded
     with pool.connection() as connection:
@@ -121,15 +122,17 @@ def test_what_older_code_writes_beside_this_one_is_renewed_too(
     assert (renew_words(pool, limit_s=60), renew_words(pool, limit_s=60, again=True)) == (0, 1)
 
 
-def test_the_longest_text_without_spaces_is_stored_and_found(pool: ConnectionPool) -> None:
-    index, name = PgvectorIndex(pool), f"t{uuid4().hex[:12]}"
+def test_the_longest_text_without_spaces_is_stored_and_found(
+    settings: Settings, pool: ConnectionPool
+) -> None:
+    index, name = open_chunk_index(settings, pool), f"t{uuid4().hex[:12]}"
     index.ensure(name, dim=3)
     # Every pair of neighbours is another one: more lexemes than any real text of that length has.
     text = "".join(chr(0x4E00 + n * n % 20_011) for n in range(MAX_TEXT_BYTES // 3))
     index.upsert(
         ORG,
         STORE,
-        [Row(id="a", document="d", text=text, attributes={}, vector=np.ones(3, np.float32))],
+        [ChunkRecord(id="a", document="d", text=text, attributes={}, vector=np.ones(3, np.float32))],
         collection=name,
     )
     assert [hit.id for hit in index.search(ORG, STORE, collection=name, text=text[:40])] == ["a"]

@@ -1,7 +1,7 @@
-"""Bring the words of stored rows up to date, where they were written by a version that spelt words differently.
+"""Renew the lexemes of stored chunks that were written by an older version, which spelt words differently.
 
 Called by workers every few minutes, after each bulk load, and by ``make doctor`` with ``--mend``. Rows are renewed in
-small transactions, so that searches and writes go on; stopped anywhere, it goes on from what is left.
+small transactions, so that searches and writes go on. An interrupted renewal continues with the remaining rows.
 
     renew_words(pool, limit_s=60)
 """
@@ -14,8 +14,8 @@ from psycopg import Connection
 from psycopg_pool import ConnectionPool
 
 from cluster.database import translated
-from cluster.vector_index.pgvector.statements import Statements
-from cluster.vector_index.pgvector.upkeep import alone
+from cluster.database.session_lock import alone
+from cluster.documents.chunk_statements import ChunkStatements
 from cluster.vector_index.words import WORDS_VERSION, words
 
 log = structlog.get_logger(__name__)
@@ -30,27 +30,32 @@ Key = tuple[str, str, str]
 def renew_words(
     pool: ConnectionPool, *, limit_s: float, collection: str | None = None, again: bool = False
 ) -> int:
-    """Renew rows of older versions; how many were renewed.
+    """Renew rows of older versions. Returns the number of renewed rows.
 
     Args:
-        limit_s: begin no transaction after so many seconds.
-        collection: of this one alone; None: of all.
-        again: look through collections that were finished, too; older code may have written to them since.
+        limit_s: seconds after which no further transaction begins.
+        collection: the only collection to renew; None: all of them.
+        again: also look through collections that were finished; older code may have written to them since.
     """
     deadline = time.monotonic() + limit_s
     with translated(), pool.connection() as connection:
         older = connection.execute(
-            "SELECT name, dim FROM vector_collections WHERE (words_version < %s OR %s) AND name = coalesce(%s, name) ORDER BY name",
+            """
+            SELECT name FROM vector_collections
+            WHERE (words_version < %s OR %s) AND name = coalesce(%s, name) ORDER BY name
+            """,
             [WORDS_VERSION, again, collection],
         ).fetchall()
-    return sum(_renew(pool, Statements(name, dim), name, deadline) for name, dim in older)
+    return sum(_renew(pool, name, deadline) for (name,) in older)
 
 
-def _renew(pool: ConnectionPool, statements: Statements, collection: str, deadline: float) -> int:
-    """In order of the key, from the beginning; rows that another transaction holds are left to the next call."""
+def _renew(pool: ConnectionPool, collection: str, deadline: float) -> int:
+    """Renew rows in order of their key; rows that another transaction holds are left to the next call."""
+    statements = ChunkStatements(collection)
     renewed = 0
     after: Key | None = ("", "", "")
-    with alone(pool, statements) as connection:
+    # The name is the one of the approximate index: renewal and the building of that index never run at the same time.
+    with alone(pool, f"{statements.table_name}_hnsw") as connection:
         if connection is None:
             return 0
         while after is not None and time.monotonic() < deadline:
@@ -65,8 +70,10 @@ def _renew(pool: ConnectionPool, statements: Statements, collection: str, deadli
     return renewed
 
 
-def _renew_some(connection: Connection[Any], statements: Statements, after: Key) -> tuple[int, Key | None]:
-    """How many rows, and the last one's key; None when there are no more."""
+def _renew_some(
+    connection: Connection[Any], statements: ChunkStatements, after: Key
+) -> tuple[int, Key | None]:
+    """The number of renewed rows, and the key of the last; None when no more rows follow."""
     organisation, store, id = after
     with connection.transaction():
         values = {"organisation": organisation, "store": store, "id": id, "limit": BATCH_ROWS}

@@ -1,0 +1,38 @@
+"""A lock that one session at a time holds, for work that must run outside any transaction.
+
+with alone(pool, "vectors_m_minilm_hnsw") as connection:
+    if connection is not None:
+        connection.execute("CREATE INDEX CONCURRENTLY ...")
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from psycopg import Connection
+from psycopg_pool import ConnectionPool
+
+from cluster.database.errors import translated
+
+
+@contextmanager
+def alone(pool: ConnectionPool, name: str) -> Iterator[Connection[Any] | None]:
+    """A connection in autocommit mode that holds the lock; None at once while another session holds it.
+
+    It never waits: a session that waits holds a snapshot, and CREATE INDEX CONCURRENTLY waits for all snapshots, a deadlock.
+    """
+    with translated(), pool.connection() as connection:
+        connection.autocommit = True
+        try:
+            row = connection.execute(
+                "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", [name]
+            ).fetchone()
+            held = bool(row and row[0])
+            try:
+                yield connection if held else None
+            finally:
+                if held and not connection.closed:
+                    connection.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", [name])
+        finally:
+            if not connection.closed:
+                connection.autocommit = False

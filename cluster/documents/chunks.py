@@ -1,0 +1,258 @@
+"""Chunks: the texts, attributes and full text of documents, and which chunks are current. They lie in our Postgres.
+
+Called by ``indexing``, which writes chunks together with their vectors, and by everything that reads or deletes chunks in a
+transaction of its own. A chunk is current exactly while its row is here: a new version of a document replaces the rows of
+the old one in the transaction that records the new version.
+
+    with connection.transaction():
+        delete_document(connection, "default", "vs_1", document, collection="m_minilm_0123")
+
+The vector lies in the chunk's row too, where the store keeps its vectors in pgvector: see ``cluster.vector_index``.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from psycopg import Connection, sql
+from psycopg.rows import class_row, dict_row
+from psycopg.types.json import Jsonb
+from psycopg_pool import ConnectionPool
+
+from cluster.database import translated
+from cluster.documents.chunk_rows import Accepted, ChunkRecord
+from cluster.documents.chunk_statements import ChunkStatements
+from cluster.errors import Conflict, InvalidInput, Permanent
+from cluster.vector_index.collections import COLLECTION_NAME, Collection, Metric, look_up
+from cluster.vector_index.contract import ScoredId
+from cluster.vector_index.filter_sql import condition
+from cluster.vector_index.filters import Filter
+from cluster.vector_index.words import WORDS_VERSION, words
+
+METRICS: tuple[Metric, ...] = ("cosine", "dot", "euclidean")
+SCAN_BATCH = 1_000
+
+
+def ensure_table(
+    connection: Connection[Any], name: str, *, dim: int, metric: Metric = "cosine"
+) -> Collection:
+    """Make the collection and its chunk table if they do not exist. Safe to repeat and to race.
+
+    Raises:
+        Conflict: it exists with another dimension or metric.
+        InvalidInput: the name is not ``[a-z][a-z0-9_]{0,39}``, or dim is not in 1..16000.
+    """
+    if not COLLECTION_NAME.fullmatch(name):
+        raise InvalidInput(f"collection {name!r} must match {COLLECTION_NAME.pattern}")
+    if not 1 <= dim <= 16_000 or metric not in METRICS:
+        raise InvalidInput(
+            f"collection {name!r}: dim must be in 1..16000 and metric one of {', '.join(METRICS)}"
+        )
+    with connection.transaction():
+        connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('collection/' || %s, 0))", [name])
+        found = look_up(connection, name)
+        if found is None:
+            connection.execute(
+                "INSERT INTO vector_collections (name, dim, metric, words_version) VALUES (%s, %s, %s, %s)",
+                [name, dim, metric, WORDS_VERSION],
+            )
+            connection.execute(ChunkStatements(name).create_table(dim))
+            return Collection(name=name, dim=dim, metric=metric)
+    if (found.dim, found.metric) != (dim, metric):
+        raise Conflict(
+            f"collection {name!r} has dim {found.dim} and metric {found.metric}, not {dim} and {metric}"
+        )
+    return found
+
+
+def merge(
+    connection: Connection[Any],
+    organisation: str,
+    store: str,
+    rows: Sequence[Accepted],
+    *,
+    collection: str,
+    keeps_vectors: bool = True,
+) -> int:
+    """Write rows, given in order of their ids. Returns how many differed from the stored ones.
+
+    Args:
+        keeps_vectors: a row without a vector keeps the stored one, and has to be stored; False where an external index has
+            the vectors.
+
+    Raises:
+        Permanent: with ``row_ids`` of rows without a vector that are not stored.
+    """
+    statements = ChunkStatements(collection)
+    owner = {"organisation": organisation, "store": store}
+    kept = [id for id, *_, vector in rows if vector is None] if keeps_vectors else []
+    if kept:
+        stored = connection.execute(statements.lock_kept(), {**owner, "kept": kept})
+        missing = set(kept).difference(id for (id,) in stored)
+        if missing:
+            raise Permanent(
+                f"{len(missing)} rows without vector are not stored, {min(missing)!r} for one",
+                row_ids=sorted(missing),
+            )
+    connection.execute(statements.open_incoming())
+    with connection.cursor().copy(statements.copy_incoming()) as copy:
+        copy.set_types(["text", "text", "text", "jsonb", "vector", "text", "text"])
+        for row in rows:
+            spelt = words(row[2])
+            copy.write_row((*row, spelt.text, spelt.letters))
+    return connection.execute(statements.merge(), owner).rowcount
+
+
+def lock_document(
+    connection: Connection[Any], organisation: str, store: str, document: str, *, collection: str
+) -> None:
+    """Keep other writers of the document's chunks out until the transaction ends."""
+    owner = {"organisation": organisation, "store": store, "document": document}
+    connection.execute(ChunkStatements(collection).lock_document(), owner)
+
+
+def delete_others(
+    connection: Connection[Any], organisation: str, store: str, document: str, *, collection: str
+) -> int:
+    """Delete the document's rows that the last ``merge`` of this transaction did not write."""
+    owner = {"organisation": organisation, "store": store, "document": document}
+    return connection.execute(ChunkStatements(collection).delete_others(), owner).rowcount
+
+
+def stored_ids(
+    connection: Connection[Any], organisation: str, store: str, document: str, *, collection: str
+) -> set[str]:
+    """Ids of the document's chunks."""
+    owner = {"organisation": organisation, "store": store, "document": document}
+    return {id for (id,) in connection.execute(ChunkStatements(collection).ids(), owner)}
+
+
+def document_chunks(
+    connection: Connection[Any], organisation: str, store: str, document: str, *, collection: str
+) -> list[ChunkRecord]:
+    """The document's chunks without their vectors, ordered by id."""
+    owner = {"organisation": organisation, "store": store, "document": document}
+    return _records(connection, ChunkStatements(collection).document(), owner)
+
+
+def fetch(
+    connection: Connection[Any], organisation: str, store: str, ids: Sequence[str], *, collection: str
+) -> dict[str, ChunkRecord]:
+    """The current chunks among these ids, without their vectors, by id."""
+    values = {"organisation": organisation, "store": store, "ids": list(ids)}
+    records = _records(connection, ChunkStatements(collection).fetch(), values)
+    return {record.id: record for record in records}
+
+
+def passing_ids(
+    connection: Connection[Any],
+    organisation: str,
+    store: str,
+    ids: Sequence[str],
+    *,
+    collection: str,
+    filter: Filter | None,
+) -> set[str]:
+    """Those of the ids whose chunks are current and pass the filter."""
+    values: dict[str, Any] = {"organisation": organisation, "store": store, "ids": list(ids)}
+    where = sql.SQL("true") if filter is None else condition(filter, values)
+    return {id for (id,) in connection.execute(ChunkStatements(collection).passing(where), values)}
+
+
+def rank_by_text(
+    connection: Connection[Any],
+    organisation: str,
+    store: str,
+    text: str,
+    *,
+    collection: str,
+    k: int,
+    filter: Filter | None,
+) -> list[list[ScoredId]]:
+    """Two rankings of the store's chunks, k long at most: by the text's words, and by its phrase."""
+    statements = ChunkStatements(collection)
+    values: dict[str, Any] = {"organisation": organisation, "store": store, "words": words(text).text}
+    where = sql.SQL("true") if filter is None else condition(filter, values)
+    values["k"] = k
+    with connection.cursor(row_factory=class_row(ScoredId)) as cursor:
+        return [
+            cursor.execute(statement, values).fetchall()
+            for statement in (statements.by_words(where), statements.by_phrase(where))
+        ]
+
+
+def set_attributes(
+    connection: Connection[Any],
+    organisation: str,
+    store: str,
+    attributes: Mapping[str, Mapping[str, Any]],
+    *,
+    collection: str,
+) -> None:
+    """Replace the attributes of chunks, by id."""
+    ids = sorted(attributes)
+    values = {
+        "organisation": organisation,
+        "store": store,
+        "ids": ids,
+        "attributes": [Jsonb(dict(attributes[id])) for id in ids],
+    }
+    connection.execute(ChunkStatements(collection).set_attributes(), values)
+
+
+def delete_document(
+    connection: Connection[Any], organisation: str, store: str, document: str, *, collection: str
+) -> int:
+    """Delete the document's chunks. Returns their number."""
+    owner = {"organisation": organisation, "vector_store": store, "document": document}
+    if look_up(connection, collection) is None:  # the collection was never made: the store never held a chunk
+        return 0
+    return connection.execute(ChunkStatements(collection).delete(list(owner)), owner).rowcount
+
+
+def delete_store(
+    connection: Connection[Any],
+    organisation: str,
+    store: str,
+    *,
+    collection: str,
+    limit: int | None = None,
+) -> int:
+    """Delete the store's chunks, at most ``limit`` of them. Returns their number."""
+    owner = {"organisation": organisation, "vector_store": store}
+    if look_up(connection, collection) is None:
+        return 0
+    statements = ChunkStatements(collection)
+    statement = statements.delete(list(owner)) if limit is None else statements.delete_some(list(owner))
+    return connection.execute(statement, {**owner, "limit": limit}).rowcount
+
+
+def count(connection: Connection[Any], organisation: str, store: str, *, collection: str) -> int:
+    """Number of chunks in the store."""
+    owner = {"organisation": organisation, "store": store}
+    row = connection.execute(ChunkStatements(collection).count(), owner).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def scan(pool: ConnectionPool, organisation: str, store: str, *, collection: str) -> Iterator[ChunkRecord]:
+    """Every chunk of the store, with the vector where it lies in the chunk's row, ordered by id; a bounded number in memory."""
+    statement, owner = ChunkStatements(collection).scan(), {"organisation": organisation, "store": store}
+    with (
+        translated(),
+        pool.connection() as connection,
+        connection.cursor(name="scan", row_factory=dict_row) as cursor,
+    ):
+        cursor.itersize = SCAN_BATCH
+        for row in cursor.execute(statement, owner, binary=True):
+            vector = row.pop("vector")
+            yield ChunkRecord(
+                **row, vector=None if vector is None else np.asarray(vector.to_numpy(), dtype=np.float32)
+            )
+
+
+def _records(
+    connection: Connection[Any], statement: sql.Composed, values: Mapping[str, Any]
+) -> list[ChunkRecord]:
+    with connection.cursor(row_factory=dict_row) as cursor:
+        return [ChunkRecord(**row, vector=None) for row in cursor.execute(statement, values)]

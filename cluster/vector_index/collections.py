@@ -1,0 +1,64 @@
+"""Collections: the sets of vectors of one model that share an approximate index, each with a chunk table of its own.
+
+collection = find_collection(connection, "m_minilm_0123456789ab")
+collection.table                                                   # "vectors_m_minilm_0123456789ab"
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from psycopg import Connection
+
+from cluster.engines.contract import Fingerprint
+from cluster.errors import NotFound
+
+#: Names a collection can have.
+COLLECTION_NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
+
+Metric = Literal["cosine", "dot", "euclidean"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Collection:
+    """A set of vectors of one length, compared by one metric."""
+
+    name: str
+    #: Numbers in a vector.
+    dim: int
+    metric: Metric
+
+    @property
+    def table(self) -> str:
+        """Name of its chunk table."""
+        return table_name(self.name)
+
+
+def table_name(collection: str) -> str:
+    """Name of the chunk table of a collection."""
+    return f"vectors_{collection}"
+
+
+def collection_name(fingerprint: Fingerprint) -> str:
+    """Name of the collection for vectors of this fingerprint: vectors of two models never share an approximate index."""
+    words = re.sub(r"[^a-z0-9]+", "_", fingerprint.model.lower()).strip("_")
+    return f"m_{words[:24]}_{fingerprint.id.rpartition('@')[2]}"
+
+
+def find_collection(connection: Connection[Any], name: str) -> Collection:
+    """The collection of this name.
+
+    Raises:
+        NotFound: it was never made.
+    """
+    found = look_up(connection, name)
+    if found is None:
+        raise NotFound(f"no collection {name!r}: ensure() makes it")
+    return found
+
+
+def look_up(connection: Connection[Any], name: str) -> Collection | None:
+    """The collection of this name; None where it was never made."""
+    statement = "SELECT name, dim, metric FROM vector_collections WHERE name = %s"
+    row = connection.execute(statement, [name]).fetchone()
+    return None if row is None else Collection(name=row[0], dim=row[1], metric=row[2])
