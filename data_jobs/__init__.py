@@ -1,1 +1,1 @@
-"""What moves: the jobs that run on the cluster, and the stages they are made of."""
+"""The jobs that run on the cluster, and the stages that they are made of."""

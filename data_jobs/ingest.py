@@ -1,11 +1,12 @@
 """Ingest a file, a folder or a bucket into a vector store, in bulk, on Ray Data.
 
     python -m data_jobs.ingest docs/ --vector-store handbook
-    ray job submit --address http://127.0.0.1:8265 -- python -m data_jobs.ingest s3://bucket/manuals --vector-store manuals
+    ray job submit --address http://127.0.0.1:8265 -- \\
+        python -m data_jobs.ingest s3://bucket/manuals --vector-store manuals
 
-Running it again embeds only what has changed. Exit code 0: every document is searchable; 3: some are not, or a folder
-could not be listed, and the summary says which and why; 2: wrong usage; 1: the run itself was cut short, run it again.
-A document of which only part could be read is searchable; the summary says which part is missing.
+A second run embeds only what has changed. Exit codes: 0, every document is searchable; 3, some documents are not
+searchable or a folder could not be listed, and the summary says which and why; 2, wrong usage; 1, the run was cut
+short: run it again. A document that could be read only in part is searchable; the summary says which part is missing.
 """
 
 import argparse
@@ -50,54 +51,57 @@ log = structlog.get_logger(__name__)
 
 EXIT_OK, EXIT_CUT_SHORT, EXIT_USAGE, EXIT_SOME_FAILED = 0, 1, 2, 3
 
-#: Documents an engine takes at once: enough chunks to pack by length, few enough to keep a batch in memory.
+#: Documents per call of an engine: enough chunks to pack by length, few enough to keep a batch in memory.
 DOCUMENTS_PER_BATCH = 8
-#: Folders that could not be listed, named in the error of a location without any file.
-REASONS = 3
-#: Documents of one block: small, so that work spreads and a lost worker repeats little.
+#: Documents per block: few, so that work spreads and a lost worker repeats little.
 DOCUMENTS_PER_BLOCK = 4
+#: Most folders named in the error about a location without any file.
+MAX_FOLDERS_NAMED = 3
 
 
 def pipeline(
     rows: Sequence[DocumentRow], settings: Settings, store: stores.VectorStore, *, job: str
 ) -> Dataset:
-    """The way of a document, top to bottom; gives a line of ``RESULTS`` for each."""
-    # Half a CPU, because it waits for the parser and for Postgres; and other than the engine's share, because Ray Data
-    # would run stages of equal shares inside the engine's actor, one after the other.
-    one_by_one: dict[str, Any] = {"batch_format": "pyarrow", "batch_size": 1, "num_cpus": 0.5}
-    several: dict[str, Any] = {"batch_format": "pyarrow", "batch_size": DOCUMENTS_PER_BATCH}
-    version = pipeline_version(settings, store.fingerprint)
+    """The stages in the order in which a document passes them; gives one row of ``RESULTS`` per document."""
     fields = {"job": job, "organisation": store.organisation}
+    model, version = store.fingerprint.id, pipeline_version(settings, store.fingerprint)
+    # Half a CPU, because these stages wait for the parser and for Postgres. It must differ from the engine's share: Ray
+    # Data would run stages of equal shares inside the engine's actor, one after the other.
+    each: dict[str, Any] = {"batch_format": "pyarrow", "batch_size": 1, "num_cpus": 0.5}
 
-    def each(stage: Stage) -> Callable[[pa.Table], pa.Table]:
-        return map_rows(stage, settings, **fields)
+    def stage(work: Stage) -> Callable[[pa.Table], pa.Table]:
+        return map_rows(work, settings, **fields)
 
     return (
-        ray.data.from_arrow(
-            [to_table(rows[at : at + DOCUMENTS_PER_BLOCK]) for at in range(0, len(rows), DOCUMENTS_PER_BLOCK)]
-        )
-        .map_batches(each(Read(settings)), **one_by_one)
-        .map_batches(each(Parse(settings)), **one_by_one)
-        .map_batches(each(Chunk(settings, store.fingerprint.id)), **one_by_one)
-        .map_batches(each(Keywords(settings)), **one_by_one)
-        .map_batches(each(Compare(settings, store)), **one_by_one)
-        .map_batches(
-            Embed,
-            fn_constructor_args=[settings, store.fingerprint.id],
-            fn_constructor_kwargs=fields,
-            **engines(settings),
-            **several,
-        )
-        .map_batches(Write(settings, store, job=job, pipeline_version=version), **one_by_one)
+        ray.data.from_arrow(blocks(rows))
+        .map_batches(stage(Read(settings)), **each)
+        .map_batches(stage(Parse(settings)), **each)
+        .map_batches(stage(Chunk(settings, model)), **each)
+        .map_batches(stage(Keywords(settings)), **each)
+        .map_batches(stage(Compare(settings, store)), **each)
+        .map_batches(Embed, fn_constructor_args=[settings, model], **engines(settings, fields))
+        .map_batches(Write(settings, store, job=job, pipeline_version=version), **each)
     )
 
 
-def engines(settings: Settings) -> dict[str, Any]:
-    """How many engines, and what each asks of Ray: its share of a GPU, or one CPU."""
+def blocks(rows: Sequence[DocumentRow]) -> list[pa.Table]:
+    """The rows as the blocks of a dataset."""
+    starts = range(0, len(rows), DOCUMENTS_PER_BLOCK)
+    return [to_table(rows[start : start + DOCUMENTS_PER_BLOCK]) for start in starts]
+
+
+def engines(settings: Settings, fields: dict[str, str]) -> dict[str, Any]:
+    """The actor pool of the embed stage: its size, and what each engine takes, a share of a GPU or one CPU."""
     gpus = ray.cluster_resources().get("GPU", 0.0)  # type: ignore[no-untyped-call]
     share = settings.gpu_share(gpus)
     size = settings.bulk_engines or (max(1, int(gpus / share)) if share else 1)
-    return {"compute": ActorPoolStrategy(size=size), **({"num_gpus": share} if share else {"num_cpus": 1})}
+    return {
+        "fn_constructor_kwargs": fields,
+        "compute": ActorPoolStrategy(size=size),
+        "batch_format": "pyarrow",
+        "batch_size": DOCUMENTS_PER_BATCH,
+        **({"num_gpus": share} if share else {"num_cpus": 1}),
+    }
 
 
 def ingest(
@@ -105,10 +109,17 @@ def ingest(
 ) -> None:
     """Bring the store up to date with every document at ``location``; ``report`` receives each result.
 
+    Args:
+        settings: the settings of this run.
+        location: a path or a URI; see ``sources.list_sources``.
+        vector_store: the name or id of the store, which is made if it does not exist.
+        report: counts the results and shows the progress.
+        verify: read every document again, even if its size and modification time are unchanged.
+
     Raises:
-        InvalidInput: nothing there to ingest, or a location of an unknown kind.
+        InvalidInput: the location has no files, or its scheme is unknown.
         Conflict: the store holds vectors of another model.
-        Retryable: the database stayed away; what is written stays, and the next run goes on.
+        Retryable: the database stayed away. Everything written so far stays, and the next run goes on from there.
     """
     with open_pool(settings) as pool:
         indexes = ChunkIndexes(settings, pool)
@@ -118,17 +129,11 @@ def ingest(
             )
         indexes.of(store).ensure(store.collection, dim=store.fingerprint.dim)
         plan = make_plan(
-            pool, settings, store, list_sources(location, left_out=report.leave_out), verify=verify
+            pool, settings, store, list_sources(location, on_left_out=report.leave_out), verify=verify
         )
         if not plan.total:
-            raise InvalidInput(
-                "; ".join(
-                    [
-                        f"{location}: no files there",
-                        *(f"{what}: {why}" for what, _, why in report.left_out[:REASONS]),
-                    ]
-                )
-            )
+            reasons = [f"{what}: {why}" for what, _, why in report.left_out[:MAX_FOLDERS_NAMED]]
+            raise InvalidInput("; ".join([f"{location}: no files there", *reasons]))
         input = {"location": shown_name(location), "vector_store": store.id}
         with JobRun(
             pool, store.organisation, INGEST.name, input, total=plan.total, lease_s=settings.lease_s
@@ -144,17 +149,17 @@ def ingest(
 
 def _results(plan: Plan, settings: Settings, store: stores.VectorStore, job: str) -> Iterator[dict[str, Any]]:
     yield from plan.settled
-    if plan.pending:  # nothing new: no Ray either
+    if plan.pending:  # Ray is not started for a run without new documents
         with ray_session(settings):
             try:
                 yield from pipeline(plan.pending, settings, store, job=job).iter_rows()
             except RayError as exc:
-                log.exception("pipeline_broke_off")
-                raise Unavailable(f"the pipeline broke off: {last_line(exc)}") from exc
+                log.exception("pipeline_failed")
+                raise Unavailable(f"the pipeline failed: {last_line(exc)}") from exc
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; returns the process's exit code (see the module's docstring)."""
+    """Run the command; returns the exit code, which the module's docstring explains."""
     options = _parser().parse_args(arguments)
     settings = Settings() if options.organisation is None else Settings(organisation=options.organisation)
     configure(settings)
@@ -167,7 +172,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ClusterError, KeyboardInterrupt) as exc:
         report.print(f"Cut short: {options.location}")
         print(
-            f"error: {str(exc) or 'cancelled'}\nWhat is written stays; run the same command again to go on.",
+            f"error: {str(exc) or 'cancelled'}\n"
+            "Documents already written stay; run the same command again to continue.",
             file=sys.stderr,
         )
         return EXIT_CUT_SHORT
@@ -180,33 +186,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m data_jobs.ingest",
-        description="Parse, chunk, embed and index every document at a location. Running it again embeds only what changed.",
-        epilog="Exit code: 0 all searchable; 3 some documents are not, or a folder could not be listed (the summary says why); "
-        "2 wrong usage; 1 cut short, run again.",
+        description="Parse, chunk, embed and index every document at a location. "
+        "A second run embeds only what has changed.",
+        epilog="Exit codes: 0, all documents are searchable; 3, some are not, or a folder could not be listed "
+        "(the summary says why); 2, wrong usage; 1, the run was cut short: run it again.",
     )
     parser.add_argument(
         "location",
         metavar="PATH_OR_URI",
-        help="a file, a folder, or s3://, gs://, az:// (the matching fsspec extra installed)",
+        help="a file, a folder, or an s3://, gs:// or az:// URI (needs the matching fsspec extra)",
     )
     parser.add_argument(
         "--vector-store",
         required=True,
         metavar="NAME",
-        help="store to write to, by name or id; made if it is not there",
+        help="name or id of the vector store to write to; it is made if it does not exist",
     )
     parser.add_argument(
         "--organisation",
         metavar="ID",
-        help="whose store it is (default: CLUSTER_ORGANISATION, else 'default')",
+        help="organisation that owns the store (default: CLUSTER_ORGANISATION, else 'default')",
     )
     parser.add_argument(
         "--verify",
         action="store_true",
-        help="read every document again, even where size and modification time are the same",
+        help="read every document again, even if its size and modification time are unchanged",
     )
     parser.add_argument(
-        "--json", action="store_true", help="print the summary as one JSON object on standard output too"
+        "--json", action="store_true", help="also print the summary as one JSON object on standard output"
     )
     return parser
 

@@ -1,6 +1,6 @@
-"""Where documents come from: a file, a folder or a bucket, listed without reading it, and read with a limit.
+"""Sources of documents: a file, a folder or a bucket. Listing one reads no content; reading has a limit on bytes.
 
-for source in list_sources("s3://bucket/manuals", left_out=print):
+for source in list_sources("s3://bucket/manuals", on_left_out=print):
     data = read_source(source.uri, max_bytes=200 << 20)
 """
 
@@ -17,43 +17,45 @@ import fsspec
 from cluster.documents.file_names import shown_name
 from cluster.errors import InvalidInput, NotFound
 from cluster.vector_index.filters import is_text
-from data_jobs.local_files import LeftOut, files_below, read_file, require_regular
+from data_jobs.local_files import OnLeftOut, files_below, read_file, require_regular
 
-#: What an operator may name; http is left out on purpose: fetching pages is the crawler's work, with its own guards.
+#: Schemes that a location may have. http is not one of them: fetching pages needs a guard against inner addresses.
 SCHEMES = frozenset({"file", "s3", "gs", "gcs", "abfs", "az", "memory"})
 
 
 class SourceTooLarge(InvalidInput):
-    """The source has more bytes than the limit; none of them were kept."""
+    """The source has more bytes than the limit; none of them are kept."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SourceFile:
-    """One file, as listed."""
+    """One file of a listing."""
 
-    #: Absolute; the document's id is made from it.
+    #: Absolute URI; the document's id is made from it.
     uri: str
-    #: Bytes, as listed.
+    #: Size in bytes, as listed.
     size: int
-    #: Changes whenever the content does, as far as the storage can tell (etag, or size and modification time); "" for unknown.
+    #: Changes whenever the content does, as far as the storage can tell: the etag, or size and modification time. "" if
+    #: the storage tells neither.
     stamp: str
 
 
-def list_sources(location: str, *, left_out: LeftOut) -> Iterator[SourceFile]:
-    """Everything at or below ``location`` that is not a folder, in order of its name; hidden files and folders are not listed.
+def list_sources(location: str, *, on_left_out: OnLeftOut) -> Iterator[SourceFile]:
+    """List everything at or below ``location`` that is not a folder, sorted by name; hidden entries are not listed.
 
-    What cannot be read is listed too, so that it ends in an outcome.
+    Files that cannot be read are listed too, so that each ends in an outcome.
 
     Args:
-        left_out: told of folders that cannot be listed, and of keys of a bucket that no ledger can hold.
+        location: a path, or a URI with one of ``SCHEMES``.
+        on_left_out: called for folders that cannot be listed, and for keys of a bucket that the database cannot hold.
 
     Raises:
-        InvalidInput: a scheme that is not in ``SCHEMES``, or neither a file nor a folder.
-        NotFound: nothing is there.
+        InvalidInput: the scheme is not one of ``SCHEMES``, or the location is neither a file nor a folder.
+        NotFound: the location does not exist.
     """
     uri = absolute(location)
     if uri.startswith("file:"):
-        yield from _local(_path(uri), location, left_out)
+        yield from _local(_path(uri), location, on_left_out)
         return
     filesystem, root = _bucket(uri)
     if not filesystem.exists(root):
@@ -62,26 +64,24 @@ def list_sources(location: str, *, left_out: LeftOut) -> Iterator[SourceFile]:
         if "/." in name.removeprefix(root):
             continue
         if not is_text(name):
-            left_out(
+            on_left_out(
                 repr(name),
-                "the key holds a character that no database can hold (NUL, half of a surrogate pair); rename it",
+                "the key has a character that the database cannot hold (NUL, or half of a surrogate pair); rename it",
             )
             continue
-        size, version = (
-            info.get("size") or 0,
-            info.get("ETag") or info.get("etag") or info.get("LastModified") or info.get("mtime"),
-        )
+        size = info.get("size") or 0
+        version = info.get("ETag") or info.get("etag") or info.get("LastModified") or info.get("mtime")
         yield SourceFile(
             uri=filesystem.unstrip_protocol(name), size=size, stamp=f"{size}:{version}" if version else ""
         )
 
 
 def read_source(uri: str, *, max_bytes: int) -> bytes:
-    """The file's bytes.
+    """The bytes of a file.
 
     Raises:
-        SourceTooLarge: it has more than ``max_bytes``; reading stops there.
-        OSError: it cannot be read, or it is no regular file.
+        SourceTooLarge: the file has more than ``max_bytes``; reading stops there.
+        OSError: the file cannot be read, or it is not a regular file.
     """
     if uri.startswith("file:"):
         data = read_file(_path(uri), max_bytes=max_bytes)
@@ -95,16 +95,16 @@ def read_source(uri: str, *, max_bytes: int) -> bytes:
 
 
 def file_name(uri: str) -> str:
-    """The last part of the path, as a person would write it; bytes that are not UTF-8 and controls as U+FFFD."""
+    """The last part of the path, decoded for people; U+FFFD replaces control characters and bytes that are not UTF-8."""
     last = uri.rpartition("/")[2]
     return shown_name(unquote(last) if uri.startswith("file:") else last)
 
 
 def absolute(location: str) -> str:
-    """The location as a URI that means the same on every working directory.
+    """The location as a URI that does not depend on the working directory.
 
     Raises:
-        InvalidInput: a scheme that is not in ``SCHEMES``.
+        InvalidInput: the scheme is not one of ``SCHEMES``.
     """
     scheme = urlsplit(location).scheme
     if scheme and "://" in location:
@@ -113,22 +113,25 @@ def absolute(location: str) -> str:
                 f"{location}: cannot read {scheme}://; use a path or one of {', '.join(sorted(SCHEMES))}"
             )
         return location.rstrip("/")
-    return Path(os.path.abspath(Path(location).expanduser())).as_uri()  # without "..": one file has one id
+    return Path(
+        os.path.abspath(Path(location).expanduser())
+    ).as_uri()  # removes "..", so that one file has one id
 
 
 def _path(uri: str) -> str:
-    """Byte for byte: a name on a disk need not be UTF-8."""
+    """The path of a file URI, byte for byte, because a name on a disk need not be UTF-8."""
     return os.fsdecode(unquote_to_bytes(urlsplit(uri).path))
 
 
 def _bucket(uri: str) -> tuple[Any, str]:
-    """The storage, and the path in it. In a key ``::``, ``*``, ``?``, ``#`` and ``%`` are letters like others, not fsspec's syntax."""
+    """The storage of a URI, and the path in it. ``::``, ``*``, ``?``, ``#`` and ``%`` are plain characters of the path here, not
+    fsspec's syntax."""
     scheme, _, path = uri.partition("://")
     filesystem, _ = fsspec.core.url_to_fs(f"{scheme}://{path.partition('/')[0]}")
     return filesystem, filesystem._strip_protocol(uri)
 
 
-def _local(path: str, location: str, left_out: LeftOut) -> Iterator[SourceFile]:
+def _local(path: str, location: str, on_left_out: OnLeftOut) -> Iterator[SourceFile]:
     try:
         found = os.stat(path)
         if not stat.S_ISDIR(found.st_mode):
@@ -137,7 +140,7 @@ def _local(path: str, location: str, left_out: LeftOut) -> Iterator[SourceFile]:
         raise NotFound(f"{location}: no such file or folder") from exc
     except OSError as exc:
         raise InvalidInput(f"{location}: {exc.strerror}") from exc
-    for file in files_below(path, left_out) if stat.S_ISDIR(found.st_mode) else [path]:
+    for file in files_below(path, on_left_out) if stat.S_ISDIR(found.st_mode) else [path]:
         yield _local_source(file)
 
 
@@ -145,6 +148,6 @@ def _local_source(path: str) -> SourceFile:
     uri = Path(path).as_uri()
     try:
         found = os.stat(path)
-    except OSError:  # listed, so that reading it tells why it cannot be read
+    except OSError:  # listed all the same: the attempt to read it reports the reason
         return SourceFile(uri=uri, size=0, stamp="")
     return SourceFile(uri=uri, size=found.st_size, stamp=f"{found.st_size}:{found.st_mtime_ns}")

@@ -1,8 +1,8 @@
-"""Decide what a bulk run has to do: which of the documents found are settled already, and which must travel.
+"""Plan a bulk run: which documents are settled already, and which must pass through the pipeline.
 
-plan = make_plan(pool, settings, store, list_sources("docs/", left_out=print))
+plan = make_plan(pool, settings, store, list_sources("docs/", on_left_out=print))
 plan.pending   # rows for the pipeline
-plan.settled   # results of the documents nobody needs to read
+plan.settled   # results of the documents that need no work
 """
 
 from collections.abc import Iterable, Iterator
@@ -28,16 +28,16 @@ LOOKUP_SIZE = 1_000
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Plan:
-    """What a run has to do."""
+    """The documents of a run, divided by whether they need work."""
 
-    #: Documents to read; some will turn out to be unchanged once their bytes are seen.
+    #: Documents to read; the hash of their bytes may still show that some are unchanged.
     pending: list[DocumentRow]
-    #: Results, as the pipeline would give them, of documents that are settled by their stamp alone.
+    #: Results of documents whose stamp alone shows that they are unchanged, as the pipeline would give them.
     settled: list[dict[str, Any]]
 
     @property
     def total(self) -> int:
-        """Documents found."""
+        """Number of documents found."""
         return len(self.pending) + len(self.settled)
 
 
@@ -49,10 +49,14 @@ def make_plan(
     *,
     verify: bool = False,
 ) -> Plan:
-    """Compare what was found with what the ledger knows.
+    """Compare the documents found at a location with those that the database knows.
 
     Args:
-        verify: read every document again, even where size and modification time say that nothing changed.
+        pool: connections to the database.
+        settings: the settings of this run.
+        store: the vector store to bring up to date.
+        sources: the documents found.
+        verify: read every document again, even if its size and modification time are unchanged.
     """
     plan = Plan(pending=[], settled=[])
     version = pipeline_version(settings, store.fingerprint)

@@ -1,4 +1,4 @@
-"""Connect this process to Ray: the job's own cluster, the one this home runs, or one started for this process alone.
+"""Connect this process to Ray: to the cluster of the Ray job, to the one this home runs, or to one started for this process.
 
 with ray_session(settings):
     ray.data.from_items(...)
@@ -25,15 +25,19 @@ from cluster.settings import Settings
 
 log = structlog.get_logger(__name__)
 
-#: Ray's logical CPUs on one machine: even the smallest runs an engine beside the stages that feed it.
+#: Least number of logical CPUs that Ray gets on one machine: an engine must fit beside the stages that feed it.
 LEAST_CPUS = 4
-#: A batch on a slow CPU, or a PDF at its limits, can hold a step up for minutes; half an hour without any progress is a fault.
+#: A batch on a slow CPU or a PDF at its limits can take minutes; half an hour without any progress is a fault.
 NO_PROGRESS_TIMEOUT_S = 30 * 60
+
+
+class Terminated(KeyboardInterrupt):
+    """The process received SIGTERM. Like Ctrl-C it is no ``Exception``, so ``except Exception`` does not stop it."""
 
 
 @contextmanager
 def ray_session(settings: Settings) -> Iterator[None]:
-    """Connected to Ray inside the block. What was connected before stays so; a cluster of our own is stopped after it."""
+    """Connect to Ray for the block. An earlier connection is used and kept; a cluster started here is stopped."""
     if ray.is_initialized():
         yield
         return
@@ -42,25 +46,23 @@ def ray_session(settings: Settings) -> Iterator[None]:
     os.environ.setdefault("GOMP_SPINCOUNT", "0")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     if settings.log_level != "DEBUG":
-        # Ray's core warns at every actor pool of Ray Data that its arguments are kept in the object store (ray issue 53727).
+        # Ray's core warns for every actor pool of Ray Data that the object store keeps its arguments (ray issue 53727).
         os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     address = os.environ.get("RAY_ADDRESS")
     if not address:
         _keep_to_loopback()
-        address = _running_here(settings)
+        address = _head_of_this_home(settings)
     log.info("ray_connecting", address=address or "a cluster of this process's own")
     quiet: dict[str, Any] = {"logging_level": logging.WARNING, "log_to_driver": settings.log_level == "DEBUG"}
-    why = "this process was told to end (SIGTERM)"
+    reason = "this process received SIGTERM"
     with contextlib.ExitStack() as ending:
         if address:
             if (head := ray_head.running(settings)) is not None:
                 ending.enter_context(drivers.registered(head))
-                why = (
-                    "the cluster was stopped (make down) while this was at work; start it again with make up"
-                )
+                reason = "the cluster was stopped (make down) during this run; start it again with make up"
             ray.init(address=address, **quiet)
         else:
-            # A folder of its own, short enough for unix sockets: another cluster's session is none of our business.
+            # A folder of its own, so that no other cluster's session is found; short, because unix sockets limit paths.
             folder = ending.enter_context(
                 tempfile.TemporaryDirectory(prefix="ec-ray-", ignore_cleanup_errors=True)
             )
@@ -71,50 +73,46 @@ def ray_session(settings: Settings) -> Iterator[None]:
                 **quiet,
             )
         ending.callback(ray.shutdown)
-        with _ending_when_told(why):
+        with _raising_terminated(reason):
             if settings.log_level != "DEBUG":
-                logging.getLogger("ray.data").setLevel(
-                    logging.ERROR
-                )  # plans and notices; the report says what a person asks
+                # Hides plans and notices; the report has what a person needs.
+                logging.getLogger("ray.data").setLevel(logging.ERROR)
             context = DataContext.get_current()
             context.enable_progress_bars = False
             context.execution_no_progress_timeout_s = NO_PROGRESS_TIMEOUT_S
             yield
 
 
-class ToldToEnd(KeyboardInterrupt):
-    """The process was told to end. Like Ctrl-C no ``Exception``, so that code in between that takes any error lets it through."""
-
-
 @contextmanager
-def _ending_when_told(why: str) -> Iterator[None]:
-    """SIGTERM, which ``make down`` sends before it takes the cluster away, raises ``ToldToEnd`` in the block, with the reason given."""
+def _raising_terminated(reason: str) -> Iterator[None]:
+    """Raise ``Terminated(reason)`` in the block on SIGTERM, which ``make down`` sends before it stops the cluster."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
-    def end(*_: object) -> None:
-        raise ToldToEnd(why)
+    def terminate(*_: object) -> None:
+        raise Terminated(reason)
 
-    before = signal.signal(signal.SIGTERM, end)
+    before = signal.signal(signal.SIGTERM, terminate)
     try:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
 
 
-def _running_here(settings: Settings) -> str | None:
-    """Address of the Ray head that ``make up`` started for this home; another home's is none of our business."""
+def _head_of_this_home(settings: Settings) -> str | None:
+    """Address of the Ray head that ``make up`` started for this home; None if it runs none."""
     head = ray_head.running(settings)
     if head is None:
         return None
-    # In another mode than its head's, a driver's actors are cancelled before they start; Ray read the variable when imported.
+    # A driver whose token mode differs from its head's has its actors cancelled before they start. Ray read the
+    # variable when it was imported, so its configuration is read again.
     os.environ.update(ray_head.WITHOUT_TOKENS)
     Config.initialize("")
     return f"127.0.0.1:{head.ports['gcs']}"
 
 
 def _keep_to_loopback() -> None:
-    """Reach a head that listens on the loopback interface only, and start none that listens to the network."""
+    """Use the loopback interface only, both to reach a head and to start one."""
     os.environ.update(ray_head.LOOPBACK_ONLY)
-    ray_constants.ENABLE_RAY_CLUSTER = False  # what Ray made of the variable when it was imported
+    ray_constants.ENABLE_RAY_CLUSTER = False  # Ray read the variable when it was imported

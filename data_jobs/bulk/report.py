@@ -1,4 +1,4 @@
-"""Tell a person what a bulk job does: a progress bar while it runs, a summary after it.
+"""Show a person the progress of a bulk job and, after it, a summary.
 
 report = IngestReport()
 with report.progress(total=20) as advance:
@@ -32,29 +32,30 @@ from cluster.records import SEARCHABLE, Outcome
 
 log = structlog.get_logger(__name__)
 
-#: Without a terminal, a line is logged this often.
+#: Interval between progress lines in the log, if there is no terminal for a progress bar.
 LOG_INTERVAL_S = 10.0
-#: Documents of each kind printed by name; the ledger has the rest.
-FAILURES_SHOWN = 25
+#: Most documents of each kind printed by name; the database lists all.
+MAX_DOCUMENTS_NAMED = 25
 
 
 @dataclass(kw_only=True)
 class IngestReport:
-    """Sums over the results of one run."""
+    """Counts the results of one run."""
 
     console: Console = field(default_factory=lambda: Console(stderr=True))
     outcomes: Counter[str] = field(default_factory=Counter)
     totals: Counter[str] = field(default_factory=Counter)
-    #: (source, outcome, detail) of documents that are not searchable, and of those of which only part is.
+    #: (source, outcome, detail) of documents that are not searchable.
     failures: list[tuple[str, str, str]] = field(default_factory=list)
+    #: The same of documents of which only a part is searchable.
     partial: list[tuple[str, str, str]] = field(default_factory=list)
-    #: (what, "left out", why) of folders and keys that could not be listed; the number of documents in them is unknown.
+    #: (path, "left out", reason) of folders and keys that could not be listed; how many documents they hold is unknown.
     left_out: list[tuple[str, str, str]] = field(default_factory=list)
     started: float = field(default_factory=time.monotonic)
     seconds: float = 0.0
 
     def add(self, result: Mapping[str, Any]) -> None:
-        """Count one line of ``RESULTS``."""
+        """Count one row of ``RESULTS``."""
         self.outcomes[result["outcome"]] += 1
         self.totals["documents"] += 1
         self.totals["unchanged"] += bool(result["unchanged"])
@@ -62,14 +63,14 @@ class IngestReport:
             self.totals[column] += result[column]
         outcome = Outcome(result["outcome"])
         if outcome != Outcome.OK:
-            told = self.partial if outcome.searchable else self.failures
-            told.append((result["source"], outcome, result["detail"]))
+            documents = self.partial if outcome.searchable else self.failures
+            documents.append((result["source"], outcome, result["detail"]))
 
-    def leave_out(self, what: str, why: str) -> None:
-        """Note what the listing could not list."""
-        what = shown_name(what)
-        self.left_out.append((what, "left out", why))
-        log.warning("left_out", what=what, reason=why)
+    def leave_out(self, path: str, reason: str) -> None:
+        """Count a folder or a key that could not be listed."""
+        path = shown_name(path)
+        self.left_out.append((path, "left out", reason))
+        log.warning("left_out", path=path, reason=reason)
 
     @property
     def failed(self) -> int:
@@ -77,7 +78,7 @@ class IngestReport:
         return self.totals["documents"] - sum(self.outcomes[outcome] for outcome in SEARCHABLE)
 
     def to_dict(self) -> dict[str, Any]:
-        """The summary as JSON-ready values."""
+        """The summary as JSON values."""
         return {
             **{
                 name: self.totals[name]
@@ -92,14 +93,14 @@ class IngestReport:
                 )
             },
             "outcomes": dict(self.outcomes),
-            "left_out": [f"{what}: {why}" for what, _, why in self.left_out],
+            "left_out": [f"{path}: {reason}" for path, _, reason in self.left_out],
             "seconds": round(self.seconds, 3),
             "tokens_per_s": round(self.totals["tokens_embedded"] / self.seconds, 1) if self.seconds else 0.0,
         }
 
     @contextmanager
     def progress(self, total: int) -> Iterator[Callable[[Mapping[str, Any]], None]]:
-        """Show how far it got while the block runs; call what it yields with each result."""
+        """Show a progress bar during the block, which calls the yielded function with each result."""
         with self._bar() as bar:
             task = bar.add_task("starting", total=total)
             logged = time.monotonic()
@@ -138,7 +139,7 @@ class IngestReport:
         )
 
     def print(self, title: str) -> None:
-        """The summary as a table, and under it what failed and why."""
+        """Print the summary as a table, and below it the documents that failed, each with the reason."""
         table = Table(title=escape(shown_name(title)), show_header=False, title_justify="left")
         table.add_column(style="bold")
         table.add_column(justify="right")
@@ -153,8 +154,8 @@ class IngestReport:
         table.add_row("seconds", f"{self.seconds:,.1f}")
         table.add_row("tokens/s", f"{self.to_dict()['tokens_per_s']:,.0f}")
         self.console.print(table)
-        for told in (self.failures, self.partial, self.left_out):
-            for what, outcome, detail in told[:FAILURES_SHOWN]:
-                self.console.print(f"  [yellow]{outcome}[/] {escape(what)}: {escape(detail)}")
-            if len(told) > FAILURES_SHOWN:
-                self.console.print(f"  ... and {len(told) - FAILURES_SHOWN:,} more")
+        for kind in (self.failures, self.partial, self.left_out):
+            for name, outcome, detail in kind[:MAX_DOCUMENTS_NAMED]:
+                self.console.print(f"  [yellow]{outcome}[/] {escape(name)}: {escape(detail)}")
+            if len(kind) > MAX_DOCUMENTS_NAMED:
+                self.console.print(f"  ... and {len(kind) - MAX_DOCUMENTS_NAMED:,} more")

@@ -1,1 +1,1 @@
-"""The steps of a document: plain callables, no Ray inside."""
+"""The stages of a document: plain callables that do not import Ray."""

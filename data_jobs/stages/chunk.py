@@ -1,4 +1,4 @@
-"""Divide a document's pages into chunks. Third stage of the bulk pipeline, and of the job that indexes a file."""
+"""Divide the pages of a document into chunks. Third stage of ingest, and a stage of the job that indexes a file."""
 
 import json
 from functools import cache
@@ -14,13 +14,13 @@ from data_jobs.stages.chunkers.table import DEFAULT_CHUNKER, find_chunker
 from data_jobs.stages.document_row import CHUNKS, DocumentRow, pack, pages_of
 from data_jobs.stages.map_rows import failed
 
-#: From this share of the text on a document whose text the model does not know is no plain success.
-LARGELY_UNKNOWN = 0.2
+#: If the model does not know this share of the text or more, the outcome is ``partial_text``.
+LARGELY_UNKNOWN_SHARE = 0.2
 
 
 @cache
 def _open_chunker(settings: Settings, fingerprint_id: str, name: str, max_tokens: int | None) -> Chunker:
-    """The chunker that all rows of this process share; chunks leave room for the model's document prompt."""
+    """The chunker that all rows of this process share. Its chunks leave room for the model's document prompt."""
     tokeniser = process_resources.tokeniser(settings)
     (prompt,) = tokeniser.ids([describe(settings).document_prompt])
     most = tokeniser.max_content_tokens - len(prompt)
@@ -28,9 +28,9 @@ def _open_chunker(settings: Settings, fingerprint_id: str, name: str, max_tokens
 
 
 class Chunk:
-    """Needs ``page_texts``; fills ``chunks``, and says in ``facts`` and ``outcome`` how much of the text the model does not know.
+    """Divides ``page_texts`` into ``chunks``; ``page_texts`` stays for the keywords.
 
-    Keeps ``page_texts`` for the keywords.
+    Says in ``facts``, ``outcome`` and ``detail`` how much of the text the model does not know.
 
     Args:
         chunker: name of the chunker; see ``chunkers.table``.
@@ -83,11 +83,11 @@ def _with_unknown_text(row: DocumentRow, chunked: ChunkedDocument, model: str) -
             **row,
             "facts": json.dumps({**json.loads(row["facts"]), Fact.UNKNOWN_TOKENS: chunked.unknown_tokens}),
         }
-    if chunked.unknown_share < LARGELY_UNKNOWN:
+    if chunked.unknown_share < LARGELY_UNKNOWN_SHARE:
         return row
     sentence = (
-        f"{chunked.unknown_share:.0%} of the text says nothing to the model {model}, so that searches by meaning miss it and only "
-        "searches by words find it: choose a model that knows its language (CLUSTER_MODEL_PATH)"
+        f"{chunked.unknown_share:.0%} of the text is unknown to the model {model}: searches by meaning miss it, and only "
+        "searches by words find it; choose a model that knows its language (CLUSTER_MODEL_PATH)"
     )
     return {
         **row,

@@ -1,8 +1,8 @@
-"""The row that travels through the bulk pipeline: one document, its chunks in one packed column.
+"""The row of the bulk pipeline: one document, with its chunks packed into one column.
 
-A document stays one row from its first byte to its transaction, so that whatever happens to a block of rows, a
-document is written whole or not at all. Every table has the same typed columns (``ROWS``) whatever its rows hold. The
-chunks ride in ``chunks`` as one Arrow table (``CHUNKS``) in IPC form, so that they are never taken apart on the way.
+A document stays one row from its first byte to its transaction, so it is written whole or not at all, whatever happens
+to a block of rows. Every table has the same typed columns (``ROWS``), whatever its rows hold. The column ``chunks`` is
+an Arrow table (``CHUNKS``) in IPC form, so Ray Data never splits it.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from cluster.records import Outcome, Page
 
-#: One line for each chunk; ``stored`` marks those whose vector the index has already.
+#: One row per chunk; ``stored`` is true if the index already has the vector of the chunk.
 CHUNKS = pa.schema(
     {
         "id": pa.string(),
@@ -51,16 +51,16 @@ ROWS = pa.schema(
 
 
 class DocumentRow(TypedDict):
-    """Columns of the pipeline; each stage's docstring names those it reads and fills."""
+    """The columns of the pipeline; the docstring of each stage names those that it reads and fills."""
 
     document: str
     source: str
-    #: Size and modification time or etag of the source, as listed.
+    #: See ``SourceFile.stamp``.
     stamp: str
-    #: Hash at the last settled attempt under this pipeline version; "" when there was none.
+    #: Hash of the bytes at the last settled attempt under this pipeline version; "" if there was none.
     known_hash: str
     content_hash: str
-    #: True when the bytes are those of the last settled attempt; every later stage passes the row on.
+    #: True if the bytes are those of the last settled attempt; the later stages pass the row on.
     unchanged: bool
     outcome: str
     detail: str
@@ -79,7 +79,7 @@ class DocumentRow(TypedDict):
 
 
 def new_row(document: str, source: str, stamp: str, *, known_hash: str = "") -> DocumentRow:
-    """A document nobody has read yet."""
+    """The row of a document before its first stage."""
     return DocumentRow(
         document=document,
         source=source,
@@ -108,12 +108,12 @@ def to_table(rows: Sequence[DocumentRow]) -> pa.Table:
 
 
 def to_rows(table: pa.Table) -> list[DocumentRow]:
-    """The table's rows; none for the empty, column-less tables that Ray Data sometimes sends."""
+    """The rows of a table; none for the empty tables without columns that Ray Data sometimes sends."""
     return cast(list[DocumentRow], table.to_pylist())
 
 
 def pack(chunks: pa.Table) -> bytes:
-    """The table as bytes, for the ``chunks`` column."""
+    """A table of chunks as bytes, for the column ``chunks``."""
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, CHUNKS) as writer:
         writer.write_table(chunks)
@@ -121,18 +121,18 @@ def pack(chunks: pa.Table) -> bytes:
 
 
 def unpack(row: DocumentRow) -> pa.Table:
-    """The row's chunks as a table with the schema ``CHUNKS``."""
+    """The chunks of the row as a table with the schema ``CHUNKS``."""
     with pa.ipc.open_stream(row["chunks"]) as reader:
         return reader.read_all()
 
 
 def pages_of(row: DocumentRow) -> list[Page]:
-    """The row's pages, numbered from 1."""
+    """The pages of the row, numbered from 1."""
     return [Page(number=number, text=text) for number, text in enumerate(row["page_texts"], start=1)]
 
 
 def with_chunk_column(row: DocumentRow, chunks: pa.Table, name: str, values: Sequence[object]) -> DocumentRow:
-    """The row, with another column ``name`` of its chunks; one value for each chunk."""
+    """The row with new values, one per chunk, in the column ``name`` of its chunks."""
     position = CHUNKS.get_field_index(name)
     return {
         **row,

@@ -1,4 +1,4 @@
-"""Give every new chunk of a batch of documents its vector. The one stage that holds a model, and a GPU where there is one."""
+"""Compute the vector of every new chunk of a batch of documents. The only stage that holds a model, and a GPU if there is one."""
 
 import time
 from itertools import pairwise
@@ -21,36 +21,36 @@ from data_jobs.stages.map_rows import failed, settled
 
 log = structlog.get_logger(__name__)
 
-#: Calls of the engine before the run ends, and seconds between them where the engine does not say.
-TRIES, WAIT_S = 3, 5.0
+#: Attempts to call the engine before the run ends, and the wait between them if the engine names none.
+MAX_ATTEMPTS, RETRY_AFTER_S = 3, 5.0
 
 Ids = list[NDArray[np.int32]]
 
 
 class Embed:
-    """Needs ``chunks``; fills ``vectors``: one for each chunk that is not ``stored``, in their order.
+    """Embeds the ``chunks`` that are not ``stored``; fills ``vectors`` in their order.
 
-    The chunks of all documents of a call go to the engine together, so that it can pack them by length.
+    The chunks of all documents in a call go to the engine together, so that it can pack them by length.
 
     Args:
-        settings: those of the job.
-        fingerprint: id of the fingerprint that the store's vectors have.
-        fields: stand in every log line: job, organisation.
+        settings: the settings of the job.
+        fingerprint: id of the fingerprint of the store's vectors.
+        fields: added to every log line: job, organisation.
 
     Raises:
         Conflict: the model of this node is another one.
-        Retryable: the engine does not compute now, after ``TRIES``; that is no fault of a document, so the run ends here and
-            the next one goes on.
+        Retryable: the engine did not compute in ``MAX_ATTEMPTS`` attempts. That is not the fault of a document, so the
+            run ends here and the next run continues.
     """
 
     def __init__(self, settings: Settings, fingerprint: str, **fields: str) -> None:
         process_resources.configure_logs(settings)
         self.fields = fields
         self.engine = open_engine(settings)
-        found = self.engine.fingerprint.id
-        if found != fingerprint:
+        ours = self.engine.fingerprint.id
+        if ours != fingerprint:
             raise Conflict(
-                f"the store holds vectors of {fingerprint}, and the model on node {gethostname()} makes those of {found}: "
+                f"the store holds vectors of model {fingerprint}, but node {gethostname()} has model {ours}: "
                 "give every node the same model (CLUSTER_MODEL_PATH)"
             )
         (self.prompt,) = self.engine.tokeniser.ids([self.engine.fingerprint.document_prompt])
@@ -65,9 +65,9 @@ class Embed:
             vectors = self._vectors([ids for document in inputs for ids in document])
         except Retryable:
             raise
-        except Exception:  # one document must not cost its neighbours: find it
+        except Exception:  # find the document at fault, so that its neighbours are embedded
             log.exception("batch_failed", documents=len(rows))
-            return [self._alone(row, ids) for row, ids in zip(rows, inputs, strict=True)]
+            return [self._embed_one(row, ids) for row, ids in zip(rows, inputs, strict=True)]
         ends = np.cumsum([len(document) for document in inputs])
         return [
             {**row, "vectors": part.tobytes()}
@@ -75,17 +75,17 @@ class Embed:
         ]
 
     def _vectors(self, ids: Ids) -> NDArray[np.float32]:
-        whole = [np.concatenate([self.prompt, one]) for one in ids] if len(self.prompt) else ids
-        for _ in range(TRIES - 1):
+        inputs = [np.concatenate([self.prompt, one]) for one in ids] if len(self.prompt) else ids
+        for _ in range(MAX_ATTEMPTS - 1):
             try:
-                return self.engine.embed_ids(whole)
-            except Retryable as exc:  # memory of a GPU that others use, too, is free again soon
-                wait_s = exc.retry_after_s or WAIT_S
-                log.warning("engine_away", wait_s=wait_s, reason=str(exc))
+                return self.engine.embed_ids(inputs)
+            except Retryable as exc:  # for example, a shared GPU has no free memory for a moment
+                wait_s = exc.retry_after_s or RETRY_AFTER_S
+                log.warning("engine_unavailable", wait_s=wait_s, reason=str(exc))
                 time.sleep(wait_s)
-        return self.engine.embed_ids(whole)
+        return self.engine.embed_ids(inputs)
 
-    def _alone(self, row: DocumentRow, ids: Ids) -> DocumentRow:
+    def _embed_one(self, row: DocumentRow, ids: Ids) -> DocumentRow:
         try:
             return {**row, "vectors": self._vectors(ids).tobytes()}
         except Retryable:
@@ -96,7 +96,7 @@ class Embed:
 
 
 def new_chunk_ids(chunks: pa.Table) -> Ids:
-    """Token ids of each chunk whose vector the index does not have yet."""
+    """Token ids of each chunk that is not ``stored``."""
     column = chunks.filter(pc.invert(chunks["stored"]))["token_ids"].combine_chunks()
     flat, offsets = column.values.to_numpy(zero_copy_only=False), column.offsets.to_numpy()
     return [flat[start:end] for start, end in pairwise(offsets)]

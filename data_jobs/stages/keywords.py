@@ -1,4 +1,4 @@
-"""Keywords of a document by YAKE, on a bounded sample, and which of them occur in each chunk.
+"""Extract the keywords of a document from a sample of its text, and find which of them each chunk contains.
 
 YAKE: Campos et al., "YAKE! Keyword extraction from single documents using multiple local features",
 Information Sciences 509 (2020).
@@ -16,16 +16,19 @@ from data_jobs.stages.document_row import DocumentRow, pages_of, unpack, with_ch
 
 log = structlog.get_logger(__name__)
 
-#: YAKE's time grows with the text; this much is read, in pieces spread evenly over the document.
+#: Length of the sample, because YAKE's time grows with the text. Its pieces are spread evenly over the document.
 SAMPLE_CHARACTERS = 12_000
 SAMPLE_PIECES = 6
-LONGEST_KEYWORD_WORDS = 2
-#: Keywords more alike than this are one.
-ALIKE = 0.8
+MAX_WORDS_PER_KEYWORD = 2
+#: Keywords whose similarity is above this count as one.
+SAME_KEYWORD_SIMILARITY = 0.8
 
 
 class Keywords:
-    """Needs ``page_texts`` and ``chunks``; fills ``keywords`` and those of each chunk; drops ``page_texts``."""
+    """Extracts keywords from ``page_texts``, and drops these from the row.
+
+    Fills ``keywords``, and the keywords that occur in each of ``chunks``.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self.per_document = settings.keywords_per_document
@@ -33,29 +36,29 @@ class Keywords:
     def __call__(self, row: DocumentRow) -> DocumentRow:
         keywords = _extractor(self.per_document).extract(pages_of(row))
         chunks = unpack(row)
-        of_each = spread(keywords, chunks["text"].to_pylist())
+        keywords_of_chunks = find_in_texts(keywords, chunks["text"].to_pylist())
         row = {**row, "page_texts": [], "keywords": keywords}
-        return with_chunk_column(row, chunks, "keywords", of_each)
+        return with_chunk_column(row, chunks, "keywords", keywords_of_chunks)
 
 
 class KeywordExtractor:
-    """Pages to keywords, best first."""
+    """Extracts keywords from pages."""
 
     def __init__(self, per_document: int, *, language: str = "en") -> None:
         import yake  # noqa: PLC0415  networkx: 0.3 s, and most processes extract none
 
         self._per_document = per_document
         self._yake = yake.KeywordExtractor(
-            lan=language, n=LONGEST_KEYWORD_WORDS, dedupLim=ALIKE, top=max(1, per_document)
+            lan=language, n=MAX_WORDS_PER_KEYWORD, dedupLim=SAME_KEYWORD_SIMILARITY, top=max(1, per_document)
         )
 
     def extract(self, pages: Sequence[Page]) -> list[str]:
-        """At most ``per_document`` keywords in lower case; none where the text gives none."""
+        """At most ``per_document`` keywords in lower case, best first; none if the text has none."""
         if not self._per_document:
             return []
         try:
             found = self._yake.extract_keywords(sample("\n".join(page.text for page in pages)))
-        except Exception:  # a library of statistics over any text: keywords are no reason to lose a document
+        except Exception:  # a document is not lost for its keywords, whatever its text does to the library
             log.exception("keywords_failed")
             return []
         return list(dict.fromkeys(keyword.lower() for keyword, _ in found))
@@ -63,12 +66,12 @@ class KeywordExtractor:
 
 @cache
 def _extractor(per_document: int) -> KeywordExtractor:
-    """The extractor that all rows of this process share; loading its tables takes a while."""
+    """The extractor that all rows of this process share, because its tables load slowly."""
     return KeywordExtractor(per_document)
 
 
 def sample(text: str) -> str:
-    """The text, or pieces of it from beginning to end."""
+    """The text, or, if it is long, pieces of it from its beginning to its end."""
     if len(text) <= SAMPLE_CHARACTERS:
         return text
     piece = SAMPLE_CHARACTERS // SAMPLE_PIECES
@@ -76,8 +79,8 @@ def sample(text: str) -> str:
     return "\n".join(text[start : start + piece] for start in range(0, len(text) - piece + 1, step))
 
 
-def spread(keywords: Sequence[str], texts: Sequence[str]) -> list[list[str]]:
-    """For each text those of the keywords that occur in it as words, in their order."""
+def find_in_texts(keywords: Sequence[str], texts: Sequence[str]) -> list[list[str]]:
+    """For each text, the keywords that occur in it as whole words, in the order of ``keywords``."""
     if not keywords:
         return [[] for _ in texts]
     patterns = [(keyword, re.compile(rf"(?<!\w){re.escape(keyword)}(?!\w)")) for keyword in keywords]

@@ -1,7 +1,7 @@
-"""What every stage of a row has in common: settled rows pass, and an exception costs its own row only.
+"""Run a stage on each row of a table: settled rows pass unchanged, and an exception fails only its own row.
 
-Ray Data has no errors of a row: an exception raised in a stage loses or replays the row's whole block. So the
-pipeline wraps each stage, and a failure becomes the row's outcome.
+Ray Data has no errors per row: an exception in a stage loses or repeats the whole block of the row. So the pipeline
+wraps each stage, and an exception becomes the outcome of its row.
 
     dataset.map_batches(map_rows(Read(settings), settings), batch_format="pyarrow", batch_size=1)
 """
@@ -24,12 +24,12 @@ Stage = Callable[[DocumentRow], DocumentRow]
 
 
 def settled(row: DocumentRow) -> bool:
-    """True when nothing is left to do for the row but to record it."""
+    """True if only the result of the row remains to be recorded."""
     return row["unchanged"] or not Outcome(row["outcome"]).searchable
 
 
 def failed(row: DocumentRow, outcome: Outcome, detail: str) -> DocumentRow:
-    """The row with its outcome, and without what only a success carries."""
+    """The row with an outcome that is not searchable, without content, pages, chunks and vectors."""
     return {
         **row,
         "outcome": outcome,
@@ -42,32 +42,35 @@ def failed(row: DocumentRow, outcome: Outcome, detail: str) -> DocumentRow:
 
 
 def map_rows(stage: Stage, settings: Settings, **fields: str) -> Callable[[pa.Table], pa.Table]:
-    """The stage as a function of tables: settled rows pass, an exception becomes its row's outcome ``failed``.
+    """The stage as a function of tables.
 
     Args:
-        fields: what every log line of the stage carries beside stage and document: job, organisation.
+        stage: called with each row that is not settled.
+        settings: decides the form of the log lines.
+        fields: added to every log line of the stage: job, organisation.
 
     Raises:
-        Retryable: what the stage waits for stayed away; that is no fault of the document.
+        Retryable: by the returned function, if a service that the stage needs stayed away. That is not the fault of a
+            document, so the run ends.
     """
     name = type(stage).__name__
 
-    def guarded(row: DocumentRow) -> DocumentRow:
+    def apply(row: DocumentRow) -> DocumentRow:
         if settled(row):
             return row
         try:
             with about(document=row["document"]):
                 return stage(row)
-        except Retryable:  # already waited for: let the run end, the next one goes on from here
+        except Retryable:  # the stage has waited already: end the run, and the next one continues here
             raise
-        except Exception as exc:  # the process edge of a row: logged, and recorded as its outcome
+        except Exception as exc:  # the edge of a row: logged, and recorded as its outcome
             log.exception("stage_failed", document=row["document"], source=row["source"])
             return failed(row, Outcome.FAILED, f"{name.lower()} failed: {type(exc).__name__}: {exc}")
 
     def run(table: pa.Table) -> pa.Table:
         process_resources.configure_logs(settings)
         with about(stage=name.lower(), **fields):
-            return to_table([guarded(row) for row in to_rows(table)])
+            return to_table([apply(row) for row in to_rows(table)])
 
-    run.__name__ = name  # Ray Data names its operators, and so the dashboard's lines, by this
+    run.__name__ = name  # the name of the operator in Ray's dashboard
     return run

@@ -1,4 +1,4 @@
-"""Parse a document's bytes into pages. Second stage of the bulk pipeline."""
+"""Parse a document's bytes into pages. Second stage of ingest."""
 
 import json
 from functools import cache
@@ -17,9 +17,9 @@ def _parser(settings: Settings) -> Parser:
 
 
 class Parse:
-    """Needs ``content`` and ``source``; drops ``content``.
+    """Parses ``content``, and drops it from the row; needs ``source`` for the file name.
 
-    Fills ``page_texts``, ``pages``, ``pages_with_text``, ``media_type``, ``facts``, and the outcome with its detail.
+    Fills ``page_texts``, ``pages``, ``pages_with_text``, ``media_type``, ``facts``, ``outcome`` and ``detail``.
     """
 
     def __init__(self, settings: Settings) -> None:

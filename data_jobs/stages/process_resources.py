@@ -1,4 +1,4 @@
-"""What is costly to make and safe to share: made once a process, used by every row that passes through it."""
+"""Resources that are slow to make and safe to share: each is made once per process, and every row uses it."""
 
 from functools import cache
 
@@ -13,23 +13,23 @@ from cluster.settings import Settings
 
 @cache
 def configure_logs(settings: Settings) -> None:
-    """This process's log lines in the one form."""
+    """Set the form of this process's log lines."""
     configure(settings)
 
 
 @cache
 def tokeniser(settings: Settings) -> Tokeniser:
-    """The model's."""
+    """The tokeniser of the model."""
     return open_tokeniser(settings)
 
 
 @cache
 def pool(settings: Settings) -> ConnectionPool:
-    """Connections to the one Postgres."""
+    """Connections to the database."""
     return open_pool(settings, reviving=True)
 
 
 @cache
 def chunk_indexes(settings: Settings) -> ChunkIndexes:
-    """The chunk indexes on that pool."""
+    """The chunk indexes, on the connections of ``pool``."""
     return ChunkIndexes(settings, pool(settings))

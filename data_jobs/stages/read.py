@@ -1,4 +1,4 @@
-"""Read a document's bytes, and notice when they are the ones already dealt with. First stage of the bulk pipeline."""
+"""Read the bytes of a document, and compare their hash with that of the last settled attempt. First stage of ingest."""
 
 from hashlib import sha256
 
@@ -10,7 +10,7 @@ from data_jobs.stages.map_rows import failed
 
 
 class Read:
-    """Needs ``source`` and ``known_hash``; fills ``content``, ``content_hash``, ``size`` and ``unchanged``."""
+    """Reads ``source``; needs ``known_hash``. Fills ``content``, ``content_hash``, ``size`` and ``unchanged``."""
 
     def __init__(self, settings: Settings) -> None:
         self.max_bytes = settings.max_document_bytes

@@ -62,7 +62,7 @@ def test_pipes_and_links_to_nothing_are_listed_so_that_they_end_in_an_outcome(tm
     (tmp_path / "to_pipe").symlink_to(tmp_path / "pipe")
     (tmp_path / "to_nothing").symlink_to(tmp_path / "nothing")
     (tmp_path / "to_itself").symlink_to(tmp_path / "to_itself")
-    found = [source.uri for source in list_sources(str(tmp_path), left_out=print)]
+    found = [source.uri for source in list_sources(str(tmp_path), on_left_out=print)]
     assert found == [(tmp_path / name).as_uri() for name in ("pipe", "to_itself", "to_nothing", "to_pipe")]
     outcomes = [Read(Settings())(new_row("doc", uri, ""))["outcome"] for uri in found]
     assert outcomes == [Outcome.UNREADABLE] * 4
@@ -156,4 +156,4 @@ def test_a_location_that_is_neither_a_file_nor_a_folder_is_refused(tmp_path: Pat
     os.mkfifo(tmp_path / "pipe")
     location = str(tmp_path / "pipe") if kind == "a named pipe" else "/dev/zero"
     with pytest.raises(InvalidInput, match=f"it is {kind}, not a file"):
-        list(list_sources(location, left_out=print))
+        list(list_sources(location, on_left_out=print))

@@ -16,7 +16,7 @@ from data_jobs.sources import SourceFile, SourceTooLarge, file_name, list_source
 def listed(location: Path | str) -> list[SourceFile]:
     """Everything there, where nothing is left out."""
     left_out: list[tuple[str, str]] = []
-    found = list(list_sources(str(location), left_out=lambda *what: left_out.append(what)))
+    found = list(list_sources(str(location), on_left_out=lambda *what: left_out.append(what)))
     assert left_out == []
     return found
 
@@ -125,7 +125,7 @@ def test_a_key_that_no_database_can_hold_is_told_and_costs_no_other() -> None:
     told: list[tuple[str, str]] = []
     try:
         assert [
-            source.uri for source in list_sources("memory://odd", left_out=lambda *what: told.append(what))
+            source.uri for source in list_sources("memory://odd", on_left_out=lambda *what: told.append(what))
         ] == ["memory:///odd/c.txt"]
     finally:
         memory.rm("/odd", recursive=True)

@@ -94,7 +94,7 @@ def test_down_ends_an_ingest_with_a_word_and_up_never_says_404(
     assert (down.returncode, ingest.returncode) == (0, 1), (down.stderr, said)
     assert "Ending 1 command" in down.stderr
     assert "the cluster was stopped (make down)" in said
-    assert said.splitlines()[-1] == "What is written stays; run the same command again to go on."
+    assert said.splitlines()[-1] == "Documents already written stay; run the same command again to continue."
     assert not Path(head.folder).exists()
 
     with _polling(running_cluster) as seen:

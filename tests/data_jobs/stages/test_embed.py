@@ -15,7 +15,7 @@ from cluster.errors import Conflict, Unavailable
 from cluster.settings import Settings
 from data_jobs.stages.chunk import Chunk
 from data_jobs.stages.document_row import new_row, to_rows, to_table, unpack
-from data_jobs.stages.embed import TRIES, Embed, Ids
+from data_jobs.stages.embed import MAX_ATTEMPTS, Embed, Ids
 
 TEXT = "Herons stand still for hours before they strike. " * 60
 
@@ -58,7 +58,7 @@ class Lost:
 
 def test_an_engine_that_is_away_for_a_moment_is_asked_again() -> None:
     stage = Embed(Settings(), describe(Settings()).id)
-    stage.engine = Lost(TRIES - 1)  # type: ignore[assignment]
+    stage.engine = Lost(MAX_ATTEMPTS - 1)  # type: ignore[assignment]
     (row,) = to_rows(stage(one_row(Settings())))
     assert (row["outcome"], len(row["vectors"])) == ("ok", 384 * 4)
 
@@ -71,5 +71,7 @@ def test_a_lost_engine_ends_the_run_and_never_becomes_the_outcome_of_a_document(
 
 
 def test_a_node_with_another_model_computes_nothing_for_the_store() -> None:
-    with pytest.raises(Conflict, match=f"vectors of another@model.*those of {describe(Settings()).id}"):
+    with pytest.raises(
+        Conflict, match=f"vectors of model another@model.*has model {describe(Settings()).id}"
+    ):
         Embed(Settings(), "another@model")

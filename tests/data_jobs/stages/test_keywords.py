@@ -5,7 +5,7 @@ import time
 import pytest
 
 from cluster.records import Page
-from data_jobs.stages.keywords import SAMPLE_CHARACTERS, KeywordExtractor, sample, spread
+from data_jobs.stages.keywords import SAMPLE_CHARACTERS, KeywordExtractor, find_in_texts, sample
 
 ABOUT = "The grey heron is a wading bird. A grey heron hunts fish in shallow water. Herons nest in colonies near the river. "
 
@@ -37,5 +37,7 @@ def test_none_are_looked_for_when_none_are_wanted() -> None:
 
 
 def test_a_chunk_gets_the_keywords_that_stand_in_it_as_words() -> None:
-    found = spread(["heron", "wading bird", "c++"], ["A Heron.", "herons, a wading\nbird", "in C++ only", ""])
+    found = find_in_texts(
+        ["heron", "wading bird", "c++"], ["A Heron.", "herons, a wading\nbird", "in C++ only", ""]
+    )
     assert found == [["heron"], ["wading bird"], ["c++"], []]

@@ -97,7 +97,7 @@ def test_a_text_that_the_model_does_not_know_is_told(
     }
     line = written(settings, store, row)
     assert line["outcome"] == outcome
-    sentence = f"% of the text says nothing to the model {settings.model}"
+    sentence = f"% of the text is unknown to the model {settings.model}"
     assert (sentence in line["detail"], line["detail"][: len(share)]) == (
         outcome == Outcome.PARTIAL_TEXT,
         share,
@@ -128,7 +128,7 @@ def test_both_sentences_of_a_document_that_is_read_and_known_in_part_are_told(
     settings: Settings, store: VectorStore, row: DocumentRow
 ) -> None:
     line = written(settings, store, {**row, "page_texts": [THAI, ""]})
-    assert line["detail"].startswith(f"{DETAIL}; 100% of the text says nothing")
+    assert line["detail"].startswith(f"{DETAIL}; 100% of the text is unknown")
 
 
 def test_it_is_searchable_settled_and_says_what_is_missing(
