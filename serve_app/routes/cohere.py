@@ -1,4 +1,4 @@
-"""POST /v2/embed, as Cohere has it: for callers that move here. Errors are in OpenAI's shape."""
+"""POST /v2/embed, in Cohere's form, for clients that move here. Errors keep OpenAI's form."""
 
 from typing import Annotated, Any, Literal
 from uuid import uuid4
@@ -10,12 +10,13 @@ from serve_app.edge.compatibility_fields import CUTS, QUEUEING
 from serve_app.edge.json_route import json_router
 from serve_app.edge.request_context import ContextDep
 from serve_app.edge.request_model import PositiveWhole, RequestModel
+from serve_app.edge.response_model import Omissible, ResponseModel
 from serve_app.edge.service_access import ServiceDep
 from serve_app.embedding.inputs import as_list, field_of
 from serve_app.embedding.long_inputs import Long
 from serve_app.embedding.output import TYPES, EmbeddingType, as_dtype, cut, encoded
 from serve_app.embedding.prompts import model_and_kind, prompt_of
-from serve_app.routes.embeddings import check_dimensions, json_response
+from serve_app.routes.embeddings import check_dimensions, embeddings_response
 
 router = json_router(404, 429)
 
@@ -28,26 +29,84 @@ class CohereEmbedRequest(RequestModel):
     CHANGES_NOTHING = QUEUEING
 
     model: str
+    """Name of the model, one of `/v1/models`."""
     texts: list[str]
+    """The texts."""
     input_type: str | None = None
-    embedding_types: Annotated[
-        list[EmbeddingType] | None, Field(min_length=1, description="float by itself")
-    ] = None
+    """Kind of the texts, such as `search_query` or `search_document`; it chooses the model's prompt."""
+    embedding_types: Annotated[list[EmbeddingType] | None, Field(min_length=1)] = None
+    """Types of the numbers to return; `float` by default."""
     output_dimension: PositiveWhole | None = None
-    max_tokens: Annotated[
-        PositiveWhole | None, Field(description="Cut to so many tokens, special tokens included")
-    ] = None
+    """Length to which the vectors are cut; they have unit length again afterwards."""
+    max_tokens: PositiveWhole | None = None
+    """Number of tokens to which each text is cut, special tokens included."""
     truncate: Literal["NONE", "START", "END"] = "END"
+    """The end of a text that is cut if the text is too long; `NONE` refuses the text."""
 
 
-@router.post("/v2/embed", summary="Vectors of texts, in Cohere's shape")
+class CohereEmbeddings(ResponseModel):
+    """The vectors in each requested type; other types are left out."""
+
+    floats: Omissible[list[list[float]]] = Field(None, alias="float")
+    """Numbers of 32 bits."""
+    int8: Omissible[list[list[int]]] = None
+    """Whole numbers from -127 to 127."""
+    uint8: Omissible[list[list[int]]] = None
+    """Whole numbers from 1 to 255."""
+    binary: Omissible[list[list[int]]] = None
+    """Eight signs in each whole number from -128 to 127."""
+    ubinary: Omissible[list[list[int]]] = None
+    """Eight signs in each whole number from 0 to 255."""
+    base64: Omissible[list[str]] = None
+    """Numbers of 32 bits, little-endian, in base64."""
+
+
+class CohereApiVersion(ResponseModel):
+    """The version of Cohere's API."""
+
+    version: Literal["2"] = "2"
+    """Always `2`."""
+
+
+class BilledTokens(ResponseModel):
+    """The tokens of the request."""
+
+    input_tokens: int
+    """Tokens that the model read, special tokens and prompts included."""
+
+
+class CohereEmbedMeta(ResponseModel):
+    """What Cohere tells about a request."""
+
+    api_version: CohereApiVersion
+    """The version of the API."""
+    billed_units: BilledTokens
+    """The tokens of the request."""
+
+
+class CohereEmbedResponse(ResponseModel):
+    """Cohere's v2 embed response."""
+
+    id: str
+    """Random id of this answer."""
+    embeddings: CohereEmbeddings
+    """The vectors, in the order of the texts."""
+    texts: list[str]
+    """The texts, as sent."""
+    meta: CohereEmbedMeta
+    """The tokens of the request."""
+    response_type: Literal["embeddings_by_type"] = "embeddings_by_type"
+    """Always `embeddings_by_type`."""
+
+
+@router.post("/v2/embed", summary="Embed texts, in Cohere's form", response_model=CohereEmbedResponse)
 async def embed(body: CohereEmbedRequest, service: ServiceDep, context: ContextDep) -> Response:
-    """Each type asked for, of the same vectors."""
+    """Returns the vectors of the texts in each requested type."""
     model, kind = model_and_kind(service, body.model)
     check_dimensions(service, model, body.output_dimension, field="output_dimension")
     texts, named = as_list(body.texts, "texts"), field_of(body.texts, field="texts", remedy=REMEDY)
     overflow, side = CUTS[body.truncate]
-    # Never more than the model reads, so that what asks for Cohere's own length is not refused.
+    # Clients that ask for the length of Cohere's own models are not refused.
     most = None if body.max_tokens is None else min(body.max_tokens, model.max_tokens)
     long = Long(overflow=overflow, side=side, most=most, said_by="max_tokens")
     prompt = prompt_of(model, input_type=body.input_type or kind, prompt_name=None)
@@ -65,4 +124,4 @@ async def embed(body: CohereEmbedRequest, service: ServiceDep, context: ContextD
         "meta": meta,
         "response_type": "embeddings_by_type",
     }
-    return json_response(answer, made)
+    return embeddings_response(answer, made)

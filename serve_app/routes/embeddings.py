@@ -1,17 +1,15 @@
-"""POST /v1/embeddings, as OpenAI's API reference describes it, and what its users ask for beyond.
+"""POST /v1/embeddings, in OpenAI's form, with more output types, prompts and rules for long inputs.
 
-Inputs that are too long are refused, cut or averaged in parts, and it is always said which: in a field of each, in a header
-and in a counter.
+Inputs that are too long are refused, cut or averaged in parts. Cut and averaged inputs are always reported: in a field of
+each, in a header and in a metric.
 """
 
 from typing import Annotated, Any, Literal
 
 from fastapi import Query
-from pydantic import Field
 from starlette.responses import Response
 
 from cluster.errors import InvalidInput
-from cluster.text.well_formed import json_bytes
 from serve_app.edge.compatibility_fields import (
     OF_IMAGES,
     QUEUEING,
@@ -25,6 +23,7 @@ from serve_app.edge.compatibility_fields import (
 from serve_app.edge.json_route import IGNORED_HEADER, json_router
 from serve_app.edge.request_context import ContextDep
 from serve_app.edge.request_model import PositiveWhole
+from serve_app.edge.response_model import Omissible, ResponseModel, json_response
 from serve_app.edge.service_access import ServiceDep
 from serve_app.embedding.inputs import Input, TokenIds, as_list, as_texts, is_one, own_ids
 from serve_app.embedding.long_inputs import INPUT, LONE_INPUT, Overflow
@@ -43,31 +42,27 @@ from serve_app.service import Service
 
 router = json_router(404, 429)
 
-#: vLLM's names for the numbers behind base64.
+#: vLLM's names of the types of the numbers behind base64.
 DTYPES: dict[str, OutputDtype] = {"float32": "float", "float16": "float16"}
 
 
-class FieldsOfOthers(CutFields):
-    """What Voyage, Jina, Cohere and vLLM call fields of ours."""
+class CompatibilityFields(CutFields):
+    """Other servers' names for fields of the embedding request."""
 
     CHANGES_NOTHING = frozenset({"user", *QUEUEING, *OF_IMAGES})
 
-    output_dimension: Annotated[PositiveWhole | None, Field(description="Voyage's name for `dimensions`")] = (
-        None
-    )
-    embedding_type: Annotated[
-        EmbeddingType | list[EmbeddingType] | None, Field(description="Jina's for both formats; one")
-    ] = None
-    embedding_types: Annotated[
-        list[EmbeddingType] | None, Field(description="Cohere's name for `embedding_type`; one")
-    ] = None
-    embed_dtype: Annotated[
-        Literal["float32", "float16"] | None, Field(description="vLLM's name for `output_dtype`")
-    ] = None
-    endianness: Annotated[
-        Literal["native", "little"] | None, Field(description="vLLM's; base64 holds little-endian numbers")
-    ] = None
-    task: Annotated[str | None, Field(description="Jina's name for `input_type`")] = None
+    output_dimension: PositiveWhole | None = None
+    """Voyage's name for `dimensions`."""
+    embedding_type: EmbeddingType | list[EmbeddingType] | None = None
+    """Jina's name for `output_dtype` and `encoding_format` together; a list may hold one type."""
+    embedding_types: list[EmbeddingType] | None = None
+    """Cohere's name for `embedding_type`; the list may hold one type."""
+    embed_dtype: Literal["float32", "float16"] | None = None
+    """vLLM's name for `output_dtype`."""
+    endianness: Literal["native", "little"] | None = None
+    """vLLM's field; the numbers in base64 are always little-endian."""
+    task: str | None = None
+    """Jina's name for `input_type`."""
     normalize: UnitLength | None = None
     normalized: UnitLength | None = None
     use_activation: UnitLength | None = None
@@ -76,91 +71,129 @@ class FieldsOfOthers(CutFields):
     return_multivector: OneVector | None = None
 
     def type(self) -> EmbeddingType | None:
-        """The one embedding type asked for.
+        """The requested embedding type.
 
         Raises:
-            InvalidInput: several are.
+            InvalidInput: the request names several types.
         """
-        alone = self.embedding_type if isinstance(self.embedding_type, str) else None
-        listed = self.embedding_type if isinstance(self.embedding_type, list) else self.embedding_types
-        if listed is None:
-            return alone
-        if len(listed) != 1 or alone not in (None, listed[0]):
+        single = self.embedding_type if isinstance(self.embedding_type, str) else None
+        types = self.embedding_type if isinstance(self.embedding_type, list) else self.embedding_types
+        if types is None:
+            return single
+        if len(types) != 1 or single not in (None, types[0]):
             raise InvalidInput(
-                "embedding_type names several types, and one is written here; name one, or use /v2/embed",
+                "embedding_type names several types, but this path returns one; name one, or use /v2/embed",
                 param="embedding_type",
             )
-        return listed[0]
+        return types[0]
 
 
-class EmbeddingRequest(FieldsOfOthers):
-    """OpenAI's CreateEmbeddingRequest, after ``user`` fields of ours, and those of others."""
+class EmbeddingRequest(CompatibilityFields):
+    """OpenAI's CreateEmbeddingRequest; the fields after `user` are added."""
 
     input: Input
-    model: Annotated[
-        str, Field(description="One of /v1/models; `-query` or `-passage` behind it chooses that prompt")
-    ]
+    """A text, a list of texts, an array of token ids, or a list of such arrays."""
+    model: str
+    """Name of the model, one of `/v1/models`; a name that ends in `-query` or `-passage` also chooses that prompt."""
     encoding_format: EncodingFormat | None = None
-    dimensions: Annotated[
-        PositiveWhole | None, Field(description="Cut to this length and brought back to unit length")
-    ] = None
-    user: Annotated[str | None, Field(description="Changes nothing here")] = None
-    output_dtype: Annotated[
-        OutputDtype | None, Field(description="Type of the numbers; base64 holds them little-endian")
-    ] = None
-    overflow: Annotated[Overflow | None, Field(description="What becomes of an input that is too long")] = (
-        None
-    )
-    input_type: Annotated[
-        str | None, Field(description="query, document and others: chooses the model's prompt")
-    ] = None
-    prompt_name: Annotated[str | None, Field(description="The model's prompt of this name")] = None
-    token_ids: Annotated[
-        TokenIds, Field(description="Whose ids token arrays hold: OpenAI's cl100k_base or the model's own")
-    ] = "cl100k"  # noqa: S105
+    """`float` (the default) for a list of numbers, `base64` for their bytes."""
+    dimensions: PositiveWhole | None = None
+    """Length to which the vectors are cut; they have unit length again afterwards."""
+    user: str | None = None
+    """Accepted for OpenAI's clients; it changes nothing."""
+    output_dtype: OutputDtype | None = None
+    """Type of the numbers, `float` by default; base64 holds them little-endian."""
+    overflow: Overflow | None = None
+    """What is done with an input that is too long: `error` refuses it, `truncate` cuts it, `mean` averages its parts."""
+    input_type: str | None = None
+    """Kind of the texts, such as `query` or `document`; it chooses the model's prompt."""
+    prompt_name: str | None = None
+    """Name of the model's prompt, one of `prompts` in `/v1/models`."""
+    token_ids: TokenIds = "cl100k"  # noqa: S105
+    """Vocabulary of token arrays: OpenAI's `cl100k`, or `model` for this model's own ids."""
 
-    def written(self) -> tuple[OutputDtype, EncodingFormat]:
-        """The type of the numbers and how they are written.
+    def output_format(self) -> tuple[OutputDtype, EncodingFormat]:
+        """The type of the numbers and their encoding.
 
         Raises:
-            InvalidInput: two fields say different things about it.
+            InvalidInput: two fields contradict each other.
         """
         type = self.type()
         if type is None and self.embed_dtype is None:
             return self.output_dtype or "float", self.encoding_format or "float"
         dtype, format = (None, None) if type is None else TYPES[type]
-        theirs = None if self.embed_dtype is None else DTYPES[self.embed_dtype]
+        vllm_dtype = None if self.embed_dtype is None else DTYPES[self.embed_dtype]
         return (
-            one_of(output_dtype=self.output_dtype, embed_dtype=theirs, embedding_type=dtype) or "float",
+            one_of(output_dtype=self.output_dtype, embed_dtype=vllm_dtype, embedding_type=dtype) or "float",
             one_of(encoding_format=self.encoding_format, embedding_type=format) or "float",
         )
 
 
-@router.post("/v1/embeddings", summary="Vectors of texts")
+class EmbeddingObject(ResponseModel):
+    """OpenAI's Embedding, with `truncated_tokens` and `averaged_parts` added."""
+
+    object: Literal["embedding"] = "embedding"
+    """Always `embedding`."""
+    index: int
+    """Position of the input in the request, counted from 0."""
+    embedding: list[float] | str
+    """The vector: a list of numbers, or their bytes in base64."""
+    truncated_tokens: Omissible[int] = None
+    """Number of tokens that were cut off; left out if the input was read whole."""
+    averaged_parts: Omissible[int] = None
+    """Number of parts whose vectors were averaged; left out if the input was read in one."""
+
+
+class TokenUsage(ResponseModel):
+    """The tokens of a request."""
+
+    prompt_tokens: int
+    """Tokens that the model read, special tokens and prompts included."""
+    total_tokens: int
+    """The same number."""
+
+
+class EmbeddingResponse(ResponseModel):
+    """OpenAI's CreateEmbeddingResponse."""
+
+    object: Literal["list"] = "list"
+    """Always `list`."""
+    data: list[EmbeddingObject]
+    """One vector for each input, in the order of the inputs."""
+    model: str
+    """Name of the model, as requested."""
+    usage: TokenUsage
+    """The tokens that the model read."""
+
+
+@router.post("/v1/embeddings", summary="Embed texts", response_model=EmbeddingResponse)
 async def create_embeddings(body: EmbeddingRequest, service: ServiceDep, context: ContextDep) -> Response:
-    """One vector for each input, in the order given, and the tokens the model read."""
+    """Returns one vector for each input, in the order of the inputs, and the number of tokens that the model read."""
     model, kind = model_and_kind(service, body.model)
     dimensions = one_of(dimensions=body.dimensions, output_dimension=body.output_dimension)
     check_dimensions(
         service, model, dimensions, field="output_dimension" if body.dimensions is None else "dimensions"
     )
-    dtype, format = body.written()
+    dtype, format = body.output_format()
     made = await _made(service, model, body, kind, context)
     vectors = as_dtype(cut(made.vectors, dimensions), dtype)
     data = [_item(index, encoded(vector, format), made) for index, vector in enumerate(vectors)]
     tokens = sum(made.token_counts)
     usage = {"prompt_tokens": tokens, "total_tokens": tokens}
-    return json_response({"object": "list", "data": data, "model": body.model, "usage": usage}, made)
+    return embeddings_response({"object": "list", "data": data, "model": body.model, "usage": usage}, made)
 
 
 class AzureEmbeddingRequest(EmbeddingRequest):
-    """The same as Azure has it: the path names the model."""
+    """The embedding request of Azure OpenAI, whose path names the model."""
 
     model: str = ""
+    """Ignored: the path names the model."""
 
 
 @router.post(
-    "/openai/deployments/{deployment:path}/embeddings", summary="Vectors of texts, under Azure OpenAI's path"
+    "/openai/deployments/{deployment:path}/embeddings",
+    summary="Embed texts, under Azure OpenAI's path",
+    response_model=EmbeddingResponse,
 )
 async def create_azure_embeddings(
     deployment: str,
@@ -168,10 +201,11 @@ async def create_azure_embeddings(
     service: ServiceDep,
     context: ContextDep,
     api_version: Annotated[
-        str | None, Query(alias="api-version", description="Any: the answer is the same for all")
+        str | None,
+        Query(alias="api-version", description="Accepted with any value; the answer is always the same"),
     ] = None,
 ) -> Response:
-    """As POST /v1/embeddings, with the model's name as that of the deployment."""
+    """Works as POST /v1/embeddings; the name of the deployment is the name of the model."""
     del api_version
     response = await create_embeddings(body.model_copy(update={"model": deployment}), service, context)
     if body.model not in {"", deployment}:
@@ -196,7 +230,9 @@ async def _made(
     if body.token_ids == "model" and not isinstance(inputs[0], str):  # noqa: S105  not that kind of token
         if prompt:
             raise InvalidInput(
-                "a prompt is text: it cannot stand before the model's own token ids", param="token_ids"
+                "a prompt is a text, so it cannot be put before the model's own token ids;"
+                " send texts, or leave the prompt out",
+                param="token_ids",
             )
         ids = own_ids(inputs, named, vocabulary=model.engine.tokeniser.vocabulary_size)
         return await model.embed_ids(ids, context, long=long, named=named)
@@ -208,31 +244,35 @@ async def _made(
 def check_dimensions(
     service: Service, model: ServedModel, wanted: int | None, *, field: str = "dimensions"
 ) -> None:
-    """Refuse lengths the model was not trained for.
+    """Refuse lengths that the model was not trained for, unless CLUSTER_ANY_DIMENSIONS allows all.
 
     Raises:
-        InvalidInput: naming those it was, or its full length where the setting allows all below.
+        InvalidInput: the model has no vectors of this length; the message names the possible lengths.
     """
     if wanted is None or wanted in model.engine.dimensions:
         return
     dim = model.engine.fingerprint.dim
     if wanted > dim:
-        raise InvalidInput(f"{field} is {wanted}, but the vectors of {model.name} have {dim}", param=field)
+        raise InvalidInput(
+            f"{field} is {wanted}, but the vectors of {model.name} have {dim} numbers; ask for at most {dim}",
+            param=field,
+        )
     if not service.settings.any_dimensions:
         trained = " or ".join(map(str, model.engine.dimensions))
         raise InvalidInput(
-            f"{field} is {wanted}, but {model.name} was trained for {trained}; leave it out", param=field
+            f"{field} is {wanted}, but {model.name} was trained for {trained}; send one of these, or leave it out",
+            param=field,
         )
 
 
-def json_response(answer: dict[str, Any] | list[Any], made: Made) -> Response:
-    """The body, written from arrays: no vector ever becomes a list of Python numbers. Headers tell of long inputs."""
+def embeddings_response(answer: dict[str, Any] | list[Any], made: Made) -> Response:
+    """The response, written directly from arrays; its headers count the inputs that were cut or averaged."""
     headers = {}
     if truncated := sum(map(bool, made.truncated)):
         headers["x-truncated-inputs"] = str(truncated)
     if averaged := sum(parts > 1 for parts in made.parts):
         headers["x-averaged-inputs"] = str(averaged)
-    return Response(json_bytes(answer), media_type="application/json", headers=headers)
+    return json_response(answer, headers=headers)
 
 
 def _item(index: int, embedding: Any, made: Made) -> dict[str, Any]:

@@ -1,7 +1,7 @@
-"""/v1/files, as OpenAI's API reference describes it: upload, list, get, read, delete.
+"""/v1/files, in OpenAI's form: upload, list, get, read and delete files.
 
-The bytes go to the blob store while they arrive, then the row is written, and only then the answer. With ``vector_store_id``, a
-field of ours, the file is attached to that store in the same transaction, as urgently as ``priority`` says.
+An upload streams its bytes to the blob store, then writes the row, and only then answers. Beyond OpenAI's fields, the form
+takes ``vector_store_id``, which attaches the file to that store in the same transaction, and ``priority`` for that job.
 """
 
 from collections.abc import AsyncIterator
@@ -17,51 +17,54 @@ from starlette.responses import Response, StreamingResponse
 
 from cluster.documents.file_names import plain_name
 from cluster.documents.files import File, Quota, create_file, delete_file, get_file, list_files
-from cluster.documents.store_files import attach
+from cluster.documents.store_files import StoreFile, attach
 from cluster.documents.stores import find_store
 from cluster.formats import PURPOSES, Purpose
+from cluster.jobs.jobs import PriorityClass
 from cluster.records import digest
 from serve_app.edge.authentication import Organisation
 from serve_app.edge.idempotency import Once
 from serve_app.edge.json_route import json_router
-from serve_app.edge.paging import listed
 from serve_app.edge.request_model import Whole
+from serve_app.edge.response_model import ListObject, Omissible, ResponseModel
 from serve_app.edge.service_access import ServiceDep
 from serve_app.edge.upload_form import FormRules, upload_form
 from serve_app.edge.validation_messages import form_validation_error
 from serve_app.routes.file_blobs import delete_unused_blobs, deleting_orphan_blob, require_kept_blob
 from serve_app.routes.file_purposes import accepted_type
-from serve_app.routes.vector_store_fields import FormPriority, Name, queue_options
+from serve_app.routes.vector_store_fields import PRIORITY_DESCRIPTION, FormPriority, Name, queue_options
 from serve_app.service import Service
 
 router = json_router(404, 409, 429)
 
-SHORTEST_LIFE_S, LONGEST_LIFE_S = 3600, 2_592_000
+MIN_LIFETIME_S, MAX_LIFETIME_S = 3600, 2_592_000
 READ_BYTES = 256 * 1024
 
-Lifetime = Annotated[Whole, Field(ge=SHORTEST_LIFE_S, le=LONGEST_LIFE_S)]
+Lifetime = Annotated[Whole, Field(ge=MIN_LIFETIME_S, le=MAX_LIFETIME_S)]
 
 
 class FileFields(BaseModel):
-    """What stands beside the file in its form; the last two are ours."""
+    """The fields beside the file in its form; the last two are not OpenAI's."""
 
     model_config = ConfigDict(extra="forbid")
 
     purpose: Purpose
     anchor: Annotated[Literal["created_at"] | None, Field(alias="expires_after[anchor]")] = None
     seconds: Annotated[Lifetime | None, Field(alias="expires_after[seconds]")] = None
-    vector_store_id: Annotated[Name | None, Field(description="Attach the file to this store at once")] = None
+    vector_store_id: Name | None = None
     priority: FormPriority | None = None
 
     @model_validator(mode="after")
-    def _both_or_none(self) -> Self:
+    def _expires_after_is_whole(self) -> Self:
         if (self.anchor is None) != (self.seconds is None):
-            raise PydanticCustomError("expires_after", "expires_after needs both its anchor and its seconds")
+            raise PydanticCustomError(
+                "expires_after", "expires_after needs both its anchor and its seconds; send both"
+            )
         return self
 
 
-#: For the OpenAPI document: FastAPI does not see the form, since it must not read it.
-FORM = {
+#: The form in the OpenAPI document, written by hand: the route streams the form, so FastAPI does not read it.
+FORM: dict[str, Any] = {
     "requestBody": {
         "required": True,
         "content": {
@@ -70,22 +73,28 @@ FORM = {
                     "type": "object",
                     "required": ["file", "purpose"],
                     "properties": {
-                        "file": {"type": "string", "format": "binary"},
-                        "purpose": {"type": "string", "enum": list(PURPOSES)},
-                        "expires_after[anchor]": {"type": "string", "enum": ["created_at"]},
+                        "file": {"type": "string", "format": "binary", "description": "The file"},
+                        "purpose": {
+                            "type": "string",
+                            "enum": list(PURPOSES),
+                            "description": "Use of the file; `assistants` and `user_data` can be searched",
+                        },
+                        "expires_after[anchor]": {
+                            "type": "string",
+                            "enum": ["created_at"],
+                            "description": "Always `created_at`: the file's lifetime begins with its upload",
+                        },
                         "expires_after[seconds]": {
                             "type": "integer",
-                            "minimum": SHORTEST_LIFE_S,
-                            "maximum": LONGEST_LIFE_S,
+                            "minimum": MIN_LIFETIME_S,
+                            "maximum": MAX_LIFETIME_S,
+                            "description": "Lifetime of the file, in seconds",
                         },
                         "vector_store_id": {
                             "type": "string",
-                            "description": "Attach the file to this store at once",
+                            "description": "Name or id of a vector store to attach the file to",
                         },
-                        "priority": {
-                            "type": "string",
-                            "description": "How urgent that is: high, medium, low, or 0 to 9",
-                        },
+                        "priority": {"type": "string", "description": PRIORITY_DESCRIPTION},
                     },
                 }
             }
@@ -94,9 +103,78 @@ FORM = {
 }
 
 
-@router.post("/v1/files", summary="Upload a file", openapi_extra=FORM)
+class FileObject(ResponseModel):
+    """OpenAI's OpenAIFile, with `media_type` added."""
+
+    id: str
+    """Id of the file, `file-...`."""
+    object: Literal["file"] = "file"
+    """Always `file`."""
+    bytes: int
+    """Size of the file, in bytes."""
+    created_at: int
+    """Time of the upload, in seconds since 1970."""
+    filename: str
+    """Name of the file."""
+    purpose: str
+    """Use of the file, as given with the upload."""
+    status: Literal["processed"] = "processed"
+    """Always `processed`: a file that is returned is stored completely."""
+    expires_at: Omissible[int] = None
+    """Time at which the file is deleted, in seconds since 1970; left out if it is kept."""
+    media_type: str
+    """Media type, recognised by the bytes of the file."""
+
+    @classmethod
+    def of(cls, file: File) -> Self:
+        """The file."""
+        return cls(**_fields_of(file))
+
+
+class UploadedFile(FileObject):
+    """The uploaded file; the last three fields are present if the form attached it to a vector store."""
+
+    vector_store_id: Omissible[str] = None
+    """Id of the vector store that the file is attached to."""
+    job_id: Omissible[str] = None
+    """Id of the job that makes the file searchable."""
+    priority: Omissible[PriorityClass] = None
+    """Priority class of that job."""
+
+    @classmethod
+    def of(cls, file: File, attached: StoreFile | None = None) -> Self:
+        """The file, with the job that was queued for it."""
+        if attached is None:
+            return cls(**_fields_of(file))
+        return cls(
+            **_fields_of(file),
+            vector_store_id=attached.vector_store,
+            job_id=attached.job,
+            priority=attached.priority_class,
+        )
+
+
+class FileList(ListObject[FileObject]):
+    """One page of the files."""
+
+
+class DeletedFile(ResponseModel):
+    """The confirmation that a file was deleted."""
+
+    id: str
+    """Id of the deleted file."""
+    object: Literal["file"] = "file"
+    """Always `file`."""
+    deleted: Literal[True] = True
+    """Always true."""
+
+
+@router.post("/v1/files", summary="Upload a file", response_model=UploadedFile, openapi_extra=FORM)
 async def create(request: Request, service: ServiceDep, organisation: Organisation, once: Once) -> Response:
-    """The same bytes, name and purpose within ten minutes are one file: clients repeat an upload whose answer they did not see."""
+    """Stores the file, and attaches it to a vector store if the form names one.
+
+    The same bytes, name and purpose within ten minutes give the same file, so an upload can be repeated.
+    """
     settings = service.settings
     names = frozenset(field.alias or name for name, field in FileFields.model_fields.items())
     rules = FormRules(
@@ -107,7 +185,7 @@ async def create(request: Request, service: ServiceDep, organisation: Organisati
         type = accepted_type(form.start, name=name, purpose=fields.purpose)
         blob = await form.keep()
 
-    def work(connection: Connection[Any]) -> dict[str, Any]:
+    def store_file(connection: Connection[Any]) -> UploadedFile:
         require_kept_blob(connection, service, organisation, blob)
         file = create_file(
             connection,
@@ -120,65 +198,73 @@ async def create(request: Request, service: ServiceDep, organisation: Organisati
             quota=Quota.of(settings),
         )
         if fields.vector_store_id is None:
-            return file_object(file)
+            return UploadedFile.of(file)
         store = find_store(connection, organisation, fields.vector_store_id)
-        attached = attach(connection, store, file.id, **queue_options(settings, fields.priority))
-        return {
-            **file_object(file),
-            "vector_store_id": store.id,
-            "job_id": attached.job,
-            "priority": attached.priority_class,
-        }
+        return UploadedFile.of(
+            file, attach(connection, store, file.id, **queue_options(settings, fields.priority))
+        )
 
     async with deleting_orphan_blob(service, organisation, blob):
-        return await once(work, content=digest(blob.sha256, name, fields.model_dump_json()))
+        return await once(store_file, content=digest(blob.sha256, name, fields.model_dump_json()))
 
 
-@router.get("/v1/files", summary="The files there are")
+@router.get("/v1/files", summary="List files")
 async def list_all(
     service: ServiceDep,
     organisation: Organisation,
-    purpose: Annotated[str | None, Query(max_length=64)] = None,
+    purpose: Annotated[
+        str | None, Query(max_length=64, description="List only files for this purpose")
+    ] = None,
     after: Annotated[
         str | None,
-        Query(max_length=128, description="Id of the last file of the page before, even if it is gone"),
+        Query(
+            max_length=128, description="Id of the file that this page follows, even if it has been deleted"
+        ),
     ] = None,
-    limit: Annotated[int, Query(ge=1, le=10_000)] = 10_000,
-    order: Annotated[Literal["asc", "desc"], Query(description="By the time they were made")] = "desc",
-) -> dict[str, Any]:
-    """Of one purpose or of all."""
+    limit: Annotated[int, Query(ge=1, le=10_000, description="Number of files at most")] = 10_000,
+    order: Annotated[
+        Literal["asc", "desc"], Query(description="Order by creation time: `desc` starts with the newest")
+    ] = "desc",
+) -> FileList:
+    """Lists the files of one purpose, or all of them, one page at a time."""
     newest_first = order == "desc"
     found = await service.in_transaction(
         lambda connection: list_files(
             connection, organisation, purpose=purpose, after=after, limit=limit, newest_first=newest_first
         )
     )
-    return listed(found, file_object, lambda file: file.id)
+    return FileList.of(found, FileObject.of, lambda file: file.id)
 
 
-@router.get("/v1/files/{file_id}", summary="One file")
-async def retrieve(file_id: str, service: ServiceDep, organisation: Organisation) -> dict[str, Any]:
-    """What is known of it."""
-    return file_object(await _file(service, organisation, file_id))
+@router.get("/v1/files/{file_id}", summary="Get a file")
+async def retrieve(file_id: str, service: ServiceDep, organisation: Organisation) -> FileObject:
+    """Returns what is known about the file."""
+    return FileObject.of(await _file(service, organisation, file_id))
 
 
 @router.get(
     "/v1/files/{file_id}/content",
-    summary="The bytes of a file",
+    summary="Get the content of a file",
     response_class=Response,
     responses={
-        200: {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}
+        200: {
+            "description": "The bytes of the file",
+            "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+        }
     },
 )
 async def content(file_id: str, service: ServiceDep, organisation: Organisation) -> Response:
-    """As they were uploaded, checked against their hash on the way: damaged ones never arrive whole."""
+    """Returns the bytes as they were uploaded.
+
+    They are checked against their hash while they are sent, and a damaged file is cut off before its end.
+    """
     file = await _file(service, organisation, file_id)
     opened = await service.on_blobs(service.blobs.open, organisation, file.sha256)
-    first = await service.on_blobs(opened.read, READ_BYTES)  # what fails here can still be told
+    first = await service.on_blobs(opened.read, READ_BYTES)  # an error here still gets an error response
     headers = {
         "content-length": str(file.bytes),
         "content-disposition": f"attachment; filename*=UTF-8''{quote(file.filename, safe='')}",
-        "x-content-type-options": "nosniff",  # a browser must not run what somebody uploaded
+        "x-content-type-options": "nosniff",  # keeps a browser from running an uploaded page
     }
     return StreamingResponse(
         _pieces(service, opened, first), media_type="application/octet-stream", headers=headers
@@ -186,44 +272,43 @@ async def content(file_id: str, service: ServiceDep, organisation: Organisation)
 
 
 @router.delete("/v1/files/{file_id}", summary="Delete a file")
-async def delete(file_id: str, service: ServiceDep, organisation: Organisation) -> dict[str, Any]:
-    """It leaves every vector store in the same transaction; its bytes go where no other file has them."""
-    gone = await service.in_transaction(lambda connection: delete_file(connection, organisation, file_id))
-    await delete_unused_blobs(service, organisation, [gone.sha256])
-    return {"id": gone.id, "object": "file", "deleted": True}
+async def delete(file_id: str, service: ServiceDep, organisation: Organisation) -> DeletedFile:
+    """Deletes the file, and removes it from every vector store in the same transaction.
+
+    Its bytes are deleted unless another file has the same bytes.
+    """
+    deleted = await service.in_transaction(lambda connection: delete_file(connection, organisation, file_id))
+    await delete_unused_blobs(service, organisation, [deleted.sha256])
+    return DeletedFile(id=deleted.id)
 
 
-def file_fields(given: dict[str, str]) -> FileFields:
+def file_fields(values: dict[str, str]) -> FileFields:
     """The fields of a form.
 
     Raises:
-        RequestValidationError: naming the one at fault.
+        RequestValidationError: a field is missing or has a wrong value.
     """
     try:
-        return FileFields.model_validate(given)
+        return FileFields.model_validate(values)
     except ValidationError as exc:
-        raise form_validation_error(exc, given) from exc
-
-
-def file_object(file: File) -> dict[str, Any]:
-    """OpenAI's File, and a field of ours: ``media_type``."""
-    expires = {} if file.expires_at is None else {"expires_at": unix(file.expires_at)}
-    return {
-        "id": file.id,
-        "object": "file",
-        "bytes": file.bytes,
-        "created_at": unix(file.created_at),
-        "filename": file.filename,
-        "purpose": file.purpose,
-        "status": "processed",
-        **expires,
-        "media_type": file.media_type,
-    }
+        raise form_validation_error(exc, values) from exc
 
 
 def unix(at: datetime) -> int:
     """Whole seconds since 1970."""
     return int(at.timestamp())
+
+
+def _fields_of(file: File) -> dict[str, Any]:
+    return {
+        "id": file.id,
+        "bytes": file.bytes,
+        "created_at": unix(file.created_at),
+        "filename": file.filename,
+        "purpose": file.purpose,
+        "expires_at": None if file.expires_at is None else unix(file.expires_at),
+        "media_type": file.media_type,
+    }
 
 
 async def _file(service: Service, organisation: str, id: str) -> File:

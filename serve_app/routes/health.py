@@ -1,39 +1,63 @@
-"""GET /healthz: the process lives. GET /readyz: it can do its work and wants it, or what is missing."""
+"""GET /healthz: the process is alive. GET /readyz: the process accepts requests, or which part of it is missing."""
 
 from http import HTTPStatus
+from typing import Literal
 
-from fastapi import APIRouter, Request
-from starlette.responses import JSONResponse, Response
+from fastapi import APIRouter, Request, Response
 
+from serve_app.edge.response_model import Omissible, ResponseModel
 from serve_app.edge.service_access import ServiceDep
 
 router = APIRouter()
 
 
-@router.get("/healthz", summary="The process lives")
-async def healthz() -> dict[str, str]:
-    """Nothing is asked of anybody else."""
-    return {"status": "ok"}
+class Health(ResponseModel):
+    """The process is alive."""
+
+    status: Literal["ok"] = "ok"
+    """Always `ok`."""
+
+
+class Readiness(ResponseModel):
+    """Whether the process accepts requests."""
+
+    status: Literal["ok", "short", "unavailable", "stopping"]
+    """`ok` or `short` accept requests; `short` means that a resource such as a disk is used up."""
+    model: Omissible[Literal["ok", "unavailable"]] = None
+    """State of the model."""
+    database: Omissible[Literal["ok", "unavailable"]] = None
+    """State of the database."""
+    short: Omissible[dict[str, str]] = None
+    """For each resource that is used up, a sentence that says what to do."""
+
+
+@router.get("/healthz", summary="Check that the process is alive")
+async def healthz() -> Health:
+    """Answers without asking any other part."""
+    return Health()
 
 
 @router.get(
     "/readyz",
-    summary="Requests can be served",
-    responses={503: {"description": "Not now; the body says which part is missing"}},
+    summary="Check that requests are accepted",
+    responses={
+        503: {
+            "model": Readiness,
+            "description": "Requests are not accepted; the body says which part is missing",
+        }
+    },
 )
-async def readyz(request: Request, service: ServiceDep) -> Response:
-    """The model is loaded when this can be asked at all; the database is tried. One that is about to stop is not ready.
+async def readyz(request: Request, service: ServiceDep, response: Response) -> Readiness:
+    """Asks the database; the model is loaded before the process answers at all. A process that is about to stop is not ready.
 
-    While a resource is short, such as a disk, texts are embedded and stores searched as before, so the answer is 200; `status` is
-    `short`, and `short` says of each what to do.
+    While a resource such as a disk is used up, texts are still embedded and stores still searched. The status code is then
+    200, `status` is `short`, and `short` says for each resource what to do.
     """
     if request.app.state.stopping():
-        return JSONResponse({"status": "stopping"}, HTTPStatus.SERVICE_UNAVAILABLE)
-    parts = {"model": True, "database": await service.database_answers()}
-    states = {name: "ok" if fine else "unavailable" for name, fine in parts.items()}
-    if not all(parts.values()):
-        return JSONResponse({"status": "unavailable", **states}, HTTPStatus.SERVICE_UNAVAILABLE)
+        response.status_code = HTTPStatus.SERVICE_UNAVAILABLE
+        return Readiness(status="stopping")
+    if not await service.database_answers():
+        response.status_code = HTTPStatus.SERVICE_UNAVAILABLE
+        return Readiness(status="unavailable", model="ok", database="unavailable")
     short = {resource.value: resource.sentence for resource in sorted(await service.shortages())}
-    return JSONResponse(
-        {"status": "short", **states, "short": short} if short else {"status": "ok", **states}
-    )
+    return Readiness(status="short" if short else "ok", model="ok", database="ok", short=short or None)

@@ -1,48 +1,80 @@
-"""GET /v1/models and /v1/models/{model}: what is served here."""
+"""GET /v1/models and /v1/models/{model}: the models that this endpoint serves."""
 
-from typing import Any
+from typing import Literal, Self
 
 from serve_app.edge.authentication import Organisation
 from serve_app.edge.json_route import json_router
+from serve_app.edge.response_model import ResponseModel
 from serve_app.edge.service_access import ServiceDep
 from serve_app.embedding.output import int8_range
 from serve_app.embedding.served_model import ServedModel
 
-#: OpenAI's shape wants a time; a model has none that means anything here.
-CREATED = 0
-
 router = json_router(404)
 
 
-@router.get("/v1/models", summary="The models served here")
-async def list_models(service: ServiceDep, organisation: Organisation) -> dict[str, Any]:
-    """All of them."""
+class ModelObject(ResponseModel):
+    """OpenAI's Model; the fields after `owned_by` are added, to use the vectors correctly."""
+
+    id: str
+    """Name of the model, as requests send it."""
+    object: Literal["model"] = "model"
+    """Always `model`."""
+    created: Literal[0] = 0
+    """Always 0: OpenAI's schema requires a time, and a served model has none."""
+    owned_by: Literal["embedding-cluster"] = "embedding-cluster"
+    """Always `embedding-cluster`."""
+    dimensions: int
+    """Length of its vectors."""
+    trained_dimensions: list[int]
+    """Lengths that the model was trained for; `dimensions` of a request may be one of them."""
+    max_input_tokens: int
+    """Longest input that the model reads, in tokens, special tokens included."""
+    max_model_len: int
+    """The same, under the name that vLLM's clients use."""
+    context_length: int
+    """The same, under the name that model routers use."""
+    prompts: dict[str, str]
+    """The model's prompts by name; `prompt_name` and `input_type` of a request choose one."""
+    int8_range: float
+    """The number that `output_dtype` `int8` writes as 127."""
+    fingerprint: str
+    """Id of the vectors' space: vectors with the same fingerprint can be compared."""
+
+    @classmethod
+    def of(cls, model: ServedModel) -> Self:
+        """The served model."""
+        fingerprint = model.engine.fingerprint
+        return cls(
+            id=model.name,
+            dimensions=fingerprint.dim,
+            trained_dimensions=list(model.engine.dimensions),
+            max_input_tokens=fingerprint.max_tokens,
+            max_model_len=fingerprint.max_tokens,
+            context_length=fingerprint.max_tokens,
+            prompts=dict(model.engine.prompts),
+            int8_range=int8_range(fingerprint.dim),
+            fingerprint=fingerprint.id,
+        )
+
+
+class ModelList(ResponseModel):
+    """The served models."""
+
+    object: Literal["list"] = "list"
+    """Always `list`."""
+    data: list[ModelObject]
+    """The models."""
+
+
+@router.get("/v1/models", summary="List models")
+async def list_models(service: ServiceDep, organisation: Organisation) -> ModelList:
+    """Lists the models that this endpoint serves."""
     del organisation  # every organisation sees every model
-    return {"object": "list", "data": [_page(model) for model in service.models.values()]}
+    return ModelList(data=[ModelObject.of(model) for model in service.models.values()])
 
 
-@router.get("/v1/models/{model:path}", summary="One model")
-async def get_model(model: str, service: ServiceDep, organisation: Organisation) -> dict[str, Any]:
-    """One of them, by its name."""
+@router.get("/v1/models/{model:path}", summary="Get a model")
+async def get_model(model: str, service: ServiceDep, organisation: Organisation) -> ModelObject:
+    """Returns the model with this name."""
     del organisation
-    return _page(service.model(model))
-
-
-def _page(model: ServedModel) -> dict[str, Any]:
-    """OpenAI's fields, and what one has to know to use the vectors."""
-    fingerprint = model.engine.fingerprint
-    return {
-        "id": model.name,
-        "object": "model",
-        "created": CREATED,
-        "owned_by": "embedding-cluster",
-        "dimensions": fingerprint.dim,
-        "trained_dimensions": list(model.engine.dimensions),
-        "max_input_tokens": fingerprint.max_tokens,
-        # The same under the names that vLLM's clients and model routers look for.
-        "max_model_len": fingerprint.max_tokens,
-        "context_length": fingerprint.max_tokens,
-        "prompts": dict(model.engine.prompts),
-        "int8_range": int8_range(fingerprint.dim),
-        "fingerprint": fingerprint.id,
-    }
+    return ModelObject.of(service.model(model))

@@ -1,84 +1,147 @@
-"""POST /v1/rerank, in the shape that Cohere, Jina and Voyage share: documents by how well they answer a query.
+"""POST /v1/rerank, in the form that Cohere, Jina and Voyage share: documents ordered by how well they answer a query.
 
 With ``CLUSTER_RERANKER_PATH`` a cross-encoder reads each document together with the query. Without it the embedding model
-compares their vectors, which is what a vector search did already; ``method`` in the answer says which it was.
+compares their vectors, as a search does. ``method`` in the answer says which of the two gave the scores.
 """
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from uuid import uuid4
 
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
 from cluster.errors import InvalidInput
-from cluster.text.well_formed import MAX_DEPTH, json_bytes
+from cluster.text.well_formed import MAX_DEPTH
 from serve_app.edge.compatibility_fields import OF_IMAGES, QUEUEING, CutFields, ScoresInRange, Sigmoid, one_of
 from serve_app.edge.json_route import json_router
 from serve_app.edge.request_context import ContextDep
 from serve_app.edge.request_model import NotEmpty, PositiveWhole
+from serve_app.edge.response_model import Omissible, ResponseModel, json_response
 from serve_app.edge.service_access import ServiceDep
 from serve_app.embedding.ranking import MAX_DOCUMENTS, Question, ranked
+from serve_app.routes.cohere import CohereApiVersion
 
 router = json_router(404, 429)
 
 
 class Document(BaseModel):
-    """A document as an object; what else it holds comes back with it."""
+    """A document as an object. Its other fields are returned with it."""
 
-    model_config = ConfigDict(extra="allow", strict=True)
+    model_config = ConfigDict(extra="allow", strict=True, use_attribute_docstrings=True)
 
     text: str | None = None
+    """Text of the document, unless `rank_fields` names other fields."""
 
 
 class RerankRequest(CutFields):
-    """The fields the providers share, and some that one of them has."""
+    """The fields that the providers share, and fields that one of them has."""
 
     CHANGES_NOTHING = frozenset({"user", "max_chunks_per_doc", *QUEUEING, *OF_IMAGES})
 
     query: NotEmpty
+    """The question."""
     documents: Annotated[list[str | Document], Field(min_length=1, max_length=MAX_DOCUMENTS)]
+    """The documents to order: texts, or objects with a text."""
     model: str | None = None
+    """Name of the cross-encoder or, without one, of the embedding model; the served one by default."""
     top_n: PositiveWhole | None = None
-    top_k: Annotated[PositiveWhole | None, Field(description="Voyage's name for `top_n`")] = None
+    """Number of results at most; all documents by default."""
+    top_k: PositiveWhole | None = None
+    """Voyage's name for `top_n`."""
     return_documents: bool | None = None
-    return_text: Annotated[bool | None, Field(description="TEI's name for `return_documents`")] = None
-    rank_fields: Annotated[
-        list[str] | None, Field(min_length=1, description="Fields of documents that are read, in this order")
-    ] = None
-    max_tokens_per_doc: Annotated[
-        PositiveWhole | None, Field(description="Cut each document to so many tokens")
-    ] = None
+    """Return the documents with their scores."""
+    return_text: bool | None = None
+    """TEI's name for `return_documents`."""
+    rank_fields: Annotated[list[str] | None, Field(min_length=1)] = None
+    """Fields of the documents that are read, in this order; `text` by default."""
+    max_tokens_per_doc: PositiveWhole | None = None
+    """Number of tokens to which each document is cut."""
     raw_scores: Sigmoid | None = None
     use_activation: ScoresInRange | None = None
 
     def texts(self) -> list[str]:
-        """What is read of each document.
+        """The text that is read of each document.
 
         Raises:
             InvalidInput: a document has no such text.
         """
         return [
-            one if isinstance(one, str) else _text(one, f"documents[{position}]", self.rank_fields)
-            for position, one in enumerate(self.documents)
+            document
+            if isinstance(document, str)
+            else _text(document, f"documents[{position}]", self.rank_fields)
+            for position, document in enumerate(self.documents)
         ]
 
 
-@router.post("/v1/rerank", summary="Documents by how well they answer")
-@router.post("/v2/rerank", summary="The same, under Cohere's path", include_in_schema=False)
+class RerankResult(ResponseModel):
+    """The score of one document."""
+
+    index: int
+    """Position of the document in the request, counted from 0."""
+    relevance_score: float
+    """How well the document answers the query, from 0 to 1."""
+    truncated: Omissible[Literal[True]] = None
+    """True if the document was cut; left out otherwise."""
+    document: Omissible[dict[str, Any]] = None
+    """The document as an object, if the request asked for it."""
+
+
+class RerankUsage(ResponseModel):
+    """The tokens of a request."""
+
+    total_tokens: int
+    """Tokens that the model read."""
+
+
+class BilledSearches(ResponseModel):
+    """Cohere's units of billing."""
+
+    search_units: Literal[1] = 1
+    """Always 1."""
+
+
+class RerankMeta(ResponseModel):
+    """What Cohere tells about a request."""
+
+    api_version: CohereApiVersion
+    """The version of the API."""
+    billed_units: BilledSearches
+    """The units of billing."""
+
+
+class RerankResponse(ResponseModel):
+    """The documents' positions and scores, best first."""
+
+    id: str
+    """Random id of this answer."""
+    model: str
+    """Name of the model that gave the scores."""
+    method: Literal["cross-encoder", "bi-encoder"]
+    """How the scores were computed: by reading query and document together, or by comparing their vectors."""
+    results: list[RerankResult]
+    """The results, best first."""
+    usage: RerankUsage
+    """The tokens of the request."""
+    meta: RerankMeta
+    """What Cohere's clients read."""
+
+
+@router.post("/v1/rerank", summary="Rerank documents", response_model=RerankResponse)
+@router.post("/v2/rerank", response_model=RerankResponse, include_in_schema=False)  # Cohere's path
 async def rerank(body: RerankRequest, service: ServiceDep, context: ContextDep) -> Response:
-    """The documents' indices, best first, each with its score in [0, 1]."""
-    returned = one_of(return_documents=body.return_documents, return_text=body.return_text)
-    top = one_of(top_n=body.top_n, top_k=body.top_k)
+    """Returns the positions of the documents, best first, each with its score."""
+    return_documents = one_of(return_documents=body.return_documents, return_text=body.return_text)
+    limit = one_of(top_n=body.top_n, top_k=body.top_k)
     long = body.long("truncate")
     question = Question(query=body.query, texts=body.texts(), per_document=body.max_tokens_per_doc, long=long)
     ranking = await ranked(service, question, context, model=body.model)
     scored = ranking.scored
     results: list[dict[str, Any]] = []
-    for index in ranking.best[:top]:
+    for index in ranking.best[:limit]:
         result: dict[str, Any] = {"index": index, "relevance_score": float(scored.scores[index])}
         if scored.truncated[index]:
             result["truncated"] = True
-        if returned:
+        if return_documents:
             document = body.documents[index]
             result["document"] = (
                 {"text": document} if isinstance(document, str) else document.model_dump(exclude_unset=True)
@@ -92,27 +155,31 @@ async def rerank(body: RerankRequest, service: ServiceDep, context: ContextDep) 
         "usage": {"total_tokens": scored.tokens},
         "meta": {"api_version": {"version": "2"}, "billed_units": {"search_units": 1}},
     }
-    return Response(json_bytes(answer), media_type="application/json", headers=ranking.headers)
+    return json_response(answer, headers=ranking.headers)
 
 
 def _text(document: Document, name: str, fields: list[str] | None) -> str:
-    held = document.model_dump()
-    if _depth(held) > MAX_DEPTH // 2:
+    values = document.model_dump()
+    limit = MAX_DEPTH // 2
+    if _depth(values) > limit:
         raise InvalidInput(
-            f"{name} is nested deeper than {MAX_DEPTH // 2} levels; send less in one another", param=name
+            f"{name} has lists and objects inside one another to more than {limit} levels; send fewer levels",
+            param=name,
         )
-    texts = [held.get(field) for field in fields or ["text"]]
-    for field, text in zip(fields or ["text"], texts, strict=True):
+    texts: list[str] = []
+    for field in fields or ["text"]:
+        text = values.get(field)
         if not isinstance(text, str):
             raise InvalidInput(
-                f"{name}.{field} is missing or no text; send the text that is to be read",
+                f"{name}.{field} is missing or not a text; send the text of the document there",
                 param=f"{name}.{field}",
             )
-    return "\n".join(text for text in texts if isinstance(text, str))
+        texts.append(text)
+    return "\n".join(texts)
 
 
 def _depth(value: Any) -> int:
-    """Levels of lists and objects in one another, counted up to one more than may be."""
+    """Levels of lists and objects inside one another; counting stops one level above ``MAX_DEPTH``."""
     depth, level = 0, [value]
     while level and depth <= MAX_DEPTH:
         depth += 1

@@ -1,6 +1,6 @@
-"""POST /embed and /rerank, as Hugging Face's text-embeddings-inference has them: for callers that move here.
+"""POST /embed and /rerank, in the form of Hugging Face's text-embeddings-inference (TEI), for clients that move here.
 
-Errors are in OpenAI's shape.
+Errors keep OpenAI's form.
 """
 
 from typing import Annotated, Any
@@ -8,60 +8,81 @@ from typing import Annotated, Any
 from pydantic import Field
 from starlette.responses import Response
 
-from cluster.text.well_formed import json_bytes
 from serve_app.edge.compatibility_fields import CUTS, SIDES, Direction, Sigmoid, UnitLength
 from serve_app.edge.json_route import json_router
 from serve_app.edge.request_context import ContextDep
 from serve_app.edge.request_model import NotEmpty, PositiveWhole, RequestModel
+from serve_app.edge.response_model import Omissible, ResponseModel, json_response
 from serve_app.edge.service_access import ServiceDep
 from serve_app.embedding.inputs import as_list, field_of
 from serve_app.embedding.long_inputs import Long
 from serve_app.embedding.output import cut
 from serve_app.embedding.prompts import prompt_of
 from serve_app.embedding.ranking import MAX_DOCUMENTS, Question, ranked
-from serve_app.routes.embeddings import check_dimensions, json_response
+from serve_app.routes.embeddings import check_dimensions, embeddings_response
 
 router = json_router(429)
 
 REMEDY = 'send "truncate": true to cut it'
 
 
-class EmbedRequest(RequestModel):
-    """TEI's EmbedRequest, for the settings' own model."""
+class TeiEmbedRequest(RequestModel):
+    """TEI's EmbedRequest; it uses the main model of the settings."""
 
     inputs: str | list[str]
+    """A text, or a list of texts."""
     normalize: UnitLength = True
     truncate: bool = False
+    """Cut a text that is too long; by default it is refused."""
     truncation_direction: Direction = "right"
+    """The end of the text that is cut."""
     prompt_name: str | None = None
+    """Name of the model's prompt, one of `prompts` in `/v1/models`."""
     dimensions: PositiveWhole | None = None
+    """Length to which the vectors are cut; they have unit length again afterwards."""
 
 
 class TeiRerankRequest(RequestModel):
     """TEI's RerankRequest."""
 
     query: NotEmpty
+    """The question."""
     texts: Annotated[list[str], Field(min_length=1, max_length=MAX_DOCUMENTS)]
+    """The texts to order."""
     truncate: bool = False
+    """Cut a text that is too long; by default it is refused."""
     truncation_direction: Direction = "right"
+    """The end of the text that is cut."""
     raw_scores: Sigmoid = False
     return_text: bool = False
+    """Return the texts with their scores."""
 
 
-@router.post("/embed", summary="Vectors of texts, in TEI's shape")
-async def embed(body: EmbedRequest, service: ServiceDep, context: ContextDep) -> Response:
-    """A list of vectors and nothing else."""
+class TeiRank(ResponseModel):
+    """The score of one text."""
+
+    index: int
+    """Position of the text in the request, counted from 0."""
+    score: float
+    """How well the text answers the query, from 0 to 1."""
+    text: Omissible[str] = None
+    """The text, if the request asked for it."""
+
+
+@router.post("/embed", summary="Embed texts, in TEI's form", response_model=list[list[float]])
+async def embed(body: TeiEmbedRequest, service: ServiceDep, context: ContextDep) -> Response:
+    """Returns a list with one vector for each text."""
     model = service.main
     check_dimensions(service, model, body.dimensions)
     texts, named = as_list(body.inputs, "inputs"), field_of(body.inputs, field="inputs", remedy=REMEDY)
     prompt = prompt_of(model, input_type=None, prompt_name=body.prompt_name)
     made = await model.embed_texts(texts, context, prompt=prompt, long=_long(body), named=named)
-    return json_response(list(cut(made.vectors, body.dimensions)), made)
+    return embeddings_response(list(cut(made.vectors, body.dimensions)), made)
 
 
-@router.post("/rerank", summary="Texts by how well they answer, in TEI's shape")
+@router.post("/rerank", summary="Rerank texts, in TEI's form", response_model=list[TeiRank])
 async def rerank(body: TeiRerankRequest, service: ServiceDep, context: ContextDep) -> Response:
-    """The texts' indices, best first, each with its score in [0, 1]."""
+    """Returns the positions of the texts, best first, each with its score."""
     question = Question(query=body.query, texts=body.texts, field="texts", long=_long(body))
     ranking = await ranked(service, question, context)
     answer: list[dict[str, Any]] = [
@@ -72,9 +93,9 @@ async def rerank(body: TeiRerankRequest, service: ServiceDep, context: ContextDe
         }
         for index in ranking.best
     ]
-    return Response(json_bytes(answer), media_type="application/json", headers=ranking.headers)
+    return json_response(answer, headers=ranking.headers)
 
 
-def _long(body: EmbedRequest | TeiRerankRequest) -> Long:
+def _long(body: TeiEmbedRequest | TeiRerankRequest) -> Long:
     overflow, _ = CUTS[body.truncate]
     return Long(overflow=overflow, side=SIDES[body.truncation_direction.lower()])

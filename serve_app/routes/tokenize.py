@@ -1,13 +1,13 @@
-"""POST /v1/tokenize: the ids the model reads of a text, so that clients can count and cut before they send."""
+"""POST /v1/tokenize: the token ids that the model reads of a text, for clients that count or cut before they send."""
 
-from typing import Any
+from typing import Literal
 
 from starlette.responses import Response
 
-from cluster.text.well_formed import json_bytes
 from serve_app.edge.authentication import Organisation
 from serve_app.edge.json_route import json_router
 from serve_app.edge.request_model import RequestModel
+from serve_app.edge.response_model import ResponseModel, json_response
 from serve_app.edge.service_access import ServiceDep
 from serve_app.embedding.inputs import as_list
 from serve_app.embedding.prompts import model_and_kind
@@ -19,23 +19,49 @@ class TokenizeRequest(RequestModel):
     """A text or several."""
 
     input: str | list[str]
+    """A text, or a list of texts."""
     model: str
+    """Name of the model, one of `/v1/models`."""
 
 
-@router.post("/v1/tokenize", summary="Token ids of texts")
+class TokenizedText(ResponseModel):
+    """The tokens of one text."""
+
+    index: int
+    """Position of the text in the request, counted from 0."""
+    ids: list[int]
+    """Token ids of the whole text, without special tokens."""
+    count: int
+    """Number of tokens that `usage` would count if nothing were cut, special tokens included."""
+
+
+class TokenizeResponse(ResponseModel):
+    """The tokens of each text."""
+
+    object: Literal["list"] = "list"
+    """Always `list`."""
+    data: list[TokenizedText]
+    """The texts, in the order of the request."""
+    model: str
+    """Name of the model, as requested."""
+    max_input_tokens: int
+    """Longest input that the model reads, in tokens, special tokens included."""
+
+
+@router.post("/v1/tokenize", summary="Get the token ids of texts", response_model=TokenizeResponse)
 async def tokenize(body: TokenizeRequest, service: ServiceDep, organisation: Organisation) -> Response:
-    """Ids of each text, complete and without special tokens; ``count`` is what ``usage`` would say, were nothing cut."""
-    del organisation  # costs next to nothing, and is counted for nobody
+    """Returns the token ids of each text, even of texts longer than the model reads."""
+    del organisation  # a request this cheap is not recorded as usage
     model, _ = model_and_kind(service, body.model)
     ids = await model.tokenise(as_list(body.input))
     special = model.engine.tokeniser.special_tokens
-    data: list[dict[str, Any]] = [
-        {"index": index, "ids": one, "count": len(one) + special} for index, one in enumerate(ids)
-    ]
-    answer = {
-        "object": "list",
-        "data": data,
-        "model": body.model,
-        "max_input_tokens": model.max_content_tokens + special,
-    }
-    return Response(json_bytes(answer), media_type="application/json")
+    return json_response(
+        {
+            "object": "list",
+            "data": [
+                {"index": index, "ids": one, "count": len(one) + special} for index, one in enumerate(ids)
+            ],
+            "model": body.model,
+            "max_input_tokens": model.max_content_tokens + special,
+        }
+    )

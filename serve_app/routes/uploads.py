@@ -1,12 +1,12 @@
-"""/v1/uploads, as OpenAI's API reference describes it: a large file in parts, each of which can be sent again on its own.
+"""/v1/uploads, in OpenAI's form: a large file in parts, each of which can be sent again on its own.
 
-A part sent twice is one part. Completing writes the parts one after the other into the file's blob, and completing again, because the
-answer was lost, gives the same answer.
+A part that is sent twice is stored once. Completing an upload joins its parts into the file's blob; completing it again
+gives the same answer, for a client that did not receive the first.
 """
 
 import hashlib
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from fastapi import Request
 from psycopg import Connection
@@ -36,19 +36,20 @@ from serve_app.edge.authentication import Organisation
 from serve_app.edge.idempotency import Once
 from serve_app.edge.json_route import json_router
 from serve_app.edge.request_model import RequestModel, Text, Whole
-from serve_app.edge.response_model import json_response
+from serve_app.edge.response_model import Omissible, ResponseModel, json_response
 from serve_app.edge.service_access import ServiceDep
 from serve_app.edge.upload_form import FormRules, upload_form
 from serve_app.routes.file_blobs import delete_unused_blobs, deleting_orphan_blob, require_kept_blob
 from serve_app.routes.file_purposes import accepted_type
-from serve_app.routes.files import Lifetime, file_object, unix
+from serve_app.routes.files import FileObject, Lifetime, unix
 from serve_app.service import Service
 
 router = json_router(404, 409, 429)
 
 COPY_BYTES = 1024 * 1024
 
-FORM = {
+#: The form in the OpenAPI document, written by hand: the route streams the form, so FastAPI does not read it.
+FORM: dict[str, Any] = {
     "requestBody": {
         "required": True,
         "content": {
@@ -56,7 +57,9 @@ FORM = {
                 "schema": {
                     "type": "object",
                     "required": ["data"],
-                    "properties": {"data": {"type": "string", "format": "binary"}},
+                    "properties": {
+                        "data": {"type": "string", "format": "binary", "description": "The bytes of the part"}
+                    },
                 }
             }
         },
@@ -64,65 +67,134 @@ FORM = {
 }
 
 
-class ExpiresAfter(RequestModel):
-    """How long the file will last."""
+class FileExpiryRequest(RequestModel):
+    """The lifetime of the file."""
 
     anchor: Literal["created_at"]
+    """Always `created_at`: the lifetime begins when the upload is completed."""
     seconds: Lifetime
+    """Lifetime in seconds."""
 
 
 class CreateUploadRequest(RequestModel):
-    """OpenAI's."""
+    """OpenAI's CreateUploadRequest."""
 
     filename: Annotated[Text, Field(max_length=1024)]
+    """Name of the file."""
     purpose: Purpose
+    """Use of the file."""
     bytes: Annotated[Whole, Field(ge=1)]
+    """Size of the whole file, in bytes."""
     mime_type: Annotated[Text, Field(max_length=256)]
-    expires_after: ExpiresAfter | None = None
+    """Media type of the file; the type that counts is recognised by its bytes."""
+    expires_after: FileExpiryRequest | None = None
+    """Lifetime of the file; by default it depends on the purpose."""
 
 
 class CompleteUploadRequest(RequestModel):
-    """OpenAI's."""
+    """OpenAI's CompleteUploadRequest."""
 
     part_ids: Annotated[
         list[Annotated[Text, Field(max_length=64)]], Field(min_length=1, max_length=MOST_PARTS)
     ]
-    md5: Annotated[
-        str | None, Field(max_length=64, description="Of the whole file, in hexadecimal digits")
-    ] = None
+    """Ids of the parts, in the order of their bytes in the file."""
+    md5: Annotated[str | None, Field(max_length=64)] = None
+    """MD5 of the whole file, in hexadecimal digits; other bytes are refused."""
 
 
-@router.post("/v1/uploads", summary="Begin a large file")
+class UploadObject(ResponseModel):
+    """OpenAI's Upload."""
+
+    id: str
+    """Id of the upload, `upload_...`."""
+    object: Literal["upload"] = "upload"
+    """Always `upload`."""
+    bytes: int
+    """Announced size of the whole file, in bytes."""
+    created_at: int
+    """Time of creation, in seconds since 1970."""
+    filename: str
+    """Name of the file."""
+    purpose: str
+    """Use of the file."""
+    status: UploadStatus
+    """`pending` while parts can be added; then `completed`, `cancelled` or `expired`."""
+    expires_at: int
+    """Time until which the upload can be completed, in seconds since 1970."""
+    file: Omissible[FileObject] = None
+    """The finished file; left out until the upload is completed."""
+
+    @classmethod
+    def of(cls, upload: Upload, file: File | None = None) -> Self:
+        """The upload, with the file that it became."""
+        return cls(
+            id=upload.id,
+            bytes=upload.bytes,
+            created_at=unix(upload.created_at),
+            filename=upload.filename,
+            purpose=upload.purpose,
+            status=upload.status,
+            expires_at=unix(upload.expires_at),
+            file=None if file is None else FileObject.of(file),
+        )
+
+
+class UploadPartObject(ResponseModel):
+    """OpenAI's UploadPart, with `bytes` added."""
+
+    id: str
+    """Id of the part, `part_...`."""
+    object: Literal["upload.part"] = "upload.part"
+    """Always `upload.part`."""
+    created_at: int
+    """Time at which the part was stored, in seconds since 1970."""
+    upload_id: str
+    """Id of the upload."""
+    bytes: int
+    """Size of the part, in bytes."""
+
+    @classmethod
+    def of(cls, part: UploadPart) -> Self:
+        """The part."""
+        return cls(id=part.id, created_at=unix(part.created_at), upload_id=part.upload, bytes=part.bytes)
+
+
+@router.post("/v1/uploads", summary="Start an upload in parts", response_model=UploadObject)
 async def create(
     body: CreateUploadRequest, service: ServiceDep, organisation: Organisation, once: Once
 ) -> Response:
-    """It takes parts until it is completed, cancelled, or its hour is over."""
+    """Creates an upload, which takes parts until it is completed, cancelled or expired."""
     settings, name = service.settings, plain_name(body.filename, param="filename")
     if body.bytes > settings.max_upload_bytes:
         raise InvalidInput(
-            f"bytes is {body.bytes:,}, and {settings.max_upload_bytes:,} are the most (CLUSTER_MAX_UPLOAD_BYTES)",
+            f"bytes is {body.bytes:,}; an upload may have at most {settings.max_upload_bytes:,}"
+            " (CLUSTER_MAX_UPLOAD_BYTES)",
             param="bytes",
         )
     lifetime_s = None if body.expires_after is None else body.expires_after.seconds
 
-    def work(connection: Connection[Any]) -> dict[str, Any]:
+    def store_upload(connection: Connection[Any]) -> UploadObject:
         upload = create_upload(
             connection, organisation, name, body.purpose, body.bytes, body.mime_type,
             expires_after_s=lifetime_s, lifetime_s=settings.upload_lifetime_s, quota=Quota.of(settings),
         )  # fmt: skip
-        return upload_object(upload)
+        return UploadObject.of(upload)
 
-    return await once(work)
+    return await once(store_upload)
 
 
-@router.post("/v1/uploads/{upload_id}/parts", summary="Send a part of it", openapi_extra=FORM)
+@router.post(
+    "/v1/uploads/{upload_id}/parts",
+    summary="Add a part to an upload",
+    response_model=UploadPartObject,
+    openapi_extra=FORM,
+)
 async def add(
     upload_id: str, request: Request, service: ServiceDep, organisation: Organisation, once: Once
 ) -> Response:
-    """Parts may be sent side by side and in any order."""
-    await service.in_transaction(
-        lambda connection: get_pending(connection, organisation, upload_id)
-    )  # before taking its bytes
+    """Stores one part. Parts may be sent at the same time and in any order."""
+    # Refuse an upload that has ended before its bytes are read.
+    await service.in_transaction(lambda connection: get_pending(connection, organisation, upload_id))
     most = service.settings.max_part_bytes
     async with upload_form(
         request,
@@ -132,19 +204,19 @@ async def add(
     ) as form:
         blob = await form.keep()
 
-    def work(connection: Connection[Any]) -> dict[str, Any]:
+    def store_part(connection: Connection[Any]) -> UploadPartObject:
         require_kept_blob(connection, service, organisation, blob)
-        return part_object(add_part(connection, organisation, upload_id, blob))
+        return UploadPartObject.of(add_part(connection, organisation, upload_id, blob))
 
     async with deleting_orphan_blob(service, organisation, blob):
-        return await once(work, content=blob.sha256)
+        return await once(store_part, content=blob.sha256)
 
 
-@router.post("/v1/uploads/{upload_id}/complete", summary="Make it a file")
+@router.post("/v1/uploads/{upload_id}/complete", summary="Complete an upload", response_model=UploadObject)
 async def complete(
     upload_id: str, body: CompleteUploadRequest, service: ServiceDep, organisation: Organisation, once: Once
 ) -> Response:
-    """The parts in the order given, which must add up to what was announced; ``file`` is ready to use."""
+    """Joins the parts, in the given order, into a file; their sizes must add up to the announced size."""
 
     def find(connection: Connection[Any]) -> tuple[Upload, list[UploadPart]]:
         upload = get_upload(connection, organisation, upload_id)
@@ -156,79 +228,53 @@ async def complete(
 
     upload, parts = await service.in_transaction(find)
     if upload.status == UploadStatus.COMPLETED:
-        return json_response(await _completed(service, organisation, upload))
+        return await _completed(service, organisation, upload)
     try:
         blob, type = await service.on_blobs(_join, service.blobs, upload, parts, body.md5)
     except Permanent:
-        # Somebody else may have ended it, and the parts with it.
+        # Another request may have completed the upload, which deletes its parts.
         upload, _ = await service.in_transaction(find)
         if upload.status != UploadStatus.COMPLETED:
             raise
-        return json_response(await _completed(service, organisation, upload))
+        return await _completed(service, organisation, upload)
     released: list[str] = []
 
-    def work(connection: Connection[Any]) -> dict[str, Any]:
+    def store_file(connection: Connection[Any]) -> UploadObject:
         require_kept_blob(connection, service, organisation, blob)
         done, file, hashes = complete_upload(connection, upload, blob, type, quota=Quota.of(service.settings))
         released[:] = hashes
-        return upload_object(done, file)
+        return UploadObject.of(done, file)
 
     async with deleting_orphan_blob(service, organisation, blob):
-        answer = await once(work)
+        answer = await once(store_file)
     await delete_unused_blobs(service, organisation, released)
     return answer
 
 
-@router.post("/v1/uploads/{upload_id}/cancel", summary="Give it up")
-async def cancel(upload_id: str, service: ServiceDep, organisation: Organisation) -> dict[str, Any]:
-    """It takes no part any more, and those it had are deleted."""
+@router.post("/v1/uploads/{upload_id}/cancel", summary="Cancel an upload")
+async def cancel(upload_id: str, service: ServiceDep, organisation: Organisation) -> UploadObject:
+    """Cancels the upload and deletes its parts."""
     upload, released = await service.in_transaction(
         lambda connection: cancel_upload(connection, organisation, upload_id)
     )
     await delete_unused_blobs(service, organisation, released)
-    return upload_object(upload)
+    return UploadObject.of(upload)
 
 
-def upload_object(upload: Upload, file: File | None = None) -> dict[str, Any]:
-    """OpenAI's Upload."""
-    return {
-        "id": upload.id,
-        "object": "upload",
-        "bytes": upload.bytes,
-        "created_at": unix(upload.created_at),
-        "filename": upload.filename,
-        "purpose": upload.purpose,
-        "status": upload.status,
-        "expires_at": unix(upload.expires_at),
-        **({} if file is None else {"file": file_object(file)}),
-    }
-
-
-def part_object(part: UploadPart) -> dict[str, Any]:
-    """OpenAI's UploadPart, and a field of ours: ``bytes``."""
-    return {
-        "id": part.id,
-        "object": "upload.part",
-        "created_at": unix(part.created_at),
-        "upload_id": part.upload,
-        "bytes": part.bytes,
-    }
-
-
-async def _completed(service: Service, organisation: str, upload: Upload) -> dict[str, Any]:
+async def _completed(service: Service, organisation: str, upload: Upload) -> Response:
     file = await service.in_transaction(
         lambda connection: get_file(connection, organisation, upload.file or "")
     )
-    return upload_object(upload, file)
+    return json_response(UploadObject.of(upload, file).model_dump(mode="json"))
 
 
 def _join(blobs: BlobStore, upload: Upload, parts: Sequence[UploadPart], md5: str | None) -> tuple[Blob, str]:
-    """The parts one after the other in one blob, and the media type found in it.
+    """Join the parts into one blob, and recognise its media type.
 
     Raises:
-        InvalidInput: they are not what ``md5`` says.
-        HTTPException: 415, the upload's purpose takes no such file.
-        Permanent: the blob of a part is gone or damaged.
+        InvalidInput: the bytes have another MD5 than the announced one.
+        HTTPException: 415, the upload's purpose does not allow this media type.
+        Permanent: the blob of a part is missing or damaged.
     """
     start, sum = b"", hashlib.md5(usedforsecurity=False)
     with blobs.writer(upload.organisation) as writer:
@@ -241,7 +287,8 @@ def _join(blobs: BlobStore, upload: Upload, parts: Sequence[UploadPart], md5: st
                         start += piece[:SNIFFED_BYTES]
         if md5 is not None and sum.hexdigest() != md5.lower():
             raise InvalidInput(
-                f"the parts have the MD5 {sum.hexdigest()}, and {md5} was announced", param="md5"
+                f"the parts have the MD5 {sum.hexdigest()}, but md5 is {md5}; send the parts that differ again",
+                param="md5",
             )
         type = accepted_type(start, name=upload.filename, purpose=upload.purpose)
         return writer.commit(), type

@@ -120,7 +120,7 @@ def spoiled(body: Any, data: st.DataObject) -> Any:
         (
             "/v1/rerank",
             {"query": "a", "documents": ["a", {"txt": "b"}]},
-            "documents[1].text is missing or no text",
+            "documents[1].text is missing or not a text",
         ),
         (
             "/v1/rerank",
