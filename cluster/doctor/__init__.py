@@ -1,10 +1,10 @@
-"""Looks at every part of a cluster and at what the database says of it: what is wrong, what to do, and what can be mended.
+"""Examines a cluster: checks each part, finds contradictions in its data, and repairs them if asked.
 
 report = examine(settings, mend=False)
 report.healthy
 """
 
 from cluster.doctor.examination import examine
-from cluster.doctor.report import Finding, Part, Report
+from cluster.doctor.report import Finding, HealthReport, PartCheck
 
-__all__ = ["Finding", "Part", "Report", "examine"]
+__all__ = ["Finding", "HealthReport", "PartCheck", "examine"]

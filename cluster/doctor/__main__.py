@@ -1,4 +1,4 @@
-"""Ask the doctor: what ``make doctor`` calls.
+"""The command behind ``make doctor``.
 
 python -m cluster.doctor --mend
 """
@@ -13,14 +13,14 @@ from rich.markup import escape
 
 from cluster.command import run
 from cluster.doctor.examination import examine
-from cluster.doctor.report import Finding, Report
+from cluster.doctor.report import Finding, HealthReport
 from cluster.settings import Settings
 
-EXIT_HEALTHY, EXIT_SICK = 0, 1  # and those of ``cluster.command``
+EXIT_HEALTHY, EXIT_SICK = 0, 1  # ``cluster.command`` has the other exit codes
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; returns the process's exit code."""
+    """Run the command and return the exit code of the process."""
     options = _parser().parse_args(arguments)
     return run(
         lambda settings: _examine(settings, options), Console(stderr=True, highlight=False), log_level="ERROR"
@@ -36,14 +36,14 @@ def _examine(settings: Settings, options: argparse.Namespace) -> int:
     return EXIT_HEALTHY if report.healthy else EXIT_SICK
 
 
-def _show(report: Report, console: Console) -> None:
+def _show(report: HealthReport, console: Console) -> None:
     for part in report.parts:
         state = "[green]fine [/]" if part.fine else "[red]wrong[/]"
         console.print(f"{state}  [bold]{part.name:<9}[/] {escape(part.says)}")
         if part.remedy:
             console.print(f"                 → {escape(part.remedy)}")
     for finding in report.findings:
-        state = "[red]wrong[/]" if finding.left else "[green]mended[/]"
+        state = "[red]wrong[/]" if finding.remaining else "[green]mended[/]"
         console.print(f"\n{state}  [bold]{finding.name}[/]: {finding.count} {escape(finding.says)}")
         shown = ", ".join(finding.examples) + (", …" if finding.count > len(finding.examples) else "")
         console.print(f"       {escape(shown)}")
@@ -55,9 +55,9 @@ def _show(report: Report, console: Console) -> None:
 def _advice(finding: Finding) -> str:
     if finding.mended is None:
         return f"--mend {finding.remedy}"
-    if finding.left == 0:
+    if finding.remaining == 0:
         return "done"
-    return f"{finding.mended} mended, {finding.left} left" + (
+    return f"{finding.mended} mended, {finding.remaining} not" + (
         f": {finding.trouble}" if finding.trouble else ""
     )
 
@@ -65,15 +65,14 @@ def _advice(finding: Finding) -> str:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m cluster.doctor",
-        description="What is wrong with the cluster and what to do: its parts, one by one, and what contradicts itself in its data.",
-        epilog="Exit code 0: nothing is wrong (any more); 1: something is. Settings come from the environment, as in docs/settings.md.",
+        description="Check the parts of the cluster, find contradictions in its data, and say what to do.",
+        epilog="Exit code 0: nothing is wrong, or everything is mended; 1: something is wrong. "
+        "Settings are environment variables, listed in docs/settings.md.",
     )
     parser.add_argument(
-        "--mend", action="store_true", help="mend what can be mended; without it nothing is changed"
+        "--mend", action="store_true", help="repair the findings; without this option nothing is changed"
     )
-    parser.add_argument(
-        "--json", action="store_true", help="print one JSON object instead of lines for people"
-    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
     return parser
 
 

@@ -1,4 +1,4 @@
-"""What an ailment is: how its cases are found, and how they are mended."""
+"""The ailment: one kind of contradiction in the data, with its search and its repair."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,24 +14,24 @@ SQL = queries("cluster.doctor", "doctor.sql")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Patient:
-    """What is examined."""
+    """The cluster under examination."""
 
     settings: Settings
     pool: ConnectionPool
 
     @property
     def blobs(self) -> BlobStore:
-        """The settings'."""
+        """The blob store of the settings."""
         return open_blob_store(self.settings)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Case:
-    """One of the things that are wrong."""
+    """One occurrence of an ailment."""
 
     organisation: str
     id: str
-    #: What else mending it needs to know.
+    #: Further values that its repair needs.
     facts: tuple[str, ...] = ()
 
 
@@ -41,14 +41,14 @@ def _none(_: Patient, __: Sequence[Case]) -> str:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Ailment:
-    """One way in which the data can contradict themselves. Mending a case looks at it again first, under its locks."""
+    """A kind of contradiction in the data. The repair of a case checks the case again first, under locks."""
 
     name: str
-    #: What the cases are, as in "3 ...".
+    #: Description of the cases, which follows their number: "3 ...".
     says: str
-    #: What ``--mend`` does.
+    #: Action of ``--mend``, which follows "--mend".
     remedy: str
     find: Callable[[Patient], list[Case]]
     mend: Callable[[Patient, Sequence[Case]], None]
-    #: Why these cases had better not be mended; empty where nothing speaks against it.
+    #: Reason against a repair of these cases; empty if there is none.
     doubt: Callable[[Patient, Sequence[Case]], str] = _none

@@ -1,4 +1,5 @@
--- What is looked for in every organisation: this is for who runs the cluster, and every finding names whose it is.
+-- These statements search every organisation, because the doctor is for the operator. Each finding names its
+-- organisation.
 
 -- name: applied
 SELECT name FROM schema_migrations;
@@ -12,11 +13,11 @@ SELECT pg_encoding_to_char(encoding), datctype FROM pg_database WHERE datname = 
 -- name: workers
 SELECT count(*) FROM procrastinate_workers WHERE last_heartbeat > now() - make_interval(secs => %(lease_s)s);
 
--- name: fill  half a megabyte that cannot be compressed away, so that the table's file has to grow
+-- name: fill  half a megabyte that does not compress, so that the table grows
 CREATE TEMP TABLE doctor_probe ON COMMIT DROP AS
 SELECT string_agg(gen_random_uuid()::text, '') AS filler FROM generate_series(1, 16384) AS n GROUP BY n % 128;
 
--- name: waiting  by class: how many could begin, and for how many seconds the first of them could have
+-- name: waiting  jobs that may begin, by priority class, and the wait of the first one
 SELECT class, count(*) AS jobs, extract(epoch FROM now() - min(coalesce(retry_at, created_at)))::float8 AS oldest_s
 FROM jobs
 WHERE state = 'queued' AND (retry_at IS NULL OR retry_at <= now())
@@ -31,7 +32,7 @@ SELECT organisation, sha256 FROM files UNION SELECT organisation, sha256 FROM up
 -- name: files
 SELECT organisation, id, sha256 FROM files ORDER BY organisation, id;
 
--- name: searchable  the file is in a store with text that can be found; deleting it would take that away
+-- name: searchable  true if the deletion of the file would remove searchable text
 SELECT EXISTS (
     SELECT FROM vector_store_files AS attached
     JOIN documents ON (documents.organisation, documents.id) = (attached.organisation, attached.document)
@@ -40,7 +41,7 @@ SELECT EXISTS (
 -- name: collections
 SELECT name FROM vector_collections WHERE to_regclass('vectors_' || name) IS NOT NULL ORDER BY name;
 
--- name: chunks_without_document  in stores that no job is emptying
+-- name: chunks_without_document  except in stores that a job is deleting
 SELECT DISTINCT chunk.organisation, chunk.vector_store, chunk.document FROM {table} AS chunk
 WHERE NOT EXISTS (
     SELECT FROM documents
@@ -60,7 +61,7 @@ WHERE words_version < {version} GROUP BY organisation, vector_store ORDER BY org
 SELECT FROM documents
 WHERE organisation = %(organisation)s AND id = %(document)s AND vector_store = %(store)s;
 
--- name: documents_without_chunks  they are said to be searchable, and not all of their chunks are there
+-- name: documents_without_chunks  searchable documents with fewer chunks in the index than recorded
 SELECT documents.organisation, documents.id, store.id AS store
 FROM documents
 JOIN vector_stores AS store ON (store.organisation, store.id) = (documents.organisation, documents.vector_store)
@@ -70,7 +71,7 @@ WHERE store.collection = %(collection)s AND store.deleted_at IS NULL AND store.e
     WHERE chunk.organisation = documents.organisation AND chunk.vector_store = store.id AND chunk.document = documents.id)
 ORDER BY documents.organisation, documents.id;
 
--- name: forget_content  so that whoever comes by this document next does it anew; what is left of it can be found until then
+-- name: forget_content  the next job or ingest processes the document again; until then its chunks stay
 UPDATE documents
 SET content_hash = NULL, pipeline_version = NULL, attempted_hash = NULL, source_stamp = NULL, chunks = 0, tokens = 0,
     outcome = 'failed', detail = 'its chunks were missing from the index', updated_at = now()

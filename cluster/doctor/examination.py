@@ -1,4 +1,4 @@
-"""One examination: every part, then the data, and what was found mended if asked. Called by the command (``__main__``).
+"""Examines a cluster: its parts, then its data, with repairs if asked. The command (``__main__``) calls it.
 
 examine(settings, mend=True).healthy
 """
@@ -13,24 +13,26 @@ from cluster.doctor.ailment import Ailment, Case, Patient
 from cluster.doctor.chunk_ailments import CHUNKS, DOCUMENTS, WORDS
 from cluster.doctor.file_ailments import ADRIFT, BLOBS, FILES
 from cluster.doctor.job_ailments import ENTRY, LEASE, TURN
-from cluster.doctor.report import Finding, Report
+from cluster.doctor.report import Finding, HealthReport
 from cluster.errors import ClusterError
 from cluster.settings import Settings
 
 log = structlog.get_logger(__name__)
 
-#: Jobs first: what they do to files and documents is then done, or queued.
+#: Jobs come first: their repair settles, or queues, work on files and documents.
 AILMENTS = (LEASE, ENTRY, TURN, ADRIFT, CHUNKS, DOCUMENTS, WORDS, FILES, BLOBS)
 NEED_BLOBS = (FILES, BLOBS)
 EXAMPLES = 5
 
 
-def examine(settings: Settings, *, mend: bool = False) -> Report:
-    """What is wrong. Without ``mend`` nothing of it is changed; nothing is started in any case."""
+def examine(settings: Settings, *, mend: bool = False) -> HealthReport:
+    """Return everything that is wrong. Nothing is started, and without ``mend`` nothing is changed."""
     database, blobs = parts.database(settings), parts.blobs(settings)
     others = [parts.ray(settings), parts.engine(settings)]
     if not database.fine:
-        return Report(parts=[database, blobs, *others], findings=[])  # the data cannot be asked
+        return HealthReport(
+            parts=[database, blobs, *others], findings=[]
+        )  # without the database there is no data to examine
     pool = open_pool(settings)
     try:
         with translated(), pool.connection() as connection:
@@ -40,7 +42,7 @@ def examine(settings: Settings, *, mend: bool = False) -> Report:
         findings = [
             finding for ailment in ailments if (finding := _finding(patient, ailment, mend=mend)) is not None
         ]
-        return Report(parts=[database, room, blobs, queues, *others], findings=findings)
+        return HealthReport(parts=[database, room, blobs, queues, *others], findings=findings)
     finally:
         pool.close()
 
@@ -56,18 +58,16 @@ def _finding(patient: Patient, ailment: Ailment, *, mend: bool) -> Finding | Non
         says=ailment.says,
         remedy=ailment.remedy,
     )
-    return _mended(patient, ailment, cases, finding) if mend else finding
+    return _mend(patient, ailment, cases, finding) if mend else finding
 
 
-def _mended(patient: Patient, ailment: Ailment, cases: list[Case], finding: Finding) -> Finding:
+def _mend(patient: Patient, ailment: Ailment, cases: list[Case], finding: Finding) -> Finding:
     trouble = ailment.doubt(patient, cases)
     if not trouble:
         try:
             ailment.mend(patient, cases)
-        except (
-            ClusterError
-        ) as exc:  # what was mended before stays so, and the other ailments are looked at all the same
+        except ClusterError as exc:  # earlier repairs stay, and the other ailments are examined
             trouble = str(exc)
-    left = len(ailment.find(patient))
-    log.info("mended", ailment=ailment.name, found=len(cases), left=left)
-    return replace(finding, mended=max(0, len(cases) - left), trouble=trouble)
+    remaining = len(ailment.find(patient))
+    log.info("mended", ailment=ailment.name, found=len(cases), remaining=remaining)
+    return replace(finding, mended=max(0, len(cases) - remaining), trouble=trouble)

@@ -1,4 +1,6 @@
-"""The parts of a cluster, each tried as those who need it would. Starts nothing and changes nothing."""
+"""Checks of the parts of a cluster. Each check uses its part as its callers do; it starts and changes
+nothing.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ from cluster.blobs import open_blob_store
 from cluster.database import bundled, translated
 from cluster.database.migrate import CONNECT_TIMEOUT_S, ENCODING, MIN_PGVECTOR, migrations
 from cluster.database.queries import queries
-from cluster.doctor.report import Part
+from cluster.doctor.report import PartCheck
 from cluster.engines.weights import WEIGHTS_FILE, open_model_folder
 from cluster.errors import ClusterError, Shortage
 from cluster.jobs.kinds import not_retryable
@@ -21,14 +23,14 @@ from cluster.local.addresses import LOOPBACK, api_url, dashboard_url, get_json
 from cluster.settings import Settings
 
 SQL = queries("cluster.doctor", "doctor.sql")
-#: Jobs of these classes that wait for longer mean too few workers; bulk may wait as long as it likes.
-PATIENCE_S = {"high": 60.0, "medium": 900.0, "scheduled": 900.0}
-#: What to do about a shortage, beside what its sentence says.
-THEN = "make room; then everything goes on by itself, and no job has lost a try"
+#: Longest acceptable wait of a job, by priority class. Jobs of class low may wait without a limit.
+LONGEST_WAIT_S = {"high": 60.0, "medium": 900.0, "scheduled": 900.0}
+#: Follows the sentence of a shortage, which says where to make room.
+AFTER_SHORTAGE = "make room; jobs then continue by themselves, and none has lost an attempt"
 
 
-def database(settings: Settings) -> Part:
-    """It answers, has this code's schema, and pgvector."""
+def database(settings: Settings) -> PartCheck:
+    """Check that the database answers and has this code's schema and pgvector."""
     name = "database"
     try:
         with translated(), _connected(settings) as connection:
@@ -37,40 +39,31 @@ def database(settings: Settings) -> Part:
             version = connection.info.server_version // 10_000
             encoding, ctype = connection.execute(SQL["locale"]).fetchone() or ("", "")
     except ClusterError as exc:
-        return Part(name=name, fine=False, says=str(exc), remedy=_start_it(settings))
+        return _wrong(name, str(exc), remedy=_start_it(settings))
     if encoding != ENCODING:
-        return Part(
-            name=name,
-            fine=False,
-            says=f"its encoding is {encoding}, which does not hold every text",
-            remedy=f"make it anew with ENCODING '{ENCODING}'",
+        return _wrong(
+            name,
+            f"the encoding of the database is {encoding}, which does not hold every text",
+            remedy=f"create a database with ENCODING '{ENCODING}', and name it in CLUSTER_DATABASE_URL",
         )
     missing = sorted({migration.name for migration in migrations()} - applied)
     if missing:
-        return Part(
-            name=name,
-            fine=False,
-            says=f"migrations are missing: {', '.join(missing)}",
-            remedy="make up applies them",
+        return _wrong(
+            name, f"migrations are missing: {', '.join(missing)}", remedy="run make up, which applies them"
         )
     if vector is None or tuple(map(int, vector[0].split(".")[:2])) < MIN_PGVECTOR:
         wanted = ".".join(map(str, MIN_PGVECTOR))
-        return Part(
-            name=name,
-            fine=False,
-            says="pgvector is missing or too old",
+        return _wrong(
+            name,
+            "pgvector is missing or too old",
             remedy=f"install pgvector {wanted} or newer in this database",
         )
     locale = f"{encoding}, LC_CTYPE {ctype} (word search is the same under every LC_CTYPE)"
-    return Part(
-        name=name,
-        fine=True,
-        says=f"PostgreSQL {version} with pgvector {vector[0]}, {len(applied)} migrations; {locale}",
-    )
+    return _fine(name, f"PostgreSQL {version} with pgvector {vector[0]}, {len(applied)} migrations; {locale}")
 
 
-def blobs(settings: Settings) -> Part:
-    """A probe is written, read and deleted."""
+def blobs(settings: Settings) -> PartCheck:
+    """Check the blob store: write, read and delete a probe."""
     name, probe = "blobs", f"doctor {uuid4().hex}".encode()
     where = settings.blob_url or str(settings.home / "blobs")
     try:
@@ -81,84 +74,67 @@ def blobs(settings: Settings) -> Part:
         same = store.read(settings.organisation, blob.sha256) == probe
         deleted = store.delete(settings.organisation, blob.sha256)
     except ClusterError as exc:
-        return Part(
-            name=name, fine=False, says=str(exc), remedy=f"make room, or see to {where} (CLUSTER_BLOB_URL)"
+        return _wrong(
+            name, str(exc), remedy=f"make room, or repair the storage at {where} (CLUSTER_BLOB_URL)"
         )
     if not (same and deleted):
-        return Part(
-            name=name,
-            fine=False,
-            says=f"{where} does not give back what it was given",
-            remedy="replace the storage; CLUSTER_BLOB_URL names it",
+        return _wrong(
+            name,
+            f"{where} does not return the bytes that were written",
+            remedy="replace the storage, which CLUSTER_BLOB_URL names",
         )
-    return Part(name=name, fine=True, says=f"{where} keeps, gives back and deletes")
+    return _fine(name, f"writes, reads and deletions work in {where}")
 
 
-def room(connection: Connection[Any]) -> Part:
-    """Check that Postgres has room: write some rows and undo them. Then look whether any process waits for a resource that is used up."""
+def room(connection: Connection[Any]) -> PartCheck:
+    """Check that Postgres has room for writes, and that no process waits for a resource.
+
+    The check writes some rows and rolls them back.
+    """
     name = "room"
     try:
         with translated(), connection.transaction(force_rollback=True):
             connection.execute(SQL["fill"])
         short = sorted(announced(connection))
     except Shortage as exc:
-        return Part(name=name, fine=False, says=str(exc), remedy=THEN)
+        return _wrong(name, str(exc), remedy=AFTER_SHORTAGE)
     except ClusterError as exc:
-        return Part(
-            name=name,
-            fine=False,
-            says=f"whether there is room cannot be tried: {exc}",
-            remedy="see to the database's log",
-        )
+        return _wrong(name, f"a test write failed: {exc}", remedy="read the database's log")
     if short:
-        return Part(
-            name=name, fine=False, says="; ".join(resource.sentence for resource in short), remedy=THEN
-        )
-    return Part(
-        name=name, fine=True, says="the database takes what is written, and no process waits for a resource"
-    )
+        return _wrong(name, "; ".join(resource.sentence for resource in short), remedy=AFTER_SHORTAGE)
+    return _fine(name, "the database takes writes, and no process waits for a resource")
 
 
-def ray(settings: Settings) -> Part:
-    """The head of this home, if it has one, and the endpoint."""
+def ray(settings: Settings) -> PartCheck:
+    """Check the Ray head of this home, if it has one, and the endpoint."""
     name = "ray"
     head, known = ray_head.running(settings), ray_head.recorded(settings)
     if known is not None and head is None:
-        return Part(
-            name=name,
-            fine=False,
-            says=f"the head (pid {known.pid}) is gone",
-            remedy="make up starts it again; no job is lost",
+        return _wrong(
+            name,
+            f"the Ray head (pid {known.pid}) has ended",
+            remedy="run make up, which starts it again; no job is lost",
         )
     if head is not None and get_json(LOOPBACK, head.ports["dashboard"], "/api/version") is None:
-        return Part(
-            name=name,
-            fine=False,
-            says=f"the head (pid {head.pid}) does not answer",
-            remedy="make down, then make up",
+        return _wrong(
+            name, f"the Ray head (pid {head.pid}) does not answer", remedy="run make down, then make up"
         )
     if not application.ready(settings):
         where = (
-            f"make status; the replica's error is at {dashboard_url(settings)} under Serve"
+            f"run make status, and look for the replica's error at {dashboard_url(settings)} under Serve"
             if head
-            else "make up"
+            else "run make up"
         )
-        return Part(
-            name=name,
-            fine=False,
-            says=f"the endpoint does not answer at {api_url(settings)}/readyz",
-            remedy=where,
-        )
-    return Part(
-        name=name,
-        fine=True,
-        says=f"the endpoint answers at {api_url(settings)}"
-        + ("" if head else "; its Ray was started elsewhere"),
+        return _wrong(name, f"the endpoint does not answer at {api_url(settings)}/readyz", remedy=where)
+    return _fine(
+        name,
+        f"the endpoint answers at {api_url(settings)}"
+        + ("" if head else "; its Ray was not started by this home"),
     )
 
 
-def engine(settings: Settings) -> Part:
-    """The folders of the models, and that the weights are those expected."""
+def engine(settings: Settings) -> PartCheck:
+    """Check that the folders of the models exist and hold the expected weights."""
     name = "engine"
     try:
         main = open_model_folder(settings)
@@ -167,76 +143,72 @@ def engine(settings: Settings) -> Part:
                 settings.model_copy(update={"model": model, "model_path": path, "model_sha256": None})
             )
     except ClusterError as exc:
-        return Part(
-            name=name,
-            fine=False,
-            says=str(exc),
-            remedy="install the model again, or correct CLUSTER_MODEL_PATH or CLUSTER_MODELS",
+        return _wrong(
+            name, str(exc), remedy="install the model again, or correct CLUSTER_MODEL_PATH or CLUSTER_MODELS"
         )
     if settings.reranker_path is not None and not Path(settings.reranker_path).is_dir():
-        return Part(
-            name=name,
-            fine=False,
-            says=f"{settings.reranker_path} is no folder",
+        return _wrong(
+            name,
+            f"{settings.reranker_path}, the folder of the reranker, does not exist",
             remedy="correct CLUSTER_RERANKER_PATH",
         )
-    return Part(
-        name=name,
-        fine=True,
-        says=f"{settings.model}: {main.path / WEIGHTS_FILE} has the SHA-256 {main.sha256[:12]}…",
-    )
+    return _fine(name, f"{settings.model}: {main.path / WEIGHTS_FILE} has the SHA-256 {main.sha256[:12]}…")
 
 
-def queues(settings: Settings, connection: Connection[Any]) -> Part:
-    """Workers that live, and what waits for them."""
+def queues(settings: Settings, connection: Connection[Any]) -> PartCheck:
+    """Check that workers are alive, and that no job waits too long."""
     name = "queues"
     row = connection.execute(SQL["workers"], {"lease_s": settings.lease_s}).fetchone()
     workers = row[0] if row else 0
     waiting = connection.execute(SQL["waiting"]).fetchall()
     dead = connection.execute(SQL["dead_letters"], {"not_retryable": not_retryable()}).fetchone()
     lines = [
-        f"{priority_class}: {jobs} wait, the oldest for {oldest_s:.0f} s"
+        f"{priority_class}: {jobs} waiting, the oldest for {oldest_s:.0f} s"
         for priority_class, jobs, oldest_s in waiting
     ]
     letters = f"{dead[0]} dead letters" if dead and dead[0] else "no dead letters"
     alive = f"workers are alive ({workers} groups of slots)" if workers else "no worker is alive"
-    says = "; ".join([alive, *(lines or ["nothing waits"]), letters])
+    says = "; ".join([alive, *(lines or ["no waiting jobs"]), letters])
     if workers == 0 and (waiting or settings.min_workers > 0):
-        return Part(
-            name=name,
-            fine=False,
-            says=says,
-            remedy="make up starts workers; on another cluster see serve status",
+        return _wrong(
+            name, says, remedy="run make up, which starts workers; on another cluster look at serve status"
         )
     late = [
         priority_class
         for priority_class, _, oldest_s in waiting
-        if oldest_s > PATIENCE_S.get(priority_class, float("inf"))
+        if oldest_s > LONGEST_WAIT_S.get(priority_class, float("inf"))
     ]
     if late:
-        return Part(
-            name=name,
-            fine=False,
-            says=says,
-            remedy=f"{' and '.join(late)} wait too long: raise CLUSTER_MAX_WORKERS",
+        return _wrong(
+            name,
+            says,
+            remedy=f"raise CLUSTER_MAX_WORKERS, because jobs of class {' and '.join(late)} wait too long",
         )
-    return Part(name=name, fine=True, says=says)
+    return _fine(name, says)
+
+
+def _fine(name: str, says: str) -> PartCheck:
+    return PartCheck(name=name, fine=True, says=says)
+
+
+def _wrong(name: str, says: str, *, remedy: str) -> PartCheck:
+    return PartCheck(name=name, fine=False, says=says, remedy=remedy)
 
 
 def _applied(connection: Connection[Any]) -> set[str]:
-    """Names of the migrations this database has."""
+    """Return the names of the migrations that the database has."""
     if connection.execute("SELECT to_regclass('schema_migrations') IS NOT NULL").fetchone() != (True,):
         return set()
     return {name for (name,) in connection.execute(SQL["applied"])}
 
 
 def _connected(settings: Settings) -> Connection[Any]:
-    """Unlike the pool: a bundled server that does not run is not started."""
+    """Connect to the database without starting a bundled server that does not run."""
     url = settings.database_url.get_secret_value() if settings.database_url else bundled.url(settings)
     return psycopg.connect(url, connect_timeout=CONNECT_TIMEOUT_S)
 
 
 def _start_it(settings: Settings) -> str:
     if settings.database_url is None:
-        return f"make up starts it; if it does not, {settings.home / 'postgres' / 'server.log'} says why"
-    return "see to the server that CLUSTER_DATABASE_URL names"
+        return f"run make up, which starts it; if it fails, read {settings.home / 'postgres' / 'server.log'}"
+    return "start or repair the server that CLUSTER_DATABASE_URL names"

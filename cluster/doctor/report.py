@@ -1,4 +1,4 @@
-"""What the doctor says."""
+"""The results of an examination."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -6,51 +6,54 @@ from typing import Any
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Part:
-    """One part of the cluster."""
+class PartCheck:
+    """Result of the check of one part of the cluster."""
 
     name: str
     fine: bool
-    #: What was seen.
+    #: State of the part, in a sentence.
     says: str
-    #: What to do; empty where it is fine.
+    #: Instruction for the operator; empty if the part is fine.
     remedy: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Finding:
-    """Something in the data that contradicts something else."""
+    """An ailment that was found in the data."""
 
     name: str
-    #: How many there were when they were looked for.
+    #: Number of cases.
     count: int
-    #: Some of them, as organisation/id.
+    #: Some of the cases, as organisation/id.
     examples: Sequence[str]
+    #: Description of the cases.
     says: str
-    #: What mending does.
+    #: Action of a repair.
     remedy: str
-    #: How many are in order now; None where nothing was tried.
+    #: Number of repaired cases; None if no repair was asked for.
     mended: int | None = None
-    #: Why the others are not; empty where nothing was tried, or all are.
+    #: Reason why the other cases are not repaired; empty if there are none.
     trouble: str = ""
 
     @property
-    def left(self) -> int:
-        """How many are still as they were."""
+    def remaining(self) -> int:
+        """Number of cases that are not repaired."""
         return self.count - (self.mended or 0)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Report:
-    """One examination."""
+class HealthReport:
+    """Results of one examination."""
 
-    parts: Sequence[Part]
+    parts: Sequence[PartCheck]
     findings: Sequence[Finding]
 
     @property
     def healthy(self) -> bool:
-        """Nothing is wrong, or not any more."""
-        return all(part.fine for part in self.parts) and not any(finding.left for finding in self.findings)
+        """True if nothing is wrong, or everything is repaired."""
+        return all(part.fine for part in self.parts) and not any(
+            finding.remaining for finding in self.findings
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as JSON-ready values."""

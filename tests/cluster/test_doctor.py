@@ -19,7 +19,7 @@ from pydantic import SecretStr
 
 from cluster.blobs import Blob, BlobStore, open_blob_store
 from cluster.database import bundled, open_pool
-from cluster.doctor import Finding, Report, examine
+from cluster.doctor import Finding, HealthReport, PartCheck, examine
 from cluster.documents import documents
 from cluster.documents.chunk_rows import ChunkRecord
 from cluster.documents.files import File, Quota, create_file, get_file
@@ -101,7 +101,7 @@ def well_before_and_after(home: Settings, its_pool: ConnectionPool) -> Iterator[
     assert examine(home).findings == []
 
 
-def part(report: Report, name: str) -> Any:
+def part(report: HealthReport, name: str) -> PartCheck:
     (found,) = [part for part in report.parts if part.name == name]
     return found
 
@@ -404,7 +404,7 @@ def test_what_does_not_run_is_named_with_what_to_do(
     report = examine(home)
     assert not report.healthy
     ray, queues = part(report, "ray"), part(report, "queues")
-    assert (ray.fine, ray.remedy) == (False, "make up")
+    assert (ray.fine, ray.remedy) == (False, "run make up")
     assert (queues.fine, "no worker is alive" in queues.says, "make up" in queues.remedy) == (
         False,
         True,
@@ -466,7 +466,7 @@ def test_a_database_without_the_schema_is_told_from_one_that_is_away(new_home: N
     assert (seen.fine, "0001_foundation.sql" in seen.says, seen.remedy) == (
         False,
         True,
-        "make up applies them",
+        "run make up, which applies them",
     )
 
 
