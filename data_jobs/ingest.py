@@ -31,6 +31,7 @@ from cluster.errors import ClusterError, InvalidInput, Permanent, Unavailable, l
 from cluster.jobs.job_run import JobRun
 from cluster.jobs.kinds import INGEST
 from cluster.logs import about, configure
+from cluster.organisations.organisations import ensure_organisation
 from cluster.settings import Settings
 from data_jobs.bulk.plan import Plan, make_plan
 from data_jobs.bulk.ray_session import ray_session
@@ -124,6 +125,7 @@ def ingest(
     with open_pool(settings) as pool:
         indexes = ChunkIndexes(settings, pool)
         with translated(), pool.connection() as connection:
+            ensure_organisation(connection, settings.organisation)
             store = stores.ensure_store(
                 connection, settings.organisation, vector_store, fingerprint=describe(settings)
             )

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
@@ -26,6 +27,7 @@ from cluster.documents.indexing import ChunkIndexes
 from cluster.engines import Engine, open_engine, open_reranker
 from cluster.errors import Conflict, Resource, Retryable, Shortage, Throttled, Unavailable
 from cluster.jobs.shortages import announced
+from cluster.organisations.organisations import ensure_organisation
 from cluster.organisations.usage import UsageEvent, record
 from cluster.settings import Settings
 from serve_app.edge.errors import ModelNotFound
@@ -219,10 +221,19 @@ class Service:
     def _opened(self) -> tuple[ConnectionPool, ChunkIndexes]:
         with self._lock:
             if self._pool is None:
-                self._pool = open_pool(self.settings, reviving=True)
+                self._pool = self._open_database()
             if self._indexes is None:
                 self._indexes = ChunkIndexes(self.settings, self._pool)
         return self._pool, self._indexes
+
+    def _open_database(self) -> ConnectionPool:
+        pool = open_pool(self.settings, reviving=True)
+        with ExitStack() as undo:
+            undo.callback(pool.close)
+            with translated(), pool.connection() as connection:
+                ensure_organisation(connection, self.settings.organisation)
+            undo.pop_all()
+        return pool
 
     def _with_pool(self, work: Callable[[ConnectionPool, ChunkIndexes], T]) -> T:
         pool, indexes = self._opened()

@@ -14,6 +14,7 @@ import structlog
 from psycopg_pool import ConnectionPool
 
 from cluster.database import bundled, open_pool
+from cluster.organisations.organisations import ensure_organisation
 from cluster.settings import RAY_PORTS, RAY_WORKER_PORTS, Settings
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -118,7 +119,7 @@ def new_organisation(pool: ConnectionPool) -> str:
     """Id of an organisation nobody else uses."""
     id = f"org-{uuid4().hex[:12]}"
     with pool.connection() as connection:
-        connection.execute("INSERT INTO organisations (id, name) VALUES (%s, %s)", [id, "made for a test"])
+        ensure_organisation(connection, id)
     return id
 
 

@@ -10,14 +10,24 @@ import uvicorn
 from fastapi import Header
 
 from cluster.logs import configure
+from cluster.organisations.organisations import ensure_organisation
 from cluster.settings import Settings
 from serve_app.api import build_api
 from serve_app.edge.authentication import organisation
+from serve_app.edge.service_access import ServiceDep
 from serve_app.service import Service
 
+#: Organisations that requests of this process have named.
+created: set[str] = set()
 
-async def organisation_of_the_header(x_organisation: Annotated[str, Header()] = "default") -> str:
-    """Stands in for the keys a real server knows its callers by."""
+
+async def organisation_of_the_header(
+    service: ServiceDep, x_organisation: Annotated[str, Header()] = "default"
+) -> str:
+    """The organisation that the header names, created by its first request. Takes the place of API keys."""
+    if x_organisation not in created:
+        await service.in_transaction(lambda connection: ensure_organisation(connection, x_organisation))
+        created.add(x_organisation)
     return x_organisation
 
 

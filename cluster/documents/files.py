@@ -4,7 +4,7 @@ The bytes lie in the blob store; the row is written after them and deleted befor
 uploads, by whatever reads a file, and by upkeep.
 
     with connection.transaction():
-        file = create_file(connection, "default", "manual.pdf", "assistants", blob, "application/pdf", quota=Quota())
+        file = create_file(connection, "default", "manual.pdf", "assistants", blob, "application/pdf", default_limits=limits)
 
     with connection.transaction():
         gone = delete_file(connection, index, "default", file.id)
@@ -26,7 +26,7 @@ from cluster.database.paging import ListPage, unknown_cursor
 from cluster.database.queries import queries
 from cluster.documents.store_files import detach_everywhere
 from cluster.errors import NotFound, Throttled
-from cluster.settings import Settings
+from cluster.organisations.organisations import StorageLimits, storage_limits
 
 SQL = queries("cluster.documents", "files.sql")
 #: Of an id, as ``files.sql`` makes it: it begins with the time, so that one that is gone still has its place.
@@ -36,8 +36,8 @@ ID = re.compile(r"file-[0-9a-f]{26}")
 SAME_WITHIN_S = 600
 #: OpenAI's: files of batches last thirty days unless something else is said, all others until they are deleted.
 LIFETIMES_S = {"batch": 30 * 24 * 3600}
-#: Space is freed by people or by time; neither is quick.
-QUOTA_RETRY_AFTER_S = 60.0
+#: Deletions and expiries free space; neither is quick.
+STORAGE_RETRY_AFTER_S = 60.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,19 +59,6 @@ class File:
     expires_at: datetime | None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Quota:
-    """What an organisation may keep; 0: no limit."""
-
-    files: int = 0
-    bytes: int = 0
-
-    @classmethod
-    def of(cls, settings: Settings) -> "Quota":
-        """The settings'."""
-        return cls(files=settings.organisation_files, bytes=settings.organisation_bytes)
-
-
 def create_file(
     connection: Connection[Any],
     organisation: str,
@@ -81,7 +68,7 @@ def create_file(
     media_type: str,
     *,
     expires_after_s: int | None = None,
-    quota: Quota,
+    default_limits: StorageLimits,
 ) -> File:
     """The row of a file whose blob is in place; the one there is, where the same was uploaded just before. Inside a transaction.
 
@@ -107,38 +94,49 @@ def create_file(
         "within_s": SAME_WITHIN_S,
         "random": uuid4().hex[:12],
     }
-    if quota.files or quota.bytes:
-        connection.execute(SQL["lock_quota"], values)  # always before the lock of the blob
+    limits = storage_limits(connection, organisation, default=default_limits)
+    if limits:
+        connection.execute(SQL["lock_storage"], values)  # always before the lock of the blob
     connection.execute(SQL["lock_blob"], values)
     same = _one(connection, "same", values)
     if same is not None:
         return same
-    require_quota(connection, organisation, quota, files=1, bytes=blob.bytes)
+    _require_room(connection, organisation, limits, files=1, bytes=blob.bytes)
     made = _one(connection, "insert", values)
     assert made is not None
     return made
 
 
-def require_quota(
-    connection: Connection[Any], organisation: str, quota: Quota, *, files: int, bytes: int
+def require_room(
+    connection: Connection[Any], organisation: str, *, default_limits: StorageLimits, files: int, bytes: int
 ) -> None:
-    """Pass only where so much more may be kept; others who ask wait until the transaction ends.
+    """Check that the organisation may keep this much more. Until the transaction ends, other calls for it wait.
+
+    Args:
+        default_limits: the settings' limits, for an organisation that has none of its own.
 
     Raises:
-        Throttled: it may not.
+        Throttled: it would keep more than it may.
     """
-    if not (quota.files or quota.bytes):
+    limits = storage_limits(connection, organisation, default=default_limits)
+    _require_room(connection, organisation, limits, files=files, bytes=bytes)
+
+
+def _require_room(
+    connection: Connection[Any], organisation: str, limits: StorageLimits, *, files: int, bytes: int
+) -> None:
+    if not limits:
         return
-    connection.execute(SQL["lock_quota"], {"organisation": organisation})
+    connection.execute(SQL["lock_storage"], {"organisation": organisation})
     row = connection.execute(SQL["kept"], {"organisation": organisation}).fetchone()
     assert row is not None
-    there = {"files": (row[0], files, quota.files), "bytes": (row[1], bytes, quota.bytes)}
-    for what, (kept, more, most) in there.items():
-        if most and kept + more > most:
+    amounts = {"files": (row[0], files, limits.files), "bytes": (row[1], bytes, limits.bytes)}
+    for unit, (kept, more, limit) in amounts.items():
+        if limit and kept + more > limit:
             raise Throttled(
-                f"the organisation keeps {kept:,} {what} of at most {most:,} (CLUSTER_ORGANISATION_{what.upper()}), and this would add "
-                f"{more:,}; delete files that are no longer needed",
-                retry_after_s=QUOTA_RETRY_AFTER_S,
+                f"the organisation keeps {kept:,} {unit} of at most {limit:,} (CLUSTER_ORGANISATION_{unit.upper()}, or "
+                f"{unit}_limit of the organisation), and this would add {more:,}; delete files that are no longer needed",
+                retry_after_s=STORAGE_RETRY_AFTER_S,
             )
 
 

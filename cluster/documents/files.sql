@@ -1,6 +1,6 @@
 -- Statements whose name ends in _of_all are upkeep's: they look after every organisation, and name it in what they return.
 
--- name: lock_quota  whoever adds to what an organisation keeps waits here for the others
+-- name: lock_storage  transactions that add files to a limited organisation run one after the other
 SELECT pg_advisory_xact_lock(hashtextextended(%(organisation)s || '/quota', 0));
 
 -- name: kept  files, and what uploads that are under way have been promised
@@ -30,10 +30,6 @@ ORDER BY id
 LIMIT 1;
 
 -- name: insert  ids begin with the time, so that they are in the order of creation and one that is gone still has its place in a list
-WITH owner AS (
-    INSERT INTO organisations (id, name) VALUES (%(organisation)s, %(organisation)s)
-    ON CONFLICT (id) DO NOTHING
-)
 INSERT INTO files (organisation, id, filename, purpose, bytes, sha256, media_type, created_at, expires_at)
 VALUES (
     %(organisation)s,

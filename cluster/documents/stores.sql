@@ -1,11 +1,7 @@
 -- name: lock_name  of those who ask for a store of a new name at once, one makes it
 SELECT pg_advisory_xact_lock(hashtextextended('store/' || %(organisation)s || '/' || %(name)s, 0));
 
--- name: insert  an organisation's first store makes the organisation; an id that is taken gives no row
-WITH owner AS (
-    INSERT INTO organisations (id, name) VALUES (%(organisation)s, %(organisation)s)
-    ON CONFLICT (id) DO NOTHING
-)
+-- name: insert  an id that is taken gives no row
 INSERT INTO vector_stores (organisation, id, name, description, collection, fingerprint_id, fingerprint, metadata, chunking_strategy,
     expires_after, expires_at, partial)
 VALUES (%(organisation)s, %(id)s, %(name)s, %(description)s, %(collection)s, %(fingerprint_id)s, %(fingerprint)s, %(metadata)s,

@@ -3,11 +3,12 @@
 A part is known by its bytes: sent twice it is one part, and an upload may name a part more than once where its file
 repeats itself. Called by the routes of uploads and by upkeep.
 
-    upload = create_upload(connection, "default", "corpus.jsonl", "batch", 9_000_000_000, "text/jsonl", lifetime_s=3600, quota=Quota())
+    upload = create_upload(connection, "default", "corpus.jsonl", "batch", 9_000_000_000, "text/jsonl", lifetime_s=3600,
+        default_limits=limits)
     part = add_part(connection, "default", upload.id, blob)
     parts = ordered_parts(connection, upload, [part.id])
     with connection.transaction():
-        upload, file, released = complete_upload(connection, upload, blob, media_type, quota=Quota())
+        upload, file, released = complete_upload(connection, upload, blob, media_type, default_limits=limits)
     release_blobs(connection, blobs, "default", released)
 """
 
@@ -23,8 +24,9 @@ from psycopg.rows import class_row, dict_row
 
 from cluster.blobs import Blob
 from cluster.database.queries import queries
-from cluster.documents.files import File, Quota, create_file, get_file, require_quota
+from cluster.documents.files import File, create_file, get_file, require_room
 from cluster.errors import InvalidInput, NotFound
+from cluster.organisations.organisations import StorageLimits
 from cluster.records import digest
 
 
@@ -99,7 +101,7 @@ def create_upload(
     *,
     expires_after_s: int | None = None,
     lifetime_s: float,
-    quota: Quota,
+    default_limits: StorageLimits,
 ) -> Upload:
     """A new upload without parts. Inside a transaction.
 
@@ -111,7 +113,7 @@ def create_upload(
     Raises:
         Throttled: the organisation may not keep so much more.
     """
-    require_quota(connection, organisation, quota, files=1, bytes=bytes)
+    require_room(connection, organisation, default_limits=default_limits, files=1, bytes=bytes)
     values = {
         "organisation": organisation,
         "id": f"upload_{uuid4().hex}",
@@ -198,7 +200,7 @@ def ordered_parts(connection: Connection[Any], upload: Upload, ids: Sequence[str
 
 
 def complete_upload(
-    connection: Connection[Any], upload: Upload, blob: Blob, media_type: str, *, quota: Quota
+    connection: Connection[Any], upload: Upload, blob: Blob, media_type: str, *, default_limits: StorageLimits
 ) -> tuple[Upload, File, list[str]]:
     """The upload becomes a file: both, and the hashes of the parts' blobs, which are for ``release_blobs`` after the commit.
 
@@ -224,7 +226,7 @@ def complete_upload(
     )  # from here on its bytes count as the file's
     file = create_file(
         connection, upload.organisation, upload.filename, upload.purpose, blob, media_type,
-        expires_after_s=upload.expires_after, quota=quota,
+        expires_after_s=upload.expires_after, default_limits=default_limits,
     )  # fmt: skip
     connection.execute(SQL["becomes"], {**key, "file": file.id})
     return _upload(connection, "get", key), file, _drop_parts(connection, upload.organisation, upload.id)

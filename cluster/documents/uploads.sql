@@ -1,10 +1,6 @@
 -- Statements whose name ends in _of_all are upkeep's: they look after every organisation, and name it in what they return.
 
 -- name: insert
-WITH owner AS (
-    INSERT INTO organisations (id, name) VALUES (%(organisation)s, %(organisation)s)
-    ON CONFLICT (id) DO NOTHING
-)
 INSERT INTO uploads (organisation, id, filename, purpose, bytes, media_type, status, expires_after, expires_at)
 VALUES (
     %(organisation)s, %(id)s, %(filename)s, %(purpose)s, %(bytes)s, %(media_type)s, 'pending',

@@ -7,7 +7,7 @@ RETURNING worker.id;
 -- name: beyond_cap  the entry came without a lock, as those with a time do, and the organisation has a cap
 SELECT 1 FROM procrastinate_jobs AS entry, organisations
 WHERE entry.id = %(entry)s AND entry.status = 'doing' AND entry.lock IS NULL
-    AND organisations.id = %(organisation)s AND organisations.slots > 0;
+    AND organisations.id = %(organisation)s AND organisations.concurrency_limit > 0;
 
 -- name: take_turn  the class has come as far as this turn
 UPDATE class_turns SET now = greatest(now, %(turn)s) WHERE class = %(priority_class)s;

@@ -25,8 +25,8 @@ SELECT {columns} FROM jobs
 WHERE organisation = %(organisation)s AND id = %(id)s;
 
 -- name: waiting_of_all  of all organisations; those that wait for their time do not count, nor those beyond an organisation's cap
-SELECT coalesce(sum(greatest(least(queued, slots - running), 0)), 0)::bigint,
-    coalesce(extract(epoch FROM now() - min(oldest) FILTER (WHERE slots IS NULL OR running < slots)), 0)::float8,
+SELECT coalesce(sum(greatest(least(queued, concurrency_limit - running), 0)), 0)::bigint,
+    coalesce(extract(epoch FROM now() - min(oldest) FILTER (WHERE concurrency_limit IS NULL OR running < concurrency_limit)), 0)::float8,
     coalesce(sum(running), 0)::bigint
 FROM (
     SELECT organisation,

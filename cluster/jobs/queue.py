@@ -148,9 +148,9 @@ def add_turns(
     found = connection.execute(SQL["turns"], values).fetchone()
     if found is None:
         raise NotFound(f"no organisation {organisation!r}")
-    last, slots = found
+    last, concurrency_limit = found
     # A turn that waits for its time must not hold up those behind it, as one with a lock would.
-    lock = f"{organisation}/{priority_class}/" if slots and run_at is None else None
+    lock = f"{organisation}/{priority_class}/" if concurrency_limit and run_at is None else None
     deferrer = _app().configure_task(
         TASK,
         allow_unknown=True,
@@ -163,7 +163,7 @@ def add_turns(
     first = last - count + 1
     jobs = [
         deferrer.job.evolve(
-            lock=lock and f"{lock}{turn % slots}",
+            lock=lock and f"{lock}{turn % concurrency_limit}",
             priority=RANKS[priority_class] * CLASS_STEP - turn,
             task_kwargs={**deferrer.job.task_kwargs, "turn": turn},
         )

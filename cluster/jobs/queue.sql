@@ -11,7 +11,7 @@ INSERT INTO job_events (organisation, job, type, data) VALUES (%(organisation)s,
 INSERT INTO organisation_turns (organisation, class, last)
 SELECT %(organisation)s, class, now + %(count)s FROM class_turns WHERE class = %(priority_class)s
 ON CONFLICT (organisation, class) DO UPDATE SET last = greatest(organisation_turns.last + %(count)s, excluded.last)
-RETURNING last, (SELECT slots FROM organisations WHERE id = %(organisation)s);
+RETURNING last, (SELECT concurrency_limit FROM organisations WHERE id = %(organisation)s);
 
 -- name: lock
 SELECT {columns} FROM jobs

@@ -279,10 +279,10 @@ def _waiting(job: Job, line: dict[str, Any], now: datetime) -> Waiting | None:
         return Waiting(
             reason="no_worker", message="no worker is alive; python -m cluster.doctor says what to do"
         )
-    if line["slots"] is not None and line["running"] >= line["slots"]:
+    if line["concurrency_limit"] is not None and line["running"] >= line["concurrency_limit"]:
         return Waiting(
             reason="organisation_limit",
-            message=f"your organisation runs its {line['slots']} jobs of class {job.priority_class} already; {_behind(line['ahead'])}",
+            message=f"your organisation runs its {line['concurrency_limit']} jobs of class {job.priority_class} already; {_behind(line['ahead'])}",
         )
     if line["ahead"]:
         return Waiting(reason="behind", message=_behind(line["ahead"]))

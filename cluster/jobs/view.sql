@@ -43,7 +43,7 @@ SELECT (SELECT count(*) FROM jobs AS ahead
        (SELECT count(*) FROM jobs AS running
         WHERE running.state = 'running' AND running.entry IS NOT NULL
           AND running.organisation = job.organisation AND running.class = job.class) AS running,
-       (SELECT slots FROM organisations WHERE organisations.id = job.organisation) AS slots,
+       (SELECT concurrency_limit FROM organisations WHERE organisations.id = job.organisation) AS concurrency_limit,
        (SELECT count(*) FROM procrastinate_workers
         WHERE last_heartbeat > now() - make_interval(secs => %(lease_s)s)) AS workers
 FROM jobs AS job

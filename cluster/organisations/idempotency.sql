@@ -7,10 +7,6 @@ FROM idempotency_keys
 WHERE organisation = %(organisation)s AND key = %(key)s AND created_at > now() - make_interval(secs => %(lifetime_s)s);
 
 -- name: remember  over what has expired and was not yet forgotten
-WITH owner AS (
-    INSERT INTO organisations (id, name) VALUES (%(organisation)s, %(organisation)s)
-    ON CONFLICT (id) DO NOTHING
-)
 INSERT INTO idempotency_keys (organisation, key, request, status, answer)
 VALUES (%(organisation)s, %(key)s, %(request)s, 200, %(answer)s)
 ON CONFLICT (organisation, key) DO UPDATE

@@ -1,8 +1,4 @@
 -- name: record  counted once, however often the work was done
-WITH owner AS (
-    INSERT INTO organisations (id, name) VALUES (%(organisation)s, %(organisation)s)
-    ON CONFLICT (id) DO NOTHING
-)
 INSERT INTO usage_events (organisation, id, kind, unit, quantity, model, source, job)
 VALUES (%(organisation)s, %(id)s, %(kind)s, %(unit)s, %(quantity)s, %(model)s, %(source)s, %(job)s)
 ON CONFLICT (organisation, id) DO NOTHING;

@@ -16,11 +16,12 @@ from pydantic_core import PydanticCustomError
 from starlette.responses import Response, StreamingResponse
 
 from cluster.documents.file_names import plain_name
-from cluster.documents.files import File, Quota, create_file, delete_file, get_file, list_files
+from cluster.documents.files import File, create_file, delete_file, get_file, list_files
 from cluster.documents.store_files import StoreFile, attach
 from cluster.documents.stores import find_store
 from cluster.formats import PURPOSES, Purpose
 from cluster.jobs.jobs import PriorityClass
+from cluster.organisations.organisations import StorageLimits
 from cluster.records import digest
 from serve_app.edge.authentication import Organisation
 from serve_app.edge.idempotency import Once
@@ -195,7 +196,7 @@ async def create(request: Request, service: ServiceDep, organisation: Organisati
             blob,
             type,
             expires_after_s=fields.seconds,
-            quota=Quota.of(settings),
+            default_limits=StorageLimits.of(settings),
         )
         if fields.vector_store_id is None:
             return UploadedFile.of(file)

@@ -12,10 +12,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.responses import Response
 
 from cluster.documents.file_names import plain_name
-from cluster.documents.files import Quota, create_file
+from cluster.documents.files import create_file
 from cluster.documents.store_files import attach
 from cluster.documents.stores import ensure_store
 from cluster.jobs.jobs import Job, JobState, get_job
+from cluster.organisations.organisations import StorageLimits
 from cluster.records import digest
 from cluster.vector_index import collection_name
 from serve_app.edge.authentication import Organisation
@@ -110,7 +111,9 @@ async def upload(request: Request, service: ServiceDep, organisation: Organisati
 
     def work(connection: Connection[Any]) -> dict[str, Any]:
         require_kept_blob(connection, service, organisation, blob)
-        file = create_file(connection, organisation, name, PURPOSE, blob, type, quota=Quota.of(settings))
+        file = create_file(
+            connection, organisation, name, PURPOSE, blob, type, default_limits=StorageLimits.of(settings)
+        )
         store = ensure_store(connection, organisation, fields.vector_store, fingerprint=fingerprint)
         attached = attach(connection, store, file.id, **queue_options(settings, fields.priority))
         return {"task_id": attached.job, "status": "queued", "file_id": file.id, "vector_store_id": store.id}

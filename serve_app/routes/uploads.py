@@ -15,7 +15,7 @@ from starlette.responses import Response
 
 from cluster.blobs import Blob, BlobStore
 from cluster.documents.file_names import plain_name
-from cluster.documents.files import File, Quota, get_file
+from cluster.documents.files import File, get_file
 from cluster.documents.uploads import (
     MOST_PARTS,
     Upload,
@@ -32,6 +32,7 @@ from cluster.documents.uploads import (
 from cluster.errors import InvalidInput, Permanent
 from cluster.file_beginning import SNIFFED_BYTES
 from cluster.formats import Purpose
+from cluster.organisations.organisations import StorageLimits
 from serve_app.edge.authentication import Organisation
 from serve_app.edge.idempotency import Once
 from serve_app.edge.json_route import json_router
@@ -176,7 +177,7 @@ async def create(
     def store_upload(connection: Connection[Any]) -> UploadObject:
         upload = create_upload(
             connection, organisation, name, body.purpose, body.bytes, body.mime_type,
-            expires_after_s=lifetime_s, lifetime_s=settings.upload_lifetime_s, quota=Quota.of(settings),
+            expires_after_s=lifetime_s, lifetime_s=settings.upload_lifetime_s, default_limits=StorageLimits.of(settings),
         )  # fmt: skip
         return UploadObject.of(upload)
 
@@ -241,7 +242,9 @@ async def complete(
 
     def store_file(connection: Connection[Any]) -> UploadObject:
         require_kept_blob(connection, service, organisation, blob)
-        done, file, hashes = complete_upload(connection, upload, blob, type, quota=Quota.of(service.settings))
+        done, file, hashes = complete_upload(
+            connection, upload, blob, type, default_limits=StorageLimits.of(service.settings)
+        )
         released[:] = hashes
         return UploadObject.of(done, file)
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from typing import Any
-from uuid import uuid4
 
 import pytest
 from psycopg import Connection
@@ -42,9 +41,9 @@ def store(connection: Connection[Any], organisation: str, fingerprint: Fingerpri
 
 
 @pytest.fixture
-def stranger() -> str:
-    """Id of another organisation, one without anything."""
-    return f"org-{uuid4().hex[:12]}"
+def stranger(pool: ConnectionPool) -> str:
+    """Id of another organisation, which owns nothing."""
+    return new_organisation(pool)
 
 
 @pytest.fixture

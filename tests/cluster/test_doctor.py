@@ -22,7 +22,7 @@ from cluster.database import bundled, open_pool
 from cluster.doctor import Finding, HealthReport, PartCheck, examine
 from cluster.documents import documents
 from cluster.documents.chunk_rows import ChunkRecord
-from cluster.documents.files import File, Quota, create_file, get_file
+from cluster.documents.files import File, create_file, get_file
 from cluster.documents.indexing import ChunkIndex, open_chunk_index
 from cluster.documents.store_files import FileStatus, StoreFile, attach, get_store_file
 from cluster.documents.stores import VectorStore, delete_store, ensure_store
@@ -32,6 +32,7 @@ from cluster.errors import NotFound
 from cluster.jobs import attempts, queue
 from cluster.jobs.jobs import Job, JobState, get_job
 from cluster.local.ray_head import settings_variables
+from cluster.organisations.organisations import StorageLimits, ensure_organisation
 from cluster.settings import Settings
 from tests.cluster.jobs import turns
 from tests.cluster.jobs.turns import TEST
@@ -73,7 +74,7 @@ def connection(its_pool: ConnectionPool) -> Iterator[Connection[Any]]:
 @pytest.fixture
 def organisation(connection: Connection[Any]) -> str:
     id = f"org-{uuid4().hex[:12]}"
-    connection.execute("INSERT INTO organisations (id, name) VALUES (%s, '')", [id])
+    ensure_organisation(connection, id)
     return id
 
 
@@ -128,7 +129,13 @@ def upload(connection: Connection[Any], blobs: BlobStore, organisation: str) -> 
         blob = writer.commit()
     with connection.transaction():
         return create_file(
-            connection, organisation, "a.txt", "assistants", blob, "text/plain", quota=Quota()
+            connection,
+            organisation,
+            "a.txt",
+            "assistants",
+            blob,
+            "text/plain",
+            default_limits=StorageLimits(),
         ), blob
 
 

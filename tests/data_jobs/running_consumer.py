@@ -14,11 +14,12 @@ from psycopg_pool import ConnectionPool
 
 from cluster.blobs import BlobStore, open_blob_store
 from cluster.documents import store_files, stores
-from cluster.documents.files import File, Quota, create_file
+from cluster.documents.files import File, create_file
 from cluster.documents.indexing import ChunkIndexes, open_chunk_index
 from cluster.documents.stores import NewStore, VectorStore
 from cluster.engines import Engine
 from cluster.jobs.jobs import Job, get_job
+from cluster.organisations.organisations import StorageLimits
 from cluster.settings import Settings
 from data_jobs.kinds.registry import open_kinds
 from data_jobs.kinds.resources import Ids, Resources
@@ -115,7 +116,13 @@ class Desk:
             blob = writer.commit()
         with self.pool.connection() as connection:
             return create_file(
-                connection, self.organisation, filename, "assistants", blob, media_type, quota=Quota()
+                connection,
+                self.organisation,
+                filename,
+                "assistants",
+                blob,
+                media_type,
+                default_limits=StorageLimits(),
             )
 
     def attach(self, store: VectorStore, file: File, **options: Any) -> str:

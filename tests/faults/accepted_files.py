@@ -21,6 +21,7 @@ from cluster.documents.stores import VectorStore
 from cluster.engines import Engine, open_engine
 from cluster.errors import ClusterError
 from cluster.jobs.jobs import PriorityClass
+from cluster.organisations.organisations import ensure_organisation
 from cluster.records import chunk_id, document_id
 from cluster.settings import Settings
 from tests.data_jobs.running_consumer import Desk
@@ -53,9 +54,7 @@ class Place:
         """Id of a new one."""
         id = f"org-{uuid4().hex[:12]}"
         with self.pool.connection() as connection:
-            connection.execute(
-                "INSERT INTO organisations (id, name) VALUES (%s, %s)", [id, "made for a fault"]
-            )
+            ensure_organisation(connection, id)
         return id
 
     def desk(self) -> Desk:

@@ -13,7 +13,6 @@ from psycopg_pool import ConnectionPool
 from cluster.blobs import Blob, BlobStore, open_blob_store
 from cluster.documents.files import (
     File,
-    Quota,
     create_file,
     delete_file,
     expire_files,
@@ -27,9 +26,10 @@ from cluster.documents.indexing import ChunkIndex
 from cluster.documents.store_files import attach, get_store_file
 from cluster.documents.stores import VectorStore
 from cluster.errors import NotFound, Throttled
+from cluster.organisations.organisations import StorageLimits
 from cluster.settings import Settings
 
-NO_QUOTA = Quota()
+NO_LIMITS = StorageLimits()
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def make(
     with connection.transaction():
         return create_file(
             connection, organisation, name, more.pop("purpose", "assistants"), blob or some_blob(), "text/plain",
-            quota=more.pop("quota", NO_QUOTA), **more,
+            default_limits=more.pop("default_limits", NO_LIMITS), **more,
         )  # fmt: skip
 
 
@@ -135,24 +135,35 @@ def test_pages_show_each_file_once_in_the_order_of_creation(
     assert list(pages(deleting=True)) == made[::-1]
 
 
-def test_a_quota_holds_for_those_who_come_at_once(pool: ConnectionPool, organisation: str) -> None:
-    def send(quota: Quota) -> bool:
+def test_limits_hold_for_uploads_that_come_at_once(pool: ConnectionPool, organisation: str) -> None:
+    def send(limits: StorageLimits) -> bool:
         with pool.connection() as connection:
             try:
-                make(connection, organisation, quota=quota)
+                make(connection, organisation, default_limits=limits)
             except Throttled:
                 return False
             return True
 
     with ThreadPoolExecutor(8) as threads:
-        assert sum(threads.map(send, [Quota(files=5)] * 12)) == 5
-        assert sum(threads.map(send, [Quota(bytes=100)] * 12)) == 5
+        assert sum(threads.map(send, [StorageLimits(files=5)] * 12)) == 5
+        assert sum(threads.map(send, [StorageLimits(bytes=100)] * 12)) == 5
 
 
-def test_a_repeated_upload_is_no_new_one_to_a_quota(connection: Connection[Any], organisation: str) -> None:
+def test_the_limits_of_an_organisations_row_win_over_the_settings(
+    connection: Connection[Any], organisation: str
+) -> None:
+    make(connection, organisation)
+    connection.execute("UPDATE organisations SET files_limit = 1 WHERE id = %s", [organisation])
+    with pytest.raises(Throttled, match=r"keeps 1 files of at most 1 \(.*files_limit"):
+        make(connection, organisation)
+    connection.execute("UPDATE organisations SET files_limit = 0 WHERE id = %s", [organisation])
+    assert make(connection, organisation, default_limits=StorageLimits(files=1))
+
+
+def test_a_repeated_upload_does_not_count_twice(connection: Connection[Any], organisation: str) -> None:
     blob = some_blob()
-    file = make(connection, organisation, blob, quota=Quota(files=1))
-    assert make(connection, organisation, blob, quota=Quota(files=1)) == file
+    file = make(connection, organisation, blob, default_limits=StorageLimits(files=1))
+    assert make(connection, organisation, blob, default_limits=StorageLimits(files=1)) == file
 
 
 def test_an_expired_file_is_gone_at_once_and_deleted_later(

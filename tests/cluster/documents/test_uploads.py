@@ -8,7 +8,7 @@ from psycopg import Connection
 from psycopg_pool import ConnectionPool
 
 from cluster.blobs import Blob
-from cluster.documents.files import File, Quota, get_file, list_files
+from cluster.documents.files import File, get_file, list_files
 from cluster.documents.uploads import (
     COMPLETION_GRACE_S,
     Upload,
@@ -23,23 +23,28 @@ from cluster.documents.uploads import (
     ordered_parts,
 )
 from cluster.errors import InvalidInput, NotFound, Throttled
-from tests.cluster.documents.test_files import NO_QUOTA, make, some_blob
+from cluster.organisations.organisations import StorageLimits
+from tests.cluster.documents.test_files import NO_LIMITS, make, some_blob
 
 
 def begin(
-    connection: Connection[Any], organisation: str, size: int = 30, quota: Quota = NO_QUOTA, **more: Any
+    connection: Connection[Any],
+    organisation: str,
+    size: int = 30,
+    limits: StorageLimits = NO_LIMITS,
+    **more: Any,
 ) -> Upload:
     with connection.transaction():
         return create_upload(
-            connection, organisation, "a.txt", "assistants", size, "text/plain", lifetime_s=3600, quota=quota, **more
+            connection, organisation, "a.txt", "assistants", size, "text/plain", lifetime_s=3600, default_limits=limits, **more
         )  # fmt: skip
 
 
 def complete(
-    connection: Connection[Any], upload: Upload, whole: Blob, quota: Quota = NO_QUOTA
+    connection: Connection[Any], upload: Upload, whole: Blob, limits: StorageLimits = NO_LIMITS
 ) -> tuple[Upload, File, list[str]]:
     with connection.transaction():
-        return complete_upload(connection, upload, whole, "text/plain", quota=quota)
+        return complete_upload(connection, upload, whole, "text/plain", default_limits=limits)
 
 
 def age(connection: Connection[Any], upload: Upload, seconds: float) -> None:
@@ -160,16 +165,16 @@ def test_a_completion_that_began_in_time_is_let_end(connection: Connection[Any],
 
 
 def test_what_is_under_way_counts_and_only_once(connection: Connection[Any], organisation: str) -> None:
-    quota = Quota(bytes=50)
-    upload = begin(connection, organisation, 30, quota)
+    limits = StorageLimits(bytes=50)
+    upload = begin(connection, organisation, 30, limits)
     with pytest.raises(Throttled):
-        make(connection, organisation, some_blob(21), quota=quota)
+        make(connection, organisation, some_blob(21), default_limits=limits)
     with pytest.raises(Throttled):
-        begin(connection, organisation, 21, quota)
-    make(connection, organisation, some_blob(20), quota=quota)
-    complete(connection, upload, some_blob(30), quota)
+        begin(connection, organisation, 21, limits)
+    make(connection, organisation, some_blob(20), default_limits=limits)
+    complete(connection, upload, some_blob(30), limits)
     with pytest.raises(Throttled):
-        make(connection, organisation, some_blob(1), quota=quota)
+        make(connection, organisation, some_blob(1), default_limits=limits)
 
 
 def test_another_organisation_cannot_touch_it(

@@ -84,7 +84,7 @@ def test_higher_classes_go_first_where_slots_are_shared(pool: ConnectionPool, or
 
 def test_an_organisation_with_a_cap_runs_no_more_at_once(pool: ConnectionPool, organisation: str) -> None:
     with pool.connection() as connection:
-        connection.execute("UPDATE organisations SET slots = 2 WHERE id = %s", [organisation])
+        connection.execute("UPDATE organisations SET concurrency_limit = 2 WHERE id = %s", [organisation])
         for _ in range(4):
             submit(connection, organisation)
         assert [take(connection, organisation) is None for _ in range(3)] == [False, False, True]
@@ -92,7 +92,7 @@ def test_an_organisation_with_a_cap_runs_no_more_at_once(pool: ConnectionPool, o
 
 def test_the_cap_counts_turns_whose_time_has_come(pool: ConnectionPool, organisation: str) -> None:
     with pool.connection() as connection:
-        connection.execute("UPDATE organisations SET slots = 1 WHERE id = %s", [organisation])
+        connection.execute("UPDATE organisations SET concurrency_limit = 1 WHERE id = %s", [organisation])
         for _ in range(3):
             submit(connection, organisation, run_at=datetime.now(UTC) - timedelta(seconds=1))
         for _ in range(3):

@@ -20,6 +20,7 @@ from cluster.jobs import archive_file, attempts, queue, retention
 from cluster.jobs.jobs import Job, get_job
 from cluster.jobs.retention import Archived, archive
 from cluster.organisations.idempotency import answer_once
+from cluster.organisations.organisations import ensure_organisation
 from cluster.organisations.usage import UsageEvent, UsageSource, record
 from cluster.settings import Settings
 from tests.cluster.jobs import turns
@@ -306,9 +307,7 @@ def test_an_organisation_s_name_never_leaves_its_folder(
     pool: ConnectionPool, connection: Connection[Any], to: Settings
 ) -> None:
     hostile = "../../x/y"
-    connection.execute(
-        "INSERT INTO organisations (id, name) VALUES (%s, '') ON CONFLICT DO NOTHING", [hostile]
-    )
+    ensure_organisation(connection, hostile)
     finish(connection, hostile)
     (file,) = archive(to, pool).files
     assert Path(file).resolve().parent.parent.parent == Path(to.archive_url or "")

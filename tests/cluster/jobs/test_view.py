@@ -123,7 +123,7 @@ def test_without_a_living_worker_it_says_so(
 def test_at_its_limit_it_says_how_many_run_already(
     connection: Connection[Any], organisation: str, worker: int
 ) -> None:
-    connection.execute("UPDATE organisations SET slots = 2 WHERE id = %s", [organisation])
+    connection.execute("UPDATE organisations SET concurrency_limit = 2 WHERE id = %s", [organisation])
     for _ in range(2):
         submit(connection, organisation)
         turns.begin(connection, organisation, worker=worker)

@@ -97,7 +97,7 @@ def test_what_waits_behind_a_cap_asks_for_no_worker(pool: ConnectionPool, organi
         before = waiting(connection).jobs
         for _ in range(5):
             queue.submit(connection, organisation, JobKind(name="nobody_knows"), {})
-        connection.execute("UPDATE organisations SET slots = 2 WHERE id = %s", [organisation])
+        connection.execute("UPDATE organisations SET concurrency_limit = 2 WHERE id = %s", [organisation])
         capped = waiting(connection).jobs
         connection.execute(
             "UPDATE jobs SET state = 'running' WHERE id IN (SELECT id FROM jobs WHERE organisation = %s LIMIT 2)",

@@ -10,6 +10,7 @@ from psycopg_pool import ConnectionPool
 from cluster.documents.indexing import open_chunk_index
 from cluster.documents.stores import ensure_store
 from cluster.errors import Unavailable
+from cluster.organisations.organisations import ensure_organisation
 from cluster.organisations.usage import UsageEvent, UsageSource
 from cluster.settings import Settings
 from serve_app.embedding import usage
@@ -53,6 +54,7 @@ def test_every_path_that_embeds_records_what_its_answer_says(own: Server, pool: 
         told += answer.json()["usage"]["total_tokens"]
         service = own.service
         with pool.connection() as connection:
+            ensure_organisation(connection, service.settings.organisation)
             store = ensure_store(
                 connection, service.settings.organisation, "used", fingerprint=service.engine.fingerprint
             )

@@ -10,6 +10,7 @@ from psycopg_pool import ConnectionPool
 from cluster.documents import store_files
 from cluster.documents.indexing import open_chunk_index
 from cluster.documents.stores import get_store
+from cluster.organisations.organisations import ensure_organisation
 from cluster.settings import Settings
 from tests.indexed_files import make_files, process
 from tests.serve_app.conftest import Server, serving
@@ -21,7 +22,7 @@ THEIRS = "theirs-alone"
 def stranger(settings: Settings, pool: ConnectionPool) -> Iterator[httpx.Client]:
     """Requests of another organisation, which has a store of its own."""
     with pool.connection() as connection:
-        connection.execute("INSERT INTO organisations (id, name) VALUES (%s, %s)", [THEIRS, THEIRS])
+        ensure_organisation(connection, THEIRS)
     with (
         serving(settings.model_copy(update={"organisation": THEIRS})) as server,
         httpx.Client(base_url=server.url, timeout=60) as client,
