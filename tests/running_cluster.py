@@ -1,4 +1,4 @@
-"""One running cluster for all tests that need one: starting Ray takes longer than most of them. A plugin of ``tests/conftest.py``."""
+"""The running cluster that the launch and fault tests share. Plugin of ``tests.conftest``."""
 
 import json
 import os
@@ -14,17 +14,17 @@ from cluster.local import ray_head
 from cluster.settings import Settings
 from tests.conftest import FOREIGN_PREFIXES, ROOT, NewHome
 
-#: Its workers count as dead when they say nothing for so long: short, because tests kill them.
+#: A worker without a heartbeat for so long counts as dead. Short, because tests kill workers.
 LEASE_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class RunningCluster:
-    """What ``make up`` brought up, and the environment in which a person works on it."""
+    """A cluster that ``make up`` started, and the environment in which a person works on it."""
 
     settings: Settings
     environment: dict[str, str]
-    #: Of ``up``, run twice at the same moment.
+    #: The two ``up`` commands that started it, run at the same moment.
     ups: list[subprocess.CompletedProcess[str]]
 
     @property
@@ -39,15 +39,15 @@ class RunningCluster:
 
 
 def environment_of(settings: Settings) -> dict[str, str]:
-    """The environment of a person who has activated ``.venv`` and means this cluster."""
+    """Environment of a person who has activated ``.venv`` and whose variables name this cluster."""
     path = os.pathsep.join([str(ROOT / ".venv" / "bin"), os.environ["PATH"]])
-    # Ray writes variables of its own into a process that used it, as the tests of the pipeline do.
+    # Ray sets variables in every process that uses it, and some tests of this process have used it.
     own = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN_PREFIXES)}
     return {**own, **ray_head.settings_variables(settings), "PATH": path, "COLUMNS": "200"}
 
 
 def local(command: str, settings: Settings, *more: str) -> subprocess.CompletedProcess[str]:
-    """``python -m cluster.local`` as a person runs it."""
+    """Run ``python -m cluster.local COMMAND`` as a person runs it."""
     return subprocess.run(
         [sys.executable, "-m", "cluster.local", command, *more],
         cwd=ROOT,
@@ -60,7 +60,7 @@ def local(command: str, settings: Settings, *more: str) -> subprocess.CompletedP
 
 
 def pids(settings: Settings) -> dict[str, int | None]:
-    """Process id of each part, as ``status --json`` tells it."""
+    """Process id of each part of the cluster, from ``status --json``."""
     return {
         part["name"]: part["pid"] for part in json.loads(local("status", settings, "--json").stdout)["parts"]
     }
@@ -68,7 +68,7 @@ def pids(settings: Settings) -> dict[str, int | None]:
 
 @pytest.fixture(scope="session")
 def running_cluster(new_home: NewHome) -> Iterator[RunningCluster]:
-    """Up for the session, asked for twice at once; stopped in the end."""
+    """A cluster that two ``up`` commands at the same moment start; it stops at the end of the session."""
     settings = new_home("running").model_copy(update={"lease_s": LEASE_S})
     with ThreadPoolExecutor(2) as pool:
         ups = list(pool.map(lambda _: local("up", settings), range(2)))

@@ -1,4 +1,4 @@
-"""Documents of two organisations, attached in all classes, and what must be true of them once their jobs have ended."""
+"""Documents that two organisations attach in all priority classes, and what must hold after their jobs."""
 
 import random
 import time
@@ -26,63 +26,66 @@ from cluster.records import chunk_id, document_id
 from cluster.settings import Settings
 from tests.data_jobs.running_consumer import Desk
 
-WORDS = "valve pump shift boiler gauge pressure supervisor canteen ledger winter river harbour engine signal copper glass".split()
-#: Filename, page, start and text of a chunk -> its vector.
+WORDS = (
+    "valve pump shift boiler gauge pressure supervisor canteen"
+    " ledger winter river harbour engine signal copper glass"
+).split()
+#: File name, page, start and text of a chunk -> its vector.
 Contents = dict[tuple[str, int, int, str], NDArray[np.float32]]
 LONGEST_S = 90.0
 
 
 @dataclass(frozen=True)
 class Accepted:
-    """A file whose job was accepted."""
+    """A file whose job the queue accepted."""
 
     store: VectorStore
     file: File
     job: str
-    #: What becomes of it where nothing else is asked for.
+    #: State in which the job ends unless it is cancelled.
     state: str
 
 
 @dataclass(frozen=True)
-class Place:
-    """A home whose parts may be killed."""
+class Home:
+    """A cluster's home whose processes the tests may kill."""
 
     settings: Settings
     pool: ConnectionPool
 
     def organisation(self) -> str:
-        """Id of a new one."""
+        """Id of a new organisation."""
         id = f"org-{uuid4().hex[:12]}"
         with self.pool.connection() as connection:
             ensure_organisation(connection, id)
         return id
 
     def desk(self) -> Desk:
-        """Of a new organisation."""
+        """A client of a new organisation."""
         return Desk(self.settings, self.pool, _engine(self.settings), self.organisation())
 
     def ask(self, statement: str, *values: Any, within_s: float = LONGEST_S) -> list[tuple[Any, ...]]:
-        """Rows, as soon as the database is there to give them."""
+        """Rows of the statement, repeated while the database does not answer."""
         deadline = time.monotonic() + within_s
         while True:
             try:
                 with self.pool.connection() as connection:
                     return connection.execute(statement, values).fetchall()
             except (psycopg.Error, ClusterError):
-                assert time.monotonic() < deadline, "the database stayed away"
+                assert time.monotonic() < deadline, f"the database did not answer within {within_s:g} s"
                 time.sleep(0.2)
 
-    def until(self, right: Callable[[], bool], what: str, *, within_s: float = LONGEST_S) -> float:
-        """Seconds it took."""
+    def until(self, condition: Callable[[], bool], what: str, *, within_s: float = LONGEST_S) -> float:
+        """Wait until the condition holds and return the seconds that took; fail after ``within_s``."""
         started = time.monotonic()
-        while not right():
+        while not condition():
             assert time.monotonic() - started < within_s, f"waited {within_s:g} s for {what}"
             time.sleep(0.05)
         return time.monotonic() - started
 
 
 def documents() -> dict[str, tuple[bytes, str]]:
-    """Name -> bytes and the state in which the job of such a file ends; the same ones each time."""
+    """File name -> its bytes and the state in which its job ends. The same files at every call."""
     chance = random.Random(4)
     made = {}
     for number in range(2):
@@ -104,9 +107,9 @@ def documents() -> dict[str, tuple[bytes, str]]:
     return made
 
 
-def attach(place: Place) -> list[Accepted]:
-    """Every document, some for each of two new organisations, in all classes."""
-    desks = [place.desk(), place.desk()]
+def attach(home: Home) -> list[Accepted]:
+    """Attach every document, divided between two new organisations, in all priority classes."""
+    desks = [home.desk(), home.desk()]
     stores = [desk.store("faults") for desk in desks]
     classes = list(PriorityClass)
     accepted = []
@@ -118,29 +121,29 @@ def attach(place: Place) -> list[Accepted]:
     return accepted
 
 
-def states(place: Place, accepted: list[Accepted]) -> Counter[str]:
-    """How many of their jobs are in which state."""
-    rows = place.ask(
+def states(home: Home, accepted: list[Accepted]) -> Counter[str]:
+    """State -> how many of the jobs are in it."""
+    rows = home.ask(
         "SELECT state, count(*) FROM jobs WHERE id = ANY(%s) GROUP BY state", [one.job for one in accepted]
     )
     return Counter(dict(rows))
 
 
-def await_end(place: Place, accepted: list[Accepted], *, within_s: float = LONGEST_S) -> float:
-    """Seconds until none of their jobs was open."""
+def await_end(home: Home, accepted: list[Accepted], *, within_s: float = LONGEST_S) -> float:
+    """Wait until all of the jobs have ended, and return the seconds that took."""
 
     def ended() -> bool:
-        found = states(place, accepted)
+        found = states(home, accepted)
         return found["queued"] + found["running"] == 0
 
-    return place.until(ended, "every job to end", within_s=within_s)
+    return home.until(ended, "every job to end", within_s=within_s)
 
 
-def contents(place: Place, accepted: list[Accepted]) -> Contents:
-    """What is in their stores; every chunk under the id that its text has, and none twice."""
+def contents(home: Home, accepted: list[Accepted]) -> Contents:
+    """All chunks of the files' vector stores. Each must have the id of its text, and none may occur twice."""
     found: Contents = {}
     for store in {one.store.id: one.store for one in accepted}.values():
-        index = open_chunk_index(place.settings, place.pool)
+        index = open_chunk_index(home.settings, home.pool)
         rows = sorted(
             index.scan(store.organisation, store.id, collection=store.collection),
             key=lambda row: row.attributes["ordinal"],
@@ -159,22 +162,22 @@ def contents(place: Place, accepted: list[Accepted]) -> Contents:
 
 
 def same(found: Contents, expected: Contents) -> None:
-    """The same chunks with the same vectors; other company in a batch may change a vector's last digits."""
+    """Check that chunks and vectors are equal, but for the last digits, which depend on the batch."""
     assert found.keys() == expected.keys()
     assert all(float(found[where] @ expected[where]) > 0.999999 for where in found)
 
 
 def check(
-    place: Place, accepted: list[Accepted], expected: Contents, *, cancelled: frozenset[str] = frozenset()
+    home: Home, accepted: list[Accepted], expected: Contents, *, cancelled: frozenset[str] = frozenset()
 ) -> None:
-    """What must be true after every fault.
+    """Check everything that must hold after every fault.
 
     Args:
-        cancelled: names of files whose end was asked for: they are cancelled, or were faster.
+        cancelled: names of files whose jobs were cancelled. Such a job may have ended before that.
     """
     found = {
         id: state
-        for id, state in place.ask(
+        for id, state in home.ask(
             "SELECT id, state FROM jobs WHERE id = ANY(%s)", [one.job for one in accepted]
         )
     }
@@ -182,53 +185,56 @@ def check(
     assert gone <= cancelled
     right = {one.file.filename: "cancelled" if one.file.filename in gone else one.state for one in accepted}
     wrong = [one for one in accepted if found[one.job] != right[one.file.filename]]
-    assert wrong == [], place.ask(
+    assert wrong == [], home.ask(
         "SELECT subject, state, attempt, error_code, error FROM jobs WHERE id = ANY(%s)",
         [one.job for one in wrong],
     )
     same(
-        contents(place, accepted),
+        contents(home, accepted),
         {where: vector for where, vector in expected.items() if where[0] not in gone},
     )
     for one in accepted:
-        _check_job(place, one, found[one.job])
-    assert leaseless(place) == []
+        _check_job(home, one, found[one.job])
+    assert leaseless(home) == []
 
 
-def _check_job(place: Place, one: Accepted, state: str) -> None:
+def _check_job(home: Home, one: Accepted, state: str) -> None:
     key = (one.store.organisation, one.job)
-    ((attempt, last_attempt, result),) = place.ask(
+    ((attempt, last_attempt, result),) = home.ask(
         "SELECT attempt, last_attempt, result FROM jobs WHERE organisation = %s AND id = %s", *key
     )
-    tried = place.ask(
-        "SELECT attempt, outcome, ended_at >= started_at FROM job_attempts WHERE organisation = %s AND job = %s ORDER BY attempt",
+    tried = home.ask(
+        "SELECT attempt, outcome, ended_at >= started_at FROM job_attempts"
+        " WHERE organisation = %s AND job = %s ORDER BY attempt",
         *key,
     )
     begun = [(number, outcome) for number, outcome, _ in tried]
-    if state != "cancelled" or len(begun) == attempt:  # one that waits is cancelled without a try
+    if state != "cancelled" or len(begun) == attempt:  # a queued job is cancelled without another attempt
         assert [number for number, _ in begun] == list(range(1, attempt + 1)), tried
         assert begun[-1][1] == state
     assert {outcome for _, outcome in begun[: attempt - 1]} <= {"lost", "retried"}
     assert all(ended for *_, ended in tried)
     assert attempt <= last_attempt
-    said = [number for (number,) in place.ask(
-        "SELECT (data ->> 'attempt')::int FROM job_events WHERE organisation = %s AND job = %s ORDER BY id", *key
-    )]  # fmt: skip
-    assert said == sorted(said), "a try wrote after the next one had begun"
-    used = place.ask("SELECT quantity FROM usage_events WHERE organisation = %s AND job = %s", *key)
+    events = home.ask(
+        "SELECT (data ->> 'attempt')::int FROM job_events WHERE organisation = %s AND job = %s ORDER BY id",
+        *key,
+    )
+    assert events == sorted(events), "an attempt wrote an event after the next attempt had begun"
+    used = home.ask("SELECT quantity FROM usage_events WHERE organisation = %s AND job = %s", *key)
     tokens = result["tokens_embedded"] if state == "succeeded" else 0
     assert used == ([(tokens,)] if tokens else [])
     status = {"succeeded": "completed"}.get(state, state)
-    attached = place.ask(
-        "SELECT status FROM vector_store_files WHERE organisation = %s AND vector_store = %s AND file = %s AND job = %s",
+    attached = home.ask(
+        "SELECT status FROM vector_store_files"
+        " WHERE organisation = %s AND vector_store = %s AND file = %s AND job = %s",
         one.store.organisation, one.store.id, one.file.id, one.job,
     )  # fmt: skip
     assert attached == [(status,)]
 
 
-def leaseless(place: Place) -> list[tuple[Any, ...]]:
-    """Jobs that run, though nobody who lives has them."""
-    return place.ask(
+def leaseless(home: Home) -> list[tuple[Any, ...]]:
+    """Running jobs that no live worker holds."""
+    return home.ask(
         """
         SELECT jobs.id, jobs.worker FROM jobs
         LEFT JOIN procrastinate_jobs AS entries ON entries.id = jobs.entry
@@ -236,13 +242,13 @@ def leaseless(place: Place) -> list[tuple[Any, ...]]:
         WHERE jobs.state = 'running' AND (entries.status IS DISTINCT FROM 'doing'
             OR coalesce(workers.last_heartbeat, '-infinity') < now() - make_interval(secs => %s))
         """,
-        place.settings.lease_s,
+        home.settings.lease_s,
     )
 
 
-def running(place: Place, accepted: list[Accepted]) -> dict[str, tuple[str, int]]:
-    """Of the jobs at work now: who is at it, and which try it is."""
-    rows = place.ask(
+def running(home: Home, accepted: list[Accepted]) -> dict[str, tuple[str, int]]:
+    """Id of each of the jobs that runs now -> its worker and the number of the attempt."""
+    rows = home.ask(
         "SELECT id, worker, attempt FROM jobs WHERE state = 'running' AND id = ANY(%s)",
         [one.job for one in accepted],
     )

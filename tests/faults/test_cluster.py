@@ -1,6 +1,6 @@
-"""kill -9 of parts of the real cluster while clients upload and attach over HTTP.
+"""SIGKILL of parts of the running cluster while clients upload and attach files over HTTP.
 
-Nothing that was accepted is lost, and clients need no more than their own retries while the cluster is up.
+No accepted file is lost. While the cluster is up, clients need only their own retries.
 """
 
 import random
@@ -24,7 +24,7 @@ from cluster.settings import Settings
 from tests.faults.accepted_files import (
     Accepted,
     Contents,
-    Place,
+    Home,
     await_end,
     check,
     contents,
@@ -35,66 +35,66 @@ from tests.running_cluster import RunningCluster, local
 
 pytestmark = [pytest.mark.launch, pytest.mark.timeout(400)]
 
-#: A replica that died is there again, and its jobs are back.
+#: Within this time another replica runs in place of a killed one, and its jobs start again.
 BACK_S = 90.0
 CLIENTS = 2
-#: Between two files of one client.
+#: Pause between two files of one client.
 PAUSE_S = 0.3
 
 
 @dataclass
 class Cluster:
-    """Running."""
+    """The running cluster, with access to its database."""
 
-    place: Place
+    home: Home
 
     @property
     def settings(self) -> Settings:
-        """Its own."""
-        return self.place.settings
+        """Settings of the cluster."""
+        return self.home.settings
 
     def client(self) -> OpenAI:
-        """As people use it: with its own two retries."""
+        """The unmodified client with its default of two retries."""
         return OpenAI(base_url=f"http://127.0.0.1:{self.settings.api_port}/v1", api_key="unused", timeout=90)
 
     def replica(self, application: str) -> psutil.Process:
-        """Its one replica."""
-        said = httpx.get(
+        """Process of the application's only replica."""
+        described = httpx.get(
             f"http://127.0.0.1:{self.settings.dashboard_port}/api/serve/applications/", timeout=30
         ).json()
-        (deployment,) = said["applications"][application]["deployments"].values()
+        (deployment,) = described["applications"][application]["deployments"].values()
         (replica,) = [one for one in deployment["replicas"] if one["state"] == "RUNNING"]
         return psutil.Process(replica["pid"])
 
 
 class Load:
-    """Clients that upload and attach every document to a new store, each some of them."""
+    """Clients that together upload every document and attach it to a new vector store."""
 
     def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster
         self.store = cluster.client().vector_stores.create(name="faults").id
         self.jobs: dict[str, tuple[str, str]] = {}
-        self.left = list(documents().items())
+        self.remaining = list(documents().items())
         self.errors: list[Exception] = []
 
     def start(self) -> list[threading.Thread]:
-        """The clients, at work."""
-        share = [self.left[number::CLIENTS] for number in range(CLIENTS)]
+        """Start the clients and return their threads."""
+        share = [self.remaining[number::CLIENTS] for number in range(CLIENTS)]
         clients = [threading.Thread(target=self._send, args=[part]) for part in share]
         for client in clients:
             client.start()
         return clients
 
     def send(self) -> None:
-        """What is left, to its end."""
+        """Send all remaining documents."""
         for client in self.start():
             client.join()
 
     def accepted(self) -> list[Accepted]:
-        """What was answered with a job."""
-        place, organisation = self.cluster.place, self.cluster.settings.organisation
+        """Files for which a client has received the id of a job."""
+        home, organisation = self.cluster.home, self.cluster.settings.organisation
         known = documents()
-        with place.pool.connection() as connection:
+        with home.pool.connection() as connection:
             store = get_store(connection, organisation, self.store)
             files = {name: get_file(connection, organisation, file) for name, (file, _) in self.jobs.items()}
         return [Accepted(store, files[name], job, known[name][1]) for name, (_, job) in self.jobs.items()]
@@ -109,43 +109,43 @@ class Load:
                 self.errors.append(exc)
                 return
             self.jobs[name] = (file.id, str(attached["job_id"]))
-            self.left.remove((name, (data, state)))
+            self.remaining.remove((name, (data, state)))
             time.sleep(PAUSE_S)
 
 
 @pytest.fixture(scope="module")
 def cluster(running_cluster: RunningCluster) -> Iterator[Cluster]:
-    """Up."""
+    """The running cluster, with a pool of connections."""
     with open_pool(running_cluster.settings) as pool:
-        yield Cluster(Place(running_cluster.settings, pool))
+        yield Cluster(Home(running_cluster.settings, pool))
 
 
 @pytest.fixture(scope="module")
 def expected(cluster: Cluster) -> Contents:
-    """What an undisturbed run comes to."""
+    """Chunks and vectors after a run without a fault."""
     load = Load(cluster)
     load.send()
     accepted = load.accepted()
-    await_end(cluster.place, accepted)
-    found = contents(cluster.place, accepted)
-    check(cluster.place, accepted, found)
+    await_end(cluster.home, accepted)
+    found = contents(cluster.home, accepted)
+    check(cluster.home, accepted, found)
     return found
 
 
 def kill_worker(cluster: Cluster) -> None:
-    """The replica that has the jobs."""
+    """Kill the replica that runs the jobs."""
     cluster.replica("workers").kill()
 
 
 def kill_embedder(cluster: Cluster) -> None:
-    """The replica that answers clients and has the model."""
+    """Kill the replica that answers clients and holds the model."""
     cluster.replica("embedding-cluster").kill()
 
 
 @pytest.mark.parametrize(
     "fault", [kill_worker, kill_embedder], ids=lambda fault: fault.__name__.replace("_", " ")
 )
-def test_a_replica_that_is_killed_costs_no_client_and_no_document(
+def test_a_killed_replica_costs_no_request_and_no_document(
     fault: Callable[[Cluster], None], chance: Random, cluster: Cluster, expected: Contents
 ) -> None:
     load = Load(cluster)
@@ -155,10 +155,10 @@ def test_a_replica_that_is_killed_costs_no_client_and_no_document(
     for client in clients:
         client.join()
     assert load.errors == []
-    end_well(cluster, load, expected)
+    check_all(cluster, load, expected)
 
 
-def test_what_was_accepted_before_the_whole_head_is_killed_ends_after_the_next_up(
+def test_jobs_accepted_before_the_whole_head_is_killed_end_after_the_next_up(
     chance: Random, cluster: Cluster, expected: Contents
 ) -> None:
     load = Load(cluster)
@@ -177,13 +177,15 @@ def test_what_was_accepted_before_the_whole_head_is_killed_ends_after_the_next_u
     load.errors.clear()
     load.send()
     assert load.errors == []
-    end_well(cluster, load, expected)
+    check_all(cluster, load, expected)
 
 
-def end_well(cluster: Cluster, load: Load, expected: Contents) -> None:
-    """Every document where it belongs."""
+def check_all(cluster: Cluster, load: Load, expected: Contents) -> None:
+    """Check that all documents were accepted and end as in a run without faults."""
     accepted = load.accepted()
     assert len(accepted) == len(documents())
-    cluster.place.until(lambda: leaseless(cluster.place) == [], "jobs to be given back", within_s=BACK_S)
-    await_end(cluster.place, accepted, within_s=BACK_S)
-    check(cluster.place, accepted, expected)
+    cluster.home.until(
+        lambda: leaseless(cluster.home) == [], "jobs without a live worker to start again", within_s=BACK_S
+    )
+    await_end(cluster.home, accepted, within_s=BACK_S)
+    check(cluster.home, accepted, expected)

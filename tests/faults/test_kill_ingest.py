@@ -1,4 +1,7 @@
-"""kill -9 of the driver, or of an engine and Postgres, in the middle of a run: it, or the next one, stores all of every document, once."""
+"""SIGKILL of the driver, or of an engine and Postgres, during a bulk ingest.
+
+This run or the next one stores every chunk of every document once.
+"""
 
 import os
 import random
@@ -31,7 +34,7 @@ Vectors = dict[str, np.ndarray]
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Enough text that a run can be disturbed in its middle."""
+    """Documents with enough text for a fault in the middle of a run."""
     folder = tmp_path_factory.mktemp("documents")
     chance = random.Random(4)
     words = Path(random.__file__).read_text(encoding="utf-8").split()
@@ -42,12 +45,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def command(folder: Path) -> list[str]:
-    """What a user types."""
+    """The command of a bulk ingest, as a user types it."""
     return [sys.executable, "-m", "data_jobs.ingest", str(folder), "--vector-store", "faults"]
 
 
 def environment(settings: Settings) -> dict[str, str]:
-    """The environment in which it means this cluster."""
+    """Environment in which the command uses this cluster."""
     return {
         **os.environ,
         "CLUSTER_HOME": str(settings.home),
@@ -58,7 +61,7 @@ def environment(settings: Settings) -> dict[str, str]:
 
 
 def vectors_of(settings: Settings) -> Vectors:
-    """Chunk id -> vector, for everything stored."""
+    """Chunk id -> vector of every stored chunk."""
     with open_pool(settings) as pool:
         with pool.connection() as connection:
             store = find_store(connection, settings.organisation, "faults")
@@ -69,7 +72,7 @@ def vectors_of(settings: Settings) -> Vectors:
 
 
 def vectors_wanted(settings: Settings, folder: Path) -> Vectors:
-    """The same, by its stages alone: no Ray, no rows to write, nothing to be disturbed."""
+    """Chunk id -> vector, computed by the stages alone: without Ray and without a database."""
     engine, wanted = open_engine(settings), {}
     with open_pool(settings) as pool, pool.connection() as connection:
         store = find_store(connection, settings.organisation, "faults")
@@ -84,12 +87,12 @@ def vectors_wanted(settings: Settings, folder: Path) -> Vectors:
 
 
 def kill_driver(driver: psutil.Process, settings: Settings, chance: random.Random) -> None:
-    """The process the user started."""
+    """Kill the process that the user started."""
     driver.kill()
 
 
 def kill_engine_and_postgres(driver: psutil.Process, settings: Settings, chance: random.Random) -> None:
-    """The actor that holds the model, and soon after it the postmaster; its backends go with it."""
+    """Kill the actor that holds the model, and soon after it the postmaster with its backends."""
     (actor,) = [
         process
         for process in descendants(driver)
@@ -97,19 +100,19 @@ def kill_engine_and_postgres(driver: psutil.Process, settings: Settings, chance:
     ]
     actor.kill()
     time.sleep(chance.uniform(0, 3))
-    assert driver.poll() is None, "the run was over before Postgres could be killed"
+    assert driver.poll() is None, "the run ended before Postgres could be killed"
     kill_postmaster(settings)
 
 
 def descendants(driver: psutil.Process) -> list[psutil.Process]:
-    """Every process the driver started, directly or not."""
+    """Every live process that the driver started, directly or through others."""
     return [
         process for process in driver.children(recursive=True) if process.status() != psutil.STATUS_ZOMBIE
     ]
 
 
 def written(settings: Settings) -> int:
-    """Documents recorded so far."""
+    """Number of documents recorded so far."""
     with open_pool(settings) as pool, pool.connection() as connection:
         row = connection.execute("SELECT count(*) FROM documents").fetchone()
     return row[0] if row else 0
@@ -118,7 +121,7 @@ def written(settings: Settings) -> int:
 @pytest.mark.parametrize(
     "kill", [kill_driver, kill_engine_and_postgres], ids=["driver", "engine and postgres"]
 )
-def test_after_a_kill_the_run_or_the_next_one_stores_all_of_every_document_once(
+def test_after_a_kill_this_run_or_the_next_one_stores_every_chunk_once(
     kill: Callable[[psutil.Process, Settings, random.Random], None],
     chance: random.Random,
     new_home: NewHome,
@@ -127,26 +130,25 @@ def test_after_a_kill_the_run_or_the_next_one_stores_all_of_every_document_once(
 ) -> None:
     settings = new_home("disturbed")
     open_pool(settings).close()
-    said = tmp_path / "said"
-    with said.open("wb") as file:
+    output = tmp_path / "output"
+    with output.open("wb") as file:
         driver = psutil.Popen(command(folder), env=environment(settings), stdout=file, stderr=file)
     moment = chance.randint(1, DOCUMENTS // 2)
     while written(settings) < moment:
-        assert driver.poll() is None, said.read_text()
+        assert driver.poll() is None, output.read_text()
         time.sleep(0.05)
     started = descendants(driver)
-    assert written(settings) < DOCUMENTS, "the run was over before it could be disturbed"
+    assert written(settings) < DOCUMENTS, "the run ended before the fault"
     kill(driver, settings, chance)
-    ended_well = driver.wait(300) == 0  # what survived goes on; a run that was killed itself is repeated
-    kill_processes(
-        wait_gone(started, 3)
-    )  # Ray's agents outlive a driver that was killed where nobody reaps its processes
-    if not ended_well:
+    succeeded = driver.wait(300) == 0  # a run that survives goes on; a killed one is repeated
+    # Ray's agents outlive a killed driver where no process reaps its children.
+    kill_processes(wait_gone(started, 3))
+    if not succeeded:
         again = subprocess.run(command(folder), env=environment(settings), capture_output=True, text=True)
         assert again.returncode == 0, again.stderr
     with open_pool(settings) as pool, pool.connection() as connection:
         states = [state for (state,) in connection.execute("SELECT state FROM jobs ORDER BY created_at")]
-    assert states == (["succeeded"] if ended_well else ["failed", "succeeded"])
+    assert states == (["succeeded"] if succeeded else ["failed", "succeeded"])
     after, wanted = vectors_of(settings), vectors_wanted(settings, folder)
     assert after.keys() == wanted.keys()
     assert min(float(after[id] @ wanted[id]) for id in after) > 0.999999

@@ -1,4 +1,4 @@
-"""How other queues are known to fail, one by one, on this one."""
+"""The known failures of other queues, each tried on this queue."""
 
 import asyncio
 import os
@@ -21,50 +21,48 @@ from cluster.jobs.kinds import JobKind
 from cluster.settings import Settings
 from data_jobs.worker.consumer import Consumer
 from data_jobs.worker.job_attempt import JobAttempt, JobFunction
-from tests.faults.accepted_files import Place
+from tests.faults.accepted_files import Home
 from tests.faults.conftest import LEASE_S
 from tests.faults.worker import finish
 from tests.faults.worker_processes import Workers
 
 pytestmark = pytest.mark.timeout(180)
 
-#: From the death of a worker to its job in the hands of another: the lease, the time between two looks, and a start of a worker.
+#: From a worker's death to the next attempt of its job: lease, interval of the rescue, start of a worker.
 GIVEN_BACK_S = 2 * LEASE_S + 20.0
 
 
 class Inbox:
-    """Jobs of the misbehaving kinds, of an organisation of its own."""
+    """Submits jobs of the misbehaving kinds for a new organisation, and looks them up."""
 
-    def __init__(self, place: Place) -> None:
-        self.place = place
-        self.organisation = place.organisation()
+    def __init__(self, home: Home) -> None:
+        self.home = home
+        self.organisation = home.organisation()
 
     def submit(self, kind: str, *, priority_class: PriorityClass = PriorityClass.MEDIUM, **input: Any) -> str:
-        """Id of the job."""
-        with self.place.pool.connection() as connection:
+        """Queue a job and return its id."""
+        with self.home.pool.connection() as connection:
             return queue.submit(
                 connection, self.organisation, JobKind(name=kind), input, priority_class=priority_class
             ).id
 
-    def look(self, job: str) -> Job:
-        """The job now."""
-        with self.place.pool.connection() as connection:
+    def job(self, job: str) -> Job:
+        """The job in its present state."""
+        with self.home.pool.connection() as connection:
             return get_job(connection, self.organisation, job)
 
-    def when(self, job: str, *wanted: JobState, within_s: float = GIVEN_BACK_S) -> Job:
+    def when(self, job: str, *states: JobState, within_s: float = GIVEN_BACK_S) -> Job:
         """The job, as soon as it is in one of these states."""
-        self.place.until(
-            lambda: self.look(job).state in wanted, f"job {job} to be {wanted}", within_s=within_s
-        )
-        return self.look(job)
+        self.home.until(lambda: self.job(job).state in states, f"job {job} to be {states}", within_s=within_s)
+        return self.job(job)
 
     def ended(self, job: str, *, within_s: float = 60.0) -> Job:
-        """The job, once it has ended."""
+        """The job, as soon as it has ended."""
         return self.when(job, JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED, within_s=within_s)
 
     def attempts(self, job: str) -> list[str | None]:
-        """How its tries ended."""
-        rows = self.place.ask(
+        """Outcomes of the job's attempts, the first one first."""
+        rows = self.home.ask(
             "SELECT outcome FROM job_attempts WHERE organisation = %s AND job = %s ORDER BY attempt",
             self.organisation,
             job,
@@ -73,81 +71,82 @@ class Inbox:
 
 
 @pytest.fixture
-def inbox(place: Place, workers: Workers) -> Inbox:
-    """Empty."""
-    return Inbox(place)
+def inbox(home: Home, workers: Workers) -> Inbox:
+    """An inbox without jobs."""
+    return Inbox(home)
 
 
-def test_a_job_is_not_handed_out_again_while_the_first_worker_is_at_it(inbox: Inbox) -> None:
-    """Redelivery while the first copy runs: brokers with a visibility timeout hand a long task to a second worker."""
+def test_no_second_worker_gets_a_long_job_while_the_first_runs_it(inbox: Inbox) -> None:
+    """Brokers with a visibility timeout deliver a long task again while the first copy runs."""
     job = inbox.submit("wait", seconds=2.5 * LEASE_S)
     assert inbox.ended(job).state == JobState.SUCCEEDED
     assert inbox.attempts(job) == ["succeeded"]
 
 
-def test_a_slow_job_is_not_taken_for_a_dead_one(inbox: Inbox) -> None:
-    """A stage that keeps every thread busy for several leases still says that it lives."""
+def test_a_worker_with_busy_threads_keeps_its_lease(inbox: Inbox) -> None:
+    """The heartbeat goes on while a stage keeps every thread busy for several leases."""
     jobs = [inbox.submit("compute", seconds=2.5 * LEASE_S) for _ in range(4)]
     assert [inbox.ended(job).state for job in jobs] == [JobState.SUCCEEDED] * 4
     assert [inbox.attempts(job) for job in jobs] == [["succeeded"]] * 4
 
 
-def test_the_job_of_a_killed_worker_is_back_within_its_lease_and_not_in_an_hour(
-    inbox: Inbox, workers: Workers
-) -> None:
+def test_the_job_of_a_killed_worker_starts_again_within_two_leases(inbox: Inbox, workers: Workers) -> None:
     job = inbox.submit("wait", seconds=2.0)
     worker = workers.of(inbox.when(job, JobState.RUNNING).worker)
     assert worker is not None
     worker.kill()
     killed = time.monotonic()
-    inbox.place.until(lambda: inbox.look(job).attempt == 2, "the job to be given back", within_s=GIVEN_BACK_S)
+    inbox.home.until(lambda: inbox.job(job).attempt == 2, "the second attempt", within_s=GIVEN_BACK_S)
     assert time.monotonic() - killed < 2 * LEASE_S + 2.0
     assert inbox.ended(job).state == JobState.SUCCEEDED
     assert inbox.attempts(job) == ["lost", "succeeded"]
 
 
-def test_a_job_whose_worker_dies_between_its_end_and_the_end_of_its_entry_is_done_once(inbox: Inbox) -> None:
-    """Lost, or done twice, on acknowledge."""
+def test_a_job_whose_worker_dies_before_its_queue_entry_ends_runs_once(inbox: Inbox) -> None:
+    """Other queues lose such a job, or run it twice."""
     job = inbox.submit("die_after_commit")
     done = inbox.ended(job)
     assert entries(inbox) == ["doing"]
-    inbox.place.until(lambda: entries(inbox) == [], "its entry to be cleared away", within_s=GIVEN_BACK_S)
-    assert inbox.look(job) == done
+    inbox.home.until(lambda: entries(inbox) == [], "the end of its queue entry", within_s=GIVEN_BACK_S)
+    assert inbox.job(job) == done
     assert inbox.attempts(job) == ["succeeded"]
 
 
 def entries(inbox: Inbox) -> list[str]:
-    """Of the queue, of this organisation, that have not ended."""
-    statement = "SELECT status::text FROM procrastinate_jobs WHERE args ->> 'organisation' = %s AND status IN ('todo', 'doing')"
-    return [status for (status,) in inbox.place.ask(statement, inbox.organisation)]
+    """Status of the organisation's queue entries that have not ended."""
+    statement = """
+        SELECT status::text FROM procrastinate_jobs
+        WHERE args ->> 'organisation' = %s AND status IN ('todo', 'doing')
+    """
+    return [status for (status,) in inbox.home.ask(statement, inbox.organisation)]
 
 
-def test_a_poison_is_a_dead_letter_after_its_tries_and_takes_nobody_with_it(inbox: Inbox) -> None:
-    """A poison loop; innocents dead-lettered with a poison: they ran beside it each time."""
+def test_a_job_that_kills_its_workers_is_a_dead_letter_and_no_other_job_is(inbox: Inbox) -> None:
+    """Other queues run such a job for ever, or give up the jobs that ran beside it each time."""
     poison = inbox.submit("die", after_s=1.0)
-    innocents = [inbox.submit("wait", seconds=3.0) for _ in range(5)]
+    others = [inbox.submit("wait", seconds=3.0) for _ in range(5)]
     failed = inbox.ended(poison, within_s=120)
     assert (failed.state, failed.error_code) == (JobState.FAILED, "worker_lost")
     assert inbox.attempts(poison) == ["lost"] * 3
-    assert {inbox.ended(job, within_s=90).state for job in innocents} == {JobState.SUCCEEDED}
-    assert max(len(inbox.attempts(job)) for job in innocents) <= 2, "a poison took an innocent with it twice"
+    assert {inbox.ended(job, within_s=90).state for job in others} == {JobState.SUCCEEDED}
+    assert max(len(inbox.attempts(job)) for job in others) <= 2, "another job lost two attempts to it"
 
 
 @pytest.mark.parametrize("copying", [False, True], ids=["between statements", "within a copy"])
-def test_a_worker_that_is_stopped_within_a_transaction_keeps_the_job_from_nobody(
+def test_a_worker_stopped_within_a_transaction_does_not_hold_up_the_next_attempt(
     inbox: Inbox, workers: Workers, tmp_path: Path, copying: bool
 ) -> None:
     mark = tmp_path / "stopped"
     job = inbox.submit("stop_within_transaction", mark=str(mark), copying=copying)
     zombie = workers.of(inbox.when(job, JobState.RUNNING).worker)
     assert zombie is not None
-    inbox.place.until(mark.exists, "the worker to be stopped", within_s=20)
+    inbox.home.until(mark.exists, "the worker to be stopped", within_s=20)
     done = inbox.ended(job)
     assert (done.state, done.attempt) == (JobState.SUCCEEDED, 2)
     assert (done.result or {})["pid"] != zombie.pid
     os.kill(zombie.pid, signal.SIGCONT)
     next_one = inbox.ended(inbox.submit("wait", seconds=LEASE_S))
-    assert (next_one.state, inbox.look(job)) == (JobState.SUCCEEDED, done)
+    assert (next_one.state, inbox.job(job)) == (JobState.SUCCEEDED, done)
 
 
 @contextmanager
@@ -158,7 +157,7 @@ def release(
     chores: dict[str, Any] | None = None,
     name: str = "release",
 ) -> Iterator[Consumer]:
-    """A worker of a release that knows these kinds."""
+    """Run a worker of a release that has these kinds of jobs, inside the block."""
     consumer = Consumer(settings, kinds=kinds, name=name, chores=chores)
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=lambda: loop.run_until_complete(consumer.run()))
@@ -171,10 +170,10 @@ def release(
         loop.close()
 
 
-def test_a_deploy_strands_no_job_of_the_release_before_or_after_it(
+def test_jobs_of_the_release_before_and_after_a_deploy_run(
     settings: Settings, pool: ConnectionPool, organisation: str
 ) -> None:
-    inbox = Inbox(Place(settings, pool))
+    inbox = Inbox(Home(settings, pool))
 
     async def done(run: JobAttempt) -> None:
         await finish(run)
@@ -182,9 +181,8 @@ def test_a_deploy_strands_no_job_of_the_release_before_or_after_it(
     with release(settings, {"old": done, "renamed": done}):
         ahead = inbox.submit("new")
         assert inbox.ended(inbox.submit("old")).state == JobState.SUCCEEDED
-        left = inbox.submit("renamed", priority_class=PriorityClass.LOW)
-        inbox.ended(left)
-        assert inbox.look(ahead).state == JobState.QUEUED
+        inbox.ended(inbox.submit("renamed", priority_class=PriorityClass.LOW))
+        assert inbox.job(ahead).state == JobState.QUEUED
         assert inbox.attempts(ahead) == []
     queued_before = inbox.submit("old")
     with release(settings, {"old": done, "new": done}):
@@ -192,10 +190,8 @@ def test_a_deploy_strands_no_job_of_the_release_before_or_after_it(
         assert inbox.ended(ahead).state == JobState.SUCCEEDED
 
 
-def test_a_chore_is_done_once_a_tick_however_many_workers_there_are(
-    settings: Settings, pool: ConnectionPool
-) -> None:
-    """Cron twice."""
+def test_two_workers_run_a_chore_once_at_each_tick(settings: Settings, pool: ConnectionPool) -> None:
+    """Other schedulers run it twice."""
     ticks: list[float] = []
 
     def chore(settings: Settings, pool: ConnectionPool) -> None:
@@ -208,12 +204,14 @@ def test_a_chore_is_done_once_a_tick_however_many_workers_there_are(
         release(settings, {}, chores=every_two_seconds, name="one"),
         release(settings, {}, chores=every_two_seconds, name="other"),
     ):
-        Place(settings, pool).until(lambda: len(ticks) >= 4, "four ticks", within_s=30)
+        Home(settings, pool).until(lambda: len(ticks) >= 4, "four ticks", within_s=30)
     assert len(ticks) <= (time.time() - began) / 2 + 2, "more than one a tick, and the one before"
 
 
-def test_a_tick_that_nobody_was_there_for_is_made_up_for(settings: Settings, pool: ConnectionPool) -> None:
-    """Cron never: within ten minutes; one that was missed by more is left to the next tick, as docs/recovery.md says."""
+def test_a_chore_that_no_worker_ran_at_its_tick_runs_within_ten_minutes(
+    settings: Settings, pool: ConnectionPool
+) -> None:
+    """Other schedulers never run it. After ten minutes it waits for its next tick (docs/recovery.md)."""
     done = threading.Event()
 
     def missed_chore(settings: Settings, pool: ConnectionPool) -> None:

@@ -1,8 +1,8 @@
-"""A worker in a process of its own, as a replica is, without Ray: real queue, real parsers, the real model in place of its deployment.
+"""A worker in its own process, without Ray: real queue and parsers, and the model in place of its deployment.
 
     python -m tests.faults.worker NAME
 
-Beside the jobs of a real worker it does those of ``KINDS``, which misbehave as they are told.
+Beside the jobs of a real worker it runs the kinds of ``KINDS``, which misbehave as their input says.
 """
 
 import asyncio
@@ -34,40 +34,40 @@ from data_jobs.worker.consumer import Consumer
 from data_jobs.worker.job_attempt import JobAttempt, JobFunction
 from data_jobs.worker.parser_pool import Parsers
 
-#: What a call of a model on another machine takes beside computing: the work of others, the way there and back.
-AWAY_S = 0.1, 0.6
+#: Delay of a call to a model on another machine, beside the computing: other requests and the network.
+DELAY_S = 0.1, 0.6
 
 
-class FarEmbedder:
-    """The engine in this process, some way off."""
+class RemoteEmbedder:
+    """The engine of this process, with the delay of one on another machine."""
 
     async def __call__(
         self, ids: Ids, *, fingerprint: str, organisation: str, urgent: bool
     ) -> NDArray[np.float32]:
-        await asyncio.sleep(random.uniform(*AWAY_S))
+        await asyncio.sleep(random.uniform(*DELAY_S))
         return await asyncio.to_thread(lambda: engine().embed_ids(ids))
 
 
 @cache
 def engine() -> Engine:
-    """Loaded when it is first asked for."""
+    """The engine, loaded at the first call."""
     return open_engine(Settings())
 
 
 async def die(run: JobAttempt) -> None:
-    """Takes the worker with it, after some time."""
+    """Kill the worker after some time."""
     await run.stage("die", lambda: asyncio.sleep(run.job.input["after_s"]))
     os.kill(os.getpid(), signal.SIGKILL)
 
 
 async def wait(run: JobAttempt) -> None:
-    """Does nothing for some time."""
+    """Do nothing for some time."""
     await run.stage("wait", lambda: asyncio.sleep(run.job.input["seconds"]))
     await finish(run)
 
 
 async def compute(run: JobAttempt) -> None:
-    """Keeps a thread busy for some time, in Python."""
+    """Keep a thread busy with Python code for some time."""
 
     def busy() -> None:
         until = time.monotonic() + run.job.input["seconds"]
@@ -79,37 +79,37 @@ async def compute(run: JobAttempt) -> None:
 
 
 async def stop_within_transaction(run: JobAttempt) -> None:
-    """The first to do it is stopped while it holds the job's row: between two statements, or in the middle of one."""
+    """Stop the first attempt's worker while it holds the job's row: between two statements, or within one."""
     mark, copying = Path(run.job.input["mark"]), run.job.input["copying"]
 
     def hold(connection: Connection[Any]) -> None:
         attempts.hold(connection, run.job)
         if not mark.exists():
             mark.touch()
-            with standing(connection) if copying else nullcontext():
+            with unfinished_copy(connection) if copying else nullcontext():
                 os.kill(os.getpid(), signal.SIGSTOP)
-                time.sleep(0.5)  # this thread may be the last one that it stops
+                time.sleep(0.5)  # the signal may stop this thread last
 
     await run.in_transaction(hold)
     await finish(run)
 
 
 @contextmanager
-def standing(connection: Connection[Any]) -> Iterator[None]:
-    """A COPY that the server waits in."""
-    connection.execute("CREATE TEMP TABLE standing (number int) ON COMMIT DROP")
-    with connection.cursor().copy("COPY standing FROM STDIN"):
+def unfinished_copy(connection: Connection[Any]) -> Iterator[None]:
+    """A COPY whose rows the server waits for inside the block."""
+    connection.execute("CREATE TEMP TABLE copied (number int) ON COMMIT DROP")
+    with connection.cursor().copy("COPY copied FROM STDIN"):
         yield
 
 
 async def die_after_commit(run: JobAttempt) -> None:
-    """Takes the worker with it when the job is done, before the queue hears of it."""
+    """Kill the worker after the job has ended, before its queue entry has."""
     await finish(run)
     os.kill(os.getpid(), signal.SIGKILL)
 
 
 async def finish(run: JobAttempt) -> None:
-    """The job's end, with who did it."""
+    """End the job; its result is the process id of the worker."""
     await run.in_transaction(
         lambda connection: attempts.finish(connection, run.job, result={"pid": os.getpid()})
     )
@@ -125,7 +125,7 @@ KINDS: Mapping[str, JobFunction] = {
 
 
 async def main(name: str) -> None:
-    """Work until told to stop."""
+    """Run jobs until SIGTERM."""
     settings = Settings()
     configure(settings)
     pool = open_pool(settings)
@@ -133,7 +133,7 @@ async def main(name: str) -> None:
     consumer = Consumer(settings, kinds=KINDS, name=f"{name}-{os.getpid()}")
     parsers = Parsers(settings, consumer.threads, 2)
     consumer.kinds |= open_kinds(
-        Resources(blobs=open_blob_store(settings), indexes=indexes, parsers=parsers, embed=FarEmbedder())
+        Resources(blobs=open_blob_store(settings), indexes=indexes, parsers=parsers, embed=RemoteEmbedder())
     )
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, consumer.stop)
     try:

@@ -1,4 +1,4 @@
-"""Workers in processes of their own, started again when they die, as Serve does it."""
+"""Starts workers in processes of their own, and starts them again when they end, as Serve does."""
 
 import os
 import subprocess
@@ -21,11 +21,11 @@ STOP_S = 30.0
 
 
 class Workers:
-    """Two or so, of one home, with what they say in a file each.
+    """Runs the worker processes of one home.
 
     Args:
-        count: of workers.
-        folder: where their logs go.
+        count: number of workers.
+        folder: receives one log file for each worker.
     """
 
     def __init__(self, settings: Settings, count: int, folder: Path) -> None:
@@ -37,20 +37,13 @@ class Workers:
         self._watcher = threading.Thread(target=self._watch)
 
     def alive(self) -> list[psutil.Popen]:
-        """Those that run, or were stopped."""
+        """Processes that have not ended; SIGSTOP may have stopped them."""
         return [process for process in list(self._running.values()) if process.poll() is None]
 
     def of(self, worker: str | None) -> psutil.Popen | None:
-        """The process that works under this name, if it is alive."""
+        """The live process of the worker with this name."""
         return next(
             (process for process in self.alive() if worker and worker.endswith(f"-{process.pid}")), None
-        )
-
-    def said(self) -> str:
-        """The ends of what they said."""
-        return "\n".join(
-            f"--- {file.name}\n{file.read_text(errors='replace')[-4000:]}"
-            for file in sorted(self._folder.glob("worker*"))
         )
 
     def __enter__(self) -> Self:
@@ -91,7 +84,7 @@ class Workers:
 
 
 def parse_processes(worker: psutil.Process) -> list[psutil.Process]:
-    """The worker's processes that fork a child for each document."""
+    """The parse processes of the worker. Each forks a child for each document."""
     found = []
     for child in children(worker):
         try:
@@ -103,7 +96,7 @@ def parse_processes(worker: psutil.Process) -> list[psutil.Process]:
 
 
 def children(process: psutil.Process) -> list[psutil.Process]:
-    """None of a process that is gone."""
+    """Live children of the process; none of a process that has ended."""
     try:
         return [child for child in process.children() if child.status() != psutil.STATUS_ZOMBIE]
     except psutil.NoSuchProcess:
@@ -111,7 +104,7 @@ def children(process: psutil.Process) -> list[psutil.Process]:
 
 
 def parsing(workers: Workers, *, within_s: float = 20.0) -> tuple[psutil.Process, psutil.Process]:
-    """A process that parses a document now, and its child that does it."""
+    """A parse process that has a document now, and its child that parses it."""
     deadline = time.monotonic() + within_s
     while time.monotonic() < deadline:
         for worker in workers.alive():
@@ -122,6 +115,6 @@ def parsing(workers: Workers, *, within_s: float = 20.0) -> tuple[psutil.Process
 
 
 def await_gone(processes: list[psutil.Process], *, within_s: float) -> None:
-    """Return when none of them runs; whether anybody reaps what is left of them does not matter."""
-    left = wait_gone(processes, within_s)
-    assert left == [], f"still there after {within_s:g} s: {left}"
+    """Return when none of the processes runs. Zombies count as ended."""
+    remaining = wait_gone(processes, within_s)
+    assert remaining == [], f"still running after {within_s:g} s: {remaining}"

@@ -1,4 +1,4 @@
-"""What is ingested on the running cluster."""
+"""Documents that the launch tests ingest on the running cluster."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import pytest
 
 @pytest.fixture
 def documents(tmp_path: Path) -> Path:
-    """A folder with two readable files and one that is not."""
+    """A folder with two readable files and one corrupt PDF."""
     folder = tmp_path / "manuals"
     folder.mkdir()
     (folder / "pump.md").write_text(

@@ -1,4 +1,4 @@
-"""Clients that ask without pause and keep what went wrong: every answer is read to its end and compared.
+"""Clients that send embedding requests without pause. Every answer is read and checked; failures are kept.
 
 with Load(cluster.api, clients=24) as load:
     ...
@@ -15,15 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 MODEL = "all-MiniLM-L6-v2"
-#: In every request, among texts nobody sent before; its vector must always be the same.
+#: Stands in every request beside texts that are new each time. Its vector must always be the same.
 KNOWN = "The same words have the same vector, whichever replica computes it."
-#: About 100 tokens, so that requests take a while and some are in flight at every moment.
+#: About 100 tokens: each request takes some time, so that some are in flight at every moment.
 FILLER = "words that make the model work for its living, " * 8
 TEXTS = 6
 
 
 class Load:
-    """So many clients, each with one request at a time, from ``with`` to its end. Nothing is ever tried a second time."""
+    """``clients`` clients that each send one request after the other inside the block, and retry none."""
 
     def __init__(self, api: str, *, clients: int) -> None:
         self._url = f"{api}/v1/embeddings"
@@ -56,21 +56,21 @@ class Load:
             texts = [KNOWN, *(f"{number} {count} {text} {FILLER}" for text in range(1, TEXTS))]
             try:
                 answer = await client.post(self._url, json={"model": MODEL, "input": texts})
-                wrong = self._wrong(answer)
+                failure = self._failure_of(answer)
             except httpx.HTTPError as exc:
-                wrong = repr(exc)
-            if wrong:
-                self.failures.append(wrong)
+                failure = repr(exc)
+            if failure:
+                self.failures.append(failure)
                 await asyncio.sleep(0.2)
             else:
                 self.answered += 1
 
-    def _wrong(self, answer: httpx.Response) -> str | None:
+    def _failure_of(self, answer: httpx.Response) -> str | None:
         if answer.status_code != httpx.codes.OK:
             return f"{answer.status_code} {answer.text[:200]}"
         data: list[dict[str, Any]] = answer.json()["data"]
         known = np.array(data[0]["embedding"], dtype=np.float32)
         if self._known is None:
             self._known = known
-        fine = len(data) == TEXTS and float(known @ self._known) > 0.9999
-        return None if fine else f"{len(data)} vectors, and the known one at cosine {known @ self._known}"
+        correct = len(data) == TEXTS and float(known @ self._known) > 0.9999
+        return None if correct else f"{len(data)} vectors, and the known one at cosine {known @ self._known}"

@@ -1,4 +1,4 @@
-"""A cluster as production runs it, on this machine: HAProxy in front, autoscaled replicas, two GPUs that Ray only believes in.
+"""A cluster as production runs it, on this machine: HAProxy, autoscaled replicas, two GPUs declared to Ray.
 
 with production(settings) as cluster:
     cluster.replicas()
@@ -35,7 +35,7 @@ REPLICA_PORTS = 40
 
 @dataclass(frozen=True, slots=True)
 class Production:
-    """The running cluster."""
+    """A running cluster that was started as in production."""
 
     settings: Settings
     folder: Path
@@ -48,7 +48,7 @@ class Production:
         return f"http://{LOOPBACK}:{self.settings.api_port}"
 
     def deploy(self, release: str) -> None:
-        """``serve deploy`` of the published configuration, at this cluster's port and with this release."""
+        """Run ``serve deploy`` with the published configuration, this cluster's port and this release."""
         config = yaml.safe_load((DEPLOY / "serve.yaml").read_text())
         config["http_options"]["port"] = self.settings.api_port
         config["applications"][0]["args"] = {"release": release}
@@ -66,22 +66,23 @@ class Production:
         )
 
     def deployment(self) -> dict[str, Any]:
-        """What Serve says about the embedding deployment; nothing while a new one is being imported."""
-        said = httpx.get(
+        """Serve's description of the embedding deployment; empty while Serve imports a new one."""
+        described = httpx.get(
             f"http://{LOOPBACK}:{self.settings.dashboard_port}/api/serve/applications/", timeout=30
         ).json()
-        found: dict[str, Any] = said["applications"]["embedding-cluster"]["deployments"].get("embedder", {})
+        applications = described["applications"]
+        found: dict[str, Any] = applications["embedding-cluster"]["deployments"].get("embedder", {})
         return found
 
     def replicas(self, state: str = "RUNNING") -> dict[str, int]:
-        """Process id of each replica in this state, by the replica's id; 0 where it was stopped before it had a process."""
+        """Replica id -> process id of each replica in this state; 0 where a replica never had a process."""
         replicas = self.deployment().get("replicas", [])
         return {
             replica["replica_id"]: replica.get("pid", 0) for replica in replicas if replica["state"] == state
         }
 
-    def direct(self, pid: int) -> str:
-        """URL at which HAProxy reaches the replica."""
+    def url_of(self, pid: int) -> str:
+        """URL at which HAProxy reaches the replica with this process id."""
         listening = {
             connection.laddr.port
             for connection in psutil.Process(pid).net_connections("tcp")
@@ -91,7 +92,7 @@ class Production:
         return f"http://{LOOPBACK}:{port}"
 
     def metrics(self) -> dict[str, float]:
-        """What Prometheus reads on this node, of Ray and of HAProxy: by name, the sum over all labels."""
+        """Metrics of Ray and HAProxy on this node, as Prometheus reads them: name -> sum over all labels."""
         ports = ports_of(self.settings)["metrics_export"], self.haproxy_metrics_port
         pages = [httpx.get(f"http://{LOOPBACK}:{port}/metrics", timeout=30).text for port in ports]
         found: defaultdict[str, float] = defaultdict(float)
@@ -102,7 +103,7 @@ class Production:
 
 @contextmanager
 def production(settings: Settings) -> Iterator[Production]:
-    """Started, deployed and ready; gone without a trace in the end."""
+    """Start a cluster with the application, wait until it is ready, and remove all of it at the end."""
     folder = Path(tempfile.mkdtemp(prefix="ec-", dir="/tmp"))
     (first,), (metrics, stats, fallback) = free_ports(1, width=REPLICA_PORTS + 1), free_ports(3)
     cluster = Production(settings, folder, range(first, first + REPLICA_PORTS), metrics)
@@ -117,31 +118,36 @@ def production(settings: Settings) -> Iterator[Production]:
             f"RAY_SERVE_HAPROXY_{name}": str(folder / "haproxy" / file)
             for name, file in HAPROXY_FILES.items()
         },
-        # Half a minute by default, so that load balancers outside notice; here HAProxy is told at once.
+        # 30 s by default, for load balancers outside. Here HAProxy learns at once that a replica stops.
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "4",
         "RAY_metrics_report_interval_ms": "1000",
     }
-    open_pool(settings).close()  # Postgres is nobody's child here
+    open_pool(settings).close()  # starts Postgres, which is no child of Ray's head
     log = (folder / "head.log").open("w")
     head = subprocess.Popen(
         ["bash", "-c", f"set -a; . {DEPLOY / 'ray.env'}; set +a; exec {' '.join(_start(settings, folder))}"],
-        env=environment, cwd=settings.home, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
-    )  # fmt: skip
+        env=environment,
+        cwd=settings.home,
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
     try:
         await_true(lambda: _takes_jobs(settings), f"Ray: {folder / 'head.log'}")
         application.deploy(settings, report=lambda _: None)
         yield cluster
     finally:
         head.terminate()
-        stubborn = wait_gone(family(ray_head.MARK, str(folder), session=head.pid), 15)
-        kill(stubborn)
-        assert wait_gone(stubborn, 10) == []
+        remaining = wait_gone(family(ray_head.MARK, str(folder), session=head.pid), 15)
+        kill(remaining)
+        assert wait_gone(remaining, 10) == []
         head.wait(10)
         log.close()
         shutil.rmtree(folder)
 
 
-#: Where HAProxy keeps its files, by default all in a folder that two clusters would share.
+#: Files of HAProxy. By default all of them lie in a folder that two clusters would share.
 HAPROXY_FILES = {
     "CONFIG_FILE_LOC": "haproxy.cfg",
     "SOCKET_PATH": "admin.sock",
@@ -170,12 +176,12 @@ def _start(settings: Settings, folder: Path) -> list[str]:
 
 def _takes_jobs(settings: Settings) -> bool:
     agent = ports_of(settings)["dashboard_agent_listen"]
-    asked = {settings.dashboard_port: "/api/version", agent: "/api/local_raylet_healthz"}
-    return all(request("GET", LOOPBACK, port, path)[0] == httpx.codes.OK for port, path in asked.items())
+    probes = {settings.dashboard_port: "/api/version", agent: "/api/local_raylet_healthz"}
+    return all(request("GET", LOOPBACK, port, path)[0] == httpx.codes.OK for port, path in probes.items())
 
 
 def await_true(condition: Callable[[], bool], what: str, *, timeout_s: float = 90) -> None:
-    """Return when the condition holds; fail with ``what`` when it does not come about."""
+    """Return as soon as the condition holds; fail with ``what`` when it does not within ``timeout_s``."""
     deadline = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline, f"waited {timeout_s} s for {what}"

@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.launch, pytest.mark.timeout(300)]
 
 
 def typed(cluster: RunningCluster, *command: str) -> subprocess.CompletedProcess[str]:
-    """A command as a person types it in an activated environment."""
+    """Run a command as a person types it in an activated environment."""
     return subprocess.run(
         command,
         cwd=ROOT,
@@ -36,7 +36,7 @@ def search(cluster: RunningCluster, store: str, query: str) -> list[dict[str, ob
     return list(answer.json()["data"])
 
 
-def test_a_submitted_job_ingests_into_the_cluster_s_own_database(
+def test_a_submitted_job_ingests_into_the_database_of_the_cluster(
     running_cluster: RunningCluster, documents: Path
 ) -> None:
     submitted = typed(
@@ -44,9 +44,9 @@ def test_a_submitted_job_ingests_into_the_cluster_s_own_database(
         "--", "python", "-m", "data_jobs.ingest", str(documents), "--vector-store", "submitted",
     )  # fmt: skip
 
-    said = submitted.stdout + submitted.stderr
-    assert "broken.pdf" in said
-    assert "exit code 3" in said  # two of three are searchable
+    printed = submitted.stdout + submitted.stderr
+    assert "broken.pdf" in printed
+    assert "exit code 3" in printed  # two of three are searchable
     assert search(running_cluster, "submitted", "Who may stop the pump?")[0]["filename"] == "pump.md"
     status = typed(running_cluster, "python", "-m", "cluster.local", "status")
     assert "submitted" in status.stdout
@@ -57,7 +57,7 @@ def test_the_same_command_run_directly_uses_the_running_cluster(
 ) -> None:
     (documents / "broken.pdf").unlink()
 
-    # In a shell that used another Ray, one with tokens.
+    # As in a shell in which a Ray with tokens was used before.
     shell = {**running_cluster.environment, "CLUSTER_LOG_LEVEL": "INFO", "RAY_AUTH_MODE": "token"}
     run = typed(
         replace(running_cluster, environment=shell),
@@ -75,7 +75,7 @@ def test_the_same_command_run_directly_uses_the_running_cluster(
 
 
 @pytest.mark.parametrize("name", ["legal/2026", "a%2Fb", "größe \u202f?#.txt"])
-def test_names_pass_through_the_proxy_as_they_are(running_cluster: RunningCluster, name: str) -> None:
+def test_the_proxy_passes_names_unchanged(running_cluster: RunningCluster, name: str) -> None:
     store = httpx.post(f"{running_cluster.api}/v1/vector_stores", json={"name": name}, timeout=60).json()
     content = f"{name} {store['id']}".encode()
     form = {
@@ -86,8 +86,8 @@ def test_names_pass_through_the_proxy_as_they_are(running_cluster: RunningCluste
 
     assert search(running_cluster, quote(name, safe=""), "anything") == []
     assert (file["vector_store_id"], file["filename"]) == (store["id"], name.replace("/", ""))
-    said = httpx.get(f"{running_cluster.api}/v1/files/{file['id']}/content").headers["content-disposition"]
-    assert unquote(said).endswith(f"''{file['filename']}")
+    content = httpx.get(f"{running_cluster.api}/v1/files/{file['id']}/content")
+    assert unquote(content.headers["content-disposition"]).endswith(f"''{file['filename']}")
 
 
 def test_the_demo_on_a_running_cluster_answers_and_leaves_it_running(
@@ -103,7 +103,7 @@ def test_the_demo_on_a_running_cluster_answers_and_leaves_it_running(
     assert httpx.get(f"{running_cluster.api}/readyz").status_code == 200
 
 
-def test_serve_deploy_with_the_published_configuration(
+def test_serve_deploy_accepts_the_published_configuration(
     running_cluster: RunningCluster, tmp_path: Path
 ) -> None:
     published = (ROOT / "cluster" / "deploy" / "serve.yaml").read_text()
@@ -136,7 +136,7 @@ def test_the_quickstart_notebook_runs(
     )
 
 
-def test_the_notebook_is_kept_without_outputs() -> None:
+def test_the_committed_notebook_has_no_outputs() -> None:
     notebook = nbformat.read(ROOT / "notebooks" / "quickstart.ipynb", as_version=4)
 
     assert [

@@ -1,4 +1,4 @@
-"""``make demo`` on a machine where none of this cluster runs, but another one: it ends as it began, and the other notices nothing."""
+"""``make demo`` starts a cluster and stops it again. Another cluster of the same machine stays untouched."""
 
 import os
 import signal
@@ -23,15 +23,20 @@ pytestmark = [pytest.mark.launch, pytest.mark.timeout(300)]
 
 
 def demo(settings: Settings) -> "subprocess.Popen[str]":
-    """``make demo``, started; the environment is this one, which need not be ``.venv``."""
+    """Start what ``make demo`` runs, with the Python of the tests."""
     return subprocess.Popen(
         [sys.executable, "-m", "cluster.local.demo"],
-        cwd=ROOT, env=environment_of(settings), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-    )  # fmt: skip
+        cwd=ROOT,
+        env=environment_of(settings),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
 
 
 def head_of(settings: Settings) -> ray_head.Head:
-    """Its Ray, as soon as it runs."""
+    """The cluster's Ray head, as soon as it runs."""
     await_true(lambda: ray_head.running(settings) is not None, "Ray", timeout_s=120)
     head = ray_head.running(settings)
     assert head is not None
@@ -40,7 +45,7 @@ def head_of(settings: Settings) -> ray_head.Head:
 
 @pytest.fixture
 def settings(new_home: NewHome) -> Settings:
-    """A cluster of the demo's own."""
+    """Settings of the cluster that the demo starts."""
     return new_home("demo")
 
 
@@ -63,7 +68,7 @@ def test_the_demo_answers_from_the_handbook_and_stops_what_it_started(
     assert httpx.get(f"{running_cluster.api}/readyz").status_code == httpx.codes.OK
 
 
-def test_interrupted_it_stops_what_it_started(settings: Settings) -> None:
+def test_an_interrupted_demo_stops_what_it_started(settings: Settings) -> None:
     running = demo(settings)
     head = head_of(settings)
 
@@ -75,7 +80,7 @@ def test_interrupted_it_stops_what_it_started(settings: Settings) -> None:
 
 
 def assert_gone(settings: Settings, head: ray_head.Head) -> None:
-    """Nothing is left of it but its data."""
+    """Check that nothing of the cluster remains but its data."""
     assert local("status", settings).returncode == 3
     assert ray_head.recorded(settings) is None
     assert Path(head.folder).is_relative_to(Path(tempfile.gettempdir()).resolve())
@@ -93,13 +98,13 @@ def assert_gone(settings: Settings, head: ray_head.Head) -> None:
 
 
 def mentioning(home: Path) -> list[str]:
-    """Command lines of live processes, other than this one, that know the cluster's home."""
+    """Command lines of other live processes whose environment or current folder names the cluster's home."""
     found = []
     for process in psutil.process_iter():
         try:
             environment = Path(f"/proc/{process.pid}/environ").read_bytes()
-            known = f"CLUSTER_HOME={home}".encode() in environment or str(home) in process.cwd()
-            if known and process.pid != os.getpid() and process.status() != psutil.STATUS_ZOMBIE:
+            named = f"CLUSTER_HOME={home}".encode() in environment or str(home) in process.cwd()
+            if named and process.pid != os.getpid() and process.status() != psutil.STATUS_ZOMBIE:
                 found.append(" ".join(process.cmdline()))
         except (psutil.Error, OSError):
             continue
@@ -107,6 +112,6 @@ def mentioning(home: Path) -> list[str]:
 
 
 def answers(port: int) -> bool:
-    """True when somebody listens on the port of this machine."""
+    """True when a process of this machine listens on the port."""
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0

@@ -1,4 +1,4 @@
-"""The door of the running cluster: HAProxy, Serve's own proxy behind it, what they say while nothing is there, and how it is shut."""
+"""HTTP listeners of the running cluster, HAProxy and Serve's own proxy: while it runs, stops and starts."""
 
 import os
 import random
@@ -27,7 +27,7 @@ pytestmark = [pytest.mark.launch, pytest.mark.timeout(300)]
 
 
 @pytest.mark.parametrize("listener", ["api", "fallback_proxy"])
-def test_an_offer_to_upgrade_is_ignored_on_every_way_in(
+def test_every_listener_ignores_an_offer_to_upgrade_the_protocol(
     running_cluster: RunningCluster, listener: str
 ) -> None:
     with socket.create_connection(
@@ -38,18 +38,18 @@ def test_an_offer_to_upgrade_is_ignored_on_every_way_in(
 
 
 @pytest.mark.parametrize("listener", ["api", "fallback_proxy"])
-def test_an_answer_carries_one_id_and_how_long_it_took(
+def test_a_response_carries_one_request_id_and_its_duration(
     running_cluster: RunningCluster, listener: str
 ) -> None:
     url = f"http://127.0.0.1:{ports_of(running_cluster.settings)[listener]}/nowhere"
     for headers, ids in (({"x-request-id": "mine"}, ["mine"]), ({}, None)):
         answer = httpx.get(url, headers=headers, timeout=30)
-        given = answer.headers.get_list("x-request-id")
-        assert (answer.status_code, len(given), "openai-processing-ms" in answer.headers) == (404, 1, True)
-        assert ids in (None, given)
+        found = answer.headers.get_list("x-request-id")
+        assert (answer.status_code, len(found), "openai-processing-ms" in answer.headers) == (404, 1, True)
+        assert ids in (None, found)
 
 
-def test_a_killed_haproxy_is_back_in_seconds(running_cluster: RunningCluster) -> None:
+def test_a_killed_haproxy_restarts_within_seconds(running_cluster: RunningCluster) -> None:
     port = running_cluster.settings.api_port
     head = ray_head.running(running_cluster.settings)
     assert head is not None
@@ -60,15 +60,15 @@ def test_a_killed_haproxy_is_back_in_seconds(running_cluster: RunningCluster) ->
         if one.laddr.port == port and one.status == psutil.CONN_LISTEN
     }
     os.kill(haproxy, signal.SIGKILL)
-    await_true(lambda: _asked(running_cluster, "/readyz") != 200, "the end of HAProxy", timeout_s=5)
-    await_true(lambda: _asked(running_cluster, "/readyz") == 200, "another HAProxy", timeout_s=60)
+    await_true(lambda: _status_of(running_cluster, "/readyz") != 200, "the end of HAProxy", timeout_s=5)
+    await_true(lambda: _status_of(running_cluster, "/readyz") == 200, "another HAProxy", timeout_s=60)
 
 
-def test_down_ends_an_ingest_with_a_word_and_up_never_says_404(
+def test_down_tells_a_running_ingest_why_it_ends_and_no_client_gets_404_during_up(
     running_cluster: RunningCluster, tmp_path: Path
 ) -> None:
     settings, words = running_cluster.settings, random.Random(1)
-    for number in range(600):
+    for number in range(100):
         (tmp_path / f"{number}.txt").write_text(
             " ".join(words.choice(["pump", "valve", "heron", "tea", str(number)]) for _ in range(8_000))
         )
@@ -84,17 +84,19 @@ def test_down_ends_an_ingest_with_a_word_and_up_never_says_404(
     head = ray_head.running(settings)
     assert head is not None
     await_true(
-        lambda: list(Path(head.folder).glob("drivers/*.json")) != [], "the ingest to have reached the cluster"
+        lambda: list(Path(head.folder).glob("drivers/*.json")) != [], "the ingest to connect to the cluster"
     )
     time.sleep(5)
 
     down = local("down", settings)
 
-    said = ingest.communicate(timeout=30)[1]
-    assert (down.returncode, ingest.returncode) == (0, 1), (down.stderr, said)
+    printed = ingest.communicate(timeout=30)[1]
+    assert (down.returncode, ingest.returncode) == (0, 1), (down.stderr, printed)
     assert "Ending 1 command" in down.stderr
-    assert "the cluster was stopped (make down)" in said
-    assert said.splitlines()[-1] == "Documents already written stay; run the same command again to continue."
+    assert "the cluster was stopped (make down)" in printed
+    assert (
+        printed.splitlines()[-1] == "Documents already written stay; run the same command again to continue."
+    )
     assert not Path(head.folder).exists()
 
     with _polling(running_cluster) as seen:
@@ -109,8 +111,8 @@ def test_down_ends_an_ingest_with_a_word_and_up_never_says_404(
     assert "the cluster was stopped (make down)" in str(job)
 
 
-def _asked(cluster: RunningCluster, path: str) -> int:
-    """The status; 0 when nobody answers in a second, and a 503 must say when to come back."""
+def _status_of(cluster: RunningCluster, path: str) -> int:
+    """Status code of a GET; 0 without an answer within a second. A 503 must carry ``Retry-After``."""
     try:
         answer = httpx.get(f"{cluster.api}{path}", timeout=1)
     except httpx.TransportError:
@@ -123,13 +125,13 @@ def _asked(cluster: RunningCluster, path: str) -> int:
 
 @contextmanager
 def _polling(cluster: RunningCluster) -> Iterator[set[int]]:
-    """Every status that a client sees meanwhile that asks for the models over and over."""
+    """Status codes that a client receives inside the block when it asks for the models over and over."""
     seen: set[int] = set()
     over = threading.Event()
 
     def poll() -> None:
         while not over.wait(0.05):
-            seen.add(_asked(cluster, "/v1/models"))
+            seen.add(_status_of(cluster, "/v1/models"))
 
     thread = threading.Thread(target=poll)
     thread.start()

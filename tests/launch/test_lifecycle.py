@@ -1,4 +1,4 @@
-"""``up`` and ``status``: the cluster comes, says what it is, and repairs itself. How it goes is a matter of ``test_demo``."""
+"""``up`` starts the cluster and repairs it, and ``status`` describes it. ``test_demo`` shows how it stops."""
 
 import os
 import signal
@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.launch, pytest.mark.timeout(300)]
 
 
 def listeners(settings: Settings) -> dict[str, set[str]]:
-    """Addresses listened on by the processes of the cluster's Ray, by port name or number."""
+    """Addresses on which the cluster's Ray listens, by port name, or by number where the port has no name."""
     head = ray_head.running(settings)
     assert head is not None
     names = {port: name for name, port in ports_of(settings).items()}
@@ -39,7 +39,7 @@ def test_everything_listens_on_the_loopback_interface_only(running_cluster: Runn
     assert set().union(*found.values()) <= {"127.0.0.1", "::ffff:127.0.0.1", "::1"}
 
 
-def test_up_asked_for_twice_at_once_brings_one(running_cluster: RunningCluster) -> None:
+def test_two_up_commands_at_once_start_one_cluster(running_cluster: RunningCluster) -> None:
     assert sorted("already up" in up.stderr for up in running_cluster.ups) == [False, True]
 
 
@@ -52,7 +52,9 @@ def test_up_again_is_harmless_and_quick(running_cluster: RunningCluster) -> None
     assert pids(running_cluster.settings) == before
 
 
-def test_ray_lets_the_database_and_other_programs_go_first(running_cluster: RunningCluster) -> None:
+def test_ray_runs_at_a_lower_priority_than_the_database_and_other_programs(
+    running_cluster: RunningCluster,
+) -> None:
     head = ray_head.running(running_cluster.settings)
     assert head is not None
     group = Path(f"/proc/{head.pid}/autogroup")
@@ -62,7 +64,7 @@ def test_ray_lets_the_database_and_other_programs_go_first(running_cluster: Runn
     assert group.read_text().endswith(f"nice {ray_head.NICE}\n")
 
 
-def test_status_says_what_runs_and_where_the_data_is(running_cluster: RunningCluster) -> None:
+def test_status_shows_what_runs_and_where_the_data_is(running_cluster: RunningCluster) -> None:
     shown = local("status", running_cluster.settings)
 
     assert shown.returncode == 0
@@ -70,7 +72,7 @@ def test_status_says_what_runs_and_where_the_data_is(running_cluster: RunningClu
         assert word in shown.stdout
 
 
-def test_a_port_somebody_else_uses_is_named(new_home: NewHome) -> None:
+def test_up_names_a_port_that_another_program_uses(new_home: NewHome) -> None:
     settings = new_home("taken")
     with socket.socket() as other:
         other.bind(("127.0.0.1", settings.dashboard_port))
@@ -83,10 +85,10 @@ def test_a_port_somebody_else_uses_is_named(new_home: NewHome) -> None:
 
 
 def test_up_with_other_settings_says_how_to_apply_them(running_cluster: RunningCluster) -> None:
-    given = {
+    current = {
         name: getattr(running_cluster.settings, name) for name in running_cluster.settings.model_fields_set
     }
-    other = Settings(**given, keywords_per_document=3)
+    other = Settings(**current, keywords_per_document=3)
 
     again = local("up", other)
 
@@ -94,7 +96,7 @@ def test_up_with_other_settings_says_how_to_apply_them(running_cluster: RunningC
     assert "other settings" in again.stderr
 
 
-def test_up_repairs_what_died(running_cluster: RunningCluster) -> None:
+def test_up_restarts_the_parts_that_died(running_cluster: RunningCluster) -> None:
     settings = running_cluster.settings
     head = ray_head.running(settings)
     assert head is not None

@@ -1,6 +1,6 @@
-"""A Serve that other machines reach starts no replica without a key, whatever the settings say about addresses.
+"""A Serve that other machines can reach starts no replica without an API key, whatever the settings' address.
 
-That one which listens on the loopback interface does, the running cluster of the other tests shows.
+The running cluster of the other tests shows that a Serve on the loopback interface needs no key.
 """
 
 import json
@@ -28,43 +28,47 @@ port, folder = int(sys.argv[1]), sys.argv[2]
 ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, _temp_dir=folder)
 
 
-class Door:
+class NeedsKey:
     def __init__(self):
         require_key(Settings())
 
     async def __call__(self, request):
-        return "in"
+        return "reached"
 
 
-said = []
+outcomes = []
 serve.start(http_options={"host": "0.0.0.0", "port": port})
 for key in (None, "sk-0123456789"):
     options = {"runtime_env": {"env_vars": {} if key is None else {"CLUSTER_API_KEY": key}}}
     try:
-        serve.run(serve.deployment(ray_actor_options=options, max_constructor_retry_count=1)(Door).bind())
+        serve.run(serve.deployment(ray_actor_options=options, max_constructor_retry_count=1)(NeedsKey).bind())
     except RuntimeError:
         pass
     (application,) = serve.status().applications.values()
-    said.append([application.status, " ".join(part.message for part in application.deployments.values())])
+    messages = [deployment.message for deployment in application.deployments.values()]
+    outcomes.append([application.status, " ".join(messages)])
 serve.shutdown()
 ray.shutdown()
-print(json.dumps(said))
+print(json.dumps(outcomes))
 """
 
 
-def test_a_replica_looks_where_serve_listens() -> None:
+def test_a_replica_without_a_key_starts_only_where_serve_listens_on_loopback() -> None:
     folder = tempfile.mkdtemp(prefix="ec-", dir="/tmp")
     try:
         done = subprocess.run(
             [sys.executable, "-c", DEPLOY, str(free_ports(1)[0]), folder],
-            cwd=ROOT, capture_output=True, text=True, timeout=200,
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=200,
             env={**os.environ, "PYTHONPATH": str(ROOT), "RAY_USAGE_STATS_ENABLED": "0"},
-        )  # fmt: skip
+        )
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    said = [line for line in done.stdout.splitlines() if line.startswith("[[")]
-    assert said, done.stderr[-3_000:]
-    states, reasons = zip(*json.loads(said[-1]), strict=True)
+    outcomes = [line for line in done.stdout.splitlines() if line.startswith("[[")]
+    assert outcomes, done.stderr[-3_000:]
+    states, reasons = zip(*json.loads(outcomes[-1]), strict=True)
     assert states == ("DEPLOY_FAILED", "RUNNING")
     assert "CLUSTER_API_KEY" in reasons[0]
     assert "0.0.0.0" in reasons[0]

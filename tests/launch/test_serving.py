@@ -1,4 +1,4 @@
-"""Replicas come, go, are replaced and die under load, behind HAProxy; no request is lost."""
+"""Replicas behind HAProxy start, stop, are replaced and are killed under load, and no request is lost."""
 
 import json
 import os
@@ -24,8 +24,8 @@ CLIENTS = 10
 
 @pytest.fixture(scope="module")
 def cluster(new_home: NewHome) -> Iterator[Production]:
-    """One replica on half a GPU and up to two, as the load asks; the engines compute on the CPU."""
-    wanted = {
+    """One or two replicas on half a GPU each, depending on the load; the engines compute on the CPU."""
+    changed = {
         "device": "cpu",
         "gpus_per_engine_process": SHARE,
         "engine_threads": 1,
@@ -36,11 +36,13 @@ def cluster(new_home: NewHome) -> Iterator[Production]:
         "downscale_delay_s": 2.0,
         "update_surge_percent": 100,
     }
-    with production(new_home("production").model_copy(update=wanted)) as cluster:
+    with production(new_home("production").model_copy(update=changed)) as cluster:
         yield cluster
 
 
-def test_a_replica_asks_for_a_share_of_a_gpu_and_computes_where_it_is_told_to(cluster: Production) -> None:
+def test_a_replica_requests_its_share_of_a_gpu_and_computes_on_the_device_of_the_settings(
+    cluster: Production,
+) -> None:
     assert cluster.deployment()["required_resources"] == {"CPU": 1, "GPU": SHARE}
     with Load(cluster.api, clients=1) as load:
         await_true(lambda: load.answered > 2, "answers")
@@ -48,14 +50,14 @@ def test_a_replica_asks_for_a_share_of_a_gpu_and_computes_where_it_is_told_to(cl
 
 
 def ask(cluster: Production, *texts: str) -> int:
-    """Embed them and return the tokens that took."""
+    """Embed the texts and return how many tokens they had."""
     body = {"model": MODEL, "input": texts, "overflow": "truncate"}
     answer = httpx.post(f"{cluster.api}/v1/embeddings", json=body, timeout=60)
     assert answer.status_code == httpx.codes.OK, answer.text
     return int(answer.json()["usage"]["total_tokens"])
 
 
-def test_what_was_asked_is_counted_where_prometheus_reads(cluster: Production) -> None:
+def test_metrics_that_prometheus_reads_count_each_request(cluster: Production) -> None:
     await_true(lambda: "ray_embedding_batches_total" in cluster.metrics(), "the first report")
     before = cluster.metrics()
 
@@ -89,29 +91,29 @@ def test_what_was_asked_is_counted_where_prometheus_reads(cluster: Production) -
     assert 0 <= now["ray_embedding_engine_busy_share"] < 1
 
 
-def test_every_metric_the_dashboard_asks_for_is_there(cluster: Production) -> None:
+def test_every_metric_of_the_dashboard_exists(cluster: Production) -> None:
     names = metrics_asked_for(DASHBOARD)
 
     assert len(names) > 15
     await_true(lambda: names <= set(cluster.metrics()), f"all of {sorted(names)}", timeout_s=30)
 
 
-def test_prometheus_finds_this_node_where_its_configuration_looks(cluster: Production) -> None:
-    (looked,) = {
+def test_the_configuration_of_prometheus_finds_this_node(cluster: Production) -> None:
+    (target_file,) = {
         file
         for job in PROMETHEUS["scrape_configs"]
         for one in job["file_sd_configs"]
         for file in one["files"]
     }
-    listed = json.loads((cluster.folder / Path(looked).name).read_text())
+    groups = json.loads((cluster.folder / Path(target_file).name).read_text())
 
-    assert f"127.0.0.1:{ports_of(cluster.settings)['metrics_export']}" in listed[0]["targets"]
-
-
-# From here on each test leaves the next one the replicas it needs, which saves waiting for them again.
+    assert f"127.0.0.1:{ports_of(cluster.settings)['metrics_export']}" in groups[0]["targets"]
 
 
-def test_load_brings_replicas(cluster: Production) -> None:
+# From here on each test uses the replicas that the test before it started.
+
+
+def test_load_starts_another_replica(cluster: Production) -> None:
     assert len(cluster.replicas()) == 1
 
     with Load(cluster.api, clients=CLIENTS) as load:
@@ -136,15 +138,15 @@ def test_a_killed_replica_costs_no_request(cluster: Production) -> None:
         victim, pid = next(iter(cluster.replicas().items()))
         os.kill(pid, signal.SIGKILL)
         await_true(
-            lambda: victim not in (left := cluster.replicas()) and len(left) == MOST, "another in its place"
+            lambda: victim not in (now := cluster.replicas()) and len(now) == MOST, "another in its place"
         )
 
     assert load.failures == []
 
 
-def test_a_lull_removes_replicas_which_finish_what_they_have(cluster: Production) -> None:
+def test_without_load_a_replica_finishes_its_requests_and_stops(cluster: Production) -> None:
     with Load(cluster.api, clients=1) as load:
-        urls = {id: cluster.direct(pid) for id, pid in cluster.replicas().items()}
+        urls = {id: cluster.url_of(pid) for id, pid in cluster.replicas().items()}
         assert {httpx.get(f"{url}/readyz").status_code for url in urls.values()} == {httpx.codes.OK}
         await_true(lambda: bool(urls.keys() & cluster.replicas("STOPPING")), "a replica to be stopped")
         stopping = urls[next(iter(urls.keys() & cluster.replicas("STOPPING")))]
@@ -154,6 +156,6 @@ def test_a_lull_removes_replicas_which_finish_what_they_have(cluster: Production
         assert (ready.status_code, ready.json()["status"], alive.status_code) == (503, "stopping", 200)
         await_true(
             lambda: len(cluster.replicas()) == 1 and not cluster.replicas("STOPPING"),
-            "one replica to be left",
+            "one replica to remain",
         )
     assert load.failures == []
