@@ -1,1 +1,1 @@
-"""What a deployment needs: the Serve configuration, and the same for other addresses."""
+"""The files of a deployment: Serve's configuration, HAProxy's, dashboards, and the code that adapts them."""

@@ -1,11 +1,12 @@
-"""HAProxy as Ray Serve starts it, with lines of ours in the configuration that Serve wrote for it.
+"""Adds our lines to the HAProxy configuration that Ray Serve wrote, then becomes HAProxy.
 
-Serve's template has no setting for these: what is answered while there is nothing to pass a request on to (a 404 in plain text), what
-HAProxy's own errors look like, that a request is passed on whole so that it can be repeated, and, on one machine, that nothing listens
-on other interfaces than the loopback one. Serve runs ``PROGRAM``, which calls ``main``, because RAY_SERVE_HAPROXY_BINARY_PATH names it
-(``ray.env``).
+Serve's template has no setting for them. They set the answer while no replica exists (Serve: a 404 in plain
+text), the form of HAProxy's own errors, and the buffering of whole requests, so that they can be repeated. On
+a local cluster they also keep HAProxy's listeners on the loopback interface. Serve runs ``PROGRAM``, which
+calls ``main``, because RAY_SERVE_HAPROXY_BINARY_PATH names it (``ray.env``).
 
-A template of another release of Ray, in which these lines cannot be placed, is refused: HAProxy then does not start, and says why.
+If these lines do not fit the template, which another release of Ray may have changed, HAProxy does not start,
+and the log says why.
 """
 
 import json
@@ -22,12 +23,12 @@ from cluster.deploy.refusals import FAILED, MALFORMED, RETRY_AFTER_S, STARTING, 
 
 #: The executable that Serve runs as HAProxy.
 PROGRAM = Path(__file__).with_name("haproxy")
-#: Set to "0" by ``cluster.local`` in everything it starts; see docs/decisions/002.
+#: ``cluster.local`` sets this to "0" in every process that it starts; see docs/decisions/002.
 SWITCH = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 
-#: Names ``PROGRAM`` to Serve.
+#: Environment variable with the path of ``PROGRAM``, which Serve reads.
 VARIABLE = "RAY_SERVE_HAPROXY_BINARY_PATH"
-#: HAProxy's own answers. One kind is beyond reach: to what it cannot parse as HTTP at all it sends a page of its own.
+#: HAProxy's own error answers by status. It always sends its own page for input that it cannot parse as HTTP.
 ERRORS = {
     400: refusal(MALFORMED, code="bad_request", type="invalid_request_error"),
     408: refusal(TOO_SLOW, code="request_timeout", type="invalid_request_error"),
@@ -36,14 +37,14 @@ ERRORS = {
     503: refusal(UNAVAILABLE),
     504: refusal(UNAVAILABLE),
 }
-#: A server that is not the one of last resort, Serve's own proxy.
+#: The line of a replica in a backend. The backup server is Serve's own proxy.
 REPLICA = re.compile(r"^ +server (?!.* backup$)", re.MULTILINE)
-#: HAProxy can repeat only what it had whole before it passed it on; the second line bounds how long it waits for that.
+#: HAProxy can repeat a request only if it has received it whole. The last line limits the time for that.
 DEFAULTS = ("    mode http", "    option http-buffer-request", "    timeout http-request 30s")
 
 
 class UnknownTemplate(Exception):
-    """Serve's configuration is not the one these edits were written for."""
+    """Serve's configuration does not have the lines that these edits replace."""
 
 
 def main() -> None:
@@ -56,16 +57,19 @@ def main() -> None:
         content = edited(config, started=started, loopback=os.environ.get(SWITCH) == "0")
     except UnknownTemplate as exc:
         sys.exit(
-            f"cluster.deploy.haproxy: {exc}: this release of Ray writes HAProxy's configuration in another way"
+            f"cluster.deploy.haproxy cannot edit the HAProxy configuration of this release of Ray: {exc}"
         )
     file.write_text(content, encoding="utf-8")
-    del os.environ[VARIABLE]  # which would lead here again
+    del os.environ[VARIABLE]  # it names this program
     program = get_haproxy_binary()
-    os.execv(program, [program, *arguments])  # noqa: S606  it must keep the process id by which Serve knows it
+    os.execv(program, [program, *arguments])  # noqa: S606  # Serve knows it by its process id
 
 
 def _started(record: Path, config: str) -> frozenset[str]:
-    """The applications that have, or had since this node's Serve began, a replica; kept beside the configuration."""
+    """Return the applications with a replica now or earlier, since Serve started on this node.
+
+    The names are kept in a file beside the configuration.
+    """
     known = record.read_text(encoding="utf-8").split() if record.exists() else []
     started = frozenset(
         [*known, *(name for name, section in backends(config).items() if REPLICA.search(section))]
@@ -75,7 +79,7 @@ def _started(record: Path, config: str) -> frozenset[str]:
 
 
 def backends(config: str) -> dict[str, str]:
-    """The sections of Serve's applications, by the name of each."""
+    """Return the sections of Serve's applications by name."""
     return {
         name: section
         for section, name in re.findall(r"^(backend (\S+)\n(?: .*\n|\n)*)", config, flags=re.MULTILINE)
@@ -83,15 +87,17 @@ def backends(config: str) -> dict[str, str]:
 
 
 def edited(config: str, *, started: Collection[str], loopback: bool) -> str:
-    """Serve's configuration with our lines.
+    """Return Serve's configuration with our lines.
 
     Args:
-        config: as Serve wrote it.
-        started: names of backends whose requests wait at Serve's own proxy when there is no replica: one died, or is being replaced.
-        loopback: keep the pages of metrics and statistics, which Serve opens on all interfaces, to this machine.
+        config: the configuration that Serve wrote.
+        started: names of backends that had a replica. While they have none, requests wait at Serve's own
+            proxy.
+        loopback: open the pages of metrics and statistics on the loopback interface only, not on all
+            interfaces.
 
     Raises:
-        UnknownTemplate: a place for one of them was not found.
+        UnknownTemplate: the configuration does not have one of the lines to replace.
     """
     errors = [f"    http-error status {status} {_content(answer)}" for status, answer in ERRORS.items()]
     config = _replaced(config, r"^ *errorfile 50[234] .*\n", "", times=3)
@@ -127,5 +133,5 @@ def _content(answer: dict[str, Any]) -> str:
 def _replaced(config: str, pattern: str, by: str, *, times: int) -> str:
     found, count = re.subn(pattern, lambda _: by, config, flags=re.MULTILINE)
     if count != times:
-        raise UnknownTemplate(f"{count} lines like {pattern} and not {times}")
+        raise UnknownTemplate(f"{count} lines match {pattern}, and {times} were expected")
     return found

@@ -1,13 +1,15 @@
-"""What the HTTP servers of Ray Serve do otherwise here: its proxies' and its replicas'.
+"""Changes the behaviour of the HTTP servers in Ray Serve's proxies and replicas.
 
-Serve calls ``middlewares`` in each of these processes before the server starts, because RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH
-names it (``ray.env``).
+Serve calls ``middlewares`` in each of these processes before the server starts, because
+RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH names it (``ray.env``).
 
-- An offer to upgrade the connection is ignored, as HTTP allows (RFC 9110, 7.8). uvicorn would lose the request's body with it. The
-  HttpClient of Java and ``curl --http2`` make such offers with every first request.
-- Serve's own errors, which are plain text, have OpenAI's shape, and a path that is not there yet is 503, not 404: Serve's proxy listens
-  before it knows the application.
-- ``x-request-id`` stands in an answer once: ours and not Serve's.
+- An offer to upgrade the connection is ignored, as HTTP allows (RFC 9110, 7.8). uvicorn would lose the body
+of such a
+  request. The HttpClient of Java and ``curl --http2`` make the offer with every first request.
+- Serve's own errors are plain text; they get OpenAI's shape. Its 404 becomes 503, because Serve's proxy
+listens before
+  it knows the application.
+- An answer has one ``x-request-id``: ours, without Serve's.
 """
 
 import json
@@ -29,56 +31,67 @@ RETRY_AFTER = b"retry-after"
 
 
 def middlewares() -> list[Middleware]:
-    """What Serve puts around what it serves; from now on, uvicorn in this process ignores offers to upgrade."""
+    """Return the middlewares for Serve, and make uvicorn in this process ignore offers to upgrade."""
     ignore_upgrades()
     return [Middleware(ServeErrors)]
 
 
 def ignore_upgrades() -> None:
-    """Have every uvicorn server that starts in this process read its requests by ``WithoutUpgrade``."""
+    """Make every uvicorn server that starts in this process use ``WithoutUpgrade``."""
     uvicorn.protocols.http.auto.AutoHTTPProtocol = WithoutUpgrade
 
 
 class WithoutUpgrade(HttpToolsProtocol):
-    """uvicorn's protocol on httptools, which stops behind a head that offers to upgrade: such a head is read again without the offer."""
+    """uvicorn's protocol on httptools, without upgrades.
+
+    The parser of httptools stops after a head with an offer to upgrade. This class parses the head again
+    without the offer.
+    """
 
     def on_headers_complete(self) -> None:
-        """The head is there; if the parser stops behind it, wait for the second reading."""
+        """Handle a complete head, unless the parser stops after it; then wait for the second parse."""
         if not self.parser.should_upgrade():
             super().on_headers_complete()
 
     def on_message_complete(self) -> None:
-        """The body is there. The parser says so of a head that offers to upgrade, too."""
+        """Handle a complete body. The parser also calls this after a head with an offer to upgrade."""
         if not self.parser.should_upgrade():
             super().on_message_complete()
 
     def data_received(self, data: bytes) -> None:
-        """Bytes from the client."""
+        """Parse bytes from the client."""
         self._unset_keepalive_if_required()
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserError:
-            self.send_400_response("its head or its chunks are malformed")
+            self.send_400_response("its head or its chunked body is malformed")
         except httptools.HttpParserUpgrade as stopped:
-            if self.parser.get_method() == b"CONNECT":  # it has no other meaning, and this is no proxy
-                self.send_400_response("CONNECT is for proxies")
+            if (
+                self.parser.get_method() == b"CONNECT"
+            ):  # CONNECT has no other meaning, and this is not a proxy
+                self.send_400_response("CONNECT is a method for proxies, and this is not one")
                 return
             head = self._head_without_upgrade()
             self.parser = httptools.HttpRequestParser(self)
-            self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's own
+            self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as in uvicorn
             self.data_received(head + data[stopped.args[0] :])
 
     def send_400_response(self, msg: str) -> None:
-        """Refuse what is no request, in the shape of all other errors."""
+        """Refuse an invalid request, in the shape of all other errors."""
         body = json.dumps(
             refusal(f"{MALFORMED}: {msg}", code="bad_request", type="invalid_request_error")
         ).encode()
-        head = "HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
+        head = (
+            "HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\n"
+            "content-length: %d\r\nconnection: close\r\n\r\n"
+        )
         self.transport.write((head % len(body)).encode() + body)
         self.transport.close()
 
     def _head_without_upgrade(self) -> bytes:
-        """The head as it came, without what concerns the connection only; whether to keep that open is still said."""
+        """Return the head without its offer to upgrade. ``connection`` keeps its other options, such as
+        close.
+        """
         lines = [
             b"%s %s HTTP/%s" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())
         ]
@@ -98,19 +111,19 @@ class WithoutUpgrade(HttpToolsProtocol):
 
 
 class ServeErrors:
-    """The outermost layer of what Serve serves."""
+    """The outermost ASGI layer: gives Serve's own errors OpenAI's shape, and answers one request id."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, and mend the answer."""
+        """Pass the request on, and correct the answer."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         began, replaced = time.perf_counter(), False
 
-        async def mended(message: Message) -> None:
+        async def corrected(message: Message) -> None:
             nonlocal replaced
             if message["type"] != "http.response.start":
                 if not replaced:
@@ -126,11 +139,11 @@ class ServeErrors:
             for part in _refused(status, ids, began):
                 await send(part)
 
-        await self._app(scope, receive, mended)
+        await self._app(scope, receive, corrected)
 
 
 def _with_one_id(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-    """Without the second id, which Serve adds behind ours."""
+    """Return the headers without the second request id, which Serve adds after ours."""
     kept, has_id = [], False
     for name, value in headers:
         if name.lower() != REQUEST_ID:
@@ -142,7 +155,7 @@ def _with_one_id(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]
 
 
 def _is_of_serve(status: int, headers: list[tuple[bytes, bytes]]) -> bool:
-    """True for an error that Serve itself answered: it writes plain text, and the application never does."""
+    """Return True for an error of Serve itself: it is plain text, which the application never sends."""
     if status < HTTPStatus.BAD_REQUEST:
         return False
     return any(name.lower() == CONTENT_TYPE and value.startswith(b"text/plain") for name, value in headers)

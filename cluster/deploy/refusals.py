@@ -1,15 +1,15 @@
-"""What HAProxy and Serve's own servers answer where the application cannot, in OpenAI's shape."""
+"""Errors in OpenAI's shape that HAProxy and Serve's own servers answer in place of the application."""
 
 from typing import Any
 
 RETRY_AFTER_S = 2
-STARTING = "the endpoint is starting and takes no requests yet; send the request again in some seconds"
-UNAVAILABLE = "no replica of the endpoint answers at the moment; send the request again in some seconds"
-FAILED = "the request was not answered: the replica that had it failed; send the request again"
-MALFORMED = "this is no HTTP request that can be understood"
-TOO_SLOW = "the request did not arrive in time; send it again"
+STARTING = "the endpoint is starting and takes no requests yet: send the request again in some seconds"
+UNAVAILABLE = "no replica of the endpoint answers at the moment: send the request again in some seconds"
+FAILED = "the replica with this request failed before it answered: send the request again"
+MALFORMED = "the request is not valid HTTP"
+TOO_SLOW = "the request did not arrive in time: send it again"
 
 
 def refusal(message: str, *, code: str = "unavailable", type: str = "server_error") -> dict[str, Any]:
-    """The body."""
+    """Return the body of an error."""
     return {"error": {"message": message, "type": type, "param": None, "code": code}}

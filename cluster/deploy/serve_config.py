@@ -1,6 +1,6 @@
-"""``serve.yaml`` with the settings' address, and ``ray.env``: what the local cluster deploys, and what Ray is started with.
+"""Reads ``serve.yaml`` and ``ray.env`` for the local cluster.
 
-serve_config(settings)    # as a dictionary, for Serve's REST API
+serve_config(settings)    # a dictionary for Serve's REST API, with the settings' host and port
 ray_environment()         # variables for ``ray start``
 """
 
@@ -16,7 +16,7 @@ from cluster.settings import Settings
 
 
 def serve_config(settings: Settings) -> dict[str, Any]:
-    """The Serve configuration for the settings' host and port."""
+    """Return the Serve configuration with the settings' host and port."""
     config: dict[str, Any] = yaml.safe_load(
         (files("cluster.deploy") / "serve.yaml").read_text(encoding="utf-8")
     )
@@ -25,17 +25,19 @@ def serve_config(settings: Settings) -> dict[str, Any]:
 
 
 def ray_environment() -> dict[str, str]:
-    """What ``ray.env`` sets in a shell of this environment."""
+    """Return the variables that ``ray.env`` sets in a shell."""
     text = (files("cluster.deploy") / "ray.env").read_text(encoding="utf-8")
     variables = dict(assignment.split("=", 1) for assignment in shlex.split(text, comments=True))
     return {**variables, VARIABLE: str(PROGRAM)}
 
 
 def require_release_only(arguments: Mapping[str, str]) -> None:
-    """What ``serve.yaml`` may give an application: ``release``, and nothing else.
+    """Refuse every argument of an application in ``serve.yaml`` but ``release``.
 
     Raises:
-        ValueError: naming what else there is.
+        ValueError: there are others; the message names them.
     """
     if unknown := sorted(set(arguments) - {"release"}):
-        raise ValueError(f"unknown arguments {unknown}: settings come from CLUSTER_* environment variables")
+        raise ValueError(
+            f"unknown arguments {unknown} in serve.yaml: settings are CLUSTER_* environment variables"
+        )
