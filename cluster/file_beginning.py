@@ -18,7 +18,8 @@ from cluster.text.wide_text import unmarked
 SNIFFED_BYTES = 4096
 #: A PDF may carry junk before its header; PDF readers search this many bytes for it.
 PDF_HEADER_WITHIN = 1024
-#: A comment ends at the first ``-->`` and nowhere else (an atomic group). With backtracking, thirty comments take an hour.
+#: A comment ends at the first ``-->`` and nowhere else (an atomic group). With backtracking, thirty comments
+#: take an hour.
 HTML_START = re.compile(
     rb"^\s*(?:<\?xml[^>]*>\s*)?(?:(?><!--.*?-->)\s*)*<(?:!doctype\s+html|html|head|body)\b",
     re.IGNORECASE | re.DOTALL,
@@ -43,7 +44,8 @@ CONTROL = re.compile(rb"[\x00-\x07\x0e-\x1a\x1c-\x1f\x7f]")
 NUL_PADDING = re.compile(rb"\x00{4}")
 #: End-of-file marks of older systems, and the NULs that a system crash leaves at the end of a log.
 END_MARKS = b"\x00\x1a"
-#: Largest share of control characters in UTF-8 text and in text of another character set. Compressed data has 0.1.
+#: Largest share of control characters in UTF-8 text and in text of another character set. Compressed data has
+#: 0.1.
 MAX_CONTROLS_IN_UTF_8, MAX_CONTROLS_IN_OTHERS = 0.3, 0.02
 
 
@@ -75,7 +77,7 @@ class FileBeginning:
 
     @property
     def is_pdf(self) -> bool:
-        """True for a PDF, with junk before its header or without; False for text or a page that mentions one."""
+        """True for a PDF, even one with junk before its header; False for text that mentions a PDF."""
         if self.is_html:
             return False
         position = self.start.find(PDF_MARK, 0, PDF_HEADER_WITHIN)

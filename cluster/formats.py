@@ -3,8 +3,8 @@
     recognise(b"%PDF-1.7 ...", name="anything.txt").media_type     # "application/pdf"
     format_of("text/markdown").parser                              # "data_jobs.stages.formats.markdown"
 
-To add a format that can be ingested, write its parser (``data_jobs/stages/formats/contract.py`` has the contract) and
-add a row here and a line to the handbook's table (``docs/how-a-document-travels.md``).
+To add a format that can be ingested, write its parser (``data_jobs/stages/formats/contract.py`` has the
+contract) and add a row here and a line to the handbook's table (``docs/how-a-document-travels.md``).
 """
 
 import re
@@ -32,19 +32,21 @@ class Format:
     #: The name that error messages and the handbook use.
     name: str
     media_type: str
-    #: True for the beginning of such a file. Formats are asked in the order of ``FORMATS``; the first match wins.
+    #: True for the beginning of such a file. Formats are asked in the order of ``FORMATS``; the first match
+    #: wins.
     recognises: Callable[[FileBeginning], bool]
     #: Suffixes of file names that tell this format from other text; empty where the bytes alone decide.
     suffixes: frozenset[str] = frozenset()
     #: Purposes for which such a file can be uploaded.
     purposes: tuple[Purpose, ...] = ()
-    #: True if the format is recognised only in files for its purposes; the same bytes are plain text in others.
+    #: True if the format is recognised only in files for its purposes; the same bytes are plain text in
+    #: others.
     only_for_its_purposes: bool = False
-    #: Module of the parser; None if documents of this format cannot be read. It is named, not imported, because only
-    #: the parsing process loads parser libraries.
+    #: Module of the parser; None if documents of this format cannot be read. It is named, not imported,
+    #: because only the parsing process loads parser libraries.
     parser: str | None = None
-    #: Packages whose version shapes the text. A package that several formats use stands in one row, because the
-    #: pipeline version lists these packages in the order of the table.
+    #: Packages whose version shapes the text. A package that several formats use stands in one row, because
+    #: the pipeline version lists these packages in the order of the table.
     libraries: tuple[str, ...] = ()
     #: What one page of the parsed document is, as the handbook says it.
     page: str = ""
@@ -76,7 +78,7 @@ def starts_with(*marks: bytes) -> Callable[[FileBeginning], bool]:
 
 
 def matches(pattern: bytes) -> Callable[[FileBeginning], bool]:
-    """Recognise a format whose mark is made of letters by the bytes behind the mark, which text does not have."""
+    """Recognise a format whose mark is made of letters by the bytes behind it, which text does not have."""
     compiled = re.compile(pattern, re.DOTALL)
     return lambda beginning: compiled.match(beginning.start) is not None
 

@@ -4,9 +4,10 @@
     ray job submit --address http://127.0.0.1:8265 -- \\
         python -m data_jobs.ingest s3://bucket/manuals --vector-store manuals
 
-A second run embeds only what has changed. Exit codes: 0, every document is searchable; 3, some documents are not
-searchable or a folder could not be listed, and the summary says which and why; 2, wrong usage; 1, the run was cut
-short: run it again. A document that could be read only in part is searchable; the summary says which part is missing.
+A second run embeds only what has changed. Exit codes: 0, every document is searchable; 3, some documents are
+not searchable or a folder could not be listed, and the summary says which and why; 2, wrong usage; 1, the run
+was cut short: run it again. A document that could be read only in part is searchable; the summary says which
+part is missing.
 """
 
 import argparse
@@ -66,8 +67,8 @@ def pipeline(
     """The stages in the order in which a document passes them; gives one row of ``RESULTS`` per document."""
     fields = {"job": job, "organisation": store.organisation}
     model, version = store.fingerprint.id, pipeline_version(settings, store.fingerprint)
-    # Half a CPU, because these stages wait for the parser and for Postgres. It must differ from the engine's share: Ray
-    # Data would run stages of equal shares inside the engine's actor, one after the other.
+    # Half a CPU, because these stages wait for the parser and for Postgres. It must differ from the engine's
+    # share: Ray Data would run stages of equal shares inside the engine's actor, one after the other.
     each: dict[str, Any] = {"batch_format": "pyarrow", "batch_size": 1, "num_cpus": 0.5}
 
     def stage(work: Stage) -> Callable[[pa.Table], pa.Table]:
@@ -92,7 +93,7 @@ def blocks(rows: Sequence[DocumentRow]) -> list[pa.Table]:
 
 
 def engines(settings: Settings, fields: dict[str, str]) -> dict[str, Any]:
-    """The actor pool of the embed stage: its size, and what each engine takes, a share of a GPU or one CPU."""
+    """The actor pool of the embed stage: its size, and the share of a GPU or the CPU for each engine."""
     gpus = ray.cluster_resources().get("GPU", 0.0)  # type: ignore[no-untyped-call]
     share = settings.gpu_share(gpus)
     size = settings.bulk_engines or (max(1, int(gpus / share)) if share else 1)
@@ -120,7 +121,8 @@ def ingest(
     Raises:
         InvalidInput: the location has no files, or its scheme is unknown.
         Conflict: the store holds vectors of another model.
-        Retryable: the database stayed away. Everything written so far stays, and the next run goes on from there.
+        Retryable: the database stayed away. Everything written so far stays, and the next run goes on from
+            there.
     """
     with open_pool(settings) as pool:
         indexes = ChunkIndexes(settings, pool)
@@ -190,8 +192,8 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m data_jobs.ingest",
         description="Parse, chunk, embed and index every document at a location. "
         "A second run embeds only what has changed.",
-        epilog="Exit codes: 0, all documents are searchable; 3, some are not, or a folder could not be listed "
-        "(the summary says why); 2, wrong usage; 1, the run was cut short: run it again.",
+        epilog="Exit codes: 0, all documents are searchable; 3, some are not, or a folder could not be "
+        "listed (the summary says why); 2, wrong usage; 1, the run was cut short: run it again.",
     )
     parser.add_argument(
         "location",

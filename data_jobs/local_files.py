@@ -28,8 +28,8 @@ FolderId = tuple[int, int]
 def files_below(root: str, on_left_out: OnLeftOut) -> Iterator[str]:
     """List everything below the folder that is not a folder, sorted by name; files come before subfolders.
 
-    Hidden entries are not listed. Linked folders are followed after all others, unless they were listed already or
-    contain the root. So a file keeps the path that it has without links, and a loop of links ends.
+    Hidden entries are not listed. Linked folders are followed after all others, unless they were listed
+    already or contain the root. So a file keeps the path that it has without links, and a loop of links ends.
 
     Args:
         root: path of the folder.
@@ -56,7 +56,10 @@ def files_below(root: str, on_left_out: OnLeftOut) -> Iterator[str]:
 def _entries(
     folder: str, listed: set[FolderId], above: set[FolderId], on_left_out: OnLeftOut
 ) -> list[os.DirEntry[str]]:
-    """The visible entries of a folder by name; none if it was listed already or is left out. Adds it to ``listed``."""
+    """The visible entries of a folder by name; none if it was listed already or is left out.
+
+    Adds it to ``listed``.
+    """
     try:
         folder_id = _folder_id(folder)
         if folder_id in listed:

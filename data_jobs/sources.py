@@ -1,4 +1,6 @@
-"""Sources of documents: a file, a folder or a bucket. Listing one reads no content; reading has a limit on bytes.
+"""Sources of documents: a file, a folder or a bucket.
+
+Listing one reads no content; reading has a limit on bytes.
 
 for source in list_sources("s3://bucket/manuals", on_left_out=print):
     data = read_source(source.uri, max_bytes=200 << 20)
@@ -19,7 +21,8 @@ from cluster.errors import InvalidInput, NotFound
 from cluster.vector_index.filters import is_text
 from data_jobs.local_files import OnLeftOut, files_below, read_file, require_regular
 
-#: Schemes that a location may have. http is not one of them: fetching pages needs a guard against inner addresses.
+#: Schemes that a location may have. http is not one of them: fetching pages needs a guard against inner
+#: addresses.
 SCHEMES = frozenset({"file", "s3", "gs", "gcs", "abfs", "az", "memory"})
 
 
@@ -35,19 +38,20 @@ class SourceFile:
     uri: str
     #: Size in bytes, as listed.
     size: int
-    #: Changes whenever the content does, as far as the storage can tell: the etag, or size and modification time. "" if
-    #: the storage tells neither.
+    #: Changes whenever the content does, as far as the storage can tell: the etag, or size and modification
+    #: time. "" if the storage tells neither.
     stamp: str
 
 
 def list_sources(location: str, *, on_left_out: OnLeftOut) -> Iterator[SourceFile]:
-    """List everything at or below ``location`` that is not a folder, sorted by name; hidden entries are not listed.
+    """List everything at or below ``location`` that is not a folder, sorted by name.
 
-    Files that cannot be read are listed too, so that each ends in an outcome.
+    Hidden entries are not listed. Files that cannot be read are listed too, so that each ends in an outcome.
 
     Args:
         location: a path, or a URI with one of ``SCHEMES``.
-        on_left_out: called for folders that cannot be listed, and for keys of a bucket that the database cannot hold.
+        on_left_out: called for folders that cannot be listed, and for keys of a bucket that the database
+            cannot hold.
 
     Raises:
         InvalidInput: the scheme is not one of ``SCHEMES``, or the location is neither a file nor a folder.
@@ -66,7 +70,8 @@ def list_sources(location: str, *, on_left_out: OnLeftOut) -> Iterator[SourceFil
         if not is_text(name):
             on_left_out(
                 repr(name),
-                "the key has a character that the database cannot hold (NUL, or half of a surrogate pair); rename it",
+                "the key has a character that the database cannot hold "
+                "(NUL, or half of a surrogate pair); rename it",
             )
             continue
         size = info.get("size") or 0
@@ -95,7 +100,10 @@ def read_source(uri: str, *, max_bytes: int) -> bytes:
 
 
 def file_name(uri: str) -> str:
-    """The last part of the path, decoded for people; U+FFFD replaces control characters and bytes that are not UTF-8."""
+    """The last part of the path, decoded for people.
+
+    U+FFFD replaces control characters and bytes that are not UTF-8.
+    """
     last = uri.rpartition("/")[2]
     return shown_name(unquote(last) if uri.startswith("file:") else last)
 
@@ -124,7 +132,9 @@ def _path(uri: str) -> str:
 
 
 def _bucket(uri: str) -> tuple[Any, str]:
-    """The storage of a URI, and the path in it. ``::``, ``*``, ``?``, ``#`` and ``%`` are plain characters of the path here, not
+    """The storage of a URI, and the path in it.
+
+    ``::``, ``*``, ``?``, ``#`` and ``%`` are plain characters of the path here, not
     fsspec's syntax."""
     scheme, _, path = uri.partition("://")
     filesystem, _ = fsspec.core.url_to_fs(f"{scheme}://{path.partition('/')[0]}")

@@ -1,4 +1,6 @@
-"""Connect this process to Ray: to the cluster of the Ray job, to the one this home runs, or to one started for this process.
+"""Connect this process to Ray.
+
+The cluster is that of the Ray job, the one that this home runs, or one started for this process.
 
 with ray_session(settings):
     ray.data.from_items(...)
@@ -25,19 +27,27 @@ from cluster.settings import Settings
 
 log = structlog.get_logger(__name__)
 
-#: Least number of logical CPUs that Ray gets on one machine: an engine must fit beside the stages that feed it.
+#: Least number of logical CPUs that Ray gets on one machine: an engine must fit beside the stages that feed
+#: it.
 LEAST_CPUS = 4
-#: A batch on a slow CPU or a PDF at its limits can take minutes; half an hour without any progress is a fault.
+#: A batch on a slow CPU or a PDF at its limits can take minutes; half an hour without any progress is a
+#: fault.
 NO_PROGRESS_TIMEOUT_S = 30 * 60
 
 
 class Terminated(KeyboardInterrupt):
-    """The process received SIGTERM. Like Ctrl-C it is no ``Exception``, so ``except Exception`` does not stop it."""
+    """The process received SIGTERM.
+
+    Like Ctrl-C it is no ``Exception``, so ``except Exception`` does not stop it.
+    """
 
 
 @contextmanager
 def ray_session(settings: Settings) -> Iterator[None]:
-    """Connect to Ray for the block. An earlier connection is used and kept; a cluster started here is stopped."""
+    """Connect to Ray for the block.
+
+    An earlier connection is used and kept; a cluster started here is stopped.
+    """
     if ray.is_initialized():
         yield
         return
@@ -46,7 +56,8 @@ def ray_session(settings: Settings) -> Iterator[None]:
     os.environ.setdefault("GOMP_SPINCOUNT", "0")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     if settings.log_level != "DEBUG":
-        # Ray's core warns for every actor pool of Ray Data that the object store keeps its arguments (ray issue 53727).
+        # Ray's core warns for every actor pool of Ray Data that the object store keeps its arguments (ray
+        # issue 53727).
         os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     address = os.environ.get("RAY_ADDRESS")
     if not address:
@@ -62,7 +73,8 @@ def ray_session(settings: Settings) -> Iterator[None]:
                 reason = "the cluster was stopped (make down) during this run; start it again with make up"
             ray.init(address=address, **quiet)
         else:
-            # A folder of its own, so that no other cluster's session is found; short, because unix sockets limit paths.
+            # A folder of its own, so that no other cluster's session is found; short, because unix sockets
+            # limit paths.
             folder = ending.enter_context(
                 tempfile.TemporaryDirectory(prefix="ec-ray-", ignore_cleanup_errors=True)
             )
@@ -85,7 +97,7 @@ def ray_session(settings: Settings) -> Iterator[None]:
 
 @contextmanager
 def _raising_terminated(reason: str) -> Iterator[None]:
-    """Raise ``Terminated(reason)`` in the block on SIGTERM, which ``make down`` sends before it stops the cluster."""
+    """Raise ``Terminated(reason)`` in the block on SIGTERM, as ``make down`` sends before it stops Ray."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -105,8 +117,8 @@ def _head_of_this_home(settings: Settings) -> str | None:
     head = ray_head.running(settings)
     if head is None:
         return None
-    # A driver whose token mode differs from its head's has its actors cancelled before they start. Ray read the
-    # variable when it was imported, so its configuration is read again.
+    # A driver whose token mode differs from its head's has its actors cancelled before they start. Ray read
+    # the variable when it was imported, so its configuration is read again.
     os.environ.update(ray_head.WITHOUT_TOKENS)
     Config.initialize("")
     return f"127.0.0.1:{head.ports['gcs']}"

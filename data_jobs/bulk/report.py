@@ -49,7 +49,8 @@ class IngestReport:
     failures: list[tuple[str, str, str]] = field(default_factory=list)
     #: The same of documents of which only a part is searchable.
     partial: list[tuple[str, str, str]] = field(default_factory=list)
-    #: (path, "left out", reason) of folders and keys that could not be listed; how many documents they hold is unknown.
+    #: (path, "left out", reason) of folders and keys that could not be listed; how many documents they hold
+    #: is unknown.
     left_out: list[tuple[str, str, str]] = field(default_factory=list)
     started: float = field(default_factory=time.monotonic)
     seconds: float = 0.0
@@ -104,6 +105,7 @@ class IngestReport:
         with self._bar() as bar:
             task = bar.add_task("starting", total=total)
             logged = time.monotonic()
+            totals = self.totals
 
             def advance(result: Mapping[str, Any]) -> None:
                 nonlocal logged
@@ -111,16 +113,16 @@ class IngestReport:
                 bar.update(
                     task,
                     advance=1,
-                    description=f"{self.totals['chunks']:,} chunks, {self.totals['tokens_embedded']:,} tokens",
+                    description=f"{totals['chunks']:,} chunks, {totals['tokens_embedded']:,} tokens",
                 )
                 if not self.console.is_terminal and time.monotonic() - logged > LOG_INTERVAL_S:
                     logged = time.monotonic()
                     log.info(
                         "progress",
-                        done=self.totals["documents"],
+                        done=totals["documents"],
                         total=total,
                         failed=self.failed,
-                        chunks=self.totals["chunks"],
+                        chunks=totals["chunks"],
                     )
 
             yield advance

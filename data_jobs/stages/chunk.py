@@ -1,4 +1,7 @@
-"""Divide the pages of a document into chunks. Third stage of ingest, and a stage of the job that indexes a file."""
+"""Divide the pages of a document into chunks.
+
+Third stage of ingest, and a stage of the job that indexes a file.
+"""
 
 import json
 from functools import cache
@@ -20,7 +23,10 @@ LARGELY_UNKNOWN_SHARE = 0.2
 
 @cache
 def _open_chunker(settings: Settings, fingerprint_id: str, name: str, max_tokens: int | None) -> Chunker:
-    """The chunker that all rows of this process share. Its chunks leave room for the model's document prompt."""
+    """The chunker that all rows of this process share.
+
+    Its chunks leave room for the model's document prompt.
+    """
     tokeniser = process_resources.tokeniser(settings)
     (prompt,) = tokeniser.ids([describe(settings).document_prompt])
     most = tokeniser.max_content_tokens - len(prompt)
@@ -86,8 +92,8 @@ def _with_unknown_text(row: DocumentRow, chunked: ChunkedDocument, model: str) -
     if chunked.unknown_share < LARGELY_UNKNOWN_SHARE:
         return row
     sentence = (
-        f"{chunked.unknown_share:.0%} of the text is unknown to the model {model}: searches by meaning miss it, and only "
-        "searches by words find it; choose a model that knows its language (CLUSTER_MODEL_PATH)"
+        f"{chunked.unknown_share:.0%} of the text is unknown to the model {model}: searches by meaning miss "
+        "it, and only searches by words find it; choose a model that knows its language (CLUSTER_MODEL_PATH)"
     )
     return {
         **row,

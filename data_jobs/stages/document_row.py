@@ -1,8 +1,8 @@
 """The row of the bulk pipeline: one document, with its chunks packed into one column.
 
-A document stays one row from its first byte to its transaction, so it is written whole or not at all, whatever happens
-to a block of rows. Every table has the same typed columns (``ROWS``), whatever its rows hold. The column ``chunks`` is
-an Arrow table (``CHUNKS``) in IPC form, so Ray Data never splits it.
+A document stays one row from its first byte to its transaction, so it is written whole or not at all,
+whatever happens to a block of rows. Every table has the same typed columns (``ROWS``), whatever its rows
+hold. The column ``chunks`` is an Arrow table (``CHUNKS``) in IPC form, so Ray Data never splits it.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,7 @@
-"""Compute the vector of every new chunk of a batch of documents. The only stage that holds a model, and a GPU if there is one."""
+"""Compute the vector of every new chunk of a batch of documents.
+
+The only stage that holds a model, and a GPU if there is one.
+"""
 
 import time
 from itertools import pairwise
@@ -39,8 +42,8 @@ class Embed:
 
     Raises:
         Conflict: the model of this node is another one.
-        Retryable: the engine did not compute in ``MAX_ATTEMPTS`` attempts. That is not the fault of a document, so the
-            run ends here and the next run continues.
+        Retryable: the engine did not compute in ``MAX_ATTEMPTS`` attempts. That is not the fault of a
+            document, so the run ends here and the next run continues.
     """
 
     def __init__(self, settings: Settings, fingerprint: str, **fields: str) -> None:

@@ -16,7 +16,8 @@ from data_jobs.stages.document_row import DocumentRow, pages_of, unpack, with_ch
 
 log = structlog.get_logger(__name__)
 
-#: Length of the sample, because YAKE's time grows with the text. Its pieces are spread evenly over the document.
+#: Length of the sample, because YAKE's time grows with the text. Its pieces are spread evenly over the
+#: document.
 SAMPLE_CHARACTERS = 12_000
 SAMPLE_PIECES = 6
 MAX_WORDS_PER_KEYWORD = 2

@@ -1,7 +1,7 @@
 """Run a stage on each row of a table: settled rows pass unchanged, and an exception fails only its own row.
 
-Ray Data has no errors per row: an exception in a stage loses or repeats the whole block of the row. So the pipeline
-wraps each stage, and an exception becomes the outcome of its row.
+Ray Data has no errors per row: an exception in a stage loses or repeats the whole block of the row. So the
+pipeline wraps each stage, and an exception becomes the outcome of its row.
 
     dataset.map_batches(map_rows(Read(settings), settings), batch_format="pyarrow", batch_size=1)
 """
@@ -50,8 +50,8 @@ def map_rows(stage: Stage, settings: Settings, **fields: str) -> Callable[[pa.Ta
         fields: added to every log line of the stage: job, organisation.
 
     Raises:
-        Retryable: by the returned function, if a service that the stage needs stayed away. That is not the fault of a
-            document, so the run ends.
+        Retryable: by the returned function, if a service that the stage needs stayed away. That is not the
+            fault of a document, so the run ends.
     """
     name = type(stage).__name__
 

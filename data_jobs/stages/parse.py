@@ -19,7 +19,8 @@ def _parser(settings: Settings) -> Parser:
 class Parse:
     """Parses ``content``, and drops it from the row; needs ``source`` for the file name.
 
-    Fills ``page_texts``, ``pages``, ``pages_with_text``, ``media_type``, ``facts``, ``outcome`` and ``detail``.
+    Fills ``page_texts``, ``pages``, ``pages_with_text``, ``media_type``, ``facts``, ``outcome`` and
+    ``detail``.
     """
 
     def __init__(self, settings: Settings) -> None:

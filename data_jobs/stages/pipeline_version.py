@@ -1,7 +1,8 @@
 """The version of the pipeline: it changes whenever the same bytes could give other chunks.
 
-A document is settled when the version and the hash of its bytes are those of its last attempt. A new version therefore
-parses and chunks every document again; a chunk whose text stays the same keeps its id and is not embedded again.
+A document is settled when the version and the hash of its bytes are those of its last attempt. A new version
+therefore parses and chunks every document again; a chunk whose text stays the same keeps its id and is not
+embedded again.
 """
 
 from cluster.engines import Fingerprint

@@ -1,4 +1,7 @@
-"""Read the bytes of a document, and compare their hash with that of the last settled attempt. First stage of ingest."""
+"""Read the bytes of a document, and compare their hash with that of the last settled attempt.
+
+First stage of ingest.
+"""
 
 from hashlib import sha256
 
@@ -10,7 +13,10 @@ from data_jobs.stages.map_rows import failed
 
 
 class Read:
-    """Reads ``source``; needs ``known_hash``. Fills ``content``, ``content_hash``, ``size`` and ``unchanged``."""
+    """Reads ``source``; needs ``known_hash``.
+
+    Fills ``content``, ``content_hash``, ``size`` and ``unchanged``.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self.max_bytes = settings.max_document_bytes

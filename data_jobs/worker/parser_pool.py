@@ -59,14 +59,14 @@ class Parsers:
         """
         parser = await self._take(rank)
         on_begin()
-        unwanted = threading.Event()
-        parse = partial(parser.parse, data, name=name, part=part, timeout_s=timeout_s, unwanted=unwanted)
+        cancelled = threading.Event()
+        parse = partial(parser.parse, data, name=name, part=part, timeout_s=timeout_s, cancelled=cancelled)
         parsing = asyncio.get_running_loop().run_in_executor(self._threads, parse)
         parsing.add_done_callback(lambda _: self._give_back(parser))
         try:
             return await asyncio.shield(parsing)
         except asyncio.CancelledError:
-            unwanted.set()
+            cancelled.set()
             if not parsing.done():  # else somebody else has the parser by now
                 parser.interrupt()
             raise

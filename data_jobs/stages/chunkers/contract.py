@@ -1,7 +1,7 @@
 """The contract of a chunker: pages in, chunks out.
 
-The chunks of a document hold every token of it, none has more than ``max_tokens``, each is an exact slice of one page,
-and their ids are made from their content.
+The chunks of a document hold every token of it, none has more than ``max_tokens``, each is an exact slice of
+one page, and their ids are made from their content.
 """
 
 from collections.abc import Sequence

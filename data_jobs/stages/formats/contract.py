@@ -1,8 +1,8 @@
 """The contract between the parsing process and the parser of a format.
 
-A parser is a module with one function, ``parse(data: bytes, options: ParseOptions) -> ParserOutput``. It runs in a
-child process with limits on memory and time, which reads one document and ends. It raises ``Unreadable`` if the
-document has no text to give, and ``MemoryError`` if it needs more memory than the limit.
+A parser is a module with one function, ``parse(data: bytes, options: ParseOptions) -> ParserOutput``. It runs
+in a child process with limits on memory and time, which reads one document and ends. It raises ``Unreadable``
+if the document has no text to give, and ``MemoryError`` if it needs more memory than the limit.
 """
 
 from collections.abc import Callable
@@ -17,8 +17,8 @@ class ParseOptions:
 
     #: A document with more pages is refused.
     max_pages: int
-    #: The pages to read, from the first of these numbers (counted from 0) to before the second; None reads all. Only
-    #: formats that are ``parsed_in_parts`` look at it. The pages of a part may all be without text.
+    #: The pages to read, from the first of these numbers (counted from 0) to before the second; None reads
+    #: all. Only formats that are ``parsed_in_parts`` look at it. The pages of a part may all be without text.
     part: tuple[int, int] | None = None
 
 
@@ -31,7 +31,8 @@ class ParserOutput:
     #: Number of pages of the whole document; None if ``pages`` has all of them.
     page_count: int | None = None
     facts: dict[Fact, str | float | bool] = field(default_factory=dict)
-    #: See ``ParsedDocument.unread``. A reason is a predicate: "is damaged", "ends early: a tag is never closed".
+    #: See ``ParsedDocument.unread``. A reason is a predicate: "is damaged", "ends early: a tag is never
+    #: closed".
     unread: dict[int, str] = field(default_factory=dict)
 
 

@@ -20,7 +20,7 @@ from data_jobs.stages.formats.pdf_page import (
     why_textless,
 )
 from data_jobs.stages.formats.pdf_structure import not_in_its_pages, open_pages, refuse_cut_short
-from data_jobs.stages.parsing.out_of_memory import of_memory
+from data_jobs.stages.parsing.out_of_memory import is_out_of_memory
 
 #: A page of text is some kilobytes of drawing commands, a very dense map some megabytes; beyond this it is an attack.
 MAX_CONTENT_BYTES = 64 * 1024 * 1024
@@ -51,7 +51,7 @@ def parse(data: bytes, options: ParseOptions) -> ParserOutput:
             open_pages(document)
             return _read(document, options)
     except ERRORS as exc:
-        if of_memory(exc):
+        if is_out_of_memory(exc):
             raise MemoryError from exc
         raise Unreadable(
             Outcome.CORRUPT, f"is damaged or cut short, and cannot be read as a PDF ({_first_line(exc)})"
@@ -91,7 +91,7 @@ def _page(document: pymupdf.Document, number: int, *, form: bool) -> tuple[list[
         if not reason and not garbage and not any(map(str.strip, found)):
             reason = why_textless(page)
     except ERRORS as exc:
-        if of_memory(exc):
+        if is_out_of_memory(exc):
             raise
         if BOMB in str(exc):
             raise Unreadable(

@@ -1,1 +1,1 @@
-"""The process that parses documents, limited in time and memory."""
+"""Parsing of documents in processes of their own, with limits on time and memory."""

@@ -1,6 +1,9 @@
-"""What the parser and the process it starts agree on. Apart from both: only that process loads the libraries that read documents."""
+"""Constants that ``Parser`` and the parsing process share.
 
-#: Most bytes of a result; JSON writes a character in at most six.
+Only the parsing process imports parser libraries.
+"""
+
+#: Most bytes of a result; JSON writes a character in at most six bytes.
 MAX_RESULT_BYTES = 512 * 1024 * 1024
-#: Exit codes of a child that knows what went wrong.
+#: Exit codes of a child that did not crash.
 EXIT_OK, EXIT_MEMORY = 0, 77

@@ -1,10 +1,11 @@
-"""The process that parses: imports the parsers once, then forks a child for each document, limited in time and memory.
+"""The parsing process: it imports the parsers once and forks a limited child for each document.
 
     python -m data_jobs.stages.parsing.fork_server FD
 
-Started by ``parse.Parser`` with one end of a socket pair. A request is a line of JSON with two files: the document's bytes,
-and an empty one for the result. The child reads hostile bytes, so the result is JSON, never a pickle; this process never
-looks at the bytes. The answer is a line of JSON that says how the child ended.
+``parser.Parser`` starts it with one end of a socket pair. A request is a line of JSON with two files: the
+document's bytes, and an empty file for the result. The child reads hostile bytes, so the result is JSON and
+never a pickle, and the parent never looks at the bytes. The answer is a line of JSON that says how the child
+ended.
 """
 
 import ctypes
@@ -26,26 +27,32 @@ from cluster.records import Outcome
 from data_jobs.stages.formats import charset
 from data_jobs.stages.formats.contract import ParseFunction, ParseOptions, ParserOutput, Unreadable
 from data_jobs.stages.parsing.child_contract import EXIT_MEMORY, EXIT_OK, MAX_RESULT_BYTES
-from data_jobs.stages.parsing.out_of_memory import AT_THE_LIMIT, OUT_OF_MEMORY, address_space, of_memory
+from data_jobs.stages.parsing.out_of_memory import (
+    NEAR_LIMIT_SHARE,
+    OUT_OF_MEMORY,
+    address_space,
+    is_out_of_memory,
+)
 from data_jobs.stages.parsing.unread_parts import unread_sentence
 
-REQUEST_BYTES = 65_536
-#: Of what a child writes to standard error.
-TOLD_BYTES = 64 * 1024
-#: How often a child is looked at; most have ended before the first time.
-FIRST_LOOK_S, LOOK_EVERY_S = 0.2, 0.05
-#: How a process ends that was refused memory and went on without looking.
+MAX_REQUEST_BYTES = 65_536
+#: Most bytes read of a child's standard error.
+MAX_STDERR_BYTES = 64 * 1024
+#: Delay before the first check of a child's memory, and between the next ones. Most children end before the
+#: first.
+FIRST_CHECK_S, CHECK_INTERVAL_S = 0.2, 0.05
+#: Exits of a process that was refused memory and did not check for it.
 CRASHES = frozenset({-signal.SIGSEGV, -signal.SIGABRT, -signal.SIGBUS, -signal.SIGILL, -signal.SIGTRAP})
 PR_SET_PDEATHSIG = 1
 
 
 def main(connection: socket.socket) -> None:
     """Serve requests until the other end closes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     parsers()
     charset.load()
     while True:
-        message, files, _, _ = socket.recv_fds(connection, REQUEST_BYTES, 2)
+        message, files, _, _ = socket.recv_fds(connection, MAX_REQUEST_BYTES, 2)
         if not message:
             return
         document, result = files
@@ -60,14 +67,16 @@ def main(connection: socket.socket) -> None:
 
 @cache
 def parsers() -> dict[str, ParseFunction]:
-    """The parser of each media type that can be read. The first call imports them all, so that no child has to."""
+    """The parser of each readable media type. The first call imports all of them, so that no child has to."""
     return {row.media_type: import_module(row.parser).parse for row in READABLE if row.parser}
 
 
 def parse(
     data: bytes, *, name: str, max_pages: int, max_characters: int, part: tuple[int, int] | None = None
 ) -> dict[str, Any]:
-    """The content of a document as JSON values: outcome, detail, media_type, pages, page_count, facts, unread.
+    """Parse a document; returns its content as JSON values.
+
+    The keys are outcome, detail, media_type, pages, page_count, facts and unread.
 
     Args:
         data: the file.
@@ -123,54 +132,60 @@ def _read(data: bytes, format: Format, options: ParseOptions) -> ParserOutput:
 def _in_child(
     request: dict[str, Any], document: int, result: int, connection: socket.socket
 ) -> dict[str, Any]:
-    alive, ends = os.pipe()  # closes when the child ends, however it ends
-    said = os.memfd_create("standard error", os.MFD_CLOEXEC)
+    alive, child_end = os.pipe()  # closes when the child ends, however it ends
+    stderr = os.memfd_create("standard error", os.MFD_CLOEXEC)
     parent = os.getpid()
     child = os.fork()
     if child == 0:
         os.close(alive)
-        os.dup2(said, 2)
+        os.dup2(stderr, 2)
         _child(request, document, result, parent)
-    os.close(ends)
+    os.close(child_end)
     ended, largest = _watch(child, alive, connection, request["timeout_s"])
     if not ended:
         os.kill(child, signal.SIGKILL)
     _, status, usage = os.wait4(child, 0)
     os.close(alive)
     code = os.waitstatus_to_exitcode(status)
-    words = _told(said)
+    error_text = _forward_stderr(stderr)
     if code in CRASHES or code == 1:
-        peak, resident = address_space()  # before the child used any of its own
+        peak, resident = address_space()  # memory that the child inherited and did not allocate itself
         largest = max(largest, peak - resident + usage.ru_maxrss * 1024)
-        if largest >= AT_THE_LIMIT * request["memory_bytes"] or OUT_OF_MEMORY.search(words):
+        if largest >= NEAR_LIMIT_SHARE * request["memory_bytes"] or OUT_OF_MEMORY.search(error_text):
             code = EXIT_MEMORY
     return {"timed_out": not ended, "exit": code}
 
 
 def _watch(child: int, alive: int, connection: socket.socket, timeout_s: float) -> tuple[bool, int]:
-    """Wait until the child has ended, the caller is gone, or the time is over; whether it ended, and its largest address space seen."""
-    deadline, largest, pause_s = time.monotonic() + timeout_s, 0, FIRST_LOOK_S
+    """Wait until the child ends, the caller disconnects or the time is over.
+
+    Returns whether the child ended, and the largest address space seen, in bytes.
+    """
+    deadline, largest, pause_s = time.monotonic() + timeout_s, 0, FIRST_CHECK_S
     while True:
-        # Nothing is said on the connection before the answer: it can be read from when whoever waits for the answer is gone.
-        left_s = max(0.0, deadline - time.monotonic())
-        over, _, _ = select.select([alive, connection.fileno()], [], [], min(pause_s, left_s))
-        if over or left_s <= 0:
-            return alive in over, largest
+        # The caller sends nothing before the answer, so a readable connection means that it has disconnected.
+        remaining_s = max(0.0, deadline - time.monotonic())
+        ready, _, _ = select.select([alive, connection.fileno()], [], [], min(pause_s, remaining_s))
+        if ready or remaining_s <= 0:
+            return alive in ready, largest
         largest = max(largest, address_space(child)[0])
-        pause_s = LOOK_EVERY_S
+        pause_s = CHECK_INTERVAL_S
 
 
-def _told(said: int) -> str:
-    """What the child wrote to standard error, which is passed on."""
-    os.lseek(said, 0, os.SEEK_SET)
-    with os.fdopen(said, "rb") as file:
-        words = file.read(TOLD_BYTES).decode("utf-8", "replace")
-    sys.stderr.write(words)
-    return words
+def _forward_stderr(stderr: int) -> str:
+    """Copy the child's standard error to our own; returns its text."""
+    os.lseek(stderr, 0, os.SEEK_SET)
+    with os.fdopen(stderr, "rb") as file:
+        text = file.read(MAX_STDERR_BYTES).decode("utf-8", "replace")
+    sys.stderr.write(text)
+    return text
 
 
 def _child(request: dict[str, Any], document: int, result: int, parent: int) -> None:
-    """Parse, write the result, end. Never returns: nothing of the parent's may run here."""
+    """Parse, write the result and exit.
+
+    Never returns, because none of the parent's code may run in the child.
+    """
     code = 1
     try:
         _die_with(parent)
@@ -182,8 +197,8 @@ def _child(request: dict[str, Any], document: int, result: int, parent: int) -> 
         with os.fdopen(result, "wb", closefd=False) as file:
             file.write(json.dumps(parsed).encode())
         code = EXIT_OK
-    except BaseException as exc:  # noqa: BLE001  the process's edge: said on standard error, and in the exit code
-        code = EXIT_MEMORY if of_memory(exc) else 1
+    except BaseException as exc:  # noqa: BLE001  the edge of the process: reported on stderr
+        code = EXIT_MEMORY if is_out_of_memory(exc) else 1
         os.write(2, f"parse child: {type(exc).__name__}: {exc}\n".encode("utf-8", "replace"))
     finally:
         os._exit(code)
@@ -191,19 +206,19 @@ def _child(request: dict[str, Any], document: int, result: int, parent: int) -> 
 
 def _limit(request: dict[str, Any]) -> None:
     cpu_s = int(request["timeout_s"]) + 1
-    for what, most in (
+    for limited, most in (
         (resource.RLIMIT_AS, request["memory_bytes"]),
         (resource.RLIMIT_CPU, cpu_s),
         (resource.RLIMIT_FSIZE, MAX_RESULT_BYTES),
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_NOFILE, 64),
     ):
-        resource.setrlimit(what, (most, most))
+        resource.setrlimit(limited, (most, most))
 
 
 def _die_with(parent: int) -> None:
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it was faster
+    if os.getppid() != parent:  # the parent has ended already
         os._exit(1)
 
 

@@ -1,28 +1,34 @@
-"""Tell a document that needs too much memory from a damaged one: libraries say it in many ways, and some only crash."""
+"""Distinguish a document that needs too much memory from a damaged one.
+
+Libraries report it in many ways, or crash.
+"""
 
 import re
 
-#: What C and C++ libraries say when an allocation fails.
+#: Messages of C and C++ libraries about a failed allocation.
 OUT_OF_MEMORY = re.compile(
     r"[mc]alloc|realloc|bad_alloc|out of memory|cannot allocate|memory allocation|not enough memory",
     re.IGNORECASE,
 )
-#: A process that crashes with this share of its memory limit in use crashed because of the limit.
-AT_THE_LIMIT = 0.85
+#: A crash with at least this share of the memory limit in use counts as one caused by the limit.
+NEAR_LIMIT_SHARE = 0.85
 
 
-def of_memory(error: BaseException) -> bool:
-    """True where the error, or one that it was raised from, says that memory ran out."""
-    seen: BaseException | None = error
-    while seen is not None:
-        if isinstance(seen, MemoryError) or OUT_OF_MEMORY.search(str(seen)):
+def is_out_of_memory(error: BaseException) -> bool:
+    """True if the error, or an error that it was raised from, says that memory ran out."""
+    current: BaseException | None = error
+    while current is not None:
+        if isinstance(current, MemoryError) or OUT_OF_MEMORY.search(str(current)):
             return True
-        seen = seen.__cause__ or seen.__context__
+        current = current.__cause__ or current.__context__
     return False
 
 
 def address_space(pid: int | str = "self") -> tuple[int, int]:
-    """(largest so far, resident now) of a process, in bytes: what RLIMIT_AS limits, and what of it is used. Zeros once it has ended."""
+    """The largest address space of a process so far, and its resident memory, in bytes.
+
+    RLIMIT_AS limits the first. Both are 0 for a process that has ended.
+    """
     try:
         with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as file:
             found = dict(re.findall(r"^(VmPeak|VmRSS):\s+(\d+) kB$", file.read(), re.MULTILINE))

@@ -1,4 +1,4 @@
-"""Parse a document in a process of its own, limited in time and memory: what it does there costs nobody else anything.
+"""Parse a document in a process of its own, whose limits keep it from harming other documents.
 
 with Parser(settings) as parser:
     parsed = parser.parse(data, name="report.pdf")
@@ -29,15 +29,17 @@ log = structlog.get_logger(__name__)
 
 #: The libraries that shape the text.
 LIBRARIES = tuple(library for row in READABLE for library in row.libraries)
-#: The number is raised by hand when the same bytes would give other pages. The versions of the libraries follow it, because
-#: a new version of a library may change the text, and a new library means a new format, whose documents were refused before.
+#: The number is raised by hand when the same bytes would give other pages. The versions of the libraries
+#: follow it: a new version of a library may change the text, and a new library means a new format, whose
+#: documents were refused before.
 PARSER_VERSION = "/".join(["3", *(f"{library}-{version(library)}" for library in LIBRARIES)])
-#: Beyond the document's own limit, for the answer to arrive; then the parsing process itself counts as lost.
+#: Time for the answer to arrive after the document's own limit has passed; then the parsing process counts as
+#: lost.
 ANSWER_GRACE_S = 10.0
 
 
 class Parser:
-    """Bytes to pages. Safe to call from several threads, one document at a time."""
+    """Parses one document at a time. Safe to call from several threads."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -52,17 +54,19 @@ class Parser:
         name: str,
         part: tuple[int, int] | None = None,
         timeout_s: float | None = None,
-        unwanted: threading.Event | None = None,
+        cancelled: threading.Event | None = None,
     ) -> ParsedDocument:
-        """Pages and outcome of one document; never an exception for what the bytes do.
+        """The pages and the outcome of one document. Whatever the bytes do, no exception is raised for them.
 
         Args:
             data: the file.
-            name: what its owner calls it.
-            part: of a PDF only the pages from the first of these numbers, counted from 0, to before the second; outcome ``ok``
-                then also where they are without text.
-            timeout_s: ended after this; None: after the settings' ``parse_timeout_s``.
-            unwanted: set by another thread, which then calls ``interrupt``, once nobody waits for the pages any more.
+            name: its file name.
+            part: the pages to read, from the first of these numbers (counted from 0) to before the second, in
+                a format that is ``parsed_in_parts``. The outcome is then ``ok`` even if these pages are
+                without text.
+            timeout_s: limit in seconds; None: the setting ``parse_timeout_s``.
+            cancelled: set by another thread, before it calls ``interrupt``, if the pages are no longer
+                needed.
 
         Raises:
             Unavailable: the parsing process cannot be started.
@@ -70,9 +74,9 @@ class Parser:
         limit_s = timeout_s or self._settings.parse_timeout_s
         with self._lock, _MemoryFile(data) as document, _MemoryFile(b"") as result:
             files = document.fileno(), result.fileno()
-            unwanted = unwanted or threading.Event()
-            answer = self._ask(name, part, limit_s, files, unwanted) or self._ask(
-                name, part, limit_s, files, unwanted
+            cancelled = cancelled or threading.Event()
+            answer = self._ask(name, part, limit_s, files, cancelled) or self._ask(
+                name, part, limit_s, files, cancelled
             )
             if answer is None:
                 return _without_pages(
@@ -90,14 +94,14 @@ class Parser:
                 )
             if answer["exit"] != EXIT_OK:
                 return _without_pages(
-                    data, name, Outcome.CORRUPT, f"crashed its parser ({_how(answer['exit'])})"
+                    data, name, Outcome.CORRUPT, f"crashed its parser ({_exit_name(answer['exit'])})"
                 )
-            return _read(result, data, name, first=part[0] if part else 0)
+            return _read_result(result, data, name, first=part[0] if part else 0)
 
     def interrupt(self) -> None:
-        """End what another thread has it parse, at once; that thread gets the outcome of a parser that was lost.
+        """End at once the parse that runs in another thread; its outcome is that of a lost parsing process.
 
-        Set what the other thread was given as ``unwanted`` first, or it begins again.
+        Set the event ``cancelled`` of that parse first, or the other thread starts it again.
         """
         process = self._process
         if process is not None:
@@ -127,9 +131,12 @@ class Parser:
         part: tuple[int, int] | None,
         limit_s: float,
         files: tuple[int, int],
-        unwanted: threading.Event,
+        cancelled: threading.Event,
     ) -> dict[str, Any] | None:
-        """How the child ended; None when somebody killed it or the parsing process, which is gone then."""
+        """How the child ended; None if the child or the parsing process was killed.
+
+        A lost parsing process is closed.
+        """
         settings = self._settings
         request = {
             "name": name[-255:],
@@ -140,13 +147,13 @@ class Parser:
             "max_characters": settings.max_document_characters,
         }
         result = files[1]
-        os.ftruncate(result, 0)  # a child that was killed may have written some of its result, or all of it
+        os.ftruncate(result, 0)  # a killed child may have written its result or part of it
         os.lseek(result, 0, os.SEEK_SET)
         try:
             connection = self._connected()
-            if (
-                unwanted.is_set()
-            ):  # looked at once there is a process to kill, so that one of the two threads ends it
+            # Checked only now that there is a process to kill: so either this thread or the other one ends
+            # the parse.
+            if cancelled.is_set():
                 return None
             connection.settimeout(limit_s + ANSWER_GRACE_S)
             socket.send_fds(connection, [json.dumps(request).encode()], list(files))
@@ -158,16 +165,15 @@ class Parser:
         if parsed is None:
             self.close()
         elif parsed["exit"] == -signal.SIGKILL and not parsed["timed_out"]:
-            log.warning(
-                "parse_child_killed", source=name
-            )  # by the kernel short of memory, or by a person: no fault of the bytes
+            # Killed by the kernel, short of memory, or by a person: not the fault of the bytes.
+            log.warning("parse_child_killed", source=name)
             return None
         return parsed
 
     def _connected(self) -> socket.socket:
         if self._connection is None or self._process is None or self._process.poll() is not None:
             self.close()
-            # SEQPACKET keeps each request whole, its files with it.
+            # SEQPACKET delivers each request whole, together with its files.
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             command = [sys.executable, "-m", "data_jobs.stages.parsing.fork_server", str(theirs.fileno())]
             try:
@@ -184,7 +190,7 @@ class Parser:
 
 
 class _MemoryFile:
-    """A file without a name, in memory."""
+    """A file in memory, without a name."""
 
     def __init__(self, data: bytes) -> None:
         self._fd = os.memfd_create("document", os.MFD_CLOEXEC)
@@ -192,7 +198,7 @@ class _MemoryFile:
             file.write(data)
 
     def fileno(self) -> int:
-        """Its descriptor."""
+        """The file descriptor."""
         return self._fd
 
     def __enter__(self) -> Self:
@@ -202,8 +208,8 @@ class _MemoryFile:
         os.close(self._fd)
 
 
-def _read(result: _MemoryFile, data: bytes, name: str, *, first: int) -> ParsedDocument:
-    """The child's result, which nobody has to believe: it read hostile bytes."""
+def _read_result(result: _MemoryFile, data: bytes, name: str, *, first: int) -> ParsedDocument:
+    """The child's result, checked field by field, because the child read hostile bytes."""
     os.lseek(result.fileno(), 0, os.SEEK_SET)
     with os.fdopen(os.dup(result.fileno()), "rb") as file:
         written = file.read(MAX_RESULT_BYTES)
@@ -226,21 +232,21 @@ def _read(result: _MemoryFile, data: bytes, name: str, *, first: int) -> ParsedD
         )
     except (ValueError, TypeError, KeyError, AttributeError) as exc:
         return _without_pages(
-            data, name, Outcome.CORRUPT, f"made its parser answer nonsense ({type(exc).__name__})"
+            data, name, Outcome.CORRUPT, f"made its parser give an invalid result ({type(exc).__name__})"
         )
 
 
-def _facts(given: Any) -> Facts:
+def _facts(written: Any) -> Facts:
     facts: dict[Fact, str | float | bool] = {}
-    for name, value in given.items():
+    for name, value in written.items():
         if not isinstance(value, bool | int | float) or not abs(value) <= LARGEST_NUMBER:
             value = _short(value)
         facts[Fact(name)] = value
     return facts
 
 
-def _unread(given: Any, page_count: int) -> dict[int, str]:
-    unread = {int(number): _short(reason) for number, reason in given}
+def _unread(written: Any, page_count: int) -> dict[int, str]:
+    unread = {int(number): _short(reason) for number, reason in written}
     if not all(NO_PAGE <= number <= page_count for number in unread):
         raise ValueError("a page beyond the last one")
     return unread
@@ -248,7 +254,7 @@ def _unread(given: Any, page_count: int) -> dict[int, str]:
 
 def _short(value: Any) -> str:
     if len(text := _text(value)) > MAX_FACT_LENGTH or not is_text(text):
-        raise ValueError("a string that is too long, or no text")
+        raise ValueError("a string that is too long or not text")
     return text
 
 
@@ -264,5 +270,5 @@ def _without_pages(data: bytes, name: str, outcome: Outcome, detail: str) -> Par
     )
 
 
-def _how(code: int) -> str:
+def _exit_name(code: int) -> str:
     return signal.Signals(-code).name if code < 0 else f"exit code {code}"

@@ -13,7 +13,7 @@ from cluster.records import Outcome
 from cluster.settings import Settings
 from data_jobs.stages.parsing import fork_server
 from data_jobs.stages.parsing.child_contract import EXIT_MEMORY
-from data_jobs.stages.parsing.out_of_memory import address_space, of_memory
+from data_jobs.stages.parsing.out_of_memory import address_space, is_out_of_memory
 from data_jobs.stages.parsing.parser import Parser
 from tests.data_jobs.stages.pdf_samples import pages, written
 
@@ -31,18 +31,18 @@ SAID = [
 
 @pytest.mark.parametrize("words", SAID)
 def test_every_library_s_words_for_no_memory_are_understood(words: str) -> None:
-    assert of_memory(RuntimeError(words))
-    assert of_memory(SyntaxError(words))
+    assert is_out_of_memory(RuntimeError(words))
+    assert is_out_of_memory(SyntaxError(words))
     opened = ValueError("Failed to open stream")
     opened.__cause__ = RuntimeError(words)
-    assert of_memory(opened)
+    assert is_out_of_memory(opened)
 
 
 @pytest.mark.parametrize(
     "error", [RuntimeError("code=7: invalid key in dict"), ValueError("bad xref"), KeyError("allocate")]
 )
 def test_a_damaged_document_does_not_need_memory(error: Exception) -> None:
-    assert not of_memory(error)
+    assert not is_out_of_memory(error)
 
 
 def crash(_: dict[str, Any]) -> None:

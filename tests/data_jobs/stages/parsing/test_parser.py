@@ -120,9 +120,9 @@ def test_nothing_of_the_result_of_a_child_that_was_killed_remains(parser: Parser
         for _ in range(2):
             answer = parser._ask("a.txt", None, 60.0, (document.fileno(), result.fileno()), wanted)
         assert answer is not None
-        assert [page.text for page in parser_module._read(result, b"text", "a.txt", first=0).pages] == [
-            "text"
-        ]
+        assert [
+            page.text for page in parser_module._read_result(result, b"text", "a.txt", first=0).pages
+        ] == ["text"]
 
 
 HONEST = {"outcome": "partial_text", "detail": "", "pages": ["text", ""], "media_type": "application/pdf", "page_count": 2,
@@ -132,7 +132,7 @@ HONEST = {"outcome": "partial_text", "detail": "", "pages": ["text", ""], "media
 def answered(answer: object) -> ParsedDocument:
     """What is made of a child's answer."""
     with parser_module._MemoryFile(json.dumps(answer).encode()) as result:
-        return parser_module._read(result, b"%PDF-1.7", "a.pdf", first=0)
+        return parser_module._read_result(result, b"%PDF-1.7", "a.pdf", first=0)
 
 
 def test_an_answer_with_a_page_missing_is_partial_and_names_it() -> None:
@@ -170,10 +170,10 @@ def test_an_answer_that_lies_is_refused(lie: dict[str, object]) -> None:
 
 
 def test_what_nobody_waits_for_any_more_is_not_parsed(parser: Parser) -> None:
-    unwanted = threading.Event()
-    unwanted.set()
+    cancelled = threading.Event()
+    cancelled.set()
     parser.interrupt()
-    assert parser.parse(b"text", name="a.txt", unwanted=unwanted).outcome == Outcome.FAILED
+    assert parser.parse(b"text", name="a.txt", cancelled=cancelled).outcome == Outcome.FAILED
     assert parser.parse(b"next", name="b.txt").outcome == Outcome.OK
 
 

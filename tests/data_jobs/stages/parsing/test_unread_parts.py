@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cluster.records import NO_PAGE, Fact
-from data_jobs.stages.parsing.unread_parts import RANGES_SHOWN, ranges, unread_sentence, with_unread
+from data_jobs.stages.parsing.unread_parts import MAX_RANGES, ranges, unread_sentence, with_unread
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ def test_ranges_name_every_page_once(pages: set[int]) -> None:
     for first, last in re.findall(r"(\d+)(?:-(\d+))?(?:, |$| and)", ranges(sorted(pages))):
         listed += range(int(first), int(last or first) + 1)
     runs = sum(page - 1 not in pages for page in pages)
-    assert listed == sorted(pages) if runs <= RANGES_SHOWN else set(listed) < pages
+    assert listed == sorted(pages) if runs <= MAX_RANGES else set(listed) < pages
 
 
 def test_a_sentence_stays_short_whatever_was_found() -> None:
