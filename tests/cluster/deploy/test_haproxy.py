@@ -162,4 +162,4 @@ def test_a_configuration_of_another_kind_is_refused(tmp_path: Path) -> None:
         [sys.executable, haproxy.PROGRAM, "-f", tmp_path / "haproxy.cfg"], capture_output=True, text=True
     )
     assert refused.returncode == 1
-    assert "this release of Ray writes HAProxy's configuration in another way" in refused.stderr
+    assert "cannot edit the HAProxy configuration of this release of Ray" in refused.stderr
