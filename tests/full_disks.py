@@ -1,4 +1,4 @@
-"""File systems of a few hundred kilobytes, filled and emptied at will; for tests that need a disk that is really full."""
+"""Mounts small file systems that a test fills and empties: a full disk needs no simulation then."""
 
 import subprocess
 from collections.abc import Iterator
@@ -9,10 +9,10 @@ import pytest
 
 
 class SmallDisk:
-    """One of them.
+    """A mounted file system of a few hundred kilobytes.
 
     Args:
-        folder: where it is mounted.
+        folder: its mount point.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -20,7 +20,7 @@ class SmallDisk:
         self._filler = folder / "filler"
 
     def fill(self) -> None:
-        """Leave no room at all."""
+        """Write until no byte is free."""
         with self._filler.open("wb", buffering=0) as file:
             try:
                 while True:
@@ -29,12 +29,12 @@ class SmallDisk:
                 return
 
     def make_room(self) -> None:
-        """Undo ``fill`` and ``stop_writes``."""
+        """Undo ``fill`` and ``stop_writes``: writes succeed again."""
         self._remount("rw")
         self._filler.unlink(missing_ok=True)
 
     def stop_writes(self) -> None:
-        """As the kernel does it with a broken disk."""
+        """Remount the file system read-only, as the kernel does with a broken disk."""
         self._remount("ro")
 
     def _remount(self, how: str) -> None:
@@ -43,7 +43,7 @@ class SmallDisk:
 
 @contextmanager
 def small_disk(folder: Path, *, kib: int) -> Iterator[SmallDisk]:
-    """Mounted inside the block; the test is skipped where nothing can be mounted."""
+    """Mount a file system inside the block; skip the test on machines that allow no mounts."""
     folder.mkdir()
     made = subprocess.run(
         ["mount", "-t", "tmpfs", "-o", f"size={kib}k,mode=0755", "tmpfs", str(folder)],

@@ -1,4 +1,4 @@
-"""Files for stores without the bytes, and their jobs done as the worker does them, without the worker."""
+"""Files of vector stores, without their bytes. The test finishes their jobs itself, as a worker would."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -22,7 +22,7 @@ Embed = Callable[[Sequence[str]], NDArray[np.float32]]
 
 
 def make_files(connection: Connection[Any], organisation: str, count: int = 1) -> list[str]:
-    """Ids of new files; older than all others, as ids begin with the time and lists go by them."""
+    """Insert files and return their ids. Lists show them as the oldest, because an id begins with the time."""
     ids = [f"file-00000000{uuid4().hex[:18]}" for _ in range(count)]
     connection.cursor().executemany(
         "INSERT INTO files (organisation, id, filename, purpose, bytes, sha256, media_type)"
@@ -33,7 +33,7 @@ def make_files(connection: Connection[Any], organisation: str, count: int = 1) -
 
 
 def begin(connection: Connection[Any], organisation: str, job: str) -> None:
-    """Somebody works on it."""
+    """Set the job to running."""
     connection.execute(
         "UPDATE jobs SET state = 'running', stage = 'parse' WHERE organisation = %s AND id = %s",
         [organisation, job],
@@ -50,7 +50,7 @@ def process(
     embed: Embed,
     job: str = "",
 ) -> bool:
-    """Make the file searchable, a page for each text; False where nobody wants that any more."""
+    """Make the file searchable, one page for each text. False when the file is no longer attached."""
     key = (store.organisation, store.id, file)
     job = job or get_store_file(connection, *key).job
     begin(connection, store.organisation, job)
@@ -95,10 +95,11 @@ def process(
 
 
 def fail(connection: Connection[Any], store: VectorStore, file: str, code: str, error: str) -> None:
-    """Its job is a dead letter, with a code of the job's."""
+    """Make the file's job a dead letter with this error code and message."""
     job = get_store_file(connection, store.organisation, store.id, file).job
     connection.execute(
-        "UPDATE jobs SET state = 'failed', error_code = %s, error = %s, finished_at = now() WHERE organisation = %s AND id = %s",
+        "UPDATE jobs SET state = 'failed', error_code = %s, error = %s, finished_at = now()"
+        " WHERE organisation = %s AND id = %s",
         [code, error, store.organisation, job],
     )
 

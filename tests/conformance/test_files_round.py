@@ -1,4 +1,4 @@
-"""Files and vector stores by the unmodified clients: the oldest and the newest for Python, the newest for Node, with a worker at work."""
+"""Unmodified OpenAI clients use files and vector stores: oldest and newest for Python, newest for Node."""
 
 import json
 import subprocess
@@ -33,7 +33,7 @@ def consumer(settings: Settings, pool: ConnectionPool, server: Server) -> Iterat
 
 
 @pytest.mark.parametrize("client", ["oldest", "newest", "node"])
-def test_the_whole_round(
+def test_a_client_uploads_attaches_searches_and_deletes_files(
     server: Server, consumer: Consumer, client: str, request: pytest.FixtureRequest
 ) -> None:
     if client == "node":

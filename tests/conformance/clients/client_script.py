@@ -1,4 +1,4 @@
-"""What every client's script does alike: read the task, call the client, print what came of it as JSON."""
+"""Shared code of the clients' scripts: read the task, call the client, print the results as JSON."""
 
 import json
 import sys
@@ -12,14 +12,14 @@ def task() -> dict[str, Any]:
 
 
 def error_of(call: Callable[[], Any]) -> dict[str, str]:
-    """The client's own error: the names of its classes, and its words."""
+    """Names of the classes, and the message, of the exception that the call raises."""
     try:
         call()
-    except Exception as exc:  # noqa: BLE001  whatever the client throws is what is asked for
+    except Exception as exc:  # noqa: BLE001  the test wants any exception of the client
         return {"classes": " ".join(kind.__name__ for kind in type(exc).__mro__), "message": str(exc)}
     return {"classes": "", "message": "no error"}
 
 
-def tell(**found: Any) -> None:
-    """Print the last line."""
+def print_results(**found: Any) -> None:
+    """Print the results as the script's last line."""
     print(json.dumps(found))

@@ -1,7 +1,7 @@
-"""cohere, its second client, with its defaults but for long texts, which it has cut: here they are to be refused, as by the others."""
+"""cohere, its second client, with its defaults, but long texts are refused and not cut, as by other clients."""
 
 import cohere
-from client_script import error_of, task, tell
+from client_script import error_of, print_results, task
 
 asked = task()
 client = cohere.ClientV2(api_key="none needed", base_url=asked["base_url"].removesuffix("/v1"))
@@ -15,7 +15,7 @@ def embed(texts: list, model: str, **more: str):
 
 answer = embed(asked["texts"], asked["model"])
 ranked = client.rerank(model=asked["model"], query=asked["texts"][0], documents=asked["texts"], top_n=2)
-tell(
+print_results(
     vectors=answer.embeddings.float_,
     usage=int(answer.meta.billed_units.input_tokens),
     query=embed(asked["texts"][:1], asked["model"]).embeddings.float_[0],

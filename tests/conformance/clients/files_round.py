@@ -1,6 +1,6 @@
-"""openai: the whole round of files and vector stores, as its documentation shows it."""
+"""openai: files and vector stores, used as its documentation shows."""
 
-from client_script import error_of, task, tell
+from client_script import error_of, print_results, task
 from openai import OpenAI
 
 asked = task()
@@ -40,7 +40,7 @@ downloaded = client.files.content(first.id).read().decode()
 client.vector_stores.files.delete(first.id, vector_store_id=store.id)
 after = client.vector_stores.search(store.id, query=asked["question"], filters=filters)
 deleted = [client.files.delete(first.id).deleted, client.vector_stores.delete(store.id).deleted]
-tell(
+print_results(
     attached=attached.status,
     batch=[batch.status, batch.file_counts.completed],
     failed=[failed.status, failed.last_error.code if failed.last_error else None],

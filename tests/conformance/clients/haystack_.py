@@ -1,6 +1,6 @@
 """haystack-ai: its embedder of texts and its embedder of documents."""
 
-from client_script import error_of, task, tell
+from client_script import error_of, print_results, task
 from haystack import Document
 from haystack.components.embedders import OpenAIDocumentEmbedder, OpenAITextEmbedder
 from haystack.utils import Secret
@@ -21,7 +21,7 @@ mine = OpenAITextEmbedder(**options(asked["model"]))
 documents = OpenAIDocumentEmbedder(**options(asked["model"]), progress_bar=False).run(
     [Document(content=text) for text in asked["texts"]]
 )
-tell(
+print_results(
     vectors=[document.embedding for document in documents["documents"]],
     usage=documents["meta"]["usage"]["prompt_tokens"],
     query=mine.run(asked["texts"][0])["embedding"],

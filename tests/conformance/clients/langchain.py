@@ -8,7 +8,7 @@ import llama_index.core
 # LlamaIndex brings the file that tiktoken would otherwise fetch from the network.
 os.environ["TIKTOKEN_CACHE_DIR"] = str(Path(llama_index.core.__file__).parent / "_static" / "tiktoken_cache")
 
-from client_script import error_of, task, tell
+from client_script import error_of, print_results, task
 from langchain_openai import OpenAIEmbeddings
 
 asked = task()
@@ -19,7 +19,7 @@ def client(model: str) -> OpenAIEmbeddings:
 
 
 mine = client(asked["model"])
-tell(
+print_results(
     vectors=mine.embed_documents(asked["texts"]),
     query=mine.embed_query(asked["texts"][0]),
     unknown=error_of(lambda: client("no-such-model").embed_query("a")),

@@ -1,7 +1,7 @@
-"""litellm, as people put it in front of several providers."""
+"""litellm, which applications put in front of several providers."""
 
 import litellm
-from client_script import error_of, task, tell
+from client_script import error_of, print_results, task
 
 asked = task()
 
@@ -13,7 +13,7 @@ def embed(texts: list, model: str):
 
 
 answer = embed(asked["texts"], asked["model"])
-tell(
+print_results(
     vectors=[item["embedding"] for item in answer.data],
     usage=answer.usage.prompt_tokens,
     query=embed(asked["texts"][:1], asked["model"]).data[0]["embedding"],

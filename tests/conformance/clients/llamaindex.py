@@ -1,6 +1,6 @@
 """llama-index-embeddings-openai-like."""
 
-from client_script import error_of, task, tell
+from client_script import error_of, print_results, task
 from llama_index.embeddings.openai_like import OpenAILikeEmbedding
 
 asked = task()
@@ -13,7 +13,7 @@ def client(model: str) -> OpenAILikeEmbedding:
 
 
 mine = client(asked["model"])
-tell(
+print_results(
     vectors=mine.get_text_embedding_batch(asked["texts"]),
     query=mine.get_query_embedding(asked["texts"][0]),
     unknown=error_of(lambda: client("no-such-model").get_query_embedding("a")),

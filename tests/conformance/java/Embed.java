@@ -3,7 +3,7 @@ import java.net.http.HttpClient;
 import java.net.http.HttpRequest;
 import java.net.http.HttpResponse;
 
-/** The HttpClient of the JDK with its defaults: its first request on a connection offers to upgrade it to HTTP/2. Arguments: URL and body. */
+/** The JDK's HttpClient with its defaults: its first request offers HTTP/2. Arguments: URL and body. */
 public class Embed {
     public static void main(String[] given) throws Exception {
         HttpClient client = HttpClient.newHttpClient();

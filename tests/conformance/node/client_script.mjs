@@ -1,4 +1,4 @@
-// What both scripts do alike: read the task, and say what a call that must fail threw.
+// Shared code of the scripts: read the task, and describe the error that a failing call throws.
 import { text } from "node:stream/consumers";
 
 export const asked = JSON.parse(await text(process.stdin));

@@ -1,4 +1,4 @@
-// The openai package: the whole round of files and vector stores, as its documentation shows it.
+// The openai package: files and vector stores, used as its documentation shows.
 import OpenAI, { toFile } from "openai";
 import { asked, errorOf } from "./client_script.mjs";
 

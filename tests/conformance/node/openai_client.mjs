@@ -1,4 +1,4 @@
-// The openai package: asks for base64 by default and decodes what comes without looking.
+// The openai package, which asks for base64 by default and decodes every response as base64.
 import OpenAI from "openai";
 import { asked, errorOf } from "./client_script.mjs";
 
