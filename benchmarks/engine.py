@@ -32,7 +32,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.peers.shapes import MINILM, SHAPES, folder_of
-from cluster.engines import open_tokeniser
+from cluster.engines import Registry, open_tokeniser
 from cluster.engines.choice.processor import multiplies_bf16
 from cluster.engines.weights import open_model_folder
 from cluster.logs import configure
@@ -170,7 +170,7 @@ class Bench:
 
     def tokens_read(self, texts: list[str]) -> NDArray[np.int64]:
         """(n,) tokens the model reads of each text, special tokens included."""
-        tokeniser = open_tokeniser(self.settings)
+        tokeniser = open_tokeniser(Registry(self.settings).default)
         return (
             np.minimum(tokeniser.count(texts), tokeniser.max_content_tokens).astype(np.int64)
             + tokeniser.special_tokens
@@ -178,7 +178,7 @@ class Bench:
 
     def flops(self, lengths: NDArray[np.int64]) -> float:
         """Multiplications and additions of the linear layers and of attention on these inputs."""
-        config = open_model_folder(self.settings).config
+        config = open_model_folder(Registry(self.settings).default).config
         hidden, inner, layers = (
             int(config[key]) for key in ("hidden_size", "intermediate_size", "num_hidden_layers")
         )

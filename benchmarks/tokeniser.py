@@ -31,6 +31,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from cluster.engines import Registry
 from cluster.engines.tokens.tokeniser import LocalTokeniser
 from cluster.engines.tokens.word_cache import WordCachedTokeniser
 from cluster.engines.weights import ModelFolder, open_model_folder
@@ -77,7 +78,7 @@ def main() -> int:
     os.environ["TOKENIZERS_PARALLELISM"] = "false"  # one thread for theirs too
     documents = pages_of(arguments.documents) if arguments.documents else reference()
     pages = [page for document in documents for page in document]
-    folder = open_model_folder(Settings())
+    folder = open_model_folder(Registry(Settings()).default)
     title = f"{len(pages):,} pages, {sum(map(len, pages)):,} characters, medians of {arguments.rounds} rounds"
     table = Table(title=title, box=box.MARKDOWN)
     for column in ("", "tokenizers, tokens/s", "ours, tokens/s", "ids", "ids and offsets"):

@@ -27,7 +27,7 @@ from cluster.database import open_pool, translated
 from cluster.documents import stores
 from cluster.documents.file_names import shown_name
 from cluster.documents.indexing import ChunkIndexes
-from cluster.engines import describe
+from cluster.engines import Registry, describe
 from cluster.errors import ClusterError, InvalidInput, Permanent, Unavailable, last_line
 from cluster.jobs.job_run import JobRun
 from cluster.jobs.kinds import INGEST
@@ -66,7 +66,7 @@ def pipeline(
 ) -> Dataset:
     """The stages in the order in which a document passes them; gives one row of ``RESULTS`` per document."""
     fields = {"job": job, "organisation": store.organisation}
-    model, version = store.fingerprint.id, pipeline_version(settings, store.fingerprint)
+    model, version = store.fingerprint, pipeline_version(settings, store.fingerprint)
     # Half a CPU, because these stages wait for the parser and for Postgres. It must differ from the engine's
     # share: Ray Data would run stages of equal shares inside the engine's actor, one after the other.
     each: dict[str, Any] = {"batch_format": "pyarrow", "batch_size": 1, "num_cpus": 0.5}
@@ -120,17 +120,19 @@ def ingest(
 
     Raises:
         InvalidInput: the location has no files, or its scheme is unknown.
-        Conflict: the store holds vectors of another model.
+        Conflict: the store exists, and its model is not configured here.
         Retryable: the database stayed away. Everything written so far stays, and the next run goes on from
             there.
     """
+    registry = Registry(settings)
     with open_pool(settings) as pool:
         indexes = ChunkIndexes(settings, pool)
         with translated(), pool.connection() as connection:
             ensure_organisation(connection, settings.organisation)
             store = stores.ensure_store(
-                connection, settings.organisation, vector_store, fingerprint=describe(settings)
+                connection, settings.organisation, vector_store, fingerprint=describe(registry.default)
             )
+        registry.of(store.fingerprint)  # a store that exists keeps its own model
         indexes.of(store).ensure(store.collection, dim=store.fingerprint.dim)
         plan = make_plan(
             pool, settings, store, list_sources(location, on_left_out=report.leave_out), verify=verify

@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 import structlog
@@ -24,14 +23,14 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 from cluster.blobs import open_blob_store
 from cluster.database import open_pool, revive, translated
 from cluster.documents.indexing import ChunkIndexes
-from cluster.engines import Engine, open_engine, open_reranker
+from cluster.documents.stores import VectorStore, find_store
+from cluster.engines import Registry, open_engine, open_reranker
 from cluster.errors import Conflict, Resource, Retryable, Shortage, Throttled, Unavailable
 from cluster.jobs.shortages import announced
 from cluster.organisations.organisations import ensure_organisation
 from cluster.organisations.usage import UsageEvent, record
 from cluster.settings import Settings
 from serve_app.edge.errors import ModelNotFound
-from serve_app.embedding.batching import Batcher
 from serve_app.embedding.openai_tokens import open_openai_tokens
 from serve_app.embedding.served_model import ServedModel
 from serve_app.embedding.usage import UsageRecorder
@@ -68,12 +67,15 @@ class Service:
         self._short: dict[Resource, float] = {}
         self._lock = threading.Lock()
         self.usage = UsageRecorder(self._record_usage)
-        folders: dict[str, Path | None] = {settings.model: settings.model_path, **settings.models}
-        #: By name, the settings' own model first.
+        registry = Registry(settings)
+        #: By name, the default one first.
         self.models = {
-            name: ServedModel(name, _engine(settings, name, folder), settings, self.usage)
-            for name, folder in folders.items()
+            entry.name: ServedModel(entry.name, open_engine(entry), settings, self.usage)
+            for entry in registry.entries.values()
         }
+        #: The model of stores that are made here, and of requests that name none.
+        self.default = self.models[registry.default.name]
+        self._by_fingerprint = {model.engine.fingerprint.id: model for model in self.models.values()}
         #: None: the embedding model ranks.
         self.reranker = open_reranker(settings)
         self.decode = open_openai_tokens(settings)
@@ -100,28 +102,31 @@ class Service:
         Raises:
             Conflict: none has, as during a rolling update to another model.
         """
-        for model in self.models.values():
-            if model.engine.fingerprint.id == fingerprint:
-                return model
-        served = ", ".join(model.engine.fingerprint.id for model in self.models.values())
-        raise Conflict(
-            f"vectors of {fingerprint} are wanted, and this replica computes those of {served}; nothing was computed"
-        )
+        model = self._by_fingerprint.get(fingerprint)
+        if model is None:
+            raise Conflict(
+                f"vectors of {fingerprint} are wanted, and this replica computes those of {', '.join(self._by_fingerprint)}; "
+                f"nothing was computed. Serve the model {fingerprint.rpartition('@')[0]} (CLUSTER_MODELS)"
+            )
+        return model
 
-    @property
-    def main(self) -> ServedModel:
-        """The settings' own model: the one vector stores are made with."""
-        return self.models[self.settings.model]
+    async def model_of_store(self, organisation: str, id_or_name: str) -> ServedModel:
+        """The model of a vector store, for a search; the search itself still compares the fingerprints.
 
-    @property
-    def engine(self) -> Engine:
-        """The main model's."""
-        return self.main.engine
+        Raises:
+            NotFound: the organisation has no such store.
+            Conflict: its model is not served here.
+            Unavailable: the database does not answer.
+        """
+        if len(self.models) == 1:
+            return self.default  # nothing to choose, so no query
+        store = await self.read(lambda connection: find_store(connection, organisation, id_or_name))
+        return self.model_in(store.fingerprint.id)
 
-    @property
-    def batcher(self) -> Batcher:
-        """The main model's."""
-        return self.main.batcher
+    def max_chunk_tokens(self, store: VectorStore) -> int:
+        """Most tokens of a chunk in this store; special tokens are not counted, unless its model is not served here."""
+        model = self._by_fingerprint.get(store.fingerprint.id)
+        return store.fingerprint.max_tokens if model is None else model.max_content_tokens
 
     async def in_database(self, work: Callable[[ConnectionPool, ChunkIndexes], T]) -> T:
         """Run the work in a thread, with the pool and the index.
@@ -283,11 +288,3 @@ def _once(pool: ConnectionPool, work: Callable[[Connection[Any]], T]) -> T:
             retry_after_s=RETRY_AFTER_S,
         ) from exc
     return result
-
-
-def _engine(settings: Settings, name: str, folder: Path | None) -> Engine:
-    if name == settings.model:
-        return open_engine(settings)
-    return open_engine(
-        settings.model_copy(update={"model": name, "model_path": folder, "model_sha256": None})
-    )

@@ -12,13 +12,13 @@ from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from cluster.engines import Engine, open_engine
+from cluster.engines import Engine, Registry, open_engine
 from cluster.settings import Settings
 
 
 def main() -> None:
     """Load, embed one text, then obey."""
-    engine = open_engine(Settings())
+    engine = open_engine(Registry(Settings()).default)
     engine.embed(["How long is the notice period?"])
 
     print(json.dumps({"ready": True}), flush=True)

@@ -49,10 +49,10 @@ def main(party: str) -> None:
 
 
 def _ours(precision: str) -> Encode:
-    from cluster.engines import open_engine
+    from cluster.engines import Registry, open_engine
     from cluster.settings import Settings
 
-    engine = open_engine(Settings.model_validate({"precision": precision}))
+    engine = open_engine(Registry(Settings.model_validate({"precision": precision})).default)
     return lambda texts: engine.embed(texts).vectors
 
 
@@ -60,12 +60,13 @@ def _theirs(batch_size: str, dtype: str = "float32") -> Encode:
     import torch
     from sentence_transformers import SentenceTransformer
 
+    from cluster.engines import Registry
     from cluster.engines.weights import open_model_folder
     from cluster.settings import Settings
 
     kwargs = {"dtype": torch.bfloat16} if dtype == "bfloat16" else {}
     model = SentenceTransformer(
-        str(open_model_folder(Settings()).path), local_files_only=True, model_kwargs=kwargs
+        str(open_model_folder(Registry(Settings()).default).path), local_files_only=True, model_kwargs=kwargs
     )
     return lambda texts: model.encode(list(texts), batch_size=int(batch_size), normalize_embeddings=True)
 

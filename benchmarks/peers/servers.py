@@ -21,6 +21,7 @@ import psutil
 
 from benchmarks.peers import infinity
 from cluster.database import bundled
+from cluster.engines import Registry
 from cluster.engines.weights import open_model_folder
 from cluster.local import ray_head
 from cluster.local.processes import family
@@ -167,7 +168,9 @@ def _process(party: Party, options: Sequence[str]) -> Iterator[Server]:
 
 def _command(party: Party, port: int, options: Sequence[str]) -> list[str]:
     if party.kind == "infinity":
-        return infinity.command(port, weights=open_model_folder(Settings()).path, name=MODEL)
+        return infinity.command(
+            port, weights=open_model_folder(Registry(Settings()).default).path, name=MODEL
+        )
     module = {"ours": "our_endpoint", "naive": "naive"}[party.kind]
     return [sys.executable, "-m", f"benchmarks.peers.{module}", "--port", str(port), *options]
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from cluster.engines import Registry
 from cluster.engines.weights import open_model_folder
 from cluster.settings import Settings
 
@@ -24,7 +25,7 @@ VOCABULARY = 30_522
 @contextmanager
 def folder_of(name: str) -> Iterator[Path]:
     """The model's folder in sentence-transformers layout: the packaged weights, or random ones, which are gone in the end."""
-    packaged = open_model_folder(Settings()).path
+    packaged = open_model_folder(Registry(Settings()).default).path
     if name == MINILM:
         yield packaged
         return

@@ -14,7 +14,7 @@ from cluster.database import bundled, translated
 from cluster.database.migrate import CONNECT_TIMEOUT_S, ENCODING, MIN_PGVECTOR, migrations
 from cluster.database.queries import queries
 from cluster.doctor.report import PartCheck
-from cluster.engines.weights import WEIGHTS_FILE, open_model_folder
+from cluster.engines import Registry, describe
 from cluster.errors import ClusterError, Shortage
 from cluster.jobs.kinds import not_retryable
 from cluster.jobs.shortages import announced
@@ -134,14 +134,10 @@ def ray(settings: Settings) -> PartCheck:
 
 
 def engine(settings: Settings) -> PartCheck:
-    """Check that the folders of the models exist and hold the expected weights."""
+    """Check that every configured model can be opened: a local one has its folder and the expected weights."""
     name = "engine"
     try:
-        main = open_model_folder(settings)
-        for model, path in settings.models.items():
-            open_model_folder(
-                settings.model_copy(update={"model": model, "model_path": path, "model_sha256": None})
-            )
+        models = {entry.name: describe(entry) for entry in Registry(settings).entries.values()}
     except ClusterError as exc:
         return _wrong(
             name, str(exc), remedy="install the model again, or correct CLUSTER_MODEL_PATH or CLUSTER_MODELS"
@@ -152,7 +148,7 @@ def engine(settings: Settings) -> PartCheck:
             f"{settings.reranker_path}, the folder of the reranker, does not exist",
             remedy="correct CLUSTER_RERANKER_PATH",
         )
-    return _fine(name, f"{settings.model}: {main.path / WEIGHTS_FILE} has the SHA-256 {main.sha256[:12]}…")
+    return _fine(name, "; ".join(f"{model} has the revision {one.revision}" for model, one in models.items()))
 
 
 def queues(settings: Settings, connection: Connection[Any]) -> PartCheck:

@@ -126,12 +126,17 @@ def ensure_store(
 ) -> VectorStore:
     """The store of this name (or id), made if it is not there, with its organisation. Safe to repeat and to race.
 
+    Args:
+        connection: to the database.
+        organisation: whose store it is.
+        name: its name or id.
+        fingerprint: of the model of a store that is made; one that is there keeps its own.
+
     A store made so has the id that ``records.vector_store_id`` gives its name, unless one that was deleted or has expired
     still has it; then it gets one nobody can guess, and is found by its name.
 
     Raises:
         InvalidInput: no store can have this name.
-        Conflict: it is there with vectors of another fingerprint.
         NotFound: what looks like an id is not there; a mistyped id must not become a name.
     """
     if not is_text(name):
@@ -145,17 +150,11 @@ def ensure_store(
             param="vector_store",
         )
     try:
-        store = find_store(connection, organisation, name)
+        return find_store(connection, organisation, name)
     except NotFound:
         if ID.match(name):
             raise
-        store = _make_named(connection, organisation, name, fingerprint)
-    if store.fingerprint.id != fingerprint.id:
-        raise Conflict(
-            f"vector store {name!r} holds vectors of {store.fingerprint.id}, but the model here is {fingerprint.id}; "
-            "their vectors cannot be compared: use another store, or the model it was built with"
-        )
-    return store
+        return _make_named(connection, organisation, name, fingerprint)
 
 
 def find_store(connection: Connection[Any], organisation: str, id_or_name: str) -> VectorStore:

@@ -1,20 +1,22 @@
-"""What an engine promises: text in, vectors out, and a fingerprint that says which space they lie in.
+"""The contracts of engines: text in, vectors out, and a fingerprint that names the vector space.
 
-Called by the embedding deployment, by the embed stage of the bulk pipeline and by the chunker (tokeniser only).
+``Engine`` computes vectors, ``Tokeniser`` counts and cuts, ``EngineKind`` opens both for a model of the registry. Called by
+the embedding deployment, by the embed stage of the bulk pipeline, and by the chunker, which needs the tokeniser only.
 
-    engine = open_engine(settings)
+    engine = open_engine(Registry(settings).default)
     engine.embed(["a text"]).vectors      # (1, dim) float32, unit length
 """
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cluster.records import digest
+from cluster.settings import Settings
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -134,6 +136,10 @@ class Engine(Protocol):
     def preempts(self) -> bool:
         """True when an urgent batch starts at once, whatever runs."""
 
+    @property
+    def billed(self) -> bool:
+        """True when a call costs money. Health checks and warm-ups never call such an engine."""
+
     def embed(self, texts: Sequence[str]) -> Embeddings:
         """Vectors of the texts. An empty list gives (0, dim). An empty string is a legal text."""
 
@@ -152,6 +158,50 @@ class Engine(Protocol):
         Args:
             batch: inputs already tokenised.
             urgent: start now, ahead of all work that is not urgent, that which has begun included.
+        """
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelEntry:
+    """A model of the registry: its name, and what the kind of its engine needs to describe and open it."""
+
+    #: Name under which the model is served, and by which vector stores remember it.
+    name: str
+    #: Kind of its engine: a key of ``registry.KINDS``.
+    kind: str
+    #: Where the kind finds the model; for ``local`` its folder. None: the kind's own default.
+    source: str | None
+    #: Expected SHA-256 of the weights, for kinds that have weights; None: unchecked.
+    sha256: str | None = None
+    #: How engines compute on this machine: device, precision, threads.
+    settings: Settings = field(repr=False)
+
+
+class EngineKind(Protocol):
+    """A way to compute vectors, such as local weights. ``registry.KINDS`` has one row for each kind.
+
+    Importing a kind's module loads no heavy library: workers describe and tokenise, and never open an engine.
+    """
+
+    def describe(self, entry: ModelEntry) -> Fingerprint:
+        """Fingerprint of the model, without opening an engine; its precision is the one that the settings ask for.
+
+        Raises:
+            Misconfigured: the entry names nothing that this kind can open.
+        """
+
+    def open_tokeniser(self, entry: ModelEntry) -> Tokeniser:
+        """The model's tokeniser, without opening an engine. Bulk work uses it in a process of its own.
+
+        Raises:
+            Misconfigured: as ``describe``.
+        """
+
+    def open_engine(self, entry: ModelEntry) -> Engine:
+        """The model's engine, ready to embed.
+
+        Raises:
+            Misconfigured: as ``describe``, or the engine cannot run with these settings.
         """
 
 

@@ -40,6 +40,8 @@ GPU_BATCHES = 3
 class LocalEngine:
     """``Engine`` on the packed BERT forward."""
 
+    billed = False
+
     def __init__(self, folder: ModelFolder, settings: Settings, paths: Paths | None = None) -> None:
         """Load the weights.
 
@@ -63,7 +65,7 @@ class LocalEngine:
             self._encoder, precision = open_on_gpu(folder, settings, self.device)
         else:
             self._encoder, precision = open_on_cpu(folder, settings, paths)
-        self.fingerprint: Fingerprint = folder.fingerprint(settings.model, precision)
+        self.fingerprint: Fingerprint = folder.fingerprint(precision)
         self._replays = self._record(self._encoder, folder.max_tokens)
         self._threads = GPU_BATCHES if cuda else threads_of(settings)
         self._budget = (

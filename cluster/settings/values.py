@@ -10,6 +10,8 @@ from pydantic_settings import NoDecode
 Value = TypeVar("Value")
 
 MIB = 1024 * 1024
+#: The kind of engine before a model's source.
+MODEL_KIND = re.compile(r"[a-z][a-z0-9-]*:")
 #: An origin as browsers send it, those of browser extensions and desktop applications included; or ``*``.
 ORIGIN = re.compile(r"\*|[a-z][a-z0-9+.-]*://[^/\s,]+")
 
@@ -22,6 +24,12 @@ def absolute(path: Path) -> Path:
 def absolute_folder(where: str) -> str:
     """Return a folder as an absolute path, and a URL unchanged."""
     return where if "://" in where else str(absolute(Path(where)))
+
+
+def model_source(where: object) -> object:
+    """The source of a model: ``kind:source`` as it is, and a folder as an absolute path."""
+    text = str(where) if isinstance(where, Path) else where
+    return str(absolute(Path(text))) if isinstance(text, str) and not MODEL_KIND.match(text) else text
 
 
 def origins(listed: object) -> object:
@@ -45,6 +53,7 @@ def origins(listed: object) -> object:
 
 AbsolutePath = Annotated[Path, AfterValidator(absolute)]
 FolderOrUrl = Annotated[str, AfterValidator(absolute_folder)]
+ModelSource = Annotated[str, BeforeValidator(model_source)]
 Origins = Annotated[tuple[str, ...], NoDecode, BeforeValidator(origins)]
 
 

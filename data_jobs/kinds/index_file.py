@@ -21,7 +21,8 @@ from cluster.documents.chunking import Chunking
 from cluster.documents.files import File, get_file
 from cluster.documents.store_files import FileStatus, StoreFile
 from cluster.documents.stores import VectorStore, get_store
-from cluster.engines import describe
+from cluster.engines import Registry
+from cluster.errors import Conflict
 from cluster.formats import format_of
 from cluster.jobs import attempts
 from cluster.jobs.jobs import GONE, REPLACED
@@ -105,13 +106,10 @@ class _Work:
         organisation, asked = self.attempt.job.organisation, self.attempt.job.input
         attached = self._hold(connection)
         store = get_store(connection, organisation, asked["vector_store"])
-        ours = describe(self.attempt.settings)
-        if store.fingerprint.id != ours.id:
-            raise StageFailed(
-                "read",
-                f"the store holds vectors of {store.fingerprint.id}; this worker embeds with {ours.id}",
-                "conflict",
-            )
+        try:
+            Registry(self.attempt.settings).of(store.fingerprint)
+        except Conflict as exc:
+            raise StageFailed("read", str(exc), "conflict") from exc
         return store, attached, get_file(connection, organisation, asked["file"])
 
     def _hold(self, connection: Connection[Any]) -> StoreFile:
@@ -215,11 +213,10 @@ class _Work:
     def _chunk(self, row: DocumentRow) -> DocumentRow:
         settings, store = self.attempt.settings, self.store
         strategy = self.attached.chunking_strategy or store.chunking_strategy
-        most = Chunking.used(
-            strategy, most=process_resources.tokeniser(settings).max_content_tokens
-        ).max_tokens
+        longest = process_resources.tokeniser(settings, store.fingerprint).max_content_tokens
+        most = Chunking.used(strategy, most=longest).max_tokens
         chunker = chunker_for(strategy).name
-        row = Chunk(settings, store.fingerprint.id, chunker=chunker, max_tokens=most)(row)
+        row = Chunk(settings, store.fingerprint, chunker=chunker, max_tokens=most)(row)
         if not Outcome(row["outcome"]).searchable:
             raise StageFailed("chunk", row["detail"], row["outcome"])
         row = Keywords(settings)(row)
@@ -231,12 +228,13 @@ class _Work:
     async def _embed(self, row: DocumentRow) -> DocumentRow:
         """Only what has no vector yet; in calls of the same size, so that chunks of many documents share the model's batches."""
         ids = new_chunk_ids(unpack(row))
-        (prompt,) = process_resources.tokeniser(self.attempt.settings).ids(
-            [self.store.fingerprint.document_prompt]
+        fingerprint = self.store.fingerprint
+        (prompt,) = process_resources.tokeniser(self.attempt.settings, fingerprint).ids(
+            [fingerprint.document_prompt]
         )
         if len(prompt):
             ids = [np.concatenate([prompt, one]) for one in ids]
-        vectors = np.empty((len(ids), self.store.fingerprint.dim), dtype=np.float32)
+        vectors = np.empty((len(ids), fingerprint.dim), dtype=np.float32)
         calls = asyncio.Semaphore(CALLS_AT_ONCE)
         done = 0
 

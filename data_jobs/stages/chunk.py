@@ -8,7 +8,7 @@ from functools import cache
 
 import pyarrow as pa
 
-from cluster.engines import describe
+from cluster.engines import Fingerprint
 from cluster.records import Fact, Outcome
 from cluster.settings import Settings
 from data_jobs.stages import process_resources
@@ -22,15 +22,15 @@ LARGELY_UNKNOWN_SHARE = 0.2
 
 
 @cache
-def _open_chunker(settings: Settings, fingerprint_id: str, name: str, max_tokens: int | None) -> Chunker:
+def _open_chunker(settings: Settings, fingerprint: Fingerprint, name: str, max_tokens: int | None) -> Chunker:
     """The chunker that all rows of this process share.
 
     Its chunks leave room for the model's document prompt.
     """
-    tokeniser = process_resources.tokeniser(settings)
-    (prompt,) = tokeniser.ids([describe(settings).document_prompt])
+    tokeniser = process_resources.tokeniser(settings, fingerprint)
+    (prompt,) = tokeniser.ids([fingerprint.document_prompt])
     most = tokeniser.max_content_tokens - len(prompt)
-    return find_chunker(name).open(tokeniser, fingerprint_id, max_tokens=min(max_tokens or most, most))
+    return find_chunker(name).open(tokeniser, fingerprint.id, max_tokens=min(max_tokens or most, most))
 
 
 class Chunk:
@@ -39,6 +39,8 @@ class Chunk:
     Says in ``facts``, ``outcome`` and ``detail`` how much of the text the model does not know.
 
     Args:
+        settings: the settings of the job.
+        fingerprint: of the store's model.
         chunker: name of the chunker; see ``chunkers.table``.
         max_tokens: most tokens of a chunk, special tokens not counted; None: as many as the model reads.
     """
@@ -46,18 +48,18 @@ class Chunk:
     def __init__(
         self,
         settings: Settings,
-        fingerprint_id: str,
+        fingerprint: Fingerprint,
         *,
         chunker: str = DEFAULT_CHUNKER,
         max_tokens: int | None = None,
     ) -> None:
         self.settings = settings
-        self.fingerprint_id = fingerprint_id
+        self.fingerprint = fingerprint
         self.chunker = chunker
         self.max_tokens = max_tokens
 
     def __call__(self, row: DocumentRow) -> DocumentRow:
-        chunker = _open_chunker(self.settings, self.fingerprint_id, self.chunker, self.max_tokens)
+        chunker = _open_chunker(self.settings, self.fingerprint, self.chunker, self.max_tokens)
         chunked = chunker.chunk(row["document"], pages_of(row))
         chunks = chunked.chunks
         if not chunks:
@@ -77,7 +79,7 @@ class Chunk:
             "stored": [False for _ in chunks],
         }
         return {
-            **_with_unknown_text(row, chunked, self.settings.model),
+            **_with_unknown_text(row, chunked, self.fingerprint.model),
             "chunks": pack(pa.table(table, schema=CHUNKS)),
         }
 

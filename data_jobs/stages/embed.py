@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import structlog
 from numpy.typing import NDArray
 
-from cluster.engines import open_engine
+from cluster.engines import Fingerprint, Registry, open_engine
 from cluster.errors import Conflict, Retryable
 from cluster.logs import about
 from cluster.records import Outcome
@@ -37,26 +37,24 @@ class Embed:
 
     Args:
         settings: the settings of the job.
-        fingerprint: id of the fingerprint of the store's vectors.
+        fingerprint: of the store's model.
         fields: added to every log line: job, organisation.
 
     Raises:
-        Conflict: the model of this node is another one.
+        Conflict: no model of this node has this fingerprint.
         Retryable: the engine did not compute in ``MAX_ATTEMPTS`` attempts. That is not the fault of a
             document, so the run ends here and the next run continues.
     """
 
-    def __init__(self, settings: Settings, fingerprint: str, **fields: str) -> None:
+    def __init__(self, settings: Settings, fingerprint: Fingerprint, **fields: str) -> None:
         process_resources.configure_logs(settings)
         self.fields = fields
-        self.engine = open_engine(settings)
-        ours = self.engine.fingerprint.id
-        if ours != fingerprint:
-            raise Conflict(
-                f"the store holds vectors of model {fingerprint}, but node {gethostname()} has model {ours}: "
-                "give every node the same model (CLUSTER_MODEL_PATH)"
-            )
-        (self.prompt,) = self.engine.tokeniser.ids([self.engine.fingerprint.document_prompt])
+        try:
+            entry = Registry(settings).of(fingerprint)
+        except Conflict as exc:
+            raise Conflict(f"node {gethostname()}: {exc}. Every node needs the same models") from exc
+        self.engine = open_engine(entry)
+        (self.prompt,) = self.engine.tokeniser.ids([fingerprint.document_prompt])
 
     def __call__(self, table: pa.Table) -> pa.Table:
         with about(stage="embed", **self.fields):

@@ -6,7 +6,7 @@ from psycopg_pool import ConnectionPool
 
 from cluster.database import open_pool
 from cluster.documents.indexing import ChunkIndexes
-from cluster.engines import Tokeniser, open_tokeniser
+from cluster.engines import Fingerprint, Registry, Tokeniser, open_tokeniser
 from cluster.logs import configure
 from cluster.settings import Settings
 
@@ -18,9 +18,13 @@ def configure_logs(settings: Settings) -> None:
 
 
 @cache
-def tokeniser(settings: Settings) -> Tokeniser:
-    """The tokeniser of the model."""
-    return open_tokeniser(settings)
+def tokeniser(settings: Settings, fingerprint: Fingerprint) -> Tokeniser:
+    """The tokeniser of the model with this fingerprint.
+
+    Raises:
+        Conflict: no model of the settings has it.
+    """
+    return open_tokeniser(Registry(settings).of(fingerprint))
 
 
 @cache

@@ -31,7 +31,7 @@ from cluster.documents.files import expire_files, release_blobs
 from cluster.documents.indexing import ChunkIndexes
 from cluster.documents.store_upkeep import expire_stores
 from cluster.documents.uploads import expire_uploads
-from cluster.engines import describe
+from cluster.engines import Registry, describe
 from cluster.engines.priority import step_back
 from cluster.errors import ClusterError, Unavailable, last_line
 from cluster.jobs import jobs, retention
@@ -145,7 +145,7 @@ class Worker:
         settings = self._settings
         self._loop = asyncio.get_running_loop()
         indexes = ChunkIndexes(settings, await asyncio.to_thread(process_resources.pool, settings))
-        fingerprint = describe(settings)
+        fingerprint = describe(Registry(settings).default)
         indexes.default.ensure(collection_name(fingerprint), dim=fingerprint.dim)
         self._consumer = Consumer(
             settings, kinds={}, name=f"{gethostname()}-{os.getpid()}-{uuid4().hex[:6]}", chores=CHORES

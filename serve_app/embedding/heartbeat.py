@@ -35,6 +35,8 @@ class Heartbeat:
             Unavailable: that takes too long.
             Exception: whatever the engine raised.
         """
+        if self._engine.billed:
+            return
         if self._beat is None or self._beat.done():
             self._beat = self._engine.submit(self._word)
         try:

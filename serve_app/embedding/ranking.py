@@ -92,7 +92,7 @@ async def ranked(
         )
     reranker = service.reranker
     if reranker is None or model not in (None, reranker.name):
-        return await _by_vectors(service, question, context, model or service.main.name)
+        return await _by_vectors(service, question, context, model or service.default.name)
     most = await _most_of_each(reranker, question)
     scored = await by_cross_encoder(service, question.query, texts, context, most=most)
     return Ranking(scored=scored, model=reranker.name, method="cross-encoder")

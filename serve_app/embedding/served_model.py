@@ -2,7 +2,7 @@
 
 Made by ``service``, one for each model that is served.
 
-    model = ServedModel("all-MiniLM-L6-v2", open_engine(settings), settings, usage)
+    model = ServedModel(entry.name, open_engine(entry), settings, usage)
     made = await model.embed_texts(["a text"], context)
 """
 
@@ -69,7 +69,10 @@ class ServedModel:
             weights=settings.organisation_weights,
         )
         self._tokenising = Tokenising(engine.tokeniser, threads=engine.concurrency)
-        engine.embed(["warm", "up " * 100])  # the first pass lays out memory, and proves that the model runs
+        if not engine.billed:
+            engine.embed(
+                ["warm", "up " * 100]
+            )  # the first pass lays out memory, and proves that the model runs
 
     @property
     def max_tokens(self) -> int:

@@ -189,7 +189,6 @@ async def list_files(
     status: Filter = None,
 ) -> VectorStoreFileList:
     """Lists the files of the batch one page at a time."""
-    model_tokens = service.main.max_content_tokens
 
     def read(connection: Connection[Any]) -> VectorStoreFileList:
         store = get_store(connection, organisation, vector_store_id)
@@ -197,7 +196,9 @@ async def list_files(
         found = store_files.list_store_files(connection, store, page, status=status, batch=batch_id)
         return VectorStoreFileList.of(
             found,
-            lambda attached: VectorStoreFileObject.of(attached, store, model_tokens=model_tokens),
+            lambda attached: VectorStoreFileObject.of(
+                attached, store, model_tokens=service.max_chunk_tokens(store)
+            ),
             lambda attached: attached.file,
         )
 

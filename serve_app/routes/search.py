@@ -163,7 +163,7 @@ async def search(
         queries,
         options,
         in_database=service.in_database,
-        embed=_embed(service, context),
+        embed=_embed(service, context, vector_store),
         rerank=None if cross_encoder is None else _rerank(service, context),
     )
     if retrieved.truncated_questions:
@@ -171,13 +171,14 @@ async def search(
     return SearchResults.of(queries, retrieved)
 
 
-def _embed(service: Service, context: RequestContext) -> EmbedQuestions:
+def _embed(service: Service, context: RequestContext, vector_store: str) -> EmbedQuestions:
     async def embed(questions: Sequence[str]) -> QueryVectors:
-        prompt = prompt_of(service.main, input_type="query")
-        made = await service.main.embed_texts(questions, context, prompt=prompt)
+        model = await service.model_of_store(context.organisation, vector_store)
+        prompt = prompt_of(model, input_type="query")
+        made = await model.embed_texts(questions, context, prompt=prompt)
         return QueryVectors(
             vectors=made.vectors,
-            fingerprint=service.main.engine.fingerprint.id,
+            fingerprint=model.engine.fingerprint.id,
             truncated=sum(map(bool, made.truncated)),
         )
 

@@ -99,7 +99,7 @@ FORM = {
 )
 async def upload(request: Request, service: ServiceDep, organisation: Organisation, once: Once) -> Response:
     """As POST /v1/files and POST /v1/vector_stores/{id}/files in one; the store is made when it is not there."""
-    settings, fingerprint = service.settings, service.engine.fingerprint
+    settings, fingerprint = service.settings, service.default.engine.fingerprint
     names = frozenset(UploadFields.model_fields)
     rules = FormRules(
         file="file", fields=names, most=settings.max_file_bytes, setting="CLUSTER_MAX_FILE_BYTES"
@@ -115,6 +115,7 @@ async def upload(request: Request, service: ServiceDep, organisation: Organisati
             connection, organisation, name, PURPOSE, blob, type, default_limits=StorageLimits.of(settings)
         )
         store = ensure_store(connection, organisation, fields.vector_store, fingerprint=fingerprint)
+        service.model_in(store.fingerprint.id)  # refused before the file waits for a model that is not here
         attached = attach(connection, store, file.id, **queue_options(settings, fields.priority))
         return {"task_id": attached.job, "status": "queued", "file_id": file.id, "vector_store_id": store.id}
 

@@ -203,7 +203,6 @@ async def attach_file(
 
     A file that is already attached is processed again. If its job has not ended, the answer shows that job.
     """
-    model_tokens = service.main.max_content_tokens
 
     def attach(connection: Connection[Any]) -> VectorStoreFileObject:
         store = get_store(connection, organisation, vector_store_id)
@@ -215,7 +214,7 @@ async def attach_file(
             chunking_strategy=stored_json(body.chunking_strategy),
             **queue_options(service.settings, body.priority),
         )
-        return VectorStoreFileObject.of(attached, store, model_tokens=model_tokens)
+        return VectorStoreFileObject.of(attached, store, model_tokens=service.max_chunk_tokens(store))
 
     return await once(attach)
 
@@ -229,14 +228,15 @@ async def list_files(
     status: Filter = None,
 ) -> VectorStoreFileList:
     """Lists the attached files one page at a time."""
-    model_tokens = service.main.max_content_tokens
 
     def read(connection: Connection[Any]) -> VectorStoreFileList:
         store = get_store(connection, organisation, vector_store_id)
         found = store_files.list_store_files(connection, store, page, status=status)
         return VectorStoreFileList.of(
             found,
-            lambda attached: VectorStoreFileObject.of(attached, store, model_tokens=model_tokens),
+            lambda attached: VectorStoreFileObject.of(
+                attached, store, model_tokens=service.max_chunk_tokens(store)
+            ),
             lambda attached: attached.file,
         )
 
@@ -256,7 +256,7 @@ async def get_file(
     store, attached = await service.read(read)
     if attached.status == FileStatus.IN_PROGRESS:
         response.headers[POLL_HEADER] = str(poll_after_ms(attached))
-    return VectorStoreFileObject.of(attached, store, model_tokens=service.main.max_content_tokens)
+    return VectorStoreFileObject.of(attached, store, model_tokens=service.max_chunk_tokens(store))
 
 
 @router.post(
@@ -273,12 +273,11 @@ async def update_attributes(
     once: Once,
 ) -> Response:
     """Replaces all attributes of the file; searches use the new ones at once."""
-    model_tokens = service.main.max_content_tokens
 
     def update(connection: Connection[Any]) -> VectorStoreFileObject:
         store = get_store(connection, organisation, vector_store_id)
         attached = store_files.update_attributes(connection, store, file_id, body.attributes or {})
-        return VectorStoreFileObject.of(attached, store, model_tokens=model_tokens)
+        return VectorStoreFileObject.of(attached, store, model_tokens=service.max_chunk_tokens(store))
 
     return await once(update)
 

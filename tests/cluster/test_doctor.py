@@ -26,6 +26,7 @@ from cluster.documents.files import File, create_file, get_file
 from cluster.documents.indexing import ChunkIndex, open_chunk_index
 from cluster.documents.store_files import FileStatus, StoreFile, attach, get_store_file
 from cluster.documents.stores import VectorStore, delete_store, ensure_store
+from cluster.engines import Registry
 from cluster.engines.contract import Fingerprint
 from cluster.engines.weights import open_model_folder
 from cluster.errors import NotFound
@@ -434,9 +435,11 @@ def test_a_blob_store_that_keeps_nothing_is_seen(home: Settings, tmp_path: Path)
 
 
 def test_a_model_that_is_not_the_one_expected_is_seen(home: Settings, tmp_path: Path) -> None:
-    folder = shutil.copytree(open_model_folder(home).path, tmp_path / "model")
+    folder = shutil.copytree(open_model_folder(Registry(home).default).path, tmp_path / "model")
     weights = folder / "model.safetensors"
-    settings = home.model_copy(update={"model_path": folder, "model_sha256": open_model_folder(home).sha256})
+    settings = home.model_copy(
+        update={"model_path": folder, "model_sha256": open_model_folder(Registry(home).default).sha256}
+    )
     assert part(examine(settings), "engine").fine
     data = bytearray(weights.read_bytes())
     data[-1] ^= 1

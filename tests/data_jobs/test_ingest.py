@@ -13,7 +13,7 @@ from psycopg_pool import ConnectionPool
 
 from cluster.documents import documents, stores
 from cluster.documents.indexing import ChunkIndex, open_chunk_index
-from cluster.engines import Engine, open_engine
+from cluster.engines import Engine, Registry, open_engine
 from cluster.errors import Conflict, InvalidInput
 from cluster.records import Outcome
 from cluster.settings import Settings
@@ -38,7 +38,7 @@ def run(settings: Settings, location: Path, store: str, **options: Any) -> Inges
 @pytest.fixture(scope="module")
 def engine(settings: Settings) -> Engine:
     """The model that the pipeline used."""
-    return open_engine(settings)
+    return open_engine(Registry(settings).default)
 
 
 @pytest.fixture(scope="module")

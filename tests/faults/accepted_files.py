@@ -18,7 +18,7 @@ from psycopg_pool import ConnectionPool
 from cluster.documents.files import File
 from cluster.documents.indexing import open_chunk_index
 from cluster.documents.stores import VectorStore
-from cluster.engines import Engine, open_engine
+from cluster.engines import Engine, Registry, open_engine
 from cluster.errors import ClusterError
 from cluster.jobs.jobs import PriorityClass
 from cluster.organisations.organisations import ensure_organisation
@@ -257,7 +257,7 @@ def running(home: Home, accepted: list[Accepted]) -> dict[str, tuple[str, int]]:
 
 @cache
 def _engine(settings: Settings) -> Engine:
-    return open_engine(settings)
+    return open_engine(Registry(settings).default)
 
 
 def _pdf(chance: random.Random, *, pages: int) -> bytes:

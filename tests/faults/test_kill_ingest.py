@@ -18,7 +18,7 @@ import pytest
 from cluster.database import open_pool
 from cluster.documents.indexing import open_chunk_index
 from cluster.documents.stores import find_store
-from cluster.engines import open_engine
+from cluster.engines import Registry, open_engine
 from cluster.local.processes import kill as kill_processes
 from cluster.local.processes import wait_gone
 from cluster.records import Page, document_id
@@ -73,7 +73,7 @@ def vectors_of(settings: Settings) -> Vectors:
 
 def vectors_wanted(settings: Settings, folder: Path) -> Vectors:
     """Chunk id -> vector, computed by the stages alone: without Ray and without a database."""
-    engine, wanted = open_engine(settings), {}
+    engine, wanted = open_engine(Registry(settings).default), {}
     with open_pool(settings) as pool, pool.connection() as connection:
         store = find_store(connection, settings.organisation, "faults")
     for path in folder.iterdir():

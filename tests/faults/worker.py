@@ -24,7 +24,7 @@ from psycopg import Connection
 from cluster.blobs import open_blob_store
 from cluster.database import open_pool
 from cluster.documents.indexing import ChunkIndexes
-from cluster.engines import Engine, open_engine
+from cluster.engines import Engine, Registry, open_engine
 from cluster.jobs import attempts
 from cluster.logs import configure
 from cluster.settings import Settings
@@ -51,7 +51,7 @@ class RemoteEmbedder:
 @cache
 def engine() -> Engine:
     """The engine, loaded at the first call."""
-    return open_engine(Settings())
+    return open_engine(Registry(Settings()).default)
 
 
 async def die(run: JobAttempt) -> None:

@@ -22,6 +22,7 @@ from cluster.deploy.http_server import WithoutUpgrade
 from cluster.documents.chunk_rows import ChunkRecord
 from cluster.documents.indexing import open_chunk_index
 from cluster.documents.stores import VectorStore, ensure_store
+from cluster.engines import Registry
 from cluster.engines.weights import PROMPTS_FILE, open_model_folder
 from cluster.settings import MIB, Settings
 from serve_app.api import build_api
@@ -68,7 +69,7 @@ def serving(settings: Settings) -> Iterator[Server]:
 def prompted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The packaged model's folder as if it had been trained with prompts and to be cut."""
     folder = tmp_path_factory.mktemp("models") / PROMPTED
-    shutil.copytree(open_model_folder(Settings()).path, folder)
+    shutil.copytree(open_model_folder(Registry(Settings()).default).path, folder)
     (folder / PROMPTS_FILE).write_text(json.dumps({"prompts": PROMPTS}))
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**config, "matryoshka_dimensions": [64, 128, 384]}))
@@ -78,7 +79,7 @@ def prompted(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def server(settings: Settings, pool: ConnectionPool, prompted: Path) -> Iterator[Server]:
     """With two models: the packaged one, and one with prompts."""
-    with serving(settings.model_copy(update={"models": {PROMPTED: prompted}})) as server:
+    with serving(settings.model_copy(update={"models": {PROMPTED: str(prompted)}})) as server:
         yield server
 
 
@@ -106,7 +107,7 @@ BIRDS = {
 @pytest.fixture(scope="session")
 def birds(settings: Settings, pool: ConnectionPool, server: Server) -> VectorStore:
     """A small store."""
-    engine, index = server.service.engine, open_chunk_index(settings, pool)
+    engine, index = server.service.default.engine, open_chunk_index(settings, pool)
     with pool.connection() as connection:
         store = ensure_store(connection, settings.organisation, "birds", fingerprint=engine.fingerprint)
     index.ensure(store.collection, dim=store.fingerprint.dim)
@@ -137,7 +138,7 @@ def cross_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     BertForSequenceClassification(
         BertConfig(num_labels=1, max_position_embeddings=64, initializer_range=0.5, **shape)
     ).save_pretrained(folder)
-    tokenizer = AutoTokenizer.from_pretrained(open_model_folder(Settings()).path)
+    tokenizer = AutoTokenizer.from_pretrained(open_model_folder(Registry(Settings()).default).path)
     tokenizer.model_max_length = 64
     tokenizer.save_pretrained(folder)
     return folder

@@ -21,6 +21,7 @@ from cluster.engines.bert.int8 import weight_steps
 from cluster.engines.choice.fastest import paths_for
 from cluster.engines.choice.paths import Paths
 from cluster.engines.local import LocalEngine, pick_device
+from cluster.engines.registry import Registry
 from cluster.engines.weights import ModelFolder, open_model_folder
 from cluster.errors import Misconfigured
 from cluster.settings import Settings
@@ -57,13 +58,13 @@ def require(folder: ModelFolder, settings: Settings) -> None:
         measured = Measured(**json.loads(file.read_text(encoding="utf-8")))
     except FileNotFoundError:
         raise Misconfigured(
-            f"CLUSTER_PRECISION=int8: what it costs {settings.model} in recall was not measured here; {remedy}"
+            f"CLUSTER_PRECISION=int8: what it costs {folder.name} in recall was not measured here; {remedy}"
         ) from None
     except (OSError, ValueError, TypeError) as exc:
         raise Misconfigured(f"{file} cannot be read ({exc}); {remedy}") from exc
     if measured.recall < settings.int8_least_recall:
         raise Misconfigured(
-            f"CLUSTER_PRECISION=int8: recall@{NEAREST} of {settings.model} is {measured.recall:.3f} on {measured.texts} texts, below "
+            f"CLUSTER_PRECISION=int8: recall@{NEAREST} of {folder.name} is {measured.recall:.3f} on {measured.texts} texts, below "
             f"CLUSTER_INT8_LEAST_RECALL={settings.int8_least_recall:g}; set CLUSTER_PRECISION=auto"
         )
 
@@ -79,7 +80,7 @@ def measure(texts: list[str], settings: Settings) -> Measured:
         raise Misconfigured(
             f"{len(texts)} different texts say little about recall; give at least {LEAST_TEXTS}"
         )
-    folder = open_model_folder(settings)
+    folder = open_model_folder(Registry(settings).default)
     in_8_bits = settings.model_copy(update={"precision": "int8", "device": "cpu"})
     paths = paths_for(folder, in_8_bits)
     coarse = LocalEngine(folder, in_8_bits, Paths(query=paths.batch, batch=paths.batch)).embed(texts).vectors

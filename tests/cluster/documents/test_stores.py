@@ -62,17 +62,12 @@ def test_many_who_ask_for_a_new_store_at_once_get_the_same(
         assert len({store.id for store in threads.map(ask, range(8))}) == 1
 
 
-def test_another_model_is_refused_and_both_are_named(connection: Connection[Any], store: VectorStore) -> None:
-    other = replace(store.fingerprint, model="large", dim=1024)
-    with pytest.raises(Conflict) as caught:
-        ensure_store(connection, store.organisation, "handbook", fingerprint=other)
-    assert store.fingerprint.id in str(caught.value)
-    assert other.id in str(caught.value)
-
-
-def test_another_precision_of_the_model_is_welcome(connection: Connection[Any], store: VectorStore) -> None:
-    coarser = replace(store.fingerprint, precision="bfloat16")
-    assert ensure_store(connection, store.organisation, "handbook", fingerprint=coarser) == store
+@pytest.mark.parametrize("change", [{"model": "large", "dim": 1024}, {"precision": "bfloat16"}])
+def test_a_store_that_exists_keeps_its_own_model(
+    connection: Connection[Any], store: VectorStore, change: dict[str, Any]
+) -> None:
+    other = replace(store.fingerprint, **change)
+    assert ensure_store(connection, store.organisation, "handbook", fingerprint=other) == store
 
 
 def test_a_store_that_is_not_there_is_answered_with_those_that_are(

@@ -13,12 +13,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from cluster.engines import Engine, open_engine
+from cluster.engines import Engine, Registry, open_engine
 from cluster.engines.bert.compiled import library
 from cluster.engines.choice.paths import NumericPath, Paths
 from cluster.engines.local import LocalEngine
 from cluster.engines.weights import open_model_folder
 from cluster.settings import Settings
+from tests.hashing_engine import KIND, NAME, SOURCE, hashing_kind
 
 LICENCE = (Path(__file__).parents[3] / "LICENSE").read_text(encoding="utf-8")
 #: One text of every kind that has ever broken a tokeniser or a batch, and prose of every length around them.
@@ -48,7 +49,9 @@ def oracle() -> Oracle:
     """``SentenceTransformer.encode`` in float32, one text at a time: no padding, no batch to depend on."""
     from sentence_transformers import SentenceTransformer
 
-    model = SentenceTransformer(str(open_model_folder(Settings()).path), device="cpu", local_files_only=True)
+    model = SentenceTransformer(
+        str(open_model_folder(Registry(Settings()).default).path), device="cpu", local_files_only=True
+    )
 
     def encode(texts: list[str]) -> NDArray[np.float32]:
         vectors: Any = model.encode(texts, batch_size=1, normalize_embeddings=True)
@@ -83,9 +86,12 @@ def engine_of(path: str) -> Engine:
     if path == "reference":
         from cluster.engines.reference import ReferenceEngine
 
-        return ReferenceEngine(open_model_folder(Settings()), Settings())
+        return ReferenceEngine(open_model_folder(Registry(Settings()).default), Settings())
+    if path == KIND:
+        with hashing_kind():
+            return open_engine(Registry(Settings(model=NAME, models={NAME: SOURCE})).default)
     if path == "float32":
-        return open_engine(Settings(device="cpu"))
+        return open_engine(Registry(Settings(device="cpu")).default)
     return engine_on(PATHS[path], Settings(device="cpu"))
 
 
@@ -94,7 +100,7 @@ def engine_on(paths: Paths, settings: Settings) -> Engine:
     if NumericPath.COMPILED in (paths.query, paths.batch) and library() is None:
         assert shutil.which("cc") is None or platform.machine() != "x86_64"
         pytest.skip("no compiled forward: no C compiler, or another processor")
-    return LocalEngine(open_model_folder(settings), settings, paths)
+    return LocalEngine(open_model_folder(Registry(settings).default), settings, paths)
 
 
 @cache
@@ -110,9 +116,13 @@ def tokens_per_second(path: str) -> float:
     return speed
 
 
-@pytest.fixture(params=[*PATHS, "reference"])
+#: The paths that compute the vectors of the packaged model.
+OF_THE_WEIGHTS = [*PATHS, "reference"]
+
+
+@pytest.fixture(params=[*OF_THE_WEIGHTS, KIND])
 def path(request: pytest.FixtureRequest) -> str:
-    """The name of a numeric path."""
+    """The name of a numeric path, or of a kind of engine without weights."""
     if (speed := tokens_per_second(request.param)) < HOPELESS:
         pytest.skip(f"{request.param} was measured here: {speed:.0f} tokens/s")
     return str(request.param)

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from structlog.testing import capture_logs
 
+from cluster.engines import Registry
 from cluster.engines.bert import compiled
 from cluster.engines.bert.compiled import CompiledEncoder, library, unfit
 from cluster.engines.bert.forward import BertEncoder
@@ -28,7 +29,7 @@ LENGTHS = [512, 256, 193, 192, 191, 97, 96, 95, 49, 48, 47, 33, 32, 31, 17, 16, 
 @pytest.fixture(scope="module", params=["mean", "cls"])
 def folder(request: pytest.FixtureRequest) -> ModelFolder:
     """The real weights, with each way to make one vector of an input's."""
-    return replace(open_model_folder(Settings()), pooling=request.param)
+    return replace(open_model_folder(Registry(Settings()).default), pooling=request.param)
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +50,7 @@ def inputs() -> list[NDArray[np.int32]]:
 
 def test_widths_that_are_no_whole_panels_are_not_for_it(tmp_path: Path) -> None:
     folder = open_model_folder(
-        Settings(model_path=folder_of("bert", "mean_tokens", tmp_path / "model", heads=8))
+        Registry(Settings(model_path=folder_of("bert", "mean_tokens", tmp_path / "model", heads=8))).default
     )
     assert "multiples of 16" in str(unfit(folder))
 
@@ -58,7 +59,7 @@ def test_widths_whose_halves_are_no_whole_panels_are_multiplied_row_by_row(
     tmp_path: Path, inputs: list[NDArray[np.int32]]
 ) -> None:
     folder = open_model_folder(
-        Settings(model_path=folder_of("bert", "mean_tokens", tmp_path / "model", inner=80))
+        Registry(Settings(model_path=folder_of("bert", "mean_tokens", tmp_path / "model", inner=80))).default
     )
     if library() is None:
         pytest.skip("no compiled forward: no C compiler, or another processor")
@@ -74,10 +75,12 @@ def test_without_a_compiler_torch_computes_and_the_log_says_why(monkeypatch: pyt
     try:
         assert library() is None
         with capture_logs() as lines:
-            assert isinstance(open_on_cpu(open_model_folder(Settings()), Settings())[0], BertEncoder)
+            assert isinstance(
+                open_on_cpu(open_model_folder(Registry(Settings()).default), Settings())[0], BertEncoder
+            )
         (opened,) = [line for line in lines if line["event"] == "encoder_opened"]
         assert (opened["query"], opened["batch"]) == ("torch float32", "torch float32")
-        assert opened["not_compiled_because"] == unfit(open_model_folder(Settings()))
+        assert opened["not_compiled_because"] == unfit(open_model_folder(Registry(Settings()).default))
     finally:
         library.cache_clear()
 

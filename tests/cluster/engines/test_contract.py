@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from cluster.engines import Engine, describe
+from cluster.engines import Engine, Registry, describe
 from cluster.errors import InvalidInput
 from cluster.settings import Settings
-from tests.cluster.engines.conftest import TEXTS
+from tests.cluster.engines.conftest import OF_THE_WEIGHTS, TEXTS
 
 #: Least cosine to sentence-transformers in float32.
 FIDELITY = {"bfloat16": 0.9999, "int8": 0.98}
@@ -26,6 +26,7 @@ def tolerance(path: str) -> float:
     return BATCH_TOLERANCE.get(path, BATCH_TOLERANCE_IN_FLOAT32)
 
 
+@pytest.mark.parametrize("path", OF_THE_WEIGHTS, indirect=True)
 def test_vectors_are_those_of_sentence_transformers(
     engine: Engine, path: str, texts: list[str], expected: NDArray[np.float32]
 ) -> None:
@@ -102,8 +103,9 @@ def test_a_lone_surrogate_is_no_error(engine: Engine) -> None:
     assert engine.embed(["half \ud83d a pair"]).vectors.shape == (1, engine.fingerprint.dim)
 
 
+@pytest.mark.parametrize("path", OF_THE_WEIGHTS, indirect=True)
 def test_the_fingerprint_needs_no_engine_and_names_the_arithmetic(engine: Engine, path: str) -> None:
-    assert describe(Settings()).id == engine.fingerprint.id
+    assert describe(Registry(Settings()).default).id == engine.fingerprint.id
     assert engine.fingerprint.precision == (
         "float32" if path in ("reference", "compiled") else path.partition(" ")[0]
     )

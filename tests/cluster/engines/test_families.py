@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from cluster.engines import open_engine
+from cluster.engines import Registry, open_engine
 from cluster.engines.bert.compiled import library
 from cluster.engines.local import LocalEngine
 from cluster.engines.weights import open_model_folder
@@ -51,7 +51,7 @@ def folder_of(family: str, pooling: str, path: Path, heads: int = 4, inner: int 
     import torch
     import transformers
 
-    packaged = open_model_folder(Settings()).path
+    packaged = open_model_folder(Registry(Settings()).default).path
     torch.manual_seed(0)
     transformers.AutoModel.from_config(configuration(family, heads, inner)).save_pretrained(path)
     for name in ("modules.json", "tokenizer.json", "tokenizer_config.json"):
@@ -75,7 +75,7 @@ def test_a_family_gives_what_sentence_transformers_gives(family: str, pooling: s
 
     folder = folder_of(family, pooling, tmp_path / "model")
     settings = Settings(model_path=folder, device="cpu")
-    assert isinstance(open_engine(settings), LocalEngine)
+    assert isinstance(open_engine(Registry(settings).default), LocalEngine)
     oracle: Any = SentenceTransformer(str(folder), device="cpu", local_files_only=True).encode(
         TEXTS, batch_size=1, normalize_embeddings=True
     )

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import Tensor
 
+from cluster.engines import Registry
 from cluster.engines.bert.forward import BertEncoder
 from cluster.engines.bert.gpu import MOST_INPUTS, SIZES, Packed, Replays, pack, unpacked
 from cluster.engines.local import LocalEngine
@@ -25,7 +26,7 @@ MOST_TOKENS = 256
 
 def encoder_of(pooling: str) -> BertEncoder:
     """The real weights in float32, with a kernel over cumulative lengths."""
-    encoder = BertEncoder(open_model_folder(Settings()), device=CPU, dtype=torch.float32)
+    encoder = BertEncoder(open_model_folder(Registry(Settings()).default), device=CPU, dtype=torch.float32)
     encoder.pooling = pooling
     encoder._kernel = varlen
     return encoder

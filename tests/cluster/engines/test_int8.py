@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from cluster.engines import open_engine
+from cluster.engines import Registry, open_engine
 from cluster.engines.bert.int8 import Int8Linear
 from cluster.engines.bert.int8_gate import LEAST_TEXTS, main, nearest, recall
 from cluster.engines.bert.linear import Linear
@@ -52,15 +52,15 @@ def measured(home: Path, monkeypatch: pytest.MonkeyPatch, texts: list[str] = PAS
 
 
 def test_without_a_measurement_8_bits_are_refused_with_the_command_that_makes_one(home: Path) -> None:
-    with pytest.raises(Misconfigured, match=r"python -m cluster\.engines\.int8_gate"):
-        open_engine(Settings())
+    with pytest.raises(Misconfigured, match=r"python -m cluster\.engines\.bert\.int8_gate"):
+        open_engine(Registry(Settings()).default)
 
 
 def test_where_8_bits_are_not_faster_neither_an_engine_nor_the_gate_begins(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     timed(monkeypatch, int8_ms=10.0)
-    for begin in (lambda: open_engine(Settings()), lambda: measured(home, monkeypatch)):
+    for begin in (lambda: open_engine(Registry(Settings()).default), lambda: measured(home, monkeypatch)):
         with pytest.raises(Misconfigured, match="not faster on this processor"):
             begin()
 
@@ -77,9 +77,9 @@ def test_a_measurement_that_suffices_opens_the_engine_and_one_that_does_not_is_n
         f"int8 on {seen['texts']} passages: recall@10 {seen['recall']:.3f}, least cosine {seen['least_cosine']:.4f}"
     )
     assert f"{seen['recall']:.3f}" in told
-    assert open_engine(Settings()).fingerprint.precision == "int8"
+    assert open_engine(Registry(Settings()).default).fingerprint.precision == "int8"
     with pytest.raises(Misconfigured, match=f"{seen['recall']:.3f}"):
-        open_engine(Settings(int8_least_recall=1.0))
+        open_engine(Registry(Settings(int8_least_recall=1.0)).default)
 
 
 def test_a_measurement_on_few_texts_or_a_broken_one_counts_for_nothing(
@@ -88,12 +88,12 @@ def test_a_measurement_on_few_texts_or_a_broken_one_counts_for_nothing(
     with pytest.raises(Misconfigured, match=str(LEAST_TEXTS)):
         measured(home, monkeypatch, PASSAGES[:100] * 3)
     with pytest.raises(Misconfigured) as refused:
-        open_engine(Settings())
+        open_engine(Registry(Settings()).default)
     file = Path(str(refused.value).rpartition(" writes ")[2])
     file.parent.mkdir()
     file.write_text("{}")
     with pytest.raises(Misconfigured, match="cannot be read"):
-        open_engine(Settings())
+        open_engine(Registry(Settings()).default)
 
 
 def test_recall_is_the_share_of_the_true_neighbours_that_were_found() -> None:

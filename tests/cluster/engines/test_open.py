@@ -13,7 +13,7 @@ import psutil
 import pytest
 from structlog.testing import capture_logs
 
-from cluster.engines import open_engine
+from cluster.engines import Registry, open_engine
 from cluster.engines.bert.linear import Linear
 from cluster.engines.choice.processor import granted_cores
 from cluster.engines.weights import open_model_folder
@@ -33,7 +33,8 @@ def modules_after(code: str) -> set[str]:
 
 def test_embedding_imports_neither_transformers_nor_sentence_transformers() -> None:
     found = modules_after(
-        "from cluster.engines import open_engine; from cluster.settings import Settings; open_engine(Settings()).embed(['a text'])"
+        "from cluster.engines import Registry, open_engine; from cluster.settings import Settings;"
+        "open_engine(Registry(Settings()).default).embed(['a text'])"
     )
     assert "torch" in found
     assert not found & {"transformers", "sentence_transformers", "sklearn", "scipy", "pandas", "ray"}
@@ -41,8 +42,8 @@ def test_embedding_imports_neither_transformers_nor_sentence_transformers() -> N
 
 def test_describing_and_tokenising_import_no_torch() -> None:
     found = modules_after(
-        "from cluster.engines import describe, open_tokeniser; from cluster.settings import Settings;"
-        "describe(Settings()); open_tokeniser(Settings()).count(['a text'])"
+        "from cluster.engines import Registry, describe, open_tokeniser; from cluster.settings import Settings;"
+        "entry = Registry(Settings()).default; describe(entry); open_tokeniser(entry).count(['a text'])"
     )
     assert "tokenizers" in found
     assert "torch" not in found
@@ -50,11 +51,11 @@ def test_describing_and_tokenising_import_no_torch() -> None:
 
 def test_a_family_we_do_not_run_goes_to_sentence_transformers_and_says_why(tmp_path: Path) -> None:
     folder = tmp_path / "model"
-    shutil.copytree(open_model_folder(Settings()).path, folder)
+    shutil.copytree(open_model_folder(Registry(Settings()).default).path, folder)
     pooling = {"word_embedding_dimension": 384, "pooling_mode_max_tokens": True}
     (folder / "1_Pooling" / "config.json").write_text(json.dumps(pooling))
     with capture_logs() as lines:
-        engine = open_engine(Settings(model_path=folder))
+        engine = open_engine(Registry(Settings(model_path=folder)).default)
     opened = [line for line in lines if line["event"] == "engine_opened"]
     assert [(line["path"], line["log_level"]) for line in opened] == [("sentence-transformers", "warning")]
     assert "pooling" in opened[0]["because"]
@@ -67,10 +68,10 @@ def test_an_engine_that_nobody_has_any_more_gives_its_threads_and_memory_back() 
         return process.num_threads(), process.memory_info().rss
 
     process = psutil.Process()
-    open_engine(Settings()).embed(["a text"] * 8)  # what is kept for good
+    open_engine(Registry(Settings()).default).embed(["a text"] * 8)  # what is kept for good
     threads, memory = used()
     for _ in range(4):
-        engine = open_engine(Settings())
+        engine = open_engine(Registry(Settings()).default)
         engine.embed(["a text"] * 8)
         engine.submit([np.array([2000], np.int32)], urgent=True).result()
         del engine
@@ -83,7 +84,7 @@ def test_an_engine_that_nobody_has_any_more_gives_its_threads_and_memory_back() 
 
 def test_our_own_path_is_said_too() -> None:
     with capture_logs() as lines:
-        open_engine(Settings())
+        open_engine(Registry(Settings()).default)
     assert [line["path"] for line in lines if line["event"] == "engine_opened"] == ["packed forward"]
 
 

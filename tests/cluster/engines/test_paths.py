@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cluster.engines import Registry
 from cluster.engines.bert.compiled import library
 from cluster.engines.choice.fastest import open_on_cpu
 from cluster.engines.choice.paths import QUERY_TOKENS, WORTH, NumericPath, Paths, Timings, candidates, choose
@@ -91,7 +92,7 @@ def test_of_equally_fast_paths_the_one_with_the_same_bits_in_any_company_is_take
 def test_a_precision_has_paths_of_that_precision_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cluster.engines.choice.paths.unfit", lambda _: None)
     monkeypatch.setattr("cluster.engines.choice.paths.multiplies_bf16", lambda: True)
-    folder = open_model_folder(Settings())
+    folder = open_model_folder(Registry(Settings()).default)
     assert candidates(folder, "float32") == FLOAT32S
     assert candidates(folder, "bfloat16") == (BFLOAT16,)
     assert candidates(folder, "auto") == (*FLOAT32S, BFLOAT16)
@@ -118,7 +119,7 @@ def test_a_lone_query_and_a_batch_go_to_the_paths_that_won_them(monkeypatch: pyt
         "cluster.engines.choice.fastest.timings_of", lambda *_, **__: of(EMERALD_RAPIDS, *FLOAT32S)
     )
     settings = Settings(device="cpu")
-    encoder, precision = open_on_cpu(open_model_folder(settings), settings)
+    encoder, precision = open_on_cpu(open_model_folder(Registry(settings).default), settings)
     assert precision == "float32"
     compiled, torchs = (engine_on(PATHS[path], settings) for path in ("compiled", "float32 by torch"))
     assert isinstance(compiled, LocalEngine)

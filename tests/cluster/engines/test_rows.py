@@ -14,13 +14,15 @@ from cluster.engines.choice.paths import NumericPath
 #: Batches of every size, each once, in a fresh process; what the process grew by on the second half, in MiB.
 SCRIPT = """
 import numpy as np, psutil
-from cluster.engines.local import LocalEngine
+from cluster.engines import Registry
 from cluster.engines.choice.paths import NumericPath, Paths
+from cluster.engines.local import LocalEngine
 from cluster.engines.weights import open_model_folder
 from cluster.settings import Settings
 
 settings, path = Settings(device="cpu", engine_threads=1), NumericPath("{}")
-engine, me = LocalEngine(open_model_folder(settings), settings, Paths(query=path, batch=path)), psutil.Process()
+folder, me = open_model_folder(Registry(settings).default), psutil.Process()
+engine = LocalEngine(folder, settings, Paths(query=path, batch=path))
 for number, length in enumerate(np.random.default_rng(1).permutation(np.arange(2, 122))):
     if number == 60:
         before = me.memory_info().rss

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from structlog.testing import capture_logs
 from torch import Tensor
 
+from cluster.engines import Registry
 from cluster.engines.choice.fastest import paths_for
 from cluster.engines.choice.kept_timings import timings_of
 from cluster.engines.choice.paths import NumericPath, Timings
@@ -56,7 +57,7 @@ def asked(
     home: Path, measuring: Measuring, *, threads: int = 2, paths: Sequence[NumericPath] = PATHS, **config: int
 ) -> Timings:
     """The timings of the real model on a machine with this home."""
-    folder = open_model_folder(Settings())
+    folder = open_model_folder(Registry(Settings()).default)
     folder = replace(folder, config={**folder.config, **config})
     return timings_of(folder, Settings(home=home), threads=threads, paths=paths, measured=measuring)
 
@@ -85,12 +86,12 @@ def test_a_path_that_takes_a_thousand_times_as_long_is_called_on_two_tokens_and_
 
 def test_real_paths_are_timed_in_a_fraction_of_a_second_of_processor_time(tmp_path: Path) -> None:
     begun = time.process_time()
-    paths_for(open_model_folder(Settings()), Settings(home=tmp_path))
+    paths_for(open_model_folder(Registry(Settings()).default), Settings(home=tmp_path))
     assert time.process_time() - begun < 2.0  # 0.8 where it was written, laying the weights out included
 
 
 def test_a_large_model_is_timed_by_its_first_layers() -> None:
-    small = open_model_folder(Settings())
+    small = open_model_folder(Registry(Settings()).default)
     assert part_of(small).config == {**small.config, "num_hidden_layers": 3}
     large = replace(
         small,

@@ -7,14 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cluster.engines import Tokeniser, open_tokeniser
+from cluster.engines import Registry, Tokeniser, open_tokeniser
 from cluster.settings import Settings
 from tests.cluster.engines.conftest import LICENCE, TEXTS
 
 
 @pytest.fixture(scope="module")
 def tokeniser() -> Tokeniser:
-    return open_tokeniser(Settings())
+    return open_tokeniser(Registry(Settings()).default)
 
 
 def test_ids_are_those_of_transformers(tokeniser: Tokeniser) -> None:
@@ -22,7 +22,9 @@ def test_ids_are_those_of_transformers(tokeniser: Tokeniser) -> None:
 
     from cluster.engines.weights import open_model_folder
 
-    theirs = AutoTokenizer.from_pretrained(str(open_model_folder(Settings()).path), local_files_only=True)
+    theirs = AutoTokenizer.from_pretrained(
+        str(open_model_folder(Registry(Settings()).default).path), local_files_only=True
+    )
     for text, ids in zip(TEXTS, tokeniser.ids(TEXTS), strict=True):
         assert ids.tolist() == theirs(text, add_special_tokens=False, verbose=False)["input_ids"]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from cluster.engines import describe
+from cluster.engines import Registry, describe
 from cluster.engines.bert.forward import supports
 from cluster.engines.weights import PACKAGE_SHA256, open_model_folder
 from cluster.errors import Misconfigured
@@ -18,7 +18,7 @@ from cluster.settings import Settings
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A copy of the packaged model with weights of a few bytes: nothing here computes with them."""
-    packaged = open_model_folder(Settings()).path
+    packaged = open_model_folder(Registry(Settings()).default).path
     for name in (
         "config.json",
         "modules.json",
@@ -39,9 +39,9 @@ def change(file: Path, **values: Any) -> None:
 
 
 def test_other_weights_than_the_expected_are_refused_with_both_hashes(folder: Path) -> None:
-    found = open_model_folder(Settings(model_path=folder)).sha256
+    found = open_model_folder(Registry(Settings(model_path=folder)).default).sha256
     with pytest.raises(Misconfigured) as refusal:
-        open_model_folder(Settings(model_path=folder, model_sha256=PACKAGE_SHA256))
+        open_model_folder(Registry(Settings(model_path=folder, model_sha256=PACKAGE_SHA256)).default)
     assert all(
         part in str(refusal.value) for part in (found, PACKAGE_SHA256, str(folder / "model.safetensors"))
     )
@@ -49,22 +49,22 @@ def test_other_weights_than_the_expected_are_refused_with_both_hashes(folder: Pa
 
 def test_weights_replaced_while_we_run_are_noticed(folder: Path) -> None:
     settings = Settings(model_path=folder)
-    before = describe(settings)
+    before = describe(Registry(settings).default)
     (folder / "new").write_bytes(b"other bytes!")  # as long as the old ones
     os.replace(folder / "new", folder / "model.safetensors")
-    assert describe(settings).id != before.id
+    assert describe(Registry(settings).default).id != before.id
 
 
 def test_pickled_weights_are_not_loaded(folder: Path) -> None:
     os.replace(folder / "model.safetensors", folder / "pytorch_model.bin")
     with pytest.raises(Misconfigured, match="safetensors"):
-        open_model_folder(Settings(model_path=folder))
+        open_model_folder(Registry(Settings(model_path=folder)).default)
 
 
 def test_code_that_comes_with_a_model_is_not_run(folder: Path) -> None:
     change(folder / "config.json", auto_map={"AutoModel": "modeling.Model"})
     with pytest.raises(Misconfigured, match="never run"):
-        open_model_folder(Settings(model_path=folder))
+        open_model_folder(Registry(Settings(model_path=folder)).default)
 
 
 @pytest.mark.parametrize(
@@ -83,15 +83,15 @@ def test_pooling_is_read_as_every_version_wrote_it(
     folder: Path, written: dict[str, Any], pooling: str
 ) -> None:
     (folder / "1_Pooling" / "config.json").write_text(json.dumps(written))
-    assert describe(Settings(model_path=folder)).pooling == pooling
+    assert describe(Registry(Settings(model_path=folder)).default).pooling == pooling
 
 
 def test_without_a_length_of_its_own_a_model_reads_what_its_tokeniser_does(folder: Path) -> None:
     change(folder / "sentence_bert_config.json", max_seq_length=None)
     change(folder / "tokenizer_config.json", model_max_length=128)
-    assert describe(Settings(model_path=folder)).max_tokens == 128
+    assert describe(Registry(Settings(model_path=folder)).default).max_tokens == 128
     change(folder / "tokenizer_config.json", model_max_length=10**30)
-    assert describe(Settings(model_path=folder)).max_tokens == 512
+    assert describe(Registry(Settings(model_path=folder)).default).max_tokens == 512
 
 
 @pytest.mark.parametrize(
@@ -109,9 +109,9 @@ def test_what_our_forward_would_get_wrong_it_leaves_to_the_reference(
     folder: Path, file: str, values: dict[str, Any], reason: str
 ) -> None:
     settings = Settings(model_path=folder)
-    assert supports(open_model_folder(settings)) is None
+    assert supports(open_model_folder(Registry(settings).default)) is None
     change(folder / file, **values)
-    assert reason in str(supports(open_model_folder(settings)))
+    assert reason in str(supports(open_model_folder(Registry(settings).default)))
 
 
 def test_a_dense_layer_decides_the_length_of_a_vector(folder: Path) -> None:
@@ -122,11 +122,11 @@ def test_a_dense_layer_decides_the_length_of_a_vector(folder: Path) -> None:
     (folder / "3_Dense").mkdir()
     (folder / "3_Dense" / "config.json").write_text('{"in_features": 384, "out_features": 64}')
     settings = Settings(model_path=folder)
-    assert describe(settings).dim == 64
-    assert "Dense" in str(supports(open_model_folder(settings)))
+    assert describe(Registry(settings).default).dim == 64
+    assert "Dense" in str(supports(open_model_folder(Registry(settings).default)))
 
 
 def test_a_broken_file_is_named(folder: Path) -> None:
     (folder / "config.json").write_text("{")
     with pytest.raises(Misconfigured, match=r"config\.json"):
-        open_model_folder(Settings(model_path=folder))
+        open_model_folder(Registry(Settings(model_path=folder)).default)

@@ -16,7 +16,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from cluster.engines import open_tokeniser
+from cluster.engines import Registry, open_tokeniser
 from cluster.engines.tokens.tokeniser import LocalTokeniser
 from cluster.engines.tokens.word_cache import WordCachedTokeniser, unsuitable
 from cluster.engines.weights import ModelFolder, open_model_folder
@@ -116,7 +116,7 @@ mixtures = st.lists(st.one_of(st.sampled_from(PIECES), st.text(max_size=3)), max
 @cache
 def both() -> tuple[LocalTokeniser, WordCachedTokeniser]:
     """The real one, and the cache in front of it."""
-    folder = open_model_folder(Settings())
+    folder = open_model_folder(Registry(Settings()).default)
     return LocalTokeniser(folder), WordCachedTokeniser(folder)
 
 
@@ -136,7 +136,7 @@ def assert_same(
 
 def variant(folder: Path, **changes: dict[str, Any]) -> ModelFolder:
     """The packaged model with parts of its tokenizer.json changed."""
-    original = open_model_folder(Settings())
+    original = open_model_folder(Registry(Settings()).default)
     described = json.loads((original.path / "tokenizer.json").read_text(encoding="utf-8"))
     for part, change in changes.items():
         (described["added_tokens"][1] if part == "added_token" else described[part]).update(change)
@@ -146,7 +146,7 @@ def variant(folder: Path, **changes: dict[str, Any]) -> ModelFolder:
 
 def all_but_the_tokeniser(folder: Path) -> None:
     """Fill the folder with links to the packaged model's other files."""
-    for file in open_model_folder(Settings()).path.iterdir():
+    for file in open_model_folder(Registry(Settings()).default).path.iterdir():
         if file.name != "tokenizer.json":
             (folder / file.name).symlink_to(file)
 
@@ -219,7 +219,7 @@ def test_every_kind_of_bert_vocabulary_gives_the_same(tmp_path: Path, changes: d
 
 def test_marks_that_normalising_puts_in_order_give_the_same(tmp_path: Path) -> None:
     vocabulary = json.loads(
-        (open_model_folder(Settings()).path / "tokenizer.json").read_text(encoding="utf-8")
+        (open_model_folder(Registry(Settings()).default).path / "tokenizer.json").read_text(encoding="utf-8")
     )["model"]["vocab"]
     for unused, piece in (("[unused1]", "##\u302e"), ("[unused2]", "##\U0001d165")):
         vocabulary[piece] = vocabulary.pop(unused)
@@ -230,7 +230,7 @@ def test_marks_that_normalising_puts_in_order_give_the_same(tmp_path: Path) -> N
 
 
 def test_what_is_forgotten_is_found_again() -> None:
-    folder = open_model_folder(Settings())
+    folder = open_model_folder(Registry(Settings()).default)
     cached = WordCachedTokeniser(folder, max_words=50)
     for _ in range(3):
         assert_same(TEXTS, (both()[0], cached))
@@ -238,13 +238,13 @@ def test_what_is_forgotten_is_found_again() -> None:
 
 
 def test_what_is_no_word_takes_no_room() -> None:
-    cached = WordCachedTokeniser(open_model_folder(Settings()))
+    cached = WordCachedTokeniser(open_model_folder(Registry(Settings()).default))
     cached.ids(["x" * 1_000_000, "é" * 33, "한국" * 1_000])
     assert cached.words_kept == 0
 
 
 def test_threads_share_it() -> None:
-    cached = WordCachedTokeniser(open_model_folder(Settings()), max_words=200)
+    cached = WordCachedTokeniser(open_model_folder(Registry(Settings()).default), max_words=200)
     expected = [tokens.ids.tolist() for tokens in both()[0].tokenise(TEXTS)]
     with ThreadPoolExecutor(8) as callers:
         for found in callers.map(lambda _: cached.tokenise(TEXTS), range(32)):
@@ -253,7 +253,7 @@ def test_threads_share_it() -> None:
 
 
 def test_bulk_work_gets_it_and_an_engine_that_answers_does_not() -> None:
-    assert isinstance(open_tokeniser(Settings()), WordCachedTokeniser)
+    assert isinstance(open_tokeniser(Registry(Settings()).default), WordCachedTokeniser)
     assert not isinstance(engine_of("float32").tokeniser, WordCachedTokeniser)
 
 
@@ -272,7 +272,7 @@ def test_other_vocabularies_get_the_plain_tokeniser_and_the_log_says_why(
     all_but_the_tokeniser(tmp_path)
     variant(tmp_path, **changes)
     with capture_logs() as lines:
-        assert type(open_tokeniser(Settings(model_path=tmp_path))) is LocalTokeniser
+        assert type(open_tokeniser(Registry(Settings(model_path=tmp_path)).default)) is LocalTokeniser
     (line,) = [line for line in lines if line["event"] == "tokeniser_opened"]
     assert line["path"] == "plain"
     assert reason in line["because"]
@@ -281,4 +281,4 @@ def test_other_vocabularies_get_the_plain_tokeniser_and_the_log_says_why(
 def test_a_folder_without_a_tokeniser_is_refused(tmp_path: Path) -> None:
     all_but_the_tokeniser(tmp_path)
     with pytest.raises(Misconfigured, match=r"tokenizer\.json"):
-        open_tokeniser(Settings(model_path=tmp_path))
+        open_tokeniser(Registry(Settings(model_path=tmp_path)).default)

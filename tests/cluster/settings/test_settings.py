@@ -42,9 +42,10 @@ def test_paths_of_the_settings_are_absolute(tmp_path: Path, monkeypatch: pytest.
             **dict.fromkeys(names, given), models={"other": given}, blob_url=given, archive_url=given
         )  # type: ignore[arg-type]
         assert [getattr(settings, name) for name in names] == [meant] * len(names)
-        assert settings.models == {"other": meant}
+        assert settings.models == {"other": str(meant)}
         assert settings.blob_url == settings.archive_url == str(meant)
     assert Settings(blob_url="s3://bucket/blobs").blob_url == "s3://bucket/blobs"
+    assert Settings(models={"other": "kind:a source"}).models == {"other": "kind:a source"}
 
 
 def test_no_port_of_rays_head_lies_among_those_of_its_workers() -> None:

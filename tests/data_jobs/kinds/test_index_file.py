@@ -9,7 +9,7 @@ from psycopg_pool import ConnectionPool
 from cluster.documents import store_files
 from cluster.documents.indexing import open_chunk_index
 from cluster.documents.store_files import FileStatus, StoreFile
-from cluster.engines import Engine, open_engine
+from cluster.engines import Engine, Registry, open_engine
 from cluster.jobs import queue
 from cluster.jobs.jobs import JobState
 from cluster.settings import Settings
@@ -21,7 +21,7 @@ PUMP = b"# The pump\n\nOnly the shift supervisor may stop the pump. Valve 17 is 
 
 @pytest.fixture(scope="module")
 def engine(settings: Settings) -> Engine:
-    return open_engine(settings)
+    return open_engine(Registry(settings).default)
 
 
 @pytest.fixture(scope="module")

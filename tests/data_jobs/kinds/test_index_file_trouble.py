@@ -17,7 +17,7 @@ from psycopg_pool import ConnectionPool
 from cluster.blobs import open_blob_store
 from cluster.documents.chunk_rows import ChunkRecord
 from cluster.documents.indexing import ChunkIndex, ChunkIndexes, open_chunk_index
-from cluster.engines import Engine, open_engine
+from cluster.engines import Engine, Registry, open_engine
 from cluster.errors import Conflict, Retryable, Throttled, Unavailable
 from cluster.jobs.jobs import JobState
 from cluster.records import Outcome, ParsedDocument
@@ -68,7 +68,7 @@ class FickleEmbedder(LocalEmbedder):
 
 @pytest.fixture(scope="module")
 def engine(settings: Settings) -> Engine:
-    return open_engine(settings)
+    return open_engine(Registry(settings).default)
 
 
 @contextmanager

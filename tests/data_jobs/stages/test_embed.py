@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pyarrow as pa
 import pytest
 from numpy.typing import NDArray
 
-from cluster.engines import describe, open_engine
+from cluster.engines import Registry, describe, open_engine
 from cluster.engines.weights import PROMPTS_FILE, open_model_folder
 from cluster.errors import Conflict, Unavailable
 from cluster.settings import Settings
@@ -22,32 +23,34 @@ TEXT = "Herons stand still for hours before they strike. " * 60
 
 def test_documents_are_embedded_behind_the_models_prompt_and_chunks_leave_room_for_it(tmp_path: Path) -> None:
     folder = tmp_path / "model"
-    shutil.copytree(open_model_folder(Settings()).path, folder)
+    shutil.copytree(open_model_folder(Registry(Settings()).default).path, folder)
     (folder / PROMPTS_FILE).write_text(json.dumps({"prompts": {"query": "query: ", "passage": "passage: "}}))
     settings = Settings(model_path=folder)
     row = {**new_row("doc_1", "file:///birds.txt", ""), "page_texts": [TEXT]}
-    chunked = Chunk(settings, describe(settings).id)(row)  # type: ignore[arg-type]
-    (embedded,) = to_rows(Embed(settings, describe(settings).id)(to_table([chunked])))
+    chunked = Chunk(settings, describe(Registry(settings).default))(row)  # type: ignore[arg-type]
+    (embedded,) = to_rows(Embed(settings, describe(Registry(settings).default))(to_table([chunked])))
     chunks = unpack(chunked)
     vectors = np.frombuffer(embedded["vectors"], np.float32).reshape(len(chunks), -1)
-    expected = open_engine(settings).embed([f"passage: {text}" for text in chunks["text"].to_pylist()])
+    expected = open_engine(Registry(settings).default).embed(
+        [f"passage: {text}" for text in chunks["text"].to_pylist()]
+    )
     assert len(chunks) > 1
     assert expected.truncated.sum() == 0
     assert np.allclose(vectors, expected.vectors, atol=1e-5)
-    assert describe(settings).id != describe(Settings()).id
+    assert describe(Registry(settings).default).id != describe(Registry(Settings()).default).id
 
 
 def one_row(settings: Settings) -> pa.Table:
     """A document of one chunk."""
     row = {**new_row("doc_1", "file:///birds.txt", ""), "page_texts": ["Swifts sleep on the wing."]}
-    return to_table([Chunk(settings, describe(settings).id)(row)])  # type: ignore[arg-type]
+    return to_table([Chunk(settings, describe(Registry(settings).default))(row)])  # type: ignore[arg-type]
 
 
 class Lost:
     """An engine that does not compute at its first calls."""
 
     def __init__(self, calls: int) -> None:
-        self.engine, self.calls = open_engine(Settings()), calls
+        self.engine, self.calls = open_engine(Registry(Settings()).default), calls
 
     def embed_ids(self, ids: Ids) -> NDArray[np.float32]:
         self.calls -= 1
@@ -57,21 +60,23 @@ class Lost:
 
 
 def test_an_engine_that_is_away_for_a_moment_is_asked_again() -> None:
-    stage = Embed(Settings(), describe(Settings()).id)
+    stage = Embed(Settings(), describe(Registry(Settings()).default))
     stage.engine = Lost(MAX_ATTEMPTS - 1)  # type: ignore[assignment]
     (row,) = to_rows(stage(one_row(Settings())))
     assert (row["outcome"], len(row["vectors"])) == ("ok", 384 * 4)
 
 
 def test_a_lost_engine_ends_the_run_and_never_becomes_the_outcome_of_a_document() -> None:
-    stage = Embed(Settings(), describe(Settings()).id)
+    stage = Embed(Settings(), describe(Registry(Settings()).default))
     stage.engine = Lost(1_000)  # type: ignore[assignment]
     with pytest.raises(Unavailable):
         stage(one_row(Settings()))
 
 
-def test_a_node_with_another_model_computes_nothing_for_the_store() -> None:
-    with pytest.raises(
-        Conflict, match=f"vectors of model another@model.*has model {describe(Settings()).id}"
-    ):
-        Embed(Settings(), "another@model")
+def test_a_node_without_the_stores_model_computes_nothing_for_it() -> None:
+    ours = describe(Registry(Settings()).default)
+    with pytest.raises(Conflict, match=f"node .*vectors of another@.*no model named another.*{ours.model}"):
+        Embed(Settings(), replace(ours, model="another"))
+    other = replace(ours, revision="0" * 12)
+    with pytest.raises(Conflict, match=f"node .*vectors of {other.id}.*computes those of {ours.id}"):
+        Embed(Settings(), other)

@@ -12,7 +12,7 @@ from rich.console import Console
 from cluster.documents import documents
 from cluster.documents.indexing import open_chunk_index
 from cluster.documents.stores import VectorStore, ensure_store
-from cluster.engines import describe
+from cluster.engines import Registry, describe
 from cluster.local import status
 from cluster.records import Outcome, document_id
 from cluster.settings import Settings
@@ -34,7 +34,9 @@ DETAIL = "page 2 of 2 could not be read: it is a picture"
 @pytest.fixture
 def store(settings: Settings, pool: ConnectionPool, organisation: str) -> VectorStore:
     with pool.connection() as connection:
-        made = ensure_store(connection, organisation, "partial", fingerprint=describe(settings))
+        made = ensure_store(
+            connection, organisation, "partial", fingerprint=describe(Registry(settings).default)
+        )
     open_chunk_index(settings, pool).ensure(made.collection, dim=made.fingerprint.dim)
     return made
 
@@ -52,7 +54,7 @@ def row(store: VectorStore) -> DocumentRow:
 def written(settings: Settings, store: VectorStore, row: DocumentRow) -> dict[str, Any]:
     """The document's line of results, the model left out."""
     table = to_table([row])
-    for stage in (Chunk(settings, store.fingerprint.id), Keywords(settings)):
+    for stage in (Chunk(settings, store.fingerprint), Keywords(settings)):
         table = map_rows(stage, settings)(table)
     (row,) = to_rows(table)
     vectors = np.ones((len(unpack(row)), store.fingerprint.dim), np.float32).tobytes()

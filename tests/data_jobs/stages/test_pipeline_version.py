@@ -4,7 +4,7 @@ from importlib.metadata import version
 
 import pytest
 
-from cluster.engines import describe
+from cluster.engines import Registry, describe
 from cluster.errors import InvalidInput
 from cluster.records import digest
 from cluster.settings import Settings
@@ -17,7 +17,7 @@ def test_the_version_is_the_one_that_stores_have() -> None:
     """Parser 3 and chunker 2, and the packages in this order, are what the rows of today's documents were made with."""
     packages = ("pymupdf", "selectolax", "markdown-it-py", "chardet")
     assert "/".join(["3", *(f"{package}-{version(package)}" for package in packages)]) == PARSER_VERSION
-    fingerprint = describe(Settings())
+    fingerprint = describe(Registry(Settings()).default)
     expected = digest(PARSER_VERSION, "2", fingerprint.id, "10", size=8)
     settings = Settings(keywords_per_document=10)
     assert pipeline_version(settings, fingerprint) == expected

@@ -148,7 +148,7 @@ def test_an_answer_must_begin_in_time_except_to_an_upload(
 
 
 def test_work_for_a_caller_who_closed_the_connection_is_dropped(server: Server) -> None:
-    stats = server.service.batcher.stats
+    stats = server.service.default.batcher.stats
     dropped, texts = stats.dropped_inputs, [f"{n} left behind " * 60 for n in range(400)]
     body = json.dumps({"model": MODEL, "input": texts, "overflow": "truncate"}).encode()
     head = f"POST /v1/embeddings HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
@@ -156,6 +156,6 @@ def test_work_for_a_caller_who_closed_the_connection_is_dropped(server: Server) 
         connection.sendall(head.encode() + body)
         time.sleep(1)
     waited_until = time.monotonic() + 20
-    while server.service.batcher.waiting_tokens and time.monotonic() < waited_until:
+    while server.service.default.batcher.waiting_tokens and time.monotonic() < waited_until:
         time.sleep(0.05)
     assert stats.dropped_inputs - dropped > 200

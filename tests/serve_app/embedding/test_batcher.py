@@ -60,13 +60,13 @@ class Watched:
 @pytest.fixture
 def watched(server: Server) -> Watched:
     """On the server's engine, with every batch an ordinary one."""
-    return Watched(server.service.engine)
+    return Watched(server.service.default.engine)
 
 
 @pytest.fixture
 def preempting(server: Server) -> Watched:
     """The same with urgent batches, as they are on a CPU."""
-    return Watched(server.service.engine, preempts=True)
+    return Watched(server.service.default.engine, preempts=True)
 
 
 def batcher_on(watched: Watched, **options: Any) -> Batcher:
@@ -124,7 +124,7 @@ async def test_a_batch_keeps_to_its_tokens(watched: Watched) -> None:
 
 
 async def test_where_batches_are_padded_they_hold_inputs_of_like_length(server: Server) -> None:
-    padded = Watched(server.service.engine, packed=False)
+    padded = Watched(server.service.default.engine, packed=False)
     batcher = batcher_on(padded, batch_tokens=512)
     draw = np.random.default_rng(1)
     first = await closed_behind(padded, batcher)

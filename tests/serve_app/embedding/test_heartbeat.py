@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from cluster.engines import Registry
 from cluster.engines.local import LocalEngine
 from cluster.engines.weights import open_model_folder
 from cluster.errors import Unavailable
@@ -16,7 +17,7 @@ from serve_app.embedding.heartbeat import Heartbeat
 def engine() -> LocalEngine:
     """One that the test may break."""
     settings = Settings(engine_threads=1)
-    return LocalEngine(open_model_folder(settings), settings)
+    return LocalEngine(open_model_folder(Registry(settings).default), settings)
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
 
+from cluster.engines import Registry
 from cluster.engines.tokens.tokeniser import LocalTokeniser
 from cluster.engines.weights import open_model_folder
 from cluster.settings import MIB, Settings
@@ -113,7 +114,7 @@ def test_a_long_text_within_the_limits_is_read_as_before(
     http: httpx.Client, server: Server, overflow: str, repeated: int
 ) -> None:
     text = "The heron stands still, isn't it? " * repeated
-    ids = server.service.engine.tokeniser.ids([text[: 34 * 500]])[0]
+    ids = server.service.default.engine.tokeniser.ids([text[: 34 * 500]])[0]
     whole = len(ids) // 500 * repeated
     assert len(text) > 10 * LONGEST_SLICE
     if whole > 300_000:
@@ -155,7 +156,7 @@ def unigram() -> Tokenizer:
 
 @pytest.fixture(scope="module")
 def tokenisers() -> dict[str, Tokenizer]:
-    bert = LocalTokeniser(open_model_folder(Settings()))._tokenizer
+    bert = LocalTokeniser(open_model_folder(Registry(Settings()).default))._tokenizer
     return {
         "bert": bert,
         "roberta": byte_level(prefix=False),
@@ -231,8 +232,8 @@ class Counted(LocalTokeniser):
 @pytest.fixture
 def counted(server: Server, monkeypatch: pytest.MonkeyPatch) -> Counted:
     """What the server tokenises with."""
-    counted = Counted(open_model_folder(Settings()))
-    monkeypatch.setattr(server.service.main._tokenising, "_tokeniser", counted)
+    counted = Counted(open_model_folder(Registry(Settings()).default))
+    monkeypatch.setattr(server.service.default._tokenising, "_tokeniser", counted)
     return counted
 
 

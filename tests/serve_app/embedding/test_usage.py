@@ -48,7 +48,7 @@ def test_every_path_that_embeds_records_what_its_answer_says(own: Server, pool: 
                 json={"model": MODEL, "input": ["Swifts sleep on the wing.", "Herons stand still."]},
             )
             told += answer.json()["usage"]["total_tokens"]
-        told += len(own.service.engine.tokeniser.ids(["a heron"])[0]) + 2
+        told += len(own.service.default.engine.tokeniser.ids(["a heron"])[0]) + 2
         assert http.post("/embed", json={"inputs": "a heron"}).status_code == 200
         answer = http.post("/v1/rerank", json={"query": "birds", "documents": ["a heron", "a pump"]})
         told += answer.json()["usage"]["total_tokens"]
@@ -56,14 +56,17 @@ def test_every_path_that_embeds_records_what_its_answer_says(own: Server, pool: 
         with pool.connection() as connection:
             ensure_organisation(connection, service.settings.organisation)
             store = ensure_store(
-                connection, service.settings.organisation, "used", fingerprint=service.engine.fingerprint
+                connection,
+                service.settings.organisation,
+                "used",
+                fingerprint=service.default.engine.fingerprint,
             )
         open_chunk_index(service.settings, pool).ensure(store.collection, dim=384)
         assert (
             http.post("/v1/vector_stores/used/search", json={"query": "who sleeps on the wing?"}).status_code
             == 200
         )
-    searched = int(own.service.engine.tokeniser.count(["who sleeps on the wing?"])[0]) + 2
+    searched = int(own.service.default.engine.tokeniser.count(["who sleeps on the wing?"])[0]) + 2
     assert recorded(own, pool) == {
         ("http", "embedding", "tokens", MODEL): told,
         ("search", "embedding", "tokens", MODEL): searched,

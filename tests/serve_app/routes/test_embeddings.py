@@ -24,7 +24,7 @@ def test_vectors_are_the_engines_in_order_with_the_tokens_it_read(
     openai_client: OpenAI, server: Server
 ) -> None:
     answer = openai_client.embeddings.create(model=MODEL, input=TEXTS)
-    direct = server.service.engine.embed(TEXTS)
+    direct = server.service.default.engine.embed(TEXTS)
     assert [item.index for item in answer.data] == list(range(len(TEXTS)))
     assert np.allclose([item.embedding for item in answer.data], direct.vectors, atol=1e-6)
     assert answer.usage.prompt_tokens == answer.usage.total_tokens == direct.token_counts.sum()
@@ -98,7 +98,11 @@ def test_an_input_cut_on_request_is_told_in_a_field_and_a_header(http: httpx.Cli
 def test_what_becomes_of_long_inputs_is_set_for_all_models_or_for_one(
     settings: Settings, prompted: Path
 ) -> None:
-    chosen = {"overflow": "truncate", "overflow_by_model": {PROMPTED: "mean"}, "models": {PROMPTED: prompted}}
+    chosen = {
+        "overflow": "truncate",
+        "overflow_by_model": {PROMPTED: "mean"},
+        "models": {PROMPTED: str(prompted)},
+    }
     with serving(settings.model_copy(update=chosen)) as server, httpx.Client(base_url=server.url) as http:
         for model, header in ((MODEL, "x-truncated-inputs"), (PROMPTED, "x-averaged-inputs")):
             assert (
@@ -110,11 +114,11 @@ def test_what_becomes_of_long_inputs_is_set_for_all_models_or_for_one(
 
 
 def test_the_models_own_token_ids_are_taken_when_said_to_be_so(openai_client: OpenAI, server: Server) -> None:
-    ids = [one.tolist() for one in server.service.engine.tokeniser.ids(["a heron", "another"])]
+    ids = [one.tolist() for one in server.service.default.engine.tokeniser.ids(["a heron", "another"])]
     answer = openai_client.embeddings.create(model=MODEL, input=ids, extra_body={"token_ids": "model"})
     assert np.allclose(
         [item.embedding for item in answer.data],
-        server.service.engine.embed(["a heron", "another"]).vectors,
+        server.service.default.engine.embed(["a heron", "another"]).vectors,
         atol=1e-6,
     )
     with pytest.raises(openai.BadRequestError, match="token id"):
@@ -161,9 +165,9 @@ def test_an_input_that_is_too_long_is_averaged_in_parts_on_request_and_told(
     response = http.post(
         "/v1/embeddings", json={"model": MODEL, "input": [text, "short"], "overflow": "mean"}
     )
-    (ids,) = server.service.engine.tokeniser.ids([text])
+    (ids,) = server.service.default.engine.tokeniser.ids([text])
     parts = np.array_split(ids, -(-len(ids) // 254))
-    vectors = server.service.engine.embed_ids(parts)
+    vectors = server.service.default.engine.embed_ids(parts)
     mean = (vectors * [[len(part)] for part in parts]).sum(axis=0)
     first, second = response.json()["data"]
     assert np.allclose(first["embedding"], mean / np.linalg.norm(mean), atol=1e-6)
@@ -277,13 +281,13 @@ def test_callers_of_tei_and_of_cohere_get_the_same_vectors_in_their_shapes(http:
 
 def test_which_end_of_a_long_text_is_cut_is_the_callers_choice(http: httpx.Client, server: Server) -> None:
     text = " ".join(f"w{n}" for n in range(400))
-    (ids,) = server.service.engine.tokeniser.ids([text])
+    (ids,) = server.service.default.engine.tokeniser.ids([text])
     for asked, kept in (
         (("/embed", {"inputs": text, "truncate": True, "truncation_direction": "Left"}), ids[-254:]),
         (("/embed", {"inputs": text, "truncate": True}), ids[:254]),
     ):
         path, body = asked
         response = http.post(path, json=body)
-        assert np.allclose(response.json(), server.service.engine.embed_ids([kept]), atol=1e-6)
+        assert np.allclose(response.json(), server.service.default.engine.embed_ids([kept]), atol=1e-6)
         assert response.headers["x-truncated-inputs"] == "1"
     assert http.post("/embed", json={"inputs": text}).status_code == 400

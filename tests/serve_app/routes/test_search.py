@@ -52,7 +52,7 @@ def test_a_store_is_found_by_name_too_and_the_ranker_chooses_the_score(
 ) -> None:
     assert ids(search(http, "birds")) == ids(search(http, birds.id))
     dense = search(http, "birds", ranking_options={"ranker": "none"}, mode="exact").json()["data"][0]
-    query, pump = server.service.engine.embed(["who may stop the pump", BIRDS["pump"][0]]).vectors
+    query, pump = server.service.default.engine.embed(["who may stop the pump", BIRDS["pump"][0]]).vectors
     assert dense["chunk_id"] == "pump"
     assert dense["score"] == pytest.approx(float(query @ pump), abs=1e-5)
 
@@ -99,7 +99,7 @@ def test_a_search_that_makes_no_sense_is_refused(
 def test_stores_of_others_and_of_other_models_are_not_searched(
     http: httpx.Client, pool: ConnectionPool, organisation: str, settings: Settings, server: Server
 ) -> None:
-    fingerprint = server.service.engine.fingerprint
+    fingerprint = server.service.default.engine.fingerprint
     with pool.connection() as connection:
         theirs = ensure_store(connection, organisation, "secret", fingerprint=fingerprint)
         ensure_store(
@@ -142,7 +142,7 @@ def attached(
 
 def embedding(server: Server) -> Embed:
     """The server's model."""
-    return lambda texts: server.service.engine.embed(texts).vectors
+    return lambda texts: server.service.default.engine.embed(texts).vectors
 
 
 Attached = tuple[VectorStore, list[str]]

@@ -67,7 +67,7 @@ def done(connection: Connection[Any], index: ChunkIndex, server: Server) -> Any:
             store,
             file,
             texts,
-            embed=lambda texts: server.service.engine.embed(texts).vectors,
+            embed=lambda texts: server.service.default.engine.embed(texts).vectors,
         )
 
     return done
@@ -234,7 +234,7 @@ def test_longer_chunks_than_the_model_reads_are_told_and_so_is_what_is_used(
     http: httpx.Client, store: VectorStore, file: str, server: Server
 ) -> None:
     path = f"/v1/vector_stores/{store.id}/files"
-    most = server.service.main.max_content_tokens
+    most = server.service.default.max_content_tokens
     used = {"max_chunk_size_tokens": most, "chunk_overlap_tokens": 0}
     auto = http.post(path, json={"file_id": file}).json()
     assert (auto["chunking_strategy"], auto["chunking"]) == ({"type": "static", "static": used}, used)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from cluster.documents.chunk_rows import MAX_TEXT_BYTES
-from cluster.engines import Tokeniser, Tokens, open_tokeniser
+from cluster.engines import Registry, Tokeniser, Tokens, open_tokeniser
 from cluster.records import Page
 from cluster.settings import Settings
 from cluster.text.graphemes import CLUSTER, inside
@@ -73,7 +73,7 @@ texts = st.one_of(st.text(max_size=300), st.lists(words, max_size=120).map(" ".j
 @pytest.fixture(scope="module")
 def tokeniser() -> Tokeniser:
     """The model's own."""
-    return open_tokeniser(Settings())
+    return open_tokeniser(Registry(Settings()).default)
 
 
 def chunked(tokeniser: Tokeniser, pages: list[str], *, most: int | None = None) -> ChunkedDocument:

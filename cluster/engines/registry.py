@@ -1,0 +1,114 @@
+"""The registry of models: which models this cluster serves, under which names, and which kind of engine computes each.
+
+The only module that combines the settings ``model``, ``model_path``, ``model_sha256`` and ``models``. Called by the endpoint,
+the workers, the bulk jobs and the doctor. A new kind of engine is one file, such as ``local_kind.py``, and one row in ``KINDS``.
+
+    registry = Registry(settings)
+    entry = registry.of(store.fingerprint)       # the model that a vector store was built with
+    describe(entry).dim                          # reads no weights
+    open_engine(entry).embed(["a text"])
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from cluster.engines.contract import Engine, EngineKind, Fingerprint, ModelEntry, Tokeniser
+from cluster.engines.local_kind import LocalKind
+from cluster.errors import Conflict, Misconfigured
+from cluster.settings import Settings
+
+#: Kinds of engines by the word before the colon in ``CLUSTER_MODELS``; a folder alone is of the kind ``local``.
+KINDS: dict[str, EngineKind] = {"local": LocalKind()}
+
+
+class Registry:
+    """The models of the settings, by name. Making one opens nothing and reads no file."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Read the settings.
+
+        Raises:
+            Misconfigured: a model has a kind that does not exist, or the default model has two sources.
+        """
+        #: In the order of the settings, the default model first.
+        self.entries: Mapping[str, ModelEntry] = MappingProxyType(_entries(settings))
+        #: The model of vector stores that are made without one, and of requests that name none.
+        self.default: ModelEntry = self.entries[settings.model]
+
+    def of(self, fingerprint: Fingerprint) -> ModelEntry:
+        """The model that computes vectors of this fingerprint.
+
+        Raises:
+            Conflict: no model of the registry does; the message names the model and what to set.
+            Misconfigured: the model of that name cannot be described.
+        """
+        entry = self.entries.get(fingerprint.model)
+        if entry is None:
+            raise Conflict(
+                f"the vector store holds vectors of {fingerprint.id}, and no model named {fingerprint.model} is configured "
+                f"here ({', '.join(self.entries)}); add it to CLUSTER_MODELS"
+            )
+        found = describe(entry).id
+        if found != fingerprint.id:
+            raise Conflict(
+                f"the vector store holds vectors of {fingerprint.id}, but {entry.name} as configured here computes those of "
+                f"{found}; configure the weights that the store was built with, or build a new store"
+            )
+        return entry
+
+
+def describe(entry: ModelEntry) -> Fingerprint:
+    """Fingerprint of the model, without opening an engine; its precision is the one that the settings ask for.
+
+    Raises:
+        Misconfigured: the entry names nothing that can be opened.
+    """
+    return KINDS[entry.kind].describe(entry)
+
+
+def open_tokeniser(entry: ModelEntry) -> Tokeniser:
+    """The model's tokeniser, without opening an engine.
+
+    Raises:
+        Misconfigured: as ``describe``.
+    """
+    return KINDS[entry.kind].open_tokeniser(entry)
+
+
+def open_engine(entry: ModelEntry) -> Engine:
+    """The model's engine, ready to embed.
+
+    Raises:
+        Misconfigured: as ``describe``, or the engine cannot run with these settings.
+    """
+    return KINDS[entry.kind].open_engine(entry)
+
+
+def _entries(settings: Settings) -> dict[str, ModelEntry]:
+    if settings.model in settings.models and settings.model_path is not None:
+        raise Misconfigured(
+            f"CLUSTER_MODEL_PATH and CLUSTER_MODELS both say where {settings.model} is; remove one of the two"
+        )
+    folder = None if settings.model_path is None else str(settings.model_path)
+    sources: dict[str, str | None] = {settings.model: folder, **settings.models}
+    return {name: _entry(name, source, settings) for name, source in sources.items()}
+
+
+def _entry(name: str, source: str | None, settings: Settings) -> ModelEntry:
+    """The entry of a model.
+
+    Args:
+        name: the model's.
+        source: an absolute folder, ``kind:source``, or None for the packaged model.
+        settings: those of this process.
+    """
+    kind = "local"
+    if source is not None and not source.startswith("/"):
+        kind, _, source = source.partition(":")
+    if kind not in KINDS:
+        raise Misconfigured(
+            f"CLUSTER_MODELS: {name} asks for the kind of engine {kind!r}, and the kinds are {', '.join(KINDS)}. "
+            "Write a folder whose name holds a colon as an absolute path"
+        )
+    sha256 = settings.model_sha256 if name == settings.model else None
+    return ModelEntry(name=name, kind=kind, source=source, sha256=sha256, settings=settings)
