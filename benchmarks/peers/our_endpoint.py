@@ -13,7 +13,7 @@ from cluster.logs import configure
 from cluster.organisations.organisations import ensure_organisation
 from cluster.settings import Settings
 from serve_app.api import build_api
-from serve_app.edge.authentication import organisation
+from serve_app.edge.authentication import organisation_of_request
 from serve_app.edge.service_access import ServiceDep
 from serve_app.service import Service
 
@@ -47,7 +47,7 @@ def main() -> None:
     configure(settings)
     app = build_api(Service(settings))
     if arguments.organisations:
-        app.dependency_overrides[organisation] = organisation_of_the_header
+        app.dependency_overrides[organisation_of_request] = organisation_of_the_header
     uvicorn.run(app, host="127.0.0.1", port=arguments.port, loop="uvloop", http="httptools", access_log=False)
 
 

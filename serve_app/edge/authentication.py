@@ -1,64 +1,72 @@
-"""Whose request it is, and whether it may ask at all.
+"""Authentication: which organisation a request acts for, and the refusal of requests without a valid key.
 
-With ``CLUSTER_API_KEY`` the outermost layer (``boundary``) lets nothing through without that key but what is in ``OPEN``: no route has
-to remember it. Every route depends on ``organisation``, and every query it makes names it.
+``Boundary``, the outermost layer, authenticates every request before a route sees it, so no route can forget to. Routes
+depend on ``Organisation``, and every query they make names it. ``cluster.organisations.keys`` knows the keys.
 
-    door = Door(settings.api_key)
-    door.check(scope)
+    authenticator = Authenticator(open_keys(settings))
+    authenticator.authenticate(scope)
 """
 
-from hmac import compare_digest
 from http import HTTPStatus
 from typing import Annotated
 
 from fastapi import Depends, Request
-from pydantic import SecretStr
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import Scope
 
-from serve_app.edge.service_access import service_of
+from cluster.organisations.keys import Keys
 
-#: What load balancers ask, and what only describes the API.
-OPEN = frozenset({"/healthz", "/readyz", "/docs", "/openapi.json"})
+#: Paths that need no key: those that load balancers ask, and those that only describe the API.
+OPEN_PATHS = frozenset({"/healthz", "/readyz", "/docs", "/openapi.json"})
 SCHEME = "bearer"
 #: The header in which Azure OpenAI's clients send their key.
-AZURES = "api-key"
+AZURE_HEADER = "api-key"
+#: Name in the ASGI scope of the organisation that the request acts for.
+SCOPE_NAME = "cluster.organisation"
 
 
-class Door:
-    """Open to all without a key."""
+class Authenticator:
+    """Authenticates requests by their API key."""
 
-    def __init__(self, key: SecretStr | None) -> None:
-        self._key = None if key is None else key.get_secret_value().encode()
+    def __init__(self, keys: Keys) -> None:
+        self._keys = keys
 
-    def check(self, scope: Scope) -> None:
-        """Pass if the request may ask.
+    def authenticate(self, scope: Scope) -> None:
+        """Write the organisation that the request acts for into its scope. Requests for open paths need none.
 
         Raises:
-            HTTPException: 401, it may not.
+            HTTPException: 401, the request carries no key or one that does not exist.
         """
-        if self._key is None or scope["path"] in OPEN:
-            return
-        headers = Headers(scope=scope)
-        scheme, _, given = headers.get("authorization", "").partition(" ")
-        if not scheme and AZURES in headers:
-            scheme, given = SCHEME, headers[AZURES]
-        if scheme.lower() != SCHEME or not compare_digest(given.strip().encode("latin-1"), self._key):
-            said = "The API key is not the one of this server" if given else "The request carries no API key"
+        organisation, key = self._keys.without_key, None
+        if organisation is None and (key := _key(Headers(scope=scope))):
+            organisation = self._keys.organisation_for(key)
+        if organisation is not None:
+            scope[SCOPE_NAME] = organisation
+        elif scope["path"] not in OPEN_PATHS:
+            problem = "The API key is not the one of this server" if key else "The request carries no API key"
             raise HTTPException(
                 HTTPStatus.UNAUTHORIZED,
-                f"{said}; send it as 'Authorization: Bearer KEY'",
+                f"{problem}; send it as 'Authorization: Bearer KEY'",
                 headers={"www-authenticate": "Bearer"},
             )
 
 
-async def organisation(request: Request) -> str:
-    """The organisation the request acts for: the server's own, until there are keys for others.
+def _key(headers: Headers) -> bytes | None:
+    """The key of the request; empty or None where it carries none."""
+    scheme, _, key = headers.get("authorization", "").partition(" ")
+    if not scheme and AZURE_HEADER in headers:
+        return headers[AZURE_HEADER].strip().encode("latin-1")
+    return key.strip().encode("latin-1") if scheme.lower() == SCHEME else None
 
-    A coroutine though it waits for nothing: FastAPI runs plain functions in threads, which costs more than they do.
+
+async def organisation_of_request(request: Request) -> str:
+    """The organisation that the request acts for.
+
+    A coroutine though it waits for nothing: FastAPI runs plain functions in threads, which takes longer than they do.
     """
-    return service_of(request).settings.organisation
+    organisation: str = request.scope[SCOPE_NAME]
+    return organisation
 
 
-Organisation = Annotated[str, Depends(organisation)]
+Organisation = Annotated[str, Depends(organisation_of_request)]

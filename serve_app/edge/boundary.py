@@ -18,8 +18,9 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cluster.logs import about
+from cluster.organisations.keys import open_keys
 from cluster.settings import Settings
-from serve_app.edge.authentication import Door
+from serve_app.edge.authentication import Authenticator
 from serve_app.edge.body import Body, Limits
 from serve_app.edge.content_headers import as_json
 from serve_app.edge.cors import Cors, RawHeaders
@@ -50,7 +51,7 @@ class Boundary:
 
     def __init__(self, app: ASGIApp, *, settings: Settings) -> None:
         self._app = app
-        self._door = Door(settings.api_key)
+        self._authenticator = Authenticator(open_keys(settings))
         self._cors = Cors(settings.cors_origins)
         self._longest_s = settings.request_timeout_s
         patience = settings.body_timeout_s
@@ -90,7 +91,7 @@ class Boundary:
             if (preflight := self._cors.preflight(scope, headers)) is not None:
                 await preflight(scope, receive, answer.send)
                 return
-            self._door.check(scope)
+            self._authenticator.authenticate(scope)
             await self._answered(_as_the_routes_see_it(scope, headers), receive, answer)
         except ClientDisconnect:
             answer.cut_off()

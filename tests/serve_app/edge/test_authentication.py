@@ -1,6 +1,7 @@
-"""With a key nobody without it gets in; without one nobody outside this machine does."""
+"""A server with a key refuses requests without it; a server without a key listens on the loopback interface only."""
 
 from collections.abc import Iterator
+from hashlib import sha256
 from uuid import uuid4
 
 import httpx
@@ -9,8 +10,9 @@ from openai import AuthenticationError, OpenAI
 from psycopg_pool import ConnectionPool
 from pydantic import SecretStr, ValidationError
 
+from cluster.organisations.keys import Keys
 from cluster.settings import Settings
-from serve_app.edge.authentication import OPEN
+from serve_app.edge.authentication import OPEN_PATHS, SCOPE_NAME, Authenticator
 from tests.openai_contract import complaints
 from tests.serve_app.conftest import MODEL, Server, serving
 from tests.serve_app.edge.test_boundary import connect
@@ -20,12 +22,12 @@ KEY = "sk-größe-0123456789"
 
 @pytest.fixture(scope="module")
 def locked(settings: Settings, pool: ConnectionPool) -> Iterator[Server]:
-    """A server that has a key."""
+    """A server with a key."""
     with serving(settings.model_copy(update={"api_key": SecretStr(KEY)})) as server:
         yield server
 
 
-def test_the_client_gets_in_with_the_key_and_is_told_without(locked: Server) -> None:
+def test_the_client_is_served_with_the_key_and_refused_without(locked: Server) -> None:
     with OpenAI(base_url=f"{locked.url}/v1", api_key="sk-0123456789", max_retries=0) as client:
         for ask in (
             client.models.list,
@@ -54,7 +56,7 @@ def test_the_client_gets_in_with_the_key_and_is_told_without(locked: Server) -> 
         "Bearer é",
     ],
 )
-def test_nothing_but_the_key_opens(locked: Server, header: str | None) -> None:
+def test_only_the_key_itself_is_accepted(locked: Server, header: str | None) -> None:
     answer = httpx.get(
         f"{locked.url}/v1/models", headers={} if header is None else {"authorization": header.encode()}
     )
@@ -63,12 +65,12 @@ def test_nothing_but_the_key_opens(locked: Server, header: str | None) -> None:
     assert complaints("ErrorResponse", answer.json()) == []
 
 
-def test_no_route_is_forgotten(locked: Server) -> None:
-    """Each of the description, the aliases among them, and paths that are none."""
+def test_no_route_answers_without_the_key(locked: Server) -> None:
+    """Every route of the API description, aliases included, and paths without a route."""
     with httpx.Client(base_url=locked.url, timeout=60) as http:
         for path, operations in http.get("/openapi.json").json()["paths"].items():
             for method in operations:
-                expected = 200 if path in OPEN else 401
+                expected = 200 if path in OPEN_PATHS else 401
                 assert http.request(method, path.replace("{", "").replace("}", "")).status_code == expected, (
                     path
                 )
@@ -77,26 +79,40 @@ def test_no_route_is_forgotten(locked: Server) -> None:
             assert http.request("GET", httpx.URL(f"{locked.url}{path}")).status_code == 401, path
 
 
-def test_a_stranger_is_turned_away_before_his_body(locked: Server) -> None:
-    head = b"POST /v1/files HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=B\r\nContent-Length: 100000\r\n\r\n"
+def test_a_request_without_the_key_is_refused_before_its_body_arrives(locked: Server) -> None:
+    head = (
+        b"POST /v1/files HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=B\r\n"
+        b"Content-Length: 100000\r\n\r\n"
+    )
     with connect(locked) as connection:
         connection.sendall(head + b"--B\r\n")
         assert connection.recv(20).startswith(b"HTTP/1.1 401")
 
 
+@pytest.mark.parametrize("header", ["authorization: Bearer {}", "authorization: bearer  {}", "api-key: {}"])
+def test_a_request_acts_for_the_organisation_of_its_key(header: str) -> None:
+    authenticator = Authenticator(
+        Keys({sha256(name).digest(): name.decode() for name in (b"acme", b"globex")}, without_key=None)
+    )
+    name, value = header.format("globex").split(": ")
+    scope = {"type": "http", "path": "/v1/models", "headers": [(name.encode(), value.encode())]}
+    authenticator.authenticate(scope)
+    assert scope[SCOPE_NAME] == "globex"
+
+
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.1.2.3", "cluster.internal"])
-def test_other_machines_are_let_in_only_with_a_key(host: str) -> None:
+def test_other_machines_can_connect_only_where_there_is_a_key(host: str) -> None:
     with pytest.raises(ValidationError, match="CLUSTER_API_KEY"):
         Settings(api_host=host)
     assert Settings(api_host=host, api_key=SecretStr(uuid4().hex)).api_host == host
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "::1", "localhost"])
-def test_this_machine_needs_no_key(host: str) -> None:
+def test_the_loopback_interface_needs_no_key(host: str) -> None:
     assert Settings(api_host=host).api_key is None
 
 
-def test_a_placeholder_protects_nothing() -> None:
+def test_a_placeholder_is_refused_as_a_key() -> None:
     with pytest.raises(ValidationError, match="placeholder"):
         Settings(
             environment="production",

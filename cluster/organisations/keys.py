@@ -1,0 +1,42 @@
+"""API keys, and the organisation that each key acts for.
+
+Called by the HTTP endpoint on every request, so ``organisation_for`` asks no database and waits for nothing.
+
+    keys = open_keys(settings)
+    keys.organisation_for(b"sk-...")        # "acme"; None for a key that does not exist
+"""
+
+from collections.abc import Mapping
+from hashlib import sha256
+from hmac import compare_digest
+
+from cluster.settings import Settings
+
+
+class Keys:
+    """Finds the organisation of a key. Keeps SHA-256 hashes only and compares them in constant time.
+
+    Args:
+        organisations: SHA-256 of each key -> the organisation that it acts for.
+        without_key: the organisation that every request acts for, with a key or without; None: each needs a key.
+    """
+
+    def __init__(self, organisations: Mapping[bytes, str], *, without_key: str | None) -> None:
+        self._organisations = dict(organisations)
+        self.without_key = without_key
+
+    def organisation_for(self, key: bytes) -> str | None:
+        """The organisation that the key acts for; None where there is no such key."""
+        digest, found = sha256(key).digest(), None
+        for known, organisation in self._organisations.items():
+            if compare_digest(digest, known):
+                found = organisation
+        return found
+
+
+def open_keys(settings: Settings) -> Keys:
+    """The settings' key, which acts for the settings' organisation. Without that key, every request acts for it."""
+    if settings.api_key is None:
+        return Keys({}, without_key=settings.organisation)
+    digest = sha256(settings.api_key.get_secret_value().encode()).digest()
+    return Keys({digest: settings.organisation}, without_key=None)
