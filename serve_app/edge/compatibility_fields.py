@@ -1,6 +1,6 @@
-"""Fields of other servers' APIs that mean what a field of ours means, or that a server of ours need not be asked for.
+"""Request fields that the clients of vLLM, Jina, Voyage, Cohere and TEI send, with the effect they have here.
 
-vLLM's, Jina's, Voyage's, Cohere's and TEI's clients send them. They are honoured, or refused where that cannot be.
+Each has the same effect as a field of this API, or asks for the fixed behaviour. A field that asks for anything else is refused.
 
     body.long("error")                          # Long(overflow="truncate", side="end")
     one_of(top_n=body.top_n, top_k=body.top_k)
@@ -14,12 +14,12 @@ from cluster.errors import InvalidInput
 from serve_app.edge.request_model import RequestModel, Whole, must
 from serve_app.embedding.long_inputs import Long, Overflow, Side
 
-#: What vLLM and Cohere call the place of a request in their queues; here the header ``x-priority`` does that.
+#: Fields with which vLLM and Cohere order their queues; here the header ``x-priority`` chooses the lane.
 QUEUEING = frozenset({"priority", "request_id", "cache_salt"})
-#: For models that read more than text.
+#: Fields of models that also read images.
 OF_IMAGES = frozenset({"mm_processor_kwargs"})
 
-#: Cohere's and NVIDIA's names, and TEI's and Jina's flags.
+#: Cohere's and NVIDIA's names, and the flags of TEI and Jina.
 Truncate = bool | Literal["NONE", "START", "END"]
 CUTS: dict[Any, tuple[Overflow, Side]] = {
     True: ("truncate", "end"),
@@ -31,71 +31,69 @@ CUTS: dict[Any, tuple[Overflow, Side]] = {
 SIDES: dict[str, Side] = {"left": "start", "right": "end"}
 
 
-def _only(wanted: bool, why: str) -> AfterValidator:
-    def check(given: bool) -> bool:
-        if given is not wanted:
-            raise must(f"be {'true' if wanted else 'false'}, or left out: {why}")
-        return given
+def _only(allowed: bool, reason: str) -> AfterValidator:
+    def check(value: bool) -> bool:
+        if value is not allowed:
+            raise must(f"be {'true' if allowed else 'false'}, or left out: {reason}")
+        return value
 
     return AfterValidator(check)
 
 
-UnitLength = Annotated[bool, _only(True, "vectors have unit length here, always")]
-WithSpecialTokens = Annotated[bool, _only(True, "the model was trained with its special tokens")]
-OneVector = Annotated[bool, _only(False, "an input has one vector here")]
-EachAlone = Annotated[bool, _only(False, "each input is embedded by itself here")]
-Sigmoid = Annotated[bool, _only(False, "scores lie between 0 and 1 here, always")]
-ScoresInRange = Annotated[bool, _only(True, "scores lie between 0 and 1 here, always")]
+def _about(allowed: bool, reason: str) -> Any:
+    return Field(description=f"Only `{'true' if allowed else 'false'}` is accepted: {reason}")
+
+
+_UNIT_LENGTH = (True, "vectors always have unit length here")
+_SPECIAL_TOKENS = (True, "the model was trained with its special tokens")
+_ONE_VECTOR = (False, "an input has one vector here")
+_EACH_ALONE = (False, "each input is embedded by itself here")
+_SIGMOID = (False, "scores always lie between 0 and 1 here")
+_SCORES_IN_RANGE = (True, "scores always lie between 0 and 1 here")
+
+UnitLength = Annotated[bool, _only(*_UNIT_LENGTH), _about(*_UNIT_LENGTH)]
+WithSpecialTokens = Annotated[bool, _only(*_SPECIAL_TOKENS), _about(*_SPECIAL_TOKENS)]
+OneVector = Annotated[bool, _only(*_ONE_VECTOR), _about(*_ONE_VECTOR)]
+EachAlone = Annotated[bool, _only(*_EACH_ALONE), _about(*_EACH_ALONE)]
+Sigmoid = Annotated[bool, _only(*_SIGMOID), _about(*_SIGMOID)]
+ScoresInRange = Annotated[bool, _only(*_SCORES_IN_RANGE), _about(*_SCORES_IN_RANGE)]
 Direction = Literal["left", "right", "Left", "Right"]
-#: vLLM's: so many tokens, special tokens included; -1: as many as the model reads.
-TokensKept = Annotated[
-    Whole,
-    Field(ge=-1, description="Cut to so many tokens, special tokens included; -1: to what the model reads"),
-]
 
 
 class CutFields(RequestModel):
-    """What becomes of long inputs, as vLLM, Jina and Voyage have it."""
+    """The fields with which vLLM, Jina and Voyage choose what is done with long inputs."""
 
-    truncate: Annotated[
-        Truncate | None,
-        Field(description="Cut what is too long: true, START or END; or refuse it: false, NONE"),
-    ] = None
-    truncation: Annotated[bool | None, Field(description="Voyage's name for `truncate`")] = None
-    truncate_prompt_tokens: TokensKept | None = None
-    truncation_side: Annotated[Direction | None, Field(description="Which end is cut; right by itself")] = (
-        None
-    )
+    truncate: Truncate | None = None
+    """`true`, `START` or `END` cut an input that is too long; `false` or `NONE` refuse it."""
+    truncation: bool | None = None
+    """Voyage's name for `truncate`."""
+    truncate_prompt_tokens: Annotated[Whole, Field(ge=-1)] | None = None
+    """Number of tokens to which an input is cut, special tokens included; -1 is as many as the model reads."""
+    truncation_side: Direction | None = None
+    """The end of an input that is cut; `right` by default."""
 
     def long(self, otherwise: Overflow, *, overflow: Overflow | None = None) -> Long:
-        """What is to become of inputs that are too long.
+        """The rule for inputs that are too long.
 
         Args:
-            otherwise: if none of the fields says it.
-            overflow: our own field for it.
+            otherwise: the rule if no field sets one.
+            overflow: the request's own field ``overflow``.
 
         Raises:
-            InvalidInput: two fields say it, or one of them says that nothing is left.
+            InvalidInput: two fields set the rule.
         """
         tokens = self.truncate_prompt_tokens
-        if (
-            self.truncate is None
-            and self.truncation is None
-            and tokens is None
-            and self.truncation_side is None
-        ):
-            return Long(overflow=overflow or otherwise)
-        said = {
+        rules = {
             "overflow": overflow,
             "truncate": self.truncate,
             "truncation": self.truncation,
             "truncate_prompt_tokens": tokens,
         }
-        given = [name for name, value in said.items() if value is not None]
-        if len(given) > 1:
+        set_fields = [name for name, value in rules.items() if value is not None]
+        if len(set_fields) > 1:
             raise InvalidInput(
-                f"{given[0]} and {given[1]} both say what becomes of long inputs; send one of them",
-                param=given[1],
+                f"{set_fields[0]} and {set_fields[1]} both say what to do with long inputs; send one of them",
+                param=set_fields[1],
             )
         flag = self.truncate if self.truncation is None else self.truncation
         cut: Overflow = overflow or otherwise
@@ -114,15 +112,15 @@ class CutFields(RequestModel):
         )
 
 
-def one_of(**given: Any) -> Any:
-    """The value of fields that mean the same; None where none is given.
+def one_of(**fields: Any) -> Any:
+    """The value of fields that have the same meaning; None if none of them is given.
 
     Raises:
-        InvalidInput: they are given and differ.
+        InvalidInput: two of them are given and differ.
     """
-    said = {name: value for name, value in given.items() if value is not None}
-    (first, value), *others = said.items() if said else [("", None)]
+    values = {name: value for name, value in fields.items() if value is not None}
+    (first, value), *others = values.items() if values else [("", None)]
     for name, other in others:
         if other != value:
-            raise InvalidInput(f"{first} and {name} say different things; send one of them", param=name)
+            raise InvalidInput(f"{first} and {name} contradict each other; send one of them", param=name)
     return value

@@ -79,15 +79,16 @@ class RequestModel(BaseModel):
     def __get_pydantic_json_schema__(
         cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
-        """As it is: every optional field may be null, and other fields are not refused."""
+        """The schema that clients see: an optional field may be null, and unknown fields are not refused."""
         schema = handler.resolve_ref_schema(handler(core_schema))
         schema.pop("additionalProperties", None)
         for name, field in schema.get("properties", {}).items():
             if name not in schema.get("required", ()) and {"type": "null"} not in field.get("anyOf", ()):
-                told = {
-                    word: field.pop(word) for word in ("default", "description", "title") if word in field
-                }
-                schema["properties"][name] = {"anyOf": [field, {"type": "null"}], **told}
+                about = {key: field.pop(key) for key in ("default", "description", "title") if key in field}
+                field = schema["properties"][name] = {"anyOf": [field, {"type": "null"}], **about}
+            for one in field.get("anyOf", ()):
+                if "description" in one and "description" not in field:
+                    field["description"] = one.pop("description")
         return schema
 
 

@@ -1,0 +1,236 @@
+"""The OpenAPI document describes every field of every request and answer, and the answers are as it says."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+from jsonschema import Draft202012Validator
+
+from cluster.documents.stores import VectorStore
+from tests.serve_app.conftest import MODEL
+from tests.serve_app.json_requests import described
+from tests.serve_app.raw_uploads import fresh, upload
+
+DOCUMENT = described().openapi()
+SCHEMAS = DOCUMENT["components"]["schemas"]
+#: Routes whose descriptions are still missing.
+UNDESCRIBED = ("/v1/jobs", "/upload", "/tasks/", "/v1/vector_stores/{vector_store}/search")
+OPERATIONS = {
+    (method.upper(), path): operation
+    for path, operations in DOCUMENT["paths"].items()
+    for method, operation in operations.items()
+}
+JSON_ANSWERS = {
+    key: response["content"]["application/json"]["schema"]
+    for key, operation in OPERATIONS.items()
+    for status, response in operation["responses"].items()
+    if status.startswith("2") and "application/json" in response.get("content", {})
+}
+
+
+def resolved(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema behind a reference."""
+    return SCHEMAS[schema["$ref"].rpartition("/")[2]] if "$ref" in schema else schema  # type: ignore[no-any-return]
+
+
+def parts_of(schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The schema and every schema inside it, references followed."""
+    schema = resolved(schema)
+    yield schema
+    inner = [*schema.get("properties", {}).values(), *schema.get("anyOf", ()), *schema.get("oneOf", ())]
+    for key in ("items", "additionalProperties"):
+        if isinstance(schema.get(key), dict):
+            inner.append(schema[key])
+    for one in inner:
+        yield from parts_of(one)
+
+
+def undescribed(schema: dict[str, Any]) -> list[str]:
+    """The fields inside the schema that have no description."""
+    return [
+        f"{part.get('title')}.{name}"
+        for part in parts_of(schema)
+        for name, field in part.get("properties", {}).items()
+        if "description" not in {**resolved(field), **field}
+    ]
+
+
+def test_every_answer_is_a_model_with_described_fields() -> None:
+    """Every JSON answer is a model, or a list of models or numbers, and each field in it has a description."""
+    for (method, path), schema in JSON_ANSWERS.items():
+        if path.startswith(UNDESCRIBED):
+            continue
+        answer = resolved(schema)
+        while answer.get("type") == "array":
+            answer = resolved(answer["items"])
+        assert answer.get("type") == "number" or {"properties", "description"} <= answer.keys(), (
+            method,
+            path,
+        )
+        assert undescribed(answer) == [], (method, path)
+
+
+def test_every_operation_describes_what_it_takes() -> None:
+    """Every operation has a summary and a description, and so has each of its parameters and fields."""
+    for (method, path), operation in OPERATIONS.items():
+        if path.startswith(UNDESCRIBED):
+            continue
+        assert {"summary", "description"} <= operation.keys(), (method, path)
+        parameters = [one for one in operation.get("parameters", ()) if one["in"] != "path"]
+        assert [one["name"] for one in parameters if "description" not in one] == [], (method, path)
+        for content in operation.get("requestBody", {}).get("content", {}).values():
+            assert undescribed(content["schema"]) == [], (method, path)
+
+
+def closed(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema without room for fields that it does not name."""
+    objects = {
+        name: {**one, **({"additionalProperties": False} if "properties" in one else {})}
+        for name, one in SCHEMAS.items()
+    }
+    return {**schema, "components": {"schemas": objects}}
+
+
+@pytest.fixture(scope="module")
+def answers(http: httpx.Client, birds: VectorStore) -> dict[tuple[str, str], list[Any]]:
+    """Real answers of every route, by method and path."""
+    found: dict[tuple[str, str], list[Any]] = {}
+
+    def ask(method: str, path: str, names: dict[str, str] | None = None, **options: Any) -> Any:
+        response = http.request(method, path.format(**names or {}), **options)
+        assert response.status_code == 200, response.text
+        found.setdefault((method, path), []).append(response.json())
+        return response.json()
+
+    _ask_for_vectors(ask)
+    _ask_about_files(ask, http)
+    _ask_about_stores(ask, http, birds)
+    return found
+
+
+def _ask_for_vectors(ask: Any) -> None:
+    long = "word " * 600
+    for extra in (
+        {},
+        {"encoding_format": "base64"},
+        {"output_dtype": "int8"},
+        {"overflow": "truncate"},
+        {"overflow": "mean"},
+    ):
+        text = long if "overflow" in extra else "a heron"
+        ask("POST", "/v1/embeddings", json={"model": MODEL, "input": text, **extra})
+    ask(
+        "POST",
+        "/openai/deployments/{deployment}/embeddings",
+        {"deployment": MODEL},
+        json={"input": "a heron"},
+    )
+    kinds = ["float", "int8", "uint8", "binary", "ubinary", "base64"]
+    ask("POST", "/v2/embed", json={"model": MODEL, "texts": ["a heron"], "embedding_types": kinds})
+    ask("POST", "/embed", json={"inputs": ["a heron", "a swift"]})
+    ask("POST", "/v1/tokenize", json={"model": MODEL, "input": ["a heron"]})
+    documents = ["a bird", {"text": "a pump", "colour": "red"}, long]
+    ask("POST", "/v1/rerank", json={"query": "a heron", "documents": documents, "return_documents": True})
+    ask("POST", "/rerank", json={"query": "a heron", "texts": ["a bird"], "return_text": True})
+    ask("GET", "/v1/models")
+    ask("GET", "/v1/models/{model}", {"model": MODEL})
+    ask("GET", "/healthz")
+    ask("GET", "/readyz")
+
+
+def _ask_about_files(ask: Any, http: httpx.Client) -> None:
+    expiry = {
+        "purpose": "assistants",
+        "expires_after[anchor]": "created_at",
+        "expires_after[seconds]": "3600",
+    }
+    file = ask("POST", "/v1/files", files={"file": ("a.txt", fresh())}, data=expiry)["id"]
+    ask("GET", "/v1/files")
+    ask("GET", "/v1/files/{file_id}", {"file_id": file})
+    ask("DELETE", "/v1/files/{file_id}", {"file_id": file})
+    content = fresh()
+    announced = {
+        "filename": "a.txt",
+        "purpose": "assistants",
+        "bytes": len(content),
+        "mime_type": "text/plain",
+    }
+    names = {"upload_id": ask("POST", "/v1/uploads", json=announced)["id"]}
+    part = ask("POST", "/v1/uploads/{upload_id}/parts", names, files={"data": ("a", content)})["id"]
+    ask("POST", "/v1/uploads/{upload_id}/complete", names, json={"part_ids": [part]})
+    ask(
+        "POST",
+        "/v1/uploads/{upload_id}/cancel",
+        {"upload_id": ask("POST", "/v1/uploads", json=announced)["id"]},
+    )
+    task = ask("POST", "/upload", files={"file": ("a.txt", fresh())})["task_id"]
+    ask("GET", "/tasks/{task_id}", {"task_id": task})
+
+
+def _ask_about_stores(ask: Any, http: httpx.Client, birds: VectorStore) -> None:
+    wish = {
+        "name": "documented",
+        "expires_after": {"anchor": "last_active_at", "days": 1},
+        "chunking_strategy": {
+            "type": "static",
+            "static": {"max_chunk_size_tokens": 200, "chunk_overlap_tokens": 0},
+        },
+    }
+    store = ask("POST", "/v1/vector_stores", json=wish)["id"]
+    names = {"vector_store_id": store}
+    ask("GET", "/v1/vector_stores", params={"limit": 2})
+    ask("GET", "/v1/vector_stores/{vector_store_id}", names)
+    ask(
+        "POST",
+        "/v1/vector_stores/{vector_store_id}",
+        names,
+        json={"description": "a store", "expires_after": None},
+    )
+    file = upload(http, fresh(), vector_store_id=store).json()["id"]
+    ask(
+        "POST",
+        "/v1/files",
+        files={"file": ("b.txt", fresh())},
+        data={"purpose": "assistants", "vector_store_id": store},
+    )
+    of_file = {**names, "file_id": file}
+    job = ask("POST", "/v1/vector_stores/{vector_store_id}/files", names, json={"file_id": file})["job_id"]
+    ask("GET", "/v1/vector_stores/{vector_store_id}/files", names)
+    ask("GET", "/v1/vector_stores/{vector_store_id}/files/{file_id}", of_file)
+    ask(
+        "POST",
+        "/v1/vector_stores/{vector_store_id}/files/{file_id}",
+        of_file,
+        json={"attributes": {"n": 1, "x": 0.5, "t": "a", "b": True}},
+    )
+    ask("GET", "/v1/vector_stores/{vector_store_id}/files/{file_id}/content", of_file)
+    batch = ask("POST", "/v1/vector_stores/{vector_store_id}/file_batches", names, json={"file_ids": [file]})[
+        "id"
+    ]
+    of_batch = {**names, "batch_id": batch}
+    ask("GET", "/v1/vector_stores/{vector_store_id}/file_batches/{batch_id}", of_batch)
+    ask("GET", "/v1/vector_stores/{vector_store_id}/file_batches/{batch_id}/files", of_batch)
+    ask("POST", "/v1/vector_stores/{vector_store_id}/file_batches/{batch_id}/cancel", of_batch)
+    ask(
+        "POST",
+        "/v1/vector_stores/{vector_store}/search",
+        {"vector_store": birds.id},
+        json={"query": "a heron"},
+    )
+    ask("GET", "/v1/jobs", params={"limit": 3})
+    ask("GET", "/v1/jobs/{job_id}", {"job_id": job})
+    ask("POST", "/v1/jobs/{job_id}/cancel", {"job_id": job})
+    ask("POST", "/v1/jobs/{job_id}/retry", {"job_id": job})
+    ask("POST", "/v1/jobs/retry", json={"kind": "none"})
+    ask("DELETE", "/v1/vector_stores/{vector_store_id}/files/{file_id}", of_file)
+    ask("DELETE", "/v1/vector_stores/{vector_store_id}", names)
+
+
+def test_every_answer_is_as_the_document_says(answers: dict[tuple[str, str], list[Any]]) -> None:
+    """Each route is asked, and its answers have the documented fields and no other."""
+    assert answers.keys() == JSON_ANSWERS.keys()
+    for operation, schema in JSON_ANSWERS.items():
+        validator = Draft202012Validator(closed(schema))
+        for answer in answers[operation]:
+            assert [error.message for error in validator.iter_errors(answer)] == [], operation
