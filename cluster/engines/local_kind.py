@@ -52,7 +52,7 @@ class LocalKind:
         reason = supports(folder)
         if reason is None:
             if entry.settings.precision == "int8":
-                from cluster.engines.bert.int8_gate import require  # noqa: PLC0415
+                from cluster.engines.int8_gate import require  # noqa: PLC0415
 
                 require(folder, entry.settings)
             log.info("engine_opened", path="packed forward", model=entry.name)

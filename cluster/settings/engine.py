@@ -19,7 +19,7 @@ class EngineSettings(Concern):
     where it is not faster than float32."""
 
     int8_least_recall: float = Field(default=0.95, ge=0, le=1)
-    """Lowest recall@10 with which ``int8`` is accepted, as ``python -m cluster.engines.bert.int8_gate``
+    """Lowest recall@10 with which ``int8`` is accepted, as ``python -m cluster.engines.int8_gate``
     measured it."""
 
     engine_threads: int = Field(default=0, ge=0)

@@ -12,9 +12,9 @@ from torch.nn import functional
 
 from cluster.engines import Registry, open_engine
 from cluster.engines.bert.int8 import Int8Linear
-from cluster.engines.bert.int8_gate import LEAST_TEXTS, main, nearest, recall
 from cluster.engines.bert.linear import Linear
 from cluster.engines.choice.paths import NumericPath, Timings
+from cluster.engines.int8_gate import LEAST_TEXTS, main, nearest, recall
 from cluster.errors import Misconfigured
 from cluster.settings import Settings
 from tests.cluster.engines.conftest import LICENCE

@@ -1,6 +1,6 @@
 """Whether 8-bit vectors find what float32 ones find, measured on texts of yours. An engine computes in 8 bits only after this.
 
-    CLUSTER_HOME=... python -m cluster.engines.bert.int8_gate texts.txt      # a text a line
+    CLUSTER_HOME=... python -m cluster.engines.int8_gate texts.txt      # a text a line
 
 Of every text the ten nearest others are looked up, by float32 and by 8-bit vectors; recall@10 is the mean share of the first
 ten that is among the second. It is taken with 8-bit texts twice, once with 8-bit questions and once with float32 ones, as
@@ -53,7 +53,7 @@ def require(folder: ModelFolder, settings: Settings) -> None:
     if pick_device(settings) == "cpu":
         paths_for(folder, settings)
     file = _file(folder, settings)
-    remedy = f"python -m cluster.engines.bert.int8_gate TEXTS measures it on texts of yours and writes {file}"
+    remedy = f"python -m cluster.engines.int8_gate TEXTS measures it on texts of yours and writes {file}"
     try:
         measured = Measured(**json.loads(file.read_text(encoding="utf-8")))
     except FileNotFoundError:
