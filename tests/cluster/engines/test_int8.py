@@ -52,7 +52,7 @@ def measured(home: Path, monkeypatch: pytest.MonkeyPatch, texts: list[str] = PAS
 
 
 def test_without_a_measurement_8_bits_are_refused_with_the_command_that_makes_one(home: Path) -> None:
-    with pytest.raises(Misconfigured, match=r"python -m cluster\.engines\.bert\.int8_gate"):
+    with pytest.raises(Misconfigured, match=r"python -m cluster\.engines\.int8_gate"):
         open_engine(Registry(Settings()).default)
 
 
