@@ -130,7 +130,11 @@ def ingest(
         with translated(), pool.connection() as connection:
             ensure_organisation(connection, settings.organisation)
             store = stores.ensure_store(
-                connection, settings.organisation, vector_store, fingerprint=describe(registry.default)
+                connection,
+                settings.organisation,
+                vector_store,
+                fingerprint=describe(registry.default),
+                index=settings.vector_index,
             )
         registry.of(store.fingerprint)  # a store that exists keeps its own model
         indexes.of(store).ensure(store.collection, dim=store.fingerprint.dim)

@@ -30,6 +30,8 @@ from cluster.vector_index.vectors import query_vector
 MAX_K = 1_000
 #: Each ranking that is fused is at least this deep.
 FUSION_DEPTH = 50
+#: An external index is asked this many times at most, each time for twice as many ids.
+EXTERNAL_SEARCHES = 3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,23 +69,40 @@ class _Search:
     filter: Filter | None
     mode: Mode
 
-    def by_vector(self, connection: Connection[Any], vector: NDArray[np.float32], k: int) -> list[ScoredId]:
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.organisation, self.store
+
+    @property
+    def options(self) -> dict[str, Any]:
+        return {"collection": self.collection, "filter": self.filter, "mode": self.mode}
+
+    def within(self, connection: Connection[Any], question: Question) -> list[ScoredId]:
+        """The ranking by vector, in the state that the connection sees."""
+        if question.vector is None:
+            return []
         return cast(TransactionalIndex, self.index).search_within(
-            connection,
-            self.organisation,
-            self.store,
-            collection=self.collection,
-            vector=vector,
-            k=k,
-            filter=self.filter,
-            mode=self.mode,
+            connection, *self.key, vector=question.vector, k=self.depth(question), **self.options
         )
+
+    def external(self, question: Question, k: int) -> list[ScoredId]:
+        """The ranking by vector of an external index."""
+        if question.vector is None:
+            return []
+        return self.index.search(*self.key, vector=question.vector, k=k, **self.options)
+
+    def passing(self, connection: Connection[Any], ranking: Sequence[ScoredId]) -> list[ScoredId]:
+        """The ranking without chunks that are not current, or whose attributes do not pass the filter now."""
+        ids = [one.id for one in ranking]
+        passing = chunks.passing_ids(
+            connection, *self.key, ids, collection=self.collection.name, filter=self.filter
+        )
+        return [one for one in ranking if one.id in passing]
 
     def by_text(self, connection: Connection[Any], text: str, k: int) -> list[list[ScoredId]]:
         return chunks.rank_by_text(
             connection,
-            self.organisation,
-            self.store,
+            *self.key,
             text,
             collection=self.collection.name,
             k=k,
@@ -128,9 +147,36 @@ def search(
         filter=None if filter is None else parse_filter(filter),
         mode=mode,
     )
-    with translated(), snapshot(pool) as connection:
-        best = [_best(how, connection, question) for question in questions]
-        return _hits(how, connection, best)
+    if index.capabilities.transactional:
+        with translated(), snapshot(pool) as connection:
+            by_vector = [how.within(connection, question) for question in questions]
+            return _hits(how, connection, questions, by_vector)
+    return _external_hits(pool, how, questions)
+
+
+def _external_hits(pool: ConnectionPool, how: _Search, questions: Sequence[Question]) -> list[list[Hit]]:
+    """The index is asked before the snapshot is taken, so that no connection waits for it.
+
+    Where ids had to be dropped and too few are left, it is asked again for more: chunks that became current in between are
+    then found too.
+    """
+    for number in range(EXTERNAL_SEARCHES):
+        deeper = 2**number
+        rankings = [
+            how.external(question, min(MAX_K, deeper * how.depth(question))) for question in questions
+        ]
+        with translated(), snapshot(pool) as connection:
+            current = [how.passing(connection, ranking) for ranking in rankings]
+            enough = all(
+                len(kept) == len(ranking) or len(kept) >= how.depth(question)
+                for question, ranking, kept in zip(questions, rankings, current, strict=True)
+            )
+            if enough or number + 1 == EXTERNAL_SEARCHES:
+                by_vector = [
+                    kept[: how.depth(question)] for question, kept in zip(questions, current, strict=True)
+                ]
+                return _hits(how, connection, questions, by_vector)
+    raise AssertionError("the last search returns")
 
 
 def _checked(question: Question, collection: Collection) -> Question:
@@ -143,22 +189,29 @@ def _checked(question: Question, collection: Collection) -> Question:
     return replace(question, vector=query_vector(question.vector, collection))
 
 
-def _best(how: _Search, connection: Connection[Any], question: Question) -> list[ScoredId]:
-    depth = how.depth(question)
-    rankings: list[list[ScoredId]] = []
-    if question.vector is not None:
-        rankings.append(how.by_vector(connection, question.vector, depth))
-    if question.text is not None:
-        rankings += how.by_text(connection, question.text, depth)
-    return rankings[0][: how.k] if len(rankings) == 1 else fuse(rankings, k=how.k)
-
-
-def _hits(how: _Search, connection: Connection[Any], best: Sequence[Sequence[ScoredId]]) -> list[list[Hit]]:
+def _hits(
+    how: _Search,
+    connection: Connection[Any],
+    questions: Sequence[Question],
+    by_vector: Sequence[list[ScoredId]],
+) -> list[list[Hit]]:
+    """The hits of each question, whose ranking by vector is given."""
+    best = [
+        _best(how, connection, question, ranking)
+        for question, ranking in zip(questions, by_vector, strict=True)
+    ]
     ids = {one.id for ranking in best for one in ranking}
-    if not ids:
-        return [[] for _ in best]
-    found = chunks.fetch(connection, how.organisation, how.store, sorted(ids), collection=how.collection.name)
+    found = chunks.fetch(connection, *how.key, sorted(ids), collection=how.collection.name) if ids else {}
     return [[_hit(found[one.id], one.score) for one in ranking] for ranking in best]
+
+
+def _best(
+    how: _Search, connection: Connection[Any], question: Question, by_vector: list[ScoredId]
+) -> list[ScoredId]:
+    if question.text is None:
+        return by_vector[: how.k]
+    by_text = how.by_text(connection, question.text, how.depth(question))
+    return fuse([by_vector, *by_text] if question.vector is not None else by_text, k=how.k)
 
 
 def _hit(record: ChunkRecord, score: float) -> Hit:

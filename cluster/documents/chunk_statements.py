@@ -126,34 +126,27 @@ class ChunkStatements:
             """
         )
 
-    def others(self) -> sql.Composed:
-        """Ids of the document's rows that did not come in."""
-        return self._format(
-            """
-            SELECT id FROM {table} t
-            WHERE {owned} AND document = %(document)s AND NOT EXISTS (SELECT FROM {incoming} i WHERE i.id = t.id)
-            """
-        )
-
     def delete_others(self) -> sql.Composed:
-        """Delete the document's rows that did not come in."""
+        """Delete the document's rows that did not come in; their ids, and whether their vectors lie elsewhere."""
         return self._format(
             """
             DELETE FROM {table} t
             WHERE {owned} AND document = %(document)s AND NOT EXISTS (SELECT FROM {incoming} i WHERE i.id = t.id)
+            RETURNING id, embedding IS NULL
             """
         )
 
     def delete(self, owner: Sequence[str]) -> sql.Composed:
-        """Delete all rows of an owner: the columns named, organisation first."""
-        return self._format("DELETE FROM {table} WHERE {of}", of=_of(owner))
+        """Delete all rows of an owner: the columns named, organisation first. See ``delete_others``."""
+        return self._format("DELETE FROM {table} WHERE {of} RETURNING id, embedding IS NULL", of=_of(owner))
 
     def delete_some(self, owner: Sequence[str]) -> sql.Composed:
-        """Delete at most ``limit`` rows of an owner, locked in the order in which writers lock rows."""
+        """``delete`` for at most ``limit`` rows, locked in the order in which writers lock rows."""
         return self._format(
             """
             DELETE FROM {table} WHERE ctid = ANY(ARRAY(
                 SELECT ctid FROM {table} WHERE {of} ORDER BY id LIMIT %(limit)s FOR UPDATE))
+            RETURNING id, embedding IS NULL
             """,
             of=_of(owner),
         )
@@ -169,13 +162,14 @@ class ChunkStatements:
         return self._format("SELECT id FROM {table} WHERE {owned} AND document = %(document)s")
 
     def set_attributes(self) -> sql.Composed:
-        """Replace the attributes of rows by id, where they differ."""
+        """Replace the attributes of rows by id, where they differ. See ``delete_others``."""
         return self._format(
             """
             UPDATE {table} AS t SET attributes = i.attributes
             FROM unnest(%(ids)s::text[], %(attributes)s::jsonb[]) AS i (id, attributes)
             WHERE t.organisation = %(organisation)s AND t.vector_store = %(store)s AND t.id = i.id
                 AND t.attributes IS DISTINCT FROM i.attributes
+            RETURNING t.id, t.embedding IS NULL
             """
         )
 

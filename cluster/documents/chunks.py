@@ -11,6 +11,7 @@ The vector lies in the chunk's row too, where the store keeps its vectors in pgv
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,16 @@ from cluster.vector_index.words import WORDS_VERSION, words
 
 METRICS: tuple[Metric, ...] = ("cosine", "dot", "euclidean")
 SCAN_BATCH = 1_000
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Changed:
+    """Chunks that a statement changed or deleted."""
+
+    #: Number of chunks.
+    count: int
+    #: Ids of those whose vectors lie in an external index.
+    outside: Sequence[str]
 
 
 def ensure_table(
@@ -72,22 +83,20 @@ def merge(
     rows: Sequence[Accepted],
     *,
     collection: str,
-    keeps_vectors: bool = True,
+    kept: Sequence[str],
 ) -> int:
     """Write rows, given in order of their ids. Returns how many differed from the stored ones.
 
     Args:
-        keeps_vectors: a row without a vector keeps the stored one, and has to be stored; False where an external index has
-            the vectors.
+        kept: ids of rows that come without their vector because it is stored. A row without a vector keeps the stored one.
 
     Raises:
-        Permanent: with ``row_ids`` of rows without a vector that are not stored.
+        Permanent: with ``row_ids`` of ``kept`` rows that are not stored.
     """
     statements = ChunkStatements(collection)
     owner = {"organisation": organisation, "store": store}
-    kept = [id for id, *_, vector in rows if vector is None] if keeps_vectors else []
     if kept:
-        stored = connection.execute(statements.lock_kept(), {**owner, "kept": kept})
+        stored = connection.execute(statements.lock_kept(), {**owner, "kept": list(kept)})
         missing = set(kept).difference(id for (id,) in stored)
         if missing:
             raise Permanent(
@@ -113,10 +122,10 @@ def lock_document(
 
 def delete_others(
     connection: Connection[Any], organisation: str, store: str, document: str, *, collection: str
-) -> int:
+) -> Changed:
     """Delete the document's rows that the last ``merge`` of this transaction did not write."""
     owner = {"organisation": organisation, "store": store, "document": document}
-    return connection.execute(ChunkStatements(collection).delete_others(), owner).rowcount
+    return _changed(connection, ChunkStatements(collection).delete_others(), owner)
 
 
 def stored_ids(
@@ -188,8 +197,8 @@ def set_attributes(
     attributes: Mapping[str, Mapping[str, Any]],
     *,
     collection: str,
-) -> None:
-    """Replace the attributes of chunks, by id."""
+) -> Changed:
+    """Replace the attributes of chunks, by id, where they differ."""
     ids = sorted(attributes)
     values = {
         "organisation": organisation,
@@ -197,34 +206,28 @@ def set_attributes(
         "ids": ids,
         "attributes": [Jsonb(dict(attributes[id])) for id in ids],
     }
-    connection.execute(ChunkStatements(collection).set_attributes(), values)
+    return _changed(connection, ChunkStatements(collection).set_attributes(), values)
 
 
 def delete_document(
     connection: Connection[Any], organisation: str, store: str, document: str, *, collection: str
-) -> int:
-    """Delete the document's chunks. Returns their number."""
+) -> Changed:
+    """Delete the document's chunks."""
     owner = {"organisation": organisation, "vector_store": store, "document": document}
     if look_up(connection, collection) is None:  # the collection was never made: the store never held a chunk
-        return 0
-    return connection.execute(ChunkStatements(collection).delete(list(owner)), owner).rowcount
+        return Changed(count=0, outside=())
+    return _changed(connection, ChunkStatements(collection).delete(list(owner)), owner)
 
 
 def delete_store(
-    connection: Connection[Any],
-    organisation: str,
-    store: str,
-    *,
-    collection: str,
-    limit: int | None = None,
-) -> int:
-    """Delete the store's chunks, at most ``limit`` of them. Returns their number."""
+    connection: Connection[Any], organisation: str, store: str, *, collection: str, limit: int
+) -> Changed:
+    """Delete the store's chunks, at most ``limit`` of them."""
     owner = {"organisation": organisation, "vector_store": store}
     if look_up(connection, collection) is None:
-        return 0
-    statements = ChunkStatements(collection)
-    statement = statements.delete(list(owner)) if limit is None else statements.delete_some(list(owner))
-    return connection.execute(statement, {**owner, "limit": limit}).rowcount
+        return Changed(count=0, outside=())
+    statement = ChunkStatements(collection).delete_some(list(owner))
+    return _changed(connection, statement, {**owner, "limit": limit})
 
 
 def count(connection: Connection[Any], organisation: str, store: str, *, collection: str) -> int:
@@ -249,6 +252,11 @@ def scan(pool: ConnectionPool, organisation: str, store: str, *, collection: str
             yield ChunkRecord(
                 **row, vector=None if vector is None else np.asarray(vector.to_numpy(), dtype=np.float32)
             )
+
+
+def _changed(connection: Connection[Any], statement: sql.Composed, values: Mapping[str, Any]) -> Changed:
+    rows = connection.execute(statement, values).fetchall()
+    return Changed(count=len(rows), outside=[id for id, outside in rows if outside])
 
 
 def _records(

@@ -1,36 +1,64 @@
-"""Indexing: make the chunks of documents current, with their vectors, wherever the store keeps those.
+"""Indexing: make the chunks of documents current, with their vectors, wherever their store keeps those.
 
-``ChunkIndex`` joins our chunk table (``chunks``) and a vector index (``cluster.vector_index``). Called by the write stage, the
-worker and search:
+``ChunkIndex`` joins our chunk table (``chunks``) and one vector index (``cluster.vector_index``). A writer makes three calls:
 
-    index = open_chunk_index(settings, pool)
+    ahead = index.write_ahead(organisation, store_id, chunks, collection=name)
     with connection.transaction():
-        index.make_current(connection, store, document, chunks)                 # and the caller's own records
-    hits = index.search(organisation, store_id, collection=name, vector=query, text="pump", k=5)
+        index.make_current(connection, organisation, store_id, document, chunks, collection=name, ahead=ahead)
+        ...                                                             # the caller's own records, in the same transaction
+    index.settle(organisation, store_id)
+
+Where the vectors lie in our Postgres, the transaction does everything, and the other two calls do nothing. Elsewhere
+``write_ahead`` writes the new vectors, whose ids come from the content, so that repeating it changes nothing. The transaction
+makes their chunks current and puts the ids of old ones into the outbox; ``settle`` empties it, and so does each worker now and
+then. No call to an external index happens inside a transaction. Deletions need no index at all: see ``delete_document``.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import numpy as np
+import structlog
 from numpy.typing import NDArray
 from psycopg import Connection
 from psycopg_pool import ConnectionPool
 
 from cluster.database import translated
-from cluster.documents import chunks
+from cluster.documents import chunks, outbox
 from cluster.documents.chunk_rows import ROWS_PER_TRANSACTION, ChunkRecord, accepted, batches
 from cluster.documents.chunk_search import Hit, Question, search
 from cluster.documents.chunk_words import renew_words
 from cluster.documents.stores import VectorStore
-from cluster.errors import InvalidInput
+from cluster.errors import ClusterError, InvalidInput, Permanent
 from cluster.settings import Settings
-from cluster.vector_index import open_vector_index
+from cluster.vector_index import PGVECTOR, open_vector_index
 from cluster.vector_index.collections import Collection, Metric, find_collection
-from cluster.vector_index.contract import Mode, TransactionalIndex, VectorIndex, Written
+from cluster.vector_index.contract import (
+    ExternalIndex,
+    Mode,
+    TransactionalIndex,
+    VectorIndex,
+    VectorRecord,
+    Written,
+)
 
+log = structlog.get_logger(__name__)
+
+#: Seconds that a writer spends on the outbox after its own write; a worker sends the remaining entries.
+SETTLE_S = 5.0
 #: Seconds after a bulk load for which chunks of older versions are renewed; workers and the doctor renew the remaining ones.
 RENEWAL_S = 30.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ahead:
+    """Vectors that were written to an external index before their chunks are current."""
+
+    #: Token of their reservation in the outbox.
+    holder: str
+    #: The attributes that were sent with each vector, by id.
+    attributes: Mapping[str, Mapping[str, Any]]
 
 
 class ChunkIndex:
@@ -39,12 +67,16 @@ class ChunkIndex:
     Args:
         pool: connections to our Postgres.
         index: where the vectors lie.
+        name: the index's name in ``vector_stores.index``.
     """
 
-    def __init__(self, pool: ConnectionPool, index: VectorIndex) -> None:
+    def __init__(self, pool: ConnectionPool, index: VectorIndex, *, name: str = PGVECTOR) -> None:
         self._pool = pool
         self._index = index
+        #: The index, where it lies outside our Postgres.
+        self.external = None if index.capabilities.transactional else cast(ExternalIndex, index)
         self._collections: dict[str, Collection] = {}
+        self.name = name
 
     def ensure(self, collection: str, *, dim: int, metric: Metric = "cosine") -> None:
         """Make the collection if it does not exist. Safe to repeat and to race.
@@ -54,22 +86,45 @@ class ChunkIndex:
             InvalidInput: the name is not ``[a-z][a-z0-9_]{0,39}``, or dim is not in 1..16000.
         """
         with translated(), self._pool.connection() as connection:
-            chunks.ensure_table(connection, collection, dim=dim, metric=metric)
+            made = chunks.ensure_table(connection, collection, dim=dim, metric=metric)
+        if self.external is not None:
+            self.external.ensure(made)
 
-    def upsert(
+    def write_ahead(
         self, organisation: str, store: str, rows: Sequence[ChunkRecord], *, collection: str
-    ) -> Written:
-        """Insert or update chunks, each with its vector. Duplicate ids in one call collapse to the last.
+    ) -> Ahead | None:
+        """Write the vectors of new chunks to an external index and wait until searches see them; None where there is none.
+
+        Call it outside any transaction. Repeating it changes nothing.
 
         Raises:
-            InvalidInput: with ``row_ids``; see ``chunk_rows.accepted``. Nothing is written.
+            InvalidInput: with ``row_ids`` of chunks that cannot be stored; nothing is written.
+            Permanent: with ``row_ids`` of vectors that the index did not store.
+            Unavailable: the index does not answer, or it is deleting vectors of these ids.
         """
-        distinct = accepted(rows, self._collection(collection), vectors_needed=True)
-        written = 0
-        for part in batches(distinct, ROWS_PER_TRANSACTION):
+        index = self.external
+        if index is None:
+            return None
+        found, place = self._collection(collection), self._place(organisation, store, collection)
+        distinct = accepted(rows, found, vectors_needed=False)
+        attributes = {row.id: row.attributes for row in rows}
+        records = [
+            VectorRecord(id=id, attributes=attributes[id], vector=vector)
+            for id, *_, vector in distinct
+            if vector is not None
+        ]
+        ids = [record.id for record in records]
+        with translated(), self._pool.connection() as connection, connection.transaction():
+            holder = outbox.reserve(connection, place, ids)
+        try:
+            if records:
+                index.upsert(organisation, store, records, collection=found).require_all()
+                index.wait_visible(organisation, store, ids, collection=found)
+        except Permanent:
             with translated(), self._pool.connection() as connection:
-                written += chunks.merge(connection, organisation, store, part, collection=collection)
-        return Written(written=written, unchanged=len(distinct) - written)
+                outbox.give_up(connection, place, holder)
+            raise
+        return Ahead(holder=holder, attributes={id: attributes[id] for id in ids})
 
     def make_current(
         self,
@@ -80,14 +135,19 @@ class ChunkIndex:
         rows: Sequence[ChunkRecord],
         *,
         collection: str,
+        ahead: Ahead | None = None,
     ) -> Written:
         """Make the document consist of exactly these chunks, in the caller's transaction; another writer of it waits.
 
         Chunks with ``vector=None`` must be stored already; they keep their vector and take the new attributes.
 
+        Args:
+            ahead: the answer of ``write_ahead`` for the same chunks; their attributes may have changed since.
+
         Raises:
             Permanent: with ``row_ids`` of chunks without a vector that are not stored.
-            InvalidInput: as ``upsert``; and chunks of another document.
+            InvalidInput: chunks that cannot be stored, or that belong to another document.
+            Unavailable: another writer wrote the same vectors meanwhile; write them again.
         """
         strangers = [row.id for row in rows if row.document != document]
         if strangers:
@@ -95,13 +155,28 @@ class ChunkIndex:
                 f"{len(strangers)} rows are not of document {document!r}, {strangers[0]!r} for one",
                 row_ids=strangers,
             )
-        distinct = accepted(rows, self._collection(collection, connection), vectors_needed=False)
-        place = (organisation, store)
+        assert self.external is None or ahead is not None, "an external index gets its vectors first"
+        key = {"collection": collection}
         with translated():
-            chunks.lock_document(connection, *place, document, collection=collection)
-            written = chunks.merge(connection, *place, distinct, collection=collection)
-            deleted = chunks.delete_others(connection, *place, document, collection=collection)
-        return Written(written=written, unchanged=len(distinct) - written, deleted=deleted)
+            chunks.lock_document(connection, organisation, store, document, **key)
+            before = chunks.document_chunks(connection, organisation, store, document, **key) if ahead else []
+            known = {record.id: record.attributes for record in before}
+            written = self._merge(connection, organisation, store, rows, collection, ahead, known)
+            deleted = chunks.delete_others(connection, organisation, store, document, **key)
+            outbox.add(connection, organisation, store, deleted.outside)
+        return replace(written, deleted=deleted.count)
+
+    def settle(self, organisation: str, store: str) -> None:
+        """Reconcile an external index with the store's chunks. Errors are logged, and a worker repeats it later."""
+        if self.external is None:
+            return
+        external = self.external
+        try:
+            outbox.empty(
+                self._pool, lambda _: external, limit_s=SETTLE_S, organisation=organisation, store=store
+            )
+        except ClusterError as exc:
+            log.warning("vector_outbox_left", vector_store=store, reason=str(exc))
 
     def replace_document(
         self,
@@ -112,9 +187,66 @@ class ChunkIndex:
         *,
         collection: str,
     ) -> Written:
-        """``make_current`` in a transaction of its own."""
+        """``write_ahead``, ``make_current`` in a transaction of its own, and ``settle``."""
+        ahead = self.write_ahead(organisation, store, rows, collection=collection)
         with translated(), self._pool.connection() as connection, connection.transaction():
-            return self.make_current(connection, organisation, store, document, rows, collection=collection)
+            written = self.make_current(
+                connection, organisation, store, document, rows, collection=collection, ahead=ahead
+            )
+        self.settle(organisation, store)
+        return written
+
+    def upsert(
+        self, organisation: str, store: str, rows: Sequence[ChunkRecord], *, collection: str
+    ) -> Written:
+        """Insert or update chunks, each with its vector. Duplicate ids in one call collapse to the last.
+
+        Raises:
+            InvalidInput: with ``row_ids``; see ``chunk_rows.accepted``. Nothing is written.
+            Permanent: with ``row_ids`` of vectors that an external index did not store.
+        """
+        accepted(rows, self._collection(collection), vectors_needed=True)
+        distinct = sorted({row.id: row for row in rows}.values(), key=lambda row: row.id)
+        written = 0
+        for part in batches(distinct, ROWS_PER_TRANSACTION):
+            ahead = self.write_ahead(organisation, store, part, collection=collection)
+            with translated(), self._pool.connection() as connection, connection.transaction():
+                known = {} if ahead is None else ahead.attributes
+                merged = self._merge(connection, organisation, store, part, collection, ahead, known)
+                written += merged.written
+        return Written(written=written, unchanged=len(distinct) - written)
+
+    def _merge(
+        self,
+        connection: Connection[Any],
+        organisation: str,
+        store: str,
+        rows: Sequence[ChunkRecord],
+        collection: str,
+        ahead: Ahead | None,
+        known: Mapping[str, Mapping[str, Any]],
+    ) -> Written:
+        """Write chunks with their vectors, or without those that an external index has.
+
+        Args:
+            known: the attributes that an external index has of ids that are not new.
+        """
+        distinct = accepted(rows, self._collection(collection, connection), vectors_needed=False)
+        kept = [id for id, *_, vector in distinct if vector is None]
+        if self.external is not None:
+            distinct = [(*row[:4], None) for row in distinct]
+        written = chunks.merge(connection, organisation, store, distinct, collection=collection, kept=kept)
+        if ahead is not None:
+            sent = {**known, **ahead.attributes}
+            changed = {row.id for row in rows if sent.get(row.id) != row.attributes}
+            outbox.release(
+                connection,
+                self._place(organisation, store, collection),
+                list(ahead.attributes),
+                ahead.holder,
+            )
+            outbox.add(connection, organisation, store, sorted(changed))
+        return Written(written=written, unchanged=len(distinct) - written)
 
     def stored_ids(self, organisation: str, store: str, document: str, *, collection: str) -> set[str]:
         """Ids of the document's chunks; each has its vector."""
@@ -172,9 +304,19 @@ class ChunkIndex:
             return chunks.count(connection, organisation, store, collection=collection)
 
     def scan(self, organisation: str, store: str, *, collection: str) -> Iterator[ChunkRecord]:
-        """Every chunk of the store with its vector, ordered by id, a bounded number in memory."""
-        self._collection(collection)
-        yield from chunks.scan(self._pool, organisation, store, collection=collection)
+        """Every chunk of the store with its vector, ordered by id, a bounded number in memory.
+
+        A vector is None where an external index has lost it.
+        """
+        found = self._collection(collection)
+        records = chunks.scan(self._pool, organisation, store, collection=collection)
+        if self.external is None:
+            yield from records
+            return
+        for part in batches(records, ROWS_PER_TRANSACTION):
+            ids = [record.id for record in part]
+            vectors = self.external.fetch(organisation, store, ids, collection=found)
+            yield from (replace(record, vector=vectors.get(record.id)) for record in part)
 
     def bulk_load(
         self, organisation: str, store: str, rows: Iterable[ChunkRecord], *, collection: str
@@ -184,15 +326,16 @@ class ChunkIndex:
         An approximate index that other stores use stays, unless the load is larger than the collection was before. An
         interrupted load leaves what it wrote, and perhaps no approximate index until ``optimise`` or the next load.
         """
-        found, index = self._collection(collection), cast(TransactionalIndex, self._index)
-        there = index.analysed_rows(found)
+        found = self._collection(collection)
+        transactional = None if self.external else cast(TransactionalIndex, self._index)
+        there = transactional.analysed_rows(found) if transactional else 0
         written = unchanged = 0
         dropped = False
         for part in batches(rows, ROWS_PER_TRANSACTION):
             result = self.upsert(organisation, store, part, collection=collection)
             written, unchanged = written + result.written, unchanged + result.unchanged
-            if written > there and not dropped:
-                dropped = index.drop_approximate(found)
+            if transactional and written > there and not dropped:
+                dropped = transactional.drop_approximate(found)
         self.optimise(collection)
         return Written(written=written, unchanged=unchanged)
 
@@ -201,6 +344,9 @@ class ChunkIndex:
         wrote; harmless to repeat."""
         renew_words(self._pool, limit_s=RENEWAL_S, collection=collection)
         self._index.optimise(self._collection(collection))
+
+    def _place(self, organisation: str, store: str, collection: str) -> outbox.Place:
+        return outbox.Place(organisation=organisation, store=store, index=self.name, collection=collection)
 
     def _collection(self, name: str, connection: Connection[Any] | None = None) -> Collection:
         """Looked up on the caller's connection: taking a second connection while holding one can deadlock the pool."""
@@ -214,22 +360,80 @@ class ChunkIndex:
         return self._collections[name]
 
 
+def delete_document(
+    connection: Connection[Any], organisation: str, store: str, document: str, *, collection: str
+) -> int:
+    """Delete the document's chunks in the caller's transaction. Returns their number.
+
+    Searches do not find them from then on. Vectors in an external index are deleted after it, by way of the outbox.
+    """
+    deleted = chunks.delete_document(connection, organisation, store, document, collection=collection)
+    outbox.add(connection, organisation, store, deleted.outside)
+    return deleted.count
+
+
+def delete_store(
+    connection: Connection[Any], organisation: str, store: str, *, collection: str, limit: int
+) -> int:
+    """The same for at most ``limit`` chunks of a store that is deleted or has expired; an external index is told once."""
+    deleted = chunks.delete_store(connection, organisation, store, collection=collection, limit=limit)
+    if deleted.outside:
+        outbox.add(connection, organisation, store, [outbox.WHOLE_STORE])
+    return deleted.count
+
+
+def set_attributes(
+    connection: Connection[Any],
+    organisation: str,
+    store: str,
+    attributes: Mapping[str, Mapping[str, Any]],
+    *,
+    collection: str,
+) -> None:
+    """Replace the attributes of chunks, by id, in the caller's transaction. An external index gets them after it."""
+    changed = chunks.set_attributes(connection, organisation, store, attributes, collection=collection)
+    outbox.add(connection, organisation, store, changed.outside)
+
+
 class ChunkIndexes:
-    """The chunk indexes of this process, one for each place where vectors lie.
+    """The chunk indexes of this process, by the name of the vector index; each is opened when it is first needed.
 
     Args:
         pool: connections to our Postgres.
     """
 
     def __init__(self, settings: Settings, pool: ConnectionPool) -> None:
-        del settings
-        #: The one for new stores.
-        self.default = ChunkIndex(pool, open_vector_index(pool))
+        self._settings = settings
+        self._pool = pool
+        self._opened: dict[str, ChunkIndex] = {}
+
+    @property
+    def default(self) -> ChunkIndex:
+        """The one for new stores."""
+        return self._named(self._settings.vector_index)
 
     def of(self, store: VectorStore) -> ChunkIndex:
-        """The one that has the store's vectors."""
-        del store
-        return self.default
+        """The one that has the store's vectors.
+
+        Raises:
+            Misconfigured: the settings do not name the store's index.
+        """
+        return self._named(store.index)
+
+    def empty_outbox(self, *, limit_s: float) -> int:
+        """Reconcile external indexes with the chunks of all stores; see ``outbox.empty``."""
+        return outbox.empty(self._pool, self._external, limit_s=limit_s)
+
+    def _named(self, name: str) -> ChunkIndex:
+        if name not in self._opened:
+            index = open_vector_index(name, self._settings, self._pool)
+            self._opened[name] = ChunkIndex(self._pool, index, name=name)
+        return self._opened[name]
+
+    def _external(self, name: str) -> ExternalIndex:
+        index = self._named(name).external
+        assert index is not None, f"{name} has no outbox"
+        return index
 
 
 def open_chunk_index(settings: Settings, pool: ConnectionPool) -> ChunkIndex:

@@ -27,7 +27,7 @@ from psycopg.types.json import Jsonb
 
 from cluster.database.paging import ListPage, ListStatements, PageRequest, read_page
 from cluster.database.queries import queries
-from cluster.documents import chunks, documents
+from cluster.documents import chunks, documents, indexing
 from cluster.documents.attaching import open_jobs, replace_jobs, require_files
 from cluster.documents.stores import VectorStore, require_live, touch_store
 from cluster.errors import NotFound
@@ -259,7 +259,7 @@ def update_attributes(
         place = (store.organisation, store.id)
         rows = chunks.document_chunks(connection, *place, attached.document, collection=store.collection)
         changed = {row.id: with_owners(row.attributes, attributes) for row in rows}
-        chunks.set_attributes(connection, *place, changed, collection=store.collection)
+        indexing.set_attributes(connection, *place, changed, collection=store.collection)
         values = {
             "organisation": store.organisation,
             "vector_store": store.id,
@@ -360,7 +360,7 @@ def _detach(
         attached = _one(connection, "lock", organisation, store_id, file)
         if attached.status == FileStatus.IN_PROGRESS:
             queue.cancel(connection, organisation, attached.job, reason=reason, code=GONE)
-        chunks.delete_document(connection, organisation, store_id, attached.document, collection=collection)
+        indexing.delete_document(connection, organisation, store_id, attached.document, collection=collection)
         documents.delete_document(connection, organisation, attached.document)
         key = {"organisation": organisation, "vector_store": store_id, "file": file}
         connection.execute(SQL["detach"], key)

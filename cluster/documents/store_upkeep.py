@@ -11,7 +11,7 @@ from psycopg import Connection
 from psycopg.rows import dict_row
 
 from cluster.database.queries import queries
-from cluster.documents import chunks
+from cluster.documents import indexing
 from cluster.documents.stores import submit_deletion
 from cluster.errors import Conflict
 from cluster.jobs import queue
@@ -53,7 +53,7 @@ def delete_store_rows(connection: Connection[Any], organisation: str, id: str) -
         raise Conflict(f"vector store {id!r} is neither deleted nor has it expired; what it holds stays")
     return (
         _give_up_files(connection, organisation, id)
-        or chunks.delete_store(
+        or indexing.delete_store(
             connection, organisation, id, collection=store["collection"], limit=ROWS_AT_ONCE
         )
         or connection.execute(SQL["delete_documents"], values).rowcount

@@ -27,6 +27,7 @@ from cluster.jobs.jobs import Job
 from cluster.jobs.kinds import DELETE_STORE
 from cluster.jobs.queue import submit
 from cluster.records import vector_store_id
+from cluster.vector_index import PGVECTOR
 from cluster.vector_index.collections import collection_name
 from cluster.vector_index.filters import is_text
 
@@ -48,8 +49,10 @@ class VectorStore:
     #: Empty where none was given.
     name: str
     description: str
-    #: Collection of the vector index that holds its rows.
+    #: Collection that holds its chunks.
     collection: str
+    #: Name of the index that holds its vectors; see ``cluster.vector_index.ADAPTERS``.
+    index: str
     #: Which space its vectors lie in.
     fingerprint: Fingerprint
     metadata: dict[str, str]
@@ -79,6 +82,7 @@ class NewStore:
     chunking_strategy: Mapping[str, Any] | None = None
     expires_after: Mapping[str, Any] | None = None
     partial: bool = False
+    index: str = PGVECTOR
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -122,7 +126,12 @@ def create_store(
 
 
 def ensure_store(
-    connection: Connection[Any], organisation: str, name: str, *, fingerprint: Fingerprint
+    connection: Connection[Any],
+    organisation: str,
+    name: str,
+    *,
+    fingerprint: Fingerprint,
+    index: str = PGVECTOR,
 ) -> VectorStore:
     """The store of this name (or id), made if it is not there, with its organisation. Safe to repeat and to race.
 
@@ -154,7 +163,7 @@ def ensure_store(
     except NotFound:
         if ID.match(name):
             raise
-        return _make_named(connection, organisation, name, fingerprint)
+        return _make_named(connection, organisation, NewStore(name=name, index=index), fingerprint)
 
 
 def find_store(connection: Connection[Any], organisation: str, id_or_name: str) -> VectorStore:
@@ -266,17 +275,16 @@ def submit_deletion(connection: Connection[Any], organisation: str, id: str, *, 
 
 
 def _make_named(
-    connection: Connection[Any], organisation: str, name: str, fingerprint: Fingerprint
+    connection: Connection[Any], organisation: str, new: NewStore, fingerprint: Fingerprint
 ) -> VectorStore:
     with connection.transaction():
-        connection.execute(SQL["lock_name"], {"organisation": organisation, "name": name})
+        connection.execute(SQL["lock_name"], {"organisation": organisation, "name": new.name})
         try:
-            return find_store(connection, organisation, name)  # somebody else was faster
+            return find_store(connection, organisation, new.name)  # somebody else was faster
         except NotFound:
-            new = NewStore(name=name)
             try:
                 return _insert(
-                    connection, organisation, vector_store_id(organisation, name), new, fingerprint
+                    connection, organisation, vector_store_id(organisation, new.name), new, fingerprint
                 )
             except Conflict:
                 return create_store(connection, organisation, new, fingerprint=fingerprint)

@@ -1,10 +1,16 @@
 """Where the vectors of chunks lie: one contract, one adapter for each vector database.
 
-index = open_vector_index("pgvector", pool)
+index = open_vector_index("pgvector", settings, pool)
 """
+
+from collections.abc import Mapping
+from importlib import import_module
+from types import MappingProxyType
 
 from psycopg_pool import ConnectionPool
 
+from cluster.errors import Misconfigured
+from cluster.settings import Settings
 from cluster.vector_index.collections import Collection, Metric, collection_name
 from cluster.vector_index.contract import (
     Capabilities,
@@ -18,6 +24,8 @@ from cluster.vector_index.contract import (
 )
 
 __all__ = [
+    "ADAPTERS",
+    "PGVECTOR",
     "Capabilities",
     "Collection",
     "ExternalIndex",
@@ -33,8 +41,30 @@ __all__ = [
 ]
 
 
-def open_vector_index(pool: ConnectionPool) -> VectorIndex:
-    """The vector index: pgvector in our own Postgres."""
-    from cluster.vector_index.pgvector.index import PgvectorIndex  # noqa: PLC0415  one adapter is loaded, not all
+#: The index in our own Postgres, which every installation has.
+PGVECTOR = "pgvector"
+#: By name: module and function of an adapter. The function takes the settings and a pool of connections to our Postgres.
+ADAPTERS: Mapping[str, str] = MappingProxyType(
+    {PGVECTOR: "cluster.vector_index.pgvector.index:open_pgvector"}
+)
 
-    return PgvectorIndex(pool)
+
+def open_vector_index(name: str, settings: Settings, pool: ConnectionPool) -> VectorIndex:
+    """The vector index of this name: a name in ``ADAPTERS``, or ``module:function`` as in the settings.
+
+    Raises:
+        Misconfigured: the settings do not name it, or it cannot be imported.
+    """
+    if name not in ADAPTERS and name != settings.vector_index:
+        raise Misconfigured(
+            f"vectors lie in the index {name!r}, which is not configured here: set CLUSTER_VECTOR_INDEX={name}"
+        )
+    module, _, function = ADAPTERS.get(name, name).partition(":")
+    try:
+        index: VectorIndex = getattr(import_module(module), function)(settings, pool)
+    except (ImportError, AttributeError, ValueError) as exc:
+        names = ", ".join(ADAPTERS)
+        raise Misconfigured(
+            f"the vector index {name!r} cannot be opened: {exc}; CLUSTER_VECTOR_INDEX must be {names}, or module:function"
+        ) from exc
+    return index

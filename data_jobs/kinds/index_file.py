@@ -19,6 +19,7 @@ from cluster.documents import store_files
 from cluster.documents.attaching import successor
 from cluster.documents.chunking import Chunking
 from cluster.documents.files import File, get_file
+from cluster.documents.indexing import Ahead
 from cluster.documents.store_files import FileStatus, StoreFile
 from cluster.documents.stores import VectorStore, get_store
 from cluster.engines import Registry
@@ -280,16 +281,14 @@ class _Work:
             answer.cancel()
 
     async def _write(self, row: DocumentRow) -> None:
-        await self.attempt.in_transaction(partial(self._in_transaction, row))
+        writer = self._writer(self.attached)
+        ahead = await self.attempt.in_thread(partial(writer.write_ahead, row))
+        await self.attempt.in_transaction(partial(self._in_transaction, row, ahead))
+        await self.attempt.in_thread(writer.settle)
 
-    def _in_transaction(self, row: DocumentRow, connection: Connection[Any]) -> None:
-        job, store, file = self.attempt.job, self.store, self.file
-        attached = self._hold(connection)  # first, as whoever attaches and detaches does
-        attempts.hold(connection, job)
-        connection.execute(
-            "SELECT set_config('statement_timeout', %s, true)",
-            [f"{int(self.attempt.stage_timeout_s * 1000)}"],
-        )
+    def _writer(self, attached: StoreFile) -> DocumentWriter:
+        """Writes the document with the attributes that the attached file has now."""
+        store, file = self.store, self.file
 
         def attributes(own: dict[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]:
             return joined({**own, "filename": file.filename}, attached.attributes, facts=facts, file=file.id)
@@ -298,15 +297,24 @@ class _Work:
         version = pipeline_version(
             self.attempt.settings, store.fingerprint, chunker=chunker_for(strategy).name
         )
-        writer = DocumentWriter(
+        return DocumentWriter(
             self.resources.indexes.of(store),
             store,
-            job=job.id,
+            job=self.attempt.job.id,
             source=UsageSource.JOB,
             pipeline_version=version,
             attributes=attributes,
         )
-        result = writer.success(connection, row)
+
+    def _in_transaction(self, row: DocumentRow, ahead: Ahead | None, connection: Connection[Any]) -> None:
+        job, store, file = self.attempt.job, self.store, self.file
+        attached = self._hold(connection)  # first, as whoever attaches and detaches does
+        attempts.hold(connection, job)
+        connection.execute(
+            "SELECT set_config('statement_timeout', %s, true)",
+            [f"{int(self.attempt.stage_timeout_s * 1000)}"],
+        )
+        result = self._writer(attached).success(connection, row, ahead)
         failed_pages = sorted(page for page in self.unread if page != NO_PAGE)
         store_files.ended(
             connection,

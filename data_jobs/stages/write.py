@@ -13,7 +13,7 @@ from psycopg import Connection
 from cluster.database import translated
 from cluster.documents import documents
 from cluster.documents.chunk_rows import ChunkRecord
-from cluster.documents.indexing import ChunkIndex
+from cluster.documents.indexing import Ahead, ChunkIndex
 from cluster.documents.stores import VectorStore
 from cluster.errors import Permanent
 from cluster.logs import about
@@ -77,7 +77,7 @@ class Write:
             return self._in_transaction(lambda connection: writer.unchanged(connection, row))
         if Outcome(row["outcome"]).searchable:
             try:
-                return self._in_transaction(lambda connection: writer.success(connection, row))
+                return with_patience(self.settings, lambda: self._success(writer, row))
             except Permanent as exc:
                 log.warning(
                     "document_refused", document=row["document"], source=row["source"], reason=str(exc)
@@ -85,16 +85,19 @@ class Write:
                 row = failed(row, Outcome.FAILED, f"could not be written: {exc}")
         return self._in_transaction(lambda connection: writer.failure(connection, row))
 
-    def _in_transaction(self, work: Callable[[Connection[Any]], T]) -> T:
-        def once() -> T:
-            with (
-                translated(),
-                process_resources.pool(self.settings).connection() as connection,
-                connection.transaction(),
-            ):
-                return work(connection)
+    def _success(self, writer: "DocumentWriter", row: DocumentRow) -> dict[str, Any]:
+        ahead = writer.write_ahead(row)
+        result = self._once(lambda connection: writer.success(connection, row, ahead))
+        writer.settle()
+        return result
 
-        return with_patience(self.settings, once)
+    def _in_transaction(self, work: Callable[[Connection[Any]], T]) -> T:
+        return with_patience(self.settings, lambda: self._once(work))
+
+    def _once(self, work: Callable[[Connection[Any]], T]) -> T:
+        pool = process_resources.pool(self.settings)
+        with translated(), pool.connection() as connection, connection.transaction():
+            return work(connection)
 
 
 class DocumentWriter:
@@ -131,8 +134,27 @@ class DocumentWriter:
         ]
         return unchanged_result(row["source"], before)
 
-    def success(self, connection: Connection[Any], row: DocumentRow) -> dict[str, Any]:
-        """Its chunks become the ones that are searchable: of the whole document, or of the part that could be read.
+    def write_ahead(self, row: DocumentRow) -> Ahead | None:
+        """Write the new vectors, where an external index has them. Call it before ``success``, outside any transaction.
+
+        Raises:
+            Permanent: the index refuses them.
+        """
+        if self._index.external is None:
+            return None
+        rows = self._index_rows(row, unpack(row))
+        return self._index.write_ahead(
+            self._store.organisation, self._store.id, rows, collection=self._store.collection
+        )
+
+    def settle(self) -> None:
+        """Delete old vectors, where an external index has them. Call it after the transaction."""
+        self._index.settle(self._store.organisation, self._store.id)
+
+    def success(
+        self, connection: Connection[Any], row: DocumentRow, ahead: Ahead | None = None
+    ) -> dict[str, Any]:
+        """Make the document's chunks the searchable ones: of the whole document, or of the part that could be read.
 
         Raises:
             Permanent: the index refuses them.
@@ -148,6 +170,7 @@ class DocumentWriter:
             row["document"],
             self._index_rows(row, chunks),
             collection=self._store.collection,
+            ahead=ahead,
         )
         written.require_all()
         content = documents.Content(

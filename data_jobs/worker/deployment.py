@@ -58,6 +58,8 @@ STOP_S = 20.0
 UNFINISHED_S = 3_600.0
 #: Of ten minutes, so long old rows are renewed.
 RENEWAL_S = 300.0
+#: Seconds of each minute in which a worker begins batches of the outbox.
+OUTBOX_S = 45.0
 #: A replica is added when its jobs would wait longer than this for the others to end, by their number and by their age.
 WAITING_PER_WORKER, OLDEST_S = 8.0, 30.0
 
@@ -198,8 +200,14 @@ def renew(settings: Settings, pool: ConnectionPool) -> None:
     renew_words(pool, limit_s=RENEWAL_S)
 
 
-#: By cron: every five minutes, every ten, and at night.
+def empty_outbox(settings: Settings, pool: ConnectionPool) -> None:
+    """Delete vectors whose chunks are gone from external vector indexes, and send changed attributes to them."""
+    ChunkIndexes(settings, pool).empty_outbox(limit_s=OUTBOX_S)
+
+
+#: By cron: every minute, every five minutes, every ten, and at night.
 CHORES: dict[str, Chore] = {
+    "* * * * *": empty_outbox,
     "*/5 * * * *": expire,
     "*/10 * * * *": renew,
     "17 3 * * *": archive,

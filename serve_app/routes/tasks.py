@@ -114,7 +114,13 @@ async def upload(request: Request, service: ServiceDep, organisation: Organisati
         file = create_file(
             connection, organisation, name, PURPOSE, blob, type, default_limits=StorageLimits.of(settings)
         )
-        store = ensure_store(connection, organisation, fields.vector_store, fingerprint=fingerprint)
+        store = ensure_store(
+            connection,
+            organisation,
+            fields.vector_store,
+            fingerprint=fingerprint,
+            index=settings.vector_index,
+        )
         service.model_in(store.fingerprint.id)  # refused before the file waits for a model that is not here
         attached = attach(connection, store, file.id, **queue_options(settings, fields.priority))
         return {"task_id": attached.job, "status": "queued", "file_id": file.id, "vector_store_id": store.id}

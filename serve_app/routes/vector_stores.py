@@ -203,6 +203,7 @@ async def create_store(
         chunking_strategy=stored_json(body.chunking_strategy),
         expires_after=stored_json(body.expires_after),
         partial=body.partial,
+        index=service.settings.vector_index,
     )
 
     def create(connection: Connection[Any]) -> VectorStoreObject:

@@ -15,6 +15,7 @@ from psycopg_pool import ConnectionPool
 
 from cluster.database import snapshot, translated
 from cluster.database.session_lock import alone
+from cluster.settings import Settings
 from cluster.vector_index.collections import Collection
 from cluster.vector_index.contract import Capabilities, Mode, ScoredId
 from cluster.vector_index.filter_sql import condition
@@ -121,6 +122,12 @@ class PgvectorIndex:
             if connection is not None:
                 connection.execute(statements.drop_index())
             return connection is not None
+
+
+def open_pgvector(settings: Settings, pool: ConnectionPool) -> PgvectorIndex:
+    """The adapter; it needs no settings."""
+    del settings
+    return PgvectorIndex(pool)
 
 
 def _estimate(connection: Connection[Any], explain: sql.Composed, values: Mapping[str, Any]) -> int:

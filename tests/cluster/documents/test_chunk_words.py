@@ -148,7 +148,7 @@ def test_a_database_that_does_not_hold_every_text_is_refused_with_what_to_do(dat
             f"CREATE DATABASE {name} ENCODING 'LATIN1' LOCALE_PROVIDER libc LOCALE 'C' TEMPLATE template0"
         )
         try:
-            with pytest.raises(Misconfigured, match=r"LATIN1.*CREATE DATABASE with ENCODING 'UTF8'"):
+            with pytest.raises(Misconfigured, match=r"LATIN1.*create one with ENCODING 'UTF8'"):
                 migrate(database_url.rpartition("/")[0] + "/" + name)
         finally:
             connection.execute(f"DROP DATABASE {name} WITH (FORCE)")

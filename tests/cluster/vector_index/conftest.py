@@ -1,4 +1,4 @@
-"""Every adapter, as one fixture: the contract is one, so its tests are."""
+"""Every place where vectors lie, as one fixture: the promises to a writer and a searcher are the same, so the tests are too."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -11,28 +11,46 @@ from psycopg_pool import ConnectionPool
 from cluster.documents.chunk_rows import ChunkRecord
 from cluster.documents.indexing import ChunkIndex, open_chunk_index
 from cluster.settings import Settings
+from cluster.vector_index import PGVECTOR
+from tests import folder_index
 
 DIM = 8
+#: Organisation and id of the stores that the tests write to.
+STORES = [("default", "vs"), ("default", "other"), ("other", "vs")]
+#: Test id -> name of the index in the settings.
+INDEXES = {"pgvector": PGVECTOR, "folder": folder_index.NAME}
 
 MakeRow = Callable[..., ChunkRecord]
 
 
-@pytest.fixture(params=["pgvector"])
+@pytest.fixture(params=INDEXES)
 def index(request: pytest.FixtureRequest, settings: Settings, pool: ConnectionPool) -> ChunkIndex:
-    """An adapter on its real database."""
-    assert request.param == "pgvector"
-    return open_chunk_index(settings, pool)
+    """The chunks of our Postgres with a vector index."""
+    chosen = settings.model_copy(update={"vector_index": INDEXES[request.param]})
+    folder_index.behave(settings)
+    return open_chunk_index(chosen, pool)
 
 
 @pytest.fixture
 def collection(index: ChunkIndex, pool: ConnectionPool) -> Iterator[str]:
-    """A collection of this test's own."""
+    """A collection of this test's own, with the stores that the tests name."""
     name = f"t{uuid4().hex[:12]}"
     index.ensure(name, dim=DIM)
+    with pool.connection() as connection:
+        connection.execute(
+            "INSERT INTO organisations (id, name) VALUES ('other', 'other') ON CONFLICT DO NOTHING"
+        )
+        connection.cursor().executemany(
+            "INSERT INTO vector_stores (organisation, id, name, collection, index, fingerprint_id, fingerprint)"
+            " VALUES (%s, %s, '', %s, %s, '', '{}')",
+            [(*place, name, index.name) for place in STORES],
+        )
     yield name
     with pool.connection() as connection:
+        connection.execute("DELETE FROM vector_stores WHERE collection = %s", [name])
         connection.execute(f"DROP TABLE vectors_{name}")
         connection.execute("DELETE FROM vector_collections WHERE name = %s", [name])
+        connection.execute("DELETE FROM vector_outbox WHERE collection = %s", [name])
 
 
 @pytest.fixture

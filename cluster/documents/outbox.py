@@ -1,0 +1,178 @@
+"""The outbox: ids for which an external vector index and our chunk table may differ, until they agree again.
+
+A vector outside our Postgres cannot be written in the transaction that makes its chunk current. So a writer reserves the ids
+(``reserve``) before it sends their vectors, and releases them (``release``) in the transaction that makes them current. A chunk
+that is deleted, or that gets other attributes, is added (``add``) in the transaction that does so. ``empty`` reconciles: an id
+without a current chunk is deleted from the index, any other id gets the attributes of its chunk.
+
+An entry is a lease. While an id is being sent it cannot be reserved, and while it is reserved it is not sent. A writer that
+died leaves entries that are due after ``GRACE_S``, so that the vectors it wrote do not stay. No call to an index happens
+inside a transaction.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+import structlog
+from psycopg import Connection
+from psycopg_pool import ConnectionPool
+
+from cluster.database import translated
+from cluster.database.queries import queries
+from cluster.documents import chunks
+from cluster.errors import ClusterError, Unavailable
+from cluster.vector_index.collections import find_collection
+from cluster.vector_index.contract import ExternalIndex
+
+log = structlog.get_logger(__name__)
+
+SQL = queries("cluster.documents", "outbox.sql")
+#: A writer has this many seconds between reserving ids and making them current.
+GRACE_S = 3_600.0
+#: A sender has this many seconds for one batch, and begins no call in the second half of them.
+LEASE_S = 300.0
+IDS_PER_BATCH = 1_000
+#: Backoff after a failed attempt: doubled each time, from the first to the longest.
+FIRST_BACKOFF_S, LONGEST_BACKOFF_S = 1.0, 3_600.0
+#: A writer that finds an id being sent waits this many seconds.
+RETRY_AFTER_S = 1.0
+#: The id that stands for every vector of a store.
+WHOLE_STORE = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Place:
+    """The vectors of one store."""
+
+    organisation: str
+    store: str
+    #: Name of the index that holds them.
+    index: str
+    collection: str
+
+
+def reserve(connection: Connection[Any], place: Place, ids: Sequence[str]) -> str:
+    """Reserve ids before their vectors are sent. Returns the token that releases them.
+
+    Raises:
+        Unavailable: some of the ids are being sent at this moment; the transaction must be rolled back.
+    """
+    values = _values(place, ids=sorted(ids), holder=uuid4().hex, grace_s=GRACE_S)
+    emptied = connection.execute(SQL["store_is_being_emptied"], values).fetchone()
+    if emptied is not None or connection.execute(SQL["reserve"], values).rowcount < len(ids):
+        raise Unavailable(
+            f"old vectors of vector store {place.store!r} are being deleted; try again in a second",
+            retry_after_s=RETRY_AFTER_S,
+        )
+    return str(values["holder"])
+
+
+def release(connection: Connection[Any], place: Place, ids: Sequence[str], holder: str) -> None:
+    """Release reserved ids, in the transaction that makes their chunks current.
+
+    Raises:
+        Unavailable: another writer or a sender has taken some of them; the vectors must be written again.
+    """
+    values = _values(place, ids=list(ids), holder=holder)
+    if connection.execute(SQL["release"], values).rowcount < len(ids):
+        raise Unavailable(
+            f"vectors of vector store {place.store!r} were written by another writer at the same time; write them again",
+            retry_after_s=RETRY_AFTER_S,
+        )
+
+
+def give_up(connection: Connection[Any], place: Place, holder: str) -> None:
+    """The writer will not make its reserved ids current: their vectors are deleted soon instead of after ``GRACE_S``."""
+    connection.execute(SQL["give_up"], _values(place, holder=holder))
+
+
+def add(connection: Connection[Any], organisation: str, store: str, ids: Sequence[str]) -> None:
+    """Add ids whose chunk was deleted or has other attributes; ``WHOLE_STORE`` for every vector of the store."""
+    if ids:
+        values = {"organisation": organisation, "store": store, "ids": sorted(ids)}
+        connection.execute(SQL["add"], values)
+
+
+def empty(
+    pool: ConnectionPool,
+    open_index: Callable[[str], ExternalIndex],
+    *,
+    limit_s: float,
+    organisation: str | None = None,
+    store: str | None = None,
+) -> int:
+    """Reconcile the ids that are due. Returns their number.
+
+    A store whose index fails is passed over, and its ids are due again after a backoff.
+
+    Args:
+        open_index: gives the index of a name.
+        limit_s: seconds after which no further batch begins.
+        organisation: with ``store``, the only store to reconcile.
+    """
+    deadline, done, failed = time.monotonic() + limit_s, 0, set[str]()
+    while time.monotonic() < deadline:
+        with translated(), pool.connection() as connection:
+            values = {"organisation": organisation, "store": store, "skipped": sorted(failed)}
+            row = connection.execute(SQL["first_due"], values).fetchone()
+        if row is None:
+            break
+        place = Place(organisation=row[0], store=row[1], index=row[2], collection=row[3])
+        sent = _send_batch(pool, open_index, place)
+        if sent is None:
+            failed.add(f"{place.organisation}/{place.store}")
+        done += sent or 0
+    return done
+
+
+def _send_batch(pool: ConnectionPool, open_index: Callable[[str], ExternalIndex], place: Place) -> int | None:
+    """The number of ids sent; None where the index failed."""
+    holder, began = uuid4().hex, time.monotonic()
+    taken = _values(place, holder=holder, lease_s=LEASE_S, limit=IDS_PER_BATCH)
+    with translated(), pool.connection() as connection:
+        ids = [id for (id,) in connection.execute(SQL["take"], taken)]
+        collection = find_collection(connection, place.collection)
+        key = (place.organisation, place.store)
+        current = chunks.fetch(connection, *key, ids, collection=place.collection)
+    failed = False
+    try:
+        if time.monotonic() - began > LEASE_S / 2:
+            raise Unavailable("the database took longer than half a lease")
+        index = open_index(place.index)
+        if WHOLE_STORE in ids:
+            index.delete_store(*key, collection=collection)
+        gone = [id for id in ids if id not in current and id != WHOLE_STORE]
+        if gone:
+            index.delete(*key, gone, collection=collection)
+        if current:
+            attributes = {id: record.attributes for id, record in current.items()}
+            index.set_attributes(*key, attributes, collection=collection).require_all()
+    except ClusterError as exc:
+        failed = True
+        log.warning(
+            "vector_outbox_not_sent",
+            organisation=place.organisation,
+            vector_store=place.store,
+            index=place.index,
+            ids=len(ids),
+            reason=str(exc),
+        )
+    ended = _values(place, holder=holder, failed=failed, first_s=FIRST_BACKOFF_S, longest_s=LONGEST_BACKOFF_S)
+    with translated(), pool.connection() as connection:
+        if not failed:
+            connection.execute(SQL["sent"], ended)
+        connection.execute(SQL["send_again"], ended)
+    return None if failed else len(ids)
+
+
+def _values(place: Place, **more: Any) -> dict[str, Any]:
+    return {
+        "organisation": place.organisation,
+        "store": place.store,
+        "index": place.index,
+        "collection": place.collection,
+        **more,
+    }
