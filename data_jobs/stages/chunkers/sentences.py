@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 #: Words whose full stop ends no sentence.
 ABBREVIATIONS = frozenset(
-    "al approx art ca cf ch co corp dept dr ed eds e.g eq eqs est etc fig figs i.e inc jr lt ltd mr mrs ms no nos nr op p pp prof "
-    "ref refs rev sec sect sr st v vol vs viz".split()
+    "al approx art ca cf ch co corp dept dr ed eds e.g eq eqs est etc fig figs i.e inc jr lt ltd mr "
+    "mrs ms no nos nr op p pp prof ref refs rev sec sect sr st v vol vs viz".split()
 )
 #: Full stops and question marks of scripts that use them for nothing else: of Chinese and Japanese, Devanagari, Arabic, Urdu,
 #: Armenian, Ethiopic, Burmese and Khmer.

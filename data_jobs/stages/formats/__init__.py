@@ -1,1 +1,4 @@
-"""One file a format: bytes in, pages of text out. Runs inside the limited process of ``parse_process``."""
+"""One parser per format, which turns the bytes of a file into pages of text.
+
+They run in the parsing process.
+"""

@@ -1,4 +1,7 @@
-"""Bytes to text: by the byte order mark, as UTF-8, by what the document declares, or by which characters are frequent.
+"""Decode the bytes of a text.
+
+The character set follows from the byte order mark, from valid UTF-8, from the set that the document declares,
+or from the frequencies of characters.
 
 decoded = decode("Straße".encode("cp1252"))
 decoded.text, decoded.encoding, decoded.replaced    # "Straße", "cp1252", 0
@@ -13,7 +16,7 @@ import chardet
 from cluster.records import NO_PAGE, Fact
 from cluster.text.wide_text import unmarked
 
-#: UTF-32's little-endian mark begins like UTF-16's, so it stands before it.
+#: The little-endian mark of UTF-32 begins with that of UTF-16, so it comes first.
 BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
     (codecs.BOM_UTF32_LE, "utf-32-le"),
@@ -22,15 +25,17 @@ BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16-be"),
     (b"\x84\x31\x95\x33", "gb18030"),
 )
-#: Looked through for a declaration: HTML asks for it in the first 1,024 bytes, and authors are not that exact.
+#: Bytes searched for a declaration. HTML wants it in the first 1,024, but authors are not that exact.
 DECLARED_WITHIN = 4096
-#: ``<meta charset=..>``, ``http-equiv``, headers of mail and of gettext; XML; style sheets; Emacs and vim.
+#: ``<meta charset=..>``, ``http-equiv``, headers of mail and gettext; XML; style sheets; Emacs and vim.
 DECLARATION = re.compile(
     rb"""\bcharset\s*=\s*["']?([\w.:-]+)|<\?xml[^>]*\bencoding\s*=\s*["']([\w.:-]+)"""
-    rb"""|^@charset\s+"([\w.:-]+)"|-\*-[^\n]*?\bcoding:\s*([\w.-]+)|\b(?:vim?|ex):[^\n]*?\bf(?:ile)?enc(?:oding)?=([\w.-]+)""",
+    rb"""|^@charset\s+"([\w.:-]+)"|-\*-[^\n]*?\bcoding:\s*([\w.-]+)"""
+    rb"""|\b(?:vim?|ex):[^\n]*?\bf(?:ile)?enc(?:oding)?=([\w.-]+)""",
     re.IGNORECASE,
 )
-#: By a name the web means the larger set that contains it (https://encoding.spec.whatwg.org/#names-and-labels).
+#: On the web, the name of a set means the larger set that contains it
+#: (https://encoding.spec.whatwg.org/#names-and-labels).
 SUPERSETS = {
     "ascii": "cp1252",
     "iso8859-1": "cp1252",
@@ -60,33 +65,39 @@ LABELS = {
     "x-mac-cyrillic": "mac-cyrillic",
     "koi8": "koi8-r",
 }
-#: Text in these is ASCII by its bytes, and switches sets by an escape sequence.
+#: Text in these sets has ASCII bytes only, and an escape sequence switches the set.
 ESCAPES = ((b"\x1b$)C", "iso2022_kr"), (b"\x1b$", "iso2022_jp_ext"), (b"\x1b(J", "iso2022_jp_ext"))
-#: Never meant by a text's declaration: wide ones (the declaration itself is in ASCII), and those that are no character sets.
+#: Sets that a declaration cannot mean: wide ones, because the declaration itself is in ASCII, and codecs that
+#: are not character sets.
 NOT_DECLARED = re.compile(
-    r"utf-(?:7|8|16|32)|idna|punycode|unicode|undefined|mbcs|oem|cp65001|cp037|cp500|cp1026|cp1140|cp273|cp424|cp875"
+    r"utf-(?:7|8|16|32)|idna|punycode|unicode|undefined|mbcs|oem|cp65001"
+    r"|cp037|cp500|cp1026|cp1140|cp273|cp424|cp875"
 )
-#: The sets that texts were written in. The detector knows more, and takes a few bytes for one of those.
+#: Sets in which texts were written. The detector knows others, and mistakes short texts for them.
 CANDIDATES = tuple(
-    "ascii utf-8 gb18030 hz big5hkscs euc_jis_2004 cp932 shift_jis_2004 iso2022_jp_2 euc_kr cp949 johab iso2022_kr cp874 tis-620 "
-    "cp1250 cp1251 cp1252 cp1253 cp1254 cp1255 cp1256 cp1257 cp1258 koi8-r koi8-u cp437 cp850 cp852 cp855 cp862 cp866 cp1125 "
-    "mac-roman mac-cyrillic iso8859-1 iso8859-2 iso8859-5 iso8859-6 iso8859-7 iso8859-8 iso8859-9 iso8859-13 iso8859-15".split()
+    "ascii utf-8 gb18030 hz big5hkscs euc_jis_2004 cp932 shift_jis_2004 iso2022_jp_2 euc_kr cp949 "
+    "johab iso2022_kr cp874 tis-620 cp1250 cp1251 cp1252 cp1253 cp1254 cp1255 cp1256 cp1257 cp1258 "
+    "koi8-r koi8-u cp437 cp850 cp852 cp855 cp862 cp866 cp1125 mac-roman mac-cyrillic iso8859-1 "
+    "iso8859-2 iso8859-5 iso8859-6 iso8859-7 iso8859-8 iso8859-9 iso8859-13 iso8859-15".split()
 )
 MULTI_BYTE = ("gb18030", "big5hkscs", "cp932", "euc_jp", "cp949")
-#: As much as the detector is shown: lines that are not ASCII, whole where they are shorter.
+#: Most bytes given to the detector: lines that are not ASCII, whole unless they are longer.
 SAMPLE_BYTES = 64 * 1024
 NOT_ASCII = re.compile(rb"[\x80-\xff]")
-#: With fewer characters that are not ASCII, and less certainty, what reads well in Windows-1252 is in Windows-1252.
-FEW, UNCERTAIN = 8, 0.3
-#: Latin words and signs; three letters with accents do not follow one another.
+#: A text with fewer characters beyond ASCII, detected with less confidence, is taken for Windows-1252 if it
+#: makes sense in it.
+FEW_CHARACTERS, LOW_CONFIDENCE = 8, 0.3
+#: Latin words and signs in which no three accented letters follow one another.
 WESTERN = re.compile(
-    "(?![^\0]*[^\0-\x7f]{3})[\x00-\x7f áéíóúàèìòùâêîôûäëïöüñçãõåæøœßÿÁÉÍÓÚÀÈÌÒÙÂÊÎÔÛÄËÏÖÜÑÇÃÕÅÆØŒ“”‘’‚„–—…•·«»€£¥©®™°±²³µ¼½¾×§¡¿ªº\xa0]*"
+    "(?![^\0]*[^\0-\x7f]{3})[\x00-\x7f áéíóúàèìòùâêîôûäëïöüñçãõåæøœßÿÁÉÍÓÚÀÈÌÒÙÂÊÎÔÛÄËÏÖÜÑÇÃÕÅÆØŒ"
+    "“”‘’‚„–—…•·«»€£¥©®™°±²³µ¼½¾×§¡¿ªº\xa0]*"
 )
-#: A set is right although one in so many bytes that are not ASCII does not fit it.
+#: A set is accepted if at most one in this many bytes beyond ASCII does not fit it.
 ONE_BAD_IN = 50
-#: UTF-8 is right where it has so many characters for each bad byte; others' bytes rarely look like it.
-CHARACTERS_TO_A_BAD_BYTE = 2
-#: A text with more bytes replaced than one to so many characters was read in part.
+#: UTF-8 is accepted with at least this many characters per bad byte; text of other sets rarely looks like
+#: UTF-8.
+CHARACTERS_PER_BAD_BYTE = 2
+#: If more than one byte per this many characters was replaced, the text was read only in part.
 ONE_UNREAD_IN = 100
 UNDECODED = re.compile("[\udc80-\udcff]")
 REPLACEMENT = "\ufffd"
@@ -94,38 +105,39 @@ REPLACEMENT = "\ufffd"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Decoded:
-    """Text, and how it was read from its bytes."""
+    """A text, and how its bytes were decoded."""
 
     text: str
     #: The character set, as Python names it.
     encoding: str
-    #: Number of bytes that are no text in it; U+FFFD stands for each.
+    #: Number of bytes that are not text in this set; U+FFFD replaces each.
     replaced: int = 0
 
     @property
     def facts(self) -> dict[Fact, str | float | bool]:
-        """The facts about the reading."""
+        """The facts about the decoding."""
         return {Fact.ENCODING: self.encoding} | (
             {Fact.REPLACED_BYTES: self.replaced} if self.replaced else {}
         )
 
     @property
     def unread(self) -> dict[int, str]:
-        """What could not be read, where so many bytes do not fit that the text has gaps."""
+        """As ``ParserOutput.unread``: not empty if so many bytes were replaced that the text has gaps."""
         if self.replaced * ONE_UNREAD_IN <= len(self.text):
             return {}
         return {
-            NO_PAGE: f"{self.replaced:,} bytes are no text in {self.encoding}, the character set that fits best: save it as UTF-8"
+            NO_PAGE: f"{self.replaced:,} bytes are not text in {self.encoding}, the character set "
+            "that fits best: save it as UTF-8"
         }
 
 
 def load() -> None:
-    """Read the detector's tables, so that processes forked from this one need not."""
+    """Load the detector's tables, so that processes forked from this one do not have to."""
     _likeliest("é".encode("cp1252"))
 
 
 def decode(data: bytes) -> Decoded:
-    """The bytes as text. None is refused: bytes that do not fit are replaced and counted."""
+    """Decode any bytes: bytes that do not fit are replaced and counted."""
     for mark, encoding in BYTE_ORDER_MARKS:
         if data.startswith(mark):
             return _in(encoding, data[len(mark) :])
@@ -138,7 +150,7 @@ def decode(data: bytes) -> Decoded:
         return decoded
     foreign = len(data) - len(decoded.text.encode("ascii", "ignore"))
     if (
-        decoded.replaced * CHARACTERS_TO_A_BAD_BYTE
+        decoded.replaced * CHARACTERS_PER_BAD_BYTE
         <= len(decoded.text) - (len(data) - foreign) - decoded.replaced
     ):
         return decoded
@@ -164,7 +176,7 @@ def _in(encoding: str, data: bytes) -> Decoded:
 
 
 def _escaped(data: bytes) -> Decoded | None:
-    """ISO-2022 and HZ, where ASCII's bytes mean other characters."""
+    """Decode ISO-2022 and HZ, in which ASCII bytes stand for other characters; None for other text."""
     found = [encoding for escape, encoding in ESCAPES if escape in data]
     if b"~{" in data and _declared(data) == "hz":
         found.append("hz")
@@ -173,7 +185,7 @@ def _escaped(data: bytes) -> Decoded | None:
 
 
 def _declared(data: bytes) -> str | None:
-    """The character set that the document names, where it is one that its bytes can be in."""
+    """The character set that the document declares, unless its bytes cannot be in that set."""
     found = DECLARATION.search(data[:DECLARED_WITHIN])
     if found is None:
         return None
@@ -185,26 +197,30 @@ def _known(label: str) -> str | None:
     try:
         name = codecs.lookup(label).name
         b"a".decode(name)
-    except (LookupError, UnicodeError):  # unknown, or no character set ("hex")
+    except (LookupError, UnicodeError):  # an unknown name, or a codec that is not a character set ("hex")
         return None
     return None if NOT_DECLARED.match(name) else SUPERSETS.get(name, name)
 
 
 def _detected(data: bytes) -> str | None:
     sample = _sample(data)
-    name, certainty = _likeliest(sample)
+    name, confidence = _likeliest(sample)
     foreign = len(NOT_ASCII.findall(sample))
-    if foreign < FEW and certainty < UNCERTAIN and WESTERN.fullmatch(sample.decode("cp1252", "replace")):
+    if (
+        foreign < FEW_CHARACTERS
+        and confidence < LOW_CONFIDENCE
+        and WESTERN.fullmatch(sample.decode("cp1252", "replace"))
+    ):
         return "cp1252"
     if name in MULTI_BYTE:
         return name
-    for candidate in MULTI_BYTE:  # the detector leaves out every set that one byte does not fit
+    for candidate in MULTI_BYTE:  # the detector rejects a set for a single byte that does not fit
         decoded = _in(candidate, sample)
         if 0 < decoded.replaced <= foreign // ONE_BAD_IN:
             fitting = decoded.text.replace(REPLACEMENT, "").encode(candidate, "ignore")
-            found, certainty_of_found = _likeliest(fitting)
-            if found == candidate and certainty_of_found > certainty:
-                name, certainty = found, certainty_of_found
+            found, found_confidence = _likeliest(fitting)
+            if found == candidate and found_confidence > confidence:
+                name, confidence = found, found_confidence
     return name
 
 
@@ -216,7 +232,10 @@ def _likeliest(sample: bytes) -> tuple[str | None, float]:
 
 
 def _sample(data: bytes) -> bytes:
-    """The first lines that are not ASCII. Everywhere but in UTF-16 and UTF-32, a line's end is no part of another character."""
+    """The first lines that are not ASCII.
+
+    A line end is part of another character only in UTF-16 and UTF-32.
+    """
     lines, size, place = [], 0, 0
     while size < SAMPLE_BYTES and (found := NOT_ASCII.search(data, place)):
         start = max(data.rfind(b"\n", place, found.start()) + 1, place)

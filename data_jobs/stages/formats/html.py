@@ -1,6 +1,7 @@
-"""HTML to text: what a reader would see, block by block; nothing is fetched, no script is run.
+"""Parse HTML into the text that a reader would see, block by block. Nothing is fetched, and no script runs.
 
-Lexbor builds the tree as HTML5 prescribes, so unclosed and misplaced tags nest as they do in a browser, to any depth.
+Lexbor builds the tree as HTML5 prescribes, so unclosed and misplaced tags nest as they do in a browser, to
+any depth.
 """
 
 import re
@@ -14,17 +15,20 @@ from data_jobs.stages.formats.charset import decode
 from data_jobs.stages.formats.contract import ParseOptions, ParserOutput
 from data_jobs.stages.formats.text import clean
 
-#: Elements whose text no reader sees: code, what waits for a script, what stands in for scripts and frames, formulas' source.
+#: Elements whose text no reader sees: code, templates, the fallbacks of scripts and frames, the source of
+#: formulas.
 SILENT = frozenset(
-    "script style template noscript iframe noembed noframes rp annotation annotation-xml -comment -doctype".split()
+    "script style template noscript iframe noembed noframes rp annotation annotation-xml -comment "
+    "-doctype".split()
 )
-#: Elements that stand on lines of their own.
+#: Elements that begin on a new line.
 BLOCKS = frozenset(
-    "address article aside blockquote body caption center dd details dialog dir div dl dt fieldset figcaption figure footer form "
-    "h1 h2 h3 h4 h5 h6 head header hgroup hr legend li listing main menu nav ol optgroup option p plaintext pre search section "
-    "select summary table tbody td textarea tfoot th thead title tr ul xmp text".split()
+    "address article aside blockquote body caption center dd details dialog dir div dl dt fieldset "
+    "figcaption figure footer form h1 h2 h3 h4 h5 h6 head header hgroup hr legend li listing main "
+    "menu nav ol optgroup option p plaintext pre search section select summary table tbody td "
+    "textarea tfoot th thead title tr ul xmp text".split()
 )
-#: Inline elements that divide words: pictures and controls, readings of ruby, the parts of a formula.
+#: Inline elements that separate words: pictures, controls, ruby text, the parts of a formula.
 SPACED = frozenset(
     "audio button canvas embed img input math meter mi mn mo ms mtext object progress rt svg video".split()
 )
@@ -32,7 +36,7 @@ LINE_BREAK, PICTURE, RAISED = "br", "img", "sup"
 PREFORMATTED = frozenset({"listing", "plaintext", "pre", "textarea", "xmp"})
 MARKED = BLOCKS | SPACED | PREFORMATTED | {LINE_BREAK, PICTURE, RAISED}
 SPACE = re.compile(r"[ \t\n\f]+")
-#: A document without these hides nothing by itself.
+#: Attributes that can hide an element.
 STYLED = re.compile(
     r"""\shidden(?=[\s=/>])|\sstyle\s*=\s*["']?[^"'>]{0,300}(?:display|visibility)\s*:""", re.IGNORECASE
 )
@@ -40,7 +44,7 @@ DECLARATION = re.compile(r"(?:^|[;\s])(display|visibility)\s*:\s*([a-z-]+)", re.
 
 
 def parse(data: bytes, _: ParseOptions) -> ParserOutput:
-    """One page."""
+    """Parse an HTML file into one page."""
     decoded = decode(data)
     text, hidden = to_text(decoded.text)
     facts = decoded.facts | ({Fact.HIDDEN_CHARACTERS: hidden} if hidden else {})
@@ -48,11 +52,14 @@ def parse(data: bytes, _: ParseOptions) -> ParserOutput:
 
 
 def to_text(markup: str, *, hiding: bool = True) -> tuple[str, int]:
-    """The text of a document or a fragment, its blocks a blank line apart; and how many characters it hides.
+    """The text of a document or a fragment, and the number of its hidden characters.
+
+    Blocks of text are separated by a blank line.
 
     Args:
         markup: the document.
-        hiding: leave out what ``hidden``, ``display: none`` and ``visibility: hidden`` on an element hide.
+        hiding: leave out the text that ``hidden``, ``display: none`` or ``visibility: hidden`` on an element
+            hides.
 
     Raises:
         MemoryError: the tree does not fit into the memory of the process.
@@ -60,108 +67,111 @@ def to_text(markup: str, *, hiding: bool = True) -> tuple[str, int]:
     markup = clean(markup)
     try:
         root = LexborHTMLParser(markup).root
-    except SelectolaxError as exc:  # Lexbor refuses no markup: it fails only where it gets no memory
+    except SelectolaxError as exc:  # Lexbor accepts any markup and fails only for lack of memory
         raise MemoryError(str(exc)) from exc
-    walk = _Walk(styled=hiding and STYLED.search(markup) is not None)
+    walker = _TreeWalker(styled=hiding and STYLED.search(markup) is not None)
     if root is not None:
-        walk.through(root)
-    blocks = "".join(walk.parts).split("\0")
+        walker.walk(root)
+    blocks = "".join(walker.parts).split("\0")
     lines = (block.strip("\n") if "\n" in block else block.strip() for block in blocks)
-    return clean("\n\n".join(line for line in lines if line.strip())), walk.hidden
+    return clean("\n\n".join(line for line in lines if line.strip())), walker.hidden
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _Look:
+class _Style:
     """How an element shows its text; its children inherit it."""
 
-    #: False inside ``display: none``, whatever the children say.
+    #: False inside ``display: none``, which a child cannot undo.
     displayed: bool = True
-    #: False under ``visibility: hidden``; a child may be visible again.
+    #: False inside ``visibility: hidden``, which a child can undo.
     visible: bool = True
     preformatted: bool = False
 
 
 @dataclass(kw_only=True, slots=True)
-class _Walk:
-    """A walk through the tree in document order. It recurses nowhere: nesting may be deep."""
+class _TreeWalker:
+    """Collects the text of a tree in document order, without recursion, because nesting may be deep."""
 
-    #: True where elements may hide themselves, so that their attributes are read.
+    #: True if elements may be hidden, so that their attributes are read.
     styled: bool
-    #: Text, with NUL between blocks.
+    #: Pieces of text; NUL separates blocks.
     parts: list[str] = field(default_factory=lambda: ["\0"])
-    #: Characters of text that the document hides, runs of space counted once.
+    #: Number of characters that the document hides; a run of spaces counts once.
     hidden: int = 0
 
-    def through(self, root: LexborNode) -> None:
+    def walk(self, root: LexborNode) -> None:
         """Collect the text under ``root``."""
         node: LexborNode | None = root
-        look = _Look()
-        above: list[
-            tuple[LexborNode, _Look, str]
-        ] = []  # the open elements: each with its parent's look, and what ends it
+        style = _Style()
+        # The open elements, each with its parent's style and the separator that ends it.
+        above: list[tuple[LexborNode, _Style, str]] = []
         while node is not None:
             child = None
             tag = node.tag
             if tag == "-text":
-                self._text(node.text_content or "", look)
+                self._text(node.text_content or "", style)
             elif tag is not None and tag not in SILENT:
-                inner, edge = self._enter(node, tag, look) if tag in MARKED or self.styled else (look, "")
+                inner, separator = (
+                    self._enter(node, tag, style) if tag in MARKED or self.styled else (style, "")
+                )
                 child = node.first_child
                 if child is not None:
-                    above.append((node, look, edge))
-                    look = inner
+                    above.append((node, style, separator))
+                    style = inner
                 else:
-                    self._divide(edge)
+                    self._separate(separator)
             following = child or node.next
             while following is None and above:
-                node, look, edge = above.pop()
-                self._divide(edge)
+                node, style, separator = above.pop()
+                self._separate(separator)
                 following = node.next if above else None
             node = following
 
-    def _enter(self, node: LexborNode, tag: str, look: _Look) -> tuple[_Look, str]:
-        """The look of what is inside, and what divides the element from its surroundings."""
-        edge = "\0" if tag in BLOCKS else " " if tag in SPACED else ""
+    def _enter(self, node: LexborNode, tag: str, style: _Style) -> tuple[_Style, str]:
+        """The style of the element's content, and the separator around the element."""
+        separator = "\0" if tag in BLOCKS else " " if tag in SPACED else ""
         if tag in PREFORMATTED:
-            look = _Look(displayed=look.displayed, visible=look.visible, preformatted=True)
+            style = _Style(displayed=style.displayed, visible=style.visible, preformatted=True)
         if self.styled:
-            look, edge = _styled(node.attributes, look, edge)
-        self._divide(edge)
+            style, separator = _apply_attributes(node.attributes, style, separator)
+        self._separate(separator)
         if tag == RAISED:
-            edge = self._raise(node)
+            separator = self._raise(node)
         if tag == LINE_BREAK:
-            self._text("\n" if look.preformatted else " ", look)
+            self._text("\n" if style.preformatted else " ", style)
         elif tag == PICTURE:
-            self._text(node.attributes.get("alt") or "", look)
-        return look, edge
+            self._text(node.attributes.get("alt") or "", style)
+        return style, separator
 
     def _raise(self, node: LexborNode) -> str:
-        """Keep a note's mark apart from its word, and a power from its base; ordinals (1st) and units (m2) stay whole."""
+        """Separate a note mark from its word and a power from its base, but keep ordinals (1st), units (m2)."""
         if node.first_child is not None and node.first_child.tag == "a":
-            self._divide(" ")
+            self._separate(" ")
             return " "
         if self.parts[-1][-1].isdigit() and node.text().lstrip("-−+")[:1].isdigit():
             self.parts.append("^")
         return ""
 
-    def _divide(self, edge: str) -> None:
-        if edge and self.parts[-1][-1] not in edge + "\0":
-            self.parts.append(edge)
+    def _separate(self, separator: str) -> None:
+        if separator and self.parts[-1][-1] not in separator + "\0":
+            self.parts.append(separator)
 
-    def _text(self, text: str, look: _Look) -> None:
-        if not look.preformatted:
+    def _text(self, text: str, style: _Style) -> None:
+        if not style.preformatted:
             text = SPACE.sub(" ", text)
-        if not (look.displayed and look.visible):
+        if not (style.displayed and style.visible):
             self.hidden += len(text.strip())
             return
-        if not look.preformatted and text.startswith(" ") and self.parts[-1].endswith(" "):
+        if not style.preformatted and text.startswith(" ") and self.parts[-1].endswith(" "):
             text = text[1:]
         if text:
             self.parts.append(text)
 
 
-def _styled(attributes: Mapping[str, str | None], look: _Look, edge: str) -> tuple[_Look, str]:
-    displayed, visible = look.displayed, look.visible
+def _apply_attributes(
+    attributes: Mapping[str, str | None], style: _Style, separator: str
+) -> tuple[_Style, str]:
+    displayed, visible = style.displayed, style.visible
     if "hidden" in attributes and attributes["hidden"] != "until-found":
         displayed = False
     for name, value in DECLARATION.findall(attributes.get("style") or ""):
@@ -170,5 +180,5 @@ def _styled(attributes: Mapping[str, str | None], look: _Look, edge: str) -> tup
         elif value.lower() == "none":
             displayed = False
         elif not value.lower().startswith(("inline", "contents")):
-            edge = "\0"
-    return _Look(displayed=displayed, visible=visible, preformatted=look.preformatted), edge
+            separator = "\0"
+    return _Style(displayed=displayed, visible=visible, preformatted=style.preformatted), separator

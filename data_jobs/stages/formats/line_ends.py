@@ -1,10 +1,11 @@
-"""Join the lines of a paragraph: words that were broken at a line end become whole again, compounds keep their hyphen.
+"""Join the lines of a paragraph. Words broken at a line end become whole again; compounds keep their hyphen.
 
 join_lines([["Nobody is permit-\nted to stop the well-\nknown pump.", "A well-known pump."]])
 # ["Nobody is permitted to stop the well-known pump.\n\nA well-known pump."]
 
-A hyphen at a line end says too little: "permit-/ted" and "well-/known" look alike. The document decides first, by how it writes
-the word elsewhere. Where it does not say, the parts do: two words of the document are a compound, everything else is a broken word.
+The hyphen itself does not tell the two apart: "permit-/ted" and "well-/known" look alike. First, the spelling
+of the word elsewhere in the document decides. Otherwise the parts decide: if both are words of the document
+they are a compound, and if not they are a broken word.
 """
 
 import re
@@ -15,31 +16,33 @@ from itertools import pairwise
 SOFT_HYPHEN = "\u00ad"
 HYPHENS = "-\u2010" + SOFT_HYPHEN
 HYPHENATED = re.compile(rf"[{HYPHENS}][^\S\n]*\n")
-#: A page is drawn, so a soft hyphen inside a line is one that the reader sees.
-SEEN_HYPHEN = re.compile(rf"(?<=\w){SOFT_HYPHEN}(?=\w)")
-#: Scripts that put no space between words: Chinese, Japanese, Thai, Lao, Khmer, Burmese.
+#: A PDF draws its hyphens, so the reader sees a soft hyphen inside a line.
+VISIBLE_HYPHEN = re.compile(rf"(?<=\w){SOFT_HYPHEN}(?=\w)")
+#: Scripts without spaces between words: Chinese, Japanese, Thai, Lao, Khmer, Burmese.
 UNSPACED = re.compile(
-    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3000-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff00-\uffef]"
+    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3000-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
+    "\uf900-\ufaff\uff00-\uffef]"
 )
-#: A line that the next one goes on has at least this share of the longest line's length.
-FULL_LINE = 0.7
+#: A line that continues on the next one has at least this share of the longest line's length.
+FULL_LINE_SHARE = 0.7
 WORD = re.compile(r"\w+")
-#: Longer words are none, so that no line is looked through from end to end.
+#: Longest word that is looked up, so that no line is searched from end to end.
 LONGEST_WORD = 64
 PUNCTUATION = ".,;:!?()[]{}<>\"'“”‘’„«»…*"
 OPENING, CLOSING = ("", "(", "“", '"'), ("", ",", ".", ";", ":", ")", "?", "!", "”", '"', "),", ").")
-#: Behind such a word the hyphen stands for a word left out: "short- and long-term".
+#: Before such a word, a hyphen stands for an omitted word: "short- and long-term".
 CONJUNCTIONS = frozenset("and or und oder bzw et ou y o e en of och eller".split())
-#: Prefixes that are written with a hyphen.
+#: Prefixes that keep their hyphen.
 PREFIXES = frozenset("self well non ex quasi pseudo all half cross".split())
-#: A shorter part of a word says nothing: many words begin with "in" and end with "ted".
-LEAST_PART = 3
+#: Least length of a part that counts as a word, because many words begin with "in" or end with "ted".
+MIN_PART_LENGTH = 3
 
-Words = Callable[[], set[str]]
+#: Returns the words of the document, which are collected only if they are needed.
+DocumentWords = Callable[[], set[str]]
 
 
 def join_lines(pages: Sequence[Sequence[str]]) -> list[str]:
-    """A text for each page: its paragraphs a blank line apart, the lines of each joined.
+    """The text of each page, with a blank line between paragraphs and the lines of each joined.
 
     Args:
         pages: the paragraphs of each page, lines ending in ``\\n``.
@@ -53,7 +56,7 @@ def join_lines(pages: Sequence[Sequence[str]]) -> list[str]:
     return ["\n\n".join(filter(None, paragraphs)) for paragraphs in joined]
 
 
-def _join(paragraph: str, words: Words) -> str:
+def _join(paragraph: str, words: DocumentWords) -> str:
     lines = [line for line in map(str.strip, paragraph.split("\n")) if line]
     if len(lines) < 2 or not (
         HYPHENATED.search(paragraph) or (not paragraph.isascii() and UNSPACED.search(paragraph))
@@ -63,54 +66,54 @@ def _join(paragraph: str, words: Words) -> str:
     for before, line in pairwise(lines):
         if before[-1] in HYPHENS and before[-2:-1].isalnum() and line[0].isalnum():
             parts[-1] = parts[-1][:-1]
-            parts.append(_between(before, line, words))
-        elif before[-1] < "\u0e00" or not _goes_on(before, line, lines):
+            parts.append(_separator(before, line, words))
+        elif before[-1] < "\u0e00" or not _continues(before, line, lines):
             parts.append(" ")
         parts.append(line)
     return _without_soft_hyphens("".join(parts))
 
 
-def _goes_on(before: str, line: str, lines: Sequence[str]) -> bool:
-    """True where no space belongs between the two lines: a sentence of such a script fills its line, a cell of a table does not."""
+def _continues(before: str, line: str, lines: Sequence[str]) -> bool:
+    """True if no space belongs between the lines. Text of such scripts fills its line; a cell does not."""
     return bool(
         UNSPACED.match(before[-1])
         and UNSPACED.match(line)
-        and len(before) >= FULL_LINE * max(map(len, lines))
+        and len(before) >= FULL_LINE_SHARE * max(map(len, lines))
     )
 
 
 def _without_soft_hyphens(text: str) -> str:
-    return SEEN_HYPHEN.sub("-", text).replace(SOFT_HYPHEN, "") if SOFT_HYPHEN in text else text
+    return VISIBLE_HYPHEN.sub("-", text).replace(SOFT_HYPHEN, "") if SOFT_HYPHEN in text else text
 
 
-def _between(line: str, following: str, words: Words) -> str:
-    """What stands between the two parts of a word in running text: nothing, a hyphen, or a hyphen and a space."""
+def _separator(line: str, following: str, words: DocumentWords) -> str:
+    """The separator between the parts of a word: nothing, a hyphen, or a hyphen and a space."""
     first = line[-LONGEST_WORD:-1].split()[-1].lstrip(PUNCTUATION)
     found = WORD.match(following)
     second = found[0] if found else following
     together, compound = (first + second).lower(), f"{first}-{second}".lower()
-    if _stands_in(words, together):
+    if _occurs(words, together):
         return ""
     if second.lower() in CONJUNCTIONS:
         return "- "
-    if _stands_in(words, compound) or not (first[-1].isalpha() and second.isalpha() and second[0].islower()):
+    if _occurs(words, compound) or not (first[-1].isalpha() and second.isalpha() and second[0].islower()):
         return "-"
     if line[-1] == SOFT_HYPHEN:
         return ""
     first, second = first.lower(), second.lower()
     both_words = (
-        min(len(first), len(second)) >= LEAST_PART and _stands_in(words, first) and _stands_in(words, second)
+        min(len(first), len(second)) >= MIN_PART_LENGTH and _occurs(words, first) and _occurs(words, second)
     )
     return "-" if "-" in first or first in PREFIXES or both_words else ""
 
 
-def _stands_in(words: Words, word: str) -> bool:
-    """True where it is a word of the document, by itself or beside a punctuation mark."""
+def _occurs(words: DocumentWords, word: str) -> bool:
+    """True if the document has the word, alone or beside a punctuation mark."""
     found = words()
     return any(f"{before}{word}{after}" in found for before in OPENING for after in CLOSING)
 
 
 def _words(pages: Sequence[Sequence[str]]) -> set[str]:
-    """What stands between spaces in the document, in lower case."""
+    """The words of the document, as separated by spaces, in lower case."""
     text = "\n".join(map("\n".join, pages)).lower().replace("\u2010", "-").replace(SOFT_HYPHEN, "-")
     return set(text.split())

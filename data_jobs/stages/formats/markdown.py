@@ -1,6 +1,6 @@
-"""Markdown to text: rendered, then read as HTML, so that what is embedded is what a reader would see.
+"""Parse Markdown: render it to HTML and parse that, so that the text is what a reader would see.
 
-What prose says is text: a tag that would swallow what stands behind it, and a tag that is none of HTML's, are written out
+Tags that are prose, because they would swallow the text behind them or are not HTML's, are kept as text
 (``raw_html``). Raw HTML hides nothing, and nesting has no limit.
 """
 
@@ -15,15 +15,17 @@ from markdown_it.token import Token
 from data_jobs.stages.formats.charset import decode
 from data_jobs.stages.formats.contract import ParseOptions, ParserOutput
 from data_jobs.stages.formats.html import to_text
-from data_jobs.stages.formats.raw_html import contained
+from data_jobs.stages.formats.raw_html import escape_prose
 from data_jobs.stages.formats.text import clean
 
-#: The parser recurses for each level; what nests deeper is a paragraph with its marks written out.
-DEEPEST = 60
-#: The parser's own limit drops text. A list in a list adds two levels at once, so this one is never met.
-NEVER_MET = DEEPEST + 10
-#: How blocks of raw HTML begin that go on behind a blank line, and what ends them (https://spec.commonmark.org/0.31.2/#html-blocks).
-ENDED_BY = (
+#: Deepest level of nesting, because the parser recurses for each. Deeper text becomes a paragraph that shows
+#: its marks.
+MAX_DEPTH = 60
+#: The parser's own limit, which drops text. It is never reached: a list in a list adds two levels at once.
+PARSER_MAX_DEPTH = MAX_DEPTH + 10
+#: Beginning and end of the blocks of raw HTML that may contain blank lines
+#: (https://spec.commonmark.org/0.31.2/#html-blocks).
+BLOCK_ENDS = (
     (
         re.compile(r"<(?:script|pre|style|textarea)(?=\s|>|$)", re.IGNORECASE),
         re.compile(r"</(?:script|pre|style|textarea)>", re.IGNORECASE),
@@ -36,32 +38,34 @@ ENDED_BY = (
 
 
 def parse(data: bytes, _: ParseOptions) -> ParserOutput:
-    """One page."""
+    """Parse a Markdown file into one page."""
     decoded = decode(data)
     text, _hidden = to_text(to_html(clean(decoded.text)), hiding=False)
     return ParserOutput(pages=[text], facts=decoded.facts, unread=decoded.unread)
 
 
 def to_html(markdown: str) -> str:
-    """The document as HTML in which no piece of raw HTML takes in the text behind it."""
-    parser = MarkdownIt("commonmark", {"maxNesting": NEVER_MET}, renderer_cls=_Renderer).enable("table")
-    parser.block.ruler.before("table", "deepest", _deepest)
+    """Render the document as HTML in which no piece of raw HTML swallows the text behind it."""
+    parser = MarkdownIt("commonmark", {"maxNesting": PARSER_MAX_DEPTH}, renderer_cls=_Renderer).enable(
+        "table"
+    )
+    parser.block.ruler.before("table", "deepest", _flatten_deepest)
     parser.block.ruler.at("html_block", _ended_html_block, {"alt": ["paragraph", "reference", "blockquote"]})
-    parser.block.ruler.at("reference", _no_footnote)
+    parser.block.ruler.at("reference", _link_definition)
     return str(parser.render(markdown))
 
 
-class _Renderer(RendererHTML):  # it finds a token's rule by the name of the method
+class _Renderer(RendererHTML):  # the base class finds the rule of a token by the name of the method
     def html_block(self, tokens: Sequence[Token], idx: int, *_: object) -> str:
-        return contained(tokens[idx].content, block=True)
+        return escape_prose(tokens[idx].content, block=True)
 
     def html_inline(self, tokens: Sequence[Token], idx: int, *_: object) -> str:
-        return contained(tokens[idx].content, block=False)
+        return escape_prose(tokens[idx].content, block=False)
 
 
-def _deepest(state: StateBlock, start: int, end: int, silent: bool) -> bool:
-    """A block rule: everything below the deepest level is one paragraph."""
-    if state.level < DEEPEST or silent:
+def _flatten_deepest(state: StateBlock, start: int, end: int, silent: bool) -> bool:
+    """Block rule: make everything below the deepest level one paragraph."""
+    if state.level < MAX_DEPTH or silent:
         return False
     last = start
     while last < end and (state.isEmpty(last) or state.sCount[last] >= state.blkIndent):
@@ -77,23 +81,26 @@ def _deepest(state: StateBlock, start: int, end: int, silent: bool) -> bool:
 
 
 def _ended_html_block(state: StateBlock, start: int, end: int, silent: bool) -> bool:
-    """A block rule: raw HTML, unless what must end it is missing, so that it would take in the rest of the document."""
-    place = state.bMarks[start] + state.tShift[start]
-    for opening, closing in ENDED_BY:
-        if opening.match(state.src, place, state.eMarks[start]) and not _ends(state, closing, place):
+    """Block rule: raw HTML, unless its end is missing, so that it would swallow the rest of the document."""
+    position = state.bMarks[start] + state.tShift[start]
+    for opening, closing in BLOCK_ENDS:
+        if opening.match(state.src, position, state.eMarks[start]) and not _has_end(state, closing, position):
             return False
     return html_block(state, start, end, silent)
 
 
-def _ends(state: StateBlock, closing: re.Pattern[str], place: int) -> bool:
-    """True where the closing sign comes somewhere behind the place. The last one is looked for once."""
+def _has_end(state: StateBlock, closing: re.Pattern[str], position: int) -> bool:
+    """True if the closing sign occurs behind ``position``. The last occurrence is searched for only once."""
     last = state.env.setdefault("last", {})
     if closing.pattern not in last:
         last[closing.pattern] = max((found.start() for found in closing.finditer(state.src)), default=-1)
-    return bool(last[closing.pattern] > place)
+    return bool(last[closing.pattern] > position)
 
 
-def _no_footnote(state: StateBlock, start: int, end: int, silent: bool) -> bool:
-    """A block rule: a link's definition, which no reader sees; a footnote is read, though it looks the same."""
-    place = state.bMarks[start] + state.tShift[start]
-    return not state.src.startswith("[^", place) and reference(state, start, end, silent)
+def _link_definition(state: StateBlock, start: int, end: int, silent: bool) -> bool:
+    """Block rule: a link definition, which no reader sees.
+
+    A footnote looks the same, but its text is kept.
+    """
+    position = state.bMarks[start] + state.tShift[start]
+    return not state.src.startswith("[^", position) and reference(state, start, end, silent)

@@ -1,7 +1,7 @@
-"""PDF to text by PyMuPDF: a text for each page, paragraphs in reading order, lines of a paragraph joined.
+"""Parse a PDF with PyMuPDF into one text per page, with paragraphs in reading order and their lines joined.
 
-Joining lines keeps the text the same when a paragraph is set anew, so that an edit changes few chunks. A page that cannot be read
-is told with its reason; the others are read.
+Joined lines keep the text of a paragraph the same when its line breaks move, so that an edit changes few
+chunks. A page that cannot be read is reported with the reason, and the others are read.
 """
 
 import zlib
@@ -19,29 +19,31 @@ from data_jobs.stages.formats.pdf_page import (
     shows_something,
     why_textless,
 )
-from data_jobs.stages.formats.pdf_structure import not_in_its_pages, open_pages, refuse_cut_short
+from data_jobs.stages.formats.pdf_structure import content_outside_pages, open_pages, refuse_cut_short
 from data_jobs.stages.parsing.out_of_memory import is_out_of_memory
 
-#: A page of text is some kilobytes of drawing commands, a very dense map some megabytes; beyond this it is an attack.
+#: Most bytes of drawing commands on a page. A page of text has kilobytes and a very dense map some megabytes;
+#: more is an attack.
 MAX_CONTENT_BYTES = 64 * 1024 * 1024
-COUNTED_AT_ONCE = 1 << 20
+#: Bytes inflated at a time to count them.
+INFLATE_BYTES = 1 << 20
 ERRORS = (pymupdf.mupdf.FzErrorBase, RuntimeError, ValueError)
-#: Said of a deflated stream whose checksum is wrong; every byte of it is there.
+#: Message of zlib about a stream whose checksum is wrong, although all its bytes are there.
 CHECKSUM = "incorrect data check"
-#: Said by MuPDF of a stream that unpacks to thousands of times its size.
+#: Message of MuPDF about a stream that unpacks to thousands of times its size.
 BOMB = "compression bomb"
 
 
 def parse(data: bytes, options: ParseOptions) -> ParserOutput:
-    """The text of each page, "" for a page without, and which pages could not be read.
+    """Parse a PDF file.
 
     Args:
         data: the file.
         options: see ``ParseOptions``.
 
     Raises:
-        Unreadable: with the outcome and a sentence.
-        MemoryError: its process is allowed too little.
+        Unreadable: the document has no text, or is damaged, protected or too large.
+        MemoryError: the process ran out of memory.
     """
     pymupdf.TOOLS.mupdf_display_errors(False)
     pymupdf.TOOLS.mupdf_display_warnings(False)
@@ -67,7 +69,7 @@ def _read(document: pymupdf.Document, options: ParseOptions) -> ParserOutput:
             Outcome.TOO_LARGE,
             f"has {count:,} pages; the limit is {options.max_pages:,} (CLUSTER_MAX_DOCUMENT_PAGES)",
         )
-    unread = not_in_its_pages(document)
+    unread = content_outside_pages(document)
     first, last = options.part or (0, count)
     form = bool(document.is_form_pdf)
     pages: list[list[str]] = []
@@ -83,7 +85,7 @@ def _read(document: pymupdf.Document, options: ParseOptions) -> ParserOutput:
 
 
 def _page(document: pymupdf.Document, number: int, *, form: bool) -> tuple[list[str], str]:
-    """The paragraphs of a page, and why text of it is missing."""
+    """The paragraphs of a page, and the reason why text is missing ("" if none is)."""
     try:
         page = document.load_page(number)
         reason = DAMAGED if _is_damaged(document, page) else ""
@@ -102,10 +104,10 @@ def _page(document: pymupdf.Document, number: int, *, form: bool) -> tuple[list[
 
 
 def _is_damaged(document: pymupdf.Document, page: pymupdf.Page) -> bool:
-    """True where part of the page's drawing commands is missing. Counts what they inflate to, without keeping it.
+    """True if part of the page's drawing commands is missing. Inflates them only to count their bytes.
 
     Raises:
-        Unreadable: that is more than any honest page has.
+        Unreadable: they inflate to more than ``MAX_CONTENT_BYTES``.
     """
     total, damaged = 0, False
     for xref in page.get_contents():
@@ -113,16 +115,16 @@ def _is_damaged(document: pymupdf.Document, page: pymupdf.Page) -> bool:
             damaged = True
             continue
         if document.xref_get_key(xref, "Filter")[1] not in {"/FlateDecode", "[/FlateDecode]"}:
-            total += len(document.xref_stream(xref) or b"")  # the process's memory limit stands guard here
+            total += len(document.xref_stream(xref) or b"")  # limited by the memory of the process
             continue
-        inflate, left = zlib.decompressobj(), document.xref_stream_raw(xref)
-        while left and not inflate.eof and total <= MAX_CONTENT_BYTES:
+        inflate, remaining = zlib.decompressobj(), document.xref_stream_raw(xref)
+        while remaining and not inflate.eof and total <= MAX_CONTENT_BYTES:
             try:
-                total += len(inflate.decompress(left, COUNTED_AT_ONCE))
+                total += len(inflate.decompress(remaining, INFLATE_BYTES))
             except zlib.error as exc:
-                damaged |= CHECKSUM not in str(exc)  # PyMuPDF reads what can be read of it
+                damaged |= CHECKSUM not in str(exc)  # PyMuPDF reads the part before the fault
                 break
-            left = inflate.unconsumed_tail
+            remaining = inflate.unconsumed_tail
     if total > MAX_CONTENT_BYTES:
         limit = MAX_CONTENT_BYTES // (1024 * 1024)
         raise Unreadable(

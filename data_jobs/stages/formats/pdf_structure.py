@@ -1,4 +1,4 @@
-"""What a PDF is as a file, before any page is read: whole or cut short, open or locked, and whether its pages are the document."""
+"""Check a PDF before its pages are read: whether it is whole, open, and shows its content on its pages."""
 
 import re
 
@@ -7,21 +7,21 @@ import pymupdf
 from cluster.records import NO_PAGE, Outcome
 from data_jobs.stages.formats.contract import Unreadable
 
-#: The end of a PDF is a reference to its table and a mark; generators leave out the one or the other.
+#: A PDF ends with a reference to its table and an end mark; some generators omit one of them.
 END = re.compile(rb"startxref\s+\d+|%%EOF")
-#: The beginning of an object; there are some behind the last end where a later one was cut off.
+#: The beginning of an object. Objects behind the last end mark belong to an update that was cut off.
 OBJECT = re.compile(rb"\d\s+\d+\s+obj\b")
-#: A page tree is some levels deep.
+#: Deepest level of a page tree; real trees have a few levels.
 MAX_DEPTH = 64
-#: Pages whose drawing commands are looked at; and what these commands are made of, nearly always.
-PAGES_TRIED, PRINTABLE_SHARE = 3, 0.95
-COMMANDS = re.compile(rb"[\s\x20-\x7e]")
+#: Pages examined for readable drawing commands, and the least share of printable characters in such commands.
+PAGES_EXAMINED, PRINTABLE_SHARE = 3, 0.95
+PRINTABLE = re.compile(rb"[\s\x20-\x7e]")
 
 
 def refuse_cut_short(document: pymupdf.Document, data: bytes) -> None:
-    """Refuse a file without its end: a reader mends what it can, and would call the half it finds the whole.
+    """Refuse a file without its end: MuPDF would repair it and show the rest as the whole document.
 
-    What follows the end is no part of the document, however long it is, unless it holds objects.
+    Bytes behind the end mark are ignored, however many there are, unless they contain objects.
 
     Raises:
         Unreadable: with the outcome ``corrupt``.
@@ -34,39 +34,39 @@ def refuse_cut_short(document: pymupdf.Document, data: bytes) -> None:
 
 
 def open_pages(document: pymupdf.Document) -> None:
-    """Make its pages readable where nothing but a count or an empty password stands before them.
+    """Unlock a document with an empty password, and correct its number of pages.
 
     Raises:
-        Unreadable: it asks for a password.
+        Unreadable: the document needs a password.
     """
     if document.needs_pass and not document.authenticate("") and not _owner_has_no_password(document):
         raise Unreadable(
             Outcome.ENCRYPTED, "is protected by a password: remove the protection and ingest it again"
         )
-    _mend_count(document)
+    _correct_page_count(document)
 
 
 def _owner_has_no_password(document: pymupdf.Document) -> bool:
-    """True where the owner's password is empty, so that other readers open the document without one.
+    """True if the owner password is empty, so that other readers open the document without one.
 
-    MuPDF, as Acrobat, refuses the empty password of an owner, but has made the key of it by then (from revision 5 on). It is the
-    right one where drawing commands can be read with it.
+    MuPDF, like Acrobat, refuses an empty owner password, but has derived the key from it by then (from
+    revision 5 on). The key is right if the drawing commands are readable with it.
     """
     document.is_encrypted = False
     try:
         document.init_doc()
-        for page in document.pages(0, min(PAGES_TRIED, document.page_count)):
+        for page in document.pages(0, min(PAGES_EXAMINED, document.page_count)):
             commands = page.read_contents()
-            if commands and len(COMMANDS.findall(commands)) >= PRINTABLE_SHARE * len(commands):
+            if commands and len(PRINTABLE.findall(commands)) >= PRINTABLE_SHARE * len(commands):
                 return True
     except (pymupdf.mupdf.FzErrorBase, RuntimeError, ValueError):
-        pass  # what a wrong key makes of objects
+        pass  # the key is wrong
     document.is_encrypted = True
     return False
 
 
-def _mend_count(document: pymupdf.Document) -> None:
-    """Where the number of pages contradicts the page tree, the tree is right: readers that trust the number lose pages."""
+def _correct_page_count(document: pymupdf.Document) -> None:
+    """Correct the number of pages if it contradicts the page tree, because MuPDF would lose pages."""
     mupdf = pymupdf.mupdf
     root = mupdf.pdf_dict_getp(mupdf.pdf_trailer(_pdf(document)), "Root/Pages")
     kids = mupdf.pdf_dict_gets(root, "Kids")
@@ -76,7 +76,7 @@ def _mend_count(document: pymupdf.Document) -> None:
     ):
         return
     if (
-        sum(_count_of(mupdf.pdf_array_get(kids, place)) for place in range(mupdf.pdf_array_len(kids)))
+        sum(_count_of(mupdf.pdf_array_get(kids, index)) for index in range(mupdf.pdf_array_len(kids)))
         != count
     ):
         _count_leaves(root, set(), 0)
@@ -87,44 +87,45 @@ def _is_node(page: pymupdf.mupdf.PdfObj) -> bool:
 
 
 def _count_of(node: pymupdf.mupdf.PdfObj) -> int:
-    """Pages under a node, as it says itself."""
+    """Number of pages below a node, as the node states it."""
     return pymupdf.mupdf.pdf_to_int(pymupdf.mupdf.pdf_dict_gets(node, "Count")) if _is_node(node) else 1
 
 
 def _count_leaves(node: pymupdf.mupdf.PdfObj, seen: set[int], depth: int) -> int:
-    """Pages under a node, counted; every node on the way is told its number, and forgets kids that lead back to one above it."""
+    """Count the pages below a node, correct the counts of nodes, and delete kids that form a loop."""
     mupdf = pymupdf.mupdf
     if not _is_node(node):
         return 1
     seen.add(mupdf.pdf_to_num(node))
     kids, pages = mupdf.pdf_dict_gets(node, "Kids"), 0
-    for place in reversed(range(mupdf.pdf_array_len(kids))):
-        kid = mupdf.pdf_array_get(kids, place)
+    for index in reversed(range(mupdf.pdf_array_len(kids))):
+        kid = mupdf.pdf_array_get(kids, index)
         if depth == MAX_DEPTH or (_is_node(kid) and mupdf.pdf_to_num(kid) in seen):
-            mupdf.pdf_array_delete(kids, place)
+            mupdf.pdf_array_delete(kids, index)
         else:
             pages += _count_leaves(kid, seen, depth + 1)
     mupdf.pdf_dict_puts(node, "Count", mupdf.pdf_new_int(pages))
     return pages
 
 
-def not_in_its_pages(document: pymupdf.Document) -> dict[int, str]:
-    """What the document holds that is on none of its pages, as ``ParsedDocument.unread``.
+def content_outside_pages(document: pymupdf.Document) -> dict[int, str]:
+    """Content that is on no page of the document, as ``ParsedDocument.unread``.
 
     Raises:
-        Unreadable: its pages only say that another program is needed to see the document.
+        Unreadable: the pages only say that another program is needed to see the document.
     """
     mupdf = pymupdf.mupdf
     root = mupdf.pdf_dict_gets(mupdf.pdf_trailer(_pdf(document)), "Root")
     if mupdf.pdf_to_bool(mupdf.pdf_dict_gets(root, "NeedsRendering")):
         how = "print it to a PDF with Adobe Reader, and ingest that"
         raise Unreadable(
-            Outcome.UNSUPPORTED, f"is an XFA form, whose pages only Adobe's programs can make: {how}"
+            Outcome.UNSUPPORTED, f"is an XFA form, whose pages only Adobe's programs can draw: {how}"
         )
     if mupdf.pdf_is_dict(mupdf.pdf_dict_gets(root, "Collection")) and (files := document.embfile_count()):
         what = "the file in it was" if files == 1 else f"the {files:,} files in it were"
         return {
-            NO_PAGE: f"is a portfolio, and {what} not read: take them out and ingest them as documents of their own"
+            NO_PAGE: f"is a portfolio, and {what} not read: "
+            "take them out and ingest them as documents of their own"
         }
     return {}
 

@@ -148,7 +148,7 @@ def test_the_set_and_the_replaced_bytes_are_facts_of_the_document(parser: Parser
 def test_a_text_with_gaps_was_read_in_part(parser: Parser) -> None:
     parsed = parser.parse(b"\xef\xbb\xbf" + "größe ".encode() * 10 + b"\xff" * 30, name="a.txt")
     assert parsed.outcome == Outcome.PARTIAL_TEXT
-    assert "30 bytes are no text in utf-8" in parsed.detail
+    assert "30 bytes are not text in utf-8" in parsed.detail
 
 
 @pytest.mark.parametrize(
