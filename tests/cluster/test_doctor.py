@@ -1,4 +1,4 @@
-"""The doctor sees what is wrong, says what to do, and mends what can be mended: each finding is made real, found, and gone after."""
+"""The doctor finds every kind of fault, says what to do, and repairs it. Each test causes a real fault."""
 
 import json
 import os
@@ -53,7 +53,7 @@ FINGERPRINT = Fingerprint(
 
 @pytest.fixture(scope="module")
 def home(new_home: NewHome) -> Settings:
-    """A cluster of this file's own: what the doctor says is about all of it."""
+    """A cluster for this file alone, because the doctor examines all of it."""
     return new_home("sick").model_copy(update={"lease_s": 600.0})
 
 
@@ -97,7 +97,7 @@ def store(connection: Connection[Any], index: ChunkIndex, organisation: str) -> 
 
 
 @pytest.fixture(autouse=True)
-def well_before_and_after(home: Settings, its_pool: ConnectionPool) -> Iterator[None]:
+def healthy_before_and_after(home: Settings, its_pool: ConnectionPool) -> Iterator[None]:
     assert examine(home).findings == []
     yield
     assert examine(home).findings == []
@@ -109,8 +109,8 @@ def part(report: HealthReport, name: str) -> PartCheck:
 
 
 def found_and_mended(home: Settings, name: str, *examples: str) -> Finding:
-    """The finding, after it was seen once without and once with mending."""
-    for _ in range(2):  # looking changes nothing
+    """Examine twice without and once with repair, and return the finding of the repair."""
+    for _ in range(2):  # an examination changes nothing
         (finding,) = examine(home).findings
         assert (finding.name, finding.mended) == (name, None)
         assert set(finding.examples) == set(examples)
@@ -148,7 +148,7 @@ def searchable(
     *,
     chunks: int = 2,
 ) -> None:
-    """Its job is done: two chunks in the index, or so the ledger says."""
+    """Finish the job of the attached file: two recorded chunks, and ``chunks`` in the index."""
     job = begin(connection, store.organisation, kind="index_file")
     attempt = documents.Attempt(
         organisation=store.organisation,
@@ -208,7 +208,7 @@ def test_a_job_whose_worker_died_is_queued_again(
     assert begin(connection, organisation).id == job.id
 
 
-def test_a_job_nobody_would_come_to_gets_a_place_in_the_queue(
+def test_a_job_without_a_queue_entry_gets_one(
     home: Settings, connection: Connection[Any], organisation: str
 ) -> None:
     jobs = [queue.submit(connection, organisation, TEST, {}) for _ in range(3)]
@@ -217,7 +217,7 @@ def test_a_job_nobody_would_come_to_gets_a_place_in_the_queue(
     assert {begin(connection, organisation).id for _ in jobs} == {job.id for job in jobs}
 
 
-def test_an_entry_that_a_dead_worker_took_without_a_job_is_ended(
+def test_a_queue_entry_that_a_dead_worker_took_without_a_job_is_ended(
     home: Settings, connection: Connection[Any], organisation: str
 ) -> None:
     job = queue.submit(connection, organisation, TEST, {})
@@ -232,7 +232,7 @@ def test_an_entry_that_a_dead_worker_took_without_a_job_is_ended(
 
 
 @pytest.mark.parametrize("end", ["failed", "cancelled", "succeeded", "gone"])
-def test_an_attached_file_whose_job_ended_ends_too(
+def test_an_attached_file_ends_with_its_job(
     end: str, home: Settings, connection: Connection[Any], blobs: BlobStore, store: VectorStore
 ) -> None:
     file, _ = upload(connection, blobs, store.organisation)
@@ -258,7 +258,7 @@ def test_an_attached_file_whose_job_ended_ends_too(
         assert now.job != attached.job
 
 
-def test_chunks_of_a_document_that_is_gone_are_deleted(
+def test_chunks_of_a_deleted_document_are_deleted(
     home: Settings, connection: Connection[Any], blobs: BlobStore, index: ChunkIndex, store: VectorStore
 ) -> None:
     attached = [
@@ -273,7 +273,7 @@ def test_chunks_of_a_document_that_is_gone_are_deleted(
     } == {attached[1].document}
 
 
-def test_a_store_on_its_way_out_is_left_to_its_job_while_that_can_end(
+def test_a_store_under_deletion_is_left_to_its_job(
     home: Settings, connection: Connection[Any], blobs: BlobStore, index: ChunkIndex, store: VectorStore
 ) -> None:
     attached = attach(connection, store, upload(connection, blobs, store.organisation)[0].id)
@@ -310,7 +310,7 @@ def test_a_document_that_lost_chunks_is_processed_again(
     assert (known.content_hash, known.attempted_hash, known.outcome) == (None, None, "failed")
 
 
-def test_words_that_an_older_version_spelt_are_spelt_anew(
+def test_words_of_an_older_version_are_renewed(
     home: Settings, connection: Connection[Any], blobs: BlobStore, index: ChunkIndex, store: VectorStore
 ) -> None:
     searchable(
@@ -319,7 +319,10 @@ def test_words_that_an_older_version_spelt_are_spelt_anew(
         store,
         attach(connection, store, upload(connection, blobs, store.organisation)[0].id),
     )
-    older = f"UPDATE vectors_{store.collection} SET text = '“pump”', words = NULL, words_version = 0 WHERE organisation = %s"
+    older = (
+        f"UPDATE vectors_{store.collection} SET text = '“pump”', words = NULL, words_version = 0"
+        " WHERE organisation = %s"
+    )
     connection.execute(older, [store.organisation])
     assert index.search(store.organisation, store.id, collection=store.collection, text="pump") == []
     found_and_mended(home, "stores_with_old_words", f"{store.organisation}/{store.id}")
@@ -330,7 +333,7 @@ def test_words_that_an_older_version_spelt_are_spelt_anew(
     )
 
 
-def test_a_file_that_lost_its_bytes_goes_unless_it_is_searchable(
+def test_a_file_without_bytes_is_deleted_unless_it_is_searchable(
     home: Settings, connection: Connection[Any], blobs: BlobStore, index: ChunkIndex, store: VectorStore
 ) -> None:
     (lost, blob), (kept, other) = (
@@ -349,14 +352,14 @@ def test_a_file_that_lost_its_bytes_goes_unless_it_is_searchable(
     connection.execute("DELETE FROM files WHERE id = %s", [kept.id])
 
 
-def test_bytes_that_belong_to_no_file_go_after_an_hour(
+def test_bytes_without_a_file_are_deleted_after_an_hour(
     home: Settings, connection: Connection[Any], blobs: BlobStore, organisation: str
 ) -> None:
     file, needed = upload(connection, blobs, organisation)
     with blobs.writer(organisation) as writer:
         writer.write(uuid4().bytes)
         lost = writer.commit()
-    assert examine(home, mend=True).findings == []  # its upload may still be under way
+    assert examine(home, mend=True).findings == []  # its upload may still run
     assert blobs.exists(organisation, lost.sha256)
     hour_ago = time.time() - 3700
     for blob in (lost, needed):
@@ -369,7 +372,7 @@ def test_bytes_that_belong_to_no_file_go_after_an_hour(
     assert get_file(connection, organisation, file.id) == file
 
 
-def test_another_blob_store_by_mistake_costs_no_file(
+def test_a_wrong_blob_store_costs_no_file(
     home: Settings, connection: Connection[Any], blobs: BlobStore, organisation: str, tmp_path: Path
 ) -> None:
     files = [upload(connection, blobs, organisation)[0] for _ in range(21)]
@@ -380,7 +383,7 @@ def test_another_blob_store_by_mistake_costs_no_file(
     assert get_file(connection, organisation, files[0].id) == files[0]
 
 
-def test_a_cluster_that_is_up_is_healthy_and_the_command_says_so(
+def test_a_running_cluster_is_healthy_and_the_command_says_so(
     home: Settings, connection: Connection[Any]
 ) -> None:
     turns.register(connection)
@@ -394,12 +397,12 @@ def test_a_cluster_that_is_up_is_healthy_and_the_command_says_so(
         shown = doctor(settings)
         assert (shown.returncode, shown.stderr) == (0, "")
         assert "All is well." in shown.stdout
-        said = json.loads(doctor(settings, "--json").stdout)
-        assert (said["healthy"], said["findings"], len(said["parts"])) == (True, [], 6)
+        report_json = json.loads(doctor(settings, "--json").stdout)
+        assert (report_json["healthy"], report_json["findings"], len(report_json["parts"])) == (True, [], 6)
     assert not list(home.home.joinpath("blobs").rglob("incoming/*"))
 
 
-def test_what_does_not_run_is_named_with_what_to_do(
+def test_a_part_that_does_not_run_is_named_with_a_remedy(
     home: Settings, connection: Connection[Any], organisation: str
 ) -> None:
     connection.execute("UPDATE jobs SET state = 'cancelled', finished_at = now() WHERE state = 'running'")
@@ -427,14 +430,14 @@ def test_what_does_not_run_is_named_with_what_to_do(
     connection.execute("UPDATE jobs SET state = 'cancelled', finished_at = now() WHERE state = 'queued'")
 
 
-def test_a_blob_store_that_keeps_nothing_is_seen(home: Settings, tmp_path: Path) -> None:
+def test_a_blob_store_that_does_not_work_is_found(home: Settings, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for url, words in ((str(tmp_path / "file"), "blob"), ("nowhere://bucket", "CLUSTER_BLOB_URL")):
         seen = part(examine(home.model_copy(update={"blob_url": url})), "blobs")
         assert (seen.fine, words in seen.says) == (False, True)
 
 
-def test_a_model_that_is_not_the_one_expected_is_seen(home: Settings, tmp_path: Path) -> None:
+def test_an_unexpected_model_is_found(home: Settings, tmp_path: Path) -> None:
     folder = shutil.copytree(open_model_folder(Registry(home).default).path, tmp_path / "model")
     weights = folder / "model.safetensors"
     settings = home.model_copy(
@@ -450,7 +453,7 @@ def test_a_model_that_is_not_the_one_expected_is_seen(home: Settings, tmp_path: 
     assert not part(examine(settings), "engine").fine
 
 
-def test_without_a_database_the_other_parts_are_still_looked_at_and_nothing_is_started(
+def test_without_a_database_the_other_parts_are_examined_and_nothing_is_started(
     new_home: NewHome,
 ) -> None:
     settings = new_home("never-up")
@@ -469,7 +472,7 @@ def test_without_a_database_the_other_parts_are_still_looked_at_and_nothing_is_s
     assert "CLUSTER_DATABASE_URL" in part(examine(away), "database").remedy
 
 
-def test_a_database_without_the_schema_is_told_from_one_that_is_away(new_home: NewHome) -> None:
+def test_a_database_without_the_schema_is_not_reported_as_unavailable(new_home: NewHome) -> None:
     settings = new_home("bare")
     bundled.start(settings)
     seen = part(examine(settings), "database")
@@ -481,7 +484,7 @@ def test_a_database_without_the_schema_is_told_from_one_that_is_away(new_home: N
 
 
 def doctor(settings: Settings, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """The command, as a person runs it."""
+    """Run the command."""
     return subprocess.run(
         [sys.executable, "-m", "cluster.doctor", *arguments],
         cwd=ROOT,

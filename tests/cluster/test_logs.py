@@ -1,4 +1,4 @@
-"""Log lines of every process have one form, and say whose job, document and stage they are about."""
+"""Log lines of every process have one form, and name their job, organisation and stage."""
 
 import json
 import subprocess
@@ -22,7 +22,7 @@ structlog.get_logger("ours").warning("odd", path="/v1/\\ud800", number=2**70, of
 
 
 def lines(form: str) -> list[str]:
-    """What the program writes to standard error."""
+    """Run the program, and return its lines on standard error."""
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM.format(form=form)], capture_output=True, text=True, check=True
     )
@@ -30,7 +30,7 @@ def lines(form: str) -> list[str]:
     return done.stderr.splitlines()
 
 
-def test_json_lines_carry_what_they_are_about() -> None:
+def test_json_lines_carry_the_fields_of_their_block() -> None:
     ours, library, failure, _ = map(json.loads, lines("json"))
     for line in (ours, library, failure):
         assert (line["job"], line["organisation"], line["stage"]) == ("job_1", "default", "parse")
@@ -40,7 +40,7 @@ def test_json_lines_carry_what_they_are_about() -> None:
     assert "ZeroDivisionError" in failure["exception"]
 
 
-def test_a_line_is_written_whatever_is_in_it() -> None:
+def test_a_line_with_odd_values_is_written() -> None:
     odd = json.loads(lines("json")[-1])
     assert (odd["event"], odd["path"], odd["number"], odd["of"]) == (
         "odd",
@@ -51,7 +51,7 @@ def test_a_line_is_written_whatever_is_in_it() -> None:
     assert "odd" in lines("console")[-1]
 
 
-def test_people_get_lines_for_people() -> None:
+def test_the_console_format_is_for_people() -> None:
     first = lines("console")[0]
     assert "document_refused" in first
     assert not first.startswith("{")

@@ -1,4 +1,4 @@
-"""The bundled Postgres comes up once, keeps its data, asks for its password, and comes back whatever was done to it."""
+"""The bundled Postgres starts once, keeps its data, needs its password, and recovers from every kind of kill."""
 
 import ctypes
 import os
@@ -23,7 +23,7 @@ from tests.conftest import NewHome
 IMPORTS = (
     "import os, psutil, psycopg; from cluster.database import bundled; from cluster.settings import Settings"
 )
-#: A start, a start that finds it running, a kill -9, a start that finds it dead, a stop.
+#: Starts the server twice, kills it with SIGKILL, starts it again and stops it.
 LIFE = """
 s = Settings(home={home!r})
 bundled.start(s)
@@ -34,8 +34,12 @@ os.kill(first, 9)
 bundled.start(s)
 print(psutil.Process(bundled.status(s).pid).uids().effective, bundled.stop(s))
 """
-#: What Docker leaves to root: among the rest, no right to look into other users' processes.
-DOCKER = "chown,dac_override,fowner,fsetid,kill,setgid,setuid,setpcap,net_bind_service,net_raw,sys_chroot,mknod,audit_write,setfcap"
+#: The capabilities of root in a Docker container. The right to inspect processes of other users is not among
+#: them.
+DOCKER = (
+    "chown,dac_override,fowner,fsetid,kill,setgid,setuid,setpcap,net_bind_service,net_raw,sys_chroot,mknod,"
+    "audit_write,setfcap"
+)
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another OS user")
 
@@ -48,7 +52,7 @@ def home(new_home: NewHome) -> Iterator[Settings]:
 
 
 def killed(settings: Settings) -> int:
-    """kill -9 of the postmaster; its pid."""
+    """Kill the postmaster with SIGKILL, and return its process id."""
     pid = bundled.status(settings).pid
     assert pid is not None
     os.kill(pid, 9)
@@ -61,7 +65,7 @@ def execute(url: str, statement: str) -> list[tuple[object, ...]]:
         return cursor.fetchall() if cursor.description else []
 
 
-def test_starting_twice_is_one_server_and_the_second_is_at_once(home: Settings) -> None:
+def test_starting_twice_starts_one_server(home: Settings) -> None:
     first = bundled.start(home)
     pid = bundled.status(home).pid
     assert bundled.start(home) == first
@@ -79,13 +83,13 @@ def test_data_and_url_survive_a_stop(home: Settings) -> None:
 
 
 def test_it_outlives_the_process_that_started_it(home: Settings) -> None:
-    code = f"from cluster.settings import Settings; from cluster.database import bundled; bundled.start(Settings(home={str(home.home)!r}))"
+    code = f"{IMPORTS}; bundled.start(Settings(home={str(home.home)!r}))"
     subprocess.run([sys.executable, "-c", code], check=True, start_new_session=True)
     assert bundled.status(home).running
     assert execute(bundled.url(home), "SELECT 1") == [(1,)]
 
 
-def test_it_asks_for_the_password_and_keeps_it_from_others(home: Settings) -> None:
+def test_it_needs_the_password_and_hides_it_from_other_users(home: Settings) -> None:
     url = bundled.start(home)
     password = data_directory.Files(home.home / "postgres").password
     with pytest.raises(psycopg.OperationalError, match="password"):
@@ -135,8 +139,8 @@ def test_a_backend_that_outlives_its_postmaster_is_ended_before_the_next_server(
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux lets a process adopt its grandchildren")
-def test_a_zombie_postmaster_that_nobody_reaps_does_not_stand_in_the_way(home: Settings) -> None:
-    adopt_orphans(True)  # as PID 1 of a container does, and like many of them we do not reap
+def test_a_zombie_postmaster_does_not_prevent_a_start(home: Settings) -> None:
+    adopt_orphans(True)  # as PID 1 of a container does; many of them do not reap zombies
     try:
         bundled.start(home)
     finally:
@@ -154,11 +158,13 @@ def adopt_orphans(yes: bool) -> None:
     assert ctypes.CDLL(None).prctl(pr_set_child_subreaper, int(yes), 0, 0, 0) == 0
 
 
-def test_a_pid_file_that_names_somebody_else_does_not_stand_in_the_way_and_they_live(home: Settings) -> None:
+def test_a_pid_file_with_the_id_of_another_process_prevents_no_start_and_kills_nothing(
+    home: Settings,
+) -> None:
     bundled.start(home)
     owner = (home.home / "postgres" / "data").stat()
     killed(home)
-    # As the server's own user: of everybody else Postgres itself knows that it cannot be its postmaster.
+    # The stranger runs as the server's user: Postgres itself rules out processes of other users.
     identity = {"user": owner.st_uid, "group": owner.st_gid, "extra_groups": []} if os.geteuid() == 0 else {}
     with subprocess.Popen(["/bin/sleep", "60"], **identity) as stranger:
         pid_file = home.home / "postgres" / "data" / "postmaster.pid"
@@ -170,14 +176,14 @@ def test_a_pid_file_that_names_somebody_else_does_not_stand_in_the_way_and_they_
         stranger.kill()
 
 
-def test_a_pid_file_cut_short_does_not_stand_in_the_way(home: Settings) -> None:
+def test_a_truncated_pid_file_does_not_prevent_a_start(home: Settings) -> None:
     bundled.start(home)
     bundled.stop(home)
     (home.home / "postgres" / "data" / "postmaster.pid").write_text("")
     assert execute(bundled.start(home), "SELECT 1") == [(1,)]
 
 
-def test_a_port_that_somebody_took_is_left_to_him(home: Settings) -> None:
+def test_a_port_that_another_process_took_is_left_to_it(home: Settings) -> None:
     bundled.start(home)
     port = bundled.status(home).port
     bundled.stop(home)
@@ -189,7 +195,7 @@ def test_a_port_that_somebody_took_is_left_to_him(home: Settings) -> None:
         assert bundled.status(home).port != port
 
 
-def test_processes_that_start_it_at_once_share_one_server(home: Settings) -> None:
+def test_processes_that_start_it_at_the_same_time_share_one_server(home: Settings) -> None:
     code = f"{IMPORTS}; print(bundled.start(Settings(home={str(home.home)!r})))"
     starters = [
         subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(4)
@@ -212,7 +218,7 @@ def test_two_homes_are_two_servers(home: Settings, new_home: NewHome) -> None:
     assert execute(bundled.url(home), "SELECT to_regclass('mine')") == [("mine",)]
 
 
-def test_a_first_start_that_was_cut_off_is_begun_again(home: Settings) -> None:
+def test_an_interrupted_first_start_is_repeated(home: Settings) -> None:
     draft = home.home / "postgres" / "data.draft"
     draft.mkdir(parents=True)
     (draft / "PG_VERSION").write_text("18\n")
@@ -227,7 +233,7 @@ def test_a_server_that_cannot_start_shows_its_log(home: Settings) -> None:
         bundled.start(home)
 
 
-def test_a_lost_password_says_so(home: Settings) -> None:
+def test_a_lost_password_is_named(home: Settings) -> None:
     bundled.start(home)
     (home.home / "postgres" / "password").write_text("forgotten")
     with pytest.raises(Misconfigured, match="password authentication failed"):
@@ -237,7 +243,7 @@ def test_a_lost_password_says_so(home: Settings) -> None:
         bundled.start(home)
 
 
-def test_a_database_of_another_major_version_says_so(home: Settings) -> None:
+def test_a_database_of_another_major_version_is_named(home: Settings) -> None:
     bundled.start(home)
     bundled.stop(home)
     (home.home / "postgres" / "data" / "PG_VERSION").write_text("12\n")
@@ -245,7 +251,7 @@ def test_a_database_of_another_major_version_says_so(home: Settings) -> None:
         bundled.start(home)
 
 
-def test_letters_of_all_scripts_are_letters(home: Settings) -> None:
+def test_letters_of_all_scripts_count_as_letters(home: Settings) -> None:
     url = bundled.start(home)
     assert execute(url, "SHOW server_encoding") == [("UTF8",)]
     assert execute(
@@ -254,7 +260,7 @@ def test_letters_of_all_scripts_are_letters(home: Settings) -> None:
 
 
 @needs_root
-def test_root_runs_it_as_somebody_else_even_under_a_closed_home(home: Settings) -> None:
+def test_root_runs_it_as_another_user_even_under_a_closed_home(home: Settings) -> None:
     home.home.chmod(0o700)
     bundled.start(home)
     status = bundled.status(home)
@@ -270,11 +276,11 @@ def test_root_runs_it_as_somebody_else_even_under_a_closed_home(home: Settings) 
 
 
 @needs_root
-def test_a_plain_user_runs_it_as_himself(tmp_path: Path) -> None:
+def test_a_plain_user_runs_it_under_its_own_id(tmp_path: Path) -> None:
     tmp_path.chmod(0o777)
     for folder in tmp_path.parents[:2]:
         folder.chmod(0o755)
-    done = as_nobody(LIFE.format(home=str(tmp_path / "home")))
+    done = as_plain_user(LIFE.format(home=str(tmp_path / "home")))
     assert done.stdout.splitlines()[-1:] == ["65534 True"], done.stderr
 
 
@@ -288,15 +294,15 @@ def test_root_in_a_container_runs_it_under_a_closed_home(home: Settings) -> None
 
 
 @needs_root
-def test_somebody_elses_home_is_refused_with_a_remedy(home: Settings) -> None:
+def test_the_home_of_another_user_is_refused_with_a_remedy(home: Settings) -> None:
     bundled.start(home)
-    done = as_nobody(f"bundled.start(Settings(home={str(home.home)!r}))")
+    done = as_plain_user(f"bundled.start(Settings(home={str(home.home)!r}))")
     assert "Misconfigured" in done.stderr
     assert "belongs to another OS user" in done.stderr
 
 
-def as_nobody(code: str) -> subprocess.CompletedProcess[str]:
-    """Run the code in a process that has become a plain user."""
+def as_plain_user(code: str) -> subprocess.CompletedProcess[str]:
+    """Run the code in a process that changes to a plain user first."""
     become = "os.setgroups([]); os.setgid(65534); os.setuid(65534)"
     return subprocess.run(
         [sys.executable, "-c", f"{IMPORTS}\n{become}\n{code}"], capture_output=True, text=True, cwd="/"

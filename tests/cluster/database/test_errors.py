@@ -1,4 +1,4 @@
-"""Whatever psycopg raises leaves as one of our errors, on the branch that says what to do next."""
+"""Every error of psycopg becomes one of ours, on the branch that says what to do next."""
 
 import pickle
 from collections.abc import Iterator
@@ -66,34 +66,34 @@ def test_every_error_of_psycopg_without_sqlstate_is_in_the_table_by_name() -> No
         (psycopg.InterfaceError, Unavailable),
     ],
 )
-def test_an_error_lands_on_its_branch(theirs: type[psycopg.Error], ours: type[ClusterError]) -> None:
+def test_an_error_gets_its_branch(theirs: type[psycopg.Error], ours: type[ClusterError]) -> None:
     assert type(translate(theirs("what happened"))) is ours
 
 
-def test_text_that_postgres_cannot_hold_is_the_callers_mistake(pool: ConnectionPool) -> None:
+def test_text_that_postgres_cannot_hold_is_invalid_input(pool: ConnectionPool) -> None:
     with pytest.raises(InvalidInput, match="NUL") as caught, translated(), pool.connection() as connection:
         connection.execute("SELECT %s::text", ["a\0b"])
     assert isinstance(caught.value.__cause__, psycopg.DataError)
 
 
-def test_a_server_that_is_not_there_may_come_back() -> None:
+def test_a_server_that_does_not_answer_is_retryable() -> None:
     with pytest.raises(Unavailable) as caught, translated():
         psycopg.connect("postgresql://nobody@127.0.0.1:1/nothing", connect_timeout=2)
     assert caught.value.retry_after_s is not None
 
 
 @pytest.mark.parametrize("wrong", ["postgresql://cluster:guessed@", "postgresql://stranger:guessed@"])
-def test_a_server_that_refuses_us_will_go_on_refusing(database_url: str, wrong: str) -> None:
+def test_a_refused_log_in_is_permanent(database_url: str, wrong: str) -> None:
     with pytest.raises(Misconfigured), translated():
         psycopg.connect(wrong + database_url.rpartition("@")[2])
 
 
-def test_a_database_that_does_not_exist_will_not_come_by_waiting(database_url: str) -> None:
+def test_a_missing_database_is_permanent(database_url: str) -> None:
     with pytest.raises(Misconfigured), translated():
         psycopg.connect(database_url.replace("/postgres", "/nothing"))
 
 
-def test_what_is_not_the_databases_passes_untouched() -> None:
+def test_other_errors_pass_unchanged() -> None:
     with pytest.raises(KeyError), translated():
         raise KeyError("ours")
 
@@ -124,7 +124,7 @@ def test_what_is_not_the_databases_passes_untouched() -> None:
     ],
     ids=["locks", "temporary files", "read-only", "disk", "quota", "read-only disk", "memory"],
 )
-def test_what_postgres_is_short_of_is_named_with_what_to_do(
+def test_a_shortage_of_postgres_names_the_resource_and_what_to_do(
     pool: ConnectionPool, statement: str, resource: Resource
 ) -> None:
     with pytest.raises(Shortage) as caught, translated(), pool.connection() as connection:
@@ -134,18 +134,18 @@ def test_what_postgres_is_short_of_is_named_with_what_to_do(
     assert caught.value.retry_after_s
 
 
-def test_a_value_that_speaks_of_a_full_disk_is_no_shortage(pool: ConnectionPool) -> None:
+def test_a_refused_value_that_mentions_a_full_disk_is_no_shortage(pool: ConnectionPool) -> None:
     with pytest.raises(InvalidInput), translated(), pool.connection() as connection:
         connection.execute("SELECT 'No space left on device'::integer")
 
 
-def test_a_shortage_stays_one_on_its_way_between_processes() -> None:
+def test_a_shortage_survives_pickling() -> None:
     sent = Shortage("full", resource=Resource.BLOB_STORE, retry_after_s=3)
-    come = pickle.loads(pickle.dumps(sent))
-    assert (str(come), come.resource, come.retry_after_s) == ("full", Resource.BLOB_STORE, 3)
+    received = pickle.loads(pickle.dumps(sent))
+    assert (str(received), received.resource, received.retry_after_s) == ("full", Resource.BLOB_STORE, 3)
 
 
-def test_a_server_without_connections_says_so_to_whoever_waits_for_one(
+def test_a_caller_of_the_pool_learns_that_the_server_has_no_free_connection(
     pool: ConnectionPool, settings: Settings, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pool.connection() as connection:

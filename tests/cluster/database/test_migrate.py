@@ -1,4 +1,4 @@
-"""The schema is brought up to date exactly once, whoever asks first, and what was applied is never edited unseen."""
+"""Each migration is applied exactly once, by any number of processes, and an edited one is refused."""
 
 import subprocess
 import sys
@@ -15,7 +15,7 @@ from cluster.errors import ClusterError, Conflict
 
 @pytest.fixture
 def empty(database_url: str) -> Iterator[str]:
-    """URL of a database with nothing in it."""
+    """URL of an empty database."""
     name = f"empty_{uuid4().hex[:8]}"
     with psycopg.connect(database_url, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}")
@@ -36,7 +36,7 @@ def extended(monkeypatch: pytest.MonkeyPatch, *more: Migration) -> None:
     monkeypatch.setattr(module, "migrations", lambda: ours)
 
 
-def test_an_empty_database_gets_everything_and_the_second_time_nothing(empty: str) -> None:
+def test_an_empty_database_gets_every_migration_and_a_second_call_applies_none(empty: str) -> None:
     names = [migration.name for migration in migrations()]
     assert names[0] == "0001_foundation.sql"
     assert migrate(empty) == names
@@ -44,13 +44,16 @@ def test_an_empty_database_gets_everything_and_the_second_time_nothing(empty: st
     assert applied(empty) == names
 
 
-def test_numbers_stand_once_each() -> None:
+def test_every_number_occurs_once() -> None:
     numbers = [migration.number for migration in migrations()]
     assert numbers == sorted(set(numbers))
 
 
 def test_four_processes_at_once_apply_each_migration_once(empty: str) -> None:
-    code = f"from cluster.database.migrate import migrate; print('ready', flush=True); input(); print(len(migrate({empty!r})))"
+    code = (
+        "from cluster.database.migrate import migrate; print('ready', flush=True); input();"
+        f" print(len(migrate({empty!r})))"
+    )
     run = [sys.executable, "-c", code]
     migrators = [
         subprocess.Popen(run, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(4)
@@ -67,7 +70,7 @@ def test_four_processes_at_once_apply_each_migration_once(empty: str) -> None:
     assert sum(counts) == len(migrations()) == len(applied(empty))
 
 
-def test_a_migration_that_fails_leaves_nothing_of_itself_and_keeps_those_before(
+def test_a_failed_migration_leaves_no_trace_and_earlier_ones_stay(
     empty: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     extended(
@@ -102,7 +105,7 @@ def test_a_database_newer_than_the_code_is_refused(empty: str) -> None:
         migrate(empty)
 
 
-def test_a_role_that_may_not_create_anything_can_work_with_a_schema_that_is_there(empty: str) -> None:
+def test_a_role_without_the_right_to_create_works_with_a_complete_schema(empty: str) -> None:
     migrate(empty)
     with psycopg.connect(empty, autocommit=True) as connection:
         role = f"reader_{uuid4().hex[:8]}"
@@ -111,9 +114,7 @@ def test_a_role_that_may_not_create_anything_can_work_with_a_schema_that_is_ther
     assert migrate(f"postgresql://{role}:reads@" + empty.rpartition("@")[2]) == []
 
 
-def test_batches_keep_the_files_that_a_column_named_before(
-    empty: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_migration_of_batches_keeps_their_files(empty: str, monkeypatch: pytest.MonkeyPatch) -> None:
     before = [migration for migration in migrations() if migration.number < 5]
     with monkeypatch.context() as patch:
         patch.setattr(module, "migrations", lambda: before)
@@ -125,8 +126,9 @@ def test_batches_keep_the_files_that_a_column_named_before(
             "INSERT INTO file_batches (organisation, id, vector_store) VALUES ('default', 'b', 's');"
             "INSERT INTO files (organisation, id, filename, purpose, bytes, sha256, media_type)"
             " SELECT 'default', f, f, 'assistants', 1, f, 'text/plain' FROM unnest(ARRAY['f1', 'f2']) AS f;"
-            "INSERT INTO vector_store_files (organisation, vector_store, file, document, status, job, batch) VALUES"
-            " ('default', 's', 'f1', 'd1', 'completed', 'j1', 'b'), ('default', 's', 'f2', 'd2', 'in_progress', 'j2', NULL)"
+            "INSERT INTO vector_store_files (organisation, vector_store, file, document, status, job, batch)"
+            " VALUES ('default', 's', 'f1', 'd1', 'completed', 'j1', 'b'),"
+            " ('default', 's', 'f2', 'd2', 'in_progress', 'j2', NULL)"
         )
         migrate(empty)
         found = connection.execute(

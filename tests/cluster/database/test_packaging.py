@@ -1,4 +1,4 @@
-"""An installed copy, not only a checkout, holds the SQL it runs, the program it runs as HAProxy and the compiled forward."""
+"""The wheel holds the SQL files, the program that runs as HAProxy, and the compiled forward."""
 
 import shutil
 import subprocess
@@ -9,7 +9,7 @@ from zipfile import ZipFile
 from tests.conftest import ROOT
 
 
-def test_the_wheel_holds_every_sql_file_and_what_was_compiled(tmp_path: Path) -> None:
+def test_the_wheel_holds_every_sql_file_and_the_compiled_code(tmp_path: Path) -> None:
     tree = tmp_path / "tree"
     tree.mkdir()
     for name in ("pyproject.toml", "README.md", "LICENSE"):

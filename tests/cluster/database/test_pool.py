@@ -1,4 +1,4 @@
-"""A process' connections are set up the same way each, and come back with the database."""
+"""Every connection of a pool is set up alike, and the pool recovers together with the database."""
 
 import select
 import socket
@@ -22,7 +22,7 @@ def value(pool: ConnectionPool, statement: str) -> object:
     return row[0]
 
 
-def test_every_connection_is_ready_for_vectors_and_says_who_it_is(pool: ConnectionPool) -> None:
+def test_every_connection_is_ready_for_vectors_and_has_a_name(pool: ConnectionPool) -> None:
     for statement, expected in {
         "SHOW hnsw.iterative_scan": "strict_order",
         "SHOW application_name": "embedding-cluster",
@@ -33,7 +33,7 @@ def test_every_connection_is_ready_for_vectors_and_says_who_it_is(pool: Connecti
     assert vector.to_list() == [1, 2, 3]  # type: ignore[attr-defined]
 
 
-def test_a_connection_that_died_in_the_pool_is_replaced_before_anybody_gets_it(pool: ConnectionPool) -> None:
+def test_a_connection_that_died_in_the_pool_is_replaced_before_its_next_use(pool: ConnectionPool) -> None:
     with pool.connection() as connection:
         pid = connection.info.backend_pid
     with pool.connection() as connection, psycopg.connect(pool._resolve_conninfo(), autocommit=True) as other:
@@ -43,13 +43,13 @@ def test_a_connection_that_died_in_the_pool_is_replaced_before_anybody_gets_it(p
 
 
 def lose(settings: Settings, pool: ConnectionPool) -> None:
-    """kill -9 of the postmaster, and use of the pool until it is felt."""
+    """Kill the postmaster with SIGKILL, and use the pool until it raises."""
     kill_postmaster(settings)
     with pytest.raises(Unavailable):
-        use_for_ever(pool)
+        use_until_it_raises(pool)
 
 
-def use_for_ever(pool: ConnectionPool) -> None:
+def use_until_it_raises(pool: ConnectionPool) -> None:
     while True:
         with translated(), pool.connection(timeout=0.5) as connection:
             connection.execute("SELECT 1")
@@ -81,7 +81,7 @@ def test_the_pool_follows_the_server_to_another_port(new_home: NewHome) -> None:
     bundled.stop(settings)
 
 
-def test_a_pool_that_is_left_over_does_not_bring_a_stopped_server_back(new_home: NewHome) -> None:
+def test_an_open_pool_does_not_restart_a_stopped_server(new_home: NewHome) -> None:
     settings = new_home("stopped")
     with open_pool(settings) as pool:
         bundled.stop(settings)
@@ -90,21 +90,23 @@ def test_a_pool_that_is_left_over_does_not_bring_a_stopped_server_back(new_home:
         assert bundled.status(settings).running is False
 
 
-def test_another_database_is_used_where_one_is_named(settings: Settings, database_url: str) -> None:
+def test_the_configured_database_is_used(settings: Settings, database_url: str) -> None:
     elsewhere = Settings(home=settings.home / "unused", database_url=database_url)
     with open_pool(elsewhere) as pool:
         assert value(pool, "SELECT 1") == 1
     assert not elsewhere.home.exists()
 
 
-def test_a_database_that_is_away_or_refuses_us_says_so(settings: Settings, database_url: str) -> None:
+def test_an_unavailable_database_and_a_refused_log_in_are_named(
+    settings: Settings, database_url: str
+) -> None:
     with pytest.raises(Unavailable):
         open_pool(Settings(home=settings.home, database_url="postgresql://cluster@127.0.0.1:1/postgres"))
     with pytest.raises(Misconfigured, match="password"):
         open_pool(Settings(home=settings.home, database_url=database_url.replace("cluster:", "cluster:not")))
 
 
-def test_who_asks_a_reviving_pool_waits_for_the_server_and_not_for_the_pool_to_give_up(
+def test_a_caller_of_a_reviving_pool_restarts_the_server_at_once(
     new_home: NewHome,
 ) -> None:
     settings = new_home("asked")
@@ -117,7 +119,7 @@ def test_who_asks_a_reviving_pool_waits_for_the_server_and_not_for_the_pool_to_g
 
 
 def lose_all(settings: Settings, pool: ConnectionPool) -> None:
-    """kill -9 of the postmaster while the pool has as many connections as it may, none of them in use, until every backend has left."""
+    """Fill the pool with idle connections, kill the postmaster, and wait for the end of every backend."""
     connections = [pool.getconn() for _ in range(settings.database_pool_size)]
     for connection in connections:
         pool.putconn(connection)
@@ -126,7 +128,7 @@ def lose_all(settings: Settings, pool: ConnectionPool) -> None:
         assert select.select([connection], [], [], 10)[0], "a backend outlives its postmaster"
 
 
-def test_a_pool_of_dead_connections_serves_the_next_caller_at_once_when_the_server_is_back(
+def test_a_pool_of_dead_connections_serves_the_next_caller_of_a_restarted_server_at_once(
     new_home: NewHome,
 ) -> None:
     settings = new_home("restarted")

@@ -1,4 +1,4 @@
-"""SQL is read by name, and no statement of it runs without an organisation."""
+"""SQL is read by name, and every statement on data of organisations names the organisation."""
 
 from pathlib import Path
 
@@ -7,10 +7,10 @@ import pytest
 from cluster.database.queries import queries
 from tests.conftest import ROOT
 
-#: Packages whose statements are about what organisations own.
+#: Packages with statements on data of organisations.
 OWNED = ("cluster/documents", "cluster/jobs", "cluster/organisations")
 FILES = sorted(file for package in OWNED for file in (ROOT / package).glob("*.sql"))
-#: Statements of the queue and of upkeep that act on the rows of every organisation, besides those named ``_of_all``.
+#: Statements of the queue and of upkeep on the rows of every organisation. Others end in ``_of_all``.
 OF_ALL = {
     "attempts.sql": {"renew", "take_turn"},
     "rescue.sql": {
@@ -36,7 +36,7 @@ def test_every_statement_names_the_organisation(file: Path) -> None:
     assert {name for name in without if not name.endswith("_of_all")} == OF_ALL.get(file.name, set())
 
 
-def test_two_statements_of_one_name_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_statements_with_one_name_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "sql_twice").mkdir()
     (tmp_path / "sql_twice" / "__init__.py").touch()
     (tmp_path / "sql_twice" / "twice.sql").write_text("-- name: one\nSELECT 1;\n-- name: one\nSELECT 2;\n")

@@ -1,4 +1,6 @@
-"""The dashboard and Prometheus' configuration as files; ``launch/test_serving`` holds them against a running cluster."""
+"""The files of the dashboard and of Prometheus are valid. ``launch/test_serving`` compares them with a
+running cluster.
+"""
 
 import json
 import re
@@ -15,19 +17,19 @@ DASHBOARD: dict[str, Any] = json.loads((ROOT / "cluster/deploy/grafana/embedding
 PROMETHEUS: dict[str, Any] = yaml.safe_load((ROOT / "cluster/deploy/prometheus.yaml").read_text())
 PANELS: list[dict[str, Any]] = DASHBOARD["panels"]
 GRAPHS = [panel for panel in PANELS if panel["type"] != "row"]
-#: Grafana's grid.
+#: Columns of Grafana's grid.
 COLUMNS = 24
-#: Grafana's own, beside those the dashboard declares.
+#: Variables that Grafana itself defines.
 BUILT_IN = {"__rate_interval"}
 
 
 def expressions(dashboard: dict[str, Any]) -> list[str]:
-    """Every query of every panel."""
+    """Return every query of every panel."""
     return [target["expr"] for panel in dashboard["panels"] for target in panel.get("targets", [])]
 
 
 def metrics_asked_for(dashboard: dict[str, Any]) -> set[str]:
-    """Names of the metrics in its queries."""
+    """Return the names of the metrics in the dashboard's queries."""
     return {name for text in expressions(dashboard) for name in re.findall(r"\b(?:ray|haproxy)_\w+", text)}
 
 
@@ -36,12 +38,12 @@ def test_grafana_can_import_it() -> None:
     assert len(DASHBOARD["uid"]) <= 40
     assert DASHBOARD["title"]
     assert DASHBOARD["schemaVersion"] >= 36
-    assert "id" not in DASHBOARD  # Grafana's own number: a given one replaces another dashboard
+    assert "id" not in DASHBOARD  # Grafana assigns the number; a given one would replace another dashboard
     assert len({panel["id"] for panel in PANELS}) == len(PANELS)
 
 
 @pytest.mark.parametrize("panel", GRAPHS, ids=[panel["title"] for panel in GRAPHS])
-def test_a_panel_says_what_it_shows_in_which_unit_from_the_chosen_prometheus(panel: dict[str, Any]) -> None:
+def test_a_panel_has_a_title_a_description_a_unit_and_the_chosen_data_source(panel: dict[str, Any]) -> None:
     assert panel["title"]
     assert panel["description"]
     assert panel["fieldConfig"]["defaults"]["unit"]

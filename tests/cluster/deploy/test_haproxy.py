@@ -1,4 +1,4 @@
-"""HAProxy by the configuration that this release of Ray writes and our program edits: what it answers where no replica can."""
+"""HAProxy, with Ray's configuration and our edits, answers in OpenAI's shape when no replica can."""
 
 import os
 import subprocess
@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
-from ray.serve._private import haproxy as of_ray
+from ray.serve._private import haproxy as serve_haproxy
 from ray.serve.config import HTTPOptions
 
 from cluster.deploy import haproxy
@@ -24,7 +24,7 @@ REPLICA = "http-embedding-cluster"
 
 
 class WaitingProxy(BaseHTTPRequestHandler):
-    """In the place of Serve's own proxy, where requests wait for a replica."""
+    """Stands in for Serve's own proxy, where requests wait for a replica."""
 
     def do_GET(self) -> None:
         self.send_response(200)
@@ -35,16 +35,16 @@ class WaitingProxy(BaseHTTPRequestHandler):
     do_POST = do_GET
 
     def log_message(self, *_: object) -> None:
-        """Nothing."""
+        """Log nothing."""
 
 
 @pytest.fixture
-def last_resort() -> Iterator[of_ray.ServerConfig]:
-    """Serve's own proxy, as HAProxy knows it."""
+def last_resort() -> Iterator[serve_haproxy.ServerConfig]:
+    """Serve's own proxy, as HAProxy's backup server."""
     server = HTTPServer(("127.0.0.1", 0), WaitingProxy)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
-    yield of_ray.ServerConfig(name="SERVE_PROXY_ACTOR-1", host="127.0.0.1", port=server.server_port)
+    yield serve_haproxy.ServerConfig(name="SERVE_PROXY_ACTOR-1", host="127.0.0.1", port=server.server_port)
     server.shutdown()
     thread.join()
     server.server_close()
@@ -52,17 +52,17 @@ def last_resort() -> Iterator[of_ray.ServerConfig]:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[Path]:
-    """Where HAProxy keeps its files; sockets need a short path."""
+    """Folder for HAProxy's files, with a path short enough for sockets."""
     short = Path("/tmp") / f"ec-test-{os.getpid()}-{time.monotonic_ns() % 1_000_000}"
     short.symlink_to(tmp_path)
     yield short
     short.unlink()
 
 
-def written(folder: Path, *backends: of_ray.BackendConfig) -> tuple[Path, int]:
-    """The file as Ray writes it, and the port of the endpoint."""
+def written(folder: Path, *backends: serve_haproxy.BackendConfig) -> tuple[Path, int]:
+    """Return the configuration file that Ray writes, and the port of the endpoint."""
     api, metrics, stats = free_ports(3)
-    config = of_ray.HAProxyConfig(
+    config = serve_haproxy.HAProxyConfig(
         http_options=HTTPOptions(host="127.0.0.1", port=api),
         socket_path=str(folder / "a"),
         server_state_base=str(folder),
@@ -74,7 +74,7 @@ def written(folder: Path, *backends: of_ray.BackendConfig) -> tuple[Path, int]:
         is_head=True,
     )
     file = folder / "haproxy.cfg"
-    of_ray.HAProxyApi(
+    serve_haproxy.HAProxyApi(
         config, {backend.name: backend for backend in backends}, str(file)
     )._generate_config_file_internal()
     return file, api
@@ -82,7 +82,7 @@ def written(folder: Path, *backends: of_ray.BackendConfig) -> tuple[Path, int]:
 
 @contextmanager
 def running(file: Path, port: int) -> Iterator[httpx.Client]:
-    """HAProxy, started as Serve starts it."""
+    """Run HAProxy as Serve starts it, and yield a client of it."""
     variables = {
         **ray_environment(),
         haproxy.SWITCH: "0",
@@ -112,7 +112,7 @@ def running(file: Path, port: int) -> Iterator[httpx.Client]:
 
 
 def unavailable(answer: httpx.Response) -> str:
-    """What a 503 in OpenAI's shape says."""
+    """Return the message of a 503 in OpenAI's shape."""
     assert answer.status_code == 503
     assert int(answer.headers["retry-after"]) > 0
     assert answer.headers["openai-processing-ms"] == "0"
@@ -121,7 +121,7 @@ def unavailable(answer: httpx.Response) -> str:
     return error["message"]
 
 
-def test_until_the_application_is_there_every_path_is_503(folder: Path) -> None:
+def test_every_path_is_503_until_the_application_is_deployed(folder: Path) -> None:
     with running(*written(folder)) as http:
         for answer in (
             http.get("/v1/models"),
@@ -133,12 +133,12 @@ def test_until_the_application_is_there_every_path_is_503(folder: Path) -> None:
             assert answer.headers["x-request-id"]
 
 
-def test_requests_wait_for_a_replica_only_once_there_was_one(
-    folder: Path, last_resort: of_ray.ServerConfig
+def test_requests_wait_for_a_replica_only_after_the_first_one_existed(
+    folder: Path, last_resort: serve_haproxy.ServerConfig
 ) -> None:
-    replica = of_ray.ServerConfig(name="SERVE_REPLICA-1", host="127.0.0.1", port=free_ports(1)[0])
+    replica = serve_haproxy.ServerConfig(name="SERVE_REPLICA-1", host="127.0.0.1", port=free_ports(1)[0])
     loading, dead = (
-        of_ray.BackendConfig(REPLICA, "/", servers=servers, fallback_server=last_resort)
+        serve_haproxy.BackendConfig(REPLICA, "/", servers=servers, fallback_server=last_resort)
         for servers in ([], [replica])
     )
     with running(*written(folder, loading)) as http:
@@ -150,13 +150,13 @@ def test_requests_wait_for_a_replica_only_once_there_was_one(
         assert http.post("/v1/embeddings", json={}).text == "waited"
 
 
-def test_errors_of_its_own_have_the_shape_of_all_others(folder: Path) -> None:
-    nobody = of_ray.ServerConfig(name="SERVE_REPLICA-1", host="127.0.0.1", port=free_ports(1)[0])
-    with running(*written(folder, of_ray.BackendConfig(REPLICA, "/", servers=[nobody]))) as http:
+def test_errors_of_haproxy_have_the_shape_of_all_others(folder: Path) -> None:
+    dead = serve_haproxy.ServerConfig(name="SERVE_REPLICA-1", host="127.0.0.1", port=free_ports(1)[0])
+    with running(*written(folder, serve_haproxy.BackendConfig(REPLICA, "/", servers=[dead]))) as http:
         assert "no replica" in unavailable(http.get("/v1/models"))
 
 
-def test_a_configuration_of_another_kind_is_refused(tmp_path: Path) -> None:
+def test_a_configuration_of_another_template_is_refused(tmp_path: Path) -> None:
     (tmp_path / "haproxy.cfg").write_text("global\n")
     refused = subprocess.run(
         [sys.executable, haproxy.PROGRAM, "-f", tmp_path / "haproxy.cfg"], capture_output=True, text=True

@@ -1,4 +1,4 @@
-"""What stands around the application in Serve's own servers: Serve's plain-text errors and its second id, mended."""
+"""The middleware in Serve's own servers corrects Serve's plain-text errors and its second request id."""
 
 import asyncio
 
@@ -14,7 +14,7 @@ from cluster.deploy.serve_config import ray_environment
 
 
 def answered(response: Response) -> httpx.Response:
-    """The response as a client of Serve gets it."""
+    """Return the response that a client of Serve gets."""
     app = RequestIdMiddleware(response)
     for one in middlewares():
         app = one.cls(app, *one.args, **one.kwargs)
@@ -53,14 +53,14 @@ def test_serves_own_errors_have_the_shape_of_all_others(
         JSONResponse({"data": []}),
     ],
 )
-def test_what_the_application_says_stays_as_it_is(response: Response) -> None:
+def test_answers_of_the_application_stay_unchanged(response: Response) -> None:
     response.headers["x-request-id"] = "ours"
     answer = answered(response)
     assert (answer.status_code, answer.content) == (response.status_code, response.body)
     assert answer.headers.get_list("x-request-id") == ["ours"]
 
 
-def test_serve_finds_it_and_uvicorn_takes_it() -> None:
+def test_serve_finds_the_middlewares_and_uvicorn_takes_the_protocol() -> None:
     module, _, name = ray_environment()["RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH"].rpartition(".")
     assert (module, name) == (middlewares.__module__, middlewares.__name__)
     middlewares()

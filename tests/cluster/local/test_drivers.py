@@ -1,4 +1,4 @@
-"""``down`` ends the commands that work on its cluster, and nobody who merely has the number of one."""
+"""``down`` ends the commands that work on its cluster, and no other process with the id of one."""
 
 import json
 import os
@@ -21,7 +21,7 @@ from cluster.local.drivers import registered
 from cluster.local.ray_head import Head
 
 def end(*_):
-    print("told", flush=True)
+    print("ending", flush=True)
     sys.exit(1)
 
 signal.signal(signal.SIGTERM, end)
@@ -33,7 +33,7 @@ with registered(Head(**json.loads(sys.argv[1]))):
 
 @pytest.fixture
 def head(tmp_path: Path) -> Head:
-    """As a home has recorded it."""
+    """A recorded head of the home ``tmp_path``."""
     head = Head(pid=1, started=0, folder=str(tmp_path), ports={}, settings="")
     (tmp_path / "ray-head.json").write_text(json.dumps(asdict(head)))
     return head
@@ -41,7 +41,7 @@ def head(tmp_path: Path) -> Head:
 
 @pytest.fixture
 def command(head: Head) -> Iterator["subprocess.Popen[str]"]:
-    """One at work."""
+    """A registered command that runs."""
     process = subprocess.Popen(
         [sys.executable, "-c", COMMAND, json.dumps(asdict(head))], cwd=ROOT, stdout=subprocess.PIPE, text=True
     )
@@ -52,25 +52,25 @@ def command(head: Head) -> Iterator["subprocess.Popen[str]"]:
     process.communicate()
 
 
-def test_a_command_at_work_is_told_and_waited_for(
+def test_a_running_command_gets_sigterm_and_is_waited_for(
     head: Head, command: "subprocess.Popen[str]", tmp_path: Path
 ) -> None:
-    said: list[str] = []
-    drivers.end(Settings(home=tmp_path), said.append)
-    assert command.communicate(timeout=1) == ("told\n", None)
+    lines: list[str] = []
+    drivers.end(Settings(home=tmp_path), lines.append)
+    assert command.communicate(timeout=1) == ("ending\n", None)
     assert command.returncode == 1
-    assert said == ["Ending 1 running command; documents already written stay"]
+    assert lines == ["Ending 1 running command; documents already written stay"]
     assert list(tmp_path.glob("drivers/*")) == []
 
 
-def test_nobody_else_is(head: Head, command: "subprocess.Popen[str]", tmp_path: Path) -> None:
-    """The number of a command that ended was given to another, a file was cut short, and the caller itself is at work."""
+def test_other_processes_are_left_alone(head: Head, command: "subprocess.Popen[str]", tmp_path: Path) -> None:
+    """A process with a reused id, a truncated registration and the caller itself are left alone."""
     (file,) = tmp_path.glob("drivers/*.json")
     file.write_text(json.dumps({**json.loads(file.read_text()), "started": 1.0}))
     (tmp_path / "drivers" / "2.json").write_text('{"pid": ')
-    said: list[str] = []
+    lines: list[str] = []
     with drivers.registered(head):
         assert (tmp_path / "drivers" / f"{os.getpid()}.json").exists()
-        drivers.end(Settings(home=tmp_path), said.append)
-    assert (command.poll(), said) == (None, [])
-    drivers.end(Settings(home=tmp_path / "never started"), said.append)
+        drivers.end(Settings(home=tmp_path), lines.append)
+    assert (command.poll(), lines) == (None, [])
+    drivers.end(Settings(home=tmp_path / "never started"), lines.append)

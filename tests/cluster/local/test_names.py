@@ -1,4 +1,4 @@
-"""No name of a store or a folder is read as markup, and no two folders share the demo's store."""
+"""Names of stores and folders are never read as markup, and two folders never share the demo's store."""
 
 import io
 from pathlib import Path
@@ -23,7 +23,7 @@ def test_the_status_shows_a_store_by_its_own_name(name: str) -> None:
     assert page.getvalue().count(name.replace("\x1b", "\ufffd")) == 2
 
 
-def test_a_folder_whose_name_has_no_latin_letter_has_a_store_of_its_own(tmp_path: Path) -> None:
+def test_a_folder_name_without_latin_letters_gets_a_store_name_of_its_own(tmp_path: Path) -> None:
     assert store_name(tmp_path / "My Manuals (2026)") == "my-manuals-2026"
     names = {store_name(tmp_path / name) for name in ("手册", "руководства", "دلیل")}
     assert len(names) == 3

@@ -1,4 +1,4 @@
-"""Processes are known by what cannot be mistaken, and end when they are told to."""
+"""Processes are identified without doubt, and ended."""
 
 import os
 import signal
@@ -14,10 +14,11 @@ import pytest
 from cluster.local.processes import Identity, family, find, identify, kill, session_of, wait_gone
 
 MARK = "EC_TEST_MARK"
-#: A leader with a child that outlives it and, as Ray's agents do, keeps nothing of its environment.
+#: A session leader with a child that outlives it and, like Ray's agents, has an empty environment.
 LEADER = """
 import subprocess, sys, time
-child = subprocess.Popen([sys.executable, "-c", "import time; print('up', flush=True); time.sleep(60)"], env={}, stdout=subprocess.PIPE)
+code = "import time; print('up', flush=True); time.sleep(60)"
+child = subprocess.Popen([sys.executable, "-c", code], env={}, stdout=subprocess.PIPE)
 child.stdout.readline()
 print(child.pid, flush=True)
 time.sleep(60)
@@ -26,7 +27,7 @@ time.sleep(60)
 
 @pytest.fixture
 def leader() -> Iterator["subprocess.Popen[bytes]"]:
-    """A session of two processes; both are gone after the test."""
+    """A session of two processes, which are killed after the test."""
     with subprocess.Popen(
         [sys.executable, "-c", LEADER],
         stdout=subprocess.PIPE,
@@ -37,7 +38,7 @@ def leader() -> Iterator["subprocess.Popen[bytes]"]:
         kill(family(MARK, "1", session=process.pid))
 
 
-def test_a_number_given_to_another_is_not_the_process(leader: "subprocess.Popen[bytes]") -> None:
+def test_a_process_with_a_reused_id_is_another_one(leader: "subprocess.Popen[bytes]") -> None:
     identity = identify(leader.pid)
 
     assert find(identity) is not None
@@ -70,6 +71,6 @@ def test_a_family_is_found_without_its_leader_and_without_its_mark(leader: "subp
     assert wait_gone(orphans, 10) == []
 
 
-def test_nobody_is_found_who_does_not_belong() -> None:
-    assert family(MARK, "of-nobody") == []
+def test_other_processes_are_not_found() -> None:
+    assert family(MARK, "of-no-process") == []
     assert find(Identity(pid=os.getpid(), started=0.0)) is None

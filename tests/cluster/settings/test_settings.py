@@ -1,4 +1,4 @@
-"""Settings refuse what cannot work, and mean the same from every folder."""
+"""Settings refuse values that cannot work, and mean the same in every folder."""
 
 from pathlib import Path
 
