@@ -42,7 +42,7 @@ class StorageLimits:
 
 def ensure_organisation(connection: Connection[Any], organisation: str) -> None:
     """Create the organisation if it does not exist. Safe to repeat and to race."""
-    connection.execute(SQL["ensure"], {"id": organisation})
+    connection.execute(SQL["ensure"], {"organisation": organisation})
 
 
 def storage_limits(
@@ -53,7 +53,7 @@ def storage_limits(
     Args:
         default: the settings' limits.
     """
-    row = connection.execute(SQL["storage_limits"], {"id": organisation}).fetchone()
+    row = connection.execute(SQL["storage_limits"], {"organisation": organisation}).fetchone()
     files, bytes = row or (None, None)
     return StorageLimits(
         files=default.files if files is None else files, bytes=default.bytes if bytes is None else bytes

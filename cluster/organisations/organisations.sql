@@ -1,5 +1,5 @@
 -- name: ensure
-INSERT INTO organisations (id, name) VALUES (%(id)s, %(id)s) ON CONFLICT (id) DO NOTHING;
+INSERT INTO organisations (id, name) VALUES (%(organisation)s, %(organisation)s) ON CONFLICT (id) DO NOTHING;
 
 -- name: storage_limits
-SELECT files_limit, bytes_limit FROM organisations WHERE id = %(id)s;
+SELECT files_limit, bytes_limit FROM organisations WHERE id = %(organisation)s;
