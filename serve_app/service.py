@@ -28,7 +28,7 @@ from cluster.engines import Registry, open_engine, open_reranker
 from cluster.errors import Conflict, Resource, Retryable, Shortage, Throttled, Unavailable
 from cluster.jobs.shortages import announced
 from cluster.organisations.organisations import ensure_organisation
-from cluster.organisations.usage import UsageEvent, record
+from cluster.organisations.usage import UsageEvent, record_usage
 from cluster.settings import Settings
 from serve_app.edge.errors import ModelNotFound
 from serve_app.embedding.openai_tokens import open_openai_tokens
@@ -266,7 +266,7 @@ class Service:
             return _once(pool, work)
 
     def _record_usage(self, events: Sequence[UsageEvent]) -> None:
-        self._transact(lambda connection: record(connection, events))
+        self._transact(lambda connection: record_usage(connection, events))
 
     def _revive(self, pool: ConnectionPool, exc: Retryable) -> None:
         if isinstance(exc.__cause__, PoolTimeout) and self.settings.database_url is not None:

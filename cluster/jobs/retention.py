@@ -21,7 +21,7 @@ from psycopg_pool import ConnectionPool
 from cluster.database import translated
 from cluster.database.queries import queries
 from cluster.jobs.archive_file import LISTS, Archive, by_day_and_organisation, open_archive
-from cluster.organisations.idempotency import forget_old
+from cluster.organisations.idempotency import delete_old_answers
 from cluster.settings import Settings
 
 SQL = queries("cluster.jobs", "retention.sql")
@@ -68,7 +68,7 @@ def archive(settings: Settings, pool: ConnectionPool, *, batch: int = JOBS_PER_B
             break
     entries = _delete_entries(pool, older_than_s)
     with translated(), pool.connection() as connection:
-        keys = forget_old(connection)
+        keys = delete_old_answers(connection)
         uploads = connection.execute(SQL["delete_uploads_of_all"], {"older_than_s": older_than_s}).rowcount
     log.info("archived", jobs=jobs, files=len(files), entries=entries, keys=keys, uploads=uploads)
     return Archived(jobs=jobs, files=tuple(files), entries=entries, keys=keys, uploads=uploads)

@@ -1,1 +1,1 @@
-"""Organisations: what is recorded for each, and the answers kept for their repeated requests."""
+"""Organisations: their limits, their keys, their usage, and the answers to their repeated requests."""

@@ -1,6 +1,7 @@
-"""Answers to requests that carried an ``Idempotency-Key``: kept in the transaction of what they did, so that neither is there alone.
+"""Answers to requests with an ``Idempotency-Key``: a repeated request gets the answer of the first one.
 
-Called by ``serve_app.edge.idempotency``, which every route that creates something uses, and by upkeep.
+An answer is stored in the transaction of its request's work, so that neither exists without the other. Called
+by ``serve_app.edge.idempotency``, which every route that creates something uses, and by retention.
 
     with connection.transaction():
         answer = answer_once(connection, "default", key, digest_of_the_request, lambda: {"id": ...})
@@ -17,36 +18,38 @@ from cluster.errors import InvalidInput
 
 SQL = queries("cluster.organisations", "idempotency.sql")
 
-#: As long as the services remember that callers know this from.
+#: A day, as other services with this header keep their answers.
 LIFETIME_S = 24 * 3600
 
 
 class KeyReused(InvalidInput):
-    """The key came with another request before."""
+    """The key belongs to an earlier request with other content."""
 
 
 def answer_once(
     connection: Connection[Any], organisation: str, key: str, request: str, work: Callable[[], dict[str, Any]]
 ) -> dict[str, Any]:
-    """The work's answer; where this request was answered before, that answer, and nothing is done. Inside a transaction.
+    """Do the work and return its answer; for a repeated request, only return the first answer.
 
-    Two that come at once are answered one after the other. What failed is not remembered and may be tried again.
+    Call it inside a transaction, in which the work is done as well. Requests with the same key run one after
+    the other. The answer of a failed request is not stored, so the request can be repeated.
 
     Args:
-        request: digest of what was asked for.
-        work: does it in the same transaction.
+        key: the request's ``Idempotency-Key``.
+        request: digest of the request's content.
+        work: does the work, and returns the answer as a JSON object.
 
     Raises:
-        KeyReused: the key stands for another request.
+        KeyReused: the key belongs to an earlier request with other content.
     """
     values = {"organisation": organisation, "key": key, "request": request, "lifetime_s": LIFETIME_S}
     connection.execute(SQL["lock"], values)
     row = connection.execute(SQL["answered"], values).fetchone()
     if row is not None:
-        before, answer = row
-        if before != request:
+        first_request, answer = row
+        if first_request != request:
             raise KeyReused(
-                "this Idempotency-Key came with another request before; take a new one",
+                "this Idempotency-Key was used for another request before; send a new key",
                 param="Idempotency-Key",
             )
         return dict(answer)
@@ -55,6 +58,6 @@ def answer_once(
     return answer
 
 
-def forget_old(connection: Connection[Any]) -> int:
-    """Forget answers of every organisation after a day; how many."""
+def delete_old_answers(connection: Connection[Any]) -> int:
+    """Delete the answers of every organisation that are older than a day; returns their number."""
     return connection.execute(SQL["forget_of_all"], {"lifetime_s": LIFETIME_S}).rowcount

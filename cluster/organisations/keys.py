@@ -18,7 +18,7 @@ class Keys:
 
     Args:
         organisations: SHA-256 of each key -> the organisation that it acts for.
-        without_key: the organisation that every request acts for, with a key or without; None: each needs a key.
+        without_key: the organisation that every request acts for; None: each request needs a key.
     """
 
     def __init__(self, organisations: Mapping[bytes, str], *, without_key: str | None) -> None:
@@ -35,7 +35,7 @@ class Keys:
 
 
 def open_keys(settings: Settings) -> Keys:
-    """The settings' key, which acts for the settings' organisation. Without that key, every request acts for it."""
+    """The settings' key, which acts for the settings' organisation; without a key, every request does."""
     if settings.api_key is None:
         return Keys({}, without_key=settings.organisation)
     digest = sha256(settings.api_key.get_secret_value().encode()).digest()

@@ -1,13 +1,14 @@
 """Organisations: the owners of all data, and the limits of each.
 
-``ensure_organisation`` is the only code that creates one. A replica calls it when it opens the database, and a bulk ingest
-before it makes its vector store. No other write creates an organisation, so that a deleted one stays deleted.
+``ensure_organisation`` is the only code that creates one. A replica calls it when it opens the database, and
+a bulk ingest before it makes its vector store. No other write creates an organisation, so that a deleted one
+stays deleted.
 
     ensure_organisation(connection, "acme")
     limits = storage_limits(connection, "acme", default=StorageLimits.of(settings))
 
-The row also holds ``concurrency_limit``: how many of the organisation's jobs of one priority class may run at once. The
-queue's own statements read it (``cluster/jobs``).
+The row also holds ``concurrency_limit``: how many of the organisation's jobs of one priority class may run at
+once. The queue's own statements read it (``cluster/jobs``).
 """
 
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
--- name: record  counted once, however often the work was done
+-- name: record  repeated work has the same id and counts once
 INSERT INTO usage_events (organisation, id, kind, unit, quantity, model, source, job)
 VALUES (%(organisation)s, %(id)s, %(kind)s, %(unit)s, %(quantity)s, %(model)s, %(source)s, %(job)s)
 ON CONFLICT (organisation, id) DO NOTHING;

@@ -1,8 +1,8 @@
 """What a retrieval takes, needs and returns.
 
 The caller hands over three callables, so that a replica can use its batcher and a worker its model's handle:
-``EmbedQuestions`` turns questions into vectors, ``RerankTexts`` scores texts with a cross-encoder, and ``RunInDatabase`` runs
-blocking database work where it does not block the event loop.
+``EmbedQuestions`` turns questions into vectors, ``RerankTexts`` scores texts with a cross-encoder, and
+``RunInDatabase`` runs blocking database work where it does not block the event loop.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -91,7 +91,7 @@ class RetrievedChunk:
 
     #: Id of the chunk.
     id: str
-    #: Id of the attached file; for a document that a bulk ingest or a job without a file brought in, the document's id.
+    #: Id of the attached file; of a document that a bulk ingest brought in, the document's id.
     file: str
     #: Empty where the document has none.
     filename: str

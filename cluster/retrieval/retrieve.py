@@ -1,4 +1,4 @@
-"""Retrieval: questions in, the best chunks of a vector store out, each with its file, its page and its place on the page.
+"""Retrieval: finds the chunks of a vector store that answer questions best, each with its file and its page.
 
 Called by the search route, and fit for workers: it needs no HTTP request and no Ray.
 
@@ -36,10 +36,10 @@ from cluster.vector_index.attributes import FILE, own_of, owners_of
 from cluster.vector_index.filters import parse_filter
 
 MAX_QUESTIONS = 32
-#: The rankings by words and the snippets read this many characters of a question, about as many as a model reads
-#: of a text. Each further word would cost a look-up.
+#: The rankings by words and the snippets read this many characters of a question, about as many as a model
+#: reads of a text. Each further word would cost a look-up.
 WORDS_CHARACTERS = 2_048
-#: Chunks that the cross-encoder scores for each question. Scoring one takes as long as the whole search before it.
+#: Chunks that the cross-encoder scores for each question. Scoring one takes as long as the whole search.
 RERANKED_CHUNKS = 50
 
 #: A hit, and the question that it answers.
@@ -58,8 +58,8 @@ async def retrieve(
 ) -> Retrieved:
     """The chunks of the store that answer the questions best.
 
-    All questions see one state of the store: a document that is being replaced is found as it was or as it will
-    be, never half and half. The search counts as activity of the store.
+    All questions see one state of the store: a document that is being replaced is found as it was or as it
+    will be, never half and half. The search counts as activity of the store.
 
     Args:
         organisation: id of the organisation; only its stores are searched.
@@ -115,8 +115,8 @@ def _search(
         store = find_store(connection, organisation, store_name)
         if store.fingerprint.id != embedded.fingerprint:
             raise Conflict(
-                f"vector store {store.name or store.id!r} holds vectors of {store.fingerprint.id}, but this server "
-                f"embeds with {embedded.fingerprint}; ask a server that serves the store's model"
+                f"vector store {store.name or store.id!r} holds vectors of {store.fingerprint.id}, but the "
+                f"query was embedded with {embedded.fingerprint}; ask a server that serves the store's model"
             )
         touch_store(connection, store)
     by_vector_alone = options.ranker is Ranker.VECTORS
@@ -143,7 +143,7 @@ async def _rerank(rerank: RerankTexts, question: str, hits: list[Hit]) -> list[H
 
 
 def _merge(questions: Sequence[str], found: Sequence[Sequence[Hit]]) -> list[Answer]:
-    """The hits of all questions, best first. A chunk that answers several counts once, with its best score."""
+    """The hits of all questions, best first. A chunk that answers several counts once, by its best score."""
     best: dict[str, Answer] = {}
     for question, hits in zip(questions, found, strict=True):
         for hit in hits:

@@ -18,8 +18,8 @@ from cluster.vector_index.words import SPACELESS, spelt, words
 #: Characters: about two lines on a screen.
 LENGTH = 240
 SIMPLE_WORD = re.compile(r"[^\W_]+")
-#: Text without these characters has no marks, no invisible characters and no script without spaces. SIMPLE_WORD
-#: finds its words, and is faster than WORD.
+#: Text without these characters has no marks, no invisible characters and no script without spaces.
+#: SIMPLE_WORD finds its words, and is faster than WORD.
 SPECIAL = re.compile(
     "[^\x00-\xac\xae-\u02ff\u0370-\u0482\u048a-\u0590\u2010-\u2029\u202f-\u205f\u2070-\u20cf\u2100-\u2cee]"
 )
@@ -31,14 +31,14 @@ WORD = regex.compile(
 SPACELESS_LETTER = re.compile(f"[{SPACELESS}]")
 #: Most words beyond ASCII that the process remembers the spelling of.
 REMEMBERED_SPELLINGS = 16_384
-#: Two words match when their beginnings are equal for at least this many characters; shorter words must be equal.
+#: Two words match when this many first characters are equal; shorter words must be equal as a whole.
 LEAST_COMMON = 4
 #: Longest ending, in characters, by which two matching words may differ: sleep, sleeps, sleeping.
 LONGEST_ENDING = 3
 
 
 class QueryWords:
-    """Finds the question's word that matches a word of a text, in a time that does not grow with their number."""
+    """Finds the question's word that matches a word of a text, equally fast for long and short questions."""
 
     def __init__(self, question: str) -> None:
         self._words = set(words(question).text.replace(".", " ").split())
@@ -70,10 +70,10 @@ class QueryWords:
 
 
 def snippet(text: str, query_words: QueryWords, *, length: int = LENGTH) -> str:
-    """The slice of the text with most of the question's words, at most ``length`` characters, cut between words.
+    """The slice of the text with most of the question's words, cut between words.
 
-    A word that is rare in the text counts more than a frequent one, so that "the" decides nothing. A repeated word
-    counts once. Where the text has none of the words, the snippet is the text's beginning.
+    A word that is rare in the text counts more than a frequent one, so that "the" decides nothing. A repeated
+    word counts once. Where the text has none of the words, the snippet is the text's beginning.
     """
     if len(text) <= length:
         return text

@@ -17,7 +17,7 @@ from cluster.documents.indexing import Ahead, ChunkIndex
 from cluster.documents.stores import VectorStore
 from cluster.errors import Permanent
 from cluster.logs import about
-from cluster.organisations.usage import EMBEDDING, UsageEvent, UsageSource, event_id, record
+from cluster.organisations.usage import EMBEDDING, UsageEvent, UsageSource, event_id, record_usage
 from cluster.records import Outcome
 from cluster.settings import Settings
 from cluster.vector_index.attributes import joined
@@ -216,7 +216,7 @@ class DocumentWriter:
             quantity=tokens,
             job=self._job,
         )
-        record(connection, [event] if tokens else [])
+        record_usage(connection, [event] if tokens else [])
 
     def _attempt(self, row: DocumentRow) -> documents.Attempt:
         return documents.Attempt(

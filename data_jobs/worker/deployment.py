@@ -171,7 +171,7 @@ def expire(settings: Settings, pool: ConnectionPool) -> None:
     with translated(), pool.connection() as connection:
         with connection.transaction():
             expire_stores(connection)
-            idempotency.forget_old(connection)
+            idempotency.delete_old_answers(connection)
         more = True
         while more:
             with connection.transaction():

@@ -1,7 +1,8 @@
 """Authentication: which organisation a request acts for, and the refusal of requests without a valid key.
 
-``Boundary``, the outermost layer, authenticates every request before a route sees it, so no route can forget to. Routes
-depend on ``Organisation``, and every query they make names it. ``cluster.organisations.keys`` knows the keys.
+``Boundary``, the outermost layer, authenticates every request before a route sees it, so no route can forget
+to. Routes depend on ``Organisation``, and every query they make names it. ``cluster.organisations.keys``
+knows the keys.
 
     authenticator = Authenticator(open_keys(settings))
     authenticator.authenticate(scope)
@@ -63,7 +64,7 @@ def _key(headers: Headers) -> bytes | None:
 async def organisation_of_request(request: Request) -> str:
     """The organisation that the request acts for.
 
-    A coroutine though it waits for nothing: FastAPI runs plain functions in threads, which takes longer than they do.
+    A coroutine, though it waits for nothing: FastAPI runs plain functions in threads, which costs more.
     """
     organisation: str = request.scope[SCOPE_NAME]
     return organisation

@@ -1,19 +1,20 @@
 """POST /v1/vector_stores/{id or name}/search, as OpenAI's API reference describes it.
 
-By default three rankings are fused: by meaning (vectors), by words, and by phrase; a score of 1 means first in each. With
-``ranker: "none"`` the vectors alone decide, and the score is their cosine. With the name of the cross-encoder
-(``CLUSTER_RERANKER_PATH``) as ranker, the cross-encoder scores the best chunks again, each together with the question.
-This module reads the request and writes the response; ``cluster.retrieval`` searches.
+By default three rankings are fused: by meaning (vectors), by words, and by phrase; a score of 1 means first
+in each. With ``ranker: "none"`` the vectors alone decide, and the score is their cosine. With the name of the
+cross-encoder (``CLUSTER_RERANKER_PATH``) as ranker, the cross-encoder scores the best chunks again, each
+together with the question. This module reads the request and writes the response; ``cluster.retrieval``
+searches.
 """
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 from fastapi import Response
 from numpy.typing import NDArray
-from pydantic import AfterValidator, BaseModel, Field
+from pydantic import AfterValidator, Field
 from starlette.convertors import StringConvertor, register_url_convertor
 
 from cluster.organisations.usage import UsageSource
@@ -31,6 +32,7 @@ from cluster.vector_index import Mode
 from serve_app.edge.json_route import json_router
 from serve_app.edge.request_context import ContextDep
 from serve_app.edge.request_model import RequestModel, Text, Whole, must
+from serve_app.edge.response_model import ResponseModel
 from serve_app.edge.service_access import ServiceDep
 from serve_app.embedding.prompts import prompt_of
 from serve_app.embedding.ranking import by_cross_encoder
@@ -82,33 +84,43 @@ class SearchRequest(RequestModel):
     mode: Mode = "ann"
 
 
-class TextContent(BaseModel):
+class TextContent(ResponseModel):
     """The text of a result."""
 
     type: Literal["text"] = "text"
+    """Always `text`."""
     text: str
+    """The chunk's text."""
 
 
-class SearchResult(BaseModel):
-    """A chunk that answers the query: OpenAI's VectorStoreSearchResultItem, and fields of ours from ``chunk_id`` on."""
+class SearchResult(ResponseModel):
+    """A chunk that answers the query: OpenAI's VectorStoreSearchResultItem, with more fields."""
 
-    file_id: Annotated[str, Field(description="The attached file, or the ingested document")]
+    file_id: str
+    """Id of the attached file; of a document that a bulk ingest brought in, the document's id."""
     filename: str
-    score: Annotated[float, Field(description="0 to 1, higher is better")]
-    attributes: Annotated[
-        dict[str, str | int | float | bool],
-        Field(description="Given by the file's owner; of an ingested document, all attributes"),
-    ]
+    """Name of the file, or of the ingested document."""
+    score: float
+    """0 to 1, higher is better. Compare scores within one answer only."""
+    attributes: dict[str, str | int | float | bool]
+    """The attributes that the file's owner gave it; of an ingested document, all attributes."""
     content: list[TextContent]
+    """The chunk's text, as one item."""
     chunk_id: str
-    page: Annotated[int | None, Field(description="Page of the document, from 1; null without pages")]
-    start: Annotated[int | None, Field(description="Character of the page at which the chunk starts")]
-    end: Annotated[int | None, Field(description="Character of the page at which the chunk ends")]
-    snippet: Annotated[str, Field(description="The part of the chunk with most of the query's words")]
-    keywords: Annotated[list[str], Field(description="Keywords found in the chunk")]
+    """Id of the chunk."""
+    page: int | None
+    """Page of the document, from 1; null where the document has no pages."""
+    start: int | None
+    """Character of the page at which the chunk starts, from 0."""
+    end: int | None
+    """Character of the page behind the chunk's last one."""
+    snippet: str
+    """The part of the chunk with most of the query's words."""
+    keywords: list[str]
+    """Keywords of the document that occur in the chunk."""
 
     @classmethod
-    def of(cls, chunk: RetrievedChunk) -> "SearchResult":
+    def of(cls, chunk: RetrievedChunk) -> Self:
         """The chunk as JSON."""
         return cls(
             file_id=chunk.file,
@@ -125,17 +137,22 @@ class SearchResult(BaseModel):
         )
 
 
-class SearchResults(BaseModel):
-    """OpenAI's VectorStoreSearchResultsPage. All results stand on one page."""
+class SearchResults(ResponseModel):
+    """OpenAI's VectorStoreSearchResultsPage. All results are on one page."""
 
     object: Literal["vector_store.search_results.page"] = "vector_store.search_results.page"
+    """Always `vector_store.search_results.page`."""
     search_query: list[str]
+    """The queries, as they were searched for."""
     data: list[SearchResult]
+    """The results, best first."""
     has_more: Literal[False] = False
+    """Always false."""
     next_page: None = None
+    """Always null."""
 
     @classmethod
-    def of(cls, queries: Sequence[str], retrieved: Retrieved) -> "SearchResults":
+    def of(cls, queries: Sequence[str], retrieved: Retrieved) -> Self:
         """The chunks as JSON."""
         return cls(search_query=list(queries), data=[SearchResult.of(chunk) for chunk in retrieved.chunks])
 
@@ -144,7 +161,7 @@ class SearchResults(BaseModel):
 async def search(
     vector_store: str, body: SearchRequest, service: ServiceDep, context: ContextDep, response: Response
 ) -> SearchResults:
-    """Chunks of the store by their meaning and their words, best first, each with its file, page and place on it."""
+    """Chunks of the store by their meaning and their words, best first, each with its file and its page."""
     queries = [body.query] if isinstance(body.query, str) else body.query
     cross_encoder = None if service.reranker is None else service.reranker.name
     options = RetrievalOptions(

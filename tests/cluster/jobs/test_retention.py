@@ -21,7 +21,7 @@ from cluster.jobs.jobs import Job, get_job
 from cluster.jobs.retention import Archived, archive
 from cluster.organisations.idempotency import answer_once
 from cluster.organisations.organisations import ensure_organisation
-from cluster.organisations.usage import UsageEvent, UsageSource, record
+from cluster.organisations.usage import UsageEvent, UsageSource, record_usage
 from cluster.settings import Settings
 from tests.cluster.jobs import turns
 from tests.cluster.jobs.turns import TEST
@@ -62,7 +62,7 @@ def finish(
             quantity=12,
             job=job.id,
         )
-        record(connection, [event])
+        record_usage(connection, [event])
         attempts.finish(connection, job, result={"chunks": 2})
     connection.execute("UPDATE jobs SET finished_at = %s WHERE id = %s", [at, job.id])
     return get_job(connection, organisation, job.id)

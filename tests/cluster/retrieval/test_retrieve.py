@@ -1,4 +1,4 @@
-"""Retrieval answers questions from a real store, called as a worker calls it: no HTTP request, no Ray, no model."""
+"""Retrieval finds chunks of a real store, called as a worker calls it: without an HTTP request or Ray."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -50,7 +50,7 @@ class Asker:
     fingerprint: Fingerprint
     #: Questions that were embedded.
     embedded: list[str] = field(default_factory=list)
-    #: Texts that the cross-encoder read, the shortest of which it finds best; None: there is no cross-encoder.
+    #: Texts that the cross-encoder scored, the shortest best; None: there is no cross-encoder.
     reranked: list[str] | None = None
 
     def ask(

@@ -62,6 +62,16 @@ def test_a_file_is_searchable_with_its_name_its_page_and_its_owner_s_attributes(
     assert hit.attributes["filename"] == "pump.md"
     assert (hit.attributes["file_id"], hit.attributes["page"]) == (file.id, "front")
     assert attached(desk, store.id, file.id).status == FileStatus.COMPLETED
+    assert used(desk) == [("job", "embedding", "tokens", store.fingerprint.model, 17, job.id)]
+
+
+def used(desk: Desk) -> list[tuple[object, ...]]:
+    """The usage events of the organisation."""
+    with desk.pool.connection() as connection:
+        return connection.execute(
+            "SELECT source, kind, unit, model, quantity, job FROM usage_events WHERE organisation = %s",
+            [desk.organisation],
+        ).fetchall()
 
 
 def test_the_same_file_again_embeds_nothing(desk: Desk) -> None:
@@ -70,6 +80,7 @@ def test_the_same_file_again_embeds_nothing(desk: Desk) -> None:
     again = desk.ended(desk.attach(store, file))
     assert again.result is not None
     assert (again.result["chunks"], again.result["embedded"]) == (1, 0)
+    assert len(used(desk)) == 1
 
 
 UNREADABLE = {

@@ -1,4 +1,4 @@
-"""A server with a key refuses requests without it; a server without a key listens on the loopback interface only."""
+"""A server with a key refuses requests without it; one without a key listens on the loopback interface."""
 
 from collections.abc import Iterator
 from hashlib import sha256

@@ -9,7 +9,7 @@ import pytest
 from openai import OpenAI
 from psycopg_pool import ConnectionPool
 
-from cluster.organisations.idempotency import LIFETIME_S, forget_old
+from cluster.organisations.idempotency import LIFETIME_S, delete_old_answers
 from cluster.settings import Settings
 from tests.serve_app.raw_uploads import fresh, kept
 
@@ -107,7 +107,7 @@ def test_a_key_is_forgotten_after_a_day(http: httpx.Client, pool: ConnectionPool
     assert second["id"] != first["id"]
     assert begin(http, key).json() == second
     with pool.connection() as connection:
-        assert forget_old(connection) >= 1
+        assert delete_old_answers(connection) >= 1
         left = connection.execute(
             "SELECT key FROM idempotency_keys WHERE key = ANY(%s)", [[key, other]]
         ).fetchall()
