@@ -32,8 +32,8 @@ status: $(READY) ## What runs, where the data is and how much
 doctor: $(READY) ## What is wrong and what to do (ARGS=--mend mends what can be mended)
 	@$(PYTHON) -m cluster.doctor $(ARGS)
 
-test: $(READY) ## Run every test (ARGS="-m 'not launch'" or a path narrows it)
-	@$(PYTHON) -m pytest $(ARGS)
+test: $(READY) ## Run every test, two at a time (ARGS="-m 'not launch'" or a path narrows it; -n0: one at a time)
+	@$(PYTHON) -m pytest --numprocesses 2 $(ARGS)
 
 faults: $(READY) ## Kill, stop and cut off everything, at random moments, in 20 rounds (ROUNDS=1 SEED=7 repeats one)
 	@ROUNDS=$(ROUNDS) SEED=$(SEED) $(PYTHON) -m pytest tests/faults --verbose $(ARGS)

@@ -1,4 +1,4 @@
-"""What every test may ask for: settings of a cluster of its own, the real bundled Postgres, an organisation nobody else uses."""
+"""Fixtures of every test: settings of a cluster, the bundled Postgres with the schema, a new organisation."""
 
 import os
 import random
@@ -18,35 +18,25 @@ from cluster.organisations.organisations import ensure_organisation
 from cluster.settings import RAY_PORTS, RAY_WORKER_PORTS, Settings
 
 ROOT = Path(__file__).resolve().parent.parent
-#: A developer's own settings must not reach a test, and neither must a Postgres or a Ray of his.
+#: Prefixes of the variables that would bring a developer's own settings, Ray or Postgres into a test.
 FOREIGN_PREFIXES = ("CLUSTER_", "RAY_", "PG")
 #: Linux takes the ports of outgoing connections from here on.
 EPHEMERAL_PORTS_START = 32_768
 
 for name in [name for name in os.environ if name.startswith(FOREIGN_PREFIXES)]:
     del os.environ[name]
-#: What settings without a home keep there, the timings of an engine's paths, is not the developer's.
+#: Settings without a home keep the timings of an engine's paths here, not in the developer's own folder.
 DATA = tempfile.TemporaryDirectory(prefix="ec-tests-")
 os.environ["XDG_DATA_HOME"] = DATA.name
 
 NewHome = Callable[[str], Settings]
 
-pytest_plugins = ["tests.running_cluster"]
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes minutes comes last, and at the very end what needs the running cluster: nothing else has to run beside it."""
-    items.sort(
-        key=lambda item: (
-            "running_cluster" in getattr(item, "fixturenames", ()),
-            item.get_closest_marker("launch") is not None,
-        )
-    )
+pytest_plugins = ["tests.running_cluster", "tests.side_by_side"]
 
 
 @pytest.fixture(autouse=True)
-def log_as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A test that configures the log of its process, as every command does, changes no other test's."""
+def restored_logging(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Undo a test's configuration of the log, so that it changes no other test's."""
     configure = structlog.configure
     # A module that kept its logger would keep it in all later tests.
     monkeypatch.setattr(
@@ -58,7 +48,7 @@ def log_as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def new_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NewHome]:
-    """``new_home("b")`` gives the settings of another cluster on this machine; its Postgres is stopped in the end."""
+    """``new_home("b")`` makes the settings of another cluster. The end of the session stops its Postgres."""
     made: list[Settings] = []
 
     def make(name: str) -> Settings:
@@ -82,7 +72,7 @@ def new_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NewHome]:
 
 @pytest.fixture(scope="session")
 def settings(new_home: NewHome) -> Settings:
-    """The cluster that the tests share: tests keep apart by ``organisation``."""
+    """The cluster that the tests of a process share. Each test works in an ``organisation`` of its own."""
     return new_home("home")
 
 
@@ -116,7 +106,7 @@ def corpus() -> Path:
 
 
 def new_organisation(pool: ConnectionPool) -> str:
-    """Id of an organisation nobody else uses."""
+    """Id of a new organisation, which no other test uses."""
     id = f"org-{uuid4().hex[:12]}"
     with pool.connection() as connection:
         ensure_organisation(connection, id)
@@ -124,32 +114,52 @@ def new_organisation(pool: ConnectionPool) -> str:
 
 
 def kill_postmaster(settings: Settings, how: signal.Signals = signal.SIGKILL) -> None:
-    """Send the postmaster of this home a signal; its backends go with it."""
+    """Send the postmaster of this home a signal. Its backends end with it."""
     postmaster = bundled.status(settings).pid
     assert postmaster is not None, "no Postgres to kill"
     os.kill(postmaster, how)
 
 
-#: First and last of those handed out already: whoever asked may not listen yet.
-GIVEN: list[tuple[int, int]] = []
+def open_to_other_users(path: Path) -> None:
+    """Let other OS users, such as the one of Postgres, pass through every folder above this path."""
+    for folder in path.parents:
+        if (mode := folder.stat().st_mode) & 0o011 != 0o011:
+            folder.chmod(mode | 0o011)
+
+
+#: First and last port of each range that ``free_ports`` has returned: its user may not listen yet.
+RESERVED: list[tuple[int, int]] = []
 
 
 def free_ports(count: int, *, width: int = 1) -> list[int]:
-    """The first of each run of so many ports nobody listens on, where neither Ray's workers nor outgoing connections come; never twice."""
+    """First ports of ``count`` ranges of ``width`` ports on which no process listens.
+
+    Ray's workers and outgoing connections use other ports. No range is returned twice, not even to another
+    process of the same run.
+    """
+    number, processes = process_number()
+    share = (EPHEMERAL_PORTS_START - RAY_WORKER_PORTS.stop) // processes
+    start = RAY_WORKER_PORTS.stop + number * share
     found: list[int] = []
     while len(found) < count:
-        first = random.randrange(RAY_WORKER_PORTS.stop, EPHEMERAL_PORTS_START - width)
+        first = random.randrange(start, start + share - width)
         last = first + width - 1
-        if all(last < other or end < first for other, end in GIVEN) and all(
+        if all(last < other or end < first for other, end in RESERVED) and all(
             free(port) for port in range(first, last + 1)
         ):
-            GIVEN.append((first, last))
+            RESERVED.append((first, last))
             found.append(first)
     return found
 
 
+def process_number() -> tuple[int, int]:
+    """Number of this process and how many processes run the tests: (0, 1) without pytest-xdist."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0")
+    return int(worker.removeprefix("gw")), int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+
+
 def free(port: int) -> bool:
-    """True when nobody listens there."""
+    """True when no process listens on this port."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

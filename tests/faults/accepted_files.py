@@ -32,7 +32,8 @@ WORDS = (
 ).split()
 #: File name, page, start and text of a chunk -> its vector.
 Contents = dict[tuple[str, int, int, str], NDArray[np.float32]]
-LONGEST_S = 90.0
+#: Bound for a step that takes 10 s on a machine at rest.
+LONGEST_S = 150.0
 
 
 @dataclass(frozen=True)

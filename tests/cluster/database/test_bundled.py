@@ -18,7 +18,7 @@ from cluster.database import bundled
 from cluster.database.bundled import data_directory, postmaster
 from cluster.errors import Misconfigured, Unavailable
 from cluster.settings import Settings
-from tests.conftest import NewHome
+from tests.conftest import NewHome, open_to_other_users
 
 IMPORTS = (
     "import os, psutil, psycopg; from cluster.database import bundled; from cluster.settings import Settings"
@@ -278,8 +278,7 @@ def test_root_runs_it_as_another_user_even_under_a_closed_home(home: Settings) -
 @needs_root
 def test_a_plain_user_runs_it_under_its_own_id(tmp_path: Path) -> None:
     tmp_path.chmod(0o777)
-    for folder in tmp_path.parents[:2]:
-        folder.chmod(0o755)
+    open_to_other_users(tmp_path)
     done = as_plain_user(LIFE.format(home=str(tmp_path / "home")))
     assert done.stdout.splitlines()[-1:] == ["65534 True"], done.stderr
 

@@ -27,7 +27,7 @@ from cluster.jobs.kinds import JobKind
 from cluster.jobs.view import JobView, view_job
 from cluster.settings import Settings
 from data_jobs.worker.job_attempt import JobAttempt
-from tests.conftest import NewHome, kill_postmaster
+from tests.conftest import NewHome, kill_postmaster, open_to_other_users
 from tests.data_jobs.running_consumer import consuming, until
 from tests.full_disks import SmallDisk, small_disk
 from tests.serve_app.conftest import serving
@@ -70,8 +70,7 @@ def full(home: Settings, pool: ConnectionPool, folder: Path) -> Iterator[Scarcit
     with small_disk(folder, kib=6_000) as disk:
         user = server_user(bundled.status(home).data)
         shutil.chown(disk.folder, user.uid, user.gid)
-        for parent in disk.folder.parents[:3]:
-            parent.chmod(parent.stat().st_mode | 0o011)
+        open_to_other_users(disk.folder)
         with pool.connection() as connection:
             connection.autocommit = True
             connection.execute(f"CREATE TABLESPACE small LOCATION '{disk.folder}'")

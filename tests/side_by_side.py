@@ -1,0 +1,54 @@
+"""Divides the tests between the two processes of ``make test`` (pytest-xdist). Plugin of ``tests.conftest``.
+
+The tests of a unit run in one process, one after the other. A unit is a file, or several files that share a
+cluster or other things that take long to start.
+"""
+
+import re
+from typing import Any
+
+import pytest
+
+#: Units of several files: name -> pattern of test ids. They start first, in this order.
+UNITS = {
+    "running cluster": r"tests/(launch/|faults/test_cluster)",
+    "bulk ingests": r"tests/(data_jobs/test_|faults/test_kill_ingest)",
+    "faults": r"tests/faults/",
+    "clients": r"tests/conformance/",
+}
+
+
+def unit_of(test: str) -> str:
+    """Name of the unit of the test with this id."""
+    return next((name for name, pattern in UNITS.items() if re.match(pattern, test)), test.split("::")[0])
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Put slow tests last, and those of the running cluster at the very end, so that no other runs beside it.
+
+    Where two processes share the tests, the units of several files come before all others.
+    """
+    names = list(UNITS) if hasattr(config, "workerinput") else []
+
+    def place(item: pytest.Item) -> tuple[int, bool, bool]:
+        unit = unit_of(item.nodeid)
+        return (
+            names.index(unit) if unit in names else len(names),
+            "running_cluster" in getattr(item, "fixturenames", ()),
+            item.get_closest_marker("launch") is not None,
+        )
+
+    items.sort(key=place)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """A process that has finished a unit takes the next one, in the order of collection."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class UnitScheduling(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return unit_of(nodeid)
+
+    config.option.loadscopereorder = False  # by default the units with the most tests go first
+    return UnitScheduling(config, log)
