@@ -1,16 +1,20 @@
 """A replica whose engine no longer computes says so, and says it again."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from cluster.engines import Registry
+from cluster.engines import Registry, describe
 from cluster.engines.local import LocalEngine
 from cluster.engines.weights import open_model_folder
 from cluster.errors import Unavailable
 from cluster.settings import Settings
 from serve_app.embedding.heartbeat import Heartbeat
+from tests.hashing_engine import NAME, SOURCE, HashingEngine, Ids, hashing_kind
 
 
 @pytest.fixture
@@ -59,3 +63,26 @@ async def test_an_engine_that_raises_fails_the_check_and_one_that_recovers_passe
     engine._encoder = encoder
 
     await heartbeat.check()
+
+
+async def test_an_engine_that_bills_is_never_asked() -> None:
+    asked: list[object] = []
+
+    class Billed(HashingEngine):
+        billed = True
+
+        def submit(self, batch: Sequence[Ids], *, urgent: bool = False) -> "Future[NDArray[np.float32]]":
+            asked.append(batch)
+            return super().submit(batch, urgent=urgent)
+
+    with hashing_kind():
+        engine = Billed(describe(Registry(Settings(model=NAME, models={NAME: SOURCE})).default))
+    heartbeat = Heartbeat(engine)
+
+    await heartbeat.check()
+    await heartbeat.check()
+
+    assert asked == []
+    engine.billed = False
+    await heartbeat.check()
+    assert len(asked) == 1

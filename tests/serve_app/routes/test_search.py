@@ -11,13 +11,14 @@ from openai import OpenAI
 from psycopg_pool import ConnectionPool
 
 from cluster.documents import store_files
+from cluster.documents.chunk_rows import ChunkRecord
 from cluster.documents.indexing import open_chunk_index
 from cluster.documents.stores import VectorStore, ensure_store, get_store
 from cluster.settings import Settings
 from tests.conftest import kill_postmaster
 from tests.indexed_files import Embed, make_files, process
 from tests.openai_contract import complaints
-from tests.serve_app.conftest import BIRDS, Server
+from tests.serve_app.conftest import BIRDS, PROMPTED, PROMPTS, Server
 
 #: Fields of ours in search results, whose shape OpenAI closes.
 OURS = {"chunk_id", "page", "start", "end", "snippet", "keywords"}
@@ -94,6 +95,31 @@ def test_a_search_that_makes_no_sense_is_refused(
     response = search(http, "birds", **body)
     assert response.status_code == status
     assert complaint in response.json()["error"]["message"]
+
+
+def test_a_store_is_searched_with_its_own_model_whatever_the_default_is(
+    http: httpx.Client, pool: ConnectionPool, settings: Settings, server: Server
+) -> None:
+    engine = server.service.models[PROMPTED].engine
+    texts = [text for text, _ in BIRDS.values()]
+    index = open_chunk_index(settings, pool)
+    with pool.connection() as connection:
+        store = ensure_store(
+            connection, settings.organisation, "of the second model", fingerprint=engine.fingerprint
+        )
+    index.ensure(store.collection, dim=store.fingerprint.dim)
+    rows = [
+        ChunkRecord(id=text, document="doc_1", text=text, attributes={}, vector=vector)
+        for text, vector in zip(
+            texts, engine.embed([PROMPTS["document"] + text for text in texts]).vectors, strict=True
+        )
+    ]
+    index.upsert(store.organisation, store.id, rows, collection=store.collection)
+    found = search(http, store.id, ranking_options={"ranker": "none"}, mode="exact").json()["data"][0]
+    query = engine.embed([PROMPTS["query"] + "who may stop the pump"]).vectors[0]
+    pump = engine.embed([PROMPTS["document"] + BIRDS["pump"][0]]).vectors[0]
+    assert found["content"][0]["text"] == BIRDS["pump"][0]
+    assert found["score"] == pytest.approx(float(query @ pump), abs=1e-5)
 
 
 def test_stores_of_others_and_of_other_models_are_not_searched(

@@ -1,0 +1,127 @@
+"""A kind of engine that is added to the registry works everywhere: models, embeddings, workers, stores and search."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import httpx
+import numpy as np
+import pytest
+from psycopg_pool import ConnectionPool
+
+from cluster.documents.stores import get_store
+from cluster.settings import Settings
+from cluster.settings.values import Table
+from serve_app.deployment import Embedder
+from tests.data_jobs.running_consumer import consuming, until
+from tests.hashing_engine import NAME, SOURCE, HashingEngine, hashing_kind
+from tests.serve_app.conftest import Server, serving
+from tests.serve_app.test_deployment import replica
+
+PUMP = "Only the operator on duty may stop the pump."
+
+
+@pytest.fixture(scope="module")
+def hashing_settings(settings: Settings) -> Iterator[Settings]:
+    """Settings whose only model has no weights and no folder."""
+    with hashing_kind():
+        yield settings.model_copy(update={"model": NAME, "models": Table({NAME: SOURCE})})
+
+
+@pytest.fixture(scope="module")
+def hashing_server(hashing_settings: Settings, pool: ConnectionPool) -> Iterator[Server]:
+    """A server of that model alone."""
+    with serving(hashing_settings) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def hashing(hashing_server: Server) -> Iterator[httpx.Client]:
+    """Requests to it."""
+    with httpx.Client(base_url=hashing_server.url, timeout=60) as client:
+        yield client
+
+
+def test_it_is_listed_with_its_limits_and_embeds_by_its_name(
+    hashing: httpx.Client, hashing_server: Server
+) -> None:
+    engine = hashing_server.service.default.engine
+    (listed,) = hashing.get("/v1/models").json()["data"]
+    assert (listed["id"], listed["dimensions"], listed["max_input_tokens"]) == (NAME, 64, 256)
+    assert listed["fingerprint"] == engine.fingerprint.id
+    answer = hashing.post("/v1/embeddings", json={"model": NAME, "input": [PUMP, "herons"]}).json()
+    vectors = np.array([item["embedding"] for item in answer["data"]], np.float32)
+    np.testing.assert_allclose(vectors, engine.embed([PUMP, "herons"]).vectors, atol=1e-6)
+    assert answer["usage"]["total_tokens"] == 9 + 2 + 1 + 2
+    unknown = hashing.post("/v1/embeddings", json={"model": "all-MiniLM-L6-v2", "input": PUMP})
+    assert (unknown.status_code, unknown.json()["error"]["code"]) == (404, "model_not_found")
+
+
+def test_a_store_is_made_filled_by_a_worker_and_searched_with_it(
+    hashing: httpx.Client, hashing_server: Server, hashing_settings: Settings, pool: ConnectionPool
+) -> None:
+    engine = hashing_server.service.default.engine
+    store = hashing.post("/v1/vector_stores", json={"name": "hashed"}).json()["id"]
+    with pool.connection() as connection:
+        made = get_store(connection, hashing_settings.organisation, store)
+    assert (made.fingerprint.model, made.fingerprint) == (NAME, engine.fingerprint)
+    file = hashing.post(
+        "/v1/files", files={"file": ("pump.txt", f"{PUMP}\n")}, data={"purpose": "assistants"}
+    ).json()["id"]
+    path = f"/v1/vector_stores/{store}/files"
+    attached = hashing.post(path, json={"file_id": file, "priority": "high"}).json()
+    assert attached["chunking"]["max_chunk_size_tokens"] == engine.tokeniser.max_content_tokens
+    with consuming(hashing_settings, pool, engine):
+        until(
+            lambda: hashing.get(f"{path}/{file}").json(),
+            lambda file: file["status"] != "in_progress",
+            within_s=30,
+        )
+    body = {"query": "who may stop the pump", "ranking_options": {"ranker": "none"}, "mode": "exact"}
+    (hit,) = hashing.post(f"/v1/vector_stores/{store}/search", json=body).json()["data"]
+    query, chunk = engine.embed([body["query"], PUMP]).vectors  # type: ignore[list-item]
+    assert hit["content"][0]["text"] == PUMP
+    assert hit["score"] == pytest.approx(float(query @ chunk), abs=1e-5)
+
+
+async def test_a_worker_reaches_it_by_its_fingerprint(hashing_server: Server) -> None:
+    engine = hashing_server.service.default.engine
+    ids = engine.tokeniser.ids([PUMP])
+    vectors = await Embedder.embed_ids(
+        replica(hashing_server), ids, fingerprint=engine.fingerprint.id, organisation="default"
+    )
+    np.testing.assert_allclose(vectors, engine.embed_ids(ids), atol=1e-6)
+
+
+def test_an_engine_that_bills_is_not_warmed_up(
+    hashing_settings: Settings, pool: ConnectionPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    called: list[str] = []
+    monkeypatch.setattr(HashingEngine, "billed", True)
+    monkeypatch.setattr(HashingEngine, "embed", lambda *_: called.append("embed"))
+    monkeypatch.setattr(HashingEngine, "embed_ids", lambda *_: called.append("embed_ids"))
+    with serving(hashing_settings):
+        pass
+    assert called == []
+
+
+def test_the_fields_of_a_stores_file_need_no_model(
+    hashing: httpx.Client, hashing_server: Server, hashing_settings: Settings, pool: ConnectionPool
+) -> None:
+    """A store whose model is served no more is still listed, and says which model a search needs."""
+    with pool.connection() as connection:
+        store = hashing.post("/v1/vector_stores", json={"name": "kept"}).json()["id"]
+        gone = replace(get_store(connection, hashing_settings.organisation, store).fingerprint, model="gone")
+        connection.execute(
+            'UPDATE vector_stores SET fingerprint_id = %s, fingerprint = fingerprint || \'{"model": "gone"}\''
+            " WHERE id = %s",
+            [gone.id, store],
+        )
+    file = hashing.post("/v1/files", files={"file": ("a.txt", PUMP)}, data={"purpose": "assistants"}).json()[
+        "id"
+    ]
+    hashing.post(f"/v1/vector_stores/{store}/files", json={"file_id": file})
+    (listed,) = hashing.get(f"/v1/vector_stores/{store}/files").json()["data"]
+    assert (listed["id"], listed["chunking"]["max_chunk_size_tokens"]) == (file, gone.max_tokens)
+    refused = hashing.post(f"/v1/vector_stores/{store}/search", json={"query": PUMP})
+    assert (refused.status_code, gone.id in refused.json()["error"]["message"]) == (409, True)
+    assert hashing.delete(f"/v1/vector_stores/{store}").json()["deleted"]
