@@ -10,6 +10,7 @@ that a test can change how the index of another process behaves:
 import json
 import os
 import pickle
+import signal
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -40,6 +41,8 @@ class Behaviour:
     failing_writes: int = 0
     #: The next so many writes are applied, and their answer is lost.
     lost_answers: int = 0
+    #: A process that does this next, ``upsert`` or ``delete``, is killed: after an upsert is applied, before a delete is.
+    killed_at: str = ""
     #: Records whose id ends so are not stored, and the answer says so.
     refused_ending: str = ""
 
@@ -52,6 +55,11 @@ def root_of(settings: Settings) -> Path:
 def behave(settings: Settings, **how: Any) -> None:
     """From the next call on the index behaves so, in every process."""
     _write(root_of(settings) / "behaviour.json", json.dumps(asdict(Behaviour(**how))).encode())
+
+
+def at_rest(settings: Settings) -> bool:
+    """Whether nothing is left of what ``behave`` asked for."""
+    return FolderIndex(root_of(settings))._behaviour() == Behaviour()
 
 
 def open_folder_index(settings: Settings, pool: ConnectionPool) -> "FolderIndex":
@@ -81,6 +89,7 @@ class FolderIndex:
         refused = {record.id: "over quota" for record in records if ending and record.id.endswith(ending)}
         kept = {record.id: record for record in records if record.id not in refused}
         self._append(organisation, store, collection, ("upsert", kept))
+        self._maybe_die("upsert")
         return Written(written=len(kept), failed=refused)
 
     def set_attributes(
@@ -95,6 +104,7 @@ class FolderIndex:
         return Written(written=len(attributes))
 
     def delete(self, organisation: str, store: str, ids: Sequence[str], *, collection: Collection) -> None:
+        self._maybe_die("delete")
         self._append(organisation, store, collection, ("delete", list(ids)))
 
     def delete_store(self, organisation: str, store: str, *, collection: Collection) -> None:
@@ -164,6 +174,12 @@ class FolderIndex:
                 raise Unavailable(
                     "the folder's answer was lost because the test tells it to", retry_after_s=0.01
                 )
+
+    def _maybe_die(self, at: str) -> None:
+        behaviour = self._behaviour()
+        if behaviour.killed_at == at:
+            self._behave(replace(behaviour, killed_at=""))
+            os.kill(os.getpid(), signal.SIGKILL)
 
     def _visible(self, organisation: str, store: str, collection: Collection) -> dict[str, VectorRecord]:
         folder = self._folder(organisation, store, collection)

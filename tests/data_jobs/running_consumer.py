@@ -15,7 +15,7 @@ from psycopg_pool import ConnectionPool
 from cluster.blobs import BlobStore, open_blob_store
 from cluster.documents import store_files, stores
 from cluster.documents.files import File, create_file
-from cluster.documents.indexing import ChunkIndexes, open_chunk_index
+from cluster.documents.indexing import ChunkIndexes
 from cluster.documents.stores import NewStore, VectorStore
 from cluster.engines import Engine
 from cluster.jobs.jobs import Job, get_job
@@ -107,7 +107,7 @@ class Desk:
                 NewStore(name=name, **options),
                 fingerprint=self.engine.fingerprint,
             )
-        open_chunk_index(self.settings, self.pool).ensure(made.collection, dim=made.fingerprint.dim)
+        ChunkIndexes(self.settings, self.pool).of(made).ensure(made.collection, dim=made.fingerprint.dim)
         return made
 
     def upload(self, filename: str, data: bytes, media_type: str = "text/plain") -> File:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from psycopg_pool import ConnectionPool
 
 from cluster.documents.files import File
-from cluster.documents.indexing import open_chunk_index
+from cluster.documents.indexing import ChunkIndexes
 from cluster.documents.stores import VectorStore
 from cluster.engines import Engine, Registry, open_engine
 from cluster.errors import ClusterError
@@ -144,7 +144,7 @@ def contents(home: Home, accepted: list[Accepted]) -> Contents:
     """All chunks of the files' vector stores. Each must have the id of its text, and none may occur twice."""
     found: Contents = {}
     for store in {one.store.id: one.store for one in accepted}.values():
-        index = open_chunk_index(home.settings, home.pool)
+        index = ChunkIndexes(home.settings, home.pool).of(store)
         rows = sorted(
             index.scan(store.organisation, store.id, collection=store.collection),
             key=lambda row: row.attributes["ordinal"],

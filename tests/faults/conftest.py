@@ -10,6 +10,7 @@ from random import Random
 import pytest
 
 from cluster.database import open_pool
+from tests import folder_index
 from tests.conftest import NewHome
 from tests.faults.accepted_files import Contents, Home, attach, await_end, check, contents
 from tests.faults.worker_processes import Workers
@@ -36,7 +37,9 @@ def chance(request: pytest.FixtureRequest) -> Random:
 @pytest.fixture(scope="package")
 def home(new_home: NewHome) -> Iterator[Home]:
     """A home whose Postgres the tests may kill."""
-    settings = new_home("faults").model_copy(update={"lease_s": LEASE_S, "engine_threads": 1})
+    # Stores are made in pgvector all the same, except where a test asks for the index in files.
+    ours = {"lease_s": LEASE_S, "engine_threads": 1, "vector_index": folder_index.NAME}
+    settings = new_home("faults").model_copy(update=ours)
     pool = open_pool(settings)
     yield Home(settings, pool)
     pool.close()
