@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 from typing import Self
 
-from cluster.text.wide_text import unmarked
+from cluster.text.wide_text import unmarked_encoding
 
 #: Bytes at the start of a file that decide its format.
 SNIFFED_BYTES = 4096
@@ -99,7 +99,7 @@ def _as_utf_8(start: bytes) -> bytes | None:
         return start[len(UTF_8_MARK) :]
     encoding = next(
         (encoding for mark, encoding in WIDE_MARKS.items() if start.startswith(mark)), None
-    ) or unmarked(start)
+    ) or unmarked_encoding(start)
     if encoding is not None:
         return start.decode(encoding, "ignore").encode("utf-8", "ignore")
     text = start.rstrip(END_MARKS)

@@ -1,6 +1,6 @@
-"""The nouns of the cluster: what a document, a page and its outcome are, and how their ids are made.
+"""The records of the cluster: documents, pages, chunks and outcomes, and how their ids are made.
 
-document_id("default", "vs_1", "file:///a.pdf")  ->  "doc_..." the same on every machine and every run
+document_id("default", "vs_1", "file:///a.pdf")     # "doc_...": the same on every machine and in every run
 """
 
 from collections.abc import Mapping
@@ -10,74 +10,79 @@ from hashlib import blake2b
 
 
 class Outcome(StrEnum):
-    """What became of a document. Every document accepted ends in exactly one."""
+    """The result of processing a document. Every accepted document ends with exactly one outcome."""
 
-    #: Parsed, chunked, embedded, written: searchable.
+    #: Parsed, chunked, embedded and written: searchable.
     OK = "ok"
-    #: Searchable, but part of the document could not be read; the detail says which part and why.
+    #: Searchable, but a part could not be read, which the detail names, or much of the text is unknown to the
+    #: model.
     PARTIAL_TEXT = "partial_text"
-    #: Opened, but holds no text at all (and no images that could).
+    #: Opened, but without text and without pictures that could show text.
     EMPTY = "empty"
-    #: Pages are pictures: text would need optical character recognition.
+    #: The pages are pictures of text; optical character recognition would be needed.
     NEEDS_OCR = "needs_ocr"
     #: Protected by a password.
     ENCRYPTED = "encrypted"
-    #: Not readable as what it claims to be.
+    #: Damaged, or cut short: not readable in its format.
     CORRUPT = "corrupt"
     #: Over a limit on bytes, pages, characters or memory.
     TOO_LARGE = "too_large"
     #: Parsing took longer than its limit.
     TIMEOUT = "timeout"
-    #: A file type that no parser here reads.
+    #: A format that no parser here reads.
     UNSUPPORTED = "unsupported"
-    #: The source could not be read (vanished, no permission, storage down).
+    #: The source could not be read: it vanished, permission is missing, or the storage is down.
     UNREADABLE = "unreadable"
-    #: Something of ours failed; the detail says what. Running again may help.
+    #: An error in this software, which the detail names. Another run may succeed.
     FAILED = "failed"
 
     @property
     def searchable(self) -> bool:
-        """True where the document's text, or part of it, can be found."""
+        """True if a search finds the text of the document, or part of it."""
         return self in SEARCHABLE
 
     @property
     def may_change(self) -> bool:
-        """True where the same bytes may end differently next time, so that running again tries again."""
+        """True if another attempt at the same bytes may end differently, so the next run makes one."""
         return self in {Outcome.TIMEOUT, Outcome.UNREADABLE, Outcome.FAILED, Outcome.TOO_LARGE}
 
 
-#: The outcomes of documents that can be found.
+#: The outcomes of documents that a search finds.
 SEARCHABLE = frozenset({Outcome.OK, Outcome.PARTIAL_TEXT})
 
 
 class Fact(StrEnum):
-    """Names of facts about how a document was read. They are attributes of its chunks, so filters can ask for them."""
+    """Names of facts about how a document was read.
 
-    #: Character set that the bytes were decoded with, as Python names it.
+    They are attributes of its chunks, so filters can use them.
+    """
+
+    #: Character set with which the bytes were decoded, as Python names it.
     ENCODING = "encoding"
-    #: Number of bytes that are no text in that character set; each became a replacement character.
+    #: Number of bytes that are not text in that character set; U+FFFD replaces each.
     REPLACED_BYTES = "replaced_bytes"
-    #: Number of characters that the document hides from its readers (``display: none``); they are not in its text.
+    #: Number of characters that the document hides from readers (``display: none``); its text does not
+    #: contain them.
     HIDDEN_CHARACTERS = "hidden_characters"
-    #: Number of tokens that say nothing, because the model's vocabulary does not have what they stand for.
+    #: Number of tokens without meaning, because the model's vocabulary lacks the text that they stand for.
     UNKNOWN_TOKENS = "unknown_tokens"
     #: Number of pages that could not be read; the document's detail lists them.
     UNREAD_PAGES = "unread_pages"
 
 
-#: Facts of one document. A string has at most ``MAX_FACT_LENGTH`` characters.
+#: The facts of one document. A string has at most ``MAX_FACT_LENGTH`` characters.
 Facts = Mapping[Fact, str | float | bool]
-#: As long as OpenAI's attributes may be.
+#: The limit of OpenAI's attributes, in characters.
 MAX_FACT_LENGTH = 512
-#: In ``ParsedDocument.unread``: a part of the document that is no page.
+#: In ``ParsedDocument.unread``, a part of the document other than a page.
 NO_PAGE = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Page:
-    """One page of a parsed document; a format without pages is a single page."""
+    """One page of a parsed document; ``cluster.formats`` says what a page is in each format."""
 
-    #: Counted from 1, as a person would say it.
+    #: Counted from 1.
     number: int
     #: The page's text; chunks are slices of it.
     text: str
@@ -85,20 +90,21 @@ class Page:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ParsedDocument:
-    """What parsing one file gave."""
+    """The result of parsing one file."""
 
     outcome: Outcome
-    #: A sentence a person understands: why there is no text, or which part of it is missing. Empty when the outcome is ok.
+    #: A sentence for people: why there is no text, or which part is missing. Empty if the outcome is ok.
     detail: str
-    #: Every page, those without text too; of a part of the document, that part's.
+    #: Every page, also those without text; if only a part was parsed, the pages of that part.
     pages: tuple[Page, ...]
-    #: Media type found in the bytes, whatever the name claimed.
+    #: Media type by the bytes, whatever the file name claims.
     media_type: str
-    #: Pages of the whole document; 0 where it could not be opened.
+    #: Number of pages of the whole document; 0 if it could not be opened.
     page_count: int = 0
-    #: What was found out while reading.
+    #: Facts about how the document was read.
     facts: Facts = field(default_factory=dict)
-    #: Pages that could not be read, by number from 1 (``NO_PAGE``: another part of the document), each with the reason.
+    #: Pages that could not be read, by number from 1 (``NO_PAGE``: another part of the document), with the
+    #: reason.
     unread: Mapping[int, str] = field(default_factory=dict)
 
 
@@ -121,7 +127,10 @@ class PageChunk:
 
 
 def digest(*parts: str, size: int = 16) -> str:
-    """Hex BLAKE2b of the parts, each kept apart from its neighbours. ``size`` in bytes."""
+    """Hexadecimal BLAKE2b digest of ``size`` bytes.
+
+    The length of each part is hashed too, so they cannot run together.
+    """
     state = blake2b(digest_size=size)
     for part in parts:
         data = part.encode("utf-8", "surrogatepass")
@@ -131,12 +140,12 @@ def digest(*parts: str, size: int = 16) -> str:
 
 
 def document_id(organisation: str, vector_store: str, source_key: str) -> str:
-    """Id of the document at ``source_key`` in one store; a new version of the file keeps it."""
+    """Id of the document at ``source_key`` in one store; a new version of the file has the same id."""
     return "doc_" + digest(organisation, vector_store, source_key, size=12)
 
 
 def vector_store_id(organisation: str, name: str) -> str:
-    """Id of the store that a job makes when it is asked for one by name."""
+    """Id of the store that a job makes for a name."""
     return "vs_" + digest(organisation, name, size=12)
 
 

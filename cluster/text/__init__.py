@@ -1,1 +1,1 @@
-"""Text as Unicode defines it: graphemes, encodings known by their bytes, JSON that every parser reads."""
+"""Text as Unicode defines it: grapheme clusters, encodings recognised by their bytes, well-formed JSON."""

@@ -1,6 +1,7 @@
-"""JSON that every parser reads, whatever text is in it: for answers to clients and for log lines.
+"""Write JSON that every parser can read, whatever text is in it, for responses and log lines.
 
-A JSON body can spell half of a surrogate pair (``"\\ud800"``), which UTF-8 cannot carry. Such halves become U+FFFD here.
+A JSON body can contain half of a surrogate pair (``"\\ud800"``), which UTF-8 cannot encode. U+FFFD replaces
+it here.
 
     json_bytes({"model": "\\ud800"})            # b'{"model":"\\xef\\xbf\\xbd"}'
 """
@@ -11,10 +12,11 @@ from typing import Any
 
 import orjson
 
-#: orjson writes no deeper than this (its documentation, "dumps"), less what an answer puts around a value.
+#: Deepest nesting of a value. orjson has a higher limit (its documentation, "dumps"); a response nests a
+#: value deeper.
 MAX_DEPTH = 200
-#: Keys that are no text cost time in every object, so they are allowed only where the first try failed.
-FAST, PATIENT = orjson.OPT_SERIALIZE_NUMPY, orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
+#: Support for keys that are not text slows every object down, so it is used only if the first attempt failed.
+FAST, COMPLETE = orjson.OPT_SERIALIZE_NUMPY, orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
 
 
 def well_formed(text: str) -> str:
@@ -27,49 +29,56 @@ def well_formed(text: str) -> str:
 
 
 def json_bytes(value: Any, *, default: Callable[[Any], Any] | None = None) -> bytes:
-    """The value as JSON in UTF-8. NumPy arrays are lists, numbers that JSON does not have are null.
+    """The value as JSON in UTF-8. NumPy arrays become lists, and numbers that JSON lacks become null.
 
     Args:
-        value: nested deeper than ``MAX_DEPTH``, its inner parts are left out.
-        default: gives a value for what JSON cannot hold; None: such a value is an error.
+        value: its parts below ``MAX_DEPTH`` levels are left out.
+        default: converts a value that JSON cannot hold; None: such a value is an error.
 
     Raises:
-        TypeError: it holds what JSON cannot, and there is no ``default``.
+        TypeError: JSON cannot hold a part of the value, and there is no ``default``.
     """
     try:
         return orjson.dumps(value, default=default, option=FAST)
-    except TypeError:  # half a surrogate pair, a number of more than 64 bits, a key that is no text: rare, so mended only afterwards
-        mended = _mended(value, MAX_DEPTH)
+    except TypeError:
+        # Half of a surrogate pair, a number of more than 64 bits, or a key that is not text: rare, so
+        # repaired only now.
+        repaired = _repaired(value, MAX_DEPTH)
     try:
-        return orjson.dumps(mended, default=_mended_default(default), option=PATIENT)
+        return orjson.dumps(repaired, default=_repaired_default(default), option=COMPLETE)
     except TypeError:
         return json.dumps(
-            mended, default=_mended_default(default or _listed), ensure_ascii=False, separators=(",", ":")
+            repaired,
+            default=_repaired_default(default or _as_list),
+            ensure_ascii=False,
+            separators=(",", ":"),
         ).encode()
 
 
-def _mended(value: Any, depth: int) -> Any:
+def _repaired(value: Any, depth: int) -> Any:
     match value:
         case str():
             return well_formed(value)
         case float():
             return value if abs(value) < float("inf") else None
         case dict():
-            return {_mended_key(key): _mended(one, depth - 1) for key, one in value.items()} if depth else {}
+            return (
+                {_repaired_key(key): _repaired(one, depth - 1) for key, one in value.items()} if depth else {}
+            )
         case list() | tuple():
-            return [_mended(one, depth - 1) for one in value] if depth else []
+            return [_repaired(one, depth - 1) for one in value] if depth else []
     return value
 
 
-def _mended_key(key: Any) -> Any:
+def _repaired_key(key: Any) -> Any:
     return well_formed(key) if isinstance(key, str) else key
 
 
-def _mended_default(default: Callable[[Any], Any] | None) -> Callable[[Any], Any] | None:
-    return None if default is None else lambda value: _mended(default(value), MAX_DEPTH)
+def _repaired_default(default: Callable[[Any], Any] | None) -> Callable[[Any], Any] | None:
+    return None if default is None else lambda value: _repaired(default(value), MAX_DEPTH)
 
 
-def _listed(value: Any) -> Any:
+def _as_list(value: Any) -> Any:
     if hasattr(value, "tolist"):
         return value.tolist()
-    raise TypeError(f"{type(value).__name__} is no JSON")
+    raise TypeError(f"JSON cannot hold a {type(value).__name__}")

@@ -5,7 +5,7 @@ from collections.abc import Collection
 from cluster.documents.stores import VectorStore
 from cluster.settings import Settings
 from data_jobs.stages import process_resources
-from data_jobs.stages.database_retry import with_patience
+from data_jobs.stages.database_retry import with_database_retry
 from data_jobs.stages.document_row import DocumentRow, unpack, with_chunk_column
 
 
@@ -24,7 +24,7 @@ class Compare:
                 store.organisation, store.id, row["document"], collection=store.collection
             )
 
-        return mark_stored(row, with_patience(self.settings, look_up))
+        return mark_stored(row, with_database_retry(self.settings, look_up))
 
 
 def mark_stored(row: DocumentRow, stored: Collection[str]) -> DocumentRow:

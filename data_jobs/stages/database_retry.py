@@ -1,4 +1,4 @@
-"""Wait for the database when it is away or has no room, rather than lose what was worked out."""
+"""Retry a database operation while the database is unavailable or its disk is full."""
 
 import time
 from collections.abc import Callable
@@ -13,21 +13,22 @@ from data_jobs.stages import process_resources
 
 log = structlog.get_logger(__name__)
 
-#: Waits between tries: two minutes in all, long enough for a restart or a failover.
+#: Waits between attempts: two minutes in all, long enough for a restart or a failover.
 WAITS_S = (0.5, 1, 2, 4, 8, 15, 30, 30, 30)
-#: Between tries while there is no room.
-SHORT_WAIT_S = 5.0
+#: Wait between attempts while the disk is full, in seconds.
+SHORTAGE_WAIT_S = 5.0
 
 T = TypeVar("T")
 
 
-def with_patience(settings: Settings, work: Callable[[], T]) -> T:
-    """Do the work, again after each wait while it ends in a retryable error; the bundled database is started if it died.
+def with_database_retry(settings: Settings, work: Callable[[], T]) -> T:
+    """Do the work, and repeat it after a wait while it ends in a retryable error.
 
-    A full disk and its like are waited for until there is room, however long that takes.
+    The bundled database is started again if it has ended. A full disk is waited for without a limit, until
+    there is room.
 
     Raises:
-        Retryable: the last try's, after ``WAITS_S`` have passed.
+        Retryable: the error of the last attempt, after all of ``WAITS_S``.
     """
     waits = iter(WAITS_S)
     while True:
@@ -35,16 +36,16 @@ def with_patience(settings: Settings, work: Callable[[], T]) -> T:
             return work()
         except Retryable as exc:
             short = isinstance(exc, Shortage) and exc.resource.shared
-            wait_s = SHORT_WAIT_S if short else next(waits, None)
+            wait_s = SHORTAGE_WAIT_S if short else next(waits, None)
             if wait_s is None:
                 raise
             log.warning("database_short" if short else "database_away", wait_s=wait_s, reason=str(exc))
             time.sleep(wait_s)
             if not short:
-                _try_to_revive(settings)
+                _revive(settings)
 
 
-def _try_to_revive(settings: Settings) -> None:
+def _revive(settings: Settings) -> None:
     try:
         revive(settings, process_resources.pool(settings))
     except Retryable as exc:

@@ -23,7 +23,7 @@ from cluster.settings import Settings
 from cluster.vector_index.attributes import joined
 from data_jobs.sources import file_name
 from data_jobs.stages import process_resources
-from data_jobs.stages.database_retry import with_patience
+from data_jobs.stages.database_retry import with_database_retry
 from data_jobs.stages.document_row import DocumentRow, to_rows, unpack
 from data_jobs.stages.map_rows import failed
 
@@ -77,7 +77,7 @@ class Write:
             return self._in_transaction(lambda connection: writer.unchanged(connection, row))
         if Outcome(row["outcome"]).searchable:
             try:
-                return with_patience(self.settings, lambda: self._success(writer, row))
+                return with_database_retry(self.settings, lambda: self._success(writer, row))
             except Permanent as exc:
                 log.warning(
                     "document_refused", document=row["document"], source=row["source"], reason=str(exc)
@@ -92,7 +92,7 @@ class Write:
         return result
 
     def _in_transaction(self, work: Callable[[Connection[Any]], T]) -> T:
-        return with_patience(self.settings, lambda: self._once(work))
+        return with_database_retry(self.settings, lambda: self._once(work))
 
     def _once(self, work: Callable[[Connection[Any]], T]) -> T:
         pool = process_resources.pool(self.settings)

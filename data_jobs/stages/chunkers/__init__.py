@@ -1,1 +1,1 @@
-"""Where a text may be cut."""
+"""Chunkers, which divide pages into chunks. ``table.py`` lists them."""

@@ -1,6 +1,6 @@
-"""Where sentences end: a small rule-based splitter whose spans tile the text.
+"""Find the beginnings of sentences by a few rules. The spans between them cover the whole text.
 
-boundaries("One. Two.")   # array of the offsets where a new sentence begins: [0, 5]
+boundaries("One. Two.")   # array of the offsets at which sentences begin: [0, 5]
 """
 
 import re
@@ -8,32 +8,36 @@ import re
 import numpy as np
 from numpy.typing import NDArray
 
-#: Words whose full stop ends no sentence.
+#: Words whose full stop does not end a sentence.
 ABBREVIATIONS = frozenset(
     "al approx art ca cf ch co corp dept dr ed eds e.g eq eqs est etc fig figs i.e inc jr lt ltd mr "
     "mrs ms no nos nr op p pp prof ref refs rev sec sect sr st v vol vs viz".split()
 )
-#: Full stops and question marks of scripts that use them for nothing else: of Chinese and Japanese, Devanagari, Arabic, Urdu,
+#: Full stops and question marks that have no other use: of Chinese and Japanese, Devanagari, Arabic, Urdu,
 #: Armenian, Ethiopic, Burmese and Khmer.
 MARKS = "。！？｡।॥؟۔։።၊။។៕"
-#: A mark that may end a sentence, what closes behind it, and the space before the next. Begins only where a run of marks
-#: does, and gives nothing back: a line of a million dots is read once. The marks come first: so they are looked for faster.
+#: A mark that may end a sentence, the closing signs behind it, and the space before the next sentence. A
+#: match starts only at the start of a run of marks and never backtracks, so a line of a million dots is read
+#: once. The marks stand first in the pattern, because the search for them is faster then.
 END = re.compile(
     rf"[.!?…{MARKS}](?:(?<=[.!?…])(?<![.!?…][.!?…])[.!?…]*+[\"'”’)\]]*+(?=\s)|(?<=[{MARKS}])[{MARKS}]*[”’」』）]*)\s*"
 )
-#: A blank line, or a line that begins with a bullet or a number, begins something new.
+#: A paragraph begins after a blank line, and on a line that begins with a bullet or a number.
 BREAK = re.compile(r"\n[ \t]*\n\s*|\n(?=[ \t]*(?:[-*•‣▪]|\(?\d{1,3}[.)])[ \t])")
-#: What opens before a word.
+#: Signs that open before a word.
 OPENING = re.compile(r"[(\[\"'“‘]")
-#: Characters before a full stop in which its word is looked for.
-REACH = 32
+#: Characters before a full stop that are searched for its word.
+LOOK_BACK_CHARACTERS = 32
 
 
 def boundaries(text: str, breaks: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
-    """Offsets at which a sentence or a paragraph begins, 0 first; together the spans between them are the text.
+    """Offsets at which a sentence or a paragraph begins, 0 first.
+
+    The spans between them cover the whole text.
 
     Args:
-        breaks: its paragraphs, where they are known already.
+        text: the text of a page.
+        breaks: the result of ``paragraphs``, if it is known already.
     """
     found = set((paragraphs(text) if breaks is None else breaks).tolist())
     found.update(match.end() for match in END.finditer(text) if _ends(text, match))
@@ -41,24 +45,24 @@ def boundaries(text: str, breaks: NDArray[np.int64] | None = None) -> NDArray[np
 
 
 def paragraphs(text: str) -> NDArray[np.int64]:
-    """Offsets at which a paragraph begins, behind a blank line; 0 first."""
+    """Offsets at which a paragraph begins, 0 first."""
     found = {match.end() for match in BREAK.finditer(text)}
     return np.array(sorted({0} | found - {len(text)}), dtype=np.int64)
 
 
 def _ends(text: str, match: re.Match[str]) -> bool:
-    """False for the full stop of an abbreviation or an initial, and where the text goes on in lower case."""
+    """False for the full stop of an abbreviation or an initial, and before a word in lower case."""
     if not match[0].startswith("."):
         return True
     following = text[match.end() : match.end() + 1]
     if following.islower():
         return False
-    word = _last_word(text[max(0, match.start() - REACH) : match.start()])
+    word = _last_word(text[max(0, match.start() - LOOK_BACK_CHARACTERS) : match.start()])
     return not (word.lower() in ABBREVIATIONS or (len(word) == 1 and word.isalpha() and word.isupper()))
 
 
 def _last_word(text: str) -> str:
-    """The word that the text ends with; "" where it ends with white space, one line end not counted."""
+    """The last word of the text; "" if it ends with white space other than one line end."""
     text = text.removesuffix("\n")
     if not text or text[-1].isspace():
         return ""

@@ -1,11 +1,11 @@
-"""Where a page may be cut: its tokens, and the characters that go with each of them.
+"""Assign every character of a page to a token, and find the places at which the page may be cut.
 
-    places = Places.of(text, tokenise(tokeniser, [text])[0])
+    places = TokenPlaces.of(text, tokenise(tokeniser, [text])[0])
     text[places.begin[3] : places.end[9]]       # the text of a chunk of the tokens 3 to 8
 
-A tokeniser skips characters: marks that it strips, format characters, everything that it does not know as text. Here
-every one of them belongs to the token before it or, behind white space, to the token after it, so that the chunks of a
-page hold all of its text.
+A tokeniser skips characters: marks that it strips, format characters, and characters that it does not know as
+text. Here each of them belongs to the token before it or, after white space, to the token after it, so that
+the chunks of a page hold all of its text.
 """
 
 import re
@@ -20,66 +20,72 @@ from numpy.typing import NDArray
 from cluster.engines import Tokeniser, Tokens
 from cluster.text.graphemes import inside
 
-#: A longer token is one that the tokeniser gave up: WordPiece's longest word, or a run of unknown characters in one.
+#: Characters of the longest real token. The tokeniser gave up on a longer one: WordPiece on a long word, or a
+#: run of unknown characters.
 LONGEST_TOKEN = 100
-#: Characters of the pieces that are tokenised instead. Of an unknown token, too: a Korean syllable counts as three letters.
-PIECE = 32
-#: Tokens of nothing but white space that stay of a run.
-MOST_BLANK = 8
-#: Of a run of characters without a token so many go with the token beside it; the rest of a longer run is in no chunk.
-LONGEST_UNSEEN = 1_024
-#: Code points of white space all lie below.
+#: Characters of the pieces that are tokenised instead of such a token. Longer unknown tokens are divided,
+#: too: a Korean syllable counts as three letters.
+PIECE_CHARACTERS = 32
+#: Most tokens of white space in a row that are kept.
+MAX_BLANK_TOKENS = 8
+#: Most characters without a token that are assigned to the token beside them; the rest of a longer run is in
+#: no chunk.
+MAX_TOKENLESS_CHARACTERS = 1_024
+#: All white space has code points below this.
 SPACES_END = 0x3001
 SPACE = np.array([chr(code).isspace() for code in range(SPACES_END)])
 ASCII_SPACES = bytes(code for code in range(128) if SPACE[code])
-#: White space that a tokeniser may drop out of the middle of a word.
+#: White space that a tokeniser may drop from the middle of a word.
 DROPPED = b"\x0b\x0c\x1c\x1d\x1e\x1f"
 MAY_BE_DROPPED = re.compile("[\x0b\x0c\x1c-\x1f\x85]")
 WHITE = re.compile(r"\s")
 
 
 def tokenise(tokeniser: Tokeniser, texts: Sequence[str], *, blanks: bool = False) -> list[Tokens]:
-    """The tokens of each text, those of a word that is too long for the tokeniser from the pieces of the word.
+    """The tokens of each text. A word that is too long for the tokeniser is tokenised in pieces.
 
     Args:
         tokeniser: the model's.
-        texts: pages.
-        blanks: leave out tokens of nothing but white space beyond 8 in a row (see ``has_blanks``).
+        texts: the texts of pages.
+        blanks: drop tokens of white space beyond ``MAX_BLANK_TOKENS`` in a row (see ``has_blanks``).
     """
     found = [
         _in_pieces(tokeniser, text, tokens)
         for text, tokens in zip(texts, tokeniser.tokenise(texts), strict=True)
     ]
     return (
-        [_no_long_blanks(text, tokens) for text, tokens in zip(texts, found, strict=True)]
+        [_without_long_blanks(text, tokens) for text, tokens in zip(texts, found, strict=True)]
         if blanks
         else found
     )
 
 
 def has_blanks(tokeniser: Tokeniser) -> bool:
-    """Whether the vocabulary has tokens for white space, as those of RoBERTa have and those of BERT do not."""
+    """True if the vocabulary has tokens for white space. RoBERTa's has, BERT's has not."""
     sample = f"a{' ' * 64}" + "\n" * 64 + "\t" * 64 + "b"
     (tokens,) = tokeniser.tokenise([sample])
     return any(sample[start:end].isspace() for start, end in tokens.offsets.tolist())
 
 
 @dataclass(frozen=True, slots=True)
-class Places:
-    """A page with n tokens. A chunk of the tokens from i to before j is ``text[begin[i]:end[j]]``."""
+class TokenPlaces:
+    """The places at which a page of n tokens may be cut.
 
-    #: (n + 1,) int64: where the text begins that goes with token i and those behind it.
+    The tokens from i to before j are ``text[begin[i]:end[j]]``.
+    """
+
+    #: (n + 1,) int64: offset at which the text of token i and of the tokens after it begins.
     begin: NDArray[np.int64]
-    #: (n + 1,) int64: where the text ends that goes with the tokens before i.
+    #: (n + 1,) int64: offset at which the text of the tokens before i ends.
     end: NDArray[np.int64]
-    #: (n + 1,) bool: before token i a cut parts neither a token nor a letter from its marks.
+    #: (n + 1,) bool: a cut before token i splits no token and no letter from its marks.
     whole: NDArray[np.bool_]
     #: (n + 1,) bool: white space stands before token i.
     spaced: NDArray[np.bool_]
-    #: Characters of the page, white space not counted.
+    #: Number of characters of the page, without white space.
     characters: int
-    #: Characters without a token that are no marks and no format characters.
-    unseen: int
+    #: Number of characters without a token, marks and format characters not counted.
+    tokenless: int
 
     @classmethod
     def of(cls, text: str, tokens: Tokens) -> Self:
@@ -88,36 +94,38 @@ class Places:
         begin = np.concatenate([tokens.offsets[:, 0], [len(text)]]).astype(np.int64)
         covered = int((end[1:] - begin[:-1]).sum())
         if (begin >= end).all() and _all_in_tokens(text, begin, end, covered):
-            return cls._of_words(text, begin, end, covered)
-        return cls._of_all(text, begin, end)
+            return cls._of_covered_page(text, begin, end, covered)
+        return cls._of_any_page(text, begin, end)
 
     @classmethod
-    def _of_words(cls, text: str, begin: NDArray[np.int64], end: NDArray[np.int64], solid: int) -> Self:
-        """Of a page on which each character is white space or of a token, as nearly all are."""
+    def _of_covered_page(
+        cls, text: str, begin: NDArray[np.int64], end: NDArray[np.int64], solid: int
+    ) -> Self:
+        """For a page on which each character is white space or in a token, as on nearly all pages."""
         whole, split = np.ones(len(begin), dtype=np.bool_), inside(text)
         if split is not None:
             whole = ~split[begin] & ~split[end]
         return cls(begin, end, whole, begin > end, solid, 0)
 
     @classmethod
-    def _of_all(cls, text: str, begin: NDArray[np.int64], end: NDArray[np.int64]) -> Self:
-        """Of any page."""
+    def _of_any_page(cls, text: str, begin: NDArray[np.int64], end: NDArray[np.int64]) -> Self:
+        """For any page."""
         space = _space(text)
         solid = np.flatnonzero(~space)
-        #: How many solid characters stand before each place.
+        # Number of characters that are not white space before each offset.
         before = np.concatenate([[0], np.cumsum(~space)])
         tokens_end = end[1:].copy()
         odd = np.flatnonzero((begin > end) & (before[begin] > before[end]))
         apart = begin >= end
         spaced = (begin - end > before[begin] - before[end]) & apart
-        unseen = 0
+        tokenless = 0
         for i in odd.tolist():
             gap = text[end[i] : begin[i]]
-            unseen += sum(
+            tokenless += sum(
                 not one.isspace() and category(one)[0] != "M" and category(one) != "Cf" for one in gap
             )
             _share(begin, end, i, gap, last=i == len(begin) - 1)
-        # A chunk begins with something to see, and so does the page before its first cut.
+        # A chunk begins with a visible character, and so does the text before the first cut.
         blank = np.append(before[tokens_end] == before[begin[:-1]], False)
         whole, split = apart & ~blank & (before[begin] > 0), inside(text)
         if len(solid):
@@ -126,11 +134,11 @@ class Places:
             end = np.where(before[end] > 0, solid[before[end] - 1] + 1, 0)
         if split is not None:
             whole = whole & ~split[begin] & ~split[end]
-        return cls(begin, np.maximum.accumulate(end), whole, spaced, len(solid), unseen)
+        return cls(begin, np.maximum.accumulate(end), whole, spaced, len(solid), tokenless)
 
 
 def _all_in_tokens(text: str, begin: NDArray[np.int64], end: NDArray[np.int64], covered: int) -> bool:
-    """Whether tokens that do not overlap cover all characters but white space, and none of that; False where it is not clear."""
+    """True if the tokens cover exactly the characters that are not white space; False in unclear cases."""
     if text.isascii():
         data = text.encode("ascii")
         if covered != len(data.translate(None, ASCII_SPACES)) or len(data.translate(None, DROPPED)) != len(
@@ -145,57 +153,61 @@ def _all_in_tokens(text: str, begin: NDArray[np.int64], end: NDArray[np.int64], 
 
 
 def _share(begin: NDArray[np.int64], end: NDArray[np.int64], i: int, gap: str, *, last: bool) -> None:
-    """Give the characters between two tokens to those on either side."""
+    """Assign the characters between two tokens to the tokens on either side."""
     left, right = int(end[i]), int(begin[i])
     space = WHITE.search(gap)
     if i == 0:
-        begin[i] = max(left, right - LONGEST_UNSEEN)
+        begin[i] = max(left, right - MAX_TOKENLESS_CHARACTERS)
     elif last:
-        end[i] = min(right, left + LONGEST_UNSEEN)
+        end[i] = min(right, left + MAX_TOKENLESS_CHARACTERS)
     elif space is not None:
-        end[i] = min(left + space.start(), left + LONGEST_UNSEEN)
-        begin[i] = max(left + space.start(), right - LONGEST_UNSEEN)
+        end[i] = min(left + space.start(), left + MAX_TOKENLESS_CHARACTERS)
+        begin[i] = max(left + space.start(), right - MAX_TOKENLESS_CHARACTERS)
     else:
-        end[i] = min(right, left + LONGEST_UNSEEN)
-        begin[i] = right if right - left <= LONGEST_UNSEEN else max(int(end[i]), right - LONGEST_UNSEEN)
+        end[i] = min(right, left + MAX_TOKENLESS_CHARACTERS)
+        begin[i] = (
+            right
+            if right - left <= MAX_TOKENLESS_CHARACTERS
+            else max(int(end[i]), right - MAX_TOKENLESS_CHARACTERS)
+        )
 
 
 def _space(text: str) -> NDArray[np.bool_]:
-    """(len(text),) bool: which characters are white space."""
+    """(len(text),) bool: True for white space."""
     if text.isascii():
         return SPACE[np.frombuffer(text.encode("ascii"), np.uint8)]
     codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
     return SPACE[np.minimum(codes, SPACES_END - 1)] & (codes < SPACES_END)
 
 
-def _no_long_blanks(text: str, tokens: Tokens) -> Tokens:
+def _without_long_blanks(text: str, tokens: Tokens) -> Tokens:
     before = np.concatenate([[0], np.cumsum(~_space(text))])
     blank = before[tokens.offsets[:, 1]] == before[tokens.offsets[:, 0]]
     place = np.arange(len(blank))
     in_a_row = place - np.maximum.accumulate(np.where(blank, -1, place))
-    kept = in_a_row <= MOST_BLANK
+    kept = in_a_row <= MAX_BLANK_TOKENS
     return tokens if kept.all() else Tokens(ids=tokens.ids[kept], offsets=tokens.offsets[kept])
 
 
 def _in_pieces(tokeniser: Tokeniser, text: str, tokens: Tokens) -> Tokens:
     lengths = tokens.offsets[:, 1] - tokens.offsets[:, 0]
     unknown = tokens.ids == tokeniser.unknown_id
-    long = np.flatnonzero((lengths > LONGEST_TOKEN) | (unknown & (lengths > PIECE)))
+    long = np.flatnonzero((lengths > LONGEST_TOKEN) | (unknown & (lengths > PIECE_CHARACTERS)))
     if not len(long):
         return tokens
     split = inside(text)
     cuts = [_cuts(start, end, split) for start, end in tokens.offsets[long].tolist()]
-    spans = [span for of_one in cuts for span in of_one]
-    spelt = iter(tokeniser.tokenise([text[start:end] for start, end in spans]))
+    spans = [span for token_spans in cuts for span in token_spans]
+    pieces = iter(tokeniser.tokenise([text[start:end] for start, end in spans]))
     ids, offsets, after = [], [], 0
-    for at, of_one in zip(long.tolist(), cuts, strict=True):
-        ids.append(tokens.ids[after:at])
-        offsets.append(tokens.offsets[after:at])
-        for start, _ in of_one:
-            piece = next(spelt)
+    for token, token_spans in zip(long.tolist(), cuts, strict=True):
+        ids.append(tokens.ids[after:token])
+        offsets.append(tokens.offsets[after:token])
+        for start, _ in token_spans:
+            piece = next(pieces)
             ids.append(piece.ids)
             offsets.append(piece.offsets + np.int32(start))
-        after = at + 1
+        after = token + 1
     return Tokens(
         ids=np.concatenate([*ids, tokens.ids[after:]]),
         offsets=np.concatenate([*offsets, tokens.offsets[after:]]),
@@ -203,14 +215,14 @@ def _in_pieces(tokeniser: Tokeniser, text: str, tokens: Tokens) -> Tokens:
 
 
 def _cuts(start: int, end: int, split: NDArray[np.bool_] | None) -> list[tuple[int, int]]:
-    """Pieces of about ``PIECE`` characters that part no letter from its marks, where its marks are not longer than a piece."""
+    """Spans of about ``PIECE_CHARACTERS`` characters. A letter stays with its marks if they fit."""
     found = []
-    while end - start > PIECE:
-        cut = start + PIECE
+    while end - start > PIECE_CHARACTERS:
+        cut = start + PIECE_CHARACTERS
         while split is not None and split[cut] and cut > start + 1:
             cut -= 1
         if split is not None and split[cut]:
-            cut = start + PIECE
+            cut = start + PIECE_CHARACTERS
         found.append((start, cut))
         start = cut
     return [*found, (start, end)]

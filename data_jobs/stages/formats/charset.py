@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import chardet
 
 from cluster.records import NO_PAGE, Fact
-from cluster.text.wide_text import unmarked
+from cluster.text.wide_text import unmarked_encoding
 
 #: The little-endian mark of UTF-32 begins with that of UTF-16, so it comes first.
 BYTE_ORDER_MARKS = (
@@ -141,7 +141,7 @@ def decode(data: bytes) -> Decoded:
     for mark, encoding in BYTE_ORDER_MARKS:
         if data.startswith(mark):
             return _in(encoding, data[len(mark) :])
-    if wide := unmarked(data):
+    if wide := unmarked_encoding(data):
         return _in(wide, data)
     if data.isascii():
         return _escaped(data) or Decoded(text=data.decode("ascii"), encoding="ascii")

@@ -144,7 +144,7 @@ class _TreeWalker:
         return style, separator
 
     def _raise(self, node: LexborNode) -> str:
-        """Separate a note mark from its word and a power from its base, but keep ordinals (1st), units (m2)."""
+        """Separate a note mark from its word and a power from its base; keep ordinals (1st), units (m2)."""
         if node.first_child is not None and node.first_child.tag == "a":
             self._separate(" ")
             return " "

@@ -21,7 +21,7 @@ from cluster.text.graphemes import CLUSTER, inside
 from data_jobs.stages.chunkers.content_defined import LEAST_CHARACTERS, ContentDefinedChunker
 from data_jobs.stages.chunkers.contract import ChunkedDocument
 from data_jobs.stages.chunkers.sentences import boundaries
-from data_jobs.stages.chunkers.token_places import MOST_BLANK, tokenise
+from data_jobs.stages.chunkers.token_places import MAX_BLANK_TOKENS, tokenise
 
 SEED = 20_261_124
 
@@ -175,7 +175,10 @@ def test_white_space_that_is_tokens_is_kept_in_short_runs_alone() -> None:
         .chunk("doc", [Page(number=1, text="a  b" + " " * 100_000 + "c")])
         .chunks
     )
-    assert [(chunk.text[:4], len(chunk.token_ids)) for chunk in found] == [("a  b", 4 + MOST_BLANK), ("c", 1)]
+    assert [(chunk.text[:4], len(chunk.token_ids)) for chunk in found] == [
+        ("a  b", 4 + MAX_BLANK_TOKENS),
+        ("c", 1),
+    ]
 
 
 @pytest.mark.parametrize(
