@@ -11,7 +11,7 @@ from psycopg import Connection
 from cluster.documents import documents
 from cluster.documents.chunk_rows import ChunkRecord
 from cluster.documents.indexing import ChunkIndex
-from cluster.documents.store_files import FileStatus, ended, get_store_file, hold
+from cluster.documents.store_files import FileStatus, get_store_file, hold, record_status
 from cluster.documents.stores import VectorStore
 from cluster.jobs import jobs
 from cluster.jobs.jobs import JobState
@@ -82,7 +82,7 @@ def process(
             collection=store.collection,
         )
         _record(connection, store, file, attached.document, job, len(rows))
-        ended(
+        record_status(
             connection,
             *key,
             job,

@@ -5,8 +5,9 @@ from datetime import UTC, datetime, timedelta
 
 from cluster.database import translated
 from cluster.doctor.ailment import SQL, Ailment, Case, Patient
+from cluster.documents.attaching import Attachment, attach_many
 from cluster.documents.files import delete_file, release_blob
-from cluster.documents.store_files import Attachment, FileStatus, attach_many, ended, get_store_file
+from cluster.documents.store_files import FileStatus, get_store_file, record_status
 from cluster.documents.stores import get_store
 from cluster.errors import Conflict, NotFound
 from cluster.jobs.jobs import JobState
@@ -92,7 +93,7 @@ def _settle(patient: Patient, cases: Sequence[Case]) -> None:
         said = None if cancelled else error or "its job ended without saying what became of it"
         with translated(), patient.pool.connection() as connection:
             code = None if cancelled else "server_error"
-            ended(
+            record_status(
                 connection, case.organisation, store, case.id, job, status=status, error_code=code, error=said
             )
         if not (cancelled or failed):

@@ -1,3 +1,23 @@
+-- name: insert  those that are attached already stay as they are; in order, so that two who attach many do not deadlock
+INSERT INTO vector_store_files (organisation, vector_store, file, document, status, job)
+SELECT %(organisation)s, %(vector_store)s, file, document, 'in_progress', ''
+FROM unnest(%(files)s::text[], %(documents)s::text[]) AS new (file, document)
+ORDER BY file
+ON CONFLICT (organisation, vector_store, file) DO NOTHING;
+
+-- name: attach
+UPDATE vector_store_files AS attached
+SET status = 'in_progress', error_code = NULL, error = NULL, job = new.job, attributes = new.attributes::jsonb,
+    chunking_strategy = new.chunking_strategy::jsonb
+FROM unnest(%(files)s::text[], %(jobs)s::text[], %(attributes)s::text[], %(strategies)s::text[])
+    AS new (file, job, attributes, chunking_strategy)
+WHERE attached.organisation = %(organisation)s AND attached.vector_store = %(vector_store)s AND attached.file = new.file;
+
+-- name: add_members
+INSERT INTO file_batch_members (organisation, batch, vector_store, file, job, status)
+SELECT %(organisation)s, %(batch)s, %(vector_store)s, file, job, 'in_progress'
+FROM unnest(%(files)s::text[], %(jobs)s::text[]) AS new (file, job);
+
 -- name: lock_many
 SELECT attached.file, attached.job, attached.chunking_strategy, attached.status = 'in_progress' AND attached.job <> '' AS open,
        coalesce(jobs.state IN ('queued', 'running') AND NOT jobs.cancel_asked, false) AS goes_on

@@ -16,7 +16,8 @@ from psycopg import Connection
 from psycopg.rows import dict_row
 
 from cluster.database.queries import queries
-from cluster.documents.store_files import Attachment, FileStatus, attach_many
+from cluster.documents.attaching import Attachment, attach_many
+from cluster.documents.store_files import FileStatus
 from cluster.documents.stores import FileCounts, VectorStore
 from cluster.errors import NotFound
 from cluster.jobs import queue

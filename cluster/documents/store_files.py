@@ -1,22 +1,20 @@
-"""Files attached to vector stores: what is attached where, how far each is, and how it ended.
+"""Files attached to vector stores: the status of each, its attributes, and how to detach it.
 
-Called by the routes, which attach, and by the worker, which does what a job of kind ``index_file`` asks:
+``attaching`` attaches files and submits a job for each. The worker that does the job calls, in its last transaction:
 
-    with connection.transaction():                                            # whoever attaches
-        attach_many(connection, store, [Attachment(file="file-1")])
+    with connection.transaction():
+        attached = hold(connection, organisation, store_id, file_id, job_id)
+        if attached is not None:           # None: another job has taken over, so this one writes nothing
+            ...                            # write the chunks, with attached.attributes
+            record_status(connection, organisation, store_id, file_id, job_id, status=FileStatus.COMPLETED)
 
-    with connection.transaction():                                            # the worker, at the end of its work
-        attached = hold(connection, organisation, store_id, file_id, job_id)  # None: nobody wants this any more; write nothing
-        ...                                                                   # the rows of the index, with attached.attributes
-        ended(connection, organisation, store_id, file_id, job_id, status=FileStatus.COMPLETED, usage_bytes=1_000)
-
-A file is in progress exactly while its job is open: the database sees to it (``attached_file_follows_its_job``), whoever
-ends the job, with the job's error. What an earlier job made of a file stays searchable until a later one has succeeded.
+A file is in progress exactly while its job is open. A trigger of the database (``attached_file_follows_its_job``) writes
+the end of a job into its file, together with the job's error. What an earlier job indexed of a file stays searchable until
+a later job succeeds.
 """
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -28,16 +26,13 @@ from psycopg.types.json import Jsonb
 from cluster.database.paging import ListPage, ListStatements, PageRequest, read_page
 from cluster.database.queries import queries
 from cluster.documents import chunks, documents, indexing
-from cluster.documents.attaching import open_jobs, replace_jobs, require_files
-from cluster.documents.stores import VectorStore, require_live, touch_store
+from cluster.documents.stores import VectorStore
 from cluster.errors import NotFound
 from cluster.jobs import queue
 from cluster.jobs.jobs import GONE, JobState, PriorityClass
 from cluster.jobs.kinds import INDEX_FILE
-from cluster.records import Outcome, document_id
+from cluster.records import Outcome
 from cluster.vector_index.attributes import with_owners
-
-#: ``done`` of such a job counts percent of all its stages.
 
 
 class FileStatus(StrEnum):
@@ -51,17 +46,6 @@ class FileStatus(StrEnum):
     CANCELLED = "cancelled"
     #: Its job is a dead letter; the error says why.
     FAILED = "failed"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Attachment:
-    """A file as it is to be attached."""
-
-    file: str
-    #: At most 16, for filters; strings, numbers and booleans.
-    attributes: Mapping[str, Any] = field(default_factory=dict)
-    #: OpenAI's; None: the store's.
-    chunking_strategy: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -129,88 +113,6 @@ LISTS = ListStatements(newest=SQL["newest"], oldest=SQL["oldest"], places=SQL["p
 LISTS_OF_BATCH = ListStatements(
     newest=SQL["newest_of_batch"], oldest=SQL["oldest_of_batch"], places=SQL["places"]
 )
-
-
-def attach(
-    connection: Connection[Any],
-    store: VectorStore,
-    file: str,
-    *,
-    attributes: Mapping[str, Any] | None = None,
-    chunking_strategy: Mapping[str, Any] | None = None,
-    priority_class: PriorityClass = PriorityClass.MEDIUM,
-    priority: int = queue.DEFAULT_PRIORITY,
-    attempts: int | None = None,
-) -> StoreFile:
-    """Attach one file, as ``attach_many`` does."""
-    one = Attachment(file=file, attributes=attributes or {}, chunking_strategy=chunking_strategy)
-    attach_many(connection, store, [one], priority_class=priority_class, priority=priority, attempts=attempts)
-    return get_store_file(connection, store.organisation, store.id, file)
-
-
-def attach_many(
-    connection: Connection[Any],
-    store: VectorStore,
-    attachments: Sequence[Attachment],
-    *,
-    priority_class: PriorityClass = PriorityClass.MEDIUM,
-    priority: int = queue.DEFAULT_PRIORITY,
-    attempts: int | None = None,
-    batch: str | None = None,
-) -> None:
-    """Attach files and submit a job for each; of several with one file the last counts.
-
-    A file that is attached already is processed again, under the id it has. If that is being done already, and nothing is asked
-    to be cut otherwise, its job is the one that does it, with the attributes given now.
-
-    Args:
-        priority_class: how urgent their jobs are.
-        priority: 0 to 9, place inside the class; higher goes first.
-        attempts: how often each job is begun at most.
-        batch: id of the batch they come with.
-
-    Raises:
-        NotFound: files that the organisation does not have; nothing is attached then.
-        InvalidInput: files for another purpose than ``formats.DOCUMENT_PURPOSES``; nothing is attached then.
-        Conflict: the store has expired.
-    """
-    require_live(store)
-    wanted = {one.file: one for one in sorted(attachments, key=lambda one: one.file)}
-    owner = {"organisation": store.organisation, "vector_store": store.id, "files": list(wanted)}
-    with connection.transaction():
-        require_files(connection, owner)
-        ids = [document_id(store.organisation, store.id, file) for file in wanted]
-        connection.execute(SQL["insert"], {**owner, "documents": ids})
-        jobs, replaced = open_jobs(
-            connection, {one.file: one.chunking_strategy for one in wanted.values()}, owner
-        )
-        queue.lock_jobs(
-            connection, store.organisation, list(replaced.values())
-        )  # before turns, in the order of ``requeue``
-        new = [file for file in wanted if file not in jobs]
-        requests = [_request(store, file) for file in new]
-        submitted = queue.submit_many(
-            connection,
-            store.organisation,
-            requests,
-            priority_class=priority_class,
-            priority=priority,
-            attempts=attempts,
-        )
-        jobs.update((file, job.id) for file, job in zip(new, submitted, strict=True))
-        replace_jobs(connection, store.organisation, {replaced[file]: jobs[file] for file in replaced})
-        values = {
-            **owner,
-            "jobs": [jobs[file] for file in wanted],
-            "attributes": [json.dumps(dict(one.attributes)) for one in wanted.values()],
-            "strategies": [
-                one.chunking_strategy and json.dumps(dict(one.chunking_strategy)) for one in wanted.values()
-            ],
-        }
-        connection.execute(SQL["attach"], values)
-        if batch is not None:
-            connection.execute(SQL["add_members"], {**values, "batch": batch})
-        touch_store(connection, store)
 
 
 def get_store_file(connection: Connection[Any], organisation: str, store_id: str, file: str) -> StoreFile:
@@ -310,7 +212,7 @@ def hold(
     return attached if attached.job == job else None
 
 
-def ended(
+def record_status(
     connection: Connection[Any],
     organisation: str,
     store_id: str,
@@ -340,11 +242,7 @@ def ended(
         "usage_bytes": usage_bytes,
         "failed_pages": None if failed_pages is None else list(failed_pages),
     }
-    return connection.execute(SQL["ended"], values).rowcount > 0
-
-
-def _request(store: VectorStore, file: str) -> queue.JobRequest:
-    return queue.JobRequest(kind=INDEX_FILE, input={"vector_store": store.id, "file": file}, subject=file)
+    return connection.execute(SQL["record_status"], values).rowcount > 0
 
 
 def _detach(

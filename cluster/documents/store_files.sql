@@ -1,23 +1,3 @@
--- name: insert  those that are attached already stay as they are; in order, so that two who attach many do not deadlock
-INSERT INTO vector_store_files (organisation, vector_store, file, document, status, job)
-SELECT %(organisation)s, %(vector_store)s, file, document, 'in_progress', ''
-FROM unnest(%(files)s::text[], %(documents)s::text[]) AS new (file, document)
-ORDER BY file
-ON CONFLICT (organisation, vector_store, file) DO NOTHING;
-
--- name: attach
-UPDATE vector_store_files AS attached
-SET status = 'in_progress', error_code = NULL, error = NULL, job = new.job, attributes = new.attributes::jsonb,
-    chunking_strategy = new.chunking_strategy::jsonb
-FROM unnest(%(files)s::text[], %(jobs)s::text[], %(attributes)s::text[], %(strategies)s::text[])
-    AS new (file, job, attributes, chunking_strategy)
-WHERE attached.organisation = %(organisation)s AND attached.vector_store = %(vector_store)s AND attached.file = new.file;
-
--- name: add_members
-INSERT INTO file_batch_members (organisation, batch, vector_store, file, job, status)
-SELECT %(organisation)s, %(batch)s, %(vector_store)s, file, job, 'in_progress'
-FROM unnest(%(files)s::text[], %(jobs)s::text[]) AS new (file, job);
-
 -- name: get
 SELECT {columns} FROM {tables}
 WHERE attached.organisation = %(organisation)s AND attached.vector_store = %(vector_store)s AND attached.file = %(file)s;
@@ -104,7 +84,7 @@ JOIN vector_store_files AS attached ON (attached.organisation, attached.vector_s
 WHERE attached.organisation = %(organisation)s AND attached.file = %(file)s
 ORDER BY vector_stores.id;
 
--- name: ended  an attempt that is not the last one about the file changes nothing
+-- name: record_status  an attempt that is not the last one about the file changes nothing
 UPDATE vector_store_files
 SET status = %(status)s, error_code = %(error_code)s, error = %(error)s,
     usage_bytes = coalesce(%(usage_bytes)s, usage_bytes), failed_pages = coalesce(%(failed_pages)s, failed_pages)

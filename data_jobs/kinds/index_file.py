@@ -316,7 +316,7 @@ class _Work:
         )
         result = self._writer(attached).success(connection, row, ahead)
         failed_pages = sorted(page for page in self.unread if page != NO_PAGE)
-        store_files.ended(
+        store_files.record_status(
             connection,
             job.organisation,
             store.id,

@@ -7,8 +7,9 @@ from psycopg import Connection
 from pydantic import Field, model_validator
 
 from cluster.documents import file_batches, store_files
+from cluster.documents.attaching import Attachment
 from cluster.documents.file_batches import FileBatch
-from cluster.documents.store_files import Attachment, FileStatus
+from cluster.documents.store_files import FileStatus
 from cluster.documents.stores import get_store
 from serve_app.edge.authentication import Organisation
 from serve_app.edge.error_responses import documented_errors

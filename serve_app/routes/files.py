@@ -15,9 +15,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from pydantic_core import PydanticCustomError
 from starlette.responses import Response, StreamingResponse
 
+from cluster.documents.attaching import attach
 from cluster.documents.file_names import plain_name
 from cluster.documents.files import File, create_file, delete_file, get_file, list_files
-from cluster.documents.store_files import StoreFile, attach
+from cluster.documents.store_files import StoreFile
 from cluster.documents.stores import find_store
 from cluster.formats import PURPOSES, Purpose
 from cluster.jobs.jobs import PriorityClass

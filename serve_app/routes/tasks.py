@@ -11,9 +11,9 @@ from psycopg import Connection
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.responses import Response
 
+from cluster.documents.attaching import attach
 from cluster.documents.file_names import plain_name
 from cluster.documents.files import create_file
-from cluster.documents.store_files import attach
 from cluster.documents.stores import ensure_store
 from cluster.jobs.jobs import Job, JobState, get_job
 from cluster.organisations.organisations import StorageLimits

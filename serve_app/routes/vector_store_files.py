@@ -11,7 +11,7 @@ from fastapi import Query, Response
 from psycopg import Connection
 from pydantic import Field
 
-from cluster.documents import store_files
+from cluster.documents import attaching, store_files
 from cluster.documents.chunking import Chunking
 from cluster.documents.store_files import FileStatus, StoreFile
 from cluster.documents.stores import VectorStore, get_store
@@ -206,7 +206,7 @@ async def attach_file(
 
     def attach(connection: Connection[Any]) -> VectorStoreFileObject:
         store = get_store(connection, organisation, vector_store_id)
-        attached = store_files.attach(
+        attached = attaching.attach(
             connection,
             store,
             body.file_id,

@@ -11,7 +11,7 @@ from pydantic import Field
 from starlette.responses import Response
 
 from cluster.documents import stores
-from cluster.documents.store_files import Attachment, attach_many
+from cluster.documents.attaching import Attachment, attach_many
 from cluster.documents.stores import FileCounts, NewStore, Usage, VectorStore
 from cluster.vector_index import collection_name
 from serve_app.edge.authentication import Organisation

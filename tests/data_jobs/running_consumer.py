@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from psycopg_pool import ConnectionPool
 
 from cluster.blobs import BlobStore, open_blob_store
-from cluster.documents import store_files, stores
+from cluster.documents import attaching, stores
 from cluster.documents.files import File, create_file
 from cluster.documents.indexing import ChunkIndexes
 from cluster.documents.stores import NewStore, VectorStore
@@ -128,7 +128,7 @@ class Desk:
     def attach(self, store: VectorStore, file: File, **options: Any) -> str:
         """Id of the job."""
         with self.pool.connection() as connection:
-            return store_files.attach(connection, store, file.id, **options).job
+            return attaching.attach(connection, store, file.id, **options).job
 
     def job(self, id: str) -> Job:
         with self.pool.connection() as connection:

@@ -7,10 +7,11 @@ import pytest
 from psycopg import Connection
 
 from cluster.documents import store_files
+from cluster.documents.attaching import Attachment
 from cluster.documents.file_batches import FileBatch, cancel_batch, create_batch, get_batch
 from cluster.documents.files import delete_file
 from cluster.documents.indexing import ChunkIndex
-from cluster.documents.store_files import Attachment, FileStatus, get_store_file
+from cluster.documents.store_files import FileStatus, get_store_file
 from cluster.documents.stores import FileCounts, VectorStore
 from cluster.jobs import queue
 from cluster.jobs.jobs import JobState, finish_job, get_job
@@ -47,7 +48,9 @@ def job_of(connection: Connection[Any], store: VectorStore, file: str) -> str:
 def succeed(connection: Connection[Any], store: VectorStore, file: str) -> None:
     job = job_of(connection, store, file)
     begin(connection, store.organisation, job)
-    store_files.ended(connection, store.organisation, store.id, file, job, status=FileStatus.COMPLETED)
+    store_files.record_status(
+        connection, store.organisation, store.id, file, job, status=FileStatus.COMPLETED
+    )
     finish_job(connection, store.organisation, job, JobState.SUCCEEDED)
 
 

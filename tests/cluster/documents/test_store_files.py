@@ -12,9 +12,10 @@ from psycopg import Connection
 from psycopg_pool import ConnectionPool
 
 from cluster.database.paging import PageRequest
-from cluster.documents import documents, file_batches, store_files
+from cluster.documents import attaching, documents, file_batches, store_files
+from cluster.documents.attaching import Attachment
 from cluster.documents.indexing import ChunkIndex
-from cluster.documents.store_files import Attachment, FileStatus, StoreFile
+from cluster.documents.store_files import FileStatus, StoreFile
 from cluster.documents.store_upkeep import delete_store_rows, expire_stores
 from cluster.documents.stores import (
     FileCounts,
@@ -57,7 +58,7 @@ def test_attaching_submits_a_job_and_its_end_is_the_files(
     connection: Connection[Any], store: VectorStore, index: ChunkIndex, get: Callable[[str], StoreFile]
 ) -> None:
     (file,) = make_files(connection, store.organisation)
-    attached = store_files.attach(
+    attached = attaching.attach(
         connection, store, file, attributes={"year": 2020}, priority_class=PriorityClass.HIGH, priority=9
     )
     job = jobs.get_job(connection, store.organisation, attached.job)
@@ -87,7 +88,7 @@ def test_attaching_submits_a_job_and_its_end_is_the_files(
 def test_attaching_and_its_job_are_one_transaction(connection: Connection[Any], store: VectorStore) -> None:
     (file,) = make_files(connection, store.organisation)
     with connection.transaction(force_rollback=True):
-        store_files.attach(connection, store, file)
+        attaching.attach(connection, store, file)
     assert jobs.recent_jobs(connection, store.organisation) == []
     with pytest.raises(NotFound, match=file):
         store_files.get_store_file(connection, store.organisation, store.id, file)
@@ -101,7 +102,7 @@ def test_a_file_that_is_not_there_is_named_and_nothing_is_attached(
     connection.execute("UPDATE files SET expires_at = now() WHERE id = %s", [gone])
     for missing in ("file-none", gone):
         with pytest.raises(NotFound, match=missing):
-            store_files.attach_many(connection, store, [Attachment(file=file), Attachment(file=missing)])
+            attaching.attach_many(connection, store, [Attachment(file=file), Attachment(file=missing)])
     assert jobs.recent_jobs(connection, store.organisation) == []
 
 
@@ -109,15 +110,15 @@ def test_attaching_again_while_in_progress_answers_the_same_job_and_then_makes_a
     connection: Connection[Any], store: VectorStore, index: ChunkIndex, get: Callable[[str], StoreFile]
 ) -> None:
     (file,) = make_files(connection, store.organisation)
-    first = store_files.attach(connection, store, file)
-    again = store_files.attach(connection, store, file, attributes={"a": 1})
+    first = attaching.attach(connection, store, file)
+    again = attaching.attach(connection, store, file, attributes={"a": 1})
     assert (again.job, again.attributes, again.created_at) == (first.job, {"a": 1}, first.created_at)
-    otherwise = store_files.attach(connection, store, file, chunking_strategy=STATIC)
+    otherwise = attaching.attach(connection, store, file, chunking_strategy=STATIC)
     assert otherwise.job != first.job
     assert jobs.get_job(connection, store.organisation, first.job).state == JobState.CANCELLED
     assert get(file).status == FileStatus.IN_PROGRESS
     process(connection, index, store, file, ["one"], embed=embed)
-    anew = store_files.attach(connection, store, file)
+    anew = attaching.attach(connection, store, file)
     assert anew.job != otherwise.job
     assert anew.status == FileStatus.IN_PROGRESS
     assert texts(index, store) == ["one"]  # searchable until its replacement is
@@ -127,11 +128,11 @@ def test_one_whose_end_was_asked_for_is_not_taken_for_in_progress(
     connection: Connection[Any], store: VectorStore, get: Callable[[str], StoreFile]
 ) -> None:
     (file,) = make_files(connection, store.organisation)
-    first = store_files.attach(connection, store, file)
+    first = attaching.attach(connection, store, file)
     begin(connection, store.organisation, first.job)
     queue.cancel(connection, store.organisation, first.job)
     assert get(file).status == FileStatus.IN_PROGRESS
-    second = store_files.attach(connection, store, file)
+    second = attaching.attach(connection, store, file)
     assert second.job != first.job
     jobs.finish_job(connection, store.organisation, first.job, JobState.CANCELLED)
     assert get(file).status == FileStatus.IN_PROGRESS
@@ -143,7 +144,7 @@ def test_many_who_attach_a_file_at_once_have_one_job(
 ) -> None:
     files = make_files(connection, store.organisation, 20)
     for file in files[:before]:  # attached once already, and ended
-        queue.cancel(connection, store.organisation, store_files.attach(connection, store, file).job)
+        queue.cancel(connection, store.organisation, attaching.attach(connection, store, file).job)
     barrier = threading.Barrier(6)
     problems: list[Exception] = []
 
@@ -151,7 +152,7 @@ def test_many_who_attach_a_file_at_once_have_one_job(
         barrier.wait()
         try:
             with pool.connection() as own:
-                store_files.attach_many(
+                attaching.attach_many(
                     own, store, [Attachment(file=file) for file in (files if turn % 2 else files[::-1])]
                 )
         except Exception as exc:  # noqa: BLE001  of any kind, told by the test
@@ -178,12 +179,12 @@ def test_what_nobody_wants_any_more_is_not_written(
     connection: Connection[Any], store: VectorStore, index: ChunkIndex, how: str
 ) -> None:
     (file,) = make_files(connection, store.organisation)
-    job = store_files.attach(connection, store, file).job
+    job = attaching.attach(connection, store, file).job
     begin(connection, store.organisation, job)
     if how == "detached":
         store_files.detach(connection, store, file)
     elif how == "attached anew":
-        store_files.attach(connection, store, file, chunking_strategy=STATIC)
+        attaching.attach(connection, store, file, chunking_strategy=STATIC)
     elif how == "store expired":
         expire(connection, store)
     else:
@@ -198,9 +199,9 @@ def test_a_job_that_fails_leaves_its_reason_and_what_was_searchable_and_can_be_d
     connection: Connection[Any], store: VectorStore, index: ChunkIndex, get: Callable[[str], StoreFile]
 ) -> None:
     (file,) = make_files(connection, store.organisation)
-    store_files.attach(connection, store, file)
+    attaching.attach(connection, store, file)
     process(connection, index, store, file, ["first"], embed=embed)
-    job = store_files.attach(connection, store, file).job
+    job = attaching.attach(connection, store, file).job
     fail(connection, store, file, "corrupt", "the file ends in the middle")
     failed = get(file)
     assert (failed.status, failed.error_code, failed.error) == (
@@ -227,7 +228,7 @@ def test_whoever_ends_a_job_the_file_is_in_progress_no_longer(
     status: FileStatus,
 ) -> None:
     (file,) = make_files(connection, store.organisation)
-    job = store_files.attach(connection, store, file).job
+    job = attaching.attach(connection, store, file).job
     begin(connection, store.organisation, job)
     jobs.finish_job(connection, store.organisation, job, state, error="its worker died three times")
     attached = get(file)
@@ -239,10 +240,11 @@ def test_an_end_of_another_job_is_not_the_files(
     connection: Connection[Any], store: VectorStore, get: Callable[[str], StoreFile]
 ) -> None:
     (file,) = make_files(connection, store.organisation)
-    before = store_files.attach(connection, store, file)
+    before = attaching.attach(connection, store, file)
     key = (store.organisation, store.id, file)
     assert (
-        store_files.ended(connection, *key, "job_other", status=FileStatus.COMPLETED, usage_bytes=1) is False
+        store_files.record_status(connection, *key, "job_other", status=FileStatus.COMPLETED, usage_bytes=1)
+        is False
     )
     assert get(file) == before
     assert store_files.hold(connection, *key, "job_other") is None
@@ -252,7 +254,7 @@ def test_new_attributes_are_the_indexs_too_and_ours_come_back_from_under_them(
     connection: Connection[Any], store: VectorStore, index: ChunkIndex, get: Callable[[str], StoreFile]
 ) -> None:
     (file,) = make_files(connection, store.organisation)
-    store_files.attach(connection, store, file, attributes={"page": "front", "year": 2020})
+    attaching.attach(connection, store, file, attributes={"page": "front", "year": 2020})
     process(connection, index, store, file, ["one"], embed=embed)
 
     def search(key: str, value: Any) -> int:
@@ -281,7 +283,7 @@ def test_attributes_changed_while_a_worker_writes_are_not_lost(
     connection: Connection[Any], pool: ConnectionPool, store: VectorStore, index: ChunkIndex
 ) -> None:
     (file,) = make_files(connection, store.organisation)
-    store_files.attach(connection, store, file, attributes={"a": "old"})
+    attaching.attach(connection, store, file, attributes={"a": "old"})
     held, go = threading.Event(), threading.Event()
 
     def slow(texts: Sequence[str]) -> NDArray[np.float32]:
@@ -310,9 +312,9 @@ def test_a_detached_file_leaves_nothing_in_the_store_and_stays_itself(
 ) -> None:
     kept, file = make_files(connection, store.organisation, 2)
     for one in (kept, file):
-        store_files.attach(connection, store, one)
+        attaching.attach(connection, store, one)
         process(connection, index, store, one, [one], embed=embed)
-    again = store_files.attach(connection, store, file)
+    again = attaching.attach(connection, store, file)
     document = again.document
     store_files.detach(connection, store, file)
     assert texts(index, store) == [kept]
@@ -320,7 +322,7 @@ def test_a_detached_file_leaves_nothing_in_the_store_and_stays_itself(
     assert jobs.get_job(connection, store.organisation, again.job).state == JobState.CANCELLED
     with pytest.raises(NotFound):
         store_files.detach(connection, store, file)
-    store_files.attach(connection, store, file)
+    attaching.attach(connection, store, file)
 
 
 def test_a_file_leaves_every_store_it_is_in(
@@ -329,7 +331,7 @@ def test_a_file_leaves_every_store_it_is_in(
     other = ensure_store(connection, store.organisation, "other", fingerprint=store.fingerprint)
     (file,) = make_files(connection, store.organisation)
     for one in (store, other):
-        store_files.attach(connection, one, file)
+        attaching.attach(connection, one, file)
         process(connection, index, one, file, [one.name], embed=embed)
     assert store_files.detach_everywhere(connection, store.organisation, file) == 2
     assert texts(index, store) == texts(index, other) == []
@@ -342,7 +344,7 @@ def test_two_thousand_files_are_a_batch_in_about_a_second(
     files = make_files(connection, store.organisation, 2_100)
     began = time.monotonic()
     for file in files[2_000:]:
-        store_files.attach(connection, store, file)
+        attaching.attach(connection, store, file)
     alone = (time.monotonic() - began) / 100
     files = files[:2_000]
     began = time.monotonic()
@@ -405,7 +407,7 @@ def test_every_file_is_listed_once_while_others_are_attached_and_those_listed_de
         seen += [attached.file for attached in listed.items]
         if len(seen) > 2:
             store_files.detach(connection, store, seen[-1])
-        store_files.attach(connection, store, make_files(connection, store.organisation)[0])
+        attaching.attach(connection, store, make_files(connection, store.organisation)[0])
         if not listed.has_more or len(seen) > 30:
             break
     assert sorted(file for file in seen if file in there) == sorted(there)
@@ -417,7 +419,7 @@ def test_lists_are_of_one_status_and_of_one_batch(
 ) -> None:
     first, second, third = make_files(connection, store.organisation, 3)
     batch = file_batches.create_batch(connection, store, [Attachment(file=first), Attachment(file=second)])
-    store_files.attach(connection, store, third)
+    attaching.attach(connection, store, third)
     process(connection, index, store, first, ["one"], embed=embed)
 
     def listed(**which: Any) -> set[str]:
@@ -462,7 +464,7 @@ def test_a_store_expires_is_emptied_by_one_job_and_still_tells_so(
     connection: Connection[Any], store: VectorStore, index: ChunkIndex
 ) -> None:
     (file,) = make_files(connection, store.organisation)
-    store_files.attach(connection, store, file)
+    attaching.attach(connection, store, file)
     process(connection, index, store, file, ["one"], embed=embed)
     expire(connection, store)
     assert expire_stores(connection) >= 0
@@ -471,7 +473,7 @@ def test_a_store_expires_is_emptied_by_one_job_and_still_tells_so(
     ]
     assert [job.subject for job in submitted] == [store.id]
     with pytest.raises(Conflict, match="expired"):
-        store_files.attach(connection, get_store(connection, store.organisation, store.id), file)
+        attaching.attach(connection, get_store(connection, store.organisation, store.id), file)
     while delete_store_rows(connection, store.organisation, store.id):
         pass
     assert get_store(connection, store.organisation, store.id).expired
@@ -496,7 +498,7 @@ def test_another_organisation_sees_and_changes_nothing(
     foreign = [theirs, VectorStore(**{**_fields(store), "organisation": stranger})]
     for other in foreign:
         with pytest.raises(NotFound):
-            store_files.attach(connection, other, file)
+            attaching.attach(connection, other, file)
         with pytest.raises(NotFound):
             store_files.get_store_file(connection, stranger, other.id, file)
         with pytest.raises(NotFound):
@@ -512,7 +514,9 @@ def test_another_organisation_sees_and_changes_nothing(
             store_files.list_store_files(connection, other, PageRequest(after=file))
         assert store_files.hold(connection, stranger, other.id, file, before.job) is None
         assert (
-            store_files.ended(connection, stranger, other.id, file, before.job, status=FileStatus.FAILED)
+            store_files.record_status(
+                connection, stranger, other.id, file, before.job, status=FileStatus.FAILED
+            )
             is False
         )
     assert store_files.detach_everywhere(connection, stranger, file) == 0

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from psycopg import Connection
 from psycopg_pool import ConnectionPool
 
-from cluster.documents import store_files
+from cluster.documents import attaching
 from cluster.documents.indexing import ChunkIndexes
 from cluster.documents.stores import VectorStore, get_store
 from cluster.engines.contract import Fingerprint
@@ -98,7 +98,7 @@ def asker(
     indexes = ChunkIndexes(settings, pool)
     indexes.default.ensure(store.collection, dim=fingerprint.dim)
     (file,) = make_files(connection, store.organisation)
-    store_files.attach(connection, store, file, attributes={"kind": "guide"})
+    attaching.attach(connection, store, file, attributes={"kind": "guide"})
     vectors = np.array(list(CHUNKS.values()), dtype=np.float32)
     process(connection, indexes.default, store, file, list(CHUNKS), embed=lambda texts: vectors)
     return Asker(pool=pool, indexes=indexes, store=store, fingerprint=fingerprint)

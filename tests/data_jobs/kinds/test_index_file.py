@@ -6,7 +6,7 @@ import pymupdf
 import pytest
 from psycopg_pool import ConnectionPool
 
-from cluster.documents import store_files
+from cluster.documents import attaching, store_files
 from cluster.documents.indexing import open_chunk_index
 from cluster.documents.store_files import FileStatus, StoreFile
 from cluster.engines import Engine, Registry, open_engine
@@ -174,7 +174,7 @@ def test_the_good_pages_of_a_bad_document_are_searchable_where_the_store_asks_fo
 def test_a_job_that_is_queued_again_after_another_took_its_place_says_which(desk: Desk) -> None:
     store, file = desk.store(), desk.upload("pump.md", PUMP, "text/markdown")
     with desk.pool.connection() as connection:
-        first = store_files.attach(connection, store, file.id).job
+        first = attaching.attach(connection, store, file.id).job
         queue.cancel(connection, desk.organisation, first)
     second = desk.attach(store, file)
     desk.ended(second)

@@ -10,7 +10,7 @@ import pytest
 from openai import OpenAI
 from psycopg_pool import ConnectionPool
 
-from cluster.documents import store_files
+from cluster.documents import attaching
 from cluster.documents.chunk_rows import ChunkRecord
 from cluster.documents.indexing import open_chunk_index
 from cluster.documents.stores import VectorStore, ensure_store, get_store
@@ -153,7 +153,7 @@ def attached(
         for file, attributes in zip(
             files, ({}, {"year": 2020, "kind": "guide", "draft": False}), strict=True
         ):
-            store_files.attach(connection, store, file, attributes=attributes)
+            attaching.attach(connection, store, file, attributes=attributes)
             process(
                 connection,
                 index,
@@ -282,7 +282,7 @@ def test_a_document_that_is_being_replaced_is_found_old_or_new_by_several_querie
             connection.autocommit = True
             while not done.is_set():
                 for texts in versions:
-                    store_files.attach(connection, store, file)
+                    attaching.attach(connection, store, file)
                     process(connection, index, store, file, texts, embed=lambda texts: vectors[texts[0]])
                     begun.set()
             connection.autocommit = False
@@ -324,7 +324,7 @@ def test_a_snippet_is_the_part_with_the_querys_words(
     )
     with pool.connection() as connection:
         connection.autocommit = True
-        store_files.attach(connection, store, file)
+        attaching.attach(connection, store, file)
         process(connection, open_chunk_index(settings, pool), store, file, [text], embed=embedding(server))
         connection.autocommit = False
     filters = {"type": "eq", "key": "file_id", "value": file}
