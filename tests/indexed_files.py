@@ -11,7 +11,7 @@ from psycopg import Connection
 from cluster.documents import documents
 from cluster.documents.chunk_rows import ChunkRecord
 from cluster.documents.indexing import ChunkIndex
-from cluster.documents.store_files import FileStatus, get_store_file, hold, record_status
+from cluster.documents.store_files import FileStatus, StoreFile, get_store_file, hold, record_status
 from cluster.documents.stores import VectorStore
 from cluster.jobs import jobs
 from cluster.jobs.jobs import JobState
@@ -54,25 +54,15 @@ def process(
     key = (store.organisation, store.id, file)
     job = job or get_store_file(connection, *key).job
     begin(connection, store.organisation, job)
+    ahead = None
+    if index.external is not None:
+        rows = _rows(store, get_store_file(connection, *key), texts, embed)
+        ahead = index.write_ahead(store.organisation, store.id, rows, collection=store.collection)
     with connection.transaction():
         attached = hold(connection, *key, job)
         if attached is None:
             return False
-        own = {"source": file, "filename": attached.filename, "media_type": "text/plain", "keywords": []}
-        rows = [
-            ChunkRecord(
-                id=chunk_id(attached.document, text, 0, store.fingerprint.id),
-                document=attached.document,
-                text=text,
-                attributes=joined(
-                    {**own, "ordinal": n, "page": n + 1, "start": 0, "end": len(text)},
-                    attached.attributes,
-                    file=file,
-                ),
-                vector=vector,
-            )
-            for n, (text, vector) in enumerate(zip(texts, embed(texts), strict=True))
-        ]
+        rows = _rows(store, attached, texts, embed)
         index.make_current(
             connection,
             store.organisation,
@@ -80,6 +70,7 @@ def process(
             attached.document,
             rows,
             collection=store.collection,
+            ahead=ahead,
         )
         _record(connection, store, file, attached.document, job, len(rows))
         record_status(
@@ -91,7 +82,26 @@ def process(
             failed_pages=[],
         )
         jobs.finish_job(connection, store.organisation, job, JobState.SUCCEEDED)
+    index.settle(store.organisation, store.id)
     return True
+
+
+def _rows(store: VectorStore, attached: StoreFile, texts: Sequence[str], embed: Embed) -> list[ChunkRecord]:
+    own = {"source": attached.file, "filename": attached.filename, "media_type": "text/plain", "keywords": []}
+    return [
+        ChunkRecord(
+            id=chunk_id(attached.document, text, 0, store.fingerprint.id),
+            document=attached.document,
+            text=text,
+            attributes=joined(
+                {**own, "ordinal": n, "page": n + 1, "start": 0, "end": len(text)},
+                attached.attributes,
+                file=attached.file,
+            ),
+            vector=vector,
+        )
+        for n, (text, vector) in enumerate(zip(texts, embed(texts), strict=True))
+    ]
 
 
 def fail(connection: Connection[Any], store: VectorStore, file: str, code: str, error: str) -> None:

@@ -10,11 +10,13 @@ import pytest
 from openai import OpenAI
 from psycopg_pool import ConnectionPool
 
+from cluster import vector_index
 from cluster.documents import attaching
 from cluster.documents.chunk_rows import ChunkRecord
-from cluster.documents.indexing import open_chunk_index
+from cluster.documents.indexing import ChunkIndexes, open_chunk_index
 from cluster.documents.stores import VectorStore, ensure_store, get_store
 from cluster.settings import Settings
+from tests import folder_index
 from tests.conftest import kill_postmaster
 from tests.indexed_files import Embed, make_files, process
 from tests.openai_contract import complaints
@@ -138,17 +140,25 @@ def test_stores_of_others_and_of_other_models_are_not_searched(
     assert "other@" in refused.json()["error"]["message"]
 
 
-@pytest.fixture
+@pytest.fixture(params=["pgvector", "folder"])
 def attached(
-    http: httpx.Client, pool: ConnectionPool, settings: Settings, server: Server
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+    http: httpx.Client,
+    pool: ConnectionPool,
+    settings: Settings,
+    server: Server,
 ) -> tuple[VectorStore, list[str]]:
-    """A store with two files, a page for each bird; the second file has attributes of its own."""
-    index = open_chunk_index(settings, pool)
+    """A store with two files, a page for each bird; the second file has attributes of its own. Its vectors lie in our Postgres, or
+    in an index outside it."""
+    monkeypatch.setattr(vector_index, "ADAPTERS", {**vector_index.ADAPTERS, "folder": folder_index.NAME})
+    id = http.post("/v1/vector_stores", json={}).json()["id"]
     with pool.connection() as connection:
         connection.autocommit = True
-        store = get_store(
-            connection, settings.organisation, http.post("/v1/vector_stores", json={}).json()["id"]
-        )
+        connection.execute("UPDATE vector_stores SET index = %s WHERE id = %s", [request.param, id])
+        store = get_store(connection, settings.organisation, id)
+        index = ChunkIndexes(settings, pool).of(store)
+        index.ensure(store.collection, dim=store.fingerprint.dim)
         files = make_files(connection, settings.organisation, 2)
         for file, attributes in zip(
             files, ({}, {"year": 2020, "kind": "guide", "draft": False}), strict=True
@@ -272,7 +282,7 @@ def test_a_document_that_is_being_replaced_is_found_old_or_new_by_several_querie
     http: httpx.Client, attached: Attached, pool: ConnectionPool, settings: Settings, server: Server
 ) -> None:
     store, (file, other) = attached
-    index = open_chunk_index(settings, pool)
+    index = ChunkIndexes(settings, pool).of(store)
     versions = [[f"{name} herons stand {n}" for n in range(3)] for name in ("old", "new")]
     vectors = {texts[0]: embedding(server)(texts) for texts in versions}
     begun, done = threading.Event(), threading.Event()
@@ -325,7 +335,8 @@ def test_a_snippet_is_the_part_with_the_querys_words(
     with pool.connection() as connection:
         connection.autocommit = True
         attaching.attach(connection, store, file)
-        process(connection, open_chunk_index(settings, pool), store, file, [text], embed=embedding(server))
+        index = ChunkIndexes(settings, pool).of(store)
+        process(connection, index, store, file, [text], embed=embedding(server))
         connection.autocommit = False
     filters = {"type": "eq", "key": "file_id", "value": file}
     (found,) = search(http, store.id, query="which bird sleeps on the wing?", filters=filters).json()["data"]
