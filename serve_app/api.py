@@ -8,8 +8,8 @@ from collections.abc import Callable
 from fastapi import FastAPI
 
 from serve_app.edge.boundary import Boundary
-from serve_app.edge.error_responses import describe
-from serve_app.edge.errors import install
+from serve_app.edge.error_responses import hide_status_422
+from serve_app.edge.errors import install_error_handlers
 from serve_app.routes import (
     cohere,
     embeddings,
@@ -64,7 +64,7 @@ def build_api(service: Service, *, stopping: Callable[[], bool] = lambda: False)
         health,
     ):
         app.include_router(part.router)
-    install(app)
-    describe(app)
+    install_error_handlers(app)
+    hide_status_422(app)
     app.add_middleware(Boundary, settings=service.settings)
     return app

@@ -17,7 +17,8 @@ from cluster.errors import InvalidInput
 
 T = TypeVar("T")
 
-#: A position in a list: the creation time of an item, and its id. Postgres orders its infinite times around all others.
+#: A position in a list: the creation time of an item, and its id. Postgres orders its infinite times around
+#: all others.
 Position = tuple[datetime | str, str]
 OLDEST: Position = ("-infinity", "")
 NEWEST: Position = ("infinity", "")
@@ -51,13 +52,14 @@ class ListPage(Generic[T]):
 class ListStatements:
     """The SQL of one list.
 
-    ``newest`` and ``oldest`` read at most ``limit`` items in their order, from ``from_at, from_id`` up to ``to_at, to_id``.
+    ``newest`` and ``oldest`` read at most ``limit`` items in their order, from ``from_at, from_id`` up to
+    ``to_at, to_id``.
     """
 
     newest: str
     oldest: str
-    #: Gives the earliest and the latest creation time of an item ``id``, also after the item has left the list:
-    #: a caller that deletes the items of one page must be able to ask for the next.
+    #: Gives the earliest and the latest creation time of an item ``id``, also after the item has left the
+    #: list: a caller that deletes the items of one page must be able to ask for the next.
     places: str
 
 
@@ -95,7 +97,8 @@ def read_page(
 def unknown_cursor(cursor: str, id: str) -> InvalidInput:
     """The error for an ``after`` or ``before`` that is no id of the list."""
     return InvalidInput(
-        f"{cursor} is {id!r}, which is not in this list; send the id of an item of an earlier page, or leave it out",
+        f"{cursor} is {id!r}, which is not in this list; send the id of an item of an earlier page,"
+        " or leave it out",
         param=cursor,
     )
 

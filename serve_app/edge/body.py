@@ -1,8 +1,9 @@
-"""A request's body as it arrives: no longer than allowed, no slower than allowed, unpacked if it is packed; and the caller's leaving.
+"""Reads a request's body within limits of size and time, and notices when the client disconnects.
 
 Used by ``boundary`` around the server's own ``receive``.
 
-    body = Body(receive, scope, Limits(most=8 * MIB, setting="CLUSTER_MAX_REQUEST_BYTES", timeout_s=30), on_leave=task.cancel)
+    limits = BodyLimits(max_bytes=8 * MIB, setting="CLUSTER_MAX_REQUEST_BYTES", timeout_s=30)
+    body = RequestBody(receive, scope, limits, on_disconnect=task.cancel)
     await app(scope, body.receive, send)
 """
 
@@ -18,70 +19,75 @@ from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import Message, Receive, Scope
 
-from serve_app.edge.content_headers import IDENTITY, coding_of
-from serve_app.edge.decompression import Unpacker
+from serve_app.edge.content_headers import IDENTITY, content_coding
+from serve_app.edge.decompression import Decompressor
 
 log = structlog.get_logger(__name__)
 
-#: A request that ends before costs no task to watch its connection.
+#: A request that is answered within this time needs no task that watches its connection.
 WATCH_AFTER_S = 0.05
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Limits:
-    """What the bodies of some requests must keep to."""
+class BodyLimits:
+    """The limits on the bodies of some requests."""
 
-    #: Bytes, when unpacked.
-    most: int
-    #: The setting that says so.
+    #: Longest body in bytes, after decompression.
+    max_bytes: int
+    #: The setting that sets ``max_bytes``; errors name it.
     setting: str
-    #: Seconds to wait for the whole body; time the server takes to deal with what came does not count.
+    #: Seconds to wait for the whole body. Time that the server spends on the received part does not count.
     timeout_s: float
-    #: Where given, the seconds are for so many bytes, and begin anew once those are there: long bodies may take long.
+    #: If set, ``timeout_s`` is the time for this many bytes and then starts again, so that a long body may
+    #: take long.
     bytes_per_timeout: int | None = None
-    #: May be packed.
-    packed: bool = True
-    #: Arrays and objects it may open, if it is JSON: each costs a hundred times its two bytes.
-    containers: int | None = None
+    #: True if the body may be compressed.
+    compressed: bool = True
+    #: Arrays and objects that a JSON body may open: each costs a hundred times the memory of its two bytes.
+    max_containers: int | None = None
 
 
-class Body:
-    """Of one request. ``receive`` raises HTTPException, which what reads the body lets through."""
+class RequestBody:
+    """The body of one request.
+
+    ``receive`` raises HTTPException, which every reader of a body lets through.
+    """
 
     def __init__(
-        self, receive: Receive, scope: Scope, limits: Limits, *, on_leave: Callable[[], Any]
+        self, receive: Receive, scope: Scope, limits: BodyLimits, *, on_disconnect: Callable[[], Any]
     ) -> None:
         headers = Headers(scope=scope)
         self._receive = receive
         self._limits = limits
-        self._patience_s = limits.timeout_s
-        self._read_before = 0
-        self._on_leave = on_leave
-        self._read = 0
+        self._remaining_s = limits.timeout_s
+        self._on_disconnect = on_disconnect
+        self._bytes_read = 0
+        #: Bytes that had been read when ``_remaining_s`` was last set to ``timeout_s``.
+        self._bytes_at_restart = 0
         self._containers = 0
-        self._left = asyncio.Event()
-        #: The caller left in the middle of the body.
+        self._disconnected = asyncio.Event()
+        #: True if the client closed the connection in the middle of the body.
         self.cut_off = False
         self._complete = False
         self._timer: asyncio.TimerHandle | None = None
         self._watcher: asyncio.Task[None] | None = None
-        coding = coding_of(headers, packed=limits.packed)
-        self._unpacker = None if coding == IDENTITY else Unpacker(coding, most=limits.most)
-        if self._unpacker is None and int(headers.get("content-length") or 0) > limits.most:
+        coding = content_coding(headers, compressed=limits.compressed)
+        self._decompressor = None if coding == IDENTITY else Decompressor(coding, max_bytes=limits.max_bytes)
+        if self._decompressor is None and int(headers.get("content-length") or 0) > limits.max_bytes:
             raise self._too_large()
 
     @property
-    def left(self) -> bool:
-        """True once the caller closed the connection, in the middle of the body or without waiting for the answer."""
-        return self._left.is_set()
+    def disconnected(self) -> bool:
+        """True once the client has disconnected, during the body or while it waits for the answer."""
+        return self._disconnected.is_set()
 
     async def receive(self) -> Message:
-        """The next part of the body; once it is complete, the news that the caller left."""
+        """The next part of the body; after the last part, wait until the client disconnects."""
         if self._complete:
             self._watch()
-            await self._left.wait()
+            await self._disconnected.wait()
             return {"type": "http.disconnect"}
-        message = await self._in_time()
+        message = await self._receive_in_time()
         if message["type"] == "http.request":
             more = message.get("more_body", False)
             message = {**message, "body": self._checked(message.get("body", b""), last=not more)}
@@ -90,7 +96,7 @@ class Body:
                 self._timer = asyncio.get_running_loop().call_later(WATCH_AFTER_S, self._watch)
         else:
             self.cut_off = True
-            self._left.set()
+            self._disconnected.set()
         return message
 
     async def close(self) -> None:
@@ -102,62 +108,68 @@ class Body:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._watcher
 
-    async def _in_time(self) -> Message:
+    async def _receive_in_time(self) -> Message:
         began = asyncio.get_running_loop().time()
         try:
-            async with asyncio.timeout(self._patience_s):
+            async with asyncio.timeout(self._remaining_s):
                 message = await self._receive()
         except TimeoutError as exc:
             raise HTTPException(HTTPStatus.REQUEST_TIMEOUT, self._too_slow()) from exc
-        self._patience_s -= asyncio.get_running_loop().time() - began
+        self._remaining_s -= asyncio.get_running_loop().time() - began
         return message
 
     def _watch(self) -> None:
         if self._watcher is None:
-            self._watcher = asyncio.create_task(self._until_left())
+            self._watcher = asyncio.create_task(self._until_disconnected())
 
-    async def _until_left(self) -> None:
+    async def _until_disconnected(self) -> None:
         try:
             while (await self._receive())["type"] != "http.disconnect":
                 pass
-        except Exception as exc:  # noqa: BLE001  the task's edge: Serve's proxy died, and the caller's connection with it
+        except Exception as exc:  # noqa: BLE001  the edge of a task: Serve's proxy died
             log.info("connection_lost", reason=repr(exc))
-        self._left.set()
-        self._on_leave()
+        self._disconnected.set()
+        self._on_disconnect()
 
     def _checked(self, part: bytes, *, last: bool) -> bytes:
-        if self._unpacker is not None:
-            part = self._unpacker.unpacked(part, last=last)
-        self._read += len(part)
-        if self._read > self._limits.most:
+        if self._decompressor is not None:
+            part = self._decompressor.decompress(part, last=last)
+        self._bytes_read += len(part)
+        if self._bytes_read > self._limits.max_bytes:
             raise self._too_large()
         self._count_containers(part)
         enough = self._limits.bytes_per_timeout
-        if enough is not None and self._read - self._read_before >= enough:
-            self._read_before, self._patience_s = self._read, self._limits.timeout_s
+        if enough is not None and self._bytes_read - self._bytes_at_restart >= enough:
+            self._bytes_at_restart, self._remaining_s = self._bytes_read, self._limits.timeout_s
         return part
 
     def _count_containers(self, part: bytes) -> None:
-        """Those in texts count, too: a text that reaches the limit by itself is longer than any model reads."""
-        most = self._limits.containers
-        if most is None:
+        """Count opening brackets, also inside texts: a text with this many is longer than any model reads."""
+        limit = self._limits.max_containers
+        if limit is None:
             return
         self._containers += part.count(b"[") + part.count(b"{")
-        if self._containers > most:
+        if self._containers > limit:
             raise HTTPException(
                 HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-                f"the request's body opens over {most:,} arrays and objects; send less at once",
+                f"the request's body opens over {limit:,} arrays and objects; send less at once",
             )
 
     def _too_slow(self) -> str:
         limits = self._limits
         if limits.bytes_per_timeout is None:
-            return f"the request's body did not arrive within {limits.timeout_s:g} s (CLUSTER_BODY_TIMEOUT_S)"
-        return f"fewer than {limits.bytes_per_timeout:,} bytes of the body arrived within {limits.timeout_s:g} s (CLUSTER_BODY_TIMEOUT_S)"
+            return (
+                f"the request's body did not arrive within {limits.timeout_s:g} s (CLUSTER_BODY_TIMEOUT_S);"
+                " send it again, or send less at once"
+            )
+        return (
+            f"fewer than {limits.bytes_per_timeout:,} bytes of the body arrived within {limits.timeout_s:g} s"
+            " (CLUSTER_BODY_TIMEOUT_S); send it over a faster connection"
+        )
 
     def _too_large(self) -> HTTPException:
         limits = self._limits
         return HTTPException(
             HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-            f"the request's body is over {limits.most:,} bytes ({limits.setting}); send less at once",
+            f"the request's body is over {limits.max_bytes:,} bytes ({limits.setting}); send less at once",
         )

@@ -1,7 +1,7 @@
-"""What every request passes first and every response last: its key, its id, its limits, its line in the log, its unforeseen errors.
+"""The outermost layer of every request: its key, its id, its limits, its log line and its unexpected errors.
 
-A plain ASGI layer, so that a body over the limit is refused while it arrives and before anything parses it, and a request
-whose caller has left is ended before it costs anything more.
+It is a plain ASGI layer. It can therefore refuse a body over the limit while the body arrives, before any
+code parses it, and cancel a request whose client has disconnected before the request costs anything more.
 """
 
 import asyncio
@@ -21,29 +21,30 @@ from cluster.logs import about
 from cluster.organisations.keys import open_keys
 from cluster.settings import Settings
 from serve_app.edge.authentication import Authenticator
-from serve_app.edge.body import Body, Limits
-from serve_app.edge.content_headers import as_json
+from serve_app.edge.body import BodyLimits, RequestBody
+from serve_app.edge.content_headers import with_json_type
 from serve_app.edge.cors import Cors, RawHeaders
-from serve_app.edge.errors import http_error, unexpected
+from serve_app.edge.errors import http_error_response, unexpected_error_response
 
 log = structlog.get_logger(__name__)
 
-#: An id from outside ends up in logs and headers: only what is harmless there is echoed.
-SANE_ID = re.compile(r"[A-Za-z0-9_.-]{1,128}")
-QUIET_PATHS = frozenset({"/healthz", "/readyz"})
-#: What logs say of a request whose caller closed the connection, since nginx began to.
+#: A client's id is written to logs and headers, so only ids of harmless characters are kept.
+ACCEPTED_ID = re.compile(r"[A-Za-z0-9_.-]{1,128}")
+UNLOGGED_PATHS = frozenset({"/healthz", "/readyz"})
+#: The status in the log of a request whose client closed the connection: nginx's convention.
 CLIENT_CLOSED = 499
 
 FILES = re.compile(r"/v1/files|/upload")
 PARTS = re.compile(r"/v1/uploads/[^/]+/parts")
-#: What is answered when a whole file has arrived or been written, which takes as long as it takes.
+#: Paths that answer after a whole file was received or written. They have no limit on the time until the
+#: answer.
 TRANSFERS = re.compile(rf"{FILES.pattern}|{PARTS.pattern}|/v1/uploads/[^/]+/complete")
-#: Around a file its form needs this much at most.
+#: A form is at most this much longer than its file.
 FORM_BYTES = 256 * 1024
-#: Arrays and objects of one JSON body.
+#: Arrays and objects in one JSON body.
 MAX_CONTAINERS = 1_000_000
-#: An upload that stays below this is not going to end.
-SLOWEST_BYTES_PER_S = 8 * 1024
+#: An upload below this rate is refused as stalled.
+MIN_UPLOAD_BYTES_PER_S = 8 * 1024
 
 
 class Boundary:
@@ -53,23 +54,23 @@ class Boundary:
         self._app = app
         self._authenticator = Authenticator(open_keys(settings))
         self._cors = Cors(settings.cors_origins)
-        self._longest_s = settings.request_timeout_s
-        patience = settings.body_timeout_s
-        self._limits = Limits(
-            most=settings.max_request_bytes,
+        self._timeout_s = settings.request_timeout_s
+        timeout_s = settings.body_timeout_s
+        self._limits = BodyLimits(
+            max_bytes=settings.max_request_bytes,
             setting="CLUSTER_MAX_REQUEST_BYTES",
-            timeout_s=patience,
-            containers=MAX_CONTAINERS,
+            timeout_s=timeout_s,
+            max_containers=MAX_CONTAINERS,
         )
-        self._limits_of_uploads = {
-            paths: Limits(
-                most=most + FORM_BYTES,
+        self._upload_limits = {
+            paths: BodyLimits(
+                max_bytes=file_bytes + FORM_BYTES,
                 setting=setting,
-                timeout_s=patience,
-                bytes_per_timeout=math.ceil(SLOWEST_BYTES_PER_S * patience),
-                packed=False,  # a form is packed already or small, and unpacking would hold up everybody else
+                timeout_s=timeout_s,
+                bytes_per_timeout=math.ceil(MIN_UPLOAD_BYTES_PER_S * timeout_s),
+                compressed=False,  # decompressing a file would block the event loop for other requests
             )
-            for paths, most, setting in (
+            for paths, file_bytes, setting in (
                 (FILES, settings.max_file_bytes, "CLUSTER_MAX_FILE_BYTES"),
                 (PARTS, settings.max_part_bytes, "CLUSTER_MAX_PART_BYTES"),
             )
@@ -80,9 +81,9 @@ class Boundary:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        given = headers.get("x-request-id", "")
-        id = given if SANE_ID.fullmatch(given) else f"req_{uuid4().hex}"
-        answer = _Answer(send, id, self._cors.headers(headers), bodiless=scope["method"] == "HEAD")
+        requested_id = headers.get("x-request-id", "")
+        id = requested_id if ACCEPTED_ID.fullmatch(requested_id) else f"req_{uuid4().hex}"
+        answer = _Answer(send, id, self._cors.headers(headers), head_only=scope["method"] == "HEAD")
         with about(request=id):
             await self._serve(scope, receive, headers, answer)
 
@@ -92,21 +93,20 @@ class Boundary:
                 await preflight(scope, receive, answer.send)
                 return
             self._authenticator.authenticate(scope)
-            await self._answered(_as_the_routes_see_it(scope, headers), receive, answer)
+            await self._answer(_scope_for_routes(scope, headers), receive, answer)
         except ClientDisconnect:
             answer.cut_off()
-        except (
-            HTTPException
-        ) as exc:  # of the key, the body's headers or the time, outside of all that would translate it
+        except HTTPException as exc:
+            # From this layer's own checks, which the application's error handlers do not see.
             if answer.status:
                 raise
-            await http_error(exc, scope)(scope, receive, answer.send)
-        except Exception as exc:  # the process edge: ``unexpected`` logs it with its trace
+            await http_error_response(exc, scope)(scope, receive, answer.send)
+        except Exception as exc:  # the edge of the process: this logs the error with its traceback
             if answer.status:
                 raise
-            await unexpected(exc)(scope, receive, answer.send)
+            await unexpected_error_response(exc)(scope, receive, answer.send)
         finally:
-            if scope["path"] not in QUIET_PATHS:
+            if scope["path"] not in UNLOGGED_PATHS:
                 milliseconds = round(answer.milliseconds, 1)
                 log.info(
                     "request",
@@ -116,22 +116,22 @@ class Boundary:
                     ms=milliseconds,
                 )
 
-    async def _answered(self, scope: Scope, receive: Receive, answer: "_Answer") -> None:
-        """Have the request answered, as far as its caller stays.
+    async def _answer(self, scope: Scope, receive: Receive, answer: "_Answer") -> None:
+        """Run the application, and cancel it if the client disconnects.
 
         Raises:
-            HTTPException: 503, the answer did not begin in time.
+            HTTPException: 503, the answer did not begin within CLUSTER_REQUEST_TIMEOUT_S.
         """
         task = asyncio.current_task()
         assert task is not None
 
-        def leave() -> None:
-            if not answer.whole:
+        def cancel() -> None:
+            if not answer.complete:
                 task.cancel()
 
-        body = Body(receive, scope, self._limits_of(scope), on_leave=leave)
+        body = RequestBody(receive, scope, self._limits_of(scope), on_disconnect=cancel)
         limit = asyncio.timeout(
-            None if scope["method"] == "POST" and TRANSFERS.fullmatch(scope["path"]) else self._longest_s
+            None if scope["method"] == "POST" and TRANSFERS.fullmatch(scope["path"]) else self._timeout_s
         )
 
         async def send_in_time(message: Message) -> None:
@@ -145,75 +145,81 @@ class Boundary:
         except TimeoutError as exc:
             if not limit.expired():
                 raise
-            message = f"not answered within {self._longest_s:g} s (CLUSTER_REQUEST_TIMEOUT_S); try again"
+            message = (
+                f"the request was not answered within {self._timeout_s:g} s (CLUSTER_REQUEST_TIMEOUT_S);"
+                " send it again"
+            )
             raise HTTPException(
                 HTTPStatus.SERVICE_UNAVAILABLE, message, headers={"retry-after": "1"}
             ) from exc
         except asyncio.CancelledError:
-            if not body.left:
+            if not body.disconnected:
                 raise
             task.uncancel()
         finally:
-            if body.cut_off:  # FastAPI answers that with a refusal, which has no receiver
+            if body.cut_off:  # FastAPI answers this with an error that the client cannot receive
                 answer.status = CLIENT_CLOSED
-            elif body.left:
+            elif body.disconnected:
                 answer.cut_off()
             await body.close()
 
-    def _limits_of(self, scope: Scope) -> Limits:
+    def _limits_of(self, scope: Scope) -> BodyLimits:
         if scope["method"] == "POST":
-            for paths, limits in self._limits_of_uploads.items():
+            for paths, limits in self._upload_limits.items():
                 if paths.fullmatch(scope["path"]):
                     return limits
         return self._limits
 
 
-def _as_the_routes_see_it(scope: Scope, headers: Headers) -> Scope:
-    """A HEAD is a GET whose body is not sent; a body without a type is JSON, except where forms are read."""
+def _scope_for_routes(scope: Scope, headers: Headers) -> Scope:
+    """The scope with GET in place of HEAD and, except for forms, with JSON as the body's default type."""
     if scope["method"] == "HEAD":
         return {**scope, "method": "GET"}
     return (
-        scope if FILES.fullmatch(scope["path"]) or PARTS.fullmatch(scope["path"]) else as_json(scope, headers)
+        scope
+        if FILES.fullmatch(scope["path"]) or PARTS.fullmatch(scope["path"])
+        else with_json_type(scope, headers)
     )
 
 
 class _Answer:
-    """What was answered so far. ``send`` adds the headers that every answer carries."""
+    """The answer as far as it was sent. ``send`` adds the headers that every answer carries."""
 
-    def __init__(self, send: Send, id: str, headers: RawHeaders, *, bodiless: bool) -> None:
+    def __init__(self, send: Send, id: str, headers: RawHeaders, *, head_only: bool) -> None:
         self._send = send
         self._headers: RawHeaders = [(b"x-request-id", id.encode()), *headers]
-        self._bodiless = bodiless
+        self._head_only = head_only
         self._began = time.perf_counter()
-        #: 0 before it begins.
+        #: Status code of the answer; 0 before the answer begins.
         self.status = 0
-        #: From here on the server says that the caller has left, whether or not he has.
-        self.whole = False
+        #: True once the last byte was sent. After that the server reports a disconnect even if there was
+        #: none.
+        self.complete = False
 
     @property
     def milliseconds(self) -> float:
-        """Since the request came."""
+        """Milliseconds since the request began."""
         return (time.perf_counter() - self._began) * 1000
 
     def cut_off(self) -> None:
-        """Note that the caller left, if the answer is not whole."""
-        if not self.whole:
+        """Record that the client disconnected before the answer was complete."""
+        if not self.complete:
             self.status = CLIENT_CLOSED
 
     async def send(self, message: Message) -> None:
-        """Pass on a part of the answer.
+        """Send a part of the answer.
 
         Raises:
-            ClientDisconnect: no more of it is wanted, as in the middle of the body of an answer to HEAD.
+            ClientDisconnect: the answer to a HEAD request is complete; stops the code that produces its body.
         """
         if message["type"] == "http.response.start":
             self.status = int(message["status"])
-            took = (b"openai-processing-ms", str(round(self.milliseconds)).encode())
-            await self._send({**message, "headers": [*message.get("headers", ()), *self._headers, took]})
+            elapsed = (b"openai-processing-ms", str(round(self.milliseconds)).encode())
+            await self._send({**message, "headers": [*message.get("headers", ()), *self._headers, elapsed]})
             return
-        if self._bodiless:
-            if self.whole:
+        if self._head_only:
+            if self.complete:
                 raise ClientDisconnect
             message = {"type": "http.response.body"}
-        self.whole = not message.get("more_body", False)
+        self.complete = not message.get("more_body", False)
         await self._send(message)

@@ -1,6 +1,7 @@
 """Request fields that the clients of vLLM, Jina, Voyage, Cohere and TEI send, with the effect they have here.
 
-Each has the same effect as a field of this API, or asks for the fixed behaviour. A field that asks for anything else is refused.
+Each has the same effect as a field of this API, or asks for the fixed behaviour. A field that asks for
+anything else is refused.
 
     body.long("error")                          # Long(overflow="truncate", side="end")
     one_of(top_n=body.top_n, top_k=body.top_k)
@@ -68,7 +69,8 @@ class CutFields(RequestModel):
     truncation: bool | None = None
     """Voyage's name for `truncate`."""
     truncate_prompt_tokens: Annotated[Whole, Field(ge=-1)] | None = None
-    """Number of tokens to which an input is cut, special tokens included; -1 is as many as the model reads."""
+    """Number of tokens to which an input is cut, special tokens included; -1 is as many as the model reads.
+    """
     truncation_side: Direction | None = None
     """The end of an input that is cut; `right` by default."""
 

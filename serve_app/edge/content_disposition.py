@@ -1,6 +1,7 @@
-"""The Content-Disposition of a form's part, in every spelling that browsers and clients use.
+"""Reads the Content-Disposition of a form's part, in every spelling that browsers and clients use.
 
-disposition(b'form-data; name="file"; filename="gr\\xc3\\xb6sse %22A%22.pdf"')    # Disposition(name="file", filename='grösse "A".pdf')
+parse_disposition(b'form-data; name="file"; filename="a %22b%22.pdf"')      # Disposition(name="file",
+filename='a "b".pdf')
 """
 
 import re
@@ -9,10 +10,12 @@ from urllib.parse import unquote_to_bytes
 
 from cluster.errors import InvalidInput
 
-#: ``; key="quoted"``, a quoted string that never ends (a browser leaves a backslash at its end as it is), or ``; key=token``.
+#: ``; key="quoted"``, ``; key=token``, or a quoted string without an end: browsers do not escape a backslash
+#: before the quote.
 PARAMETER = re.compile(rb';\s*+([^\s=;"]++)\s*+=\s*+(?:"((?:[^"\\]|\\.)*+)"|"(.*)|([^;]*+))', re.DOTALL)
-#: A quoted string holds a quote as ``%22`` (browsers, the WHATWG's rules for form-data) or as ``\"`` (older curl, Go), a line break as
-#: ``%0D%0A``, and a backslash as itself or doubled. Nothing else is an escape: ``100%25.txt`` is called so.
+#: Escapes in a quoted string. Browsers write a quote as ``%22`` and a line break as ``%0D%0A`` (the WHATWG's
+#: rules for form data); older curl and Go write ``\"``, and two backslashes for one. Nothing else is an
+#: escape: ``100%25.txt`` is a name.
 ESCAPE = re.compile(rb'\\(["\\])|%(22|0D|0A)', re.IGNORECASE)
 EXTENDED = re.compile(r"([\w.:+-]+)'[^']*'(.*)", re.DOTALL)
 LATIN_1 = frozenset({"iso-8859-1", "latin-1", "latin1", "windows-1252"})
@@ -20,46 +23,47 @@ LATIN_1 = frozenset({"iso-8859-1", "latin-1", "latin1", "windows-1252"})
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Disposition:
-    """What a part of a form says of itself."""
+    """The names in the Content-Disposition of a part."""
 
-    #: Of the field.
+    #: Name of the form's field.
     name: str
-    #: None where the part is no file; as it was sent, see ``cluster.documents.file_names``.
+    #: File name as it was sent (``cluster.documents.file_names`` makes it plain); None if the part is not a
+    #: file.
     filename: str | None
 
 
-def disposition(header: bytes) -> Disposition:
-    """The header's value, read.
+def parse_disposition(header: bytes) -> Disposition:
+    """The names in the value of the header.
 
-    ``filename*`` (RFC 8187) goes before ``filename``, which many clients send beside it for older servers. A plain name that is not
-    UTF-8 is read as Latin-1.
+    ``filename*`` (RFC 8187) takes precedence over ``filename``, which many clients also send, for older
+    servers. A ``filename`` that is not UTF-8 is read as Latin-1.
 
     Raises:
-        InvalidInput: the part has no name, or its only file name is in a form that nothing here reads.
+        InvalidInput: the part has no name, or its only file name cannot be decoded.
     """
     found: dict[bytes, bytes] = {}
-    for key, quoted, unended, token in PARAMETER.findall(header):
-        value = _unescaped(quoted) or _unescaped(unended.rstrip().removesuffix(b'"')) or token.strip()
+    for key, quoted, unclosed, token in PARAMETER.findall(header):
+        value = _unescaped(quoted) or _unescaped(unclosed.rstrip().removesuffix(b'"')) or token.strip()
         found.setdefault(key.lower(), value)
     if b"name" not in found:
         raise InvalidInput(
             'a part of the form has no name: its Content-Disposition must say form-data; name="..."'
         )
     return Disposition(
-        name=text(found[b"name"]), filename=_filename(found.get(b"filename*"), found.get(b"filename"))
+        name=decode_utf8(found[b"name"]), filename=_filename(found.get(b"filename*"), found.get(b"filename"))
     )
 
 
-def text(data: bytes) -> str:
-    """A name or a value of the form.
+def decode_utf8(data: bytes) -> str:
+    """The text of a name or a value in the form.
 
     Raises:
-        InvalidInput: it is not UTF-8.
+        InvalidInput: the bytes are not UTF-8.
     """
     try:
         return data.decode()
     except UnicodeDecodeError as exc:
-        raise InvalidInput("the form's names and fields must be UTF-8") from exc
+        raise InvalidInput("a name or a value in the form is not UTF-8; encode the form as UTF-8") from exc
 
 
 def _filename(extended: bytes | None, plain: bytes | None) -> str | None:
@@ -68,7 +72,10 @@ def _filename(extended: bytes | None, plain: bytes | None) -> str | None:
         if decoded is not None:
             return decoded
         if plain is None:
-            message = f"the form's filename* is {extended.decode('latin-1')!r}; write it as UTF-8''name, each byte that is no letter as %XX"
+            message = (
+                f"the form's filename* is {extended.decode('latin-1')!r}, which cannot be decoded;"
+                " write it as UTF-8''name, with each byte that is not an ASCII letter as %XX"
+            )
             raise InvalidInput(message, param="file")
     if plain is None:
         return None
@@ -79,7 +86,7 @@ def _filename(extended: bytes | None, plain: bytes | None) -> str | None:
 
 
 def _extended(value: bytes) -> str | None:
-    """``UTF-8'en'na%C3%AFve.txt``; None for another character set or bytes that are not of the one it names."""
+    """The text of ``UTF-8'en'na%C3%AFve.txt``; None if the bytes are not in a known character set."""
     parts = EXTENDED.fullmatch(value.decode("latin-1"))
     if parts is None:
         return None
@@ -93,7 +100,7 @@ def _extended(value: bytes) -> str | None:
 
 
 def _latin_1(data: bytes) -> str:
-    """What says that it is Latin-1 is windows-1252 on the web (the Encoding Standard's labels); its five gaps are controls in both."""
+    """Decode Latin-1 as windows-1252, as the web's Encoding Standard does; five unused bytes stay."""
     try:
         return data.decode("cp1252")
     except UnicodeDecodeError:

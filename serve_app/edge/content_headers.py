@@ -1,7 +1,9 @@
-"""What a request's headers say about its body: its media type and its coding. Used by ``boundary`` and ``body``.
+"""Reads the headers that describe a request's body: its media type and its coding.
 
-scope = as_json(scope, headers)        # a body without a type is JSON
-coding = coding_of(headers)            # "gzip"
+Used by ``boundary`` and ``body``.
+
+scope = with_json_type(scope, headers)                  # a body without a type is JSON
+coding = content_coding(headers, compressed=True)       # "gzip"
 """
 
 import re
@@ -11,52 +13,58 @@ from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import Scope
 
-#: As FastAPI knows JSON.
+#: The media types that FastAPI reads as JSON.
 JSON = re.compile(r"\s*application/(?:[\w.-]+\+)?json\s*(?:;.*)?", re.IGNORECASE | re.ASCII)
-#: Of ``curl -d``, wget and HTML forms that say nothing else.
+#: The default type of ``curl -d``, wget and HTML forms.
 FORM = "application/x-www-form-urlencoded"
-WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
+METHODS_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 IDENTITY = "identity"
-#: What each coding is called here; HTTP/1.1 asks to take the older name for the same (RFC 9110, 8.4.1.3).
+#: The name of each coding here. HTTP/1.1 treats the older name as the same coding (RFC 9110, 8.4.1.3).
 CODINGS = {"gzip": "gzip", "x-gzip": "gzip", "deflate": "deflate"}
 
 
-def as_json(scope: Scope, headers: Headers) -> Scope:
-    """The scope of a request to a path that reads JSON, with that type where the request names none.
+def with_json_type(scope: Scope, headers: Headers) -> Scope:
+    """The scope of a request to a path that reads JSON, with the type JSON if the request names none.
 
     Raises:
-        HTTPException: 415, the body is said to be something else.
+        HTTPException: 415, the request names another type.
     """
-    if scope["method"] not in WITH_BODY:
+    if scope["method"] not in METHODS_WITH_BODY:
         return scope
-    given = headers.get("content-type", "").strip()
-    if not given:
+    type = headers.get("content-type", "").strip()
+    if not type:
         others = [(name, value) for name, value in scope["headers"] if name != b"content-type"]
         return {**scope, "headers": [*others, (b"content-type", b"application/json")]}
     has_body = headers.get("content-length", "0") != "0" or "transfer-encoding" in headers
-    if has_body and JSON.fullmatch(given) is None:
-        why = ", which curl sends with -d unless told otherwise" if given.lower().startswith(FORM) else ""
-        message = f"this path reads JSON, and the Content-Type is {given!r}{why}; send the header 'Content-Type: application/json'"
+    if has_body and JSON.fullmatch(type) is None:
+        hint = ", the default of curl -d" if type.lower().startswith(FORM) else ""
+        message = (
+            f"this path reads JSON, but the Content-Type is {type!r}{hint};"
+            " send the header 'Content-Type: application/json'"
+        )
         raise HTTPException(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, message)
     return scope
 
 
-def coding_of(headers: Headers, *, packed: bool) -> str:
-    """How the body is packed: gzip, deflate or identity.
+def content_coding(headers: Headers, *, compressed: bool) -> str:
+    """The coding of the body: gzip, deflate or identity.
 
     Args:
-        headers: of the request. Codings may be listed; identity among them means nothing.
-        packed: False where a body must not be packed.
+        headers: the request's headers. They may list codings; identity in the list means nothing.
+        compressed: False if this path accepts no compressed body.
 
     Raises:
-        HTTPException: 415, in a way that is not unpacked here, or in several at once.
+        HTTPException: 415, the coding is not supported, or there are several.
     """
     names = [name.strip().lower() for line in headers.getlist("content-encoding") for name in line.split(",")]
-    given = [name for name in names if name not in ("", IDENTITY)]
-    if not given:
+    codings = [name for name in names if name not in ("", IDENTITY)]
+    if not codings:
         return IDENTITY
-    if packed and len(given) == 1 and given[0] in CODINGS:
-        return CODINGS[given[0]]
-    taken = "gzip, deflate" if packed else IDENTITY
-    message = f"the Content-Encoding {', '.join(given)!r} is not unpacked here; send {'gzip, deflate or none' if packed else 'none'}"
-    raise HTTPException(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, message, headers={"accept-encoding": taken})
+    if compressed and len(codings) == 1 and codings[0] in CODINGS:
+        return CODINGS[codings[0]]
+    accepted = "gzip, deflate" if compressed else IDENTITY
+    message = (
+        f"the Content-Encoding {', '.join(codings)!r} is not supported here;"
+        f" send {'gzip, deflate or none' if compressed else 'the body uncompressed'}"
+    )
+    raise HTTPException(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, message, headers={"accept-encoding": accepted})

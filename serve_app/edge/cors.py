@@ -1,10 +1,11 @@
-"""What browsers are told about pages of other origins that call this endpoint: nothing, unless ``CLUSTER_CORS_ORIGINS`` names them.
+"""Lets browser pages of the origins in ``CLUSTER_CORS_ORIGINS`` call this endpoint; by default no page may.
 
-Used by ``boundary``, so that a preflight is answered before the key is asked for, and a refusal can be read by the page, too.
+Used by ``boundary``, which answers a preflight before it checks the key, and adds the headers to
+refusals too.
 
     cors = Cors(settings.cors_origins)
     cors.preflight(scope, headers)      # the answer to a preflight; None for every other request
-    cors.headers(headers)               # for the answer to any request
+    cors.headers(headers)               # the headers to add to the answer of any request
 """
 
 from collections.abc import Sequence
@@ -18,24 +19,24 @@ from serve_app.edge.errors import error_response
 
 ANY = "*"
 METHODS = "GET, HEAD, POST, DELETE"
-#: Headers of answers that a page may read, beside those that every page may.
-EXPOSED = (
+#: Headers of an answer that a page may read, in addition to those that browsers always allow.
+EXPOSED_HEADERS = (
     "x-request-id, openai-processing-ms, retry-after, x-truncated-inputs, x-averaged-inputs, x-ignored-fields"
 )
-#: How long a browser may keep the answer to a preflight.
-MAX_AGE_S = 600
+#: Seconds for which a browser may cache the answer to a preflight.
+PREFLIGHT_CACHE_S = 600
 
 RawHeaders = list[tuple[bytes, bytes]]
 
 
 class Cors:
-    """For the origins given; ``*`` stands for all."""
+    """Adds the CORS headers for the allowed origins; ``*`` allows all."""
 
     def __init__(self, origins: Sequence[str]) -> None:
         self._origins = frozenset(origins)
 
     def preflight(self, scope: Scope, headers: Headers) -> Response | None:
-        """The answer to a browser that asks before it sends the request itself; None for a request that is no such question."""
+        """The answer to a preflight request; None for every other request."""
         if (
             not self._origins
             or scope["method"] != "OPTIONS"
@@ -44,19 +45,22 @@ class Cors:
             return None
         if self._allowed(headers) is None:
             origin = headers.get("origin", "")
-            message = f"pages of {origin!r} may not call this server; its operator can allow them (CLUSTER_CORS_ORIGINS)"
+            message = (
+                f"pages of {origin!r} may not call this server;"
+                " its operator can allow them (CLUSTER_CORS_ORIGINS)"
+            )
             return error_response(HTTPStatus.FORBIDDEN, message)
         allowed = {
             "access-control-allow-methods": METHODS,
-            # Named one by one: a "*" would not cover Authorization.
+            # Listed by name, because "*" would not include Authorization.
             "access-control-allow-headers": headers.get("access-control-request-headers", ""),
-            "access-control-max-age": str(MAX_AGE_S),
+            "access-control-max-age": str(PREFLIGHT_CACHE_S),
             "vary": "Access-Control-Request-Headers",
         }
         return Response(status_code=HTTPStatus.NO_CONTENT, headers=allowed)
 
     def headers(self, headers: Headers) -> RawHeaders:
-        """What the answer to a request with these headers carries."""
+        """The CORS headers of the answer to a request with these headers."""
         if not self._origins:
             return []
         vary = [] if ANY in self._origins else [(b"vary", b"Origin")]
@@ -66,11 +70,11 @@ class Cors:
         return [
             *vary,
             (b"access-control-allow-origin", allowed.encode("latin-1")),
-            (b"access-control-expose-headers", EXPOSED.encode()),
+            (b"access-control-expose-headers", EXPOSED_HEADERS.encode()),
         ]
 
     def _allowed(self, headers: Headers) -> str | None:
-        """The value of ``access-control-allow-origin``, or None."""
+        """The value of ``access-control-allow-origin``; None if the origin is not allowed."""
         origin = headers.get("origin")
         if origin is None:
             return None

@@ -1,7 +1,7 @@
-"""A packed body, unpacked while it arrives and never further than is allowed. Used by ``body``.
+"""Decompresses a body while it arrives, up to a limit. Used by ``body``.
 
-unpacker = Unpacker("gzip", most=8 * MIB)
-unpacker.unpacked(part, last=False)
+decompressor = Decompressor("gzip", max_bytes=8 * MIB)
+decompressor.decompress(part, last=False)
 """
 
 import zlib
@@ -9,52 +9,57 @@ from http import HTTPStatus
 
 from starlette.exceptions import HTTPException
 
-#: zlib's window for each coding: for gzip (RFC 1952) with the flag that asks for its header.
+#: zlib's window for each coding; the one for gzip (RFC 1952) has the flag for gzip's header.
 WINDOWS = {"gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
 
 
-class Unpacker:
-    """Of one body. A gzip body may consist of several members, as ``cat a.gz b.gz`` makes one."""
+class Decompressor:
+    """Decompresses one body. A gzip body may have several members, as ``cat a.gz b.gz`` produces."""
 
-    def __init__(self, coding: str, *, most: int) -> None:
+    def __init__(self, coding: str, *, max_bytes: int) -> None:
         self._coding = coding
-        self._most = most
-        self._packed = self._unpacked = 0
+        self._max_bytes = max_bytes
+        self._bytes_in = self._bytes_out = 0
         self._stream = zlib.decompressobj(WINDOWS[coding])
 
-    def unpacked(self, part: bytes, *, last: bool) -> bytes:
-        """What the part unpacks to. Once it is more than ``most`` in all, unpacking stops; the caller sees that by its length.
+    def decompress(self, part: bytes, *, last: bool) -> bytes:
+        """The decompressed bytes of the part.
+
+        Decompression stops once the body has more than ``max_bytes``; the caller checks the length that it
+        gets.
 
         Raises:
-            HTTPException: 400, it is not packed as it should be; 413, it is already too long as it comes.
+            HTTPException: 400, the body is not in this coding; 413, it is too long even while compressed.
         """
-        self._packed += len(part)
-        if self._packed > self._most:  # members that hold nothing could otherwise go on for ever
+        self._bytes_in += len(part)
+        if self._bytes_in > self._max_bytes:  # empty members could otherwise go on without end
             raise HTTPException(
                 HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-                f"the request's body is over {self._most:,} bytes even as packed",
+                f"the request's body is over {self._max_bytes:,} bytes even while compressed; send less",
             )
         pieces = []
-        while self._unpacked <= self._most:
+        while self._bytes_out <= self._max_bytes:
             if self._stream.eof and self._coding == "gzip":
-                part = part.lstrip(b"\0")  # gzip pads with zeros where a medium has blocks
+                part = part.lstrip(b"\0")  # gzip pads with zeros up to the block size of a medium
                 if part:
                     self._stream = zlib.decompressobj(WINDOWS[self._coding])
             if not part:
                 break
             pieces.append(self._step(part))
             part = self._stream.unused_data if self._stream.eof else b""
-        if last and not self._stream.eof and self._unpacked <= self._most:
-            raise HTTPException(HTTPStatus.BAD_REQUEST, f"the {self._coding} body ends too early")
+        if last and not self._stream.eof and self._bytes_out <= self._max_bytes:
+            raise HTTPException(
+                HTTPStatus.BAD_REQUEST, f"the {self._coding} body ends too early; send it whole"
+            )
         return b"".join(pieces)
 
     def _step(self, part: bytes) -> bytes:
         try:
             if self._stream.eof:
-                raise zlib.error("something follows its end")
-            piece = self._stream.decompress(part, self._most - self._unpacked + 1)
+                raise zlib.error("bytes follow its end")
+            piece = self._stream.decompress(part, self._max_bytes - self._bytes_out + 1)
         except zlib.error as exc:
-            message = f"the body is not {self._coding}, as content-encoding says: {exc}"
+            message = f"the body is not {self._coding}, although the header Content-Encoding says so: {exc}"
             raise HTTPException(HTTPStatus.BAD_REQUEST, message) from exc
-        self._unpacked += len(piece)
+        self._bytes_out += len(piece)
         return piece

@@ -1,7 +1,9 @@
-"""Whether Serve has told this replica to stop. Asked by ``/readyz``, so that whatever still reaches a draining replica sees it.
+"""Whether Serve has told this replica to stop.
 
-Serve 2.60 tells the deployment only when everything is over (``__del__``), and keeps in the replica's own object that it
-has begun; hence a look at a private attribute, which a test guards.
+Asked by ``/readyz``, so that whatever still reaches a draining replica sees it.
+
+Serve 2.60 tells the deployment only when everything is over (``__del__``), and keeps in the replica's own
+object that it has begun; hence a look at a private attribute, which a test guards.
 
     build_api(service, stopping=stopping)
 """

@@ -1,4 +1,4 @@
-"""The OpenAPI document's part on errors: which statuses a route answers with, and the one shape they all have.
+"""The errors in the OpenAPI document: the statuses of each route, and the model of the error object.
 
 router = APIRouter(responses=documented_errors(404, 429))
 """
@@ -7,48 +7,54 @@ from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI
-from pydantic import BaseModel
+
+from serve_app.edge.response_model import ResponseModel
 
 MEANINGS = {
-    400: "The request cannot be understood, or asks for what the model cannot do; `param` names the field",
-    401: "The API key is missing, or not the one of this server",
-    404: "What the request names does not exist here",
+    400: "The request is malformed, or asks for something that the model cannot do; `param` names the field",
+    401: "The API key is missing or wrong",
+    404: "The request names something that does not exist",
     408: "The body did not arrive in time",
-    409: "It contradicts what is stored",
+    409: "The request contradicts the stored state",
     413: "The body is too large",
-    415: "The body's encoding or media type is not understood",
-    429: "Too much waits, or the deadline cannot be met; `retry-after` says when to come back",
-    503: "The database or the model does not answer at the moment; `retry-after` says when to come back",
+    415: "The body's coding or media type is not supported",
+    429: "Too many requests wait, or the deadline cannot be met; `retry-after` says when to send it again",
+    503: "The database or the model does not answer at the moment; `retry-after` says when to send it again",
 }
-#: What any route may answer.
-ALWAYS = (400, 401, 408, 413, 415, 503)
+#: Statuses that any route may answer with.
+COMMON_STATUSES = (400, 401, 408, 413, 415, 503)
 
 
-class ErrorDetail(BaseModel):
+class ErrorDetail(ResponseModel):
     """What went wrong."""
 
     message: str
+    """A sentence that names the input, the limit and the remedy."""
     type: str
+    """`invalid_request_error`, `rate_limit_error` or `server_error`."""
     param: str | None
+    """The field as it appears in the request, such as `documents[0].text`."""
     code: str | None
+    """A short code, such as `model_not_found`."""
 
 
-class ErrorResponse(BaseModel):
+class ErrorResponse(ResponseModel):
     """OpenAI's error object."""
 
     error: ErrorDetail
+    """The error."""
 
 
 def documented_errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """For FastAPI's ``responses``: these statuses and those any route may answer with."""
+    """FastAPI's argument ``responses``: these statuses, and those that any route may answer with."""
     return {
         status: {"model": ErrorResponse, "description": MEANINGS[status]}
-        for status in sorted({*ALWAYS, *statuses})
+        for status in sorted({*COMMON_STATUSES, *statuses})
     }
 
 
-def describe(app: FastAPI) -> None:
-    """Leave out FastAPI's own status for requests that are not valid, since ours is 400."""
+def hide_status_422(app: FastAPI) -> None:
+    """Remove FastAPI's status for invalid requests from the document: this API answers them with 400."""
     generated = app.openapi
 
     def openapi() -> dict[str, Any]:

@@ -1,6 +1,6 @@
-"""Every error of the endpoint, in OpenAI's shape: ``{"error": {"message", "type", "param", "code"}}``.
+"""Turns every error into OpenAI's error object: ``{"error": {"message", "type", "param", "code"}}``.
 
-Installed on the application by ``api``; routes raise the cluster's own errors and these handlers translate.
+``api`` installs the handlers. Routes raise the errors of ``cluster.errors``, and the handlers translate them.
 """
 
 import math
@@ -29,7 +29,7 @@ from serve_app.edge.validation_messages import shortened, validation_message
 
 log = structlog.get_logger(__name__)
 
-#: OpenAI's codes for errors that have a status of their own.
+#: OpenAI's codes for errors that are raised with a status.
 CODES = {
     HTTPStatus.UNAUTHORIZED: "invalid_api_key",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "request_too_large",
@@ -37,11 +37,12 @@ CODES = {
     HTTPStatus.SERVICE_UNAVAILABLE: "unavailable",
 }
 
-#: Characters of an error's sentence: a name of a megabyte is not sent back whole.
-LONGEST_MESSAGE = 2_000
+#: Characters of a message at most, because a message may quote a long name from the request.
+MAX_MESSAGE_LENGTH = 2_000
 
-#: Our errors, most special first: status, OpenAI's type, OpenAI's code.
-TABLE: tuple[tuple[type[ClusterError], HTTPStatus, str, str | None], ...] = (
+#: Status, OpenAI's type and OpenAI's code of each class of errors; subclasses stand before their base
+#: classes.
+ERROR_TABLE: tuple[tuple[type[ClusterError], HTTPStatus, str, str | None], ...] = (
     (KeyReused, HTTPStatus.BAD_REQUEST, "invalid_request_error", "idempotency_key_reused"),
     (InvalidInput, HTTPStatus.BAD_REQUEST, "invalid_request_error", None),
     (NotFound, HTTPStatus.NOT_FOUND, "invalid_request_error", "not_found"),
@@ -54,7 +55,7 @@ TABLE: tuple[tuple[type[ClusterError], HTTPStatus, str, str | None], ...] = (
 
 
 class ModelNotFound(NotFound):
-    """The request names a model that is not served here."""
+    """The request names a model that this endpoint does not serve."""
 
 
 def error_response(
@@ -66,61 +67,61 @@ def error_response(
     code: str | None = None,
     retry_after_s: float = 0,
 ) -> Response:
-    """The response of one error."""
+    """The response for one error."""
     headers = {"retry-after": str(math.ceil(retry_after_s))} if retry_after_s else None
-    error = {"message": shortened(message, LONGEST_MESSAGE), "type": type, "param": param, "code": code}
+    error = {"message": shortened(message, MAX_MESSAGE_LENGTH), "type": type, "param": param, "code": code}
     return Response(json_bytes({"error": error}), status, headers=headers, media_type="application/json")
 
 
-def install(app: FastAPI) -> None:
-    """Handle everything that leaves a route as an exception."""
-    app.add_exception_handler(ClusterError, _ours)
-    app.add_exception_handler(RequestValidationError, _validation)
-    app.add_exception_handler(HTTPException, _http)
+def install_error_handlers(app: FastAPI) -> None:
+    """Turn every exception that a route raises into an error response."""
+    app.add_exception_handler(ClusterError, _cluster_error)
+    app.add_exception_handler(RequestValidationError, _validation_error)
+    app.add_exception_handler(HTTPException, _http_error)
 
 
-def unexpected(exc: Exception) -> Response:
-    """For what nobody foresaw: recorded with its trace, told without it."""
+def unexpected_error_response(exc: Exception) -> Response:
+    """The response for an error in this application; the log gets its traceback."""
     log.error("request_failed", exc_info=exc)
     return error_response(
         HTTPStatus.INTERNAL_SERVER_ERROR,
-        "internal error; the log has it under this request's id",
+        "internal error; the server's log describes it under this request's x-request-id",
         type="server_error",
     )
 
 
-def _ours(request: Request, exc: Exception) -> Response:
+def _cluster_error(request: Request, exc: Exception) -> Response:
     del request
     assert isinstance(exc, ClusterError)
     param = exc.param if isinstance(exc, InvalidInput) else None
     if isinstance(exc, ModelNotFound):
         return error_response(HTTPStatus.NOT_FOUND, str(exc), param="model", code="model_not_found")
-    for kind, status, type, code in TABLE:
+    for kind, status, type, code in ERROR_TABLE:
         if isinstance(exc, kind):
             wait_s = max(1.0, exc.retry_after_s or 1.0) if isinstance(exc, Retryable) else 0
             if status == HTTPStatus.INTERNAL_SERVER_ERROR:
-                return unexpected(exc)
+                return unexpected_error_response(exc)
             return error_response(status, str(exc), type=type, param=param, code=code, retry_after_s=wait_s)
-    return unexpected(exc)
+    return unexpected_error_response(exc)
 
 
-def _validation(request: Request, exc: Exception) -> Response:
+def _validation_error(request: Request, exc: Exception) -> Response:
     del request
     assert isinstance(exc, RequestValidationError)
-    found = validation_message(exc.errors(), exc.body)
-    return error_response(HTTPStatus.BAD_REQUEST, found.message, param=found.param)
+    described = validation_message(exc.errors(), exc.body)
+    return error_response(HTTPStatus.BAD_REQUEST, described.message, param=described.param)
 
 
-def _http(request: Request, exc: Exception) -> Response:
+def _http_error(request: Request, exc: Exception) -> Response:
     assert isinstance(exc, HTTPException)
-    return http_error(exc, request.scope)
+    return http_error_response(exc, request.scope)
 
 
-def http_error(exc: HTTPException, scope: Scope) -> Response:
-    """The response of an error that has a status of its own: the framework's, or of a body that breaks a limit."""
+def http_error_response(exc: HTTPException, scope: Scope) -> Response:
+    """The response for an error with a status: one of the framework, or a body over a limit."""
     messages = {
-        HTTPStatus.NOT_FOUND: f"no such path: {scope['path']}",
-        HTTPStatus.METHOD_NOT_ALLOWED: f"{scope['method']} is not allowed here",
+        HTTPStatus.NOT_FOUND: f"the path {scope['path']} does not exist; see /docs",
+        HTTPStatus.METHOD_NOT_ALLOWED: f"{scope['method']} is not allowed on {scope['path']}; see /docs",
     }
     status = HTTPStatus(exc.status_code)
     type = "server_error" if status >= HTTPStatus.INTERNAL_SERVER_ERROR else "invalid_request_error"

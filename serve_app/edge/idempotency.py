@@ -1,17 +1,20 @@
 """``Idempotency-Key``: a request that is sent twice is executed once, and both get the same answer.
 
-Every route that creates something takes ``Once`` and passes its work to it. The work runs in one transaction with the key:
+Every route that creates something takes ``Once`` and passes its work to it. The work runs in one transaction
+with the key:
 
     @router.post("/v1/vector_stores", response_model=VectorStoreObject)
     async def create_store(body: CreateStoreRequest, organisation: Organisation, once: Once) -> Response:
-        return await once(lambda connection: VectorStoreObject.of(create_store(connection, organisation, ...)))
+        return await once(lambda connection: VectorStoreObject.of(create_store(connection, ...)))
 
 The work gets a connection and returns the answer's model. It may run a second time, when the database
-connection is lost during the first. Without the header the work simply runs in a transaction. Two requests are the same if
-their method, path, query and body are. A route that streams its body gives a digest of it: ``await once(work, content=digest)``.
+connection is lost during the first. Without the header the work simply runs in a transaction. Two requests
+are the same if their method, path, query and body are. A route that streams its body gives a digest of it:
+``await once(work, content=digest)``.
 
-A key is kept for a day. The same key with another request is refused with 400, as Stripe does. A repeated request that
-arrives while the first is still running waits for its answer. Refusals are not kept, so a refused request may be sent again.
+A key is kept for a day. The same key with another request is refused with 400, as Stripe does. A repeated
+request that arrives while the first is still running waits for its answer. Refusals are not kept, so a
+refused request may be sent again.
 """
 
 from collections.abc import Callable
@@ -85,7 +88,7 @@ def _key_of(request: Request) -> str | None:
     key = request.headers.get(HEADER)
     if key is not None and not (0 < len(key) <= MAX_KEY_LENGTH and key.isascii() and key.isprintable()):
         raise InvalidInput(
-            f"{HEADER} must have 1 to {MAX_KEY_LENGTH} characters, all of them printable ASCII; send another key",
+            f"{HEADER} must have 1 to {MAX_KEY_LENGTH} printable ASCII characters; send another key",
             param=HEADER,
         )
     return key

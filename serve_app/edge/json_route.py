@@ -1,7 +1,8 @@
-"""What every route does with a request before its own code: read the JSON, refuse what cannot be stored, deal with unknown fields.
+"""The route class of the application, which reads JSON bodies and handles unknown fields.
 
-A field or a query parameter that nothing here knows is left out, and named in the header ``x-ignored-fields`` of the answer; with
-``CLUSTER_UNKNOWN_FIELDS=error`` it is refused, unless other servers' APIs have it and it changes nothing here.
+An unknown field or query parameter is ignored, and the answer's header ``x-ignored-fields`` names it. With
+``CLUSTER_UNKNOWN_FIELDS=error`` it is refused instead, unless it is a field of another server's API that
+changes nothing.
 
     router = json_router(404, 429)            # in place of APIRouter
 """
@@ -30,60 +31,61 @@ from serve_app.edge.service_access import service_of
 from serve_app.edge.validation_messages import field_path, path_text, shortened
 
 IGNORED_HEADER = "x-ignored-fields"
-#: Of one object.
-MOST_FIELDS = 1_000
-#: Fields the header names at most, and characters of each.
-MOST_NAMED = 32
-LONGEST_NAMED = 64
+#: Fields of one object.
+MAX_FIELDS = 1_000
+#: Names in the header, and characters of each.
+MAX_IGNORED_NAMES = 32
+MAX_NAME_LENGTH = 64
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
-Place = Sequence[int | str]
+FieldPath = Sequence[int | str]
 
 
-def _no_number(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no number in JSON")
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a number in JSON")
 
 
-#: orjson makes floats of longer numbers. Five times as fast otherwise, it reads all that is plain JSON in UTF-8.
+#: orjson turns longer whole numbers into floats, so Python's five times slower parser reads bodies that have
+#: one.
 LONG_NUMBER = re.compile(rb"\d{19}")
-READER = json.JSONDecoder(parse_constant=_no_number)
+PYTHON_PARSER = json.JSONDecoder(parse_constant=_refuse_constant)
 
 
 class JsonRequest(Request):
-    """A request whose body is read once, and may be read again without the fields that are left out."""
+    """A request whose body is parsed once. Its fields can be removed before it is validated again."""
 
     def __init__(self, request: Request) -> None:
         super().__init__(request.scope, request.receive)
-        #: Names of the fields that were left out, as a header carries them.
+        #: Names of the ignored fields, safe for a header.
         self.ignored: list[str] = []
 
     async def json(self) -> Any:
-        """The body.
+        """The parsed body.
 
         Raises:
-            json.JSONDecodeError: it is no JSON.
-            HTTPException: 400, it is JSON that cannot be read.
+            json.JSONDecodeError: the body is not JSON.
+            HTTPException: 400, the body is JSON that cannot be read.
         """
-        if not hasattr(self, "_read"):
-            self._read = _parsed(await self.body())
-            _refuse_many_fields(self._read)
-        return self._read
+        if not hasattr(self, "_parsed_body"):
+            self._parsed_body = _parse(await self.body())
+            _refuse_many_fields(self._parsed_body)
+        return self._parsed_body
 
 
-def _refuse_many_fields(read: Any) -> None:
-    """Raise HTTPException for an object, or one in it, with more fields than any request has: each unknown one costs a kilobyte."""
+def _refuse_many_fields(body: Any) -> None:
+    """Refuse an object with too many fields, because each unknown field costs a kilobyte of memory."""
     objects = [
-        one for one in (read, *(read.values() if isinstance(read, dict) else ())) if isinstance(one, dict)
+        one for one in (body, *(body.values() if isinstance(body, dict) else ())) if isinstance(one, dict)
     ]
-    if max(map(len, objects), default=0) > MOST_FIELDS:
-        raise _unreadable(f"an object in it has over {MOST_FIELDS:,} fields; send fewer")
+    if max(map(len, objects), default=0) > MAX_FIELDS:
+        raise _unreadable(f"one of its objects has over {MAX_FIELDS:,} fields; send fewer")
 
 
 class JsonRoute(APIRoute):
-    """Every route of the application; see the module's docstring."""
+    """A route that reads its JSON and its unknown fields as the module's docstring says."""
 
     def get_route_handler(self) -> Handler:
-        """FastAPI's own behind ours."""
+        """Wrap FastAPI's handler."""
         handle = super().get_route_handler()
         known = frozenset(_query_names(self.dependant))
         annotation = self.body_field.field_info.annotation if self.body_field else None
@@ -92,9 +94,9 @@ class JsonRoute(APIRoute):
             if isinstance(annotation, type) and issubclass(annotation, RequestModel)
             else RequestModel
         )
-        idle = model.CHANGES_NOTHING & model.model_fields.keys()
+        unused = model.CHANGES_NOTHING & model.model_fields.keys()
 
-        async def ours(request: Request) -> Response:
+        async def handle_json(request: Request) -> Response:
             request = JsonRequest(request)
             ignored = request.ignored
             if request.scope["query_string"]:
@@ -106,47 +108,47 @@ class JsonRoute(APIRoute):
             except RequestValidationError as exc:
                 ignored += _body_without_unknown(exc, request, model)
                 response = await handle(request)
-            if idle:
-                given = await request.json()
-                ignored += [name for name in idle if given.get(name) is not None]
+            if unused:
+                body = await request.json()
+                ignored += [name for name in unused if body.get(name) is not None]
             if ignored:
-                told = response.headers.get(IGNORED_HEADER)
+                already_named = response.headers.get(IGNORED_HEADER)
                 response.headers[IGNORED_HEADER] = ", ".join(
-                    [*([told] if told else []), *ignored[:MOST_NAMED]]
+                    [*([already_named] if already_named else []), *ignored[:MAX_IGNORED_NAMES]]
                 )
             return response
 
-        return ours
+        return handle_json
 
 
 def json_router(*statuses: int) -> APIRouter:
-    """A router whose routes are all ``JsonRoute``, and may answer with these statuses beside those any route may answer with."""
+    """A router of ``JsonRoute``s that may answer with these error statuses, beside those of every route."""
     return APIRouter(route_class=JsonRoute, responses=documented_errors(*statuses))
 
 
 def header_safe_name(name: str) -> str:
-    """The name of a field as a header can carry it."""
-    return shortened(quote(name, safe="[]._-", errors="replace"), LONGEST_NAMED)
+    """The name of a field, percent-encoded and shortened so that a header can carry it."""
+    return shortened(quote(name, safe="[]._-", errors="replace"), MAX_NAME_LENGTH)
 
 
-def _parsed(body: bytes) -> Any:
+def _parse(body: bytes) -> Any:
     if not LONG_NUMBER.search(body):
         with suppress(orjson.JSONDecodeError):
             return orjson.loads(body)
     try:
-        return READER.decode(body.decode(json.detect_encoding(body)))
+        return PYTHON_PARSER.decode(body.decode(json.detect_encoding(body)))
     except json.JSONDecodeError:
         raise
     except UnicodeDecodeError as exc:
-        raise _unreadable("it is not UTF-8; encode it so") from exc
+        raise _unreadable("it is not UTF-8; encode it as UTF-8") from exc
     except RecursionError as exc:
-        raise _unreadable("it is nested too deep; send less in one another") from exc
-    except ValueError as exc:  # NaN and Infinity, numbers of thousands of digits
+        raise _unreadable("its lists and objects are nested too deeply; send fewer levels") from exc
+    except ValueError as exc:  # NaN, Infinity and numbers with thousands of digits
         raise _unreadable(str(exc).partition(":")[0]) from exc
 
 
-def _unreadable(why: str) -> HTTPException:
-    return HTTPException(HTTPStatus.BAD_REQUEST, f"the body cannot be read as JSON: {why}")
+def _unreadable(reason: str) -> HTTPException:
+    return HTTPException(HTTPStatus.BAD_REQUEST, f"the body cannot be read as JSON: {reason}")
 
 
 def _query_names(dependant: Dependant) -> Iterable[str]:
@@ -156,26 +158,30 @@ def _query_names(dependant: Dependant) -> Iterable[str]:
 
 
 def _query_without_unknown(request: Request, known: frozenset[str]) -> list[str]:
-    """Leave out of the query what is unknown, which is returned, and what is empty: that is not given, as null is in a body."""
-    given = parse_qsl(request.scope["query_string"].decode("latin-1"), keep_blank_values=True)
-    unknown = [name for name, _ in given if name not in known]
+    """Remove unknown and empty parameters from the query: the names of the unknown ones.
+
+    An empty parameter counts as not given, as null does in a body.
+    """
+    parameters = parse_qsl(request.scope["query_string"].decode("latin-1"), keep_blank_values=True)
+    unknown = [name for name, _ in parameters if name not in known]
     if unknown and service_of(request).settings.unknown_fields == "error":
         raise InvalidInput(
-            f"unknown query parameter {unknown[0]!r} (CLUSTER_UNKNOWN_FIELDS is error); there are: {', '.join(sorted(known)) or 'none'}",
-            param=shortened(unknown[0], LONGEST_NAMED),
+            f"unknown query parameter {unknown[0]!r} (CLUSTER_UNKNOWN_FIELDS is error);"
+            f" this path knows: {', '.join(sorted(known)) or 'none'}",
+            param=shortened(unknown[0], MAX_NAME_LENGTH),
         )
-    _refuse_unstorable(given)
-    kept = [(name, value) for name, value in given if name in known and value]
-    if len(kept) < len(given):
+    _refuse_unstorable(parameters)
+    kept = [(name, value) for name, value in parameters if name in known and value]
+    if len(kept) < len(parameters):
         request.scope["query_string"] = urlencode(kept).encode()
     return [header_safe_name(name) for name in dict.fromkeys(unknown)]
 
 
-def _refuse_unstorable(given: Iterable[tuple[str, Any]]) -> None:
-    for name, value in given:
+def _refuse_unstorable(texts: Iterable[tuple[str, Any]]) -> None:
+    for name, value in texts:
         if isinstance(value, str) and not is_text(value):
             raise InvalidInput(
-                f"{shortened(name, LONGEST_NAMED)} holds a NUL character, and nothing here does; take it out",
+                f"{shortened(name, MAX_NAME_LENGTH)} has a NUL character, which cannot be stored; remove it",
                 param=name,
             )
 
@@ -183,33 +189,33 @@ def _refuse_unstorable(given: Iterable[tuple[str, Any]]) -> None:
 def _body_without_unknown(
     exc: RequestValidationError, request: JsonRequest, model: type[RequestModel]
 ) -> list[str]:
-    """Leave unknown fields out of the body: their names.
+    """Remove unknown fields from the body: their names.
 
     Raises:
-        RequestValidationError: there are none, or one that must not be ignored.
+        RequestValidationError: the error is not about unknown fields, or one of them must not be ignored.
     """
     unknown = [
         error for error in exc.errors() if error["type"] == "extra_forbidden" and error["loc"][0] == "body"
     ]
     if not unknown:
         raise exc
-    refuses = service_of(request).settings.unknown_fields == "error"
+    refuse_unknown = service_of(request).settings.unknown_fields == "error"
     names = [(error, error["loc"][1] if len(error["loc"]) == 2 else "") for error in unknown]
     refused = [
         error
         for error, name in names
-        if not model.may_ignore(name) or (refuses and name not in model.CHANGES_NOTHING)
+        if not model.may_ignore(name) or (refuse_unknown and name not in model.CHANGES_NOTHING)
     ]
     if refused:
         raise RequestValidationError(refused, body=exc.body) from exc
-    places = dict.fromkeys(field_path(error, exc.body) for error in unknown)
-    for place in places:
-        _take_out(exc.body, place[1:])
-    return [header_safe_name(path_text(place)) for place in places]
+    paths = dict.fromkeys(field_path(error, exc.body) for error in unknown)
+    for path in paths:
+        _remove(exc.body, path[1:])
+    return [header_safe_name(path_text(path)) for path in paths]
 
 
-def _take_out(body: Any, place: Place) -> None:
-    *way, last = place
-    for part in way:
+def _remove(body: Any, path: FieldPath) -> None:
+    *parents, last = path
+    for part in parents:
         body = body[part]
     body.pop(last, None)

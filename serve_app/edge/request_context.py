@@ -1,8 +1,8 @@
 """The organisation, the priority and the deadline of a request, read from its headers.
 
-``x-priority: interactive`` or ``bulk`` chooses the lane of the batcher; without it the size of the request does.
-``x-request-timeout`` is in seconds. The OpenAI clients send their own timeout, which counts as well: they discard an
-answer that comes after it.
+``x-priority: interactive`` or ``bulk`` chooses the lane of the batcher; without it the size of the request
+does. ``x-request-timeout`` is in seconds. The OpenAI clients send their own timeout, which counts as well:
+they discard an answer that comes after it.
 
     async def route(context: ContextDep): ...
 """

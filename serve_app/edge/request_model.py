@@ -1,7 +1,8 @@
-"""What the JSON body of every request is built from: strict types, ``null`` taken for "not given", text that can be stored.
+"""The base of every JSON request body: strict types, ``null`` means "not given", and text can be stored.
 
-A string is text and nothing else: no number, no boolean. A number written ``10.0`` is the whole number 10, as JSON Schema has it, since
-some languages write all their numbers so. Unknown fields are errors here; ``routing`` decides what becomes of them.
+A string field accepts only strings, never numbers or booleans. A number written ``10.0`` is the whole number
+10, as in JSON Schema, because some languages write all numbers that way. The model refuses unknown fields;
+``json_route`` decides whether to ignore them.
 
     class EmbeddingRequest(RequestModel):
         input: Input
@@ -28,19 +29,19 @@ from pydantic_core import CoreSchema, PydanticCustomError
 
 from cluster.vector_index.filters import is_text
 
-#: Error type of sentences of ours that go on after the field's name: "must be ...".
+#: Error type of this application's own messages, which continue after the field's name: "must be ...".
 MUST = "must"
 NUMBER = re.compile(r"-?\d+(\.\d+)?")
 
 
-def _stop_at_the_first(schema: Any) -> None:
+def _stop_at_first_error(schema: Any) -> None:
     if isinstance(schema, dict):
         if schema.get("type") == "list":
             schema["fail_fast"] = True
         schema = list(schema.values())
     if isinstance(schema, list | tuple):
         for part in schema:
-            _stop_at_the_first(part)
+            _stop_at_first_error(part)
 
 
 class RequestModel(BaseModel):
@@ -48,31 +49,34 @@ class RequestModel(BaseModel):
 
     model_config = ConfigDict(strict=True, extra="forbid", use_attribute_docstrings=True)
 
-    #: Fields of other servers' APIs that change nothing here.
+    #: Fields of other servers' APIs that are accepted and change nothing.
     CHANGES_NOTHING: ClassVar[frozenset[str]] = frozenset()
-    #: Fields whose ``null`` takes a value away.
+    #: Fields whose ``null`` removes a value.
     NULL_CLEARS: ClassVar[frozenset[str]] = frozenset()
 
     @classmethod
     def may_ignore(cls, name: str) -> bool:
-        """False for an unknown field without which the request would do more than it says."""
+        """False for an unknown field that must be refused, because the request would do more without it."""
         del name
         return True
 
     @model_validator(mode="before")
     @classmethod
-    def _null_is_not_given(cls, given: Any) -> Any:
-        if isinstance(given, dict) and None in given.values():
+    def _drop_nulls(cls, body: Any) -> Any:
+        if isinstance(body, dict) and None in body.values():
             return {
-                name: value for name, value in given.items() if value is not None or name in cls.NULL_CLEARS
+                name: value for name, value in body.items() if value is not None or name in cls.NULL_CLEARS
             }
-        return given
+        return body
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        """Its validator, which stops at a list's first wrong item: an error for each of two million took 14 s and two gigabytes."""
+        """The validator, which stops at the first wrong item of a list.
+
+        An error for each of two million items took 14 s and two gigabytes of memory.
+        """
         schema = handler(source)
-        _stop_at_the_first(schema)
+        _stop_at_first_error(schema)
         return schema
 
     @classmethod
@@ -93,8 +97,8 @@ class RequestModel(BaseModel):
 
 
 def must(sentence: str) -> PydanticCustomError:
-    """An error of ours, told after the field's name: ``must("be a text")``."""
-    # Braces are pydantic's own templates.
+    """An error whose message continues after the field's name: ``must("be a text")``."""
+    # The sentence is a parameter, because pydantic reads braces in the message as templates.
     return PydanticCustomError(MUST, "must {sentence}", {"sentence": sentence})
 
 
@@ -104,7 +108,7 @@ def _whole(value: Any) -> Any:
 
 def _storable(text: str) -> str:
     if not is_text(text):
-        raise must("hold no NUL character and no half of a surrogate pair; take it out")
+        raise must("not have a NUL character or half of a surrogate pair; remove it")
     return text
 
 
@@ -123,7 +127,7 @@ def _moment(value: Any) -> datetime:
         elif type(value) in (int, float):
             return datetime.fromtimestamp(value, UTC)
     except (ValueError, OverflowError, OSError):
-        pass  # told below
+        pass  # refused below
     raise must("be a time with its zone, such as 2026-01-31T12:00:00Z, or a number of seconds since 1970")
 
 
@@ -131,15 +135,16 @@ def _moment_of_text(value: str) -> datetime:
     return _moment(float(value) if NUMBER.fullmatch(value) else value)
 
 
-#: Text that Postgres holds and UTF-8 carries.
+#: Text that Postgres can store and UTF-8 can encode.
 Text = Annotated[str, AfterValidator(_storable)]
-#: Text that is only read, so that it may hold anything. pydantic's own limit on the length refuses halves of surrogate pairs.
+#: Text that is never stored, so it may have any character. pydantic's own minimum length refuses half of a
+#: surrogate pair.
 NotEmpty = Annotated[str, AfterValidator(_not_empty), WithJsonSchema({"type": "string", "minLength": 1})]
 Whole = Annotated[int, BeforeValidator(_whole)]
 PositiveWhole = Annotated[int, Field(ge=1), BeforeValidator(_whole)]
 
 _MOMENT = WithJsonSchema({"anyOf": [{"type": "string", "format": "date-time"}, {"type": "number"}]})
-#: RFC 3339, or seconds since 1970.
+#: A time as RFC 3339 writes it, or as a number of seconds since 1970.
 Moment = Annotated[datetime, PlainValidator(_moment), _MOMENT]
-#: The same where everything is text: in a path's query.
+#: The same for a query parameter, where a number arrives as text.
 MomentOfText = Annotated[datetime, PlainValidator(_moment_of_text), _MOMENT]

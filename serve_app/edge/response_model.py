@@ -1,4 +1,6 @@
-"""The base of every JSON answer. The OpenAPI document shows these models: each field with the docstring below it.
+"""The base of every JSON answer.
+
+The OpenAPI document shows these models: each field with the docstring below it.
 
 A route turns a record into its model with the model's classmethod ``of``, and returns the model.
 
@@ -33,7 +35,10 @@ Omissible = Annotated[T | None, Field(exclude_if=_is_none)]
 
 
 class ResponseModel(BaseModel):
-    """A JSON answer, or an object in it. Its fields are sent in the order in which the class declares them."""
+    """A JSON answer, or an object in it.
+
+    Its fields are sent in the order in which the class declares them.
+    """
 
     model_config = ConfigDict(
         strict=True,
@@ -47,7 +52,7 @@ class ResponseModel(BaseModel):
     def __get_pydantic_json_schema__(
         cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
-        """The schema that clients see: an omissible field is never null, and later versions may add fields."""
+        """The schema that clients see: an omissible field is never null, and further fields are allowed."""
         schema = handler.resolve_ref_schema(handler(core_schema))
         schema.pop("additionalProperties", None)
         for name, field in schema["properties"].items():
@@ -84,5 +89,8 @@ class ListObject(ResponseModel, Generic[T]):
 
 
 def json_response(answer: Any, *, headers: Mapping[str, str] | None = None) -> Response:
-    """The answer as it is, without validation: for hot routes, and for stored answers. NumPy arrays become lists."""
+    """The answer as it is, without validation: for hot routes, and for stored answers.
+
+    NumPy arrays become lists.
+    """
     return Response(json_bytes(answer), headers=headers, media_type="application/json")

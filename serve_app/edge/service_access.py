@@ -1,4 +1,4 @@
-"""How a route reaches the replica's service."""
+"""Gives routes access to the service that ``api.build_api`` puts on the application."""
 
 from typing import Annotated, cast
 
@@ -8,12 +8,12 @@ from serve_app.service import Service
 
 
 def service_of(request: Request) -> Service:
-    """The service that ``api.build_api`` put on the application."""
+    """The service of this application."""
     return cast(Service, request.app.state.service)
 
 
 async def _service(request: Request) -> Service:
-    return service_of(request)  # a coroutine, since FastAPI runs plain functions in threads
+    return service_of(request)  # a coroutine, because FastAPI runs plain functions in threads
 
 
 ServiceDep = Annotated[Service, Depends(_service)]

@@ -1,8 +1,11 @@
-"""A form with a file, read while it arrives: the file's bytes go straight to the blob store, and never more than a piece is in memory.
+"""Reads a form with a file while it arrives.
 
-Used by every route that takes a file. Nothing is kept before ``keep``: a form that is refused, cut off or too long leaves no blob.
+The file's bytes go to the blob store, and memory holds one piece at a time.
 
-    async with upload_form(request, service, organisation, FormRules(file="file", fields=frozenset({"purpose"}), ...)) as form:
+Used by every route that takes a file. No bytes stay in the blob store without ``keep``, so a form that is
+refused, cut off or too long leaves no blob.
+
+    async with upload_form(request, service, organisation, FormRules(file="file", ...)) as form:
         purpose = form.fields["purpose"]
         blob = await form.keep()
 """
@@ -20,63 +23,66 @@ from starlette.exceptions import HTTPException
 from cluster.blobs import Blob, BlobWriter
 from cluster.errors import InvalidInput
 from cluster.file_beginning import SNIFFED_BYTES
-from serve_app.edge.content_disposition import disposition, text
+from serve_app.edge.content_disposition import decode_utf8, parse_disposition
 from serve_app.edge.json_route import JsonRequest, header_safe_name
 from serve_app.service import Service
 
-#: A hand-over to a thread costs as much as writing some tens of kilobytes.
+#: Bytes that are collected before a thread writes them. Calling a thread costs as much as writing tens of
+#: kilobytes.
 PIECE_BYTES = 1024 * 1024
-LONGEST_FIELD_BYTES = 8 * 1024
-MOST_PARTS = 64
-#: Of one part: 255 characters of four bytes each, percent-encoded, and the same name once more for older servers.
-MOST_HEADER_BYTES = 16 * 1024
+MAX_FIELD_BYTES = 8 * 1024
+MAX_PARTS = 64
+#: Headers of one part: a name of 255 characters of four bytes each, percent-encoded, twice for clients that
+#: repeat it.
+MAX_HEADER_BYTES = 16 * 1024
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FormRules:
-    """What a form may hold."""
+    """The parts that a form may have."""
 
     #: Name of the part with the file.
     file: str
-    #: Names of the others.
+    #: Names of the other parts.
     fields: frozenset[str]
-    #: Bytes of the file, and the setting that says so.
-    most: int
+    #: Longest file, in bytes.
+    max_bytes: int
+    #: The setting that sets ``max_bytes``; errors name it.
     setting: str
 
 
 @dataclass(slots=True)
-class Part:
+class FormPart:
     """One part of the form, as far as it has arrived."""
 
     name: str
     filename: str | None
-    #: Bytes of a field; a file's are passed on.
+    #: Bytes of a field. The bytes of a file are not kept here.
     data: bytearray = field(default_factory=bytearray)
 
 
-class Form:
-    """The form, whole; see the module's docstring."""
+class UploadForm:
+    """A form whose file goes to the blob store while it is read."""
 
     def __init__(self, service: Service, organisation: str, rules: FormRules) -> None:
         self._service, self._organisation, self._rules = service, organisation, rules
         self._writer: BlobWriter | None = None
-        self._seen = False
+        self._file_seen = False
         self._piece = bytearray()
-        self._others: dict[str, Part] = {}
-        #: The other parts' texts by name.
+        self._others: dict[str, FormPart] = {}
+        #: Texts of the other parts by name.
         self.fields: dict[str, str] = {}
-        #: Names of fields that were left out, as a header carries them.
+        #: Names of ignored fields, safe for a header.
         self.ignored: list[str] = []
-        #: As the caller sent it.
+        #: Name of the file as it was sent.
         self.filename = ""
-        #: Of the file.
+        #: Size of the file.
         self.bytes = 0
-        #: Its first bytes, by which it is recognised.
+        #: First bytes of the file, by which its format is recognised.
         self.start = b""
 
     async def keep(self) -> Blob:
-        """Put the file's bytes in place, where a row may name them.
+        """Commit the file's bytes to the blob store, so that a row may name them.
 
         Raises:
             Unavailable: the blob store is full or does not answer.
@@ -84,73 +90,84 @@ class Form:
         return await self._service.on_blobs(self._committed)
 
     async def read(self, request: Request) -> None:
-        """Take the whole body in.
+        """Read the whole body.
 
         Raises:
-            InvalidInput: it is no form, or holds what it should not, or not what it should.
-            HTTPException: 413, the file is too long; 415, it is something else than a form.
+            InvalidInput: the body is not a form, has a part that it must not have, or lacks the file.
+            HTTPException: 413, the file is too long; 415, the body is not said to be a form.
             Unavailable: the blob store is full or does not answer.
         """
-        parser = _Parser(_boundary(request))
+        parser = _FormParser(_boundary(request))
         async for chunk in request.stream():
             for part, data in parser.feed(chunk):
-                await self._take(part, data)
+                await self._add(part, data)
         parser.finish()
-        # At the end, since a character may arrive in two pieces.
-        self.fields = {name: text(bytes(part.data)) for name, part in self._others.items()}
-        if not self._seen:
-            raise InvalidInput(f"the form holds no file {self._rules.file!r}", param=self._rules.file)
+        # Decoded at the end, because a character may arrive in two pieces.
+        self.fields = {name: decode_utf8(bytes(part.data)) for name, part in self._others.items()}
+        if not self._file_seen:
+            raise InvalidInput(
+                f"the form has no file {self._rules.file!r}; send the file in a part of this name",
+                param=self._rules.file,
+            )
         if self.bytes == 0:
-            raise InvalidInput("the file is empty", param=self._rules.file)
+            raise InvalidInput(
+                "the file is empty; send a file with at least one byte", param=self._rules.file
+            )
 
     async def discard(self) -> None:
-        """Give up what was not kept."""
+        """Delete bytes that were written but not kept."""
         if self._writer is not None:
             await self._service.on_blobs(self._writer.discard)
 
-    async def _take(self, part: Part, data: bytes | None) -> None:
+    async def _add(self, part: FormPart, data: bytes | None) -> None:
         if part.name == self._rules.file:
-            await self._take_file(part, data)
+            await self._add_to_file(part, data)
         elif part.name not in self._rules.fields:
-            self._leave_out(part, starts=data is None)
+            self._ignore(part, starts=data is None)
         elif data is None:
             if part.name in self._others:
-                raise InvalidInput(f"the field {part.name!r} is there twice", param=part.name)
+                raise InvalidInput(
+                    f"the form has the field {part.name!r} twice; send it once", param=part.name
+                )
             self._others[part.name] = part
         else:
             part.data += data
-            if len(part.data) > LONGEST_FIELD_BYTES:
+            if len(part.data) > MAX_FIELD_BYTES:
                 raise InvalidInput(
-                    f"the field {part.name!r} is longer than {LONGEST_FIELD_BYTES:,} bytes", param=part.name
+                    f"the field {part.name!r} is over {MAX_FIELD_BYTES:,} bytes; shorten it", param=part.name
                 )
 
-    def _leave_out(self, part: Part, *, starts: bool) -> None:
-        """An unknown field is named in the answer, or refused as the setting says; a file under another name always is."""
+    def _ignore(self, part: FormPart, *, starts: bool) -> None:
+        """Ignore an unknown field, or refuse it if the setting says so.
+
+        A file under an unknown name is always refused.
+        """
         if not starts:
             return
         if part.filename is not None or self._service.settings.unknown_fields == "error":
             raise InvalidInput(
-                f"unknown field {part.name!r}; the file is {self._rules.file!r}, and beside it there may be: "
-                f"{', '.join(sorted(self._rules.fields)) or 'nothing'}",
+                f"unknown field {part.name!r}; this form has the file {self._rules.file!r} and the fields: "
+                f"{', '.join(sorted(self._rules.fields)) or 'none'}",
                 param=part.name,
             )
         self.ignored.append(header_safe_name(part.name))
 
-    async def _take_file(self, part: Part, data: bytes | None) -> None:
+    async def _add_to_file(self, part: FormPart, data: bytes | None) -> None:
         if data is None:
-            if self._seen:
+            if self._file_seen:
                 raise InvalidInput(
-                    f"the form holds {part.name!r} twice; send one file at a time", param=part.name
+                    f"the form has {part.name!r} twice; send one file in each request", param=part.name
                 )
             if part.filename is None:
-                raise InvalidInput(f"{part.name!r} must be a file: give its part a filename", param=part.name)
-            self.filename, self._seen = part.filename, True
+                raise InvalidInput(f"{part.name!r} must be a file; give its part a filename", param=part.name)
+            self.filename, self._file_seen = part.filename, True
             return
         self.bytes += len(data)
-        if self.bytes > self._rules.most:
+        if self.bytes > self._rules.max_bytes:
             raise HTTPException(
                 HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-                f"{part.name!r} is over {self._rules.most:,} bytes ({self._rules.setting})",
+                f"{part.name!r} is over {self._rules.max_bytes:,} bytes ({self._rules.setting});"
+                " send a smaller file",
             )
         if len(self.start) < SNIFFED_BYTES:
             self.start += data[: SNIFFED_BYTES - len(self.start)]
@@ -159,7 +176,10 @@ class Form:
             await self._service.on_blobs(self._written)
 
     def _written(self) -> BlobWriter:
-        """In a thread: what has arrived is handed to the blob store. A short file takes one hand-over altogether."""
+        """Write the collected bytes to the blob store; called in a thread.
+
+        A short file needs one call in all.
+        """
         if self._writer is None:
             self._writer = self._service.blobs.writer(self._organisation)
         piece, self._piece = self._piece, bytearray()
@@ -175,9 +195,12 @@ class Form:
 @asynccontextmanager
 async def upload_form(
     request: Request, service: Service, organisation: str, rules: FormRules
-) -> AsyncIterator[Form]:
-    """The request's form, read to its end; what was not kept is gone afterwards. Raises as ``Form.read`` does."""
-    form = Form(service, organisation, rules)
+) -> AsyncIterator[UploadForm]:
+    """The request's form, read to its end.
+
+    Bytes that were not kept are deleted afterwards. Raises what ``UploadForm.read`` does.
+    """
+    form = UploadForm(service, organisation, rules)
     try:
         await form.read(request)
         if isinstance(request, JsonRequest):
@@ -187,15 +210,15 @@ async def upload_form(
         await form.discard()
 
 
-class _Parser:
-    """What arrives, as parts and their data; None for the data where a part begins."""
+class _FormParser:
+    """Splits the body into pairs of a part and a piece of its data; the data is None where a part begins."""
 
     def __init__(self, boundary: bytes) -> None:
         self._parts = 0
         self._ended = False
-        self._found: list[tuple[Part, bytes | None]] = []
+        self._found: list[tuple[FormPart, bytes | None]] = []
         self._header, self._headers = (bytearray(), bytearray()), dict[bytes, bytes]()
-        self._part = Part("", None)
+        self._part = FormPart("", None)
         self._parser = MultipartParser(
             boundary,
             {
@@ -207,26 +230,26 @@ class _Parser:
                 "on_part_data": lambda data, start, end: self._found.append((self._part, data[start:end])),
                 "on_end": self._end,
             },
-            max_header_size=MOST_HEADER_BYTES,
+            max_header_size=MAX_HEADER_BYTES,
         )
 
-    def feed(self, chunk: bytes) -> list[tuple[Part, bytes | None]]:
+    def feed(self, chunk: bytes) -> list[tuple[FormPart, bytes | None]]:
         self._found = []
         if chunk:
             try:
                 self._parser.write(chunk)
             except FormParserError as exc:
-                raise InvalidInput(f"the body is no form as multipart/form-data describes it: {exc}") from exc
+                raise InvalidInput(f"the body is not valid multipart/form-data: {exc}") from exc
         return self._found
 
     def finish(self) -> None:
         if not self._ended:
-            raise InvalidInput("the form ends before its last boundary")
+            raise InvalidInput("the form ends before its last boundary; send it whole")
 
     def _begin(self) -> None:
         self._parts += 1
-        if self._parts > MOST_PARTS:
-            raise InvalidInput(f"the form has more than {MOST_PARTS} parts")
+        if self._parts > MAX_PARTS:
+            raise InvalidInput(f"the form has over {MAX_PARTS} parts; send fewer")
         self._headers = {}
 
     def _header_end(self) -> None:
@@ -235,8 +258,8 @@ class _Parser:
         self._header = bytearray(), bytearray()
 
     def _headers_finished(self) -> None:
-        said = disposition(self._headers.get(b"content-disposition", b""))
-        self._part = Part(said.name, said.filename)
+        names = parse_disposition(self._headers.get(b"content-disposition", b""))
+        self._part = FormPart(names.name, names.filename)
         self._found.append((self._part, None))
 
     def _end(self) -> None:
@@ -246,7 +269,11 @@ class _Parser:
 def _boundary(request: Request) -> bytes:
     type, options = parse_options_header(request.headers.get("content-type"))
     if type != b"multipart/form-data":
-        raise HTTPException(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "send the file as multipart/form-data")
+        raise HTTPException(
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "this path reads a form; send the file as multipart/form-data"
+        )
     if not 0 < len(options.get(b"boundary", b"")) <= 70:  # RFC 2046, section 5.1.1
-        raise InvalidInput("content-type names no boundary, or one longer than 70 characters")
+        raise InvalidInput(
+            "the header Content-Type has no boundary, or one over 70 characters; send a boundary of 1 to 70"
+        )
     return options[b"boundary"]

@@ -1,8 +1,9 @@
-"""What is wrong with a request, in one sentence for people: which field, as the client wrote it, what it holds, and what to send.
+"""Writes one sentence about an invalid request: the field, its value, and what is allowed.
 
-The one place where pydantic's errors become sentences; nothing of its wording reaches a client. Called by ``errors``.
+This is the only place that turns pydantic's errors into sentences; no client sees pydantic's own. Called by
+``errors``.
 
-    validation_message(exc.errors(), exc.body)      # ValidationMessage("documents[0] is 5; it must be a text", param="documents[0]")
+    validation_message(exc.errors(), exc.body).message      # "documents[0] is 5; it must be a text"
 """
 
 import json
@@ -17,14 +18,14 @@ from pydantic_core import core_schema
 
 from cluster.text.well_formed import well_formed
 
-#: Characters of a value that a sentence shows.
-SHOWN = 60
-#: How a name without characters is written.
+#: Characters of a value that a sentence quotes.
+MAX_QUOTED = 60
+#: The text for a name without characters.
 EMPTY = '""'
-#: Where a field may stand other than in the body; ``loc`` begins with it.
-PLACES = {"query": "the query parameter ", "header": "the header ", "path": "", "cookie": "the cookie "}
-PYDANTICS = frozenset(get_args(core_schema.ErrorType))
-#: pydantic lists what it expects as 'a', 'b' or 'c'.
+#: The words for a field outside of the body. An error's ``loc`` begins with the origin of the field.
+ORIGINS = {"query": "the query parameter ", "header": "the header ", "path": "", "cookie": "the cookie "}
+PYDANTIC_TYPES = frozenset(get_args(core_schema.ErrorType))
+#: pydantic lists the expected values as 'a', 'b' or 'c'.
 EXPECTED = re.compile(r"'([^']*)'")
 
 Context = Mapping[str, Any]
@@ -37,8 +38,8 @@ WHOLE, NUMBER, BOOLEAN, OBJECT, LIST, TEXT = (
     "a list",
     "a text",
 )
-#: By pydantic's type of error: what the value must be instead.
-NEEDED: dict[str, str | Callable[[Context], str]] = {
+#: For each of pydantic's error types, the values that are allowed.
+ALLOWED: dict[str, str | Callable[[Context], str]] = {
     **dict.fromkeys(("string_type", "string_sub_type"), TEXT),
     "string_unicode": "text in UTF-8",
     **dict.fromkeys(("int_type", "int_parsing", "int_parsing_size", "int_from_float"), WHOLE),
@@ -57,7 +58,7 @@ NEEDED: dict[str, str | Callable[[Context], str]] = {
     **dict.fromkeys(("literal_error", "enum"), lambda ctx: _one_of(ctx["expected"])),
     "union_tag_invalid": lambda ctx: _one_of(ctx["expected_tags"]),
 }
-#: By pydantic's type of error: the length it must have, and the length it has.
+#: For each of pydantic's error types about lengths: the comparison, the name of the limit, and the unit.
 LENGTHS = {
     "string_too_long": ("at most", "max_length", "characters"),
     "string_too_short": ("at least", "min_length", "characters"),
@@ -68,68 +69,71 @@ LENGTHS = {
 
 @dataclass(frozen=True, slots=True)
 class ValidationMessage:
-    """An error as the client is told."""
+    """A validation error as the client sees it."""
 
     message: str
-    #: The field as the client wrote it; None: the body as a whole.
+    #: The field as the client wrote it; None for the body as a whole.
     param: str | None
 
 
 def validation_message(errors: Sequence[Mapping[str, Any]], body: Any) -> ValidationMessage:
-    """One sentence about the first field at fault.
+    """One sentence about the first field that is wrong.
 
     Args:
-        errors: pydantic's, with FastAPI's ``loc``: where it stands, then the names on the way to it.
-        body: what was sent, to tell names in it from pydantic's own.
+        errors: pydantic's errors with FastAPI's ``loc``: the origin of the field, then the path to it.
+        body: the request's body, which tells names in it from names that pydantic adds to a path.
     """
     first = errors[0]
     if first["type"] == "json_invalid":
         return ValidationMessage(
             f"the body is not valid JSON: {_context(first).get('error', 'it ends too early')}", None
         )
-    # Of a field that may be one thing or another there is an error for each: those count that got furthest into the value.
-    about = [(field_path(error, body), error) for error in errors if error["loc"][:2] == first["loc"][:2]]
-    furthest = max(len(place) for place, _ in about)
-    place = next(place for place, _ in about if len(place) == furthest)
-    same = [error for there, error in about if there == place]
-    return ValidationMessage(_sentence(place, same), path_text(place) or None)
+    # A union has an error for each of its types. The type that matched furthest into the value is the one
+    # that was meant.
+    candidates = [
+        (field_path(error, body), error) for error in errors if error["loc"][:2] == first["loc"][:2]
+    ]
+    furthest = max(len(path) for path, _ in candidates)
+    path = next(path for path, _ in candidates if len(path) == furthest)
+    of_field = [error for error_path, error in candidates if error_path == path]
+    return ValidationMessage(_sentence(path, of_field), path_text(path) or None)
 
 
-def form_validation_error(exc: ValidationError, given: Mapping[str, str]) -> RequestValidationError:
-    """The error of a form, which FastAPI does not read itself, as of any other body."""
+def form_validation_error(exc: ValidationError, fields: Mapping[str, str]) -> RequestValidationError:
+    """The error of a form in the form that FastAPI gives to errors of a JSON body."""
     return RequestValidationError(
-        [{**error, "loc": ("body", *error["loc"])} for error in exc.errors()], body=given
+        [{**error, "loc": ("body", *error["loc"])} for error in exc.errors()], body=fields
     )
 
 
 def field_path(error: Mapping[str, Any], body: Any) -> tuple[int | str, ...]:
-    """The names on the way to the field: where it stands first, then as in the body, without what pydantic puts in between."""
+    """The origin of the field and the path to it, without the names that pydantic adds for unions."""
     origin, *rest = error["loc"]
     if origin != "body":
         return (origin, *rest)
-    value, place = body, ["body"]
+    value, path = body, ["body"]
     for position, part in enumerate(rest):
         if (isinstance(value, Mapping) and part in value) or (
             isinstance(value, list) and isinstance(part, int) and part < len(value)
         ):
             value = value[part]
         elif not (position == len(rest) - 1 and error["type"] == "missing"):
-            continue  # the name of a branch, or "[key]"
-        place.append(part)
+            continue  # the name of a union's member, or "[key]"
+        path.append(part)
     if error["type"] in {"union_tag_invalid", "union_tag_not_found"}:
-        place.append(EXPECTED.sub(r"\1", _context(error)["discriminator"]))
-    return tuple(place)
+        path.append(EXPECTED.sub(r"\1", _context(error)["discriminator"]))
+    return tuple(path)
 
 
-def _sentence(place: tuple[int | str, ...], errors: Sequence[Mapping[str, Any]]) -> str:
+def _sentence(path: tuple[int | str, ...], errors: Sequence[Mapping[str, Any]]) -> str:
     error = errors[0]
-    type, context, name = error["type"], _context(error), _named(place)
+    type, context, name = error["type"], _context(error), _field_name(path)
     if type in {"missing", "union_tag_not_found"}:
-        return f"{name} is missing; send it" if len(place) > 1 else "the body is missing; send a JSON object"
+        return f"{name} is missing; send it" if len(path) > 1 else "the body is missing; send a JSON object"
     if type == "extra_forbidden":
-        return f"unknown field {path_text(place)!r}; leave it out"
-    if type not in PYDANTICS:
-        # A sentence of ours: it goes on after the field's name, or stands alone.
+        return f"unknown field {path_text(path)!r}; leave it out"
+    if type not in PYDANTIC_TYPES:
+        # A message of this application: it either continues after the field's name or is a whole sentence.
         return f"{name} {error['msg']}" if error["msg"].startswith("must ") else str(error["msg"])
     if type in LENGTHS:
         words, limit, unit = LENGTHS[type]
@@ -140,15 +144,15 @@ def _sentence(place: tuple[int | str, ...], errors: Sequence[Mapping[str, Any]])
             else context.get("actual_length", "other")
         )
         return f"{name} has {_figure(length)} {unit}; it may have {words} {_figure(context[limit])}"
-    needed = dict.fromkeys(_needed(one) for one in errors)
-    if len(place) == 1:
-        return f"{name} must be {' or '.join(needed)}"
+    allowed = " or ".join(dict.fromkeys(_allowed(one) for one in errors))
+    if len(path) == 1:
+        return f"{name} must be {allowed}"
     value = context["tag"] if type == "union_tag_invalid" else error["input"]
-    return f"{name} is {shown(value)}; it must be {' or '.join(needed)}"
+    return f"{name} is {quoted(value)}; it must be {allowed}"
 
 
-def _needed(error: Mapping[str, Any]) -> str:
-    found = NEEDED.get(error["type"], "of another form: see /docs")
+def _allowed(error: Mapping[str, Any]) -> str:
+    found = ALLOWED.get(error["type"], "of another type; see /docs")
     return found if isinstance(found, str) else found(_context(error))
 
 
@@ -170,28 +174,28 @@ def _figure(number: Any) -> str:
     )
 
 
-def path_text(place: Sequence[int | str]) -> str:
-    """The field as in a program: ``files[3].attributes.page``."""
-    parts = (f"[{part}]" if isinstance(part, int) else f".{part or EMPTY}" for part in place[1:])
-    return shortened(well_formed("".join(parts).removeprefix(".")), SHOWN * 2)
+def path_text(path: Sequence[int | str]) -> str:
+    """The path as a program would write it: ``files[3].attributes.page``."""
+    parts = (f"[{part}]" if isinstance(part, int) else f".{part or EMPTY}" for part in path[1:])
+    return shortened(well_formed("".join(parts).removeprefix(".")), MAX_QUOTED * 2)
 
 
-def _named(place: Sequence[int | str]) -> str:
-    return f"{PLACES.get(str(place[0]), '')}{path_text(place) or 'the body'}"
+def _field_name(path: Sequence[int | str]) -> str:
+    return f"{ORIGINS.get(str(path[0]), '')}{path_text(path) or 'the body'}"
 
 
-def shown(value: Any) -> str:
-    """A value in a sentence, at most ``SHOWN`` characters long."""
+def quoted(value: Any) -> str:
+    """The value as a sentence quotes it, at most ``MAX_QUOTED`` characters long."""
     if isinstance(value, bytes):
-        return "no JSON"
+        return "not JSON"
     if isinstance(value, dict | list) and value:
         return OBJECT if isinstance(value, dict) else LIST
     try:
-        return shortened(json.dumps(value, ensure_ascii=False), SHOWN)
+        return shortened(json.dumps(value, ensure_ascii=False), MAX_QUOTED)
     except (TypeError, ValueError):
-        return shortened(repr(value), SHOWN)
+        return shortened(repr(value), MAX_QUOTED)
 
 
-def shortened(text: str, most: int) -> str:
-    """The text, cut to so many characters."""
-    return text if len(text) <= most else text[: most - 3] + "..."
+def shortened(text: str, max_length: int) -> str:
+    """The text, cut to this number of characters."""
+    return text if len(text) <= max_length else text[: max_length - 3] + "..."

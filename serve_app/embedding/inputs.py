@@ -16,7 +16,7 @@ from pydantic import Field, ValidatorFunctionWrapHandler, WrapValidator
 
 from cluster.errors import InvalidInput
 from serve_app.edge.request_model import must
-from serve_app.edge.validation_messages import shown
+from serve_app.edge.validation_messages import quoted
 from serve_app.embedding.long_inputs import INPUT, Named
 
 MAX_INPUTS = 2_048
@@ -39,7 +39,7 @@ def _told_plainly(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
         position = _odd_one(value)
         kind, first = _kind(value[position]), _kind(value[0])
         beside = f" beside {first}" if first and kind != first else ""
-        said += f"; position {position} of it holds {shown(value[position])}{beside}"
+        said += f"; position {position} of it holds {quoted(value[position])}{beside}"
     raise must(said)
 
 
@@ -140,7 +140,7 @@ def own_ids(inputs: Sequence[list[int]], named: Named, *, vocabulary: int) -> li
         if not (min(one) >= 0 and max(one) < vocabulary):
             wrong = next(id for id in one if not 0 <= id < vocabulary)
             raise InvalidInput(
-                f"{named.name(position)} holds the token id {shown(wrong)}; this model's are 0 to {vocabulary - 1:,}",
+                f"{named.name(position)} holds the token id {quoted(wrong)}; this model's are 0 to {vocabulary - 1:,}",
                 param=named.field,
             )
     return [np.array(one, dtype=np.int32) for one in inputs]

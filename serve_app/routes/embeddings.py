@@ -1,7 +1,7 @@
 """POST /v1/embeddings, in OpenAI's form, with more output types, prompts and rules for long inputs.
 
-Inputs that are too long are refused, cut or averaged in parts. Cut and averaged inputs are always reported: in a field of
-each, in a header and in a metric.
+Inputs that are too long are refused, cut or averaged in parts. Cut and averaged inputs are always reported:
+in a field of each, in a header and in a metric.
 """
 
 from typing import Annotated, Any, Literal
@@ -94,7 +94,8 @@ class EmbeddingRequest(CompatibilityFields):
     input: Input
     """A text, a list of texts, an array of token ids, or a list of such arrays."""
     model: str
-    """Name of the model, one of `/v1/models`; a name that ends in `-query` or `-passage` also chooses that prompt."""
+    """Name of the model, one of `/v1/models`; a name that ends in `-query` or `-passage` also chooses that
+    prompt."""
     encoding_format: EncodingFormat | None = None
     """`float` (the default) for a list of numbers, `base64` for their bytes."""
     dimensions: PositiveWhole | None = None
@@ -104,7 +105,8 @@ class EmbeddingRequest(CompatibilityFields):
     output_dtype: OutputDtype | None = None
     """Type of the numbers, `float` by default; base64 holds them little-endian."""
     overflow: Overflow | None = None
-    """What is done with an input that is too long: `error` refuses it, `truncate` cuts it, `mean` averages its parts."""
+    """What is done with an input that is too long: `error` refuses it, `truncate` cuts it, `mean` averages
+    its parts."""
     input_type: str | None = None
     """Kind of the texts, such as `query` or `document`; it chooses the model's prompt."""
     prompt_name: str | None = None
@@ -168,7 +170,7 @@ class EmbeddingResponse(ResponseModel):
 
 @router.post("/v1/embeddings", summary="Embed texts", response_model=EmbeddingResponse)
 async def create_embeddings(body: EmbeddingRequest, service: ServiceDep, context: ContextDep) -> Response:
-    """Returns one vector for each input, in the order of the inputs, and the number of tokens that the model read."""
+    """Returns one vector for each input, in the order of the inputs, and the number of tokens read."""
     model, kind = model_and_kind(service, body.model)
     dimensions = one_of(dimensions=body.dimensions, output_dimension=body.output_dimension)
     check_dimensions(
@@ -260,7 +262,8 @@ def check_dimensions(
     if not service.settings.any_dimensions:
         trained = " or ".join(map(str, model.engine.dimensions))
         raise InvalidInput(
-            f"{field} is {wanted}, but {model.name} was trained for {trained}; send one of these, or leave it out",
+            f"{field} is {wanted}, but {model.name} was trained for {trained};"
+            " send one of these, or leave it out",
             param=field,
         )
 

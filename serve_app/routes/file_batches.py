@@ -1,4 +1,4 @@
-"""/v1/vector_stores/{id}/file_batches, in OpenAI's form: attach up to 2,000 files at once, follow them, cancel them."""
+"""/v1/vector_stores/{id}/file_batches, in OpenAI's form: attach up to 2,000 files at once."""
 
 from typing import Annotated, Any, Literal, Self
 
@@ -50,7 +50,10 @@ class BatchFileRequest(RequestModel):
 
 
 class CreateBatchRequest(RequestModel):
-    """OpenAI's CreateVectorStoreFileBatchRequest, with `priority` added. It has either `file_ids` or `files`."""
+    """OpenAI's CreateVectorStoreFileBatchRequest, with `priority` added.
+
+    It has either `file_ids` or `files`.
+    """
 
     file_ids: Annotated[list[Text], Field(min_length=1, max_length=MAX_FILES)] | None = None
     """Ids of files to attach, all with the same attributes and chunking strategy."""
@@ -100,7 +103,8 @@ class FileBatchObject(ResponseModel):
     vector_store_id: str
     """Id of the vector store."""
     status: FileStatus
-    """`in_progress` while one of its files is; then `completed` if one of them is, else `failed` or `cancelled`."""
+    """`in_progress` while one of its files is; then `completed` if one of them is, else `failed` or
+    `cancelled`."""
     file_counts: FileCountsObject
     """Numbers of its files by status."""
 
@@ -167,7 +171,8 @@ async def cancel_batch(
 ) -> Response:
     """Cancels the files of the batch that have not ended.
 
-    Queued files are cancelled at once, files in progress within seconds. Completed files can still be searched.
+    Queued files are cancelled at once, files in progress within seconds. Completed files can still be
+    searched.
     """
     return await once(
         lambda connection: FileBatchObject.of(

@@ -1,7 +1,7 @@
-"""Between blobs and rows, for every route that takes or deletes files: what is named is there, what nobody names goes.
+"""Keeps blobs and rows consistent, for every route that stores or deletes files.
 
-The blob is written first, the row after. A database that is down in between leaves a blob without a row, which
-``cluster.doctor`` finds; nothing leaves a row without its blob.
+A route writes the blob first and the row after it. If the database is lost in between, a blob without a row
+remains, which ``cluster.doctor`` finds. A row never remains without its blob.
 """
 
 from collections.abc import AsyncIterator, Sequence
@@ -23,20 +23,28 @@ log = structlog.get_logger(__name__)
 
 
 def require_kept_blob(connection: Connection[Any], service: Service, organisation: str, blob: Blob) -> None:
-    """Before a row names the blob, in the row's transaction; until it ends nobody deletes the blob.
+    """Check that the blob still exists, in the transaction of the row that will name it.
+
+    Until the transaction ends, the blob cannot be deleted.
 
     Raises:
-        Unavailable: the last file with this content was deleted just now, and the bytes with it.
+        Unavailable: the last file with this content was deleted in the meantime, and the blob with it.
     """
     if not require_blob(connection, service.blobs, organisation, blob.sha256):
         raise Unavailable(
-            "another file with these bytes was deleted at the same moment; send them again", retry_after_s=1
+            "the last file with these bytes was deleted during the upload; send the file again",
+            retry_after_s=1,
         )
 
 
 async def delete_unused_blobs(service: Service, organisation: str, hashes: Sequence[str]) -> None:
-    """Delete those blobs that nothing names any more, each in a transaction of its own: an upload's thousands of parts would hold as
-    many locks. One that cannot be deleted now is left for ``cluster.doctor``."""
+    """Delete the blobs that no row names any more.
+
+    A blob that cannot be deleted now is left to ``cluster.doctor``.
+
+    Each blob is deleted in a transaction of its own, because the thousands of parts of an upload would need
+    as many locks.
+    """
 
     def work(pool: ConnectionPool, _: ChunkIndexes) -> None:
         with translated(), pool.connection() as connection:
@@ -50,9 +58,10 @@ async def delete_unused_blobs(service: Service, organisation: str, hashes: Seque
 
 @asynccontextmanager
 async def deleting_orphan_blob(service: Service, organisation: str, blob: Blob) -> AsyncIterator[None]:
-    """Around the transaction of the row that will name the blob: where the row is refused, the blob goes too."""
+    """Delete the blob if the block, which writes the row that names it, refuses the row."""
     try:
         yield
-    except (Permanent, Throttled):  # a database that is away would only be asked in vain
+    # After a lost connection the database could not be asked which blobs are unused.
+    except (Permanent, Throttled):
         await delete_unused_blobs(service, organisation, [blob.sha256])
         raise

@@ -1,4 +1,4 @@
-"""GET /v1/vector_stores/{id}/files/{file_id}/content, in OpenAI's form: the text of a file, chunk by chunk."""
+"""GET /v1/vector_stores/{id}/files/{file_id}/content, in OpenAI's form: the chunks of a file."""
 
 from typing import Annotated, Any, Literal
 

@@ -1,7 +1,8 @@
 """/v1/files, in OpenAI's form: upload, list, get, read and delete files.
 
-An upload streams its bytes to the blob store, then writes the row, and only then answers. Beyond OpenAI's fields, the form
-takes ``vector_store_id``, which attaches the file to that store in the same transaction, and ``priority`` for that job.
+An upload streams its bytes to the blob store, then writes the row, and only then answers. Beyond OpenAI's
+fields, the form takes ``vector_store_id``, which attaches the file to that store in the same transaction, and
+``priority`` for that job.
 """
 
 from collections.abc import AsyncIterator
@@ -180,7 +181,7 @@ async def create(request: Request, service: ServiceDep, organisation: Organisati
     settings = service.settings
     names = frozenset(field.alias or name for name, field in FileFields.model_fields.items())
     rules = FormRules(
-        file="file", fields=names, most=settings.max_file_bytes, setting="CLUSTER_MAX_FILE_BYTES"
+        file="file", fields=names, max_bytes=settings.max_file_bytes, setting="CLUSTER_MAX_FILE_BYTES"
     )
     async with upload_form(request, service, organisation, rules) as form:
         fields, name = file_fields(form.fields), plain_name(form.filename)

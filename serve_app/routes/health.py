@@ -1,4 +1,7 @@
-"""GET /healthz: the process is alive. GET /readyz: the process accepts requests, or which part of it is missing."""
+"""GET /healthz: the process is alive.
+
+GET /readyz: the process accepts requests, or which part of it is missing.
+"""
 
 from http import HTTPStatus
 from typing import Literal
@@ -48,10 +51,12 @@ async def healthz() -> Health:
     },
 )
 async def readyz(request: Request, service: ServiceDep, response: Response) -> Readiness:
-    """Asks the database; the model is loaded before the process answers at all. A process that is about to stop is not ready.
+    """Asks the database; the model is loaded before the process answers at all.
 
-    While a resource such as a disk is used up, texts are still embedded and stores still searched. The status code is then
-    200, `status` is `short`, and `short` says for each resource what to do.
+    A process that is about to stop is not ready.
+
+    While a resource such as a disk is used up, texts are still embedded and stores still searched. The status
+    code is then 200, `status` is `short`, and `short` says for each resource what to do.
     """
     if request.app.state.stopping():
         response.status_code = HTTPStatus.SERVICE_UNAVAILABLE

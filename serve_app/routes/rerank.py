@@ -1,7 +1,8 @@
-"""POST /v1/rerank, in the form that Cohere, Jina and Voyage share: documents ordered by how well they answer a query.
+"""POST /v1/rerank, in the form of Cohere, Jina and Voyage: orders documents by how well they answer a query.
 
-With ``CLUSTER_RERANKER_PATH`` a cross-encoder reads each document together with the query. Without it the embedding model
-compares their vectors, as a search does. ``method`` in the answer says which of the two gave the scores.
+With ``CLUSTER_RERANKER_PATH`` a cross-encoder reads each document together with the query. Without it the
+embedding model compares their vectors, as a search does. ``method`` in the answer says which of the two gave
+the scores.
 """
 
 from typing import Annotated, Any, Literal

@@ -102,7 +102,7 @@ async def upload(request: Request, service: ServiceDep, organisation: Organisati
     settings, fingerprint = service.settings, service.default.engine.fingerprint
     names = frozenset(UploadFields.model_fields)
     rules = FormRules(
-        file="file", fields=names, most=settings.max_file_bytes, setting="CLUSTER_MAX_FILE_BYTES"
+        file="file", fields=names, max_bytes=settings.max_file_bytes, setting="CLUSTER_MAX_FILE_BYTES"
     )
     async with upload_form(request, service, organisation, rules) as form:
         fields, name = _fields(form.fields), plain_name(form.filename)

@@ -1,4 +1,4 @@
-"""POST /embed and /rerank, in the form of Hugging Face's text-embeddings-inference (TEI), for clients that move here.
+"""POST /embed and /rerank, in the form of Hugging Face's text-embeddings-inference (TEI).
 
 Errors keep OpenAI's form.
 """

@@ -1,4 +1,4 @@
-"""POST /v1/tokenize: the token ids that the model reads of a text, for clients that count or cut before they send."""
+"""POST /v1/tokenize: the token ids of a text, for clients that count or cut before they send."""
 
 from typing import Literal
 

@@ -1,7 +1,7 @@
 """/v1/uploads, in OpenAI's form: a large file in parts, each of which can be sent again on its own.
 
-A part that is sent twice is stored once. Completing an upload joins its parts into the file's blob; completing it again
-gives the same answer, for a client that did not receive the first.
+A part that is sent twice is stored once. Completing an upload joins its parts into the file's blob;
+completing it again gives the same answer, for a client that did not receive the first.
 """
 
 import hashlib
@@ -176,9 +176,16 @@ async def create(
 
     def store_upload(connection: Connection[Any]) -> UploadObject:
         upload = create_upload(
-            connection, organisation, name, body.purpose, body.bytes, body.mime_type,
-            expires_after_s=lifetime_s, lifetime_s=settings.upload_lifetime_s, default_limits=StorageLimits.of(settings),
-        )  # fmt: skip
+            connection,
+            organisation,
+            name,
+            body.purpose,
+            body.bytes,
+            body.mime_type,
+            expires_after_s=lifetime_s,
+            lifetime_s=settings.upload_lifetime_s,
+            default_limits=StorageLimits.of(settings),
+        )
         return UploadObject.of(upload)
 
     return await once(store_upload)
@@ -196,12 +203,12 @@ async def add(
     """Stores one part. Parts may be sent at the same time and in any order."""
     # Refuse an upload that has ended before its bytes are read.
     await service.in_transaction(lambda connection: get_pending(connection, organisation, upload_id))
-    most = service.settings.max_part_bytes
+    max_bytes = service.settings.max_part_bytes
     async with upload_form(
         request,
         service,
         organisation,
-        FormRules(file="data", fields=frozenset(), most=most, setting="CLUSTER_MAX_PART_BYTES"),
+        FormRules(file="data", fields=frozenset(), max_bytes=max_bytes, setting="CLUSTER_MAX_PART_BYTES"),
     ) as form:
         blob = await form.keep()
 
@@ -290,7 +297,8 @@ def _join(blobs: BlobStore, upload: Upload, parts: Sequence[UploadPart], md5: st
                         start += piece[:SNIFFED_BYTES]
         if md5 is not None and sum.hexdigest() != md5.lower():
             raise InvalidInput(
-                f"the parts have the MD5 {sum.hexdigest()}, but md5 is {md5}; send the parts that differ again",
+                f"the parts have the MD5 {sum.hexdigest()}, but md5 is {md5};"
+                " send the parts that differ again",
                 param="md5",
             )
         type = accepted_type(start, name=upload.filename, purpose=upload.purpose)

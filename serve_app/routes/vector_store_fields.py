@@ -1,7 +1,7 @@
-"""The fields that requests about vector stores share: metadata, attributes, chunking strategy, expiry and priority.
+"""The fields that requests about vector stores share, such as metadata, attributes and priority.
 
-Used by the routes of vector stores, their files and their file batches. These types refuse what neither Postgres nor a
-filter could hold.
+Used by the routes of vector stores, their files and their file batches. These types refuse values that
+Postgres could not store or a filter could not test.
 """
 
 from collections.abc import Mapping
@@ -60,7 +60,7 @@ Metadata = Annotated[
     dict[Key, Value],
     Field(
         max_length=MAX_PAIRS,
-        description=f"Up to {MAX_PAIRS} texts under names of your choice; stored and returned, never interpreted",
+        description=f"Up to {MAX_PAIRS} named texts, which are stored and returned unchanged",
     ),
 ]
 Scalar = Annotated[Value | StrictBool | StrictInt | StrictFloat, WrapValidator(_scalar)]
@@ -68,12 +68,12 @@ Attributes = Annotated[
     dict[Key, Scalar],
     Field(
         max_length=MAX_PAIRS,
-        description=f"Up to {MAX_PAIRS} named values that the filters of a search can test",
+        description=f"Up to {MAX_PAIRS} named values that filters can test",
     ),
 ]
 PRIORITY_DESCRIPTION = (
-    "Urgency of the job: the class `high`, `medium` or `low`, or a number from 0 to 9 within the class `medium`;"
-    " a higher number runs first"
+    "Urgency of the job: the class `high`, `medium` or `low`, or a number from 0 to 9 within the class"
+    " `medium`; a higher number runs first"
 )
 Priority = Annotated[
     Literal["high", "medium", "low"] | Annotated[Whole, Field(ge=0, le=9)],

@@ -1,7 +1,8 @@
 """/v1/vector_stores/{id}/files, in OpenAI's form: attach, list, get, change and detach files.
 
 Beyond OpenAI's fields, each file shows the progress of its job and what was found in its document; see
-``VectorStoreFileObject``. The header ``openai-poll-after-ms`` says when to ask again about a file in progress.
+``VectorStoreFileObject``. The header ``openai-poll-after-ms`` says when to ask again about a file in
+progress.
 """
 
 from datetime import UTC, datetime
@@ -320,7 +321,10 @@ def poll_after_ms(attached: StoreFile) -> int:
 
 
 def _requested(strategy: dict[str, Any] | None, sizes: ChunkSizes) -> StaticChunking | OtherChunking:
-    """The requested strategy. OpenAI's own answers show ``auto`` as the sizes it results in, and so do these."""
+    """The requested strategy.
+
+    OpenAI's own answers show ``auto`` as the sizes it results in, and so do these.
+    """
     requested = chunking_of(strategy)
     if isinstance(requested, StaticChunking):
         return requested

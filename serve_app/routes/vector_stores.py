@@ -1,7 +1,7 @@
 """/v1/vector_stores, in OpenAI's form: create, list, get, change and delete vector stores.
 
-Beyond OpenAI's fields: ``description``, ``chunking_strategy`` and ``partial`` of a store, and the ``priority`` of the files
-that a new store is created with.
+Beyond OpenAI's fields: ``description``, ``chunking_strategy`` and ``partial`` of a store, and the
+``priority`` of the files that a new store is created with.
 """
 
 from typing import Annotated, Any, Literal, Self
@@ -130,7 +130,8 @@ class VectorStoreObject(ResponseModel):
     file_counts: FileCountsObject
     """Numbers of attached files by status."""
     status: Literal["expired", "in_progress", "completed"]
-    """`in_progress` while a file is being processed, otherwise `completed`; `expired` once `expires_at` has passed."""
+    """`in_progress` while a file is being processed, otherwise `completed`; `expired` once `expires_at` has
+    passed."""
     last_active_at: int
     """Time of the last search or attachment, to the minute, in seconds since 1970."""
     expires_at: int | None
@@ -268,7 +269,10 @@ async def modify_store(
 async def delete_store(
     vector_store_id: str, service: ServiceDep, organisation: Organisation
 ) -> DeletedVectorStore:
-    """Hides the vector store at once, and queues a job that deletes its content. The files themselves are kept."""
+    """Hides the vector store at once, and queues a job that deletes its content.
+
+    The files themselves are kept.
+    """
     job = await service.in_transaction(
         lambda connection: stores.delete_store(connection, organisation, vector_store_id)
     )

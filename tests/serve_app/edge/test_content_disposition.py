@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cluster.errors import InvalidInput
-from serve_app.edge.content_disposition import disposition
+from serve_app.edge.content_disposition import parse_disposition
 
 NAME = 'größe "1" 文書.txt'
 
@@ -44,7 +44,7 @@ NAME = 'größe "1" 文書.txt'
     ],
 )
 def test_a_name_is_read_in_every_spelling(value: str, filename: str | None) -> None:
-    said = disposition(f'form-data; name="file"; {value}'.encode())
+    said = parse_disposition(f'form-data; name="file"; {value}'.encode())
     assert (said.name, said.filename) == ("file", filename)
 
 
@@ -53,7 +53,7 @@ def test_a_name_is_read_in_every_spelling(value: str, filename: str | None) -> N
     [(b"gr\xf6\xdfe.txt", "größe.txt"), (b"\x93x\x94.txt", "“x”.txt"), (b"a\x81", "a\x81")],
 )
 def test_a_raw_name_that_is_not_utf_8_is_read_as_latin_1(raw: bytes, filename: str) -> None:
-    assert disposition(b'form-data; name="file"; filename="' + raw + b'"').filename == filename
+    assert parse_disposition(b'form-data; name="file"; filename="' + raw + b'"').filename == filename
 
 
 @pytest.mark.parametrize(
@@ -69,16 +69,16 @@ def test_a_raw_name_that_is_not_utf_8_is_read_as_latin_1(raw: bytes, filename: s
 )
 def test_what_cannot_be_read_is_refused_with_what_to_send(header: bytes, complaint: str) -> None:
     with pytest.raises(InvalidInput, match=complaint):
-        disposition(header)
+        parse_disposition(header)
 
 
 @given(st.binary(max_size=300))
 def test_no_header_breaks_the_reader(header: bytes) -> None:
     with suppress(InvalidInput):
-        assert disposition(b"form-data; name=x; " + header).name == "x"
+        assert parse_disposition(b"form-data; name=x; " + header).name == "x"
 
 
 def test_the_longest_header_takes_no_time() -> None:
     """Each of these would take a reader that tries again from every position seconds."""
     for part in (b';x="', b";" + b" " * 60, b"; a a", b';x="\\', b"; "):
-        disposition(b"form-data; name=x" + part * (16 * 1024 // len(part)))
+        parse_disposition(b"form-data; name=x" + part * (16 * 1024 // len(part)))

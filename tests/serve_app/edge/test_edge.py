@@ -22,7 +22,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from cluster.settings import Settings
 from serve_app.edge.boundary import Boundary
-from serve_app.edge.decompression import Unpacker
+from serve_app.edge.decompression import Decompressor
 from tests.serve_app.conftest import MODEL, Server, serving
 from tests.serve_app.edge.test_boundary import connect
 
@@ -136,24 +136,24 @@ def test_a_body_that_cannot_be_unpacked_is_refused(
 def test_members_are_unpacked_alike_wherever_the_parts_are_cut(
     members: list[bytes], steps: list[int]
 ) -> None:
-    packed, unpacker, found, at = (
+    packed, decompressor, found, at = (
         b"".join(map(gzip.compress, [*members, b"end"])),
-        Unpacker("gzip", most=1_000),
+        Decompressor("gzip", max_bytes=1_000),
         b"",
         0,
     )
     while at < len(packed):
         step = steps[at % len(steps)]
-        found += unpacker.unpacked(packed[at : at + step], last=at + step >= len(packed))
+        found += decompressor.decompress(packed[at : at + step], last=at + step >= len(packed))
         at += step
     assert found == b"".join([*members, b"end"])
 
 
 def test_members_without_content_do_not_go_on_for_ever() -> None:
-    unpacker, empty = Unpacker("gzip", most=10_000), gzip.compress(b"") * 100
-    assert unpacker.unpacked(empty * 4, last=False) == b""
-    with pytest.raises(HTTPException, match="even as packed"):
-        unpacker.unpacked(empty * 4, last=False)
+    decompressor, empty = Decompressor("gzip", max_bytes=10_000), gzip.compress(b"") * 100
+    assert decompressor.decompress(empty * 4, last=False) == b""
+    with pytest.raises(HTTPException, match="even while compressed"):
+        decompressor.decompress(empty * 4, last=False)
 
 
 # --- every answer

@@ -156,7 +156,7 @@ def spoiled(body: Any, data: st.DataObject) -> Any:
         ("/v1/vector_stores/none/search", {"query": "a", "filter": {}}, "unknown field 'filter'"),
         ("/v1/vector_stores", {"file_ids": ["f"] * 501}, "file_ids has 501 items; it may have at most 500"),
         ("/v1/vector_stores", {"name": "n" * 257}, "name has 257 characters; it may have at most 256"),
-        ("/v1/vector_stores", {"name": "a\0b"}, "name must hold no NUL character"),
+        ("/v1/vector_stores", {"name": "a\0b"}, "name must not have a NUL character"),
         ("/v1/vector_stores", {"metadata": {"k": 5}}, "metadata.k is 5; it must be a text"),
         (
             "/v1/vector_stores",
@@ -212,7 +212,7 @@ def test_a_whole_number_may_be_written_with_a_point_and_an_integer_for_a_number(
     ("content", "sentence"),
     [
         (b"{", "not valid JSON"),
-        (b'{"model": NaN}', "NaN is no number in JSON"),
+        (b'{"model": NaN}', "NaN is not a number in JSON"),
         (b'{"input": "\xff"}', "not UTF-8"),
         (b"[" * 200_000, "nested too deep"),
         (b"1" * 5_000, "cannot be read as JSON"),
@@ -245,9 +245,9 @@ def test_a_body_that_cannot_be_read_says_why(http: httpx.Client, content: bytes,
             "the query parameter created_after must be a time with its zone",
             "created_after",
         ),
-        ("/v1/jobs?kind=a%00b", "kind holds a NUL character", "kind"),
-        ("/v1/jobs/a%00b", "job_id holds a NUL character", "job_id"),
-        ("/v1/files/a%00b", "file_id holds a NUL character", "file_id"),
+        ("/v1/jobs?kind=a%00b", "kind has a NUL character", "kind"),
+        ("/v1/jobs/a%00b", "job_id has a NUL character", "job_id"),
+        ("/v1/files/a%00b", "file_id has a NUL character", "file_id"),
     ],
 )
 def test_queries_and_paths_are_complained_about_by_name(

@@ -57,7 +57,7 @@ def test_an_unknown_field_of_a_form_is_told_and_a_file_under_another_name_refuse
     assert (taken.status_code, taken.headers["x-ignored-fields"]) == (200, "colour")
     refused = http.post(path, files={"document": ("a.txt", b"a text")}, data=purpose)
     assert (refused.status_code, refused.json()["error"]["param"]) == (400, "document")
-    assert "the file is 'file'" in refused.json()["error"]["message"]
+    assert "this form has the file 'file'" in refused.json()["error"]["message"]
 
 
 def test_many_long_names_make_no_long_header(http: httpx.Client) -> None:
