@@ -22,7 +22,7 @@ Embed = Callable[[Sequence[str]], NDArray[np.float32]]
 
 
 def make_files(connection: Connection[Any], organisation: str, count: int = 1) -> list[str]:
-    """Insert files and return their ids. Lists show them as the oldest, because an id begins with the time."""
+    """Insert files and return their ids. Lists show them as the oldest: an id begins with the time."""
     ids = [f"file-00000000{uuid4().hex[:18]}" for _ in range(count)]
     connection.cursor().executemany(
         "INSERT INTO files (organisation, id, filename, purpose, bytes, sha256, media_type)"

@@ -1,4 +1,4 @@
-"""A consumer at work in this process: real queue, real parsers, the real model in place of its deployment."""
+"""Runs a consumer in this process, with real queue and parsers, and the model in place of its deployment."""
 
 import asyncio
 import threading
@@ -27,11 +27,11 @@ from data_jobs.worker.consumer import Consumer
 from data_jobs.worker.job_attempt import JobFunction
 from data_jobs.worker.parser_pool import Parsers
 
-PATIENCE_S = 60.0
+TIMEOUT_S = 60.0
 
 
 class LocalEmbedder:
-    """The engine in this process."""
+    """Embeds with an engine of this process."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
@@ -50,7 +50,7 @@ def consuming(
     engine: Engine | None = None,
     kinds: Mapping[str, JobFunction] | None = None,
 ) -> Iterator[Consumer]:
-    """A consumer on a thread of its own, for as long as the block lasts."""
+    """Run a consumer on a thread of its own inside the block."""
     made: list[Consumer] = []
     begun = threading.Event()
 
@@ -87,8 +87,8 @@ def consuming(
 
 
 @dataclass(frozen=True)
-class Desk:
-    """What a user would do over HTTP, without HTTP."""
+class LocalClient:
+    """Does what a client does over HTTP, by calling the functions behind the routes."""
 
     settings: Settings
     pool: ConnectionPool
@@ -126,7 +126,7 @@ class Desk:
             )
 
     def attach(self, store: VectorStore, file: File, **options: Any) -> str:
-        """Id of the job."""
+        """Attach the file to the vector store and return the id of the job."""
         with self.pool.connection() as connection:
             return attaching.attach(connection, store, file.id, **options).job
 
@@ -134,15 +134,15 @@ class Desk:
         with self.pool.connection() as connection:
             return get_job(connection, self.organisation, id)
 
-    def ended(self, id: str, *, within_s: float = PATIENCE_S) -> Job:
-        """The job once it has ended."""
+    def ended(self, id: str, *, within_s: float = TIMEOUT_S) -> Job:
+        """The job, as soon as it has ended."""
         return until(lambda: self.job(id), lambda job: job.state.ended, within_s=within_s)
 
 
-def until(look: Callable[[], Any], right: Callable[[Any], bool], *, within_s: float = PATIENCE_S) -> Any:
-    """What one sees as soon as it is right."""
+def until(read: Callable[[], Any], condition: Callable[[Any], bool], *, within_s: float = TIMEOUT_S) -> Any:
+    """The first value of ``read()`` for which the condition holds. Fails after ``within_s``."""
     deadline = time.monotonic() + within_s
-    while not right(seen := look()):
-        assert time.monotonic() < deadline, seen
+    while not condition(value := read()):
+        assert time.monotonic() < deadline, value
         time.sleep(0.05)
-    return seen
+    return value

@@ -24,7 +24,7 @@ from cluster.jobs.jobs import PriorityClass
 from cluster.organisations.organisations import ensure_organisation
 from cluster.records import chunk_id, document_id
 from cluster.settings import Settings
-from tests.data_jobs.running_consumer import Desk
+from tests.data_jobs.running_consumer import LocalClient
 
 WORDS = (
     "valve pump shift boiler gauge pressure supervisor canteen"
@@ -61,9 +61,9 @@ class Home:
             ensure_organisation(connection, id)
         return id
 
-    def desk(self) -> Desk:
+    def client(self) -> LocalClient:
         """A client of a new organisation."""
-        return Desk(self.settings, self.pool, _engine(self.settings), self.organisation())
+        return LocalClient(self.settings, self.pool, _engine(self.settings), self.organisation())
 
     def ask(self, statement: str, *values: Any, within_s: float = LONGEST_S) -> list[tuple[Any, ...]]:
         """Rows of the statement, repeated while the database does not answer."""
@@ -110,14 +110,14 @@ def documents() -> dict[str, tuple[bytes, str]]:
 
 def attach(home: Home) -> list[Accepted]:
     """Attach every document, divided between two new organisations, in all priority classes."""
-    desks = [home.desk(), home.desk()]
-    stores = [desk.store("faults") for desk in desks]
+    clients = [home.client(), home.client()]
+    stores = [client.store("faults") for client in clients]
     classes = list(PriorityClass)
     accepted = []
     for number, (name, (data, state)) in enumerate(documents().items()):
-        desk, store = desks[number % 2], stores[number % 2]
-        file = desk.upload(name, data)
-        job = desk.attach(store, file, priority_class=classes[number % len(classes)])
+        client, store = clients[number % 2], stores[number % 2]
+        file = client.upload(name, data)
+        job = client.attach(store, file, priority_class=classes[number % len(classes)])
         accepted.append(Accepted(store, file, job, state))
     return accepted
 

@@ -19,16 +19,16 @@ def test_a_document_replaced_by_a_worker_that_is_killed_ends_whole(
     home: Home, workers: Workers, step: str
 ) -> None:
     folder_index.behave(home.settings)
-    desk = home.desk()
-    store = desk.store(index=folder_index.NAME)
+    client = home.client()
+    store = client.store(index=folder_index.NAME)
     index = ChunkIndexes(home.settings, home.pool).of(store)
-    file = desk.upload("valves.txt", TEXT)
-    first = desk.ended(desk.attach(store, file))
+    file = client.upload("valves.txt", TEXT)
+    first = client.ended(client.attach(store, file))
     assert (first.state, first.attempt) == ("succeeded", 1)
     place = (store.organisation, store.id)
     old = {row.id for row in index.scan(*place, collection=store.collection)}
     folder_index.behave(home.settings, killed_at=step)
-    second = desk.ended(desk.attach(store, file, chunking_strategy=SHORT))
+    second = client.ended(client.attach(store, file, chunking_strategy=SHORT))
     assert (second.state, second.attempt) == ("succeeded", 2 if step == "upsert" else 1)
     new = {row.id: row.vector for row in index.scan(*place, collection=store.collection)}
     assert old.isdisjoint(new)

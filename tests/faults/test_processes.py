@@ -159,10 +159,10 @@ def test_a_cancelled_job_ends_within_five_seconds_and_the_others_go_on(
 
 
 def test_cancelling_a_job_ends_its_parse_process(home: Home, workers: Workers, undisturbed: Contents) -> None:
-    desk = home.desk()
-    store = desk.store()
-    file = desk.upload("slow.md", SLOW)
-    slow = Accepted(store, file, desk.attach(store, file), "cancelled")
+    client = home.client()
+    store = client.store()
+    file = client.upload("slow.md", SLOW)
+    slow = Accepted(store, file, client.attach(store, file), "cancelled")
     parent, child = parsing(workers)
     cancel(home, slow)
     await_gone([parent, child], within_s=CANCELLED_S)
@@ -174,20 +174,20 @@ def test_of_two_jobs_for_one_file_the_last_one_counts(
     chance: Random, home: Home, workers: Workers, undisturbed: Contents
 ) -> None:
     strategy = {"type": "static", "static": {"max_chunk_size_tokens": 100, "chunk_overlap_tokens": 0}}
-    desk = home.desk()
+    client = home.client()
     data = b"".join(
         f"The gauge of boiler {n} shows more than it should in winter. ".encode() for n in range(120)
     )
     found = []
     for name in ("once", "anew"):
-        store = desk.store(name)
-        file = desk.upload("manual.txt", data)
+        store = client.store(name)
+        file = client.upload("manual.txt", data)
         jobs = []
         if name == "anew":
-            jobs.append(desk.attach(store, file))
+            jobs.append(client.attach(store, file))
             await_begin(home, jobs[0])
             time.sleep(chance.uniform(0, 1.0))
-        jobs.append(desk.attach(store, file, chunking_strategy=strategy))
+        jobs.append(client.attach(store, file, chunking_strategy=strategy))
         accepted = [Accepted(store, file, job, "succeeded") for job in jobs]
         await_end(home, accepted)
         assert home.ask("SELECT state FROM jobs WHERE id = %s", jobs[-1]) == [("succeeded",)]

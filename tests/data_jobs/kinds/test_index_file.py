@@ -14,7 +14,7 @@ from cluster.jobs import queue
 from cluster.jobs.jobs import JobState
 from cluster.settings import Settings
 from data_jobs.worker.consumer import Consumer
-from tests.data_jobs.running_consumer import Desk, consuming
+from tests.data_jobs.running_consumer import LocalClient, consuming
 
 PUMP = b"# The pump\n\nOnly the shift supervisor may stop the pump. Valve 17 is closed first.\n"
 
@@ -31,29 +31,29 @@ def consumer(settings: Settings, pool: ConnectionPool, engine: Engine) -> Iterat
 
 
 @pytest.fixture
-def desk(
+def client(
     settings: Settings, pool: ConnectionPool, engine: Engine, organisation: str, consumer: Consumer
-) -> Desk:
-    return Desk(settings, pool, engine, organisation)
+) -> LocalClient:
+    return LocalClient(settings, pool, engine, organisation)
 
 
-def attached(desk: Desk, store: str, file: str) -> StoreFile:
-    with desk.pool.connection() as connection:
-        return store_files.get_store_file(connection, desk.organisation, store, file)
+def attached(client: LocalClient, store: str, file: str) -> StoreFile:
+    with client.pool.connection() as connection:
+        return store_files.get_store_file(connection, client.organisation, store, file)
 
 
-def test_a_file_is_searchable_with_its_name_its_page_and_its_owner_s_attributes(desk: Desk) -> None:
-    store, file = desk.store(), desk.upload("pump.md", PUMP, "text/markdown")
-    job = desk.ended(desk.attach(store, file, attributes={"plant": "north", "page": "front"}))
+def test_a_file_is_searchable_with_its_name_its_page_and_its_owner_s_attributes(client: LocalClient) -> None:
+    store, file = client.store(), client.upload("pump.md", PUMP, "text/markdown")
+    job = client.ended(client.attach(store, file, attributes={"plant": "north", "page": "front"}))
     assert (job.state, job.done, job.total) == (JobState.SUCCEEDED, 100, 100)
     assert (job.result or {}) | {"document": ""} == {
         "document": "", "pages": 1, "chunks": 1, "embedded": 1, "tokens": 17, "tokens_embedded": 17,
         "outcome": "ok", "detail": "", "facts": {"encoding": "ascii"}, "vector_store": store.id, "file": file.id, "failed_pages": [],
     }  # fmt: skip
-    index = open_chunk_index(desk.settings, desk.pool)
-    question = desk.engine.embed(["who may stop the pump?"]).vectors[0]
+    index = open_chunk_index(client.settings, client.pool)
+    question = client.engine.embed(["who may stop the pump?"]).vectors[0]
     (hit,) = index.search(
-        desk.organisation,
+        client.organisation,
         store.id,
         collection=store.collection,
         vector=question,
@@ -61,26 +61,26 @@ def test_a_file_is_searchable_with_its_name_its_page_and_its_owner_s_attributes(
     )
     assert hit.attributes["filename"] == "pump.md"
     assert (hit.attributes["file_id"], hit.attributes["page"]) == (file.id, "front")
-    assert attached(desk, store.id, file.id).status == FileStatus.COMPLETED
-    assert used(desk) == [("job", "embedding", "tokens", store.fingerprint.model, 17, job.id)]
+    assert attached(client, store.id, file.id).status == FileStatus.COMPLETED
+    assert used(client) == [("job", "embedding", "tokens", store.fingerprint.model, 17, job.id)]
 
 
-def used(desk: Desk) -> list[tuple[object, ...]]:
+def used(client: LocalClient) -> list[tuple[object, ...]]:
     """The usage events of the organisation."""
-    with desk.pool.connection() as connection:
+    with client.pool.connection() as connection:
         return connection.execute(
             "SELECT source, kind, unit, model, quantity, job FROM usage_events WHERE organisation = %s",
-            [desk.organisation],
+            [client.organisation],
         ).fetchall()
 
 
-def test_the_same_file_again_embeds_nothing(desk: Desk) -> None:
-    store, file = desk.store(), desk.upload("pump.md", PUMP)
-    desk.ended(desk.attach(store, file))
-    again = desk.ended(desk.attach(store, file))
+def test_the_same_file_again_embeds_nothing(client: LocalClient) -> None:
+    store, file = client.store(), client.upload("pump.md", PUMP)
+    client.ended(client.attach(store, file))
+    again = client.ended(client.attach(store, file))
     assert again.result is not None
     assert (again.result["chunks"], again.result["embedded"]) == (1, 0)
-    assert len(used(desk)) == 1
+    assert len(used(client)) == 1
 
 
 UNREADABLE = {
@@ -92,44 +92,46 @@ UNREADABLE = {
 
 @pytest.mark.parametrize(("data", "code", "error_code"), UNREADABLE.values(), ids=UNREADABLE)
 def test_a_file_that_cannot_be_read_is_a_dead_letter_with_a_reason(
-    desk: Desk, data: bytes, code: str, error_code: str
+    client: LocalClient, data: bytes, code: str, error_code: str
 ) -> None:
-    store, file = desk.store(), desk.upload("a.pdf", data, "application/pdf")
-    job = desk.ended(desk.attach(store, file))
+    store, file = client.store(), client.upload("a.pdf", data, "application/pdf")
+    job = client.ended(client.attach(store, file))
     assert (job.state, job.error_code, job.attempt) == (JobState.FAILED, code, 1)
-    found = attached(desk, store.id, file.id)
+    found = attached(client, store.id, file.id)
     assert (found.status, found.error_code, found.error) == (FileStatus.FAILED, error_code, job.error)
 
 
-def test_a_long_pdf_is_parsed_in_parts_and_every_page_keeps_its_number(desk: Desk) -> None:
+def test_a_long_pdf_is_parsed_in_parts_and_every_page_keeps_its_number(client: LocalClient) -> None:
     with pymupdf.open() as document:
         for number in range(1, 121):
             document.new_page().insert_text(
                 (72, 72), f"This sentence stands on page {number} and nowhere else."
             )
         data = document.tobytes()
-    store, file = desk.store(), desk.upload("long.pdf", data, "application/pdf")
-    job = desk.ended(desk.attach(store, file))
+    store, file = client.store(), client.upload("long.pdf", data, "application/pdf")
+    job = client.ended(client.attach(store, file))
     assert job.result is not None, job.error
     assert (job.result["pages"], job.result["chunks"]) == (120, 120)
-    index = open_chunk_index(desk.settings, desk.pool)
+    index = open_chunk_index(client.settings, client.pool)
     pages = {
         row.attributes["page"]: row.text
-        for row in index.scan(desk.organisation, store.id, collection=store.collection)
+        for row in index.scan(client.organisation, store.id, collection=store.collection)
     }
     assert all(f"page {number} and" in text for number, text in pages.items())
     assert len(pages) == 120
 
 
-def test_a_long_text_with_form_feeds_is_read_once(desk: Desk) -> None:
+def test_a_long_text_with_form_feeds_is_read_once(client: LocalClient) -> None:
     text = "\f".join(f"This sentence stands on page {number} and nowhere else." for number in range(1, 121))
-    store, file = desk.store(), desk.upload("rfc.txt", text.encode())
-    job = desk.ended(desk.attach(store, file))
+    store, file = client.store(), client.upload("rfc.txt", text.encode())
+    job = client.ended(client.attach(store, file))
     assert job.result is not None, job.error
     assert (job.result["pages"], job.result["chunks"]) == (120, 120)
 
 
-def test_the_good_pages_of_a_bad_document_are_searchable_where_the_store_asks_for_it(desk: Desk) -> None:
+def test_the_good_pages_of_a_bad_document_are_searchable_where_the_store_asks_for_it(
+    client: LocalClient,
+) -> None:
     with pymupdf.open() as document:
         for number in range(1, 61):
             document.new_page().insert_text((72, 72), f"This sentence stands on page {number}.")
@@ -138,11 +140,11 @@ def test_the_good_pages_of_a_bad_document_are_searchable_where_the_store_asks_fo
             bad.get_contents()[0], b"q 1 0 0 1 0 0 cm " * 8_000_000, compress=True
         )  # unpacks to more than is allowed
         data = document.tobytes()
-    file = desk.upload("bad.pdf", data, "application/pdf")
-    whole = desk.store()
-    assert desk.ended(desk.attach(whole, file)).error_code == "too_large"
-    partial = desk.store(partial=True)
-    job = desk.ended(desk.attach(partial, file))
+    file = client.upload("bad.pdf", data, "application/pdf")
+    whole = client.store()
+    assert client.ended(client.attach(whole, file)).error_code == "too_large"
+    partial = client.store(partial=True)
+    job = client.ended(client.attach(partial, file))
     assert job.result is not None, job.error
     assert (job.state, job.result["failed_pages"], job.result["chunks"]) == (JobState.SUCCEEDED, [42], 59)
     reason = "page 42 of 60 could not be read: it unpacks to more than 64 MiB of drawing commands on page 42"
@@ -151,17 +153,17 @@ def test_the_good_pages_of_a_bad_document_are_searchable_where_the_store_asks_fo
         reason,
         {"unread_pages": 1},
     )
-    found = attached(desk, partial.id, file.id)
+    found = attached(client, partial.id, file.id)
     assert (found.status, found.failed_pages, found.outcome, found.detail) == (
         "completed",
         [42],
         "partial_text",
         reason,
     )
-    index = open_chunk_index(desk.settings, desk.pool)
+    index = open_chunk_index(client.settings, client.pool)
     wanted = {"type": "gt", "key": "unread_pages", "value": 0}
     hits = index.search(
-        desk.organisation,
+        client.organisation,
         partial.id,
         collection=partial.collection,
         text="sentence stands",
@@ -171,16 +173,16 @@ def test_the_good_pages_of_a_bad_document_are_searchable_where_the_store_asks_fo
     assert len(hits) == 59
 
 
-def test_a_job_that_is_queued_again_after_another_took_its_place_says_which(desk: Desk) -> None:
-    store, file = desk.store(), desk.upload("pump.md", PUMP, "text/markdown")
-    with desk.pool.connection() as connection:
+def test_a_job_that_is_queued_again_after_another_took_its_place_says_which(client: LocalClient) -> None:
+    store, file = client.store(), client.upload("pump.md", PUMP, "text/markdown")
+    with client.pool.connection() as connection:
         first = attaching.attach(connection, store, file.id).job
-        queue.cancel(connection, desk.organisation, first)
-    second = desk.attach(store, file)
-    desk.ended(second)
-    with desk.pool.connection() as connection:
-        queue.replay(connection, desk.organisation, first)
-    ended = desk.ended(first)
+        queue.cancel(connection, client.organisation, first)
+    second = client.attach(store, file)
+    client.ended(second)
+    with client.pool.connection() as connection:
+        queue.replay(connection, client.organisation, first)
+    ended = client.ended(first)
     assert (ended.state, ended.error_code, second in (ended.error or "")) == (
         JobState.CANCELLED,
         "replaced",

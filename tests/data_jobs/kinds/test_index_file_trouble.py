@@ -28,7 +28,7 @@ from data_jobs.kinds.index_file import IndexFile
 from data_jobs.kinds.resources import ChunkEmbedder, Ids, Resources
 from data_jobs.stages.parsing.parser import Parser
 from data_jobs.worker.parser_pool import Parsers
-from tests.data_jobs.running_consumer import Desk, LocalEmbedder, consuming
+from tests.data_jobs.running_consumer import LocalClient, LocalEmbedder, consuming
 
 
 class EndlessPage(Parsers):
@@ -79,14 +79,14 @@ def at_work(
     organisation: str,
     embed: ChunkEmbedder,
     index: ChunkIndex | None = None,
-) -> Iterator[Desk]:
+) -> Iterator[LocalClient]:
     """A consumer with that embedder and index, and with parsing that never ends on one page."""
     parsers = EndlessPage(settings)
     indexes = ChunkIndexes(settings, pool)
     indexes.default = index or indexes.default
     resources = Resources(blobs=open_blob_store(settings), indexes=indexes, parsers=parsers, embed=embed)
     with parsers.parser, consuming(settings, pool, kinds={"index_file": IndexFile(resources)}):
-        yield Desk(settings, pool, engine, organisation)
+        yield LocalClient(settings, pool, engine, organisation)
 
 
 def test_a_page_that_never_ends_is_found_within_the_time_of_the_stage(
@@ -97,9 +97,9 @@ def test_a_page_that_never_ends_is_found_within_the_time_of_the_stage(
             document.new_page().insert_text((72, 72), f"This sentence stands on page {number}.")
         data = document.tobytes()
     hurried = settings.model_copy(update={"parse_timeout_s": 1.0, "stage_timeout_s": 1.5})
-    with at_work(hurried, pool, engine, organisation, LocalEmbedder(engine)) as desk:
-        job = desk.ended(
-            desk.attach(desk.store(partial=True), desk.upload("endless.pdf", data, "application/pdf"))
+    with at_work(hurried, pool, engine, organisation, LocalEmbedder(engine)) as client:
+        job = client.ended(
+            client.attach(client.store(partial=True), client.upload("endless.pdf", data, "application/pdf"))
         )
     assert job.result is not None, job.error
     assert (job.state, job.result["failed_pages"], job.result["chunks"]) == (JobState.SUCCEEDED, [42], 59)
@@ -111,12 +111,12 @@ def test_a_call_that_the_model_gives_up_is_made_again(
     embed = FickleEmbedder(
         engine, asyncio.CancelledError(), calls={1}
     )  # as Serve does when a replica drops it
-    with at_work(settings, pool, engine, organisation, embed) as desk:
-        store = desk.store()
-        job = desk.ended(
-            desk.attach(
+    with at_work(settings, pool, engine, organisation, embed) as client:
+        store = client.store()
+        job = client.ended(
+            client.attach(
                 store,
-                desk.upload("pump.md", b"Only the shift supervisor may stop the pump.", "text/markdown"),
+                client.upload("pump.md", b"Only the shift supervisor may stop the pump.", "text/markdown"),
             )
         )
     assert (job.state, embed.calls) == (JobState.SUCCEEDED, 2), job.error
@@ -130,9 +130,11 @@ def test_a_model_that_changed_meanwhile_computes_nothing_for_the_store(
     embed = FickleEmbedder(
         engine, Conflict("vectors of a are wanted, and this replica computes those of b"), calls=range(10_000)
     )
-    with at_work(settings, pool, engine, organisation, embed) as desk:
-        store = desk.store()
-        job = desk.ended(desk.attach(store, desk.upload("pump.txt", b"Only the operator may stop the pump.")))
+    with at_work(settings, pool, engine, organisation, embed) as client:
+        store = client.store()
+        job = client.ended(
+            client.attach(store, client.upload("pump.txt", b"Only the operator may stop the pump."))
+        )
     assert (job.state, job.error_code, embed.calls) == (JobState.FAILED, "conflict", 1)
     assert open_chunk_index(settings, pool).count(organisation, store.id, collection=store.collection) == 0
 
@@ -163,9 +165,9 @@ def test_a_document_of_which_the_index_stores_a_part_is_not_searchable_and_says_
         organisation,
         LocalEmbedder(engine),
         index=HalfIndex(pool, PgvectorIndex(pool)),
-    ) as desk:
-        store = desk.store()
-        job = desk.ended(desk.attach(store, desk.upload("pumps.md", LONG, "text/markdown")))
+    ) as client:
+        store = client.store()
+        job = client.ended(client.attach(store, client.upload("pumps.md", LONG, "text/markdown")))
     assert (job.state, job.error_code) == (JobState.FAILED, "refused")
     assert re.search("the vector index did not store row chk_[0-9a-f]+: over quota", job.error or "")
     assert open_chunk_index(settings, pool).count(organisation, store.id, collection=store.collection) == 0
@@ -181,8 +183,8 @@ def test_a_model_that_throttles_every_call_ends_in_a_dead_letter(
 ) -> None:
     embed = FickleEmbedder(engine, Throttled("full"), calls=range(10_000))
     hurried = settings.model_copy(update={"stage_timeout_s": 1.0})
-    with at_work(hurried, pool, engine, organisation, embed) as desk:
-        job = desk.ended(desk.attach(desk.store(), desk.upload("pumps.md", LONG, "text/markdown")))
+    with at_work(hurried, pool, engine, organisation, embed) as client:
+        job = client.ended(client.attach(client.store(), client.upload("pumps.md", LONG, "text/markdown")))
     assert (job.state, job.error_code, job.attempt) == (JobState.FAILED, "throttled", 1)
     assert (job.error or "").endswith("(CLUSTER_STAGE_TIMEOUT_S): full")
 
@@ -192,8 +194,8 @@ def test_a_call_that_fails_among_others_costs_a_try_of_the_stage_and_none_where_
     settings: Settings, pool: ConnectionPool, engine: Engine, organisation: str, error: Retryable, tries: int
 ) -> None:
     embed = FickleEmbedder(engine, error, calls={3, 4})
-    with at_work(settings, pool, engine, organisation, embed) as desk:
-        job = desk.ended(desk.attach(desk.store(), desk.upload("pumps.md", LONG, "text/markdown")))
+    with at_work(settings, pool, engine, organisation, embed) as client:
+        job = client.ended(client.attach(client.store(), client.upload("pumps.md", LONG, "text/markdown")))
     assert job.result is not None, job.error
     assert (job.state, job.attempt, job.result["chunks"] > 96) == (JobState.SUCCEEDED, 1, True)
     with pool.connection() as connection:

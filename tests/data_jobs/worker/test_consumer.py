@@ -28,7 +28,7 @@ FEW = {
 }
 
 
-class Desk:
+class JobClient:
     """Submits jobs of kinds made for a test, and looks at them."""
 
     def __init__(self, pool: ConnectionPool, organisation: str) -> None:
@@ -58,8 +58,8 @@ class Desk:
 
 
 @pytest.fixture
-def desk(pool: ConnectionPool, organisation: str) -> Desk:
-    return Desk(pool, organisation)
+def client(pool: ConnectionPool, organisation: str) -> JobClient:
+    return JobClient(pool, organisation)
 
 
 async def finish(run: JobAttempt) -> None:
@@ -83,12 +83,12 @@ def failing(times: int, error: Exception) -> Any:
 
 
 def test_a_stage_that_fails_for_a_while_is_tried_again_in_place(
-    settings: Settings, pool: ConnectionPool, desk: Desk
+    settings: Settings, pool: ConnectionPool, client: JobClient
 ) -> None:
     with consuming(settings, pool, kinds={"shaky": failing(2, Unavailable("not now"))}):
-        job = desk.ended(id := desk.submit("shaky"))
+        job = client.ended(id := client.submit("shaky"))
     assert (job.state, job.attempt) == (JobState.SUCCEEDED, 1)
-    assert desk.stages(id) == [("work", 3, "not now")]
+    assert client.stages(id) == [("work", 3, "not now")]
 
 
 @pytest.mark.parametrize(
@@ -102,64 +102,68 @@ def test_a_stage_that_fails_for_a_while_is_tried_again_in_place(
     ids=["unavailable", "throttled", "permanent", "unforeseen"],
 )
 def test_after_its_tries_a_job_is_a_dead_letter_with_its_history(
-    settings: Settings, pool: ConnectionPool, desk: Desk, error: Exception, tries: int, code: str
+    settings: Settings, pool: ConnectionPool, client: JobClient, error: Exception, tries: int, code: str
 ) -> None:
     with consuming(settings, pool, kinds={"broken": failing(99, error)}):
-        job = desk.ended(id := desk.submit("broken"))
+        job = client.ended(id := client.submit("broken"))
     assert (job.state, job.error_code) == (JobState.FAILED, code)
     assert str(error) in (job.error or "")
-    ((stage, done, said),) = desk.stages(id)
+    ((stage, done, said),) = client.stages(id)
     assert (stage, done) == ("work", tries)
     assert str(error) in (said or "")
 
 
 def test_who_asks_for_a_long_pause_gets_it_and_the_slot_is_free_meanwhile(
-    settings: Settings, pool: ConnectionPool, desk: Desk
+    settings: Settings, pool: ConnectionPool, client: JobClient
 ) -> None:
     with consuming(
         settings,
         pool,
         kinds={"throttled": failing(1, Unavailable("later", retry_after_s=3_600)), "other": finish},
     ):
-        job = desk.once(desk.submit("throttled"), lambda job: job.retry_at is not None)
+        job = client.once(client.submit("throttled"), lambda job: job.retry_at is not None)
         assert (job.state, job.attempt, job.error) == (JobState.QUEUED, 2, "later")
         assert job.retry_at is not None
         assert 3_500 < job.retry_at.timestamp() - time.time() < 3_700
-        assert desk.ended(desk.submit("other")).state == JobState.SUCCEEDED
+        assert client.ended(client.submit("other")).state == JobState.SUCCEEDED
 
 
 @pytest.mark.parametrize(
     ("error", "reason"), [(Throttled("full"), "provider"), (Unavailable("away"), "retry")]
 )
 def test_a_job_says_why_it_pauses_and_goes_on(
-    settings: Settings, pool: ConnectionPool, desk: Desk, error: Retryable, reason: str
+    settings: Settings, pool: ConnectionPool, client: JobClient, error: Retryable, reason: str
 ) -> None:
     error.retry_after_s = 2.0
 
     def pausing(job: Job) -> bool:
         with pool.connection() as connection:
             waiting = view_job(
-                connection, desk.organisation, job.id, now=datetime.now(UTC), lease_s=settings.lease_s
+                connection, client.organisation, job.id, now=datetime.now(UTC), lease_s=settings.lease_s
             ).waiting
         return waiting is not None and waiting.reason == reason and waiting.until is not None
 
     with consuming(settings, pool, kinds={"pausing": failing(1, error)}):
-        id = desk.submit("pausing")
-        assert desk.once(id, pausing).state == JobState.RUNNING
-        assert desk.ended(id).state == JobState.SUCCEEDED
+        id = client.submit("pausing")
+        assert client.once(id, pausing).state == JobState.RUNNING
+        assert client.ended(id).state == JobState.SUCCEEDED
 
 
-def test_a_stage_beyond_its_time_is_ended(settings: Settings, pool: ConnectionPool, desk: Desk) -> None:
+def test_a_stage_beyond_its_time_is_ended(
+    settings: Settings, pool: ConnectionPool, client: JobClient
+) -> None:
     async def endless(run: JobAttempt) -> None:
         await run.stage("wait", lambda: asyncio.sleep(3_600), tries=2)
 
     with consuming(settings.model_copy(update={"stage_timeout_s": 0.3}), pool, kinds={"endless": endless}):
-        job = desk.ended(desk.submit("endless"))
+        job = client.ended(client.submit("endless"))
     assert (job.state, job.error_code) == (JobState.FAILED, "timeout")
     assert "CLUSTER_STAGE_TIMEOUT_S" in (job.error or "")
 
 
-def test_a_cancelled_job_ends_within_seconds(settings: Settings, pool: ConnectionPool, desk: Desk) -> None:
+def test_a_cancelled_job_ends_within_seconds(
+    settings: Settings, pool: ConnectionPool, client: JobClient
+) -> None:
     ended = []
 
     async def long(run: JobAttempt) -> None:
@@ -169,11 +173,11 @@ def test_a_cancelled_job_ends_within_seconds(settings: Settings, pool: Connectio
             ended.append(run.job.id)
 
     with consuming(settings, pool, kinds={"long": long}):
-        id = desk.submit("long")
-        desk.once(id, lambda job: job.state == JobState.RUNNING)
+        id = client.submit("long")
+        client.once(id, lambda job: job.state == JobState.RUNNING)
         with pool.connection() as connection:
-            queue.cancel(connection, desk.organisation, id)
-        cancelled = desk.once(id, lambda job: job.state.ended, within_s=5)
+            queue.cancel(connection, client.organisation, id)
+        cancelled = client.once(id, lambda job: job.state.ended, within_s=5)
         assert (cancelled.state, cancelled.error_code, cancelled.error) == (
             JobState.CANCELLED,
             "cancelled",
@@ -183,51 +187,51 @@ def test_a_cancelled_job_ends_within_seconds(settings: Settings, pool: Connectio
 
 
 def test_a_worker_that_stops_gives_its_jobs_back_and_the_next_one_does_them(
-    settings: Settings, pool: ConnectionPool, desk: Desk, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, pool: ConnectionPool, client: JobClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("data_jobs.worker.consumer.STOP_TIMEOUT_S", 0.2)
 
     async def long(run: JobAttempt) -> None:
         await asyncio.sleep(3_600)
 
-    id = desk.submit("work")
+    id = client.submit("work")
     with consuming(settings, pool, kinds={"work": long}):
-        desk.once(id, lambda job: job.state == JobState.RUNNING)
-    given_back = desk.job(id)
+        client.once(id, lambda job: job.state == JobState.RUNNING)
+    given_back = client.job(id)
     assert (given_back.state, given_back.attempt, given_back.last_attempt) == (JobState.QUEUED, 2, 4)
     with consuming(settings, pool, kinds={"work": finish}):
-        assert desk.ended(id).state == JobState.SUCCEEDED
+        assert client.ended(id).state == JobState.SUCCEEDED
 
 
 def test_every_class_has_a_slot_that_no_other_can_fill(
-    settings: Settings, pool: ConnectionPool, desk: Desk
+    settings: Settings, pool: ConnectionPool, client: JobClient
 ) -> None:
     async def long(run: JobAttempt) -> None:
         await asyncio.sleep(3_600)
 
     with consuming(settings.model_copy(update=FEW), pool, kinds={"long": long, "short": finish}) as consumer:
         for priority_class in (PriorityClass.HIGH, PriorityClass.LOW):
-            full = [desk.submit("long", priority_class=priority_class) for _ in range(4)]
+            full = [client.submit("long", priority_class=priority_class) for _ in range(4)]
             until(lambda: len(consumer.running), lambda running: running >= 2)
             others = [other for other in PriorityClass if other != priority_class]
-            assert [desk.ended(desk.submit("short", priority_class=other)).state for other in others] == [
+            assert [client.ended(client.submit("short", priority_class=other)).state for other in others] == [
                 JobState.SUCCEEDED
             ] * len(others)
             with pool.connection() as connection:
                 for id in full:
-                    queue.cancel(connection, desk.organisation, id)
+                    queue.cancel(connection, client.organisation, id)
             until(lambda: consumer, lambda consumer: not consumer.running)
 
 
 def test_jobs_of_an_unknown_kind_wait_for_a_release_that_knows_it(
-    settings: Settings, pool: ConnectionPool, desk: Desk
+    settings: Settings, pool: ConnectionPool, client: JobClient
 ) -> None:
     with consuming(settings, pool, kinds={"known": finish}):
-        id = desk.submit("of_tomorrow")
-        assert desk.ended(desk.submit("known")).state == JobState.SUCCEEDED
-        assert desk.job(id).state == JobState.QUEUED
+        id = client.submit("of_tomorrow")
+        assert client.ended(client.submit("known")).state == JobState.SUCCEEDED
+        assert client.job(id).state == JobState.QUEUED
     with consuming(settings, pool, kinds={"of_tomorrow": finish}):
-        assert desk.ended(id).state == JobState.SUCCEEDED
+        assert client.ended(id).state == JobState.SUCCEEDED
 
 
 def test_a_consumer_that_is_stopped_before_it_began_ends(settings: Settings, pool: ConnectionPool) -> None:
