@@ -1,4 +1,4 @@
-"""`make bench-words` counts what is lost, and nothing that is only written otherwise."""
+"""`make bench-words` counts words that are lost, and not those that are only spelt differently."""
 
 import re
 
@@ -24,7 +24,7 @@ from benchmarks.word_files import EXCEPTIONS, PINS
         ("", "anything", {}),
     ],
 )
-def test_only_a_word_that_is_not_there_is_missing(theirs: str, ours: str, lost: dict[str, int]) -> None:
+def test_only_absent_words_are_missing(theirs: str, ours: str, lost: dict[str, int]) -> None:
     assert missing(theirs, ours) == lost
 
 

@@ -30,7 +30,7 @@ from tests.conftest import ROOT
             b"<!-- a -->\n" * 300 + b"<p>",
             "a.txt",
             "text/plain",
-        ),  # each tried to its every end would take for ever
+        ),  # backtracking over the comments would take for ever
         (b"# Title", "README.md", "text/markdown"),
         (b"# Title", "a.txt", "text/plain"),
         ("äöü".encode("latin-1"), "a.txt", "text/plain"),
@@ -53,7 +53,7 @@ from tests.conftest import ROOT
         ),
     ],
 )
-def test_the_bytes_say_what_a_file_is(data: bytes, name: str, expected: str) -> None:
+def test_the_bytes_decide_the_format(data: bytes, name: str, expected: str) -> None:
     assert recognise(data, name=name).media_type == expected
 
 
@@ -80,7 +80,7 @@ PDF_SOURCE = b"%PDF-1.4\n%\xe2\xe3\xcf\xd3\n1 0 obj\n<< /Type /Catalog >>\n"
         b"%PDF-1.5\n" + bytes(range(256)),
     ],
 )
-def test_a_pdf_is_one_behind_junk(junk: bytes, pdf: bytes) -> None:
+def test_a_pdf_is_recognised_behind_junk(junk: bytes, pdf: bytes) -> None:
     assert recognise(junk + pdf, name="a.txt").media_type == "application/pdf"
 
 
@@ -111,14 +111,14 @@ def test_a_pdf_is_one_behind_junk(junk: bytes, pdf: bytes) -> None:
     ("name", "type"), [("a.txt", "text/plain"), ("a.md", "text/markdown"), ("a.html", "text/html")]
 )
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16-le"])
-def test_a_text_that_mentions_a_format_is_a_text(text: str, name: str, type: str, encoding: str) -> None:
+def test_a_text_that_mentions_a_format_is_text(text: str, name: str, type: str, encoding: str) -> None:
     assert recognise(text.encode(encoding), name=name).media_type == type
 
 
 @pytest.mark.parametrize(
     "page", [b"<!doctype html><pre>\n%PDF-1.4\n1 0 obj\n</pre>", b"<html><body>\n%PDF-1.7\n%x\n1 0 obj"]
 )
-def test_a_page_about_pdf_is_a_page(page: bytes) -> None:
+def test_an_html_page_about_pdf_is_html(page: bytes) -> None:
     assert recognise(page, name="a.txt").media_type == "text/html"
 
 
@@ -143,7 +143,7 @@ def test_a_page_about_pdf_is_a_page(page: bytes) -> None:
         b"cut in a character " * 215 + b"1234567890\xc3",
     ],
 )
-def test_control_characters_make_no_text_binary(text: bytes) -> None:
+def test_control_characters_do_not_make_text_binary(text: bytes) -> None:
     assert recognise(text, name="a.txt").media_type == "text/plain"
 
 
@@ -160,7 +160,7 @@ def test_wide_text_is_text_and_its_markup_is_seen(encoding: str, text: str) -> N
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_random_bytes_are_no_text(seed: int) -> None:
+def test_random_bytes_are_not_text(seed: int) -> None:
     assert (
         recognise(random.Random(seed).randbytes(200 + 200 * seed), name="a.txt").media_type
         == "application/octet-stream"
@@ -168,7 +168,7 @@ def test_random_bytes_are_no_text(seed: int) -> None:
 
 
 @pytest.mark.parametrize("purpose", JSON_LINES_PURPOSES)
-def test_lines_of_json_are_told_from_text_only_for_a_purpose_that_takes_them(purpose: str) -> None:
+def test_json_lines_are_recognised_only_for_a_purpose_that_accepts_them(purpose: str) -> None:
     line = b'\xef\xbb\xbf {"custom_id": "1"}\n'
     assert recognise(line, name="a.jsonl", purpose=purpose).media_type == "application/jsonl"
     assert recognise(line, name="a.jsonl", purpose="assistants").media_type == "text/plain"
@@ -188,7 +188,7 @@ def test_every_readable_format_can_be_uploaded_as_a_document() -> None:
 
 
 def test_the_handbook_lists_every_readable_format() -> None:
-    """Name, media type, suffixes and what a page is stand in one line of the handbook's table for each row."""
+    """The handbook has a line with the name, media type, suffixes and page of each readable format."""
     page = (ROOT / "docs" / "how-a-document-travels.md").read_text(encoding="utf-8")
     listed = re.findall(r"^\| ([^|]+) \| `(\w+/\w+)` \| ([^|]*) \| ([^|]+) \|$", page, re.MULTILINE)
     assert listed == [

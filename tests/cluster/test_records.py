@@ -1,4 +1,4 @@
-"""Ids are the same on every machine and never run into each other."""
+"""Ids are the same on every machine, and different things have different ids."""
 
 from cluster.records import chunk_id, document_id
 
@@ -14,7 +14,7 @@ def test_ids_depend_on_every_part_and_on_nothing_else() -> None:
     assert document_id("a", "b", "c") == document_id("a", "b", "c") == "doc_c74320455b3608ef2f9f8a61"
 
 
-def test_equal_chunks_of_a_document_have_ids_of_their_own() -> None:
+def test_equal_chunks_of_a_document_have_different_ids() -> None:
     assert (
         len(
             {

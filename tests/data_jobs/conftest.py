@@ -1,4 +1,4 @@
-"""One Ray for all tests of the pipeline, as a job would connect to it; it ends with the last of them."""
+"""One Ray cluster for all tests of the pipeline, connected as a job connects; it ends with the last test."""
 
 from collections.abc import Iterator
 
@@ -10,6 +10,6 @@ from data_jobs.bulk.ray_session import ray_session
 
 @pytest.fixture(scope="package")
 def ray_cluster(settings: Settings) -> Iterator[None]:
-    """Ray, connected; every ``ingest`` runs on it."""
+    """A connection to Ray, on which every ``ingest`` runs."""
     with ray_session(settings):
         yield

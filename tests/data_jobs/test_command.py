@@ -1,4 +1,4 @@
-"""``python -m data_jobs.ingest`` as a person or a script meets it: exit codes, the summary, the job's row."""
+"""``python -m data_jobs.ingest``: its exit codes, its summary and its row among the jobs."""
 
 import json
 import os
@@ -21,13 +21,13 @@ pytestmark = [pytest.mark.launch, pytest.mark.usefixtures("ray_cluster"), pytest
 
 @pytest.fixture(autouse=True)
 def _environment(settings: Settings, organisation: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The command reads the environment."""
+    """Set the environment that the command reads."""
     monkeypatch.setenv("CLUSTER_HOME", str(settings.home))
     monkeypatch.setenv("CLUSTER_ORGANISATION", organisation)
     monkeypatch.setenv("CLUSTER_LOG_LEVEL", "ERROR")
 
 
-def test_all_searchable_is_0_some_not_is_3_and_the_summary_says_why(
+def test_the_exit_code_is_0_if_all_are_searchable_else_3_and_the_summary_says_why(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], pool: ConnectionPool, organisation: str
 ) -> None:
     (tmp_path / "good.txt").write_text("Herons stand still for hours.")
@@ -48,7 +48,7 @@ def test_all_searchable_is_0_some_not_is_3_and_the_summary_says_why(
     assert jobs[0].result == second
 
 
-def test_odd_names_and_what_is_no_file_are_told_and_hang_nothing(
+def test_odd_names_and_special_files_are_reported_and_block_nothing(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     settings: Settings,
@@ -77,7 +77,7 @@ def test_odd_names_and_what_is_no_file_are_told_and_hang_nothing(
     assert row.attributes["filename"] == "na\ufffdve \u202f.txt"
 
 
-def test_cancelled_it_ends_soon_says_so_and_can_be_run_again(
+def test_a_cancelled_run_ends_soon_says_so_and_can_be_repeated(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], pool: ConnectionPool, organisation: str
 ) -> None:
     (tmp_path / "good.txt").write_text("Herons stand still for hours.")
@@ -102,7 +102,7 @@ def test_cancelled_it_ends_soon_says_so_and_can_be_run_again(
 
 
 @pytest.mark.parametrize("location", ["/no/such/folder", "http://127.0.0.1/x"])
-def test_wrong_usage_is_2_with_one_line(location: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_wrong_usage_exits_2_with_one_line(location: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([location, "--vector-store", "birds"]) == 2
     assert capsys.readouterr().err.startswith(f"error: {location}: ")
 

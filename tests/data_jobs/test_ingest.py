@@ -1,4 +1,4 @@
-"""The bulk pipeline on real documents, real weights, real Postgres and real Ray."""
+"""The bulk pipeline on real documents, with real weights, Postgres and Ray."""
 
 import random
 import re
@@ -29,7 +29,7 @@ SEED = 20_261_124
 
 
 def run(settings: Settings, location: Path, store: str, **options: Any) -> IngestReport:
-    """One ingestion, with its report."""
+    """Ingest a location; returns the report."""
     report = IngestReport()
     ingest(settings, str(location), store, report, **options)
     return report
@@ -37,24 +37,24 @@ def run(settings: Settings, location: Path, store: str, **options: Any) -> Inges
 
 @pytest.fixture(scope="module")
 def engine(settings: Settings) -> Engine:
-    """The model that the pipeline used."""
+    """The engine with the model that the pipeline used."""
     return open_engine(Registry(settings).default)
 
 
 @pytest.fixture(scope="module")
 def index(settings: Settings, pool: ConnectionPool) -> ChunkIndex:
-    """The index that it filled."""
+    """The index that the pipeline filled."""
     return open_chunk_index(settings, pool)
 
 
 @pytest.fixture(scope="module")
 def corpus_run(settings: Settings, corpus: Path) -> IngestReport:
-    """The 20 real PDFs, ingested."""
+    """The report of the ingest of the 20 real PDFs."""
     return run(settings, corpus, "corpus")
 
 
 def store_of(pool: ConnectionPool, settings: Settings, name: str) -> stores.VectorStore:
-    """The store by its name."""
+    """Find a store by its name."""
     with pool.connection() as connection:
         return stores.find_store(connection, settings.organisation, name)
 
@@ -88,10 +88,11 @@ def test_every_document_every_page_and_every_token_of_the_real_corpus_is_indexed
 
 
 def used(pool: ConnectionPool, settings: Settings) -> int:
-    """Tokens that usage events hold for the bulk ingests so far, one event for each document."""
+    """Tokens in the usage events of the bulk ingests so far; there is one event per document."""
     with pool.connection() as connection:
         found = connection.execute(
-            "SELECT sum(quantity) FROM usage_events WHERE organisation = %s AND source = 'ingest' AND model = %s AND job IS NOT NULL",
+            "SELECT sum(quantity) FROM usage_events"
+            " WHERE organisation = %s AND source = 'ingest' AND model = %s AND job IS NOT NULL",
             [settings.organisation, settings.model],
         ).fetchone()
     assert found is not None
@@ -122,7 +123,7 @@ def test_a_sentence_of_a_page_finds_that_page_first(
 
 
 def sentences_of(settings: Settings, corpus: Path) -> list[tuple[str, str, int]]:
-    """(sentence, source, page) of every sentence of the corpus that stands on one page only."""
+    """(sentence, source, page) of every sentence that occurs on only one page of the corpus."""
     places: dict[str, set[tuple[str, int]]] = defaultdict(set)
     with Parser(settings) as parser:
         for path in sorted(corpus.glob("*.pdf")):
@@ -146,7 +147,7 @@ def test_running_again_embeds_nothing_and_takes_a_tenth_of_the_time(
 
 
 def hundred_pages() -> Iterator[str]:
-    """A hundred pages of prose that no page repeats, the same at every call."""
+    """A hundred different pages of prose, the same at every call."""
     chance = random.Random(SEED)
     words = sorted(
         set(
@@ -191,7 +192,7 @@ def test_a_sentence_inserted_in_the_middle_embeds_at_most_three_chunks(
 
 
 def write_pdf(path: Path, pages: list[str]) -> None:
-    """A page of text to a page of paper."""
+    """Write a PDF with one page per text."""
     with pymupdf.open() as document:
         for text in pages:
             page = document.new_page()
@@ -200,11 +201,11 @@ def write_pdf(path: Path, pages: list[str]) -> None:
 
 
 def write_text(path: Path, pages: list[str]) -> None:
-    """One long text; a paragraph a page."""
+    """One long text with a paragraph for each page."""
     path.write_text("\n\n".join(pages))
 
 
-def test_bad_documents_end_in_their_outcomes_and_cost_the_good_ones_nothing(
+def test_bad_documents_end_in_their_outcomes_and_harm_no_good_one(
     settings: Settings, pool: ConnectionPool, tmp_path: Path
 ) -> None:
     expected = write_bad_documents(tmp_path)

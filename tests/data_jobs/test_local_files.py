@@ -1,4 +1,4 @@
-"""A folder of any kind is listed to its end, and nothing in it makes a run wait."""
+"""A folder with any content is listed completely, and nothing in it blocks a run."""
 
 import os
 import socket
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.timeout(20)
 
 
 def below(root: Path) -> tuple[list[str], list[tuple[str, str]]]:
-    """Paths relative to the root, and what was left out."""
+    """List a folder; returns the paths relative to it, and the folders that were left out with the reason."""
     left_out: list[tuple[str, str]] = []
     found = [
         os.path.relpath(path, root) for path in files_below(str(root), lambda *what: left_out.append(what))
@@ -27,7 +27,7 @@ def below(root: Path) -> tuple[list[str], list[tuple[str, str]]]:
 
 
 def write(*paths: Path) -> None:
-    """A file at each."""
+    """Write a file at each path."""
     for path in paths:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(path.name)
@@ -35,7 +35,7 @@ def write(*paths: Path) -> None:
 
 @pytest.mark.parametrize("linked", [False, True], ids=["itself", "a link to it"])
 @pytest.mark.parametrize("kind", ["a named pipe", "a socket", "a device", "a folder"])
-def test_what_is_no_file_is_never_opened_and_ends_unreadable(tmp_path: Path, kind: str, linked: bool) -> None:
+def test_a_special_file_is_never_opened_and_ends_unreadable(tmp_path: Path, kind: str, linked: bool) -> None:
     special = tmp_path / "special"
     with socket.socket(socket.AF_UNIX) as listener:
         if kind == "a named pipe":
@@ -81,7 +81,7 @@ def test_a_file_that_turns_into_a_pipe_before_it_is_opened_does_not_wait(
         read_file(str(file), max_bytes=10)
 
 
-def test_a_file_whose_size_is_told_as_zero_is_read_whole() -> None:
+def test_a_file_that_reports_size_zero_is_read_whole() -> None:
     assert os.stat("/proc/self/status").st_size == 0
     assert read_file("/proc/self/status", max_bytes=100_000).startswith(b"Name:")
 
@@ -110,7 +110,7 @@ def test_linked_folders_are_followed_once_and_after_all_others(tmp_path: Path) -
     assert below(root) == (["b.txt", "z/real.txt", "far/far/c.txt"], [])
 
 
-def test_a_link_to_a_folder_above_is_told_and_not_followed(tmp_path: Path) -> None:
+def test_a_link_to_a_folder_above_is_reported_and_not_followed(tmp_path: Path) -> None:
     root = tmp_path / "root"
     write(root / "a.txt", tmp_path / "private.txt")
     (root / "up").symlink_to("..")
@@ -123,7 +123,7 @@ def test_a_link_to_a_folder_above_is_told_and_not_followed(tmp_path: Path) -> No
     ]
 
 
-def test_a_folder_that_cannot_be_listed_is_told_and_costs_no_other(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_listed_is_reported_and_the_others_are_listed(tmp_path: Path) -> None:
     write(tmp_path / "b.txt", tmp_path / "z.txt")
     at = os.open(tmp_path, os.O_RDONLY)
     for _ in range(21):  # a path of more than 4,096 bytes, which even root cannot list
@@ -140,7 +140,7 @@ def test_a_folder_that_cannot_be_listed_is_told_and_costs_no_other(tmp_path: Pat
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may list every folder")
-def test_a_folder_without_permission_is_told(tmp_path: Path) -> None:
+def test_a_folder_without_permission_is_reported(tmp_path: Path) -> None:
     write(tmp_path / "b.txt", tmp_path / "closed/a.txt")
     (tmp_path / "closed").chmod(0)
     try:

@@ -14,7 +14,7 @@ from data_jobs.sources import SourceFile, SourceTooLarge, file_name, list_source
 
 
 def listed(location: Path | str) -> list[SourceFile]:
-    """Everything there, where nothing is left out."""
+    """List a location; nothing may be left out."""
     left_out: list[tuple[str, str]] = []
     found = list(list_sources(str(location), on_left_out=lambda *what: left_out.append(what)))
     assert left_out == []
@@ -60,12 +60,12 @@ def test_reading_stops_at_the_limit(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("location", ["http://127.0.0.1/a.pdf", "ftp://host/a", "github://a/b"])
-def test_an_address_on_the_network_is_refused(location: str) -> None:
+def test_an_http_address_is_refused(location: str) -> None:
     with pytest.raises(InvalidInput, match="cannot read"):
         listed(location)
 
 
-def test_nothing_there_is_an_error(tmp_path: Path) -> None:
+def test_a_location_that_does_not_exist_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(NotFound, match="no such file"):
         listed(tmp_path / "missing")
 
@@ -78,7 +78,7 @@ def test_other_storage_is_listed_the_same_way() -> None:
     assert read_source(found[0][0], max_bytes=5) == b"1"
 
 
-#: No separator, and nothing hidden.
+#: Names without a path separator that are not hidden.
 LETTERS = st.integers(1, 255).filter(lambda byte: byte != ord("/"))
 NAMES = st.lists(LETTERS, min_size=1, max_size=60).map(bytes).filter(lambda name: not name.startswith(b"."))
 
@@ -90,7 +90,7 @@ NAMES = st.lists(LETTERS, min_size=1, max_size=60).map(bytes).filter(lambda name
 @example(name=b"100%25#a?b=c;d.txt")
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_file_of_any_name_is_listed_and_read(tmp_path_factory: pytest.TempPathFactory, name: bytes) -> None:
-    """Also where the name is not UTF-8, as archives from other systems leave them."""
+    """A name need not be UTF-8: archives from other systems contain such names."""
     folder = tmp_path_factory.mktemp("any")
     Path(os.fsdecode(os.fsencode(folder) + b"/" + name)).write_bytes(name)
     (source,) = listed(folder)
@@ -108,7 +108,7 @@ def test_a_name_that_is_not_utf_8_is_shown_with_a_mark_for_each_byte(tmp_path: P
 @pytest.mark.parametrize(
     "key", ["a::b.txt", "a*[b]?.txt", "a#b.txt", "a%20b.txt", "a b\u202fc.txt", "deep/a//b.txt"]
 )
-def test_a_key_of_a_bucket_is_no_pattern_and_no_address(key: str) -> None:
+def test_a_key_of_a_bucket_is_neither_a_pattern_nor_an_address(key: str) -> None:
     memory = fsspec.filesystem("memory")
     memory.pipe({f"/keys/{key}": key.encode(), "/keys/ab.txt": b"another"})
     try:
@@ -119,7 +119,7 @@ def test_a_key_of_a_bucket_is_no_pattern_and_no_address(key: str) -> None:
         memory.rm("/keys", recursive=True)
 
 
-def test_a_key_that_no_database_can_hold_is_told_and_costs_no_other() -> None:
+def test_a_key_that_the_database_cannot_hold_is_reported_and_the_others_are_listed() -> None:
     memory = fsspec.filesystem("memory")
     memory.pipe({"/odd/a\0b.txt": b"1", "/odd/c.txt": b"2"})
     told: list[tuple[str, str]] = []

@@ -46,7 +46,7 @@ def test_the_words_decide_their_endings_do_not_and_frequent_ones_count_little(
 @given(
     st.text("aé \u0301\u0915\u093f\u094d\u200d👩🇩🇪", max_size=120), st.text(max_size=10), st.integers(30, 60)
 )
-def test_no_letter_is_parted_from_its_marks(text: str, query: str, length: int) -> None:
+def test_no_letter_is_separated_from_its_marks(text: str, query: str, length: int) -> None:
     part = snippet(text, QueryWords(query), length=length)
     places = [at for at in range(len(text)) if text.startswith(part, at)]
     split = inside(text)

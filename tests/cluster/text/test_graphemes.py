@@ -1,4 +1,4 @@
-"""A cluster is what a reader takes for one character, and the short cuts to it skip none."""
+"""Grapheme clusters are what a reader takes for one character, and the quick search for them misses none."""
 
 import sys
 
@@ -17,16 +17,16 @@ letters = st.text(
 )
 
 
-def test_no_joining_character_is_beyond_suspicion() -> None:
+def test_the_quick_search_misses_no_joining_character() -> None:
     everything = "".join(chr(code) for code in range(sys.maxunicode + 1) if not 0xD800 <= code < 0xE000)
     assert not JOINING.search(MAY_JOIN.sub("", everything))
 
 
 @given(letters)
-def test_cuts_that_split_nothing_are_those_between_clusters(text: str) -> None:
+def test_the_allowed_cuts_are_those_between_clusters(text: str) -> None:
     ends = {0, *(match.end() for match in CLUSTER.finditer(text))}
     split = inside(text)
-    # CR LF is one cluster; white space is left aside.
+    # CR LF is one cluster, but white space is ignored.
     assert all(
         (at in ends) != bool(split is not None and split[at]) or text[at - 1 : at + 1] == "\r\n"
         for at in range(len(text) + 1)
@@ -41,7 +41,7 @@ def test_cuts_that_split_nothing_are_those_between_clusters(text: str) -> None:
 @pytest.mark.parametrize(
     "cluster", ["e\u0301", "क्षि", "நி", "กำ", "👩🏽\u200d💻", "🇩🇪", "\u1100\u1161\u11a8", "كِ"]
 )
-def test_one_character_of_a_reader_is_one(cluster: str) -> None:
+def test_a_cluster_is_one_character_to_a_reader(cluster: str) -> None:
     split = inside(f"a{cluster}b")
     assert split is not None
     assert split.tolist() == [False, False, *[True] * (len(cluster) - 1), False, False]

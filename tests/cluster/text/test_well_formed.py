@@ -1,4 +1,4 @@
-"""JSON for answers and log lines, whatever is in it."""
+"""Any value can be written as JSON for responses and log lines."""
 
 import json
 from itertools import pairwise
@@ -31,13 +31,13 @@ def test_text_keeps_all_but_halves_of_surrogate_pairs(text: str) -> None:
     well_formed(text).encode()
 
 
-def test_arrays_beside_odd_text_are_written_as_without() -> None:
+def test_arrays_beside_odd_text_are_written_as_usual() -> None:
     vectors = np.array([[0.1, 0.2]], np.float32)
     odd, plain = (json_bytes({"texts": [text], "vectors": vectors}) for text in ("\ud800", "a"))
     assert odd.replace(b"\xef\xbf\xbd", b"a") == plain
 
 
-def test_what_is_no_json_is_an_error_or_as_told() -> None:
+def test_a_value_that_json_lacks_is_an_error_or_converted_by_default() -> None:
     with pytest.raises(TypeError):
         json_bytes({"a": object()})
     assert json_bytes({"a": {1}, "b": "\ud800"}, default=repr) == b'{"a":"{1}","b":"\xef\xbf\xbd"}'

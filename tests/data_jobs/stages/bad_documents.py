@@ -1,4 +1,4 @@
-"""A folder of documents that go wrong in every way there is, beside some that do not."""
+"""A folder of documents that fail in every known way, beside some that do not fail."""
 
 import random
 import zlib
@@ -13,7 +13,7 @@ BOMB_BYTES = 512 * 1024 * 1024
 
 
 def write_bad_documents(folder: Path) -> dict[str, Outcome]:
-    """Write them; what each must end in, by file name."""
+    """Write the documents; returns the expected outcome of each by file name."""
     good = pdf_of(SENTENCE)
     files: dict[str, tuple[bytes, Outcome]] = {
         "good.pdf": (good, Outcome.OK),
@@ -36,7 +36,7 @@ def write_bad_documents(folder: Path) -> dict[str, Outcome]:
 
 
 def pdf_of(text: str) -> bytes:
-    """One page with the text."""
+    """A PDF of one page with the text."""
     with pymupdf.open() as document:
         page = document.new_page()
         if text:
@@ -45,7 +45,7 @@ def pdf_of(text: str) -> bytes:
 
 
 def encrypted() -> bytes:
-    """One page that opens with a password only."""
+    """A PDF of one page that needs a password."""
     with pymupdf.open() as document:
         document.new_page().insert_text((72, 72), SENTENCE)
         return bytes(
@@ -54,7 +54,7 @@ def encrypted() -> bytes:
 
 
 def image_only() -> bytes:
-    """A page that is a picture of text."""
+    """A PDF whose page is a picture of text."""
     with pymupdf.open("pdf", pdf_of(SENTENCE)) as text, pymupdf.open() as document:
         picture = text[0].get_pixmap(dpi=50)
         page = document.new_page()
@@ -63,14 +63,14 @@ def image_only() -> bytes:
 
 
 def half_scanned() -> bytes:
-    """A page of text before a page that is a picture of text."""
+    """A PDF with a page of text and a page that is a picture of text."""
     with pymupdf.open("pdf", pdf_of(SENTENCE)) as document, pymupdf.open("pdf", image_only()) as scanned:
         document.insert_pdf(scanned)
         return bytes(document.tobytes())
 
 
 def bomb() -> bytes:
-    """A page whose drawing commands are half a gigabyte, packed a thousand to one."""
+    """A PDF whose page has half a gigabyte of drawing commands, compressed a thousand times."""
     packer = zlib.compressobj(9)
     block = b"0 0 m 1 1 l S " * 65_536
     stream = b"".join(packer.compress(block) for _ in range(BOMB_BYTES // len(block) + 1)) + packer.flush()

@@ -1,4 +1,4 @@
-"""The stages alone: no Ray, no database."""
+"""Fixtures of the stages, which need neither Ray nor a database."""
 
 from collections.abc import Iterator
 
@@ -10,6 +10,6 @@ from data_jobs.stages.parsing.parser import Parser
 
 @pytest.fixture(scope="module")
 def parser() -> Iterator[Parser]:
-    """A parser with the limits it has by default."""
+    """A parser with the default limits."""
     with Parser(Settings()) as parser:
         yield parser

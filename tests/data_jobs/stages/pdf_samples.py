@@ -1,4 +1,4 @@
-"""PDFs as strangers write them: byte by byte where no library would, by PyMuPDF where one does."""
+"""PDFs as other programs write them, made by PyMuPDF or, if no library would write them, byte by byte."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,7 @@ FIRST_PAGE = 4
 
 
 def written(objects: Sequence[bytes]) -> bytes:
-    """A whole file with these objects, numbered from 1; the first is its catalog."""
+    """A file with these objects, numbered from 1; the first is its catalog."""
     file, places = b"%PDF-1.7\n", []
     for number, content in enumerate(objects, start=1):
         places.append(len(file))
@@ -22,7 +22,10 @@ def written(objects: Sequence[bytes]) -> bytes:
 
 
 def pages(count: int) -> list[bytes]:
-    """Objects of a document of pages that say "This is page 1."; page n is object 2n + 2, its drawing commands 2n + 3."""
+    """The objects of a document whose pages say "This is page 1." and so on.
+
+    Page n is object 2n + 2, and its drawing commands are object 2n + 3.
+    """
     kids = b" ".join(b"%d 0 R" % (FIRST_PAGE + 2 * place) for place in range(count))
     objects = [
         CATALOG,
@@ -31,7 +34,10 @@ def pages(count: int) -> list[bytes]:
     ]
     for place in range(count):
         number = FIRST_PAGE + 2 * place
-        page = b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 612 792] /Contents %d 0 R /Resources << /Font << /F 3 0 R >> >> >>"
+        page = (
+            b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 612 792] /Contents %d 0 R "
+            b"/Resources << /Font << /F 3 0 R >> >> >>"
+        )
         objects += [
             page % (number + 1),
             stream(b"BT /F 12 Tf 72 700 Td (This is page %d.) Tj ET" % (place + 1)),
@@ -40,12 +46,12 @@ def pages(count: int) -> list[bytes]:
 
 
 def stream(commands: bytes, extra: bytes = b"") -> bytes:
-    """Drawing commands as an object."""
+    """An object with drawing commands."""
     return b"<< /Length %d %s>>\nstream\n%s\nendstream" % (len(commands), extra, commands)
 
 
 def replaced(count: int, number: int, old: bytes, new: bytes) -> bytes:
-    """A document of so many pages with something else in one of its objects."""
+    """A document with this many pages, one of whose objects is replaced."""
     objects = pages(count)
     assert old in objects[number - 1]
     objects[number - 1] = objects[number - 1].replace(old, new)
@@ -66,7 +72,7 @@ def mostly_scanned() -> bytes:
 
 
 def lines_of(*lines: str, font: str | None = None, at: float = 72) -> bytes:
-    """A page with the lines below each other, in a font from a file or in Helvetica."""
+    """A page with these lines below each other, in a font from a file or in Helvetica."""
     with pymupdf.open() as document:
         named = {"fontname": "named", "fontfile": font} if font else {}
         document.new_page().insert_text((72, at), list(lines), **named)
@@ -74,7 +80,7 @@ def lines_of(*lines: str, font: str | None = None, at: float = 72) -> bytes:
 
 
 def without_letters(*lines: str, font: str, readable: Sequence[str] = ()) -> bytes:
-    """A page with a font that does not say which letters it draws, beside one that does."""
+    """A page with one font that does not name its letters and one that does."""
     with pymupdf.open() as document:
         page = document.new_page()
         page.insert_text((72, 72), list(lines), fontname="named", fontfile=font)
@@ -98,7 +104,7 @@ def row_by_row(left: Sequence[str], right: Sequence[str], heading: str = "") -> 
 
 
 def portfolio(cover: str) -> bytes:
-    """A cover page, and two files that a reader of portfolios shows."""
+    """A portfolio: a cover page, and two embedded files."""
     with pymupdf.open("pdf", pdf_of(cover)) as document:
         for name in ("a.pdf", "b.pdf"):
             document.embfile_add(name, pdf_of(SENTENCE))
@@ -107,7 +113,7 @@ def portfolio(cover: str) -> bytes:
 
 
 def xfa() -> bytes:
-    """A form that only Adobe's programs draw; its page asks for them."""
+    """An XFA form, which only Adobe's programs draw; its page asks the reader to use them."""
     with pymupdf.open(
         "pdf", pdf_of("Please wait... If this message is not eventually replaced, upgrade.")
     ) as document:
@@ -116,7 +122,7 @@ def xfa() -> bytes:
 
 
 def filled_form(value: str) -> bytes:
-    """A form with a field too small for what is in it."""
+    """A form with a field that is too small for its text."""
     with pymupdf.open("pdf", pdf_of("Remarks")) as document:
         widget = pymupdf.Widget()
         widget.field_type, widget.field_name = pymupdf.PDF_WIDGET_TYPE_TEXT, "remarks"

@@ -1,4 +1,4 @@
-"""The embed stage on the real model, with a prompt before each document as models with prompts were trained."""
+"""The embed stage on the real model, with the prompt that some models expect before each document."""
 
 import json
 import shutil
@@ -41,13 +41,13 @@ def test_documents_are_embedded_behind_the_models_prompt_and_chunks_leave_room_f
 
 
 def one_row(settings: Settings) -> pa.Table:
-    """A document of one chunk."""
+    """A table with one document of one chunk."""
     row = {**new_row("doc_1", "file:///birds.txt", ""), "page_texts": ["Swifts sleep on the wing."]}
     return to_table([Chunk(settings, describe(Registry(settings).default))(row)])  # type: ignore[arg-type]
 
 
 class Lost:
-    """An engine that does not compute at its first calls."""
+    """An engine whose first calls fail."""
 
     def __init__(self, calls: int) -> None:
         self.engine, self.calls = open_engine(Registry(Settings()).default), calls
@@ -59,7 +59,7 @@ class Lost:
         return self.engine.embed_ids(ids)
 
 
-def test_an_engine_that_is_away_for_a_moment_is_asked_again() -> None:
+def test_an_engine_that_fails_for_a_moment_is_called_again() -> None:
     stage = Embed(Settings(), describe(Registry(Settings()).default))
     stage.engine = Lost(MAX_ATTEMPTS - 1)  # type: ignore[assignment]
     (row,) = to_rows(stage(one_row(Settings())))

@@ -1,4 +1,4 @@
-"""Keywords: bounded in time, harmless on any text, spread to the chunks they occur in."""
+"""Keyword extraction takes bounded time, accepts any text, and finds the chunks that contain each keyword."""
 
 import time
 
@@ -7,10 +7,13 @@ import pytest
 from cluster.records import Page
 from data_jobs.stages.keywords import SAMPLE_CHARACTERS, KeywordExtractor, find_in_texts, sample
 
-ABOUT = "The grey heron is a wading bird. A grey heron hunts fish in shallow water. Herons nest in colonies near the river. "
+ABOUT = (
+    "The grey heron is a wading bird. "
+    "A grey heron hunts fish in shallow water. Herons nest in colonies near the river. "
+)
 
 
-def test_what_a_text_is_about() -> None:
+def test_keywords_say_what_a_text_is_about() -> None:
     found = KeywordExtractor(5).extract([Page(number=1, text=ABOUT * 3)])
     assert "grey heron" in found
     assert len(found) <= 5
@@ -32,11 +35,11 @@ def test_a_long_document_takes_no_longer_than_its_sample() -> None:
     assert len(sample(ABOUT * 50_000)) < SAMPLE_CHARACTERS * 1.1
 
 
-def test_none_are_looked_for_when_none_are_wanted() -> None:
+def test_no_keywords_are_extracted_if_none_are_wanted() -> None:
     assert KeywordExtractor(0).extract([Page(number=1, text=ABOUT)]) == []
 
 
-def test_a_chunk_gets_the_keywords_that_stand_in_it_as_words() -> None:
+def test_a_chunk_gets_the_keywords_that_it_contains_as_words() -> None:
     found = find_in_texts(
         ["heron", "wading bird", "c++"], ["A Heron.", "herons, a wading\nbird", "in C++ only", ""]
     )

@@ -1,4 +1,4 @@
-"""An exception costs its own row; rows that are settled pass through untouched; every table has the same columns."""
+"""An exception fails only its own row, settled rows pass unchanged, and every table has the same columns."""
 
 import pyarrow as pa
 import pytest
@@ -32,7 +32,7 @@ def test_an_absent_database_is_not_the_fault_of_the_document() -> None:
         map_rows(away, Settings())(to_table([new_row("a", "a", "")]))
 
 
-def test_settled_rows_pass() -> None:
+def test_settled_rows_pass_unchanged() -> None:
     def never(row: DocumentRow) -> DocumentRow:
         raise AssertionError
 
@@ -43,7 +43,7 @@ def test_settled_rows_pass() -> None:
     assert to_rows(map_rows(never, Settings())(to_table(rows))) == rows
 
 
-def test_an_empty_table_without_columns_is_understood() -> None:
+def test_an_empty_table_without_columns_is_accepted() -> None:
     table = map_rows(lambda row: row, Settings())(pa.table({}))
     assert (table.schema, len(table)) == (ROWS, 0)
 

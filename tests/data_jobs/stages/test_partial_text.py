@@ -1,4 +1,4 @@
-"""A document of which only part could be read is searchable like any other, and everyone who asks is told what is missing."""
+"""A document that was read only in part is searchable, and answers about it say which part is missing."""
 
 import io
 from typing import Any
@@ -43,16 +43,22 @@ def store(settings: Settings, pool: ConnectionPool, organisation: str) -> Vector
 
 @pytest.fixture
 def row(store: VectorStore) -> DocumentRow:
-    """As the parse stage leaves it."""
+    """A row as the parse stage returns it."""
     return {
         **new_row(document_id(store.organisation, store.id, SOURCE.uri), SOURCE.uri, SOURCE.stamp),
-        "content_hash": "aa", "media_type": "application/pdf", "page_texts": ["Herons stand still.", ""], "pages": 2, "pages_with_text": 1,
-        "outcome": Outcome.PARTIAL_TEXT, "detail": DETAIL, "facts": '{"unread_pages": 1}',
-    }  # fmt: skip
+        "content_hash": "aa",
+        "media_type": "application/pdf",
+        "page_texts": ["Herons stand still.", ""],
+        "pages": 2,
+        "pages_with_text": 1,
+        "outcome": Outcome.PARTIAL_TEXT,
+        "detail": DETAIL,
+        "facts": '{"unread_pages": 1}',
+    }
 
 
 def written(settings: Settings, store: VectorStore, row: DocumentRow) -> dict[str, Any]:
-    """The document's line of results, the model left out."""
+    """Run the stages after parsing, with made-up vectors; returns the result of the document."""
     table = to_table([row])
     for stage in (Chunk(settings, store.fingerprint), Keywords(settings)):
         table = map_rows(stage, settings)(table)
@@ -79,7 +85,7 @@ THAI, ENGLISH = "ปิดปั๊มน้ำก่อนเปิดวาล
     ],
     ids=["Thai", "half of it", "an emoji", "English"],
 )
-def test_a_text_that_the_model_does_not_know_is_told(
+def test_text_unknown_to_the_model_is_reported(
     settings: Settings,
     pool: ConnectionPool,
     store: VectorStore,
@@ -114,7 +120,7 @@ def test_a_text_that_the_model_does_not_know_is_told(
         assert index.search(store.organisation, store.id, collection=store.collection, text="วาล์ว")
 
 
-def test_a_line_that_no_index_stores_whole_becomes_chunks_that_are_found(
+def test_a_line_too_long_for_the_index_becomes_chunks_that_are_found(
     settings: Settings, pool: ConnectionPool, store: VectorStore, row: DocumentRow
 ) -> None:
     text = ENGLISH + "0123456789abcdef" * 20_000 + " " * 300_000 + "heron"
@@ -126,14 +132,14 @@ def test_a_line_that_no_index_stores_whole_becomes_chunks_that_are_found(
     assert hit.text == "heron"
 
 
-def test_both_sentences_of_a_document_that_is_read_and_known_in_part_are_told(
+def test_a_document_partly_unread_and_partly_unknown_reports_both(
     settings: Settings, store: VectorStore, row: DocumentRow
 ) -> None:
     line = written(settings, store, {**row, "page_texts": [THAI, ""]})
     assert line["detail"].startswith(f"{DETAIL}; 100% of the text is unknown")
 
 
-def test_it_is_searchable_settled_and_says_what_is_missing(
+def test_a_partly_read_document_is_searchable_and_settled_and_says_what_is_missing(
     settings: Settings, pool: ConnectionPool, store: VectorStore, row: DocumentRow
 ) -> None:
     line = written(settings, store, row)
@@ -153,7 +159,7 @@ def test_it_is_searchable_settled_and_says_what_is_missing(
     ]
 
 
-def test_status_counts_it_among_the_indexed(
+def test_status_counts_a_partly_read_document_as_indexed(
     settings: Settings, pool: ConnectionPool, store: VectorStore, row: DocumentRow
 ) -> None:
     written(settings, store, row)
@@ -167,7 +173,7 @@ def test_status_counts_it_among_the_indexed(
     assert (ours.documents, ours.not_indexed) == (1, 1)
 
 
-def test_without_anything_to_embed_it_is_empty_and_still_says_what_is_missing(
+def test_a_partly_read_document_without_tokens_is_empty_and_says_what_is_missing(
     settings: Settings, store: VectorStore, row: DocumentRow
 ) -> None:
     line = written(settings, store, {**row, "page_texts": [" ", ""]})
@@ -175,7 +181,9 @@ def test_without_anything_to_embed_it_is_empty_and_still_says_what_is_missing(
     assert DETAIL in line["detail"]
 
 
-def test_the_summary_counts_it_apart_and_the_run_did_not_fail(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_summary_counts_partly_read_documents_separately_and_not_as_failed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     report = IngestReport(console=Console(file=io.StringIO(), width=200))
     zeros = dict.fromkeys(("pages", "chunks", "embedded", "tokens", "tokens_embedded"), 0)
     for source, outcome, detail in (("a.pdf", "ok", ""), ("half.pdf", "partial_text", DETAIL)):
@@ -186,12 +194,17 @@ def test_the_summary_counts_it_apart_and_the_run_did_not_fail(monkeypatch: pytes
     assert "2 (0 unchanged, 0 failed, 1 read in part)" in printed
     assert f"partial_text half.pdf: {DETAIL}" in printed
     assert report.to_dict()["outcomes"] == {"ok": 1, "partial_text": 1}
-    monkeypatch.setattr(command, "ingest", lambda settings, location, name, run, **_: run.add({**zeros, "source": "half.pdf",
-        "outcome": "partial_text", "detail": DETAIL, "unchanged": False}))  # fmt: skip
+    monkeypatch.setattr(
+        command,
+        "ingest",
+        lambda settings, location, name, run, **_: run.add(
+            {**zeros, "source": "half.pdf", "outcome": "partial_text", "detail": DETAIL, "unchanged": False}
+        ),
+    )
     assert command.main(["half.pdf", "--vector-store", "s"]) == command.EXIT_OK
 
 
-def test_every_stage_takes_it(settings: Settings, row: DocumentRow) -> None:
+def test_every_stage_processes_a_partly_read_document(settings: Settings, row: DocumentRow) -> None:
     table = map_rows(lambda row: {**row, "media_type": "seen"}, settings)(to_table([row]))
     assert isinstance(table, pa.Table)
     assert table["media_type"].to_pylist() == ["seen"]

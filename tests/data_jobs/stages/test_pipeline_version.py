@@ -1,4 +1,4 @@
-"""The version of the pipeline stays the same for stores that exist: another one would have every document parsed again."""
+"""The pipeline version stays the same for existing stores, so that no document is parsed again."""
 
 from importlib.metadata import version
 
@@ -14,7 +14,7 @@ from data_jobs.stages.pipeline_version import pipeline_version
 
 
 def test_the_version_is_the_one_that_stores_have() -> None:
-    """Parser 3 and chunker 2, and the packages in this order, are what the rows of today's documents were made with."""
+    """Existing documents were made with parser 3, chunker 2 and these packages, in this order."""
     packages = ("pymupdf", "selectolax", "markdown-it-py", "chardet")
     assert "/".join(["3", *(f"{package}-{version(package)}" for package in packages)]) == PARSER_VERSION
     fingerprint = describe(Registry(Settings()).default)

@@ -1,4 +1,4 @@
-"""Chunks hold every token once, are slices of their page, fit the model, and stay where they are when text elsewhere changes."""
+"""Chunks hold every token once, are slices of their page, fit the model, and do not move when others do."""
 
 import random
 import time
@@ -72,7 +72,7 @@ texts = st.one_of(st.text(max_size=300), st.lists(words, max_size=120).map(" ".j
 
 @pytest.fixture(scope="module")
 def tokeniser() -> Tokeniser:
-    """The model's own."""
+    """The tokeniser of the model."""
     return open_tokeniser(Registry(Settings()).default)
 
 
@@ -83,12 +83,12 @@ def chunked(tokeniser: Tokeniser, pages: list[str], *, most: int | None = None) 
 
 
 def solid(text: str) -> int:
-    """Characters that are no white space."""
+    """Number of characters that are not white space."""
     return sum(map(len, text.split()))
 
 
 def letters(tokeniser: Tokeniser, text: str) -> list[str]:
-    """Clusters that give tokens."""
+    """The grapheme clusters that give tokens."""
     return [cluster for cluster in CLUSTER.findall(text) if len(tokeniser.tokenise([cluster])[0].ids)]
 
 
@@ -117,9 +117,9 @@ def test_chunks_hold_every_token_and_every_character_once_and_fit(
 
 @hypothesis_settings(max_examples=100, deadline=None)
 @given(text=texts, most=st.sampled_from([40, 254]))
-def test_no_letter_is_parted_from_its_marks(tokeniser: Tokeniser, text: str, most: int) -> None:
+def test_no_letter_is_separated_from_its_marks(tokeniser: Tokeniser, text: str, most: int) -> None:
     if max((len(one.ids) for one in tokenise(tokeniser, CLUSTER.findall(text)[:200])), default=0) > most:
-        return  # one letter alone is over the limit
+        return  # one letter alone exceeds the limit
     split = inside(text)
     for chunk in chunked(tokeniser, [text], most=most).chunks:
         begins = (
@@ -131,7 +131,7 @@ def test_no_letter_is_parted_from_its_marks(tokeniser: Tokeniser, text: str, mos
 
 
 class Bytes:
-    """The tokeniser of a byte-level vocabulary, as RoBERTa has one: several tokens of one letter, and tokens of white space."""
+    """A tokeniser with byte-level tokens, like RoBERTa's: several for one letter, and some for white space."""
 
     max_content_tokens, special_tokens, unknown_id = 254, 2, None
 
@@ -150,7 +150,7 @@ class Bytes:
 
 @hypothesis_settings(max_examples=60, deadline=None)
 @given(text=texts.filter(str.isprintable), most=st.sampled_from([60, 254]))
-def test_vocabularies_of_bytes_and_of_white_space_part_no_letter_either(text: str, most: int) -> None:
+def test_byte_level_vocabularies_split_no_letter_either(text: str, most: int) -> None:
     tokeniser = cast("Tokeniser", Bytes())
     found = (
         ContentDefinedChunker(tokeniser, "model", max_tokens=most)
@@ -162,14 +162,14 @@ def test_vocabularies_of_bytes_and_of_white_space_part_no_letter_either(text: st
     assert sum(solid(chunk.text) for chunk in found) == solid(text)
     assert all(chunk.text == chunk.text.strip() != "" and len(chunk.token_ids) <= most for chunk in found)
     if max((len(one.ids) for one in tokeniser.tokenise(CLUSTER.findall(text))), default=0) > most:
-        return  # one letter alone is over the limit
+        return  # one letter alone exceeds the limit
     split = inside(text)
     assert split is None or not any(
         split[chunk.start] and not text[chunk.start - 1].isspace() for chunk in found if chunk.start
     )
 
 
-def test_white_space_that_is_tokens_is_kept_in_short_runs_alone() -> None:
+def test_only_short_runs_of_white_space_tokens_are_kept() -> None:
     found = (
         ContentDefinedChunker(cast("Tokeniser", Bytes()), "model")
         .chunk("doc", [Page(number=1, text="a  b" + " " * 100_000 + "c")])
@@ -184,7 +184,7 @@ def test_white_space_that_is_tokens_is_kept_in_short_runs_alone() -> None:
 @pytest.mark.parametrize(
     "word", ["مُسْتَشْفَيَاتُهُمْ", "विश्वविद्यालयों", "שְׁמָרִים", "இயக்குநர்கள்", "naïvete\u0301s", "per\u00admit\u00adted"]
 )
-def test_words_are_cut_where_white_space_is_and_not_where_marks_are(tokeniser: Tokeniser, word: str) -> None:
+def test_words_are_cut_at_white_space_and_not_at_marks(tokeniser: Tokeniser, word: str) -> None:
     text = " ".join([word] * 400)
     chunks = chunked(tokeniser, [text], most=60).chunks
     assert len(chunks) > 5
@@ -219,7 +219,7 @@ def test_words_are_cut_where_white_space_is_and_not_where_marks_are(tokeniser: T
         "dots",
     ],
 )
-def test_long_runs_become_chunks_that_fit_and_say_something_or_are_told(
+def test_long_runs_become_chunks_that_fit_and_unknown_text_is_counted(
     tokeniser: Tokeniser, text: str, known: float
 ) -> None:
     started = time.perf_counter()
@@ -234,7 +234,7 @@ def test_long_runs_become_chunks_that_fit_and_say_something_or_are_told(
         assert sum(solid(chunk.text) for chunk in found.chunks) == solid(text)
 
 
-def test_a_word_that_is_too_long_says_something_in_its_pieces_and_its_neighbours_are_as_ever(
+def test_a_too_long_word_is_tokenised_in_pieces_and_its_neighbours_stay_the_same(
     tokeniser: Tokeniser,
 ) -> None:
     long = "pump" * 40
@@ -252,14 +252,17 @@ def test_a_word_that_is_too_long_says_something_in_its_pieces_and_its_neighbours
 def prose(sentences: int) -> list[str]:
     """Sentences of random words, the same at every call."""
     chance = random.Random(SEED)
-    vocabulary = "heron swift pump valve operator river night engine slowly never stands opens closes under over quiet red long".split()
+    vocabulary = (
+        "heron swift pump valve operator river night engine slowly never "
+        "stands opens closes under over quiet red long"
+    ).split()
     return [
         " ".join(chance.choices(vocabulary, k=chance.randint(5, 25))).capitalize() + "."
         for _ in range(sentences)
     ]
 
 
-def test_what_a_chunk_holds_is_what_its_text_alone_gives(tokeniser: Tokeniser) -> None:
+def test_the_tokens_of_a_chunk_are_those_of_its_text_alone(tokeniser: Tokeniser) -> None:
     chunks = (
         ContentDefinedChunker(tokeniser, "model")
         .chunk("doc", [Page(number=1, text=" ".join(prose(400)))])
@@ -292,7 +295,7 @@ def test_an_inserted_sentence_changes_three_chunks_at_most_nearly_always(tokenis
     assert sum(count > 3 for count in changed) <= 2
 
 
-def test_equal_chunks_have_ids_of_their_own_and_page_numbers_none(tokeniser: Tokeniser) -> None:
+def test_equal_chunks_have_different_ids_which_do_not_depend_on_the_page(tokeniser: Tokeniser) -> None:
     chunker = ContentDefinedChunker(tokeniser, "model")
     same = chunker.chunk("doc", [Page(number=1, text="The same."), Page(number=2, text="The same.")]).chunks
     moved = chunker.chunk("doc", [Page(number=7, text="The same.")]).chunks
@@ -314,7 +317,7 @@ def test_a_manual_of_fifteen_hundred_pages_takes_seconds(tokeniser: Tokeniser) -
 
 @hypothesis_settings(deadline=None)
 @given(text=texts)
-def test_sentences_tile_the_text(text: str) -> None:
+def test_the_spans_of_sentences_cover_the_text(text: str) -> None:
     starts = boundaries(text).tolist()
     assert starts[0] == 0
     assert all(a < b for a, b in pairwise(starts))
@@ -342,7 +345,7 @@ def test_where_sentences_end(text: str, sentences: int) -> None:
     assert len(boundaries(text)) == sentences
 
 
-def test_megabytes_without_a_sentence_take_no_quadratic_time() -> None:
+def test_megabytes_without_a_sentence_take_linear_time() -> None:
     started = time.perf_counter()
     for text in ("a" * 2_000_000, " " * 2_000_000, "." * 2_000_000, "\n" * 2_000_000, "a. " * 300_000):
         boundaries(text)

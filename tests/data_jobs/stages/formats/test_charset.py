@@ -1,4 +1,4 @@
-"""Character sets: the words come out right, whatever the bytes are in and whatever the document says they are in."""
+"""Text is decoded correctly in any character set, whatever set the document declares."""
 
 import re
 
@@ -11,15 +11,27 @@ from data_jobs.stages.formats.charset import decode
 from data_jobs.stages.formats.text import clean
 from data_jobs.stages.parsing.parser import Parser
 
-RUSSIAN = "Насос остановлен, потому что давление в системе упало ниже допустимого. Проверьте клапан и запустите его снова. "
+RUSSIAN = (
+    "Насос остановлен, потому что давление в системе упало ниже допустимого. "
+    "Проверьте клапан и запустите его снова. "
+)
 CHINESE = "请先关闭水泵，然后检查阀门。如果压力低于允许值，系统会自动停止运行。"
 TRADITIONAL = "請先關閉水泵，然後檢查閥門。如果壓力低於允許值，系統會自動停止運行。"
 JAPANESE = "ポンプを停止してから、バルブを確認してください。圧力が低い場合、システムは自動的に停止します。"
 KOREAN = "펌프를 먼저 멈춘 다음 밸브를 확인하십시오. 압력이 허용치보다 낮으면 시스템이 자동으로 정지합니다. "
-FRENCH = "La pompe s’est arrêtée : la pression était trop basse. Vérifiez la vanne, puis redémarrez le système “pressé”. "
-POLISH = "Pompa została zatrzymana, ponieważ ciśnienie w układzie spadło poniżej wartości. Sprawdź zawór i uruchom ją ponownie. "
+FRENCH = (
+    "La pompe s’est arrêtée : la pression était trop basse. "
+    "Vérifiez la vanne, puis redémarrez le système “pressé”. "
+)
+POLISH = (
+    "Pompa została zatrzymana, ponieważ ciśnienie w układzie spadło poniżej wartości. "
+    "Sprawdź zawór i uruchom ją ponownie. "
+)
 GREEK = "Η αντλία σταμάτησε επειδή η πίεση στο σύστημα έπεσε κάτω από το όριο. Ελέγξτε τη βαλβίδα. "
-TURKISH = "Pompa durdu, çünkü sistemdeki basınç izin verilen değerin altına düştü. Vanayı kontrol edin ve yeniden başlatın. "
+TURKISH = (
+    "Pompa durdu, çünkü sistemdeki basınç izin verilen değerin altına düştü. "
+    "Vanayı kontrol edin ve yeniden başlatın. "
+)
 HEBREW = "המשאבה נעצרה כי הלחץ במערכת ירד מתחת לערך המותר. בדקו את השסתום והפעילו אותה מחדש. "
 ARABIC = "توقفت المضخة لأن الضغط في النظام انخفض عن الحد المسموح به. تحقق من الصمام ثم أعد التشغيل. "
 THAI = "ปั๊มหยุดทำงานเพราะความดันในระบบต่ำกว่าค่าที่กำหนด กรุณาตรวจสอบวาล์วแล้วเริ่มใหม่ "
@@ -47,7 +59,7 @@ CASES = [
 @pytest.mark.parametrize(
     ("text", "encoding"), CASES, ids=[f"{text.split()[0][:8]}-{encoding}" for text, encoding in CASES]
 )
-def test_text_in_any_set_is_read_without_a_word_about_it(text: str, encoding: str) -> None:
+def test_text_in_any_character_set_is_decoded_without_a_declaration(text: str, encoding: str) -> None:
     text = f"{text}\n{text}\n"
     decoded = decode(text.encode(encoding, "ignore"))
     assert decoded.text == text.encode(encoding, "ignore").decode(encoding)
@@ -94,9 +106,7 @@ def test_a_few_western_signs_are_read_as_windows_1252(word: str) -> None:
         ("koi8-u", "їжа"),
     ],
 )
-def test_what_a_document_declares_is_believed_where_its_bytes_can_be_in_it(
-    template: str, label: str, text: str
-) -> None:
+def test_a_declared_character_set_is_used_if_the_bytes_allow_it(template: str, label: str, text: str) -> None:
     python = {"ks_c_5601-1987": "cp949", "x-sjis": "cp932", "ISO-8859-1": "cp1252"}.get(label, label)
     assert text in decode(template.format(label, text).encode(python)).text
 
@@ -116,7 +126,7 @@ def test_what_a_document_declares_is_believed_where_its_bytes_can_be_in_it(
         "unicode_escape",
     ],
 )
-def test_a_wrong_declaration_spoils_nothing(label: str) -> None:
+def test_a_wrong_declaration_is_ignored(label: str) -> None:
     page = f"<html><meta charset={label}><p>{RUSSIAN}</p>".encode()
     assert RUSSIAN in decode(page).text
     assert RUSSIAN in decode(page + b"\xff").text
@@ -124,7 +134,7 @@ def test_a_wrong_declaration_spoils_nothing(label: str) -> None:
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "gb18030", "euc_jp", "euc_kr", "big5", "utf-16"])
-def test_a_bad_byte_costs_itself_and_is_counted(encoding: str) -> None:
+def test_only_the_bad_byte_is_replaced_and_counted(encoding: str) -> None:
     text = {"gb18030": CHINESE, "euc_jp": JAPANESE, "euc_kr": KOREAN, "big5": TRADITIONAL}.get(
         encoding, RUSSIAN
     ) * 20
@@ -164,7 +174,7 @@ def test_a_text_with_gaps_was_read_in_part(parser: Parser) -> None:
         ("a\u00adb\u200bc\u200dd", "a\u00adb\u200bc\u200dd"),
     ],
 )
-def test_control_characters_divide_words_and_leave_nothing_else(raw: str, text: str) -> None:
+def test_control_characters_separate_words_and_are_removed(raw: str, text: str) -> None:
     assert clean(raw) == text
 
 
@@ -178,7 +188,7 @@ def test_clean_never_fuses_two_words(words: list[str], data: st.DataObject) -> N
 
 @settings(deadline=None)
 @given(st.binary(max_size=400))
-def test_any_bytes_are_some_text(data: bytes) -> None:
+def test_any_bytes_can_be_decoded(data: bytes) -> None:
     decoded = decode(data)
     assert not re.search("[\ud800-\udfff]", decoded.text)
     assert decode(b"<meta charset=big5>" + data).replaced <= len(data)
@@ -190,7 +200,7 @@ def test_any_bytes_are_some_text(data: bytes) -> None:
     st.lists(st.from_regex(r"[a-z]{1,8}", fullmatch=True), min_size=2, max_size=30),
     st.lists(st.integers(0x80, 0xFF), min_size=1, max_size=8),
 )
-def test_bad_bytes_between_words_of_ascii_cost_no_word(words: list[str], bad: list[int]) -> None:
+def test_bad_bytes_between_ascii_words_lose_no_word(words: list[str], bad: list[int]) -> None:
     data = b"\n".join(
         word.encode() + b" " + bytes([bad[number % len(bad)]]) + b" " for number, word in enumerate(words)
     )

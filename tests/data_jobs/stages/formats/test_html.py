@@ -1,4 +1,4 @@
-"""HTML: every word that a reader sees is in the text, in order and whole, however the markup nests."""
+"""The text of HTML has every word that a reader sees, whole and in order, however deep the markup nests."""
 
 import pytest
 from hypothesis import given, settings
@@ -9,7 +9,10 @@ from cluster.settings import Settings
 from data_jobs.stages.formats.html import to_text
 from data_jobs.stages.parsing.parser import Parser
 
-TAGS = "div p span font a b i em h1 ul li section blockquote pre button label small code details summary nav x-own center".split()
+TAGS = (
+    "div p span font a b i em h1 ul li section blockquote pre button label small code "
+    "details summary nav x-own center"
+).split()
 HIDDEN = (
     "<div hidden>",
     "<p style='color:red; DISPLAY : none'>",
@@ -19,12 +22,12 @@ HIDDEN = (
 
 
 def words(markup: str) -> list[str]:
-    """The words of the text."""
+    """The words of the parsed text."""
     return to_text(markup)[0].split()
 
 
 def numbered(template: str, count: int) -> str:
-    """The template so many times, # standing for the number."""
+    """Repeat the template; ``#`` stands for the number of the repetition."""
     return "".join(template.replace("#", str(number)) for number in range(count))
 
 
@@ -57,7 +60,7 @@ def test_nesting_has_no_limit(template: str, count: int) -> None:
         "<a title='{}'></a>",
     ],
 )
-def test_a_node_over_ten_megabytes_costs_no_word(node: str) -> None:
+def test_a_node_over_ten_megabytes_loses_no_word(node: str) -> None:
     assert words("<p>before" + node.format("x" * 10_500_000) + "<p>behind") == ["before", "behind"]
 
 
@@ -82,7 +85,7 @@ def test_a_tree_that_does_not_fit_into_memory_is_too_large() -> None:
     [
         ("one<br>two<wbr>three", "one twothree"),
         ("<b>wo</b>rd<i>s</i>", "words"),
-        ("<td>1</td><td>2</td>", "12"),  # cells outside a table are none
+        ("<td>1</td><td>2</td>", "12"),  # cells outside a table are not cells
         ("<table><tr><td>1<td>2</table>", "1\n\n2"),
         ("<select><option>red<option>green</select>", "red\n\ngreen"),
         ("<textarea>a\n b</textarea>", "a\n b"),
@@ -97,7 +100,8 @@ def test_a_tree_that_does_not_fit_into_memory_is_too_large() -> None:
         ("<p>one</p ><P>two</p\n><p>three</p", "one\n\ntwo\n\nthree"),
         ("<xmp><b></xmp>", "<b>"),
         (
-            "a note<sup><a href='#1'>1</a></sup>, 10<sup>6</sup>, 10<sup>-3</sup> m<sup>2</sup>, 1<sup>st</sup>, H<sub>2</sub>O",
+            "a note<sup><a href='#1'>1</a></sup>, 10<sup>6</sup>, 10<sup>-3</sup> m<sup>2</sup>, "
+            "1<sup>st</sup>, H<sub>2</sub>O",
             "a note 1 , 10^6, 10^-3 m2, 1st, H2O",
         ),
         ("5 < 6 > 4 & x <3", "5 < 6 > 4 & x <3"),
@@ -119,7 +123,7 @@ def test_the_text_is_what_a_reader_sees(markup: str, text: str) -> None:
 @pytest.mark.parametrize(
     "silent", ["script", "style", "template", "noscript", "iframe", "noembed", "noframes"]
 )
-def test_code_and_stand_ins_are_no_text(silent: str) -> None:
+def test_code_and_fallback_content_are_not_text(silent: str) -> None:
     assert words(f"<body>one <{silent}>no</{silent}> two") == ["one", "two"]
 
 
@@ -132,7 +136,7 @@ def test_what_an_element_hides_is_left_out_and_counted(parser: Parser, tag: str)
 
 
 def trees() -> st.SearchStrategy[str]:
-    """Markup with # for each word; elements that are closed, or not."""
+    """Markup with ``#`` for each word, whose elements are closed or not."""
     word = st.just(" # ")
     return st.recursive(
         word,

@@ -1,4 +1,4 @@
-"""A word that was broken at a line end is whole again; a compound keeps its hyphen."""
+"""A word broken at a line end becomes whole again, and a compound keeps its hyphen."""
 
 import pytest
 from hypothesis import given
@@ -7,34 +7,49 @@ from hypothesis import strategies as st
 from data_jobs.stages.formats.line_ends import join_lines
 
 JOINED = {
-    "a word of the document": ("Nobody is permit-\nted here. Some are permitted.", "Nobody is permitted here. Some are permitted."),
+    "a word of the document": (
+        "Nobody is permit-\nted here. Some are permitted.",
+        "Nobody is permitted here. Some are permitted.",
+    ),
     "no word of the document": ("They are inter-\nnational.", "They are international."),
-    "written with a hyphen elsewhere": ("a well-\nknown pump, the well-known one", "a well-known pump, the well-known one"),
-    "two words of the document": ("The heat pump: a heat-\npump is one.", "The heat pump: a heat-pump is one."),
+    "written with a hyphen elsewhere": (
+        "a well-\nknown pump, the well-known one",
+        "a well-known pump, the well-known one",
+    ),
+    "two words of the document": (
+        "The heat pump: a heat-\npump is one.",
+        "The heat pump: a heat-pump is one.",
+    ),
     "a prefix": ("This is self-\nevident.", "This is self-evident."),
     "a compound of three": ("It is state-of-the-\nart.", "It is state-of-the-art."),
-    "short parts say nothing": ("as he is in it, an is-\nland", "as he is in it, an island"),
+    "short parts are no evidence": ("as he is in it, an is-\nland", "as he is in it, an island"),
     "a number": ("the 3-\ncomponent and pages 12-\n15", "the 3-component and pages 12-15"),
     "a name": ("the AB-\nCD and Barnes-\nJewish", "the AB-CD and Barnes-Jewish"),
-    "a word left out": ("short-\nand long-term", "short- and long-term"),
+    "an omitted word": ("short-\nand long-term", "short- and long-term"),
     "German": ("Ein-\nund Ausgang der Vor-\nrichtung", "Ein- und Ausgang der Vorrichtung"),
     "no spaces": ("one -\ntwo", "one - two"),
-    "broken twice": ("a super-\ncalifragilistic-\nexpiali-\ndocious word", "a supercalifragilisticexpialidocious word"),
+    "broken twice": (
+        "a super-\ncalifragilistic-\nexpiali-\ndocious word",
+        "a supercalifragilisticexpialidocious word",
+    ),
     "a space before the end": ("it is permit- \n  ted", "it is permitted"),
     "another hyphen": ("it is permit\u2010\nted", "it is permitted"),
     "soft hyphens at line ends": ("it is per\u00ad\nmit\u00ad\nted", "it is permitted"),
-    "soft hyphens that are seen": ("a well\u00adknown pump, a well\u00ad\nknown one", "a well-known pump, a well-known one"),
+    "visible soft hyphens": (
+        "a well\u00adknown pump, a well\u00ad\nknown one",
+        "a well-known pump, a well-known one",
+    ),
     "capitals": ("PERMIT-\nTED is what PERMITTED says", "PERMITTED is what PERMITTED says"),
     "Chinese": ("水泵只能由值班主管\n停止。", "水泵只能由值班主管停止。"),
     "Japanese, written downwards": ("ひ\nと\nつ", "ひとつ"),
     "Chinese cells": ("商品\n商品基本条码\n价格", "商品 商品基本条码价格"),
     "Chinese beside Latin": ("版本\nversion", "版本 version"),
     "Korean": ("밸브를\n닫는다", "밸브를 닫는다"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize(("paragraph", "text"), JOINED.values(), ids=JOINED)
-def test_lines_are_joined_as_they_are_read(paragraph: str, text: str) -> None:
+def test_lines_are_joined_as_a_reader_reads_them(paragraph: str, text: str) -> None:
     assert join_lines([[paragraph]]) == [text]
 
 

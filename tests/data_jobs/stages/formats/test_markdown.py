@@ -1,4 +1,4 @@
-"""Markdown: what prose says is text, however deep it nests and whatever it looks like to an HTML parser."""
+"""Prose in Markdown stays text, however deep it nests, even if an HTML parser would take it for markup."""
 
 import re
 
@@ -11,18 +11,19 @@ from data_jobs.stages.formats.markdown import parse
 from data_jobs.stages.parsing.parser import Parser
 from tests.data_jobs.stages.formats.test_html import numbered
 
-#: Each with the text that it is in the middle of a line, unclosed.
+#: Unclosed marks, each with its text in the middle of a line.
 OPENINGS = (
     "<script>|<style>|<textarea>|<iframe>|<title>|<xmp>|<plaintext>|<noembed>|<noframes>|<noscript>|<template>|<frameset>|<rp>|<annotation>"
     "|<!--|<![CDATA[|<?php|<!DOCTYPE|<div class='a|<a href=\"x|<b|</"
 ).split("|")
-INVISIBLE = "<svg>|<math>|<select>|<object>|<table>|<video>|<button>|<details>|<div hidden>|<p style='display:none'>|<font>|<a>".split(
-    "|"
-)
+INVISIBLE = (
+    "<svg>|<math>|<select>|<object>|<table>|<video>|<button>|<details>|<div hidden>"
+    "|<p style='display:none'>|<font>|<a>"
+).split("|")
 
 
 def text(markdown: str) -> str:
-    """The text of the document's one page."""
+    """The text of the only page of the document."""
     (page,) = parse(markdown.encode(), ParseOptions(max_pages=1)).pages
     return page
 
@@ -48,7 +49,7 @@ def test_marks_in_one_line_nest_to_any_depth(mark: str, levels: int) -> None:
     "template",
     ["{} one\n\n*two*\n\n- three", "zero {} one\n\n*two*\n\n- three", "> {}\n> one\n\n*two*\n\n- three"],
 )
-def test_an_opening_that_nothing_closes_takes_in_no_text_and_is_text(opening: str, template: str) -> None:
+def test_an_unclosed_mark_is_text_and_swallows_none(opening: str, template: str) -> None:
     words = text(template.format(opening))
     assert opening in words
     assert (
@@ -62,7 +63,7 @@ def test_an_opening_that_nothing_closes_takes_in_no_text_and_is_text(opening: st
     "template",
     ["{}\none\n\n*two*\n\n- three", "zero {} one\n\n*two*\n\n| a | b |\n|---|---|\n| c | d |\n\n- three"],
 )
-def test_an_element_that_nothing_closes_takes_in_no_text(opening: str, template: str) -> None:
+def test_an_unclosed_element_swallows_no_text(opening: str, template: str) -> None:
     bare = template.format("").translate(str.maketrans("*|-", "   "))
     assert text(template.format(opening)).split() == bare.split()
 
@@ -97,7 +98,7 @@ def test_a_readme_with_a_loose_tag_is_whole_through_the_parser(parser: Parser) -
 
 
 def trees(depth: int = 0) -> st.SearchStrategy[str]:
-    """Markdown blocks with # for each word."""
+    """Markdown blocks with ``#`` for each word."""
     line = st.sampled_from(
         [
             "# #",

@@ -1,4 +1,4 @@
-"""What is read of PDFs that are not as they should be, and what is said of the rest."""
+"""The readable parts of faulty PDFs are read, and the other parts are reported."""
 
 import zlib
 from pathlib import Path
@@ -39,7 +39,7 @@ def read(parser: Parser, data: bytes) -> tuple[Outcome, list[str], str]:
 
 
 def said(*numbers: int) -> list[str]:
-    """Texts of pages as ``pdf_samples.pages`` makes them; 0 stands for a page without text."""
+    """The texts of pages made by ``pdf_samples.pages``; 0 stands for a page without text."""
     return [f"This is page {number}." if number else "" for number in numbers]
 
 
@@ -50,14 +50,14 @@ def test_a_word_broken_at_a_line_end_is_whole(parser: Parser) -> None:
     ]
 
 
-def test_scanned_pages_among_others_are_told_and_blank_ones_are_not(parser: Parser) -> None:
+def test_scanned_pages_are_reported_and_blank_ones_are_not(parser: Parser) -> None:
     parsed = parser.parse(pdf_samples.mostly_scanned(), name="a.pdf")
     assert (parsed.outcome, parsed.facts) == (Outcome.PARTIAL_TEXT, {"unread_pages": 8})
     assert "pages 2-9 of 11 could not be read: each is a picture" in parsed.detail
     assert [bool(page.text) for page in parsed.pages] == [True] + [False] * 10
 
 
-def test_a_part_of_a_document_tells_its_own_pages(parser: Parser) -> None:
+def test_a_part_of_a_document_reports_its_own_pages(parser: Parser) -> None:
     parsed: ParsedDocument = parser.parse(pdf_samples.mostly_scanned(), name="a.pdf", part=(7, 11))
     assert (parsed.outcome, set(parsed.unread), parsed.page_count) == (Outcome.PARTIAL_TEXT, {8, 9}, 11)
 
@@ -80,7 +80,7 @@ def test_private_letters_are_garbage_too(parser: Parser, letters: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["Δοκιμή Проверка", "x \u2248 y \u2211 z"])
-def test_unusual_letters_are_no_garbage(parser: Parser, text: str) -> None:
+def test_unusual_letters_are_not_garbage(parser: Parser, text: str) -> None:
     assert read(parser, lines_of(text, font=FONT))[:2] == (Outcome.OK, [text])
 
 
@@ -117,7 +117,7 @@ def test_a_ligature_of_arabic_letters_is_its_letters(parser: Parser) -> None:
     [b"\0" * 3_000, b"<html>served with it</html>\n" * 200, b"\n" * 5_000],
     ids=["NUL", "HTML", "blank"],
 )
-def test_what_follows_the_end_of_a_file_is_no_damage(parser: Parser, tail: bytes) -> None:
+def test_bytes_after_the_end_of_a_file_are_not_damage(parser: Parser, tail: bytes) -> None:
     assert read(parser, written(pages(2)) + tail)[:2] == (Outcome.OK, said(1, 2))
 
 
@@ -139,13 +139,13 @@ CONTENTS = {
 
 
 @pytest.mark.parametrize("contents", CONTENTS.values(), ids=CONTENTS)
-def test_a_page_without_its_drawing_commands_costs_that_page_only(parser: Parser, contents: bytes) -> None:
+def test_only_the_page_without_drawing_commands_is_lost(parser: Parser, contents: bytes) -> None:
     outcome, texts, detail = read(parser, replaced(3, 6, b"/Contents 7 0 R", contents))
     assert (outcome, texts) == (Outcome.PARTIAL_TEXT, said(1, 0, 3))
     assert detail == "page 2 of 3 could not be read: it is damaged"
 
 
-def test_what_is_left_of_a_damaged_page_is_read(parser: Parser) -> None:
+def test_the_readable_part_of_a_damaged_page_is_read(parser: Parser) -> None:
     outcome, texts, _ = read(parser, replaced(3, 6, b"/Contents 7 0 R", b"/Contents [7 0 R 99 0 R]"))
     assert (outcome, texts) == (Outcome.PARTIAL_TEXT, said(1, 2, 3))
 
@@ -159,7 +159,7 @@ def test_a_page_whose_commands_do_not_unpack_is_damaged_and_a_wrong_checksum_is_
     assert read(parser, written(objects))[:2] == (Outcome.OK, said(1, 2))
 
 
-def test_commands_that_are_packed_twice_are_a_bomb_and_no_damage(parser: Parser) -> None:
+def test_commands_compressed_twice_are_a_bomb_and_not_damage(parser: Parser) -> None:
     objects = pages(2)
     objects[4] = stream(
         zlib.compress(zlib.compress(bytes(128 * 1024 * 1024), 1)), b"/Filter [/FlateDecode /FlateDecode] "
@@ -183,14 +183,14 @@ def test_a_tree_of_pages_may_be_wrong_anywhere(parser: Parser, kids: bytes) -> N
     assert read(parser, written(objects))[:2] == (Outcome.OK, said(1, 2, 3, 4))
 
 
-def test_a_portfolio_tells_of_the_files_in_it(parser: Parser) -> None:
+def test_a_portfolio_reports_the_files_in_it(parser: Parser) -> None:
     outcome, texts, detail = read(parser, pdf_samples.portfolio("This is the cover."))
     assert (outcome, texts) == (Outcome.PARTIAL_TEXT, ["This is the cover."])
     assert "the 2 files in it were not read" in detail
     assert read(parser, pdf_samples.portfolio(""))[0] == Outcome.UNSUPPORTED
 
 
-def test_a_form_for_adobes_programs_is_not_its_request_to_wait(parser: Parser) -> None:
+def test_the_placeholder_page_of_an_xfa_form_is_not_its_text(parser: Parser) -> None:
     outcome, texts, detail = read(parser, pdf_samples.xfa())
     assert (outcome, texts) == (Outcome.UNSUPPORTED, [])
     assert "XFA" in detail
@@ -205,7 +205,7 @@ def test_a_field_is_read_to_its_end(parser: Parser) -> None:
 @pytest.mark.parametrize(
     ("owner", "outcome"), [("", Outcome.OK), ("other", Outcome.ENCRYPTED)], ids=["empty", "set"]
 )
-def test_a_document_opens_where_its_owner_has_no_password(
+def test_a_document_opens_if_its_owner_password_is_empty(
     parser: Parser, owner: str, outcome: Outcome
 ) -> None:
     with pymupdf.open("pdf", pdf_of(SENTENCE)) as document:

@@ -1,4 +1,4 @@
-"""What each format's text looks like, whatever the file calls itself."""
+"""The text of each format is the text that a reader would see."""
 
 import pytest
 
@@ -18,7 +18,8 @@ from data_jobs.stages.parsing.parser import Parser
             "Title\n\nsome text & code\n\none\n\ntwo\n\na  b",
         ),
         (
-            b"<html><head><title>T</title><style>x{}</style><script>y()</script></head><body><p>one <b>two</b><br>three &amp; four</p>"
+            b"<html><head><title>T</title><style>x{}</style><script>y()</script></head>"
+            b"<body><p>one <b>two</b><br>three &amp; four</p>"
             b"<table><tr><td>5</td><td>6</td></tr></table><pre>7\n  8</pre><!-- no --></body></html>",
             "a.html",
             "T\n\none two three & four\n\n5\n\n6\n\n7\n  8",
@@ -43,6 +44,6 @@ def test_a_page_without_text_is_empty(parser: Parser, data: bytes) -> None:
     assert parser.parse(data, name="a.html").outcome == Outcome.EMPTY
 
 
-def test_ten_thousand_levels_of_markup_are_survived(parser: Parser) -> None:
+def test_ten_thousand_levels_of_markup_do_not_crash(parser: Parser) -> None:
     parsed = parser.parse(b"<html><body>" + b"<div>" * 10_000 + b"deep", name="a.html")
     assert parsed.outcome in {Outcome.OK, Outcome.EMPTY, Outcome.CORRUPT}

@@ -1,4 +1,4 @@
-"""A document that needs more memory than one may use is too large, however its library says so; a crash for another reason is not."""
+"""A document that needs more memory than the limit is too large, however its library reports that."""
 
 import ctypes
 import faulthandler
@@ -30,7 +30,7 @@ SAID = [
 
 
 @pytest.mark.parametrize("words", SAID)
-def test_every_library_s_words_for_no_memory_are_understood(words: str) -> None:
+def test_every_library_message_about_lack_of_memory_is_recognised(words: str) -> None:
     assert is_out_of_memory(RuntimeError(words))
     assert is_out_of_memory(SyntaxError(words))
     opened = ValueError("Failed to open stream")
@@ -41,7 +41,7 @@ def test_every_library_s_words_for_no_memory_are_understood(words: str) -> None:
 @pytest.mark.parametrize(
     "error", [RuntimeError("code=7: invalid key in dict"), ValueError("bad xref"), KeyError("allocate")]
 )
-def test_a_damaged_document_does_not_need_memory(error: Exception) -> None:
+def test_errors_of_damaged_documents_are_not_taken_for_lack_of_memory(error: Exception) -> None:
     assert not is_out_of_memory(error)
 
 
@@ -76,7 +76,7 @@ CRASHES = {
 
 
 @pytest.mark.parametrize(("end", "code"), CRASHES.values(), ids=CRASHES)
-def test_a_crash_at_the_limit_of_memory_is_one_of_memory(
+def test_a_crash_near_the_memory_limit_counts_as_lack_of_memory(
     end: Any, code: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def parse(*_: Any, **limits: Any) -> None:
@@ -84,7 +84,7 @@ def test_a_crash_at_the_limit_of_memory_is_one_of_memory(
         end(limits)
 
     monkeypatch.setattr(fork_server, "parse", parse)
-    # Far from a limit that a crash for another reason must not reach, whatever earlier tests have loaded here.
+    # For the other crashes the limit is far away, whatever earlier tests have loaded into this process.
     limit = address_space()[0] + 256 * MIB if code == EXIT_MEMORY else 4 * address_space()[0]
     request = {
         "name": "a",

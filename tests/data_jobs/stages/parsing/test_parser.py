@@ -1,4 +1,4 @@
-"""Every document ends in an outcome with a sentence, and what it does to its process costs nobody else anything."""
+"""Every document ends in an outcome with a sentence, and no document harms another one."""
 
 import json
 import os
@@ -85,14 +85,15 @@ def test_a_document_over_a_limit_names_the_limit_and_its_setting() -> None:
 
 
 def slow_markdown() -> bytes:
-    """Takes a Markdown parser much longer than a second."""
+    """Markdown that takes much longer than a second to parse."""
     return b"[a](" * 3_000 + b"*_`" * 400_000
 
 
 def test_a_parse_that_takes_too_long_is_ended_and_the_next_one_goes_on() -> None:
-    with Parser(Settings(parse_timeout_s=0.3)) as parser:
+    with Parser(Settings()) as parser:
+        parser.parse(b"start", name="a.txt")
         started = time.monotonic()
-        parsed = parser.parse(slow_markdown(), name="a.md")
+        parsed = parser.parse(slow_markdown(), name="a.md", timeout_s=0.3)
         assert parsed.outcome == Outcome.TIMEOUT
         assert "CLUSTER_PARSE_TIMEOUT_S" in parsed.detail
         assert time.monotonic() - started < 5
@@ -114,7 +115,7 @@ def test_a_child_that_is_killed_has_its_document_parsed_once_more(kills: int, ou
         assert parser.parse(b"next", name="b.txt").outcome == Outcome.OK
 
 
-def test_nothing_of_the_result_of_a_child_that_was_killed_remains(parser: Parser) -> None:
+def test_nothing_remains_of_the_result_of_a_killed_child(parser: Parser) -> None:
     wanted = threading.Event()
     with parser_module._MemoryFile(b"text") as document, parser_module._MemoryFile(b"") as result:
         for _ in range(2):
@@ -125,18 +126,25 @@ def test_nothing_of_the_result_of_a_child_that_was_killed_remains(parser: Parser
         ] == ["text"]
 
 
-HONEST = {"outcome": "partial_text", "detail": "", "pages": ["text", ""], "media_type": "application/pdf", "page_count": 2,
-          "facts": {"encoding": "koi8-r"}, "unread": [[2, "is a picture"]]}  # fmt: skip
+VALID_RESULT = {
+    "outcome": "partial_text",
+    "detail": "",
+    "pages": ["text", ""],
+    "media_type": "application/pdf",
+    "page_count": 2,
+    "facts": {"encoding": "koi8-r"},
+    "unread": [[2, "is a picture"]],
+}
 
 
-def answered(answer: object) -> ParsedDocument:
-    """What is made of a child's answer."""
-    with parser_module._MemoryFile(json.dumps(answer).encode()) as result:
+def read_result(written: object) -> ParsedDocument:
+    """The parsed document for a child's result."""
+    with parser_module._MemoryFile(json.dumps(written).encode()) as result:
         return parser_module._read_result(result, b"%PDF-1.7", "a.pdf", first=0)
 
 
-def test_an_answer_with_a_page_missing_is_partial_and_names_it() -> None:
-    parsed = answered(HONEST)
+def test_a_result_with_an_unread_page_is_partial_and_names_it() -> None:
+    parsed = read_result(VALID_RESULT)
     assert (parsed.outcome, parsed.detail) == (
         Outcome.PARTIAL_TEXT,
         "page 2 of 2 could not be read: it is a picture",
@@ -165,11 +173,11 @@ def test_an_answer_with_a_page_missing_is_partial_and_names_it() -> None:
     ],
     ids=lambda lie: str(lie)[:40],
 )
-def test_an_answer_that_lies_is_refused(lie: dict[str, object]) -> None:
-    assert answered(HONEST | lie).outcome == Outcome.CORRUPT
+def test_an_invalid_result_is_refused(lie: dict[str, object]) -> None:
+    assert read_result(VALID_RESULT | lie).outcome == Outcome.CORRUPT
 
 
-def test_what_nobody_waits_for_any_more_is_not_parsed(parser: Parser) -> None:
+def test_a_cancelled_document_is_not_parsed(parser: Parser) -> None:
     cancelled = threading.Event()
     cancelled.set()
     parser.interrupt()
@@ -177,8 +185,11 @@ def test_what_nobody_waits_for_any_more_is_not_parsed(parser: Parser) -> None:
     assert parser.parse(b"next", name="b.txt").outcome == Outcome.OK
 
 
-def test_the_parsing_of_a_killed_owner_ends_at_once() -> None:
-    script = "from tests.data_jobs.stages.parsing.test_parser import *; Parser(Settings()).parse(slow_markdown(), name='a.md')"
+def test_parsing_ends_at_once_if_the_owner_is_killed() -> None:
+    script = (
+        "from tests.data_jobs.stages.parsing.test_parser import *; "
+        "Parser(Settings()).parse(slow_markdown(), name='a.md')"
+    )
     owner = psutil.Popen([sys.executable, "-c", script], cwd=ROOT)
     while len(started := owner.children(recursive=True)) < 2:
         time.sleep(0.05)
@@ -227,5 +238,5 @@ def test_every_word_of_the_real_pages_is_in_the_text(parser: Parser, corpus: Pat
 
 
 def letters(text: str) -> str:
-    """What remains when ligatures are spelled out, and hyphens, spaces and signs left out."""
+    """The letters and digits of the text, with ligatures spelt out."""
     return "".join(character for character in unicodedata.normalize("NFKC", text) if character.isalnum())

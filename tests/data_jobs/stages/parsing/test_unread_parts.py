@@ -1,4 +1,4 @@
-"""What could not be read is told in one sentence that a person can act on."""
+"""One sentence says which parts of a document could not be read, and why."""
 
 import re
 
@@ -17,13 +17,16 @@ from data_jobs.stages.parsing.unread_parts import MAX_RANGES, ranges, unread_sen
         ({3: "is damaged"}, "page 3 of 1,000 could not be read: it is damaged"),
         (
             {4: "is a picture", 2: "is a picture", 3: "is a picture", 9: "is damaged"},
-            "pages 2-4 of 1,000 could not be read: each is a picture; page 9 of 1,000 could not be read: it is damaged",
+            "pages 2-4 of 1,000 could not be read: each is a picture; "
+            "page 9 of 1,000 could not be read: it is damaged",
         ),
-        ({NO_PAGE: "its 3 attached files were not read", 1: "is blank"},
-         "its 3 attached files were not read; page 1 of 1,000 could not be read: it is blank"),
+        (
+            {NO_PAGE: "its 3 attached files were not read", 1: "is blank"},
+            "its 3 attached files were not read; page 1 of 1,000 could not be read: it is blank",
+        ),
     ],
     ids=["nothing", "one page", "ranges by reason", "no page"],
-)  # fmt: skip
+)
 def test_pages_are_named_by_reason(unread: dict[int, str], sentence: str) -> None:
     assert unread_sentence(unread, 1_000) == sentence
 
