@@ -28,12 +28,12 @@ SQL = queries("cluster.documents", "attaching.sql")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Attachment:
-    """A file as it is to be attached."""
+    """A file to attach, with its options."""
 
     file: str
-    #: At most 16, for filters; strings, numbers and booleans.
+    #: At most 16 strings, numbers and booleans, which filters of searches can use.
     attributes: Mapping[str, Any] = field(default_factory=dict)
-    #: OpenAI's; None: the store's.
+    #: OpenAI's ``chunking_strategy``; None: that of the store.
     chunking_strategy: Mapping[str, Any] | None = None
 
 
@@ -48,9 +48,11 @@ def attach(
     priority: int = queue.DEFAULT_PRIORITY,
     attempts: int | None = None,
 ) -> StoreFile:
-    """Attach one file, as ``attach_many`` does."""
-    one = Attachment(file=file, attributes=attributes or {}, chunking_strategy=chunking_strategy)
-    attach_many(connection, store, [one], priority_class=priority_class, priority=priority, attempts=attempts)
+    """Attach one file; see ``attach_many`` for the arguments and errors."""
+    attachment = Attachment(file=file, attributes=attributes or {}, chunking_strategy=chunking_strategy)
+    attach_many(
+        connection, store, [attachment], priority_class=priority_class, priority=priority, attempts=attempts
+    )
     return get_store_file(connection, store.organisation, store.id, file)
 
 
@@ -64,20 +66,21 @@ def attach_many(
     attempts: int | None = None,
     batch: str | None = None,
 ) -> None:
-    """Attach files and submit a job for each; of several with one file the last counts.
+    """Attach files and submit a job for each. Either all files are attached or none.
 
-    A file that is attached already is processed again, under the id it has. If that is being done already, and nothing is asked
-    to be cut otherwise, its job is the one that does it, with the attributes given now.
+    A file that is attached already is indexed again. Its open job continues if it uses the same chunking
+    strategy, and takes the new attributes; otherwise a new job replaces it.
 
     Args:
-        priority_class: how urgent their jobs are.
-        priority: 0 to 9, place inside the class; higher goes first.
-        attempts: how often each job is begun at most.
-        batch: id of the batch they come with.
+        attachments: the files; of several for one file, the last counts.
+        priority_class: the priority class of their jobs.
+        priority: 0 to 9, the priority inside the class; higher goes first.
+        attempts: most attempts of each job; None: as its kind says.
+        batch: id of the file batch that the files belong to.
 
     Raises:
-        NotFound: files that the organisation does not have; nothing is attached then.
-        InvalidInput: files for another purpose than ``formats.DOCUMENT_PURPOSES``; nothing is attached then.
+        NotFound: a file that the organisation does not have.
+        InvalidInput: a file for another purpose than ``formats.DOCUMENT_PURPOSES``.
         Conflict: the store has expired.
     """
     require_live(store)
@@ -90,9 +93,9 @@ def attach_many(
         jobs, replaced = _open_jobs(
             connection, {one.file: one.chunking_strategy for one in wanted.values()}, owner
         )
-        queue.lock_jobs(
-            connection, store.organisation, list(replaced.values())
-        )  # before turns, in the order of ``requeue``
+        # Jobs are locked before turns, in the same order as ``queue.requeue`` locks them, or the two could
+        # deadlock.
+        queue.lock_jobs(connection, store.organisation, list(replaced.values()))
         new = [file for file in wanted if file not in jobs]
         requests = [_request(store, file) for file in new]
         submitted = queue.submit_many(
@@ -120,7 +123,7 @@ def attach_many(
 
 
 def successor(connection: Connection[Any], organisation: str, store_id: str, file: str) -> str | None:
-    """Id of the job that is the file's last one; None where the file is no longer attached."""
+    """Id of the file's latest job; None where the file is no longer attached."""
     row = connection.execute(
         SQL["successor"], {"organisation": organisation, "vector_store": store_id, "file": file}
     ).fetchone()
@@ -128,50 +131,55 @@ def successor(connection: Connection[Any], organisation: str, store_id: str, fil
 
 
 def _require_files(connection: Connection[Any], owner: dict[str, Any]) -> None:
-    """Return if the organisation has all files of the owner.
+    """Check that the organisation has all the files.
 
     Raises:
-        NotFound: naming the first that is not there.
-        InvalidInput: files for another purpose than ``DOCUMENT_PURPOSES``.
+        NotFound: a file is missing.
+        InvalidInput: a file for another purpose than ``DOCUMENT_PURPOSES``.
     """
-    there = dict(connection.execute(SQL["files"], owner).fetchall())
-    missing = [file for file in owner["files"] if file not in there]
+    found = dict(connection.execute(SQL["files"], owner).fetchall())
+    missing = [file for file in owner["files"] if file not in found]
     if missing:
-        more = f", nor {len(missing) - 1} others of those named" if len(missing) > 1 else ""
-        raise NotFound(f"no file {missing[0]!r}{more}; nothing was attached")
-    for file, purpose in there.items():
+        more = f" and {len(missing) - 1} other files do" if len(missing) > 1 else " does"
+        raise NotFound(f"file {missing[0]!r}{more} not exist; nothing was attached")
+    for file, purpose in found.items():
         if purpose not in DOCUMENT_PURPOSES:
             purposes = " or ".join(DOCUMENT_PURPOSES)
             raise InvalidInput(
-                f"file {file!r} is for {purpose!r}, and a vector store takes files for {purposes}: upload it for one of these; "
-                "nothing was attached"
+                f"file {file!r} is for {purpose!r}, and a vector store takes files for {purposes}; "
+                "upload it for one of these. Nothing was attached"
             )
 
 
 def _open_jobs(
     connection: Connection[Any], wanted: Mapping[str, Mapping[str, Any] | None], owner: dict[str, Any]
 ) -> tuple[dict[str, str], dict[str, str]]:
-    """By file, whose row is locked: jobs that do what is wanted already, and jobs that do something else and have to go.
+    """Lock the files' rows. Returns the open job of each file: the jobs to keep, and the jobs to replace.
 
     Args:
-        wanted: by file, how it is to be cut.
+        wanted: file -> its new chunking strategy. An open job with the same strategy is kept.
         owner: organisation, vector store and files.
     """
-    running: dict[str, str] = {}
-    others: dict[str, str] = {}
-    for file, job, strategy, open, goes_on in connection.execute(SQL["lock_many"], owner).fetchall():
-        if open:
-            (running if goes_on and strategy == wanted[file] else others)[file] = job
-    return running, others
+    kept: dict[str, str] = {}
+    replaced: dict[str, str] = {}
+    for file, job, strategy, is_open, continues in connection.execute(SQL["lock_many"], owner).fetchall():
+        if is_open:
+            (kept if continues and strategy == wanted[file] else replaced)[file] = job
+    return kept, replaced
 
 
 def _replace_jobs(connection: Connection[Any], organisation: str, jobs: Mapping[str, str]) -> None:
-    """Old jobs end because of new ones, and batches that wait for a file wait for its new job."""
+    """Cancel each old job because a new one replaces it. Batches that wait for a file then wait for its new
+    job.
+
+    Args:
+        jobs: old job -> new job.
+    """
     connection.execute(
         SQL["members_follow"], {"organisation": organisation, "old": list(jobs), "new": list(jobs.values())}
     )
     for old, new in jobs.items():
-        reason = f"the file was attached anew: job {new} took its place"
+        reason = f"the file was attached again: job {new} replaces this one"
         queue.cancel(connection, organisation, old, reason=reason, code=REPLACED)
 
 

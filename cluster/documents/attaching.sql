@@ -1,4 +1,4 @@
--- name: insert  those that are attached already stay as they are; in order, so that two who attach many do not deadlock
+-- name: insert  attached files keep their rows; the order prevents deadlocks between callers that attach many
 INSERT INTO vector_store_files (organisation, vector_store, file, document, status, job)
 SELECT %(organisation)s, %(vector_store)s, file, document, 'in_progress', ''
 FROM unnest(%(files)s::text[], %(documents)s::text[]) AS new (file, document)
@@ -19,15 +19,15 @@ SELECT %(organisation)s, %(batch)s, %(vector_store)s, file, job, 'in_progress'
 FROM unnest(%(files)s::text[], %(jobs)s::text[]) AS new (file, job);
 
 -- name: lock_many
-SELECT attached.file, attached.job, attached.chunking_strategy, attached.status = 'in_progress' AND attached.job <> '' AS open,
-       coalesce(jobs.state IN ('queued', 'running') AND NOT jobs.cancel_asked, false) AS goes_on
+SELECT attached.file, attached.job, attached.chunking_strategy, attached.status = 'in_progress' AND attached.job <> '' AS is_open,
+       coalesce(jobs.state IN ('queued', 'running') AND NOT jobs.cancel_asked, false) AS continues
 FROM vector_store_files AS attached
 LEFT JOIN jobs ON (jobs.organisation, jobs.id) = (attached.organisation, attached.job)
 WHERE attached.organisation = %(organisation)s AND attached.vector_store = %(vector_store)s AND attached.file = ANY(%(files)s)
 ORDER BY attached.file
 FOR UPDATE OF attached;
 
--- name: members_follow  those that waited for the old job
+-- name: members_follow  members that wait for the old job
 UPDATE file_batch_members AS member SET job = new.job
 FROM unnest(%(old)s::text[], %(new)s::text[]) AS new (old, job)
 WHERE member.organisation = %(organisation)s AND member.job = new.old AND member.status = 'in_progress';
@@ -36,6 +36,6 @@ WHERE member.organisation = %(organisation)s AND member.job = new.old AND member
 SELECT job FROM vector_store_files
 WHERE organisation = %(organisation)s AND vector_store = %(vector_store)s AND file = %(file)s;
 
--- name: files  those of the organisation's that are there, and have not expired
+-- name: files  expired files do not count
 SELECT id, purpose FROM files
 WHERE organisation = %(organisation)s AND id = ANY(%(files)s) AND (expires_at IS NULL OR expires_at > now());

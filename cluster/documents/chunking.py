@@ -1,8 +1,9 @@
-"""How long the chunks of an attached file may be: what was asked for, as OpenAI's clients ask, and what the model can read.
+"""Length of the chunks of an attached file: OpenAI's ``chunking_strategy``, limited to what the model reads.
 
-Called by the worker, which cuts by it, and by the routes, which tell it.
+Called by the worker, which chunks by it, and by the routes, which show it.
 
-    Chunking.used(attached.chunking_strategy or store.chunking_strategy, most=engine.tokeniser.max_content_tokens)
+    Chunking.used(attached.chunking_strategy or store.chunking_strategy,
+    most=engine.tokeniser.max_content_tokens)
 """
 
 from collections.abc import Mapping
@@ -12,25 +13,26 @@ from typing import Any, Self
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Chunking:
-    """How a file is cut."""
+    """The chunk length that is used for a file."""
 
-    #: Tokens, special tokens not counted.
+    #: Most tokens of a chunk, special tokens not counted.
     max_tokens: int
-    #: Tokens that neighbours share: none, whatever is asked for, since chunks end at boundaries that the content decides
-    #: (docs/decisions/004-content-defined-chunks.md).
+    #: Tokens that neighbouring chunks share. Always 0, whatever the strategy says: the content decides where
+    #: chunks end (docs/decisions/004-content-defined-chunks.md).
     overlap_tokens: int = 0
 
     @classmethod
     def used(cls, strategy: Mapping[str, Any] | None, *, most: int) -> Self:
-        """What becomes of a strategy.
+        """The chunking that a strategy leads to.
 
         Args:
-            strategy: OpenAI's; None is auto: as long as the model reads.
-            most: tokens the model reads, special tokens not counted; a longer chunk would not be read to its end.
+            strategy: OpenAI's ``chunking_strategy``; None is auto: chunks as long as the model reads.
+            most: tokens that the model reads, special tokens not counted. The end of a longer chunk would be
+                ignored.
         """
-        asked = (
+        max_tokens = (
             most
             if strategy is None or strategy["type"] == "auto"
             else int(strategy["static"]["max_chunk_size_tokens"])
         )
-        return cls(max_tokens=min(asked, most))
+        return cls(max_tokens=min(max_tokens, most))

@@ -1,4 +1,4 @@
-"""Batches: files attached to a vector store together, watched and cancelled together.
+"""File batches: files that are attached to a vector store together, and counted and cancelled together.
 
 Called by the routes.
 
@@ -28,10 +28,10 @@ SQL = queries("cluster.documents", "file_batches.sql")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FileBatch:
-    """A batch and how far its files are.
+    """A file batch and the numbers of its files by status.
 
-    Each batch counts its own files: a file that came with several is processed once and counts in each of them. One that was taken
-    out of the store, or deleted, counts as cancelled.
+    A file that belongs to several batches is indexed once and counts in each. A file that was detached from
+    the store or deleted counts as cancelled.
     """
 
     organisation: str
@@ -40,12 +40,15 @@ class FileBatch:
     created_at: datetime
     cancelled_at: datetime | None
     files: FileCounts
-    #: Somebody works on one of them now.
+    #: True while the job of one of its files runs.
     running: bool
 
     @property
     def status(self) -> FileStatus:
-        """In progress while one of its files is; completed only where one is, else failed or cancelled."""
+        """In progress while a file is. Then cancelled where the batch or every file is.
+
+        Otherwise completed where a file is, else failed.
+        """
         if self.files.in_progress:
             return FileStatus.IN_PROGRESS
         if self.cancelled_at is not None or not (self.files.completed or self.files.failed):
@@ -62,7 +65,7 @@ def create_batch(
     priority: int = queue.DEFAULT_PRIORITY,
     attempts: int | None = None,
 ) -> FileBatch:
-    """Attach the files as one batch; arguments and errors as ``attach_many``'s."""
+    """Attach the files as one batch; see ``attach_many`` for the arguments and errors."""
     key = _key(store, f"vsfb_{secrets.token_hex(12)}")
     with connection.transaction():
         connection.execute(SQL["insert"], key)
@@ -79,10 +82,10 @@ def create_batch(
 
 
 def get_batch(connection: Connection[Any], store: VectorStore, id: str) -> FileBatch:
-    """The store's batch of this id.
+    """The store's batch with this id.
 
     Raises:
-        NotFound: it has none.
+        NotFound: the store has no such batch.
     """
     with connection.cursor(row_factory=dict_row) as cursor:
         row = cursor.execute(SQL["get"], _key(store, id)).fetchone()
@@ -95,9 +98,10 @@ def get_batch(connection: Connection[Any], store: VectorStore, id: str) -> FileB
 
 
 def cancel_batch(connection: Connection[Any], store: VectorStore, id: str) -> FileBatch:
-    """Cancel what has not ended: jobs that are queued at once, those that run as soon as their workers see it.
+    """Cancel the open jobs of the batch: queued jobs at once, running ones as soon as their workers notice.
 
-    A job that another batch waits for goes on; the file counts as cancelled here. A batch that has ended stays as it is.
+    A job that another batch waits for continues; its file counts as cancelled in this batch. A batch without
+    open jobs does not change.
 
     Raises:
         NotFound: the store has no such batch.
@@ -110,9 +114,9 @@ def cancel_batch(connection: Connection[Any], store: VectorStore, id: str) -> Fi
         if found:
             connection.execute(SQL["cancel"], key)
             connection.execute(SQL["leave"], {**key, "jobs": [job for job, shared in found if shared]})
-            alone = [job for job, shared in found if not shared]
+            own_jobs = [job for job, shared in found if not shared]
             queue.cancel_many(
-                connection, store.organisation, alone, reason=f"its file batch {id} was cancelled"
+                connection, store.organisation, own_jobs, reason=f"its file batch {id} was cancelled"
             )
         return get_batch(connection, store, id)
 

@@ -2,7 +2,7 @@
 INSERT INTO file_batches (organisation, id, vector_store)
 VALUES (%(organisation)s, %(id)s, %(vector_store)s);
 
--- name: get  how far its files are, and whether somebody works on one
+-- name: get
 SELECT batch.organisation, batch.id, batch.vector_store, batch.created_at, batch.cancelled_at,
        count(*) FILTER (WHERE member.status = 'in_progress') AS in_progress,
        count(*) FILTER (WHERE member.status = 'completed') AS completed,
@@ -24,7 +24,7 @@ FOR UPDATE;
 UPDATE file_batches SET cancelled_at = coalesce(cancelled_at, now())
 WHERE organisation = %(organisation)s AND vector_store = %(vector_store)s AND id = %(id)s;
 
--- name: open_jobs  and whether another batch waits for the same one
+-- name: open_jobs  shared: another batch waits for the same job
 SELECT member.job, EXISTS (
     SELECT FROM file_batch_members AS other
     JOIN file_batches ON (file_batches.organisation, file_batches.id) = (other.organisation, other.batch)
@@ -34,6 +34,6 @@ FROM file_batch_members AS member
 WHERE member.organisation = %(organisation)s AND member.batch = %(id)s AND member.status = 'in_progress' AND member.job IS NOT NULL
 ORDER BY member.job;
 
--- name: leave  members whose job goes on for another batch
+-- name: leave  members whose job continues for another batch
 UPDATE file_batch_members SET status = 'cancelled', job = NULL
 WHERE organisation = %(organisation)s AND batch = %(id)s AND job = ANY(%(jobs)s);

@@ -1,14 +1,16 @@
-"""Files: what was uploaded, for what, and until when.
+"""Uploaded files: their names, purposes and lifetimes, and the limits on their number.
 
-The bytes lie in the blob store; the row is written after them and deleted before them. Called by the routes of files and
-uploads, by whatever reads a file, and by upkeep.
+The bytes of a file are in the blob store: its row is written after them and deleted before them. Called by
+the routes of files and uploads, by the jobs that read files, and by upkeep.
 
     with connection.transaction():
-        file = create_file(connection, "default", "manual.pdf", "assistants", blob, "application/pdf", default_limits=limits)
+        file = create_file(connection, "default", "manual.pdf", "assistants", blob, "application/pdf",
+        default_limits=limits)
 
     with connection.transaction():
         gone = delete_file(connection, index, "default", file.id)
-    release_blobs(connection, blobs, "default", [gone.sha256])     # after the commit, in transactions of its own
+    release_blobs(connection, blobs, "default", [gone.sha256])     # after the commit, in transactions of its
+    own
 """
 
 import re
@@ -29,12 +31,15 @@ from cluster.errors import NotFound, Throttled
 from cluster.organisations.organisations import StorageLimits, storage_limits
 
 SQL = queries("cluster.documents", "files.sql")
-#: Of an id, as ``files.sql`` makes it: it begins with the time, so that one that is gone still has its place.
+#: An id as ``files.sql`` makes it. It begins with the creation time, so that a deleted file keeps its place
+#: in lists.
 ID = re.compile(r"file-[0-9a-f]{26}")
 
-#: Clients repeat an upload whose answer they did not see: the same bytes, name and purpose within this are one file.
+#: Clients repeat an upload whose answer they did not see: the same bytes, name and purpose within this time
+#: are one file.
 SAME_WITHIN_S = 600
-#: OpenAI's: files of batches last thirty days unless something else is said, all others until they are deleted.
+#: Default lifetimes by purpose, as OpenAI has them: thirty days for files of batches; other files do not
+#: expire.
 LIFETIMES_S = {"batch": 30 * 24 * 3600}
 #: Deletions and expiries free space; neither is quick.
 STORAGE_RETRY_AFTER_S = 60.0
@@ -42,20 +47,20 @@ STORAGE_RETRY_AFTER_S = 60.0
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class File:
-    """A file as the ledger has it."""
+    """An uploaded file."""
 
     organisation: str
     id: str
     filename: str
-    #: OpenAI's: assistants, batch, ...
+    #: OpenAI's purpose: assistants, batch, ...
     purpose: str
     bytes: int
-    #: Names the blob, in the organisation's part of the blob store.
+    #: SHA-256 of its bytes, the name of its blob in the organisation's part of the blob store.
     sha256: str
-    #: Found in the bytes.
+    #: As recognised from the bytes.
     media_type: str
     created_at: datetime
-    #: From then on it is not there any more; None: until it is deleted.
+    #: The file is gone from this time on; None: it does not expire.
     expires_at: datetime | None
 
 
@@ -70,18 +75,19 @@ def create_file(
     expires_after_s: int | None = None,
     default_limits: StorageLimits,
 ) -> File:
-    """The row of a file whose blob is in place; the one there is, where the same was uploaded just before. Inside a transaction.
+    """Create a file whose blob is stored. A repeated upload (``SAME_WITHIN_S``) gives the existing file.
 
-    Until the transaction ends nobody deletes the blob. It may have been deleted before, with another file of the same content:
-    see ``require_blob``.
+    Called inside a transaction. The blob cannot be deleted until the transaction ends; whether it was deleted
+    before, with another file of the same content, is for ``require_blob`` to say.
 
     Args:
-        filename: as ``file_names.plain_name`` gives it.
-        media_type: found in the bytes.
-        expires_after_s: seconds from now after which it is no more; None: as is usual for its purpose.
+        filename: as ``file_names.plain_name`` returns it.
+        media_type: as recognised from the bytes.
+        expires_after_s: seconds until the file expires; None: the default of its purpose.
+        default_limits: the settings' limits, for an organisation that has none of its own.
 
     Raises:
-        Throttled: the organisation keeps as much as it may.
+        Throttled: the organisation would keep more than it may.
     """
     values = {
         "organisation": organisation,
@@ -96,7 +102,7 @@ def create_file(
     }
     limits = storage_limits(connection, organisation, default=default_limits)
     if limits:
-        connection.execute(SQL["lock_storage"], values)  # always before the lock of the blob
+        connection.execute(SQL["lock_storage"], values)  # before the blob, as every caller locks them
     connection.execute(SQL["lock_blob"], values)
     same = _one(connection, "same", values)
     if same is not None:
@@ -110,7 +116,8 @@ def create_file(
 def require_room(
     connection: Connection[Any], organisation: str, *, default_limits: StorageLimits, files: int, bytes: int
 ) -> None:
-    """Check that the organisation may keep this much more. Until the transaction ends, other calls for it wait.
+    """Check that the organisation may keep this much more. Until the transaction ends, other calls for it
+    wait.
 
     Args:
         default_limits: the settings' limits, for an organisation that has none of its own.
@@ -134,17 +141,18 @@ def _require_room(
     for unit, (kept, more, limit) in amounts.items():
         if limit and kept + more > limit:
             raise Throttled(
-                f"the organisation keeps {kept:,} {unit} of at most {limit:,} (CLUSTER_ORGANISATION_{unit.upper()}, or "
-                f"{unit}_limit of the organisation), and this would add {more:,}; delete files that are no longer needed",
+                f"the organisation keeps {kept:,} {unit} of at most {limit:,} "
+                f"(CLUSTER_ORGANISATION_{unit.upper()}, or {unit}_limit of the organisation), "
+                f"and this would add {more:,}; delete files that are no longer needed",
                 retry_after_s=STORAGE_RETRY_AFTER_S,
             )
 
 
 def get_file(connection: Connection[Any], organisation: str, id: str) -> File:
-    """The organisation's file of this id.
+    """The file with this id.
 
     Raises:
-        NotFound: it has none, or it has expired.
+        NotFound: the organisation has no such file, or the file has expired.
     """
     found = _one(connection, "get", {"organisation": organisation, "id": id})
     if found is None:
@@ -161,13 +169,15 @@ def list_files(
     limit: int = 100,
     newest_first: bool = True,
 ) -> ListPage[File]:
-    """A page of the organisation's files, of one purpose or of all, by when they were made.
+    """A page of the organisation's files, in the order of their creation.
 
     Args:
-        after: id of the file the page begins behind; one that has been deleted since still has its place.
+        purpose: only files with this purpose.
+        after: id of the file before the page; it may have been deleted since.
+        limit: most files of the page.
 
     Raises:
-        InvalidInput: ``after`` is no file's id.
+        InvalidInput: ``after`` is not the id of a file.
     """
     if after is not None and not ID.fullmatch(after):
         raise unknown_cursor("after", after)
@@ -178,10 +188,12 @@ def list_files(
 
 
 def delete_file(connection: Connection[Any], organisation: str, id: str) -> File:
-    """The file is gone, and from every vector store with it. Inside a transaction; its blob is for ``release_blobs`` after the commit.
+    """Delete the file and detach it from every vector store. Called inside a transaction.
+
+    After the commit, ``release_blobs`` deletes its blob.
 
     Raises:
-        NotFound: the organisation has none of this id.
+        NotFound: the organisation has no such file.
     """
     file = _one(connection, "lock", {"organisation": organisation, "id": id})
     if file is None:
@@ -192,23 +204,25 @@ def delete_file(connection: Connection[Any], organisation: str, id: str) -> File
 
 
 def expire_files(connection: Connection[Any], *, limit: int = 100) -> list[File]:
-    """Delete files of every organisation whose time is over; those that were. Inside a transaction, blobs as in ``delete_file``.
+    """Delete the expired files of every organisation, as ``delete_file`` does; returns them.
 
     Args:
-        limit: how many at most; call again while it returns as many.
+        limit: most files of one call; call again while it returns as many.
     """
-    over = connection.execute(SQL["expired_of_all"], {"limit": limit}).fetchall()
-    return [delete_file(connection, organisation, id) for organisation, id in over]
+    expired = connection.execute(SQL["expired_of_all"], {"limit": limit}).fetchall()
+    return [delete_file(connection, organisation, id) for organisation, id in expired]
 
 
 def require_blob(connection: Connection[Any], blobs: BlobStore, organisation: str, sha256: str) -> bool:
-    """True when the blob is there, and nobody deletes it until the transaction ends. To be asked before a row names it."""
+    """Lock the blob until the transaction ends; True if it is stored. Called before a row that names the blob
+    is written.
+    """
     connection.execute(SQL["lock_blob"], {"organisation": organisation, "sha256": sha256})
     return blobs.exists(organisation, sha256)
 
 
 def release_blob(connection: Connection[Any], blobs: BlobStore, organisation: str, sha256: str) -> bool:
-    """Delete the blob unless a file or a part of an upload needs it; True when it was deleted. In a transaction of its own.
+    """Delete the blob, in a transaction of its own, unless a file or a part needs it; True if it was deleted.
 
     Raises:
         Unavailable: the blob store does not answer.
@@ -223,7 +237,10 @@ def release_blob(connection: Connection[Any], blobs: BlobStore, organisation: st
 def release_blobs(
     connection: Connection[Any], blobs: BlobStore, organisation: str, hashes: Iterable[str]
 ) -> int:
-    """``release_blob`` for each; how many were deleted. A crash on the way leaves blobs without rows, which ``cluster.doctor`` finds."""
+    """Call ``release_blob`` for each hash; returns the number of deleted blobs.
+
+    A crash before the end leaves blobs without rows, which ``cluster.doctor`` finds.
+    """
     return sum(release_blob(connection, blobs, organisation, sha256) for sha256 in sorted(set(hashes)))
 
 

@@ -1,9 +1,9 @@
--- Statements whose name ends in _of_all are upkeep's: they look after every organisation, and name it in what they return.
+-- Statements whose name ends in _of_all are for upkeep. They read all organisations, and return the organisation.
 
 -- name: lock_storage  transactions that add files to a limited organisation run one after the other
 SELECT pg_advisory_xact_lock(hashtextextended(%(organisation)s || '/quota', 0));
 
--- name: kept  files, and what uploads that are under way have been promised
+-- name: kept  files and pending uploads
 SELECT
     (SELECT count(*) FROM files WHERE organisation = %(organisation)s)
         + (SELECT count(*) FROM uploads WHERE organisation = %(organisation)s AND status = 'pending' AND expires_at > now()) AS files,
@@ -11,7 +11,7 @@ SELECT
         + (SELECT coalesce(sum(bytes), 0)::bigint FROM uploads
             WHERE organisation = %(organisation)s AND status = 'pending' AND expires_at > now()) AS bytes;
 
--- name: lock_blob  who names a blob and who deletes it wait for each other
+-- name: lock_blob  a transaction that writes a row with the blob and one that deletes the blob run one after the other
 SELECT pg_advisory_xact_lock(hashtextextended(%(organisation)s || '/blob/' || %(sha256)s, 0));
 
 -- name: blob_needed
@@ -19,7 +19,7 @@ SELECT
     EXISTS (SELECT FROM files WHERE organisation = %(organisation)s AND sha256 = %(sha256)s)
     OR EXISTS (SELECT FROM upload_parts WHERE organisation = %(organisation)s AND sha256 = %(sha256)s);
 
--- name: same  a client that tries again sends no key, so what it sends is the key
+-- name: same  the file of a repeated upload: clients send no key with it, so its content is the key
 SELECT organisation, id, filename, purpose, bytes, sha256, media_type, created_at, expires_at
 FROM files
 WHERE organisation = %(organisation)s AND sha256 = %(sha256)s AND filename = %(filename)s AND purpose = %(purpose)s
@@ -29,7 +29,7 @@ WHERE organisation = %(organisation)s AND sha256 = %(sha256)s AND filename = %(f
 ORDER BY id
 LIMIT 1;
 
--- name: insert  ids begin with the time, so that they are in the order of creation and one that is gone still has its place in a list
+-- name: insert  ids begin with the time: they are in the order of creation, and a deleted file keeps its place in lists
 INSERT INTO files (organisation, id, filename, purpose, bytes, sha256, media_type, created_at, expires_at)
 VALUES (
     %(organisation)s,
@@ -61,7 +61,7 @@ WHERE organisation = %(organisation)s AND (expires_at IS NULL OR expires_at > no
 ORDER BY id COLLATE "C"
 LIMIT %(limit)s;
 
--- name: lock  an expired file can be deleted too
+-- name: lock  also an expired file, which can be deleted
 SELECT organisation, id, filename, purpose, bytes, sha256, media_type, created_at, expires_at
 FROM files
 WHERE organisation = %(organisation)s AND id = %(id)s

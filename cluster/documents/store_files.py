@@ -1,6 +1,7 @@
 """Files attached to vector stores: the status of each, its attributes, and how to detach it.
 
-``attaching`` attaches files and submits a job for each. The worker that does the job calls, in its last transaction:
+``attaching`` attaches files and submits a job for each. The worker that does the job calls, in its last
+transaction:
 
     with connection.transaction():
         attached = hold(connection, organisation, store_id, file_id, job_id)
@@ -8,9 +9,9 @@
             ...                            # write the chunks, with attached.attributes
             record_status(connection, organisation, store_id, file_id, job_id, status=FileStatus.COMPLETED)
 
-A file is in progress exactly while its job is open. A trigger of the database (``attached_file_follows_its_job``) writes
-the end of a job into its file, together with the job's error. What an earlier job indexed of a file stays searchable until
-a later job succeeds.
+A file is in progress exactly while its job is open. A trigger of the database
+(``attached_file_follows_its_job``) writes the end of a job into its file, together with the job's error. What
+an earlier job indexed of a file stays searchable until a later job succeeds.
 """
 
 from collections.abc import Mapping, Sequence
@@ -36,40 +37,40 @@ from cluster.vector_index.attributes import with_owners
 
 
 class FileStatus(StrEnum):
-    """How far an attached file is."""
+    """The status of an attached file."""
 
-    #: A job is queued or runs.
+    #: Its job is queued or runs.
     IN_PROGRESS = "in_progress"
-    #: Searchable.
+    #: It is searchable.
     COMPLETED = "completed"
-    #: Somebody cancelled its job.
+    #: Its job was cancelled.
     CANCELLED = "cancelled"
-    #: Its job is a dead letter; the error says why.
+    #: Its job is a dead letter; ``error`` says why.
     FAILED = "failed"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StoreFile:
-    """A file attached to a store, and what is known of its last job and of its document."""
+    """A file attached to a store, with its latest job and its document."""
 
     organisation: str
     vector_store: str
     file: str
-    #: Id of the document it is in the index.
+    #: Id of its document, under which its chunks are indexed.
     document: str
     status: FileStatus
-    #: OpenAI's: server_error, unsupported_file, invalid_file; with what happened.
+    #: OpenAI's code: server_error, unsupported_file or invalid_file. ``error`` is the sentence.
     error_code: str | None
     error: str | None
     attributes: dict[str, Any]
     chunking_strategy: dict[str, Any] | None
     job: str
     usage_bytes: int
-    #: Pages that could not be read of a document that is indexed in part.
+    #: Unreadable pages of a document that is indexed in part.
     failed_pages: list[int]
     created_at: datetime
     filename: str
-    #: Of the job; None once it has been archived.
+    #: This and the fields up to ``retry_at`` describe the job; None once the job is archived.
     job_state: JobState | None
     priority_class: PriorityClass | None
     priority: int | None
@@ -79,17 +80,17 @@ class StoreFile:
     total: int | None
     unit: str | None
     retry_at: datetime | None
-    #: Of the document that is searchable now; None until there is one.
+    #: This and the following fields describe the searchable document; None until there is one.
     pages: int | None
     chunks: int | None
-    #: How its reading ended, with a sentence that says which part is missing, and what was found out.
+    #: The outcome of reading it; ``detail`` names missing parts, ``facts`` holds the findings.
     outcome: Outcome | None
     detail: str | None
     facts: dict[str, Any] | None
 
 
-#: Where fields of ``StoreFile`` come from, if not from the row of the attached file.
-ELSEWHERE = {
+#: Columns of the fields of ``StoreFile`` that are not in ``vector_store_files``.
+OTHER_COLUMNS = {
     "filename": "files.filename",
     "job_state": "jobs.state",
     "priority_class": "jobs.class",
@@ -99,7 +100,8 @@ ELSEWHERE = {
     },
 }
 COLUMNS = ", ".join(
-    f"{ELSEWHERE.get(field.name, f'attached.{field.name}')} AS {field.name}" for field in fields(StoreFile)
+    f"{OTHER_COLUMNS.get(field.name, f'attached.{field.name}')} AS {field.name}"
+    for field in fields(StoreFile)
 )
 TABLES = """vector_store_files AS attached
 JOIN files ON (files.organisation, files.id) = (attached.organisation, attached.file)
@@ -116,10 +118,10 @@ LISTS_OF_BATCH = ListStatements(
 
 
 def get_store_file(connection: Connection[Any], organisation: str, store_id: str, file: str) -> StoreFile:
-    """The file, as it is attached.
+    """The attached file.
 
     Raises:
-        NotFound: it is not.
+        NotFound: the file is not attached to the store.
     """
     return _one(connection, "get", organisation, store_id, file)
 
@@ -132,10 +134,14 @@ def list_store_files(
     status: FileStatus | None = None,
     batch: str | None = None,
 ) -> ListPage[StoreFile]:
-    """A page of the files attached to the store, of one status, or that came with one batch.
+    """A page of the files attached to the store.
+
+    Args:
+        status: only files with this status.
+        batch: only files of the batch with this id.
 
     Raises:
-        InvalidInput: a cursor that is no file of the store's.
+        InvalidInput: the cursor is not a file of the store.
     """
     values = {
         "organisation": store.organisation,
@@ -151,10 +157,11 @@ def list_store_files(
 def update_attributes(
     connection: Connection[Any], store: VectorStore, file: str, attributes: Mapping[str, Any]
 ) -> StoreFile:
-    """Give the file other attributes: its chunks have them at once, and so do chunks that a job is about to write.
+    """Replace the attributes of a file and of its chunks. An open job writes its chunks with the new
+    attributes.
 
     Raises:
-        NotFound: it is not attached.
+        NotFound: the file is not attached to the store.
     """
     with connection.transaction():
         attached = _one(connection, "lock", store.organisation, store.id, file)
@@ -173,17 +180,19 @@ def update_attributes(
 
 
 def detach(connection: Connection[Any], store: VectorStore, file: str) -> None:
-    """Take the file out of the store: delete its chunks and its document, and cancel its job if that is open.
+    """Remove the file from the store: delete its chunks and its document, and cancel its job if that is open.
 
     Raises:
-        NotFound: it is not attached.
+        NotFound: the file is not attached to the store.
     """
-    reason = f"file {file} was taken out of vector store {store.id}"
+    reason = f"file {file} was removed from vector store {store.id}"
     _detach(connection, store.organisation, store.id, store.collection, file, reason=reason)
 
 
 def detach_everywhere(connection: Connection[Any], organisation: str, file: str) -> int:
-    """Take the file out of every store it is attached to; how many there were. For who deletes the file, in his transaction."""
+    """Detach the file from all its stores; returns their number. Called in the transaction that deletes the
+    file.
+    """
     holders = connection.execute(SQL["holders"], {"organisation": organisation, "file": file}).fetchall()
     for store_id, collection in holders:
         _detach(connection, organisation, store_id, collection, file, reason=f"file {file} was deleted")
@@ -193,10 +202,11 @@ def detach_everywhere(connection: Connection[Any], organisation: str, file: str)
 def hold(
     connection: Connection[Any], organisation: str, store_id: str, file: str, job: str
 ) -> StoreFile | None:
-    """For the worker, before it writes: the file as it is attached now, which nobody changes until the transaction ends.
+    """Lock the attached file for the job that is about to write its chunks.
 
-    None where nobody waits for this job any more, because the file was detached, attached anew with another job, or its store
-    deleted: the worker writes nothing then.
+    Returns:
+        The file as it is attached now. None where the job's work is no longer wanted, because the file was
+        detached, another job replaced this one, or the store was deleted: the worker then writes nothing.
     """
     if (
         connection.execute(
@@ -225,11 +235,12 @@ def record_status(
     usage_bytes: int | None = None,
     failed_pages: Sequence[int] | None = None,
 ) -> bool:
-    """For the worker, in the transaction that ends its job: what became of the file. False where the job is not its last one.
+    """Record the result of a file's job, in the transaction that ends the job. False where a later job
+    replaced it.
 
     Args:
-        usage_bytes: what it takes up in the store now; None leaves what was.
-        failed_pages: pages that are missing of a document that is searchable in part; None leaves what was.
+        usage_bytes: bytes that the file takes up in the store; None: no change.
+        failed_pages: missing pages of a document that is searchable in part; None: no change.
     """
     values = {
         "organisation": organisation,

@@ -7,7 +7,7 @@ SELECT {columns} FROM {tables}
 WHERE attached.organisation = %(organisation)s AND attached.vector_store = %(vector_store)s AND attached.file = %(file)s
 FOR UPDATE OF attached;
 
--- name: hold_store  before the file, as whoever deletes a store does
+-- name: hold_store  locked before the file, in the order in which the deletion of a store locks them
 SELECT id FROM vector_stores
 WHERE organisation = %(organisation)s AND id = %(vector_store)s AND deleted_at IS NULL AND expired_at IS NULL
 FOR KEY SHARE;
@@ -52,7 +52,7 @@ WHERE attached.organisation = %(organisation)s AND attached.vector_store = %(vec
 ORDER BY attached.created_at, attached.file
 LIMIT %(limit)s;
 
--- name: places  a file that was detached was attached when one of its jobs was made
+-- name: places  a detached file keeps its place in lists by the creation time of its jobs
 SELECT min(made), max(made)
 FROM (
     SELECT 1 AS rank, created_at AS made FROM vector_store_files
@@ -73,18 +73,18 @@ WHERE organisation = %(organisation)s AND vector_store = %(vector_store)s AND fi
 DELETE FROM vector_store_files
 WHERE organisation = %(organisation)s AND vector_store = %(vector_store)s AND file = %(file)s;
 
--- name: leave_batches  what is searchable no more is no success of a batch's
+-- name: leave_batches  a file that is no longer searchable counts as cancelled in its batches
 UPDATE file_batch_members SET job = NULL, status = CASE status WHEN 'failed' THEN 'failed' ELSE 'cancelled' END
 WHERE organisation = %(organisation)s AND vector_store = %(vector_store)s AND file = %(file)s;
 
--- name: holders  also those that were deleted, as long as they hold anything
+-- name: holders  also deleted stores that still hold rows
 SELECT vector_stores.id, vector_stores.collection
 FROM vector_stores
 JOIN vector_store_files AS attached ON (attached.organisation, attached.vector_store) = (vector_stores.organisation, vector_stores.id)
 WHERE attached.organisation = %(organisation)s AND attached.file = %(file)s
 ORDER BY vector_stores.id;
 
--- name: record_status  an attempt that is not the last one about the file changes nothing
+-- name: record_status  a job that another one replaced changes nothing
 UPDATE vector_store_files
 SET status = %(status)s, error_code = %(error_code)s, error = %(error)s,
     usage_bytes = coalesce(%(usage_bytes)s, usage_bytes), failed_pages = coalesce(%(failed_pages)s, failed_pages)

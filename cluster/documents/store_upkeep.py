@@ -1,6 +1,7 @@
-"""What the cluster does to vector stores by itself: those whose time has come expire, and what a store held is deleted.
+"""Upkeep of vector stores: marks expired stores, and deletes the contents of deleted and expired ones.
 
-Called by the worker: ``expire_stores`` now and then, ``delete_store_rows`` by a job of kind ``kinds.DELETE_STORE``.
+Called by the worker: ``expire_stores`` at intervals, ``delete_store_rows`` by jobs of kind
+``kinds.DELETE_STORE``.
 
     while delete_store_rows(connection, organisation, id): ...      # each call in a transaction of its own
 """
@@ -18,14 +19,16 @@ from cluster.jobs import queue
 from cluster.jobs.jobs import GONE
 
 SQL = queries("cluster.documents", "store_upkeep.sql")
-#: Rows deleted in one transaction, so that none holds its locks for long.
+#: Rows deleted in one transaction, which so holds its locks only briefly.
 ROWS_AT_ONCE = 1_000
-#: Attached files given up in one transaction; each may have a job to cancel.
+#: Files detached in one transaction; each may have a job to cancel.
 FILES_AT_ONCE = 500
 
 
 def expire_stores(connection: Connection[Any]) -> int:
-    """Mark the stores of all organisations whose time has come, and have what they hold deleted; how many there were."""
+    """Mark expired stores of all organisations and submit the jobs that delete their contents; returns their
+    number.
+    """
     expired = 0
     for (organisation,) in connection.execute(SQL["organisations"]).fetchall():
         with connection.transaction():
@@ -36,13 +39,14 @@ def expire_stores(connection: Connection[Any]) -> int:
 
 
 def delete_store_rows(connection: Connection[Any], organisation: str, id: str) -> int:
-    """Delete some of what a deleted or expired store holds, in the caller's transaction; 0 once nothing is left.
+    """Delete some rows of a deleted or expired store in the caller's transaction; returns their number, 0 at
+    the end.
 
-    The jobs of its files are cancelled first. Of a deleted store the row goes last, and with it the last chance to write
-    into it: a writer who was in the middle is refused.
+    The jobs of its files are cancelled first. The row of a deleted store is deleted last; a transaction that
+    is still writing into the store then fails.
 
     Raises:
-        Conflict: the store is neither deleted nor has it expired.
+        Conflict: the store is neither deleted nor expired.
     """
     values = {"organisation": organisation, "id": id, "limit": ROWS_AT_ONCE}
     with connection.cursor(row_factory=dict_row) as cursor:
@@ -50,9 +54,9 @@ def delete_store_rows(connection: Connection[Any], organisation: str, id: str) -
     if store is None:
         return 0
     if not store["deleted"] and not store["expired"]:
-        raise Conflict(f"vector store {id!r} is neither deleted nor has it expired; what it holds stays")
+        raise Conflict(f"vector store {id!r} is neither deleted nor expired; its contents stay")
     return (
-        _give_up_files(connection, organisation, id)
+        _detach_files(connection, organisation, id)
         or indexing.delete_store(
             connection, organisation, id, collection=store["collection"], limit=ROWS_AT_ONCE
         )
@@ -62,14 +66,14 @@ def delete_store_rows(connection: Connection[Any], organisation: str, id: str) -
     )
 
 
-def _give_up_files(connection: Connection[Any], organisation: str, id: str) -> int:
+def _detach_files(connection: Connection[Any], organisation: str, id: str) -> int:
     values = {"organisation": organisation, "id": id, "limit": FILES_AT_ONCE}
     found = connection.execute(SQL["files"], values).fetchall()
     if not found:
         return 0
-    reason = f"vector store {id} was deleted, or has expired"
+    reason = f"vector store {id} was deleted or has expired"
     queue.cancel_many(
-        connection, organisation, [job for _, job, open in found if open], reason=reason, code=GONE
+        connection, organisation, [job for _, job, is_open in found if is_open], reason=reason, code=GONE
     )
     return connection.execute(SQL["detach"], {**values, "files": [file for file, *_ in found]}).rowcount
 

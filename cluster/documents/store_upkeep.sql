@@ -1,4 +1,4 @@
--- name: organisations  that have stores whose time has come
+-- name: organisations  those with stores to mark as expired
 SELECT DISTINCT organisation FROM vector_stores WHERE expires_at <= now() AND expired_at IS NULL AND deleted_at IS NULL;
 
 -- name: expire
@@ -6,14 +6,14 @@ UPDATE vector_stores SET expired_at = now()
 WHERE organisation = %(organisation)s AND expires_at <= now() AND expired_at IS NULL AND deleted_at IS NULL
 RETURNING id, created_at;
 
--- name: lock  until the transaction ends nobody adds a document or a file
+-- name: lock  no document or file can be added until the transaction ends
 SELECT collection, deleted_at IS NOT NULL AS deleted, expired_at IS NOT NULL AS expired
 FROM vector_stores
 WHERE organisation = %(organisation)s AND id = %(id)s
 FOR UPDATE;
 
--- name: files  some that are attached
-SELECT file, job, status = 'in_progress' AS open
+-- name: files
+SELECT file, job, status = 'in_progress' AS is_open
 FROM vector_store_files
 WHERE organisation = %(organisation)s AND vector_store = %(id)s
 ORDER BY file

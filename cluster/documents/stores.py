@@ -1,11 +1,12 @@
-"""Vector stores: the named sets of documents that a search runs over.
+"""Vector stores: named sets of documents that can be searched.
 
-Called by the jobs that fill them, by search and by the routes; every call names the organisation.
+Called by the jobs that fill them, by retrieval and by the routes. Every call names the organisation.
 
     store = ensure_store(connection, "default", "handbook", fingerprint=engine.fingerprint)
 
-A store that was deleted is hidden from every call at once, and a job deletes what it held (``store_upkeep``). One that has
-expired keeps its row, so that its owner sees what became of it; its documents are hidden like those of a deleted one.
+A deleted store is hidden from every call at once, and a job deletes its contents (``store_upkeep``). An
+expired store keeps its row, so that its owner sees that it expired; its documents are hidden and deleted as
+well.
 """
 
 import re
@@ -32,11 +33,11 @@ from cluster.vector_index.collections import collection_name
 from cluster.vector_index.filters import is_text
 
 ID = re.compile(r"^vs_[0-9a-f]{24}$")
-#: OpenAI's limit, in characters.
+#: Characters; OpenAI's limit.
 LONGEST_NAME = 256
-#: Stores named in the error of a search for one that is not there.
+#: Most names of existing stores in the error about a missing one.
 NAMES_SHOWN = 10
-#: Searches and attachments are noted as activity no more often than this.
+#: Activity of a store is recorded at most this often.
 TOUCH_INTERVAL = timedelta(minutes=1)
 
 
@@ -46,21 +47,21 @@ class VectorStore:
 
     organisation: str
     id: str
-    #: Empty where none was given.
+    #: Empty for a store without a name.
     name: str
     description: str
     #: Collection that holds its chunks.
     collection: str
     #: Name of the index that holds its vectors; see ``cluster.vector_index.ADAPTERS``.
     index: str
-    #: Which space its vectors lie in.
+    #: Fingerprint of the model that computed its vectors.
     fingerprint: Fingerprint
     metadata: dict[str, str]
-    #: OpenAI's, for files that come without one of their own; None: auto.
+    #: OpenAI's ``chunking_strategy`` for files without one of their own; None: auto.
     chunking_strategy: dict[str, Any] | None
-    #: OpenAI's: {"anchor": "last_active_at", "days": n}; None: never.
+    #: OpenAI's ``expires_after``: {"anchor": "last_active_at", "days": n}; None: the store never expires.
     expires_after: dict[str, Any] | None
-    #: The good pages of a bad document are indexed.
+    #: True: the readable pages of a damaged document are indexed.
     partial: bool
     created_at: datetime
     last_active_at: datetime
@@ -68,13 +69,13 @@ class VectorStore:
 
     @property
     def expired(self) -> bool:
-        """True once nobody finds anything in it any more."""
+        """True once the store has expired. Its documents can no longer be found."""
         return self.expires_at is not None and self.expires_at <= datetime.now(UTC)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NewStore:
-    """What a store may be given when it is made; as in ``VectorStore``."""
+    """The fields of a new store; see ``VectorStore``."""
 
     name: str = ""
     description: str = ""
@@ -87,7 +88,7 @@ class NewStore:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FileCounts:
-    """Attached files by status."""
+    """Numbers of attached files, by status."""
 
     in_progress: int = 0
     completed: int = 0
@@ -96,16 +97,16 @@ class FileCounts:
 
     @property
     def total(self) -> int:
-        """All of them."""
+        """Number of all attached files."""
         return self.in_progress + self.completed + self.failed + self.cancelled
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Usage:
-    """How much a store holds."""
+class StoreUsage:
+    """The amount of data in a store."""
 
     files: FileCounts = FileCounts()
-    #: Bytes of its files and of the documents that jobs ingested.
+    #: Bytes of its files and of its ingested documents.
     bytes: int = 0
 
 
@@ -121,7 +122,7 @@ LISTS = ListStatements(newest=SQL["newest"], oldest=SQL["oldest"], places=SQL["p
 def create_store(
     connection: Connection[Any], organisation: str, new: NewStore, *, fingerprint: Fingerprint
 ) -> VectorStore:
-    """A new store under an id nobody can guess; others may have its name."""
+    """Create a store with a random id. Other stores may have the same name."""
     return _insert(connection, organisation, f"vs_{secrets.token_hex(12)}", new, fingerprint)
 
 
@@ -133,20 +134,20 @@ def ensure_store(
     fingerprint: Fingerprint,
     index: str = PGVECTOR,
 ) -> VectorStore:
-    """The store of this name (or id), made if it is not there, with its organisation. Safe to repeat and to race.
+    """The store of this name or id; created if it does not exist. Safe to repeat and to race.
+
+    A new store has the id that ``records.vector_store_id`` makes from its name. Where a deleted or expired
+    store still has that id, the new store has a random one and is found by its name.
 
     Args:
-        connection: to the database.
-        organisation: whose store it is.
-        name: its name or id.
-        fingerprint: of the model of a store that is made; one that is there keeps its own.
-
-    A store made so has the id that ``records.vector_store_id`` gives its name, unless one that was deleted or has expired
-    still has it; then it gets one nobody can guess, and is found by its name.
+        organisation: id of the store's organisation, which must exist.
+        name: name or id of the store.
+        fingerprint: the fingerprint of a new store's vectors; an existing store keeps its own.
+        index: name of the index that holds a new store's vectors.
 
     Raises:
         InvalidInput: no store can have this name.
-        NotFound: what looks like an id is not there; a mistyped id must not become a name.
+        NotFound: the name looks like an id, and no store has it. A mistyped id must not become a name.
     """
     if not is_text(name):
         raise InvalidInput(
@@ -167,10 +168,10 @@ def ensure_store(
 
 
 def find_store(connection: Connection[Any], organisation: str, id_or_name: str) -> VectorStore:
-    """The organisation's store of this id, or else the oldest of this name, that is neither deleted nor has expired.
+    """The store with this id, else the oldest store with this name. Deleted and expired stores are not found.
 
     Raises:
-        NotFound: naming stores that are there.
+        NotFound: the organisation has no such store; the error names existing ones.
     """
     row = _one(connection, "find", {"organisation": organisation, "id_or_name": id_or_name})
     if row is None:
@@ -178,16 +179,16 @@ def find_store(connection: Connection[Any], organisation: str, id_or_name: str) 
             connection, organisation, PageRequest(limit=NAMES_SHOWN, newest_first=False)
         ).items
         names = [store.name or store.id for store in stores if not store.expired]
-        there = f"there are: {', '.join(names)}" if names else "there is none yet"
-        raise NotFound(f"no vector store {id_or_name!r}; {there}")
+        existing = f"there are: {', '.join(names)}" if names else "there is none yet"
+        raise NotFound(f"no vector store {id_or_name!r}; {existing}")
     return _store(row)
 
 
 def get_store(connection: Connection[Any], organisation: str, id: str) -> VectorStore:
-    """The organisation's store of this id, also one that has expired.
+    """The store with this id, expired or not.
 
     Raises:
-        NotFound: it has none.
+        NotFound: the organisation has no such store.
     """
     row = _one(connection, "get", {"organisation": organisation, "id": id})
     if row is None:
@@ -196,30 +197,30 @@ def get_store(connection: Connection[Any], organisation: str, id: str) -> Vector
 
 
 def require_live(store: VectorStore) -> VectorStore:
-    """The store, if it has not expired.
+    """Return the store if it has not expired.
 
     Raises:
-        Conflict: it has.
+        Conflict: the store has expired.
     """
     if store.expired:
-        raise Conflict(f"vector store {store.id!r} has expired; make a new one")
+        raise Conflict(f"vector store {store.id!r} has expired; create a new one")
     return store
 
 
 def list_stores(
     connection: Connection[Any], organisation: str, page: PageRequest = FIRST_PAGE
 ) -> ListPage[VectorStore]:
-    """A page of the organisation's stores, those that have expired too.
+    """A page of the organisation's stores, expired ones included.
 
     Raises:
-        InvalidInput: a cursor that is no store of the organisation's.
+        InvalidInput: the cursor is not a store of the organisation.
     """
     found = read_page(connection, LISTS, {"organisation": organisation, "kind": DELETE_STORE.name}, page)
     return ListPage(items=[_store(row) for row in found.items], has_more=found.has_more)
 
 
-def usage_of(connection: Connection[Any], organisation: str, ids: Sequence[str]) -> dict[str, Usage]:
-    """What each of the stores holds."""
+def usage_of(connection: Connection[Any], organisation: str, ids: Sequence[str]) -> dict[str, StoreUsage]:
+    """The amount of data in each of the stores, by id."""
     counts: dict[str, dict[str, int]] = {id: {} for id in ids}
     sizes = dict.fromkeys(ids, 0)
     with connection.cursor(row_factory=dict_row) as cursor:
@@ -227,17 +228,20 @@ def usage_of(connection: Connection[Any], organisation: str, ids: Sequence[str])
             sizes[row["vector_store"]] += row["bytes"]
             if row["status"] is not None:
                 counts[row["vector_store"]][row["status"]] = row["files"]
-    return {id: Usage(files=FileCounts(**counts[id]), bytes=sizes[id]) for id in ids}
+    return {id: StoreUsage(files=FileCounts(**counts[id]), bytes=sizes[id]) for id in ids}
 
 
 def update_store(
     connection: Connection[Any], organisation: str, id: str, changes: Mapping[str, Any]
 ) -> VectorStore:
-    """Change fields of ``NewStore``, all but the chunking strategy; the others stay.
+    """Change some fields of a store.
+
+    Args:
+        changes: new values of fields of ``NewStore``, except ``chunking_strategy`` and ``index``.
 
     Raises:
         NotFound: the organisation has no such store.
-        Conflict: it has expired.
+        Conflict: the store has expired.
     """
     with connection.transaction():
         row = _one(connection, "lock", {"organisation": organisation, "id": id})
@@ -250,13 +254,13 @@ def update_store(
 
 
 def touch_store(connection: Connection[Any], store: VectorStore) -> None:
-    """The store is in use now. Cheap: without a query while that was noted within the last minute."""
+    """Record that the store is in use. Makes no query within a minute of the last record."""
     if datetime.now(UTC) - store.last_active_at >= TOUCH_INTERVAL:
         connection.execute(SQL["touch"], {"organisation": store.organisation, "id": store.id})
 
 
 def delete_store(connection: Connection[Any], organisation: str, id: str) -> Job:
-    """Hide the store from everybody, and have a job delete what it holds, which is given.
+    """Hide the store and submit the job that deletes its contents; returns the job.
 
     Raises:
         NotFound: the organisation has no such store.
@@ -269,7 +273,11 @@ def delete_store(connection: Connection[Any], organisation: str, id: str) -> Job
 
 
 def submit_deletion(connection: Connection[Any], organisation: str, id: str, *, made: datetime) -> Job:
-    """The job that deletes what the store holds; nobody waits for it."""
+    """Submit the job that deletes the store's contents.
+
+    Args:
+        made: creation time of the store; the job keeps it, so that cursors to the deleted store still work.
+    """
     input = {"vector_store": id, "made": made.isoformat()}
     return submit(connection, organisation, DELETE_STORE, input, subject=id)
 
@@ -280,7 +288,7 @@ def _make_named(
     with connection.transaction():
         connection.execute(SQL["lock_name"], {"organisation": organisation, "name": new.name})
         try:
-            return find_store(connection, organisation, new.name)  # somebody else was faster
+            return find_store(connection, organisation, new.name)  # another caller was faster
         except NotFound:
             try:
                 return _insert(
@@ -303,12 +311,12 @@ def _insert(
     }
     row = _one(connection, "insert", values)
     if row is None:
-        raise Conflict(f"there is a vector store {id!r}")
+        raise Conflict(f"vector store {id!r} exists already")
     return _store(row)
 
 
 def _values(store: VectorStore | NewStore) -> dict[str, Any]:
-    """As SQL takes them; objects as JSON."""
+    """The fields as parameters of SQL, objects as JSON."""
     values = {field.name: getattr(store, field.name) for field in fields(store)}
     return {
         name: Jsonb(dict(value)) if isinstance(value, Mapping) else value

@@ -1,7 +1,7 @@
--- name: lock_name  of those who ask for a store of a new name at once, one makes it
+-- name: lock_name  of concurrent callers with the same new name, one creates the store
 SELECT pg_advisory_xact_lock(hashtextextended('store/' || %(organisation)s || '/' || %(name)s, 0));
 
--- name: insert  an id that is taken gives no row
+-- name: insert  returns no row where the id is taken
 INSERT INTO vector_stores (organisation, id, name, description, collection, fingerprint_id, fingerprint, metadata, chunking_strategy,
     expires_after, expires_at, partial, index)
 VALUES (%(organisation)s, %(id)s, %(name)s, %(description)s, %(collection)s, %(fingerprint_id)s, %(fingerprint)s, %(metadata)s,
@@ -10,7 +10,7 @@ VALUES (%(organisation)s, %(id)s, %(name)s, %(description)s, %(collection)s, %(f
 ON CONFLICT (organisation, id) DO NOTHING
 RETURNING {columns};
 
--- name: find  an id is unique, a name need not be: the oldest store of the name wins
+-- name: find  several stores can have one name: the oldest wins
 SELECT {columns}
 FROM vector_stores
 WHERE organisation = %(organisation)s AND (id = %(id_or_name)s OR name = %(id_or_name)s AND name <> '')
@@ -18,7 +18,7 @@ WHERE organisation = %(organisation)s AND (id = %(id_or_name)s OR name = %(id_or
 ORDER BY (id = %(id_or_name)s) DESC, created_at, id
 LIMIT 1;
 
--- name: get  also one that has expired
+-- name: get  also an expired store
 SELECT {columns}
 FROM vector_stores
 WHERE organisation = %(organisation)s AND id = %(id)s AND deleted_at IS NULL;
@@ -45,7 +45,7 @@ WHERE organisation = %(organisation)s AND deleted_at IS NULL
 ORDER BY created_at, id
 LIMIT %(limit)s;
 
--- name: places  the job that deletes a store knows when it was made
+-- name: places  of a deleted store, the job that deletes it has the creation time
 SELECT min(made), max(made)
 FROM (
     SELECT created_at AS made FROM vector_stores WHERE organisation = %(organisation)s AND id = %(id)s
@@ -54,7 +54,7 @@ FROM (
     WHERE organisation = %(organisation)s AND subject = %(id)s AND kind = %(kind)s
 ) AS found;
 
--- name: usage  documents that a job ingested are no files, but their bytes count
+-- name: usage  counts attached files; bytes of ingested documents are added
 SELECT vector_store, status, count(*) AS files, sum(usage_bytes)::bigint AS bytes
 FROM vector_store_files
 WHERE organisation = %(organisation)s AND vector_store = ANY(%(ids)s)
@@ -65,14 +65,14 @@ FROM documents
 WHERE organisation = %(organisation)s AND vector_store = ANY(%(ids)s) AND source NOT LIKE 'file-%%'
 GROUP BY vector_store;
 
--- name: update  a change is activity
+-- name: update  a change counts as activity
 UPDATE vector_stores
 SET name = %(name)s, description = %(description)s, metadata = %(metadata)s, expires_after = %(expires_after)s, partial = %(partial)s,
     last_active_at = now(), expires_at = now() + make_interval(days => (%(expires_after)s::jsonb ->> 'days')::int)
 WHERE organisation = %(organisation)s AND id = %(id)s
 RETURNING {columns};
 
--- name: touch  nobody waits for the row, and nobody writes it more often than once a minute
+-- name: touch  skips a locked row, and a row written within the last minute
 UPDATE vector_stores
 SET last_active_at = now(), expires_at = now() + make_interval(days => (expires_after ->> 'days')::int)
 WHERE organisation = %(organisation)s AND id = (

@@ -1,10 +1,12 @@
-"""Uploads in parts: begun, filled, and made a file, or given up.
+"""Uploads in parts: created, filled with parts, and completed as a file, or cancelled.
 
-A part is known by its bytes: sent twice it is one part, and an upload may name a part more than once where its file
-repeats itself. Called by the routes of uploads and by upkeep.
+The id of a part is made from its bytes: the same bytes sent twice are one part, and an upload may name a part
+more than once where its file repeats itself. Called by the routes of uploads and by upkeep.
 
-    upload = create_upload(connection, "default", "corpus.jsonl", "batch", 9_000_000_000, "text/jsonl", lifetime_s=3600,
-        default_limits=limits)
+    upload = create_upload(
+        connection, "default", "corpus.jsonl", "batch", 9_000_000_000, "text/jsonl", lifetime_s=3600,
+        default_limits=limits,
+    )
     part = add_part(connection, "default", upload.id, blob)
     parts = ordered_parts(connection, upload, [part.id])
     with connection.transaction():
@@ -31,34 +33,34 @@ from cluster.records import digest
 
 
 class UploadStatus(StrEnum):
-    """Where an upload is in its life."""
+    """The status of an upload."""
 
     #: Parts may be added.
     PENDING = "pending"
     #: It has become a file.
     COMPLETED = "completed"
-    #: Somebody gave it up.
+    #: It was cancelled.
     CANCELLED = "cancelled"
-    #: Its time was over before it was completed.
+    #: It was not completed in time.
     EXPIRED = "expired"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Upload:
-    """An upload as the ledger has it."""
+    """An upload in parts."""
 
     organisation: str
     id: str
     filename: str
     purpose: str
-    #: As announced; what its parts must add up to.
+    #: As announced; its parts must have exactly this many.
     bytes: int
     #: As announced.
     media_type: str
     status: UploadStatus
-    #: Of the file it becomes: seconds it will last; None: as is usual for its purpose.
+    #: Seconds after which the completed file expires; None: the default of its purpose.
     expires_after: int | None
-    #: Id of the file it became.
+    #: Id of the completed file.
     file: str | None
     created_at: datetime
     expires_at: datetime
@@ -66,13 +68,13 @@ class Upload:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class UploadPart:
-    """A piece of an upload's bytes."""
+    """A part of an upload."""
 
     organisation: str
     upload: str
     id: str
     bytes: int
-    #: Names its blob.
+    #: SHA-256 of its bytes, the name of its blob.
     sha256: str
     created_at: datetime
 
@@ -83,11 +85,12 @@ SQL = {
     for name, text in queries("cluster.documents", "uploads.sql").items()
 }
 
-#: 8 GiB in parts of a megabyte.
-MOST_PARTS = 8_192
-#: A client that cut its file anew after a failure may send it twice; more than that is no mistake.
-SENT_AT_MOST = 2
-#: A completion that began in time may take this long to write a large file.
+#: Enough for 8 GiB in parts of a megabyte.
+MAX_PARTS = 8_192
+#: The parts of an upload may hold this many times its bytes: a client that divides its file differently after
+#: a failure sends it twice. More than that is abuse.
+MAX_TIMES_SENT = 2
+#: Seconds for which a completion may go on after the expiry, to write a large file.
 COMPLETION_GRACE_S = 600
 
 
@@ -103,15 +106,16 @@ def create_upload(
     lifetime_s: float,
     default_limits: StorageLimits,
 ) -> Upload:
-    """A new upload without parts. Inside a transaction.
+    """Create an upload without parts. Called inside a transaction.
 
     Args:
-        bytes: what its parts will add up to.
-        expires_after_s: of the file it becomes, as in ``create_file``.
-        lifetime_s: it expires when it is not completed within this.
+        bytes: number of bytes of the whole file.
+        expires_after_s: lifetime of the completed file, as in ``create_file``.
+        lifetime_s: the upload expires when it is not completed within this.
+        default_limits: the settings' limits, for an organisation that has none of its own.
 
     Raises:
-        Throttled: the organisation may not keep so much more.
+        Throttled: the organisation would keep more than it may.
     """
     require_room(connection, organisation, default_limits=default_limits, files=1, bytes=bytes)
     values = {
@@ -128,32 +132,32 @@ def create_upload(
 
 
 def get_upload(connection: Connection[Any], organisation: str, id: str) -> Upload:
-    """The organisation's upload of this id.
+    """The upload with this id.
 
     Raises:
-        NotFound: it has none.
+        NotFound: the organisation has no such upload.
     """
     return _upload(connection, "get", {"organisation": organisation, "id": id})
 
 
 def get_pending(connection: Connection[Any], organisation: str, id: str) -> Upload:
-    """The same, if it still takes parts.
+    """The upload with this id, if it is pending.
 
     Raises:
-        NotFound: the organisation has none.
-        InvalidInput: it takes none any more.
+        NotFound: the organisation has no such upload.
+        InvalidInput: the upload is completed, cancelled or expired.
     """
     return _pending(get_upload(connection, organisation, id))
 
 
 def add_part(connection: Connection[Any], organisation: str, upload: str, blob: Blob) -> UploadPart:
-    """Add bytes whose blob is in place (see ``files.require_blob``). Inside a transaction.
+    """Add a part whose blob is stored (see ``files.require_blob``). Called inside a transaction.
 
     Raises:
-        NotFound: no such upload.
-        InvalidInput: it takes no part any more, or far more has arrived than was announced, or in far too many parts.
+        NotFound: the organisation has no such upload.
+        InvalidInput: the upload is not pending, or its parts are far too many or far too long.
     """
-    whole = _pending(_upload(connection, "lock", {"organisation": organisation, "id": upload}))
+    announced = _pending(_upload(connection, "lock", {"organisation": organisation, "id": upload}))
     values = {
         "organisation": organisation,
         "upload": upload,
@@ -165,32 +169,34 @@ def add_part(connection: Connection[Any], organisation: str, upload: str, blob: 
         part = cursor.execute(SQL["add_part"], values).fetchone()
     assert part is not None
     ((arrived, parts),) = connection.execute(SQL["arrived"], values).fetchall()
-    if parts > SENT_AT_MOST * MOST_PARTS:
+    if parts > MAX_TIMES_SENT * MAX_PARTS:
         raise InvalidInput(
-            f"{parts:,} parts have arrived, and {MOST_PARTS:,} are the most; begin anew with larger ones",
+            f"{parts:,} parts have arrived; an upload may have {MAX_PARTS:,}. "
+            "Create a new upload with larger parts",
             param="data",
         )
-    if arrived > SENT_AT_MOST * whole.bytes:
+    if arrived > MAX_TIMES_SENT * announced.bytes:
         raise InvalidInput(
-            f"the parts hold {arrived:,} bytes and {whole.bytes:,} were announced; begin a new upload",
+            f"the parts hold {arrived:,} bytes, and {announced.bytes:,} were announced; create a new upload",
             param="data",
         )
     return part
 
 
 def ordered_parts(connection: Connection[Any], upload: Upload, ids: Sequence[str]) -> list[UploadPart]:
-    """The parts of these ids, in this order.
+    """The parts with these ids, in this order.
 
     Raises:
-        InvalidInput: an id is none of the upload's parts, or the parts do not add up to what was announced.
+        InvalidInput: the upload has no part with one of the ids, or the parts do not have the announced
+            number of bytes.
     """
     values = {"organisation": upload.organisation, "upload": upload.id, "ids": list(ids)}
     with connection.cursor(row_factory=class_row(UploadPart)) as cursor:
         parts = cursor.execute(SQL["parts"], values).fetchall()
-    there = {part.id for part in parts}
-    missing = [id for id in ids if id not in there]
+    found = {part.id for part in parts}
+    missing = [id for id in ids if id not in found]
     if missing:
-        raise InvalidInput(f"{missing[0]!r} is no part of upload {upload.id}", param="part_ids")
+        raise InvalidInput(f"{missing[0]!r} is not a part of upload {upload.id}", param="part_ids")
     total = sum(part.bytes for part in parts)
     if total != upload.bytes:
         raise InvalidInput(
@@ -202,18 +208,22 @@ def ordered_parts(connection: Connection[Any], upload: Upload, ids: Sequence[str
 def complete_upload(
     connection: Connection[Any], upload: Upload, blob: Blob, media_type: str, *, default_limits: StorageLimits
 ) -> tuple[Upload, File, list[str]]:
-    """The upload becomes a file: both, and the hashes of the parts' blobs, which are for ``release_blobs`` after the commit.
-
-    Inside a transaction. One that somebody else completed meanwhile gives what it became.
+    """Make a file of the upload. Called inside a transaction. An upload that is completed already keeps its
+    file.
 
     Args:
-        blob: its parts, one after the other, in place (see ``files.require_blob``).
-        media_type: found in the bytes.
+        blob: the whole file, stored (see ``files.require_blob``).
+        media_type: as recognised from the bytes.
+        default_limits: the settings' limits, for an organisation that has none of its own.
+
+    Returns:
+        The upload, the file, and the hashes of the parts' blobs, which ``release_blobs`` takes after the
+        commit.
 
     Raises:
-        InvalidInput: it was cancelled meanwhile.
-        NotFound: the file it had become is gone.
-        Throttled: the organisation may not keep so much more.
+        InvalidInput: the upload was cancelled meanwhile.
+        NotFound: the upload is completed already, and its file is deleted.
+        Throttled: the organisation would keep more than it may.
     """
     key = {"organisation": upload.organisation, "id": upload.id}
     locked = _upload(connection, "lock", key, grace_s=COMPLETION_GRACE_S)
@@ -221,9 +231,8 @@ def complete_upload(
         return locked, get_file(connection, upload.organisation, locked.file or ""), []
     if locked.status != UploadStatus.PENDING:
         raise _ended(locked)
-    connection.execute(
-        SQL["end"], {**key, "status": UploadStatus.COMPLETED}
-    )  # from here on its bytes count as the file's
+    # Ended first, so that its bytes are not counted a second time beside those of the file.
+    connection.execute(SQL["end"], {**key, "status": UploadStatus.COMPLETED})
     file = create_file(
         connection, upload.organisation, upload.filename, upload.purpose, blob, media_type,
         expires_after_s=upload.expires_after, default_limits=default_limits,
@@ -233,11 +242,14 @@ def complete_upload(
 
 
 def cancel_upload(connection: Connection[Any], organisation: str, id: str) -> tuple[Upload, list[str]]:
-    """Give the upload up: it, and hashes of blobs as in ``complete_upload``. Cancelled twice is cancelled. Inside a transaction.
+    """Cancel the upload; again for a cancelled one changes nothing. Called inside a transaction.
+
+    Returns:
+        The upload, and hashes of blobs as in ``complete_upload``.
 
     Raises:
-        NotFound: no such upload.
-        InvalidInput: it has become a file, or has expired.
+        NotFound: the organisation has no such upload.
+        InvalidInput: the upload is completed or expired.
     """
     upload = _upload(connection, "lock", {"organisation": organisation, "id": id})
     if upload.status == UploadStatus.CANCELLED:
@@ -246,12 +258,15 @@ def cancel_upload(connection: Connection[Any], organisation: str, id: str) -> tu
 
 
 def expire_uploads(connection: Connection[Any], *, limit: int = 100) -> list[tuple[Upload, list[str]]]:
-    """End uploads of every organisation whose time is over; each with hashes of blobs as in ``complete_upload``. Inside a transaction.
+    """End the expired uploads of every organisation. Called inside a transaction.
 
     Args:
-        limit: how many at most; call again while it returns as many.
+        limit: most uploads of one call; call again while it returns as many.
+
+    Returns:
+        The uploads, each with hashes of blobs as in ``complete_upload``.
     """
-    over = connection.execute(
+    expired = connection.execute(
         SQL["expired_of_all"], {"limit": limit, "grace_s": COMPLETION_GRACE_S}
     ).fetchall()
     return [
@@ -260,7 +275,7 @@ def expire_uploads(connection: Connection[Any], *, limit: int = 100) -> list[tup
             _upload(connection, "get", {"organisation": organisation, "id": id}),
             UploadStatus.EXPIRED,
         )
-        for organisation, id in over
+        for organisation, id in expired
     ]
 
 
@@ -286,7 +301,7 @@ def _pending(upload: Upload) -> Upload:
 
 
 def _ended(upload: Upload) -> InvalidInput:
-    return InvalidInput(f"upload {upload.id} is {upload.status}; begin a new one", param="upload_id")
+    return InvalidInput(f"upload {upload.id} is {upload.status}; create a new one", param="upload_id")
 
 
 def _upload(
@@ -296,7 +311,7 @@ def _upload(
         row = cursor.execute(SQL[statement], values).fetchone()
     if row is None:
         raise NotFound(f"no upload {values['id']!r}")
-    over = row["status"] == UploadStatus.PENDING and row["expires_at"] + timedelta(
+    expired = row["status"] == UploadStatus.PENDING and row["expires_at"] + timedelta(
         seconds=grace_s
     ) <= datetime.now(UTC)
-    return Upload(**{**row, "status": UploadStatus.EXPIRED if over else UploadStatus(row["status"])})
+    return Upload(**{**row, "status": UploadStatus.EXPIRED if expired else UploadStatus(row["status"])})

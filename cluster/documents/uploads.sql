@@ -1,4 +1,4 @@
--- Statements whose name ends in _of_all are upkeep's: they look after every organisation, and name it in what they return.
+-- Statements whose name ends in _of_all are for upkeep. They read all organisations, and return the organisation.
 
 -- name: insert
 INSERT INTO uploads (organisation, id, filename, purpose, bytes, media_type, status, expires_after, expires_at)
@@ -14,7 +14,7 @@ SELECT {columns} FROM uploads WHERE organisation = %(organisation)s AND id = %(i
 -- name: lock
 SELECT {columns} FROM uploads WHERE organisation = %(organisation)s AND id = %(id)s FOR UPDATE;
 
--- name: parts  in the order given; an id that is none gives no row
+-- name: parts  in the order of the ids; an unknown id gives no row
 SELECT part.organisation, part.upload, part.id, part.bytes, part.sha256, part.created_at
 FROM unnest(%(ids)s::text[]) WITH ORDINALITY AS wanted (id, place)
 JOIN upload_parts AS part

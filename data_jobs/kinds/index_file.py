@@ -122,7 +122,7 @@ class _Work:
             organisation, store, file = job.organisation, job.input["vector_store"], job.input["file"]
             later = successor(connection, organisation, store, file)
             if later is not None and later != job.id:
-                raise NotWanted(f"the file was attached anew: job {later} took its place", REPLACED)
+                raise NotWanted(f"the file was attached again: job {later} replaces this one", REPLACED)
             raise NotWanted(f"file {file} is no longer attached to vector store {store}", GONE)
         return attached
 

@@ -17,7 +17,7 @@ from cluster.blobs import Blob, BlobStore
 from cluster.documents.file_names import plain_name
 from cluster.documents.files import File, get_file
 from cluster.documents.uploads import (
-    MOST_PARTS,
+    MAX_PARTS,
     Upload,
     UploadPart,
     UploadStatus,
@@ -96,7 +96,7 @@ class CompleteUploadRequest(RequestModel):
     """OpenAI's CompleteUploadRequest."""
 
     part_ids: Annotated[
-        list[Annotated[Text, Field(max_length=64)]], Field(min_length=1, max_length=MOST_PARTS)
+        list[Annotated[Text, Field(max_length=64)]], Field(min_length=1, max_length=MAX_PARTS)
     ]
     """Ids of the parts, in the order of their bytes in the file."""
     md5: Annotated[str | None, Field(max_length=64)] = None

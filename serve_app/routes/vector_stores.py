@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from cluster.documents import stores
 from cluster.documents.attaching import Attachment, attach_many
-from cluster.documents.stores import FileCounts, NewStore, Usage, VectorStore
+from cluster.documents.stores import FileCounts, NewStore, StoreUsage, VectorStore
 from cluster.vector_index import collection_name
 from serve_app.edge.authentication import Organisation
 from serve_app.edge.error_responses import documented_errors
@@ -146,7 +146,7 @@ class VectorStoreObject(ResponseModel):
     """When the store expires after its last use; left out if never."""
 
     @classmethod
-    def of(cls, store: VectorStore, usage: Usage) -> Self:
+    def of(cls, store: VectorStore, usage: StoreUsage) -> Self:
         """The store with its usage."""
         return cls(
             id=store.id,

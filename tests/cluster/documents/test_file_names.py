@@ -66,17 +66,17 @@ def test_what_cannot_be_kept_of_a_name_is_mended(given: str, kept: str) -> None:
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        ("", "needs a name"),
-        ("a/", "needs a name"),
-        ("..", "needs a name"),
-        ("/.", "needs a name"),
-        ("\u200b\u00ad\u3000", "needs a name"),
-        ("\u202e", "needs a name"),
+        ("", "is not a name for a file"),
+        ("a/", "is not a name for a file"),
+        ("..", "is not a name for a file"),
+        ("/.", "is not a name for a file"),
+        ("\u200b\u00ad\u3000", "is not a name for a file"),
+        ("\u202e", "is not a name for a file"),
         ("a\0b", "U+0000"),
         ("a\x1b[2Jb", "U+001B"),
         ("a\x7f", "U+007F"),
         ("a\x9bb", "U+009B"),
-        ("x" * 256, "256 characters, and 255"),
+        ("x" * 256, "256 characters; it may have 255"),
     ],
 )
 def test_a_name_that_cannot_be_mended_is_refused_with_its_reason(name: str, reason: str) -> None:

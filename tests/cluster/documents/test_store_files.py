@@ -19,7 +19,7 @@ from cluster.documents.store_files import FileStatus, StoreFile
 from cluster.documents.store_upkeep import delete_store_rows, expire_stores
 from cluster.documents.stores import (
     FileCounts,
-    Usage,
+    StoreUsage,
     VectorStore,
     delete_store,
     ensure_store,
@@ -76,7 +76,7 @@ def test_attaching_submits_a_job_and_its_end_is_the_files(
     assert process(connection, index, store, file, ["one", "two"], embed=embed)
     done = get(file)
     assert (done.status, done.usage_bytes, done.pages, done.chunks) == (FileStatus.COMPLETED, 6, 2, 2)
-    assert usage_of(connection, store.organisation, [store.id])[store.id] == Usage(
+    assert usage_of(connection, store.organisation, [store.id])[store.id] == StoreUsage(
         files=FileCounts(completed=1), bytes=6
     )
     assert [
@@ -479,7 +479,7 @@ def test_a_store_expires_is_emptied_by_one_job_and_still_tells_so(
     assert get_store(connection, store.organisation, store.id).expired
     assert (texts(index, store), usage_of(connection, store.organisation, [store.id])[store.id]) == (
         [],
-        Usage(),
+        StoreUsage(),
     )
 
 

@@ -14,7 +14,7 @@ from cluster.documents.indexing import ChunkIndex
 from cluster.documents.store_upkeep import delete_store_rows
 from cluster.documents.stores import (
     NewStore,
-    Usage,
+    StoreUsage,
     VectorStore,
     create_store,
     delete_store,
@@ -95,7 +95,7 @@ def test_another_organisation_neither_sees_nor_deletes_the_store(
             change(connection, stranger, store.id)
     with pytest.raises(NotFound):
         get_store(connection, stranger, store.id)
-    assert usage_of(connection, stranger, [store.id])[store.id] == Usage()
+    assert usage_of(connection, stranger, [store.id])[store.id] == StoreUsage()
     with pytest.raises(InvalidInput, match="after"):
         list_stores(connection, stranger, PageRequest(after=store.id))
     own = ensure_store(connection, stranger, "handbook", fingerprint=store.fingerprint)

@@ -94,11 +94,11 @@ def test_parts_that_are_none_or_do_not_add_up_are_refused(
         add_part(connection, organisation, upload.id, some_blob()),
         add_part(connection, organisation, other.id, some_blob()),
     )
-    with pytest.raises(InvalidInput, match="no part of upload"):
+    with pytest.raises(InvalidInput, match="not a part of upload"):
         ordered_parts(connection, upload, [mine.id, foreign.id])
     with pytest.raises(InvalidInput, match="add up to 10 bytes, and 20"):
         ordered_parts(connection, upload, [mine.id])
-    with pytest.raises(InvalidInput, match="begin a new upload"):
+    with pytest.raises(InvalidInput, match="create a new upload"):
         add_part(connection, organisation, upload.id, some_blob(31))
 
 

@@ -111,11 +111,11 @@ def test_completed_while_it_is_being_completed_both_get_the_file(
 
 
 def test_an_upload_takes_so_many_parts(http: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ledger, "MOST_PARTS", 1)
+    monkeypatch.setattr(ledger, "MAX_PARTS", 1)
     id = begin(http, 1000)
     answers = [send(http, id, fresh()) for _ in range(3)]
     assert [answer.status_code for answer in answers] == [200, 200, 400]
-    assert "1 are the most" in answers[-1].json()["error"]["message"]
+    assert "an upload may have 1" in answers[-1].json()["error"]["message"]
 
 
 def test_what_was_announced_must_have_arrived(http: httpx.Client, server: Server) -> None:
