@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from cluster.local import ray_head
+from cluster.local.environment import settings_variables
 from cluster.settings import Settings
 from tests.conftest import FOREIGN_PREFIXES, ROOT, NewHome
 
@@ -43,7 +43,7 @@ def environment_of(settings: Settings) -> dict[str, str]:
     path = os.pathsep.join([str(ROOT / ".venv" / "bin"), os.environ["PATH"]])
     # Ray sets variables in every process that uses it, and some tests of this process have used it.
     own = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN_PREFIXES)}
-    return {**own, **ray_head.settings_variables(settings), "PATH": path, "COLUMNS": "200"}
+    return {**own, **settings_variables(settings), "PATH": path, "COLUMNS": "200"}
 
 
 def local(command: str, settings: Settings, *more: str) -> subprocess.CompletedProcess[str]:

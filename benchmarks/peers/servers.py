@@ -23,7 +23,7 @@ from benchmarks.peers import infinity
 from cluster.database import bundled
 from cluster.engines import Registry
 from cluster.engines.weights import open_model_folder
-from cluster.local import ray_head
+from cluster.local.environment import MARK
 from cluster.local.processes import family
 from cluster.settings import RAY_PORTS, Settings
 from tests.conftest import free_ports
@@ -196,7 +196,7 @@ def _production(party: Party, _: Sequence[str]) -> Iterator[Server]:
                 yield Server(
                     party=party,
                     url=f"{cluster.api}/v1/embeddings",
-                    processes=lambda: family(ray_head.MARK, folder),
+                    processes=lambda: family(MARK, folder),
                 )
         finally:
             bundled.stop(settings)

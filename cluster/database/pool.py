@@ -38,7 +38,8 @@ CONNECTION = {
 
 
 class ExplainingPool(ConnectionPool):
-    """A pool with timeouts that say why the server refuses connections. The base class only logs the reason."""
+    """A pool with timeouts that say why the server refuses connections. The base class only logs the reason.
+    """
 
     #: Error of the last attempt to connect; None after a success.
     refusal: str | None = None
@@ -110,7 +111,7 @@ def open_pool(settings: Settings, *, reviving: bool = False) -> ConnectionPool:
 def _connections(report: Callable[[str | None], object]) -> type[psycopg.Connection[Any]]:
     """Return a class of connections that report the end of each attempt: None, or the server's error."""
 
-    class Connection(psycopg.Connection[Any]):
+    class ReportingConnection(psycopg.Connection[Any]):
         @classmethod
         def connect(cls, *args: Any, **kwargs: Any) -> Any:
             try:
@@ -121,7 +122,7 @@ def _connections(report: Callable[[str | None], object]) -> type[psycopg.Connect
             report(None)
             return connection
 
-    return Connection
+    return ReportingConnection
 
 
 @contextmanager

@@ -22,6 +22,7 @@ from rich.markup import escape
 from cluster.database import bundled
 from cluster.errors import ClusterError
 from cluster.local import handbook, lifecycle, ray_head
+from cluster.local.environment import driver_environment
 from cluster.local.next_steps import next_steps
 from cluster.local.questions import HANDBOOK_QUESTIONS, SearchAnswer, ask, questions_about, store_name
 from cluster.logs import configure
@@ -74,9 +75,7 @@ def _ingest(settings: Settings, documents: Path, store: str) -> int:
     """Run the ingest command with its progress bar on this terminal, and return its exit code."""
     command = [sys.executable, "-m", "data_jobs.ingest", str(documents.absolute()), "--vector-store", store]
     quiet = {"CLUSTER_LOG_LEVEL": "WARNING"}  # the summary is enough
-    return subprocess.run(
-        command, env={**quiet, **ray_head.driver_environment(settings)}, check=False
-    ).returncode
+    return subprocess.run(command, env={**quiet, **driver_environment(settings)}, check=False).returncode
 
 
 def _print_answers(console: Console, question: str, answers: Sequence[SearchAnswer]) -> None:

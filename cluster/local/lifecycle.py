@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from cluster.database import bundled, open_pool
 from cluster.local import application, drivers, ray_head
 from cluster.local.addresses import api_url, dashboard_url
+from cluster.local.environment import settings_digest
 from cluster.settings import Settings
 
 #: Shows one line to the person who runs the command.
@@ -29,7 +30,7 @@ def up(settings: Settings, report: ReportLine) -> bool:
     """
     with _locked(settings, report):
         head = ray_head.running(settings)
-        if head and head.settings != ray_head.settings_digest(settings):
+        if head and head.settings != settings_digest(settings):
             report("Note: the cluster runs with other settings. To apply these, run make down, then make up")
         if head and application.ready(settings) and _database_runs(settings):
             return False

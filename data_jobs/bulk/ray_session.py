@@ -23,6 +23,7 @@ from ray._raylet import Config  # type: ignore[attr-defined]  # compiled, withou
 from ray.data import DataContext
 
 from cluster.local import drivers, ray_head
+from cluster.local.environment import LOOPBACK_ONLY, WITHOUT_TOKENS
 from cluster.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -119,12 +120,12 @@ def _head_of_this_home(settings: Settings) -> str | None:
         return None
     # A driver whose token mode differs from its head's has its actors cancelled before they start. Ray read
     # the variable when it was imported, so its configuration is read again.
-    os.environ.update(ray_head.WITHOUT_TOKENS)
+    os.environ.update(WITHOUT_TOKENS)
     Config.initialize("")
     return f"127.0.0.1:{head.ports['gcs']}"
 
 
 def _keep_to_loopback() -> None:
     """Use the loopback interface only, both to reach a head and to start one."""
-    os.environ.update(ray_head.LOOPBACK_ONLY)
+    os.environ.update(LOOPBACK_ONLY)
     ray_constants.ENABLE_RAY_CLUSTER = False  # Ray read the variable when it was imported

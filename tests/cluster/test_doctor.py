@@ -33,7 +33,7 @@ from cluster.engines.weights import open_model_folder
 from cluster.errors import NotFound
 from cluster.jobs import attempts, queue
 from cluster.jobs.jobs import Job, JobState, get_job
-from cluster.local.ray_head import settings_variables
+from cluster.local.environment import settings_variables
 from cluster.organisations.organisations import StorageLimits, ensure_organisation
 from cluster.settings import Settings
 from tests.cluster.jobs import turns

@@ -19,6 +19,7 @@ from cluster.database import open_pool
 from cluster.documents.files import get_file
 from cluster.documents.stores import get_store
 from cluster.local import ray_head
+from cluster.local.environment import MARK
 from cluster.local.processes import family, kill, wait_gone
 from cluster.settings import Settings
 from tests.faults.accepted_files import (
@@ -166,7 +167,7 @@ def test_jobs_accepted_before_the_whole_head_is_killed_end_after_the_next_up(
     time.sleep(chance.uniform(0.5, 2))
     head = ray_head.running(cluster.settings)
     assert head is not None
-    processes = family(ray_head.MARK, head.folder, session=head.pid)
+    processes = family(MARK, head.folder, session=head.pid)
     random.shuffle(processes)
     kill(processes)
     assert wait_gone(processes, 10) == []

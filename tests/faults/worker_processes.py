@@ -11,7 +11,7 @@ from typing import Self
 
 import psutil
 
-from cluster.local import ray_head
+from cluster.local.environment import settings_variables
 from cluster.local.processes import wait_gone
 from cluster.settings import Settings
 from tests.conftest import ROOT
@@ -29,7 +29,7 @@ class Workers:
     """
 
     def __init__(self, settings: Settings, count: int, folder: Path) -> None:
-        self._environment = {**os.environ, **ray_head.settings_variables(settings)}
+        self._environment = {**os.environ, **settings_variables(settings)}
         self._folder = folder
         self._running: dict[str, psutil.Popen] = {}
         self._ending = threading.Event()

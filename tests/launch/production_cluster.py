@@ -21,8 +21,9 @@ import psutil
 import yaml
 
 from cluster.database import open_pool
-from cluster.local import application, ray_head
+from cluster.local import application
 from cluster.local.addresses import LOOPBACK, RAY_LISTENERS, ports_of, request
+from cluster.local.environment import MARK, head_environment
 from cluster.local.processes import family, kill, wait_gone
 from cluster.settings import Settings
 from tests.conftest import ROOT, free_ports
@@ -108,7 +109,7 @@ def production(settings: Settings) -> Iterator[Production]:
     (first,), (metrics, stats, fallback) = free_ports(1, width=REPLICA_PORTS + 1), free_ports(3)
     cluster = Production(settings, folder, range(first, first + REPLICA_PORTS), metrics)
     environment = {
-        **ray_head.environment(settings, folder),
+        **head_environment(settings, folder),
         "RAY_SERVE_HAPROXY_METRICS_PORT": str(metrics),
         "RAY_SERVE_HAPROXY_STATS_PORT": str(stats),
         "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(fallback),
@@ -139,7 +140,7 @@ def production(settings: Settings) -> Iterator[Production]:
         yield cluster
     finally:
         head.terminate()
-        remaining = wait_gone(family(ray_head.MARK, str(folder), session=head.pid), 15)
+        remaining = wait_gone(family(MARK, str(folder), session=head.pid), 15)
         kill(remaining)
         assert wait_gone(remaining, 10) == []
         head.wait(10)

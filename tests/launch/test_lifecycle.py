@@ -10,6 +10,7 @@ import pytest
 
 from cluster.local import ray_head
 from cluster.local.addresses import ports_of
+from cluster.local.environment import NICE
 from cluster.settings import Settings
 from tests.conftest import NewHome, kill_postmaster
 from tests.running_cluster import RunningCluster, local, pids
@@ -61,7 +62,7 @@ def test_ray_runs_at_a_lower_priority_than_the_database_and_other_programs(
     if not group.exists() or not group.read_text():
         pytest.skip("this kernel does not divide the processors between sessions")
 
-    assert group.read_text().endswith(f"nice {ray_head.NICE}\n")
+    assert group.read_text().endswith(f"nice {NICE}\n")
 
 
 def test_status_shows_what_runs_and_where_the_data_is(running_cluster: RunningCluster) -> None:

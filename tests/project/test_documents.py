@@ -11,7 +11,8 @@ import pymupdf
 import pytest
 from packaging.requirements import Requirement
 
-from cluster.local import handbook, ray_head
+from cluster.local import handbook
+from cluster.local.environment import head_environment
 from cluster.settings import OLD_VARIABLES, Settings
 from tests.conftest import ROOT
 
@@ -156,7 +157,7 @@ def test_ray_reports_its_usage_to_nobody(tmp_path: Path) -> None:
     )
 
     assert "RAY_USAGE_STATS_ENABLED=0" in deployed.stdout.splitlines()
-    assert ray_head.environment(Settings(home=tmp_path), tmp_path)["RAY_USAGE_STATS_ENABLED"] == "0"
+    assert head_environment(Settings(home=tmp_path), tmp_path)["RAY_USAGE_STATS_ENABLED"] == "0"
 
 
 @pytest.mark.parametrize("lines", range(0, 45, 5))

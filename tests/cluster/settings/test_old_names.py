@@ -5,7 +5,7 @@ import warnings
 import pytest
 
 from cluster.errors import Misconfigured
-from cluster.local.ray_head import driver_environment
+from cluster.local.environment import driver_environment
 from cluster.settings import Settings
 from cluster.settings.old_names import RENAMED
 

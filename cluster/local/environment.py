@@ -1,0 +1,119 @@
+"""The environment variables of Ray's processes, and of the commands that connect to a running head.
+
+``ray_head``, the demo and the bulk commands use them.
+
+    subprocess.run(command, env=driver_environment(settings))
+"""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from cluster.deploy.serve_config import ray_environment
+from cluster.local.addresses import ports_of, replica_ports
+from cluster.records import digest
+from cluster.settings import OLD_VARIABLES, Settings
+
+#: Every process of a head inherits this variable. Its value identifies even orphaned processes.
+MARK = "RAY_TMPDIR"
+#: Without this, Ray asks for a token if an earlier Ray left one in ~/.ray. Every ``ray job submit`` would
+#: need the token; see docs/security.md.
+WITHOUT_TOKENS = {"RAY_AUTH_MODE": "disabled"}
+#: Nice value of Ray's workers, and of Ray as a whole against other sessions. Ray's default for workers, 15,
+#: leaves the engine's bulk threads only four steps below its urgent ones. With 0 for the session, the bundled
+#: Postgres, and with it an upload, waits up to 0.1 s for a core that bulk work has (docs/decisions/009).
+NICE = 5
+#: Ray listens on the loopback interface only. Its listeners would else be open to the network, and Ray runs
+#: any code that it receives.
+LOOPBACK_ONLY = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+
+
+def head_environment(settings: Settings, folder: Path) -> dict[str, str]:
+    """Return the environment of Ray's processes, replicas and submitted jobs: this Python first, these
+    settings.
+    """
+    return {
+        **_inherited(),
+        **settings_variables(settings),
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
+        **ray_environment(),
+        **_serve_variables(settings, folder),
+        **LOOPBACK_ONLY,
+        **WITHOUT_TOKENS,
+        MARK: str(folder),
+        "TMPDIR": str(folder),  # files that processes leave behind are removed with the folder
+        # A single node cannot move its replicas: requests in flight get two seconds to finish, not half a
+        # minute.
+        "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "2",
+        # These ports are fixed by default. 0 takes any free port, so that two clusters do not collide.
+        "AUTOSCALER_METRIC_PORT": "0",
+        "DASHBOARD_METRIC_PORT": "0",
+        "RAY_worker_niceness": str(NICE),
+    }
+
+
+def _serve_variables(settings: Settings, folder: Path) -> dict[str, str]:
+    """Return the ports and files of Serve and HAProxy. Their defaults would be the same for every cluster."""
+    ports, replicas = ports_of(settings), replica_ports(settings)
+    return {
+        "RAY_SERVE_HAPROXY_METRICS_PORT": str(ports["haproxy_metrics"]),
+        "RAY_SERVE_HAPROXY_STATS_PORT": str(ports["haproxy_stats"]),
+        "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(ports["fallback_proxy"]),
+        "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": str(replicas.start),
+        "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(replicas[-1]),
+        # Serve puts a folder with the node's id, 56 characters, before each name. HAProxy takes paths of
+        # sockets up to 97 characters.
+        "RAY_SERVE_HAPROXY_SOCKET_PATH": str(folder / "a"),
+        "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": str(folder / "m"),
+        "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(folder / "haproxy.cfg"),
+        "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(folder),
+        "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(folder / "server-state"),
+        # The default, half a minute, is for external load balancers. A local cluster has HAProxy only.
+        "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "2",
+    }
+
+
+def driver_environment(settings: Settings) -> dict[str, str]:
+    """Return the environment of a command that connects to the running head."""
+    return {**_inherited(), **settings_variables(settings), **LOOPBACK_ONLY}
+
+
+def _inherited() -> dict[str, str]:
+    """Return this environment without Ray's variables, old names of settings and Python's startup file."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("RAY_") and name not in OLD_VARIABLES and name != "PYTHONSTARTUP"
+    }
+
+
+def settings_variables(settings: Settings) -> dict[str, str]:
+    """Return the settings that were set explicitly, as environment variables for another process."""
+    given = {name: getattr(settings, name) for name in sorted(settings.model_fields_set | {"home"})}
+    return {
+        f"CLUSTER_{name.upper()}": _as_variable(value) for name, value in given.items() if value is not None
+    }
+
+
+def _as_variable(value: object) -> str:
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
+    if isinstance(value, tuple):
+        return ",".join(value)
+    return json.dumps(value, default=str) if isinstance(value, dict) else str(value)
+
+
+def settings_digest(settings: Settings) -> str:
+    """Return a digest that changes if a running cluster must be restarted for the settings to apply."""
+    variables = settings_variables(settings)
+    return digest(
+        *(
+            f"{name}={value}"
+            for name, value in sorted(variables.items())
+            if not name.startswith("CLUSTER_LOG_")
+        ),
+        size=8,
+    )
