@@ -38,8 +38,7 @@ CONNECTION = {
 
 
 class ExplainingPool(ConnectionPool):
-    """A pool with timeouts that say why the server refuses connections. The base class only logs the reason.
-    """
+    """A pool with timeouts that say why the server refuses connections; the base class only logs it."""
 
     #: Error of the last attempt to connect; None after a success.
     refusal: str | None = None
