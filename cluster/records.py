@@ -46,6 +46,46 @@ class Outcome(StrEnum):
         """True if another attempt at the same bytes may end differently, so the next run makes one."""
         return self in {Outcome.TIMEOUT, Outcome.UNREADABLE, Outcome.FAILED, Outcome.TOO_LARGE}
 
+    @property
+    def public_error(self) -> "PublicError | None":
+        """The code of an attached file whose document ended so, as OpenAI's clients know it; None where it is searchable."""
+        return PUBLIC_ERRORS[self]
+
+
+class PublicError(StrEnum):
+    """The codes of OpenAI's ``vector_store.file.last_error``."""
+
+    #: The failure is ours, or may pass.
+    SERVER_ERROR = "server_error"
+    #: No parser reads such files.
+    UNSUPPORTED_FILE = "unsupported_file"
+    #: Nothing can be read in this file.
+    INVALID_FILE = "invalid_file"
+
+
+#: One row for each outcome.
+PUBLIC_ERRORS: Mapping[Outcome, PublicError | None] = {
+    Outcome.OK: None,
+    Outcome.PARTIAL_TEXT: None,
+    Outcome.EMPTY: PublicError.INVALID_FILE,
+    Outcome.NEEDS_OCR: PublicError.INVALID_FILE,
+    Outcome.ENCRYPTED: PublicError.INVALID_FILE,
+    Outcome.CORRUPT: PublicError.INVALID_FILE,
+    Outcome.TOO_LARGE: PublicError.INVALID_FILE,
+    Outcome.TIMEOUT: PublicError.SERVER_ERROR,
+    Outcome.UNSUPPORTED: PublicError.UNSUPPORTED_FILE,
+    Outcome.UNREADABLE: PublicError.SERVER_ERROR,
+    Outcome.FAILED: PublicError.SERVER_ERROR,
+}
+
+
+def public_error(code: str | None) -> PublicError:
+    """The public code of a failed job's error code: that of the outcome it names, else ``server_error``."""
+    try:
+        return Outcome(code or "").public_error or PublicError.SERVER_ERROR
+    except ValueError:
+        return PublicError.SERVER_ERROR
+
 
 #: The outcomes of documents that a search finds.
 SEARCHABLE = frozenset({Outcome.OK, Outcome.PARTIAL_TEXT})

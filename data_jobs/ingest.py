@@ -29,8 +29,9 @@ from cluster.documents.file_names import shown_name
 from cluster.documents.indexing import ChunkIndexes
 from cluster.engines import Registry, describe
 from cluster.errors import ClusterError, InvalidInput, Permanent, Unavailable, last_line
-from cluster.jobs.job_run import JobRun
+from cluster.jobs.command_job import CommandJob
 from cluster.jobs.kinds import INGEST
+from cluster.jobs.queue import JobRequest
 from cluster.logs import about, configure
 from cluster.organisations.organisations import ensure_organisation
 from cluster.settings import Settings
@@ -145,14 +146,13 @@ def ingest(
             reasons = [f"{what}: {why}" for what, _, why in report.left_out[:MAX_FOLDERS_NAMED]]
             raise InvalidInput("; ".join([f"{location}: no files there", *reasons]))
         input = {"location": shown_name(location), "vector_store": store.id}
-        with JobRun(
-            pool, store.organisation, INGEST.name, input, total=plan.total, lease_s=settings.lease_s
-        ) as run:
-            with about(job=run.id, organisation=store.organisation), report.progress(plan.total) as advance:
-                for result in _results(plan, settings, store, run.id):
+        request = JobRequest(kind=INGEST, input=input, total=plan.total)
+        with CommandJob(pool, store.organisation, request, lease_s=settings.lease_s) as job:
+            with about(job=job.id, organisation=store.organisation), report.progress(plan.total) as advance:
+                for result in _results(plan, settings, store, job.id):
                     advance(result)
-                    run.progress(report.totals["documents"])
-            run.result = report.to_dict()
+                    job.progress(report.totals["documents"])
+            job.result = report.to_dict()
         if plan.pending:
             indexes.of(store).optimise(store.collection)
 

@@ -13,8 +13,8 @@ from cluster.documents.chunk_rows import ChunkRecord
 from cluster.documents.indexing import ChunkIndex
 from cluster.documents.store_files import FileStatus, StoreFile, get_store_file, hold, record_status
 from cluster.documents.stores import VectorStore
-from cluster.jobs import jobs
-from cluster.jobs.jobs import JobState
+from cluster.jobs import attempts
+from cluster.jobs.jobs import JobState, get_job
 from cluster.records import chunk_id
 from cluster.vector_index.attributes import joined
 
@@ -30,6 +30,19 @@ def make_files(connection: Connection[Any], organisation: str, count: int = 1) -
         [(organisation, id, f"{n}.txt") for n, id in enumerate(ids)],
     )
     return ids
+
+
+def end_job(
+    connection: Connection[Any], organisation: str, id: str, state: JobState, error: str = "it failed"
+) -> None:
+    """End a running job as its worker does."""
+    job = get_job(connection, organisation, id)
+    if state == JobState.SUCCEEDED:
+        attempts.finish(connection, job, result={})
+    elif state == JobState.CANCELLED:
+        attempts.end_cancelled(connection, job)
+    else:
+        attempts.fail(connection, job, error, code="unavailable")
 
 
 def begin(connection: Connection[Any], organisation: str, job: str) -> None:
@@ -81,7 +94,7 @@ def process(
             usage_bytes=sum(map(len, texts)),
             failed_pages=[],
         )
-        jobs.finish_job(connection, store.organisation, job, JobState.SUCCEEDED)
+        end_job(connection, store.organisation, job, JobState.SUCCEEDED)
     index.settle(store.organisation, store.id)
     return True
 

@@ -10,18 +10,15 @@ SELECT extversion FROM pg_extension WHERE extname = 'vector';
 -- name: locale
 SELECT pg_encoding_to_char(encoding), datctype FROM pg_database WHERE datname = current_database();
 
--- name: workers
-SELECT count(*) FROM procrastinate_workers WHERE last_heartbeat > now() - make_interval(secs => %(lease_s)s);
-
 -- name: fill  half a megabyte that does not compress, so that the table grows
 CREATE TEMP TABLE doctor_probe ON COMMIT DROP AS
 SELECT string_agg(gen_random_uuid()::text, '') AS filler FROM generate_series(1, 16384) AS n GROUP BY n % 128;
 
 -- name: waiting  jobs that may begin, by priority class, and the wait of the first one
-SELECT class, count(*) AS jobs, extract(epoch FROM now() - min(coalesce(retry_at, created_at)))::float8 AS oldest_s
+SELECT priority_class, count(*) AS jobs, extract(epoch FROM now() - min(coalesce(retry_at, created_at)))::float8 AS oldest_s
 FROM jobs
 WHERE state = 'queued' AND (retry_at IS NULL OR retry_at <= now())
-GROUP BY class ORDER BY class;
+GROUP BY priority_class ORDER BY priority_class;
 
 -- name: dead_letters
 SELECT count(*) FROM jobs WHERE state = 'failed' AND kind <> ALL(%(not_retryable)s);

@@ -11,6 +11,7 @@ from cluster.documents.store_files import FileStatus, get_store_file, record_sta
 from cluster.documents.stores import get_store
 from cluster.errors import Conflict, NotFound
 from cluster.jobs.jobs import JobState
+from cluster.records import Outcome
 
 #: An upload writes the blob first and the row after; so long it may take.
 UPLOADING = timedelta(hours=1)
@@ -92,7 +93,7 @@ def _settle(patient: Patient, cases: Sequence[Case]) -> None:
         status = FileStatus.CANCELLED if cancelled else FileStatus.FAILED
         said = None if cancelled else error or "its job ended without saying what became of it"
         with translated(), patient.pool.connection() as connection:
-            code = None if cancelled else "server_error"
+            code = None if cancelled else Outcome.FAILED
             record_status(
                 connection, case.organisation, store, case.id, job, status=status, error_code=code, error=said
             )

@@ -1,32 +1,36 @@
-"""Jobs and the queue: who runs without a lease, who waits without a turn. Workers mend these by themselves, where there are any."""
+"""Ailments of jobs and their queue: jobs without a lease, jobs without a turn, entries without a job.
+
+Live workers mend these by themselves (``cluster.jobs.rescue``).
+"""
 
 from collections.abc import Sequence
 
 from cluster.database import translated
 from cluster.doctor.ailment import Ailment, Case, Patient
-from cluster.jobs.rescue import leaseless, rescue, stale_turns, turnless
+from cluster.jobs.queue_tables import lost_jobs, missing_turns, stale_entries
+from cluster.jobs.rescue import rescue
 
 
 def _rescue(patient: Patient, _: Sequence[Case]) -> None:
-    """As the workers do, round after round until nothing is left to give back."""
+    """Do what workers do, round after round, until nothing remains."""
     while True:
         with translated(), patient.pool.connection() as connection:
             if not rescue(connection, lease_s=patient.settings.lease_s):
                 return
 
 
-def _leaseless(patient: Patient) -> list[Case]:
+def _lost_jobs(patient: Patient) -> list[Case]:
     with translated(), patient.pool.connection() as connection:
         return [
             Case(organisation=job.organisation, id=job.id)
-            for job in leaseless(connection, lease_s=patient.settings.lease_s)
+            for job in lost_jobs(connection, lease_s=patient.settings.lease_s)
         ]
 
 
-def _turnless(patient: Patient) -> list[Case]:
-    """One for each turn that is missing."""
+def _missing_turns(patient: Patient) -> list[Case]:
+    """One case for each turn that is missing."""
     with translated(), patient.pool.connection() as connection:
-        rows = turnless(connection)
+        rows = missing_turns(connection)
     return [
         Case(organisation=organisation, id=priority_class)
         for organisation, priority_class, missing in rows
@@ -36,28 +40,30 @@ def _turnless(patient: Patient) -> list[Case]:
 
 def _stale_entries(patient: Patient) -> list[Case]:
     with translated(), patient.pool.connection() as connection:
-        turns = stale_turns(connection, lease_s=patient.settings.lease_s)
-    return [Case(organisation=organisation, id=str(entry)) for organisation, entry in turns]
+        entries = stale_entries(connection, lease_s=patient.settings.lease_s)
+    return [
+        Case(organisation=entry.organisation or "", id=str(entry.id)) for entry in entries if entry.is_turn
+    ]
 
 
 LEASE = Ailment(
     name="jobs_without_lease",
-    says="jobs are running in no living worker's hands",
+    says="jobs are running, and no live worker holds their lease",
     remedy="queues them again while they have attempts left, and ends them as dead letters after",
-    find=_leaseless,
+    find=_lost_jobs,
     mend=_rescue,
 )
 TURN = Ailment(
     name="jobs_without_turn",
-    says="jobs are queued without an entry in the queue, so no worker will come to them",
+    says="jobs are queued without a queue entry, so no worker will begin them",
     remedy="adds the entries",
-    find=_turnless,
+    find=_missing_turns,
     mend=_rescue,
 )
 ENTRY = Ailment(
     name="entries_without_job",
-    says="entries of the queue were taken by workers that are gone, with no job begun",
-    remedy="ends them, and adds new ones where jobs wait",
+    says="dead workers hold queue entries without having begun a job",
+    remedy="ends them, and adds new ones where jobs are queued",
     find=_stale_entries,
     mend=_rescue,
 )

@@ -17,6 +17,7 @@ from cluster.doctor.report import PartCheck
 from cluster.engines import Registry, describe
 from cluster.errors import ClusterError, Shortage
 from cluster.jobs.kinds import not_retryable
+from cluster.jobs.queue_tables import live_workers
 from cluster.jobs.shortages import announced
 from cluster.local import application, ray_head
 from cluster.local.addresses import LOOPBACK, api_url, dashboard_url, get_json
@@ -154,8 +155,7 @@ def engine(settings: Settings) -> PartCheck:
 def queues(settings: Settings, connection: Connection[Any]) -> PartCheck:
     """Check that workers are alive, and that no job waits too long."""
     name = "queues"
-    row = connection.execute(SQL["workers"], {"lease_s": settings.lease_s}).fetchone()
-    workers = row[0] if row else 0
+    workers = live_workers(connection, lease_s=settings.lease_s)
     waiting = connection.execute(SQL["waiting"]).fetchall()
     dead = connection.execute(SQL["dead_letters"], {"not_retryable": not_retryable()}).fetchone()
     lines = [

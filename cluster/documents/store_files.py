@@ -59,7 +59,7 @@ class StoreFile:
     #: Id of its document, under which its chunks are indexed.
     document: str
     status: FileStatus
-    #: OpenAI's code: server_error, unsupported_file or invalid_file. ``error`` is the sentence.
+    #: Of the job that failed: a code (``records.public_error`` maps it to a public one), and a sentence.
     error_code: str | None
     error: str | None
     attributes: dict[str, Any]
@@ -93,10 +93,10 @@ class StoreFile:
 OTHER_COLUMNS = {
     "filename": "files.filename",
     "job_state": "jobs.state",
-    "priority_class": "jobs.class",
     **{name: f"documents.{name}" for name in ("pages", "chunks", "outcome", "detail", "facts")},
     **{
-        name: f"jobs.{name}" for name in ("priority", "stage", "attempt", "done", "total", "unit", "retry_at")
+        name: f"jobs.{name}"
+        for name in ("priority_class", "priority", "stage", "attempt", "done", "total", "unit", "retry_at")
     },
 }
 COLUMNS = ", ".join(

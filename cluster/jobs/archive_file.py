@@ -46,7 +46,7 @@ TEXTS = (
     "id",
     "kind",
     "state",
-    "class",
+    "priority_class",
     "subject",
     "input",
     "result",

@@ -1,14 +1,17 @@
-"""Tries at a job, for those who work: take the organisation's next one, say how far it is, end it.
+"""Attempts at jobs, for the process that runs them: begin an attempt, hold it, end it.
 
-Every write is made only while the try counts: the job runs, and the number of its attempt is the one that was claimed. A worker
-that wakes after its job was given to another gets ``LeaseLost`` and its transaction is undone, whatever it had written.
+Workers and commands use the same functions. A worker claims the next job of a turn; a command begins a job of its own.
 
     job = claim(connection, turn, worker="...", kinds={"index_file"})
-    begin_stage(connection, job, "parse")
+    job = begin_command(connection, "default", JobRequest(kind=INGEST, input={...}), worker="...")
+
     with connection.transaction():
         hold(connection, job)
         ...                                      # the effects of the job
         finish(connection, job, result={...})
+
+``progress`` records the progress of an attempt. Every write is conditional: the job must run, and the number of its current attempt must be the one that was begun. A worker
+that wakes after its job was given to another worker gets ``LeaseLost``, and its transaction is rolled back.
 """
 
 from collections.abc import Collection
@@ -20,16 +23,19 @@ from psycopg import Connection
 from psycopg.types.json import Jsonb
 
 from cluster.errors import LeaseLost
+from cluster.jobs import queue_tables
 from cluster.jobs.jobs import (
     CANCELLED,
     CANCELLED_BECAUSE,
+    WORKER_LOST,
     Job,
     JobState,
     PriorityClass,
     select_jobs,
     with_columns,
 )
-from cluster.jobs.queue import add_turns, record_event, requeue
+from cluster.jobs.kinds import kind_named
+from cluster.jobs.queue import JobRequest, add_turns, lock_job, record_event, requeue, submit_for_command
 
 SQL = with_columns("attempts.sql")
 
@@ -38,7 +44,7 @@ AttemptOutcome = Literal["succeeded", "failed", "cancelled", "retried", "lost"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Turn:
-    """An entry that a worker took from the queue."""
+    """A queue entry that a worker took."""
 
     #: Id of the entry.
     entry: int
@@ -51,167 +57,105 @@ class Turn:
 def claim(
     connection: Connection[Any], turn: Turn, *, worker: str, kinds: Collection[str], suspects: bool = True
 ) -> Job | None:
-    """The organisation's first job of the class that may begin now, running from now on; None when there is none.
+    """Begin the organisation's first queued job of the class; None where there is none.
 
-    A try begins with a whole lease: a worker that was stopped for a while, or starved, takes turns before its next heartbeat is due.
-    A turn that was given up for it meanwhile begins nothing, or the job would be lost, and a try with it, before it began.
+    The heartbeat of the worker that claims is refreshed, so an attempt begins with a whole lease even where the worker was stopped
+    for a while. A turn that was taken away from the worker meanwhile begins nothing: its job would count as lost, and use up an
+    attempt, before it began.
 
     Args:
-        kinds: no others.
-        suspects: also those whose worker died under an earlier try.
+        kinds: names of the kinds that the worker knows.
+        suspects: True to claim also jobs whose worker died during an earlier attempt.
     """
-    values = {
-        "organisation": turn.organisation,
-        "priority_class": turn.priority_class,
-        "entry": turn.entry,
-        "turn": turn.turn,
-        "worker": worker,
-        "kinds": list(kinds),
-        "suspects": suspects,
-    }
-    if connection.execute(SQL["renew"], values).fetchone() is None:
+    if queue_tables.heartbeat(connection, turn.entry) is None:
         return None
+    values = {**_line(turn, kinds), "turn": turn.turn, "suspects": suspects}
     connection.execute(SQL["take_turn"], values)
-    found = select_jobs(connection, SQL["claim"], values)
-    if not found:
+    found = connection.execute(SQL["next"], values).fetchone()
+    if found is None:
         return None
-    (job,) = found
-    connection.execute(SQL["begin"], {**_key(job), "worker": worker})
-    record_event(connection, job, "started")
-    return job
+    return _begin(connection, turn.organisation, found[0], entry=turn.entry, worker=worker)
 
 
-def stand_in_line(connection: Connection[Any], turn: Turn) -> bool:
-    """True where the turn begins nothing, because its organisation has a cap and turns with a time are not counted by it (see
-    ``queue.add_turns``): now that its time has come, another one is in its place that is."""
-    if (
-        connection.execute(
-            SQL["beyond_cap"], {"organisation": turn.organisation, "entry": turn.entry}
-        ).fetchone()
-        is None
-    ):
+def begin_command(connection: Connection[Any], organisation: str, request: JobRequest, *, worker: str) -> Job:
+    """Begin a new job that the caller's process runs itself.
+
+    Its lease is a heartbeat like a worker's: ``queue_tables.heartbeat``. When the job has ended, ``queue_tables.close_command_entry``
+    removes it.
+
+    Args:
+        worker: name of the process.
+    """
+    entry = queue_tables.open_command_entry(connection)
+    job = submit_for_command(connection, organisation, request, entry=entry)
+    return _begin(connection, organisation, job.id, entry=entry, worker=worker)
+
+
+def begin_command_again(connection: Connection[Any], job: Job) -> Job:
+    """Begin another attempt at a command's job that counts as lost although its process lives, as after a laptop's sleep.
+
+    Raises:
+        LeaseLost: the job has ended in another way.
+    """
+    current = lock_job(connection, job.organisation, job.id)
+    if (current.state, current.error_code, current.attempt) != (JobState.FAILED, WORKER_LOST, job.attempt):
+        raise lease_lost(job)
+    assert job.entry is not None
+    queue_tables.close_command_entry(connection, job.entry)
+    entry = queue_tables.open_command_entry(connection)
+    requeue(connection, current, last_attempt=current.last_attempt + 1, command_entry=entry)
+    return _begin(connection, job.organisation, job.id, entry=entry, worker=job.worker or "")
+
+
+def return_to_line(connection: Connection[Any], turn: Turn) -> bool:
+    """Replace a turn that does not count against its organisation's concurrency limit by one that does.
+
+    Turns with a start time do not count (see ``queue_tables.add_entries``); this one's start time has come.
+
+    Returns:
+        True where the turn was replaced, so that it begins nothing.
+    """
+    if not queue_tables.is_beyond_limit(connection, turn.entry, turn.organisation):
         return False
     add_turns(connection, turn.organisation, turn.priority_class)
     return True
 
 
-def has_strangers(connection: Connection[Any], turn: Turn, *, kinds: Collection[str]) -> bool:
-    """Whether a job waits that is of a kind this worker does not know, and so waits for a worker of another release."""
-    values = {"organisation": turn.organisation, "priority_class": turn.priority_class, "kinds": list(kinds)}
-    return connection.execute(SQL["stranger"], values).fetchone() is not None
+def has_unknown_kinds(connection: Connection[Any], turn: Turn, *, kinds: Collection[str]) -> bool:
+    """True where a queued job is of a kind that this worker does not know, and waits for a worker of another release."""
+    return connection.execute(SQL["unknown_kind_waits"], _line(turn, kinds)).fetchone() is not None
 
 
 def has_suspects(connection: Connection[Any], turn: Turn, *, kinds: Collection[str]) -> bool:
-    """Whether a job waits whose worker died under an earlier try."""
-    values = {"organisation": turn.organisation, "priority_class": turn.priority_class, "kinds": list(kinds)}
-    return connection.execute(SQL["suspect_waits"], values).fetchone() is not None
+    """True where the worker of a queued job died during an earlier attempt."""
+    return connection.execute(SQL["suspect_waits"], _line(turn, kinds)).fetchone() is not None
 
 
 def is_suspect(connection: Connection[Any], job: Job) -> bool:
-    """Whether its worker died under an earlier try."""
-    return job.attempt > 1 and connection.execute(SQL["is_suspect"], _key(job)).fetchone() is not None
+    """True where a worker of the job died during an earlier attempt."""
+    return job.attempt > 1 and connection.execute(SQL["is_suspect"], attempt_key(job)).fetchone() is not None
 
 
 def hold(connection: Connection[Any], job: Job) -> Job:
-    """The job as it is now; nobody gives it to another until the transaction ends.
+    """The job as it is now, locked until the transaction ends, so that no other attempt begins.
 
     Raises:
-        LeaseLost: this try counts no more.
+        LeaseLost: this is no longer the current attempt.
     """
-    found = select_jobs(connection, SQL["hold"], _key(job))
+    found = select_jobs(connection, SQL["hold"], attempt_key(job))
     if not found:
-        raise _lost(job)
+        raise lease_lost(job)
     return found[0]
 
 
-def begin_stage(connection: Connection[Any], job: Job, stage: str) -> None:
-    """The job does this now, for the first time or once more.
-
-    Raises:
-        LeaseLost: this try counts no more.
-    """
-    if connection.execute(SQL["stage"], {**_key(job), "stage": stage}).rowcount == 0:
-        raise _lost(job)
-    connection.execute(SQL["begin_stage"], {**_key(job), "stage": stage})
-    record_event(connection, job, "stage", {"stage": stage})
-
-
-def end_stage(
-    connection: Connection[Any], job: Job, stage: str, *, error: str | None = None, percent: int | None = None
-) -> None:
-    """It has done so, or failed to.
+def finish(connection: Connection[Any], job: Job, *, result: dict[str, Any] | None) -> Job:
+    """End the job with success, in the transaction of its effects, so that both are kept or neither.
 
     Args:
-        percent: of the whole job that is done with this stage; None where the job does not count percent.
-    """
-    connection.execute(SQL["end_stage"], {**_key(job), "stage": stage, "error": error})
-    if percent is not None and error is None:
-        connection.execute(SQL["stage_done"], {**_key(job), "done": percent})
-
-
-def record_progress(
-    connection: Connection[Any],
-    job: Job,
-    *,
-    done: int,
-    total: int | None,
-    unit: str | None = None,
-    percent: int | None = None,
-    waits_for: str | None = None,
-) -> None:
-    """So much of the stage is done, and what it waits for. Neither the stage's progress nor the job's ever falls within an attempt.
-
-    Args:
-        done: of the stage.
-        total: of the stage; None while that is unknown.
-        unit: what both count; the job's own unit where left out.
-        percent: of the whole job; where left out, the stage is all there is to the job.
+        result: what its kind says (``JobKind.result``).
 
     Raises:
-        LeaseLost: this try counts no more.
-    """
-    whole = (
-        {"job_done": done, "job_total": total}
-        if percent is None
-        else {"job_done": percent, "job_total": None}
-    )
-    row = connection.execute(SQL["progress"], {**_key(job), **whole, "waits_for": waits_for}).fetchone()
-    if row is None:
-        raise _lost(job)
-    job_done, job_total, job_unit, stage = row
-    values = {**_key(job), "stage": stage, "done": done, "total": total, "unit": unit or job_unit}
-    found = connection.execute(SQL["stage_progress"], values).fetchone()
-    told = found and {"name": stage, "done": found[0], "total": found[1], "unit": found[2]}
-    whole_job = {"done": job_done, "total": job_total, "unit": job_unit}
-    record_event(connection, job, "progress", {**whole_job, "stage": told, "waits_for": waits_for})
-
-
-def pause(
-    connection: Connection[Any], job: Job, *, until: datetime, waits_for: str, again: bool = False
-) -> None:
-    """Nothing is done until then, and it keeps its slot; said until its stage begins once more, or tells of progress.
-
-    Args:
-        until: with a time zone.
-        waits_for: one of ``job_view.WAITS_FOR``.
-        again: it paused for the same reason before, which is no new event.
-
-    Raises:
-        LeaseLost: this try counts no more.
-    """
-    if connection.execute(SQL["pause"], {**_key(job), "until": until, "waits_for": waits_for}).rowcount == 0:
-        raise _lost(job)
-    if not again:
-        record_event(
-            connection, job, "paused", {"until": until.isoformat(timespec="seconds"), "waits_for": waits_for}
-        )
-
-
-def finish(connection: Connection[Any], job: Job, *, result: dict[str, Any]) -> Job:
-    """It did what was asked. In the transaction of its effects, so that both are or neither.
-
-    Raises:
-        LeaseLost: this try counts no more.
+        LeaseLost: this is no longer the current attempt.
     """
     return _end(connection, job, JobState.SUCCEEDED, result=result)
 
@@ -219,42 +163,47 @@ def finish(connection: Connection[Any], job: Job, *, result: dict[str, Any]) -> 
 def fail(
     connection: Connection[Any], job: Job, error: str, *, code: str, result: dict[str, Any] | None = None
 ) -> Job:
-    """It ends as a dead letter.
+    """End the job as a dead letter.
 
     Args:
-        error: a sentence a person understands.
-        code: the same for programs.
+        error: a sentence for people.
+        code: a code for programs.
 
     Raises:
-        LeaseLost: this try counts no more.
+        LeaseLost: this is no longer the current attempt.
     """
     return _end(connection, job, JobState.FAILED, result=result, error=error, code=code)
 
 
 def end_cancelled(
-    connection: Connection[Any], job: Job, *, reason: str | None = None, code: str | None = None
+    connection: Connection[Any],
+    job: Job,
+    *,
+    reason: str | None = None,
+    code: str | None = None,
+    result: dict[str, Any] | None = None,
 ) -> Job:
-    """End a job whose end was asked for, with the reason given then, or whose subject is gone.
+    """End a job whose cancellation was requested, with the reason of that request, or whose subject no longer exists.
 
     Args:
-        reason: a sentence, for a job whose end was not asked for.
-        code: the same for programs.
+        reason: a sentence, for a job whose cancellation was not requested.
+        code: a code for programs.
 
     Raises:
-        LeaseLost: this try counts no more.
+        LeaseLost: this is no longer the current attempt.
     """
     current = hold(connection, job)
     _end_attempt(connection, job, "cancelled", current.cancel_reason or reason or CANCELLED_BECAUSE)
-    return _record_cancelled(connection, current, reason=reason, code=code)
+    return _record_cancelled(connection, current, reason=reason, code=code, result=result)
 
 
 def retry_later(
     connection: Connection[Any], job: Job, *, run_at: datetime | None, error: str, code: str
 ) -> Job:
-    """Another try, not before ``run_at``; none where somebody asked for the job's end meanwhile.
+    """Queue another attempt, not before ``run_at``; where the job's cancellation was requested, cancel it instead.
 
     Raises:
-        LeaseLost: this try counts no more.
+        LeaseLost: this is no longer the current attempt.
     """
     if hold(connection, job).cancel_asked:
         return end_cancelled(connection, job)
@@ -263,10 +212,10 @@ def retry_later(
 
 
 def give_back(connection: Connection[Any], job: Job, *, because: str = "its worker was stopped") -> Job:
-    """Give the job back for another worker to begin anew, for no fault of the job. Costs it none of its tries.
+    """Queue the job for another worker, for no fault of the job. This uses up none of its attempts.
 
     Raises:
-        LeaseLost: this try counts no more.
+        LeaseLost: this is no longer the current attempt.
     """
     if hold(connection, job).cancel_asked:
         return end_cancelled(connection, job)
@@ -275,14 +224,23 @@ def give_back(connection: Connection[Any], job: Job, *, because: str = "its work
 
 
 def end_lost(connection: Connection[Any], job: Job, *, error: str) -> Job:
-    """What becomes of a job whose worker is gone; the caller holds its row. Another try while it has any."""
+    """End the attempt of a job whose process is dead; the caller holds the job's row. Another attempt follows if any remains."""
     _end_attempt(connection, job, "lost", error)
     if job.cancel_asked:
         return _record_cancelled(connection, job)
-    if job.attempt >= job.last_attempt:
-        said = f"{error}; that was try {job.attempt} of {job.last_attempt}"
-        return _record_end(connection, job, JobState.FAILED, error=said, code="worker_lost")
-    return requeue(connection, job, error=error, error_code="worker_lost")
+    if job.attempt < job.last_attempt:
+        return requeue(connection, job, error=error, error_code=WORKER_LOST)
+    remedy = kind_named(job.kind).remedy
+    error = f"{error}; that was attempt {job.attempt} of {job.last_attempt}" + (remedy and f"; {remedy}")
+    return _record_end(connection, job, JobState.FAILED, error=error, code=WORKER_LOST)
+
+
+def _begin(connection: Connection[Any], organisation: str, id: str, *, entry: int, worker: str) -> Job:
+    """Begin an attempt at a queued job whose row the caller holds locked."""
+    values = {"organisation": organisation, "id": id, "entry": entry, "worker": worker}
+    (job,) = select_jobs(connection, SQL["begin"], values)
+    record_event(connection, job, "started")
+    return job
 
 
 def _end(
@@ -309,7 +267,7 @@ def _record_end(
     code: str | None = None,
 ) -> Job:
     values = {
-        **_key(job),
+        **attempt_key(job),
         "state": state,
         "result": None if result is None else Jsonb(result),
         "error": error,
@@ -321,22 +279,37 @@ def _record_end(
 
 
 def _record_cancelled(
-    connection: Connection[Any], job: Job, *, reason: str | None = None, code: str | None = None
+    connection: Connection[Any],
+    job: Job,
+    *,
+    reason: str | None = None,
+    code: str | None = None,
+    result: dict[str, Any] | None = None,
 ) -> Job:
-    """A reason that was given with the request to cancel comes first."""
+    """The reason that was given with the request to cancel comes first."""
     error, error_code = job.cancel_reason or reason or CANCELLED_BECAUSE, job.cancel_code or code or CANCELLED
-    return _record_end(connection, job, JobState.CANCELLED, error=error, code=error_code)
+    return _record_end(connection, job, JobState.CANCELLED, error=error, code=error_code, result=result)
 
 
 def _end_attempt(connection: Connection[Any], job: Job, outcome: AttemptOutcome, error: str | None) -> None:
-    connection.execute(SQL["end"], {**_key(job), "outcome": outcome, "error": error})
+    connection.execute(SQL["end"], {**attempt_key(job), "outcome": outcome, "error": error})
 
 
-def _key(job: Job) -> dict[str, Any]:
+def _line(turn: Turn, kinds: Collection[str]) -> dict[str, Any]:
+    return {
+        "organisation": turn.organisation,
+        "priority_class": turn.priority_class,
+        "kinds": list(kinds),
+    }
+
+
+def attempt_key(job: Job) -> dict[str, Any]:
+    """The values that name the attempt in statements."""
     return {"organisation": job.organisation, "id": job.id, "attempt": job.attempt}
 
 
-def _lost(job: Job) -> LeaseLost:
+def lease_lost(job: Job) -> LeaseLost:
+    """The error of a write of an attempt that is no longer the current one."""
     return LeaseLost(
-        f"try {job.attempt} at job {job.id} counts no more: it was given to another worker, or has ended"
+        f"attempt {job.attempt} at job {job.id} is no longer the current one: the job was given to another worker, or has ended"
     )

@@ -1,9 +1,10 @@
-"""Jobs: what was asked for, how far it got, how it ended.
+"""The record of a job: what it should do, its state, its progress, its result or error.
 
-Called by every job that runs in the process that asks for it, at its start, on its way and at its end. Jobs that others work
-on go through ``queue`` (who asks) and ``attempts`` (who works).
+``queue`` accepts, cancels and queues jobs again; ``attempts`` works on them, for workers and for commands alike; ``view`` shows
+them to people.
 
-    job = start_job(connection, "default", "ingest", input={"location": "docs/"}, total=20, lease_s=30)
+    job = get_job(connection, "default", "job_...")
+    job.state.ended
 """
 
 from collections.abc import Iterable
@@ -15,92 +16,112 @@ from uuid import uuid4
 
 from psycopg import Connection
 from psycopg.rows import dict_row
-from psycopg.types.json import Jsonb
 
 from cluster.database.queries import queries
 from cluster.errors import NotFound
 
-#: Code of an error: whoever was asked, such as the model, wants to be asked less.
+#: Error code of a job: a service such as the model asks for fewer requests.
 THROTTLED = "throttled"
-#: Code of an error: a resource such as a disk is used up.
+#: Error code of a job: a resource such as a disk is used up.
 SHORT_OF = "short"
-#: Code and sentence of a job that was cancelled on request.
-CANCELLED, CANCELLED_BECAUSE = "cancelled", "its end was asked for; it can be queued again"
-#: Code of a job that was cancelled because another one does its work now.
+#: Error code and sentence of a job that was cancelled on request.
+CANCELLED, CANCELLED_BECAUSE = "cancelled", "its cancellation was requested; it can be queued again"
+#: Error code of a job that was cancelled because a later job does its work.
 REPLACED = "replaced"
-#: Code of a job that was cancelled because what it was about is gone.
+#: Error code of a job that was cancelled because its file or store no longer exists.
 GONE = "gone"
+#: Error code of a job whose worker, or whose command's process, sent no heartbeat for a whole lease.
+WORKER_LOST = "worker_lost"
+#: Error code of a job that ended with an exception that no code here foresees; the log has its traceback.
+INTERNAL_ERROR = "internal_error"
 
 
 class JobState(StrEnum):
-    """Where a job is in its life."""
+    """State of a job."""
 
-    #: Accepted; nobody works on it, because it has not begun or because it is to be tried again.
+    #: Accepted. No process works on it: it has not begun, or it waits for its next attempt.
     QUEUED = "queued"
-    #: Somebody works on it.
+    #: A process works on it.
     RUNNING = "running"
-    #: Ended, and did what was asked; single documents may still have failed, the result says so.
+    #: Ended with success. Single documents may still have failed: the result says so.
     SUCCEEDED = "succeeded"
-    #: A dead letter: ended without having done it; the error says why, and it can be queued again.
+    #: Ended without success: a dead letter. The error says why, and it can be queued again.
     FAILED = "failed"
-    #: Ended because somebody asked for that.
+    #: Ended because its cancellation was requested, or because its subject no longer exists.
     CANCELLED = "cancelled"
 
     @property
     def ended(self) -> bool:
-        """True where nobody will work on it, unless somebody asks again."""
+        """True where no process will work on it, unless it is queued again."""
         return self in {JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED}
 
 
 class PriorityClass(StrEnum):
-    """How urgent a job is."""
+    """How urgent a job is. Each class has its own slots in every worker."""
 
     #: A person waits for it.
     HIGH = "high"
     #: A person will look for it.
     MEDIUM = "medium"
-    #: Bulk.
+    #: Bulk work.
     LOW = "low"
-    #: Asked for by a schedule.
+    #: Submitted by a schedule.
     SCHEDULED = "scheduled"
+
+    @property
+    def rank(self) -> int:
+        """0 to 3; shared slots take the job of the class with the highest rank."""
+        return RANKS[self]
+
+
+RANKS = {
+    PriorityClass.HIGH: 3,
+    PriorityClass.MEDIUM: 2,
+    PriorityClass.SCHEDULED: 1,
+    PriorityClass.LOW: 0,
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Job:
-    """A job as the ledger has it."""
+    """One row of the table of jobs."""
 
     organisation: str
     id: str
+    #: Name of its kind (``cluster.jobs.kinds``).
     kind: str
     state: JobState
     input: dict[str, Any]
     result: dict[str, Any] | None
     error: str | None
     error_code: str | None
-    #: Progress of the whole job: ``done`` of ``total`` (None while unknown), in ``unit``. ``done`` never falls within an attempt, and
-    #: reaches ``total`` when the job succeeds.
+    #: Progress of the whole job: ``done`` of ``total`` (None while unknown), in ``unit``. ``done`` never falls within an attempt,
+    #: and reaches ``total`` when the job succeeds.
     done: int
     total: int | None
     unit: str
     priority_class: PriorityClass
-    #: 0 to 9: its place among the organisation's jobs of the class; higher goes first.
+    #: 0 to 9; of the organisation's queued jobs of one class, those with a higher number begin first.
     priority: int
-    #: Id of the file, store, ... it is about.
+    #: Id of the file, store, ... that the job is about.
     subject: str | None
-    #: Number of the try that counts, from 1; what any other try writes is refused.
+    #: Number of the current attempt, from 1. Writes of any other attempt are refused.
     attempt: int
-    #: The try after which it is a dead letter.
+    #: Number of the attempt after which the job is a dead letter.
     last_attempt: int
-    #: Its entry in the queue, which also is its lease while it runs; None for a job that was never queued.
+    #: Id of its queue entry. While the job runs, its lease is the heartbeat of the process that holds the entry.
     entry: int | None
+    #: True where a command runs the job in its own process, and no worker does.
+    by_command: bool
+    #: Name of the process of the current attempt, or of the last one.
     worker: str | None
-    #: What it does now, or did last.
+    #: Name of the current stage, or of the last one.
     stage: str | None
-    #: While it runs: what it waits for (see ``job_view.WAITS_FOR``).
+    #: While it runs: what it waits for (see ``view.WAITS_FOR``).
     waits_for: str | None
-    #: While it is queued: when it may begin. While it runs: when it tries again what failed.
+    #: While it is queued: the earliest time at which it begins. While it runs: when it repeats the stage that failed.
     retry_at: datetime | None
-    #: True once its end was asked for; the reason and its code are the next two, until the job has ended.
+    #: True once its cancellation was requested. The next two have the reason and its code until the job has ended.
     cancel_asked: bool
     cancel_reason: str | None
     cancel_code: str | None
@@ -110,25 +131,22 @@ class Job:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Waiting:
-    """What waits in the queue, of all organisations, and could begin now if there were workers enough; and what workers do now."""
+class Backlog:
+    """The jobs of all organisations that could begin now if there were enough workers, and those that workers run."""
 
     jobs: int
     #: Seconds that the oldest of them has waited.
     oldest_s: float
-    #: Jobs that a worker has.
+    #: Jobs that workers run.
     running: int
 
 
-#: What a query selects to make a ``Job``.
-COLUMNS = ", ".join(
-    "jobs.class AS priority_class" if field.name == "priority_class" else f"jobs.{field.name}"
-    for field in fields(Job)
-)
+#: The columns that a query selects to make a ``Job``.
+COLUMNS = ", ".join(f"jobs.{field.name}" for field in fields(Job))
 
 
 def with_columns(file: str) -> dict[str, str]:
-    """The statements of a file of this folder, ``{columns}`` in them replaced by those of a ``Job``."""
+    """The statements of a file of this folder, in which ``{columns}`` stands for the columns of a ``Job``."""
     return {name: text.replace("{columns}", COLUMNS) for name, text in queries("cluster.jobs", file).items()}
 
 
@@ -136,73 +154,15 @@ SQL = with_columns("jobs.sql")
 
 
 def new_job_id() -> str:
-    """Nobody can guess it."""
+    """A new id, which cannot be guessed."""
     return f"job_{uuid4().hex}"
-
-
-def start_job(
-    connection: Connection[Any],
-    organisation: str,
-    kind: str,
-    *,
-    input: dict[str, Any],
-    lease_s: float,
-    total: int | None = None,
-) -> Job:
-    """A new job, running from now on in the caller's process, which counts as dead when it does not ``keep_job`` within the lease."""
-    values = {
-        "organisation": organisation,
-        "id": new_job_id(),
-        "kind": kind,
-        "input": Jsonb(input),
-        "total": total,
-        "lease_s": lease_s,
-    }
-    (job,) = select_jobs(connection, SQL["start"], values)
-    return job
-
-
-def keep_job(connection: Connection[Any], organisation: str, id: str, *, lease_s: float) -> bool:
-    """The process that started the job lives; whether somebody wants the job to end."""
-    row = connection.execute(
-        SQL["keep"], {"organisation": organisation, "id": id, "lease_s": lease_s}
-    ).fetchone()
-    return row is not None and bool(row[0])
-
-
-def record_progress(connection: Connection[Any], organisation: str, id: str, done: int) -> None:
-    """So much is done; ignored once the job has ended."""
-    connection.execute(SQL["progress"], {"organisation": organisation, "id": id, "done": done})
-
-
-def finish_job(
-    connection: Connection[Any],
-    organisation: str,
-    id: str,
-    state: JobState,
-    *,
-    result: dict[str, Any] | None = None,
-    error: str | None = None,
-    error_code: str | None = None,
-) -> Job | None:
-    """The job has ended; ignored (None) if it had ended before, other than by being taken for dead."""
-    values = {
-        "organisation": organisation,
-        "id": id,
-        "state": state,
-        "result": Jsonb(result) if result is not None else None,
-        "error": error,
-        "error_code": error_code,
-    }
-    found = select_jobs(connection, SQL["finish"], values)
-    return found[0] if found else None
 
 
 def get_job(connection: Connection[Any], organisation: str, id: str) -> Job:
     """The organisation's job of this id.
 
     Raises:
-        NotFound: it has none.
+        NotFound: the organisation has no such job.
     """
     found = select_jobs(connection, SQL["get"], {"organisation": organisation, "id": id})
     if not found:
@@ -210,20 +170,15 @@ def get_job(connection: Connection[Any], organisation: str, id: str) -> Job:
     return found[0]
 
 
-def recent_jobs(connection: Connection[Any], organisation: str, *, limit: int = 20) -> list[Job]:
-    """The organisation's jobs, newest first."""
-    return select_jobs(connection, SQL["recent"], {"organisation": organisation, "limit": limit})
-
-
-def waiting(connection: Connection[Any]) -> Waiting:
-    """For whoever decides how many workers there should be."""
-    row = connection.execute(SQL["waiting_of_all"]).fetchone()
+def read_backlog(connection: Connection[Any]) -> Backlog:
+    """The backlog, from which the number of workers follows."""
+    row = connection.execute(SQL["backlog_of_all"]).fetchone()
     assert row is not None
-    return Waiting(jobs=row[0], oldest_s=row[1], running=row[2])
+    return Backlog(jobs=row[0], oldest_s=row[1], running=row[2])
 
 
 def select_jobs(connection: Connection[Any], statement: str, values: dict[str, Any]) -> list[Job]:
-    """The jobs that a statement which selects ``COLUMNS`` gives."""
+    """The jobs that a statement which selects ``COLUMNS`` finds."""
     with connection.cursor(row_factory=dict_row) as cursor:
         return as_jobs(cursor.execute(statement, values))
 
@@ -232,7 +187,11 @@ def as_jobs(rows: Iterable[dict[str, Any]]) -> list[Job]:
     """Rows of ``COLUMNS`` as jobs."""
     return [
         Job(
-            **{**row, "state": JobState(row["state"]), "priority_class": PriorityClass(row["priority_class"])}
+            **{
+                **row,
+                "state": JobState(row["state"]),
+                "priority_class": PriorityClass(row["priority_class"]),
+            }
         )
         for row in rows
     ]

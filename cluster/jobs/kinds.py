@@ -14,6 +14,8 @@ from types import MappingProxyType
 from cluster.jobs.jobs import PriorityClass
 
 DEFAULT_ATTEMPTS = 3
+#: The first archive of a large table, say, takes its time.
+UPKEEP_TIMEOUT_S = 3_600.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,9 +37,10 @@ class JobKind:
     result: tuple[str, ...] = ()
     #: True where a person may cancel such a job.
     cancellable: bool = True
-    #: True where a person may queue such a job again after it failed or was cancelled. False for a job that a command runs
-    #: in its own process: the command has to be run again.
+    #: True where a person may queue such a job again after it failed or was cancelled.
     retryable: bool = True
+    #: What a person does instead, where not.
+    remedy: str = ""
 
 
 INDEX_FILE = JobKind(
@@ -64,6 +67,7 @@ INGEST = JobKind(
     name="ingest",
     attempts=1,
     retryable=False,
+    remedy="it was a command's own; run the command again",
     result=(
         "documents",
         "unchanged",
@@ -79,9 +83,41 @@ INGEST = JobKind(
     ),
 )
 
+
+def _upkeep(name: str, *result: str) -> JobKind:
+    """A kind of job that looks after the cluster itself. Its failures are no dead letters, since its schedule repeats it."""
+    return JobKind(
+        name=name,
+        priority_class=PriorityClass.SCHEDULED,
+        stage_timeout_s=UPKEEP_TIMEOUT_S,
+        unit="jobs",
+        result=result,
+        retryable=False,
+        remedy="its schedule submits the next one",
+    )
+
+
+EXPIRE = _upkeep("expire", "files", "uploads")
+EMPTY_OUTBOX = _upkeep("empty_outbox")
+RENEW_WORDS = _upkeep("renew_words", "rows")
+ARCHIVE_JOBS = _upkeep("archive_jobs", "jobs", "entries", "uploads")
+DISCARD_UNFINISHED = _upkeep("discard_unfinished", "blobs")
+
 #: By name.
 KINDS: Mapping[str, JobKind] = MappingProxyType(
-    {kind.name: kind for kind in (INDEX_FILE, DELETE_STORE, INGEST)}
+    {
+        kind.name: kind
+        for kind in (
+            INDEX_FILE,
+            DELETE_STORE,
+            INGEST,
+            EXPIRE,
+            EMPTY_OUTBOX,
+            RENEW_WORDS,
+            ARCHIVE_JOBS,
+            DISCARD_UNFINISHED,
+        )
+    }
 )
 
 

@@ -1,30 +1,29 @@
-"""The queue of durable jobs, for those who ask: accept a job, cancel it, queue a dead letter again.
+"""The queue of durable jobs: accept a job, cancel it, queue a dead letter again.
 
-A job is a row of the ledger; its place in the queue is an entry of Procrastinate's, written in the same transaction.
+A job is a row of our own; its queue entry is a row of Procrastinate's, written in the same transaction.
 
     with connection.transaction():
-        ...                                                            # the rows it is about
+        ...                                                            # the rows that the job is about
         job = submit(connection, "default", INDEX_FILE, {...}, priority_class=PriorityClass.HIGH)
 
-An entry is a *turn* of the organisation in a class: whoever takes it works on the organisation's first job of that class, by
-priority and age (``attempts.claim``). Turns are ordered by start-time fair queueing (Goyal, Vin, Cheng 1996,
-doi:10.1145/248156.248171): each carries a virtual time, one more than the organisation's turn before or than the turn that was
-taken last, so that ten thousand jobs of one organisation stand behind the single job of another. See
+An entry is a *turn* of the organisation in a priority class: the worker that takes it works on the organisation's first job of
+that class, by priority and age (``attempts.claim``). Turns are ordered by start-time fair queueing (Goyal, Vin, Cheng 1996,
+doi:10.1145/248156.248171). Each carries a virtual time, which is one more than the organisation's turn before it, or one more
+than the turn that was taken last. So ten thousand jobs of one organisation stand behind the single job of another. See
 docs/decisions/011-turns-in-the-queue.md.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cache
 from typing import Any
 
-from procrastinate import App, SyncPsycopgConnector
 from psycopg import Connection
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
 from cluster.errors import Conflict, InvalidInput, NotFound
+from cluster.jobs import queue_tables
 from cluster.jobs.jobs import (
     CANCELLED,
     CANCELLED_BECAUSE,
@@ -40,12 +39,6 @@ from cluster.jobs.kinds import JobKind, kind_named
 
 SQL = with_columns("queue.sql")
 
-#: The one task there is in Procrastinate's eyes: take a turn. What a job does is in the ledger, by its kind, so that a worker
-#: of another release can tell what it does not know yet, and leaves it to those who do.
-TASK = "take_turn"
-#: Procrastinate takes entries of a higher number first, its type is a 32-bit integer: four classes, half a thousand million turns each.
-CLASS_STEP = 500_000_000
-RANKS = {PriorityClass.HIGH: 3, PriorityClass.MEDIUM: 2, PriorityClass.SCHEDULED: 1, PriorityClass.LOW: 0}
 DEFAULT_PRIORITY = 5
 HIGHEST_PRIORITY = 9
 
@@ -58,6 +51,10 @@ class JobRequest:
     input: dict[str, Any]
     #: Id of the file, store, ... that the job is about.
     subject: str | None = None
+    #: How much its progress counts in all; None: as much as the kind says.
+    total: int | None = None
+    #: A new one where it is None.
+    id: str | None = None
 
 
 def submit(
@@ -71,22 +68,24 @@ def submit(
     subject: str | None = None,
     attempts: int | None = None,
     run_at: datetime | None = None,
+    id: str | None = None,
 ) -> Job:
     """Accept one job, in the caller's transaction.
 
     Args:
-        kind: gives the priority class and the attempts where they are left out.
-        priority: 0 to 9; of the organisation's jobs of one class, those of a higher number begin first.
+        kind: gives the priority class and the number of attempts where they are left out.
+        priority: 0 to 9; of the organisation's queued jobs of one class, those with a higher number begin first.
         run_at: the earliest time at which the job begins, with a time zone.
+        id: of the job; a new one where it is left out.
 
     Raises:
         InvalidInput: a priority outside 0..9.
+        NotFound: there is no such organisation.
     """
-    request = JobRequest(kind=kind, input=input, subject=subject)
     (job,) = submit_many(
         connection,
         organisation,
-        [request],
+        [JobRequest(kind=kind, input=input, subject=subject, id=id)],
         priority_class=priority_class or kind.priority_class,
         priority=priority,
         attempts=attempts,
@@ -105,31 +104,64 @@ def submit_many(
     attempts: int | None = None,
     run_at: datetime | None = None,
 ) -> list[Job]:
-    """Accept many jobs of one class, in the caller's transaction; as ``submit`` otherwise."""
+    """Accept many jobs of one priority class, in the caller's transaction; as ``submit`` otherwise."""
     if not 0 <= priority <= HIGHEST_PRIORITY:
         raise InvalidInput(f"priority is {priority}; it must be in 0..{HIGHEST_PRIORITY}", param="priority")
     if not requests:
         return []
     entries = add_turns(connection, organisation, priority_class, len(requests), run_at=run_at)
-    values = [
-        {
-            "organisation": organisation,
-            "id": new_job_id(),
-            "kind": request.kind.name,
-            "input": Jsonb(request.input),
-            "subject": request.subject,
-            "total": request.kind.total,
-            "unit": request.kind.unit,
-            "priority_class": priority_class,
-            "priority": priority,
-            "last_attempt": attempts or request.kind.attempts,
-            "retry_at": run_at,
-            "entry": entry,
-        }
-        for request, entry in zip(requests, entries, strict=True)
-    ]
+    common = {
+        "organisation": organisation,
+        "priority_class": priority_class,
+        "priority": priority,
+        "retry_at": run_at,
+        "by_command": False,
+    }
+    return _insert(
+        connection,
+        [
+            {**common, **_values(request, attempts), "entry": entry}
+            for request, entry in zip(requests, entries, strict=True)
+        ],
+    )
+
+
+def submit_for_command(
+    connection: Connection[Any], organisation: str, request: JobRequest, *, entry: int
+) -> Job:
+    """Accept a job that the caller's process runs itself, in the caller's transaction.
+
+    Args:
+        entry: a queue entry that the process holds already (``queue_tables.open_command_entry``).
+    """
+    values = {
+        "organisation": organisation,
+        "priority_class": request.kind.priority_class,
+        "priority": DEFAULT_PRIORITY,
+        "retry_at": None,
+        "by_command": True,
+        "entry": entry,
+    }
+    (job,) = _insert(connection, [{**values, **_values(request, None)}])
+    return job
+
+
+def _values(request: JobRequest, attempts: int | None) -> dict[str, Any]:
+    kind = request.kind
+    return {
+        "id": request.id or new_job_id(),
+        "kind": kind.name,
+        "input": Jsonb(request.input),
+        "subject": request.subject,
+        "total": kind.total if request.total is None else request.total,
+        "unit": kind.unit,
+        "last_attempt": attempts or kind.attempts,
+    }
+
+
+def _insert(connection: Connection[Any], rows: Sequence[dict[str, Any]]) -> list[Job]:
     with connection.cursor(row_factory=dict_row) as cursor:
-        cursor.executemany(SQL["submit"], values, returning=True)
+        cursor.executemany(SQL["submit"], rows, returning=True)
         jobs = as_jobs(row for result in cursor.results() for row in result)
         cursor.executemany(SQL["event"], [_event(job, "queued") for job in jobs])
     return jobs
@@ -143,34 +175,20 @@ def add_turns(
     *,
     run_at: datetime | None = None,
 ) -> list[int]:
-    """Ids of so many new entries of the queue, in the caller's transaction."""
+    """Ids of so many new queue entries of the organisation, in the caller's transaction.
+
+    Raises:
+        NotFound: there is no such organisation.
+    """
     values = {"organisation": organisation, "priority_class": priority_class, "count": count}
     found = connection.execute(SQL["turns"], values).fetchone()
     if found is None:
         raise NotFound(f"no organisation {organisation!r}")
     last, concurrency_limit = found
-    # A turn that waits for its time must not hold up those behind it, as one with a lock would.
-    lock = f"{organisation}/{priority_class}/" if concurrency_limit and run_at is None else None
-    deferrer = _app().configure_task(
-        TASK,
-        allow_unknown=True,
-        queue=priority_class.value,
-        priority=RANKS[priority_class] * CLASS_STEP - last,
-        schedule_at=run_at,
-        task_kwargs={"organisation": organisation},
-        connection=connection,
+    turns = range(last - count + 1, last + 1)
+    return queue_tables.add_entries(
+        connection, organisation, priority_class, turns, concurrency_limit=concurrency_limit, run_at=run_at
     )
-    first = last - count + 1
-    jobs = [
-        deferrer.job.evolve(
-            lock=lock and f"{lock}{turn % concurrency_limit}",
-            priority=RANKS[priority_class] * CLASS_STEP - turn,
-            task_kwargs={**deferrer.job.task_kwargs, "turn": turn},
-        )
-        for turn in range(first, last + 1)
-    ]
-    made = _app().job_manager.batch_defer_jobs(jobs, connection=connection)
-    return [entry.id for entry in made if entry.id is not None]
 
 
 def cancel(
@@ -181,11 +199,12 @@ def cancel(
     reason: str = CANCELLED_BECAUSE,
     code: str = CANCELLED,
 ) -> Job:
-    """End the job: at once while it is queued; while it runs, its worker is told and ends it. One that has ended stays as it is.
+    """Cancel the job: at once while it is queued. While it runs, its process gets the request and ends it. One that has ended
+    stays as it is.
 
     Args:
-        reason: a sentence, which the job has as its error when it has ended; where several ask, the first one's.
-        code: the same for programs.
+        reason: a sentence, which becomes the error of the job; the first request's counts.
+        code: the error code of the job.
 
     Raises:
         NotFound: the organisation has no such job.
@@ -193,13 +212,13 @@ def cancel(
     job = lock_job(connection, organisation, id)
     key = {"organisation": organisation, "id": id, "reason": reason, "code": code}
     if job.state == JobState.QUEUED:
-        # Its entry stays: a turn of the organisation, which finds another job, or none.
+        # Its entry stays. It is a turn of the organisation, which leads to another job or to none.
         (job,) = select_jobs(connection, SQL["cancel_queued"], key)
         record_event(connection, job, "cancelled", {"error": reason, "error_code": code})
     elif job.state == JobState.RUNNING:
         (job,) = select_jobs(connection, SQL["ask_to_cancel"], key)
         if job.entry is not None:
-            _app().job_manager.cancel_job_by_id(job.entry, abort=True, connection=connection)
+            queue_tables.request_abort(connection, job.entry)
     return job
 
 
@@ -211,24 +230,24 @@ def cancel_many(
     reason: str = CANCELLED_BECAUSE,
     code: str = CANCELLED,
 ) -> None:
-    """End many jobs for one reason, as ``cancel`` does; ids that are not there are passed over."""
+    """Cancel many jobs for one reason, as ``cancel`` does; ids of no job are ignored."""
     found = lock_jobs(connection, organisation, ids)
     queued = [job for job in found if job.state == JobState.QUEUED]
     values = {"organisation": organisation, "ids": [job.id for job in queued], "reason": reason, "code": code}
     connection.execute(SQL["cancel_many_queued"], values)
-    told = {"error": reason, "error_code": code}
-    connection.cursor().executemany(SQL["event"], [_event(job, "cancelled", told) for job in queued])
+    data = {"error": reason, "error_code": code}
+    connection.cursor().executemany(SQL["event"], [_event(job, "cancelled", data) for job in queued])
     for job in found:
         if job.state == JobState.RUNNING:
             cancel(connection, organisation, job.id, reason=reason, code=code)
 
 
 def replay(connection: Connection[Any], organisation: str, id: str, *, attempts: int | None = None) -> Job:
-    """Queue a job that failed or was cancelled again, with its input, under its id, with as many tries as a new one.
+    """Queue a job that failed or was cancelled again, with its input, under its id, with as many attempts as a new one.
 
     Raises:
         NotFound: the organisation has no such job.
-        Conflict: it is queued or runs already, or has succeeded; or a command did it, which no worker can.
+        Conflict: the job is queued, runs or has succeeded; or its kind cannot be queued again.
     """
     job = lock_job(connection, organisation, id)
     if job.state not in {JobState.FAILED, JobState.CANCELLED}:
@@ -237,7 +256,7 @@ def replay(connection: Connection[Any], organisation: str, id: str, *, attempts:
         )
     kind = kind_named(job.kind)
     if not kind.retryable:
-        raise Conflict(f"job {id} was a command's own; to do it again, run the command again")
+        raise Conflict(f"job {id} of kind {job.kind} cannot be queued again: {kind.remedy}")
     return requeue(connection, job, last_attempt=job.attempt + (attempts or kind.attempts))
 
 
@@ -249,13 +268,22 @@ def requeue(
     run_at: datetime | None = None,
     error: str | None = None,
     error_code: str | None = None,
+    command_entry: int | None = None,
 ) -> Job:
-    """Another try at a job whose row the caller holds locked; nothing that earlier tries still write counts from now on."""
-    (entry,) = add_turns(connection, job.organisation, job.priority_class, run_at=run_at)
+    """Queue another attempt at a job whose row the caller holds locked; writes of earlier attempts are refused from now on.
+
+    Args:
+        command_entry: where a command's process makes the attempt: the entry that it holds. Else the job gets a new turn.
+    """
+    if command_entry is None:
+        (entry,) = add_turns(connection, job.organisation, job.priority_class, run_at=run_at)
+    else:
+        entry = command_entry
     values = {
         "organisation": job.organisation,
         "id": job.id,
         "entry": entry,
+        "by_command": command_entry is not None,
         "last_attempt": last_attempt or job.last_attempt,
         "retry_at": run_at,
         "error": error,
@@ -272,7 +300,7 @@ def requeue(
 
 
 def lock_job(connection: Connection[Any], organisation: str, id: str) -> Job:
-    """The job, which nobody else changes until the transaction ends.
+    """The job, locked until the transaction ends.
 
     Raises:
         NotFound: the organisation has no such job.
@@ -291,19 +319,13 @@ def lock_jobs(connection: Connection[Any], organisation: str, ids: Sequence[str]
 def record_event(
     connection: Connection[Any], job: Job, type: str, data: dict[str, Any] | None = None
 ) -> None:
-    """Something that who follows the job wants to know; with the number of the try, and nothing that is None."""
+    """Write an event for those who follow the job, with the number of the attempt and without fields that are None."""
     connection.execute(SQL["event"], _event(job, type, data))
 
 
 def _event(job: Job, type: str, data: dict[str, Any] | None = None) -> dict[str, Any]:
-    said = {
+    fields = {
         "attempt": job.attempt,
         **{name: value for name, value in (data or {}).items() if value is not None},
     }
-    return {"organisation": job.organisation, "id": job.id, "type": type, "data": Jsonb(said)}
-
-
-@cache
-def _app() -> App:
-    """Procrastinate's, for calls on the caller's connections only: it is never opened."""
-    return App(connector=SyncPsycopgConnector())
+    return {"organisation": job.organisation, "id": job.id, "type": type, "data": Jsonb(fields)}

@@ -1,12 +1,12 @@
-"""Give back what dead workers held: their jobs are tried again while they have tries left, and are dead letters after.
+"""Rescue the jobs of dead processes: they are queued again while attempts remain, and are dead letters after that.
 
-Called every few seconds by each worker (one of them does it at a time), and by ``python -m cluster.doctor --mend``.
+Called every few seconds by each worker (one of them does a round at a time), and by ``python -m cluster.doctor --mend``.
 
     with connection.transaction():
         rescued = rescue(connection, lease_s=30)
 
-A dead worker's jobs are those whose entry it took from the queue and whose heartbeat is older than the lease. The number of the
-job's attempt rises in the transaction that gives it back, so whatever the worker still writes if it was not dead is refused.
+A process is dead when its heartbeat is older than the lease. Its jobs are those whose queue entry it holds. The number of a job's
+attempt rises in the transaction that queues it again, so everything that a process which was not dead still writes is refused.
 """
 
 from dataclasses import dataclass, field
@@ -16,32 +16,32 @@ import structlog
 from psycopg import Connection
 
 from cluster.database.pool import APPLICATION
+from cluster.database.queries import queries
+from cluster.jobs import queue_tables
 from cluster.jobs.attempts import end_lost
-from cluster.jobs.jobs import Job, PriorityClass, select_jobs, with_columns
-from cluster.jobs.queue import TASK, add_turns
+from cluster.jobs.jobs import Job, PriorityClass
+from cluster.jobs.queue import add_turns
 
 log = structlog.get_logger(__name__)
 
-SQL = with_columns("rescue.sql")
+SQL = queries("cluster.jobs", "rescue.sql")
 
-#: Of each kind in one call: a call is one transaction.
-MOST = 100
-#: A gap of this share of a lease between two rounds means that the database took no writes. It is more than the rounds' distance, and
-#: less than the age at which a heartbeat counts as old, less the time between two heartbeats.
+#: Jobs, and entries, of one round at most: a round is one transaction.
+ROUND_LIMIT = 100
+#: A gap of this share of a lease between two rounds means that the database took no writes. It is more than the distance between
+#: rounds, and less than the age at which a heartbeat counts as old, less the time between two heartbeats.
 GAP = 0.75
-#: Those that nobody else is at, for as long as the transaction lasts.
-LOCKED = "\nLIMIT %(most)s\nFOR UPDATE OF {table} SKIP LOCKED"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Rescued:
-    """What a call did."""
+    """What one round did."""
 
-    #: Jobs whose worker was gone, as they are now: queued again, failed or cancelled.
+    #: Jobs of dead processes as they are now: queued again, failed or cancelled.
     jobs: list[Job] = field(default_factory=list)
-    #: Entries of the queue that a dead worker had taken without beginning a job.
+    #: Entries that a dead process held, and under which no job ran.
     entries: int = 0
-    #: Turns added for jobs that waited without one.
+    #: Turns added for queued jobs that had none.
     turns: int = 0
 
     def __bool__(self) -> bool:
@@ -49,33 +49,33 @@ class Rescued:
 
 
 def rescue(connection: Connection[Any], *, lease_s: float, patient: bool = False) -> Rescued:
-    """One round, in the caller's transaction; does nothing while another process is at it.
+    """Do one round, in the caller's transaction; nothing while another process does one.
 
     Args:
-        lease_s: seconds without a heartbeat after which a worker counts as dead.
-        patient: for callers that do rounds all the time. When there was no round for most of a lease, the database was
-            away or had no room, and workers could not write either. Then no worker counts as dead until another lease is over.
+        lease_s: seconds without a heartbeat after which a process counts as dead.
+        patient: for callers that do rounds all the time. Where no round was done for most of a lease, the database was away or
+            had no room, and workers could not write either. Then no process counts as dead until another lease has passed.
     """
-    if connection.execute(SQL["alone"]).fetchone() != (True,):
+    if not _alone(connection):
         return Rescued()
-    values = {"lease_s": lease_s, "most": MOST, "task": TASK, "application": APPLICATION}
-    for (ended,) in connection.execute(SQL["end_mute"], values).fetchall():
-        log.warning("mute_transaction_ended", ended=ended)  # what it held is free in the next round
+    values = {"lease_s": lease_s, "application": APPLICATION}
+    for (ended,) in connection.execute(SQL["end_silent_transactions"], values).fetchall():
+        log.warning("silent_transaction_ended", ended=ended)  # the next round finds its rows unlocked
     if patient and connection.execute(
         SQL["round"], {"lease_s": lease_s, "gap_s": GAP * lease_s}
     ).fetchone() == (True,):
         return Rescued()
     jobs = [
         _give_back(connection, job, lease_s)
-        for job in select_jobs(connection, SQL["leaseless"] + LOCKED.format(table="jobs"), values)
+        for job in queue_tables.lost_jobs(connection, lease_s=lease_s, limit=ROUND_LIMIT)
     ]
-    stale = connection.execute(SQL["stale_entries"] + LOCKED.format(table="entries"), values).fetchall()
-    for entry, turn, organisation, priority_class in stale:
-        connection.execute(SQL["finish_entry"], {"entry": entry})
-        if turn:
-            add_turns(connection, organisation, PriorityClass(priority_class))
+    stale = queue_tables.stale_entries(connection, lease_s=lease_s, limit=ROUND_LIMIT)
+    for entry in stale:
+        queue_tables.finish_entry(connection, entry.id)
+        if entry.is_turn and entry.organisation is not None:
+            add_turns(connection, entry.organisation, PriorityClass(entry.priority_class))
     turns = 0
-    for organisation, priority_class, missing in turnless(connection):
+    for organisation, priority_class, missing in queue_tables.missing_turns(connection):
         turns += len(add_turns(connection, organisation, PriorityClass(priority_class), missing))
     rescued = Rescued(jobs=jobs, entries=len(stale), turns=turns)
     if rescued:
@@ -84,33 +84,21 @@ def rescue(connection: Connection[Any], *, lease_s: float, patient: bool = False
 
 
 def rescue_commands(connection: Connection[Any], *, lease_s: float) -> list[Job]:
-    """End the jobs of commands whose process is gone, in the caller's transaction; for commands, which may run where no worker does."""
-    if connection.execute(SQL["alone"]).fetchone() != (True,):
+    """End the jobs of commands whose process is dead, in the caller's transaction.
+
+    Commands call this when they begin, because they may run where no worker does.
+    """
+    if not _alone(connection):
         return []
-    found = select_jobs(connection, SQL["commands"] + LOCKED.format(table="jobs"), {"most": MOST})
-    return [_give_back(connection, job, lease_s) for job in found]
+    lost = queue_tables.lost_jobs(connection, lease_s=lease_s, limit=ROUND_LIMIT, commands_only=True)
+    return [_give_back(connection, job, lease_s) for job in lost]
 
 
-def leaseless(connection: Connection[Any], *, lease_s: float) -> list[Job]:
-    """All jobs that a call would give back, of every organisation."""
-    return select_jobs(connection, SQL["leaseless"], {"lease_s": lease_s})
-
-
-def stale_turns(connection: Connection[Any], *, lease_s: float) -> list[tuple[str, int]]:
-    """Organisation and entry of the turns that a worker took which is gone, with no job begun."""
-    rows = connection.execute(SQL["stale_entries"], {"lease_s": lease_s, "task": TASK}).fetchall()
-    return [(organisation, entry) for entry, turn, organisation, _ in rows if turn]
-
-
-def turnless(connection: Connection[Any]) -> list[tuple[str, str, int]]:
-    """Organisation, class, and how many more of its jobs wait than it has turns to come."""
-    return connection.execute(SQL["turnless"], {"task": TASK}).fetchall()
+def _alone(connection: Connection[Any]) -> bool:
+    return connection.execute(SQL["alone"]).fetchone() == (True,)
 
 
 def _give_back(connection: Connection[Any], job: Job, lease_s: float) -> Job:
-    if job.entry is None:
-        return end_lost(
-            connection, job, error=f"its process said nothing for {lease_s:g} s; run the command again"
-        )
-    connection.execute(SQL["finish_entry"], {"entry": job.entry})
-    return end_lost(connection, job, error=f"its worker {job.worker} said nothing for {lease_s:g} s")
+    queue_tables.finish_entry(connection, job.entry)
+    process = "the command" if job.by_command else "its worker"
+    return end_lost(connection, job, error=f"{process} {job.worker} sent no heartbeat for {lease_s:g} s")

@@ -21,6 +21,7 @@ from psycopg_pool import ConnectionPool
 from cluster.database import translated
 from cluster.database.queries import queries
 from cluster.jobs.archive_file import LISTS, Archive, by_day_and_organisation, open_archive
+from cluster.jobs.queue_tables import delete_ended_entries
 from cluster.organisations.idempotency import delete_old_answers
 from cluster.settings import Settings
 
@@ -112,9 +113,7 @@ def _delete_entries(pool: ConnectionPool, older_than_s: float) -> int:
     deleted = 0
     while True:
         with translated(), pool.connection() as connection:
-            batch = connection.execute(
-                SQL["delete_entries_of_all"], {"older_than_s": older_than_s, "limit": ROWS_PER_BATCH}
-            ).rowcount
+            batch = delete_ended_entries(connection, older_than_s=older_than_s, limit=ROWS_PER_BATCH)
         deleted += batch
         if batch < ROWS_PER_BATCH:
             return deleted

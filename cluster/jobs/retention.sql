@@ -4,7 +4,7 @@
 SELECT pg_try_advisory_xact_lock(hashtextextended('retention', 0));
 
 -- name: old_jobs_of_all  locked, so that nobody queues one again while it is on its way out
-SELECT organisation, id, kind, state, class, priority, subject, input, result, error, error_code, done, total, unit,
+SELECT organisation, id, kind, state, priority_class, priority, subject, input, result, error, error_code, done, total, unit,
        attempt, last_attempt, worker, stage, created_at, started_at, finished_at
 FROM jobs
 WHERE finished_at < now() - make_interval(secs => %(older_than_s)s) AND state IN ('succeeded', 'failed', 'cancelled')
@@ -33,15 +33,3 @@ WHERE (organisation, id) IN (SELECT * FROM unnest(%(organisation)s::text[], %(id
 
 -- name: delete_uploads_of_all  that became files or never will; their parts went when they ended
 DELETE FROM uploads WHERE status <> 'pending' AND expires_at < now() - make_interval(secs => %(older_than_s)s);
-
--- name: delete_entries_of_all  of the queue, finished long ago; one without events has nothing that says when, and nobody looks for it
-DELETE FROM procrastinate_jobs
-WHERE id IN (
-    SELECT entry.id FROM procrastinate_jobs AS entry
-    WHERE entry.status IN ('succeeded', 'failed', 'cancelled', 'aborted')
-      AND NOT EXISTS (
-          SELECT FROM procrastinate_events AS event
-          WHERE event.job_id = entry.id AND event.at >= now() - make_interval(secs => %(older_than_s)s))
-      AND NOT EXISTS (SELECT FROM jobs WHERE jobs.entry = entry.id AND jobs.state = 'running')
-    LIMIT %(limit)s
-    FOR UPDATE SKIP LOCKED);

@@ -19,13 +19,14 @@ from cluster.database.paging import ListPage, ListStatements, PageRequest, read_
 from cluster.errors import Resource
 from cluster.jobs.jobs import THROTTLED, Job, JobState, PriorityClass, as_jobs, get_job, with_columns
 from cluster.jobs.kinds import not_retryable
+from cluster.jobs.queue_tables import live_workers
 from cluster.jobs.shortages import announced
 
 #: What a filter selects; NULL lets everything pass.
 CHOSEN = """
   (%(kind)s::text IS NULL OR kind = %(kind)s)
   AND (%(state)s::text IS NULL OR state = %(state)s)
-  AND (%(priority_class)s::text IS NULL OR class = %(priority_class)s)
+  AND (%(priority_class)s::text IS NULL OR priority_class = %(priority_class)s)
   AND (%(subject)s::text IS NULL OR subject = %(subject)s)
   AND (%(error_code)s::text IS NULL OR error_code = %(error_code)s)
   AND (%(created_after)s::timestamptz IS NULL OR created_at >= %(created_after)s)
@@ -212,7 +213,9 @@ def view_job(
     with connection.cursor(row_factory=dict_row) as cursor:
         stages = [StageRun(**row) for row in cursor.execute(SQL["stages"], key)]
         attempts = [AttemptRun(**row) for row in cursor.execute(SQL["attempts"], key)]
-        line = cursor.execute(SQL["line"], {**key, "lease_s": lease_s}).fetchone() or {}
+        line = cursor.execute(SQL["line"], key).fetchone() or {}
+    if line:
+        line["workers"] = live_workers(connection, lease_s=lease_s)
     current = next(
         (stage for stage in reversed(stages) if stage.attempt == job.attempt and stage.name == job.stage),
         None,

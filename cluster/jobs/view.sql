@@ -36,16 +36,14 @@ ORDER BY attempt;
 
 -- name: line  who stands before a queued job: only its own organisation's, for each organisation stands in a line of its own
 SELECT (SELECT count(*) FROM jobs AS ahead
-        WHERE ahead.organisation = job.organisation AND ahead.class = job.class AND ahead.state = 'queued'
+        WHERE ahead.organisation = job.organisation AND ahead.priority_class = job.priority_class AND ahead.state = 'queued'
           AND (ahead.retry_at IS NULL OR ahead.retry_at <= now())
           AND (ahead.priority > job.priority
                OR ahead.priority = job.priority AND (ahead.created_at, ahead.id) < (job.created_at, job.id))) AS ahead,
        (SELECT count(*) FROM jobs AS running
-        WHERE running.state = 'running' AND running.entry IS NOT NULL
-          AND running.organisation = job.organisation AND running.class = job.class) AS running,
-       (SELECT concurrency_limit FROM organisations WHERE organisations.id = job.organisation) AS concurrency_limit,
-       (SELECT count(*) FROM procrastinate_workers
-        WHERE last_heartbeat > now() - make_interval(secs => %(lease_s)s)) AS workers
+        WHERE running.state = 'running' AND NOT running.by_command
+          AND running.organisation = job.organisation AND running.priority_class = job.priority_class) AS running,
+       (SELECT concurrency_limit FROM organisations WHERE organisations.id = job.organisation) AS concurrency_limit
 FROM jobs AS job
 WHERE job.organisation = %(organisation)s AND job.id = %(id)s;
 

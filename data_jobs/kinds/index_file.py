@@ -28,7 +28,6 @@ from cluster.formats import format_of
 from cluster.jobs import attempts
 from cluster.jobs.jobs import GONE, REPLACED
 from cluster.jobs.kinds import INDEX_FILE
-from cluster.jobs.queue import RANKS
 from cluster.organisations.usage import UsageSource
 from cluster.records import NO_PAGE, Fact, Outcome, ParsedDocument
 from cluster.vector_index.attributes import joined
@@ -202,7 +201,7 @@ class _Work:
         raise StageFailed("parse", parsed.detail or "holds no text", outcome)
 
     async def _ask(self, data: bytes, part: tuple[int, int] | None) -> ParsedDocument:
-        rank, goes_on = RANKS[self.attempt.job.priority_class], self.attempt.goes_on
+        rank, goes_on = self.attempt.job.priority_class.rank, self.attempt.goes_on
         pages = PAGES_PER_PART if part is None or part == (0, 0) else part[1] - part[0]
         timeout_s = self.attempt.settings.parse_timeout_s * max(LEAST_TIME, pages / PAGES_PER_PART)
         parsed = await self.resources.parsers.parse(

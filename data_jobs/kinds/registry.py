@@ -1,12 +1,29 @@
 """The code for each kind of job: one row a kind. What else is known about a kind stands in ``cluster.jobs.kinds``."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from types import MappingProxyType
 
-from cluster.jobs.kinds import DELETE_STORE, INDEX_FILE
+from cluster.jobs.kinds import (
+    ARCHIVE_JOBS,
+    DELETE_STORE,
+    DISCARD_UNFINISHED,
+    EMPTY_OUTBOX,
+    EXPIRE,
+    INDEX_FILE,
+    RENEW_WORDS,
+)
 from data_jobs.kinds.delete_store import DeleteStore
 from data_jobs.kinds.index_file import IndexFile
 from data_jobs.kinds.resources import Resources
+from data_jobs.kinds.upkeep import (
+    Upkeep,
+    archive_jobs,
+    discard_unfinished,
+    empty_outbox,
+    expire,
+    renew_old_words,
+)
 from data_jobs.worker.job_attempt import JobFunction
 
 #: By the kind's name: makes the function that does a job of the kind.
@@ -14,6 +31,11 @@ FUNCTIONS: Mapping[str, Callable[[Resources], JobFunction]] = MappingProxyType(
     {
         INDEX_FILE.name: IndexFile,
         DELETE_STORE.name: DeleteStore,
+        EMPTY_OUTBOX.name: partial(Upkeep, empty_outbox),
+        EXPIRE.name: partial(Upkeep, expire),
+        RENEW_WORDS.name: partial(Upkeep, renew_old_words),
+        ARCHIVE_JOBS.name: partial(Upkeep, archive_jobs),
+        DISCARD_UNFINISHED.name: partial(Upkeep, discard_unfinished),
     }
 )
 

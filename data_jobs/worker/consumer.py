@@ -29,8 +29,10 @@ from cluster.database import CONNECTION, database_url, open_pool
 from cluster.errors import ClusterError, LeaseLost, Retryable, Shortage
 from cluster.jobs import attempts
 from cluster.jobs.jobs import Job, PriorityClass
-from cluster.jobs.queue import TASK, add_turns
+from cluster.jobs.queue import add_turns
+from cluster.jobs.queue_tables import TAKE_TURN
 from cluster.jobs.rescue import rescue
+from cluster.jobs.schedules import submit_due
 from cluster.logs import about
 from cluster.settings import Settings
 from data_jobs.worker.job_attempt import (
@@ -77,7 +79,6 @@ class Consumer:
         settings: slots, lease, database.
         kinds: what to do for each kind of job; others are left to workers that know them.
         name: in logs and in the history of jobs.
-        chores: by cron expression, what is done at these times by one worker of all.
     """
 
     def __init__(
@@ -86,13 +87,11 @@ class Consumer:
         *,
         kinds: Mapping[str, JobFunction],
         name: str,
-        chores: Mapping[str, "Chore"] | None = None,
     ) -> None:
         self._settings = settings
         #: May be added to before ``run``.
         self.kinds = dict(kinds)
         self._name = name
-        self._chores = dict(chores or {})
         self._slots = {
             (PriorityClass.HIGH,): settings.worker_slots_high,
             (PriorityClass.MEDIUM,): settings.worker_slots_medium,
@@ -177,20 +176,20 @@ class Consumer:
             for classes, slots in self._slots.items()
         ]
         at_work = [asyncio.create_task(worker.run(), name="worker") for worker in self._workers]  # type: ignore[no-untyped-call]
-        rescuer = asyncio.create_task(self._rescue())
+        upkeep = asyncio.create_task(self._keep_up())
         lost = asyncio.create_task(self._lost.wait())
         stopped = asyncio.create_task(self._stopping.wait())
         try:
             # A worker ends by itself when it loses the database; then all are ended.
-            await asyncio.wait([*at_work, rescuer, lost, stopped], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([*at_work, upkeep, lost, stopped], return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for task in (rescuer, lost, stopped):
+            for task in (upkeep, lost, stopped):
                 task.cancel()
             if not self._stopping.is_set():
                 self._revive()
             self._signed_on += [worker.worker_id for worker in self._workers if worker.worker_id is not None]
             await self._end_workers(at_work)
-            await asyncio.gather(*at_work, rescuer, lost, stopped, return_exceptions=True)
+            await asyncio.gather(*at_work, upkeep, lost, stopped, return_exceptions=True)
             if not self._held:  # else these workers are signed off after their jobs were given back: without them others would do that
                 with contextlib.suppress(Exception):
                     await self._sign_off(app)
@@ -238,31 +237,17 @@ class Consumer:
             "kwargs": named,
         }
         app = App(connector=PatientConnector(self.shortages, self._lost.set, conninfo=url, **how))
-        app.task(name=TASK, pass_context=True)(self._take_turn)
-        for cron, chore in self._chores.items():
-            task = app.task(name=f"chore:{chore.__name__}", queue=PriorityClass.SCHEDULED.value)(
-                partial(self._do_chore, chore)
-            )
-            app.periodic(cron=cron)(task)
+        app.task(name=TAKE_TURN, pass_context=True)(self._take_turn)
         return app
 
-    async def _do_chore(self, chore: "Chore", timestamp: int) -> None:
-        del timestamp
-        with about(chore=chore.__name__):
-            try:
-                assert self._pool is not None
-                await asyncio.get_running_loop().run_in_executor(
-                    self.threads, chore, self._settings, self._pool
-                )
-            except (ClusterError, OSError) as exc:  # its next time comes by itself
-                log.warning("chore_failed", reason=str(exc))
-
-    async def _rescue(self) -> None:
+    async def _keep_up(self) -> None:
+        """Rescue the jobs of dead workers and submit the jobs of due schedules, again and again."""
         while True:
             try:
                 await self._in_transaction(
                     lambda connection: rescue(connection, lease_s=self._settings.lease_s, patient=True)
                 )
+                await self._in_transaction(submit_due)
             except DatabaseLost:
                 return
             await asyncio.sleep(self._settings.lease_s / RESCUES_PER_LEASE)
@@ -312,7 +297,7 @@ class Consumer:
 
     def _claim(self, taken: attempts.Turn, suspects: bool, connection: Any) -> tuple[Job | None, bool, bool]:
         """The job, whether it is a suspect, and whether the turn stands in line again instead."""
-        if attempts.stand_in_line(connection, taken):
+        if attempts.return_to_line(connection, taken):
             return None, False, True
         job = attempts.claim(connection, taken, worker=self._name, kinds=list(self.kinds), suspects=suspects)
         return job, job is not None and attempts.is_suspect(connection, job), False
@@ -321,7 +306,7 @@ class Consumer:
         kinds = list(self.kinds)
         if attempts.has_suspects(connection, taken, kinds=kinds):
             wait_s = SUSPECT_WAIT_S
-        elif attempts.has_strangers(connection, taken, kinds=kinds):
+        elif attempts.has_unknown_kinds(connection, taken, kinds=kinds):
             wait_s = STRANGER_WAIT_S
         else:
             return
@@ -389,6 +374,3 @@ class Consumer:
             except Retryable as exc:  # a deadlock, say: nothing of it was done
                 log.warning("transaction_tried_again", reason=str(exc))
         raise DatabaseLost("its transactions do not go through")
-
-
-Chore = Callable[[Settings, ConnectionPool], Any]

@@ -15,7 +15,6 @@ from uuid import uuid4
 import numpy as np
 import structlog
 from numpy.typing import NDArray
-from psycopg_pool import ConnectionPool
 from ray import serve
 from ray.exceptions import RayError
 from ray.serve import Application
@@ -26,23 +25,19 @@ from cluster.blobs import open_blob_store
 from cluster.database import translated
 from cluster.deploy.loopback import keep_to_loopback
 from cluster.deploy.serve_config import require_release_only
-from cluster.documents.chunk_words import renew_words
-from cluster.documents.files import expire_files, release_blobs
 from cluster.documents.indexing import ChunkIndexes
-from cluster.documents.store_upkeep import expire_stores
-from cluster.documents.uploads import expire_uploads
 from cluster.engines import Registry, describe
 from cluster.engines.priority import step_back
 from cluster.errors import ClusterError, Unavailable, last_line
-from cluster.jobs import jobs, retention
+from cluster.jobs import jobs
+from cluster.jobs.schedules import create_system_schedules
 from cluster.logs import configure
-from cluster.organisations import idempotency
 from cluster.settings import Settings
 from cluster.vector_index.collections import collection_name
 from data_jobs.kinds.registry import open_kinds
 from data_jobs.kinds.resources import Ids, Resources
 from data_jobs.stages import process_resources
-from data_jobs.worker.consumer import Chore, Consumer
+from data_jobs.worker.consumer import Consumer
 from data_jobs.worker.parser_pool import Parsers
 
 log = structlog.get_logger(__name__)
@@ -54,12 +49,6 @@ CPUS = 0.5
 HEALTH_PERIOD_S, HEALTH_TIMEOUT_S = 10, 30
 #: What a replica that is told to stop leaves its jobs to end; those that do not are given back.
 STOP_S = 20.0
-#: What was being written to the blob store so long ago has no writer any more.
-UNFINISHED_S = 3_600.0
-#: Of ten minutes, so long old rows are renewed.
-RENEWAL_S = 300.0
-#: Seconds of each minute in which a worker begins batches of the outbox.
-OUTBOX_S = 45.0
 #: A replica is added when its jobs would wait longer than this for the others to end, by their number and by their age.
 WAITING_PER_WORKER, OLDEST_S = 8.0, 30.0
 
@@ -125,11 +114,11 @@ class Worker:
 
     def _waiting(self) -> dict[str, float]:
         with translated(), process_resources.pool(self._settings).connection() as connection:
-            waiting = jobs.waiting(connection)
+            backlog = jobs.read_backlog(connection)
         return {
-            "waiting": float(waiting.jobs),
-            "oldest_s": waiting.oldest_s,
-            "busy": waiting.running / _slots_of_a_class(self._settings),
+            "waiting": float(backlog.jobs),
+            "oldest_s": backlog.oldest_s,
+            "busy": backlog.running / _slots_of_a_class(self._settings),
         }
 
     def _run(self) -> None:
@@ -149,9 +138,8 @@ class Worker:
         indexes = ChunkIndexes(settings, await asyncio.to_thread(process_resources.pool, settings))
         fingerprint = describe(Registry(settings).default)
         indexes.default.ensure(collection_name(fingerprint), dim=fingerprint.dim)
-        self._consumer = Consumer(
-            settings, kinds={}, name=f"{gethostname()}-{os.getpid()}-{uuid4().hex[:6]}", chores=CHORES
-        )
+        await asyncio.to_thread(self._create_system_schedules)
+        self._consumer = Consumer(settings, kinds={}, name=f"{gethostname()}-{os.getpid()}-{uuid4().hex[:6]}")
         parsers = Parsers(settings, self._consumer.threads, max(1, os.cpu_count() or 1))
         self._consumer.kinds |= open_kinds(
             Resources(
@@ -164,55 +152,9 @@ class Worker:
         finally:
             parsers.close()
 
-
-def expire(settings: Settings, pool: ConnectionPool) -> None:
-    """Files, uploads and vector stores whose time has come, and answers that no client will ask for again."""
-    blobs = open_blob_store(settings)
-    with translated(), pool.connection() as connection:
-        with connection.transaction():
-            expire_stores(connection)
-            idempotency.delete_old_answers(connection)
-        more = True
-        while more:
-            with connection.transaction():
-                files, uploads = expire_files(connection), expire_uploads(connection)
-            gone = [(file.organisation, file.sha256) for file in files]
-            gone += [(upload.organisation, hash) for upload, hashes in uploads for hash in hashes]
-            for organisation, hash in gone:
-                release_blobs(connection, blobs, organisation, [hash])
-            more = bool(files or uploads)
-
-
-def discard_unfinished(settings: Settings, pool: ConnectionPool) -> None:
-    """What dead writers left in the blob store. It is listed as a whole for that, so this is for the night."""
-    del pool
-    open_blob_store(settings).discard_unfinished(older_than_s=UNFINISHED_S)
-
-
-def archive(settings: Settings, pool: ConnectionPool) -> None:
-    """Jobs that finished long ago leave the database."""
-    retention.archive(settings, pool)
-
-
-def renew(settings: Settings, pool: ConnectionPool) -> None:
-    """The words of rows that an older version of this code wrote, until the next time; nothing where there are none."""
-    del settings
-    renew_words(pool, limit_s=RENEWAL_S)
-
-
-def empty_outbox(settings: Settings, pool: ConnectionPool) -> None:
-    """Delete vectors whose chunks are gone from external vector indexes, and send changed attributes to them."""
-    ChunkIndexes(settings, pool).empty_outbox(limit_s=OUTBOX_S)
-
-
-#: By cron: every minute, every five minutes, every ten, and at night.
-CHORES: dict[str, Chore] = {
-    "* * * * *": empty_outbox,
-    "*/5 * * * *": expire,
-    "*/10 * * * *": renew,
-    "17 3 * * *": archive,
-    "47 3 * * *": discard_unfinished,
-}
+    def _create_system_schedules(self) -> None:
+        with translated(), process_resources.pool(self._settings).connection() as connection:
+            create_system_schedules(connection)
 
 
 def by_queue(context: AutoscalingContext) -> tuple[int, dict[str, Any]]:

@@ -33,7 +33,7 @@ from cluster.errors import (
     Throttled,
     Unavailable,
 )
-from cluster.jobs import attempts
+from cluster.jobs import progress
 from cluster.jobs.jobs import SHORT_OF, THROTTLED, Job, PriorityClass
 from cluster.jobs.kinds import kind_named
 from cluster.logs import about
@@ -174,7 +174,7 @@ class JobAttempt:
         tries, self._share = tries or self.settings.stage_attempts, share
         percent = share and share[1]
         for number in range(1, tries + 1):
-            await self.in_transaction(lambda connection: attempts.begin_stage(connection, self.job, name))
+            await self.in_transaction(lambda connection: progress.begin_stage(connection, self.job, name))
             try:
                 with about(stage=name):
                     self._waits = None
@@ -186,7 +186,7 @@ class JobAttempt:
                 await self._failed(name, exc, number, tries)
             else:
                 await self.in_transaction(
-                    lambda connection: attempts.end_stage(connection, self.job, name, percent=percent)
+                    lambda connection: progress.end_stage(connection, self.job, name, percent=percent)
                 )
                 return made
         raise AssertionError("the last try returns or raises")
@@ -231,7 +231,7 @@ class JobAttempt:
 
     async def _pause(self, wait_s: float, waits_for: str, *, again: bool = False) -> None:
         until = datetime.now(UTC) + timedelta(seconds=wait_s)
-        pause = partial(attempts.pause, job=self.job, until=until, waits_for=waits_for, again=again)
+        pause = partial(progress.pause, job=self.job, until=until, waits_for=waits_for, again=again)
         await self.in_transaction(lambda connection: pause(connection))
         await asyncio.sleep(wait_s)
 
@@ -248,7 +248,7 @@ class JobAttempt:
             raise asyncio.CancelledError from exc
         error, code = self._told(exc)
         await self.in_transaction(
-            lambda connection: attempts.end_stage(connection, self.job, name, error=error)
+            lambda connection: progress.end_stage(connection, self.job, name, error=error)
         )
         if isinstance(exc, Permanent) or number == tries:
             raise StageFailed(name, error, code) from exc
@@ -288,7 +288,7 @@ class JobAttempt:
         if now or time.monotonic() - self._told_at >= PROGRESS_INTERVAL_S:
             self._told_at = time.monotonic()
             record = partial(
-                attempts.record_progress, job=self.job, done=done, total=total, unit=unit, waits_for=waits_for
+                progress.record_progress, job=self.job, done=done, total=total, unit=unit, waits_for=waits_for
             )
             await self.in_transaction(partial(record, percent=self._percent(done, total)))
 

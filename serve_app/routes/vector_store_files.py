@@ -17,7 +17,7 @@ from cluster.documents.chunking import Chunking
 from cluster.documents.store_files import FileStatus, StoreFile
 from cluster.documents.stores import VectorStore, get_store
 from cluster.jobs.jobs import JobState, PriorityClass
-from cluster.records import Outcome
+from cluster.records import Outcome, public_error
 from serve_app.edge.authentication import Organisation
 from serve_app.edge.error_responses import documented_errors
 from serve_app.edge.idempotency import Once
@@ -301,7 +301,7 @@ async def detach_file(
 def _error(attached: StoreFile) -> FileError | None:
     if attached.status != FileStatus.FAILED:
         return None
-    return FileError(code=attached.error_code or "server_error", message=attached.error or "")
+    return FileError(code=public_error(attached.error_code), message=attached.error or "")
 
 
 def _progress(attached: StoreFile) -> FileProgress | None:

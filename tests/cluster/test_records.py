@@ -1,6 +1,8 @@
 """Ids are the same on every machine, and different things have different ids."""
 
-from cluster.records import chunk_id, document_id
+import pytest
+
+from cluster.records import PUBLIC_ERRORS, Outcome, PublicError, chunk_id, document_id, public_error
 
 
 def test_ids_depend_on_every_part_and_on_nothing_else() -> None:
@@ -25,3 +27,24 @@ def test_equal_chunks_of_a_document_have_different_ids() -> None:
         )
         == 3
     )
+
+
+def test_every_outcome_has_its_public_error() -> None:
+    assert set(PUBLIC_ERRORS) == set(Outcome)
+    assert {outcome for outcome in Outcome if outcome.public_error is None} == {
+        outcome for outcome in Outcome if outcome.searchable
+    }
+
+
+@pytest.mark.parametrize(
+    ("code", "public"),
+    [
+        ("unsupported", PublicError.UNSUPPORTED_FILE),
+        ("needs_ocr", PublicError.INVALID_FILE),
+        ("timeout", PublicError.SERVER_ERROR),
+        ("worker_lost", PublicError.SERVER_ERROR),
+        (None, PublicError.SERVER_ERROR),
+    ],
+)
+def test_the_error_code_of_a_job_has_a_public_code(code: str | None, public: PublicError) -> None:
+    assert public_error(code) == public

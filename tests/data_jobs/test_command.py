@@ -12,9 +12,10 @@ from psycopg_pool import ConnectionPool
 from cluster.documents.indexing import open_chunk_index
 from cluster.documents.stores import find_store
 from cluster.jobs import queue
-from cluster.jobs.jobs import JobState, recent_jobs
+from cluster.jobs.jobs import JobState
 from cluster.settings import Settings
 from data_jobs.ingest import main
+from tests.cluster.jobs.turns import jobs_of
 
 pytestmark = [pytest.mark.launch, pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(300)]
 
@@ -40,7 +41,7 @@ def test_the_exit_code_is_0_if_all_are_searchable_else_3_and_the_summary_says_wh
     assert (second["documents"], second["embedded"], second["outcomes"]) == (2, 0, {"ok": 1, "empty": 1})
     assert "empty.txt: is a file of zero bytes" in " ".join(said.err.split())
     with pool.connection() as connection:
-        jobs = recent_jobs(connection, organisation)
+        jobs = jobs_of(connection, organisation)
     assert [(job.kind, job.state, job.done, job.total) for job in jobs] == [
         ("ingest", JobState.SUCCEEDED, 2, 2),
         ("ingest", JobState.SUCCEEDED, 1, 1),
@@ -70,7 +71,7 @@ def test_odd_names_and_special_files_are_reported_and_block_nothing(
     assert "it is a named pipe, not a file" in told
     assert "left out" in told
     with pool.connection() as connection:
-        (job,) = recent_jobs(connection, organisation)
+        (job,) = jobs_of(connection, organisation)
         store = find_store(connection, organisation, "odd \u202f names")
     (row,) = open_chunk_index(settings, pool).scan(organisation, store.id, collection=store.collection)
     assert job.input["location"] == f"{tmp_path}/a[/b] caf\ufffd"
@@ -84,7 +85,7 @@ def test_a_cancelled_run_ends_soon_says_so_and_can_be_repeated(
 
     def cancel() -> None:
         with pool.connection() as connection:
-            while not (found := recent_jobs(connection, organisation)):
+            while not (found := jobs_of(connection, organisation)):
                 connection.commit()
                 time.sleep(0.05)
             queue.cancel(connection, organisation, found[0].id)
@@ -95,7 +96,7 @@ def test_a_cancelled_run_ends_soon_says_so_and_can_be_repeated(
     assert "error: cancelled" in capsys.readouterr().err
     assert main([str(tmp_path), "--vector-store", "birds"]) == 0
     with pool.connection() as connection:
-        assert [job.state for job in recent_jobs(connection, organisation)] == [
+        assert [job.state for job in jobs_of(connection, organisation)] == [
             JobState.SUCCEEDED,
             JobState.CANCELLED,
         ]

@@ -7,17 +7,16 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from procrastinate.periodic import MAX_DELAY
 from psycopg_pool import ConnectionPool
 
 from cluster.jobs import queue
 from cluster.jobs.jobs import Job, JobState, PriorityClass, get_job
 from cluster.jobs.kinds import JobKind
+from cluster.jobs.schedules import create_schedule
 from cluster.settings import Settings
 from data_jobs.worker.consumer import Consumer
 from data_jobs.worker.job_attempt import JobAttempt, JobFunction
@@ -154,11 +153,10 @@ def release(
     settings: Settings,
     kinds: dict[str, JobFunction],
     *,
-    chores: dict[str, Any] | None = None,
     name: str = "release",
 ) -> Iterator[Consumer]:
     """Run a worker of a release that has these kinds of jobs, inside the block."""
-    consumer = Consumer(settings, kinds=kinds, name=name, chores=chores)
+    consumer = Consumer(settings, kinds=kinds, name=name)
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=lambda: loop.run_until_complete(consumer.run()))
     thread.start()
@@ -190,35 +188,45 @@ def test_jobs_of_the_release_before_and_after_a_deploy_run(
         assert inbox.ended(ahead).state == JobState.SUCCEEDED
 
 
-def test_two_workers_run_a_chore_once_at_each_tick(settings: Settings, pool: ConnectionPool) -> None:
+def submit_every_two_seconds(pool: ConnectionPool, organisation: str, kind: str) -> None:
+    with pool.connection() as connection:
+        create_schedule(connection, organisation, JobKind(name=kind), interval_s=2)
+
+
+def test_a_schedule_submits_one_job_for_each_time_however_many_workers_there_are(
+    settings: Settings, pool: ConnectionPool, organisation: str
+) -> None:
     """Other schedulers run it twice."""
     ticks: list[float] = []
 
-    def chore(settings: Settings, pool: ConnectionPool) -> None:
-        del settings, pool
+    async def tick(attempt: JobAttempt) -> None:
         ticks.append(time.time())
+        await finish(attempt)
 
-    every_two_seconds = {"* * * * * */2": chore}
+    submit_every_two_seconds(pool, organisation, "tick")
     began = time.time()
-    with (
-        release(settings, {}, chores=every_two_seconds, name="one"),
-        release(settings, {}, chores=every_two_seconds, name="other"),
-    ):
+    with release(settings, {"tick": tick}, name="one"), release(settings, {"tick": tick}, name="other"):
         Home(settings, pool).until(lambda: len(ticks) >= 4, "four ticks", within_s=30)
-    assert len(ticks) <= (time.time() - began) / 2 + 2, "more than one a tick, and the one before"
+    assert len(ticks) <= (time.time() - began) / 2 + 1, "more than one job for a time"
 
 
-def test_a_chore_that_no_worker_ran_at_its_tick_runs_within_ten_minutes(
-    settings: Settings, pool: ConnectionPool
+def test_times_that_passed_without_a_worker_are_made_up_for_by_one_job(
+    settings: Settings, pool: ConnectionPool, organisation: str
 ) -> None:
-    """Other schedulers never run it. After ten minutes it waits for its next tick (docs/recovery.md)."""
-    done = threading.Event()
+    """Other schedulers never run it, or run it once for each time."""
+    ticks: list[float] = []
 
-    def missed_chore(settings: Settings, pool: ConnectionPool) -> None:
-        del settings, pool
-        done.set()
+    async def tick(attempt: JobAttempt) -> None:
+        ticks.append(time.time())
+        await finish(attempt)
 
-    minutes_ago = datetime.now(UTC) - timedelta(minutes=5)
-    assert timedelta(minutes=10).total_seconds() == MAX_DELAY
-    with release(settings, {}, chores={f"{minutes_ago.minute} {minutes_ago.hour} * * *": missed_chore}):
-        assert done.wait(30)
+    with pool.connection() as connection:
+        create_schedule(connection, organisation, JobKind(name="tick"), interval_s=3_600)
+        connection.execute(
+            "UPDATE schedules SET next_run_at = now() - interval '3 days' WHERE organisation = %s",
+            [organisation],
+        )
+    with release(settings, {"tick": tick}):
+        Home(settings, pool).until(lambda: len(ticks) == 1, "the job", within_s=30)
+        time.sleep(LEASE_S)
+    assert len(ticks) == 1

@@ -12,17 +12,19 @@ OWNED = ("cluster/documents", "cluster/jobs", "cluster/organisations")
 FILES = sorted(file for package in OWNED for file in (ROOT / package).glob("*.sql"))
 #: Statements of the queue and of upkeep on the rows of every organisation. Others end in ``_of_all``.
 OF_ALL = {
-    "attempts.sql": {"renew", "take_turn"},
-    "rescue.sql": {
-        "leaseless",
-        "commands",
-        "round",
-        "stale_entries",
+    "attempts.sql": {"take_turn"},
+    "queue_tables.sql": {
+        "heartbeat",
+        "open_command_entry",
+        "close_command_entry",
         "finish_entry",
-        "turnless",
-        "end_mute",
-        "alone",
+        "live_workers",
+        "lost_jobs",
+        "stale_entries",
+        "missing_turns",
+        "delete_ended_entries",
     },
+    "rescue.sql": {"round", "end_silent_transactions", "alone"},
     "shortages.sql": {"announce", "withdraw", "announced"},
     "store_upkeep.sql": {"organisations"},
 }

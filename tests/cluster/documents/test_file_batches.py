@@ -14,8 +14,8 @@ from cluster.documents.indexing import ChunkIndex
 from cluster.documents.store_files import FileStatus, get_store_file
 from cluster.documents.stores import FileCounts, VectorStore
 from cluster.jobs import queue
-from cluster.jobs.jobs import JobState, finish_job, get_job
-from tests.indexed_files import begin, fail, make_files
+from cluster.jobs.jobs import JobState, get_job
+from tests.indexed_files import begin, end_job, fail, make_files
 
 OTHERWISE = {"type": "static", "static": {"max_chunk_size_tokens": 100, "chunk_overlap_tokens": 0}}
 Now = Callable[[FileBatch], tuple[str, FileCounts]]
@@ -51,7 +51,7 @@ def succeed(connection: Connection[Any], store: VectorStore, file: str) -> None:
     store_files.record_status(
         connection, store.organisation, store.id, file, job, status=FileStatus.COMPLETED
     )
-    finish_job(connection, store.organisation, job, JobState.SUCCEEDED)
+    end_job(connection, store.organisation, job, JobState.SUCCEEDED)
 
 
 def counts(**some: int) -> FileCounts:

@@ -30,7 +30,8 @@ from cluster.documents.stores import (
 from cluster.errors import Conflict, InvalidInput, NotFound
 from cluster.jobs import jobs, queue
 from cluster.jobs.jobs import JobState, PriorityClass
-from tests.indexed_files import begin, fail, make_files, process
+from tests.cluster.jobs.turns import jobs_of
+from tests.indexed_files import begin, end_job, fail, make_files, process
 
 STATIC = {"type": "static", "static": {"max_chunk_size_tokens": 100, "chunk_overlap_tokens": 0}}
 
@@ -89,7 +90,7 @@ def test_attaching_and_its_job_are_one_transaction(connection: Connection[Any], 
     (file,) = make_files(connection, store.organisation)
     with connection.transaction(force_rollback=True):
         attaching.attach(connection, store, file)
-    assert jobs.recent_jobs(connection, store.organisation) == []
+    assert jobs_of(connection, store.organisation) == []
     with pytest.raises(NotFound, match=file):
         store_files.get_store_file(connection, store.organisation, store.id, file)
 
@@ -103,7 +104,7 @@ def test_a_file_that_is_not_there_is_named_and_nothing_is_attached(
     for missing in ("file-none", gone):
         with pytest.raises(NotFound, match=missing):
             attaching.attach_many(connection, store, [Attachment(file=file), Attachment(file=missing)])
-    assert jobs.recent_jobs(connection, store.organisation) == []
+    assert jobs_of(connection, store.organisation) == []
 
 
 def test_attaching_again_while_in_progress_answers_the_same_job_and_then_makes_a_new_one(
@@ -134,7 +135,7 @@ def test_one_whose_end_was_asked_for_is_not_taken_for_in_progress(
     assert get(file).status == FileStatus.IN_PROGRESS
     second = attaching.attach(connection, store, file)
     assert second.job != first.job
-    jobs.finish_job(connection, store.organisation, first.job, JobState.CANCELLED)
+    end_job(connection, store.organisation, first.job, JobState.CANCELLED)
     assert get(file).status == FileStatus.IN_PROGRESS
 
 
@@ -165,11 +166,7 @@ def test_many_who_attach_a_file_at_once_have_one_job(
         thread.join()
     assert problems == []
     listed = store_files.list_store_files(connection, store, PageRequest(limit=100)).items
-    open = {
-        job.id
-        for job in jobs.recent_jobs(connection, store.organisation, limit=1_000)
-        if job.state == JobState.QUEUED
-    }
+    open = {job.id for job in jobs_of(connection, store.organisation) if job.state == JobState.QUEUED}
     assert {attached.job for attached in listed} == open
     assert len(open) == 20
 
@@ -206,7 +203,7 @@ def test_a_job_that_fails_leaves_its_reason_and_what_was_searchable_and_can_be_d
     failed = get(file)
     assert (failed.status, failed.error_code, failed.error) == (
         FileStatus.FAILED,
-        "invalid_file",
+        "corrupt",
         "the file ends in the middle",
     )
     assert (failed.usage_bytes, texts(index, store)) == (5, ["first"])
@@ -230,10 +227,10 @@ def test_whoever_ends_a_job_the_file_is_in_progress_no_longer(
     (file,) = make_files(connection, store.organisation)
     job = attaching.attach(connection, store, file).job
     begin(connection, store.organisation, job)
-    jobs.finish_job(connection, store.organisation, job, state, error="its worker died three times")
+    end_job(connection, store.organisation, job, state, error="its worker died three times")
     attached = get(file)
     assert attached.status == status
-    assert attached.error_code == ("server_error" if state == JobState.FAILED else None)
+    assert attached.error_code == ("unavailable" if state == JobState.FAILED else None)
 
 
 def test_an_end_of_another_job_is_not_the_files(
@@ -382,7 +379,7 @@ def test_a_batch_counts_its_files_and_ends_with_the_last(
         FileStatus.IN_PROGRESS,
         FileCounts(in_progress=1, completed=1, failed=1, cancelled=1),
     )
-    jobs.finish_job(connection, store.organisation, job, JobState.CANCELLED)
+    end_job(connection, store.organisation, job, JobState.CANCELLED)
     assert file_batches.get_batch(connection, store, batch.id).status == FileStatus.CANCELLED
 
 
@@ -468,9 +465,7 @@ def test_a_store_expires_is_emptied_by_one_job_and_still_tells_so(
     process(connection, index, store, file, ["one"], embed=embed)
     expire(connection, store)
     assert expire_stores(connection) >= 0
-    submitted = [
-        job for job in jobs.recent_jobs(connection, store.organisation) if job.kind == "delete_store"
-    ]
+    submitted = [job for job in jobs_of(connection, store.organisation) if job.kind == "delete_store"]
     assert [job.subject for job in submitted] == [store.id]
     with pytest.raises(Conflict, match="expired"):
         attaching.attach(connection, get_store(connection, store.organisation, store.id), file)

@@ -28,8 +28,9 @@ from cluster.documents.stores import (
 )
 from cluster.engines.contract import Fingerprint
 from cluster.errors import Conflict, InvalidInput, NotFound
-from cluster.jobs.jobs import PriorityClass, recent_jobs
+from cluster.jobs.jobs import PriorityClass
 from cluster.records import vector_store_id
+from tests.cluster.jobs.turns import jobs_of
 
 
 def test_a_store_is_made_once_and_found_by_name_and_by_id(
@@ -124,7 +125,7 @@ def test_a_store_deleted_in_a_transaction_that_is_rolled_back_is_there_and_no_jo
     with connection.transaction(force_rollback=True):
         delete_store(connection, store.organisation, store.id)
     assert find_store(connection, store.organisation, store.id) == store
-    assert recent_jobs(connection, store.organisation) == []
+    assert jobs_of(connection, store.organisation) == []
 
 
 def test_what_a_store_is_given_comes_back_and_changes_alone(

@@ -8,7 +8,7 @@ from psycopg import Connection
 from psycopg_pool import ConnectionPool
 
 from cluster.errors import Conflict, InvalidInput, LeaseLost, NotFound
-from cluster.jobs import attempts, queue
+from cluster.jobs import attempts, progress, queue
 from cluster.jobs.jobs import Job, JobState, PriorityClass, get_job
 from cluster.jobs.kinds import JobKind
 from tests.cluster.jobs.turns import TEST, begin, take
@@ -98,10 +98,10 @@ def test_the_cap_counts_turns_whose_time_has_come(pool: ConnectionPool, organisa
         for _ in range(3):
             turn = take(connection, organisation)
             assert turn is not None
-            assert attempts.stand_in_line(connection, turn)
+            assert attempts.return_to_line(connection, turn)
         first = take(connection, organisation)
         assert first is not None
-        assert not attempts.stand_in_line(connection, first)
+        assert not attempts.return_to_line(connection, first)
         assert attempts.claim(connection, first, worker="w", kinds=["test"]) is not None
         assert take(connection, organisation) is None
 
@@ -157,8 +157,8 @@ def test_a_try_that_counts_no_more_can_write_nothing(pool: ConnectionPool, organ
         assert (fresh.id, fresh.attempt) == (stale.id, 2)
         connection.commit()
         for write in (
-            lambda: attempts.begin_stage(connection, stale, "write"),
-            lambda: attempts.record_progress(connection, stale, done=1, total=2),
+            lambda: progress.begin_stage(connection, stale, "write"),
+            lambda: progress.record_progress(connection, stale, done=1, total=2),
             lambda: attempts.finish(connection, stale, result={}),
             lambda: attempts.fail(connection, stale, "x", code="x"),
             lambda: attempts.give_back(connection, stale),
@@ -175,7 +175,7 @@ def test_a_worker_leaves_kinds_it_does_not_know_to_others(pool: ConnectionPool, 
         turn = take(connection, organisation)
         assert turn is not None
         assert attempts.claim(connection, turn, worker="w", kinds=["test"]) is None
-        assert attempts.has_strangers(connection, turn, kinds=["test"])
+        assert attempts.has_unknown_kinds(connection, turn, kinds=["test"])
 
 
 def test_nobody_touches_the_job_of_another_organisation(

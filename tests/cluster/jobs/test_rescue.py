@@ -8,7 +8,9 @@ from psycopg_pool import ConnectionPool
 
 from cluster.errors import Conflict, LeaseLost
 from cluster.jobs import attempts, queue
-from cluster.jobs.jobs import Job, JobState, finish_job, get_job, keep_job, start_job
+from cluster.jobs.jobs import Job, JobState, get_job
+from cluster.jobs.kinds import INGEST
+from cluster.jobs.queue import JobRequest
 from cluster.jobs.rescue import rescue, rescue_commands
 from tests.cluster.jobs.turns import TEST, begin, register, take
 
@@ -20,6 +22,19 @@ def die(connection: Connection[Any], worker: int) -> None:
     connection.execute(
         "UPDATE procrastinate_workers SET last_heartbeat = now() - interval '31 s' WHERE id = %s", [worker]
     )
+
+
+def begin_command(connection: Connection[Any], organisation: str) -> Job:
+    return attempts.begin_command(
+        connection, organisation, JobRequest(kind=INGEST, input={}), worker="host-1"
+    )
+
+
+def silence(connection: Connection[Any], job: Job) -> None:
+    """The process of the job sent its last heartbeat before the lease."""
+    row = connection.execute("SELECT worker_id FROM procrastinate_jobs WHERE id = %s", [job.entry]).fetchone()
+    assert row is not None
+    die(connection, row[0])
 
 
 def rescued(connection: Connection[Any], job: Job) -> Job:
@@ -39,7 +54,7 @@ def test_a_dead_worker_s_job_is_tried_again_and_the_dead_can_write_nothing(
         die(connection, worker)
         again = rescued(connection, job)
         assert (again.state, again.attempt) == (JobState.QUEUED, 2)
-        assert "said nothing for 30 s" in (again.error or "")
+        assert "sent no heartbeat for 30 s" in (again.error or "")
         with pytest.raises(LeaseLost):
             attempts.finish(connection, job, result={})
         assert begin(connection, organisation).attempt == 2
@@ -59,7 +74,7 @@ def test_a_job_that_kills_its_workers_is_a_dead_letter_after_its_tries_and_takes
             die(connection, worker)
             poison = rescued(connection, held)
         assert (poison.state, poison.error_code) == (JobState.FAILED, "worker_lost")
-        assert "try 3 of 3" in (poison.error or "")
+        assert "attempt 3 of 3" in (poison.error or "")
         assert begin(connection, organisation).id == innocent.id
         assert get_job(connection, organisation, innocent.id).attempt == 1
 
@@ -137,15 +152,21 @@ def test_a_command_s_job_ends_when_its_process_is_silent_and_as_the_process_says
     pool: ConnectionPool, organisation: str
 ) -> None:
     with pool.connection() as connection:
-        job = start_job(connection, organisation, "ingest", input={}, lease_s=30)
+        job = begin_command(connection, organisation)
         assert rescued(connection, job).state == JobState.RUNNING
-        keep_job(connection, organisation, job.id, lease_s=-1)
+        silence(connection, job)
         lost = rescued(connection, job)
         assert (lost.state, lost.error_code) == (JobState.FAILED, "worker_lost")
         assert "run the command again" in (lost.error or "")
         with pytest.raises(Conflict, match="run the command again"):
             queue.replay(connection, organisation, job.id)
-        finish_job(connection, organisation, job.id, JobState.SUCCEEDED, result={})
+        with pytest.raises(LeaseLost), connection.transaction():
+            attempts.finish(connection, job, result={})
+        again = attempts.begin_command_again(connection, job)
+        assert (again.attempt, again.last_attempt) == (2, 2)
+        with pytest.raises(LeaseLost), connection.transaction():
+            attempts.begin_command_again(connection, job)
+        attempts.finish(connection, again, result={})
         ended = get_job(connection, organisation, job.id)
         assert (ended.state, ended.error, ended.error_code) == (JobState.SUCCEEDED, None, None)
 
@@ -244,7 +265,8 @@ def test_a_command_gives_back_no_worker_s_jobs(pool: ConnectionPool, organisatio
         worker = register(connection)
         job = begin(connection, organisation, worker=worker)
         die(connection, worker)
-        silent = start_job(connection, organisation, "ingest", input={}, lease_s=-1)
+        silent = begin_command(connection, organisation)
+        silence(connection, silent)
         assert [
             ended.id
             for ended in rescue_commands(connection, lease_s=LEASE_S)

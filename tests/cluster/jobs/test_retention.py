@@ -16,7 +16,7 @@ from psycopg_pool import ConnectionPool
 
 from cluster.database import open_pool
 from cluster.errors import Unavailable
-from cluster.jobs import archive_file, attempts, queue, retention
+from cluster.jobs import archive_file, attempts, progress, queue, retention
 from cluster.jobs.jobs import Job, get_job
 from cluster.jobs.retention import Archived, archive
 from cluster.organisations.idempotency import answer_once
@@ -49,8 +49,8 @@ def finish(
     """A job with a history that ended at that time."""
     queue.submit(connection, organisation, TEST, {"file": "ä"}, subject="file-1")
     job = turns.begin(connection, organisation)
-    attempts.begin_stage(connection, job, "parse")
-    attempts.end_stage(connection, job, "parse", error=error)
+    progress.begin_stage(connection, job, "parse")
+    progress.end_stage(connection, job, "parse", error=error)
     if error:
         attempts.fail(connection, job, error, code="broken")
     else:

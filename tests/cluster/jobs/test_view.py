@@ -10,7 +10,7 @@ from psycopg_pool import ConnectionPool
 
 from cluster.database.paging import PageRequest
 from cluster.errors import InvalidInput, LeaseLost, NotFound
-from cluster.jobs import attempts, queue
+from cluster.jobs import attempts, progress, queue
 from cluster.jobs.jobs import Job, JobState, PriorityClass
 from cluster.jobs.kinds import JobKind
 from cluster.jobs.view import (
@@ -162,18 +162,18 @@ def test_a_job_whose_stage_pauses_says_until_when_and_why(
         ("provider", "provider", "provider throttled"),
         ("retry", "retry", "its stage failed"),
     ]:
-        attempts.begin_stage(connection, job, "embed")
-        attempts.pause(connection, job, until=at, waits_for=waits_for)
+        progress.begin_stage(connection, job, "embed")
+        progress.pause(connection, job, until=at, waits_for=waits_for)
         assert (waiting := view(connection, organisation, job.id).waiting)
         assert (waiting.reason, waiting.until) == (reason, at)
         assert waiting.message == f"{words}; retrying at {at.isoformat(timespec='seconds')}"
-    attempts.begin_stage(connection, job, "embed")
+    progress.begin_stage(connection, job, "embed")
     assert view(connection, organisation, job.id).waiting is None
-    attempts.pause(connection, job, until=at, waits_for="retry")
+    progress.pause(connection, job, until=at, waits_for="retry")
     ended = attempts.end_cancelled(connection, job)
     assert (ended.retry_at, ended.waits_for) == (None, None)
     with pytest.raises(LeaseLost):
-        attempts.pause(connection, job, until=at, waits_for="retry")
+        progress.pause(connection, job, until=at, waits_for="retry")
 
 
 def test_a_job_that_was_throttled_says_so_while_it_stands_back(
@@ -196,12 +196,12 @@ def test_a_running_job_says_what_it_waits_for(
 ) -> None:
     submit(connection, organisation)
     job = turns.begin(connection, organisation)
-    attempts.begin_stage(connection, job, "embed")
-    attempts.record_progress(connection, job, done=0, total=9, waits_for=waits_for)
+    progress.begin_stage(connection, job, "embed")
+    progress.record_progress(connection, job, done=0, total=9, waits_for=waits_for)
     waiting = view(connection, organisation, job.id).waiting
     assert waiting
     assert (waiting.reason, waiting.message) == (reason, words)
-    attempts.record_progress(connection, job, done=1, total=9)
+    progress.record_progress(connection, job, done=1, total=9)
     assert view(connection, organisation, job.id).waiting is None
 
 
@@ -209,12 +209,12 @@ def test_speed_is_the_running_stage_s_own(connection: Connection[Any], organisat
     queue.submit(connection, organisation, JobKind(name="test", unit="chunks"), {})
     job = turns.begin(connection, organisation)
     connection.execute("UPDATE jobs SET started_at = now() - interval '1 h' WHERE id = %s", [job.id])
-    attempts.begin_stage(connection, job, "parse")
+    progress.begin_stage(connection, job, "parse")
     assert (speed := view(connection, organisation, job.id).speed)
     assert (speed.rate_per_s, speed.eta_s) == (0, None)
-    attempts.end_stage(connection, job, "parse")
-    attempts.begin_stage(connection, job, "embed")
-    attempts.record_progress(connection, job, done=100, total=400)
+    progress.end_stage(connection, job, "parse")
+    progress.begin_stage(connection, job, "embed")
+    progress.record_progress(connection, job, done=100, total=400)
     assert (speed := view(connection, organisation, job.id, in_s=10).speed)
     assert speed.rate_per_s == pytest.approx(10, rel=0.1)
     assert speed.eta_s == pytest.approx(30, rel=0.1)
@@ -227,13 +227,13 @@ def test_history_keeps_every_attempt_with_its_error_and_every_stage_with_its_tim
 ) -> None:
     submit(connection, organisation)
     first = turns.begin(connection, organisation)
-    attempts.begin_stage(connection, first, "parse")
-    attempts.end_stage(connection, first, "parse", error="no memory")
-    attempts.begin_stage(connection, first, "parse")
+    progress.begin_stage(connection, first, "parse")
+    progress.end_stage(connection, first, "parse", error="no memory")
+    progress.begin_stage(connection, first, "parse")
     attempts.retry_later(connection, first, run_at=None, error="no memory", code="unavailable")
     second = turns.begin(connection, organisation)
-    attempts.begin_stage(connection, second, "parse")
-    attempts.end_stage(connection, second, "parse")
+    progress.begin_stage(connection, second, "parse")
+    progress.end_stage(connection, second, "parse")
     attempts.finish(connection, second, result={"chunks": 3})
     shown = view(connection, organisation, first.id)
     assert [(one.number, one.outcome, one.error) for one in shown.attempts] == [
@@ -290,7 +290,7 @@ def test_a_long_history_comes_in_parts(connection: Connection[Any], organisation
     submit(connection, organisation)
     job = turns.begin(connection, organisation)
     for n in range(EVENTS_PER_READ):
-        attempts.record_progress(connection, job, done=n, total=None)
+        progress.record_progress(connection, job, done=n, total=None)
     attempts.finish(connection, job, result={})
     seen, watch = [], Watch(organisation=organisation, job=job.id)
     while True:
@@ -310,10 +310,10 @@ def test_an_event_is_never_passed_over_by_a_later_one(
     submit(connection, organisation)
     job = turns.begin(connection, organisation)
     with pool.connection() as slow:
-        attempts.record_progress(slow, job, done=1, total=None)
+        progress.record_progress(slow, job, done=1, total=None)
         connection.execute("SET lock_timeout = '200ms'")
         with pytest.raises(Exception, match="lock timeout"):
-            attempts.record_progress(connection, job, done=2, total=None)
+            progress.record_progress(connection, job, done=2, total=None)
         connection.execute("RESET lock_timeout")
     watch = Watch(organisation=organisation, job=job.id)
     assert [event.data.get("done") for event in read_news(connection, [watch])[watch].events][-1] == 1

@@ -5,12 +5,19 @@ from typing import Any
 from psycopg import Connection
 from psycopg.rows import dict_row
 
+from cluster.database.paging import PageRequest
 from cluster.jobs import attempts
 from cluster.jobs.jobs import Job, PriorityClass
 from cluster.jobs.kinds import JobKind
+from cluster.jobs.view import JobFilter, list_jobs
 
 #: A kind of job that exists in tests only.
 TEST = JobKind(name="test")
+
+
+def jobs_of(connection: Connection[Any], organisation: str) -> list[Job]:
+    """The organisation's jobs, newest first."""
+    return list_jobs(connection, organisation, JobFilter(), PageRequest(limit=1_000)).items
 
 
 def register(connection: Connection[Any]) -> int:

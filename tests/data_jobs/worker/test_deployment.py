@@ -1,7 +1,7 @@
 """How many workers there are follows what waits and for how long, within the bounds that were set; what they hear from the model."""
 
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from psycopg_pool import ConnectionPool
@@ -10,12 +10,16 @@ from ray.exceptions import RayTaskError
 from ray.serve._private.common import DeploymentID, ReplicaID
 from ray.serve.config import AutoscalingConfig, AutoscalingContext
 
+from cluster.blobs import open_blob_store
+from cluster.documents.indexing import ChunkIndexes
 from cluster.errors import Throttled
 from cluster.jobs import queue
-from cluster.jobs.jobs import waiting
+from cluster.jobs.jobs import read_backlog
 from cluster.jobs.kinds import JobKind
 from cluster.settings import Settings
-from data_jobs.worker.deployment import ServedEmbedder, by_queue, expire, options
+from data_jobs.kinds.resources import Resources
+from data_jobs.kinds.upkeep import expire
+from data_jobs.worker.deployment import ServedEmbedder, by_queue, options
 
 
 def context(
@@ -81,12 +85,12 @@ def test_serve_takes_the_policy_by_its_path() -> None:
 
 def test_what_waits_counts_with_the_age_of_the_oldest(pool: ConnectionPool, organisation: str) -> None:
     with pool.connection() as connection:
-        before = waiting(connection).jobs
+        before = read_backlog(connection).jobs
         queue.submit(connection, organisation, JobKind(name="nobody_knows"), {})
         connection.execute(
             "UPDATE jobs SET created_at = now() - interval '1 hour' WHERE organisation = %s", [organisation]
         )
-        now = waiting(connection)
+        now = read_backlog(connection)
         connection.rollback()
     assert now.jobs == before + 1
     assert now.oldest_s >= 3_600
@@ -94,16 +98,16 @@ def test_what_waits_counts_with_the_age_of_the_oldest(pool: ConnectionPool, orga
 
 def test_what_waits_behind_a_cap_asks_for_no_worker(pool: ConnectionPool, organisation: str) -> None:
     with pool.connection() as connection:
-        before = waiting(connection).jobs
+        before = read_backlog(connection).jobs
         for _ in range(5):
             queue.submit(connection, organisation, JobKind(name="nobody_knows"), {})
         connection.execute("UPDATE organisations SET concurrency_limit = 2 WHERE id = %s", [organisation])
-        capped = waiting(connection).jobs
+        capped = read_backlog(connection).jobs
         connection.execute(
             "UPDATE jobs SET state = 'running' WHERE id IN (SELECT id FROM jobs WHERE organisation = %s LIMIT 2)",
             [organisation],
         )
-        full = waiting(connection)
+        full = read_backlog(connection)
         connection.rollback()
     assert (capped, full.jobs) == (before + 2, before)
 
@@ -118,7 +122,13 @@ def test_upkeep_ends_everything_whose_time_is_over(
             " FROM generate_series(1, 250) AS n",
             [organisation],
         )
-    expire(settings, pool)
+    resources = Resources(
+        blobs=open_blob_store(settings),
+        indexes=ChunkIndexes(settings, pool),
+        parsers=cast(Any, None),
+        embed=cast(Any, None),
+    )
+    assert expire(resources, settings, pool)["uploads"] >= 1
     with pool.connection() as connection:
         left = connection.execute(
             "SELECT DISTINCT status FROM uploads WHERE organisation = %s", [organisation]

@@ -14,8 +14,8 @@ from psycopg_pool import ConnectionPool
 from cluster.documents.indexing import open_chunk_index
 from cluster.documents.store_files import get_store_file
 from cluster.documents.stores import VectorStore, get_store
-from cluster.jobs.jobs import recent_jobs
 from cluster.settings import Settings
+from tests.cluster.jobs.turns import jobs_of
 from tests.indexed_files import begin, fail, make_files, process
 from tests.openai_contract import complaints
 from tests.serve_app.conftest import Server
@@ -141,7 +141,7 @@ def test_a_batch_sent_twice_with_one_key_is_one(
     path, key = f"/v1/vector_stores/{store.id}/file_batches", {"idempotency-key": str(uuid4())}
     first, second = (http.post(path, json={"file_ids": files}, headers=key).json() for _ in range(2))
     assert first == second
-    jobs = [job for job in recent_jobs(connection, store.organisation, limit=1_000) if job.subject in files]
+    jobs = [job for job in jobs_of(connection, store.organisation) if job.subject in files]
     assert len(jobs) == 3
 
 

@@ -141,7 +141,7 @@ def test_a_file_is_attached_to_a_store_as_it_is_uploaded(
             "SELECT job FROM vector_store_files WHERE file = %s", [made.id]
         ).fetchall()
         job = connection.execute(
-            "SELECT state, class, subject FROM jobs WHERE id = %s", [made.model_extra["job_id"]]
+            "SELECT state, priority_class, subject FROM jobs WHERE id = %s", [made.model_extra["job_id"]]
         ).fetchall()
     assert attached == [(made.model_extra["job_id"],)]
     assert job == [("queued", "high", made.id)]

@@ -13,7 +13,7 @@ from psycopg import Connection
 from psycopg_pool import ConnectionPool
 
 from cluster.database import bundled
-from cluster.jobs import attempts, queue
+from cluster.jobs import attempts, progress, queue
 from cluster.jobs.jobs import Job, PriorityClass
 from cluster.settings import Settings
 from serve_app.routes.job_events import EventFeed
@@ -127,8 +127,8 @@ def test_one_job_shows_stages_attempts_progress_and_why_it_waits(
     client: httpx.Client, connection: Connection[Any], own: str
 ) -> None:
     job = running(connection, own)
-    attempts.begin_stage(connection, job, "embed")
-    attempts.record_progress(connection, job, done=3, total=12, waits_for="gpu")
+    progress.begin_stage(connection, job, "embed")
+    progress.record_progress(connection, job, done=3, total=12, waits_for="gpu")
     connection.execute("UPDATE job_stages SET started_at = now() - interval '6 s' WHERE job = %s", [job.id])
     shown = client.get(f"/v1/jobs/{job.id}").json()
     assert shown["waiting"] == {"reason": "gpu", "message": "waiting for the model", "until": None}
@@ -143,7 +143,7 @@ def test_one_job_shows_stages_attempts_progress_and_why_it_waits(
     assert [(one["attempt"], one["worker"], one["outcome"]) for one in shown["attempts"]] == [
         (1, "test-worker", None)
     ]
-    attempts.end_stage(connection, job, "embed")
+    progress.end_stage(connection, job, "embed")
     attempts.fail(connection, job, "no room", code="full")
     ended = client.get(f"/v1/jobs/{job.id}").json()
     assert (ended["state"], ended["error"], ended["waiting"]) == (
@@ -222,7 +222,7 @@ def test_events_come_as_they_happen_until_the_job_ends(
 
     def work() -> None:
         time.sleep(0.6)
-        attempts.begin_stage(connection, job, "parse")
+        progress.begin_stage(connection, job, "parse")
         time.sleep(0.6)
         attempts.finish(connection, job, result={"chunks": 7})
 
@@ -244,7 +244,7 @@ def test_a_listener_that_is_cut_off_loses_nothing_and_sees_nothing_twice(
 
     def work() -> None:
         for n in range(written):
-            attempts.record_progress(connection, job, done=n, total=written)
+            progress.record_progress(connection, job, done=n, total=written)
             time.sleep(0.02)
         attempts.finish(connection, job, result={})
 

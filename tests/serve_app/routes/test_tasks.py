@@ -11,7 +11,7 @@ from psycopg import Connection
 from psycopg_pool import ConnectionPool
 
 from cluster.documents.store_files import FileStatus
-from cluster.jobs import attempts, queue
+from cluster.jobs import attempts, progress, queue
 from cluster.jobs.jobs import JobState, PriorityClass, get_job
 from cluster.settings import Settings
 from tests.cluster.jobs import turns
@@ -108,7 +108,7 @@ def test_a_task_tells_how_far_it_is_and_what_came_of_it(
     )
     queue.submit(connection, own, TEST, {}, priority_class=PriorityClass.HIGH)
     job = turns.begin(connection, own)
-    attempts.record_progress(connection, job, done=1, total=3)
+    progress.record_progress(connection, job, done=1, total=3)
     assert (task(client, job.id)["status"], task(client, job.id)["progress"]) == ("running", 33)
     attempts.finish(connection, job, result={"chunks": 3})
     done = task(client, job.id)

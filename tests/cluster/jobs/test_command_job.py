@@ -7,14 +7,16 @@ import pytest
 from psycopg_pool import ConnectionPool
 
 from cluster.jobs import queue
-from cluster.jobs.job_run import JobRun
+from cluster.jobs.command_job import CommandJob
 from cluster.jobs.jobs import CANCELLED_BECAUSE, JobState, get_job
+from cluster.jobs.kinds import INGEST
+from cluster.jobs.queue import JobRequest
 from cluster.jobs.rescue import rescue
 
 LEASE_S = 1.5
 
 
-def state(pool: ConnectionPool, organisation: str, run: JobRun) -> JobState:
+def state(pool: ConnectionPool, organisation: str, run: CommandJob) -> JobState:
     """Of its row, after a look for the dead."""
     with pool.connection() as connection:
         rescue(connection, lease_s=LEASE_S)
@@ -22,13 +24,13 @@ def state(pool: ConnectionPool, organisation: str, run: JobRun) -> JobState:
 
 
 def test_a_job_lives_as_long_as_its_command_and_ends_with_it(pool: ConnectionPool, organisation: str) -> None:
-    with JobRun(pool, organisation, "ingest", {}, lease_s=LEASE_S) as run:
+    with CommandJob(pool, organisation, JobRequest(kind=INGEST, input={}), lease_s=LEASE_S) as run:
         time.sleep(2 * LEASE_S)
         assert state(pool, organisation, run) == JobState.RUNNING
     assert state(pool, organisation, run) == JobState.SUCCEEDED
     with (
         pytest.raises(ValueError, match="no such page"),
-        JobRun(pool, organisation, "ingest", {}, lease_s=LEASE_S) as broken,
+        CommandJob(pool, organisation, JobRequest(kind=INGEST, input={}), lease_s=LEASE_S) as broken,
     ):
         raise ValueError("no such page")
     assert state(pool, organisation, broken) == JobState.FAILED
@@ -41,7 +43,7 @@ def test_a_command_whose_job_is_cancelled_ends_within_five_seconds(
         with pool.connection() as connection:
             queue.cancel(connection, organisation, run.id)
 
-    run = JobRun(pool, organisation, "ingest", {}, lease_s=LEASE_S)
+    run = CommandJob(pool, organisation, JobRequest(kind=INGEST, input={}), lease_s=LEASE_S)
     threading.Timer(0.2, cancel).start()
     with pytest.raises(KeyboardInterrupt), run:
         time.sleep(5)
@@ -60,7 +62,7 @@ INTERRUPTED = [
 def test_a_command_that_is_interrupted_says_why_and_is_whole_only_at_its_end(
     pool: ConnectionPool, organisation: str, error: KeyboardInterrupt, said: str
 ) -> None:
-    run = JobRun(pool, organisation, "ingest", {}, lease_s=LEASE_S, total=2)
+    run = CommandJob(pool, organisation, JobRequest(kind=INGEST, input={}, total=2), lease_s=LEASE_S)
 
     def interrupted() -> None:
         with run:
@@ -78,7 +80,33 @@ def test_a_command_that_is_interrupted_says_why_and_is_whole_only_at_its_end(
         "cancelled",
         True,
     )
-    with JobRun(pool, organisation, "ingest", {}, lease_s=LEASE_S, total=2) as run:
+    with CommandJob(pool, organisation, JobRequest(kind=INGEST, input={}, total=2), lease_s=LEASE_S) as run:
         run.progress(2)
     with pool.connection() as connection:
         assert get_job(connection, organisation, run.id).done == 2
+
+
+def test_a_command_that_outlived_its_lease_goes_on_and_ends_as_it_ends(
+    pool: ConnectionPool, organisation: str
+) -> None:
+    """A laptop that sleeps sends no heartbeats; its command still does the work when it wakes."""
+    job = CommandJob(pool, organisation, JobRequest(kind=INGEST, input={}), lease_s=LEASE_S)
+    time.sleep(1.2 * LEASE_S)  # no heartbeat before the block begins
+    assert state(pool, organisation, job) == JobState.FAILED
+    with job:
+        pass
+    with pool.connection() as connection:
+        ended = get_job(connection, organisation, job.id)
+    assert (ended.state, ended.error, ended.attempt) == (JobState.SUCCEEDED, None, 2)
+
+
+def test_a_command_that_ended_leaves_nothing_in_the_queue_s_tables(
+    pool: ConnectionPool, organisation: str
+) -> None:
+    counts = "SELECT (SELECT count(*) FROM procrastinate_workers), (SELECT count(*) FROM procrastinate_jobs)"
+    with pool.connection() as connection:
+        before = connection.execute(counts).fetchone()
+    with CommandJob(pool, organisation, JobRequest(kind=INGEST, input={}), lease_s=LEASE_S):
+        pass
+    with pool.connection() as connection:
+        assert connection.execute(counts).fetchone() == before

@@ -1,0 +1,149 @@
+"""A job that a command runs in its own process, from its first line of code to its last.
+
+    with CommandJob(pool, "default", JobRequest(kind=INGEST, input={"location": "docs/"}, total=20), lease_s=30) as job:
+        job.progress(1)
+        job.result = {...}
+
+A thread sends heartbeats, several in each lease. A job whose process was killed is ended by the next process that looks for such
+jobs (``rescue``). A job that is cancelled over HTTP ends as if a person had pressed Ctrl-C.
+"""
+
+import contextlib
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from socket import gethostname
+from types import TracebackType
+from typing import Any, Self
+
+import structlog
+from psycopg import Connection
+from psycopg_pool import ConnectionPool
+
+from cluster.database import translated
+from cluster.errors import LeaseLost, Retryable
+from cluster.jobs import attempts, queue_tables
+from cluster.jobs.jobs import CANCELLED, INTERNAL_ERROR, Job
+from cluster.jobs.progress import record_progress
+from cluster.jobs.queue import JobRequest
+from cluster.jobs.rescue import rescue_commands
+
+log = structlog.get_logger(__name__)
+
+#: Progress is for people, who do not look more often. It also costs the database a write.
+PROGRESS_INTERVAL_S = 1.0
+HEARTBEATS_PER_LEASE = 6
+#: Seconds after which a job notices at the latest that its cancellation was requested.
+LONGEST_INTERVAL_S = 2.0
+
+
+class CommandJob:
+    """A job that runs inside the block: it has succeeded when the block ends, and has failed when an exception leaves the block.
+
+    Use it in the main thread, because ``KeyboardInterrupt`` is raised there when the job is cancelled.
+    """
+
+    def __init__(
+        self, pool: ConnectionPool, organisation: str, request: JobRequest, *, lease_s: float
+    ) -> None:
+        self._pool, self._lease_s = pool, lease_s
+        worker = f"{gethostname()}-{os.getpid()}"
+        with translated(), pool.connection() as connection:
+            rescue_commands(connection, lease_s=lease_s)
+            self._job = attempts.begin_command(connection, organisation, request, worker=worker)
+        self.id = self._job.id
+        #: The result of the job; JSON values.
+        self.result: dict[str, Any] | None = None
+        self._done = 0
+        self._recorded_at = 0.0
+        self._ended = threading.Event()
+        self._heart = threading.Thread(target=self._send_heartbeats, name="job heartbeat", daemon=True)
+
+    def progress(self, done: int) -> None:
+        """Tell how much is done. Cheap: it is recorded once a second at most, and a missing database does not end the job."""
+        self._done = done
+        if time.monotonic() - self._recorded_at < PROGRESS_INTERVAL_S:
+            return
+        self._recorded_at = time.monotonic()
+        try:
+            self._record_progress()
+        except (LeaseLost, Retryable) as exc:
+            log.warning("progress_not_recorded", job=self.id, reason=str(exc))
+
+    def _record_progress(self) -> None:
+        with translated(), self._pool.connection() as connection:
+            record_progress(connection, self._job, done=self._done, total=self._job.total)
+
+    def _send_heartbeats(self) -> None:
+        while not self._ended.wait(min(self._lease_s / HEARTBEATS_PER_LEASE, LONGEST_INTERVAL_S)):
+            try:
+                cancelled = self._send_heartbeat()
+            except LeaseLost as exc:
+                log.warning("lease_lost", job=self.id, reason=str(exc))
+                cancelled = True
+            except Retryable as exc:
+                log.warning("heartbeat_not_sent", job=self.id, reason=str(exc))
+                continue
+            if cancelled and not self._ended.is_set():
+                signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+                return
+
+    def _send_heartbeat(self) -> bool:
+        """True where the job's cancellation was requested.
+
+        Raises:
+            LeaseLost: the job has ended.
+        """
+        entry = self._job.entry
+        assert entry is not None
+        with translated(), self._pool.connection() as connection:
+            cancelled = queue_tables.heartbeat(connection, entry)
+            if cancelled is None:
+                self._job = attempts.begin_command_again(connection, self._job)
+        return bool(cancelled)
+
+    def __enter__(self) -> Self:
+        self._heart.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with contextlib.suppress(KeyboardInterrupt):  # the job is cancelled when it has ended already
+            self._ended.set()
+            self._heart.join()
+        end = self._end(error)
+        try:
+            with contextlib.suppress(LeaseLost):
+                self._record_progress()
+            with translated(), self._pool.connection() as connection:
+                self._record_end(connection, end)
+        except LeaseLost as exc:
+            log.warning("lease_lost", job=self.id, reason=str(exc))
+        except Retryable as exc:
+            if error is None:
+                raise
+            log.warning("end_of_job_not_recorded", job=self.id, reason=str(exc))
+
+    def _record_end(self, connection: Connection[Any], end: Callable[[Connection[Any], Job], Job]) -> None:
+        try:
+            with connection.transaction():
+                end(connection, self._job)
+        except LeaseLost:
+            self._job = attempts.begin_command_again(connection, self._job)
+            end(connection, self._job)
+        assert self._job.entry is not None
+        queue_tables.close_command_entry(connection, self._job.entry)
+
+    def _end(self, error: BaseException | None) -> Callable[[Connection[Any], Job], Job]:
+        if error is None:
+            return partial(attempts.finish, result=self.result)
+        if isinstance(error, KeyboardInterrupt):
+            why = str(error) or "its command was interrupted (Ctrl-C)"
+            reason = f"{why}; what it wrote stays, run the command again"
+            return partial(attempts.end_cancelled, reason=reason, code=CANCELLED, result=self.result)
+        sentence = f"{type(error).__name__}: {error}"
+        return partial(attempts.fail, error=sentence, code=INTERNAL_ERROR, result=self.result)

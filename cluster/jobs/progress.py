@@ -1,0 +1,110 @@
+"""Progress of an attempt at a job: its stages, how much of them is done, and why it pauses.
+
+Called by the process that runs the job. Each function raises ``LeaseLost`` where the attempt is no longer the current one.
+
+    begin_stage(connection, job, "parse")
+    record_progress(connection, job, done=3, total=12, unit="pages")
+    end_stage(connection, job, "parse")
+"""
+
+from datetime import datetime
+from typing import Any
+
+from psycopg import Connection
+
+from cluster.database.queries import queries
+from cluster.jobs.attempts import attempt_key, lease_lost
+from cluster.jobs.jobs import Job
+from cluster.jobs.queue import record_event
+
+SQL = queries("cluster.jobs", "progress.sql")
+
+
+def begin_stage(connection: Connection[Any], job: Job, stage: str) -> None:
+    """Record that a stage of the job begins, for the first time or once more.
+
+    Raises:
+        LeaseLost: this is no longer the current attempt.
+    """
+    if connection.execute(SQL["stage"], {**attempt_key(job), "stage": stage}).rowcount == 0:
+        raise lease_lost(job)
+    connection.execute(SQL["begin_stage"], {**attempt_key(job), "stage": stage})
+    record_event(connection, job, "stage", {"stage": stage})
+
+
+def end_stage(
+    connection: Connection[Any], job: Job, stage: str, *, error: str | None = None, percent: int | None = None
+) -> None:
+    """Record that a stage of the job has ended, with its error where it failed.
+
+    Args:
+        percent: of the whole job that is done with this stage; None where the job does not count percent.
+    """
+    connection.execute(SQL["end_stage"], {**attempt_key(job), "stage": stage, "error": error})
+    if percent is not None and error is None:
+        connection.execute(SQL["stage_done"], {**attempt_key(job), "done": percent})
+
+
+def record_progress(
+    connection: Connection[Any],
+    job: Job,
+    *,
+    done: int,
+    total: int | None,
+    unit: str | None = None,
+    percent: int | None = None,
+    waits_for: str | None = None,
+) -> None:
+    """Record the progress of the current stage, and what it waits for. No progress ever falls within an attempt.
+
+    Args:
+        done: of the stage; of the job where it has no stages.
+        total: of the same; None while it is unknown.
+        unit: what both count; the job's own unit where left out.
+        percent: of the whole job; where left out, the job's progress is the stage's.
+
+    Raises:
+        LeaseLost: this is no longer the current attempt.
+    """
+    whole = (
+        {"job_done": done, "job_total": total}
+        if percent is None
+        else {"job_done": percent, "job_total": None}
+    )
+    row = connection.execute(
+        SQL["progress"], {**attempt_key(job), **whole, "waits_for": waits_for}
+    ).fetchone()
+    if row is None:
+        raise lease_lost(job)
+    job_done, job_total, job_unit, stage = row
+    values = {**attempt_key(job), "stage": stage, "done": done, "total": total, "unit": unit or job_unit}
+    found = connection.execute(SQL["stage_progress"], values).fetchone()
+    shown = found and {"name": stage, "done": found[0], "total": found[1], "unit": found[2]}
+    whole_job = {"done": job_done, "total": job_total, "unit": job_unit}
+    record_event(connection, job, "progress", {**whole_job, "stage": shown, "waits_for": waits_for})
+
+
+def pause(
+    connection: Connection[Any], job: Job, *, until: datetime, waits_for: str, again: bool = False
+) -> None:
+    """Record that the job does nothing until then, and keeps its slot. Its next stage or progress ends the pause.
+
+    Args:
+        until: with a time zone.
+        waits_for: a key of ``view.WAITS_FOR``.
+        again: True where the job paused for the same reason before, so that no new event is written.
+
+    Raises:
+        LeaseLost: this is no longer the current attempt.
+    """
+    if (
+        connection.execute(
+            SQL["pause"], {**attempt_key(job), "until": until, "waits_for": waits_for}
+        ).rowcount
+        == 0
+    ):
+        raise lease_lost(job)
+    if not again:
+        record_event(
+            connection, job, "paused", {"until": until.isoformat(timespec="seconds"), "waits_for": waits_for}
+        )

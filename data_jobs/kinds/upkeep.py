@@ -1,0 +1,95 @@
+"""The jobs that look after the cluster itself; the schedules of the system submit them (``cluster.jobs.schedules``).
+
+Each is one function that runs in a thread. All are safe to repeat, and to run twice at once.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from psycopg_pool import ConnectionPool
+
+from cluster.database import translated
+from cluster.documents.chunk_words import renew_words
+from cluster.documents.files import expire_files, release_blobs
+from cluster.documents.store_upkeep import expire_stores
+from cluster.documents.uploads import expire_uploads
+from cluster.jobs import attempts, retention
+from cluster.organisations import idempotency
+from cluster.settings import Settings
+from data_jobs.kinds.resources import Resources
+from data_jobs.worker.job_attempt import JobAttempt
+
+#: An unfinished blob that was not written to for so long has no writer any more.
+UNFINISHED_S = 3_600.0
+#: Rows are renewed for so long of the ten minutes between two jobs.
+RENEWAL_S = 300.0
+#: Batches of the outbox are begun for so long of the minute between two jobs.
+OUTBOX_S = 45.0
+
+#: Does the work; gives the result of the job.
+UpkeepWork = Callable[[Resources, Settings, ConnectionPool], dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Upkeep:
+    """Does jobs of one kind of upkeep; called with each attempt."""
+
+    work: UpkeepWork
+    resources: Resources
+
+    async def __call__(self, attempt: JobAttempt) -> None:
+        work = partial(self.work, self.resources, attempt.settings, attempt.pool)
+        result = await attempt.stage(attempt.job.kind, partial(attempt.in_thread, work))
+        await attempt.in_transaction(
+            lambda connection: attempts.finish(connection, attempt.job, result=result)
+        )
+
+
+def expire(resources: Resources, settings: Settings, pool: ConnectionPool) -> dict[str, Any]:
+    """Expire files, uploads, vector stores and answers to idempotent requests whose time has come."""
+    del settings
+    expired = {"files": 0, "uploads": 0}
+    with translated(), pool.connection() as connection:
+        with connection.transaction():
+            expire_stores(connection)
+            idempotency.delete_old_answers(connection)
+        more = True
+        while more:
+            with connection.transaction():
+                files, uploads = expire_files(connection), expire_uploads(connection)
+            gone = [(file.organisation, file.sha256) for file in files]
+            gone += [(upload.organisation, hash) for upload, hashes in uploads for hash in hashes]
+            for organisation, hash in gone:
+                release_blobs(connection, resources.blobs, organisation, [hash])
+            expired["files"] += len(files)
+            expired["uploads"] += len(uploads)
+            more = bool(files or uploads)
+    return expired
+
+
+def renew_old_words(resources: Resources, settings: Settings, pool: ConnectionPool) -> dict[str, Any]:
+    """Renew the words of rows that an older version of this code wrote."""
+    del resources, settings
+    return {"rows": renew_words(pool, limit_s=RENEWAL_S)}
+
+
+def archive_jobs(resources: Resources, settings: Settings, pool: ConnectionPool) -> dict[str, Any]:
+    """Move jobs that ended long ago to the archive, and delete rows that are of no further use."""
+    del resources
+    archived = retention.archive(settings, pool)
+    return {"jobs": archived.jobs, "entries": archived.entries, "uploads": archived.uploads}
+
+
+def empty_outbox(resources: Resources, settings: Settings, pool: ConnectionPool) -> dict[str, Any]:
+    """Delete vectors whose chunks are gone from external vector indexes, and send changed attributes to them."""
+    del settings, pool
+    resources.indexes.empty_outbox(limit_s=OUTBOX_S)
+    return {}
+
+
+def discard_unfinished(resources: Resources, settings: Settings, pool: ConnectionPool) -> dict[str, Any]:
+    """Remove what dead writers left in the blob store. It lists the whole store, so it runs at night."""
+    del settings, pool
+    return {"blobs": resources.blobs.discard_unfinished(older_than_s=UNFINISHED_S)}
