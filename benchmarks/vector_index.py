@@ -2,11 +2,11 @@
 
     python -m benchmarks.vector_index
 
-- writing: ``upsert`` of the same rows, in one process, beside one ``COPY`` in binary of them into a table made alike,
-  with the same indexes. ``COPY`` checks nothing, and cannot be repeated;
+- writing: ``upsert`` of the same rows, in one process, beside one ``COPY`` in binary of them into a table
+  made alike, with the same indexes. ``COPY`` checks nothing, and cannot be repeated;
 - repeating: the same ``upsert`` again, which changes nothing;
-- searching: clustered vectors of length 384, queries beside them, mode ``exact`` and ``ann``, and ``ann`` under a filter
-  that one row in fifty passes; recall@10 against ``exact``.
+- searching: clustered vectors of length 384, queries beside them, mode ``exact`` and ``ann``, and ``ann``
+  under a filter that one row in fifty passes; recall@10 against ``exact``.
 
 Writing rounds are interleaved, and the medians of rows/s and of the rounds' ratios are printed.
 """
@@ -28,8 +28,10 @@ from rich.console import Console
 from rich.table import Table
 
 from cluster.database import bundled, open_pool
+from cluster.documents.bulk_load import bulk_load
+from cluster.documents.chunk_indexes import open_chunk_index
 from cluster.documents.chunk_rows import ChunkRecord
-from cluster.documents.indexing import ChunkIndex, open_chunk_index
+from cluster.documents.indexing import ChunkIndex
 from cluster.settings import Settings
 from cluster.vector_index import Mode
 
@@ -90,7 +92,7 @@ def searching(index: ChunkIndex, count: int, queries: int) -> Table:
     """Milliseconds and recall of exact and approximate search."""
     name = f"b{uuid4().hex[:8]}"
     index.ensure(name, dim=DIM)
-    loading = timed(lambda: index.bulk_load(*PLACE, made(count), collection=name))
+    loading = timed(lambda: bulk_load(index, *PLACE, made(count), collection=name))
     asked = [row.vector for row in made(queries, seed=1) if row.vector is not None]
     table = Table(
         title=f"Searching {count:,} rows of {DIM} numbers, k={K}, {queries} queries; loaded and indexed in {loading:.0f} s"

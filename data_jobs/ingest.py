@@ -25,8 +25,8 @@ from ray.exceptions import RayError
 
 from cluster.database import open_pool, translated
 from cluster.documents import stores
+from cluster.documents.chunk_indexes import ChunkIndexes
 from cluster.documents.file_names import shown_name
-from cluster.documents.indexing import ChunkIndexes
 from cluster.engines import Registry, describe
 from cluster.errors import ClusterError, InvalidInput, Permanent, Unavailable, last_line
 from cluster.jobs.command_job import CommandJob

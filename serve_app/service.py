@@ -22,7 +22,7 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 
 from cluster.blobs import open_blob_store
 from cluster.database import open_pool, revive, translated
-from cluster.documents.indexing import ChunkIndexes
+from cluster.documents.chunk_indexes import ChunkIndexes
 from cluster.documents.stores import VectorStore, find_store
 from cluster.engines import Registry, open_engine, open_reranker
 from cluster.errors import Conflict, Resource, Retryable, Shortage, Throttled, Unavailable

@@ -1,7 +1,8 @@
-"""A vector index in files under a folder, which stands for an index outside our Postgres: no transaction, visible late, failing.
+"""A vector index in files under a folder, which stands for an index outside our Postgres: no transaction,
+visible late, failing.
 
-Each call writes one file, and searches replay the files that are old enough. ``Behaviour`` is read from a file before each call, so
-that a test can change how the index of another process behaves:
+Each call writes one file, and searches replay the files that are old enough. ``Behaviour`` is read from a
+file before each call, so that a test can change how the index of another process behaves:
 
     settings = settings.model_copy(update={"vector_index": NAME})
     behave(settings, delay_s=0.5, failing_writes=1)
@@ -41,7 +42,8 @@ class Behaviour:
     failing_writes: int = 0
     #: The next so many writes are applied, and their answer is lost.
     lost_answers: int = 0
-    #: A process that does this next, ``upsert`` or ``delete``, is killed: after an upsert is applied, before a delete is.
+    #: A process that does this next, ``upsert`` or ``delete``, is killed: after an upsert is applied, before
+    #: a delete is.
     killed_at: str = ""
     #: Records whose id ends so are not stored, and the answer says so.
     refused_ending: str = ""

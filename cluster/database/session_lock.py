@@ -19,7 +19,8 @@ from cluster.database.errors import translated
 def alone(pool: ConnectionPool, name: str) -> Iterator[Connection[Any] | None]:
     """A connection in autocommit mode that holds the lock; None at once while another session holds it.
 
-    It never waits: a session that waits holds a snapshot, and CREATE INDEX CONCURRENTLY waits for all snapshots, a deadlock.
+    It never waits: a session that waits holds a snapshot, and CREATE INDEX CONCURRENTLY waits for all
+    snapshots, a deadlock.
     """
     with translated(), pool.connection() as connection:
         connection.autocommit = True

@@ -9,7 +9,7 @@ from psycopg import Connection, sql
 from cluster.database import translated
 from cluster.doctor.ailment import SQL, Ailment, Case, Patient
 from cluster.doctor.file_ailments import attach_again
-from cluster.documents import indexing
+from cluster.documents import chunk_changes
 from cluster.documents.chunk_words import renew_words
 from cluster.documents.documents import lock_document
 from cluster.jobs.kinds import DELETE_STORE
@@ -46,7 +46,9 @@ def _delete_chunks(patient: Patient, cases: Sequence[Case]) -> None:
         with translated(), patient.pool.connection() as connection:
             lock_document(connection, case.organisation, case.id)
             if not _is_there(connection, case, store):
-                indexing.delete_document(connection, case.organisation, store, case.id, collection=collection)
+                chunk_changes.delete_document(
+                    connection, case.organisation, store, case.id, collection=collection
+                )
 
 
 def _is_there(connection: Connection[Any], case: Case, store: str) -> bool:
@@ -55,7 +57,9 @@ def _is_there(connection: Connection[Any], case: Case, store: str) -> bool:
 
 
 def _do_again(patient: Patient, cases: Sequence[Case]) -> None:
-    """Attached files get a new job; what an ingest brought is embedded again by the next ingest of its source."""
+    """Attached files get a new job; what an ingest brought is embedded again by the next ingest of its
+    source.
+    """
     for case in cases:
         store, _ = case.facts
         key = {"organisation": case.organisation, "document": case.id, "store": store}

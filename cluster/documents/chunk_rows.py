@@ -1,4 +1,5 @@
-"""Check chunks before they are written: what Postgres would refuse in the middle of a write is refused here by its id.
+"""Check chunks before they are written: what Postgres would refuse in the middle of a write is refused here
+by its id.
 
     rows = accepted(chunks, collection, vectors_needed=True)
 
@@ -42,7 +43,8 @@ Accepted = tuple[str, str, str, Jsonb, NDArray[np.float32] | None]
 ROWS_PER_TRANSACTION = 1_000
 #: A key of a Postgres index holds 2,700 bytes: organisation, store and id must fit.
 MAX_ID_CHARACTERS = 512
-#: A full-text vector holds 1 MiB: up to four bytes for one of the text, where its words are short and all different.
+#: A full-text vector holds 1 MiB: up to four bytes for one of the text, where its words are short and all
+#: different.
 MAX_TEXT_BYTES = 256 * 1024
 #: An odd number of backslashes makes the last one an escape.
 JSON_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
@@ -54,8 +56,9 @@ def accepted(rows: Sequence[ChunkRecord], collection: Collection, *, vectors_nee
     """The rows as ``COPY`` takes them, in order of their ids; of rows with the same id the last.
 
     Raises:
-        InvalidInput: with ``row_ids`` of all rows that cannot be stored, or could be stored and never found: a vector of
-            another dimension, with NaN, or without direction under cosine; text with NUL; attributes that are not JSON.
+        InvalidInput: with ``row_ids`` of all rows that cannot be stored, or could be stored and never found:
+            a vector of another dimension, with NaN, or without direction under cosine; text with NUL;
+            attributes that are not JSON.
     """
     distinct = sorted({row.id: row for row in rows}.values(), key=lambda row: row.id)
     found: list[Accepted] = []
@@ -85,7 +88,9 @@ def batches(rows: Iterable[T], size: int) -> Iterator[list[T]]:
 
 
 def is_text(text: str) -> bool:
-    """True where Postgres stores the text: no NUL, and no half of a surrogate pair, which JSON can spell and UTF-8 cannot."""
+    """True where Postgres stores the text: no NUL, and no half of a surrogate pair, which JSON can spell and
+    UTF-8 cannot.
+    """
     try:
         return "\0" not in text and (text.isascii() or bool(text.encode()))
     except UnicodeEncodeError:

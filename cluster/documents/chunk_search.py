@@ -1,9 +1,10 @@
-"""Find chunks: rankings by meaning, by words and by phrase, fused, with the text and the attributes of every hit.
+"""Find chunks: rankings by meaning, by words and by phrase, fused, with the text and the attributes of every
+hit.
 
-Called through ``indexing.ChunkIndex``. The words come from our Postgres, the vectors from the store's vector index. All
-questions of one call see one state of the store: a document that is being replaced is found old or new, never both. An
-external index may know vectors of chunks that are not current, or know attributes that have changed since: such ids are
-dropped before the rankings are fused.
+Called through ``indexing.ChunkIndex``. The words come from our Postgres, the vectors from the store's vector
+index. All questions of one call see one state of the store: a document that is being replaced is found old or
+new, never both. An external index may know vectors of chunks that are not current, or know attributes that
+have changed since: such ids are dropped before the rankings are fused.
 
     search(pool, index, "default", "vs_1", [Question(text="pump", vector=vector)], collection=collection, k=10)
 """
@@ -52,8 +53,8 @@ class Hit:
     document: str
     text: str
     attributes: Mapping[str, Any]
-    #: Similarity, higher is better: cosine in [-1, 1], dot product, or minus the distance. Where rankings were fused: the
-    #: sum of its RRF shares divided by the largest possible sum, in (0, 1].
+    #: Similarity, higher is better: cosine in [-1, 1], dot product, or minus the distance. Where rankings
+    #: were fused: the sum of its RRF shares divided by the largest possible sum, in (0, 1].
     score: float
 
 
@@ -126,7 +127,8 @@ def search(
     filter: Mapping[str, Any] | None = None,
     mode: Mode = "ann",
 ) -> list[list[Hit]]:
-    """For each question the k best chunks: by vector, by text (its words and its phrase), or by both, fused (RRF, k=60).
+    """For each question the k best chunks: by vector, by text (its words and its phrase), or by both, fused
+    (RRF, k=60).
 
     Args:
         filter: OpenAI's comparison and compound filters; see ``filters.parse_filter``.
@@ -157,8 +159,8 @@ def search(
 def _external_hits(pool: ConnectionPool, how: _Search, questions: Sequence[Question]) -> list[list[Hit]]:
     """The index is asked before the snapshot is taken, so that no connection waits for it.
 
-    Where ids had to be dropped and too few are left, it is asked again for more: chunks that became current in between are
-    then found too.
+    Where ids had to be dropped and too few are left, it is asked again for more: chunks that became current
+    in between are then found too.
     """
     for number in range(EXTERNAL_SEARCHES):
         deeper = 2**number

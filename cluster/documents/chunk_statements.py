@@ -1,7 +1,8 @@
-"""The statements of chunk tables: texts, attributes and full text, and the vector where it lies in the chunk's row.
+"""The statements of chunk tables: texts, attributes and full text, and the vector where it lies in the
+chunk's row.
 
-Each collection has one table. Every statement that touches rows names the organisation. Collection names are checked before
-they come here, and quoted all the same; values are always parameters.
+Each collection has one table. Every statement that touches rows names the organisation. Collection names are
+checked before they come here, and quoted all the same; values are always parameters.
 """
 
 from collections.abc import Sequence
@@ -14,7 +15,8 @@ from cluster.vector_index.words import WORDS_VERSION
 #: Longer vectors do not fit a page beside the rest of a row.
 LONGEST_INLINE_DIM = 1_500
 
-#: A query for any of the words as ``words.words`` spells them, which hold no sign that the query language knows.
+#: A query for any of the words as ``words.words`` spells them, which hold no sign that the query language
+#: knows.
 ANY_OF_ITS_WORDS = """
     (SELECT coalesce(string_agg('''' || lexeme || '''', ' | '), '')::tsquery
      FROM unnest(to_tsvector('english', %(words)s)))
@@ -34,12 +36,13 @@ class ChunkStatements:
         self.incoming_name = f"incoming_{collection}"
 
     def create_table(self, dim: int) -> sql.Composed:
-        """The table, its full-text index and its document index; the approximate index comes later, if at all.
+        """The table, its full-text index and its document index; the approximate index comes later, if at
+        all.
 
-        Names are collated by code point, on every server: so ids are ordered as Python orders them, and no upgrade of
-        the C library spoils an index. The statistics tell the planner how large a store is: without them it would multiply
-        the shares of organisation and store, though a store belongs to one organisation. ``embedding`` is null where the
-        store keeps its vectors in an external index.
+        Names are collated by code point, on every server: so ids are ordered as Python orders them, and no
+        upgrade of the C library spoils an index. The statistics tell the planner how large a store is:
+        without them it would multiply the shares of organisation and store, though a store belongs to one
+        organisation. ``embedding`` is null where the store keeps its vectors in an external index.
         """
         inline = "ALTER TABLE {table} ALTER COLUMN embedding SET STORAGE PLAIN;"
         return self._format(
@@ -69,7 +72,9 @@ class ChunkStatements:
         )
 
     def open_incoming(self) -> sql.Composed:
-        """An empty table of the session for rows on their way in; made once per connection, emptied for each write."""
+        """An empty table of the session for rows on their way in; made once per connection, emptied for each
+        write.
+        """
         return self._format(
             """
             CREATE TEMP TABLE IF NOT EXISTS {incoming_name} (
@@ -103,9 +108,11 @@ class ChunkStatements:
         )
 
     def merge(self) -> sql.Composed:
-        """Insert new rows and change rows that differ, in order of their ids, so that writers do not deadlock.
+        """Insert new rows and change rows that differ, in order of their ids, so that writers do not
+        deadlock.
 
-        Equal rows are left out before the insert, which would first make their full-text vectors and lock them.
+        Equal rows are left out before the insert, which would first make their full-text vectors and lock
+        them.
         """
         return self._format(
             """
@@ -127,7 +134,9 @@ class ChunkStatements:
         )
 
     def delete_others(self) -> sql.Composed:
-        """Delete the document's rows that did not come in; their ids, and whether their vectors lie elsewhere."""
+        """Delete the document's rows that did not come in; their ids, and whether their vectors lie
+        elsewhere.
+        """
         return self._format(
             """
             DELETE FROM {table} t
@@ -197,7 +206,8 @@ class ChunkStatements:
 
     def by_words(self, where: sql.Composable) -> sql.Composed:
         """Ids of rows with any of the text's words, rows with more of them first."""
-        # ts_rank and not ts_rank_cd: of 100 sentences of real manuals it put the right page first for 96, the other for 74.
+        # ts_rank and not ts_rank_cd: of 100 sentences of real manuals it put the right page first for 96, the
+        # other for 74.
         return self._by_text(ANY_OF_ITS_WORDS, where)
 
     def by_phrase(self, where: sql.Composable) -> sql.Composed:
@@ -217,7 +227,9 @@ class ChunkStatements:
         )
 
     def old_words(self) -> sql.Composed:
-        """Rows behind a key whose words are of an older version, locked; rows that another transaction holds are skipped."""
+        """Rows behind a key whose words are of an older version, locked; rows that another transaction holds
+        are skipped.
+        """
         return self._format(
             """
             SELECT organisation, vector_store, id, text FROM {table}

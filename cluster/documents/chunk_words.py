@@ -1,7 +1,8 @@
 """Renew the lexemes of stored chunks that were written by an older version, which spelt words differently.
 
-Called by workers every few minutes, after each bulk load, and by ``make doctor`` with ``--mend``. Rows are renewed in
-small transactions, so that searches and writes go on. An interrupted renewal continues with the remaining rows.
+Called by workers every few minutes, after each bulk load, and by ``make doctor`` with ``--mend``. Rows are
+renewed in small transactions, so that searches and writes go on. An interrupted renewal continues with the
+remaining rows.
 
     renew_words(pool, limit_s=60)
 """
@@ -54,7 +55,8 @@ def _renew(pool: ConnectionPool, collection: str, deadline: float) -> int:
     statements = ChunkStatements(collection)
     renewed = 0
     after: Key | None = ("", "", "")
-    # The name is the one of the approximate index: renewal and the building of that index never run at the same time.
+    # The name is the one of the approximate index: renewal and the building of that index never run at the
+    # same time.
     with alone(pool, f"{statements.table_name}_hnsw") as connection:
         if connection is None:
             return 0

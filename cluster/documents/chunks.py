@@ -1,13 +1,15 @@
-"""Chunks: the texts, attributes and full text of documents, and which chunks are current. They lie in our Postgres.
+"""Chunks: the texts, attributes and full text of documents, and which chunks are current. They lie in our
+Postgres.
 
-Called by ``indexing``, which writes chunks together with their vectors, and by everything that reads or deletes chunks in a
-transaction of its own. A chunk is current exactly while its row is here: a new version of a document replaces the rows of
-the old one in the transaction that records the new version.
+Called by ``indexing``, which writes chunks together with their vectors, and by everything that reads or
+deletes chunks in a transaction of its own. A chunk is current exactly while its row is here: a new version of
+a document replaces the rows of the old one in the transaction that records the new version.
 
     with connection.transaction():
         delete_document(connection, "default", "vs_1", document, collection="m_minilm_0123")
 
-The vector lies in the chunk's row too, where the store keeps its vectors in pgvector: see ``cluster.vector_index``.
+The vector lies in the chunk's row too, where the store keeps its vectors in pgvector: see
+``cluster.vector_index``.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -88,7 +90,8 @@ def merge(
     """Write rows, given in order of their ids. Returns how many differed from the stored ones.
 
     Args:
-        kept: ids of rows that come without their vector because it is stored. A row without a vector keeps the stored one.
+        kept: ids of rows that come without their vector because it is stored. A row without a vector keeps
+            the stored one.
 
     Raises:
         Permanent: with ``row_ids`` of ``kept`` rows that are not stored.
@@ -239,7 +242,9 @@ def count(connection: Connection[Any], organisation: str, store: str, *, collect
 
 
 def scan(pool: ConnectionPool, organisation: str, store: str, *, collection: str) -> Iterator[ChunkRecord]:
-    """Every chunk of the store, with the vector where it lies in the chunk's row, ordered by id; a bounded number in memory."""
+    """Every chunk of the store, with the vector where it lies in the chunk's row, ordered by id; a bounded
+    number in memory.
+    """
     statement, owner = ChunkStatements(collection).scan(), {"organisation": organisation, "store": store}
     with (
         translated(),

@@ -1,6 +1,7 @@
 """Indexing: make the chunks of documents current, with their vectors, wherever their store keeps those.
 
-``ChunkIndex`` joins our chunk table (``chunks``) and one vector index (``cluster.vector_index``). A writer makes three calls:
+``ChunkIndex`` joins our chunk table (``chunks``) and one vector index (``cluster.vector_index``). A writer
+makes three calls:
 
     ahead = index.write_ahead(organisation, store_id, chunks, collection=name)
     with connection.transaction():
@@ -8,13 +9,14 @@
         ...                                                             # the caller's own records, in the same transaction
     index.settle(organisation, store_id)
 
-Where the vectors lie in our Postgres, the transaction does everything, and the other two calls do nothing. Elsewhere
-``write_ahead`` writes the new vectors, whose ids come from the content, so that repeating it changes nothing. The transaction
-makes their chunks current and puts the ids of old ones into the outbox; ``settle`` empties it, and so does each worker now and
-then. No call to an external index happens inside a transaction. Deletions need no index at all: see ``delete_document``.
+Where the vectors lie in our Postgres, the transaction does everything, and the other two calls do nothing.
+Elsewhere ``write_ahead`` writes the new vectors, whose ids come from the content, so that repeating it
+changes nothing. The transaction makes their chunks current and puts the ids of old ones into the outbox;
+``settle`` empties it, and so does each worker now and then. No call to an external index happens inside a
+transaction. Deletions need no index at all: see ``delete_document``.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -29,15 +31,12 @@ from cluster.documents import chunks, outbox
 from cluster.documents.chunk_rows import ROWS_PER_TRANSACTION, ChunkRecord, accepted, batches
 from cluster.documents.chunk_search import Hit, Question, search
 from cluster.documents.chunk_words import renew_words
-from cluster.documents.stores import VectorStore
 from cluster.errors import ClusterError, InvalidInput, Permanent
-from cluster.settings import Settings
-from cluster.vector_index import PGVECTOR, open_vector_index
+from cluster.vector_index import PGVECTOR
 from cluster.vector_index.collections import Collection, Metric, find_collection
 from cluster.vector_index.contract import (
     ExternalIndex,
     Mode,
-    TransactionalIndex,
     VectorIndex,
     VectorRecord,
     Written,
@@ -47,7 +46,8 @@ log = structlog.get_logger(__name__)
 
 #: Seconds that a writer spends on the outbox after its own write; a worker sends the remaining entries.
 SETTLE_S = 5.0
-#: Seconds after a bulk load for which chunks of older versions are renewed; workers and the doctor renew the remaining ones.
+#: Seconds after a bulk load for which chunks of older versions are renewed; workers and the doctor renew the
+#: remaining ones.
 RENEWAL_S = 30.0
 
 
@@ -72,7 +72,8 @@ class ChunkIndex:
 
     def __init__(self, pool: ConnectionPool, index: VectorIndex, *, name: str = PGVECTOR) -> None:
         self._pool = pool
-        self._index = index
+        #: The index that has the vectors.
+        self.vectors = index
         #: The index, where it lies outside our Postgres.
         self.external = None if index.capabilities.transactional else cast(ExternalIndex, index)
         self._collections: dict[str, Collection] = {}
@@ -93,7 +94,8 @@ class ChunkIndex:
     def write_ahead(
         self, organisation: str, store: str, rows: Sequence[ChunkRecord], *, collection: str
     ) -> Ahead | None:
-        """Write the vectors of new chunks to an external index and wait until searches see them; None where there is none.
+        """Write the vectors of new chunks to an external index and wait until searches see them; None where
+        there is none.
 
         Call it outside any transaction. Repeating it changes nothing.
 
@@ -105,7 +107,7 @@ class ChunkIndex:
         index = self.external
         if index is None:
             return None
-        found, place = self._collection(collection), self._place(organisation, store, collection)
+        found, place = self.collection(collection), self._place(organisation, store, collection)
         distinct = accepted(rows, found, vectors_needed=False)
         attributes = {row.id: row.attributes for row in rows}
         records = [
@@ -137,9 +139,11 @@ class ChunkIndex:
         collection: str,
         ahead: Ahead | None = None,
     ) -> Written:
-        """Make the document consist of exactly these chunks, in the caller's transaction; another writer of it waits.
+        """Make the document consist of exactly these chunks, in the caller's transaction; another writer of
+        it waits.
 
-        Chunks with ``vector=None`` must be stored already; they keep their vector and take the new attributes.
+        Chunks with ``vector=None`` must be stored already; they keep their vector and take the new
+        attributes.
 
         Args:
             ahead: the answer of ``write_ahead`` for the same chunks; their attributes may have changed since.
@@ -167,7 +171,9 @@ class ChunkIndex:
         return replace(written, deleted=deleted.count)
 
     def settle(self, organisation: str, store: str) -> None:
-        """Reconcile an external index with the store's chunks. Errors are logged, and a worker repeats it later."""
+        """Reconcile an external index with the store's chunks. Errors are logged, and a worker repeats it
+        later.
+        """
         if self.external is None:
             return
         external = self.external
@@ -205,7 +211,7 @@ class ChunkIndex:
             InvalidInput: with ``row_ids``; see ``chunk_rows.accepted``. Nothing is written.
             Permanent: with ``row_ids`` of vectors that an external index did not store.
         """
-        accepted(rows, self._collection(collection), vectors_needed=True)
+        accepted(rows, self.collection(collection), vectors_needed=True)
         distinct = sorted({row.id: row for row in rows}.values(), key=lambda row: row.id)
         written = 0
         for part in batches(distinct, ROWS_PER_TRANSACTION):
@@ -231,7 +237,7 @@ class ChunkIndex:
         Args:
             known: the attributes that an external index has of ids that are not new.
         """
-        distinct = accepted(rows, self._collection(collection, connection), vectors_needed=False)
+        distinct = accepted(rows, self.collection(collection, connection), vectors_needed=False)
         kept = [id for id, *_, vector in distinct if vector is None]
         if self.external is not None:
             distinct = [(*row[:4], None) for row in distinct]
@@ -250,7 +256,7 @@ class ChunkIndex:
 
     def stored_ids(self, organisation: str, store: str, document: str, *, collection: str) -> set[str]:
         """Ids of the document's chunks; each has its vector."""
-        self._collection(collection)
+        self.collection(collection)
         with translated(), self._pool.connection() as connection:
             return chunks.stored_ids(connection, organisation, store, document, collection=collection)
 
@@ -287,11 +293,11 @@ class ChunkIndex:
         """The answers to several questions, all from one state of the store; see ``chunk_search.search``."""
         return search(
             self._pool,
-            self._index,
+            self.vectors,
             organisation,
             store,
             questions,
-            collection=self._collection(collection),
+            collection=self.collection(collection),
             k=k,
             filter=filter,
             mode=mode,
@@ -299,7 +305,7 @@ class ChunkIndex:
 
     def count(self, organisation: str, store: str, *, collection: str) -> int:
         """Number of chunks in the store."""
-        self._collection(collection)
+        self.collection(collection)
         with translated(), self._pool.connection() as connection:
             return chunks.count(connection, organisation, store, collection=collection)
 
@@ -308,7 +314,7 @@ class ChunkIndex:
 
         A vector is None where an external index has lost it.
         """
-        found = self._collection(collection)
+        found = self.collection(collection)
         records = chunks.scan(self._pool, organisation, store, collection=collection)
         if self.external is None:
             yield from records
@@ -318,38 +324,25 @@ class ChunkIndex:
             vectors = self.external.fetch(organisation, store, ids, collection=found)
             yield from (replace(record, vector=vectors.get(record.id)) for record in part)
 
-    def bulk_load(
-        self, organisation: str, store: str, rows: Iterable[ChunkRecord], *, collection: str
-    ) -> Written:
-        """Upsert many chunks fast: the approximate index is built after the load, not during it.
-
-        An approximate index that other stores use stays, unless the load is larger than the collection was before. An
-        interrupted load leaves what it wrote, and perhaps no approximate index until ``optimise`` or the next load.
-        """
-        found = self._collection(collection)
-        transactional = None if self.external else cast(TransactionalIndex, self._index)
-        there = transactional.analysed_rows(found) if transactional else 0
-        written = unchanged = 0
-        dropped = False
-        for part in batches(rows, ROWS_PER_TRANSACTION):
-            result = self.upsert(organisation, store, part, collection=collection)
-            written, unchanged = written + result.written, unchanged + result.unchanged
-            if transactional and written > there and not dropped:
-                dropped = transactional.drop_approximate(found)
-        self.optimise(collection)
-        return Written(written=written, unchanged=unchanged)
-
     def optimise(self, collection: str) -> None:
-        """Build the approximate index where the collection has grown to need one, and renew some chunks that an older version
-        wrote; harmless to repeat."""
+        """Build the approximate index where the collection has grown to need one, and renew some chunks that
+        an older version wrote; harmless to repeat."""
         renew_words(self._pool, limit_s=RENEWAL_S, collection=collection)
-        self._index.optimise(self._collection(collection))
+        self.vectors.optimise(self.collection(collection))
 
     def _place(self, organisation: str, store: str, collection: str) -> outbox.Place:
         return outbox.Place(organisation=organisation, store=store, index=self.name, collection=collection)
 
-    def _collection(self, name: str, connection: Connection[Any] | None = None) -> Collection:
-        """Looked up on the caller's connection: taking a second connection while holding one can deadlock the pool."""
+    def collection(self, name: str, connection: Connection[Any] | None = None) -> Collection:
+        """The collection of this name.
+
+        Args:
+            connection: the caller's, if it has one: taking a second connection while holding one can deadlock
+                the pool.
+
+        Raises:
+            NotFound: it was never made.
+        """
         if name not in self._collections:
             with translated():
                 if connection is not None:
@@ -358,84 +351,3 @@ class ChunkIndex:
                     with self._pool.connection() as own:
                         self._collections[name] = find_collection(own, name)
         return self._collections[name]
-
-
-def delete_document(
-    connection: Connection[Any], organisation: str, store: str, document: str, *, collection: str
-) -> int:
-    """Delete the document's chunks in the caller's transaction. Returns their number.
-
-    Searches do not find them from then on. Vectors in an external index are deleted after it, by way of the outbox.
-    """
-    deleted = chunks.delete_document(connection, organisation, store, document, collection=collection)
-    outbox.add(connection, organisation, store, deleted.outside)
-    return deleted.count
-
-
-def delete_store(
-    connection: Connection[Any], organisation: str, store: str, *, collection: str, limit: int
-) -> int:
-    """The same for at most ``limit`` chunks of a store that is deleted or has expired; an external index is told once."""
-    deleted = chunks.delete_store(connection, organisation, store, collection=collection, limit=limit)
-    if deleted.outside:
-        outbox.add(connection, organisation, store, [outbox.WHOLE_STORE])
-    return deleted.count
-
-
-def set_attributes(
-    connection: Connection[Any],
-    organisation: str,
-    store: str,
-    attributes: Mapping[str, Mapping[str, Any]],
-    *,
-    collection: str,
-) -> None:
-    """Replace the attributes of chunks, by id, in the caller's transaction. An external index gets them after it."""
-    changed = chunks.set_attributes(connection, organisation, store, attributes, collection=collection)
-    outbox.add(connection, organisation, store, changed.outside)
-
-
-class ChunkIndexes:
-    """The chunk indexes of this process, by the name of the vector index; each is opened when it is first needed.
-
-    Args:
-        pool: connections to our Postgres.
-    """
-
-    def __init__(self, settings: Settings, pool: ConnectionPool) -> None:
-        self._settings = settings
-        self._pool = pool
-        self._opened: dict[str, ChunkIndex] = {}
-
-    @property
-    def default(self) -> ChunkIndex:
-        """The one for new stores."""
-        return self._named(self._settings.vector_index)
-
-    def of(self, store: VectorStore) -> ChunkIndex:
-        """The one that has the store's vectors.
-
-        Raises:
-            Misconfigured: the settings do not name the store's index.
-        """
-        return self._named(store.index)
-
-    def empty_outbox(self, *, limit_s: float) -> int:
-        """Reconcile external indexes with the chunks of all stores; see ``outbox.empty``."""
-        return outbox.empty(self._pool, self._external, limit_s=limit_s)
-
-    def _named(self, name: str) -> ChunkIndex:
-        if name not in self._opened:
-            index = open_vector_index(name, self._settings, self._pool)
-            self._opened[name] = ChunkIndex(self._pool, index, name=name)
-        return self._opened[name]
-
-    def _external(self, name: str) -> ExternalIndex:
-        index = self._named(name).external
-        assert index is not None, f"{name} has no outbox"
-        return index
-
-
-def open_chunk_index(settings: Settings, pool: ConnectionPool) -> ChunkIndex:
-    """The chunk index for new stores."""
-    return ChunkIndexes(settings, pool).default

@@ -1,13 +1,14 @@
 """The outbox: ids for which an external vector index and our chunk table may differ, until they agree again.
 
-A vector outside our Postgres cannot be written in the transaction that makes its chunk current. So a writer reserves the ids
-(``reserve``) before it sends their vectors, and releases them (``release``) in the transaction that makes them current. A chunk
-that is deleted, or that gets other attributes, is added (``add``) in the transaction that does so. ``empty`` reconciles: an id
-without a current chunk is deleted from the index, any other id gets the attributes of its chunk.
+A vector outside our Postgres cannot be written in the transaction that makes its chunk current. So a writer
+reserves the ids (``reserve``) before it sends their vectors, and releases them (``release``) in the
+transaction that makes them current. A chunk that is deleted, or that gets other attributes, is added
+(``add``) in the transaction that does so. ``empty`` reconciles: an id without a current chunk is deleted from
+the index, any other id gets the attributes of its chunk.
 
-An entry is a lease. While an id is being sent it cannot be reserved, and while it is reserved it is not sent. A writer that
-died leaves entries that are due after ``GRACE_S``, so that the vectors it wrote do not stay. No call to an index happens
-inside a transaction.
+An entry is a lease. While an id is being sent it cannot be reserved, and while it is reserved it is not sent.
+A writer that died leaves entries that are due after ``GRACE_S``, so that the vectors it wrote do not stay. No
+call to an index happens inside a transaction.
 """
 
 import time
@@ -85,7 +86,9 @@ def release(connection: Connection[Any], place: Place, ids: Sequence[str], holde
 
 
 def give_up(connection: Connection[Any], place: Place, holder: str) -> None:
-    """The writer will not make its reserved ids current: their vectors are deleted soon instead of after ``GRACE_S``."""
+    """The writer will not make its reserved ids current: their vectors are deleted soon instead of after
+    ``GRACE_S``.
+    """
     connection.execute(SQL["give_up"], _values(place, holder=holder))
 
 

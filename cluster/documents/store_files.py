@@ -26,7 +26,7 @@ from psycopg.types.json import Jsonb
 
 from cluster.database.paging import ListPage, ListStatements, PageRequest, read_page
 from cluster.database.queries import queries
-from cluster.documents import chunks, documents, indexing
+from cluster.documents import chunk_changes, chunks, documents
 from cluster.documents.stores import VectorStore
 from cluster.errors import NotFound
 from cluster.jobs import queue
@@ -168,7 +168,7 @@ def update_attributes(
         place = (store.organisation, store.id)
         rows = chunks.document_chunks(connection, *place, attached.document, collection=store.collection)
         changed = {row.id: with_owners(row.attributes, attributes) for row in rows}
-        indexing.set_attributes(connection, *place, changed, collection=store.collection)
+        chunk_changes.set_attributes(connection, *place, changed, collection=store.collection)
         values = {
             "organisation": store.organisation,
             "vector_store": store.id,
@@ -269,7 +269,9 @@ def _detach(
         attached = _one(connection, "lock", organisation, store_id, file)
         if attached.status == FileStatus.IN_PROGRESS:
             queue.cancel(connection, organisation, attached.job, reason=reason, code=GONE)
-        indexing.delete_document(connection, organisation, store_id, attached.document, collection=collection)
+        chunk_changes.delete_document(
+            connection, organisation, store_id, attached.document, collection=collection
+        )
         documents.delete_document(connection, organisation, attached.document)
         key = {"organisation": organisation, "vector_store": store_id, "file": file}
         connection.execute(SQL["detach"], key)

@@ -12,7 +12,7 @@ from psycopg import Connection
 from psycopg.rows import dict_row
 
 from cluster.database.queries import queries
-from cluster.documents import indexing
+from cluster.documents import chunk_changes
 from cluster.documents.stores import submit_deletion
 from cluster.errors import Conflict
 from cluster.jobs import queue
@@ -57,7 +57,7 @@ def delete_store_rows(connection: Connection[Any], organisation: str, id: str) -
         raise Conflict(f"vector store {id!r} is neither deleted nor expired; its contents stay")
     return (
         _detach_files(connection, organisation, id)
-        or indexing.delete_store(
+        or chunk_changes.delete_store(
             connection, organisation, id, collection=store["collection"], limit=ROWS_AT_ONCE
         )
         or connection.execute(SQL["delete_documents"], values).rowcount

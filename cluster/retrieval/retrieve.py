@@ -16,8 +16,8 @@ from dataclasses import replace
 from psycopg_pool import ConnectionPool
 
 from cluster.database import translated
+from cluster.documents.chunk_indexes import ChunkIndexes
 from cluster.documents.chunk_search import Hit, Question
-from cluster.documents.indexing import ChunkIndexes
 from cluster.documents.stores import find_store, touch_store
 from cluster.errors import Conflict, InvalidInput
 from cluster.retrieval.contract import (

@@ -1,6 +1,8 @@
-"""What a row says under which name: of its chunk and how its document was read, what we say; of its file, what its owner says.
+"""What a row says under which name: of its chunk and how its document was read, what we say; of its file,
+what its owner says.
 
-Filters see one flat set of attributes. The owner's win over ours of the same name, except ``file_id``; ours stay readable.
+Filters see one flat set of attributes. The owner's win over ours of the same name, except ``file_id``; ours
+stay readable.
 
     attributes = joined(own, {"page": "front"}, facts={"encoding": "koi8-r"}, file="file-1")      # written by the worker
     own_of(attributes)["page"], owners_of(attributes)["page"], facts_of(attributes)["encoding"]   # 3, "front", "koi8-r"

@@ -1,4 +1,5 @@
-"""Collections: the sets of vectors of one model that share an approximate index, each with a chunk table of its own.
+"""Collections: the sets of vectors of one model that share an approximate index, each with a chunk table of
+its own.
 
 collection = find_collection(connection, "m_minilm_0123456789ab")
 collection.table                                                   # "vectors_m_minilm_0123456789ab"
@@ -40,7 +41,9 @@ def table_name(collection: str) -> str:
 
 
 def collection_name(fingerprint: Fingerprint) -> str:
-    """Name of the collection for vectors of this fingerprint: vectors of two models never share an approximate index."""
+    """Name of the collection for vectors of this fingerprint: vectors of two models never share an
+    approximate index.
+    """
     words = re.sub(r"[^a-z0-9]+", "_", fingerprint.model.lower()).strip("_")
     return f"m_{words[:24]}_{fingerprint.id.rpartition('@')[2]}"
 

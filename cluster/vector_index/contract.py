@@ -1,14 +1,16 @@
 """The contract of vector indexes: where the vectors of chunks lie, and how the nearest ones are found.
 
-A vector index knows ids, vectors and the attributes that filters ask for. Texts, full text and the question which chunks are
-current belong to our Postgres (``cluster.documents.chunks``). ``cluster.documents.indexing`` is the only caller; it reads
-``capabilities`` and chooses one of two ways to write:
+A vector index knows ids, vectors and the attributes that filters ask for. Texts, full text and the question
+which chunks are current belong to our Postgres (``cluster.documents.chunks``). ``cluster.documents.indexing``
+is the only caller; it reads ``capabilities`` and chooses one of two ways to write:
 
-- ``TransactionalIndex``: the vectors lie in the rows of our chunk table, so that writing a chunk writes its vector;
+- ``TransactionalIndex``: the vectors lie in the rows of our chunk table, so that writing a chunk writes its
+  vector;
 - ``ExternalIndex``: the vectors lie outside our Postgres, and writing them is a call of its own.
 
-Every method names the organisation, and no query runs without it. Errors are ``Retryable`` (with ``retry_after_s``),
-``Throttled`` or ``Permanent``. Adapters never retry: the caller does, once. Arguments are checked before an adapter gets them.
+Every method names the organisation, and no query runs without it. Errors are ``Retryable`` (with
+``retry_after_s``), ``Throttled`` or ``Permanent``. Adapters never retry: the caller does, once. Arguments are
+checked before an adapter gets them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -100,7 +102,8 @@ class VectorIndex(Protocol):
         filter: Filter | None = None,
         mode: Mode = "ann",
     ) -> list[ScoredId]:
-        """The k nearest vectors of the store whose attributes pass the filter, best first, equal scores by id.
+        """The k nearest vectors of the store whose attributes pass the filter, best first, equal scores by
+        id.
 
         Args:
             vector: (dim,) float32.
@@ -112,7 +115,9 @@ class VectorIndex(Protocol):
 
 
 class TransactionalIndex(VectorIndex, Protocol):
-    """An index over the vector column of our chunk table. The chunk table's own writes and deletions are its writes."""
+    """An index over the vector column of our chunk table. The chunk table's own writes and deletions are its
+    writes.
+    """
 
     def search_within(
         self,

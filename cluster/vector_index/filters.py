@@ -2,10 +2,10 @@
 
     parse_filter({"type": "and", "filters": [{"type": "eq", "key": "page", "value": 3}, ...]})
 
-Meaning, the same in every adapter (``matches`` is its definition): a comparison looks at one attribute. An attribute
-that is missing, null, a list or an object matches ``ne`` and ``nin`` and nothing else. Values of different kinds
-(number, string, boolean) are unequal and have no order. Numbers are the decimals that JSON spells, compared exactly:
-1 equals 1.0. Strings are ordered by code point; booleans have no order.
+Meaning, the same in every adapter (``matches`` is its definition): a comparison looks at one attribute. An
+attribute that is missing, null, a list or an object matches ``ne`` and ``nin`` and nothing else. Values of
+different kinds (number, string, boolean) are unequal and have no order. Numbers are the decimals that JSON
+spells, compared exactly: 1 equals 1.0. Strings are ordered by code point; booleans have no order.
 """
 
 from collections.abc import Callable, Mapping

@@ -1,4 +1,6 @@
-"""Which vectors can be stored and asked for. Called by the chunk table and by searches, before an index gets the vectors."""
+"""Which vectors can be stored and asked for. Called by the chunk table and by searches, before an index gets
+the vectors.
+"""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,8 +12,8 @@ from cluster.vector_index.collections import Collection, Metric
 def vector_faults(vectors: NDArray[np.float32], metric: Metric) -> list[str | None]:
     """For each of the vectors, (n, dim), why it can neither be stored nor asked for; None where it can.
 
-    The approximate index stores half precision, so its range is the range of all vectors: within it no metric overflows,
-    and a vector that has a direction keeps one in half precision.
+    The approximate index stores half precision, so its range is the range of all vectors: within it no metric
+    overflows, and a vector that has a direction keeps one in half precision.
     """
     with np.errstate(over="ignore"):
         half = vectors.astype(np.float16)

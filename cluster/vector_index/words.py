@@ -1,9 +1,10 @@
-"""The words of a text, spelt so that every Postgres makes the same lexemes of them; documents and queries alike.
+"""The words of a text, spelt so that every Postgres makes the same lexemes of them; documents and queries
+alike.
 
-Postgres' parser asks the server's ``LC_CTYPE`` what a letter is. Under ``C`` every sign beyond ASCII is a letter, so
-that “pump” and its quotation marks are one word; under another ctype the C library decides. Here nothing is left to
-decide: the result holds letters, marks and digits in one form, and spaces between the words. See
-docs/decisions/016-words-without-a-locale.md.
+Postgres' parser asks the server's ``LC_CTYPE`` what a letter is. Under ``C`` every sign beyond ASCII is a
+letter, so that “pump” and its quotation marks are one word; under another ctype the C library decides. Here
+nothing is left to decide: the result holds letters, marks and digits in one form, and spaces between the
+words. See docs/decisions/016-words-without-a-locale.md.
 
     words("“Pump”—operator, 10 kg").text     # ' pump  operator  10 kg'
 """
@@ -14,14 +15,16 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
 
-#: Raised by hand when the same text would give other words; rows of an older version are then renewed by upkeep.
+#: Raised by hand when the same text would give other words; rows of an older version are then renewed by
+#: upkeep.
 WORDS_VERSION = 1
 #: Longer runs are cut into pieces of so many characters: Postgres drops a lexeme of more than 2,046 bytes.
 LONGEST_WORD = 128
 #: What a character becomes is remembered for so many characters.
 MAX_REMEMBERED = 65_536
 
-#: Invisible characters inside words that are not format characters (Cf): joiners, fillers, variation selectors.
+#: Invisible characters inside words that are not format characters (Cf): joiners, fillers, variation
+#: selectors.
 INVISIBLE = frozenset(
     [
         0x034F,
@@ -35,7 +38,8 @@ INVISIBLE = frozenset(
         *range(0xE0100, 0xE01F0),
     ]
 )
-#: Signs that some authors write and most leave out: the tatweel and vowel signs of Arabic, the points of Hebrew.
+#: Signs that some authors write and most leave out: the tatweel and vowel signs of Arabic, the points of
+#: Hebrew.
 OPTIONAL = frozenset(
     [
         0x0640,
@@ -70,7 +74,8 @@ SHORT = 4
 STOP = re.compile(r"\.(?:(?![0-9])|(?<![0-9]\.))")
 #: Accents without a letter, as NFKC leaves them of those that stand alone.
 LONE = re.compile(r"(?<!\S)[\u0300-\u036f]+")
-#: Bytes of UTF-8: letters and digits of ASCII in lower case, the point, spaces for its other signs; all others as they are.
+#: Bytes of UTF-8: letters and digits of ASCII in lower case, the point, spaces for its other signs; all
+#: others as they are.
 ASCII = bytes(
     code if chr(code).isalnum() or chr(code) == "." or code > 127 else 32
     for code in bytes(range(256)).lower()
@@ -108,7 +113,9 @@ def words(text: str) -> Words:
 
 
 def spelt(text: str) -> str:
-    """The text in one spelling: compatible forms, case and invisible characters are gone, and all signs but decimal points."""
+    """The text in one spelling: compatible forms, case and invisible characters are gone, and all signs but
+    decimal points.
+    """
     if not text.isascii():
         text = FOREIGN.sub(lambda run: _remembered(run[0]) if len(run[0]) <= SHORT else _folded(run[0]), text)
     text = text.encode().translate(ASCII).decode()

@@ -54,7 +54,8 @@ class Write:
     """Needs every column; gives one line of ``RESULTS`` a document, after its outcome is recorded.
 
     Raises:
-        Retryable: the database stayed away for longer than ``patience.WAITS_S``; what was not written is written by the next run.
+        Retryable: the database stayed away for longer than ``patience.WAITS_S``; what was not written is
+            written by the next run.
     """
 
     def __init__(self, settings: Settings, store: VectorStore, *, job: str, pipeline_version: str) -> None:
@@ -101,11 +102,13 @@ class Write:
 
 
 class DocumentWriter:
-    """Puts a document's row into the index and the ledger, in its caller's transaction; gives its line of ``RESULTS``.
+    """Puts a document's row into the index and the ledger, in its caller's transaction; gives its line of
+    ``RESULTS``.
 
     Args:
         source: as which the tokens embedded are recorded.
-        attributes: makes the attributes of an index row from what the pipeline says; left out: those of an ingested document.
+        attributes: makes the attributes of an index row from what the pipeline says; left out: those of an
+            ingested document.
     """
 
     def __init__(
@@ -135,7 +138,8 @@ class DocumentWriter:
         return unchanged_result(row["source"], before)
 
     def write_ahead(self, row: DocumentRow) -> Ahead | None:
-        """Write the new vectors, where an external index has them. Call it before ``success``, outside any transaction.
+        """Write the new vectors, where an external index has them. Call it before ``success``, outside any
+        transaction.
 
         Raises:
             Permanent: the index refuses them.
@@ -154,7 +158,8 @@ class DocumentWriter:
     def success(
         self, connection: Connection[Any], row: DocumentRow, ahead: Ahead | None = None
     ) -> dict[str, Any]:
-        """Make the document's chunks the searchable ones: of the whole document, or of the part that could be read.
+        """Make the document's chunks the searchable ones: of the whole document, or of the part that could be
+        read.
 
         Raises:
             Permanent: the index refuses them.

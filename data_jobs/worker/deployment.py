@@ -25,7 +25,7 @@ from cluster.blobs import open_blob_store
 from cluster.database import translated
 from cluster.deploy.loopback import keep_to_loopback
 from cluster.deploy.serve_config import require_release_only
-from cluster.documents.indexing import ChunkIndexes
+from cluster.documents.chunk_indexes import ChunkIndexes
 from cluster.engines import Registry, describe
 from cluster.engines.priority import step_back
 from cluster.errors import ClusterError, Unavailable, last_line

@@ -14,8 +14,8 @@ from psycopg_pool import ConnectionPool
 
 from cluster.blobs import Blob
 from cluster.database import translated
+from cluster.documents.chunk_indexes import ChunkIndexes
 from cluster.documents.files import release_blobs, require_blob
-from cluster.documents.indexing import ChunkIndexes
 from cluster.errors import Permanent, Retryable, Throttled, Unavailable
 from serve_app.service import Service
 

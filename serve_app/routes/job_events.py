@@ -23,7 +23,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from cluster.database import translated
-from cluster.documents.indexing import ChunkIndexes
+from cluster.documents.chunk_indexes import ChunkIndexes
 from cluster.errors import Retryable, Throttled
 from cluster.jobs.view import JobEvent, News, Watch, read_news
 from serve_app.service import Service

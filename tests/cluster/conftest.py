@@ -7,7 +7,8 @@ import pytest
 from psycopg import Connection
 from psycopg_pool import ConnectionPool
 
-from cluster.documents.indexing import ChunkIndex, open_chunk_index
+from cluster.documents.chunk_indexes import open_chunk_index
+from cluster.documents.indexing import ChunkIndex
 from cluster.documents.stores import VectorStore, ensure_store
 from cluster.engines.contract import Fingerprint
 from cluster.settings import Settings

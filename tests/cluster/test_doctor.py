@@ -22,9 +22,10 @@ from cluster.database import bundled, open_pool
 from cluster.doctor import Finding, HealthReport, PartCheck, examine
 from cluster.documents import documents
 from cluster.documents.attaching import attach
+from cluster.documents.chunk_indexes import open_chunk_index
 from cluster.documents.chunk_rows import ChunkRecord
 from cluster.documents.files import File, create_file, get_file
-from cluster.documents.indexing import ChunkIndex, open_chunk_index
+from cluster.documents.indexing import ChunkIndex
 from cluster.documents.store_files import FileStatus, StoreFile, get_store_file
 from cluster.documents.stores import VectorStore, delete_store, ensure_store
 from cluster.engines import Registry

@@ -14,8 +14,8 @@ from psycopg_pool import ConnectionPool
 
 from cluster.blobs import BlobStore, open_blob_store
 from cluster.documents import attaching, stores
+from cluster.documents.chunk_indexes import ChunkIndexes
 from cluster.documents.files import File, create_file
-from cluster.documents.indexing import ChunkIndexes
 from cluster.documents.stores import NewStore, VectorStore
 from cluster.engines import Engine
 from cluster.jobs.jobs import Job, get_job

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from psycopg_pool import ConnectionPool
 
-from cluster.documents.indexing import open_chunk_index
+from cluster.documents.chunk_indexes import open_chunk_index
 from cluster.documents.stores import find_store
 from cluster.jobs import queue
 from cluster.jobs.jobs import JobState

@@ -12,7 +12,8 @@ import pytest
 from psycopg_pool import ConnectionPool
 
 from cluster.documents import documents, stores
-from cluster.documents.indexing import ChunkIndex, open_chunk_index
+from cluster.documents.chunk_indexes import open_chunk_index
+from cluster.documents.indexing import ChunkIndex
 from cluster.engines import Engine, Registry, open_engine
 from cluster.errors import Conflict, InvalidInput
 from cluster.records import Outcome

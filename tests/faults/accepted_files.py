@@ -15,8 +15,8 @@ import pymupdf
 from numpy.typing import NDArray
 from psycopg_pool import ConnectionPool
 
+from cluster.documents.chunk_indexes import ChunkIndexes
 from cluster.documents.files import File
-from cluster.documents.indexing import ChunkIndexes
 from cluster.documents.stores import VectorStore
 from cluster.engines import Engine, Registry, open_engine
 from cluster.errors import ClusterError

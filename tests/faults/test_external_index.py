@@ -1,8 +1,10 @@
-"""A worker is killed while it writes to an index outside Postgres: the document ends whole, and nothing of its old version stays."""
+"""A worker is killed while it writes to an index outside Postgres: the document ends whole, and nothing of
+its old version stays.
+"""
 
 import pytest
 
-from cluster.documents.indexing import ChunkIndexes
+from cluster.documents.chunk_indexes import ChunkIndexes
 from cluster.vector_index.collections import Collection
 from tests import folder_index
 from tests.faults.accepted_files import Home

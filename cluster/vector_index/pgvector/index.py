@@ -1,7 +1,8 @@
 """The vector index on pgvector: it searches the vector column of the chunk tables in our own Postgres.
 
-Searches in mode ``exact`` compare float32 vectors and can use no approximate index, since that one is built on half
-precision. Mode ``ann`` takes its candidates from it, where it has been built, and ranks them by float32.
+Searches in mode ``exact`` compare float32 vectors and can use no approximate index, since that one is built
+on half precision. Mode ``ann`` takes its candidates from it, where it has been built, and ranks them by
+float32.
 """
 
 from collections.abc import Mapping
@@ -25,8 +26,8 @@ from cluster.vector_index.pgvector.statements import Statements
 
 #: Below this an exact scan is as fast as the approximate index, and exact.
 ROWS_WORTH_AN_INDEX = 20_000
-#: So few rows of a store that pass the filter are compared faster than the index finds them among those that do not:
-#: 2 % of 50,000 rows in 2 ms instead of 26.
+#: So few rows of a store that pass the filter are compared faster than the index finds them among those that
+#: do not: 2 % of 50,000 rows in 2 ms instead of 26.
 ROWS_SOON_COMPARED = 5_000
 #: Candidates taken from the approximate index for each hit asked for, then ranked exactly.
 CANDIDATES_PER_HIT = 4
@@ -100,13 +101,16 @@ class PgvectorIndex:
             and _estimate(connection, statements.estimate(where), values) > self._exact_up_to
         ):
             found = _ranking(connection, statements.by_vector_ann(where), values)
-            # The index gives up after it has passed over many rows that the filter refuses; then all rows are compared.
+            # The index gives up after it has passed over many rows that the filter refuses; then all rows are
+            # compared.
             if len(found) == k:
                 return found
         return _ranking(connection, statements.by_vector(where), values)
 
     def optimise(self, collection: Collection) -> None:
-        """See ``VectorIndex``. Returns at once while another session does it; vectors of over 4,000 numbers get no index."""
+        """See ``VectorIndex``. Returns at once while another session does it; vectors of over 4,000 numbers
+        get no index.
+        """
         statements = Statements(collection)
         with alone(self._pool, statements.index_name) as connection:
             if connection is not None:

@@ -1,4 +1,5 @@
-"""The statements of the pgvector adapter: they read the vector column of a chunk table and manage its approximate index.
+"""The statements of the pgvector adapter: they read the vector column of a chunk table and manage its
+approximate index.
 
 Every statement that reads rows names the organisation. Values are always parameters.
 """
@@ -55,10 +56,11 @@ class Statements:
         )
 
     def prepare_ann(self) -> sql.Composed:
-        """Settings of this transaction for a search by the approximate index; no row where there is no such index.
+        """Settings of this transaction for a search by the approximate index; no row where there is no such
+        index.
 
-        The order may be relaxed, since candidates are ranked again: with strict order, the index drops rows that it finds
-        late. A plan that is made once for stores of every size would not use the index.
+        The order may be relaxed, since candidates are ranked again: with strict order, the index drops rows
+        that it finds late. A plan that is made once for stores of every size would not use the index.
         """
         return self._format(
             """

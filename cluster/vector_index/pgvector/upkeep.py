@@ -1,4 +1,6 @@
-"""The approximate index of a collection: decide whether it is needed, and build it. Called by the pgvector adapter."""
+"""The approximate index of a collection: decide whether it is needed, and build it. Called by the pgvector
+adapter.
+"""
 
 from typing import Any
 

@@ -1,4 +1,6 @@
-"""Rows that an older version wrote keep their place, and their words are renewed while everything else goes on."""
+"""Rows that an older version wrote keep their place, and their words are renewed while everything else goes
+on.
+"""
 
 from collections.abc import Iterator
 from uuid import uuid4
@@ -12,9 +14,10 @@ from pydantic import SecretStr
 from cluster.database import migrate as module
 from cluster.database import open_pool
 from cluster.database.migrate import migrate, migrations
+from cluster.documents.chunk_indexes import open_chunk_index
 from cluster.documents.chunk_rows import MAX_TEXT_BYTES, ChunkRecord
 from cluster.documents.chunk_words import BATCH_ROWS, renew_words
-from cluster.documents.indexing import ChunkIndex, open_chunk_index
+from cluster.documents.indexing import ChunkIndex
 from cluster.errors import Misconfigured
 from cluster.settings import Settings
 

@@ -1,4 +1,6 @@
-"""The ledger knows how the last try at a document ended, and a failed one never takes away what is searchable."""
+"""The ledger knows how the last try at a document ended, and a failed one never takes away what is
+searchable.
+"""
 
 import threading
 from dataclasses import replace

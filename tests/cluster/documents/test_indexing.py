@@ -1,4 +1,6 @@
-"""An index outside our Postgres: new vectors first, then the transaction, then the outbox; nothing stays and nothing is lost."""
+"""An index outside our Postgres: new vectors first, then the transaction, then the outbox; nothing stays and
+nothing is lost.
+"""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -8,9 +10,10 @@ import pytest
 from psycopg import Connection
 from psycopg_pool import ConnectionPool
 
-from cluster.documents import indexing, outbox, stores
+from cluster.documents import chunk_changes, outbox, stores
+from cluster.documents.chunk_indexes import ChunkIndexes
 from cluster.documents.chunk_rows import ChunkRecord
-from cluster.documents.indexing import Ahead, ChunkIndex, ChunkIndexes
+from cluster.documents.indexing import Ahead, ChunkIndex
 from cluster.documents.store_upkeep import delete_store_rows
 from cluster.documents.stores import NewStore, VectorStore
 from cluster.engines.contract import Fingerprint
@@ -166,7 +169,9 @@ def test_a_vector_that_is_being_deleted_is_not_written_until_that_has_ended(
 ) -> None:
     replace(index, store, chunk("a"))
     with connection.transaction():
-        indexing.delete_document(connection, store.organisation, store.id, "doc", collection=store.collection)
+        chunk_changes.delete_document(
+            connection, store.organisation, store.id, "doc", collection=store.collection
+        )
     refused: list[Unavailable] = []
 
     class Slow(folder_index.FolderIndex):
@@ -192,7 +197,7 @@ def test_attributes_that_change_while_they_are_sent_are_sent_again(
 
     def change(page: int) -> None:
         attributes = {"a": {"page": page}}
-        indexing.set_attributes(connection, *place, attributes, collection=store.collection)
+        chunk_changes.set_attributes(connection, *place, attributes, collection=store.collection)
 
     class Slow(folder_index.FolderIndex):
         def set_attributes(self, *given: Any, **how: Any) -> Any:
@@ -217,7 +222,9 @@ def test_an_index_that_fails_is_asked_again_after_a_backoff(
 ) -> None:
     replace(index, store, chunk("a"))
     with connection.transaction():
-        indexing.delete_document(connection, store.organisation, store.id, "doc", collection=store.collection)
+        chunk_changes.delete_document(
+            connection, store.organisation, store.id, "doc", collection=store.collection
+        )
     folder_index.behave(folder, failing_writes=1)
     indexes.empty_outbox(limit_s=10)
     assert (entries(connection, store), vectors(index, store)) == ({"a": "due"}, 1)

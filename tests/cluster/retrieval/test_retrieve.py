@@ -12,7 +12,7 @@ from psycopg import Connection
 from psycopg_pool import ConnectionPool
 
 from cluster.documents import attaching
-from cluster.documents.indexing import ChunkIndexes
+from cluster.documents.chunk_indexes import ChunkIndexes
 from cluster.documents.stores import VectorStore, get_store
 from cluster.engines.contract import Fingerprint
 from cluster.errors import Conflict, InvalidInput, NotFound

@@ -1,4 +1,6 @@
-"""Every place where vectors lie, as one fixture: the promises to a writer and a searcher are the same, so the tests are too."""
+"""Every place where vectors lie, as one fixture: the promises to a writer and a searcher are the same, so the
+tests are too.
+"""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -8,8 +10,9 @@ import numpy as np
 import pytest
 from psycopg_pool import ConnectionPool
 
+from cluster.documents.chunk_indexes import open_chunk_index
 from cluster.documents.chunk_rows import ChunkRecord
-from cluster.documents.indexing import ChunkIndex, open_chunk_index
+from cluster.documents.indexing import ChunkIndex
 from cluster.settings import Settings
 from cluster.vector_index import PGVECTOR
 from tests import folder_index

@@ -1,4 +1,6 @@
-"""One flat set of attributes says of a row what we, its owner and the reading of its document say, and each can be told apart."""
+"""One flat set of attributes says of a row what we, its owner and the reading of its document say, and each
+can be told apart.
+"""
 
 from typing import Any
 

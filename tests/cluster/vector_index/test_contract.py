@@ -14,7 +14,8 @@ import pytest
 from psycopg.errors import DeadlockDetected
 from psycopg_pool import ConnectionPool
 
-from cluster.documents import chunks, indexing
+from cluster.documents import chunk_changes, chunks
+from cluster.documents.bulk_load import bulk_load
 from cluster.documents.chunk_search import Question
 from cluster.documents.indexing import ChunkIndex
 from cluster.errors import Conflict, InvalidInput, NotFound, Permanent, Retryable
@@ -201,7 +202,7 @@ def test_a_vector_is_kept_or_the_rows_without_are_named_whatever_others_delete(
         with suppress(Retryable, DeadlockDetected):  # a deadlock, which a caller answers by calling again
             if turn % 2:
                 with pool.connection() as connection:
-                    indexing.delete_store(connection, ORG, STORE, collection=collection, limit=100)
+                    chunk_changes.delete_store(connection, ORG, STORE, collection=collection, limit=100)
                 index.upsert(ORG, STORE, rows, collection=collection)
                 return
             try:
@@ -237,9 +238,9 @@ def test_deleting_and_reading_chunks_are_part_of_their_callers_transaction(
     key = {"collection": collection}
     with pool.connection() as connection, connection.transaction(force_rollback=True):
         assert chunks.document_chunks(connection, ORG, STORE, "doc", **key) == without_vectors
-        assert indexing.delete_document(connection, ORG, STORE, "doc", **key) == 2
+        assert chunk_changes.delete_document(connection, ORG, STORE, "doc", **key) == 2
         assert chunks.document_chunks(connection, ORG, STORE, "doc", **key) == []
-        assert indexing.delete_store(connection, ORG, STORE, **key, limit=10) == 1
+        assert chunk_changes.delete_store(connection, ORG, STORE, **key, limit=10) == 1
         assert ids(index, collection) == ["a", "b", "c"]
     assert ids(index, collection) == ["a", "b", "c"]
 
@@ -251,7 +252,8 @@ def test_a_store_can_be_deleted_a_part_at_a_time(
     index.upsert(ORG, "kept", [row("k")], collection=collection)
     with pool.connection() as connection:
         deleted = [
-            indexing.delete_store(connection, ORG, STORE, collection=collection, limit=2) for _ in range(4)
+            chunk_changes.delete_store(connection, ORG, STORE, collection=collection, limit=2)
+            for _ in range(4)
         ]
     assert deleted == [2, 2, 1, 0]
     assert ids(index, collection, "kept") == ["k"]
@@ -294,8 +296,8 @@ def test_equal_ids_of_two_stores_or_organisations_never_meet(
             for hit in index.search(organisation, store, collection=collection, **asked):  # type: ignore[arg-type]
                 assert hit.text == f"{organisation} {store}"
     with pool.connection() as connection:
-        assert indexing.delete_document(connection, "other", STORE, "doc", collection=collection) == 1
-        assert indexing.delete_store(connection, ORG, "other", collection=collection, limit=9) == 1
+        assert chunk_changes.delete_document(connection, "other", STORE, "doc", collection=collection) == 1
+        assert chunk_changes.delete_store(connection, ORG, "other", collection=collection, limit=9) == 1
     assert [index.count(*place, collection=collection) for place in places] == [1, 0, 0]
 
 
@@ -408,6 +410,6 @@ def test_a_search_that_makes_no_sense_is_refused(
 
 def test_bulk_load_gives_what_upsert_gives(index: ChunkIndex, collection: str, row: MakeRow) -> None:
     rows = [row(f"{n:04}") for n in range(1_500)]
-    assert index.bulk_load(ORG, "loaded", iter(rows), collection=collection) == Written(written=1_500)
+    assert bulk_load(index, ORG, "loaded", iter(rows), collection=collection) == Written(written=1_500)
     index.upsert(ORG, "upserted", rows, collection=collection)
     assert ids(index, collection, "loaded") == ids(index, collection, "upserted")

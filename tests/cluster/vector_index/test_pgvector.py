@@ -1,4 +1,6 @@
-"""What only the pgvector adapter promises: an approximate index that is used, is nearly exact, and keeps its recall under a filter."""
+"""What only the pgvector adapter promises: an approximate index that is used, is nearly exact, and keeps its
+recall under a filter.
+"""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -9,8 +11,10 @@ import pytest
 from psycopg_pool import ConnectionPool
 
 from cluster.database import open_pool
+from cluster.documents.bulk_load import bulk_load
+from cluster.documents.chunk_indexes import open_chunk_index
 from cluster.documents.chunk_rows import ChunkRecord
-from cluster.documents.indexing import ChunkIndex, open_chunk_index
+from cluster.documents.indexing import ChunkIndex
 from cluster.settings import Settings
 from cluster.vector_index.pgvector.index import PgvectorIndex
 
@@ -39,7 +43,7 @@ def loaded(pool: ConnectionPool, vectors: np.ndarray) -> tuple[ChunkIndex, str]:
         )
         for n, v in enumerate(vectors)
     )
-    assert index.bulk_load("default", "vs", rows, collection=name).written == ROWS
+    assert bulk_load(index, "default", "vs", rows, collection=name).written == ROWS
     return index, name
 
 
@@ -141,7 +145,7 @@ def test_a_load_keeps_the_index_that_others_search_by_unless_it_outgrows_them(
             ChunkRecord(id=str(n), document="d", text="t", attributes={}, vector=chance.normal(size=4))
             for n in range(count)
         )
-        assert index.bulk_load("default", store, rows, collection=name).written == count
+        assert bulk_load(index, "default", store, rows, collection=name).written == count
         return index_oid(pool, name)
 
     assert load("a", 99) is None
@@ -159,7 +163,7 @@ def test_vectors_too_long_for_the_index_are_searched_exactly(pool: ConnectionPoo
         ChunkRecord(id=str(n), document="d", text="t", attributes={}, vector=vector)
         for n, vector in enumerate(vectors)
     ]
-    index.bulk_load("default", "vs", rows, collection=name)
+    bulk_load(index, "default", "vs", rows, collection=name)
     assert index.search("default", "vs", collection=name, vector=vectors[1], k=1)[0].id == "1"
     assert index_oid(pool, name) is None
 

@@ -7,7 +7,7 @@ import pytest
 from psycopg_pool import ConnectionPool
 
 from cluster.documents import attaching, store_files
-from cluster.documents.indexing import open_chunk_index
+from cluster.documents.chunk_indexes import open_chunk_index
 from cluster.documents.store_files import FileStatus, StoreFile
 from cluster.engines import Engine, Registry, open_engine
 from cluster.jobs import queue

@@ -15,8 +15,9 @@ from psycopg import Connection
 from psycopg_pool import ConnectionPool
 
 from cluster.blobs import open_blob_store
+from cluster.documents.chunk_indexes import ChunkIndexes, open_chunk_index
 from cluster.documents.chunk_rows import ChunkRecord
-from cluster.documents.indexing import ChunkIndex, ChunkIndexes, open_chunk_index
+from cluster.documents.indexing import ChunkIndex
 from cluster.engines import Engine, Registry, open_engine
 from cluster.errors import Conflict, Retryable, Throttled, Unavailable
 from cluster.jobs.jobs import JobState

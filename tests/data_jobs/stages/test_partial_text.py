@@ -10,7 +10,7 @@ from psycopg_pool import ConnectionPool
 from rich.console import Console
 
 from cluster.documents import documents
-from cluster.documents.indexing import open_chunk_index
+from cluster.documents.chunk_indexes import open_chunk_index
 from cluster.documents.stores import VectorStore, ensure_store
 from cluster.engines import Registry, describe
 from cluster.local import status

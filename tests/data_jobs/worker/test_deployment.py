@@ -11,7 +11,7 @@ from ray.serve._private.common import DeploymentID, ReplicaID
 from ray.serve.config import AutoscalingConfig, AutoscalingContext
 
 from cluster.blobs import open_blob_store
-from cluster.documents.indexing import ChunkIndexes
+from cluster.documents.chunk_indexes import ChunkIndexes
 from cluster.errors import Throttled
 from cluster.jobs import queue
 from cluster.jobs.jobs import read_backlog

@@ -7,7 +7,7 @@ import httpx
 import pytest
 from psycopg_pool import ConnectionPool
 
-from cluster.documents.indexing import open_chunk_index
+from cluster.documents.chunk_indexes import open_chunk_index
 from cluster.documents.stores import ensure_store
 from cluster.errors import Unavailable
 from cluster.organisations.organisations import ensure_organisation

@@ -11,7 +11,7 @@ from openai import OpenAI
 from psycopg import Connection
 from psycopg_pool import ConnectionPool
 
-from cluster.documents.indexing import open_chunk_index
+from cluster.documents.chunk_indexes import open_chunk_index
 from cluster.documents.store_files import get_store_file
 from cluster.documents.stores import VectorStore, get_store
 from cluster.settings import Settings

@@ -12,8 +12,8 @@ from psycopg_pool import ConnectionPool
 
 from cluster import vector_index
 from cluster.documents import attaching
+from cluster.documents.chunk_indexes import ChunkIndexes, open_chunk_index
 from cluster.documents.chunk_rows import ChunkRecord
-from cluster.documents.indexing import ChunkIndexes, open_chunk_index
 from cluster.documents.stores import VectorStore, ensure_store, get_store
 from cluster.settings import Settings
 from tests import folder_index

@@ -8,7 +8,7 @@ import pytest
 from psycopg_pool import ConnectionPool
 
 from cluster.documents import store_files
-from cluster.documents.indexing import open_chunk_index
+from cluster.documents.chunk_indexes import open_chunk_index
 from cluster.documents.stores import get_store
 from cluster.organisations.organisations import ensure_organisation
 from cluster.settings import Settings

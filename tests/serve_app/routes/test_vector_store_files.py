@@ -12,7 +12,8 @@ from psycopg import Connection
 from psycopg.types.json import Jsonb
 from psycopg_pool import ConnectionPool
 
-from cluster.documents.indexing import ChunkIndex, open_chunk_index
+from cluster.documents.chunk_indexes import open_chunk_index
+from cluster.documents.indexing import ChunkIndex
 from cluster.documents.stores import VectorStore, get_store
 from cluster.jobs import queue
 from cluster.settings import Settings
