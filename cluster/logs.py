@@ -30,7 +30,7 @@ class _StderrLogger(structlog.WriteLogger):
 
 
 def configure(settings: Settings) -> None:
-    """Send all log lines of this process to standard error in one form, those of libraries too. Repeatable."""
+    """Send all log lines of this process and its libraries to standard error, in one form. Repeatable."""
     console = settings.log_format == "console" or (settings.log_format == "auto" and sys.stderr.isatty())
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,

@@ -135,7 +135,7 @@ def ray(settings: Settings) -> PartCheck:
 
 
 def engine(settings: Settings) -> PartCheck:
-    """Check that every configured model can be opened: a local one has its folder and the expected weights."""
+    """Check that every configured model opens: a local one has its folder and the expected weights."""
     name = "engine"
     try:
         models = {entry.name: describe(entry) for entry in Registry(settings).entries.values()}

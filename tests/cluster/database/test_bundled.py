@@ -1,4 +1,4 @@
-"""The bundled Postgres starts once, keeps its data, needs its password, and recovers from every kind of kill."""
+"""The bundled Postgres starts once, keeps its data, needs its password, and recovers from every kill."""
 
 import ctypes
 import os
