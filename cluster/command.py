@@ -1,4 +1,4 @@
-"""Runs the commands ``cluster.local`` and ``cluster.doctor``: settings, error lines, exit codes.
+"""Shared by the commands: reads the settings, prints errors as lines, and returns exit codes.
 
 sys.exit(run(lambda settings: 0, Console(stderr=True), log_level="WARNING"))
 """
@@ -6,10 +6,11 @@ sys.exit(run(lambda settings: 0, Console(stderr=True), log_level="WARNING"))
 from collections.abc import Callable
 
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 from rich.console import Console
 from rich.markup import escape
 
-from cluster.errors import ClusterError
+from cluster.errors import ClusterError, Misconfigured
 from cluster.logs import configure
 from cluster.settings import Settings
 
@@ -25,15 +26,35 @@ def run(command: Callable[[Settings], int], console: Console, *, log_level: str)
         log_level: lowest level that is logged while the command runs.
     """
     try:
-        settings = Settings()
-        configure(settings.model_copy(update={"log_level": log_level}))
-        return command(settings)
-    except ValidationError as exc:
-        for error in exc.errors():
-            name = "_".join(["CLUSTER", *map(str, error["loc"])]).upper() if error["loc"] else "settings"
-            message = escape(error["msg"].removeprefix("Value error, "))
-            console.print(f"[red]wrong setting:[/] {name}: {message}", soft_wrap=True)
+        settings = read_settings()
+    except Misconfigured as exc:
+        console.print(f"[red]wrong settings:[/] {escape(str(exc))}", soft_wrap=True)
         return EXIT_USAGE
+    configure(settings.model_copy(update={"log_level": log_level}))
+    try:
+        return command(settings)
     except ClusterError as exc:
         console.print(f"[red]failed:[/] {escape(str(exc))}", soft_wrap=True)
         return EXIT_FAILED
+
+
+def read_settings(*, organisation: str | None = None) -> Settings:
+    """Return the settings of this environment.
+
+    Args:
+        organisation: goes before CLUSTER_ORGANISATION.
+
+    Raises:
+        Misconfigured: settings are wrong; the message names each one and says what is wrong with it.
+    """
+    try:
+        return Settings() if organisation is None else Settings(organisation=organisation)
+    except ValidationError as exc:
+        raise Misconfigured("; ".join(map(_sentence, exc.errors()))) from exc
+
+
+def _sentence(error: ErrorDetails) -> str:
+    message = error["msg"].removeprefix("Value error, ")
+    # A check of several settings names them in its message, and has no location.
+    name = "_".join(["CLUSTER", *map(str, error["loc"])]).upper() if error["loc"] else ""
+    return f"{name}: {message}" if name else message

@@ -23,6 +23,7 @@ import structlog
 from ray.data import ActorPoolStrategy, Dataset
 from ray.exceptions import RayError
 
+from cluster.command import read_settings
 from cluster.database import open_pool, translated
 from cluster.documents import stores
 from cluster.documents.chunk_indexes import ChunkIndexes
@@ -171,10 +172,10 @@ def _results(plan: Plan, settings: Settings, store: stores.VectorStore, job: str
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code, which the module's docstring explains."""
     options = _parser().parse_args(arguments)
-    settings = Settings() if options.organisation is None else Settings(organisation=options.organisation)
-    configure(settings)
     report = IngestReport()
     try:
+        settings = read_settings(organisation=options.organisation)
+        configure(settings)
         ingest(settings, options.location, options.vector_store, report, verify=options.verify)
     except Permanent as exc:
         print(f"error: {exc}", file=sys.stderr)

@@ -19,6 +19,7 @@ from typing import NoReturn
 from rich.console import Console
 from rich.markup import escape
 
+from cluster.command import read_settings
 from cluster.database import bundled
 from cluster.errors import ClusterError
 from cluster.local import handbook, lifecycle, ray_head
@@ -40,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     console = Console(highlight=False)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        settings = Settings()
+        settings = read_settings()
         configure(settings.model_copy(update={"log_level": "WARNING"}))
         with _cluster(settings, console):
             return _demo(settings, console, options.folder)

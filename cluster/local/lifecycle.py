@@ -49,7 +49,7 @@ def down(settings: Settings, report: ReportLine, *, postgres: bool = True) -> bo
     """Stop everything that ``up`` started for this home, and nothing else. Return True if anything ran.
 
     Args:
-        settings: name the home.
+        settings: the settings of this home.
         report: shows a line for each step.
         postgres: False leaves the bundled Postgres running.
     """

@@ -50,10 +50,9 @@ def with_new_names(values: Mapping[str, Value], prefix: str = "") -> dict[str, V
                 f"{shown_old} and {shown_new} are one setting and have different values: remove {shown_old}, "
                 "its old name"
             )
-        warnings.warn(
+        _warn(
             f"the setting {shown_old} is now called {shown_new}; the old name works until release 0.2",
             FutureWarning,
-            stacklevel=2,
         )
     return found
 
@@ -72,12 +71,16 @@ def warn_of_misspelt(variables: Collection[str], names: Collection[str], prefix:
             continue
         near = difflib.get_close_matches(variable.removeprefix(prefix), names, n=1, cutoff=SIMILAR)
         if near:
-            warnings.warn(
+            _warn(
                 f"{variable.upper()} is not a setting and has no effect; "
                 f"did you mean {(prefix + near[0]).upper()}?",
                 UserWarning,
-                stacklevel=2,
             )
+
+
+def _warn(message: str, category: type[Warning]) -> None:
+    # The place of the warning is the environment, so Python prints no line of code with it.
+    warnings.warn_explicit(message, category, filename="settings", lineno=1)
 
 
 def _shown(name: str, prefix: str) -> str:
