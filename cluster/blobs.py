@@ -1,7 +1,8 @@
-"""The bytes of uploaded files: each content once for an organisation, under its SHA-256, in a folder or a bucket.
+"""The blob store: the bytes of uploaded files, in a folder or a bucket.
 
-Bytes are written first and the row that names them after, so a crash in between leaves a blob without a row, never a row
-without its blob; ``cluster.doctor`` finds such blobs. Called by uploads, by the jobs that read what was uploaded, and by deletion.
+A blob is named by the SHA-256 of its bytes, and an organisation has each content once. The bytes are written
+before the row that names them. So a crash in between leaves a blob without a row, which ``cluster.doctor``
+finds, but never a row without its blob. Called by uploads, by the jobs that read files, and by deletion.
 
     store = open_blob_store(settings)
     with store.writer("default") as writer:
@@ -10,13 +11,12 @@ without its blob; ``cluster.doctor`` finds such blobs. Called by uploads, by the
     store.read("default", blob.sha256)
 """
 
-import errno
 import io
 import os
 import re
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -27,35 +27,30 @@ from uuid import uuid4
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from cluster.errors import InvalidInput, Misconfigured, Permanent, Resource, Shortage, Unavailable
+from cluster.blob_errors import missing_blob_is_permanent, translated_storage_errors
+from cluster.errors import InvalidInput, Misconfigured, Permanent, Unavailable
 from cluster.settings import Settings
 
-#: Of an organisation and of a hash: nothing else becomes a path.
+#: Names of organisations and of blobs. No other name becomes part of a path.
 ORGANISATION = re.compile(r"[A-Za-z0-9_-]{1,64}")
 SHA256 = re.compile(r"[0-9a-f]{64}")
-#: Beside the folders of the finished: what is still being written, or was when its writer died.
+#: Folder for blobs that are being written, and for those whose writer died.
 UNFINISHED = "incoming"
 READ_BYTES = 1024 * 1024
-FULL_RETRY_AFTER_S, AWAY_RETRY_AFTER_S = 30.0, 5.0
-FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS})
-#: How buckets say it: MinIO, Ceph, Google, Azure, and by HTTP status.
-FULL_WORDS = re.compile(r"quota ?exceeded|storage ?full|insufficient ?storage|\b507\b", re.IGNORECASE)
-#: Packages under fsspec whose errors are not OSErrors: of S3, Google and Azure, and of the HTTP beneath.
-VENDORS = frozenset({"botocore", "aiobotocore", "aiohttp", "gcsfs", "google", "azure", "fsspec"})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Blob:
-    """A content that is kept."""
+    """The name and size of a blob."""
 
-    #: Hex; its name in the store.
+    #: Hexadecimal; the blob's name in the store.
     sha256: str
     bytes: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StoredBlob:
-    """A blob as the store lists it."""
+    """A blob in a listing of the store."""
 
     organisation: str
     sha256: str
@@ -64,10 +59,11 @@ class StoredBlob:
 
 
 def open_blob_store(settings: Settings) -> "BlobStore":
-    """The settings' blob store: ``CLUSTER_BLOB_URL``, by default a folder under ``home``. Nothing is made before the first write.
+    """The blob store at ``CLUSTER_BLOB_URL``, by default a folder under ``home``. The first write creates the
+    folder.
 
     Raises:
-        Misconfigured: no such kind of storage, or its extra is not installed.
+        Misconfigured: this kind of storage is unknown, or its package is not installed.
     """
     url = settings.blob_url or str(settings.home / "blobs")
     try:
@@ -82,12 +78,12 @@ def open_blob_store(settings: Settings) -> "BlobStore":
 
 
 class BlobStore:
-    """Threads share it. Every call names the organisation.
+    """Stores and reads blobs. Safe to share between threads.
 
-    Raises (every call):
+    Raises (every method):
         Shortage: the storage is full or read-only.
-        Unavailable: it does not answer.
-        Misconfigured: it refuses us.
+        Unavailable: the storage does not answer.
+        Misconfigured: the storage denies access.
     """
 
     def __init__(self, filesystem: Any, root: str) -> None:
@@ -96,47 +92,48 @@ class BlobStore:
         self._local = isinstance(filesystem, LocalFileSystem)
 
     def writer(self, organisation: str) -> "BlobWriter":
-        """A new blob to write to; leave its block without ``commit`` and nothing is kept."""
+        """A writer for a new blob, to use in a ``with`` block. Without ``commit`` nothing is stored."""
         folder = f"{self._root}/{_checked(ORGANISATION, organisation)}/{UNFINISHED}"
-        with _translated():
+        with translated_storage_errors():
             self._make(folder)
             path = f"{folder}/{uuid4().hex}"
             return BlobWriter(self, organisation, path, self._files.open(path, "wb"))
 
     def open(self, organisation: str, sha256: str) -> BinaryIO:
-        """The blob's bytes in their order; the read that would hand out the last of them fails if the whole is not what its name says.
+        """The blob's bytes, to read once in order. They are hashed: a damaged blob fails before its last
+        bytes are returned.
 
         Raises:
-            Permanent: it is gone, or damaged.
+            Permanent: the blob is missing or damaged.
         """
         path = self._path(organisation, sha256)
-        with _translated(), _present(organisation, sha256):
-            # What a bucket listed before may be out of date.
+        with translated_storage_errors(), missing_blob_is_permanent(organisation, sha256):
+            # An earlier listing of a bucket may be out of date.
             self._files.invalidate_cache(path)
             size = self._files.size(path)
             file = self._files.open(path, "rb")
         return cast(BinaryIO, io.BufferedReader(_Verified(file, size, sha256), READ_BYTES))
 
     def read(self, organisation: str, sha256: str) -> bytes:
-        """The whole blob.
+        """The blob's bytes as a whole.
 
         Raises:
-            Permanent: it is gone, or damaged.
+            Permanent: the blob is missing or damaged.
         """
         with self.open(organisation, sha256) as file:
             return file.read()
 
     def exists(self, organisation: str, sha256: str) -> bool:
-        """True when the blob is there."""
+        """True if the blob is stored."""
         path = self._path(organisation, sha256)
-        with _translated():
+        with translated_storage_errors():
             self._files.invalidate_cache(path)
             return bool(self._files.exists(path))
 
     def delete(self, organisation: str, sha256: str) -> bool:
-        """True when it was there. Whether a row still needs it is the caller's to know (``files.release_blob``)."""
+        """Delete the blob, which no row may need any more; True if it was stored."""
         path = self._path(organisation, sha256)
-        with _translated():
+        with translated_storage_errors():
             try:
                 self._files.rm_file(path)
             except FileNotFoundError:
@@ -144,7 +141,7 @@ class BlobStore:
         return True
 
     def list(self) -> Iterator[StoredBlob]:
-        """Every finished blob of every organisation, in no order."""
+        """The stored blobs of all organisations, in no order."""
         for organisation, folder, name, info in self._find():
             if folder != UNFINISHED and SHA256.fullmatch(name):
                 yield StoredBlob(
@@ -155,18 +152,22 @@ class BlobStore:
                 )
 
     def discard_unfinished(self, *, older_than_s: float) -> int:
-        """Remove what dead writers left; their number. A writer that lives has written to its own not long ago."""
+        """Delete the unfinished blobs of dead writers; returns their number.
+
+        Args:
+            older_than_s: an unfinished blob without a write for so long has no living writer.
+        """
         before, removed = time.time() - older_than_s, 0
         for organisation, folder, name, info in self._find():
             if folder == UNFINISHED and _modified(info).timestamp() < before:
-                with _translated(), suppress(FileNotFoundError):
+                with translated_storage_errors(), suppress(FileNotFoundError):
                     self._files.rm_file(f"{self._root}/{organisation}/{UNFINISHED}/{name}")
                     removed += 1
         return removed
 
     def _find(self) -> Iterator[tuple[str, str, str, dict[str, Any]]]:
-        """Organisation, folder, name and details of every file, however far it got."""
-        with _translated():
+        """Organisation, folder, name and details of every file, finished or not."""
+        with translated_storage_errors():
             self._files.invalidate_cache()
             found = self._files.find(self._root, detail=True)
         for path, info in found.items():
@@ -179,10 +180,10 @@ class BlobStore:
         return f"{self._root}/{_checked(ORGANISATION, organisation)}/{name[:2]}/{name}"
 
     def _make(self, folder: str) -> None:
-        """The folder and those above it, lasting; a bucket has none."""
+        """Create the folder and its parents so that they survive a power cut. A bucket has no folders."""
         if not self._local or os.path.isdir(folder):
             return
-        os.makedirs(self._root, mode=0o700, exist_ok=True)  # the mode is that of the last folder only
+        os.makedirs(self._root, mode=0o700, exist_ok=True)  # the mode applies to the last folder only
         os.makedirs(folder, exist_ok=True)
         while len(folder) > len(self._root):
             folder = os.path.dirname(folder)
@@ -190,7 +191,7 @@ class BlobStore:
         _sync_folder(os.path.dirname(self._root))
 
     def _place(self, organisation: str, unfinished: str, sha256: str) -> None:
-        """Put what was written under its hash, whole or not at all."""
+        """Move a finished blob to its name, in one step."""
         path = self._path(organisation, sha256)
         if not self._local:
             self._files.mv(unfinished, path)
@@ -202,18 +203,18 @@ class BlobStore:
 
 
 class BlobWriter:
-    """A blob on its way; for one thread at a time."""
+    """Writes one blob. For one thread at a time."""
 
     def __init__(self, store: BlobStore, organisation: str, path: str, file: Any) -> None:
         self._store, self._organisation, self._path, self._file = store, organisation, path, file
         self._hash = sha256()
         self._done = False
-        #: So far.
+        #: Number of bytes written so far.
         self.bytes = 0
 
     def write(self, part: bytes | bytearray | memoryview) -> None:
-        """Append."""
-        with _translated():
+        """Append the bytes."""
+        with translated_storage_errors():
             view = memoryview(part)
             while view:
                 view = view[self._file.write(view) :]
@@ -221,8 +222,8 @@ class BlobWriter:
         self.bytes += len(part)
 
     def commit(self) -> Blob:
-        """The blob is in place, and on a local disk it survives a power cut, when this returns. The same content twice is one blob."""
-        with _translated():
+        """Store the blob under its hash. On a local disk it survives a power cut once this returns."""
+        with translated_storage_errors():
             if self._store._local:
                 self._file.flush()
                 os.fsync(self._file.fileno())
@@ -233,14 +234,13 @@ class BlobWriter:
         return blob
 
     def discard(self) -> None:
-        """Keep nothing; after ``commit`` there is nothing to discard."""
+        """Delete the written bytes. Does nothing after ``commit``."""
         if self._done:
             return
         self._done = True
-        with (
-            suppress(Unavailable),
-            _translated(),
-        ):  # the disk may be the reason why we are here; ``discard_unfinished`` comes by
+        # A full disk may be the reason for the discard. What cannot be deleted now is left to
+        # ``discard_unfinished``.
+        with suppress(Unavailable), translated_storage_errors():
             with suppress(OSError):
                 self._file.close()
             with suppress(FileNotFoundError):
@@ -256,10 +256,10 @@ class BlobWriter:
 
 
 class _Verified(io.RawIOBase):
-    """A blob's bytes, hashed on their way out."""
+    """Reads a blob's bytes and checks their hash at the end."""
 
     def __init__(self, file: Any, size: int, sha256_: str) -> None:
-        self._file, self._left, self._expected = file, size, sha256_
+        self._file, self._remaining, self._expected = file, size, sha256_
         self._hash = sha256()
         self._check()
 
@@ -267,16 +267,16 @@ class _Verified(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
-        with _translated():
-            part = self._file.read(min(len(buffer), self._left))
-        if not part and self._left:
+        with translated_storage_errors():
+            part = self._file.read(min(len(buffer), self._remaining))
+        if not part and self._remaining:
             raise Permanent(
-                f"blob {self._expected} ends {self._left:,} bytes early: restore it from a copy",
+                f"blob {self._expected} ends {self._remaining:,} bytes early: restore it from a copy",
                 row_ids=[self._expected],
             )
         buffer[: len(part)] = part
         self._hash.update(part)
-        self._left -= len(part)
+        self._remaining -= len(part)
         self._check()
         return len(part)
 
@@ -286,7 +286,7 @@ class _Verified(io.RawIOBase):
         super().close()
 
     def _check(self) -> None:
-        if self._left == 0 and self._hash.hexdigest() != self._expected:
+        if self._remaining == 0 and self._hash.hexdigest() != self._expected:
             raise Permanent(
                 f"blob {self._expected} is damaged: its bytes have another hash; restore it from a copy",
                 row_ids=[self._expected],
@@ -300,7 +300,7 @@ def _checked(pattern: re.Pattern[str], name: str) -> str:
 
 
 def _modified(info: dict[str, Any]) -> datetime:
-    """Each storage says it under a name and in a type of its own."""
+    """When a file was last modified. Each storage has its own name and type for it."""
     at = next(
         info[key]
         for key in ("mtime", "LastModified", "created", "updated", "last_modified")
@@ -317,46 +317,3 @@ def _sync_folder(folder: str) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-@contextmanager
-def _present(organisation: str, sha256: str) -> Iterator[None]:
-    try:
-        yield
-    except FileNotFoundError as exc:
-        raise Permanent(
-            f"blob {sha256} of organisation {organisation} is gone: restore it from a copy", row_ids=[sha256]
-        ) from exc
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    """The storage's errors as ours."""
-    try:
-        yield
-    except PermissionError as exc:
-        if FULL_WORDS.search(str(exc)):
-            raise _full(exc) from exc
-        raise Misconfigured(f"the blob store refuses us: {exc}; see CLUSTER_BLOB_URL") from exc
-    except OSError as exc:
-        if exc.errno in FULL or FULL_WORDS.search(str(exc)):
-            raise _full(exc) from exc
-        raise _away(exc) from exc
-    except Exception as exc:
-        if type(exc).__module__.partition(".")[0] not in VENDORS:
-            raise
-        raise (_full(exc) if FULL_WORDS.search(str(exc)) else _away(exc)) from exc
-
-
-def _full(exc: Exception) -> Shortage:
-    return Shortage(
-        f"{Resource.BLOB_STORE.sentence} ({exc})",
-        resource=Resource.BLOB_STORE,
-        retry_after_s=FULL_RETRY_AFTER_S,
-    )
-
-
-def _away(exc: Exception) -> Unavailable:
-    return Unavailable(
-        f"the blob store does not answer: {type(exc).__name__}: {exc}", retry_after_s=AWAY_RETRY_AFTER_S
-    )

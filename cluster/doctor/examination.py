@@ -11,7 +11,7 @@ from cluster.database import open_pool, translated
 from cluster.doctor import parts
 from cluster.doctor.ailment import Ailment, Case, Patient
 from cluster.doctor.chunk_ailments import CHUNKS, DOCUMENTS, WORDS
-from cluster.doctor.file_ailments import ADRIFT, BLOBS, FILES
+from cluster.doctor.file_ailments import BLOBS, FILES, FILES_IN_PROGRESS
 from cluster.doctor.job_ailments import ENTRY, LEASE, TURN
 from cluster.doctor.report import Finding, HealthReport
 from cluster.errors import ClusterError
@@ -20,7 +20,7 @@ from cluster.settings import Settings
 log = structlog.get_logger(__name__)
 
 #: Jobs come first: their repair settles, or queues, work on files and documents.
-AILMENTS = (LEASE, ENTRY, TURN, ADRIFT, CHUNKS, DOCUMENTS, WORDS, FILES, BLOBS)
+AILMENTS = (LEASE, ENTRY, TURN, FILES_IN_PROGRESS, CHUNKS, DOCUMENTS, WORDS, FILES, BLOBS)
 NEED_BLOBS = (FILES, BLOBS)
 EXAMPLES = 5
 

@@ -1,4 +1,4 @@
-"""Files and their bytes, files and their jobs."""
+"""Contradictions between files and their blobs, and between attached files and their jobs."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -13,21 +13,23 @@ from cluster.errors import Conflict, NotFound
 from cluster.jobs.jobs import JobState
 from cluster.records import Outcome
 
-#: An upload writes the blob first and the row after; so long it may take.
-UPLOADING = timedelta(hours=1)
-#: When more than this share of many is wrong, database and blob store do not belong together, and mending would empty one of them.
-PLAUSIBLE_SHARE, MANY = 0.5, 20
+#: A blob without a row may belong to an upload that began this long ago: uploads write the blob before the
+#: row.
+UPLOAD_TIME = timedelta(hours=1)
+#: Above this number and this share of all, the cases mean that database and blob store do not belong
+#: together. A repair would then empty one of them.
+MOST_CASES, MOST_SHARE = 20, 0.5
 
 
 def _blobs_without_row(patient: Patient) -> list[Case]:
-    before = datetime.now(UTC) - UPLOADING
-    there = {(blob.organisation, blob.sha256) for blob in patient.blobs.list() if blob.modified_at < before}
-    with (
-        translated(),
-        patient.pool.connection() as connection,
-    ):  # asked after the list was made: what came meanwhile has its row
-        there.difference_update(connection.execute(SQL["needed_blobs"]).fetchall())
-    return [Case(organisation=organisation, id=sha256) for organisation, sha256 in sorted(there)]
+    before = datetime.now(UTC) - UPLOAD_TIME
+    unneeded = {
+        (blob.organisation, blob.sha256) for blob in patient.blobs.list() if blob.modified_at < before
+    }
+    # The rows are read after the blobs are listed, so that a blob written in between has its row.
+    with translated(), patient.pool.connection() as connection:
+        unneeded.difference_update(connection.execute(SQL["needed_blobs"]).fetchall())
+    return [Case(organisation=organisation, id=sha256) for organisation, sha256 in sorted(unneeded)]
 
 
 def _release(patient: Patient, cases: Sequence[Case]) -> None:
@@ -43,11 +45,11 @@ def _other_database(patient: Patient, cases: Sequence[Case]) -> str:
 def _files_without_blob(patient: Patient) -> list[Case]:
     with translated(), patient.pool.connection() as connection:
         rows = connection.execute(SQL["files"]).fetchall()
-    there = {(blob.organisation, blob.sha256) for blob in patient.blobs.list()}
+    stored = {(blob.organisation, blob.sha256) for blob in patient.blobs.list()}
     return [
         Case(organisation=organisation, id=id, facts=(sha256,))
         for organisation, id, sha256 in rows
-        if (organisation, sha256) not in there
+        if (organisation, sha256) not in stored
     ]
 
 
@@ -70,13 +72,16 @@ def _other_blob_store(patient: Patient, cases: Sequence[Case]) -> str:
     return _mismatch(len(cases), files, "files have no blob")
 
 
-def _mismatch(wrong: int, all: int, what: str) -> str:
-    if wrong <= max(MANY, PLAUSIBLE_SHARE * all):
+def _mismatch(cases: int, total: int, problem: str) -> str:
+    if cases <= max(MOST_CASES, MOST_SHARE * total):
         return ""
-    return f"{wrong} of {all} {what}: CLUSTER_BLOB_URL or the database is probably not the one that belongs here, so nothing was deleted"
+    return (
+        f"{cases} of {total} {problem}: CLUSTER_BLOB_URL and the database probably belong to different "
+        "clusters, so nothing was deleted"
+    )
 
 
-def _adrift(patient: Patient) -> list[Case]:
+def _files_in_progress_without_job(patient: Patient) -> list[Case]:
     with translated(), patient.pool.connection() as connection:
         rows = connection.execute(SQL["files_in_progress_without_job"]).fetchall()
     return [
@@ -86,23 +91,30 @@ def _adrift(patient: Patient) -> list[Case]:
 
 
 def _settle(patient: Patient, cases: Sequence[Case]) -> None:
-    """As its job ended; where that is not known, or was good, the work is done again, which changes nothing that is there."""
+    """Give each file the status of its failed or cancelled job. Files of other jobs are indexed again."""
     for case in cases:
         store, job, state, error = case.facts
         cancelled, failed = state == JobState.CANCELLED, state == JobState.FAILED
         status = FileStatus.CANCELLED if cancelled else FileStatus.FAILED
-        said = None if cancelled else error or "its job ended without saying what became of it"
+        message = None if cancelled else error or "its job ended without a recorded result"
         with translated(), patient.pool.connection() as connection:
             code = None if cancelled else Outcome.FAILED
             record_status(
-                connection, case.organisation, store, case.id, job, status=status, error_code=code, error=said
+                connection,
+                case.organisation,
+                store,
+                case.id,
+                job,
+                status=status,
+                error_code=code,
+                error=message,
             )
         if not (cancelled or failed):
             attach_again(patient, case.organisation, store, case.id)
 
 
 def attach_again(patient: Patient, organisation: str, store_id: str, file: str) -> None:
-    """A new job for a file that is attached already, in a transaction of its own; nothing where it is not attached any more."""
+    """Submit a new job for an attached file, in a transaction of its own. Ignores a detached file."""
     with translated(), patient.pool.connection() as connection:
         try:
             store, attached = (
@@ -119,7 +131,7 @@ def attach_again(patient: Patient, organisation: str, store_id: str, file: str) 
 
 BLOBS = Ailment(
     name="blobs_without_row",
-    says="blobs belong to no file: an upload was cut off after its bytes were written",
+    says="blobs belong to no file: an upload was interrupted after its bytes were written",
     remedy="deletes them",
     find=_blobs_without_row,
     mend=_release,
@@ -128,15 +140,15 @@ BLOBS = Ailment(
 FILES = Ailment(
     name="files_without_blob",
     says="files have lost their bytes: bring the blobs back from a backup if there is one",
-    remedy="deletes those of them that no search can find; what is searchable stays",
+    remedy="deletes the files that no search can find; searchable files stay",
     find=_files_without_blob,
     mend=_delete_unless_searchable,
     doubt=_other_blob_store,
 )
-ADRIFT = Ailment(
+FILES_IN_PROGRESS = Ailment(
     name="files_in_progress_without_job",
     says="attached files are in progress, but their jobs have ended or are gone",
-    remedy="ends them as their jobs ended, or has the work done again",
-    find=_adrift,
+    remedy="gives them the status of their jobs, or indexes them again",
+    find=_files_in_progress_without_job,
     mend=_settle,
 )

@@ -1,4 +1,4 @@
-"""What was written is read again byte for byte, or the reader is told; what was not finished is not there."""
+"""A blob is read as it was written, or the read fails; an unfinished blob does not exist."""
 
 import os
 import re
@@ -22,7 +22,7 @@ CONTENT = bytes(range(256)) * 9_000  # more than a block of reading
 
 @pytest.fixture(params=["folder", "memory"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[BlobStore]:
-    """One in a folder, one as a bucket would be: without folders, links and syncs."""
+    """A store in a folder, and one in memory that has no folders, links and syncs, as a bucket has none."""
     url = (
         str(tmp_path / "a folder" / "blobs") if request.param == "folder" else f"memory://{uuid4().hex}/blobs"
     )
@@ -31,12 +31,12 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[BlobStore]
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Where the default store of ``tmp_path`` keeps its blobs."""
+    """The folder of the default store under ``tmp_path``."""
     return tmp_path / "blobs"
 
 
 def put(store: BlobStore, content: bytes, organisation: str = "default") -> str:
-    """Written in two pieces; its hash."""
+    """Write a blob in two pieces; returns its hash."""
     with store.writer(organisation) as writer:
         writer.write(content[:100])
         writer.write(memoryview(content)[100:])
@@ -46,12 +46,12 @@ def put(store: BlobStore, content: bytes, organisation: str = "default") -> str:
 
 
 def names(store: BlobStore) -> list[tuple[str, str, int]]:
-    """What the store lists."""
-    return sorted((one.organisation, one.sha256, one.bytes) for one in store.list())
+    """The blobs that the store lists."""
+    return sorted((blob.organisation, blob.sha256, blob.bytes) for blob in store.list())
 
 
 @pytest.mark.parametrize("content", [b"", b"x", CONTENT], ids=["empty", "one byte", "long"])
-def test_what_was_written_is_read_again(store: BlobStore, content: bytes) -> None:
+def test_a_blob_is_read_as_it_was_written(store: BlobStore, content: bytes) -> None:
     name = put(store, content)
     assert name == sha256(content).hexdigest()
     assert store.read("default", name) == content
@@ -60,7 +60,7 @@ def test_what_was_written_is_read_again(store: BlobStore, content: bytes) -> Non
     assert store.exists("default", name)
 
 
-def test_the_same_content_is_kept_once_for_an_organisation_and_not_shared_with_others(
+def test_a_content_is_stored_once_per_organisation_and_never_shared(
     store: BlobStore,
 ) -> None:
     name = put(store, CONTENT)
@@ -73,7 +73,7 @@ def test_the_same_content_is_kept_once_for_an_organisation_and_not_shared_with_o
     assert store.read("default", name) == CONTENT
 
 
-def test_a_writer_that_is_left_early_leaves_nothing(store: BlobStore) -> None:
+def test_a_writer_without_commit_stores_nothing(store: BlobStore) -> None:
     def fail() -> None:
         with store.writer("default") as writer:
             writer.write(CONTENT)
@@ -87,7 +87,7 @@ def test_a_writer_that_is_left_early_leaves_nothing(store: BlobStore) -> None:
     assert store.discard_unfinished(older_than_s=-1) == 0
 
 
-def test_what_a_dead_writer_left_is_removed_once_it_is_old(store: BlobStore) -> None:
+def test_the_unfinished_blob_of_a_dead_writer_is_removed_once_it_is_old(store: BlobStore) -> None:
     name = put(store, CONTENT)
     writer = store.writer("default")
     writer.write(b"half")
@@ -102,14 +102,14 @@ def test_an_empty_store_lists_nothing(store: BlobStore) -> None:
     assert store.discard_unfinished(older_than_s=0) == 0
 
 
-def test_a_blob_that_is_gone_is_told_by_its_name(store: BlobStore) -> None:
+def test_the_error_about_a_missing_blob_names_it(store: BlobStore) -> None:
     with pytest.raises(Permanent, match="is gone") as caught:
         store.read("default", "0" * 64)
     assert caught.value.row_ids == ("0" * 64,)
 
 
 @pytest.mark.parametrize("organisation", ["..", "a/b", "", "a" * 65])
-def test_no_name_leads_out_of_the_store(store: BlobStore, organisation: str) -> None:
+def test_no_name_leads_out_of_the_folder_of_the_store(store: BlobStore, organisation: str) -> None:
     with pytest.raises(InvalidInput):
         store.writer(organisation)
     with pytest.raises(InvalidInput):
@@ -117,7 +117,7 @@ def test_no_name_leads_out_of_the_store(store: BlobStore, organisation: str) -> 
 
 
 @pytest.mark.parametrize("change", ["flipped", "shorter", "longer", "emptied"])
-def test_a_damaged_blob_is_never_handed_out_whole(tmp_path: Path, folder: Path, change: str) -> None:
+def test_a_damaged_blob_is_never_read_to_its_end(tmp_path: Path, folder: Path, change: str) -> None:
     store = open_blob_store(Settings(home=tmp_path))
     name = put(store, CONTENT)
     file = folder / "default" / name[:2] / name
@@ -142,7 +142,7 @@ def test_a_damaged_blob_is_never_handed_out_whole(tmp_path: Path, folder: Path, 
     assert len(got) < len(damaged) or not damaged
 
 
-def test_many_who_write_the_same_at_once_all_succeed(tmp_path: Path) -> None:
+def test_writers_of_the_same_content_all_succeed_at_once(tmp_path: Path) -> None:
     store = open_blob_store(Settings(home=tmp_path))
     with ThreadPoolExecutor(8) as threads:
         assert len(set(threads.map(lambda _: put(store, CONTENT), range(32)))) == 1
@@ -156,8 +156,8 @@ from cluster.errors import Unavailable
 from cluster.settings import Settings
 
 store = open_blob_store(Settings())
-resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))  # as a disk that is full: the kernel refuses the write
-try:
+resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))  # like a full disk: the kernel refuses the
+write try:
     with store.writer("default") as writer:
         for _ in range(20):
             writer.write(b"x" * 100_000)
@@ -168,7 +168,7 @@ print(list(store.list()), store.discard_unfinished(older_than_s=-1))
 """
 
 
-def test_a_disk_that_is_full_is_a_matter_of_time_and_nothing_is_left_behind(tmp_path: Path) -> None:
+def test_a_full_disk_is_an_error_to_retry_and_leaves_no_file(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", WRITE],
         env={**os.environ, "CLUSTER_HOME": str(tmp_path)},
@@ -181,14 +181,14 @@ def test_a_disk_that_is_full_is_a_matter_of_time_and_nothing_is_left_behind(tmp_
     assert second == "[] 0"
 
 
-def test_a_store_whose_folder_cannot_be_made_is_away(tmp_path: Path) -> None:
+def test_a_store_whose_folder_cannot_be_created_is_unavailable(tmp_path: Path) -> None:
     (tmp_path / "blobs").write_text("a file where a folder should be")
     with pytest.raises(Unavailable, match="does not answer"):
         open_blob_store(Settings(home=tmp_path)).writer("default")
 
 
 @pytest.mark.parametrize("url", ["nonsense://bucket", "gs://bucket"])
-def test_a_storage_that_is_not_installed_is_named_at_the_start(
+def test_a_storage_that_is_not_installed_is_refused_when_the_store_is_opened(
     tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "gcsfs", None)
@@ -215,7 +215,7 @@ print(*calls)
 """
 
 
-def test_bytes_reach_the_disk_before_their_name_and_the_name_before_commit_returns(tmp_path: Path) -> None:
+def test_a_committed_blob_and_its_name_are_on_the_disk(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", TRACE],
         env={**os.environ, "CLUSTER_HOME": str(tmp_path)},
@@ -228,12 +228,12 @@ def test_bytes_reach_the_disk_before_their_name_and_the_name_before_commit_retur
     assert order[-2:] == ["replace", "folder"]
 
 
-def test_nobody_else_on_the_machine_reads_the_blobs(tmp_path: Path, folder: Path) -> None:
+def test_other_users_of_the_machine_cannot_read_the_blobs(tmp_path: Path, folder: Path) -> None:
     put(open_blob_store(Settings(home=tmp_path)), CONTENT)
     assert folder.stat().st_mode & 0o077 == 0
 
 
-def test_memory_stays_small_however_long_the_file(tmp_path: Path) -> None:
+def test_the_memory_does_not_grow_with_the_blob(tmp_path: Path) -> None:
     store = open_blob_store(Settings(home=tmp_path))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with store.writer("default") as writer:
