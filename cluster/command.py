@@ -42,7 +42,7 @@ def read_settings(*, organisation: str | None = None) -> Settings:
     """Return the settings of this environment.
 
     Args:
-        organisation: goes before CLUSTER_ORGANISATION.
+        organisation: replaces CLUSTER_ORGANISATION if it is given.
 
     Raises:
         Misconfigured: settings are wrong; the message names each one and says what is wrong with it.
