@@ -156,8 +156,8 @@ from cluster.errors import Unavailable
 from cluster.settings import Settings
 
 store = open_blob_store(Settings())
-resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))  # like a full disk: the kernel refuses the
-write try:
+resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))  # as on a full disk, writes fail
+try:
     with store.writer("default") as writer:
         for _ in range(20):
             writer.write(b"x" * 100_000)
