@@ -16,7 +16,7 @@ from cluster.documents.stores import VectorStore
 from cluster.jobs import attempts
 from cluster.jobs.jobs import JobState, get_job
 from cluster.records import chunk_id
-from cluster.vector_index.attributes import joined
+from cluster.vector_index.attributes import merged_attributes
 
 Embed = Callable[[Sequence[str]], NDArray[np.float32]]
 
@@ -106,7 +106,7 @@ def _rows(store: VectorStore, attached: StoreFile, texts: Sequence[str], embed: 
             id=chunk_id(attached.document, text, 0, store.fingerprint.id),
             document=attached.document,
             text=text,
-            attributes=joined(
+            attributes=merged_attributes(
                 {**own, "ordinal": n, "page": n + 1, "start": 0, "end": len(text)},
                 attached.attributes,
                 file=attached.file,
@@ -130,7 +130,7 @@ def fail(connection: Connection[Any], store: VectorStore, file: str, code: str, 
 def _record(
     connection: Connection[Any], store: VectorStore, file: str, document: str, job: str, chunks: int
 ) -> None:
-    attempt = documents.Attempt(
+    attempt = documents.DocumentAttempt(
         organisation=store.organisation,
         id=document,
         vector_store=store.id,
@@ -140,7 +140,7 @@ def _record(
         job=job,
         content_hash="aa",
     )
-    content = documents.Content(
+    content = documents.DocumentContent(
         media_type="text/plain",
         bytes=10,
         pages=chunks,

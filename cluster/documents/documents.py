@@ -5,7 +5,7 @@ Called by the plan of a bulk run (``known_documents``) and by the write stage, i
     with connection.transaction():
         lock_document(connection, organisation, document)
         ...                                            # write the chunks
-        record_success(connection, Attempt(...), Content(...))
+        record_success(connection, DocumentAttempt(...), DocumentContent(...))
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ SQL = queries("cluster.documents", "documents.sql")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Known:
+class KnownDocument:
     """What the ledger knows of a document."""
 
     id: str
@@ -47,7 +47,7 @@ class Known:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Attempt:
+class DocumentAttempt:
     """One try at a document, whichever way it ended."""
 
     organisation: str
@@ -63,7 +63,7 @@ class Attempt:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Content:
+class DocumentContent:
     """What a successful try found in a document."""
 
     media_type: str
@@ -94,7 +94,7 @@ class OutcomeCount:
 
 def known_documents(
     connection: Connection[Any], organisation: str, vector_store: str, ids: Sequence[str]
-) -> dict[str, Known]:
+) -> dict[str, KnownDocument]:
     """Those of the documents that the ledger has seen, by id."""
     values = {"organisation": organisation, "vector_store": vector_store, "ids": list(ids)}
     return {known.id: known for known in _select(connection, "known", values)}
@@ -102,7 +102,7 @@ def known_documents(
 
 def list_documents(
     connection: Connection[Any], organisation: str, vector_store: str, *, after: str = "", limit: int = 100
-) -> list[Known]:
+) -> list[KnownDocument]:
     """A page of the store's documents, ordered by id; the next page is the one ``after`` the last id of this."""
     return _select(
         connection,
@@ -116,7 +116,7 @@ def lock_document(connection: Connection[Any], organisation: str, id: str) -> No
     connection.execute(SQL["lock"], {"organisation": organisation, "id": id})
 
 
-def record_success(connection: Connection[Any], attempt: Attempt, content: Content) -> None:
+def record_success(connection: Connection[Any], attempt: DocumentAttempt, content: DocumentContent) -> None:
     """The attempt found text, and its version is the searchable one from this transaction on.
 
     Raises:
@@ -128,7 +128,9 @@ def record_success(connection: Connection[Any], attempt: Attempt, content: Conte
     connection.execute(SQL["record_success"], {**asdict(attempt), **asdict(content), **converted})
 
 
-def record_failure(connection: Connection[Any], attempt: Attempt, outcome: Outcome, detail: str) -> None:
+def record_failure(
+    connection: Connection[Any], attempt: DocumentAttempt, outcome: Outcome, detail: str
+) -> None:
     """The attempt ended otherwise; the version that is searchable stays so."""
     connection.execute(SQL["record_failure"], {**asdict(attempt), "outcome": outcome, "detail": detail})
 
@@ -153,9 +155,9 @@ def delete_document(connection: Connection[Any], organisation: str, id: str) -> 
     return connection.execute(SQL["delete"], {"organisation": organisation, "id": id}).rowcount > 0
 
 
-def _select(connection: Connection[Any], statement: str, values: dict[str, Any]) -> list[Known]:
+def _select(connection: Connection[Any], statement: str, values: dict[str, Any]) -> list[KnownDocument]:
     with connection.cursor(row_factory=dict_row) as cursor:
         return [
-            Known(**{**row, "outcome": Outcome(row["outcome"])})
+            KnownDocument(**{**row, "outcome": Outcome(row["outcome"])})
             for row in cursor.execute(SQL[statement], values)
         ]

@@ -33,7 +33,7 @@ from cluster.jobs import queue
 from cluster.jobs.jobs import GONE, JobState, PriorityClass
 from cluster.jobs.kinds import INDEX_FILE
 from cluster.records import Outcome
-from cluster.vector_index.attributes import with_owners
+from cluster.vector_index.attributes import with_owner_attributes
 
 
 class FileStatus(StrEnum):
@@ -167,7 +167,7 @@ def update_attributes(
         attached = _one(connection, "lock", store.organisation, store.id, file)
         place = (store.organisation, store.id)
         rows = chunks.document_chunks(connection, *place, attached.document, collection=store.collection)
-        changed = {row.id: with_owners(row.attributes, attributes) for row in rows}
+        changed = {row.id: with_owner_attributes(row.attributes, attributes) for row in rows}
         chunk_changes.set_attributes(connection, *place, changed, collection=store.collection)
         values = {
             "organisation": store.organisation,

@@ -32,7 +32,7 @@ from cluster.retrieval.contract import (
 )
 from cluster.retrieval.snippets import QueryWords, snippet
 from cluster.text.graphemes import boundary
-from cluster.vector_index.attributes import FILE, own_of, owners_of
+from cluster.vector_index.attributes import FILE, owner_attributes, system_attributes
 from cluster.vector_index.filters import parse_filter
 
 MAX_QUESTIONS = 32
@@ -158,7 +158,7 @@ def _chunks(answers: Sequence[Answer]) -> list[RetrievedChunk]:
 
 
 def _chunk(hit: Hit, question: str, words: QueryWords) -> RetrievedChunk:
-    own = own_of(hit.attributes)
+    own = system_attributes(hit.attributes)
     return RetrievedChunk(
         id=hit.id,
         file=own.get(FILE, hit.document),
@@ -173,7 +173,7 @@ def _chunk(hit: Hit, question: str, words: QueryWords) -> RetrievedChunk:
         keywords=own.get("keywords", []),
         attributes={
             name: value
-            for name, value in owners_of(hit.attributes).items()
+            for name, value in owner_attributes(hit.attributes).items()
             if isinstance(value, str | int | float | bool)
         },
     )

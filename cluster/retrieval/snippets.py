@@ -13,7 +13,7 @@ from itertools import pairwise
 import regex
 
 from cluster.text.graphemes import boundary
-from cluster.vector_index.words import SPACELESS, spelt, words
+from cluster.vector_index.words import SPACELESS, normalised, words
 
 #: Characters: about two lines on a screen.
 LENGTH = 240
@@ -53,7 +53,7 @@ class QueryWords:
 
     def find(self, word: str) -> str | None:
         """The question's word that matches this one; None where no word does."""
-        folded = word.lower() if word.isascii() else _spelt(word)
+        folded = word.lower() if word.isascii() else _normalised(word)
         if folded in self._words:
             return folded
         if folded[:LEAST_COMMON] not in self._starts:
@@ -141,7 +141,7 @@ def _whole_words(text: str, begin: int, length: int) -> str:
     return text[begin:end].strip()
 
 
-_spelt = lru_cache(REMEMBERED_SPELLINGS)(spelt)
+_normalised = lru_cache(REMEMBERED_SPELLINGS)(normalised)
 
 
 def _common(one: int, other: int) -> int:

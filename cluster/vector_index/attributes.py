@@ -4,8 +4,8 @@ what its owner says.
 Filters see one flat set of attributes. The owner's win over ours of the same name, except ``file_id``; ours
 stay readable.
 
-    attributes = joined(own, {"page": "front"}, facts={"encoding": "koi8-r"}, file="file-1")      # written by the worker
-    own_of(attributes)["page"], owners_of(attributes)["page"], facts_of(attributes)["encoding"]   # 3, "front", "koi8-r"
+    attributes = merged_attributes(own, {"page": "front"}, facts={"encoding": "koi8-r"}, file="file-1")      # written by the worker
+    system_attributes(attributes)["page"], owner_attributes(attributes)["page"], reading_facts(attributes)["encoding"]   # 3, "front", "koi8-r"
 """
 
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ FACTS = "names of the attributes that say how the document was read, be they hid
 OWN = frozenset({"source", "filename", "media_type", "ordinal", "page", "start", "end", "keywords", FILE})
 
 
-def joined(
+def merged_attributes(
     own: Mapping[str, Any],
     owners: Mapping[str, Any] | None = None,
     *,
@@ -43,25 +43,27 @@ def joined(
     return {**said, **owners, **{name: value for name, value in ends.items() if value is not None}}
 
 
-def with_owners(attributes: Mapping[str, Any], owners: Mapping[str, Any]) -> dict[str, Any]:
+def with_owner_attributes(attributes: Mapping[str, Any], owners: Mapping[str, Any]) -> dict[str, Any]:
     """The attributes of a row of an attached file whose owner gave it others."""
-    return joined(own_of(attributes), owners, facts=facts_of(attributes), file=attributes[FILE])
+    return merged_attributes(
+        system_attributes(attributes), owners, facts=reading_facts(attributes), file=attributes[FILE]
+    )
 
 
-def own_of(attributes: Mapping[str, Any]) -> dict[str, Any]:
+def system_attributes(attributes: Mapping[str, Any]) -> dict[str, Any]:
     """What we say of the chunk."""
     return {
         name: value for name, value in {**attributes, **attributes.get(HIDDEN, {})}.items() if name in OWN
     }
 
 
-def facts_of(attributes: Mapping[str, Any]) -> dict[str, Any]:
+def reading_facts(attributes: Mapping[str, Any]) -> dict[str, Any]:
     """What is known of how the document was read."""
     said = {**attributes, **attributes.get(HIDDEN, {})}
     return {name: said[name] for name in attributes.get(FACTS, [])}
 
 
-def owners_of(attributes: Mapping[str, Any]) -> dict[str, Any]:
+def owner_attributes(attributes: Mapping[str, Any]) -> dict[str, Any]:
     """What the owner says of the file; of an ingested document all that it says."""
     if FILE not in attributes:
         return {name: value for name, value in attributes.items() if name != FACTS}

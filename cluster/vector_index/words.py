@@ -84,7 +84,7 @@ LONG = re.compile(rf"\S{{{LONGEST_WORD + 1},}}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Words:
+class SearchWords:
     """A text's words for Postgres' parser."""
 
     #: Words between spaces, in their order; of a script without spaces each pair of neighbouring letters.
@@ -93,9 +93,9 @@ class Words:
     letters: str
 
 
-def words(text: str) -> Words:
+def words(text: str) -> SearchWords:
     """The words of a document's or a query's text. Of half a surrogate pair and of NUL nothing is left."""
-    text = spelt(text)
+    text = normalised(text)
     letters: dict[str, None] = {}
 
     def pairs(run: re.Match[str]) -> str:
@@ -109,10 +109,10 @@ def words(text: str) -> Words:
         text = RUN.sub(pairs, text)
     if len(text) > LONGEST_WORD and max(map(len, text.split()), default=0) > LONGEST_WORD:
         text = LONG.sub(_pieces, text)
-    return Words(text=text, letters=" ".join(letters))
+    return SearchWords(text=text, letters=" ".join(letters))
 
 
-def spelt(text: str) -> str:
+def normalised(text: str) -> str:
     """The text in one spelling: compatible forms, case and invisible characters are gone, and all signs but
     decimal points.
     """
@@ -127,7 +127,7 @@ def spelt(text: str) -> str:
 def _folded(text: str) -> str:
     """Ligatures, full width and presentation forms are NFKC's."""
     folded = unicodedata.normalize("NFKC", text).casefold().replace("\u0131", "i")
-    return unicodedata.normalize("NFKC", folded.translate(_SPELT))
+    return unicodedata.normalize("NFKC", folded.translate(_NORMALISED))
 
 
 _remembered = lru_cache(MAX_REMEMBERED)(_folded)
@@ -137,7 +137,7 @@ def _pieces(long: re.Match[str]) -> str:
     return " ".join(long[0][start : start + LONGEST_WORD] for start in range(0, len(long[0]), LONGEST_WORD))
 
 
-class _Spelt(dict[int, int | str | None]):
+class _Normalised(dict[int, int | str | None]):
     """Maps a code point to what it is replaced by: itself, a digit of ASCII, a space, or nothing."""
 
     def __missing__(self, code: int) -> int | str | None:
@@ -159,4 +159,4 @@ def _becomes(character: str) -> int | str | None:
     return " "
 
 
-_SPELT = _Spelt()
+_NORMALISED = _Normalised()

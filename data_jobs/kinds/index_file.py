@@ -30,7 +30,7 @@ from cluster.jobs.jobs import GONE, REPLACED
 from cluster.jobs.kinds import INDEX_FILE
 from cluster.organisations.usage import UsageSource
 from cluster.records import NO_PAGE, Fact, Outcome, ParsedDocument
-from cluster.vector_index.attributes import joined
+from cluster.vector_index.attributes import merged_attributes
 from data_jobs.kinds.resources import Ids, Resources
 from data_jobs.stages import process_resources
 from data_jobs.stages.chunk import Chunk
@@ -290,7 +290,9 @@ class _Work:
         store, file = self.store, self.file
 
         def attributes(own: dict[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]:
-            return joined({**own, "filename": file.filename}, attached.attributes, facts=facts, file=file.id)
+            return merged_attributes(
+                {**own, "filename": file.filename}, attached.attributes, facts=facts, file=file.id
+            )
 
         strategy = attached.chunking_strategy or store.chunking_strategy
         version = pipeline_version(

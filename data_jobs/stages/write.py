@@ -20,7 +20,7 @@ from cluster.logs import about
 from cluster.organisations.usage import EMBEDDING, UsageEvent, UsageSource, event_id, record_usage
 from cluster.records import Outcome
 from cluster.settings import Settings
-from cluster.vector_index.attributes import joined
+from cluster.vector_index.attributes import merged_attributes
 from data_jobs.sources import file_name
 from data_jobs.stages import process_resources
 from data_jobs.stages.database_retry import with_database_retry
@@ -126,7 +126,7 @@ class DocumentWriter:
         self._job = job
         self._source = source
         self._pipeline_version = pipeline_version
-        self._attributes = attributes or (lambda own, facts: joined(own, facts=facts))
+        self._attributes = attributes or (lambda own, facts: merged_attributes(own, facts=facts))
 
     def unchanged(self, connection: Connection[Any], row: DocumentRow) -> dict[str, Any]:
         """The source was read again, and holds what it held."""
@@ -178,7 +178,7 @@ class DocumentWriter:
             ahead=ahead,
         )
         written.require_all()
-        content = documents.Content(
+        content = documents.DocumentContent(
             media_type=row["media_type"],
             bytes=row["size"],
             pages=row["pages"],
@@ -223,8 +223,8 @@ class DocumentWriter:
         )
         record_usage(connection, [event] if tokens else [])
 
-    def _attempt(self, row: DocumentRow) -> documents.Attempt:
-        return documents.Attempt(
+    def _attempt(self, row: DocumentRow) -> documents.DocumentAttempt:
+        return documents.DocumentAttempt(
             organisation=self._store.organisation,
             id=row["document"],
             vector_store=self._store.id,
@@ -275,7 +275,7 @@ def result(source: str, document: str, outcome: Outcome, detail: str) -> dict[st
     }
 
 
-def unchanged_result(source: str, before: documents.Known) -> dict[str, Any]:
+def unchanged_result(source: str, before: documents.KnownDocument) -> dict[str, Any]:
     """The line of a document that needed nothing: what the ledger knows of it."""
     counts = (
         {"pages": before.pages, "chunks": before.chunks, "tokens": before.tokens}

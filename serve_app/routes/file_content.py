@@ -10,7 +10,7 @@ from cluster.documents.chunks import document_chunks
 from cluster.documents.store_files import StoreFile
 from cluster.documents.stores import get_store
 from cluster.errors import InvalidInput
-from cluster.vector_index.attributes import own_of
+from cluster.vector_index.attributes import system_attributes
 from serve_app.edge.authentication import Organisation
 from serve_app.edge.json_route import json_router
 from serve_app.edge.response_model import ResponseModel
@@ -77,7 +77,7 @@ async def get_content(
             connection, organisation, store.id, attached.document, collection=store.collection
         )
         return attached, sorted(
-            ({**own_of(row.attributes), "text": row.text} for row in rows),
+            ({**system_attributes(row.attributes), "text": row.text} for row in rows),
             key=lambda chunk: int(chunk["ordinal"]),
         )
 

@@ -152,7 +152,7 @@ def searchable(
 ) -> None:
     """Finish the job of the attached file: two recorded chunks, and ``chunks`` in the index."""
     job = begin(connection, store.organisation, kind="index_file")
-    attempt = documents.Attempt(
+    attempt = documents.DocumentAttempt(
         organisation=store.organisation,
         id=attached.document,
         vector_store=store.id,
@@ -162,7 +162,7 @@ def searchable(
         job=job.id,
         content_hash="hash",
     )
-    content = documents.Content(
+    content = documents.DocumentContent(
         media_type="text/plain", bytes=1, pages=1, pages_with_text=1, chunks=2, tokens=2, keywords=[]
     )
     documents.record_success(connection, attempt, content)

@@ -12,14 +12,14 @@ from psycopg_pool import ConnectionPool
 
 from cluster.database import translated
 from cluster.documents import documents
-from cluster.documents.documents import Attempt, Content, OutcomeCount
+from cluster.documents.documents import DocumentAttempt, DocumentContent, OutcomeCount
 from cluster.documents.indexing import ChunkIndex
 from cluster.documents.store_upkeep import delete_store_rows
 from cluster.documents.stores import VectorStore, delete_store
 from cluster.errors import Conflict
 from cluster.records import Fact, Outcome
 
-CONTENT = Content(
+CONTENT = DocumentContent(
     media_type="text/plain",
     bytes=100,
     pages=3,
@@ -31,8 +31,8 @@ CONTENT = Content(
 
 
 @pytest.fixture
-def attempt(store: VectorStore) -> Attempt:
-    return Attempt(
+def attempt(store: VectorStore) -> DocumentAttempt:
+    return DocumentAttempt(
         organisation=store.organisation,
         id="doc_1",
         vector_store=store.id,
@@ -44,16 +44,18 @@ def attempt(store: VectorStore) -> Attempt:
     )
 
 
-def known(connection: Connection[Any], attempt: Attempt) -> documents.Known | None:
+def known(connection: Connection[Any], attempt: DocumentAttempt) -> documents.KnownDocument | None:
     return documents.known_documents(
         connection, attempt.organisation, attempt.vector_store, [attempt.id]
     ).get(attempt.id)
 
 
-def test_a_success_is_known_with_all_that_was_found(connection: Connection[Any], attempt: Attempt) -> None:
+def test_a_success_is_known_with_all_that_was_found(
+    connection: Connection[Any], attempt: DocumentAttempt
+) -> None:
     assert known(connection, attempt) is None
     documents.record_success(connection, attempt, CONTENT)
-    assert known(connection, attempt) == documents.Known(
+    assert known(connection, attempt) == documents.KnownDocument(
         id="doc_1",
         source="file:///a.txt",
         source_stamp="100:1",
@@ -69,7 +71,7 @@ def test_a_success_is_known_with_all_that_was_found(connection: Connection[Any],
 
 
 def test_a_document_read_in_part_is_searchable_and_says_what_is_missing(
-    connection: Connection[Any], attempt: Attempt
+    connection: Connection[Any], attempt: DocumentAttempt
 ) -> None:
     partial = replace(
         CONTENT, outcome=Outcome.PARTIAL_TEXT, detail="page 3 is a picture", facts={Fact.UNREAD_PAGES: 1}
@@ -93,13 +95,15 @@ def test_a_document_read_in_part_is_searchable_and_says_what_is_missing(
 
 
 @pytest.mark.parametrize("outcome", sorted(set(Outcome) - {Outcome.OK, Outcome.PARTIAL_TEXT}))
-def test_nothing_else_is_a_success(connection: Connection[Any], attempt: Attempt, outcome: Outcome) -> None:
+def test_nothing_else_is_a_success(
+    connection: Connection[Any], attempt: DocumentAttempt, outcome: Outcome
+) -> None:
     with pytest.raises(ValueError, match=outcome):
         documents.record_success(connection, attempt, replace(CONTENT, outcome=outcome))
 
 
 def test_a_failure_after_a_success_keeps_the_searchable_version(
-    connection: Connection[Any], attempt: Attempt
+    connection: Connection[Any], attempt: DocumentAttempt
 ) -> None:
     documents.record_success(connection, attempt, CONTENT)
     again = replace(attempt, source_stamp="90:2", version="v2", content_hash="cut short", job="job_2")
@@ -115,7 +119,9 @@ def test_a_failure_after_a_success_keeps_the_searchable_version(
     assert (row.content_hash, row.pages, row.chunks, row.tokens) == ("first", 3, 5, 400)
 
 
-def test_a_success_after_a_failure_clears_its_reason(connection: Connection[Any], attempt: Attempt) -> None:
+def test_a_success_after_a_failure_clears_its_reason(
+    connection: Connection[Any], attempt: DocumentAttempt
+) -> None:
     documents.record_failure(
         connection, replace(attempt, content_hash=None), Outcome.UNREADABLE, "no permission"
     )
@@ -133,7 +139,7 @@ def test_a_success_after_a_failure_clears_its_reason(connection: Connection[Any]
     assert (row.outcome, row.detail, row.content_hash) == (Outcome.OK, "", "first")
 
 
-def test_touching_changes_the_stamp_alone(connection: Connection[Any], attempt: Attempt) -> None:
+def test_touching_changes_the_stamp_alone(connection: Connection[Any], attempt: DocumentAttempt) -> None:
     documents.record_success(connection, attempt, CONTENT)
     before = known(connection, attempt)
     assert before is not None
@@ -141,14 +147,14 @@ def test_touching_changes_the_stamp_alone(connection: Connection[Any], attempt: 
     assert known(connection, attempt) == replace(before, source_stamp="100:9")
 
 
-def test_a_rolled_back_success_leaves_nothing(connection: Connection[Any], attempt: Attempt) -> None:
+def test_a_rolled_back_success_leaves_nothing(connection: Connection[Any], attempt: DocumentAttempt) -> None:
     with connection.transaction(force_rollback=True):
         documents.record_success(connection, attempt, CONTENT)
     assert known(connection, attempt) is None
 
 
 def test_outcomes_are_counted_apart(
-    connection: Connection[Any], store: VectorStore, attempt: Attempt
+    connection: Connection[Any], store: VectorStore, attempt: DocumentAttempt
 ) -> None:
     for i in range(3):
         documents.record_success(connection, replace(attempt, id=f"doc_{i}"), CONTENT)
@@ -162,7 +168,7 @@ def test_outcomes_are_counted_apart(
 
 
 def test_a_long_list_is_read_page_by_page(
-    connection: Connection[Any], store: VectorStore, attempt: Attempt
+    connection: Connection[Any], store: VectorStore, attempt: DocumentAttempt
 ) -> None:
     ids = [f"doc_{i}" for i in range(5)]
     for id in ids:
@@ -176,7 +182,7 @@ def test_a_long_list_is_read_page_by_page(
 
 
 def test_another_organisation_sees_and_touches_nothing(
-    connection: Connection[Any], store: VectorStore, attempt: Attempt, stranger: str
+    connection: Connection[Any], store: VectorStore, attempt: DocumentAttempt, stranger: str
 ) -> None:
     documents.record_success(connection, attempt, CONTENT)
     assert documents.known_documents(connection, stranger, store.id, [attempt.id]) == {}
@@ -192,7 +198,7 @@ def test_another_organisation_sees_and_touches_nothing(
 
 
 def test_deleting_a_document_or_its_store_forgets_it(
-    connection: Connection[Any], store: VectorStore, attempt: Attempt, index: ChunkIndex
+    connection: Connection[Any], store: VectorStore, attempt: DocumentAttempt, index: ChunkIndex
 ) -> None:
     documents.record_success(connection, attempt, CONTENT)
     assert documents.delete_document(connection, store.organisation, attempt.id) is True

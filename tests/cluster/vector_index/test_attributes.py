@@ -13,11 +13,11 @@ from cluster.vector_index.attributes import (
     FACTS,
     HIDDEN,
     OWN,
-    facts_of,
-    joined,
-    own_of,
-    owners_of,
-    with_owners,
+    merged_attributes,
+    owner_attributes,
+    reading_facts,
+    system_attributes,
+    with_owner_attributes,
 )
 from cluster.vector_index.filters import MAX_KEY_LENGTH
 
@@ -40,19 +40,19 @@ def test_no_filter_reaches_what_is_kept_aside() -> None:
 def test_everyone_s_words_can_be_told_apart(
     own: dict[str, Any], facts: dict[Fact, Any], owners: dict[str, Any], later: dict[str, Any]
 ) -> None:
-    row = joined(own, owners, facts=facts, file="file-1")
-    for said, row_now in ((owners, row), (later, with_owners(row, later))):
-        assert own_of(row_now) == {**own, "file_id": "file-1"}
-        assert facts_of(row_now) == facts
-        assert owners_of(row_now) == said
+    row = merged_attributes(own, owners, facts=facts, file="file-1")
+    for said, row_now in ((owners, row), (later, with_owner_attributes(row, later))):
+        assert system_attributes(row_now) == {**own, "file_id": "file-1"}
+        assert reading_facts(row_now) == facts
+        assert owner_attributes(row_now) == said
         assert {name: row_now[name] for name in {**facts, **said}} == {**facts, **said}
 
 
 @pytest.mark.parametrize("facts", [{}, {Fact.ENCODING: "koi8-r"}])
 def test_an_ingested_document_says_all_that_is_known(facts: dict[Fact, Any]) -> None:
-    assert owners_of(joined({"page": 1}, facts=facts)) == {"page": 1, **facts}
+    assert owner_attributes(merged_attributes({"page": 1}, facts=facts)) == {"page": 1, **facts}
 
 
 def test_a_row_of_before_keeps_an_owner_s_attribute_that_is_called_like_a_fact() -> None:
     row = {"page": 1, "encoding": "mine", "file_id": "file-1"}
-    assert (facts_of(row), owners_of(row)) == ({}, {"encoding": "mine"})
+    assert (reading_facts(row), owner_attributes(row)) == ({}, {"encoding": "mine"})

@@ -16,7 +16,7 @@ from cluster.documents.chunk_indexes import open_chunk_index
 from cluster.documents.chunk_rows import ChunkRecord
 from cluster.documents.chunk_statements import ChunkStatements
 from cluster.settings import Settings
-from cluster.vector_index.words import LONGEST_WORD, spelt, words
+from cluster.vector_index.words import LONGEST_WORD, normalised, words
 from tests.cluster.vector_index.conftest import DIM
 
 ORG, STORE = "default", "vs_words"
@@ -162,8 +162,8 @@ def test_the_servers_locale_decides_nothing(
 @example("\ud800 \0 a")
 @example("İ ǅ ß ΐ ﬁ ¨ ｡ﾞ")
 def test_spelling_is_of_one_form_and_leaves_nothing_that_a_query_could_mean(text: str) -> None:
-    once = spelt(text)
-    assert spelt(once) == once
+    once = normalised(text)
+    assert normalised(once) == once
     assert not set(once) & set("'\"&|!():*<>\\/-_@,;\u00ad\u200b\u200d\ufeff\0\n\t")
     once.encode()
     assert all(len(word) <= LONGEST_WORD for word in words(text * 10).text.split())

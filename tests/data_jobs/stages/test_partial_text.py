@@ -164,7 +164,7 @@ def test_status_counts_a_partly_read_document_as_indexed(
 ) -> None:
     written(settings, store, row)
     with pool.connection() as connection:
-        attempt = documents.Attempt(
+        attempt = documents.DocumentAttempt(
             organisation=store.organisation, id="doc_bad", vector_store=store.id, source="b", source_stamp="",
             version="1", job="job_1", content_hash=None,
         )  # fmt: skip
