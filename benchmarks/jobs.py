@@ -63,7 +63,7 @@ class Cluster:
         """Upload, attach with high priority, ask until it is searchable."""
         file = self.upload()
         self.client.vector_stores.files.create(
-            file_id=file, vector_store_id=store, extra_body={"priority": "high"}
+            file_id=file, vector_store_id=store, extra_body={"priority_class": "high"}
         )
         while (
             found := self.client.vector_stores.files.retrieve(file, vector_store_id=store)

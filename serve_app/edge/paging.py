@@ -3,14 +3,11 @@
 async def list_things(page: PageDep) -> ThingList: ...
 """
 
-from collections.abc import Callable
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Literal
 
 from fastapi import Depends, Query
 
-from cluster.database.paging import ListPage, PageRequest
-
-T = TypeVar("T")
+from cluster.database.paging import PageRequest
 
 
 async def _page(
@@ -25,16 +22,3 @@ async def _page(
 
 
 PageDep = Annotated[PageRequest, Depends(_page)]
-
-
-def listed(
-    found: ListPage[T], described: Callable[[T], dict[str, Any]], id: Callable[[T], str]
-) -> dict[str, Any]:
-    """A page as a dictionary, for routes without a ``ListObject``."""
-    return {
-        "object": "list",
-        "data": [described(item) for item in found.items],
-        "first_id": id(found.items[0]) if found.items else "",
-        "last_id": id(found.items[-1]) if found.items else "",
-        "has_more": found.has_more,
-    }

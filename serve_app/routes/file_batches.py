@@ -24,6 +24,7 @@ from serve_app.routes.vector_store_fields import (
     Attributes,
     ChunkingStrategy,
     Priority,
+    RequestedClass,
     queue_options,
     stored_json,
 )
@@ -50,7 +51,7 @@ class BatchFileRequest(RequestModel):
 
 
 class CreateBatchRequest(RequestModel):
-    """OpenAI's CreateVectorStoreFileBatchRequest, with `priority` added.
+    """OpenAI's CreateVectorStoreFileBatchRequest, with `priority_class` and `priority` added.
 
     It has either `file_ids` or `files`.
     """
@@ -65,6 +66,7 @@ class CreateBatchRequest(RequestModel):
     chunking_strategy: Annotated[
         ChunkingStrategy | None, Field(description="Chunking strategy of every file in `file_ids`")
     ] = None
+    priority_class: RequestedClass | None = None
     priority: Priority | None = None
 
     @model_validator(mode="after")
@@ -139,7 +141,7 @@ async def create_batch(
         store = get_store(connection, organisation, vector_store_id)
         return FileBatchObject.of(
             file_batches.create_batch(
-                connection, store, body.attachments(), **queue_options(service.settings, body.priority)
+                connection, store, body.attachments(), **queue_options(service.settings, body)
             )
         )
 

@@ -35,7 +35,14 @@ from serve_app.edge.upload_form import FormRules, upload_form
 from serve_app.edge.validation_messages import form_validation_error
 from serve_app.routes.file_blobs import delete_unused_blobs, deleting_orphan_blob, require_kept_blob
 from serve_app.routes.file_purposes import accepted_type
-from serve_app.routes.vector_store_fields import PRIORITY_DESCRIPTION, FormPriority, Name, queue_options
+from serve_app.routes.vector_store_fields import (
+    PRIORITY_CLASS_DESCRIPTION,
+    PRIORITY_DESCRIPTION,
+    FormPriority,
+    Name,
+    RequestedClass,
+    queue_options,
+)
 from serve_app.service import Service
 
 router = json_router(404, 409, 429)
@@ -55,6 +62,7 @@ class FileFields(BaseModel):
     anchor: Annotated[Literal["created_at"] | None, Field(alias="expires_after[anchor]")] = None
     seconds: Annotated[Lifetime | None, Field(alias="expires_after[seconds]")] = None
     vector_store_id: Name | None = None
+    priority_class: RequestedClass | None = None
     priority: FormPriority | None = None
 
     @model_validator(mode="after")
@@ -96,6 +104,11 @@ FORM: dict[str, Any] = {
                         "vector_store_id": {
                             "type": "string",
                             "description": "Name or id of a vector store to attach the file to",
+                        },
+                        "priority_class": {
+                            "type": "string",
+                            "enum": list(PriorityClass),
+                            "description": PRIORITY_CLASS_DESCRIPTION,
                         },
                         "priority": {"type": "string", "description": PRIORITY_DESCRIPTION},
                     },
@@ -141,8 +154,10 @@ class UploadedFile(FileObject):
     """Id of the vector store that the file is attached to."""
     job_id: Omissible[str] = None
     """Id of the job that makes the file searchable."""
-    priority: Omissible[PriorityClass] = None
+    priority_class: Omissible[PriorityClass] = None
     """Priority class of that job."""
+    priority: Omissible[int] = None
+    """Priority of that job within its class, from 0 to 9."""
 
     @classmethod
     def of(cls, file: File, attached: StoreFile | None = None) -> Self:
@@ -153,7 +168,8 @@ class UploadedFile(FileObject):
             **_fields_of(file),
             vector_store_id=attached.vector_store,
             job_id=attached.job,
-            priority=attached.priority_class,
+            priority_class=attached.priority_class,
+            priority=attached.priority,
         )
 
 
@@ -203,9 +219,7 @@ async def create(request: Request, service: ServiceDep, organisation: Organisati
         if fields.vector_store_id is None:
             return UploadedFile.of(file)
         store = find_store(connection, organisation, fields.vector_store_id)
-        return UploadedFile.of(
-            file, attach(connection, store, file.id, **queue_options(settings, fields.priority))
-        )
+        return UploadedFile.of(file, attach(connection, store, file.id, **queue_options(settings, fields)))
 
     async with deleting_orphan_blob(service, organisation, blob):
         return await once(store_file, content=digest(blob.sha256, name, fields.model_dump_json()))

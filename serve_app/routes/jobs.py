@@ -1,48 +1,42 @@
-"""/v1/jobs: what was asked for and how far it is; follow it, end it, queue it again.
+"""/v1/jobs: list jobs, look at one, follow its events, cancel it, queue it again.
 
-A shape of ours: OpenAI's has no jobs. Times are seconds since 1970.
+OpenAI's API has no jobs, so the shape is ours (``job_objects``). Times are seconds since 1970.
 """
 
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Annotated, Any
 
-from fastapi import Header, Request
+from fastapi import Header, Query, Request
 from psycopg import Connection
 from pydantic import Field
 from starlette.responses import Response
 
-from cluster.errors import NotFound
+from cluster.errors import Conflict, NotFound
 from cluster.jobs import queue
 from cluster.jobs.jobs import Job, JobState, PriorityClass
-from cluster.jobs.view import (
-    AttemptRun,
-    JobFilter,
-    JobView,
-    StageRun,
-    Watch,
-    dead_letters,
-    list_jobs,
-    view_job,
-)
+from cluster.jobs.jobs import get_job as get_job_record
+from cluster.jobs.kinds import kind_named
+from cluster.jobs.view import JobFilter, Watch, dead_letters, list_jobs, view_job
 from serve_app.edge.authentication import Organisation
 from serve_app.edge.error_responses import documented_errors
 from serve_app.edge.idempotency import Once
 from serve_app.edge.json_route import json_router
-from serve_app.edge.paging import PageDep, listed
+from serve_app.edge.paging import PageDep
 from serve_app.edge.request_model import Moment, MomentOfText, RequestModel, Text, Whole
 from serve_app.edge.service_access import ServiceDep
 from serve_app.routes.job_events import EventStream, FeedOf
+from serve_app.routes.job_objects import DetailedJob, JobList, JobObject, RetriedJobs
 
 #: Postgres' bigint, which the ids of events are.
 HIGHEST_EVENT = 2**63 - 1
-#: A stream ends by itself before the time limit on requests would break it off.
+#: A stream ends itself before the time limit on requests would cut it off.
 STREAM_SHARE_OF_TIMEOUT = 0.8
-MOST_RETRIED = 1_000
-#: For the OpenAPI document: what one event of a stream holds.
+MAX_RETRIED = 1_000
+#: One event of a stream, for the OpenAPI document.
 EVENT = {"type": "object", "properties": {name: {"type": "string"} for name in ("id", "event", "data")}}
 STREAM: dict[str, Any] = {
-    "description": "Events, as they happen",
+    "description": "Server-sent events, sent as they happen",
     "content": {"text/event-stream": {"schema": EVENT}},
 }
 
@@ -50,55 +44,73 @@ router = json_router(404)
 
 
 class RetryRequest(RequestModel):
-    """Which dead letters; all of them when it says nothing. Times are RFC 3339 or seconds since 1970."""
+    """Which dead letters are queued again; without any condition, all of them. Times are RFC 3339 or seconds since 1970."""
 
     @classmethod
     def may_ignore(cls, name: str) -> bool:
-        """False: without a condition that is misspelt, more jobs would be queued again."""
+        """False: if a misspelt condition were ignored, more jobs would be queued again."""
         del name
         return False
 
     kind: Text | None = None
-    priority: Annotated[PriorityClass | None, Field(strict=False)] = None
+    """Only jobs of this kind."""
+    priority_class: Annotated[PriorityClass | None, Field(strict=False)] = None
+    """Only jobs of this priority class."""
+    priority: Annotated[PriorityClass | None, Field(strict=False, json_schema_extra={"deprecated": True})] = (
+        None
+    )
+    """The older name of `priority_class`."""
     error_code: Text | None = None
+    """Only jobs that failed with this code."""
     subject: Text | None = None
+    """Only jobs about the file or vector store with this id."""
     failed_after: Moment | None = None
+    """Only jobs that failed at this time or later."""
     failed_before: Moment | None = None
-    limit: Annotated[Whole, Field(ge=1, le=MOST_RETRIED)] = 100
+    """Only jobs that failed before this time."""
+    limit: Annotated[Whole, Field(ge=1, le=MAX_RETRIED)] = 100
+    """Number of jobs at most."""
 
 
-@router.get("/v1/jobs", summary="Jobs, the newest first")
+@router.get("/v1/jobs", summary="List jobs")
 async def get_jobs(
     page: PageDep,
     service: ServiceDep,
     organisation: Organisation,
-    kind: str | None = None,
-    state: JobState | None = None,
-    priority: PriorityClass | None = None,
-    subject: str | None = None,
-    error_code: str | None = None,
-    created_after: MomentOfText | None = None,
-    created_before: MomentOfText | None = None,
-) -> dict[str, Any]:
-    """Those of the caller's organisation, of one kind, state, class, subject or age if asked; a page at a time."""
+    kind: Annotated[str | None, Query(description="Only jobs of this kind")] = None,
+    state: Annotated[JobState | None, Query(description="Only jobs in this state")] = None,
+    priority_class: Annotated[PriorityClass | None, Query(description="Only jobs of this class")] = None,
+    priority: Annotated[
+        PriorityClass | None, Query(description="The older name of `priority_class`", deprecated=True)
+    ] = None,
+    subject: Annotated[str | None, Query(description="Only jobs about this file or vector store")] = None,
+    error_code: Annotated[str | None, Query(description="Only jobs with this error code")] = None,
+    created_after: Annotated[
+        MomentOfText | None, Query(description="Only jobs accepted at this time or later")
+    ] = None,
+    created_before: Annotated[
+        MomentOfText | None, Query(description="Only jobs accepted before this time")
+    ] = None,
+) -> JobList:
+    """Lists the jobs of the caller's organisation, the newest first."""
     chosen = JobFilter(
         kind=kind,
         state=state,
-        priority_class=priority,
+        priority_class=priority_class or priority,
         subject=subject,
         error_code=error_code,
         created_after=created_after,
         created_before=created_before,
     )
     found = await service.read(lambda connection: list_jobs(connection, organisation, chosen, page))
-    return listed(found, as_json, lambda job: job.id)
+    return JobList.of(found, JobObject.of, lambda job: job.id)
 
 
-@router.get("/v1/jobs/{job_id}", summary="One job and its history")
-async def get_job(job_id: str, service: ServiceDep, organisation: Organisation) -> dict[str, Any]:
-    """With its stages, its attempts, its place in the queue, and why it waits if it does."""
+@router.get("/v1/jobs/{job_id}", summary="Get a job and its history")
+async def get_job(job_id: str, service: ServiceDep, organisation: Organisation) -> DetailedJob:
+    """Shows a job with its stages, its attempts, its position in the queue, and why it waits."""
     now, lease_s = datetime.now(UTC), service.settings.lease_s
-    return _detailed(
+    return DetailedJob.of_view(
         await service.read(
             lambda connection: view_job(connection, organisation, job_id, now=now, lease_s=lease_s)
         )
@@ -107,13 +119,13 @@ async def get_job(job_id: str, service: ServiceDep, organisation: Organisation) 
 
 @router.get(
     "/v1/jobs/{job_id}/events",
-    summary="What happens to a job, as it happens",
+    summary="Follow the events of a job",
     status_code=HTTPStatus.OK,
     response_class=Response,
     responses={
         **documented_errors(404, 429),
         200: STREAM,
-        204: {"description": "The job has ended, and all of its events were seen"},
+        204: {"description": "The job has ended, and the listener has all of its events"},
     },
 )
 async def get_job_events(
@@ -122,9 +134,11 @@ async def get_job_events(
     service: ServiceDep,
     feed: FeedOf,
     organisation: Organisation,
-    last_event_id: Annotated[int | None, Header(ge=0, le=HIGHEST_EVENT)] = None,
+    last_event_id: Annotated[
+        int | None, Header(ge=0, le=HIGHEST_EVENT, description="Id of the last event that was received")
+    ] = None,
 ) -> Response:
-    """Server-sent events, from the first or from the one after `Last-Event-ID`; the stream ends with the job."""
+    """Sends the events of a job from the first one, or from the one after `Last-Event-ID`, until the job ends."""
     feed.require_room()
     watch = Watch(organisation=organisation, job=job_id, after=last_event_id or 0)
     first = (await feed.read([watch])).get(watch)
@@ -136,14 +150,14 @@ async def get_job_events(
     return EventStream(feed, watch, first=first, stopping=request.app.state.stopping, longest_s=longest_s)
 
 
-@router.post("/v1/jobs/retry", summary="Queue dead letters again")
+@router.post("/v1/jobs/retry", summary="Queue dead letters again", response_model=RetriedJobs)
 async def retry_dead_letters(
     body: RetryRequest, service: ServiceDep, organisation: Organisation, once: Once
 ) -> Response:
-    """All failed jobs that match, at most `limit` at once, those that failed first first; `has_more` says to ask again."""
+    """Queues the failed jobs that match the conditions again, at most `limit` of them; the first that failed come first."""
     chosen = JobFilter(
         kind=body.kind,
-        priority_class=body.priority,
+        priority_class=body.priority_class or body.priority,
         subject=body.subject,
         error_code=body.error_code,
         finished_after=body.failed_after,
@@ -151,114 +165,38 @@ async def retry_dead_letters(
     )
     attempts = service.settings.job_attempts
 
-    def retry(connection: Connection[Any]) -> dict[str, Any]:
+    def retry(connection: Connection[Any]) -> RetriedJobs:
         ids = dead_letters(connection, organisation, chosen, limit=body.limit + 1)
         for id in ids[: body.limit]:
             queue.replay(connection, organisation, id, attempts=attempts)
         queued = ids[: body.limit]
-        return {
-            "object": "job.retry",
-            "retried": len(queued),
-            "job_ids": queued,
-            "has_more": len(ids) > body.limit,
-        }
+        return RetriedJobs(retried=len(queued), job_ids=queued, has_more=len(ids) > body.limit)
 
     return await once(retry)
 
 
-@router.post("/v1/jobs/{job_id}/cancel", summary="End a job")
-async def cancel_job(job_id: str, service: ServiceDep, organisation: Organisation) -> dict[str, Any]:
-    """At once while it is queued; one that runs is ended by its worker within seconds. A job that has ended stays as it is."""
-    return as_json(
-        await service.in_transaction(lambda connection: queue.cancel(connection, organisation, job_id))
-    )
+@router.post("/v1/jobs/{job_id}/cancel", summary="Cancel a job", responses=documented_errors(404, 409))
+async def cancel_job(job_id: str, service: ServiceDep, organisation: Organisation) -> JobObject:
+    """Cancels a queued job at once. A running job is ended by its worker within seconds; one that has ended stays as it is."""
+
+    def cancel(connection: Connection[Any]) -> Job:
+        kind = kind_named(get_job_record(connection, organisation, job_id).kind)
+        if not kind.cancellable:
+            raise Conflict(f"job {job_id} of kind {kind.name} cannot be cancelled; wait for its end")
+        return queue.cancel(connection, organisation, job_id)
+
+    return JobObject.of(await service.in_transaction(cancel))
 
 
-@router.post("/v1/jobs/{job_id}/retry", summary="Queue a job again", responses=documented_errors(404, 409))
+@router.post(
+    "/v1/jobs/{job_id}/retry",
+    summary="Queue a job again",
+    response_model=JobObject,
+    responses=documented_errors(404, 409),
+)
 async def retry_job(job_id: str, service: ServiceDep, organisation: Organisation, once: Once) -> Response:
-    """A job that failed or was cancelled, with its input, under its id, with as many tries as a new one."""
+    """Queues a job that failed or was cancelled again, with its input, under its id, with as many attempts as a new one."""
     attempts = service.settings.job_attempts
     return await once(
-        lambda connection: as_json(queue.replay(connection, organisation, job_id, attempts=attempts))
+        lambda connection: JobObject.of(queue.replay(connection, organisation, job_id, attempts=attempts))
     )
-
-
-def as_json(job: Job) -> dict[str, Any]:
-    """A job as a list shows it."""
-    return {
-        "id": job.id,
-        "object": "job",
-        "kind": job.kind,
-        "state": job.state,
-        "priority": job.priority_class,
-        "place": job.priority,
-        "subject": job.subject,
-        "stage": job.stage,
-        "attempt": job.attempt,
-        "last_attempt": job.last_attempt,
-        "progress": _progress(job),
-        "cancel_asked": job.cancel_asked,
-        "error": None if job.error is None else {"code": job.error_code, "message": job.error},
-        "created_at": _seconds(job.created_at),
-        "started_at": _seconds(job.started_at),
-        "finished_at": _seconds(job.finished_at),
-        "retry_at": _seconds(job.retry_at),
-    }
-
-
-def _detailed(view: JobView) -> dict[str, Any]:
-    shown, speed, waiting, current = as_json(view.job), view.speed, view.waiting, view.current
-    shown["progress"] |= {
-        "stage": None if current is None else {"name": current.name, **_progress(current)},
-        "rate_per_s": None if speed is None else round(speed.rate_per_s, 3),
-        "eta_s": None if speed is None or speed.eta_s is None else round(speed.eta_s, 1),
-    }
-    return {
-        **shown,
-        "input": view.job.input,
-        "result": view.job.result,
-        "worker": view.job.worker,
-        "position": view.position,
-        "waiting": None
-        if waiting is None
-        else {"reason": waiting.reason, "message": waiting.message, "until": _seconds(waiting.until)},
-        "stages": [_stage(stage) for stage in view.stages],
-        "attempts": [_attempt(attempt) for attempt in view.attempts],
-    }
-
-
-def _progress(of: Job | StageRun) -> dict[str, Any]:
-    return {"done": of.done, "total": of.total, "unit": of.unit}
-
-
-def _stage(stage: StageRun) -> dict[str, Any]:
-    return {
-        "stage": stage.name,
-        "attempt": stage.attempt,
-        "tries": stage.tries,
-        **_progress(stage),
-        "started_at": _seconds(stage.started_at),
-        "ended_at": _seconds(stage.ended_at),
-        "seconds": _between(stage.started_at, stage.ended_at),
-        "error": stage.error,
-    }
-
-
-def _attempt(attempt: AttemptRun) -> dict[str, Any]:
-    return {
-        "attempt": attempt.number,
-        "worker": attempt.worker,
-        "outcome": attempt.outcome,
-        "started_at": _seconds(attempt.started_at),
-        "ended_at": _seconds(attempt.ended_at),
-        "seconds": _between(attempt.started_at, attempt.ended_at),
-        "error": attempt.error,
-    }
-
-
-def _seconds(at: datetime | None) -> float | None:
-    return None if at is None else round(at.timestamp(), 3)
-
-
-def _between(start: datetime, end: datetime | None) -> float | None:
-    return None if end is None else round((end - start).total_seconds(), 3)

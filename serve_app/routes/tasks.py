@@ -1,10 +1,10 @@
-"""POST /upload and GET /tasks/{task_id}: the paths callers knew before there were /v1/files and /v1/jobs. A task is a job.
+"""POST /upload and GET /tasks/{task_id}, the paths that were there before /v1/files and /v1/jobs. A task is a job.
 
 curl -F file=@manual.pdf http://127.0.0.1:8000/upload      # {"task_id": "job_...", "status": "queued"}
 """
 
 from http import HTTPStatus
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from fastapi import Request
 from psycopg import Connection
@@ -15,7 +15,7 @@ from cluster.documents.attaching import attach
 from cluster.documents.file_names import plain_name
 from cluster.documents.files import create_file
 from cluster.documents.stores import ensure_store
-from cluster.jobs.jobs import Job, JobState, get_job
+from cluster.jobs.jobs import Job, JobState, PriorityClass, get_job
 from cluster.organisations.organisations import StorageLimits
 from cluster.records import digest
 from cluster.vector_index import collection_name
@@ -23,14 +23,22 @@ from serve_app.edge.authentication import Organisation
 from serve_app.edge.error_responses import documented_errors
 from serve_app.edge.idempotency import Once
 from serve_app.edge.json_route import json_router
+from serve_app.edge.response_model import ResponseModel
 from serve_app.edge.service_access import ServiceDep
 from serve_app.edge.upload_form import FormRules, upload_form
 from serve_app.edge.validation_messages import form_validation_error
 from serve_app.routes.file_blobs import deleting_orphan_blob, require_kept_blob
 from serve_app.routes.file_purposes import accepted_type
-from serve_app.routes.vector_store_fields import FormPriority, Name, queue_options
+from serve_app.routes.vector_store_fields import (
+    PRIORITY_CLASS_DESCRIPTION,
+    PRIORITY_DESCRIPTION,
+    FormPriority,
+    Name,
+    RequestedClass,
+    queue_options,
+)
 
-#: Where files go whose caller names no store.
+#: The vector store of uploads that name none.
 DEFAULT_STORE = "uploads"
 PURPOSE = "assistants"
 PERCENT = 100
@@ -39,31 +47,48 @@ router = json_router()
 
 
 class UploadFields(BaseModel):
-    """What may stand beside the file."""
+    """The fields beside the file in its form."""
 
     model_config = ConfigDict(extra="forbid")
 
     vector_store: Annotated[Name, Field(min_length=1)] = DEFAULT_STORE
+    priority_class: RequestedClass | None = None
     priority: FormPriority | None = None
 
 
-class Accepted(BaseModel):
-    """The task that processes the file, and where it will be found."""
+class AcceptedUpload(ResponseModel):
+    """The task that processes an uploaded file."""
 
     task_id: str
-    status: Literal["queued"]
+    """Id of the task; see `/tasks/{task_id}`."""
+    status: Literal["queued"] = "queued"
+    """Always `queued`."""
     file_id: str
+    """Id of the file; see `/v1/files/{file_id}`."""
     vector_store_id: str
+    """Id of the vector store that the file is attached to."""
 
 
-class Task(BaseModel):
-    """How far a task is."""
+class TaskObject(ResponseModel):
+    """The state of a task."""
 
     task_id: str
+    """Id of the task."""
     status: JobState
-    progress: Annotated[int, Field(ge=0, le=PERCENT, description="Percent")]
+    """`queued`, `running`, `succeeded`, `failed` or `cancelled`."""
+    progress: Annotated[int, Field(ge=0, le=PERCENT)]
+    """Percent of the task that is done."""
     result: dict[str, Any] | None
+    """What the task found or made; null until it has ended."""
     error: str | None
+    """Why it failed or was cancelled; null otherwise."""
+
+    @classmethod
+    def of(cls, job: Job) -> Self:
+        """The job as a task."""
+        return cls(
+            task_id=job.id, status=job.state, progress=_percent(job), result=job.result, error=job.error
+        )
 
 
 FORM = {
@@ -75,13 +100,18 @@ FORM = {
                     "type": "object",
                     "required": ["file"],
                     "properties": {
-                        "file": {"type": "string", "format": "binary"},
+                        "file": {"type": "string", "format": "binary", "description": "The file"},
                         "vector_store": {
                             "type": "string",
-                            "description": "Name or id; made when it is not there",
+                            "description": "Name or id of a vector store, which is created if it does not exist",
                             "default": DEFAULT_STORE,
                         },
-                        "priority": {"type": "string", "description": "high, medium, low, or 0 to 9"},
+                        "priority_class": {
+                            "type": "string",
+                            "enum": list(PriorityClass),
+                            "description": PRIORITY_CLASS_DESCRIPTION,
+                        },
+                        "priority": {"type": "string", "description": PRIORITY_DESCRIPTION},
                     },
                 }
             }
@@ -94,11 +124,11 @@ FORM = {
     "/upload",
     summary="Upload a file and make it searchable",
     openapi_extra=FORM,
-    response_model=Accepted,
+    response_model=AcceptedUpload,
     responses=documented_errors(404, 409, 429),
 )
 async def upload(request: Request, service: ServiceDep, organisation: Organisation, once: Once) -> Response:
-    """As POST /v1/files and POST /v1/vector_stores/{id}/files in one; the store is made when it is not there."""
+    """Stores a file and attaches it to a vector store, which is created if it does not exist."""
     settings, fingerprint = service.settings, service.default.engine.fingerprint
     names = frozenset(UploadFields.model_fields)
     rules = FormRules(
@@ -109,7 +139,7 @@ async def upload(request: Request, service: ServiceDep, organisation: Organisati
         type = accepted_type(form.start, name=name, purpose=PURPOSE)
         blob = await form.keep()
 
-    def work(connection: Connection[Any]) -> dict[str, Any]:
+    def work(connection: Connection[Any]) -> AcceptedUpload:
         require_kept_blob(connection, service, organisation, blob)
         file = create_file(
             connection, organisation, name, PURPOSE, blob, type, default_limits=StorageLimits.of(settings)
@@ -121,9 +151,9 @@ async def upload(request: Request, service: ServiceDep, organisation: Organisati
             fingerprint=fingerprint,
             index=settings.vector_index,
         )
-        service.model_in(store.fingerprint.id)  # refused before the file waits for a model that is not here
-        attached = attach(connection, store, file.id, **queue_options(settings, fields.priority))
-        return {"task_id": attached.job, "status": "queued", "file_id": file.id, "vector_store_id": store.id}
+        service.model_in(store.fingerprint.id)  # raises where the store's model is not served
+        attached = attach(connection, store, file.id, **queue_options(settings, fields))
+        return AcceptedUpload(task_id=attached.job, file_id=file.id, vector_store_id=store.id)
 
     async with deleting_orphan_blob(service, organisation, blob):
         await service.in_database(
@@ -133,12 +163,12 @@ async def upload(request: Request, service: ServiceDep, organisation: Organisati
 
 
 @router.get(
-    "/tasks/{task_id}", summary="How far a task is", responses=documented_errors(HTTPStatus.NOT_FOUND)
+    "/tasks/{task_id}", summary="Get the state of a task", responses=documented_errors(HTTPStatus.NOT_FOUND)
 )
-async def get_task(task_id: str, service: ServiceDep, organisation: Organisation) -> Task:
-    """Any job of the caller's organisation; GET /v1/jobs/{id} says more."""
+async def get_task(task_id: str, service: ServiceDep, organisation: Organisation) -> TaskObject:
+    """Shows the state of any job of the caller's organisation; `GET /v1/jobs/{job_id}` shows more."""
     job = await service.read(lambda connection: get_job(connection, organisation, task_id))
-    return Task(task_id=job.id, status=job.state, progress=_percent(job), result=job.result, error=job.error)
+    return TaskObject.of(job)
 
 
 def _percent(job: Job) -> int:

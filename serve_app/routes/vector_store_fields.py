@@ -5,7 +5,7 @@ Postgres could not store or a filter could not test.
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Protocol, Self
 
 from pydantic import (
     BaseModel,
@@ -20,6 +20,7 @@ from pydantic import (
 )
 
 from cluster.documents.stores import LONGEST_NAME
+from cluster.errors import InvalidInput
 from cluster.jobs.jobs import PriorityClass
 from cluster.jobs.queue import DEFAULT_PRIORITY
 from cluster.settings import Settings
@@ -72,8 +73,11 @@ Attributes = Annotated[
     ),
 ]
 PRIORITY_DESCRIPTION = (
-    "Urgency of the job: the class `high`, `medium` or `low`, or a number from 0 to 9 within the class"
-    " `medium`; a higher number runs first"
+    "0 to 9: of your queued jobs of one priority class, those with a higher number begin first. The older form,"
+    " in which it is the priority class itself, is still accepted"
+)
+PRIORITY_CLASS_DESCRIPTION = (
+    "Urgency of the job: `high` (a person waits), `medium` (the default), `low` (bulk) or `scheduled`"
 )
 Priority = Annotated[
     Literal["high", "medium", "low"] | Annotated[Whole, Field(ge=0, le=9)],
@@ -86,6 +90,8 @@ FormPriority = Annotated[
     WrapValidator(_priority),
     Field(description=PRIORITY_DESCRIPTION),
 ]
+
+RequestedClass = Annotated[PriorityClass, Field(strict=False, description=PRIORITY_CLASS_DESCRIPTION)]
 
 
 class AutoChunkingRequest(RequestModel):
@@ -176,11 +182,35 @@ def chunking_of(strategy: Mapping[str, Any] | None) -> AutoChunking | StaticChun
     return StaticChunking.model_validate(strategy)
 
 
-def queue_options(settings: Settings, priority: str | int | None) -> dict[str, Any]:
-    """The arguments with which a request's priority is passed to the functions that queue a job."""
+class QueueFields(Protocol):
+    """The fields of a request that say how urgent its jobs are."""
+
+    @property
+    def priority_class(self) -> PriorityClass | None:
+        """The priority class."""
+
+    @property
+    def priority(self) -> str | int | None:
+        """The priority within the class; a string is the class in its older form."""
+
+
+def queue_options(settings: Settings, fields: QueueFields) -> dict[str, Any]:
+    """The arguments with which a request's priority is passed to the functions that queue a job.
+
+    Raises:
+        InvalidInput: the request names two priority classes.
+    """
+    priority_class, priority = fields.priority_class, fields.priority
+    if isinstance(priority, str):
+        if priority_class not in {None, priority}:
+            raise InvalidInput(
+                f"priority is {priority} and priority_class is {priority_class}; send a number from 0 to 9 as priority",
+                param="priority",
+            )
+        priority_class, priority = PriorityClass(priority), None
     return {
-        "priority_class": PriorityClass(priority) if isinstance(priority, str) else PriorityClass.MEDIUM,
-        "priority": priority if isinstance(priority, int) else DEFAULT_PRIORITY,
+        "priority_class": priority_class or PriorityClass.MEDIUM,
+        "priority": DEFAULT_PRIORITY if priority is None else priority,
         "attempts": settings.job_attempts,
     }
 

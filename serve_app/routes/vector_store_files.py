@@ -32,6 +32,7 @@ from serve_app.routes.vector_store_fields import (
     ChunkSizes,
     OtherChunking,
     Priority,
+    RequestedClass,
     StaticChunking,
     chunking_of,
     queue_options,
@@ -53,12 +54,13 @@ Filter = Annotated[FileStatus | None, Query(alias="filter", description="List on
 
 
 class AttachRequest(RequestModel):
-    """OpenAI's CreateVectorStoreFileRequest, with `priority` added."""
+    """OpenAI's CreateVectorStoreFileRequest, with `priority_class` and `priority` added."""
 
     file_id: Text
     """Id of the file to attach."""
     attributes: Attributes | None = None
     chunking_strategy: ChunkingStrategy | None = None
+    priority_class: RequestedClass | None = None
     priority: Priority | None = None
 
 
@@ -123,9 +125,9 @@ class VectorStoreFileObject(ResponseModel):
     """Progress of the job; null once the job is archived."""
     attempt: int | None
     """Number of the job's current or last attempt."""
-    priority: PriorityClass | None
+    priority_class: PriorityClass | None
     """Priority class of the job."""
-    place: int | None
+    priority: int | None
     """Priority of the job within its class, from 0 to 9."""
     pages: int | None
     """Pages of the document; null until it can be searched."""
@@ -165,8 +167,8 @@ class VectorStoreFileObject(ResponseModel):
             stage=_stage(attached),
             progress=_progress(attached),
             attempt=attached.attempt,
-            priority=attached.priority_class,
-            place=attached.priority,
+            priority_class=attached.priority_class,
+            priority=attached.priority,
             pages=attached.pages,
             chunks=attached.chunks,
             outcome=attached.outcome,
@@ -213,7 +215,7 @@ async def attach_file(
             body.file_id,
             attributes=body.attributes,
             chunking_strategy=stored_json(body.chunking_strategy),
-            **queue_options(service.settings, body.priority),
+            **queue_options(service.settings, body),
         )
         return VectorStoreFileObject.of(attached, store, model_tokens=service.max_chunk_tokens(store))
 

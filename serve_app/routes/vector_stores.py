@@ -28,6 +28,7 @@ from serve_app.routes.vector_store_fields import (
     Metadata,
     Name,
     Priority,
+    RequestedClass,
     StaticChunking,
     StoreExpiryRequest,
     chunking_of,
@@ -46,7 +47,7 @@ Partial = Annotated[
 
 
 class CreateStoreRequest(RequestModel):
-    """OpenAI's CreateVectorStoreRequest, with `partial` and `priority` added."""
+    """OpenAI's CreateVectorStoreRequest, with `partial`, `priority_class` and `priority` added."""
 
     name: Name | None = None
     """Name of the store; a search may use it in place of the id."""
@@ -59,6 +60,7 @@ class CreateStoreRequest(RequestModel):
     chunking_strategy: ChunkingStrategy | None = None
     metadata: Metadata | None = None
     partial: Partial = False
+    priority_class: RequestedClass | None = None
     priority: Priority | None = None
 
 
@@ -213,7 +215,7 @@ async def create_store(
             connection,
             store,
             [Attachment(file=file) for file in body.file_ids or []],
-            **queue_options(service.settings, body.priority),
+            **queue_options(service.settings, body),
         )
         return _object(connection, store)
 

@@ -110,7 +110,7 @@ def test_files_of_a_batch_may_each_have_their_own(
     by_id = {file["id"]: file for file in listed}
     assert (by_id[first]["attributes"], by_id[second]["attributes"]) == ({"a": 1}, {})
     assert by_id[second]["chunking_strategy"] != short  # named twice: the last counts
-    assert {file["priority"] for file in listed} == {"low"}
+    assert {file["priority_class"] for file in listed} == {"low"}
 
 
 def test_a_batch_says_when_to_ask_again_and_is_cancelled_at_once_where_nobody_works(

@@ -135,7 +135,7 @@ def test_a_file_is_attached_to_a_store_as_it_is_uploaded(
         file=("a.txt", fresh()), purpose="assistants", extra_body={"vector_store_id": store.id, "priority": "high"}
     )  # fmt: skip
     assert made.model_extra is not None
-    assert made.model_extra["priority"] == "high"
+    assert (made.model_extra["priority_class"], made.model_extra["priority"]) == ("high", 5)
     with pool.connection() as connection:
         attached = connection.execute(
             "SELECT job FROM vector_store_files WHERE file = %s", [made.id]

@@ -100,7 +100,12 @@ def test_a_list_is_filtered_and_paged(
     )
     assert (page["object"], page["has_more"]) == ("list", True)
     first = page["data"][0]
-    assert (first["state"], first["priority"], first["place"], first["kind"]) == ("queued", "low", 2, "test")
+    assert (first["state"], first["priority_class"], first["priority"], first["kind"]) == (
+        "queued",
+        "low",
+        2,
+        "test",
+    )
     rest = client.get(
         "/v1/jobs",
         params={"subject": "file-list", "after": page["last_id"], "priority": "low", "state": "queued"},

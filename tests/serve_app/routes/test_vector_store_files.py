@@ -138,7 +138,12 @@ def test_a_file_tells_of_its_job_and_when_to_ask_again(
     job = http.post(path, json={"file_id": file, "priority": "high"}).json()["job_id"]
     queued = http.get(f"{path}/{file}")
     told = queued.json()
-    assert (told["job_id"], told["stage"], told["priority"], told["attempt"]) == (job, "queued", "high", 1)
+    assert (told["job_id"], told["stage"], told["priority_class"], told["attempt"]) == (
+        job,
+        "queued",
+        "high",
+        1,
+    )
     assert told["progress"] == {"done": 0, "total": 100, "unit": "percent"}
     assert queued.headers["openai-poll-after-ms"] == "1000"
     assert http.get(f"/v1/jobs/{job}").json()["kind"] == "index_file"
@@ -214,21 +219,38 @@ def test_attaching_again_in_progress_is_the_same_job_and_later_a_new_one(
 
 
 @pytest.mark.parametrize(
-    ("priority", "priority_class", "place"),
-    [("low", "low", 5), (9, "medium", 9), (0, "medium", 0), (None, "medium", 5)],
+    ("fields", "priority_class", "priority"),
+    [
+        ({"priority_class": "high", "priority": 7}, "high", 7),
+        ({"priority_class": "low"}, "low", 5),
+        ({"priority": 9}, "medium", 9),
+        ({"priority": 0}, "medium", 0),
+        ({"priority": None}, "medium", 5),
+        ({"priority": "low"}, "low", 5),
+        ({"priority": "low", "priority_class": "low"}, "low", 5),
+    ],
 )
-def test_priority_is_a_class_or_a_place_in_it(
+def test_an_answer_calls_priority_and_its_class_as_the_request_does(
     http: httpx.Client,
     store: VectorStore,
     file: str,
-    priority: str | int | None,
+    fields: dict[str, Any],
     priority_class: str,
-    place: int,
+    priority: int,
 ) -> None:
-    answer = http.post(
-        f"/v1/vector_stores/{store.id}/files", json={"file_id": file, "priority": priority}
-    ).json()
-    assert (answer["priority"], answer["place"]) == (priority_class, place)
+    path = f"/v1/vector_stores/{store.id}/files"
+    answer = http.post(path, json={"file_id": file, **fields}).json()
+    assert (answer["priority_class"], answer["priority"]) == (priority_class, priority)
+    job = http.get(f"/v1/jobs/{answer['job_id']}").json()
+    assert (job["priority_class"], job["priority"]) == (priority_class, priority)
+
+
+def test_two_priority_classes_in_one_request_are_refused(
+    http: httpx.Client, store: VectorStore, file: str
+) -> None:
+    fields = {"file_id": file, "priority": "low", "priority_class": "high"}
+    refused = http.post(f"/v1/vector_stores/{store.id}/files", json=fields)
+    assert (refused.status_code, refused.json()["error"]["param"]) == (400, "priority")
 
 
 def test_longer_chunks_than_the_model_reads_are_told_and_so_is_what_is_used(
