@@ -1,1 +1,1 @@
-"""Measurements: each prints a ratio against a named baseline measured in the same run."""
+"""Benchmarks. Each prints a ratio against a named baseline that is measured in the same run."""

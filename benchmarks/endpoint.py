@@ -1,20 +1,22 @@
-"""Our endpoint beside infinity and beside FastAPI with ``encode`` in its handler, on the same weights, texts and cores, in one run.
+"""Compare our endpoint with infinity and with FastAPI that calls ``encode``, on the same weights and cores.
 
     python -m benchmarks.endpoint --rounds 5
 
-In every round each party is started anew, warmed up, asked, and stopped before the next one starts; the order turns from
-round to round. All have the same OpenMP settings and truncate what is too long. Texts come in the same order to all, each once,
-so that no cache can answer. The client is a process of its own on the same cores; what it cost is printed.
+A party is one of the servers compared. In every round each party is started, warmed up, measured, and stopped
+before the next one starts; the order rotates from round to round. All have the same OpenMP settings and
+truncate long texts. All get the same texts in the same order, each text once, so that no cache can answer.
+The client is a process of its own on the same cores; its cost is printed.
 
 - sentences: 16 clients, one sentence a request;
 - passages: 4 clients, 64 texts of mixed lengths a request;
 - question: one client, one question a request, beside the engine called directly;
-- mixed: passages without pause, and beside them one question a second, against the same without the passages;
-- flood: one organisation's 32 clients send eight sentences a request, another asks one question a second.
+- mixed: one question a second beside passages without pause, against one question a second alone;
+- flood: 32 clients of one organisation send eight sentences a request, another organisation sends one
+  question a second.
 
-Processor time is that of all processes of a party, for Ray Serve those of the whole cluster. "engine alone" is our engine
-in a process without a server, called with the same texts by as many threads as there are clients. bfloat16 is left out where the
-processor would only emulate it.
+Processor time is that of all processes of a party; for Ray Serve, that of the whole cluster. "engine alone"
+is our engine in a process without a server, called with the same texts by one thread per client. bfloat16 is
+omitted if the processor would only emulate it.
 """
 
 import argparse
@@ -38,9 +40,9 @@ from benchmarks.peers.servers import (
     OURS_BF16,
     OURS_UNCACHED,
     PRODUCTION,
-    Obedient,
-    Party,
+    CommandedProcess,
     Server,
+    ServerParty,
     client,
     running,
 )
@@ -51,32 +53,34 @@ from cluster.settings import Settings
 
 WORKLOADS = ("sentences", "passages", "question", "mixed", "flood")
 PRECISIONS = ("float32", "bfloat16") if multiplies_bf16() else ("float32",)
-ALL = (OURS, *([OURS_BF16] if multiplies_bf16() else []), OURS_UNCACHED, PRODUCTION, INFINITY, NAIVE)
-#: What a party is not asked for: organisations it cannot tell apart, or what another row says already.
-LEFT_OUT = {
+PARTIES = (OURS, *([OURS_BF16] if multiplies_bf16() else []), OURS_UNCACHED, PRODUCTION, INFINITY, NAIVE)
+#: Workloads without a row for a party, because it has no organisations, or because another row says the same.
+EXCLUDED_WORKLOADS = {
     OURS_UNCACHED.name: {"question", "mixed", "flood"},
     PRODUCTION.name: {"flood"},
     INFINITY.name: {"flood"},
     NAIVE.name: {"mixed", "flood"},
 }
 CLIENTS = {"sentences": 16, "passages": 4, "question": 1}
-#: More than anybody answers in the time there is, except questions.
+#: Requests prepared for each workload: more than any party answers in the time, except for questions.
 REQUESTS = {"sentences": 8_000, "passages": 60, "question": 60}
+#: Texts of a request with passages.
 PASSAGES = 64
 FLOOD = {"clients": 32, "texts": 8, "requests": 1_000}
-EVERY_S = 1.0
+#: Interval between the questions of the workloads that measure one question a second.
+PACE_S = 1.0
 LEAST_COSINE = 0.999
 PROBES = ("How long is the notice period of the contract?", "Only the shift supervisor may stop the pump.")
 
-Seen = dict[str, dict[str, Any]]
+RoundResults = dict[str, dict[str, Any]]
 
 
 def main() -> int:
-    """Run the rounds, print the tables."""
+    """Run the rounds, and print the tables."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    names = "; ".join(party.name for party in ALL)
+    names = "; ".join(party.name for party in PARTIES)
     parser.add_argument(
         "--rounds", type=int, default=5, help="interleaved rounds; medians are printed (default: %(default)s)"
     )
@@ -84,49 +88,53 @@ def main() -> int:
         "--seconds",
         type=float,
         default=8.0,
-        help="after which a workload begins no request (default: %(default)s)",
+        help="time of a workload, after which no request begins (default: %(default)s)",
     )
     parser.add_argument(
-        "--workloads", nargs="+", choices=WORKLOADS, default=WORKLOADS, help="only these (default: all)"
+        "--workloads",
+        nargs="+",
+        choices=WORKLOADS,
+        default=WORKLOADS,
+        help="measure only these (default: all)",
     )
     parser.add_argument(
-        "--parties", nargs="+", default=[""], help=f"only these, by name or by a word of it: {names}"
+        "--parties", nargs="+", default=[""], help=f"measure only these, by name or by a word of it: {names}"
     )
     arguments = parser.parse_args()
     configure(Settings(log_level="WARNING"))
-    whole = {party.name for party in ALL}
+    whole = {party.name for party in PARTIES}
     parties = [
         party
-        for party in ALL
+        for party in PARTIES
         if any(word == party.name or (word in party.name and word not in whole) for word in arguments.parties)
     ]
     rounds = []
     with client() as load:
-        bench = Bench(load, set(arguments.workloads), arguments.seconds)
+        benchmark = EndpointBenchmark(load, set(arguments.workloads), arguments.seconds)
         for number in range(arguments.rounds):
-            rounds.append(bench.round(number, parties))
+            rounds.append(benchmark.round(number, parties))
     report.show(rounds, baseline=INFINITY.name)
     return 0
 
 
-class Bench:
-    """The rounds, on one client."""
+class EndpointBenchmark:
+    """Measures the parties with one client process."""
 
-    def __init__(self, load: Obedient, workloads: set[str], seconds: float) -> None:
+    def __init__(self, load: CommandedProcess, workloads: set[str], seconds: float) -> None:
         self._load = load
         self._seconds = seconds
         self._workloads = workloads
         self._reference: NDArray[np.float32] | None = None
 
-    def round(self, number: int, parties: list[Party]) -> Seen:
-        """What each party did, by its name and by workload; all get the same texts."""
-        seen: Seen = {
+    def round(self, number: int, parties: list[ServerParty]) -> RoundResults:
+        """Results of one round, by party and by workload; all parties get the same texts."""
+        seen: RoundResults = {
             f"engine alone, {precision}": self._direct(number, precision) for precision in PRECISIONS
         }
         turn = number % len(parties)
         for party in parties[turn:] + parties[:turn]:
             print(f"round {number + 1}: {party.name}", file=sys.stderr)
-            wanted = self._workloads - LEFT_OUT.get(party.name, set())
+            wanted = self._workloads - EXCLUDED_WORKLOADS.get(party.name, set())
             with running(party) as server:
                 self._warm_up(server)
                 seen[party.name] = self._party(server, Texts(number), wanted)
@@ -138,7 +146,7 @@ class Bench:
 
     def _direct(self, number: int, precision: str) -> dict[str, Any]:
         texts, seen = Texts(number), {}
-        with closing(Obedient("direct", {"CLUSTER_PRECISION": precision})) as engine:
+        with closing(CommandedProcess("direct", {"CLUSTER_PRECISION": precision})) as engine:
             for workload in CLIENTS:
                 calls = [[text] if isinstance(text, str) else text for text in inputs(workload, texts)]
                 if workload in self._workloads:
@@ -202,34 +210,36 @@ class Bench:
         }
 
     def _idle(self, server: Server, texts: Texts) -> list[float]:
-        return self._ask(server, **self._paced(server, texts, round(self._seconds / EVERY_S)))["paced"][
+        return self._ask(server, **self._paced(server, texts, round(self._seconds / PACE_S)))["paced"][
             "latencies_s"
         ]
 
     def _paced(self, server: Server, texts: Texts, count: int = 600) -> dict[str, Any]:
         requests = [server.request(texts.question()) for _ in range(count)]
-        return {"paced": {"requests": requests, "headers": {"x-organisation": "other"}, "every_s": EVERY_S}}
+        return {"paced": {"requests": requests, "headers": {"x-organisation": "other"}, "every_s": PACE_S}}
 
-    def _ask(self, server: Server, **order: Any) -> dict[str, Any]:
-        answer = self._load.ask({"url": server.url, **order})
+    def _ask(self, server: Server, **command: Any) -> dict[str, Any]:
+        answer = self._load.ask({"url": server.url, **command})
         if errors := answer["busy"]["errors"] + answer["paced"]["errors"]:
             raise SystemExit(f"{server.party.name}: {len(errors)} errors, the first: {errors[0]}")
         return answer
 
     def _warm_up(self, server: Server) -> None:
-        """Compare its vectors with those of the first party, and let it lay out its memory."""
+        """Compare the vectors with those of the first party, and let the server allocate its memory."""
         vectors = embedded_by(server, PROBES)
         self._reference = vectors if self._reference is None else self._reference
         cosine = np.einsum("nd,nd->n", vectors, self._reference).min()
         if cosine < LEAST_COSINE:
-            raise SystemExit(f"{server.party.name}: its vectors are others (cosine {cosine:.4f})")
+            raise SystemExit(
+                f"{server.party.name}: its vectors differ from the first party's (cosine {cosine:.4f})"
+            )
         texts = Texts(1_000_000)
         self._busy(server, [server.request(texts.passages(20)) for _ in range(4)], 4)
         self._busy(server, [server.request(texts.sentence()) for _ in range(48)], 16)
 
 
 def inputs(workload: str, texts: Texts) -> list[Any]:
-    """What the requests of a workload hold."""
+    """The inputs of the requests of a workload."""
     make = {
         "sentences": texts.sentence,
         "passages": lambda: texts.passages(PASSAGES),
@@ -241,7 +251,7 @@ def inputs(workload: str, texts: Texts) -> list[Any]:
 def measured(
     answer: dict[str, Any], latencies_s: list[float], texts: int, processor_s: float
 ) -> dict[str, Any]:
-    """Throughput, latencies and cost of one workload."""
+    """Throughput, latencies and processor time of one workload."""
     p50, p95 = statistics.median(latencies_s), float(np.quantile(latencies_s, 0.95))
     return {
         "texts_per_s": texts / answer["seconds"],
@@ -254,7 +264,7 @@ def measured(
 def embedded_by(
     server: Server, texts: Sequence[str], headers: Mapping[str, str] | None = None
 ) -> NDArray[np.float32]:
-    """(n, dim) float32 as the server sends them, brought to unit length."""
+    """(n, dim) float32: the vectors that the server sends, scaled to unit length."""
     body = {"model": MODEL, "input": texts, **server.party.fields}
     answer = httpx.post(server.url, json=body, headers=headers, timeout=120).raise_for_status().json()
     sent = [item["embedding"] for item in answer["data"]]

@@ -1,15 +1,16 @@
-"""The engine beside ``SentenceTransformer.encode`` on the same weights, in one run, and beside what the machine can do at all.
+"""Compare the engine with ``SentenceTransformer.encode`` on the same weights, and with the machine's peak.
 
     python -m benchmarks.engine --rounds 5
-    python -m benchmarks.engine --models base --loads full      # a model of bge-base's shape, texts as long as it reads
+    python -m benchmarks.engine --models base --loads full      # a model of the shape of bge-base, long texts
 
-Texts are the Python language reference as it comes with Python (``pydoc_data``). The load "mix" is what a search application
-sees: half chunks of 120-180 words, three tenths passages of 30-110, two tenths questions of 4-14; "full" is texts longer than the
-model reads, and cut. Every party is a process of its own and works while the others sleep, in turns; medians are printed.
-sentence-transformers runs at several batch sizes and the best one is the baseline. Everything counts, tokenising included. FLOPs
-are those of linear layers and attention on real tokens; the peak is that of matrix products in the same type, measured in every
-round. On a machine with a GPU all parties use it, sentence-transformers in bfloat16 too, and models of the shapes of
-bge-base and bge-large run beside MiniLM.
+Texts come from the Python language reference, which is part of Python (``pydoc_data``). The load "mix"
+imitates a search application: half chunks of 120-180 words, three tenths passages of 30-110, two tenths
+questions of 4-14. The load "full" has texts longer than the model reads, which are cut. A party is one of the
+programs compared: a process of its own, which works while the others sleep. Parties take turns, and medians
+are printed. sentence-transformers runs with several batch sizes, and the best is the baseline. The time
+includes tokenising. FLOPs are those of linear layers and attention on real tokens; the peak is that of matrix
+products in the same type, measured in every round. On a machine with a GPU, all parties use it,
+sentence-transformers in bfloat16 too, and models of the shapes of bge-base and bge-large run beside MiniLM.
 """
 
 import argparse
@@ -38,33 +39,37 @@ from cluster.engines.weights import open_model_folder
 from cluster.logs import configure
 from cluster.settings import Settings
 
-PASSIVE = " passive"
-THEIRS = (
+PASSIVE_WAITING = " passive"
+BASELINES = (
     *(f"sentence-transformers, batch {size}" for size in (16, 32, 64)),
-    f"sentence-transformers, batch 32{PASSIVE}",
+    f"sentence-transformers, batch 32{PASSIVE_WAITING}",
 )
-THEIRS_CUDA = tuple(
+BASELINES_CUDA = tuple(
     f"sentence-transformers, batch {size} {dtype}"
     for dtype in ("float32", "bfloat16")
     for size in (32, 128, 512)
 )
 QUERY = "How long is the notice period of the contract?"
-#: Share of the texts, fewest and most words.
+#: For each kind of text: its share of the texts, its fewest and its most words.
 LOADS = {"mix": ((0.5, 120, 180), (0.3, 30, 110), (0.2, 4, 14)), "full": ((1.0, 600, 600),)}
 TEXTS, TEXTS_CUDA = 128, 8_192
 COLD_STARTS = 3
 
-Seen = list[dict[str, float]]
+RoundResults = list[dict[str, float]]
 
 
-class Party:
-    """One process of ``benchmarks.peers.encode``."""
+class EngineParty:
+    """A party: one process of ``benchmarks.peers.encode``."""
 
     def __init__(self, name: str, model: Path) -> None:
         self.name = name
         started = time.perf_counter()
         command = [sys.executable, "-m", "benchmarks.peers.encode", name]
-        passive = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0"} if name.endswith(PASSIVE) else {}
+        passive = (
+            {"OMP_WAIT_POLICY": "PASSIVE_WAITING", "GOMP_SPINCOUNT": "0"}
+            if name.endswith(PASSIVE_WAITING)
+            else {}
+        )
         environment = {**os.environ, "HF_HUB_OFFLINE": "1", "CLUSTER_MODEL_PATH": str(model), **passive}
         pipes: dict[str, Any] = {
             "stdin": subprocess.PIPE,
@@ -75,13 +80,13 @@ class Party:
             command, env=environment, cwd=Path(__file__).parent.parent, text=True, **pipes
         )
         self._answer()
-        #: Seconds from nothing to the first vector.
+        #: Seconds from the start of the process to the first vector.
         self.cold_start_s = time.perf_counter() - started
 
-    def ask(self, **order: Any) -> dict[str, float]:
-        """What the process answers to an order."""
+    def ask(self, **command: Any) -> dict[str, float]:
+        """Send a command to the process; returns its answer."""
         assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(order) + "\n")
+        self._process.stdin.write(json.dumps(command) + "\n")
         self._process.stdin.flush()
         return self._answer()
 
@@ -99,7 +104,7 @@ class Party:
 
 
 def main() -> int:
-    """Run the rounds, print a table for each model and load."""
+    """Run the rounds, and print a table for each model and load."""
     cuda = torch.cuda.is_available()
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -108,7 +113,7 @@ def main() -> int:
         "--rounds",
         type=int,
         default=5,
-        help="interleaved rounds; the medians are printed (default: %(default)s)",
+        help="interleaved rounds, whose medians are printed (default: %(default)s)",
     )
     parser.add_argument(
         "--texts",
@@ -135,29 +140,29 @@ def main() -> int:
     configure(Settings(log_level="WARNING"))
     for model in arguments.models:
         with folder_of(model) as folder:
-            bench = Bench(folder, cuda=cuda)
+            benchmark = EngineBenchmark(folder, cuda=cuda)
             for load in arguments.loads:
                 print(f"\n{model}, {load}", file=sys.stderr)
-                bench.run(f"{model}, {load}", texts_of(load, arguments.texts), arguments.rounds)
-            bench.close()
+                benchmark.run(f"{model}, {load}", texts_of(load, arguments.texts), arguments.rounds)
+            benchmark.close()
     return 0
 
 
-class Bench:
-    """All parties on one model."""
+class EngineBenchmark:
+    """Measures all parties on one model."""
 
     def __init__(self, model: Path, *, cuda: bool) -> None:
         self.settings = Settings(model_path=model)
         self.ours = ("ours float32", "ours bfloat16") if cuda or multiplies_bf16() else ("ours float32",)
-        self.theirs = THEIRS_CUDA if cuda else THEIRS
+        self.baselines = BASELINES_CUDA if cuda else BASELINES
         self.cold = {
             name: statistics.median(self._cold_start(name) for _ in range(COLD_STARTS))
-            for name in (*self.ours, self.theirs[0])
+            for name in (*self.ours, self.baselines[0])
         }
-        self.parties = [Party(name, model) for name in (*self.ours, *self.theirs)]
+        self.parties = [EngineParty(name, model) for name in (*self.ours, *self.baselines)]
 
     def run(self, title: str, texts: list[str], rounds: int) -> None:
-        """The rounds on these texts, and their table."""
+        """Run the rounds on these texts, and print their table."""
         with tempfile.TemporaryDirectory() as folder:
             seen = [self._round(texts, Path(folder), number) for number in range(rounds)]
             vectors = {party.name: np.load(Path(folder) / f"{party.name}.npy") for party in self.parties}
@@ -169,7 +174,7 @@ class Bench:
             party.close()
 
     def tokens_read(self, texts: list[str]) -> NDArray[np.int64]:
-        """(n,) tokens the model reads of each text, special tokens included."""
+        """(n,) int64: number of tokens that the model reads of each text, special tokens included."""
         tokeniser = open_tokeniser(Registry(self.settings).default)
         return (
             np.minimum(tokeniser.count(texts), tokeniser.max_content_tokens).astype(np.int64)
@@ -177,7 +182,7 @@ class Bench:
         )
 
     def flops(self, lengths: NDArray[np.int64]) -> float:
-        """Multiplications and additions of the linear layers and of attention on these inputs."""
+        """Number of multiplications and additions in the linear layers and in attention for these inputs."""
         config = open_model_folder(Registry(self.settings).default).config
         hidden, inner, layers = (
             int(config[key]) for key in ("hidden_size", "intermediate_size", "num_hidden_layers")
@@ -188,7 +193,7 @@ class Bench:
 
     def _cold_start(self, name: str) -> float:
         assert self.settings.model_path is not None
-        party = Party(name, self.settings.model_path)
+        party = EngineParty(name, self.settings.model_path)
         party.close()
         return party.cold_start_s
 
@@ -206,15 +211,20 @@ class Bench:
             seen[f"query {party.name}"] = party.ask(do="query", text=QUERY)["seconds"]
         return seen
 
-    def _ratio(self, seen: Seen, what: str, name: str) -> float:
-        """Median over the rounds of a party's time to that of the best of theirs."""
-        best = min(self.theirs, key=lambda their: statistics.median(one[f"{what} {their}"] for one in seen))
+    def _ratio(self, seen: RoundResults, what: str, name: str) -> float:
+        """Median over the rounds of the ratio of a party's time to that of the best baseline."""
+        best = min(
+            self.baselines, key=lambda other: statistics.median(one[f"{what} {other}"] for one in seen)
+        )
         return statistics.median(one[f"{what} {name}"] / one[f"{what} {best}"] for one in seen)
 
-    def _print(self, title: str, seen: Seen, vectors: dict[str, Any], lengths: NDArray[np.int64]) -> None:
+    def _print(
+        self, title: str, seen: RoundResults, vectors: dict[str, Any], lengths: NDArray[np.int64]
+    ) -> None:
         medians = {key: statistics.median(one[key] for one in seen) for key in seen[0]}
         work, tokens = self.flops(lengths), int(lengths.sum())
-        title += f": {len(lengths)} texts, {tokens:,} tokens, {len(os.sched_getaffinity(0))} cores, medians of {len(seen)} rounds"
+        title += f": {len(lengths)} texts, {tokens:,} tokens, {len(os.sched_getaffinity(0))} cores"
+        title += f", medians of {len(seen)} rounds"
         table = Table(title=title, box=box.MARKDOWN)
         columns = (
             "tokens/s",
@@ -237,7 +247,7 @@ class Bench:
                 else None
             )
             started = (
-                (f"{self.cold[name]:.1f} s", f"{self.cold[name] / self.cold[self.theirs[0]]:.2f}")
+                (f"{self.cold[name]:.1f} s", f"{self.cold[name] / self.cold[self.baselines[0]]:.2f}")
                 if name in self.cold
                 else ("", "")
             )
@@ -251,7 +261,7 @@ class Bench:
                 f"{medians[f'query {name}'] * 1e3:.1f} ms",
                 f"{self._ratio(seen, 'query', name):.2f}",
                 *started,
-                f"{np.einsum('nd,nd->n', own, vectors[self.theirs[0]]).min():.6f}",
+                f"{np.einsum('nd,nd->n', own, vectors[self.baselines[0]]).min():.6f}",
             )
         Console(width=200).print(table)
         for name in self.ours:
@@ -259,7 +269,7 @@ class Bench:
 
 
 def texts_of(load: str, count: int) -> list[str]:
-    """Real prose in the lengths of that load; the same on every run."""
+    """Real prose in the lengths of the load; the same in every run."""
     words = " ".join(topics[name] for name in sorted(topics)).split()
     draw = np.random.default_rng(0)
     texts = []

@@ -1,15 +1,17 @@
-"""The bulk pipeline beside two ways people do the same job today, in one run, on the same documents and weights.
+"""Compare the bulk pipeline with two common ways to do the same job, on the same documents and weights.
 
     python -m benchmarks.ingest --documents path/to/pdfs --rounds 3
 
-- ours: ``data_jobs.ingest`` into a fresh store, Postgres writes, ledger and keywords included;
-- plain loop: one process, PyMuPDF, windows of 254 tokens, ``SentenceTransformer.encode`` in batches of 32, nothing stored;
-- published recipe: Ray Data, PyMuPDF, LangChain's RecursiveCharacterTextSplitter 2048/200, ``encode`` in batches of 10,
-  nothing stored. Its chunks are longer than the model reads, so much of the text is never embedded: the table says how much.
+- ours: ``data_jobs.ingest`` into a new store, including keywords, the writes to Postgres and the job records;
+- plain loop: one process, PyMuPDF, windows of 254 tokens, ``SentenceTransformer.encode`` in batches of 32,
+  nothing stored;
+- published recipe: Ray Data, PyMuPDF, LangChain's RecursiveCharacterTextSplitter 2048/200, ``encode`` in batches
+  of 10, nothing stored. Its chunks are longer than the model reads, so part of the text is never embedded; the
+  table says how much.
 
-Every party runs in a fresh process; time is from reading the first byte to the last vector, with the model already
-loaded for the plain loop and Ray already started for the other two. Tokens are the model's, special tokens not
-counted, and only those that were really embedded; a text embedded twice in an overlap counts once.
+Every party runs in a new process. The time is from reading the first byte to the last vector; the model of
+the plain loop is loaded before, and so is Ray for the other two. Tokens are the model's without special
+tokens. Only embedded tokens count, and tokens in an overlap count once.
 """
 
 import argparse
@@ -29,7 +31,7 @@ HERE = Path(__file__).parent
 
 
 def main() -> int:
-    """Run the rounds, print the table."""
+    """Run the rounds, and print the table."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -41,7 +43,7 @@ def main() -> int:
         "--rounds",
         type=int,
         default=3,
-        help="interleaved rounds; the medians are printed (default: %(default)s)",
+        help="interleaved rounds, whose medians are printed (default: %(default)s)",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
     arguments = parser.parse_args()
@@ -90,7 +92,8 @@ def _run(party: str, documents: Path) -> dict[str, float]:
 def _print(medians: dict[str, dict[str, float]], arguments: argparse.Namespace) -> None:
     first = medians["plain loop"]["tokens_embedded"] / medians["plain loop"]["seconds"]
     table = Table(
-        title=f"Bulk ingestion of {arguments.documents}, {os.cpu_count()} cores, medians of {arguments.rounds} rounds"
+        title=f"Bulk ingestion of {arguments.documents}, {os.cpu_count()} cores, "
+        f"medians of {arguments.rounds} rounds"
     )
     for column in (
         "",

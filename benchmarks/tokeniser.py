@@ -1,17 +1,18 @@
-"""The word cache beside Hugging Face's ``tokenizers`` on the same vocabulary and texts, in one run, by processor time of one thread.
+"""Compare the word cache with Hugging Face's ``tokenizers`` on the same vocabulary and texts, in one thread.
 
     python -m benchmarks.tokeniser --documents path/to/pdfs --rounds 7
 
-Texts are the pages of the PDFs, or without any the Python language reference as it comes with Python
-(``pydoc_data``) cut into pages; questions are 4 to 14 words in a row from them. Each round shuffles them and starts
-with an empty cache:
+Texts are the pages of the PDFs or, without ``--documents``, of the Python language reference, which is part
+of Python (``pydoc_data``). Questions are 4 to 14 consecutive words of them. Each round shuffles the texts and
+starts with an empty cache:
 
-- first sight: the first half of the texts, every word of them new at first;
+- first sight: the first half of the texts, in which every word is new at first;
 - texts not seen before: the second half;
-- words seen before: the second half again, which is where a long job arrives.
+- words seen before: the second half again, as in the later part of a long job.
 
-Ratios are medians over the rounds, each taken within its round. The chunk stage is ``data_jobs.stages.chunk`` with
-either tokeniser on the same documents. Ids and offsets are compared in every round, and the run stops where any differ.
+Times are processor times. Ratios are taken within a round, and their medians are printed. The chunk stage
+runs with either tokeniser on the same documents. Every round compares ids and offsets, and the run stops if
+any differ.
 """
 
 import argparse
@@ -44,8 +45,8 @@ PAGE_CHARACTERS = 2_000
 QUESTIONS = 2_000
 
 
-class Theirs:
-    """``tokenizers`` as anyone would call it, its answers as it gives them."""
+class HuggingFaceTokeniser:
+    """Hugging Face's ``tokenizers``, called in the usual way, with its results unconverted."""
 
     def __init__(self, folder: ModelFolder) -> None:
         self._tokenizer = tokenizers.Tokenizer.from_file(str(folder.path / "tokenizer.json"))
@@ -53,18 +54,18 @@ class Theirs:
         self._tokenizer.no_padding()
 
     def ids(self, texts: list[str]) -> list[list[int]]:
-        """Ids alone."""
+        """The ids of each text."""
         return [one.ids for one in self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
 
     def tokenise(self, texts: list[str]) -> list[tuple[list[int], list[tuple[int, int]]]]:
-        """Ids and offsets."""
+        """The ids and offsets of each text."""
         return [
             (one.ids, one.offsets) for one in self._tokenizer.encode_batch(texts, add_special_tokens=False)
         ]
 
 
 def main() -> int:
-    """Measure, print the tables."""
+    """Measure, and print the tables."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -72,10 +73,10 @@ def main() -> int:
         "--documents", type=Path, help="folder of PDFs (default: the Python language reference)"
     )
     parser.add_argument(
-        "--rounds", type=int, default=7, help="the medians are printed (default: %(default)s)"
+        "--rounds", type=int, default=7, help="rounds, whose medians are printed (default: %(default)s)"
     )
     arguments = parser.parse_args()
-    os.environ["TOKENIZERS_PARALLELISM"] = "false"  # one thread for theirs too
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"  # one thread for tokenizers, too
     documents = pages_of(arguments.documents) if arguments.documents else reference()
     pages = [page for document in documents for page in document]
     folder = open_model_folder(Registry(Settings()).default)
@@ -94,11 +95,11 @@ def main() -> int:
 
 
 def measured(folder: ModelFolder, texts: list[str], number: int) -> dict[str, dict[str, float]]:
-    """Tokens, and seconds of each party and way, by state."""
+    """The number of tokens, and the seconds of each party and method, by state of the cache."""
     print(f"round {number + 1}", file=sys.stderr)
     shuffled = random.Random(number).sample(texts, len(texts))
     half = len(shuffled) // 2
-    theirs, seen = Theirs(folder), {}
+    theirs, seen = HuggingFaceTokeniser(folder), {}
     caches = {"ids": WordCachedTokeniser(folder), "tokenise": WordCachedTokeniser(folder)}
     for state, part in zip(STATES, (shuffled[:half], shuffled[half:], shuffled[half:]), strict=True):
         one: dict[str, float] = {}
@@ -111,10 +112,10 @@ def measured(folder: ModelFolder, texts: list[str], number: int) -> dict[str, di
 
 
 def compared(way: str, expected: Any, found: Any) -> int:
-    """How many tokens there are.
+    """The number of tokens.
 
     Raises:
-        SystemExit: the two parties differ.
+        SystemExit: the results of the two parties differ.
     """
     ids = expected if way == "ids" else [ids for ids, _ in expected]
     same = (
@@ -128,7 +129,7 @@ def compared(way: str, expected: Any, found: Any) -> int:
 
 
 def summary(rounds: list[dict[str, float]]) -> list[str]:
-    """Medians of one state: speeds for ids, and both ratios."""
+    """The medians of one state: the speeds for ids, and both ratios."""
     speeds = [
         f"{statistics.median(one['tokens'] / one[f'{party} ids'] for one in rounds):,.0f}"
         for party in ("theirs", "ours")
@@ -141,7 +142,7 @@ def summary(rounds: list[dict[str, float]]) -> list[str]:
 
 
 def chunking(folder: ModelFolder, documents: list[list[str]]) -> float:
-    """Processor time of the chunk stage without the cache over that with one that starts empty."""
+    """Ratio of the chunk stage's processor time without the cache to that with a cache that starts empty."""
     numbered = [
         [Page(number=number, text=text) for number, text in enumerate(document, start=1)]
         for document in documents
@@ -158,7 +159,7 @@ def chunking(folder: ModelFolder, documents: list[list[str]]) -> float:
 
 
 def timed(work: Callable[[Any], Any], argument: Any) -> tuple[float, Any]:
-    """Processor seconds of a call, and what it gives."""
+    """The processor seconds of a call, and its result."""
     started = time.process_time()
     answer = work(argument)
     return time.process_time() - started, answer
@@ -174,7 +175,7 @@ def pages_of(folder: Path) -> list[list[str]]:
 
 
 def reference() -> list[list[str]]:
-    """The Python language reference, a document a topic."""
+    """The Python language reference, with one document per topic."""
     return [
         [text[at : at + PAGE_CHARACTERS] for at in range(0, len(text), PAGE_CHARACTERS)]
         for _, text in sorted(topics.items())
@@ -182,7 +183,7 @@ def reference() -> list[list[str]]:
 
 
 def questions(pages: list[str]) -> list[str]:
-    """As long as people ask, of the pages' words; the same on every run."""
+    """Questions of usual length from words of the pages; the same in every run."""
     words, draw = " ".join(pages).split(), random.Random(0)
     starts = [draw.randrange(len(words) - 14) for _ in range(QUESTIONS)]
     return [" ".join(words[start : start + draw.randint(4, 14)]) for start in starts]

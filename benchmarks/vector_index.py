@@ -1,12 +1,12 @@
-"""The pgvector adapter beside raw ``COPY``, and its approximate search beside the exact one, in one run.
+"""Compare the pgvector adapter with raw ``COPY``, and its approximate search with its exact search.
 
     python -m benchmarks.vector_index
 
-- writing: ``upsert`` of the same rows, in one process, beside one ``COPY`` in binary of them into a table
-  made alike, with the same indexes. ``COPY`` checks nothing, and cannot be repeated;
+- writing: ``upsert`` in one process, against one binary ``COPY`` of the same rows into an equal table with the
+  same indexes. ``COPY`` checks nothing, and cannot be repeated;
 - repeating: the same ``upsert`` again, which changes nothing;
-- searching: clustered vectors of length 384, queries beside them, mode ``exact`` and ``ann``, and ``ann``
-  under a filter that one row in fifty passes; recall@10 against ``exact``.
+- searching: 384-dimensional clustered vectors and queries, in the modes ``exact`` and ``ann``, without a filter
+  and with one that a row in fifty passes; recall@10 against ``exact``.
 
 Writing rounds are interleaved, and the medians of rows/s and of the rounds' ratios are printed.
 """
@@ -36,13 +36,16 @@ from cluster.settings import Settings
 from cluster.vector_index import Mode
 
 DIM, K = 384, 10
-WORDS = "pump valve stop open close red pressure water motor check line safety filter oil hand wheel seal gauge drain start".split()
+WORDS = (
+    "pump valve stop open close red pressure water motor check "
+    "line safety filter oil hand wheel seal gauge drain start"
+).split()
 RARE = {"type": "eq", "key": "rare", "value": True}
 PLACE = ("default", "bench")
 
 
 def main() -> int:
-    """Measure, print the tables."""
+    """Measure, and print the tables."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -69,7 +72,7 @@ def main() -> int:
 
 
 def writing(index: ChunkIndex, pool: ConnectionPool, count: int, rounds: int) -> Table:
-    """Rows/s of COPY, of upsert, and of upsert again."""
+    """The table of writing: rows/s of COPY, of upsert, and of the same upsert again."""
     rows = list(made(count))
     seconds: dict[str, list[float]] = {"raw COPY": [], "upsert": [], "upsert again": []}
     for _ in range(rounds):
@@ -89,13 +92,14 @@ def writing(index: ChunkIndex, pool: ConnectionPool, count: int, rounds: int) ->
 
 
 def searching(index: ChunkIndex, count: int, queries: int) -> Table:
-    """Milliseconds and recall of exact and approximate search."""
+    """The table of searching: milliseconds and recall of exact and approximate search."""
     name = f"b{uuid4().hex[:8]}"
     index.ensure(name, dim=DIM)
     loading = timed(lambda: bulk_load(index, *PLACE, made(count), collection=name))
     asked = [row.vector for row in made(queries, seed=1) if row.vector is not None]
     table = Table(
-        title=f"Searching {count:,} rows of {DIM} numbers, k={K}, {queries} queries; loaded and indexed in {loading:.0f} s"
+        title=f"Searching {count:,} rows of {DIM} numbers, k={K}, {queries} queries; "
+        f"loaded and indexed in {loading:.0f} s"
     )
     for column in ("", "p50 ms", "p95 ms", f"recall@{K}"):
         table.add_column(column, justify="right" if column else "left")
@@ -115,7 +119,7 @@ def searching(index: ChunkIndex, count: int, queries: int) -> Table:
 
 
 def made(count: int, *, seed: int = 0) -> Iterator[ChunkRecord]:
-    """Rows with clustered vectors of unit length, as embeddings are, and texts as long as a chunk."""
+    """Rows with clustered vectors of unit length, like embeddings, and texts of the length of a chunk."""
     centres = np.random.default_rng(99).normal(size=(500, DIM))
     chance = np.random.default_rng(seed)
     for n in range(count):
@@ -136,12 +140,12 @@ def made(count: int, *, seed: int = 0) -> Iterator[ChunkRecord]:
 
 
 def unit(vector: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Of length one."""
+    """The vector scaled to unit length."""
     return (vector / np.linalg.norm(vector)).astype(np.float32)
 
 
 def copy(pool: ConnectionPool, collection: str, rows: list[ChunkRecord]) -> None:
-    """All the rows in one COPY."""
+    """Write all rows with one COPY."""
     with pool.connection() as connection, connection.cursor() as cursor:
         columns = "organisation, vector_store, id, document, text, attributes, embedding"
         with cursor.copy(f"COPY vectors_{collection} ({columns}) FROM STDIN (FORMAT binary)") as into:
@@ -151,7 +155,7 @@ def copy(pool: ConnectionPool, collection: str, rows: list[ChunkRecord]) -> None
 
 
 def timed(work: Callable[[], object]) -> float:
-    """Seconds it takes."""
+    """The seconds that a call takes."""
     began = time.perf_counter()
     work()
     return time.perf_counter() - began

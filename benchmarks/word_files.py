@@ -1,4 +1,4 @@
-"""Files of other projects that ``benchmarks.words`` reads: which archives, which of their files, and which of them are no fair test."""
+"""The files of other projects that ``benchmarks.words`` reads, and those that are no fair test."""
 
 import hashlib
 import re
@@ -15,32 +15,32 @@ CACHE = Path(__file__).parent / ".cache" / "words"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Chosen:
-    """Files of one archive that are read in the same way."""
+class FileSelection:
+    """Selects files of one archive that are read in the same way."""
 
     archive: str
-    #: Of paths inside the archive, without its first folder.
+    #: Pattern of paths inside the archive, without its first folder.
     pattern: str
     #: "pdf", "html", "markdown" or "text".
     kind: str
-    #: Of the file, where it is known.
+    #: Encoding of the files.
     encoding: str = "utf-8"
-    #: Files at most, by name.
+    #: Most files, the first by name.
     most: int = 100
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WordFile:
-    """One file."""
+    """One file to read."""
 
-    #: Archive and path in it.
+    #: Name of the archive, and path inside it.
     name: str
     kind: str
     encoding: str
     data: bytes
 
 
-#: Folders of chardet's tests, each with Python's name of what is in them.
+#: Folders of chardet's tests, with Python's name for the encoding of their files.
 ENCODINGS = {
     "Big5": "big5",
     "CP949": "cp949",
@@ -63,7 +63,7 @@ ENCODINGS = {
     "windows-1251-cyrillic": "cp1251",
     "windows-1255-hebrew": "cp1255",
 }
-#: Files of charset-normalizer's samples, as its own tests name their encodings.
+#: Files of charset-normalizer's samples, with the encodings that its tests state.
 SAMPLES = {
     "arabic-1": "cp1256",
     "bulgarian": "utf_8",
@@ -79,62 +79,72 @@ SAMPLES = {
     "russian-3": "utf_8",
     "turkish": "cp1254",
 }
-CHOSEN = [
-    Chosen(archive="pypdf", pattern="resources/*.pdf", kind="pdf"),
-    Chosen(archive="pikepdf", pattern="tests/resources/*.pdf", kind="pdf"),
-    Chosen(archive="rst2pdf", pattern="tests/reference/*.pdf", kind="pdf", most=400),
-    Chosen(archive="docutils", pattern="docs/user/rst/*.html", kind="html"),
-    Chosen(archive="docutils", pattern="test/functional/expected/*.html", kind="html"),
-    Chosen(archive="html2text", pattern="test/*.html", kind="html"),
-    Chosen(archive="markdown", pattern="tests/basic/*.html", kind="html"),
-    Chosen(archive="markdown", pattern="tests/misc/*.html", kind="html"),
-    Chosen(archive="markdown", pattern="docs/*.md", kind="markdown"),
-    Chosen(archive="pikepdf", pattern="docs/*.md", kind="markdown"),
+SELECTIONS = [
+    FileSelection(archive="pypdf", pattern="resources/*.pdf", kind="pdf"),
+    FileSelection(archive="pikepdf", pattern="tests/resources/*.pdf", kind="pdf"),
+    FileSelection(archive="rst2pdf", pattern="tests/reference/*.pdf", kind="pdf", most=400),
+    FileSelection(archive="docutils", pattern="docs/user/rst/*.html", kind="html"),
+    FileSelection(archive="docutils", pattern="test/functional/expected/*.html", kind="html"),
+    FileSelection(archive="html2text", pattern="test/*.html", kind="html"),
+    FileSelection(archive="markdown", pattern="tests/basic/*.html", kind="html"),
+    FileSelection(archive="markdown", pattern="tests/misc/*.html", kind="html"),
+    FileSelection(archive="markdown", pattern="docs/*.md", kind="markdown"),
+    FileSelection(archive="pikepdf", pattern="docs/*.md", kind="markdown"),
     *[
-        Chosen(
+        FileSelection(
             archive="chardet", pattern=f"tests/{folder}/*.{ending}", kind="text", encoding=encoding, most=2
         )
         for folder, encoding in ENCODINGS.items()
         for ending in ("txt", "srt", "xml")
     ],
     *[
-        Chosen(
+        FileSelection(
             archive="charset-normalizer", pattern=f"data/sample-{name}.txt", kind="text", encoding=encoding
         )
         for name, encoding in SAMPLES.items()
     ],
 ]
-#: Files below the bar for a reason that is not ours to mend: path, and why.
+#: Files below the bar for a reason outside our parser: path, and the reason.
 EXCEPTIONS = {
-    "pypdf/resources/indirect-rotation.pdf": "a scan whose recognition spaced letters out: no two readers join the same ones",
-    "pypdf/resources/issue-301.pdf": "a drawing recognised as 26 loose letters: no two readers join the same ones",
-    "rst2pdf/tests/reference/sphinx-issue252.pdf": "formulas: PDFium parts an exponent from its base",
-    "rst2pdf/tests/reference/sphinx-issue360.pdf": "2,000 words on one line, nearly all of them beyond the edge of the page",
-    "rst2pdf/tests/reference/test_issue_274_2.pdf": "a font that lacks most letters: MuPDF reads the boxes in their place as I",
-    "rst2pdf/tests/reference/test_math.pdf": "formulas: PDFium parts an exponent from its base",
-    "rst2pdf/tests/reference/test_unicode_headings.pdf": "a font that lacks two letters: MuPDF reads the boxes in their place as I",
+    "pypdf/resources/indirect-rotation.pdf": (
+        "a scan with spaces between its recognised letters: no two readers join the same ones"
+    ),
+    "pypdf/resources/issue-301.pdf": (
+        "a drawing recognised as 26 single letters: no two readers join the same ones"
+    ),
+    "rst2pdf/tests/reference/sphinx-issue252.pdf": "formulas: PDFium separates an exponent from its base",
+    "rst2pdf/tests/reference/sphinx-issue360.pdf": (
+        "2,000 words on one line, nearly all of them beyond the edge of the page"
+    ),
+    "rst2pdf/tests/reference/test_issue_274_2.pdf": (
+        "a font without most letters: MuPDF reads the boxes in their place as I"
+    ),
+    "rst2pdf/tests/reference/test_math.pdf": "formulas: PDFium separates an exponent from its base",
+    "rst2pdf/tests/reference/test_unicode_headings.pdf": (
+        "a font without two letters: MuPDF reads the boxes in their place as I"
+    ),
 }
 
 
 def word_files() -> Iterator[WordFile]:
-    """Every chosen file, each archive fetched once.
+    """Every selected file. Each archive is downloaded once.
 
     Raises:
-        SystemExit: an archive is not the pinned one.
+        SystemExit: an archive is missing or is not the pinned one.
     """
     archives = {path.name.rpartition("-")[0].replace("_", "-"): path for path in _archives()}
-    for chosen in CHOSEN:
-        with tarfile.open(archives[chosen.archive]) as archive:
+    for selection in SELECTIONS:
+        with tarfile.open(archives[selection.archive]) as archive:
             within = {
                 member.name.partition("/")[2]: member for member in archive.getmembers() if member.isfile()
             }
-            for path in sorted(path for path in within if fnmatch(path, chosen.pattern))[: chosen.most]:
+            for path in sorted(path for path in within if fnmatch(path, selection.pattern))[: selection.most]:
                 file = archive.extractfile(within[path])
                 assert file is not None
                 yield WordFile(
-                    name=f"{chosen.archive}/{path}",
-                    kind=chosen.kind,
-                    encoding=chosen.encoding,
+                    name=f"{selection.archive}/{path}",
+                    kind=selection.kind,
+                    encoding=selection.encoding,
                     data=file.read(),
                 )
 
@@ -155,7 +165,9 @@ def _archives() -> list[Path]:
             check=True,
         )
     if pinned - _kept():
-        raise SystemExit(f"{CACHE} lacks archives that {PINS.name} names: delete the folder and try again")
+        raise SystemExit(
+            f"{CACHE} lacks archives that {PINS.name} names: delete the folder and run this again"
+        )
     return [path for path in CACHE.glob("*.tar.gz") if _hash(path) in pinned]
 
 

@@ -1,4 +1,4 @@
-"""Text of a file by readers that share no code with ours: PDFium, html5lib, mistune, and Python's codecs with the encoding known.
+"""Readers that share no code with our parsers: PDFium, html5lib, mistune, and Python's codecs.
 
 text_of("html", b"<p>Herons", encoding="utf-8")    # "Herons"
 """
@@ -26,16 +26,16 @@ SILENT = frozenset(
     }
 )
 HIDDEN = re.compile(r"(?:^|[;\s])(?:display\s*:\s*none|visibility\s*:\s*hidden)", re.IGNORECASE)
-#: Elements whose end is no end of a word.
+#: Elements whose end does not end a word.
 INLINE = frozenset(
-    "a abbr acronym b bdi bdo big cite code data del dfn em font i ins kbd label mark nobr q s samp small span strike strong sub sup "
-    "time tt u var wbr".split()
+    "a abbr acronym b bdi bdo big cite code data del dfn em font i ins kbd label mark nobr q s samp "
+    "small span strike strong sub sup time tt u var wbr".split()
 )
 TABLES = ["table", "strikethrough", "footnotes"]
 
 
 def text_of(kind: str, data: bytes, *, encoding: str) -> str:
-    """What the independent reader of this kind of file gives; nothing where it cannot open the file."""
+    """The text of the file by the independent reader for its kind; "" if it cannot open the file."""
     if kind == "pdf":
         return _pdf(data)
     if kind == "html":
@@ -67,7 +67,9 @@ def _visible(root: Element) -> Iterable[str]:
         if isinstance(node, str):
             yield node
             continue
-        tag = node.tag.rpartition("}")[2] if isinstance(node.tag, str) else ""  # a comment's is a function
+        tag = (
+            node.tag.rpartition("}")[2] if isinstance(node.tag, str) else ""
+        )  # the tag of a comment is a function
         after = [node.tail or ""]
         shown = (
             tag

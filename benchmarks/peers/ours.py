@@ -1,4 +1,4 @@
-"""``data_jobs.ingest`` into a fresh store: Ray runs already, everything else is counted."""
+"""``data_jobs.ingest`` into a new store. Ray runs already; the time includes everything else."""
 
 import json
 import sys
@@ -13,7 +13,7 @@ from data_jobs.ingest import ingest
 
 
 def main(folder: Path) -> dict[str, float]:
-    """Ingest the folder; every token is embedded, so tokens and tokens embedded are the same number, and checked to be."""
+    """Ingest the folder; returns the counts and the seconds."""
     settings = Settings()
     open_pool(settings).close()
     report = IngestReport()

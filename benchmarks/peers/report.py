@@ -1,4 +1,6 @@
-"""The tables of ``benchmarks.endpoint``. Ratios are taken within a round and their median is shown; times are medians too.
+"""Print the tables of ``benchmarks.endpoint``.
+
+Times are medians; ratios are taken within a round, then their median.
 
 report.show(rounds, baseline="infinity 0.0.78")
 """
@@ -23,7 +25,7 @@ TITLES = {
 
 
 def show(rounds: Rounds, *, baseline: str) -> None:
-    """Print what was measured."""
+    """Print the tables."""
     for workload in ("sentences", "passages"):
         _print(_throughput(rounds, workload, baseline))
     _print(_question(rounds))
@@ -57,7 +59,9 @@ def _throughput(rounds: Rounds, workload: str, baseline: str) -> Table:
 def _question(rounds: Rounds) -> Table:
     table = _table(TITLES["question"], ("p50 ms", "above the engine alone, ms", "p95 ms"))
     for name in _names(rounds, "question"):
-        above = _within(rounds, "question", "p50_s", name, _engine(name), lambda one, other: one - other)
+        above = _compared_by_round(
+            rounds, "question", "p50_s", name, _engine(name), lambda one, other: one - other
+        )
         p50, p95 = (_median(rounds, name, "question", key) * 1e3 for key in ("p50_s", "p95_s"))
         table.add_row(name, f"{p50:.1f}", f"{above * 1e3:+.1f}" if above is not None else "", f"{p95:.1f}")
     return table
@@ -68,9 +72,10 @@ def _beside_load(rounds: Rounds, workload: str) -> Table:
     table = _table(TITLES[workload], ("idle p50 ms", "idle p95 ms", "p50 ms", "p95 ms", "p95 of idle", load))
     for name in _names(rounds, workload):
         idle, busy = (
-            [one for seen in rounds for one in seen[name][workload][part]] for part in ("idle", "busy")
+            [one for seen in rounds for one in seen[name][workload][condition]]
+            for condition in ("idle", "busy")
         )
-        times = [float(np.quantile(part, q)) * 1e3 for part in (idle, busy) for q in (0.5, 0.95)]
+        times = [float(np.quantile(condition, q)) * 1e3 for condition in (idle, busy) for q in (0.5, 0.95)]
         table.add_row(
             name, *(f"{ms:,.1f}" for ms in times), f"{times[3] / times[1]:.2f}", _load(rounds, workload, name)
         )
@@ -82,11 +87,12 @@ def _load(rounds: Rounds, workload: str, name: str) -> str:
         return f"{_median(rounds, name, workload, 'texts_per_s'):,.0f}"
     if not all("passages" in seen[name] for seen in rounds):
         return ""
-    return f"{statistics.median(seen[name]['mixed']['texts_per_s'] / seen[name]['passages']['texts_per_s'] for seen in rounds):.2f}"
+    ratios = [seen[name]["mixed"]["texts_per_s"] / seen[name]["passages"]["texts_per_s"] for seen in rounds]
+    return f"{statistics.median(ratios):.2f}"
 
 
 def _engine(name: str) -> str:
-    """What a party is compared with where its cost is: the engine in its own precision."""
+    """The row of the engine alone in the precision of the party."""
     return f"engine alone, {'bfloat16' if 'bfloat16' in name else 'float32'}"
 
 
@@ -99,14 +105,14 @@ def _median(rounds: Rounds, name: str, workload: str, key: str) -> float:
 
 
 def _ratio(rounds: Rounds, workload: str, key: str, name: str, other: str) -> str:
-    ratio = _within(rounds, workload, key, name, other, lambda one, two: one / two)
+    ratio = _compared_by_round(rounds, workload, key, name, other, lambda one, two: one / two)
     return "" if ratio is None else f"{ratio:.2f}"
 
 
-def _within(
+def _compared_by_round(
     rounds: Rounds, workload: str, key: str, name: str, other: str, compare: Callable[[float, float], float]
 ) -> float | None:
-    """Median over the rounds of what one is compared with the other in the same round; None where the other was not measured."""
+    """Median over the rounds of ``compare`` within a round; None if ``other`` was not measured."""
     if other not in rounds[0]:
         return None
     return statistics.median(

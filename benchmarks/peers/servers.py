@@ -1,4 +1,4 @@
-"""The parties of ``benchmarks.endpoint`` and ``benchmarks.soak``: each a server started alone, asked, and stopped.
+"""The parties of ``benchmarks.endpoint`` and ``benchmarks.soak``: servers, of which one runs at a time.
 
 with running(OURS) as server:
     server.client.ask({...})
@@ -31,14 +31,14 @@ from tests.launch.production_cluster import production
 
 ROOT = Path(__file__).parent.parent.parent
 MODEL = "all-MiniLM-L6-v2"
-#: The same for all: who waits by spinning takes the other's core.
+#: The same for all parties. Threads that wait by spinning would take the cores of others.
 ENVIRONMENT = {"GOMP_SPINCOUNT": "0", "OMP_WAIT_POLICY": "PASSIVE", "TOKENIZERS_PARALLELISM": "true"}
 START_TIMEOUT_S = 180.0
 BASE64 = {"encoding_format": "base64"}
 
 
-class Obedient:
-    """A process of ours that answers each line of JSON with one."""
+class CommandedProcess:
+    """A process that reads commands as JSON lines, and answers each with a JSON line."""
 
     def __init__(self, module: str, variables: Mapping[str, str]) -> None:
         self._module = module
@@ -54,15 +54,15 @@ class Obedient:
         self._process = subprocess.Popen(command, env=environment, cwd=ROOT, text=True, **pipes)
         self._answer()
 
-    def ask(self, order: dict[str, Any]) -> dict[str, Any]:
-        """What it answers to an order."""
+    def ask(self, command: dict[str, Any]) -> dict[str, Any]:
+        """Send a command; returns the answer."""
         assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(order) + "\n")
+        self._process.stdin.write(json.dumps(command) + "\n")
         self._process.stdin.flush()
         return self._answer()
 
     def close(self) -> None:
-        """End it."""
+        """End the process."""
         self._process.communicate()
 
     def _answer(self) -> dict[str, Any]:
@@ -75,65 +75,69 @@ class Obedient:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Party:
-    """A server that can be started."""
+class ServerParty:
+    """Describes a server that can be started."""
 
     name: str
     #: ours, production (ours behind Ray Serve and HAProxy), infinity or naive.
     kind: str
-    #: Of its environment.
+    #: Environment variables of the server.
     variables: Mapping[str, str] = field(default_factory=dict)
-    #: What its requests need beside ``input`` and ``model``. Base64 where it is understood, as OpenAI's clients ask for it.
+    #: Fields of its requests beside ``input`` and ``model``: base64 where the server supports it, as OpenAI's
+    #: clients ask for it.
     fields: Mapping[str, str] = field(default_factory=lambda: BASE64)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Server:
-    """A party that runs."""
+    """A server that runs."""
 
-    party: Party
-    #: Of the route that embeds.
+    party: ServerParty
+    #: URL of the route that embeds.
     url: str
     processes: Callable[[], list[psutil.Process]]
 
     def request(self, texts: str | Sequence[str]) -> dict[str, Any]:
-        """As ``peers.client`` sends it."""
+        """A request in the form that ``peers.client`` sends."""
         body = json.dumps({"model": MODEL, "input": texts, **self.party.fields})
         return {"body": body, "vectors": 1 if isinstance(texts, str) else len(texts)}
 
     def processor_s(self) -> float:
-        """Seconds of processor time its processes have used."""
+        """Processor time that its processes have used, in seconds."""
         return sum(
             times.user + times.system for times in (process.cpu_times() for process in self.processes())
         )
 
     def memory_bytes(self) -> int:
-        """Resident memory of its processes; what they share counts once for each."""
+        """Resident memory of its processes; shared memory counts once per process."""
         return sum(process.memory_info().rss for process in self.processes())
 
 
 OUR_FIELDS = {**BASE64, "overflow": "truncate"}
-OURS = Party(name="ours, float32", kind="ours", fields=OUR_FIELDS, variables={"CLUSTER_PRECISION": "float32"})
-OURS_BF16 = Party(
+OURS = ServerParty(
+    name="ours, float32", kind="ours", fields=OUR_FIELDS, variables={"CLUSTER_PRECISION": "float32"}
+)
+OURS_BF16 = ServerParty(
     name="ours, bfloat16", kind="ours", fields=OUR_FIELDS, variables={"CLUSTER_PRECISION": "bfloat16"}
 )
-OURS_UNCACHED = Party(
+OURS_UNCACHED = ServerParty(
     name="ours, float32, no cache",
     kind="ours",
     fields=OUR_FIELDS,
     variables={"CLUSTER_VECTOR_CACHE_BYTES": "0"},
 )
-PRODUCTION = Party(name="ours, float32, Ray Serve and HAProxy", kind="production", fields=OUR_FIELDS)
-INFINITY = Party(name="infinity 0.0.78", kind="infinity", variables=infinity.VARIABLES)
-NAIVE = Party(name="FastAPI and encode", kind="naive", variables={"HF_HUB_OFFLINE": "1"}, fields={})
+PRODUCTION = ServerParty(name="ours, float32, Ray Serve and HAProxy", kind="production", fields=OUR_FIELDS)
+INFINITY = ServerParty(name="infinity 0.0.78", kind="infinity", variables=infinity.VARIABLES)
+NAIVE = ServerParty(name="FastAPI and encode", kind="naive", variables={"HF_HUB_OFFLINE": "1"}, fields={})
 
 
 @contextmanager
-def running(party: Party, *, options: Sequence[str] = ()) -> Iterator[Server]:
-    """The party's server, ready; gone in the end.
+def running(party: ServerParty, *, options: Sequence[str] = ()) -> Iterator[Server]:
+    """Run the server of a party; it is ready in the block, and stopped after it.
 
     Args:
-        options: for ``peers.our_endpoint``.
+        party: the server to run.
+        options: options of ``peers.our_endpoint``.
     """
     start = _production if party.kind == "production" else _process
     with start(party, options) as server:
@@ -141,7 +145,7 @@ def running(party: Party, *, options: Sequence[str] = ()) -> Iterator[Server]:
 
 
 @contextmanager
-def _process(party: Party, options: Sequence[str]) -> Iterator[Server]:
+def _process(party: ServerParty, options: Sequence[str]) -> Iterator[Server]:
     (port,) = free_ports(1)
     with ExitStack() as stack:
         home = stack.enter_context(tempfile.TemporaryDirectory(prefix="ec-bench-"))
@@ -166,7 +170,7 @@ def _process(party: Party, options: Sequence[str]) -> Iterator[Server]:
         yield Server(party=party, url=url, processes=lambda: [process, *process.children(recursive=True)])
 
 
-def _command(party: Party, port: int, options: Sequence[str]) -> list[str]:
+def _command(party: ServerParty, port: int, options: Sequence[str]) -> list[str]:
     if party.kind == "infinity":
         return infinity.command(
             port, weights=open_model_folder(Registry(Settings()).default).path, name=MODEL
@@ -183,8 +187,8 @@ def _answers(url: str) -> bool:
 
 
 @contextmanager
-def _production(party: Party, _: Sequence[str]) -> Iterator[Server]:
-    """The cluster that the launch tests run, on the CPU and with the settings the other parties have."""
+def _production(party: ServerParty, _: Sequence[str]) -> Iterator[Server]:
+    """The cluster of the launch tests, on the CPU and with the settings of the other parties."""
     (api_port, dashboard_port), (ray_port,) = free_ports(2), free_ports(1, width=RAY_PORTS)
     with tempfile.TemporaryDirectory(prefix="ec-bench-") as home:
         settings = Settings(
@@ -203,7 +207,7 @@ def _production(party: Party, _: Sequence[str]) -> Iterator[Server]:
 
 
 @contextmanager
-def client() -> Iterator[Obedient]:
-    """The process that makes the load."""
-    with closing(Obedient("client", {})) as process:
+def client() -> Iterator[CommandedProcess]:
+    """Run the client process, which makes the load."""
+    with closing(CommandedProcess("client", {})) as process:
         yield process

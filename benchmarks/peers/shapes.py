@@ -1,4 +1,4 @@
-"""Models of the sizes people serve, with random weights: speed depends on the shape alone, and no weights have to be had.
+"""Models of common sizes with random weights, because the speed depends only on the shape.
 
 with folder_of("base") as folder:
     Settings(model_path=folder)
@@ -16,7 +16,7 @@ from cluster.engines.weights import open_model_folder
 from cluster.settings import Settings
 
 MINILM = "MiniLM"
-#: Hidden size, layers, heads: as bge-base and bge-large have them; the inner layer is four times as wide.
+#: Hidden size, layers and heads of bge-base and bge-large; the inner layer is four times as wide.
 SHAPES = {"base": (768, 12, 12), "large": (1024, 24, 16)}
 MAX_TOKENS = 512
 VOCABULARY = 30_522
@@ -24,7 +24,7 @@ VOCABULARY = 30_522
 
 @contextmanager
 def folder_of(name: str) -> Iterator[Path]:
-    """The model's folder in sentence-transformers layout: the packaged weights, or random ones, which are gone in the end."""
+    """A model folder in sentence-transformers layout: packaged weights, or random ones for the block."""
     packaged = open_model_folder(Registry(Settings()).default).path
     if name == MINILM:
         yield packaged

@@ -1,4 +1,4 @@
-"""Texts for the benchmarks of the endpoint: the Python language reference as it comes with Python, cut anew for every request.
+"""Texts for the benchmarks of the endpoint: random pieces of the Python language reference (``pydoc_data``).
 
 texts = Texts(seed=0)
 texts.sentence(), texts.passages(64)
@@ -8,15 +8,15 @@ from pydoc_data.topics import topics
 
 import numpy as np
 
-#: Words of a question, and of a sentence.
+#: Fewest and most words of a question, and of a sentence.
 QUESTION = (4, 14)
 SENTENCE = (8, 24)
-#: Share of the texts, fewest and most words: a mix as a search application sees it.
+#: The mix of a search application: share of the texts, fewest and most words.
 MIX = ((0.5, 120, 180), (0.3, 30, 110), (0.2, *QUESTION))
 
 
 class Texts:
-    """The same for the same seed; no text comes twice, so that no cache can answer."""
+    """Gives the same texts for the same seed. No text comes twice, so that no cache can answer."""
 
     def __init__(self, seed: int) -> None:
         self._words = " ".join(topics[name] for name in sorted(topics)).split()
@@ -24,15 +24,15 @@ class Texts:
         self._seen: set[str] = set()
 
     def question(self) -> str:
-        """What a person asks."""
+        """A text of the length of a question."""
         return self._cut(*QUESTION)
 
     def sentence(self) -> str:
-        """One of usual length."""
+        """A text of the length of a sentence."""
         return self._cut(*SENTENCE)
 
     def passages(self, count: int) -> list[str]:
-        """Texts of mixed lengths, in no order."""
+        """Texts of mixed lengths, in random order."""
         lengths = [(fewest, most) for share, fewest, most in MIX for _ in range(round(share * count))]
         return [self._cut(*lengths[i]) for i in self._draw.permutation(len(lengths))]
 

@@ -131,7 +131,7 @@ def test_no_letter_is_separated_from_its_marks(tokeniser: Tokeniser, text: str, 
 
 
 class Bytes:
-    """A tokeniser with byte-level tokens, like RoBERTa's: several for one letter, and some for white space."""
+    """A tokeniser with byte-level tokens, like RoBERTa's: several for a letter, and some for white space."""
 
     max_content_tokens, special_tokens, unknown_id = 254, 2, None
 
