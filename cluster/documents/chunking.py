@@ -2,8 +2,8 @@
 
 Called by the worker, which chunks by it, and by the routes, which show it.
 
-    Chunking.used(attached.chunking_strategy or store.chunking_strategy,
-    most=engine.tokeniser.max_content_tokens)
+    strategy = attached.chunking_strategy or store.chunking_strategy
+    Chunking.used(strategy, most=engine.tokeniser.max_content_tokens)
 """
 
 from collections.abc import Mapping

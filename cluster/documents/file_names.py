@@ -18,8 +18,7 @@ REPLACEMENT = "\ufffd"
 BREAKS = re.compile("[\t\n\v\f\r\x85\u2028\u2029]+")
 #: Control characters: C0, DEL and C1.
 CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
-#: Surrogates. UTF-8 cannot encode them, but JSON can spell them, and Python reads bytes that are not UTF-8 as
-#: them.
+#: Surrogates. UTF-8 has none, but JSON can spell them, and Python makes them of bytes that are not UTF-8.
 SURROGATE = re.compile("[\ud800-\udfff]")
 #: Embeddings, overrides and isolates (UAX #9, section 2). They make "gpj.exe" look like "exe.jpg" and hold no
 #: text. The marks U+200E, U+200F and U+061C are kept: Hebrew and Arabic names need them, and they reverse

@@ -4,13 +4,13 @@ The bytes of a file are in the blob store: its row is written after them and del
 the routes of files and uploads, by the jobs that read files, and by upkeep.
 
     with connection.transaction():
-        file = create_file(connection, "default", "manual.pdf", "assistants", blob, "application/pdf",
-        default_limits=limits)
+        file = create_file(
+            connection, "default", "manual.pdf", "assistants", blob, "application/pdf", default_limits=limits
+        )
 
     with connection.transaction():
-        gone = delete_file(connection, index, "default", file.id)
-    release_blobs(connection, blobs, "default", [gone.sha256])     # after the commit, in transactions of its
-    own
+        gone = delete_file(connection, "default", file.id)
+    release_blobs(connection, blobs, "default", [gone.sha256])     # after the commit
 """
 
 import re

@@ -1,4 +1,4 @@
-"""Retrieval: from questions to the chunks of a vector store that answer them.
+"""Retrieval: finds the chunks of a vector store that answer questions.
 
 from cluster.retrieval import RetrievalOptions, retrieve
 """

@@ -1,4 +1,4 @@
-"""What a retrieval takes, needs and returns.
+"""Types of a retrieval: its options, its result, and the callables that it needs.
 
 The caller hands over three callables, so that a replica can use its batcher and a worker its model's handle:
 ``EmbedQuestions`` turns questions into vectors, ``RerankTexts`` scores texts with a cross-encoder, and

@@ -1,4 +1,4 @@
-"""A batch counts its own files, whoever else attaches them, and is a success only where something can be found."""
+"""A batch counts its own files, and is completed only where one of them is searchable."""
 
 from collections.abc import Callable
 from typing import Any
@@ -28,7 +28,7 @@ def file(connection: Connection[Any], store: VectorStore) -> str:
 
 @pytest.fixture
 def now(connection: Connection[Any], store: VectorStore) -> Now:
-    """Status and counts of a batch."""
+    """Reads the status and the counts of a batch."""
 
     def look(batch: FileBatch) -> tuple[str, FileCounts]:
         found = get_batch(connection, store, batch.id)
@@ -58,7 +58,7 @@ def counts(**some: int) -> FileCounts:
     return FileCounts(**{"in_progress": 0, "completed": 0, "failed": 0, "cancelled": 0, **some})
 
 
-def test_two_batches_of_the_same_files_count_them_both(
+def test_two_batches_with_the_same_files_both_count_them(
     connection: Connection[Any], store: VectorStore, now: Now
 ) -> None:
     files = make_files(connection, store.organisation, 2)
@@ -70,7 +70,7 @@ def test_two_batches_of_the_same_files_count_them_both(
     assert now(one) == now(two) == ("completed", counts(completed=1, failed=1))
 
 
-def test_a_batch_waits_for_the_job_that_takes_the_place_of_its_own(
+def test_a_batch_waits_for_the_job_that_replaces_its_own(
     connection: Connection[Any], store: VectorStore, file: str, now: Now
 ) -> None:
     one = of(connection, store, file)
@@ -85,7 +85,7 @@ def test_a_batch_waits_for_the_job_that_takes_the_place_of_its_own(
     assert now(one) == now(two) == ("completed", counts(completed=1))
 
 
-def test_what_an_ended_batch_did_stays_when_its_file_comes_again(
+def test_an_ended_batch_does_not_change_when_its_file_is_attached_again(
     connection: Connection[Any], store: VectorStore, file: str, now: Now
 ) -> None:
     one = of(connection, store, file)
@@ -98,7 +98,7 @@ def test_what_an_ended_batch_did_stays_when_its_file_comes_again(
 
 @pytest.mark.parametrize("processed", [False, True], ids=["before its end", "after its end"])
 @pytest.mark.parametrize("whole", [False, True], ids=["detached", "deleted"])
-def test_a_batch_whose_only_file_is_gone_is_no_success(
+def test_a_batch_whose_only_file_is_gone_is_not_completed(
     connection: Connection[Any],
     store: VectorStore,
     file: str,
@@ -122,7 +122,7 @@ def test_a_batch_whose_only_file_is_gone_is_no_success(
         assert (ended.error_code, file in (ended.error or "")) == ("gone", True)
 
 
-def test_one_that_failed_stays_failed_when_its_file_is_gone(
+def test_a_failed_batch_stays_failed_when_its_file_is_gone(
     connection: Connection[Any], store: VectorStore, file: str, index: ChunkIndex, now: Now
 ) -> None:
     batch = of(connection, store, file)
@@ -142,7 +142,7 @@ def test_cancelling_an_ended_batch_changes_nothing(
     assert (ended.status, ended.cancelled_at) == ("completed", None)
 
 
-def test_cancelling_a_batch_leaves_another_one_its_files(
+def test_cancelling_a_batch_leaves_the_files_of_another_one(
     connection: Connection[Any], store: VectorStore, now: Now
 ) -> None:
     both, alone = make_files(connection, store.organisation, 2)
@@ -158,7 +158,7 @@ def test_cancelling_a_batch_leaves_another_one_its_files(
     assert cancel_batch(connection, store, one.id).files == counts(cancelled=2)
 
 
-def test_a_batch_remembers_after_its_jobs_were_archived(
+def test_a_batch_keeps_its_counts_after_its_jobs_are_archived(
     connection: Connection[Any], store: VectorStore, file: str, now: Now
 ) -> None:
     batch = of(connection, store, file)
@@ -167,7 +167,7 @@ def test_a_batch_remembers_after_its_jobs_were_archived(
     assert now(batch) == ("completed", counts(completed=1))
 
 
-def test_a_dead_letter_that_is_queued_again_opens_its_batch(
+def test_a_retried_dead_letter_puts_its_batch_in_progress(
     connection: Connection[Any], store: VectorStore, file: str, now: Now
 ) -> None:
     batch = of(connection, store, file)

@@ -1,4 +1,4 @@
-"""A file keeps the name that its owner gave it, as far as a name can be stored and shown."""
+"""A file keeps the name that its owner gave it, as far as it can be stored and shown."""
 
 import pytest
 from hypothesis import given
@@ -10,7 +10,7 @@ from cluster.vector_index.filters import is_text
 
 ANY = st.text(st.characters(codec=None, exclude_categories=()))
 
-#: As people have them.
+#: Names of real files.
 KEPT = [
     "a.txt",
     "größe.pdf",
@@ -59,7 +59,7 @@ def test_a_name_that_a_person_gave_is_kept(name: str) -> None:
         ("\u2068isolated\u2069.txt", "isolated.txt"),
     ],
 )
-def test_what_cannot_be_kept_of_a_name_is_mended(given: str, kept: str) -> None:
+def test_a_name_is_repaired_where_it_cannot_be_kept(given: str, kept: str) -> None:
     assert plain_name(given) == kept
 
 
@@ -79,14 +79,14 @@ def test_what_cannot_be_kept_of_a_name_is_mended(given: str, kept: str) -> None:
         ("x" * 256, "256 characters; it may have 255"),
     ],
 )
-def test_a_name_that_cannot_be_mended_is_refused_with_its_reason(name: str, reason: str) -> None:
+def test_a_name_that_cannot_be_repaired_is_refused_with_a_reason(name: str, reason: str) -> None:
     with pytest.raises(InvalidInput, match=reason.replace("+", r"\+")) as refused:
         plain_name(name, param="filename")
     assert refused.value.param == "filename"
 
 
 @given(ANY)
-def test_any_name_is_kept_or_refused_and_what_is_kept_stays_as_it_is(name: str) -> None:
+def test_any_name_is_accepted_or_refused_and_an_accepted_one_does_not_change_again(name: str) -> None:
     shown = shown_name(name)
     assert is_text(shown)
     assert shown_name(shown) == shown

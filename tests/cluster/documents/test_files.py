@@ -1,4 +1,4 @@
-"""A file is its organisation's own, is kept once, as long as it should be and no longer."""
+"""A file belongs to one organisation, is stored once, and exists until it is deleted or expires."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -39,18 +39,18 @@ def blobs(tmp_path: Path) -> BlobStore:
 
 
 def some_blob(size: int = 10) -> Blob:
-    """One that no other test has."""
+    """A blob that no other test uses."""
     return Blob(sha256=(uuid4().hex + uuid4().hex), bytes=size)
 
 
 def make(
     connection: Connection[Any], organisation: str, blob: Blob | None = None, name: str = "a.txt", **more: Any
 ) -> File:
-    """A file in a transaction of its own."""
+    """Create a file in a transaction of its own."""
     with connection.transaction():
         return create_file(
-            connection, organisation, name, more.pop("purpose", "assistants"), blob or some_blob(), "text/plain",
-            default_limits=more.pop("default_limits", NO_LIMITS), **more,
+            connection, organisation, name, more.pop("purpose", "assistants"), blob or some_blob(),
+            "text/plain", default_limits=more.pop("default_limits", NO_LIMITS), **more,
         )  # fmt: skip
 
 
@@ -61,15 +61,15 @@ def put(blobs: BlobStore, organisation: str, content: bytes) -> Blob:
 
 
 def age(connection: Connection[Any], organisation: str, seconds: int) -> None:
-    """Make everything of the organisation so much older."""
+    """Make the files of the organisation older by these seconds."""
     connection.execute(
-        "UPDATE files SET created_at = created_at - make_interval(secs => %(s)s), expires_at = expires_at - make_interval(secs => %(s)s) "
-        "WHERE organisation = %(o)s",
+        "UPDATE files SET created_at = created_at - make_interval(secs => %(s)s),"
+        " expires_at = expires_at - make_interval(secs => %(s)s) WHERE organisation = %(o)s",
         {"s": seconds, "o": organisation},
     )
 
 
-def test_a_file_is_found_by_its_organisation_only(
+def test_only_its_organisation_finds_a_file(
     connection: Connection[Any], organisation: str, stranger: str, index: ChunkIndex
 ) -> None:
     file = make(connection, organisation)
@@ -80,7 +80,7 @@ def test_a_file_is_found_by_its_organisation_only(
     assert list_files(connection, stranger).items == []
 
 
-def test_what_is_sent_again_within_ten_minutes_is_the_same_file(
+def test_an_upload_repeated_within_ten_minutes_is_the_same_file(
     connection: Connection[Any], organisation: str, stranger: str
 ) -> None:
     blob = some_blob()
@@ -100,7 +100,7 @@ def test_what_is_sent_again_within_ten_minutes_is_the_same_file(
     assert make(connection, organisation, blob).id != file.id
 
 
-def test_many_who_send_the_same_at_once_get_one_file(pool: ConnectionPool, organisation: str) -> None:
+def test_concurrent_uploads_of_the_same_bytes_make_one_file(pool: ConnectionPool, organisation: str) -> None:
     blob = some_blob()
 
     def send(_: int) -> str:
@@ -111,7 +111,7 @@ def test_many_who_send_the_same_at_once_get_one_file(pool: ConnectionPool, organ
         assert len(set(threads.map(send, range(16)))) == 1
 
 
-def test_pages_show_each_file_once_in_the_order_of_creation(
+def test_pages_list_each_file_once_in_the_order_of_creation(
     connection: Connection[Any], organisation: str, index: ChunkIndex
 ) -> None:
     made = [
@@ -167,7 +167,7 @@ def test_a_repeated_upload_does_not_count_twice(connection: Connection[Any], org
     assert make(connection, organisation, blob, default_limits=StorageLimits(files=1)) == file
 
 
-def test_an_expired_file_is_gone_at_once_and_deleted_later(
+def test_an_expired_file_is_hidden_at_once_and_deleted_later(
     connection: Connection[Any], organisation: str, store: VectorStore, index: ChunkIndex
 ) -> None:
     lasting, brief = make(connection, organisation), make(connection, organisation, expires_after_s=3600)
@@ -184,7 +184,7 @@ def test_an_expired_file_is_gone_at_once_and_deleted_later(
         get_store_file(connection, organisation, store.id, brief.id)
 
 
-def test_files_of_batches_last_a_month_and_others_for_ever(
+def test_files_of_batches_expire_after_a_month_and_others_never(
     connection: Connection[Any], organisation: str
 ) -> None:
     batch, other = make(connection, organisation, purpose="batch"), make(connection, organisation)
@@ -193,7 +193,7 @@ def test_files_of_batches_last_a_month_and_others_for_ever(
     assert other.expires_at is None
 
 
-def test_a_deleted_file_leaves_its_stores_and_a_refused_deletion_changes_nothing(
+def test_a_deleted_file_is_detached_and_a_refused_deletion_changes_nothing(
     connection: Connection[Any], organisation: str, store: VectorStore, index: ChunkIndex
 ) -> None:
     file = make(connection, organisation)
@@ -211,7 +211,7 @@ def test_a_deleted_file_leaves_its_stores_and_a_refused_deletion_changes_nothing
     ).fetchone() == ("cancelled",)
 
 
-def test_a_blob_stays_as_long_as_any_file_needs_it(
+def test_a_blob_is_kept_while_any_file_needs_it(
     connection: Connection[Any], organisation: str, blobs: BlobStore, index: ChunkIndex
 ) -> None:
     blob = put(blobs, organisation, uuid4().bytes)
@@ -224,7 +224,7 @@ def test_a_blob_stays_as_long_as_any_file_needs_it(
         assert blobs.exists(organisation, blob.sha256) is left
 
 
-def test_a_blob_is_not_deleted_under_a_row_that_is_about_to_name_it(
+def test_a_blob_is_not_deleted_while_a_row_that_names_it_is_written(
     pool: ConnectionPool, organisation: str, blobs: BlobStore
 ) -> None:
     blob = put(blobs, organisation, uuid4().bytes)

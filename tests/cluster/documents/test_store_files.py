@@ -1,4 +1,4 @@
-"""A file is attached once, its status follows its job, and what nobody wants any more is never written."""
+"""A file is attached once, its status follows its job, and a job that is no longer wanted writes nothing."""
 
 import threading
 import time
@@ -55,7 +55,7 @@ def texts(index: ChunkIndex, store: VectorStore) -> list[str]:
     return sorted(row.text for row in index.scan(store.organisation, store.id, collection=store.collection))
 
 
-def test_attaching_submits_a_job_and_its_end_is_the_files(
+def test_attaching_submits_a_job_and_its_end_is_that_of_the_file(
     connection: Connection[Any], store: VectorStore, index: ChunkIndex, get: Callable[[str], StoreFile]
 ) -> None:
     (file,) = make_files(connection, store.organisation)
@@ -95,7 +95,7 @@ def test_attaching_and_its_job_are_one_transaction(connection: Connection[Any], 
         store_files.get_store_file(connection, store.organisation, store.id, file)
 
 
-def test_a_file_that_is_not_there_is_named_and_nothing_is_attached(
+def test_the_error_names_a_missing_file_and_nothing_is_attached(
     connection: Connection[Any], store: VectorStore
 ) -> None:
     (file,) = make_files(connection, store.organisation)
@@ -107,7 +107,7 @@ def test_a_file_that_is_not_there_is_named_and_nothing_is_attached(
     assert jobs_of(connection, store.organisation) == []
 
 
-def test_attaching_again_while_in_progress_answers_the_same_job_and_then_makes_a_new_one(
+def test_attaching_again_keeps_an_open_job_and_replaces_an_ended_one(
     connection: Connection[Any], store: VectorStore, index: ChunkIndex, get: Callable[[str], StoreFile]
 ) -> None:
     (file,) = make_files(connection, store.organisation)
@@ -122,10 +122,10 @@ def test_attaching_again_while_in_progress_answers_the_same_job_and_then_makes_a
     anew = attaching.attach(connection, store, file)
     assert anew.job != otherwise.job
     assert anew.status == FileStatus.IN_PROGRESS
-    assert texts(index, store) == ["one"]  # searchable until its replacement is
+    assert texts(index, store) == ["one"]  # searchable until the new version is
 
 
-def test_one_whose_end_was_asked_for_is_not_taken_for_in_progress(
+def test_a_job_with_a_requested_cancellation_is_replaced(
     connection: Connection[Any], store: VectorStore, get: Callable[[str], StoreFile]
 ) -> None:
     (file,) = make_files(connection, store.organisation)
@@ -140,11 +140,11 @@ def test_one_whose_end_was_asked_for_is_not_taken_for_in_progress(
 
 
 @pytest.mark.parametrize("before", [0, 10, 20])
-def test_many_who_attach_a_file_at_once_have_one_job(
+def test_a_file_attached_by_concurrent_callers_has_one_job(
     pool: ConnectionPool, connection: Connection[Any], store: VectorStore, before: int
 ) -> None:
     files = make_files(connection, store.organisation, 20)
-    for file in files[:before]:  # attached once already, and ended
+    for file in files[:before]:  # attached before, and its job ended
         queue.cancel(connection, store.organisation, attaching.attach(connection, store, file).job)
     barrier = threading.Barrier(6)
     problems: list[Exception] = []
@@ -156,7 +156,7 @@ def test_many_who_attach_a_file_at_once_have_one_job(
                 attaching.attach_many(
                     own, store, [Attachment(file=file) for file in (files if turn % 2 else files[::-1])]
                 )
-        except Exception as exc:  # noqa: BLE001  of any kind, told by the test
+        except Exception as exc:  # noqa: BLE001  the test reports any error
             problems.append(exc)
 
     threads = [threading.Thread(target=attach, args=[turn]) for turn in range(6)]
@@ -171,8 +171,10 @@ def test_many_who_attach_a_file_at_once_have_one_job(
     assert len(open) == 20
 
 
-@pytest.mark.parametrize("how", ["detached", "attached anew", "store deleted", "store gone", "store expired"])
-def test_what_nobody_wants_any_more_is_not_written(
+@pytest.mark.parametrize(
+    "how", ["detached", "attached again", "store deleted", "store gone", "store expired"]
+)
+def test_a_job_that_is_no_longer_wanted_writes_nothing(
     connection: Connection[Any], store: VectorStore, index: ChunkIndex, how: str
 ) -> None:
     (file,) = make_files(connection, store.organisation)
@@ -180,7 +182,7 @@ def test_what_nobody_wants_any_more_is_not_written(
     begin(connection, store.organisation, job)
     if how == "detached":
         store_files.detach(connection, store, file)
-    elif how == "attached anew":
+    elif how == "attached again":
         attaching.attach(connection, store, file, chunking_strategy=STATIC)
     elif how == "store expired":
         expire(connection, store)
@@ -192,7 +194,7 @@ def test_what_nobody_wants_any_more_is_not_written(
     assert texts(index, store) == []
 
 
-def test_a_job_that_fails_leaves_its_reason_and_what_was_searchable_and_can_be_done_again(
+def test_a_failed_job_leaves_its_reason_and_the_earlier_chunks_and_can_be_retried(
     connection: Connection[Any], store: VectorStore, index: ChunkIndex, get: Callable[[str], StoreFile]
 ) -> None:
     (file,) = make_files(connection, store.organisation)
@@ -217,7 +219,7 @@ def test_a_job_that_fails_leaves_its_reason_and_what_was_searchable_and_can_be_d
 @pytest.mark.parametrize(
     ("state", "status"), [(JobState.FAILED, FileStatus.FAILED), (JobState.CANCELLED, FileStatus.CANCELLED)]
 )
-def test_whoever_ends_a_job_the_file_is_in_progress_no_longer(
+def test_a_file_is_in_progress_only_while_its_job_is_open(
     connection: Connection[Any],
     store: VectorStore,
     get: Callable[[str], StoreFile],
@@ -233,7 +235,7 @@ def test_whoever_ends_a_job_the_file_is_in_progress_no_longer(
     assert attached.error_code == ("unavailable" if state == JobState.FAILED else None)
 
 
-def test_an_end_of_another_job_is_not_the_files(
+def test_the_end_of_a_replaced_job_changes_nothing(
     connection: Connection[Any], store: VectorStore, get: Callable[[str], StoreFile]
 ) -> None:
     (file,) = make_files(connection, store.organisation)
@@ -247,7 +249,7 @@ def test_an_end_of_another_job_is_not_the_files(
     assert store_files.hold(connection, *key, "job_other") is None
 
 
-def test_new_attributes_are_the_indexs_too_and_ours_come_back_from_under_them(
+def test_new_attributes_reach_the_chunks_and_removed_ones_uncover_ours(
     connection: Connection[Any], store: VectorStore, index: ChunkIndex, get: Callable[[str], StoreFile]
 ) -> None:
     (file,) = make_files(connection, store.organisation)
@@ -304,7 +306,7 @@ def test_attributes_changed_while_a_worker_writes_are_not_lost(
     assert row.attributes["a"] == "new"
 
 
-def test_a_detached_file_leaves_nothing_in_the_store_and_stays_itself(
+def test_a_detached_file_leaves_nothing_in_the_store_and_still_exists(
     connection: Connection[Any], store: VectorStore, index: ChunkIndex
 ) -> None:
     kept, file = make_files(connection, store.organisation, 2)
@@ -322,7 +324,7 @@ def test_a_detached_file_leaves_nothing_in_the_store_and_stays_itself(
     attaching.attach(connection, store, file)
 
 
-def test_a_file_leaves_every_store_it_is_in(
+def test_a_deleted_file_is_detached_from_every_store(
     connection: Connection[Any], store: VectorStore, index: ChunkIndex
 ) -> None:
     other = ensure_store(connection, store.organisation, "other", fingerprint=store.fingerprint)
@@ -356,7 +358,7 @@ def test_two_thousand_files_are_a_batch_in_about_a_second(
     assert (cancelled.status, cancelled.files) == (FileStatus.CANCELLED, FileCounts(cancelled=2_000))
 
 
-def test_a_batch_counts_its_files_and_ends_with_the_last(
+def test_a_batch_counts_its_files_and_ends_with_the_last_one(
     connection: Connection[Any], store: VectorStore, index: ChunkIndex
 ) -> None:
     good, bad, running, queued = make_files(connection, store.organisation, 4)
@@ -383,7 +385,7 @@ def test_a_batch_counts_its_files_and_ends_with_the_last(
     assert file_batches.get_batch(connection, store, batch.id).status == FileStatus.CANCELLED
 
 
-def test_a_batch_of_nothing_but_failures_has_failed(connection: Connection[Any], store: VectorStore) -> None:
+def test_a_batch_of_failed_files_has_failed(connection: Connection[Any], store: VectorStore) -> None:
     (file,) = make_files(connection, store.organisation)
     batch = file_batches.create_batch(connection, store, [Attachment(file=file)])
     fail(connection, store, file, "empty", "no")
@@ -391,7 +393,7 @@ def test_a_batch_of_nothing_but_failures_has_failed(connection: Connection[Any],
 
 
 @pytest.mark.parametrize("newest_first", [True, False])
-def test_every_file_is_listed_once_while_others_are_attached_and_those_listed_detached(
+def test_each_file_is_listed_once_while_files_are_attached_and_detached(
     connection: Connection[Any], store: VectorStore, index: ChunkIndex, newest_first: bool
 ) -> None:
     there = make_files(connection, store.organisation, 9)
@@ -411,7 +413,7 @@ def test_every_file_is_listed_once_while_others_are_attached_and_those_listed_de
     assert len(set(seen)) == len(seen)
 
 
-def test_lists_are_of_one_status_and_of_one_batch(
+def test_lists_can_be_limited_to_one_status_and_one_batch(
     connection: Connection[Any], store: VectorStore, index: ChunkIndex
 ) -> None:
     first, second, third = make_files(connection, store.organisation, 3)
@@ -433,7 +435,7 @@ def test_lists_are_of_one_status_and_of_one_batch(
         store_files.list_store_files(connection, store, PageRequest(before="file-none"))
 
 
-def test_a_deleted_stores_rows_go_in_parts_its_jobs_are_cancelled_and_it_is_gone(
+def test_a_deleted_store_is_emptied_in_portions_and_its_jobs_are_cancelled(
     connection: Connection[Any], store: VectorStore, index: ChunkIndex, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("cluster.documents.store_upkeep.ROWS_AT_ONCE", 2)
@@ -448,7 +450,7 @@ def test_a_deleted_stores_rows_go_in_parts_its_jobs_are_cancelled_and_it_is_gone
     deleted = []
     while rows := delete_store_rows(connection, store.organisation, store.id):
         deleted.append(rows)
-    assert deleted == [2, 2, 2, 1, 1, 1, 1]  # files, rows of the index, document, batch, store
+    assert deleted == [2, 2, 2, 1, 1, 1, 1]  # files, chunks, document, batch, store
     assert texts(index, store) == []
     assert jobs.get_job(connection, store.organisation, job).state == JobState.CANCELLED
     assert delete_store_rows(connection, store.organisation, store.id) == 0
@@ -457,7 +459,7 @@ def test_a_deleted_stores_rows_go_in_parts_its_jobs_are_cancelled_and_it_is_gone
     ).fetchone() == (2,)
 
 
-def test_a_store_expires_is_emptied_by_one_job_and_still_tells_so(
+def test_an_expired_store_is_emptied_by_one_job_and_keeps_its_row(
     connection: Connection[Any], store: VectorStore, index: ChunkIndex
 ) -> None:
     (file,) = make_files(connection, store.organisation)

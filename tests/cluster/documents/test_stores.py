@@ -1,4 +1,4 @@
-"""A store is made once, holds vectors of one model, and is its organisation's own; it expires, and is deleted."""
+"""A store is created once, holds vectors of one model, belongs to one organisation, and can expire."""
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -33,7 +33,7 @@ from cluster.records import vector_store_id
 from tests.cluster.jobs.turns import jobs_of
 
 
-def test_a_store_is_made_once_and_found_by_name_and_by_id(
+def test_a_store_is_created_once_and_found_by_name_and_by_id(
     connection: Connection[Any], store: VectorStore
 ) -> None:
     assert store.id == vector_store_id(store.organisation, "handbook")
@@ -44,7 +44,7 @@ def test_a_store_is_made_once_and_found_by_name_and_by_id(
 
 
 @pytest.mark.parametrize("before", ["nothing", "one that was deleted"])
-def test_many_who_ask_for_a_new_store_at_once_get_the_same(
+def test_concurrent_callers_get_the_same_new_store(
     pool: ConnectionPool, organisation: str, fingerprint: Fingerprint, before: str
 ) -> None:
     if before != "nothing":
@@ -71,7 +71,7 @@ def test_a_store_that_exists_keeps_its_own_model(
     assert ensure_store(connection, store.organisation, "handbook", fingerprint=other) == store
 
 
-def test_a_store_that_is_not_there_is_answered_with_those_that_are(
+def test_the_error_about_a_missing_store_names_existing_ones(
     connection: Connection[Any], store: VectorStore
 ) -> None:
     with pytest.raises(NotFound, match="no vector store 'handbok'; there are: handbook"):
@@ -84,7 +84,7 @@ def test_a_mistyped_id_does_not_become_a_name(connection: Connection[Any], store
     assert names(connection, store.organisation) == ["handbook"]
 
 
-def test_another_organisation_neither_sees_nor_deletes_the_store(
+def test_another_organisation_cannot_see_or_delete_the_store(
     connection: Connection[Any], store: VectorStore, stranger: str
 ) -> None:
     assert names(connection, stranger) == []
@@ -119,7 +119,7 @@ def test_a_deleted_store_is_hidden_at_once_and_its_name_is_free(
     assert ensure_store(connection, store.organisation, "handbook", fingerprint=other) == again
 
 
-def test_a_store_deleted_in_a_transaction_that_is_rolled_back_is_there_and_no_job_is(
+def test_a_deletion_that_is_rolled_back_leaves_the_store_and_no_job(
     connection: Connection[Any], store: VectorStore
 ) -> None:
     with connection.transaction(force_rollback=True):
@@ -128,7 +128,7 @@ def test_a_store_deleted_in_a_transaction_that_is_rolled_back_is_there_and_no_jo
     assert jobs_of(connection, store.organisation) == []
 
 
-def test_what_a_store_is_given_comes_back_and_changes_alone(
+def test_each_field_of_a_store_is_returned_and_changed_alone(
     connection: Connection[Any], organisation: str, fingerprint: Fingerprint
 ) -> None:
     week = {"anchor": "last_active_at", "days": 7}
@@ -150,7 +150,7 @@ def test_what_a_store_is_given_comes_back_and_changes_alone(
     assert get_store(connection, organisation, store.id) == changed == expected
 
 
-def test_names_need_not_be_unique_and_stores_without_one_are_found_by_id_alone(
+def test_stores_may_share_a_name_and_those_without_one_are_found_by_id(
     connection: Connection[Any], organisation: str, fingerprint: Fingerprint
 ) -> None:
     first, second = (
@@ -164,7 +164,7 @@ def test_names_need_not_be_unique_and_stores_without_one_are_found_by_id_alone(
         find_store(connection, organisation, "")
 
 
-def test_use_is_noted_but_not_more_than_once_a_minute(
+def test_activity_is_recorded_at_most_once_a_minute(
     connection: Connection[Any], organisation: str, fingerprint: Fingerprint
 ) -> None:
     new = NewStore(expires_after={"anchor": "last_active_at", "days": 1})
@@ -178,7 +178,7 @@ def test_use_is_noted_but_not_more_than_once_a_minute(
     assert touched.expires_at == touched.last_active_at + timedelta(days=1)
 
 
-def test_a_store_in_use_by_another_transaction_is_not_waited_for(
+def test_recording_activity_does_not_wait_for_a_locked_store(
     connection: Connection[Any], pool: ConnectionPool, store: VectorStore
 ) -> None:
     store = aged(connection, store, "2 hours")
@@ -190,7 +190,7 @@ def test_a_store_in_use_by_another_transaction_is_not_waited_for(
     assert get_store(connection, store.organisation, store.id) == store
 
 
-def test_an_expired_store_is_seen_and_not_searched_and_its_name_is_free(
+def test_an_expired_store_is_listed_but_not_searched_and_its_name_is_free(
     connection: Connection[Any], store: VectorStore
 ) -> None:
     store = expired(connection, store)
@@ -209,7 +209,7 @@ def test_an_expired_store_is_seen_and_not_searched_and_its_name_is_free(
 
 
 @pytest.mark.parametrize("newest_first", [True, False])
-def test_every_store_is_listed_once_while_others_are_added_and_those_listed_are_deleted(
+def test_each_store_is_listed_once_while_stores_are_added_and_deleted(
     connection: Connection[Any],
     organisation: str,
     fingerprint: Fingerprint,
@@ -240,7 +240,7 @@ def test_every_store_is_listed_once_while_others_are_added_and_those_listed_are_
     assert len(set(seen)) == len(seen)
 
 
-def test_a_list_is_read_backwards_from_a_cursor_and_between_two(
+def test_a_list_can_be_read_before_a_cursor_and_between_two(
     connection: Connection[Any], organisation: str, fingerprint: Fingerprint
 ) -> None:
     ids = [create_store(connection, organisation, NewStore(), fingerprint=fingerprint).id for _ in range(6)][
@@ -259,7 +259,7 @@ def test_a_list_is_read_backwards_from_a_cursor_and_between_two(
 
 
 def aged(connection: Connection[Any], store: VectorStore, interval: str) -> VectorStore:
-    """The store as if it had last been used so long ago."""
+    """Set the last activity of the store to this long ago."""
     connection.execute(
         "UPDATE vector_stores SET last_active_at = now() - %s::interval WHERE id = %s", [interval, store.id]
     )
@@ -267,11 +267,11 @@ def aged(connection: Connection[Any], store: VectorStore, interval: str) -> Vect
 
 
 def expired(connection: Connection[Any], store: VectorStore) -> VectorStore:
-    """The store as if its time had come."""
+    """Make the store expire now."""
     connection.execute("UPDATE vector_stores SET expires_at = now() WHERE id = %s", [store.id])
     return get_store(connection, store.organisation, store.id)
 
 
 def names(connection: Connection[Any], organisation: str) -> list[str]:
-    """Of all its stores, newest first."""
+    """Names of the organisation's stores, newest first."""
     return [store.name for store in list_stores(connection, organisation).items]

@@ -1,4 +1,4 @@
-"""An upload in parts becomes a file once, or nothing; what it took up is given back."""
+"""An upload in parts becomes one file or none, and its parts are released."""
 
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -36,7 +36,8 @@ def begin(
 ) -> Upload:
     with connection.transaction():
         return create_upload(
-            connection, organisation, "a.txt", "assistants", size, "text/plain", lifetime_s=3600, default_limits=limits, **more
+            connection, organisation, "a.txt", "assistants", size, "text/plain",
+            lifetime_s=3600, default_limits=limits, **more,
         )  # fmt: skip
 
 
@@ -49,12 +50,13 @@ def complete(
 
 def age(connection: Connection[Any], upload: Upload, seconds: float) -> None:
     connection.execute(
-        "UPDATE uploads SET expires_at = expires_at - make_interval(secs => %s) WHERE organisation = %s AND id = %s",
+        "UPDATE uploads SET expires_at = expires_at - make_interval(secs => %s)"
+        " WHERE organisation = %s AND id = %s",
         [seconds, upload.organisation, upload.id],
     )
 
 
-def test_parts_become_a_file_in_the_order_they_are_named(
+def test_parts_become_a_file_in_the_order_of_their_ids(
     connection: Connection[Any], organisation: str
 ) -> None:
     upload, blobs = (
@@ -77,7 +79,7 @@ def test_parts_become_a_file_in_the_order_they_are_named(
         add_part(connection, organisation, upload.id, some_blob())
 
 
-def test_a_part_sent_twice_is_one_and_may_be_named_twice(
+def test_a_part_sent_twice_is_one_part_and_may_be_used_twice(
     connection: Connection[Any], organisation: str
 ) -> None:
     upload, blob = begin(connection, organisation, 20), some_blob()
@@ -86,9 +88,7 @@ def test_a_part_sent_twice_is_one_and_may_be_named_twice(
     assert [one.id for one in ordered_parts(connection, upload, [part.id, part.id])] == [part.id] * 2
 
 
-def test_parts_that_are_none_or_do_not_add_up_are_refused(
-    connection: Connection[Any], organisation: str
-) -> None:
+def test_unknown_parts_and_wrong_sizes_are_refused(connection: Connection[Any], organisation: str) -> None:
     upload, other = begin(connection, organisation, 20), begin(connection, organisation, 20)
     mine, foreign = (
         add_part(connection, organisation, upload.id, some_blob()),
@@ -102,7 +102,7 @@ def test_parts_that_are_none_or_do_not_add_up_are_refused(
         add_part(connection, organisation, upload.id, some_blob(31))
 
 
-def test_completing_at_once_makes_one_file(
+def test_concurrent_completions_make_one_file(
     pool: ConnectionPool, connection: Connection[Any], organisation: str
 ) -> None:
     upload, whole = begin(connection, organisation), some_blob(30)
@@ -116,7 +116,7 @@ def test_completing_at_once_makes_one_file(
     assert len(list_files(connection, organisation).items) == 1
 
 
-def test_a_cancelled_upload_gives_its_parts_back_and_takes_none(
+def test_a_cancelled_upload_releases_its_parts_and_takes_no_more(
     connection: Connection[Any], organisation: str
 ) -> None:
     upload, blob = begin(connection, organisation), some_blob()
@@ -132,9 +132,7 @@ def test_a_cancelled_upload_gives_its_parts_back_and_takes_none(
         cancel_upload(connection, organisation, done.id)
 
 
-def test_an_upload_whose_time_is_over_is_ended_by_upkeep(
-    connection: Connection[Any], organisation: str
-) -> None:
+def test_upkeep_ends_an_expired_upload(connection: Connection[Any], organisation: str) -> None:
     upload, blob = begin(connection, organisation), some_blob()
     add_part(connection, organisation, upload.id, blob)
     age(connection, upload, 3601)
@@ -157,14 +155,16 @@ def test_an_upload_whose_time_is_over_is_ended_by_upkeep(
     assert get_upload(connection, organisation, upload.id).status == UploadStatus.EXPIRED
 
 
-def test_a_completion_that_began_in_time_is_let_end(connection: Connection[Any], organisation: str) -> None:
+def test_a_completion_that_began_in_time_may_end_late(connection: Connection[Any], organisation: str) -> None:
     upload = begin(connection, organisation)
     age(connection, upload, 3601)
     _, file, _ = complete(connection, upload, some_blob(30))
     assert get_file(connection, organisation, file.id) == file
 
 
-def test_what_is_under_way_counts_and_only_once(connection: Connection[Any], organisation: str) -> None:
+def test_a_pending_upload_counts_towards_the_limits_once(
+    connection: Connection[Any], organisation: str
+) -> None:
     limits = StorageLimits(bytes=50)
     upload = begin(connection, organisation, 30, limits)
     with pytest.raises(Throttled):
@@ -177,7 +177,7 @@ def test_what_is_under_way_counts_and_only_once(connection: Connection[Any], org
         make(connection, organisation, some_blob(1), default_limits=limits)
 
 
-def test_another_organisation_cannot_touch_it(
+def test_another_organisation_cannot_use_an_upload(
     connection: Connection[Any], organisation: str, stranger: str
 ) -> None:
     upload = begin(connection, organisation)

@@ -1,4 +1,4 @@
-"""A snippet is a piece of the text, no longer than asked, around the words of the query."""
+"""A snippet is a part of the text around the words of the question, and not too long."""
 
 import time
 
@@ -20,7 +20,7 @@ def test_a_snippet_is_a_slice_of_the_text_and_not_too_long(text: str, query: str
 
 
 @given(st.text(alphabet="ab ", min_size=50, max_size=300), st.text(alphabet="ab ", max_size=10))
-def test_a_text_with_anything_in_it_gives_something(text: str, query: str) -> None:
+def test_a_text_that_is_not_blank_has_a_snippet(text: str, query: str) -> None:
     assert snippet("x" + text + "x", QueryWords(query), length=20)
 
 
@@ -36,7 +36,7 @@ def test_a_text_with_anything_in_it_gives_something(text: str, query: str) -> No
         ("قف المضخة", "يُوقِفُ المُشَغِّلُ المَضَخَّةَ قِفْ"),
     ],
 )
-def test_the_words_decide_their_endings_do_not_and_frequent_ones_count_little(
+def test_the_snippet_has_the_rare_words_of_the_question_whatever_their_endings(
     query: str, sentence: str
 ) -> None:
     part = snippet(f"{FILLING}{sentence} {FILLING}", QueryWords(query))
@@ -54,7 +54,7 @@ def test_no_letter_is_separated_from_its_marks(text: str, query: str, length: in
     assert split is None or clusters > 25 or any(not split[at] and not split[at + len(part)] for at in places)
 
 
-def test_words_are_not_cut_and_without_a_match_it_begins_at_the_beginning() -> None:
+def test_words_are_not_cut_and_without_a_match_the_snippet_is_the_beginning() -> None:
     text = "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda"
     assert snippet(text, QueryWords("nothing"), length=20) == "alpha beta gamma"
     assert set(snippet(text, QueryWords("zeta"), length=20).split()) <= set(text.split())
@@ -65,7 +65,7 @@ def test_words_are_not_cut_and_without_a_match_it_begins_at_the_beginning() -> N
     st.lists(st.text("abcdef", min_size=1, max_size=9), min_size=1, max_size=6),
     st.text("abcdef", min_size=1, max_size=9),
 )
-def test_words_are_alike_where_all_but_their_endings_is_common(query: list[str], word: str) -> None:
+def test_words_match_where_only_their_endings_differ(query: list[str], word: str) -> None:
     def alike(one: str) -> bool:
         shorter, longer = sorted((one, word), key=len)
         common = max(4, len(longer) - 3)
@@ -76,7 +76,7 @@ def test_words_are_alike_where_all_but_their_endings_is_common(query: list[str],
     assert found is None or (found in query and alike(found))
 
 
-def test_a_long_query_costs_no_more_than_a_short_one() -> None:
+def test_a_long_question_takes_no_longer_than_a_short_one() -> None:
     words = QueryWords(" ".join(f"{FILLING.split()[0][:4]}{n}" for n in range(5_000)))
     began = time.process_time()
     for _ in range(50):

@@ -22,17 +22,17 @@ from tests.indexed_files import Embed, make_files, process
 from tests.openai_contract import complaints
 from tests.serve_app.conftest import BIRDS, PROMPTED, PROMPTS, Server
 
-#: Fields of ours in search results, whose shape OpenAI closes.
+#: Our own fields in search results; OpenAI's schema allows no others.
 OURS = {"chunk_id", "page", "start", "end", "snippet", "keywords"}
 
 
 def search(http: httpx.Client, store: str, **body: Any) -> httpx.Response:
-    """One search."""
+    """Search the store."""
     return http.post(f"/v1/vector_stores/{store}/search", json={"query": "who may stop the pump", **body})
 
 
 def ids(response: httpx.Response) -> list[str]:
-    """The chunks found."""
+    """Ids of the chunks found."""
     assert response.status_code == 200, response.text
     return [item["chunk_id"] for item in response.json()["data"]]
 
@@ -50,7 +50,7 @@ def test_the_openai_client_finds_the_chunk_its_page_and_its_file(
     assert 1 >= first.score >= second.score >= 0
 
 
-def test_a_store_is_found_by_name_too_and_the_ranker_chooses_the_score(
+def test_a_store_is_found_by_name_and_the_ranker_decides_the_score(
     http: httpx.Client, server: Server, birds: VectorStore
 ) -> None:
     assert ids(search(http, "birds")) == ids(search(http, birds.id))
@@ -91,7 +91,7 @@ def test_filters_limits_thresholds_and_several_queries(http: httpx.Client) -> No
         ({"ranking_options": {"ranker": "best"}}, 400, "ranker"),
     ],
 )
-def test_a_search_that_makes_no_sense_is_refused(
+def test_an_invalid_search_is_refused(
     http: httpx.Client, body: dict[str, Any], status: int, complaint: str
 ) -> None:
     response = search(http, "birds", **body)
@@ -124,7 +124,7 @@ def test_a_store_is_searched_with_its_own_model_whatever_the_default_is(
     assert found["score"] == pytest.approx(float(query @ pump), abs=1e-5)
 
 
-def test_stores_of_others_and_of_other_models_are_not_searched(
+def test_stores_of_other_organisations_and_models_are_not_searched(
     http: httpx.Client, pool: ConnectionPool, organisation: str, settings: Settings, server: Server
 ) -> None:
     fingerprint = server.service.default.engine.fingerprint
@@ -149,8 +149,10 @@ def attached(
     settings: Settings,
     server: Server,
 ) -> tuple[VectorStore, list[str]]:
-    """A store with two files, a page for each bird; the second file has attributes of its own. Its vectors lie in our Postgres, or
-    in an index outside it."""
+    """A store with two files, each with a page for each bird; the second file has attributes.
+
+    The store's vectors are in our Postgres, or in an index outside it.
+    """
     monkeypatch.setattr(vector_index, "ADAPTERS", {**vector_index.ADAPTERS, "folder": folder_index.NAME})
     id = http.post("/v1/vector_stores", json={}).json()["id"]
     with pool.connection() as connection:
@@ -177,7 +179,7 @@ def attached(
 
 
 def embedding(server: Server) -> Embed:
-    """The server's model."""
+    """Embeds with the server's model."""
     return lambda texts: server.service.default.engine.embed(texts).vectors
 
 
@@ -185,12 +187,12 @@ Attached = tuple[VectorStore, list[str]]
 
 
 def files_of(response: httpx.Response) -> set[str]:
-    """The files found."""
+    """Ids of the files found."""
     assert response.status_code == 200, response.text
     return {item["file_id"] for item in response.json()["data"]}
 
 
-def test_an_attached_files_chunk_carries_the_file_and_its_owners_attributes_alone(
+def test_a_chunk_of_an_attached_file_has_the_file_and_only_its_owners_attributes(
     http: httpx.Client, attached: Attached
 ) -> None:
     store, (plain, guide) = attached
@@ -258,7 +260,7 @@ def test_every_filter_of_openais_works_on_an_owners_attributes(
     assert {item.file_id for item in found} == {files[n] for n in which}
 
 
-def test_the_file_itself_can_be_filtered_by(http: httpx.Client, attached: Attached) -> None:
+def test_a_filter_can_name_the_file(http: httpx.Client, attached: Attached) -> None:
     store, (plain, _) = attached
     assert files_of(search(http, store.id, filters={"type": "eq", "key": "file_id", "value": plain})) == {
         plain
@@ -278,7 +280,7 @@ def test_a_search_is_activity_of_its_store(
     assert http.get(f"/v1/vector_stores/{store.id}").json()["last_active_at"] >= before + 3_599
 
 
-def test_a_document_that_is_being_replaced_is_found_old_or_new_by_several_queries_together(
+def test_several_queries_all_find_the_old_or_all_the_new_version_of_a_document(
     http: httpx.Client, attached: Attached, pool: ConnectionPool, settings: Settings, server: Server
 ) -> None:
     store, (file, other) = attached
@@ -313,7 +315,7 @@ def test_a_document_that_is_being_replaced_is_found_old_or_new_by_several_querie
     assert len({items[0]["content"][0]["text"][:3] for items in found}) > 1
 
 
-def test_a_detached_files_chunks_and_a_deleted_stores_are_not_found(
+def test_chunks_of_detached_files_and_deleted_stores_are_not_found(
     http: httpx.Client, attached: Attached
 ) -> None:
     store, (plain, guide) = attached
@@ -345,7 +347,7 @@ def test_a_snippet_is_the_part_with_the_querys_words(
     assert len(found["snippet"]) <= 240
 
 
-def test_the_cross_encoder_reads_again_when_it_is_named(
+def test_the_cross_encoder_ranks_where_the_request_names_it(
     reranking: httpx.Client, http: httpx.Client, birds: VectorStore, cross_encoder: Path
 ) -> None:
     query = "which bird sleeps?"
@@ -369,8 +371,6 @@ def test_the_cross_encoder_reads_again_when_it_is_named(
 
 
 @pytest.mark.usefixtures("birds")
-def test_a_postgres_that_was_killed_is_back_for_the_next_search(
-    http: httpx.Client, settings: Settings
-) -> None:
+def test_a_search_restarts_a_killed_postgres(http: httpx.Client, settings: Settings) -> None:
     kill_postmaster(settings)
     assert ids(search(http, "birds", max_num_results=1)) == ["pump"]
