@@ -57,9 +57,7 @@ def _is_there(connection: Connection[Any], case: Case, store: str) -> bool:
 
 
 def _do_again(patient: Patient, cases: Sequence[Case]) -> None:
-    """Attached files get a new job; what an ingest brought is embedded again by the next ingest of its
-    source.
-    """
+    """Queue a new job for an attached file. The next ingest embeds an ingested document again."""
     for case in cases:
         store, _ = case.facts
         key = {"organisation": case.organisation, "document": case.id, "store": store}
@@ -93,22 +91,22 @@ def _renew(patient: Patient, cases: Sequence[Case]) -> None:
 
 CHUNKS = Ailment(
     name="chunks_without_document",
-    says="documents are gone, but their chunks are still found by searches",
+    says="chunks whose document is gone are still found by searches",
     remedy="deletes the chunks",
     find=lambda patient: _in_each_collection(patient, "chunks_without_document"),
     mend=_delete_chunks,
 )
 DOCUMENTS = Ailment(
     name="documents_without_chunks",
-    says="documents are said to be searchable, but chunks of them are missing",
-    remedy="has attached files processed again; for what an ingest brought, run that ingest again after",
+    says="documents are recorded as searchable, but some of their chunks are missing",
+    remedy="queues new jobs for attached files; for ingested documents, run their ingest again afterwards",
     find=lambda patient: _in_each_collection(patient, "documents_without_chunks"),
     mend=_do_again,
 )
 WORDS = Ailment(
     name="stores_with_old_words",
-    says="vector stores hold chunks that an older version wrote: searches by words and by phrase may miss them",
-    remedy="spells their words anew while searches and writes go on; workers do so too, every ten minutes for five",
+    says="vector stores hold chunks that an older version wrote; searches by words may miss them",
+    remedy="renews their full text while searches and writes go on; workers do so too, every ten minutes",
     find=_with_old_words,
     mend=_renew,
 )

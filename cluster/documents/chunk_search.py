@@ -6,7 +6,8 @@ index. All questions of one call see one state of the store: a document that is 
 new, never both. An external index may know vectors of chunks that are not current, or know attributes that
 have changed since: such ids are dropped before the rankings are fused.
 
-    search(pool, index, "default", "vs_1", [Question(text="pump", vector=vector)], collection=collection, k=10)
+    questions = [Question(text="pump", vector=vector)]
+    search(pool, index, "default", "vs_1", questions, collection=collection, k=10)
 """
 
 from collections.abc import Mapping, Sequence

@@ -78,7 +78,8 @@ class ChunkStatements:
         return self._format(
             """
             CREATE TEMP TABLE IF NOT EXISTS {incoming_name} (
-                id text COLLATE "C", document text, text text, attributes jsonb, embedding vector, words text, letters text
+                id text COLLATE "C", document text, text text, attributes jsonb, embedding vector,
+                words text, letters text
             ) ON COMMIT DELETE ROWS;
             DELETE FROM {incoming};
             """,
@@ -88,7 +89,10 @@ class ChunkStatements:
     def copy_incoming(self) -> sql.Composed:
         """Copy rows in, in binary."""
         return self._format(
-            "COPY {incoming} (id, document, text, attributes, embedding, words, letters) FROM STDIN (FORMAT binary)"
+            """
+            COPY {incoming} (id, document, text, attributes, embedding, words, letters)
+            FROM STDIN (FORMAT binary)
+            """
         )
 
     def lock_document(self) -> sql.Composed:
@@ -102,7 +106,7 @@ class ChunkStatements:
         )
 
     def lock_kept(self) -> sql.Composed:
-        """Rows whose vector stays; no other session deletes them or changes it before the transaction ends."""
+        """Lock rows whose vector stays, so that no other session deletes or changes them meanwhile."""
         return self._format(
             "SELECT id FROM {table} WHERE {owned} AND id = ANY(%(kept)s) ORDER BY id FOR UPDATE"
         )
@@ -121,7 +125,8 @@ class ChunkStatements:
             SELECT %(organisation)s, %(store)s, i.id, i.document, i.text, i.attributes,
                 coalesce(i.embedding, s.embedding), {lexemes}, {version}
             FROM {incoming} i
-            LEFT JOIN {table} s ON s.organisation = %(organisation)s AND s.vector_store = %(store)s AND s.id = i.id
+            LEFT JOIN {table} s
+                ON s.organisation = %(organisation)s AND s.vector_store = %(store)s AND s.id = i.id
             WHERE (s.document, s.text, s.attributes, s.embedding)
                 IS DISTINCT FROM (i.document, i.text, i.attributes, coalesce(i.embedding, s.embedding))
             ORDER BY i.id
@@ -140,7 +145,8 @@ class ChunkStatements:
         return self._format(
             """
             DELETE FROM {table} t
-            WHERE {owned} AND document = %(document)s AND NOT EXISTS (SELECT FROM {incoming} i WHERE i.id = t.id)
+            WHERE {owned} AND document = %(document)s
+                AND NOT EXISTS (SELECT FROM {incoming} i WHERE i.id = t.id)
             RETURNING id, embedding IS NULL
             """
         )
@@ -163,7 +169,10 @@ class ChunkStatements:
     def document(self) -> sql.Composed:
         """A document's rows without their vectors."""
         return self._format(
-            "SELECT id, document, text, attributes FROM {table} WHERE {owned} AND document = %(document)s ORDER BY id"
+            """
+            SELECT id, document, text, attributes FROM {table}
+            WHERE {owned} AND document = %(document)s ORDER BY id
+            """
         )
 
     def ids(self) -> sql.Composed:
@@ -201,7 +210,10 @@ class ChunkStatements:
     def scan(self) -> sql.Composed:
         """Every row of a store."""
         return self._format(
-            "SELECT id, document, text, attributes, embedding AS vector FROM {table} WHERE {owned} ORDER BY id"
+            """
+            SELECT id, document, text, attributes, embedding AS vector FROM {table}
+            WHERE {owned} ORDER BY id
+            """
         )
 
     def by_words(self, where: sql.Composable) -> sql.Composed:
@@ -233,7 +245,8 @@ class ChunkStatements:
         return self._format(
             """
             SELECT organisation, vector_store, id, text FROM {table}
-            WHERE (organisation, vector_store, id) > (%(organisation)s, %(store)s, %(id)s) AND words_version < {version}
+            WHERE (organisation, vector_store, id) > (%(organisation)s, %(store)s, %(id)s)
+                AND words_version < {version}
             ORDER BY organisation, vector_store, id LIMIT %(limit)s
             FOR NO KEY UPDATE SKIP LOCKED
             """
@@ -245,7 +258,8 @@ class ChunkStatements:
             """
             UPDATE {table} AS t SET words = {lexemes}, words_version = {version}
             FROM unnest(
-                    %(organisations)s::text[], %(stores)s::text[], %(ids)s::text[], %(words)s::text[], %(letters)s::text[])
+                    %(organisations)s::text[], %(stores)s::text[], %(ids)s::text[],
+                    %(words)s::text[], %(letters)s::text[])
                 AS i (organisation, store, id, words, letters)
             WHERE t.organisation = i.organisation AND t.vector_store = i.store AND t.id = i.id
             """

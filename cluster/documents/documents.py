@@ -1,6 +1,6 @@
-"""Documents: what was tried last, how it ended, and which version is searchable now.
+"""Documents: the last attempt at each, how it ended, and the version that is searchable now.
 
-Called by the plan of a bulk run (``known_documents``) and by the write stage, inside its transaction.
+The plan of a bulk run reads them (``known_documents``); the write stage records attempts in its transaction.
 
     with connection.transaction():
         lock_document(connection, organisation, document)
@@ -24,23 +24,23 @@ SQL = queries("cluster.documents", "documents.sql")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class KnownDocument:
-    """What the ledger knows of a document."""
+    """A document with its last attempt and its searchable version."""
 
     id: str
-    #: Where it was read from.
+    #: Place from which it was read.
     source: str
     #: Size and modification time or etag at the last attempt.
     source_stamp: str | None
-    #: How the last attempt ended, and why in a sentence.
+    #: Outcome of the last attempt, and the reason as a sentence.
     outcome: Outcome
     detail: str
-    #: Hash of the bytes of the last attempt; None when they could not be read.
+    #: Hash of the bytes at the last attempt; None where they could not be read.
     attempted_hash: str | None
     #: Pipeline version of the last attempt.
     attempted_version: str
-    #: Hash of the bytes that are searchable now; None until a first attempt succeeds.
+    #: Hash of the bytes of the searchable version; None until an attempt succeeds.
     content_hash: str | None
-    #: Of the searchable version; tokens without special tokens.
+    #: Counts of the searchable version; special tokens are not counted.
     pages: int
     chunks: int
     tokens: int
@@ -48,7 +48,7 @@ class KnownDocument:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DocumentAttempt:
-    """One try at a document, whichever way it ended."""
+    """One attempt at a document, with any outcome."""
 
     organisation: str
     id: str
@@ -58,32 +58,32 @@ class DocumentAttempt:
     #: Pipeline version.
     version: str
     job: str
-    #: SHA-256 of the bytes; None when they could not be read.
+    #: SHA-256 of the bytes; None where they could not be read.
     content_hash: str | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DocumentContent:
-    """What a successful try found in a document."""
+    """The content that a successful attempt found in a document."""
 
     media_type: str
     bytes: int
     pages: int
     pages_with_text: int
     chunks: int
-    #: Special tokens not counted.
+    #: Special tokens are not counted.
     tokens: int
     keywords: Sequence[str]
-    #: ``OK``, or ``PARTIAL_TEXT`` with a detail that says which part could not be read.
+    #: ``OK``, or ``PARTIAL_TEXT`` with a detail that names the part that could not be read.
     outcome: Outcome = Outcome.OK
     detail: str = ""
-    #: What was found out while reading.
+    #: Facts about how the document was read.
     facts: Facts = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OutcomeCount:
-    """Sums over a store's documents with one outcome."""
+    """Sums over the documents of a store that have one outcome."""
 
     outcome: Outcome
     documents: int
@@ -95,7 +95,7 @@ class OutcomeCount:
 def known_documents(
     connection: Connection[Any], organisation: str, vector_store: str, ids: Sequence[str]
 ) -> dict[str, KnownDocument]:
-    """Those of the documents that the ledger has seen, by id."""
+    """The documents among these ids that have been attempted before, by id."""
     values = {"organisation": organisation, "vector_store": vector_store, "ids": list(ids)}
     return {known.id: known for known in _select(connection, "known", values)}
 
@@ -103,7 +103,7 @@ def known_documents(
 def list_documents(
     connection: Connection[Any], organisation: str, vector_store: str, *, after: str = "", limit: int = 100
 ) -> list[KnownDocument]:
-    """A page of the store's documents, ordered by id; the next page is the one ``after`` the last id of this."""
+    """A page of the store's documents, ordered by id; it begins behind the id ``after``."""
     return _select(
         connection,
         "list",
@@ -112,15 +112,15 @@ def list_documents(
 
 
 def lock_document(connection: Connection[Any], organisation: str, id: str) -> None:
-    """Keep every other writer of this document out until the transaction ends."""
+    """Keep other writers of this document out until the transaction ends."""
     connection.execute(SQL["lock"], {"organisation": organisation, "id": id})
 
 
 def record_success(connection: Connection[Any], attempt: DocumentAttempt, content: DocumentContent) -> None:
-    """The attempt found text, and its version is the searchable one from this transaction on.
+    """Record an attempt that found text: its version is searchable from this transaction on.
 
     Raises:
-        ValueError: an outcome without anything to search.
+        ValueError: the outcome is not a searchable one.
     """
     if content.outcome not in SEARCHABLE:
         raise ValueError(f"a document that ended {content.outcome} is not searchable")
@@ -131,17 +131,17 @@ def record_success(connection: Connection[Any], attempt: DocumentAttempt, conten
 def record_failure(
     connection: Connection[Any], attempt: DocumentAttempt, outcome: Outcome, detail: str
 ) -> None:
-    """The attempt ended otherwise; the version that is searchable stays so."""
+    """Record an attempt that found no text; the searchable version stays."""
     connection.execute(SQL["record_failure"], {**asdict(attempt), "outcome": outcome, "detail": detail})
 
 
 def touch(connection: Connection[Any], organisation: str, id: str, source_stamp: str) -> None:
-    """The source was read again and its bytes are those of the last attempt."""
+    """Record that the source was read again and has not changed since the last attempt."""
     connection.execute(SQL["touch"], {"organisation": organisation, "id": id, "source_stamp": source_stamp})
 
 
 def count_by_outcome(connection: Connection[Any], organisation: str, vector_store: str) -> list[OutcomeCount]:
-    """Sums over the store's documents, a line for each outcome that occurs."""
+    """Sums over the store's documents, one for each outcome that occurs."""
     values = {"organisation": organisation, "vector_store": vector_store}
     with connection.cursor(row_factory=dict_row) as cursor:
         return [
@@ -151,7 +151,7 @@ def count_by_outcome(connection: Connection[Any], organisation: str, vector_stor
 
 
 def delete_document(connection: Connection[Any], organisation: str, id: str) -> bool:
-    """Forget the document; its vectors are the index's to delete. True when it was there."""
+    """Delete the document's record, but not its chunks. Returns True where there was one."""
     return connection.execute(SQL["delete"], {"organisation": organisation, "id": id}).rowcount > 0
 
 

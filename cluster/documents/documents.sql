@@ -12,7 +12,7 @@ WHERE organisation = %(organisation)s AND vector_store = %(vector_store)s AND id
 ORDER BY id
 LIMIT %(limit)s;
 
--- name: lock  also serves a document that has no row yet
+-- name: lock  works for documents without a row, too
 SELECT pg_advisory_xact_lock(hashtextextended(%(organisation)s || '/' || %(id)s, 0));
 
 -- name: record_success
@@ -29,7 +29,7 @@ ON CONFLICT (organisation, id) DO UPDATE SET
     bytes = excluded.bytes, pages = excluded.pages, pages_with_text = excluded.pages_with_text,
     chunks = excluded.chunks, tokens = excluded.tokens, keywords = excluded.keywords, facts = excluded.facts, updated_at = now();
 
--- name: record_failure  the version that is searchable stays as it is
+-- name: record_failure  the searchable version stays
 INSERT INTO documents (
     organisation, id, vector_store, source, source_stamp, outcome, detail, attempted_hash, attempted_version, job)
 VALUES (
@@ -40,7 +40,7 @@ ON CONFLICT (organisation, id) DO UPDATE SET
     attempted_hash = excluded.attempted_hash, attempted_version = excluded.attempted_version, job = excluded.job,
     updated_at = now();
 
--- name: touch  the bytes are the ones of the last attempt
+-- name: touch  the bytes have not changed since the last attempt
 UPDATE documents SET source_stamp = %(source_stamp)s
 WHERE organisation = %(organisation)s AND id = %(id)s;
 

@@ -6,7 +6,7 @@ makes three calls:
     ahead = index.write_ahead(organisation, store_id, chunks, collection=name)
     with connection.transaction():
         index.make_current(connection, organisation, store_id, document, chunks, collection=name, ahead=ahead)
-        ...                                                             # the caller's own records, in the same transaction
+        ...                                                  # the caller's own records
     index.settle(organisation, store_id)
 
 Where the vectors lie in our Postgres, the transaction does everything, and the other two calls do nothing.

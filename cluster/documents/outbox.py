@@ -1,4 +1,4 @@
-"""The outbox: ids for which an external vector index and our chunk table may differ, until they agree again.
+"""The outbox: ids of chunks for which an external vector index may differ from our chunk table.
 
 A vector outside our Postgres cannot be written in the transaction that makes its chunk current. So a writer
 reserves the ids (``reserve``) before it sends their vectors, and releases them (``release``) in the
@@ -80,7 +80,8 @@ def release(connection: Connection[Any], place: Place, ids: Sequence[str], holde
     values = _values(place, ids=list(ids), holder=holder)
     if connection.execute(SQL["release"], values).rowcount < len(ids):
         raise Unavailable(
-            f"vectors of vector store {place.store!r} were written by another writer at the same time; write them again",
+            f"another writer wrote the same vectors of vector store {place.store!r} at the same time; "
+            "write them again",
             retry_after_s=RETRY_AFTER_S,
         )
 
@@ -93,7 +94,9 @@ def give_up(connection: Connection[Any], place: Place, holder: str) -> None:
 
 
 def add(connection: Connection[Any], organisation: str, store: str, ids: Sequence[str]) -> None:
-    """Add ids whose chunk was deleted or has other attributes; ``WHOLE_STORE`` for every vector of the store."""
+    """Add ids of chunks that were deleted or have new attributes; ``WHOLE_STORE`` for every vector of the
+    store.
+    """
     if ids:
         values = {"organisation": organisation, "store": store, "ids": sorted(ids)}
         connection.execute(SQL["add"], values)

@@ -58,7 +58,8 @@ def open_vector_index(name: str, settings: Settings, pool: ConnectionPool) -> Ve
     """
     if name not in ADAPTERS and name != settings.vector_index:
         raise Misconfigured(
-            f"vectors lie in the index {name!r}, which is not configured here: set CLUSTER_VECTOR_INDEX={name}"
+            f"the vectors lie in the index {name!r}, which is not configured here: "
+            f"set CLUSTER_VECTOR_INDEX={name}"
         )
     module, _, function = ADAPTERS.get(name, name).partition(":")
     try:
@@ -66,6 +67,7 @@ def open_vector_index(name: str, settings: Settings, pool: ConnectionPool) -> Ve
     except (ImportError, AttributeError, ValueError) as exc:
         names = ", ".join(ADAPTERS)
         raise Misconfigured(
-            f"the vector index {name!r} cannot be opened: {exc}; CLUSTER_VECTOR_INDEX must be {names}, or module:function"
+            f"the vector index {name!r} cannot be opened: {exc}; "
+            f"CLUSTER_VECTOR_INDEX must be {names}, or module:function"
         ) from exc
     return index

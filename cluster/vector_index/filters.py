@@ -1,11 +1,11 @@
-"""The one parser of metadata filters: OpenAI's comparison and compound filters, as a small typed tree.
+"""Metadata filters: the parser of OpenAI's comparison and compound filters, and their meaning.
 
     parse_filter({"type": "and", "filters": [{"type": "eq", "key": "page", "value": 3}, ...]})
 
-Meaning, the same in every adapter (``matches`` is its definition): a comparison looks at one attribute. An
+``matches`` defines the meaning, which is the same in every index. A comparison looks at one attribute. An
 attribute that is missing, null, a list or an object matches ``ne`` and ``nin`` and nothing else. Values of
-different kinds (number, string, boolean) are unequal and have no order. Numbers are the decimals that JSON
-spells, compared exactly: 1 equals 1.0. Strings are ordered by code point; booleans have no order.
+different kinds (number, string, boolean) are unequal and have no order. Numbers are compared exactly, as the
+decimals that JSON spells: 1 equals 1.0. Strings are ordered by code point; booleans have no order.
 """
 
 from collections.abc import Callable, Mapping
@@ -22,7 +22,7 @@ ORDERS = frozenset({"gt", "gte", "lt", "lte"})
 SETS = frozenset({"in", "nin"})
 
 MAX_DEPTH = 8
-#: Of the whole filter: every compound is one, and every value compared with.
+#: Limit on the whole filter: each compound counts as one condition, and so does each value of a comparison.
 MAX_CONDITIONS = 1_024
 MAX_KEY_LENGTH = 64
 MAX_STRING_LENGTH = 4_096
@@ -31,7 +31,7 @@ LARGEST_NUMBER = 1e300
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Comparison:
-    """One attribute against a value, or against a list of values for ``in`` and ``nin``."""
+    """Compares one attribute with a value, or with a list of values for ``in`` and ``nin``."""
 
     operator: ComparisonOperator
     key: str
@@ -40,7 +40,7 @@ class Comparison:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Compound:
-    """All (and) or any (or) of the filters."""
+    """Requires all (and) or any (or) of the filters."""
 
     operator: Literal["and", "or"]
     filters: "tuple[Filter, ...]"
@@ -50,17 +50,17 @@ Filter = Comparison | Compound
 
 
 def parse_filter(given: Any) -> Filter:
-    """The tree of a filter as it came in.
+    """The typed tree of a filter that came as JSON values.
 
     Raises:
-        InvalidInput: anything that is not exactly a filter; the message names the place.
+        InvalidInput: it is not a filter; the message names the place of the fault.
     """
     remaining = [MAX_CONDITIONS]
     return _parse(given, "filters", MAX_DEPTH, remaining)
 
 
 def matches(filter: Filter, attributes: Mapping[str, Any]) -> bool:
-    """Whether a row with these attributes passes."""
+    """True where a chunk with these attributes passes the filter."""
     if isinstance(filter, Compound):
         every = all if filter.operator == "and" else any
         return every(matches(part, attributes) for part in filter.filters)
@@ -82,7 +82,8 @@ def _parse(given: Any, place: str, depth: int, remaining: list[int]) -> Filter:
         return _compound(operator, given, place, depth, remaining)
     if not isinstance(operator, str) or operator not in COMPARISONS:
         raise InvalidInput(
-            f"{place}.type must be one of {', '.join([*sorted(COMPARISONS), 'and', 'or'])}, not {_shown(operator)}",
+            f"{place}.type must be one of {', '.join([*sorted(COMPARISONS), 'and', 'or'])}, "
+            f"not {_shown(operator)}",
             param=place,
         )
     comparison = _comparison(cast(ComparisonOperator, operator), given, place)
@@ -136,7 +137,7 @@ def _spend(remaining: list[int], conditions: int) -> None:
 def _scalar(value: Any, place: str) -> Scalar:
     if isinstance(value, bool):
         return value
-    if isinstance(value, int | float) and abs(value) <= LARGEST_NUMBER:  # NaN and infinities are not
+    if isinstance(value, int | float) and abs(value) <= LARGEST_NUMBER:  # false for NaN and infinities
         return value
     if isinstance(value, str) and len(value) <= MAX_STRING_LENGTH and is_text(value):
         return value
@@ -155,7 +156,9 @@ def _only(given: Mapping[str, Any], allowed: set[str], place: str) -> None:
 
 
 def is_text(value: str) -> bool:
-    """No NUL, and no half of a surrogate pair, which JSON can spell and UTF-8 cannot."""
+    """True for text without NUL characters and without halves of surrogate pairs, which JSON can spell and
+    UTF-8 cannot.
+    """
     return "\0" not in value and value == value.encode(errors="ignore").decode()
 
 

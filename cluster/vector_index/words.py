@@ -1,10 +1,11 @@
-"""The words of a text, spelt so that every Postgres makes the same lexemes of them; documents and queries
-alike.
+"""Full text without a locale: a text becomes words in one normal form, of which every Postgres makes the same
+lexemes.
 
-Postgres' parser asks the server's ``LC_CTYPE`` what a letter is. Under ``C`` every sign beyond ASCII is a
-letter, so that “pump” and its quotation marks are one word; under another ctype the C library decides. Here
-nothing is left to decide: the result holds letters, marks and digits in one form, and spaces between the
-words. See docs/decisions/016-words-without-a-locale.md.
+Documents and queries take the same way. Postgres' own parser asks the server's ``LC_CTYPE`` which characters
+are letters. Under ``C`` every character beyond ASCII is a letter, so that “pump” and its quotation marks are
+one word; under another ctype the C library decides. The result of ``words`` holds only letters, marks and
+digits in one form, with spaces between the words, so that the parser has nothing to decide. See
+docs/decisions/016-words-without-a-locale.md.
 
     words("“Pump”—operator, 10 kg").text     # ' pump  operator  10 kg'
 """
@@ -15,12 +16,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
 
-#: Raised by hand when the same text would give other words; rows of an older version are then renewed by
-#: upkeep.
+#: Increase it when the same text gives other words than before; upkeep then renews chunks of older versions.
 WORDS_VERSION = 1
-#: Longer runs are cut into pieces of so many characters: Postgres drops a lexeme of more than 2,046 bytes.
+#: Longer runs are cut into pieces of this many characters: Postgres drops lexemes of more than 2,046 bytes.
 LONGEST_WORD = 128
-#: What a character becomes is remembered for so many characters.
+#: Number of characters, and of short runs, whose normal form is kept in memory.
 MAX_REMEMBERED = 65_536
 
 #: Invisible characters inside words that are not format characters (Cf): joiners, fillers, variation
@@ -38,7 +38,7 @@ INVISIBLE = frozenset(
         *range(0xE0100, 0xE01F0),
     ]
 )
-#: Signs that some authors write and most leave out: the tatweel and vowel signs of Arabic, the points of
+#: Characters that some authors write and most leave out: the tatweel and vowel signs of Arabic, the points of
 #: Hebrew.
 OPTIONAL = frozenset(
     [
@@ -56,26 +56,30 @@ OPTIONAL = frozenset(
 )
 #: Letters and marks of scripts without spaces between words: Thai, Lao, Burmese, Khmer, kana, Han.
 SPACELESS = (
-    "\u0e01-\u0e3a\u0e40-\u0e4e\u0e81-\u0ece\u0edc-\u0edf\u1000-\u103f\u1050-\u108f\u109a-\u109d\ua9e0-\ua9ef\ua9fa-\ua9fe"
-    "\uaa60-\uaa76\uaa7a-\uaa7f\u1780-\u17d3\u17d7\u17dc\u17dd\u3005-\u3007\u3021-\u3029\u3031-\u3035\u3038-\u303c\u3041-\u30ff"
+    "\u0e01-\u0e3a\u0e40-\u0e4e\u0e81-\u0ece\u0edc-\u0edf\u1000-\u103f\u1050-\u108f\u109a-\u109d"
+    "\ua9e0-\ua9ef\ua9fa-\ua9fe"
+    "\uaa60-\uaa76\uaa7a-\uaa7f\u1780-\u17d3\u17d7\u17dc\u17dd\u3005-\u3007\u3021-\u3029\u3031-\u3035"
+    "\u3038-\u303c\u3041-\u30ff"
     "\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U0001aff0-\U0001b16f\U00020000-\U0003ffff"
 )
-#: Those of them that belong to the letter before.
+#: The marks among them, which belong to the letter before them.
 MARKS = (
-    "\u0e31\u0e34-\u0e3a\u0e47-\u0e4e\u0eb1\u0eb4-\u0ebc\u0ec8-\u0ece\u102b-\u103e\u1056-\u1059\u105e-\u1060\u1062-\u1064"
+    "\u0e31\u0e34-\u0e3a\u0e47-\u0e4e\u0eb1\u0eb4-\u0ebc\u0ec8-\u0ece\u102b-\u103e\u1056-\u1059\u105e-\u1060"
+    "\u1062-\u1064"
     "\u1067-\u106d\u1071-\u1074\u1082-\u108d\u108f\u109a-\u109d\uaa70\uaa7b-\uaa7d\u17b6-\u17d3\u17dd\u3099\u309a"
 )
 RUN = re.compile(f"[{SPACELESS}]+")
 LETTER = re.compile(f"[{SPACELESS}][{MARKS}]*")
 FOREIGN = re.compile("[^\x00-\x7f]+")
-#: Runs of FOREIGN up to this length are remembered: quotation marks, accented letters.
+#: Normal forms of ``FOREIGN`` runs up to this length are kept in memory: quotation marks, accented letters.
 SHORT = 4
-#: A full stop that is no decimal point. Begins with the stop, which the engine then looks for.
+#: A full stop that is not a decimal point. The pattern begins with the stop, so that the search for it is
+#: fast.
 STOP = re.compile(r"\.(?:(?![0-9])|(?<![0-9]\.))")
-#: Accents without a letter, as NFKC leaves them of those that stand alone.
+#: Accents without a letter, which NFKC makes of accents that stand alone.
 LONE = re.compile(r"(?<!\S)[\u0300-\u036f]+")
-#: Bytes of UTF-8: letters and digits of ASCII in lower case, the point, spaces for its other signs; all
-#: others as they are.
+#: Translates bytes of UTF-8: ASCII letters become lower case, digits and points stay, other ASCII characters
+#: become spaces, and all other bytes stay.
 ASCII = bytes(
     code if chr(code).isalnum() or chr(code) == "." or code > 127 else 32
     for code in bytes(range(256)).lower()
@@ -85,16 +89,17 @@ LONG = re.compile(rf"\S{{{LONGEST_WORD + 1},}}")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SearchWords:
-    """A text's words for Postgres' parser."""
+    """The words of a text, ready for the parser of Postgres."""
 
-    #: Words between spaces, in their order; of a script without spaces each pair of neighbouring letters.
+    #: Words in their order, with spaces between them. A script without spaces gives each pair of neighbouring
+    #: letters.
     text: str
-    #: Letters of the pairs, each once, between spaces: a query of a single letter is found by them.
+    #: The letters of the pairs, each once, with spaces between them: a query of a single letter matches them.
     letters: str
 
 
 def words(text: str) -> SearchWords:
-    """The words of a document's or a query's text. Of half a surrogate pair and of NUL nothing is left."""
+    """The words of a document or a query, without halves of surrogate pairs and NUL characters."""
     text = normalised(text)
     letters: dict[str, None] = {}
 
@@ -113,19 +118,19 @@ def words(text: str) -> SearchWords:
 
 
 def normalised(text: str) -> str:
-    """The text in one spelling: compatible forms, case and invisible characters are gone, and all signs but
-    decimal points.
+    """The text in one normal form: without compatibility forms, upper case, invisible characters, and signs
+    other than decimal points.
     """
     if not text.isascii():
         text = FOREIGN.sub(lambda run: _remembered(run[0]) if len(run[0]) <= SHORT else _folded(run[0]), text)
     text = text.encode().translate(ASCII).decode()
-    if not text.isascii():  # marks behind a letter of ASCII; a dotted I is an i, as people type it
+    if not text.isascii():  # marks after an ASCII letter; a dotted I becomes the i that people type
         text = LONE.sub("", unicodedata.normalize("NFKC", text).replace("i\u0307", "i"))
     return STOP.sub(" ", text)
 
 
 def _folded(text: str) -> str:
-    """Ligatures, full width and presentation forms are NFKC's."""
+    """Compatibility forms (ligatures, full width, presentation forms) and case are resolved."""
     folded = unicodedata.normalize("NFKC", text).casefold().replace("\u0131", "i")
     return unicodedata.normalize("NFKC", folded.translate(_NORMALISED))
 
@@ -138,22 +143,22 @@ def _pieces(long: re.Match[str]) -> str:
 
 
 class _Normalised(dict[int, int | str | None]):
-    """Maps a code point to what it is replaced by: itself, a digit of ASCII, a space, or nothing."""
+    """Maps each code point to its replacement: itself, an ASCII digit, a space, or nothing."""
 
     def __missing__(self, code: int) -> int | str | None:
-        becomes = _becomes(chr(code))
+        replacement = _replacement(chr(code))
         if len(self) < MAX_REMEMBERED:
-            self[code] = becomes
-        return becomes
+            self[code] = replacement
+        return replacement
 
 
-def _becomes(character: str) -> int | str | None:
+def _replacement(character: str) -> int | str | None:
     code, category = ord(character), unicodedata.category(character)
     if category == "Cf" or code in INVISIBLE or code in OPTIONAL:
         return None
     if category == "Nd":
         return str(unicodedata.decimal(character))
-    # Unassigned characters (Cn) are letters of a later Unicode, nearly all.
+    # Nearly all unassigned characters (Cn) are letters of a later Unicode version.
     if character == "." or category[0] in "LMN" or category == "Cn":
         return code
     return " "

@@ -1,4 +1,4 @@
-"""Write a document: its chunks, vectors, outcome and the flip to its new version, in one transaction."""
+"""Write a document: its chunks, its vectors, its outcome and the change to its new version."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -29,7 +29,7 @@ from data_jobs.stages.map_rows import failed
 
 log = structlog.get_logger(__name__)
 
-#: What the pipeline tells its driver about a document.
+#: The result of the pipeline for one document.
 RESULTS = pa.schema(
     {
         "document": pa.string(),
@@ -46,16 +46,16 @@ RESULTS = pa.schema(
 )
 
 T = TypeVar("T")
-#: The attributes of a row from what the pipeline says of its chunk, and from the facts about its document.
+#: Makes all attributes of a chunk from its system attributes and from the facts about its document.
 Attributes = Callable[[dict[str, Any], Mapping[str, Any]], dict[str, Any]]
 
 
 class Write:
-    """Needs every column; gives one line of ``RESULTS`` a document, after its outcome is recorded.
+    """Needs every column; gives one row of ``RESULTS`` for each document, after its outcome is recorded.
 
     Raises:
-        Retryable: the database stayed away for longer than ``patience.WAITS_S``; what was not written is
-            written by the next run.
+        Retryable: the database did not answer for longer than ``database_retry`` waits. The next run writes
+            the documents that are missing.
     """
 
     def __init__(self, settings: Settings, store: VectorStore, *, job: str, pipeline_version: str) -> None:
@@ -102,13 +102,14 @@ class Write:
 
 
 class DocumentWriter:
-    """Puts a document's row into the index and the ledger, in its caller's transaction; gives its line of
-    ``RESULTS``.
+    """Writes a document's chunks and records its outcome, in the transaction of the caller.
+
+    Where an external index holds the vectors, ``write_ahead`` comes before that transaction, and ``settle``
+    after it. ``unchanged``, ``success`` and ``failure`` return the document's row of ``RESULTS``.
 
     Args:
-        source: as which the tokens embedded are recorded.
-        attributes: makes the attributes of an index row from what the pipeline says; left out: those of an
-            ingested document.
+        source: kind of the usage events for the embedded tokens.
+        attributes: makes the attributes of a chunk; None: those of an ingested document.
     """
 
     def __init__(
@@ -129,7 +130,7 @@ class DocumentWriter:
         self._attributes = attributes or (lambda own, facts: merged_attributes(own, facts=facts))
 
     def unchanged(self, connection: Connection[Any], row: DocumentRow) -> dict[str, Any]:
-        """The source was read again, and holds what it held."""
+        """Record that the source was read again and has not changed."""
         organisation = self._store.organisation
         documents.touch(connection, organisation, row["document"], row["stamp"])
         before = documents.known_documents(connection, organisation, self._store.id, [row["document"]])[
@@ -138,8 +139,7 @@ class DocumentWriter:
         return unchanged_result(row["source"], before)
 
     def write_ahead(self, row: DocumentRow) -> Ahead | None:
-        """Write the new vectors, where an external index has them. Call it before ``success``, outside any
-        transaction.
+        """Write the new vectors to an external index; None where the vectors lie in our Postgres.
 
         Raises:
             Permanent: the index refuses them.
@@ -152,13 +152,13 @@ class DocumentWriter:
         )
 
     def settle(self) -> None:
-        """Delete old vectors, where an external index has them. Call it after the transaction."""
+        """Delete the document's old vectors from an external index."""
         self._index.settle(self._store.organisation, self._store.id)
 
     def success(
         self, connection: Connection[Any], row: DocumentRow, ahead: Ahead | None = None
     ) -> dict[str, Any]:
-        """Make the document's chunks the searchable ones: of the whole document, or of the part that could be
+        """Make the document's chunks searchable: those of the whole document, or of the part that could be
         read.
 
         Raises:
@@ -203,13 +203,13 @@ class DocumentWriter:
         }
 
     def failure(self, connection: Connection[Any], row: DocumentRow) -> dict[str, Any]:
-        """It ended otherwise; what was searchable stays so."""
+        """Record that the document is not searchable; its searchable version stays."""
         outcome = Outcome(row["outcome"])
         documents.record_failure(connection, self._attempt(row), outcome, row["detail"])
         return {**result(row["source"], row["document"], outcome, row["detail"]), "pages": row["pages"]}
 
     def _record_usage(self, connection: Connection[Any], row: DocumentRow, tokens: int) -> None:
-        """What this job embedded of this version of the document, once however often it is written."""
+        """Record the tokens that this job embedded; repeating it records them once."""
         work = (
             f"{self._store.id}/{row['document']}/{row['content_hash']}/{self._pipeline_version}/{self._job}"
         )
@@ -263,7 +263,7 @@ class DocumentWriter:
 
 
 def result(source: str, document: str, outcome: Outcome, detail: str) -> dict[str, Any]:
-    """A line of ``RESULTS`` with nothing counted yet."""
+    """A row of ``RESULTS`` in which every count is zero."""
     zeros = dict.fromkeys(("pages", "chunks", "embedded", "tokens", "tokens_embedded"), 0)
     return {
         "document": document,
@@ -276,7 +276,7 @@ def result(source: str, document: str, outcome: Outcome, detail: str) -> dict[st
 
 
 def unchanged_result(source: str, before: documents.KnownDocument) -> dict[str, Any]:
-    """The line of a document that needed nothing: what the ledger knows of it."""
+    """The row of ``RESULTS`` of an unchanged document, with the counts of its last attempt."""
     counts = (
         {"pages": before.pages, "chunks": before.chunks, "tokens": before.tokens}
         if before.outcome.searchable

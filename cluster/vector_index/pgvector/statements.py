@@ -64,7 +64,8 @@ class Statements:
         """
         return self._format(
             """
-            SELECT set_config('hnsw.ef_search', %(breadth)s, true), set_config('hnsw.iterative_scan', 'relaxed_order', true),
+            SELECT set_config('hnsw.ef_search', %(breadth)s, true),
+                set_config('hnsw.iterative_scan', 'relaxed_order', true),
                 set_config('plan_cache_mode', 'force_custom_plan', true)
             FROM pg_index WHERE indexrelid = to_regclass({name}) AND indisvalid
             """,
@@ -94,7 +95,10 @@ class Statements:
     def create_index(self) -> sql.Composed:
         """The approximate index, built while searches and writes go on."""
         return self._format(
-            "CREATE INDEX CONCURRENTLY {index} ON {table} USING hnsw ((embedding::halfvec({dim})) {operator_class})",
+            """
+            CREATE INDEX CONCURRENTLY {index} ON {table}
+            USING hnsw ((embedding::halfvec({dim})) {operator_class})
+            """,
             operator_class=sql.SQL(OPERATORS[self._metric][1]),
         )
 

@@ -39,7 +39,8 @@ CREATE TABLE vectors_{NAME} (
 );
 CREATE INDEX ON vectors_{NAME} USING gin (words);
 INSERT INTO vectors_{NAME} (organisation, vector_store, id, document, text, attributes, embedding)
-SELECT '{ORG}', '{STORE}', 'r' || n, 'd', 'row “number' || n || '”', '{{"page": 1}}', '[1,2,3]' FROM generate_series(1, {ROWS}) AS n;
+SELECT '{ORG}', '{STORE}', 'r' || n, 'd', 'row “number' || n || '”', '{{"page": 1}}', '[1,2,3]'
+FROM generate_series(1, {ROWS}) AS n;
 """
 
 

@@ -28,7 +28,7 @@ MakeRow = Callable[..., ChunkRecord]
 
 @pytest.fixture(params=INDEXES)
 def index(request: pytest.FixtureRequest, settings: Settings, pool: ConnectionPool) -> ChunkIndex:
-    """The chunks of our Postgres with a vector index."""
+    """A chunk index, with its vectors in our Postgres or in files."""
     chosen = settings.model_copy(update={"vector_index": INDEXES[request.param]})
     folder_index.behave(settings)
     return open_chunk_index(chosen, pool)
@@ -44,7 +44,8 @@ def collection(index: ChunkIndex, pool: ConnectionPool) -> Iterator[str]:
             "INSERT INTO organisations (id, name) VALUES ('other', 'other') ON CONFLICT DO NOTHING"
         )
         connection.cursor().executemany(
-            "INSERT INTO vector_stores (organisation, id, name, collection, index, fingerprint_id, fingerprint)"
+            "INSERT INTO vector_stores"
+            " (organisation, id, name, collection, index, fingerprint_id, fingerprint)"
             " VALUES (%s, %s, '', %s, %s, '', '{}')",
             [(*place, name, index.name) for place in STORES],
         )

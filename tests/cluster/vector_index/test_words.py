@@ -1,4 +1,4 @@
-"""Words are found by word and by phrase in every script, whatever signs stand beside them, on any server."""
+"""Searches find words and phrases in every script, next to any punctuation, on a server with any locale."""
 
 from collections.abc import Iterator
 from uuid import uuid4
@@ -131,11 +131,12 @@ def test_of_a_phrase_without_spaces_only_its_place_is_found(shelf: str, pool: Co
 
 @pytest.fixture(scope="module")
 def elsewhere(database_url: str) -> Iterator[psycopg.Connection[tuple[object, ...]]]:
-    """A database whose C library decides what a letter is."""
+    """A database in which the C library decides which characters are letters."""
     name = f"elsewhere_{uuid4().hex[:8]}"
     with psycopg.connect(database_url, autocommit=True) as connection:
         connection.execute(
-            f"CREATE DATABASE {name} TEMPLATE template0 LOCALE_PROVIDER builtin BUILTIN_LOCALE 'C.UTF-8' LC_CTYPE 'C.UTF-8'"
+            f"CREATE DATABASE {name} TEMPLATE template0 LOCALE_PROVIDER builtin"
+            " BUILTIN_LOCALE 'C.UTF-8' LC_CTYPE 'C.UTF-8'"
         )
         with psycopg.connect(database_url.rpartition("/")[0] + "/" + name, autocommit=True) as other:
             yield other
@@ -146,7 +147,10 @@ def test_the_servers_locale_decides_nothing(
     elsewhere: psycopg.Connection[tuple[object, ...]], pool: ConnectionPool
 ) -> None:
     spelt_words = [words(text).text for text, *_ in CASES.values()]
-    lexemes = "SELECT to_tsvector('english', word)::text FROM unnest(%s::text[]) WITH ORDINALITY AS given (word, n) ORDER BY n"
+    lexemes = (
+        "SELECT to_tsvector('english', word)::text"
+        " FROM unnest(%s::text[]) WITH ORDINALITY AS given (word, n) ORDER BY n"
+    )
     with pool.connection() as connection:
         assert connection.execute(
             "SELECT datctype FROM pg_database WHERE datname = current_database()"
