@@ -1,4 +1,4 @@
-"""The HTTP application: every URL family's router behind one boundary. Runs in the Serve replica, and in any ASGI server.
+"""The HTTP application: the routers of all families of URLs. Runs in the Serve replica or any ASGI server.
 
 uvicorn.run(build_api(Service(settings)))
 """
@@ -36,7 +36,7 @@ def build_api(service: Service, *, stopping: Callable[[], bool] = lambda: False)
     """The application on this service.
 
     Args:
-        stopping: asked by ``/readyz``; True once the process finishes what it has and wants nothing more.
+        stopping: True once the process only finishes its requests; ``/readyz`` then answers 503.
     """
     app = FastAPI(
         title="embedding-cluster",
@@ -47,7 +47,7 @@ def build_api(service: Service, *, stopping: Callable[[], bool] = lambda: False)
     app.state.service = service
     app.state.stopping = stopping
     app.state.events = EventFeed(service)
-    # Search goes first: in its path a store's name may hold slashes, and no file has the id "search".
+    # Search comes first, because a store's name in its path may hold slashes. No file has the id "search".
     stores = (search, vector_stores, vector_store_files, file_content, file_batches)
     for part in (
         embeddings,

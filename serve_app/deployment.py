@@ -1,4 +1,4 @@
-"""The embedding deployment: HTTP and model in one replica, because every hop between deployments costs milliseconds."""
+"""The embedding deployment: HTTP and models in one replica, because a hop between two takes milliseconds."""
 
 import asyncio
 from typing import Any
@@ -15,17 +15,17 @@ from serve_app.api import build_api
 from serve_app.edge.draining import stopping
 from serve_app.embedding.batching import Lane
 from serve_app.embedding.heartbeat import Heartbeat
-from serve_app.embedding.metrics import Metrics, Watched
+from serve_app.embedding.metrics import Metrics, ObservedModel
 from serve_app.open_address import require_key
 from serve_app.service import Service
 
-#: Serve waits this long for a health check, which itself gives up before (``heartbeat``) and says why; three in a row that
-#: fail, and the replica is replaced.
+#: Serve waits this long for a health check, which gives its own reason before that (``heartbeat``). After
+#: three failures in a row, Serve replaces the replica.
 HEALTH_TIMEOUT_S = 30
 
 
 class Embedder:
-    """One replica. Its settings are those of its environment: what ``ray start`` was given on that node."""
+    """One replica. Its settings come from its environment, which is that of ``ray start`` on its node."""
 
     def __init__(self) -> None:
         settings = Settings()
@@ -37,7 +37,8 @@ class Embedder:
         models = self._service.models
         self._heartbeats = [Heartbeat(model.engine) for model in models.values()]
         watched = {
-            name: Watched(model.batcher.stats, model.engine.concurrency) for name, model in models.items()
+            name: ObservedModel(model.batcher.stats, model.engine.concurrency)
+            for name, model in models.items()
         }
         self._metrics = Metrics(watched, self._service.known_shortages)
         self._metrics.start()
@@ -48,24 +49,24 @@ class Embedder:
     async def embed_ids(
         self, ids: list[NDArray[np.int32]], *, fingerprint: str, organisation: str, lane: Lane = "bulk"
     ) -> NDArray[np.float32]:
-        """For callers inside the cluster: (n, dim) float32 for inputs already tokenised.
+        """For callers inside the cluster: (n, dim) float32 for tokenised inputs.
 
         Args:
-            ids: token ids of each input, special tokens left out, made by the tokeniser of the model that is meant.
+            ids: token ids of each input, without special tokens, from the tokeniser of the intended model.
             fingerprint: id of that model's fingerprint.
-            organisation: pays with its share of the model.
-            lane: whether a person waits for the answer.
+            organisation: whose share of the model pays for the inputs.
+            lane: ``interactive`` if a person waits for the answer.
 
         Raises:
-            Conflict: this replica does not serve that model; token ids mean nothing to another one.
-            Throttled: too much waits already.
+            Conflict: this replica does not serve that model; another one would misread the token ids.
+            Throttled: too many tokens wait already.
         """
         return await self._service.model_in(fingerprint).batcher.embed(
             ids, lane=lane, organisation=organisation
         )
 
     async def check_health(self) -> None:
-        """Raises when a model no longer computes; Serve then replaces the replica."""
+        """Raise if a model no longer computes; Serve then replaces the replica."""
         await asyncio.gather(*(heartbeat.check() for heartbeat in self._heartbeats))
 
     def __del__(self) -> None:

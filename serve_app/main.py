@@ -1,4 +1,4 @@
-"""The Serve applications, built from settings. ``cluster/deploy/serve.yaml`` names ``build``.
+"""Build the Serve application of the endpoint from settings. ``cluster/deploy/serve.yaml`` names ``build``.
 
 serve deploy cluster/deploy/serve.yaml && serve status
 """
@@ -13,23 +13,24 @@ from cluster.deploy.serve_config import require_release_only
 from cluster.settings import Settings
 from serve_app.deployment import HEALTH_TIMEOUT_S, EmbedderIngress
 
-#: Requests a replica holds at once: beyond it they wait in the router, where another replica can take them.
+#: Most requests in a replica at once; further ones wait in the router, where another replica can take them.
 MAX_ONGOING_REQUESTS = 256
-#: The load that autoscaling sees is the mean over this time; Serve's replicas report it every 10 s.
+#: Autoscaling uses the mean load over this time; replicas report their load every 10 s.
 LOOK_BACK_S = 15
 HEALTH_PERIOD_S = 10
-#: A replica that is told to stop finishes what it has: as long as ``request_timeout_s`` of the settings, and the half minute before
-#: that in which HAProxy learns to leave it alone. It ends as soon as nothing is left.
+#: A stopping replica has this long to finish its requests: ``request_timeout_s`` of the settings, and half a
+#: minute until HAProxy sends it no more. It ends as soon as it has no request left.
 GRACEFUL_SHUTDOWN_S = 150
-#: How often it looks whether anything is left.
+#: Interval at which a stopping replica checks for remaining requests.
 DRAIN_POLL_S = 1
 
 
 def build(arguments: dict[str, str]) -> Application:
-    """The application with the settings of this environment.
+    """The application, with the settings of this environment.
 
     Args:
-        arguments: ``release`` alone, any text: with another one, ``serve deploy`` replaces the replicas one after the other.
+        arguments: only ``release``, any text. If it changes, ``serve deploy`` replaces the replicas one after
+            the other.
     """
     require_release_only(arguments)
     settings = Settings()
@@ -40,7 +41,7 @@ def build(arguments: dict[str, str]) -> Application:
 
 
 def options(settings: Settings, *, gpus: float) -> dict[str, Any]:
-    """The deployment's options on a cluster with so many GPUs."""
+    """The options of the deployment, on a cluster with this number of GPUs."""
     return {
         "name": "embedder",
         "max_ongoing_requests": MAX_ONGOING_REQUESTS,

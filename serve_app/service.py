@@ -1,6 +1,6 @@
-"""What a replica has to serve with: the models it serves, the database it searches, the blob store it fills.
+"""The service of a replica: its models, its database connections and its blob store, as the routes use them.
 
-Made once a replica (``embedder``), used by every route.
+Each replica makes one (see ``deployment``), and all its routes share it.
 
     service = Service(settings)
     made = await service.model("all-MiniLM-L6-v2").embed_texts(["a text"], context)
@@ -41,29 +41,30 @@ T = TypeVar("T")
 P = ParamSpec("P")
 Work = TypeVar("Work")
 
-#: Blobs written or read at once. They and the database have threads of their own: what waits for a lost database must hold up neither
-#: blobs nor the tokenising of texts, for which the event loop's own threads are left.
+#: Blobs that are written or read at once. Blobs and the database have separate threads, so that calls which
+#: wait for a lost database delay neither blobs nor tokenising, which uses the event loop's own threads.
 BLOB_THREADS = 8
-#: When to ask again after a commit that nobody confirmed.
+#: Retry-After of a commit that the database did not confirm.
 RETRY_AFTER_S = 1.0
 
-#: So long a shortage that this replica saw counts as one that still is.
-NOTED_S = 15.0
-SHORT_QUESTION_S = 1.0
+#: A shortage that this replica met counts as current for this long.
+SHORTAGE_LASTS_S = 15.0
+#: Timeout of the connection for ``known_shortages``.
+SHORTAGE_QUERY_TIMEOUT_S = 1.0
 
 
 class Unconfirmed(Unavailable):
-    """A commit was sent, and the database went away before it answered."""
+    """A commit was sent, and the database went away before it confirmed it."""
 
 
 class Service:
-    """The parts every route works with."""
+    """The parts that all routes use."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self._pool: ConnectionPool | None = None
         self._indexes: ChunkIndexes | None = None
-        #: When this replica last found a resource used up.
+        #: Time at which this replica last met a shortage of a resource.
         self._short: dict[Resource, float] = {}
         self._lock = threading.Lock()
         self.usage = UsageRecorder(self._record_usage)
@@ -73,10 +74,10 @@ class Service:
             entry.name: ServedModel(entry.name, open_engine(entry), settings, self.usage)
             for entry in registry.entries.values()
         }
-        #: The model of stores that are made here, and of requests that name none.
+        #: The model of new vector stores, and of requests that name none.
         self.default = self.models[registry.default.name]
         self._by_fingerprint = {model.engine.fingerprint.id: model for model in self.models.values()}
-        #: None: the embedding model ranks.
+        #: The cross-encoder; None: the embedding model ranks.
         self.reranker = open_reranker(settings)
         self.decode = open_openai_tokens(settings)
         self.blobs = open_blob_store(settings)
@@ -84,28 +85,30 @@ class Service:
         self._database_threads = ThreadPoolExecutor(settings.database_pool_size, "database")
 
     def model(self, name: str) -> ServedModel:
-        """The model of that name.
+        """The model with this name.
 
         Raises:
-            ModelNotFound: naming those that are served.
+            ModelNotFound: no such model is served; the message names those that are.
         """
         if name not in self.models:
             served = " and ".join(f"`{one}`" for one in self.models)
             raise ModelNotFound(
-                f"The model `{name}` does not exist here; {served} {'does' if len(self.models) == 1 else 'do'}."
+                f"The model `{name}` does not exist here; {served} "
+                f"{'does' if len(self.models) == 1 else 'do'}."
             )
         return self.models[name]
 
     def model_in(self, fingerprint: str) -> ServedModel:
-        """The model whose fingerprint has that id.
+        """The model whose fingerprint has this id.
 
         Raises:
-            Conflict: none has, as during a rolling update to another model.
+            Conflict: no model served here has it, for example during a rolling update to another model.
         """
         model = self._by_fingerprint.get(fingerprint)
         if model is None:
             raise Conflict(
-                f"vectors of {fingerprint} are wanted, and this replica computes those of {', '.join(self._by_fingerprint)}; "
+                f"vectors of {fingerprint} are requested, but this replica computes those of "
+                f"{', '.join(self._by_fingerprint)}; "
                 f"nothing was computed. Serve the model {fingerprint.rpartition('@')[0]} (CLUSTER_MODELS)"
             )
         return model
@@ -124,12 +127,12 @@ class Service:
         return self.model_in(store.fingerprint.id)
 
     def max_chunk_tokens(self, store: VectorStore) -> int:
-        """Most tokens of a chunk in this store; special tokens are not counted, unless its model is not served here."""
+        """Most tokens of a chunk in this store; includes special tokens if its model is not served here."""
         model = self._by_fingerprint.get(store.fingerprint.id)
         return store.fingerprint.max_tokens if model is None else model.max_content_tokens
 
     async def in_database(self, work: Callable[[ConnectionPool, ChunkIndexes], T]) -> T:
-        """Run the work in a thread, with the pool and the index.
+        """Run the work in a thread, with the pool and the chunk indexes.
 
         Raises:
             Unavailable: the database does not answer.
@@ -137,7 +140,7 @@ class Service:
         return await self._in_thread(self._with_pool, work)
 
     async def read(self, work: Callable[[Connection[Any]], T]) -> T:
-        """Run work that only reads in a thread, with a connection; it may be called twice.
+        """Run work that only reads in a thread, with a connection. The work may be called twice.
 
         Raises:
             Unavailable: the database does not answer.
@@ -150,22 +153,23 @@ class Service:
         return await self.in_database(ask)
 
     async def in_transaction(self, work: Callable[[Connection[Any]], T]) -> T:
-        """Run the work in a thread and in one transaction: all it writes is kept, or nothing.
+        """Run the work in a thread, in one transaction: either all its writes are kept or none.
 
-        A try that failed before its commit is made again once, so the work must be fit to be called twice. After a commit
-        that was not confirmed nobody knows what became of it: that is told, never tried again.
+        If it fails before its commit, it is attempted once more, so the work may be called twice. An
+        unconfirmed commit may have been kept or lost: it is reported, and never attempted again.
 
         Raises:
-            Unavailable: the database does not answer, or did not confirm.
+            Unavailable: the database does not answer.
+            Unconfirmed: the database did not confirm the commit.
         """
         return await self._in_thread(self._transact, work)
 
     async def _in_thread(self, do: Callable[[Work], T], work: Work) -> T:
-        context = contextvars.copy_context()  # the log's lines in the thread name the request, too
+        context = contextvars.copy_context()  # so that log lines from the thread name the request
         return await asyncio.get_running_loop().run_in_executor(self._database_threads, context.run, do, work)
 
     async def on_blobs(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run work on the blob store in a thread. It has ended when this returns, also where the caller left in between."""
+        """Run work on the blob store in a thread. Returns after the work, even if the caller is cancelled."""
         future = asyncio.get_running_loop().run_in_executor(self._blob_threads, lambda: work(*args, **kwargs))
         try:
             return await asyncio.shield(future)
@@ -173,36 +177,39 @@ class Service:
             self._short[exc.resource] = time.monotonic()
             raise
         except asyncio.CancelledError:
-            await asyncio.wait(
-                [future]
-            )  # a thread cannot be stopped, and what it writes to is about to be taken away
+            # A thread cannot be stopped, and the caller is about to remove the file that it writes to.
+            await asyncio.wait([future])
             if not future.cancelled():
                 future.exception()
             raise
 
     async def shortages(self) -> set[Resource]:
-        """What is short now: as workers tell it, and as this replica has seen it within the last seconds.
+        """The current shortages: those that workers announce, and those that this replica met recently.
 
         Raises:
             Unavailable: the database does not answer.
         """
-        return self._noted() | await self.read(announced)
+        return self._recent_shortages() | await self.read(announced)
 
     def known_shortages(self) -> set[Resource]:
-        """The same for a thread; only this replica's own where the database does not answer, or was not asked for anything yet."""
+        """The same, for a thread; only those of this replica while the database does not answer."""
         try:
             if self._pool is not None:
-                with translated(), self._pool.connection(timeout=SHORT_QUESTION_S) as connection:
-                    return self._noted() | announced(connection)
+                with translated(), self._pool.connection(timeout=SHORTAGE_QUERY_TIMEOUT_S) as connection:
+                    return self._recent_shortages() | announced(connection)
         except Retryable as exc:
             log.warning("shortages_not_known", reason=str(exc))
-        return self._noted()
+        return self._recent_shortages()
 
-    def _noted(self) -> set[Resource]:
-        return {resource for resource, at in self._short.copy().items() if time.monotonic() - at < NOTED_S}
+    def _recent_shortages(self) -> set[Resource]:
+        return {
+            resource
+            for resource, at in self._short.copy().items()
+            if time.monotonic() - at < SHORTAGE_LASTS_S
+        }
 
     async def database_answers(self) -> bool:
-        """True when a query goes through."""
+        """True if the database answers a query."""
 
         def ask(pool: ConnectionPool, _: ChunkIndexes) -> None:
             with translated(), pool.connection() as connection:
@@ -216,7 +223,7 @@ class Service:
         return True
 
     def close(self) -> None:
-        """Let the connections and the threads go, after what was used is written."""
+        """Write the usage, then close the connections and end the threads."""
         self.usage.close()
         self._blob_threads.shutdown()
         self._database_threads.shutdown()
@@ -248,7 +255,7 @@ class Service:
             self._short[exc.resource] = time.monotonic()
             raise
         except Retryable as exc:
-            # Reading again is safe, and a bundled server that was killed is back in a fraction of a second.
+            # Reading twice is safe, and a bundled server that was killed is back in a fraction of a second.
             self._revive(pool, exc)
             return work(pool, indexes)
 
@@ -262,7 +269,7 @@ class Service:
             self._short[exc.resource] = time.monotonic()
             raise
         except Retryable as exc:
-            self._revive(pool, exc)  # nothing was kept, so it may be done again
+            self._revive(pool, exc)  # nothing was kept, so a second attempt is safe
             return _once(pool, work)
 
     def _record_usage(self, events: Sequence[UsageEvent]) -> None:
@@ -270,7 +277,7 @@ class Service:
 
     def _revive(self, pool: ConnectionPool, exc: Retryable) -> None:
         if isinstance(exc.__cause__, PoolTimeout) and self.settings.database_url is not None:
-            raise exc  # it was waited for already, and starting it is not ours
+            raise exc  # the pool has waited already, and this replica cannot start an external database
         revive(self.settings, pool)
 
 
@@ -284,7 +291,8 @@ def _once(pool: ConnectionPool, work: Callable[[Connection[Any]], T]) -> T:
         if not done:
             raise
         raise Unconfirmed(
-            f"whether this was done is not known, since the database did not confirm it; look before you send it again: {exc}",
+            "the database did not confirm this request, so it may or may not be done; check before you send "
+            f"it again: {exc}",
             retry_after_s=RETRY_AFTER_S,
         ) from exc
     return result

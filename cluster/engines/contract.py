@@ -1,7 +1,8 @@
 """The contracts of engines: text in, vectors out, and a fingerprint that names the vector space.
 
-``Engine`` computes vectors, ``Tokeniser`` counts and cuts, ``EngineKind`` opens both for a model of the registry. Called by
-the embedding deployment, by the embed stage of the bulk pipeline, and by the chunker, which needs the tokeniser only.
+``Engine`` computes vectors, ``Tokeniser`` makes token ids, ``EngineKind`` opens both for a model of the
+registry. The embedding deployment and the embed stage of the bulk pipeline use engines; the chunker uses the
+tokeniser only.
 
     engine = open_engine(Registry(settings).default)
     engine.embed(["a text"]).vectors      # (1, dim) float32, unit length
@@ -21,29 +22,29 @@ from cluster.settings import Settings
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Fingerprint:
-    """Everything that decides where a text lands in vector space."""
+    """Everything that decides which vector a text gets."""
 
     #: Name under which the model is served.
     model: str
     #: First 12 hex digits of the weights' SHA-256.
     revision: str
-    #: Length of a vector.
+    #: Numbers in a vector.
     dim: int
-    #: Most tokens of one input, special tokens included; what lies beyond is cut and reported.
+    #: Most tokens of one input, special tokens included. Further tokens are cut off, and the cut is reported.
     max_tokens: int
-    #: How token vectors become one: mean, cls or last.
+    #: How the vectors of the tokens become one vector: mean, cls or last.
     pooling: str
     #: True when vectors have unit length.
     normalised: bool
-    #: Arithmetic the vectors were computed in, the coarsest where a lone query and a batch take different paths. Not part of the
-    #: id: bf16 documents and fp32 queries share a space.
+    #: Arithmetic of the vectors; the coarser one if a single query and a batch take different numeric paths.
+    #: It is not part of the id, because bfloat16 documents and float32 queries share a space.
     precision: str
-    #: What documents are read behind; empty for a model without prompts.
+    #: Text that the model reads before a document; empty for a model without prompts.
     document_prompt: str = ""
 
     @property
     def id(self) -> str:
-        """Vectors with equal ids may be compared; all others never meet in one store."""
+        """Vectors with equal ids can be compared. A store holds vectors of one id only."""
         space = f"{self.revision}/{self.dim}/{self.max_tokens}/{self.pooling}/{self.normalised}"
         if self.document_prompt:
             space += f"/{self.document_prompt}"
@@ -60,24 +61,24 @@ class Tokens:
 
     #: (n,) int32.
     ids: NDArray[np.int32]
-    #: (n, 2) int32: characters [start, end) of each token in the text as given.
+    #: (n, 2) int32: characters [start, end) of each token in the original text.
     offsets: NDArray[np.int32]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Embeddings:
-    """The vectors of n texts, in the order the texts were given."""
+    """The vectors of n texts, in the order of the texts."""
 
-    #: (n, dim) float32, unit length where the fingerprint says so.
+    #: (n, dim) float32; unit length if the fingerprint is ``normalised``.
     vectors: NDArray[np.float32]
-    #: (n,) int32: tokens the model read, special tokens included.
+    #: (n,) int32: tokens that the model read, special tokens included.
     token_counts: NDArray[np.int32]
-    #: (n,) int32: tokens cut off the end because the text was longer than the model reads; 0 for most.
+    #: (n,) int32: tokens cut off the end of texts that are longer than the model reads; 0 for all others.
     truncated: NDArray[np.int32]
 
 
 class Tokeniser(Protocol):
-    """Text to token ids, without loading any weights. Safe to call from several threads."""
+    """Turns texts into token ids without loading weights. Safe to call from several threads."""
 
     @property
     def max_content_tokens(self) -> int:
@@ -85,79 +86,80 @@ class Tokeniser(Protocol):
 
     @property
     def vocabulary_size(self) -> int:
-        """Token ids there are: 0 up to this number, exclusive."""
+        """Number of token ids; they run from 0 to this number, exclusive."""
 
     @property
     def special_tokens(self) -> int:
-        """Special tokens added to each input (2 for BERT: [CLS] and [SEP])."""
+        """Number of special tokens added to each input (2 for BERT: [CLS] and [SEP])."""
 
     @property
     def unknown_id(self) -> int | None:
-        """Id of the token that stands for what the vocabulary does not have; None where it has everything."""
+        """Id of the token for text that the vocabulary does not cover; None if it covers every text."""
 
     def tokenise(self, texts: Sequence[str]) -> list[Tokens]:
-        """Ids and offsets of each text, complete: nothing is cut here."""
+        """Ids and offsets of each text; long texts are not cut."""
 
     def ids(self, texts: Sequence[str]) -> list[NDArray[np.int32]]:
-        """Ids of each text alone, complete; faster than ``tokenise``."""
+        """Ids of each text, without offsets; faster than ``tokenise``. Long texts are not cut."""
 
     def count(self, texts: Sequence[str]) -> NDArray[np.int32]:
-        """(n,) int32: tokens of each text, special tokens not counted and nothing cut."""
+        """(n,) int32: number of tokens of each whole text, special tokens not counted."""
 
 
 class Engine(Protocol):
-    """Text or token ids to vectors. Safe to call from several threads."""
+    """Turns texts or token ids into vectors. Safe to call from several threads."""
 
     @property
     def fingerprint(self) -> Fingerprint:
-        """Which space the vectors lie in."""
+        """The space of the vectors."""
 
     @property
     def tokeniser(self) -> Tokeniser:
-        """The tokeniser that belongs to the weights."""
+        """The tokeniser of the model."""
 
     @property
     def prompts(self) -> Mapping[str, str]:
-        """Texts to put before an input, by its kind (query, document, ...); empty for a model that reads all kinds alike."""
+        """The text to put before an input, by its kind (query, document, ...); empty without prompts."""
 
     @property
     def dimensions(self) -> tuple[int, ...]:
-        """Lengths its vectors were trained to be cut to, their full length among them."""
+        """Lengths to which vectors may be cut, as trained (Matryoshka), the full length included."""
 
     @property
     def concurrency(self) -> int:
-        """Batches it works on at once without one slowing the other: its CPU threads, or the batches in flight on a GPU."""
+        """Batches that it computes at once at full speed: its CPU threads, or batches in flight on a GPU."""
 
     @property
     def packed(self) -> bool:
-        """False when it pads each batch to its longest input, so that a batch should hold inputs of like length."""
+        """False if it pads each batch to its longest input; batches should then hold similar lengths."""
 
     @property
     def preempts(self) -> bool:
-        """True when an urgent batch starts at once, whatever runs."""
+        """True if an urgent batch starts at once, even while other batches run."""
 
     @property
     def billed(self) -> bool:
-        """True when a call costs money. Health checks and warm-ups never call such an engine."""
+        """True if a call costs money. Health checks and warm-ups never call such an engine."""
 
     def embed(self, texts: Sequence[str]) -> Embeddings:
-        """Vectors of the texts. An empty list gives (0, dim). An empty string is a legal text."""
+        """Vectors of the texts. An empty list gives (0, dim) vectors. An empty string is a valid text."""
 
     def embed_ids(self, ids: Sequence[NDArray[np.int32]]) -> NDArray[np.float32]:
-        """(n, dim) float32 for inputs already tokenised (no special tokens in them).
+        """(n, dim) float32 for tokenised inputs without their special tokens.
 
         Raises:
-            InvalidInput: an input is longer than ``tokeniser.max_content_tokens`` or an id is not in the vocabulary.
+            InvalidInput: an input is longer than ``tokeniser.max_content_tokens`` or an id is not in the
+                vocabulary.
         """
 
     def submit(
         self, batch: Sequence[NDArray[np.int32]], *, urgent: bool = False
     ) -> "Future[NDArray[np.float32]]":
-        """The same for one batch, which is not divided: (n, dim) float32 in the order given, once a worker has computed it.
+        """Compute one batch in a worker thread: (n, dim) float32, in the order of the inputs.
 
         Args:
-            batch: inputs already tokenised.
-            urgent: start now, ahead of all work that is not urgent, that which has begun included.
+            batch: tokenised inputs without their special tokens; they are computed together.
+            urgent: compute the batch before all work that is not urgent, even work that has begun.
         """
 
 
@@ -184,7 +186,7 @@ class EngineKind(Protocol):
     """
 
     def describe(self, entry: ModelEntry) -> Fingerprint:
-        """Fingerprint of the model, without opening an engine; its precision is the one that the settings ask for.
+        """Fingerprint of the model, without opening an engine; its precision is the one in the settings.
 
         Raises:
             Misconfigured: the entry names nothing that this kind can open.
@@ -207,39 +209,39 @@ class EngineKind(Protocol):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Scored:
-    """How well n documents answer a query, in their order."""
+    """How well each of n documents answers a query, in the order of the documents."""
 
     #: (n,) float32 in [0, 1].
     scores: NDArray[np.float32]
-    #: Tokens the model read, those of the query once for each document.
+    #: Tokens that the model read; those of the query count once for each document.
     tokens: int
-    #: (n,) bool: query and document together were longer than the model reads, and cut.
+    #: (n,) bool: query and document together were too long, and were cut.
     truncated: NDArray[np.bool_]
 
 
 class Reranker(Protocol):
-    """A model that reads a query and a document together."""
+    """A cross-encoder: a model that reads a query and a document together."""
 
     @property
     def name(self) -> str:
-        """Under which it is served: its folder's."""
+        """Name under which it is served: the name of its folder."""
 
     @property
     def waiting(self) -> int:
-        """Calls that have not been answered."""
+        """Number of calls without a result yet."""
 
     @property
     def max_tokens(self) -> int:
-        """Most tokens of a query and a document together, special tokens included; what lies beyond is cut and reported."""
+        """Most tokens of a query with a document, special tokens included; further ones are cut off."""
 
     def count(self, query: str, documents: Sequence[str]) -> "Future[list[int]]":
-        """Tokens of the query together with each document, special tokens included, nothing cut."""
+        """Number of tokens of the query with each whole document, special tokens included."""
 
     def submit(self, query: str, documents: Sequence[str], *, most: int | None = None) -> "Future[Scored]":
-        """How well each document answers; calls are taken one after the other.
+        """Score each document. Calls are computed one after the other.
 
         Args:
-            query: what is asked.
-            documents: what may answer it.
-            most: tokens of each document that are read; None: as many as the model reads.
+            query: the question.
+            documents: texts that may answer it.
+            most: most tokens that are read of each document; None: as many as the model reads.
         """

@@ -1,6 +1,6 @@
-"""How well documents answer a query, by a cross-encoder that reads both together: slower and better than comparing vectors.
+"""The cross-encoder: it reads a query with a document, which is slower and better than comparing vectors.
 
-On sentence-transformers, which runs any of them. Called by the rerank route.
+It runs on sentence-transformers, which supports all cross-encoders. Used by reranking and by search.
 
     reranker = CrossEncoderReranker(path, settings)
     scored = reranker.submit("a question", ["one answer", "another"]).result()
@@ -21,12 +21,13 @@ from cluster.settings import Settings
 from cluster.text.well_formed import well_formed
 
 BATCH_SIZE = 32
-#: Of a query or a document so many are read for each token that the model reads; what lies beyond is cut before it is tokenised.
+#: Characters of a text that are kept for each token that the model reads; the rest is cut off before
+#: tokenising.
 CHARACTERS_PER_TOKEN = 64
 
 
 class CrossEncoderReranker:
-    """``Reranker`` on a model with one output. Its code is never run and its pickled weights never loaded."""
+    """``Reranker`` on a model with one output. Code in its folder and pickled weights are never loaded."""
 
     def __init__(self, path: Path, settings: Settings) -> None:
         self.name = path.name
@@ -41,7 +42,7 @@ class CrossEncoderReranker:
         )
         if self._model.num_labels != 1:
             raise Misconfigured(
-                f"{path} gives {self._model.num_labels} numbers for a pair; a reranker gives one"
+                f"{path} has {self._model.num_labels} outputs for a pair of texts; a reranker has one"
             )
 
     @property
@@ -50,11 +51,11 @@ class CrossEncoderReranker:
         return int(self._model.max_seq_length or self._model.tokenizer.model_max_length)
 
     def count(self, query: str, documents: Sequence[str]) -> Future[list[int]]:
-        """Tokens of the query together with each document, special tokens included."""
+        """Number of tokens of the query with each document, special tokens included."""
         return self._worker.submit(self._counted, well_formed(query), [well_formed(one) for one in documents])
 
     def submit(self, query: str, documents: Sequence[str], *, most: int | None = None) -> Future[Scored]:
-        """The sigmoid of the model's one output for each document, of which ``most`` tokens are read."""
+        """The sigmoid of the output for each document; ``most`` limits the tokens that are read of it."""
         self.waiting += 1
         return self._worker.submit(
             self._score, well_formed(query), [well_formed(one) for one in documents], most
@@ -95,7 +96,7 @@ class CrossEncoderReranker:
         return text[: self.max_tokens * CHARACTERS_PER_TOKEN]
 
     def _cut(self, documents: Sequence[str], most: int) -> list[str]:
-        """The documents up to the end of their token number ``most``."""
+        """The first ``most`` tokens of each document, as text."""
         tokens = self._model.tokenizer(
             list(documents),
             add_special_tokens=False,

@@ -1,9 +1,10 @@
-"""The encoder families that the packed forward runs: one architecture, under the names each family gives its parts.
+"""The encoder families that the packed forward pass runs: one architecture, with each family's names.
 
-BERT (Devlin et al. 2018, arXiv:1810.04805; MiniLM, BGE, E5 and GTE are such), RoBERTa and XLM-RoBERTa (Liu et al. 2019,
-arXiv:1907.11692; BGE-M3, multilingual E5), whose positions begin behind the padding's index, MPNet (Song et al. 2020,
-arXiv:2004.09297; all-mpnet-base-v2), which adds a bias by distance to its attention, and DistilBERT (Sanh et al. 2019,
-arXiv:1910.01108). The last two know no token types. Called by ``bert`` and ``weights``, without torch.
+BERT (Devlin et al. 2018, arXiv:1810.04805; MiniLM, BGE, E5 and GTE belong to it), RoBERTa and XLM-RoBERTa
+(Liu et al. 2019, arXiv:1907.11692; BGE-M3, multilingual E5), whose positions start after the index of the
+padding, MPNet (Song et al. 2020, arXiv:2004.09297; all-mpnet-base-v2), which adds a bias by distance to its
+attention, and DistilBERT (Sanh et al. 2019, arXiv:1910.01108). The last two have no token types. Called by
+``bert`` and ``weights``, without torch.
 
     family = family_of(config)
     family.layer(3) + family.query       # "encoder.layer.3.attention.self.query"
@@ -16,13 +17,13 @@ from typing import Any
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Family:
-    """Names of tensors and of keys of config.json."""
+    """The names of tensors, and the keys of config.json, in one family."""
 
-    #: What may stand before all names of tensors, when the file was saved with a head.
+    #: Prefix of all tensor names if the file was saved with a head.
     prefix: str
-    #: The table whose first row is added to every position; empty where there is none.
+    #: Name of the table whose first row is added to every position; empty if there is none.
     token_types: str = "embeddings.token_type_embeddings.weight"  # noqa: S105
-    #: The layer of that number, and its parts.
+    #: Name of a layer by its number; then the names of its parts.
     layers: str = "encoder.layer.{}."
     query: str = "attention.self.query"
     key: str = "attention.self.key"
@@ -32,7 +33,7 @@ class Family:
     up: str = "intermediate.dense"
     down: str = "output.dense"
     norm_output: str = "output.LayerNorm"
-    #: A table of biases by distance, for all layers; empty where there is none.
+    #: Name of the table of attention biases by distance, for all layers; empty if there is none.
     distance_bias: str = ""
     #: Keys of config.json.
     hidden: str = "hidden_size"
@@ -40,17 +41,17 @@ class Family:
     heads: str = "num_attention_heads"
     depth: str = "num_hidden_layers"
     activation: str = "hidden_act"
-    #: True where the first position of an input is the one behind the padding's index.
+    #: True if the first position of an input is the one after the padding's index.
     positions_after_padding: bool = False
-    #: The padding's index, where the family's code fixes it; None: as config.json says.
+    #: The padding's index if the family's code fixes it; None: config.json has it.
     padding: int | None = None
 
     def layer(self, number: int) -> str:
-        """What stands before the names of that layer's parts."""
+        """Prefix of the names of this layer's parts."""
         return self.layers.format(number)
 
     def first_position(self, config: Mapping[str, Any]) -> int:
-        """Row of the table of positions that an input's first token takes."""
+        """Row of the position table for the first token of an input."""
         if not self.positions_after_padding:
             return 0
         return (int(config.get("pad_token_id", 1)) if self.padding is None else self.padding) + 1
@@ -100,5 +101,5 @@ FAMILIES = {
 
 
 def family_of(config: Mapping[str, Any]) -> Family | None:
-    """The model's family; None when it is none of those."""
+    """The model's family; None if it is none of ``FAMILIES``."""
     return FAMILIES.get(str(config.get("model_type")))

@@ -1,9 +1,9 @@
-"""The engine on local weights: one process, a worker thread a core, each taking batches of its own.
+"""The engine on local weights: one process, with one worker thread per core that computes whole batches.
 
-Urgent batches have threads of their own. On a CPU nothing is stopped for them: once there was one, all other threads carry
-a nice value, so the system's scheduler gives an urgent thread a core the moment it wakes, in the middle of a bulk batch.
-On a GPU each thread has a stream, so that one batch is copied while another is computed, and urgent ones have streams of higher
-priority.
+Urgent batches have their own threads. On a CPU, no running batch is stopped for them. Instead, from the first
+urgent batch on, all other threads have a higher nice value, so the system's scheduler gives an urgent thread
+a core as soon as it wakes, even in the middle of a bulk batch. On a GPU, each thread has its own stream, so
+one batch is copied while another is computed; urgent streams have a higher priority.
 
     engine = LocalEngine(folder, settings)
     engine.embed(["a text"]).vectors
@@ -31,9 +31,10 @@ from cluster.settings import Settings
 
 log = structlog.get_logger(__name__)
 
-#: From 512 to 4,096 tokens a batch the speed is the same within 3%; shorter ones leave less for one thread at the end.
+#: Between 512 and 4,096 tokens per batch the speed differs by less than 3%. With smaller batches, the threads
+#: end their work closer together.
 CPU_BATCH_TOKENS = 2048
-#: Batches on their way to, on and from a GPU at once: one each.
+#: Batches in flight on a GPU: one is copied to it, one is computed, one is copied back.
 GPU_BATCHES = 3
 
 
@@ -46,12 +47,12 @@ class LocalEngine:
         """Load the weights.
 
         Args:
-            folder: the model's.
+            folder: of the model.
             settings: device, precision and threads.
-            paths: those of a CPU; the fastest of the settings' precision when None.
+            paths: numeric paths on a CPU; None: the fastest ones of the settings' precision.
 
         Raises:
-            Misconfigured: 8 bits are asked for on a GPU, or are not faster than float32 on this processor.
+            Misconfigured: int8 is set on a GPU, or on a processor where it is not faster than float32.
         """
         self.device = torch.device(pick_device(settings))
         cuda = self.device.type == "cuda"
@@ -77,21 +78,21 @@ class LocalEngine:
 
     @property
     def concurrency(self) -> int:
-        """Batches it works on at once."""
+        """Number of batches that it computes at once."""
         return self._threads
 
     @property
     def packed(self) -> bool:
-        """Nothing is ever padded here."""
+        """True: batches are never padded."""
         return True
 
     @property
     def preempts(self) -> bool:
-        """Urgent batches have threads, or a stream, of their own."""
+        """True: urgent batches have their own threads, or their own streams."""
         return True
 
     def embed(self, texts: Sequence[str]) -> Embeddings:
-        """Vectors of the texts; what is longer than the model reads is cut and counted."""
+        """Vectors of the texts. Tokens beyond the model's limit are cut off and counted."""
         ids = self.tokeniser.ids(texts)
         lengths = np.array([len(one) for one in ids], dtype=np.int32)
         kept = np.minimum(lengths, self.tokeniser.max_content_tokens)
@@ -103,7 +104,7 @@ class LocalEngine:
         )
 
     def embed_ids(self, ids: Sequence[NDArray[np.int32]]) -> NDArray[np.float32]:
-        """(n, dim) float32 for inputs already tokenised.
+        """(n, dim) float32 for tokenised inputs.
 
         Raises:
             InvalidInput: an input is too long, or an id is not in the vocabulary.
@@ -114,7 +115,7 @@ class LocalEngine:
     def submit(
         self, batch: Sequence[NDArray[np.int32]], *, urgent: bool = False
     ) -> Future[NDArray[np.float32]]:
-        """(n, dim) float32 for one batch of inputs already tokenised, from one worker."""
+        """(n, dim) float32 for one batch of tokenised inputs, computed by one worker."""
         return (self._urgent if urgent else self._workers).submit(self._encode_batch, batch)
 
     def _encode_batch(self, batch: Sequence[NDArray[np.int32]]) -> NDArray[np.float32]:
@@ -140,10 +141,11 @@ class LocalEngine:
         return vectors
 
     def _forward(self, batch: Sequence[NDArray[np.int32]]) -> NDArray[np.float32]:
-        """(n, dim) float32; a batch too large for the GPU's memory is halved until it fits.
+        """(n, dim) float32. A batch that is too large for the GPU's memory is halved until it fits.
 
         Raises:
-            Unavailable: the GPU's memory is full, or the GPU is lost to this process; the health check then fails too.
+            Unavailable: the GPU's memory is full; or the GPU no longer computes, and the health check fails
+                too.
         """
         try:
             with torch.inference_mode():
@@ -155,7 +157,7 @@ class LocalEngine:
                 ) from exc
         except torch.AcceleratorError as exc:
             raise Unavailable(
-                f"the GPU does not compute any more: {str(exc).splitlines()[0]}", retry_after_s=5.0
+                f"the GPU no longer computes: {str(exc).splitlines()[0]}", retry_after_s=5.0
             ) from exc
         log.warning("batch_halved", inputs=len(batch), because="out of GPU memory")
         torch.cuda.empty_cache()
@@ -176,14 +178,14 @@ class LocalEngine:
 
 
 def _begin_thread(lanes: Lanes, urgent: bool, cuda: bool) -> None:
-    torch.set_num_threads(1)  # OpenMP keeps this number for each thread
+    torch.set_num_threads(1)  # OpenMP has a separate number for each thread
     if cuda:
         torch.cuda.set_stream(torch.cuda.Stream(priority=-1 if urgent else 0))  # type: ignore[no-untyped-call]
     lanes.join(urgent=urgent)
 
 
 def open_on_gpu(folder: ModelFolder, settings: Settings, device: torch.device) -> tuple[Encoder, str]:
-    """Return the forward on a GPU and its precision."""
+    """Open the forward pass on a GPU; returns it with its precision."""
     if settings.precision == "int8":
         raise Misconfigured(
             "CLUSTER_PRECISION=int8 is for CPUs; on a GPU set CLUSTER_PRECISION=auto or CLUSTER_DEVICE=cpu"
@@ -194,7 +196,7 @@ def open_on_gpu(folder: ModelFolder, settings: Settings, device: torch.device) -
 
 
 def check_ids(ids: Sequence[NDArray[np.int32]], tokeniser: LocalTokeniser) -> None:
-    """Refuse what the model cannot read.
+    """Refuse inputs that the model cannot read.
 
     Raises:
         InvalidInput: an input is too long, or an id is not in the vocabulary.
@@ -214,7 +216,7 @@ def check_ids(ids: Sequence[NDArray[np.int32]], tokeniser: LocalTokeniser) -> No
 
 
 def pick_device(settings: Settings) -> str:
-    """cuda or cpu, as set or as found."""
+    """``cuda`` or ``cpu``: the device that is set, or else ``cuda`` if the process sees a GPU."""
     if settings.device != "auto":
         return settings.device
     return "cuda" if torch.cuda.is_available() else "cpu"

@@ -14,7 +14,7 @@ log = structlog.get_logger(__name__)
 
 
 class LocalKind:
-    """``EngineKind`` on a folder in sentence-transformers layout, or on the packaged model where the entry names no folder."""
+    """``EngineKind`` on a folder in the layout of sentence-transformers, or on the packaged model."""
 
     def describe(self, entry: ModelEntry) -> Fingerprint:
         """Fingerprint of the folder's model; reads its configuration and the hash of its weights."""
@@ -40,9 +40,11 @@ class LocalKind:
         """The model on our own packed forward, or on sentence-transformers where that forward cannot run it.
 
         Raises:
-            Misconfigured: the folder is missing, incomplete or not the one expected; or int8 is set and not allowed.
+            Misconfigured: the folder is missing, incomplete or not the one expected; or int8 is set and not
+                allowed.
         """
-        # OpenMP reads these when torch loads: threads that wait must not burn the core that another replica needs.
+        # OpenMP reads these when torch loads: threads that wait must not burn the core that another replica
+        # needs.
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         os.environ.setdefault("GOMP_SPINCOUNT", "0")
         from cluster.engines.bert.forward import supports  # noqa: PLC0415  torch: 1.6 s

@@ -1,9 +1,10 @@
-"""Priorities of threads, so that work somebody waits for runs before work nobody watches, on the same cores.
+"""Priorities of threads: urgent work runs before bulk work on the same cores.
 
-Used by the engine's worker threads and by those of the replica that tokenise. Ray starts its workers with a nice value of
-15 already, which leaves no room below: start it with ``RAY_worker_niceness=5``, as ``cluster.local`` does.
+Used by the threads of engines, and by the threads of replicas that tokenise bulk texts. Ray starts its
+workers with a nice value of 15, which leaves no room for lower priorities: start it with
+``RAY_worker_niceness=5``, as ``cluster.local`` does.
 
-    step_back(threading.get_native_id())
+    lower_priority(threading.get_native_id())
 
     lanes = Lanes()
     lanes.join(urgent=False)    # called by each thread as it begins
@@ -13,38 +14,41 @@ import os
 import sys
 import threading
 
-#: A tenth of the weight of a thread that did not step back. With 5 a query waited half as long again; with 19 bulk could starve.
-STEP = 10
-LEAST = 19
+#: Added to the nice value, so that a bulk thread gets a tenth of the weight of an urgent one. With 5, queries
+#: waited 1.5 times as long; with 19, bulk could starve.
+NICE_STEP = 10
+#: The largest nice value.
+LOWEST_PRIORITY_NICE = 19
 
 
-def step_back(thread: int) -> None:
-    """Let others go before this thread of this process. Only Linux knows priorities of threads; elsewhere nothing changes."""
+def lower_priority(thread: int) -> None:
+    """Lower the priority of a thread of this process. Does nothing except on Linux."""
     if sys.platform == "linux":
         own = os.getpriority(os.PRIO_PROCESS, thread)
-        os.setpriority(os.PRIO_PROCESS, thread, min(LEAST, own + STEP))
+        os.setpriority(os.PRIO_PROCESS, thread, min(LOWEST_PRIORITY_NICE, own + NICE_STEP))
 
 
 class Lanes:
-    """The threads of one engine, of bulk and urgent: once there was one of the latter, the former step back.
+    """The bulk and urgent threads of one engine. The first urgent thread lowers the priority of bulk.
 
-    It knows nothing of the engine: a pool's threads hold on to what began them, and would keep the engine alive, and it them.
+    It holds no reference to the engine: the threads of a pool refer to their initialiser and would keep the
+    engine alive.
     """
 
     def __init__(self) -> None:
         self._bulk: list[int] = []
-        self._steps_back = False
+        self._bulk_is_lowered = False
         self._lock = threading.Lock()
 
     def join(self, *, urgent: bool) -> None:
-        """Count the calling thread among those of its lane."""
+        """Add the calling thread to its lane."""
         thread = threading.get_native_id()
         with self._lock:
             if not urgent:
                 self._bulk.append(thread)
-                if self._steps_back:
-                    step_back(thread)
-            elif not self._steps_back:
-                self._steps_back = True
+                if self._bulk_is_lowered:
+                    lower_priority(thread)
+            elif not self._bulk_is_lowered:
+                self._bulk_is_lowered = True
                 for other in self._bulk:
-                    step_back(other)
+                    lower_priority(other)

@@ -1,16 +1,18 @@
-"""Which of a model's prompts belongs to which kind of input.
+"""Select a model's prompt for a kind of input.
 
-A model trained with prompts (E5, BGE, Nomic) reads questions and passages behind different ones and is much worse without
-them; one that was not reads all alike. Called by the endpoint, and for documents by the bulk pipeline.
+Some models (E5, BGE, Nomic) were trained with one prompt before questions and another before passages, and
+are much worse without them. Other models have no prompts. Used by the endpoint, and for documents by the bulk
+pipeline.
 
-    prompt_for(engine.prompts, "document")       # "passage: ", or "" when the model has none for it
+    prompt_for(engine.prompts, "document")       # "passage: ", or "" if the model has no prompt for documents
 """
 
 from collections.abc import Mapping
 
-#: What clients call a kind of input (Cohere, Voyage, Jina, sentence-transformers), and the names models give its prompt.
 _QUERY = ("query", "search_query", "retrieval.query")
 _DOCUMENT = ("document", "passage", "search_document", "retrieval.passage")
+#: Kinds of input, as clients name them (Cohere, Voyage, Jina, sentence-transformers); and the names of their
+#: prompts in models, the preferred one first.
 KINDS: dict[str, tuple[str, ...]] = {
     "query": _QUERY,
     "search_query": _QUERY,
@@ -29,5 +31,5 @@ KINDS: dict[str, tuple[str, ...]] = {
 
 
 def prompt_for(prompts: Mapping[str, str], kind: str) -> str:
-    """The text to put before an input of that kind (one of ``KINDS``); empty where the model has none."""
+    """The text to put before an input of a kind of ``KINDS``; empty if the model has no prompt for it."""
     return next((prompts[name] for name in KINDS[kind] if name in prompts), "")

@@ -1,6 +1,7 @@
-"""The engine on sentence-transformers: the fallback for model families our own forward does not run, and its oracle.
+"""The engine on sentence-transformers, for models that our own forward pass does not run.
 
-Slower, and six seconds slower to import; one of two files that import that library; the other is ``cross_encoder``.
+It is slower, and its import takes six seconds. Tests compare our forward pass with it. Only this file and
+``cross_encoder`` import sentence-transformers.
 """
 
 import threading
@@ -29,7 +30,7 @@ class ReferenceEngine:
     billed = False
 
     def __init__(self, folder: ModelFolder, settings: Settings) -> None:
-        # Code that comes with a model is never run, and pickled weights never loaded.
+        # Code in a model's folder is never run, and pickled weights are never loaded.
         self._model = SentenceTransformer(
             str(folder.path),
             device=pick_device(settings),
@@ -44,7 +45,7 @@ class ReferenceEngine:
         self.fingerprint: Fingerprint = folder.fingerprint("float32")
 
     def embed(self, texts: Sequence[str]) -> Embeddings:
-        """Vectors of the texts; what is longer than the model reads is cut and counted."""
+        """Vectors of the texts. Tokens beyond the model's limit are cut off and counted."""
         lengths = self.tokeniser.count(texts)
         kept = np.minimum(lengths, self.tokeniser.max_content_tokens).astype(np.int32)
         return Embeddings(
@@ -54,7 +55,7 @@ class ReferenceEngine:
         )
 
     def embed_ids(self, ids: Sequence[NDArray[np.int32]]) -> NDArray[np.float32]:
-        """(n, dim) float32 for inputs already tokenised.
+        """(n, dim) float32 for tokenised inputs.
 
         Raises:
             InvalidInput: an input is too long, or an id is not in the vocabulary.
@@ -65,7 +66,7 @@ class ReferenceEngine:
     def submit(
         self, batch: Sequence[NDArray[np.int32]], *, urgent: bool = False
     ) -> Future[NDArray[np.float32]]:
-        """(n, dim) float32 for one batch of inputs already tokenised; an urgent one waits for the one that runs."""
+        """(n, dim) float32 for one batch of tokenised inputs. An urgent batch waits for the running one."""
         del urgent
         return self._worker.submit(self.embed_ids, batch)
 

@@ -1,7 +1,8 @@
-"""The registry of models: which models this cluster serves, under which names, and which kind of engine computes each.
+"""The registry of models: the names under which this cluster serves models, and the kind of engine of each.
 
-The only module that combines the settings ``model``, ``model_path``, ``model_sha256`` and ``models``. Called by the endpoint,
-the workers, the bulk jobs and the doctor. A new kind of engine is one file, such as ``local_kind.py``, and one row in ``KINDS``.
+The only module that combines the settings ``model``, ``model_path``, ``model_sha256`` and ``models``. Called
+by the endpoint, the workers, the bulk jobs and the doctor. A new kind of engine is one file, such as
+``local_kind.py``, and one row in ``KINDS``.
 
     registry = Registry(settings)
     entry = registry.of(store.fingerprint)       # the model that a vector store was built with
@@ -17,7 +18,8 @@ from cluster.engines.local_kind import LocalKind
 from cluster.errors import Conflict, Misconfigured
 from cluster.settings import Settings
 
-#: Kinds of engines by the word before the colon in ``CLUSTER_MODELS``; a folder alone is of the kind ``local``.
+#: Kinds of engines by the word before the colon in ``CLUSTER_MODELS``; a folder alone is of the kind
+#: ``local``.
 KINDS: dict[str, EngineKind] = {"local": LocalKind()}
 
 
@@ -45,20 +47,22 @@ class Registry:
         entry = self.entries.get(fingerprint.model)
         if entry is None:
             raise Conflict(
-                f"the vector store holds vectors of {fingerprint.id}, and no model named {fingerprint.model} is configured "
+                f"the vector store holds vectors of {fingerprint.id}, and no model named {fingerprint.model} "
+                "is configured "
                 f"here ({', '.join(self.entries)}); add it to CLUSTER_MODELS"
             )
         found = describe(entry).id
         if found != fingerprint.id:
             raise Conflict(
-                f"the vector store holds vectors of {fingerprint.id}, but {entry.name} as configured here computes those of "
+                f"the vector store holds vectors of {fingerprint.id}, but {entry.name} as configured here "
+                "computes those of "
                 f"{found}; configure the weights that the store was built with, or build a new store"
             )
         return entry
 
 
 def describe(entry: ModelEntry) -> Fingerprint:
-    """Fingerprint of the model, without opening an engine; its precision is the one that the settings ask for.
+    """Fingerprint of the model, without opening an engine; its precision is the one in the settings.
 
     Raises:
         Misconfigured: the entry names nothing that can be opened.
@@ -107,7 +111,8 @@ def _entry(name: str, source: str | None, settings: Settings) -> ModelEntry:
         kind, _, source = source.partition(":")
     if kind not in KINDS:
         raise Misconfigured(
-            f"CLUSTER_MODELS: {name} asks for the kind of engine {kind!r}, and the kinds are {', '.join(KINDS)}. "
+            f"CLUSTER_MODELS: {name} asks for the kind of engine {kind!r}, and the kinds are "
+            f"{', '.join(KINDS)}. "
             "Write a folder whose name holds a colon as an absolute path"
         )
     sha256 = settings.model_sha256 if name == settings.model else None

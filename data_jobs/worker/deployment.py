@@ -27,7 +27,7 @@ from cluster.deploy.loopback import keep_to_loopback
 from cluster.deploy.serve_config import require_release_only
 from cluster.documents.chunk_indexes import ChunkIndexes
 from cluster.engines import Registry, describe
-from cluster.engines.priority import step_back
+from cluster.engines.priority import lower_priority
 from cluster.errors import ClusterError, Unavailable, last_line
 from cluster.jobs import jobs
 from cluster.jobs.schedules import create_system_schedules
@@ -123,7 +123,7 @@ class Worker:
 
     def _run(self) -> None:
         # Of this thread and all that it starts: whoever asks the endpoint goes before jobs.
-        step_back(threading.get_native_id())
+        lower_priority(threading.get_native_id())
         try:
             asyncio.run(self._consume())
         except BaseException as exc:  # the edge of the thread: said by the health check

@@ -1,7 +1,7 @@
-"""Whether an engine still computes: it is given a word to embed, and a lost GPU or a stuck kernel shows.
+"""Check that an engine still computes: it embeds one word, which fails on a lost GPU or a stuck kernel.
 
-The word waits its turn like any batch. An engine that hangs holds one word for ever, not one more with each check. Called by
-the replica's health check.
+The word queues like any batch. A stuck engine holds one word, and further checks add none. An engine that is
+billed is never called. The replica's health check uses this.
 
     await Heartbeat(engine).check()
 """
@@ -15,31 +15,31 @@ from numpy.typing import NDArray
 from cluster.engines import Engine
 from cluster.errors import Unavailable
 
-#: Above what a word waits for behind the batches in flight of a large model on a CPU.
-PATIENCE_S = 20.0
+#: Longer than a word waits for the batches in flight of a large model on a CPU.
+TIMEOUT_S = 20.0
 
 
 class Heartbeat:
-    """One engine's."""
+    """Checks one engine."""
 
-    def __init__(self, engine: Engine, *, patience_s: float = PATIENCE_S) -> None:
+    def __init__(self, engine: Engine, *, timeout_s: float = TIMEOUT_S) -> None:
         self._engine = engine
         self._word = engine.tokeniser.ids(["healthy"])
-        self._patience_s = patience_s
+        self._timeout_s = timeout_s
         self._beat: Future[NDArray[np.float32]] | None = None
 
     async def check(self) -> None:
-        """Return when the word was embedded.
+        """Return once the word is embedded; at once if the engine is billed.
 
         Raises:
-            Unavailable: that takes too long.
-            Exception: whatever the engine raised.
+            Unavailable: it takes too long.
+            Exception: the engine's own error.
         """
         if self._engine.billed:
             return
         if self._beat is None or self._beat.done():
             self._beat = self._engine.submit(self._word)
         try:
-            await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(self._beat)), self._patience_s)
+            await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(self._beat)), self._timeout_s)
         except TimeoutError as exc:
-            raise Unavailable(f"the model has not embedded a word in {self._patience_s:g} s") from exc
+            raise Unavailable(f"the model has not embedded a word within {self._timeout_s:g} s") from exc

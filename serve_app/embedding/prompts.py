@@ -1,4 +1,4 @@
-"""Which prompt of the model a request asks for: by its kind of input, by the prompt's own name, or by the model's suffix.
+"""Select the prompt of a request: by the kind of its inputs, by the prompt's name, or by the model's suffix.
 
 prompt = prompt_of(model, input_type="query", prompt_name=None)
 """
@@ -14,22 +14,22 @@ SUFFIXES = {"-query": "query", "-passage": "passage"}
 def prompt_of(
     model: ServedModel, *, input_type: str | None, prompt_name: str | None = None, field: str = "input_type"
 ) -> str:
-    """The text to put before each input; empty when the model has none for its kind.
+    """The text to put before each input; empty if the model has none for this kind.
 
     Args:
-        model: whose prompts they are.
-        input_type: the kind of input; None: not said.
-        prompt_name: the prompt's own name; None: not said.
-        field: what ``input_type`` is called in the request.
+        model: has the prompts.
+        input_type: the kind of the inputs; None: the request has none.
+        prompt_name: the name of the prompt; None: the request has none.
+        field: name of ``input_type`` in the request.
 
     Raises:
-        InvalidInput: an unknown kind, a prompt the model does not have, or both given.
+        InvalidInput: the kind is unknown, the model does not have the prompt, or the request has both fields.
     """
     prompts = model.engine.prompts
     if prompt_name is not None:
         if input_type is not None:
             raise InvalidInput(
-                f"{field} and prompt_name both choose a prompt; send one of them", param="prompt_name"
+                f"{field} and prompt_name both choose a prompt; send only one of them", param="prompt_name"
             )
         if prompt_name not in prompts:
             known = ", ".join(sorted(prompts)) or "none"
@@ -45,10 +45,10 @@ def prompt_of(
 
 
 def model_and_kind(service: Service, name: str) -> tuple[ServedModel, str | None]:
-    """The model, and the kind of input its suffix names: ``all-MiniLM-L6-v2-query``.
+    """The model, and the kind of input in its suffix, as in ``all-MiniLM-L6-v2-query``.
 
     Raises:
-        ModelNotFound: neither the name nor the name without a suffix is served.
+        ModelNotFound: neither the name nor the name without its suffix is served.
     """
     for suffix, kind in SUFFIXES.items():
         base = name.removesuffix(suffix)

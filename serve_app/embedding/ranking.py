@@ -1,8 +1,8 @@
-"""How well documents answer a query: by the cross-encoder where there is one, else by the embedding model's vectors.
+"""Score how well documents answer a query, by the cross-encoder, or else by the embedding model's vectors.
 
-Used by the routes that rerank, and by search.
+Used by the routes for reranking, and by search.
 
-    question = Question(query="Who may stop the pump?", texts=["...", "..."])
+    question = RankingQuestion(query="Who may stop the pump?", texts=["...", "..."])
     ranking = await ranked(service, question, context)        # ranking.best == [1, 0]
 """
 
@@ -22,37 +22,38 @@ from serve_app.embedding.served_model import RequestContext
 from serve_app.service import Service
 
 MAX_DOCUMENTS = 1_000
-#: Characters of all documents together: with the query before each, about what an embedding request may hold.
+#: Most characters of all documents together, with the query before each: about as many as an embedding
+#: request may have.
 MAX_CHARACTERS = 1_200_000
-#: Requests that may wait for the cross-encoder, which takes one at a time.
+#: Most requests that wait for the cross-encoder, which computes one at a time.
 MAX_WAITING = 32
 REMEDY = "allow to cut it"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Question:
-    """A query and the texts it is held against."""
+class RankingQuestion:
+    """A query and the texts that may answer it."""
 
     query: str
     texts: Sequence[str]
-    #: What the texts are called in the request.
+    #: Name of the texts in the request.
     field: str = "documents"
-    #: Tokens of each text that are read, special tokens not counted; None: as many as the model reads.
+    #: Most tokens of each text, special tokens not counted; None: as many as the model reads.
     per_document: int | None = None
-    #: What becomes of texts that are too long.
+    #: The treatment of texts that are too long.
     long: Long = CUT
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ranking:
-    """The answer."""
+    """The scores of the texts of a question."""
 
     scored: Scored
-    #: Name of the model that gave the scores.
+    #: Name of the model that computed the scores.
     model: str
     #: ``cross-encoder`` or ``bi-encoder``.
     method: str
-    #: The query was longer than the model reads, and cut.
+    #: True if the query was longer than the model reads, and was cut.
     query_cut: bool = False
 
     @cached_property
@@ -63,31 +64,32 @@ class Ranking:
 
     @property
     def headers(self) -> dict[str, str]:
-        """What tells of inputs that were cut."""
+        """Response headers that report cut inputs."""
         cut = int(self.scored.truncated.sum()) + self.query_cut
         return {"x-truncated-inputs": str(cut)} if cut else {}
 
 
 async def ranked(
-    service: Service, question: Question, context: RequestContext, *, model: str | None = None
+    service: Service, question: RankingQuestion, context: RequestContext, *, model: str | None = None
 ) -> Ranking:
-    """The texts by how well they answer.
+    """Rank the texts by how well they answer the query.
 
     Args:
-        service: with the models.
+        service: has the models.
         question: the query and the texts.
-        context: whose request it is.
-        model: the model asked for; None: the best there is.
+        context: of the request.
+        model: name of the model to use; None: the best one.
 
     Raises:
-        InvalidInput: there is too much to read, or a text is too long and must not be cut.
-        ModelNotFound: there is no such model.
-        Throttled: too much waits already.
+        InvalidInput: the texts are too long together, or a text is too long and must not be cut.
+        ModelNotFound: no such model is served.
+        Throttled: too many requests wait already.
     """
     texts = question.texts
     if sum(map(len, texts)) + len(texts) * len(question.query) > MAX_CHARACTERS:
         raise InvalidInput(
-            f"{question.field} and query have over {MAX_CHARACTERS:,} characters in all; send fewer",
+            f"{question.field} and query have over {MAX_CHARACTERS:,} characters in all, which is the limit; "
+            "send fewer",
             param=question.field,
         )
     reranker = service.reranker
@@ -101,17 +103,17 @@ async def ranked(
 async def by_cross_encoder(
     service: Service, query: str, texts: Sequence[str], context: RequestContext, *, most: int | None = None
 ) -> Scored:
-    """How well each text answers, where there is a cross-encoder.
+    """Score the texts with the cross-encoder, which must exist.
 
     Args:
-        service: with the cross-encoder.
-        query: what is asked.
-        texts: the answers.
-        context: whose request it is.
-        most: tokens of each text that are read; None: as many as the model reads.
+        service: has the cross-encoder.
+        query: the question.
+        texts: may answer it.
+        context: of the request.
+        most: most tokens of each text that are read; None: as many as the model reads.
 
     Raises:
-        Throttled: too many wait for it already.
+        Throttled: too many requests wait for it already.
     """
     assert service.reranker is not None
     if service.reranker.waiting >= MAX_WAITING:
@@ -125,25 +127,24 @@ async def by_cross_encoder(
     return scored
 
 
-async def _most_of_each(reranker: Reranker, question: Question) -> int | None:
-    """Tokens of each text that are read; None: as many as fit.
+async def _most_of_each(reranker: Reranker, question: RankingQuestion) -> int | None:
+    """Most tokens of each text that are read; None: as many as fit.
 
     Raises:
-        InvalidInput: a text is too long and must not be cut, or nothing would be left of it.
+        InvalidInput: a text is too long and must not be cut, or would be cut to nothing.
     """
     long, most = question.long, question.per_document
     if long.side == "start":
-        raise InvalidInput(
-            f"{reranker.name} reads the beginning of a text that is too long; leave out which side is cut"
-        )
+        raise InvalidInput(f"{reranker.name} cuts a long text at its end only; leave out the side to cut")
     if long.most is None and long.overflow != "error":
         return most
-    # The first pair is the query alone, with the special tokens.
+    # The first pair is the query with an empty text: the query and the special tokens.
     beside, *pairs = await asyncio.wrap_future(reranker.count(question.query, ["", *question.texts]))
     if long.most is not None:
         if not beside < long.most <= reranker.max_tokens:
             raise InvalidInput(
-                f"{long.said_by} is {long.most:,}; for this query and {reranker.name} it may be {beside + 1:,} to {reranker.max_tokens:,}, "
+                f"{long.said_by} is {long.most:,}; for this query and {reranker.name} it may be "
+                f"{beside + 1:,} to {reranker.max_tokens:,}, "
                 f"{beside:,} of them for the query",
                 param=long.said_by,
             )
@@ -152,14 +153,17 @@ async def _most_of_each(reranker: Reranker, question: Question) -> int | None:
         for position, tokens in enumerate(pairs):
             if min(tokens, beside + (most or tokens)) > reranker.max_tokens:
                 raise InvalidInput(
-                    f"{Named(question.field).name(position)} and the query have {tokens:,} tokens; this model reads "
+                    f"{Named(question.field).name(position)} and the query have {tokens:,} tokens; this "
+                    "model reads "
                     f"{reranker.max_tokens:,} of both. Split it, or {REMEDY}",
                     param=question.field,
                 )
     return most
 
 
-async def _by_vectors(service: Service, question: Question, context: RequestContext, name: str) -> Ranking:
+async def _by_vectors(
+    service: Service, question: RankingQuestion, context: RequestContext, name: str
+) -> Ranking:
     model, _ = model_and_kind(service, name)
     prompts = [prompt_of(model, input_type=kind) for kind in ("query", "document")]
     long, special = question.long, model.engine.tokeniser.special_tokens

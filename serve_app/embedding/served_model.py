@@ -1,6 +1,6 @@
-"""One model as the routes use it: its tokeniser, its engine behind the batcher, its prompts, and what becomes of long inputs.
+"""A served model, as the routes use it: tokeniser, batcher, engine, prompts, and the handling of long inputs.
 
-Made by ``service``, one for each model that is served.
+``service`` makes one for each model of the registry.
 
     model = ServedModel(entry.name, open_engine(entry), settings, usage)
     made = await model.embed_texts(["a text"], context)
@@ -29,33 +29,33 @@ Ids = NDArray[np.int32]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RequestContext:
-    """What a caller says about a request beside its body."""
+    """The facts about a request besides its body."""
 
     organisation: str
-    #: None: by size.
+    #: Lane of the batcher; None: the size of the request decides.
     lane: Lane | None = None
-    #: Seconds from now after which the answer is of no use.
+    #: Seconds from now after which the answer is useless.
     deadline_s: float = math.inf
-    #: As which its tokens are recorded.
+    #: Source under which the tokens are recorded as usage.
     source: UsageSource = UsageSource.HTTP
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Made:
-    """The vectors of n inputs and what it took, in the order of the inputs."""
+class EmbeddedInputs:
+    """The vectors of n inputs and their token counts, in the order of the inputs."""
 
     #: (n, dim) float32, unit length.
     vectors: NDArray[np.float32]
-    #: Tokens the model read of each, special tokens and prompts included.
+    #: Tokens that the model read of each input, special tokens and prompts included.
     token_counts: list[int]
-    #: Tokens cut away of each because it was too long; 0 for most.
+    #: Tokens cut off each input because it was too long; 0 for most.
     truncated: list[int]
-    #: Parts of each whose vectors were averaged because it was too long; 1 for most.
+    #: Parts of each input whose vectors were averaged because it was too long; 1 for most.
     parts: list[int]
 
 
 class ServedModel:
-    """An engine and its batcher under the name clients use."""
+    """An engine and its batcher, under the name that clients use."""
 
     def __init__(self, name: str, engine: Engine, settings: Settings, usage: UsageRecorder) -> None:
         self.name = name
@@ -72,7 +72,7 @@ class ServedModel:
         if not engine.billed:
             engine.embed(
                 ["warm", "up " * 100]
-            )  # the first pass lays out memory, and proves that the model runs
+            )  # the first pass allocates memory, and shows that the model runs
 
     @property
     def max_tokens(self) -> int:
@@ -85,7 +85,7 @@ class ServedModel:
         return self.engine.tokeniser.max_content_tokens
 
     async def tokenise(self, texts: Sequence[str], *, most: int | None = None) -> list[Ids]:
-        """Token ids of each text, complete and without special tokens.
+        """Token ids of each whole text, without special tokens.
 
         Raises:
             InvalidInput: a text has more than ``most`` tokens, or all together have too many.
@@ -100,12 +100,12 @@ class ServedModel:
         prompt: str = "",
         long: Long = CUT,
         named: Named = INPUT,
-    ) -> Made:
-        """Vectors of the texts, each with the prompt before it.
+    ) -> EmbeddedInputs:
+        """Vectors of the texts, with the prompt before each.
 
         Raises:
-            InvalidInput: an input is too long and ``long`` says that is an error, or all together are.
-            Throttled: too much waits already.
+            InvalidInput: an input is too long and ``long`` makes that an error, or all together are too long.
+            Throttled: too many tokens wait already.
         """
         prefix = (await self.tokenise([prompt]))[0] if prompt else np.empty(0, np.int32)
         most = self._most(long) if long.overflow == "error" else None
@@ -122,15 +122,16 @@ class ServedModel:
         long: Long = CUT,
         named: Named = INPUT,
         prefix: int = 0,
-    ) -> Made:
-        """The same for inputs already tokenised.
+    ) -> EmbeddedInputs:
+        """Vectors of tokenised inputs.
 
         Args:
-            ids: token ids of each input, special tokens left out.
-            context: whose request it is.
-            long: what becomes of inputs that are too long.
-            named: the field they came in, for errors.
-            prefix: tokens at the start of each that belong to the prompt, and stand before every part of a long one.
+            ids: token ids of each input, without special tokens.
+            context: of the request.
+            long: the treatment of inputs that are too long.
+            named: the request's field, for errors.
+            prefix: number of tokens at the start of each input that belong to the prompt; they also go before
+                every part of a long input.
         """
         refuse_many_tokens(ids, named)
         most = self._most(long)
@@ -151,21 +152,22 @@ class ServedModel:
         return made
 
     def _most(self, long: Long) -> int:
-        """Tokens of an input that are read, special tokens not counted."""
+        """Most tokens of an input that are read, special tokens not counted."""
         if long.most is None:
             return self.max_content_tokens
         special = self.engine.tokeniser.special_tokens
         if not special < long.most <= self.max_tokens:
             raise InvalidInput(
-                f"{long.said_by} is {long.most:,}; for {self.name} it may be {special + 1} to {self.max_tokens:,}, its {special} special "
-                "tokens included",
+                f"{long.said_by} is {long.most:,}; for {self.name} it may be {special + 1} to "
+                f"{self.max_tokens:,}, which includes "
+                f"its {special} special tokens",
                 param=long.said_by,
             )
         return long.most - special
 
     def _made(
         self, ids: Sequence[Ids], parts: list[list[Ids]], vectors: NDArray[np.float32], *, averages: bool
-    ) -> Made:
+    ) -> EmbeddedInputs:
         special = self.engine.tokeniser.special_tokens
         counts = [len(several) for several in parts]
         read = [sum(map(len, several)) for several in parts]
@@ -173,7 +175,7 @@ class ServedModel:
         averages = len(vectors) != len(ids)
         self.batcher.stats.truncated_inputs += sum(map(bool, truncated))
         self.batcher.stats.averaged_inputs += sum(count > 1 for count in counts) if averages else 0
-        return Made(
+        return EmbeddedInputs(
             vectors=_averaged(vectors, parts) if averages else vectors,
             token_counts=[tokens + count * special for tokens, count in zip(read, counts, strict=True)],
             truncated=truncated,
@@ -194,7 +196,7 @@ def _cut(ids: Ids, most: int, prefix: int, side: Side) -> Ids:
 
 
 def _in_parts(ids: Ids, most: int, prefix: int) -> list[Ids]:
-    """Parts of about equal length, none longer than the model reads, each behind the prompt."""
+    """Parts of about equal length that the model can read, with the prompt before each."""
     if len(ids) <= most:
         return [ids]
     prompt, rest = ids[:prefix], ids[prefix:]
@@ -202,7 +204,7 @@ def _in_parts(ids: Ids, most: int, prefix: int) -> list[Ids]:
 
 
 def _averaged(vectors: NDArray[np.float32], parts: list[list[Ids]]) -> NDArray[np.float32]:
-    """(n, dim) float32: the mean of each input's parts, weighted by their tokens, brought back to unit length."""
+    """(n, dim) float32: the mean of each input's parts, weighted by their tokens, scaled to unit length."""
     weights = np.array([[max(1, len(part))] for several in parts for part in several], dtype=np.float32)
     starts = np.concatenate([[0], np.cumsum([len(several) for several in parts])[:-1]])
     sums: NDArray[np.float32] = np.add.reduceat(vectors * weights, starts, axis=0)

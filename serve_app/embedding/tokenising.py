@@ -1,8 +1,9 @@
-"""Texts to token ids at the endpoint: what cannot be read is refused before it costs anything, and a long text delays no other request.
+"""Tokenise the texts of requests; refuse too long texts early, and let no long text delay other requests.
 
-A text's length bounds its tokens from both sides only roughly, so there are three limits: one on the bytes of a request, one on the
-characters that the tokens of one input can hold, and one on tokens, which is looked at while they are counted. Long texts are tokenised in
-slices, so that memory stays small (the tokeniser takes some 300 bytes a token while it works), and so that a caller who leaves ends it.
+The length of a text bounds the number of its tokens only roughly. So there are three limits: on the bytes of
+a request, on the characters that the tokens of one input can have, and on the tokens themselves, which is
+checked while they are counted. Long texts are tokenised in slices. So memory stays small (the tokeniser needs
+about 300 bytes per token while it works), and the work ends early if the caller leaves.
 
     tokenising = Tokenising(engine.tokeniser, threads=engine.concurrency)
     ids = await tokenising.ids(["a text"], Named("input"), most=254)
@@ -19,52 +20,55 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cluster.engines.contract import Tokeniser
-from cluster.engines.priority import step_back
+from cluster.engines.priority import lower_priority
 from cluster.errors import InvalidInput
 from serve_app.embedding.inputs import MAX_TOKENS
 from serve_app.embedding.long_inputs import Named
 
-#: More tokens than this in one request is bulk: nobody waits for it at a keyboard.
+#: Requests with more tokens than this are bulk.
 INTERACTIVE_TOKENS = 2_048
-#: Tokenised on the event loop: twenty millionths of a second, a fifth of what a thread costs to wake.
+#: Texts up to this length are tokenised on the event loop: in 20 µs, a fifth of the time that waking a thread
+#: takes.
 INLINE_CHARACTERS = 300
-#: Longer texts are tokenised by threads that let queries go first.
+#: Longer texts are tokenised by threads of lower priority, so that queries come first.
 INTERACTIVE_CHARACTERS = 4 * INTERACTIVE_TOKENS
-#: Of all texts of a request, in UTF-8. English has four or five to a token.
+#: Most bytes of all texts of a request, in UTF-8. English has four or five bytes per token.
 MAX_BYTES = 16 * MAX_TOKENS
-#: White space left out, the most that is taken for a token: more than the longest word in any language's text has.
+#: Most characters per token, without white space: more than the longest word of any language.
 CHARACTERS_PER_TOKEN = 64
-#: A longer text is cut behind so many characters, at the first space that comes, ...
+#: A longer text is cut at the first space after this many characters, ...
 SLICE_CHARACTERS = 16_384
-#: ... and where none comes, behind so many, in the middle of whatever it is.
+#: ... and without any space, after this many.
 LONGEST_SLICE = 65_536
-#: Slices are tokenised together up to so many characters, on all cores; a caller who leaves ends it between two such groups.
+#: Characters of slices that are tokenised together, on all cores; between two such groups, a cancelled
+#: request ends.
 GROUP_CHARACTERS = 2 * LONGEST_SLICE
-#: A lone space, and failing that a lone line break: no tokeniser reads what lies behind it otherwise than at the start of a text.
+#: Boundaries of slices: a single space, or else a single line break. The text after them has the same tokens
+#: as at the start of a text, with every tokeniser.
 BOUNDARIES = (re.compile(r"(?<=\S) (?=\S)"), re.compile(r"(?<=\S)\n(?=\S)"))
 
 Ids = NDArray[np.int32]
 
 
 class Tokenising:
-    """One model's."""
+    """Tokenises for one model."""
 
     def __init__(self, tokeniser: Tokeniser, *, threads: int) -> None:
         self._tokeniser = tokeniser
         self._bulk = ThreadPoolExecutor(
-            max(1, threads), "tokenise", initializer=lambda: step_back(threading.get_native_id())
+            max(1, threads), "tokenise", initializer=lambda: lower_priority(threading.get_native_id())
         )
 
     async def ids(self, texts: Sequence[str], named: Named, *, most: int | None = None) -> list[Ids]:
-        """Token ids of each text, complete and without special tokens.
+        """Token ids of each whole text, without special tokens.
 
         Args:
-            texts: what to tokenise.
-            named: how errors name them.
-            most: tokens of one text; None where longer ones are not refused.
+            texts: to tokenise.
+            named: the request's field, for errors.
+            most: most tokens of one text; None: texts of any length are accepted.
 
         Raises:
-            InvalidInput: one is too long, or all together are.
+            InvalidInput: a text is too long, or all together are.
         """
         characters = sum(map(len, texts))
         if characters <= INLINE_CHARACTERS:
@@ -87,29 +91,32 @@ class Tokenising:
                 if most is not None and counts[part.of] > most:
                     raise too_long(named, part.of, counts[part.of], most, counted=part.last)
             if total > MAX_TOKENS:
-                message = f"{named.field} has over {MAX_TOKENS:,} tokens in all, the most that fits one request; send less at once"
-                raise InvalidInput(message, param=named.field)
+                raise InvalidInput(
+                    f"{named.field} has over {MAX_TOKENS:,} tokens in all, the limit of one request; send "
+                    "fewer texts",
+                    param=named.field,
+                )
         return [several[0] if len(several) == 1 else np.concatenate(several) for several in parts]
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class TextSlice:
     """A slice of one of the texts."""
 
-    #: Position of the text.
+    #: Position of the text among all texts.
     of: int
     text: str
-    #: The text ends with it.
+    #: True for the last slice of the text.
     last: bool
 
 
-def groups(texts: Sequence[str]) -> Iterator[list[Part]]:
-    """All slices of all texts, in order, as many at a time as ``GROUP_CHARACTERS`` allow."""
-    group: list[Part] = []
+def groups(texts: Sequence[str]) -> Iterator[list[TextSlice]]:
+    """All slices of all texts, in order, in groups of at most ``GROUP_CHARACTERS``."""
+    group: list[TextSlice] = []
     room = GROUP_CHARACTERS
     for position, text in enumerate(texts):
         *before, end = slices(text)
-        for part in (*(Part(position, one, False) for one in before), Part(position, end, True)):
+        for part in (*(TextSlice(position, one, False) for one in before), TextSlice(position, end, True)):
             if group and len(part.text) > room:
                 yield group
                 group, room = [], GROUP_CHARACTERS
@@ -120,7 +127,7 @@ def groups(texts: Sequence[str]) -> Iterator[list[Part]]:
 
 
 def slices(text: str) -> Iterator[str]:
-    """The text in slices whose tokens are together those of the text, unless one had to end within a word of ``LONGEST_SLICE``."""
+    """Cut the text into slices with the same tokens as the whole, unless a word reaches ``LONGEST_SLICE``."""
     start = 0
     while len(text) - start > LONGEST_SLICE:
         found = (
@@ -133,10 +140,10 @@ def slices(text: str) -> Iterator[str]:
 
 
 def refuse_by_length(texts: Sequence[str], named: Named, most: int | None) -> None:
-    """Refuse what is too long whatever tokens it would make.
+    """Refuse texts that are too long whatever their tokens are.
 
     Raises:
-        InvalidInput: as ``Tokenising.ids`` says.
+        InvalidInput: as in ``Tokenising.ids``.
     """
     size = sum(len(text.encode("utf-8", "surrogatepass")) for text in texts)
     if size > MAX_BYTES:
@@ -150,14 +157,15 @@ def refuse_by_length(texts: Sequence[str], named: Named, most: int | None) -> No
     for position, text in enumerate(texts):
         if len(text) > bound and _has_more(text, bound):
             raise InvalidInput(
-                f"{named.name(position)} has {len(text):,} characters, more than fit into the {most:,} tokens that this model reads. "
+                f"{named.name(position)} has {len(text):,} characters, more than fit into the {most:,} "
+                "tokens that this model reads. "
                 f"Split it, or {named.remedy}",
                 param=named.field,
             )
 
 
 def _has_more(text: str, bound: int) -> bool:
-    """True when it has more characters than that, white space left out."""
+    """True if the text has more characters than ``bound``, white space not counted."""
     found = 0
     for start in range(0, len(text), SLICE_CHARACTERS):
         found += sum(map(len, text[start : start + SLICE_CHARACTERS].split()))
@@ -167,14 +175,14 @@ def _has_more(text: str, bound: int) -> bool:
 
 
 def too_long(named: Named, position: int, tokens: int, most: int, *, counted: bool = True) -> InvalidInput:
-    """The error of an input with more tokens than are read.
+    """The error for an input with too many tokens.
 
     Args:
-        named: how errors name it.
-        position: its place there.
-        tokens: how many it has.
-        most: how many are read.
-        counted: False when it has more than that, and counting ended there.
+        named: the request's field.
+        position: of the input in the field.
+        tokens: number of its tokens.
+        most: number of tokens that the model reads.
+        counted: False if counting ended early, and the input has more than ``tokens``.
     """
     name, over = named.name(position), "" if counted else "over "
     return InvalidInput(

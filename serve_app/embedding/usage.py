@@ -1,7 +1,7 @@
-"""Usage of requests, recorded behind them: summed for a second at most and written in one transaction, by a thread of its own.
+"""Record the usage of requests: a thread sums it for a second and writes the sums in one transaction.
 
-No request waits for it. While the database is away the sums go on growing; the process's end writes what is left.
-``kill -9`` loses the last second.
+No request waits for this. While the database is away, the sums keep growing; when the process ends, it writes
+them. ``kill -9`` loses the last second.
 
     usage = UsageRecorder(write)
     usage.add("acme", UsageSource.HTTP, "all-MiniLM-L6-v2", tokens=12)
@@ -19,9 +19,9 @@ from cluster.organisations.usage import EMBEDDING, UsageEvent, UsageSource
 
 log = structlog.get_logger(__name__)
 
-#: Requests of so long become one event for each organisation, source, model and kind.
+#: Requests within this time become one event for each organisation, source, model and kind.
 INTERVAL_S = 1.0
-#: Between tries while the database is away.
+#: Seconds between attempts while the database is away.
 RETRY_S = 5.0
 
 Write = Callable[[Sequence[UsageEvent]], None]
@@ -32,7 +32,7 @@ class UsageRecorder:
     """Safe to call from any thread.
 
     Args:
-        write: puts the events into the database, and may be called again with those it was given before.
+        write: writes events to the database; it may be called again with the same events.
     """
 
     def __init__(self, write: Write) -> None:
@@ -47,14 +47,14 @@ class UsageRecorder:
     def add(
         self, organisation: str, source: UsageSource, model: str, *, tokens: int, kind: str = EMBEDDING
     ) -> None:
-        """Count the tokens that a request used."""
+        """Count the tokens of a request."""
         with self._lock:
             self._sums[organisation, source, model, kind] += tokens
         if not self._some.is_set():
             self._some.set()
 
     def close(self) -> None:
-        """Write what was added until now, once; what the database does not take is lost, and logged."""
+        """Write all sums, in one attempt. If it fails, they are lost, and the loss is logged."""
         self._closing.set()
         self._some.set()
         self._thread.join()
@@ -64,7 +64,8 @@ class UsageRecorder:
         while not self._closing.is_set():
             self._some.wait()
             self._closing.wait(RETRY_S if events else INTERVAL_S)
-            # An unconfirmed commit may have written them: they keep their ids until one is confirmed.
+            # An unconfirmed commit may have written the events, so they keep their ids until a commit is
+            # confirmed.
             events = events or self._taken()
             if self._written(events):
                 events = []

@@ -37,7 +37,7 @@ from serve_app.embedding.output import (
     encoded,
 )
 from serve_app.embedding.prompts import model_and_kind, prompt_of
-from serve_app.embedding.served_model import Made, RequestContext, ServedModel
+from serve_app.embedding.served_model import EmbeddedInputs, RequestContext, ServedModel
 from serve_app.service import Service
 
 router = json_router(404, 429)
@@ -217,7 +217,7 @@ async def create_azure_embeddings(
 
 async def _made(
     service: Service, model: ServedModel, body: EmbeddingRequest, kind: str | None, context: RequestContext
-) -> Made:
+) -> EmbeddedInputs:
     inputs, named = as_list(body.input), LONE_INPUT if is_one(body.input) else INPUT
     long = body.long(
         service.settings.overflow_by_model.get(model.name, service.settings.overflow), overflow=body.overflow
@@ -268,7 +268,7 @@ def check_dimensions(
         )
 
 
-def embeddings_response(answer: dict[str, Any] | list[Any], made: Made) -> Response:
+def embeddings_response(answer: dict[str, Any] | list[Any], made: EmbeddedInputs) -> Response:
     """The response, written directly from arrays; its headers count the inputs that were cut or averaged."""
     headers = {}
     if truncated := sum(map(bool, made.truncated)):
@@ -278,7 +278,7 @@ def embeddings_response(answer: dict[str, Any] | list[Any], made: Made) -> Respo
     return json_response(answer, headers=headers)
 
 
-def _item(index: int, embedding: Any, made: Made) -> dict[str, Any]:
+def _item(index: int, embedding: Any, made: EmbeddedInputs) -> dict[str, Any]:
     item = {"object": "embedding", "index": index, "embedding": embedding}
     if made.truncated[index]:
         item["truncated_tokens"] = made.truncated[index]

@@ -19,7 +19,7 @@ from serve_app.edge.request_context import ContextDep
 from serve_app.edge.request_model import NotEmpty, PositiveWhole
 from serve_app.edge.response_model import Omissible, ResponseModel, json_response
 from serve_app.edge.service_access import ServiceDep
-from serve_app.embedding.ranking import MAX_DOCUMENTS, Question, ranked
+from serve_app.embedding.ranking import MAX_DOCUMENTS, RankingQuestion, ranked
 from serve_app.routes.cohere import CohereApiVersion
 
 router = json_router(404, 429)
@@ -134,7 +134,9 @@ async def rerank(body: RerankRequest, service: ServiceDep, context: ContextDep) 
     return_documents = one_of(return_documents=body.return_documents, return_text=body.return_text)
     limit = one_of(top_n=body.top_n, top_k=body.top_k)
     long = body.long("truncate")
-    question = Question(query=body.query, texts=body.texts(), per_document=body.max_tokens_per_doc, long=long)
+    question = RankingQuestion(
+        query=body.query, texts=body.texts(), per_document=body.max_tokens_per_doc, long=long
+    )
     ranking = await ranked(service, question, context, model=body.model)
     scored = ranking.scored
     results: list[dict[str, Any]] = []

@@ -18,7 +18,7 @@ from serve_app.embedding.inputs import as_list, field_of
 from serve_app.embedding.long_inputs import Long
 from serve_app.embedding.output import cut
 from serve_app.embedding.prompts import prompt_of
-from serve_app.embedding.ranking import MAX_DOCUMENTS, Question, ranked
+from serve_app.embedding.ranking import MAX_DOCUMENTS, RankingQuestion, ranked
 from serve_app.routes.embeddings import check_dimensions, embeddings_response
 
 router = json_router(429)
@@ -83,7 +83,7 @@ async def embed(body: TeiEmbedRequest, service: ServiceDep, context: ContextDep)
 @router.post("/rerank", summary="Rerank texts, in TEI's form", response_model=list[TeiRank])
 async def rerank(body: TeiRerankRequest, service: ServiceDep, context: ContextDep) -> Response:
     """Returns the positions of the texts, best first, each with its score."""
-    question = Question(query=body.query, texts=body.texts, field="texts", long=_long(body))
+    question = RankingQuestion(query=body.query, texts=body.texts, field="texts", long=_long(body))
     ranking = await ranked(service, question, context)
     answer: list[dict[str, Any]] = [
         {

@@ -1,13 +1,13 @@
-"""Self-attention over packed tokens: each input attends to itself and to nothing else.
+"""Self-attention over packed tokens: the tokens of an input attend to each other, and to no other input.
 
-Called by ``bert`` with inputs sorted by length, so that equal lengths stand side by side. Queries come scaled already.
-Three ways, by what is fastest where it was measured:
+Called by ``forward`` with inputs sorted by length, so that inputs of equal length are neighbours. The queries
+are scaled beforehand. There are three implementations, each the fastest one where it was measured:
 
 - float32 on a CPU: torch's fused kernel, one call for each run of equal lengths;
-- bfloat16 on a CPU: two matrix products and a softmax, a cacheful of inputs at a time: 0.6 of the fused kernel's time,
-  which computes bfloat16 no faster than float32;
-- half precision on a GPU: one variable-length flash kernel over the whole batch (torch 2.10 and later). What it is given is
-  tested everywhere, the kernel itself only where a GPU is at hand.
+- bfloat16 on a CPU: two matrix products and a softmax, over as many inputs at a time as fit into the cache.
+    This takes 0.6 of the time of the fused kernel, which computes bfloat16 no faster than float32;
+- half precision on a GPU: one variable-length flash kernel over the whole batch (torch 2.10 and later). Its
+    arguments are tested everywhere, the kernel itself only on a GPU.
 """
 
 import inspect
@@ -23,17 +23,18 @@ from cluster.engines.bert.plan import groups
 
 #: (tokens, 3 * hidden) of queries, keys and values -> (tokens, hidden).
 Attend = Callable[[Tensor], Tensor]
-#: Tokens of an input -> (1, heads, tokens, tokens).
+#: Number of tokens of an input -> (1, heads, tokens, tokens).
 BiasOf = Callable[[int], Tensor]
 
-#: torch's ``varlen_attn``, or what computes the same.
+#: torch's ``varlen_attn``, or a function with the same result.
 Kernel = Callable[..., Tensor]
 
-#: Attention scores held at once on a CPU: 2 MB in bfloat16. Four times as many took twice the time for each of them.
+#: Attention scores in memory at once on a CPU: 2 MB in bfloat16. With four times as many, each took twice the
+#: time.
 CPU_SCORES = 1 << 20
-#: Distance from which on all keys get the same bias.
+#: From this distance on, all keys have the same bias.
 FARTHEST = 128
-#: Below this length the fused kernel is as fast in bfloat16 too.
+#: Below this number of tokens, the fused kernel is as fast in bfloat16.
 SHORT_TOKENS = 16
 
 
@@ -48,11 +49,11 @@ def attend_by(
     """The attention of one batch.
 
     Args:
-        lengths: tokens of each input, sorted.
+        lengths: number of tokens of each input, sorted.
         heads: attention heads.
-        device: where the batch is.
+        device: of the batch.
         dtype: type of the queries, keys and values.
-        bias_of: gives what is added to the scores of an input of that many tokens.
+        bias_of: the bias that is added to the scores of an input with this number of tokens.
     """
     by_products = device.type == "cpu" and dtype == torch.bfloat16
     runs = list(_cachefuls(groups(lengths), heads)) if by_products else groups(lengths)
@@ -71,14 +72,14 @@ def attend_by(
             else:
                 mixed = functional.scaled_dot_product_attention(q, k, v, attn_mask=bias, scale=1.0)
             out[part] = mixed.transpose(1, 2).reshape(n * length, -1)
-        out[first + n * length :] = 0  # rows that belong to no input
+        out[first + n * length :] = 0  # the rows after the last input
         return out
 
     return attend
 
 
 def bias_by_distance(table: Tensor, *, longest: int) -> BiasOf:
-    """What T5 and MPNet add to attention scores, by how far the key stands from the query.
+    """The bias that T5 and MPNet add to attention scores, by the distance between key and query.
 
     Args:
         table: (rows, heads).
@@ -94,10 +95,11 @@ def bias_by_distance(table: Tensor, *, longest: int) -> BiasOf:
 
 
 def biases_by_distance(table: Tensor, *, longest: int) -> Tensor:
-    """(heads, 2 * longest - 1): the bias of every distance from ``1 - longest`` on (Raffel et al. 2020, arXiv:1910.10683, 2.1).
+    """(heads, 2 * longest - 1): the bias of every distance from ``1 - longest`` to ``longest - 1``.
 
-    Half of the table's rows are for keys before the query and half for those behind; of each half, one half is for single
-    distances and the rest for ranges that widen logarithmically up to 128.
+    As in Raffel et al. 2020, arXiv:1910.10683, section 2.1. One half of the table's rows is for keys before
+    the query, the other for keys after it. Of each half, one half is for single distances, the rest for
+    ranges that widen logarithmically up to 128.
     """
     half = table.shape[0] // 2
     single = half // 2
@@ -119,7 +121,7 @@ def _cachefuls(runs: Sequence[tuple[int, int, int]], heads: int) -> list[tuple[i
 
 
 def varlen_kernel(device: torch.device, dtype: torch.dtype) -> Kernel | None:
-    """The kernel over cumulative lengths; None where there is none for this device and type. It takes no bias."""
+    """The kernel over cumulative lengths, which takes no bias; None if this device and type have none."""
     if device.type != "cuda" or dtype == torch.float32:
         return None
     try:
@@ -130,15 +132,15 @@ def varlen_kernel(device: torch.device, dtype: torch.dtype) -> Kernel | None:
 
 
 def attend_within(bounds: Tensor, *, longest: int, heads: int, kernel: Kernel) -> Attend:
-    """The attention of one batch in one kernel.
+    """The attention of one batch in one kernel call.
 
     Args:
-        bounds: (inputs + 1,) int32 on the batch's device: where each input begins, and where the last one ends.
-        longest: tokens of the longest input, or more.
+        bounds: (inputs + 1,) int32 on the batch's device: start of each input, and end of the last one.
+        longest: at least the number of tokens of the longest input.
         heads: attention heads.
         kernel: ``varlen_kernel``.
     """
-    # One split of the keys: a vector must not depend on what else is in its batch.
+    # The keys are not split, so that a vector does not depend on the other inputs in its batch.
     options = {"num_splits": 1} if "num_splits" in inspect.signature(kernel).parameters else {}
 
     def attend(qkv: Tensor) -> Tensor:

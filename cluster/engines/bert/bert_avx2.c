@@ -1,11 +1,14 @@
-/* The forward of BERT and its relatives on packed tokens, in float32, for x86-64 processors with AVX2 and FMA.
+/* The forward pass of BERT and related encoders on packed tokens, in float32, for x86-64 processors with AVX2
+ * and FMA.
  *
- * Called by compiled.py through ctypes. One call computes one batch on the calling thread, start to end, some tokens at a time
- * through each part of a layer: what one step leaves the next one finds near the core, which calls of a library's products one by
- * one cannot do. Every number is computed in the same order whatever else is in the batch, so a vector does not depend on its neighbours in any bit.
+ * Called by compiled.py through ctypes. One call computes one whole batch on the calling thread, and takes a few
+ * tokens at a time through each part of a layer. So each step finds the results of the previous one in the
+ * core's caches, which separate calls of a library cannot achieve. Every number is computed in the same order
+ * whatever else is in the batch, so no bit of a vector depends on its neighbours.
  *
- * Longer inputs are multiplied in pairs of rows (products_avx2.h). A pair is always of one input, and which inputs are so taken depends on
- * their own length. So an odd one gets a row more, which nobody attends to.
+ * Longer inputs are multiplied in pairs of rows (products_avx2.h). Both rows of a pair belong to one input, and
+ * only the length of an input decides whether it is taken in pairs. An input with an odd number of tokens gets
+ * one extra row, to which no token attends.
  */
 
 #include <stdint.h>
@@ -19,8 +22,8 @@
 #include "products_avx2.h"
 
 enum {
-    QUERIES = 48, /* tokens whose attention scores are held at once */
-    BLOCK = 192   /* inputs are taken together up to so many rows */
+    QUERIES = 48, /* tokens whose attention scores are in memory at once */
+    BLOCK = 192   /* most rows of inputs that are computed together */
 };
 
 typedef struct {
@@ -34,9 +37,11 @@ typedef struct {
 
 typedef struct {
     int64_t hidden, inner, heads, depth, longest;
-    int64_t activation, first_token_only, paired_from; /* the last: inputs of so many tokens and more are taken in pairs of rows */
+    int64_t activation, first_token_only;
+    int64_t paired_from; /* from this number of tokens on, an input is taken in pairs of rows */
     double eps;
-    const float *words, *positions, *distance_bias; /* the last: (heads, 2 * longest - 1), or NULL */
+    const float *words, *positions;
+    const float *distance_bias; /* (heads, 2 * longest - 1), or NULL */
     norm embeddings;
     const layer *layers;
 } model;
@@ -50,7 +55,7 @@ int64_t bert_supported(void) {
     return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
 }
 
-/* Lay a weight of (n, k) out; also for pairs where there is room for that. */
+/* Lay out a weight of (n, k); for pairs too, unless combined is NULL. */
 void bert_pack(const float *weight, int64_t n, int64_t k, float *panels, float *combined) {
     pack(weight, n, k, panels);
     if (combined) combine(panels, n, k, combined);
@@ -85,7 +90,7 @@ AVX2 static void normalise_rows(float *x, int64_t step, int64_t rows, int64_t wi
     }
 }
 
-/* Scores to e^(score - the row's highest); returns one over their sum. Scores beyond the count are not read. */
+/* Replace each score of a row by e^(score - highest score); returns 1 / their sum. Scores after count are ignored. */
 AVX2 static float exponentiate(float *scores, int64_t count) {
     const int64_t whole = count & ~7;
     const __m256 to_power = _mm256_set1_ps(1.442695041f); /* 1 / ln 2 */
@@ -100,7 +105,7 @@ AVX2 static float exponentiate(float *scores, int64_t count) {
         sum = _mm256_add_ps(sum, e);
     }
     float total = sum8(sum);
-    if (whole < count) { /* rows are whole panels long, so there are eight numbers to read and write */
+    if (whole < count) { /* rows consist of whole panels, so eight numbers can be read and written */
         float *rest = scores + whole;
         _mm256_storeu_ps(rest, power8(_mm256_mul_ps(_mm256_sub_ps(_mm256_loadu_ps(rest), most), to_power)));
         for (int64_t i = 0; i < count - whole; i++) total += rest[i];
@@ -108,7 +113,7 @@ AVX2 static float exponentiate(float *scores, int64_t count) {
     return 1.0f / total;
 }
 
-/* Keys in panels of 16 (the last one filled with zeros) and values in panels of 16 outputs. */
+/* Copy keys to panels of 16 (the last one filled up with zeros), and values to panels of 16 outputs. */
 AVX2 static void pack_head(const float *keys, const float *values, int64_t step, int64_t length, int64_t size, float *key_panels,
                            float *value_panels) {
     for (int64_t first = 0; first < length; first += PANEL, key_panels += PANEL * size) {
@@ -121,8 +126,8 @@ AVX2 static void pack_head(const float *keys, const float *values, int64_t step,
         for (int64_t j = 0; j < length; j++, value_panels += PANEL) memcpy(value_panels, values + j * step + c, sizeof(float) * PANEL);
 }
 
-/* Attention of an input's first tokens, so many as ask, to all of it: qkv (length, 3 * hidden), queries scaled already, to
- * mixed (asking, hidden). */
+/* Attention of an input's first `asking` tokens to all its tokens: from qkv (length, 3 * hidden), with scaled
+ * queries, to mixed (asking, hidden). */
 AVX2 static void attend(const model *m, const float *qkv, int64_t qkv_step, int64_t length, int64_t asking, float *mixed,
                         int64_t mixed_step, float *space) {
     const int64_t size = m->hidden / m->heads, keys = parts_of(length, PANEL) * PANEL;
@@ -164,7 +169,7 @@ AVX2 static void embed(const model *m, const int32_t *ids, int64_t length, float
     normalise_rows(x, step, length, m->hidden, &m->embeddings, (float)m->eps);
 }
 
-/* The mean of so many rows, brought to length 1. */
+/* The mean of the rows, scaled to length 1. */
 AVX2 static void pool(const model *m, const float *x, int64_t step, int64_t rows, float *vector) {
     __m256 squares = _mm256_setzero_ps();
     for (int64_t c = 0; c < m->hidden; c += 8) {
@@ -183,17 +188,17 @@ static int in_pairs(const model *m, int64_t length) {
     return length >= m->paired_from;
 }
 
-/* Rows that an input takes. */
+/* Number of rows of an input. */
 static int64_t rows_of(const model *m, int64_t length) {
     return in_pairs(m, length) ? length + length % 2 : length;
 }
 
-/* Zero in the row that an input has more than tokens, where it has one. */
+/* Fill the extra row of an input with zeros, if it has one. */
 static void clear_odd_row(const model *m, float *rows, int64_t step, int64_t length) {
     if (rows_of(m, length) > length) memset(rows + length * step, 0, sizeof(float) * (size_t)m->hidden);
 }
 
-/* How many of the next inputs make a block: as many as fit and are like the first one in pairs or not. */
+/* Number of the next inputs that make a block: as many as fit and, like the first one, are or are not in pairs. */
 static int64_t block_of(const model *m, const int64_t *lengths, int64_t inputs, int64_t *rows) {
     int64_t count = 1;
     for (*rows = rows_of(m, lengths[0]); count < inputs && in_pairs(m, lengths[count]) == in_pairs(m, lengths[0]); count++) {
@@ -224,7 +229,8 @@ static void attention_block(const model *m, const layer *l, float *x, int64_t st
     normalise_rows(x, step, rows, hidden, &l->after_attention, (float)m->eps);
 }
 
-/* The same where only each input's first token is asked for: their rows come to first, (inputs, hidden), which may begin where x does. */
+/* The same for the first token of each input only. Their rows go to first, (inputs, hidden), which may start
+ * where x does. */
 static void first_attention_block(const model *m, const layer *l, const float *x, int64_t step, const int64_t *lengths, int64_t inputs,
                                   int64_t rows, float *first, float *space) {
     const int64_t hidden = m->hidden, qkv_step = 3 * hidden + PAD;
@@ -283,7 +289,7 @@ void bert_forward(const model *m, const int32_t *ids, const int64_t *lengths, in
         }
     }
     row = x;
-    if (m->first_token_only) { /* of the last layer, nobody asks for the other rows */
+    if (m->first_token_only) { /* the other rows of the last layer are not needed */
         for (int64_t i = 0, rows, count; i < inputs; i += count, row += rows * step) {
             count = block_of(m, lengths + i, inputs - i, &rows);
             first_attention_block(m, end, row, step, lengths + i, count, rows, x + i * step, space);
@@ -295,7 +301,7 @@ void bert_forward(const model *m, const int32_t *ids, const int64_t *lengths, in
     }
 }
 
-/* Numbers of working memory for a batch: its hidden rows, and the larger of what a block's two halves need. */
+/* Size of the working memory of a batch, in numbers: its hidden rows, and the larger need of a block's two halves. */
 int64_t bert_workspace(const model *m, const int64_t *lengths, int64_t inputs) {
     const int64_t step = m->hidden + PAD, size = m->hidden / m->heads;
     int64_t rows = 0, longest = 0;

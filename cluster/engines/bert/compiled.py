@@ -1,10 +1,12 @@
-"""The forward of ``bert`` compiled, in float32 on AVX2: ``bert_avx2.c``, called through ctypes.
+"""The compiled forward pass, in float32 on AVX2: ``bert_avx2.c``, called through ctypes.
 
-The same mathematics on the same packed tokens, one call a batch on the calling thread, without Python's lock. It is made when the
-project is installed; where that had no compiler, or the processor or the model is another, ``unfit`` says so and ``bert`` runs.
-Why it can be faster than a library's products one by one: docs/decisions/014-a-compiled-forward.md. Where it is, ``timing`` finds.
+It computes the same as ``forward`` on the same packed tokens: one call per batch, on the calling thread,
+without Python's lock. It is compiled when the project is installed. Without a compiler, on other processors
+and for other models, ``unfit`` gives the reason and ``forward`` runs instead.
+docs/decisions/014-a-compiled-forward.md explains why it can be faster than the products of a library;
+``timing`` measures whether it is.
 
-    encoder = CompiledEncoder(folder)        # after unfit(folder) said None
+    encoder = CompiledEncoder(folder)        # only if unfit(folder) is None
     vectors = encoder(ids)                   # (n, dim) float32, unit length
 """
 
@@ -27,33 +29,33 @@ from cluster.engines.families import family_of
 from cluster.engines.weights import ModelFolder
 
 LIBRARY = "cluster.engines.bert._avx2"
-#: Outputs of a layer are computed so many at a time.
+#: Outputs of a layer that are computed together.
 PANEL = 16
-#: From so many tokens on an input is multiplied in pairs of rows: an eighth fewer multiplications, twice the weights to read. A
-#: shorter one alone waits for memory.
+#: From this number of tokens on, an input is multiplied in pairs of rows: an eighth fewer multiplications,
+#: but twice the weights to read. A shorter input alone would wait for memory.
 PAIRED_FROM = 32
 #: Bytes of a huge page.
 HUGE = 2 << 20
-#: As in the C source.
+#: Numbers of the activations in the C source.
 ACTIVATIONS = {"none": 0, "gelu": 1, "relu": 2}
 
 
-class _Norm(Structure):
+class _NormStruct(Structure):
     _fields_ = (("weight", c_void_p), ("bias", c_void_p))
 
 
-class _Linear(Structure):
+class _LinearStruct(Structure):
     _fields_ = (("panels", c_void_p), ("bias", c_void_p), ("combined", c_void_p))
 
 
-class _Layer(Structure):
+class _LayerStruct(Structure):
     _fields_ = (
-        *((part, _Linear) for part in ("qkv", "projection", "up", "down")),
-        *((part, _Norm) for part in ("after_attention", "after_output")),
+        *((part, _LinearStruct) for part in ("qkv", "projection", "up", "down")),
+        *((part, _NormStruct) for part in ("after_attention", "after_output")),
     )
 
 
-class _Model(Structure):
+class _ModelStruct(Structure):
     _fields_ = (
         *(
             (name, c_int64)
@@ -70,14 +72,14 @@ class _Model(Structure):
         ),
         ("eps", c_double),
         *((name, c_void_p) for name in ("words", "positions", "distance_bias")),
-        ("embeddings", _Norm),
-        ("layers", POINTER(_Layer)),
+        ("embeddings", _NormStruct),
+        ("layers", POINTER(_LayerStruct)),
     )
 
 
 @cache
 def library() -> ctypes.CDLL | None:
-    """What was compiled at installation; None where nothing was, or where this processor cannot run it."""
+    """The library compiled at installation; None if there is none or this processor cannot run it."""
     spec = find_spec(LIBRARY)
     if spec is None or spec.origin is None:
         return None
@@ -90,23 +92,23 @@ def library() -> ctypes.CDLL | None:
         None,
     )
     compiled.bert_workspace.argtypes, compiled.bert_workspace.restype = (
-        (POINTER(_Model), c_void_p, c_int64),
+        (POINTER(_ModelStruct), c_void_p, c_int64),
         c_int64,
     )
-    compiled.bert_forward.argtypes = (POINTER(_Model), c_void_p, c_void_p, c_int64, c_void_p, c_void_p)
+    compiled.bert_forward.argtypes = (POINTER(_ModelStruct), c_void_p, c_void_p, c_int64, c_void_p, c_void_p)
     compiled.bert_forward.restype = None
     return compiled
 
 
 def unfit(folder: ModelFolder) -> str | None:
-    """Why this forward cannot run a model that ``bert`` supports, or not here; None when it can."""
+    """The reason why a model that ``forward`` supports cannot run here compiled; None if it can."""
     config, family = folder.config, family_of(folder.config)
     assert family is not None
     hidden, heads = int(config[family.hidden]), int(config[family.heads])
     if any(width % PANEL for width in (hidden, hidden // heads, int(config[family.inner]))):
-        return f"its widths are no multiples of {PANEL}"
+        return f"its widths are not multiples of {PANEL}"
     if library() is None:
-        return "it was installed without a C compiler, or the processor has no AVX2"
+        return "the project was installed without a C compiler, or the processor has no AVX2"
     return None
 
 
@@ -117,11 +119,12 @@ class CompiledEncoder:
         """Lay the weights out.
 
         Args:
-            folder: the model's.
-            pairs: lay them out a second time for inputs of ``PAIRED_FROM`` tokens or more, which take an eighth longer without.
+            folder: of the model.
+            pairs: lay the weights out a second time, for inputs of ``PAIRED_FROM`` tokens or more; without it
+                they take an eighth longer.
         """
         compiled = library()
-        assert compiled is not None  # ``unfit`` said so
+        assert compiled is not None  # otherwise ``unfit`` gives a reason
         self._library = compiled
         weights = BertWeights(folder)
         self.dim = weights.hidden
@@ -132,7 +135,7 @@ class CompiledEncoder:
         numbers = weights.depth * weights.hidden * (4 * weights.hidden + 2 * weights.inner)
         self._free = _huge_pages(2 * numbers if self._pairs else numbers)
         table = weights.distance_bias
-        self._model = _Model(
+        self._model = _ModelStruct(
             hidden=weights.hidden,
             inner=weights.inner,
             heads=weights.heads,
@@ -148,13 +151,13 @@ class CompiledEncoder:
             if table is None
             else self._keep(biases_by_distance(table, longest=self._longest)),
             embeddings=self._norm(weights.embeddings),
-            layers=(_Layer * weights.depth)(
+            layers=(_LayerStruct * weights.depth)(
                 *(self._layer(weights, number) for number in range(weights.depth))
             ),
         )
 
     def __call__(self, ids: Sequence[NDArray[np.int32]]) -> Tensor:
-        """(n, dim) float32 for inputs with their special tokens, in any order.
+        """(n, dim) float32 for inputs of any order, special tokens included.
 
         Raises:
             IndexError: an input is empty or too long, or an id is not in the vocabulary.
@@ -176,41 +179,43 @@ class CompiledEncoder:
         return vectors
 
     def _space(self, numbers: int) -> Tensor:
-        """The calling thread's working memory, at least so large."""
+        """The calling thread's working memory, with room for this many numbers."""
         space: Tensor | None = getattr(self._of_thread, "space", None)
         if space is None or len(space) < numbers:
             space = self._of_thread.space = _huge_pages(numbers)
         return space
 
-    def _layer(self, weights: BertWeights, number: int) -> _Layer:
+    def _layer(self, weights: BertWeights, number: int) -> _LayerStruct:
         layer = weights.layer(number)
         linears = {part: self._linear(getattr(layer, part)) for part in ("qkv", "projection", "up", "down")}
         norms = {part: self._norm(getattr(layer, part)) for part in ("after_attention", "after_output")}
-        return _Layer(**linears, **norms)
+        return _LayerStruct(**linears, **norms)
 
-    def _linear(self, affine: Affine) -> _Linear:
+    def _linear(self, affine: Affine) -> _LinearStruct:
         weight = affine.weight.contiguous()
         panels, combined = self._part(weight.numel()), self._part(weight.numel()) if self._pairs else None
         self._library.bert_pack(weight.data_ptr(), *weight.shape, panels, combined)
-        return _Linear(panels, self._keep(affine.bias), combined)
+        return _LinearStruct(panels, self._keep(affine.bias), combined)
 
     def _part(self, numbers: int) -> int:
-        """Where so many numbers of the huge pages lie that nobody has yet."""
+        """Reserve this many numbers of the huge pages; returns their address."""
         part, self._free = self._free[:numbers], self._free[numbers:]
         return self._keep(part)
 
-    def _norm(self, affine: Affine) -> _Norm:
-        return _Norm(self._keep(affine.weight), self._keep(affine.bias))
+    def _norm(self, affine: Affine) -> _NormStruct:
+        return _NormStruct(self._keep(affine.weight), self._keep(affine.bias))
 
     def _keep(self, tensor: Tensor) -> int:
-        """Where its numbers lie, as long as this encoder lives."""
+        """Keep the tensor for as long as the encoder; returns the address of its numbers."""
         self._kept.append(tensor.contiguous())
         return self._kept[-1].data_ptr()
 
 
 def _huge_pages(numbers: int) -> Tensor:
-    """(numbers,) float32, zero, in huge pages where the system gives them: a query reads all weights once, and finding the pages
-    of 4 KiB they would lie in costs it a tenth of its time."""
+    """(numbers,) float32 of zeros, in huge pages if the system has them.
+
+    A query reads all weights once; with pages of 4 KiB, a tenth of its time would be spent on page look-ups.
+    """
     memory = mmap.mmap(-1, -(-4 * numbers // HUGE) * HUGE + HUGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     if hasattr(mmap, "MADV_HUGEPAGE"):
         memory.madvise(mmap.MADV_HUGEPAGE)

@@ -1,7 +1,7 @@
-"""The forward of BERT and its relatives on packed tokens: one row of all tokens of a batch, no padding anywhere.
+"""The forward pass of BERT and related encoders on packed tokens: a row per token of a batch, no padding.
 
-Linear layers run on the packed matrix; attention runs on each group of inputs of equal length (CPU), or over
-cumulative lengths in one kernel (GPU, see ``attention``). Which families it runs, ``families`` says.
+Linear layers run on the whole matrix of tokens. Attention runs on groups of inputs of equal length (CPU), or
+in one kernel over cumulative lengths (GPU; see ``attention``). ``families`` lists the supported families.
 
     encoder = BertEncoder(folder, device=torch.device("cpu"), dtype=torch.float32)
     vectors = encoder(ids)                   # (n, dim) float32, unit length
@@ -27,7 +27,7 @@ from cluster.engines.weights import ModelFolder
 
 
 def supports(folder: ModelFolder) -> str | None:
-    """Why this forward cannot run the model; None when it can."""
+    """The reason why this forward pass cannot run the model; None if it can."""
     config = folder.config
     family = family_of(config)
     if family is None:
@@ -76,15 +76,16 @@ class BertEncoder:
         """Load the weights.
 
         Args:
-            folder: the model's.
-            device: where it computes.
-            dtype: in which type.
-            int8: all linear layers but the last of each block in 8 bits; on a CPU.
+            folder: of the model.
+            device: computes the vectors.
+            dtype: type of the layers.
+            int8: compute all linear layers in 8 bits, except the last one of each block; CPU only.
         """
         weights = BertWeights(folder)
         self.device, self.dtype = device, dtype
         self.heads, self.dim, self.pooling = weights.heads, weights.hidden, folder.pooling
-        # Looking up is no arithmetic: the embeddings stay in float32 (and on a CPU in the mapped file) whatever the layers use.
+        # Look-ups are not arithmetic: the embeddings are float32 (on a CPU in the mapped file), whatever type
+        # the layers have.
         self._words, self._positions = weights.words.to(device), weights.positions.to(device)
         self._norm = _norm(weights.embeddings, weights.eps, device, torch.float32)
         table = weights.distance_bias
@@ -96,7 +97,7 @@ class BertEncoder:
 
     @property
     def has_kernel(self) -> bool:
-        """True when a batch is read whole, over cumulative lengths, by ``vectors``."""
+        """True if ``vectors`` computes a whole batch with one attention kernel over cumulative lengths."""
         return self._kernel is not None
 
     def __call__(self, ids: Sequence[NDArray[np.int32]]) -> Tensor:
@@ -117,9 +118,9 @@ class BertEncoder:
         return functional.normalize(self._pool(x, lengths), dim=-1)
 
     def vectors(self, batch: Packed) -> Tensor:
-        """(n, dim) float32 on the encoder's device, of a batch that is there; nothing waits for anything.
+        """(n, dim) float32 on the encoder's device, for a batch on it; the call does not wait for the device.
 
-        Only where there is a kernel for it (``has_kernel``).
+        Only for encoders with ``has_kernel``.
         """
         assert self._kernel is not None
         attend = attend_within(batch.bounds, longest=batch.longest, heads=self.heads, kernel=self._kernel)

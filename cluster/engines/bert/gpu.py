@@ -1,13 +1,14 @@
-"""What is particular to a GPU: one copy to it and one from it with no waiting in between, and recorded forwards for small batches.
+"""GPU code: copies that do not wait for each other, and recorded forward passes for small batches.
 
-A small batch is over before Python has launched its hundred kernels one by one. So the forward is recorded for each of a few
-sizes (a CUDA graph) and replayed on whatever was copied into its buffers. What a batch leaves free of them becomes inputs
-that nobody reads. Used by ``local``, on the forward of ``bert``.
+The GPU computes a small batch faster than Python launches its hundred kernels one by one. So the forward pass
+is recorded for a few sizes (as CUDA graphs), and replayed on the contents of fixed buffers. Filler inputs,
+whose vectors are not read, take the part of the buffers that a batch leaves free. Used by ``local``, on the
+forward pass of ``forward``.
 
-No GPU was at hand where this was written: the packing is tested on a CPU, recording and replaying nowhere.
+This was written without a GPU: the tests cover the packing on a CPU, but not recording and replaying.
 
     replays = Replays(encoder.vectors, device=device, most_tokens=512, record=recorded)
-    vectors = replays(ids, to_host)          # (n, dim) float32, or None when the batch is of no recorded size
+    vectors = replays(ids, to_host)          # (n, dim) float32; None if the batch fits no recorded size
 """
 
 import threading
@@ -19,35 +20,36 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-#: Tokens of the recorded sizes; a batch takes the smallest that holds it.
+#: Tokens of the recorded sizes; a batch takes the smallest one that holds it.
 SIZES = (32, 64, 128, 256, 512)
 #: Most inputs of a recorded batch.
 MOST_INPUTS = 16
-#: Passes before recording, in which libraries choose their kernels and allocate what they keep.
+#: Passes before recording, in which libraries choose kernels and allocate their memory.
 WARM_UPS = 3
 
 Ids = Sequence[NDArray[np.int32]]
 Forward = Callable[[], Tensor]
-#: Makes of a forward that always reads the same memory what runs it again, and the tensor its result then lies in.
+#: Takes a forward pass that always reads the same memory; returns a function that repeats it, and the tensor
+#: with its result.
 Record = Callable[[Forward], tuple[Callable[[], object], Tensor]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Packed:
-    """A batch as kernels over cumulative lengths read it: the tokens of all inputs in one row."""
+    """A batch for kernels over cumulative lengths: the tokens of all inputs in one row."""
 
     #: (tokens,) int32.
     ids: Tensor
-    #: (tokens,) int32: the place of each token in its input.
+    #: (tokens,) int32: position of each token in its input.
     positions: Tensor
-    #: (inputs + 1,) int32: where each input begins, and where the last one ends. An input may have no token.
+    #: (inputs + 1,) int32: start of each input, and end of the last one. An input may have no token.
     bounds: Tensor
-    #: Tokens of the longest input, or more.
+    #: At least the number of tokens of the longest input.
     longest: int
 
 
 def to_gpu(ids: Ids, device: torch.device) -> Packed:
-    """The batch on the GPU, in one copy that nobody waits for."""
+    """Copy the batch to the GPU in one step, without waiting for it."""
     tokens = sum(map(len, ids))
     host = torch.empty(2 * tokens + len(ids) + 1, dtype=torch.int32, pin_memory=True)
     pack(ids, host.numpy(), inputs=len(ids))
@@ -55,7 +57,7 @@ def to_gpu(ids: Ids, device: torch.device) -> Packed:
 
 
 def pack(ids: Ids, buffer: NDArray[np.int32], *, inputs: int) -> None:
-    """Write ids, positions and bounds one behind the other; where there are fewer inputs than said, the last ones have no token."""
+    """Write ids, positions and bounds one after the other; inputs beyond those of ``ids`` have no token."""
     tokens = sum(map(len, ids))
     np.concatenate(ids, out=buffer[:tokens])
     np.concatenate([np.arange(len(one), dtype=np.int32) for one in ids], out=buffer[tokens : 2 * tokens])
@@ -77,9 +79,9 @@ def unpacked(buffer: Tensor, *, inputs: int, longest: int) -> Packed:
 
 
 def pooled(x: Tensor, bounds: Tensor, pooling: str) -> Tensor:
-    """(inputs, hidden) float32: each input's first vector or its mean, by one kernel for all lengths.
+    """(inputs, hidden) float32: the first vector of each input or their mean, in one kernel for all lengths.
 
-    The row of an input of no token means nothing.
+    The row of an input without a token has no meaning.
     """
     if pooling == "cls":
         return x.index_select(0, bounds[:-1].clamp(max=len(x) - 1)).float()
@@ -87,17 +89,18 @@ def pooled(x: Tensor, bounds: Tensor, pooling: str) -> Tensor:
 
 
 def to_host(vectors: Tensor) -> NDArray[np.float32]:
-    """(n, dim) float32 through pinned memory; the thread sleeps until they are there."""
+    """Copy (n, dim) float32 to pinned memory; the thread sleeps until the copy has ended."""
     host = torch.empty(vectors.shape, dtype=vectors.dtype, pin_memory=True)
     host.copy_(vectors, non_blocking=True)
-    there = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]  # any other event is waited for by spinning
+    # Only a blocking event lets the thread sleep; with any other it would spin.
+    there = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
     there.record()
     there.synchronize()
     return host.numpy()
 
 
 def recorded(forward: Forward) -> tuple[Callable[[], object], Tensor]:
-    """The forward as a CUDA graph."""
+    """Record the forward pass as a CUDA graph."""
     side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
     side.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(side):
@@ -111,7 +114,7 @@ def recorded(forward: Forward) -> tuple[Callable[[], object], Tensor]:
 
 
 class Replays:
-    """Recorded forwards of all sizes. Safe to call from several threads."""
+    """The recorded forward passes of all sizes. Safe to call from several threads."""
 
     def __init__(
         self,
@@ -125,25 +128,25 @@ class Replays:
         """Record them.
 
         Args:
-            encode: (inputs, dim) float32 of a packed batch; runs on the device from beginning to end.
-            device: where that is.
+            encode: computes (inputs, dim) float32 of a packed batch, all of it on the device.
+            device: computes.
             most_tokens: most tokens of one input.
-            record: ``recorded``, or what stands in for it where there is no GPU.
-            sizes: tokens of each, rising.
+            record: ``recorded``, or a replacement where there is no GPU.
+            sizes: tokens of each size, ascending.
         """
         self._sizes = [_Size(tokens, encode, device, min(tokens, most_tokens), record) for tokens in sizes]
 
     def __call__(
         self, ids: Ids, fetch: Callable[[Tensor], NDArray[np.float32]]
     ) -> NDArray[np.float32] | None:
-        """What ``fetch`` takes from the device of the batch's (n, dim) float32; None where no size fits."""
+        """The result of ``fetch`` on the batch's (n, dim) float32 on the device; None if no size fits."""
         tokens = sum(map(len, ids))
         size = next((size for size in self._sizes if tokens <= size.tokens), None)
         return None if size is None or len(ids) > MOST_INPUTS else size(ids, fetch)
 
 
 class _Size:
-    """One recorded forward and the memory it reads."""
+    """One recorded forward pass, with the memory that it reads."""
 
     def __init__(
         self,
@@ -155,7 +158,7 @@ class _Size:
     ) -> None:
         self.tokens = tokens
         self._most_tokens = most_tokens
-        # What a batch leaves free may be longer than an input can be.
+        # The free part of a buffer may be longer than one input can be, and then needs several fillers.
         self._inputs = MOST_INPUTS + -(-tokens // most_tokens)
         self._host = torch.empty(
             2 * tokens + self._inputs + 1, dtype=torch.int32, pin_memory=device.type == "cuda"
@@ -167,7 +170,7 @@ class _Size:
         self._lock = threading.Lock()
 
     def __call__(self, ids: Ids, fetch: Callable[[Tensor], NDArray[np.float32]]) -> NDArray[np.float32]:
-        with self._lock:  # the buffers are one batch's until its vectors have left
+        with self._lock:  # the buffers belong to one batch until its vectors are copied
             self._fill(ids)
             self._device.copy_(self._host, non_blocking=True)
             self._replay()

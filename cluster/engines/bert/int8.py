@@ -1,13 +1,14 @@
-"""A linear layer on 8-bit integers: weights rounded once for each output, activations anew for each token.
+"""A linear layer on 8-bit integers: weights are rounded once per output, activations at each call per token.
 
-``token * scale`` is the integers' scale, so a vector depends on its own tokens alone, as with the other types: one scale for a
-whole batch would tie each vector to its neighbours, and one measured beforehand would cut what it had not seen. By oneDNN's
-operator that torch's compiler emits for quantised models. Used by ``bert`` for all layers but the second of each feed-forward
-block, whose inputs reach too far; that one keeps the type of the rest. ``int8_gate`` decides whether an engine may use it.
+With a scale per token, a vector depends on its own tokens only, as with the other types. One scale for a
+whole batch would make it depend on its neighbours, and a scale measured beforehand would clip larger
+activations. The products use oneDNN's operator, which torch's compiler emits for quantised models.
+``forward`` uses this layer everywhere except for the second layer of each feed-forward block, whose inputs
+have too wide a range. ``int8_gate`` decides whether an engine may use it.
 
-The operator gets the activations as unsigned integers around a zero point of 128, which gives the same products: on AVX-512
-without AMX oneDNN has a kernel for unsigned times signed integers, and only its reference code, a thousand times slower, for
-signed times signed.
+The operator gets the activations as unsigned integers with a zero point of 128, which gives the same
+products: on AVX-512 without AMX, oneDNN has a kernel for unsigned times signed integers, but for signed times
+signed only its reference code, which is a thousand times slower.
 
     layer = Int8Linear(weight, bias, "gelu")
     y = layer(x)                    # (rows, out) in the dtype of x
@@ -26,13 +27,14 @@ from cluster.errors import Misconfigured
 STEPS = 127
 #: The unsigned integer that stands for an activation of zero.
 ZERO_POINT = 128
-#: Steps from zero to the largest weight, where the processor adds four products in one instruction (VNNI, AMX).
+#: Steps from zero to the largest weight, where the processor adds four products in one instruction (VNNI,
+#: AMX).
 WEIGHT_STEPS = 127
-#: Elsewhere two products are first added in 16 bits, which more steps would overflow.
+#: On other processors two products are first added in 16 bits, which more steps would overflow.
 WEIGHT_STEPS_IN_16_BITS = 63
-#: Rows, inputs and outputs of the product that tells the two apart.
+#: Rows, inputs and outputs of the product that tells these processors apart.
 PROBE = 16, 64, 64
-#: What a scale is at least: a token of nothing but zeros stays one.
+#: Smallest scale; it avoids a division by zero for a token of zeros.
 LEAST = 1e-12
 
 
@@ -40,7 +42,7 @@ class Int8Linear:
     """``activation(x @ weight.T + bias)`` for x of (rows, in)."""
 
     def __init__(self, weight: Tensor, bias: Tensor, activation: Activation = "none") -> None:
-        """Round the weight; it and the bias are float32.
+        """Round the weight. Weight and bias are float32.
 
         Raises:
             Misconfigured: this torch has no such operator.
@@ -56,16 +58,16 @@ class Int8Linear:
         scale = numbers.abs().amax(dim=1, keepdim=True).clamp_(min=LEAST).div_(STEPS)
         rounded = (
             (numbers / scale).round_().to(torch.int8).view(torch.uint8).add_(ZERO_POINT)
-        )  # wraps around, as it should
+        )  # the addition wraps around, as intended
         y = _product(rounded, ZERO_POINT, self._weight, self._scale, self._zero)
         return activate(y.mul_(scale).add_(self._bias), self._activation).to(x.dtype)
 
 
 @cache
 def weight_steps() -> int:
-    """Return how finely this processor lets weights be rounded: the most steps whose products it adds without overflow.
+    """The number of steps for weights on this processor: the most whose products it adds without overflow.
 
-    It decides the vectors, so what was measured with one number does not hold for another.
+    The vectors depend on it, so a recall measured with one number does not hold for another.
 
     Raises:
         Misconfigured: this torch has no 8-bit layers.

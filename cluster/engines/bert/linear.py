@@ -1,10 +1,10 @@
-"""A linear layer, with its weight laid out once for oneDNN where torch offers that.
+"""A linear layer whose weight is laid out once for oneDNN, if torch offers that.
 
-torch's own float32 ``linear`` goes to MKL and re-packs the weight at every call. The operators of oneDNN are private to torch
-(its compiler emits them), so their absence or refusal is expected: then the plain layer runs.
+torch's own float32 ``linear`` calls MKL and packs the weight again at every call. The operators of oneDNN are
+private to torch (its compiler emits them), so they may be missing or fail: then the plain layer runs.
 
-oneDNN applies the activation while the product is in its registers, except where its GELU is the slower one: with AVX2 it takes
-four times as long as torch's, a tenth of the whole forward.
+oneDNN applies the activation while the product is in registers. Its GELU is not used on AVX2, where it takes
+four times as long as torch's, which is a tenth of the whole forward pass.
 """
 
 from typing import Any, Literal
@@ -16,10 +16,11 @@ from torch.nn import functional
 
 log = structlog.get_logger(__name__)
 
-#: oneDNN picks the layout for about this many rows.
+#: Number of rows for which oneDNN chooses the layout.
 TYPICAL_ROWS = 2048
 
-#: Up to so many rows they come in steps of the number beside it; of a lone query each row is felt.
+#: Up to this number of rows (key), numbers of rows are rounded up to a multiple of the value. The steps are
+#: small for few rows, because each row counts for a single query.
 STEPS = {32: 4, 256: 16}
 LARGE_STEP = 64
 
@@ -27,10 +28,11 @@ Activation = Literal["none", "gelu", "relu"]
 
 
 def rounded_rows(rows: int) -> int:
-    """So many rows or a few more: one of the few dozen numbers that batches are brought to on a CPU.
+    """Round a number of rows up to one of a few dozen values, for batches on a CPU.
 
-    oneDNN, and torch around it, keep what they worked out for a layer and a number of rows: up to two megabytes a model for each
-    of the last thousand numbers. With batches of every size a replica at saturation grew by 200 MiB a minute.
+    oneDNN and torch cache their plan for each layer and number of rows: up to two megabytes per model for
+    each of the last thousand numbers. With batches of every size, a saturated replica grew by 200 MiB a
+    minute.
     """
     step = next((step for most, step in STEPS.items() if rows <= most), LARGE_STEP)
     return -(-rows // step) * step
@@ -54,7 +56,7 @@ class Linear:
 
     @property
     def packed(self) -> bool:
-        """True when the weight is laid out for oneDNN."""
+        """True if the weight is laid out for oneDNN."""
         return self._packed is not None
 
 
@@ -67,7 +69,7 @@ def _fuses_gelu(dtype: torch.dtype) -> bool:
 
 
 def activate(y: Tensor, activation: Activation) -> Tensor:
-    """The activation of a product, in the product's own memory."""
+    """Apply the activation in place."""
     if activation == "none":
         return y
     return torch.ops.aten.gelu_(y) if activation == "gelu" else y.relu_()

@@ -1,7 +1,8 @@
-"""The batching plan: which inputs the encoder takes together.
+"""The batching plan: the inputs that the encoder computes together.
 
-Inputs are sorted by their true token length, so that equal lengths stand side by side and attention runs on whole
-groups; a batch holds as many as its token budget allows. Nothing is padded, so a mixed batch wastes nothing.
+Inputs are sorted by their number of tokens, so that inputs of equal length are neighbours and attention runs
+on whole groups. A batch holds as many inputs as its token budget allows. Nothing is padded, so mixed lengths
+cost nothing.
 
     for batch in plan(lengths, budget=4096):
         encode([inputs[i] for i in batch])
@@ -16,12 +17,12 @@ from numpy.typing import NDArray
 def plan(
     lengths: Sequence[int] | NDArray[np.integer], *, budget: int, parts: int = 1
 ) -> list[NDArray[np.intp]]:
-    """Indices of the inputs of each batch, longest first, in batches of about equal work.
+    """Indices of the inputs of each batch. Long inputs come first, and all batches have about equal work.
 
     Args:
-        lengths: (n,) tokens of each input.
-        budget: most tokens of one batch; an input longer than that is a batch of its own.
-        parts: workers to keep busy: the number of batches is a multiple of it where the inputs allow.
+        lengths: (n,) number of tokens of each input.
+        budget: most tokens of one batch; a longer input is a batch by itself.
+        parts: number of workers; the number of batches is a multiple of it if the inputs allow.
     """
     lengths = np.asarray(lengths, dtype=np.int64)
     total = int(lengths.sum())
@@ -31,7 +32,8 @@ def plan(
     batches: list[NDArray[np.intp]] = []
     first, tokens, done = 0, 0, 0
     for position, length in enumerate(lengths[order].tolist()):
-        # An input belongs to the share its middle lies in, so that no rounding adds up over many batches.
+        # An input belongs to the share that holds its middle, so that rounding does not add up over many
+        # batches.
         full = done + length / 2 > (len(batches) + 1) * share
         if position > first and (full or tokens + length > budget):
             batches.append(order[first:position])

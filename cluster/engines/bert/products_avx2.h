@@ -1,13 +1,14 @@
-/* Matrix products on rows of float32 with weights that were laid out for them, for x86-64 processors with AVX2 and FMA: the part of
- * bert_avx2.c that takes nine tenths of its time.
+/* Matrix products on rows of float32, for x86-64 processors with AVX2 and FMA. The weights are laid out
+ * beforehand. bert_avx2.c spends nine tenths of its time here.
  *
- * A weight of (n, k) is kept in panels of 16 outputs, each of k rows of 16 numbers: what one step of the kernel multiplies lies
- * in one line of the cache. The kernel holds 6 rows by 16 outputs in registers (Goto and van de Geijn 2008, "Anatomy of
- * high-performance matrix multiplication", doi:10.1145/1356052.1356053): twelve sums, two parts of a line and one number of a row are
- * fifteen of the sixteen there are.
+ * A weight of (n, k) is kept in panels of 16 outputs, each of k rows of 16 numbers, so that one step of the
+ * kernel multiplies one line of the cache. The kernel holds 6 rows by 16 outputs in registers (Goto and van de
+ * Geijn 2008, "Anatomy of high-performance matrix multiplication", doi:10.1145/1356052.1356053): twelve sums, two
+ * halves of a line and one number of a row take fifteen of the sixteen registers.
  *
- * Rows can be taken in pairs, for seven eighths of the multiplications: Strassen 1969, "Gaussian elimination is not optimal",
- * doi:10.1007/BF02165411, once, in the form with fifteen additions that is Winograd's. Two rows of a pair share their rounding.
+ * Rows can be taken in pairs, with seven eighths of the multiplications: one level of Strassen 1969, "Gaussian
+ * elimination is not optimal", doi:10.1007/BF02165411, in Winograd's form with fifteen additions. The two rows of
+ * a pair share their rounding errors.
  */
 
 #include <immintrin.h>
@@ -19,21 +20,21 @@
 enum {
     PANEL = 16,  /* outputs of a panel: two registers, one line of the cache */
     TILE = 6,    /* rows of a tile */
-    STEP = 4,    /* numbers of a row multiplied between two looks at what is to be fetched */
-    DEPTH = 384, /* so many rows of a panel stay in the first cache while the tokens pass */
-    ROWS = 96,   /* so many rows pass all panels before the next ones do */
+    STEP = 4,    /* numbers of a row that are multiplied between two prefetches */
+    DEPTH = 384, /* rows of a panel that stay in the first cache while the tokens pass */
+    ROWS = 96,   /* rows that pass all panels before the next rows do */
     PAIRS = ROWS / 2,
-    PAD = 16     /* numbers between rows: at a distance of a power of two they would share a few lines of the cache */
+    PAD = 16     /* extra numbers between rows; rows at a distance of a power of two would share a few lines of the cache */
 };
 
 typedef enum { NONE, GELU, RELU } activation;
 
 typedef struct {
     const float *panels, *bias;
-    const float *combined; /* as many numbers again, for pairs of rows; or NULL */
+    const float *combined; /* the same number of numbers for pairs of rows, or NULL */
 } linear;
 
-/* So early that what is indexed by the loop can lie in registers. */
+/* Unroll early, so that variables indexed by the loop can be in registers. */
 #if defined(__clang__)
 #define UNROLL _Pragma("clang loop unroll(full)")
 #else
@@ -48,18 +49,18 @@ static int64_t greatest(int64_t a, int64_t b) {
     return a > b ? a : b;
 }
 
-/* How many parts of at most that size; none of what has no size. */
+/* Number of parts of at most this size; 0 if the whole is empty. */
 static int64_t parts_of(int64_t whole, int64_t most) {
     return most > 0 ? (whole + most - 1) / most : 0;
 }
 
-/* Where the part of that number begins when the whole is cut into equal parts. */
+/* Start of a part, by its number, if the whole is cut into equal parts. */
 static int64_t part_at(int64_t whole, int64_t parts, int64_t number) {
     return whole * number / parts;
 }
 
-/* 2 to the x, for x of 0 or less: 2^n * 2^f with |f| <= 1/2, the second by the Taylor series of e^(f ln 2) to its seventh power
- * (5e-9). Below 2^-115 it is 2^-115, so that no product with it has to be computed the slow way that the tiniest numbers take. */
+/* 2 to the power x, for x <= 0: 2^n * 2^f with |f| <= 1/2, where 2^f is the Taylor series of e^(f ln 2) to the
+ * seventh power (error 5e-9). Results below 2^-115 become 2^-115, because products with denormal numbers are slow. */
 AVX2_INLINE __m256 power8(__m256 x) {
     x = _mm256_max_ps(x, _mm256_set1_ps(-115.0f));
     const __m256 n = _mm256_round_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC), f = _mm256_sub_ps(x, n);
@@ -75,8 +76,8 @@ AVX2_INLINE __m256 power8(__m256 x) {
     return _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(power), exponent));
 }
 
-/* x * (1 + erf(x / sqrt 2)) / 2. With q = erfc(|x| / sqrt 2) it is max(x, 0) - |x| * q / 2, where nothing cancels;
- * q by Abramowitz and Stegun, Handbook of Mathematical Functions, 7.1.26: within 1.5e-7. */
+/* GELU: x * (1 + erf(x / sqrt 2)) / 2. With q = erfc(|x| / sqrt 2) it is max(x, 0) - |x| * q / 2, which has no
+ * cancellation. q is from Abramowitz and Stegun, Handbook of Mathematical Functions, 7.1.26: error 1.5e-7. */
 AVX2_INLINE __m256 gelu8(__m256 x) {
     const __m256 size = _mm256_andnot_ps(_mm256_set1_ps(-0.0f), x), one = _mm256_set1_ps(1.0f);
     const __m256 t = _mm256_div_ps(one, _mm256_fmadd_ps(size, _mm256_set1_ps(0.231641888f), one)); /* 0.3275911 / sqrt 2 */
@@ -94,7 +95,7 @@ AVX2_INLINE __m256 activated8(__m256 x, activation then) {
     return then == GELU ? gelu8(x) : then == RELU ? _mm256_max_ps(x, _mm256_setzero_ps()) : x;
 }
 
-/* What one tile does: y = (from or bias or both or neither) + x * panel, then the activation. */
+/* The work of one tile: y = from + bias + x * panel, then the activation. `from` and `bias` are optional. */
 typedef struct {
     const float *x;
     int64_t x_step;
@@ -103,15 +104,15 @@ typedef struct {
     float *y;
     int64_t y_step;
     const float *bias; /* 16 numbers, or NULL */
-    const float *from; /* in rows as far apart as y's, or y itself, or NULL */
+    const float *from; /* with the distance between rows of y; y itself; or NULL */
     activation then;
-    const float *ahead; /* what is needed next, to be fetched meanwhile: so many lines, so many of them at each step */
+    const float *ahead; /* memory that is needed next and prefetched: number of lines, and lines per step */
     int64_t lines, pace;
 } tile;
 
-/* The two instructions of the kernel, written out: given C, compilers keep an address for every row and move sums to and fro, and
- * up to a seventh of the speed is gone. A row lies so many times a distance, in bytes, from the first one. The last operand says
- * that memory from there on is read. */
+/* The two instructions of the kernel in assembly: from C, compilers keep an address for every row and move sums
+ * between registers, which costs up to a seventh of the speed. A row is addressed by its distance in bytes from
+ * the first row. The last operand tells the compiler that this memory is read. */
 typedef const float memory[1 << 20];
 #define NUMBER(k, times, distance) \
     __asm__("vbroadcastss %c1(%2,%3," #times "), %0" : "=x"(number) : "i"(4 * (k)), "r"(x), "r"(distance), "m"(*(memory *)x))
@@ -179,7 +180,8 @@ AVX2 static void multiply_6(const tile *t) { multiply_tile(t, 6); }
 
 static void (*const MULTIPLY[])(const tile *) = {0, multiply_1, multiply_2, multiply_3, multiply_4, multiply_5, multiply_6};
 
-/* y (rows, 16) = from + bias + x (rows, depth) * panel, then the activation; so many lines of what is needed next are fetched meanwhile. */
+/* y (rows, 16) = from + bias + x (rows, depth) * panel, then the activation; prefetches lines that are needed
+ * next. */
 static inline __attribute__((always_inline)) void panel_product(const float *x, int64_t x_step, int64_t rows, const float *panel, int64_t depth,
                                                                 const float *from, float *y, int64_t y_step, const float *bias,
                                                                 activation then, const float *next, int64_t next_lines) {
@@ -187,7 +189,7 @@ static inline __attribute__((always_inline)) void panel_product(const float *x, 
     for (int64_t slice = 0, begin = 0, end; slice < slices; slice++, begin = end) {
         end = part_at(depth, slices, slice + 1);
         const int last = slice == slices - 1;
-        /* Of what comes behind this slice, as many lines as it has; each tile fetches its share, some at each of its steps. */
+        /* Prefetch as many lines after this slice as it has itself; each tile fetches its share, some at each step. */
         int64_t lines = least(end - begin, last ? next_lines : depth - end);
         const int64_t share = parts_of(lines, tiles), pace = parts_of(share, (end - begin) / STEP);
         tile t = {
@@ -216,7 +218,7 @@ static inline __attribute__((always_inline)) void panel_product(const float *x, 
     }
 }
 
-/* y (rows, outputs) = x (rows, depth) * panels + bias, added to what is in y where it adds; outputs are whole panels. */
+/* y (rows, outputs) = x (rows, depth) * panels + bias; added to y if `adds`. Outputs are whole panels. */
 static void product(const float *x, int64_t x_step, int64_t rows, const float *panels, int64_t depth, int64_t outputs, float *y,
                     int64_t y_step, const float *bias, int adds, activation then) {
     const int64_t parts = parts_of(rows, ROWS);
@@ -231,25 +233,26 @@ static void product(const float *x, int64_t x_step, int64_t rows, const float *p
     }
 }
 
-/* In pairs: with a1 the first row of a pair and a2 the second, each in two halves, and the weight in two halves both ways,
+/* In pairs: a1 is the first row of a pair and a2 the second, each in two halves; b is the weight, halved both ways.
  *
  *     s1 = a21 + a22, s2 = s1 - a11, s3 = a11 - a21, s4 = a12 - s2
  *     t1 = b12 - b11, t2 = b22 - t1, t3 = b22 - b12, t4 = t2 - b21
  *     p = a11 b11, c11 = p + a12 b21, u = p + s2 t2, v = u + s1 t1, w = u + s3 t3, c12 = v + s4 b22, c21 = w - a22 t4, c22 = v + w - u
  *
- * are the results in halves: seven products of half the depth for half the outputs, of each pair one row, each going on from
- * a sum that is there. The t are made once, when the weight is laid out. a21 is in no product.
+ * The c are the halves of the results: seven products of half the depth for half the outputs, with one row for
+ * each pair; each product adds to an existing sum. The t are computed once, when the weight is laid out. No product
+ * contains a21.
  */
 
 enum { A11, A12, A22, S1, S2, S3, S4, FACTORS };
 
-/* What of so many pairs is multiplied, each (pairs, depth / 2). */
+/* The factors of the pairs, each (pairs, depth / 2). */
 typedef struct {
     const float *factor[FACTORS];
     int64_t step[FACTORS];
 } pairs;
 
-/* Numbers of one pair's sums, of its factors, in a space of their own. */
+/* Size of the factors of one pair, in numbers. */
 static int64_t sums_step(int64_t depth) {
     return 2 * depth + PAD;
 }
@@ -266,7 +269,7 @@ AVX2_INLINE void store_sums(__m256 a11, __m256 a12, __m256 a21, __m256 a22, floa
     _mm256_storeu_ps(sums + 3 * half, _mm256_sub_ps(a12, s2));
 }
 
-/* Rows x (2 * count, depth) as pairs; their sums go to the space. */
+/* Take rows x (2 * count, depth) as pairs, and write their factors to the space. */
 AVX2 static pairs pairs_of_rows(const float *x, int64_t x_step, int64_t count, int64_t depth, float *space) {
     const int64_t half = depth / 2, step = sums_step(depth);
     for (int64_t pair = 0; pair < count; pair++) {
@@ -279,7 +282,7 @@ AVX2 static pairs pairs_of_rows(const float *x, int64_t x_step, int64_t count, i
                    {2 * x_step, 2 * x_step, 2 * x_step, step, step, step, step}};
 }
 
-/* All factors of pairs that lie in a space, row by row. */
+/* All factors of pairs in a space, row by row. */
 static pairs pairs_in(const float *space, int64_t depth) {
     pairs x;
     for (int i = 0; i < FACTORS; i++) x.factor[i] = space + i * depth / 2, x.step[i] = factors_step(depth);
@@ -288,7 +291,7 @@ static pairs pairs_in(const float *space, int64_t depth) {
 
 enum { U, V, W, C11, C12, C21, SUMS };
 
-/* For one panel of each half of the outputs, the sums of so many pairs, each (count, 16). */
+/* The sums of the pairs for one panel of each half of the outputs, each (count, 16). */
 static void panel_sums(const pairs *x, int64_t count, const linear *l, int64_t depth, int64_t outputs, int64_t output,
                        float sums[SUMS][PAIRS * PANEL]) {
     const int64_t half = depth / 2, size = half * PANEL, across = outputs / 2;
@@ -299,7 +302,7 @@ static void panel_sums(const pairs *x, int64_t count, const linear *l, int64_t d
     } products[] = {
         {A11, -1, U, b1},   {A12, U, C11, b1 + size}, {S2, U, U, t}, {S1, U, V, t + size}, {S4, V, C12, b22}, {S3, U, W, t + 2 * size},
         {A22, W, C21, t + 3 * size},
-        {0, 0, 0, b1 + 2 * size}, /* the next panel's first */
+        {0, 0, 0, b1 + 2 * size}, /* the first line of the next panel */
     };
     for (int i = 0; i < FACTORS; i++) {
         const int factor = products[i].factor, from = products[i].from;
@@ -312,7 +315,7 @@ typedef struct {
     __m256 c11, c12, c21, c22;
 } results;
 
-/* Eight numbers of each half of a pair's two rows: of the sums there, and the bias. */
+/* Eight numbers of each half of a pair's two rows, from the sums and the bias. */
 AVX2_INLINE results results_at(float sums[SUMS][PAIRS * PANEL], int64_t at, const float *bias, int64_t across) {
     const __m256 one = _mm256_loadu_ps(bias), two = _mm256_loadu_ps(bias + across);
     const __m256 rest = _mm256_sub_ps(_mm256_loadu_ps(sums[W] + at), _mm256_loadu_ps(sums[U] + at));
@@ -328,7 +331,7 @@ AVX2_INLINE void store_or_add(float *y, __m256 value, int adds) {
     _mm256_storeu_ps(y, adds ? _mm256_add_ps(value, _mm256_loadu_ps(y)) : value);
 }
 
-/* y (2 * count, outputs) = x * weight + bias, added to what is in y where it adds; for at most PAIRS pairs. */
+/* y (2 * count, outputs) = x * weight + bias; added to y if `adds`; for at most PAIRS pairs. */
 AVX2 static void paired_product(const pairs *x, int64_t count, const linear *l, int64_t depth, int64_t outputs, float *y, int64_t y_step,
                                 int adds) {
     const int64_t across = outputs / 2;
@@ -348,7 +351,7 @@ AVX2 static void paired_product(const pairs *x, int64_t count, const linear *l, 
     }
 }
 
-/* The same with the activation, and as the next product's pairs at once. */
+/* The same with the activation; the results are written as the pairs of the next product. */
 AVX2 static pairs paired_product_to_pairs(const pairs *x, int64_t count, const linear *l, int64_t depth, int64_t outputs, activation then,
                                           float *space) {
     const int64_t across = outputs / 2;
@@ -371,7 +374,8 @@ AVX2 static pairs paired_product_to_pairs(const pairs *x, int64_t count, const l
     return pairs_in(space, outputs);
 }
 
-/* y (rows, outputs) = x (rows, depth) * weight + bias, added to what is in y where it adds; rows are even in number and taken in pairs. */
+/* y (rows, outputs) = x (rows, depth) * weight + bias; added to y if `adds`. The number of rows is even; they are
+ * taken in pairs. */
 static void product_in_pairs(const float *x, int64_t x_step, int64_t rows, const linear *l, int64_t depth, int64_t outputs, float *y,
                              int64_t y_step, int adds, float *space) {
     const int64_t parts = parts_of(rows / 2, PAIRS);
@@ -382,15 +386,15 @@ static void product_in_pairs(const float *x, int64_t x_step, int64_t rows, const
     }
 }
 
-/* A weight of (n, k), row by row, to panels; n is a multiple of 16. */
+/* Copy a weight of (n, k) to panels; n is a multiple of 16. */
 static void pack(const float *weight, int64_t n, int64_t k, float *panels) {
     for (int64_t first = 0; first < n; first += PANEL)
         for (int64_t i = 0; i < k; i++)
             for (int64_t output = first; output < first + PANEL; output++) *panels++ = weight[output * k + i];
 }
 
-/* What pairs are multiplied with besides the panels themselves, n * k numbers: for each panel of the first half of the outputs
- * t2, t1, t3 and -t4; n and k are multiples of 32. */
+/* The factors of pairs besides the panels themselves, n * k numbers: t2, t1, t3 and -t4 for each panel of the
+ * first half of the outputs. n and k are multiples of 32. */
 static void combine(const float *panels, int64_t n, int64_t k, float *combined) {
     const int64_t size = k / 2 * PANEL;
     for (int64_t output = 0; output < n / 2; output += PANEL, combined += 4 * size) {

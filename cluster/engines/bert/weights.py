@@ -1,7 +1,7 @@
-"""The weights of BERT and its relatives under one set of names, read from the mapped file one layer at a time.
+"""The weights of BERT and related encoders under one set of names, read from the mapped file by layer.
 
-Called by the two forwards, ``bert`` and ``compiled``, which lay the linear layers out each in its own way. The embeddings are
-views of the file: pages of it are shared by all replicas of a node.
+Called by the two forward passes, ``forward`` and ``compiled``, which lay out the linear layers in different
+ways. The embeddings are views of the file, so all replicas on a node share its pages.
 
     weights = BertWeights(folder)
     weights.words                            # (vocabulary, hidden) float32
@@ -19,13 +19,13 @@ from cluster.engines.bert.linear import Activation
 from cluster.engines.families import family_of
 from cluster.engines.weights import ModelFolder
 
-#: DistilBERT has it in its code; the others in their configuration.
+#: DistilBERT has this number in its code, the other families in their configuration.
 DISTILBERT_EPS = 1e-12
 ACTIVATIONS: dict[str, Activation] = {"gelu": "gelu", "relu": "relu"}
 
 
 class Affine(NamedTuple):
-    """What multiplies and what is added, float32: of a linear layer (out, in) and (out,), of a normalisation (width,) both."""
+    """Weight and bias, float32: (out, in) and (out,) of a linear layer, (width,) both of a normalisation."""
 
     weight: Tensor
     bias: Tensor
@@ -33,9 +33,10 @@ class Affine(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class LayerWeights:
-    """One layer, in the order it is computed."""
+    """One layer, in the order of computation."""
 
-    #: Queries, keys and values one below the other; attention's scale is part of the queries, so no kernel has to multiply by it.
+    #: Weights of queries, keys and values, one below the other. Those of the queries contain attention's
+    #: scale, so that no kernel multiplies by it.
     qkv: Affine
     projection: Affine
     after_attention: Affine
@@ -45,11 +46,11 @@ class LayerWeights:
 
 
 class BertWeights:
-    """A model of one of the ``families``, on the CPU and in float32."""
+    """The weights of a model of one of the ``families``, on the CPU and in float32."""
 
     def __init__(self, folder: ModelFolder) -> None:
         config, family = folder.config, family_of(folder.config)
-        assert family is not None  # ``bert.supports`` said so
+        assert family is not None  # checked by ``forward.supports``
         self._family = family
         self.heads, self.hidden = int(config[family.heads]), int(config[family.hidden])
         self.inner, self.depth = int(config[family.inner]), int(config[family.depth])
@@ -58,16 +59,17 @@ class BertWeights:
         self._file = safe_open(folder.weights, framework="pt")
         self._prefix = "" if "embeddings.word_embeddings.weight" in self._file.keys() else family.prefix  # type: ignore[no-untyped-call]  # noqa: SIM118  not a dict
         self.words = self._get("embeddings.word_embeddings.weight")
-        #: (most tokens of an input, hidden). Every token of an embedding input is of type 0: that row is added once and for all.
+        #: (most tokens of an input, hidden). The row of token type 0 is added here, because all tokens of an
+        #: input have that type.
         self.positions = self._get("embeddings.position_embeddings.weight")[family.first_position(config) :]
         if family.token_types:
             self.positions = self.positions + self._get(family.token_types)[0]
         self.embeddings = self._affine("embeddings.LayerNorm")
-        #: (rows, heads), see ``attention.bias_by_distance``; None where attention has no such bias.
+        #: (rows, heads), see ``attention.bias_by_distance``; None if attention has no such bias.
         self.distance_bias = self._get(family.distance_bias) if family.distance_bias else None
 
     def layer(self, number: int) -> LayerWeights:
-        """The layer of that number."""
+        """The weights of the layer with this number."""
         family, prefix = self._family, self._family.layer(number)
         query, key, value = (self._affine(prefix + part) for part in (family.query, family.key, family.value))
         scale = (self.hidden // self.heads) ** -0.5

@@ -1,6 +1,7 @@
-"""The forward that is the fastest on this processor, for a lone query and for batches: timed when a model is first opened here.
+"""Open the forward passes that are the fastest on this processor, one for single queries and one for batches.
 
-Called by ``local``, and by ``int8_gate`` before it measures what 8 bits cost.
+They are timed when a model is first opened on a machine. Called by ``local``, and by ``int8_gate`` before it
+measures.
 
     encoder, precision = open_on_cpu(folder, settings)
 """
@@ -19,7 +20,7 @@ log = structlog.get_logger(__name__)
 
 
 def open_on_cpu(folder: ModelFolder, settings: Settings, paths: Paths | None = None) -> tuple[Encoder, str]:
-    """Return the forward on these paths, or on the fastest ones, and its coarsest precision; the log names them."""
+    """Open the forward pass on these paths, or on the fastest ones; returns it with its precision."""
     paths = paths or paths_for(folder, settings)
     without_compiled = {"not_compiled_because": reason} if (reason := unfit(folder)) else {}
     log.info("encoder_opened", query=paths.query.value, batch=paths.batch.value, **without_compiled)
@@ -27,10 +28,10 @@ def open_on_cpu(folder: ModelFolder, settings: Settings, paths: Paths | None = N
 
 
 def paths_for(folder: ModelFolder, settings: Settings) -> Paths:
-    """Return the two paths that are the fastest on this processor.
+    """The two paths that are the fastest on this processor.
 
     Raises:
-        Misconfigured: 8 bits are asked for and are not faster than float32, or this torch has none.
+        Misconfigured: int8 is set, and is not faster than float32 or not supported by this torch.
     """
     among = candidates(folder, settings.precision)
     if len(among) == 1:
@@ -45,5 +46,5 @@ def paths_for(folder: ModelFolder, settings: Settings) -> Paths:
 
 
 def threads_of(settings: Settings) -> int:
-    """Worker threads of an engine on a CPU."""
+    """Number of worker threads of an engine on a CPU."""
     return settings.engine_threads or granted_cores()

@@ -1,10 +1,11 @@
-"""The timings of a machine's numeric paths, measured once and kept under ``CLUSTER_HOME/engines``, a file for each model's shape.
+"""Keep the timings of a machine's numeric paths under ``CLUSTER_HOME/engines``, one file per shape of model.
 
     timings = timings_of(folder, settings, threads=2, paths=candidates, measured=lambda: measure(...))
 
-A file holds for the processor, the model's shape, the version of torch, the code of the forwards and the number of threads that
-it names. One that is missing, damaged or of anything else is measured again and replaced in one step, so several processes may
-do so at once; the one that ends later takes the figures of the earlier one.
+A file is valid for the processor, the model's shape, the version of torch, the code of the forward passes and
+the number of threads that it names. If the file is missing, damaged or not valid, the paths are timed again
+and the file is replaced in one step. Several processes may do so at once: the later one takes the figures of
+the earlier one.
 """
 
 import json
@@ -32,12 +33,13 @@ from cluster.settings import Settings
 
 log = structlog.get_logger(__name__)
 
-#: The code whose speed is measured, and that which measures; the compiled forward's library comes to it.
+#: The code whose speed is measured, and the code that measures it. The library of the compiled forward pass
+#: is added.
 CODE = (
     *("bert/attention.py", "bert/forward.py", "bert/compiled.py", "bert/int8.py", "bert/linear.py"),
     *("choice/paths.py", "choice/timing.py"),
 )
-#: What limits the instructions that libraries use.
+#: Environment variables that limit the instructions of libraries.
 LIMITS = (
     "ATEN_CPU_CAPABILITY",
     "DNNL_MAX_CPU_ISA",
@@ -55,14 +57,16 @@ def timings_of(
     paths: Sequence[NumericPath],
     measured: Callable[[], Timings],
 ) -> Timings:
-    """Return the timings kept for this model and machine, or measure and keep them."""
+    """The timings kept for this model and machine; measured and kept if there are none."""
     conditions = _conditions(folder, threads, paths)
     file = settings.home / "engines" / f"{digest(json.dumps(conditions), size=8)}.json"
     kept = _read(file, conditions)
     if kept is not None:
         return kept
     timings = measured()
-    timings = _read(file, conditions) or timings  # of a process that ended meanwhile: all take the same paths
+    timings = (
+        _read(file, conditions) or timings
+    )  # another process may have been faster: both then use the same paths
     log.info("paths_timed", file=str(file), **_rounded(timings))
     try:
         _write(file, conditions, timings)
@@ -78,7 +82,7 @@ def timings_of(
 
 def _conditions(folder: ModelFolder, threads: int, paths: Sequence[NumericPath]) -> dict[str, Any]:
     family = family_of(folder.config)
-    assert family is not None  # ``bert.supports`` said so
+    assert family is not None  # checked by ``forward.supports``
     shape = [
         folder.config[key]
         for key in (family.hidden, family.inner, family.heads, family.depth, family.activation)
@@ -108,7 +112,7 @@ def _code() -> str:
 
 
 def _read(file: Path, conditions: Mapping[str, Any]) -> Timings | None:
-    """What the file says; None where it cannot be used."""
+    """The timings in the file; None if they cannot be used."""
     try:
         kept = json.loads(file.read_text(encoding="utf-8"))
         loads = {
@@ -125,7 +129,7 @@ def _read(file: Path, conditions: Mapping[str, Any]) -> Timings | None:
 
 
 def _write(file: Path, conditions: Mapping[str, Any], timings: Timings) -> None:
-    """Whole or not at all."""
+    """Write the file in one step."""
     file.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(
         "w", encoding="utf-8", dir=file.parent, prefix=f".{file.stem}-", delete=False

@@ -1,7 +1,8 @@
-"""The numeric paths of a processor: those that a model can take, the two that an engine takes, and how one is opened.
+"""The numeric paths of a processor: those open to a model, and the choice of the two that an engine takes.
 
-A lone query waits for memory and a batch for arithmetic, so the fastest path for one need not be the fastest for the other. No
-flag of the processor tells which it is: ``timing`` measures, and ``choose`` reads the figures. Called by ``local``.
+A single query waits for memory and a batch for arithmetic, so the fastest path may differ between them. No
+flag of the processor tells which path is faster: ``timing`` measures, and ``choose`` compares. Called by
+``fastest``.
 
     paths = choose(timings, "auto")
     encoder = open_encoder(paths, folder)     # a batch goes to the path of its size
@@ -23,27 +24,29 @@ from cluster.engines.choice.processor import multiplies_bf16
 from cluster.engines.weights import ModelFolder
 from cluster.errors import Misconfigured
 
-#: Most tokens, of all inputs together, that count as a lone query. The compiled forward reads its second layout from the next one on.
+#: Most tokens of all inputs of a single query. From the next number on, the compiled forward pass uses its
+#: second layout.
 QUERY_TOKENS = PAIRED_FROM - 1
-#: A path replaces one named before it when it takes at most this share of its time; less is within the noise.
+#: A path replaces an earlier one of ``NumericPath`` if it takes at most this share of its time; smaller gains
+#: are noise.
 WORTH = 0.95
 CPU = torch.device("cpu")
 
 
 class NumericPath(StrEnum):
-    """A forward and the type it multiplies in; of two that are equally fast, the one named first is taken."""
+    """A forward pass and the type of its products; of two equally fast paths, the earlier one is taken."""
 
-    #: Its vectors have the same bits in any company.
+    #: Its vectors have the same bits whatever else is in their batch.
     COMPILED = "compiled float32"
     FLOAT32 = "torch float32"
     BFLOAT16 = "torch bfloat16"
-    #: 8 bits, and float32 where they do not suffice.
+    #: 8 bits, and float32 for the layers that need more.
     INT8_FLOAT32 = "int8 and float32"
     INT8_BFLOAT16 = "int8 and bfloat16"
 
     @property
     def precision(self) -> str:
-        """The coarsest type it multiplies in."""
+        """The coarsest type of its products."""
         return next(precision for precision in COARSEST_FIRST if precision in self)
 
 
@@ -54,27 +57,27 @@ COARSEST_FIRST = ("int8", "bfloat16", "float32")
 class Paths:
     """The two paths of an engine."""
 
-    #: For batches of up to ``QUERY_TOKENS`` tokens.
+    #: Path of batches of up to ``QUERY_TOKENS`` tokens.
     query: NumericPath
-    #: For all others.
+    #: Path of all other batches.
     batch: NumericPath
 
     @property
     def precision(self) -> str:
-        """The coarsest type that a vector may come from."""
+        """The coarser precision of the two paths."""
         return min(self.query.precision, self.batch.precision, key=COARSEST_FIRST.index)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Timings:
-    """Milliseconds that each path takes on one core, for the same two loads."""
+    """Milliseconds that each path takes on one core for two loads, a single query and a batch."""
 
     query: Mapping[NumericPath, float]
     batch: Mapping[NumericPath, float]
 
 
 class Encoder(Protocol):
-    """Packed token ids to unit vectors."""
+    """Turns packed token ids into vectors of unit length."""
 
     dim: int
 
@@ -83,7 +86,7 @@ class Encoder(Protocol):
 
 
 def candidates(folder: ModelFolder, precision: str) -> tuple[NumericPath, ...]:
-    """Return the paths that are worth timing for a model in a precision; one alone needs no timing."""
+    """The paths to time for a model in a precision; a single path needs no timing."""
     float32 = (NumericPath.FLOAT32,) if unfit(folder) else (NumericPath.COMPILED, NumericPath.FLOAT32)
     if precision == "float32":
         return float32
@@ -97,10 +100,10 @@ def candidates(folder: ModelFolder, precision: str) -> tuple[NumericPath, ...]:
 
 
 def choose(timings: Timings, precision: str) -> Paths:
-    """Return the fastest path for each load.
+    """The fastest path for each load.
 
     Raises:
-        Misconfigured: 8 bits are asked for and are not faster than float32.
+        Misconfigured: int8 is set and is not faster than float32.
     """
     paths = list(timings.batch)
     coarse = [path for path in paths if path.precision == "int8"]
@@ -109,7 +112,8 @@ def choose(timings: Timings, precision: str) -> Paths:
         exact = min((path for path in paths if path.precision == "float32"), key=timings.batch.__getitem__)
         if timings.batch[batch] >= timings.batch[exact]:
             raise Misconfigured(
-                f"CLUSTER_PRECISION=int8 is not faster on this processor: a batch takes {timings.batch[batch]:.1f} ms in 8 bits "
+                "CLUSTER_PRECISION=int8 is not faster on this processor: a batch takes "
+                f"{timings.batch[batch]:.1f} ms in 8 bits "
                 f"and {timings.batch[exact]:.1f} ms in float32 ({exact}); set CLUSTER_PRECISION=auto"
             )
     return Paths(query=_fastest([batch, *paths], timings.query), batch=batch)
@@ -135,9 +139,10 @@ def open_path(path: NumericPath, folder: ModelFolder, *, short_only: bool = Fals
     """Lay out the weights for one path.
 
     Args:
-        path: which.
-        folder: the model's.
-        short_only: inputs have at most ``QUERY_TOKENS`` tokens, so the compiled forward needs only one of its two layouts.
+        path: to open.
+        folder: of the model.
+        short_only: inputs have at most ``QUERY_TOKENS`` tokens, so the compiled forward needs only one of its
+            two layouts.
     """
     if path is NumericPath.COMPILED:
         return CompiledEncoder(folder, pairs=not short_only)
@@ -146,7 +151,7 @@ def open_path(path: NumericPath, folder: ModelFolder, *, short_only: bool = Fals
 
 
 class ByLoad:
-    """Takes the path of a batch's size. Safe to call from several threads."""
+    """Computes each batch on the path for its size. Safe to call from several threads."""
 
     def __init__(self, *, query: Encoder, batch: Encoder) -> None:
         self._query, self._batch = query, batch

@@ -1,15 +1,16 @@
-"""What a processor is and what it has, as Linux describes it. Elsewhere nothing is known, and the careful answer is given.
+"""Facts about the processor, as Linux describes it; on other systems, safe defaults.
 
-What is fast on it, no flag says: ``timing`` measures that.
+Whether an instruction is fast is not among them: ``timing`` measures that.
 """
 
 import os
 from pathlib import Path
 
 CPUINFO = Path("/proc/cpuinfo")
-#: Microseconds of CPU time a container gets in each period, and the period; "max" when there is no limit (cgroup v2).
+#: Microseconds of CPU time that a container gets in each period, and the period; "max" means no limit (cgroup
+#: v2).
 CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
-#: What tells one kind of processor from another.
+#: Fields that tell one kind of processor from another.
 FIELDS = (
     "vendor_id",
     "cpu family",
@@ -24,17 +25,17 @@ FIELDS = (
 
 
 def multiplies_bf16() -> bool:
-    """True where bfloat16 is an instruction's (AVX512-BF16 or AMX), fast or not; elsewhere it is emulated."""
+    """True if the processor has instructions for bfloat16 (AVX512-BF16 or AMX); otherwise it is emulated."""
     return bool(set(_fields().get("flags", "").split()) & {"avx512_bf16", "amx_bf16"})
 
 
 def description() -> list[str]:
-    """Return what tells this kind of processor from others; empty where nothing is known."""
+    """The fields that tell this kind of processor from others; empty if they are unknown."""
     return list(_fields().values())
 
 
 def granted_cores(quota: Path | None = None) -> int:
-    """Cores this process may use at once: those it may run on, or fewer where its container's quota says so."""
+    """Cores that this process may use at once, limited by its affinity and by its container's quota."""
     cores = len(os.sched_getaffinity(0))
     try:
         granted, period = (quota or CPU_QUOTA).read_text(encoding="ascii").split()
@@ -44,7 +45,7 @@ def granted_cores(quota: Path | None = None) -> int:
 
 
 def _fields() -> dict[str, str]:
-    """The lines of the first processor."""
+    """The fields of the first processor."""
     found: dict[str, str] = {}
     try:
         with CPUINFO.open(

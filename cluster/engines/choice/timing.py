@@ -1,13 +1,13 @@
-"""How long each numeric path takes on this machine: a lone query and a batch, a fraction of a second for all of it.
+"""Time each numeric path on this machine, with a single query and with a batch, in a fraction of a second.
 
-Called once for a model and a machine, when an engine first opens; ``kept_timings`` keeps the figures.
+Called once for each model and machine, when an engine first opens; ``kept_timings`` keeps the figures.
 
     part = part_of(folder)
     timings = measure({path: open_path(path, part) for path in paths})
 
-Paths are timed in turns, in processor time of one thread, and the least of a few calls counts: other work on the machine then
-changes little. A model's first layers stand for all of them. An engine works on one thread a core; two threads at once changed
-no path's time by more than 5%.
+Paths are timed in turns, in the processor time of one thread, and the shortest of a few calls counts, so that
+other work on the machine changes little. The first layers of a model represent all of them. An engine has one
+thread per core; two threads at once changed no path's time by more than 5%.
 """
 
 import time
@@ -23,24 +23,26 @@ from cluster.engines.choice.paths import Encoder, NumericPath, Timings
 from cluster.engines.families import family_of
 from cluster.engines.weights import ModelFolder
 
-#: Tokens of each input of the two loads. From 128 rows on matrix products have reached their speed.
+#: Tokens of each input of the two loads. From 128 rows on, matrix products run at full speed.
 QUERY, BATCH = (15,), (128, 64)
-#: What every path takes first, so that one that would take seconds is found by a small product.
+#: Tokens of the first input of every path: a small product finds the paths that would take seconds.
 PROBE = (2,)
-#: Calls of each, after a first one that finds memory and kernels.
+#: Calls of each load, after a first one in which memory and kernels are prepared.
 PROBES, QUERIES, BATCHES = 2, 5, 2
-#: A path that takes so many times the best one's time is not called again: a reference kernel takes thousands.
+#: A path that takes this many times the best path's time is not called again: a reference kernel takes
+#: thousands.
 HOPELESS_PROBE, HOPELESS = 20.0, 3.0
-#: Weights of the layers that are timed, at least: three layers of MiniLM, 20 MB in float32, which leave a core's own caches.
+#: Fewest weights in the layers that are timed: three layers of MiniLM, 20 MB in float32, more than a core's
+#: own caches.
 PART_WEIGHTS = 5_000_000
 
 Milliseconds = dict[NumericPath, float]
 
 
 def part_of(folder: ModelFolder) -> ModelFolder:
-    """Return the model with as many of its layers as are timed, and the pooling that needs all tokens of the last one."""
+    """The model with only its timed layers, and mean pooling, which needs all tokens of the last layer."""
     family = family_of(folder.config)
-    assert family is not None  # ``bert.supports`` said so
+    assert family is not None  # checked by ``forward.supports``
     hidden, inner, depth = (int(folder.config[key]) for key in (family.hidden, family.inner, family.depth))
     layers = min(depth, -(-PART_WEIGHTS // (4 * hidden * hidden + 2 * hidden * inner)))
     return replace(folder, config={**folder.config, family.depth: layers}, pooling="mean")
@@ -67,9 +69,9 @@ def _measure(encoders: Mapping[NumericPath, Encoder]) -> Timings:
 def _least(
     encoders: Mapping[NumericPath, Encoder], lengths: Sequence[int], calls: int, *, hopeless: float
 ) -> Milliseconds:
-    """The least time of each."""
+    """The shortest time of each path."""
     draw = np.random.default_rng(0)
-    # Ids that every vocabulary has.
+    # Every vocabulary has these ids.
     ids = [draw.integers(0, 1_000, length).astype(np.int32) for length in lengths]
     least = {path: _ms(encoder, ids) for path, encoder in encoders.items()}
     best = min(least.values())
@@ -87,5 +89,5 @@ def _ms(encoder: Encoder, ids: Sequence[NDArray[np.int32]]) -> float:
 
 
 def _estimated(probed: Milliseconds, lengths: Sequence[int]) -> Milliseconds:
-    """What a path would take that was only probed."""
+    """The estimated time of paths that were only probed."""
     return {path: ms * sum(lengths) / sum(PROBE) for path, ms in probed.items()}

@@ -1,12 +1,12 @@
-"""Where a BERT tokeniser's words lie in a text, and how they are spelt once normalised: many texts at once, in numpy.
+"""Find the words of a BERT tokeniser in a text, with their normalised spelling; in numpy, many texts at once.
 
 Called by ``WordCachedTokeniser``.
 
     finder = WordFinder(tokenizer)
     finder.find(finder.read("Naïve, isn't it")).spellings      # ["naive", ",", "isn", "'", "t", "it"]
 
-What becomes of a character is asked of the tokeniser itself when the character is first seen, so that no table of
-Unicode stands here that could differ from its own.
+When a character is first seen, the tokeniser itself is asked how it treats the character. So this module
+needs no table of Unicode, which could differ from the tokeniser's.
 """
 
 import unicodedata
@@ -23,20 +23,20 @@ CODE_POINTS = 0x110000
 SPACE = ord(" ")
 
 
-class Kind(IntEnum):
-    """What a character does to the word it stands in."""
+class CharacterKind(IntEnum):
+    """The effect of a character on the word around it."""
 
-    #: Nobody has asked yet.
+    #: The tokeniser was not asked yet.
     UNSEEN = 0
-    #: Goes on with the word, as one character.
+    #: Continues the word, as one character.
     LETTER = 1
     #: Is a word by itself: punctuation, a Chinese character.
     ALONE = 2
     #: Ends the word.
     SPACE = 3
-    #: Vanishes: control characters, accents that stand by themselves.
+    #: Is removed: control characters, separate accents.
     DROPPED = 4
-    #: Becomes several characters, or a mark that trades places with its neighbours: only the tokeniser can tell.
+    #: Becomes several characters, or is a mark whose order may change: only the tokeniser can handle it.
     UNCLEAR = 5
 
 
@@ -46,29 +46,29 @@ class Characters:
 
     #: (n,) code points.
     codes: NDArray[np.integer]
-    #: (n,) the ``Kind`` of each.
+    #: (n,) the ``CharacterKind`` of each.
     kinds: NDArray[np.uint8]
 
     @property
     def unclear(self) -> NDArray[np.intp]:
-        """(k,) where those stand, ascending, for which ``WordFinder.find`` cannot be asked."""
-        return np.flatnonzero(self.kinds == Kind.UNCLEAR)
+        """(k,) ascending positions of the characters that ``WordFinder.find`` cannot handle."""
+        return np.flatnonzero(self.kinds == CharacterKind.UNCLEAR)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Words:
+class NormalisedWords:
     """The m words of a text."""
 
-    #: Each word as the vocabulary spells it.
+    #: Each word in the spelling of the vocabulary.
     spellings: list[str]
-    #: (m,) index in ``places`` of each word's first character.
+    #: (m,) index in ``places`` of the first character of each word.
     first: NDArray[np.intp]
-    #: (n,) character of the text from which each character of the spellings comes, one word after the other.
+    #: (n,) position in the text of each character of the spellings, one word after the other.
     places: NDArray[np.intp]
 
 
 class WordFinder:
-    """Finds words as the tokeniser's normaliser and pre-tokeniser do. Safe to call from several threads."""
+    """Finds the words of the tokeniser's normaliser and pre-tokeniser. Safe to call from several threads."""
 
     def __init__(self, tokenizer: tokenizers.Tokenizer) -> None:
         self._tokenizer = tokenizer
@@ -76,47 +76,47 @@ class WordFinder:
         self._normal = np.zeros(CODE_POINTS, np.uint32)
 
     def read(self, text: str) -> Characters:
-        """The text's characters, each with its kind."""
+        """The characters of the text, each with its kind."""
         codes = _codes(text)
         kinds: NDArray[np.uint8] = self._kind[codes]
         if not kinds.all():
-            for code in np.unique(codes[kinds == Kind.UNSEEN]).tolist():
+            for code in np.unique(codes[kinds == CharacterKind.UNSEEN]).tolist():
                 self._learn(code)
             kinds = self._kind[codes]
         return Characters(codes=codes, kinds=kinds)
 
-    def find(self, characters: Characters) -> Words:
-        """The words of a text, none of whose characters is unclear."""
-        kept = np.flatnonzero(characters.kinds != Kind.DROPPED)
+    def find(self, characters: Characters) -> NormalisedWords:
+        """The words of a text without unclear characters."""
+        kept = np.flatnonzero(characters.kinds != CharacterKind.DROPPED)
         kinds = characters.kinds[kept]
-        letter = kinds == Kind.LETTER
-        begins = kinds == Kind.ALONE
+        letter = kinds == CharacterKind.LETTER
+        begins = kinds == CharacterKind.ALONE
         shown = np.flatnonzero(letter | begins)
         begins[:1] |= letter[:1]
         begins[1:] |= letter[1:] & ~letter[:-1]
         places, begins = kept[shown], begins[shown]
         normal = self._normal[characters.codes[places]]
-        return Words(spellings=_spaced(normal, begins), first=np.flatnonzero(begins), places=places)
+        return NormalisedWords(spellings=_spaced(normal, begins), first=np.flatnonzero(begins), places=places)
 
     def _learn(self, code: int) -> None:
         kind, normal = self._ask(LocalTokeniser.encodable(chr(code)))
         self._normal[code] = ord(normal)
         self._kind[code] = kind  # last: another thread may be reading
 
-    def _ask(self, character: str) -> tuple[Kind, str]:
-        """What becomes of a character between two letters."""
+    def _ask(self, character: str) -> tuple[CharacterKind, str]:
+        """The kind of a character, and its normal form: how the tokeniser treats it between two letters."""
         normalised = self._tokenizer.normalizer.normalize_str(f"a{character}a")
         match [word for word, _ in self._tokenizer.pre_tokenizer.pre_tokenize_str(normalised)]:
             case ["aa"]:
-                return Kind.DROPPED, " "
+                return CharacterKind.DROPPED, " "
             case ["a", "a"]:
-                return Kind.SPACE, " "
+                return CharacterKind.SPACE, " "
             case ["a", alone, "a"] if len(alone) == 1:
-                return Kind.ALONE, alone
-            # Normalisation sorts the marks it keeps by their class.
+                return CharacterKind.ALONE, alone
+            # Marks are unclear, because normalisation sorts them by their class.
             case [whole] if len(whole) == 3 and not unicodedata.combining(whole[1]):
-                return Kind.LETTER, whole[1]
-        return Kind.UNCLEAR, " "
+                return CharacterKind.LETTER, whole[1]
+        return CharacterKind.UNCLEAR, " "
 
 
 def _codes(text: str) -> NDArray[np.integer]:
@@ -127,7 +127,12 @@ def _codes(text: str) -> NDArray[np.integer]:
 
 
 def _spaced(normal: NDArray[np.uint32], begins: NDArray[np.bool_]) -> list[str]:
-    """The words as strings, from their characters and where each begins."""
+    """The words as strings.
+
+    Args:
+        normal: characters of all words, in order.
+        begins: True for the first character of each word.
+    """
     if not len(normal):
         return []
     slots = np.arange(len(normal)) + np.cumsum(begins) - 1

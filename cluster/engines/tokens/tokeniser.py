@@ -1,6 +1,6 @@
-"""Text to token ids with the model's own tokeniser, in Rust, outside Python's lock.
+"""Turn texts into token ids with the model's own tokeniser, which runs in Rust without Python's lock.
 
-open_tokeniser(settings).tokenise(["some text"])[0].ids
+open_tokeniser(entry).tokenise(["some text"])[0].ids
 """
 
 from collections.abc import Sequence
@@ -14,32 +14,33 @@ from cluster.engines.contract import Tokens
 from cluster.engines.weights import ModelFolder
 from cluster.errors import Misconfigured
 
-#: A lone surrogate has no UTF-8 form; the tokeniser gets this instead, one character for one.
+#: The tokeniser gets this character in place of a lone surrogate, which has no UTF-8 form.
 REPLACEMENT = "�"
 
 
 class LocalTokeniser:
-    """``Tokeniser`` on a folder's tokenizer.json. Safe to call from several threads."""
+    """``Tokeniser`` on the tokenizer.json of a folder. Safe to call from several threads."""
 
     def __init__(self, folder: ModelFolder) -> None:
         self._tokenizer = _load(folder.path)
         with_special = self._tokenizer.encode("", add_special_tokens=True)
-        #: Special ids before and after a text.
+        #: Ids of the special tokens before and after a text.
         self.prefix, self.suffix = _around(self._tokenizer, with_special.ids)
         self.max_content_tokens = folder.max_tokens - len(with_special.ids)
         self.special_tokens = len(with_special.ids)
         self.vocabulary_size = self._tokenizer.get_vocab_size(with_added_tokens=True)
-        # A model of the kind Unigram does not name its own; it is <unk> in all that are published.
+        # A Unigram model does not name its unknown token; in all published ones it is <unk>.
         self.unknown_id = self._tokenizer.token_to_id(
             getattr(self._tokenizer.model, "unk_token", None) or "<unk>"
         )
         if self.vocabulary_size > int(folder.config["vocab_size"]):
             raise Misconfigured(
-                f"{folder.path}: the tokeniser knows {self.vocabulary_size} tokens, the model {folder.config['vocab_size']}"
+                f"{folder.path}: the tokeniser has {self.vocabulary_size} tokens, but the model has "
+                f"{folder.config['vocab_size']}; use the tokeniser that belongs to the model"
             )
 
     def tokenise(self, texts: Sequence[str]) -> list[Tokens]:
-        """Ids and character offsets of each text, complete."""
+        """Ids and character offsets of each text; long texts are not cut."""
         encoded = self._tokenizer.encode_batch(
             [self.encodable(text) for text in texts], add_special_tokens=False
         )
@@ -52,23 +53,23 @@ class LocalTokeniser:
         ]
 
     def ids(self, texts: Sequence[str]) -> list[NDArray[np.int32]]:
-        """Ids alone, which is a good deal faster."""
+        """Ids without offsets, which is much faster."""
         encoded = self._tokenizer.encode_batch_fast(
             [self.encodable(text) for text in texts], add_special_tokens=False
         )
         return [np.array(one.ids, dtype=np.int32) for one in encoded]
 
     def count(self, texts: Sequence[str]) -> NDArray[np.int32]:
-        """(n,) int32: tokens of each text, special tokens not counted and nothing cut."""
+        """(n,) int32: number of tokens of each whole text, special tokens not counted."""
         return np.array([len(ids) for ids in self.ids(texts)], dtype=np.int32)
 
     def decode(self, ids: NDArray[np.int32]) -> str:
-        """A text that gives these ids, as near as the vocabulary allows."""
+        """A text that gives these ids, as closely as the vocabulary allows."""
         return str(self._tokenizer.decode(ids.tolist(), skip_special_tokens=True))
 
     @staticmethod
     def encodable(text: str) -> str:
-        """The text as UTF-8 can carry it: a lone surrogate is replaced, one character for one."""
+        """The text with every lone surrogate replaced by one character, so that it has a UTF-8 form."""
         try:
             text.encode("utf-8")
         except UnicodeEncodeError:
@@ -89,7 +90,12 @@ def _load(path: Path) -> tokenizers.Tokenizer:
 
 
 def _around(tokenizer: tokenizers.Tokenizer, empty: list[int]) -> tuple[list[int], list[int]]:
-    """Which of the special ids stand before a text, and which after."""
+    """The special ids before a text, and those after it.
+
+    Args:
+        tokenizer: of the model.
+        empty: ids of an empty text, which are the special ids alone.
+    """
     word = tokenizer.encode("a", add_special_tokens=False).ids
     whole = tokenizer.encode("a", add_special_tokens=True).ids
     before = next(at for at in range(len(whole)) if whole[at : at + len(word)] == word)

@@ -1,14 +1,14 @@
-"""A cache of words in front of a BERT vocabulary's tokeniser: the same ids and offsets, several times as fast.
+"""A cache of words for tokenisers with a BERT vocabulary: the same ids and offsets, several times as fast.
 
-Called by whoever tokenises in bulk in a process of its own, by way of ``open_tokeniser``. Unlike the tokeniser in Rust
-it holds Python's lock while it works, so a process that must answer meanwhile keeps to ``LocalTokeniser``.
+``open_tokeniser`` opens it for bulk work in a process of its own. Unlike the tokeniser in Rust, it holds
+Python's lock while it works, so a process that also answers requests uses ``LocalTokeniser``.
 
     tokeniser = WordCachedTokeniser(folder) if unsuitable(folder) is None else LocalTokeniser(folder)
 
-Such a tokeniser cuts a text into words first and each word into tokens after, whatever its neighbours. Here the words
-are found in numpy (``bert_words``) and their tokens in a dictionary; a word that is not there is given to the real
-model, and a text with a character or a special token that has effects beyond its word to the real tokeniser whole.
-See docs/decisions/008-word-cache.md.
+A BERT tokeniser first cuts a text into words, and then each word into tokens, independently of its
+neighbours. Here numpy finds the words (``bert_words``), and a dictionary holds their tokens. The real model
+tokenises a word that is not in the dictionary. The real tokeniser takes a whole text if a character or a
+special token in it affects other words. See docs/decisions/008-word-cache.md.
 """
 
 import json
@@ -23,17 +23,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cluster.engines.contract import Tokens
-from cluster.engines.tokens.bert_words import Characters, WordFinder, Words
+from cluster.engines.tokens.bert_words import Characters, NormalisedWords, WordFinder
 from cluster.engines.tokens.tokeniser import LocalTokeniser
 from cluster.engines.weights import ModelFolder
 
-#: Words of one of the two generations: together about 35 MB of prose, and never more than 100 MB.
+#: Most words in each of the two generations; both together take about 35 MB for prose, and never more than
+#: 100 MB.
 MAX_WORDS = 65_536
-#: Characters of the longest word that is kept; longer ones are no words.
+#: Characters of the longest word that is kept; longer ones are rarely real words.
 MAX_WORD_CHARACTERS = 32
-#: Characters of texts that are worked on together: enough to forget the cost of a call, few enough to stay in the processor's cache.
+#: Characters of texts that are processed together: so many that the cost of a call is small, so few that they
+#: stay in the processor's cache.
 GROUP_CHARACTERS = 32_768
-#: Numbers of a token in a record: its id and the characters [start, end) of its word, all int32.
+#: Numbers per token in a record: its id, and its characters [start, end) in the word, all int32.
 FIELDS = 3
 ROW_BYTES = FIELDS * 4
 
@@ -41,7 +43,7 @@ Answer = TypeVar("Answer")
 
 
 def unsuitable(folder: ModelFolder) -> str | None:
-    """Why the folder's tokeniser cannot be answered word by word; None when it can."""
+    """The reason why the folder's tokeniser cannot work word by word; None if it can."""
     file = folder.path / "tokenizer.json"
     if not file.is_file():
         return "it has no tokenizer.json"
@@ -56,7 +58,7 @@ def unsuitable(folder: ModelFolder) -> str | None:
             return f"its {part} is {found}, not {needed}"
     for token in described["added_tokens"]:
         if token["normalized"]:
-            return f"its added token {token['content']!r} is looked for after normalising"
+            return f"its added token {token['content']!r} is matched after normalising"
     return None
 
 
@@ -78,15 +80,15 @@ class WordCachedTokeniser(LocalTokeniser):
 
     @property
     def words_kept(self) -> int:
-        """Words in memory, at most twice ``max_words``."""
+        """Number of words in memory, at most twice ``max_words``."""
         return len(self._known) + len(self._known.before)
 
     def tokenise(self, texts: Sequence[str]) -> list[Tokens]:
-        """Ids and character offsets of each text, complete."""
+        """Ids and character offsets of each text; long texts are not cut."""
         return self._in_groups(texts, self._tokens, super().tokenise)
 
     def ids(self, texts: Sequence[str]) -> list[NDArray[np.int32]]:
-        """Ids alone, which is faster."""
+        """Ids without offsets, which is faster."""
         return self._in_groups(texts, self._ids, super().ids)
 
     def _in_groups(
@@ -95,7 +97,7 @@ class WordCachedTokeniser(LocalTokeniser):
         cached: Callable[["_Joined"], list[Answer]],
         real: Callable[[Sequence[str]], list[Answer]],
     ) -> list[Answer]:
-        """An answer for each text, from the real tokeniser where a text's words cannot be looked up one by one."""
+        """An answer for each text, from the real tokeniser if its words cannot be looked up one by one."""
         answers: list[Answer] = []
         for group in _groups(texts):
             joined = self._join(group)
@@ -114,7 +116,7 @@ class WordCachedTokeniser(LocalTokeniser):
         return _Joined(texts=texts, text=text, beginnings=beginnings, characters=self._finder.read(text))
 
     def _apart(self, joined: "_Joined") -> set[int]:
-        """Which of the texts hold a special token or an unclear character."""
+        """Positions of the texts with a special token or an unclear character."""
         found = set(
             (np.searchsorted(joined.beginnings, joined.characters.unclear, side="right") - 1).tolist()
         )
@@ -143,7 +145,7 @@ class WordCachedTokeniser(LocalTokeniser):
         ]
 
     def _records(self, words: Sequence[str]) -> list[bytes]:
-        """Of each word the rows of its tokens."""
+        """The record of each word: the rows of its tokens."""
         known = self._known
         if known.full:
             with self._lock:
@@ -154,7 +156,7 @@ class WordCachedTokeniser(LocalTokeniser):
         return list(map(known.__getitem__, words))
 
     def _spell(self, word: str) -> bytes:
-        """The record of a word that is not known: it is a token by itself, or the real model tells."""
+        """The record of a new word: it is one token, or the real model cuts it."""
         whole = self._vocabulary.get(word)
         if whole is not None:
             return array("i", (whole, 0, len(word))).tobytes()
@@ -174,27 +176,27 @@ class _Joined:
 
     texts: Sequence[str]
     text: str
-    #: (n + 1,) where each text begins; the last is where one more would.
+    #: (n + 1,) start of each text; the last number is the start of a text that would follow.
     beginnings: NDArray[np.int32]
     characters: Characters
 
-    def cuts(self, words: Words) -> NDArray[np.intp]:
-        """(n + 1,) how many of the words come before each text, and how many there are."""
+    def cuts(self, words: NormalisedWords) -> NDArray[np.intp]:
+        """(n + 1,) number of words before each text, and the number of all words."""
         return np.searchsorted(words.places[words.first], self.beginnings)
 
 
 class _Known(dict[str, bytes]):
-    """Word to record. What is asked for and not there is taken from the generation before, or spelt.
+    """One generation of the cache, word to record. Missing words come from the previous one, or are spelt.
 
-    When it is full, its owner makes it the generation before of a new one, so that words in use are carried along and
-    the others are forgotten, at no cost to a look-up that succeeds.
+    When a generation is full, its owner starts a new one and keeps the full one as its predecessor. So words
+    in use move along and the others are forgotten, at no cost to a look-up that succeeds.
     """
 
     def __init__(self, spell: Callable[[str], bytes], before: Mapping[str, bytes], *, most: int) -> None:
         super().__init__()
         self._spell = spell
         self._most = most
-        #: The generation before, which has none itself.
+        #: The previous generation, which has no predecessor itself.
         self.before = before
 
     def __missing__(self, word: str) -> bytes:
@@ -207,12 +209,12 @@ class _Known(dict[str, bytes]):
 
     @property
     def full(self) -> bool:
-        """True when it keeps no more words."""
+        """True if it keeps no more words."""
         return len(self) >= self._most
 
 
 def _groups(texts: Sequence[str]) -> Iterator[Sequence[str]]:
-    """The texts in order, as many at a time as ``GROUP_CHARACTERS`` allow, and at least one."""
+    """The texts in order, in groups of at least one text and at most ``GROUP_CHARACTERS`` characters."""
     first, room = 0, GROUP_CHARACTERS
     for at, text in enumerate(texts):
         if len(text) > room and at > first:
@@ -228,8 +230,10 @@ def _rows(records: Sequence[bytes]) -> NDArray[np.int32]:
     return np.frombuffer(b"".join(records), np.int32).reshape(-1, FIELDS)
 
 
-def _offsets(words: Words, rows: NDArray[np.int32], tokens_of_each: NDArray[np.intp]) -> NDArray[np.int32]:
-    """(n, 2) int32: characters of the joined texts that each token covers."""
+def _offsets(
+    words: NormalisedWords, rows: NDArray[np.int32], tokens_of_each: NDArray[np.intp]
+) -> NDArray[np.int32]:
+    """(n, 2) int32: characters [start, end) of each token in the joined texts."""
     first = np.repeat(words.first, tokens_of_each)
     offsets = np.empty((len(rows), 2), np.int32)
     offsets[:, 0] = words.places[first + rows[:, 1]]

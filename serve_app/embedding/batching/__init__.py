@@ -1,4 +1,4 @@
-"""Requests to batches: who is admitted, what is computed next and with what, and what is never computed twice.
+"""The batcher: it admits requests, groups their inputs into batches, and computes equal inputs once.
 
 batcher = Batcher(engine, batch_tokens=2048, max_waiting_tokens=1_000_000)
 vectors = await batcher.embed(ids, lane="interactive", organisation="acme")

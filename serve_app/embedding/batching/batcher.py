@@ -1,9 +1,10 @@
-"""The dynamic batcher: requests in, vectors out, and between them batches that grow while the model is busy.
+"""The dynamic batcher turns requests into vectors, in batches that grow while the model is busy.
 
-Ray Serve's own ``@serve.batch`` closes a batch by a clock, before it knows whether the model is free, so its batches do not
-grow under load. Here a lone request goes at once, and while the model works the queue grows into the next batch
-(``dispatcher``), fair between organisations (``fair_queue``). An input computed before comes from the cache, one that is in
-flight already is computed once, and what can't be answered in time is refused at the door.
+Ray Serve's own ``@serve.batch`` closes a batch by a timer, before it knows whether the model is free, so its
+batches do not grow under load. Here a single request starts at once. While the model computes, further inputs
+queue for the next batch (``dispatcher``), with fair shares for organisations (``fair_queue``). The cache
+answers inputs that were computed before, equal inputs in flight are computed once, and a request that cannot
+meet its deadline is refused at once.
 
     batcher = Batcher(engine, batch_tokens=2048, max_waiting_tokens=1_000_000)
     vectors = await batcher.embed(ids, lane="interactive", organisation="acme")     # (n, dim) float32
@@ -19,13 +20,13 @@ from numpy.typing import NDArray
 from cluster.engines import Engine
 from cluster.errors import Throttled
 from serve_app.embedding.batching.dispatcher import Dispatcher, Result
-from serve_app.embedding.batching.fair_queue import FairQueue, Item, Lane, Request
+from serve_app.embedding.batching.fair_queue import FairQueue, Item, Lane, PendingRequest
 from serve_app.embedding.batching.stats import Stats
 from serve_app.embedding.batching.vector_cache import VectorCache, key_of
 
 
 class Batcher:
-    """Requests to batches, on one event loop; the engine runs in threads."""
+    """The batcher of one engine, on one event loop; the engine computes in threads."""
 
     def __init__(
         self,
@@ -36,7 +37,15 @@ class Batcher:
         cache_bytes: int = 0,
         weights: Mapping[str, float] | None = None,
     ) -> None:
-        """See the settings of these names; ``weights`` are shares by organisation, 1 where none is given."""
+        """Start without requests.
+
+        Args:
+            engine: computes the batches.
+            batch_tokens: see the setting ``replica_batch_tokens``.
+            max_waiting_tokens: see the setting of this name.
+            cache_bytes: see the setting ``vector_cache_bytes``.
+            weights: shares of the model by organisation; 1 for organisations without one.
+        """
         self.stats = Stats()
         self._engine = engine
         self._special_tokens = engine.tokeniser.special_tokens
@@ -56,20 +65,21 @@ class Batcher:
         organisation: str = "default",
         deadline_s: float = math.inf,
     ) -> NDArray[np.float32]:
-        """(n, dim) float32 for inputs already tokenised, in their order.
+        """(n, dim) float32 for tokenised inputs, in their order.
 
-        A caller who is cancelled costs nothing more from then on.
+        If the caller is cancelled, its inputs are not computed any more.
 
         Args:
             ids: token ids of each input, special tokens left out.
-            lane: whether somebody waits for the answer.
-            organisation: who pays with its share of the model.
-            deadline_s: seconds after which the answer is of no use.
+            lane: ``interactive`` if a person waits for the answer.
+            organisation: whose share of the model pays for the inputs.
+            deadline_s: seconds from now after which the answer is useless.
 
         Raises:
-            Throttled: too much waits already, or the deadline can't be met; ``retry_after_s`` says when it could be.
+            Throttled: the queue is full, or the deadline cannot be met; ``retry_after_s`` says when to try
+                again.
         """
-        request = Request(
+        request = PendingRequest(
             asyncio.get_running_loop().create_future(),
             np.empty((len(ids), self._engine.fingerprint.dim), np.float32),
         )
@@ -84,7 +94,7 @@ class Batcher:
         return request.vectors
 
     def _from_cache(
-        self, request: Request, ids: Sequence[NDArray[np.int32]], organisation: str
+        self, request: PendingRequest, ids: Sequence[NDArray[np.int32]], organisation: str
     ) -> list[tuple[int, bytes, NDArray[np.int32]]]:
         missing = []
         for position, one in enumerate(ids):
@@ -105,9 +115,9 @@ class Batcher:
         organisation: str,
         deadline_s: float,
     ) -> None:
-        """Refuse what the queue cannot hold or the deadline does not allow.
+        """Refuse inputs that the queue cannot hold or that would miss the deadline.
 
-        An organisation is refused for what waits of its own: another's flood leaves it its share of the queue.
+        An organisation is refused only if its own inputs fill its share of the queue, whatever others send.
         """
         tokens = sum(self._cost(one) for _, key, one in missing if key not in self._in_flight)
         waiting = self.waiting_tokens
@@ -120,10 +130,11 @@ class Batcher:
         rate = self._dispatcher.tokens_per_s or math.inf
         wait_s = self._queue.ahead(lane, organisation, tokens) / rate
         if waiting + tokens > self._max_waiting_tokens and own + tokens > share:
-            self._refuse(f"{waiting:,} tokens are waiting already", max(1.0, wait_s))
+            self._refuse(f"{waiting:,} tokens wait already", max(1.0, wait_s))
         if wait_s + tokens / rate > deadline_s:
             self._refuse(
-                f"this would take {wait_s + tokens / rate:.1f} s, longer than the {deadline_s:.1f} s the request has",
+                f"this would take {wait_s + tokens / rate:.1f} s, longer than the request's {deadline_s:.1f} "
+                "s",
                 wait_s,
             )
 
@@ -135,7 +146,7 @@ class Batcher:
 
     def _wait_for(
         self,
-        request: Request,
+        request: PendingRequest,
         position: int,
         key: bytes,
         ids: NDArray[np.int32],
@@ -155,21 +166,21 @@ class Batcher:
             item.lane = lane
             self._queue.push(item, lane)
 
-    async def _finished(self, request: Request, deadline_s: float) -> None:
+    async def _finished(self, request: PendingRequest, deadline_s: float) -> None:
         if math.isinf(deadline_s):
             await request.done
             return
-        # A timer of the loop costs a tenth of ``asyncio.timeout``.
+        # A timer of the event loop takes a tenth of the time of ``asyncio.timeout``.
         timer = asyncio.get_running_loop().call_later(deadline_s, self._give_up, request, deadline_s)
         try:
             await request.done
         finally:
             timer.cancel()
 
-    def _give_up(self, request: Request, deadline_s: float) -> None:
+    def _give_up(self, request: PendingRequest, deadline_s: float) -> None:
         if not request.done.done():
             wait_s = self.waiting_tokens / (self._dispatcher.tokens_per_s or math.inf)
-            reason = f"not finished within the {deadline_s:.1f} s the request had"
+            reason = f"not finished within the request's {deadline_s:.1f} s"
             request.done.set_exception(Throttled(reason, retry_after_s=max(1.0, wait_s)))
 
     def _settle(self, item: Item, result: Result) -> None:
@@ -188,7 +199,7 @@ class Batcher:
 
     @property
     def waiting_tokens(self) -> int:
-        """Tokens in the queue, those of callers who left included until they are met."""
+        """Tokens in the queue. Inputs of cancelled callers count until the dispatcher meets them."""
         return self._dispatcher.waiting_tokens
 
     def _cost(self, ids: NDArray[np.int32]) -> int:

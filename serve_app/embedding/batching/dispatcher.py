@@ -1,8 +1,9 @@
-"""From what waits to batches, and from batches to the engine: whenever the model is free, never later.
+"""The dispatcher makes batches of waiting inputs, and hands one to the engine as soon as the engine is free.
 
-Nothing here has a timer. Each organisation may have one urgent batch at a time, of what it sent to the ``interactive`` lane;
-the engine runs it ahead of everything else. All the rest shares ordinary batches: interactive first, ``bulk`` with a reserved
-share, and first once it has waited long. Why, docs/decisions/009 says. Used by ``batcher`` on its event loop.
+It has no timer. Each organisation may have one urgent batch at a time, made of its inputs in the lane
+``interactive``; the engine computes it before everything else. All other inputs share ordinary batches:
+interactive ones come first, ``bulk`` has a reserved share, and bulk that has waited long comes first.
+docs/decisions/009 gives the reasons. Used by ``batcher`` on its event loop.
 
     dispatcher = Dispatcher(engine, queue, stats, settle=..., batch_tokens=2048)
     queue.push(item)
@@ -25,25 +26,27 @@ from serve_app.embedding.batching.stats import Stats
 
 log = structlog.get_logger(__name__)
 
-#: Tokens of an urgent batch: an organisation's further interactive inputs share the ordinary batches with everybody's.
+#: Most tokens of an urgent batch; an organisation's further interactive inputs go into ordinary batches.
 URGENT_TOKENS = 512
-#: Fewer tokens than this are not divided between free workers: smaller matrices cost more than they save.
+#: Fewest tokens that are divided between free workers: smaller matrices cost more than they save.
 LEAST_TOKENS = 128
-#: Part of an ordinary batch that is bulk's while any waits.
+#: Share of an ordinary batch that is reserved for waiting bulk inputs.
 BULK_SHARE = 0.25
-#: Bulk that has waited this long goes first.
-BULK_PATIENCE_S = 5.0
-#: Batches sorted by length together where the engine pads: padding falls to a few per cent.
+#: Bulk that has waited this long comes first.
+BULK_MAX_WAIT_S = 5.0
+#: Number of batches whose inputs are sorted by length together if the engine pads: padding falls to a few per
+#: cent.
 PADDED_WAVE = 16
-#: Weight of the newest batch in the running estimate of tokens a second.
+#: Weight of the newest batch in the running estimate of tokens per second.
 SMOOTHING = 0.2
 
-#: What became of an item: its vector, (dim,) float32; why it has none; or None, when nobody wanted it any more.
+#: Result of an item: its vector, (dim,) float32; the reason why it has none; or None if no caller waited any
+#: more.
 Result = NDArray[np.float32] | Exception | None
 
 
 class Dispatcher:
-    """Of one engine and one queue."""
+    """Moves items from one queue to one engine."""
 
     def __init__(
         self,
@@ -54,7 +57,7 @@ class Dispatcher:
         settle: Callable[[Item, Result], None],
         batch_tokens: int,
     ) -> None:
-        """``settle`` is called once for each item that leaves the queue."""
+        """Start with nothing running; ``settle`` is called once for each item that leaves the queue."""
         self._engine = engine
         self._queue = queue
         self._stats = stats
@@ -63,12 +66,12 @@ class Dispatcher:
         self._sorted: list[list[Item]] = []
         self._running: set[asyncio.Task[None]] = set()
         self._urgent: set[str] = set()
-        #: Running estimate of what the engine does, over all its workers; 0 before the first batch.
+        #: Running estimate of the engine's speed, over all its workers; 0 before the first batch.
         self.tokens_per_s = 0.0
 
     @property
     def waiting_tokens(self) -> int:
-        """Tokens in the queue, those of callers who left included until they are met."""
+        """Tokens in the queue. Inputs of cancelled callers count until they are met."""
         return (
             self._queue.tokens("interactive")
             + self._queue.tokens("bulk")
@@ -76,7 +79,7 @@ class Dispatcher:
         )
 
     def start(self) -> None:
-        """Give the engine as many batches as it works on at once, while there are any; urgent ones at any time."""
+        """Hand all urgent batches to the engine, and ordinary ones until all its workers are busy."""
         while batch := self._next_urgent():
             self._spawn(batch, urgent=batch[0].organisation)
         while self._has_free_worker() and (batch := self._next_batch()):
@@ -133,16 +136,16 @@ class Dispatcher:
         return self._sorted.pop(0)
 
     def _shares(self, budget: int) -> list[tuple[Lane, int]]:
-        """Lanes in the order they are taken from, and the tokens a batch may hold after each."""
+        """The lanes in the order of taking, each with the tokens that the batch may hold after it."""
         bulk_since = self._queue.oldest("bulk")
         if bulk_since is None:
             return [("interactive", budget)]
-        if time.monotonic() - bulk_since > BULK_PATIENCE_S:
+        if time.monotonic() - bulk_since > BULK_MAX_WAIT_S:
             return [("bulk", budget), ("interactive", budget)]
         return [("interactive", budget - int(budget * BULK_SHARE)), ("bulk", budget)]
 
     def _share_of(self, tokens: int) -> int:
-        """So much that free workers get about equal parts of what waits."""
+        """Tokens for one free worker, so that free workers get about equal parts of the waiting inputs."""
         free = max(1, self._engine.concurrency - len(self._running))
         return max(LEAST_TOKENS, -(-tokens // free))
 
@@ -158,7 +161,7 @@ class Dispatcher:
 
     async def _run(self, batch: list[Item], *, urgent: bool) -> None:
         started = time.monotonic()
-        found = await self._tried(batch, urgent=urgent)
+        found = await self._compute(batch, urgent=urgent)
         if isinstance(found, Exception):
             _log_failure(batch, found)
             await self._single_out(batch, found)
@@ -166,24 +169,24 @@ class Dispatcher:
         self._settle_all(batch, found)
         self._count_batch(batch, time.monotonic() - started)
 
-    async def _tried(self, batch: list[Item], *, urgent: bool = False) -> NDArray[np.float32] | Exception:
-        """(n, dim) float32, or why there are none."""
+    async def _compute(self, batch: list[Item], *, urgent: bool = False) -> NDArray[np.float32] | Exception:
+        """(n, dim) float32, or the reason why there are none."""
         try:
             return await asyncio.wrap_future(self._engine.submit([item.ids for item in batch], urgent=urgent))
-        except Exception as exc:  # noqa: BLE001  the batch's edge: logged by ``_run``, and told to the callers it concerns
+        except Exception as exc:  # noqa: BLE001  ``_run`` logs it, and its callers receive it
             return exc
 
     async def _single_out(self, batch: list[Item], fault: Exception) -> None:
-        """Find the inputs that made the batch fail, by trying each half of it.
+        """Find the inputs that made the batch fail, by computing each half of it.
 
-        Only faults that an input can cause are looked for. A retryable fault is the engine's and concerns every input; so does
-        an unforeseen one that both halves show.
+        Only an input's own fault is looked for. A retryable fault comes from the engine and concerns every
+        input, and so does an unforeseen fault in both halves.
         """
         if isinstance(fault, Retryable) or len(batch) == 1:
             self._settle_all(batch, fault)
             return
         middle = len(batch) // 2
-        halves = [(half, await self._tried(half)) for half in (batch[:middle], batch[middle:])]
+        halves = [(half, await self._compute(half)) for half in (batch[:middle], batch[middle:])]
         both = all(isinstance(found, Exception) for _, found in halves)
         for half, found in halves:
             if not isinstance(found, Exception) or (both and not isinstance(found, Permanent)):
@@ -214,7 +217,7 @@ class Dispatcher:
 
 
 def _log_failure(batch: list[Item], fault: Exception) -> None:
-    """One line for a fault that has a name; the traceback of one that has none."""
+    """Log one line for a foreseen fault, and the traceback of an unforeseen one."""
     if isinstance(fault, ClusterError):
         log.warning("batch_refused", inputs=len(batch), reason=str(fault))
     else:

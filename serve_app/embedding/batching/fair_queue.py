@@ -1,8 +1,9 @@
-"""Inputs that wait for the model, taken so that no organisation can make another wait for more than its own share.
+"""The queue of inputs that wait for the model; each organisation gets its share, whatever others send.
 
-Within a lane each organisation has a line of its own and a virtual time, which advances by the tokens it was served over
-its weight; who is furthest behind goes next. One that comes back from idleness starts at the present, so it can't save
-up. This is start-time fair queueing (Goyal, Vin, Cheng 1996, doi:10.1145/248156.248171) with tokens as the length.
+Within a lane, each organisation has its own line with a virtual time, which advances by its served tokens
+divided by its weight. The line that is furthest behind is served next. An organisation that was idle starts
+at the present virtual time, so it cannot save up a claim. This is start-time fair queueing (Goyal, Vin, Cheng
+1996, doi:10.1145/248156.248171), with tokens as the length.
 
 Filled by ``batcher`` and emptied by ``dispatcher``, on one event loop.
 
@@ -25,35 +26,36 @@ Lane = Literal["interactive", "bulk"]
 
 
 @dataclass(slots=True, eq=False)
-class Request:
-    """One caller's inputs, and the vectors they have so far."""
+class PendingRequest:
+    """One caller's request, with the vectors that are computed so far."""
 
     done: asyncio.Future[None]
-    #: (n, dim) float32, filled as batches end.
+    #: (n, dim) float32; filled when batches end.
     vectors: NDArray[np.float32]
-    #: Vectors it does not have yet.
+    #: Number of vectors that are not computed yet.
     missing: int = 0
 
 
 @dataclass(slots=True, eq=False)
 class Item:
-    """One input the model has to read, and everybody who waits for it."""
+    """One input for the model, with all requests that wait for it."""
 
     ids: NDArray[np.int32]
-    #: Tokens the model reads for it.
+    #: Tokens that the model reads for it.
     tokens: int
     organisation: str
     lane: Lane
     key: bytes
-    #: The requests and the row of each that its vector goes to.
-    waiters: list[tuple[Request, int]]
+    #: The requests that wait, each with the row for the vector.
+    waiters: list[tuple[PendingRequest, int]]
     since: float = field(default_factory=time.monotonic)
-    #: True once it left the queue: an item can stand in both lanes, when a person asks for what a bulk job asked for before.
+    #: True once it left the queue. An item can be in both lanes, if a person asks for an input of a waiting
+    #: bulk request.
     taken: bool = False
 
     @property
     def wanted(self) -> bool:
-        """False when all who asked have left or given up."""
+        """False once all requests were cancelled or have timed out."""
         return any(not request.done.done() for request, _ in self.waiters)
 
 
@@ -64,12 +66,12 @@ class _Line:
     virtual_time: float = 0.0
 
     def pop(self) -> None:
-        """Take the first away."""
+        """Remove the first item."""
         self.tokens -= self.items.popleft().tokens
 
 
 class FairQueue:
-    """Both lanes. Lines exist only while something waits in them or they are ahead of the present."""
+    """Both lanes. A line exists only while items wait in it or its virtual time is ahead of the present."""
 
     def __init__(self, weights: Mapping[str, float]) -> None:
         self._weights = weights
@@ -77,7 +79,7 @@ class FairQueue:
         self._now: dict[Lane, float] = {"interactive": 0.0, "bulk": 0.0}
 
     def push(self, item: Item, lane: Lane | None = None) -> None:
-        """Put the item at the end of its organisation's line."""
+        """Append the item to the line of its organisation."""
         lane = lane or item.lane
         line = self._lanes[lane].setdefault(item.organisation, _Line())
         if not line.items:
@@ -86,14 +88,14 @@ class FairQueue:
         line.tokens += item.tokens
 
     def take(self, lane: Lane, *, tokens: int, organisation: str | None = None) -> list[Item]:
-        """The next items of the lane: at least one that is wanted if any waits, else as many as the tokens allow.
+        """Take the next items of the lane: as many as the tokens allow, but at least one wanted item if any.
 
-        Among them may be such that nobody wants any more; they count for nothing.
+        The result may hold items that are not wanted any more; their tokens do not count.
 
         Args:
-            lane: where to take from.
-            tokens: most tokens of all of them together.
-            organisation: only this one's.
+            lane: to take from.
+            tokens: most tokens of all items together.
+            organisation: take only items of this organisation; None: of all.
         """
         lines = self._lanes[lane]
         names = lines if organisation is None else [organisation]
@@ -137,22 +139,22 @@ class FairQueue:
         return self._weights.get(organisation, 1.0)
 
     def organisations(self, lane: Lane) -> list[str]:
-        """Those who wait in the lane, the one furthest behind first."""
+        """The organisations with items in the lane, the one furthest behind first."""
         lines = self._lanes[lane]
         return sorted(
             (name for name, line in lines.items() if line.items), key=lambda name: lines[name].virtual_time
         )
 
     def oldest(self, lane: Lane) -> float | None:
-        """When the item that has waited longest came, as ``time.monotonic``; None when nothing waits."""
+        """Arrival of the oldest item in the lane, as ``time.monotonic``; None if the lane is empty."""
         return min((line.items[0].since for line in self._lanes[lane].values() if line.items), default=None)
 
     def tokens(self, lane: Lane, organisation: str | None = None) -> int:
-        """Tokens that wait in the lane, of all or of one organisation."""
+        """Tokens that wait in the lane, of one organisation or of all."""
         return sum(line.tokens for name, line in self._lanes[lane].items() if organisation in (None, name))
 
     def ahead(self, lane: Lane, organisation: str, tokens: int) -> float:
-        """Tokens served before the last of so many new ones of the organisation, if nobody else comes."""
+        """Tokens that are served before the last of ``tokens`` new ones, if no further items arrive."""
         line = self._lanes[lane].get(organisation)
         own = (line.tokens if line else 0) + tokens
         share = own / self._weight(organisation)

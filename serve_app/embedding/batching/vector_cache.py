@@ -1,8 +1,8 @@
-"""Vectors computed before, for inputs that are the same to the last token.
+"""A cache of vectors, for inputs whose tokens are equal to those of an earlier input.
 
-The key is everything that decides the vector besides the engine, of which each cache has one: the token ids the model
-reads (a prompt is among them; ``dimensions`` and output types are applied after). The organisation is part of it too, so that
-nobody can learn by the clock whether another has embedded a text.
+Each cache belongs to one engine. The key holds the token ids that the model reads, a prompt included;
+``dimensions`` and output types are applied to the vector later. The key also holds the organisation, so that
+response times do not reveal which texts other organisations have embedded.
 
     cache = VectorCache(64 * MIB)
     cache.put(key_of("acme", ids), vector)
@@ -14,12 +14,12 @@ from hashlib import blake2b
 import numpy as np
 from numpy.typing import NDArray
 
-#: What an entry costs beyond its numbers: key, array object, links.
+#: Bytes of an entry besides its numbers: key, array object, links.
 OVERHEAD_BYTES = 300
 
 
 def key_of(organisation: str, ids: NDArray[np.int32]) -> bytes:
-    """32 bytes that differ where the organisation or any token differs (BLAKE2b, RFC 7693)."""
+    """32 bytes that identify the organisation and the tokens (BLAKE2b, RFC 7693)."""
     digest = blake2b(organisation.encode(), digest_size=32)
     digest.update(b"\0")
     digest.update(ids.tobytes())
@@ -27,7 +27,7 @@ def key_of(organisation: str, ids: NDArray[np.int32]) -> bytes:
 
 
 class VectorCache:
-    """Least recently used go first. One thread only."""
+    """Removes the least recently used vectors first. For one thread only."""
 
     def __init__(self, most_bytes: int) -> None:
         self._most = most_bytes
@@ -35,14 +35,14 @@ class VectorCache:
         self._vectors: OrderedDict[bytes, NDArray[np.float32]] = OrderedDict()
 
     def get(self, key: bytes) -> NDArray[np.float32] | None:
-        """(dim,) float32, or None."""
+        """The vector, (dim,) float32; None if the cache does not have it."""
         vector = self._vectors.get(key)
         if vector is not None:
             self._vectors.move_to_end(key)
         return vector
 
     def put(self, key: bytes, vector: NDArray[np.float32]) -> None:
-        """Keep a copy, if the cache holds anything at all."""
+        """Keep a copy of the vector, unless it is larger than the whole cache."""
         cost = vector.nbytes + OVERHEAD_BYTES
         if cost > self._most or key in self._vectors:
             return

@@ -262,7 +262,7 @@ def test_bulk_work_gets_it_and_an_engine_that_answers_does_not() -> None:
     [
         ({"pre_tokenizer": {"type": "Whitespace"}}, "pre_tokenizer is Whitespace"),
         ({"normalizer": {"type": "Lowercase"}}, "normalizer is Lowercase"),
-        ({"added_token": {"normalized": True}}, "'[UNK]' is looked for after normalising"),
+        ({"added_token": {"normalized": True}}, "'[UNK]' is matched after normalising"),
     ],
     ids=str,
 )

@@ -129,7 +129,9 @@ def test_a_model_that_changed_meanwhile_computes_nothing_for_the_store(
     settings: Settings, pool: ConnectionPool, engine: Engine, organisation: str
 ) -> None:
     embed = FickleEmbedder(
-        engine, Conflict("vectors of a are wanted, and this replica computes those of b"), calls=range(10_000)
+        engine,
+        Conflict("vectors of a are requested, but this replica computes those of b"),
+        calls=range(10_000),
     )
     with at_work(settings, pool, engine, organisation, embed) as client:
         store = client.store()

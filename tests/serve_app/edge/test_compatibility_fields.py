@@ -155,7 +155,7 @@ def test_every_api_names_the_long_text_and_its_own_remedy(http: httpx.Client) ->
 @pytest.mark.parametrize(
     ("inputs", "told"),
     [
-        ([[5], [7], [10**9]], "input[2] holds the token id 1000000000; this model's are 0 to 30,521"),
+        ([[5], [7], [10**9]], "input[2] holds the token id 1000000000; this model has the ids 0 to 30,521"),
         ([[5], [7, -1], [9]], "input[1] holds the token id -1"),
         ([5, 30_522], "input holds the token id 30522"),
         ([[5], [7], [2**70]], "input[2] holds the token id 1180591620717411303424"),

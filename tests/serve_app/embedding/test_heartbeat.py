@@ -41,10 +41,10 @@ async def test_a_working_engine_passes_every_check(engine: LocalEngine) -> None:
 
 
 async def test_a_stuck_engine_fails_every_check_and_its_queue_does_not_grow(stuck: LocalEngine) -> None:
-    heartbeat = Heartbeat(stuck, patience_s=0.05)
+    heartbeat = Heartbeat(stuck, timeout_s=0.05)
 
     for _ in range(3):
-        with pytest.raises(Unavailable, match=r"has not embedded a word in 0\.05 s"):
+        with pytest.raises(Unavailable, match=r"has not embedded a word within 0\.05 s"):
             await heartbeat.check()
 
     assert stuck._workers._work_queue.qsize() == 1
