@@ -54,6 +54,7 @@ help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # The environment is made again only when the dependencies or the compiled sources change.
-$(READY): pyproject.toml constraints.txt cluster/engines/bert/bert_avx2.c cluster/engines/bert/products_avx2.h
+$(READY): pyproject.toml constraints.txt cluster/engines/bert/bert_avx2.c cluster/engines/bert/pairs_avx2.h \
+  cluster/engines/bert/products_avx2.h
 	@.ci/make-venv
 	@touch $@

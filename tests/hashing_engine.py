@@ -1,7 +1,7 @@
 """A second kind of engine, which proves that the registry assumes neither local weights nor a folder.
 
-A token is a word, its id is a hash, and a text's vector is the sum of its tokens' pseudo-random vectors. Texts that share
-words are near each other, so a search finds them.
+A token is a word, its id is a hash, and a text's vector is the sum of its tokens' pseudo-random vectors.
+Texts that share words are near each other, so a search finds them.
 
     with hashing_kind():
         entry = Registry(Settings(model=NAME, models={NAME: "hashing:64"})).default
@@ -23,7 +23,7 @@ from cluster.engines.registry import KINDS
 from cluster.errors import InvalidInput, Misconfigured
 
 KIND = "hashing"
-#: A name for a model of this kind, and what CLUSTER_MODELS says of it.
+#: The name of a model of this kind, and its value in CLUSTER_MODELS.
 NAME, SOURCE = "hashed", f"{KIND}:64"
 WORD = re.compile(r"\S+")
 
@@ -89,7 +89,7 @@ class HashingEngine:
         )
 
     def embed_ids(self, ids: Sequence[Ids]) -> NDArray[np.float32]:
-        """Sum of the tokens' vectors, brought to unit length; the first axis for no tokens."""
+        """Sum of the tokens' vectors, scaled to unit length; the first axis without tokens."""
         vectors = np.zeros((len(ids), self.fingerprint.dim), np.float32)
         for position, one in enumerate(ids):
             if len(one) > self.tokeniser.max_content_tokens:
@@ -112,7 +112,7 @@ class HashingKind:
     """``EngineKind``; the source of a model is the length of its vectors."""
 
     def describe(self, entry: ModelEntry) -> Fingerprint:
-        """What the source says."""
+        """The fingerprint; the source is the length of the vectors."""
         if entry.source is None or not entry.source.isdecimal():
             raise Misconfigured(f"{entry.name}: hashing needs the length of a vector, such as {SOURCE}")
         return Fingerprint(
@@ -126,7 +126,7 @@ class HashingKind:
         )
 
     def open_tokeniser(self, entry: ModelEntry) -> Tokeniser:
-        """The one there is."""
+        """The tokeniser of all models of this kind."""
         del entry
         return HashingTokeniser()
 
@@ -137,7 +137,7 @@ class HashingKind:
 
 @contextmanager
 def hashing_kind() -> Iterator[None]:
-    """The registry has the kind, for as long as the block lasts."""
+    """Add the kind to the registry for the duration of the block."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(KINDS, KIND, HashingKind())
         yield

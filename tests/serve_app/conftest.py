@@ -1,4 +1,4 @@
-"""The application in a real HTTP server with the real model and the real Postgres, without Ray."""
+"""The application in a real HTTP server, with the real model and the real Postgres, without Ray."""
 
 import json
 import shutil
@@ -44,13 +44,14 @@ class Server:
 
 @contextmanager
 def serving(settings: Settings) -> Iterator[Server]:
-    """The endpoint on a port of its own."""
+    """The endpoint on its own port."""
     service = Service(settings)
     app = build_api(service)
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        # Idle connections are kept as long as Serve keeps them; by uvicorn's own default they end when httpx would use them once more.
+        # Keep idle connections as long as Serve does; with uvicorn's default they end just when httpx reuses
+        # them.
         config = uvicorn.Config(
             app, http=WithoutUpgrade, log_config=None, timeout_graceful_shutdown=5, timeout_keep_alive=90
         )
@@ -67,7 +68,7 @@ def serving(settings: Settings) -> Iterator[Server]:
 
 @pytest.fixture(scope="session")
 def prompted(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The packaged model's folder as if it had been trained with prompts and to be cut."""
+    """The packaged model's folder, with prompts and Matryoshka dimensions added."""
     folder = tmp_path_factory.mktemp("models") / PROMPTED
     shutil.copytree(open_model_folder(Registry(Settings()).default).path, folder)
     (folder / PROMPTS_FILE).write_text(json.dumps({"prompts": PROMPTS}))
@@ -78,21 +79,21 @@ def prompted(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def server(settings: Settings, pool: ConnectionPool, prompted: Path) -> Iterator[Server]:
-    """With two models: the packaged one, and one with prompts."""
+    """A server with two models: the packaged one, and one with prompts."""
     with serving(settings.model_copy(update={"models": {PROMPTED: str(prompted)}})) as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def openai_client(server: Server) -> Iterator[OpenAI]:
-    """The unmodified client."""
+    """OpenAI's unmodified client."""
     with OpenAI(base_url=f"{server.url}/v1", api_key="none needed", max_retries=0) as client:
         yield client
 
 
 @pytest.fixture(scope="session")
 def http(server: Server) -> Iterator[httpx.Client]:
-    """Requests as they come over the wire."""
+    """A plain HTTP client of the server."""
     with httpx.Client(base_url=server.url, timeout=60) as client:
         yield client
 
@@ -106,7 +107,7 @@ BIRDS = {
 
 @pytest.fixture(scope="session")
 def birds(settings: Settings, pool: ConnectionPool, server: Server) -> VectorStore:
-    """A small store."""
+    """A vector store with three chunks."""
     engine, index = server.service.default.engine, open_chunk_index(settings, pool)
     with pool.connection() as connection:
         store = ensure_store(connection, settings.organisation, "birds", fingerprint=engine.fingerprint)
@@ -128,7 +129,7 @@ def birds(settings: Settings, pool: ConnectionPool, server: Server) -> VectorSto
 
 @pytest.fixture(scope="session")
 def cross_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A BERT with one output, too small to know anything: its numbers are compared, not its judgement."""
+    """A tiny BERT with one output. Its scores mean nothing; tests only compare them."""
     import torch
     from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification
 
@@ -146,7 +147,7 @@ def cross_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def reranking(settings: Settings, pool: ConnectionPool, cross_encoder: Path) -> Iterator[httpx.Client]:
-    """A server with it."""
+    """A client of a server with the cross-encoder."""
     with (
         serving(settings.model_copy(update={"reranker_path": cross_encoder})) as server,
         httpx.Client(base_url=server.url, timeout=60) as client,
@@ -156,7 +157,7 @@ def reranking(settings: Settings, pool: ConnectionPool, cross_encoder: Path) -> 
 
 @pytest.fixture(scope="module")
 def small(settings: Settings, pool: ConnectionPool) -> Iterator[Server]:
-    """A server with narrow limits, and an organisation of its own."""
+    """A server with narrow limits and its own organisation."""
     limits = {
         "max_file_bytes": 3 * MIB,
         "organisation": f"small-{uuid4().hex[:8]}",

@@ -1,4 +1,4 @@
-"""Every request with a JSON body that the application takes, from its own description: new routes come by themselves."""
+"""Every request with a JSON body, from the application's own description, so that new routes are included."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

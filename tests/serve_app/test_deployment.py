@@ -1,4 +1,4 @@
-"""The way into a replica for callers inside the cluster."""
+"""A replica computes token ids for callers inside the cluster, for the model that they were made for."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -31,5 +31,5 @@ async def test_token_ids_of_another_model_are_refused_and_never_computed(server:
 
 
 def replica(server: Server) -> Any:
-    """What the method reads of a replica."""
+    """The parts of a replica that the method reads."""
     return SimpleNamespace(_service=server.service)

@@ -1,4 +1,4 @@
-"""A kind of engine that is added to the registry works everywhere: models, embeddings, workers, stores and search."""
+"""A second kind of engine works everywhere: list of models, embeddings, workers, stores and search."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -104,10 +104,10 @@ def test_an_engine_that_bills_is_not_warmed_up(
     assert called == []
 
 
-def test_the_fields_of_a_stores_file_need_no_model(
+def test_a_store_of_a_model_that_is_not_served_is_listed_and_not_searched(
     hashing: httpx.Client, hashing_server: Server, hashing_settings: Settings, pool: ConnectionPool
 ) -> None:
-    """A store whose model is served no more is still listed, and says which model a search needs."""
+    """A store whose model is not served any more is listed; a search names the model that it needs."""
     with pool.connection() as connection:
         store = hashing.post("/v1/vector_stores", json={"name": "kept"}).json()["id"]
         gone = replace(get_store(connection, hashing_settings.organisation, store).fingerprint, model="gone")

@@ -6,7 +6,7 @@
  * core's caches, which separate calls of a library cannot achieve. Every number is computed in the same order
  * whatever else is in the batch, so no bit of a vector depends on its neighbours.
  *
- * Longer inputs are multiplied in pairs of rows (products_avx2.h). Both rows of a pair belong to one input, and
+ * Longer inputs are multiplied in pairs of rows (pairs_avx2.h). Both rows of a pair belong to one input, and
  * only the length of an input decides whether it is taken in pairs. An input with an odd number of tokens gets
  * one extra row, to which no token attends.
  */
@@ -19,7 +19,7 @@
 #include <stddef.h>
 #include <string.h>
 
-#include "products_avx2.h"
+#include "pairs_avx2.h"
 
 enum {
     QUERIES = 48, /* tokens whose attention scores are in memory at once */

@@ -1,4 +1,4 @@
-"""The oracle, sentence-transformers in float32, and our engines on the same real weights; each loaded once."""
+"""Our engines on real weights, and sentence-transformers in float32 as their oracle; each is loaded once."""
 
 import math
 import platform
@@ -22,7 +22,7 @@ from cluster.settings import Settings
 from tests.hashing_engine import KIND, NAME, SOURCE, hashing_kind
 
 LICENCE = (Path(__file__).parents[3] / "LICENSE").read_text(encoding="utf-8")
-#: One text of every kind that has ever broken a tokeniser or a batch, and prose of every length around them.
+#: One text of every kind that once broke a tokeniser or a batch, and prose of many lengths.
 TEXTS = [
     "",
     " \n\t ",
@@ -46,7 +46,7 @@ Oracle = Callable[[list[str]], NDArray[np.float32]]
 
 @pytest.fixture(scope="session")
 def oracle() -> Oracle:
-    """``SentenceTransformer.encode`` in float32, one text at a time: no padding, no batch to depend on."""
+    """``SentenceTransformer.encode`` in float32, one text at a time, so that nothing is padded."""
     from sentence_transformers import SentenceTransformer
 
     model = SentenceTransformer(
@@ -66,7 +66,7 @@ def vectors_of_oracle(oracle: Oracle) -> NDArray[np.float32]:
     return oracle(TEXTS)
 
 
-#: The paths that every machine is tested on which can run them, whether or not they are the fastest there.
+#: The paths that are tested on every machine that can run them, even where other paths are faster.
 PATHS = {
     "compiled": Paths(query=NumericPath.COMPILED, batch=NumericPath.COMPILED),
     "float32 by torch": Paths(query=NumericPath.FLOAT32, batch=NumericPath.FLOAT32),
@@ -74,15 +74,16 @@ PATHS = {
     "bfloat16": Paths(query=NumericPath.BFLOAT16, batch=NumericPath.BFLOAT16),
     "int8": Paths(query=NumericPath.INT8_FLOAT32, batch=NumericPath.INT8_FLOAT32),
 }
-#: Fewer tokens a second than these, of one thread: only short texts are embedded (emulated bfloat16 on AVX2: 700), or none.
+#: Tokens per second of one thread. Below SLOW, only short texts are embedded (emulated bfloat16 on AVX2:
+#: 700); below HOPELESS, none.
 SLOW, HOPELESS = 1_500, 50
-#: What a slow path embeds.
+#: Positions of the texts that a slow path embeds.
 SHORT = [number for number, text in enumerate(TEXTS) if len(text) < 120]
 
 
 @cache
 def engine_of(path: str) -> Engine:
-    """One engine for each path, and for float32 as the settings' default opens it."""
+    """The engine of a path; for ``float32``, the engine that the default settings open."""
     if path == "reference":
         from cluster.engines.reference import ReferenceEngine
 
@@ -96,7 +97,7 @@ def engine_of(path: str) -> Engine:
 
 
 def engine_on(paths: Paths, settings: Settings) -> Engine:
-    """An engine on these paths, also where others are faster."""
+    """An engine on these paths, even where others are faster."""
     if NumericPath.COMPILED in (paths.query, paths.batch) and library() is None:
         assert shutil.which("cc") is None or platform.machine() != "x86_64"
         pytest.skip("no compiled forward: no C compiler, or another processor")
@@ -105,7 +106,7 @@ def engine_on(paths: Paths, settings: Settings) -> Engine:
 
 @cache
 def tokens_per_second(path: str) -> float:
-    """Of one input alone, in processor time; without bound for the oracle, which is what it is."""
+    """Speed on a single input, in processor time; infinite for the oracle, which is always tested."""
     engine, speed = engine_of(path), math.inf
     for tokens in () if path == "reference" else (2, 2, 30, 30):
         begun = time.process_time()
@@ -136,7 +137,7 @@ def engine(path: str) -> Engine:
 
 @pytest.fixture
 def texts(path: str) -> list[str]:
-    """``TEXTS``, or the short ones where the path takes long."""
+    """``TEXTS``; only the short ones if the path is slow."""
     return TEXTS if tokens_per_second(path) >= SLOW else [TEXTS[number] for number in SHORT]
 
 

@@ -1,4 +1,4 @@
-"""Attention over packed tokens: every way of computing it gives what attending alone gives."""
+"""Attention over packed tokens: every implementation gives the result of attention on each input alone."""
 
 import pytest
 import torch
@@ -14,7 +14,7 @@ CPU = torch.device("cpu")
 
 
 def alone(qkv: Tensor, lengths: list[int]) -> Tensor:
-    """Each input by itself, written out."""
+    """Attention on each input by itself, in plain operations."""
     outs = []
     for part in qkv.double().split(lengths):
         q, k, v = part.view(-1, 3, HEADS, SIZE).permute(1, 2, 0, 3)
@@ -33,7 +33,7 @@ def varlen(
     *,
     scale: float,
 ) -> Tensor:
-    """What torch documents for its variable-length kernel, computed slowly: the kernel itself runs only on a GPU."""
+    """The documented result of torch's variable-length kernel, computed slowly without a GPU."""
     assert ends_q.dtype == ends_k.dtype == torch.int32
     assert longest_q == longest_k >= (ends_q[1:] - ends_q[:-1]).max()
     parts = []

@@ -1,4 +1,4 @@
-"""The compiled forward: the vectors of torch's, in any company the same bits, and nothing read that is not there."""
+"""The compiled forward pass gives torch's vectors, bit for bit in every batch, and reads only its memory."""
 
 import platform
 import shutil
@@ -22,19 +22,20 @@ from cluster.settings import Settings
 from tests.cluster.engines.test_families import folder_of
 
 CPU = torch.device("cpu")
-#: Every height of a tile, both sides of every part that rows are cut into, odd ones that are paired, and the longest there is.
+#: Every height of a tile, both sides of every limit at which rows are divided, odd lengths in pairs, and the
+#: longest.
 LENGTHS = [512, 256, 193, 192, 191, 97, 96, 95, 49, 48, 47, 33, 32, 31, 17, 16, 15, *range(14, 0, -1)]
 
 
 @pytest.fixture(scope="module", params=["mean", "cls"])
 def folder(request: pytest.FixtureRequest) -> ModelFolder:
-    """The real weights, with each way to make one vector of an input's."""
+    """The real weights, with each pooling."""
     return replace(open_model_folder(Registry(Settings()).default), pooling=request.param)
 
 
 @pytest.fixture(scope="module")
 def encoder(folder: ModelFolder) -> CompiledEncoder:
-    """Also where it is not what an engine would take."""
+    """The compiled encoder, even where engines would choose another path."""
     if library() is None:
         assert shutil.which("cc") is None or platform.machine() != "x86_64"
         pytest.skip("no compiled forward: no C compiler, or another processor")
@@ -43,7 +44,7 @@ def encoder(folder: ModelFolder) -> CompiledEncoder:
 
 @pytest.fixture(scope="module")
 def inputs() -> list[NDArray[np.int32]]:
-    """Of all lengths, longest first."""
+    """Inputs of all lengths, the longest first."""
     draw = np.random.default_rng(0)
     return [draw.integers(1000, 30_000, length).astype(np.int32) for length in LENGTHS]
 

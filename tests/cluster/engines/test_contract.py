@@ -1,4 +1,4 @@
-"""What every engine promises, whichever way it computes."""
+"""The contract suite of engines: every engine keeps these promises."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -17,12 +17,12 @@ FIDELITY_IN_FLOAT32 = 0.99999
 #: Largest difference of a component of a unit vector between two batches with the same text.
 BATCH_TOLERANCE = {"bfloat16": 4e-3, "int8": 4e-3}
 BATCH_TOLERANCE_IN_FLOAT32 = 2e-6
-#: What no tokeniser reads as unknown, so that its ids can be read as text again.
+#: Texts without unknown tokens, so that their ids can be decoded to text.
 PROSE = TEXTS[14:40]
 
 
 def tolerance(path: str) -> float:
-    """Of a component, between two batches."""
+    """Largest difference of a component between two batches."""
     return BATCH_TOLERANCE.get(path, BATCH_TOLERANCE_IN_FLOAT32)
 
 

@@ -1,4 +1,4 @@
-"""Every family the packed forward runs, against sentence-transformers on the same small random weights."""
+"""Every family gives the vectors of sentence-transformers, on small random weights."""
 
 import json
 import shutil
@@ -20,7 +20,7 @@ VOCABULARY = 30522
 
 
 def configuration(family: str, heads: int, inner: int) -> Any:
-    """Of two layers, with weights large enough that attention attends to something."""
+    """A model of two layers, with weights so large that attention is not uniform."""
     import transformers
 
     shared = {
@@ -47,7 +47,7 @@ def configuration(family: str, heads: int, inner: int) -> Any:
 
 
 def folder_of(family: str, pooling: str, path: Path, heads: int = 4, inner: int = 96) -> Path:
-    """A model's folder in sentence-transformers layout."""
+    """A model's folder in the layout of sentence-transformers."""
     import torch
     import transformers
 
@@ -64,7 +64,7 @@ def folder_of(family: str, pooling: str, path: Path, heads: int = 4, inner: int 
 
 
 def cosines(ours: NDArray[np.float32], theirs: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(n,) of the rows."""
+    """(n,) cosines of the rows."""
     return np.einsum("nd,nd->n", ours, theirs) / np.linalg.norm(ours, axis=1) / np.linalg.norm(theirs, axis=1)
 
 
@@ -82,4 +82,4 @@ def test_a_family_gives_what_sentence_transformers_gives(family: str, pooling: s
     for path, least in (("compiled", 0.99999), ("float32 by torch", 0.99999), ("bfloat16", 0.999)):
         if path != "compiled" or library() is not None:
             assert cosines(engine_on(PATHS[path], settings).embed(TEXTS).vectors, oracle).min() >= least, path
-    assert np.abs(oracle[2] - oracle[4]).max() > 0.1  # the weights tell texts apart at all
+    assert np.abs(oracle[2] - oracle[4]).max() > 0.1  # otherwise the weights would not distinguish texts

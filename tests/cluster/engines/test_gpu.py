@@ -1,4 +1,4 @@
-"""What a GPU is given, computed on a CPU: the kernel over cumulative lengths and the recording of a forward are stood in for."""
+"""The code for GPUs, tested on a CPU: stand-ins replace the variable-length kernel and the recording."""
 
 from collections.abc import Callable
 
@@ -34,12 +34,12 @@ def encoder_of(pooling: str) -> BertEncoder:
 
 @pytest.fixture(scope="module", params=["mean", "cls"])
 def encoder(request: pytest.FixtureRequest) -> BertEncoder:
-    """For each pooling."""
+    """An encoder for each pooling."""
     return encoder_of(request.param)
 
 
 def expected(encoder: BertEncoder, ids: list[NDArray[np.int32]]) -> NDArray[np.float32]:
-    """One after the other, without the kernel."""
+    """The vectors of the inputs one by one, without the kernel."""
     plain = encoder_of(encoder.pooling)
     plain._kernel = None
     with torch.inference_mode():
@@ -47,26 +47,26 @@ def expected(encoder: BertEncoder, ids: list[NDArray[np.int32]]) -> NDArray[np.f
 
 
 def inputs(*lengths: int) -> list[NDArray[np.int32]]:
-    """So many tokens each, of no meaning."""
+    """Inputs of these lengths, with arbitrary tokens."""
     draw = np.random.default_rng(sum(lengths))
     return [draw.integers(1_000, 20_000, size=length).astype(np.int32) for length in lengths]
 
 
 def packed(ids: list[NDArray[np.int32]]) -> Packed:
-    """As it would lie on a GPU."""
+    """The batch as it would be packed on a GPU."""
     buffer = torch.zeros(2 * sum(map(len, ids)) + len(ids) + 1, dtype=torch.int32)
     pack(ids, buffer.numpy(), inputs=len(ids))
     return unpacked(buffer, inputs=len(ids), longest=max(map(len, ids)))
 
 
 def run_again(forward: Callable[[], Tensor]) -> tuple[Callable[[], object], Tensor]:
-    """Where a GPU would replay, compute; the result lies in the same memory each time, as there."""
+    """Compute where a GPU would replay; as on a GPU, the result is always in the same memory."""
     result = forward()
     return lambda: result.copy_(forward()), result
 
 
 def fetch(vectors: Tensor) -> NDArray[np.float32]:
-    """A copy, as across the bus."""
+    """A copy, as one from a GPU would be."""
     return vectors.numpy().copy()
 
 

@@ -1,4 +1,4 @@
-"""8 bits: only after their recall was measured, on this kind of processor and for these weights."""
+"""Engines compute in 8 bits only after their recall was measured for these weights on this processor."""
 
 import json
 import time
@@ -19,23 +19,23 @@ from cluster.errors import Misconfigured
 from cluster.settings import Settings
 from tests.cluster.engines.conftest import LICENCE
 
-#: Passages of the licence that begin at different words.
+#: Passages of the licence that start at different words.
 PASSAGES = [" ".join(LICENCE.split()[at : at + 40]) for at in range(0, 20 * LEAST_TEXTS, 20)]
 
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where nothing was measured yet."""
+    """A home without a measurement."""
     monkeypatch.setenv("CLUSTER_HOME", str(tmp_path))
     monkeypatch.setenv("CLUSTER_PRECISION", "int8")
     monkeypatch.setenv("CLUSTER_DEVICE", "cpu")
-    monkeypatch.setenv("CLUSTER_INT8_LEAST_RECALL", "0.9")  # what is allowed is not the question here
+    monkeypatch.setenv("CLUSTER_INT8_LEAST_RECALL", "0.9")  # so that the measured recall passes
     timed(monkeypatch, int8_ms=1.0)
     return tmp_path
 
 
 def timed(monkeypatch: pytest.MonkeyPatch, *, int8_ms: float) -> None:
-    """Let a batch take so long in 8 bits, and 10 ms in float32, whatever the processor."""
+    """Set the time of a batch in 8 bits to this, and in float32 to 10 ms."""
 
     def given(*_: object, paths: tuple[NumericPath, ...], **__: object) -> Timings:
         batch = {path: int8_ms if path is NumericPath.INT8_FLOAT32 else 10.0 for path in paths}
@@ -45,7 +45,7 @@ def timed(monkeypatch: pytest.MonkeyPatch, *, int8_ms: float) -> None:
 
 
 def measured(home: Path, monkeypatch: pytest.MonkeyPatch, texts: list[str] = PASSAGES) -> int:
-    """What the command ends with."""
+    """The exit code of the command."""
     (home / "texts.txt").write_text("\n".join(texts))
     monkeypatch.setattr("sys.argv", ["int8_gate", str(home / "texts.txt")])
     return main()
@@ -74,7 +74,8 @@ def test_a_measurement_that_suffices_opens_the_engine_and_one_that_does_not_is_n
     (file,) = (home / "int8").iterdir()
     seen = json.loads(file.read_text())
     print(
-        f"int8 on {seen['texts']} passages: recall@10 {seen['recall']:.3f}, least cosine {seen['least_cosine']:.4f}"
+        f"int8 on {seen['texts']} passages: recall@10 {seen['recall']:.3f}, least cosine "
+        f"{seen['least_cosine']:.4f}"
     )
     assert f"{seen['recall']:.3f}" in told
     assert open_engine(Registry(Settings()).default).fingerprint.precision == "int8"
@@ -130,7 +131,7 @@ def test_a_layer_in_8_bits_does_not_run_on_a_kernel_that_is_only_a_reference() -
     weight, bias, x = torch.randn(384, 384), torch.zeros(384), torch.randn(16, 384)
     coarse, exact = Int8Linear(weight, bias), Linear(weight, bias)
     seconds = {layer: min(seconds_of(layer, x) for _ in range(3)) for layer in (coarse, exact)}
-    assert seconds[coarse] < 30 * seconds[exact]  # the reference takes a thousand times as long
+    assert seconds[coarse] < 30 * seconds[exact]  # the reference kernel takes a thousand times as long
 
 
 def seconds_of(layer: Int8Linear | Linear, x: Tensor) -> float:

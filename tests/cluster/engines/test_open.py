@@ -1,4 +1,4 @@
-"""Opening an engine: quickly, on the path that fits, and saying which."""
+"""An engine opens quickly, on the best path for its model, and logs which one."""
 
 import gc
 import json
@@ -23,7 +23,7 @@ from tests.cluster.engines.conftest import PATHS, engine_of, engine_on
 
 
 def modules_after(code: str) -> set[str]:
-    """Top-level modules of a fresh process that ran this."""
+    """Top-level modules of a new process after it ran this code."""
     script = f"{code}\nimport json, sys; print(json.dumps([name for name in sys.modules if '.' not in name]))"
     lines = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
@@ -42,7 +42,8 @@ def test_embedding_imports_neither_transformers_nor_sentence_transformers() -> N
 
 def test_describing_and_tokenising_import_no_torch() -> None:
     found = modules_after(
-        "from cluster.engines import Registry, describe, open_tokeniser; from cluster.settings import Settings;"
+        "from cluster.engines import Registry, describe, open_tokeniser; from cluster.settings import "
+        "Settings;"
         "entry = Registry(Settings()).default; describe(entry); open_tokeniser(entry).count(['a text'])"
     )
     assert "tokenizers" in found
@@ -62,13 +63,13 @@ def test_a_family_we_do_not_run_goes_to_sentence_transformers_and_says_why(tmp_p
     assert engine.embed(["a text"]).vectors.shape == (1, 384)
 
 
-def test_an_engine_that_nobody_has_any_more_gives_its_threads_and_memory_back() -> None:
+def test_a_deleted_engine_gives_its_threads_and_memory_back() -> None:
     def used() -> tuple[int, float]:
         gc.collect()
         return process.num_threads(), process.memory_info().rss
 
     process = psutil.Process()
-    open_engine(Registry(Settings()).default).embed(["a text"] * 8)  # what is kept for good
+    open_engine(Registry(Settings()).default).embed(["a text"] * 8)  # allocates memory that stays
     threads, memory = used()
     for _ in range(4):
         engine = open_engine(Registry(Settings()).default)
@@ -79,10 +80,10 @@ def test_an_engine_that_nobody_has_any_more_gives_its_threads_and_memory_back() 
     while used()[0] > threads and time.monotonic() < deadline:
         time.sleep(0.1)
     assert used()[0] <= threads
-    assert used()[1] - memory < 100 * 2**20  # of one alone there are 150
+    assert used()[1] - memory < 100 * 2**20  # one engine has 150 MiB
 
 
-def test_our_own_path_is_said_too() -> None:
+def test_the_log_names_our_own_path_too() -> None:
     with capture_logs() as lines:
         open_engine(Registry(Settings()).default)
     assert [line["path"] for line in lines if line["event"] == "engine_opened"] == ["packed forward"]

@@ -1,4 +1,4 @@
-"""Which numeric paths an engine takes, from the figures of processors that were measured and of any others."""
+"""An engine chooses its numeric paths by timings: those of measured processors, and arbitrary ones."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,8 @@ from tests.cluster.engines.conftest import PATHS, engine_on
 
 COMPILED, FLOAT32, BFLOAT16, INT8, INT8_BFLOAT16 = NumericPath
 FLOAT32S = (COMPILED, FLOAT32)
-#: Milliseconds of a lone query and of a batch. Of Emerald Rapids and Zen 3 from ratios that were measured there.
+#: Milliseconds of a single query and of a batch. For Emerald Rapids and Zen 3, the ratios were measured
+#: there.
 ZEN_4 = {
     COMPILED: (4.74, 38.3),
     FLOAT32: (7.18, 49.6),
@@ -30,7 +31,7 @@ ZEN_3 = {COMPILED: (3.9, 47.0), FLOAT32: (9.2, 60.0), INT8: (8.0, 40.0)}
 
 
 def of(figures: dict[NumericPath, tuple[float, float]], *paths: NumericPath) -> Timings:
-    """The timings of these paths, of all when none is named."""
+    """The timings of these paths, or of all paths."""
     kept = {path: ms for path, ms in figures.items() if not paths or path in paths}
     return Timings(
         query={path: ms[0] for path, ms in kept.items()}, batch={path: ms[1] for path, ms in kept.items()}

@@ -1,4 +1,4 @@
-"""The batching plan, for every load there is."""
+"""The batching plan keeps its promises for arbitrary loads."""
 
 from itertools import pairwise
 

@@ -1,4 +1,4 @@
-"""What is read from a processor's description."""
+"""The facts that are read from Linux's description of a processor."""
 
 from pathlib import Path
 
@@ -27,13 +27,13 @@ def test_bfloat16_is_worth_timing_where_the_processor_has_it(
     assert processor.description() == [flags]
 
 
-def test_where_nothing_is_told_nothing_is_presumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_description_the_answers_are_safe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processor, "CPUINFO", tmp_path / "absent")
     assert not processor.multiplies_bf16()
     assert processor.description() == []
 
 
 def told(folder: Path, monkeypatch: pytest.MonkeyPatch, lines: str) -> None:
-    """Let Linux describe the processor so."""
+    """Replace Linux's description of the processor."""
     (folder / "cpuinfo").write_text(lines)
     monkeypatch.setattr(processor, "CPUINFO", folder / "cpuinfo")

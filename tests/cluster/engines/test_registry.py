@@ -1,4 +1,4 @@
-"""The registry: every model by name, the default one, and the model of a vector store."""
+"""The registry has every model by name, knows the default model, and finds the model of a vector store."""
 
 import sys
 from dataclasses import replace

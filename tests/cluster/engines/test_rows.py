@@ -1,4 +1,4 @@
-"""An engine's memory stays what it is, whatever the sizes of its batches."""
+"""An engine's memory does not grow with the number of different batch sizes."""
 
 import subprocess
 import sys
@@ -11,7 +11,7 @@ from cluster.engines.bert.compiled import library
 from cluster.engines.bert.linear import rounded_rows
 from cluster.engines.choice.paths import NumericPath
 
-#: Batches of every size, each once, in a fresh process; what the process grew by on the second half, in MiB.
+#: Runs one batch of every size in a new process, and prints by how many MiB the second half of them grew it.
 SCRIPT = """
 import numpy as np, psutil
 from cluster.engines import Registry

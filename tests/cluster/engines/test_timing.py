@@ -1,4 +1,4 @@
-"""Timing the numeric paths: in a fraction of a second, once for a model and a machine, and never trusted where it does not hold."""
+"""Numeric paths are timed once per model and machine, quickly; timings of other conditions are not used."""
 
 import json
 import time
@@ -27,7 +27,7 @@ PATHS = (COMPILED, FLOAT32)
 
 
 class Working:
-    """Takes so much processor time for a call and for each token."""
+    """An encoder that takes this processor time per call and per token."""
 
     dim = 1
 
@@ -43,7 +43,7 @@ class Working:
 
 
 class Measuring:
-    """Counts how often it is asked to measure."""
+    """Counts the measurements."""
 
     def __init__(self, batch_ms: float = 30.0) -> None:
         self.times, self.batch_ms = 0, batch_ms
@@ -56,14 +56,14 @@ class Measuring:
 def asked(
     home: Path, measuring: Measuring, *, threads: int = 2, paths: Sequence[NumericPath] = PATHS, **config: int
 ) -> Timings:
-    """The timings of the real model on a machine with this home."""
+    """The timings of the real model under this home."""
     folder = open_model_folder(Registry(Settings()).default)
     folder = replace(folder, config={**folder.config, **config})
     return timings_of(folder, Settings(home=home), threads=threads, paths=paths, measured=measuring)
 
 
 def file_in(home: Path) -> Path:
-    """The one file that timings are kept in."""
+    """The single file with timings."""
     (file,) = (home / "engines").iterdir()
     return file
 
@@ -87,7 +87,7 @@ def test_a_path_that_takes_a_thousand_times_as_long_is_called_on_two_tokens_and_
 def test_real_paths_are_timed_in_a_fraction_of_a_second_of_processor_time(tmp_path: Path) -> None:
     begun = time.process_time()
     paths_for(open_model_folder(Registry(Settings()).default), Settings(home=tmp_path))
-    assert time.process_time() - begun < 2.0  # 0.8 where it was written, laying the weights out included
+    assert time.process_time() - begun < 2.0  # 0.8 on the author's machine, with the layout of the weights
 
 
 def test_a_large_model_is_timed_by_its_first_layers() -> None:
@@ -158,7 +158,7 @@ def test_a_limit_on_the_libraries_instructions_is_measured_for_itself(
 
 
 def without_a_path(text: str) -> str:
-    """The file of a run that timed one path less."""
+    """The file of a run with one path fewer."""
     kept = json.loads(text)
     del kept["batch"][FLOAT32]
     return json.dumps(kept)

@@ -1,4 +1,4 @@
-"""Text to ids: those of the model's own tokeniser, with offsets into the text as it was given."""
+"""The tokeniser gives the ids of the model's own tokeniser, with offsets into the original text."""
 
 from concurrent.futures import ThreadPoolExecutor
 

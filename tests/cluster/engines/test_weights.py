@@ -1,4 +1,4 @@
-"""Which folders are taken for a model, and which are refused and why."""
+"""A model's folder is described correctly, or refused with the reason."""
 
 import json
 import os
@@ -17,7 +17,7 @@ from cluster.settings import Settings
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A copy of the packaged model with weights of a few bytes: nothing here computes with them."""
+    """A copy of the packaged model with weights of a few bytes, because nothing is computed here."""
     packaged = open_model_folder(Registry(Settings()).default).path
     for name in (
         "config.json",
@@ -33,7 +33,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def change(file: Path, **values: Any) -> None:
-    """Set keys of a JSON file; None removes one."""
+    """Set keys of a JSON file; None removes a key."""
     content = {**(json.loads(file.read_text()) if file.exists() else {}), **values}
     file.write_text(json.dumps({key: value for key, value in content.items() if value is not None}))
 

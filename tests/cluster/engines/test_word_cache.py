@@ -1,4 +1,4 @@
-"""The word cache gives what the tokeniser in Rust gives, for any text at all: the same ids, the same offsets."""
+"""The word cache gives the ids and offsets of the tokeniser in Rust, for any text."""
 
 import json
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ from cluster.errors import Misconfigured
 from cluster.settings import Settings
 from tests.cluster.engines.conftest import LICENCE, TEXTS, engine_of
 
-#: What has a rule of its own somewhere between the characters and the ids.
+#: Pieces of text that some step of the tokeniser treats specially.
 PIECES = [
     *("[CLS]", "[SEP]", "[MASK]", "[UNK]", "[PAD]", "[cls]", "[CL", "S]", "##ing", "[unused1]"),
     *(
@@ -115,7 +115,7 @@ mixtures = st.lists(st.one_of(st.sampled_from(PIECES), st.text(max_size=3)), max
 
 @cache
 def both() -> tuple[LocalTokeniser, WordCachedTokeniser]:
-    """The real one, and the cache in front of it."""
+    """The real tokeniser, and the word cache."""
     folder = open_model_folder(Registry(Settings()).default)
     return LocalTokeniser(folder), WordCachedTokeniser(folder)
 
@@ -123,7 +123,7 @@ def both() -> tuple[LocalTokeniser, WordCachedTokeniser]:
 def assert_same(
     texts: Sequence[str], tokenisers: tuple[LocalTokeniser, WordCachedTokeniser] | None = None
 ) -> None:
-    """Ids, offsets and their types are the real one's."""
+    """Check that ids, offsets and their types equal those of the real tokeniser."""
     real, cached = tokenisers or both()
     for text, expected, whole, ids in zip(
         texts, real.tokenise(texts), cached.tokenise(texts), cached.ids(texts), strict=True
@@ -145,7 +145,7 @@ def variant(folder: Path, **changes: dict[str, Any]) -> ModelFolder:
 
 
 def all_but_the_tokeniser(folder: Path) -> None:
-    """Fill the folder with links to the packaged model's other files."""
+    """Link the packaged model's other files into the folder."""
     for file in open_model_folder(Registry(Settings()).default).path.iterdir():
         if file.name != "tokenizer.json":
             (folder / file.name).symlink_to(file)

@@ -11,7 +11,7 @@ import pytest
 from tests.conftest import ROOT
 
 TARGETS = ["demo", "up", "down", "status", "doctor", "test", "faults", "lint", "bench", "bench-words", "help"]
-COMPILED = ["cluster/engines/bert/bert_avx2.c", "cluster/engines/bert/products_avx2.h"]
+COMPILED = [f"cluster/engines/bert/{name}" for name in ("bert_avx2.c", "pairs_avx2.h", "products_avx2.h")]
 
 
 def make(*arguments: str, cwd: Path = ROOT, **variables: str) -> subprocess.CompletedProcess[str]:

@@ -1,4 +1,4 @@
-"""The batcher alone, on the real engine: order, growth under load, fairness, nothing twice, and faults that stay with their owner."""
+"""The batcher on the real engine: order, growth under load, fairness, no double work, isolated faults."""
 
 import asyncio
 import math
@@ -20,8 +20,8 @@ from tests.serve_app.conftest import Server
 Ids = Sequence[NDArray[np.int32]]
 
 
-class Watched:
-    """The real engine with one worker, its batches on record and a gate before each that is not urgent."""
+class RecordingEngine:
+    """The real engine with one worker; it records its batches, and a gate holds each ordinary one back."""
 
     concurrency = 1
 
@@ -33,12 +33,12 @@ class Watched:
         self.urgent: list[int] = []
         self.gate = threading.Event()
         self.gate.set()
-        #: Raised by every batch that the gate lets through.
+        #: Error that every batch raises after the gate.
         self.fault: Exception | None = None
         self._worker = ThreadPoolExecutor(1)
 
     def submit(self, batch: Ids, *, urgent: bool = False) -> "Future[NDArray[np.float32]]":
-        """As the engine, once the gate is open."""
+        """Compute like the engine, once the gate is open."""
         if urgent:
             self.urgent.append(len(batch))
             return self.engine.submit(batch, urgent=True)
@@ -58,24 +58,24 @@ class Watched:
 
 
 @pytest.fixture
-def watched(server: Server) -> Watched:
-    """On the server's engine, with every batch an ordinary one."""
-    return Watched(server.service.default.engine)
+def watched(server: Server) -> RecordingEngine:
+    """A recording engine whose batches are all ordinary."""
+    return RecordingEngine(server.service.default.engine)
 
 
 @pytest.fixture
-def preempting(server: Server) -> Watched:
-    """The same with urgent batches, as they are on a CPU."""
-    return Watched(server.service.default.engine, preempts=True)
+def preempting(server: Server) -> RecordingEngine:
+    """A recording engine with urgent batches, as on a CPU."""
+    return RecordingEngine(server.service.default.engine, preempts=True)
 
 
-def batcher_on(watched: Watched, **options: Any) -> Batcher:
-    """A batcher on it."""
+def batcher_on(watched: RecordingEngine, **options: Any) -> Batcher:
+    """A batcher on the engine."""
     return Batcher(watched, **{"batch_tokens": 2_048, "max_waiting_tokens": 1_000_000, **options})  # type: ignore[arg-type]
 
 
-def several(watched: Watched, name: str, count: int) -> Ids:
-    """So many inputs of five tokens, no two alike."""
+def several(watched: RecordingEngine, name: str, count: int) -> Ids:
+    """This many different inputs of five tokens."""
     numbers = [watched.ids(f"{n}")[0][:1] for n in range(10, 100)]
     (word,) = watched.ids(name)
     return [
@@ -84,21 +84,21 @@ def several(watched: Watched, name: str, count: int) -> Ids:
     ]
 
 
-async def started(watched: Watched, calls: int) -> None:
-    """Until the engine has been called so often."""
+async def started(watched: RecordingEngine, calls: int) -> None:
+    """Wait until the engine has had this many calls."""
     while len(watched.calls) < calls:
         await asyncio.sleep(0.001)
 
 
-async def closed_behind(watched: Watched, batcher: Batcher) -> "asyncio.Task[NDArray[np.float32]]":
-    """A request that the model is busy with until the gate opens."""
+async def closed_behind(watched: RecordingEngine, batcher: Batcher) -> "asyncio.Task[NDArray[np.float32]]":
+    """A request that keeps the engine busy until the gate opens."""
     watched.gate.clear()
     first = asyncio.create_task(batcher.embed(watched.ids("first"), lane="bulk"))
     await started(watched, 1)
     return first
 
 
-async def test_vectors_come_back_to_their_callers_in_order(watched: Watched) -> None:
+async def test_vectors_come_back_to_their_callers_in_order(watched: RecordingEngine) -> None:
     batcher = batcher_on(watched)
     texts = [[f"caller {caller} text {n}" * (n + 1) for n in range(5)] for caller in range(8)]
     found = await asyncio.gather(*(batcher.embed(watched.ids(*mine)) for mine in texts))
@@ -107,7 +107,7 @@ async def test_vectors_come_back_to_their_callers_in_order(watched: Watched) -> 
     assert batcher.waiting_tokens == 0
 
 
-async def test_batches_grow_while_the_model_is_busy(watched: Watched) -> None:
+async def test_batches_grow_while_the_model_is_busy(watched: RecordingEngine) -> None:
     batcher = batcher_on(watched)
     first = await closed_behind(watched, batcher)
     callers = [asyncio.create_task(batcher.embed(watched.ids(f"b {n}"))) for n in range(40)]
@@ -117,14 +117,14 @@ async def test_batches_grow_while_the_model_is_busy(watched: Watched) -> None:
     assert watched.calls == [1, 40]
 
 
-async def test_a_batch_keeps_to_its_tokens(watched: Watched) -> None:
+async def test_a_batch_keeps_to_its_tokens(watched: RecordingEngine) -> None:
     await batcher_on(watched, batch_tokens=64).embed(several(watched, "a", 50), lane="bulk")
     assert max(watched.calls) <= 64 // 5
     assert sum(watched.calls) == 50
 
 
 async def test_where_batches_are_padded_they_hold_inputs_of_like_length(server: Server) -> None:
-    padded = Watched(server.service.default.engine, packed=False)
+    padded = RecordingEngine(server.service.default.engine, packed=False)
     batcher = batcher_on(padded, batch_tokens=512)
     draw = np.random.default_rng(1)
     first = await closed_behind(padded, batcher)
@@ -138,7 +138,7 @@ async def test_where_batches_are_padded_they_hold_inputs_of_like_length(server: 
     assert 1 < batcher.stats.computed_tokens / batcher.stats.real_tokens < 1.15
 
 
-async def test_a_query_does_not_wait_for_a_bulk_batch_that_has_begun(preempting: Watched) -> None:
+async def test_a_query_does_not_wait_for_a_bulk_batch_that_has_begun(preempting: RecordingEngine) -> None:
     batcher = batcher_on(preempting)
     bulk = await closed_behind(preempting, batcher)
     assert (await asyncio.wait_for(batcher.embed(preempting.ids("a query")), 5)).shape == (1, 384)
@@ -148,7 +148,9 @@ async def test_a_query_does_not_wait_for_a_bulk_batch_that_has_begun(preempting:
     await bulk
 
 
-async def test_an_organisation_has_one_urgent_batch_at_a_time_and_a_small_one(preempting: Watched) -> None:
+async def test_an_organisation_has_one_urgent_batch_at_a_time_and_a_small_one(
+    preempting: RecordingEngine,
+) -> None:
     batcher = batcher_on(preempting)
     bulk = await closed_behind(preempting, batcher)
     flood = [asyncio.create_task(batcher.embed(several(preempting, "flood", 400), organisation="loud"))]
@@ -160,13 +162,15 @@ async def test_an_organisation_has_one_urgent_batch_at_a_time_and_a_small_one(pr
     await asyncio.gather(bulk, *flood)
 
 
-async def test_what_an_organisation_sends_beyond_its_urgent_batch_steps_back(preempting: Watched) -> None:
+async def test_what_an_organisation_sends_beyond_its_urgent_batch_steps_back(
+    preempting: RecordingEngine,
+) -> None:
     await batcher_on(preempting).embed(several(preempting, "flood", 400), organisation="loud")
     assert sum(preempting.urgent) + sum(preempting.calls) == 400
     assert sum(preempting.calls) >= 400 - URGENT_TOKENS // 5
 
 
-async def test_neither_lane_starves_the_other(watched: Watched) -> None:
+async def test_neither_lane_starves_the_other(watched: RecordingEngine) -> None:
     batcher = batcher_on(watched, batch_tokens=40)
     order: list[str] = []
 
@@ -187,7 +191,7 @@ async def test_neither_lane_starves_the_other(watched: Watched) -> None:
     assert order.index("bulk") < len(order) - 1
 
 
-async def test_organisations_share_the_model_by_their_weights(watched: Watched) -> None:
+async def test_organisations_share_the_model_by_their_weights(watched: RecordingEngine) -> None:
     batcher = batcher_on(watched, batch_tokens=40, weights={"gold": 3.0})
     served: list[str] = []
 
@@ -206,7 +210,7 @@ async def test_organisations_share_the_model_by_their_weights(watched: Watched) 
     assert 2 * early.count("small") < early.count("gold") <= 4 * early.count("small")
 
 
-async def test_a_caller_who_left_costs_nothing_more(watched: Watched) -> None:
+async def test_a_caller_who_left_costs_nothing_more(watched: RecordingEngine) -> None:
     batcher = batcher_on(watched)
     first = await closed_behind(watched, batcher)
     gone = asyncio.create_task(batcher.embed(several(watched, "left", 30)))
@@ -220,7 +224,7 @@ async def test_a_caller_who_left_costs_nothing_more(watched: Watched) -> None:
     assert batcher.stats.dropped_inputs == 30
 
 
-async def test_one_bad_input_fails_its_caller_alone(watched: Watched) -> None:
+async def test_one_bad_input_fails_its_caller_alone(watched: RecordingEngine) -> None:
     batcher = batcher_on(watched)
     first = await closed_behind(watched, batcher)
     good = asyncio.create_task(batcher.embed(watched.ids("good")))
@@ -232,7 +236,9 @@ async def test_one_bad_input_fails_its_caller_alone(watched: Watched) -> None:
         await bad
 
 
-async def test_one_bad_input_costs_a_few_calls_and_not_one_for_each_neighbour(watched: Watched) -> None:
+async def test_one_bad_input_costs_a_few_calls_and_not_one_for_each_neighbour(
+    watched: RecordingEngine,
+) -> None:
     batcher = batcher_on(watched)
     first = await closed_behind(watched, batcher)
     good = [asyncio.create_task(batcher.embed([one], lane="bulk")) for one in several(watched, "good", 100)]
@@ -249,7 +255,7 @@ async def test_one_bad_input_costs_a_few_calls_and_not_one_for_each_neighbour(wa
     ("fault", "calls"), [(Unavailable("the GPU does not compute any more"), 1), (RuntimeError("broken"), 3)]
 )
 async def test_a_fault_of_the_engine_is_told_to_every_caller_without_a_call_for_each_input(
-    watched: Watched, fault: Exception, calls: int
+    watched: RecordingEngine, fault: Exception, calls: int
 ) -> None:
     batcher = batcher_on(watched)
     first = await closed_behind(watched, batcher)
@@ -265,7 +271,9 @@ async def test_a_fault_of_the_engine_is_told_to_every_caller_without_a_call_for_
     first.cancel()
 
 
-async def test_a_full_queue_refuses_who_filled_it_and_leaves_others_their_share(watched: Watched) -> None:
+async def test_a_full_queue_refuses_who_filled_it_and_leaves_others_their_share(
+    watched: RecordingEngine,
+) -> None:
     batcher = batcher_on(watched, max_waiting_tokens=100)
     first = await closed_behind(watched, batcher)
     waiting = asyncio.create_task(batcher.embed(several(watched, "loud", 19), organisation="loud"))
@@ -281,7 +289,7 @@ async def test_a_full_queue_refuses_who_filled_it_and_leaves_others_their_share(
 
 
 async def test_a_deadline_that_cannot_be_met_is_refused_at_the_door_and_one_that_passes_ends_the_wait(
-    watched: Watched,
+    watched: RecordingEngine,
 ) -> None:
     batcher = batcher_on(watched)
     await batcher.embed(several(watched, "speed", 200), lane="bulk")
@@ -292,7 +300,7 @@ async def test_a_deadline_that_cannot_be_met_is_refused_at_the_door_and_one_that
         await batcher.embed(several(watched, "hurry", 1), lane="bulk", deadline_s=0.5)
     assert refused.value.retry_after_s is not None
     waiting.cancel()
-    with pytest.raises(Throttled, match=r"within the 0\.1 s"):
+    with pytest.raises(Throttled, match=r"within the request's 0\.1 s"):
         await batcher.embed(watched.ids("query"), deadline_s=0.1)
     watched.gate.set()
     await first
@@ -300,7 +308,9 @@ async def test_a_deadline_that_cannot_be_met_is_refused_at_the_door_and_one_that
     assert sum(watched.calls[1:]) == 2
 
 
-async def test_equal_inputs_are_computed_once_in_a_request_in_flight_and_afterwards(watched: Watched) -> None:
+async def test_equal_inputs_are_computed_once_in_a_request_in_flight_and_afterwards(
+    watched: RecordingEngine,
+) -> None:
     batcher = batcher_on(watched, cache_bytes=1 << 20)
     first = await closed_behind(watched, batcher)
     in_flight = [
@@ -316,7 +326,7 @@ async def test_equal_inputs_are_computed_once_in_a_request_in_flight_and_afterwa
     assert np.allclose(again, watched.engine.embed(["own 1", "new", "same"]).vectors, atol=1e-6)
 
 
-async def test_no_organisation_can_tell_what_another_has_embedded(watched: Watched) -> None:
+async def test_no_organisation_can_tell_what_another_has_embedded(watched: RecordingEngine) -> None:
     batcher = batcher_on(watched, cache_bytes=1 << 20)
     for organisation in ("one", "two"):
         await batcher.embed(watched.ids("secret"), organisation=organisation)
@@ -324,7 +334,9 @@ async def test_no_organisation_can_tell_what_another_has_embedded(watched: Watch
     assert batcher.stats.cache_hits == 0
 
 
-async def test_a_person_does_not_wait_for_the_bulk_lane_with_a_text_that_is_in_it(watched: Watched) -> None:
+async def test_a_person_does_not_wait_for_the_bulk_lane_with_a_text_that_is_in_it(
+    watched: RecordingEngine,
+) -> None:
     batcher = batcher_on(watched, batch_tokens=20)
     first = await closed_behind(watched, batcher)
     texts = several(watched, "bulk", 60)
@@ -340,7 +352,7 @@ async def test_a_person_does_not_wait_for_the_bulk_lane_with_a_text_that_is_in_i
     assert sum(watched.calls) == 61
 
 
-async def test_the_cache_keeps_to_its_size_and_lets_the_oldest_go(watched: Watched) -> None:
+async def test_the_cache_keeps_to_its_size_and_lets_the_oldest_go(watched: RecordingEngine) -> None:
     batcher = batcher_on(watched, cache_bytes=3 * (384 * 4 + 300))
     for text in ("a", "b", "c", "a", "d", "a", "b"):
         await batcher.embed(watched.ids(text))

@@ -1,4 +1,4 @@
-"""A replica whose engine no longer computes says so, and says it again."""
+"""The health check of a replica fails for as long as its engine does not compute."""
 
 import threading
 from collections.abc import Iterator, Sequence
@@ -19,14 +19,14 @@ from tests.hashing_engine import NAME, SOURCE, HashingEngine, Ids, hashing_kind
 
 @pytest.fixture
 def engine() -> LocalEngine:
-    """One that the test may break."""
+    """An engine that the test may break."""
     settings = Settings(engine_threads=1)
     return LocalEngine(open_model_folder(Registry(settings).default), settings)
 
 
 @pytest.fixture
 def stuck(engine: LocalEngine) -> Iterator[LocalEngine]:
-    """Its only thread waits for something that does not come, as for a GPU that is gone."""
+    """An engine whose only thread waits for ever, as for a lost GPU."""
     released = threading.Event()
     engine._workers.submit(released.wait)
     yield engine

@@ -1,4 +1,4 @@
-"""What is refused before it is tokenised, and that long texts give the same tokens in slices, hold nobody up, and end with their caller."""
+"""Too long texts are refused early; long ones give the same tokens in slices, and end with their caller."""
 
 import json
 import random
@@ -45,7 +45,7 @@ HUGE = {
 
 
 def most_memory() -> int:
-    """Bytes this process held at once since ``forget``."""
+    """Peak memory of this process since ``forget``, in bytes."""
     (line,) = [
         line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")
     ]
@@ -53,12 +53,12 @@ def most_memory() -> int:
 
 
 def forget() -> int:
-    """Begin anew; returns what is held now."""
+    """Reset the peak; returns the current memory."""
     Path("/proc/self/clear_refs").write_text("5")
     return most_memory()
 
 
-#: Of each path the field that takes the texts, and what it needs beside.
+#: For each path, the field with the texts, and its other required fields.
 PATHS: dict[str, tuple[str, dict[str, object]]] = {
     "/v1/embeddings": ("input", {"model": MODEL}),
     "/v1/tokenize": ("input", {"model": MODEL}),
@@ -95,7 +95,7 @@ def test_eight_megabytes_of_what_nobody_reads_are_refused_as_cheaply(http: httpx
 
 
 def refuse(request: dict[str, object], http: httpx.Client, path: str) -> None:
-    """Send it, and see that it is refused within the time and the memory."""
+    """Check that the request is refused within the time and the memory."""
     body = json.dumps(request, ensure_ascii=False, separators=(",", ":")).encode()
     assert len(body) > 6_000_000
     http.get("/healthz")
@@ -105,7 +105,7 @@ def refuse(request: dict[str, object], http: httpx.Client, path: str) -> None:
 
     took, held = time.perf_counter() - began, most_memory() - before
     assert 400 <= refused.status_code < 500, refused.text[:300]
-    assert took < 3  # a second where nothing else runs
+    assert took < 3  # one second on an idle machine
     assert held < 200 * MIB
 
 
@@ -126,7 +126,7 @@ def test_a_long_text_within_the_limits_is_read_as_before(
     assert (answer["usage"]["prompt_tokens"] == 256) == (overflow == "truncate")
 
 
-#: Tokenisers that read a text's beginning otherwise than the rest, as RoBERTa's and XLM-R's do, beside the packaged one.
+#: Tokenisers that treat the start of a text specially, as RoBERTa's and XLM-R's do, and the packaged one.
 LINES = [
     "Only the shift supervisor may stop the pump. Valve 17 is closed first.",
     "ein Reiher, naïve café — 日本語。 हिन्दी",
@@ -198,7 +198,7 @@ def test_tokens_of_slices_are_those_of_the_text(
     assert max(map(len, found)) <= most
     if all(
         re.search(r"\S\0 \S", f"{before}\0{after}") for before, after in pairwise(found)
-    ):  # else one had to end elsewhere
+    ):  # otherwise a slice had to end within a word
         for name, one in tokenisers.items():
             whole = one.encode(text, add_special_tokens=False).ids
             assert [id for part in found for id in one.encode(part, add_special_tokens=False).ids] == whole, (
@@ -219,19 +219,19 @@ def test_every_text_is_tokenised_once_and_never_much_at_once(lengths: list[int])
 
 
 class Counted(LocalTokeniser):
-    """The real one; it says how many characters it was given."""
+    """The real tokeniser; it counts the characters that it gets."""
 
     characters = 0
 
     def ids(self, texts: Sequence[str]) -> list[NDArray[np.int32]]:
-        """The same."""
+        """Count the characters, then tokenise."""
         self.characters += sum(map(len, texts))
         return super().ids(texts)
 
 
 @pytest.fixture
 def counted(server: Server, monkeypatch: pytest.MonkeyPatch) -> Counted:
-    """What the server tokenises with."""
+    """The tokeniser of the server, counting."""
     counted = Counted(open_model_folder(Registry(Settings()).default))
     monkeypatch.setattr(server.service.default._tokenising, "_tokeniser", counted)
     return counted

@@ -1,4 +1,4 @@
-"""What requests use is recorded for bills, by organisation, model and source, whatever the database does meanwhile."""
+"""The usage of requests is recorded by organisation, model and source, even while the database is away."""
 
 from collections.abc import Iterator, Sequence
 from uuid import uuid4
@@ -26,14 +26,15 @@ def own(settings: Settings, pool: ConnectionPool) -> Iterator[Server]:
 
 
 def recorded(server: Server, pool: ConnectionPool) -> dict[tuple[str, str, str, str], int]:
-    """Sums by source, kind, unit and model, once the server has written what it has."""
+    """Sums by source, kind, unit and model, after the server has written its usage."""
     server.service.usage.close()
     server.service.usage = UsageRecorder(server.service._record_usage)
     for model in server.service.models.values():
         model._usage = server.service.usage
     with pool.connection() as connection:
         found = connection.execute(
-            "SELECT source, kind, unit, model, sum(quantity)::bigint FROM usage_events WHERE organisation = %s GROUP BY 1, 2, 3, 4",
+            "SELECT source, kind, unit, model, sum(quantity)::bigint FROM usage_events WHERE organisation = "
+            "%s GROUP BY 1, 2, 3, 4",
             [server.service.settings.organisation],
         ).fetchall()
     return {row[:4]: row[4] for row in found}
@@ -74,7 +75,7 @@ def test_every_path_that_embeds_records_what_its_answer_says(own: Server, pool: 
 
 
 class Database:
-    """Takes no events at the first calls."""
+    """A database that refuses the first calls."""
 
     def __init__(self, away: int, fault: Exception) -> None:
         self.away, self.fault = away, fault
@@ -101,7 +102,7 @@ def test_a_database_that_is_away_costs_no_event_and_none_is_written_twice(
         pass
     recorder.close()
     first, *_ = database.calls[0]
-    assert all(call == [first] for call in database.calls[1:4])  # one id through all tries
+    assert all(call == [first] for call in database.calls[1:4])  # the same id in all attempts
     assert [event.quantity for call in database.calls[3:] for event in call] == [5, 7]
 
 
