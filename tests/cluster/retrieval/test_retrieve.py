@@ -34,6 +34,7 @@ QUESTIONS = {
     "herons": (1.0, 0.0, 0.0),
     "swifts": (0.0, 1.0, 0.0),
     "pump": (0.0, 0.0, 1.0),
+    "anything but herons": (-1.0, 0.0, 0.0),
     # Its vector lies nearest to the swifts; its words are those of the pump.
     "stop the pump": (0.0, 1.0, 0.0),
 }
@@ -127,6 +128,10 @@ def test_a_chunk_that_answers_several_questions_is_there_once_with_its_best_scor
         (PUMP, "herons"),
     ]
     assert [chunk.score for chunk in found] == pytest.approx([1.0, 0.8, 0.0])
+
+
+def test_chunks_with_a_negative_cosine_are_left_out(asker: Asker) -> None:
+    assert [chunk.text for chunk in asker.ask("anything but herons").chunks] == [PUMP]
 
 
 def test_words_rank_where_vectors_are_fused_with_them(asker: Asker) -> None:
