@@ -25,7 +25,8 @@ from serve_app.edge.json_route import json_router
 from serve_app.edge.paging import PageDep
 from serve_app.edge.request_model import Moment, MomentOfText, RequestModel, Text, Whole
 from serve_app.edge.service_access import ServiceDep
-from serve_app.routes.job_events import EventStream, FeedOf
+from serve_app.edge.sse import EventStream
+from serve_app.routes.job_events import FeedDep, JobEvents
 from serve_app.routes.job_objects import DetailedJob, JobList, JobObject, RetriedJobs
 
 #: Postgres' bigint, which the ids of events are.
@@ -132,22 +133,27 @@ async def get_job_events(
     job_id: str,
     request: Request,
     service: ServiceDep,
-    feed: FeedOf,
+    feed: FeedDep,
     organisation: Organisation,
     last_event_id: Annotated[
         int | None, Header(ge=0, le=HIGHEST_EVENT, description="Id of the last event that was received")
     ] = None,
 ) -> Response:
     """Sends the events of a job from the first one, or from the one after `Last-Event-ID`, until the job ends."""
-    feed.require_room()
+    feed.listeners.require_room()
     watch = Watch(organisation=organisation, job=job_id, after=last_event_id or 0)
     first = (await feed.read([watch])).get(watch)
     if first is None:
         raise NotFound(f"no job {job_id!r}")
     if first.last and not first.events:
-        return Response(status_code=HTTPStatus.NO_CONTENT)  # a browser stops asking then
+        return Response(status_code=HTTPStatus.NO_CONTENT)  # which ends a browser's attempts to connect again
     longest_s = STREAM_SHARE_OF_TIMEOUT * service.settings.request_timeout_s
-    return EventStream(feed, watch, first=first, stopping=request.app.state.stopping, longest_s=longest_s)
+    return EventStream(
+        JobEvents(feed, watch, first=first),
+        listeners=feed.listeners,
+        stopping=request.app.state.stopping,
+        longest_s=longest_s,
+    )
 
 
 @router.post("/v1/jobs/retry", summary="Queue dead letters again", response_model=RetriedJobs)

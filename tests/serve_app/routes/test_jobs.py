@@ -315,15 +315,15 @@ def test_listeners_hold_no_connection_and_leave_with_their_client(
             many.send(many.build_request("GET", f"/v1/jobs/{job.id}/events"), stream=True) for _ in range(64)
         ]
         assert {response.status_code for response in open} == {200}
-        assert feed.streams == 64 > jobs_server.service.settings.database_pool_size
+        assert feed.listeners.count == 64 > jobs_server.service.settings.database_pool_size
         full = client.get(f"/v1/jobs/{job.id}/events")
         assert (full.status_code, full.json()["error"]["code"]) == (429, "rate_limit_exceeded")
         assert int(full.headers["retry-after"]) > 0
         assert client.get(f"/v1/jobs/{job.id}").status_code == 200
     until = time.monotonic() + 10
-    while feed.streams and time.monotonic() < until:
+    while feed.listeners.count and time.monotonic() < until:
         time.sleep(0.05)
-    assert feed.streams == 0
+    assert feed.listeners.count == 0
     attempts.finish(connection, job, result={})
 
 
