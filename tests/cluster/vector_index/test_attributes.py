@@ -12,7 +12,7 @@ from cluster.records import Fact
 from cluster.vector_index.attributes import (
     FACTS,
     HIDDEN,
-    OWN,
+    SYSTEM,
     merged_attributes,
     owner_attributes,
     reading_facts,
@@ -21,13 +21,13 @@ from cluster.vector_index.attributes import (
 )
 from cluster.vector_index.filters import MAX_KEY_LENGTH
 
-NAMES = st.sampled_from([*sorted(OWN - {"file_id"}), *Fact, "plant", "year"])
+NAMES = st.sampled_from([*sorted(SYSTEM - {"file_id"}), *Fact, "plant", "year"])
 VALUES = st.one_of(st.integers(), st.text(), st.booleans())
-OWNS = st.fixed_dictionaries(dict.fromkeys(sorted(OWN - {"file_id"}), VALUES))
+OWNS = st.fixed_dictionaries(dict.fromkeys(sorted(SYSTEM - {"file_id"}), VALUES))
 
 
 def test_no_filter_reaches_what_is_kept_aside() -> None:
-    assert not OWN & set(Fact)
+    assert not SYSTEM & set(Fact)
     assert min(len(HIDDEN), len(FACTS)) > MAX_KEY_LENGTH
 
 
