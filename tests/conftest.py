@@ -18,13 +18,16 @@ from cluster.organisations.organisations import ensure_organisation
 from cluster.settings import RAY_PORTS, RAY_WORKER_PORTS, Settings
 
 ROOT = Path(__file__).resolve().parent.parent
-#: Prefixes of the variables that would bring a developer's own settings, Ray or Postgres into a test.
-FOREIGN_PREFIXES = ("CLUSTER_", "RAY_", "PG")
+#: Prefixes of the variables that would bring a developer's own settings, Ray, Postgres or OpenMP into a test.
+FOREIGN_PREFIXES = ("CLUSTER_", "RAY_", "PG", "OMP_", "GOMP_")
 #: Linux takes the ports of outgoing connections from here on.
 EPHEMERAL_PORTS_START = 32_768
 
 for name in [name for name in os.environ if name.startswith(FOREIGN_PREFIXES)]:
     del os.environ[name]
+# OpenMP's threads sleep while they wait, as in every process of the cluster: spinning takes cores from other
+# tests. OpenMP reads these variables while torch is loaded.
+os.environ.update({"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0"})
 #: Settings without a home keep the timings of an engine's paths here, not in the developer's own folder.
 DATA = tempfile.TemporaryDirectory(prefix="ec-tests-")
 os.environ["XDG_DATA_HOME"] = DATA.name
