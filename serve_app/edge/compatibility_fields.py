@@ -3,7 +3,7 @@
 Each has the same effect as a field of this API, or asks for the fixed behaviour. A field that asks for
 anything else is refused.
 
-    body.long("error")                          # Long(overflow="truncate", side="end")
+    body.long("error")                          # LongInputPolicy(overflow="truncate", side="end")
     one_of(top_n=body.top_n, top_k=body.top_k)
 """
 
@@ -13,7 +13,7 @@ from pydantic import AfterValidator, Field
 
 from cluster.errors import InvalidInput
 from serve_app.edge.request_model import RequestModel, Whole, must
-from serve_app.embedding.long_inputs import Long, Overflow, Side
+from serve_app.embedding.long_inputs import LongInputPolicy, Overflow, Side
 
 #: Fields with which vLLM and Cohere order their queues; here the header ``x-priority`` chooses the lane.
 QUEUEING = frozenset({"priority", "request_id", "cache_salt"})
@@ -74,7 +74,7 @@ class CutFields(RequestModel):
     truncation_side: Direction | None = None
     """The end of an input that is cut; `right` by default."""
 
-    def long(self, otherwise: Overflow, *, overflow: Overflow | None = None) -> Long:
+    def long(self, otherwise: Overflow, *, overflow: Overflow | None = None) -> LongInputPolicy:
         """The rule for inputs that are too long.
 
         Args:
@@ -105,12 +105,12 @@ class CutFields(RequestModel):
         if self.truncation_side is not None:
             side = SIDES[self.truncation_side.lower()]
         if tokens is None:
-            return Long(overflow=cut, side=side)
-        return Long(
+            return LongInputPolicy(overflow=cut, side=side)
+        return LongInputPolicy(
             overflow="truncate",
             side=side,
             most=None if tokens == -1 else tokens,
-            said_by="truncate_prompt_tokens",
+            limit_field="truncate_prompt_tokens",
         )
 
 

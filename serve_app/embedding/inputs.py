@@ -17,7 +17,7 @@ from pydantic import Field, ValidatorFunctionWrapHandler, WrapValidator
 from cluster.errors import InvalidInput
 from serve_app.edge.request_model import must
 from serve_app.edge.validation_messages import quoted
-from serve_app.embedding.long_inputs import INPUT, Named
+from serve_app.embedding.long_inputs import INPUT, InputField
 
 MAX_INPUTS = 2_048
 MAX_TOKENS = 300_000
@@ -26,7 +26,7 @@ TokenIds = Literal["cl100k", "model"]
 Ids = NDArray[np.int32]
 
 
-Given = str | list[str] | list[int] | list[list[int]]
+InputValue = str | list[str] | list[int] | list[list[int]]
 
 
 def _validate_input(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
@@ -68,7 +68,7 @@ def _kind(value: Any) -> str | None:
     return "lists of token ids" if isinstance(value, list) and all(type(id) is int for id in value) else None
 
 
-Input = Annotated[Given, Field(union_mode="left_to_right"), WrapValidator(_validate_input)]
+Input = Annotated[InputValue, Field(union_mode="left_to_right"), WrapValidator(_validate_input)]
 
 
 @overload
@@ -76,10 +76,10 @@ def as_list(input: str | list[str], field: str = ...) -> list[str]: ...
 
 
 @overload
-def as_list(input: Given, field: str = ...) -> list[str] | list[list[int]]: ...
+def as_list(input: InputValue, field: str = ...) -> list[str] | list[list[int]]: ...
 
 
-def as_list(input: Given, field: str = INPUT.field) -> list[str] | list[list[int]]:
+def as_list(input: InputValue, field: str = INPUT.field) -> list[str] | list[list[int]]:
     """The inputs as a list.
 
     Args:
@@ -98,20 +98,20 @@ def as_list(input: Given, field: str = INPUT.field) -> list[str] | list[list[int
         )
     for position, one in enumerate(inputs):
         if not one:
-            name = Named(field, lone=is_one(input)).name(position)
+            name = InputField(field, single=is_one(input)).name(position)
             raise InvalidInput(f"{name} is empty; every input needs at least one character", param=field)
     if not isinstance(inputs[0], str):
-        refuse_many_tokens(inputs, Named(field))  # before they are decoded or become arrays
+        refuse_many_tokens(inputs, InputField(field))  # before they are decoded or become arrays
     return inputs
 
 
-def field_of(input: Given, *, field: str = INPUT.field, remedy: str = INPUT.remedy) -> Named:
+def field_of(input: InputValue, *, field: str = INPUT.field, remedy: str = INPUT.remedy) -> InputField:
     """The field of the inputs, for errors."""
-    return Named(field, lone=is_one(input), remedy=remedy)
+    return InputField(field, single=is_one(input), remedy=remedy)
 
 
 def as_texts(
-    inputs: list[str] | list[list[int]], named: Named, decode: Callable[[list[int]], str]
+    inputs: list[str] | list[list[int]], named: InputField, decode: Callable[[list[int]], str]
 ) -> list[str]:
     """The inputs as texts; token arrays are decoded.
 
@@ -125,7 +125,7 @@ def as_texts(
     ]
 
 
-def own_ids(inputs: Sequence[list[int]], named: Named, *, vocabulary: int) -> list[Ids]:
+def own_ids(inputs: Sequence[list[int]], named: InputField, *, vocabulary: int) -> list[Ids]:
     """Arrays of the model's own ids.
 
     Args:
@@ -147,7 +147,7 @@ def own_ids(inputs: Sequence[list[int]], named: Named, *, vocabulary: int) -> li
     return [np.array(one, dtype=np.int32) for one in inputs]
 
 
-def refuse_many_tokens(ids: Sequence[Ids] | Sequence[list[int]], named: Named) -> None:
+def refuse_many_tokens(ids: Sequence[Ids] | Sequence[list[int]], named: InputField) -> None:
     """Raise InvalidInput if the inputs have more tokens than one request may have."""
     tokens = sum(map(len, ids))
     if tokens > MAX_TOKENS:
@@ -164,6 +164,6 @@ def _decoded(ids: list[int], name: str, decode: Callable[[list[int]], str]) -> s
         raise InvalidInput(f"{name} {exc}", param=name.partition("[")[0]) from exc
 
 
-def is_one(input: Given) -> bool:
+def is_one(input: InputValue) -> bool:
     """True for a single text or a single array of token ids, as opposed to a list of them."""
     return isinstance(input, str) or (bool(input) and isinstance(input[0], int))

@@ -16,7 +16,7 @@ import numpy as np
 from cluster.engines import Reranker, Scored
 from cluster.errors import InvalidInput, Throttled
 from cluster.organisations.usage import RERANKING
-from serve_app.embedding.long_inputs import CUT, Long, Named
+from serve_app.embedding.long_inputs import CUT, InputField, LongInputPolicy
 from serve_app.embedding.prompts import model_and_kind, prompt_of
 from serve_app.embedding.served_model import RequestContext
 from serve_app.service import Service
@@ -41,7 +41,7 @@ class RankingQuestion:
     #: Most tokens of each text, special tokens not counted; None: as many as the model reads.
     per_document: int | None = None
     #: The treatment of texts that are too long.
-    long: Long = CUT
+    long: LongInputPolicy = CUT
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,17 +143,17 @@ async def _most_of_each(reranker: Reranker, question: RankingQuestion) -> int | 
     if long.most is not None:
         if not beside < long.most <= reranker.max_tokens:
             raise InvalidInput(
-                f"{long.said_by} is {long.most:,}; for this query and {reranker.name} it may be "
+                f"{long.limit_field} is {long.most:,}; for this query and {reranker.name} it may be "
                 f"{beside + 1:,} to {reranker.max_tokens:,}, "
                 f"{beside:,} of them for the query",
-                param=long.said_by,
+                param=long.limit_field,
             )
         most = min(long.most - beside, most or long.most)
     elif most is None or beside + most > reranker.max_tokens:
         for position, tokens in enumerate(pairs):
             if min(tokens, beside + (most or tokens)) > reranker.max_tokens:
                 raise InvalidInput(
-                    f"{Named(question.field).name(position)} and the query have {tokens:,} tokens; this "
+                    f"{InputField(question.field).name(position)} and the query have {tokens:,} tokens; this "
                     "model reads "
                     f"{reranker.max_tokens:,} of both. Split it, or {REMEDY}",
                     param=question.field,
@@ -172,8 +172,8 @@ async def _by_vectors(
         long.most or model.max_tokens
     ):
         of_texts = replace(long, most=question.per_document + special, overflow="truncate")
-    of_query = Named("query", lone=True, remedy=REMEDY)
-    of_each = Named(question.field, remedy=REMEDY)
+    of_query = InputField("query", single=True, remedy=REMEDY)
+    of_each = InputField(question.field, remedy=REMEDY)
     query = await model.embed_texts([question.query], context, prompt=prompts[0], long=long, named=of_query)
     texts = await model.embed_texts(question.texts, context, prompt=prompts[1], long=of_texts, named=of_each)
     scored = Scored(

@@ -19,7 +19,7 @@ from cluster.organisations.usage import UsageSource
 from cluster.settings import Settings
 from serve_app.embedding.batching import Batcher, Lane
 from serve_app.embedding.inputs import refuse_many_tokens
-from serve_app.embedding.long_inputs import CUT, INPUT, Long, Named, Side
+from serve_app.embedding.long_inputs import CUT, INPUT, InputField, LongInputPolicy, Side
 from serve_app.embedding.output import unit_length
 from serve_app.embedding.tokenising import INTERACTIVE_TOKENS, Tokenising, too_long
 from serve_app.embedding.usage import UsageRecorder
@@ -98,8 +98,8 @@ class ServedModel:
         context: RequestContext,
         *,
         prompt: str = "",
-        long: Long = CUT,
-        named: Named = INPUT,
+        long: LongInputPolicy = CUT,
+        named: InputField = INPUT,
     ) -> EmbeddedInputs:
         """Vectors of the texts, with the prompt before each.
 
@@ -119,8 +119,8 @@ class ServedModel:
         ids: Sequence[Ids],
         context: RequestContext,
         *,
-        long: Long = CUT,
-        named: Named = INPUT,
+        long: LongInputPolicy = CUT,
+        named: InputField = INPUT,
         prefix: int = 0,
     ) -> EmbeddedInputs:
         """Vectors of tokenised inputs.
@@ -151,17 +151,17 @@ class ServedModel:
         self._usage.add(context.organisation, context.source, self.name, tokens=sum(made.token_counts))
         return made
 
-    def _most(self, long: Long) -> int:
+    def _most(self, long: LongInputPolicy) -> int:
         """Most tokens of an input that are read, special tokens not counted."""
         if long.most is None:
             return self.max_content_tokens
         special = self.engine.tokeniser.special_tokens
         if not special < long.most <= self.max_tokens:
             raise InvalidInput(
-                f"{long.said_by} is {long.most:,}; for {self.name} it may be {special + 1} to "
+                f"{long.limit_field} is {long.most:,}; for {self.name} it may be {special + 1} to "
                 f"{self.max_tokens:,}, which includes "
                 f"its {special} special tokens",
-                param=long.said_by,
+                param=long.limit_field,
             )
         return long.most - special
 
@@ -183,7 +183,7 @@ class ServedModel:
         )
 
 
-def _refuse_long(ids: Sequence[Ids], most: int, named: Named) -> None:
+def _refuse_long(ids: Sequence[Ids], most: int, named: InputField) -> None:
     for position, one in enumerate(ids):
         if len(one) > most:
             raise too_long(named, position, len(one), most)

@@ -6,7 +6,7 @@ checked while they are counted. Long texts are tokenised in slices. So memory st
 about 300 bytes per token while it works), and the work ends early if the caller leaves.
 
     tokenising = Tokenising(engine.tokeniser, threads=engine.concurrency)
-    ids = await tokenising.ids(["a text"], Named("input"), most=254)
+    ids = await tokenising.ids(["a text"], InputField("input"), most=254)
 """
 
 import asyncio
@@ -23,7 +23,7 @@ from cluster.engines.contract import Tokeniser
 from cluster.engines.priority import lower_priority
 from cluster.errors import InvalidInput
 from serve_app.embedding.inputs import MAX_TOKENS
-from serve_app.embedding.long_inputs import Named
+from serve_app.embedding.long_inputs import InputField
 
 #: Requests with more tokens than this are bulk.
 INTERACTIVE_TOKENS = 2_048
@@ -59,7 +59,7 @@ class Tokenising:
             max(1, threads), "tokenise", initializer=lambda: lower_priority(threading.get_native_id())
         )
 
-    async def ids(self, texts: Sequence[str], named: Named, *, most: int | None = None) -> list[Ids]:
+    async def ids(self, texts: Sequence[str], named: InputField, *, most: int | None = None) -> list[Ids]:
         """Token ids of each whole text, without special tokens.
 
         Args:
@@ -78,7 +78,7 @@ class Tokenising:
         refuse_by_length(texts, named, most)
         return await self._in_slices(texts, named, most)
 
-    async def _in_slices(self, texts: Sequence[str], named: Named, most: int | None) -> list[Ids]:
+    async def _in_slices(self, texts: Sequence[str], named: InputField, most: int | None) -> list[Ids]:
         loop = asyncio.get_running_loop()
         parts: list[list[Ids]] = [[] for _ in texts]
         counts, total = [0] * len(texts), 0
@@ -139,7 +139,7 @@ def slices(text: str) -> Iterator[str]:
     yield text[start:]
 
 
-def refuse_by_length(texts: Sequence[str], named: Named, most: int | None) -> None:
+def refuse_by_length(texts: Sequence[str], named: InputField, most: int | None) -> None:
     """Refuse texts that are too long whatever their tokens are.
 
     Raises:
@@ -174,7 +174,9 @@ def _has_more(text: str, bound: int) -> bool:
     return False
 
 
-def too_long(named: Named, position: int, tokens: int, most: int, *, counted: bool = True) -> InvalidInput:
+def too_long(
+    named: InputField, position: int, tokens: int, most: int, *, counted: bool = True
+) -> InvalidInput:
     """The error for an input with too many tokens.
 
     Args:

@@ -13,7 +13,7 @@ from serve_app.edge.request_model import PositiveWhole, RequestModel
 from serve_app.edge.response_model import Omissible, ResponseModel
 from serve_app.edge.service_access import ServiceDep
 from serve_app.embedding.inputs import as_list, field_of
-from serve_app.embedding.long_inputs import Long
+from serve_app.embedding.long_inputs import LongInputPolicy
 from serve_app.embedding.output import TYPES, EmbeddingType, as_dtype, cut, encoded
 from serve_app.embedding.prompts import model_and_kind, prompt_of
 from serve_app.routes.embeddings import check_dimensions, embeddings_response
@@ -108,7 +108,7 @@ async def embed(body: CohereEmbedRequest, service: ServiceDep, context: ContextD
     overflow, side = CUTS[body.truncate]
     # Clients that ask for the length of Cohere's own models are not refused.
     most = None if body.max_tokens is None else min(body.max_tokens, model.max_tokens)
-    long = Long(overflow=overflow, side=side, most=most, said_by="max_tokens")
+    long = LongInputPolicy(overflow=overflow, side=side, most=most, limit_field="max_tokens")
     prompt = prompt_of(model, input_type=body.input_type or kind, prompt_name=None)
     made = await model.embed_texts(texts, context, prompt=prompt, long=long, named=named)
     vectors = cut(made.vectors, body.output_dimension)

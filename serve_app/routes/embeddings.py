@@ -26,7 +26,7 @@ from serve_app.edge.request_model import PositiveWhole
 from serve_app.edge.response_model import Omissible, ResponseModel, json_response
 from serve_app.edge.service_access import ServiceDep
 from serve_app.embedding.inputs import Input, TokenIds, as_list, as_texts, is_one, own_ids
-from serve_app.embedding.long_inputs import INPUT, LONE_INPUT, Overflow
+from serve_app.embedding.long_inputs import INPUT, SINGLE_INPUT, Overflow
 from serve_app.embedding.output import (
     TYPES,
     EmbeddingType,
@@ -218,7 +218,7 @@ async def create_azure_embeddings(
 async def _made(
     service: Service, model: ServedModel, body: EmbeddingRequest, kind: str | None, context: RequestContext
 ) -> EmbeddedInputs:
-    inputs, named = as_list(body.input), LONE_INPUT if is_one(body.input) else INPUT
+    inputs, named = as_list(body.input), SINGLE_INPUT if is_one(body.input) else INPUT
     long = body.long(
         service.settings.overflow_by_model.get(model.name, service.settings.overflow), overflow=body.overflow
     )

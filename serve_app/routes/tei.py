@@ -15,7 +15,7 @@ from serve_app.edge.request_model import NotEmpty, PositiveWhole, RequestModel
 from serve_app.edge.response_model import Omissible, ResponseModel, json_response
 from serve_app.edge.service_access import ServiceDep
 from serve_app.embedding.inputs import as_list, field_of
-from serve_app.embedding.long_inputs import Long
+from serve_app.embedding.long_inputs import LongInputPolicy
 from serve_app.embedding.output import cut
 from serve_app.embedding.prompts import prompt_of
 from serve_app.embedding.ranking import MAX_DOCUMENTS, RankingQuestion, ranked
@@ -96,6 +96,6 @@ async def rerank(body: TeiRerankRequest, service: ServiceDep, context: ContextDe
     return json_response(answer, headers=ranking.headers)
 
 
-def _long(body: TeiEmbedRequest | TeiRerankRequest) -> Long:
+def _long(body: TeiEmbedRequest | TeiRerankRequest) -> LongInputPolicy:
     overflow, _ = CUTS[body.truncate]
-    return Long(overflow=overflow, side=SIDES[body.truncation_direction.lower()])
+    return LongInputPolicy(overflow=overflow, side=SIDES[body.truncation_direction.lower()])
