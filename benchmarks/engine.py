@@ -55,7 +55,7 @@ LOADS = {"mix": ((0.5, 120, 180), (0.3, 30, 110), (0.2, 4, 14)), "full": ((1.0, 
 TEXTS, TEXTS_CUDA = 128, 8_192
 COLD_STARTS = 3
 
-RoundResults = list[dict[str, float]]
+EngineRounds = list[dict[str, float]]
 
 
 class EngineParty:
@@ -211,7 +211,7 @@ class EngineBenchmark:
             seen[f"query {party.name}"] = party.ask(do="query", text=QUERY)["seconds"]
         return seen
 
-    def _ratio(self, seen: RoundResults, what: str, name: str) -> float:
+    def _ratio(self, seen: EngineRounds, what: str, name: str) -> float:
         """Median over the rounds of the ratio of a party's time to that of the best baseline."""
         best = min(
             self.baselines, key=lambda other: statistics.median(one[f"{what} {other}"] for one in seen)
@@ -219,7 +219,7 @@ class EngineBenchmark:
         return statistics.median(one[f"{what} {name}"] / one[f"{what} {best}"] for one in seen)
 
     def _print(
-        self, title: str, seen: RoundResults, vectors: dict[str, Any], lengths: NDArray[np.int64]
+        self, title: str, seen: EngineRounds, vectors: dict[str, Any], lengths: NDArray[np.int64]
     ) -> None:
         medians = {key: statistics.median(one[key] for one in seen) for key in seen[0]}
         work, tokens = self.flops(lengths), int(lengths.sum())

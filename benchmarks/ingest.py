@@ -5,9 +5,9 @@
 - ours: ``data_jobs.ingest`` into a new store, including keywords, the writes to Postgres and the job records;
 - plain loop: one process, PyMuPDF, windows of 254 tokens, ``SentenceTransformer.encode`` in batches of 32,
   nothing stored;
-- published recipe: Ray Data, PyMuPDF, LangChain's RecursiveCharacterTextSplitter 2048/200, ``encode`` in batches
-  of 10, nothing stored. Its chunks are longer than the model reads, so part of the text is never embedded; the
-  table says how much.
+- published recipe: Ray Data, PyMuPDF, LangChain's RecursiveCharacterTextSplitter 2048/200, ``encode`` in
+  batches of 10, nothing stored. Its chunks are longer than the model reads, so part of the text is never
+  embedded; the table says how much.
 
 Every party runs in a new process. The time is from reading the first byte to the last vector; the model of
 the plain loop is loaded before, and so is Ray for the other two. Tokens are the model's without special

@@ -2,11 +2,11 @@
 
     python -m benchmarks.vector_index
 
-- writing: ``upsert`` in one process, against one binary ``COPY`` of the same rows into an equal table with the
-  same indexes. ``COPY`` checks nothing, and cannot be repeated;
+- writing: ``upsert`` in one process, against one binary ``COPY`` of the same rows into an equal table with
+  the same indexes. ``COPY`` checks nothing, and cannot be repeated;
 - repeating: the same ``upsert`` again, which changes nothing;
-- searching: 384-dimensional clustered vectors and queries, in the modes ``exact`` and ``ann``, without a filter
-  and with one that a row in fifty passes; recall@10 against ``exact``.
+- searching: 384-dimensional clustered vectors and queries, in the modes ``exact`` and ``ann``, without a
+  filter and with one that a row in fifty passes; recall@10 against ``exact``.
 
 Writing rounds are interleaved, and the medians of rows/s and of the rounds' ratios are printed.
 """

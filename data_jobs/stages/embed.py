@@ -27,7 +27,7 @@ log = structlog.get_logger(__name__)
 #: Attempts to call the engine before the run ends, and the wait between them if the engine names none.
 MAX_ATTEMPTS, RETRY_AFTER_S = 3, 5.0
 
-Ids = list[NDArray[np.int32]]
+TokenIds = list[NDArray[np.int32]]
 
 
 class Embed:
@@ -75,7 +75,7 @@ class Embed:
             for row, part in zip(rows, np.split(vectors, ends[:-1]), strict=True)
         ]
 
-    def _vectors(self, ids: Ids) -> NDArray[np.float32]:
+    def _vectors(self, ids: TokenIds) -> NDArray[np.float32]:
         inputs = [np.concatenate([self.prompt, one]) for one in ids] if len(self.prompt) else ids
         for _ in range(MAX_ATTEMPTS - 1):
             try:
@@ -86,7 +86,7 @@ class Embed:
                 time.sleep(wait_s)
         return self.engine.embed_ids(inputs)
 
-    def _embed_one(self, row: DocumentRow, ids: Ids) -> DocumentRow:
+    def _embed_one(self, row: DocumentRow, ids: TokenIds) -> DocumentRow:
         try:
             return {**row, "vectors": self._vectors(ids).tobytes()}
         except Retryable:
@@ -96,7 +96,7 @@ class Embed:
             return failed(row, Outcome.FAILED, f"embedding failed: {type(exc).__name__}: {exc}")
 
 
-def new_chunk_ids(chunks: pa.Table) -> Ids:
+def new_chunk_ids(chunks: pa.Table) -> TokenIds:
     """Token ids of each chunk that is not ``stored``."""
     column = chunks.filter(pc.invert(chunks["stored"]))["token_ids"].combine_chunks()
     flat, offsets = column.values.to_numpy(zero_copy_only=False), column.offsets.to_numpy()

@@ -16,7 +16,7 @@ from cluster.errors import Conflict, Unavailable
 from cluster.settings import Settings
 from data_jobs.stages.chunk import Chunk
 from data_jobs.stages.document_row import new_row, to_rows, to_table, unpack
-from data_jobs.stages.embed import MAX_ATTEMPTS, Embed, Ids
+from data_jobs.stages.embed import MAX_ATTEMPTS, Embed, TokenIds
 
 TEXT = "Herons stand still for hours before they strike. " * 60
 
@@ -52,7 +52,7 @@ class Lost:
     def __init__(self, calls: int) -> None:
         self.engine, self.calls = open_engine(Registry(Settings()).default), calls
 
-    def embed_ids(self, ids: Ids) -> NDArray[np.float32]:
+    def embed_ids(self, ids: TokenIds) -> NDArray[np.float32]:
         self.calls -= 1
         if self.calls >= 0:
             raise Unavailable("the GPU does not compute any more", retry_after_s=0.01)
