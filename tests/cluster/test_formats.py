@@ -187,6 +187,19 @@ def test_every_readable_format_can_be_uploaded_as_a_document() -> None:
     assert [row.purposes for row in READABLE] == [DOCUMENT_PURPOSES] * len(READABLE)
 
 
+def test_only_parsers_import_the_libraries_that_read_documents() -> None:
+    """The other code runs outside the limited process; only the demo's pages are printed with one of them."""
+    libraries = re.compile(r"^\s*(?:import|from) (?:pymupdf|selectolax|markdown_it|chardet)\b", re.MULTILINE)
+    parsers = ROOT / "data_jobs" / "stages" / "formats"
+    importing = [
+        str(path.relative_to(ROOT))
+        for package in ("cluster", "data_jobs", "serve_app")
+        for path in (ROOT / package).rglob("*.py")
+        if parsers not in path.parents and libraries.search(path.read_text(encoding="utf-8"))
+    ]
+    assert importing == ["cluster/local/handbook.py"]
+
+
 def test_the_handbook_lists_every_readable_format() -> None:
     """The handbook has a line with the name, media type, suffixes and page of each readable format."""
     page = (ROOT / "docs" / "how-a-document-travels.md").read_text(encoding="utf-8")

@@ -23,8 +23,8 @@ class ChunkerEntry:
     #: Types of a store's or a file's ``chunking_strategy`` that choose this chunker. The sizes of OpenAI's
     #: ``static`` are its ``max_tokens``.
     strategy_types: tuple[str, ...]
-    #: Part of the pipeline version, so no two chunkers have the same. Raised by hand when the same text would
-    #: give other chunks.
+    #: Part of the pipeline version, so no two chunkers have the same. It is raised by hand when the same text
+    #: would give other chunks.
     version: str
     open: OpenChunker
 
