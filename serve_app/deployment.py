@@ -12,7 +12,7 @@ from cluster.deploy.loopback import keep_to_loopback
 from cluster.logs import configure
 from cluster.settings import Settings
 from serve_app.api import build_api
-from serve_app.edge.draining import stopping
+from serve_app.draining import stopping
 from serve_app.embedding.batching import Lane
 from serve_app.embedding.heartbeat import Heartbeat
 from serve_app.embedding.metrics import Metrics, ObservedModel

@@ -79,7 +79,7 @@ def test_the_client_of_cohere_reranks(ask: Ask) -> None:
 
 @pytest.mark.skipif(
     shutil.which("java") is None,
-    reason="this machine has no java; tests/serve_app/edge/test_edge.py sends the same bytes",
+    reason="this machine has no java; tests/serve_app/edge/test_http.py sends the same bytes",
 )
 def test_the_http_client_of_the_jdk_gets_vectors(server: Server) -> None:
     body = json.dumps({"model": MODEL, "input": TEXTS})

@@ -21,7 +21,7 @@ from cluster.local.addresses import ports_of
 from tests.conftest import ROOT
 from tests.launch.production_cluster import await_true
 from tests.running_cluster import RunningCluster, environment_of, local
-from tests.serve_app.edge.test_edge import BODY, JDK, said
+from tests.serve_app.edge.test_http import BODY, JDK, replies
 
 pytestmark = [pytest.mark.launch, pytest.mark.timeout(300)]
 
@@ -33,7 +33,7 @@ def test_every_listener_ignores_an_offer_to_upgrade_the_protocol(
     with socket.create_connection(
         ("127.0.0.1", ports_of(running_cluster.settings)[listener]), timeout=30
     ) as connection:
-        found = said(connection, JDK + BODY, JDK, BODY)
+        found = replies(connection, JDK + BODY, JDK, BODY)
     assert found.count(b"HTTP/1.1 200") == 2, found[:500]
 
 

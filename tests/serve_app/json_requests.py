@@ -25,20 +25,20 @@ ANYTHING = st.recursive(
 
 
 @dataclass(frozen=True)
-class Taken:
-    """One of them."""
+class JsonRequestBody:
+    """The JSON body of one route."""
 
     path: str
     model: type[RequestModel]
 
     @property
     def schema(self) -> dict[str, Any]:
-        """Of the body."""
+        """The JSON schema of the body."""
         return self.model.model_json_schema()
 
 
-class Nothing:
-    """In place of the service, which a description does not need."""
+class SettingsOnly:
+    """Stands in for the service; a description needs only its settings."""
 
     def __getattr__(self, name: str) -> Any:
         if name == "settings":
@@ -48,19 +48,19 @@ class Nothing:
         raise AttributeError(name)
 
 
-def described() -> FastAPI:
-    """The application without its parts."""
-    return build_api(Nothing())  # type: ignore[arg-type]
+def undeployed_application() -> FastAPI:
+    """The application without a model, a database and a blob store."""
+    return build_api(SettingsOnly())  # type: ignore[arg-type]
 
 
-def taken() -> list[Taken]:
-    """All of them."""
-    app = described()
-    found: list[Taken] = []
+def json_request_bodies() -> list[JsonRequestBody]:
+    """The body of every route that reads JSON."""
+    app = undeployed_application()
+    found: list[JsonRequestBody] = []
     for path, operations in app.openapi()["paths"].items():
         for operation in operations.values():
             if "application/json" in operation.get("requestBody", {}).get("content", {}):
-                found.append(Taken(path, _model(app, path)))
+                found.append(JsonRequestBody(path, _model(app, path)))
     return found
 
 
@@ -81,7 +81,7 @@ def _routes(app: FastAPI) -> Iterator[APIRoute]:
 
 
 def values(schema: dict[str, Any], whole: dict[str, Any]) -> st.SearchStrategy[Any]:
-    """What the schema allows."""
+    """A strategy for the values that the schema allows."""
     if "$ref" in schema:
         return st.deferred(lambda: values(whole["$defs"][schema["$ref"].rpartition("/")[2]], whole))
     if "anyOf" in schema or "oneOf" in schema:

@@ -31,7 +31,7 @@ from tests.conftest import NewHome, kill_postmaster, open_to_other_users
 from tests.data_jobs.running_consumer import consuming, until
 from tests.full_disks import SmallDisk, small_disk
 from tests.serve_app.conftest import serving
-from tests.serve_app.raw_uploads import fresh, upload
+from tests.serve_app.raw_requests import new_bytes, upload
 
 ORGANISATION = "default"
 LEASE_S = 2.0
@@ -160,7 +160,7 @@ def test_a_database_without_room_costs_no_job_a_try_and_is_told_everywhere(scarc
                 assert told.json()["short"][scarcity.resource] == scarcity.resource.sentence
                 assert http.get(f"/v1/jobs/{ids[0]}").json()["waiting"]["reason"] == "storage"
                 if scarcity.resource == Resource.DATABASE_WRITES:
-                    refused = upload(http, fresh())
+                    refused = upload(http, new_bytes())
                     assert (
                         refused.status_code,
                         refused.json()["error"]["code"],

@@ -1,4 +1,4 @@
-"""Whatever text a request holds, its answer has its shape: half a surrogate pair, NUL, names that are no names."""
+"""Odd text in a request, such as half of a surrogate pair or NUL, gets a well-formed answer."""
 
 import json
 from collections.abc import Iterator
@@ -8,11 +8,11 @@ import httpx
 import pytest
 
 from tests.serve_app.conftest import MODEL
-from tests.serve_app.json_requests import taken
+from tests.serve_app.json_requests import json_request_bodies
 
 ODD = ["\ud800", "a\udfffb", "a\0b", "\x1b[31m", "n" * 5_000, "', --", "%s{0}"]
-#: A request that is right, of each route with a body; those that are not here are new.
-RIGHT: dict[str, Any] = {
+#: A valid request for each route with a JSON body. A test fails if a route is missing here.
+VALID_REQUESTS: dict[str, Any] = {
     "/v1/embeddings": {"model": MODEL, "input": "a heron"},
     "/openai/deployments/{deployment}/embeddings": {"input": "a heron"},
     "/v1/tokenize": {"model": MODEL, "input": "a heron"},
@@ -41,79 +41,97 @@ RIGHT: dict[str, Any] = {
 IDS = {"deployment": MODEL}
 
 
-def filled(path: str, id: str) -> str:
-    """The path with this id for each name in it."""
+def path_with(path: str, id: str) -> str:
+    """The path with this id in place of each parameter."""
     for name in ("vector_store_id", "vector_store", "file_id", "upload_id", "deployment"):
         path = path.replace(f"{{{name}}}", IDS.get(name, id))
     return path
 
 
-def places(value: Any, way: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """The way to each text in the value."""
+def text_paths(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The path to each text in the value."""
     if isinstance(value, str):
-        yield way
+        yield path
     for key, inner in (
         value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     ):
-        yield from places(inner, (*way, key))
+        yield from text_paths(inner, (*path, key))
 
 
-def replaced(value: Any, way: tuple[Any, ...], text: Any) -> Any:
-    """The value with the text in that place."""
-    if not way:
+def with_text_at(value: Any, path: tuple[Any, ...], text: Any) -> Any:
+    """The value with the text at this path."""
+    if not path:
         return text
-    first, *rest = way
+    first, *rest = path
     changed = dict(value) if isinstance(value, dict) else list(value)
-    changed[first] = replaced(value[first], tuple(rest), text)
+    changed[first] = with_text_at(value[first], tuple(rest), text)
     return changed
 
 
-def test_every_route_with_a_body_is_tried_here() -> None:
-    assert {one.path for one in taken()} == RIGHT.keys()
+def test_every_route_with_a_body_is_listed_here() -> None:
+    assert {one.path for one in json_request_bodies()} == VALID_REQUESTS.keys()
 
 
-@pytest.mark.parametrize("path", RIGHT)
-def test_odd_text_in_any_field_is_answered_in_shape(http: httpx.Client, path: str) -> None:
-    for way in places(RIGHT[path]):
+@pytest.mark.parametrize("path", VALID_REQUESTS)
+def test_odd_text_in_any_field_gets_a_well_formed_answer(http: httpx.Client, path: str) -> None:
+    for place in text_paths(VALID_REQUESTS[path]):
         for odd in ODD:
-            body = json.dumps(replaced(RIGHT[path], way, odd))
+            body = json.dumps(with_text_at(VALID_REQUESTS[path], place, odd))
             response = http.post(
-                filled(path, "none"), content=body, headers={"content-type": "application/json"}
+                path_with(path, "none"), content=body, headers={"content-type": "application/json"}
             )
-            in_shape(response)
+            check_answer(response)
 
 
-@pytest.mark.parametrize("path", RIGHT)
-def test_odd_names_of_fields_are_answered_in_shape(http: httpx.Client, path: str) -> None:
+@pytest.mark.parametrize("path", VALID_REQUESTS)
+def test_odd_field_names_get_a_well_formed_answer(http: httpx.Client, path: str) -> None:
     for odd in ODD:
-        body = json.dumps({**RIGHT[path], odd: "v"})
-        in_shape(http.post(filled(path, "none"), content=body, headers={"content-type": "application/json"}))
+        body = json.dumps({**VALID_REQUESTS[path], odd: "v"})
+        check_answer(
+            http.post(path_with(path, "none"), content=body, headers={"content-type": "application/json"})
+        )
 
 
 @pytest.mark.parametrize(
     "path",
-    ["/v1/models/{}", "/v1/files/{}", "/v1/files/{}/content", "/v1/files?after={}", "/v1/files?purpose={}", "/v1/vector_stores/{}",
-     "/v1/vector_stores?after={}", "/v1/vector_stores/{}/files", "/v1/vector_stores/{}/files/a", "/v1/vector_stores/a/files/{}",
-     "/v1/vector_stores/a/file_batches/{}", "/v1/jobs/{}", "/v1/jobs?kind={}", "/v1/jobs?after={}", "/v1/jobs/{}/events", "/tasks/{}",
-     "/v1/jobs?{}=1", "/{}"],
-)  # fmt: skip
-def test_odd_ids_are_answered_in_shape(http: httpx.Client, path: str) -> None:
+    [
+        "/v1/models/{}",
+        "/v1/files/{}",
+        "/v1/files/{}/content",
+        "/v1/files?after={}",
+        "/v1/files?purpose={}",
+        "/v1/vector_stores/{}",
+        "/v1/vector_stores?after={}",
+        "/v1/vector_stores/{}/files",
+        "/v1/vector_stores/{}/files/a",
+        "/v1/vector_stores/a/files/{}",
+        "/v1/vector_stores/a/file_batches/{}",
+        "/v1/jobs/{}",
+        "/v1/jobs?kind={}",
+        "/v1/jobs?after={}",
+        "/v1/jobs/{}/events",
+        "/tasks/{}",
+        "/v1/jobs?{}=1",
+        "/{}",
+    ],
+)
+def test_odd_ids_get_a_well_formed_answer(http: httpx.Client, path: str) -> None:
     for odd in ("%00", "%ED%A0%80", "%FF", "a%0Ab", "%1B[31m", "n" * 5_000):
-        in_shape(http.get(path.replace("{}", odd)))
+        check_answer(http.get(path.replace("{}", odd)))
 
 
-def in_shape(response: httpx.Response) -> None:
-    """As every answer is: UTF-8, of a request that is understood or refused; nothing of Postgres in it."""
+def check_answer(response: httpx.Response) -> None:
+    """Check that the answer is UTF-8, is no server error, and quotes neither Postgres nor pydantic."""
     assert response.status_code < 500, response.text
-    told = json.loads(response.content.decode())
+    answer = json.loads(response.content.decode())
     assert len(response.content) < 40_000
     assert "PostgreSQL" not in response.text
     assert "Input should" not in response.text
     if response.status_code >= 400:
-        assert told["error"].keys() == {"message", "type", "param", "code"}
+        assert answer["error"].keys() == {"message", "type", "param", "code"}
 
 
-def test_what_comes_back_is_what_came_with_halves_replaced(http: httpx.Client) -> None:
+def test_answers_replace_half_surrogate_pairs(http: httpx.Client) -> None:
     def post(path: str, body: Any) -> Any:
         return http.post(path, content=json.dumps(body), headers={"content-type": "application/json"}).json()
 
@@ -134,7 +152,7 @@ def test_what_comes_back_is_what_came_with_halves_replaced(http: httpx.Client) -
     assert embedded["embeddings"] == plain["embeddings"]
 
 
-def test_a_document_nested_deeper_than_answers_are_is_refused(http: httpx.Client) -> None:
+def test_a_document_nested_too_deeply_is_refused(http: httpx.Client) -> None:
     deep: Any = "x"
     for _ in range(150):
         deep = [deep]
@@ -145,19 +163,21 @@ def test_a_document_nested_deeper_than_answers_are_is_refused(http: httpx.Client
     assert (response.status_code, response.json()["error"]["param"]) == (400, "documents[1]")
 
 
-@pytest.mark.parametrize("path", [path for path in RIGHT if path not in {"/v1/uploads/{upload_id}/complete"}])
-def test_an_answer_is_the_same_with_null_in_every_optional_field(http: httpx.Client, path: str) -> None:
-    (request,) = (one for one in taken() if one.path == path)
+@pytest.mark.parametrize(
+    "path", [path for path in VALID_REQUESTS if path not in {"/v1/uploads/{upload_id}/complete"}]
+)
+def test_null_in_every_optional_field_changes_nothing(http: httpx.Client, path: str) -> None:
+    (request,) = (one for one in json_request_bodies() if one.path == path)
     schema = request.schema
     optional = (
         schema["properties"].keys()
         - schema.get("required", [])
         - request.model.NULL_CLEARS
-        - RIGHT[path].keys()
+        - VALID_REQUESTS[path].keys()
     )
     plain, nulls = (
-        http.post(filled(path, "none"), json=body)
-        for body in (RIGHT[path], {**RIGHT[path], **dict.fromkeys(optional)})
+        http.post(path_with(path, "none"), json=body)
+        for body in (VALID_REQUESTS[path], {**VALID_REQUESTS[path], **dict.fromkeys(optional)})
     )
     assert plain.status_code == nulls.status_code
     assert "x-ignored-fields" not in nulls.headers

@@ -15,7 +15,7 @@ from cluster.settings import Settings
 from serve_app.edge.authentication import OPEN_PATHS, SCOPE_NAME, Authenticator
 from tests.openai_contract import complaints
 from tests.serve_app.conftest import MODEL, Server, serving
-from tests.serve_app.edge.test_boundary import connect
+from tests.serve_app.raw_requests import connect
 
 KEY = "sk-größe-0123456789"
 

@@ -1,8 +1,7 @@
-"""What every request meets: limits while it arrives, errors in one shape, an id."""
+"""Every request meets the same limits, gets errors in one form, and has an id."""
 
 import asyncio
 import json
-import socket
 import time
 from collections.abc import AsyncIterator, Iterator
 
@@ -15,6 +14,7 @@ from starlette.types import Receive, Scope, Send
 from cluster.settings import Settings
 from serve_app.edge.boundary import Boundary
 from tests.serve_app.conftest import MODEL, Server, serving
+from tests.serve_app.raw_requests import connect
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def test_every_refusal_is_an_openai_error(
     assert response.headers["x-request-id"]
 
 
-def test_a_body_that_never_says_its_length_is_refused_past_the_limit(http: httpx.Client) -> None:
+def test_a_body_without_a_length_is_refused_past_the_limit(http: httpx.Client) -> None:
     parts: Iterator[bytes] = (b"x" * 1_000_000 for _ in range(16))
     response = http.post("/v1/embeddings", content=parts, headers={"content-type": "application/json"})
     assert "content-length" not in response.request.headers
@@ -48,18 +48,18 @@ def test_a_body_that_never_says_its_length_is_refused_past_the_limit(http: httpx
     assert response.json()["error"]["code"] == "request_too_large"
 
 
-def test_a_sane_request_id_is_echoed_and_any_other_replaced(http: httpx.Client) -> None:
+def test_a_harmless_request_id_is_kept_and_any_other_replaced(http: httpx.Client) -> None:
     assert http.get("/healthz", headers={"x-request-id": "abc-1.2_3"}).headers["x-request-id"] == "abc-1.2_3"
     assert http.get("/healthz", headers={"x-request-id": "a b;c"}).headers["x-request-id"].startswith("req_")
 
 
-def test_a_content_length_that_is_no_number_is_no_server_error(server: Server) -> None:
+def test_a_content_length_that_is_not_a_number_gets_400(server: Server) -> None:
     with connect(server) as connection:
         connection.sendall(b"POST /v1/embeddings HTTP/1.1\r\nHost: x\r\nContent-Length: lots\r\n\r\n")
         assert connection.recv(100).startswith(b"HTTP/1.1 400")
 
 
-def test_it_is_alive_and_ready(http: httpx.Client) -> None:
+def test_the_process_is_alive_and_ready(http: httpx.Client) -> None:
     assert http.get("/healthz").json() == {"status": "ok"}
     assert http.get("/readyz").json() == {"status": "ok", "model": "ok", "database": "ok"}
 
@@ -75,7 +75,7 @@ def test_the_openapi_document_names_every_path(http: httpx.Client) -> None:
     } <= paths.keys()
 
 
-def test_a_gzip_body_is_taken_and_a_bomb_is_not_unpacked(http: httpx.Client) -> None:
+def test_a_gzip_body_is_accepted_and_a_bomb_is_refused(http: httpx.Client) -> None:
     import gzip
 
     headers = {"content-type": "application/json", "content-encoding": "gzip"}
@@ -92,19 +92,14 @@ def test_a_gzip_body_is_taken_and_a_bomb_is_not_unpacked(http: httpx.Client) -> 
     )
 
 
-def connect(server: Server) -> socket.socket:
-    """A bare connection, for what no HTTP client would do."""
-    host, port = server.url.removeprefix("http://").split(":")
-    return socket.create_connection((host, int(port)), timeout=10)
-
-
-def test_a_body_that_dawdles_is_not_waited_for(settings: Settings, pool: ConnectionPool) -> None:
+def test_a_slow_body_gets_408(settings: Settings, pool: ConnectionPool) -> None:
     with (
         serving(settings.model_copy(update={"body_timeout_s": 0.3})) as server,
         connect(server) as connection,
     ):
         connection.sendall(
-            b"POST /v1/embeddings HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"
+            b"POST /v1/embeddings HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+            b"Content-Length: 100\r\n\r\n{"
         )
         assert connection.recv(100).startswith(b"HTTP/1.1 408")
 
@@ -121,7 +116,7 @@ def test_a_body_that_dawdles_is_not_waited_for(settings: Settings, pool: Connect
         ("POST", "/v1/uploads/upload_1/complete", 200),
     ],
 )
-def test_an_answer_must_begin_in_time_except_to_an_upload(
+def test_an_answer_must_begin_in_time_except_for_uploads(
     settings: Settings, method: str, path: str, status: int
 ) -> None:
     async def slow(scope: Scope, receive: Receive, send: Send) -> None:
@@ -147,11 +142,14 @@ def test_an_answer_must_begin_in_time_except_to_an_upload(
         assert response.headers["retry-after"] == "1"
 
 
-def test_work_for_a_caller_who_closed_the_connection_is_dropped(server: Server) -> None:
+def test_the_work_of_a_disconnected_client_is_dropped(server: Server) -> None:
     stats = server.service.default.batcher.stats
     dropped, texts = stats.dropped_inputs, [f"{n} left behind " * 60 for n in range(400)]
     body = json.dumps({"model": MODEL, "input": texts, "overflow": "truncate"}).encode()
-    head = f"POST /v1/embeddings HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    head = (
+        "POST /v1/embeddings HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {len(body)}\r\n\r\n"
+    )
     with connect(server) as connection:
         connection.sendall(head.encode() + body)
         time.sleep(1)

@@ -1,4 +1,4 @@
-"""Fields of vLLM's, Jina's, Voyage's, Cohere's and TEI's APIs do here what they do there, or are refused by name."""
+"""Fields of vLLM, Jina, Voyage, Cohere and TEI have their usual effect, or are refused by name."""
 
 import base64
 import json
@@ -23,7 +23,7 @@ WORDS = ["The pump is off.", "Birds sleep on the wing."]
 
 
 def vector(http: httpx.Client, **fields: Any) -> NDArray[np.float32]:
-    """(dim,) float32 of one input."""
+    """The vector of one input, (dim,) float32."""
     response = http.post("/v1/embeddings", json={"model": PROMPTED, "input": LONG, **fields})
     assert response.status_code == 200, response.text
     return np.array(response.json()["data"][0]["embedding"], np.float32)
@@ -54,13 +54,13 @@ def vector(http: httpx.Client, **fields: Any) -> NDArray[np.float32]:
         ),
     ],
 )
-def test_their_field_does_what_ours_does(
+def test_another_servers_field_has_the_effect_of_our_field(
     http: httpx.Client, theirs: dict[str, Any], ours: dict[str, Any]
 ) -> None:
     assert np.array_equal(vector(http, **theirs), vector(http, **ours))
 
 
-def test_so_many_tokens_are_read_as_are_asked_for_from_the_end_asked_for(
+def test_an_input_is_cut_to_the_requested_tokens_at_the_requested_end(
     http: httpx.Client, server: Server
 ) -> None:
     (ids,) = server.service.default.engine.tokeniser.ids([LONG])
@@ -79,7 +79,7 @@ def test_so_many_tokens_are_read_as_are_asked_for_from_the_end_asked_for(
     assert told.headers["x-truncated-inputs"] == "1"
 
 
-def test_jinas_base64_is_openais(http: httpx.Client) -> None:
+def test_jinas_base64_has_openais_bytes(http: httpx.Client) -> None:
     request = {"model": MODEL, "input": "a", "embedding_type": "base64"}
     (one,) = http.post("/v1/embeddings", json=request).json()["data"]
     assert len(np.frombuffer(base64.b64decode(one["embedding"]), "<f4")) == 384
@@ -117,7 +117,7 @@ def test_jinas_base64_is_openais(http: httpx.Client) -> None:
         ("/v2/embed", {"texts": ["a"], "max_tokens": 2}, "max_tokens"),
     ],
 )
-def test_what_cannot_be_done_is_refused_by_the_name_it_was_asked_under(
+def test_a_refusal_names_the_field_that_was_sent(
     http: httpx.Client, path: str, fields: dict[str, Any], param: str
 ) -> None:
     needed: dict[str, dict[str, Any]] = {
@@ -135,19 +135,19 @@ def test_what_cannot_be_done_is_refused_by_the_name_it_was_asked_under(
     assert param in error["message"]
 
 
-def test_every_api_names_the_long_text_and_its_own_remedy(http: httpx.Client) -> None:
-    def complaint(path: str, body: dict[str, Any]) -> str:
+def test_every_path_names_the_long_text_and_its_own_remedy(http: httpx.Client) -> None:
+    def message_of(path: str, body: dict[str, Any]) -> str:
         return str(http.post(path, json=body).json()["error"]["message"])
 
-    assert complaint("/embed", {"inputs": ["a", LONG]}).startswith("inputs[1] has ")
-    assert complaint("/embed", {"inputs": LONG}).endswith('or send "truncate": true to cut it')
-    assert complaint("/v2/embed", {"model": MODEL, "texts": ["a", LONG], "truncate": "NONE"}).startswith(
+    assert message_of("/embed", {"inputs": ["a", LONG]}).startswith("inputs[1] has ")
+    assert message_of("/embed", {"inputs": LONG}).endswith('or send "truncate": true to cut it')
+    assert message_of("/v2/embed", {"model": MODEL, "texts": ["a", LONG], "truncate": "NONE"}).startswith(
         "texts[1] has "
     )
-    assert complaint("/v1/rerank", {"query": QUERY, "documents": TEXTS, "truncation": False}).startswith(
+    assert message_of("/v1/rerank", {"query": QUERY, "documents": TEXTS, "truncation": False}).startswith(
         "documents[2] has "
     )
-    assert complaint("/v1/rerank", {"query": LONG, "documents": ["a"], "truncation": False}).startswith(
+    assert message_of("/v1/rerank", {"query": LONG, "documents": ["a"], "truncation": False}).startswith(
         "query has "
     )
 
@@ -161,7 +161,7 @@ def test_every_api_names_the_long_text_and_its_own_remedy(http: httpx.Client) ->
         ([[5], [7], [2**70]], "input[2] holds the token id 1180591620717411303424"),
     ],
 )
-def test_a_wrong_id_is_found_before_anything_is_computed(
+def test_a_wrong_token_id_is_refused_before_anything_is_computed(
     http: httpx.Client, server: Server, inputs: list[Any], told: str
 ) -> None:
     batches = server.service.default.batcher.stats.batches
@@ -172,7 +172,7 @@ def test_a_wrong_id_is_found_before_anything_is_computed(
     assert server.service.default.batcher.stats.batches == batches
 
 
-def test_an_array_that_cannot_be_decoded_is_named(http: httpx.Client) -> None:
+def test_a_token_array_that_cannot_be_decoded_is_named(http: httpx.Client) -> None:
     error = http.post("/v1/embeddings", json={"model": MODEL, "input": [[64], [100_300]]}).json()["error"]
     assert (error["message"], error["param"]) == (
         "input[1] holds the token id 100300, which cl100k_base does not have",
@@ -180,7 +180,7 @@ def test_an_array_that_cannot_be_decoded_is_named(http: httpx.Client) -> None:
     )
 
 
-def test_reranking_honours_the_fields_of_all(http: httpx.Client) -> None:
+def test_reranking_accepts_the_fields_of_every_provider(http: httpx.Client) -> None:
     def ranked(**fields: Any) -> Any:
         return http.post("/v1/rerank", json={"query": QUERY, "documents": TEXTS, **fields}).json()
 
@@ -199,7 +199,7 @@ def test_reranking_honours_the_fields_of_all(http: httpx.Client) -> None:
     )
 
 
-def test_teis_rerank_has_teis_shape(http: httpx.Client) -> None:
+def test_teis_rerank_path_answers_in_teis_form(http: httpx.Client) -> None:
     answer = http.post(
         "/rerank", json={"query": QUERY, "texts": TEXTS, "truncate": True, "return_text": True}
     ).json()
@@ -207,7 +207,7 @@ def test_teis_rerank_has_teis_shape(http: httpx.Client) -> None:
     assert "text" not in http.post("/rerank", json={"query": QUERY, "texts": TEXTS[:2]}).json()[0]
 
 
-def test_a_cross_encoder_cuts_and_refuses_as_it_is_told(reranking: httpx.Client) -> None:
+def test_a_cross_encoder_cuts_and_refuses_long_texts_as_requested(reranking: httpx.Client) -> None:
     def ranked(documents: list[str], **fields: Any) -> Any:
         body = json.dumps({"query": QUERY, "documents": documents, **fields})
         return reranking.post("/v1/rerank", content=body, headers={"content-type": "application/json"}).json()
@@ -228,14 +228,14 @@ def test_a_cross_encoder_cuts_and_refuses_as_it_is_told(reranking: httpx.Client)
     assert "side" in ranked(TEXTS, truncation_side="left")["error"]["message"]
 
 
-def test_a_search_tells_that_its_query_was_cut(http: httpx.Client, birds: Any) -> None:
+def test_a_search_reports_that_its_query_was_cut(http: httpx.Client, birds: Any) -> None:
     assert (
         http.post(f"/v1/vector_stores/{birds.id}/search", json={"query": LONG}).headers["x-truncated-inputs"]
         == "1"
     )
 
 
-def test_the_azure_client_finds_its_path_and_its_key(settings: Settings) -> None:
+def test_the_azure_client_works_with_its_path_and_its_key(settings: Settings) -> None:
     with serving(settings.model_copy(update={"api_key": SecretStr("a long secret")})) as server:
         options: dict[str, Any] = {
             "azure_endpoint": server.url,
@@ -253,7 +253,7 @@ def test_the_azure_client_finds_its_path_and_its_key(settings: Settings) -> None
         assert httpx.get(f"{server.url}/v1/models", headers=headers).status_code == 401
 
 
-def test_azures_path_names_the_model_whatever_the_body_says(http: httpx.Client) -> None:
+def test_azures_path_names_the_model_in_place_of_the_body(http: httpx.Client) -> None:
     response = http.post(
         f"/openai/deployments/{PROMPTED}-query/embeddings?api-version=1", json={"input": "a", "model": "gpt"}
     )
@@ -266,6 +266,6 @@ def test_azures_path_names_the_model_whatever_the_body_says(http: httpx.Client) 
     assert response.json()["data"] == asked["data"]
 
 
-def test_models_tell_their_length_under_every_name_that_is_looked_for(http: httpx.Client) -> None:
+def test_a_model_shows_its_length_under_every_known_name(http: httpx.Client) -> None:
     model = http.get(f"/v1/models/{MODEL}").json()
     assert model["max_model_len"] == model["context_length"] == model["max_input_tokens"] == 256

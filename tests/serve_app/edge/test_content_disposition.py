@@ -1,4 +1,4 @@
-"""The name of a file arrives whole, however its client spells it in the form."""
+"""The name of a file is read in every spelling that clients use in a form."""
 
 from contextlib import suppress
 
@@ -44,15 +44,15 @@ NAME = 'größe "1" 文書.txt'
     ],
 )
 def test_a_name_is_read_in_every_spelling(value: str, filename: str | None) -> None:
-    said = parse_disposition(f'form-data; name="file"; {value}'.encode())
-    assert (said.name, said.filename) == ("file", filename)
+    names = parse_disposition(f'form-data; name="file"; {value}'.encode())
+    assert (names.name, names.filename) == ("file", filename)
 
 
 @pytest.mark.parametrize(
     ("raw", "filename"),
     [(b"gr\xf6\xdfe.txt", "größe.txt"), (b"\x93x\x94.txt", "“x”.txt"), (b"a\x81", "a\x81")],
 )
-def test_a_raw_name_that_is_not_utf_8_is_read_as_latin_1(raw: bytes, filename: str) -> None:
+def test_a_name_that_is_not_utf_8_is_read_as_latin_1(raw: bytes, filename: str) -> None:
     assert parse_disposition(b'form-data; name="file"; filename="' + raw + b'"').filename == filename
 
 
@@ -67,18 +67,18 @@ def test_a_raw_name_that_is_not_utf_8_is_read_as_latin_1(raw: bytes, filename: s
         (b"form-data; name=file; filename*=a.txt", "write it as UTF-8''"),
     ],
 )
-def test_what_cannot_be_read_is_refused_with_what_to_send(header: bytes, complaint: str) -> None:
+def test_an_unreadable_name_is_refused_with_a_remedy(header: bytes, complaint: str) -> None:
     with pytest.raises(InvalidInput, match=complaint):
         parse_disposition(header)
 
 
 @given(st.binary(max_size=300))
-def test_no_header_breaks_the_reader(header: bytes) -> None:
+def test_any_header_is_read_or_refused(header: bytes) -> None:
     with suppress(InvalidInput):
         assert parse_disposition(b"form-data; name=x; " + header).name == "x"
 
 
-def test_the_longest_header_takes_no_time() -> None:
-    """Each of these would take a reader that tries again from every position seconds."""
+def test_the_longest_header_is_read_quickly() -> None:
+    """A parser that retries at every position would take seconds for each of these headers."""
     for part in (b';x="', b";" + b" " * 60, b"; a a", b';x="\\', b"; "):
         parse_disposition(b"form-data; name=x" + part * (16 * 1024 // len(part)))

@@ -9,10 +9,10 @@ from jsonschema import Draft202012Validator
 
 from cluster.documents.stores import VectorStore
 from tests.serve_app.conftest import MODEL
-from tests.serve_app.json_requests import described
-from tests.serve_app.raw_uploads import fresh, upload
+from tests.serve_app.json_requests import undeployed_application
+from tests.serve_app.raw_requests import new_bytes, upload
 
-DOCUMENT = described().openapi()
+DOCUMENT = undeployed_application().openapi()
 SCHEMAS = DOCUMENT["components"]["schemas"]
 #: Routes whose descriptions are still missing.
 UNDESCRIBED = ("/v1/vector_stores/{vector_store}/search",)
@@ -57,7 +57,7 @@ def undescribed(schema: dict[str, Any]) -> list[str]:
 
 
 def test_every_answer_is_a_model_with_described_fields() -> None:
-    """Every JSON answer is a model, or a list of models or numbers, and each field in it has a description."""
+    """Every JSON answer is a model or a list, and each field in it has a description."""
     for (method, path), schema in JSON_ANSWERS.items():
         if path.startswith(UNDESCRIBED):
             continue
@@ -145,11 +145,11 @@ def _ask_about_files(ask: Any, http: httpx.Client) -> None:
         "expires_after[anchor]": "created_at",
         "expires_after[seconds]": "3600",
     }
-    file = ask("POST", "/v1/files", files={"file": ("a.txt", fresh())}, data=expiry)["id"]
+    file = ask("POST", "/v1/files", files={"file": ("a.txt", new_bytes())}, data=expiry)["id"]
     ask("GET", "/v1/files")
     ask("GET", "/v1/files/{file_id}", {"file_id": file})
     ask("DELETE", "/v1/files/{file_id}", {"file_id": file})
-    content = fresh()
+    content = new_bytes()
     announced = {
         "filename": "a.txt",
         "purpose": "assistants",
@@ -164,7 +164,7 @@ def _ask_about_files(ask: Any, http: httpx.Client) -> None:
         "/v1/uploads/{upload_id}/cancel",
         {"upload_id": ask("POST", "/v1/uploads", json=announced)["id"]},
     )
-    task = ask("POST", "/upload", files={"file": ("a.txt", fresh())})["task_id"]
+    task = ask("POST", "/upload", files={"file": ("a.txt", new_bytes())})["task_id"]
     ask("GET", "/tasks/{task_id}", {"task_id": task})
 
 
@@ -187,11 +187,11 @@ def _ask_about_stores(ask: Any, http: httpx.Client, birds: VectorStore) -> None:
         names,
         json={"description": "a store", "expires_after": None},
     )
-    file = upload(http, fresh(), vector_store_id=store).json()["id"]
+    file = upload(http, new_bytes(), vector_store_id=store).json()["id"]
     ask(
         "POST",
         "/v1/files",
-        files={"file": ("b.txt", fresh())},
+        files={"file": ("b.txt", new_bytes())},
         data={"purpose": "assistants", "vector_store_id": store},
     )
     of_file = {**names, "file_id": file}

@@ -1,4 +1,4 @@
-"""What every request's body keeps to: strict types, ``null`` for "not given", sentences of ours for what is wrong."""
+"""Request bodies have strict types, ``null`` means "not given", and errors are plain sentences."""
 
 import copy
 import re
@@ -12,17 +12,18 @@ from pydantic import BaseModel, ValidationError
 
 from serve_app.edge.validation_messages import validation_message
 from tests.serve_app.conftest import MODEL
-from tests.serve_app.json_requests import ANYTHING, Taken, taken, values
+from tests.serve_app.json_requests import ANYTHING, JsonRequestBody, json_request_bodies, values
 
-EVERY = [pytest.param(one, id=one.path) for one in taken()]
-#: What pydantic and FastAPI say, and the names that pydantic gives to branches.
+EVERY = [pytest.param(one, id=one.path) for one in json_request_bodies()]
+#: Words of pydantic and FastAPI, and the names that pydantic gives to members of a union.
 FRAMEWORKS = re.compile(
-    r"Input should|valid (dict|str|int|list)|Value error|type=|\bstr\b|\bint\b|list\[|Document|function-|extra_"
+    r"Input should|valid (dict|str|int|list)|Value error|type=|\bstr\b|\bint\b|list\[|Document|function-"
+    r"|extra_"
 )
 
 
 def outcome(model: type[BaseModel], body: Any) -> Any:
-    """The request as it is understood, or what is said against it."""
+    """The parsed request, or the message that refuses it."""
     try:
         return model.model_validate(body, from_attributes=True)
     except ValidationError as exc:
@@ -32,7 +33,7 @@ def outcome(model: type[BaseModel], body: Any) -> Any:
 @pytest.mark.parametrize("request_", EVERY)
 @settings(max_examples=25, deadline=None)
 @given(data=st.data())
-def test_null_is_not_given(request_: Taken, data: st.DataObject) -> None:
+def test_null_means_not_given(request_: JsonRequestBody, data: st.DataObject) -> None:
     schema = request_.schema
     body = data.draw(values(schema, schema))
     optional = [
@@ -48,16 +49,16 @@ def test_null_is_not_given(request_: Taken, data: st.DataObject) -> None:
 @pytest.mark.parametrize("request_", EVERY)
 @settings(max_examples=50, deadline=None)
 @given(data=st.data())
-def test_what_is_wrong_is_said_in_our_words_about_a_field_as_the_client_wrote_it(
-    request_: Taken, data: st.DataObject
+def test_every_error_names_the_field_as_the_client_wrote_it(
+    request_: JsonRequestBody, data: st.DataObject
 ) -> None:
     schema = request_.schema
-    body = spoiled(copy.deepcopy(data.draw(values(schema, schema))), data)
+    body = with_one_wrong_value(copy.deepcopy(data.draw(values(schema, schema))), data)
     found = outcome(request_.model, body)
     if isinstance(found, BaseModel):
         return
-    own = found.message.replace(found.param or "\0", "")
-    assert not FRAMEWORKS.search(re.sub(r" is .*?; it must", "", own)), found.message
+    own_words = found.message.replace(found.param or "\0", "")
+    assert not FRAMEWORKS.search(re.sub(r" is .*?; it must", "", own_words)), found.message
     assert (
         "the body" in found.message
         if found.param is None
@@ -65,15 +66,15 @@ def test_what_is_wrong_is_said_in_our_words_about_a_field_as_the_client_wrote_it
     )
 
 
-def spoiled(body: Any, data: st.DataObject) -> Any:
-    """The body with something else in one place."""
+def with_one_wrong_value(body: Any, data: st.DataObject) -> Any:
+    """The body with one value replaced or removed."""
     if not isinstance(body, dict | list) or not body or data.draw(st.booleans()):
         return data.draw(ANYTHING)
     where = data.draw(st.sampled_from(sorted(body) if isinstance(body, dict) else range(len(body))))
     if isinstance(body, dict) and data.draw(st.booleans()):
         del body[where]
     else:
-        body[where] = spoiled(body[where], data)
+        body[where] = with_one_wrong_value(body[where], data)
     return body
 
 
@@ -180,7 +181,7 @@ def spoiled(body: Any, data: st.DataObject) -> Any:
         ("/v1/uploads", {"filename": "a"}, "purpose is missing"),
     ],
 )
-def test_nothing_is_taken_for_something_else(http: httpx.Client, path: str, body: Any, sentence: str) -> None:
+def test_a_value_of_another_type_is_refused(http: httpx.Client, path: str, body: Any, sentence: str) -> None:
     if isinstance(body, dict) and path in {"/v1/embeddings", "/v1/tokenize", "/v2/embed"}:
         body = {"model": MODEL, **body}
     response = http.post(path, json=body)
@@ -190,8 +191,8 @@ def test_nothing_is_taken_for_something_else(http: httpx.Client, path: str, body
     assert sentence in response.json()["error"]["message"]
 
 
-def test_a_whole_number_may_be_written_with_a_point_and_an_integer_for_a_number(http: httpx.Client) -> None:
-    """Some languages write all their numbers so."""
+def test_a_whole_number_may_be_written_with_a_point(http: httpx.Client) -> None:
+    """Some languages write all their numbers that way."""
     assert (
         http.post("/v1/embeddings", json={"model": MODEL, "input": "a", "dimensions": 384.0}).status_code
         == 200
@@ -221,7 +222,7 @@ def test_a_whole_number_may_be_written_with_a_point_and_an_integer_for_a_number(
         (b"5", "the body must be an object"),
     ],
 )
-def test_a_body_that_cannot_be_read_says_why(http: httpx.Client, content: bytes, sentence: str) -> None:
+def test_the_error_for_an_unreadable_body_says_why(http: httpx.Client, content: bytes, sentence: str) -> None:
     response = http.post("/v1/embeddings", content=content, headers={"content-type": "application/json"})
     assert response.status_code == 400
     assert sentence in response.json()["error"]["message"]
@@ -250,7 +251,7 @@ def test_a_body_that_cannot_be_read_says_why(http: httpx.Client, content: bytes,
         ("/v1/files/a%00b", "file_id has a NUL character", "file_id"),
     ],
 )
-def test_queries_and_paths_are_complained_about_by_name(
+def test_errors_about_queries_and_paths_name_the_parameter(
     http: httpx.Client, path: str, sentence: str, param: str
 ) -> None:
     response = http.get(path)
@@ -258,7 +259,7 @@ def test_queries_and_paths_are_complained_about_by_name(
     assert sentence in response.json()["error"]["message"]
 
 
-def test_a_header_is_complained_about_by_name(http: httpx.Client) -> None:
+def test_an_error_about_a_header_names_the_header(http: httpx.Client) -> None:
     error = http.get("/v1/jobs/job_1/events", headers={"last-event-id": "x"}).json()["error"]
     assert (error["param"], error["message"]) == (
         "last-event-id",

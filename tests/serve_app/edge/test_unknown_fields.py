@@ -1,4 +1,4 @@
-"""Fields that nothing here knows: left out and told, or refused, as CLUSTER_UNKNOWN_FIELDS says."""
+"""Unknown fields are ignored and listed in a header, or refused, as CLUSTER_UNKNOWN_FIELDS says."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -11,8 +11,8 @@ from cluster.settings import Settings
 from tests.serve_app.conftest import MODEL, serving
 
 EMBED = {"model": MODEL, "input": "a"}
-#: By path: a request, and what its answer names.
-TOLD: list[tuple[str, dict[str, Any], str]] = [
+#: A path, a request, and the names in the header of its answer.
+IGNORED: list[tuple[str, dict[str, Any], str]] = [
     ("/v1/embeddings", {**EMBED, "user": "u"}, "user"),
     ("/v1/embeddings", {**EMBED, "user": "u", "priority": 3, "colour": "red"}, "priority, colour, user"),
     ("/v1/embeddings", {**EMBED, "extra_body": {"a": 1}}, "extra_body"),
@@ -30,16 +30,16 @@ TOLD: list[tuple[str, dict[str, Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("path", "body", "told"), TOLD)
-def test_an_unknown_field_is_left_out_and_told(
-    http: httpx.Client, path: str, body: dict[str, Any], told: str
+@pytest.mark.parametrize(("path", "body", "names"), IGNORED)
+def test_an_unknown_field_is_ignored_and_listed_in_a_header(
+    http: httpx.Client, path: str, body: dict[str, Any], names: str
 ) -> None:
     response = http.post(path, json=body)
     assert response.status_code == 200, response.text
-    assert response.headers["x-ignored-fields"] == told
+    assert response.headers["x-ignored-fields"] == names
 
 
-def test_nothing_is_told_where_nothing_was_left_out(http: httpx.Client) -> None:
+def test_the_header_is_absent_if_nothing_was_ignored(http: httpx.Client) -> None:
     assert (
         "x-ignored-fields"
         not in http.post("/v1/embeddings", json={**EMBED, "user": None, "colour": None}).headers
@@ -49,9 +49,7 @@ def test_nothing_is_told_where_nothing_was_left_out(http: httpx.Client) -> None:
 
 
 @pytest.mark.parametrize("path", ["/v1/files", "/upload"])
-def test_an_unknown_field_of_a_form_is_told_and_a_file_under_another_name_refused(
-    http: httpx.Client, path: str
-) -> None:
+def test_a_form_ignores_an_unknown_field_and_refuses_an_unknown_file(http: httpx.Client, path: str) -> None:
     purpose = {"purpose": "assistants"} if path == "/v1/files" else {}
     taken = http.post(path, files={"file": ("a.txt", b"a text")}, data={**purpose, "colour": "red"})
     assert (taken.status_code, taken.headers["x-ignored-fields"]) == (200, "colour")
@@ -60,14 +58,14 @@ def test_an_unknown_field_of_a_form_is_told_and_a_file_under_another_name_refuse
     assert "this form has the file 'file'" in refused.json()["error"]["message"]
 
 
-def test_many_long_names_make_no_long_header(http: httpx.Client) -> None:
-    told = http.post("/v1/embeddings", json={**EMBED, **{f"{n}{'x' * 500}": n for n in range(500)}}).headers[
-        "x-ignored-fields"
-    ]
-    assert len(told) < 4_096
+def test_many_long_names_make_a_short_header(http: httpx.Client) -> None:
+    header = http.post(
+        "/v1/embeddings", json={**EMBED, **{f"{n}{'x' * 500}": n for n in range(500)}}
+    ).headers["x-ignored-fields"]
+    assert len(header) < 4_096
 
 
-def test_what_is_wrong_beside_an_unknown_field_is_told(http: httpx.Client) -> None:
+def test_an_error_beside_an_unknown_field_is_reported(http: httpx.Client) -> None:
     error = http.post("/v1/embeddings", json={**EMBED, "colour": "red", "dimensions": "x"}).json()["error"]
     assert error["param"] == "dimensions"
 
@@ -79,7 +77,7 @@ def test_what_is_wrong_beside_an_unknown_field_is_told(http: httpx.Client) -> No
         ("/v1/vector_stores/{}/search", {"query": "a", "filter": {"type": "eq", "key": "k", "value": 1}}),
     ],
 )
-def test_a_field_without_which_more_would_be_done_than_is_meant_is_refused(
+def test_an_unknown_condition_is_refused(
     http: httpx.Client, birds: VectorStore, path: str, body: dict[str, Any]
 ) -> None:
     response = http.post(path.format(birds.id), json=body)
@@ -96,7 +94,7 @@ def refusing(settings: Settings) -> Iterator[httpx.Client]:
         yield http
 
 
-def test_unknown_fields_are_refused_by_setting_and_those_of_other_servers_are_not(
+def test_the_setting_refuses_unknown_fields_but_not_those_of_other_servers(
     refusing: httpx.Client,
 ) -> None:
     for path, body, param in (

@@ -23,7 +23,7 @@ from cluster.settings import MIB, Settings
 from serve_app.embedding import tokenising
 from serve_app.embedding.tokenising import GROUP_CHARACTERS, LONGEST_SLICE, MAX_BYTES, groups, slices
 from tests.serve_app.conftest import MODEL, Server
-from tests.serve_app.edge.test_boundary import connect
+from tests.serve_app.raw_requests import connect
 
 EIGHT_MB = 8_000_000
 RANDOM = random.Random(11)

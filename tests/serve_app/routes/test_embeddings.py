@@ -1,4 +1,4 @@
-"""POST /v1/embeddings as OpenAI's, seen from the unmodified client and from the wire."""
+"""POST /v1/embeddings works as OpenAI's, for the unmodified client and over plain HTTP."""
 
 import base64
 import re
@@ -20,9 +20,7 @@ from tests.serve_app.conftest import MODEL, PROMPTED, PROMPTS, Server, serving
 TEXTS = ["a heron", "ein Reiher 🐦", "アオサギ", "a heron " * 60, " "]
 
 
-def test_vectors_are_the_engines_in_order_with_the_tokens_it_read(
-    openai_client: OpenAI, server: Server
-) -> None:
+def test_vectors_and_token_counts_are_the_engines(openai_client: OpenAI, server: Server) -> None:
     answer = openai_client.embeddings.create(model=MODEL, input=TEXTS)
     direct = server.service.default.engine.embed(TEXTS)
     assert [item.index for item in answer.data] == list(range(len(TEXTS)))
@@ -31,7 +29,7 @@ def test_vectors_are_the_engines_in_order_with_the_tokens_it_read(
     assert (answer.object, answer.model) == ("list", MODEL)
 
 
-def test_numbers_and_base64_are_the_same_little_endian_floats(http: httpx.Client) -> None:
+def test_numbers_and_base64_hold_the_same_floats(http: httpx.Client) -> None:
     request = {"model": MODEL, "input": "a heron"}
     as_floats = http.post("/v1/embeddings", json=request).json()["data"][0]["embedding"]
     as_base64 = http.post("/v1/embeddings", json={**request, "encoding_format": "base64"}).json()["data"][0][
@@ -40,14 +38,14 @@ def test_numbers_and_base64_are_the_same_little_endian_floats(http: httpx.Client
     assert np.array_equal(np.frombuffer(base64.b64decode(as_base64), "<f4"), np.array(as_floats, np.float32))
 
 
-def test_two_thousand_and_forty_eight_inputs_fit_and_one_more_does_not(openai_client: OpenAI) -> None:
+def test_a_request_may_have_2048_inputs(openai_client: OpenAI) -> None:
     answer = openai_client.embeddings.create(model=MODEL, input=["a"] * 2_048)
     assert len(answer.data) == 2_048
     with pytest.raises(openai.BadRequestError, match="2,048"):
         openai_client.embeddings.create(model=MODEL, input=["a"] * 2_049)
 
 
-def test_a_model_that_is_not_served_is_not_found(openai_client: OpenAI) -> None:
+def test_an_unknown_model_is_not_found(openai_client: OpenAI) -> None:
     with pytest.raises(openai.NotFoundError, match="does not exist") as refused:
         openai_client.embeddings.create(model="text-embedding-3-small", input="a")
     assert refused.value.code == "model_not_found"
@@ -55,7 +53,7 @@ def test_a_model_that_is_not_served_is_not_found(openai_client: OpenAI) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "param", "complaint"),
+    ("change", "param", "message"),
     [
         ({"input": ""}, "input", "empty"),
         ({"input": []}, "input", "empty list"),
@@ -73,18 +71,18 @@ def test_a_model_that_is_not_served_is_not_found(openai_client: OpenAI) -> None:
         ({"model": None}, "model", "model"),
     ],
 )
-def test_what_cannot_be_embedded_is_refused_by_name(
-    http: httpx.Client, change: dict[str, Any], param: str, complaint: str
+def test_an_input_that_cannot_be_embedded_is_refused_by_name(
+    http: httpx.Client, change: dict[str, Any], param: str, message: str
 ) -> None:
     response = http.post("/v1/embeddings", json={"model": MODEL, "input": "a", **change})
     error = response.json()["error"]
     assert response.status_code == 400
     assert error.keys() == {"message", "type", "param", "code"}
     assert (error["type"], error["param"]) == ("invalid_request_error", param)
-    assert re.search(complaint, error["message"]), error["message"]
+    assert re.search(message, error["message"]), error["message"]
 
 
-def test_an_input_cut_on_request_is_told_in_a_field_and_a_header(http: httpx.Client) -> None:
+def test_a_cut_input_is_reported_in_a_field_and_a_header(http: httpx.Client) -> None:
     response = http.post(
         "/v1/embeddings", json={"model": MODEL, "input": ["word " * 300, "short"], "overflow": "truncate"}
     )
@@ -95,7 +93,7 @@ def test_an_input_cut_on_request_is_told_in_a_field_and_a_header(http: httpx.Cli
     assert response.json()["usage"]["prompt_tokens"] == 256 + 3
 
 
-def test_what_becomes_of_long_inputs_is_set_for_all_models_or_for_one(
+def test_the_rule_for_long_inputs_is_set_for_all_models_or_for_one(
     settings: Settings, prompted: Path
 ) -> None:
     chosen = {
@@ -113,7 +111,7 @@ def test_what_becomes_of_long_inputs_is_set_for_all_models_or_for_one(
         assert http.post("/v1/embeddings", json=body).status_code == 400
 
 
-def test_the_models_own_token_ids_are_taken_when_said_to_be_so(openai_client: OpenAI, server: Server) -> None:
+def test_the_models_own_token_ids_are_accepted_on_request(openai_client: OpenAI, server: Server) -> None:
     ids = [one.tolist() for one in server.service.default.engine.tokeniser.ids(["a heron", "another"])]
     answer = openai_client.embeddings.create(model=MODEL, input=ids, extra_body={"token_ids": "model"})
     assert np.allclose(
@@ -136,20 +134,20 @@ def test_models_are_listed_and_found_by_name(openai_client: OpenAI) -> None:
 
 
 def embed(http: httpx.Client, **body: Any) -> NDArray[np.float32]:
-    """(n, dim) float32 of a request that must succeed."""
+    """The vectors of a request that must succeed, (n, dim) float32."""
     response = http.post("/v1/embeddings", json={"model": MODEL, **body})
     assert response.status_code == 200, response.text
     return np.array([item["embedding"] for item in response.json()["data"]], np.float32)
 
 
-def test_arrays_of_openais_tokens_are_the_texts_they_were_made_of(http: httpx.Client) -> None:
+def test_openais_token_arrays_are_decoded_to_their_texts(http: httpx.Client) -> None:
     # tiktoken's cl100k_base of "a heron 🐦", and of "hello world".
     arrays = [[64, 1077, 263, 11410, 238, 99], [15339, 1917]]
     assert np.array_equal(embed(http, input=arrays), embed(http, input=["a heron 🐦", "hello world"]))
     assert np.array_equal(embed(http, input=arrays[1]), embed(http, input="hello world"))
 
 
-def test_without_the_file_arrays_of_openais_tokens_are_refused(settings: Settings) -> None:
+def test_openais_token_arrays_are_refused_without_their_file(settings: Settings) -> None:
     with pytest.raises(InvalidInput, match="openai-tokens"):
         openai_tokens._decoded([1], None)
     with pytest.raises(Misconfigured, match="SHA-256"):
@@ -158,9 +156,7 @@ def test_without_the_file_arrays_of_openais_tokens_are_refused(settings: Setting
         )
 
 
-def test_an_input_that_is_too_long_is_averaged_in_parts_on_request_and_told(
-    http: httpx.Client, server: Server
-) -> None:
+def test_an_averaged_input_is_reported(http: httpx.Client, server: Server) -> None:
     text = " ".join(f"word{n} heron" for n in range(200))
     response = http.post(
         "/v1/embeddings", json={"model": MODEL, "input": [text, "short"], "overflow": "mean"}
@@ -187,7 +183,7 @@ def test_an_input_that_is_too_long_is_averaged_in_parts_on_request_and_told(
         ("ubinary", "u1"),
     ],
 )
-def test_every_type_says_the_same_as_numbers_and_as_base64(http: httpx.Client, dtype: str, wire: str) -> None:
+def test_every_type_has_the_same_numbers_in_base64(http: httpx.Client, dtype: str, wire: str) -> None:
     vectors = embed(http, input=TEXTS[:3])
     numbers = embed(http, input=TEXTS[:3], output_dtype=dtype)
     request = {"model": MODEL, "input": TEXTS[:3], "output_dtype": dtype, "encoding_format": "base64"}
@@ -206,7 +202,7 @@ def test_every_type_says_the_same_as_numbers_and_as_base64(http: httpx.Client, d
         assert cosine.min() > (0.9999 if dtype.startswith("float") else 0.999)
 
 
-def test_prompts_stand_before_each_input_by_kind_by_name_and_by_suffix(http: httpx.Client) -> None:
+def test_a_prompt_is_chosen_by_kind_by_name_or_by_suffix(http: httpx.Client) -> None:
     expected = embed(http, input=[PROMPTS["query"] + "a heron"])
     for asked in ({"input_type": "search_query"}, {"prompt_name": "query"}, {"model": f"{PROMPTED}-query"}):
         assert np.allclose(
@@ -221,7 +217,7 @@ def test_prompts_stand_before_each_input_by_kind_by_name_and_by_suffix(http: htt
 
 
 @pytest.mark.parametrize(
-    ("change", "complaint"),
+    ("change", "message"),
     [
         ({"prompt_name": "poem"}, "it has: clustering, document, query"),
         ({"input_type": "poem"}, "it may be query"),
@@ -230,21 +226,21 @@ def test_prompts_stand_before_each_input_by_kind_by_name_and_by_suffix(http: htt
         ({"dimensions": 1000}, "have 384"),
     ],
 )
-def test_a_prompt_or_length_the_model_does_not_have_is_refused(
-    http: httpx.Client, change: dict[str, Any], complaint: str
+def test_an_unknown_prompt_or_length_is_refused(
+    http: httpx.Client, change: dict[str, Any], message: str
 ) -> None:
     response = http.post("/v1/embeddings", json={"model": PROMPTED, "input": "a", **change})
     assert response.status_code == 400
-    assert complaint in response.json()["error"]["message"]
+    assert message in response.json()["error"]["message"]
 
 
-def test_vectors_are_cut_to_a_trained_length_and_have_unit_length_again(http: httpx.Client) -> None:
+def test_vectors_cut_to_a_trained_length_have_unit_length(http: httpx.Client) -> None:
     whole = embed(http, model=PROMPTED, input=TEXTS[:2])[:, :128]
     cut = embed(http, model=PROMPTED, input=TEXTS[:2], dimensions=128)
     assert np.allclose(cut, whole / np.linalg.norm(whole, axis=1, keepdims=True), atol=1e-6)
 
 
-def test_a_deadline_that_has_passed_is_told_as_too_many_requests(http: httpx.Client) -> None:
+def test_a_deadline_that_cannot_be_met_gets_429(http: httpx.Client) -> None:
     request = {"model": MODEL, "input": [f"{n} heron" * 100 for n in range(300)], "overflow": "truncate"}
     response = http.post("/v1/embeddings", json=request, headers={"x-request-timeout": "0.05"})
     assert (response.status_code, response.json()["error"]["code"]) == (429, "rate_limit_exceeded")
@@ -253,14 +249,14 @@ def test_a_deadline_that_has_passed_is_told_as_too_many_requests(http: httpx.Cli
     assert (bad.status_code, bad.json()["error"]["param"]) == (400, "x-priority")
 
 
-def test_tokenize_counts_as_usage_does(http: httpx.Client) -> None:
+def test_tokenize_counts_the_tokens_of_usage(http: httpx.Client) -> None:
     answer = http.post("/v1/tokenize", json={"model": MODEL, "input": TEXTS}).json()
     usage = http.post("/v1/embeddings", json={"model": MODEL, "input": TEXTS}).json()["usage"]
     assert sum(item["count"] for item in answer["data"]) == usage["prompt_tokens"]
     assert answer["max_input_tokens"] == 256
 
 
-def test_callers_of_tei_and_of_cohere_get_the_same_vectors_in_their_shapes(http: httpx.Client) -> None:
+def test_the_paths_of_tei_and_cohere_give_the_same_vectors(http: httpx.Client) -> None:
     expected = embed(http, input=TEXTS[:2])
     assert np.array_equal(
         np.array(http.post("/embed", json={"inputs": TEXTS[:2]}).json(), np.float32), expected
@@ -279,7 +275,7 @@ def test_callers_of_tei_and_of_cohere_get_the_same_vectors_in_their_shapes(http:
     assert answer["texts"] == TEXTS[:2]
 
 
-def test_which_end_of_a_long_text_is_cut_is_the_callers_choice(http: httpx.Client, server: Server) -> None:
+def test_the_request_chooses_the_end_that_is_cut(http: httpx.Client, server: Server) -> None:
     text = " ".join(f"w{n}" for n in range(400))
     (ids,) = server.service.default.engine.tokeniser.ids([text])
     for asked, kept in (

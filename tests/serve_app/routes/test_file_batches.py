@@ -1,4 +1,4 @@
-"""/v1/vector_stores/{id}/file_batches as OpenAI's unmodified client uses it."""
+"""OpenAI's unmodified client uses /v1/vector_stores/{id}/file_batches."""
 
 import time
 from collections.abc import Iterator
@@ -31,7 +31,7 @@ def connection(pool: ConnectionPool) -> Iterator[Connection[Any]]:
 
 @pytest.fixture
 def store(http: httpx.Client, connection: Connection[Any], settings: Settings) -> VectorStore:
-    """A new one."""
+    """A new vector store."""
     return get_store(
         connection,
         settings.organisation,
@@ -93,7 +93,7 @@ def test_answers_are_as_openai_describes_them(
     assert complaints("ErrorResponse", http.get(f"{path}/vsfb_none").json()) == []
 
 
-def test_files_of_a_batch_may_each_have_their_own(
+def test_each_file_of_a_batch_may_have_its_own_attributes(
     http: httpx.Client, store: VectorStore, connection: Connection[Any], settings: Settings
 ) -> None:
     first, second = make_files(connection, settings.organisation, 2)
@@ -109,11 +109,11 @@ def test_files_of_a_batch_may_each_have_their_own(
     listed = http.get(f"/v1/vector_stores/{store.id}/file_batches/{batch['id']}/files").json()["data"]
     by_id = {file["id"]: file for file in listed}
     assert (by_id[first]["attributes"], by_id[second]["attributes"]) == ({"a": 1}, {})
-    assert by_id[second]["chunking_strategy"] != short  # named twice: the last counts
+    assert by_id[second]["chunking_strategy"] != short  # the file is named twice, and the last entry counts
     assert {file["priority_class"] for file in listed} == {"low"}
 
 
-def test_a_batch_says_when_to_ask_again_and_is_cancelled_at_once_where_nobody_works(
+def test_a_batch_says_when_to_ask_again_and_cancels_queued_files_at_once(
     http: httpx.Client, store: VectorStore, connection: Connection[Any], settings: Settings
 ) -> None:
     files = make_files(connection, settings.organisation, 3)
@@ -134,7 +134,7 @@ def test_a_batch_says_when_to_ask_again_and_is_cancelled_at_once_where_nobody_wo
     assert "openai-poll-after-ms" not in ended.headers
 
 
-def test_a_batch_sent_twice_with_one_key_is_one(
+def test_a_batch_sent_twice_with_one_key_is_created_once(
     http: httpx.Client, store: VectorStore, connection: Connection[Any], settings: Settings
 ) -> None:
     files = make_files(connection, settings.organisation, 3)
@@ -146,7 +146,7 @@ def test_a_batch_sent_twice_with_one_key_is_one(
 
 
 @pytest.mark.parametrize(
-    ("body", "complaint"),
+    ("body", "word"),
     [
         ({}, "either"),
         ({"file_ids": ["a"], "files": [{"file_id": "a"}]}, "either"),
@@ -156,14 +156,14 @@ def test_a_batch_sent_twice_with_one_key_is_one(
         ({"files": [{"file_id": "a", "attributes": {"k": []}}]}, "attributes"),
     ],
 )
-def test_a_batch_that_makes_no_sense_is_refused(
-    http: httpx.Client, store: VectorStore, body: dict[str, Any], complaint: str
+def test_a_malformed_batch_is_refused(
+    http: httpx.Client, store: VectorStore, body: dict[str, Any], word: str
 ) -> None:
     response = http.post(f"/v1/vector_stores/{store.id}/file_batches", json=body)
-    assert (response.status_code, complaint in response.text) == (400, True)
+    assert (response.status_code, word in response.text) == (400, True)
 
 
-def test_one_file_that_is_not_there_and_nothing_is_attached(
+def test_a_batch_with_a_missing_file_attaches_nothing(
     http: httpx.Client, store: VectorStore, connection: Connection[Any], settings: Settings
 ) -> None:
     files = make_files(connection, settings.organisation, 3)

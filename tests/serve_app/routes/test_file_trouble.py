@@ -1,4 +1,4 @@
-"""Uploads that go wrong: too long, too slow, too many, cut off, damaged, the database down, the disk full; and that hold nobody up."""
+"""Uploads that are too long, too slow, cut off or damaged, or that find no database or a full disk."""
 
 import json
 import os
@@ -22,16 +22,16 @@ from cluster.database import bundled
 from cluster.settings import MIB, Settings
 from tests.conftest import NewHome, kill_postmaster
 from tests.serve_app.conftest import MODEL, Server, serving
-from tests.serve_app.edge.test_boundary import connect
-from tests.serve_app.raw_uploads import (
+from tests.serve_app.raw_requests import (
     FILE,
     PURPOSE,
     TEXT,
-    fresh,
-    head_of,
-    kept,
+    blob_exists,
+    connect,
+    form_head,
+    new_bytes,
     raw_form,
-    unfinished,
+    unfinished_blobs,
     upload,
     wait_until,
 )
@@ -44,10 +44,10 @@ def test_a_file_that_is_too_long_is_refused_while_it_arrives(small: Server) -> N
     def endless() -> Iterator[bytes]:
         nonlocal sent
         yield raw_form(b"", PURPOSE, FILE)[0][:-9]
-        while sent < 100 * MIB:  # this client looks for an answer only when it has sent everything
+        while sent < 100 * MIB:  # this client reads the answer only after it has sent everything
             sent += 64 * 1024
             yield b"a" * 64 * 1024
-        left.append(unfinished(small))
+        left.append(unfinished_blobs(small))
 
     with httpx.Client(base_url=small.url, timeout=60) as http:
         answer = http.post(
@@ -58,39 +58,39 @@ def test_a_file_that_is_too_long_is_refused_while_it_arrives(small: Server) -> N
         told = upload(http, b"a" * (3 * MIB + 1))
         assert told.status_code == 413
         assert "CLUSTER_MAX_FILE_BYTES" in told.json()["error"]["message"]
-        assert upload(http, fresh(b"a" * (3 * MIB - 32))).status_code == 200
-    assert unfinished(small) == []
+        assert upload(http, new_bytes(b"a" * (3 * MIB - 32))).status_code == 200
+    assert unfinished_blobs(small) == []
 
 
-def test_an_organisation_that_keeps_too_much_is_told_when_and_what_to_delete(small: Server) -> None:
+def test_an_organisation_over_its_limits_gets_429_with_a_remedy(small: Server) -> None:
     with httpx.Client(base_url=small.url, timeout=60) as http:
         for file in http.get("/v1/files").json()["data"]:
             http.delete(f"/v1/files/{file['id']}")
         with ThreadPoolExecutor(8) as threads:
-            many = list(threads.map(lambda n: upload(http, fresh(), f"{n}.txt"), range(8)))
+            many = list(threads.map(lambda n: upload(http, new_bytes(), f"{n}.txt"), range(8)))
         assert sorted(answer.status_code for answer in many) == [200] * 4 + [429] * 4
         refused = next(answer for answer in many if answer.status_code == 429)
         assert int(refused.headers["retry-after"]) > 0
         assert "CLUSTER_ORGANISATION_FILES" in refused.json()["error"]["message"]
         for file in http.get("/v1/files").json()["data"]:
             http.delete(f"/v1/files/{file['id']}")
-        assert upload(http, fresh(b"a" * 2 * MIB)).status_code == 200
-        assert upload(http, fresh(b"b" * 2 * MIB)).status_code == 200
-        content = fresh(b"c" * 2 * MIB)
+        assert upload(http, new_bytes(b"a" * 2 * MIB)).status_code == 200
+        assert upload(http, new_bytes(b"b" * 2 * MIB)).status_code == 200
+        content = new_bytes(b"c" * 2 * MIB)
         assert "CLUSTER_ORGANISATION_BYTES" in upload(http, content).json()["error"]["message"]
-    assert not kept(small, content)
+    assert not blob_exists(small, content)
 
 
-def test_an_upload_may_take_its_time_but_must_go_on(small: Server) -> None:
-    body, _ = raw_form(fresh(b"a" * 60_000), PURPOSE, FILE)
+def test_a_slow_upload_succeeds_and_a_stalled_upload_gets_408(small: Server) -> None:
+    body, _ = raw_form(new_bytes(b"a" * 60_000), PURPOSE, FILE)
     with connect(small) as connection:
-        connection.sendall(head_of(len(body)))
-        for start in range(0, len(body), 5_000):  # longer than the half second a small body has
+        connection.sendall(form_head(len(body)))
+        for start in range(0, len(body), 5_000):  # longer than the half second that a small body may take
             connection.sendall(body[start : start + 5_000])
             time.sleep(0.12)
         assert connection.recv(20).startswith(b"HTTP/1.1 200")
     with connect(small) as connection:
-        connection.sendall(head_of(len(body)) + body[:30_000])
+        connection.sendall(form_head(len(body)) + body[:30_000])
         for start in range(30_000, 30_400, 10):
             try:
                 connection.sendall(body[start : start + 10])
@@ -98,24 +98,24 @@ def test_an_upload_may_take_its_time_but_must_go_on(small: Server) -> None:
                 break
             time.sleep(0.05)
         assert connection.recv(20).startswith(b"HTTP/1.1 408")
-    assert unfinished(small) == []
+    assert unfinished_blobs(small) == []
 
 
-def test_an_upload_that_is_cut_leaves_no_row_and_no_bytes(http: httpx.Client, server: Server) -> None:
+def test_an_upload_that_is_cut_off_leaves_no_row_and_no_bytes(http: httpx.Client, server: Server) -> None:
     before = http.get("/v1/files").json()
-    content = fresh(b"a" * 3 * MIB)
+    content = new_bytes(b"a" * 3 * MIB)
     body, _ = raw_form(content, PURPOSE, FILE)
     with connect(server) as connection:
-        connection.sendall(head_of(len(body)) + body[: 2 * MIB])
-        wait_until(lambda: unfinished(server) != [])
+        connection.sendall(form_head(len(body)) + body[: 2 * MIB])
+        wait_until(lambda: unfinished_blobs(server) != [])
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-    wait_until(lambda: unfinished(server) == [])
-    assert not kept(server, content)
+    wait_until(lambda: unfinished_blobs(server) == [])
+    assert not blob_exists(server, content)
     assert http.get("/v1/files").json() == before
 
 
-def test_a_damaged_file_never_arrives_whole(http: httpx.Client, server: Server) -> None:
-    short, long = fresh(), fresh(b"a" * 5 * MIB)
+def test_a_damaged_file_is_never_sent_whole(http: httpx.Client, server: Server) -> None:
+    short, long = new_bytes(), new_bytes(b"a" * 5 * MIB)
     ids = [upload(http, content).json()["id"] for content in (short, long)]
     for content in (short, long):
         name = sha256(content).hexdigest()
@@ -129,16 +129,16 @@ def test_a_damaged_file_never_arrives_whole(http: httpx.Client, server: Server) 
         assert http.delete(f"/v1/files/{id}").status_code == 200
 
 
-def test_a_database_that_is_down_is_503_and_nothing_is_half_accepted(new_home: NewHome) -> None:
+def test_without_a_database_uploads_get_503_and_keep_nothing(new_home: NewHome) -> None:
     home = new_home("down")
     url = bundled.start(home)
     settings = home.model_copy(
         update={"database_url": type(home).model_validate({"database_url": url}).database_url}
     )
     with serving(settings) as server, httpx.Client(base_url=server.url, timeout=60) as http:
-        first = upload(http, fresh()).json()
+        first = upload(http, new_bytes()).json()
         bundled.stop(home)
-        content = fresh()
+        content = new_bytes()
         refused = upload(http, content)
         assert refused.status_code == 503
         assert int(refused.headers["retry-after"]) >= 1
@@ -147,7 +147,7 @@ def test_a_database_that_is_down_is_503_and_nothing_is_half_accepted(new_home: N
         assert upload(http, content).status_code == 200
 
 
-def test_texts_are_embedded_while_everybody_waits_for_a_database_that_does_not_answer(
+def test_texts_are_embedded_while_other_requests_wait_for_the_database(
     settings: Settings,
 ) -> None:
     with socket.socket() as silent:
@@ -172,14 +172,12 @@ def test_texts_are_embedded_while_everybody_waits_for_a_database_that_does_not_a
             assert {one.result().status_code for one in waiting} == {503}
 
 
-def test_a_postgres_that_was_killed_is_back_for_the_next_upload(
-    http: httpx.Client, settings: Settings
-) -> None:
+def test_a_killed_postgres_is_restarted_for_the_next_upload(http: httpx.Client, settings: Settings) -> None:
     kill_postmaster(settings)
-    assert upload(http, fresh()).status_code == 200
+    assert upload(http, new_bytes()).status_code == 200
 
 
-FULL = """
+FULL_DISK_SCRIPT = """
 import json, os, resource, sys
 from cluster.settings import Settings
 from tests.serve_app.conftest import serving
@@ -190,21 +188,23 @@ def upload(http, content):
 
 with serving(Settings()) as server, httpx.Client(base_url=server.url, timeout=60) as http:
     small = upload(http, b"fits").status_code
-    resource.setrlimit(resource.RLIMIT_FSIZE, (2_000_000, resource.RLIM_INFINITY))  # the kernel refuses what is longer
+    # The kernel refuses to write longer files.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2_000_000, resource.RLIM_INFINITY))
     full = upload(http, b"a" * 5_000_000)
     listed = len(http.get("/v1/files").json()["data"])
     resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     after = upload(http, b"a" * 5_000_000).status_code
-    answers = json.dumps([small, full.status_code, full.headers.get("retry-after"), full.json()["error"]["message"], listed, after])
-    open(sys.argv[1], "w").write(answers)
+    retry_after, message = full.headers.get("retry-after"), full.json()["error"]["message"]
+    answers = [small, full.status_code, retry_after, message, listed, after]
+    open(sys.argv[1], "w").write(json.dumps(answers))
 """
 
 
-def test_a_full_disk_is_503_until_there_is_room(new_home: NewHome, tmp_path: Path) -> None:
+def test_a_full_disk_gets_503_until_there_is_space(new_home: NewHome, tmp_path: Path) -> None:
     home = new_home("full")
     bundled.start(home)
     done = subprocess.run(
-        [sys.executable, "-c", FULL, str(tmp_path / "answers.json")],
+        [sys.executable, "-c", FULL_DISK_SCRIPT, str(tmp_path / "answers.json")],
         env={**os.environ, "CLUSTER_HOME": str(home.home), "CLUSTER_DATABASE_URL": bundled.url(home)},
         capture_output=True, text=True, timeout=100,
     )  # fmt: skip
@@ -215,8 +215,8 @@ def test_a_full_disk_is_503_until_there_is_room(new_home: NewHome, tmp_path: Pat
     assert "full" in message
 
 
-def test_uploads_answer_fast_while_the_engine_is_busy(http: httpx.Client, server: Server) -> None:
-    """p99 under 200 ms on an idle machine; printed, and held to what a shared one can do."""
+def test_uploads_are_fast_while_the_engine_is_busy(http: httpx.Client, server: Server) -> None:
+    """The 99th percentile is below a second on a shared machine; on an idle one it is below 200 ms."""
     stop = threading.Event()
     texts = [f"The {n}th sentence about herons. " * 12 for n in range(64)]
 
@@ -238,7 +238,7 @@ def test_uploads_answer_fast_while_the_engine_is_busy(http: httpx.Client, server
     took = []
     try:
         for _ in range(100):
-            content = fresh(TEXT * 2_000)  # 100 KB
+            content = new_bytes(TEXT * 2_000)  # 100 KB
             began = time.perf_counter()
             assert upload(http, content).status_code == 200
             took.append((time.perf_counter() - began) * 1000)
@@ -251,25 +251,26 @@ def test_uploads_answer_fast_while_the_engine_is_busy(http: httpx.Client, server
     assert p99 < 1_000
 
 
-SEND = """
+UPLOAD_SCRIPT = """
 import pathlib, sys
 from openai import OpenAI
 
-made = OpenAI(base_url=sys.argv[1], api_key="none").files.create(file=pathlib.Path(sys.argv[2]), purpose="assistants")
+client = OpenAI(base_url=sys.argv[1], api_key="none")
+made = client.files.create(file=pathlib.Path(sys.argv[2]), purpose="assistants")
 print(made.id, made.bytes)
 """
 
 
-def test_a_long_file_is_never_in_memory_as_a_whole_and_holds_nobody_up(
+def test_a_long_upload_does_not_delay_other_requests(
     openai_client: OpenAI, http: httpx.Client, tmp_path: Path
 ) -> None:
     file = tmp_path / "long.txt"
     with file.open("wb") as opened:
         for n in range(200):
             opened.write((b"%07d\n" % n) * (MIB // 8))
-    # A process of its own, since this one is the server's.
+    # A process of its own, because this process runs the server.
     client = subprocess.Popen(
-        [sys.executable, "-c", SEND, str(openai_client.base_url), str(file)],
+        [sys.executable, "-c", UPLOAD_SCRIPT, str(openai_client.base_url), str(file)],
         stdout=subprocess.PIPE,
         text=True,
     )

@@ -1,4 +1,4 @@
-"""/v1/files by the unmodified client, and by callers who do not behave."""
+"""/v1/files, for OpenAI's unmodified client and for malformed requests."""
 
 import gzip
 import io
@@ -13,13 +13,22 @@ from psycopg_pool import ConnectionPool
 
 from tests.openai_contract import complaints
 from tests.serve_app.conftest import Server
-from tests.serve_app.raw_uploads import FILE, PURPOSE, TEXT, fresh, kept, raw_form, unfinished, upload
+from tests.serve_app.raw_requests import (
+    FILE,
+    PURPOSE,
+    TEXT,
+    blob_exists,
+    new_bytes,
+    raw_form,
+    unfinished_blobs,
+    upload,
+)
 
 LINE = b'{"custom_id": "1", "body": {}}\n'
 
 
 def test_the_client_uploads_lists_reads_and_deletes(openai_client: OpenAI, server: Server) -> None:
-    content = fresh()
+    content = new_bytes()
     made = openai_client.files.create(file=('größe "1".txt', content), purpose="assistants")
     assert (made.filename.startswith("größe"), made.bytes, made.purpose, made.status) == (
         True,
@@ -37,12 +46,12 @@ def test_the_client_uploads_lists_reads_and_deletes(openai_client: OpenAI, serve
         openai_client.files.retrieve(made.id)
     with pytest.raises(NotFoundError):
         openai_client.files.delete(made.id)
-    assert not kept(server, content)
+    assert not blob_exists(server, content)
 
 
 def test_every_answer_is_as_openai_describes_it(http: httpx.Client) -> None:
     made = upload(
-        http, fresh(), **{"expires_after[anchor]": "created_at", "expires_after[seconds]": "3600"}
+        http, new_bytes(), **{"expires_after[anchor]": "created_at", "expires_after[seconds]": "3600"}
     ).json()
     assert complaints("OpenAIFile", made) == []
     assert complaints("OpenAIFile", http.get(f"/v1/files/{made['id']}").json()) == []
@@ -53,9 +62,10 @@ def test_every_answer_is_as_openai_describes_it(http: httpx.Client) -> None:
         assert complaints("ErrorResponse", refused.json()) == []
 
 
-def test_a_list_is_read_page_by_page_while_its_files_are_deleted(openai_client: OpenAI) -> None:
+def test_a_list_can_be_read_by_page_while_its_files_are_deleted(openai_client: OpenAI) -> None:
     made = [
-        openai_client.files.create(file=("p.jsonl", fresh(LINE)), purpose="fine-tune").id for _ in range(7)
+        openai_client.files.create(file=("p.jsonl", new_bytes(LINE)), purpose="fine-tune").id
+        for _ in range(7)
     ]
     seen = []
     for file in openai_client.files.list(purpose="fine-tune", limit=2, order="asc"):
@@ -65,8 +75,8 @@ def test_a_list_is_read_page_by_page_while_its_files_are_deleted(openai_client: 
     assert openai_client.files.list(purpose="fine-tune").data == []
 
 
-def test_the_same_upload_again_is_the_same_file_and_another_name_is_not(http: httpx.Client) -> None:
-    content = fresh()
+def test_a_repeated_upload_gives_the_same_file(http: httpx.Client) -> None:
+    content = new_bytes()
     first, again, renamed = (
         upload(http, content).json(),
         upload(http, content).json(),
@@ -78,9 +88,9 @@ def test_the_same_upload_again_is_the_same_file_and_another_name_is_not(http: ht
     assert http.get(f"/v1/files/{renamed['id']}/content").content == content
 
 
-def test_the_same_upload_twice_at_once_is_one_file(http: httpx.Client) -> None:
+def test_concurrent_equal_uploads_give_one_file(http: httpx.Client) -> None:
     for _ in range(5):
-        content = fresh()
+        content = new_bytes()
         with ThreadPoolExecutor(6) as threads:
             answers = list(
                 threads.map(lambda _, content=content: upload(http, content).json()["id"], range(6))
@@ -88,9 +98,9 @@ def test_the_same_upload_twice_at_once_is_one_file(http: httpx.Client) -> None:
         assert len(set(answers)) == 1
 
 
-def test_uploading_and_deleting_the_same_bytes_at_once_loses_none(http: httpx.Client) -> None:
-    """Whatever was answered with 200 and not deleted can be read."""
-    content = fresh()
+def test_deleting_and_uploading_the_same_bytes_at_once_loses_no_file(http: httpx.Client) -> None:
+    """Every file that got 200 and was not deleted can be read."""
+    content = new_bytes()
 
     def churn(n: int) -> None:
         for turn in range(12):
@@ -108,12 +118,14 @@ def test_uploading_and_deleting_the_same_bytes_at_once_loses_none(http: httpx.Cl
     assert [http.get(f"/v1/files/{id}/content").status_code for id in left] == [200] * len(left)
 
 
-def test_a_file_may_be_made_to_expire(openai_client: OpenAI, http: httpx.Client) -> None:
+def test_a_file_expires_as_requested(openai_client: OpenAI, http: httpx.Client) -> None:
     made = openai_client.files.create(
-        file=("a.txt", fresh()), purpose="user_data", expires_after={"anchor": "created_at", "seconds": 7200}
-    )  # fmt: skip
+        file=("a.txt", new_bytes()),
+        purpose="user_data",
+        expires_after={"anchor": "created_at", "seconds": 7200},
+    )
     assert made.expires_at == made.created_at + 7200
-    batch = openai_client.files.create(file=("a.jsonl", fresh(LINE)), purpose="batch")
+    batch = openai_client.files.create(file=("a.jsonl", new_bytes(LINE)), purpose="batch")
     assert batch.expires_at == batch.created_at + 30 * 24 * 3600
     for fields in (
         {"expires_after[anchor]": "created_at", "expires_after[seconds]": "3599"},
@@ -122,18 +134,20 @@ def test_a_file_may_be_made_to_expire(openai_client: OpenAI, http: httpx.Client)
         {"expires_after[anchor]": "created_at"},
         {"expires_after[seconds]": "3600"},
     ):
-        refused = upload(http, fresh(), **fields)
+        refused = upload(http, new_bytes(), **fields)
         assert refused.status_code == 400
         assert "expires_after" in refused.json()["error"]["message"]
 
 
-def test_a_file_is_attached_to_a_store_as_it_is_uploaded(
+def test_an_upload_can_attach_its_file_to_a_store(
     openai_client: OpenAI, http: httpx.Client, pool: ConnectionPool, server: Server
 ) -> None:
     store = openai_client.vector_stores.create(name="at once")
     made = openai_client.files.create(
-        file=("a.txt", fresh()), purpose="assistants", extra_body={"vector_store_id": store.id, "priority": "high"}
-    )  # fmt: skip
+        file=("a.txt", new_bytes()),
+        purpose="assistants",
+        extra_body={"vector_store_id": store.id, "priority": "high"},
+    )
     assert made.model_extra is not None
     assert (made.model_extra["priority_class"], made.model_extra["priority"]) == ("high", 5)
     with pool.connection() as connection:
@@ -145,12 +159,12 @@ def test_a_file_is_attached_to_a_store_as_it_is_uploaded(
         ).fetchall()
     assert attached == [(made.model_extra["job_id"],)]
     assert job == [("queued", "high", made.id)]
-    content = fresh()
+    content = new_bytes()
     assert upload(http, content, vector_store_id="vs_none").status_code == 404
-    assert not kept(server, content)
+    assert not blob_exists(server, content)
     for priority in ("urgent", "10", "-1", ""):
         for refused in (
-            upload(http, fresh(), priority=priority),
+            upload(http, new_bytes(), priority=priority),
             http.post("/upload", files={"file": ("a.txt", TEXT)}, data={"priority": priority}),
         ):
             assert (refused.status_code, refused.json()["error"]["param"]) == (400, "priority")
@@ -181,13 +195,13 @@ def test_a_file_is_attached_to_a_store_as_it_is_uploaded(
         (LINE, "a.jsonl", "evals", 200),
     ],
 )
-def test_a_type_that_nothing_reads_is_refused_by_its_bytes(
+def test_an_unsupported_type_is_refused_by_its_bytes(
     http: httpx.Client, server: Server, content: bytes, name: str, purpose: str, status: int
 ) -> None:
-    content = fresh(content)
+    content = new_bytes(content)
     answer = upload(http, content, name, purpose=purpose)
     assert answer.status_code == status, answer.text
-    assert kept(server, content) == (status == 200)
+    assert blob_exists(server, content) == (status == 200)
     if status == 415:
         assert answer.json()["error"]["code"] == "unsupported_media_type"
 
@@ -201,31 +215,31 @@ def test_a_type_that_nothing_reads_is_refused_by_its_bytes(
         ([PURPOSE, PURPOSE, FILE], 400, "twice"),
         ([FILE, PURPOSE, FILE], 400, "twice"),
         ([PURPOSE.replace("assistants", "fun"), FILE], 400, "purpose"),
-        ([PURPOSE.replace("assistants", "a" * 9_000), FILE], 400, "longer than"),
+        ([PURPOSE.replace("assistants", "a" * 9_000), FILE], 400, "is over 8,192 bytes"),
         (["content-disposition: form-data\r\n\r\nred", FILE], 400, "no name"),
         ([PURPOSE, FILE.replace('; filename="a.txt"', "")], 400, "must be a file"),
         ([PURPOSE, FILE.replace("a.txt", "")], 400, "name"),
         ([PURPOSE, FILE.replace("a.txt", "a" * 300)], 400, "255"),
         ([PURPOSE, FILE.replace("a.txt", "a\x01b")], 400, "control character U+0001"),
-        ([PURPOSE, "x-long: " + "a" * 20_000 + "\r\n" + FILE], 400, "no form"),
-        ([*[PURPOSE.replace("purpose", f"f{n}") for n in range(70)], FILE], 400, "more than 64"),
+        ([PURPOSE, "x-long: " + "a" * 20_000 + "\r\n" + FILE], 400, "not valid multipart"),
+        ([*[PURPOSE.replace("purpose", f"f{n}") for n in range(70)], FILE], 400, "over 64 parts"),
         ([PURPOSE, PURPOSE], 400, "twice"),
     ],
 )
-def test_forms_in_any_order_are_read_and_others_refused(
+def test_forms_in_any_order_are_read_and_malformed_ones_refused(
     http: httpx.Client, server: Server, parts: list[str], status: int, complaint: str
 ) -> None:
-    body, headers = raw_form(fresh(), *parts)
+    body, headers = raw_form(new_bytes(), *parts)
     answer = http.post("/v1/files", content=body, headers=headers)
     assert answer.status_code == status, answer.text
     if status != 200:
         assert complaint in answer.json()["error"]["message"]
-    assert unfinished(server) == []
+    assert unfinished_blobs(server) == []
 
 
-def test_a_character_of_a_field_may_arrive_in_two_pieces(http: httpx.Client) -> None:
+def test_a_character_may_arrive_in_two_pieces(http: httpx.Client) -> None:
     store = 'content-disposition: form-data; name="vector_store_id"\r\n\r\nBücher'
-    body, headers = raw_form(fresh(), PURPOSE, store, FILE)
+    body, headers = raw_form(new_bytes(), PURPOSE, store, FILE)
     middle = body.index("ü".encode()) + 1
 
     def pieces() -> Iterator[bytes]:
@@ -238,11 +252,11 @@ def test_a_character_of_a_field_may_arrive_in_two_pieces(http: httpx.Client) -> 
 
 
 @pytest.mark.parametrize("name", ["../../etc/passwd.txt", "C:\\Users\\me\\passwd.txt", "/passwd.txt"])
-def test_a_path_is_no_name_and_no_header_can_be_smuggled_in_one(http: httpx.Client, name: str) -> None:
-    body, headers = raw_form(fresh(), PURPOSE, FILE.replace("a.txt", name.replace("\\", "\\\\")))
+def test_a_file_name_loses_its_path_and_cannot_inject_a_header(http: httpx.Client, name: str) -> None:
+    body, headers = raw_form(new_bytes(), PURPOSE, FILE.replace("a.txt", name.replace("\\", "\\\\")))
     made = http.post("/v1/files", content=body, headers=headers).json()
     assert made["filename"] == "passwd.txt"
-    odd = upload(http, fresh(), "a\"; filename=b.html;'ü.txt").json()
+    odd = upload(http, new_bytes(), "a\"; filename=b.html;'ü.txt").json()
     answer = http.get(f"/v1/files/{odd['id']}/content")
     assert answer.headers["content-type"] == "application/octet-stream"
     assert answer.headers["x-content-type-options"] == "nosniff"
@@ -251,8 +265,8 @@ def test_a_path_is_no_name_and_no_header_can_be_smuggled_in_one(http: httpx.Clie
     assert not set(said.removeprefix("attachment; ")) & set('"; \r\n')
 
 
-def test_what_is_no_form_or_ends_too_early_is_refused(http: httpx.Client, server: Server) -> None:
-    body, headers = raw_form(fresh(), PURPOSE, FILE)
+def test_a_body_that_is_not_a_whole_form_is_refused(http: httpx.Client, server: Server) -> None:
+    body, headers = raw_form(new_bytes(), PURPOSE, FILE)
     assert http.post("/v1/files", json={"purpose": "assistants"}).status_code == 415
     assert (
         http.post("/v1/files", content=body, headers={"content-type": "multipart/form-data"}).status_code
@@ -267,11 +281,11 @@ def test_what_is_no_form_or_ends_too_early_is_refused(http: httpx.Client, server
         ).status_code
         == 415
     )
-    assert unfinished(server) == []
+    assert unfinished_blobs(server) == []
 
 
-def test_another_organisation_sees_none_of_it(small: Server, openai_client: OpenAI) -> None:
-    made = openai_client.files.create(file=io.BytesIO(fresh()), purpose="user_data")
+def test_another_organisation_does_not_see_the_file(small: Server, openai_client: OpenAI) -> None:
+    made = openai_client.files.create(file=io.BytesIO(new_bytes()), purpose="user_data")
     with OpenAI(base_url=f"{small.url}/v1", api_key="none", max_retries=0) as stranger:
         for ask in (stranger.files.retrieve, stranger.files.content, stranger.files.delete):
             with pytest.raises(NotFoundError):

@@ -1,4 +1,4 @@
-"""Every list pages alike: an empty parameter is not given, what names nothing of the list is refused in one sentence."""
+"""All lists have the same paging, and refuse an unknown cursor with the same sentence."""
 
 from typing import Any
 from uuid import uuid4
@@ -27,7 +27,7 @@ def things(http: httpx.Client) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("path", LISTS)
-def test_a_list_pages_as_every_other_does(http: httpx.Client, things: dict[str, Any], path: str) -> None:
+def test_every_list_has_the_same_paging(http: httpx.Client, things: dict[str, Any], path: str) -> None:
     path = path.format(**things)
     first = http.get(f"{path}?limit=1").json()
     for empty in ("after=", "limit=1&after=", "limit=1&order=&after="):

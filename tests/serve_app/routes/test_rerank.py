@@ -1,4 +1,4 @@
-"""POST /v1/rerank: with the embedding model, and with a cross-encoder given by its path."""
+"""POST /v1/rerank orders documents with the embedding model, or with a cross-encoder."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ QUERY = "Which bird sleeps in the air?"
 DOCUMENTS = ["The pump is off.", "Swifts sleep on the wing.", "Herons stand still."]
 
 
-def test_without_a_cross_encoder_vectors_rank_and_the_answer_says_so(http: httpx.Client) -> None:
+def test_without_a_cross_encoder_the_vectors_give_the_scores(http: httpx.Client) -> None:
     request = {
         "query": QUERY,
         "documents": [*DOCUMENTS[:2], {"text": DOCUMENTS[2], "id": 7}],
@@ -35,7 +35,7 @@ def test_without_a_cross_encoder_vectors_rank_and_the_answer_says_so(http: httpx
     assert answer["results"][0]["relevance_score"] == pytest.approx(np.dot(query, documents[1]), abs=1e-6)
 
 
-def test_a_cross_encoder_gives_the_scores_sentence_transformers_gives(
+def test_a_cross_encoder_gives_the_scores_of_sentence_transformers(
     reranking: httpx.Client, cross_encoder: Path
 ) -> None:
     import torch
@@ -63,6 +63,6 @@ def test_a_cross_encoder_gives_the_scores_sentence_transformers_gives(
         {"documents": ["x" * 1_300_000]},
     ],
 )
-def test_what_cannot_be_ranked_is_refused(http: httpx.Client, change: dict[str, object]) -> None:
+def test_a_malformed_request_is_refused(http: httpx.Client, change: dict[str, object]) -> None:
     response = http.post("/v1/rerank", json={"query": QUERY, "documents": DOCUMENTS, **change})
     assert (response.status_code, response.json()["error"]["type"]) == (400, "invalid_request_error")

@@ -1,4 +1,4 @@
-"""Over HTTP another organisation sees nothing of a store, its files and its batches, and changes nothing."""
+"""Another organisation neither sees nor changes a store, its files or its batches over HTTP."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -15,16 +15,16 @@ from cluster.settings import Settings
 from tests.indexed_files import make_files, process
 from tests.serve_app.conftest import Server, serving
 
-THEIRS = "theirs-alone"
+OTHER_ORGANISATION = "theirs-alone"
 
 
 @pytest.fixture(scope="module")
-def stranger(settings: Settings, pool: ConnectionPool) -> Iterator[httpx.Client]:
+def other_organisation(settings: Settings, pool: ConnectionPool) -> Iterator[httpx.Client]:
     """Requests of another organisation, which has a store of its own."""
     with pool.connection() as connection:
-        ensure_organisation(connection, THEIRS)
+        ensure_organisation(connection, OTHER_ORGANISATION)
     with (
-        serving(settings.model_copy(update={"organisation": THEIRS})) as server,
+        serving(settings.model_copy(update={"organisation": OTHER_ORGANISATION})) as server,
         httpx.Client(base_url=server.url, timeout=60) as client,
     ):
         yield client
@@ -76,8 +76,8 @@ def ours(http: httpx.Client, settings: Settings, pool: ConnectionPool, server: S
         ("POST", "/v1/vector_stores", {"file_ids": ["{file}"]}),
     ],
 )
-def test_nothing_of_ours_is_there_for_another_organisation(
-    stranger: httpx.Client,
+def test_another_organisation_gets_404_and_changes_nothing(
+    other_organisation: httpx.Client,
     http: httpx.Client,
     ours: dict[str, str],
     pool: ConnectionPool,
@@ -86,26 +86,27 @@ def test_nothing_of_ours_is_there_for_another_organisation(
     path: str,
     body: Any,
 ) -> None:
-    own = stranger.post("/v1/vector_stores", json={"name": "own"}).json()["id"]
+    own = other_organisation.post("/v1/vector_stores", json={"name": "own"}).json()["id"]
     names = {**ours, "own": own}
     before = _state(http, pool, settings, ours)
-    response = stranger.request(
-        method, path.format(**names), json=None if body is None else _filled(body, names)
+    response = other_organisation.request(
+        method, path.format(**names), json=None if body is None else _with_names(body, names)
     )
     assert response.status_code == 404, response.text
     assert "secret" not in response.text
     assert _state(http, pool, settings, ours) == before
     assert ours["store"] not in {
-        store["id"] for store in stranger.get("/v1/vector_stores", params={"limit": 100}).json()["data"]
+        store["id"]
+        for store in other_organisation.get("/v1/vector_stores", params={"limit": 100}).json()["data"]
     }
-    assert stranger.get("/v1/vector_stores", params={"after": ours["store"]}).status_code == 400
+    assert other_organisation.get("/v1/vector_stores", params={"after": ours["store"]}).status_code == 400
 
 
-def _filled(body: Any, names: dict[str, str]) -> Any:
+def _with_names(body: Any, names: dict[str, str]) -> Any:
     if isinstance(body, dict):
-        return {name: _filled(value, names) for name, value in body.items()}
+        return {name: _with_names(value, names) for name, value in body.items()}
     if isinstance(body, list):
-        return [_filled(value, names) for value in body]
+        return [_with_names(value, names) for value in body]
     return body.format(**names) if isinstance(body, str) else body
 
 
@@ -113,7 +114,9 @@ def _state(http: httpx.Client, pool: ConnectionPool, settings: Settings, ours: d
     store = f"/v1/vector_stores/{ours['store']}"
     with pool.connection() as connection:
         attached = store_files.get_store_file(connection, settings.organisation, ours["store"], ours["file"])
-        jobs = connection.execute("SELECT count(*) FROM jobs WHERE organisation = %s", [THEIRS]).fetchone()
+        jobs = connection.execute(
+            "SELECT count(*) FROM jobs WHERE organisation = %s", [OTHER_ORGANISATION]
+        ).fetchone()
     found = http.post(f"{store}/search", json={"query": "a secret"}).json()
     return (
         attached,

@@ -1,4 +1,4 @@
-"""/v1/uploads by the unmodified client: large files in parts, some of them sent twice, some never finished."""
+"""/v1/uploads for OpenAI's unmodified client: large files in parts."""
 
 import hashlib
 import time
@@ -19,11 +19,11 @@ from cluster.settings import MIB, Settings
 from serve_app.routes import uploads
 from tests.openai_contract import complaints
 from tests.serve_app.conftest import Server, serving
-from tests.serve_app.raw_uploads import TEXT, fresh, kept, unfinished
+from tests.serve_app.raw_requests import TEXT, blob_exists, new_bytes, unfinished_blobs
 
 
 def begin(http: httpx.Client, size: int, name: str = "a.txt", purpose: str = "assistants") -> str:
-    """A new upload's id."""
+    """The id of a new upload."""
     answer = http.post(
         "/v1/uploads", json={"filename": name, "purpose": purpose, "bytes": size, "mime_type": "text/plain"}
     )
@@ -32,17 +32,17 @@ def begin(http: httpx.Client, size: int, name: str = "a.txt", purpose: str = "as
 
 
 def send(http: httpx.Client, upload: str, data: bytes) -> httpx.Response:
-    """One part."""
+    """Send one part."""
     return http.post(f"/v1/uploads/{upload}/parts", files={"data": ("part", data)})
 
 
 def complete(http: httpx.Client, upload: str, *parts: str, **more: Any) -> httpx.Response:
-    """The parts as a file."""
+    """Complete the upload."""
     return http.post(f"/v1/uploads/{upload}/complete", json={"part_ids": parts, **more})
 
 
 def test_the_client_uploads_a_file_in_parts(openai_client: OpenAI, server: Server, tmp_path: Path) -> None:
-    content = fresh(TEXT * 50_000)
+    content = new_bytes(TEXT * 50_000)
     file = tmp_path / "long.txt"
     file.write_bytes(content)
     upload = openai_client.uploads.upload_file_chunked(
@@ -57,11 +57,11 @@ def test_the_client_uploads_a_file_in_parts(openai_client: OpenAI, server: Serve
     assert (upload.file.bytes, upload.file.filename) == (len(content), "long.txt")
     assert openai_client.files.content(upload.file.id).read() == content
     parts = [content[start : start + 300_000] for start in range(0, len(content), 300_000)]
-    assert [kept(server, part) for part in parts] == [False] * len(parts)
+    assert [blob_exists(server, part) for part in parts] == [False] * len(parts)
 
 
 def test_every_answer_is_as_openai_describes_it(http: httpx.Client) -> None:
-    content = fresh()
+    content = new_bytes()
     id = begin(http, len(content))
     assert complaints("Upload", http.post(f"/v1/uploads/{begin(http, 10)}/cancel").json()) == []
     part = send(http, id, content).json()
@@ -79,8 +79,8 @@ def test_every_answer_is_as_openai_describes_it(http: httpx.Client) -> None:
         assert complaints("ErrorResponse", answer.json()) == []
 
 
-def test_parts_in_any_order_side_by_side_and_sent_again(http: httpx.Client) -> None:
-    pieces = [fresh() for _ in range(8)]
+def test_parts_may_be_sent_in_any_order_at_once_and_again(http: httpx.Client) -> None:
+    pieces = [new_bytes() for _ in range(8)]
     id = begin(http, sum(map(len, pieces)))
     with ThreadPoolExecutor(4) as threads:
         ids = list(threads.map(lambda piece: send(http, id, piece).json()["id"], pieces[::-1]))
@@ -91,35 +91,35 @@ def test_parts_in_any_order_side_by_side_and_sent_again(http: httpx.Client) -> N
     assert send(http, id, pieces[0]).status_code == 400
 
 
-def test_completed_while_it_is_being_completed_both_get_the_file(
+def test_concurrent_completions_both_get_the_file(
     http: httpx.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    content, join = fresh(), uploads._join
+    content, join = new_bytes(), uploads._join
     id = begin(http, len(content))
     part = send(http, id, content).json()["id"]
     answers = []
 
-    def overtaken(*arguments: Any) -> Any:
+    def join_after_another(*arguments: Any) -> Any:
         monkeypatch.setattr(uploads, "_join", join)
         answers.append(complete(http, id, part))
         return join(*arguments)
 
-    monkeypatch.setattr(uploads, "_join", overtaken)
+    monkeypatch.setattr(uploads, "_join", join_after_another)
     answers.append(complete(http, id, part))
     assert [answer.status_code for answer in answers] == [200, 200]
     assert answers[0].json() == answers[1].json()
 
 
-def test_an_upload_takes_so_many_parts(http: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_upload_has_a_limited_number_of_parts(http: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ledger, "MAX_PARTS", 1)
     id = begin(http, 1000)
-    answers = [send(http, id, fresh()) for _ in range(3)]
+    answers = [send(http, id, new_bytes()) for _ in range(3)]
     assert [answer.status_code for answer in answers] == [200, 200, 400]
     assert "an upload may have 1" in answers[-1].json()["error"]["message"]
 
 
-def test_what_was_announced_must_have_arrived(http: httpx.Client, server: Server) -> None:
-    content = fresh()
+def test_an_upload_must_match_its_announced_size_and_md5(http: httpx.Client, server: Server) -> None:
+    content = new_bytes()
     id = begin(http, len(content) + 1)
     part = send(http, id, content).json()["id"]
     assert "add up to" in complete(http, id, part).json()["error"]["message"]
@@ -128,31 +128,31 @@ def test_what_was_announced_must_have_arrived(http: httpx.Client, server: Server
     wrong = complete(http, id, part, md5="0" * 32)
     assert (wrong.status_code, wrong.json()["error"]["param"]) == (400, "md5")
     assert complete(http, id, part, md5=hashlib.md5(content).hexdigest().upper()).status_code == 200
-    binary = bytes(range(256)) + fresh()
+    binary = bytes(range(256)) + new_bytes()
     id = begin(http, len(binary), name="a.pdf")
     assert complete(http, id, send(http, id, binary).json()["id"]).status_code == 415
     assert http.post(f"/v1/uploads/{id}/cancel").json()["status"] == "cancelled"
-    assert not kept(server, binary)
-    assert unfinished(server) == []
+    assert not blob_exists(server, binary)
+    assert unfinished_blobs(server) == []
 
 
-def test_a_cancelled_upload_gives_its_bytes_back(
+def test_a_cancelled_upload_deletes_its_bytes(
     openai_client: OpenAI, http: httpx.Client, server: Server
 ) -> None:
-    content = fresh()
+    content = new_bytes()
     upload = openai_client.uploads.create(
         bytes=len(content), filename="a.txt", mime_type="text/plain", purpose="assistants"
     )
     part = openai_client.uploads.parts.create(upload.id, data=content)
-    assert kept(server, content)
+    assert blob_exists(server, content)
     assert openai_client.uploads.cancel(upload.id).status == "cancelled"
-    assert not kept(server, content)
+    assert not blob_exists(server, content)
     with pytest.raises(BadRequestError, match="cancelled"):
         openai_client.uploads.complete(upload.id, part_ids=[part.id])
 
 
-def test_a_part_that_is_also_a_file_stays(http: httpx.Client) -> None:
-    content = fresh()
+def test_a_part_with_the_bytes_of_a_file_leaves_the_file(http: httpx.Client) -> None:
+    content = new_bytes()
     made = http.post("/v1/files", files={"file": ("a.txt", content)}, data={"purpose": "assistants"}).json()
     id = begin(http, len(content))
     send(http, id, content)
@@ -174,7 +174,7 @@ def small(settings: Settings, pool: ConnectionPool) -> Iterator[httpx.Client]:
         yield http
 
 
-def test_limits_are_told_by_name(small: httpx.Client) -> None:
+def test_errors_about_limits_name_the_setting(small: httpx.Client) -> None:
     over = small.post(
         "/v1/uploads",
         json={"filename": "a.txt", "purpose": "batch", "bytes": 3 * MIB + 1, "mime_type": "text/plain"},

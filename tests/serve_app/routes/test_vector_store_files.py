@@ -1,4 +1,4 @@
-"""/v1/vector_stores/{id}/files as OpenAI's unmodified client uses it; the worker's part is done by the test."""
+"""OpenAI's unmodified client uses /v1/vector_stores/{id}/files; the test does the worker's part."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -21,7 +21,7 @@ from serve_app.routes import file_content
 from tests.indexed_files import begin, fail, make_files, process
 from tests.openai_contract import complaints
 from tests.serve_app.conftest import Server
-from tests.serve_app.raw_uploads import fresh, upload
+from tests.serve_app.raw_requests import new_bytes, upload
 
 PAGES = ["Herons stand still for hours.", "Swifts sleep on the wing.", "Only the operator may stop the pump."]
 SIZES = {"max_chunk_size_tokens": 800, "chunk_overlap_tokens": 400}
@@ -43,7 +43,7 @@ def index(settings: Settings, pool: ConnectionPool) -> ChunkIndex:
 
 @pytest.fixture
 def store(http: httpx.Client, connection: Connection[Any], settings: Settings) -> VectorStore:
-    """A new one."""
+    """A new vector store."""
     return get_store(
         connection,
         settings.organisation,
@@ -53,13 +53,13 @@ def store(http: httpx.Client, connection: Connection[Any], settings: Settings) -
 
 @pytest.fixture
 def file(connection: Connection[Any], settings: Settings) -> str:
-    """A new one."""
+    """The id of a new file."""
     return make_files(connection, settings.organisation)[0]
 
 
 @pytest.fixture
 def done(connection: Connection[Any], index: ChunkIndex, server: Server) -> Any:
-    """``done(store, file)``: as the worker leaves it."""
+    """``done(store, file)`` makes the file searchable, as the worker does."""
 
     def done(store: VectorStore, file: str, texts: list[str] = PAGES) -> None:
         assert process(
@@ -74,8 +74,8 @@ def done(connection: Connection[Any], index: ChunkIndex, server: Server) -> Any:
     return done
 
 
-def shown(http: httpx.Client, store: VectorStore, file: str) -> dict[str, Any]:
-    """The file, as OpenAI describes it."""
+def checked_file(http: httpx.Client, store: VectorStore, file: str) -> dict[str, Any]:
+    """The file's answer, checked against OpenAI's schema."""
     answer: dict[str, Any] = http.get(f"/v1/vector_stores/{store.id}/files/{file}").json()
     assert complaints("VectorStoreFileObject", answer) == []
     return answer
@@ -118,9 +118,9 @@ def test_answers_are_as_openai_describes_them(
     path = f"/v1/vector_stores/{store.id}/files"
     assert complaints("ListVectorStoreFilesResponse", http.get(path).json()) == []
     assert complaints("VectorStoreFileObject", http.post(path, json={"file_id": file}).json()) == []
-    assert shown(http, store, file)["status"] == "in_progress"
+    assert checked_file(http, store, file)["status"] == "in_progress"
     done(store, file)
-    assert shown(http, store, file)["status"] == "completed"
+    assert checked_file(http, store, file)["status"] == "completed"
     assert complaints("ListVectorStoreFilesResponse", http.get(path).json()) == []
     assert complaints("VectorStoreFileContentResponse", http.get(f"{path}/{file}/content").json()) == []
     assert (
@@ -131,20 +131,20 @@ def test_answers_are_as_openai_describes_them(
     assert complaints("ErrorResponse", http.get(f"{path}/{file}").json()) == []
 
 
-def test_a_file_tells_of_its_job_and_when_to_ask_again(
+def test_a_file_shows_its_job_and_when_to_ask_again(
     http: httpx.Client, store: VectorStore, file: str, connection: Connection[Any], done: Any
 ) -> None:
     path = f"/v1/vector_stores/{store.id}/files"
     job = http.post(path, json={"file_id": file, "priority": "high"}).json()["job_id"]
     queued = http.get(f"{path}/{file}")
-    told = queued.json()
-    assert (told["job_id"], told["stage"], told["priority_class"], told["attempt"]) == (
+    seen = queued.json()
+    assert (seen["job_id"], seen["stage"], seen["priority_class"], seen["attempt"]) == (
         job,
         "queued",
         "high",
         1,
     )
-    assert told["progress"] == {"done": 0, "total": 100, "unit": "percent"}
+    assert seen["progress"] == {"done": 0, "total": 100, "unit": "percent"}
     assert queued.headers["openai-poll-after-ms"] == "1000"
     assert http.get(f"/v1/jobs/{job}").json()["kind"] == "index_file"
     connection.execute("UPDATE jobs SET retry_at = now() + interval '3 seconds' WHERE id = %s", [job])
@@ -162,7 +162,7 @@ def test_a_file_tells_of_its_job_and_when_to_ask_again(
     ("code", "theirs"),
     [("unsupported", "unsupported_file"), ("encrypted", "invalid_file"), ("timeout", "server_error")],
 )
-def test_a_failed_file_says_why_and_can_be_tried_again(
+def test_a_failed_file_says_why_and_can_be_retried(
     http: httpx.Client,
     store: VectorStore,
     file: str,
@@ -174,40 +174,41 @@ def test_a_failed_file_says_why_and_can_be_tried_again(
     path = f"/v1/vector_stores/{store.id}/files"
     job = http.post(path, json={"file_id": file}).json()["job_id"]
     fail(connection, store, file, code, "it cannot be read")
-    failed = shown(http, store, file)
+    failed = checked_file(http, store, file)
     assert (failed["status"], failed["last_error"]) == (
         "failed",
         {"code": theirs, "message": "it cannot be read"},
     )
     assert http.get(f"/v1/vector_stores/{store.id}").json()["file_counts"]["failed"] == 1
     queue.replay(connection, store.organisation, job)
-    assert shown(http, store, file)["last_error"] is None
+    assert checked_file(http, store, file)["last_error"] is None
     done(store, file)
-    assert shown(http, store, file)["status"] == "completed"
+    assert checked_file(http, store, file)["status"] == "completed"
 
 
-def test_a_file_read_in_part_is_completed_and_says_which_part(
+def test_a_file_read_in_part_says_which_part_is_missing(
     http: httpx.Client, store: VectorStore, file: str, connection: Connection[Any], done: Any
 ) -> None:
     http.post(f"/v1/vector_stores/{store.id}/files", json={"file_id": file})
-    told = shown(http, store, file)
-    assert (told["outcome"], told["detail"], told["facts"]) == (None, None, {})
+    seen = checked_file(http, store, file)
+    assert (seen["outcome"], seen["detail"], seen["facts"]) == (None, None, {})
     done(store, file)
-    assert shown(http, store, file)["outcome"] == "ok"
+    assert checked_file(http, store, file)["outcome"] == "ok"
     connection.execute(
-        "UPDATE documents SET outcome = 'partial_text', detail = 'page 2 is a picture', facts = %s WHERE organisation = %s AND source = %s",
+        "UPDATE documents SET outcome = 'partial_text', detail = 'page 2 is a picture', facts = %s"
+        " WHERE organisation = %s AND source = %s",
         [Jsonb({"unread_pages": 1}), store.organisation, file],
     )
-    told = shown(http, store, file)
-    assert (told["status"], told["last_error"], told["attributes"]) == ("completed", None, {})
-    assert (told["outcome"], told["detail"], told["facts"]) == (
+    seen = checked_file(http, store, file)
+    assert (seen["status"], seen["last_error"], seen["attributes"]) == ("completed", None, {})
+    assert (seen["outcome"], seen["detail"], seen["facts"]) == (
         "partial_text",
         "page 2 is a picture",
         {"unread_pages": 1},
     )
 
 
-def test_attaching_again_in_progress_is_the_same_job_and_later_a_new_one(
+def test_attaching_again_makes_a_new_job_once_the_first_has_ended(
     http: httpx.Client, store: VectorStore, file: str, done: Any
 ) -> None:
     path = f"/v1/vector_stores/{store.id}/files"
@@ -253,7 +254,7 @@ def test_two_priority_classes_in_one_request_are_refused(
     assert (refused.status_code, refused.json()["error"]["param"]) == (400, "priority")
 
 
-def test_longer_chunks_than_the_model_reads_are_told_and_so_is_what_is_used(
+def test_a_file_shows_the_requested_and_the_used_chunk_sizes(
     http: httpx.Client, store: VectorStore, file: str, server: Server
 ) -> None:
     path = f"/v1/vector_stores/{store.id}/files"
@@ -270,7 +271,7 @@ def test_longer_chunks_than_the_model_reads_are_told_and_so_is_what_is_used(
     )
 
 
-def test_a_stores_own_strategy_holds_for_files_without_one(http: httpx.Client, file: str) -> None:
+def test_a_stores_chunking_strategy_applies_to_files_without_one(http: httpx.Client, file: str) -> None:
     store = http.post("/v1/vector_stores", json={"chunking_strategy": STATIC}).json()
     path = f"/v1/vector_stores/{store['id']}/files"
     assert http.post(path, json={"file_id": file}).json()["chunking_strategy"] == STATIC
@@ -282,7 +283,7 @@ def test_a_stores_own_strategy_holds_for_files_without_one(http: httpx.Client, f
     )
 
 
-def test_attributes_change_for_the_file_and_for_every_search_at_once(
+def test_changed_attributes_apply_to_searches_at_once(
     http: httpx.Client, store: VectorStore, file: str, done: Any
 ) -> None:
     path = f"/v1/vector_stores/{store.id}/files"
@@ -335,7 +336,7 @@ def test_attributes_that_no_filter_could_find_are_refused(
         assert complaint in refused.json()["error"]["message"]
 
 
-def test_lists_are_by_status_and_in_pages(
+def test_lists_can_be_filtered_by_status_and_paged(
     openai_client: OpenAI, store: VectorStore, connection: Connection[Any], settings: Settings, done: Any
 ) -> None:
     made = make_files(connection, settings.organisation, 5)
@@ -354,7 +355,7 @@ def test_lists_are_by_status_and_in_pages(
     assert files.list(store.id).data == []
 
 
-def test_a_long_text_comes_in_parts(
+def test_a_long_text_is_returned_in_pages(
     http: httpx.Client, store: VectorStore, file: str, done: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(file_content, "CONTENT_CHUNKS", 2)
@@ -373,9 +374,7 @@ def test_a_long_text_comes_in_parts(
     assert http.get(f"{path}/{file}/content", params={"page": "-1"}).status_code == 400
 
 
-def test_files_and_stores_that_are_not_there_are_not_found(
-    http: httpx.Client, store: VectorStore, file: str
-) -> None:
+def test_missing_files_and_stores_are_not_found(http: httpx.Client, store: VectorStore, file: str) -> None:
     for path, body in (
         (f"/v1/vector_stores/{store.id}/files", {"file_id": "file-none"}),
         ("/v1/vector_stores/vs_none/files", {"file_id": file}),
@@ -389,13 +388,13 @@ def test_files_and_stores_that_are_not_there_are_not_found(
 
 
 @pytest.mark.parametrize("purpose", ["batch", "fine-tune", "evals", "vision"])
-def test_a_file_for_another_purpose_is_attached_nowhere(http: httpx.Client, purpose: str) -> None:
-    """Else lines of requests would be found by those who look for text."""
+def test_a_file_for_another_purpose_cannot_be_attached(http: httpx.Client, purpose: str) -> None:
+    """A search for text must not find the lines of a batch of requests."""
     content = b"\x89PNG\r\n\x1a\n" if purpose == "vision" else b'{"custom_id": "1", "body": {}}\n'
-    file = upload(http, fresh(content), "a.jsonl", purpose=purpose).json()["id"]
-    good = upload(http, fresh()).json()["id"]
+    file = upload(http, new_bytes(content), "a.jsonl", purpose=purpose).json()["id"]
+    good = upload(http, new_bytes()).json()["id"]
     store = http.post("/v1/vector_stores", json={"name": "documents alone"}).json()["id"]
-    unseen = fresh(content)
+    unseen = new_bytes(content)
     for refused in (
         http.post(f"/v1/vector_stores/{store}/files", json={"file_id": file}),
         http.post(f"/v1/vector_stores/{store}/file_batches", json={"file_ids": [good, file]}),

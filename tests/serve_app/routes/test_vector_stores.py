@@ -1,4 +1,4 @@
-"""/v1/vector_stores as OpenAI's unmodified client uses it."""
+"""OpenAI's unmodified client uses /v1/vector_stores."""
 
 from typing import Any
 from uuid import uuid4
@@ -26,7 +26,7 @@ def files(pool: ConnectionPool, settings: Settings) -> list[str]:
         return make_files(connection, settings.organisation, 3)
 
 
-def test_the_openai_client_makes_gets_changes_lists_and_deletes_a_store(
+def test_the_openai_client_creates_gets_changes_lists_and_deletes_a_store(
     openai_client: OpenAI, files: list[str]
 ) -> None:
     stores = openai_client.vector_stores
@@ -125,7 +125,7 @@ def test_answers_are_as_openai_describes_them(http: httpx.Client, files: list[st
         ({"file_ids": ["file"] * 501}, "file_ids"),
     ],
 )
-def test_what_makes_no_sense_is_refused_and_the_field_named(
+def test_a_malformed_request_is_refused_and_the_field_named(
     http: httpx.Client, body: dict[str, Any], complaint: str
 ) -> None:
     import json
@@ -137,14 +137,14 @@ def test_what_makes_no_sense_is_refused_and_the_field_named(
     assert complaint in response.json()["error"]["message"]
 
 
-def test_a_file_that_is_not_there_makes_no_store(http: httpx.Client, files: list[str]) -> None:
+def test_a_store_with_a_missing_file_is_not_created(http: httpx.Client, files: list[str]) -> None:
     name = f"none {uuid4()}"
     response = http.post("/v1/vector_stores", json={"name": name, "file_ids": [*files, "file-none"]})
     assert (response.status_code, "file-none" in response.text) == (404, True)
     assert http.post(f"/v1/vector_stores/{name}/search", json={"query": "a"}).status_code == 404
 
 
-def test_two_may_have_one_name_and_a_key_sent_twice_makes_one_store(http: httpx.Client) -> None:
+def test_two_stores_may_have_one_name_and_a_repeated_key_creates_one(http: httpx.Client) -> None:
     name = f"twice {uuid4()}"
     key = {"idempotency-key": str(uuid4())}
     ids = [
@@ -156,7 +156,7 @@ def test_two_may_have_one_name_and_a_key_sent_twice_makes_one_store(http: httpx.
     assert http.post("/v1/vector_stores", json={"name": "other"}, headers=key).status_code == 400
 
 
-def test_partial_and_priority_are_honoured(
+def test_partial_and_priority_have_their_effect(
     openai_client: OpenAI, pool: ConnectionPool, settings: Settings, files: list[str]
 ) -> None:
     store = openai_client.vector_stores.create(
@@ -172,7 +172,7 @@ def test_partial_and_priority_are_honoured(
     assert (job.priority_class, job.priority, job.last_attempt) == ("high", 5, settings.job_attempts)
 
 
-def test_all_stores_are_listed_once_by_a_client_that_deletes_what_it_sees(
+def test_a_client_that_deletes_listed_stores_sees_each_once(
     openai_client: OpenAI, pool: ConnectionPool, settings: Settings
 ) -> None:
     made = [openai_client.vector_stores.create(name=f"page {n}").id for n in range(7)]
@@ -207,7 +207,7 @@ def test_pages_have_limits_orders_and_cursors(http: httpx.Client) -> None:
         assert http.get("/v1/vector_stores", params=wrong).status_code == 400
 
 
-def test_an_expired_store_says_so_and_gives_and_takes_nothing(
+def test_an_expired_store_cannot_be_searched_or_changed(
     http: httpx.Client, pool: ConnectionPool, files: list[str]
 ) -> None:
     store = http.post("/v1/vector_stores", json={"expires_after": WEEK}).json()
@@ -223,7 +223,7 @@ def test_an_expired_store_says_so_and_gives_and_takes_nothing(
     assert http.delete(path).status_code == 200
 
 
-def test_a_new_store_can_be_searched_and_holds_nothing(http: httpx.Client) -> None:
+def test_a_new_store_can_be_searched_and_is_empty(http: httpx.Client) -> None:
     store = http.post("/v1/vector_stores", json={"name": f"empty {uuid4()}"}).json()
     assert store["status"] == "completed"
     found = http.post(f"/v1/vector_stores/{store['name']}/search", json={"query": "anything"})

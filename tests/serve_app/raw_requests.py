@@ -1,6 +1,7 @@
-"""Uploads by hand: bytes nobody sent before, forms that no client would write, and what became of them."""
+"""Uploads and requests written by hand, such as forms that no client would send."""
 
 import os
+import socket
 import time
 from collections.abc import Callable
 from hashlib import sha256
@@ -16,43 +17,52 @@ PURPOSE = 'content-disposition: form-data; name="purpose"\r\n\r\nassistants'
 FILE = 'content-disposition: form-data; name="file"; filename="a.txt"\r\n\r\n'
 
 
-def fresh(text: bytes = TEXT) -> bytes:
-    """Bytes nobody uploaded before."""
+def new_bytes(text: bytes = TEXT) -> bytes:
+    """Bytes that were never uploaded before."""
     return text + uuid4().hex.encode()
 
 
 def upload(http: httpx.Client, content: bytes, name: str = "heron.txt", **fields: Any) -> httpx.Response:
-    """One upload, the file first."""
+    """Upload a file, with the file before the fields of the form."""
     return http.post("/v1/files", files={"file": (name, content)}, data={"purpose": "assistants", **fields})
 
 
-def kept(server: Server, content: bytes) -> bool:
-    """True when a blob with these bytes is there."""
+def blob_exists(server: Server, content: bytes) -> bool:
+    """True if the blob store has these bytes."""
     return server.service.blobs.exists(server.service.settings.organisation, sha256(content).hexdigest())
 
 
-def unfinished(server: Server) -> list[str]:
-    """Files of writers."""
+def unfinished_blobs(server: Server) -> list[str]:
+    """Names of the blobs that are being written."""
     folder = server.service.settings.home / "blobs" / server.service.settings.organisation / "incoming"
     return os.listdir(folder) if folder.is_dir() else []
 
 
 def raw_form(content: bytes, *parts: str) -> tuple[bytes, dict[str, str]]:
-    """A form's body and its header, part heads as given, the content in the last."""
+    """The body and the headers of a form with these part heads; the last part has the content."""
     body = b"".join(b"--B\r\n" + part.encode() + b"\r\n" for part in parts[:-1])
     return body + b"--B\r\n" + parts[-1].encode() + content + b"\r\n--B--\r\n", {
         "content-type": "multipart/form-data; boundary=B"
     }
 
 
-def head_of(length: int) -> bytes:
-    """Of a request whose body, a form, has this many bytes."""
-    return f"POST /v1/files HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=B\r\nContent-Length: {length}\r\n\r\n".encode()
+def form_head(length: int) -> bytes:
+    """The head of a request whose form has this many bytes."""
+    return (
+        "POST /v1/files HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=B\r\n"
+        f"Content-Length: {length}\r\n\r\n"
+    ).encode()
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
-    """Fail if it does not come about."""
+    """Wait until the condition holds; fail after 20 seconds."""
     deadline = time.monotonic() + 20
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+def connect(server: Server) -> socket.socket:
+    """A plain socket, for requests that no HTTP client would send."""
+    host, port = server.url.removeprefix("http://").split(":")
+    return socket.create_connection((host, int(port)), timeout=10)
