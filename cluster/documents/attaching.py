@@ -7,7 +7,7 @@ Called by the routes and by the doctor. A worker whose job has lost its file cal
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -90,11 +90,9 @@ def attach_many(
         _require_files(connection, owner)
         ids = [document_id(store.organisation, store.id, file) for file in wanted]
         connection.execute(SQL["insert"], {**owner, "documents": ids})
-        jobs, replaced = _open_jobs(
-            connection, {one.file: one.chunking_strategy for one in wanted.values()}, owner
-        )
-        # Jobs are locked before turns, in the same order as ``queue.requeue`` locks them, or the two could
-        # deadlock.
+        strategies = {file: attachment.chunking_strategy for file, attachment in wanted.items()}
+        jobs, replaced = _open_jobs(connection, strategies, owner)
+        # Jobs are locked before turns, as ``queue.requeue`` locks them, or the two could deadlock.
         queue.lock_jobs(connection, store.organisation, list(replaced.values()))
         new = [file for file in wanted if file not in jobs]
         requests = [_request(store, file) for file in new]
@@ -108,17 +106,7 @@ def attach_many(
         )
         jobs.update((file, job.id) for file, job in zip(new, submitted, strict=True))
         _replace_jobs(connection, store.organisation, {replaced[file]: jobs[file] for file in replaced})
-        values = {
-            **owner,
-            "jobs": [jobs[file] for file in wanted],
-            "attributes": [json.dumps(dict(one.attributes)) for one in wanted.values()],
-            "strategies": [
-                one.chunking_strategy and json.dumps(dict(one.chunking_strategy)) for one in wanted.values()
-            ],
-        }
-        connection.execute(SQL["attach"], values)
-        if batch is not None:
-            connection.execute(SQL["add_members"], {**values, "batch": batch})
+        _write(connection, owner, wanted.values(), jobs, batch=batch)
         touch_store(connection, store)
 
 
@@ -181,6 +169,26 @@ def _replace_jobs(connection: Connection[Any], organisation: str, jobs: Mapping[
     for old, new in jobs.items():
         reason = f"the file was attached again: job {new} replaces this one"
         queue.cancel(connection, organisation, old, reason=reason, code=REPLACED)
+
+
+def _write(
+    connection: Connection[Any],
+    owner: dict[str, Any],
+    attachments: Iterable[Attachment],
+    jobs: Mapping[str, str],
+    *,
+    batch: str | None,
+) -> None:
+    """Write the attached files with their jobs, in the order of ``owner["files"]``."""
+    values: dict[str, Any] = {**owner, "jobs": [], "attributes": [], "strategies": []}
+    for attachment in attachments:
+        strategy = attachment.chunking_strategy
+        values["jobs"].append(jobs[attachment.file])
+        values["attributes"].append(json.dumps(dict(attachment.attributes)))
+        values["strategies"].append(strategy and json.dumps(dict(strategy)))
+    connection.execute(SQL["attach"], values)
+    if batch is not None:
+        connection.execute(SQL["add_members"], {**values, "batch": batch})
 
 
 def _request(store: VectorStore, file: str) -> queue.JobRequest:

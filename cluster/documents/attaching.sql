@@ -7,11 +7,13 @@ ON CONFLICT (organisation, vector_store, file) DO NOTHING;
 
 -- name: attach
 UPDATE vector_store_files AS attached
-SET status = 'in_progress', error_code = NULL, error = NULL, job = new.job, attributes = new.attributes::jsonb,
+SET status = 'in_progress', error_code = NULL, error = NULL, job = new.job,
+    attributes = new.attributes::jsonb,
     chunking_strategy = new.chunking_strategy::jsonb
 FROM unnest(%(files)s::text[], %(jobs)s::text[], %(attributes)s::text[], %(strategies)s::text[])
     AS new (file, job, attributes, chunking_strategy)
-WHERE attached.organisation = %(organisation)s AND attached.vector_store = %(vector_store)s AND attached.file = new.file;
+WHERE attached.organisation = %(organisation)s AND attached.vector_store = %(vector_store)s
+    AND attached.file = new.file;
 
 -- name: add_members
 INSERT INTO file_batch_members (organisation, batch, vector_store, file, job, status)
@@ -19,11 +21,13 @@ SELECT %(organisation)s, %(batch)s, %(vector_store)s, file, job, 'in_progress'
 FROM unnest(%(files)s::text[], %(jobs)s::text[]) AS new (file, job);
 
 -- name: lock_many
-SELECT attached.file, attached.job, attached.chunking_strategy, attached.status = 'in_progress' AND attached.job <> '' AS is_open,
+SELECT attached.file, attached.job, attached.chunking_strategy,
+       attached.status = 'in_progress' AND attached.job <> '' AS is_open,
        coalesce(jobs.state IN ('queued', 'running') AND NOT jobs.cancel_asked, false) AS continues
 FROM vector_store_files AS attached
 LEFT JOIN jobs ON (jobs.organisation, jobs.id) = (attached.organisation, attached.job)
-WHERE attached.organisation = %(organisation)s AND attached.vector_store = %(vector_store)s AND attached.file = ANY(%(files)s)
+WHERE attached.organisation = %(organisation)s AND attached.vector_store = %(vector_store)s
+    AND attached.file = ANY(%(files)s)
 ORDER BY attached.file
 FOR UPDATE OF attached;
 

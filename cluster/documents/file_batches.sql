@@ -11,7 +11,8 @@ SELECT batch.organisation, batch.id, batch.vector_store, batch.created_at, batch
        coalesce(bool_or(jobs.state = 'running'), false) AS running
 FROM file_batches AS batch
 LEFT JOIN file_batch_members AS member ON (member.organisation, member.batch) = (batch.organisation, batch.id)
-LEFT JOIN jobs ON (jobs.organisation, jobs.id) = (member.organisation, member.job) AND member.status = 'in_progress'
+LEFT JOIN jobs ON (jobs.organisation, jobs.id) = (member.organisation, member.job)
+    AND member.status = 'in_progress'
 WHERE batch.organisation = %(organisation)s AND batch.vector_store = %(vector_store)s AND batch.id = %(id)s
 GROUP BY batch.organisation, batch.id;
 
@@ -31,7 +32,8 @@ SELECT member.job, EXISTS (
     WHERE (other.organisation, other.job) = (member.organisation, member.job) AND other.batch <> member.batch
       AND other.status = 'in_progress' AND file_batches.cancelled_at IS NULL) AS shared
 FROM file_batch_members AS member
-WHERE member.organisation = %(organisation)s AND member.batch = %(id)s AND member.status = 'in_progress' AND member.job IS NOT NULL
+WHERE member.organisation = %(organisation)s AND member.batch = %(id)s AND member.status = 'in_progress'
+    AND member.job IS NOT NULL
 ORDER BY member.job;
 
 -- name: leave  members whose job continues for another batch

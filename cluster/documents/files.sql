@@ -1,4 +1,4 @@
--- Statements whose name ends in _of_all are for upkeep. They read all organisations, and return the organisation.
+-- Statements whose name ends in _of_all are for upkeep. They read all organisations and return each one.
 
 -- name: lock_storage  transactions that add files to a limited organisation run one after the other
 SELECT pg_advisory_xact_lock(hashtextextended(%(organisation)s || '/quota', 0));
@@ -6,12 +6,13 @@ SELECT pg_advisory_xact_lock(hashtextextended(%(organisation)s || '/quota', 0));
 -- name: kept  files and pending uploads
 SELECT
     (SELECT count(*) FROM files WHERE organisation = %(organisation)s)
-        + (SELECT count(*) FROM uploads WHERE organisation = %(organisation)s AND status = 'pending' AND expires_at > now()) AS files,
+        + (SELECT count(*) FROM uploads WHERE organisation = %(organisation)s AND status = 'pending'
+            AND expires_at > now()) AS files,
     (SELECT coalesce(sum(bytes), 0)::bigint FROM files WHERE organisation = %(organisation)s)
         + (SELECT coalesce(sum(bytes), 0)::bigint FROM uploads
             WHERE organisation = %(organisation)s AND status = 'pending' AND expires_at > now()) AS bytes;
 
--- name: lock_blob  a transaction that writes a row with the blob and one that deletes the blob run one after the other
+-- name: lock_blob  transactions that name a blob in a row and those that delete it take turns
 SELECT pg_advisory_xact_lock(hashtextextended(%(organisation)s || '/blob/' || %(sha256)s, 0));
 
 -- name: blob_needed
@@ -22,19 +23,21 @@ SELECT
 -- name: same  the file of a repeated upload: clients send no key with it, so its content is the key
 SELECT organisation, id, filename, purpose, bytes, sha256, media_type, created_at, expires_at
 FROM files
-WHERE organisation = %(organisation)s AND sha256 = %(sha256)s AND filename = %(filename)s AND purpose = %(purpose)s
+WHERE organisation = %(organisation)s AND sha256 = %(sha256)s AND filename = %(filename)s
+    AND purpose = %(purpose)s
     AND created_at > now() - make_interval(secs => %(within_s)s)
     AND (expires_at IS NULL OR expires_at > now())
     AND expires_at - created_at IS NOT DISTINCT FROM make_interval(secs => %(lifetime_s)s)
 ORDER BY id
 LIMIT 1;
 
--- name: insert  ids begin with the time: they are in the order of creation, and a deleted file keeps its place in lists
+-- name: insert  ids begin with the time, so that a deleted file keeps its place in lists
 INSERT INTO files (organisation, id, filename, purpose, bytes, sha256, media_type, created_at, expires_at)
 VALUES (
     %(organisation)s,
     'file-' || lpad(to_hex((extract(epoch FROM now()) * 1000000)::bigint), 14, '0') || %(random)s,
-    %(filename)s, %(purpose)s, %(bytes)s, %(sha256)s, %(media_type)s, now(), now() + make_interval(secs => %(lifetime_s)s)
+    %(filename)s, %(purpose)s, %(bytes)s, %(sha256)s, %(media_type)s, now(),
+    now() + make_interval(secs => %(lifetime_s)s)
 )
 RETURNING organisation, id, filename, purpose, bytes, sha256, media_type, created_at, expires_at;
 

@@ -1,5 +1,6 @@
 -- name: organisations  those with stores to mark as expired
-SELECT DISTINCT organisation FROM vector_stores WHERE expires_at <= now() AND expired_at IS NULL AND deleted_at IS NULL;
+SELECT DISTINCT organisation FROM vector_stores WHERE expires_at <= now() AND expired_at IS NULL
+    AND deleted_at IS NULL;
 
 -- name: expire
 UPDATE vector_stores SET expired_at = now()
@@ -20,12 +21,15 @@ ORDER BY file
 LIMIT %(limit)s;
 
 -- name: detach
-DELETE FROM vector_store_files WHERE organisation = %(organisation)s AND vector_store = %(id)s AND file = ANY(%(files)s);
+DELETE FROM vector_store_files WHERE organisation = %(organisation)s AND vector_store = %(id)s
+    AND file = ANY(%(files)s);
 
 -- name: delete_documents
 DELETE FROM documents
 WHERE organisation = %(organisation)s AND id = ANY(ARRAY(
-    SELECT id FROM documents WHERE organisation = %(organisation)s AND vector_store = %(id)s LIMIT %(limit)s));
+    SELECT id FROM documents
+    WHERE organisation = %(organisation)s AND vector_store = %(id)s
+    LIMIT %(limit)s));
 
 -- name: delete_batches
 DELETE FROM file_batches WHERE organisation = %(organisation)s AND vector_store = %(id)s;

@@ -2,10 +2,11 @@
 SELECT pg_advisory_xact_lock(hashtextextended('store/' || %(organisation)s || '/' || %(name)s, 0));
 
 -- name: insert  returns no row where the id is taken
-INSERT INTO vector_stores (organisation, id, name, description, collection, fingerprint_id, fingerprint, metadata, chunking_strategy,
-    expires_after, expires_at, partial, index)
-VALUES (%(organisation)s, %(id)s, %(name)s, %(description)s, %(collection)s, %(fingerprint_id)s, %(fingerprint)s, %(metadata)s,
-    %(chunking_strategy)s, %(expires_after)s, now() + make_interval(days => (%(expires_after)s::jsonb ->> 'days')::int), %(partial)s,
+INSERT INTO vector_stores (organisation, id, name, description, collection, fingerprint_id, fingerprint,
+    metadata, chunking_strategy, expires_after, expires_at, partial, index)
+VALUES (%(organisation)s, %(id)s, %(name)s, %(description)s, %(collection)s, %(fingerprint_id)s,
+    %(fingerprint)s, %(metadata)s, %(chunking_strategy)s, %(expires_after)s,
+    now() + make_interval(days => (%(expires_after)s::jsonb ->> 'days')::int), %(partial)s,
     %(index)s)
 ON CONFLICT (organisation, id) DO NOTHING
 RETURNING {columns};
@@ -33,7 +34,8 @@ FOR NO KEY UPDATE;
 SELECT {columns}
 FROM vector_stores
 WHERE organisation = %(organisation)s AND deleted_at IS NULL
-    AND (created_at, id) < (%(from_at)s::timestamptz, %(from_id)s) AND (created_at, id) > (%(to_at)s::timestamptz, %(to_id)s)
+    AND (created_at, id) < (%(from_at)s::timestamptz, %(from_id)s)
+    AND (created_at, id) > (%(to_at)s::timestamptz, %(to_id)s)
 ORDER BY created_at DESC, id DESC
 LIMIT %(limit)s;
 
@@ -41,7 +43,8 @@ LIMIT %(limit)s;
 SELECT {columns}
 FROM vector_stores
 WHERE organisation = %(organisation)s AND deleted_at IS NULL
-    AND (created_at, id) > (%(from_at)s::timestamptz, %(from_id)s) AND (created_at, id) < (%(to_at)s::timestamptz, %(to_id)s)
+    AND (created_at, id) > (%(from_at)s::timestamptz, %(from_id)s)
+    AND (created_at, id) < (%(to_at)s::timestamptz, %(to_id)s)
 ORDER BY created_at, id
 LIMIT %(limit)s;
 
@@ -67,8 +70,10 @@ GROUP BY vector_store;
 
 -- name: update  a change counts as activity
 UPDATE vector_stores
-SET name = %(name)s, description = %(description)s, metadata = %(metadata)s, expires_after = %(expires_after)s, partial = %(partial)s,
-    last_active_at = now(), expires_at = now() + make_interval(days => (%(expires_after)s::jsonb ->> 'days')::int)
+SET name = %(name)s, description = %(description)s, metadata = %(metadata)s,
+    expires_after = %(expires_after)s, partial = %(partial)s,
+    last_active_at = now(),
+    expires_at = now() + make_interval(days => (%(expires_after)s::jsonb ->> 'days')::int)
 WHERE organisation = %(organisation)s AND id = %(id)s
 RETURNING {columns};
 

@@ -1,7 +1,8 @@
--- Statements whose name ends in _of_all are for upkeep. They read all organisations, and return the organisation.
+-- Statements whose name ends in _of_all are for upkeep. They read all organisations and return each one.
 
 -- name: insert
-INSERT INTO uploads (organisation, id, filename, purpose, bytes, media_type, status, expires_after, expires_at)
+INSERT INTO uploads (organisation, id, filename, purpose, bytes, media_type, status, expires_after,
+    expires_at)
 VALUES (
     %(organisation)s, %(id)s, %(filename)s, %(purpose)s, %(bytes)s, %(media_type)s, 'pending',
     to_jsonb(%(expires_after_s)s::bigint), now() + make_interval(secs => %(lifetime_s)s)
@@ -22,7 +23,8 @@ JOIN upload_parts AS part
 ORDER BY wanted.place;
 
 -- name: arrived
-SELECT coalesce(sum(bytes), 0)::bigint, count(*) FROM upload_parts WHERE organisation = %(organisation)s AND upload = %(upload)s;
+SELECT coalesce(sum(bytes), 0)::bigint, count(*) FROM upload_parts WHERE organisation = %(organisation)s
+    AND upload = %(upload)s;
 
 -- name: add_part  the same bytes again are the same part
 INSERT INTO upload_parts (organisation, upload, id, bytes, sha256)

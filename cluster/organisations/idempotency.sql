@@ -4,7 +4,8 @@ SELECT pg_advisory_xact_lock(hashtextextended(%(organisation)s || '/idempotency/
 -- name: answered
 SELECT request, answer
 FROM idempotency_keys
-WHERE organisation = %(organisation)s AND key = %(key)s AND created_at > now() - make_interval(secs => %(lifetime_s)s);
+WHERE organisation = %(organisation)s AND key = %(key)s
+    AND created_at > now() - make_interval(secs => %(lifetime_s)s);
 
 -- name: remember  replaces an answer that has expired and is not yet deleted
 INSERT INTO idempotency_keys (organisation, key, request, status, answer)

@@ -110,7 +110,7 @@ class RetrievedChunk:
     snippet: str
     #: Keywords of the document that occur in the chunk.
     keywords: Sequence[str]
-    #: What the file's owner said of it; of an ingested document, all attributes. Texts, numbers and booleans.
+    #: The attributes that the file's owner gave it; of an ingested document, all attributes.
     attributes: Mapping[str, str | int | float | bool]
 
 

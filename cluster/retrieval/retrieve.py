@@ -76,14 +76,9 @@ async def retrieve(
         Conflict: the store holds vectors of another model than ``embed`` uses.
         Unavailable: the database does not answer.
     """
-    if not 1 <= len(questions) <= MAX_QUESTIONS or not all(question.strip() for question in questions):
-        raise InvalidInput(
-            f"query must be a text or a list of 1 to {MAX_QUESTIONS} texts, none of them empty", param="query"
-        )
+    _require_valid(questions, options)
     if options.ranker is Ranker.CROSS_ENCODER and rerank is None:
         raise InvalidInput("no cross-encoder is configured; set CLUSTER_RERANKER_PATH", param="ranker")
-    if options.filters is not None:
-        parse_filter(options.filters)  # a wrong filter is refused before the questions are embedded
     embedded = await embed(questions)
     found = await in_database(
         lambda pool, indexes: _search(pool, indexes, organisation, store, questions, embedded, options)
@@ -99,6 +94,16 @@ async def retrieve(
     ]
     chunks = await asyncio.to_thread(_chunks, best)  # snippets of long chunks take milliseconds
     return Retrieved(chunks=chunks, truncated_questions=embedded.truncated)
+
+
+def _require_valid(questions: Sequence[str], options: RetrievalOptions) -> None:
+    """Refuse what cannot be searched for, before the questions cost an embedding."""
+    if not 1 <= len(questions) <= MAX_QUESTIONS or not all(question.strip() for question in questions):
+        raise InvalidInput(
+            f"query must be a text or a list of 1 to {MAX_QUESTIONS} texts, none of them empty", param="query"
+        )
+    if options.filters is not None:
+        parse_filter(options.filters)
 
 
 def _search(
