@@ -1,8 +1,8 @@
 """Organisations: the owners of all data, and the limits of each.
 
-``ensure_organisation`` is the only code that creates one. A replica calls it when it opens the database, and
-a bulk ingest before it makes its vector store. No other write creates an organisation, so that a deleted one
-stays deleted.
+Beside the migrations, only ``ensure_organisation`` creates one. A replica calls it when it opens the
+database, and a bulk ingest before it makes its vector store. No other write creates an organisation, so that
+a deleted one stays deleted.
 
     ensure_organisation(connection, "acme")
     limits = storage_limits(connection, "acme", default=StorageLimits.of(settings))
