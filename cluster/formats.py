@@ -35,7 +35,7 @@ class Format:
     #: True for the beginning of such a file. Formats are asked in the order of ``FORMATS``; the first match
     #: wins.
     recognises: Callable[[FileBeginning], bool]
-    #: Suffixes of file names that tell this format from other text; empty where the bytes alone decide.
+    #: File name suffixes by which this format is recognised among texts; empty if the bytes alone decide.
     suffixes: frozenset[str] = frozenset()
     #: Purposes for which such a file can be uploaded.
     purposes: tuple[Purpose, ...] = ()
@@ -78,7 +78,7 @@ def starts_with(*marks: bytes) -> Callable[[FileBeginning], bool]:
 
 
 def matches(pattern: bytes) -> Callable[[FileBeginning], bool]:
-    """Recognise a format whose mark is made of letters by the bytes behind it, which text does not have."""
+    """Recognise a format whose mark consists of letters; the pattern requires further bytes that text lacks."""
     compiled = re.compile(pattern, re.DOTALL)
     return lambda beginning: compiled.match(beginning.start) is not None
 

@@ -10,7 +10,8 @@ from collections import Counter
 
 #: Bytes of a file that are examined.
 EXAMINED_BYTES = 4096
-#: Least bytes for UTF-32, which are two characters: any four bytes of which two are small could be one.
+#: UTF-32 is recognised from this many bytes on. A single character could be any four bytes, two of them
+#: small.
 LEAST_UTF_32_BYTES = 8
 #: Bytes that text in an 8-bit character set hardly ever has.
 UNUSUAL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")

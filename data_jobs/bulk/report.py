@@ -47,7 +47,7 @@ class IngestReport:
     totals: Counter[str] = field(default_factory=Counter)
     #: (source, outcome, detail) of documents that are not searchable.
     failures: list[tuple[str, str, str]] = field(default_factory=list)
-    #: The same of documents of which only a part is searchable.
+    #: The same for documents that were read only in part.
     partial: list[tuple[str, str, str]] = field(default_factory=list)
     #: (path, "left out", reason) of folders and keys that could not be listed; how many documents they hold
     #: is unknown.

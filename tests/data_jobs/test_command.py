@@ -67,9 +67,9 @@ def test_odd_names_and_special_files_are_reported_and_block_nothing(
     summary = json.loads(said.out)
     assert summary["outcomes"] == {"ok": 1, "unreadable": 1}
     assert [line.startswith(f"{tmp_path}/a[/b] caf\ufffd/up: ") for line in summary["left_out"]] == [True]
-    told = " ".join(said.err.split())
-    assert "it is a named pipe, not a file" in told
-    assert "left out" in told
+    reported = " ".join(said.err.split())
+    assert "it is a named pipe, not a file" in reported
+    assert "left out" in reported
     with pool.connection() as connection:
         (job,) = jobs_of(connection, organisation)
         store = find_store(connection, organisation, "odd \u202f names")

@@ -86,12 +86,12 @@ def test_a_file_that_reports_size_zero_is_read_whole() -> None:
     assert read_file("/proc/self/status", max_bytes=100_000).startswith(b"Name:")
 
 
-@pytest.mark.parametrize("told", [3, 30], ids=["grows", "shrinks"])
+@pytest.mark.parametrize("reported", [3, 30], ids=["grows", "shrinks"])
 def test_a_file_that_changes_its_size_while_it_is_read_is_read_to_its_end(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reported: int
 ) -> None:
     file = tmp_path / "log.txt"
-    file.write_bytes(b"x" * told)
+    file.write_bytes(b"x" * reported)
     was = os.stat(file)
     file.write_bytes(b"0123456789")
     monkeypatch.setattr(os, "fstat", lambda _: was)

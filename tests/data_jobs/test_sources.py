@@ -122,11 +122,12 @@ def test_a_key_of_a_bucket_is_neither_a_pattern_nor_an_address(key: str) -> None
 def test_a_key_that_the_database_cannot_hold_is_reported_and_the_others_are_listed() -> None:
     memory = fsspec.filesystem("memory")
     memory.pipe({"/odd/a\0b.txt": b"1", "/odd/c.txt": b"2"})
-    told: list[tuple[str, str]] = []
+    reported: list[tuple[str, str]] = []
     try:
         assert [
-            source.uri for source in list_sources("memory://odd", on_left_out=lambda *what: told.append(what))
+            source.uri
+            for source in list_sources("memory://odd", on_left_out=lambda *what: reported.append(what))
         ] == ["memory:///odd/c.txt"]
     finally:
         memory.rm("/odd", recursive=True)
-    assert [("x00b.txt" in what, "NUL" in why) for what, why in told] == [(True, True)]
+    assert [("x00b.txt" in what, "NUL" in why) for what, why in reported] == [(True, True)]
