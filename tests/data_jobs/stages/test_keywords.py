@@ -29,9 +29,9 @@ def test_odd_text_gives_few_keywords_or_none_and_never_an_error(text: str) -> No
 
 def test_a_long_document_takes_no_longer_than_its_sample() -> None:
     extractor = KeywordExtractor(12)
-    started = time.perf_counter()
+    started = time.process_time()
     extractor.extract([Page(number=1, text=ABOUT * 50_000)])
-    assert time.perf_counter() - started < 5
+    assert time.process_time() - started < 5
     assert len(sample(ABOUT * 50_000)) < SAMPLE_CHARACTERS * 1.1
 
 

@@ -99,13 +99,15 @@ def refuse(request: dict[str, object], http: httpx.Client, path: str) -> None:
     body = json.dumps(request, ensure_ascii=False, separators=(",", ":")).encode()
     assert len(body) > 6_000_000
     http.get("/healthz")
-    before, began = forget(), time.perf_counter()
+    before, began, began_on_processor = forget(), time.perf_counter(), time.process_time()
 
     refused = http.post(path, content=body, headers={"content-type": "application/json"})
 
     took, held = time.perf_counter() - began, most_memory() - before
     assert 400 <= refused.status_code < 500, refused.text[:300]
-    assert took < 3  # one second on an idle machine
+    # One second on an idle machine. Other tests may have the processors at the same time.
+    assert time.process_time() - began_on_processor < 3
+    assert took < 15
     assert held < 200 * MIB
 
 

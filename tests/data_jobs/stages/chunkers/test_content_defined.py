@@ -222,9 +222,9 @@ def test_words_are_cut_at_white_space_and_not_at_marks(tokeniser: Tokeniser, wor
 def test_long_runs_become_chunks_that_fit_and_unknown_text_is_counted(
     tokeniser: Tokeniser, text: str, known: float
 ) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     found = chunked(tokeniser, [text])
-    assert time.perf_counter() - started < 30
+    assert time.process_time() - started < 30
     assert all(len(chunk.token_ids) <= 254 and len(chunk.text) <= LEAST_CHARACTERS for chunk in found.chunks)
     assert max(len(chunk.text) for chunk in found.chunks) * 4 <= MAX_TEXT_BYTES
     assert 1 - found.unknown_share == pytest.approx(known, abs=0.01)
@@ -305,14 +305,14 @@ def test_equal_chunks_have_different_ids_which_do_not_depend_on_the_page(tokenis
 
 def test_a_manual_of_fifteen_hundred_pages_takes_seconds(tokeniser: Tokeniser) -> None:
     page = " ".join(prose(35))
-    started = time.perf_counter()
+    started = time.process_time()
     chunks = (
         ContentDefinedChunker(tokeniser, "model")
         .chunk("doc", [Page(number=n, text=page) for n in range(1, 1_501)])
         .chunks
     )
     assert len(chunks) >= 3_000
-    assert time.perf_counter() - started < 30
+    assert time.process_time() - started < 30
 
 
 @hypothesis_settings(deadline=None)
@@ -346,7 +346,7 @@ def test_where_sentences_end(text: str, sentences: int) -> None:
 
 
 def test_megabytes_without_a_sentence_take_linear_time() -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     for text in ("a" * 2_000_000, " " * 2_000_000, "." * 2_000_000, "\n" * 2_000_000, "a. " * 300_000):
         boundaries(text)
-    assert time.perf_counter() - started < 20
+    assert time.process_time() - started < 20
