@@ -78,7 +78,7 @@ def starts_with(*marks: bytes) -> Callable[[FileBeginning], bool]:
 
 
 def matches(pattern: bytes) -> Callable[[FileBeginning], bool]:
-    """Recognise a format whose mark consists of letters; the pattern requires further bytes that text lacks."""
+    """Recognise a format whose mark consists of letters; the pattern requires other bytes after them."""
     compiled = re.compile(pattern, re.DOTALL)
     return lambda beginning: compiled.match(beginning.start) is not None
 

@@ -48,22 +48,22 @@ class Outcome(StrEnum):
 
     @property
     def public_error(self) -> "PublicError | None":
-        """The code of an attached file whose document ended so, as OpenAI's clients know it; None where it is searchable."""
+        """OpenAI's error code for an attached file with this outcome; None if the document is searchable."""
         return PUBLIC_ERRORS[self]
 
 
 class PublicError(StrEnum):
     """The codes of OpenAI's ``vector_store.file.last_error``."""
 
-    #: The failure is ours, or may pass.
+    #: An error in this software, or one that may pass.
     SERVER_ERROR = "server_error"
     #: No parser reads such files.
     UNSUPPORTED_FILE = "unsupported_file"
-    #: Nothing can be read in this file.
+    #: No text of this file can be read.
     INVALID_FILE = "invalid_file"
 
 
-#: One row for each outcome.
+#: The public error of each outcome; None for an outcome that is searchable.
 PUBLIC_ERRORS: Mapping[Outcome, PublicError | None] = {
     Outcome.OK: None,
     Outcome.PARTIAL_TEXT: None,
