@@ -50,7 +50,7 @@ def known(connection: Connection[Any], attempt: DocumentAttempt) -> documents.Kn
     ).get(attempt.id)
 
 
-def test_a_success_is_known_with_all_that_was_found(
+def test_a_success_is_recorded_with_its_content(
     connection: Connection[Any], attempt: DocumentAttempt
 ) -> None:
     assert known(connection, attempt) is None
@@ -70,7 +70,7 @@ def test_a_success_is_known_with_all_that_was_found(
     )
 
 
-def test_a_document_read_in_part_is_searchable_and_says_what_is_missing(
+def test_a_partly_read_document_is_searchable_and_names_the_missing_part(
     connection: Connection[Any], attempt: DocumentAttempt
 ) -> None:
     partial = replace(
@@ -95,7 +95,7 @@ def test_a_document_read_in_part_is_searchable_and_says_what_is_missing(
 
 
 @pytest.mark.parametrize("outcome", sorted(set(Outcome) - {Outcome.OK, Outcome.PARTIAL_TEXT}))
-def test_nothing_else_is_a_success(
+def test_other_outcomes_cannot_be_recorded_as_a_success(
     connection: Connection[Any], attempt: DocumentAttempt, outcome: Outcome
 ) -> None:
     with pytest.raises(ValueError, match=outcome):
@@ -139,7 +139,7 @@ def test_a_success_after_a_failure_clears_its_reason(
     assert (row.outcome, row.detail, row.content_hash) == (Outcome.OK, "", "first")
 
 
-def test_touching_changes_the_stamp_alone(connection: Connection[Any], attempt: DocumentAttempt) -> None:
+def test_touching_changes_only_the_stamp(connection: Connection[Any], attempt: DocumentAttempt) -> None:
     documents.record_success(connection, attempt, CONTENT)
     before = known(connection, attempt)
     assert before is not None
@@ -153,7 +153,7 @@ def test_a_rolled_back_success_leaves_nothing(connection: Connection[Any], attem
     assert known(connection, attempt) is None
 
 
-def test_outcomes_are_counted_apart(
+def test_outcomes_are_counted_separately(
     connection: Connection[Any], store: VectorStore, attempt: DocumentAttempt
 ) -> None:
     for i in range(3):
@@ -181,7 +181,7 @@ def test_a_long_list_is_read_page_by_page(
     assert seen == ids
 
 
-def test_another_organisation_sees_and_touches_nothing(
+def test_another_organisation_sees_and_changes_nothing(
     connection: Connection[Any], store: VectorStore, attempt: DocumentAttempt, stranger: str
 ) -> None:
     documents.record_success(connection, attempt, CONTENT)
@@ -197,7 +197,7 @@ def test_another_organisation_sees_and_touches_nothing(
     assert row.source_stamp == attempt.source_stamp
 
 
-def test_deleting_a_document_or_its_store_forgets_it(
+def test_deleting_a_document_or_its_store_deletes_its_record(
     connection: Connection[Any], store: VectorStore, attempt: DocumentAttempt, index: ChunkIndex
 ) -> None:
     documents.record_success(connection, attempt, CONTENT)
@@ -210,9 +210,7 @@ def test_deleting_a_document_or_its_store_forgets_it(
     assert known(connection, attempt) is None
 
 
-def test_two_writers_of_a_document_that_is_not_there_yet_take_turns(
-    pool: ConnectionPool, organisation: str
-) -> None:
+def test_two_writers_of_a_new_document_take_turns(pool: ConnectionPool, organisation: str) -> None:
     order: list[str] = []
     held = threading.Event()
 

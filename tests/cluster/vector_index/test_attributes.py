@@ -26,7 +26,7 @@ VALUES = st.one_of(st.integers(), st.text(), st.booleans())
 OWNS = st.fixed_dictionaries(dict.fromkeys(sorted(SYSTEM - {"file_id"}), VALUES))
 
 
-def test_no_filter_reaches_what_is_kept_aside() -> None:
+def test_filters_cannot_name_the_keys_of_hidden_values() -> None:
     assert not SYSTEM & set(Fact)
     assert min(len(HIDDEN), len(FACTS)) > MAX_KEY_LENGTH
 
@@ -37,7 +37,7 @@ def test_no_filter_reaches_what_is_kept_aside() -> None:
     st.dictionaries(NAMES, VALUES),
     st.dictionaries(NAMES, VALUES),
 )
-def test_everyone_s_words_can_be_told_apart(
+def test_each_group_of_attributes_can_be_read_back(
     own: dict[str, Any], facts: dict[Fact, Any], owners: dict[str, Any], later: dict[str, Any]
 ) -> None:
     row = merged_attributes(own, owners, facts=facts, file="file-1")
@@ -49,10 +49,10 @@ def test_everyone_s_words_can_be_told_apart(
 
 
 @pytest.mark.parametrize("facts", [{}, {Fact.ENCODING: "koi8-r"}])
-def test_an_ingested_document_says_all_that_is_known(facts: dict[Fact, Any]) -> None:
+def test_an_ingested_document_shows_its_facts_as_attributes(facts: dict[Fact, Any]) -> None:
     assert owner_attributes(merged_attributes({"page": 1}, facts=facts)) == {"page": 1, **facts}
 
 
-def test_a_row_of_before_keeps_an_owner_s_attribute_that_is_called_like_a_fact() -> None:
+def test_an_old_chunk_keeps_an_owner_attribute_with_the_name_of_a_fact() -> None:
     row = {"page": 1, "encoding": "mine", "file_id": "file-1"}
     assert (reading_facts(row), owner_attributes(row)) == ({}, {"encoding": "mine"})

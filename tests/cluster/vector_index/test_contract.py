@@ -56,12 +56,12 @@ def test_ensure_is_idempotent_safe_to_race_and_refuses_another_shape(
 @pytest.mark.parametrize(
     ("name", "dim"), [("Upper", 8), ("1st", 8), ("a;drop", 8), ("x" * 41, 8), ("fine", 0), ("fine", 16_001)]
 )
-def test_ensure_refuses_what_no_database_would_take(index: ChunkIndex, name: str, dim: int) -> None:
+def test_ensure_refuses_invalid_names_and_dimensions(index: ChunkIndex, name: str, dim: int) -> None:
     with pytest.raises(InvalidInput):
         index.ensure(name, dim=dim)
 
 
-def test_a_collection_nobody_made_is_not_found(index: ChunkIndex) -> None:
+def test_a_collection_that_was_never_made_is_not_found(index: ChunkIndex) -> None:
     with pytest.raises(NotFound):
         index.count(ORG, STORE, collection="nowhere")
 
@@ -120,7 +120,7 @@ def test_a_row_comes_back_as_it_went_in(index: ChunkIndex, collection: str, row:
     ],
     ids=lambda value: value if isinstance(value, str) else next(iter(value)),
 )
-def test_rows_that_could_never_be_found_are_refused_by_id_and_nothing_is_written(
+def test_chunks_that_no_search_could_find_are_refused_by_id_and_nothing_is_written(
     index: ChunkIndex, collection: str, row: MakeRow, change: dict[str, object], reason: str
 ) -> None:
     with pytest.raises(Permanent, match=reason) as refused:
@@ -191,7 +191,7 @@ def test_many_writers_of_one_document_leave_exactly_one_of_its_versions(
     assert ids(index, collection) in [sorted(row.id for row in version) for version in versions]
 
 
-def test_a_vector_is_kept_or_the_rows_without_are_named_whatever_others_delete(
+def test_a_write_keeps_vectors_or_names_the_missing_ones_while_others_delete(
     index: ChunkIndex, collection: str, row: MakeRow, pool: ConnectionPool
 ) -> None:
     rows = [row(str(n), page=1) for n in range(20)]
@@ -217,7 +217,7 @@ def test_a_vector_is_kept_or_the_rows_without_are_named_whatever_others_delete(
         assert np.array_equal(stored.vector, row(stored.id).vector)
 
 
-def test_a_document_is_part_of_its_callers_transaction(
+def test_a_rolled_back_write_changes_nothing(
     index: ChunkIndex, collection: str, row: MakeRow, pool: ConnectionPool
 ) -> None:
     index.replace_document(ORG, STORE, "doc", [row("a")], collection=collection)
@@ -229,7 +229,7 @@ def test_a_document_is_part_of_its_callers_transaction(
     assert ids(index, collection) == ["a"]
 
 
-def test_deleting_and_reading_chunks_are_part_of_their_callers_transaction(
+def test_a_transaction_sees_its_own_deletions_and_a_rollback_undoes_them(
     index: ChunkIndex, collection: str, row: MakeRow, pool: ConnectionPool
 ) -> None:
     rows = [row("a", page=1), row("b", page=2)]
@@ -281,7 +281,7 @@ def test_no_answer_to_questions_asked_together_mixes_two_versions_of_a_document(
     assert seen == {"x", "y"}
 
 
-def test_equal_ids_of_two_stores_or_organisations_never_meet(
+def test_equal_ids_in_two_stores_or_organisations_stay_apart(
     index: ChunkIndex, collection: str, row: MakeRow, pool: ConnectionPool
 ) -> None:
     places = [(ORG, STORE), (ORG, "other"), ("other", STORE)]
@@ -323,7 +323,9 @@ def test_equal_scores_are_ordered_by_id(index: ChunkIndex, collection: str, row:
     assert [hit.id for hit in index.search(ORG, STORE, collection=collection, vector=same, k=2)] == ["a", "b"]
 
 
-def test_text_finds_words_and_both_together_fuse(index: ChunkIndex, collection: str, row: MakeRow) -> None:
+def test_a_text_finds_words_and_is_fused_with_a_vector(
+    index: ChunkIndex, collection: str, row: MakeRow
+) -> None:
     rows = [
         row("pump", text="Who may stop the pump?"),
         row("valve", text="The valve is red."),
@@ -370,14 +372,16 @@ def test_any_text_can_be_searched_for_and_finds_itself(
     ] * has_words
 
 
-def test_a_web_address_is_found_by_the_whole_of_it(index: ChunkIndex, collection: str, row: MakeRow) -> None:
+def test_a_web_address_finds_the_text_with_exactly_that_address(
+    index: ChunkIndex, collection: str, row: MakeRow
+) -> None:
     texts = {"a": "plant.example/pump?id=1&state=2", "b": "plant.example/pump?id=1&state=3"}
     index.upsert(ORG, STORE, [row(id, text=text) for id, text in texts.items()], collection=collection)
     for id, text in texts.items():
         assert index.search(ORG, STORE, collection=collection, text=text)[0].id == id
 
 
-def test_a_scan_that_is_left_early_holds_nothing_back(
+def test_a_scan_that_stops_early_returns_its_connection(
     index: ChunkIndex, collection: str, row: MakeRow, pool: ConnectionPool
 ) -> None:
     index.upsert(ORG, STORE, [row(str(n)) for n in range(10)], collection=collection)
@@ -401,14 +405,14 @@ def test_a_scan_that_is_left_early_holds_nothing_back(
     ],
     ids=["nothing-asked", "k-0", "k-1001", "wrong-dim", "infinite", "zero", "nul", "surrogate"],
 )
-def test_a_search_that_makes_no_sense_is_refused(
-    index: ChunkIndex, collection: str, wrong: dict[str, object]
-) -> None:
+def test_an_invalid_search_is_refused(index: ChunkIndex, collection: str, wrong: dict[str, object]) -> None:
     with pytest.raises(InvalidInput):
         index.search(ORG, STORE, collection=collection, **wrong)  # type: ignore[arg-type]
 
 
-def test_bulk_load_gives_what_upsert_gives(index: ChunkIndex, collection: str, row: MakeRow) -> None:
+def test_a_bulk_load_stores_the_same_chunks_as_upsert(
+    index: ChunkIndex, collection: str, row: MakeRow
+) -> None:
     rows = [row(f"{n:04}") for n in range(1_500)]
     assert bulk_load(index, ORG, "loaded", iter(rows), collection=collection) == Written(written=1_500)
     index.upsert(ORG, "upserted", rows, collection=collection)

@@ -114,7 +114,7 @@ def test_the_database_selects_what_the_filter_means(
         ({"type": "gte", "key": "n", "value": 1.0}, True),
     ],
 )
-def test_the_meaning_that_is_written_down(filter: dict[str, Any], expected: bool) -> None:
+def test_comparisons_have_the_documented_meaning(filter: dict[str, Any], expected: bool) -> None:
     assert matches(parse_filter(filter), {"n": 1, "s": "x"}) is expected
 
 
@@ -140,7 +140,7 @@ def test_the_meaning_that_is_written_down(filter: dict[str, Any], expected: bool
         ),
     ],
 )
-def test_anything_else_is_refused_and_the_place_named(wrong: Any, complaint: str) -> None:
+def test_an_invalid_filter_is_refused_with_the_place_of_the_fault(wrong: Any, complaint: str) -> None:
     with pytest.raises(InvalidInput, match=complaint):
         parse_filter(wrong)
 
@@ -159,7 +159,7 @@ def test_depth_and_number_of_conditions_are_bounded() -> None:
         parse_filter({"type": "or", "filters": [half, half]})
 
 
-def test_a_filter_of_the_greatest_size_is_answered(
+def test_a_filter_of_the_largest_size_is_answered(
     filled: tuple[ChunkIndex, str], rows: list[ChunkRecord]
 ) -> None:
     index, name = filled

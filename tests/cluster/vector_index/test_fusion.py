@@ -13,7 +13,7 @@ def ranking(ids: str) -> list[ScoredId]:
     return [ScoredId(id=id, score=-1.0) for id in ids]
 
 
-def test_the_score_is_the_sum_of_reciprocal_ranks_over_the_best_there_can_be() -> None:
+def test_the_score_is_the_sum_of_reciprocal_ranks_divided_by_the_largest_sum() -> None:
     scores = {hit.id: hit.score for hit in fuse([ranking("ab"), ranking("bc")], k=3)}
     assert scores == {
         "b": pytest.approx((1 / 62 + 1 / 61) / (2 / 61)),
@@ -23,16 +23,16 @@ def test_the_score_is_the_sum_of_reciprocal_ranks_over_the_best_there_can_be() -
 
 
 @pytest.mark.parametrize("count", range(1, 8))
-def test_first_in_every_ranking_is_exactly_one(count: int) -> None:
+def test_an_id_that_is_first_in_every_ranking_scores_exactly_one(count: int) -> None:
     assert fuse([ranking("ab")] * count, k=1)[0].score == 1.0
 
 
-def test_equal_ranks_in_another_order_are_a_tie_and_ties_go_by_id() -> None:
+def test_equal_ranks_in_another_order_tie_and_ties_are_ordered_by_id() -> None:
     for rankings in permutations(["acb", "bac", "cba"]):
         fused = fuse([ranking(ids) for ids in rankings], k=3)
         assert [hit.id for hit in fused] == ["a", "b", "c"]
         assert len({hit.score for hit in fused}) == 1
 
 
-def test_no_more_than_k() -> None:
+def test_at_most_k_ids_are_returned() -> None:
     assert [hit.id for hit in fuse([ranking("abcdef"), []], k=2)] == ["a", "b"]

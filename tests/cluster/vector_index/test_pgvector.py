@@ -77,7 +77,7 @@ def test_every_ann_search_uses_the_index_and_no_exact_one_does(
             assert scans(one, name) - before == expected
 
 
-def test_where_few_rows_can_answer_they_are_all_compared(
+def test_a_search_that_few_chunks_can_answer_compares_them_all(
     loaded: tuple[ChunkIndex, str], vectors: np.ndarray, settings: Settings
 ) -> None:
     _, name = loaded
@@ -99,7 +99,7 @@ def test_where_few_rows_can_answer_they_are_all_compared(
         assert scans(one, name) == before
 
 
-def test_optimise_repeats_harmlessly_and_mends_an_index_whose_building_broke_off(
+def test_optimise_can_be_repeated_and_replaces_an_index_whose_build_was_interrupted(
     loaded: tuple[ChunkIndex, str], pool: ConnectionPool
 ) -> None:
     index, name = loaded
@@ -113,7 +113,7 @@ def test_optimise_repeats_harmlessly_and_mends_an_index_whose_building_broke_off
     assert index_oid(pool, name) == mended
 
 
-def test_optimise_may_race(loaded: tuple[ChunkIndex, str], pool: ConnectionPool) -> None:
+def test_several_sessions_may_optimise_at_once(loaded: tuple[ChunkIndex, str], pool: ConnectionPool) -> None:
     index, name = loaded
     with pool.connection() as connection:
         connection.execute(f"DROP INDEX vectors_{name}_hnsw")
@@ -134,7 +134,7 @@ def small(pool: ConnectionPool) -> Iterator[tuple[ChunkIndex, str]]:
         connection.execute(f"DROP TABLE vectors_{name}")
 
 
-def test_a_load_keeps_the_index_that_others_search_by_unless_it_outgrows_them(
+def test_a_load_keeps_the_index_of_other_stores_unless_it_is_larger_than_they_are(
     small: tuple[ChunkIndex, str], pool: ConnectionPool
 ) -> None:
     index, name = small

@@ -112,7 +112,7 @@ def shelf(settings: Settings, pool: ConnectionPool) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_words_of_every_script_are_found_whatever_stands_beside_them(
+def test_words_of_every_script_are_found_next_to_any_punctuation(
     shelf: str, pool: ConnectionPool, case: str
 ) -> None:
     _, alone, phrases = CASES[case]
@@ -123,7 +123,7 @@ def test_words_of_every_script_are_found_whatever_stands_beside_them(
             assert case in found(pool, shelf, query, phrase=True), query
 
 
-def test_of_a_phrase_without_spaces_only_its_place_is_found(shelf: str, pool: ConnectionPool) -> None:
+def test_a_phrase_without_spaces_finds_only_texts_with_that_phrase(shelf: str, pool: ConnectionPool) -> None:
     assert found(pool, shelf, "ポンプを止める", phrase=True) == ["Japanese"]
     assert found(pool, shelf, "止めるポンプを", phrase=True) == []
     assert found(pool, shelf, "車", phrase=False) == []
@@ -143,7 +143,7 @@ def elsewhere(database_url: str) -> Iterator[psycopg.Connection[tuple[object, ..
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
-def test_the_servers_locale_decides_nothing(
+def test_lexemes_do_not_depend_on_the_locale_of_the_server(
     elsewhere: psycopg.Connection[tuple[object, ...]], pool: ConnectionPool
 ) -> None:
     spelt_words = [words(text).text for text, *_ in CASES.values()]
@@ -165,7 +165,7 @@ def test_the_servers_locale_decides_nothing(
 @given(st.text(max_size=200))
 @example("\ud800 \0 a")
 @example("İ ǅ ß ΐ ﬁ ¨ ｡ﾞ")
-def test_spelling_is_of_one_form_and_leaves_nothing_that_a_query_could_mean(text: str) -> None:
+def test_normalising_is_idempotent_and_leaves_no_query_operators(text: str) -> None:
     once = normalised(text)
     assert normalised(once) == once
     assert not set(once) & set("'\"&|!():*<>\\/-_@,;\u00ad\u200b\u200d\ufeff\0\n\t")

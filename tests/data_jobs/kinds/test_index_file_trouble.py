@@ -2,33 +2,28 @@
 
 import asyncio
 import re
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pymupdf
 import pytest
 from numpy.typing import NDArray
-from psycopg import Connection
 from psycopg_pool import ConnectionPool
 
 from cluster.blobs import open_blob_store
 from cluster.documents.chunk_indexes import ChunkIndexes, open_chunk_index
-from cluster.documents.chunk_rows import ChunkRecord
-from cluster.documents.indexing import ChunkIndex
 from cluster.engines import Engine, Registry, open_engine
 from cluster.errors import Conflict, Retryable, Throttled, Unavailable
 from cluster.jobs.jobs import JobState
 from cluster.records import Outcome, ParsedDocument
 from cluster.settings import Settings
-from cluster.vector_index import Written
-from cluster.vector_index.pgvector.index import PgvectorIndex
 from data_jobs.kinds.index_file import IndexFile
 from data_jobs.kinds.resources import ChunkEmbedder, Ids, Resources
 from data_jobs.stages.parsing.parser import Parser
 from data_jobs.worker.parser_pool import Parsers
+from tests import folder_index
 from tests.data_jobs.running_consumer import LocalClient, LocalEmbedder, consuming
 
 
@@ -79,12 +74,10 @@ def at_work(
     engine: Engine,
     organisation: str,
     embed: ChunkEmbedder,
-    index: ChunkIndex | None = None,
 ) -> Iterator[LocalClient]:
-    """A consumer with that embedder and index, and with parsing that never ends on one page."""
+    """A consumer with that embedder, and with parsing that never ends on one page."""
     parsers = EndlessPage(settings)
     indexes = ChunkIndexes(settings, pool)
-    indexes.default = index or indexes.default
     resources = Resources(blobs=open_blob_store(settings), indexes=indexes, parsers=parsers, embed=embed)
     with parsers.parser, consuming(settings, pool, kinds={"index_file": IndexFile(resources)}):
         yield LocalClient(settings, pool, engine, organisation)
@@ -142,38 +135,19 @@ def test_a_model_that_changed_meanwhile_computes_nothing_for_the_store(
     assert open_chunk_index(settings, pool).count(organisation, store.id, collection=store.collection) == 0
 
 
-class HalfIndex(ChunkIndex):
-    """An index that does not store the last row of a document, and says so."""
-
-    def make_current(
-        self,
-        connection: Connection[Any],
-        organisation: str,
-        store: str,
-        document: str,
-        rows: Sequence[ChunkRecord],
-        **how: Any,
-    ) -> Written:
-        written = super().make_current(connection, organisation, store, document, rows[:-1], **how)
-        return replace(written, failed={rows[-1].id: "over quota"})
-
-
 def test_a_document_of_which_the_index_stores_a_part_is_not_searchable_and_says_why(
     settings: Settings, pool: ConnectionPool, engine: Engine, organisation: str
 ) -> None:
-    with at_work(
-        settings,
-        pool,
-        engine,
-        organisation,
-        LocalEmbedder(engine),
-        index=HalfIndex(pool, PgvectorIndex(pool)),
-    ) as client:
-        store = client.store()
-        job = client.ended(client.attach(store, client.upload("pumps.md", LONG, "text/markdown")))
+    folder = settings.model_copy(update={"vector_index": folder_index.NAME})
+    folder_index.behave(folder, refused_ending="7")
+    with at_work(folder, pool, engine, organisation, LocalEmbedder(engine)) as desk:
+        store = desk.store(index=folder_index.NAME)
+        job = desk.ended(desk.attach(store, desk.upload("pumps.md", LONG, "text/markdown")))
+    folder_index.behave(folder)
     assert (job.state, job.error_code) == (JobState.FAILED, "refused")
-    assert re.search("the vector index did not store row chk_[0-9a-f]+: over quota", job.error or "")
-    assert open_chunk_index(settings, pool).count(organisation, store.id, collection=store.collection) == 0
+    assert re.search("the vector index did not store row chk_[0-9a-f]+7.*: over quota", job.error or "")
+    index = ChunkIndexes(folder, pool).of(store)
+    assert index.count(organisation, store.id, collection=store.collection) == 0
 
 
 LONG = "\n\n".join(
