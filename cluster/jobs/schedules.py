@@ -50,6 +50,8 @@ SYSTEM_SCHEDULES: tuple[tuple[str, JobKind, str], ...] = (
 )
 #: Schedules that one call of ``submit_due`` looks at.
 DUE_LIMIT = 100
+#: A year.
+LONGEST_INTERVAL_S = 366 * 86_400
 CRON_FIELDS = 5
 HOUR = 1
 
@@ -202,8 +204,10 @@ def next_run(
     if (cron is None) == (interval_s is None):
         raise InvalidInput("a schedule needs either cron or interval_s, not both", param="cron")
     if interval_s is not None:
-        if interval_s <= 0:
-            raise InvalidInput(f"interval_s is {interval_s}; it must be at least 1", param="interval_s")
+        if not 0 < interval_s <= LONGEST_INTERVAL_S:
+            raise InvalidInput(
+                f"interval_s is {interval_s}; it must be in 1..{LONGEST_INTERVAL_S}", param="interval_s"
+            )
         passed = (now - last) // timedelta(seconds=interval_s)
         return last + timedelta(seconds=interval_s) * (max(0, passed) + 1)
     assert cron is not None
@@ -226,7 +230,7 @@ def next_run(
             following = times.get_next(datetime).replace(tzinfo=zone).astimezone(UTC)
             if following > now:
                 return following
-    except ValueError as exc:
+    except (ValueError, OverflowError) as exc:
         raise InvalidInput(f"cron is {cron!r}: {exc}", param="cron") from exc
 
 

@@ -7,7 +7,8 @@ from typing import TypeVar
 import structlog
 
 from cluster.database import revive
-from cluster.errors import Retryable, Shortage
+from cluster.errors import Retryable
+from cluster.retrying import is_waited_out
 from cluster.settings import Settings
 from data_jobs.stages import process_resources
 
@@ -35,7 +36,7 @@ def with_database_retry(settings: Settings, work: Callable[[], T]) -> T:
         try:
             return work()
         except Retryable as exc:
-            short = isinstance(exc, Shortage) and exc.resource.shared
+            short = is_waited_out(exc)
             wait_s = SHORTAGE_WAIT_S if short else next(waits, None)
             if wait_s is None:
                 raise

@@ -1,14 +1,15 @@
-"""Takes jobs from the queue and does them, several at once, until it is told to stop; survives the database's absences.
+"""Takes jobs from the queue and runs several at once, until it is stopped; survives absences of the database.
 
-Slots are reserved for each class, and some are shared, where the highest class goes first: nobody waits for a slot that
-another class fills, and bulk never starves. Each group of slots is a worker of Procrastinate's on the same event loop.
+Each priority class has reserved slots, and further slots are shared, which take the highest class first. So no job waits for a slot
+that another class uses, and bulk never starves. Each group of slots is a Procrastinate worker on the same event loop.
 
     consumer = Consumer(settings, kinds=open_kinds(resources), name="worker-1")
     await consumer.run()            # returns after consumer.stop()
 
-Crash-only: who loses the database lets go of everything and begins anew. When the database is back, it gives back what it held, which
-costs those jobs no try; what the old tries still write is refused. What dead workers held is given back by others
-(``cluster.jobs.rescue``). A database that answers and has no room, such as a full disk, is not lost: see ``data_jobs.worker.shortages``.
+Crash-only: a consumer that loses the database releases everything and begins anew. When the database is back, it gives back the jobs
+that it held, which uses up none of their attempts; what the old attempts still write is refused. The jobs of dead workers are given
+back by others (``cluster.jobs.rescue``). A database that answers but has no room, such as one with a full disk, is not lost: see
+``data_jobs.worker.shortages``.
 """
 
 import asyncio
@@ -28,12 +29,13 @@ from psycopg_pool import ConnectionPool
 from cluster.database import CONNECTION, database_url, open_pool
 from cluster.errors import ClusterError, LeaseLost, Retryable, Shortage
 from cluster.jobs import attempts
-from cluster.jobs.jobs import Job, PriorityClass
+from cluster.jobs.jobs import INTERNAL_ERROR, Job, PriorityClass
 from cluster.jobs.queue import add_turns
 from cluster.jobs.queue_tables import TAKE_TURN
 from cluster.jobs.rescue import rescue
 from cluster.jobs.schedules import submit_due
 from cluster.logs import about
+from cluster.retrying import Backoff
 from cluster.settings import Settings
 from data_jobs.worker.job_attempt import (
     DatabaseLost,
@@ -48,28 +50,29 @@ from data_jobs.worker.shortages import PatientConnector, Shortages, as_shortage
 
 log = structlog.get_logger(__name__)
 
-#: A worker says so often within its lease that it lives.
+#: Heartbeats of a worker in each lease.
 HEARTBEATS_PER_LEASE = 6
-#: How often dead workers are looked for, within a lease.
+#: Rounds of the rescue, and looks for due schedules, in each lease.
 RESCUES_PER_LEASE = 6
-#: Rows of workers that said nothing for so long are deleted. Long after their lease: one that only could not write comes back.
+#: Age of a heartbeat after which the row of its worker is deleted. Much longer than a lease, because a worker that only could not
+#: write comes back.
 FORGOTTEN_S = 86_400.0
-#: New jobs are announced; this is for announcements that were lost.
+#: Seconds between two looks for new jobs. They are announced too; this is for announcements that were lost.
 POLL_S = 2.0
-#: Cancelling is announced too.
+#: Seconds between two looks for requests to cancel, which are announced too.
 ABORT_POLL_S = 1.0
-#: What a worker that stops leaves its jobs to end; then they are given back.
+#: Seconds that the jobs of a stopping worker have to end; then they are given back.
 STOP_TIMEOUT_S = 10.0
-#: A job of an unknown kind is for a worker of another release, which looks again after this.
-STRANGER_WAIT_S = 10.0
-#: Jobs that have outlived a worker are done one at a time: so long waits one that finds another such job at work.
+#: Seconds until another turn for a job whose kind this worker does not know, so that a worker of another release takes it.
+UNKNOWN_KIND_WAIT_S = 10.0
+#: Seconds until another turn for a job that outlived a worker, where this worker runs such a job already.
 SUSPECT_WAIT_S = 1.0
-#: Between looks for a database that is away: doubling.
-FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 10.0
+#: Between two attempts to reach the database.
+BACKOFF = Backoff(first_s=0.5, longest_s=10.0)
 CONNECTIONS = 4
-#: What the queue waits for a connection to the database. Who lost it says farewell to it three times in a row.
+#: Seconds that Procrastinate waits for a connection. When the database is lost, it waits three times in a row.
 CONNECTION_TIMEOUT_S = 5.0
-DEADLOCK_TRIES = 3
+DEADLOCK_ATTEMPTS = 3
 
 
 class Consumer:
@@ -77,8 +80,8 @@ class Consumer:
 
     Args:
         settings: slots, lease, database.
-        kinds: what to do for each kind of job; others are left to workers that know them.
-        name: in logs and in the history of jobs.
+        kinds: the functions that do jobs, by the name of the kind; jobs of other kinds are left to workers that know them.
+        name: of the worker, in logs and in the history of jobs.
     """
 
     def __init__(
@@ -89,7 +92,7 @@ class Consumer:
         name: str,
     ) -> None:
         self._settings = settings
-        #: May be added to before ``run``.
+        #: More kinds may be added before ``run``.
         self.kinds = dict(kinds)
         self._name = name
         self._slots = {
@@ -100,50 +103,50 @@ class Consumer:
             tuple(PriorityClass): settings.worker_slots_shared,
         }
         slots = sum(self._slots.values())
-        #: Two a slot: one works, one writes how far it is.
+        #: Two for each slot: one works, one records progress.
         self.threads = ThreadPoolExecutor(2 * slots + 4, thread_name_prefix="job")
         self._pool: ConnectionPool | None = None
         self._workers: list[Worker] = []
         self._stopping = asyncio.Event()
         self._lost = asyncio.Event()
-        #: Whether a job is at work here whose worker died under it before. It may have killed it: the worker takes no other such
-        #: job beside it, so that a job that kills its workers takes the tries of others with it once, and never again.
+        #: True while this process runs a job that outlived another worker. The job may have killed that worker, so no other such
+        #: job runs beside it: a job that kills its workers costs the jobs beside it one attempt, and never a second one.
         self._suspected = False
-        #: Jobs that run now.
+        #: Jobs that run now, by id.
         self.running: dict[str, Job] = {}
-        #: What this worker waits for.
+        #: What the worker waits for.
         self.shortages = Shortages(settings, self._stopping)
-        #: Jobs that ran when the database was lost, and the workers that held them.
+        #: Jobs that ran when the database was lost, and the ids of Procrastinate's workers that held them.
         self._held: list[Job] = []
-        self._signed_on: list[int] = []
+        self._registered: list[int] = []
 
     async def run(self) -> None:
         """Work until ``stop``."""
-        wait_s = FIRST_WAIT_S
+        failures = 0
         while not self._stopping.is_set():
             started, short = asyncio.get_running_loop().time(), None
             try:
                 await self._work()
-            except Exception as exc:  # noqa: BLE001  whatever the database's absence ends in: it is looked for again
+            except Exception as exc:  # noqa: BLE001  a lost database shows as many errors; all lead to a new beginning
                 log.warning("consumer_begins_anew", reason=f"{type(exc).__name__}: {exc}")
                 short = as_shortage(exc)
-            if asyncio.get_running_loop().time() - started > LONGEST_WAIT_S:
-                wait_s = FIRST_WAIT_S
+            if asyncio.get_running_loop().time() - started > BACKOFF.longest_s:
+                failures = 0
+            failures += 1
             with (
                 contextlib.suppress(TimeoutError),
                 self.shortages.one_waits(short) if short else contextlib.nullcontext(),
             ):
-                await asyncio.wait_for(self._stopping.wait(), wait_s)
-            wait_s = min(2 * wait_s, LONGEST_WAIT_S)
+                await asyncio.wait_for(self._stopping.wait(), BACKOFF.wait_s(failures))
         self.shortages.close()
         self.threads.shutdown(wait=False, cancel_futures=True)
 
     def stop(self) -> None:
-        """Take no more jobs; those that do not end soon are given back."""
+        """Take no more jobs; give back those that do not end soon."""
         self._stopping.set()
 
     async def _work(self) -> None:
-        """From one database connection to its loss, or to ``stop``."""
+        """Connect to the database, and work until it is lost or ``stop`` is called."""
         self._lost.clear()
         loop = asyncio.get_running_loop()
         url = await loop.run_in_executor(None, database_url, self._settings)
@@ -180,34 +183,35 @@ class Consumer:
         lost = asyncio.create_task(self._lost.wait())
         stopped = asyncio.create_task(self._stopping.wait())
         try:
-            # A worker ends by itself when it loses the database; then all are ended.
+            # A worker of Procrastinate's ends when it loses the database; then all are ended.
             await asyncio.wait([*at_work, upkeep, lost, stopped], return_when=asyncio.FIRST_COMPLETED)
         finally:
             for task in (upkeep, lost, stopped):
                 task.cancel()
             if not self._stopping.is_set():
                 self._revive()
-            self._signed_on += [worker.worker_id for worker in self._workers if worker.worker_id is not None]
+            self._registered += [worker.worker_id for worker in self._workers if worker.worker_id is not None]
             await self._end_workers(at_work)
             await asyncio.gather(*at_work, upkeep, lost, stopped, return_exceptions=True)
-            if not self._held:  # else these workers are signed off after their jobs were given back: without them others would do that
+            # Where jobs are held, their workers are unregistered after the jobs are given back: else others would rescue them.
+            if not self._held:
                 with contextlib.suppress(Exception):
-                    await self._sign_off(app)
+                    await self._unregister(app)
 
     async def _give_back_held(self, app: App) -> None:
-        """What was held when the database was lost is begun anew by anybody, which costs it no try."""
+        """Give back the jobs that were held when the database was lost; this uses up none of their attempts."""
         for job in self._held.copy():
             await self._end(job, partial(attempts.give_back, because="the database was away"))
             self._held.remove(job)
-        await self._sign_off(app)
+        await self._unregister(app)
 
-    async def _sign_off(self, app: App) -> None:
-        while self._signed_on:
-            await app.job_manager.unregister_worker(self._signed_on[-1])
-            self._signed_on.pop()
+    async def _unregister(self, app: App) -> None:
+        while self._registered:
+            await app.job_manager.unregister_worker(self._registered[-1])
+            self._registered.pop()
 
     def _revive(self) -> None:
-        """Have the bundled database started meanwhile: where it is soon back, the jobs can be given back before the lease is over."""
+        """Start the bundled database again. Where it is back soon, the jobs can be given back before their lease is over."""
 
         def start() -> None:
             with contextlib.suppress(ClusterError):
@@ -216,19 +220,19 @@ class Consumer:
         asyncio.get_running_loop().run_in_executor(None, start)
 
     async def _end_workers(self, at_work: list[asyncio.Task[None]]) -> None:
-        """Their jobs get some time to end when we are told to stop, and none when the database is lost."""
+        """End Procrastinate's workers. Their jobs have some time to end where the consumer stops, and none where the database is lost."""
         deadline = asyncio.get_running_loop().time() + 2 * STOP_TIMEOUT_S
         left = set(at_work)
         while left and asyncio.get_running_loop().time() < deadline:
             for worker in self._workers:
                 worker.shutdown_graceful_timeout = STOP_TIMEOUT_S if self._stopping.is_set() else 0.0
-                worker.stop()  # type: ignore[no-untyped-call]  # again and again: a worker that only begins forgets it
+                worker.stop()  # type: ignore[no-untyped-call]  # repeated, because a worker that is just beginning ignores it
             _, left = await asyncio.wait(left, timeout=0.5)
         for task in left:
             task.cancel()
 
     def _app(self, url: str) -> App:
-        # As our own pool's: a database whose host vanished is noticed within half a minute, not after a quarter of an hour.
+        # With the options of our own pool, a database whose host vanished is noticed within half a minute, not after 15 minutes.
         named = {**CONNECTION, "application_name": self._name}
         how: dict[str, Any] = {
             "min_size": 1,
@@ -253,7 +257,7 @@ class Consumer:
             await asyncio.sleep(self._settings.lease_s / RESCUES_PER_LEASE)
 
     async def _take_turn(self, context: JobContext, organisation: str, turn: int) -> None:
-        """Do the organisation's next job."""
+        """Run the organisation's next job."""
         assert context.job.id is not None
         taken = attempts.Turn(
             entry=context.job.id,
@@ -266,7 +270,7 @@ class Consumer:
         try:
             claiming = asyncio.ensure_future(self._in_transaction(partial(self._claim, taken, suspects)))
             try:
-                job, suspect, stands = await asyncio.shield(claiming)
+                job, suspect, returned = await asyncio.shield(claiming)
             except asyncio.CancelledError:
                 job, _, _ = await claiming
                 if job is not None:
@@ -275,7 +279,7 @@ class Consumer:
             if suspects and not suspect:
                 self._suspected = suspects = False
             if job is None:
-                if not stands:
+                if not returned:
                     await self._in_transaction(partial(self._leave_to_others, taken))
                 return
             self.running[job.id] = job
@@ -296,7 +300,7 @@ class Consumer:
                 self._suspected = False
 
     def _claim(self, taken: attempts.Turn, suspects: bool, connection: Any) -> tuple[Job | None, bool, bool]:
-        """The job, whether it is a suspect, and whether the turn stands in line again instead."""
+        """The job, whether it outlived another worker, and whether the turn was returned to the line instead."""
         if attempts.return_to_line(connection, taken):
             return None, False, True
         job = attempts.claim(connection, taken, worker=self._name, kinds=list(self.kinds), suspects=suspects)
@@ -307,7 +311,7 @@ class Consumer:
         if attempts.has_suspects(connection, taken, kinds=kinds):
             wait_s = SUSPECT_WAIT_S
         elif attempts.has_unknown_kinds(connection, taken, kinds=kinds):
-            wait_s = STRANGER_WAIT_S
+            wait_s = UNKNOWN_KIND_WAIT_S
         else:
             return
         add_turns(
@@ -318,13 +322,13 @@ class Consumer:
         )
 
     async def _do(self, context: JobContext, job: Job) -> None:
-        """The job, to one of its ends."""
+        """Run the job and record its end."""
         assert self._pool is not None
-        run = JobAttempt(job, self._settings, self._pool, self.threads, self.shortages)
+        attempt = JobAttempt(job, self._settings, self._pool, self.threads, self.shortages)
         try:
-            await self.kinds[job.kind](run)
+            await self.kinds[job.kind](attempt)
         except asyncio.CancelledError:
-            # Asked for by somebody, or by a worker that stops.
+            # Either a person cancelled the job, or the worker stops.
             stopped = context.abort_reason() != AbortReason.USER_REQUEST
             await asyncio.shield(
                 asyncio.ensure_future(
@@ -349,10 +353,10 @@ class Consumer:
             await self._end(job, partial(attempts.fail, error=str(exc), code=exc.code))
         except DatabaseLost:
             raise
-        except Exception as exc:  # the process edge of a job: a dead letter, with its trace in the log
+        except Exception as exc:  # the process edge of a job: a dead letter, with its traceback in the log
             log.exception("job_broke")
             error = f"{type(exc).__name__}: {exc}"
-            await self._end(job, partial(attempts.fail, error=error, code="internal_error"))
+            await self._end(job, partial(attempts.fail, error=error, code=INTERNAL_ERROR))
 
     async def _end(self, job: Job, end: Callable[[Any, Job], Job]) -> None:
         try:
@@ -361,16 +365,16 @@ class Consumer:
             log.warning("lease_lost", reason=str(exc))
 
     async def _in_transaction(self, work: Callable[[Any], Any]) -> Any:
-        """As ``JobAttempt.in_transaction``; the consumer has no stage that would try again after a deadlock, so this does."""
+        """As ``JobAttempt.in_transaction``, and again after a deadlock, because no stage repeats the consumer's own work."""
         assert self._pool is not None
         once = partial(
             in_transaction, work, pool=self._pool, threads=self.threads, lease_s=self._settings.lease_s
         )
-        for _ in range(DEADLOCK_TRIES):
+        for _ in range(DEADLOCK_ATTEMPTS):
             try:
                 return await self.shortages.patiently(once)
             except Shortage as exc:
                 raise DatabaseLost(str(exc)) from exc
-            except Retryable as exc:  # a deadlock, say: nothing of it was done
-                log.warning("transaction_tried_again", reason=str(exc))
-        raise DatabaseLost("its transactions do not go through")
+            except Retryable as exc:  # such as a deadlock: the transaction was rolled back
+                log.warning("transaction_retried", reason=str(exc))
+        raise DatabaseLost("transactions failed again and again")

@@ -1,7 +1,7 @@
-"""The resident workers: a Serve deployment without a route, whose replicas take jobs from the queue and do them.
+"""The workers: a Serve deployment without a route, whose replicas take jobs from the queue and run them.
 
-``cluster/deploy/serve.yaml`` names ``build``. A replica orchestrates: documents are parsed in processes of their own,
-and the embedding deployment has the model.
+``cluster/deploy/serve.yaml`` names ``build``. A replica only orchestrates: separate processes parse the documents, and the embedding
+deployment has the model.
 """
 
 import asyncio
@@ -42,19 +42,19 @@ from data_jobs.worker.parser_pool import Parsers
 
 log = structlog.get_logger(__name__)
 
-#: Of the application and the deployment that have the model, as in ``serve.yaml`` and ``serve_app.main``.
+#: Names of the deployment that has the model and of its application, as in ``serve.yaml`` and ``serve_app.main``.
 EMBEDDER, EMBEDDER_APPLICATION = "embedder", "embedding-cluster"
-#: In Ray's books; what it uses is what its parsers use.
+#: CPUs that Ray reserves for a replica. Its parsers use more.
 CPUS = 0.5
 HEALTH_PERIOD_S, HEALTH_TIMEOUT_S = 10, 30
-#: What a replica that is told to stop leaves its jobs to end; those that do not are given back.
+#: Seconds that the jobs of a stopping replica have to end; the others are given back.
 STOP_S = 20.0
-#: A replica is added when its jobs would wait longer than this for the others to end, by their number and by their age.
+#: A replica is added for each so many waiting jobs, and one more while the oldest job has waited for so many seconds.
 WAITING_PER_WORKER, OLDEST_S = 8.0, 30.0
 
 
 class ServedEmbedder:
-    """The embedding deployment, by its handle: its replicas batch the chunks of all jobs together."""
+    """Embeds with the endpoint's deployment, through its handle; its replicas batch the chunks of all jobs together."""
 
     def __init__(self) -> None:
         self._handle = serve.get_deployment_handle(EMBEDDER, app_name=EMBEDDER_APPLICATION)
@@ -67,8 +67,8 @@ class ServedEmbedder:
         Raises:
             Conflict: the replicas serve another model than the one with this fingerprint.
             Unavailable: a replica died, or there is none.
-            Throttled: too much waits already.
-            CancelledError: the replica gave the call up.
+            Throttled: the replica's queue is full.
+            CancelledError: the replica cancelled the call.
         """
         try:
             lane = "interactive" if urgent else "bulk"
@@ -77,14 +77,14 @@ class ServedEmbedder:
             )
             return cast("NDArray[np.float32]", answer)
         except ClusterError as exc:
-            # Ray's own copy of the error says the whole remote trace, which is no sentence for people.
+            # The message of Ray's own copy of the error is the whole remote traceback, which is no sentence for people.
             raise getattr(exc, "cause", exc) from exc
         except (RayError, RayServeException) as exc:
             raise Unavailable(f"the model did not answer: {last_line(exc)}") from exc
 
 
 class Worker:
-    """One replica; its consumer runs on a loop and a thread of its own."""
+    """One replica. Its consumer runs on an event loop and a thread of its own."""
 
     def __init__(self) -> None:
         self._settings = Settings()
@@ -99,12 +99,12 @@ class Worker:
         self._begun.wait()
 
     async def check_health(self) -> None:
-        """Raises when jobs are taken no more; Serve then replaces the replica."""
+        """Raise where the consumer has ended; Serve then replaces the replica."""
         if not self._thread.is_alive():
             raise RuntimeError("the consumer has ended") from self._failure
 
     async def record_autoscaling_stats(self) -> dict[str, float]:
-        """What the number of workers follows: jobs that wait now, the age of the oldest in seconds, and workers' worth of running ones."""
+        """What the number of replicas follows: waiting jobs, the age of the oldest in seconds, and replicas that running jobs need."""
         return await asyncio.to_thread(self._waiting)
 
     def __del__(self) -> None:
@@ -122,11 +122,11 @@ class Worker:
         }
 
     def _run(self) -> None:
-        # Of this thread and all that it starts: whoever asks the endpoint goes before jobs.
+        # For this thread and all that it starts, because requests to the endpoint go before jobs.
         lower_priority(threading.get_native_id())
         try:
             asyncio.run(self._consume())
-        except BaseException as exc:  # the edge of the thread: said by the health check
+        except BaseException as exc:  # the edge of the thread: the health check raises it
             log.exception("consumer_ended")
             self._failure = exc
         finally:
@@ -158,8 +158,10 @@ class Worker:
 
 
 def by_queue(context: AutoscalingContext) -> tuple[int, dict[str, Any]]:
-    """How many workers there should be: enough for what waits, one more while the oldest has waited too long, and none fewer than what
-    runs now needs: the jobs of a worker that is stopped begin from the start elsewhere."""
+    """The number of replicas: enough for the waiting jobs, and one more while the oldest has waited too long.
+
+    There are never fewer than the running jobs need, because the jobs of a stopped replica begin again from the start elsewhere.
+    """
     metrics = context.aggregated_metrics or {}
     waiting = max(metrics.get("waiting", {}).values(), default=0.0)
     oldest_s = max(metrics.get("oldest_s", {}).values(), default=0.0)
@@ -174,7 +176,7 @@ def by_queue(context: AutoscalingContext) -> tuple[int, dict[str, Any]]:
 
 
 def build(arguments: dict[str, str]) -> Application:
-    """The application with the settings of this environment.
+    """The application, with the settings of this environment.
 
     Args:
         arguments: ``release`` alone, as for the endpoint.
@@ -186,7 +188,7 @@ def build(arguments: dict[str, str]) -> Application:
 
 
 def options(settings: Settings) -> dict[str, Any]:
-    """The deployment's options."""
+    """The options of the deployment."""
     return {
         "name": "worker",
         "health_check_period_s": HEALTH_PERIOD_S,
@@ -199,7 +201,7 @@ def options(settings: Settings) -> dict[str, Any]:
 
 
 def _slots_of_a_class(settings: Settings) -> int:
-    """Jobs of one class that a worker does at once, at least."""
+    """The number of jobs of one class that a worker can always run at once."""
     own = (
         settings.worker_slots_high,
         settings.worker_slots_medium,

@@ -1,14 +1,13 @@
-"""One try at a job, as the code that does the job sees it: its stages with their tries and limits, its progress, its transactions.
+"""One attempt at a job, as the code of the job sees it: stages with their retries and time limits, progress, transactions.
 
-Made by ``consumer`` for each job it takes.
+Made by ``consumer`` for each job that it takes.
 
-    async def index_file(run: JobAttempt) -> None:
-        pages = await run.stage("parse", parse)
-        await run.stage("write", write, tries=run.settings.index_attempts)
+    async def index_file(attempt: JobAttempt) -> None:
+        pages = await attempt.stage("parse", parse)
+        await attempt.stage("write", write, tries=attempt.settings.index_attempts)
 """
 
 import asyncio
-import random
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Executor
@@ -37,6 +36,7 @@ from cluster.jobs import progress
 from cluster.jobs.jobs import SHORT_OF, THROTTLED, Job, PriorityClass
 from cluster.jobs.kinds import kind_named
 from cluster.logs import about
+from cluster.retrying import Backoff, is_waited_out
 from cluster.settings import Settings
 from data_jobs.worker.shortages import Shortages, as_shortage
 
@@ -46,17 +46,19 @@ T = TypeVar("T")
 #: Does a job: called with the attempt, and ends the job in its own last transaction.
 JobFunction = Callable[["JobAttempt"], Awaitable[None]]
 
-#: Waits between tries: a random part of this, which doubles (full jitter: M. Brooker, AWS Architecture Blog, 2015).
-FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 15.0
-#: Progress is for people: more often than this nobody reads it.
+#: Between two attempts at a stage or a call. A job that has to wait longer than the longest gives up its slot.
+BACKOFF = Backoff(first_s=1.0, longest_s=15.0, jitter=True)
+#: Between two looks whether there is room again.
+ROOM_BACKOFF = Backoff(first_s=1.0, longest_s=15.0)
+#: Progress is recorded no more often: it is for people.
 PROGRESS_INTERVAL_S = 0.5
 
 
 @contextmanager
 def transaction(pool: ConnectionPool, *, lease_s: float) -> Iterator[Connection[Any]]:
-    """One transaction, undone by the server when nothing is said in it for as long as a lease.
+    """One transaction, which the server rolls back where no statement comes for as long as a lease.
 
-    A worker that is stopped in the middle of a transaction would hold its rows from those who give its jobs to others.
+    Otherwise a worker that is suspended in the middle of a transaction would keep its rows locked, and its jobs from the rescue.
     """
     with translated(), pool.connection() as connection, connection.transaction():
         connection.execute(
@@ -66,7 +68,7 @@ def transaction(pool: ConnectionPool, *, lease_s: float) -> Iterator[Connection[
 
 
 class DatabaseLost(Exception):
-    """The ledger cannot be reached: whoever works lets go of everything he holds; it is given back when the lease is over."""
+    """The database does not answer. The worker releases all of its jobs, and gives them back once the database is there again."""
 
 
 async def in_transaction(
@@ -75,7 +77,7 @@ async def in_transaction(
     """Run the work in a thread, in one transaction (see ``transaction``).
 
     Raises:
-        Shortage: the database answers, but cannot do it now.
+        Shortage: the database answers, but lacks a resource.
         DatabaseLost: instead of any other ``Unavailable``.
     """
 
@@ -92,7 +94,7 @@ async def in_transaction(
 
 
 class TryLater(Exception):
-    """The job can go on no sooner than at a time so far off that it gives up its slot until then."""
+    """The job has to wait so long that it gives up its slot until then."""
 
     def __init__(self, run_at: datetime, because: str, code: str) -> None:
         super().__init__(because)
@@ -101,7 +103,7 @@ class TryLater(Exception):
 
 
 class NotWanted(Exception):
-    """What the job is about is gone, or another job does it now; the message is the reason of the job's end."""
+    """The subject of the job no longer exists, or a later job does its work. The message becomes the error of the job."""
 
     def __init__(self, reason: str, code: str) -> None:
         super().__init__(reason)
@@ -109,7 +111,7 @@ class NotWanted(Exception):
 
 
 class StageFailed(Exception):
-    """A stage has used up its tries, or its error is one that another try cannot mend."""
+    """A stage has used up its attempts, or failed with an error that no retry can help."""
 
     def __init__(self, stage: str, error: str, code: str) -> None:
         super().__init__(f"{stage}: {error}")
@@ -117,14 +119,14 @@ class StageFailed(Exception):
 
 
 class JobAttempt:
-    """See the module's docstring. On one event loop; what blocks runs in the threads.
+    """See the module's docstring. It belongs to one event loop; blocking work runs in the threads.
 
     Args:
-        job: as it was claimed.
-        settings: the worker's.
-        pool: connections to the ledger.
-        threads: what blocks runs there.
-        shortages: the worker's.
+        job: the job as it was claimed.
+        settings: the settings of the worker.
+        pool: connections to the database.
+        threads: where blocking work runs.
+        shortages: the shortages of the worker.
     """
 
     def __init__(
@@ -136,17 +138,17 @@ class JobAttempt:
         self.stage_timeout_s = kind_named(job.kind).stage_timeout_s or settings.stage_timeout_s
         self.pool = pool
         self._threads = threads
-        self._told_at = 0.0
+        self._recorded_at = 0.0
         self._limit: asyncio.Timeout | None = None
         self._shortages = shortages
-        #: Why nothing is done at the moment, and its code.
+        #: Why the stage makes no progress at the moment, and the code of that reason.
         self._waits: tuple[str, str] | None = None
-        #: Percent of the whole job at which the stage that runs begins and ends; None where the job does not count percent.
+        #: Percent of the whole job that are done when the current stage begins and ends; None where the job does not count percent.
         self._share: tuple[int, int] | None = None
 
     @property
     def urgent(self) -> bool:
-        """A person waits for it."""
+        """True where a person waits for the job."""
         return self.job.priority_class == PriorityClass.HIGH
 
     async def stage(
@@ -157,19 +159,19 @@ class JobAttempt:
         tries: int | None = None,
         share: tuple[int, int] | None = None,
     ) -> T:
-        """Do the work, again while it fails for reasons that may pass; each try is ended when it takes too long (see ``goes_on``).
+        """Do the work, and repeat it while it fails for reasons that may pass. Each attempt has a time limit (see ``goes_on``).
 
-        Work that finds a resource used up, such as a disk, waits for room: that costs neither a try nor the stage's time.
+        Work that finds a resource used up, such as a disk, waits for room. That costs neither an attempt nor the stage's time.
 
         Args:
-            name: what the job is doing, for people.
+            name: of the stage, for people.
             work: safe to repeat.
-            tries: at most so many; the settings' ``stage_attempts`` where left out.
+            tries: attempts at most; the setting ``stage_attempts`` where left out.
             share: percent of the whole job that are done when the stage begins, and when it ends.
 
         Raises:
-            StageFailed: it failed for good.
-            TryLater: somebody asked to be left alone for a while.
+            StageFailed: it used up its attempts, or no retry can help.
+            TryLater: a service asked for a pause longer than ``BACKOFF.longest_s``.
         """
         tries, self._share = tries or self.settings.stage_attempts, share
         percent = share and share[1]
@@ -182,33 +184,33 @@ class JobAttempt:
                         made = await self._with_room(work)
             except (DatabaseLost, LeaseLost, NotWanted, TryLater, StageFailed):
                 raise
-            except (Exception, asyncio.CancelledError) as exc:  # noqa: BLE001  the edge of a stage: recorded, and tried again or told
+            except (Exception, asyncio.CancelledError) as exc:  # noqa: BLE001  the edge of a stage: recorded, then retried or raised
                 await self._failed(name, exc, number, tries)
             else:
                 await self.in_transaction(
                     lambda connection: progress.end_stage(connection, self.job, name, percent=percent)
                 )
                 return made
-        raise AssertionError("the last try returns or raises")
+        raise AssertionError("the last attempt returns or raises")
 
     def goes_on(self) -> None:
-        """A part of the stage is done, or what it waited for is there: its time begins anew, as often as it has parts."""
+        """Restart the time limit of the stage: a part of it is done, or what it waited for has come."""
         self._waits = None
         if self._limit is not None and not self._limit.expired():
             self._limit.reschedule(asyncio.get_running_loop().time() + self.stage_timeout_s)
 
     async def answer(self, call: Callable[[], Awaitable[T]]) -> T:
-        """The answer to a call, made again while whoever is asked has too much to do: that costs no try, only the stage's time.
+        """The answer to a call, which is repeated while the service is overloaded. That costs no attempt, only the stage's time.
 
         Raises:
-            Throttled: he asks for a pause that is too long to keep the slot meanwhile.
+            Throttled: the service asks for a pause that is too long to keep the slot meanwhile.
         """
         for number in count(1):
             try:
                 return await call()
             except Throttled as exc:
-                wait_s = _wait_s(exc, number)
-                if wait_s > LONGEST_WAIT_S:
+                wait_s = BACKOFF.wait_s(number, exc)
+                if wait_s > BACKOFF.longest_s:
                     raise
                 self._waits = str(exc), THROTTLED
                 log.info("throttled", wait_s=round(wait_s, 2), reason=str(exc))
@@ -221,10 +223,10 @@ class JobAttempt:
                 return await work()
             except (Shortage, OSError) as exc:
                 short = as_shortage(exc)
-                if short is None or not short.resource.shared:
+                if short is None or not is_waited_out(short):
                     raise
                 self.goes_on()
-                wait_s = min(LONGEST_WAIT_S, self.stage_timeout_s / 2, FIRST_WAIT_S * 2 ** min(number, 9))
+                wait_s = min(self.stage_timeout_s / 2, ROOM_BACKOFF.wait_s(number))
                 with self._shortages.one_waits(short):
                     await self._pause(wait_s, short.resource, again=number > 1)
         raise AssertionError("the loop returns or raises")
@@ -236,29 +238,29 @@ class JobAttempt:
         await asyncio.sleep(wait_s)
 
     async def _failed(self, name: str, exc: BaseException, number: int, tries: int) -> None:
-        """Wait for the next try.
+        """Wait for the next attempt at the stage.
 
         Raises:
-            CancelledError: it is the job that was cancelled, not what it waited for.
-            StageFailed: there is none.
-            TryLater: not now.
+            CancelledError: the job was cancelled, and not only a call that it waited for.
+            StageFailed: no attempt remains, or no retry can help.
+            TryLater: the wait is too long to keep the slot.
         """
         task = asyncio.current_task()
         if task is not None and task.cancelling():
             raise asyncio.CancelledError from exc
-        error, code = self._told(exc)
+        error, code = self._describe(exc)
         await self.in_transaction(
             lambda connection: progress.end_stage(connection, self.job, name, error=error)
         )
         if isinstance(exc, Permanent) or number == tries:
             raise StageFailed(name, error, code) from exc
-        wait_s = _wait_s(exc, number)
-        log.warning("stage_tried_again", stage=name, attempt=number, wait_s=round(wait_s, 2), reason=error)
-        if wait_s > LONGEST_WAIT_S:
+        wait_s = BACKOFF.wait_s(number, exc)
+        log.warning("stage_retried", stage=name, attempt=number, wait_s=round(wait_s, 2), reason=error)
+        if wait_s > BACKOFF.longest_s:
             raise TryLater(datetime.now(UTC) + timedelta(seconds=wait_s), error, code) from exc
         await self._pause(wait_s, "provider" if code == THROTTLED else "retry")
 
-    def _told(self, exc: BaseException) -> tuple[str, str]:
+    def _describe(self, exc: BaseException) -> tuple[str, str]:
         if isinstance(exc, TimeoutError):
             error = f"took longer than {self.stage_timeout_s:g} s (CLUSTER_STAGE_TIMEOUT_S)"
             return (
@@ -284,9 +286,9 @@ class JobAttempt:
         waits_for: str | None = None,
         now: bool = False,
     ) -> None:
-        """So much of the stage is done. Cheap: told at most twice a second, unless it must be ``now``."""
-        if now or time.monotonic() - self._told_at >= PROGRESS_INTERVAL_S:
-            self._told_at = time.monotonic()
+        """Tell how much of the stage is done. Cheap: it is recorded twice a second at most, except with ``now``."""
+        if now or time.monotonic() - self._recorded_at >= PROGRESS_INTERVAL_S:
+            self._recorded_at = time.monotonic()
             record = partial(
                 progress.record_progress, job=self.job, done=done, total=total, unit=unit, waits_for=waits_for
             )
@@ -299,7 +301,7 @@ class JobAttempt:
         return begins + (ends - begins) * min(done, total) // total if total else begins
 
     async def in_transaction(self, work: Callable[[Connection[Any]], T]) -> T:
-        """Run the work in a thread, in one transaction; again for as long as the database has no room for it.
+        """Run the work in a thread, in one transaction, and repeat it while the database has no room.
 
         Raises:
             DatabaseLost: instead of ``Unavailable``.
@@ -314,17 +316,11 @@ class JobAttempt:
             raise DatabaseLost(str(exc)) from exc
 
     def _waits_for_room(self, resource: Resource) -> None:
-        """Where the call itself may be at fault, the stage's time goes on."""
+        """Stop the stage's time while it waits, unless the call may have caused the shortage itself."""
         if resource.shared:
             self.goes_on()
         self._waits = resource.sentence, SHORT_OF
 
     async def in_thread(self, work: Callable[[], T]) -> T:
-        """Run what blocks. When this is cancelled, the thread goes on to its end, and nobody hears of it."""
+        """Run blocking work. Where this is cancelled, the thread goes on to its end, and its result is discarded."""
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
-
-
-def _wait_s(exc: BaseException, number: int) -> float:
-    """Seconds until the next try after the one of that number failed so."""
-    asked_s = exc.retry_after_s or 0.0 if isinstance(exc, Retryable) else 0.0
-    return max(asked_s, random.uniform(0, min(LONGEST_WAIT_S, FIRST_WAIT_S * 2 ** min(number, 9))))  # noqa: S311  not a secret

@@ -1,4 +1,6 @@
-"""A few parsing processes for many jobs at once: who is most urgent gets the next free one, and who has waited long before him.
+"""Shares a few parsing processes between many jobs: the most urgent job gets the next free one.
+
+A job that has waited long comes before more urgent ones.
 
 parsers = Parsers(settings, threads, 2)
 parsed = await parsers.parse(data, name="report.pdf", part=(0, 50), rank=3)
@@ -16,8 +18,8 @@ from cluster.records import ParsedDocument
 from cluster.settings import Settings
 from data_jobs.stages.parsing.parser import Parser
 
-#: Who has waited this long goes first, whatever his rank: some urgent jobs could keep every parser from all others for ever.
-PATIENCE_S = 5.0
+#: A job that has waited so many seconds goes first, whatever its rank. Otherwise a stream of urgent jobs could keep every parser busy.
+LONG_WAIT_S = 5.0
 
 
 @dataclass(slots=True, eq=False)
@@ -28,13 +30,13 @@ class _Waiter:
 
 
 class Parsers:
-    """On one event loop."""
+    """The parsing processes of one worker, on one event loop."""
 
     def __init__(self, settings: Settings, threads: Executor, size: int) -> None:
         self._threads = threads
         self._all = [Parser(settings) for _ in range(size)]
         self._free = list(self._all)
-        #: In the order in which they came.
+        #: In the order of arrival.
         self._waiting: list[_Waiter] = []
 
     async def parse(
@@ -47,14 +49,14 @@ class Parsers:
         timeout_s: float | None = None,
         on_begin: Callable[[], None] = lambda: None,
     ) -> ParsedDocument:
-        """As ``Parser.parse``. Cancelled, it ends the parsing at once.
+        """As ``Parser.parse``; where this is cancelled, the parsing process is ended at once.
 
         Args:
             data: the file.
-            name: what its owner calls it.
-            rank: who waits with a higher one is served first.
-            part: of a PDF only these pages.
-            timeout_s: ended after this; None: after the settings' ``parse_timeout_s``.
+            name: of the file.
+            rank: a waiting job with a higher rank goes first.
+            part: only these pages of a PDF.
+            timeout_s: time limit in seconds; None: the setting ``parse_timeout_s``.
             on_begin: called once a parser is free.
         """
         parser = await self._take(rank)
@@ -95,7 +97,7 @@ class Parsers:
             self._free.append(parser)
             return
         oldest = self._waiting[0]
-        patient = time.monotonic() - oldest.since < PATIENCE_S
+        patient = time.monotonic() - oldest.since < LONG_WAIT_S
         following = (
             max(self._waiting, key=lambda waiter: waiter.rank) if patient else oldest
         )  # of equals the first

@@ -1,10 +1,10 @@
-"""Shortages of a worker: calls that find a resource used up are made again until there is room, and the cluster is told meanwhile.
+"""Shortages of a worker: a call that finds a resource used up is repeated until there is room, and the shortage is announced.
 
     shortages = Shortages(settings, stopping)
     job = await shortages.patiently(lambda: in_transaction(work, ...))
 
-A full disk is no absence of the database and no fault of a job: the worker keeps its jobs and their leases, and goes on where it was
-once there is room. What it waits for is announced (``cluster.jobs.shortages``), because no row can say it.
+A full disk is neither an absence of the database nor a fault of a job. The worker keeps its jobs and their leases, and goes on where
+it was once there is room. It announces what it waits for (``cluster.jobs.shortages``), because a row cannot be written then.
 """
 
 import asyncio
@@ -25,38 +25,39 @@ from cluster.database import CONNECTION, database_url, translated
 from cluster.database.errors import translate
 from cluster.errors import ClusterError, Resource, Shortage, Unavailable
 from cluster.jobs.shortages import announce
+from cluster.retrying import Backoff
 from cluster.settings import Settings
 
 log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
-#: Between tries, doubling. A heartbeat waits no longer either, so it comes well within a lease once there is room.
-FIRST_WAIT_S, LONGEST_WAIT_S = 0.2, 2.0
-#: What a full or read-only disk of this node says.
-FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
+#: Between two calls. A heartbeat waits no longer either, so it comes well within a lease once there is room.
+BACKOFF = Backoff(first_s=0.2, longest_s=2.0)
+#: Error numbers of a full or read-only disk of this node.
+DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
 
 
 class Shortages:
-    """One worker's, on one event loop.
+    """The shortages of one worker, on one event loop.
 
     Args:
         settings: where the database is.
-        stopping: once it is set, no call waits for room any more.
+        stopping: once it is set, calls no longer wait for room.
     """
 
     def __init__(self, settings: Settings, stopping: asyncio.Event) -> None:
         self._settings, self._stopping = settings, stopping
-        #: How many calls wait for each resource.
+        #: Number of calls that wait for each resource.
         self.waiting: Counter[Resource] = Counter()
         self._announcer = ThreadPoolExecutor(1, thread_name_prefix="shortages")
-        self._told: frozenset[Resource] = frozenset()
+        self._announced: frozenset[Resource] = frozenset()
         self._connection: psycopg.Connection[Any] | None = None
 
     async def patiently(
         self, call: Callable[[], Awaitable[T]], on_wait: Callable[[Resource], None] = lambda _: None
     ) -> T:
-        """What the call gives, made again while it ends in a shortage.
+        """The result of the call, which is repeated while it ends in a shortage.
 
         Args:
             call: safe to repeat.
@@ -65,7 +66,7 @@ class Shortages:
         Raises:
             Shortage: the worker stops.
         """
-        for number in count():
+        for number in count(1):
             try:
                 return await call()
             except Shortage as exc:
@@ -78,18 +79,17 @@ class Shortages:
 
     @contextlib.contextmanager
     def one_waits(self, exc: Shortage) -> Iterator[None]:
-        """Something waits for what is short, for as long as the block lasts."""
-        if exc.resource not in self._told:
+        """Count one more call that waits for the resource, for as long as the block lasts."""
+        if exc.resource not in self._announced:
             log.warning("short", resource=exc.resource, reason=str(exc))
         self.waiting[exc.resource] += 1
-        self._tell()
+        self._announce_later()
         try:
             yield
         finally:
             self.waiting[exc.resource] -= 1
-            asyncio.get_running_loop().call_later(
-                LONGEST_WAIT_S, self._tell
-            )  # a call that is tried again may wait again at once
+            # A call that is repeated may wait again at once, so the end is announced a little later.
+            asyncio.get_running_loop().call_later(BACKOFF.longest_s, self._announce_later)
 
     def close(self) -> None:
         """Announce nothing more."""
@@ -98,19 +98,17 @@ class Shortages:
 
     async def _pause(self, number: int) -> None:
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(
-                self._stopping.wait(), min(LONGEST_WAIT_S, FIRST_WAIT_S * 2.0 ** min(number, 9))
-            )
+            await asyncio.wait_for(self._stopping.wait(), BACKOFF.wait_s(number))
 
-    def _tell(self) -> None:
+    def _announce_later(self) -> None:
         short = frozenset(resource for resource, calls in self.waiting.items() if calls)
-        if short != self._told:
-            self._told = short
-            with contextlib.suppress(RuntimeError):  # closed meanwhile
+        if short != self._announced:
+            self._announced = short
+            with contextlib.suppress(RuntimeError):  # the worker has closed it
                 self._announcer.submit(self._announce, short)
 
     def _announce(self, short: frozenset[Resource]) -> None:
-        """In the one thread that has the connection."""
+        """Announce these shortages; runs in the only thread that uses the connection."""
         try:
             with translated():
                 if self._connection is None and short:
@@ -127,15 +125,15 @@ class Shortages:
 
 
 class PatientConnector(PsycopgConnector):
-    """Procrastinate's way to the database, which waits out shortages: heartbeats, turns and their ends come once there is room.
+    """Procrastinate's connection to the database, with calls that wait out shortages.
 
-    Without it a worker ends with the first heartbeat that a full disk refuses, and its jobs with it.
+    Without it, a worker of Procrastinate's ends with the first heartbeat that a full disk refuses, and loses all of its jobs.
 
     Args:
-        shortages: the worker's.
-        on_lost: called when the database does not answer: a worker of Procrastinate's has no heartbeat from then on, and would still
-            wait for its jobs.
-        arguments: the parent's.
+        shortages: the shortages of the worker.
+        on_lost: called when the database does not answer. Procrastinate's worker sends no heartbeats from then on, but would
+            still wait for its jobs.
+        arguments: those of the base class.
     """
 
     def __init__(self, shortages: Shortages, on_lost: Callable[[], None], **arguments: Any) -> None:
@@ -143,15 +141,15 @@ class PatientConnector(PsycopgConnector):
         self._shortages, self._on_lost = shortages, on_lost
 
     async def execute_query_async(self, query: Any, **arguments: Any) -> None:
-        """As the parent's."""
+        """As the base class does, and again while there is a shortage."""
         await self._patiently(super().execute_query_async, query, arguments)
 
     async def execute_query_one_async(self, query: Any, **arguments: Any) -> dict[str, Any]:
-        """As the parent's."""
+        """As the base class does, and again while there is a shortage."""
         return await self._patiently(super().execute_query_one_async, query, arguments)
 
     async def execute_query_all_async(self, query: Any, **arguments: Any) -> list[dict[str, Any]]:
-        """As the parent's."""
+        """As the base class does, and again while there is a shortage."""
         return await self._patiently(super().execute_query_all_async, query, arguments)
 
     async def _patiently(
@@ -172,9 +170,9 @@ class PatientConnector(PsycopgConnector):
 
 
 def as_shortage(exc: BaseException) -> Shortage | None:
-    """The shortage that an error of a stage is; None where it is none."""
+    """The shortage that the error means; None where it means another fault."""
     if isinstance(exc, Shortage):
         return exc
-    if isinstance(exc, OSError) and exc.errno in FULL:
+    if isinstance(exc, OSError) and exc.errno in DISK_ERRORS:
         return Shortage(f"{Resource.OWN_DISK.sentence} ({exc})", resource=Resource.OWN_DISK)
     return None

@@ -73,6 +73,7 @@ def test_a_daily_schedule_is_due_once_and_an_hourly_one_every_hour_when_clocks_c
         ({"cron": "0 2 * * *", "interval_s": 60}, "cron"),
         ({}, "cron"),
         ({"interval_s": 0}, "interval_s"),
+        ({"interval_s": 10**12}, "interval_s"),
         ({"cron": "0 2 * * *", "time_zone": "Mars/Olympus"}, "time_zone"),
         ({"cron": "0 2 * * *", "time_zone": "../etc/passwd"}, "time_zone"),
     ],

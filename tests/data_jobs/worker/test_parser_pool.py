@@ -35,7 +35,7 @@ def test_the_most_urgent_is_served_first_unless_another_has_waited_long(
     with ThreadPoolExecutor(1) as threads:
         parsers = Parsers(settings, threads, 1)
         assert asyncio.run(order(parsers, 1, 3, 2, 3, pause_s=0)) == [3, 3, 2, 1]
-        monkeypatch.setattr(module, "PATIENCE_S", 0.1)
+        monkeypatch.setattr(module, "LONG_WAIT_S", 0.1)
         assert asyncio.run(order(parsers, 1, 3, pause_s=0.2)) == [1, 3]
 
 

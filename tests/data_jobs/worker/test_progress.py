@@ -17,6 +17,7 @@ from cluster.errors import Throttled, Unavailable
 from cluster.jobs import attempts, queue
 from cluster.jobs.jobs import Job, get_job
 from cluster.jobs.kinds import JobKind
+from cluster.retrying import Backoff
 from cluster.settings import Settings
 from data_jobs.kinds.index_file import SHARES
 from data_jobs.worker.job_attempt import JobAttempt
@@ -32,7 +33,9 @@ STAGES = st.fixed_dictionaries({stage: st.tuples(TRIES, TOLD) for stage in SHARE
 
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("data_jobs.worker.job_attempt.FIRST_WAIT_S", 0.0005)
+    monkeypatch.setattr(
+        "data_jobs.worker.job_attempt.BACKOFF", Backoff(first_s=0.001, longest_s=15.0, jitter=True)
+    )
 
 
 async def attempt(run: JobAttempt, plan: dict[str, tuple[list[Try], list[tuple[int, int]]]]) -> None:
