@@ -23,14 +23,13 @@ from torch import Tensor
 from cluster.engines.bert.linear import TYPICAL_ROWS, Activation, activate
 from cluster.errors import Misconfigured
 
-#: Steps from zero to the largest activation.
+#: Integer of the largest activation.
 STEPS = 127
 #: The unsigned integer that stands for an activation of zero.
 ZERO_POINT = 128
-#: Steps from zero to the largest weight, where the processor adds four products in one instruction (VNNI,
-#: AMX).
+#: Integer of the largest weight if the processor adds four products in one instruction (VNNI or AMX).
 WEIGHT_STEPS = 127
-#: On other processors two products are first added in 16 bits, which more steps would overflow.
+#: The same on other processors, which first add two products in 16 bits; larger weights would overflow.
 WEIGHT_STEPS_IN_16_BITS = 63
 #: Rows, inputs and outputs of the product that tells these processors apart.
 PROBE = 16, 64, 64

@@ -19,17 +19,17 @@ class Stats:
     waiting_tokens: dict[str, int] = field(default_factory=lambda: {"interactive": 0, "bulk": 0})
     #: Batches handed to the engine.
     batches: int = 0
-    #: Tokens in them, special tokens included.
+    #: Tokens in these batches, special tokens included.
     batch_tokens: int = 0
-    #: Inputs in them.
+    #: Inputs in these batches.
     batch_inputs: int = 0
     #: Tokens that the model computed, padding included; equal to ``real_tokens`` if batches are packed.
     computed_tokens: int = 0
     #: Tokens of the computed inputs, without padding.
     real_tokens: int = 0
-    #: Inputs that were cut because they were longer than the model reads.
+    #: Inputs that were too long, and were cut.
     truncated_inputs: int = 0
-    #: Inputs that were embedded in parts and averaged for the same reason.
+    #: Inputs that were too long, and were embedded in parts and averaged.
     averaged_inputs: int = 0
     #: Inputs answered by the cache.
     cache_hits: int = 0

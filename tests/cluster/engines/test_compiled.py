@@ -94,7 +94,7 @@ def test_vectors_are_those_of_torchs_forward(
         np.testing.assert_allclose(encoder(inputs).numpy(), theirs(inputs).numpy(), atol=2e-6)
 
 
-def test_a_vector_is_the_same_bits_in_any_company_and_order(
+def test_a_vector_has_the_same_bits_in_any_batch_and_order(
     encoder: CompiledEncoder, inputs: list[NDArray[np.int32]]
 ) -> None:
     together = encoder(inputs).numpy()
@@ -112,6 +112,6 @@ def test_short_inputs_need_one_layout_of_the_weights_for_the_same_bits(
 @pytest.mark.parametrize(
     "ids", [[], [5] * 513, [30_522], [-1]], ids=["empty", "too long", "beyond the vocabulary", "negative"]
 )
-def test_what_would_read_beside_the_weights_is_refused(encoder: CompiledEncoder, ids: list[int]) -> None:
+def test_ids_outside_the_weights_are_refused(encoder: CompiledEncoder, ids: list[int]) -> None:
     with pytest.raises(IndexError):
         encoder([np.array([5], np.int32), np.array(ids, np.int32)])

@@ -52,12 +52,12 @@ def test_the_same_call_gives_the_same_bits(engine: Engine, texts: list[str]) -> 
     assert np.array_equal(engine.embed(texts).vectors, engine.embed(texts).vectors)
 
 
-def test_order_is_the_callers(engine: Engine, path: str, texts: list[str]) -> None:
+def test_vectors_are_in_the_order_of_the_texts(engine: Engine, path: str, texts: list[str]) -> None:
     forward, backward = engine.embed(texts).vectors, engine.embed(texts[::-1]).vectors
     np.testing.assert_allclose(forward, backward[::-1], atol=tolerance(path))
 
 
-def test_eight_threads_get_the_vectors_one_gets(engine: Engine, texts: list[str]) -> None:
+def test_eight_threads_get_the_same_vectors_as_one(engine: Engine, texts: list[str]) -> None:
     texts = [*texts[:9], *texts[20:30]]
     alone = engine.embed(texts).vectors
     with ThreadPoolExecutor(8) as callers:
@@ -65,7 +65,7 @@ def test_eight_threads_get_the_vectors_one_gets(engine: Engine, texts: list[str]
             assert np.array_equal(vectors, alone)
 
 
-def test_what_is_cut_is_counted(engine: Engine) -> None:
+def test_tokens_that_are_cut_off_are_counted(engine: Engine) -> None:
     longest = engine.fingerprint.max_tokens
     fits, beyond = "word " * (longest - 2), "word " * (longest + 98)
     result = engine.embed([fits, beyond, ""])
@@ -74,13 +74,13 @@ def test_what_is_cut_is_counted(engine: Engine) -> None:
     np.testing.assert_allclose(result.vectors[0], result.vectors[1], atol=1e-6)
 
 
-def test_ids_and_text_meet_in_one_vector(engine: Engine, path: str, texts: list[str]) -> None:
+def test_token_ids_and_their_text_have_the_same_vector(engine: Engine, path: str, texts: list[str]) -> None:
     texts = [text for text in texts if text in PROSE]
     ids = [one[: engine.tokeniser.max_content_tokens] for one in engine.tokeniser.ids(texts)]
     np.testing.assert_allclose(engine.embed_ids(ids), engine.embed(texts).vectors, atol=tolerance(path))
 
 
-def test_nothing_gives_nothing(engine: Engine) -> None:
+def test_no_texts_give_no_vectors(engine: Engine) -> None:
     dim = engine.fingerprint.dim
     empty = engine.embed([])
     assert empty.vectors.shape == engine.embed_ids([]).shape == (0, dim)

@@ -119,7 +119,7 @@ def test_a_batch_runs_on_the_smallest_size_that_holds_it_or_on_none() -> None:
     assert replays(inputs(*[1] * (MOST_INPUTS + 1)), fetch) is None
 
 
-def test_a_gpu_that_is_lost_is_told_as_unavailable_and_again_to_whoever_asks_next(
+def test_a_lost_gpu_makes_every_call_unavailable(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     engine = engine_of("float32")

@@ -65,7 +65,7 @@ def test_where_8_bits_are_not_faster_neither_an_engine_nor_the_gate_begins(
             begin()
 
 
-def test_a_measurement_that_suffices_opens_the_engine_and_one_that_does_not_is_named(
+def test_an_engine_opens_only_if_the_measured_recall_suffices(
     home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert measured(home, monkeypatch) == 0
@@ -83,7 +83,7 @@ def test_a_measurement_that_suffices_opens_the_engine_and_one_that_does_not_is_n
         open_engine(Registry(Settings(int8_least_recall=1.0)).default)
 
 
-def test_a_measurement_on_few_texts_or_a_broken_one_counts_for_nothing(
+def test_a_measurement_on_few_texts_or_a_broken_one_is_refused(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(Misconfigured, match=str(LEAST_TEXTS)):

@@ -84,7 +84,7 @@ def test_auto_is_never_slower_than_float32(figures: dict[NumericPath, tuple[floa
         assert load[path] * WORTH <= min(load[exact] for exact in FLOAT32S) * (1 + 1e-9)
 
 
-def test_of_equally_fast_paths_the_one_with_the_same_bits_in_any_company_is_taken() -> None:
+def test_of_equally_fast_paths_the_one_with_the_same_bits_in_any_batch_is_taken() -> None:
     assert choose(of(dict.fromkeys((COMPILED, FLOAT32, BFLOAT16), (5.0, 50.0))), "auto") == Paths(
         query=COMPILED, batch=COMPILED
     )

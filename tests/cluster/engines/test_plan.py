@@ -25,7 +25,7 @@ def test_no_batch_is_over_budget_unless_one_input_is(lengths: list[int], budget:
 
 
 @given(Lengths, st.integers(1, 2000), st.integers(1, 8))
-def test_lengths_fall_so_that_equal_ones_stand_together(lengths: list[int], budget: int, parts: int) -> None:
+def test_equal_lengths_are_neighbours(lengths: list[int], budget: int, parts: int) -> None:
     order = [lengths[i] for batch in plan(lengths, budget=budget, parts=parts) for i in batch]
     assert all(first >= second for first, second in pairwise(order))
 
@@ -38,7 +38,7 @@ def test_every_worker_gets_an_equal_share_of_a_small_load(lengths: list[int], pa
 
 
 @given(Lengths)
-def test_groups_are_the_lengths_again(lengths: list[int]) -> None:
+def test_groups_together_are_all_lengths(lengths: list[int]) -> None:
     runs = groups(sorted(lengths))
     assert [length for _, n, length in runs for _ in range(n)] == sorted(lengths)
     assert [first for first, _, _ in runs] == [

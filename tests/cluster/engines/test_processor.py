@@ -15,7 +15,7 @@ from cluster.engines.choice import processor
         ("fma avx2 avx512f avx512_vnni", False),  # Ice Lake
     ],
 )
-def test_bfloat16_is_worth_timing_where_the_processor_has_it(
+def test_bfloat16_is_timed_if_the_processor_has_instructions_for_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flags: str, bf16: bool
 ) -> None:
     told(

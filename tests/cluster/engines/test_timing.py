@@ -217,7 +217,7 @@ def test_many_processes_at_once_leave_one_whole_file(tmp_path: Path) -> None:
     assert json.loads(file_in(tmp_path).read_text())["of"]["threads"] == 2
 
 
-def test_a_home_that_cannot_be_written_to_is_said_and_costs_no_engine(tmp_path: Path) -> None:
+def test_an_engine_opens_and_logs_it_if_its_home_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "engines").write_text("no folder")
     with capture_logs() as lines:
         assert asked(tmp_path, Measuring()).batch[COMPILED] == 30.0

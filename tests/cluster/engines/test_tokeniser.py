@@ -43,7 +43,7 @@ def test_a_long_text_is_whole(tokeniser: Tokeniser) -> None:
 
 
 @given(text=st.text(st.characters(), max_size=80))
-def test_any_text_at_all_has_ids_and_rising_offsets(tokeniser: Tokeniser, text: str) -> None:
+def test_any_text_has_ids_and_ascending_offsets(tokeniser: Tokeniser, text: str) -> None:
     (tokens,) = tokeniser.tokenise([text])
     assert np.array_equal(tokens.ids, tokeniser.ids([text])[0])
     assert tokens.ids.dtype == tokens.offsets.dtype == np.int32
@@ -66,5 +66,5 @@ def test_threads_share_it(tokeniser: Tokeniser) -> None:
         )
 
 
-def test_the_models_room_for_text_is_known(tokeniser: Tokeniser) -> None:
+def test_the_tokeniser_knows_the_models_limit(tokeniser: Tokeniser) -> None:
     assert (tokeniser.max_content_tokens, tokeniser.special_tokens) == (254, 2)

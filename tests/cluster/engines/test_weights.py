@@ -105,7 +105,7 @@ def test_without_a_length_of_its_own_a_model_reads_what_its_tokeniser_does(folde
         ("config_sentence_transformers.json", {"default_prompt_name": "query"}, "prompt"),
     ],
 )
-def test_what_our_forward_would_get_wrong_it_leaves_to_the_reference(
+def test_models_that_our_forward_pass_cannot_run_are_named_with_the_reason(
     folder: Path, file: str, values: dict[str, Any], reason: str
 ) -> None:
     settings = Settings(model_path=folder)

@@ -229,7 +229,7 @@ def test_marks_that_normalising_puts_in_order_give_the_same(tmp_path: Path) -> N
     assert_same(["a\u302e\U0001d165", "a\U0001d165\u302e", "word a\u302e word"], pair)
 
 
-def test_what_is_forgotten_is_found_again() -> None:
+def test_a_forgotten_word_is_looked_up_again() -> None:
     folder = open_model_folder(Registry(Settings()).default)
     cached = WordCachedTokeniser(folder, max_words=50)
     for _ in range(3):
@@ -237,7 +237,7 @@ def test_what_is_forgotten_is_found_again() -> None:
         assert 50 < cached.words_kept <= 100
 
 
-def test_what_is_no_word_takes_no_room() -> None:
+def test_overlong_words_are_not_kept() -> None:
     cached = WordCachedTokeniser(open_model_folder(Registry(Settings()).default))
     cached.ids(["x" * 1_000_000, "é" * 33, "한국" * 1_000])
     assert cached.words_kept == 0
@@ -252,7 +252,7 @@ def test_threads_share_it() -> None:
     assert cached.words_kept <= 400
 
 
-def test_bulk_work_gets_it_and_an_engine_that_answers_does_not() -> None:
+def test_bulk_work_uses_the_word_cache_and_engines_do_not() -> None:
     assert isinstance(open_tokeniser(Registry(Settings()).default), WordCachedTokeniser)
     assert not isinstance(engine_of("float32").tokeniser, WordCachedTokeniser)
 

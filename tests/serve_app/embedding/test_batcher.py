@@ -117,13 +117,13 @@ async def test_batches_grow_while_the_model_is_busy(watched: RecordingEngine) ->
     assert watched.calls == [1, 40]
 
 
-async def test_a_batch_keeps_to_its_tokens(watched: RecordingEngine) -> None:
+async def test_a_batch_has_at_most_its_budget_of_tokens(watched: RecordingEngine) -> None:
     await batcher_on(watched, batch_tokens=64).embed(several(watched, "a", 50), lane="bulk")
     assert max(watched.calls) <= 64 // 5
     assert sum(watched.calls) == 50
 
 
-async def test_where_batches_are_padded_they_hold_inputs_of_like_length(server: Server) -> None:
+async def test_padded_batches_hold_inputs_of_similar_length(server: Server) -> None:
     padded = RecordingEngine(server.service.default.engine, packed=False)
     batcher = batcher_on(padded, batch_tokens=512)
     draw = np.random.default_rng(1)
@@ -162,7 +162,7 @@ async def test_an_organisation_has_one_urgent_batch_at_a_time_and_a_small_one(
     await asyncio.gather(bulk, *flood)
 
 
-async def test_what_an_organisation_sends_beyond_its_urgent_batch_steps_back(
+async def test_inputs_beyond_the_urgent_batch_go_into_ordinary_batches(
     preempting: RecordingEngine,
 ) -> None:
     await batcher_on(preempting).embed(several(preempting, "flood", 400), organisation="loud")
@@ -210,7 +210,7 @@ async def test_organisations_share_the_model_by_their_weights(watched: Recording
     assert 2 * early.count("small") < early.count("gold") <= 4 * early.count("small")
 
 
-async def test_a_caller_who_left_costs_nothing_more(watched: RecordingEngine) -> None:
+async def test_inputs_of_a_cancelled_caller_are_not_computed(watched: RecordingEngine) -> None:
     batcher = batcher_on(watched)
     first = await closed_behind(watched, batcher)
     gone = asyncio.create_task(batcher.embed(several(watched, "left", 30)))
@@ -254,7 +254,7 @@ async def test_one_bad_input_costs_a_few_calls_and_not_one_for_each_neighbour(
 @pytest.mark.parametrize(
     ("fault", "calls"), [(Unavailable("the GPU does not compute any more"), 1), (RuntimeError("broken"), 3)]
 )
-async def test_a_fault_of_the_engine_is_told_to_every_caller_without_a_call_for_each_input(
+async def test_a_fault_of_the_engine_reaches_every_caller_without_a_call_for_each_input(
     watched: RecordingEngine, fault: Exception, calls: int
 ) -> None:
     batcher = batcher_on(watched)
@@ -271,7 +271,7 @@ async def test_a_fault_of_the_engine_is_told_to_every_caller_without_a_call_for_
     first.cancel()
 
 
-async def test_a_full_queue_refuses_who_filled_it_and_leaves_others_their_share(
+async def test_a_full_queue_refuses_only_the_organisation_that_filled_it(
     watched: RecordingEngine,
 ) -> None:
     batcher = batcher_on(watched, max_waiting_tokens=100)
@@ -288,7 +288,7 @@ async def test_a_full_queue_refuses_who_filled_it_and_leaves_others_their_share(
     assert (await batcher.embed(watched.ids("again"), organisation="loud")).shape == (1, 384)
 
 
-async def test_a_deadline_that_cannot_be_met_is_refused_at_the_door_and_one_that_passes_ends_the_wait(
+async def test_a_request_that_cannot_meet_its_deadline_is_refused_early_or_ended(
     watched: RecordingEngine,
 ) -> None:
     batcher = batcher_on(watched)
@@ -334,7 +334,7 @@ async def test_no_organisation_can_tell_what_another_has_embedded(watched: Recor
     assert batcher.stats.cache_hits == 0
 
 
-async def test_a_person_does_not_wait_for_the_bulk_lane_with_a_text_that_is_in_it(
+async def test_an_interactive_input_that_also_waits_as_bulk_is_computed_first(
     watched: RecordingEngine,
 ) -> None:
     batcher = batcher_on(watched, batch_tokens=20)
@@ -352,7 +352,7 @@ async def test_a_person_does_not_wait_for_the_bulk_lane_with_a_text_that_is_in_i
     assert sum(watched.calls) == 61
 
 
-async def test_the_cache_keeps_to_its_size_and_lets_the_oldest_go(watched: RecordingEngine) -> None:
+async def test_the_cache_keeps_its_size_and_removes_the_oldest(watched: RecordingEngine) -> None:
     batcher = batcher_on(watched, cache_bytes=3 * (384 * 4 + 300))
     for text in ("a", "b", "c", "a", "d", "a", "b"):
         await batcher.embed(watched.ids(text))

@@ -82,7 +82,7 @@ def test_eight_megabytes_of_anything_are_refused_at_once_and_cost_no_memory(
 
 
 @pytest.mark.parametrize("field", ["unknown", "metadata", "rank_fields", "file_ids"])
-def test_eight_megabytes_of_what_nobody_reads_are_refused_as_cheaply(http: httpx.Client, field: str) -> None:
+def test_eight_megabytes_of_unread_text_are_refused_as_cheaply(http: httpx.Client, field: str) -> None:
     many: dict[str, object] = {f"{number:x}": 1.5 for number in range(620_000)}
     wrong: dict[str, tuple[str, dict[str, object]]] = {
         "unknown": ("/v1/tokenize", {"model": MODEL, "input": "a", **many}),
@@ -254,7 +254,7 @@ def counted(server: Server, monkeypatch: pytest.MonkeyPatch) -> Counted:
         ([" " * 3_000_000, "x" * 2_000_000], "mean", 0, "5,000,000 bytes of text in all; at most 4,800,000"),
     ],
 )
-def test_no_more_is_tokenised_than_it_takes_to_refuse(
+def test_tokenising_ends_as_soon_as_a_text_is_refused(
     http: httpx.Client, counted: Counted, texts: list[str], overflow: str, characters: int, said: str
 ) -> None:
     refused = http.post("/v1/embeddings", json={"model": MODEL, "input": texts, "overflow": overflow})
@@ -263,7 +263,7 @@ def test_no_more_is_tokenised_than_it_takes_to_refuse(
     assert counted.characters <= characters
 
 
-def test_white_space_is_free(http: httpx.Client) -> None:
+def test_white_space_does_not_count_towards_the_limit(http: httpx.Client) -> None:
     padded = http.post(
         "/v1/embeddings", json={"model": MODEL, "input": f"{' ' * 100_000}a heron{chr(10) * 9_000}"}
     )
@@ -271,7 +271,7 @@ def test_white_space_is_free(http: httpx.Client) -> None:
     assert padded.json()["data"] == plain.json()["data"]
 
 
-def test_tokenising_ends_when_its_caller_leaves(server: Server, counted: Counted) -> None:
+def test_tokenising_ends_when_the_request_is_cancelled(server: Server, counted: Counted) -> None:
     body = json.dumps(
         {"model": MODEL, "input": "." * 299_000 + "a heron " * 500_000, "overflow": "truncate"}
     ).encode()

@@ -106,7 +106,7 @@ def test_a_database_that_is_away_costs_no_event_and_none_is_written_twice(
     assert [event.quantity for call in database.calls[3:] for event in call] == [5, 7]
 
 
-def test_the_end_of_a_replica_writes_what_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stopping_replica_writes_its_usage(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(usage, "INTERVAL_S", 60)
     database = Database(away=0, fault=Unavailable("never"))
     recorder = UsageRecorder(database.write)
