@@ -1,7 +1,7 @@
 """How long to wait before something is attempted again, and which shortages are waited out.
 
-Every loop that retries uses this, with parameters of its own. What a retry costs and what ends the loop differ from loop to loop:
-docs/decisions/024-four-loops-that-retry.md says why.
+Every loop that retries uses this, with parameters of its own. What a retry costs and what ends the loop
+differ from loop to loop: docs/decisions/024-four-loops-that-retry.md says why.
 
     BACKOFF = Backoff(first_s=1.0, longest_s=15.0, jitter=True)
     await asyncio.sleep(BACKOFF.wait_s(attempt, exc))
@@ -22,8 +22,8 @@ class Backoff:
 
     first_s: float
     longest_s: float
-    #: True to wait a random part of each wait (full jitter: M. Brooker, AWS Architecture Blog, 2015), so that clients which failed
-    #: together do not come back together.
+    #: True to wait a random part of each wait (full jitter: M. Brooker, AWS Architecture Blog, 2015), so that
+    #: clients which failed together do not come back together.
     jitter: bool = False
 
     def wait_s(self, attempt: int, exc: BaseException | None = None) -> float:
@@ -40,5 +40,7 @@ class Backoff:
 
 
 def is_waited_out(exc: BaseException) -> bool:
-    """True for a shortage that no call causes by itself, such as a full disk: waiting for room costs no attempt."""
+    """True for a shortage that no call causes by itself, such as a full disk: waiting for room costs no
+    attempt.
+    """
     return isinstance(exc, Shortage) and exc.resource.shared

@@ -1,7 +1,8 @@
-"""The queue's own tables, as the package procrastinate brings them: made once, and brought up to the installed version after.
+"""The queue's own tables, as the package procrastinate brings them: made once, and brought up to the
+installed version after.
 
-Called by ``migrate`` under its lock. Procrastinate names its migrations by the version they came with; which of them a
-database has is kept in ``queue_migrations``.
+Called by ``migrate`` under its lock. Procrastinate names its migrations by the version they came with; which
+of them a database has is kept in ``queue_migrations``.
 
     while missing(connection): apply(connection)
 """
@@ -17,15 +18,17 @@ CREATE TABLE IF NOT EXISTS queue_migrations (
     name        text PRIMARY KEY,
     applied_at  timestamptz NOT NULL DEFAULT now()
 )"""
-#: The queue looks for other entries with the lock of each candidate: without this index, ten thousand waiting entries of one
-#: organisation would be compared with each other.
+#: The queue looks for other entries with the lock of each candidate: without this index, ten thousand waiting
+#: entries of one organisation would be compared with each other.
 LOCK_INDEX = """
 CREATE INDEX IF NOT EXISTS queue_entries_lock ON procrastinate_jobs (lock, priority DESC, id)
 WHERE status IN ('todo', 'doing') AND lock IS NOT NULL"""
 
 
 def missing(connection: Connection[Any]) -> list[str]:
-    """Names of procrastinate's migrations that this database does not have; all of them before the first time."""
+    """Names of procrastinate's migrations that this database does not have; all of them before the first
+    time.
+    """
     there = connection.execute("SELECT to_regclass('queue_migrations') IS NOT NULL").fetchone()
     applied = (
         {name for (name,) in connection.execute("SELECT name FROM queue_migrations")}

@@ -1,9 +1,10 @@
-"""Finished jobs as Parquet files: one row a job, its attempts, stages and events in it; in a folder or a bucket.
+"""Finished jobs as Parquet files: one row a job, its attempts, stages and events in it; in a folder or a
+bucket.
 
     archive_url/day=2026-11-24/organisation=default/<time and id of its first job>.parquet
 
-Any Parquet reader finds day and organisation in the path. JSON columns (input, result, an event's data) are text. Called by
-``retention``.
+Any Parquet reader finds day and organisation in the path. JSON columns (input, result, an event's data) are
+text. Called by ``retention``.
 
     archive = open_archive(settings)
     archive.write("default", date(2026, 11, 24), jobs)
@@ -83,7 +84,8 @@ class Archive:
     def write(self, organisation: str, day: date, jobs: Sequence[dict[str, Any]]) -> str:
         """Keep the jobs; the file's path, once its rows were read back and it outlasts a power cut.
 
-        The first job names the file: the same jobs written again after a crash take the place of what was there.
+        The first job names the file: the same jobs written again after a crash take the place of what was
+        there.
 
         Raises:
             Unavailable: the storage is full or away, or gives back something else than was written.

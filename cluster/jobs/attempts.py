@@ -1,6 +1,7 @@
 """Attempts at jobs, for the process that runs them: begin an attempt, hold it, end it.
 
-Workers and commands use the same functions. A worker claims the next job of a turn; a command begins a job of its own.
+Workers and commands use the same functions. A worker claims the next job of a turn; a command begins a job of
+its own.
 
     job = claim(connection, turn, worker="...", kinds={"index_file"})
     job = begin_command(connection, "default", JobRequest(kind=INGEST, input={...}), worker="...")
@@ -10,8 +11,9 @@ Workers and commands use the same functions. A worker claims the next job of a t
         ...                                      # the effects of the job
         finish(connection, job, result={...})
 
-``progress`` records the progress of an attempt. Every write is conditional: the job must run, and the number of its current attempt must be the one that was begun. A worker
-that wakes after its job was given to another worker gets ``LeaseLost``, and its transaction is rolled back.
+``progress`` records the progress of an attempt. Every write is conditional: the job must run, and the number
+of its current attempt must be the one that was begun. A worker that wakes after its job was given to another
+worker gets ``LeaseLost``, and its transaction is rolled back.
 """
 
 from collections.abc import Collection
@@ -59,9 +61,9 @@ def claim(
 ) -> Job | None:
     """Begin the organisation's first queued job of the class; None where there is none.
 
-    The heartbeat of the worker that claims is refreshed, so an attempt begins with a whole lease even where the worker was stopped
-    for a while. A turn that was taken away from the worker meanwhile begins nothing: its job would count as lost, and use up an
-    attempt, before it began.
+    The heartbeat of the worker that claims is refreshed, so an attempt begins with a whole lease even where
+    the worker was stopped for a while. A turn that was taken away from the worker meanwhile begins nothing:
+    its job would count as lost, and use up an attempt, before it began.
 
     Args:
         kinds: names of the kinds that the worker knows.
@@ -80,8 +82,8 @@ def claim(
 def begin_command(connection: Connection[Any], organisation: str, request: JobRequest, *, worker: str) -> Job:
     """Begin a new job that the caller's process runs itself.
 
-    Its lease is a heartbeat like a worker's: ``queue_tables.heartbeat``. When the job has ended, ``queue_tables.close_command_entry``
-    removes it.
+    Its lease is a heartbeat like a worker's: ``queue_tables.heartbeat``. When the job has ended,
+    ``queue_tables.close_command_entry`` removes it.
 
     Args:
         worker: name of the process.
@@ -92,7 +94,8 @@ def begin_command(connection: Connection[Any], organisation: str, request: JobRe
 
 
 def begin_command_again(connection: Connection[Any], job: Job) -> Job:
-    """Begin another attempt at a command's job that counts as lost although its process lives, as after a laptop's sleep.
+    """Begin another attempt at a command's job that counts as lost although its process lives, as after a
+    laptop's sleep.
 
     Raises:
         LeaseLost: the job has ended in another way.
@@ -122,7 +125,9 @@ def return_to_line(connection: Connection[Any], turn: Turn) -> bool:
 
 
 def has_unknown_kinds(connection: Connection[Any], turn: Turn, *, kinds: Collection[str]) -> bool:
-    """True where a queued job is of a kind that this worker does not know, and waits for a worker of another release."""
+    """True where a queued job is of a kind that this worker does not know, and waits for a worker of another
+    release.
+    """
     return connection.execute(SQL["unknown_kind_waits"], _line(turn, kinds)).fetchone() is not None
 
 
@@ -183,7 +188,8 @@ def end_cancelled(
     code: str | None = None,
     result: dict[str, Any] | None = None,
 ) -> Job:
-    """End a job whose cancellation was requested, with the reason of that request, or whose subject no longer exists.
+    """End a job whose cancellation was requested, with the reason of that request, or whose subject no longer
+    exists.
 
     Args:
         reason: a sentence, for a job whose cancellation was not requested.
@@ -200,7 +206,8 @@ def end_cancelled(
 def retry_later(
     connection: Connection[Any], job: Job, *, run_at: datetime | None, error: str, code: str
 ) -> Job:
-    """Queue another attempt, not before ``run_at``; where the job's cancellation was requested, cancel it instead.
+    """Queue another attempt, not before ``run_at``; where the job's cancellation was requested, cancel it
+    instead.
 
     Raises:
         LeaseLost: this is no longer the current attempt.
@@ -224,7 +231,10 @@ def give_back(connection: Connection[Any], job: Job, *, because: str = "its work
 
 
 def end_lost(connection: Connection[Any], job: Job, *, error: str) -> Job:
-    """End the attempt of a job whose process is dead; the caller holds the job's row. Another attempt follows if any remains."""
+    """End the attempt of a job whose process is dead; the caller holds the job's row.
+
+    Another attempt follows if any remains.
+    """
     _end_attempt(connection, job, "lost", error)
     if job.cancel_asked:
         return _record_cancelled(connection, job)

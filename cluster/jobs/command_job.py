@@ -1,11 +1,13 @@
 """A job that a command runs in its own process, from its first line of code to its last.
 
-    with CommandJob(pool, "default", JobRequest(kind=INGEST, input={"location": "docs/"}, total=20), lease_s=30) as job:
+    with CommandJob(pool, "default", JobRequest(kind=INGEST, input={"location": "docs/"}, total=20),
+    lease_s=30) as job:
         job.progress(1)
         job.result = {...}
 
-A thread sends heartbeats, several in each lease. A job whose process was killed is ended by the next process that looks for such
-jobs (``rescue``). A job that is cancelled over HTTP ends as if a person had pressed Ctrl-C.
+A thread sends heartbeats, several in each lease. A job whose process was killed is ended by the next process
+that looks for such jobs (``rescue``). A job that is cancelled over HTTP ends as if a person had pressed
+Ctrl-C.
 """
 
 import contextlib
@@ -41,7 +43,8 @@ LONGEST_INTERVAL_S = 2.0
 
 
 class CommandJob:
-    """A job that runs inside the block: it has succeeded when the block ends, and has failed when an exception leaves the block.
+    """A job that runs inside the block: it has succeeded when the block ends, and has failed when an
+    exception leaves the block.
 
     Use it in the main thread, because ``KeyboardInterrupt`` is raised there when the job is cancelled.
     """
@@ -63,7 +66,10 @@ class CommandJob:
         self._heart = threading.Thread(target=self._send_heartbeats, name="job heartbeat", daemon=True)
 
     def progress(self, done: int) -> None:
-        """Tell how much is done. Cheap: it is recorded once a second at most, and a missing database does not end the job."""
+        """Tell how much is done.
+
+        Cheap: it is recorded once a second at most, and a missing database does not end the job.
+        """
         self._done = done
         if time.monotonic() - self._recorded_at < PROGRESS_INTERVAL_S:
             return

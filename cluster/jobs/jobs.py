@@ -1,7 +1,7 @@
 """The record of a job: what it should do, its state, its progress, its result or error.
 
-``queue`` accepts, cancels and queues jobs again; ``attempts`` works on them, for workers and for commands alike; ``view`` shows
-them to people.
+``queue`` accepts, cancels and queues jobs again; ``attempts`` works on them, for workers and for commands
+alike; ``view`` shows them to people.
 
     job = get_job(connection, "default", "job_...")
     job.state.ended
@@ -95,8 +95,8 @@ class Job:
     result: dict[str, Any] | None
     error: str | None
     error_code: str | None
-    #: Progress of the whole job: ``done`` of ``total`` (None while unknown), in ``unit``. ``done`` never falls within an attempt,
-    #: and reaches ``total`` when the job succeeds.
+    #: Progress of the whole job: ``done`` of ``total`` (None while unknown), in ``unit``. ``done`` never
+    #: falls within an attempt, and reaches ``total`` when the job succeeds.
     done: int
     total: int | None
     unit: str
@@ -109,7 +109,8 @@ class Job:
     attempt: int
     #: Number of the attempt after which the job is a dead letter.
     last_attempt: int
-    #: Id of its queue entry. While the job runs, its lease is the heartbeat of the process that holds the entry.
+    #: Id of its queue entry. While the job runs, its lease is the heartbeat of the process that holds the
+    #: entry.
     entry: int | None
     #: True where a command runs the job in its own process, and no worker does.
     by_command: bool
@@ -119,9 +120,11 @@ class Job:
     stage: str | None
     #: While it runs: what it waits for (see ``view.WAITS_FOR``).
     waits_for: str | None
-    #: While it is queued: the earliest time at which it begins. While it runs: when it repeats the stage that failed.
+    #: While it is queued: the earliest time at which it begins. While it runs: when it repeats the stage that
+    #: failed.
     retry_at: datetime | None
-    #: True once its cancellation was requested. The next two have the reason and its code until the job has ended.
+    #: True once its cancellation was requested. The next two have the reason and its code until the job has
+    #: ended.
     cancel_asked: bool
     cancel_reason: str | None
     cancel_code: str | None
@@ -132,7 +135,9 @@ class Job:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Backlog:
-    """The jobs of all organisations that could begin now if there were enough workers, and those that workers run."""
+    """The jobs of all organisations that could begin now if there were enough workers, and those that workers
+    run.
+    """
 
     jobs: int
     #: Seconds that the oldest of them has waited.

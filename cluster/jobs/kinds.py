@@ -1,8 +1,9 @@
-"""The kinds of job: one row for each, with its name, its defaults, its result, and what people may do with it.
+"""The kinds of job: one row for each, with its name, its defaults, its result, and what people may do with
+it.
 
-Read by ``queue`` (defaults of a new job, whether a job may be queued again), by the routes and by the doctor. The code that
-does a kind of job stands in ``data_jobs/kinds``, which has a table of its own. To add a kind, write its file there and add
-a row to each of the two tables.
+Read by ``queue`` (defaults of a new job, whether a job may be queued again), by the routes and by the doctor.
+The code that does a kind of job stands in ``data_jobs/kinds``, which has a table of its own. To add a kind,
+write its file there and add a row to each of the two tables.
 
     job = submit(connection, "default", INDEX_FILE, {"file": ..., "vector_store": ...})
 """
@@ -85,7 +86,10 @@ INGEST = JobKind(
 
 
 def _upkeep(name: str, *result: str) -> JobKind:
-    """A kind of job that looks after the cluster itself. Its failures are no dead letters, since its schedule repeats it."""
+    """A kind of job that looks after the cluster itself.
+
+    Its failures are no dead letters, since its schedule repeats it.
+    """
     return JobKind(
         name=name,
         priority_class=PriorityClass.SCHEDULED,
@@ -122,7 +126,9 @@ KINDS: Mapping[str, JobKind] = MappingProxyType(
 
 
 def kind_named(name: str) -> JobKind:
-    """The kind of that name; one with every default for a job of a release that knows more kinds than this one."""
+    """The kind of that name; one with every default for a job of a release that knows more kinds than this
+    one.
+    """
     return KINDS.get(name) or JobKind(name=name)
 
 

@@ -1,6 +1,7 @@
 """Progress of an attempt at a job: its stages, how much of them is done, and why it pauses.
 
-Called by the process that runs the job. Each function raises ``LeaseLost`` where the attempt is no longer the current one.
+Called by the process that runs the job. Each function raises ``LeaseLost`` where the attempt is no longer the
+current one.
 
     begin_stage(connection, job, "parse")
     record_progress(connection, job, done=3, total=12, unit="pages")
@@ -55,7 +56,9 @@ def record_progress(
     percent: int | None = None,
     waits_for: str | None = None,
 ) -> None:
-    """Record the progress of the current stage, and what it waits for. No progress ever falls within an attempt.
+    """Record the progress of the current stage, and what it waits for.
+
+    No progress ever falls within an attempt.
 
     Args:
         done: of the stage; of the job where it has no stages.
@@ -87,7 +90,9 @@ def record_progress(
 def pause(
     connection: Connection[Any], job: Job, *, until: datetime, waits_for: str, again: bool = False
 ) -> None:
-    """Record that the job does nothing until then, and keeps its slot. Its next stage or progress ends the pause.
+    """Record that the job does nothing until then, and keeps its slot.
+
+    Its next stage or progress ends the pause.
 
     Args:
         until: with a time zone.

@@ -6,10 +6,11 @@ A job is a row of our own; its queue entry is a row of Procrastinate's, written 
         ...                                                            # the rows that the job is about
         job = submit(connection, "default", INDEX_FILE, {...}, priority_class=PriorityClass.HIGH)
 
-An entry is a *turn* of the organisation in a priority class: the worker that takes it works on the organisation's first job of
-that class, by priority and age (``attempts.claim``). Turns are ordered by start-time fair queueing (Goyal, Vin, Cheng 1996,
-doi:10.1145/248156.248171). Each carries a virtual time, which is one more than the organisation's turn before it, or one more
-than the turn that was taken last. So ten thousand jobs of one organisation stand behind the single job of another. See
+An entry is a *turn* of the organisation in a priority class: the worker that takes it works on the
+organisation's first job of that class, by priority and age (``attempts.claim``). Turns are ordered by
+start-time fair queueing (Goyal, Vin, Cheng 1996, doi:10.1145/248156.248171). Each carries a virtual time,
+which is one more than the organisation's turn before it, or one more than the turn that was taken last. So
+ten thousand jobs of one organisation stand behind the single job of another. See
 docs/decisions/011-turns-in-the-queue.md.
 """
 
@@ -74,7 +75,8 @@ def submit(
 
     Args:
         kind: gives the priority class and the number of attempts where they are left out.
-        priority: 0 to 9; of the organisation's queued jobs of one class, those with a higher number begin first.
+        priority: 0 to 9; of the organisation's queued jobs of one class, those with a higher number begin
+            first.
         run_at: the earliest time at which the job begins, with a time zone.
         id: of the job; a new one where it is left out.
 
@@ -199,8 +201,9 @@ def cancel(
     reason: str = CANCELLED_BECAUSE,
     code: str = CANCELLED,
 ) -> Job:
-    """Cancel the job: at once while it is queued. While it runs, its process gets the request and ends it. One that has ended
-    stays as it is.
+    """Cancel the job: at once while it is queued.
+
+    While it runs, its process gets the request and ends it. One that has ended stays as it is.
 
     Args:
         reason: a sentence, which becomes the error of the job; the first request's counts.
@@ -243,7 +246,8 @@ def cancel_many(
 
 
 def replay(connection: Connection[Any], organisation: str, id: str, *, attempts: int | None = None) -> Job:
-    """Queue a job that failed or was cancelled again, with its input, under its id, with as many attempts as a new one.
+    """Queue a job that failed or was cancelled again, with its input, under its id, with as many attempts as
+    a new one.
 
     Raises:
         NotFound: the organisation has no such job.
@@ -270,10 +274,12 @@ def requeue(
     error_code: str | None = None,
     command_entry: int | None = None,
 ) -> Job:
-    """Queue another attempt at a job whose row the caller holds locked; writes of earlier attempts are refused from now on.
+    """Queue another attempt at a job whose row the caller holds locked; writes of earlier attempts are
+    refused from now on.
 
     Args:
-        command_entry: where a command's process makes the attempt: the entry that it holds. Else the job gets a new turn.
+        command_entry: where a command's process makes the attempt: the entry that it holds. Else the job gets
+            a new turn.
     """
     if command_entry is None:
         (entry,) = add_turns(connection, job.organisation, job.priority_class, run_at=run_at)
@@ -319,7 +325,9 @@ def lock_jobs(connection: Connection[Any], organisation: str, ids: Sequence[str]
 def record_event(
     connection: Connection[Any], job: Job, type: str, data: dict[str, Any] | None = None
 ) -> None:
-    """Write an event for those who follow the job, with the number of the attempt and without fields that are None."""
+    """Write an event for those who follow the job, with the number of the attempt and without fields that are
+    None.
+    """
     connection.execute(SQL["event"], _event(job, type, data))
 
 

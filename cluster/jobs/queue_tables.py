@@ -1,7 +1,8 @@
-"""The one module that reads and writes Procrastinate's own tables, through its API where that suffices and by SQL where not.
+"""The one module that reads and writes Procrastinate's own tables, through its API where that suffices and by
+SQL where not.
 
-Called by the other modules of ``cluster.jobs`` and by the doctor. Each function runs in the caller's transaction. Why SQL is
-needed at all is in docs/decisions/023-one-lifecycle-of-jobs.md.
+Called by the other modules of ``cluster.jobs`` and by the doctor. Each function runs in the caller's
+transaction. Why SQL is needed at all is in docs/decisions/023-one-lifecycle-of-jobs.md.
 
     entry = open_command_entry(connection)
     cancel_requested = heartbeat(connection, entry)     # None: the lease is lost
@@ -21,13 +22,13 @@ from cluster.jobs.jobs import Job, PriorityClass, select_jobs, with_columns
 
 SQL = with_columns("queue_tables.sql")
 
-#: The only task that Procrastinate's workers know: take a turn. Which kind of job it leads to stands in our own rows, so that a
-#: worker of another release can leave a kind that it does not know to others.
+#: The only task that Procrastinate's workers know: take a turn. Which kind of job it leads to stands in our
+#: own rows, so that a worker of another release can leave a kind that it does not know to others.
 TAKE_TURN = "take_turn"
 #: Queue and task of the entries of commands. No worker listens to this queue.
 COMMAND = "run_command"
-#: Procrastinate takes entries with a higher number first. Its type is a 32-bit integer, so each of the four classes has half a
-#: thousand million turns.
+#: Procrastinate takes entries with a higher number first. Its type is a 32-bit integer, so each of the four
+#: classes has half a thousand million turns.
 CLASS_STEP = 500_000_000
 LOCKED = "\nLIMIT %(limit)s\nFOR UPDATE OF {table} SKIP LOCKED"
 
@@ -132,7 +133,8 @@ def lost_jobs(
 
     Args:
         lease_s: seconds without a heartbeat after which a process counts as dead.
-        limit: at most so many, locked until the transaction ends, without those that another process has locked; None: all,
+        limit: at most so many, locked until the transaction ends, without those that another process has
+            locked; None: all,
             and none of them locked.
         commands_only: leave the jobs of workers out.
     """

@@ -1,12 +1,15 @@
-"""Rescue the jobs of dead processes: they are queued again while attempts remain, and are dead letters after that.
+"""Rescue the jobs of dead processes: they are queued again while attempts remain, and are dead letters after
+that.
 
-Called every few seconds by each worker (one of them does a round at a time), and by ``python -m cluster.doctor --mend``.
+Called every few seconds by each worker (one of them does a round at a time), and by ``python -m
+cluster.doctor --mend``.
 
     with connection.transaction():
         rescued = rescue(connection, lease_s=30)
 
-A process is dead when its heartbeat is older than the lease. Its jobs are those whose queue entry it holds. The number of a job's
-attempt rises in the transaction that queues it again, so everything that a process which was not dead still writes is refused.
+A process is dead when its heartbeat is older than the lease. Its jobs are those whose queue entry it holds.
+The number of a job's attempt rises in the transaction that queues it again, so everything that a process
+which was not dead still writes is refused.
 """
 
 from dataclasses import dataclass, field
@@ -28,8 +31,9 @@ SQL = queries("cluster.jobs", "rescue.sql")
 
 #: Jobs, and entries, of one round at most: a round is one transaction.
 ROUND_LIMIT = 100
-#: A gap of this share of a lease between two rounds means that the database took no writes. It is more than the distance between
-#: rounds, and less than the age at which a heartbeat counts as old, less the time between two heartbeats.
+#: A gap of this share of a lease between two rounds means that the database took no writes. It is more than
+#: the distance between rounds, and less than the age at which a heartbeat counts as old, less the time
+#: between two heartbeats.
 GAP = 0.75
 
 
@@ -53,8 +57,10 @@ def rescue(connection: Connection[Any], *, lease_s: float, patient: bool = False
 
     Args:
         lease_s: seconds without a heartbeat after which a process counts as dead.
-        patient: for callers that do rounds all the time. Where no round was done for most of a lease, the database was away or
-            had no room, and workers could not write either. Then no process counts as dead until another lease has passed.
+        patient: for callers that do rounds all the time. Where no round was done for most of a lease, the
+            database was away or
+            had no room, and workers could not write either. Then no process counts as dead until another
+            lease has passed.
     """
     if not _alone(connection):
         return Rescued()

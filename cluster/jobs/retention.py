@@ -1,12 +1,14 @@
 """What finished long ago leaves the hot tables: jobs to the archive, the rest of no further use to nowhere.
 
-Called by the worker's periodic job. Nothing unbilled is ever deleted: usage events stay, whatever becomes of the job they came from.
+Called by the worker's periodic job. Nothing unbilled is ever deleted: usage events stay, whatever becomes of
+the job they came from.
 
     done = archive(settings, pool)
     done.jobs, done.files
 
-A batch of jobs is one transaction: locked, written to the archive, read back, deleted, committed. Killed before the commit, the
-jobs are in both places and the next run writes the same file again; after it, in the archive only. Never in neither.
+A batch of jobs is one transaction: locked, written to the archive, read back, deleted, committed. Killed
+before the commit, the jobs are in both places and the next run writes the same file again; after it, in the
+archive only. Never in neither.
 """
 
 from collections import defaultdict
@@ -50,7 +52,9 @@ class Archived:
 
 
 def archive(settings: Settings, pool: ConnectionPool, *, batch: int = JOBS_PER_BATCH) -> Archived:
-    """Move the jobs that finished more than ``retention_days`` ago. Safe to kill, to repeat, and to run twice at once.
+    """Move the jobs that finished more than ``retention_days`` ago.
+
+    Safe to kill, to repeat, and to run twice at once.
 
     Args:
         batch: jobs of one transaction.

@@ -1,7 +1,7 @@
 """Schedules: rows that submit a job again and again, by a cron expression or at an interval.
 
-Workers call ``submit_due`` every few seconds. Any number of processes may call it at once: a due schedule is locked, its job is
-submitted and its next time is set in one transaction, so each time gives exactly one job.
+Workers call ``submit_due`` every few seconds. Any number of processes may call it at once: a due schedule is
+locked, its job is submitted and its next time is set in one transaction, so each time gives exactly one job.
 
     create_schedule(connection, "default", kind, cron="0 2 * * *", time_zone="Europe/Berlin")
     jobs = submit_due(connection)
@@ -40,7 +40,8 @@ log = structlog.get_logger(__name__)
 
 #: The organisation that owns the jobs that look after the cluster itself.
 SYSTEM = "system"
-#: The schedules of the cluster itself: id, kind, cron expression in UTC. Workers create those that are missing.
+#: The schedules of the cluster itself: id, kind, cron expression in UTC. Workers create those that are
+#: missing.
 SYSTEM_SCHEDULES: tuple[tuple[str, JobKind, str], ...] = (
     ("sched_empty_outbox", EMPTY_OUTBOX, "* * * * *"),
     ("sched_expire", EXPIRE, "*/5 * * * *"),
@@ -107,7 +108,8 @@ def create_schedule(
         interval_s: seconds between two jobs, the first one interval from now.
 
     Raises:
-        InvalidInput: not exactly one of cron and interval; a cron expression that is none or never comes true; an unknown time zone.
+        InvalidInput: not exactly one of cron and interval; a cron expression that is none or never comes
+            true; an unknown time zone.
     """
     now = datetime.now(UTC)
     values = {
@@ -141,8 +143,8 @@ def get_schedules(connection: Connection[Any], organisation: str) -> list[Schedu
 def submit_due(connection: Connection[Any], *, limit: int = DUE_LIMIT) -> list[Job]:
     """Submit a job for each schedule that is due, in the caller's transaction; the jobs submitted.
 
-    A schedule that another process has locked is left to that process. A schedule whose cron expression or time zone is invalid
-    is disabled, and the log says so.
+    A schedule that another process has locked is left to that process. A schedule whose cron expression or
+    time zone is invalid is disabled, and the log says so.
     """
     with connection.cursor(row_factory=dict_row) as cursor:
         rows = cursor.execute(SQL["due_of_all"], {"limit": limit}).fetchall()
@@ -191,15 +193,17 @@ def next_run(
 ) -> datetime:
     """The first time after ``now`` at which a schedule is due.
 
-    A cron expression follows the clock of its time zone as Debian's cron does. When clocks go back, an expression with fixed hours
-    is due once, and one whose hours begin with ``*`` is due in both of the hours that have the same name. When clocks go
-    forward, an expression whose time is left out is due right after the gap.
+    A cron expression follows the clock of its time zone as Debian's cron does. When clocks go back, an
+    expression with fixed hours is due once, and one whose hours begin with ``*`` is due in both of the hours
+    that have the same name. When clocks go forward, an expression whose time is left out is due right after
+    the gap.
 
     Args:
         last: the time at which the schedule was due last; intervals count from it.
 
     Raises:
-        InvalidInput: not exactly one of cron and interval; a cron expression that is none or never comes true; an unknown time zone.
+        InvalidInput: not exactly one of cron and interval; a cron expression that is none or never comes
+            true; an unknown time zone.
     """
     if (cron is None) == (interval_s is None):
         raise InvalidInput("a schedule needs either cron or interval_s, not both", param="cron")
@@ -225,8 +229,8 @@ def next_run(
             return following.astimezone(UTC)
         times = croniter(cron, here.replace(tzinfo=None))
         while True:
-            # A time that the clock leaves out is read with the offset from before the gap, which gives a time after the gap.
-            # One that the clock shows twice is the first of the two, which may have passed.
+            # A time that the clock leaves out is read with the offset from before the gap, which gives a time
+            # after the gap. One that the clock shows twice is the first of the two, which may have passed.
             following = times.get_next(datetime).replace(tzinfo=zone).astimezone(UTC)
             if following > now:
                 return following

@@ -1,8 +1,8 @@
 """What the processes of the cluster are short of now, told in a way that works while nothing can be written.
 
-A full disk or a standby takes no row. So a process that waits holds a shared advisory lock of its session, which stands in the
-server's memory and goes with the connection. Workers hold it (``data_jobs.worker.shortages``); the endpoint, the metrics and the doctor
-read it.
+A full disk or a standby takes no row. So a process that waits holds a shared advisory lock of its session,
+which stands in the server's memory and goes with the connection. Workers hold it
+(``data_jobs.worker.shortages``); the endpoint, the metrics and the doctor read it.
 
     announce(connection, Resource.DATABASE_DISK)
     announced(connection)                            # {Resource.DATABASE_DISK}
@@ -17,7 +17,8 @@ from cluster.database.queries import queries
 from cluster.errors import Resource
 
 SQL = queries("cluster.jobs", "shortages.sql")
-#: The first of the lock's two numbers, any that others do not use; the second is the place in ``CODES``, which only grows.
+#: The first of the lock's two numbers, any that others do not use; the second is the place in ``CODES``,
+#: which only grows.
 NAMESPACE = 723_641
 CODES = (
     Resource.DATABASE_DISK,

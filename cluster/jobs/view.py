@@ -1,4 +1,5 @@
-"""Jobs as people look at them: lists, one with its history, why it waits, how fast it goes, what happens to it.
+"""Jobs as people look at them: lists, one with its history, why it waits, how fast it goes, what happens to
+it.
 
 Called by ``/v1/jobs``; every question is about one organisation.
 
@@ -123,7 +124,8 @@ class Speed:
 
     #: Units of the stage a second since it began.
     rate_per_s: float
-    #: Seconds until the stage's ``total`` is done at that rate; None where there is no total, or nothing is done yet.
+    #: Seconds until the stage's ``total`` is done at that rate; None where there is no total, or nothing is
+    #: done yet.
     eta_s: float | None
 
 
@@ -134,7 +136,8 @@ class JobView:
     job: Job
     stages: Sequence[StageRun]
     attempts: Sequence[AttemptRun]
-    #: From 1: its place among the organisation's queued jobs of its class; None while it does not stand in line.
+    #: From 1: its place among the organisation's queued jobs of its class; None while it does not stand in
+    #: line.
     position: int | None
     waiting: Waiting | None
     speed: Speed | None
@@ -186,7 +189,9 @@ def list_jobs(
 def dead_letters(
     connection: Connection[Any], organisation: str, chosen: JobFilter, *, limit: int
 ) -> list[str]:
-    """Ids of the organisation's failed jobs that the filter selects, those that failed first first; locked until the transaction ends."""
+    """Ids of the organisation's failed jobs that the filter selects, those that failed first first; locked
+    until the transaction ends.
+    """
     values = {
         "organisation": organisation,
         **asdict(chosen),
@@ -237,7 +242,8 @@ def view_job(
 def read_news(connection: Connection[Any], watches: Sequence[Watch]) -> dict[Watch, News]:
     """The next events of each job that is there, at most ``EVENTS_PER_READ`` each, in one query.
 
-    Nothing is passed over: who writes an event holds the job's row, so a job's events are committed in the order of their ids.
+    Nothing is passed over: who writes an event holds the job's row, so a job's events are committed in the
+    order of their ids.
     """
     values = {
         "organisation": [watch.organisation for watch in watches],

@@ -1,4 +1,7 @@
-"""The code for each kind of job: one row a kind. What else is known about a kind stands in ``cluster.jobs.kinds``."""
+"""The code for each kind of job: one row a kind.
+
+What else is known about a kind stands in ``cluster.jobs.kinds``.
+"""
 
 from collections.abc import Callable, Mapping
 from functools import partial

@@ -1,4 +1,6 @@
-"""What the code of jobs works with; a worker opens it once and hands it to every kind of job (``registry.open_kinds``)."""
+"""What the code of jobs works with; a worker opens it once and hands it to every kind of job
+(``registry.open_kinds``).
+"""
 
 from dataclasses import dataclass
 from typing import Protocol

@@ -1,4 +1,5 @@
-"""The jobs that look after the cluster itself; the schedules of the system submit them (``cluster.jobs.schedules``).
+"""The jobs that look after the cluster itself; the schedules of the system submit them
+(``cluster.jobs.schedules``).
 
 Each is one function that runs in a thread. All are safe to repeat, and to run twice at once.
 """

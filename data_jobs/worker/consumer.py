@@ -1,15 +1,16 @@
 """Takes jobs from the queue and runs several at once, until it is stopped; survives absences of the database.
 
-Each priority class has reserved slots, and further slots are shared, which take the highest class first. So no job waits for a slot
-that another class uses, and bulk never starves. Each group of slots is a Procrastinate worker on the same event loop.
+Each priority class has reserved slots, and further slots are shared, which take the highest class first. So
+no job waits for a slot that another class uses, and bulk never starves. Each group of slots is a
+Procrastinate worker on the same event loop.
 
     consumer = Consumer(settings, kinds=open_kinds(resources), name="worker-1")
     await consumer.run()            # returns after consumer.stop()
 
-Crash-only: a consumer that loses the database releases everything and begins anew. When the database is back, it gives back the jobs
-that it held, which uses up none of their attempts; what the old attempts still write is refused. The jobs of dead workers are given
-back by others (``cluster.jobs.rescue``). A database that answers but has no room, such as one with a full disk, is not lost: see
-``data_jobs.worker.shortages``.
+Crash-only: a consumer that loses the database releases everything and begins anew. When the database is back,
+it gives back the jobs that it held, which uses up none of their attempts; what the old attempts still write
+is refused. The jobs of dead workers are given back by others (``cluster.jobs.rescue``). A database that
+answers but has no room, such as one with a full disk, is not lost: see ``data_jobs.worker.shortages``.
 """
 
 import asyncio
@@ -54,8 +55,8 @@ log = structlog.get_logger(__name__)
 HEARTBEATS_PER_LEASE = 6
 #: Rounds of the rescue, and looks for due schedules, in each lease.
 RESCUES_PER_LEASE = 6
-#: Age of a heartbeat after which the row of its worker is deleted. Much longer than a lease, because a worker that only could not
-#: write comes back.
+#: Age of a heartbeat after which the row of its worker is deleted. Much longer than a lease, because a worker
+#: that only could not write comes back.
 FORGOTTEN_S = 86_400.0
 #: Seconds between two looks for new jobs. They are announced too; this is for announcements that were lost.
 POLL_S = 2.0
@@ -63,14 +64,16 @@ POLL_S = 2.0
 ABORT_POLL_S = 1.0
 #: Seconds that the jobs of a stopping worker have to end; then they are given back.
 STOP_TIMEOUT_S = 10.0
-#: Seconds until another turn for a job whose kind this worker does not know, so that a worker of another release takes it.
+#: Seconds until another turn for a job whose kind this worker does not know, so that a worker of another
+#: release takes it.
 UNKNOWN_KIND_WAIT_S = 10.0
 #: Seconds until another turn for a job that outlived a worker, where this worker runs such a job already.
 SUSPECT_WAIT_S = 1.0
 #: Between two attempts to reach the database.
 BACKOFF = Backoff(first_s=0.5, longest_s=10.0)
 CONNECTIONS = 4
-#: Seconds that Procrastinate waits for a connection. When the database is lost, it waits three times in a row.
+#: Seconds that Procrastinate waits for a connection. When the database is lost, it waits three times in a
+#: row.
 CONNECTION_TIMEOUT_S = 5.0
 DEADLOCK_ATTEMPTS = 3
 
@@ -80,7 +83,8 @@ class Consumer:
 
     Args:
         settings: slots, lease, database.
-        kinds: the functions that do jobs, by the name of the kind; jobs of other kinds are left to workers that know them.
+        kinds: the functions that do jobs, by the name of the kind; jobs of other kinds are left to workers
+            that know them.
         name: of the worker, in logs and in the history of jobs.
     """
 
@@ -109,8 +113,9 @@ class Consumer:
         self._workers: list[Worker] = []
         self._stopping = asyncio.Event()
         self._lost = asyncio.Event()
-        #: True while this process runs a job that outlived another worker. The job may have killed that worker, so no other such
-        #: job runs beside it: a job that kills its workers costs the jobs beside it one attempt, and never a second one.
+        #: True while this process runs a job that outlived another worker. The job may have killed that
+        #: worker, so no other such job runs beside it: a job that kills its workers costs the jobs beside it
+        #: one attempt, and never a second one.
         self._suspected = False
         #: Jobs that run now, by id.
         self.running: dict[str, Job] = {}
@@ -193,7 +198,8 @@ class Consumer:
             self._registered += [worker.worker_id for worker in self._workers if worker.worker_id is not None]
             await self._end_workers(at_work)
             await asyncio.gather(*at_work, upkeep, lost, stopped, return_exceptions=True)
-            # Where jobs are held, their workers are unregistered after the jobs are given back: else others would rescue them.
+            # Where jobs are held, their workers are unregistered after the jobs are given back: else others
+            # would rescue them.
             if not self._held:
                 with contextlib.suppress(Exception):
                     await self._unregister(app)
@@ -211,7 +217,10 @@ class Consumer:
             self._registered.pop()
 
     def _revive(self) -> None:
-        """Start the bundled database again. Where it is back soon, the jobs can be given back before their lease is over."""
+        """Start the bundled database again.
+
+        Where it is back soon, the jobs can be given back before their lease is over.
+        """
 
         def start() -> None:
             with contextlib.suppress(ClusterError):
@@ -220,7 +229,10 @@ class Consumer:
         asyncio.get_running_loop().run_in_executor(None, start)
 
     async def _end_workers(self, at_work: list[asyncio.Task[None]]) -> None:
-        """End Procrastinate's workers. Their jobs have some time to end where the consumer stops, and none where the database is lost."""
+        """End Procrastinate's workers.
+
+        Their jobs have some time to end where the consumer stops, and none where the database is lost.
+        """
         deadline = asyncio.get_running_loop().time() + 2 * STOP_TIMEOUT_S
         left = set(at_work)
         while left and asyncio.get_running_loop().time() < deadline:
@@ -232,7 +244,8 @@ class Consumer:
             task.cancel()
 
     def _app(self, url: str) -> App:
-        # With the options of our own pool, a database whose host vanished is noticed within half a minute, not after 15 minutes.
+        # With the options of our own pool, a database whose host vanished is noticed within half a minute,
+        # not after 15 minutes.
         named = {**CONNECTION, "application_name": self._name}
         how: dict[str, Any] = {
             "min_size": 1,
@@ -365,7 +378,9 @@ class Consumer:
             log.warning("lease_lost", reason=str(exc))
 
     async def _in_transaction(self, work: Callable[[Any], Any]) -> Any:
-        """As ``JobAttempt.in_transaction``, and again after a deadlock, because no stage repeats the consumer's own work."""
+        """As ``JobAttempt.in_transaction``, and again after a deadlock, because no stage repeats the
+        consumer's own work.
+        """
         assert self._pool is not None
         once = partial(
             in_transaction, work, pool=self._pool, threads=self.threads, lease_s=self._settings.lease_s

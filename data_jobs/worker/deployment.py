@@ -1,7 +1,7 @@
 """The workers: a Serve deployment without a route, whose replicas take jobs from the queue and run them.
 
-``cluster/deploy/serve.yaml`` names ``build``. A replica only orchestrates: separate processes parse the documents, and the embedding
-deployment has the model.
+``cluster/deploy/serve.yaml`` names ``build``. A replica only orchestrates: separate processes parse the
+documents, and the embedding deployment has the model.
 """
 
 import asyncio
@@ -42,19 +42,23 @@ from data_jobs.worker.parser_pool import Parsers
 
 log = structlog.get_logger(__name__)
 
-#: Names of the deployment that has the model and of its application, as in ``serve.yaml`` and ``serve_app.main``.
+#: Names of the deployment that has the model and of its application, as in ``serve.yaml`` and
+#: ``serve_app.main``.
 EMBEDDER, EMBEDDER_APPLICATION = "embedder", "embedding-cluster"
 #: CPUs that Ray reserves for a replica. Its parsers use more.
 CPUS = 0.5
 HEALTH_PERIOD_S, HEALTH_TIMEOUT_S = 10, 30
 #: Seconds that the jobs of a stopping replica have to end; the others are given back.
 STOP_S = 20.0
-#: A replica is added for each so many waiting jobs, and one more while the oldest job has waited for so many seconds.
+#: A replica is added for each so many waiting jobs, and one more while the oldest job has waited for so many
+#: seconds.
 WAITING_PER_WORKER, OLDEST_S = 8.0, 30.0
 
 
 class ServedEmbedder:
-    """Embeds with the endpoint's deployment, through its handle; its replicas batch the chunks of all jobs together."""
+    """Embeds with the endpoint's deployment, through its handle; its replicas batch the chunks of all jobs
+    together.
+    """
 
     def __init__(self) -> None:
         self._handle = serve.get_deployment_handle(EMBEDDER, app_name=EMBEDDER_APPLICATION)
@@ -77,7 +81,8 @@ class ServedEmbedder:
             )
             return cast("NDArray[np.float32]", answer)
         except ClusterError as exc:
-            # The message of Ray's own copy of the error is the whole remote traceback, which is no sentence for people.
+            # The message of Ray's own copy of the error is the whole remote traceback, which is no sentence
+            # for people.
             raise getattr(exc, "cause", exc) from exc
         except (RayError, RayServeException) as exc:
             raise Unavailable(f"the model did not answer: {last_line(exc)}") from exc
@@ -104,7 +109,9 @@ class Worker:
             raise RuntimeError("the consumer has ended") from self._failure
 
     async def record_autoscaling_stats(self) -> dict[str, float]:
-        """What the number of replicas follows: waiting jobs, the age of the oldest in seconds, and replicas that running jobs need."""
+        """What the number of replicas follows: waiting jobs, the age of the oldest in seconds, and replicas
+        that running jobs need.
+        """
         return await asyncio.to_thread(self._waiting)
 
     def __del__(self) -> None:
@@ -160,7 +167,8 @@ class Worker:
 def by_queue(context: AutoscalingContext) -> tuple[int, dict[str, Any]]:
     """The number of replicas: enough for the waiting jobs, and one more while the oldest has waited too long.
 
-    There are never fewer than the running jobs need, because the jobs of a stopped replica begin again from the start elsewhere.
+    There are never fewer than the running jobs need, because the jobs of a stopped replica begin again from
+    the start elsewhere.
     """
     metrics = context.aggregated_metrics or {}
     waiting = max(metrics.get("waiting", {}).values(), default=0.0)

@@ -1,4 +1,5 @@
-"""One attempt at a job, as the code of the job sees it: stages with their retries and time limits, progress, transactions.
+"""One attempt at a job, as the code of the job sees it: stages with their retries and time limits, progress,
+transactions.
 
 Made by ``consumer`` for each job that it takes.
 
@@ -46,7 +47,8 @@ T = TypeVar("T")
 #: Does a job: called with the attempt, and ends the job in its own last transaction.
 JobFunction = Callable[["JobAttempt"], Awaitable[None]]
 
-#: Between two attempts at a stage or a call. A job that has to wait longer than the longest gives up its slot.
+#: Between two attempts at a stage or a call. A job that has to wait longer than the longest gives up its
+#: slot.
 BACKOFF = Backoff(first_s=1.0, longest_s=15.0, jitter=True)
 #: Between two looks whether there is room again.
 ROOM_BACKOFF = Backoff(first_s=1.0, longest_s=15.0)
@@ -58,7 +60,8 @@ PROGRESS_INTERVAL_S = 0.5
 def transaction(pool: ConnectionPool, *, lease_s: float) -> Iterator[Connection[Any]]:
     """One transaction, which the server rolls back where no statement comes for as long as a lease.
 
-    Otherwise a worker that is suspended in the middle of a transaction would keep its rows locked, and its jobs from the rescue.
+    Otherwise a worker that is suspended in the middle of a transaction would keep its rows locked, and its
+    jobs from the rescue.
     """
     with translated(), pool.connection() as connection, connection.transaction():
         connection.execute(
@@ -68,7 +71,10 @@ def transaction(pool: ConnectionPool, *, lease_s: float) -> Iterator[Connection[
 
 
 class DatabaseLost(Exception):
-    """The database does not answer. The worker releases all of its jobs, and gives them back once the database is there again."""
+    """The database does not answer.
+
+    The worker releases all of its jobs, and gives them back once the database is there again.
+    """
 
 
 async def in_transaction(
@@ -103,7 +109,10 @@ class TryLater(Exception):
 
 
 class NotWanted(Exception):
-    """The subject of the job no longer exists, or a later job does its work. The message becomes the error of the job."""
+    """The subject of the job no longer exists, or a later job does its work.
+
+    The message becomes the error of the job.
+    """
 
     def __init__(self, reason: str, code: str) -> None:
         super().__init__(reason)
@@ -143,7 +152,8 @@ class JobAttempt:
         self._shortages = shortages
         #: Why the stage makes no progress at the moment, and the code of that reason.
         self._waits: tuple[str, str] | None = None
-        #: Percent of the whole job that are done when the current stage begins and ends; None where the job does not count percent.
+        #: Percent of the whole job that are done when the current stage begins and ends; None where the job
+        #: does not count percent.
         self._share: tuple[int, int] | None = None
 
     @property
@@ -159,9 +169,12 @@ class JobAttempt:
         tries: int | None = None,
         share: tuple[int, int] | None = None,
     ) -> T:
-        """Do the work, and repeat it while it fails for reasons that may pass. Each attempt has a time limit (see ``goes_on``).
+        """Do the work, and repeat it while it fails for reasons that may pass.
 
-        Work that finds a resource used up, such as a disk, waits for room. That costs neither an attempt nor the stage's time.
+        Each attempt has a time limit (see ``goes_on``).
+
+        Work that finds a resource used up, such as a disk, waits for room. That costs neither an attempt nor
+        the stage's time.
 
         Args:
             name: of the stage, for people.
@@ -200,7 +213,9 @@ class JobAttempt:
             self._limit.reschedule(asyncio.get_running_loop().time() + self.stage_timeout_s)
 
     async def answer(self, call: Callable[[], Awaitable[T]]) -> T:
-        """The answer to a call, which is repeated while the service is overloaded. That costs no attempt, only the stage's time.
+        """The answer to a call, which is repeated while the service is overloaded.
+
+        That costs no attempt, only the stage's time.
 
         Raises:
             Throttled: the service asks for a pause that is too long to keep the slot meanwhile.
@@ -286,7 +301,10 @@ class JobAttempt:
         waits_for: str | None = None,
         now: bool = False,
     ) -> None:
-        """Tell how much of the stage is done. Cheap: it is recorded twice a second at most, except with ``now``."""
+        """Tell how much of the stage is done.
+
+        Cheap: it is recorded twice a second at most, except with ``now``.
+        """
         if now or time.monotonic() - self._recorded_at >= PROGRESS_INTERVAL_S:
             self._recorded_at = time.monotonic()
             record = partial(
@@ -322,5 +340,8 @@ class JobAttempt:
         self._waits = resource.sentence, SHORT_OF
 
     async def in_thread(self, work: Callable[[], T]) -> T:
-        """Run blocking work. Where this is cancelled, the thread goes on to its end, and its result is discarded."""
+        """Run blocking work.
+
+        Where this is cancelled, the thread goes on to its end, and its result is discarded.
+        """
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)

@@ -18,7 +18,8 @@ from cluster.records import ParsedDocument
 from cluster.settings import Settings
 from data_jobs.stages.parsing.parser import Parser
 
-#: A job that has waited so many seconds goes first, whatever its rank. Otherwise a stream of urgent jobs could keep every parser busy.
+#: A job that has waited so many seconds goes first, whatever its rank. Otherwise a stream of urgent jobs
+#: could keep every parser busy.
 LONG_WAIT_S = 5.0
 
 

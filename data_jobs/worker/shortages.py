@@ -1,10 +1,12 @@
-"""Shortages of a worker: a call that finds a resource used up is repeated until there is room, and the shortage is announced.
+"""Shortages of a worker: a call that finds a resource used up is repeated until there is room, and the
+shortage is announced.
 
     shortages = Shortages(settings, stopping)
     job = await shortages.patiently(lambda: in_transaction(work, ...))
 
-A full disk is neither an absence of the database nor a fault of a job. The worker keeps its jobs and their leases, and goes on where
-it was once there is room. It announces what it waits for (``cluster.jobs.shortages``), because a row cannot be written then.
+A full disk is neither an absence of the database nor a fault of a job. The worker keeps its jobs and their
+leases, and goes on where it was once there is room. It announces what it waits for
+(``cluster.jobs.shortages``), because a row cannot be written then.
 """
 
 import asyncio
@@ -127,11 +129,13 @@ class Shortages:
 class PatientConnector(PsycopgConnector):
     """Procrastinate's connection to the database, with calls that wait out shortages.
 
-    Without it, a worker of Procrastinate's ends with the first heartbeat that a full disk refuses, and loses all of its jobs.
+    Without it, a worker of Procrastinate's ends with the first heartbeat that a full disk refuses, and loses
+    all of its jobs.
 
     Args:
         shortages: the shortages of the worker.
-        on_lost: called when the database does not answer. Procrastinate's worker sends no heartbeats from then on, but would
+        on_lost: called when the database does not answer. Procrastinate's worker sends no heartbeats from
+            then on, but would
             still wait for its jobs.
         arguments: those of the base class.
     """

@@ -5,8 +5,9 @@ A route gives an ``EventSource``, which waits for the next events, and the liste
     listeners = Listeners(64, instead="ask GET /v1/jobs/{id} from time to time")
     return EventStream(source, listeners=listeners, stopping=stopping, longest_s=96)
 
-The stream ends with the last event, and before it when the listener leaves, the replica stops or the time is over. A listener
-then connects again and names the last event that it received (``Last-Event-ID``), at this replica or another.
+The stream ends with the last event, and before it when the listener leaves, the replica stops or the time is
+over. A listener then connects again and names the last event that it received (``Last-Event-ID``), at this
+replica or another.
 """
 
 import contextlib
@@ -100,7 +101,8 @@ class Listeners:
 
 
 class EventStream(Response):
-    """A response that sends events until the last one, or until the listener, the replica or the time ends it.
+    """A response that sends events until the last one, or until the listener, the replica or the time ends
+    it.
 
     Args:
         source: gives the events.
@@ -129,7 +131,8 @@ class EventStream(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         del scope
         with self._listeners.one_more():
-            # The boundary notices that the listener leaves only after the end of the request's body, which is empty.
+            # The boundary notices that the listener leaves only after the end of the request's body, which is
+            # empty.
             while (await receive()).get("more_body", False):
                 pass
             await send(

@@ -1,8 +1,9 @@
 """The events of jobs, for any number of listeners (``edge.sse`` sends them).
 
-All listeners of a replica wait in one feed. While there are any, one query reads the new events of all of their jobs, twice a
-second, so a listener holds no database connection and no thread. An event's id is the database's: a listener that was cut
-off names the last event that it received, and gets those after it from any replica.
+All listeners of a replica wait in one feed. While there are any, one query reads the new events of all of
+their jobs, twice a second, so a listener holds no database connection and no thread. An event's id is the
+database's: a listener that was cut off names the last event that it received, and gets those after it from
+any replica.
 
     feed = EventFeed(service)
     source = JobEvents(feed, Watch(organisation="default", job="job_..."), first=news)

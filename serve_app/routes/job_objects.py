@@ -111,7 +111,10 @@ class JobObject(ResponseModel):
     finished_at: float | None
     """Time at which the job ended."""
     retry_at: float | None
-    """While the job is queued: the earliest time at which it begins. While it runs: when it repeats a stage."""
+    """While the job is queued: the earliest time at which it begins.
+
+    While it runs: when it repeats a stage.
+    """
 
     @classmethod
     def of(cls, job: Job) -> Self:

@@ -45,7 +45,10 @@ router = json_router(404)
 
 
 class RetryRequest(RequestModel):
-    """Which dead letters are queued again; without any condition, all of them. Times are RFC 3339 or seconds since 1970."""
+    """Which dead letters are queued again; without any condition, all of them.
+
+    Times are RFC 3339 or seconds since 1970.
+    """
 
     @classmethod
     def may_ignore(cls, name: str) -> bool:
@@ -139,7 +142,9 @@ async def get_job_events(
         int | None, Header(ge=0, le=HIGHEST_EVENT, description="Id of the last event that was received")
     ] = None,
 ) -> Response:
-    """Sends the events of a job from the first one, or from the one after `Last-Event-ID`, until the job ends."""
+    """Sends the events of a job from the first one, or from the one after `Last-Event-ID`, until the job
+    ends.
+    """
     feed.listeners.require_room()
     watch = Watch(organisation=organisation, job=job_id, after=last_event_id or 0)
     first = (await feed.read([watch])).get(watch)
@@ -160,7 +165,9 @@ async def get_job_events(
 async def retry_dead_letters(
     body: RetryRequest, service: ServiceDep, organisation: Organisation, once: Once
 ) -> Response:
-    """Queues the failed jobs that match the conditions again, at most `limit` of them; the first that failed come first."""
+    """Queues the failed jobs that match the conditions again, at most `limit` of them; the first that failed
+    come first.
+    """
     chosen = JobFilter(
         kind=body.kind,
         priority_class=body.priority_class or body.priority,
@@ -183,7 +190,10 @@ async def retry_dead_letters(
 
 @router.post("/v1/jobs/{job_id}/cancel", summary="Cancel a job", responses=documented_errors(404, 409))
 async def cancel_job(job_id: str, service: ServiceDep, organisation: Organisation) -> JobObject:
-    """Cancels a queued job at once. A running job is ended by its worker within seconds; one that has ended stays as it is."""
+    """Cancels a queued job at once.
+
+    A running job is ended by its worker within seconds; one that has ended stays as it is.
+    """
 
     def cancel(connection: Connection[Any]) -> Job:
         kind = kind_named(get_job_record(connection, organisation, job_id).kind)
@@ -201,7 +211,9 @@ async def cancel_job(job_id: str, service: ServiceDep, organisation: Organisatio
     responses=documented_errors(404, 409),
 )
 async def retry_job(job_id: str, service: ServiceDep, organisation: Organisation, once: Once) -> Response:
-    """Queues a job that failed or was cancelled again, with its input, under its id, with as many attempts as a new one."""
+    """Queues a job that failed or was cancelled again, with its input, under its id, with as many attempts as
+    a new one.
+    """
     attempts = service.settings.job_attempts
     return await once(
         lambda connection: JobObject.of(queue.replay(connection, organisation, job_id, attempts=attempts))

@@ -1,4 +1,6 @@
-"""POST /upload and GET /tasks/{task_id}, the paths that were there before /v1/files and /v1/jobs. A task is a job.
+"""POST /upload and GET /tasks/{task_id}, the paths that were there before /v1/files and /v1/jobs.
+
+A task is a job.
 
 curl -F file=@manual.pdf http://127.0.0.1:8000/upload      # {"task_id": "job_...", "status": "queued"}
 """

@@ -1,4 +1,6 @@
-"""A command's own job: it ends as the command does, is kept while the command lives, and is ended by whoever cancels it."""
+"""A command's own job: it ends as the command does, is kept while the command lives, and is ended by whoever
+cancels it.
+"""
 
 import threading
 import time

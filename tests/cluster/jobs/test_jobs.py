@@ -1,4 +1,6 @@
-"""A job that a command runs itself has the same lifecycle as one that a worker runs: it reports, ends once, and has a history."""
+"""A job that a command runs itself has the same lifecycle as one that a worker runs: it reports, ends once,
+and has a history.
+"""
 
 from typing import Any
 

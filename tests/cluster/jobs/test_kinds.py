@@ -1,4 +1,6 @@
-"""A kind of job is a row of one table: no SQL names one, and its row decides what people may do with its jobs."""
+"""A kind of job is a row of one table: no SQL names one, and its row decides what people may do with its
+jobs.
+"""
 
 from importlib.resources import files
 

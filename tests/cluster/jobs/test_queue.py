@@ -1,4 +1,6 @@
-"""The queue: what is accepted waits its turn, fairly between organisations, in order of priority within one; ends are final."""
+"""The queue: what is accepted waits its turn, fairly between organisations, in order of priority within one;
+ends are final.
+"""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any

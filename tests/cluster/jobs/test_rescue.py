@@ -1,4 +1,6 @@
-"""What a dead worker held is given back, as often as the job has tries; nobody else's job is touched; the dead stay silent."""
+"""What a dead worker held is given back, as often as the job has tries; nobody else's job is touched; the
+dead stay silent.
+"""
 
 from typing import Any
 

@@ -1,4 +1,6 @@
-"""What finished long ago is in the archive and not in the database; nothing is ever in neither, and nothing unbilled is deleted."""
+"""What finished long ago is in the archive and not in the database; nothing is ever in neither, and nothing
+unbilled is deleted.
+"""
 
 import json
 import multiprocessing

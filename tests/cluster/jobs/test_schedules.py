@@ -1,4 +1,6 @@
-"""A schedule gives one job for each of its times, in any number of processes, over changes of the clock and of the summer time."""
+"""A schedule gives one job for each of its times, in any number of processes, over changes of the clock and
+of the summer time.
+"""
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta

@@ -1,4 +1,6 @@
-"""Jobs as people see them: found by filter and page, with their history, their speed and the reason why they wait."""
+"""Jobs as people see them: found by filter and page, with their history, their speed and the reason why they
+wait.
+"""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -306,7 +308,9 @@ def test_a_long_history_comes_in_parts(connection: Connection[Any], organisation
 def test_an_event_is_never_passed_over_by_a_later_one(
     pool: ConnectionPool, connection: Connection[Any], organisation: str
 ) -> None:
-    """While one transaction has written an event of a job and not committed, no other can write one of that job."""
+    """While one transaction has written an event of a job and not committed, no other can write one of that
+    job.
+    """
     submit(connection, organisation)
     job = turns.begin(connection, organisation)
     with pool.connection() as slow:

@@ -1,4 +1,6 @@
-"""What becomes of a job: stages are tried again or not, waits are honoured, cancelling and stopping end the work, slots are kept apart."""
+"""What becomes of a job: stages are tried again or not, waits are honoured, cancelling and stopping end the
+work, slots are kept apart.
+"""
 
 import asyncio
 import time

@@ -1,4 +1,6 @@
-"""How many workers there are follows what waits and for how long, within the bounds that were set; what they hear from the model."""
+"""How many workers there are follows what waits and for how long, within the bounds that were set; what they
+hear from the model.
+"""
 
 from types import SimpleNamespace
 from typing import Any, cast

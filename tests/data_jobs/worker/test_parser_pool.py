@@ -11,7 +11,9 @@ from data_jobs.worker.parser_pool import Parsers
 
 
 async def order(parsers: Parsers, *ranks: int, pause_s: float) -> list[int]:
-    """Ranks in the order in which they were served, when each came so much after the one before and all waited for the only parser."""
+    """Ranks in the order in which they were served, when each came so much after the one before and all
+    waited for the only parser.
+    """
     served: list[int] = []
     taken = await parsers._take(0)
 

@@ -1,4 +1,6 @@
-"""Progress never runs backwards within an attempt, and is whole only at the end, whatever fails, pauses and begins again."""
+"""Progress never runs backwards within an attempt, and is whole only at the end, whatever fails, pauses and
+begins again.
+"""
 
 import asyncio
 from collections import defaultdict
@@ -24,7 +26,8 @@ from data_jobs.worker.job_attempt import JobAttempt
 from data_jobs.worker.shortages import Shortages
 from tests.cluster.jobs import turns
 
-#: Of one try of a stage: what it tells, each (done, total); and whether it ends well, fails, or is throttled once on its way.
+#: Of one try of a stage: what it tells, each (done, total); and whether it ends well, fails, or is throttled
+#: once on its way.
 Try = tuple[list[tuple[int, int]], str]
 TOLD = st.lists(st.tuples(st.integers(0, 400), st.integers(1, 400)), max_size=4)
 TRIES = st.lists(st.tuples(TOLD, st.sampled_from(["fails", "pauses"])), max_size=2)

@@ -1,4 +1,6 @@
-"""A resource that is used up is a reason to wait: no job loses a try or its worker, and everything goes on by itself once there is room."""
+"""A resource that is used up is a reason to wait: no job loses a try or its worker, and everything goes on by
+itself once there is room.
+"""
 
 import asyncio
 import errno

@@ -1,4 +1,6 @@
-"""A stream of server-sent events: every event once, comments while nothing happens, an end in time, and a limit of listeners."""
+"""A stream of server-sent events: every event once, comments while nothing happens, an end in time, and a
+limit of listeners.
+"""
 
 import asyncio
 from collections.abc import Iterator
