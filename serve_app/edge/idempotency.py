@@ -34,7 +34,7 @@ from serve_app.edge.service_access import service_of
 HEADER = "Idempotency-Key"
 MAX_KEY_LENGTH = 255
 
-Work = Callable[[Connection[Any]], ResponseModel | dict[str, Any]]
+Work = Callable[[Connection[Any]], ResponseModel]
 
 
 class OnceOnly:
@@ -58,8 +58,7 @@ class OnceOnly:
         service, organisation, key = service_of(self._request), self._organisation, self._key
 
         def answer(connection: Connection[Any]) -> dict[str, Any]:
-            answer = work(connection)
-            return answer.model_dump(mode="json") if isinstance(answer, ResponseModel) else answer
+            return work(connection).model_dump(mode="json")
 
         # A stored answer is sent as it is: an earlier version of the application may have written it.
         if key is None:

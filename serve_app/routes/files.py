@@ -33,8 +33,12 @@ from serve_app.edge.response_model import ListObject, Omissible, ResponseModel
 from serve_app.edge.service_access import ServiceDep
 from serve_app.edge.upload_form import FormRules, upload_form
 from serve_app.edge.validation_messages import form_validation_error
-from serve_app.routes.file_blobs import delete_unused_blobs, deleting_orphan_blob, require_kept_blob
-from serve_app.routes.file_purposes import accepted_type
+from serve_app.routes.stored_files import (
+    accepted_type,
+    delete_unused_blobs,
+    deleting_orphan_blob,
+    require_kept_blob,
+)
 from serve_app.routes.vector_store_fields import (
     PRIORITY_CLASS_DESCRIPTION,
     PRIORITY_DESCRIPTION,

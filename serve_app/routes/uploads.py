@@ -40,9 +40,13 @@ from serve_app.edge.request_model import RequestModel, Text, Whole
 from serve_app.edge.response_model import Omissible, ResponseModel, json_response
 from serve_app.edge.service_access import ServiceDep
 from serve_app.edge.upload_form import FormRules, upload_form
-from serve_app.routes.file_blobs import delete_unused_blobs, deleting_orphan_blob, require_kept_blob
-from serve_app.routes.file_purposes import accepted_type
 from serve_app.routes.files import FileObject, Lifetime, unix
+from serve_app.routes.stored_files import (
+    accepted_type,
+    delete_unused_blobs,
+    deleting_orphan_blob,
+    require_kept_blob,
+)
 from serve_app.service import Service
 
 router = json_router(404, 409, 429)

@@ -1,25 +1,48 @@
-"""Keeps blobs and rows consistent, for every route that stores or deletes files.
+"""Checks uploaded files, and keeps blobs and rows consistent, for every route that stores or deletes files.
 
 A route writes the blob first and the row after it. If the database is lost in between, a blob without a row
 remains, which ``cluster.doctor`` finds. A row never remains without its blob.
+
+    media_type = accepted_type(b"%PDF-1.7 ...", name="manual.pdf", purpose="assistants")    # "application/pdf"
+    async with deleting_orphan_blob(service, organisation, blob):
+        ...                                                         # require_kept_blob, then write the row
 """
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from http import HTTPStatus
 from typing import Any
 
 import structlog
 from psycopg import Connection
 from psycopg_pool import ConnectionPool
+from starlette.exceptions import HTTPException
 
 from cluster.blobs import Blob
 from cluster.database import translated
 from cluster.documents.chunk_indexes import ChunkIndexes
 from cluster.documents.files import release_blobs, require_blob
 from cluster.errors import Permanent, Retryable, Throttled, Unavailable
+from cluster.formats import FORMATS, recognise
 from serve_app.service import Service
 
 log = structlog.get_logger(__name__)
+
+
+def accepted_type(start: bytes, *, name: str, purpose: str) -> str:
+    """The media type found in the first bytes of a file.
+
+    Raises:
+        HTTPException: 415, the purpose does not accept files of this format.
+    """
+    found = recognise(start, name=name, purpose=purpose)
+    if purpose not in found.purposes:
+        accepted = sorted(row.media_type for row in FORMATS if purpose in row.purposes)
+        raise HTTPException(
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+            f"{name!r} is {found.media_type} by its bytes; send a file for {purpose!r} as {' or '.join(accepted)}",
+        )
+    return found.media_type
 
 
 def require_kept_blob(connection: Connection[Any], service: Service, organisation: str, blob: Blob) -> None:
