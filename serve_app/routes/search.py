@@ -64,12 +64,14 @@ def _no_rewriting(rewrite: bool) -> bool:
 class RankingOptions(RequestModel):
     """How results are ranked, and which scores are good enough."""
 
-    ranker: Annotated[str, Field(description="none, auto, or the name of the cross-encoder")] = "auto"
+    ranker: str = "auto"
+    """`auto` fuses three rankings, `none` uses the vectors alone, and a cross-encoder's name scores with it."""
     score_threshold: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Lowest score of a result, from 0 to 1."""
 
 
 class SearchRequest(RequestModel):
-    """OpenAI's VectorStoreSearchRequest, and a field of ours: ``mode``."""
+    """OpenAI's VectorStoreSearchRequest, with `mode` added."""
 
     @classmethod
     def may_ignore(cls, name: str) -> bool:
@@ -77,11 +79,17 @@ class SearchRequest(RequestModel):
         return name not in FILTERS_OF_OTHERS
 
     query: Text | list[Text]
+    """A question, or a list of questions whose results are merged."""
     filters: dict[str, Any] | None = None
+    """A comparison (`type`, `key`, `value`) or a compound of them (`type`, `filters`), as OpenAI has them."""
     max_num_results: Annotated[Whole, Field(ge=1, le=50)] = 10
+    """Number of results at most."""
     ranking_options: RankingOptions = RankingOptions()
+    """The ranker, and the lowest score of a result."""
     rewrite_query: Annotated[bool, AfterValidator(_no_rewriting)] = False
+    """Only `false` is accepted: a query is searched for as it is."""
     mode: Mode = "ann"
+    """`ann` uses the vector index; `exact` compares every vector."""
 
 
 class TextContent(ResponseModel):
@@ -157,11 +165,11 @@ class SearchResults(ResponseModel):
         return cls(search_query=list(queries), data=[SearchResult.of(chunk) for chunk in retrieved.chunks])
 
 
-@router.post("/v1/vector_stores/{vector_store:store}/search", summary="The chunks that answer best")
+@router.post("/v1/vector_stores/{vector_store:store}/search", summary="Search a vector store")
 async def search(
     vector_store: str, body: SearchRequest, service: ServiceDep, context: ContextDep, response: Response
 ) -> SearchResults:
-    """Chunks of the store by their meaning and their words, best first, each with its file and its page."""
+    """Returns the chunks that answer the query best, each with its file, its page and its position there."""
     queries = [body.query] if isinstance(body.query, str) else body.query
     cross_encoder = None if service.reranker is None else service.reranker.name
     options = RetrievalOptions(

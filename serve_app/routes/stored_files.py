@@ -40,7 +40,8 @@ def accepted_type(start: bytes, *, name: str, purpose: str) -> str:
         accepted = sorted(row.media_type for row in FORMATS if purpose in row.purposes)
         raise HTTPException(
             HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
-            f"{name!r} is {found.media_type} by its bytes; send a file for {purpose!r} as {' or '.join(accepted)}",
+            f"{name!r} is {found.media_type} by its bytes;"
+            f" files for {purpose!r} may be {', '.join(accepted)}",
         )
     return found.media_type
 
