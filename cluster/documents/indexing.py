@@ -102,7 +102,7 @@ class ChunkIndex:
         Raises:
             InvalidInput: with ``row_ids`` of chunks that cannot be stored; nothing is written.
             Permanent: with ``row_ids`` of vectors that the index did not store.
-            Unavailable: the index does not answer, or it is deleting vectors of these ids.
+            Retryable: the index does not answer, or it is deleting vectors of these ids.
         """
         index = self.external
         if index is None:
@@ -151,7 +151,7 @@ class ChunkIndex:
         Raises:
             Permanent: with ``row_ids`` of chunks without a vector that are not stored.
             InvalidInput: chunks that cannot be stored, or that belong to another document.
-            Unavailable: another writer wrote the same vectors meanwhile; write them again.
+            Retryable: another writer wrote the same vectors meanwhile; write them again.
         """
         strangers = [row.id for row in rows if row.document != document]
         if strangers:

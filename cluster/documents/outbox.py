@@ -24,8 +24,8 @@ from psycopg_pool import ConnectionPool
 from cluster.database import translated
 from cluster.database.queries import queries
 from cluster.documents import chunks
-from cluster.errors import ClusterError, Unavailable
-from cluster.vector_index.collections import find_collection
+from cluster.errors import ClusterError, NotFound, Retryable, Unavailable
+from cluster.vector_index.collections import look_up
 from cluster.vector_index.contract import ExternalIndex
 
 log = structlog.get_logger(__name__)
@@ -59,12 +59,12 @@ def reserve(connection: Connection[Any], place: Place, ids: Sequence[str]) -> st
     """Reserve ids before their vectors are sent. Returns the token that releases them.
 
     Raises:
-        Unavailable: some of the ids are being sent at this moment; the transaction must be rolled back.
+        Retryable: some of the ids are being sent at this moment; the transaction must be rolled back.
     """
     values = _values(place, ids=sorted(ids), holder=uuid4().hex, grace_s=GRACE_S)
     emptied = connection.execute(SQL["store_is_being_emptied"], values).fetchone()
     if emptied is not None or connection.execute(SQL["reserve"], values).rowcount < len(ids):
-        raise Unavailable(
+        raise Retryable(
             f"old vectors of vector store {place.store!r} are being deleted; try again in a second",
             retry_after_s=RETRY_AFTER_S,
         )
@@ -75,11 +75,12 @@ def release(connection: Connection[Any], place: Place, ids: Sequence[str], holde
     """Release reserved ids, in the transaction that makes their chunks current.
 
     Raises:
-        Unavailable: another writer or a sender has taken some of them; the vectors must be written again.
+        Retryable: another writer or a sender has taken some of them; the vectors must be written again. It is not
+            ``Unavailable``, which workers take for a lost database when a transaction raises it.
     """
     values = _values(place, ids=list(ids), holder=holder)
     if connection.execute(SQL["release"], values).rowcount < len(ids):
-        raise Unavailable(
+        raise Retryable(
             f"another writer wrote the same vectors of vector store {place.store!r} at the same time; "
             "write them again",
             retry_after_s=RETRY_AFTER_S,
@@ -135,16 +136,20 @@ def empty(
 
 
 def _send_batch(pool: ConnectionPool, open_index: Callable[[str], ExternalIndex], place: Place) -> int | None:
-    """The number of ids sent; None where the index failed."""
+    """The number of ids sent; None where the index failed, or another sender has the ids."""
     holder, began = uuid4().hex, time.monotonic()
     taken = _values(place, holder=holder, lease_s=LEASE_S, limit=IDS_PER_BATCH)
     with translated(), pool.connection() as connection:
         ids = [id for (id,) in connection.execute(SQL["take"], taken)]
-        collection = find_collection(connection, place.collection)
+        if not ids:  # another sender has them
+            return None
+        collection = look_up(connection, place.collection)
         key = (place.organisation, place.store)
-        current = chunks.fetch(connection, *key, ids, collection=place.collection)
+        current = chunks.fetch(connection, *key, ids, collection=place.collection) if collection else {}
     failed = False
     try:
+        if collection is None:
+            raise NotFound(f"no collection {place.collection!r}")
         if time.monotonic() - began > LEASE_S / 2:
             raise Unavailable("the database took longer than half a lease")
         index = open_index(place.index)

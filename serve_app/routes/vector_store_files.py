@@ -276,13 +276,20 @@ async def update_attributes(
     once: Once,
 ) -> Response:
     """Replaces all attributes of the file; searches use the new ones at once."""
+    updated: list[VectorStore] = []
 
     def update(connection: Connection[Any]) -> VectorStoreFileObject:
         store = get_store(connection, organisation, vector_store_id)
+        updated.append(store)
         attached = store_files.update_attributes(connection, store, file_id, body.attributes or {})
         return VectorStoreFileObject.of(attached, store, model_tokens=service.max_chunk_tokens(store))
 
-    return await once(update)
+    answer = await once(update)
+    if updated:  # the filters of an external index need the new attributes, too
+        await service.in_database(
+            lambda _, indexes: indexes.of(updated[0]).settle(organisation, vector_store_id)
+        )
+    return answer
 
 
 @router.delete(

@@ -17,7 +17,7 @@ from cluster.documents.indexing import Ahead, ChunkIndex
 from cluster.documents.store_upkeep import delete_store_rows
 from cluster.documents.stores import NewStore, VectorStore
 from cluster.engines.contract import Fingerprint
-from cluster.errors import Misconfigured, Permanent, Unavailable
+from cluster.errors import Misconfigured, Permanent, Retryable, Unavailable
 from cluster.settings import Settings
 from cluster.vector_index.collections import Collection
 from tests import folder_index
@@ -143,8 +143,9 @@ def test_a_writer_whose_vectors_were_deleted_meanwhile_is_refused_and_writes_the
     ahead = ahead_of(index, store, chunk("a"))
     make_due(connection, store)
     indexes.empty_outbox(limit_s=10)
-    with pytest.raises(Unavailable, match="write them again"):
+    with pytest.raises(Retryable, match="write them again") as refused:
         flip(connection, index, store, ahead, chunk("a"))
+    assert not isinstance(refused.value, Unavailable)  # which a worker takes for a lost database
     assert find() == []
     flip(connection, index, store, ahead_of(index, store, chunk("a")), chunk("a"))
     assert find() == ["a"]
@@ -154,7 +155,7 @@ def test_of_two_writers_of_the_same_vectors_the_first_is_refused(
     connection: Connection[Any], index: ChunkIndex, store: VectorStore, find: Find
 ) -> None:
     first, second = ahead_of(index, store, chunk("a")), ahead_of(index, store, chunk("a"))
-    with pytest.raises(Unavailable):
+    with pytest.raises(Retryable):
         flip(connection, index, store, first, chunk("a"))
     flip(connection, index, store, second, chunk("a"))
     assert find() == ["a"]
@@ -172,11 +173,11 @@ def test_a_vector_that_is_being_deleted_is_not_written_until_that_has_ended(
         chunk_changes.delete_document(
             connection, store.organisation, store.id, "doc", collection=store.collection
         )
-    refused: list[Unavailable] = []
+    refused: list[Retryable] = []
 
     class Slow(folder_index.FolderIndex):
         def delete(self, *place: Any, **how: Any) -> None:
-            with pytest.raises(Unavailable) as caught:
+            with pytest.raises(Retryable) as caught:
                 ahead_of(index, store, chunk("a"))
             refused.append(caught.value)
             super().delete(*place, **how)
@@ -234,6 +235,24 @@ def test_an_index_that_fails_is_asked_again_after_a_backoff(
     assert (entries(connection, store), vectors(index, store)) == ({}, 0)
 
 
+def test_entries_that_cannot_be_sent_hold_up_no_other_store(
+    connection: Connection[Any], indexes: ChunkIndexes, index: ChunkIndex, store: VectorStore
+) -> None:
+    connection.execute(
+        "INSERT INTO vector_outbox (organisation, vector_store, id, index, collection, due_at)"
+        " VALUES (%s, 'vs_gone', 'a', 'gone', 'gone', now() - interval '1 day')",
+        [store.organisation],
+    )
+    replace(index, store, chunk("a"))
+    with connection.transaction():
+        chunk_changes.delete_document(
+            connection, store.organisation, store.id, "doc", collection=store.collection
+        )
+    indexes.empty_outbox(limit_s=10)
+    assert (entries(connection, store), vectors(index, store)) == ({}, 0)
+    connection.execute("DELETE FROM vector_outbox WHERE vector_store = 'vs_gone'")
+
+
 def test_a_document_is_current_only_once_its_vectors_can_be_found(
     index: ChunkIndex, store: VectorStore, find: Find, folder: Settings
 ) -> None:
@@ -283,7 +302,7 @@ def test_deleting_a_store_deletes_its_vectors_and_a_new_store_of_its_id_waits_fo
     while delete_store_rows(connection, store.organisation, store.id):
         pass
     assert (entries(connection, store), vectors(index, store)) == ({outbox.WHOLE_STORE: "due"}, 2)
-    with pytest.raises(Unavailable, match="old vectors"):
+    with pytest.raises(Retryable, match="old vectors"):
         ahead_of(index, store, chunk("c"))
     indexes.empty_outbox(limit_s=10)
     assert (entries(connection, store), vectors(index, store)) == ({}, 0)

@@ -315,6 +315,14 @@ def test_several_queries_all_find_the_old_or_all_the_new_version_of_a_document(
     assert len({items[0]["content"][0]["text"][:3] for items in found}) > 1
 
 
+def test_filters_see_new_attributes_at_once(http: httpx.Client, attached: Attached) -> None:
+    store, (plain, _) = attached
+    url = f"/v1/vector_stores/{store.id}/files/{plain}"
+    assert http.post(url, json={"attributes": {"year": 2031}}).status_code == 200
+    filters = {"type": "gte", "key": "year", "value": 2031}
+    assert files_of(search(http, store.id, filters=filters, ranking_options={"ranker": "none"})) == {plain}
+
+
 def test_chunks_of_detached_files_and_deleted_stores_are_not_found(
     http: httpx.Client, attached: Attached
 ) -> None:
