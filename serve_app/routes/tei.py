@@ -27,7 +27,7 @@ REMEDY = 'send "truncate": true to cut it'
 
 
 class TeiEmbedRequest(RequestModel):
-    """TEI's EmbedRequest; it uses the main model of the settings."""
+    """TEI's EmbedRequest; it uses the default model (CLUSTER_MODEL)."""
 
     inputs: str | list[str]
     """A text, or a list of texts."""
