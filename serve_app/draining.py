@@ -1,7 +1,7 @@
-"""Tell whether Ray Serve has asked this replica to stop; ``/readyz`` then answers 503, so requests stop coming.
+"""Tell whether Ray Serve has asked this replica to stop. ``/readyz`` then answers 503, and requests stop.
 
-Serve 2.60 calls the deployment only at the very end (``__del__``). Until then, only a private attribute of the
-replica shows that it is stopping. A test fails if that attribute disappears.
+Serve 2.60 calls the deployment only at the very end (``__del__``). Until then, only a private attribute of
+the replica shows that it is stopping. A test fails if that attribute disappears.
 
     build_api(service, stopping=stopping)
 """
