@@ -15,8 +15,7 @@ from cluster.vector_index.contract import ExternalIndex
 
 
 class ChunkIndexes:
-    """The chunk indexes of this process, by the name of the vector index; each is opened when it is first
-    needed.
+    """Opens the chunk index of each vector index when it is first needed, and keeps it for this process.
 
     Args:
         pool: connections to our Postgres.
@@ -29,11 +28,11 @@ class ChunkIndexes:
 
     @property
     def default(self) -> ChunkIndex:
-        """The one for new stores."""
+        """The chunk index for new stores."""
         return self._named(self._settings.vector_index)
 
     def of(self, store: VectorStore) -> ChunkIndex:
-        """The one that has the store's vectors.
+        """The chunk index that has the store's vectors.
 
         Raises:
             Misconfigured: the settings do not name the store's index.

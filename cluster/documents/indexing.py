@@ -12,8 +12,8 @@ makes three calls:
 Where the vectors lie in our Postgres, the transaction does everything, and the other two calls do nothing.
 Elsewhere ``write_ahead`` writes the new vectors, whose ids come from the content, so that repeating it
 changes nothing. The transaction makes their chunks current and puts the ids of old ones into the outbox;
-``settle`` empties it, and so does each worker now and then. No call to an external index happens inside a
-transaction. Deletions need no index at all: see ``delete_document``.
+``settle`` empties it, and a scheduled job repeats that each minute. No call to an external index happens
+inside a transaction. Deletions need no index at all: see ``chunk_changes``.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -94,10 +94,10 @@ class ChunkIndex:
     def write_ahead(
         self, organisation: str, store: str, rows: Sequence[ChunkRecord], *, collection: str
     ) -> Ahead | None:
-        """Write the vectors of new chunks to an external index and wait until searches see them; None where
-        there is none.
+        """Write the vectors of new chunks to an external index, and wait until searches see them.
 
-        Call it outside any transaction. Repeating it changes nothing.
+        Call it outside any transaction. Repeating it changes nothing. Returns None where the vectors lie in our
+        Postgres, since ``make_current`` writes them there.
 
         Raises:
             InvalidInput: with ``row_ids`` of chunks that cannot be stored; nothing is written.
