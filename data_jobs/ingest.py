@@ -1,8 +1,7 @@
 """Ingest a file, a folder or a bucket into a vector store, in bulk, on Ray Data.
 
     python -m data_jobs.ingest docs/ --vector-store handbook
-    ray job submit --address http://127.0.0.1:8265 -- \\
-        python -m data_jobs.ingest s3://bucket/manuals --vector-store manuals
+    ray job submit --address http://127.0.0.1:8265 -- python -m data_jobs.ingest s3://manuals --vector-store m
 
 A second run embeds only what has changed. Exit codes: 0, every document is searchable; 3, some documents are
 not searchable or a folder could not be listed, and the summary says which and why; 2, wrong usage; 1, the run
