@@ -1,7 +1,6 @@
 """OpenAI's unmodified client uses /v1/vector_stores/{id}/file_batches."""
 
 import time
-from collections.abc import Iterator
 from typing import Any
 from uuid import uuid4
 
@@ -13,30 +12,12 @@ from psycopg_pool import ConnectionPool
 
 from cluster.documents.chunk_indexes import open_chunk_index
 from cluster.documents.store_files import get_store_file
-from cluster.documents.stores import VectorStore, get_store
+from cluster.documents.stores import VectorStore
 from cluster.settings import Settings
 from tests.cluster.jobs.turns import jobs_of
 from tests.indexed_files import begin, fail, make_files, process
 from tests.openai_contract import complaints
 from tests.serve_app.conftest import Server
-
-
-@pytest.fixture
-def connection(pool: ConnectionPool) -> Iterator[Connection[Any]]:
-    with pool.connection() as connection:
-        connection.autocommit = True
-        yield connection
-        connection.autocommit = False
-
-
-@pytest.fixture
-def store(http: httpx.Client, connection: Connection[Any], settings: Settings) -> VectorStore:
-    """A new vector store."""
-    return get_store(
-        connection,
-        settings.organisation,
-        http.post("/v1/vector_stores", json={"name": f"s {uuid4()}"}).json()["id"],
-    )
 
 
 def test_the_openai_client_attaches_fifty_files_and_waits_for_them(

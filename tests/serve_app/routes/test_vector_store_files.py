@@ -1,8 +1,6 @@
 """OpenAI's unmodified client uses /v1/vector_stores/{id}/files; the test does the worker's part."""
 
-from collections.abc import Iterator
 from typing import Any
-from uuid import uuid4
 
 import httpx
 import openai
@@ -10,68 +8,18 @@ import pytest
 from openai import OpenAI
 from psycopg import Connection
 from psycopg.types.json import Jsonb
-from psycopg_pool import ConnectionPool
 
-from cluster.documents.chunk_indexes import open_chunk_index
-from cluster.documents.indexing import ChunkIndex
-from cluster.documents.stores import VectorStore, get_store
+from cluster.documents.stores import VectorStore
 from cluster.jobs import queue
 from cluster.settings import Settings
-from serve_app.routes import file_content
-from tests.indexed_files import begin, fail, make_files, process
+from tests.indexed_files import begin, fail, make_files
 from tests.openai_contract import complaints
 from tests.serve_app.conftest import Server
 from tests.serve_app.raw_requests import new_bytes, upload
+from tests.serve_app.routes.conftest import PAGES
 
-PAGES = ["Herons stand still for hours.", "Swifts sleep on the wing.", "Only the operator may stop the pump."]
 SIZES = {"max_chunk_size_tokens": 800, "chunk_overlap_tokens": 400}
 STATIC = {"type": "static", "static": SIZES}
-
-
-@pytest.fixture
-def connection(pool: ConnectionPool) -> Iterator[Connection[Any]]:
-    with pool.connection() as connection:
-        connection.autocommit = True
-        yield connection
-        connection.autocommit = False
-
-
-@pytest.fixture
-def index(settings: Settings, pool: ConnectionPool) -> ChunkIndex:
-    return open_chunk_index(settings, pool)
-
-
-@pytest.fixture
-def store(http: httpx.Client, connection: Connection[Any], settings: Settings) -> VectorStore:
-    """A new vector store."""
-    return get_store(
-        connection,
-        settings.organisation,
-        http.post("/v1/vector_stores", json={"name": f"s {uuid4()}"}).json()["id"],
-    )
-
-
-@pytest.fixture
-def file(connection: Connection[Any], settings: Settings) -> str:
-    """The id of a new file."""
-    return make_files(connection, settings.organisation)[0]
-
-
-@pytest.fixture
-def done(connection: Connection[Any], index: ChunkIndex, server: Server) -> Any:
-    """``done(store, file)`` makes the file searchable, as the worker does."""
-
-    def done(store: VectorStore, file: str, texts: list[str] = PAGES) -> None:
-        assert process(
-            connection,
-            index,
-            store,
-            file,
-            texts,
-            embed=lambda texts: server.service.default.engine.embed(texts).vectors,
-        )
-
-    return done
 
 
 def checked_file(http: httpx.Client, store: VectorStore, file: str) -> dict[str, Any]:
@@ -283,59 +231,6 @@ def test_a_stores_chunking_strategy_applies_to_files_without_one(http: httpx.Cli
     )
 
 
-def test_changed_attributes_apply_to_searches_at_once(
-    http: httpx.Client, store: VectorStore, file: str, done: Any
-) -> None:
-    path = f"/v1/vector_stores/{store.id}/files"
-    http.post(path, json={"file_id": file, "attributes": {"page": "front", "year": 2020}})
-    done(store, file)
-
-    def found(key: str, value: Any) -> list[Any]:
-        filters = {"type": "eq", "key": key, "value": value}
-        answer = http.post(
-            f"/v1/vector_stores/{store.id}/search", json={"query": "swifts", "filters": filters}
-        ).json()
-        return [(item["page"], item["attributes"]) for item in answer["data"]]
-
-    assert sorted(found("page", "front"), key=str) == [
-        (page, {"page": "front", "year": 2020}) for page in (1, 2, 3)
-    ]
-    changed = http.post(f"{path}/{file}", json={"attributes": {"year": 2021.5}}).json()
-    assert (changed["attributes"], changed["status"]) == ({"year": 2021.5}, "completed")
-    assert found("page", "front") == found("year", 2020) == []
-    assert found("page", 2) == [(2, {"year": 2021.5})]
-    assert http.post(f"{path}/{file}", json={"attributes": None}).json()["attributes"] == {}
-
-
-@pytest.mark.parametrize(
-    ("attributes", "complaint"),
-    [
-        ({str(n): 1 for n in range(17)}, "attributes"),
-        ({"k" * 65: 1}, "attributes"),
-        ({"k": "v" * 513}, "at most 512"),
-        ({"k": None}, "attributes.k"),
-        ({"k": [1]}, "attributes.k"),
-        ({"k": {"a": 1}}, "attributes.k"),
-        ({"k": 10**301}, "at most 1e+300"),
-        ({"k": "\0"}, "attributes.k"),
-    ],
-)
-def test_attributes_that_no_filter_could_find_are_refused(
-    http: httpx.Client, store: VectorStore, file: str, attributes: dict[str, Any], complaint: str
-) -> None:
-    path = f"/v1/vector_stores/{store.id}/files"
-    http.post(path, json={"file_id": file})
-    for refused in (
-        http.post(path, json={"file_id": file, "attributes": attributes}),
-        http.post(f"{path}/{file}", json={"attributes": attributes}),
-        http.post(
-            f"/v1/vector_stores/{store.id}/file_batches", json={"file_ids": [file], "attributes": attributes}
-        ),
-    ):
-        assert refused.status_code == 400
-        assert complaint in refused.json()["error"]["message"]
-
-
 def test_lists_can_be_filtered_by_status_and_paged(
     openai_client: OpenAI, store: VectorStore, connection: Connection[Any], settings: Settings, done: Any
 ) -> None:
@@ -353,25 +248,6 @@ def test_lists_can_be_filtered_by_status_and_paged(
     for file in files.list(store.id, limit=2):
         files.delete(file.id, vector_store_id=store.id)
     assert files.list(store.id).data == []
-
-
-def test_a_long_text_is_returned_in_pages(
-    http: httpx.Client, store: VectorStore, file: str, done: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(file_content, "CONTENT_CHUNKS", 2)
-    path = f"/v1/vector_stores/{store.id}/files"
-    http.post(path, json={"file_id": file})
-    assert http.get(f"{path}/{file}/content").json()["data"] == []
-    done(store, file)
-    first = http.get(f"{path}/{file}/content").json()
-    assert ([part["page"] for part in first["data"]], first["has_more"]) == ([1, 2], True)
-    rest = http.get(f"{path}/{file}/content", params={"page": first["next_page"]}).json()
-    assert ([part["text"] for part in rest["data"]], rest["has_more"], rest["next_page"]) == (
-        PAGES[2:],
-        False,
-        None,
-    )
-    assert http.get(f"{path}/{file}/content", params={"page": "-1"}).status_code == 400
 
 
 def test_missing_files_and_stores_are_not_found(http: httpx.Client, store: VectorStore, file: str) -> None:
