@@ -94,7 +94,7 @@ class UploadForm:
 
         Raises:
             InvalidInput: the body is not a form, has a part that it must not have, or lacks the file.
-            HTTPException: 413, the file is too long; 415, the body is not said to be a form.
+            HTTPException: 413, the file is too long; 415, the Content-Type is not that of a form.
             Unavailable: the blob store is full or does not answer.
         """
         parser = _FormParser(_boundary(request))

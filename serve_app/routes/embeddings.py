@@ -222,10 +222,10 @@ async def _made(
     long = body.long(
         service.settings.overflow_by_model.get(model.name, service.settings.overflow), overflow=body.overflow
     )
-    asked = one_of(input_type=body.input_type, task=body.task)
+    kind_of_text = one_of(input_type=body.input_type, task=body.task)
     prompt = prompt_of(
         model,
-        input_type=asked or (None if body.prompt_name else kind),
+        input_type=kind_of_text or (None if body.prompt_name else kind),
         prompt_name=body.prompt_name,
         field="input_type" if body.task is None else "task",
     )

@@ -65,7 +65,7 @@ class RankingOptions(RequestModel):
     """How results are ranked, and which scores are good enough."""
 
     ranker: str = "auto"
-    """`auto` fuses three rankings, `none` uses the vectors alone, and a cross-encoder's name scores with it."""
+    """`auto` fuses three rankings, `none` uses the vectors alone; or the name of the cross-encoder."""
     score_threshold: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Lowest score of a result, from 0 to 1."""
 

@@ -3,7 +3,7 @@
 A route writes the blob first and the row after it. If the database is lost in between, a blob without a row
 remains, which ``cluster.doctor`` finds. A row never remains without its blob.
 
-    media_type = accepted_type(b"%PDF-1.7 ...", name="manual.pdf", purpose="assistants")    # "application/pdf"
+    media_type = accepted_type(b"%PDF-1.7 ...", name="a.pdf", purpose="assistants")   # "application/pdf"
     async with deleting_orphan_blob(service, organisation, blob):
         ...                                                         # require_kept_blob, then write the row
 """
@@ -85,7 +85,7 @@ async def deleting_orphan_blob(service: Service, organisation: str, blob: Blob) 
     """Delete the blob if the block, which writes the row that names it, refuses the row."""
     try:
         yield
-    # After a lost connection the database could not be asked which blobs are unused.
+    # Not after a lost connection: only the database knows which blobs are unused.
     except (Permanent, Throttled):
         await delete_unused_blobs(service, organisation, [blob.sha256])
         raise

@@ -73,8 +73,8 @@ Attributes = Annotated[
     ),
 ]
 PRIORITY_DESCRIPTION = (
-    "0 to 9: of your queued jobs of one priority class, those with a higher number begin first. The older form,"
-    " in which it is the priority class itself, is still accepted"
+    "0 to 9: of your queued jobs of one priority class, those with a higher number begin first. The older"
+    " form, in which it is the priority class itself, is still accepted"
 )
 PRIORITY_CLASS_DESCRIPTION = (
     "Urgency of the job: `high` (a person waits), `medium` (the default), `low` (bulk) or `scheduled`"
@@ -204,7 +204,8 @@ def queue_options(settings: Settings, fields: QueueFields) -> dict[str, Any]:
     if isinstance(priority, str):
         if priority_class not in {None, priority}:
             raise InvalidInput(
-                f"priority is {priority} and priority_class is {priority_class}; send a number from 0 to 9 as priority",
+                f"priority is {priority} and priority_class is {priority_class};"
+                " send a number from 0 to 9 as priority",
                 param="priority",
             )
         priority_class, priority = PriorityClass(priority), None
