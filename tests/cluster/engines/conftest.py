@@ -138,7 +138,24 @@ def engine(path: str) -> Engine:
 @pytest.fixture
 def texts(path: str) -> list[str]:
     """``TEXTS``; only the short ones if the path is slow."""
+    return texts_for(path)
+
+
+def texts_for(path: str) -> list[str]:
+    """The texts with which this path is tested."""
     return TEXTS if tokens_per_second(path) >= SLOW else [TEXTS[number] for number in SHORT]
+
+
+@pytest.fixture
+def vectors(path: str) -> NDArray[np.float32]:
+    """Vectors of ``texts``, which the path's engine has embedded in one call."""
+    return vectors_of(path)
+
+
+@cache
+def vectors_of(path: str) -> NDArray[np.float32]:
+    """Vectors of the path's texts, embedded once for all tests of this path."""
+    return engine_of(path).embed(texts_for(path)).vectors
 
 
 @pytest.fixture

@@ -28,9 +28,8 @@ def tolerance(path: str) -> float:
 
 @pytest.mark.parametrize("path", OF_THE_WEIGHTS, indirect=True)
 def test_vectors_are_those_of_sentence_transformers(
-    engine: Engine, path: str, texts: list[str], expected: NDArray[np.float32]
+    path: str, vectors: NDArray[np.float32], expected: NDArray[np.float32]
 ) -> None:
-    vectors = engine.embed(texts).vectors
     assert vectors.shape == expected.shape
     assert vectors.dtype == np.float32
     cosines = np.einsum("nd,nd->n", vectors, expected)
@@ -38,23 +37,28 @@ def test_vectors_are_those_of_sentence_transformers(
     assert cosines.min() >= FIDELITY.get(path, FIDELITY_IN_FLOAT32)
 
 
-def test_vectors_have_unit_length(engine: Engine, texts: list[str]) -> None:
-    np.testing.assert_allclose(np.linalg.norm(engine.embed(texts).vectors, axis=1), 1.0, atol=1e-6)
+def test_vectors_have_unit_length(vectors: NDArray[np.float32]) -> None:
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1.0, atol=1e-6)
 
 
-def test_a_vector_does_not_depend_on_its_neighbours(engine: Engine, path: str, texts: list[str]) -> None:
-    together = engine.embed(texts).vectors
+def test_a_vector_does_not_depend_on_its_neighbours(
+    engine: Engine, path: str, texts: list[str], vectors: NDArray[np.float32]
+) -> None:
     alone = np.concatenate([engine.embed([text]).vectors for text in texts[:20]])
-    np.testing.assert_allclose(together[:20], alone, atol=tolerance(path))
+    np.testing.assert_allclose(vectors[:20], alone, atol=tolerance(path))
 
 
-def test_the_same_call_gives_the_same_bits(engine: Engine, texts: list[str]) -> None:
-    assert np.array_equal(engine.embed(texts).vectors, engine.embed(texts).vectors)
+def test_the_same_call_gives_the_same_bits(
+    engine: Engine, texts: list[str], vectors: NDArray[np.float32]
+) -> None:
+    assert np.array_equal(engine.embed(texts).vectors, vectors)
 
 
-def test_vectors_are_in_the_order_of_the_texts(engine: Engine, path: str, texts: list[str]) -> None:
-    forward, backward = engine.embed(texts).vectors, engine.embed(texts[::-1]).vectors
-    np.testing.assert_allclose(forward, backward[::-1], atol=tolerance(path))
+def test_vectors_are_in_the_order_of_the_texts(
+    engine: Engine, path: str, texts: list[str], vectors: NDArray[np.float32]
+) -> None:
+    backward = engine.embed(texts[::-1]).vectors
+    np.testing.assert_allclose(vectors, backward[::-1], atol=tolerance(path))
 
 
 def test_eight_threads_get_the_same_vectors_as_one(engine: Engine, texts: list[str]) -> None:
