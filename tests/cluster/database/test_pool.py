@@ -8,7 +8,7 @@ import psycopg
 import pytest
 from psycopg_pool import ConnectionPool
 
-from cluster.database import bundled, open_pool, revive, translated
+from cluster.database import bundled, open_pool, revive, snapshot, translated
 from cluster.database import pool as module
 from cluster.errors import Misconfigured, Unavailable
 from cluster.settings import Settings
@@ -139,3 +139,23 @@ def test_a_pool_of_dead_connections_serves_the_next_caller_of_a_restarted_server
         with pool.connection() as connection:
             assert connection.execute("SELECT 1").fetchone() == (1,)
         assert time.monotonic() - began < 3
+
+
+def test_a_snapshot_sees_one_state_writes_nothing_and_leaves_its_connection_as_it_was(
+    settings: Settings, pool: ConnectionPool
+) -> None:
+    with open_pool(settings.model_copy(update={"database_pool_size": 1})) as one:
+        with pool.connection() as other:
+            other.execute("CREATE TABLE IF NOT EXISTS seen (n int)")
+            other.execute("TRUNCATE seen")
+        with snapshot(one) as connection:
+            assert connection.execute("SELECT count(*) FROM seen").fetchone() == (0,)
+            with pool.connection() as other:
+                other.execute("INSERT INTO seen VALUES (1)")
+            assert connection.execute("SELECT count(*) FROM seen").fetchone() == (0,)
+            with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
+                connection.execute("DELETE FROM seen")
+        with one.connection() as connection:
+            assert connection.execute("DELETE FROM seen").rowcount == 1
+            assert connection.execute("SHOW transaction_isolation").fetchone() == ("read committed",)
+            connection.execute("DROP TABLE seen")
