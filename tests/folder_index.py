@@ -38,14 +38,14 @@ class Behaviour:
 
     #: Seconds until a write is visible.
     delay_s: float = 0.0
-    #: The next so many writes fail before they are applied.
+    #: Number of next writes that fail before they are applied.
     failing_writes: int = 0
-    #: The next so many writes are applied, and their answer is lost.
+    #: Number of next writes that are applied and whose answer is lost.
     lost_answers: int = 0
-    #: A process that does this next, ``upsert`` or ``delete``, is killed: after an upsert is applied, before
-    #: a delete is.
+    #: ``upsert`` or ``delete``: the next process that calls it is killed, after the upsert or before the
+    #: delete.
     killed_at: str = ""
-    #: Records whose id ends so are not stored, and the answer says so.
+    #: Records whose id ends in this are refused; the answer lists them as failed.
     refused_ending: str = ""
 
 
@@ -55,23 +55,23 @@ def root_of(settings: Settings) -> Path:
 
 
 def behave(settings: Settings, **how: Any) -> None:
-    """From the next call on the index behaves so, in every process."""
+    """Set the behaviour of the index in every process, from the next call on."""
     _write(root_of(settings) / "behaviour.json", json.dumps(asdict(Behaviour(**how))).encode())
 
 
 def at_rest(settings: Settings) -> bool:
-    """Whether nothing is left of what ``behave`` asked for."""
+    """True once everything that ``behave`` asked for has happened."""
     return FolderIndex(root_of(settings))._behaviour() == Behaviour()
 
 
 def open_folder_index(settings: Settings, pool: ConnectionPool) -> "FolderIndex":
-    """As ``CLUSTER_VECTOR_INDEX`` names it."""
+    """The factory that ``CLUSTER_VECTOR_INDEX`` names."""
     del pool
     return FolderIndex(root_of(settings))
 
 
 class FolderIndex:
-    """See the module's docstring. ``ExternalIndex``."""
+    """An ``ExternalIndex``; see the docstring of the module."""
 
     capabilities = Capabilities(transactional=False)
 
@@ -238,7 +238,7 @@ def _names(folder: Path) -> list[str]:
 
 
 def _write(path: Path, data: bytes) -> None:
-    """At once or not at all."""
+    """Write the file atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}-{uuid4().hex[:6]}")
     unfinished.write_bytes(data)

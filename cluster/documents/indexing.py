@@ -34,13 +34,7 @@ from cluster.documents.chunk_words import renew_words
 from cluster.errors import ClusterError, InvalidInput, Permanent
 from cluster.vector_index import PGVECTOR
 from cluster.vector_index.collections import Collection, Metric, find_collection
-from cluster.vector_index.contract import (
-    ExternalIndex,
-    Mode,
-    VectorIndex,
-    VectorRecord,
-    Written,
-)
+from cluster.vector_index.contract import ExternalIndex, Mode, VectorIndex, VectorRecord, Written
 
 log = structlog.get_logger(__name__)
 
@@ -96,8 +90,8 @@ class ChunkIndex:
     ) -> Ahead | None:
         """Write the vectors of new chunks to an external index, and wait until searches see them.
 
-        Call it outside any transaction. Repeating it changes nothing. Returns None where the vectors lie in our
-        Postgres, since ``make_current`` writes them there.
+        Call it outside any transaction; repeating it changes nothing. None where the vectors lie in our
+        Postgres.
 
         Raises:
             InvalidInput: with ``row_ids`` of chunks that cannot be stored; nothing is written.

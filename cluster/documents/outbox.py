@@ -75,8 +75,8 @@ def release(connection: Connection[Any], place: Place, ids: Sequence[str], holde
     """Release reserved ids, in the transaction that makes their chunks current.
 
     Raises:
-        Retryable: another writer or a sender has taken some of them; the vectors must be written again. It is not
-            ``Unavailable``, which workers take for a lost database when a transaction raises it.
+        Retryable: another writer or a sender has taken some of them; the vectors must be written again. It is
+            not ``Unavailable``, which workers take for a lost database when a transaction raises it.
     """
     values = _values(place, ids=list(ids), holder=holder)
     if connection.execute(SQL["release"], values).rowcount < len(ids):

@@ -1,6 +1,4 @@
-"""Rows that an older version wrote keep their place, and their words are renewed while everything else goes
-on.
-"""
+"""The full text of chunks from older versions is renewed while searches and writes go on."""
 
 from collections.abc import Iterator
 from uuid import uuid4
@@ -48,7 +46,7 @@ FROM generate_series(1, {ROWS}) AS n;
 def upgraded(
     database_url: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[tuple[ChunkIndex, ConnectionPool]]:
-    """An index on a database that the first version filled and this one has just migrated."""
+    """A chunk index on a database that an early version filled and this version has migrated."""
     name = f"old_{uuid4().hex[:8]}"
     url = database_url.rpartition("/")[0] + "/" + name
     with psycopg.connect(database_url, autocommit=True) as connection:

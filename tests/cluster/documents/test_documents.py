@@ -1,6 +1,4 @@
-"""The ledger knows how the last try at a document ended, and a failed one never takes away what is
-searchable.
-"""
+"""The last attempt at a document is recorded; a failed attempt keeps the searchable version."""
 
 import threading
 from dataclasses import replace

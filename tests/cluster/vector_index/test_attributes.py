@@ -1,6 +1,4 @@
-"""One flat set of attributes says of a row what we, its owner and the reading of its document say, and each
-can be told apart.
-"""
+"""System attributes, facts and owner attributes are merged into one set and can be read back."""
 
 from typing import Any
 

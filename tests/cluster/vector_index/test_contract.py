@@ -1,4 +1,4 @@
-"""What every adapter promises."""
+"""The promises of a chunk index, for every place where vectors can lie."""
 
 import random
 import threading
@@ -28,12 +28,12 @@ T = TypeVar("T")
 
 
 def ids(index: ChunkIndex, collection: str, store: str = STORE, organisation: str = ORG) -> list[str]:
-    """Ids of a store, as a scan gives them."""
+    """Ids of the chunks of a store, in the order of a scan."""
     return [row.id for row in index.scan(organisation, store, collection=collection)]
 
 
 def persistently(write: Callable[..., T], *place: Any) -> T:
-    """Write, and again where another writer was in the way, as every caller does."""
+    """Write, and repeat it after a retryable error, as callers do."""
     *place, collection = place
     while True:
         try:

@@ -1,4 +1,4 @@
-"""One parser; the SQL of a filter selects exactly what ``matches`` says it means."""
+"""The SQL of a filter selects exactly the chunks that ``matches`` accepts; invalid filters are refused."""
 
 from typing import Any
 from uuid import uuid4
@@ -66,7 +66,7 @@ filters = st.recursive(
 
 @pytest.fixture(scope="module")
 def rows() -> list[ChunkRecord]:
-    """A row for each pair of values, and for values that are no scalars."""
+    """A chunk for each pair of values, and for values that are not scalars."""
     pairs = [{"a": a, "b": b} for a in VALUES for b in VALUES[::4]] + [
         {},
         {"a": None},
@@ -81,7 +81,7 @@ def rows() -> list[ChunkRecord]:
 
 @pytest.fixture(scope="module")
 def filled(settings: Settings, pool: ConnectionPool, rows: list[ChunkRecord]) -> tuple[ChunkIndex, str]:
-    """An index with those rows."""
+    """A chunk index with these chunks, and the name of their collection."""
     index, name = open_chunk_index(settings, pool), f"t{uuid4().hex[:12]}"
     index.ensure(name, dim=2)
     index.upsert("default", "vs", rows, collection=name)

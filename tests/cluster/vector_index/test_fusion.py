@@ -1,4 +1,4 @@
-"""Reciprocal rank fusion: the published sum, and ties that are ties whatever the order of the rankings."""
+"""Reciprocal rank fusion computes the published sum, and ties do not depend on the order of the rankings."""
 
 from itertools import permutations
 
@@ -9,7 +9,7 @@ from cluster.vector_index.fusion import fuse
 
 
 def ranking(ids: str) -> list[ScoredId]:
-    """A hit for each letter, with a score that must not matter."""
+    """One id for each letter, all with a score that the fusion must ignore."""
     return [ScoredId(id=id, score=-1.0) for id in ids]
 
 

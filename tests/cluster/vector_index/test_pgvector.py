@@ -1,6 +1,4 @@
-"""What only the pgvector adapter promises: an approximate index that is used, is nearly exact, and keeps its
-recall under a filter.
-"""
+"""pgvector searches use an approximate index, are nearly exact, and keep their recall under a filter."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -24,7 +22,7 @@ RARE = {"type": "eq", "key": "rare", "value": True}
 
 @pytest.fixture(scope="module")
 def vectors() -> np.ndarray:
-    """Clustered, as embeddings are."""
+    """Clustered vectors, because embeddings are clustered."""
     chance = np.random.default_rng(5)
     centres = chance.normal(size=(200, DIM))
     return (centres[chance.integers(200, size=ROWS)] + 0.4 * chance.normal(size=(ROWS, DIM))).astype(
@@ -34,7 +32,9 @@ def vectors() -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def loaded(pool: ConnectionPool, vectors: np.ndarray) -> tuple[ChunkIndex, str]:
-    """Enough rows for the approximate index; one in fifty is rare."""
+    """A collection with enough chunks for the approximate index; one chunk in fifty has the attribute
+    ``rare``.
+    """
     index, name = ChunkIndex(pool, PgvectorIndex(pool, exact_up_to=0)), f"t{uuid4().hex[:12]}"
     index.ensure(name, dim=DIM)
     rows = (
@@ -126,7 +126,7 @@ def test_several_sessions_may_optimise_at_once(loaded: tuple[ChunkIndex, str], p
 
 @pytest.fixture
 def small(pool: ConnectionPool) -> Iterator[tuple[ChunkIndex, str]]:
-    """A collection that gets its approximate index from 100 rows on."""
+    """A collection that gets its approximate index at 100 chunks."""
     index, name = ChunkIndex(pool, PgvectorIndex(pool, index_from=100)), f"t{uuid4().hex[:12]}"
     index.ensure(name, dim=4)
     yield index, name
@@ -187,7 +187,7 @@ def test_each_metric_ranks_by_its_own_similarity(
 
 
 def scans(pool: ConnectionPool, collection: str) -> int:
-    """Scans of the collection's approximate index; complete where the pool has one connection."""
+    """Number of scans of the approximate index; complete where the pool has one connection."""
     with pool.connection() as connection:
         connection.execute("SELECT pg_stat_force_next_flush()")
     with pool.connection() as connection:
@@ -200,7 +200,7 @@ def scans(pool: ConnectionPool, collection: str) -> int:
 
 
 def index_oid(pool: ConnectionPool, collection: str) -> int | None:
-    """Of the collection's approximate index, where there is one to use."""
+    """The oid of the approximate index; None where there is no valid one."""
     with pool.connection() as connection:
         row = connection.execute(
             "SELECT indexrelid FROM pg_index WHERE indexrelid = to_regclass(%s) AND indisvalid",
