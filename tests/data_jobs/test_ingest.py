@@ -254,5 +254,5 @@ def test_organisations_do_not_see_each_other(
 def test_a_store_of_another_model_and_an_empty_folder_are_refused(settings: Settings, tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="no files there"):
         run(settings, tmp_path, "other-model")
-    with pytest.raises(Conflict, match="cannot be compared"):
+    with pytest.raises(Conflict, match=r"no model named all-MiniLM-L6-v2 is configured here \(renamed\)"):
         run(settings.model_copy(update={"model": "renamed"}), tmp_path, "other-model")
