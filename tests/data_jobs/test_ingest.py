@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pymupdf
 import pytest
@@ -249,6 +250,13 @@ def test_organisations_do_not_see_each_other(
         assert report.totals["embedded"] == 1
     mine = store_of(pool, settings, "shared name")
     assert index.count(organisation, mine.id, collection=mine.collection) == 0
+
+
+def test_an_ingest_creates_its_organisation(settings: Settings, pool: ConnectionPool, tmp_path: Path) -> None:
+    new = settings.model_copy(update={"organisation": f"org-{uuid4().hex[:12]}"})
+    with pytest.raises(InvalidInput, match="no files there"):
+        run(new, tmp_path, "handbook")
+    assert store_of(pool, new, "handbook").organisation == new.organisation
 
 
 def test_a_store_of_another_model_and_an_empty_folder_are_refused(settings: Settings, tmp_path: Path) -> None:
