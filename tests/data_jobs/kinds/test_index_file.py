@@ -12,6 +12,7 @@ from cluster.documents.store_files import FileStatus, StoreFile
 from cluster.engines import Engine, Registry, open_engine
 from cluster.jobs import queue
 from cluster.jobs.jobs import JobState
+from cluster.records import public_error
 from cluster.settings import Settings
 from data_jobs.worker.consumer import Consumer
 from tests.data_jobs.running_consumer import LocalClient, consuming
@@ -98,7 +99,11 @@ def test_a_file_that_cannot_be_read_is_a_dead_letter_with_a_reason(
     job = client.ended(client.attach(store, file))
     assert (job.state, job.error_code, job.attempt) == (JobState.FAILED, code, 1)
     found = attached(client, store.id, file.id)
-    assert (found.status, found.error_code, found.error) == (FileStatus.FAILED, error_code, job.error)
+    assert (found.status, public_error(found.error_code), found.error) == (
+        FileStatus.FAILED,
+        error_code,
+        job.error,
+    )
 
 
 def test_a_long_pdf_is_parsed_in_parts_and_every_page_keeps_its_number(client: LocalClient) -> None:
