@@ -4,6 +4,7 @@ import random
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -22,7 +23,7 @@ from cluster.settings import Settings
 from data_jobs.bulk.report import IngestReport
 from data_jobs.ingest import ingest
 from data_jobs.stages.parsing.parser import Parser
-from tests.data_jobs.stages.bad_documents import write_bad_documents
+from tests.data_jobs.stages.bad_documents import SENTENCE, write_bad_documents
 
 pytestmark = [pytest.mark.launch, pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(600)]
 
@@ -207,11 +208,38 @@ def write_text(path: Path, pages: list[str]) -> None:
     path.write_text("\n\n".join(pages))
 
 
-def test_bad_documents_end_in_their_outcomes_and_harm_no_good_one(
-    settings: Settings, pool: ConnectionPool, tmp_path: Path
-) -> None:
-    expected = write_bad_documents(tmp_path)
-    report = run(settings, tmp_path, "bad")
+@dataclass(frozen=True)
+class MixedRun:
+    """An ingest of good and bad documents into the vector store "mixed"."""
+
+    folder: Path
+    #: File name -> the outcome it must have.
+    expected: dict[str, Outcome]
+    report: IngestReport
+    #: Outcome -> how many documents of the vector store had it after the run.
+    recorded: dict[Outcome, int]
+
+
+@pytest.fixture(scope="module")
+def mixed(settings: Settings, pool: ConnectionPool, tmp_path_factory: pytest.TempPathFactory) -> MixedRun:
+    """A run over documents that go wrong in every way, beside some that do not."""
+    folder = tmp_path_factory.mktemp("mixed")
+    expected = write_bad_documents(folder)
+    report = run(settings, folder, "mixed")
+    return MixedRun(folder, expected, report, outcomes_of(pool, store_of(pool, settings, "mixed")))
+
+
+def outcomes_of(pool: ConnectionPool, store: stores.VectorStore) -> dict[Outcome, int]:
+    """Outcome -> how many documents of the store have it."""
+    with pool.connection() as connection:
+        return {
+            count.outcome: count.documents
+            for count in documents.count_by_outcome(connection, store.organisation, store.id)
+        }
+
+
+def test_bad_documents_end_in_their_outcomes_and_harm_no_good_one(mixed: MixedRun) -> None:
+    expected, report = mixed.expected, mixed.report
     assert report.totals["documents"] == len(expected)
     assert report.outcomes == Counter(expected.values())
     for source, outcome, detail in report.failures:
@@ -219,37 +247,36 @@ def test_bad_documents_end_in_their_outcomes_and_harm_no_good_one(
         assert " " in detail
     (partial,) = report.partial
     assert (partial[0].rsplit("/", 1)[-1], partial[1]) == ("half_scanned.pdf", Outcome.PARTIAL_TEXT)
-    store = store_of(pool, settings, "bad")
-    with pool.connection() as connection:
-        counts = {
-            count.outcome: count.documents
-            for count in documents.count_by_outcome(connection, store.organisation, store.id)
-        }
-    assert counts == Counter(expected.values())
+    assert mixed.recorded == Counter(expected.values())
 
 
 def test_a_document_that_goes_bad_leaves_its_last_good_version_searchable(
-    settings: Settings, pool: ConnectionPool, index: ChunkIndex, tmp_path: Path
+    settings: Settings, pool: ConnectionPool, index: ChunkIndex, mixed: MixedRun
 ) -> None:
-    file = tmp_path / "a.pdf"
-    write_pdf(file, ["Herons stand still for hours before they strike."])
-    run(settings, tmp_path, "goes-bad")
-    file.write_bytes(file.read_bytes()[:-300])
-    report = run(settings, tmp_path, "goes-bad")
+    file, store = mixed.folder / "good.pdf", store_of(pool, settings, "mixed")
+    chunks = {row.id for row in index.scan(store.organisation, store.id, collection=store.collection)}
+    good = file.read_bytes()
+    file.write_bytes(good[:-300])
+    report = run(settings, file, "mixed")
+    file.write_bytes(good)
     assert report.outcomes == {Outcome.CORRUPT: 1}
-    store = store_of(pool, settings, "goes-bad")
-    assert index.count(store.organisation, store.id, collection=store.collection) == 1
+    changed = mixed.expected | {"good.pdf": Outcome.CORRUPT}
+    assert outcomes_of(pool, store) == Counter(changed.values())
+    rows = list(index.scan(store.organisation, store.id, collection=store.collection))
+    assert {row.id for row in rows} == chunks
+    (text,) = [row.text for row in rows if row.attributes["source"] == file.as_uri()]
+    assert SENTENCE in text
 
 
 def test_organisations_do_not_see_each_other(
-    settings: Settings, pool: ConnectionPool, index: ChunkIndex, organisation: str, tmp_path: Path
+    settings: Settings, pool: ConnectionPool, index: ChunkIndex, organisation: str, mixed: MixedRun
 ) -> None:
-    (tmp_path / "a.txt").write_text("Herons stand still for hours before they strike.")
-    for owner in (settings.organisation, organisation):
-        report = run(settings.model_copy(update={"organisation": owner}), tmp_path, "shared name")
-        assert report.totals["embedded"] == 1
-    mine = store_of(pool, settings, "shared name")
-    assert index.count(organisation, mine.id, collection=mine.collection) == 0
+    other = settings.model_copy(update={"organisation": organisation})
+    assert run(other, mixed.folder / "good.txt", "mixed").totals["embedded"] == 1
+    first, second = (store_of(pool, owner, "mixed") for owner in (settings, other))
+    assert index.count(organisation, first.id, collection=first.collection) == 0
+    assert index.count(organisation, second.id, collection=second.collection) == 1
+    assert index.count(settings.organisation, second.id, collection=second.collection) == 0
 
 
 def test_an_ingest_creates_its_organisation(settings: Settings, pool: ConnectionPool, tmp_path: Path) -> None:
