@@ -1,8 +1,7 @@
-"""The queue's own tables, as the package procrastinate brings them: made once, and brought up to the
-installed version after.
+"""Creates Procrastinate's own tables, and brings them up to the installed version of the package.
 
-Called by ``migrate`` under its lock. Procrastinate names its migrations by the version they came with; which
-of them a database has is kept in ``queue_migrations``.
+Called by ``migrate`` under its lock. Procrastinate names its migrations by the version that they came with.
+The table ``queue_migrations`` lists those that a database has.
 
     while missing(connection): apply(connection)
 """
@@ -18,17 +17,15 @@ CREATE TABLE IF NOT EXISTS queue_migrations (
     name        text PRIMARY KEY,
     applied_at  timestamptz NOT NULL DEFAULT now()
 )"""
-#: The queue looks for other entries with the lock of each candidate: without this index, ten thousand waiting
-#: entries of one organisation would be compared with each other.
+#: Procrastinate looks for other entries with the lock of each candidate. Without this index it would compare
+#: ten thousand waiting entries of one organisation with each other.
 LOCK_INDEX = """
 CREATE INDEX IF NOT EXISTS queue_entries_lock ON procrastinate_jobs (lock, priority DESC, id)
 WHERE status IN ('todo', 'doing') AND lock IS NOT NULL"""
 
 
 def missing(connection: Connection[Any]) -> list[str]:
-    """Names of procrastinate's migrations that this database does not have; all of them before the first
-    time.
-    """
+    """Names of Procrastinate's migrations that this database does not have; all of them at first."""
     there = connection.execute("SELECT to_regclass('queue_migrations') IS NOT NULL").fetchone()
     applied = (
         {name for (name,) in connection.execute("SELECT name FROM queue_migrations")}
@@ -39,10 +36,9 @@ def missing(connection: Connection[Any]) -> list[str]:
 
 
 def apply(connection: Connection[Any]) -> None:
-    """Everything that is missing, in the caller's transaction."""
-    connection.execute(
-        LEDGER
-    )  # first: it has Postgres notice tables that others made while this transaction waited for its turn
+    """Apply all missing migrations, in the caller's transaction."""
+    # First, so that Postgres notices tables which others created while this transaction waited for the lock.
+    connection.execute(LEDGER)
     names = missing(connection)
     if len(names) == len(_names()):
         connection.execute(SchemaManager.get_schema().encode())

@@ -1,10 +1,9 @@
-"""Finished jobs as Parquet files: one row a job, its attempts, stages and events in it; in a folder or a
-bucket.
+"""Writes jobs that have ended to Parquet files, in a folder or a bucket, one row for each job.
 
     archive_url/day=2026-11-24/organisation=default/<time and id of its first job>.parquet
 
-Any Parquet reader finds day and organisation in the path. JSON columns (input, result, an event's data) are
-text. Called by ``retention``.
+A row holds the job's attempts, stages and events too. Any Parquet reader finds day and organisation in the
+path. JSON columns (input, result, an event's data) are text. Called by ``retention``.
 
     archive = open_archive(settings)
     archive.write("default", date(2026, 11, 24), jobs)
@@ -67,14 +66,14 @@ SCHEMA = pa.schema(
         ("events", pa.list_(pa.struct(EVENT))),
     ]
 )
-#: Columns of a job that hold a list; how long each is, is checked after writing.
+#: Columns of a job that hold lists. Their lengths are checked after writing.
 LISTS = ("attempts", "stages", "events")
 JSON = ("input", "result", "data")
 RETRY_AFTER_S = 30.0
 
 
 class Archive:
-    """Where finished jobs go."""
+    """The archive of jobs that have ended."""
 
     def __init__(self, filesystem: Any, root: str) -> None:
         self._files = filesystem
@@ -82,13 +81,12 @@ class Archive:
         self._local = isinstance(filesystem, LocalFileSystem)
 
     def write(self, organisation: str, day: date, jobs: Sequence[dict[str, Any]]) -> str:
-        """Keep the jobs; the file's path, once its rows were read back and it outlasts a power cut.
+        """Write the jobs to a file, read it back, and make it durable; the path of the file.
 
-        The first job names the file: the same jobs written again after a crash take the place of what was
-        there.
+        The first job names the file, so the same jobs written again after a crash replace the earlier file.
 
         Raises:
-            Unavailable: the storage is full or away, or gives back something else than was written.
+            Unavailable: the storage is full or away, or returns something else than was written.
         """
         first = min(jobs, key=lambda job: (job["finished_at"], job["id"]))
         name = f"{first['finished_at'].astimezone(UTC):%H%M%S.%f}-{first['id']}.parquet"
@@ -111,7 +109,7 @@ class Archive:
         return path
 
     def _put(self, path: str, data: bytes) -> None:
-        """Whole or not at all; an object store does that by itself."""
+        """Write the file as a whole or not at all, as object stores do by themselves."""
         if not self._local:
             self._files.pipe_file(path, data)
             return
@@ -130,7 +128,7 @@ class Archive:
             _sync_folder(folder)
 
     def _counts(self, path: str) -> list[int]:
-        """Jobs, attempts, stages and events in the file."""
+        """The numbers of jobs, attempts, stages and events in the file."""
         self._files.invalidate_cache(path)
         with self._files.open(path, "rb") as file:
             try:
@@ -151,7 +149,8 @@ def open_archive(settings: Settings) -> Archive:
         filesystem, root = fsspec.core.url_to_fs(url)
     except (ImportError, ValueError) as exc:
         raise Misconfigured(
-            f"CLUSTER_ARCHIVE_URL={url}: {exc}; buckets need an extra: pip install 'embedding-cluster[s3]' or '[gcs]'"
+            f"CLUSTER_ARCHIVE_URL={url}: {exc}; "
+            "buckets need an extra: pip install 'embedding-cluster[s3]' or '[gcs]'"
         ) from exc
     return Archive(filesystem, root.rstrip("/"))
 
@@ -177,7 +176,7 @@ def _sync_folder(folder: Path) -> None:
 
 
 def by_day_and_organisation(jobs: Iterable[dict[str, Any]]) -> dict[tuple[date, str], list[dict[str, Any]]]:
-    """The jobs by the file they belong to: the day on which they finished (UTC), and whose they are."""
+    """The jobs by the file that they belong to: the day on which they ended (UTC), and the organisation."""
     parts: dict[tuple[date, str], list[dict[str, Any]]] = {}
     for job in jobs:
         parts.setdefault((job["finished_at"].astimezone(UTC).date(), job["organisation"]), []).append(job)

@@ -321,5 +321,6 @@ def attempt_key(job: Job) -> dict[str, Any]:
 def lease_lost(job: Job) -> LeaseLost:
     """The error of a write of an attempt that is no longer the current one."""
     return LeaseLost(
-        f"attempt {job.attempt} at job {job.id} is no longer the current one: the job was given to another worker, or has ended"
+        f"attempt {job.attempt} at job {job.id} is no longer the current one: "
+        "the job was given to another worker, or has ended"
     )

@@ -1,14 +1,13 @@
-"""What finished long ago leaves the hot tables: jobs to the archive, the rest of no further use to nowhere.
+"""Moves jobs that ended long ago to the archive, and deletes rows that are of no further use.
 
-Called by the worker's periodic job. Nothing unbilled is ever deleted: usage events stay, whatever becomes of
-the job they came from.
+Called by the job ``archive_jobs``. Usage events stay, whatever happens to the jobs that they came from.
 
     done = archive(settings, pool)
     done.jobs, done.files
 
-A batch of jobs is one transaction: locked, written to the archive, read back, deleted, committed. Killed
-before the commit, the jobs are in both places and the next run writes the same file again; after it, in the
-archive only. Never in neither.
+A batch of jobs is one transaction: they are locked, written to the archive, read back, deleted and committed.
+If the process is killed before the commit, the jobs are in both places, and the next run writes the same file
+again. After the commit they are in the archive only.
 """
 
 from collections import defaultdict
@@ -38,16 +37,16 @@ SECONDS_PER_DAY = 86_400.0
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Archived:
-    """What one run moved and removed."""
+    """What one run moved and deleted."""
 
     jobs: int = 0
     #: Paths of the Parquet files written.
     files: tuple[str, ...] = field(default=())
-    #: Entries of the queue that had ended.
+    #: Queue entries that had ended.
     entries: int = 0
-    #: Answers kept for requests that might have been repeated.
+    #: Answers that were kept for repeated requests.
     keys: int = 0
-    #: Rows of uploads in parts that had ended.
+    #: Uploads in parts that had ended.
     uploads: int = 0
 
 
@@ -60,7 +59,7 @@ def archive(settings: Settings, pool: ConnectionPool, *, batch: int = JOBS_PER_B
         batch: jobs of one transaction.
 
     Raises:
-        Unavailable: the database or the archive does not answer; what was moved before stays moved.
+        Unavailable: the database or the archive does not answer; the batches before stay moved.
     """
     to = open_archive(settings)
     older_than_s = settings.retention_days * SECONDS_PER_DAY
@@ -80,7 +79,7 @@ def archive(settings: Settings, pool: ConnectionPool, *, batch: int = JOBS_PER_B
 
 
 def _move(connection: Connection[Any], to: Archive, older_than_s: float, limit: int) -> tuple[int, list[str]]:
-    """One batch, in the caller's transaction: how many jobs, and the files they are in."""
+    """Move one batch, in the caller's transaction; the number of jobs, and their files."""
     if connection.execute(SQL["lock_of_all"]).fetchone() != (True,):
         return 0, []
     with connection.cursor(row_factory=dict_row) as cursor:
@@ -105,7 +104,7 @@ def _move(connection: Connection[Any], to: Archive, older_than_s: float, limit: 
 def _history(
     connection: Connection[Any], name: str, keys: dict[str, list[str]]
 ) -> dict[tuple[str, str], list[dict[str, Any]]]:
-    """Rows of one table about the jobs, by job."""
+    """The rows of one table that belong to the jobs, by job."""
     found: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
     with connection.cursor(row_factory=dict_row) as cursor:
         for row in cursor.execute(SQL[name], keys):

@@ -1,9 +1,9 @@
--- Statements whose name ends in _of_all look after every organisation, and what they return says whose it is.
+-- Statements whose name ends in _of_all are about every organisation, and return the organisation of each row.
 
--- name: lock_of_all  one at a time; who comes second has nothing to do
+-- name: lock_of_all  one process at a time; a second one does nothing
 SELECT pg_try_advisory_xact_lock(hashtextextended('retention', 0));
 
--- name: old_jobs_of_all  locked, so that nobody queues one again while it is on its way out
+-- name: old_jobs_of_all  locked, so that none of them is queued again while it is moved
 SELECT organisation, id, kind, state, priority_class, priority, subject, input, result, error, error_code, done, total, unit,
        attempt, last_attempt, worker, stage, created_at, started_at, finished_at
 FROM jobs
@@ -27,9 +27,9 @@ SELECT organisation, job, id, at, type, data FROM job_events
 WHERE (organisation, job) IN (SELECT * FROM unnest(%(organisation)s::text[], %(id)s::text[]))
 ORDER BY id;
 
--- name: delete_jobs  their attempts, stages and events go with them; usage events name a job and stay
+-- name: delete_jobs  their attempts, stages and events are deleted with them; usage events name a job and stay
 DELETE FROM jobs
 WHERE (organisation, id) IN (SELECT * FROM unnest(%(organisation)s::text[], %(id)s::text[]));
 
--- name: delete_uploads_of_all  that became files or never will; their parts went when they ended
+-- name: delete_uploads_of_all  uploads that have ended; their parts were deleted when they ended
 DELETE FROM uploads WHERE status <> 'pending' AND expires_at < now() - make_interval(secs => %(older_than_s)s);

@@ -1,10 +1,10 @@
-"""What the processes of the cluster are short of now, told in a way that works while nothing can be written.
+"""Announces the shortages of the cluster's processes in a way that works while nothing can be written.
 
-A full disk or a standby takes no row. So a process that waits holds a shared advisory lock of its session,
-which stands in the server's memory and goes with the connection. Workers hold it
-(``data_jobs.worker.shortages``); the endpoint, the metrics and the doctor read it.
+A database with a full disk, or a standby, accepts no row. So a process that waits holds a shared advisory
+lock of its session, which is in the server's memory and ends with the connection. Workers hold such locks
+(``data_jobs.worker.shortages``); the endpoint, the metrics and the doctor read them.
 
-    announce(connection, Resource.DATABASE_DISK)
+    announce(connection, {Resource.DATABASE_DISK})
     announced(connection)                            # {Resource.DATABASE_DISK}
 """
 
@@ -17,8 +17,8 @@ from cluster.database.queries import queries
 from cluster.errors import Resource
 
 SQL = queries("cluster.jobs", "shortages.sql")
-#: The first of the lock's two numbers, any that others do not use; the second is the place in ``CODES``,
-#: which only grows.
+#: The first of the lock's two numbers, which nothing else uses. The second is the index in ``CODES``, which
+#: only grows.
 NAMESPACE = 723_641
 CODES = (
     Resource.DATABASE_DISK,
@@ -31,7 +31,7 @@ CODES = (
 
 
 def announce(connection: Connection[Any], short: Collection[Resource]) -> None:
-    """The connection's session tells that these are short, and nothing else, from now until it ends."""
+    """Announce that these resources are short, and no others, until the session of the connection ends."""
     connection.execute(SQL["withdraw"])
     for resource in short:
         connection.execute(SQL["announce"], {"namespace": NAMESPACE, "code": CODES.index(resource)})

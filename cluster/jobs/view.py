@@ -1,7 +1,6 @@
-"""Jobs as people look at them: lists, one with its history, why it waits, how fast it goes, what happens to
-it.
+"""Jobs as people look at them: lists, one job with its history, why it waits, its speed, its events.
 
-Called by ``/v1/jobs``; every question is about one organisation.
+Called by ``/v1/jobs``. Every query is about one organisation.
 
     view = view_job(connection, "default", "job_...", now=datetime.now(UTC), lease_s=30)
     view.waiting.message                       # "queued behind 12 jobs of your organisation"
@@ -23,7 +22,7 @@ from cluster.jobs.kinds import not_retryable
 from cluster.jobs.queue_tables import live_workers
 from cluster.jobs.shortages import announced
 
-#: What a filter selects; NULL lets everything pass.
+#: The condition of a filter, in which NULL selects everything.
 CHOSEN = """
   (%(kind)s::text IS NULL OR kind = %(kind)s)
   AND (%(state)s::text IS NULL OR state = %(state)s)
@@ -50,7 +49,7 @@ Reason = Literal[
     "database",
     "other",
 ]
-#: What a running job can wait for, as workers write it, in words.
+#: What a running job can wait for, by the word that workers write: the reason, and a sentence.
 WAITS_FOR: dict[str, tuple[Reason, str]] = {
     "gpu": ("gpu", "waiting for the model"),
     "provider": ("provider", "provider throttled"),
@@ -63,7 +62,7 @@ EVENTS_PER_READ = 200
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JobFilter:
-    """Which jobs; None means any. Times include their beginning and exclude their end."""
+    """Selects jobs; None selects all. ``..._after`` includes the time, ``..._before`` excludes it."""
 
     kind: str | None = None
     state: JobState | None = None
@@ -83,14 +82,15 @@ class StageRun:
     name: str
     attempt: int
     tries: int
-    #: How far it is: ``done`` of ``total`` in ``unit``, the last two None while it has not said so.
+    #: Its progress: ``done`` of ``total`` in ``unit``; the last two are None until the stage records
+    #: progress.
     done: int
     total: int | None
     unit: str | None
     started_at: datetime
     #: None while it runs, or where its worker was lost.
     ended_at: datetime | None
-    #: Of the last try that failed.
+    #: The error with which it failed last.
     error: str | None
 
 
@@ -109,10 +109,10 @@ class AttemptRun:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Waiting:
-    """Why nothing happens at the moment."""
+    """Why a job makes no progress at the moment."""
 
     reason: Reason
-    #: The same in words.
+    #: The reason as a sentence.
     message: str
     #: Until when, where that is known.
     until: datetime | None = None
@@ -120,7 +120,7 @@ class Waiting:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Speed:
-    """How fast the stage that runs goes."""
+    """How fast the current stage goes."""
 
     #: Units of the stage a second since it began.
     rate_per_s: float
@@ -131,25 +131,24 @@ class Speed:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JobView:
-    """A job with everything a person asks about it."""
+    """A job with its history, and with why and how long it waits."""
 
     job: Job
     stages: Sequence[StageRun]
     attempts: Sequence[AttemptRun]
-    #: From 1: its place among the organisation's queued jobs of its class; None while it does not stand in
-    #: line.
+    #: Its position among the organisation's queued jobs of its class, from 1; None unless it is in line.
     position: int | None
     waiting: Waiting | None
     speed: Speed | None
-    #: The stage that runs, or ran last, in the attempt that counts.
+    #: The current stage of the current attempt, or the last one.
     current: StageRun | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JobEvent:
-    """Something that happened to a job."""
+    """An event of a job."""
 
-    #: Higher for what came later.
+    #: Higher for later events.
     id: int
     at: datetime
     type: str
@@ -158,7 +157,7 @@ class JobEvent:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Watch:
-    """Somebody who follows a job and has seen its events up to ``after``."""
+    """A listener that follows a job and has its events up to ``after``."""
 
     organisation: str
     job: str
@@ -167,17 +166,17 @@ class Watch:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class News:
-    """What a watcher has not seen yet, oldest first."""
+    """The events that a listener does not have yet, oldest first."""
 
     events: Sequence[JobEvent]
-    #: Nothing will come after these: the job has ended.
+    #: True where no event follows, because the job has ended.
     last: bool
 
 
 def list_jobs(
     connection: Connection[Any], organisation: str, chosen: JobFilter, page: PageRequest
 ) -> ListPage[Job]:
-    """The organisation's jobs that the filter selects, a page of them.
+    """One page of the organisation's jobs that the filter selects.
 
     Raises:
         InvalidInput: a cursor that names no job of the organisation.
@@ -207,11 +206,11 @@ def view_job(
     """The organisation's job with its history.
 
     Args:
-        now: what counts as the present, with a time zone.
-        lease_s: a worker silent for longer counts as dead.
+        now: the present time, with a time zone.
+        lease_s: seconds without a heartbeat after which a worker counts as dead.
 
     Raises:
-        NotFound: it has none of this id.
+        NotFound: the organisation has no such job.
     """
     job = get_job(connection, organisation, id)
     key = {"organisation": organisation, "id": id}
@@ -266,7 +265,7 @@ def read_news(connection: Connection[Any], watches: Sequence[Watch]) -> dict[Wat
 
 
 def _short(connection: Connection[Any]) -> Waiting | None:
-    """What no job can go on without, which no worker could write down."""
+    """A shortage without whose end no job can go on; workers cannot record it in rows."""
     short = sorted(resource for resource in announced(connection) if resource.stops_every_job)
     return Waiting(reason=short[0].reason, message=short[0].sentence) if short else None
 
@@ -289,10 +288,9 @@ def _waiting(job: Job, line: dict[str, Any], now: datetime) -> Waiting | None:
             reason="no_worker", message="no worker is alive; python -m cluster.doctor says what to do"
         )
     if line["concurrency_limit"] is not None and line["running"] >= line["concurrency_limit"]:
-        return Waiting(
-            reason="organisation_limit",
-            message=f"your organisation runs its {line['concurrency_limit']} jobs of class {job.priority_class} already; {_behind(line['ahead'])}",
-        )
+        running = f"{line['concurrency_limit']} jobs of class {job.priority_class}"
+        message = f"your organisation runs its {running} already; {_behind(line['ahead'])}"
+        return Waiting(reason="organisation_limit", message=message)
     if line["ahead"]:
         return Waiting(reason="behind", message=_behind(line["ahead"]))
     return Waiting(reason="worker", message="the next of your organisation, waiting for a free worker")
@@ -307,7 +305,7 @@ def _behind(ahead: int) -> str:
 
 
 def _speed(job: Job, current: StageRun | None, now: datetime) -> Speed | None:
-    """By the stage that runs, since what came before it took another pace."""
+    """The speed of the current stage, since earlier stages went at other speeds."""
     if job.state != JobState.RUNNING or current is None or current.ended_at is not None:
         return None
     seconds = (now - current.started_at).total_seconds()

@@ -1,4 +1,4 @@
-"""The job that deletes what a deleted or expired vector store held, some of it in each transaction."""
+"""The job that deletes the content of a deleted or expired vector store, in bounded transactions."""
 
 from dataclasses import dataclass
 from functools import partial

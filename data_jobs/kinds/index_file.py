@@ -1,7 +1,8 @@
 """The job that makes an attached file searchable: read, parse, chunk, keywords, compare, embed, write.
 
-A try leaves nothing behind until its last transaction, which writes the chunks, the vectors, the document's version, the
-attached file's state, what was used, and the job's end: all of it or nothing, and only while the try counts.
+Until its last transaction an attempt writes only its progress. That transaction writes the chunks, the
+document's version, the status of the attached file, the usage and the end of the job: all of it or nothing,
+and only as the current attempt.
 """
 
 import asyncio
@@ -44,18 +45,22 @@ from data_jobs.stages.pipeline_version import pipeline_version
 from data_jobs.stages.write import DocumentWriter
 from data_jobs.worker.job_attempt import JobAttempt, NotWanted, StageFailed
 
-#: Pages parsed at once: some tenths of a second, so that an urgent page never waits long for a parser.
+#: Pages that are parsed at once, in some tenths of a second, so that an urgent page never waits long for a
+#: parser.
 PAGES_PER_PART = 50
-#: A part that is halved has as much less time as it has fewer pages, but this share of ``parse_timeout_s`` at least: the one page
-#: that never ends is found in two and a half times the whole, not in seven.
-LEAST_TIME = 0.1
-#: Chunks of one call of the embedder: enough to fill its batches, few enough to be repeated and to show progress.
+#: Half of a part has half of its time limit, and so on, but no less than this share of ``parse_timeout_s``.
+#: So a page whose parsing never ends is found in two and a half times the whole time, not in seven.
+MIN_TIME_SHARE = 0.1
+#: Chunks of one call to the model: enough to fill its batches, few enough to repeat the call and to show
+#: progress.
 CHUNKS_PER_CALL = 32
-#: Calls of one job at once, so that the model never waits for this job, and others are never far behind it.
+#: Calls of one job at once, so that the model never waits for this job, and other jobs never wait long behind
+#: it.
 CALLS_AT_ONCE = 2
-#: A call that is not answered within this waits for the model, and the job says so.
-SOON_S = 2.0
-#: Percent of a job that are done when a stage begins and when it ends: about its share of the time of a long document.
+#: A call that is not answered within so many seconds waits for the model, and the job says so.
+FAST_ANSWER_S = 2.0
+#: Percent of the job that are done when a stage begins and when it ends: about its share of the time of a
+#: long document.
 SHARES = {"read": (0, 2), "parse": (2, 35), "chunk": (35, 40), "embed": (40, 95), "write": (95, 99)}
 
 
@@ -72,7 +77,7 @@ class IndexFile:
 
 @dataclass
 class _Work:
-    """One try."""
+    """One attempt at the job."""
 
     resources: Resources
     attempt: JobAttempt
@@ -81,7 +86,7 @@ class _Work:
     facts: dict[Fact, str | float | bool] = field(default_factory=dict)
 
     async def do(self) -> None:
-        """The way of the file, top to bottom."""
+        """Run all stages, in the order in which the document travels."""
         attempt = self.attempt
         self.store, self.attached, self.file = await attempt.in_transaction(self._look_up)
         row = new_row(self.attached.document, self.file.id, "")
@@ -98,10 +103,11 @@ class _Work:
         )
 
     def _look_up(self, connection: Connection[Any]) -> tuple[VectorStore, StoreFile, File]:
-        """What the job is about.
+        """The vector store, the attached file and the file of the job.
 
         Raises:
-            NotWanted: the file was detached or attached anew, or its store is gone.
+            NotWanted: the file was detached or attached again, or its store was deleted.
+            StageFailed: no model here has the store's fingerprint.
         """
         organisation, asked = self.attempt.job.organisation, self.attempt.job.input
         attached = self._hold(connection)
@@ -132,7 +138,10 @@ class _Work:
         return self.resources.blobs.read(self.attempt.job.organisation, self.file.sha256)
 
     async def _parse(self, row: DocumentRow, data: bytes) -> DocumentRow:
-        """Part after part; the outcome of a document without any text is that of the whole."""
+        """Parse the document part by part.
+
+        A document without any text is parsed once more as a whole, for its outcome.
+        """
         texts, kind, first, total, characters = [], row["media_type"], 0, 0, 0
         self.unread, self.facts = {}, {}
         while first < total or first == 0:
@@ -147,11 +156,13 @@ class _Work:
                     f"holds {characters:,} characters of text; the limit is {limit}",
                     Outcome.TOO_LARGE,
                 )
-            first = part[1] if format_of(kind).parsed_in_parts else total  # the others were read whole
+            first = (
+                part[1] if format_of(kind).parsed_in_parts else total
+            )  # other formats were parsed as a whole
             await self.attempt.progress(len(texts), total, unit="pages")
         with_text = sum(bool(text.strip()) for text in texts)
         if not with_text:
-            await self._say_why_empty(data)
+            await self._raise_empty(data)
         if self.unread:
             row = {**row, "outcome": Outcome.PARTIAL_TEXT, "detail": unread_sentence(self.unread, total)}
         facts = json.dumps(dict(with_unread(self.facts, self.unread)))
@@ -165,16 +176,20 @@ class _Work:
         }
 
     async def _part(self, data: bytes, part: tuple[int, int], *, known: int) -> tuple[list[str], str, int]:
-        """Texts of the part's pages, the media type, and how many pages the document has (``known``: as far as one knows, else 0).
+        """Texts of the part's pages, the media type, and the number of pages of the document.
 
-        A part of a PDF that cannot be read is halved until the pages are found that are at fault, where the store takes the rest.
+        Where the store accepts documents in part, a part of a PDF that cannot be read is halved until the
+        faulty pages are found.
+
+        Args:
+            known: the number of pages of the document; 0 while it is unknown.
         """
         parsed = None
         for _ in range(self.attempt.settings.stage_attempts):
             parsed = await self._ask(data, part)
             has_parts = format_of(parsed.media_type).parsed_in_parts
             halves = self.store.partial and has_parts and part[1] - part[0] > 1
-            if halves or not parsed.outcome.may_change:  # each half is tried again
+            if halves or not parsed.outcome.may_change:  # the halves are parsed again in any case
                 break
         assert parsed is not None
         if parsed.outcome.searchable:
@@ -195,7 +210,7 @@ class _Work:
         tail, _, _ = await self._part(data, (middle, last), known=known)
         return head + tail, kind, known
 
-    async def _say_why_empty(self, data: bytes) -> None:
+    async def _raise_empty(self, data: bytes) -> None:
         parsed = await self._ask(data, None)
         outcome = Outcome.EMPTY if parsed.outcome.searchable else parsed.outcome
         raise StageFailed("parse", parsed.detail or "holds no text", outcome)
@@ -203,7 +218,7 @@ class _Work:
     async def _ask(self, data: bytes, part: tuple[int, int] | None) -> ParsedDocument:
         rank, goes_on = self.attempt.job.priority_class.rank, self.attempt.goes_on
         pages = PAGES_PER_PART if part is None or part == (0, 0) else part[1] - part[0]
-        timeout_s = self.attempt.settings.parse_timeout_s * max(LEAST_TIME, pages / PAGES_PER_PART)
+        timeout_s = self.attempt.settings.parse_timeout_s * max(MIN_TIME_SHARE, pages / PAGES_PER_PART)
         parsed = await self.resources.parsers.parse(
             data, name=self.file.filename, part=part, rank=rank, timeout_s=timeout_s, on_begin=goes_on
         )
@@ -226,7 +241,9 @@ class _Work:
         return mark_stored(row, stored)
 
     async def _embed(self, row: DocumentRow) -> DocumentRow:
-        """Only what has no vector yet; in calls of the same size, so that chunks of many documents share the model's batches."""
+        """Embed the chunks that have no vector yet, in calls of one size, so that chunks of many documents
+        share batches.
+        """
         ids = new_chunk_ids(unpack(row))
         fingerprint = self.store.fingerprint
         (prompt,) = process_resources.tokeniser(self.attempt.settings, fingerprint).ids(
@@ -252,7 +269,7 @@ class _Work:
             self.attempt.goes_on()
             await self.attempt.progress(done, len(ids), unit="chunks")
 
-        # Not a TaskGroup: before Python 3.13 one whose member fails leaves us counted as cancelled.
+        # Not a TaskGroup: before Python 3.13, a failed member left this task counted as cancelled.
         tasks = [asyncio.create_task(call(first)) for first in range(0, len(ids), CHUNKS_PER_CALL)]
         try:
             await asyncio.gather(*tasks)
@@ -264,7 +281,7 @@ class _Work:
         return {**row, "vectors": vectors.tobytes()}
 
     async def _vectors(self, ids: Ids, waits: Callable[[], Awaitable[None]]) -> NDArray[np.float32]:
-        """The model's answer; ``waits`` is called when it does not come soon."""
+        """The model's answer; ``waits`` is called where it does not come within ``FAST_ANSWER_S``."""
         organisation, fingerprint = self.attempt.job.organisation, self.store.fingerprint.id
         answer = asyncio.ensure_future(
             self.resources.embed(
@@ -272,7 +289,7 @@ class _Work:
             )
         )
         try:
-            await asyncio.wait([answer], timeout=SOON_S)
+            await asyncio.wait([answer], timeout=FAST_ANSWER_S)
             if not answer.done():
                 await waits()
             return await answer
@@ -309,7 +326,7 @@ class _Work:
 
     def _in_transaction(self, row: DocumentRow, ahead: Ahead | None, connection: Connection[Any]) -> None:
         job, store, file = self.attempt.job, self.store, self.file
-        attached = self._hold(connection)  # first, as whoever attaches and detaches does
+        attached = self._hold(connection)  # before the job's row, as attaching and detaching do
         attempts.hold(connection, job)
         connection.execute(
             "SELECT set_config('statement_timeout', %s, true)",

@@ -84,7 +84,7 @@ def archive_jobs(resources: Resources, settings: Settings, pool: ConnectionPool)
 
 
 def empty_outbox(resources: Resources, settings: Settings, pool: ConnectionPool) -> dict[str, Any]:
-    """Delete vectors whose chunks are gone from external vector indexes, and send changed attributes to them."""
+    """Delete vectors whose chunks are gone, and send changed attributes, in external vector indexes."""
     del settings, pool
     resources.indexes.empty_outbox(limit_s=OUTBOX_S)
     return {}

@@ -15,7 +15,7 @@ answers but has no room, such as one with a full disk, is not lost: see ``data_j
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -25,12 +25,11 @@ import structlog
 from procrastinate import App, JobContext
 from procrastinate.job_context import AbortReason
 from procrastinate.worker import Worker
-from psycopg_pool import ConnectionPool
 
 from cluster.database import CONNECTION, database_url, open_pool
-from cluster.errors import ClusterError, LeaseLost, Retryable, Shortage
+from cluster.errors import ClusterError
 from cluster.jobs import attempts
-from cluster.jobs.jobs import INTERNAL_ERROR, Job, PriorityClass
+from cluster.jobs.jobs import Job, PriorityClass
 from cluster.jobs.queue import add_turns
 from cluster.jobs.queue_tables import TAKE_TURN
 from cluster.jobs.rescue import rescue
@@ -38,15 +37,8 @@ from cluster.jobs.schedules import submit_due
 from cluster.logs import about
 from cluster.retrying import Backoff
 from cluster.settings import Settings
-from data_jobs.worker.job_attempt import (
-    DatabaseLost,
-    JobAttempt,
-    JobFunction,
-    NotWanted,
-    StageFailed,
-    TryLater,
-    in_transaction,
-)
+from data_jobs.worker.job_attempt import DatabaseLost, JobFunction
+from data_jobs.worker.job_runner import JobRunner
 from data_jobs.worker.shortages import PatientConnector, Shortages, as_shortage
 
 log = structlog.get_logger(__name__)
@@ -75,7 +67,6 @@ CONNECTIONS = 4
 #: Seconds that Procrastinate waits for a connection. When the database is lost, it waits three times in a
 #: row.
 CONNECTION_TIMEOUT_S = 5.0
-DEADLOCK_ATTEMPTS = 3
 
 
 class Consumer:
@@ -109,7 +100,6 @@ class Consumer:
         slots = sum(self._slots.values())
         #: Two for each slot: one works, one records progress.
         self.threads = ThreadPoolExecutor(2 * slots + 4, thread_name_prefix="job")
-        self._pool: ConnectionPool | None = None
         self._workers: list[Worker] = []
         self._stopping = asyncio.Event()
         self._lost = asyncio.Event()
@@ -121,6 +111,7 @@ class Consumer:
         self.running: dict[str, Job] = {}
         #: What the worker waits for.
         self.shortages = Shortages(settings, self._stopping)
+        self._runner = JobRunner(settings, kinds=self.kinds, threads=self.threads, shortages=self.shortages)
         #: Jobs that ran when the database was lost, and the ids of Procrastinate's workers that held them.
         self._held: list[Job] = []
         self._registered: list[int] = []
@@ -155,7 +146,8 @@ class Consumer:
         self._lost.clear()
         loop = asyncio.get_running_loop()
         url = await loop.run_in_executor(None, database_url, self._settings)
-        self._pool = await loop.run_in_executor(None, open_pool, self._settings)
+        pool = await loop.run_in_executor(None, open_pool, self._settings)
+        self._runner.pool = pool
         app = self._app(url)
         try:
             async with app.open_async():
@@ -163,7 +155,7 @@ class Consumer:
                 await self._until_lost(app)
         finally:
             self.running.clear()
-            await loop.run_in_executor(None, self._pool.close)
+            await loop.run_in_executor(None, pool.close)
 
     async def _until_lost(self, app: App) -> None:
         lease_s = self._settings.lease_s
@@ -205,9 +197,9 @@ class Consumer:
                     await self._unregister(app)
 
     async def _give_back_held(self, app: App) -> None:
-        """Give back the jobs that were held when the database was lost; this uses up none of their attempts."""
+        """Give back the jobs that were held when the database was lost, at no cost of an attempt."""
         for job in self._held.copy():
-            await self._end(job, partial(attempts.give_back, because="the database was away"))
+            await self._runner.end(job, partial(attempts.give_back, because="the database was away"))
             self._held.remove(job)
         await self._unregister(app)
 
@@ -261,10 +253,10 @@ class Consumer:
         """Rescue the jobs of dead workers and submit the jobs of due schedules, again and again."""
         while True:
             try:
-                await self._in_transaction(
+                await self._runner.in_transaction(
                     lambda connection: rescue(connection, lease_s=self._settings.lease_s, patient=True)
                 )
-                await self._in_transaction(submit_due)
+                await self._runner.in_transaction(submit_due)
             except DatabaseLost:
                 return
             await asyncio.sleep(self._settings.lease_s / RESCUES_PER_LEASE)
@@ -281,24 +273,28 @@ class Consumer:
         suspects = not self._suspected
         self._suspected = True
         try:
-            claiming = asyncio.ensure_future(self._in_transaction(partial(self._claim, taken, suspects)))
+            claiming = asyncio.ensure_future(
+                self._runner.in_transaction(partial(self._claim, taken, suspects))
+            )
             try:
                 job, suspect, returned = await asyncio.shield(claiming)
             except asyncio.CancelledError:
                 job, _, _ = await claiming
                 if job is not None:
-                    await self._end(job, attempts.give_back)
+                    await self._runner.end(job, attempts.give_back)
                 raise
             if suspects and not suspect:
                 self._suspected = suspects = False
             if job is None:
                 if not returned:
-                    await self._in_transaction(partial(self._leave_to_others, taken))
+                    await self._runner.in_transaction(partial(self._leave_to_others, taken))
                 return
             self.running[job.id] = job
             try:
                 with about(job=job.id, organisation=organisation, kind=job.kind):
-                    await self._do(context, job)
+                    await self._runner.run(
+                        job, stopped=lambda: context.abort_reason() != AbortReason.USER_REQUEST
+                    )
             except DatabaseLost:
                 self._held.append(job)
                 raise
@@ -313,7 +309,7 @@ class Consumer:
                 self._suspected = False
 
     def _claim(self, taken: attempts.Turn, suspects: bool, connection: Any) -> tuple[Job | None, bool, bool]:
-        """The job, whether it outlived another worker, and whether the turn was returned to the line instead."""
+        """The job, whether it outlived another worker, and whether the turn was returned to the line."""
         if attempts.return_to_line(connection, taken):
             return None, False, True
         job = attempts.claim(connection, taken, worker=self._name, kinds=list(self.kinds), suspects=suspects)
@@ -333,63 +329,3 @@ class Consumer:
             taken.priority_class,
             run_at=datetime.now(UTC) + timedelta(seconds=wait_s),
         )
-
-    async def _do(self, context: JobContext, job: Job) -> None:
-        """Run the job and record its end."""
-        assert self._pool is not None
-        attempt = JobAttempt(job, self._settings, self._pool, self.threads, self.shortages)
-        try:
-            await self.kinds[job.kind](attempt)
-        except asyncio.CancelledError:
-            # Either a person cancelled the job, or the worker stops.
-            stopped = context.abort_reason() != AbortReason.USER_REQUEST
-            await asyncio.shield(
-                asyncio.ensure_future(
-                    self._end(job, attempts.give_back if stopped else attempts.end_cancelled)
-                )
-            )
-            raise
-        except NotWanted as exc:
-            log.info("job_not_wanted", reason=str(exc))
-            await self._end(job, partial(attempts.end_cancelled, reason=str(exc), code=exc.code))
-        except LeaseLost as exc:
-            log.warning("lease_lost", reason=str(exc))
-        except TryLater as exc:
-            if job.attempt >= job.last_attempt:
-                await self._end(job, partial(attempts.fail, error=str(exc), code=exc.code))
-            else:
-                await self._end(
-                    job, partial(attempts.retry_later, run_at=exc.run_at, error=str(exc), code=exc.code)
-                )
-        except StageFailed as exc:
-            log.warning("job_failed", reason=str(exc))
-            await self._end(job, partial(attempts.fail, error=str(exc), code=exc.code))
-        except DatabaseLost:
-            raise
-        except Exception as exc:  # the process edge of a job: a dead letter, with its traceback in the log
-            log.exception("job_broke")
-            error = f"{type(exc).__name__}: {exc}"
-            await self._end(job, partial(attempts.fail, error=error, code=INTERNAL_ERROR))
-
-    async def _end(self, job: Job, end: Callable[[Any, Job], Job]) -> None:
-        try:
-            await self._in_transaction(lambda connection: end(connection, job))
-        except LeaseLost as exc:
-            log.warning("lease_lost", reason=str(exc))
-
-    async def _in_transaction(self, work: Callable[[Any], Any]) -> Any:
-        """As ``JobAttempt.in_transaction``, and again after a deadlock, because no stage repeats the
-        consumer's own work.
-        """
-        assert self._pool is not None
-        once = partial(
-            in_transaction, work, pool=self._pool, threads=self.threads, lease_s=self._settings.lease_s
-        )
-        for _ in range(DEADLOCK_ATTEMPTS):
-            try:
-                return await self.shortages.patiently(once)
-            except Shortage as exc:
-                raise DatabaseLost(str(exc)) from exc
-            except Retryable as exc:  # such as a deadlock: the transaction was rolled back
-                log.warning("transaction_retried", reason=str(exc))
-        raise DatabaseLost("transactions failed again and again")

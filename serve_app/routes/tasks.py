@@ -104,7 +104,7 @@ FORM = {
                         "file": {"type": "string", "format": "binary", "description": "The file"},
                         "vector_store": {
                             "type": "string",
-                            "description": "Name or id of a vector store, which is created if it does not exist",
+                            "description": "Name or id of a vector store; created if it does not exist",
                             "default": DEFAULT_STORE,
                         },
                         "priority_class": {

@@ -296,7 +296,8 @@ def test_answers_to_repeated_requests_are_forgotten_after_a_day(
     for key in ("old", "new"):
         answer_once(connection, organisation, key, "request", lambda: {"id": "file-1"})
     connection.execute(
-        "UPDATE idempotency_keys SET created_at = now() - interval '25 h' WHERE organisation = %s AND key = 'old'",
+        "UPDATE idempotency_keys SET created_at = now() - interval '25 h'"
+        " WHERE organisation = %s AND key = 'old'",
         [organisation],
     )
     assert archive(to, pool).keys == 1

@@ -30,7 +30,8 @@ def make(connection: Connection[Any], organisation: str, *, due_s_ago: float, **
     made = create_schedule(connection, organisation, TEST, **{"interval_s": 60, **options})
     assert made is not None
     connection.execute(
-        "UPDATE schedules SET next_run_at = now() - make_interval(secs => %s) WHERE organisation = %s AND id = %s",
+        "UPDATE schedules SET next_run_at = now() - make_interval(secs => %s)"
+        " WHERE organisation = %s AND id = %s",
         [due_s_ago, organisation, made.id],
     )
     return look(connection, organisation)

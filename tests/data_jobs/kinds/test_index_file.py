@@ -48,9 +48,19 @@ def test_a_file_is_searchable_with_its_name_its_page_and_its_owner_s_attributes(
     job = client.ended(client.attach(store, file, attributes={"plant": "north", "page": "front"}))
     assert (job.state, job.done, job.total) == (JobState.SUCCEEDED, 100, 100)
     assert (job.result or {}) | {"document": ""} == {
-        "document": "", "pages": 1, "chunks": 1, "embedded": 1, "tokens": 17, "tokens_embedded": 17,
-        "outcome": "ok", "detail": "", "facts": {"encoding": "ascii"}, "vector_store": store.id, "file": file.id, "failed_pages": [],
-    }  # fmt: skip
+        "document": "",
+        "pages": 1,
+        "chunks": 1,
+        "embedded": 1,
+        "tokens": 17,
+        "tokens_embedded": 17,
+        "outcome": "ok",
+        "detail": "",
+        "facts": {"encoding": "ascii"},
+        "vector_store": store.id,
+        "file": file.id,
+        "failed_pages": [],
+    }
     index = open_chunk_index(client.settings, client.pool)
     question = client.engine.embed(["who may stop the pump?"]).vectors[0]
     (hit,) = index.search(

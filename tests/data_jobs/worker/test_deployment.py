@@ -35,11 +35,24 @@ def context(
         name: dict.fromkeys(replicas, value) for name, value in said.items()
     }
     return AutoscalingContext(
-        deployment_id=deployment, deployment_name="worker", app_name="workers", current_num_replicas=now, target_num_replicas=now,
-        running_replicas=replicas, total_num_requests=0, total_queued_requests=0, aggregated_metrics=metrics, raw_metrics=None,
-        capacity_adjusted_min_replicas=1, capacity_adjusted_max_replicas=most, policy_state={}, last_scale_up_time=None,
-        last_scale_down_time=None, current_time=None, config=None,
-    )  # fmt: skip
+        deployment_id=deployment,
+        deployment_name="worker",
+        app_name="workers",
+        current_num_replicas=now,
+        target_num_replicas=now,
+        running_replicas=replicas,
+        total_num_requests=0,
+        total_queued_requests=0,
+        aggregated_metrics=metrics,
+        raw_metrics=None,
+        capacity_adjusted_min_replicas=1,
+        capacity_adjusted_max_replicas=most,
+        policy_state={},
+        last_scale_up_time=None,
+        last_scale_down_time=None,
+        current_time=None,
+        config=None,
+    )
 
 
 async def test_a_model_that_throttles_says_so_in_its_own_words_and_for_how_long(
@@ -106,7 +119,8 @@ def test_what_waits_behind_a_cap_asks_for_no_worker(pool: ConnectionPool, organi
         connection.execute("UPDATE organisations SET concurrency_limit = 2 WHERE id = %s", [organisation])
         capped = read_backlog(connection).jobs
         connection.execute(
-            "UPDATE jobs SET state = 'running' WHERE id IN (SELECT id FROM jobs WHERE organisation = %s LIMIT 2)",
+            "UPDATE jobs SET state = 'running'"
+            " WHERE id IN (SELECT id FROM jobs WHERE organisation = %s LIMIT 2)",
             [organisation],
         )
         full = read_backlog(connection)
@@ -120,7 +134,8 @@ def test_upkeep_ends_everything_whose_time_is_over(
     with pool.connection() as connection:
         connection.execute(
             "INSERT INTO uploads (organisation, id, filename, purpose, bytes, media_type, status, expires_at)"
-            " SELECT %s, n::text, 'a.txt', 'assistants', 1, 'text/plain', 'pending', now() - interval '1 hour'"
+            " SELECT %s, n::text, 'a.txt', 'assistants', 1, 'text/plain', 'pending',"
+            " now() - interval '1 hour'"
             " FROM generate_series(1, 250) AS n",
             [organisation],
         )

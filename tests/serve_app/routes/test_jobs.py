@@ -50,7 +50,8 @@ def connection(pool: ConnectionPool, own: str) -> Iterator[Connection[Any]]:
         connection.autocommit = True
         yield connection
         connection.execute(
-            "UPDATE jobs SET state = 'cancelled', finished_at = now() WHERE organisation = %s AND finished_at IS NULL",
+            "UPDATE jobs SET state = 'cancelled', finished_at = now()"
+            " WHERE organisation = %s AND finished_at IS NULL",
             [own],
         )
         connection.autocommit = False

@@ -103,7 +103,8 @@ def test_a_task_tells_how_far_it_is_and_what_came_of_it(
     client: httpx.Client, connection: Connection[Any], own: str
 ) -> None:
     connection.execute(
-        "UPDATE jobs SET state = 'cancelled', finished_at = now() WHERE organisation = %s AND finished_at IS NULL",
+        "UPDATE jobs SET state = 'cancelled', finished_at = now()"
+        " WHERE organisation = %s AND finished_at IS NULL",
         [own],
     )
     queue.submit(connection, own, TEST, {}, priority_class=PriorityClass.HIGH)

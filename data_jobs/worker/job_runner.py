@@ -1,0 +1,126 @@
+"""Runs a claimed job with the function of its kind, and records how the job ends.
+
+Used by ``consumer``.
+
+    runner = JobRunner(settings, kinds=kinds, threads=threads, shortages=shortages)
+    runner.pool = pool
+    await runner.run(job, stopped=lambda: False)
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
+
+import structlog
+from psycopg_pool import ConnectionPool
+
+from cluster.errors import LeaseLost, Retryable, Shortage
+from cluster.jobs import attempts
+from cluster.jobs.jobs import INTERNAL_ERROR, Job
+from cluster.settings import Settings
+from data_jobs.worker.job_attempt import (
+    DatabaseLost,
+    JobAttempt,
+    JobFunction,
+    NotWanted,
+    StageFailed,
+    TryLater,
+    in_transaction,
+)
+from data_jobs.worker.shortages import Shortages
+
+log = structlog.get_logger(__name__)
+
+DEADLOCK_ATTEMPTS = 3
+
+
+class JobRunner:
+    """See the module's docstring.
+
+    Args:
+        settings: time limits and the lease.
+        kinds: the functions that do jobs, by the name of the kind.
+        threads: where blocking work runs.
+        shortages: the shortages of the worker.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        kinds: Mapping[str, JobFunction],
+        threads: ThreadPoolExecutor,
+        shortages: Shortages,
+    ) -> None:
+        self._settings, self._kinds = settings, kinds
+        self._threads, self._shortages = threads, shortages
+        #: Connections to the database; set whenever the consumer has connected anew.
+        self.pool: ConnectionPool | None = None
+
+    async def run(self, job: Job, *, stopped: Callable[[], bool]) -> None:
+        """Run the job and record its end.
+
+        Args:
+            stopped: asked where this is cancelled: True where the worker stops, False where the job was
+                cancelled.
+
+        Raises:
+            CancelledError: as it came, once the end is recorded.
+            DatabaseLost: the job is still held.
+        """
+        assert self.pool is not None
+        attempt = JobAttempt(job, self._settings, self.pool, self._threads, self._shortages)
+        try:
+            await self._kinds[job.kind](attempt)
+        except asyncio.CancelledError:
+            end = attempts.give_back if stopped() else attempts.end_cancelled
+            await asyncio.shield(asyncio.ensure_future(self.end(job, end)))
+            raise
+        except NotWanted as exc:
+            log.info("job_not_wanted", reason=str(exc))
+            await self.end(job, partial(attempts.end_cancelled, reason=str(exc), code=exc.code))
+        except LeaseLost as exc:
+            log.warning("lease_lost", reason=str(exc))
+        except TryLater as exc:
+            if job.attempt >= job.last_attempt:
+                await self.end(job, partial(attempts.fail, error=str(exc), code=exc.code))
+            else:
+                later = partial(attempts.retry_later, run_at=exc.run_at, error=str(exc), code=exc.code)
+                await self.end(job, later)
+        except StageFailed as exc:
+            log.warning("job_failed", reason=str(exc))
+            await self.end(job, partial(attempts.fail, error=str(exc), code=exc.code))
+        except DatabaseLost:
+            raise
+        except Exception as exc:  # the process edge of a job: a dead letter, with its traceback in the log
+            log.exception("job_broke")
+            error = f"{type(exc).__name__}: {exc}"
+            await self.end(job, partial(attempts.fail, error=error, code=INTERNAL_ERROR))
+
+    async def end(self, job: Job, end: Callable[[Any, Job], Job]) -> None:
+        """End the job; nothing where this is no longer its current attempt."""
+        try:
+            await self.in_transaction(lambda connection: end(connection, job))
+        except LeaseLost as exc:
+            log.warning("lease_lost", reason=str(exc))
+
+    async def in_transaction(self, work: Callable[[Any], Any]) -> Any:
+        """As ``JobAttempt.in_transaction``, and again after a deadlock, because no stage repeats this work.
+
+        Raises:
+            DatabaseLost: instead of ``Unavailable``, or where deadlocks go on.
+        """
+        assert self.pool is not None
+        once = partial(
+            in_transaction, work, pool=self.pool, threads=self._threads, lease_s=self._settings.lease_s
+        )
+        for _ in range(DEADLOCK_ATTEMPTS):
+            try:
+                return await self._shortages.patiently(once)
+            except Shortage as exc:
+                raise DatabaseLost(str(exc)) from exc
+            except Retryable as exc:  # such as a deadlock: the transaction was rolled back
+                log.warning("transaction_retried", reason=str(exc))
+        raise DatabaseLost("transactions failed again and again")
