@@ -61,7 +61,7 @@ class Embedder:
             Conflict: this replica does not serve that model; another one would misread the token ids.
             Throttled: too many tokens wait already.
         """
-        return await self._service.model_in(fingerprint).batcher.embed(
+        return await self._service.models.of_fingerprint(fingerprint).batcher.embed(
             ids, lane=lane, organisation=organisation
         )
 

@@ -3,7 +3,7 @@
 Each replica makes one (see ``deployment``), and all its routes share it.
 
     service = Service(settings)
-    made = await service.model("all-MiniLM-L6-v2").embed_texts(["a text"], context)
+    made = await service.models.named("all-MiniLM-L6-v2").embed_texts(["a text"], context)
     file = await service.in_transaction(lambda connection: get_file(connection, organisation, id))
 """
 
@@ -24,15 +24,14 @@ from cluster.blobs import open_blob_store
 from cluster.database import open_pool, revive, translated
 from cluster.documents.chunk_indexes import ChunkIndexes
 from cluster.documents.stores import VectorStore, find_store
-from cluster.engines import Registry, open_engine, open_reranker
-from cluster.errors import Conflict, Resource, Retryable, Shortage, Throttled, Unavailable
+from cluster.errors import Resource, Retryable, Shortage, Throttled, Unavailable
 from cluster.jobs.shortages import announced
 from cluster.organisations.organisations import ensure_organisation
 from cluster.organisations.usage import UsageEvent, record_usage
 from cluster.settings import Settings
-from serve_app.edge.errors import ModelNotFound
 from serve_app.embedding.openai_tokens import open_openai_tokens
 from serve_app.embedding.served_model import ServedModel
+from serve_app.embedding.served_models import ServedModels
 from serve_app.embedding.usage import UsageRecorder
 
 log = structlog.get_logger(__name__)
@@ -68,50 +67,11 @@ class Service:
         self._short: dict[Resource, float] = {}
         self._lock = threading.Lock()
         self.usage = UsageRecorder(self._record_usage)
-        registry = Registry(settings)
-        #: By name, the default one first.
-        self.models = {
-            entry.name: ServedModel(entry.name, open_engine(entry), settings, self.usage)
-            for entry in registry.entries.values()
-        }
-        #: The model of new vector stores, and of requests that name none.
-        self.default = self.models[registry.default.name]
-        self._by_fingerprint = {model.engine.fingerprint.id: model for model in self.models.values()}
-        #: The cross-encoder; None: the embedding model ranks.
-        self.reranker = open_reranker(settings)
+        self.models = ServedModels(settings, self.usage)
         self.decode = open_openai_tokens(settings)
         self.blobs = open_blob_store(settings)
         self._blob_threads = ThreadPoolExecutor(BLOB_THREADS, "blobs")
         self._database_threads = ThreadPoolExecutor(settings.database_pool_size, "database")
-
-    def model(self, name: str) -> ServedModel:
-        """The model with this name.
-
-        Raises:
-            ModelNotFound: no such model is served; the message names those that are.
-        """
-        if name not in self.models:
-            served = " and ".join(f"`{one}`" for one in self.models)
-            raise ModelNotFound(
-                f"The model `{name}` does not exist here; {served} "
-                f"{'does' if len(self.models) == 1 else 'do'}."
-            )
-        return self.models[name]
-
-    def model_in(self, fingerprint: str) -> ServedModel:
-        """The model whose fingerprint has this id.
-
-        Raises:
-            Conflict: no model served here has it, for example during a rolling update to another model.
-        """
-        model = self._by_fingerprint.get(fingerprint)
-        if model is None:
-            raise Conflict(
-                f"vectors of {fingerprint} are requested, but this replica computes those of "
-                f"{', '.join(self._by_fingerprint)}; "
-                f"nothing was computed. Serve the model {fingerprint.rpartition('@')[0]} (CLUSTER_MODELS)"
-            )
-        return model
 
     async def model_of_store(self, organisation: str, id_or_name: str) -> ServedModel:
         """The model of a vector store, for a search; the search itself still compares the fingerprints.
@@ -122,13 +82,13 @@ class Service:
             Unavailable: the database does not answer.
         """
         if len(self.models) == 1:
-            return self.default  # nothing to choose, so no query
+            return self.models.default  # nothing to choose, so no query
         store = await self.read(lambda connection: find_store(connection, organisation, id_or_name))
-        return self.model_in(store.fingerprint.id)
+        return self.models.of_fingerprint(store.fingerprint.id)
 
     def max_chunk_tokens(self, store: VectorStore) -> int:
         """Most tokens of a chunk in this store; includes special tokens if its model is not served here."""
-        model = self._by_fingerprint.get(store.fingerprint.id)
+        model = self.models.find(store.fingerprint.id)
         return store.fingerprint.max_tokens if model is None else model.max_content_tokens
 
     async def in_database(self, work: Callable[[ConnectionPool, ChunkIndexes], T]) -> T:

@@ -26,6 +26,7 @@ from cluster.errors import (
 from cluster.organisations.idempotency import KeyReused
 from cluster.text.well_formed import json_bytes
 from serve_app.edge.validation_messages import shortened, validation_message
+from serve_app.embedding.served_models import ModelNotFound
 
 log = structlog.get_logger(__name__)
 
@@ -52,10 +53,6 @@ ERROR_TABLE: tuple[tuple[type[ClusterError], HTTPStatus, str, str | None], ...] 
     (Retryable, HTTPStatus.SERVICE_UNAVAILABLE, "server_error", "unavailable"),
     (Permanent, HTTPStatus.INTERNAL_SERVER_ERROR, "server_error", None),
 )
-
-
-class ModelNotFound(NotFound):
-    """The request names a model that this endpoint does not serve."""
 
 
 def error_response(

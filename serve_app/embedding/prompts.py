@@ -6,7 +6,7 @@ prompt = prompt_of(model, input_type="query", prompt_name=None)
 from cluster.engines.prompts import KINDS, prompt_for
 from cluster.errors import InvalidInput
 from serve_app.embedding.served_model import ServedModel
-from serve_app.service import Service
+from serve_app.embedding.served_models import ServedModels
 
 SUFFIXES = {"-query": "query", "-passage": "passage"}
 
@@ -44,7 +44,7 @@ def prompt_of(
     return prompt_for(prompts, input_type)
 
 
-def model_and_kind(service: Service, name: str) -> tuple[ServedModel, str | None]:
+def model_and_kind(models: ServedModels, name: str) -> tuple[ServedModel, str | None]:
     """The model, and the kind of input in its suffix, as in ``all-MiniLM-L6-v2-query``.
 
     Raises:
@@ -52,6 +52,6 @@ def model_and_kind(service: Service, name: str) -> tuple[ServedModel, str | None
     """
     for suffix, kind in SUFFIXES.items():
         base = name.removesuffix(suffix)
-        if name not in service.models and base != name and base in service.models:
-            return service.models[base], kind
-    return service.model(name), None
+        if name not in models and base != name and base in models:
+            return models[base], kind
+    return models.named(name), None

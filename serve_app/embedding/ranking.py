@@ -3,7 +3,7 @@
 Used by the routes for reranking, and by search.
 
     question = RankingQuestion(query="Who may stop the pump?", texts=["...", "..."])
-    ranking = await ranked(service, question, context)        # ranking.best == [1, 0]
+    ranking = await ranked(models, question, context)        # ranking.best == [1, 0]
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from cluster.organisations.usage import RERANKING
 from serve_app.embedding.long_inputs import CUT, InputField, LongInputPolicy
 from serve_app.embedding.prompts import model_and_kind, prompt_of
 from serve_app.embedding.served_model import RequestContext
-from serve_app.service import Service
+from serve_app.embedding.served_models import ServedModels
 
 MAX_DOCUMENTS = 1_000
 #: Most characters of all documents together, with the query before each: about as many as an embedding
@@ -70,12 +70,12 @@ class Ranking:
 
 
 async def ranked(
-    service: Service, question: RankingQuestion, context: RequestContext, *, model: str | None = None
+    models: ServedModels, question: RankingQuestion, context: RequestContext, *, model: str | None = None
 ) -> Ranking:
     """Rank the texts by how well they answer the query.
 
     Args:
-        service: has the models.
+        models: the served models.
         question: the query and the texts.
         context: of the request.
         model: name of the model to use; None: the best one.
@@ -92,21 +92,21 @@ async def ranked(
             "send fewer",
             param=question.field,
         )
-    reranker = service.reranker
+    reranker = models.reranker
     if reranker is None or model not in (None, reranker.name):
-        return await _by_vectors(service, question, context, model or service.default.name)
+        return await _by_vectors(models, question, context, model or models.default.name)
     most = await _most_of_each(reranker, question)
-    scored = await by_cross_encoder(service, question.query, texts, context, most=most)
+    scored = await by_cross_encoder(models, question.query, texts, context, most=most)
     return Ranking(scored=scored, model=reranker.name, method="cross-encoder")
 
 
 async def by_cross_encoder(
-    service: Service, query: str, texts: Sequence[str], context: RequestContext, *, most: int | None = None
+    models: ServedModels, query: str, texts: Sequence[str], context: RequestContext, *, most: int | None = None
 ) -> Scored:
     """Score the texts with the cross-encoder, which must exist.
 
     Args:
-        service: has the cross-encoder.
+        models: include the cross-encoder.
         query: the question.
         texts: may answer it.
         context: of the request.
@@ -115,14 +115,14 @@ async def by_cross_encoder(
     Raises:
         Throttled: too many requests wait for it already.
     """
-    assert service.reranker is not None
-    if service.reranker.waiting >= MAX_WAITING:
+    assert models.reranker is not None
+    if models.reranker.waiting >= MAX_WAITING:
         raise Throttled(
-            f"{service.reranker.waiting} requests wait for the reranker already", retry_after_s=1.0
+            f"{models.reranker.waiting} requests wait for the reranker already", retry_after_s=1.0
         )
-    scored = await asyncio.wrap_future(service.reranker.submit(query, texts, most=most))
-    service.usage.add(
-        context.organisation, context.source, service.reranker.name, tokens=scored.tokens, kind=RERANKING
+    scored = await asyncio.wrap_future(models.reranker.submit(query, texts, most=most))
+    models.usage.add(
+        context.organisation, context.source, models.reranker.name, tokens=scored.tokens, kind=RERANKING
     )
     return scored
 
@@ -162,9 +162,9 @@ async def _most_of_each(reranker: Reranker, question: RankingQuestion) -> int | 
 
 
 async def _by_vectors(
-    service: Service, question: RankingQuestion, context: RequestContext, name: str
+    models: ServedModels, question: RankingQuestion, context: RequestContext, name: str
 ) -> Ranking:
-    model, _ = model_and_kind(service, name)
+    model, _ = model_and_kind(models, name)
     prompts = [prompt_of(model, input_type=kind) for kind in ("query", "document")]
     long, special = question.long, model.engine.tokeniser.special_tokens
     of_texts = long

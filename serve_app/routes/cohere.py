@@ -102,7 +102,7 @@ class CohereEmbedResponse(ResponseModel):
 @router.post("/v2/embed", summary="Embed texts, in Cohere's form", response_model=CohereEmbedResponse)
 async def embed(body: CohereEmbedRequest, service: ServiceDep, context: ContextDep) -> Response:
     """Returns the vectors of the texts in each requested type."""
-    model, kind = model_and_kind(service, body.model)
+    model, kind = model_and_kind(service.models, body.model)
     check_dimensions(service, model, body.output_dimension, field="output_dimension")
     texts, named = as_list(body.texts, "texts"), field_of(body.texts, field="texts", remedy=REMEDY)
     overflow, side = CUTS[body.truncate]

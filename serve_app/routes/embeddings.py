@@ -171,7 +171,7 @@ class EmbeddingResponse(ResponseModel):
 @router.post("/v1/embeddings", summary="Embed texts", response_model=EmbeddingResponse)
 async def create_embeddings(body: EmbeddingRequest, service: ServiceDep, context: ContextDep) -> Response:
     """Returns one vector for each input, in the order of the inputs, and the number of tokens read."""
-    model, kind = model_and_kind(service, body.model)
+    model, kind = model_and_kind(service.models, body.model)
     dimensions = one_of(dimensions=body.dimensions, output_dimension=body.output_dimension)
     check_dimensions(
         service, model, dimensions, field="output_dimension" if body.dimensions is None else "dimensions"

@@ -77,4 +77,4 @@ async def list_models(service: ServiceDep, organisation: Organisation) -> ModelL
 async def get_model(model: str, service: ServiceDep, organisation: Organisation) -> ModelObject:
     """Returns the model with this name."""
     del organisation
-    return ModelObject.of(service.model(model))
+    return ModelObject.of(service.models.named(model))

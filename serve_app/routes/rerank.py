@@ -137,7 +137,7 @@ async def rerank(body: RerankRequest, service: ServiceDep, context: ContextDep) 
     question = RankingQuestion(
         query=body.query, texts=body.texts(), per_document=body.max_tokens_per_doc, long=long
     )
-    ranking = await ranked(service, question, context, model=body.model)
+    ranking = await ranked(service.models, question, context, model=body.model)
     scored = ranking.scored
     results: list[dict[str, Any]] = []
     for index in ranking.best[:limit]:

@@ -171,7 +171,7 @@ async def search(
 ) -> SearchResults:
     """Returns the chunks that answer the query best, each with its file, its page and its position there."""
     queries = [body.query] if isinstance(body.query, str) else body.query
-    cross_encoder = None if service.reranker is None else service.reranker.name
+    cross_encoder = None if service.models.reranker is None else service.models.reranker.name
     options = RetrievalOptions(
         max_chunks=body.max_num_results,
         score_threshold=body.ranking_options.score_threshold,
@@ -212,6 +212,6 @@ def _embed(service: Service, context: RequestContext, vector_store: str) -> Embe
 
 def _rerank(service: Service, context: RequestContext) -> RerankTexts:
     async def rerank(question: str, texts: Sequence[str]) -> NDArray[np.float32]:
-        return (await by_cross_encoder(service, question, texts, context)).scores
+        return (await by_cross_encoder(service.models, question, texts, context)).scores
 
     return rerank

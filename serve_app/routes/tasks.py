@@ -130,7 +130,7 @@ FORM = {
 )
 async def upload(request: Request, service: ServiceDep, organisation: Organisation, once: Once) -> Response:
     """Stores a file and attaches it to a vector store, which is created if it does not exist."""
-    settings, fingerprint = service.settings, service.default.engine.fingerprint
+    settings, fingerprint = service.settings, service.models.default.engine.fingerprint
     names = frozenset(UploadFields.model_fields)
     rules = FormRules(
         file="file", fields=names, max_bytes=settings.max_file_bytes, setting="CLUSTER_MAX_FILE_BYTES"
@@ -152,7 +152,7 @@ async def upload(request: Request, service: ServiceDep, organisation: Organisati
             fingerprint=fingerprint,
             index=settings.vector_index,
         )
-        service.model_in(store.fingerprint.id)  # raises where the store's model is not served
+        service.models.of_fingerprint(store.fingerprint.id)  # raises where the store's model is not served
         attached = attach(connection, store, file.id, **queue_options(settings, fields))
         return AcceptedUpload(task_id=attached.job, file_id=file.id, vector_store_id=store.id)
 

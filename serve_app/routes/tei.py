@@ -72,7 +72,7 @@ class TeiRank(ResponseModel):
 @router.post("/embed", summary="Embed texts, in TEI's form", response_model=list[list[float]])
 async def embed(body: TeiEmbedRequest, service: ServiceDep, context: ContextDep) -> Response:
     """Returns a list with one vector for each text."""
-    model = service.default
+    model = service.models.default
     check_dimensions(service, model, body.dimensions)
     texts, named = as_list(body.inputs, "inputs"), field_of(body.inputs, field="inputs", remedy=REMEDY)
     prompt = prompt_of(model, input_type=None, prompt_name=body.prompt_name)
@@ -84,7 +84,7 @@ async def embed(body: TeiEmbedRequest, service: ServiceDep, context: ContextDep)
 async def rerank(body: TeiRerankRequest, service: ServiceDep, context: ContextDep) -> Response:
     """Returns the positions of the texts, best first, each with its score."""
     question = RankingQuestion(query=body.query, texts=body.texts, field="texts", long=_long(body))
-    ranking = await ranked(service, question, context)
+    ranking = await ranked(service.models, question, context)
     answer: list[dict[str, Any]] = [
         {
             "index": index,

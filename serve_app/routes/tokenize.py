@@ -52,7 +52,7 @@ class TokenizeResponse(ResponseModel):
 async def tokenize(body: TokenizeRequest, service: ServiceDep, organisation: Organisation) -> Response:
     """Returns the token ids of each text, even of texts longer than the model reads."""
     del organisation  # a request this cheap is not recorded as usage
-    model, _ = model_and_kind(service, body.model)
+    model, _ = model_and_kind(service.models, body.model)
     ids = await model.tokenise(as_list(body.input))
     special = model.engine.tokeniser.special_tokens
     return json_response(

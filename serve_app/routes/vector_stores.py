@@ -195,7 +195,7 @@ async def create_store(
     body: CreateStoreRequest, service: ServiceDep, organisation: Organisation, once: Once
 ) -> Response:
     """Creates a vector store, and attaches the files of `file_ids` to it."""
-    fingerprint = service.default.engine.fingerprint
+    fingerprint = service.models.default.engine.fingerprint
     await service.in_database(
         lambda _, indexes: indexes.default.ensure(collection_name(fingerprint), dim=fingerprint.dim)
     )

@@ -60,7 +60,7 @@ def test_a_client_returns_the_vectors_in_order_and_raises_its_own_errors(
     ask: Ask, server: Server, client: str
 ) -> None:
     found = ask(client)
-    expected = server.service.default.engine.embed(TEXTS)
+    expected = server.service.models.default.engine.embed(TEXTS)
     assert np.allclose(found["vectors"], expected.vectors, atol=1e-5)
     assert np.allclose(found["query"], expected.vectors[0], atol=1e-5)
     assert found.get("usage", expected.token_counts.sum()) == expected.token_counts.sum()

@@ -28,7 +28,7 @@ TEXTS = [
 
 @pytest.fixture(scope="module")
 def consumer(settings: Settings, pool: ConnectionPool, server: Server) -> Iterator[Consumer]:
-    with consuming(settings, pool, server.service.default.engine) as consumer:
+    with consuming(settings, pool, server.service.models.default.engine) as consumer:
         yield consumer
 
 

@@ -1,14 +1,9 @@
 """The shape of the code: sizes, names, and the picture in ARCHITECTURE.md against the imports."""
 
 import ast
-import re
 import subprocess
-import tomllib
 from collections import Counter, defaultdict
 from pathlib import Path
-
-import grimp
-import pytest
 
 from tests.conftest import ROOT
 

@@ -108,7 +108,7 @@ BIRDS = {
 @pytest.fixture(scope="session")
 def birds(settings: Settings, pool: ConnectionPool, server: Server) -> VectorStore:
     """A vector store with three chunks."""
-    engine, index = server.service.default.engine, open_chunk_index(settings, pool)
+    engine, index = server.service.models.default.engine, open_chunk_index(settings, pool)
     with pool.connection() as connection:
         store = ensure_store(connection, settings.organisation, "birds", fingerprint=engine.fingerprint)
     index.ensure(store.collection, dim=store.fingerprint.dim)

@@ -44,7 +44,7 @@ def hashing(hashing_server: Server) -> Iterator[httpx.Client]:
 def test_it_is_listed_with_its_limits_and_embeds_by_its_name(
     hashing: httpx.Client, hashing_server: Server
 ) -> None:
-    engine = hashing_server.service.default.engine
+    engine = hashing_server.service.models.default.engine
     (listed,) = hashing.get("/v1/models").json()["data"]
     assert (listed["id"], listed["dimensions"], listed["max_input_tokens"]) == (NAME, 64, 256)
     assert listed["fingerprint"] == engine.fingerprint.id
@@ -59,7 +59,7 @@ def test_it_is_listed_with_its_limits_and_embeds_by_its_name(
 def test_a_store_is_made_filled_by_a_worker_and_searched_with_it(
     hashing: httpx.Client, hashing_server: Server, hashing_settings: Settings, pool: ConnectionPool
 ) -> None:
-    engine = hashing_server.service.default.engine
+    engine = hashing_server.service.models.default.engine
     store = hashing.post("/v1/vector_stores", json={"name": "hashed"}).json()["id"]
     with pool.connection() as connection:
         made = get_store(connection, hashing_settings.organisation, store)
@@ -84,7 +84,7 @@ def test_a_store_is_made_filled_by_a_worker_and_searched_with_it(
 
 
 async def test_a_worker_reaches_it_by_its_fingerprint(hashing_server: Server) -> None:
-    engine = hashing_server.service.default.engine
+    engine = hashing_server.service.models.default.engine
     ids = engine.tokeniser.ids([PUMP])
     vectors = await Embedder.embed_ids(
         replica(hashing_server), ids, fingerprint=engine.fingerprint.id, organisation="default"

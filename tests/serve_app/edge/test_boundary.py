@@ -143,7 +143,7 @@ def test_an_answer_must_begin_in_time_except_for_uploads(
 
 
 def test_the_work_of_a_disconnected_client_is_dropped(server: Server) -> None:
-    stats = server.service.default.batcher.stats
+    stats = server.service.models.default.batcher.stats
     dropped, texts = stats.dropped_inputs, [f"{n} left behind " * 60 for n in range(400)]
     body = json.dumps({"model": MODEL, "input": texts, "overflow": "truncate"}).encode()
     head = (
@@ -154,6 +154,6 @@ def test_the_work_of_a_disconnected_client_is_dropped(server: Server) -> None:
         connection.sendall(head.encode() + body)
         time.sleep(1)
     waited_until = time.monotonic() + 20
-    while server.service.default.batcher.waiting_tokens and time.monotonic() < waited_until:
+    while server.service.models.default.batcher.waiting_tokens and time.monotonic() < waited_until:
         time.sleep(0.05)
     assert stats.dropped_inputs - dropped > 200

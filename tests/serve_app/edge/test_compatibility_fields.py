@@ -63,14 +63,14 @@ def test_another_servers_field_has_the_effect_of_our_field(
 def test_an_input_is_cut_to_the_requested_tokens_at_the_requested_end(
     http: httpx.Client, server: Server
 ) -> None:
-    (ids,) = server.service.default.engine.tokeniser.ids([LONG])
+    (ids,) = server.service.models.default.engine.tokeniser.ids([LONG])
     for fields, kept in (
         ({"truncate_prompt_tokens": 10}, ids[:8]),
         ({"truncate_prompt_tokens": 10, "truncation_side": "left"}, ids[-8:]),
         ({"truncate": "START"}, ids[-254:]),
     ):
         assert np.allclose(
-            vector(http, model=MODEL, **fields), server.service.default.engine.embed_ids([kept])[0], atol=1e-6
+            vector(http, model=MODEL, **fields), server.service.models.default.engine.embed_ids([kept])[0], atol=1e-6
         )
     told = http.post(
         "/v1/embeddings", json={"model": MODEL, "input": [LONG, "a"], "truncate_prompt_tokens": 10}
@@ -164,12 +164,12 @@ def test_every_path_names_the_long_text_and_its_own_remedy(http: httpx.Client) -
 def test_a_wrong_token_id_is_refused_before_anything_is_computed(
     http: httpx.Client, server: Server, inputs: list[Any], told: str
 ) -> None:
-    batches = server.service.default.batcher.stats.batches
+    batches = server.service.models.default.batcher.stats.batches
     error = http.post("/v1/embeddings", json={"model": MODEL, "input": inputs, "token_ids": "model"}).json()[
         "error"
     ]
     assert error["message"].startswith(told)
-    assert server.service.default.batcher.stats.batches == batches
+    assert server.service.models.default.batcher.stats.batches == batches
 
 
 def test_a_token_array_that_cannot_be_decoded_is_named(http: httpx.Client) -> None:

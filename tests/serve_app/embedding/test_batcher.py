@@ -60,13 +60,13 @@ class RecordingEngine:
 @pytest.fixture
 def watched(server: Server) -> RecordingEngine:
     """A recording engine whose batches are all ordinary."""
-    return RecordingEngine(server.service.default.engine)
+    return RecordingEngine(server.service.models.default.engine)
 
 
 @pytest.fixture
 def preempting(server: Server) -> RecordingEngine:
     """A recording engine with urgent batches, as on a CPU."""
-    return RecordingEngine(server.service.default.engine, preempts=True)
+    return RecordingEngine(server.service.models.default.engine, preempts=True)
 
 
 def batcher_on(watched: RecordingEngine, **options: Any) -> Batcher:
@@ -124,7 +124,7 @@ async def test_a_batch_has_at_most_its_budget_of_tokens(watched: RecordingEngine
 
 
 async def test_padded_batches_hold_inputs_of_similar_length(server: Server) -> None:
-    padded = RecordingEngine(server.service.default.engine, packed=False)
+    padded = RecordingEngine(server.service.models.default.engine, packed=False)
     batcher = batcher_on(padded, batch_tokens=512)
     draw = np.random.default_rng(1)
     first = await closed_behind(padded, batcher)

@@ -116,7 +116,7 @@ def test_a_long_text_within_the_limits_is_read_as_before(
     http: httpx.Client, server: Server, overflow: str, repeated: int
 ) -> None:
     text = "The heron stands still, isn't it? " * repeated
-    ids = server.service.default.engine.tokeniser.ids([text[: 34 * 500]])[0]
+    ids = server.service.models.default.engine.tokeniser.ids([text[: 34 * 500]])[0]
     whole = len(ids) // 500 * repeated
     assert len(text) > 10 * LONGEST_SLICE
     if whole > 300_000:
@@ -235,7 +235,7 @@ class Counted(LocalTokeniser):
 def counted(server: Server, monkeypatch: pytest.MonkeyPatch) -> Counted:
     """The tokeniser of the server, counting."""
     counted = Counted(open_model_folder(Registry(Settings()).default))
-    monkeypatch.setattr(server.service.default._tokenising, "_tokeniser", counted)
+    monkeypatch.setattr(server.service.models.default._tokenising, "_tokeniser", counted)
     return counted
 
 

@@ -49,7 +49,7 @@ def test_every_path_that_embeds_records_what_its_answer_says(own: Server, pool: 
                 json={"model": MODEL, "input": ["Swifts sleep on the wing.", "Herons stand still."]},
             )
             told += answer.json()["usage"]["total_tokens"]
-        told += len(own.service.default.engine.tokeniser.ids(["a heron"])[0]) + 2
+        told += len(own.service.models.default.engine.tokeniser.ids(["a heron"])[0]) + 2
         assert http.post("/embed", json={"inputs": "a heron"}).status_code == 200
         answer = http.post("/v1/rerank", json={"query": "birds", "documents": ["a heron", "a pump"]})
         told += answer.json()["usage"]["total_tokens"]
@@ -60,14 +60,14 @@ def test_every_path_that_embeds_records_what_its_answer_says(own: Server, pool: 
                 connection,
                 service.settings.organisation,
                 "used",
-                fingerprint=service.default.engine.fingerprint,
+                fingerprint=service.models.default.engine.fingerprint,
             )
         open_chunk_index(service.settings, pool).ensure(store.collection, dim=384)
         assert (
             http.post("/v1/vector_stores/used/search", json={"query": "who sleeps on the wing?"}).status_code
             == 200
         )
-    searched = int(own.service.default.engine.tokeniser.count(["who sleeps on the wing?"])[0]) + 2
+    searched = int(own.service.models.default.engine.tokeniser.count(["who sleeps on the wing?"])[0]) + 2
     assert recorded(own, pool) == {
         ("http", "embedding", "tokens", MODEL): told,
         ("search", "embedding", "tokens", MODEL): searched,

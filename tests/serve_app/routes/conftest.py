@@ -59,7 +59,7 @@ def done(connection: Connection[Any], index: ChunkIndex, server: Server) -> Any:
             store,
             file,
             texts,
-            embed=lambda texts: server.service.default.engine.embed(texts).vectors,
+            embed=lambda texts: server.service.models.default.engine.embed(texts).vectors,
         )
 
     return done

@@ -22,7 +22,7 @@ TEXTS = ["a heron", "ein Reiher 🐦", "アオサギ", "a heron " * 60, " "]
 
 def test_vectors_and_token_counts_are_the_engines(openai_client: OpenAI, server: Server) -> None:
     answer = openai_client.embeddings.create(model=MODEL, input=TEXTS)
-    direct = server.service.default.engine.embed(TEXTS)
+    direct = server.service.models.default.engine.embed(TEXTS)
     assert [item.index for item in answer.data] == list(range(len(TEXTS)))
     assert np.allclose([item.embedding for item in answer.data], direct.vectors, atol=1e-6)
     assert answer.usage.prompt_tokens == answer.usage.total_tokens == direct.token_counts.sum()
@@ -112,11 +112,11 @@ def test_the_rule_for_long_inputs_is_set_for_all_models_or_for_one(
 
 
 def test_the_models_own_token_ids_are_accepted_on_request(openai_client: OpenAI, server: Server) -> None:
-    ids = [one.tolist() for one in server.service.default.engine.tokeniser.ids(["a heron", "another"])]
+    ids = [one.tolist() for one in server.service.models.default.engine.tokeniser.ids(["a heron", "another"])]
     answer = openai_client.embeddings.create(model=MODEL, input=ids, extra_body={"token_ids": "model"})
     assert np.allclose(
         [item.embedding for item in answer.data],
-        server.service.default.engine.embed(["a heron", "another"]).vectors,
+        server.service.models.default.engine.embed(["a heron", "another"]).vectors,
         atol=1e-6,
     )
     with pytest.raises(openai.BadRequestError, match="token id"):
@@ -161,9 +161,9 @@ def test_an_averaged_input_is_reported(http: httpx.Client, server: Server) -> No
     response = http.post(
         "/v1/embeddings", json={"model": MODEL, "input": [text, "short"], "overflow": "mean"}
     )
-    (ids,) = server.service.default.engine.tokeniser.ids([text])
+    (ids,) = server.service.models.default.engine.tokeniser.ids([text])
     parts = np.array_split(ids, -(-len(ids) // 254))
-    vectors = server.service.default.engine.embed_ids(parts)
+    vectors = server.service.models.default.engine.embed_ids(parts)
     mean = (vectors * [[len(part)] for part in parts]).sum(axis=0)
     first, second = response.json()["data"]
     assert np.allclose(first["embedding"], mean / np.linalg.norm(mean), atol=1e-6)
@@ -277,13 +277,13 @@ def test_the_paths_of_tei_and_cohere_give_the_same_vectors(http: httpx.Client) -
 
 def test_the_request_chooses_the_end_that_is_cut(http: httpx.Client, server: Server) -> None:
     text = " ".join(f"w{n}" for n in range(400))
-    (ids,) = server.service.default.engine.tokeniser.ids([text])
+    (ids,) = server.service.models.default.engine.tokeniser.ids([text])
     for asked, kept in (
         (("/embed", {"inputs": text, "truncate": True, "truncation_direction": "Left"}), ids[-254:]),
         (("/embed", {"inputs": text, "truncate": True}), ids[:254]),
     ):
         path, body = asked
         response = http.post(path, json=body)
-        assert np.allclose(response.json(), server.service.default.engine.embed_ids([kept]), atol=1e-6)
+        assert np.allclose(response.json(), server.service.models.default.engine.embed_ids([kept]), atol=1e-6)
         assert response.headers["x-truncated-inputs"] == "1"
     assert http.post("/embed", json={"inputs": text}).status_code == 400

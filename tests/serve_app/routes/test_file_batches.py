@@ -40,7 +40,7 @@ def test_the_openai_client_attaches_fifty_files_and_waits_for_them(
             store,
             file,
             [f"text number {n}"],
-            embed=lambda texts: server.service.default.engine.embed(texts).vectors,
+            embed=lambda texts: server.service.models.default.engine.embed(texts).vectors,
         )
     fail(connection, store, files[0], "encrypted", "protected by a password")
     polled = batches.poll(batch.id, vector_store_id=store.id)

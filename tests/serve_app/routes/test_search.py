@@ -55,7 +55,7 @@ def test_a_store_is_found_by_name_and_the_ranker_decides_the_score(
 ) -> None:
     assert ids(search(http, "birds")) == ids(search(http, birds.id))
     dense = search(http, "birds", ranking_options={"ranker": "none"}, mode="exact").json()["data"][0]
-    query, pump = server.service.default.engine.embed(["who may stop the pump", BIRDS["pump"][0]]).vectors
+    query, pump = server.service.models.default.engine.embed(["who may stop the pump", BIRDS["pump"][0]]).vectors
     assert dense["chunk_id"] == "pump"
     assert dense["score"] == pytest.approx(float(query @ pump), abs=1e-5)
 
@@ -127,7 +127,7 @@ def test_a_store_is_searched_with_its_own_model_whatever_the_default_is(
 def test_stores_of_other_organisations_and_models_are_not_searched(
     http: httpx.Client, pool: ConnectionPool, organisation: str, settings: Settings, server: Server
 ) -> None:
-    fingerprint = server.service.default.engine.fingerprint
+    fingerprint = server.service.models.default.engine.fingerprint
     with pool.connection() as connection:
         theirs = ensure_store(connection, organisation, "secret", fingerprint=fingerprint)
         ensure_store(
@@ -180,7 +180,7 @@ def attached(
 
 def embedding(server: Server) -> Embed:
     """Embeds with the server's model."""
-    return lambda texts: server.service.default.engine.embed(texts).vectors
+    return lambda texts: server.service.models.default.engine.embed(texts).vectors
 
 
 Attached = tuple[VectorStore, list[str]]

@@ -46,7 +46,7 @@ def ours(http: httpx.Client, settings: Settings, pool: ConnectionPool, server: S
             found,
             file,
             ["a secret"],
-            embed=lambda texts: server.service.default.engine.embed(texts).vectors,
+            embed=lambda texts: server.service.models.default.engine.embed(texts).vectors,
         )
     return {"store": store, "file": file, "batch": batch}
 

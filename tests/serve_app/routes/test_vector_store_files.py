@@ -206,7 +206,7 @@ def test_a_file_shows_the_requested_and_the_used_chunk_sizes(
     http: httpx.Client, store: VectorStore, file: str, server: Server
 ) -> None:
     path = f"/v1/vector_stores/{store.id}/files"
-    most = server.service.default.max_content_tokens
+    most = server.service.models.default.max_content_tokens
     used = {"max_chunk_size_tokens": most, "chunk_overlap_tokens": 0}
     auto = http.post(path, json={"file_id": file}).json()
     assert (auto["chunking_strategy"], auto["chunking"]) == ({"type": "static", "static": used}, used)

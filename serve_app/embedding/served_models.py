@@ -1,0 +1,79 @@
+"""The models that a replica serves: chosen by name, by fingerprint, or as the default; and the cross-encoder.
+
+models = ServedModels(settings, usage)
+model = models.named("all-MiniLM-L6-v2")
+"""
+
+from collections.abc import Iterator, Mapping
+
+from cluster.engines import Registry, open_engine, open_reranker
+from cluster.errors import Conflict, NotFound
+from cluster.settings import Settings
+from serve_app.embedding.served_model import ServedModel
+from serve_app.embedding.usage import UsageRecorder
+
+
+class ModelNotFound(NotFound):
+    """The request names a model that this endpoint does not serve."""
+
+
+class ServedModels(Mapping[str, ServedModel]):
+    """The served models by name, the default one first.
+
+    Args:
+        settings: name the models.
+        usage: records the tokens that they read.
+    """
+
+    def __init__(self, settings: Settings, usage: UsageRecorder) -> None:
+        registry = Registry(settings)
+        self._by_name = {
+            entry.name: ServedModel(entry.name, open_engine(entry), settings, usage)
+            for entry in registry.entries.values()
+        }
+        self._by_fingerprint = {model.engine.fingerprint.id: model for model in self._by_name.values()}
+        #: The model of new vector stores, and of requests that name none.
+        self.default = self._by_name[registry.default.name]
+        #: The cross-encoder; None: the embedding model ranks.
+        self.reranker = open_reranker(settings)
+        self.usage = usage
+
+    def __getitem__(self, name: str) -> ServedModel:
+        return self._by_name[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._by_name)
+
+    def __len__(self) -> int:
+        return len(self._by_name)
+
+    def named(self, name: str) -> ServedModel:
+        """The model with this name.
+
+        Raises:
+            ModelNotFound: no such model is served; the message names those that are.
+        """
+        if name not in self._by_name:
+            served = " and ".join(f"`{one}`" for one in self._by_name)
+            verb = "does" if len(self) == 1 else "do"
+            raise ModelNotFound(f"The model `{name}` does not exist here; {served} {verb}.")
+        return self._by_name[name]
+
+    def of_fingerprint(self, fingerprint: str) -> ServedModel:
+        """The model whose fingerprint has this id.
+
+        Raises:
+            Conflict: no model served here has it, for example during a rolling update to another model.
+        """
+        model = self.find(fingerprint)
+        if model is None:
+            raise Conflict(
+                f"vectors of {fingerprint} are requested, but this replica computes those of "
+                f"{', '.join(self._by_fingerprint)}; "
+                f"nothing was computed. Serve the model {fingerprint.rpartition('@')[0]} (CLUSTER_MODELS)"
+            )
+        return model
+
+    def find(self, fingerprint: str) -> ServedModel | None:
+        """The model whose fingerprint has this id; None if it is not served here."""
+        return self._by_fingerprint.get(fingerprint)
