@@ -12,8 +12,9 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field
 
 from cluster.errors import InvalidInput
-from serve_app.edge.request_model import RequestModel, Whole, must
+from serve_app.edge.request_model import RequestModel, Whole
 from serve_app.embedding.long_inputs import LongInputPolicy, Overflow, Side
+from serve_app.messages import must
 
 #: Fields with which vLLM and Cohere order their queues; here the header ``x-priority`` chooses the lane.
 QUEUEING = frozenset({"priority", "request_id", "cache_salt"})

@@ -25,8 +25,9 @@ from cluster.errors import (
 )
 from cluster.organisations.idempotency import KeyReused
 from cluster.text.well_formed import json_bytes
-from serve_app.edge.validation_messages import shortened, validation_message
+from serve_app.edge.validation_messages import validation_message
 from serve_app.embedding.served_models import ModelNotFound
+from serve_app.messages import shortened
 
 log = structlog.get_logger(__name__)
 

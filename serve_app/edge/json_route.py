@@ -28,7 +28,8 @@ from cluster.vector_index.filters import is_text
 from serve_app.edge.error_responses import documented_errors
 from serve_app.edge.request_model import RequestModel
 from serve_app.edge.service_access import service_of
-from serve_app.edge.validation_messages import field_path, path_text, shortened
+from serve_app.edge.validation_messages import field_path, path_text
+from serve_app.messages import shortened
 
 IGNORED_HEADER = "x-ignored-fields"
 #: Fields of one object.

@@ -25,12 +25,11 @@ from pydantic import (
     WithJsonSchema,
     model_validator,
 )
-from pydantic_core import CoreSchema, PydanticCustomError
+from pydantic_core import CoreSchema
 
 from cluster.vector_index.filters import is_text
+from serve_app.messages import must
 
-#: Error type of this application's own messages, which continue after the field's name: "must be ...".
-MUST = "must"
 NUMBER = re.compile(r"-?\d+(\.\d+)?")
 
 
@@ -94,12 +93,6 @@ class RequestModel(BaseModel):
                 if "description" in one and "description" not in field:
                     field["description"] = one.pop("description")
         return schema
-
-
-def must(sentence: str) -> PydanticCustomError:
-    """An error whose message continues after the field's name: ``must("be a text")``."""
-    # The sentence is a parameter, because pydantic reads braces in the message as templates.
-    return PydanticCustomError(MUST, "must {sentence}", {"sentence": sentence})
 
 
 def _whole(value: Any) -> Any:

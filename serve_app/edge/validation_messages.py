@@ -6,7 +6,6 @@ This is the only place that turns pydantic's errors into sentences; no client se
     validation_message(exc.errors(), exc.body).message      # "documents[0] is 5; it must be a text"
 """
 
-import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,9 +16,8 @@ from pydantic import ValidationError
 from pydantic_core import core_schema
 
 from cluster.text.well_formed import well_formed
+from serve_app.messages import LIST, MAX_QUOTED, OBJECT, quoted, shortened
 
-#: Characters of a value that a sentence quotes.
-MAX_QUOTED = 60
 #: The text for a name without characters.
 EMPTY = '""'
 #: The words for a field outside of the body. An error's ``loc`` begins with the origin of the field.
@@ -30,14 +28,7 @@ EXPECTED = re.compile(r"'([^']*)'")
 
 Context = Mapping[str, Any]
 
-WHOLE, NUMBER, BOOLEAN, OBJECT, LIST, TEXT = (
-    "a whole number",
-    "a number",
-    "true or false",
-    "an object",
-    "a list",
-    "a text",
-)
+WHOLE, NUMBER, BOOLEAN, TEXT = "a whole number", "a number", "true or false", "a text"
 #: For each of pydantic's error types, the values that are allowed.
 ALLOWED: dict[str, str | Callable[[Context], str]] = {
     **dict.fromkeys(("string_type", "string_sub_type"), TEXT),
@@ -182,20 +173,3 @@ def path_text(path: Sequence[int | str]) -> str:
 
 def _field_name(path: Sequence[int | str]) -> str:
     return f"{ORIGINS.get(str(path[0]), '')}{path_text(path) or 'the body'}"
-
-
-def quoted(value: Any) -> str:
-    """The value as a sentence quotes it, at most ``MAX_QUOTED`` characters long."""
-    if isinstance(value, bytes):
-        return "not JSON"
-    if isinstance(value, dict | list) and value:
-        return OBJECT if isinstance(value, dict) else LIST
-    try:
-        return shortened(json.dumps(value, ensure_ascii=False), MAX_QUOTED)
-    except (TypeError, ValueError):
-        return shortened(repr(value), MAX_QUOTED)
-
-
-def shortened(text: str, max_length: int) -> str:
-    """The text, cut to this number of characters."""
-    return text if len(text) <= max_length else text[: max_length - 3] + "..."

@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 from pydantic import Field, ValidatorFunctionWrapHandler, WrapValidator
 
 from cluster.errors import InvalidInput
-from serve_app.edge.request_model import must
-from serve_app.edge.validation_messages import quoted
 from serve_app.embedding.long_inputs import INPUT, InputField
+from serve_app.messages import must, quoted
 
 MAX_INPUTS = 2_048
 MAX_TOKENS = 300_000

@@ -101,7 +101,12 @@ async def ranked(
 
 
 async def by_cross_encoder(
-    models: ServedModels, query: str, texts: Sequence[str], context: RequestContext, *, most: int | None = None
+    models: ServedModels,
+    query: str,
+    texts: Sequence[str],
+    context: RequestContext,
+    *,
+    most: int | None = None,
 ) -> Scored:
     """Score the texts with the cross-encoder, which must exist.
 

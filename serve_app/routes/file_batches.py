@@ -16,9 +16,10 @@ from serve_app.edge.error_responses import documented_errors
 from serve_app.edge.idempotency import Once
 from serve_app.edge.json_route import json_router
 from serve_app.edge.paging import PageDep
-from serve_app.edge.request_model import RequestModel, Text, must
+from serve_app.edge.request_model import RequestModel, Text
 from serve_app.edge.response_model import ResponseModel
 from serve_app.edge.service_access import ServiceDep
+from serve_app.messages import must
 from serve_app.routes.vector_store_fields import (
     MAX_FILES,
     Attributes,

@@ -31,12 +31,13 @@ from cluster.retrieval import (
 from cluster.vector_index import Mode
 from serve_app.edge.json_route import json_router
 from serve_app.edge.request_context import ContextDep
-from serve_app.edge.request_model import RequestModel, Text, Whole, must
+from serve_app.edge.request_model import RequestModel, Text, Whole
 from serve_app.edge.response_model import ResponseModel
 from serve_app.edge.service_access import ServiceDep
 from serve_app.embedding.prompts import prompt_of
 from serve_app.embedding.ranking import by_cross_encoder
 from serve_app.embedding.served_model import RequestContext
+from serve_app.messages import must
 from serve_app.service import Service
 
 FILTERS_OF_OTHERS = frozenset({"filter", "where", "metadata_filter", "attribute_filter"})

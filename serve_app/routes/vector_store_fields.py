@@ -25,8 +25,9 @@ from cluster.jobs.jobs import PriorityClass
 from cluster.jobs.queue import DEFAULT_PRIORITY
 from cluster.settings import Settings
 from cluster.vector_index.filters import LARGEST_NUMBER
-from serve_app.edge.request_model import MUST, RequestModel, Text, Whole, must
+from serve_app.edge.request_model import RequestModel, Text, Whole
 from serve_app.edge.response_model import ResponseModel
+from serve_app.messages import MUST, must
 
 MAX_PAIRS = 16
 MAX_KEY_LENGTH = 64

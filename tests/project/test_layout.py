@@ -44,7 +44,9 @@ def test_no_function_is_longer_than_50_lines() -> None:
 def test_no_folder_holds_more_than_20_files() -> None:
     folders = Counter(file.parent for file in tracked() if file.parts[0] != "tests")
 
-    assert [str(folder) for folder in folders if folders[folder] > MAX_FOLDER_FILES and folder not in RECORDS] == []
+    assert [
+        str(folder) for folder in folders if folders[folder] > MAX_FOLDER_FILES and folder not in RECORDS
+    ] == []
 
 
 def test_every_type_has_a_name_of_its_own() -> None:

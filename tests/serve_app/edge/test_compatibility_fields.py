@@ -70,7 +70,9 @@ def test_an_input_is_cut_to_the_requested_tokens_at_the_requested_end(
         ({"truncate": "START"}, ids[-254:]),
     ):
         assert np.allclose(
-            vector(http, model=MODEL, **fields), server.service.models.default.engine.embed_ids([kept])[0], atol=1e-6
+            vector(http, model=MODEL, **fields),
+            server.service.models.default.engine.embed_ids([kept])[0],
+            atol=1e-6,
         )
     told = http.post(
         "/v1/embeddings", json={"model": MODEL, "input": [LONG, "a"], "truncate_prompt_tokens": 10}

@@ -55,7 +55,9 @@ def test_a_store_is_found_by_name_and_the_ranker_decides_the_score(
 ) -> None:
     assert ids(search(http, "birds")) == ids(search(http, birds.id))
     dense = search(http, "birds", ranking_options={"ranker": "none"}, mode="exact").json()["data"][0]
-    query, pump = server.service.models.default.engine.embed(["who may stop the pump", BIRDS["pump"][0]]).vectors
+    query, pump = server.service.models.default.engine.embed(
+        ["who may stop the pump", BIRDS["pump"][0]]
+    ).vectors
     assert dense["chunk_id"] == "pump"
     assert dense["score"] == pytest.approx(float(query @ pump), abs=1e-5)
 
