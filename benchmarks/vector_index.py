@@ -28,9 +28,9 @@ from rich.console import Console
 from rich.table import Table
 
 from cluster.database import bundled, open_pool
-from cluster.documents.bulk_load import bulk_load
-from cluster.documents.chunk_indexes import open_chunk_index
-from cluster.documents.chunk_rows import ChunkRecord
+from cluster.documents.chunks.bulk_load import bulk_load
+from cluster.documents.chunks.chunk_indexes import open_chunk_index
+from cluster.documents.chunks.chunk_rows import ChunkRecord
 from cluster.documents.indexing import ChunkIndex
 from cluster.settings import Settings
 from cluster.vector_index import Mode

@@ -24,8 +24,8 @@ from ray.exceptions import RayError
 
 from cluster.command import read_settings
 from cluster.database import open_pool, translated
-from cluster.documents import stores
-from cluster.documents.chunk_indexes import ChunkIndexes
+from cluster.documents.vector_stores import stores
+from cluster.documents.chunks.chunk_indexes import ChunkIndexes
 from cluster.documents.file_names import shown_name
 from cluster.engines import Registry, describe
 from cluster.errors import ClusterError, InvalidInput, Permanent, Unavailable, last_line

@@ -9,8 +9,8 @@ from psycopg import Connection, sql
 from cluster.database import translated
 from cluster.doctor.ailment import SQL, Ailment, Case, Patient
 from cluster.doctor.file_ailments import attach_again
-from cluster.documents import chunk_changes
-from cluster.documents.chunk_words import renew_words
+from cluster.documents.chunks import chunk_changes
+from cluster.documents.chunks.chunk_words import renew_words
 from cluster.documents.documents import lock_document
 from cluster.jobs.kinds import DELETE_STORE
 from cluster.vector_index.collections import table_name

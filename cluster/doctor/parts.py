@@ -18,7 +18,7 @@ from cluster.engines import Registry, describe
 from cluster.errors import ClusterError, Shortage
 from cluster.jobs.kinds import not_retryable
 from cluster.jobs.queue_tables import live_workers
-from cluster.jobs.shortages import announced
+from cluster.database.shortages import announced
 from cluster.local import application, ray_head
 from cluster.local.addresses import LOOPBACK, api_url, dashboard_url, get_json
 from cluster.settings import Settings

@@ -26,7 +26,7 @@ from psycopg.rows import class_row
 from cluster.blobs import Blob, BlobStore
 from cluster.database.paging import ListPage, unknown_cursor
 from cluster.database.queries import queries
-from cluster.documents.store_files import detach_everywhere
+from cluster.documents.vector_stores.store_files import detach_everywhere
 from cluster.errors import NotFound, Throttled
 from cluster.organisations.organisations import StorageLimits, storage_limits
 

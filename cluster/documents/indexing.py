@@ -27,10 +27,11 @@ from psycopg import Connection
 from psycopg_pool import ConnectionPool
 
 from cluster.database import translated
-from cluster.documents import chunks, outbox
-from cluster.documents.chunk_rows import ROWS_PER_TRANSACTION, ChunkRecord, accepted, batches
-from cluster.documents.chunk_search import Hit, Question, search
-from cluster.documents.chunk_words import renew_words
+from cluster.documents import outbox
+from cluster.documents.chunks import chunk_store
+from cluster.documents.chunks.chunk_rows import ROWS_PER_TRANSACTION, ChunkRecord, accepted, batches
+from cluster.documents.chunks.chunk_search import Hit, Question, search
+from cluster.documents.chunks.chunk_words import renew_words
 from cluster.errors import ClusterError, InvalidInput, Permanent
 from cluster.vector_index import PGVECTOR
 from cluster.vector_index.collections import Collection, Metric, find_collection
@@ -81,7 +82,7 @@ class ChunkIndex:
             InvalidInput: the name is not ``[a-z][a-z0-9_]{0,39}``, or dim is not in 1..16000.
         """
         with translated(), self._pool.connection() as connection:
-            made = chunks.ensure_table(connection, collection, dim=dim, metric=metric)
+            made = chunk_store.ensure_table(connection, collection, dim=dim, metric=metric)
         if self.external is not None:
             self.external.ensure(made)
 
@@ -156,11 +157,11 @@ class ChunkIndex:
         assert self.external is None or ahead is not None, "an external index gets its vectors first"
         key = {"collection": collection}
         with translated():
-            chunks.lock_document(connection, organisation, store, document, **key)
-            before = chunks.document_chunks(connection, organisation, store, document, **key) if ahead else []
+            chunk_store.lock_document(connection, organisation, store, document, **key)
+            before = chunk_store.document_chunks(connection, organisation, store, document, **key) if ahead else []
             known = {record.id: record.attributes for record in before}
             written = self._merge(connection, organisation, store, rows, collection, ahead, known)
-            deleted = chunks.delete_others(connection, organisation, store, document, **key)
+            deleted = chunk_store.delete_others(connection, organisation, store, document, **key)
             outbox.add(connection, organisation, store, deleted.outside)
         return replace(written, deleted=deleted.count)
 
@@ -235,7 +236,7 @@ class ChunkIndex:
         kept = [id for id, *_, vector in distinct if vector is None]
         if self.external is not None:
             distinct = [(*row[:4], None) for row in distinct]
-        written = chunks.merge(connection, organisation, store, distinct, collection=collection, kept=kept)
+        written = chunk_store.merge(connection, organisation, store, distinct, collection=collection, kept=kept)
         if ahead is not None:
             sent = {**known, **ahead.attributes}
             changed = {row.id for row in rows if sent.get(row.id) != row.attributes}
@@ -252,7 +253,7 @@ class ChunkIndex:
         """Ids of the document's chunks; each has its vector."""
         self.collection(collection)
         with translated(), self._pool.connection() as connection:
-            return chunks.stored_ids(connection, organisation, store, document, collection=collection)
+            return chunk_store.stored_ids(connection, organisation, store, document, collection=collection)
 
     def search(
         self,
@@ -301,7 +302,7 @@ class ChunkIndex:
         """Number of chunks in the store."""
         self.collection(collection)
         with translated(), self._pool.connection() as connection:
-            return chunks.count(connection, organisation, store, collection=collection)
+            return chunk_store.count(connection, organisation, store, collection=collection)
 
     def scan(self, organisation: str, store: str, *, collection: str) -> Iterator[ChunkRecord]:
         """Every chunk of the store with its vector, ordered by id, a bounded number in memory.
@@ -309,7 +310,7 @@ class ChunkIndex:
         A vector is None where an external index has lost it.
         """
         found = self.collection(collection)
-        records = chunks.scan(self._pool, organisation, store, collection=collection)
+        records = chunk_store.scan(self._pool, organisation, store, collection=collection)
         if self.external is None:
             yield from records
             return

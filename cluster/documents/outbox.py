@@ -23,7 +23,7 @@ from psycopg_pool import ConnectionPool
 
 from cluster.database import translated
 from cluster.database.queries import queries
-from cluster.documents import chunks
+from cluster.documents.chunks import chunk_store
 from cluster.errors import ClusterError, NotFound, Retryable, Unavailable
 from cluster.vector_index.collections import look_up
 from cluster.vector_index.contract import ExternalIndex
@@ -145,7 +145,7 @@ def _send_batch(pool: ConnectionPool, open_index: Callable[[str], ExternalIndex]
             return None
         collection = look_up(connection, place.collection)
         key = (place.organisation, place.store)
-        current = chunks.fetch(connection, *key, ids, collection=place.collection) if collection else {}
+        current = chunk_store.fetch(connection, *key, ids, collection=place.collection) if collection else {}
     failed = False
     try:
         if collection is None:

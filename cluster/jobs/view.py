@@ -20,7 +20,7 @@ from cluster.errors import Resource
 from cluster.jobs.jobs import THROTTLED, Job, JobState, PriorityClass, as_jobs, get_job, with_columns
 from cluster.jobs.kinds import not_retryable
 from cluster.jobs.queue_tables import live_workers
-from cluster.jobs.shortages import announced
+from cluster.database.shortages import announced
 
 #: The condition of a filter, in which NULL selects everything.
 CHOSEN = """

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from psycopg_pool import ConnectionPool
 
-from cluster.documents.chunk_indexes import ChunkIndexes
+from cluster.documents.chunks.chunk_indexes import ChunkIndexes
 from cluster.errors import InvalidInput
 from cluster.vector_index import Mode
 

@@ -16,9 +16,9 @@ from dataclasses import replace
 from psycopg_pool import ConnectionPool
 
 from cluster.database import translated
-from cluster.documents.chunk_indexes import ChunkIndexes
-from cluster.documents.chunk_search import Hit, Question
-from cluster.documents.stores import find_store, touch_store
+from cluster.documents.chunks.chunk_indexes import ChunkIndexes
+from cluster.documents.chunks.chunk_search import Hit, Question
+from cluster.documents.vector_stores.stores import find_store, touch_store
 from cluster.errors import Conflict, InvalidInput
 from cluster.retrieval.contract import (
     EmbedQuestions,

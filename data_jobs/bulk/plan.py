@@ -14,7 +14,7 @@ from psycopg_pool import ConnectionPool
 
 from cluster.database import translated
 from cluster.documents import documents
-from cluster.documents.stores import VectorStore
+from cluster.documents.vector_stores.stores import VectorStore
 from cluster.records import document_id
 from cluster.settings import Settings
 from data_jobs.sources import SourceFile

@@ -6,7 +6,7 @@ from typing import Any
 
 from psycopg import Connection
 
-from cluster.documents.store_upkeep import delete_store_rows
+from cluster.documents.vector_stores.store_upkeep import delete_store_rows
 from cluster.jobs import attempts
 from data_jobs.kinds.resources import Resources
 from data_jobs.worker.job_attempt import JobAttempt

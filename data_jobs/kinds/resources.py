@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cluster.blobs import BlobStore
-from cluster.documents.chunk_indexes import ChunkIndexes
+from cluster.documents.chunks.chunk_indexes import ChunkIndexes
 from data_jobs.worker.parser_pool import Parsers
 
 Ids = list[NDArray[np.int32]]

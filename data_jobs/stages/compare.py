@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 
-from cluster.documents.stores import VectorStore
+from cluster.documents.vector_stores.stores import VectorStore
 from cluster.settings import Settings
 from data_jobs.stages import process_resources
 from data_jobs.stages.database_retry import with_database_retry

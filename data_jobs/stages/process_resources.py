@@ -5,7 +5,7 @@ from functools import cache
 from psycopg_pool import ConnectionPool
 
 from cluster.database import open_pool
-from cluster.documents.chunk_indexes import ChunkIndexes
+from cluster.documents.chunks.chunk_indexes import ChunkIndexes
 from cluster.engines import Fingerprint, Registry, Tokeniser, open_tokeniser
 from cluster.logs import configure
 from cluster.settings import Settings

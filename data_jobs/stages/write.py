@@ -12,9 +12,9 @@ from psycopg import Connection
 
 from cluster.database import translated
 from cluster.documents import documents
-from cluster.documents.chunk_rows import ChunkRecord
+from cluster.documents.chunks.chunk_rows import ChunkRecord
 from cluster.documents.indexing import Ahead, ChunkIndex
-from cluster.documents.stores import VectorStore
+from cluster.documents.vector_stores.stores import VectorStore
 from cluster.errors import Permanent
 from cluster.logs import about
 from cluster.organisations.usage import EMBEDDING, UsageEvent, UsageSource, event_id, record_usage

@@ -7,5 +7,5 @@ from typing import Any
 def __getattr__(name: str) -> Any:
     """``data_jobs.worker:build``, the import path of a ``serve.yaml`` written for version 0.1."""
     if name == "build":
-        return import_module("data_jobs.worker.deployment").build
+        return import_module("data_jobs.deployment").build
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

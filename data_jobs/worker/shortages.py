@@ -6,7 +6,7 @@ shortage is announced.
 
 A full disk is neither an absence of the database nor a fault of a job. The worker keeps its jobs and their
 leases, and goes on where it was once there is room. It announces what it waits for
-(``cluster.jobs.shortages``), because a row cannot be written then.
+(``cluster.database.shortages``), because a row cannot be written then.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ from procrastinate.exceptions import ConnectorException
 from cluster.database import CONNECTION, database_url, translated
 from cluster.database.errors import translate
 from cluster.errors import ClusterError, Resource, Shortage, Unavailable
-from cluster.jobs.shortages import announce
+from cluster.database.shortages import announce
 from cluster.retrying import Backoff
 from cluster.settings import Settings
 

@@ -21,8 +21,8 @@ from cluster.logs import about
 from cluster.organisations.keys import open_keys
 from cluster.settings import Settings
 from serve_app.edge.authentication import Authenticator
-from serve_app.edge.body import BodyLimits, RequestBody
-from serve_app.edge.content_headers import with_json_type
+from serve_app.edge.bodies.body import BodyLimits, RequestBody
+from serve_app.edge.bodies.content_headers import with_json_type
 from serve_app.edge.cors import Cors, RawHeaders
 from serve_app.edge.errors import http_error_response, unexpected_error_response
 

@@ -6,11 +6,12 @@ from fastapi import Response
 from psycopg import Connection
 from pydantic import Field, model_validator
 
-from cluster.documents import file_batches, store_files
-from cluster.documents.attaching import Attachment
-from cluster.documents.file_batches import FileBatch
-from cluster.documents.store_files import FileStatus
-from cluster.documents.stores import get_store
+from cluster.documents.vector_stores import file_batches
+from cluster.documents.vector_stores import store_files
+from cluster.documents.vector_stores.attaching import Attachment
+from cluster.documents.vector_stores.file_batches import FileBatch
+from cluster.documents.vector_stores.store_files import FileStatus
+from cluster.documents.vector_stores.stores import get_store
 from serve_app.edge.authentication import Organisation
 from serve_app.edge.error_responses import documented_errors
 from serve_app.edge.idempotency import Once

@@ -5,10 +5,10 @@ from typing import Annotated, Any, Literal
 from fastapi import Query
 from psycopg import Connection
 
-from cluster.documents import store_files
-from cluster.documents.chunks import document_chunks
-from cluster.documents.store_files import StoreFile
-from cluster.documents.stores import get_store
+from cluster.documents.vector_stores import store_files
+from cluster.documents.chunks.chunk_store import document_chunks
+from cluster.documents.vector_stores.store_files import StoreFile
+from cluster.documents.vector_stores.stores import get_store
 from cluster.errors import InvalidInput
 from cluster.vector_index.attributes import system_attributes
 from serve_app.edge.authentication import Organisation

@@ -19,7 +19,7 @@ from fastapi import Depends, Request
 from psycopg_pool import ConnectionPool
 
 from cluster.database import translated
-from cluster.documents.chunk_indexes import ChunkIndexes
+from cluster.documents.chunks.chunk_indexes import ChunkIndexes
 from cluster.errors import Retryable
 from cluster.jobs.view import JobEvent, News, Watch, read_news
 from serve_app.edge.sse import Batch, Listeners, ServerSentEvent

@@ -20,7 +20,7 @@ from serve_app.edge.request_model import NotEmpty, PositiveWhole
 from serve_app.edge.response_model import Omissible, ResponseModel, json_response
 from serve_app.edge.service_access import ServiceDep
 from serve_app.embedding.ranking import MAX_DOCUMENTS, RankingQuestion, ranked
-from serve_app.routes.cohere import CohereApiVersion
+from serve_app.routes.compatible.cohere import CohereApiVersion
 
 router = json_router(404, 429)
 

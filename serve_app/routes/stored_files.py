@@ -20,7 +20,7 @@ from starlette.exceptions import HTTPException
 
 from cluster.blobs import Blob
 from cluster.database import translated
-from cluster.documents.chunk_indexes import ChunkIndexes
+from cluster.documents.chunks.chunk_indexes import ChunkIndexes
 from cluster.documents.files import release_blobs, require_blob
 from cluster.errors import Permanent, Retryable, Throttled, Unavailable
 from cluster.formats import FORMATS, recognise

@@ -19,7 +19,7 @@ from pydantic import (
     model_validator,
 )
 
-from cluster.documents.stores import LONGEST_NAME
+from cluster.documents.vector_stores.stores import LONGEST_NAME
 from cluster.errors import InvalidInput
 from cluster.jobs.jobs import PriorityClass
 from cluster.jobs.queue import DEFAULT_PRIORITY

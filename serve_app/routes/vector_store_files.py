@@ -12,10 +12,11 @@ from fastapi import Query, Response
 from psycopg import Connection
 from pydantic import Field
 
-from cluster.documents import attaching, store_files
-from cluster.documents.chunking import Chunking
-from cluster.documents.store_files import FileStatus, StoreFile
-from cluster.documents.stores import VectorStore, get_store
+from cluster.documents.vector_stores import attaching
+from cluster.documents.vector_stores import store_files
+from cluster.documents.vector_stores.chunking import Chunking
+from cluster.documents.vector_stores.store_files import FileStatus, StoreFile
+from cluster.documents.vector_stores.stores import VectorStore, get_store
 from cluster.jobs.jobs import JobState, PriorityClass
 from cluster.records import Outcome, public_error
 from serve_app.edge.authentication import Organisation

@@ -10,9 +10,9 @@ from psycopg import Connection
 from pydantic import Field
 from starlette.responses import Response
 
-from cluster.documents import stores
-from cluster.documents.attaching import Attachment, attach_many
-from cluster.documents.stores import FileCounts, NewStore, StoreUsage, VectorStore
+from cluster.documents.vector_stores import stores
+from cluster.documents.vector_stores.attaching import Attachment, attach_many
+from cluster.documents.vector_stores.stores import FileCounts, NewStore, StoreUsage, VectorStore
 from cluster.vector_index import collection_name
 from serve_app.edge.authentication import Organisation
 from serve_app.edge.error_responses import documented_errors

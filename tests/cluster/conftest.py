@@ -7,9 +7,9 @@ import pytest
 from psycopg import Connection
 from psycopg_pool import ConnectionPool
 
-from cluster.documents.chunk_indexes import open_chunk_index
+from cluster.documents.chunks.chunk_indexes import open_chunk_index
 from cluster.documents.indexing import ChunkIndex
-from cluster.documents.stores import VectorStore, ensure_store
+from cluster.documents.vector_stores.stores import VectorStore, ensure_store
 from cluster.engines.contract import Fingerprint
 from cluster.settings import Settings
 from tests.conftest import new_organisation

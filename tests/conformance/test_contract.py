@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from cluster.documents.stores import VectorStore
+from cluster.documents.vector_stores.stores import VectorStore
 from tests.openai_contract import complaints, document
 from tests.serve_app.conftest import MODEL, Server
 

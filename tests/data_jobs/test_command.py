@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from psycopg_pool import ConnectionPool
 
-from cluster.documents.chunk_indexes import open_chunk_index
-from cluster.documents.stores import find_store
+from cluster.documents.chunks.chunk_indexes import open_chunk_index
+from cluster.documents.vector_stores.stores import find_store
 from cluster.jobs import queue
 from cluster.jobs.jobs import JobState
 from cluster.settings import Settings

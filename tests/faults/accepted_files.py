@@ -15,9 +15,9 @@ import pymupdf
 from numpy.typing import NDArray
 from psycopg_pool import ConnectionPool
 
-from cluster.documents.chunk_indexes import ChunkIndexes
+from cluster.documents.chunks.chunk_indexes import ChunkIndexes
 from cluster.documents.files import File
-from cluster.documents.stores import VectorStore
+from cluster.documents.vector_stores.stores import VectorStore
 from cluster.engines import Engine, Registry, open_engine
 from cluster.errors import ClusterError
 from cluster.jobs.jobs import PriorityClass

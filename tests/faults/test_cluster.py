@@ -17,7 +17,7 @@ from openai import APIConnectionError, InternalServerError, OpenAI
 
 from cluster.database import open_pool
 from cluster.documents.files import get_file
-from cluster.documents.stores import get_store
+from cluster.documents.vector_stores.stores import get_store
 from cluster.local import ray_head
 from cluster.local.environment import MARK
 from cluster.local.processes import family, kill, wait_gone

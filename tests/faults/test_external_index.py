@@ -4,7 +4,7 @@ its old version stays.
 
 import pytest
 
-from cluster.documents.chunk_indexes import ChunkIndexes
+from cluster.documents.chunks.chunk_indexes import ChunkIndexes
 from cluster.vector_index.collections import Collection
 from tests import folder_index
 from tests.faults.accepted_files import Home

@@ -16,8 +16,8 @@ import psutil
 import pytest
 
 from cluster.database import open_pool
-from cluster.documents.chunk_indexes import open_chunk_index
-from cluster.documents.stores import find_store
+from cluster.documents.chunks.chunk_indexes import open_chunk_index
+from cluster.documents.vector_stores.stores import find_store
 from cluster.engines import Registry, open_engine
 from cluster.local.processes import kill as kill_processes
 from cluster.local.processes import wait_gone

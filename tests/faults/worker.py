@@ -23,7 +23,7 @@ from psycopg import Connection
 
 from cluster.blobs import open_blob_store
 from cluster.database import open_pool
-from cluster.documents.chunk_indexes import ChunkIndexes
+from cluster.documents.chunks.chunk_indexes import ChunkIndexes
 from cluster.engines import Engine, Registry, open_engine
 from cluster.jobs import attempts
 from cluster.logs import configure

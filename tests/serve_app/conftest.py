@@ -19,9 +19,9 @@ from openai import OpenAI
 from psycopg_pool import ConnectionPool
 
 from cluster.deploy.http_server import WithoutUpgrade
-from cluster.documents.chunk_indexes import open_chunk_index
-from cluster.documents.chunk_rows import ChunkRecord
-from cluster.documents.stores import VectorStore, ensure_store
+from cluster.documents.chunks.chunk_indexes import open_chunk_index
+from cluster.documents.chunks.chunk_rows import ChunkRecord
+from cluster.documents.vector_stores.stores import VectorStore, ensure_store
 from cluster.engines import Registry
 from cluster.engines.weights import PROMPTS_FILE, open_model_folder
 from cluster.settings import MIB, Settings

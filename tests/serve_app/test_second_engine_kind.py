@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from psycopg_pool import ConnectionPool
 
-from cluster.documents.stores import get_store
+from cluster.documents.vector_stores.stores import get_store
 from cluster.settings import Settings
 from cluster.settings.values import Table
 from serve_app.deployment import Embedder

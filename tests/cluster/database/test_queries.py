@@ -9,7 +9,7 @@ from tests.conftest import ROOT
 
 #: Packages with statements on data of organisations.
 OWNED = ("cluster/documents", "cluster/jobs", "cluster/organisations")
-FILES = sorted(file for package in OWNED for file in (ROOT / package).glob("*.sql"))
+FILES = sorted(file for package in OWNED for file in (ROOT / package).rglob("*.sql"))
 #: Statements of the queue and of upkeep on the rows of every organisation. Others end in ``_of_all``.
 OF_ALL = {
     "attempts.sql": {"take_turn"},

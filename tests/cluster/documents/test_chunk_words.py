@@ -12,9 +12,9 @@ from pydantic import SecretStr
 from cluster.database import migrate as module
 from cluster.database import open_pool
 from cluster.database.migrate import migrate, migrations
-from cluster.documents.chunk_indexes import open_chunk_index
-from cluster.documents.chunk_rows import MAX_TEXT_BYTES, ChunkRecord
-from cluster.documents.chunk_words import BATCH_ROWS, renew_words
+from cluster.documents.chunks.chunk_indexes import open_chunk_index
+from cluster.documents.chunks.chunk_rows import MAX_TEXT_BYTES, ChunkRecord
+from cluster.documents.chunks.chunk_words import BATCH_ROWS, renew_words
 from cluster.documents.indexing import ChunkIndex
 from cluster.errors import Misconfigured
 from cluster.settings import Settings

@@ -12,8 +12,8 @@ from cluster.database import translated
 from cluster.documents import documents
 from cluster.documents.documents import DocumentAttempt, DocumentContent, OutcomeCount
 from cluster.documents.indexing import ChunkIndex
-from cluster.documents.store_upkeep import delete_store_rows
-from cluster.documents.stores import VectorStore, delete_store
+from cluster.documents.vector_stores.store_upkeep import delete_store_rows
+from cluster.documents.vector_stores.stores import VectorStore, delete_store
 from cluster.errors import Conflict
 from cluster.records import Fact, Outcome
 

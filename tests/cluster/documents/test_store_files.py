@@ -12,21 +12,15 @@ from psycopg import Connection
 from psycopg_pool import ConnectionPool
 
 from cluster.database.paging import PageRequest
-from cluster.documents import attaching, documents, file_batches, store_files
-from cluster.documents.attaching import Attachment
+from cluster.documents import documents
+from cluster.documents.vector_stores import attaching
+from cluster.documents.vector_stores import file_batches
+from cluster.documents.vector_stores import store_files
+from cluster.documents.vector_stores.attaching import Attachment
 from cluster.documents.indexing import ChunkIndex
-from cluster.documents.store_files import FileStatus, StoreFile
-from cluster.documents.store_upkeep import delete_store_rows, expire_stores
-from cluster.documents.stores import (
-    FileCounts,
-    StoreUsage,
-    VectorStore,
-    delete_store,
-    ensure_store,
-    find_store,
-    get_store,
-    usage_of,
-)
+from cluster.documents.vector_stores.store_files import FileStatus, StoreFile
+from cluster.documents.vector_stores.store_upkeep import delete_store_rows, expire_stores
+from cluster.documents.vector_stores.stores import FileCounts, StoreUsage, VectorStore, delete_store, ensure_store, find_store, get_store, usage_of
 from cluster.errors import Conflict, InvalidInput, NotFound
 from cluster.jobs import jobs, queue
 from cluster.jobs.jobs import JobState, PriorityClass
@@ -438,7 +432,7 @@ def test_lists_can_be_limited_to_one_status_and_one_batch(
 def test_a_deleted_store_is_emptied_in_portions_and_its_jobs_are_cancelled(
     connection: Connection[Any], store: VectorStore, index: ChunkIndex, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cluster.documents.store_upkeep.ROWS_AT_ONCE", 2)
+    monkeypatch.setattr("cluster.documents.vector_stores.store_upkeep.ROWS_AT_ONCE", 2)
     done, waiting = make_files(connection, store.organisation, 2)
     file_batches.create_batch(connection, store, [Attachment(file=done), Attachment(file=waiting)])
     process(connection, index, store, done, list("abcde"), embed=embed)

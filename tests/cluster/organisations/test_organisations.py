@@ -12,7 +12,7 @@ from psycopg_pool import ConnectionPool
 
 import cluster
 from cluster.database import translated
-from cluster.documents.stores import NewStore, create_store
+from cluster.documents.vector_stores.stores import NewStore, create_store
 from cluster.engines.contract import Fingerprint
 from cluster.errors import Conflict
 from cluster.organisations.organisations import StorageLimits, ensure_organisation, storage_limits

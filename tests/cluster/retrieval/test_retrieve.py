@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from psycopg import Connection
 from psycopg_pool import ConnectionPool
 
-from cluster.documents import attaching
-from cluster.documents.chunk_indexes import ChunkIndexes
-from cluster.documents.stores import VectorStore, get_store
+from cluster.documents.vector_stores import attaching
+from cluster.documents.chunks.chunk_indexes import ChunkIndexes
+from cluster.documents.vector_stores.stores import VectorStore, get_store
 from cluster.engines.contract import Fingerprint
 from cluster.errors import Conflict, InvalidInput, NotFound
 from cluster.retrieval import QueryVectors, Ranker, RetrievalOptions, Retrieved, retrieve

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from psycopg_pool import ConnectionPool
 
-from cluster.documents.chunk_indexes import open_chunk_index
-from cluster.documents.chunk_rows import ChunkRecord
+from cluster.documents.chunks.chunk_indexes import open_chunk_index
+from cluster.documents.chunks.chunk_rows import ChunkRecord
 from cluster.documents.indexing import ChunkIndex
 from cluster.settings import Settings
 from cluster.vector_index import ADAPTERS

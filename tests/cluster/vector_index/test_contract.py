@@ -14,9 +14,10 @@ import pytest
 from psycopg.errors import DeadlockDetected
 from psycopg_pool import ConnectionPool
 
-from cluster.documents import chunk_changes, chunks
-from cluster.documents.bulk_load import bulk_load
-from cluster.documents.chunk_search import Question
+from cluster.documents.chunks import chunk_changes
+from cluster.documents.chunks import chunk_store
+from cluster.documents.chunks.bulk_load import bulk_load
+from cluster.documents.chunks.chunk_search import Question
 from cluster.documents.indexing import ChunkIndex
 from cluster.errors import Conflict, InvalidInput, NotFound, Permanent, Retryable
 from cluster.vector_index import Written
@@ -237,9 +238,9 @@ def test_a_transaction_sees_its_own_deletions_and_a_rollback_undoes_them(
     without_vectors = [replace(row, vector=None) for row in rows]
     key = {"collection": collection}
     with pool.connection() as connection, connection.transaction(force_rollback=True):
-        assert chunks.document_chunks(connection, ORG, STORE, "doc", **key) == without_vectors
+        assert chunk_store.document_chunks(connection, ORG, STORE, "doc", **key) == without_vectors
         assert chunk_changes.delete_document(connection, ORG, STORE, "doc", **key) == 2
-        assert chunks.document_chunks(connection, ORG, STORE, "doc", **key) == []
+        assert chunk_store.document_chunks(connection, ORG, STORE, "doc", **key) == []
         assert chunk_changes.delete_store(connection, ORG, STORE, **key, limit=10) == 1
         assert ids(index, collection) == ["a", "b", "c"]
     assert ids(index, collection) == ["a", "b", "c"]

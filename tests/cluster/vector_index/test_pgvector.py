@@ -9,9 +9,9 @@ import pytest
 from psycopg_pool import ConnectionPool
 
 from cluster.database import open_pool
-from cluster.documents.bulk_load import bulk_load
-from cluster.documents.chunk_indexes import open_chunk_index
-from cluster.documents.chunk_rows import ChunkRecord
+from cluster.documents.chunks.bulk_load import bulk_load
+from cluster.documents.chunks.chunk_indexes import open_chunk_index
+from cluster.documents.chunks.chunk_rows import ChunkRecord
 from cluster.documents.indexing import ChunkIndex
 from cluster.settings import Settings
 from cluster.vector_index.pgvector.index import PgvectorIndex

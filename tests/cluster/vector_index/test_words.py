@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from psycopg import sql
 from psycopg_pool import ConnectionPool
 
-from cluster.documents.chunk_indexes import open_chunk_index
-from cluster.documents.chunk_rows import ChunkRecord
-from cluster.documents.chunk_statements import ChunkStatements
+from cluster.documents.chunks.chunk_indexes import open_chunk_index
+from cluster.documents.chunks.chunk_rows import ChunkRecord
+from cluster.documents.chunks.chunk_statements import ChunkStatements
 from cluster.settings import Settings
 from cluster.vector_index.words import LONGEST_WORD, normalised, words
 from tests.cluster.vector_index.conftest import DIM

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from psycopg_pool import ConnectionPool
 
 from cluster.blobs import open_blob_store
-from cluster.documents.chunk_indexes import ChunkIndexes, open_chunk_index
+from cluster.documents.chunks.chunk_indexes import ChunkIndexes, open_chunk_index
 from cluster.engines import Engine, Registry, open_engine
 from cluster.errors import Conflict, Retryable, Throttled, Unavailable
 from cluster.jobs.jobs import JobState

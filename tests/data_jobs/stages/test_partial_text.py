@@ -10,8 +10,8 @@ from psycopg_pool import ConnectionPool
 from rich.console import Console
 
 from cluster.documents import documents
-from cluster.documents.chunk_indexes import open_chunk_index
-from cluster.documents.stores import VectorStore, ensure_store
+from cluster.documents.chunks.chunk_indexes import open_chunk_index
+from cluster.documents.vector_stores.stores import VectorStore, ensure_store
 from cluster.engines import Registry, describe
 from cluster.local import status
 from cluster.records import Outcome, document_id

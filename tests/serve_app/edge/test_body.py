@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.exceptions import HTTPException
 
-from serve_app.edge.decompression import Decompressor
+from serve_app.edge.bodies.decompression import Decompressor
 from tests.serve_app.conftest import MODEL
 
 #: Without the time of day, which would change the ids of the tests.

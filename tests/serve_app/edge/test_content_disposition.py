@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cluster.errors import InvalidInput
-from serve_app.edge.content_disposition import parse_disposition
+from serve_app.edge.forms.content_disposition import parse_disposition
 
 NAME = 'größe "1" 文書.txt'
 

@@ -7,7 +7,7 @@ import httpx
 import pytest
 from jsonschema import Draft202012Validator
 
-from cluster.documents.stores import VectorStore
+from cluster.documents.vector_stores.stores import VectorStore
 from tests.serve_app.conftest import MODEL
 from tests.serve_app.json_requests import undeployed_application
 from tests.serve_app.raw_requests import new_bytes, upload

@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
-from cluster.documents.stores import VectorStore
+from cluster.documents.vector_stores.stores import VectorStore
 from cluster.settings import Settings
 from tests.serve_app.conftest import MODEL, serving
 

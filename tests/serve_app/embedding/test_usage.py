@@ -7,8 +7,8 @@ import httpx
 import pytest
 from psycopg_pool import ConnectionPool
 
-from cluster.documents.chunk_indexes import open_chunk_index
-from cluster.documents.stores import ensure_store
+from cluster.documents.chunks.chunk_indexes import open_chunk_index
+from cluster.documents.vector_stores.stores import ensure_store
 from cluster.errors import Unavailable
 from cluster.organisations.organisations import ensure_organisation
 from cluster.organisations.usage import UsageEvent, UsageSource

@@ -9,9 +9,9 @@ import pytest
 from psycopg import Connection
 from psycopg_pool import ConnectionPool
 
-from cluster.documents.chunk_indexes import open_chunk_index
+from cluster.documents.chunks.chunk_indexes import open_chunk_index
 from cluster.documents.indexing import ChunkIndex
-from cluster.documents.stores import VectorStore, get_store
+from cluster.documents.vector_stores.stores import VectorStore, get_store
 from cluster.settings import Settings
 from tests.indexed_files import make_files, process
 from tests.serve_app.conftest import Server

@@ -5,7 +5,7 @@ from typing import Any
 import httpx
 import pytest
 
-from cluster.documents.stores import VectorStore
+from cluster.documents.vector_stores.stores import VectorStore
 
 
 def test_changed_attributes_apply_to_searches_at_once(

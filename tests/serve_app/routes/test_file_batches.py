@@ -10,9 +10,9 @@ from openai import OpenAI
 from psycopg import Connection
 from psycopg_pool import ConnectionPool
 
-from cluster.documents.chunk_indexes import open_chunk_index
-from cluster.documents.store_files import get_store_file
-from cluster.documents.stores import VectorStore
+from cluster.documents.chunks.chunk_indexes import open_chunk_index
+from cluster.documents.vector_stores.store_files import get_store_file
+from cluster.documents.vector_stores.stores import VectorStore
 from cluster.settings import Settings
 from tests.cluster.jobs.turns import jobs_of
 from tests.indexed_files import begin, fail, make_files, process

@@ -5,7 +5,7 @@ from typing import Any
 import httpx
 import pytest
 
-from cluster.documents.stores import VectorStore
+from cluster.documents.vector_stores.stores import VectorStore
 from serve_app.routes import file_content
 from tests.serve_app.routes.conftest import PAGES
 

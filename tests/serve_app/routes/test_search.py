@@ -11,10 +11,10 @@ from openai import OpenAI
 from psycopg_pool import ConnectionPool
 
 from cluster import vector_index
-from cluster.documents import attaching
-from cluster.documents.chunk_indexes import ChunkIndexes, open_chunk_index
-from cluster.documents.chunk_rows import ChunkRecord
-from cluster.documents.stores import VectorStore, ensure_store, get_store
+from cluster.documents.vector_stores import attaching
+from cluster.documents.chunks.chunk_indexes import ChunkIndexes, open_chunk_index
+from cluster.documents.chunks.chunk_rows import ChunkRecord
+from cluster.documents.vector_stores.stores import VectorStore, ensure_store, get_store
 from cluster.settings import Settings
 from tests import folder_index
 from tests.conftest import kill_postmaster

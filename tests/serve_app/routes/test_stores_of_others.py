@@ -7,9 +7,9 @@ import httpx
 import pytest
 from psycopg_pool import ConnectionPool
 
-from cluster.documents import store_files
-from cluster.documents.chunk_indexes import open_chunk_index
-from cluster.documents.stores import get_store
+from cluster.documents.vector_stores import store_files
+from cluster.documents.chunks.chunk_indexes import open_chunk_index
+from cluster.documents.vector_stores.stores import get_store
 from cluster.organisations.organisations import ensure_organisation
 from cluster.settings import Settings
 from tests.indexed_files import make_files, process

@@ -10,7 +10,7 @@ from openai import OpenAI
 from psycopg import Connection
 from psycopg_pool import ConnectionPool
 
-from cluster.documents.store_files import FileStatus
+from cluster.documents.vector_stores.store_files import FileStatus
 from cluster.jobs import attempts, progress, queue
 from cluster.jobs.jobs import JobState, PriorityClass, get_job
 from cluster.settings import Settings

@@ -9,7 +9,7 @@ from openai import OpenAI
 from psycopg import Connection
 from psycopg.types.json import Jsonb
 
-from cluster.documents.stores import VectorStore
+from cluster.documents.vector_stores.stores import VectorStore
 from cluster.jobs import queue
 from cluster.settings import Settings
 from tests.indexed_files import begin, fail, make_files

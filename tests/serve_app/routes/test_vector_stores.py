@@ -9,8 +9,8 @@ import pytest
 from openai import OpenAI
 from psycopg_pool import ConnectionPool
 
-from cluster.documents.store_upkeep import delete_store_rows
-from cluster.documents.stores import get_store
+from cluster.documents.vector_stores.store_upkeep import delete_store_rows
+from cluster.documents.vector_stores.stores import get_store
 from cluster.jobs import jobs
 from cluster.settings import Settings
 from tests.indexed_files import make_files

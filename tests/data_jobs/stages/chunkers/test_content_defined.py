@@ -13,7 +13,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from cluster.documents.chunk_rows import MAX_TEXT_BYTES
+from cluster.documents.chunks.chunk_rows import MAX_TEXT_BYTES
 from cluster.engines import Registry, Tokeniser, Tokens, open_tokeniser
 from cluster.records import Page
 from cluster.settings import Settings

@@ -14,8 +14,8 @@ from typing import Any
 from psycopg import Connection
 
 from cluster.database.queries import queries
-from cluster.documents.store_files import StoreFile, get_store_file
-from cluster.documents.stores import VectorStore, require_live, touch_store
+from cluster.documents.vector_stores.store_files import StoreFile, get_store_file
+from cluster.documents.vector_stores.stores import VectorStore, require_live, touch_store
 from cluster.errors import InvalidInput, NotFound
 from cluster.formats import DOCUMENT_PURPOSES
 from cluster.jobs import queue
@@ -23,7 +23,7 @@ from cluster.jobs.jobs import REPLACED, PriorityClass
 from cluster.jobs.kinds import INDEX_FILE
 from cluster.records import document_id
 
-SQL = queries("cluster.documents", "attaching.sql")
+SQL = queries("cluster.documents.vector_stores", "attaching.sql")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -25,7 +25,7 @@ from cluster.blobs import open_blob_store
 from cluster.database import translated
 from cluster.deploy.loopback import keep_to_loopback
 from cluster.deploy.serve_config import require_release_only
-from cluster.documents.chunk_indexes import ChunkIndexes
+from cluster.documents.chunks.chunk_indexes import ChunkIndexes
 from cluster.engines import Registry, describe
 from cluster.engines.priority import lower_priority
 from cluster.errors import ClusterError, Unavailable, last_line
@@ -228,6 +228,6 @@ def _scale(settings: Settings) -> dict[str, Any]:
             "max_replicas": settings.max_workers,
             "upscale_delay_s": settings.upscale_delay_s,
             "downscale_delay_s": settings.downscale_delay_s,
-            "policy": {"policy_function": "data_jobs.worker.deployment:by_queue"},
+            "policy": {"policy_function": "data_jobs.deployment:by_queue"},
         }
     }

@@ -6,7 +6,7 @@ bulk_load(index, "default", "vs_1", chunks, collection="m_minilm_0123")
 from collections.abc import Iterable
 from typing import cast
 
-from cluster.documents.chunk_rows import ROWS_PER_TRANSACTION, ChunkRecord, batches
+from cluster.documents.chunks.chunk_rows import ROWS_PER_TRANSACTION, ChunkRecord, batches
 from cluster.documents.indexing import ChunkIndex
 from cluster.vector_index.contract import TransactionalIndex, Written
 

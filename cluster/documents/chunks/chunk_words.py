@@ -16,7 +16,7 @@ from psycopg_pool import ConnectionPool
 
 from cluster.database import translated
 from cluster.database.session_lock import alone
-from cluster.documents.chunk_statements import ChunkStatements
+from cluster.documents.chunks.chunk_statements import ChunkStatements
 from cluster.vector_index.words import WORDS_VERSION, words
 
 log = structlog.get_logger(__name__)

@@ -8,7 +8,7 @@ from psycopg_pool import ConnectionPool
 
 from cluster.documents import outbox
 from cluster.documents.indexing import ChunkIndex
-from cluster.documents.stores import VectorStore
+from cluster.documents.vector_stores.stores import VectorStore
 from cluster.settings import Settings
 from cluster.vector_index import open_vector_index
 from cluster.vector_index.contract import ExternalIndex

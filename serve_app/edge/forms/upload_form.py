@@ -23,7 +23,7 @@ from starlette.exceptions import HTTPException
 from cluster.blobs import Blob, BlobWriter
 from cluster.errors import InvalidInput
 from cluster.file_beginning import SNIFFED_BYTES
-from serve_app.edge.content_disposition import decode_utf8, parse_disposition
+from serve_app.edge.forms.content_disposition import decode_utf8, parse_disposition
 from serve_app.edge.json_route import JsonRequest, header_safe_name
 from serve_app.service import Service
 

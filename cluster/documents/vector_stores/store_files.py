@@ -26,8 +26,10 @@ from psycopg.types.json import Jsonb
 
 from cluster.database.paging import ListPage, ListStatements, PageRequest, read_page
 from cluster.database.queries import queries
-from cluster.documents import chunk_changes, chunks, documents
-from cluster.documents.stores import VectorStore
+from cluster.documents import documents
+from cluster.documents.chunks import chunk_changes
+from cluster.documents.chunks import chunk_store
+from cluster.documents.vector_stores.stores import VectorStore
 from cluster.errors import NotFound
 from cluster.jobs import queue
 from cluster.jobs.jobs import GONE, JobState, PriorityClass
@@ -109,7 +111,7 @@ LEFT JOIN jobs ON (jobs.organisation, jobs.id) = (attached.organisation, attache
 LEFT JOIN documents ON (documents.organisation, documents.id) = (attached.organisation, attached.document)"""
 SQL = {
     name: text.replace("{columns}", COLUMNS).replace("{tables}", TABLES)
-    for name, text in queries("cluster.documents", "store_files.sql").items()
+    for name, text in queries("cluster.documents.vector_stores", "store_files.sql").items()
 }
 LISTS = ListStatements(newest=SQL["newest"], oldest=SQL["oldest"], places=SQL["places"])
 LISTS_OF_BATCH = ListStatements(
@@ -166,7 +168,7 @@ def update_attributes(
     with connection.transaction():
         attached = _one(connection, "lock", store.organisation, store.id, file)
         place = (store.organisation, store.id)
-        rows = chunks.document_chunks(connection, *place, attached.document, collection=store.collection)
+        rows = chunk_store.document_chunks(connection, *place, attached.document, collection=store.collection)
         changed = {row.id: with_owner_attributes(row.attributes, attributes) for row in rows}
         chunk_changes.set_attributes(connection, *place, changed, collection=store.collection)
         values = {

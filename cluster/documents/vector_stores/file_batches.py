@@ -16,14 +16,14 @@ from psycopg import Connection
 from psycopg.rows import dict_row
 
 from cluster.database.queries import queries
-from cluster.documents.attaching import Attachment, attach_many
-from cluster.documents.store_files import FileStatus
-from cluster.documents.stores import FileCounts, VectorStore
+from cluster.documents.vector_stores.attaching import Attachment, attach_many
+from cluster.documents.vector_stores.store_files import FileStatus
+from cluster.documents.vector_stores.stores import FileCounts, VectorStore
 from cluster.errors import NotFound
 from cluster.jobs import queue
 from cluster.jobs.jobs import PriorityClass
 
-SQL = queries("cluster.documents", "file_batches.sql")
+SQL = queries("cluster.documents.vector_stores", "file_batches.sql")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -16,7 +16,7 @@ from psycopg import Connection
 from cluster.database.queries import queries
 from cluster.errors import Resource
 
-SQL = queries("cluster.jobs", "shortages.sql")
+SQL = queries("cluster.database", "shortages.sql")
 #: The first of the lock's two numbers, which nothing else uses. The second is the index in ``CODES``, which
 #: only grows.
 NAMESPACE = 723_641

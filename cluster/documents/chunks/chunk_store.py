@@ -23,8 +23,8 @@ from psycopg.types.json import Jsonb
 from psycopg_pool import ConnectionPool
 
 from cluster.database import translated
-from cluster.documents.chunk_rows import Accepted, ChunkRecord
-from cluster.documents.chunk_statements import ChunkStatements
+from cluster.documents.chunks.chunk_rows import Accepted, ChunkRecord
+from cluster.documents.chunks.chunk_statements import ChunkStatements
 from cluster.errors import Conflict, InvalidInput, Permanent
 from cluster.vector_index.collections import COLLECTION_NAME, Collection, Metric, look_up
 from cluster.vector_index.contract import ScoredId

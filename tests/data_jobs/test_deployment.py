@@ -13,7 +13,7 @@ from ray.serve._private.common import DeploymentID, ReplicaID
 from ray.serve.config import AutoscalingConfig, AutoscalingContext
 
 from cluster.blobs import open_blob_store
-from cluster.documents.chunk_indexes import ChunkIndexes
+from cluster.documents.chunks.chunk_indexes import ChunkIndexes
 from cluster.errors import Throttled
 from cluster.jobs import queue
 from cluster.jobs.jobs import read_backlog
@@ -21,7 +21,7 @@ from cluster.jobs.kinds import JobKind
 from cluster.settings import Settings
 from data_jobs.kinds.resources import Resources
 from data_jobs.kinds.upkeep import expire
-from data_jobs.worker.deployment import ServedEmbedder, by_queue, options
+from data_jobs.deployment import ServedEmbedder, by_queue, options
 
 
 def context(

@@ -19,8 +19,8 @@ from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import Message, Receive, Scope
 
-from serve_app.edge.content_headers import IDENTITY, content_coding
-from serve_app.edge.decompression import Decompressor
+from serve_app.edge.bodies.content_headers import IDENTITY, content_coding
+from serve_app.edge.bodies.decompression import Decompressor
 
 log = structlog.get_logger(__name__)
 

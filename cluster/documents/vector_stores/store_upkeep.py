@@ -12,13 +12,13 @@ from psycopg import Connection
 from psycopg.rows import dict_row
 
 from cluster.database.queries import queries
-from cluster.documents import chunk_changes
-from cluster.documents.stores import submit_deletion
+from cluster.documents.chunks import chunk_changes
+from cluster.documents.vector_stores.stores import submit_deletion
 from cluster.errors import Conflict
 from cluster.jobs import queue
 from cluster.jobs.jobs import GONE
 
-SQL = queries("cluster.documents", "store_upkeep.sql")
+SQL = queries("cluster.documents.vector_stores", "store_upkeep.sql")
 #: Rows deleted in one transaction, which so holds its locks only briefly.
 ROWS_AT_ONCE = 1_000
 #: Files detached in one transaction; each may have a job to cancel.

@@ -20,8 +20,8 @@ from psycopg import Connection
 from psycopg_pool import ConnectionPool
 
 from cluster.database import snapshot, translated
-from cluster.documents import chunks
-from cluster.documents.chunk_rows import ChunkRecord, is_text
+from cluster.documents.chunks import chunk_store
+from cluster.documents.chunks.chunk_rows import ChunkRecord, is_text
 from cluster.errors import InvalidInput
 from cluster.vector_index.collections import Collection
 from cluster.vector_index.contract import Mode, ScoredId, TransactionalIndex, VectorIndex
@@ -96,13 +96,13 @@ class _Search:
     def passing(self, connection: Connection[Any], ranking: Sequence[ScoredId]) -> list[ScoredId]:
         """The ranking without chunks that are not current, or whose attributes do not pass the filter now."""
         ids = [one.id for one in ranking]
-        passing = chunks.passing_ids(
+        passing = chunk_store.passing_ids(
             connection, *self.key, ids, collection=self.collection.name, filter=self.filter
         )
         return [one for one in ranking if one.id in passing]
 
     def by_text(self, connection: Connection[Any], text: str, k: int) -> list[list[ScoredId]]:
-        return chunks.rank_by_text(
+        return chunk_store.rank_by_text(
             connection,
             *self.key,
             text,
@@ -204,7 +204,7 @@ def _hits(
         for question, ranking in zip(questions, by_vector, strict=True)
     ]
     ids = {one.id for ranking in best for one in ranking}
-    found = chunks.fetch(connection, *how.key, sorted(ids), collection=how.collection.name) if ids else {}
+    found = chunk_store.fetch(connection, *how.key, sorted(ids), collection=how.collection.name) if ids else {}
     return [[_hit(found[one.id], one.score) for one in ranking] for ranking in best]
 
 

@@ -114,7 +114,7 @@ EXPIRED = "(expired_at IS NOT NULL OR expires_at IS NOT NULL AND expires_at <= n
 COLUMNS = ", ".join(f"vector_stores.{field.name}" for field in fields(VectorStore))
 SQL = {
     name: text.replace("{columns}", COLUMNS).replace("{expired}", EXPIRED)
-    for name, text in queries("cluster.documents", "stores.sql").items()
+    for name, text in queries("cluster.documents.vector_stores", "stores.sql").items()
 }
 LISTS = ListStatements(newest=SQL["newest"], oldest=SQL["oldest"], places=SQL["places"])
 

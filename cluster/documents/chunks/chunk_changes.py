@@ -12,7 +12,8 @@ from typing import Any
 
 from psycopg import Connection
 
-from cluster.documents import chunks, outbox
+from cluster.documents import outbox
+from cluster.documents.chunks import chunk_store
 
 
 def delete_document(
@@ -23,7 +24,7 @@ def delete_document(
     Searches do not find them from then on. Vectors in an external index are deleted after it, by way of the
     outbox.
     """
-    deleted = chunks.delete_document(connection, organisation, store, document, collection=collection)
+    deleted = chunk_store.delete_document(connection, organisation, store, document, collection=collection)
     outbox.add(connection, organisation, store, deleted.outside)
     return deleted.count
 
@@ -34,7 +35,7 @@ def delete_store(
     """The same for at most ``limit`` chunks of a store that is deleted or has expired; an external index is
     told once.
     """
-    deleted = chunks.delete_store(connection, organisation, store, collection=collection, limit=limit)
+    deleted = chunk_store.delete_store(connection, organisation, store, collection=collection, limit=limit)
     if deleted.outside:
         outbox.add(connection, organisation, store, [outbox.WHOLE_STORE])
     return deleted.count
@@ -51,5 +52,5 @@ def set_attributes(
     """Replace the attributes of chunks, by id, in the caller's transaction. An external index gets them after
     it.
     """
-    changed = chunks.set_attributes(connection, organisation, store, attributes, collection=collection)
+    changed = chunk_store.set_attributes(connection, organisation, store, attributes, collection=collection)
     outbox.add(connection, organisation, store, changed.outside)

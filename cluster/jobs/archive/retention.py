@@ -21,12 +21,12 @@ from psycopg_pool import ConnectionPool
 
 from cluster.database import translated
 from cluster.database.queries import queries
-from cluster.jobs.archive_file import LISTS, Archive, by_day_and_organisation, open_archive
+from cluster.jobs.archive.archive_file import LISTS, Archive, by_day_and_organisation, open_archive
 from cluster.jobs.queue_tables import delete_ended_entries
 from cluster.organisations.idempotency import delete_old_answers
 from cluster.settings import Settings
 
-SQL = queries("cluster.jobs", "retention.sql")
+SQL = queries("cluster.jobs.archive", "retention.sql")
 log = structlog.get_logger(__name__)
 
 #: Jobs of one transaction: a few MB of rows, locked for a second.

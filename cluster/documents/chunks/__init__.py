@@ -1,0 +1,1 @@
+"""The chunks of documents in Postgres: their texts, words and attributes, and where their vectors lie."""

@@ -1,0 +1,1 @@
+"""Vector stores, the files attached to them, and batches of attached files."""

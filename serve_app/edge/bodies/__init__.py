@@ -1,0 +1,1 @@
+"""Request bodies: limits, headers and decompression."""

@@ -1,0 +1,1 @@
+"""Multipart forms with a file, read while they arrive."""

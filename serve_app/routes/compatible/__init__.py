@@ -1,0 +1,1 @@
+"""Paths of other servers and older clients, for callers that move here."""
