@@ -24,9 +24,9 @@ from ray.exceptions import RayError
 
 from cluster.command import read_settings
 from cluster.database import open_pool, translated
-from cluster.documents.vector_stores import stores
 from cluster.documents.chunks.chunk_indexes import ChunkIndexes
 from cluster.documents.file_names import shown_name
+from cluster.documents.vector_stores import stores
 from cluster.engines import Registry, describe
 from cluster.errors import ClusterError, InvalidInput, Permanent, Unavailable, last_line
 from cluster.jobs.command_job import CommandJob

@@ -10,10 +10,22 @@ from fastapi import FastAPI
 from serve_app.edge.boundary import Boundary
 from serve_app.edge.error_responses import hide_status_422
 from serve_app.edge.errors import install_error_handlers
-from serve_app.routes import embeddings, file_batches, file_content, files, health, jobs, models, rerank, search, tokenize, uploads, vector_store_files, vector_stores
-from serve_app.routes.compatible import cohere
-from serve_app.routes.compatible import tasks
-from serve_app.routes.compatible import tei
+from serve_app.routes import (
+    embeddings,
+    file_batches,
+    file_content,
+    files,
+    health,
+    jobs,
+    models,
+    rerank,
+    search,
+    tokenize,
+    uploads,
+    vector_store_files,
+    vector_stores,
+)
+from serve_app.routes.compatible import cohere, tasks, tei
 from serve_app.routes.job_events import EventFeed
 from serve_app.service import Service
 

@@ -22,10 +22,10 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 
 from cluster.blobs import open_blob_store
 from cluster.database import open_pool, revive, translated
+from cluster.database.shortages import announced
 from cluster.documents.chunks.chunk_indexes import ChunkIndexes
 from cluster.documents.vector_stores.stores import VectorStore, find_store
 from cluster.errors import Resource, Retryable, Shortage, Throttled, Unavailable
-from cluster.database.shortages import announced
 from cluster.organisations.organisations import ensure_organisation
 from cluster.organisations.usage import UsageEvent, record_usage
 from cluster.settings import Settings

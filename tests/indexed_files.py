@@ -11,7 +11,13 @@ from psycopg import Connection
 from cluster.documents import documents
 from cluster.documents.chunks.chunk_rows import ChunkRecord
 from cluster.documents.indexing import ChunkIndex
-from cluster.documents.vector_stores.store_files import FileStatus, StoreFile, get_store_file, hold, record_status
+from cluster.documents.vector_stores.store_files import (
+    FileStatus,
+    StoreFile,
+    get_store_file,
+    hold,
+    record_status,
+)
 from cluster.documents.vector_stores.stores import VectorStore
 from cluster.jobs import attempts
 from cluster.jobs.jobs import JobState, get_job

@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 
 from cluster.database import translated
 from cluster.doctor.ailment import SQL, Ailment, Case, Patient
-from cluster.documents.vector_stores.attaching import Attachment, attach_many
 from cluster.documents.files import delete_file, release_blob
+from cluster.documents.vector_stores.attaching import Attachment, attach_many
 from cluster.documents.vector_stores.store_files import FileStatus, get_store_file, record_status
 from cluster.documents.vector_stores.stores import get_store
 from cluster.errors import Conflict, NotFound

@@ -13,12 +13,12 @@ from cluster.blobs import open_blob_store
 from cluster.database import bundled, translated
 from cluster.database.migrate import CONNECT_TIMEOUT_S, ENCODING, MIN_PGVECTOR, migrations
 from cluster.database.queries import queries
+from cluster.database.shortages import announced
 from cluster.doctor.report import PartCheck
 from cluster.engines import Registry, describe
 from cluster.errors import ClusterError, Shortage
 from cluster.jobs.kinds import not_retryable
 from cluster.jobs.queue_tables import live_workers
-from cluster.database.shortages import announced
 from cluster.local import application, ray_head
 from cluster.local.addresses import LOOPBACK, api_url, dashboard_url, get_json
 from cluster.settings import Settings

@@ -158,7 +158,9 @@ class ChunkIndex:
         key = {"collection": collection}
         with translated():
             chunk_store.lock_document(connection, organisation, store, document, **key)
-            before = chunk_store.document_chunks(connection, organisation, store, document, **key) if ahead else []
+            before = (
+                chunk_store.document_chunks(connection, organisation, store, document, **key) if ahead else []
+            )
             known = {record.id: record.attributes for record in before}
             written = self._merge(connection, organisation, store, rows, collection, ahead, known)
             deleted = chunk_store.delete_others(connection, organisation, store, document, **key)
@@ -236,7 +238,9 @@ class ChunkIndex:
         kept = [id for id, *_, vector in distinct if vector is None]
         if self.external is not None:
             distinct = [(*row[:4], None) for row in distinct]
-        written = chunk_store.merge(connection, organisation, store, distinct, collection=collection, kept=kept)
+        written = chunk_store.merge(
+            connection, organisation, store, distinct, collection=collection, kept=kept
+        )
         if ahead is not None:
             sent = {**known, **ahead.attributes}
             changed = {row.id for row in rows if sent.get(row.id) != row.attributes}

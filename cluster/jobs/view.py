@@ -16,11 +16,11 @@ from psycopg import Connection
 from psycopg.rows import dict_row
 
 from cluster.database.paging import ListPage, ListStatements, PageRequest, read_page
+from cluster.database.shortages import announced
 from cluster.errors import Resource
 from cluster.jobs.jobs import THROTTLED, Job, JobState, PriorityClass, as_jobs, get_job, with_columns
 from cluster.jobs.kinds import not_retryable
 from cluster.jobs.queue_tables import live_workers
-from cluster.database.shortages import announced
 
 #: The condition of a filter, in which NULL selects everything.
 CHOSEN = """

@@ -16,11 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 from psycopg import Connection
 
+from cluster.documents.files import File, get_file
+from cluster.documents.indexing import Ahead
 from cluster.documents.vector_stores import store_files
 from cluster.documents.vector_stores.attaching import successor
 from cluster.documents.vector_stores.chunking import Chunking
-from cluster.documents.files import File, get_file
-from cluster.documents.indexing import Ahead
 from cluster.documents.vector_stores.store_files import FileStatus, StoreFile
 from cluster.documents.vector_stores.stores import VectorStore, get_store
 from cluster.engines import Registry

@@ -14,8 +14,8 @@ from psycopg_pool import ConnectionPool
 from cluster.database import translated
 from cluster.documents.chunks.chunk_words import renew_words
 from cluster.documents.files import expire_files, release_blobs
-from cluster.documents.vector_stores.store_upkeep import expire_stores
 from cluster.documents.uploads import expire_uploads
+from cluster.documents.vector_stores.store_upkeep import expire_stores
 from cluster.jobs import attempts
 from cluster.jobs.archive import retention
 from cluster.organisations import idempotency

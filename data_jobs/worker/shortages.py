@@ -25,8 +25,8 @@ from procrastinate.exceptions import ConnectorException
 
 from cluster.database import CONNECTION, database_url, translated
 from cluster.database.errors import translate
-from cluster.errors import ClusterError, Resource, Shortage, Unavailable
 from cluster.database.shortages import announce
+from cluster.errors import ClusterError, Resource, Shortage, Unavailable
 from cluster.retrying import Backoff
 from cluster.settings import Settings
 

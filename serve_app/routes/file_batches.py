@@ -6,8 +6,7 @@ from fastapi import Response
 from psycopg import Connection
 from pydantic import Field, model_validator
 
-from cluster.documents.vector_stores import file_batches
-from cluster.documents.vector_stores import store_files
+from cluster.documents.vector_stores import file_batches, store_files
 from cluster.documents.vector_stores.attaching import Attachment
 from cluster.documents.vector_stores.file_batches import FileBatch
 from cluster.documents.vector_stores.store_files import FileStatus

@@ -5,8 +5,8 @@ from typing import Annotated, Any, Literal
 from fastapi import Query
 from psycopg import Connection
 
-from cluster.documents.vector_stores import store_files
 from cluster.documents.chunks.chunk_store import document_chunks
+from cluster.documents.vector_stores import store_files
 from cluster.documents.vector_stores.store_files import StoreFile
 from cluster.documents.vector_stores.stores import get_store
 from cluster.errors import InvalidInput

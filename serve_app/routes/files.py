@@ -16,9 +16,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from pydantic_core import PydanticCustomError
 from starlette.responses import Response, StreamingResponse
 
-from cluster.documents.vector_stores.attaching import attach
 from cluster.documents.file_names import plain_name
 from cluster.documents.files import File, create_file, delete_file, get_file, list_files
+from cluster.documents.vector_stores.attaching import attach
 from cluster.documents.vector_stores.store_files import StoreFile
 from cluster.documents.vector_stores.stores import find_store
 from cluster.formats import PURPOSES, Purpose
@@ -26,12 +26,12 @@ from cluster.jobs.jobs import PriorityClass
 from cluster.organisations.organisations import StorageLimits
 from cluster.records import digest
 from serve_app.edge.authentication import Organisation
+from serve_app.edge.forms.upload_form import FormRules, upload_form
 from serve_app.edge.idempotency import Once
 from serve_app.edge.json_route import json_router
 from serve_app.edge.request_model import Whole
 from serve_app.edge.response_model import ListObject, Omissible, ResponseModel
 from serve_app.edge.service_access import ServiceDep
-from serve_app.edge.forms.upload_form import FormRules, upload_form
 from serve_app.edge.validation_messages import form_validation_error
 from serve_app.routes.stored_files import (
     accepted_type,

@@ -34,12 +34,12 @@ from cluster.file_beginning import SNIFFED_BYTES
 from cluster.formats import Purpose
 from cluster.organisations.organisations import StorageLimits
 from serve_app.edge.authentication import Organisation
+from serve_app.edge.forms.upload_form import FormRules, upload_form
 from serve_app.edge.idempotency import Once
 from serve_app.edge.json_route import json_router
 from serve_app.edge.request_model import RequestModel, Text, Whole
 from serve_app.edge.response_model import Omissible, ResponseModel, json_response
 from serve_app.edge.service_access import ServiceDep
-from serve_app.edge.forms.upload_form import FormRules, upload_form
 from serve_app.routes.files import FileObject, Lifetime, unix
 from serve_app.routes.stored_files import (
     accepted_type,

@@ -12,8 +12,7 @@ from fastapi import Query, Response
 from psycopg import Connection
 from pydantic import Field
 
-from cluster.documents.vector_stores import attaching
-from cluster.documents.vector_stores import store_files
+from cluster.documents.vector_stores import attaching, store_files
 from cluster.documents.vector_stores.chunking import Chunking
 from cluster.documents.vector_stores.store_files import FileStatus, StoreFile
 from cluster.documents.vector_stores.stores import VectorStore, get_store

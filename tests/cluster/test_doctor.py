@@ -21,11 +21,11 @@ from cluster.blobs import Blob, BlobStore, open_blob_store
 from cluster.database import bundled, open_pool
 from cluster.doctor import Finding, HealthReport, PartCheck, examine
 from cluster.documents import documents
-from cluster.documents.vector_stores.attaching import attach
 from cluster.documents.chunks.chunk_indexes import open_chunk_index
 from cluster.documents.chunks.chunk_rows import ChunkRecord
 from cluster.documents.files import File, create_file, get_file
 from cluster.documents.indexing import ChunkIndex
+from cluster.documents.vector_stores.attaching import attach
 from cluster.documents.vector_stores.store_files import FileStatus, StoreFile, get_store_file
 from cluster.documents.vector_stores.stores import VectorStore, delete_store, ensure_store
 from cluster.engines import Registry

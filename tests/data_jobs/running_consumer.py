@@ -13,10 +13,9 @@ from numpy.typing import NDArray
 from psycopg_pool import ConnectionPool
 
 from cluster.blobs import BlobStore, open_blob_store
-from cluster.documents.vector_stores import attaching
-from cluster.documents.vector_stores import stores
 from cluster.documents.chunks.chunk_indexes import ChunkIndexes
 from cluster.documents.files import File, create_file
+from cluster.documents.vector_stores import attaching, stores
 from cluster.documents.vector_stores.stores import NewStore, VectorStore
 from cluster.engines import Engine
 from cluster.jobs.jobs import Job, get_job

@@ -19,9 +19,9 @@ from cluster.jobs import queue
 from cluster.jobs.jobs import read_backlog
 from cluster.jobs.kinds import JobKind
 from cluster.settings import Settings
+from data_jobs.deployment import ServedEmbedder, by_queue, options
 from data_jobs.kinds.resources import Resources
 from data_jobs.kinds.upkeep import expire
-from data_jobs.deployment import ServedEmbedder, by_queue, options
 
 
 def context(

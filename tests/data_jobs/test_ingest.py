@@ -14,9 +14,9 @@ import pytest
 from psycopg_pool import ConnectionPool
 
 from cluster.documents import documents
-from cluster.documents.vector_stores import stores
 from cluster.documents.chunks.chunk_indexes import open_chunk_index
 from cluster.documents.indexing import ChunkIndex
+from cluster.documents.vector_stores import stores
 from cluster.engines import Engine, Registry, open_engine
 from cluster.errors import Conflict, InvalidInput
 from cluster.records import Outcome

@@ -204,7 +204,9 @@ def _hits(
         for question, ranking in zip(questions, by_vector, strict=True)
     ]
     ids = {one.id for ranking in best for one in ranking}
-    found = chunk_store.fetch(connection, *how.key, sorted(ids), collection=how.collection.name) if ids else {}
+    found = (
+        chunk_store.fetch(connection, *how.key, sorted(ids), collection=how.collection.name) if ids else {}
+    )
     return [[_hit(found[one.id], one.score) for one in ranking] for ranking in best]
 
 

@@ -27,8 +27,7 @@ from psycopg.types.json import Jsonb
 from cluster.database.paging import ListPage, ListStatements, PageRequest, read_page
 from cluster.database.queries import queries
 from cluster.documents import documents
-from cluster.documents.chunks import chunk_changes
-from cluster.documents.chunks import chunk_store
+from cluster.documents.chunks import chunk_changes, chunk_store
 from cluster.documents.vector_stores.stores import VectorStore
 from cluster.errors import NotFound
 from cluster.jobs import queue

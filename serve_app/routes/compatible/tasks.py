@@ -13,9 +13,9 @@ from psycopg import Connection
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.responses import Response
 
-from cluster.documents.vector_stores.attaching import attach
 from cluster.documents.file_names import plain_name
 from cluster.documents.files import create_file
+from cluster.documents.vector_stores.attaching import attach
 from cluster.documents.vector_stores.stores import ensure_store
 from cluster.jobs.jobs import Job, JobState, PriorityClass, get_job
 from cluster.organisations.organisations import StorageLimits
@@ -23,11 +23,11 @@ from cluster.records import digest
 from cluster.vector_index import collection_name
 from serve_app.edge.authentication import Organisation
 from serve_app.edge.error_responses import documented_errors
+from serve_app.edge.forms.upload_form import FormRules, upload_form
 from serve_app.edge.idempotency import Once
 from serve_app.edge.json_route import json_router
 from serve_app.edge.response_model import ResponseModel
 from serve_app.edge.service_access import ServiceDep
-from serve_app.edge.forms.upload_form import FormRules, upload_form
 from serve_app.edge.validation_messages import form_validation_error
 from serve_app.routes.stored_files import accepted_type, deleting_orphan_blob, require_kept_blob
 from serve_app.routes.vector_store_fields import (

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 from psycopg import Connection
 
+from cluster.documents.files import delete_file
+from cluster.documents.indexing import ChunkIndex
 from cluster.documents.vector_stores import store_files
 from cluster.documents.vector_stores.attaching import Attachment
 from cluster.documents.vector_stores.file_batches import FileBatch, cancel_batch, create_batch, get_batch
-from cluster.documents.files import delete_file
-from cluster.documents.indexing import ChunkIndex
 from cluster.documents.vector_stores.store_files import FileStatus, get_store_file
 from cluster.documents.vector_stores.stores import FileCounts, VectorStore
 from cluster.jobs import queue

@@ -11,7 +11,6 @@ from psycopg import Connection
 from psycopg_pool import ConnectionPool
 
 from cluster.blobs import Blob, BlobStore, open_blob_store
-from cluster.documents.vector_stores.attaching import attach
 from cluster.documents.files import (
     File,
     create_file,
@@ -24,6 +23,7 @@ from cluster.documents.files import (
     require_blob,
 )
 from cluster.documents.indexing import ChunkIndex
+from cluster.documents.vector_stores.attaching import attach
 from cluster.documents.vector_stores.store_files import get_store_file
 from cluster.documents.vector_stores.stores import VectorStore
 from cluster.errors import NotFound, Throttled

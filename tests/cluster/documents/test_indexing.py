@@ -12,10 +12,10 @@ from psycopg_pool import ConnectionPool
 
 from cluster.documents import outbox
 from cluster.documents.chunks import chunk_changes
-from cluster.documents.vector_stores import stores
 from cluster.documents.chunks.chunk_indexes import ChunkIndexes
 from cluster.documents.chunks.chunk_rows import ChunkRecord
 from cluster.documents.indexing import Ahead, ChunkIndex
+from cluster.documents.vector_stores import stores
 from cluster.documents.vector_stores.store_upkeep import delete_store_rows
 from cluster.documents.vector_stores.stores import NewStore, VectorStore
 from cluster.engines.contract import Fingerprint

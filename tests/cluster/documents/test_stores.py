@@ -12,7 +12,20 @@ from psycopg_pool import ConnectionPool
 from cluster.database.paging import PageRequest
 from cluster.documents.indexing import ChunkIndex
 from cluster.documents.vector_stores.store_upkeep import delete_store_rows
-from cluster.documents.vector_stores.stores import NewStore, StoreUsage, VectorStore, create_store, delete_store, ensure_store, find_store, get_store, list_stores, touch_store, update_store, usage_of
+from cluster.documents.vector_stores.stores import (
+    NewStore,
+    StoreUsage,
+    VectorStore,
+    create_store,
+    delete_store,
+    ensure_store,
+    find_store,
+    get_store,
+    list_stores,
+    touch_store,
+    update_store,
+    usage_of,
+)
 from cluster.engines.contract import Fingerprint
 from cluster.errors import Conflict, InvalidInput, NotFound
 from cluster.jobs.jobs import PriorityClass

@@ -19,10 +19,9 @@ from psycopg_pool import ConnectionPool
 from cluster.database import open_pool
 from cluster.errors import Unavailable
 from cluster.jobs import attempts, progress, queue
-from cluster.jobs.archive import archive_file
-from cluster.jobs.archive import retention
-from cluster.jobs.jobs import Job, get_job
+from cluster.jobs.archive import archive_file, retention
 from cluster.jobs.archive.retention import Archived, archive
+from cluster.jobs.jobs import Job, get_job
 from cluster.organisations.idempotency import answer_once
 from cluster.organisations.organisations import ensure_organisation
 from cluster.organisations.usage import UsageEvent, UsageSource, record_usage

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from psycopg import Connection
 from psycopg_pool import ConnectionPool
 
-from cluster.documents.vector_stores import attaching
 from cluster.documents.chunks.chunk_indexes import ChunkIndexes
+from cluster.documents.vector_stores import attaching
 from cluster.documents.vector_stores.stores import VectorStore, get_store
 from cluster.engines.contract import Fingerprint
 from cluster.errors import Conflict, InvalidInput, NotFound

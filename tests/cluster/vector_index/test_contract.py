@@ -14,8 +14,7 @@ import pytest
 from psycopg.errors import DeadlockDetected
 from psycopg_pool import ConnectionPool
 
-from cluster.documents.chunks import chunk_changes
-from cluster.documents.chunks import chunk_store
+from cluster.documents.chunks import chunk_changes, chunk_store
 from cluster.documents.chunks.bulk_load import bulk_load
 from cluster.documents.chunks.chunk_search import Question
 from cluster.documents.indexing import ChunkIndex

@@ -6,9 +6,8 @@ import pymupdf
 import pytest
 from psycopg_pool import ConnectionPool
 
-from cluster.documents.vector_stores import attaching
-from cluster.documents.vector_stores import store_files
 from cluster.documents.chunks.chunk_indexes import open_chunk_index
+from cluster.documents.vector_stores import attaching, store_files
 from cluster.documents.vector_stores.store_files import FileStatus, StoreFile
 from cluster.engines import Engine, Registry, open_engine
 from cluster.jobs import queue

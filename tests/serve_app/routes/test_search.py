@@ -11,9 +11,9 @@ from openai import OpenAI
 from psycopg_pool import ConnectionPool
 
 from cluster import vector_index
-from cluster.documents.vector_stores import attaching
 from cluster.documents.chunks.chunk_indexes import ChunkIndexes, open_chunk_index
 from cluster.documents.chunks.chunk_rows import ChunkRecord
+from cluster.documents.vector_stores import attaching
 from cluster.documents.vector_stores.stores import VectorStore, ensure_store, get_store
 from cluster.settings import Settings
 from tests import folder_index

@@ -7,8 +7,8 @@ import httpx
 import pytest
 from psycopg_pool import ConnectionPool
 
-from cluster.documents.vector_stores import store_files
 from cluster.documents.chunks.chunk_indexes import open_chunk_index
+from cluster.documents.vector_stores import store_files
 from cluster.documents.vector_stores.stores import get_store
 from cluster.organisations.organisations import ensure_organisation
 from cluster.settings import Settings
