@@ -42,8 +42,12 @@ class StorageLimits:
 
 
 def ensure_organisation(connection: Connection[Any], organisation: str) -> None:
-    """Create the organisation if it does not exist. Safe to repeat and to race."""
-    connection.execute(SQL["ensure"], {"organisation": organisation})
+    """Create the organisation if it does not exist. Safe to repeat and to race.
+
+    Nothing is written where it exists, so that a replica also starts on a database that takes no writes.
+    """
+    if connection.execute(SQL["exists"], {"organisation": organisation}).fetchone() is None:
+        connection.execute(SQL["ensure"], {"organisation": organisation})
 
 
 def storage_limits(

@@ -1,3 +1,6 @@
+-- name: exists
+SELECT 1 FROM organisations WHERE id = %(organisation)s;
+
 -- name: ensure
 INSERT INTO organisations (id, name) VALUES (%(organisation)s, %(organisation)s) ON CONFLICT (id) DO NOTHING;
 
