@@ -1,1 +1,1 @@
-"""What every node of the cluster has: settings, records, the database, engines, the vector index, the ledger."""
+"""What every node of the cluster has: settings, the database, engines, documents, jobs."""

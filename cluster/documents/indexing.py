@@ -10,10 +10,9 @@ makes three calls:
     index.settle(organisation, store_id)
 
 Where the vectors lie in our Postgres, the transaction does everything, and the other two calls do nothing.
-Elsewhere ``write_ahead`` writes the new vectors, whose ids come from the content, so that repeating it
-changes nothing. The transaction makes their chunks current and puts the ids of old ones into the outbox;
-``settle`` empties it, and a scheduled job repeats that each minute. No call to an external index happens
-inside a transaction. Deletions need no index at all: see ``chunk_changes``.
+Elsewhere ``write_ahead`` writes the new vectors; a repeated call changes nothing, as ids come from content.
+The transaction makes their chunks current and puts the ids of old ones into the outbox. ``settle`` empties
+the outbox, and so does a job each minute. No transaction calls an external index, and deletions need none.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -41,8 +40,7 @@ log = structlog.get_logger(__name__)
 
 #: Seconds that a writer spends on the outbox after its own write; a worker sends the remaining entries.
 SETTLE_S = 5.0
-#: Seconds after a bulk load for which chunks of older versions are renewed; workers and the doctor renew the
-#: remaining ones.
+#: Seconds after a bulk load for which older chunks are renewed; workers and the doctor renew the others.
 RENEWAL_S = 30.0
 
 

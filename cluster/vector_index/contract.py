@@ -1,8 +1,8 @@
 """The contract of vector indexes: where the vectors of chunks lie, and how the nearest ones are found.
 
 A vector index knows ids, vectors and the attributes that filters ask for. Texts, full text and the question
-which chunks are current belong to our Postgres (``cluster.documents.chunks.chunk_store``). ``cluster.documents.indexing``
-is the only caller; it reads ``capabilities`` and chooses one of two ways to write:
+which chunks are current belong to our Postgres (``cluster.documents.chunks.chunk_store``).
+``cluster.documents.indexing`` is the only caller; it reads ``capabilities`` and chooses one of two ways to write:
 
 - ``TransactionalIndex``: the vectors lie in the rows of our chunk table, so that writing a chunk writes its
   vector;

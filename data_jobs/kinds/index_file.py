@@ -45,22 +45,18 @@ from data_jobs.stages.pipeline_version import pipeline_version
 from data_jobs.stages.write import DocumentWriter
 from data_jobs.worker.job_attempt import JobAttempt, NotWanted, StageFailed
 
-#: Pages that are parsed at once, in some tenths of a second, so that an urgent page never waits long for a
-#: parser.
+#: Pages that are parsed at once, in some tenths of a second: an urgent page waits no longer for a parser.
 PAGES_PER_PART = 50
 #: Half of a part has half of its time limit, and so on, but no less than this share of ``parse_timeout_s``.
 #: So a page whose parsing never ends is found in two and a half times the whole time, not in seven.
 MIN_TIME_SHARE = 0.1
-#: Chunks of one call to the model: enough to fill its batches, few enough to repeat the call and to show
-#: progress.
+#: Chunks of one call to the model: enough to fill its batches, few enough to repeat and to show progress.
 CHUNKS_PER_CALL = 32
-#: Calls of one job at once, so that the model never waits for this job, and other jobs never wait long behind
-#: it.
+#: Calls of one job at once: the model never waits for this job, and other jobs never wait long behind it.
 CALLS_AT_ONCE = 2
 #: A call that is not answered within so many seconds waits for the model, and the job says so.
 FAST_ANSWER_S = 2.0
-#: Percent of the job that are done when a stage begins and when it ends: about its share of the time of a
-#: long document.
+#: Percent of the job done when a stage begins and when it ends, about as in the time of a long document.
 SHARES = {"read": (0, 2), "parse": (2, 35), "chunk": (35, 40), "embed": (40, 95), "write": (95, 99)}
 
 

@@ -1,4 +1,4 @@
-"""A connection whose work is kept, a store in a fresh organisation, and another organisation that must never see into it."""
+"""Fixtures: a connection that commits, a store of a new organisation, and a second organisation."""
 
 from collections.abc import Iterator
 from typing import Any

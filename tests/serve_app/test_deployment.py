@@ -23,10 +23,8 @@ async def test_token_ids_are_computed_by_the_model_they_were_made_for(server: Se
 
 async def test_token_ids_of_another_model_are_refused_and_never_computed(server: Server) -> None:
     ids = server.service.models.default.engine.tokeniser.ids(["Swifts sleep on the wing."])
-    with pytest.raises(
-        Conflict,
-        match=f"vectors of {MODEL}@older are requested.*{server.service.models.default.engine.fingerprint.id}",
-    ):
+    served = server.service.models.default.engine.fingerprint.id
+    with pytest.raises(Conflict, match=f"vectors of {MODEL}@older are requested.*{served}"):
         await Embedder.embed_ids(replica(server), ids, fingerprint=f"{MODEL}@older", organisation="default")
 
 

@@ -96,14 +96,12 @@ def attach_many(
         queue.lock_jobs(connection, store.organisation, list(replaced.values()))
         new = [file for file in wanted if file not in jobs]
         requests = [_request(store, file) for file in new]
-        submitted = queue.submit_many(
-            connection,
-            store.organisation,
-            requests,
-            priority_class=priority_class,
-            priority=priority,
-            attempts=attempts,
-        )
+        options: dict[str, Any] = {
+            "priority_class": priority_class,
+            "priority": priority,
+            "attempts": attempts,
+        }
+        submitted = queue.submit_many(connection, store.organisation, requests, **options)
         jobs.update((file, job.id) for file, job in zip(new, submitted, strict=True))
         _replace_jobs(connection, store.organisation, {replaced[file]: jobs[file] for file in replaced})
         _write(connection, owner, wanted.values(), jobs, batch=batch)

@@ -1,4 +1,4 @@
-"""cohere, its second client, with its defaults, but long texts are refused and not cut, as by other clients."""
+"""Cohere's second client with its defaults, except that long texts are refused, as by other clients."""
 
 import cohere
 from client_script import error_of, print_results, task
