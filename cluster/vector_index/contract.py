@@ -2,7 +2,8 @@
 
 A vector index knows ids, vectors and the attributes that filters ask for. Texts, full text and the question
 which chunks are current belong to our Postgres (``cluster.documents.chunks.chunk_store``).
-``cluster.documents.indexing`` is the only caller; it reads ``capabilities`` and chooses one of two ways to write:
+``cluster.documents.indexing`` is the only caller; it reads ``capabilities`` and chooses one of two ways to
+write:
 
 - ``TransactionalIndex``: the vectors lie in the rows of our chunk table, so that writing a chunk writes its
   vector;
