@@ -92,7 +92,7 @@ def test_down_tells_a_running_ingest_why_it_ends_and_no_client_gets_404_during_u
 
     printed = ingest.communicate(timeout=30)[1]
     assert (down.returncode, ingest.returncode) == (0, 1), (down.stderr, printed)
-    assert "Ending 1 command" in down.stderr
+    assert "Ending 1 running command" in down.stderr
     assert "the cluster was stopped (make down)" in printed
     assert (
         printed.splitlines()[-1] == "Documents already written stay; run the same command again to continue."
