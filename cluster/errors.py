@@ -98,7 +98,7 @@ SHORTAGE_SENTENCES = {
 
 
 class Shortage(Unavailable):
-    """A service answers, but a resource that it needs is used up. The call itself is correct, and may wait.
+    """A service answers, but it has used up a resource that it needs. The same call succeeds later.
 
     Args:
         message: names the resource and what to do.

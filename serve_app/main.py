@@ -13,7 +13,8 @@ from cluster.deploy.serve_config import require_release_only
 from cluster.settings import Settings
 from serve_app.deployment import HEALTH_TIMEOUT_S, EmbedderIngress
 
-#: Most requests in a replica at once; further ones wait in the router, where another replica can take them.
+#: Maximum number of requests in a replica at once; further ones wait in the router, where another replica can
+#: take them.
 MAX_ONGOING_REQUESTS = 256
 #: Autoscaling uses the mean load over this time; replicas report their load every 10 s.
 LOOK_BACK_S = 15

@@ -87,7 +87,7 @@ class Service:
         return self.models.of_fingerprint(store.fingerprint.id)
 
     def max_chunk_tokens(self, store: VectorStore) -> int:
-        """Most tokens of a chunk in this store; includes special tokens if its model is not served here."""
+        """Maximum tokens of a chunk in this store; includes special tokens if its model is not served."""
         model = self.models.find(store.fingerprint.id)
         return store.fingerprint.max_tokens if model is None else model.max_content_tokens
 

@@ -25,7 +25,7 @@ WHERE status IN ('todo', 'doing') AND lock IS NOT NULL"""
 
 
 def missing(connection: Connection[Any]) -> list[str]:
-    """Names of Procrastinate's migrations that this database does not have; all of them at first."""
+    """Names of Procrastinate's migrations that are not applied yet; for a new database, all of them."""
     there = connection.execute("SELECT to_regclass('queue_migrations') IS NOT NULL").fetchone()
     applied = (
         {name for (name,) in connection.execute("SELECT name FROM queue_migrations")}

@@ -1,9 +1,9 @@
 """Adds our lines to the HAProxy configuration that Ray Serve wrote, then becomes HAProxy.
 
-Serve's template has no setting for them. They set the answer while no replica exists (Serve: a 404 in plain
-text), the form of HAProxy's own errors, and the buffering of whole requests, so that they can be repeated. On
-a local cluster they also keep HAProxy's listeners on the loopback interface. Serve runs ``PROGRAM``, which
-calls ``main``, because RAY_SERVE_HAPROXY_BINARY_PATH names it (``ray.env``).
+Serve's template has no setting for what these lines do. The lines set the answer while no replica exists
+(Serve sends a 404 in plain text), the form of HAProxy's own errors, and the buffering of whole requests, so
+that they can be repeated. On a local cluster they also keep HAProxy's listeners on the loopback interface.
+Serve runs ``PROGRAM``, which calls ``main``, because RAY_SERVE_HAPROXY_BINARY_PATH names it (``ray.env``).
 
 If these lines do not fit the template, which another release of Ray may have changed, HAProxy does not start,
 and the log says why.

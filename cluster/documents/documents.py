@@ -83,7 +83,7 @@ class DocumentContent:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OutcomeCount:
-    """Sums over the documents of a store that have one outcome."""
+    """Totals of all documents of a store with this outcome."""
 
     outcome: Outcome
     documents: int

@@ -174,7 +174,7 @@ def list_files(
     Args:
         purpose: only files with this purpose.
         after: id of the file before the page; it may have been deleted since.
-        limit: most files of the page.
+        limit: maximum number of files of the page.
 
     Raises:
         InvalidInput: ``after`` is not the id of a file.
@@ -207,7 +207,7 @@ def expire_files(connection: Connection[Any], *, limit: int = 100) -> list[File]
     """Delete the expired files of every organisation, as ``delete_file`` does; returns them.
 
     Args:
-        limit: most files of one call; call again while it returns as many.
+        limit: maximum number of files of one call; call again while it returns as many.
     """
     expired = connection.execute(SQL["expired_of_all"], {"limit": limit}).fetchall()
     return [delete_file(connection, organisation, id) for organisation, id in expired]

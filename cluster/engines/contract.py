@@ -30,7 +30,8 @@ class Fingerprint:
     revision: str
     #: Numbers in a vector.
     dim: int
-    #: Most tokens of one input, special tokens included. Further tokens are cut off, and the cut is reported.
+    #: Maximum number of tokens of one input, special tokens included. Further tokens are cut off, and the cut
+    #: is reported.
     max_tokens: int
     #: How the vectors of the tokens become one vector: mean, cls or last.
     pooling: str
@@ -82,7 +83,7 @@ class Tokeniser(Protocol):
 
     @property
     def max_content_tokens(self) -> int:
-        """Most tokens of one input, special tokens not counted."""
+        """Maximum number of tokens of one input, special tokens not counted."""
 
     @property
     def vocabulary_size(self) -> int:
@@ -232,7 +233,7 @@ class Reranker(Protocol):
 
     @property
     def max_tokens(self) -> int:
-        """Most tokens of a query with a document, special tokens included; further ones are cut off."""
+        """Maximum number of tokens of a query with a document, special tokens included; others are cut."""
 
     def count(self, query: str, documents: Sequence[str]) -> "Future[list[int]]":
         """Number of tokens of the query with each whole document, special tokens included."""
@@ -243,5 +244,5 @@ class Reranker(Protocol):
         Args:
             query: the question.
             documents: texts that may answer it.
-            most: most tokens that are read of each document; None: as many as the model reads.
+            most: maximum number of tokens that are read of each document; None: as many as the model reads.
         """

@@ -47,7 +47,7 @@ class CrossEncoderReranker:
 
     @property
     def max_tokens(self) -> int:
-        """Most tokens of a pair, special tokens included."""
+        """Maximum number of tokens of a pair, special tokens included."""
         return int(self._model.max_seq_length or self._model.tokenizer.model_max_length)
 
     def count(self, query: str, documents: Sequence[str]) -> Future[list[int]]:

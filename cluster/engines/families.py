@@ -41,7 +41,7 @@ class Family:
     heads: str = "num_attention_heads"
     depth: str = "num_hidden_layers"
     activation: str = "hidden_act"
-    #: True if the first position of an input is the one after the padding's index.
+    #: True if position numbers begin at the padding's index plus one (RoBERTa) and not at 0.
     positions_after_padding: bool = False
     #: The padding's index if the family's code fixes it; None: config.json has it.
     padding: int | None = None

@@ -185,7 +185,7 @@ def _begin_thread(lanes: Lanes, urgent: bool, cuda: bool) -> None:
 
 
 def open_on_gpu(folder: ModelFolder, settings: Settings, device: torch.device) -> tuple[Encoder, str]:
-    """Open the forward pass on a GPU; returns it with its precision."""
+    """Load the model's encoder on a GPU. Returns the encoder and the name of its precision."""
     if settings.precision == "int8":
         raise Misconfigured(
             "CLUSTER_PRECISION=int8 is for CPUs; on a GPU set CLUSTER_PRECISION=auto or CLUSTER_DEVICE=cpu"

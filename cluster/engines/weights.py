@@ -45,7 +45,7 @@ class ModelFolder:
     path: Path
     #: The transformer's config.json.
     config: dict[str, Any]
-    #: Most tokens of one input, special tokens included.
+    #: Maximum number of tokens of one input, special tokens included.
     max_tokens: int
     #: mean, cls or last; "" for a pooling that only sentence-transformers knows.
     pooling: str

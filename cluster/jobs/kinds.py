@@ -86,9 +86,9 @@ INGEST = JobKind(
 
 
 def _upkeep(name: str, *result: str) -> JobKind:
-    """A kind of job that looks after the cluster itself.
+    """A kind of job that maintains the cluster itself.
 
-    Its failures are no dead letters, since its schedule repeats it.
+    A failed job of this kind does not become a dead letter, because the schedule runs it again.
     """
     return JobKind(
         name=name,

@@ -53,12 +53,12 @@ def add_entries(
     concurrency_limit: int | None,
     run_at: datetime | None,
 ) -> list[int]:
-    """Ids of new entries, one for each turn.
+    """Add one queue entry for each turn, and return the ids of the entries.
 
     Args:
-        turns: virtual times; lower ones are taken first.
-        concurrency_limit: of the organisation; None means no limit.
-        run_at: the earliest time at which they are taken.
+        turns: virtual times of the turns; lower ones are taken first.
+        concurrency_limit: the organisation's limit for this class; None means no limit.
+        run_at: the earliest time at which a worker takes the entries.
     """
     # A turn with a start time must not delay the turns behind it, as one with a lock would.
     lock = f"{organisation}/{priority_class}/" if concurrency_limit and run_at is None else None

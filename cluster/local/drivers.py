@@ -28,7 +28,7 @@ END_TIMEOUT_S = 15.0
 
 @contextmanager
 def registered(head: Head) -> Iterator[None]:
-    """Register this process inside the block as a driver of this head."""
+    """Register this process as a driver of this head while the ``with`` block runs."""
     folder = _folder(head)
     folder.mkdir(exist_ok=True)
     file = folder / f"{os.getpid()}.json"

@@ -28,7 +28,7 @@ class StorageLimits:
 
     #: Most files, pending uploads included.
     files: int = 0
-    #: Most bytes of files, those announced by pending uploads included.
+    #: Maximum number of bytes of files, those announced by pending uploads included.
     bytes: int = 0
 
     @classmethod

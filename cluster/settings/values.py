@@ -10,7 +10,7 @@ from pydantic_settings import NoDecode
 Value = TypeVar("Value")
 
 MIB = 1024 * 1024
-#: The kind of engine before a model's source.
+#: Prefix of a model's source that names the kind of engine, as in ``local:/models/x``.
 MODEL_KIND = re.compile(r"[a-z][a-z0-9-]*:")
 #: An origin as browsers send it, those of browser extensions and desktop applications included; or ``*``.
 ORIGIN = re.compile(r"\*|[a-z][a-z0-9+.-]*://[^/\s,]+")

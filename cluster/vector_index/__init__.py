@@ -43,8 +43,8 @@ __all__ = [
 
 #: The index in our own Postgres, which every installation has.
 PGVECTOR = "pgvector"
-#: By name: module and function of an adapter. The function takes the settings and a pool of connections to
-#: our Postgres.
+#: Maps the name of an index to the module and function that open it. The function takes the settings and a
+#: pool of connections to our Postgres.
 ADAPTERS: Mapping[str, str] = MappingProxyType(
     {PGVECTOR: "cluster.vector_index.pgvector.index:open_pgvector"}
 )

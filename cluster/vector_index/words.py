@@ -76,7 +76,7 @@ SHORT = 4
 #: A full stop that is not a decimal point. The pattern begins with the stop, so that the search for it is
 #: fast.
 STOP = re.compile(r"\.(?:(?![0-9])|(?<![0-9]\.))")
-#: Accents without a letter, which NFKC makes of accents that stand alone.
+#: Combining accents without a letter. NFKC turns a stand-alone accent (U+00B4) into a space and one of these.
 LONE = re.compile(r"(?<!\S)[\u0300-\u036f]+")
 #: Translates bytes of UTF-8: ASCII letters become lower case, digits and points stay, other ASCII characters
 #: become spaces, and all other bytes stay.

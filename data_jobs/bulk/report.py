@@ -34,7 +34,7 @@ log = structlog.get_logger(__name__)
 
 #: Interval between progress lines in the log, if there is no terminal for a progress bar.
 LOG_INTERVAL_S = 10.0
-#: Most documents of each kind printed by name; the database lists all.
+#: Maximum number of documents of each kind printed by name; the database lists all.
 MAX_DOCUMENTS_NAMED = 25
 
 

@@ -42,7 +42,7 @@ class Chunk:
         settings: the settings of the job.
         fingerprint: of the store's model.
         chunker: name of the chunker; see ``chunkers.table``.
-        max_tokens: most tokens of a chunk, special tokens not counted; None: as many as the model reads.
+        max_tokens: maximum tokens of a chunk, without special tokens; None: as many as the model reads.
     """
 
     def __init__(

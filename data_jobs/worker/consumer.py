@@ -112,8 +112,9 @@ class Consumer:
         #: What the worker waits for.
         self.shortages = Shortages(settings, self._stopping)
         self._runner = JobRunner(settings, kinds=self.kinds, threads=self.threads, shortages=self.shortages)
-        #: Jobs that ran when the database was lost, and the ids of Procrastinate's workers that held them.
+        #: Jobs that ran when the database was lost; they are given back when it returns.
         self._held: list[Job] = []
+        #: Ids of ended Procrastinate workers that are not yet unregistered.
         self._registered: list[int] = []
 
     async def run(self) -> None:

@@ -58,10 +58,10 @@ PROGRESS_INTERVAL_S = 0.5
 
 @contextmanager
 def transaction(pool: ConnectionPool, *, lease_s: float) -> Iterator[Connection[Any]]:
-    """One transaction, which the server rolls back where no statement comes for as long as a lease.
+    """Open a transaction. The server rolls it back if no statement arrives for the length of a lease.
 
-    Otherwise a worker that is suspended in the middle of a transaction would keep its rows locked, and its
-    jobs from the rescue.
+    Otherwise a worker that is suspended inside a transaction would keep its rows locked, and other workers
+    could not rescue its jobs.
     """
     with translated(), pool.connection() as connection, connection.transaction():
         connection.execute(

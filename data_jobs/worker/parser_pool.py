@@ -50,7 +50,7 @@ class Parsers:
         timeout_s: float | None = None,
         on_begin: Callable[[], None] = lambda: None,
     ) -> ParsedDocument:
-        """As ``Parser.parse``; where this is cancelled, the parsing process is ended at once.
+        """Parse a file as ``Parser.parse`` does. If the call is cancelled, the parsing process ends at once.
 
         Args:
             data: the file.

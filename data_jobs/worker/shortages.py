@@ -1,12 +1,11 @@
-"""Shortages of a worker: a call that finds a resource used up is repeated until there is room, and the
-shortage is announced.
+"""Shortages of a worker. If a call finds a resource used up, it is repeated until there is room.
 
     shortages = Shortages(settings, stopping)
     job = await shortages.patiently(lambda: in_transaction(work, ...))
 
-A full disk is neither an absence of the database nor a fault of a job. The worker keeps its jobs and their
-leases, and goes on where it was once there is room. It announces what it waits for
-(``cluster.database.shortages``), because a row cannot be written then.
+A full disk does not mean that the database is lost or that a job has failed. The worker keeps its jobs and
+their leases, and continues when there is room. Meanwhile it announces the shortage through
+``cluster.database.shortages``, because it cannot write a row then.
 """
 
 import asyncio

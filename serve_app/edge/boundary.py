@@ -1,7 +1,7 @@
 """The outermost layer of every request: its key, its id, its limits, its log line and its unexpected errors.
 
-It is a plain ASGI layer. It can therefore refuse a body over the limit while the body arrives, before any
-code parses it, and cancel a request whose client has disconnected before the request costs anything more.
+It is a plain ASGI layer, so it sees a request before other code does. It can refuse a body over the limit
+while the body arrives. It can also cancel a request as soon as its client disconnects.
 """
 
 import asyncio

@@ -20,7 +20,7 @@ class LongInputPolicy:
     overflow: Overflow = "truncate"
     #: The side at which an input is cut.
     side: Side = "end"
-    #: Most tokens of an input, special tokens included; None: as many as the model reads.
+    #: Maximum number of tokens of an input, special tokens included; None: as many as the model reads.
     most: int | None = None
     #: The request's field with that number.
     limit_field: str = ""

@@ -29,7 +29,7 @@ TYPES: dict[EmbeddingType, tuple[OutputDtype, EncodingFormat]] = {
     "base64": ("float", "base64"),
 }
 
-#: Range of the 8-bit types, in standard deviations of the numbers of a unit vector.
+#: The 8-bit types cover this many standard deviations of a unit vector's numbers on each side of zero.
 DEVIATIONS = 4.0
 
 

@@ -22,10 +22,10 @@ from serve_app.embedding.served_model import RequestContext
 from serve_app.embedding.served_models import ServedModels
 
 MAX_DOCUMENTS = 1_000
-#: Most characters of all documents together, with the query before each: about as many as an embedding
-#: request may have.
+#: Maximum number of characters of all documents together, with the query before each: about as many as an
+#: embedding request may have.
 MAX_CHARACTERS = 1_200_000
-#: Most requests that wait for the cross-encoder, which computes one at a time.
+#: Maximum number of requests that wait for the cross-encoder, which computes one at a time.
 MAX_WAITING = 32
 REMEDY = "allow to cut it"
 
@@ -38,7 +38,7 @@ class RankingQuestion:
     texts: Sequence[str]
     #: Name of the texts in the request.
     field: str = "documents"
-    #: Most tokens of each text, special tokens not counted; None: as many as the model reads.
+    #: Maximum number of tokens of each text, special tokens not counted; None: as many as the model reads.
     per_document: int | None = None
     #: The treatment of texts that are too long.
     long: LongInputPolicy = CUT
@@ -115,7 +115,7 @@ async def by_cross_encoder(
         query: the question.
         texts: may answer it.
         context: of the request.
-        most: most tokens of each text that are read; None: as many as the model reads.
+        most: maximum number of tokens of each text that are read; None: as many as the model reads.
 
     Raises:
         Throttled: too many requests wait for it already.
@@ -133,7 +133,7 @@ async def by_cross_encoder(
 
 
 async def _most_of_each(reranker: Reranker, question: RankingQuestion) -> int | None:
-    """Most tokens of each text that are read; None: as many as fit.
+    """Maximum number of tokens of each text that are read; None: as many as fit.
 
     Raises:
         InvalidInput: a text is too long and must not be cut, or would be cut to nothing.

@@ -76,12 +76,12 @@ class ServedModel:
 
     @property
     def max_tokens(self) -> int:
-        """Most tokens of one input, special tokens included."""
+        """Maximum number of tokens of one input, special tokens included."""
         return self.max_content_tokens + self.engine.tokeniser.special_tokens
 
     @property
     def max_content_tokens(self) -> int:
-        """Most tokens of one input, special tokens not counted."""
+        """Maximum number of tokens of one input, special tokens not counted."""
         return self.engine.tokeniser.max_content_tokens
 
     async def tokenise(self, texts: Sequence[str], *, most: int | None = None) -> list[Ids]:
@@ -152,7 +152,7 @@ class ServedModel:
         return made
 
     def _most(self, long: LongInputPolicy) -> int:
-        """Most tokens of an input that are read, special tokens not counted."""
+        """Maximum number of tokens of an input that are read, special tokens not counted."""
         if long.most is None:
             return self.max_content_tokens
         special = self.engine.tokeniser.special_tokens

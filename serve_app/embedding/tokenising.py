@@ -32,7 +32,7 @@ INTERACTIVE_TOKENS = 2_048
 INLINE_CHARACTERS = 300
 #: Longer texts are tokenised by threads of lower priority, so that queries come first.
 INTERACTIVE_CHARACTERS = 4 * INTERACTIVE_TOKENS
-#: Most bytes of all texts of a request, in UTF-8. English has four or five bytes per token.
+#: Maximum number of bytes of all texts of a request, in UTF-8. English has four or five bytes per token.
 MAX_BYTES = 16 * MAX_TOKENS
 #: Most characters per token, without white space: more than the longest word of any language.
 CHARACTERS_PER_TOKEN = 64
@@ -65,7 +65,7 @@ class Tokenising:
         Args:
             texts: to tokenise.
             named: the request's field, for errors.
-            most: most tokens of one text; None: texts of any length are accepted.
+            most: maximum number of tokens of one text; None: texts of any length are accepted.
 
         Raises:
             InvalidInput: a text is too long, or all together are.

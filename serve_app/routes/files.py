@@ -152,7 +152,7 @@ class FileObject(ResponseModel):
 
 
 class UploadedFile(FileObject):
-    """The uploaded file; the last three fields are present if the form attached it to a vector store."""
+    """The uploaded file. Its fields below are present if the form attached the file to a vector store."""
 
     vector_store_id: Omissible[str] = None
     """Id of the vector store that the file is attached to."""

@@ -152,7 +152,11 @@ class ChunkStatements:
         )
 
     def delete(self, owner: Sequence[str]) -> sql.Composed:
-        """Delete all rows of an owner: the columns named, organisation first. See ``delete_others``."""
+        """Delete all rows of an owner; returns what ``delete_others`` returns.
+
+        Args:
+            owner: names of the columns that identify the owner; the first is "organisation".
+        """
         return self._format("DELETE FROM {table} WHERE {of} RETURNING id, embedding IS NULL", of=_of(owner))
 
     def delete_some(self, owner: Sequence[str]) -> sql.Composed:

@@ -75,7 +75,7 @@ def attach_many(
         attachments: the files; of several for one file, the last counts.
         priority_class: the priority class of their jobs.
         priority: 0 to 9, the priority inside the class; higher goes first.
-        attempts: most attempts of each job; None: as its kind says.
+        attempts: maximum number of attempts of each job; None: as its kind says.
         batch: id of the file batch that the files belong to.
 
     Raises:

@@ -1,6 +1,6 @@
-"""Length of the chunks of an attached file: OpenAI's ``chunking_strategy``, limited to what the model reads.
+"""The chunk length of an attached file: OpenAI's ``chunking_strategy``, limited to what the model reads.
 
-Called by the worker, which chunks by it, and by the routes, which show it.
+The worker divides the file by it, and the routes show it.
 
     strategy = attached.chunking_strategy or store.chunking_strategy
     Chunking.used(strategy, most=engine.tokeniser.max_content_tokens)
@@ -15,7 +15,7 @@ from typing import Any, Self
 class Chunking:
     """The chunk length that is used for a file."""
 
-    #: Most tokens of a chunk, special tokens not counted.
+    #: Maximum number of tokens of a chunk, without special tokens.
     max_tokens: int
     #: Tokens that neighbouring chunks share. Always 0, whatever the strategy says: the content decides where
     #: chunks end (docs/decisions/004-content-defined-chunks.md).

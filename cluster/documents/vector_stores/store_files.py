@@ -90,7 +90,7 @@ class StoreFile:
     facts: dict[str, Any] | None
 
 
-#: Columns of the fields of ``StoreFile`` that are not in ``vector_store_files``.
+#: Fields of ``StoreFile`` that are not columns of ``vector_store_files``, with where they are read from.
 OTHER_COLUMNS = {
     "filename": "files.filename",
     "job_state": "jobs.state",

@@ -83,7 +83,7 @@ def bias_by_distance(table: Tensor, *, longest: int) -> BiasOf:
 
     Args:
         table: (rows, heads).
-        longest: most tokens of an input.
+        longest: maximum number of tokens of an input.
     """
     by_distance = biases_by_distance(table, longest=longest)
 

@@ -124,7 +124,9 @@ class CompiledEncoder:
                 they take an eighth longer.
         """
         compiled = library()
-        assert compiled is not None  # otherwise ``unfit`` gives a reason
+        assert (
+            compiled is not None
+        )  # callers ask ``unfit`` first, which gives a reason if there is no library
         self._library = compiled
         weights = BertWeights(folder)
         self.dim = weights.hidden

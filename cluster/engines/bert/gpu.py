@@ -22,7 +22,7 @@ from torch import Tensor
 
 #: Tokens of the recorded sizes; a batch takes the smallest one that holds it.
 SIZES = (32, 64, 128, 256, 512)
-#: Most inputs of a recorded batch.
+#: Maximum number of inputs of a recorded batch.
 MOST_INPUTS = 16
 #: Passes before recording, in which libraries choose kernels and allocate their memory.
 WARM_UPS = 3
@@ -130,7 +130,7 @@ class Replays:
         Args:
             encode: computes (inputs, dim) float32 of a packed batch, all of it on the device.
             device: computes.
-            most_tokens: most tokens of one input.
+            most_tokens: maximum number of tokens of one input.
             record: ``recorded``, or a replacement where there is no GPU.
             sizes: tokens of each size, ascending.
         """

@@ -21,7 +21,7 @@ def plan(
 
     Args:
         lengths: (n,) number of tokens of each input.
-        budget: most tokens of one batch; a longer input is a batch by itself.
+        budget: maximum number of tokens of one batch; a longer input is a batch by itself.
         parts: number of workers; the number of batches is a multiple of it if the inputs allow.
     """
     lengths = np.asarray(lengths, dtype=np.int64)

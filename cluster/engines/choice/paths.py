@@ -24,8 +24,8 @@ from cluster.engines.choice.processor import multiplies_bf16
 from cluster.engines.weights import ModelFolder
 from cluster.errors import Misconfigured
 
-#: Most tokens of all inputs of a single query. From the next number on, the compiled forward pass uses its
-#: second layout.
+#: Maximum number of tokens of all inputs of a single query. From the next number on, the compiled forward
+#: pass uses its second layout.
 QUERY_TOKENS = PAIRED_FROM - 1
 #: A path replaces an earlier one of ``NumericPath`` if it takes at most this share of its time; smaller gains
 #: are noise.

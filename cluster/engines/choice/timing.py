@@ -50,9 +50,8 @@ def part_of(folder: ModelFolder) -> ModelFolder:
 
 def measure(encoders: Mapping[NumericPath, Encoder]) -> Timings:
     """Time the encoders of one model on the same inputs."""
-    with ThreadPoolExecutor(
-        1, "timing", torch.set_num_threads, (1,)
-    ) as alone:  # OpenMP keeps this number for each thread
+    # OpenMP keeps the number of threads per calling thread, so other threads keep theirs.
+    with ThreadPoolExecutor(1, "timing", torch.set_num_threads, (1,)) as alone:
         return alone.submit(_measure, encoders).result()
 
 

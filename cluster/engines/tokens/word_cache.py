@@ -27,8 +27,8 @@ from cluster.engines.tokens.bert_words import Characters, NormalisedWords, WordF
 from cluster.engines.tokens.tokeniser import LocalTokeniser
 from cluster.engines.weights import ModelFolder
 
-#: Most words in each of the two generations; both together take about 35 MB for prose, and never more than
-#: 100 MB.
+#: Maximum number of words in each of the two generations; both together take about 35 MB for prose, and never
+#: more than 100 MB.
 MAX_WORDS = 65_536
 #: Characters of the longest word that is kept; longer ones are rarely real words.
 MAX_WORD_CHARACTERS = 32
@@ -186,10 +186,11 @@ class _Joined:
 
 
 class _Known(dict[str, bytes]):
-    """One generation of the cache, word to record. Missing words come from the previous one, or are spelt.
+    """One generation of the cache: maps a word to its record.
 
-    When a generation is full, its owner starts a new one and keeps the full one as its predecessor. So words
-    in use move along and the others are forgotten, at no cost to a look-up that succeeds.
+    A missing word is copied from the previous generation, or tokenised. When a generation is full, its owner
+    starts a new one and keeps the full one as the previous generation. So words in use are kept and others
+    are dropped, and a successful look-up costs nothing extra.
     """
 
     def __init__(self, spell: Callable[[str], bytes], before: Mapping[str, bytes], *, most: int) -> None:

@@ -56,11 +56,10 @@ class Statements:
         )
 
     def prepare_ann(self) -> sql.Composed:
-        """Settings of this transaction for a search by the approximate index; no row where there is no such
-        index.
+        """Set up this transaction for a search by the approximate index. No row: there is no valid index.
 
-        The order may be relaxed, since candidates are ranked again: with strict order, the index drops rows
-        that it finds late. A plan that is made once for stores of every size would not use the index.
+        The order is relaxed, because candidates are ranked again; in strict order, the index drops rows that
+        it finds late. Postgres plans each search anew: one plan for all sizes would not use the index.
         """
         return self._format(
             """

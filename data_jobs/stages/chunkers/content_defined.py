@@ -1,4 +1,4 @@
-"""The content-defined chunker: chunks of whole sentences, at boundaries that an edit elsewhere keeps.
+"""The content-defined chunker makes chunks of whole sentences. An edit changes only the chunks near it.
 
     chunks = ContentDefinedChunker(tokeniser, fingerprint.id).chunk(document, pages).chunks
     chunks[0].text == pages[0].text[chunks[0].start : chunks[0].end]
@@ -37,7 +37,10 @@ CutPlaces = tuple[NDArray[np.int64], NDArray[np.uint64]]
 
 
 class ContentDefinedChunker:
-    """Divides documents at sentences that their own content selects. Safe to call from several threads."""
+    """Divides documents into chunks. Safe to call from several threads.
+
+    The content of a sentence decides whether it begins a chunk.
+    """
 
     def __init__(self, tokeniser: Tokeniser, fingerprint_id: str, *, max_tokens: int | None = None) -> None:
         self._tokeniser = tokeniser
@@ -47,7 +50,7 @@ class ContentDefinedChunker:
             raise InvalidInput(f"max_tokens is {max_tokens}; a chunk needs at least one token")
         self._least = max(1, int(self._most * LEAST_FILL))
         self._has_blanks = has_blanks(tokeniser)
-        #: Most characters of a chunk.
+        #: Maximum number of characters of a chunk.
         self.most_characters = min(MOST_CHARACTERS, max(LEAST_CHARACTERS, CHARACTERS_PER_TOKEN * self._most))
 
     def chunk(self, document: str, pages: Sequence[Page]) -> ChunkedDocument:

@@ -53,5 +53,5 @@ class OpenChunker(Protocol):
         Args:
             tokeniser: the model's.
             fingerprint_id: the model's, from which the ids of the chunks are made.
-            max_tokens: most tokens of a chunk, special tokens not counted; None: as many as the model reads.
+            max_tokens: maximum tokens of a chunk, without special tokens; None: as many as the model reads.
         """

@@ -26,7 +26,7 @@ LONGEST_TOKEN = 100
 #: Characters of the pieces that are tokenised instead of such a token. Longer unknown tokens are divided,
 #: too: a Korean syllable counts as three letters.
 PIECE_CHARACTERS = 32
-#: Most tokens of white space in a row that are kept.
+#: Maximum number of tokens of white space in a row that are kept.
 MAX_BLANK_TOKENS = 8
 #: Most characters without a token that are assigned to the token beside them; the rest of a longer run is in
 #: no chunk.

@@ -36,7 +36,7 @@ def is_interleaved(block: Block) -> bool:
 
 
 def by_columns(page: pymupdf.Page, flags: int, blocks: Blocks) -> Blocks:
-    """The blocks of the page; the lines of a block with columns of prose stand column by column."""
+    """The blocks of the page. The lines of a block with columns of prose are ordered by column."""
     drawn = [block["lines"] for block in page.get_text("dict", flags=flags)["blocks"] if block["type"] == 0]
     if len(drawn) != len(blocks):
         return blocks

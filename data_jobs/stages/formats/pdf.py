@@ -22,8 +22,8 @@ from data_jobs.stages.formats.pdf_page import (
 from data_jobs.stages.formats.pdf_structure import content_outside_pages, open_pages, refuse_cut_short
 from data_jobs.stages.parsing.out_of_memory import is_out_of_memory
 
-#: Most bytes of drawing commands on a page. A page of text has kilobytes and a very dense map some megabytes;
-#: more is an attack.
+#: Maximum number of bytes of drawing commands on a page. A page of text has kilobytes and a very dense map
+#: some megabytes; more is an attack.
 MAX_CONTENT_BYTES = 64 * 1024 * 1024
 #: Bytes inflated at a time to count them.
 INFLATE_BYTES = 1 << 20

@@ -23,7 +23,8 @@ STRANGE = re.compile(
 CID, CID_LENGTH = "(cid:", len("(cid:12)")
 #: A page with a larger share of strange characters is examined more closely.
 STRANGE_SHARE = 0.05
-#: A page with at least this share of unnamed letters is garbage; so is a line of a good page.
+#: A page contains garbage if at least this share of its characters is unknown. Lines of such a page with at
+#: least this share are removed.
 GARBAGE_SHARE = 0.2
 UNKNOWN = "\ufffd"
 PRIVATE = re.compile("[\ue000-\uf8ff]|\\(cid:\\d+\\)")
@@ -33,7 +34,7 @@ SCANNED_SHARE = 0.5
 #: At least this many filled shapes on a page without text are its letters.
 MIN_LETTER_SHAPES = 150
 FILLED = re.compile(rb"(?<=\s)[fFbB]\*?(?=\s)")
-#: Most bytes of drawing commands that are examined.
+#: Maximum number of bytes of drawing commands that are examined.
 MAX_EXAMINED_BYTES = 1024 * 1024
 #: Drawing commands that leave marks on the page.
 PAINTED = re.compile(rb"(?<=\s)(?:[fFbBsS]\*?|sh|EI|Do)(?=\s|$)")

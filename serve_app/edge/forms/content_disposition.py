@@ -10,8 +10,8 @@ from urllib.parse import unquote_to_bytes
 
 from cluster.errors import InvalidInput
 
-#: ``; key="quoted"``, ``; key=token``, or a quoted string without an end: browsers do not escape a backslash
-#: before the quote.
+#: One parameter: ``; key="quoted"`` or ``; key=token``. The closing quote may be missing: browsers do not
+#: escape a backslash, so a backslash before the closing quote looks like an escaped quote.
 PARAMETER = re.compile(rb';\s*+([^\s=;"]++)\s*+=\s*+(?:"((?:[^"\\]|\\.)*+)"|"(.*)|([^;]*+))', re.DOTALL)
 #: Escapes in a quoted string. Browsers write a quote as ``%22`` and a line break as ``%0D%0A`` (the WHATWG's
 #: rules for form data); older curl and Go write ``\"``, and two backslashes for one. Nothing else is an

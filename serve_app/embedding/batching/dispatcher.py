@@ -26,7 +26,8 @@ from serve_app.embedding.batching.stats import Stats
 
 log = structlog.get_logger(__name__)
 
-#: Most tokens of an urgent batch; an organisation's further interactive inputs go into ordinary batches.
+#: Maximum number of tokens of an urgent batch; an organisation's further interactive inputs go into ordinary
+#: batches.
 URGENT_TOKENS = 512
 #: Fewest tokens that are divided between free workers: smaller matrices cost more than they save.
 LEAST_TOKENS = 128

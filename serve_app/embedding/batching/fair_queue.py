@@ -94,7 +94,7 @@ class FairQueue:
 
         Args:
             lane: to take from.
-            tokens: most tokens of all items together.
+            tokens: maximum number of tokens of all items together.
             organisation: take only items of this organisation; None: of all.
         """
         lines = self._lanes[lane]
