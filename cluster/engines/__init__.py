@@ -1,9 +1,9 @@
-"""Engines: text to vectors, one contract for every kind, and a registry of the models by name.
+"""Engines turn text into vectors. All kinds of engine have one contract; ``Registry`` finds models by name.
 
 entry = Registry(settings).default
 engine = open_engine(entry)           # loads the weights
-tokeniser = open_tokeniser(entry)     # does not
-fingerprint = describe(entry)         # does not
+tokeniser = open_tokeniser(entry)     # does not load the weights
+fingerprint = describe(entry)         # does not load the weights
 """
 
 from cluster.engines.contract import (
@@ -37,10 +37,10 @@ __all__ = [
 
 
 def open_reranker(settings: Settings) -> Reranker | None:
-    """The cross-encoder of the settings; None when there is none.
+    """Open the cross-encoder that the settings name. Return None if the settings name none.
 
     Raises:
-        Misconfigured: the model gives more than one number for a pair.
+        Misconfigured: the model does not give exactly one number for a pair of texts.
     """
     if settings.reranker_path is None:
         return None

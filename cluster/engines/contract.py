@@ -1,8 +1,8 @@
-"""The contracts of engines: text in, vectors out, and a fingerprint that names the vector space.
+"""Define the contracts of engines, which turn text into vectors, and the fingerprint of a vector space.
 
-``Engine`` computes vectors, ``Tokeniser`` makes token ids, ``EngineKind`` opens both for a model of the
-registry. The embedding deployment and the embed stage of the bulk pipeline use engines; the chunker uses the
-tokeniser only.
+``Engine`` computes vectors. ``Tokeniser`` makes token ids. ``EngineKind`` opens an engine or a tokeniser for
+a model of the registry. The embedding deployment and the embed stage of the bulk pipeline use engines; the
+chunker uses only the tokeniser.
 
     engine = open_engine(Registry(settings).default)
     engine.embed(["a text"]).vectors      # (1, dim) float32, unit length
@@ -22,37 +22,40 @@ from cluster.settings import Settings
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Fingerprint:
-    """Everything that decides which vector a text gets."""
+    """The properties of a model and its settings that decide which vector a text gets."""
 
     #: Name under which the model is served.
     model: str
     #: First 12 hex digits of the weights' SHA-256.
     revision: str
-    #: Numbers in a vector.
+    #: Count of the numbers in a vector.
     dim: int
-    #: Maximum number of tokens of one input, special tokens included. Further tokens are cut off, and the cut
-    #: is reported.
+    #: Maximum number of tokens of one input, special tokens included. Further tokens are cut off and counted
+    #: in ``Embeddings.truncated``.
     max_tokens: int
     #: How the vectors of the tokens become one vector: mean, cls or last.
     pooling: str
-    #: True when vectors have unit length.
+    #: True if vectors have unit length.
     normalised: bool
-    #: Arithmetic of the vectors; the coarser one if a single query and a batch take different numeric paths.
-    #: It is not part of the id, because bfloat16 documents and float32 queries share a space.
+    #: Number type of the computation. If single queries and batches have different types, this is the coarser
+    #: type. It is not part of the id, because bfloat16 documents and float32 queries can be compared.
     precision: str
     #: Text that the model reads before a document; empty for a model without prompts.
     document_prompt: str = ""
 
     @property
     def id(self) -> str:
-        """Vectors with equal ids can be compared. A store holds vectors of one id only."""
+        """Id of the vector space. Vectors can be compared if their ids are equal.
+
+        A vector store holds vectors of one id only.
+        """
         space = f"{self.revision}/{self.dim}/{self.max_tokens}/{self.pooling}/{self.normalised}"
         if self.document_prompt:
             space += f"/{self.document_prompt}"
         return f"{self.model}@{digest(self.model, space, size=6)}"
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields as JSON-ready values."""
+        """Return the fields as JSON-ready values."""
         return asdict(self)
 
 
@@ -72,9 +75,9 @@ class Embeddings:
 
     #: (n, dim) float32; unit length if the fingerprint is ``normalised``.
     vectors: NDArray[np.float32]
-    #: (n,) int32: tokens that the model read, special tokens included.
+    #: (n,) int32: number of tokens of each text that the model read, special tokens included.
     token_counts: NDArray[np.int32]
-    #: (n,) int32: tokens cut off the end of texts that are longer than the model reads; 0 for all others.
+    #: (n,) int32: number of tokens cut off the end of each text, because the text was too long for the model.
     truncated: NDArray[np.int32]
 
 
@@ -83,11 +86,11 @@ class Tokeniser(Protocol):
 
     @property
     def max_content_tokens(self) -> int:
-        """Maximum number of tokens of one input, special tokens not counted."""
+        """Maximum number of tokens of one input, special tokens not included."""
 
     @property
     def vocabulary_size(self) -> int:
-        """Number of token ids; they run from 0 to this number, exclusive."""
+        """Number of token ids. The ids are 0 to ``vocabulary_size - 1``."""
 
     @property
     def special_tokens(self) -> int:
@@ -95,16 +98,16 @@ class Tokeniser(Protocol):
 
     @property
     def unknown_id(self) -> int | None:
-        """Id of the token for text that the vocabulary does not cover; None if it covers every text."""
+        """Id of the token for text that the vocabulary does not cover; None if there is no such token."""
 
     def tokenise(self, texts: Sequence[str]) -> list[Tokens]:
-        """Ids and offsets of each text; long texts are not cut."""
+        """Return the ids and offsets of each text. Long texts are not cut."""
 
     def ids(self, texts: Sequence[str]) -> list[NDArray[np.int32]]:
-        """Ids of each text, without offsets; faster than ``tokenise``. Long texts are not cut."""
+        """Return the ids of each text. This is faster than ``tokenise``. Long texts are not cut."""
 
     def count(self, texts: Sequence[str]) -> NDArray[np.int32]:
-        """(n,) int32: number of tokens of each whole text, special tokens not counted."""
+        """Count the tokens of each whole text, special tokens not included: (n,) int32."""
 
 
 class Engine(Protocol):
@@ -112,7 +115,7 @@ class Engine(Protocol):
 
     @property
     def fingerprint(self) -> Fingerprint:
-        """The space of the vectors."""
+        """The fingerprint of the vectors that this engine computes."""
 
     @property
     def tokeniser(self) -> Tokeniser:
@@ -120,19 +123,19 @@ class Engine(Protocol):
 
     @property
     def prompts(self) -> Mapping[str, str]:
-        """The text to put before an input, by its kind (query, document, ...); empty without prompts."""
+        """The text to put before an input, by kind of input (query, document, ...); empty without prompts."""
 
     @property
     def dimensions(self) -> tuple[int, ...]:
-        """Lengths to which vectors may be cut, as trained (Matryoshka), the full length included."""
+        """Lengths to which vectors may be cut (Matryoshka training), the full length included."""
 
     @property
     def concurrency(self) -> int:
-        """Batches that it computes at once at full speed: its CPU threads, or batches in flight on a GPU."""
+        """Number of batches computed at once at full speed: CPU threads, or batches in flight on a GPU."""
 
     @property
     def packed(self) -> bool:
-        """False if it pads each batch to its longest input; batches should then hold similar lengths."""
+        """False if the engine pads each batch to the longest input. Batch inputs of similar length then."""
 
     @property
     def preempts(self) -> bool:
@@ -143,10 +146,10 @@ class Engine(Protocol):
         """True if a call costs money. Health checks and warm-ups never call such an engine."""
 
     def embed(self, texts: Sequence[str]) -> Embeddings:
-        """Vectors of the texts. An empty list gives (0, dim) vectors. An empty string is a valid text."""
+        """Compute the vectors of the texts. An empty list gives (0, dim). An empty string is a valid text."""
 
     def embed_ids(self, ids: Sequence[NDArray[np.int32]]) -> NDArray[np.float32]:
-        """(n, dim) float32 for tokenised inputs without their special tokens.
+        """Compute (n, dim) float32 for tokenised inputs without their special tokens.
 
         Raises:
             InvalidInput: an input is longer than ``tokeniser.max_content_tokens`` or an id is not in the
@@ -156,55 +159,57 @@ class Engine(Protocol):
     def submit(
         self, batch: Sequence[NDArray[np.int32]], *, urgent: bool = False
     ) -> "Future[NDArray[np.float32]]":
-        """Compute one batch in a worker thread: (n, dim) float32, in the order of the inputs.
+        """Compute one batch in a worker thread. The result is (n, dim) float32, in the order of the inputs.
 
         Args:
-            batch: tokenised inputs without their special tokens; they are computed together.
-            urgent: compute the batch before all work that is not urgent, even work that has begun.
+            batch: tokenised inputs without their special tokens, to be computed together.
+            urgent: compute the batch before all work that is not urgent, even before work that has begun. An
+                engine does this only if ``preempts`` is true.
         """
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelEntry:
-    """A model of the registry: its name, and what the kind of its engine needs to describe and open it."""
+    """A model of the registry: its name, and what an ``EngineKind`` needs to describe and open the model."""
 
-    #: Name under which the model is served, and by which vector stores remember it.
+    #: Name under which the model is served. Vector stores keep this name in their fingerprint.
     name: str
-    #: Kind of its engine: a key of ``registry.KINDS``.
+    #: Kind of the model's engine: a key of ``registry.KINDS``.
     kind: str
-    #: Where the kind finds the model; for ``local`` its folder. None: the kind's own default.
+    #: Location of the model in the form that the kind expects; a folder for ``local``. None: the default of
+    #: the kind.
     source: str | None
-    #: Expected SHA-256 of the weights, for kinds that have weights; None: unchecked.
+    #: Expected SHA-256 of the weights, for kinds that load weights. None: no hash is set.
     sha256: str | None = None
-    #: How engines compute on this machine: device, precision, threads.
+    #: Settings of the engine on this machine: device, precision, threads.
     settings: Settings = field(repr=False)
 
 
 class EngineKind(Protocol):
     """A way to compute vectors, such as local weights. ``registry.KINDS`` has one row for each kind.
 
-    Importing a kind's module loads no heavy library: workers describe and tokenise, and never open an engine.
+    The module of a kind imports no heavy library, because workers only describe models and tokenise texts.
     """
 
     def describe(self, entry: ModelEntry) -> Fingerprint:
-        """Fingerprint of the model, without opening an engine; its precision is the one in the settings.
+        """Return the model's fingerprint, with the precision of the settings, without opening an engine.
 
         Raises:
-            Misconfigured: the entry names nothing that this kind can open.
+            Misconfigured: the entry does not name a model that this kind can open.
         """
 
     def open_tokeniser(self, entry: ModelEntry) -> Tokeniser:
-        """The model's tokeniser, without opening an engine. Bulk work uses it in a process of its own.
+        """Open the model's tokeniser, without an engine. Bulk work uses the tokeniser in a separate process.
 
         Raises:
-            Misconfigured: as ``describe``.
+            Misconfigured: for the same reasons as ``describe``.
         """
 
     def open_engine(self, entry: ModelEntry) -> Engine:
-        """The model's engine, ready to embed.
+        """Open the model's engine, ready to embed.
 
         Raises:
-            Misconfigured: as ``describe``, or the engine cannot run with these settings.
+            Misconfigured: for the same reasons as ``describe``, or the engine cannot run with these settings.
         """
 
 
@@ -214,9 +219,9 @@ class Scored:
 
     #: (n,) float32 in [0, 1].
     scores: NDArray[np.float32]
-    #: Tokens that the model read; those of the query count once for each document.
+    #: Number of tokens that the model read. The tokens of the query count once for each document.
     tokens: int
-    #: (n,) bool: query and document together were too long, and were cut.
+    #: (n,) bool: True if the document, or query and document together, had too many tokens and was cut.
     truncated: NDArray[np.bool_]
 
 
@@ -225,24 +230,25 @@ class Reranker(Protocol):
 
     @property
     def name(self) -> str:
-        """Name under which it is served: the name of its folder."""
+        """Name under which the model is served: the name of the model's folder."""
 
     @property
     def waiting(self) -> int:
-        """Number of calls without a result yet."""
+        """Number of calls of ``submit`` that have no result yet."""
 
     @property
     def max_tokens(self) -> int:
-        """Maximum number of tokens of a query with a document, special tokens included; others are cut."""
+        """Maximum number of tokens of query and document, special tokens included; longer pairs are cut."""
 
     def count(self, query: str, documents: Sequence[str]) -> "Future[list[int]]":
-        """Number of tokens of the query with each whole document, special tokens included."""
+        """Count the tokens of the query with each whole document, special tokens included."""
 
     def submit(self, query: str, documents: Sequence[str], *, most: int | None = None) -> "Future[Scored]":
-        """Score each document. Calls are computed one after the other.
+        """Score how well each document answers the query. Calls are computed one after the other.
 
         Args:
             query: the question.
             documents: texts that may answer it.
-            most: maximum number of tokens that are read of each document; None: as many as the model reads.
+            most: maximum number of tokens that the model reads of each document. None: no limit except the
+                model's own.
         """

@@ -1,6 +1,7 @@
-"""The cross-encoder: it reads a query with a document, which is slower and better than comparing vectors.
+"""Score documents with a cross-encoder, which reads a query and a document together.
 
-It runs on sentence-transformers, which supports all cross-encoders. Used by reranking and by search.
+A cross-encoder is slower than comparing vectors, and its scores are better. This one runs on
+sentence-transformers, which supports all cross-encoders. Reranking and search use it.
 
     reranker = CrossEncoderReranker(path, settings)
     scored = reranker.submit("a question", ["one answer", "another"]).result()
@@ -21,13 +22,13 @@ from cluster.settings import Settings
 from cluster.text.well_formed import well_formed
 
 BATCH_SIZE = 32
-#: Characters of a text that are kept for each token that the model reads; the rest is cut off before
-#: tokenising.
+#: Maximum number of characters of a text for each token that the model can read. The rest of the text is cut
+#: off before tokenising.
 CHARACTERS_PER_TOKEN = 64
 
 
 class CrossEncoderReranker:
-    """``Reranker`` on a model with one output. Code in its folder and pickled weights are never loaded."""
+    """``Reranker`` on a model with one output. It loads no code from the folder and no pickled weights."""
 
     def __init__(self, path: Path, settings: Settings) -> None:
         self.name = path.name
@@ -47,15 +48,15 @@ class CrossEncoderReranker:
 
     @property
     def max_tokens(self) -> int:
-        """Maximum number of tokens of a pair, special tokens included."""
+        """Maximum number of tokens of a query with a document, special tokens included."""
         return int(self._model.max_seq_length or self._model.tokenizer.model_max_length)
 
     def count(self, query: str, documents: Sequence[str]) -> Future[list[int]]:
-        """Number of tokens of the query with each document, special tokens included."""
+        """Count the tokens of the query with each document, special tokens included."""
         return self._worker.submit(self._counted, well_formed(query), [well_formed(one) for one in documents])
 
     def submit(self, query: str, documents: Sequence[str], *, most: int | None = None) -> Future[Scored]:
-        """The sigmoid of the output for each document; ``most`` limits the tokens that are read of it."""
+        """Score each document with the sigmoid of the output; read at most ``most`` tokens of a document."""
         self.waiting += 1
         return self._worker.submit(
             self._score, well_formed(query), [well_formed(one) for one in documents], most
@@ -96,7 +97,7 @@ class CrossEncoderReranker:
         return text[: self.max_tokens * CHARACTERS_PER_TOKEN]
 
     def _cut(self, documents: Sequence[str], most: int) -> list[str]:
-        """The first ``most`` tokens of each document, as text."""
+        """Cut each document after ``most`` tokens, and return it as text."""
         tokens = self._model.tokenizer(
             list(documents),
             add_special_tokens=False,

@@ -1,10 +1,15 @@
-"""The encoder families that the packed forward pass runs: one architecture, with each family's names.
+"""List the encoder families that the packed forward pass can run, and the names that each family uses.
 
-BERT (Devlin et al. 2018, arXiv:1810.04805; MiniLM, BGE, E5 and GTE belong to it), RoBERTa and XLM-RoBERTa
-(Liu et al. 2019, arXiv:1907.11692; BGE-M3, multilingual E5), whose positions start after the index of the
-padding, MPNet (Song et al. 2020, arXiv:2004.09297; all-mpnet-base-v2), which adds a bias by distance to its
-attention, and DistilBERT (Sanh et al. 2019, arXiv:1910.01108). The last two have no token types. Called by
-``bert`` and ``weights``, without torch.
+All families have the same architecture, with small differences:
+
+- BERT (Devlin et al. 2018, arXiv:1810.04805), which includes MiniLM, BGE, E5 and GTE;
+- RoBERTa and XLM-RoBERTa (Liu et al. 2019, arXiv:1907.11692), which include BGE-M3 and multilingual E5. Their
+    position numbers start after the index of the padding;
+- MPNet (Song et al. 2020, arXiv:2004.09297), which includes all-mpnet-base-v2. It adds a bias by distance to
+    the attention scores, and has no token types;
+- DistilBERT (Sanh et al. 2019, arXiv:1910.01108), which has no token types.
+
+``bert`` and ``weights`` use this module. It does not import torch.
 
     family = family_of(config)
     family.layer(3) + family.query       # "encoder.layer.3.attention.self.query"
@@ -17,41 +22,53 @@ from typing import Any
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Family:
-    """The names of tensors, and the keys of config.json, in one family."""
+    """The names of the tensors and the keys of config.json in one family."""
 
-    #: Prefix of all tensor names if the file was saved with a head.
+    #: Prefix of all tensor names if the weights were saved together with a task head.
     prefix: str
-    #: Name of the table whose first row is added to every position; empty if there is none.
+    #: Name of the token type table. Its first row is added to every position. Empty if there is no table.
     token_types: str = "embeddings.token_type_embeddings.weight"  # noqa: S105
-    #: Name of a layer by its number; then the names of its parts.
+    #: Prefix of the names in a layer; {} is the layer's number.
     layers: str = "encoder.layer.{}."
+    #: Name of the queries in a layer.
     query: str = "attention.self.query"
+    #: Name of the keys in a layer.
     key: str = "attention.self.key"
+    #: Name of the values in a layer.
     value: str = "attention.self.value"
+    #: Name of the linear layer after attention.
     projection: str = "attention.output.dense"
+    #: Name of the normalisation after attention.
     norm_attention: str = "attention.output.LayerNorm"
+    #: Name of the first linear layer of the feed-forward block.
     up: str = "intermediate.dense"
+    #: Name of the second linear layer of the feed-forward block.
     down: str = "output.dense"
+    #: Name of the normalisation after the feed-forward block.
     norm_output: str = "output.LayerNorm"
-    #: Name of the table of attention biases by distance, for all layers; empty if there is none.
+    #: Name of the table of attention biases by distance, which all layers share; empty if there is no table.
     distance_bias: str = ""
-    #: Keys of config.json.
+    #: Key in config.json of the count of numbers per token.
     hidden: str = "hidden_size"
+    #: Key in config.json of the width of the feed-forward block.
     inner: str = "intermediate_size"
+    #: Key in config.json of the number of attention heads.
     heads: str = "num_attention_heads"
+    #: Key in config.json of the number of layers.
     depth: str = "num_hidden_layers"
+    #: Key in config.json of the activation.
     activation: str = "hidden_act"
-    #: True if position numbers begin at the padding's index plus one (RoBERTa) and not at 0.
+    #: True if position numbers start at the padding index plus one (RoBERTa), False if they start at 0.
     positions_after_padding: bool = False
-    #: The padding's index if the family's code fixes it; None: config.json has it.
+    #: Index of the padding, if it is a constant in the family's code. None: it is in config.json.
     padding: int | None = None
 
     def layer(self, number: int) -> str:
-        """Prefix of the names of this layer's parts."""
+        """Return the prefix of the names in the layer with this number."""
         return self.layers.format(number)
 
     def first_position(self, config: Mapping[str, Any]) -> int:
-        """Row of the position table for the first token of an input."""
+        """Return the row of the position table for the first token of an input."""
         if not self.positions_after_padding:
             return 0
         return (int(config.get("pad_token_id", 1)) if self.padding is None else self.padding) + 1
@@ -89,7 +106,7 @@ DISTILBERT = Family(
     depth="n_layers",
     activation="activation",
 )
-#: By config.json's ``model_type``.
+#: Each family by the ``model_type`` in config.json.
 FAMILIES = {
     "bert": BERT,
     "roberta": ROBERTA,
@@ -101,5 +118,5 @@ FAMILIES = {
 
 
 def family_of(config: Mapping[str, Any]) -> Family | None:
-    """The model's family; None if it is none of ``FAMILIES``."""
+    """Return the family of a model with this config.json; None if the family is not in ``FAMILIES``."""
     return FAMILIES.get(str(config.get("model_type")))

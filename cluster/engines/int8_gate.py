@@ -28,17 +28,17 @@ from cluster.errors import Misconfigured
 from cluster.settings import Settings
 
 NEAREST = 10
-#: With fewer texts, ten neighbours would be most of them.
+#: Minimum number of texts. Among too few texts, ten neighbours would be a large share of all texts.
 LEAST_TEXTS = 200
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Int8Recall:
-    """The measurement of one model on one kind of processor."""
+    """The recall in 8 bits, measured for one model on one kind of processor."""
 
-    #: Mean share of float32's ten nearest texts that 8 bits find too, 0 to 1.
+    #: Mean share, 0 to 1, of the ten nearest texts by float32 that are also the ten nearest by 8 bits.
     recall: float
-    #: Least cosine between a text's float32 vector and its 8-bit vector.
+    #: Minimum cosine between the float32 vector and the 8-bit vector of the same text.
     least_cosine: float
     #: Number of texts in the measurement.
     texts: int
@@ -48,8 +48,8 @@ def require(folder: ModelFolder, settings: Settings) -> None:
     """Check that an engine may compute in 8 bits.
 
     Raises:
-        Misconfigured: 8 bits are not faster than float32 here; or their recall was not measured, or is lower
-            than the settings allow.
+        Misconfigured: 8 bits are not faster than float32 on this processor, or the recall of 8 bits was not
+            measured or is lower than the settings allow.
     """
     if pick_device(settings) == "cpu":
         paths_for(folder, settings)
@@ -72,10 +72,10 @@ def require(folder: ModelFolder, settings: Settings) -> None:
 
 
 def measure(texts: list[str], settings: Settings) -> Int8Recall:
-    """Embed the texts both ways, compare, keep the result.
+    """Embed the texts in float32 and in 8 bits, compare the vectors, and write the result to a file.
 
     Raises:
-        Misconfigured: too few different texts, or 8 bits are not faster than float32 on this processor.
+        Misconfigured: there are too few different texts, or 8 bits are not faster than float32 here.
     """
     texts = list(dict.fromkeys(text for text in texts if text.strip()))
     if len(texts) < LEAST_TEXTS:
@@ -100,14 +100,14 @@ def measure(texts: list[str], settings: Settings) -> Int8Recall:
 
 
 def nearest(questions: NDArray[np.float32], texts: NDArray[np.float32]) -> NDArray[np.intp]:
-    """(n, 10) indices of the texts nearest to each question, except for the question itself."""
+    """Return (n, 10) indices of the texts nearest to each question. Text i is left out for question i."""
     scores = questions @ texts.T
     np.fill_diagonal(scores, -np.inf)
     return np.argpartition(-scores, NEAREST, axis=1)[:, :NEAREST]
 
 
 def recall(found: NDArray[np.intp], truth: NDArray[np.intp]) -> float:
-    """Mean share of the true neighbours that were found."""
+    """Compute the mean share of the true neighbours that were found."""
     return float(
         np.mean([len(set(one) & set(other)) / NEAREST for one, other in zip(found, truth, strict=True)])
     )
@@ -118,7 +118,7 @@ def _file(folder: ModelFolder, settings: Settings) -> Path:
 
 
 def main() -> int:
-    """Measure and print; returns 1 if an engine would refuse int8."""
+    """Measure the recall and print it. Return 1 if the recall is too low for int8, else 0."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

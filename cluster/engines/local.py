@@ -1,9 +1,9 @@
-"""The engine on local weights: one process, with one worker thread per core that computes whole batches.
+"""Compute vectors on local weights in one process; on a CPU, each core has a thread that computes batches.
 
-Urgent batches have their own threads. On a CPU, no running batch is stopped for them. Instead, from the first
-urgent batch on, all other threads have a higher nice value, so the system's scheduler gives an urgent thread
-a core as soon as it wakes, even in the middle of a bulk batch. On a GPU, each thread has its own stream, so
-one batch is copied while another is computed; urgent streams have a higher priority.
+Urgent batches have their own threads. On a CPU, an urgent batch does not stop a running batch. Instead, the
+first urgent batch raises the nice value of all other threads. Then the system's scheduler gives an urgent
+thread a core as soon as the thread wakes, even in the middle of a bulk batch. On a GPU, each thread has its
+own stream, so one batch is copied while another is computed. Urgent streams have a higher priority.
 
     engine = LocalEngine(folder, settings)
     engine.embed(["a text"]).vectors
@@ -31,15 +31,15 @@ from cluster.settings import Settings
 
 log = structlog.get_logger(__name__)
 
-#: Between 512 and 4,096 tokens per batch the speed differs by less than 3%. With smaller batches, the threads
-#: end their work closer together.
+#: Maximum number of tokens of a batch on a CPU. Between 512 and 4,096 tokens, the speed differs by less than
+#: 3%. With smaller batches, the threads finish their work at more similar times.
 CPU_BATCH_TOKENS = 2048
-#: Batches in flight on a GPU: one is copied to it, one is computed, one is copied back.
+#: Number of batches in flight on a GPU: one is copied to the GPU, one is computed, one is copied back.
 GPU_BATCHES = 3
 
 
 class LocalEngine:
-    """``Engine`` on the packed BERT forward."""
+    """``Engine`` on the packed forward pass of BERT and related encoders."""
 
     billed = False
 
@@ -47,9 +47,9 @@ class LocalEngine:
         """Load the weights.
 
         Args:
-            folder: of the model.
+            folder: folder of the model.
             settings: device, precision and threads.
-            paths: numeric paths on a CPU; None: the fastest ones of the settings' precision.
+            paths: numeric paths on a CPU. None: the fastest paths at the precision of the settings.
 
         Raises:
             Misconfigured: int8 is set on a GPU, or on a processor where it is not faster than float32.
@@ -78,7 +78,7 @@ class LocalEngine:
 
     @property
     def concurrency(self) -> int:
-        """Number of batches that it computes at once."""
+        """Number of batches computed at once at full speed."""
         return self._threads
 
     @property
@@ -92,7 +92,7 @@ class LocalEngine:
         return True
 
     def embed(self, texts: Sequence[str]) -> Embeddings:
-        """Vectors of the texts. Tokens beyond the model's limit are cut off and counted."""
+        """Compute the vectors of the texts. Tokens beyond the model's limit are cut off and counted."""
         ids = self.tokeniser.ids(texts)
         lengths = np.array([len(one) for one in ids], dtype=np.int32)
         kept = np.minimum(lengths, self.tokeniser.max_content_tokens)
@@ -104,7 +104,7 @@ class LocalEngine:
         )
 
     def embed_ids(self, ids: Sequence[NDArray[np.int32]]) -> NDArray[np.float32]:
-        """(n, dim) float32 for tokenised inputs.
+        """Compute (n, dim) float32 for tokenised inputs.
 
         Raises:
             InvalidInput: an input is too long, or an id is not in the vocabulary.
@@ -115,7 +115,7 @@ class LocalEngine:
     def submit(
         self, batch: Sequence[NDArray[np.int32]], *, urgent: bool = False
     ) -> Future[NDArray[np.float32]]:
-        """(n, dim) float32 for one batch of tokenised inputs, computed by one worker."""
+        """Compute (n, dim) float32 for one batch of tokenised inputs in one worker thread."""
         return (self._urgent if urgent else self._workers).submit(self._encode_batch, batch)
 
     def _encode_batch(self, batch: Sequence[NDArray[np.int32]]) -> NDArray[np.float32]:
@@ -141,11 +141,11 @@ class LocalEngine:
         return vectors
 
     def _forward(self, batch: Sequence[NDArray[np.int32]]) -> NDArray[np.float32]:
-        """(n, dim) float32. A batch that is too large for the GPU's memory is halved until it fits.
+        """Compute (n, dim) float32. A batch that is too large for the GPU's memory is halved until it fits.
 
         Raises:
-            Unavailable: the GPU's memory is full; or the GPU no longer computes, and the health check fails
-                too.
+            Unavailable: the GPU's memory is full, or the GPU no longer computes. If it no longer computes,
+                the health check fails too.
         """
         try:
             with torch.inference_mode():
@@ -178,7 +178,7 @@ class LocalEngine:
 
 
 def _begin_thread(lanes: Lanes, urgent: bool, cuda: bool) -> None:
-    torch.set_num_threads(1)  # OpenMP has a separate number for each thread
+    torch.set_num_threads(1)  # OpenMP has a separate setting for each thread
     if cuda:
         torch.cuda.set_stream(torch.cuda.Stream(priority=-1 if urgent else 0))  # type: ignore[no-untyped-call]
     lanes.join(urgent=urgent)
@@ -216,7 +216,7 @@ def check_ids(ids: Sequence[NDArray[np.int32]], tokeniser: LocalTokeniser) -> No
 
 
 def pick_device(settings: Settings) -> str:
-    """``cuda`` or ``cpu``: the device that is set, or else ``cuda`` if the process sees a GPU."""
+    """Return the device of the settings; for ``auto``, ``cuda`` if torch finds a GPU, otherwise ``cpu``."""
     if settings.device != "auto":
         return settings.device
     return "cuda" if torch.cuda.is_available() else "cpu"

@@ -1,6 +1,7 @@
-"""The kind ``local``: models on weights in a folder, computed in this process.
+"""The engine kind ``local``: the weights are in a folder, and this process computes the vectors.
 
-One row of ``registry.KINDS``. torch and sentence-transformers are imported when an engine opens, not before.
+``LocalKind`` is one row of ``registry.KINDS``. torch and sentence-transformers are not imported until an
+engine opens.
 """
 
 import os
@@ -17,13 +18,13 @@ class LocalKind:
     """``EngineKind`` on a folder in the layout of sentence-transformers, or on the packaged model."""
 
     def describe(self, entry: ModelEntry) -> Fingerprint:
-        """Fingerprint of the folder's model; reads its configuration and the hash of its weights."""
+        """Return the fingerprint of the model. Read its configuration, and hash its weights."""
         return open_model_folder(entry).fingerprint(entry.settings.precision)
 
     def open_tokeniser(self, entry: ModelEntry) -> Tokeniser:
-        """The folder's tokeniser, behind a cache of words where its vocabulary allows one.
+        """Open the folder's tokeniser, with a cache of words if the tokeniser works word by word.
 
-        An engine's own ``tokeniser`` has no such cache, because the cache holds Python's lock.
+        An engine's ``tokeniser`` has no such cache, because a look-up holds Python's lock.
         """
         from cluster.engines.tokens.tokeniser import LocalTokeniser  # noqa: PLC0415
         from cluster.engines.tokens.word_cache import WordCachedTokeniser, unsuitable  # noqa: PLC0415
@@ -37,14 +38,14 @@ class LocalKind:
         return LocalTokeniser(folder)
 
     def open_engine(self, entry: ModelEntry) -> Engine:
-        """The model on our own packed forward, or on sentence-transformers where that forward cannot run it.
+        """Open the model on our forward pass, or on sentence-transformers if our forward pass cannot run it.
 
         Raises:
-            Misconfigured: the folder is missing, incomplete or not the one expected; or int8 is set and not
-                allowed.
+            Misconfigured: the folder is missing or incomplete, the hash of its weights is not the expected
+                hash, or int8 is set and not allowed.
         """
-        # OpenMP reads these when torch loads: threads that wait must not burn the core that another replica
-        # needs.
+        # OpenMP reads these variables when torch loads. With these values, a waiting thread sleeps and does
+        # not use a core that another replica needs.
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         os.environ.setdefault("GOMP_SPINCOUNT", "0")
         from cluster.engines.bert.forward import supports  # noqa: PLC0415  torch: 1.6 s

@@ -1,8 +1,8 @@
-"""Priorities of threads: urgent work runs before bulk work on the same cores.
+"""Set the priorities of threads, which make urgent work run before bulk work on the same cores.
 
-Used by the threads of engines, and by the threads of replicas that tokenise bulk texts. Ray starts its
-workers with a nice value of 15, which leaves no room for lower priorities: start it with
-``RAY_worker_niceness=5``, as ``cluster.local`` does.
+Engines use this module for their threads, and replicas use it for threads that tokenise bulk texts. Ray
+starts its workers with a nice value of 15, which leaves too little room for lower priorities. So start Ray
+with ``RAY_worker_niceness=5``; ``cluster.local`` does this.
 
     lower_priority(threading.get_native_id())
 
@@ -14,10 +14,10 @@ import os
 import sys
 import threading
 
-#: Added to the nice value, so that a bulk thread gets a tenth of the weight of an urgent one. With 5, queries
-#: waited 1.5 times as long; with 19, bulk could starve.
+#: Number added to the nice value of a bulk thread, which then gets a tenth of the weight of an urgent thread.
+#: With 5, queries waited 1.5 times as long. With 19, bulk threads could get no processor time.
 NICE_STEP = 10
-#: The largest nice value.
+#: The largest nice value on Linux.
 LOWEST_PRIORITY_NICE = 19
 
 
@@ -29,10 +29,10 @@ def lower_priority(thread: int) -> None:
 
 
 class Lanes:
-    """The bulk and urgent threads of one engine. The first urgent thread lowers the priority of bulk.
+    """The bulk and urgent threads of one engine. The first urgent thread lowers the priority of bulk threads.
 
-    It holds no reference to the engine: the threads of a pool refer to their initialiser and would keep the
-    engine alive.
+    This object holds no reference to the engine. Otherwise the threads of a pool, which refer to their
+    initialiser's arguments, would prevent Python from freeing the engine.
     """
 
     def __init__(self) -> None:
@@ -41,7 +41,7 @@ class Lanes:
         self._lock = threading.Lock()
 
     def join(self, *, urgent: bool) -> None:
-        """Add the calling thread to its lane."""
+        """Register the calling thread as an urgent thread or as a bulk thread."""
         thread = threading.get_native_id()
         with self._lock:
             if not urgent:

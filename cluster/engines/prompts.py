@@ -1,8 +1,8 @@
 """Select a model's prompt for a kind of input.
 
 Some models (E5, BGE, Nomic) were trained with one prompt before questions and another before passages, and
-are much worse without them. Other models have no prompts. Used by the endpoint, and for documents by the bulk
-pipeline.
+give much worse results without these prompts. Other models have no prompts. The endpoint uses this module for
+all kinds of input, and the bulk pipeline for documents.
 
     prompt_for(engine.prompts, "document")       # "passage: ", or "" if the model has no prompt for documents
 """
@@ -11,8 +11,8 @@ from collections.abc import Mapping
 
 _QUERY = ("query", "search_query", "retrieval.query")
 _DOCUMENT = ("document", "passage", "search_document", "retrieval.passage")
-#: Kinds of input, as clients name them (Cohere, Voyage, Jina, sentence-transformers); and the names of their
-#: prompts in models, the preferred one first.
+#: Kinds of input under the names that clients use (Cohere, Voyage, Jina, sentence-transformers). The value
+#: lists the names that the prompt may have in a model, the preferred name first.
 KINDS: dict[str, tuple[str, ...]] = {
     "query": _QUERY,
     "search_query": _QUERY,
@@ -31,5 +31,5 @@ KINDS: dict[str, tuple[str, ...]] = {
 
 
 def prompt_for(prompts: Mapping[str, str], kind: str) -> str:
-    """The text to put before an input of a kind of ``KINDS``; empty if the model has no prompt for it."""
+    """Return the prompt for this kind of input (a key of ``KINDS``); empty if the model has none."""
     return next((prompts[name] for name in KINDS[kind] if name in prompts), "")

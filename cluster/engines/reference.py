@@ -1,7 +1,7 @@
-"""The engine on sentence-transformers, for models that our own forward pass does not run.
+"""Compute vectors with sentence-transformers, for models that our own forward pass cannot run.
 
-It is slower, and its import takes six seconds. Tests compare our forward pass with it. Only this file and
-``cross_encoder`` import sentence-transformers.
+sentence-transformers is slower than our forward pass, and importing it takes six seconds. Tests compare our
+vectors with its vectors. Only this file and ``cross_encoder`` import sentence-transformers.
 """
 
 import threading
@@ -22,7 +22,7 @@ BATCH_SIZE = 32
 
 
 class ReferenceEngine:
-    """``Engine`` on ``SentenceTransformer.encode``, in float32; one call at a time."""
+    """``Engine`` on ``SentenceTransformer.encode``, in float32. It computes one call at a time."""
 
     concurrency = 1
     packed = False
@@ -45,7 +45,7 @@ class ReferenceEngine:
         self.fingerprint: Fingerprint = folder.fingerprint("float32")
 
     def embed(self, texts: Sequence[str]) -> Embeddings:
-        """Vectors of the texts. Tokens beyond the model's limit are cut off and counted."""
+        """Compute the vectors of the texts. Tokens beyond the model's limit are cut off and counted."""
         lengths = self.tokeniser.count(texts)
         kept = np.minimum(lengths, self.tokeniser.max_content_tokens).astype(np.int32)
         return Embeddings(
@@ -55,7 +55,7 @@ class ReferenceEngine:
         )
 
     def embed_ids(self, ids: Sequence[NDArray[np.int32]]) -> NDArray[np.float32]:
-        """(n, dim) float32 for tokenised inputs.
+        """Compute (n, dim) float32 for tokenised inputs.
 
         Raises:
             InvalidInput: an input is too long, or an id is not in the vocabulary.
@@ -66,7 +66,7 @@ class ReferenceEngine:
     def submit(
         self, batch: Sequence[NDArray[np.int32]], *, urgent: bool = False
     ) -> Future[NDArray[np.float32]]:
-        """(n, dim) float32 for one batch of tokenised inputs. An urgent batch waits for the running one."""
+        """Compute (n, dim) float32 for one batch in a worker thread. ``urgent`` has no effect."""
         del urgent
         return self._worker.submit(self.embed_ids, batch)
 

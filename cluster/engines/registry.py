@@ -1,8 +1,8 @@
-"""The registry of models: the names under which this cluster serves models, and the kind of engine of each.
+"""Find the models that this cluster serves by name, and open each model with the kind of engine it needs.
 
-The only module that combines the settings ``model``, ``model_path``, ``model_sha256`` and ``models``. Called
-by the endpoint, the workers, the bulk jobs and the doctor. A new kind of engine is one file, such as
-``local_kind.py``, and one row in ``KINDS``.
+Only this module combines the settings ``model``, ``model_path``, ``model_sha256`` and ``models``. The
+endpoint, the workers, the bulk jobs and the doctor call it. To add a kind of engine, write one file, such as
+``local_kind.py``, and add one row to ``KINDS``.
 
     registry = Registry(settings)
     entry = registry.of(store.fingerprint)       # the model that a vector store was built with
@@ -18,13 +18,13 @@ from cluster.engines.local_kind import LocalKind
 from cluster.errors import Conflict, Misconfigured
 from cluster.settings import Settings
 
-#: Kinds of engines by the word before the colon in ``CLUSTER_MODELS``; a folder alone is of the kind
-#: ``local``.
+#: Each kind of engine by the word before the colon in ``CLUSTER_MODELS``. A folder without such a word has
+#: the kind ``local``.
 KINDS: dict[str, EngineKind] = {"local": LocalKind()}
 
 
 class Registry:
-    """The models of the settings, by name. Making one opens nothing and reads no file."""
+    """The models of the settings, by name. Creating a registry opens no model and reads no file."""
 
     def __init__(self, settings: Settings) -> None:
         """Read the settings.
@@ -32,17 +32,17 @@ class Registry:
         Raises:
             Misconfigured: a model has a kind that does not exist, or the default model has two sources.
         """
-        #: In the order of the settings, the default model first.
+        #: The models by name: first the default model, then the others in the order of the settings.
         self.entries: Mapping[str, ModelEntry] = MappingProxyType(_entries(settings))
-        #: The model of vector stores that are made without one, and of requests that name none.
+        #: The model for new vector stores and requests that do not name a model.
         self.default: ModelEntry = self.entries[settings.model]
 
     def of(self, fingerprint: Fingerprint) -> ModelEntry:
-        """The model that computes vectors of this fingerprint.
+        """Return the model that computes vectors with this fingerprint's id.
 
         Raises:
-            Conflict: no model of the registry does; the message names the model and what to set.
-            Misconfigured: the model of that name cannot be described.
+            Conflict: no model of the registry computes such vectors. The message names the model and remedy.
+            Misconfigured: the model with the fingerprint's name cannot be described.
         """
         entry = self.entries.get(fingerprint.model)
         if entry is None:
@@ -62,28 +62,28 @@ class Registry:
 
 
 def describe(entry: ModelEntry) -> Fingerprint:
-    """Fingerprint of the model, without opening an engine; its precision is the one in the settings.
+    """Return the model's fingerprint, with the precision of the settings, without opening an engine.
 
     Raises:
-        Misconfigured: the entry names nothing that can be opened.
+        Misconfigured: the entry does not name a model that can be opened.
     """
     return KINDS[entry.kind].describe(entry)
 
 
 def open_tokeniser(entry: ModelEntry) -> Tokeniser:
-    """The model's tokeniser, without opening an engine.
+    """Open the model's tokeniser, without opening an engine.
 
     Raises:
-        Misconfigured: as ``describe``.
+        Misconfigured: for the same reasons as ``describe``.
     """
     return KINDS[entry.kind].open_tokeniser(entry)
 
 
 def open_engine(entry: ModelEntry) -> Engine:
-    """The model's engine, ready to embed.
+    """Open the model's engine, ready to embed.
 
     Raises:
-        Misconfigured: as ``describe``, or the engine cannot run with these settings.
+        Misconfigured: for the same reasons as ``describe``, or the engine cannot run with these settings.
     """
     return KINDS[entry.kind].open_engine(entry)
 
@@ -99,12 +99,12 @@ def _entries(settings: Settings) -> dict[str, ModelEntry]:
 
 
 def _entry(name: str, source: str | None, settings: Settings) -> ModelEntry:
-    """The entry of a model.
+    """Make the entry of a model.
 
     Args:
-        name: the model's.
+        name: name of the model.
         source: an absolute folder, ``kind:source``, or None for the packaged model.
-        settings: those of this process.
+        settings: settings of this process.
     """
     kind = "local"
     if source is not None and not source.startswith("/"):

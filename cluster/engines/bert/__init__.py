@@ -1,1 +1,1 @@
-"""The BERT family on local weights: one packed forward pass, on torch, compiled products or a GPU."""
+"""The forward pass of BERT and related encoders on packed tokens: in torch, in compiled C, and on a GPU."""

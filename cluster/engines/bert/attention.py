@@ -1,13 +1,14 @@
-"""Self-attention over packed tokens: the tokens of an input attend to each other, and to no other input.
+"""Compute self-attention over packed tokens: a token attends to the tokens of its own input only.
 
-Called by ``forward`` with inputs sorted by length, so that inputs of equal length are neighbours. The queries
-are scaled beforehand. There are three implementations, each the fastest one where it was measured:
+``forward`` calls this module with inputs sorted by length, which makes inputs of equal length neighbours. The
+caller has already scaled the queries. There are three implementations. Each was the fastest one in
+measurements for its device and type:
 
-- float32 on a CPU: torch's fused kernel, one call for each run of equal lengths;
+- float32 on a CPU: torch's fused kernel, with one call for each group of inputs of equal length;
 - bfloat16 on a CPU: two matrix products and a softmax, over as many inputs at a time as fit into the cache.
-    This takes 0.6 of the time of the fused kernel, which computes bfloat16 no faster than float32;
-- half precision on a GPU: one variable-length flash kernel over the whole batch (torch 2.10 and later). Its
-    arguments are tested everywhere, the kernel itself only on a GPU.
+    They take 0.6 of the time of the fused kernel, which computes bfloat16 no faster than float32;
+- half precision on a GPU: one variable-length flash kernel over the whole batch (torch 2.10 and later). The
+    tests check the arguments of this kernel on every machine, but run the kernel only on a GPU.
 """
 
 import inspect
@@ -21,20 +22,20 @@ from torch.nn import functional
 
 from cluster.engines.bert.plan import groups
 
-#: (tokens, 3 * hidden) of queries, keys and values -> (tokens, hidden).
+#: Turns queries, keys and values, (tokens, 3 * hidden), into the result of attention, (tokens, hidden).
 Attend = Callable[[Tensor], Tensor]
-#: Number of tokens of an input -> (1, heads, tokens, tokens).
+#: Turns the number of tokens of an input into the bias of its scores, (1, heads, tokens, tokens).
 BiasOf = Callable[[int], Tensor]
 
 #: torch's ``varlen_attn``, or a function with the same result.
 Kernel = Callable[..., Tensor]
 
-#: Attention scores in memory at once on a CPU: 2 MB in bfloat16. With four times as many, each took twice the
-#: time.
+#: Maximum number of attention scores in memory at once on a CPU; they take 2 MB in bfloat16. With four times
+#: as many scores, each score took twice the time.
 CPU_SCORES = 1 << 20
-#: From this distance on, all keys have the same bias.
+#: All keys at this distance or farther have the same bias.
 FARTHEST = 128
-#: Below this number of tokens, the fused kernel is as fast in bfloat16.
+#: For inputs with fewer tokens, the fused kernel is as fast as the matrix products in bfloat16.
 SHORT_TOKENS = 16
 
 
@@ -46,14 +47,14 @@ def attend_by(
     dtype: torch.dtype,
     bias_of: BiasOf | None = None,
 ) -> Attend:
-    """The attention of one batch.
+    """Return a function that computes the attention of one batch.
 
     Args:
         lengths: number of tokens of each input, sorted.
-        heads: attention heads.
-        device: of the batch.
+        heads: number of attention heads.
+        device: device of the batch.
         dtype: type of the queries, keys and values.
-        bias_of: the bias that is added to the scores of an input with this number of tokens.
+        bias_of: returns the bias to add to the scores of an input, given its number of tokens.
     """
     by_products = device.type == "cpu" and dtype == torch.bfloat16
     runs = list(_cachefuls(groups(lengths), heads)) if by_products else groups(lengths)
@@ -79,10 +80,10 @@ def attend_by(
 
 
 def bias_by_distance(table: Tensor, *, longest: int) -> BiasOf:
-    """The bias that T5 and MPNet add to attention scores, by the distance between key and query.
+    """Return a function that gives the bias of T5 and MPNet, which depends on the distance from query to key.
 
     Args:
-        table: (rows, heads).
+        table: (rows, heads) biases, as stored in the model.
         longest: maximum number of tokens of an input.
     """
     by_distance = biases_by_distance(table, longest=longest)
@@ -95,11 +96,12 @@ def bias_by_distance(table: Tensor, *, longest: int) -> BiasOf:
 
 
 def biases_by_distance(table: Tensor, *, longest: int) -> Tensor:
-    """(heads, 2 * longest - 1): the bias of every distance from ``1 - longest`` to ``longest - 1``.
+    """Return the bias of every distance from ``1 - longest`` to ``longest - 1``: (heads, 2 * longest - 1).
 
-    As in Raffel et al. 2020, arXiv:1910.10683, section 2.1. One half of the table's rows is for keys before
-    the query, the other for keys after it. Of each half, one half is for single distances, the rest for
-    ranges that widen logarithmically up to 128.
+    The formula is that of Raffel et al. 2020, arXiv:1910.10683, section 2.1. The first half of the table's
+    rows is for keys before the query, and the second half is for keys after the query. In each half, the
+    first half of the rows have one distance each; the other rows have ranges of distances that widen
+    logarithmically up to 128.
     """
     half = table.shape[0] // 2
     single = half // 2
@@ -121,7 +123,7 @@ def _cachefuls(runs: Sequence[tuple[int, int, int]], heads: int) -> list[tuple[i
 
 
 def varlen_kernel(device: torch.device, dtype: torch.dtype) -> Kernel | None:
-    """The kernel over cumulative lengths, which takes no bias; None if this device and type have none."""
+    """Return the kernel over cumulative lengths; None if there is none here. The kernel accepts no bias."""
     if device.type != "cuda" or dtype == torch.float32:
         return None
     try:
@@ -132,15 +134,15 @@ def varlen_kernel(device: torch.device, dtype: torch.dtype) -> Kernel | None:
 
 
 def attend_within(bounds: Tensor, *, longest: int, heads: int, kernel: Kernel) -> Attend:
-    """The attention of one batch in one kernel call.
+    """Return a function that computes the attention of one batch in one kernel call.
 
     Args:
-        bounds: (inputs + 1,) int32 on the batch's device: start of each input, and end of the last one.
-        longest: at least the number of tokens of the longest input.
-        heads: attention heads.
-        kernel: ``varlen_kernel``.
+        bounds: (inputs + 1,) int32 on the batch's device: start of each input, and end of the last input.
+        longest: the number of tokens of the longest input, or a larger number.
+        heads: number of attention heads.
+        kernel: the result of ``varlen_kernel``.
     """
-    # The keys are not split, so that a vector does not depend on the other inputs in its batch.
+    # The kernel must not split the keys: otherwise a vector would depend on the other inputs of its batch.
     options = {"num_splits": 1} if "num_splits" in inspect.signature(kernel).parameters else {}
 
     def attend(qkv: Tensor) -> Tensor:

@@ -1,10 +1,10 @@
-"""The compiled forward pass, in float32 on AVX2: ``bert_avx2.c``, called through ctypes.
+"""Call the compiled forward pass (``bert_avx2.c``: float32, AVX2) through ctypes.
 
-It computes the same as ``forward`` on the same packed tokens: one call per batch, on the calling thread,
-without Python's lock. It is compiled when the project is installed. Without a compiler, on other processors
-and for other models, ``unfit`` gives the reason and ``forward`` runs instead.
-docs/decisions/014-a-compiled-forward.md explains why it can be faster than the products of a library;
-``timing`` measures whether it is.
+The C code computes the same vectors as ``forward`` from the same packed tokens. It runs once per batch, on
+the calling thread, without Python's lock. It is compiled when the project is installed. If there was no
+compiler, or the processor or the model is not supported, ``unfit`` returns the reason and ``forward`` runs
+instead. docs/decisions/014-a-compiled-forward.md explains why the C code can be faster than the matrix
+products of a library; ``timing`` measures whether it is faster.
 
     encoder = CompiledEncoder(folder)        # only if unfit(folder) is None
     vectors = encoder(ids)                   # (n, dim) float32, unit length
@@ -29,14 +29,14 @@ from cluster.engines.families import family_of
 from cluster.engines.weights import ModelFolder
 
 LIBRARY = "cluster.engines.bert._avx2"
-#: Outputs of a layer that are computed together.
+#: Number of outputs of a layer that are computed together.
 PANEL = 16
-#: From this number of tokens on, an input is multiplied in pairs of rows: an eighth fewer multiplications,
-#: but twice the weights to read. A shorter input alone would wait for memory.
+#: Inputs with this number of tokens or more are multiplied in pairs of rows. Pairs need an eighth fewer
+#: multiplications, but read twice as many weights, so a shorter input alone would wait for memory.
 PAIRED_FROM = 32
-#: Bytes of a huge page.
+#: Size of a huge page in bytes.
 HUGE = 2 << 20
-#: Numbers of the activations in the C source.
+#: Number by which the C source knows each activation.
 ACTIVATIONS = {"none": 0, "gelu": 1, "relu": 2}
 
 
@@ -79,7 +79,7 @@ class _ModelStruct(Structure):
 
 @cache
 def library() -> ctypes.CDLL | None:
-    """The library compiled at installation; None if there is none or this processor cannot run it."""
+    """Load the compiled library. Return None if it was not compiled or this processor cannot run it."""
     spec = find_spec(LIBRARY)
     if spec is None or spec.origin is None:
         return None
@@ -101,7 +101,7 @@ def library() -> ctypes.CDLL | None:
 
 
 def unfit(folder: ModelFolder) -> str | None:
-    """The reason why a model that ``forward`` supports cannot run here compiled; None if it can."""
+    """Return why the compiled code cannot run a model that ``forward`` supports; None if it can."""
     config, family = folder.config, family_of(folder.config)
     assert family is not None
     hidden, heads = int(config[family.hidden]), int(config[family.heads])
@@ -113,20 +113,20 @@ def unfit(folder: ModelFolder) -> str | None:
 
 
 class CompiledEncoder:
-    """Packed token ids to unit vectors. Safe to call from several threads."""
+    """Turns packed token ids into unit vectors. Safe to call from several threads."""
 
     def __init__(self, folder: ModelFolder, *, pairs: bool = True) -> None:
-        """Lay the weights out.
+        """Copy the weights into the layout of the C code.
 
         Args:
-            folder: of the model.
-            pairs: lay the weights out a second time, for inputs of ``PAIRED_FROM`` tokens or more; without it
-                they take an eighth longer.
+            folder: folder of the model.
+            pairs: also copy the weights into a second layout, for inputs of ``PAIRED_FROM`` tokens or more.
+                Without the second layout, these inputs take an eighth longer.
         """
         compiled = library()
         assert (
             compiled is not None
-        )  # callers ask ``unfit`` first, which gives a reason if there is no library
+        )  # callers call ``unfit`` first, which returns a reason if there is no library
         self._library = compiled
         weights = BertWeights(folder)
         self.dim = weights.hidden
@@ -159,7 +159,7 @@ class CompiledEncoder:
         )
 
     def __call__(self, ids: Sequence[NDArray[np.int32]]) -> Tensor:
-        """(n, dim) float32 for inputs of any order, special tokens included.
+        """Compute (n, dim) float32. The inputs include their special tokens and may have any order.
 
         Raises:
             IndexError: an input is empty or too long, or an id is not in the vocabulary.
@@ -181,7 +181,7 @@ class CompiledEncoder:
         return vectors
 
     def _space(self, numbers: int) -> Tensor:
-        """The calling thread's working memory, with room for this many numbers."""
+        """Return working memory of the calling thread, with room for this many numbers."""
         space: Tensor | None = getattr(self._of_thread, "space", None)
         if space is None or len(space) < numbers:
             space = self._of_thread.space = _huge_pages(numbers)
@@ -200,7 +200,7 @@ class CompiledEncoder:
         return _LinearStruct(panels, self._keep(affine.bias), combined)
 
     def _part(self, numbers: int) -> int:
-        """Reserve this many numbers of the huge pages; returns their address."""
+        """Reserve room for this many numbers in the huge pages, and return its address."""
         part, self._free = self._free[:numbers], self._free[numbers:]
         return self._keep(part)
 
@@ -208,15 +208,15 @@ class CompiledEncoder:
         return _NormStruct(self._keep(affine.weight), self._keep(affine.bias))
 
     def _keep(self, tensor: Tensor) -> int:
-        """Keep the tensor for as long as the encoder; returns the address of its numbers."""
+        """Hold a reference to the tensor until the encoder is freed. Return the address of the numbers."""
         self._kept.append(tensor.contiguous())
         return self._kept[-1].data_ptr()
 
 
 def _huge_pages(numbers: int) -> Tensor:
-    """(numbers,) float32 of zeros, in huge pages if the system has them.
+    """Allocate (numbers,) float32 of zeros, in huge pages if the system has them.
 
-    A query reads all weights once; with pages of 4 KiB, a tenth of its time would be spent on page look-ups.
+    A query reads all weights once. With pages of 4 KiB, page look-ups would take a tenth of the query's time.
     """
     memory = mmap.mmap(-1, -(-4 * numbers // HUGE) * HUGE + HUGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     if hasattr(mmap, "MADV_HUGEPAGE"):

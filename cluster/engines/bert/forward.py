@@ -1,4 +1,4 @@
-"""The forward pass of BERT and related encoders on packed tokens: a row per token of a batch, no padding.
+"""Run BERT and related encoders on packed tokens: the matrix has one row per token, and no padding.
 
 Linear layers run on the whole matrix of tokens. Attention runs on groups of inputs of equal length (CPU), or
 in one kernel over cumulative lengths (GPU; see ``attention``). ``families`` lists the supported families.
@@ -27,7 +27,7 @@ from cluster.engines.weights import ModelFolder
 
 
 def supports(folder: ModelFolder) -> str | None:
-    """The reason why this forward pass cannot run the model; None if it can."""
+    """Return the reason why this forward pass cannot run the model; None if it can."""
     config = folder.config
     family = family_of(config)
     if family is None:
@@ -68,7 +68,7 @@ class _Layer:
 
 
 class BertEncoder:
-    """Packed token ids to unit vectors. Safe to call from several threads."""
+    """Turns packed token ids into unit vectors. Safe to call from several threads."""
 
     def __init__(
         self, folder: ModelFolder, *, device: torch.device, dtype: torch.dtype, int8: bool = False
@@ -76,16 +76,16 @@ class BertEncoder:
         """Load the weights.
 
         Args:
-            folder: of the model.
-            device: computes the vectors.
-            dtype: type of the layers.
-            int8: compute all linear layers in 8 bits, except the last one of each block; CPU only.
+            folder: folder of the model.
+            device: device that computes the vectors.
+            dtype: number type of the layers.
+            int8: compute all linear layers in 8 bits, except the last linear layer of each block; CPU only.
         """
         weights = BertWeights(folder)
         self.device, self.dtype = device, dtype
         self.heads, self.dim, self.pooling = weights.heads, weights.hidden, folder.pooling
-        # Look-ups are not arithmetic: the embeddings are float32 (on a CPU in the mapped file), whatever type
-        # the layers have.
+        # The embeddings are float32 for every type of the layers, because a look-up does no arithmetic. On a
+        # CPU, the word embeddings stay in the mapped file.
         self._words, self._positions = weights.words.to(device), weights.positions.to(device)
         self._norm = _norm(weights.embeddings, weights.eps, device, torch.float32)
         table = weights.distance_bias
@@ -101,7 +101,7 @@ class BertEncoder:
         return self._kernel is not None
 
     def __call__(self, ids: Sequence[NDArray[np.int32]]) -> Tensor:
-        """(n, dim) float32 on the encoder's device, for inputs sorted by length, special tokens included."""
+        """Compute (n, dim) float32 on the encoder's device. Inputs are sorted and include special tokens."""
         if self.has_kernel:
             return self.vectors(to_gpu(ids, self.device))
         lengths = [len(one) for one in ids]
@@ -118,9 +118,9 @@ class BertEncoder:
         return functional.normalize(self._pool(x, lengths), dim=-1)
 
     def vectors(self, batch: Packed) -> Tensor:
-        """(n, dim) float32 on the encoder's device, for a batch on it; the call does not wait for the device.
+        """Compute (n, dim) float32 of a batch on the encoder's device, and do not wait for the device.
 
-        Only for encoders with ``has_kernel``.
+        Call this method only if ``has_kernel`` is true.
         """
         assert self._kernel is not None
         attend = attend_within(batch.bounds, longest=batch.longest, heads=self.heads, kernel=self._kernel)

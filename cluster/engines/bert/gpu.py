@@ -1,11 +1,11 @@
-"""GPU code: copies that do not wait for each other, and recorded forward passes for small batches.
+"""Copy batches to a GPU and vectors back to the host, and replay recorded forward passes for small batches.
 
-The GPU computes a small batch faster than Python launches its hundred kernels one by one. So the forward pass
-is recorded for a few sizes (as CUDA graphs), and replayed on the contents of fixed buffers. Filler inputs,
-whose vectors are not read, take the part of the buffers that a batch leaves free. Used by ``local``, on the
-forward pass of ``forward``.
+The GPU computes a small batch faster than Python launches the batch's hundred kernels one by one. So the
+forward pass is recorded for a few sizes (as CUDA graphs), and replayed on the contents of fixed buffers.
+Filler inputs fill the part of the buffers that a batch leaves free; nothing reads the vectors of fillers.
+``local`` uses this module for the forward pass of ``forward``.
 
-This was written without a GPU: the tests cover the packing on a CPU, but not recording and replaying.
+This module was written without a GPU. The tests cover packing on a CPU, but not recording and replaying.
 
     replays = Replays(encoder.vectors, device=device, most_tokens=512, record=recorded)
     vectors = replays(ids, to_host)          # (n, dim) float32; None if the batch fits no recorded size
@@ -20,36 +20,36 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-#: Tokens of the recorded sizes; a batch takes the smallest one that holds it.
+#: Number of tokens of each recorded size. A batch uses the smallest size that holds it.
 SIZES = (32, 64, 128, 256, 512)
 #: Maximum number of inputs of a recorded batch.
 MOST_INPUTS = 16
-#: Passes before recording, in which libraries choose kernels and allocate their memory.
+#: Number of passes before recording. During these passes, libraries choose kernels and allocate memory.
 WARM_UPS = 3
 
 Ids = Sequence[NDArray[np.int32]]
 Forward = Callable[[], Tensor]
-#: Takes a forward pass that always reads the same memory; returns a function that repeats it, and the tensor
-#: with its result.
+#: Takes a forward pass that always reads the same memory. Returns a function that repeats the pass, and the
+#: tensor with the result of the pass.
 Record = Callable[[Forward], tuple[Callable[[], object], Tensor]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Packed:
-    """A batch for kernels over cumulative lengths: the tokens of all inputs in one row."""
+    """A batch for kernels over cumulative lengths: the tokens of all inputs, one input after the other."""
 
     #: (tokens,) int32.
     ids: Tensor
     #: (tokens,) int32: position of each token in its input.
     positions: Tensor
-    #: (inputs + 1,) int32: start of each input, and end of the last one. An input may have no token.
+    #: (inputs + 1,) int32: start of each input, and end of the last input. An input may have no token.
     bounds: Tensor
-    #: At least the number of tokens of the longest input.
+    #: The number of tokens of the longest input, or a larger number.
     longest: int
 
 
 def to_gpu(ids: Ids, device: torch.device) -> Packed:
-    """Copy the batch to the GPU in one step, without waiting for it."""
+    """Copy the batch to the GPU in one step, without waiting for the end of the copy."""
     tokens = sum(map(len, ids))
     host = torch.empty(2 * tokens + len(ids) + 1, dtype=torch.int32, pin_memory=True)
     pack(ids, host.numpy(), inputs=len(ids))
@@ -57,7 +57,7 @@ def to_gpu(ids: Ids, device: torch.device) -> Packed:
 
 
 def pack(ids: Ids, buffer: NDArray[np.int32], *, inputs: int) -> None:
-    """Write ids, positions and bounds one after the other; inputs beyond those of ``ids`` have no token."""
+    """Write ids, positions and bounds into the buffer. The inputs that ``ids`` does not have get no token."""
     tokens = sum(map(len, ids))
     np.concatenate(ids, out=buffer[:tokens])
     np.concatenate([np.arange(len(one), dtype=np.int32) for one in ids], out=buffer[tokens : 2 * tokens])
@@ -68,7 +68,7 @@ def pack(ids: Ids, buffer: NDArray[np.int32], *, inputs: int) -> None:
 
 
 def unpacked(buffer: Tensor, *, inputs: int, longest: int) -> Packed:
-    """Views of a buffer that ``pack`` filled."""
+    """Return views of a buffer that ``pack`` filled."""
     tokens = (len(buffer) - inputs - 1) // 2
     return Packed(
         ids=buffer[:tokens],
@@ -79,9 +79,9 @@ def unpacked(buffer: Tensor, *, inputs: int, longest: int) -> Packed:
 
 
 def pooled(x: Tensor, bounds: Tensor, pooling: str) -> Tensor:
-    """(inputs, hidden) float32: the first vector of each input or their mean, in one kernel for all lengths.
+    """Return (inputs, hidden) float32: the first vector of each input (``cls``), or the mean of its vectors.
 
-    The row of an input without a token has no meaning.
+    One kernel computes inputs of all lengths. The row of an input without a token has no meaning.
     """
     if pooling == "cls":
         return x.index_select(0, bounds[:-1].clamp(max=len(x) - 1)).float()
@@ -92,7 +92,7 @@ def to_host(vectors: Tensor) -> NDArray[np.float32]:
     """Copy (n, dim) float32 to pinned memory; the thread sleeps until the copy has ended."""
     host = torch.empty(vectors.shape, dtype=vectors.dtype, pin_memory=True)
     host.copy_(vectors, non_blocking=True)
-    # Only a blocking event lets the thread sleep; with any other it would spin.
+    # Only a blocking event lets the thread sleep. With any other event, the thread would spin.
     there = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
     there.record()
     there.synchronize()
@@ -125,28 +125,28 @@ class Replays:
         record: Record,
         sizes: Sequence[int] = SIZES,
     ) -> None:
-        """Record them.
+        """Record the forward pass of each size.
 
         Args:
-            encode: computes (inputs, dim) float32 of a packed batch, all of it on the device.
-            device: computes.
+            encode: computes (inputs, dim) float32 of a packed batch. Batch and result are on the device.
+            device: device of the buffers and of the computation.
             most_tokens: maximum number of tokens of one input.
-            record: ``recorded``, or a replacement where there is no GPU.
-            sizes: tokens of each size, ascending.
+            record: ``recorded``, or a replacement if there is no GPU.
+            sizes: number of tokens of each size, ascending.
         """
         self._sizes = [_Size(tokens, encode, device, min(tokens, most_tokens), record) for tokens in sizes]
 
     def __call__(
         self, ids: Ids, fetch: Callable[[Tensor], NDArray[np.float32]]
     ) -> NDArray[np.float32] | None:
-        """The result of ``fetch`` on the batch's (n, dim) float32 on the device; None if no size fits."""
+        """Compute (n, dim) float32 on the device and copy it with ``fetch``. Return None if no size fits."""
         tokens = sum(map(len, ids))
         size = next((size for size in self._sizes if tokens <= size.tokens), None)
         return None if size is None or len(ids) > MOST_INPUTS else size(ids, fetch)
 
 
 class _Size:
-    """One recorded forward pass, with the memory that it reads."""
+    """One recorded forward pass, with the buffers that the pass reads."""
 
     def __init__(
         self,
@@ -158,7 +158,7 @@ class _Size:
     ) -> None:
         self.tokens = tokens
         self._most_tokens = most_tokens
-        # The free part of a buffer may be longer than one input can be, and then needs several fillers.
+        # If the free part of a buffer is longer than the longest possible input, it needs several fillers.
         self._inputs = MOST_INPUTS + -(-tokens // most_tokens)
         self._host = torch.empty(
             2 * tokens + self._inputs + 1, dtype=torch.int32, pin_memory=device.type == "cuda"

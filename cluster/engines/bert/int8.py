@@ -1,14 +1,15 @@
-"""A linear layer on 8-bit integers: weights are rounded once per output, activations at each call per token.
+"""A linear layer that multiplies 8-bit integers.
 
-With a scale per token, a vector depends on its own tokens only, as with the other types. One scale for a
-whole batch would make it depend on its neighbours, and a scale measured beforehand would clip larger
-activations. The products use oneDNN's operator, which torch's compiler emits for quantised models.
-``forward`` uses this layer everywhere except for the second layer of each feed-forward block, whose inputs
-have too wide a range. ``int8_gate`` decides whether an engine may use it.
+Weights are rounded once, with one scale per output. Activations are rounded at each call, with one scale per
+token. Because each token has its own scale, a vector depends on the tokens of its own input only. One scale
+for a whole batch would make a vector depend on the other inputs, and a scale measured beforehand would clip
+larger activations. The products use oneDNN's operator, which torch's compiler emits for quantised models.
+``forward`` uses this layer everywhere except for the second layer of each feed-forward block, because the
+inputs of that layer have too wide a range. ``int8_gate`` decides whether an engine may use 8 bits.
 
 The operator gets the activations as unsigned integers with a zero point of 128, which gives the same
-products: on AVX-512 without AMX, oneDNN has a kernel for unsigned times signed integers, but for signed times
-signed only its reference code, which is a thousand times slower.
+products. The reason is speed: on AVX-512 without AMX, oneDNN has a kernel for unsigned times signed integers.
+For signed times signed integers it has only reference code, which is a thousand times slower.
 
     layer = Int8Linear(weight, bias, "gelu")
     y = layer(x)                    # (rows, out) in the dtype of x
@@ -23,28 +24,29 @@ from torch import Tensor
 from cluster.engines.bert.linear import TYPICAL_ROWS, Activation, activate
 from cluster.errors import Misconfigured
 
-#: Integer of the largest activation.
+#: Integer that stands for the largest activation of a token.
 STEPS = 127
 #: The unsigned integer that stands for an activation of zero.
 ZERO_POINT = 128
-#: Integer of the largest weight if the processor adds four products in one instruction (VNNI or AMX).
+#: Integer that stands for the largest weight if one instruction adds four products (VNNI or AMX).
 WEIGHT_STEPS = 127
-#: The same on other processors, which first add two products in 16 bits; larger weights would overflow.
+#: Integer that stands for the largest weight on other processors. They first add two products in 16 bits,
+#: which would overflow with larger weights.
 WEIGHT_STEPS_IN_16_BITS = 63
-#: Rows, inputs and outputs of the product that tells these processors apart.
+#: Number of rows, inputs and outputs of the test product that distinguishes these processors.
 PROBE = 16, 64, 64
 #: Smallest scale; it avoids a division by zero for a token of zeros.
 LEAST = 1e-12
 
 
 class Int8Linear:
-    """``activation(x @ weight.T + bias)`` for x of (rows, in)."""
+    """Computes ``activation(x @ weight.T + bias)`` for x of (rows, in)."""
 
     def __init__(self, weight: Tensor, bias: Tensor, activation: Activation = "none") -> None:
         """Round the weight. Weight and bias are float32.
 
         Raises:
-            Misconfigured: this torch has no such operator.
+            Misconfigured: this torch has no operator for 8-bit layers.
         """
         steps = weight_steps()
         self._scale = weight.abs().amax(dim=1).clamp(min=LEAST) / steps
@@ -64,9 +66,9 @@ class Int8Linear:
 
 @cache
 def weight_steps() -> int:
-    """The number of steps for weights on this processor: the most whose products it adds without overflow.
+    """Return the integer for the largest weight: 127 if this processor adds such products exactly, else 63.
 
-    The vectors depend on it, so a recall measured with one number does not hold for another.
+    The vectors depend on this number, so a recall measured with one number does not hold for the other.
 
     Raises:
         Misconfigured: this torch has no 8-bit layers.
@@ -83,12 +85,12 @@ def weight_steps() -> int:
 
 
 def _packed(weight: Tensor) -> Any:
-    """(out, in) int8 in oneDNN's layout."""
+    """Copy the weight, (out, in) int8, into oneDNN's layout."""
     return torch.ops.onednn.qlinear_prepack(weight, [TYPICAL_ROWS, weight.shape[1]])
 
 
 def _product(x: Tensor, zero_point: int, weight: Any, scale: Tensor, zero: Tensor) -> Tensor:
-    """(rows, out) float32: ``(x - zero_point) @ weight.T`` times the scale of each output."""
+    """Return ``(x - zero_point) @ weight.T`` times the scale of each output: (rows, out) float32."""
     y: Tensor = torch.ops.onednn.qlinear_pointwise(
         x, 1.0, zero_point, weight, scale, zero, None, 1.0, 0, torch.float32, "none", [], ""
     )

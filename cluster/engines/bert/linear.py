@@ -1,10 +1,10 @@
-"""A linear layer whose weight is laid out once for oneDNN, if torch offers that.
+"""A linear layer that copies its weight once into oneDNN's layout, if torch offers oneDNN's operators.
 
 torch's own float32 ``linear`` calls MKL and packs the weight again at every call. The operators of oneDNN are
-private to torch (its compiler emits them), so they may be missing or fail: then the plain layer runs.
+private to torch (torch's compiler emits them). If they are missing or fail, torch's own ``linear`` runs.
 
-oneDNN applies the activation while the product is in registers. Its GELU is not used on AVX2, where it takes
-four times as long as torch's, which is a tenth of the whole forward pass.
+oneDNN applies the activation while the product is in registers. For float32 without AVX-512, its GELU is not
+used: on AVX2 it takes four times as long as torch's GELU, which takes a tenth of the whole forward pass.
 """
 
 from typing import Any, Literal
@@ -16,11 +16,11 @@ from torch.nn import functional
 
 log = structlog.get_logger(__name__)
 
-#: Number of rows for which oneDNN chooses the layout.
+#: Number of rows for which oneDNN chooses the layout of the weight.
 TYPICAL_ROWS = 2048
 
-#: Up to this number of rows (key), numbers of rows are rounded up to a multiple of the value. The steps are
-#: small for few rows, because each row counts for a single query.
+#: For batches of at most this number of rows (key), the number of rows is rounded up to a multiple of the
+#: value. Small batches have small steps, because every extra row slows down a single query.
 STEPS = {32: 4, 256: 16}
 LARGE_STEP = 64
 
@@ -30,16 +30,16 @@ Activation = Literal["none", "gelu", "relu"]
 def rounded_rows(rows: int) -> int:
     """Round a number of rows up to one of a few dozen values, for batches on a CPU.
 
-    oneDNN and torch cache their plan for each layer and number of rows: up to two megabytes per model for
-    each of the last thousand numbers. With batches of every size, a saturated replica grew by 200 MiB a
-    minute.
+    oneDNN and torch cache a plan for each layer and each number of rows. The plans of one model take up to
+    two megabytes for each of the last thousand numbers of rows. With batches of every size, a saturated
+    replica grew by 200 MiB a minute.
     """
     step = next((step for most, step in STEPS.items() if rows <= most), LARGE_STEP)
     return -(-rows // step) * step
 
 
 class Linear:
-    """``activation(x @ weight.T + bias)`` for x of (rows, in) in the weight's dtype."""
+    """Computes ``activation(x @ weight.T + bias)`` for x of (rows, in) in the weight's dtype."""
 
     def __init__(self, weight: Tensor, bias: Tensor, activation: Activation = "none") -> None:
         self.weight, self.bias, self.activation = weight, bias, activation
@@ -56,7 +56,7 @@ class Linear:
 
     @property
     def packed(self) -> bool:
-        """True if the weight is laid out for oneDNN."""
+        """True if the weight is in oneDNN's layout."""
         return self._packed is not None
 
 

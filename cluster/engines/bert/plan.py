@@ -1,8 +1,8 @@
-"""The batching plan: the inputs that the encoder computes together.
+"""Plan batches: decide which inputs the encoder computes together.
 
-Inputs are sorted by their number of tokens, so that inputs of equal length are neighbours and attention runs
-on whole groups. A batch holds as many inputs as its token budget allows. Nothing is padded, so mixed lengths
-cost nothing.
+Inputs are sorted by their number of tokens. Inputs of equal length are then neighbours, and attention
+computes them as one group. The token budget limits each batch. Nothing is padded, so inputs of different
+lengths in one batch cost nothing.
 
     for batch in plan(lengths, budget=4096):
         encode([inputs[i] for i in batch])
@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 def plan(
     lengths: Sequence[int] | NDArray[np.integer], *, budget: int, parts: int = 1
 ) -> list[NDArray[np.intp]]:
-    """Indices of the inputs of each batch. Long inputs come first, and all batches have about equal work.
+    """Return the indices of the inputs of each batch: long inputs first, about equal work in all batches.
 
     Args:
         lengths: (n,) number of tokens of each input.
-        budget: maximum number of tokens of one batch; a longer input is a batch by itself.
-        parts: number of workers; the number of batches is a multiple of it if the inputs allow.
+        budget: maximum number of tokens of one batch. A longer input gets a batch of its own.
+        parts: number of workers. The number of batches is a multiple of ``parts`` if the inputs allow it.
     """
     lengths = np.asarray(lengths, dtype=np.int64)
     total = int(lengths.sum())
@@ -32,8 +32,8 @@ def plan(
     batches: list[NDArray[np.intp]] = []
     first, tokens, done = 0, 0, 0
     for position, length in enumerate(lengths[order].tolist()):
-        # An input belongs to the share that holds its middle, so that rounding does not add up over many
-        # batches.
+        # An input belongs to the share that contains its middle token. This rule prevents rounding errors
+        # from adding up over many batches.
         full = done + length / 2 > (len(batches) + 1) * share
         if position > first and (full or tokens + length > budget):
             batches.append(order[first:position])
@@ -44,7 +44,7 @@ def plan(
 
 
 def groups(lengths: Sequence[int]) -> list[tuple[int, int, int]]:
-    """Runs of equal lengths in a sorted batch as (first token, inputs, tokens of each)."""
+    """Group the inputs of a sorted batch by length: (first token, number of inputs, tokens per input)."""
     runs: list[tuple[int, int, int]] = []
     first = 0
     for length in lengths:

@@ -1,7 +1,8 @@
-"""The weights of BERT and related encoders under one set of names, read from the mapped file by layer.
+"""Read the weights of BERT and related encoders, layer by layer, under the same names for all families.
 
-Called by the two forward passes, ``forward`` and ``compiled``, which lay out the linear layers in different
-ways. The embeddings are views of the file, so all replicas on a node share its pages.
+Both forward passes, ``forward`` and ``compiled``, read their weights here and then copy the linear layers
+into different layouts. The embeddings are views of the mapped file, so all replicas on a node share the
+memory of the embeddings.
 
     weights = BertWeights(folder)
     weights.words                            # (vocabulary, hidden) float32
@@ -19,13 +20,13 @@ from cluster.engines.bert.linear import Activation
 from cluster.engines.families import family_of
 from cluster.engines.weights import ModelFolder
 
-#: DistilBERT has this number in its code, the other families in their configuration.
+#: Epsilon of DistilBERT's normalisation, which is in its code. Other families have it in config.json.
 DISTILBERT_EPS = 1e-12
 ACTIVATIONS: dict[str, Activation] = {"gelu": "gelu", "relu": "relu"}
 
 
 class Affine(NamedTuple):
-    """Weight and bias, float32: (out, in) and (out,) of a linear layer, (width,) both of a normalisation."""
+    """Weight and bias in float32: (out, in) and (out,) for a linear layer, (width,) for a normalisation."""
 
     weight: Tensor
     bias: Tensor
@@ -33,15 +34,20 @@ class Affine(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class LayerWeights:
-    """One layer, in the order of computation."""
+    """The weights of one layer, in the order of computation."""
 
-    #: Weights of queries, keys and values, one below the other. Those of the queries contain attention's
-    #: scale, so that no kernel multiplies by it.
+    #: Weights of queries, keys and values, one below the other. The weights of the queries are already
+    #: multiplied by attention's scale, so no kernel has to multiply by it.
     qkv: Affine
+    #: Linear layer after attention.
     projection: Affine
+    #: Normalisation after attention.
     after_attention: Affine
+    #: First linear layer of the feed-forward block.
     up: Affine
+    #: Second linear layer of the feed-forward block.
     down: Affine
+    #: Normalisation after the feed-forward block.
     after_output: Affine
 
 
@@ -59,8 +65,8 @@ class BertWeights:
         self._file = safe_open(folder.weights, framework="pt")
         self._prefix = "" if "embeddings.word_embeddings.weight" in self._file.keys() else family.prefix  # type: ignore[no-untyped-call]  # noqa: SIM118  not a dict
         self.words = self._get("embeddings.word_embeddings.weight")
-        #: (most tokens of an input, hidden). The row of token type 0 is added here, because all tokens of an
-        #: input have that type.
+        #: (maximum number of tokens of an input, hidden). The row of token type 0 is added here, because all
+        #: tokens have type 0.
         self.positions = self._get("embeddings.position_embeddings.weight")[family.first_position(config) :]
         if family.token_types:
             self.positions = self.positions + self._get(family.token_types)[0]
@@ -69,7 +75,7 @@ class BertWeights:
         self.distance_bias = self._get(family.distance_bias) if family.distance_bias else None
 
     def layer(self, number: int) -> LayerWeights:
-        """The weights of the layer with this number."""
+        """Read the weights of the layer with this number; the first layer is 0."""
         family, prefix = self._family, self._family.layer(number)
         query, key, value = (self._affine(prefix + part) for part in (family.query, family.key, family.value))
         scale = (self.hidden // self.heads) ** -0.5

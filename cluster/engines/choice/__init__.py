@@ -1,1 +1,1 @@
-"""Which of an engine's paths is used on this machine: each is timed, and the timings are kept."""
+"""Choose the numeric paths of an engine on this machine: time each path, and keep the timings."""

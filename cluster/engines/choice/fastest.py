@@ -1,7 +1,7 @@
 """Open the forward passes that are the fastest on this processor, one for single queries and one for batches.
 
-They are timed when a model is first opened on a machine. Called by ``local``, and by ``int8_gate`` before it
-measures.
+The forward passes are timed when a model is first opened on a machine. ``local`` calls this module, and
+``int8_gate`` calls it before measuring recall.
 
     encoder, precision = open_on_cpu(folder, settings)
 """
@@ -20,7 +20,7 @@ log = structlog.get_logger(__name__)
 
 
 def open_on_cpu(folder: ModelFolder, settings: Settings, paths: Paths | None = None) -> tuple[Encoder, str]:
-    """Open the forward pass on these paths, or on the fastest ones; returns it with its precision."""
+    """Open an encoder on these paths; None: on the fastest paths. Return the encoder and its precision."""
     paths = paths or paths_for(folder, settings)
     without_compiled = {"not_compiled_because": reason} if (reason := unfit(folder)) else {}
     log.info("encoder_opened", query=paths.query.value, batch=paths.batch.value, **without_compiled)
@@ -28,10 +28,10 @@ def open_on_cpu(folder: ModelFolder, settings: Settings, paths: Paths | None = N
 
 
 def paths_for(folder: ModelFolder, settings: Settings) -> Paths:
-    """The two paths that are the fastest on this processor.
+    """Find the fastest path on this processor for single queries, and the fastest path for batches.
 
     Raises:
-        Misconfigured: int8 is set, and is not faster than float32 or not supported by this torch.
+        Misconfigured: int8 is set, but it is not faster than float32, or this torch does not support it.
     """
     among = candidates(folder, settings.precision)
     if len(among) == 1:
@@ -46,5 +46,5 @@ def paths_for(folder: ModelFolder, settings: Settings) -> Paths:
 
 
 def threads_of(settings: Settings) -> int:
-    """Number of worker threads of an engine on a CPU."""
+    """Return the number of worker threads of an engine on a CPU."""
     return settings.engine_threads or granted_cores()

@@ -2,10 +2,10 @@
 
     timings = timings_of(folder, settings, threads=2, paths=candidates, measured=lambda: measure(...))
 
-A file is valid for the processor, the model's shape, the version of torch, the code of the forward passes and
-the number of threads that it names. If the file is missing, damaged or not valid, the paths are timed again
-and the file is replaced in one step. Several processes may do so at once: the later one takes the figures of
-the earlier one.
+A file names the processor, the shape of the model, the version of torch, the code of the forward passes, the
+number of threads and the paths, and is valid only for these. If the file is missing, damaged or not valid,
+the paths are timed again and the file is replaced in one step. If several processes do this at once, the
+process that ends later uses the timings of the process that ended earlier.
 """
 
 import json
@@ -33,13 +33,13 @@ from cluster.settings import Settings
 
 log = structlog.get_logger(__name__)
 
-#: The code whose speed is measured, and the code that measures it. The library of the compiled forward pass
-#: is added.
+#: Files with the code whose speed is measured, and with the code that measures it. ``_code`` adds the library
+#: of the compiled forward pass.
 CODE = (
     *("bert/attention.py", "bert/forward.py", "bert/compiled.py", "bert/int8.py", "bert/linear.py"),
     *("choice/paths.py", "choice/timing.py"),
 )
-#: Environment variables that limit the instructions of libraries.
+#: Environment variables that change which instructions the libraries use.
 LIMITS = (
     "ATEN_CPU_CAPABILITY",
     "DNNL_MAX_CPU_ISA",
@@ -57,7 +57,7 @@ def timings_of(
     paths: Sequence[NumericPath],
     measured: Callable[[], Timings],
 ) -> Timings:
-    """The timings kept for this model and machine; measured and kept if there are none."""
+    """Return the timings kept for this model and machine. If there are none, measure and keep them."""
     conditions = _conditions(folder, threads, paths)
     file = settings.home / "engines" / f"{digest(json.dumps(conditions), size=8)}.json"
     kept = _read(file, conditions)
@@ -66,7 +66,7 @@ def timings_of(
     timings = measured()
     timings = (
         _read(file, conditions) or timings
-    )  # another process may have been faster: both then use the same paths
+    )  # if another process has written timings by now, use those: both then choose the same paths
     log.info("paths_timed", file=str(file), **_rounded(timings))
     try:
         _write(file, conditions, timings)
@@ -100,7 +100,7 @@ def _conditions(folder: ModelFolder, threads: int, paths: Sequence[NumericPath])
 
 @cache
 def _code() -> str:
-    """Digest of the code whose speed is measured."""
+    """Return a digest of the code whose speed is measured."""
     folder, compiled = Path(__file__).parents[1], find_spec(LIBRARY)
     files = [folder / name for name in CODE]
     if compiled is not None and compiled.origin is not None:
@@ -112,7 +112,7 @@ def _code() -> str:
 
 
 def _read(file: Path, conditions: Mapping[str, Any]) -> Timings | None:
-    """The timings in the file; None if they cannot be used."""
+    """Read the timings in the file. Return None if they cannot be used."""
     try:
         kept = json.loads(file.read_text(encoding="utf-8"))
         loads = {

@@ -1,8 +1,8 @@
-"""The numeric paths of a processor: those open to a model, and the choice of the two that an engine takes.
+"""List the numeric paths that can compute a model on a CPU, and choose the two paths of an engine.
 
-A single query waits for memory and a batch for arithmetic, so the fastest path may differ between them. No
-flag of the processor tells which path is faster: ``timing`` measures, and ``choose`` compares. Called by
-``fastest``.
+Memory limits the speed of a single query, and arithmetic limits the speed of a batch, so their fastest paths
+may differ. No processor flag says which path is faster. So ``timing`` measures the paths, and ``choose``
+compares the timings. ``fastest`` calls this module.
 
     paths = choose(timings, "auto")
     encoder = open_encoder(paths, folder)     # a batch goes to the path of its size
@@ -24,29 +24,29 @@ from cluster.engines.choice.processor import multiplies_bf16
 from cluster.engines.weights import ModelFolder
 from cluster.errors import Misconfigured
 
-#: Maximum number of tokens of all inputs of a single query. From the next number on, the compiled forward
+#: Maximum number of tokens in a batch that counts as a single query. For longer inputs, the compiled forward
 #: pass uses its second layout.
 QUERY_TOKENS = PAIRED_FROM - 1
-#: A path replaces an earlier one of ``NumericPath`` if it takes at most this share of its time; smaller gains
-#: are noise.
+#: A path replaces an earlier path only if it takes at most this share of the earlier path's time. Smaller
+#: gains are noise.
 WORTH = 0.95
 CPU = torch.device("cpu")
 
 
 class NumericPath(StrEnum):
-    """A forward pass and the type of its products; of two equally fast paths, the earlier one is taken."""
+    """A forward pass and the number type of its products. Of two equally fast paths, the first is used."""
 
-    #: Its vectors have the same bits whatever else is in their batch.
+    #: A vector from this path has the same bits, whatever other inputs are in its batch.
     COMPILED = "compiled float32"
     FLOAT32 = "torch float32"
     BFLOAT16 = "torch bfloat16"
-    #: 8 bits, and float32 for the layers that need more.
+    #: 8 bits, and float32 for the layers that need more than 8 bits.
     INT8_FLOAT32 = "int8 and float32"
     INT8_BFLOAT16 = "int8 and bfloat16"
 
     @property
     def precision(self) -> str:
-        """The coarsest type of its products."""
+        """The coarsest number type of the products of this path."""
         return next(precision for precision in COARSEST_FIRST if precision in self)
 
 
@@ -55,7 +55,7 @@ COARSEST_FIRST = ("int8", "bfloat16", "float32")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Paths:
-    """The two paths of an engine."""
+    """The two numeric paths of an engine; they may be equal."""
 
     #: Path of batches of up to ``QUERY_TOKENS`` tokens.
     query: NumericPath
@@ -70,9 +70,11 @@ class Paths:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Timings:
-    """Milliseconds that each path takes on one core for two loads, a single query and a batch."""
+    """The time that each path takes on one core, in milliseconds."""
 
+    #: For a single query.
     query: Mapping[NumericPath, float]
+    #: For a batch.
     batch: Mapping[NumericPath, float]
 
 
@@ -82,17 +84,17 @@ class Encoder(Protocol):
     dim: int
 
     def __call__(self, ids: Sequence[NDArray[np.int32]]) -> Tensor:
-        """(n, dim) float32 for inputs sorted by length, special tokens included."""
+        """Compute (n, dim) float32. Inputs are sorted by length and include their special tokens."""
 
 
 def candidates(folder: ModelFolder, precision: str) -> tuple[NumericPath, ...]:
-    """The paths to time for a model in a precision; a single path needs no timing."""
+    """Return the paths to time for a model at this precision. A single path needs no timing."""
     float32 = (NumericPath.FLOAT32,) if unfit(folder) else (NumericPath.COMPILED, NumericPath.FLOAT32)
     if precision == "float32":
         return float32
     if precision == "bfloat16":
         return (NumericPath.BFLOAT16,)
-    # Without an instruction for it bfloat16 is emulated, at a seventh of float32's speed.
+    # A processor without bfloat16 instructions emulates bfloat16, at a seventh of the speed of float32.
     native = multiplies_bf16()
     if precision == "int8":
         return (*float32, NumericPath.INT8_FLOAT32, *([NumericPath.INT8_BFLOAT16] if native else []))
@@ -100,7 +102,7 @@ def candidates(folder: ModelFolder, precision: str) -> tuple[NumericPath, ...]:
 
 
 def choose(timings: Timings, precision: str) -> Paths:
-    """The fastest path for each load.
+    """Choose the fastest path for single queries and the fastest path for batches.
 
     Raises:
         Misconfigured: int8 is set and is not faster than float32.
@@ -128,7 +130,7 @@ def _fastest(paths: Iterable[NumericPath], ms: Mapping[NumericPath, float]) -> N
 
 
 def open_encoder(paths: Paths, folder: ModelFolder) -> Encoder:
-    """Lay out the weights for both paths."""
+    """Open an encoder on both paths. If they are equal, the weights are loaded once."""
     batch = open_path(paths.batch, folder)
     if paths.query == paths.batch:
         return batch
@@ -136,13 +138,13 @@ def open_encoder(paths: Paths, folder: ModelFolder) -> Encoder:
 
 
 def open_path(path: NumericPath, folder: ModelFolder, *, short_only: bool = False) -> Encoder:
-    """Lay out the weights for one path.
+    """Open an encoder on one path.
 
     Args:
-        path: to open.
-        folder: of the model.
-        short_only: inputs have at most ``QUERY_TOKENS`` tokens, so the compiled forward needs only one of its
-            two layouts.
+        path: path to open.
+        folder: folder of the model.
+        short_only: True if inputs have at most ``QUERY_TOKENS`` tokens. The compiled forward pass then needs
+            only one of its two layouts.
     """
     if path is NumericPath.COMPILED:
         return CompiledEncoder(folder, pairs=not short_only)
@@ -151,13 +153,13 @@ def open_path(path: NumericPath, folder: ModelFolder, *, short_only: bool = Fals
 
 
 class ByLoad:
-    """Computes each batch on the path for its size. Safe to call from several threads."""
+    """Computes each batch on the path for the batch's size. Safe to call from several threads."""
 
     def __init__(self, *, query: Encoder, batch: Encoder) -> None:
         self._query, self._batch = query, batch
         self.dim = batch.dim
 
     def __call__(self, ids: Sequence[NDArray[np.int32]]) -> Tensor:
-        """(n, dim) float32 for inputs sorted by length, special tokens included."""
+        """Compute (n, dim) float32. Inputs are sorted by length and include their special tokens."""
         lone = sum(len(one) for one in ids) <= QUERY_TOKENS
         return (self._query if lone else self._batch)(ids)

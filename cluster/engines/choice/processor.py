@@ -1,16 +1,16 @@
-"""Facts about the processor, as Linux describes it; on other systems, safe defaults.
+"""Read facts about the processor from Linux; if Linux does not give a fact, use a safe default.
 
-Whether an instruction is fast is not among them: ``timing`` measures that.
+These facts do not say whether an instruction is fast; ``timing`` measures the speed.
 """
 
 import os
 from pathlib import Path
 
 CPUINFO = Path("/proc/cpuinfo")
-#: Microseconds of CPU time that a container gets in each period, and the period; "max" means no limit (cgroup
-#: v2).
+#: This file holds the microseconds of CPU time that a container gets in each period, and the period. "max"
+#: means no limit (cgroup v2).
 CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
-#: Fields that tell one kind of processor from another.
+#: Fields of ``CPUINFO`` that distinguish kinds of processors.
 FIELDS = (
     "vendor_id",
     "cpu family",
@@ -25,17 +25,17 @@ FIELDS = (
 
 
 def multiplies_bf16() -> bool:
-    """True if the processor has instructions for bfloat16 (AVX512-BF16 or AMX); otherwise it is emulated."""
+    """Return True if the processor has bfloat16 instructions (AVX512-BF16, AMX); others emulate bfloat16."""
     return bool(set(_fields().get("flags", "").split()) & {"avx512_bf16", "amx_bf16"})
 
 
 def description() -> list[str]:
-    """The fields that tell this kind of processor from others; empty if they are unknown."""
+    """Return the fields that identify this kind of processor; empty if they are unknown."""
     return list(_fields().values())
 
 
 def granted_cores(quota: Path | None = None) -> int:
-    """Cores that this process may use at once, limited by its affinity and by its container's quota."""
+    """Return the number of cores that this process may use at once, by CPU affinity and container quota."""
     cores = len(os.sched_getaffinity(0))
     try:
         granted, period = (quota or CPU_QUOTA).read_text(encoding="ascii").split()
@@ -45,12 +45,12 @@ def granted_cores(quota: Path | None = None) -> int:
 
 
 def _fields() -> dict[str, str]:
-    """The fields of the first processor."""
+    """Read the fields of the first processor."""
     found: dict[str, str] = {}
     try:
         with CPUINFO.open(
             encoding="utf-8"
-        ) as lines:  # not read to its end: it has some thirty lines for each core
+        ) as lines:  # the file is not read to the end, because it has about thirty lines for each core
             for line in lines:
                 key, _, value = (part.strip() for part in line.partition(":"))
                 if not key and found:

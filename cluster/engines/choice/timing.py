@@ -1,13 +1,14 @@
 """Time each numeric path on this machine, with a single query and with a batch, in a fraction of a second.
 
-Called once for each model and machine, when an engine first opens; ``kept_timings`` keeps the figures.
+This runs when an engine first opens on a machine; ``kept_timings`` keeps the timings for later openings.
 
     part = part_of(folder)
     timings = measure({path: open_path(path, part) for path in paths})
 
-Paths are timed in turns, in the processor time of one thread, and the shortest of a few calls counts, so that
-other work on the machine changes little. The first layers of a model represent all of them. An engine has one
-thread per core; two threads at once changed no path's time by more than 5%.
+Paths are timed in turns, in the processor time of one thread, and the shortest of a few calls counts. So
+other work on the machine changes the timings little. Only the first layers of a model are timed, because all
+layers have the same shape. An engine has one thread per core, but one thread is enough for timing: two
+threads at once changed no path's time by more than 5%.
 """
 
 import time
@@ -23,24 +24,26 @@ from cluster.engines.choice.paths import Encoder, NumericPath, Timings
 from cluster.engines.families import family_of
 from cluster.engines.weights import ModelFolder
 
-#: Tokens of each input of the two loads. From 128 rows on, matrix products run at full speed.
+#: Number of tokens of each input, for a query and for a batch. Matrix products of 128 rows or more run at
+#: full speed.
 QUERY, BATCH = (15,), (128, 64)
-#: Tokens of the first input of every path: a small product finds the paths that would take seconds.
+#: Number of tokens of the first input that every path computes. A small input finds the paths that would take
+#: seconds for a larger input.
 PROBE = (2,)
-#: Calls of each load, after a first one in which memory and kernels are prepared.
+#: Number of calls of each path with each input, after a first call that prepares memory and kernels.
 PROBES, QUERIES, BATCHES = 2, 5, 2
-#: A path that takes this many times the best path's time is not called again: a reference kernel takes
-#: thousands.
+#: A path that takes more than this many times the time of the best path is not called again. A reference
+#: kernel takes thousands of times as long.
 HOPELESS_PROBE, HOPELESS = 20.0, 3.0
-#: Fewest weights in the layers that are timed: three layers of MiniLM, 20 MB in float32, more than a core's
-#: own caches.
+#: Minimum number of weights in the timed layers, if the model has so many: three layers of MiniLM. They take
+#: 20 MB in float32, which is more than a core's own caches.
 PART_WEIGHTS = 5_000_000
 
 Milliseconds = dict[NumericPath, float]
 
 
 def part_of(folder: ModelFolder) -> ModelFolder:
-    """The model with only its timed layers, and mean pooling, which needs all tokens of the last layer."""
+    """Return the model with only its timed layers. Mean pooling makes the last layer compute all tokens."""
     family = family_of(folder.config)
     assert family is not None  # checked by ``forward.supports``
     hidden, inner, depth = (int(folder.config[key]) for key in (family.hidden, family.inner, family.depth))
@@ -50,7 +53,7 @@ def part_of(folder: ModelFolder) -> ModelFolder:
 
 def measure(encoders: Mapping[NumericPath, Encoder]) -> Timings:
     """Time the encoders of one model on the same inputs."""
-    # OpenMP keeps the number of threads per calling thread, so other threads keep theirs.
+    # OpenMP has a number of threads for each calling thread, so this does not change other threads.
     with ThreadPoolExecutor(1, "timing", torch.set_num_threads, (1,)) as alone:
         return alone.submit(_measure, encoders).result()
 
@@ -68,9 +71,9 @@ def _measure(encoders: Mapping[NumericPath, Encoder]) -> Timings:
 def _least(
     encoders: Mapping[NumericPath, Encoder], lengths: Sequence[int], calls: int, *, hopeless: float
 ) -> Milliseconds:
-    """The shortest time of each path."""
+    """Measure the shortest time of each path."""
     draw = np.random.default_rng(0)
-    # Every vocabulary has these ids.
+    # Every vocabulary has the ids below 1,000.
     ids = [draw.integers(0, 1_000, length).astype(np.int32) for length in lengths]
     least = {path: _ms(encoder, ids) for path, encoder in encoders.items()}
     best = min(least.values())
@@ -88,5 +91,5 @@ def _ms(encoder: Encoder, ids: Sequence[NDArray[np.int32]]) -> float:
 
 
 def _estimated(probed: Milliseconds, lengths: Sequence[int]) -> Milliseconds:
-    """The estimated time of paths that were only probed."""
+    """Estimate the time of each path for these inputs from the time of its probe."""
     return {path: ms * sum(lengths) / sum(PROBE) for path, ms in probed.items()}

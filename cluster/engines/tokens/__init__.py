@@ -1,1 +1,1 @@
-"""Texts to token ids and back to words."""
+"""Turn texts into token ids."""

@@ -1,12 +1,12 @@
-"""Find the words of a BERT tokeniser in a text, with their normalised spelling; in numpy, many texts at once.
+"""Split a text into the words that a BERT tokeniser sees, and normalise the words, with numpy.
 
-Called by ``WordCachedTokeniser``.
+``WordCachedTokeniser`` calls this module with many texts joined into one.
 
     finder = WordFinder(tokenizer)
     finder.find(finder.read("Naïve, isn't it")).spellings      # ["naive", ",", "isn", "'", "t", "it"]
 
-When a character is first seen, the tokeniser itself is asked how it treats the character. So this module
-needs no table of Unicode, which could differ from the tokeniser's.
+When a character first occurs, ``WordFinder`` runs the tokeniser on the character and remembers the result. So
+this module needs no Unicode table of its own, which could differ from the table of the tokeniser.
 """
 
 import unicodedata
@@ -26,17 +26,17 @@ SPACE = ord(" ")
 class CharacterKind(IntEnum):
     """The effect of a character on the word around it."""
 
-    #: The tokeniser was not asked yet.
+    #: The character has not occurred yet.
     UNSEEN = 0
     #: Continues the word, as one character.
     LETTER = 1
-    #: Is a word by itself: punctuation, a Chinese character.
+    #: Is a word by itself, such as punctuation or a Chinese character.
     ALONE = 2
     #: Ends the word.
     SPACE = 3
-    #: Is removed: control characters, separate accents.
+    #: Is removed, such as a control character or a separate accent.
     DROPPED = 4
-    #: Becomes several characters, or is a mark whose order may change: only the tokeniser can handle it.
+    #: Becomes several characters, or is a mark that normalisation may move. Only the tokeniser can handle it.
     UNCLEAR = 5
 
 
@@ -44,14 +44,14 @@ class CharacterKind(IntEnum):
 class Characters:
     """The n characters of a text."""
 
-    #: (n,) code points.
+    #: (n,) code point of each character.
     codes: NDArray[np.integer]
-    #: (n,) the ``CharacterKind`` of each.
+    #: (n,) ``CharacterKind`` of each character.
     kinds: NDArray[np.uint8]
 
     @property
     def unclear(self) -> NDArray[np.intp]:
-        """(k,) ascending positions of the characters that ``WordFinder.find`` cannot handle."""
+        """(k,) positions, ascending, of the characters that ``WordFinder.find`` cannot handle."""
         return np.flatnonzero(self.kinds == CharacterKind.UNCLEAR)
 
 
@@ -59,16 +59,16 @@ class Characters:
 class NormalisedWords:
     """The m words of a text."""
 
-    #: Each word in the spelling of the vocabulary.
+    #: Each word in normalised spelling.
     spellings: list[str]
-    #: (m,) index in ``places`` of the first character of each word.
+    #: (m,) index of each word's first character in ``places``.
     first: NDArray[np.intp]
-    #: (n,) position in the text of each character of the spellings, one word after the other.
+    #: (n,) position in the text of each character of all spellings, one word after the other.
     places: NDArray[np.intp]
 
 
 class WordFinder:
-    """Finds the words of the tokeniser's normaliser and pre-tokeniser. Safe to call from several threads."""
+    """Finds the same words as the tokeniser's normaliser and pre-tokeniser. Safe for several threads."""
 
     def __init__(self, tokenizer: tokenizers.Tokenizer) -> None:
         self._tokenizer = tokenizer
@@ -76,7 +76,7 @@ class WordFinder:
         self._normal = np.zeros(CODE_POINTS, np.uint32)
 
     def read(self, text: str) -> Characters:
-        """The characters of the text, each with its kind."""
+        """Return the characters of the text, each with its kind."""
         codes = _codes(text)
         kinds: NDArray[np.uint8] = self._kind[codes]
         if not kinds.all():
@@ -86,7 +86,7 @@ class WordFinder:
         return Characters(codes=codes, kinds=kinds)
 
     def find(self, characters: Characters) -> NormalisedWords:
-        """The words of a text without unclear characters."""
+        """Find the words of a text. The text must have no unclear characters."""
         kept = np.flatnonzero(characters.kinds != CharacterKind.DROPPED)
         kinds = characters.kinds[kept]
         letter = kinds == CharacterKind.LETTER
@@ -101,10 +101,10 @@ class WordFinder:
     def _learn(self, code: int) -> None:
         kind, normal = self._ask(LocalTokeniser.encodable(chr(code)))
         self._normal[code] = ord(normal)
-        self._kind[code] = kind  # last: another thread may be reading
+        self._kind[code] = kind  # set last: once a kind is set, other threads read ``_normal``
 
     def _ask(self, character: str) -> tuple[CharacterKind, str]:
-        """The kind of a character, and its normal form: how the tokeniser treats it between two letters."""
+        """Run the tokeniser on a character between two letters. Return the kind and the normal form."""
         normalised = self._tokenizer.normalizer.normalize_str(f"a{character}a")
         match [word for word, _ in self._tokenizer.pre_tokenizer.pre_tokenize_str(normalised)]:
             case ["aa"]:
@@ -113,21 +113,21 @@ class WordFinder:
                 return CharacterKind.SPACE, " "
             case ["a", alone, "a"] if len(alone) == 1:
                 return CharacterKind.ALONE, alone
-            # Marks are unclear, because normalisation sorts them by their class.
+            # Combining marks are unclear, because normalisation sorts neighbouring marks by class.
             case [whole] if len(whole) == 3 and not unicodedata.combining(whole[1]):
                 return CharacterKind.LETTER, whole[1]
         return CharacterKind.UNCLEAR, " "
 
 
 def _codes(text: str) -> NDArray[np.integer]:
-    """(n,) code points."""
+    """Return the (n,) code points of the text."""
     if text.isascii():
         return np.frombuffer(text.encode("ascii"), np.uint8)
     return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4")
 
 
 def _spaced(normal: NDArray[np.uint32], begins: NDArray[np.bool_]) -> list[str]:
-    """The words as strings.
+    """Return the words as strings.
 
     Args:
         normal: characters of all words, in order.

@@ -14,7 +14,7 @@ from cluster.engines.contract import Tokens
 from cluster.engines.weights import ModelFolder
 from cluster.errors import Misconfigured
 
-#: The tokeniser gets this character in place of a lone surrogate, which has no UTF-8 form.
+#: Character that replaces a lone surrogate before tokenising, because a lone surrogate has no UTF-8 form.
 REPLACEMENT = "�"
 
 
@@ -29,7 +29,7 @@ class LocalTokeniser:
         self.max_content_tokens = folder.max_tokens - len(with_special.ids)
         self.special_tokens = len(with_special.ids)
         self.vocabulary_size = self._tokenizer.get_vocab_size(with_added_tokens=True)
-        # A Unigram model does not name its unknown token; in all published ones it is <unk>.
+        # A Unigram model does not name its unknown token. In all published Unigram models the token is <unk>.
         self.unknown_id = self._tokenizer.token_to_id(
             getattr(self._tokenizer.model, "unk_token", None) or "<unk>"
         )
@@ -40,7 +40,7 @@ class LocalTokeniser:
             )
 
     def tokenise(self, texts: Sequence[str]) -> list[Tokens]:
-        """Ids and character offsets of each text; long texts are not cut."""
+        """Return the ids and character offsets of each text. Long texts are not cut."""
         encoded = self._tokenizer.encode_batch(
             [self.encodable(text) for text in texts], add_special_tokens=False
         )
@@ -53,23 +53,23 @@ class LocalTokeniser:
         ]
 
     def ids(self, texts: Sequence[str]) -> list[NDArray[np.int32]]:
-        """Ids without offsets, which is much faster."""
+        """Return the ids without offsets, which is much faster than ``tokenise``."""
         encoded = self._tokenizer.encode_batch_fast(
             [self.encodable(text) for text in texts], add_special_tokens=False
         )
         return [np.array(one.ids, dtype=np.int32) for one in encoded]
 
     def count(self, texts: Sequence[str]) -> NDArray[np.int32]:
-        """(n,) int32: number of tokens of each whole text, special tokens not counted."""
+        """Count the tokens of each whole text, special tokens not included: (n,) int32."""
         return np.array([len(ids) for ids in self.ids(texts)], dtype=np.int32)
 
     def decode(self, ids: NDArray[np.int32]) -> str:
-        """A text that gives these ids, as closely as the vocabulary allows."""
+        """Return a text that has these ids, or nearly these ids if no text has exactly these."""
         return str(self._tokenizer.decode(ids.tolist(), skip_special_tokens=True))
 
     @staticmethod
     def encodable(text: str) -> str:
-        """The text with every lone surrogate replaced by one character, so that it has a UTF-8 form."""
+        """Replace every lone surrogate with one character, because lone surrogates have no UTF-8 form."""
         try:
             text.encode("utf-8")
         except UnicodeEncodeError:
@@ -90,11 +90,11 @@ def _load(path: Path) -> tokenizers.Tokenizer:
 
 
 def _around(tokenizer: tokenizers.Tokenizer, empty: list[int]) -> tuple[list[int], list[int]]:
-    """The special ids before a text, and those after it.
+    """Return the special ids before a text, and the special ids after a text.
 
     Args:
-        tokenizer: of the model.
-        empty: ids of an empty text, which are the special ids alone.
+        tokenizer: tokeniser of the model.
+        empty: ids of an empty text, which are only the special ids.
     """
     word = tokenizer.encode("a", add_special_tokens=False).ids
     whole = tokenizer.encode("a", add_special_tokens=True).ids

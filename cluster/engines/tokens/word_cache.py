@@ -1,14 +1,15 @@
-"""A cache of words for tokenisers with a BERT vocabulary: the same ids and offsets, several times as fast.
+"""Tokenise with a cache of words: the same ids and offsets as a BERT tokeniser, several times as fast.
 
-``open_tokeniser`` opens it for bulk work in a process of its own. Unlike the tokeniser in Rust, it holds
-Python's lock while it works, so a process that also answers requests uses ``LocalTokeniser``.
+``open_tokeniser`` opens this tokeniser for bulk work in a separate process. Unlike the tokeniser in Rust, it
+holds Python's lock while it works, so a process that also answers requests uses ``LocalTokeniser``.
 
     tokeniser = WordCachedTokeniser(folder) if unsuitable(folder) is None else LocalTokeniser(folder)
 
-A BERT tokeniser first cuts a text into words, and then each word into tokens, independently of its
-neighbours. Here numpy finds the words (``bert_words``), and a dictionary holds their tokens. The real model
-tokenises a word that is not in the dictionary. The real tokeniser takes a whole text if a character or a
-special token in it affects other words. See docs/decisions/008-word-cache.md.
+A BERT tokeniser first cuts a text into words, and then cuts each word into tokens independently of the other
+words. Here numpy finds the words (``bert_words``), and a dictionary holds the tokens of each word. If a word
+is not in the dictionary, the real model tokenises the word. If a text has a special token, or a character
+that ``bert_words`` cannot handle, the real tokeniser tokenises the whole text. See
+docs/decisions/008-word-cache.md.
 """
 
 import json
@@ -27,15 +28,15 @@ from cluster.engines.tokens.bert_words import Characters, NormalisedWords, WordF
 from cluster.engines.tokens.tokeniser import LocalTokeniser
 from cluster.engines.weights import ModelFolder
 
-#: Maximum number of words in each of the two generations; both together take about 35 MB for prose, and never
-#: more than 100 MB.
+#: Maximum number of words in each of the two generations of the cache. Both generations together take about
+#: 35 MB for prose, and never more than 100 MB.
 MAX_WORDS = 65_536
-#: Characters of the longest word that is kept; longer ones are rarely real words.
+#: Maximum number of characters of a cached word. Longer words are rarely real words.
 MAX_WORD_CHARACTERS = 32
-#: Characters of texts that are processed together: so many that the cost of a call is small, so few that they
-#: stay in the processor's cache.
+#: Maximum number of characters of texts that are processed together. With fewer characters, the cost of the
+#: calls would matter; with more, the texts would not stay in the processor's cache.
 GROUP_CHARACTERS = 32_768
-#: Numbers per token in a record: its id, and its characters [start, end) in the word, all int32.
+#: Count of int32 numbers per token in a record: the id, then the start and the end (exclusive) in the word.
 FIELDS = 3
 ROW_BYTES = FIELDS * 4
 
@@ -43,7 +44,7 @@ Answer = TypeVar("Answer")
 
 
 def unsuitable(folder: ModelFolder) -> str | None:
-    """The reason why the folder's tokeniser cannot work word by word; None if it can."""
+    """Return the reason why the folder's tokeniser cannot work word by word; None if it can."""
     file = folder.path / "tokenizer.json"
     if not file.is_file():
         return "it has no tokenizer.json"
@@ -63,7 +64,7 @@ def unsuitable(folder: ModelFolder) -> str | None:
 
 
 class WordCachedTokeniser(LocalTokeniser):
-    """``LocalTokeniser`` for vocabularies that are not ``unsuitable``. Safe to call from several threads."""
+    """``LocalTokeniser`` for folders that are not ``unsuitable``. Safe to call from several threads."""
 
     def __init__(self, folder: ModelFolder, *, max_words: int = MAX_WORDS) -> None:
         super().__init__(folder)
@@ -80,15 +81,15 @@ class WordCachedTokeniser(LocalTokeniser):
 
     @property
     def words_kept(self) -> int:
-        """Number of words in memory, at most twice ``max_words``."""
+        """Number of words in both generations of the cache."""
         return len(self._known) + len(self._known.before)
 
     def tokenise(self, texts: Sequence[str]) -> list[Tokens]:
-        """Ids and character offsets of each text; long texts are not cut."""
+        """Return the ids and character offsets of each text. Long texts are not cut."""
         return self._in_groups(texts, self._tokens, super().tokenise)
 
     def ids(self, texts: Sequence[str]) -> list[NDArray[np.int32]]:
-        """Ids without offsets, which is faster."""
+        """Return the ids without offsets, which is faster than ``tokenise``."""
         return self._in_groups(texts, self._ids, super().ids)
 
     def _in_groups(
@@ -97,7 +98,7 @@ class WordCachedTokeniser(LocalTokeniser):
         cached: Callable[["_Joined"], list[Answer]],
         real: Callable[[Sequence[str]], list[Answer]],
     ) -> list[Answer]:
-        """An answer for each text, from the real tokeniser if its words cannot be looked up one by one."""
+        """Answer each text with ``cached``, or with ``real`` if a text cannot be tokenised word by word."""
         answers: list[Answer] = []
         for group in _groups(texts):
             joined = self._join(group)
@@ -116,7 +117,7 @@ class WordCachedTokeniser(LocalTokeniser):
         return _Joined(texts=texts, text=text, beginnings=beginnings, characters=self._finder.read(text))
 
     def _apart(self, joined: "_Joined") -> set[int]:
-        """Positions of the texts with a special token or an unclear character."""
+        """Return the positions of the texts that have a special token or an unclear character."""
         found = set(
             (np.searchsorted(joined.beginnings, joined.characters.unclear, side="right") - 1).tolist()
         )
@@ -145,7 +146,7 @@ class WordCachedTokeniser(LocalTokeniser):
         ]
 
     def _records(self, words: Sequence[str]) -> list[bytes]:
-        """The record of each word: the rows of its tokens."""
+        """Look up the record of each word. A record holds the rows of the word's tokens."""
         known = self._known
         if known.full:
             with self._lock:
@@ -156,7 +157,7 @@ class WordCachedTokeniser(LocalTokeniser):
         return list(map(known.__getitem__, words))
 
     def _spell(self, word: str) -> bytes:
-        """The record of a new word: it is one token, or the real model cuts it."""
+        """Make the record of a new word. If the word is not one token, the real model cuts it."""
         whole = self._vocabulary.get(word)
         if whole is not None:
             return array("i", (whole, 0, len(word))).tobytes()
@@ -172,32 +173,32 @@ class WordCachedTokeniser(LocalTokeniser):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Joined:
-    """Several texts as one, with white space between them."""
+    """Several texts joined into one, with a line feed between two texts."""
 
     texts: Sequence[str]
     text: str
-    #: (n + 1,) start of each text; the last number is the start of a text that would follow.
+    #: (n + 1,) start of each text in ``text``. The last number is where a further text would start.
     beginnings: NDArray[np.int32]
     characters: Characters
 
     def cuts(self, words: NormalisedWords) -> NDArray[np.intp]:
-        """(n + 1,) number of words before each text, and the number of all words."""
+        """Count the words before each text, and all words: (n + 1,)."""
         return np.searchsorted(words.places[words.first], self.beginnings)
 
 
 class _Known(dict[str, bytes]):
     """One generation of the cache: maps a word to its record.
 
-    A missing word is copied from the previous generation, or tokenised. When a generation is full, its owner
-    starts a new one and keeps the full one as the previous generation. So words in use are kept and others
-    are dropped, and a successful look-up costs nothing extra.
+    If a word is missing, it is copied from the previous generation, or tokenised. When a generation is full,
+    the tokeniser starts a new generation and keeps the full generation as the previous one. So words in use
+    are kept and other words are dropped, and a look-up that finds its word costs nothing extra.
     """
 
     def __init__(self, spell: Callable[[str], bytes], before: Mapping[str, bytes], *, most: int) -> None:
         super().__init__()
         self._spell = spell
         self._most = most
-        #: The previous generation, which has no predecessor itself.
+        #: The previous generation. Its own ``before`` is empty.
         self.before = before
 
     def __missing__(self, word: str) -> bytes:
@@ -210,12 +211,12 @@ class _Known(dict[str, bytes]):
 
     @property
     def full(self) -> bool:
-        """True if it keeps no more words."""
+        """True if this generation accepts no more words."""
         return len(self) >= self._most
 
 
 def _groups(texts: Sequence[str]) -> Iterator[Sequence[str]]:
-    """The texts in order, in groups of at least one text and at most ``GROUP_CHARACTERS`` characters."""
+    """Group the texts, in order. A group has at most ``GROUP_CHARACTERS`` characters, or a single text."""
     first, room = 0, GROUP_CHARACTERS
     for at, text in enumerate(texts):
         if len(text) > room and at > first:
@@ -227,14 +228,14 @@ def _groups(texts: Sequence[str]) -> Iterator[Sequence[str]]:
 
 
 def _rows(records: Sequence[bytes]) -> NDArray[np.int32]:
-    """(n, 3) int32: id, start, end of each token."""
+    """Return the id, start and end of each token: (n, 3) int32."""
     return np.frombuffer(b"".join(records), np.int32).reshape(-1, FIELDS)
 
 
 def _offsets(
     words: NormalisedWords, rows: NDArray[np.int32], tokens_of_each: NDArray[np.intp]
 ) -> NDArray[np.int32]:
-    """(n, 2) int32: characters [start, end) of each token in the joined texts."""
+    """Compute the characters [start, end) of each token in the joined texts: (n, 2) int32."""
     first = np.repeat(words.first, tokens_of_each)
     offsets = np.empty((len(rows), 2), np.int32)
     offsets[:, 0] = words.places[first + rows[:, 1]]
