@@ -1,4 +1,4 @@
-"""The Postgres database: its bundled server, its schema, its errors and its connection pools.
+"""Connects to the Postgres database: bundled server, schema, errors and connection pools.
 
 from cluster.database import open_pool, translated
 """

@@ -1,5 +1,6 @@
-"""Translates the errors of psycopg into ours, by one table. Every call of the database stands inside
-``translated``.
+"""Translates the errors of psycopg into errors of this project.
+
+Every call of the database runs inside a ``with translated()`` block.
 
 with translated():
     connection.execute(...)
@@ -25,8 +26,8 @@ from cluster.errors import (
     Unavailable,
 )
 
-#: By SQLSTATE (PostgreSQL manual, appendix A): the whole code, else its class, which is its first two
-#: characters.
+#: Our error type by SQLSTATE (PostgreSQL manual, appendix A). The whole code is looked up first, then the
+#: class of the code, which is its first two characters.
 BY_SQLSTATE: dict[str, type[ClusterError]] = {
     "02": Permanent,  # no data
     "03": Permanent,  # SQL statement not yet complete
@@ -83,7 +84,8 @@ BY_SQLSTATE: dict[str, type[ClusterError]] = {
     "XX002": Permanent,  # index corrupted
 }
 
-#: Errors without SQLSTATE, which psycopg raises itself or while connecting. The nearest base class counts.
+#: Our error type for errors without SQLSTATE, which psycopg raises itself or while connecting. If a class is
+#: not listed, its nearest listed base class counts.
 BY_CLASS: dict[type[Exception], type[ClusterError]] = {
     psycopg_pool.TooManyRequests: Unavailable,
     psycopg_pool.PoolTimeout: Unavailable,
@@ -102,7 +104,7 @@ BY_CLASS: dict[type[Exception], type[ClusterError]] = {
     psycopg.Error: Permanent,
 }
 
-#: Texts of refused log-ins, for which libpq gives no SQLSTATE. A later attempt is refused too.
+#: Texts that identify a refused log-in, for which libpq gives no SQLSTATE. A retry would be refused too.
 REFUSALS = (
     "password authentication failed",
     "no pg_hba.conf entry",
@@ -111,14 +113,16 @@ REFUSALS = (
     "no password supplied",
 )
 RETRY_AFTER_S = 1.0
-#: The resource that is used up, by SQLSTATE. Every other code of class 53 means memory.
+#: The resource that is used up, by SQLSTATE. If neither this table nor the error's text names a resource, a
+#: code of class 53 means memory.
 RESOURCES = {
     "25006": Resource.DATABASE_WRITES,
     "53100": Resource.DATABASE_DISK,  # disk full
     "53300": Resource.DATABASE_CONNECTIONS,  # too many connections
 }
-#: The same by the text of the error. Postgres has no SQLSTATE for a quota and reports a read-only file system
-#: as a lack of privilege; libpq gives no SQLSTATE for a refused log-in.
+#: The resource that is used up, by a text in the error. The text is needed because Postgres has no SQLSTATE
+#: for a quota and reports a read-only file system as a lack of privilege, and because libpq gives no SQLSTATE
+#: for a refused log-in.
 RESOURCES_BY_TEXT = {
     os.strerror(errno.ENOSPC): Resource.DATABASE_DISK,
     os.strerror(errno.EDQUOT): Resource.DATABASE_DISK,
@@ -127,14 +131,14 @@ RESOURCES_BY_TEXT = {
     "connection slots are reserved": Resource.DATABASE_CONNECTIONS,
     "too many connections for": Resource.DATABASE_CONNECTIONS,
 }
-#: Longer than ``RETRY_AFTER_S``, because an operator has to make room; short enough for clients with few
-#: retries.
+#: Longer than ``RETRY_AFTER_S``, because an operator has to make room. Still short, because some clients make
+#: few retries.
 SHORTAGE_RETRY_AFTER_S = 10.0
 
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Raise errors of psycopg inside the block as errors of ours, with the original as their cause."""
+    """Raise psycopg errors from the block as errors of this project, with the original as the cause."""
     try:
         yield
     except psycopg.Error as exc:
@@ -142,7 +146,7 @@ def translated() -> Iterator[None]:
 
 
 def translate(exc: psycopg.Error) -> ClusterError:
-    """Return our error for one of psycopg's."""
+    """Return the error of this project for a psycopg error."""
     resource = _used_up(exc)
     if resource is not None:
         return Shortage(
@@ -158,10 +162,10 @@ def translate(exc: psycopg.Error) -> ClusterError:
 
 
 def _used_up(exc: psycopg.Error) -> Resource | None:
-    """Return the resource that is used up, if that is the error."""
+    """Return the resource that is used up, or None if the error has another reason."""
     if exc.sqlstate in RESOURCES:
         return RESOURCES[exc.sqlstate]
-    # The text of other errors is not searched: it may hold anything, such as a refused value.
+    # The text of all other errors is not searched, because it may hold anything, such as a refused value.
     has_telling_text = exc.sqlstate in {None, "42501"} or (exc.sqlstate or "")[:2] in {"53", "58", "XX"}
     words = (
         next((resource for words, resource in RESOURCES_BY_TEXT.items() if words in str(exc)), None)

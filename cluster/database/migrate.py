@@ -1,8 +1,8 @@
-"""Brings a database to the schema of this code: numbered SQL files, each applied exactly once.
+"""Updates a database to this code's schema by migrations: numbered SQL files, each applied once.
 
-A migration never changes once it was applied; changes come in new files. Each one runs in its own
-transaction, under an advisory lock that admits one migrator at a time. The lock belongs to the transaction,
-not to the session, so that it also works through a connection pooler.
+A migration never changes after it was applied; a change needs a new file. Each migration runs in its own
+transaction, under an advisory lock that one process at a time can hold. The lock belongs to the transaction
+and not to the session, because only such a lock works through a connection pooler.
 
     migrate(url)
 """
@@ -23,12 +23,12 @@ from cluster.errors import Conflict, Misconfigured
 
 log = structlog.get_logger(__name__)
 
-#: An arbitrary number, the same for every migrator.
+#: Key of the advisory lock. The number is arbitrary, but the same in every process that migrates.
 LOCK = 7_236_411_905
 NAME = re.compile(r"^(\d{4})_\w+\.sql$")
 CONNECT_TIMEOUT_S = 10
 MIN_POSTGRES, MIN_PGVECTOR = 15, (0, 8)
-#: Other encodings cannot hold every text, or do not know where a character ends.
+#: Required, because other encodings cannot hold every text, or do not know where a character ends.
 ENCODING = "UTF8"
 
 MIGRATIONS_TABLE = """
@@ -42,7 +42,7 @@ CREATE TABLE IF NOT EXISTS schema_migrations (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Migration:
-    """A numbered SQL file."""
+    """Holds the text of one numbered SQL file."""
 
     number: int
     name: str
@@ -55,7 +55,7 @@ class Migration:
 
 
 def migrate(url: str) -> list[str]:
-    """Apply the missing migrations, and return the names of those that this call applied.
+    """Apply the missing migrations, and return the names of the numbered migrations that this call applied.
 
     Raises:
         Conflict: a migration was edited after it was applied, or the database is newer than this code.
@@ -68,19 +68,19 @@ def migrate(url: str) -> list[str]:
     with translated(), psycopg.connect(url, autocommit=True, connect_timeout=CONNECT_TIMEOUT_S) as connection:
         _check_server(connection)
         connection.execute("SET client_min_messages = warning")
-        # A complete schema needs no lock, and no privilege to create tables.
+        # If the schema is complete, this takes no lock and needs no privilege to create tables.
         while _missing(connection, ours):
             with connection.transaction():
                 connection.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
                 connection.execute(MIGRATIONS_TABLE)
-                still = _missing(connection, ours)  # another migrator may have applied them
+                still = _missing(connection, ours)  # another process may have applied them
                 if still:
                     _apply(connection, still[0])
                     done.append(still[0].name)
         if queue_schema.missing(connection):
             with connection.transaction():
                 connection.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
-                queue_schema.apply(connection)  # does nothing if another migrator has done it
+                queue_schema.apply(connection)  # does nothing if another process has done it
         _check_pgvector(connection)
     for name in done:
         log.info("migration_applied", migration=name)

@@ -1,6 +1,7 @@
-"""Reads lists from the database one page at a time, by cursor: each item once, whatever is added meanwhile.
+"""Reads lists from the database one page at a time, by cursor.
 
-A list is ordered by the creation time of its items, and by id among items created at the same time.
+Items that are added between two requests do not make a reader skip other items or read them twice. A list is
+ordered by the creation time of its items; items with the same creation time are ordered by id.
 
     lists = ListStatements(newest=SQL["newest"], oldest=SQL["oldest"], places=SQL["places"])
     read_page(connection, lists, {"organisation": "default"}, PageRequest(limit=20))
@@ -17,8 +18,8 @@ from cluster.errors import InvalidInput
 
 T = TypeVar("T")
 
-#: A position in a list: the creation time of an item, and its id. Postgres orders its infinite times around
-#: all others.
+#: A position in a list: the creation time and the id of an item. Postgres sorts ``-infinity`` before all
+#: other times, and ``infinity`` after them.
 Position = tuple[datetime | str, str]
 OLDEST: Position = ("-infinity", "")
 NEWEST: Position = ("infinity", "")
@@ -26,11 +27,11 @@ NEWEST: Position = ("infinity", "")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PageRequest:
-    """The part of a list that a caller asks for."""
+    """Says which part of a list a caller asks for."""
 
-    #: Id of the item that the page follows.
+    #: The page begins after the item with this id.
     after: str | None = None
-    #: Id of the item that the page ends before.
+    #: The page ends before the item with this id.
     before: str | None = None
     limit: int = 20
     newest_first: bool = True
@@ -41,42 +42,43 @@ FIRST_PAGE = PageRequest()
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ListPage(Generic[T]):
-    """One page of a list."""
+    """Holds one page of a list."""
 
     items: list[T]
-    #: True when more items follow in the direction of reading.
+    #: True if more items follow in the direction of reading.
     has_more: bool
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ListStatements:
-    """The SQL of one list.
+    """Holds the SQL statements that read one list.
 
-    ``newest`` and ``oldest`` read at most ``limit`` items in their order, from ``from_at, from_id`` up to
-    ``to_at, to_id``.
+    ``newest`` reads the newest items first, ``oldest`` the oldest. Both read at most ``limit`` items between
+    the positions ``from_at, from_id`` and ``to_at, to_id``.
     """
 
     newest: str
     oldest: str
-    #: Gives the earliest and the latest creation time of an item ``id``, also after the item has left the
-    #: list: a caller that deletes the items of one page must be able to ask for the next.
+    #: Returns the earliest and the latest creation time of the item ``id``, even after the item has left the
+    #: list, because a caller that deletes the items of one page must be able to ask for the next page.
     places: str
 
 
 def read_page(
     connection: Connection[Any], lists: ListStatements, values: dict[str, Any], page: PageRequest
 ) -> ListPage[dict[str, Any]]:
-    """The rows of the page.
+    """Return the rows of the page.
 
     Args:
-        values: the parameters of the list's statements that do not belong to paging.
+        values: the parameters of the list's statements, without the parameters for paging.
 
     Raises:
-        InvalidInput: a cursor that is no id of this list.
+        InvalidInput: ``after`` or ``before`` is not the id of an item of this list.
     """
     after = _position(connection, lists, values, page, "after")
     before = _position(connection, lists, values, page, "before")
-    # With only ``before`` given, read backwards from it, so that the page holds the items nearest to it.
+    # If only ``before`` is given, the page must hold the items nearest to ``before``, so read backwards from
+    # it.
     backwards = after is None and before is not None
     descending = page.newest_first != backwards
     first, last = (NEWEST, OLDEST) if descending else (OLDEST, NEWEST)
@@ -95,7 +97,7 @@ def read_page(
 
 
 def unknown_cursor(cursor: str, id: str) -> InvalidInput:
-    """The error for an ``after`` or ``before`` that is no id of the list."""
+    """Return the error for an ``after`` or ``before`` that is not the id of an item of the list."""
     return InvalidInput(
         f"{cursor} is {id!r}, which is not in this list; send the id of an item of an earlier page,"
         " or leave it out",
@@ -113,5 +115,6 @@ def _position(
     if row is None or row[0] is None:
         raise unknown_cursor(cursor, id)
     earliest, latest = row
-    # A file that was attached twice has two times. This choice may repeat an item, but never skips one.
+    # A file that was attached twice has two creation times. This choice may repeat an item on the next page,
+    # but never skips an item.
     return (latest if page.newest_first == (cursor == "after") else earliest), id

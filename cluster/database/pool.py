@@ -1,4 +1,4 @@
-"""The pool of database connections of one process.
+"""Opens the pool of database connections that all threads of one process share.
 
 pool = open_pool(settings)
 with translated(), pool.connection() as connection:
@@ -18,14 +18,16 @@ from cluster.database.errors import translated
 from cluster.database.migrate import migrate
 from cluster.settings import Settings
 
-#: A caller waits this long for a connection; then the database counts as unavailable.
+#: Maximum time that a caller waits for a connection. After it, the database counts as unavailable.
 CHECKOUT_TIMEOUT_S = 10.0
-#: The pool looks for a lost database this long, then rests until the next caller. The pauses between its
-#: attempts double, so a longer search would find a restarted database later.
+#: Time that the pool tries to reconnect to a lost database. Then it stops until the next caller asks for a
+#: connection. The pauses between attempts double, so with a longer time the pool would find a restarted
+#: database later.
 RECONNECT_TIMEOUT_S = 10.0
-#: Name of our connections on the server.
+#: Name that the server shows for our connections.
 APPLICATION = "embedding-cluster"
-#: A database whose host disappeared is noticed after half a minute, not after the two hours of the kernel.
+#: Arguments of each connection. With them, the loss of the database's host is noticed after half a minute;
+#: the kernel's default is two hours.
 CONNECTION = {
     "application_name": APPLICATION,
     "connect_timeout": 5,
@@ -38,16 +40,16 @@ CONNECTION = {
 
 
 class ExplainingPool(ConnectionPool):
-    """A pool with timeouts that say why the server refuses connections; the base class only logs it."""
+    """Adds the reason why the server refuses connections to timeout errors. The base class only logs it."""
 
-    #: Error of the last attempt to connect; None after a success.
+    #: Error text of the last attempt to connect; None if it succeeded.
     refusal: str | None = None
 
     def getconn(self, timeout: float | None = None) -> psycopg.Connection[Any]:
         """Return a connection of the pool.
 
         Raises:
-            PoolTimeout: no connection is free in time; the message says why the server refused new ones.
+            PoolTimeout: no connection was free in time; if the server refused new ones, the message says why.
         """
         try:
             return super().getconn(timeout)
@@ -58,15 +60,16 @@ class ExplainingPool(ConnectionPool):
 
 
 def open_pool(settings: Settings, *, reviving: bool = False) -> ConnectionPool:
-    """Open a pool on the settings' database. Starts the bundled server if needed, and applies missing
-    migrations.
+    """Open a pool on the settings' database.
+
+    This starts the bundled server if needed, and applies missing migrations.
 
     All threads of a process share one pool; the caller closes it.
 
     Args:
         settings: the database's URL and the size of the pool.
-        reviving: start the bundled server when a caller finds it dead, instead of waiting until the pool
-            gives up.
+        reviving: restart the bundled server as soon as a caller finds a dead connection, instead of after the
+            pool gives up.
 
     Raises:
         Unavailable: the database does not answer.
@@ -81,13 +84,13 @@ def open_pool(settings: Settings, *, reviving: bool = False) -> ConnectionPool:
         except psycopg.Error:
             if reviving:
                 database_url(settings)
-            # If one connection is dead the others are too. The pool would check them one by one, with pauses
-            # that double.
+            # If one connection is dead, the other connections are dead too. Check all of them at once: the
+            # pool would check them one by one, with pauses that double.
             pool.check()
             raise
 
     pool = ExplainingPool(
-        # Called for each connection: after a restart the bundled server may listen on another port.
+        # Called for each connection, because a restarted bundled server may listen on another port.
         lambda: _current_url(settings),
         connection_class=_connections(lambda refusal: setattr(pool, "refusal", refusal)),
         kwargs=CONNECTION,
@@ -100,7 +103,7 @@ def open_pool(settings: Settings, *, reviving: bool = False) -> ConnectionPool:
         open=False,
     )
     with ExitStack() as undo:
-        undo.callback(pool.close)  # else its threads keep looking for the database
+        undo.callback(pool.close)  # otherwise the pool's threads keep trying to connect
         with translated():
             pool.open(wait=True, timeout=CHECKOUT_TIMEOUT_S)
         undo.pop_all()
@@ -108,7 +111,7 @@ def open_pool(settings: Settings, *, reviving: bool = False) -> ConnectionPool:
 
 
 def _connections(report: Callable[[str | None], object]) -> type[psycopg.Connection[Any]]:
-    """Return a class of connections that report the end of each attempt: None, or the server's error."""
+    """Return a connection class that reports each attempt to connect: None, or the server's error text."""
 
     class ReportingConnection(psycopg.Connection[Any]):
         @classmethod
@@ -126,9 +129,9 @@ def _connections(report: Callable[[str | None], object]) -> type[psycopg.Connect
 
 @contextmanager
 def snapshot(pool: ConnectionPool) -> Iterator[psycopg.Connection[Any]]:
-    """Yield a read-only connection. All its queries see the state of the database at the first one."""
+    """Yield a read-only connection. All queries on it see the database as it was at the first query."""
     with pool.connection() as connection:
-        # As attributes, which BEGIN carries: a SET TRANSACTION would be one more round trip.
+        # BEGIN sends these attributes along. A SET TRANSACTION would cost one more round trip.
         connection.isolation_level, connection.read_only = psycopg.IsolationLevel.REPEATABLE_READ, True
         try:
             yield connection
@@ -139,7 +142,7 @@ def snapshot(pool: ConnectionPool) -> Iterator[psycopg.Connection[Any]]:
 
 
 def database_url(settings: Settings) -> str:
-    """Return the URL of the settings' database, and start the bundled server if it is that one.
+    """Return the URL of the settings' database. If no URL is set, start the bundled server first.
 
     Raises:
         Unavailable: the bundled server does not start.
@@ -162,12 +165,13 @@ def revive(settings: Settings, pool: ConnectionPool) -> None:
 
 
 def _current_url(settings: Settings) -> str:
-    """Return the database's URL without starting a server: a pool may outlive ``make down``."""
+    """Return the database's URL. Start no server, because a pool may still be open after ``make down``."""
     return settings.database_url.get_secret_value() if settings.database_url else bundled.url(settings)
 
 
 def _configure(connection: psycopg.Connection[Any]) -> None:
     register_vector(connection)
-    # A filtered search follows the HNSW graph until it has k rows: recall@10 is 0.997 instead of 0.39.
+    # With this setting, a filtered search reads the HNSW graph until it has k rows. This raises recall@10
+    # from 0.39 to 0.997.
     connection.execute("SET hnsw.iterative_scan = strict_order")
     connection.commit()

@@ -1,4 +1,4 @@
-"""Reads SQL statements from ``.sql`` files, where each one follows a line ``-- name: the_name``.
+"""Reads SQL statements from ``.sql`` files. A line ``-- name: the_name`` comes before each statement.
 
 SQL = queries("cluster.documents", "documents.sql")
 connection.execute(SQL["record_failure"], {...})
@@ -14,7 +14,7 @@ HEAD = re.compile(r"^-- name: (\w+)[^\n]*$", re.MULTILINE)
 
 @cache
 def queries(package: str, file: str) -> MappingProxyType[str, str]:
-    """Return the statements of one file by name.
+    """Return the statements of one file as a mapping from name to statement.
 
     Raises:
         ValueError: two statements of the file have the same name.

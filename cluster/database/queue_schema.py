@@ -1,7 +1,8 @@
-"""Creates Procrastinate's own tables, and brings them up to the installed version of the package.
+"""Creates the tables of Procrastinate (the job queue), or updates them to the installed version.
 
-Called by ``migrate`` under its lock. Procrastinate names its migrations by the version that they came with.
-The table ``queue_migrations`` lists those that a database has.
+``migrate`` calls this module while it holds the migration lock. The name of each Procrastinate migration
+contains the version that introduced it. The table ``queue_migrations`` lists the migrations that a database
+has.
 
     while missing(connection): apply(connection)
 """
@@ -17,15 +18,15 @@ CREATE TABLE IF NOT EXISTS queue_migrations (
     name        text PRIMARY KEY,
     applied_at  timestamptz NOT NULL DEFAULT now()
 )"""
-#: Procrastinate looks for other entries with the lock of each candidate. Without this index it would compare
-#: ten thousand waiting entries of one organisation with each other.
+#: For each candidate entry, Procrastinate searches for other entries with the same lock. Without this index,
+#: ten thousand waiting entries of one organisation would each be compared with all other entries.
 LOCK_INDEX = """
 CREATE INDEX IF NOT EXISTS queue_entries_lock ON procrastinate_jobs (lock, priority DESC, id)
 WHERE status IN ('todo', 'doing') AND lock IS NOT NULL"""
 
 
 def missing(connection: Connection[Any]) -> list[str]:
-    """Names of Procrastinate's migrations that are not applied yet; for a new database, all of them."""
+    """Return the names of the Procrastinate migrations that this database does not have yet."""
     there = connection.execute("SELECT to_regclass('queue_migrations') IS NOT NULL").fetchone()
     applied = (
         {name for (name,) in connection.execute("SELECT name FROM queue_migrations")}
@@ -37,7 +38,8 @@ def missing(connection: Connection[Any]) -> list[str]:
 
 def apply(connection: Connection[Any]) -> None:
     """Apply all missing migrations, in the caller's transaction."""
-    # First, so that Postgres notices tables which others created while this transaction waited for the lock.
+    # This statement comes first. It makes Postgres notice tables that other processes created while this
+    # transaction waited for the lock.
     connection.execute(LEDGER)
     names = missing(connection)
     if len(names) == len(_names()):

@@ -1,4 +1,4 @@
-"""A lock that one session at a time holds, for work that must run outside any transaction.
+"""Provides a named lock that one database session at a time holds, for work outside any transaction.
 
 with alone(pool, "vectors_m_minilm_hnsw") as connection:
     if connection is not None:
@@ -17,10 +17,10 @@ from cluster.database.errors import translated
 
 @contextmanager
 def alone(pool: ConnectionPool, name: str) -> Iterator[Connection[Any] | None]:
-    """A connection in autocommit mode that holds the lock; None at once while another session holds it.
+    """Yield a connection in autocommit mode that holds the lock, or None if another session holds the lock.
 
-    It never waits: a session that waits holds a snapshot, and CREATE INDEX CONCURRENTLY waits for all
-    snapshots, a deadlock.
+    This function never waits for the lock. A waiting session holds a snapshot, and CREATE INDEX CONCURRENTLY
+    waits for all snapshots to end, so both sessions would wait for each other (a deadlock).
     """
     with translated(), pool.connection() as connection:
         connection.autocommit = True

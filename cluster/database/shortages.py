@@ -1,8 +1,8 @@
-"""Announces the shortages of the cluster's processes in a way that works while nothing can be written.
+"""Announces which resources the cluster's processes wait for, even while the database accepts no writes.
 
-A database with a full disk, or a standby, accepts no row. So a process that waits holds a shared advisory
-lock of its session, which is in the server's memory and ends with the connection. Workers hold such locks
-(``data_jobs.worker.shortages``); the endpoint, the metrics and the doctor read them.
+A database with a full disk, or a standby, accepts no row. So a waiting process announces the shortage with a
+shared advisory lock of its session. The lock is in the server's memory and ends with the connection. Workers
+hold such locks (``data_jobs.worker.shortages``); the endpoint, the metrics and the doctor read them.
 
     announce(connection, {Resource.DATABASE_DISK})
     announced(connection)                            # {Resource.DATABASE_DISK}
@@ -17,9 +17,10 @@ from cluster.database.queries import queries
 from cluster.errors import Resource
 
 SQL = queries("cluster.database", "shortages.sql")
-#: The first of the lock's two numbers, which nothing else uses. The second is the index in ``CODES``, which
-#: only grows.
+#: First of the two numbers of each lock. No other lock uses it. The second number is the index of the
+#: resource in ``CODES``.
 NAMESPACE = 723_641
+#: Resources by their number in the lock. New resources are added at the end only.
 CODES = (
     Resource.DATABASE_DISK,
     Resource.DATABASE_WRITES,
@@ -31,13 +32,13 @@ CODES = (
 
 
 def announce(connection: Connection[Any], short: Collection[Resource]) -> None:
-    """Announce that these resources are short, and no others, until the session of the connection ends."""
+    """Announce that exactly these resources are short, until the next call or the end of the session."""
     connection.execute(SQL["withdraw"])
     for resource in short:
         connection.execute(SQL["announce"], {"namespace": NAMESPACE, "code": CODES.index(resource)})
 
 
 def announced(connection: Connection[Any]) -> set[Resource]:
-    """The resources that some process of this database waits for now."""
+    """Return the resources that at least one process of this database waits for now."""
     rows = connection.execute(SQL["announced"], {"namespace": NAMESPACE}).fetchall()
     return {CODES[code] for (code,) in rows if code < len(CODES)}

@@ -1,1 +1,1 @@
-"""The files of a deployment: Serve's configuration, HAProxy's, dashboards, and the code that adapts them."""
+"""Holds the files of a deployment (Serve, HAProxy, dashboards) and the code that adapts them."""

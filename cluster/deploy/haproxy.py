@@ -1,12 +1,13 @@
-"""Adds our lines to the HAProxy configuration that Ray Serve wrote, then becomes HAProxy.
+"""Adds our lines to the HAProxy configuration that Ray Serve wrote, then replaces this process with HAProxy.
 
-Serve's template has no setting for what these lines do. The lines set the answer while no replica exists
-(Serve sends a 404 in plain text), the form of HAProxy's own errors, and the buffering of whole requests, so
-that they can be repeated. On a local cluster they also keep HAProxy's listeners on the loopback interface.
-Serve runs ``PROGRAM``, which calls ``main``, because RAY_SERVE_HAPROXY_BINARY_PATH names it (``ray.env``).
+Serve has no settings for these lines. They set the answer while no replica exists (Serve would send a 404 in
+plain text) and the form of HAProxy's own errors. They also make HAProxy buffer whole requests, because it can
+only repeat a request that it has buffered. On a local cluster they keep HAProxy's listeners on the loopback
+interface. RAY_SERVE_HAPROXY_BINARY_PATH (``ray.env``) names ``PROGRAM``, so Serve runs ``PROGRAM``,
+which calls ``main``.
 
-If these lines do not fit the template, which another release of Ray may have changed, HAProxy does not start,
-and the log says why.
+Another release of Ray may change Serve's template. If our lines do not fit the template, HAProxy does not
+start, and the log says why.
 """
 
 import json
@@ -23,12 +24,14 @@ from cluster.deploy.refusals import FAILED, MALFORMED, RETRY_AFTER_S, STARTING, 
 
 #: The executable that Serve runs as HAProxy.
 PROGRAM = Path(__file__).with_name("haproxy")
-#: ``cluster.local`` sets this to "0" in every process that it starts; see docs/decisions/002.
+#: Environment variable that ``cluster.local`` sets to "0" in every process that it starts; see
+#: docs/decisions/002.
 SWITCH = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 
-#: Environment variable with the path of ``PROGRAM``, which Serve reads.
+#: Environment variable from which Serve reads the path of ``PROGRAM``.
 VARIABLE = "RAY_SERVE_HAPROXY_BINARY_PATH"
-#: HAProxy's own error answers by status. It always sends its own page for input that it cannot parse as HTTP.
+#: Answers to use for HAProxy's own errors, by status. For input that is not HTTP, HAProxy still sends its
+#: built-in page.
 ERRORS = {
     400: refusal(MALFORMED, code="bad_request", type="invalid_request_error"),
     408: refusal(TOO_SLOW, code="request_timeout", type="invalid_request_error"),
@@ -37,18 +40,19 @@ ERRORS = {
     503: refusal(UNAVAILABLE),
     504: refusal(UNAVAILABLE),
 }
-#: The line of a replica in a backend. The backup server is Serve's own proxy.
+#: Matches the line of a replica in a backend. The line that ends in ``backup`` is Serve's own proxy.
 REPLICA = re.compile(r"^ +server (?!.* backup$)", re.MULTILINE)
-#: HAProxy can repeat a request only if it has received it whole. The last line limits the time for that.
+#: HAProxy can repeat a request only if it has received the whole request. The last line limits the time to
+#: receive it.
 DEFAULTS = ("    mode http", "    option http-buffer-request", "    timeout http-request 30s")
 
 
 class UnknownTemplate(Exception):
-    """Serve's configuration does not have the lines that these edits replace."""
+    """Raised if Serve's configuration does not have the lines that these edits replace."""
 
 
 def main() -> None:
-    """Edit the configuration that the arguments name, then become HAProxy."""
+    """Edit the configuration file that the arguments name, then replace this process with HAProxy."""
     arguments = sys.argv[1:]
     file = Path(arguments[arguments.index("-f") + 1])
     config = file.read_text(encoding="utf-8")
@@ -60,15 +64,15 @@ def main() -> None:
             f"cluster.deploy.haproxy cannot edit the HAProxy configuration of this release of Ray: {exc}"
         )
     file.write_text(content, encoding="utf-8")
-    del os.environ[VARIABLE]  # it names this program
+    del os.environ[VARIABLE]  # the variable names this program
     program = get_haproxy_binary()
-    os.execv(program, [program, *arguments])  # noqa: S606  # Serve knows it by its process id
+    os.execv(program, [program, *arguments])  # noqa: S606  # the process id, which Serve knows, stays
 
 
 def _started(record: Path, config: str) -> frozenset[str]:
-    """Return the applications with a replica now or earlier, since Serve started on this node.
+    """Return the backends that have, or had, a replica since Serve started on this node.
 
-    The names are kept in a file beside the configuration.
+    Their names are kept in ``record``, a file beside the configuration.
     """
     known = record.read_text(encoding="utf-8").split() if record.exists() else []
     started = frozenset(
@@ -79,7 +83,7 @@ def _started(record: Path, config: str) -> frozenset[str]:
 
 
 def backends(config: str) -> dict[str, str]:
-    """Return the sections of Serve's applications by name."""
+    """Return the backend sections of the configuration, by the name of the backend."""
     return {
         name: section
         for section, name in re.findall(r"^(backend (\S+)\n(?: .*\n|\n)*)", config, flags=re.MULTILINE)
@@ -91,9 +95,9 @@ def edited(config: str, *, started: Collection[str], loopback: bool) -> str:
 
     Args:
         config: the configuration that Serve wrote.
-        started: names of backends that had a replica. While they have none, requests wait at Serve's own
-            proxy.
-        loopback: open the pages of metrics and statistics on the loopback interface only, not on all
+        started: names of backends that have, or had, a replica. If such a backend has no replica now,
+            requests to it wait at Serve's own proxy.
+        loopback: serve the pages of metrics and statistics on the loopback interface only, instead of on all
             interfaces.
 
     Raises:

@@ -1,15 +1,14 @@
 """Changes the behaviour of the HTTP servers in Ray Serve's proxies and replicas.
 
-Serve calls ``middlewares`` in each of these processes before the server starts, because
-RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH names it (``ray.env``).
+RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH (``ray.env``) names ``middlewares``, so Serve calls this function in
+each of these processes before the server starts.
 
-- An offer to upgrade the connection is ignored, as HTTP allows (RFC 9110, 7.8). uvicorn would lose the body
-of such a
-  request. The HttpClient of Java and ``curl --http2`` make the offer with every first request.
-- Serve's own errors are plain text; they get OpenAI's shape. Its 404 becomes 503, because Serve's proxy
-listens before
-  it knows the application.
-- An answer has one ``x-request-id``: ours, without Serve's.
+- Offers to upgrade the connection are ignored, because uvicorn would lose the body of such a request. HTTP
+  allows this (RFC 9110, 7.8). The HttpClient of Java and ``curl --http2`` send an offer with every first
+  request.
+- Serve's own errors are plain text; they get OpenAI's shape. Serve's 404 becomes 503, because Serve's proxy
+  listens before it knows the application.
+- An answer has only our ``x-request-id``. The second one, which Serve adds, is removed.
 """
 
 import json
@@ -42,19 +41,19 @@ def ignore_upgrades() -> None:
 
 
 class WithoutUpgrade(HttpToolsProtocol):
-    """uvicorn's protocol on httptools, without upgrades.
+    """Speaks HTTP like uvicorn's protocol on httptools, but ignores offers to upgrade.
 
-    The parser of httptools stops after a head with an offer to upgrade. This class parses the head again
-    without the offer.
+    The parser of httptools stops after a request head (request line and headers) with an offer to upgrade.
+    This class then parses the head again without the offer.
     """
 
     def on_headers_complete(self) -> None:
-        """Handle a complete head, unless the parser stops after it; then wait for the second parse."""
+        """Handle a complete head. A head with an offer to upgrade is handled only at its second parse."""
         if not self.parser.should_upgrade():
             super().on_headers_complete()
 
     def on_message_complete(self) -> None:
-        """Handle a complete body. The parser also calls this after a head with an offer to upgrade."""
+        """Handle a complete body. Ignore the call that the parser makes after a head with an offer."""
         if not self.parser.should_upgrade():
             super().on_message_complete()
 
@@ -66,9 +65,7 @@ class WithoutUpgrade(HttpToolsProtocol):
         except httptools.HttpParserError:
             self.send_400_response("its head or its chunked body is malformed")
         except httptools.HttpParserUpgrade as stopped:
-            if (
-                self.parser.get_method() == b"CONNECT"
-            ):  # CONNECT has no other meaning, and this is not a proxy
+            if self.parser.get_method() == b"CONNECT":  # CONNECT is for proxies only, and this is not a proxy
                 self.send_400_response("CONNECT is a method for proxies, and this is not one")
                 return
             head = self._head_without_upgrade()
@@ -77,7 +74,7 @@ class WithoutUpgrade(HttpToolsProtocol):
             self.data_received(head + data[stopped.args[0] :])
 
     def send_400_response(self, msg: str) -> None:
-        """Refuse an invalid request, in the shape of all other errors."""
+        """Refuse an invalid request with an error in the same shape as all other errors."""
         body = json.dumps(
             refusal(f"{MALFORMED}: {msg}", code="bad_request", type="invalid_request_error")
         ).encode()
@@ -89,8 +86,9 @@ class WithoutUpgrade(HttpToolsProtocol):
         self.transport.close()
 
     def _head_without_upgrade(self) -> bytes:
-        """Return the head without its offer to upgrade. ``connection`` keeps its other options, such as
-        close.
+        """Return the head without the offer to upgrade.
+
+        The header ``connection`` keeps its other options, such as close.
         """
         lines = [
             b"%s %s HTTP/%s" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())
@@ -111,7 +109,10 @@ class WithoutUpgrade(HttpToolsProtocol):
 
 
 class ServeErrors:
-    """The outermost ASGI layer: gives Serve's own errors OpenAI's shape, and answers one request id."""
+    """Gives Serve's own errors OpenAI's shape, and keeps only one request id in each answer.
+
+    Serve runs this middleware as the outermost layer.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -155,7 +156,7 @@ def _with_one_id(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]
 
 
 def _is_of_serve(status: int, headers: list[tuple[bytes, bytes]]) -> bool:
-    """Return True for an error of Serve itself: it is plain text, which the application never sends."""
+    """Return True for an error of Serve itself. It is plain text, and the application's errors never are."""
     if status < HTTPStatus.BAD_REQUEST:
         return False
     return any(name.lower() == CONTENT_TYPE and value.startswith(b"text/plain") for name, value in headers)

@@ -1,8 +1,8 @@
-"""Keeps the gRPC port of a replica on the loopback interface, if the cluster is a local one.
+"""Keeps the gRPC port of a replica on the loopback interface if the cluster is local.
 
 Each replica of Ray Serve 2.60 opens a gRPC port on all interfaces and unpickles everything that it receives
-there. The address has no setting. A deployment's ``__init__`` calls this, because Serve opens the port after
-it.
+there. Serve has no setting for the address. The ``__init__`` of a deployment calls ``keep_to_loopback``,
+because Serve opens the port after ``__init__``.
 
     keep_to_loopback()
 """
@@ -13,7 +13,8 @@ from typing import Any
 from ray._common.tls_utils import add_port_to_grpc_server
 from ray.serve._private import replica
 
-#: ``cluster.local`` sets this to "0" in every process that it starts; see docs/decisions/002.
+#: Environment variable that ``cluster.local`` sets to "0" in every process that it starts; see
+#: docs/decisions/002.
 SWITCH = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 
 

@@ -1,4 +1,4 @@
-"""Errors in OpenAI's shape that HAProxy and Serve's own servers answer in place of the application."""
+"""Defines errors in OpenAI's shape that HAProxy and Serve's servers send if the application cannot answer."""
 
 from typing import Any
 
@@ -11,5 +11,5 @@ TOO_SLOW = "the request did not arrive in time: send it again"
 
 
 def refusal(message: str, *, code: str = "unavailable", type: str = "server_error") -> dict[str, Any]:
-    """Return the body of an error."""
+    """Return the JSON body of an error answer."""
     return {"error": {"message": message, "type": type, "param": None, "code": code}}

@@ -32,10 +32,10 @@ def ray_environment() -> dict[str, str]:
 
 
 def require_release_only(arguments: Mapping[str, str]) -> None:
-    """Refuse every argument of an application in ``serve.yaml`` but ``release``.
+    """Accept only ``release`` as an argument of an application in ``serve.yaml``.
 
     Raises:
-        ValueError: there are others; the message names them.
+        ValueError: there are other arguments; the message names them.
     """
     if unknown := sorted(set(arguments) - {"release"}):
         raise ValueError(

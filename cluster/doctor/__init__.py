@@ -1,4 +1,4 @@
-"""Examines a cluster: checks each part, finds contradictions in its data, and repairs them if asked.
+"""Checks each part of a cluster, finds contradictions in the data, and repairs the data if asked.
 
 report = examine(settings, mend=False)
 report.healthy

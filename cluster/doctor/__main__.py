@@ -1,4 +1,4 @@
-"""The command behind ``make doctor``.
+"""Runs the command behind ``make doctor``.
 
 python -m cluster.doctor --mend
 """

@@ -1,4 +1,4 @@
-"""The ailment: one kind of contradiction in the data, with its search and its repair."""
+"""Defines an ailment: one kind of contradiction in the data, with a search and a repair."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ SQL = queries("cluster.doctor", "doctor.sql")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Patient:
-    """The cluster under examination."""
+    """Gives searches and repairs access to the examined cluster."""
 
     settings: Settings
     pool: ConnectionPool
@@ -27,11 +27,11 @@ class Patient:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Case:
-    """One occurrence of an ailment."""
+    """Identifies one occurrence of an ailment."""
 
     organisation: str
     id: str
-    #: Further values that its repair needs.
+    #: Further values that the repair of this case needs.
     facts: tuple[str, ...] = ()
 
 
@@ -41,14 +41,17 @@ def _none(_: Patient, __: Sequence[Case]) -> str:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Ailment:
-    """A kind of contradiction in the data. The repair of a case checks the case again first, under locks."""
+    """Describes one kind of contradiction in the data, with a search and a repair.
+
+    Before a repair changes anything, it takes locks and checks the case again.
+    """
 
     name: str
-    #: Description of the cases, which follows their number: "3 ...".
+    #: Description of the cases. Reports print it after the number of cases: "3 ...".
     says: str
-    #: Action of ``--mend``, which follows "--mend".
+    #: Description of the repair. Reports print it after "--mend".
     remedy: str
     find: Callable[[Patient], list[Case]]
     mend: Callable[[Patient, Sequence[Case]], None]
-    #: Reason against a repair of these cases; empty if there is none.
+    #: Returns the reason why these cases must not be repaired; an empty text allows the repair.
     doubt: Callable[[Patient, Sequence[Case]], str] = _none

@@ -1,4 +1,4 @@
-"""Find and mend documents whose chunks are missing, and chunks whose document is missing."""
+"""Finds and mends documents without their chunks, chunks without their document, and outdated full text."""
 
 from collections.abc import Sequence
 from math import inf
@@ -57,7 +57,10 @@ def _is_there(connection: Connection[Any], case: Case, store: str) -> bool:
 
 
 def _do_again(patient: Patient, cases: Sequence[Case]) -> None:
-    """Queue a new job for an attached file. The next ingest embeds an ingested document again."""
+    """Mark each document as not embedded, and queue a new job if the document is an attached file.
+
+    An ingested document is embedded again by the next ingest.
+    """
     for case in cases:
         store, _ = case.facts
         key = {"organisation": case.organisation, "document": case.id, "store": store}

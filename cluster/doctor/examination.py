@@ -1,4 +1,6 @@
-"""Examines a cluster: its parts, then its data, with repairs if asked. The command (``__main__``) calls it.
+"""Examines the parts of a cluster and then its data, and repairs the data if asked.
+
+The command (``__main__``) calls ``examine``.
 
 examine(settings, mend=True).healthy
 """
@@ -19,14 +21,18 @@ from cluster.settings import Settings
 
 log = structlog.get_logger(__name__)
 
-#: Jobs come first: their repair settles, or queues, work on files and documents.
+#: In the order of examination. Ailments of jobs come first, because their repair finishes or queues the work
+#: on files and documents.
 AILMENTS = (LEASE, ENTRY, TURN, FILES_IN_PROGRESS, CHUNKS, DOCUMENTS, WORDS, FILES, BLOBS)
 NEED_BLOBS = (FILES, BLOBS)
 EXAMPLES = 5
 
 
 def examine(settings: Settings, *, mend: bool = False) -> HealthReport:
-    """Return everything that is wrong. Nothing is started, and without ``mend`` nothing is changed."""
+    """Check the parts and the data, and return the results.
+
+    Nothing is started, and nothing is changed unless ``mend`` is true.
+    """
     database, blobs = parts.database(settings), parts.blobs(settings)
     others = [parts.ray(settings), parts.engine(settings)]
     if not database.fine:
@@ -66,7 +72,7 @@ def _mend(patient: Patient, ailment: Ailment, cases: list[Case], finding: Findin
     if not trouble:
         try:
             ailment.mend(patient, cases)
-        except ClusterError as exc:  # earlier repairs stay, and the other ailments are examined
+        except ClusterError as exc:  # earlier repairs stay, and the remaining ailments are still examined
             trouble = str(exc)
     remaining = len(ailment.find(patient))
     log.info("mended", ailment=ailment.name, found=len(cases), remaining=remaining)

@@ -1,4 +1,4 @@
-"""Contradictions between files and their blobs, and between attached files and their jobs."""
+"""Finds and mends contradictions between files and blobs, and between attached files and their jobs."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -13,11 +13,11 @@ from cluster.errors import Conflict, NotFound
 from cluster.jobs.jobs import JobState
 from cluster.records import Outcome
 
-#: A blob without a row may belong to an upload that began this long ago: uploads write the blob before the
-#: row.
+#: Maximum age of a blob without a row that counts as an upload in progress. An upload writes the blob before
+#: the row.
 UPLOAD_TIME = timedelta(hours=1)
-#: Above this number and this share of all, the cases mean that database and blob store do not belong
-#: together. A repair would then empty one of them.
+#: If the cases exceed both this number and this share of all files or blobs, the database and the blob store
+#: probably belong to different clusters. A repair would then delete the contents of one of the two.
 MOST_CASES, MOST_SHARE = 20, 0.5
 
 
@@ -26,7 +26,7 @@ def _blobs_without_row(patient: Patient) -> list[Case]:
     unneeded = {
         (blob.organisation, blob.sha256) for blob in patient.blobs.list() if blob.modified_at < before
     }
-    # The rows are read after the blobs are listed, so that a blob written in between has its row.
+    # Read the rows after the blobs are listed. Then every listed blob of a finished upload has its row.
     with translated(), patient.pool.connection() as connection:
         unneeded.difference_update(connection.execute(SQL["needed_blobs"]).fetchall())
     return [Case(organisation=organisation, id=sha256) for organisation, sha256 in sorted(unneeded)]
@@ -91,7 +91,7 @@ def _files_in_progress_without_job(patient: Patient) -> list[Case]:
 
 
 def _settle(patient: Patient, cases: Sequence[Case]) -> None:
-    """Give each file the status of its failed or cancelled job. Files of other jobs are indexed again."""
+    """Give each file the status of its failed or cancelled job. Index all other files again."""
     for case in cases:
         store, job, state, error = case.facts
         cancelled, failed = state == JobState.CANCELLED, state == JobState.FAILED
@@ -114,7 +114,7 @@ def _settle(patient: Patient, cases: Sequence[Case]) -> None:
 
 
 def attach_again(patient: Patient, organisation: str, store_id: str, file: str) -> None:
-    """Submit a new job for an attached file, in a transaction of its own. Ignores a detached file."""
+    """Submit a new job for an attached file, in a separate transaction. Ignore a detached file."""
     with translated(), patient.pool.connection() as connection:
         try:
             store, attached = (

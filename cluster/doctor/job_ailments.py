@@ -1,6 +1,7 @@
-"""Ailments of jobs and their queue: jobs without a lease, jobs without a turn, entries without a job.
+"""Finds and mends running jobs without a lease, queued jobs without a turn, and queue entries without a job.
 
-Live workers mend these by themselves (``cluster.jobs.rescue``).
+A turn is a queue entry that lets a worker begin a job. Live workers also repair these ailments
+(``cluster.jobs.rescue``).
 """
 
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ from cluster.jobs.rescue import rescue
 
 
 def _rescue(patient: Patient, _: Sequence[Case]) -> None:
-    """Do what workers do, round after round, until nothing remains."""
+    """Repeat the repair that workers run, until it finds nothing more to repair."""
     while True:
         with translated(), patient.pool.connection() as connection:
             if not rescue(connection, lease_s=patient.settings.lease_s):
@@ -28,7 +29,7 @@ def _lost_jobs(patient: Patient) -> list[Case]:
 
 
 def _missing_turns(patient: Patient) -> list[Case]:
-    """One case for each turn that is missing."""
+    """Return one case for each turn that is missing."""
     with translated(), patient.pool.connection() as connection:
         rows = missing_turns(connection)
     return [

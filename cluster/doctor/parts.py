@@ -1,5 +1,6 @@
-"""Checks of the parts of a cluster. Each check uses its part as its callers do; it starts and changes
-nothing.
+"""Checks the parts of a cluster.
+
+Each check uses a part in the same way as the rest of the code, starts nothing, and leaves nothing changed.
 """
 
 from pathlib import Path
@@ -24,9 +25,9 @@ from cluster.local.addresses import LOOPBACK, api_url, dashboard_url, get_json
 from cluster.settings import Settings
 
 SQL = queries("cluster.doctor", "doctor.sql")
-#: Longest acceptable wait of a job, by priority class. Jobs of class low may wait without a limit.
+#: Maximum acceptable wait of a job, by priority class. Jobs of class low may wait without a limit.
 LONGEST_WAIT_S = {"high": 60.0, "medium": 900.0, "scheduled": 900.0}
-#: Follows the sentence of a shortage, which says where to make room.
+#: Remedy for a shortage. Reports print it after the sentence of the shortage, which says where to make room.
 AFTER_SHORTAGE = "make room; jobs then continue by themselves, and none has lost an attempt"
 
 
@@ -64,7 +65,7 @@ def database(settings: Settings) -> PartCheck:
 
 
 def blobs(settings: Settings) -> PartCheck:
-    """Check the blob store: write, read and delete a probe."""
+    """Check the blob store: write a probe, read it back and delete it."""
     name, probe = "blobs", f"doctor {uuid4().hex}".encode()
     where = settings.blob_url or str(settings.home / "blobs")
     try:
@@ -135,7 +136,10 @@ def ray(settings: Settings) -> PartCheck:
 
 
 def engine(settings: Settings) -> PartCheck:
-    """Check that every configured model opens: a local one has its folder and the expected weights."""
+    """Check that every configured model opens, and that the reranker's folder exists.
+
+    A local model opens if its folder exists and has the expected weights.
+    """
     name = "engine"
     try:
         models = {entry.name: describe(entry) for entry in Registry(settings).entries.values()}

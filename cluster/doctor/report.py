@@ -1,4 +1,4 @@
-"""The results of an examination."""
+"""Defines the results of an examination."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -7,11 +7,11 @@ from typing import Any
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PartCheck:
-    """Result of the check of one part of the cluster."""
+    """Holds the result of the check of one part of the cluster."""
 
     name: str
     fine: bool
-    #: State of the part, in a sentence.
+    #: State of the part as text for the operator.
     says: str
     #: Instruction for the operator; empty if the part is fine.
     remedy: str = ""
@@ -19,7 +19,7 @@ class PartCheck:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Finding:
-    """An ailment that was found in the data."""
+    """Describes an ailment that was found in the data."""
 
     name: str
     #: Number of cases.
@@ -28,11 +28,11 @@ class Finding:
     examples: Sequence[str]
     #: Description of the cases.
     says: str
-    #: Action of a repair.
+    #: Description of the repair.
     remedy: str
-    #: Number of repaired cases; None if no repair was asked for.
+    #: Number of repaired cases; None if no repair was requested.
     mended: int | None = None
-    #: Reason why the other cases are not repaired; empty if there are none.
+    #: Reason why the remaining cases are not repaired; empty if no reason is known.
     trouble: str = ""
 
     @property
@@ -43,7 +43,7 @@ class Finding:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class HealthReport:
-    """Results of one examination."""
+    """Holds the results of one examination."""
 
     parts: Sequence[PartCheck]
     findings: Sequence[Finding]
@@ -56,5 +56,5 @@ class HealthReport:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields as JSON-ready values."""
+        """Return the fields as JSON-ready values."""
         return {"healthy": self.healthy, **asdict(self)}

@@ -1,1 +1,1 @@
-"""One whole cluster on this machine: starts it, stops it, shows its status, and runs the demo."""
+"""Starts and stops a whole cluster on this machine, shows the status of the cluster, and runs the demo."""

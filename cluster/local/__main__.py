@@ -1,4 +1,4 @@
-"""The command behind ``make up``, ``make down`` and ``make status``.
+"""Runs the commands behind ``make up``, ``make down`` and ``make status``.
 
 python -m cluster.local up
 """

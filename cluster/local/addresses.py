@@ -1,4 +1,4 @@
-"""The addresses and ports of a local cluster, and requests to them.
+"""Gives the addresses and ports of a local cluster, and sends HTTP requests to them.
 
 ports_of(settings)["gcs"]          # 6379
 get_json("127.0.0.1", 8265, "/api/version")
@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from cluster.settings import RAY_PORTS, Settings
 
 LOOPBACK = "127.0.0.1"
-#: Ray's listeners, on ``ray_port`` and the ports after it.
+#: Ray's listeners. The first uses ``ray_port``, and each of the others the next port.
 RAY_LISTENERS = (
     "gcs",
     "node_manager",
@@ -25,8 +25,8 @@ RAY_LISTENERS = (
     "metrics_export",
     "ray_client_server",
 )
-#: Serve's listeners, on the next ports: HAProxy's pages, and Serve's proxy, to which HAProxy passes requests
-#: while there is no replica.
+#: Serve's listeners, on the ports after Ray's: HAProxy's pages of metrics and statistics, and Serve's proxy.
+#: HAProxy passes requests to Serve's proxy while there is no replica.
 SERVE_LISTENERS = ("haproxy_metrics", "haproxy_stats", "fallback_proxy")
 
 
@@ -52,7 +52,7 @@ def dashboard_url(settings: Settings) -> str:
 
 
 def reachable(host: str) -> str:
-    """Return the address to connect to for an address to listen on."""
+    """Return the address at which clients on this machine reach a server that listens on ``host``."""
     return LOOPBACK if host in ("0.0.0.0", "::") else host  # noqa: S104  # only compared
 
 
@@ -68,7 +68,7 @@ def taken(host: str, port: int) -> bool:
 
 
 def get_json(host: str, port: int, path: str, *, timeout_s: float = 5.0) -> Any | None:
-    """Return the JSON answer to a GET, or None if there is none with status 200."""
+    """Return the JSON answer to a GET request, or None if there is no answer with status 200."""
     status, body = request("GET", host, port, path, timeout_s=timeout_s)
     return json.loads(body) if status == http.client.OK else None
 
@@ -83,7 +83,7 @@ def request(
     key: SecretStr | None = None,
     timeout_s: float = 5.0,
 ) -> tuple[int, str]:
-    """Return status and text of the answer to an HTTP request; status 0 if there is no answer."""
+    """Return the status and text of the answer to an HTTP request. The status is 0 if there is no answer."""
     headers = {"Content-Type": "application/json"}
     if key is not None:
         headers["Authorization"] = f"Bearer {key.get_secret_value()}"

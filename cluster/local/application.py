@@ -1,8 +1,8 @@
 """Deploys the Serve applications on the local cluster, and waits until the endpoint answers.
 
-``serve deploy`` reports success before the application can be imported, so ``/readyz`` decides. Like that
-command, this module sends the configuration to Serve's REST API on the dashboard's port. ``lifecycle`` calls
-it.
+Like the command ``serve deploy``, this module sends the configuration to Serve's REST API on the dashboard's
+port. Serve reports success before it has imported the application, so this module then waits until
+``/readyz`` answers with status 200. ``lifecycle`` calls this module.
 
     deploy(settings, report=print)
 """
@@ -20,7 +20,7 @@ from cluster.settings import Settings
 
 APPLICATIONS = "/api/serve/applications/"
 DEPLOY_TIMEOUT_S = 60.0
-#: Loading a large model from a slow disk takes minutes.
+#: Long enough to load a large model from a slow disk, which takes minutes.
 READY_TIMEOUT_S = 600.0
 POLL_S = 0.3
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
@@ -35,7 +35,7 @@ def deploy(settings: Settings, report: Callable[[str], None]) -> None:
     """Deploy the applications with these settings and wait until they take requests.
 
     Raises:
-        Unavailable: they did not become ready in time; the message holds the replica's error.
+        Unavailable: Serve refused the applications, or they did not become ready; the message says why.
     """
     status, answer = request(
         "PUT",

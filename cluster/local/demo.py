@@ -1,8 +1,7 @@
-"""The command behind ``make demo``: ingests a folder and asks it three questions, with nothing prepared
-beforehand.
+"""Runs the command behind ``make demo``, which ingests a folder and asks up to three questions about it.
 
-It stops everything that it started, also after a failure or an interrupt. A cluster that ran before keeps
-running.
+The command needs no preparation. At its end, also after a failure or an interrupt, it stops everything that
+it started. A cluster that ran before keeps running.
 
     python -m cluster.local.demo [FOLDER]
 """
@@ -30,7 +29,7 @@ from cluster.logs import configure
 from cluster.settings import Settings
 
 HANDBOOK_STORE = "handbook"
-#: Exit codes of an ingest that ran to its end: all documents are searchable, or some are not.
+#: Exit codes of a complete ingest. 0: all documents are searchable; 3: some are not.
 INGESTED = (0, 3)
 EXIT_OK, EXIT_FAILED, EXIT_INTERRUPTED = 0, 1, 130
 
@@ -90,7 +89,7 @@ def _print_answers(console: Console, question: str, answers: Sequence[SearchAnsw
 
 @contextmanager
 def _cluster(settings: Settings, console: Console) -> Iterator[None]:
-    """Run the cluster inside the block, and stop afterwards what did not run before."""
+    """Run the cluster during the ``with`` block. Afterwards, stop the parts that did not run before."""
     report: Callable[[str], None] = lambda line: console.print(f"[dim]·[/] {escape(line)}")  # noqa: E731
     had_ray = ray_head.running(settings) is not None
     had_postgres = bundled.status(settings).running

@@ -1,7 +1,8 @@
 """Registers the commands (Ray drivers) that work on this home's cluster, so that ``down`` can end them first.
 
-Ray kills a driver that lost its cluster without a message, and the driver's files stay behind. The bulk
-commands (``data_jobs.bulk.ray_session``) register themselves, and ``lifecycle`` ends them.
+If a driver loses its cluster, Ray kills the driver without a message, and the driver's files stay behind. So
+the bulk commands (``data_jobs.bulk.ray_session``) register themselves, and ``lifecycle`` ends the registered
+commands.
 
     with registered(head):           # in the command
         ...
@@ -22,7 +23,7 @@ from cluster.local.processes import Identity, find, identify, wait_gone
 from cluster.local.ray_head import Head
 from cluster.settings import Settings
 
-#: After SIGTERM a driver disconnects from Ray and records the end of its job.
+#: Time for a driver to disconnect from Ray and record the end of its job after SIGTERM.
 END_TIMEOUT_S = 15.0
 
 
@@ -40,7 +41,7 @@ def registered(head: Head) -> Iterator[None]:
 
 
 def end(settings: Settings, report: Callable[[str], None]) -> None:
-    """Send SIGTERM to every registered driver of this home, and wait for their ends."""
+    """Send SIGTERM to every registered driver of this home, and wait until the drivers end."""
     head = ray_head.recorded(settings)
     drivers = [] if head is None else list(_running(head))
     if not drivers:
@@ -65,4 +66,4 @@ def _running(head: Head) -> Iterator[psutil.Process]:
 
 
 def _folder(head: Head) -> Path:
-    return Path(head.folder) / "drivers"  # removed with the head's folder
+    return Path(head.folder) / "drivers"  # removed together with ``head.folder``

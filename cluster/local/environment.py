@@ -1,6 +1,6 @@
-"""The environment variables of Ray's processes, and of the commands that connect to a running head.
+"""Builds the environment variables of Ray's processes, and of commands that connect to a running head.
 
-``ray_head``, the demo and the bulk commands use them.
+``ray_head``, the demo and the bulk commands use this module.
 
     subprocess.run(command, env=driver_environment(settings))
 """
@@ -17,23 +17,26 @@ from cluster.local.addresses import ports_of, replica_ports
 from cluster.records import digest
 from cluster.settings import OLD_VARIABLES, Settings
 
-#: Every process of a head inherits this variable. Its value identifies even orphaned processes.
+#: Every process of a head inherits this variable. The value of the variable identifies even orphaned
+#: processes.
 MARK = "RAY_TMPDIR"
-#: Without this, Ray asks for a token if an earlier Ray left one in ~/.ray. Every ``ray job submit`` would
-#: need the token; see docs/security.md.
+#: Without this variable, Ray requires a token if an earlier Ray left a token in ~/.ray. Each
+#: ``ray job submit`` would then need the token; see docs/security.md.
 WITHOUT_TOKENS = {"RAY_AUTH_MODE": "disabled"}
-#: Nice value of Ray's workers, and of Ray as a whole against other sessions. Ray's default for workers, 15,
-#: leaves the engine's bulk threads only four steps below its urgent ones. With 0 for the session, the bundled
-#: Postgres, and with it an upload, waits up to 0.1 s for a core that bulk work has (docs/decisions/009).
+#: Nice value of Ray's workers, and of Ray's whole session compared with other sessions. Ray's default for
+#: workers, 15, would leave only four nice steps between the engine's urgent threads and its bulk threads.
+#: With 0 for the session, the bundled Postgres (and so an upload) would wait up to 0.1 s for a core that bulk
+#: work occupies (docs/decisions/009).
 NICE = 5
-#: Ray listens on the loopback interface only. Its listeners would else be open to the network, and Ray runs
-#: any code that it receives.
+#: Makes Ray listen on the loopback interface only. Otherwise Ray's listeners would be open to the network,
+#: and Ray runs any code that it receives.
 LOOPBACK_ONLY = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 
 
 def head_environment(settings: Settings, folder: Path) -> dict[str, str]:
-    """Return the environment of Ray's processes, replicas and submitted jobs: this Python first, these
-    settings.
+    """Return the environment of Ray's processes, replicas and submitted jobs.
+
+    It carries these settings, and the programs of this Python come first in PATH.
     """
     return {
         **_inherited(),
@@ -45,10 +48,10 @@ def head_environment(settings: Settings, folder: Path) -> dict[str, str]:
         **WITHOUT_TOKENS,
         MARK: str(folder),
         "TMPDIR": str(folder),  # files that processes leave behind are removed with the folder
-        # A single node cannot move its replicas: requests in flight get two seconds to finish, not half a
-        # minute.
+        # A single node cannot move its replicas to another node. So requests in flight get two seconds to
+        # finish, instead of half a minute.
         "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "2",
-        # These ports are fixed by default. 0 takes any free port, so that two clusters do not collide.
+        # By default these ports are fixed, and two clusters would collide. 0 means any free port.
         "AUTOSCALER_METRIC_PORT": "0",
         "DASHBOARD_METRIC_PORT": "0",
         "RAY_worker_niceness": str(NICE),
@@ -56,7 +59,7 @@ def head_environment(settings: Settings, folder: Path) -> dict[str, str]:
 
 
 def _serve_variables(settings: Settings, folder: Path) -> dict[str, str]:
-    """Return the ports and files of Serve and HAProxy. Their defaults would be the same for every cluster."""
+    """Return variables for the ports and files of Serve and HAProxy. By default all clusters share these."""
     ports, replicas = ports_of(settings), replica_ports(settings)
     return {
         "RAY_SERVE_HAPROXY_METRICS_PORT": str(ports["haproxy_metrics"]),
@@ -64,14 +67,14 @@ def _serve_variables(settings: Settings, folder: Path) -> dict[str, str]:
         "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(ports["fallback_proxy"]),
         "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": str(replicas.start),
         "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(replicas[-1]),
-        # Serve puts a folder with the node's id, 56 characters, before each name. HAProxy takes paths of
-        # sockets up to 97 characters.
+        # Socket paths must be short: HAProxy accepts at most 97 characters, and Serve inserts a folder named
+        # by the node's id, 56 characters, before each file name.
         "RAY_SERVE_HAPROXY_SOCKET_PATH": str(folder / "a"),
         "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": str(folder / "m"),
         "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(folder / "haproxy.cfg"),
         "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(folder),
         "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(folder / "server-state"),
-        # The default, half a minute, is for external load balancers. A local cluster has HAProxy only.
+        # The default of half a minute is for external load balancers. A local cluster has only HAProxy.
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "2",
     }
 
@@ -107,7 +110,7 @@ def _as_variable(value: object) -> str:
 
 
 def settings_digest(settings: Settings) -> str:
-    """Return a digest that changes if a running cluster must be restarted for the settings to apply."""
+    """Return a digest of the settings. If it changes, a running cluster must restart to use them."""
     variables = settings_variables(settings)
     return digest(
         *(

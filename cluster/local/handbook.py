@@ -1,7 +1,7 @@
-"""Builds the project's handbook as documents to ingest: some pages as PDF, the others as Markdown.
+"""Builds the project's handbook as documents to ingest. Some pages become PDF, all other pages stay Markdown.
 
-The demo, the quickstart notebook and the tests call it. As a command it prints the page that is generated
-from the code:
+The demo, the quickstart notebook and the tests call ``build``. As a command, this module prints the settings
+page, which it generates from the code:
 
     python -m cluster.local.handbook > docs/settings.md
 """
@@ -25,8 +25,8 @@ from cluster.settings.old_names import RENAMED
 SOURCES = Path(__file__).resolve().parents[2] / "docs"
 #: Pages that become PDF; the other pages stay Markdown.
 AS_PDF = frozenset({"how-a-document-travels", "operating", "production", "recovery", "security"})
-#: PDF pages of one page of the handbook. Content that does not fit a PDF page would be moved to the next one
-#: for ever.
+#: Maximum number of PDF pages for one page of the handbook. Content that does not fit any PDF page would
+#: otherwise be moved to the next page without end.
 MAX_PAGES = 100
 PAPER, MARGIN_PT = "a5", 36
 CSS = """
@@ -66,7 +66,7 @@ CONCERN_SECTION = """## {title}
 
 
 def build(folder: Path) -> Path:
-    """Build the handbook's pages in ``folder``, or rebuild those that changed, and return ``folder``.
+    """Build the missing and the outdated pages of the handbook in ``folder``, and return ``folder``.
 
     Raises:
         NotFound: this is an installation without a checkout.
@@ -85,7 +85,7 @@ def build(folder: Path) -> Path:
 
 
 def write_pdf(page: Path, target: Path) -> None:
-    """Write a Markdown page as a PDF. ``target`` appears when it is complete."""
+    """Write a Markdown page as a PDF. ``target`` appears only after it is complete."""
     story = pymupdf.Story(_html(page.read_text(encoding="utf-8")), user_css=CSS)
     paper = pymupdf.paper_rect(PAPER)
     inside = pymupdf.Rect(MARGIN_PT, MARGIN_PT, paper.width - MARGIN_PT, paper.height - MARGIN_PT)
@@ -134,7 +134,7 @@ def settings_page() -> str:
 
 
 def _section(concern: type[Concern]) -> str:
-    """Return the section of the settings page about one concern. Its title is the name of the module."""
+    """Return the section of the settings page about one concern. The module's name becomes the title."""
     rows = "\n".join(
         f"| `CLUSTER_{name.upper()}` | {_default(field)} | {_cell(field.description)} |"
         for name, field in concern.model_fields.items()
@@ -157,7 +157,7 @@ def _default(field: FieldInfo) -> str:
 
 
 def _cell(text: str | None) -> str:
-    """Return a docstring as the text of a table's cell, with settings under the names of their variables."""
+    """Return a docstring as the text of a table cell. The names of settings become environment variables."""
     line = " ".join((text or "").replace("|", "\\|").split())
     return re.sub(
         r"``(.+?)``",

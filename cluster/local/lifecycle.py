@@ -1,6 +1,6 @@
 """Starts and stops the whole cluster of one machine, and reports each step.
 
-The command (``__main__``) and the demo call it.
+The command (``__main__``) and the demo call this module.
 
     up(settings, report=print)
     down(settings, report=print)
@@ -21,8 +21,9 @@ ReportLine = Callable[[str], None]
 
 
 def up(settings: Settings, report: ReportLine) -> bool:
-    """Start everything that does not run, and wait until the endpoint answers. Return True if anything was
-    started.
+    """Start everything that does not run, and wait until the endpoint answers.
+
+    Return True if anything was started.
 
     Raises:
         Conflict: a port is taken, or the cluster runs on other ports.
@@ -50,8 +51,8 @@ def down(settings: Settings, report: ReportLine, *, postgres: bool = True) -> bo
 
     Args:
         settings: the settings of this home.
-        report: shows a line for each step.
-        postgres: False leaves the bundled Postgres running.
+        report: is called with a line of text for each step.
+        postgres: if False, the bundled Postgres keeps running.
     """
     with _locked(settings, report):
         drivers.end(settings, report)
@@ -70,12 +71,12 @@ def _database_runs(settings: Settings) -> bool:
 
 @contextmanager
 def _locked(settings: Settings, report: ReportLine) -> Iterator[None]:
-    """Hold the lock of this home: one ``up`` or ``down`` runs at a time."""
+    """Hold the lock of this home, so that only one ``up`` or ``down`` runs at a time."""
     settings.home.mkdir(parents=True, exist_ok=True)
     with (settings.home / "local.lock").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             report("Waiting for another make up or make down on this cluster")
-            fcntl.flock(file, fcntl.LOCK_EX)  # the kernel releases it when that process ends
+            fcntl.flock(file, fcntl.LOCK_EX)  # the kernel frees the lock when its holder ends
         yield

@@ -1,4 +1,4 @@
-"""The addresses of a running cluster, and commands to try next. ``up`` and the demo print them."""
+"""Lists the addresses of a running cluster and commands to try next, which ``up`` and the demo print."""
 
 from cluster.local.addresses import api_url, dashboard_url
 from cluster.settings import Settings
@@ -7,7 +7,7 @@ JSON = "-H 'Content-Type: application/json'"
 
 
 def next_steps(settings: Settings, vector_store: str = "NAME") -> str:
-    """Return the addresses and the commands as text, one line each, so that a command can be copied whole."""
+    """Return the addresses and commands as text. Each command is on one line, so it can be copied whole."""
     api, dashboard = api_url(settings), dashboard_url(settings)
     lines = {
         "API": f"{api}/v1",

@@ -1,7 +1,7 @@
-"""Finds, ends and prioritises the processes of this cluster, by identity and never by name.
+"""Finds, ends and prioritises the processes of this cluster. Never selects a process by its name.
 
-The kernel reuses process ids, so an identity is the id together with the start time. ``ray_head`` and
-``drivers`` call these functions.
+The kernel reuses process ids, so the identity of a process is its id together with the start time.
+``ray_head`` and ``drivers`` call these functions.
 """
 
 import contextlib
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 
-#: A start time read twice may differ by rounding of the kernel's clock ticks.
+#: Maximum difference between two readings of the same start time, because the kernel rounds to clock ticks.
 START_TIME_TOLERANCE_S = 1.0
 POLL_S = 0.05
 
@@ -31,7 +31,7 @@ def identify(pid: int) -> Identity:
     """Return the identity of a live process.
 
     Raises:
-        psutil.NoSuchProcess: there is none with this id.
+        psutil.NoSuchProcess: there is no process with this id.
     """
     return Identity(pid=pid, started=psutil.Process(pid).create_time())
 
@@ -49,11 +49,11 @@ def find(identity: Identity) -> psutil.Process | None:
 def session_of(identity: Identity) -> int | None:
     """Return the id of the session that the process leads or led.
 
-    None means that another process has its id, which proves that the session is empty.
+    None means that another process now has the same id, which proves that the session is empty.
     """
     try:
         same = abs(psutil.Process(identity.pid).create_time() - identity.started) < START_TIME_TOLERANCE_S
-    except psutil.NoSuchProcess:  # the kernel does not reuse the id while a process of the session lives
+    except psutil.NoSuchProcess:  # while the session has processes, the kernel does not reuse the id
         same = True
     return identity.pid if same else None
 
@@ -67,13 +67,15 @@ def alive(process: psutil.Process) -> bool:
 
 
 def family(variable: str, value: str, *, session: int | None = None) -> list[psutil.Process]:
-    """Return the live processes that inherited ``variable=value`` or belong to the session, without this
-    process.
+    """Return the live processes that inherited ``variable=value`` or belong to the session.
+
+    The calling process is never in the list.
 
     Args:
         variable: name of an environment variable.
-        value: its value.
-        session: see ``session_of``. It also finds processes that wrote their title over their environment.
+        value: value of the variable.
+        session: id from ``session_of``. It also finds processes that overwrote their environment with
+            their title.
     """
     found = []
     for process in psutil.process_iter():
@@ -83,7 +85,7 @@ def family(variable: str, value: str, *, session: int | None = None) -> list[psu
             )
             if belongs and process.pid != os.getpid() and alive(process):
                 found.append(process)
-        except (psutil.Error, OSError):  # it has just ended, or belongs to another user
+        except (psutil.Error, OSError):  # it ended just now, or another user owns it
             continue
     return found
 
@@ -91,14 +93,14 @@ def family(variable: str, value: str, *, session: int | None = None) -> list[psu
 def _inherited(process: psutil.Process, variable: str, value: str) -> bool:
     environment = Path(f"/proc/{process.pid}/environ")
     if environment.parent.is_dir():
-        # Processes of Ray write their titles over the first variables, and psutil stops at the first empty
-        # one.
+        # Read the file here, because psutil stops at the first empty variable. Processes of Ray overwrite
+        # the first variables with their titles.
         return f"{variable}={value}".encode() in environment.read_bytes().split(b"\0")
     return process.environ().get(variable) == value
 
 
 def wait_gone(processes: Iterable[psutil.Process], timeout_s: float) -> list[psutil.Process]:
-    """Wait for the processes to end, and return the ones that are still alive after the timeout."""
+    """Wait for the processes to end, and return the processes that are still alive after the timeout."""
     deadline = time.monotonic() + timeout_s
     remaining = [process for process in processes if alive(process)]
     while remaining and time.monotonic() < deadline:
@@ -115,11 +117,11 @@ def kill(processes: Sequence[psutil.Process]) -> None:
 
 
 def set_session_nice(session: int, nice: int) -> None:
-    """Set the nice value of a session as a whole, against other sessions.
+    """Set the nice value of a whole session, compared with other sessions.
 
     Linux divides the CPUs between sessions before it looks at the nice value of a process
-    (``sched_autogroup``, sched(7)). Nothing changes in containers, where it does not do so, and on other
-    systems.
+    (``sched_autogroup``, sched(7)). This function changes nothing on other systems and in containers, which
+    have no such division.
     """
     with contextlib.suppress(OSError):
         Path(f"/proc/{session}/autogroup").write_text(str(nice))

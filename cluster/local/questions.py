@@ -1,4 +1,4 @@
-"""Asks a vector store questions for the demo, and prepares its answers for reading.
+"""Asks a vector store questions for the demo, and prepares the answers for display.
 
 for answer in ask(settings, "handbook", HANDBOOK_QUESTIONS[0]):
     print(answer.filename, answer.page)
@@ -32,19 +32,19 @@ SEARCH_TIMEOUT_S = 60.0
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SearchAnswer:
-    """One result of a search."""
+    """Holds one result of a search."""
 
     filename: str
     #: Page number, from 1.
     page: int
-    #: Score of the fused rankings, in [0, 1]; 1 means first in each ranking.
+    #: Score of the fused rankings, in [0, 1]. A score of 1 means that the chunk is first in each ranking.
     score: float
-    #: The beginning of the chunk, on one line.
+    #: Beginning of the chunk, on one line.
     excerpt: str
 
 
 def ask(settings: Settings, store: str, question: str) -> list[SearchAnswer]:
-    """Search the store through the HTTP endpoint, and return its best answers.
+    """Search the store through the HTTP endpoint, and return the best results.
 
     Raises:
         Unavailable: the endpoint did not answer with status 200.
@@ -83,10 +83,10 @@ def questions_about(settings: Settings, store: str) -> list[str]:
 
 
 def store_name(folder: Path) -> str:
-    """Return a name for the store of a folder: the folder's own name in a to z, digits and hyphens.
+    """Return a name for the store of a folder: the folder's own name, reduced to a to z, digits and hyphens.
 
-    A shell and a URL take such a name as it is. A name without any of these characters becomes a digest, so
-    that two folders do not share a store.
+    Such a name needs no escaping in a shell or a URL. If nothing is left of the name, a digest of the
+    folder's name is used, so that two such folders do not share a store.
     """
     name = folder.resolve().name.lower()
     return re.sub(r"[^a-z0-9]+", "-", name).strip("-")[:40] or f"documents-{digest(name, size=4)}"

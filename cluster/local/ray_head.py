@@ -39,42 +39,44 @@ from cluster.local.processes import (
 from cluster.records import digest
 from cluster.settings import RAY_PORTS, Settings
 
-#: Lowest number of Ray's logical CPUs: a replica and the stages of a bulk job run side by side on the
-#: smallest machine.
+#: Minimum number of Ray's logical CPUs. With it, a replica and the stages of a bulk job can run at the same
+#: time even on the smallest machine.
 MIN_CPUS = 4
 START_TIMEOUT_S = 180.0
-#: Ray drains its node for some seconds. Processes that run longer are killed; nothing is lost, because
-#: Postgres has all data.
+#: Ray drains its node for some seconds. Processes that still run after this time are killed. No data is lost,
+#: because Postgres has all data.
 STOP_TIMEOUT_S = 20.0
 KILL_TIMEOUT_S = 10.0
-#: The sockets of a killed process may stay open after it has ended, until its last thread ends.
+#: Time to wait for ports to become free. The sockets of a killed process may stay open until its last thread
+#: ends.
 RELEASE_TIMEOUT_S = 10.0
-#: Longest path of Ray's folder: ``/session_<date>_<pid>/sockets/dash_MetricsHead`` follows it, and the path
-#: of a socket has 107 bytes at most.
+#: Maximum length of the path of Ray's folder. Ray appends ``/session_<date>_<pid>/sockets/dash_MetricsHead``,
+#: and the path of a socket has at most 107 bytes.
 MAX_FOLDER_LENGTH = 36
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Head:
-    """A Ray head that was started for this home; ``home/ray-head.json`` records it."""
+    """Describes a Ray head that was started for this home. ``home/ray-head.json`` stores this record."""
 
     pid: int
     #: Start time in seconds since the epoch.
     started: float
     #: Ray's folder with sockets, logs and session files.
     folder: str
-    #: Ports by listener; see ``addresses.ports_of``.
+    #: Ports by the name of the listener; see ``addresses.ports_of``.
     ports: Mapping[str, int]
-    #: Digest of the settings of its replicas and jobs.
+    #: Digest of the settings that the head's replicas and jobs use.
     settings: str
 
 
 def start(settings: Settings) -> Head:
-    """Return the head of this home, and start it if it does not run. It answers when this returns.
+    """Return the head of this home, and start the head if it does not run. The returned head answers.
 
     Raises:
-        Conflict: it runs on other ports than the settings name, or another process listens on one of them.
-        Unavailable: it did not start; the message ends with its log.
+        Conflict: the head runs on other ports than the settings name, or another process uses one of the
+            ports.
+        Unavailable: the head did not start; the message ends with the head's log.
     """
     head = running(settings)
     if head is not None and get_json(LOOPBACK, head.ports["dashboard"], "/api/version") is not None:
@@ -91,8 +93,9 @@ def start(settings: Settings) -> Head:
 
 
 def stop(settings: Settings) -> bool:
-    """Stop the head of this home with all its processes, and remove Ray's folder. Return True if anything
-    ran.
+    """Stop the head of this home and all its processes, and remove Ray's folder.
+
+    Return True if anything ran.
     """
     head = recorded(settings)
     folder = Path(head.folder) if head else _folder(settings)
@@ -102,7 +105,7 @@ def stop(settings: Settings) -> bool:
     if process is not None:
         process.terminate()
         wait_gone(ran, STOP_TIMEOUT_S)
-    remaining = family(MARK, str(folder), session=session)  # some started while the others ended
+    remaining = family(MARK, str(folder), session=session)  # some started while other processes ended
     kill(remaining)
     unkillable = wait_gone(remaining, KILL_TIMEOUT_S)
     if unkillable:
@@ -116,13 +119,13 @@ def stop(settings: Settings) -> bool:
 
 
 def running(settings: Settings) -> Head | None:
-    """Return the head of this home if it runs."""
+    """Return the head of this home, or None if it does not run."""
     head = recorded(settings)
     return head if head and find(_identity(head)) else None
 
 
 def recorded(settings: Settings) -> Head | None:
-    """Return the head that was started last for this home, whether it still runs or not."""
+    """Return the last recorded head of this home, even if the head has ended; None without a record."""
     try:
         return Head(**json.loads(_record(settings).read_text()))
     except (OSError, ValueError, TypeError):  # never started, or the record was cut short by a power failure
@@ -145,7 +148,7 @@ def _launch(settings: Settings) -> Head:
             stderr=subprocess.STDOUT,
             cwd=settings.home,
             env=head_environment(settings, folder),
-            start_new_session=True,  # Ctrl-C in this terminal must not reach it
+            start_new_session=True,  # Ctrl-C in this terminal must not reach Ray
         )
     set_session_nice(process.pid, NICE)
     identity = identify(process.pid)
@@ -194,7 +197,7 @@ def _await(settings: Settings, head: Head) -> None:
 
 
 def _takes_jobs(head: Head) -> bool:
-    """Return True once Ray takes jobs: its agent on the node starts some seconds after the dashboard."""
+    """Return True if Ray accepts jobs. Ray's agent on the node starts some seconds after the dashboard."""
     return (
         request("GET", LOOPBACK, head.ports["dashboard_agent_listen"], "/api/local_raylet_healthz")[0]
         == HTTPStatus.OK

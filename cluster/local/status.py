@@ -1,7 +1,6 @@
-"""Gathers and shows the status of a cluster for ``make status``: its parts, and the place and size of its
-data.
+"""Gathers and shows the status of a cluster for ``make status``.
 
-It starts nothing.
+The status covers the parts of the cluster, and the place and size of the data. Nothing is started.
 
     gather(settings).running
 """
@@ -29,26 +28,26 @@ BYTES_PER_MIB = 1024 * 1024
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PartStatus:
-    """State of one part of the cluster: the database, Ray or the endpoint."""
+    """Describes the state of one part of the cluster: the database, Ray or the endpoint."""
 
     name: str
     running: bool
     #: URL or address of the part.
     address: str
-    #: Id of its first process, if this machine runs it.
+    #: Id of the part's first process; None if the part does not run or the id is unknown.
     pid: int | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StoreCounts:
-    """Contents of a vector store, in numbers."""
+    """Counts the contents of a vector store."""
 
     organisation: str
     name: str
     id: str
     #: Number of searchable documents.
     documents: int
-    #: Documents that are not searchable after their last attempt.
+    #: Number of documents that are not searchable after their last attempt.
     not_indexed: int
     chunks: int
     tokens: int
@@ -56,11 +55,11 @@ class StoreCounts:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ClusterStatus:
-    """Everything that ``make status`` shows."""
+    """Holds everything that ``make status`` shows."""
 
     home: str
     parts: tuple[PartStatus, ...]
-    #: Size of the database in bytes; None if it does not answer.
+    #: Size of the database in bytes; None if the database does not answer.
     database_bytes: int | None
     stores: tuple[StoreCounts, ...]
 
@@ -70,7 +69,7 @@ class ClusterStatus:
         return all(part.running for part in self.parts)
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields as JSON-ready values."""
+        """Return the fields as JSON-ready values."""
         return {"running": self.running, **asdict(self)}
 
 

@@ -1,1 +1,1 @@
-"""Text as Unicode defines it: grapheme clusters, encodings recognised by their bytes, well-formed JSON."""
+"""Handles Unicode text: grapheme clusters, recognition of encodings by bytes, and well-formed JSON."""

