@@ -12,7 +12,7 @@
         │   └── LeaseLost    an attempt no longer counts: another worker has its job, or the job has ended
         └── Misconfigured    a setting, an extra or a file of the installation is missing or wrong
 
-Each adapter translates its vendor's errors into these by one table, with ``raise ... from exc``.
+Each adapter translates its vendor's errors into these errors by one table, with ``raise ... from exc``.
 """
 
 from collections.abc import Sequence
@@ -132,7 +132,7 @@ class InvalidInput(Permanent):
 
     Args:
         message: names the input, the limit and the remedy.
-        param: name of the wrong field as the caller spells it (OpenAI's ``param``).
+        param: name of the wrong field in the caller's request (OpenAI's ``param``).
     """
 
     def __init__(self, message: str, *, param: str | None = None, row_ids: Sequence[str] = ()) -> None:
@@ -149,7 +149,10 @@ class Conflict(Permanent):
 
 
 class LeaseLost(Conflict):
-    """An attempt no longer counts: another worker has its job, or the job ended. Its writes are undone."""
+    """An attempt no longer counts, because another worker has the job or the job ended.
+
+    The writes of the attempt are undone.
+    """
 
 
 class Misconfigured(Permanent):
@@ -157,5 +160,5 @@ class Misconfigured(Permanent):
 
 
 def last_line(exc: BaseException) -> str:
-    """Return the last line of the message: in an error of Ray, a traceback stands before it."""
+    """Return the last line of the error's message. In an error of Ray, a traceback precedes this line."""
     return (str(exc).strip().splitlines() or [type(exc).__name__])[-1]
