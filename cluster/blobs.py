@@ -51,7 +51,7 @@ class Blob:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StoredBlob:
-    """A blob in a listing of the store."""
+    """A blob as ``BlobStore.list`` returns it."""
 
     organisation: str
     sha256: str
@@ -79,7 +79,7 @@ def open_blob_store(settings: Settings) -> "BlobStore":
 
 
 class BlobStore:
-    """Stores and reads blobs. Safe to share between threads.
+    """Stores and reads blobs. Several threads may share one store.
 
     Raises (every method):
         Shortage: the storage is full or read-only.

@@ -17,7 +17,7 @@ from cluster.text.wide_text import unmarked_encoding
 
 #: Bytes at the start of a file that decide its format.
 SNIFFED_BYTES = 4096
-#: A PDF may carry junk before its header; PDF readers search this many bytes for it.
+#: A PDF may have junk before its header, so PDF readers search this many bytes for the header.
 PDF_HEADER_WITHIN = 1024
 #: A comment ends only at the first ``-->``. The atomic group ensures this; with backtracking, thirty comments
 #: would take an hour.
@@ -41,7 +41,7 @@ WIDE_MARKS = {
 }
 #: Backspace and escape are left out, because printed manual pages and terminal logs have many of both.
 CONTROL = re.compile(rb"[\x00-\x07\x0e-\x1a\x1c-\x1f\x7f]")
-#: NULs may separate parts of a text, but text is not padded with them.
+#: NUL bytes may separate parts of a text, but text is not padded with NUL bytes.
 NUL_PADDING = re.compile(rb"\x00{4}")
 #: End-of-file marks of older systems, and the NULs that a system crash leaves at the end of a log.
 END_MARKS = b"\x00\x1a"
@@ -58,7 +58,7 @@ class FileBeginning:
     start: bytes
     #: The file name after its last full stop, in lower case.
     suffix: str
-    #: The start as UTF-8; text of an 8-bit character set stays as it is. None for a binary file.
+    #: The start as UTF-8; text in an 8-bit character set is not converted. None for a binary file.
     text: bytes | None
     #: True for text that begins with the markup of an HTML page.
     is_html: bool
@@ -115,7 +115,7 @@ def _as_utf_8(start: bytes) -> bytes | None:
 
 
 def _is_utf_8(start: bytes) -> bool:
-    """True for UTF-8; its last character may be incomplete."""
+    """True if the bytes are UTF-8. The last character may be incomplete."""
     try:
         codecs.getincrementaldecoder("utf-8")().decode(start)
     except UnicodeDecodeError:

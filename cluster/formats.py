@@ -17,7 +17,7 @@ from cluster.file_beginning import FileBeginning
 #: The purposes for which a file can be uploaded, as OpenAI names them.
 Purpose = Literal["assistants", "batch", "fine-tune", "vision", "user_data", "evals"]
 PURPOSES: tuple[Purpose, ...] = get_args(Purpose)
-#: Purposes whose files are documents: they can be attached to a vector store.
+#: Purposes whose files are documents, which can be attached to a vector store.
 DOCUMENT_PURPOSES: tuple[Purpose, ...] = ("assistants", "user_data")
 JSON_LINES_PURPOSES: tuple[Purpose, ...] = ("batch", "fine-tune", "evals")
 
@@ -42,7 +42,7 @@ class Format:
     #: True if the format is recognised only in files for its purposes; the same bytes are plain text in
     #: others.
     only_for_its_purposes: bool = False
-    #: Module of the parser; None if documents of this format cannot be read. It is named, not imported,
+    #: Module of the parser; None if documents of this format cannot be read. This is a name, not an import,
     #: because only the parsing process loads parser libraries.
     parser: str | None = None
     #: Packages whose version affects the parsed text. If several formats use a package, only one row names

@@ -19,11 +19,11 @@ class Outcome(StrEnum):
     PARTIAL_TEXT = "partial_text"
     #: Opened, but without text and without pictures that could show text.
     EMPTY = "empty"
-    #: The pages are pictures of text; optical character recognition would be needed.
+    #: The pages are pictures of text, so optical character recognition would be needed.
     NEEDS_OCR = "needs_ocr"
     #: Protected by a password.
     ENCRYPTED = "encrypted"
-    #: Damaged, or cut short: not readable in its format.
+    #: Damaged or cut short, so the file cannot be read in its format.
     CORRUPT = "corrupt"
     #: Over a limit on bytes, pages, characters or memory.
     TOO_LARGE = "too_large"
@@ -43,7 +43,7 @@ class Outcome(StrEnum):
 
     @property
     def may_change(self) -> bool:
-        """True if another attempt at the same bytes may end differently, so the next run makes one."""
+        """True if another attempt at the same bytes may end differently; the next run then tries again."""
         return self in {Outcome.TIMEOUT, Outcome.UNREADABLE, Outcome.FAILED, Outcome.TOO_LARGE}
 
     @property
@@ -133,7 +133,7 @@ class ParsedDocument:
     """The result of parsing one file."""
 
     outcome: Outcome
-    #: A sentence for people: why there is no text, or which part is missing. Empty if the outcome is ok.
+    #: A sentence for people: why there is no text, or which part is missing. Empty if the outcome is OK.
     detail: str
     #: Every page, including pages without text; if only a part was parsed, the pages of that part.
     pages: tuple[Page, ...]

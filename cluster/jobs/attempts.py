@@ -46,7 +46,7 @@ AttemptOutcome = Literal["succeeded", "failed", "cancelled", "retried", "lost"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Turn:
-    """A queue entry that a worker took."""
+    """A queue entry that a worker took, and the organisation and priority class whose job the worker runs."""
 
     #: Id of the entry.
     entry: int

@@ -25,7 +25,7 @@ from cluster.errors import NotFound
 THROTTLED = "throttled"
 #: Error code of a job whose last attempt failed because a resource, such as a disk, was used up.
 SHORT_OF = "short"
-#: Error code and sentence of a job that was cancelled on request.
+#: Error code, and error sentence, of a job that was cancelled on request.
 CANCELLED, CANCELLED_BECAUSE = "cancelled", "its cancellation was requested; it can be queued again"
 #: Error code of a job that was cancelled because a later job does its work.
 REPLACED = "replaced"
@@ -40,11 +40,11 @@ INTERNAL_ERROR = "internal_error"
 class JobState(StrEnum):
     """State of a job."""
 
-    #: Accepted. No process works on it: it has not begun, or it waits for its next attempt.
+    #: Accepted. No process works on the job, because it has not begun or waits for its next attempt.
     QUEUED = "queued"
-    #: A process works on it.
+    #: A process works on the job.
     RUNNING = "running"
-    #: Ended with success. Single documents may still have failed: the result says so.
+    #: Ended with success. Single documents may still have failed; the job's result says so.
     SUCCEEDED = "succeeded"
     #: Ended without success, as a dead letter. The job's error says why. The job can be queued again.
     FAILED = "failed"
@@ -60,9 +60,9 @@ class JobState(StrEnum):
 class PriorityClass(StrEnum):
     """How urgent a job is. Each class has its own slots in every worker."""
 
-    #: A person waits for it.
+    #: A person waits for the result now.
     HIGH = "high"
-    #: A person will look for it.
+    #: A person will look for the result later.
     MEDIUM = "medium"
     #: Bulk work.
     LOW = "low"

@@ -22,7 +22,7 @@ UPKEEP_TIMEOUT_S = 3_600.0
 class JobKind:
     """Properties that all jobs of one kind share."""
 
-    #: Stored in the row of each job, so it never changes.
+    #: Name of the kind. It is stored in the row of each job, so it must never change.
     name: str
     #: Priority class of a job if its submitter gives none.
     priority_class: PriorityClass = PriorityClass.MEDIUM

@@ -27,8 +27,8 @@ SQL = with_columns("queue_tables.sql")
 TAKE_TURN = "take_turn"
 #: Name of the queue and of the task of commands' entries. No worker listens to this queue.
 COMMAND = "run_command"
-#: Procrastinate takes entries with a higher number first. Its type is a 32-bit integer, so each of the four
-#: classes has 500 million turns.
+#: Procrastinate takes entries with a higher priority number first. The number is a 32-bit integer, so each of
+#: the four classes has 500 million turns.
 CLASS_STEP = 500_000_000
 LOCKED = "\nLIMIT %(limit)s\nFOR UPDATE OF {table} SKIP LOCKED"
 

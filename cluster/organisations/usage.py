@@ -34,7 +34,7 @@ class UsageSource(StrEnum):
     SEARCH = "search"
     #: A bulk ingest.
     INGEST = "ingest"
-    #: A job of the queue.
+    #: A job from the queue.
     JOB = "job"
 
 

@@ -27,7 +27,7 @@ FUSED_RANKERS = ("auto", "default-2024-11-15")
 
 
 class Ranker(StrEnum):
-    """How the chunks of a store are ordered."""
+    """Method by which the chunks of a store are ordered."""
 
     #: By the cosine similarity of the question's vector and the chunk's vector.
     VECTORS = "vectors"
