@@ -1,1 +1,1 @@
-"""What every node of the cluster has: settings, the database, engines, documents, jobs."""
+"""Code that every node of the cluster uses: settings, the database, engines, documents, jobs."""

@@ -1,4 +1,4 @@
-"""Errors of the storages behind the blob store, translated into ours.
+"""Translates errors of the blob store's storage into this project's errors.
 
 with translated_storage_errors():
     filesystem.open(path)
@@ -12,18 +12,18 @@ from contextlib import contextmanager
 from cluster.errors import Misconfigured, Permanent, Resource, Shortage, Unavailable
 
 FULL_RETRY_AFTER_S, AWAY_RETRY_AFTER_S = 30.0, 5.0
-#: Errors of a file system that is full or read-only.
+#: Error numbers of a file system that is full or read-only.
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS})
-#: Words in the errors of a full bucket: MinIO, Ceph, Google, Azure, and the HTTP status.
+#: Words in the error messages of a full bucket (MinIO, Ceph, Google, Azure), and the HTTP status 507.
 FULL_WORDS = re.compile(r"quota ?exceeded|storage ?full|insufficient ?storage|\b507\b", re.IGNORECASE)
-#: Packages under fsspec whose errors are not OSErrors: those of S3, Google and Azure, and of the HTTP below
-#: them.
+#: Packages whose errors are not OSErrors: fsspec, its packages for S3, Google and Azure, and their HTTP
+#: clients.
 VENDORS = frozenset({"botocore", "aiobotocore", "aiohttp", "gcsfs", "google", "azure", "fsspec"})
 
 
 @contextmanager
 def translated_storage_errors() -> Iterator[None]:
-    """Raise the storage's errors as ours.
+    """Raise errors of the storage as this project's errors.
 
     Raises:
         Shortage: the storage is full or read-only.
@@ -40,7 +40,7 @@ def translated_storage_errors() -> Iterator[None]:
         if exc.errno in FULL or FULL_WORDS.search(str(exc)):
             raise _full(exc) from exc
         raise _away(exc) from exc
-    except Exception as exc:  # vendors' errors share no other class; all others pass
+    except Exception as exc:  # vendors' errors share no other class; other errors are raised unchanged
         if type(exc).__module__.partition(".")[0] not in VENDORS:
             raise
         raise (_full(exc) if FULL_WORDS.search(str(exc)) else _away(exc)) from exc

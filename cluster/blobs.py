@@ -31,10 +31,11 @@ from cluster.blob_errors import missing_blob_is_permanent, translated_storage_er
 from cluster.errors import InvalidInput, Misconfigured, Permanent, Unavailable
 from cluster.settings import Settings
 
-#: Names of organisations and of blobs. No other name becomes part of a path.
+#: Permitted names of organisations. Other names never become part of a path.
 ORGANISATION = re.compile(r"[A-Za-z0-9_-]{1,64}")
+#: Permitted names of blobs.
 SHA256 = re.compile(r"[0-9a-f]{64}")
-#: Folder for blobs that are being written, and for those whose writer died.
+#: Folder for blobs that are being written, and for unfinished blobs whose writer died.
 UNFINISHED = "incoming"
 READ_BYTES = 1024 * 1024
 
@@ -50,7 +51,7 @@ class Blob:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StoredBlob:
-    """A blob in a listing of the store."""
+    """A blob as ``BlobStore.list`` returns it."""
 
     organisation: str
     sha256: str
@@ -59,8 +60,8 @@ class StoredBlob:
 
 
 def open_blob_store(settings: Settings) -> "BlobStore":
-    """The blob store at ``CLUSTER_BLOB_URL``, by default a folder under ``home``. The first write creates the
-    folder.
+    """Open the blob store at ``CLUSTER_BLOB_URL``, by default a folder under ``home``. The first write
+    creates the folder.
 
     Raises:
         Misconfigured: this kind of storage is unknown, or its package is not installed.
@@ -78,7 +79,7 @@ def open_blob_store(settings: Settings) -> "BlobStore":
 
 
 class BlobStore:
-    """Stores and reads blobs. Safe to share between threads.
+    """Stores and reads blobs. Several threads may share one store.
 
     Raises (every method):
         Shortage: the storage is full or read-only.
@@ -92,7 +93,7 @@ class BlobStore:
         self._local = isinstance(filesystem, LocalFileSystem)
 
     def writer(self, organisation: str) -> "BlobWriter":
-        """A writer for a new blob, to use in a ``with`` block. Without ``commit`` nothing is stored."""
+        """Make a writer for a new blob, for use in a ``with`` block. Without ``commit`` nothing is stored."""
         folder = f"{self._root}/{_checked(ORGANISATION, organisation)}/{UNFINISHED}"
         with translated_storage_errors():
             self._make(folder)
@@ -100,8 +101,8 @@ class BlobStore:
             return BlobWriter(self, organisation, path, self._files.open(path, "wb"))
 
     def open(self, organisation: str, sha256: str) -> BinaryIO:
-        """The blob's bytes, to read once in order. They are hashed: a damaged blob fails before its last
-        bytes are returned.
+        """Open the blob for reading once, in order. The bytes are hashed while they are read, so a damaged
+        blob raises an error before its last bytes are returned.
 
         Raises:
             Permanent: the blob is missing or damaged.
@@ -115,7 +116,7 @@ class BlobStore:
         return cast(BinaryIO, io.BufferedReader(_Verified(file, size, sha256), READ_BYTES))
 
     def read(self, organisation: str, sha256: str) -> bytes:
-        """The blob's bytes as a whole.
+        """Return all bytes of the blob.
 
         Raises:
             Permanent: the blob is missing or damaged.
@@ -131,7 +132,7 @@ class BlobStore:
             return bool(self._files.exists(path))
 
     def delete(self, organisation: str, sha256: str) -> bool:
-        """Delete the blob, which no row may need any more; True if it was stored."""
+        """Delete the blob, to which no row may refer any more. Return True if it was stored."""
         path = self._path(organisation, sha256)
         with translated_storage_errors():
             try:
@@ -141,7 +142,7 @@ class BlobStore:
         return True
 
     def list(self) -> Iterator[StoredBlob]:
-        """The stored blobs of all organisations, in no order."""
+        """List the stored blobs of all organisations, in no particular order."""
         for organisation, folder, name, info in self._find():
             if folder != UNFINISHED and SHA256.fullmatch(name):
                 yield StoredBlob(
@@ -152,10 +153,10 @@ class BlobStore:
                 )
 
     def discard_unfinished(self, *, older_than_s: float) -> int:
-        """Delete the unfinished blobs of dead writers; returns their number.
+        """Delete the unfinished blobs of dead writers, and return the number of deleted blobs.
 
         Args:
-            older_than_s: an unfinished blob without a write for so long has no living writer.
+            older_than_s: an unfinished blob counts as abandoned if nothing was written to it for this long.
         """
         before, removed = time.time() - older_than_s, 0
         for organisation, folder, name, info in self._find():
@@ -166,7 +167,7 @@ class BlobStore:
         return removed
 
     def _find(self) -> Iterator[tuple[str, str, str, dict[str, Any]]]:
-        """Organisation, folder, name and details of every file, finished or not."""
+        """List every file, finished or not, with its organisation, folder, name and details."""
         with translated_storage_errors():
             self._files.invalidate_cache()
             found = self._files.find(self._root, detail=True)
@@ -191,7 +192,7 @@ class BlobStore:
         _sync_folder(os.path.dirname(self._root))
 
     def _place(self, organisation: str, unfinished: str, sha256: str) -> None:
-        """Move a finished blob to its name, in one step."""
+        """Move a finished blob to its final path in one step."""
         path = self._path(organisation, sha256)
         if not self._local:
             self._files.mv(unfinished, path)
@@ -203,7 +204,7 @@ class BlobStore:
 
 
 class BlobWriter:
-    """Writes one blob. For one thread at a time."""
+    """Writes one blob. Only one thread at a time may use a writer."""
 
     def __init__(self, store: BlobStore, organisation: str, path: str, file: Any) -> None:
         self._store, self._organisation, self._path, self._file = store, organisation, path, file
@@ -222,7 +223,7 @@ class BlobWriter:
         self.bytes += len(part)
 
     def commit(self) -> Blob:
-        """Store the blob under its hash. On a local disk it survives a power cut once this returns."""
+        """Store the blob under its hash. On a local disk the blob survives a power cut once this returns."""
         with translated_storage_errors():
             if self._store._local:
                 self._file.flush()
@@ -238,8 +239,8 @@ class BlobWriter:
         if self._done:
             return
         self._done = True
-        # A full disk may be the reason for the discard. What cannot be deleted now is left to
-        # ``discard_unfinished``.
+        # A full disk may be the reason for the discard. ``discard_unfinished`` deletes later what cannot be
+        # deleted now.
         with suppress(Unavailable), translated_storage_errors():
             with suppress(OSError):
                 self._file.close()
@@ -300,7 +301,7 @@ def _checked(pattern: re.Pattern[str], name: str) -> str:
 
 
 def _modified(info: dict[str, Any]) -> datetime:
-    """When a file was last modified. Each storage has its own name and type for it."""
+    """Return when a file was last modified. Each storage has its own name and type for this time."""
     at = next(
         info[key]
         for key in ("mtime", "LastModified", "created", "updated", "last_modified")

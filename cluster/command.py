@@ -1,4 +1,4 @@
-"""Shared by the commands: reads the settings, prints errors as lines, and returns exit codes.
+"""Code that all commands share: reads the settings, prints errors as lines, and returns exit codes.
 
 sys.exit(run(lambda settings: 0, Console(stderr=True), log_level="WARNING"))
 """
@@ -18,7 +18,8 @@ EXIT_FAILED, EXIT_USAGE = 1, 2
 
 
 def run(command: Callable[[Settings], int], console: Console, *, log_level: str) -> int:
-    """Run a command with the settings of this environment, and return its exit code or that of its error.
+    """Run a command with the settings of this environment, and return the exit code of the command or of its
+    error.
 
     Args:
         command: takes the settings and returns an exit code.
@@ -55,6 +56,6 @@ def read_settings(*, organisation: str | None = None) -> Settings:
 
 def _sentence(error: ErrorDetails) -> str:
     message = error["msg"].removeprefix("Value error, ")
-    # A check of several settings names them in its message, and has no location.
+    # The error of a check of several settings has no location; its message names the settings.
     name = "_".join(["CLUSTER", *map(str, error["loc"])]).upper() if error["loc"] else ""
     return f"{name}: {message}" if name else message

@@ -12,7 +12,7 @@
         │   └── LeaseLost    an attempt no longer counts: another worker has its job, or the job has ended
         └── Misconfigured    a setting, an extra or a file of the installation is missing or wrong
 
-Each adapter translates its vendor's errors into these by one table, with ``raise ... from exc``.
+Each adapter translates its vendor's errors into these errors by one table, with ``raise ... from exc``.
 """
 
 from collections.abc import Sequence
@@ -46,15 +46,15 @@ class Unavailable(Retryable):
 
 
 class Resource(StrEnum):
-    """A resource that can be used up. The same call succeeds once there is room again."""
+    """A resource that can be used up. A failed call may succeed once there is room again."""
 
-    #: The disk with the data of Postgres: it is full, or a quota is reached.
+    #: The disk with the data of Postgres. It is used up if it is full or a quota is reached.
     DATABASE_DISK = "database_disk"
     #: Writes to Postgres. A standby, ``default_transaction_read_only`` or a read-only disk forbids them.
     DATABASE_WRITES = "database_writes"
     #: Connections to Postgres.
     DATABASE_CONNECTIONS = "database_connections"
-    #: Memory of Postgres, its locks, or a limit such as ``temp_file_limit``. One statement can use it up.
+    #: Memory or locks of Postgres, or a limit such as ``temp_file_limit``. One statement can use this up.
     DATABASE_MEMORY = "database_memory"
     #: The blob store, which holds the bytes of files.
     BLOB_STORE = "blob_store"
@@ -63,7 +63,7 @@ class Resource(StrEnum):
 
     @property
     def shared(self) -> bool:
-        """True if no single call can use the resource up, so that calls may wait for room without a limit."""
+        """True if no single call can use up the resource; calls may then wait for room without a limit."""
         return self is not Resource.DATABASE_MEMORY
 
     @property
@@ -132,7 +132,7 @@ class InvalidInput(Permanent):
 
     Args:
         message: names the input, the limit and the remedy.
-        param: name of the wrong field as the caller spells it (OpenAI's ``param``).
+        param: name of the wrong field in the caller's request (OpenAI's ``param``).
     """
 
     def __init__(self, message: str, *, param: str | None = None, row_ids: Sequence[str] = ()) -> None:
@@ -145,11 +145,14 @@ class NotFound(Permanent):
 
 
 class Conflict(Permanent):
-    """The thing exists in another state than the caller assumes: dimension, fingerprint, version."""
+    """The thing exists, but not in the state that the caller assumes: dimension, fingerprint, version."""
 
 
 class LeaseLost(Conflict):
-    """An attempt no longer counts: another worker has its job, or the job ended. Its writes are undone."""
+    """An attempt no longer counts, because another worker has the job or the job ended.
+
+    The writes of the attempt are undone.
+    """
 
 
 class Misconfigured(Permanent):
@@ -157,5 +160,5 @@ class Misconfigured(Permanent):
 
 
 def last_line(exc: BaseException) -> str:
-    """Return the last line of the message: in an error of Ray, a traceback stands before it."""
+    """Return the last line of the error's message. In an error of Ray, a traceback precedes this line."""
     return (str(exc).strip().splitlines() or [type(exc).__name__])[-1]

@@ -1,10 +1,11 @@
-"""The first bytes of a file and the end of its name, by which a format is recognised.
+"""Examines the first bytes of a file and the end of its name, from which ``formats`` recognises the format.
 
     beginning = FileBeginning.of(b"%PDF-1.7 ...", name="anything.txt")
     beginning.is_pdf           # True
     beginning.text             # the bytes as UTF-8; None for a binary file
 
-Text may begin with the mark of another format, mention it, or hold some control characters: it is still text.
+Text is still recognised as text if it begins with the mark of another format, mentions the mark, or has some
+control characters.
 """
 
 import codecs
@@ -16,16 +17,16 @@ from cluster.text.wide_text import unmarked_encoding
 
 #: Bytes at the start of a file that decide its format.
 SNIFFED_BYTES = 4096
-#: A PDF may carry junk before its header; PDF readers search this many bytes for it.
+#: A PDF may have junk before its header, so PDF readers search this many bytes for the header.
 PDF_HEADER_WITHIN = 1024
-#: A comment ends at the first ``-->`` and nowhere else (an atomic group). With backtracking, thirty comments
-#: take an hour.
+#: A comment ends only at the first ``-->``. The atomic group ensures this; with backtracking, thirty comments
+#: would take an hour.
 HTML_START = re.compile(
     rb"^\s*(?:<\?xml[^>]*>\s*)?(?:(?><!--.*?-->)\s*)*<(?:!doctype\s+html|html|head|body)\b",
     re.IGNORECASE | re.DOTALL,
 )
 PDF_MARK = b"%PDF-"
-#: The header as a line of its own, with a comment or without.
+#: The header of a PDF on a line of its own, with or without a comment.
 PDF_HEADER = re.compile(rb"%PDF-\d\.\d[ \t]*(?:%[^\r\n]*)?(?=[\r\n]|$)")
 #: Comments and the first object, which follow the header of a PDF.
 PDF_BODY = re.compile(rb"\s*(?:%[^\r\n]*[\r\n]+\s*)*(?:\d+\s+\d+\s+obj\b|$)")
@@ -38,14 +39,14 @@ WIDE_MARKS = {
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
 }
-#: Backspace and escape are left out: printed manual pages and terminal logs are full of them.
+#: Backspace and escape are left out, because printed manual pages and terminal logs have many of both.
 CONTROL = re.compile(rb"[\x00-\x07\x0e-\x1a\x1c-\x1f\x7f]")
-#: NULs may separate parts of a text, but text is not padded with them.
+#: NUL bytes may separate parts of a text, but text is not padded with NUL bytes.
 NUL_PADDING = re.compile(rb"\x00{4}")
 #: End-of-file marks of older systems, and the NULs that a system crash leaves at the end of a log.
 END_MARKS = b"\x00\x1a"
-#: Largest share of control characters in UTF-8 text and in text of another character set. Compressed data has
-#: 0.1.
+#: Maximum share of control characters: first in UTF-8 text, then in text of another character set. Compressed
+#: data has a share of 0.1.
 MAX_CONTROLS_IN_UTF_8, MAX_CONTROLS_IN_OTHERS = 0.3, 0.02
 
 
@@ -57,7 +58,7 @@ class FileBeginning:
     start: bytes
     #: The file name after its last full stop, in lower case.
     suffix: str
-    #: The start as UTF-8; text of an 8-bit character set stays as it is. None for a binary file.
+    #: The start as UTF-8; text in an 8-bit character set is not converted. None for a binary file.
     text: bytes | None
     #: True for text that begins with the markup of an HTML page.
     is_html: bool
@@ -114,7 +115,7 @@ def _as_utf_8(start: bytes) -> bytes | None:
 
 
 def _is_utf_8(start: bytes) -> bool:
-    """True for UTF-8; its last character may be incomplete."""
+    """True if the bytes are UTF-8. The last character may be incomplete."""
     try:
         codecs.getincrementaldecoder("utf-8")().decode(start)
     except UnicodeDecodeError:

@@ -1,4 +1,4 @@
-"""The table of file formats: how each is recognised, which purposes accept it, and which parser reads it.
+"""The table of file formats: how to recognise each format, which purposes accept it, which parser reads it.
 
     recognise(b"%PDF-1.7 ...", name="anything.txt").media_type     # "application/pdf"
     format_of("text/markdown").parser                              # "data_jobs.stages.formats.markdown"
@@ -17,7 +17,7 @@ from cluster.file_beginning import FileBeginning
 #: The purposes for which a file can be uploaded, as OpenAI names them.
 Purpose = Literal["assistants", "batch", "fine-tune", "vision", "user_data", "evals"]
 PURPOSES: tuple[Purpose, ...] = get_args(Purpose)
-#: Purposes whose files are documents: they can be attached to a vector store.
+#: Purposes whose files are documents, which can be attached to a vector store.
 DOCUMENT_PURPOSES: tuple[Purpose, ...] = ("assistants", "user_data")
 JSON_LINES_PURPOSES: tuple[Purpose, ...] = ("batch", "fine-tune", "evals")
 
@@ -32,8 +32,8 @@ class Format:
     #: The name that error messages and the handbook use.
     name: str
     media_type: str
-    #: True for the beginning of such a file. Formats are asked in the order of ``FORMATS``; the first match
-    #: wins.
+    #: Returns True for the beginning of a file of this format. Formats are tried in the order of ``FORMATS``,
+    #: and the first match wins.
     recognises: Callable[[FileBeginning], bool]
     #: File name suffixes by which this format is recognised among texts; empty if the bytes alone decide.
     suffixes: frozenset[str] = frozenset()
@@ -42,20 +42,20 @@ class Format:
     #: True if the format is recognised only in files for its purposes; the same bytes are plain text in
     #: others.
     only_for_its_purposes: bool = False
-    #: Module of the parser; None if documents of this format cannot be read. It is named, not imported,
+    #: Module of the parser; None if documents of this format cannot be read. This is a name, not an import,
     #: because only the parsing process loads parser libraries.
     parser: str | None = None
-    #: Packages whose version shapes the text. A package that several formats use stands in one row, because
-    #: the pipeline version lists these packages in the order of the table.
+    #: Packages whose version affects the parsed text. If several formats use a package, only one row names
+    #: it, because the pipeline version lists these packages in the order of the table.
     libraries: tuple[str, ...] = ()
-    #: What one page of the parsed document is, as the handbook says it.
+    #: What one page of the parsed document is, in the words of the handbook.
     page: str = ""
-    #: True if the parser can read a range of pages alone; other formats are always read whole.
+    #: True if the parser can read only a range of pages; other formats are always read as a whole.
     parsed_in_parts: bool = False
 
 
 def recognise(data: bytes, *, name: str, purpose: str | None = None) -> Format:
-    """The format of a file.
+    """Recognise the format of a file.
 
     Args:
         data: the file, or its first ``file_beginning.SNIFFED_BYTES`` bytes.
@@ -68,17 +68,20 @@ def recognise(data: bytes, *, name: str, purpose: str | None = None) -> Format:
 
 
 def format_of(media_type: str) -> Format:
-    """The format with this media type; ``UNKNOWN`` if the table has none."""
+    """Return the format with this media type; ``UNKNOWN`` if the table has no such format."""
     return next((row for row in FORMATS if row.media_type == media_type), UNKNOWN)
 
 
 def starts_with(*marks: bytes) -> Callable[[FileBeginning], bool]:
-    """Recognise a format by its first bytes."""
+    """Make a function that recognises a format by its first bytes."""
     return lambda beginning: beginning.start.startswith(marks)
 
 
 def matches(pattern: bytes) -> Callable[[FileBeginning], bool]:
-    """Recognise a format whose mark consists of letters; the pattern requires other bytes after them."""
+    """Make a function that recognises a format by a pattern.
+
+    For a format whose mark consists of letters, the pattern also requires other bytes after the letters.
+    """
     compiled = re.compile(pattern, re.DOTALL)
     return lambda beginning: compiled.match(beginning.start) is not None
 
@@ -88,7 +91,7 @@ MARKDOWN_SUFFIXES = frozenset({"md", "markdown"})
 
 UNKNOWN = Format(name="unknown", media_type="application/octet-stream", recognises=lambda _: True)
 
-#: All formats, in the order in which they are asked.
+#: All formats, in the order in which ``recognise`` tries them.
 FORMATS = (
     Format(
         name="PDF",

@@ -1,4 +1,4 @@
-"""The log: JSON lines, or lines for people on a terminal, each with its job, document and organisation.
+"""Configures the log: JSON lines, or readable lines on a terminal, with job, document and organisation.
 
 Each process (a command, a replica, an actor) calls ``configure`` once when it starts.
 
@@ -21,7 +21,7 @@ from cluster.text.well_formed import json_bytes
 class _StderrLogger(structlog.WriteLogger):
     """Writes lines to standard error without the standard library's handlers, which take ten times as long.
 
-    A replica writes a line for each request.
+    The speed matters because a replica writes a line for each request.
     """
 
     def __init__(self, name: str = "") -> None:
@@ -30,7 +30,10 @@ class _StderrLogger(structlog.WriteLogger):
 
 
 def configure(settings: Settings) -> None:
-    """Send all log lines of this process and its libraries to standard error, in one form. Repeatable."""
+    """Send all log lines of this process and its libraries to standard error, in one form.
+
+    It can be called again.
+    """
     console = settings.log_format == "console" or (settings.log_format == "auto" and sys.stderr.isatty())
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
@@ -73,5 +76,5 @@ def _json(line: Any, **_: Any) -> str:
 
 
 def about(**what: str) -> AbstractContextManager[None]:
-    """Add these fields to every log line inside the block: job, document, organisation, stage."""
+    """Add fields such as job, document, organisation or stage to all log lines inside the ``with`` block."""
     return structlog.contextvars.bound_contextvars(**what)

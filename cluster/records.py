@@ -1,4 +1,4 @@
-"""The records of the cluster: documents, pages, chunks and outcomes, and how their ids are made.
+"""The records of the cluster (documents, pages, chunks, outcomes), and the functions that make their ids.
 
 document_id("default", "vs_1", "file:///a.pdf")     # "doc_...": the same on every machine and in every run
 """
@@ -14,16 +14,16 @@ class Outcome(StrEnum):
 
     #: Parsed, chunked, embedded and written: searchable.
     OK = "ok"
-    #: Searchable, but a part could not be read, which the detail names, or much of the text is unknown to the
-    #: model.
+    #: Searchable, but incomplete: a part could not be read, or the model does not know much of the text. The
+    #: detail names the unread part.
     PARTIAL_TEXT = "partial_text"
     #: Opened, but without text and without pictures that could show text.
     EMPTY = "empty"
-    #: The pages are pictures of text; optical character recognition would be needed.
+    #: The pages are pictures of text, so optical character recognition would be needed.
     NEEDS_OCR = "needs_ocr"
     #: Protected by a password.
     ENCRYPTED = "encrypted"
-    #: Damaged, or cut short: not readable in its format.
+    #: Damaged or cut short, so the file cannot be read in its format.
     CORRUPT = "corrupt"
     #: Over a limit on bytes, pages, characters or memory.
     TOO_LARGE = "too_large"
@@ -43,7 +43,7 @@ class Outcome(StrEnum):
 
     @property
     def may_change(self) -> bool:
-        """True if another attempt at the same bytes may end differently, so the next run makes one."""
+        """True if another attempt at the same bytes may end differently; the next run then tries again."""
         return self in {Outcome.TIMEOUT, Outcome.UNREADABLE, Outcome.FAILED, Outcome.TOO_LARGE}
 
     @property
@@ -55,7 +55,7 @@ class Outcome(StrEnum):
 class PublicError(StrEnum):
     """The codes of OpenAI's ``vector_store.file.last_error``."""
 
-    #: An error in this software, or one that may pass.
+    #: An error in this software, or an error that may not occur again.
     SERVER_ERROR = "server_error"
     #: No parser reads such files.
     UNSUPPORTED_FILE = "unsupported_file"
@@ -80,7 +80,7 @@ PUBLIC_ERRORS: Mapping[Outcome, PublicError | None] = {
 
 
 def public_error(code: str | None) -> PublicError:
-    """The public code of a failed job's error code: that of the outcome it names, else ``server_error``."""
+    """Return the public code for a failed job's error code; ``server_error`` if the code names no outcome."""
     try:
         return Outcome(code or "").public_error or PublicError.SERVER_ERROR
     except ValueError:
@@ -94,17 +94,17 @@ SEARCHABLE = frozenset({Outcome.OK, Outcome.PARTIAL_TEXT})
 class Fact(StrEnum):
     """Names of facts about how a document was read.
 
-    They are attributes of its chunks, so filters can use them.
+    Facts are stored as attributes of the document's chunks, so filters can use them.
     """
 
     #: Character set with which the bytes were decoded, as Python names it.
     ENCODING = "encoding"
     #: Number of bytes that are not text in that character set; U+FFFD replaces each.
     REPLACED_BYTES = "replaced_bytes"
-    #: Number of characters that the document hides from readers (``display: none``); its text does not
-    #: contain them.
+    #: Number of characters that the document hides from readers (``display: none``). The parsed text leaves
+    #: out hidden characters.
     HIDDEN_CHARACTERS = "hidden_characters"
-    #: Number of tokens without meaning, because the model's vocabulary lacks the text that they stand for.
+    #: Number of tokens without meaning, because the model's vocabulary lacks their text.
     UNKNOWN_TOKENS = "unknown_tokens"
     #: Number of pages that could not be read; the document's detail lists them.
     UNREAD_PAGES = "unread_pages"
@@ -112,9 +112,9 @@ class Fact(StrEnum):
 
 #: The facts of one document. A string has at most ``MAX_FACT_LENGTH`` characters.
 Facts = Mapping[Fact, str | float | bool]
-#: The limit of OpenAI's attributes, in characters.
+#: Maximum length of a string attribute at OpenAI, in characters.
 MAX_FACT_LENGTH = 512
-#: In ``ParsedDocument.unread``, a part of the document other than a page.
+#: Key in ``ParsedDocument.unread`` for a part of the document that is not a page.
 NO_PAGE = 0
 
 
@@ -133,18 +133,18 @@ class ParsedDocument:
     """The result of parsing one file."""
 
     outcome: Outcome
-    #: A sentence for people: why there is no text, or which part is missing. Empty if the outcome is ok.
+    #: A sentence for people: why there is no text, or which part is missing. Empty if the outcome is OK.
     detail: str
-    #: Every page, also those without text; if only a part was parsed, the pages of that part.
+    #: Every page, including pages without text; if only a part was parsed, the pages of that part.
     pages: tuple[Page, ...]
-    #: Media type by the bytes, whatever the file name claims.
+    #: Media type by the file's bytes; the file name decides only between kinds of text.
     media_type: str
     #: Number of pages of the whole document; 0 if it could not be opened.
     page_count: int = 0
     #: Facts about how the document was read.
     facts: Facts = field(default_factory=dict)
-    #: Pages that could not be read, by number from 1 (``NO_PAGE``: another part of the document), with the
-    #: reason.
+    #: Number of each page that could not be read, from 1 -> the reason. ``NO_PAGE`` is the number of a part
+    #: that is not a page.
     unread: Mapping[int, str] = field(default_factory=dict)
 
 
@@ -158,8 +158,9 @@ class PageChunk:
     ordinal: int
     #: Page number, from 1.
     page: int
-    #: Characters into the page's text where the chunk begins and ends (exclusive).
+    #: Character of the page's text at which the chunk begins, from 0.
     start: int
+    #: Character of the page's text before which the chunk ends (exclusive).
     end: int
     text: str
     #: The model's ids for the text, special tokens not included.
@@ -167,9 +168,9 @@ class PageChunk:
 
 
 def digest(*parts: str, size: int = 16) -> str:
-    """Hexadecimal BLAKE2b digest of ``size`` bytes.
+    """Return the hexadecimal BLAKE2b digest of the parts, ``size`` bytes long.
 
-    The length of each part is hashed too, so they cannot run together.
+    The length of each part is hashed too, so ("ab", "c") and ("a", "bc") have different digests.
     """
     state = blake2b(digest_size=size)
     for part in parts:
@@ -180,17 +181,17 @@ def digest(*parts: str, size: int = 16) -> str:
 
 
 def document_id(organisation: str, vector_store: str, source_key: str) -> str:
-    """Id of the document at ``source_key`` in one store; a new version of the file has the same id."""
+    """Make the id of the document at ``source_key`` in a store. New versions of the file have the same id."""
     return "doc_" + digest(organisation, vector_store, source_key, size=12)
 
 
 def vector_store_id(organisation: str, name: str) -> str:
-    """Id of the store that a job makes for a name."""
+    """Make the id of the vector store that a job creates for a name."""
     return "vs_" + digest(organisation, name, size=12)
 
 
 def chunk_id(document: str, text: str, ordinal_among_equals: int, fingerprint: str) -> str:
-    """Id of a chunk: the same text in the same document under the same model is the same chunk.
+    """Make the id of a chunk. Equal text in the same document with the same model gives the same chunk id.
 
     Args:
         document: id of the document.

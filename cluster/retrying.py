@@ -1,7 +1,7 @@
-"""How long to wait before something is attempted again, and which shortages are waited out.
+"""Decides how long to wait before the next attempt, and for which shortages to wait without using attempts.
 
-Every loop that retries uses this, with parameters of its own. What a retry costs and what ends the loop
-differ from loop to loop: docs/decisions/024-four-loops-that-retry.md says why.
+Every loop that retries uses this module, with its own parameters. The cost of a retry and the end of the loop
+differ between loops; docs/decisions/024-four-loops-that-retry.md says why.
 
     BACKOFF = Backoff(first_s=1.0, longest_s=15.0, jitter=True)
     await asyncio.sleep(BACKOFF.wait_s(attempt, exc))
@@ -12,25 +12,26 @@ from dataclasses import dataclass
 
 from cluster.errors import Retryable, Shortage
 
-#: Doubling stops after so many waits; by then every backoff has reached its longest wait.
+#: Maximum number of doublings; every backoff has reached its longest wait by then.
 MAX_DOUBLINGS = 9
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Backoff:
-    """Waits that double, in seconds."""
+    """Computes waits in seconds that double after each attempt, up to a longest wait."""
 
     first_s: float
     longest_s: float
     #: True to wait a random part of each wait (full jitter: M. Brooker, AWS Architecture Blog, 2015), so that
-    #: clients which failed together do not come back together.
+    #: clients that failed at the same time do not retry at the same time.
     jitter: bool = False
 
     def wait_s(self, attempt: int, exc: BaseException | None = None) -> float:
-        """Seconds to wait after the attempt of that number, from 1, failed.
+        """Return the seconds to wait after a failed attempt.
 
         Args:
-            exc: its error. Where it asks for a longer pause (``retry_after_s``), that one counts.
+            attempt: number of the attempt, from 1.
+            exc: error of the attempt. If its ``retry_after_s`` is longer than the computed wait, it counts.
         """
         wait_s = min(self.longest_s, self.first_s * 2.0 ** min(attempt - 1, MAX_DOUBLINGS))
         if self.jitter:
@@ -40,7 +41,7 @@ class Backoff:
 
 
 def is_waited_out(exc: BaseException) -> bool:
-    """True for a shortage that no call causes by itself, such as a full disk: waiting for room costs no
-    attempt.
+    """True for a shortage that no single call causes, such as a full disk. Waiting for such a resource uses
+    up no attempt.
     """
     return isinstance(exc, Shortage) and exc.resource.shared

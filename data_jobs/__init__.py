@@ -1,1 +1,1 @@
-"""The jobs that run on the cluster, and the stages that they are made of."""
+"""The jobs that run on the cluster, and the stages of these jobs."""

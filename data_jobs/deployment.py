@@ -45,19 +45,18 @@ log = structlog.get_logger(__name__)
 #: Names of the deployment that has the model and of its application, as in ``serve.yaml`` and
 #: ``serve_app.main``.
 EMBEDDER, EMBEDDER_APPLICATION = "embedder", "embedding-cluster"
-#: CPUs that Ray reserves for a replica. Its parsers use more.
+#: CPUs that Ray reserves for a replica. The parsers of the replica use more.
 CPUS = 0.5
 HEALTH_PERIOD_S, HEALTH_TIMEOUT_S = 10, 30
-#: Seconds that the jobs of a stopping replica have to end; the others are given back.
+#: Seconds that the jobs of a stopping replica have to end. Jobs that do not end in time are given back.
 STOP_S = 20.0
-#: A replica is added for each so many waiting jobs, and one more while the oldest job has waited for so many
-#: seconds.
+#: Waiting jobs per replica, and the wait of the oldest job in seconds above which one more replica is added.
 WAITING_PER_WORKER, OLDEST_S = 8.0, 30.0
 
 
 class ServedEmbedder:
-    """Embeds with the endpoint's deployment, through its handle; its replicas batch the chunks of all jobs
-    together.
+    """Calls the embedding deployment of the endpoint through a handle. The replicas of that deployment batch
+    the chunks of all jobs together.
     """
 
     def __init__(self) -> None:
@@ -66,11 +65,11 @@ class ServedEmbedder:
     async def __call__(
         self, ids: Ids, *, fingerprint: str, organisation: str, urgent: bool
     ) -> NDArray[np.float32]:
-        """(n, dim) float32.
+        """Return the vectors of n inputs: (n, dim) float32.
 
         Raises:
             Conflict: the replicas serve another model than the one with this fingerprint.
-            Unavailable: a replica died, or there is none.
+            Unavailable: a replica died, or there is no replica.
             Throttled: the replica's queue is full.
             CancelledError: the replica cancelled the call.
         """
@@ -81,15 +80,15 @@ class ServedEmbedder:
             )
             return cast("NDArray[np.float32]", answer)
         except ClusterError as exc:
-            # The message of Ray's own copy of the error is the whole remote traceback, which is no sentence
-            # for people.
+            # Ray raises a copy of the error whose message is the whole remote traceback. Raise the original
+            # error, because its message is a sentence for people.
             raise getattr(exc, "cause", exc) from exc
         except (RayError, RayServeException) as exc:
             raise Unavailable(f"the model did not answer: {last_line(exc)}") from exc
 
 
 class Worker:
-    """One replica. Its consumer runs on an event loop and a thread of its own."""
+    """Runs a consumer in one replica, on a separate thread with a separate event loop."""
 
     def __init__(self) -> None:
         self._settings = Settings()
@@ -104,13 +103,13 @@ class Worker:
         self._begun.wait()
 
     async def check_health(self) -> None:
-        """Raise where the consumer has ended; Serve then replaces the replica."""
+        """Raise an error if the consumer has ended; Serve then replaces the replica."""
         if not self._thread.is_alive():
             raise RuntimeError("the consumer has ended") from self._failure
 
     async def record_autoscaling_stats(self) -> dict[str, float]:
-        """What the number of replicas follows: waiting jobs, the age of the oldest in seconds, and replicas
-        that running jobs need.
+        """Return the input of the autoscaling: number of waiting jobs, age of the oldest waiting job in
+        seconds, and number of replicas that the running jobs need.
         """
         return await asyncio.to_thread(self._waiting)
 
@@ -129,7 +128,8 @@ class Worker:
         }
 
     def _run(self) -> None:
-        # For this thread and all that it starts, because requests to the endpoint go before jobs.
+        # Lower the priority of this thread and of everything it starts, because endpoint requests are more
+        # urgent.
         lower_priority(threading.get_native_id())
         try:
             asyncio.run(self._consume())
@@ -165,10 +165,11 @@ class Worker:
 
 
 def by_queue(context: AutoscalingContext) -> tuple[int, dict[str, Any]]:
-    """The number of replicas: enough for the waiting jobs, and one more while the oldest has waited too long.
+    """Return the number of replicas: enough for the waiting jobs, and one more if the oldest has waited too
+    long.
 
-    There are never fewer than the running jobs need, because the jobs of a stopped replica begin again from
-    the start elsewhere.
+    The number never falls below the number that the running jobs need, because another replica would have to
+    start the jobs of a stopped replica from the beginning.
     """
     metrics = context.aggregated_metrics or {}
     waiting = max(metrics.get("waiting", {}).values(), default=0.0)
@@ -184,10 +185,10 @@ def by_queue(context: AutoscalingContext) -> tuple[int, dict[str, Any]]:
 
 
 def build(arguments: dict[str, str]) -> Application:
-    """The application, with the settings of this environment.
+    """Build the application with the settings of this environment.
 
     Args:
-        arguments: ``release`` alone, as for the endpoint.
+        arguments: only ``release`` is allowed, the same as for the endpoint.
     """
     require_release_only(arguments)
     deployment: Any = serve.deployment(**options(Settings()))(Worker)
@@ -196,7 +197,7 @@ def build(arguments: dict[str, str]) -> Application:
 
 
 def options(settings: Settings) -> dict[str, Any]:
-    """The options of the deployment."""
+    """Return the options of the deployment."""
     return {
         "name": "worker",
         "health_check_period_s": HEALTH_PERIOD_S,
@@ -209,7 +210,7 @@ def options(settings: Settings) -> dict[str, Any]:
 
 
 def _slots_of_a_class(settings: Settings) -> int:
-    """The number of jobs of one class that a worker can always run at once."""
+    """Return the number of jobs of one class that a worker can always run at once."""
     own = (
         settings.worker_slots_high,
         settings.worker_slots_medium,

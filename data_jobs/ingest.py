@@ -56,20 +56,21 @@ EXIT_OK, EXIT_CUT_SHORT, EXIT_USAGE, EXIT_SOME_FAILED = 0, 1, 2, 3
 
 #: Documents per call of an engine: enough chunks to pack by length, few enough to keep a batch in memory.
 DOCUMENTS_PER_BATCH = 8
-#: Documents per block: few, so that work spreads and a lost worker repeats little.
+#: Documents per block: few, so that the work spreads over workers and a lost worker repeats little.
 DOCUMENTS_PER_BLOCK = 4
-#: Most folders named in the error about a location without any file.
+#: Maximum number of folders that the error about a location without any file names.
 MAX_FOLDERS_NAMED = 3
 
 
 def pipeline(
     rows: Sequence[DocumentRow], settings: Settings, store: stores.VectorStore, *, job: str
 ) -> Dataset:
-    """The stages in the order in which a document passes them; gives one row of ``RESULTS`` per document."""
+    """Build the chain of stages in order; the chain returns one row of ``RESULTS`` per document."""
     fields = {"job": job, "organisation": store.organisation}
     model, version = store.fingerprint, pipeline_version(settings, store.fingerprint)
-    # Half a CPU, because these stages wait for the parser and for Postgres. It must differ from the engine's
-    # share: Ray Data would run stages of equal shares inside the engine's actor, one after the other.
+    # Half a CPU, because these stages wait for the parser and for Postgres. This share must differ from the
+    # engine's share. If both were equal, Ray Data would run these stages inside the engine's actor, one after
+    # the other.
     each: dict[str, Any] = {"batch_format": "pyarrow", "batch_size": 1, "num_cpus": 0.5}
 
     def stage(work: Stage) -> Callable[[pa.Table], pa.Table]:
@@ -88,13 +89,15 @@ def pipeline(
 
 
 def blocks(rows: Sequence[DocumentRow]) -> list[pa.Table]:
-    """The rows as the blocks of a dataset."""
+    """Return the rows as the blocks of a dataset."""
     starts = range(0, len(rows), DOCUMENTS_PER_BLOCK)
     return [to_table(rows[start : start + DOCUMENTS_PER_BLOCK]) for start in starts]
 
 
 def engines(settings: Settings, fields: dict[str, str]) -> dict[str, Any]:
-    """The actor pool of the embed stage: its size, and the share of a GPU or the CPU for each engine."""
+    """Return the options of the embed stage: the size of the actor pool, and the GPU share or CPUs of an
+    engine.
+    """
     gpus = ray.cluster_resources().get("GPU", 0.0)  # type: ignore[no-untyped-call]
     share = settings.gpu_share(gpus)
     size = settings.bulk_engines or (max(1, int(gpus / share)) if share else 1)
@@ -115,15 +118,15 @@ def ingest(
     Args:
         settings: the settings of this run.
         location: a path or a URI; see ``sources.list_sources``.
-        vector_store: the name or id of the store, which is made if it does not exist.
+        vector_store: name or id of the store. A store that does not exist is created.
         report: counts the results and shows the progress.
         verify: read every document again, even if its size and modification time are unchanged.
 
     Raises:
         InvalidInput: the location has no files, or its scheme is unknown.
         Conflict: the store exists, and its model is not configured here.
-        Retryable: the database stayed away. Everything written so far stays, and the next run goes on from
-            there.
+        Retryable: the database stayed unavailable. Everything written so far stays, and the next run
+            continues from there.
     """
     registry = Registry(settings)
     with open_pool(settings) as pool:
@@ -169,7 +172,7 @@ def _results(plan: Plan, settings: Settings, store: stores.VectorStore, job: str
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; returns the exit code, which the module's docstring explains."""
+    """Run the command, and return the exit code (see the docstring of the module)."""
     options = _parser().parse_args(arguments)
     report = IngestReport()
     try:

@@ -1,4 +1,5 @@
-"""Files below a folder of this machine. Each is listed once, and only regular files are opened.
+"""List and read the files below a folder of this machine. Each file is listed once; only regular ones are
+opened.
 
 for path in files_below("/srv/manuals", on_left_out=print):
     data = read_file(path, max_bytes=200 << 20)
@@ -28,8 +29,9 @@ FolderId = tuple[int, int]
 def files_below(root: str, on_left_out: OnLeftOut) -> Iterator[str]:
     """List everything below the folder that is not a folder, sorted by name; files come before subfolders.
 
-    Hidden entries are not listed. Linked folders are followed after all others, unless they were listed
-    already or contain the root. So a file keeps the path that it has without links, and a loop of links ends.
+    Hidden entries are not listed. Links to folders are followed after all other folders, unless the linked
+    folder was listed already or contains the root. So a file that is reachable without links keeps that path,
+    and a loop of links ends.
 
     Args:
         root: path of the folder.
@@ -56,9 +58,9 @@ def files_below(root: str, on_left_out: OnLeftOut) -> Iterator[str]:
 def _entries(
     folder: str, listed: set[FolderId], above: set[FolderId], on_left_out: OnLeftOut
 ) -> list[os.DirEntry[str]]:
-    """The visible entries of a folder by name; none if it was listed already or is left out.
+    """Return the visible entries of a folder by name; none if the folder was listed already or is left out.
 
-    Adds it to ``listed``.
+    Add the folder to ``listed``.
     """
     try:
         folder_id = _folder_id(folder)
@@ -81,12 +83,13 @@ def _entries(
 
 
 def read_file(path: str, *, max_bytes: int) -> bytes:
-    """The bytes of a file up to its end, whatever size it reports; at most ``max_bytes`` + 1 of them.
+    """Return the bytes of a file up to its end, even if it reports another size; at most ``max_bytes`` + 1
+    bytes.
 
     Raises:
         OSError: the file cannot be read, or it is not a regular file.
     """
-    require_regular(os.stat(path))  # before opening it: opening a device can act on it, as a tape rewinds
+    require_regular(os.stat(path))  # check first: opening a device can act on it (a tape rewinds)
     # The file may become a pipe between the two calls. Opening a pipe would wait for its writer.
     handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     try:
@@ -102,10 +105,10 @@ def read_file(path: str, *, max_bytes: int) -> bytes:
 
 
 def require_regular(found: os.stat_result) -> None:
-    """Return if this is a regular file.
+    """Return if this is a regular file, else raise an error.
 
     Raises:
-        OSError: it is of another kind, which the message names.
+        OSError: the file is of another kind, which the message names.
     """
     if not stat.S_ISREG(found.st_mode):
         raise OSError(

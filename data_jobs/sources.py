@@ -1,6 +1,6 @@
 """Sources of documents: a file, a folder or a bucket.
 
-Listing one reads no content; reading has a limit on bytes.
+Listing a source reads no content; reading has a limit on bytes.
 
 for source in list_sources("s3://bucket/manuals", on_left_out=print):
     data = read_source(source.uri, max_bytes=200 << 20)
@@ -21,8 +21,8 @@ from cluster.errors import InvalidInput, NotFound
 from cluster.vector_index.filters import is_text
 from data_jobs.local_files import OnLeftOut, files_below, read_file, require_regular
 
-#: Schemes that a location may have. http is not one of them: fetching pages needs a guard against inner
-#: addresses.
+#: Schemes that a location may have. http is not allowed, because fetching pages would need a guard against
+#: internal addresses.
 SCHEMES = frozenset({"file", "s3", "gs", "gcs", "abfs", "az", "memory"})
 
 
@@ -34,12 +34,12 @@ class SourceTooLarge(InvalidInput):
 class SourceFile:
     """One file of a listing."""
 
-    #: Absolute URI; the document's id is made from it.
+    #: Absolute URI, from which the id of the document is made.
     uri: str
     #: Size in bytes, as listed.
     size: int
-    #: Changes whenever the content does, as far as the storage can tell: the etag, or size and modification
-    #: time. "" if the storage tells neither.
+    #: A value that changes when the content changes, as far as the storage shows: the etag, or size and
+    #: modification time. "" if the storage has neither.
     stamp: str
 
 
@@ -82,7 +82,7 @@ def list_sources(location: str, *, on_left_out: OnLeftOut) -> Iterator[SourceFil
 
 
 def read_source(uri: str, *, max_bytes: int) -> bytes:
-    """The bytes of a file.
+    """Return the bytes of a file.
 
     Raises:
         SourceTooLarge: the file has more than ``max_bytes``; reading stops there.
@@ -100,7 +100,7 @@ def read_source(uri: str, *, max_bytes: int) -> bytes:
 
 
 def file_name(uri: str) -> str:
-    """The last part of the path, decoded for people.
+    """Return the last part of the path, decoded for people.
 
     U+FFFD replaces control characters and bytes that are not UTF-8.
     """
@@ -109,7 +109,7 @@ def file_name(uri: str) -> str:
 
 
 def absolute(location: str) -> str:
-    """The location as a URI that does not depend on the working directory.
+    """Return the location as a URI that does not depend on the working directory.
 
     Raises:
         InvalidInput: the scheme is not one of ``SCHEMES``.
@@ -127,12 +127,12 @@ def absolute(location: str) -> str:
 
 
 def _path(uri: str) -> str:
-    """The path of a file URI, byte for byte, because a name on a disk need not be UTF-8."""
+    """Return the path of a file URI, byte for byte, because a name on a disk need not be UTF-8."""
     return os.fsdecode(unquote_to_bytes(urlsplit(uri).path))
 
 
 def _bucket(uri: str) -> tuple[Any, str]:
-    """The storage of a URI, and the path in it.
+    """Return the storage of a URI, and the path inside the storage.
 
     ``::``, ``*``, ``?``, ``#`` and ``%`` are plain characters of the path here, not
     fsspec's syntax."""
@@ -158,6 +158,6 @@ def _local_source(path: str) -> SourceFile:
     uri = Path(path).as_uri()
     try:
         found = os.stat(path)
-    except OSError:  # listed all the same: the attempt to read it reports the reason
+    except OSError:  # list the file anyway: the later attempt to read it reports the reason
         return SourceFile(uri=uri, size=0, stamp="")
     return SourceFile(uri=uri, size=found.st_size, stamp=f"{found.st_size}:{found.st_mtime_ns}")

@@ -1,1 +1,1 @@
-"""Jobs: accepted, queued, attempted, rescued, looked at and archived."""
+"""Code for accepting, queueing, running, rescuing, showing and archiving jobs."""

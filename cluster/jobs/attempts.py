@@ -1,7 +1,7 @@
-"""Attempts at jobs, for the process that runs them: begin an attempt, hold it, end it.
+"""Functions for a process that runs jobs: begin an attempt at a job, hold the attempt, end it.
 
-Workers and commands use the same functions. A worker claims the next job of a turn; a command begins a job of
-its own.
+Workers and commands use the same functions. A worker claims the next job of a turn. A command begins a new
+job and runs it itself.
 
     job = claim(connection, turn, worker="...", kinds={"index_file"})
     job = begin_command(connection, "default", JobRequest(kind=INGEST, input={...}), worker="...")
@@ -11,9 +11,9 @@ its own.
         ...                                      # the effects of the job
         finish(connection, job, result={...})
 
-``progress`` records the progress of an attempt. Every write is conditional: the job must run, and the number
-of its current attempt must be the one that was begun. A worker that wakes after its job was given to another
-worker gets ``LeaseLost``, and its transaction is rolled back.
+``progress`` records the progress of an attempt. A write succeeds only if the job still runs and its current
+attempt is the caller's. If a worker was stopped for a while and its job was given to another worker, its next
+write raises ``LeaseLost`` and its transaction is rolled back.
 """
 
 from collections.abc import Collection
@@ -46,27 +46,27 @@ AttemptOutcome = Literal["succeeded", "failed", "cancelled", "retried", "lost"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Turn:
-    """A queue entry that a worker took."""
+    """A queue entry that a worker took, and the organisation and priority class whose job the worker runs."""
 
     #: Id of the entry.
     entry: int
     organisation: str
     priority_class: PriorityClass
-    #: Its virtual time.
+    #: Virtual time of the entry (see ``queue``).
     turn: int
 
 
 def claim(
     connection: Connection[Any], turn: Turn, *, worker: str, kinds: Collection[str], suspects: bool = True
 ) -> Job | None:
-    """Begin the organisation's first queued job of the class; None where there is none.
+    """Begin the organisation's first queued job of the class; return None if there is none.
 
-    The heartbeat of the worker that claims is refreshed, so an attempt begins with a whole lease even where
-    the worker was stopped for a while. A turn that was taken away from the worker meanwhile begins nothing:
-    its job would count as lost, and use up an attempt, before it began.
+    The worker's heartbeat is refreshed first, so the attempt begins with a whole lease even if the worker was
+    stopped for a while. If the worker no longer holds the turn, no job begins, because a job without a
+    live entry would count as lost at once and would waste an attempt.
 
     Args:
-        kinds: names of the kinds that the worker knows.
+        kinds: names of the kinds of job that the worker knows.
         suspects: True to claim also jobs whose worker died during an earlier attempt.
     """
     if queue_tables.heartbeat(connection, turn.entry) is None:
@@ -82,8 +82,8 @@ def claim(
 def begin_command(connection: Connection[Any], organisation: str, request: JobRequest, *, worker: str) -> Job:
     """Begin a new job that the caller's process runs itself.
 
-    Its lease is a heartbeat like a worker's: ``queue_tables.heartbeat``. When the job has ended,
-    ``queue_tables.close_command_entry`` removes it.
+    The process renews its lease with ``queue_tables.heartbeat``, as a worker does. When the job has ended,
+    ``queue_tables.close_command_entry`` removes the queue entry and the heartbeat.
 
     Args:
         worker: name of the process.
@@ -94,11 +94,11 @@ def begin_command(connection: Connection[Any], organisation: str, request: JobRe
 
 
 def begin_command_again(connection: Connection[Any], job: Job) -> Job:
-    """Begin another attempt at a command's job that counts as lost although its process lives, as after a
-    laptop's sleep.
+    """Begin another attempt at a command's job that was marked as lost although its process is still alive,
+    for example after a laptop's sleep.
 
     Raises:
-        LeaseLost: the job has ended in another way.
+        LeaseLost: the job was not marked as lost, or it has a newer attempt.
     """
     current = lock_job(connection, job.organisation, job.id)
     if (current.state, current.error_code, current.attempt) != (JobState.FAILED, WORKER_LOST, job.attempt):
@@ -111,12 +111,13 @@ def begin_command_again(connection: Connection[Any], job: Job) -> Job:
 
 
 def return_to_line(connection: Connection[Any], turn: Turn) -> bool:
-    """Replace a turn that does not count against its organisation's concurrency limit by one that does.
+    """Replace a turn that does not count against its organisation's concurrency limit by a turn that does.
 
-    Turns with a start time do not count (see ``queue_tables.add_entries``); this one's start time has come.
+    Turns with a start time do not count (see ``queue_tables.add_entries``). The start time of this turn has
+    passed.
 
     Returns:
-        True where the turn was replaced, so that it begins nothing.
+        True if the turn was replaced; the caller must then begin no job with it.
     """
     if not queue_tables.is_beyond_limit(connection, turn.entry, turn.organisation):
         return False
@@ -125,24 +126,24 @@ def return_to_line(connection: Connection[Any], turn: Turn) -> bool:
 
 
 def has_unknown_kinds(connection: Connection[Any], turn: Turn, *, kinds: Collection[str]) -> bool:
-    """True where a queued job is of a kind that this worker does not know, and waits for a worker of another
-    release.
+    """True if a queued job has a kind that this worker does not know, so that a worker of another release
+    must run the job.
     """
     return connection.execute(SQL["unknown_kind_waits"], _line(turn, kinds)).fetchone() is not None
 
 
 def has_suspects(connection: Connection[Any], turn: Turn, *, kinds: Collection[str]) -> bool:
-    """True where the worker of a queued job died during an earlier attempt."""
+    """True if the worker of a queued job died during an earlier attempt."""
     return connection.execute(SQL["suspect_waits"], _line(turn, kinds)).fetchone() is not None
 
 
 def is_suspect(connection: Connection[Any], job: Job) -> bool:
-    """True where a worker of the job died during an earlier attempt."""
+    """True if a worker of the job died during an earlier attempt."""
     return job.attempt > 1 and connection.execute(SQL["is_suspect"], attempt_key(job)).fetchone() is not None
 
 
 def hold(connection: Connection[Any], job: Job) -> Job:
-    """The job as it is now, locked until the transaction ends, so that no other attempt begins.
+    """Lock the job until the transaction ends, so that no other attempt begins. Return the current job.
 
     Raises:
         LeaseLost: this is no longer the current attempt.
@@ -154,10 +155,11 @@ def hold(connection: Connection[Any], job: Job) -> Job:
 
 
 def finish(connection: Connection[Any], job: Job, *, result: dict[str, Any] | None) -> Job:
-    """End the job with success, in the transaction of its effects, so that both are kept or neither.
+    """End the job with success. Call this in the transaction that writes the job's effects, so that the end
+    and the effects are committed together.
 
     Args:
-        result: what its kind says (``JobKind.result``).
+        result: has the fields that the job's kind lists (``JobKind.result``).
 
     Raises:
         LeaseLost: this is no longer the current attempt.
@@ -172,7 +174,7 @@ def fail(
 
     Args:
         error: a sentence for people.
-        code: a code for programs.
+        code: error code for programs.
 
     Raises:
         LeaseLost: this is no longer the current attempt.
@@ -188,12 +190,11 @@ def end_cancelled(
     code: str | None = None,
     result: dict[str, Any] | None = None,
 ) -> Job:
-    """End a job whose cancellation was requested, with the reason of that request, or whose subject no longer
-    exists.
+    """End a job as cancelled, because its cancellation was requested or because its subject no longer exists.
 
     Args:
-        reason: a sentence, for a job whose cancellation was not requested.
-        code: a code for programs.
+        reason: a sentence; used only if no cancellation request gave a reason.
+        code: error code for programs; used only if no cancellation request gave a code.
 
     Raises:
         LeaseLost: this is no longer the current attempt.
@@ -206,8 +207,8 @@ def end_cancelled(
 def retry_later(
     connection: Connection[Any], job: Job, *, run_at: datetime | None, error: str, code: str
 ) -> Job:
-    """Queue another attempt, not before ``run_at``; where the job's cancellation was requested, cancel it
-    instead.
+    """Queue another attempt, not before ``run_at``. If the job's cancellation was requested, end the job as
+    cancelled instead.
 
     Raises:
         LeaseLost: this is no longer the current attempt.
@@ -219,7 +220,8 @@ def retry_later(
 
 
 def give_back(connection: Connection[Any], job: Job, *, because: str = "its worker was stopped") -> Job:
-    """Queue the job for another worker, for no fault of the job. This uses up none of its attempts.
+    """Queue the job for another worker when the job itself did not fail. The attempt does not count against
+    the job's limit. If the job's cancellation was requested, end the job as cancelled instead.
 
     Raises:
         LeaseLost: this is no longer the current attempt.
@@ -231,9 +233,9 @@ def give_back(connection: Connection[Any], job: Job, *, because: str = "its work
 
 
 def end_lost(connection: Connection[Any], job: Job, *, error: str) -> Job:
-    """End the attempt of a job whose process is dead; the caller holds the job's row.
+    """End the attempt of a job whose process is dead. The caller has locked the job's row.
 
-    Another attempt follows if any remains.
+    The job is queued again if attempts remain. Otherwise it becomes a dead letter.
     """
     _end_attempt(connection, job, "lost", error)
     if job.cancel_asked:
@@ -246,7 +248,7 @@ def end_lost(connection: Connection[Any], job: Job, *, error: str) -> Job:
 
 
 def _begin(connection: Connection[Any], organisation: str, id: str, *, entry: int, worker: str) -> Job:
-    """Begin an attempt at a queued job whose row the caller holds locked."""
+    """Begin an attempt at a queued job whose row the caller has locked."""
     values = {"organisation": organisation, "id": id, "entry": entry, "worker": worker}
     (job,) = select_jobs(connection, SQL["begin"], values)
     record_event(connection, job, "started")
@@ -296,7 +298,10 @@ def _record_cancelled(
     code: str | None = None,
     result: dict[str, Any] | None = None,
 ) -> Job:
-    """The reason that was given with the request to cancel comes first."""
+    """End the job as cancelled.
+
+    The reason and code of a cancellation request replace ``reason`` and ``code``.
+    """
     error, error_code = job.cancel_reason or reason or CANCELLED_BECAUSE, job.cancel_code or code or CANCELLED
     return _record_end(connection, job, JobState.CANCELLED, error=error, code=error_code, result=result)
 
@@ -314,12 +319,12 @@ def _line(turn: Turn, kinds: Collection[str]) -> dict[str, Any]:
 
 
 def attempt_key(job: Job) -> dict[str, Any]:
-    """The values that name the attempt in statements."""
+    """Return the parameters that identify the attempt in SQL statements."""
     return {"organisation": job.organisation, "id": job.id, "attempt": job.attempt}
 
 
 def lease_lost(job: Job) -> LeaseLost:
-    """The error of a write of an attempt that is no longer the current one."""
+    """Make the error for a write by an attempt that is no longer the current one."""
     return LeaseLost(
         f"attempt {job.attempt} at job {job.id} is no longer the current one: "
         "the job was given to another worker, or has ended"

@@ -1,13 +1,12 @@
-"""A job that a command runs in its own process, from its first line of code to its last.
+"""Runs a job in a command's own process: begins the job, sends its heartbeats, and records how it ended.
 
     with CommandJob(pool, "default", JobRequest(kind=INGEST, input={"location": "docs/"}, total=20),
     lease_s=30) as job:
         job.progress(1)
         job.result = {...}
 
-A thread sends heartbeats, several in each lease. A job whose process was killed is ended by the next process
-that looks for such jobs (``rescue``). A job that is cancelled over HTTP ends as if a person had pressed
-Ctrl-C.
+A thread sends several heartbeats in each lease. If the process is killed, ``rescue`` in another process ends
+the job. If the job is cancelled over HTTP, it ends as if a person had pressed Ctrl-C.
 """
 
 import contextlib
@@ -35,16 +34,16 @@ from cluster.jobs.rescue import rescue_commands
 
 log = structlog.get_logger(__name__)
 
-#: Progress is for people, who do not look more often. It also costs the database a write.
+#: Minimum seconds between two records of progress. People need no more, and each record is a database write.
 PROGRESS_INTERVAL_S = 1.0
 HEARTBEATS_PER_LEASE = 6
-#: Seconds after which a job notices at the latest that its cancellation was requested.
+#: Maximum seconds between two heartbeats. Each heartbeat also checks if the job's cancellation was requested.
 LONGEST_INTERVAL_S = 2.0
 
 
 class CommandJob:
-    """A job that runs inside the block: it has succeeded when the block ends, and has failed when an
-    exception leaves the block.
+    """A job that runs inside a ``with`` block. The job succeeds if the block ends normally, is cancelled if
+    ``KeyboardInterrupt`` leaves the block, and fails if another exception leaves it.
 
     Use it in the main thread, because ``KeyboardInterrupt`` is raised there when the job is cancelled.
     """
@@ -58,7 +57,7 @@ class CommandJob:
             rescue_commands(connection, lease_s=lease_s)
             self._job = attempts.begin_command(connection, organisation, request, worker=worker)
         self.id = self._job.id
-        #: The result of the job; JSON values.
+        #: The result of the job, as JSON values. The block sets it.
         self.result: dict[str, Any] | None = None
         self._done = 0
         self._recorded_at = 0.0
@@ -66,9 +65,10 @@ class CommandJob:
         self._heart = threading.Thread(target=self._send_heartbeats, name="job heartbeat", daemon=True)
 
     def progress(self, done: int) -> None:
-        """Tell how much is done.
+        """Report how much of the job is done.
 
-        Cheap: it is recorded once a second at most, and a missing database does not end the job.
+        Safe to call often: progress is recorded at most once a second. If the database does not answer, the
+        job continues.
         """
         self._done = done
         if time.monotonic() - self._recorded_at < PROGRESS_INTERVAL_S:
@@ -98,7 +98,7 @@ class CommandJob:
                 return
 
     def _send_heartbeat(self) -> bool:
-        """True where the job's cancellation was requested.
+        """Send a heartbeat. Return True if the job's cancellation was requested.
 
         Raises:
             LeaseLost: the job has ended.
@@ -118,7 +118,7 @@ class CommandJob:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with contextlib.suppress(KeyboardInterrupt):  # the job is cancelled when it has ended already
+        with contextlib.suppress(KeyboardInterrupt):  # the job has ended, so a cancellation is too late
             self._ended.set()
             self._heart.join()
         end = self._end(error)

@@ -1,7 +1,7 @@
-"""The record of a job: what it should do, its state, its progress, its result or error.
+"""The record of a job: its input, its state, its progress, its result or error.
 
-``queue`` accepts, cancels and queues jobs again; ``attempts`` works on them, for workers and for commands
-alike; ``view`` shows them to people.
+``queue`` accepts jobs, cancels jobs and queues them again. ``attempts`` runs jobs, both for workers and for
+commands. ``view`` shows jobs to people.
 
     job = get_job(connection, "default", "job_...")
     job.state.ended
@@ -20,11 +20,12 @@ from psycopg.rows import dict_row
 from cluster.database.queries import queries
 from cluster.errors import NotFound
 
-#: Error code of a job: a service such as the model asks for fewer requests.
+#: Error code of a job whose last attempt failed because a service, such as the model, asked for fewer
+#: requests.
 THROTTLED = "throttled"
-#: Error code of a job: a resource such as a disk is used up.
+#: Error code of a job whose last attempt failed because a resource, such as a disk, was used up.
 SHORT_OF = "short"
-#: Error code and sentence of a job that was cancelled on request.
+#: Error code, and error sentence, of a job that was cancelled on request.
 CANCELLED, CANCELLED_BECAUSE = "cancelled", "its cancellation was requested; it can be queued again"
 #: Error code of a job that was cancelled because a later job does its work.
 REPLACED = "replaced"
@@ -32,36 +33,36 @@ REPLACED = "replaced"
 GONE = "gone"
 #: Error code of a job whose worker, or whose command's process, sent no heartbeat for a whole lease.
 WORKER_LOST = "worker_lost"
-#: Error code of a job that ended with an exception that no code here foresees; the log has its traceback.
+#: Error code of a job that ended with an unexpected exception. The log has the traceback.
 INTERNAL_ERROR = "internal_error"
 
 
 class JobState(StrEnum):
     """State of a job."""
 
-    #: Accepted. No process works on it: it has not begun, or it waits for its next attempt.
+    #: Accepted. No process works on the job, because it has not begun or waits for its next attempt.
     QUEUED = "queued"
-    #: A process works on it.
+    #: A process works on the job.
     RUNNING = "running"
-    #: Ended with success. Single documents may still have failed: the result says so.
+    #: Ended with success. Single documents may still have failed; the job's result says so.
     SUCCEEDED = "succeeded"
-    #: Ended without success: a dead letter. The error says why, and it can be queued again.
+    #: Ended without success, as a dead letter. The job's error says why. The job can be queued again.
     FAILED = "failed"
     #: Ended because its cancellation was requested, or because its subject no longer exists.
     CANCELLED = "cancelled"
 
     @property
     def ended(self) -> bool:
-        """True where no process will work on it, unless it is queued again."""
+        """True if no process will work on the job, unless the job is queued again."""
         return self in {JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED}
 
 
 class PriorityClass(StrEnum):
     """How urgent a job is. Each class has its own slots in every worker."""
 
-    #: A person waits for it.
+    #: A person waits for the result now.
     HIGH = "high"
-    #: A person will look for it.
+    #: A person will look for the result later.
     MEDIUM = "medium"
     #: Bulk work.
     LOW = "low"
@@ -70,7 +71,7 @@ class PriorityClass(StrEnum):
 
     @property
     def rank(self) -> int:
-        """0 to 3; shared slots take the job of the class with the highest rank."""
+        """Rank of the class, 0 to 3. Slots that all classes share take jobs of the highest rank first."""
         return RANKS[self]
 
 
@@ -88,20 +89,22 @@ class Job:
 
     organisation: str
     id: str
-    #: Name of its kind (``cluster.jobs.kinds``).
+    #: Name of the job's kind (``cluster.jobs.kinds``).
     kind: str
     state: JobState
     input: dict[str, Any]
     result: dict[str, Any] | None
     error: str | None
     error_code: str | None
-    #: Progress of the whole job: ``done`` of ``total`` (None while unknown), in ``unit``. ``done`` never
-    #: falls within an attempt, and reaches ``total`` when the job succeeds.
+    #: Number of units of the whole job that are done. It never falls within an attempt, and reaches ``total``
+    #: when the job succeeds.
     done: int
+    #: Number of units in the whole job; None while unknown.
     total: int | None
+    #: What ``done`` and ``total`` count.
     unit: str
     priority_class: PriorityClass
-    #: 0 to 9; of the organisation's queued jobs of one class, those with a higher number begin first.
+    #: 0 to 9. Among the organisation's queued jobs of one class, jobs with a higher number begin first.
     priority: int
     #: Id of the file, store, ... that the job is about.
     subject: str | None
@@ -109,24 +112,25 @@ class Job:
     attempt: int
     #: Number of the attempt after which the job is a dead letter.
     last_attempt: int
-    #: Id of its queue entry. While the job runs, its lease is the heartbeat of the process that holds the
-    #: entry.
+    #: Id of the job's queue entry. While the job runs, its lease is the heartbeat of the process that holds
+    #: the entry.
     entry: int | None
-    #: True where a command runs the job in its own process, and no worker does.
+    #: True if a command runs the job in its own process; no worker runs such a job.
     by_command: bool
-    #: Name of the process of the current attempt, or of the last one.
+    #: Name of the process of the current attempt, or of the last attempt.
     worker: str | None
-    #: Name of the current stage, or of the last one.
+    #: Name of the current stage, or of the last stage.
     stage: str | None
-    #: While it runs: what it waits for (see ``view.WAITS_FOR``).
+    #: What a running job waits for (see ``view.WAITS_FOR``); None if it does not wait.
     waits_for: str | None
-    #: While it is queued: the earliest time at which it begins. While it runs: when it repeats the stage that
-    #: failed.
+    #: For a queued job: the earliest time at which it begins. For a running job: the time at which it repeats
+    #: the stage that failed.
     retry_at: datetime | None
-    #: True once its cancellation was requested. The next two have the reason and its code until the job has
-    #: ended.
+    #: True once the job's cancellation was requested.
     cancel_asked: bool
+    #: Reason of the cancellation request, until the job has ended.
     cancel_reason: str | None
+    #: Error code of the cancellation request, until the job has ended.
     cancel_code: str | None
     created_at: datetime
     started_at: datetime | None
@@ -135,23 +139,22 @@ class Job:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Backlog:
-    """The jobs of all organisations that could begin now if there were enough workers, and those that workers
-    run.
-    """
+    """Counts jobs of all organisations that wait only for a free worker, and the jobs that workers run."""
 
+    #: Jobs that could begin now if there were enough workers.
     jobs: int
-    #: Seconds that the oldest of them has waited.
+    #: Seconds that the oldest of these jobs has waited.
     oldest_s: float
     #: Jobs that workers run.
     running: int
 
 
-#: The columns that a query selects to make a ``Job``.
+#: The columns that a query must select so that its rows become ``Job`` records.
 COLUMNS = ", ".join(f"jobs.{field.name}" for field in fields(Job))
 
 
 def with_columns(file: str) -> dict[str, str]:
-    """The statements of a file of this folder, in which ``{columns}`` stands for the columns of a ``Job``."""
+    """Read the SQL statements of a file in this folder; ``{columns}`` becomes the columns of a ``Job``."""
     return {name: text.replace("{columns}", COLUMNS) for name, text in queries("cluster.jobs", file).items()}
 
 
@@ -159,12 +162,12 @@ SQL = with_columns("jobs.sql")
 
 
 def new_job_id() -> str:
-    """A new id, which cannot be guessed."""
+    """Return a new job id, which cannot be guessed."""
     return f"job_{uuid4().hex}"
 
 
 def get_job(connection: Connection[Any], organisation: str, id: str) -> Job:
-    """The organisation's job of this id.
+    """Return the organisation's job with this id.
 
     Raises:
         NotFound: the organisation has no such job.
@@ -176,20 +179,20 @@ def get_job(connection: Connection[Any], organisation: str, id: str) -> Job:
 
 
 def read_backlog(connection: Connection[Any]) -> Backlog:
-    """The backlog, from which the number of workers follows."""
+    """Return the backlog, which decides the number of workers."""
     row = connection.execute(SQL["backlog_of_all"]).fetchone()
     assert row is not None
     return Backlog(jobs=row[0], oldest_s=row[1], running=row[2])
 
 
 def select_jobs(connection: Connection[Any], statement: str, values: dict[str, Any]) -> list[Job]:
-    """The jobs that a statement which selects ``COLUMNS`` finds."""
+    """Run a statement that selects ``COLUMNS``, and return its rows as jobs."""
     with connection.cursor(row_factory=dict_row) as cursor:
         return as_jobs(cursor.execute(statement, values))
 
 
 def as_jobs(rows: Iterable[dict[str, Any]]) -> list[Job]:
-    """Rows of ``COLUMNS`` as jobs."""
+    """Convert rows of ``COLUMNS`` to jobs."""
     return [
         Job(
             **{

@@ -1,9 +1,8 @@
-"""The kinds of job: one row for each, with its name, its defaults, its result, and what people may do with
-it.
+"""The table of job kinds: the name, the defaults, the result fields and the permitted actions of each kind.
 
 Read by ``queue`` (defaults of a new job, whether a job may be queued again), by the routes and by the doctor.
-The code that does a kind of job stands in ``data_jobs/kinds``, which has a table of its own. To add a kind,
-write its file there and add a row to each of the two tables.
+The code that runs each kind of job is in ``data_jobs/kinds``, which has a second table. To add a kind, write
+its file there and add a row to both tables.
 
     job = submit(connection, "default", INDEX_FILE, {"file": ..., "vector_store": ...})
 """
@@ -15,32 +14,33 @@ from types import MappingProxyType
 from cluster.jobs.jobs import PriorityClass
 
 DEFAULT_ATTEMPTS = 3
-#: The first archive of a large table, say, takes its time.
+#: Time limit of each stage of an upkeep job, in seconds. The first archive of a large table takes long.
 UPKEEP_TIMEOUT_S = 3_600.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JobKind:
-    """What all jobs of one kind have in common."""
+    """Properties that all jobs of one kind share."""
 
-    #: Stored in the row of each job, so it never changes.
+    #: Name of the kind. It is stored in the row of each job, so it must never change.
     name: str
-    #: Priority class of a job whose submitter names none.
+    #: Priority class of a job if its submitter gives none.
     priority_class: PriorityClass = PriorityClass.MEDIUM
-    #: Attempts of a job whose submitter gives no limit.
+    #: Maximum number of attempts at a job if its submitter gives none.
     attempts: int = DEFAULT_ATTEMPTS
     #: Time limit of each stage, in seconds; None: the setting ``CLUSTER_STAGE_TIMEOUT_S``.
     stage_timeout_s: float | None = None
-    #: What its progress counts, and how much there is; None while the total is unknown.
+    #: What the progress of a job counts.
     unit: str = "documents"
+    #: Number of units in a new job; None if it is unknown.
     total: int | None = None
     #: Names of the fields of a succeeded job's result.
     result: tuple[str, ...] = ()
-    #: True where a person may cancel such a job.
+    #: True if a person may cancel such a job.
     cancellable: bool = True
-    #: True where a person may queue such a job again after it failed or was cancelled.
+    #: True if a person may queue such a job again after it failed or was cancelled.
     retryable: bool = True
-    #: What a person does instead, where not.
+    #: If ``retryable`` is False: what a person does instead of queueing the job again.
     remedy: str = ""
 
 
@@ -86,7 +86,7 @@ INGEST = JobKind(
 
 
 def _upkeep(name: str, *result: str) -> JobKind:
-    """A kind of job that maintains the cluster itself.
+    """Make a kind of job that maintains the cluster itself.
 
     A failed job of this kind does not become a dead letter, because the schedule runs it again.
     """
@@ -107,7 +107,7 @@ RENEW_WORDS = _upkeep("renew_words", "rows")
 ARCHIVE_JOBS = _upkeep("archive_jobs", "jobs", "entries", "uploads")
 DISCARD_UNFINISHED = _upkeep("discard_unfinished", "blobs")
 
-#: By name.
+#: Every kind, by its name.
 KINDS: Mapping[str, JobKind] = MappingProxyType(
     {
         kind.name: kind
@@ -126,12 +126,12 @@ KINDS: Mapping[str, JobKind] = MappingProxyType(
 
 
 def kind_named(name: str) -> JobKind:
-    """The kind of that name; one with every default for a job of a release that knows more kinds than this
-    one.
+    """Return the kind with this name. A job of a newer release may have an unknown kind, for which this
+    returns a kind with the default values.
     """
     return KINDS.get(name) or JobKind(name=name)
 
 
 def not_retryable() -> list[str]:
-    """Names of the kinds whose jobs nobody can queue again."""
+    """Return the names of the kinds whose jobs cannot be queued again."""
     return [kind.name for kind in KINDS.values() if not kind.retryable]

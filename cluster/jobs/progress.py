@@ -1,7 +1,7 @@
-"""Progress of an attempt at a job: its stages, how much of them is done, and why it pauses.
+"""Records the progress of an attempt at a job: its stages, how much of each stage is done, and why it pauses.
 
-Called by the process that runs the job. Each function raises ``LeaseLost`` where the attempt is no longer the
-current one.
+Called by the process that runs the job. All functions except ``end_stage`` raise ``LeaseLost`` if the
+attempt is no longer the current one.
 
     begin_stage(connection, job, "parse")
     record_progress(connection, job, done=3, total=12, unit="pages")
@@ -22,7 +22,7 @@ SQL = queries("cluster.jobs", "progress.sql")
 
 
 def begin_stage(connection: Connection[Any], job: Job, stage: str) -> None:
-    """Record that a stage of the job begins, for the first time or once more.
+    """Record that a stage of the job begins. A repeated stage is recorded again.
 
     Raises:
         LeaseLost: this is no longer the current attempt.
@@ -36,10 +36,11 @@ def begin_stage(connection: Connection[Any], job: Job, stage: str) -> None:
 def end_stage(
     connection: Connection[Any], job: Job, stage: str, *, error: str | None = None, percent: int | None = None
 ) -> None:
-    """Record that a stage of the job has ended, with its error where it failed.
+    """Record that a stage of the job has ended, with the stage's error if it failed.
 
     Args:
-        percent: of the whole job that is done with this stage; None where the job does not count percent.
+        percent: percent of the whole job that is done after this stage; None if the job does not count
+            percent.
     """
     connection.execute(SQL["end_stage"], {**attempt_key(job), "stage": stage, "error": error})
     if percent is not None and error is None:
@@ -56,15 +57,16 @@ def record_progress(
     percent: int | None = None,
     waits_for: str | None = None,
 ) -> None:
-    """Record the progress of the current stage, and what it waits for.
+    """Record the progress of the current stage, and what the stage waits for.
 
-    No progress ever falls within an attempt.
+    Recorded progress never falls within an attempt.
 
     Args:
-        done: of the stage; of the job where it has no stages.
-        total: of the same; None while it is unknown.
-        unit: what both count; the job's own unit where left out.
-        percent: of the whole job; where left out, the job's progress is the stage's.
+        done: units of the stage that are done; units of the job if the job has no stages.
+        total: units of the stage or job; None while unknown.
+        unit: what ``done`` and ``total`` count; None: the job's unit.
+        percent: percent of the whole job that is done; None: ``done`` and ``total`` also count for the job.
+        waits_for: a key of ``view.WAITS_FOR``; None if the stage does not wait.
 
     Raises:
         LeaseLost: this is no longer the current attempt.
@@ -90,14 +92,14 @@ def record_progress(
 def pause(
     connection: Connection[Any], job: Job, *, until: datetime, waits_for: str, again: bool = False
 ) -> None:
-    """Record that the job does nothing until then, and keeps its slot.
+    """Record that the job pauses until a given time. The job keeps its slot in the worker.
 
-    Its next stage or progress ends the pause.
+    The pause ends when the job next records a stage or progress.
 
     Args:
-        until: with a time zone.
+        until: end of the pause, with a time zone.
         waits_for: a key of ``view.WAITS_FOR``.
-        again: True where the job paused for the same reason before, so that no new event is written.
+        again: True if the job's last pause had the same reason; then no new event is written.
 
     Raises:
         LeaseLost: this is no longer the current attempt.

@@ -1,16 +1,17 @@
-"""The queue of durable jobs: accept a job, cancel it, queue a dead letter again.
+"""The queue of durable jobs: accepts jobs, cancels jobs, and queues dead letters again.
 
-A job is a row of our own; its queue entry is a row of Procrastinate's, written in the same transaction.
+A job is a row of this project's table ``jobs``. Its queue entry is a row of Procrastinate's table. Both rows
+are written in one transaction.
 
     with connection.transaction():
         ...                                                            # the rows that the job is about
         job = submit(connection, "default", INDEX_FILE, {...}, priority_class=PriorityClass.HIGH)
 
-An entry is a *turn* of the organisation in a priority class: the worker that takes it works on the
+A queue entry is a *turn* of an organisation in a priority class. The worker that takes a turn runs the
 organisation's first job of that class, by priority and age (``attempts.claim``). Turns are ordered by
-start-time fair queueing (Goyal, Vin, Cheng 1996, doi:10.1145/248156.248171). Each carries a virtual time,
-which is one more than the organisation's turn before it, or one more than the turn that was taken last. So
-ten thousand jobs of one organisation stand behind the single job of another. See
+start-time fair queueing (Goyal, Vin, Cheng 1996, doi:10.1145/248156.248171). Each turn has a virtual time:
+one more than the organisation's previous turn, or one more than the turn that a worker took last, whichever
+is higher. So a single job of one organisation need not wait for ten thousand jobs of another. See
 docs/decisions/011-turns-in-the-queue.md.
 """
 
@@ -52,9 +53,9 @@ class JobRequest:
     input: dict[str, Any]
     #: Id of the file, store, ... that the job is about.
     subject: str | None = None
-    #: How much its progress counts in all; None: as much as the kind says.
+    #: Number of units of progress in the whole job; None: the kind's ``total``.
     total: int | None = None
-    #: A new one where it is None.
+    #: Id of the job; None: a new id.
     id: str | None = None
 
 
@@ -74,11 +75,11 @@ def submit(
     """Accept one job, in the caller's transaction.
 
     Args:
-        kind: gives the priority class and the number of attempts where they are left out.
-        priority: 0 to 9; of the organisation's queued jobs of one class, those with a higher number begin
-            first.
+        kind: gives the priority class and the number of attempts if they are None.
+        priority: 0 to 9; among the organisation's queued jobs of one class, a job with a higher
+            number begins first.
         run_at: the earliest time at which the job begins, with a time zone.
-        id: of the job; a new one where it is left out.
+        id: id of the job; None: a new id.
 
     Raises:
         InvalidInput: a priority outside 0..9.
@@ -106,7 +107,7 @@ def submit_many(
     attempts: int | None = None,
     run_at: datetime | None = None,
 ) -> list[Job]:
-    """Accept many jobs of one priority class, in the caller's transaction; as ``submit`` otherwise."""
+    """Accept many jobs of one priority class in the caller's transaction, with the rules of ``submit``."""
     if not 0 <= priority <= HIGHEST_PRIORITY:
         raise InvalidInput(f"priority is {priority}; it must be in 0..{HIGHEST_PRIORITY}", param="priority")
     if not requests:
@@ -131,10 +132,10 @@ def submit_many(
 def submit_for_command(
     connection: Connection[Any], organisation: str, request: JobRequest, *, entry: int
 ) -> Job:
-    """Accept a job that the caller's process runs itself, in the caller's transaction.
+    """Accept, in the caller's transaction, a job that the caller's process runs itself.
 
     Args:
-        entry: a queue entry that the process holds already (``queue_tables.open_command_entry``).
+        entry: a queue entry that the process already holds (``queue_tables.open_command_entry``).
     """
     values = {
         "organisation": organisation,
@@ -177,7 +178,7 @@ def add_turns(
     *,
     run_at: datetime | None = None,
 ) -> list[int]:
-    """Ids of so many new queue entries of the organisation, in the caller's transaction.
+    """Add ``count`` queue entries for the organisation in the caller's transaction, and return their ids.
 
     Raises:
         NotFound: there is no such organisation.
@@ -201,12 +202,13 @@ def cancel(
     reason: str = CANCELLED_BECAUSE,
     code: str = CANCELLED,
 ) -> Job:
-    """Cancel the job: at once while it is queued.
+    """Cancel the job.
 
-    While it runs, its process gets the request and ends it. One that has ended stays as it is.
+    A queued job ends at once. A running job ends when its process reads the request. A job that has ended
+    does not change.
 
     Args:
-        reason: a sentence, which becomes the error of the job; the first request's counts.
+        reason: a sentence, which becomes the error of the job. A later request does not replace it.
         code: the error code of the job.
 
     Raises:
@@ -215,7 +217,7 @@ def cancel(
     job = lock_job(connection, organisation, id)
     key = {"organisation": organisation, "id": id, "reason": reason, "code": code}
     if job.state == JobState.QUEUED:
-        # Its entry stays. It is a turn of the organisation, which leads to another job or to none.
+        # The entry stays. It is a turn of the organisation: a worker uses it for another job, or for none.
         (job,) = select_jobs(connection, SQL["cancel_queued"], key)
         record_event(connection, job, "cancelled", {"error": reason, "error_code": code})
     elif job.state == JobState.RUNNING:
@@ -233,7 +235,7 @@ def cancel_many(
     reason: str = CANCELLED_BECAUSE,
     code: str = CANCELLED,
 ) -> None:
-    """Cancel many jobs for one reason, as ``cancel`` does; ids of no job are ignored."""
+    """Cancel many jobs for one reason, as ``cancel`` does. Ids that belong to no job are ignored."""
     found = lock_jobs(connection, organisation, ids)
     queued = [job for job in found if job.state == JobState.QUEUED]
     values = {"organisation": organisation, "ids": [job.id for job in queued], "reason": reason, "code": code}
@@ -246,8 +248,10 @@ def cancel_many(
 
 
 def replay(connection: Connection[Any], organisation: str, id: str, *, attempts: int | None = None) -> Job:
-    """Queue a job that failed or was cancelled again, with its input, under its id, with as many attempts as
-    a new one.
+    """Queue again a job that failed or was cancelled. The job keeps its id and input.
+
+    Args:
+        attempts: maximum number of further attempts; None: as many as a new job of this kind has.
 
     Raises:
         NotFound: the organisation has no such job.
@@ -274,12 +278,12 @@ def requeue(
     error_code: str | None = None,
     command_entry: int | None = None,
 ) -> Job:
-    """Queue another attempt at a job whose row the caller holds locked; writes of earlier attempts are
-    refused from now on.
+    """Queue another attempt at a job whose row the caller has locked. From now on, writes of earlier attempts
+    are refused.
 
     Args:
-        command_entry: where a command's process makes the attempt: the entry that it holds. Else the job gets
-            a new turn.
+        command_entry: the entry that a command's process holds, if that process makes the attempt; None: the
+            job gets a new turn.
     """
     if command_entry is None:
         (entry,) = add_turns(connection, job.organisation, job.priority_class, run_at=run_at)
@@ -306,7 +310,7 @@ def requeue(
 
 
 def lock_job(connection: Connection[Any], organisation: str, id: str) -> Job:
-    """The job, locked until the transaction ends.
+    """Lock the job until the transaction ends, and return it.
 
     Raises:
         NotFound: the organisation has no such job.
@@ -318,15 +322,15 @@ def lock_job(connection: Connection[Any], organisation: str, id: str) -> Job:
 
 
 def lock_jobs(connection: Connection[Any], organisation: str, ids: Sequence[str]) -> list[Job]:
-    """The jobs of these ids that exist, locked until the transaction ends."""
+    """Lock the existing jobs with these ids until the transaction ends, and return them."""
     return select_jobs(connection, SQL["lock_many"], {"organisation": organisation, "ids": list(ids)})
 
 
 def record_event(
     connection: Connection[Any], job: Job, type: str, data: dict[str, Any] | None = None
 ) -> None:
-    """Write an event for those who follow the job, with the number of the attempt and without fields that are
-    None.
+    """Write an event for listeners that follow the job. The event's data gets the number of the
+    attempt and loses fields that are None.
     """
     connection.execute(SQL["event"], _event(job, type, data))
 

@@ -1,5 +1,5 @@
-"""The one module that reads and writes Procrastinate's own tables, through its API where that suffices and by
-SQL where not.
+"""The only module that reads and writes Procrastinate's own tables, through Procrastinate's API if possible
+and otherwise by SQL.
 
 Called by the other modules of ``cluster.jobs`` and by the doctor. Each function runs in the caller's
 transaction. Why SQL is needed at all is in docs/decisions/023-one-lifecycle-of-jobs.md.
@@ -22,20 +22,20 @@ from cluster.jobs.jobs import Job, PriorityClass, select_jobs, with_columns
 
 SQL = with_columns("queue_tables.sql")
 
-#: The only task that Procrastinate's workers know: take a turn. Which kind of job it leads to stands in our
-#: own rows, so that a worker of another release can leave a kind that it does not know to others.
+#: The only task that Procrastinate's workers know: take a turn. The kind of the job is in this project's
+#: table ``jobs``, so a worker that does not know a kind can leave the job to a worker of another release.
 TAKE_TURN = "take_turn"
-#: Queue and task of the entries of commands. No worker listens to this queue.
+#: Name of the queue and of the task of commands' entries. No worker listens to this queue.
 COMMAND = "run_command"
-#: Procrastinate takes entries with a higher number first. Its type is a 32-bit integer, so each of the four
-#: classes has half a thousand million turns.
+#: Procrastinate takes entries with a higher priority number first. The number is a 32-bit integer, so each of
+#: the four classes has 500 million turns.
 CLASS_STEP = 500_000_000
 LOCKED = "\nLIMIT %(limit)s\nFOR UPDATE OF {table} SKIP LOCKED"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StaleEntry:
-    """An entry that a dead worker took without beginning a job, or whose job has ended since."""
+    """An entry that a dead worker took and under which no job runs: no job began, or the job has ended."""
 
     id: int
     #: True for a turn of an organisation, False for the entry of a command.
@@ -60,7 +60,7 @@ def add_entries(
         concurrency_limit: the organisation's limit for this class; None means no limit.
         run_at: the earliest time at which a worker takes the entries.
     """
-    # A turn with a start time must not delay the turns behind it, as one with a lock would.
+    # A turn with a lock delays later turns with the same lock, so a turn with a start time gets no lock.
     lock = f"{organisation}/{priority_class}/" if concurrency_limit and run_at is None else None
     deferrer = _app().configure_task(
         TAKE_TURN,
@@ -83,7 +83,7 @@ def add_entries(
 
 
 def request_abort(connection: Connection[Any], entry: int) -> None:
-    """Tell the process that holds the entry to end its job."""
+    """Ask the process that holds the entry to end its job."""
     _app().job_manager.cancel_job_by_id(entry, abort=True, connection=connection)
 
 
@@ -91,14 +91,14 @@ def heartbeat(connection: Connection[Any], entry: int) -> bool | None:
     """Renew the lease of the process that holds the entry.
 
     Returns:
-        True where the end of its job was requested; None where the process holds the entry no more.
+        True if the end of the job was requested; None if the process no longer holds the entry.
     """
     row = connection.execute(SQL["heartbeat"], {"entry": entry}).fetchone()
     return None if row is None else bool(row[0])
 
 
 def open_command_entry(connection: Connection[Any]) -> int:
-    """Id of a new entry that the caller's process holds, with a heartbeat of its own."""
+    """Add an entry with a heartbeat, held by the caller's process, and return the id of the entry."""
     row = connection.execute(SQL["open_command_entry"], {"task": COMMAND}).fetchone()
     assert row is not None
     return int(row[0])
@@ -115,13 +115,13 @@ def finish_entry(connection: Connection[Any], entry: int | None) -> None:
 
 
 def is_beyond_limit(connection: Connection[Any], entry: int, organisation: str) -> bool:
-    """True where the entry does not count against the concurrency limit that its organisation has."""
+    """True if the organisation has a concurrency limit and the entry does not count against it."""
     values = {"entry": entry, "organisation": organisation}
     return connection.execute(SQL["beyond_limit"], values).fetchone() is not None
 
 
 def live_workers(connection: Connection[Any], *, lease_s: float) -> int:
-    """Number of groups of slots whose worker sent a heartbeat within the lease."""
+    """Return the number of groups of slots whose worker sent a heartbeat within the lease."""
     row = connection.execute(SQL["live_workers"], {"lease_s": lease_s, "command": COMMAND}).fetchone()
     return int(row[0]) if row else 0
 
@@ -129,14 +129,13 @@ def live_workers(connection: Connection[Any], *, lease_s: float) -> int:
 def lost_jobs(
     connection: Connection[Any], *, lease_s: float, limit: int | None = None, commands_only: bool = False
 ) -> list[Job]:
-    """Running jobs of all organisations that no living process holds.
+    """Return the running jobs, of all organisations, that no living process holds.
 
     Args:
         lease_s: seconds without a heartbeat after which a process counts as dead.
-        limit: at most so many, locked until the transaction ends, without those that another process has
-            locked; None: all,
-            and none of them locked.
-        commands_only: leave the jobs of workers out.
+        limit: maximum number of jobs. The returned jobs are locked until the transaction ends, and jobs that
+            another process has locked are left out. None: return all jobs and lock none.
+        commands_only: True to leave out the jobs of workers.
     """
     statement = SQL["lost_jobs"] + ("" if limit is None else LOCKED.format(table="jobs"))
     values = {"lease_s": lease_s, "limit": limit, "commands_only": commands_only}
@@ -146,7 +145,7 @@ def lost_jobs(
 def stale_entries(
     connection: Connection[Any], *, lease_s: float, limit: int | None = None
 ) -> list[StaleEntry]:
-    """Entries that dead processes hold and under which no job runs; ``limit`` as for ``lost_jobs``."""
+    """Return entries that dead processes hold and under which no job runs; ``limit`` as for ``lost_jobs``."""
     statement = SQL["stale_entries"] + ("" if limit is None else LOCKED.format(table="entry"))
     with connection.cursor(row_factory=class_row(StaleEntry)) as cursor:
         values = {"lease_s": lease_s, "limit": limit, "turn": TAKE_TURN}
@@ -154,17 +153,21 @@ def stale_entries(
 
 
 def missing_turns(connection: Connection[Any]) -> list[tuple[str, str, int]]:
-    """Organisation, priority class, and how many more of its jobs are queued than it has turns to come."""
+    """Find organisations that have more queued jobs in a priority class than turns for them.
+
+    Returns:
+        The organisation, the priority class, and the number of missing turns.
+    """
     return connection.execute(SQL["missing_turns"], {"turn": TAKE_TURN}).fetchall()
 
 
 def delete_ended_entries(connection: Connection[Any], *, older_than_s: float, limit: int) -> int:
-    """Delete at most so many entries that ended that long ago; how many there were."""
+    """Delete at most ``limit`` entries that ended more than ``older_than_s`` ago, and return their number."""
     values = {"older_than_s": older_than_s, "limit": limit}
     return connection.execute(SQL["delete_ended_entries"], values).rowcount
 
 
 @cache
 def _app() -> App:
-    """Procrastinate's, used with the callers' connections only: it is never opened."""
+    """Make Procrastinate's app. It is never opened, because each call passes the caller's connection."""
     return App(connector=SyncPsycopgConnector())

@@ -1,15 +1,15 @@
-"""Rescue the jobs of dead processes: they are queued again while attempts remain, and are dead letters after
-that.
+"""Rescues the jobs of dead processes: queues a job again if attempts remain, and otherwise makes it a dead
+letter.
 
-Called every few seconds by each worker (one of them does a round at a time), and by ``python -m
-cluster.doctor --mend``.
+Each worker calls ``rescue`` every few seconds, and so does ``python -m cluster.doctor --mend``. Only one
+process does a round at a time.
 
     with connection.transaction():
         rescued = rescue(connection, lease_s=30)
 
-A process is dead when its heartbeat is older than the lease. Its jobs are those whose queue entry it holds.
-The number of a job's attempt rises in the transaction that queues it again, so everything that a process
-which was not dead still writes is refused.
+A process counts as dead when its heartbeat is older than the lease. The jobs of a process are the jobs whose
+queue entries it holds. After a rescue, the attempt of that process is no longer the current one. So if the
+process was not really dead, its later writes are refused.
 """
 
 from dataclasses import dataclass, field
@@ -29,23 +29,22 @@ log = structlog.get_logger(__name__)
 
 SQL = queries("cluster.jobs", "rescue.sql")
 
-#: Jobs, and entries, of one round at most: a round is one transaction.
+#: Maximum number of jobs, and of entries, in one round, because a round is one transaction.
 ROUND_LIMIT = 100
-#: A gap of this share of a lease between two rounds means that the database took no writes. It is more than
-#: the distance between rounds, and less than the age at which a heartbeat counts as old, less the time
-#: between two heartbeats.
+#: If the time between two rounds is longer than this share of a lease, the database took no writes. The share
+#: is longer than the interval between rounds, and shorter than a lease minus the interval between heartbeats.
 GAP = 0.75
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Rescued:
-    """What one round did."""
+    """Lists and counts what one round changed."""
 
-    #: Jobs of dead processes as they are now: queued again, failed or cancelled.
+    #: Jobs of dead processes, after the rescue: queued again, failed or cancelled.
     jobs: list[Job] = field(default_factory=list)
-    #: Entries that a dead process held, and under which no job ran.
+    #: Number of entries that a dead process held and under which no job ran.
     entries: int = 0
-    #: Turns added for queued jobs that had none.
+    #: Number of turns added for queued jobs that had no turn.
     turns: int = 0
 
     def __bool__(self) -> bool:
@@ -53,14 +52,13 @@ class Rescued:
 
 
 def rescue(connection: Connection[Any], *, lease_s: float, patient: bool = False) -> Rescued:
-    """Do one round, in the caller's transaction; nothing while another process does one.
+    """Do one round in the caller's transaction. Does nothing while another process does a round.
 
     Args:
         lease_s: seconds without a heartbeat after which a process counts as dead.
-        patient: for callers that do rounds all the time. Where no round was done for most of a lease, the
-            database was away or
-            had no room, and workers could not write either. Then no process counts as dead until another
-            lease has passed.
+        patient: True for callers that do rounds all the time. If no round was done for most of a lease, the
+            database did not answer or had no room, so workers could not send heartbeats either. Then no
+            process counts as dead until another lease has passed.
     """
     if not _alone(connection):
         return Rescued()
@@ -92,7 +90,7 @@ def rescue(connection: Connection[Any], *, lease_s: float, patient: bool = False
 def rescue_commands(connection: Connection[Any], *, lease_s: float) -> list[Job]:
     """End the jobs of commands whose process is dead, in the caller's transaction.
 
-    Commands call this when they begin, because they may run where no worker does.
+    Commands call this when they begin, because a command may run on an installation without workers.
     """
     if not _alone(connection):
         return []

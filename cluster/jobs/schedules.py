@@ -1,12 +1,12 @@
-"""Schedules: rows that submit a job again and again, by a cron expression or at an interval.
+"""Schedules submit a job repeatedly, by a cron expression or at an interval.
 
-Workers call ``submit_due`` every few seconds. Any number of processes may call it at once: a due schedule is
-locked, its job is submitted and its next time is set in one transaction, so each time gives exactly one job.
+Workers call ``submit_due`` every few seconds. Many processes may call it at the same time. One transaction
+locks a due schedule, submits its job and sets its next time, so each due time gives exactly one job.
 
     create_schedule(connection, "default", kind, cron="0 2 * * *", time_zone="Europe/Berlin")
     jobs = submit_due(connection)
 
-Where no worker was alive for a while, the times that were missed give one job together.
+If no worker was alive for a while, all missed times of a schedule together give one job.
 """
 
 from dataclasses import dataclass, fields
@@ -38,10 +38,9 @@ from cluster.records import digest
 
 log = structlog.get_logger(__name__)
 
-#: The organisation that owns the jobs that look after the cluster itself.
+#: The organisation that owns the jobs that maintain the cluster itself.
 SYSTEM = "system"
-#: The schedules of the cluster itself: id, kind, cron expression in UTC. Workers create those that are
-#: missing.
+#: The schedules of the cluster itself: id, kind, cron expression in UTC. Workers create the missing ones.
 SYSTEM_SCHEDULES: tuple[tuple[str, JobKind, str], ...] = (
     ("sched_empty_outbox", EMPTY_OUTBOX, "* * * * *"),
     ("sched_expire", EXPIRE, "*/5 * * * *"),
@@ -49,9 +48,9 @@ SYSTEM_SCHEDULES: tuple[tuple[str, JobKind, str], ...] = (
     ("sched_archive_jobs", ARCHIVE_JOBS, "17 3 * * *"),
     ("sched_discard_unfinished", DISCARD_UNFINISHED, "47 3 * * *"),
 )
-#: Schedules that one call of ``submit_due`` looks at.
+#: Maximum number of due schedules that one call of ``submit_due`` processes.
 DUE_LIMIT = 100
-#: A year.
+#: Maximum interval of a schedule: one year.
 LONGEST_INTERVAL_S = 366 * 86_400
 CRON_FIELDS = 5
 HOUR = 1
@@ -63,21 +62,22 @@ class Schedule:
 
     organisation: str
     id: str
-    #: Name of the kind of its jobs.
+    #: Name of the kind of the schedule's jobs.
     kind: str
     #: The input of each job.
     arguments: dict[str, Any]
-    #: Five fields: minute, hour, day of month, month, day of week. None where the interval counts.
+    #: Five fields: minute, hour, day of month, month, day of week. None if ``interval_s`` is set.
     cron: str | None
-    #: Seconds between two jobs.
+    #: Seconds between two jobs; None if ``cron`` is set.
     interval_s: int | None
     #: IANA name of the time zone in which the cron expression is read.
     time_zone: str
     priority_class: PriorityClass
     enabled: bool
     next_run_at: datetime
-    #: The time for which the last job was due, and its id.
+    #: The time at which the last job was due.
     last_run_at: datetime | None
+    #: Id of the last job.
     last_job: str | None
     created_at: datetime
 
@@ -101,15 +101,16 @@ def create_schedule(
     priority_class: PriorityClass = PriorityClass.SCHEDULED,
     id: str | None = None,
 ) -> Schedule | None:
-    """Create a schedule, in the caller's transaction; None where the organisation has one of this id already.
+    """Create a schedule in the caller's transaction; return None if the organisation has a schedule with this
+    id.
 
     Args:
-        cron: five fields; or else
-        interval_s: seconds between two jobs, the first one interval from now.
+        cron: five fields; None if ``interval_s`` is given.
+        interval_s: seconds between two jobs; the first job is due one interval from now.
 
     Raises:
-        InvalidInput: not exactly one of cron and interval; a cron expression that is none or never comes
-            true; an unknown time zone.
+        InvalidInput: both or neither of ``cron`` and ``interval_s`` are given; the cron expression is invalid
+            or matches no time; or the time zone is unknown.
     """
     now = datetime.now(UTC)
     values = {
@@ -129,21 +130,21 @@ def create_schedule(
 
 
 def create_system_schedules(connection: Connection[Any]) -> None:
-    """Create the schedules of the cluster itself that do not exist; those that exist stay as they are."""
+    """Create the missing schedules of the cluster itself. Existing schedules do not change."""
     for id, kind, cron in SYSTEM_SCHEDULES:
         create_schedule(connection, SYSTEM, kind, cron=cron, id=id)
 
 
 def get_schedules(connection: Connection[Any], organisation: str) -> list[Schedule]:
-    """The organisation's schedules, in the order of their ids."""
+    """Return the organisation's schedules, in the order of their ids."""
     with connection.cursor(row_factory=dict_row) as cursor:
         return [_schedule(row) for row in cursor.execute(SQL["list"], {"organisation": organisation})]
 
 
 def submit_due(connection: Connection[Any], *, limit: int = DUE_LIMIT) -> list[Job]:
-    """Submit a job for each schedule that is due, in the caller's transaction; the jobs submitted.
+    """Submit a job for each due schedule in the caller's transaction, and return the jobs.
 
-    A schedule that another process has locked is left to that process. A schedule whose cron expression or
+    Schedules that another process has locked are skipped. A schedule whose cron expression or
     time zone is invalid is disabled, and the log says so.
     """
     with connection.cursor(row_factory=dict_row) as cursor:
@@ -183,7 +184,7 @@ def submit_due(connection: Connection[Any], *, limit: int = DUE_LIMIT) -> list[J
 
 
 def job_id(schedule: Schedule) -> str:
-    """Id of the job for the time at which the schedule is due: the same in every process."""
+    """Return the id of the job for the schedule's next due time. The id is the same in every process."""
     due = schedule.next_run_at.astimezone(UTC).isoformat()
     return "job_" + digest(schedule.organisation, schedule.id, due)
 
@@ -191,19 +192,19 @@ def job_id(schedule: Schedule) -> str:
 def next_run(
     *, cron: str | None, interval_s: int | None, time_zone: str, last: datetime, now: datetime
 ) -> datetime:
-    """The first time after ``now`` at which a schedule is due.
+    """Return the first time after ``now`` at which a schedule is due.
 
-    A cron expression follows the clock of its time zone as Debian's cron does. When clocks go back, an
-    expression with fixed hours is due once, and one whose hours begin with ``*`` is due in both of the hours
-    that have the same name. When clocks go forward, an expression whose time is left out is due right after
-    the gap.
+    A cron expression follows the clock of its time zone, with the rules of Debian's cron. When clocks go
+    back, one hour occurs twice: an expression with fixed hours is due once, and an expression whose hours
+    begin with ``*`` is due in both hours. When clocks go forward, an expression whose time is skipped is due
+    right after the gap.
 
     Args:
-        last: the time at which the schedule was due last; intervals count from it.
+        last: the time at which the schedule was last due; intervals count from this time.
 
     Raises:
-        InvalidInput: not exactly one of cron and interval; a cron expression that is none or never comes
-            true; an unknown time zone.
+        InvalidInput: both or neither of ``cron`` and ``interval_s`` are given; the cron expression is invalid
+            or matches no time; or the time zone is unknown.
     """
     if (cron is None) == (interval_s is None):
         raise InvalidInput("a schedule needs either cron or interval_s, not both", param="cron")
@@ -229,8 +230,8 @@ def next_run(
             return following.astimezone(UTC)
         times = croniter(cron, here.replace(tzinfo=None))
         while True:
-            # A time that the clock leaves out is read with the offset from before the gap, which gives a time
-            # after the gap. One that the clock shows twice is the first of the two, which may have passed.
+            # A time that the clock skips gets the offset from before the gap, which gives a time after the
+            # gap. A time that the clock shows twice means the first of the two, which may be in the past.
             following = times.get_next(datetime).replace(tzinfo=zone).astimezone(UTC)
             if following > now:
                 return following

@@ -1,6 +1,6 @@
-"""Jobs as people look at them: lists, one job with its history, why it waits, its speed, its events.
+"""Shows jobs to people: lists of jobs, and one job with its history, why it waits, its speed and its events.
 
-Called by ``/v1/jobs``. Every query is about one organisation.
+Called by ``/v1/jobs``. Every query is limited to the organisations that the caller names.
 
     view = view_job(connection, "default", "job_...", now=datetime.now(UTC), lease_s=30)
     view.waiting.message                       # "queued behind 12 jobs of your organisation"
@@ -22,7 +22,7 @@ from cluster.jobs.jobs import THROTTLED, Job, JobState, PriorityClass, as_jobs, 
 from cluster.jobs.kinds import not_retryable
 from cluster.jobs.queue_tables import live_workers
 
-#: The condition of a filter, in which NULL selects everything.
+#: SQL condition for a ``JobFilter``. A parameter that is NULL selects all jobs.
 CHOSEN = """
   (%(kind)s::text IS NULL OR kind = %(kind)s)
   AND (%(state)s::text IS NULL OR state = %(state)s)
@@ -49,20 +49,23 @@ Reason = Literal[
     "database",
     "other",
 ]
-#: What a running job can wait for, by the word that workers write: the reason, and a sentence.
+#: The word that workers write when a running job waits -> the reason, and a sentence for people.
 WAITS_FOR: dict[str, tuple[Reason, str]] = {
     "gpu": ("gpu", "waiting for the model"),
     "provider": ("provider", "provider throttled"),
     "retry": ("retry", "its stage failed"),
     **{resource: (resource.reason, resource.sentence) for resource in Resource},
 }
-#: Events of one job read at once.
+#: Maximum number of events of one job that one query reads.
 EVENTS_PER_READ = 200
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JobFilter:
-    """Selects jobs; None selects all. ``..._after`` includes the time, ``..._before`` excludes it."""
+    """Selects jobs. A field that is None selects all jobs.
+
+    ``..._after`` includes the time, ``..._before`` excludes it.
+    """
 
     kind: str | None = None
     state: JobState | None = None
@@ -77,20 +80,21 @@ class JobFilter:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StageRun:
-    """A stage in one attempt."""
+    """One stage of one attempt."""
 
     name: str
     attempt: int
     tries: int
-    #: Its progress: ``done`` of ``total`` in ``unit``; the last two are None until the stage records
-    #: progress.
+    #: Number of units of the stage that are done.
     done: int
+    #: Number of units in the stage; None while unknown.
     total: int | None
+    #: What ``done`` and ``total`` count; None until the stage records progress.
     unit: str | None
     started_at: datetime
-    #: None while it runs, or where its worker was lost.
+    #: None while the stage runs, or if its worker was lost.
     ended_at: datetime | None
-    #: The error with which it failed last.
+    #: The error with which the stage last failed.
     error: str | None
 
 
@@ -102,45 +106,46 @@ class AttemptRun:
     worker: str
     started_at: datetime
     ended_at: datetime | None
-    #: succeeded, failed, cancelled, retried, lost; None while it runs.
+    #: succeeded, failed, cancelled, retried or lost; None while the attempt runs.
     outcome: str | None
     error: str | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Waiting:
-    """Why a job makes no progress at the moment."""
+    """Says why a job makes no progress at the moment."""
 
     reason: Reason
     #: The reason as a sentence.
     message: str
-    #: Until when, where that is known.
+    #: When the wait ends; None if that is unknown.
     until: datetime | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Speed:
-    """How fast the current stage goes."""
+    """Speed of the current stage."""
 
-    #: Units of the stage a second since it began.
+    #: Average number of units per second since the stage began.
     rate_per_s: float
-    #: Seconds until the stage's ``total`` is done at that rate; None where there is no total, or nothing is
+    #: Seconds until the stage's ``total`` is done at that rate; None if there is no total, or nothing is
     #: done yet.
     eta_s: float | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JobView:
-    """A job with its history, and with why and how long it waits."""
+    """A job with its history, its speed, and the reason why it waits."""
 
     job: Job
     stages: Sequence[StageRun]
     attempts: Sequence[AttemptRun]
-    #: Its position among the organisation's queued jobs of its class, from 1; None unless it is in line.
+    #: Position among the organisation's queued jobs of the same class, from 1; None unless the job is queued
+    #: and its earliest start time, if any, has passed.
     position: int | None
     waiting: Waiting | None
     speed: Speed | None
-    #: The current stage of the current attempt, or the last one.
+    #: The current or last stage of the current attempt; None if no stage has begun.
     current: StageRun | None
 
 
@@ -148,7 +153,7 @@ class JobView:
 class JobEvent:
     """An event of a job."""
 
-    #: Higher for later events.
+    #: Later events of a job have higher ids.
     id: int
     at: datetime
     type: str
@@ -157,7 +162,7 @@ class JobEvent:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Watch:
-    """A listener that follows a job and has its events up to ``after``."""
+    """A listener that follows a job and already has the job's events with ids up to ``after``."""
 
     organisation: str
     job: str
@@ -169,17 +174,17 @@ class News:
     """The events that a listener does not have yet, oldest first."""
 
     events: Sequence[JobEvent]
-    #: True where no event follows, because the job has ended.
+    #: True if no event follows, because the job has ended.
     last: bool
 
 
 def list_jobs(
     connection: Connection[Any], organisation: str, chosen: JobFilter, page: PageRequest
 ) -> ListPage[Job]:
-    """One page of the organisation's jobs that the filter selects.
+    """Return one page of the organisation's jobs that the filter selects.
 
     Raises:
-        InvalidInput: a cursor that names no job of the organisation.
+        InvalidInput: the page's cursor names no job of the organisation.
     """
     rows = read_page(connection, LISTS, {"organisation": organisation, **asdict(chosen)}, page)
     return ListPage(items=as_jobs(rows.items), has_more=rows.has_more)
@@ -188,8 +193,10 @@ def list_jobs(
 def dead_letters(
     connection: Connection[Any], organisation: str, chosen: JobFilter, *, limit: int
 ) -> list[str]:
-    """Ids of the organisation's failed jobs that the filter selects, those that failed first first; locked
-    until the transaction ends.
+    """Lock the organisation's dead letters that the filter selects until the transaction ends.
+
+    Returns:
+        Ids of the jobs that can be queued again, earliest failure first.
     """
     values = {
         "organisation": organisation,
@@ -203,7 +210,7 @@ def dead_letters(
 def view_job(
     connection: Connection[Any], organisation: str, id: str, *, now: datetime, lease_s: float
 ) -> JobView:
-    """The organisation's job with its history.
+    """Return the organisation's job with its history.
 
     Args:
         now: the present time, with a time zone.
@@ -239,10 +246,11 @@ def view_job(
 
 
 def read_news(connection: Connection[Any], watches: Sequence[Watch]) -> dict[Watch, News]:
-    """The next events of each job that is there, at most ``EVENTS_PER_READ`` each, in one query.
+    """Read the next events of each watched job that exists, at most ``EVENTS_PER_READ`` per job, in one
+    query.
 
-    Nothing is passed over: who writes an event holds the job's row, so a job's events are committed in the
-    order of their ids.
+    No event is missed: a process that writes an event has locked the job's row, so the events of a job are
+    committed in the order of their ids.
     """
     values = {
         "organisation": [watch.organisation for watch in watches],
@@ -265,7 +273,7 @@ def read_news(connection: Connection[Any], watches: Sequence[Watch]) -> dict[Wat
 
 
 def _short(connection: Connection[Any]) -> Waiting | None:
-    """A shortage without whose end no job can go on; workers cannot record it in rows."""
+    """Return a shortage that stops every job, or None. Workers cannot record such a shortage in job rows."""
     short = sorted(resource for resource in announced(connection) if resource.stops_every_job)
     return Waiting(reason=short[0].reason, message=short[0].sentence) if short else None
 
@@ -305,7 +313,7 @@ def _behind(ahead: int) -> str:
 
 
 def _speed(job: Job, current: StageRun | None, now: datetime) -> Speed | None:
-    """The speed of the current stage, since earlier stages went at other speeds."""
+    """Return the speed of the current stage only, because stages run at different speeds."""
     if job.state != JobState.RUNNING or current is None or current.ended_at is not None:
         return None
     seconds = (now - current.started_at).total_seconds()

@@ -1,1 +1,1 @@
-"""Organisations: their limits, their keys, their usage, and the answers to their repeated requests."""
+"""Organisations: their limits, API keys and usage, and the stored answers to their repeated requests."""

@@ -1,7 +1,8 @@
-"""Answers to requests with an ``Idempotency-Key``: a repeated request gets the answer of the first one.
+"""Answers to requests with an ``Idempotency-Key``: a repeated request gets the answer of the first request.
 
-An answer is stored in the transaction of its request's work, so that neither exists without the other. Called
-by ``serve_app.edge.idempotency``, which every route that creates something uses, and by retention.
+One transaction does the work of a request and stores the answer, so neither exists without the other. Called
+by ``serve_app.edge.idempotency``, which every route that creates something uses, and by
+``jobs.archive.retention``.
 
     with connection.transaction():
         answer = answer_once(connection, "default", key, digest_of_the_request, lambda: {"id": ...})
@@ -18,7 +19,7 @@ from cluster.errors import InvalidInput
 
 SQL = queries("cluster.organisations", "idempotency.sql")
 
-#: A day, as other services with this header keep their answers.
+#: An answer is kept for one day, which is usual for services with this header.
 LIFETIME_S = 24 * 3600
 
 
@@ -31,8 +32,8 @@ def answer_once(
 ) -> dict[str, Any]:
     """Do the work and return its answer; for a repeated request, only return the first answer.
 
-    Call it inside a transaction, in which the work is done as well. Requests with the same key run one after
-    the other. The answer of a failed request is not stored, so the request can be repeated.
+    Call this inside a transaction; ``work`` runs in the same transaction. Requests with the same key run one
+    after the other. The answer of a failed request is not stored, so a repeated request does the work again.
 
     Args:
         key: the request's ``Idempotency-Key``.
@@ -59,5 +60,5 @@ def answer_once(
 
 
 def delete_old_answers(connection: Connection[Any]) -> int:
-    """Delete the answers of every organisation that are older than a day; returns their number."""
+    """Delete answers of all organisations that are older than a day, and return how many were deleted."""
     return connection.execute(SQL["forget_of_all"], {"lifetime_s": LIFETIME_S}).rowcount

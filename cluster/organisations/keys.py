@@ -1,6 +1,6 @@
 """API keys, and the organisation that each key acts for.
 
-Called by the HTTP endpoint on every request, so ``organisation_for`` asks no database and waits for nothing.
+Called by the HTTP endpoint on every request, so ``organisation_for`` uses no database and never blocks.
 
     keys = open_keys(settings)
     keys.organisation_for(b"sk-...")        # "acme"; None for a key that does not exist
@@ -14,10 +14,11 @@ from cluster.settings import Settings
 
 
 class Keys:
-    """Finds the organisation of a key. Keeps SHA-256 hashes only and compares them in constant time.
+    """Finds the organisation of a key. Keeps only SHA-256 hashes of keys, and compares hashes in constant
+    time.
 
     Args:
-        organisations: SHA-256 of each key -> the organisation that it acts for.
+        organisations: SHA-256 of each key -> the organisation that the key acts for.
         without_key: the organisation that every request acts for; None: each request needs a key.
     """
 
@@ -26,7 +27,7 @@ class Keys:
         self.without_key = without_key
 
     def organisation_for(self, key: bytes) -> str | None:
-        """The organisation that the key acts for; None where there is no such key."""
+        """Return the organisation that the key acts for; None if there is no such key."""
         digest, found = sha256(key).digest(), None
         for known, organisation in self._organisations.items():
             if compare_digest(digest, known):
@@ -35,7 +36,10 @@ class Keys:
 
 
 def open_keys(settings: Settings) -> Keys:
-    """The settings' key, which acts for the settings' organisation; without a key, every request does."""
+    """Read the API key from the settings. It acts for the settings' organisation.
+
+    If the settings have no key, every request acts for that organisation.
+    """
     if settings.api_key is None:
         return Keys({}, without_key=settings.organisation)
     digest = sha256(settings.api_key.get_secret_value().encode()).digest()

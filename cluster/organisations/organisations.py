@@ -1,14 +1,14 @@
 """Organisations: the owners of all data, and the limits of each.
 
-Beside the migrations, only ``ensure_organisation`` creates one. A replica calls it when it opens the
-database, and a bulk ingest before it makes its vector store. No other write creates an organisation, so that
-a deleted one stays deleted.
+Apart from the migrations, only ``ensure_organisation`` creates an organisation. A replica calls it when it
+opens the database, and a bulk ingest calls it before it creates its vector store. No other write creates an
+organisation, so a deleted organisation stays deleted.
 
     ensure_organisation(connection, "acme")
     limits = storage_limits(connection, "acme", default=StorageLimits.of(settings))
 
-The row also holds ``concurrency_limit``: how many of the organisation's jobs of one priority class may run at
-once. The queue's own statements read it (``cluster/jobs``).
+The row of an organisation also has ``concurrency_limit``: the maximum number of its jobs of one priority
+class that run at the same time. The SQL of the queue reads this column (``cluster/jobs``).
 """
 
 from dataclasses import dataclass
@@ -24,27 +24,28 @@ SQL = queries("cluster.organisations", "organisations.sql")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StorageLimits:
-    """How much an organisation may keep; 0 means no limit."""
+    """Limits on what an organisation may store; 0 means no limit."""
 
-    #: Most files, pending uploads included.
+    #: Maximum number of files, including pending uploads.
     files: int = 0
-    #: Maximum number of bytes of files, those announced by pending uploads included.
+    #: Maximum number of bytes of all files, including the bytes that pending uploads announce.
     bytes: int = 0
 
     @classmethod
     def of(cls, settings: Settings) -> "StorageLimits":
-        """The limits of organisations that have none of their own."""
+        """Return the default limits, for organisations without limits of their own."""
         return cls(files=settings.organisation_files, bytes=settings.organisation_bytes)
 
     def __bool__(self) -> bool:
-        """True where anything is limited."""
+        """True if files or bytes are limited."""
         return bool(self.files or self.bytes)
 
 
 def ensure_organisation(connection: Connection[Any], organisation: str) -> None:
-    """Create the organisation if it does not exist. Safe to repeat and to race.
+    """Create the organisation if it does not exist. Several processes may call this at the same time.
 
-    Nothing is written where it exists, so that a replica also starts on a database that takes no writes.
+    If the organisation exists, nothing is written, so a replica also starts on a database that takes no
+    writes.
     """
     if connection.execute(SQL["exists"], {"organisation": organisation}).fetchone() is None:
         connection.execute(SQL["ensure"], {"organisation": organisation})
@@ -53,7 +54,7 @@ def ensure_organisation(connection: Connection[Any], organisation: str) -> None:
 def storage_limits(
     connection: Connection[Any], organisation: str, *, default: StorageLimits
 ) -> StorageLimits:
-    """The organisation's limits: each its own where it has one, else the default.
+    """Return the organisation's limits. The default replaces each limit that the organisation does not have.
 
     Args:
         default: the settings' limits.

@@ -1,7 +1,8 @@
-"""Usage events: the work that each organisation used, for bills.
+"""Usage events record the work that was done for each organisation, for billing.
 
 Every path that embeds or reranks calls ``record_usage``: requests and searches
-(``serve_app.embedding.usage``), the bulk ingest and the jobs (``data_jobs.stages.write``). It needs no job.
+(``serve_app.embedding.usage``), the bulk ingest and the jobs (``data_jobs.stages.write``). Usage is also
+recorded for work without a job.
 
     id = event_id(EMBEDDING, work)
     event = UsageEvent(organisation="acme", id=id, source=UsageSource.HTTP, model=name, quantity=12)
@@ -25,7 +26,7 @@ EMBEDDING, RERANKING = "embedding", "reranking"
 
 
 class UsageSource(StrEnum):
-    """The path by which the work was asked for."""
+    """The path on which the work was requested."""
 
     #: A request to the endpoint for vectors or for a ranking.
     HTTP = "http"
@@ -33,7 +34,7 @@ class UsageSource(StrEnum):
     SEARCH = "search"
     #: A bulk ingest.
     INGEST = "ingest"
-    #: A job of the queue.
+    #: A job from the queue.
     JOB = "job"
 
 
@@ -42,7 +43,7 @@ class UsageEvent:
     """A piece of work that an organisation pays for."""
 
     organisation: str
-    #: The same work has the same id, and counts once.
+    #: The same work always has the same id, so it is counted once.
     id: str
     source: UsageSource
     #: Name of the model that did the work.
@@ -56,16 +57,16 @@ class UsageEvent:
 
 
 def event_id(kind: str, work: str) -> str:
-    """Id of the event for work of this kind.
+    """Return the id of the usage event for a piece of work.
 
     Args:
-        work: names the work by its content, so that the same work repeated has the same id.
+        work: identifies the work by its content, so repeated work has the same id.
     """
     return f"use_{digest(kind, work)}"
 
 
 def record_usage(connection: Connection[Any], events: Iterable[UsageEvent]) -> None:
-    """Write the events in the caller's transaction. Events with a known id stay as they are.
+    """Write the events in the caller's transaction. An event whose id is already stored is not written again.
 
     Raises:
         ForeignKeyViolation: an event names an organisation that does not exist.

@@ -1,8 +1,8 @@
-"""Types of a retrieval: its options, its result, and the callables that it needs.
+"""Types of a retrieval: the options, the result, and the callables that the caller passes.
 
-The caller hands over three callables, so that a replica can use its batcher and a worker its model's handle:
 ``EmbedQuestions`` turns questions into vectors, ``RerankTexts`` scores texts with a cross-encoder, and
-``RunInDatabase`` runs blocking database work where it does not block the event loop.
+``RunInDatabase`` runs blocking database work without blocking the event loop. They are callables because a
+replica embeds with its batcher, and a worker embeds with a handle to the model.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -22,28 +22,28 @@ T = TypeVar("T")
 
 #: The name of ``Ranker.VECTORS`` in requests.
 NO_RANKER = "none"
-#: The names of ``Ranker.FUSED`` in requests: ours, and OpenAI's for its own ranker.
+#: The names of ``Ranker.FUSED`` in requests: this project's name, and OpenAI's name for its own ranker.
 FUSED_RANKERS = ("auto", "default-2024-11-15")
 
 
 class Ranker(StrEnum):
-    """How the chunks of a store are ordered."""
+    """Method by which the chunks of a store are ordered."""
 
-    #: By the cosine of the question's vector and the chunk's.
+    #: By the cosine similarity of the question's vector and the chunk's vector.
     VECTORS = "vectors"
-    #: By three rankings fused into one: vectors, words and phrase. A score of 1 means first in each.
+    #: By three rankings fused into one: vectors, words and phrase. A score of 1 means first in all three.
     FUSED = "fused"
-    #: As ``FUSED``; then a cross-encoder scores the best chunks again, each together with the question.
+    #: Like ``FUSED``, but then a cross-encoder scores the best chunks again, each together with the question.
     CROSS_ENCODER = "cross_encoder"
 
     @classmethod
     def named(cls, name: str, *, cross_encoder: str | None, param: str) -> "Ranker":
-        """The ranker that a request names.
+        """Return the ranker that a request names.
 
         Args:
             name: ``none``, ``auto``, ``default-2024-11-15``, or the cross-encoder's name.
             cross_encoder: name of the configured cross-encoder; None: there is none.
-            param: the request's field, for the error.
+            param: name of the request's field, for the error message.
 
         Raises:
             InvalidInput: no ranker has this name.
@@ -60,9 +60,9 @@ class Ranker(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RetrievalOptions:
-    """Which chunks are wanted, and how they are ordered."""
+    """Options that select and order the chunks of a retrieval."""
 
-    #: Most chunks, all questions together; 1 to 1,000.
+    #: Maximum number of chunks for all questions together; 1 to 1,000.
     max_chunks: int = 10
     #: Chunks with a lower score are left out; 0 to 1.
     score_threshold: float = 0.0
@@ -75,13 +75,13 @@ class RetrievalOptions:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class QueryVectors:
-    """The vectors of n questions."""
+    """The vectors of n questions, and the model that computed the vectors."""
 
     #: (n, dim) float32, unit length, in the order of the questions.
     vectors: NDArray[np.float32]
-    #: Id of the fingerprint of the model that computed them.
+    #: Id of the fingerprint of the model that computed the vectors.
     fingerprint: str
-    #: Questions that were longer than the model reads, and were cut.
+    #: Number of questions that were cut because the model cannot read such long texts.
     truncated: int = 0
 
 
@@ -91,9 +91,9 @@ class RetrievedChunk:
 
     #: Id of the chunk.
     id: str
-    #: Id of the attached file; of a document that a bulk ingest brought in, the document's id.
+    #: Id of the attached file; for a document of a bulk ingest, the id of the document.
     file: str
-    #: Empty where the document has none.
+    #: Name of the file; empty if the document has none.
     filename: str
     #: The chunk's text.
     text: str
@@ -101,16 +101,17 @@ class RetrievedChunk:
     score: float
     #: The question that this chunk answers best.
     question: str
-    #: Page of the document, from 1; None where it has no pages.
+    #: Page of the document, from 1; None if the document has no pages.
     page: int | None
-    #: Characters of that page at which the chunk starts and ends; None where they are not known.
+    #: Character of that page at which the chunk starts; None if unknown.
     start: int | None
+    #: Character of that page at which the chunk ends; None if unknown.
     end: int | None
-    #: The part of the text to read first, see ``snippets``.
+    #: The part of the text with most of the question's words, see ``snippets``.
     snippet: str
     #: Keywords of the document that occur in the chunk.
     keywords: Sequence[str]
-    #: The attributes that the file's owner gave it; of an ingested document, all attributes.
+    #: The attributes that the owner gave to the file; for an ingested document, all attributes.
     attributes: Mapping[str, str | int | float | bool]
 
 
@@ -118,25 +119,25 @@ class RetrievedChunk:
 class Retrieved:
     """The result of one retrieval."""
 
-    #: Best first; each chunk once.
+    #: The best chunk first. Each chunk occurs once.
     chunks: Sequence[RetrievedChunk]
-    #: Questions that were longer than the model reads, and were cut.
+    #: Number of questions that were cut because the model cannot read such long texts.
     truncated_questions: int
 
 
 class EmbedQuestions(Protocol):
-    """Computes the vectors of questions, with the model's prompt for questions before each."""
+    """Computes the vectors of questions. The model's prompt for questions is put before each question."""
 
     async def __call__(self, questions: Sequence[str], /) -> QueryVectors: ...
 
 
 class RerankTexts(Protocol):
-    """Scores how well each text answers the question, by a cross-encoder: (n,) float32, 0 to 1."""
+    """Scores with a cross-encoder how well each text answers the question: (n,) float32, 0 to 1."""
 
     async def __call__(self, question: str, texts: Sequence[str], /) -> NDArray[np.float32]: ...
 
 
 class RunInDatabase(Protocol):
-    """Runs blocking work in a thread, with the pool and the vector index. It may run the work twice."""
+    """Runs blocking work in a thread, and passes the pool and the indexes to it. The work may run twice."""
 
     async def __call__(self, work: Callable[[ConnectionPool, ChunkIndexes], T], /) -> T: ...

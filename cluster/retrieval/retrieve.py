@@ -1,6 +1,6 @@
 """Retrieval: finds the chunks of a vector store that answer questions best, each with its file and its page.
 
-Called by the search route, and fit for workers: it needs no HTTP request and no Ray.
+Called by the search route. Workers can call it too, because it needs no HTTP request and no Ray.
 
     retrieved = await retrieve(
         "acme", "handbook", ["Who may stop the pump?"], RetrievalOptions(max_chunks=5),
@@ -36,13 +36,14 @@ from cluster.vector_index.attributes import FILE, owner_attributes, system_attri
 from cluster.vector_index.filters import parse_filter
 
 MAX_QUESTIONS = 32
-#: The rankings by words and the snippets read this many characters of a question, about as many as a model
-#: reads of a text. Each further word would cost a look-up.
+#: The word rankings and the snippets read only this many characters of a question, about as many as a model
+#: reads of a text, because each further word costs a look-up.
 WORDS_CHARACTERS = 2_048
-#: Chunks that the cross-encoder scores for each question. Scoring one takes as long as the whole search.
+#: Number of chunks that the cross-encoder scores for each question. Scoring one chunk takes as long as the
+#: whole search.
 RERANKED_CHUNKS = 50
 
-#: A hit, and the question that it answers.
+#: A hit, and the question that the hit answers.
 Answer = tuple[Hit, str]
 
 
@@ -56,10 +57,10 @@ async def retrieve(
     embed: EmbedQuestions,
     rerank: RerankTexts | None = None,
 ) -> Retrieved:
-    """The chunks of the store that answer the questions best.
+    """Return the chunks of the store that answer the questions best.
 
-    All questions see one state of the store: a document that is being replaced is found as it was or as it
-    will be, never half and half. The search counts as activity of the store.
+    All questions see one state of the store. If a document is being replaced, the search finds its old
+    version or its new version, never a mixture. The search counts as activity of the store.
 
     Args:
         organisation: id of the organisation; only its stores are searched.
@@ -68,10 +69,10 @@ async def retrieve(
         options: which chunks are wanted.
         in_database: runs the search.
         embed: computes the questions' vectors.
-        rerank: the cross-encoder; needed where ``options.ranker`` is ``Ranker.CROSS_ENCODER``.
+        rerank: the cross-encoder; required if ``options.ranker`` is ``Ranker.CROSS_ENCODER``.
 
     Raises:
-        InvalidInput: questions, filters or options that cannot be searched for.
+        InvalidInput: the questions, the filters or the ranker are not valid.
         NotFound: the organisation has no such store.
         Conflict: the store holds vectors of another model than ``embed`` uses.
         Unavailable: the database does not answer.
@@ -97,7 +98,7 @@ async def retrieve(
 
 
 def _require_valid(questions: Sequence[str], options: RetrievalOptions) -> None:
-    """Refuse what cannot be searched for, before the questions cost an embedding."""
+    """Refuse invalid questions and filters before the questions are embedded."""
     if not 1 <= len(questions) <= MAX_QUESTIONS or not all(question.strip() for question in questions):
         raise InvalidInput(
             f"query must be a text or a list of 1 to {MAX_QUESTIONS} texts, none of them empty", param="query"
@@ -115,7 +116,7 @@ def _search(
     embedded: QueryVectors,
     options: RetrievalOptions,
 ) -> list[list[Hit]]:
-    """The hits of each question."""
+    """Search the store, and return the hits of each question."""
     with translated(), pool.connection() as connection:
         store = find_store(connection, organisation, store_name)
         if store.fingerprint.id != embedded.fingerprint:
@@ -148,7 +149,7 @@ async def _rerank(rerank: RerankTexts, question: str, hits: list[Hit]) -> list[H
 
 
 def _merge(questions: Sequence[str], found: Sequence[Sequence[Hit]]) -> list[Answer]:
-    """The hits of all questions, best first. A chunk that answers several counts once, by its best score."""
+    """Merge all hits, best first. A chunk that answers several questions occurs once, with its best score."""
     best: dict[str, Answer] = {}
     for question, hits in zip(questions, found, strict=True):
         for hit in hits:

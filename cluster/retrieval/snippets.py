@@ -15,25 +15,25 @@ import regex
 from cluster.text.graphemes import boundary
 from cluster.vector_index.words import SPACELESS, normalised, words
 
-#: Characters: about two lines on a screen.
+#: Length of a snippet in characters, about two lines on a screen.
 LENGTH = 240
 SIMPLE_WORD = re.compile(r"[^\W_]+")
-#: Text without these characters has no marks, no invisible characters and no script without spaces.
-#: SIMPLE_WORD finds its words, and is faster than WORD.
+#: A text without these characters has no marks, no invisible characters and no script without spaces. For
+#: such a text SIMPLE_WORD is enough, and it is faster than WORD.
 SPECIAL = re.compile(
     "[^\x00-\xac\xae-\u02ff\u0370-\u0482\u048a-\u0590\u2010-\u2029\u202f-\u205f\u2070-\u20cf\u2100-\u2cee]"
 )
-#: A word of any script, with its marks and the invisible characters inside it; or one letter of a script that
-#: writes no spaces.
+#: A word of any script, including marks and invisible characters inside the word, or one letter of a script
+#: without spaces.
 WORD = regex.compile(
     rf"[{SPACELESS}][\p{{M}}\p{{Cf}}]*+|[[\p{{L}}\p{{M}}\p{{N}}\p{{Cf}}]--[{SPACELESS}]]++", regex.V1
 )
 SPACELESS_LETTER = re.compile(f"[{SPACELESS}]")
-#: Most words beyond ASCII that the process remembers the spelling of.
+#: Maximum number of non-ASCII words whose normalised form the process caches.
 REMEMBERED_SPELLINGS = 16_384
-#: Two words match when this many first characters are equal; shorter words must be equal as a whole.
+#: Minimum number of equal first characters of two matching words; shorter words must be equal as a whole.
 LEAST_COMMON = 4
-#: Longest ending, in characters, by which two matching words may differ: sleep, sleeps, sleeping.
+#: Maximum number of characters at the end by which two matching words may differ: sleep, sleeps, sleeping.
 LONGEST_ENDING = 3
 
 
@@ -42,7 +42,7 @@ class QueryWords:
 
     def __init__(self, question: str) -> None:
         self._words = set(words(question).text.replace(".", " ").split())
-        #: Length and beginning -> word, for each beginning that a word of some length must share with it.
+        #: (Length of a word, beginning of the word) -> the word, for each beginning that a match may need.
         self._beginnings = {
             (len(word), word[:common]): word
             for word in sorted(self._words)
@@ -52,7 +52,7 @@ class QueryWords:
         self._starts = {word[:LEAST_COMMON] for word in self._words}
 
     def find(self, word: str) -> str | None:
-        """The question's word that matches this one; None where no word does."""
+        """Return the question's word that matches the given word; None if no word matches."""
         folded = word.lower() if word.isascii() else _normalised(word)
         if folded in self._words:
             return folded
@@ -70,10 +70,10 @@ class QueryWords:
 
 
 def snippet(text: str, query_words: QueryWords, *, length: int = LENGTH) -> str:
-    """The slice of the text with most of the question's words, cut between words.
+    """Return the slice of the text with most of the question's words, cut between words.
 
-    A word that is rare in the text counts more than a frequent one, so that "the" decides nothing. A repeated
-    word counts once. Where the text has none of the words, the snippet is the text's beginning.
+    A word that is rare in the text counts more than a frequent word such as "the". A repeated word counts
+    once. If the text has none of the words, the snippet is the beginning of the text.
     """
     if len(text) <= length:
         return text
@@ -83,13 +83,13 @@ def snippet(text: str, query_words: QueryWords, *, length: int = LENGTH) -> str:
         if (match := query_words.find(text[start:end])) is not None
     ]
     start, end = _best(found, length) if found else (0, 0)
-    # The matches stand in the middle of the snippet.
+    # The matches are put in the middle of the snippet.
     begin = max(0, min(start - (length - (end - start)) // 2, len(text) - length))
     return _whole_words(text, begin, length)
 
 
 def _best(found: list[tuple[int, int, str]], length: int) -> tuple[int, int]:
-    """Start and end of the window over matches with the highest weight; of several equal ones, the first."""
+    """Return start and end of the window of matches with the highest weight, or of the first such window."""
     occurrences = Counter(word for *_, word in found)
     window: deque[tuple[int, int, str]] = deque()
     inside: Counter[str] = Counter()
@@ -106,7 +106,7 @@ def _best(found: list[tuple[int, int, str]], length: int) -> tuple[int, int]:
 
 
 def _words(text: str) -> Iterator[tuple[int, int]]:
-    """Start and end of each word. In a script without spaces each pair of neighbouring letters is a word."""
+    """Yield start and end of each word. In a script without spaces, two adjacent letters are a word."""
     if text.isascii() or SPECIAL.search(text) is None:
         yield from (match.span() for match in SIMPLE_WORD.finditer(text))
         return
@@ -145,5 +145,5 @@ _normalised = lru_cache(REMEMBERED_SPELLINGS)(normalised)
 
 
 def _common(one: int, other: int) -> int:
-    """Number of first characters that two words of these lengths must share to match."""
+    """Return the number of first characters that two words of these lengths must share to match."""
     return max(LEAST_COMMON, max(one, other) - LONGEST_ENDING)

@@ -1,1 +1,1 @@
-"""Parts that the bulk jobs on Ray Data share: the plan of a run, its report, its connection to Ray."""
+"""Parts that the bulk jobs on Ray Data share: plan of a run, report of a run, connection to Ray."""

@@ -22,7 +22,7 @@ from data_jobs.stages.document_row import DocumentRow, new_row
 from data_jobs.stages.pipeline_version import pipeline_version
 from data_jobs.stages.write import unchanged_result
 
-#: Documents looked up in one query.
+#: Number of documents to look up in one query.
 LOOKUP_SIZE = 1_000
 
 
@@ -32,7 +32,7 @@ class Plan:
 
     #: Documents to read; the hash of their bytes may still show that some are unchanged.
     pending: list[DocumentRow]
-    #: Results of documents whose stamp alone shows that they are unchanged, as the pipeline would give them.
+    #: Results of documents whose stamp alone shows that they are unchanged, in the format of the pipeline.
     settled: list[dict[str, Any]]
 
     @property

@@ -1,6 +1,7 @@
 """Connect this process to Ray.
 
-The cluster is that of the Ray job, the one that this home runs, or one started for this process.
+The process connects to the cluster of the Ray job, else to the cluster of this home, else to a new cluster
+for this process.
 
 with ray_session(settings):
     ray.data.from_items(...)
@@ -28,18 +29,18 @@ from cluster.settings import Settings
 
 log = structlog.get_logger(__name__)
 
-#: Least number of logical CPUs that Ray gets on one machine: an engine must fit beside the stages that feed
-#: it.
+#: Minimum number of logical CPUs that Ray gets on one machine, because an engine and the stages that feed the
+#: engine must run at the same time.
 LEAST_CPUS = 4
-#: A batch on a slow CPU or a PDF at its limits can take minutes; half an hour without any progress is a
-#: fault.
+#: Seconds without any progress after which a run fails. A batch on a slow CPU or a PDF at its limits takes
+#: only minutes.
 NO_PROGRESS_TIMEOUT_S = 30 * 60
 
 
 class Terminated(KeyboardInterrupt):
     """The process received SIGTERM.
 
-    Like Ctrl-C it is no ``Exception``, so ``except Exception`` does not stop it.
+    Like Ctrl-C, this is not an ``Exception``, so ``except Exception`` does not catch it.
     """
 
 
@@ -47,7 +48,7 @@ class Terminated(KeyboardInterrupt):
 def ray_session(settings: Settings) -> Iterator[None]:
     """Connect to Ray for the block.
 
-    An earlier connection is used and kept; a cluster started here is stopped.
+    An existing connection is used and kept. A cluster started here is stopped after the block.
     """
     if ray.is_initialized():
         yield
@@ -57,8 +58,8 @@ def ray_session(settings: Settings) -> Iterator[None]:
     os.environ.setdefault("GOMP_SPINCOUNT", "0")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     if settings.log_level != "DEBUG":
-        # Ray's core warns for every actor pool of Ray Data that the object store keeps its arguments (ray
-        # issue 53727).
+        # For every actor pool of Ray Data, Ray's core warns that the object store keeps the arguments of the
+        # pool (ray issue 53727).
         os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     address = os.environ.get("RAY_ADDRESS")
     if not address:
@@ -74,8 +75,8 @@ def ray_session(settings: Settings) -> Iterator[None]:
                 reason = "the cluster was stopped (make down) during this run; start it again with make up"
             ray.init(address=address, **quiet)
         else:
-            # A folder of its own, so that no other cluster's session is found; short, because unix sockets
-            # limit paths.
+            # Use a separate folder, so Ray does not find the session of another cluster. Keep the path short,
+            # because unix sockets limit paths.
             folder = ending.enter_context(
                 tempfile.TemporaryDirectory(prefix="ec-ray-", ignore_cleanup_errors=True)
             )
@@ -88,7 +89,7 @@ def ray_session(settings: Settings) -> Iterator[None]:
         ending.callback(ray.shutdown)
         with _raising_terminated(reason):
             if settings.log_level != "DEBUG":
-                # Hides plans and notices; the report has what a person needs.
+                # Hide plans and notices, because the report has the information that a person needs.
                 logging.getLogger("ray.data").setLevel(logging.ERROR)
             context = DataContext.get_current()
             context.enable_progress_bars = False
@@ -98,7 +99,7 @@ def ray_session(settings: Settings) -> Iterator[None]:
 
 @contextmanager
 def _raising_terminated(reason: str) -> Iterator[None]:
-    """Raise ``Terminated(reason)`` in the block on SIGTERM, as ``make down`` sends before it stops Ray."""
+    """Raise ``Terminated(reason)`` in the block on SIGTERM. ``make down`` sends it before stopping Ray."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -114,12 +115,12 @@ def _raising_terminated(reason: str) -> Iterator[None]:
 
 
 def _head_of_this_home(settings: Settings) -> str | None:
-    """Address of the Ray head that ``make up`` started for this home; None if it runs none."""
+    """Return the address of the Ray head that ``make up`` started for this home; None if no head runs."""
     head = ray_head.running(settings)
     if head is None:
         return None
-    # A driver whose token mode differs from its head's has its actors cancelled before they start. Ray read
-    # the variable when it was imported, so its configuration is read again.
+    # If the token mode of a driver differs from the token mode of the head, Ray cancels the driver's actors
+    # before they start. Ray read the variable at import, so read the configuration again.
     os.environ.update(WITHOUT_TOKENS)
     Config.initialize("")
     return f"127.0.0.1:{head.ports['gcs']}"

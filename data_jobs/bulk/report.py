@@ -1,4 +1,4 @@
-"""Show a person the progress of a bulk job and, after it, a summary.
+"""Show a person the progress of a bulk job and, at the end, a summary.
 
 report = IngestReport()
 with report.progress(total=20) as advance:
@@ -47,7 +47,7 @@ class IngestReport:
     totals: Counter[str] = field(default_factory=Counter)
     #: (source, outcome, detail) of documents that are not searchable.
     failures: list[tuple[str, str, str]] = field(default_factory=list)
-    #: The same for documents that were read only in part.
+    #: (source, outcome, detail) of documents that were read only in part.
     partial: list[tuple[str, str, str]] = field(default_factory=list)
     #: (path, "left out", reason) of folders and keys that could not be listed; how many documents they hold
     #: is unknown.
@@ -101,7 +101,7 @@ class IngestReport:
 
     @contextmanager
     def progress(self, total: int) -> Iterator[Callable[[Mapping[str, Any]], None]]:
-        """Show a progress bar during the block, which calls the yielded function with each result."""
+        """Show a progress bar during the block. The block calls the yielded function with each result."""
         with self._bar() as bar:
             task = bar.add_task("starting", total=total)
             logged = time.monotonic()

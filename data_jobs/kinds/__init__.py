@@ -1,1 +1,1 @@
-"""The code that does jobs: one file for each kind, and the table that names them (``registry``)."""
+"""The code that runs jobs: one file for each kind of job, and the table of all kinds (``registry``)."""

@@ -1,4 +1,4 @@
-"""The job that deletes the content of a deleted or expired vector store, in bounded transactions."""
+"""Delete the content of a deleted or expired vector store, in transactions of limited size."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -14,7 +14,7 @@ from data_jobs.worker.job_attempt import JobAttempt
 
 @dataclass(frozen=True)
 class DeleteStore:
-    """Does jobs of the kind ``DELETE_STORE``; called with each attempt."""
+    """Runs jobs of the kind ``DELETE_STORE``; the worker calls it with each attempt."""
 
     resources: Resources
 

@@ -1,8 +1,8 @@
 """The job that makes an attached file searchable: read, parse, chunk, keywords, compare, embed, write.
 
 Until its last transaction an attempt writes only its progress. That transaction writes the chunks, the
-document's version, the status of the attached file, the usage and the end of the job: all of it or nothing,
-and only as the current attempt.
+document's version, the status of the attached file, the usage and the end of the job: either all of this or
+nothing, and only if this attempt is still the current one.
 """
 
 import asyncio
@@ -45,24 +45,24 @@ from data_jobs.stages.pipeline_version import pipeline_version
 from data_jobs.stages.write import DocumentWriter
 from data_jobs.worker.job_attempt import JobAttempt, NotWanted, StageFailed
 
-#: Pages that are parsed at once, in some tenths of a second: an urgent page waits no longer for a parser.
+#: Pages that are parsed in one call. A call takes some tenths of a second, so urgent pages wait no longer.
 PAGES_PER_PART = 50
-#: Half of a part has half of its time limit, and so on, but no less than this share of ``parse_timeout_s``.
-#: So a page whose parsing never ends is found in two and a half times the whole time, not in seven.
+#: Minimum time limit of a part, as a share of ``parse_timeout_s``. Half of a part has half of the time limit.
+#: So a page whose parsing never ends is found in 2.5 times ``parse_timeout_s``, not in 7 times.
 MIN_TIME_SHARE = 0.1
-#: Chunks of one call to the model: enough to fill its batches, few enough to repeat and to show progress.
+#: Chunks per call to the model: enough to fill a batch, few enough for cheap retries and steady progress.
 CHUNKS_PER_CALL = 32
-#: Calls of one job at once: the model never waits for this job, and other jobs never wait long behind it.
+#: Concurrent calls per job: enough to keep the model busy, few enough that other jobs do not wait long.
 CALLS_AT_ONCE = 2
-#: A call that is not answered within so many seconds waits for the model, and the job says so.
+#: If a call takes longer than this many seconds, the job reports that it waits for the model.
 FAST_ANSWER_S = 2.0
-#: Percent of the job done when a stage begins and when it ends, about as in the time of a long document.
+#: Percent of the job done when a stage begins and ends, estimated from the times of a long document.
 SHARES = {"read": (0, 2), "parse": (2, 35), "chunk": (35, 40), "embed": (40, 95), "write": (95, 99)}
 
 
 @dataclass(frozen=True)
 class IndexFile:
-    """Does jobs of the kind ``INDEX_FILE``; called with each attempt."""
+    """Runs jobs of the kind ``INDEX_FILE``; the worker calls it with each attempt."""
 
     resources: Resources
 
@@ -73,7 +73,7 @@ class IndexFile:
 
 @dataclass
 class _Work:
-    """One attempt at the job."""
+    """Runs one attempt at the job."""
 
     resources: Resources
     attempt: JobAttempt
@@ -82,7 +82,7 @@ class _Work:
     facts: dict[Fact, str | float | bool] = field(default_factory=dict)
 
     async def do(self) -> None:
-        """Run all stages, in the order in which the document travels."""
+        """Run all stages in order."""
         attempt = self.attempt
         self.store, self.attached, self.file = await attempt.in_transaction(self._look_up)
         row = new_row(self.attached.document, self.file.id, "")
@@ -99,10 +99,10 @@ class _Work:
         )
 
     def _look_up(self, connection: Connection[Any]) -> tuple[VectorStore, StoreFile, File]:
-        """The vector store, the attached file and the file of the job.
+        """Return the vector store, the attached file and the file of the job.
 
         Raises:
-            NotWanted: the file was detached or attached again, or its store was deleted.
+            NotWanted: the file was detached or attached again, or the vector store was deleted.
             StageFailed: no model here has the store's fingerprint.
         """
         organisation, asked = self.attempt.job.organisation, self.attempt.job.input
@@ -136,7 +136,7 @@ class _Work:
     async def _parse(self, row: DocumentRow, data: bytes) -> DocumentRow:
         """Parse the document part by part.
 
-        A document without any text is parsed once more as a whole, for its outcome.
+        If no part has text, parse the whole document again to find out why.
         """
         texts, kind, first, total, characters = [], row["media_type"], 0, 0, 0
         self.unread, self.facts = {}, {}
@@ -172,9 +172,9 @@ class _Work:
         }
 
     async def _part(self, data: bytes, part: tuple[int, int], *, known: int) -> tuple[list[str], str, int]:
-        """Texts of the part's pages, the media type, and the number of pages of the document.
+        """Return the texts of the part's pages, the media type, and the number of pages of the document.
 
-        Where the store accepts documents in part, a part of a PDF that cannot be read is halved until the
+        If the store accepts partly read documents, divide an unreadable part of a PDF into halves until the
         faulty pages are found.
 
         Args:
@@ -237,8 +237,8 @@ class _Work:
         return mark_stored(row, stored)
 
     async def _embed(self, row: DocumentRow) -> DocumentRow:
-        """Embed the chunks that have no vector yet, in calls of one size, so that chunks of many documents
-        share batches.
+        """Embed the chunks without a vector in calls of equal size, so chunks of many documents share
+        batches.
         """
         ids = new_chunk_ids(unpack(row))
         fingerprint = self.store.fingerprint
@@ -277,7 +277,7 @@ class _Work:
         return {**row, "vectors": vectors.tobytes()}
 
     async def _vectors(self, ids: Ids, waits: Callable[[], Awaitable[None]]) -> NDArray[np.float32]:
-        """The model's answer; ``waits`` is called where it does not come within ``FAST_ANSWER_S``."""
+        """Return the model's answer, and call ``waits`` if the answer takes longer than ``FAST_ANSWER_S``."""
         organisation, fingerprint = self.attempt.job.organisation, self.store.fingerprint.id
         answer = asyncio.ensure_future(
             self.resources.embed(
@@ -299,7 +299,7 @@ class _Work:
         await self.attempt.in_thread(writer.settle)
 
     def _writer(self, attached: StoreFile) -> DocumentWriter:
-        """Writes the document with the attributes that the attached file has now."""
+        """Return a writer for the document that uses the current attributes of the attached file."""
         store, file = self.store, self.file
 
         def attributes(own: dict[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -322,7 +322,7 @@ class _Work:
 
     def _in_transaction(self, row: DocumentRow, ahead: Ahead | None, connection: Connection[Any]) -> None:
         job, store, file = self.attempt.job, self.store, self.file
-        attached = self._hold(connection)  # before the job's row, as attaching and detaching do
+        attached = self._hold(connection)  # before the job's row: attaching and detaching lock in this order
         attempts.hold(connection, job)
         connection.execute(
             "SELECT set_config('statement_timeout', %s, true)",

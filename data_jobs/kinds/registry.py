@@ -1,6 +1,6 @@
-"""The code for each kind of job: one row a kind.
+"""Map each kind of job to the code that runs it, with one row for each kind.
 
-What else is known about a kind stands in ``cluster.jobs.kinds``.
+``cluster.jobs.kinds`` defines the other properties of each kind.
 """
 
 from collections.abc import Callable, Mapping
@@ -29,7 +29,7 @@ from data_jobs.kinds.upkeep import (
 )
 from data_jobs.worker.job_attempt import JobFunction
 
-#: By the kind's name: makes the function that does a job of the kind.
+#: For each name of a kind: a callable that makes the function that runs jobs of this kind.
 FUNCTIONS: Mapping[str, Callable[[Resources], JobFunction]] = MappingProxyType(
     {
         INDEX_FILE.name: IndexFile,
@@ -44,5 +44,5 @@ FUNCTIONS: Mapping[str, Callable[[Resources], JobFunction]] = MappingProxyType(
 
 
 def open_kinds(resources: Resources) -> dict[str, JobFunction]:
-    """The functions of a worker, by the name of the kind."""
+    """Make the functions that run jobs, and return each under the name of its kind."""
     return {name: make(resources) for name, make in FUNCTIONS.items()}

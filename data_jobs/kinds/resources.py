@@ -1,5 +1,5 @@
-"""What the code of jobs works with; a worker opens it once and hands it to every kind of job
-(``registry.open_kinds``).
+"""Define the resources that the code of jobs uses. A worker opens the resources once and passes them to every
+kind of job (``registry.open_kinds``).
 """
 
 from dataclasses import dataclass
@@ -21,13 +21,14 @@ class ChunkEmbedder(Protocol):
     async def __call__(
         self, ids: Ids, *, fingerprint: str, organisation: str, urgent: bool
     ) -> NDArray[np.float32]:
-        """(n, dim) float32.
+        """Return the vectors of n inputs: (n, dim) float32.
 
         Args:
             ids: token ids of each input, special tokens left out.
             fingerprint: id of the fingerprint that the model must have.
-            organisation: the model's capacity is shared fairly between organisations; this one asks.
-            urgent: a person waits for the answer.
+            organisation: id of the calling organisation. The capacity of the model is shared fairly between
+                organisations.
+            urgent: True if a person waits for the answer.
 
         Raises:
             Conflict: the model has another fingerprint.
@@ -37,7 +38,7 @@ class ChunkEmbedder(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Resources:
-    """What a worker opens for its jobs."""
+    """The resources that a worker opens for all of its jobs."""
 
     blobs: BlobStore
     indexes: ChunkIndexes

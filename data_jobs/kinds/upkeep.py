@@ -1,7 +1,7 @@
-"""The jobs that look after the cluster itself; the schedules of the system submit them
-(``cluster.jobs.schedules``).
+"""Maintenance jobs of the cluster. System schedules submit these jobs (``cluster.jobs.schedules``).
 
-Each is one function that runs in a thread. All are safe to repeat, and to run twice at once.
+Each job is one function that runs in a thread. Every function is safe to repeat, and two runs of it at the
+same time are safe too.
 """
 
 from collections.abc import Callable
@@ -23,20 +23,20 @@ from cluster.settings import Settings
 from data_jobs.kinds.resources import Resources
 from data_jobs.worker.job_attempt import JobAttempt
 
-#: An unfinished blob that was not written to for so long has no writer any more.
+#: An unfinished blob that nothing has written to for this many seconds no longer has a writer.
 UNFINISHED_S = 3_600.0
-#: Rows are renewed for so long of the ten minutes between two jobs.
+#: Time limit in seconds of one job that renews rows; such a job starts every ten minutes.
 RENEWAL_S = 300.0
-#: Batches of the outbox are begun for so long of the minute between two jobs.
+#: A job starts no more batches of the outbox after this many seconds; such a job starts every minute.
 OUTBOX_S = 45.0
 
-#: Does the work; gives the result of the job.
+#: Does the work and returns the result of the job.
 UpkeepWork = Callable[[Resources, Settings, ConnectionPool], dict[str, Any]]
 
 
 @dataclass(frozen=True)
 class Upkeep:
-    """Does jobs of one kind of upkeep; called with each attempt."""
+    """Runs maintenance jobs of one kind; the worker calls it with each attempt."""
 
     work: UpkeepWork
     resources: Resources
@@ -50,7 +50,9 @@ class Upkeep:
 
 
 def expire(resources: Resources, settings: Settings, pool: ConnectionPool) -> dict[str, Any]:
-    """Expire files, uploads, vector stores and answers to idempotent requests whose time has come."""
+    """Expire files, uploads, vector stores and answers to idempotent requests that have reached their expiry
+    time.
+    """
     del settings
     expired = {"files": 0, "uploads": 0}
     with translated(), pool.connection() as connection:
@@ -72,26 +74,28 @@ def expire(resources: Resources, settings: Settings, pool: ConnectionPool) -> di
 
 
 def renew_old_words(resources: Resources, settings: Settings, pool: ConnectionPool) -> dict[str, Any]:
-    """Renew the words of rows that an older version of this code wrote."""
+    """Recompute the search words of rows that an older version of this code wrote."""
     del resources, settings
     return {"rows": renew_words(pool, limit_s=RENEWAL_S)}
 
 
 def archive_jobs(resources: Resources, settings: Settings, pool: ConnectionPool) -> dict[str, Any]:
-    """Move jobs that ended long ago to the archive, and delete rows that are of no further use."""
+    """Move jobs that ended long ago to the archive, and delete rows that are no longer needed."""
     del resources
     archived = retention.archive(settings, pool)
     return {"jobs": archived.jobs, "entries": archived.entries, "uploads": archived.uploads}
 
 
 def empty_outbox(resources: Resources, settings: Settings, pool: ConnectionPool) -> dict[str, Any]:
-    """Delete vectors whose chunks are gone, and send changed attributes, in external vector indexes."""
+    """Update external vector indexes: delete the vectors of deleted chunks, and send changed attributes."""
     del settings, pool
     resources.indexes.empty_outbox(limit_s=OUTBOX_S)
     return {}
 
 
 def discard_unfinished(resources: Resources, settings: Settings, pool: ConnectionPool) -> dict[str, Any]:
-    """Remove what dead writers left in the blob store. It lists the whole store, so it runs at night."""
+    """Delete unfinished blobs of writers that ended early. This lists the whole blob store, so it runs at
+    night.
+    """
     del settings, pool
     return {"blobs": resources.blobs.discard_unfinished(older_than_s=UNFINISHED_S)}

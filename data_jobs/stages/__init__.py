@@ -1,1 +1,1 @@
-"""The stages of a document: plain callables that do not import Ray."""
+"""The stages that process a document. Each stage is a plain callable that does not import Ray."""

@@ -1,6 +1,6 @@
 """Divide the pages of a document into chunks.
 
-Third stage of ingest, and a stage of the job that indexes a file.
+This is the third stage of ingest, and a stage of the job that indexes a file.
 """
 
 import json
@@ -23,9 +23,9 @@ LARGELY_UNKNOWN_SHARE = 0.2
 
 @cache
 def _open_chunker(settings: Settings, fingerprint: Fingerprint, name: str, max_tokens: int | None) -> Chunker:
-    """The chunker that all rows of this process share.
+    """Return the chunker that all rows of this process share.
 
-    Its chunks leave room for the model's document prompt.
+    The chunks leave room for the model's document prompt.
     """
     tokeniser = process_resources.tokeniser(settings, fingerprint)
     (prompt,) = tokeniser.ids([fingerprint.document_prompt])
@@ -34,15 +34,16 @@ def _open_chunker(settings: Settings, fingerprint: Fingerprint, name: str, max_t
 
 
 class Chunk:
-    """Divides ``page_texts`` into ``chunks``; ``page_texts`` stays for the keywords.
+    """Divides ``page_texts`` into ``chunks``; ``page_texts`` stays in the row for the keywords.
 
-    Says in ``facts``, ``outcome`` and ``detail`` how much of the text the model does not know.
+    Records in ``facts``, ``outcome`` and ``detail`` how much of the text the model does not know.
 
     Args:
         settings: the settings of the job.
-        fingerprint: of the store's model.
+        fingerprint: fingerprint of the store's model.
         chunker: name of the chunker; see ``chunkers.table``.
-        max_tokens: maximum tokens of a chunk, without special tokens; None: as many as the model reads.
+        max_tokens: maximum number of tokens of a chunk, without special tokens; None means the limit of the
+            model.
     """
 
     def __init__(
@@ -85,7 +86,7 @@ class Chunk:
 
 
 def _with_unknown_text(row: DocumentRow, chunked: ChunkedDocument, model: str) -> DocumentRow:
-    """The row, saying how much of the text the model does not know."""
+    """Record in the row how much of the text the model does not know."""
     if chunked.unknown_tokens:
         row = {
             **row,

@@ -1,4 +1,4 @@
-"""Mark the chunks whose vector the store has already, so that they are not embedded again."""
+"""Mark the chunks whose vectors the store already has, because these chunks need no new embedding."""
 
 from collections.abc import Collection
 
@@ -10,7 +10,7 @@ from data_jobs.stages.document_row import DocumentRow, unpack, with_chunk_column
 
 
 class Compare:
-    """Needs ``chunks``; marks those ``stored`` whose vector the store has already."""
+    """Needs ``chunks``, and marks a chunk as ``stored`` if the store already has the vector of the chunk."""
 
     def __init__(self, settings: Settings, store: VectorStore) -> None:
         self.settings = settings
@@ -28,6 +28,6 @@ class Compare:
 
 
 def mark_stored(row: DocumentRow, stored: Collection[str]) -> DocumentRow:
-    """The row, with those of its chunks marked whose ids are among these."""
+    """Return the row with ``stored`` set for each chunk: True if the id of the chunk is in ``stored``."""
     chunks = unpack(row)
     return with_chunk_column(row, chunks, "stored", [id in stored for id in chunks["id"].to_pylist()])

@@ -14,7 +14,7 @@ from data_jobs.stages import process_resources
 
 log = structlog.get_logger(__name__)
 
-#: Waits between attempts: two minutes in all, long enough for a restart or a failover.
+#: Waits between attempts in seconds: two minutes in total, long enough for a restart or a failover.
 WAITS_S = (0.5, 1, 2, 4, 8, 15, 30, 30, 30)
 #: Wait between attempts while the disk is full, in seconds.
 SHORTAGE_WAIT_S = 5.0
@@ -23,10 +23,10 @@ T = TypeVar("T")
 
 
 def with_database_retry(settings: Settings, work: Callable[[], T]) -> T:
-    """Do the work, and repeat it after a wait while it ends in a retryable error.
+    """Do the work. If the work ends in a retryable error, wait and do the work again.
 
-    The bundled database is started again if it has ended. A full disk is waited for without a limit, until
-    there is room.
+    If the bundled database has ended, start it again. If the disk is full, wait without a time limit until
+    the disk has room.
 
     Raises:
         Retryable: the error of the last attempt, after all of ``WAITS_S``.

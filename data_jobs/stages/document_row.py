@@ -1,8 +1,9 @@
-"""The row of the bulk pipeline: one document, with its chunks packed into one column.
+"""Define the row of the bulk pipeline: one document, with its chunks packed into one column.
 
-A document stays one row from its first byte to its transaction, so it is written whole or not at all,
-whatever happens to a block of rows. Every table has the same typed columns (``ROWS``), whatever its rows
-hold. The column ``chunks`` is an Arrow table (``CHUNKS``) in IPC form, so Ray Data never splits it.
+A document stays one row from its first byte to its transaction, so the document is written whole or not at
+all, even if Ray loses or repeats a block of rows. Every table has the same typed columns (``ROWS``), even if
+values are missing. The column ``chunks`` is an Arrow table (``CHUNKS``) in IPC form, so Ray Data never splits
+the chunks of a document.
 """
 
 from collections.abc import Sequence
@@ -60,7 +61,8 @@ class DocumentRow(TypedDict):
     #: Hash of the bytes at the last settled attempt under this pipeline version; "" if there was none.
     known_hash: str
     content_hash: str
-    #: True if the bytes are those of the last settled attempt; the later stages pass the row on.
+    #: True if the bytes are the same as in the last settled attempt. The later stages do not change such a
+    #: row.
     unchanged: bool
     outcome: str
     detail: str
@@ -79,7 +81,7 @@ class DocumentRow(TypedDict):
 
 
 def new_row(document: str, source: str, stamp: str, *, known_hash: str = "") -> DocumentRow:
-    """The row of a document before its first stage."""
+    """Make the row of a document before its first stage."""
     return DocumentRow(
         document=document,
         source=source,
@@ -103,17 +105,17 @@ def new_row(document: str, source: str, stamp: str, *, known_hash: str = "") -> 
 
 
 def to_table(rows: Sequence[DocumentRow]) -> pa.Table:
-    """The rows as a table with the schema ``ROWS``."""
+    """Return the rows as a table with the schema ``ROWS``."""
     return pa.Table.from_pylist([dict(row) for row in rows], schema=ROWS)
 
 
 def to_rows(table: pa.Table) -> list[DocumentRow]:
-    """The rows of a table; none for the empty tables without columns that Ray Data sometimes sends."""
+    """Return the rows of a table; none for the empty tables without columns that Ray Data sometimes sends."""
     return cast(list[DocumentRow], table.to_pylist())
 
 
 def pack(chunks: pa.Table) -> bytes:
-    """A table of chunks as bytes, for the column ``chunks``."""
+    """Return a table of chunks as bytes, for the column ``chunks``."""
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, CHUNKS) as writer:
         writer.write_table(chunks)
@@ -121,18 +123,18 @@ def pack(chunks: pa.Table) -> bytes:
 
 
 def unpack(row: DocumentRow) -> pa.Table:
-    """The chunks of the row as a table with the schema ``CHUNKS``."""
+    """Return the chunks of the row as a table with the schema ``CHUNKS``."""
     with pa.ipc.open_stream(row["chunks"]) as reader:
         return reader.read_all()
 
 
 def pages_of(row: DocumentRow) -> list[Page]:
-    """The pages of the row, numbered from 1."""
+    """Return the pages of the row, numbered from 1."""
     return [Page(number=number, text=text) for number, text in enumerate(row["page_texts"], start=1)]
 
 
 def with_chunk_column(row: DocumentRow, chunks: pa.Table, name: str, values: Sequence[object]) -> DocumentRow:
-    """The row with new values, one per chunk, in the column ``name`` of its chunks."""
+    """Return the row with new values, one per chunk, in the column ``name`` of its chunks."""
     position = CHUNKS.get_field_index(name)
     return {
         **row,

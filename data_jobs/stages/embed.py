@@ -1,6 +1,6 @@
 """Compute the vector of every new chunk of a batch of documents.
 
-The only stage that holds a model, and a GPU if there is one.
+This is the only stage that holds a model and, if there is one, a GPU.
 """
 
 import time
@@ -24,26 +24,28 @@ from data_jobs.stages.map_rows import failed, settled
 
 log = structlog.get_logger(__name__)
 
-#: Attempts to call the engine before the run ends, and the wait between them if the engine names none.
+#: Maximum number of calls to the engine before the run ends, and seconds between calls if the engine gives no
+#: wait.
 MAX_ATTEMPTS, RETRY_AFTER_S = 3, 5.0
 
 TokenIds = list[NDArray[np.int32]]
 
 
 class Embed:
-    """Embeds the ``chunks`` that are not ``stored``; fills ``vectors`` in their order.
+    """Embeds the ``chunks`` that are not ``stored``, and fills ``vectors`` in the order of these chunks.
 
-    The chunks of all documents in a call go to the engine together, so that it can pack them by length.
+    The chunks of all documents in a call go to the engine together, so that the engine can group chunks of
+    similar length.
 
     Args:
         settings: the settings of the job.
-        fingerprint: of the store's model.
-        fields: added to every log line: job, organisation.
+        fingerprint: fingerprint of the store's model.
+        fields: fields to add to every log line, such as job and organisation.
 
     Raises:
         Conflict: no model of this node has this fingerprint.
-        Retryable: the engine did not compute in ``MAX_ATTEMPTS`` attempts. That is not the fault of a
-            document, so the run ends here and the next run continues.
+        Retryable: the engine did not compute in ``MAX_ATTEMPTS`` attempts. No document caused this error, so
+            the run ends here and the next run continues.
     """
 
     def __init__(self, settings: Settings, fingerprint: Fingerprint, **fields: str) -> None:
@@ -66,7 +68,7 @@ class Embed:
             vectors = self._vectors([ids for document in inputs for ids in document])
         except Retryable:
             raise
-        except Exception:  # find the document at fault, so that its neighbours are embedded
+        except Exception:  # embed each document alone, so only the faulty one fails
             log.exception("batch_failed", documents=len(rows))
             return [self._embed_one(row, ids) for row, ids in zip(rows, inputs, strict=True)]
         ends = np.cumsum([len(document) for document in inputs])
@@ -97,7 +99,7 @@ class Embed:
 
 
 def new_chunk_ids(chunks: pa.Table) -> TokenIds:
-    """Token ids of each chunk that is not ``stored``."""
+    """Return the token ids of each chunk that is not ``stored``."""
     column = chunks.filter(pc.invert(chunks["stored"]))["token_ids"].combine_chunks()
     flat, offsets = column.values.to_numpy(zero_copy_only=False), column.offsets.to_numpy()
     return [flat[start:end] for start, end in pairwise(offsets)]

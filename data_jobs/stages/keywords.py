@@ -1,4 +1,4 @@
-"""Extract the keywords of a document from a sample of its text, and find which of them each chunk contains.
+"""Extract the keywords of a document from a sample of its text, and find which keywords each chunk contains.
 
 YAKE: Campos et al., "YAKE! Keyword extraction from single documents using multiple local features",
 Information Sciences 509 (2020).
@@ -21,12 +21,12 @@ log = structlog.get_logger(__name__)
 SAMPLE_CHARACTERS = 12_000
 SAMPLE_PIECES = 6
 MAX_WORDS_PER_KEYWORD = 2
-#: Keywords whose similarity is above this count as one.
+#: Two keywords with a higher similarity count as the same keyword.
 SAME_KEYWORD_SIMILARITY = 0.8
 
 
 class Keywords:
-    """Extracts keywords from ``page_texts``, and drops these from the row.
+    """Extracts keywords from ``page_texts``, and empties ``page_texts`` in the row.
 
     Fills ``keywords``, and the keywords that occur in each of ``chunks``.
     """
@@ -54,12 +54,12 @@ class KeywordExtractor:
         )
 
     def extract(self, pages: Sequence[Page]) -> list[str]:
-        """At most ``per_document`` keywords in lower case, best first; none if the text has none."""
+        """Return at most ``per_document`` keywords in lower case, best first."""
         if not self._per_document:
             return []
         try:
             found = self._yake.extract_keywords(sample("\n".join(page.text for page in pages)))
-        except Exception:  # a document is not lost for its keywords, whatever its text does to the library
+        except Exception:  # a document without keywords is still useful
             log.exception("keywords_failed")
             return []
         return list(dict.fromkeys(keyword.lower() for keyword, _ in found))
@@ -67,12 +67,12 @@ class KeywordExtractor:
 
 @cache
 def _extractor(per_document: int) -> KeywordExtractor:
-    """The extractor that all rows of this process share, because its tables load slowly."""
+    """Return the extractor that all rows of this process share, because the tables of YAKE load slowly."""
     return KeywordExtractor(per_document)
 
 
 def sample(text: str) -> str:
-    """The text, or, if it is long, pieces of it from its beginning to its end."""
+    """Return the text or, if the text is long, evenly spaced pieces of the text."""
     if len(text) <= SAMPLE_CHARACTERS:
         return text
     piece = SAMPLE_CHARACTERS // SAMPLE_PIECES
@@ -81,7 +81,9 @@ def sample(text: str) -> str:
 
 
 def find_in_texts(keywords: Sequence[str], texts: Sequence[str]) -> list[list[str]]:
-    """For each text, the keywords that occur in it as whole words, in the order of ``keywords``."""
+    """Return, for each text, the keywords that occur in the text as whole words, in the order of
+    ``keywords``.
+    """
     if not keywords:
         return [[] for _ in texts]
     patterns = [(keyword, re.compile(rf"(?<!\w){re.escape(keyword)}(?!\w)")) for keyword in keywords]

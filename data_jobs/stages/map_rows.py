@@ -1,7 +1,7 @@
 """Run a stage on each row of a table: settled rows pass unchanged, and an exception fails only its own row.
 
-Ray Data has no errors per row: an exception in a stage loses or repeats the whole block of the row. So the
-pipeline wraps each stage, and an exception becomes the outcome of its row.
+Ray Data has no errors per row: an exception in a stage loses or repeats the whole block of rows. So the
+pipeline wraps each stage and turns an exception into the outcome of the row.
 
     dataset.map_batches(map_rows(Read(settings), settings), batch_format="pyarrow", batch_size=1)
 """
@@ -29,7 +29,9 @@ def settled(row: DocumentRow) -> bool:
 
 
 def failed(row: DocumentRow, outcome: Outcome, detail: str) -> DocumentRow:
-    """The row with an outcome that is not searchable, without content, pages, chunks and vectors."""
+    """Return the row with this outcome, which is not searchable, and without content, pages, chunks and
+    vectors.
+    """
     return {
         **row,
         "outcome": outcome,
@@ -42,16 +44,16 @@ def failed(row: DocumentRow, outcome: Outcome, detail: str) -> DocumentRow:
 
 
 def map_rows(stage: Stage, settings: Settings, **fields: str) -> Callable[[pa.Table], pa.Table]:
-    """The stage as a function of tables.
+    """Return a function that applies the stage to each row of a table.
 
     Args:
         stage: called with each row that is not settled.
         settings: decides the form of the log lines.
-        fields: added to every log line of the stage: job, organisation.
+        fields: fields to add to every log line of the stage, such as job and organisation.
 
     Raises:
-        Retryable: by the returned function, if a service that the stage needs stayed away. That is not the
-            fault of a document, so the run ends.
+        Retryable: (raised by the returned function) a service that the stage needs stayed unavailable. No
+            document caused this error, so the run ends.
     """
     name = type(stage).__name__
 

@@ -1,4 +1,4 @@
-"""Parse a document's bytes into pages. Second stage of ingest."""
+"""Parse a document's bytes into pages. This is the second stage of ingest."""
 
 import json
 from functools import cache
@@ -17,7 +17,7 @@ def _parser(settings: Settings) -> Parser:
 
 
 class Parse:
-    """Parses ``content``, and drops it from the row; needs ``source`` for the file name.
+    """Parses ``content``, and removes ``content`` from the row; needs ``source`` for the file name.
 
     Fills ``page_texts``, ``pages``, ``pages_with_text``, ``media_type``, ``facts``, ``outcome`` and
     ``detail``.

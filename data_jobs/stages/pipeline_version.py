@@ -1,6 +1,6 @@
-"""The version of the pipeline: it changes whenever the same bytes could give other chunks.
+"""Compute the version of the pipeline. The version changes whenever the same bytes could give other chunks.
 
-A document is settled when the version and the hash of its bytes are those of its last attempt. A new version
+A document is settled if its last attempt had the same version and the same hash of the bytes. A new version
 therefore parses and chunks every document again; a chunk whose text stays the same keeps its id and is not
 embedded again.
 """
@@ -13,6 +13,6 @@ from data_jobs.stages.parsing.parser import PARSER_VERSION
 
 
 def pipeline_version(settings: Settings, fingerprint: Fingerprint, *, chunker: str = DEFAULT_CHUNKER) -> str:
-    """Digest of the parser's, the chunker's and the model's versions and of the number of keywords."""
+    """Return a digest of the versions of parser, chunker and model, and of the number of keywords."""
     version = find_chunker(chunker).version
     return digest(PARSER_VERSION, version, fingerprint.id, str(settings.keywords_per_document), size=8)

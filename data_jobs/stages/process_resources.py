@@ -1,4 +1,4 @@
-"""Resources that are slow to make and safe to share: each is made once per process, and every row uses it."""
+"""Make resources that are slow to make and safe to share, once per process. All rows share them."""
 
 from functools import cache
 
@@ -13,27 +13,27 @@ from cluster.settings import Settings
 
 @cache
 def configure_logs(settings: Settings) -> None:
-    """Set the form of this process's log lines."""
+    """Set the format of this process's log lines."""
     configure(settings)
 
 
 @cache
 def tokeniser(settings: Settings, fingerprint: Fingerprint) -> Tokeniser:
-    """The tokeniser of the model with this fingerprint.
+    """Return the tokeniser of the model with this fingerprint.
 
     Raises:
-        Conflict: no model of the settings has it.
+        Conflict: no model of the settings has this fingerprint.
     """
     return open_tokeniser(Registry(settings).of(fingerprint))
 
 
 @cache
 def pool(settings: Settings) -> ConnectionPool:
-    """Connections to the database."""
+    """Return the pool of connections to the database."""
     return open_pool(settings, reviving=True)
 
 
 @cache
 def chunk_indexes(settings: Settings) -> ChunkIndexes:
-    """The chunk indexes, on the connections of ``pool``."""
+    """Return the chunk indexes, which use the connections of ``pool``."""
     return ChunkIndexes(settings, pool(settings))

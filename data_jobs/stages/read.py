@@ -1,6 +1,6 @@
-"""Read the bytes of a document, and compare their hash with that of the last settled attempt.
+"""Read the bytes of a document, and compare the hash of the bytes with the hash of the last settled attempt.
 
-First stage of ingest.
+This is the first stage of ingest.
 """
 
 from hashlib import sha256

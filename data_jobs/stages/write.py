@@ -1,4 +1,4 @@
-"""Write a document: its chunks, its vectors, its outcome and the change to its new version."""
+"""Write the chunks, the vectors and the outcome of a document, and make its new version current."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -29,7 +29,7 @@ from data_jobs.stages.map_rows import failed
 
 log = structlog.get_logger(__name__)
 
-#: The result of the pipeline for one document.
+#: The columns of the result of the pipeline for one document.
 RESULTS = pa.schema(
     {
         "document": pa.string(),
@@ -46,12 +46,12 @@ RESULTS = pa.schema(
 )
 
 T = TypeVar("T")
-#: Makes all attributes of a chunk from its system attributes and from the facts about its document.
+#: Makes all attributes of a chunk from the system attributes of the chunk and the facts about the document.
 Attributes = Callable[[dict[str, Any], Mapping[str, Any]], dict[str, Any]]
 
 
 class Write:
-    """Needs every column; gives one row of ``RESULTS`` for each document, after its outcome is recorded.
+    """Needs every column. Returns one row of ``RESULTS`` for each document, after recording the outcome.
 
     Raises:
         Retryable: the database did not answer for longer than ``database_retry`` waits. The next run writes
@@ -104,12 +104,12 @@ class Write:
 class DocumentWriter:
     """Writes a document's chunks and records its outcome, in the transaction of the caller.
 
-    Where an external index holds the vectors, ``write_ahead`` comes before that transaction, and ``settle``
-    after it. ``unchanged``, ``success`` and ``failure`` return the document's row of ``RESULTS``.
+    If an external index holds the vectors, call ``write_ahead`` before that transaction, and ``settle`` after
+    the transaction. ``unchanged``, ``success`` and ``failure`` return the document's row of ``RESULTS``.
 
     Args:
         source: kind of the usage events for the embedded tokens.
-        attributes: makes the attributes of a chunk; None: those of an ingested document.
+        attributes: makes the attributes of a chunk; None means the attributes of an ingested document.
     """
 
     def __init__(
@@ -139,7 +139,8 @@ class DocumentWriter:
         return unchanged_result(row["source"], before)
 
     def write_ahead(self, row: DocumentRow) -> Ahead | None:
-        """Write the new vectors to an external index; None where the vectors lie in our Postgres.
+        """Write the new vectors to an external index. Return None if this cluster's Postgres holds the
+        vectors.
 
         Raises:
             Permanent: the index refuses them.
@@ -158,8 +159,7 @@ class DocumentWriter:
     def success(
         self, connection: Connection[Any], row: DocumentRow, ahead: Ahead | None = None
     ) -> dict[str, Any]:
-        """Make the document's chunks searchable: those of the whole document, or of the part that could be
-        read.
+        """Make the chunks of the whole document, or of the part that could be read, searchable.
 
         Raises:
             Permanent: the index refuses them.
@@ -203,13 +203,17 @@ class DocumentWriter:
         }
 
     def failure(self, connection: Connection[Any], row: DocumentRow) -> dict[str, Any]:
-        """Record that the document is not searchable; its searchable version stays."""
+        """Record that this attempt made nothing searchable. An earlier searchable version of the document
+        stays.
+        """
         outcome = Outcome(row["outcome"])
         documents.record_failure(connection, self._attempt(row), outcome, row["detail"])
         return {**result(row["source"], row["document"], outcome, row["detail"]), "pages": row["pages"]}
 
     def _record_usage(self, connection: Connection[Any], row: DocumentRow, tokens: int) -> None:
-        """Record the tokens that this job embedded; repeating it records them once."""
+        """Record the number of tokens that this job embedded. A repeated call does not record the tokens
+        again.
+        """
         work = (
             f"{self._store.id}/{row['document']}/{row['content_hash']}/{self._pipeline_version}/{self._job}"
         )
@@ -263,7 +267,7 @@ class DocumentWriter:
 
 
 def result(source: str, document: str, outcome: Outcome, detail: str) -> dict[str, Any]:
-    """A row of ``RESULTS`` in which every count is zero."""
+    """Return a row of ``RESULTS`` in which every count is zero."""
     zeros = dict.fromkeys(("pages", "chunks", "embedded", "tokens", "tokens_embedded"), 0)
     return {
         "document": document,
@@ -276,7 +280,7 @@ def result(source: str, document: str, outcome: Outcome, detail: str) -> dict[st
 
 
 def unchanged_result(source: str, before: documents.KnownDocument) -> dict[str, Any]:
-    """The row of ``RESULTS`` of an unchanged document, with the counts of its last attempt."""
+    """Return the row of ``RESULTS`` for an unchanged document, with the counts of its last attempt."""
     counts = (
         {"pages": before.pages, "chunks": before.chunks, "tokens": before.tokens}
         if before.outcome.searchable

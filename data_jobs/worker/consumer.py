@@ -1,16 +1,16 @@
-"""Takes jobs from the queue and runs several at once, until it is stopped; survives absences of the database.
+"""Take jobs from the queue and run several at once until stopped, and recover when the database is lost.
 
-Each priority class has reserved slots, and further slots are shared, which take the highest class first. So
-no job waits for a slot that another class uses, and bulk never starves. Each group of slots is a
-Procrastinate worker on the same event loop.
+Each priority class has reserved slots. Shared slots take the highest class first. So each class has slots
+that no other class can use, and low classes never starve. Each group of slots is a Procrastinate worker on
+the same event loop.
 
     consumer = Consumer(settings, kinds=open_kinds(resources), name="worker-1")
     await consumer.run()            # returns after consumer.stop()
 
-Crash-only: a consumer that loses the database releases everything and begins anew. When the database is back,
-it gives back the jobs that it held, which uses up none of their attempts; what the old attempts still write
-is refused. The jobs of dead workers are given back by others (``cluster.jobs.rescue``). A database that
-answers but has no room, such as one with a full disk, is not lost: see ``data_jobs.worker.shortages``.
+The design is crash-only: a consumer that loses the database releases everything and starts again. When the
+database is back, the consumer gives back the jobs that it held. This uses up no attempt of a job, and writes
+of the old attempts are refused. Other workers give back the jobs of dead workers (``cluster.jobs.rescue``). A
+database that answers but has no room (full disk) is not lost: see ``data_jobs.worker.shortages``.
 """
 
 import asyncio
@@ -45,38 +45,37 @@ log = structlog.get_logger(__name__)
 
 #: Heartbeats of a worker in each lease.
 HEARTBEATS_PER_LEASE = 6
-#: Rounds of the rescue, and looks for due schedules, in each lease.
+#: Number of rescue rounds and of checks for due schedules in each lease.
 RESCUES_PER_LEASE = 6
-#: Age of a heartbeat after which the row of its worker is deleted. Much longer than a lease, because a worker
-#: that only could not write comes back.
+#: Age of a heartbeat in seconds after which the row of the worker is deleted. It is much longer than a lease,
+#: because a worker that could not write for a while comes back.
 FORGOTTEN_S = 86_400.0
-#: Seconds between two looks for new jobs. They are announced too; this is for announcements that were lost.
+#: Seconds between two checks for new jobs. New jobs are also announced; the check finds lost announcements.
 POLL_S = 2.0
-#: Seconds between two looks for requests to cancel, which are announced too.
+#: Seconds between two checks for cancel requests. Cancel requests are also announced.
 ABORT_POLL_S = 1.0
-#: Seconds that the jobs of a stopping worker have to end; then they are given back.
+#: Seconds that the jobs of a stopping worker have to end. After that, the worker gives the jobs back.
 STOP_TIMEOUT_S = 10.0
-#: Seconds until another turn for a job whose kind this worker does not know, so that a worker of another
-#: release takes it.
+#: Seconds until a job whose kind this worker does not know is offered again, so that a worker of another
+#: release can take the job.
 UNKNOWN_KIND_WAIT_S = 10.0
-#: Seconds until another turn for a job that outlived a worker, where this worker runs such a job already.
+#: Seconds until a job that outlived a worker is offered again, if this worker already runs such a job.
 SUSPECT_WAIT_S = 1.0
-#: Between two attempts to reach the database.
+#: Wait between two attempts to reach the database.
 BACKOFF = Backoff(first_s=0.5, longest_s=10.0)
 CONNECTIONS = 4
-#: Seconds that Procrastinate waits for a connection. When the database is lost, it waits three times in a
-#: row.
+#: Seconds that Procrastinate waits for a connection. When the database is lost, Procrastinate waits three
+#: times in a row.
 CONNECTION_TIMEOUT_S = 5.0
 
 
 class Consumer:
-    """See the module's docstring.
+    """Takes jobs from the queue and runs them (see the module's docstring).
 
     Args:
-        settings: slots, lease, database.
-        kinds: the functions that do jobs, by the name of the kind; jobs of other kinds are left to workers
-            that know them.
-        name: of the worker, in logs and in the history of jobs.
+        settings: settings with the slots, the lease and the database.
+        kinds: the function for each name of a kind. Jobs of other kinds are left to other workers.
+        name: name of the worker in logs and in the history of jobs.
     """
 
     def __init__(
@@ -98,21 +97,21 @@ class Consumer:
             tuple(PriorityClass): settings.worker_slots_shared,
         }
         slots = sum(self._slots.values())
-        #: Two for each slot: one works, one records progress.
+        #: Two threads for each slot: one does the work, the other records progress.
         self.threads = ThreadPoolExecutor(2 * slots + 4, thread_name_prefix="job")
         self._workers: list[Worker] = []
         self._stopping = asyncio.Event()
         self._lost = asyncio.Event()
         #: True while this process runs a job that outlived another worker. The job may have killed that
-        #: worker, so no other such job runs beside it: a job that kills its workers costs the jobs beside it
-        #: one attempt, and never a second one.
+        #: worker, so no other such job runs at the same time. Therefore a job that kills workers costs the
+        #: other jobs on a worker at most one attempt.
         self._suspected = False
         #: Jobs that run now, by id.
         self.running: dict[str, Job] = {}
-        #: What the worker waits for.
+        #: Waits for resources that are used up.
         self.shortages = Shortages(settings, self._stopping)
         self._runner = JobRunner(settings, kinds=self.kinds, threads=self.threads, shortages=self.shortages)
-        #: Jobs that ran when the database was lost; they are given back when it returns.
+        #: Jobs that ran when the database was lost. They are given back when the database returns.
         self._held: list[Job] = []
         #: Ids of ended Procrastinate workers that are not yet unregistered.
         self._registered: list[int] = []
@@ -139,7 +138,7 @@ class Consumer:
         self.threads.shutdown(wait=False, cancel_futures=True)
 
     def stop(self) -> None:
-        """Take no more jobs; give back those that do not end soon."""
+        """Take no more jobs, and give back the running jobs that do not end soon."""
         self._stopping.set()
 
     async def _work(self) -> None:
@@ -181,7 +180,7 @@ class Consumer:
         lost = asyncio.create_task(self._lost.wait())
         stopped = asyncio.create_task(self._stopping.wait())
         try:
-            # A worker of Procrastinate's ends when it loses the database; then all are ended.
+            # A Procrastinate worker ends when it loses the database; then end all workers.
             await asyncio.wait([*at_work, upkeep, lost, stopped], return_when=asyncio.FIRST_COMPLETED)
         finally:
             for task in (upkeep, lost, stopped):
@@ -191,14 +190,14 @@ class Consumer:
             self._registered += [worker.worker_id for worker in self._workers if worker.worker_id is not None]
             await self._end_workers(at_work)
             await asyncio.gather(*at_work, upkeep, lost, stopped, return_exceptions=True)
-            # Where jobs are held, their workers are unregistered after the jobs are given back: else others
-            # would rescue them.
+            # If jobs are held, unregister their workers only after the jobs are given back. Otherwise other
+            # consumers would rescue the jobs.
             if not self._held:
                 with contextlib.suppress(Exception):
                     await self._unregister(app)
 
     async def _give_back_held(self, app: App) -> None:
-        """Give back the jobs that were held when the database was lost, at no cost of an attempt."""
+        """Give back the jobs that were held when the database was lost, without using up an attempt."""
         for job in self._held.copy():
             await self._runner.end(job, partial(attempts.give_back, because="the database was away"))
             self._held.remove(job)
@@ -212,7 +211,7 @@ class Consumer:
     def _revive(self) -> None:
         """Start the bundled database again.
 
-        Where it is back soon, the jobs can be given back before their lease is over.
+        If the database is back soon, the jobs can be given back before their lease ends.
         """
 
         def start() -> None:
@@ -224,7 +223,7 @@ class Consumer:
     async def _end_workers(self, at_work: list[asyncio.Task[None]]) -> None:
         """End Procrastinate's workers.
 
-        Their jobs have some time to end where the consumer stops, and none where the database is lost.
+        If the consumer stops, the jobs get some time to end. If the database is lost, they get none.
         """
         deadline = asyncio.get_running_loop().time() + 2 * STOP_TIMEOUT_S
         left = set(at_work)
@@ -251,7 +250,7 @@ class Consumer:
         return app
 
     async def _keep_up(self) -> None:
-        """Rescue the jobs of dead workers and submit the jobs of due schedules, again and again."""
+        """Rescue the jobs of dead workers and submit the jobs of due schedules, in a loop."""
         while True:
             try:
                 await self._runner.in_transaction(
@@ -310,7 +309,9 @@ class Consumer:
                 self._suspected = False
 
     def _claim(self, taken: attempts.Turn, suspects: bool, connection: Any) -> tuple[Job | None, bool, bool]:
-        """The job, whether it outlived another worker, and whether the turn was returned to the line."""
+        """Return the job, True if the job outlived another worker, and True if the turn was returned to the
+        line.
+        """
         if attempts.return_to_line(connection, taken):
             return None, False, True
         job = attempts.claim(connection, taken, worker=self._name, kinds=list(self.kinds), suspects=suspects)

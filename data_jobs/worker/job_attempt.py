@@ -1,7 +1,7 @@
-"""One attempt at a job, as the code of the job sees it: stages with their retries and time limits, progress,
-transactions.
+"""Provide the functions that the code of a job uses in one attempt: stages with retries and time limits,
+progress, transactions.
 
-Made by ``consumer`` for each job that it takes.
+``job_runner`` makes one ``JobAttempt`` for each job that it runs.
 
     async def index_file(attempt: JobAttempt) -> None:
         pages = await attempt.stage("parse", parse)
@@ -44,15 +44,15 @@ from data_jobs.worker.shortages import Shortages, as_shortage
 log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
-#: Does a job: called with the attempt, and ends the job in its own last transaction.
+#: A function that runs a job. The function receives the attempt, and ends the job in the last transaction.
 JobFunction = Callable[["JobAttempt"], Awaitable[None]]
 
-#: Between two attempts at a stage or a call. A job that has to wait longer than the longest gives up its
-#: slot.
+#: Wait between two attempts at a stage or a call. A job that has to wait longer than ``longest_s`` gives up
+#: its slot.
 BACKOFF = Backoff(first_s=1.0, longest_s=15.0, jitter=True)
-#: Between two looks whether there is room again.
+#: Wait between two attempts of work that found a resource used up.
 ROOM_BACKOFF = Backoff(first_s=1.0, longest_s=15.0)
-#: Progress is recorded no more often: it is for people.
+#: Minimum seconds between two records of progress. People read the progress, so this is often enough.
 PROGRESS_INTERVAL_S = 0.5
 
 
@@ -60,8 +60,8 @@ PROGRESS_INTERVAL_S = 0.5
 def transaction(pool: ConnectionPool, *, lease_s: float) -> Iterator[Connection[Any]]:
     """Open a transaction. The server rolls it back if no statement arrives for the length of a lease.
 
-    Otherwise a worker that is suspended inside a transaction would keep its rows locked, and other workers
-    could not rescue its jobs.
+    Otherwise a worker that is suspended inside a transaction would keep rows locked, and other workers could
+    not rescue the jobs of that worker.
     """
     with translated(), pool.connection() as connection, connection.transaction():
         connection.execute(
@@ -73,7 +73,7 @@ def transaction(pool: ConnectionPool, *, lease_s: float) -> Iterator[Connection[
 class DatabaseLost(Exception):
     """The database does not answer.
 
-    The worker releases all of its jobs, and gives them back once the database is there again.
+    The worker stops all of its jobs, and gives the jobs back when the database answers again.
     """
 
 
@@ -84,7 +84,7 @@ async def in_transaction(
 
     Raises:
         Shortage: the database answers, but lacks a resource.
-        DatabaseLost: instead of any other ``Unavailable``.
+        DatabaseLost: the work ended in any other ``Unavailable``.
     """
 
     def whole() -> T:
@@ -100,7 +100,7 @@ async def in_transaction(
 
 
 class TryLater(Exception):
-    """The job has to wait so long that it gives up its slot until then."""
+    """The job has to wait so long that it gives up its slot until ``run_at``."""
 
     def __init__(self, run_at: datetime, because: str, code: str) -> None:
         super().__init__(because)
@@ -120,7 +120,7 @@ class NotWanted(Exception):
 
 
 class StageFailed(Exception):
-    """A stage has used up its attempts, or failed with an error that no retry can help."""
+    """A stage has used up its attempts, or failed with an error that a retry cannot fix."""
 
     def __init__(self, stage: str, error: str, code: str) -> None:
         super().__init__(f"{stage}: {error}")
@@ -128,13 +128,13 @@ class StageFailed(Exception):
 
 
 class JobAttempt:
-    """See the module's docstring. It belongs to one event loop; blocking work runs in the threads.
+    """Runs the stages of one attempt at a job. Use it on one event loop; blocking work runs in ``threads``.
 
     Args:
-        job: the job as it was claimed.
+        job: the claimed job.
         settings: the settings of the worker.
         pool: connections to the database.
-        threads: where blocking work runs.
+        threads: the executor for blocking work.
         shortages: the shortages of the worker.
     """
 
@@ -150,15 +150,15 @@ class JobAttempt:
         self._recorded_at = 0.0
         self._limit: asyncio.Timeout | None = None
         self._shortages = shortages
-        #: Why the stage makes no progress at the moment, and the code of that reason.
+        #: The reason why the stage makes no progress at the moment, and the code of that reason.
         self._waits: tuple[str, str] | None = None
-        #: Percent of the whole job that are done when the current stage begins and ends; None where the job
-        #: does not count percent.
+        #: Percent of the whole job that is done when the current stage begins, and when it ends; None if the
+        #: job does not report percent.
         self._share: tuple[int, int] | None = None
 
     @property
     def urgent(self) -> bool:
-        """True where a person waits for the job."""
+        """True if a person waits for the job."""
         return self.job.priority_class == PriorityClass.HIGH
 
     async def stage(
@@ -169,21 +169,21 @@ class JobAttempt:
         tries: int | None = None,
         share: tuple[int, int] | None = None,
     ) -> T:
-        """Do the work, and repeat it while it fails for reasons that may pass.
+        """Do the work, and repeat the work while it fails for temporary reasons.
 
         Each attempt has a time limit (see ``goes_on``).
 
-        Work that finds a resource used up, such as a disk, waits for room. That costs neither an attempt nor
-        the stage's time.
+        If the work finds a resource used up, such as a disk, the stage waits for room. This wait uses up
+        neither an attempt nor the time limit.
 
         Args:
-            name: of the stage, for people.
-            work: safe to repeat.
-            tries: attempts at most; the setting ``stage_attempts`` where left out.
-            share: percent of the whole job that are done when the stage begins, and when it ends.
+            name: name of the stage, shown to people.
+            work: the work of the stage; it must be safe to repeat.
+            tries: maximum number of attempts; None means the setting ``stage_attempts``.
+            share: percent of the whole job that is done when the stage begins, and when it ends.
 
         Raises:
-            StageFailed: it used up its attempts, or no retry can help.
+            StageFailed: the stage used up its attempts, or a retry cannot help.
             TryLater: a service asked for a pause longer than ``BACKOFF.longest_s``.
         """
         tries, self._share = tries or self.settings.stage_attempts, share
@@ -207,18 +207,19 @@ class JobAttempt:
         raise AssertionError("the last attempt returns or raises")
 
     def goes_on(self) -> None:
-        """Restart the time limit of the stage: a part of it is done, or what it waited for has come."""
+        """Restart the time limit of the stage, because a part of the stage is done or a wait has ended."""
         self._waits = None
         if self._limit is not None and not self._limit.expired():
             self._limit.reschedule(asyncio.get_running_loop().time() + self.stage_timeout_s)
 
     async def answer(self, call: Callable[[], Awaitable[T]]) -> T:
-        """The answer to a call, which is repeated while the service is overloaded.
+        """Make the call, repeat it while the service is overloaded, and return the answer.
 
-        That costs no attempt, only the stage's time.
+        The waits use up the stage's time, but no attempt.
 
         Raises:
-            Throttled: the service asks for a pause that is too long to keep the slot meanwhile.
+            Throttled: the service asks for a pause longer than ``BACKOFF.longest_s``, too long to keep the
+                slot.
         """
         for number in count(1):
             try:
@@ -256,8 +257,8 @@ class JobAttempt:
         """Wait for the next attempt at the stage.
 
         Raises:
-            CancelledError: the job was cancelled, and not only a call that it waited for.
-            StageFailed: no attempt remains, or no retry can help.
+            CancelledError: the job was cancelled, not only a call inside the job.
+            StageFailed: no attempt remains, or a retry cannot help.
             TryLater: the wait is too long to keep the slot.
         """
         task = asyncio.current_task()
@@ -301,9 +302,9 @@ class JobAttempt:
         waits_for: str | None = None,
         now: bool = False,
     ) -> None:
-        """Tell how much of the stage is done.
+        """Record how much of the stage is done.
 
-        Cheap: it is recorded twice a second at most, except with ``now``.
+        Frequent calls are cheap, because at most two a second are recorded, plus those with ``now``.
         """
         if now or time.monotonic() - self._recorded_at >= PROGRESS_INTERVAL_S:
             self._recorded_at = time.monotonic()
@@ -322,7 +323,7 @@ class JobAttempt:
         """Run the work in a thread, in one transaction, and repeat it while the database has no room.
 
         Raises:
-            DatabaseLost: instead of ``Unavailable``.
+            DatabaseLost: the work ended in ``Unavailable``, or in a shortage while the worker is stopping.
         """
 
         def once() -> Awaitable[T]:
@@ -334,7 +335,7 @@ class JobAttempt:
             raise DatabaseLost(str(exc)) from exc
 
     def _waits_for_room(self, resource: Resource) -> None:
-        """Stop the stage's time while it waits, unless the call may have caused the shortage itself."""
+        """Restart the stage's time limit during the wait, unless the call may have caused the shortage."""
         if resource.shared:
             self.goes_on()
         self._waits = resource.sentence, SHORT_OF
@@ -342,6 +343,6 @@ class JobAttempt:
     async def in_thread(self, work: Callable[[], T]) -> T:
         """Run blocking work.
 
-        Where this is cancelled, the thread goes on to its end, and its result is discarded.
+        If the caller is cancelled, the thread still completes the work, but the result is discarded.
         """
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)

@@ -1,6 +1,6 @@
-"""Runs a claimed job with the function of its kind, and records how the job ends.
+"""Run a claimed job with the function for its kind, and record how the job ends.
 
-Used by ``consumer``.
+``consumer`` uses this module.
 
     runner = JobRunner(settings, kinds=kinds, threads=threads, shortages=shortages)
     runner.pool = pool
@@ -37,12 +37,12 @@ DEADLOCK_ATTEMPTS = 3
 
 
 class JobRunner:
-    """See the module's docstring.
+    """Runs claimed jobs and records how they end.
 
     Args:
         settings: time limits and the lease.
-        kinds: the functions that do jobs, by the name of the kind.
-        threads: where blocking work runs.
+        kinds: the function for each name of a kind.
+        threads: the executor for blocking work.
         shortages: the shortages of the worker.
     """
 
@@ -56,19 +56,19 @@ class JobRunner:
     ) -> None:
         self._settings, self._kinds = settings, kinds
         self._threads, self._shortages = threads, shortages
-        #: Connections to the database; set whenever the consumer has connected anew.
+        #: Connections to the database. The consumer sets it after each connect.
         self.pool: ConnectionPool | None = None
 
     async def run(self, job: Job, *, stopped: Callable[[], bool]) -> None:
         """Run the job and record its end.
 
         Args:
-            stopped: asked where this is cancelled: True where the worker stops, False where the job was
-                cancelled.
+            stopped: called if this call is cancelled. It returns True if the worker stops, and False if the
+                job was cancelled.
 
         Raises:
-            CancelledError: as it came, once the end is recorded.
-            DatabaseLost: the job is still held.
+            CancelledError: this call was cancelled; the end of the job is recorded first.
+            DatabaseLost: the database was lost; the job is still held.
         """
         assert self.pool is not None
         attempt = JobAttempt(job, self._settings, self.pool, self._threads, self._shortages)
@@ -100,17 +100,18 @@ class JobRunner:
             await self.end(job, partial(attempts.fail, error=error, code=INTERNAL_ERROR))
 
     async def end(self, job: Job, end: Callable[[Any, Job], Job]) -> None:
-        """End the job; nothing where this is no longer its current attempt."""
+        """End the job, or do nothing if this is no longer the current attempt of the job."""
         try:
             await self.in_transaction(lambda connection: end(connection, job))
         except LeaseLost as exc:
             log.warning("lease_lost", reason=str(exc))
 
     async def in_transaction(self, work: Callable[[Any], Any]) -> Any:
-        """As ``JobAttempt.in_transaction``, and again after a deadlock, because no stage repeats this work.
+        """Do the same as ``JobAttempt.in_transaction``, and repeat the work after a deadlock, because no
+        stage does.
 
         Raises:
-            DatabaseLost: instead of ``Unavailable``, or where deadlocks go on.
+            DatabaseLost: the work ended in ``Unavailable``, or in a deadlock in every attempt.
         """
         assert self.pool is not None
         once = partial(

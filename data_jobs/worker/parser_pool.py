@@ -1,4 +1,4 @@
-"""Shares a few parsing processes between many jobs: the most urgent job gets the next free one.
+"""Share a few parsing processes between many jobs. The most urgent job gets the next free process.
 
 A job that has waited long comes before more urgent ones.
 
@@ -18,8 +18,8 @@ from cluster.records import ParsedDocument
 from cluster.settings import Settings
 from data_jobs.stages.parsing.parser import Parser
 
-#: A job that has waited so many seconds goes first, whatever its rank. Otherwise a stream of urgent jobs
-#: could keep every parser busy.
+#: A job that has waited this many seconds goes first, at any rank. Otherwise a stream of urgent jobs could
+#: keep every parser busy.
 LONG_WAIT_S = 5.0
 
 
@@ -31,13 +31,13 @@ class _Waiter:
 
 
 class Parsers:
-    """The parsing processes of one worker, on one event loop."""
+    """Shares the parsing processes of one worker, on one event loop."""
 
     def __init__(self, settings: Settings, threads: Executor, size: int) -> None:
         self._threads = threads
         self._all = [Parser(settings) for _ in range(size)]
         self._free = list(self._all)
-        #: In the order of arrival.
+        #: Jobs that wait for a parser, in the order of arrival.
         self._waiting: list[_Waiter] = []
 
     async def parse(
@@ -54,10 +54,10 @@ class Parsers:
 
         Args:
             data: the file.
-            name: of the file.
+            name: the file name.
             rank: a waiting job with a higher rank goes first.
             part: only these pages of a PDF.
-            timeout_s: time limit in seconds; None: the setting ``parse_timeout_s``.
+            timeout_s: time limit in seconds; None means the setting ``parse_timeout_s``.
             on_begin: called once a parser is free.
         """
         parser = await self._take(rank)
@@ -70,7 +70,7 @@ class Parsers:
             return await asyncio.shield(parsing)
         except asyncio.CancelledError:
             cancelled.set()
-            if not parsing.done():  # else somebody else has the parser by now
+            if not parsing.done():  # otherwise another job may have the parser by now
                 parser.interrupt()
             raise
 
@@ -101,6 +101,6 @@ class Parsers:
         patient = time.monotonic() - oldest.since < LONG_WAIT_S
         following = (
             max(self._waiting, key=lambda waiter: waiter.rank) if patient else oldest
-        )  # of equals the first
+        )  # the first of those with the highest rank
         self._waiting.remove(following)
         following.parser.set_result(parser)

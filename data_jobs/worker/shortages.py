@@ -1,11 +1,11 @@
-"""Shortages of a worker. If a call finds a resource used up, it is repeated until there is room.
+"""Repeat a call that fails because a resource, such as a disk, is used up, until the resource has room.
 
     shortages = Shortages(settings, stopping)
     job = await shortages.patiently(lambda: in_transaction(work, ...))
 
 A full disk does not mean that the database is lost or that a job has failed. The worker keeps its jobs and
-their leases, and continues when there is room. Meanwhile it announces the shortage through
-``cluster.database.shortages``, because it cannot write a row then.
+their leases, and continues when there is room. Meanwhile the worker announces the shortage through
+``cluster.database.shortages``, because a full database accepts no new row.
 """
 
 import asyncio
@@ -33,18 +33,19 @@ log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
-#: Between two calls. A heartbeat waits no longer either, so it comes well within a lease once there is room.
+#: Wait between two calls. A heartbeat has the same maximum wait, so once there is room, the heartbeat is sent
+#: well within a lease.
 BACKOFF = Backoff(first_s=0.2, longest_s=2.0)
 #: Error numbers of a full or read-only disk of this node.
 DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
 
 
 class Shortages:
-    """The shortages of one worker, on one event loop.
+    """Waits for resources that are used up, and announces them, for one worker on one event loop.
 
     Args:
-        settings: where the database is.
-        stopping: once it is set, calls no longer wait for room.
+        settings: settings with the address of the database.
+        stopping: an event; once it is set, calls no longer wait for room.
     """
 
     def __init__(self, settings: Settings, stopping: asyncio.Event) -> None:
@@ -58,14 +59,14 @@ class Shortages:
     async def patiently(
         self, call: Callable[[], Awaitable[T]], on_wait: Callable[[Resource], None] = lambda _: None
     ) -> T:
-        """The result of the call, which is repeated while it ends in a shortage.
+        """Make the call, repeat it while it ends in a shortage, and return the result.
 
         Args:
-            call: safe to repeat.
+            call: the call to make; it must be safe to repeat.
             on_wait: called before each wait.
 
         Raises:
-            Shortage: the worker stops.
+            Shortage: the call ended in a shortage while the worker is stopping.
         """
         for number in count(1):
             try:
@@ -80,7 +81,7 @@ class Shortages:
 
     @contextlib.contextmanager
     def one_waits(self, exc: Shortage) -> Iterator[None]:
-        """Count one more call that waits for the resource, for as long as the block lasts."""
+        """Count one more waiting call for the resource while the block runs."""
         if exc.resource not in self._announced:
             log.warning("short", resource=exc.resource, reason=str(exc))
         self.waiting[exc.resource] += 1
@@ -89,11 +90,12 @@ class Shortages:
             yield
         finally:
             self.waiting[exc.resource] -= 1
-            # A call that is repeated may wait again at once, so the end is announced a little later.
+            # A repeated call may have to wait again at once, so announce the end of the shortage a little
+            # later.
             asyncio.get_running_loop().call_later(BACKOFF.longest_s, self._announce_later)
 
     def close(self) -> None:
-        """Announce nothing more."""
+        """Announce that there is no shortage any more, and stop announcing."""
         self._announcer.submit(self._announce, frozenset())
         self._announcer.shutdown(wait=False)
 
@@ -105,7 +107,7 @@ class Shortages:
         short = frozenset(resource for resource, calls in self.waiting.items() if calls)
         if short != self._announced:
             self._announced = short
-            with contextlib.suppress(RuntimeError):  # the worker has closed it
+            with contextlib.suppress(RuntimeError):  # the executor is shut down already
                 self._announcer.submit(self._announce, short)
 
     def _announce(self, short: frozenset[Resource]) -> None:
@@ -126,17 +128,16 @@ class Shortages:
 
 
 class PatientConnector(PsycopgConnector):
-    """Procrastinate's connection to the database, with calls that wait out shortages.
+    """Procrastinate's connection to the database, with calls that are repeated until a shortage ends.
 
-    Without it, a worker of Procrastinate's ends with the first heartbeat that a full disk refuses, and loses
-    all of its jobs.
+    Without these repeats, a Procrastinate worker ends at the first heartbeat that a full disk refuses, and
+    loses all of its jobs.
 
     Args:
         shortages: the shortages of the worker.
-        on_lost: called when the database does not answer. Procrastinate's worker sends no heartbeats from
-            then on, but would
-            still wait for its jobs.
-        arguments: those of the base class.
+        on_lost: called when the database does not answer. From then on, the Procrastinate worker sends no
+            heartbeats, but would still wait for its jobs.
+        arguments: arguments of the base class.
     """
 
     def __init__(self, shortages: Shortages, on_lost: Callable[[], None], **arguments: Any) -> None:
@@ -144,15 +145,15 @@ class PatientConnector(PsycopgConnector):
         self._shortages, self._on_lost = shortages, on_lost
 
     async def execute_query_async(self, query: Any, **arguments: Any) -> None:
-        """As the base class does, and again while there is a shortage."""
+        """Execute the query, and repeat it while there is a shortage."""
         await self._patiently(super().execute_query_async, query, arguments)
 
     async def execute_query_one_async(self, query: Any, **arguments: Any) -> dict[str, Any]:
-        """As the base class does, and again while there is a shortage."""
+        """Execute the query, and repeat it while there is a shortage."""
         return await self._patiently(super().execute_query_one_async, query, arguments)
 
     async def execute_query_all_async(self, query: Any, **arguments: Any) -> list[dict[str, Any]]:
-        """As the base class does, and again while there is a shortage."""
+        """Execute the query, and repeat it while there is a shortage."""
         return await self._patiently(super().execute_query_all_async, query, arguments)
 
     async def _patiently(
@@ -173,7 +174,7 @@ class PatientConnector(PsycopgConnector):
 
 
 def as_shortage(exc: BaseException) -> Shortage | None:
-    """The shortage that the error means; None where it means another fault."""
+    """Return the shortage that the error means; None if the error has another cause."""
     if isinstance(exc, Shortage):
         return exc
     if isinstance(exc, OSError) and exc.errno in DISK_ERRORS:

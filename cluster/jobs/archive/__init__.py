@@ -1,1 +1,1 @@
-"""The archive of finished jobs: when jobs leave the database, and the Parquet files that keep them."""
+"""The archive of finished jobs: moves old jobs from the database to Parquet files."""

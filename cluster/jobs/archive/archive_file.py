@@ -1,9 +1,10 @@
 """Writes jobs that have ended to Parquet files, in a folder or a bucket, one row for each job.
 
-    archive_url/day=2026-11-24/organisation=default/<time and id of its first job>.parquet
+    archive_url/day=2026-11-24/organisation=default/<time and id of the first job in the file>.parquet
 
-A row holds the job's attempts, stages and events too. Any Parquet reader finds day and organisation in the
-path. JSON columns (input, result, an event's data) are text. Called by ``retention``.
+A row holds the job's attempts, stages and events too. A Parquet reader can read the day and the
+organisation from the path. JSON columns (input, result, an event's data) are text. Called by
+``retention``.
 
     archive = open_archive(settings)
     archive.write("default", date(2026, 11, 24), jobs)
@@ -73,7 +74,7 @@ RETRY_AFTER_S = 30.0
 
 
 class Archive:
-    """The archive of jobs that have ended."""
+    """Writes jobs that have ended to the archive."""
 
     def __init__(self, filesystem: Any, root: str) -> None:
         self._files = filesystem
@@ -81,12 +82,13 @@ class Archive:
         self._local = isinstance(filesystem, LocalFileSystem)
 
     def write(self, organisation: str, day: date, jobs: Sequence[dict[str, Any]]) -> str:
-        """Write the jobs to a file, read it back, and make it durable; the path of the file.
+        """Write the jobs to a durable file, read the file back, and return its path.
 
-        The first job names the file, so the same jobs written again after a crash replace the earlier file.
+        The name of the file comes from the first job. So if the same jobs are written again after a crash,
+        the new file replaces the earlier one.
 
         Raises:
-            Unavailable: the storage is full or away, or returns something else than was written.
+            Unavailable: the storage is full, does not answer, or does not return what was written.
         """
         first = min(jobs, key=lambda job: (job["finished_at"], job["id"]))
         name = f"{first['finished_at'].astimezone(UTC):%H%M%S.%f}-{first['id']}.parquet"
@@ -109,7 +111,7 @@ class Archive:
         return path
 
     def _put(self, path: str, data: bytes) -> None:
-        """Write the file as a whole or not at all, as object stores do by themselves."""
+        """Write the whole file or nothing. A local disk needs a rename for this; object stores do not."""
         if not self._local:
             self._files.pipe_file(path, data)
             return
@@ -124,11 +126,11 @@ class Archive:
         for folder in (
             target.parent,
             *target.parent.parents[:3],
-        ):  # organisation, day, the archive, and what it stands in
+        ):  # organisation, day, archive, parent of the archive
             _sync_folder(folder)
 
     def _counts(self, path: str) -> list[int]:
-        """The numbers of jobs, attempts, stages and events in the file."""
+        """Return the numbers of jobs, attempts, stages and events in the file."""
         self._files.invalidate_cache(path)
         with self._files.open(path, "rb") as file:
             try:
@@ -139,10 +141,10 @@ class Archive:
 
 
 def open_archive(settings: Settings) -> Archive:
-    """The settings' archive: ``CLUSTER_ARCHIVE_URL``, by default a folder under ``home``.
+    """Open the archive at ``CLUSTER_ARCHIVE_URL``, by default a folder under ``home``.
 
     Raises:
-        Misconfigured: no such kind of storage, or its extra is not installed.
+        Misconfigured: this kind of storage is unknown, or its extra is not installed.
     """
     url = settings.archive_url or str(settings.home / "archive")
     try:
@@ -176,7 +178,7 @@ def _sync_folder(folder: Path) -> None:
 
 
 def by_day_and_organisation(jobs: Iterable[dict[str, Any]]) -> dict[tuple[date, str], list[dict[str, Any]]]:
-    """The jobs by the file that they belong to: the day on which they ended (UTC), and the organisation."""
+    """Group the jobs by file: by the day on which a job ended (UTC), and by organisation."""
     parts: dict[tuple[date, str], list[dict[str, Any]]] = {}
     for job in jobs:
         parts.setdefault((job["finished_at"].astimezone(UTC).date(), job["organisation"]), []).append(job)

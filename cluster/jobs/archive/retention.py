@@ -1,13 +1,13 @@
-"""Moves jobs that ended long ago to the archive, and deletes rows that are of no further use.
+"""Moves jobs that ended long ago to the archive, and deletes rows that are no longer needed.
 
-Called by the job ``archive_jobs``. Usage events stay, whatever happens to the jobs that they came from.
+Called by the job ``archive_jobs``. Usage events stay in the database after their jobs are archived.
 
     done = archive(settings, pool)
     done.jobs, done.files
 
-A batch of jobs is one transaction: they are locked, written to the archive, read back, deleted and committed.
-If the process is killed before the commit, the jobs are in both places, and the next run writes the same file
-again. After the commit they are in the archive only.
+Each batch of jobs is one transaction, which locks the jobs, writes them to the archive, reads the file back
+and deletes the rows. If the process is killed before the commit, the jobs are in the database and in the
+archive, and the next run writes the same file again. After the commit the jobs are in the archive only.
 """
 
 from collections import defaultdict
@@ -29,7 +29,7 @@ from cluster.settings import Settings
 SQL = queries("cluster.jobs.archive", "retention.sql")
 log = structlog.get_logger(__name__)
 
-#: Jobs of one transaction: a few MB of rows, locked for a second.
+#: Number of jobs in one transaction. This many jobs are a few MB of rows, locked for about a second.
 JOBS_PER_BATCH = 1_000
 ROWS_PER_BATCH = 10_000
 SECONDS_PER_DAY = 86_400.0
@@ -37,29 +37,29 @@ SECONDS_PER_DAY = 86_400.0
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Archived:
-    """What one run moved and deleted."""
+    """Counts what one run moved and deleted."""
 
     jobs: int = 0
     #: Paths of the Parquet files written.
     files: tuple[str, ...] = field(default=())
-    #: Queue entries that had ended.
+    #: Number of deleted queue entries, all of which had ended.
     entries: int = 0
-    #: Answers that were kept for repeated requests.
+    #: Number of deleted answers, which were stored for repeated requests.
     keys: int = 0
-    #: Uploads in parts that had ended.
+    #: Number of deleted multipart uploads, all of which had ended.
     uploads: int = 0
 
 
 def archive(settings: Settings, pool: ConnectionPool, *, batch: int = JOBS_PER_BATCH) -> Archived:
     """Move the jobs that finished more than ``retention_days`` ago.
 
-    Safe to kill, to repeat, and to run twice at once.
+    A run can be killed, repeated, or run by two processes at the same time.
 
     Args:
-        batch: jobs of one transaction.
+        batch: number of jobs in one transaction.
 
     Raises:
-        Unavailable: the database or the archive does not answer; the batches before stay moved.
+        Unavailable: the database or the archive does not answer; earlier batches stay archived.
     """
     to = open_archive(settings)
     older_than_s = settings.retention_days * SECONDS_PER_DAY
@@ -79,7 +79,7 @@ def archive(settings: Settings, pool: ConnectionPool, *, batch: int = JOBS_PER_B
 
 
 def _move(connection: Connection[Any], to: Archive, older_than_s: float, limit: int) -> tuple[int, list[str]]:
-    """Move one batch, in the caller's transaction; the number of jobs, and their files."""
+    """Move one batch in the caller's transaction. Return the number of jobs and the paths of their files."""
     if connection.execute(SQL["lock_of_all"]).fetchone() != (True,):
         return 0, []
     with connection.cursor(row_factory=dict_row) as cursor:
@@ -104,7 +104,7 @@ def _move(connection: Connection[Any], to: Archive, older_than_s: float, limit: 
 def _history(
     connection: Connection[Any], name: str, keys: dict[str, list[str]]
 ) -> dict[tuple[str, str], list[dict[str, Any]]]:
-    """The rows of one table that belong to the jobs, by job."""
+    """Return the rows of one table that belong to the jobs, grouped by job."""
     found: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
     with connection.cursor(row_factory=dict_row) as cursor:
         for row in cursor.execute(SQL[name], keys):

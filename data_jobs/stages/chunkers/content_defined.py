@@ -1,10 +1,11 @@
-"""The content-defined chunker makes chunks of whole sentences. An edit changes only the chunks near it.
+"""The content-defined chunker makes chunks that consist of whole sentences. An edit changes only the chunks
+near it.
 
     chunks = ContentDefinedChunker(tokeniser, fingerprint.id).chunk(document, pages).chunks
     chunks[0].text == pages[0].text[chunks[0].start : chunks[0].end]
 
-A chunk lies on one page, so that a citation names the page. The content of a sentence decides whether it
-begins a chunk, not its distance from the top of the page: see docs/decisions/004-content-defined-chunks.md.
+A chunk never spans two pages, so a citation can name the page. The content of a sentence, not its position on
+the page, decides whether the sentence begins a chunk: see docs/decisions/004-content-defined-chunks.md.
 """
 
 from collections import Counter
@@ -21,18 +22,18 @@ from data_jobs.stages.chunkers.contract import ChunkedDocument
 from data_jobs.stages.chunkers.sentences import boundaries, paragraphs
 from data_jobs.stages.chunkers.token_places import TokenPlaces, has_blanks, tokenise
 
-#: Least length of a chunk, as a share of the limit. A smaller share would resynchronise sooner after an edit,
-#: but make smaller chunks.
+#: Minimum length of a chunk, as a share of the token limit. With a smaller share, fewer chunks would change
+#: after an edit, but chunks would be smaller.
 LEAST_FILL = 0.3
-#: Limit on the characters of a chunk for each token that it may have. Prose has fewer, so the limit only cuts
-#: white space and signs without tokens.
+#: Maximum number of characters of a chunk, per token of the token limit. Prose has fewer characters per
+#: token, so this limit only cuts white space and signs without tokens.
 CHARACTERS_PER_TOKEN = 32
-#: Bounds of that limit. The index stores at most 65,536 characters of a chunk.
+#: Minimum and maximum of the character limit. The index stores at most 65,536 characters of a chunk.
 LEAST_CHARACTERS, MOST_CHARACTERS = 16_384, 65_536
-#: 2**64 divided by the golden ratio, so that the products differ in their high bits.
+#: 2**64 divided by the golden ratio, so that products with this number differ in their high bits.
 GOLDEN_MULTIPLIER = np.uint64(11400714819323198485)
 
-#: Tokens of a page, ascending, before which it may be cut, and the priority of each cut.
+#: Tokens before which a page may be cut, in ascending order, and the priority of each cut.
 CutPlaces = tuple[NDArray[np.int64], NDArray[np.uint64]]
 
 
@@ -54,14 +55,15 @@ class ContentDefinedChunker:
         self.most_characters = min(MOST_CHARACTERS, max(LEAST_CHARACTERS, CHARACTERS_PER_TOKEN * self._most))
 
     def chunk(self, document: str, pages: Sequence[Page]) -> ChunkedDocument:
-        """The chunks of a document in reading order. They hold every token and every visible character once.
+        """Return the chunks of a document in reading order. They hold every token and visible character once.
 
-        A page without a token has no chunk. If more than 1,024 characters in a row give no token, those in
-        the middle are in no chunk. Letters stay with their marks, unless one letter alone exceeds a limit.
+        A page without a token has no chunk. If more than 1,024 characters in a row have no token, the
+        characters in the middle are in no chunk. A letter and its marks stay together, unless they alone
+        exceed a limit.
 
         Args:
             document: id of the document.
-            pages: its pages in order.
+            pages: the pages of the document in order.
         """
         chunks: list[PageChunk] = []
         seen: Counter[str] = Counter()
@@ -102,7 +104,7 @@ class ContentDefinedChunker:
         return tokenise(self._tokeniser, [page.text for page in pages], blanks=self._has_blanks)
 
     def _cuts(self, text: str, tokens: Tokens, places: TokenPlaces) -> Iterator[tuple[int, int]]:
-        """The chunks of the page as ranges of its tokens."""
+        """Return the chunks of the page as ranges of its tokens."""
         total = len(tokens.ids)
         if not total or not places.characters:
             return
@@ -111,8 +113,8 @@ class ContentDefinedChunker:
         while (most := self._last_end(places, first)) < total:
             last = (
                 _best(first + self._least, most, sentences)
-                # A table or a listing has no sentences: cut before a word or, if one word fills the window,
-                # any letter.
+                # A table or a listing has no sentences. So cut before a word or, if one word fills the
+                # window, before any letter.
                 or _best(first + self._least, most, words)
                 or _best(first + 1, most, words)
                 or _letter(places, first, most)
@@ -124,7 +126,7 @@ class ContentDefinedChunker:
         yield first, total
 
     def _last_end(self, places: TokenPlaces, first: int) -> int:
-        """The last token before which a chunk that begins with token ``first`` may end."""
+        """Return the last token before which a chunk that begins with token ``first`` may end."""
         most, room = min(first + self._most, len(places.end) - 1), places.begin[first] + self.most_characters
         if places.end[most] <= room:
             return most
@@ -132,17 +134,17 @@ class ContentDefinedChunker:
 
 
 def _best(least: int, most: int, places: CutPlaces) -> int | None:
-    """The cut place of highest priority from ``least`` to ``most``; None if there is none."""
+    """Return the place with the highest priority from ``least`` to ``most``; None if there is no place."""
     tokens, priorities = places
     low, high = np.searchsorted(tokens, [least, most + 1])
     return int(tokens[low + np.argmax(priorities[low:high])]) if low < high else None
 
 
 def _letter(places: TokenPlaces, first: int, most: int) -> int:
-    """The last token up to ``most`` that begins a letter.
+    """Return the last token up to ``most`` that begins a letter.
 
-    If one letter with its marks fills the window, the last token that begins a character; if one character
-    does, the first token behind it.
+    If one letter with its marks fills the window, return the last token that begins a character. If one
+    character fills the window, return the first token after that character.
     """
     apart = places.begin >= places.end
     for possible in (places.whole, apart):
@@ -153,7 +155,7 @@ def _letter(places: TokenPlaces, first: int, most: int) -> int:
 
 
 def _sentence_starts(text: str, places: TokenPlaces) -> CutPlaces:
-    """The tokens that begin a sentence."""
+    """Return the tokens that begin a sentence, with the priority of a cut before each token."""
     breaks = paragraphs(text)
     starts, beginnings = boundaries(text, breaks), set(breaks.tolist())
     priorities: dict[int, int] = {}
@@ -167,16 +169,20 @@ def _sentence_starts(text: str, places: TokenPlaces) -> CutPlaces:
 
 
 def _priority(sentence: str, *, begins_paragraph: bool) -> int:
-    """A priority that depends only on the words of the sentence, because a new layout changes white space."""
+    """Return a priority made from the words of the sentence and ``begins_paragraph``. White space does not
+    count, because a new layout changes white space.
+    """
     words = " ".join(sentence.split()).encode("utf-8", "replace")
     return int.from_bytes(blake2b(words, digest_size=8).digest(), "big") >> 1 | begins_paragraph << 63
 
 
 def _word_starts(tokens: Tokens, places: TokenPlaces) -> CutPlaces:
-    """The tokens after white space, before which a cut changes no token."""
+    """Return the tokens after white space, with the priority of a cut before each; such a cut changes no
+    token.
+    """
     starts = np.flatnonzero((places.spaced & places.whole)[1:-1]) + 1
-    # In a table, two neighbouring tokens often repeat, four seldom do. The product spreads them (Knuth, TAOCP
-    # 6.4).
+    # The priority depends on four tokens: in a table, two neighbouring tokens often repeat, but four rarely
+    # do. The product spreads the priorities (Knuth, TAOCP 6.4).
     padded = np.concatenate([tokens.ids, np.zeros(3, np.int32)]).astype(np.uint64)
     mixed = np.zeros(len(tokens.ids), dtype=np.uint64)
     for ahead in range(4):

@@ -1,7 +1,7 @@
-"""The contract of a chunker: pages in, chunks out.
+"""The contract of a chunker, which divides pages into chunks.
 
-The chunks of a document hold every token of it, none has more than ``max_tokens``, each is an exact slice of
-one page, and their ids are made from their content.
+The chunks of a document hold every token of the document. No chunk has more than ``max_tokens`` tokens. Each
+chunk is an exact slice of one page, and its id is made from its content.
 """
 
 from collections.abc import Sequence
@@ -14,12 +14,12 @@ from cluster.records import Page, PageChunk
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ChunkedDocument:
-    """The chunks of a document, and how much of its text the model does not know."""
+    """The chunks of a document, and counts of the text that the model does not know."""
 
     chunks: list[PageChunk]
-    #: Number of tokens that stand for something the vocabulary does not have ([UNK]).
+    #: Number of tokens for text that is not in the vocabulary ([UNK]).
     unknown_tokens: int
-    #: Number of characters in these tokens, and of characters without any token; white space is not counted.
+    #: Number of characters in unknown tokens or without any token; white space is not counted.
     unknown_characters: int
     #: Number of characters of the document; white space is not counted.
     characters: int
@@ -34,11 +34,11 @@ class Chunker(Protocol):
     """Divides documents into chunks. Safe to call from several threads."""
 
     def chunk(self, document: str, pages: Sequence[Page]) -> ChunkedDocument:
-        """The chunks of a document in reading order.
+        """Divide a document into chunks, in reading order.
 
         Args:
             document: id of the document.
-            pages: its pages in order.
+            pages: the pages of the document in order.
         """
 
 
@@ -48,10 +48,11 @@ class OpenChunker(Protocol):
     def __call__(
         self, tokeniser: Tokeniser, fingerprint_id: str, *, max_tokens: int | None = None
     ) -> Chunker:
-        """A chunker for one model.
+        """Make a chunker for one model.
 
         Args:
-            tokeniser: the model's.
-            fingerprint_id: the model's, from which the ids of the chunks are made.
-            max_tokens: maximum tokens of a chunk, without special tokens; None: as many as the model reads.
+            tokeniser: the tokeniser of the model.
+            fingerprint_id: id of the model's fingerprint; the ids of the chunks depend on it.
+            max_tokens: maximum number of tokens of a chunk, without special tokens; None means the limit of
+                the model.
         """

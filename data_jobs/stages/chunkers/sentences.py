@@ -1,4 +1,4 @@
-"""Find the beginnings of sentences by a few rules. The spans between them cover the whole text.
+"""Find the beginnings of sentences with a few rules. The spans between the beginnings cover the whole text.
 
 boundaries("One. Two.")   # array of the offsets at which sentences begin: [0, 5]
 """
@@ -16,24 +16,24 @@ ABBREVIATIONS = frozenset(
 #: Full stops and question marks that have no other use: of Chinese and Japanese, Devanagari, Arabic, Urdu,
 #: Armenian, Ethiopic, Burmese and Khmer.
 MARKS = "。！？｡।॥؟۔։።၊။។៕"
-#: A mark that may end a sentence, the closing signs behind it, and the space before the next sentence. A
+#: A mark that may end a sentence, the closing signs after the mark, and the space before the next sentence. A
 #: match starts only at the start of a run of marks and never backtracks, so a line of a million dots is read
-#: once. The marks stand first in the pattern, because the search for them is faster then.
+#: once. The marks come first in the pattern, because this makes the search faster.
 END = re.compile(
     rf"[.!?…{MARKS}](?:(?<=[.!?…])(?<![.!?…][.!?…])[.!?…]*+[\"'”’)\]]*+(?=\s)|(?<=[{MARKS}])[{MARKS}]*[”’」』）]*)\s*"
 )
 #: A paragraph begins after a blank line, and on a line that begins with a bullet or a number.
 BREAK = re.compile(r"\n[ \t]*\n\s*|\n(?=[ \t]*(?:[-*•‣▪]|\(?\d{1,3}[.)])[ \t])")
-#: Signs that open before a word.
+#: Opening brackets and quotation marks before a word.
 OPENING = re.compile(r"[(\[\"'“‘]")
-#: Characters before a full stop that are searched for its word.
+#: Number of characters before a full stop that are searched for the last word.
 LOOK_BACK_CHARACTERS = 32
 
 
 def boundaries(text: str, breaks: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
-    """Offsets at which a sentence or a paragraph begins, 0 first.
+    """Return the offsets at which a sentence or a paragraph begins, 0 first.
 
-    The spans between them cover the whole text.
+    The spans between the offsets cover the whole text.
 
     Args:
         text: the text of a page.
@@ -45,13 +45,13 @@ def boundaries(text: str, breaks: NDArray[np.int64] | None = None) -> NDArray[np
 
 
 def paragraphs(text: str) -> NDArray[np.int64]:
-    """Offsets at which a paragraph begins, 0 first."""
+    """Return the offsets at which a paragraph begins, 0 first."""
     found = {match.end() for match in BREAK.finditer(text)}
     return np.array(sorted({0} | found - {len(text)}), dtype=np.int64)
 
 
 def _ends(text: str, match: re.Match[str]) -> bool:
-    """False for the full stop of an abbreviation or an initial, and before a word in lower case."""
+    """Return False for the full stop of an abbreviation or an initial, and before a word in lower case."""
     if not match[0].startswith("."):
         return True
     following = text[match.end() : match.end() + 1]
@@ -62,7 +62,7 @@ def _ends(text: str, match: re.Match[str]) -> bool:
 
 
 def _last_word(text: str) -> str:
-    """The last word of the text; "" if it ends with white space other than one line end."""
+    """Return the last word of the text; "" if the text ends with white space other than one line end."""
     text = text.removesuffix("\n")
     if not text or text[-1].isspace():
         return ""

@@ -17,14 +17,14 @@ from data_jobs.stages.chunkers.contract import OpenChunker
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ChunkerEntry:
-    """One chunker."""
+    """A chunker, and the strategies that choose it."""
 
     name: str
-    #: Types of a store's or a file's ``chunking_strategy`` that choose this chunker. The sizes of OpenAI's
-    #: ``static`` are its ``max_tokens``.
+    #: Types of a store's or a file's ``chunking_strategy`` that choose this chunker. OpenAI's ``static``
+    #: gives the size of chunks in ``max_tokens``.
     strategy_types: tuple[str, ...]
-    #: Part of the pipeline version, so no two chunkers have the same. It is raised by hand when the same text
-    #: would give other chunks.
+    #: Part of the pipeline version, so no two chunkers have the same version. Raise it by hand when a code
+    #: change makes the same text give other chunks.
     version: str
     open: OpenChunker
 
@@ -42,10 +42,10 @@ DEFAULT_CHUNKER = CHUNKERS[0].name
 
 
 def find_chunker(name: str) -> ChunkerEntry:
-    """The chunker with this name.
+    """Return the chunker with this name.
 
     Raises:
-        InvalidInput: the table has none.
+        InvalidInput: the table has no such chunker.
     """
     for entry in CHUNKERS:
         if entry.name == name:
@@ -55,10 +55,10 @@ def find_chunker(name: str) -> ChunkerEntry:
 
 
 def chunker_for(strategy: Mapping[str, Any] | None) -> ChunkerEntry:
-    """The chunker that a ``chunking_strategy`` chooses; None chooses the default.
+    """Return the chunker that a ``chunking_strategy`` chooses; None chooses the default.
 
     Raises:
-        InvalidInput: the table has none for its type.
+        InvalidInput: the table has no chunker for the type of the strategy.
     """
     if strategy is None:
         return CHUNKERS[0]

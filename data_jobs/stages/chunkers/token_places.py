@@ -4,8 +4,8 @@
     text[places.begin[3] : places.end[9]]       # the text of a chunk of the tokens 3 to 8
 
 A tokeniser skips characters: marks that it strips, format characters, and characters that it does not know as
-text. Here each of them belongs to the token before it or, after white space, to the token after it, so that
-the chunks of a page hold all of its text.
+text. This module assigns each skipped character to the token before it or, after white space, to the token
+after it. So the chunks of a page hold all text of the page.
 """
 
 import re
@@ -20,16 +20,16 @@ from numpy.typing import NDArray
 from cluster.engines import Tokeniser, Tokens
 from cluster.text.graphemes import inside
 
-#: Characters of the longest real token. The tokeniser gave up on a longer one: WordPiece on a long word, or a
-#: run of unknown characters.
+#: Maximum number of characters of a real token. A longer token means that the tokeniser did not split the
+#: text: WordPiece does this for a long word or for a run of unknown characters.
 LONGEST_TOKEN = 100
-#: Characters of the pieces that are tokenised instead of such a token. Longer unknown tokens are divided,
-#: too: a Korean syllable counts as three letters.
+#: Number of characters of the pieces into which such a token is divided. Unknown tokens longer than this are
+#: divided, too, because a Korean syllable counts as three letters.
 PIECE_CHARACTERS = 32
 #: Maximum number of tokens of white space in a row that are kept.
 MAX_BLANK_TOKENS = 8
-#: Most characters without a token that are assigned to the token beside them; the rest of a longer run is in
-#: no chunk.
+#: Maximum number of characters without a token that are assigned to a neighbouring token. The rest of a
+#: longer run is in no chunk.
 MAX_TOKENLESS_CHARACTERS = 1_024
 #: All white space has code points below this.
 SPACES_END = 0x3001
@@ -42,12 +42,12 @@ WHITE = re.compile(r"\s")
 
 
 def tokenise(tokeniser: Tokeniser, texts: Sequence[str], *, blanks: bool = False) -> list[Tokens]:
-    """The tokens of each text. A word that is too long for the tokeniser is tokenised in pieces.
+    """Return the tokens of each text. A word that is too long for the tokeniser is tokenised in pieces.
 
     Args:
-        tokeniser: the model's.
+        tokeniser: the tokeniser of the model.
         texts: the texts of pages.
-        blanks: drop tokens of white space beyond ``MAX_BLANK_TOKENS`` in a row (see ``has_blanks``).
+        blanks: True to drop tokens of white space beyond ``MAX_BLANK_TOKENS`` in a row (see ``has_blanks``).
     """
     found = [
         _in_pieces(tokeniser, text, tokens)
@@ -61,7 +61,7 @@ def tokenise(tokeniser: Tokeniser, texts: Sequence[str], *, blanks: bool = False
 
 
 def has_blanks(tokeniser: Tokeniser) -> bool:
-    """True if the vocabulary has tokens for white space. RoBERTa's has, BERT's has not."""
+    """Return True if the vocabulary has tokens for white space (RoBERTa: yes, BERT: no)."""
     sample = f"a{' ' * 64}" + "\n" * 64 + "\t" * 64 + "b"
     (tokens,) = tokeniser.tokenise([sample])
     return any(sample[start:end].isspace() for start, end in tokens.offsets.tolist())
@@ -80,7 +80,7 @@ class TokenPlaces:
     end: NDArray[np.int64]
     #: (n + 1,) bool: a cut before token i splits no token and no letter from its marks.
     whole: NDArray[np.bool_]
-    #: (n + 1,) bool: white space stands before token i.
+    #: (n + 1,) bool: white space precedes token i.
     spaced: NDArray[np.bool_]
     #: Number of characters of the page, without white space.
     characters: int
@@ -89,7 +89,7 @@ class TokenPlaces:
 
     @classmethod
     def of(cls, text: str, tokens: Tokens) -> Self:
-        """The places of a page."""
+        """Compute the places of a page."""
         end = np.concatenate([[0], tokens.offsets[:, 1]]).astype(np.int64)
         begin = np.concatenate([tokens.offsets[:, 0], [len(text)]]).astype(np.int64)
         covered = int((end[1:] - begin[:-1]).sum())
@@ -101,7 +101,9 @@ class TokenPlaces:
     def _of_covered_page(
         cls, text: str, begin: NDArray[np.int64], end: NDArray[np.int64], solid: int
     ) -> Self:
-        """For a page on which each character is white space or in a token, as on nearly all pages."""
+        """Compute the places of a page on which each character is white space or in a token (nearly all
+        pages).
+        """
         whole, split = np.ones(len(begin), dtype=np.bool_), inside(text)
         if split is not None:
             whole = ~split[begin] & ~split[end]
@@ -109,7 +111,7 @@ class TokenPlaces:
 
     @classmethod
     def _of_any_page(cls, text: str, begin: NDArray[np.int64], end: NDArray[np.int64]) -> Self:
-        """For any page."""
+        """Compute the places of any page."""
         space = _space(text)
         solid = np.flatnonzero(~space)
         # Number of characters that are not white space before each offset.
@@ -138,7 +140,7 @@ class TokenPlaces:
 
 
 def _all_in_tokens(text: str, begin: NDArray[np.int64], end: NDArray[np.int64], covered: int) -> bool:
-    """True if the tokens cover exactly the characters that are not white space; False in unclear cases."""
+    """Return True if tokens cover exactly the characters that are not white space; False in unclear cases."""
     if text.isascii():
         data = text.encode("ascii")
         if covered != len(data.translate(None, ASCII_SPACES)) or len(data.translate(None, DROPPED)) != len(
@@ -173,7 +175,7 @@ def _share(begin: NDArray[np.int64], end: NDArray[np.int64], i: int, gap: str, *
 
 
 def _space(text: str) -> NDArray[np.bool_]:
-    """(len(text),) bool: True for white space."""
+    """Return a (len(text),) bool array that is True for white space."""
     if text.isascii():
         return SPACE[np.frombuffer(text.encode("ascii"), np.uint8)]
     codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
@@ -215,7 +217,9 @@ def _in_pieces(tokeniser: Tokeniser, text: str, tokens: Tokens) -> Tokens:
 
 
 def _cuts(start: int, end: int, split: NDArray[np.bool_] | None) -> list[tuple[int, int]]:
-    """Spans of about ``PIECE_CHARACTERS`` characters. A letter stays with its marks if they fit."""
+    """Return spans of about ``PIECE_CHARACTERS`` characters. A letter and its marks stay together if they
+    fit.
+    """
     found = []
     while end - start > PIECE_CHARACTERS:
         cut = start + PIECE_CHARACTERS

@@ -1,4 +1,4 @@
-"""One parser per format, which turns the bytes of a file into pages of text.
+"""Parsers, one for each format. A parser turns the bytes of a file into pages of text.
 
-They run in the parsing process.
+The parsers run in the parsing process.
 """

@@ -1,7 +1,7 @@
 """Decode the bytes of a text.
 
-The character set follows from the byte order mark, from valid UTF-8, from the set that the document declares,
-or from the frequencies of characters.
+The character set is found by the byte order mark, else by a check for valid UTF-8, else by the set that the
+document declares, else by the frequencies of characters.
 
 decoded = decode("Straße".encode("cp1252"))
 decoded.text, decoded.encoding, decoded.replaced    # "Straße", "cp1252", 0
@@ -16,7 +16,7 @@ import chardet
 from cluster.records import NO_PAGE, Fact
 from cluster.text.wide_text import unmarked_encoding
 
-#: The little-endian mark of UTF-32 begins with that of UTF-16, so it comes first.
+#: The little-endian mark of UTF-32 begins with the mark of UTF-16, so the mark of UTF-32 comes first.
 BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
     (codecs.BOM_UTF32_LE, "utf-32-le"),
@@ -25,7 +25,8 @@ BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16-be"),
     (b"\x84\x31\x95\x33", "gb18030"),
 )
-#: Bytes searched for a declaration. HTML wants it in the first 1,024, but authors are not that exact.
+#: Number of bytes searched for a declaration. HTML requires the declaration in the first 1,024 bytes, but
+#: some authors ignore this rule.
 DECLARED_WITHIN = 4096
 #: ``<meta charset=..>``, ``http-equiv``, headers of mail and gettext; XML; style sheets; Emacs and vim.
 DECLARATION = re.compile(
@@ -65,15 +66,15 @@ LABELS = {
     "x-mac-cyrillic": "mac-cyrillic",
     "koi8": "koi8-r",
 }
-#: Text in these sets has ASCII bytes only, and an escape sequence switches the set.
+#: Escape sequences, each with the character set that it selects. Text in these sets has ASCII bytes only.
 ESCAPES = ((b"\x1b$)C", "iso2022_kr"), (b"\x1b$", "iso2022_jp_ext"), (b"\x1b(J", "iso2022_jp_ext"))
-#: Sets that a declaration cannot mean: wide ones, because the declaration itself is in ASCII, and codecs that
-#: are not character sets.
+#: Sets that a declaration cannot mean: sets with wide characters, because the declaration itself is in ASCII,
+#: and codecs that are not character sets.
 NOT_DECLARED = re.compile(
     r"utf-(?:7|8|16|32)|idna|punycode|unicode|undefined|mbcs|oem|cp65001"
     r"|cp037|cp500|cp1026|cp1140|cp273|cp424|cp875"
 )
-#: Sets in which texts were written. The detector knows others, and mistakes short texts for them.
+#: Sets that real texts use. The detector also knows other sets, and would wrongly detect them in short texts.
 CANDIDATES = tuple(
     "ascii utf-8 gb18030 hz big5hkscs euc_jis_2004 cp932 shift_jis_2004 iso2022_jp_2 euc_kr cp949 "
     "johab iso2022_kr cp874 tis-620 cp1250 cp1251 cp1252 cp1253 cp1254 cp1255 cp1256 cp1257 cp1258 "
@@ -81,11 +82,11 @@ CANDIDATES = tuple(
     "iso8859-2 iso8859-5 iso8859-6 iso8859-7 iso8859-8 iso8859-9 iso8859-13 iso8859-15".split()
 )
 MULTI_BYTE = ("gb18030", "big5hkscs", "cp932", "euc_jp", "cp949")
-#: Most bytes given to the detector: lines that are not ASCII, whole unless they are longer.
+#: Maximum number of bytes for the detector. It gets lines that are not ASCII, whole unless a line is longer.
 SAMPLE_BYTES = 64 * 1024
 NOT_ASCII = re.compile(rb"[\x80-\xff]")
-#: A text with fewer characters beyond ASCII, detected with less confidence, is taken for Windows-1252 if it
-#: makes sense in it.
+#: A text counts as Windows-1252 if it has fewer than ``FEW_CHARACTERS`` non-ASCII bytes, the confidence of
+#: the detector is below ``LOW_CONFIDENCE``, and the text matches ``WESTERN`` in that set.
 FEW_CHARACTERS, LOW_CONFIDENCE = 8, 0.3
 #: Latin words and signs in which no three accented letters follow one another.
 WESTERN = re.compile(
@@ -110,7 +111,7 @@ class Decoded:
     text: str
     #: The character set, as Python names it.
     encoding: str
-    #: Number of bytes that are not text in this set; U+FFFD replaces each.
+    #: Number of bytes that are not text in this set; U+FFFD replaces each such byte.
     replaced: int = 0
 
     @property
@@ -122,7 +123,9 @@ class Decoded:
 
     @property
     def unread(self) -> dict[int, str]:
-        """As ``ParserOutput.unread``: not empty if so many bytes were replaced that the text has gaps."""
+        """Report in the form of ``ParserOutput.unread`` if so many bytes were replaced that the text has
+        gaps.
+        """
         if self.replaced * ONE_UNREAD_IN <= len(self.text):
             return {}
         return {
@@ -132,12 +135,12 @@ class Decoded:
 
 
 def load() -> None:
-    """Load the detector's tables, so that processes forked from this one do not have to."""
+    """Load the detector's tables, so that forked processes do not need to load them."""
     _likeliest("é".encode("cp1252"))
 
 
 def decode(data: bytes) -> Decoded:
-    """Decode any bytes: bytes that do not fit are replaced and counted."""
+    """Decode any bytes. Bytes that do not fit the character set are replaced and counted."""
     for mark, encoding in BYTE_ORDER_MARKS:
         if data.startswith(mark):
             return _in(encoding, data[len(mark) :])
@@ -176,7 +179,7 @@ def _in(encoding: str, data: bytes) -> Decoded:
 
 
 def _escaped(data: bytes) -> Decoded | None:
-    """Decode ISO-2022 and HZ, in which ASCII bytes stand for other characters; None for other text."""
+    """Decode ISO-2022 and HZ, in which ASCII bytes encode other characters; return None for other text."""
     found = [encoding for escape, encoding in ESCAPES if escape in data]
     if b"~{" in data and _declared(data) == "hz":
         found.append("hz")
@@ -185,7 +188,7 @@ def _escaped(data: bytes) -> Decoded | None:
 
 
 def _declared(data: bytes) -> str | None:
-    """The character set that the document declares, unless its bytes cannot be in that set."""
+    """Return the character set that the document declares; None if it declares no usable set."""
     found = DECLARATION.search(data[:DECLARED_WITHIN])
     if found is None:
         return None
@@ -232,7 +235,7 @@ def _likeliest(sample: bytes) -> tuple[str | None, float]:
 
 
 def _sample(data: bytes) -> bytes:
-    """The first lines that are not ASCII.
+    """Return the first lines that are not ASCII.
 
     A line end is part of another character only in UTF-16 and UTF-32.
     """

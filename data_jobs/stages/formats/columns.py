@@ -2,15 +2,15 @@
 
 import pymupdf
 
-#: Least lines of a column, and least characters of its average line. Anything shorter is a table, read row by
-#: row.
+#: Minimum number of lines of a column, and minimum number of characters of its average line. Anything shorter
+#: counts as a table, which is read row by row.
 MIN_LINES, MIN_CHARACTERS = 5, 20
-#: Lines whose distance is at most this share of the letter height stand beside each other.
+#: Two lines are beside each other if their vertical distance is at most this share of the letter height.
 MAX_DISTANCE = 0.4
-#: Three of four lines have at least this share of the longest line's length; otherwise it is a table or a
-#: program.
+#: In a column, three of four lines have at least this share of the length of the longest line. Otherwise the
+#: block is a table or program code.
 MIN_LENGTH_SHARE = 0.5
-#: A line with a larger share of the block's width is a heading above the columns.
+#: A line that covers at least this share of the block's width is a heading above the columns.
 SPANNING_SHARE = 0.6
 
 #: A block of PyMuPDF: left, top, right, bottom, text, number, type.
@@ -21,7 +21,7 @@ DrawnLine = tuple[float, float, str]
 
 
 def is_interleaved(block: Block) -> bool:
-    """True for columns drawn row by row: about equally long lines, too close to stand below each other."""
+    """Return True for columns drawn row by row: lines of similar length, too close to be below each other."""
     x0, y0, x1, y1, text, *_ = block
     if len(text) < 2 * MIN_LINES * MIN_CHARACTERS:
         return False
@@ -36,7 +36,7 @@ def is_interleaved(block: Block) -> bool:
 
 
 def by_columns(page: pymupdf.Page, flags: int, blocks: Blocks) -> Blocks:
-    """The blocks of the page. The lines of a block with columns of prose are ordered by column."""
+    """Return the blocks of the page. In a block with columns of prose, the lines are ordered by column."""
     drawn = [block["lines"] for block in page.get_text("dict", flags=flags)["blocks"] if block["type"] == 0]
     if len(drawn) != len(blocks):
         return blocks
@@ -56,7 +56,7 @@ def by_columns(page: pymupdf.Page, flags: int, blocks: Blocks) -> Blocks:
 
 
 def _in_order(lines: list[DrawnLine], block: Block) -> str:
-    """The text of a block column by column, between headings; unchanged if a column is not prose."""
+    """Return the text of a block column by column, between headings; unchanged if a column is not prose."""
     widest = SPANNING_SHARE * (block[2] - block[0])
     ordered: list[str] = []
     rows: list[DrawnLine] = []
@@ -76,7 +76,7 @@ def _in_order(lines: list[DrawnLine], block: Block) -> str:
 
 
 def _columns(lines: list[DrawnLine]) -> list[list[str]]:
-    """The texts of the lines, grouped into columns of overlapping positions, from left to right."""
+    """Group the texts of the lines into columns of overlapping horizontal positions, from left to right."""
     columns: list[list[int]] = []
     edge = float("-inf")
     for index in sorted(range(len(lines)), key=lambda index: lines[index][0]):

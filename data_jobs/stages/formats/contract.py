@@ -1,8 +1,9 @@
 """The contract between the parsing process and the parser of a format.
 
-A parser is a module with one function, ``parse(data: bytes, options: ParseOptions) -> ParserOutput``. It runs
-in a child process with limits on memory and time, which reads one document and ends. It raises ``Unreadable``
-if the document has no text to give, and ``MemoryError`` if it needs more memory than the limit.
+A parser is a module with one function, ``parse(data: bytes, options: ParseOptions) -> ParserOutput``. The
+parser runs in a child process with limits on memory and time. The child process reads one document and ends.
+The parser raises ``Unreadable`` if the document has no text to give, and ``MemoryError`` if it needs more
+memory than the limit.
 """
 
 from collections.abc import Callable
@@ -15,20 +16,21 @@ from cluster.records import Fact, Outcome
 class ParseOptions:
     """The limits and options of one parse."""
 
-    #: A document with more pages is refused.
+    #: Maximum number of pages; a document with more pages is refused.
     max_pages: int
-    #: The pages to read, from the first of these numbers (counted from 0) to before the second; None reads
-    #: all. Only formats that are ``parsed_in_parts`` look at it. The pages of a part may all be without text.
+    #: The pages to read, from the first of these numbers (counted from 0) to before the second; None means
+    #: all pages. Only formats that are ``parsed_in_parts`` use this option. The pages of a part may all be
+    #: without text.
     part: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ParserOutput:
-    """A document as its parser read it."""
+    """The result of parsing one document."""
 
     #: The text of each page; "" for a page without text.
     pages: list[str]
-    #: Number of pages of the whole document; None if ``pages`` has all of them.
+    #: Number of pages of the whole document; None if ``pages`` has all pages.
     page_count: int | None = None
     facts: dict[Fact, str | float | bool] = field(default_factory=dict)
     #: See ``ParsedDocument.unread``. A reason is a predicate: "is damaged", "ends early: a tag is never
@@ -40,7 +42,7 @@ class Unreadable(Exception):
     """The document gives no text.
 
     Args:
-        outcome: any outcome but ok.
+        outcome: any outcome except ok.
         detail: a predicate that completes the sentence "The document ...".
     """
 

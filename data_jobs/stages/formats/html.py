@@ -1,7 +1,7 @@
 """Parse HTML into the text that a reader would see, block by block. Nothing is fetched, and no script runs.
 
-Lexbor builds the tree as HTML5 prescribes, so unclosed and misplaced tags nest as they do in a browser, to
-any depth.
+Lexbor builds the tree as HTML5 prescribes, so unclosed and misplaced tags nest the same way as in a browser,
+to any depth.
 """
 
 import re
@@ -15,8 +15,8 @@ from data_jobs.stages.formats.charset import decode
 from data_jobs.stages.formats.contract import ParseOptions, ParserOutput
 from data_jobs.stages.formats.text import clean
 
-#: Elements whose text no reader sees: code, templates, the fallbacks of scripts and frames, the source of
-#: formulas.
+#: Elements whose text a reader does not see: code, templates, the fallbacks of scripts and frames, the source
+#: of formulas.
 SILENT = frozenset(
     "script style template noscript iframe noembed noframes rp annotation annotation-xml -comment "
     "-doctype".split()
@@ -52,14 +52,14 @@ def parse(data: bytes, _: ParseOptions) -> ParserOutput:
 
 
 def to_text(markup: str, *, hiding: bool = True) -> tuple[str, int]:
-    """The text of a document or a fragment, and the number of its hidden characters.
+    """Return the text of a document or a fragment, and the number of hidden characters.
 
     Blocks of text are separated by a blank line.
 
     Args:
         markup: the document.
-        hiding: leave out the text that ``hidden``, ``display: none`` or ``visibility: hidden`` on an element
-            hides.
+        hiding: True to leave out the text that ``hidden``, ``display: none`` or ``visibility: hidden`` on an
+            element hides.
 
     Raises:
         MemoryError: the tree does not fit into the memory of the process.
@@ -92,7 +92,7 @@ class _Style:
 class _TreeWalker:
     """Collects the text of a tree in document order, without recursion, because nesting may be deep."""
 
-    #: True if elements may be hidden, so that their attributes are read.
+    #: True if elements may be hidden; only then are their attributes read.
     styled: bool
     #: Pieces of text; NUL separates blocks.
     parts: list[str] = field(default_factory=lambda: ["\0"])
@@ -128,7 +128,7 @@ class _TreeWalker:
             node = following
 
     def _enter(self, node: LexborNode, tag: str, style: _Style) -> tuple[_Style, str]:
-        """The style of the element's content, and the separator around the element."""
+        """Begin an element. Return the style of its content, and the separator that ends the element."""
         separator = "\0" if tag in BLOCKS else " " if tag in SPACED else ""
         if tag in PREFORMATTED:
             style = _Style(displayed=style.displayed, visible=style.visible, preformatted=True)

@@ -1,11 +1,12 @@
-"""Join the lines of a paragraph. Words broken at a line end become whole again; compounds keep their hyphen.
+"""Join the lines of a paragraph. Words broken at a line end become whole again, and compounds keep their
+hyphen.
 
 join_lines([["Nobody is permit-\nted to stop the well-\nknown pump.", "A well-known pump."]])
 # ["Nobody is permitted to stop the well-known pump.\n\nA well-known pump."]
 
-The hyphen itself does not tell the two apart: "permit-/ted" and "well-/known" look alike. First, the spelling
-of the word elsewhere in the document decides. Otherwise the parts decide: if both are words of the document
-they are a compound, and if not they are a broken word.
+The hyphen alone does not distinguish the two cases: "permit-/ted" and "well-/known" look alike. If the word
+occurs elsewhere in the document, the spelling there decides. Otherwise the parts decide: if both parts are
+words of the document, the word is a compound; if not, it is a broken word.
 """
 
 import re
@@ -26,15 +27,15 @@ UNSPACED = re.compile(
 #: A line that continues on the next one has at least this share of the longest line's length.
 FULL_LINE_SHARE = 0.7
 WORD = re.compile(r"\w+")
-#: Longest word that is looked up, so that no line is searched from end to end.
+#: Maximum length of a word that is looked up, so that a long line is not searched from end to end.
 LONGEST_WORD = 64
 PUNCTUATION = ".,;:!?()[]{}<>\"'“”‘’„«»…*"
 OPENING, CLOSING = ("", "(", "“", '"'), ("", ",", ".", ";", ":", ")", "?", "!", "”", '"', "),", ").")
-#: Before such a word, a hyphen stands for an omitted word: "short- and long-term".
+#: Before one of these words, a hyphen replaces an omitted word: "short- and long-term".
 CONJUNCTIONS = frozenset("and or und oder bzw et ou y o e en of och eller".split())
 #: Prefixes that keep their hyphen.
 PREFIXES = frozenset("self well non ex quasi pseudo all half cross".split())
-#: Least length of a part that counts as a word, because many words begin with "in" or end with "ted".
+#: Minimum length of a part that counts as a word, because many words begin with "in" or end with "ted".
 MIN_PART_LENGTH = 3
 
 #: Returns the words of the document, which are collected only if they are needed.
@@ -42,7 +43,7 @@ DocumentWords = Callable[[], set[str]]
 
 
 def join_lines(pages: Sequence[Sequence[str]]) -> list[str]:
-    """The text of each page, with a blank line between paragraphs and the lines of each joined.
+    """Return the text of each page. The lines of a paragraph are joined; a blank line separates paragraphs.
 
     Args:
         pages: the paragraphs of each page, lines ending in ``\\n``.
@@ -74,7 +75,9 @@ def _join(paragraph: str, words: DocumentWords) -> str:
 
 
 def _continues(before: str, line: str, lines: Sequence[str]) -> bool:
-    """True if no space belongs between the lines. Text of such scripts fills its line; a cell does not."""
+    """Return True if no space belongs between the lines: both have a script without spaces, and the first
+    line is full (the text of a table cell is shorter).
+    """
     return bool(
         UNSPACED.match(before[-1])
         and UNSPACED.match(line)
@@ -87,7 +90,7 @@ def _without_soft_hyphens(text: str) -> str:
 
 
 def _separator(line: str, following: str, words: DocumentWords) -> str:
-    """The separator between the parts of a word: nothing, a hyphen, or a hyphen and a space."""
+    """Return the separator between the parts of a word: nothing, a hyphen, or a hyphen and a space."""
     first = line[-LONGEST_WORD:-1].split()[-1].lstrip(PUNCTUATION)
     found = WORD.match(following)
     second = found[0] if found else following
@@ -108,12 +111,12 @@ def _separator(line: str, following: str, words: DocumentWords) -> str:
 
 
 def _occurs(words: DocumentWords, word: str) -> bool:
-    """True if the document has the word, alone or beside a punctuation mark."""
+    """Return True if the document has the word, alone or next to a punctuation mark."""
     found = words()
     return any(f"{before}{word}{after}" in found for before in OPENING for after in CLOSING)
 
 
 def _words(pages: Sequence[Sequence[str]]) -> set[str]:
-    """The words of the document, as separated by spaces, in lower case."""
+    """Return the words of the document in lower case; spaces separate words."""
     text = "\n".join(map("\n".join, pages)).lower().replace("\u2010", "-").replace(SOFT_HYPHEN, "-")
     return set(text.split())

@@ -1,7 +1,7 @@
-"""Parse Markdown: render it to HTML and parse that, so that the text is what a reader would see.
+"""Parse Markdown: render it to HTML and parse the HTML, so that the text is what a reader would see.
 
-Tags that are prose, because they would swallow the text behind them or are not HTML's, are kept as text
-(``raw_html``). Raw HTML hides nothing, and nesting has no limit.
+Some tags are kept as text (``raw_html``), because they would hide the text after them or because HTML has no
+such tags. Raw HTML hides no text, and nesting has no limit.
 """
 
 import re
@@ -18,10 +18,10 @@ from data_jobs.stages.formats.html import to_text
 from data_jobs.stages.formats.raw_html import escape_prose
 from data_jobs.stages.formats.text import clean
 
-#: Deepest level of nesting, because the parser recurses for each. Deeper text becomes a paragraph that shows
-#: its marks.
+#: Maximum nesting level, because the parser recurses once per level. Deeper text becomes a paragraph that
+#: shows the Markdown marks.
 MAX_DEPTH = 60
-#: The parser's own limit, which drops text. It is never reached: a list in a list adds two levels at once.
+#: Limit at which the parser drops text. The margin avoids this, because a nested list adds two levels.
 PARSER_MAX_DEPTH = MAX_DEPTH + 10
 #: Beginning and end of the blocks of raw HTML that may contain blank lines
 #: (https://spec.commonmark.org/0.31.2/#html-blocks).
@@ -45,7 +45,7 @@ def parse(data: bytes, _: ParseOptions) -> ParserOutput:
 
 
 def to_html(markdown: str) -> str:
-    """Render the document as HTML in which no piece of raw HTML swallows the text behind it."""
+    """Render the document as HTML in which no piece of raw HTML hides the text after it."""
     parser = MarkdownIt("commonmark", {"maxNesting": PARSER_MAX_DEPTH}, renderer_cls=_Renderer).enable(
         "table"
     )
@@ -81,7 +81,7 @@ def _flatten_deepest(state: StateBlock, start: int, end: int, silent: bool) -> b
 
 
 def _ended_html_block(state: StateBlock, start: int, end: int, silent: bool) -> bool:
-    """Block rule: raw HTML, unless its end is missing, so that it would swallow the rest of the document."""
+    """Block rule: accept raw HTML, unless a missing closing sign makes it hide the rest of the document."""
     position = state.bMarks[start] + state.tShift[start]
     for opening, closing in BLOCK_ENDS:
         if opening.match(state.src, position, state.eMarks[start]) and not _has_end(state, closing, position):
@@ -90,7 +90,9 @@ def _ended_html_block(state: StateBlock, start: int, end: int, silent: bool) -> 
 
 
 def _has_end(state: StateBlock, closing: re.Pattern[str], position: int) -> bool:
-    """True if the closing sign occurs behind ``position``. The last occurrence is searched for only once."""
+    """Return True if the closing sign occurs after ``position``. The last occurrence is searched for only
+    once.
+    """
     last = state.env.setdefault("last", {})
     if closing.pattern not in last:
         last[closing.pattern] = max((found.start() for found in closing.finditer(state.src)), default=-1)
@@ -98,7 +100,7 @@ def _has_end(state: StateBlock, closing: re.Pattern[str], position: int) -> bool
 
 
 def _link_definition(state: StateBlock, start: int, end: int, silent: bool) -> bool:
-    """Block rule: a link definition, which no reader sees.
+    """Block rule: accept a link definition, which a reader does not see.
 
     A footnote looks the same, but its text is kept.
     """

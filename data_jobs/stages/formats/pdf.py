@@ -1,7 +1,7 @@
 """Parse a PDF with PyMuPDF into one text per page, with paragraphs in reading order and their lines joined.
 
 Joined lines keep the text of a paragraph the same when its line breaks move, so that an edit changes few
-chunks. A page that cannot be read is reported with the reason, and the others are read.
+chunks. A page that cannot be read is reported with the reason, and the other pages are read.
 """
 
 import zlib
@@ -25,7 +25,7 @@ from data_jobs.stages.parsing.out_of_memory import is_out_of_memory
 #: Maximum number of bytes of drawing commands on a page. A page of text has kilobytes and a very dense map
 #: some megabytes; more is an attack.
 MAX_CONTENT_BYTES = 64 * 1024 * 1024
-#: Bytes inflated at a time to count them.
+#: Maximum number of bytes inflated at a time when bytes are counted.
 INFLATE_BYTES = 1 << 20
 ERRORS = (pymupdf.mupdf.FzErrorBase, RuntimeError, ValueError)
 #: Message of zlib about a stream whose checksum is wrong, although all its bytes are there.
@@ -85,7 +85,7 @@ def _read(document: pymupdf.Document, options: ParseOptions) -> ParserOutput:
 
 
 def _page(document: pymupdf.Document, number: int, *, form: bool) -> tuple[list[str], str]:
-    """The paragraphs of a page, and the reason why text is missing ("" if none is)."""
+    """Return the paragraphs of a page, and the reason why text is missing ("" if no text is missing)."""
     try:
         page = document.load_page(number)
         reason = DAMAGED if _is_damaged(document, page) else ""
@@ -104,10 +104,11 @@ def _page(document: pymupdf.Document, number: int, *, form: bool) -> tuple[list[
 
 
 def _is_damaged(document: pymupdf.Document, page: pymupdf.Page) -> bool:
-    """True if part of the page's drawing commands is missing. Inflates them only to count their bytes.
+    """Return True if a part of the page's drawing commands is missing. Inflate the commands only to count
+    bytes.
 
     Raises:
-        Unreadable: they inflate to more than ``MAX_CONTENT_BYTES``.
+        Unreadable: the commands inflate to more than ``MAX_CONTENT_BYTES``.
     """
     total, damaged = 0, False
     for xref in page.get_contents():

@@ -1,4 +1,4 @@
-"""Read one page of a PDF: its paragraphs in reading order, or the reason why it has none."""
+"""Read one page of a PDF: the paragraphs in reading order, or the reason why the page has no text."""
 
 import re
 
@@ -14,8 +14,8 @@ PICTURE = "is a picture, which optical character recognition could read"
 GARBAGE = "uses fonts that do not say which letters they draw: optical character recognition could read it"
 DAMAGED = "is damaged"
 
-#: Characters that fonts without a table of letters give: control codes, private characters, scripts that no
-#: text mixes; and "(cid:12)".
+#: Characters that come from fonts without a table of letters: control codes, private characters, and letters
+#: of many scripts that real text does not mix. Such fonts also give "(cid:12)" (see ``CID``).
 STRANGE = re.compile(
     "[\x00-\x08\x0b\x0e-\x1f\x7f-\x9f\u0180-\u02af\u0530-\u058f\u0700-\u08ff\u0980-\u0dff\u0e80-\u1cff"
     "\ua000-\uabff\ue000-\uf8ff\ufffd]"
@@ -23,15 +23,15 @@ STRANGE = re.compile(
 CID, CID_LENGTH = "(cid:", len("(cid:12)")
 #: A page with a larger share of strange characters is examined more closely.
 STRANGE_SHARE = 0.05
-#: A page contains garbage if at least this share of its characters is unknown. Lines of such a page with at
-#: least this share are removed.
+#: A page contains garbage if at least this share of its characters is unknown. On such a page, lines with at
+#: least this share of unknown characters are removed.
 GARBAGE_SHARE = 0.2
 UNKNOWN = "\ufffd"
 PRIVATE = re.compile("[\ue000-\uf8ff]|\\(cid:\\d+\\)")
 
-#: Pictures that cover at least this share of a page without text are a scan.
+#: A page without text counts as a scan if pictures cover at least this share of the page.
 SCANNED_SHARE = 0.5
-#: At least this many filled shapes on a page without text are its letters.
+#: If a page without text has at least this many filled shapes, the shapes count as drawn letters.
 MIN_LETTER_SHAPES = 150
 FILLED = re.compile(rb"(?<=\s)[fFbB]\*?(?=\s)")
 #: Maximum number of bytes of drawing commands that are examined.
@@ -41,7 +41,7 @@ PAINTED = re.compile(rb"(?<=\s)(?:[fFbBsS]\*?|sh|EI|Do)(?=\s|$)")
 
 
 def paragraphs(page: pymupdf.Page, *, form: bool) -> tuple[list[str], str]:
-    """The paragraphs of a page, and the reason why text could not be read ("" if all was read).
+    """Return the paragraphs of a page, and the reason why text could not be read ("" if all was read).
 
     The lines of a paragraph end in ``\\n``.
 
@@ -62,13 +62,13 @@ def paragraphs(page: pymupdf.Page, *, form: bool) -> tuple[list[str], str]:
     if not reason and not text.isascii() and right_to_left.FOUND.search(text):
         whole = _blocks(
             page, flags | pymupdf.TEXT_PRESERVE_LIGATURES
-        )  # ligatures are taken apart only after their letters are in order
+        )  # ligatures are split only after the letters are in order
         found = right_to_left.in_reading_order([clean(block[4]) for block in whole])
     return found, reason
 
 
 def why_textless(page: pymupdf.Page) -> str:
-    """The reason why a page has no text; "" if it is blank or shows only small pictures."""
+    """Return the reason why a page has no text; "" if the page is blank or shows only small pictures."""
     area = abs(page.rect)
     shown = sum(abs(pymupdf.Rect(image["bbox"]) & page.rect) for image in page.get_image_info())
     if area and shown >= SCANNED_SHARE * area:
@@ -79,7 +79,7 @@ def why_textless(page: pymupdf.Page) -> str:
 
 
 def shows_something(page: pymupdf.Page) -> bool:
-    """True if anything is drawn on the page."""
+    """Return True if anything is drawn on the page."""
     return bool(page.get_images() or PAINTED.search(page.read_contents()[:MAX_EXAMINED_BYTES]))
 
 
@@ -88,7 +88,7 @@ def _blocks(page: pymupdf.Page, flags: int) -> Blocks:
 
 
 def _without_garbage(page: pymupdf.Page, flags: int) -> Blocks | None:
-    """The blocks of the page without garbage; None if the page has no garbage."""
+    """Return the blocks of the page without garbage; None if the page has no garbage."""
     blocks = _blocks(page, flags & ~pymupdf.TEXT_CID_FOR_UNKNOWN_UNICODE)
     text = "".join(block[4] for block in blocks)
     if _unknown_share(text) < GARBAGE_SHARE:
@@ -101,6 +101,6 @@ def _without_garbage(page: pymupdf.Page, flags: int) -> Blocks | None:
 
 
 def _unknown_share(text: str) -> float:
-    """Share of letters that no font names, in [0, 1]."""
+    """Return the share of characters that no font identifies, in [0, 1]; white space is not counted."""
     letters = len("".join(text.split()))
     return (text.count(UNKNOWN) + sum(map(len, PRIVATE.findall(text)))) / letters if letters else 0.0

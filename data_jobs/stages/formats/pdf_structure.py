@@ -1,4 +1,4 @@
-"""Check a PDF before its pages are read: whether it is whole, open, and shows its content on its pages."""
+"""Check a PDF before its pages are read: is it complete and unlocked, and do its pages show its content?"""
 
 import re
 
@@ -7,24 +7,26 @@ import pymupdf
 from cluster.records import NO_PAGE, Outcome
 from data_jobs.stages.formats.contract import Unreadable
 
-#: A PDF ends with a reference to its table and an end mark; some generators omit one of them.
+#: A PDF ends with a reference to its cross-reference table and with an end mark. Some generators omit either.
 END = re.compile(rb"startxref\s+\d+|%%EOF")
-#: The beginning of an object. Objects behind the last end mark belong to an update that was cut off.
+#: The beginning of an object. Objects after the last end mark belong to an update that was cut off.
 OBJECT = re.compile(rb"\d\s+\d+\s+obj\b")
-#: Deepest level of a page tree; real trees have a few levels.
+#: Maximum depth of a page tree; real trees have a few levels.
 MAX_DEPTH = 64
-#: Pages examined for readable drawing commands, and the least share of printable characters in such commands.
+#: Number of pages examined for readable drawing commands, and the minimum share of printable characters in
+#: readable commands.
 PAGES_EXAMINED, PRINTABLE_SHARE = 3, 0.95
 PRINTABLE = re.compile(rb"[\s\x20-\x7e]")
 
 
 def refuse_cut_short(document: pymupdf.Document, data: bytes) -> None:
-    """Refuse a file without its end: MuPDF would repair it and show the rest as the whole document.
+    """Refuse a file without its end, because MuPDF would repair the file and show the rest as the whole
+    document.
 
-    Bytes behind the end mark are ignored, however many there are, unless they contain objects.
+    Bytes after the end mark are ignored, in any number, unless they contain objects.
 
     Raises:
-        Unreadable: with the outcome ``corrupt``.
+        Unreadable: the end is missing; the outcome is ``corrupt``.
     """
     if not document.is_repaired:
         return
@@ -34,7 +36,7 @@ def refuse_cut_short(document: pymupdf.Document, data: bytes) -> None:
 
 
 def open_pages(document: pymupdf.Document) -> None:
-    """Unlock a document with an empty password, and correct its number of pages.
+    """Unlock the document with an empty password, and correct the number of pages of the document.
 
     Raises:
         Unreadable: the document needs a password.
@@ -47,10 +49,10 @@ def open_pages(document: pymupdf.Document) -> None:
 
 
 def _owner_has_no_password(document: pymupdf.Document) -> bool:
-    """True if the owner password is empty, so that other readers open the document without one.
+    """Return True if the owner password is empty. Other programs open such a document without a password.
 
-    MuPDF, like Acrobat, refuses an empty owner password, but has derived the key from it by then (from
-    revision 5 on). The key is right if the drawing commands are readable with it.
+    MuPDF, like Acrobat, refuses an empty owner password. But before it refuses, MuPDF has derived the key
+    from the password (from revision 5 on). The key is right if it makes the drawing commands readable.
     """
     document.is_encrypted = False
     try:
@@ -87,7 +89,7 @@ def _is_node(page: pymupdf.mupdf.PdfObj) -> bool:
 
 
 def _count_of(node: pymupdf.mupdf.PdfObj) -> int:
-    """Number of pages below a node, as the node states it."""
+    """Return the number of pages below a node that the node itself states."""
     return pymupdf.mupdf.pdf_to_int(pymupdf.mupdf.pdf_dict_gets(node, "Count")) if _is_node(node) else 1
 
 
@@ -109,7 +111,7 @@ def _count_leaves(node: pymupdf.mupdf.PdfObj, seen: set[int], depth: int) -> int
 
 
 def content_outside_pages(document: pymupdf.Document) -> dict[int, str]:
-    """Content that is on no page of the document, as ``ParsedDocument.unread``.
+    """Report content that is on no page of the document, in the form of ``ParsedDocument.unread``.
 
     Raises:
         Unreadable: the pages only say that another program is needed to see the document.

@@ -1,4 +1,4 @@
-"""Escape the HTML inside Markdown that is prose, although an HTML parser would take it for markup.
+"""Escape the parts of Markdown that are prose but that an HTML parser would read as markup.
 
 escape_prose("Use <script> for List<String>", block=False)    # "Use &lt;script&gt; for List&lt;String&gt;"
 """
@@ -8,10 +8,10 @@ from html import escape
 
 from data_jobs.stages.formats.html import SILENT
 
-#: Elements that, left open, swallow all the text behind them (GitHub escapes most of them, too).
+#: Elements that hide all the text after them if they are not closed (GitHub escapes most of them, too).
 SWALLOWING = SILENT | {"title", "textarea", "xmp", "plaintext", "frameset"}
-#: The elements of https://html.spec.whatwg.org/multipage/indices.html#elements-3, the obsolete ones, and the
-#: commonest of SVG and MathML.
+#: The elements of https://html.spec.whatwg.org/multipage/indices.html#elements-3, the obsolete elements, and
+#: the most common elements of SVG and MathML.
 KNOWN_ELEMENTS = frozenset(
     "a abbr acronym address applet area article aside audio b base basefont bdi bdo bgsound big "
     "blink blockquote body br button canvas caption center cite code col colgroup data datalist dd "
@@ -28,18 +28,18 @@ TAG = re.compile(
     r"""</?([a-z][a-z0-9-]*)((?:\s+[a-z_:][\w:.-]*(?:\s*=\s*(?:[^\s"'=<>`]+|'[^']*'|"[^"]*"))?)*)\s*/?>""",
     re.IGNORECASE,
 )
-#: Opening and closing of markup that is not an element. Comments are removed, the others are text.
+#: Opening and closing of markup that is not an element. Comments are removed; the other markup stays as text.
 COMMENT = ("<!--", "-->")
 OTHER_MARKUP = (("<![CDATA[", "]]>"), ("<?", "?>"), ("<!", ">"))
 
 
 def escape_prose(markup: str, *, block: bool) -> str:
-    """The markup, with everything escaped that would swallow the text behind it or that is not HTML.
+    """Escape everything in the markup that is not HTML or that would hide the text after it.
 
     Args:
-        markup: raw HTML, as the Markdown parser found it.
-        block: True for a block of HTML, whose complete scripts and the like the HTML parser may leave out;
-            False for HTML in a line of prose, where they are prose.
+        markup: raw HTML that the Markdown parser found.
+        block: True for a block of HTML, in which complete elements such as scripts stay markup that the HTML
+            parser may leave out; False for HTML in a line of prose, in which such elements count as prose.
     """
     return _ProseEscaper(markup, block=block).escaped()
 
@@ -52,7 +52,7 @@ class _ProseEscaper:
         self._absent: set[str] = set()
 
     def escaped(self) -> str:
-        """The escaped markup."""
+        """Return the escaped markup."""
         parts, position = [], 0
         while (start := self._markup.find("<", position)) >= 0:
             piece, end = self._piece(start)
@@ -61,7 +61,7 @@ class _ProseEscaper:
         return "".join([*parts, self._markup[position:]])
 
     def _piece(self, start: int) -> tuple[str, int]:
-        """The replacement for the markup that begins at ``start``, and the end of that markup."""
+        """Return the replacement for the markup that begins at ``start``, and the end of that markup."""
         opening, closing = COMMENT
         if self._markup.startswith(opening, start) and (end := self._end_of(closing, start + 2)):
             return "", end
@@ -85,7 +85,7 @@ class _ProseEscaper:
         return tag[0], tag.end()
 
     def _end_of(self, closing: str, start: int) -> int:
-        """The end of the next ``closing``; 0 if there is none."""
+        """Return the end of the next ``closing``; 0 if there is none."""
         if closing in self._absent:
             return 0
         found = self._lower.find(closing.lower(), start)

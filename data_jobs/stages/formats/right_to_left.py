@@ -1,8 +1,8 @@
 """Put the Hebrew and Arabic text of a PDF into reading order.
 
-MuPDF assumes that a PDF draws right-to-left text from left to right, and reverses it. Some programs draw the
-letters in reading order instead; the reversal then puts the last letter of each word first. Letters that
-occur only at the end of a word show which case it is.
+MuPDF assumes that a PDF draws right-to-left text from left to right, and reverses the text. Some programs
+draw the letters in reading order instead; the reversal then puts the last letter of each word first. Letters
+that occur only at the end of a word show which case it is.
 """
 
 import re
@@ -16,7 +16,7 @@ MARKS = re.compile("[\u0591-\u05c7\u064b-\u065f\u0670]")
 #: Forms of Arabic and Hebrew letters that exist in fonts only.
 PRESENTATION_FORMS = re.compile("[\ufb1d-\ufb4f\ufb50-\ufdfb\ufe70-\ufefc]+")
 #: Signs of text in the right order: final forms of Hebrew letters, and Arabic teh marbuta and alef maksura,
-#: end a word; the article al- begins one.
+#: end a word; the article al- begins a word.
 IN_ORDER = re.compile(f"(?<=[{LETTER}])[ךםןףץةى](?![{LETTER}])|(?<![{LETTER}])ال(?=[{LETTER}]{{2}})")
 #: The same signs in reversed text.
 REVERSED = re.compile(f"(?<![{LETTER}])[ךםןףץةى](?=[{LETTER}])|(?<=[{LETTER}]{{2}})لا(?![{LETTER}])")
@@ -27,7 +27,7 @@ RUN = re.compile(
 
 
 def in_reading_order(paragraphs: Sequence[str]) -> list[str]:
-    """The paragraphs of a page with the letters of each word in reading order."""
+    """Return the paragraphs of a page with the letters of each word in reading order."""
     letters = [PRESENTATION_FORMS.sub(_plain, paragraph) for paragraph in paragraphs]
     bare = MARKS.sub("", "\n".join(letters))
     if len(REVERSED.findall(bare)) <= 2 * len(IN_ORDER.findall(bare)):

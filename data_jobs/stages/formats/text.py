@@ -5,15 +5,15 @@ import re
 from data_jobs.stages.formats.charset import decode
 from data_jobs.stages.formats.contract import ParseOptions, ParserOutput
 
-#: Bold and underlined letters of a printed manual page: a letter, a backspace, and the letter again or an
-#: underscore.
+#: Bold and underlined letters of a printed manual page: a letter and the same letter or an underscore, with a
+#: backspace between them.
 OVERSTRUCK = re.compile("_\b([^\n])|([^\n])\b(?:_|\\2)")
-#: Terminal codes for colours and the like (ECMA-48: SELECT GRAPHIC RENDITION, ERASE IN LINE).
+#: Terminal codes for colours and line erasing (ECMA-48: SELECT GRAPHIC RENDITION, ERASE IN LINE).
 COLOURS = re.compile("\x1b\\[[0-9;:]*[mK]")
-#: Characters without text, which may separate words. NUL ends strings in C, and Postgres refuses it.
+#: Characters that are not text but may separate words. NUL ends strings in C, and Postgres refuses NUL.
 UNWANTED = re.compile("[\x00-\x08\x0b\x0e-\x1f\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff\ud800-\udfff]")
-#: Replacements of these characters; a space replaces all others. A byte order mark has no width, so it
-#: separates nothing.
+#: Replacements for some of the unwanted characters; a space replaces every other unwanted character. A byte
+#: order mark has no width, so nothing replaces it.
 REPLACEMENTS = {"\x0b": "\n", "\x85": "\n", "\u2028": "\n", "\u2029": "\n\n", "\ufeff": ""}
 
 
@@ -26,9 +26,9 @@ def parse(data: bytes, _: ParseOptions) -> ParserOutput:
 
 
 def clean(text: str) -> str:
-    """The text without characters that carry no text, its lines ended by ``\\n``.
+    """Return the text without unwanted characters and with ``\\n`` as the end of each line.
 
-    Words that a control character separates stay apart.
+    Words that a control character separates stay separate.
     """
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     if UNWANTED.search(text) is None:

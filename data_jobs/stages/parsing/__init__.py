@@ -1,1 +1,1 @@
-"""Parsing of documents in processes of their own, with limits on time and memory."""
+"""Parse documents in separate processes, with limits on time and memory."""

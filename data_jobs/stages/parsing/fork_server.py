@@ -3,9 +3,8 @@
     python -m data_jobs.stages.parsing.fork_server FD
 
 ``parser.Parser`` starts it with one end of a socket pair. A request is a line of JSON with two files: the
-document's bytes, and an empty file for the result. The child reads hostile bytes, so the result is JSON and
-never a pickle, and the parent never looks at the bytes. The answer is a line of JSON that says how the child
-ended.
+document's bytes, and an empty file for the result. The bytes may be hostile. Therefore only the child reads
+them, and the result is JSON and never a pickle. The answer is a line of JSON that says how the child ended.
 """
 
 import ctypes
@@ -36,12 +35,12 @@ from data_jobs.stages.parsing.out_of_memory import (
 from data_jobs.stages.parsing.unread_parts import unread_sentence
 
 MAX_REQUEST_BYTES = 65_536
-#: Most bytes read of a child's standard error.
+#: Maximum number of bytes read from a child's standard error.
 MAX_STDERR_BYTES = 64 * 1024
-#: Delay before the first check of a child's memory, and between the next ones. Most children end before the
-#: first.
+#: Seconds before the first check of a child's memory, and between later checks. Most children end before the
+#: first check.
 FIRST_CHECK_S, CHECK_INTERVAL_S = 0.2, 0.05
-#: Exits of a process that was refused memory and did not check for it.
+#: Exit codes of a process that crashed because it did not check whether an allocation had failed.
 CRASHES = frozenset({-signal.SIGSEGV, -signal.SIGABRT, -signal.SIGBUS, -signal.SIGILL, -signal.SIGTRAP})
 PR_SET_PDEATHSIG = 1
 
@@ -67,22 +66,24 @@ def main(connection: socket.socket) -> None:
 
 @cache
 def parsers() -> dict[str, ParseFunction]:
-    """The parser of each readable media type. The first call imports all of them, so that no child has to."""
+    """Return the parser of each readable media type. The first call imports all parsers, so no child imports
+    one.
+    """
     return {row.media_type: import_module(row.parser).parse for row in READABLE if row.parser}
 
 
 def parse(
     data: bytes, *, name: str, max_pages: int, max_characters: int, part: tuple[int, int] | None = None
 ) -> dict[str, Any]:
-    """Parse a document; returns its content as JSON values.
+    """Parse a document, and return the content as JSON values.
 
     The keys are outcome, detail, media_type, pages, page_count, facts and unread.
 
     Args:
         data: the file.
-        name: its file name.
-        max_pages: a document with more pages is too large.
-        max_characters: so is one with more characters of text.
+        name: the file name.
+        max_pages: maximum number of pages of a document.
+        max_characters: maximum number of characters of text of a document.
         part: see ``ParseOptions``.
     """
     format = recognise(data, name=name)
@@ -121,7 +122,7 @@ def _read(data: bytes, format: Format, options: ParseOptions) -> ParserOutput:
         readable = f"{', '.join(names)} and {last}"
         raise Unreadable(Outcome.UNSUPPORTED, f"is {format.media_type}; what can be read is {readable}")
     output = parsers()[format.media_type](data, options)
-    # The parser of a format with parts says itself why a document has no text.
+    # The parser of a format that is parsed in parts reports itself why a document has no text.
     if not format.parsed_in_parts and not any(page.strip() for page in output.pages):
         if output.unread:
             raise Unreadable(Outcome.CORRUPT, unread_sentence(output.unread, len(output.pages)))
@@ -132,7 +133,7 @@ def _read(data: bytes, format: Format, options: ParseOptions) -> ParserOutput:
 def _in_child(
     request: dict[str, Any], document: int, result: int, connection: socket.socket
 ) -> dict[str, Any]:
-    alive, child_end = os.pipe()  # closes when the child ends, however it ends
+    alive, child_end = os.pipe()  # closes when the child ends for any reason
     stderr = os.memfd_create("standard error", os.MFD_CLOEXEC)
     parent = os.getpid()
     child = os.fork()
@@ -159,7 +160,7 @@ def _in_child(
 def _watch(child: int, alive: int, connection: socket.socket, timeout_s: float) -> tuple[bool, int]:
     """Wait until the child ends, the caller disconnects or the time is over.
 
-    Returns whether the child ended, and the largest address space seen, in bytes.
+    Return whether the child ended, and the largest address space that the child had, in bytes.
     """
     deadline, largest, pause_s = time.monotonic() + timeout_s, 0, FIRST_CHECK_S
     while True:
@@ -173,7 +174,7 @@ def _watch(child: int, alive: int, connection: socket.socket, timeout_s: float) 
 
 
 def _forward_stderr(stderr: int) -> str:
-    """Copy the child's standard error to our own; returns its text."""
+    """Copy the child's standard error to the standard error of this process, and return the text."""
     os.lseek(stderr, 0, os.SEEK_SET)
     with os.fdopen(stderr, "rb") as file:
         text = file.read(MAX_STDERR_BYTES).decode("utf-8", "replace")
@@ -182,7 +183,7 @@ def _forward_stderr(stderr: int) -> str:
 
 
 def _child(request: dict[str, Any], document: int, result: int, parent: int) -> None:
-    """Parse, write the result and exit.
+    """Parse the document, write the result and exit.
 
     Never returns, because none of the parent's code may run in the child.
     """

@@ -1,6 +1,6 @@
 """Distinguish a document that needs too much memory from a damaged one.
 
-Libraries report it in many ways, or crash.
+Libraries report a lack of memory in many ways, or crash.
 """
 
 import re
@@ -15,7 +15,7 @@ NEAR_LIMIT_SHARE = 0.85
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """True if the error, or an error that it was raised from, says that memory ran out."""
+    """Return True if the error, or an error that caused it, says that memory ran out."""
     current: BaseException | None = error
     while current is not None:
         if isinstance(current, MemoryError) or OUT_OF_MEMORY.search(str(current)):
@@ -25,9 +25,9 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def address_space(pid: int | str = "self") -> tuple[int, int]:
-    """The largest address space of a process so far, and its resident memory, in bytes.
+    """Return the largest address space of a process so far, and the resident memory of the process, in bytes.
 
-    RLIMIT_AS limits the first. Both are 0 for a process that has ended.
+    RLIMIT_AS limits the address space. Both numbers are 0 for a process that has ended.
     """
     try:
         with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as file:

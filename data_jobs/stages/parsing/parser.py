@@ -1,4 +1,4 @@
-"""Parse a document in a process of its own, whose limits keep it from harming other documents.
+"""Parse each document in a separate process with limits, so a bad document cannot harm other documents.
 
 with Parser(settings) as parser:
     parsed = parser.parse(data, name="report.pdf")
@@ -27,13 +27,13 @@ from data_jobs.stages.parsing.unread_parts import unread_sentence, with_unread
 
 log = structlog.get_logger(__name__)
 
-#: The libraries that shape the text.
+#: Libraries whose versions can change the parsed text.
 LIBRARIES = tuple(library for row in READABLE for library in row.libraries)
-#: The number is raised by hand when the same bytes would give other pages. The versions of the libraries
-#: follow it: a new version of a library may change the text, and a new library means a new format, whose
-#: documents were refused before.
+#: Version of the parsers: a number, then the version of each library. Raise the number by hand when a code
+#: change makes the same bytes give other pages. The libraries are included because a new version may change
+#: the text, and because a new library means a new format, whose documents were refused before.
 PARSER_VERSION = "/".join(["3", *(f"{library}-{version(library)}" for library in LIBRARIES)])
-#: Time for the answer to arrive after the document's own limit has passed; then the parsing process counts as
+#: Seconds to wait for the answer after the document's time limit; after that, the parsing process counts as
 #: lost.
 ANSWER_GRACE_S = 10.0
 
@@ -56,17 +56,17 @@ class Parser:
         timeout_s: float | None = None,
         cancelled: threading.Event | None = None,
     ) -> ParsedDocument:
-        """The pages and the outcome of one document. Whatever the bytes do, no exception is raised for them.
+        """Return the pages and the outcome of one document. Bad bytes never raise an exception.
 
         Args:
             data: the file.
-            name: its file name.
+            name: the file name.
             part: the pages to read, from the first of these numbers (counted from 0) to before the second, in
-                a format that is ``parsed_in_parts``. The outcome is then ``ok`` even if these pages are
-                without text.
-            timeout_s: limit in seconds; None: the setting ``parse_timeout_s``.
-            cancelled: set by another thread, before it calls ``interrupt``, if the pages are no longer
-                needed.
+                a format that is ``parsed_in_parts``. The outcome of a part is ``ok`` even if its pages have
+                no text.
+            timeout_s: limit in seconds; None means the setting ``parse_timeout_s``.
+            cancelled: an event that another thread sets before it calls ``interrupt``, if the pages are no
+                longer needed.
 
         Raises:
             Unavailable: the parsing process cannot be started.
@@ -99,9 +99,10 @@ class Parser:
             return _read_result(result, data, name, first=part[0] if part else 0)
 
     def interrupt(self) -> None:
-        """End at once the parse that runs in another thread; its outcome is that of a lost parsing process.
+        """End at once the parse that runs in another thread. That parse then treats the parsing process as
+        lost.
 
-        Set the event ``cancelled`` of that parse first, or the other thread starts it again.
+        Set the event ``cancelled`` of that parse first. Otherwise the other thread starts the parse again.
         """
         process = self._process
         if process is not None:
@@ -133,9 +134,10 @@ class Parser:
         files: tuple[int, int],
         cancelled: threading.Event,
     ) -> dict[str, Any] | None:
-        """How the child ended; None if the child or the parsing process was killed.
+        """Send the request, and return how the child ended; None if the child or the parsing process was
+        killed.
 
-        A lost parsing process is closed.
+        If the parsing process is lost, close it.
         """
         settings = self._settings
         request = {
@@ -151,8 +153,8 @@ class Parser:
         os.lseek(result, 0, os.SEEK_SET)
         try:
             connection = self._connected()
-            # Checked only now that there is a process to kill: so either this thread or the other one ends
-            # the parse.
+            # Check this only after the process exists: if the other thread called ``interrupt`` too early to
+            # kill a process, this thread sees the event here and ends the parse.
             if cancelled.is_set():
                 return None
             connection.settimeout(limit_s + ANSWER_GRACE_S)
@@ -165,7 +167,7 @@ class Parser:
         if parsed is None:
             self.close()
         elif parsed["exit"] == -signal.SIGKILL and not parsed["timed_out"]:
-            # Killed by the kernel, short of memory, or by a person: not the fault of the bytes.
+            # The kernel (for lack of memory) or a person killed the child, so the document is not at fault.
             log.warning("parse_child_killed", source=name)
             return None
         return parsed
@@ -190,7 +192,7 @@ class Parser:
 
 
 class _MemoryFile:
-    """A file in memory, without a name."""
+    """Holds bytes in a file in memory that has no name."""
 
     def __init__(self, data: bytes) -> None:
         self._fd = os.memfd_create("document", os.MFD_CLOEXEC)
@@ -209,7 +211,7 @@ class _MemoryFile:
 
 
 def _read_result(result: _MemoryFile, data: bytes, name: str, *, first: int) -> ParsedDocument:
-    """The child's result, checked field by field, because the child read hostile bytes."""
+    """Read the child's result. Check every field, because the child may have parsed hostile bytes."""
     os.lseek(result.fileno(), 0, os.SEEK_SET)
     with os.fdopen(os.dup(result.fileno()), "rb") as file:
         written = file.read(MAX_RESULT_BYTES)

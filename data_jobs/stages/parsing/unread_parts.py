@@ -9,12 +9,12 @@ from collections.abc import Iterable, Mapping
 
 from cluster.records import NO_PAGE, Fact, Facts
 
-#: Most ranges of pages listed for one reason, and most reasons.
+#: Maximum number of page ranges listed for one reason, and maximum number of reasons listed.
 MAX_RANGES, MAX_REASONS = 40, 10
 
 
 def unread_sentence(unread: Mapping[int, str], page_count: int) -> str:
-    """The sentence; "" if everything was read.
+    """Return the sentence, or "" if everything was read.
 
     Args:
         unread: see ``ParsedDocument.unread``.
@@ -35,13 +35,13 @@ def unread_sentence(unread: Mapping[int, str], page_count: int) -> str:
 
 
 def with_unread(facts: Facts, unread: Mapping[int, str]) -> Facts:
-    """The facts and, if pages could not be read, their number."""
+    """Return the facts and, if pages could not be read, the number of unread pages."""
     pages = sum(page != NO_PAGE for page in unread)
     return {**facts, Fact.UNREAD_PAGES: pages} if pages else facts
 
 
 def ranges(numbers: Iterable[int]) -> str:
-    """Ascending numbers as ranges: ``2-9, 12``."""
+    """Write ascending numbers as ranges: ``2-9, 12``."""
     runs: list[list[int]] = []
     for number in numbers:
         if runs and number == runs[-1][1] + 1:
