@@ -20,24 +20,11 @@ from ray.serve.metrics import Counter, Gauge
 
 from cluster.errors import Resource
 from serve_app.embedding.batching import Stats
+from serve_app.embedding.batching.stats import COUNTERS
 
 log = structlog.get_logger(__name__)
 
 PERIOD_S = 5.0
-
-#: Fields of ``Stats`` with their descriptions; the name of the metric is ``embedding_`` and the field.
-COUNTERS = {
-    "batches": "Batches handed to the model",
-    "batch_tokens": "Tokens in the batches, special tokens included",
-    "batch_inputs": "Inputs in the batches",
-    "truncated_inputs": "Inputs that were cut because they were longer than the model reads",
-    "averaged_inputs": "Inputs embedded in parts and averaged for the same reason",
-    "cache_hits": "Inputs answered by the cache",
-    "cache_misses": "Inputs that the cache did not have",
-    "joined_in_flight": "Inputs that shared the computation of an equal input in flight",
-    "dropped_inputs": "Inputs not computed because no caller waited for them any more",
-    "refused_requests": "Requests refused because the queue was full or the deadline could not be met",
-}
 
 
 @dataclass(slots=True)

@@ -203,7 +203,7 @@ def test_only_parsers_import_the_libraries_that_read_documents() -> None:
 def test_the_handbook_lists_every_readable_format() -> None:
     """The handbook has a line with the name, media type, suffixes and page of each readable format."""
     page = (ROOT / "docs" / "how-a-document-travels.md").read_text(encoding="utf-8")
-    listed = re.findall(r"^\| ([^|]+) \| `(\w+/\w+)` \| ([^|]*) \| ([^|]+) \|$", page, re.MULTILINE)
+    listed = re.findall(r"^\| ([^|]+) \| `(\w+/[\w.+-]+)` \| ([^|]*) \| ([^|]+) \|$", page, re.MULTILINE)
     assert listed == [
         (
             row.name,

@@ -8,7 +8,13 @@ publishes them; a number that is one batch old does no harm.
 """
 
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+
+
+def _metric(description: str) -> int:
+    """A counter that ``metrics`` publishes under its name with this description."""
+    counter: int = field(default=0, metadata={"metric": description})
+    return counter
 
 
 @dataclass(slots=True)
@@ -17,32 +23,28 @@ class Stats:
 
     #: Tokens in the queue now, by lane.
     waiting_tokens: dict[str, int] = field(default_factory=lambda: {"interactive": 0, "bulk": 0})
-    #: Batches handed to the engine.
-    batches: int = 0
-    #: Tokens in these batches, special tokens included.
-    batch_tokens: int = 0
-    #: Inputs in these batches.
-    batch_inputs: int = 0
+    batches: int = _metric("Batches handed to the model")
+    batch_tokens: int = _metric("Tokens in the batches, special tokens included")
+    batch_inputs: int = _metric("Inputs in the batches")
     #: Tokens that the model computed, padding included; equal to ``real_tokens`` if batches are packed.
     computed_tokens: int = 0
     #: Tokens of the computed inputs, without padding.
     real_tokens: int = 0
-    #: Inputs that were too long, and were cut.
-    truncated_inputs: int = 0
-    #: Inputs that were too long, and were embedded in parts and averaged.
-    averaged_inputs: int = 0
-    #: Inputs answered by the cache.
-    cache_hits: int = 0
-    #: Inputs that the cache did not have.
-    cache_misses: int = 0
-    #: Inputs that shared the computation of an equal input in flight.
-    joined_in_flight: int = 0
-    #: Inputs that were not computed, because no caller waited for them any more.
-    dropped_inputs: int = 0
-    #: Requests refused on arrival: the queue was full, or the deadline could not be met.
-    refused_requests: int = 0
+    truncated_inputs: int = _metric("Inputs that were cut because they were longer than the model reads")
+    averaged_inputs: int = _metric("Inputs embedded in parts and averaged for the same reason")
+    cache_hits: int = _metric("Inputs answered by the cache")
+    cache_misses: int = _metric("Inputs that the cache did not have")
+    joined_in_flight: int = _metric("Inputs that shared the computation of an equal input in flight")
+    dropped_inputs: int = _metric("Inputs not computed because no caller waited for them any more")
+    refused_requests: int = _metric(
+        "Requests refused because of a full queue or a deadline that cannot be met"
+    )
     #: Tokens accepted, by organisation.
     organisation_tokens: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
     #: Seconds of work, summed over the engine's threads. Divided by ``Engine.concurrency`` and by the elapsed
     #: time, it is the busy share.
     busy_s: float = 0.0
+
+
+#: Names and descriptions of the counters that ``metrics`` publishes.
+COUNTERS = {one.name: one.metadata["metric"] for one in fields(Stats) if "metric" in one.metadata}

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from serve_app.embedding.metrics import COUNTERS
+from serve_app.embedding.batching.stats import COUNTERS
 from tests.conftest import ROOT
 
 DASHBOARD: dict[str, Any] = json.loads((ROOT / "cluster/deploy/grafana/embedding.json").read_text())
@@ -68,6 +68,12 @@ def test_every_variable_in_a_query_is_declared() -> None:
 
 def test_every_metric_of_ours_is_on_the_dashboard() -> None:
     assert {f"ray_embedding_{name}_total" for name in COUNTERS} <= metrics_asked_for(DASHBOARD)
+
+
+def test_every_metric_of_ours_is_in_the_handbook() -> None:
+    page = (ROOT / "docs" / "operating.md").read_text()
+
+    assert [name for name in COUNTERS if f"{name}_total`" not in page] == []
 
 
 def test_prometheus_reads_haproxy_at_its_own_port_of_the_same_nodes() -> None:
