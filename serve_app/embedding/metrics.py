@@ -1,8 +1,8 @@
 """Publish the counters of batchers as Ray metrics, which every node exports to Prometheus.
 
-A thread publishes them every few seconds; requests and batches only add to plain numbers (``stats``). The
-replica starts it; an application outside Ray has no such thread. ``cluster/deploy/grafana/embedding.json``
-shows the metrics.
+A thread publishes the counters every few seconds; requests and batches only add to plain numbers (``stats``).
+The replica starts the thread; an application outside Ray does not have it.
+``cluster/deploy/grafana/embedding.json`` shows the metrics.
 
     models = {model.name: ObservedModel(model.batcher.stats, model.engine.concurrency)}
     metrics = Metrics(models, service.known_shortages)
@@ -25,7 +25,8 @@ log = structlog.get_logger(__name__)
 
 PERIOD_S = 5.0
 
-#: Fields of ``Stats`` with their descriptions; the name of the metric is ``embedding_`` and the field.
+#: Fields of ``Stats`` with the descriptions of their metrics. A metric is named ``embedding_`` plus the
+#: field.
 COUNTERS = {
     "batches": "Batches handed to the model",
     "batch_tokens": "Tokens in the batches, special tokens included",
@@ -42,13 +43,15 @@ COUNTERS = {
 
 @dataclass(slots=True)
 class ObservedModel:
-    """A model with its counters, as last published."""
+    """The counters of a model, now and at the last publication."""
 
     stats: Stats
-    #: Batches that the engine computes at once; if all are busy, the busy share is 1.
+    #: Number of batches that the engine computes at once. If it always computes that many, the busy share is
+    #: 1.
     concurrency: int
-    #: The counters of the last publication, and its time.
+    #: The counters at the last publication.
     last: Stats = field(default_factory=Stats)
+    #: Time of the last publication, as ``time.monotonic``.
     at: float = field(default_factory=time.monotonic)
 
 
@@ -56,8 +59,8 @@ class Metrics:
     """Publishes the counters of every model of one replica, and the shortages of the cluster.
 
     Args:
-        models: by name.
-        shortages: gives the current shortages, at each publication.
+        models: the observed models by name.
+        shortages: returns the current shortages; called at each publication.
     """
 
     def __init__(
@@ -90,7 +93,7 @@ class Metrics:
         self._stop = threading.Event()
 
     def start(self) -> None:
-        """Start the thread; it ends with the process or with ``stop``."""
+        """Start the thread, which ends when ``stop`` is called or the process ends."""
         threading.Thread(target=self._run, name="metrics", daemon=True).start()
 
     def stop(self) -> None:
@@ -130,15 +133,16 @@ class Metrics:
         while not self._stop.wait(PERIOD_S):
             try:
                 self.publish()
-            except Exception:  # the thread's edge: a failed publication must not end the later ones
+            except Exception:  # the thread's edge: after a failure, later publications must still run
                 log.exception("metrics_not_published")
 
 
 def _tags(*names: str) -> Any:
-    """The names as Ray accepts them; its annotation allows tuples of one name only."""
+    """Return the names without their type, because Ray's annotation allows only tuples of one name."""
     return names
 
 
 def _count(counter: Any, amount: int, **tags: str) -> None:
-    # ``inc`` refuses 0, but a series must exist before its first increment, or ``rate`` misses that one.
+    # ``inc`` refuses 0, but a series must exist before its first increment; otherwise ``rate`` misses that
+    # increment.
     counter._record(amount, tags=tags)

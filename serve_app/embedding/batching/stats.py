@@ -1,7 +1,7 @@
-"""Counters of a batcher as plain numbers: counting is one addition, without a lock, a clock or a library.
+"""The counters of a batcher. They are plain numbers, so counting is one addition, without a lock or a clock.
 
-The batcher counts on its event loop, in one thread. ``metrics`` reads the numbers from another thread and
-publishes them; a number that is one batch old does no harm.
+The batcher counts on its event loop, in one thread. ``metrics`` reads the numbers in another thread and
+publishes them. It may read a number that is one batch old, which is accurate enough.
 
     stats = Stats()
     stats.batches += 1
@@ -31,18 +31,18 @@ class Stats:
     truncated_inputs: int = 0
     #: Inputs that were too long, and were embedded in parts and averaged.
     averaged_inputs: int = 0
-    #: Inputs answered by the cache.
+    #: Inputs whose vector was in the cache.
     cache_hits: int = 0
-    #: Inputs that the cache did not have.
+    #: Inputs whose vector was not in the cache.
     cache_misses: int = 0
     #: Inputs that shared the computation of an equal input in flight.
     joined_in_flight: int = 0
     #: Inputs that were not computed, because no caller waited for them any more.
     dropped_inputs: int = 0
-    #: Requests refused on arrival: the queue was full, or the deadline could not be met.
+    #: Requests refused on arrival, because the queue was full or the deadline could not be met.
     refused_requests: int = 0
-    #: Tokens accepted, by organisation.
+    #: Accepted tokens, by organisation.
     organisation_tokens: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
-    #: Seconds of work, summed over the engine's threads. Divided by ``Engine.concurrency`` and by the elapsed
-    #: time, it is the busy share.
+    #: Sum of the seconds that batches took in the engine. Divided by ``Engine.concurrency`` and by the
+    #: elapsed time, it gives the busy share.
     busy_s: float = 0.0
