@@ -1,1 +1,1 @@
-"""Who asks: the HTTP applications on Ray Serve."""
+"""The HTTP applications on Ray Serve, which answer the requests of clients."""

@@ -1,4 +1,4 @@
-"""The HTTP application: the routers of all families of URLs. Runs in the Serve replica or any ASGI server.
+"""Build the HTTP application from the routers of all routes. It runs in a Serve replica or any ASGI server.
 
 uvicorn.run(build_api(Service(settings)))
 """
@@ -31,10 +31,10 @@ from serve_app.service import Service
 
 
 def build_api(service: Service, *, stopping: Callable[[], bool] = lambda: False) -> FastAPI:
-    """The application on this service.
+    """Build the application that uses this service.
 
     Args:
-        stopping: True once the process only finishes its requests; ``/readyz`` then answers 503.
+        stopping: returns True once the process only finishes its open requests; ``/readyz`` then answers 503.
     """
     app = FastAPI(
         title="embedding-cluster",
@@ -45,7 +45,8 @@ def build_api(service: Service, *, stopping: Callable[[], bool] = lambda: False)
     app.state.service = service
     app.state.stopping = stopping
     app.state.events = EventFeed(service)
-    # Search comes first, because a store's name in its path may hold slashes. No file has the id "search".
+    # The search router comes first, because the path of a search may contain a store name with slashes.
+    # No file has the id "search".
     stores = (search, vector_stores, vector_store_files, file_content, file_batches)
     for part in (
         embeddings,

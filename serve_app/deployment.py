@@ -1,4 +1,6 @@
-"""The embedding deployment: HTTP and models in one replica, because a hop between two takes milliseconds."""
+"""The embedding deployment. HTTP and models share one replica, because a call between replicas takes
+milliseconds.
+"""
 
 import asyncio
 from typing import Any
@@ -19,13 +21,13 @@ from serve_app.embedding.metrics import Metrics, ObservedModel
 from serve_app.open_address import require_key
 from serve_app.service import Service
 
-#: Serve waits this long for a health check, which gives its own reason before that (``heartbeat``). After
-#: three failures in a row, Serve replaces the replica.
+#: Seconds that Serve waits for a health check. The check fails earlier, with its own reason (``heartbeat``).
+#: After three failures in a row, Serve replaces the replica.
 HEALTH_TIMEOUT_S = 30
 
 
 class Embedder:
-    """One replica. Its settings come from its environment, which is that of ``ray start`` on its node."""
+    """One replica. It reads its settings from the environment of ``ray start`` on its node."""
 
     def __init__(self) -> None:
         settings = Settings()
@@ -49,16 +51,17 @@ class Embedder:
     async def embed_ids(
         self, ids: list[NDArray[np.int32]], *, fingerprint: str, organisation: str, lane: Lane = "bulk"
     ) -> NDArray[np.float32]:
-        """For callers inside the cluster: (n, dim) float32 for tokenised inputs.
+        """Return the vectors of tokenised inputs, (n, dim) float32, to callers inside the cluster.
 
         Args:
             ids: token ids of each input, without special tokens, from the tokeniser of the intended model.
-            fingerprint: id of that model's fingerprint.
-            organisation: whose share of the model pays for the inputs.
+            fingerprint: id of the fingerprint of the intended model.
+            organisation: the organisation whose share of the model is used for the inputs.
             lane: ``interactive`` if a person waits for the answer.
 
         Raises:
-            Conflict: this replica does not serve that model; another one would misread the token ids.
+            Conflict: this replica does not serve the intended model; another model would misread the token
+                ids.
             Throttled: too many tokens wait already.
         """
         return await self._service.models.of_fingerprint(fingerprint).batcher.embed(
@@ -66,7 +69,7 @@ class Embedder:
         )
 
     async def check_health(self) -> None:
-        """Raise if a model no longer computes; Serve then replaces the replica."""
+        """Raise an error if a model no longer computes. After three failures, Serve replaces the replica."""
         await asyncio.gather(*(heartbeat.check() for heartbeat in self._heartbeats))
 
     def __del__(self) -> None:

@@ -1,4 +1,4 @@
-"""Tell whether Ray Serve has asked this replica to stop. ``/readyz`` then answers 503, and requests stop.
+"""Tell whether Ray Serve has asked this replica to stop. ``/readyz`` then answers 503.
 
 Serve 2.60 calls the deployment only at the very end (``__del__``). Until then, only a private attribute of
 the replica shows that it is stopping. A test fails if that attribute disappears.

@@ -1,4 +1,5 @@
-"""Build the Serve application of the endpoint from settings. ``cluster/deploy/serve.yaml`` names ``build``.
+"""Build the Serve application of the endpoint from settings. ``cluster/deploy/serve.yaml`` refers to
+``build``.
 
 serve deploy cluster/deploy/serve.yaml && serve status
 """
@@ -13,25 +14,26 @@ from cluster.deploy.serve_config import require_release_only
 from cluster.settings import Settings
 from serve_app.deployment import HEALTH_TIMEOUT_S, EmbedderIngress
 
-#: Maximum number of requests in a replica at once; further ones wait in the router, where another replica can
-#: take them.
+#: Maximum number of requests in a replica at once. Further requests wait in the router, from which another
+#: replica can take them.
 MAX_ONGOING_REQUESTS = 256
-#: Autoscaling uses the mean load over this time; replicas report their load every 10 s.
+#: Seconds over which autoscaling averages the load. Replicas report their load every 10 s.
 LOOK_BACK_S = 15
 HEALTH_PERIOD_S = 10
-#: A stopping replica has this long to finish its requests: ``request_timeout_s`` of the settings, and half a
-#: minute until HAProxy sends it no more. It ends as soon as it has no request left.
+#: Maximum seconds in which a stopping replica can finish its requests: the setting ``request_timeout_s``,
+#: plus half a minute until HAProxy sends it no more requests. The replica ends as soon as it has no open
+#: request.
 GRACEFUL_SHUTDOWN_S = 150
-#: Interval at which a stopping replica checks for remaining requests.
+#: Seconds between two checks of a stopping replica for open requests.
 DRAIN_POLL_S = 1
 
 
 def build(arguments: dict[str, str]) -> Application:
-    """The application, with the settings of this environment.
+    """Build the application with the settings from the environment.
 
     Args:
-        arguments: only ``release``, any text. If it changes, ``serve deploy`` replaces the replicas one after
-            the other.
+        arguments: may contain only ``release``, with any text. If the text changes, ``serve deploy`` replaces
+            the replicas one after the other.
     """
     require_release_only(arguments)
     settings = Settings()
@@ -42,7 +44,7 @@ def build(arguments: dict[str, str]) -> Application:
 
 
 def options(settings: Settings, *, gpus: float) -> dict[str, Any]:
-    """The options of the deployment, on a cluster with this number of GPUs."""
+    """Return the options of the deployment for a cluster with this number of GPUs."""
     return {
         "name": "embedder",
         "max_ongoing_requests": MAX_ONGOING_REQUESTS,

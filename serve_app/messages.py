@@ -1,4 +1,4 @@
-"""Parts of sentences about wrong values in requests. Both ``edge`` and ``embedding`` use them.
+"""Build parts of sentences about wrong values in requests, for ``edge``, ``embedding`` and ``routes``.
 
 raise must("be a text")                       # "input must be a text"
 f"{field} is {quoted(value)}"                 # 'input is "abc"'
@@ -11,19 +11,19 @@ from pydantic_core import PydanticCustomError
 
 #: Error type of this application's own messages, which continue after the field's name: "must be ...".
 MUST = "must"
-#: Characters of a value that a sentence quotes.
+#: Maximum number of characters of a value that a sentence quotes.
 MAX_QUOTED = 60
 OBJECT, LIST = "an object", "a list"
 
 
 def must(sentence: str) -> PydanticCustomError:
-    """An error whose message continues after the field's name: ``must("be a text")``."""
-    # The sentence is a parameter, because pydantic reads braces in the message as templates.
+    """Return an error whose message continues after the field's name: ``must("be a text")``."""
+    # The sentence is a parameter, because pydantic would replace braces in the message itself.
     return PydanticCustomError(MUST, "must {sentence}", {"sentence": sentence})
 
 
 def quoted(value: Any) -> str:
-    """The value as a sentence quotes it, at most ``MAX_QUOTED`` characters long."""
+    """Return the value as text for a sentence, at most ``MAX_QUOTED`` characters long."""
     if isinstance(value, bytes):
         return "not JSON"
     if isinstance(value, dict | list) and value:
@@ -35,5 +35,5 @@ def quoted(value: Any) -> str:
 
 
 def shortened(text: str, max_length: int) -> str:
-    """The text, cut to this number of characters."""
+    """Return the text, cut to this number of characters."""
     return text if len(text) <= max_length else text[: max_length - 3] + "..."

@@ -1,8 +1,8 @@
 """Refuse to serve without a key if other machines can reach the endpoint.
 
-Serve chooses the address of the endpoint, and a copy of ``serve.yaml`` may name another one than
-``CLUSTER_API_HOST``. So the replica asks the running Serve for its address. A deployment's ``__init__`` calls
-this; ``serve status`` shows the error.
+Serve opens the endpoint, and a copy of ``serve.yaml`` may set another address than ``CLUSTER_API_HOST``. So
+the replica asks the running Serve for the address. The deployment's ``__init__`` calls ``require_key``, and
+``serve status`` shows the error.
 
     require_key(settings)
 """
@@ -14,10 +14,10 @@ from cluster.settings import Settings, is_loopback
 
 
 def require_key(settings: Settings) -> None:
-    """Return if callers need a key, or only this machine reaches the endpoint.
+    """Return if callers need a key, or if only this machine can reach the endpoint.
 
     Raises:
-        Misconfigured: other machines reach the endpoint, and there is no key.
+        Misconfigured: other machines can reach the endpoint, and no key is set.
     """
     client = _get_global_client(raise_if_no_controller_running=False)
     host = None if client is None else client.http_config.host  # None: HTTP is switched off

@@ -1,6 +1,6 @@
-"""The service of a replica: its models, its database connections and its blob store, as the routes use them.
+"""The service of a replica holds the models, the database connections and the blob store for the routes.
 
-Each replica makes one (see ``deployment``), and all its routes share it.
+Each replica creates one service (see ``deployment``), and all routes of the replica share it.
 
     service = Service(settings)
     made = await service.models.named("all-MiniLM-L6-v2").embed_texts(["a text"], context)
@@ -40,30 +40,30 @@ T = TypeVar("T")
 P = ParamSpec("P")
 Work = TypeVar("Work")
 
-#: Blobs that are written or read at once. Blobs and the database have separate threads, so that calls which
-#: wait for a lost database delay neither blobs nor tokenising, which uses the event loop's own threads.
+#: Number of threads that write or read blobs. Blobs, the database and tokenising use different threads,
+#: because calls that wait for a lost database must not delay blobs or tokenising.
 BLOB_THREADS = 8
-#: Retry-After of a commit that the database did not confirm.
+#: Seconds in the header ``Retry-After`` if the database did not confirm a commit.
 RETRY_AFTER_S = 1.0
 
-#: A shortage that this replica met counts as current for this long.
+#: Seconds for which a shortage counts as current after this replica last met it.
 SHORTAGE_LASTS_S = 15.0
-#: Timeout of the connection for ``known_shortages``.
+#: Maximum seconds that ``known_shortages`` waits for a database connection.
 SHORTAGE_QUERY_TIMEOUT_S = 1.0
 
 
 class Unconfirmed(Unavailable):
-    """A commit was sent, and the database went away before it confirmed it."""
+    """A commit was sent, but the connection was lost before the database confirmed the commit."""
 
 
 class Service:
-    """The parts that all routes use."""
+    """Holds the parts that all routes use."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self._pool: ConnectionPool | None = None
         self._indexes: ChunkIndexes | None = None
-        #: Time at which this replica last met a shortage of a resource.
+        #: Time (``time.monotonic``) at which this replica last met a shortage, for each resource.
         self._short: dict[Resource, float] = {}
         self._lock = threading.Lock()
         self.usage = UsageRecorder(self._record_usage)
@@ -74,25 +74,25 @@ class Service:
         self._database_threads = ThreadPoolExecutor(settings.database_pool_size, "database")
 
     async def model_of_store(self, organisation: str, id_or_name: str) -> ServedModel:
-        """The model of a vector store, for a search; the search itself still compares the fingerprints.
+        """Return the model for a search in a vector store. The search itself still compares the fingerprints.
 
         Raises:
             NotFound: the organisation has no such store.
-            Conflict: its model is not served here.
+            Conflict: this replica does not serve the store's model.
             Unavailable: the database does not answer.
         """
         if len(self.models) == 1:
-            return self.models.default  # nothing to choose, so no query
+            return self.models.default  # there is only one model, so no query is needed
         store = await self.read(lambda connection: find_store(connection, organisation, id_or_name))
         return self.models.of_fingerprint(store.fingerprint.id)
 
     def max_chunk_tokens(self, store: VectorStore) -> int:
-        """Maximum tokens of a chunk in this store; includes special tokens if its model is not served."""
+        """Return a chunk's maximum tokens, special tokens included if the store's model is not served."""
         model = self.models.find(store.fingerprint.id)
         return store.fingerprint.max_tokens if model is None else model.max_content_tokens
 
     async def in_database(self, work: Callable[[ConnectionPool, ChunkIndexes], T]) -> T:
-        """Run the work in a thread, with the pool and the chunk indexes.
+        """Run the work in a thread, with the pool and the chunk indexes. The work may be called twice.
 
         Raises:
             Unavailable: the database does not answer.
@@ -116,7 +116,7 @@ class Service:
         """Run the work in a thread, in one transaction: either all its writes are kept or none.
 
         If it fails before its commit, it is attempted once more, so the work may be called twice. An
-        unconfirmed commit may have been kept or lost: it is reported, and never attempted again.
+        unconfirmed commit may have been kept or lost, so it is reported and never attempted again.
 
         Raises:
             Unavailable: the database does not answer.
@@ -137,14 +137,14 @@ class Service:
             self._short[exc.resource] = time.monotonic()
             raise
         except asyncio.CancelledError:
-            # A thread cannot be stopped, and the caller is about to remove the file that it writes to.
+            # Wait for the thread: it cannot be stopped, and the caller will remove the file that it writes.
             await asyncio.wait([future])
             if not future.cancelled():
                 future.exception()
             raise
 
     async def shortages(self) -> set[Resource]:
-        """The current shortages: those that workers announce, and those that this replica met recently.
+        """Return the current shortages that workers announce or that this replica met recently.
 
         Raises:
             Unavailable: the database does not answer.
@@ -152,7 +152,7 @@ class Service:
         return self._recent_shortages() | await self.read(announced)
 
     def known_shortages(self) -> set[Resource]:
-        """The same, for a thread; only those of this replica while the database does not answer."""
+        """Return ``shortages`` to a thread, or only this replica's while the database does not answer."""
         try:
             if self._pool is not None:
                 with translated(), self._pool.connection(timeout=SHORTAGE_QUERY_TIMEOUT_S) as connection:
@@ -169,7 +169,7 @@ class Service:
         }
 
     async def database_answers(self) -> bool:
-        """True if the database answers a query."""
+        """Return True if the database answers a query."""
 
         def ask(pool: ConnectionPool, _: ChunkIndexes) -> None:
             with translated(), pool.connection() as connection:
@@ -215,7 +215,8 @@ class Service:
             self._short[exc.resource] = time.monotonic()
             raise
         except Retryable as exc:
-            # Reading twice is safe, and a bundled server that was killed is back in a fraction of a second.
+            # Running it twice is safe. A bundled database server that was killed restarts in a fraction of a
+            # second.
             self._revive(pool, exc)
             return work(pool, indexes)
 

@@ -1,6 +1,7 @@
-"""Documents: the last attempt at each, how it ended, and the version that is searchable now.
+"""Documents: for each document, the last attempt, its outcome, and the version that is searchable now.
 
-The plan of a bulk run reads them (``known_documents``); the write stage records attempts in its transaction.
+The plan of a bulk run reads the documents (``known_documents``). The write stage records attempts in its
+transaction.
 
     with connection.transaction():
         lock_document(connection, organisation, document)
@@ -27,28 +28,31 @@ class KnownDocument:
     """A document with its last attempt and its searchable version."""
 
     id: str
-    #: Place from which it was read.
+    #: Place from which the document was read.
     source: str
     #: Size and modification time or etag at the last attempt.
     source_stamp: str | None
-    #: Outcome of the last attempt, and the reason as a sentence.
+    #: Outcome of the last attempt.
     outcome: Outcome
+    #: The reason for the outcome, as a sentence.
     detail: str
-    #: Hash of the bytes at the last attempt; None where they could not be read.
+    #: Hash of the bytes at the last attempt; None if they could not be read.
     attempted_hash: str | None
     #: Pipeline version of the last attempt.
     attempted_version: str
     #: Hash of the bytes of the searchable version; None until an attempt succeeds.
     content_hash: str | None
-    #: Counts of the searchable version; special tokens are not counted.
+    #: Number of pages of the searchable version.
     pages: int
+    #: Number of chunks of the searchable version.
     chunks: int
+    #: Number of tokens of the searchable version, without special tokens.
     tokens: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DocumentAttempt:
-    """One attempt at a document, with any outcome."""
+    """One attempt to read and index a document, with any outcome."""
 
     organisation: str
     id: str
@@ -58,7 +62,7 @@ class DocumentAttempt:
     #: Pipeline version.
     version: str
     job: str
-    #: SHA-256 of the bytes; None where they could not be read.
+    #: SHA-256 of the bytes; None if they could not be read.
     content_hash: str | None
 
 
@@ -83,7 +87,7 @@ class DocumentContent:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OutcomeCount:
-    """Totals of all documents of a store with this outcome."""
+    """The number of a store's documents with one outcome, and their pages, chunks and tokens in total."""
 
     outcome: Outcome
     documents: int
@@ -95,7 +99,7 @@ class OutcomeCount:
 def known_documents(
     connection: Connection[Any], organisation: str, vector_store: str, ids: Sequence[str]
 ) -> dict[str, KnownDocument]:
-    """The documents among these ids that have been attempted before, by id."""
+    """Return the documents with these ids that were attempted before, by id."""
     values = {"organisation": organisation, "vector_store": vector_store, "ids": list(ids)}
     return {known.id: known for known in _select(connection, "known", values)}
 
@@ -103,7 +107,7 @@ def known_documents(
 def list_documents(
     connection: Connection[Any], organisation: str, vector_store: str, *, after: str = "", limit: int = 100
 ) -> list[KnownDocument]:
-    """A page of the store's documents, ordered by id; it begins behind the id ``after``."""
+    """Return a page of the store's documents, ordered by id. It begins with the first id after ``after``."""
     return _select(
         connection,
         "list",
@@ -112,15 +116,15 @@ def list_documents(
 
 
 def lock_document(connection: Connection[Any], organisation: str, id: str) -> None:
-    """Keep other writers of this document out until the transaction ends."""
+    """Make other writers of this document wait until the transaction ends."""
     connection.execute(SQL["lock"], {"organisation": organisation, "id": id})
 
 
 def record_success(connection: Connection[Any], attempt: DocumentAttempt, content: DocumentContent) -> None:
-    """Record an attempt that found text: its version is searchable from this transaction on.
+    """Record an attempt that found text. Its version is searchable once this transaction commits.
 
     Raises:
-        ValueError: the outcome is not a searchable one.
+        ValueError: documents with this outcome are not searchable.
     """
     if content.outcome not in SEARCHABLE:
         raise ValueError(f"a document that ended {content.outcome} is not searchable")
@@ -131,7 +135,7 @@ def record_success(connection: Connection[Any], attempt: DocumentAttempt, conten
 def record_failure(
     connection: Connection[Any], attempt: DocumentAttempt, outcome: Outcome, detail: str
 ) -> None:
-    """Record an attempt that found no text; the searchable version stays."""
+    """Record an attempt that found no text. An earlier searchable version stays searchable."""
     connection.execute(SQL["record_failure"], {**asdict(attempt), "outcome": outcome, "detail": detail})
 
 
@@ -141,7 +145,7 @@ def touch(connection: Connection[Any], organisation: str, id: str, source_stamp:
 
 
 def count_by_outcome(connection: Connection[Any], organisation: str, vector_store: str) -> list[OutcomeCount]:
-    """Sums over the store's documents, one for each outcome that occurs."""
+    """Return the totals of the store's documents for each outcome that occurs."""
     values = {"organisation": organisation, "vector_store": vector_store}
     with connection.cursor(row_factory=dict_row) as cursor:
         return [
@@ -151,7 +155,7 @@ def count_by_outcome(connection: Connection[Any], organisation: str, vector_stor
 
 
 def delete_document(connection: Connection[Any], organisation: str, id: str) -> bool:
-    """Delete the document's record, but not its chunks. Returns True where there was one."""
+    """Delete the document's record, but not its chunks. Returns True if there was a record."""
     return connection.execute(SQL["delete"], {"organisation": organisation, "id": id}).rowcount > 0
 
 

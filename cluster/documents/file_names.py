@@ -11,29 +11,29 @@ import unicodedata
 
 from cluster.errors import InvalidInput
 
-#: Characters.
+#: In characters.
 LONGEST_NAME = 255
 REPLACEMENT = "\ufffd"
-#: White space that would begin a new line or column where the name is shown.
+#: White space that would begin a new line or column when the name is displayed.
 BREAKS = re.compile("[\t\n\v\f\r\x85\u2028\u2029]+")
 #: Control characters: C0, DEL and C1.
 CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
-#: Surrogates. UTF-8 has none, but JSON can spell them, and Python makes them of bytes that are not UTF-8.
+#: Surrogates. UTF-8 has none, but JSON can contain them, and Python decodes invalid UTF-8 bytes to them.
 SURROGATE = re.compile("[\ud800-\udfff]")
-#: Embeddings, overrides and isolates (UAX #9, section 2). They make "gpj.exe" look like "exe.jpg" and hold no
-#: text. The marks U+200E, U+200F and U+061C are kept: Hebrew and Arabic names need them, and they reverse
-#: nothing.
+#: Embeddings, overrides and isolates (UAX #9, section 2). They make "gpj.exe" look like "exe.jpg" and have no
+#: text of their own. The marks U+200E, U+200F and U+061C are kept because Hebrew and Arabic names need them
+#: and because these marks do not reverse any text.
 DIRECTION = re.compile("[\u202a-\u202e\u2066-\u2069]")
 
 
 def plain_name(name: str, *, param: str = "file") -> str:
-    """The last part of a name that may be a path, made safe.
+    """Return the last part of a name that may be a path, made safe.
 
-    A line break or tab becomes a space, and half of a surrogate pair becomes U+FFFD. Characters that change
-    the direction of text are removed, as is white space at both ends.
+    A line break or tab becomes a space, and a surrogate becomes U+FFFD. Characters that change the direction
+    of text are removed. White space at both ends is removed too.
 
     Args:
-        param: the request's field, for the error.
+        param: name of the request's field, for the error.
 
     Raises:
         InvalidInput: the name has no visible character, control characters, or more than 255 characters.
@@ -56,7 +56,7 @@ def plain_name(name: str, *, param: str = "file") -> str:
 
 
 def shown_name(name: str) -> str:
-    """The name, made safe; control characters become U+FFFD. Accepts every name. The result is not a path."""
+    """Return any name, made safe to show; control characters become U+FFFD. Not for use as a path."""
     return CONTROL.sub(REPLACEMENT, _repaired(name))
 
 
@@ -65,7 +65,7 @@ def _repaired(name: str) -> str:
 
 
 def _visible(character: str) -> bool:
-    """False for white space and format characters. Unassigned characters count as visible: they may be new
-    emoji.
+    """Return False for white space and format characters. Unassigned characters count as visible because they
+    may be new emoji.
     """
     return not character.isspace() and unicodedata.category(character) != "Cf"

@@ -1,7 +1,7 @@
-"""Uploaded files: their names, purposes and lifetimes, and the limits on their number.
+"""Uploaded files: their names, purposes and lifetimes, and the limits on their number and bytes.
 
-The bytes of a file are in the blob store: its row is written after them and deleted before them. Called by
-the routes of files and uploads, by the jobs that read files, and by upkeep.
+The bytes of a file are in the blob store. The row of the file is written after its bytes, and deleted before
+its bytes. Called by the routes of files and uploads, by the jobs that read files, and by upkeep.
 
     with connection.transaction():
         file = create_file(
@@ -31,17 +31,17 @@ from cluster.errors import NotFound, Throttled
 from cluster.organisations.organisations import StorageLimits, storage_limits
 
 SQL = queries("cluster.documents", "files.sql")
-#: An id as ``files.sql`` makes it. It begins with the creation time, so that a deleted file keeps its place
-#: in lists.
+#: An id as ``files.sql`` makes it. It begins with the creation time. So the id of a deleted file still has a
+#: place in lists.
 ID = re.compile(r"file-[0-9a-f]{26}")
 
-#: Clients repeat an upload whose answer they did not see: the same bytes, name and purpose within this time
-#: are one file.
+#: Clients repeat an upload if they did not receive the answer. Uploads with the same bytes, name and purpose
+#: within this many seconds are one file.
 SAME_WITHIN_S = 600
-#: Default lifetimes by purpose, as OpenAI has them: thirty days for files of batches; other files do not
-#: expire.
+#: Default lifetime in seconds by purpose, the same as OpenAI's: files of batches expire after thirty days,
+#: other files do not expire.
 LIFETIMES_S = {"batch": 30 * 24 * 3600}
-#: Deletions and expiries free space; neither is quick.
+#: A client waits this long because space is freed only by deletions and expiries, which take time.
 STORAGE_RETRY_AFTER_S = 60.0
 
 
@@ -52,15 +52,15 @@ class File:
     organisation: str
     id: str
     filename: str
-    #: OpenAI's purpose: assistants, batch, ...
+    #: One of OpenAI's purposes: assistants, batch, ...
     purpose: str
     bytes: int
-    #: SHA-256 of its bytes, the name of its blob in the organisation's part of the blob store.
+    #: SHA-256 of the file's bytes. It names the blob in the organisation's part of the blob store.
     sha256: str
-    #: As recognised from the bytes.
+    #: Recognised from the bytes.
     media_type: str
     created_at: datetime
-    #: The file is gone from this time on; None: it does not expire.
+    #: From this time on, the file is not found; None: the file does not expire.
     expires_at: datetime | None
 
 
@@ -75,19 +75,19 @@ def create_file(
     expires_after_s: int | None = None,
     default_limits: StorageLimits,
 ) -> File:
-    """Create a file whose blob is stored. A repeated upload (``SAME_WITHIN_S``) gives the existing file.
+    """Create a file whose blob is stored. A repeated upload (``SAME_WITHIN_S``) returns the existing file.
 
-    Called inside a transaction. The blob cannot be deleted until the transaction ends; whether it was deleted
-    before, with another file of the same content, is for ``require_blob`` to say.
+    Called inside a transaction. The blob cannot be deleted until the transaction ends. ``require_blob`` tells
+    whether the blob was deleted earlier, together with another file of the same content.
 
     Args:
-        filename: as ``file_names.plain_name`` returns it.
-        media_type: as recognised from the bytes.
+        filename: a result of ``file_names.plain_name``.
+        media_type: recognised from the bytes.
         expires_after_s: seconds until the file expires; None: the default of its purpose.
-        default_limits: the settings' limits, for an organisation that has none of its own.
+        default_limits: limits from the settings, for an organisation without limits of its own.
 
     Raises:
-        Throttled: the organisation would keep more than it may.
+        Throttled: the organisation would exceed a storage limit.
     """
     values = {
         "organisation": organisation,
@@ -102,7 +102,7 @@ def create_file(
     }
     limits = storage_limits(connection, organisation, default=default_limits)
     if limits:
-        connection.execute(SQL["lock_storage"], values)  # before the blob, as every caller locks them
+        connection.execute(SQL["lock_storage"], values)  # before the blob, in the same order everywhere
     connection.execute(SQL["lock_blob"], values)
     same = _one(connection, "same", values)
     if same is not None:
@@ -116,14 +116,14 @@ def create_file(
 def require_room(
     connection: Connection[Any], organisation: str, *, default_limits: StorageLimits, files: int, bytes: int
 ) -> None:
-    """Check that the organisation may keep this much more. Until the transaction ends, other calls for it
-    wait.
+    """Check that the organisation may store this much more. If it has limits, other calls for the same
+    organisation wait until the transaction ends.
 
     Args:
-        default_limits: the settings' limits, for an organisation that has none of its own.
+        default_limits: limits from the settings, for an organisation without limits of its own.
 
     Raises:
-        Throttled: it would keep more than it may.
+        Throttled: the organisation would exceed a storage limit.
     """
     limits = storage_limits(connection, organisation, default=default_limits)
     _require_room(connection, organisation, limits, files=files, bytes=bytes)
@@ -149,7 +149,7 @@ def _require_room(
 
 
 def get_file(connection: Connection[Any], organisation: str, id: str) -> File:
-    """The file with this id.
+    """Return the file with this id.
 
     Raises:
         NotFound: the organisation has no such file, or the file has expired.
@@ -169,12 +169,12 @@ def list_files(
     limit: int = 100,
     newest_first: bool = True,
 ) -> ListPage[File]:
-    """A page of the organisation's files, in the order of their creation.
+    """Return a page of the organisation's files, ordered by creation time.
 
     Args:
         purpose: only files with this purpose.
-        after: id of the file before the page; it may have been deleted since.
-        limit: maximum number of files of the page.
+        after: id of the file before the page; that file may be deleted by now.
+        limit: maximum number of files on the page.
 
     Raises:
         InvalidInput: ``after`` is not the id of a file.
@@ -190,7 +190,7 @@ def list_files(
 def delete_file(connection: Connection[Any], organisation: str, id: str) -> File:
     """Delete the file and detach it from every vector store. Called inside a transaction.
 
-    After the commit, ``release_blobs`` deletes its blob.
+    Call ``release_blobs`` after the commit to delete the blob of the file.
 
     Raises:
         NotFound: the organisation has no such file.
@@ -204,25 +204,25 @@ def delete_file(connection: Connection[Any], organisation: str, id: str) -> File
 
 
 def expire_files(connection: Connection[Any], *, limit: int = 100) -> list[File]:
-    """Delete the expired files of every organisation, as ``delete_file`` does; returns them.
+    """Call ``delete_file`` for the expired files of every organisation, and return these files.
 
     Args:
-        limit: maximum number of files of one call; call again while it returns as many.
+        limit: maximum number of files per call; call again while a call returns that many.
     """
     expired = connection.execute(SQL["expired_of_all"], {"limit": limit}).fetchall()
     return [delete_file(connection, organisation, id) for organisation, id in expired]
 
 
 def require_blob(connection: Connection[Any], blobs: BlobStore, organisation: str, sha256: str) -> bool:
-    """Lock the blob until the transaction ends; True if it is stored. Called before a row that names the blob
-    is written.
+    """Lock the blob until the transaction ends, and return True if it is stored. Called before a row that
+    names the blob is written.
     """
     connection.execute(SQL["lock_blob"], {"organisation": organisation, "sha256": sha256})
     return blobs.exists(organisation, sha256)
 
 
 def release_blob(connection: Connection[Any], blobs: BlobStore, organisation: str, sha256: str) -> bool:
-    """Delete the blob, in a transaction of its own, unless a file or a part needs it; True if it was deleted.
+    """Delete the blob in a separate transaction, unless a file or a part needs it. True if it was deleted.
 
     Raises:
         Unavailable: the blob store does not answer.

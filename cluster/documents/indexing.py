@@ -1,4 +1,4 @@
-"""Indexing: make the chunks of documents current, with their vectors, wherever their store keeps those.
+"""Indexing: make the chunks of documents current and write their vectors, in Postgres or an external index.
 
 ``ChunkIndex`` joins our chunk table (``chunks``) and one vector index (``cluster.vector_index``). A writer
 makes three calls:
@@ -9,10 +9,10 @@ makes three calls:
         ...                                                  # the caller's own records
     index.settle(organisation, store_id)
 
-Where the vectors lie in our Postgres, the transaction does everything, and the other two calls do nothing.
-Elsewhere ``write_ahead`` writes the new vectors; a repeated call changes nothing, as ids come from content.
-The transaction makes their chunks current and puts the ids of old ones into the outbox. ``settle`` empties
-the outbox, and so does a job each minute. No transaction calls an external index, and deletions need none.
+If the vectors are in our Postgres, the transaction does everything, and the other two calls do nothing.
+If not, ``write_ahead`` writes the new vectors. A repeated call changes nothing because ids come from content.
+The transaction makes the new chunks current and puts the ids of old chunks into the outbox. ``settle``
+empties the outbox; a job does so each minute too. Transactions and chunk deletions call no external index.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -40,7 +40,7 @@ log = structlog.get_logger(__name__)
 
 #: Seconds that a writer spends on the outbox after its own write; a worker sends the remaining entries.
 SETTLE_S = 5.0
-#: Seconds after a bulk load for which older chunks are renewed; workers and the doctor renew the others.
+#: Time limit for renewing older chunks after a bulk load; workers and the doctor renew the remaining chunks.
 RENEWAL_S = 30.0
 
 
@@ -48,9 +48,9 @@ RENEWAL_S = 30.0
 class Ahead:
     """Vectors that were written to an external index before their chunks are current."""
 
-    #: Token of their reservation in the outbox.
+    #: Token of the vectors' reservation in the outbox.
     holder: str
-    #: The attributes that were sent with each vector, by id.
+    #: The attributes that were sent with each vector, by chunk id.
     attributes: Mapping[str, Mapping[str, Any]]
 
 
@@ -59,24 +59,24 @@ class ChunkIndex:
 
     Args:
         pool: connections to our Postgres.
-        index: where the vectors lie.
+        index: the index that stores the vectors.
         name: the index's name in ``vector_stores.index``.
     """
 
     def __init__(self, pool: ConnectionPool, index: VectorIndex, *, name: str = PGVECTOR) -> None:
         self._pool = pool
-        #: The index that has the vectors.
+        #: The index that stores the vectors.
         self.vectors = index
-        #: The index, where it lies outside our Postgres.
+        #: The same index if it is outside our Postgres, else None.
         self.external = None if index.capabilities.transactional else cast(ExternalIndex, index)
         self._collections: dict[str, Collection] = {}
         self.name = name
 
     def ensure(self, collection: str, *, dim: int, metric: Metric = "cosine") -> None:
-        """Make the collection if it does not exist. Safe to repeat and to race.
+        """Make the collection if it does not exist. Safe to repeat and to call concurrently.
 
         Raises:
-            Conflict: it exists with another dimension or metric.
+            Conflict: the collection exists with another dimension or metric.
             InvalidInput: the name is not ``[a-z][a-z0-9_]{0,39}``, or dim is not in 1..16000.
         """
         with translated(), self._pool.connection() as connection:
@@ -89,13 +89,13 @@ class ChunkIndex:
     ) -> Ahead | None:
         """Write the vectors of new chunks to an external index, and wait until searches see them.
 
-        Call it outside any transaction; repeating it changes nothing. None where the vectors lie in our
-        Postgres.
+        Call it outside any transaction. Repeating the call changes nothing. Returns None if the vectors are
+        in our Postgres.
 
         Raises:
             InvalidInput: with ``row_ids`` of chunks that cannot be stored; nothing is written.
             Permanent: with ``row_ids`` of vectors that the index did not store.
-            Retryable: the index does not answer, or it is deleting vectors of these ids.
+            Retryable: the index does not answer, or vectors of these ids are being deleted from it.
         """
         index = self.external
         if index is None:
@@ -132,19 +132,19 @@ class ChunkIndex:
         collection: str,
         ahead: Ahead | None = None,
     ) -> Written:
-        """Make the document consist of exactly these chunks, in the caller's transaction; another writer of
-        it waits.
+        """Replace the document's chunks with these chunks, in the caller's transaction. Other writers of the
+        document wait.
 
-        Chunks with ``vector=None`` must be stored already; they keep their vector and take the new
+        Chunks with ``vector=None`` must be stored already. They keep their vector and get the new
         attributes.
 
         Args:
-            ahead: the answer of ``write_ahead`` for the same chunks; their attributes may have changed since.
+            ahead: result of ``write_ahead`` for the same chunks; their attributes may have changed since.
 
         Raises:
             Permanent: with ``row_ids`` of chunks without a vector that are not stored.
             InvalidInput: chunks that cannot be stored, or that belong to another document.
-            Retryable: another writer wrote the same vectors meanwhile; write them again.
+            Retryable: another writer wrote the same vectors in the meantime; write the vectors again.
         """
         strangers = [row.id for row in rows if row.document != document]
         if strangers:
@@ -166,7 +166,7 @@ class ChunkIndex:
         return replace(written, deleted=deleted.count)
 
     def settle(self, organisation: str, store: str) -> None:
-        """Reconcile an external index with the store's chunks. Errors are logged, and a worker repeats it
+        """Reconcile an external index with the store's chunks. Errors are logged, and a worker tries again
         later.
         """
         if self.external is None:
@@ -188,7 +188,7 @@ class ChunkIndex:
         *,
         collection: str,
     ) -> Written:
-        """``write_ahead``, ``make_current`` in a transaction of its own, and ``settle``."""
+        """Call ``write_ahead``, ``make_current`` in a separate transaction, and ``settle``."""
         ahead = self.write_ahead(organisation, store, rows, collection=collection)
         with translated(), self._pool.connection() as connection, connection.transaction():
             written = self.make_current(
@@ -200,7 +200,7 @@ class ChunkIndex:
     def upsert(
         self, organisation: str, store: str, rows: Sequence[ChunkRecord], *, collection: str
     ) -> Written:
-        """Insert or update chunks, each with its vector. Duplicate ids in one call collapse to the last.
+        """Insert or update chunks, each with its vector. Of several chunks with one id, the last counts.
 
         Raises:
             InvalidInput: with ``row_ids``; see ``chunk_rows.accepted``. Nothing is written.
@@ -252,7 +252,7 @@ class ChunkIndex:
         return Written(written=written, unchanged=len(distinct) - written)
 
     def stored_ids(self, organisation: str, store: str, document: str, *, collection: str) -> set[str]:
-        """Ids of the document's chunks; each has its vector."""
+        """Return the ids of the document's chunks. The vectors of these chunks are stored too."""
         self.collection(collection)
         with translated(), self._pool.connection() as connection:
             return chunk_store.stored_ids(connection, organisation, store, document, collection=collection)
@@ -269,7 +269,7 @@ class ChunkIndex:
         filter: Mapping[str, Any] | None = None,
         mode: Mode = "ann",
     ) -> list[Hit]:
-        """The answer to one question; see ``chunk_search.search``."""
+        """Return the hits for one question; see ``chunk_search.search``."""
         question = Question(text=text, vector=vector)
         (hits,) = self.search_all(
             organisation, store, [question], collection=collection, k=k, filter=filter, mode=mode
@@ -287,7 +287,7 @@ class ChunkIndex:
         filter: Mapping[str, Any] | None = None,
         mode: Mode = "ann",
     ) -> list[list[Hit]]:
-        """The answers to several questions, all from one state of the store; see ``chunk_search.search``."""
+        """Return the hits for each question, all from one state of the store; see ``chunk_search.search``."""
         return search(
             self._pool,
             self.vectors,
@@ -301,15 +301,15 @@ class ChunkIndex:
         )
 
     def count(self, organisation: str, store: str, *, collection: str) -> int:
-        """Number of chunks in the store."""
+        """Return the number of chunks in the store."""
         self.collection(collection)
         with translated(), self._pool.connection() as connection:
             return chunk_store.count(connection, organisation, store, collection=collection)
 
     def scan(self, organisation: str, store: str, *, collection: str) -> Iterator[ChunkRecord]:
-        """Every chunk of the store with its vector, ordered by id, a bounded number in memory.
+        """Yield every chunk of the store with its vector, ordered by id, with a bounded number in memory.
 
-        A vector is None where an external index has lost it.
+        A vector is None if an external index has lost it.
         """
         found = self.collection(collection)
         records = chunk_store.scan(self._pool, organisation, store, collection=collection)
@@ -322,8 +322,8 @@ class ChunkIndex:
             yield from (replace(record, vector=vectors.get(record.id)) for record in part)
 
     def optimise(self, collection: str) -> None:
-        """Build the approximate index where the collection has grown to need one, and renew some chunks that
-        an older version wrote; harmless to repeat."""
+        """Renew some chunks that an older version wrote, and build the approximate index if the collection
+        has become large enough for it. Safe to repeat."""
         renew_words(self._pool, limit_s=RENEWAL_S, collection=collection)
         self.vectors.optimise(self.collection(collection))
 
@@ -331,14 +331,14 @@ class ChunkIndex:
         return outbox.Place(organisation=organisation, store=store, index=self.name, collection=collection)
 
     def collection(self, name: str, connection: Connection[Any] | None = None) -> Collection:
-        """The collection of this name.
+        """Return the collection with this name.
 
         Args:
-            connection: the caller's, if it has one: taking a second connection while holding one can deadlock
-                the pool.
+            connection: the caller's connection, if the caller has one, because taking a second connection
+                while holding one can deadlock the pool.
 
         Raises:
-            NotFound: it was never made.
+            NotFound: the collection was never made.
         """
         if name not in self._collections:
             with translated():

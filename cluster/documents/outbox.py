@@ -1,14 +1,14 @@
 """The outbox: ids of chunks for which an external vector index may differ from our chunk table.
 
 A vector outside our Postgres cannot be written in the transaction that makes its chunk current. So a writer
-reserves the ids (``reserve``) before it sends their vectors, and releases them (``release``) in the
-transaction that makes them current. A chunk that is deleted, or that gets other attributes, is added
-(``add``) in the transaction that does so. ``empty`` reconciles: an id without a current chunk is deleted from
-the index, any other id gets the attributes of its chunk.
+reserves the ids (``reserve``) before it sends the vectors, and releases the ids (``release``) in the
+transaction that makes the chunks current. The transaction that deletes a chunk or changes its attributes
+adds the chunk's id (``add``). ``empty`` reconciles: it deletes ids without a current chunk from the index,
+and sends the current attributes of all other ids.
 
-An entry is a lease. While an id is being sent it cannot be reserved, and while it is reserved it is not sent.
-A writer that died leaves entries that are due after ``GRACE_S``, so that the vectors it wrote do not stay. No
-call to an index happens inside a transaction.
+An entry is a lease. While an id is being sent, it cannot be reserved. While an id is reserved, it is not sent.
+If a writer dies, its entries are due after ``GRACE_S``. Then the vectors that it wrote are deleted, unless
+their chunks are current. No call to an index happens inside a transaction.
 """
 
 import time
@@ -31,12 +31,12 @@ from cluster.vector_index.contract import ExternalIndex
 log = structlog.get_logger(__name__)
 
 SQL = queries("cluster.documents", "outbox.sql")
-#: A writer has this many seconds between reserving ids and making them current.
+#: A writer has this many seconds between reserving ids and making their chunks current.
 GRACE_S = 3_600.0
-#: A sender has this many seconds for one batch, and begins no call in the second half of them.
+#: A sender has this many seconds for one batch. It sends nothing if reading the batch took half of that.
 LEASE_S = 300.0
 IDS_PER_BATCH = 1_000
-#: Backoff after a failed attempt: doubled each time, from the first to the longest.
+#: Backoff in seconds after a failed attempt. It starts at the first value and doubles up to the second.
 FIRST_BACKOFF_S, LONGEST_BACKOFF_S = 1.0, 3_600.0
 #: A writer that finds an id being sent waits this many seconds.
 RETRY_AFTER_S = 1.0
@@ -46,17 +46,17 @@ WHOLE_STORE = ""
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Place:
-    """The vectors of one store."""
+    """Identifies the vectors of one store."""
 
     organisation: str
     store: str
-    #: Name of the index that holds them.
+    #: Name of the index that stores the vectors.
     index: str
     collection: str
 
 
 def reserve(connection: Connection[Any], place: Place, ids: Sequence[str]) -> str:
-    """Reserve ids before their vectors are sent. Returns the token that releases them.
+    """Reserve ids before their vectors are sent. Returns the token for releasing the ids.
 
     Raises:
         Retryable: some of the ids are being sent at this moment; the transaction must be rolled back.
@@ -75,8 +75,8 @@ def release(connection: Connection[Any], place: Place, ids: Sequence[str], holde
     """Release reserved ids, in the transaction that makes their chunks current.
 
     Raises:
-        Retryable: another writer or a sender has taken some of them; the vectors must be written again. It is
-            not ``Unavailable``, which workers take for a lost database when a transaction raises it.
+        Retryable: another writer or a sender has taken some of the ids; write the vectors again. The error is
+            not ``Unavailable`` because workers treat ``Unavailable`` from a transaction as a lost database.
     """
     values = _values(place, ids=list(ids), holder=holder)
     if connection.execute(SQL["release"], values).rowcount < len(ids):
@@ -88,14 +88,14 @@ def release(connection: Connection[Any], place: Place, ids: Sequence[str], holde
 
 
 def give_up(connection: Connection[Any], place: Place, holder: str) -> None:
-    """The writer will not make its reserved ids current: their vectors are deleted soon instead of after
-    ``GRACE_S``.
+    """End a reservation whose chunks will not become current. Vectors without a current chunk are then
+    deleted soon instead of after ``GRACE_S``.
     """
     connection.execute(SQL["give_up"], _values(place, holder=holder))
 
 
 def add(connection: Connection[Any], organisation: str, store: str, ids: Sequence[str]) -> None:
-    """Add ids of chunks that were deleted or have new attributes; ``WHOLE_STORE`` for every vector of the
+    """Add ids of chunks that were deleted or have new attributes. ``WHOLE_STORE`` means every vector of the
     store.
     """
     if ids:
@@ -111,14 +111,14 @@ def empty(
     organisation: str | None = None,
     store: str | None = None,
 ) -> int:
-    """Reconcile the ids that are due. Returns their number.
+    """Reconcile the ids that are due. Returns the number of reconciled ids.
 
-    A store whose index fails is passed over, and its ids are due again after a backoff.
+    If the index of a store fails, the store is skipped, and its ids are due again after a backoff.
 
     Args:
-        open_index: gives the index of a name.
+        open_index: returns the index with a given name.
         limit_s: seconds after which no further batch begins.
-        organisation: with ``store``, the only store to reconcile.
+        organisation: reconcile only the store with this organisation and the id ``store``; None: all stores.
     """
     deadline, done, failed = time.monotonic() + limit_s, 0, set[str]()
     while time.monotonic() < deadline:
@@ -136,7 +136,7 @@ def empty(
 
 
 def _send_batch(pool: ConnectionPool, open_index: Callable[[str], ExternalIndex], place: Place) -> int | None:
-    """The number of ids sent; None where the index failed, or another sender has the ids."""
+    """Return the number of ids sent; None if the index failed or another sender has the ids."""
     holder, began = uuid4().hex, time.monotonic()
     taken = _values(place, holder=holder, lease_s=LEASE_S, limit=IDS_PER_BATCH)
     with translated(), pool.connection() as connection:

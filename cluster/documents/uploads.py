@@ -1,7 +1,8 @@
-"""Uploads in parts: created, filled with parts, and completed as a file, or cancelled.
+"""Uploads in parts: create an upload, add parts, and complete the upload as a file or cancel it.
 
-The id of a part is made from its bytes: the same bytes sent twice are one part, and an upload may name a part
-more than once where its file repeats itself. Called by the routes of uploads and by upkeep.
+The id of a part is made from its bytes, so the same bytes sent twice are one part. A completion may list the
+same part more than once if the file contains these bytes repeatedly. Called by the routes of uploads and by
+upkeep.
 
     upload = create_upload(
         connection, "default", "corpus.jsonl", "batch", 9_000_000_000, "text/jsonl", lifetime_s=3600,
@@ -37,11 +38,11 @@ class UploadStatus(StrEnum):
 
     #: Parts may be added.
     PENDING = "pending"
-    #: It has become a file.
+    #: The upload has become a file.
     COMPLETED = "completed"
-    #: It was cancelled.
+    #: The upload was cancelled.
     CANCELLED = "cancelled"
-    #: It was not completed in time.
+    #: The upload was not completed in time.
     EXPIRED = "expired"
 
 
@@ -53,9 +54,9 @@ class Upload:
     id: str
     filename: str
     purpose: str
-    #: As announced; its parts must have exactly this many.
+    #: Number of bytes that the client announced; the listed parts must have exactly this many together.
     bytes: int
-    #: As announced.
+    #: Media type that the client announced.
     media_type: str
     status: UploadStatus
     #: Seconds after which the completed file expires; None: the default of its purpose.
@@ -74,7 +75,7 @@ class UploadPart:
     upload: str
     id: str
     bytes: int
-    #: SHA-256 of its bytes, the name of its blob.
+    #: SHA-256 of the part's bytes; it names the blob.
     sha256: str
     created_at: datetime
 
@@ -87,10 +88,10 @@ SQL = {
 
 #: Enough for 8 GiB in parts of a megabyte.
 MAX_PARTS = 8_192
-#: The parts of an upload may hold this many times its bytes: a client that divides its file differently after
-#: a failure sends it twice. More than that is abuse.
+#: The parts of an upload may hold this many times the announced bytes, because a client that divides its file
+#: differently after a failure sends the file twice. More than that is abuse.
 MAX_TIMES_SENT = 2
-#: Seconds for which a completion may go on after the expiry, to write a large file.
+#: Seconds after the expiry within which a completion may still finish, to write a large file.
 COMPLETION_GRACE_S = 600
 
 
@@ -111,11 +112,11 @@ def create_upload(
     Args:
         bytes: number of bytes of the whole file.
         expires_after_s: lifetime of the completed file, as in ``create_file``.
-        lifetime_s: the upload expires when it is not completed within this.
-        default_limits: the settings' limits, for an organisation that has none of its own.
+        lifetime_s: the upload expires if it is not completed within this many seconds.
+        default_limits: limits from the settings, for an organisation without limits of its own.
 
     Raises:
-        Throttled: the organisation would keep more than it may.
+        Throttled: the organisation would exceed a storage limit.
     """
     require_room(connection, organisation, default_limits=default_limits, files=1, bytes=bytes)
     values = {
@@ -132,7 +133,7 @@ def create_upload(
 
 
 def get_upload(connection: Connection[Any], organisation: str, id: str) -> Upload:
-    """The upload with this id.
+    """Return the upload with this id.
 
     Raises:
         NotFound: the organisation has no such upload.
@@ -141,7 +142,7 @@ def get_upload(connection: Connection[Any], organisation: str, id: str) -> Uploa
 
 
 def get_pending(connection: Connection[Any], organisation: str, id: str) -> Upload:
-    """The upload with this id, if it is pending.
+    """Return the upload with this id if it is pending.
 
     Raises:
         NotFound: the organisation has no such upload.
@@ -155,7 +156,7 @@ def add_part(connection: Connection[Any], organisation: str, upload: str, blob: 
 
     Raises:
         NotFound: the organisation has no such upload.
-        InvalidInput: the upload is not pending, or its parts are far too many or far too long.
+        InvalidInput: the upload is not pending, or too many parts or bytes have arrived for it.
     """
     announced = _pending(_upload(connection, "lock", {"organisation": organisation, "id": upload}))
     values = {
@@ -184,11 +185,11 @@ def add_part(connection: Connection[Any], organisation: str, upload: str, blob: 
 
 
 def ordered_parts(connection: Connection[Any], upload: Upload, ids: Sequence[str]) -> list[UploadPart]:
-    """The parts with these ids, in this order.
+    """Return the parts with these ids, in the order of the ids.
 
     Raises:
-        InvalidInput: the upload has no part with one of the ids, or the parts do not have the announced
-            number of bytes.
+        InvalidInput: the upload has no part with one of the ids, or the total size of the parts is not the
+            announced number of bytes.
     """
     values = {"organisation": upload.organisation, "upload": upload.id, "ids": list(ids)}
     with connection.cursor(row_factory=class_row(UploadPart)) as cursor:
@@ -213,17 +214,17 @@ def complete_upload(
 
     Args:
         blob: the whole file, stored (see ``files.require_blob``).
-        media_type: as recognised from the bytes.
-        default_limits: the settings' limits, for an organisation that has none of its own.
+        media_type: recognised from the bytes.
+        default_limits: limits from the settings, for an organisation without limits of its own.
 
     Returns:
-        The upload, the file, and the hashes of the parts' blobs, which ``release_blobs`` takes after the
-        commit.
+        The upload, the file, and the hashes of the parts' blobs. Pass the hashes to ``release_blobs`` after
+        the commit.
 
     Raises:
-        InvalidInput: the upload was cancelled meanwhile.
+        InvalidInput: the upload was cancelled or has expired.
         NotFound: the upload is completed already, and its file is deleted.
-        Throttled: the organisation would keep more than it may.
+        Throttled: the organisation would exceed a storage limit.
     """
     key = {"organisation": upload.organisation, "id": upload.id}
     locked = _upload(connection, "lock", key, grace_s=COMPLETION_GRACE_S)
@@ -231,7 +232,7 @@ def complete_upload(
         return locked, get_file(connection, upload.organisation, locked.file or ""), []
     if locked.status != UploadStatus.PENDING:
         raise _ended(locked)
-    # Ended first, so that its bytes are not counted a second time beside those of the file.
+    # End the upload before the file exists, or the bytes would be counted twice: for the upload and the file.
     connection.execute(SQL["end"], {**key, "status": UploadStatus.COMPLETED})
     file = create_file(
         connection, upload.organisation, upload.filename, upload.purpose, blob, media_type,
@@ -242,10 +243,10 @@ def complete_upload(
 
 
 def cancel_upload(connection: Connection[Any], organisation: str, id: str) -> tuple[Upload, list[str]]:
-    """Cancel the upload; again for a cancelled one changes nothing. Called inside a transaction.
+    """Cancel the upload. A cancelled upload does not change. Called inside a transaction.
 
     Returns:
-        The upload, and hashes of blobs as in ``complete_upload``.
+        The upload, and the hashes of its parts' blobs as in ``complete_upload``.
 
     Raises:
         NotFound: the organisation has no such upload.
@@ -261,10 +262,10 @@ def expire_uploads(connection: Connection[Any], *, limit: int = 100) -> list[tup
     """End the expired uploads of every organisation. Called inside a transaction.
 
     Args:
-        limit: most uploads of one call; call again while it returns as many.
+        limit: maximum number of uploads per call; call again while a call returns that many.
 
     Returns:
-        The uploads, each with hashes of blobs as in ``complete_upload``.
+        The uploads, each with the hashes of its parts' blobs as in ``complete_upload``.
     """
     expired = connection.execute(
         SQL["expired_of_all"], {"limit": limit, "grace_s": COMPLETION_GRACE_S}

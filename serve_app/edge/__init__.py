@@ -1,1 +1,1 @@
-"""What every request meets before its route, and every response after it."""
+"""The code that handles every request before its route, and every response after its route."""

@@ -1,8 +1,8 @@
-"""Authentication: which organisation a request acts for, and the refusal of requests without a valid key.
+"""Find the organisation that a request acts for, and refuse requests without a valid API key.
 
 ``Boundary``, the outermost layer, authenticates every request before a route sees it, so no route can forget
-to. Routes depend on ``Organisation``, and every query they make names it. ``cluster.organisations.keys``
-knows the keys.
+the check. Routes depend on ``Organisation``, and every query of a route names the organisation.
+``cluster.organisations.keys`` reads the keys.
 
     authenticator = Authenticator(open_keys(settings))
     authenticator.authenticate(scope)
@@ -18,12 +18,12 @@ from starlette.types import Scope
 
 from cluster.organisations.keys import Keys
 
-#: Paths that need no key: those that load balancers ask, and those that only describe the API.
+#: Paths that need no key: load balancers call two of them, and the other two only describe the API.
 OPEN_PATHS = frozenset({"/healthz", "/readyz", "/docs", "/openapi.json"})
 SCHEME = "bearer"
-#: The header in which Azure OpenAI's clients send their key.
+#: The header in which clients of Azure OpenAI send the API key.
 AZURE_HEADER = "api-key"
-#: Name in the ASGI scope of the organisation that the request acts for.
+#: The key in the ASGI scope under which the request's organisation is stored.
 SCOPE_NAME = "cluster.organisation"
 
 
@@ -34,10 +34,10 @@ class Authenticator:
         self._keys = keys
 
     def authenticate(self, scope: Scope) -> None:
-        """Write the organisation that the request acts for into its scope. Requests for open paths need none.
+        """Write the organisation that the request acts for into the scope. Open paths need no organisation.
 
         Raises:
-            HTTPException: 401, the request carries no key or one that does not exist.
+            HTTPException: 401, the request has no key, or its key does not exist.
         """
         organisation, key = self._keys.without_key, None
         if organisation is None and (key := _key(Headers(scope=scope))):
@@ -54,7 +54,7 @@ class Authenticator:
 
 
 def _key(headers: Headers) -> bytes | None:
-    """The key of the request; empty or None where it carries none."""
+    """The API key of the request; empty or None if the request has no key."""
     scheme, _, key = headers.get("authorization", "").partition(" ")
     if not scheme and AZURE_HEADER in headers:
         return headers[AZURE_HEADER].strip().encode("latin-1")
@@ -64,7 +64,8 @@ def _key(headers: Headers) -> bytes | None:
 async def organisation_of_request(request: Request) -> str:
     """The organisation that the request acts for.
 
-    A coroutine, though it waits for nothing: FastAPI runs plain functions in threads, which costs more.
+    This is a coroutine although it waits for nothing, because FastAPI runs plain functions in threads, which
+    costs more.
     """
     organisation: str = request.scope[SCOPE_NAME]
     return organisation

@@ -1,7 +1,7 @@
-"""The outermost layer of every request: its key, its id, its limits, its log line and its unexpected errors.
+"""The outermost layer: it checks the key and the limits of each request, and logs the request and its errors.
 
 It is a plain ASGI layer, so it sees a request before other code does. It can refuse a body over the limit
-while the body arrives. It can also cancel a request as soon as its client disconnects.
+while the body arrives. It can also cancel a request as soon as the client disconnects.
 """
 
 import asyncio
@@ -28,22 +28,23 @@ from serve_app.edge.errors import http_error_response, unexpected_error_response
 
 log = structlog.get_logger(__name__)
 
-#: A client's id is written to logs and headers, so only ids of harmless characters are kept.
+#: The pattern of request ids that are accepted from clients. An id is written to logs and headers, so it may
+#: have only safe characters.
 ACCEPTED_ID = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 UNLOGGED_PATHS = frozenset({"/healthz", "/readyz"})
-#: The status in the log of a request whose client closed the connection: nginx's convention.
+#: The status in the log if the client closed the connection before the answer; nginx uses the same number.
 CLIENT_CLOSED = 499
 
 FILES = re.compile(r"/v1/files|/upload")
 PARTS = re.compile(r"/v1/uploads/[^/]+/parts")
-#: Paths that answer after a whole file was received or written. They have no limit on the time until the
-#: answer.
+#: Paths that answer only after a whole file was received or written. The request timeout does not apply to
+#: these paths.
 TRANSFERS = re.compile(rf"{FILES.pattern}|{PARTS.pattern}|/v1/uploads/[^/]+/complete")
-#: A form is at most this much longer than its file.
+#: Maximum number of bytes in a form besides the file.
 FORM_BYTES = 256 * 1024
-#: Arrays and objects in one JSON body.
+#: Maximum number of arrays and objects in one JSON body.
 MAX_CONTAINERS = 1_000_000
-#: An upload below this rate is refused as stalled.
+#: Minimum rate of an upload; a slower upload is refused.
 MIN_UPLOAD_BYTES_PER_S = 8 * 1024
 
 
@@ -97,7 +98,7 @@ class Boundary:
         except ClientDisconnect:
             answer.cut_off()
         except HTTPException as exc:
-            # From this layer's own checks, which the application's error handlers do not see.
+            # This layer's own checks raise it; the error handlers of the application do not see it.
             if answer.status:
                 raise
             await http_error_response(exc, scope)(scope, receive, answer.send)
@@ -157,7 +158,7 @@ class Boundary:
                 raise
             task.uncancel()
         finally:
-            if body.cut_off:  # FastAPI answers this with an error that the client cannot receive
+            if body.cut_off:  # FastAPI sends an error that the client cannot receive
                 answer.status = CLIENT_CLOSED
             elif body.disconnected:
                 answer.cut_off()
@@ -172,7 +173,7 @@ class Boundary:
 
 
 def _scope_for_routes(scope: Scope, headers: Headers) -> Scope:
-    """The scope with GET in place of HEAD and, except for forms, with JSON as the body's default type."""
+    """Replace HEAD by GET, and except for forms, make JSON the default media type of the body."""
     if scope["method"] == "HEAD":
         return {**scope, "method": "GET"}
     return (
@@ -183,7 +184,7 @@ def _scope_for_routes(scope: Scope, headers: Headers) -> Scope:
 
 
 class _Answer:
-    """The answer as far as it was sent. ``send`` adds the headers that every answer carries."""
+    """Sends the answer and records its state. ``send`` adds the headers that every answer has."""
 
     def __init__(self, send: Send, id: str, headers: RawHeaders, *, head_only: bool) -> None:
         self._send = send
@@ -192,8 +193,8 @@ class _Answer:
         self._began = time.perf_counter()
         #: Status code of the answer; 0 before the answer begins.
         self.status = 0
-        #: True once the last byte was sent. After that the server reports a disconnect even if there was
-        #: none.
+        #: True once the last byte was sent. After that, the server reports a disconnect even if the client is
+        #: still connected.
         self.complete = False
 
     @property
@@ -210,7 +211,8 @@ class _Answer:
         """Send a part of the answer.
 
         Raises:
-            ClientDisconnect: the answer to a HEAD request is complete; stops the code that produces its body.
+            ClientDisconnect: the answer to a HEAD request is complete. The error stops the code that writes
+                the body.
         """
         if message["type"] == "http.response.start":
             self.status = int(message["status"])

@@ -1,7 +1,7 @@
-"""Request fields that the clients of vLLM, Jina, Voyage, Cohere and TEI send, with the effect they have here.
+"""Request fields that the clients of vLLM, Jina, Voyage, Cohere and TEI send.
 
-Each has the same effect as a field of this API, or asks for the fixed behaviour. A field that asks for
-anything else is refused.
+Each field has the same effect as a field of this API, or asks for what this API always does. A field that
+asks for anything else is refused.
 
     body.long("error")                          # LongInputPolicy(overflow="truncate", side="end")
     one_of(top_n=body.top_n, top_k=body.top_k)
@@ -16,12 +16,13 @@ from serve_app.edge.request_model import RequestModel, Whole
 from serve_app.embedding.long_inputs import LongInputPolicy, Overflow, Side
 from serve_app.messages import must
 
-#: Fields with which vLLM and Cohere order their queues; here the header ``x-priority`` chooses the lane.
+#: Fields with which vLLM and Cohere order their queues. They are ignored; the header ``x-priority`` chooses
+#: the lane.
 QUEUEING = frozenset({"priority", "request_id", "cache_salt"})
-#: Fields of models that also read images.
+#: Fields for models that also read images. They are ignored.
 OF_IMAGES = frozenset({"mm_processor_kwargs"})
 
-#: Cohere's and NVIDIA's names, and the flags of TEI and Jina.
+#: The values of ``truncate``: names from Cohere and NVIDIA, booleans from TEI and Jina.
 Truncate = bool | Literal["NONE", "START", "END"]
 CUTS: dict[Any, tuple[Overflow, Side]] = {
     True: ("truncate", "end"),
@@ -63,20 +64,19 @@ Direction = Literal["left", "right", "Left", "Right"]
 
 
 class CutFields(RequestModel):
-    """The fields with which vLLM, Jina and Voyage choose what is done with long inputs."""
+    """The fields with which clients of vLLM, Jina and Voyage say how to treat long inputs."""
 
     truncate: Truncate | None = None
     """`true`, `START` or `END` cut an input that is too long; `false` or `NONE` refuse it."""
     truncation: bool | None = None
     """Voyage's name for `truncate`."""
     truncate_prompt_tokens: Annotated[Whole, Field(ge=-1)] | None = None
-    """Number of tokens to which an input is cut, special tokens included; -1 is as many as the model reads.
-    """
+    """Number of tokens to which an input is cut, special tokens included; -1 means the model's maximum."""
     truncation_side: Direction | None = None
     """The end of an input that is cut; `right` by default."""
 
     def long(self, otherwise: Overflow, *, overflow: Overflow | None = None) -> LongInputPolicy:
-        """The rule for inputs that are too long.
+        """Return the rule for inputs that are too long.
 
         Args:
             otherwise: the rule if no field sets one.
@@ -116,10 +116,10 @@ class CutFields(RequestModel):
 
 
 def one_of(**fields: Any) -> Any:
-    """The value of fields that have the same meaning; None if none of them is given.
+    """Return the value of fields that have the same meaning; None if none of the fields is given.
 
     Raises:
-        InvalidInput: two of them are given and differ.
+        InvalidInput: two of the fields are given with different values.
     """
     values = {name: value for name, value in fields.items() if value is not None}
     (first, value), *others = values.items() if values else [("", None)]

@@ -1,7 +1,7 @@
 """Lets browser pages of the origins in ``CLUSTER_CORS_ORIGINS`` call this endpoint; by default no page may.
 
-Used by ``boundary``, which answers a preflight before it checks the key, and adds the headers to
-refusals too.
+``boundary`` uses it. ``boundary`` answers a preflight request before it checks the API key, and also adds the
+CORS headers to refusals.
 
     cors = Cors(settings.cors_origins)
     cors.preflight(scope, headers)      # the answer to a preflight; None for every other request
@@ -19,7 +19,7 @@ from serve_app.edge.errors import error_response
 
 ANY = "*"
 METHODS = "GET, HEAD, POST, DELETE"
-#: Headers of an answer that a page may read, in addition to those that browsers always allow.
+#: Response headers that a page may read, in addition to the headers that browsers always allow.
 EXPOSED_HEADERS = (
     "x-request-id, openai-processing-ms, retry-after, x-truncated-inputs, x-averaged-inputs, x-ignored-fields"
 )
@@ -30,7 +30,7 @@ RawHeaders = list[tuple[bytes, bytes]]
 
 
 class Cors:
-    """Adds the CORS headers for the allowed origins; ``*`` allows all."""
+    """Makes the CORS headers for the allowed origins; ``*`` allows all origins."""
 
     def __init__(self, origins: Sequence[str]) -> None:
         self._origins = frozenset(origins)
@@ -60,7 +60,7 @@ class Cors:
         return Response(status_code=HTTPStatus.NO_CONTENT, headers=allowed)
 
     def headers(self, headers: Headers) -> RawHeaders:
-        """The CORS headers of the answer to a request with these headers."""
+        """Return the CORS headers for the answer to a request that has these headers."""
         if not self._origins:
             return []
         vary = [] if ANY in self._origins else [(b"vary", b"Origin")]

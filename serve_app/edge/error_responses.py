@@ -1,4 +1,4 @@
-"""The errors in the OpenAPI document: the statuses of each route, and the model of the error object.
+"""Describe errors in the OpenAPI document: the statuses of each route, and the model of the error object.
 
 router = APIRouter(responses=documented_errors(404, 429))
 """
@@ -21,12 +21,12 @@ MEANINGS = {
     429: "Too many requests wait, or the deadline cannot be met; `retry-after` says when to send it again",
     503: "The database or the model does not answer at the moment; `retry-after` says when to send it again",
 }
-#: Statuses that any route may answer with.
+#: Error statuses that any route may return.
 COMMON_STATUSES = (400, 401, 408, 413, 415, 503)
 
 
 class ErrorDetail(ResponseModel):
-    """What went wrong."""
+    """The details of an error."""
 
     message: str
     """A sentence that names the input, the limit and the remedy."""
@@ -46,7 +46,7 @@ class ErrorResponse(ResponseModel):
 
 
 def documented_errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """FastAPI's argument ``responses``: these statuses, and those that any route may answer with."""
+    """Return FastAPI's argument ``responses`` for these statuses and those that any route may return."""
     return {
         status: {"model": ErrorResponse, "description": MEANINGS[status]}
         for status in sorted({*COMMON_STATUSES, *statuses})
@@ -54,7 +54,7 @@ def documented_errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 def hide_status_422(app: FastAPI) -> None:
-    """Remove FastAPI's status for invalid requests from the document: this API answers them with 400."""
+    """Remove status 422 from the OpenAPI document, because this API answers invalid requests with 400."""
     generated = app.openapi
 
     def openapi() -> dict[str, Any]:

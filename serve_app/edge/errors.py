@@ -31,7 +31,7 @@ from serve_app.messages import shortened
 
 log = structlog.get_logger(__name__)
 
-#: OpenAI's codes for errors that are raised with a status.
+#: OpenAI's error code for each HTTP status that is raised as an HTTPException.
 CODES = {
     HTTPStatus.UNAUTHORIZED: "invalid_api_key",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "request_too_large",
@@ -39,11 +39,11 @@ CODES = {
     HTTPStatus.SERVICE_UNAVAILABLE: "unavailable",
 }
 
-#: Characters of a message at most, because a message may quote a long name from the request.
+#: Maximum number of characters of a message, because a message may quote a long name from the request.
 MAX_MESSAGE_LENGTH = 2_000
 
-#: Status, OpenAI's type and OpenAI's code of each class of errors; subclasses stand before their base
-#: classes.
+#: The HTTP status, OpenAI's type and OpenAI's code for each error class. Subclasses come before their base
+#: classes, because the first match is used.
 ERROR_TABLE: tuple[tuple[type[ClusterError], HTTPStatus, str, str | None], ...] = (
     (KeyReused, HTTPStatus.BAD_REQUEST, "invalid_request_error", "idempotency_key_reused"),
     (InvalidInput, HTTPStatus.BAD_REQUEST, "invalid_request_error", None),
@@ -65,7 +65,7 @@ def error_response(
     code: str | None = None,
     retry_after_s: float = 0,
 ) -> Response:
-    """The response for one error."""
+    """Build the response for one error."""
     headers = {"retry-after": str(math.ceil(retry_after_s))} if retry_after_s else None
     error = {"message": shortened(message, MAX_MESSAGE_LENGTH), "type": type, "param": param, "code": code}
     return Response(json_bytes({"error": error}), status, headers=headers, media_type="application/json")
@@ -79,7 +79,7 @@ def install_error_handlers(app: FastAPI) -> None:
 
 
 def unexpected_error_response(exc: Exception) -> Response:
-    """The response for an error in this application; the log gets its traceback."""
+    """Log the traceback of an error in this application, and build its response."""
     log.error("request_failed", exc_info=exc)
     return error_response(
         HTTPStatus.INTERNAL_SERVER_ERROR,
@@ -116,7 +116,7 @@ def _http_error(request: Request, exc: Exception) -> Response:
 
 
 def http_error_response(exc: HTTPException, scope: Scope) -> Response:
-    """The response for an error with a status: one of the framework, or a body over a limit."""
+    """Build the response for an HTTPException of the framework or of this application."""
     messages = {
         HTTPStatus.NOT_FOUND: f"the path {scope['path']} does not exist; see /docs",
         HTTPStatus.METHOD_NOT_ALLOWED: f"{scope['method']} is not allowed on {scope['path']}; see /docs",

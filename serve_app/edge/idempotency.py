@@ -1,20 +1,20 @@
-"""``Idempotency-Key``: a request that is sent twice is executed once, and both get the same answer.
+"""Execute a request once if a client sends it twice with the same ``Idempotency-Key``; both get one answer.
 
-Every route that creates something takes ``Once`` and passes its work to it. The work runs in one transaction
-with the key:
+Every route that creates something depends on ``Once`` and passes its work to it. The work and the storing of
+the key share one transaction:
 
     @router.post("/v1/vector_stores", response_model=VectorStoreObject)
     async def create_store(body: CreateStoreRequest, organisation: Organisation, once: Once) -> Response:
         return await once(lambda connection: VectorStoreObject.of(create_store(connection, ...)))
 
-The work gets a connection and returns the answer's model. It may run a second time, when the database
-connection is lost during the first. Without the header the work simply runs in a transaction. Two requests
-are the same if their method, path, query and body are. A route that streams its body gives a digest of it:
-``await once(work, content=digest)``.
+The work gets a connection and returns the answer's model. It may run a second time if the database connection
+is lost during the first run. Without the header, the work just runs in a transaction. Two requests are the
+same if they have the same method, path, query and body. A route that streams its body passes a digest of the
+body: ``await once(work, content=digest)``.
 
-A key is kept for a day. The same key with another request is refused with 400, as Stripe does. A repeated
-request that arrives while the first is still running waits for its answer. Refusals are not kept, so a
-refused request may be sent again.
+A key is kept for a day. If a different request has the same key, it is refused with 400, as in Stripe's API.
+A repeated request that arrives while the first request is still running waits for the answer of the first
+request. Refusals are not stored, so a client may send a refused request again.
 """
 
 from collections.abc import Callable
@@ -46,13 +46,13 @@ class OnceOnly:
         self._key = _key_of(request)
 
     async def __call__(self, work: Work, *, content: str | None = None) -> Response:
-        """Run the work in a transaction, or give the stored answer of the same request.
+        """Run the work in a transaction, or return the stored answer of an earlier equal request.
 
         Args:
-            content: digest of a body that the route streamed; None takes the request's body.
+            content: digest of the body, if the route streamed the body; None: the request's body is used.
 
         Raises:
-            KeyReused: the key was sent with another request before.
+            KeyReused: an earlier, different request had the same key.
             Unavailable: the database does not answer.
         """
         service, organisation, key = service_of(self._request), self._organisation, self._key
@@ -60,7 +60,8 @@ class OnceOnly:
         def answer(connection: Connection[Any]) -> dict[str, Any]:
             return work(connection).model_dump(mode="json")
 
-        # A stored answer is sent as it is: an earlier version of the application may have written it.
+        # A stored answer is sent unchanged, because an earlier version of the application may have written
+        # it.
         if key is None:
             return json_response(await service.in_transaction(answer))
         if content is None:

@@ -2,7 +2,7 @@
 
 An unknown field or query parameter is ignored, and the answer's header ``x-ignored-fields`` names it. With
 ``CLUSTER_UNKNOWN_FIELDS=error`` it is refused instead, unless it is a field of another server's API that
-changes nothing.
+would have no effect.
 
     router = json_router(404, 429)            # in place of APIRouter
 """
@@ -32,10 +32,11 @@ from serve_app.edge.validation_messages import field_path, path_text
 from serve_app.messages import shortened
 
 IGNORED_HEADER = "x-ignored-fields"
-#: Fields of one object.
+#: Maximum number of fields of one object.
 MAX_FIELDS = 1_000
-#: Names in the header, and characters of each.
+#: Maximum number of field names in ``x-ignored-fields``.
 MAX_IGNORED_NAMES = 32
+#: Maximum number of characters of a field name in a header or an error.
 MAX_NAME_LENGTH = 64
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
@@ -46,18 +47,18 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not a number in JSON")
 
 
-#: orjson turns longer whole numbers into floats, so Python's five times slower parser reads bodies that have
-#: one.
+#: The pattern of a whole number that may be too long for orjson, which turns it into a float. Python's
+#: parser, which is five times slower, reads bodies with such a number.
 LONG_NUMBER = re.compile(rb"\d{19}")
 PYTHON_PARSER = json.JSONDecoder(parse_constant=_refuse_constant)
 
 
 class JsonRequest(Request):
-    """A request whose body is parsed once. Its fields can be removed before it is validated again."""
+    """A request whose body is parsed once, so unknown fields can be removed before a second validation."""
 
     def __init__(self, request: Request) -> None:
         super().__init__(request.scope, request.receive)
-        #: Names of the ignored fields, safe for a header.
+        #: Names of the ignored fields, encoded for a response header.
         self.ignored: list[str] = []
 
     async def json(self) -> Any:
@@ -65,7 +66,7 @@ class JsonRequest(Request):
 
         Raises:
             json.JSONDecodeError: the body is not JSON.
-            HTTPException: 400, the body is JSON that cannot be read.
+            HTTPException: 400, the body cannot be read as JSON, or an object in it has too many fields.
         """
         if not hasattr(self, "_parsed_body"):
             self._parsed_body = _parse(await self.body())
@@ -83,10 +84,10 @@ def _refuse_many_fields(body: Any) -> None:
 
 
 class JsonRoute(APIRoute):
-    """A route that reads its JSON and its unknown fields as the module's docstring says."""
+    """A route that reads JSON and handles unknown fields; the module's docstring gives the rules."""
 
     def get_route_handler(self) -> Handler:
-        """Wrap FastAPI's handler."""
+        """Return FastAPI's handler, with the handling of unknown fields around it."""
         handle = super().get_route_handler()
         known = frozenset(_query_names(self.dependant))
         annotation = self.body_field.field_info.annotation if self.body_field else None
@@ -123,12 +124,12 @@ class JsonRoute(APIRoute):
 
 
 def json_router(*statuses: int) -> APIRouter:
-    """A router of ``JsonRoute``s that may answer with these error statuses, beside those of every route."""
+    """Create a router of ``JsonRoute``s that may return these error statuses besides the common ones."""
     return APIRouter(route_class=JsonRoute, responses=documented_errors(*statuses))
 
 
 def header_safe_name(name: str) -> str:
-    """The name of a field, percent-encoded and shortened so that a header can carry it."""
+    """Percent-encode and shorten the name of a field for use in a header."""
     return shortened(quote(name, safe="[]._-", errors="replace"), MAX_NAME_LENGTH)
 
 
@@ -159,9 +160,9 @@ def _query_names(dependant: Dependant) -> Iterable[str]:
 
 
 def _query_without_unknown(request: Request, known: frozenset[str]) -> list[str]:
-    """Remove unknown and empty parameters from the query: the names of the unknown ones.
+    """Remove unknown and empty parameters from the query, and return the names of the unknown parameters.
 
-    An empty parameter counts as not given, as null does in a body.
+    An empty parameter counts as not given, like null in a body.
     """
     parameters = parse_qsl(request.scope["query_string"].decode("latin-1"), keep_blank_values=True)
     unknown = [name for name, _ in parameters if name not in known]
@@ -190,10 +191,10 @@ def _refuse_unstorable(texts: Iterable[tuple[str, Any]]) -> None:
 def _body_without_unknown(
     exc: RequestValidationError, request: JsonRequest, model: type[RequestModel]
 ) -> list[str]:
-    """Remove unknown fields from the body: their names.
+    """Remove unknown fields from the body, and return their names.
 
     Raises:
-        RequestValidationError: the error is not about unknown fields, or one of them must not be ignored.
+        RequestValidationError: the error is not about unknown fields, or an unknown field must be refused.
     """
     unknown = [
         error for error in exc.errors() if error["type"] == "extra_forbidden" and error["loc"][0] == "body"

@@ -1,4 +1,4 @@
-"""The query parameters of a list's page, as OpenAI has them; ``response_model.ListObject`` is the answer.
+"""The query parameters of paged lists, as in OpenAI's API. The answer is a ``response_model.ListObject``.
 
 async def list_things(page: PageDep) -> ThingList: ...
 """

@@ -1,8 +1,8 @@
-"""The organisation, the priority and the deadline of a request, read from its headers.
+"""Read the organisation, the lane and the deadline of a request from its headers.
 
-``x-priority: interactive`` or ``bulk`` chooses the lane of the batcher; without it the size of the request
-does. ``x-request-timeout`` is in seconds. The OpenAI clients send their own timeout, which counts as well:
-they discard an answer that comes after it.
+``x-priority: interactive`` or ``bulk`` chooses the lane of the batcher. Without this header, the size of the
+request decides. ``x-request-timeout`` is in seconds. The OpenAI clients send their own timeout, which also
+sets the deadline, because the clients discard an answer that comes later.
 
     async def route(context: ContextDep): ...
 """
@@ -17,18 +17,19 @@ from serve_app.edge.service_access import service_of
 from serve_app.embedding.batching import Lane
 from serve_app.embedding.served_model import RequestContext
 
-#: Headers with a timeout in seconds: our own, and those of OpenAI's clients for Python and for Node.
+#: Headers with a timeout in seconds: the header of this API, and the headers of OpenAI's Python and Node
+#: clients.
 TIMEOUT_HEADERS = ("x-request-timeout", "x-stainless-read-timeout", "x-stainless-timeout")
 LANES: dict[str | None, Lane | None] = {None: None, "interactive": "interactive", "bulk": "bulk"}
 
 
 async def request_context(request: Request, organisation: Organisation) -> RequestContext:
-    """The context of this request.
+    """Read the context of this request.
 
     Raises:
         InvalidInput: x-priority or x-request-timeout has a value that is not allowed.
     """
-    # One pass over the raw headers, because each look-up in ``request.headers`` decodes all of them.
+    # This reads the raw headers once, because each look-up in ``request.headers`` decodes all headers.
     headers = {
         name: value.decode("latin-1") for name, value in request.scope["headers"] if name.startswith(b"x-")
     }

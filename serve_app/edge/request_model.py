@@ -1,8 +1,8 @@
-"""The base of every JSON request body: strict types, ``null`` means "not given", and text can be stored.
+"""The base class of JSON request bodies. Types are strict, and ``null`` means "not given".
 
 A string field accepts only strings, never numbers or booleans. A number written ``10.0`` is the whole number
-10, as in JSON Schema, because some languages write all numbers that way. The model refuses unknown fields;
-``json_route`` decides whether to ignore them.
+10, as in JSON Schema, because some languages write all numbers like this. The model refuses unknown fields,
+and ``json_route`` then decides whether to ignore these fields.
 
     class EmbeddingRequest(RequestModel):
         input: Input
@@ -48,14 +48,14 @@ class RequestModel(BaseModel):
 
     model_config = ConfigDict(strict=True, extra="forbid", use_attribute_docstrings=True)
 
-    #: Fields of other servers' APIs that are accepted and change nothing.
+    #: Fields of other servers' APIs that are accepted but have no effect.
     CHANGES_NOTHING: ClassVar[frozenset[str]] = frozenset()
-    #: Fields whose ``null`` removes a value.
+    #: Fields in which ``null`` removes the stored value.
     NULL_CLEARS: ClassVar[frozenset[str]] = frozenset()
 
     @classmethod
     def may_ignore(cls, name: str) -> bool:
-        """False for an unknown field that must be refused, because the request would do more without it."""
+        """False if the unknown field must be refused, because the request would do more without it."""
         del name
         return True
 
@@ -70,9 +70,9 @@ class RequestModel(BaseModel):
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        """The validator, which stops at the first wrong item of a list.
+        """Return a validator that stops at the first wrong item of a list.
 
-        An error for each of two million items took 14 s and two gigabytes of memory.
+        Reporting an error for each of two million items took 14 s and two gigabytes of memory.
         """
         schema = handler(source)
         _stop_at_first_error(schema)
@@ -82,7 +82,7 @@ class RequestModel(BaseModel):
     def __get_pydantic_json_schema__(
         cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
-        """The schema that clients see: an optional field may be null, and unknown fields are not refused."""
+        """Return the schema for clients: optional fields may be null, and unknown fields are allowed."""
         schema = handler.resolve_ref_schema(handler(core_schema))
         schema.pop("additionalProperties", None)
         for name, field in schema.get("properties", {}).items():
@@ -130,14 +130,14 @@ def _moment_of_text(value: str) -> datetime:
 
 #: Text that Postgres can store and UTF-8 can encode.
 Text = Annotated[str, AfterValidator(_storable)]
-#: Text that is never stored, so it may have any character. pydantic's own minimum length refuses half of a
-#: surrogate pair.
+#: Text that is never stored, so it may have any character. pydantic's own minimum length is not used, because
+#: it refuses half of a surrogate pair.
 NotEmpty = Annotated[str, AfterValidator(_not_empty), WithJsonSchema({"type": "string", "minLength": 1})]
 Whole = Annotated[int, BeforeValidator(_whole)]
 PositiveWhole = Annotated[int, Field(ge=1), BeforeValidator(_whole)]
 
 _MOMENT = WithJsonSchema({"anyOf": [{"type": "string", "format": "date-time"}, {"type": "number"}]})
-#: A time as RFC 3339 writes it, or as a number of seconds since 1970.
+#: A time in RFC 3339, or a number of seconds since 1970.
 Moment = Annotated[datetime, PlainValidator(_moment), _MOMENT]
-#: The same for a query parameter, where a number arrives as text.
+#: A ``Moment`` in a query parameter, in which a number arrives as text.
 MomentOfText = Annotated[datetime, PlainValidator(_moment_of_text), _MOMENT]

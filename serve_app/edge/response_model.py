@@ -1,6 +1,6 @@
-"""The base of every JSON answer.
+"""The base class of JSON answers.
 
-The OpenAPI document shows these models: each field with the docstring below it.
+The OpenAPI document shows these models, and describes each field with the docstring below the field.
 
 A route turns a record into its model with the model's classmethod ``of``, and returns the model.
 
@@ -30,14 +30,14 @@ def _is_none(value: object) -> bool:
     return value is None
 
 
-#: A field that an answer leaves out where it has no value: OpenAI's schema has no null for it.
+#: A field that an answer leaves out if the value is None, because OpenAI's schema does not allow null there.
 Omissible = Annotated[T | None, Field(exclude_if=_is_none)]
 
 
 class ResponseModel(BaseModel):
     """A JSON answer, or an object in it.
 
-    Its fields are sent in the order in which the class declares them.
+    Fields are sent in the order in which the class declares them.
     """
 
     model_config = ConfigDict(
@@ -52,7 +52,7 @@ class ResponseModel(BaseModel):
     def __get_pydantic_json_schema__(
         cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
-        """The schema that clients see: an omissible field is never null, and further fields are allowed."""
+        """Return the schema for clients: omissible fields are never null, and more fields are allowed."""
         schema = handler.resolve_ref_schema(handler(core_schema))
         schema.pop("additionalProperties", None)
         for name, field in schema["properties"].items():
@@ -71,15 +71,15 @@ class ListObject(ResponseModel, Generic[T]):
     data: list[T]
     """The items of this page."""
     first_id: str
-    """Id of the first item of this page; empty where the page is."""
+    """Id of the first item of this page; empty if the page has no items."""
     last_id: str
-    """Id of the last item, to send as `after` for the next page; empty where the page is."""
+    """Id of the last item, to send as `after` for the next page; empty if the page has no items."""
     has_more: bool
-    """True when more items follow."""
+    """True if more items follow."""
 
     @classmethod
     def of(cls, page: ListPage[Record], item: Callable[[Record], T], id: Callable[[Record], str]) -> Self:
-        """The page, with the model of each record and its id."""
+        """Build the page of the answer; ``item`` and ``id`` give the model and the id of each record."""
         return cls(
             data=[item(record) for record in page.items],
             first_id=id(page.items[0]) if page.items else "",
@@ -89,7 +89,7 @@ class ListObject(ResponseModel, Generic[T]):
 
 
 def json_response(answer: Any, *, headers: Mapping[str, str] | None = None) -> Response:
-    """The answer as it is, without validation: for hot routes, and for stored answers.
+    """Send the answer without validation, in routes that must be fast, and for stored answers.
 
     NumPy arrays become lists.
     """

@@ -1,4 +1,4 @@
-"""Gives routes access to the service that ``api.build_api`` puts on the application."""
+"""Gives routes access to the service that ``api.build_api`` stores in the application."""
 
 from typing import Annotated, cast
 

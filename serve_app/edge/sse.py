@@ -1,13 +1,13 @@
-"""Server-sent events (HTML Living Standard, section 9.2) as a response, for any stream of events.
+"""A response that sends events as server-sent events (HTML Living Standard, section 9.2).
 
-A route gives an ``EventSource``, which waits for the next events, and the listeners of its replica:
+A route passes an ``EventSource``, which waits for the next events, and the ``Listeners`` of its replica:
 
     listeners = Listeners(64, instead="ask GET /v1/jobs/{id} from time to time")
     return EventStream(source, listeners=listeners, stopping=stopping, longest_s=96)
 
-The stream ends with the last event, and before it when the listener leaves, the replica stops or the time is
-over. A listener then connects again and names the last event that it received (``Last-Event-ID``), at this
-replica or another.
+The stream ends after the last event. It ends earlier if the listener disconnects, the replica stops or the
+time is over. The listener then connects again, to this or another replica, and sends the id of the last event
+that it received (``Last-Event-ID``).
 """
 
 import contextlib
@@ -22,10 +22,10 @@ from starlette.types import Receive, Scope, Send
 
 from cluster.errors import Throttled
 
-#: A comment is sent this often, so that proxies do not close a connection on which nothing happens.
+#: Seconds between comments while there are no events. Without comments, proxies close an idle connection.
 HEARTBEAT_S = 5.0
 FULL_RETRY_AFTER_S = 10.0
-#: Milliseconds after which a browser connects again.
+#: Milliseconds that a browser waits before it connects again.
 RECONNECT_MS = 1_000
 
 
@@ -33,23 +33,23 @@ RECONNECT_MS = 1_000
 class ServerSentEvent:
     """One event."""
 
-    #: Named by ``Last-Event-ID``; higher for later events.
+    #: Id that a client sends as ``Last-Event-ID``. Later events have higher ids.
     id: int
     type: str
-    #: JSON values.
+    #: The content of the event, as JSON values.
     data: dict[str, Any]
 
     def encoded(self) -> bytes:
-        """The lines of the event. JSON has no line break of its own, so one ``data`` line holds it."""
+        """Return the lines of the event. Encoded JSON has no line breaks, so one ``data`` line is enough."""
         return b"id: %d\nevent: %s\ndata: %s\n\n" % (self.id, self.type.encode(), orjson.dumps(self.data))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Batch:
-    """Events that happened since the batch before, oldest first."""
+    """The events since the previous batch, oldest first."""
 
     events: Sequence[ServerSentEvent]
-    #: True where no event follows.
+    #: True if no more events follow.
     last: bool
 
 
@@ -57,20 +57,20 @@ class EventSource(Protocol):
     """The events for one listener."""
 
     async def next(self, timeout_s: float) -> Batch | None:
-        """The next events as soon as there are any; None where none happened within the time."""
+        """Return the next events as soon as there are any; None if there are none within the time."""
 
 
 class Listeners:
-    """Counts the listeners of one replica, each of which is a request in flight.
+    """Counts the listeners of one replica. Each listener is an open request.
 
     Args:
-        limit: listeners at most.
-        instead: what a client does when no more are accepted.
+        limit: maximum number of listeners.
+        instead: advice in the error, for a client that is refused.
     """
 
     def __init__(self, limit: int, *, instead: str) -> None:
         self._limit, self._instead = limit, instead
-        #: Listeners now.
+        #: Current number of listeners.
         self.count = 0
 
     def require_room(self) -> None:
@@ -101,15 +101,15 @@ class Listeners:
 
 
 class EventStream(Response):
-    """A response that sends events until the last one, or until the listener, the replica or the time ends
-    it.
+    """A response that sends events until the last event, a disconnect, the stop of the replica, or the time
+    limit.
 
     Args:
         source: gives the events.
-        listeners: of this replica.
-        stopping: True once the replica stops.
-        longest_s: seconds before a proxy or a time limit would cut the connection.
-        heartbeat_s: seconds between two comments while nothing happens.
+        listeners: the listeners of this replica.
+        stopping: returns True once the replica stops.
+        longest_s: maximum seconds of the stream; less than the time limits of proxies and of requests.
+        heartbeat_s: seconds between two comments while there are no events.
     """
 
     media_type = "text/event-stream"
@@ -131,8 +131,8 @@ class EventStream(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         del scope
         with self._listeners.one_more():
-            # The boundary notices that the listener leaves only after the end of the request's body, which is
-            # empty.
+            # The boundary notices a disconnect only after the whole request body was read, so read the empty
+            # body.
             while (await receive()).get("more_body", False):
                 pass
             await send(

@@ -1,7 +1,7 @@
-"""Writes one sentence about an invalid request: the field, its value, and what is allowed.
+"""Writes one sentence about an invalid request: the field, its value, and the allowed values.
 
-This is the only place that turns pydantic's errors into sentences; no client sees pydantic's own. Called by
-``errors``.
+Only this module turns pydantic's errors into sentences; no client sees the messages of pydantic. ``errors``
+calls it.
 
     validation_message(exc.errors(), exc.body).message      # "documents[0] is 5; it must be a text"
 """
@@ -18,18 +18,19 @@ from pydantic_core import core_schema
 from cluster.text.well_formed import well_formed
 from serve_app.messages import LIST, MAX_QUOTED, OBJECT, quoted, shortened
 
-#: The text for a name without characters.
+#: The text that stands for an empty name.
 EMPTY = '""'
-#: The words for a field outside of the body. An error's ``loc`` begins with the origin of the field.
+#: The words before the name of a field that is not in the body. The first item of an error's ``loc`` is the
+#: origin of the field.
 ORIGINS = {"query": "the query parameter ", "header": "the header ", "path": "", "cookie": "the cookie "}
 PYDANTIC_TYPES = frozenset(get_args(core_schema.ErrorType))
-#: pydantic lists the expected values as 'a', 'b' or 'c'.
+#: Finds the expected values in pydantic's text, such as "'a', 'b' or 'c'".
 EXPECTED = re.compile(r"'([^']*)'")
 
 Context = Mapping[str, Any]
 
 WHOLE, NUMBER, BOOLEAN, TEXT = "a whole number", "a number", "true or false", "a text"
-#: For each of pydantic's error types, the values that are allowed.
+#: The allowed values for each error type of pydantic.
 ALLOWED: dict[str, str | Callable[[Context], str]] = {
     **dict.fromkeys(("string_type", "string_sub_type"), TEXT),
     "string_unicode": "text in UTF-8",
@@ -49,7 +50,7 @@ ALLOWED: dict[str, str | Callable[[Context], str]] = {
     **dict.fromkeys(("literal_error", "enum"), lambda ctx: _one_of(ctx["expected"])),
     "union_tag_invalid": lambda ctx: _one_of(ctx["expected_tags"]),
 }
-#: For each of pydantic's error types about lengths: the comparison, the name of the limit, and the unit.
+#: The comparison, the name of the limit and the unit for each of pydantic's error types about lengths.
 LENGTHS = {
     "string_too_long": ("at most", "max_length", "characters"),
     "string_too_short": ("at least", "min_length", "characters"),
@@ -63,24 +64,24 @@ class ValidationMessage:
     """A validation error as the client sees it."""
 
     message: str
-    #: The field as the client wrote it; None for the body as a whole.
+    #: The field as the client wrote it; None if the error is about the whole body.
     param: str | None
 
 
 def validation_message(errors: Sequence[Mapping[str, Any]], body: Any) -> ValidationMessage:
-    """One sentence about the first field that is wrong.
+    """Write one sentence about the first wrong field.
 
     Args:
         errors: pydantic's errors with FastAPI's ``loc``: the origin of the field, then the path to it.
-        body: the request's body, which tells names in it from names that pydantic adds to a path.
+        body: the request's body. It shows which names of a path are in the body, and which pydantic added.
     """
     first = errors[0]
     if first["type"] == "json_invalid":
         return ValidationMessage(
             f"the body is not valid JSON: {_context(first).get('error', 'it ends too early')}", None
         )
-    # A union has an error for each of its types. The type that matched furthest into the value is the one
-    # that was meant.
+    # A union gives an error for each of its types. The client meant the type that matched furthest into the
+    # value.
     candidates = [
         (field_path(error, body), error) for error in errors if error["loc"][:2] == first["loc"][:2]
     ]
@@ -91,14 +92,14 @@ def validation_message(errors: Sequence[Mapping[str, Any]], body: Any) -> Valida
 
 
 def form_validation_error(exc: ValidationError, fields: Mapping[str, str]) -> RequestValidationError:
-    """The error of a form in the form that FastAPI gives to errors of a JSON body."""
+    """Turn the validation error of a form into the error that FastAPI raises for a JSON body."""
     return RequestValidationError(
         [{**error, "loc": ("body", *error["loc"])} for error in exc.errors()], body=fields
     )
 
 
 def field_path(error: Mapping[str, Any], body: Any) -> tuple[int | str, ...]:
-    """The origin of the field and the path to it, without the names that pydantic adds for unions."""
+    """Return the origin of the field and its path, without the names that pydantic adds for unions."""
     origin, *rest = error["loc"]
     if origin != "body":
         return (origin, *rest)
@@ -124,7 +125,7 @@ def _sentence(path: tuple[int | str, ...], errors: Sequence[Mapping[str, Any]]) 
     if type == "extra_forbidden":
         return f"unknown field {path_text(path)!r}; leave it out"
     if type not in PYDANTIC_TYPES:
-        # A message of this application: it either continues after the field's name or is a whole sentence.
+        # A message of this application either continues after the field's name or is a whole sentence.
         return f"{name} {error['msg']}" if error["msg"].startswith("must ") else str(error["msg"])
     if type in LENGTHS:
         words, limit, unit = LENGTHS[type]
@@ -166,7 +167,7 @@ def _figure(number: Any) -> str:
 
 
 def path_text(path: Sequence[int | str]) -> str:
-    """The path as a program would write it: ``files[3].attributes.page``."""
+    """Write the path in the syntax of a program, such as ``files[3].attributes.page``."""
     parts = (f"[{part}]" if isinstance(part, int) else f".{part or EMPTY}" for part in path[1:])
     return shortened(well_formed("".join(parts).removeprefix(".")), MAX_QUOTED * 2)
 

@@ -1,1 +1,1 @@
-"""The served models: inputs, batching, outputs."""
+"""The served models, with the handling of their inputs, batches and outputs."""

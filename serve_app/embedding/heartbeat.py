@@ -1,7 +1,9 @@
-"""Check that an engine still computes: it embeds one word, which fails on a lost GPU or a stuck kernel.
+"""Check that an engine still computes. The check embeds one word, and fails if a GPU is lost or a kernel
+hangs.
 
-The word queues like any batch. A stuck engine holds one word, and further checks add none. An engine that is
-billed is never called. The replica's health check uses this.
+The word waits in the engine's queue like any batch. If the engine hangs, further checks wait for the same
+word and add no other. An engine whose calls cost money is never called. The health check of the replica uses
+this.
 
     await Heartbeat(engine).check()
 """
@@ -15,7 +17,7 @@ from numpy.typing import NDArray
 from cluster.engines import Engine
 from cluster.errors import Unavailable
 
-#: Longer than a word waits for the batches in flight of a large model on a CPU.
+#: Maximum seconds for the word. This is longer than the batches in flight of a large model on a CPU take.
 TIMEOUT_S = 20.0
 
 
@@ -29,11 +31,11 @@ class Heartbeat:
         self._beat: Future[NDArray[np.float32]] | None = None
 
     async def check(self) -> None:
-        """Return once the word is embedded; at once if the engine is billed.
+        """Return once the word is embedded, or at once if calls to the engine cost money.
 
         Raises:
-            Unavailable: it takes too long.
-            Exception: the engine's own error.
+            Unavailable: the word was not embedded in time.
+            Exception: the error of the engine.
         """
         if self._engine.billed:
             return

@@ -1,6 +1,6 @@
-"""Read a request's field ``input``: one text, several, or token ids of the model's tokeniser or of OpenAI's.
+"""Read the field ``input`` of a request: one text, several texts, or token ids (the model's or OpenAI's).
 
-The routes for embedding call it before anything is computed.
+The routes that embed inputs call it before they compute anything.
 
     inputs = as_list(body.input)
     texts = as_texts(inputs, field_of(body.input), decode)
@@ -29,7 +29,7 @@ InputValue = str | list[str] | list[int] | list[list[int]]
 
 
 def _validate_input(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
-    """Raise one error. Pydantic's own, one per branch and per item, take gigabytes for a large list."""
+    """Raise at most one error. Pydantic's errors for each type and item take gigabytes for a large list."""
     del validate
     if _is_input(value):
         return value
@@ -52,7 +52,7 @@ def _is_input(value: Any) -> bool:
 
 
 def _first_of_another_kind(values: list[Any]) -> int:
-    """The first position whose kind differs from that of the first item."""
+    """Return the first position with another kind of value than the first item."""
     first = _kind(values[0])
     return next(
         (position for position, one in enumerate(values) if _kind(one) is None or _kind(one) != first), 0
@@ -79,14 +79,14 @@ def as_list(input: InputValue, field: str = ...) -> list[str] | list[list[int]]:
 
 
 def as_list(input: InputValue, field: str = INPUT.field) -> list[str] | list[list[int]]:
-    """The inputs as a list.
+    """Return the inputs as a list.
 
     Args:
         input: a text, texts, an array of token ids, or such arrays.
-        field: its name in the request.
+        field: name of the field in the request.
 
     Raises:
-        InvalidInput: there are no inputs or too many, or one is empty.
+        InvalidInput: there are no inputs, too many inputs or tokens, or an input is empty.
     """
     inputs: list[Any] = [input] if is_one(input) else list(input)
     if not inputs:
@@ -100,19 +100,19 @@ def as_list(input: InputValue, field: str = INPUT.field) -> list[str] | list[lis
             name = InputField(field, single=is_one(input)).name(position)
             raise InvalidInput(f"{name} is empty; every input needs at least one character", param=field)
     if not isinstance(inputs[0], str):
-        refuse_many_tokens(inputs, InputField(field))  # before they are decoded or become arrays
+        refuse_many_tokens(inputs, InputField(field))  # before the ids are decoded or become arrays
     return inputs
 
 
 def field_of(input: InputValue, *, field: str = INPUT.field, remedy: str = INPUT.remedy) -> InputField:
-    """The field of the inputs, for errors."""
+    """Return the description of the field with the inputs, for error messages."""
     return InputField(field, single=is_one(input), remedy=remedy)
 
 
 def as_texts(
     inputs: list[str] | list[list[int]], named: InputField, decode: Callable[[list[int]], str]
 ) -> list[str]:
-    """The inputs as texts; token arrays are decoded.
+    """Return the inputs as texts; token arrays are decoded.
 
     Raises:
         InvalidInput: an array cannot be decoded.
@@ -125,15 +125,15 @@ def as_texts(
 
 
 def own_ids(inputs: Sequence[list[int]], named: InputField, *, vocabulary: int) -> list[Ids]:
-    """Arrays of the model's own ids.
+    """Check token ids of the model's own tokeniser, and return them as arrays.
 
     Args:
         inputs: token ids of each input, without special tokens.
-        named: the request's field.
-        vocabulary: number of ids that the model has.
+        named: the request's field, for error messages.
+        vocabulary: number of ids in the model's vocabulary.
 
     Raises:
-        InvalidInput: the model does not have an id.
+        InvalidInput: an id is not in the vocabulary.
     """
     for position, one in enumerate(inputs):
         if not (min(one) >= 0 and max(one) < vocabulary):
@@ -164,5 +164,5 @@ def _decoded(ids: list[int], name: str, decode: Callable[[list[int]], str]) -> s
 
 
 def is_one(input: InputValue) -> bool:
-    """True for a single text or a single array of token ids, as opposed to a list of them."""
+    """Return True for a single text or array of token ids, and False for a list of texts or arrays."""
     return isinstance(input, str) or (bool(input) and isinstance(input[0], int))

@@ -1,4 +1,4 @@
-"""How inputs that are too long are treated, and how errors name an input, in the terms of the request's API.
+"""Describe how to treat inputs that are too long, and how errors name an input of the request.
 
 long = LongInputPolicy(overflow="truncate", side="start")
 named = InputField("texts", remedy='send truncate="END" to cut it')
@@ -14,30 +14,31 @@ Side = Literal["start", "end"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LongInputPolicy:
-    """The treatment of inputs with too many tokens."""
+    """The rule for inputs with too many tokens."""
 
-    #: Refuse the input; cut it; or embed it in parts and average their vectors.
+    #: ``error`` refuses the input, ``truncate`` cuts it, ``mean`` embeds it in parts and averages the
+    #: vectors.
     overflow: Overflow = "truncate"
-    #: The side at which an input is cut.
+    #: The end of the input that is cut off.
     side: Side = "end"
     #: Maximum number of tokens of an input, special tokens included; None: as many as the model reads.
     most: int | None = None
-    #: The request's field with that number.
+    #: Name of the request's field that gives ``most``, for error messages.
     limit_field: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class InputField:
-    """The request's field with the inputs, for errors."""
+    """Describes the request's field with the inputs, for error messages."""
 
     field: str = "input"
     #: True if the field holds a single text instead of a list.
     single: bool = False
-    #: Advice for a text that is too long.
+    #: Advice that an error gives for a text that is too long.
     remedy: str = 'send overflow="truncate" to cut it or overflow="mean" to average its parts'
 
     def name(self, position: int) -> str:
-        """The name of one input: ``input``, or ``input[3]``."""
+        """Return the name of one input, such as ``input`` or ``input[3]``."""
         return self.field if self.single else f"{self.field}[{position}]"
 
 

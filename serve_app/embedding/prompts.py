@@ -1,4 +1,4 @@
-"""Select the prompt of a request: by the kind of its inputs, by the prompt's name, or by the model's suffix.
+"""Select a request's prompt by the kind of the inputs, the prompt's name, or the suffix of the model's name.
 
 prompt = prompt_of(model, input_type="query", prompt_name=None)
 """
@@ -14,12 +14,12 @@ SUFFIXES = {"-query": "query", "-passage": "passage"}
 def prompt_of(
     model: ServedModel, *, input_type: str | None, prompt_name: str | None = None, field: str = "input_type"
 ) -> str:
-    """The text to put before each input; empty if the model has none for this kind.
+    """Return the text to put before each input; empty if the model has no prompt for this kind of input.
 
     Args:
-        model: has the prompts.
-        input_type: the kind of the inputs; None: the request has none.
-        prompt_name: the name of the prompt; None: the request has none.
+        model: the model with the prompts.
+        input_type: the kind of the inputs; None if the request does not give it.
+        prompt_name: the name of the prompt; None if the request does not give it.
         field: name of ``input_type`` in the request.
 
     Raises:
@@ -45,7 +45,7 @@ def prompt_of(
 
 
 def model_and_kind(models: ServedModels, name: str) -> tuple[ServedModel, str | None]:
-    """The model, and the kind of input in its suffix, as in ``all-MiniLM-L6-v2-query``.
+    """Return the model and the kind of input in the name's suffix, as in ``all-MiniLM-L6-v2-query``.
 
     Raises:
         ModelNotFound: neither the name nor the name without its suffix is served.

@@ -1,6 +1,6 @@
-"""Score how well documents answer a query, by the cross-encoder, or else by the embedding model's vectors.
+"""Score how well documents answer a query, with the cross-encoder or with vectors of the embedding model.
 
-Used by the routes for reranking, and by search.
+The routes for reranking and the search route use it.
 
     question = RankingQuestion(query="Who may stop the pump?", texts=["...", "..."])
     ranking = await ranked(models, question, context)        # ranking.best == [1, 0]
@@ -22,10 +22,10 @@ from serve_app.embedding.served_model import RequestContext
 from serve_app.embedding.served_models import ServedModels
 
 MAX_DOCUMENTS = 1_000
-#: Maximum number of characters of all documents together, with the query before each: about as many as an
-#: embedding request may have.
+#: Maximum number of characters of all documents together, with the query counted once for each document. An
+#: embedding request may have about as many.
 MAX_CHARACTERS = 1_200_000
-#: Maximum number of requests that wait for the cross-encoder, which computes one at a time.
+#: Maximum number of requests that wait for the cross-encoder, which computes one request at a time.
 MAX_WAITING = 32
 REMEDY = "allow to cut it"
 
@@ -36,17 +36,17 @@ class RankingQuestion:
 
     query: str
     texts: Sequence[str]
-    #: Name of the texts in the request.
+    #: Name of the request's field with the texts.
     field: str = "documents"
     #: Maximum number of tokens of each text, special tokens not counted; None: as many as the model reads.
     per_document: int | None = None
-    #: The treatment of texts that are too long.
+    #: The rule for texts that are too long.
     long: LongInputPolicy = CUT
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ranking:
-    """The scores of the texts of a question."""
+    """The scores of the texts for a query."""
 
     scored: Scored
     #: Name of the model that computed the scores.
@@ -77,8 +77,8 @@ async def ranked(
     Args:
         models: the served models.
         question: the query and the texts.
-        context: of the request.
-        model: name of the model to use; None: the best one.
+        context: the context of the request.
+        model: name of the model to use; None: the cross-encoder, or the default embedding model without one.
 
     Raises:
         InvalidInput: the texts are too long together, or a text is too long and must not be cut.
@@ -108,17 +108,17 @@ async def by_cross_encoder(
     *,
     most: int | None = None,
 ) -> Scored:
-    """Score the texts with the cross-encoder, which must exist.
+    """Score the texts with the cross-encoder. One must be configured.
 
     Args:
-        models: include the cross-encoder.
+        models: the served models, with the cross-encoder.
         query: the question.
-        texts: may answer it.
-        context: of the request.
+        texts: the texts that may answer the query.
+        context: the context of the request.
         most: maximum number of tokens of each text that are read; None: as many as the model reads.
 
     Raises:
-        Throttled: too many requests wait for it already.
+        Throttled: too many requests wait for the cross-encoder already.
     """
     assert models.reranker is not None
     if models.reranker.waiting >= MAX_WAITING:
@@ -133,7 +133,7 @@ async def by_cross_encoder(
 
 
 async def _most_of_each(reranker: Reranker, question: RankingQuestion) -> int | None:
-    """Maximum number of tokens of each text that are read; None: as many as fit.
+    """Return the maximum number of tokens to read of each text; None: as many as fit.
 
     Raises:
         InvalidInput: a text is too long and must not be cut, or would be cut to nothing.
@@ -143,7 +143,7 @@ async def _most_of_each(reranker: Reranker, question: RankingQuestion) -> int | 
         raise InvalidInput(f"{reranker.name} cuts a long text at its end only; leave out the side to cut")
     if long.most is None and long.overflow != "error":
         return most
-    # The first pair is the query with an empty text: the query and the special tokens.
+    # The first pair has an empty text, so its count is that of the query and the special tokens.
     beside, *pairs = await asyncio.wrap_future(reranker.count(question.query, ["", *question.texts]))
     if long.most is not None:
         if not beside < long.most <= reranker.max_tokens:

@@ -1,6 +1,6 @@
-"""A served model, as the routes use it: tokeniser, batcher, engine, prompts, and the handling of long inputs.
+"""A served model: its engine with tokeniser and prompts, its batcher, and the handling of long inputs.
 
-``service`` makes one for each model of the registry.
+``served_models`` creates one for each model of the registry; the routes use it.
 
     model = ServedModel(entry.name, open_engine(entry), settings, usage)
     made = await model.embed_texts(["a text"], context)
@@ -29,10 +29,10 @@ Ids = NDArray[np.int32]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RequestContext:
-    """The facts about a request besides its body."""
+    """The properties of a request that are not in its body."""
 
     organisation: str
-    #: Lane of the batcher; None: the size of the request decides.
+    #: Lane of the batcher; None: the size of the request chooses the lane.
     lane: Lane | None = None
     #: Seconds from now after which the answer is useless.
     deadline_s: float = math.inf
@@ -46,16 +46,16 @@ class EmbeddedInputs:
 
     #: (n, dim) float32, unit length.
     vectors: NDArray[np.float32]
-    #: Tokens that the model read of each input, special tokens and prompts included.
+    #: Number of tokens that the model read of each input, special tokens and prompts included.
     token_counts: list[int]
-    #: Tokens cut off each input because it was too long; 0 for most.
+    #: Number of tokens that were cut off from each input; 0 if the input was not too long.
     truncated: list[int]
-    #: Parts of each input whose vectors were averaged because it was too long; 1 for most.
+    #: Number of parts of each input whose vectors were averaged; 1 if the input was not too long.
     parts: list[int]
 
 
 class ServedModel:
-    """An engine and its batcher, under the name that clients use."""
+    """An engine and its batcher, with the model name that clients use."""
 
     def __init__(self, name: str, engine: Engine, settings: Settings, usage: UsageRecorder) -> None:
         self.name = name
@@ -85,10 +85,10 @@ class ServedModel:
         return self.engine.tokeniser.max_content_tokens
 
     async def tokenise(self, texts: Sequence[str], *, most: int | None = None) -> list[Ids]:
-        """Token ids of each whole text, without special tokens.
+        """Return the token ids of each whole text, without special tokens.
 
         Raises:
-            InvalidInput: a text has more than ``most`` tokens, or all together have too many.
+            InvalidInput: a text has more than ``most`` tokens, or all texts together have too many.
         """
         return await self._tokenising.ids(texts, INPUT, most=most)
 
@@ -101,10 +101,11 @@ class ServedModel:
         long: LongInputPolicy = CUT,
         named: InputField = INPUT,
     ) -> EmbeddedInputs:
-        """Vectors of the texts, with the prompt before each.
+        """Return the vectors of the texts; the prompt is put before each text.
 
         Raises:
-            InvalidInput: an input is too long and ``long`` makes that an error, or all together are too long.
+            InvalidInput: a text is too long and ``long`` refuses long texts, or all texts together are too
+                long.
             Throttled: too many tokens wait already.
         """
         prefix = (await self.tokenise([prompt]))[0] if prompt else np.empty(0, np.int32)
@@ -123,14 +124,14 @@ class ServedModel:
         named: InputField = INPUT,
         prefix: int = 0,
     ) -> EmbeddedInputs:
-        """Vectors of tokenised inputs.
+        """Return the vectors of tokenised inputs.
 
         Args:
             ids: token ids of each input, without special tokens.
-            context: of the request.
-            long: the treatment of inputs that are too long.
-            named: the request's field, for errors.
-            prefix: number of tokens at the start of each input that belong to the prompt; they also go before
+            context: the context of the request.
+            long: the rule for inputs that are too long.
+            named: the request's field, for error messages.
+            prefix: number of tokens of the prompt at the start of each input; the prompt is also put before
                 every part of a long input.
         """
         refuse_many_tokens(ids, named)
@@ -152,7 +153,7 @@ class ServedModel:
         return made
 
     def _most(self, long: LongInputPolicy) -> int:
-        """Maximum number of tokens of an input that are read, special tokens not counted."""
+        """Return the maximum number of tokens to read of an input, special tokens not counted."""
         if long.most is None:
             return self.max_content_tokens
         special = self.engine.tokeniser.special_tokens
@@ -196,7 +197,7 @@ def _cut(ids: Ids, most: int, prefix: int, side: Side) -> Ids:
 
 
 def _in_parts(ids: Ids, most: int, prefix: int) -> list[Ids]:
-    """Parts of about equal length that the model can read, with the prompt before each."""
+    """Divide an input into about equal parts that the model can read, each with the prompt before it."""
     if len(ids) <= most:
         return [ids]
     prompt, rest = ids[:prefix], ids[prefix:]
@@ -204,7 +205,7 @@ def _in_parts(ids: Ids, most: int, prefix: int) -> list[Ids]:
 
 
 def _averaged(vectors: NDArray[np.float32], parts: list[list[Ids]]) -> NDArray[np.float32]:
-    """(n, dim) float32: the mean of each input's parts, weighted by their tokens, scaled to unit length."""
+    """Return each input's mean over its parts, weighted by tokens: (n, dim) float32, unit length."""
     weights = np.array([[max(1, len(part))] for several in parts for part in several], dtype=np.float32)
     starts = np.concatenate([[0], np.cumsum([len(several) for several in parts])[:-1]])
     sums: NDArray[np.float32] = np.add.reduceat(vectors * weights, starts, axis=0)

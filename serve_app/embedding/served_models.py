@@ -1,4 +1,4 @@
-"""The models that a replica serves: chosen by name, by fingerprint, or as the default; and the cross-encoder.
+"""Holds the models of a replica, and finds a model by name, by fingerprint, or as the default.
 
 models = ServedModels(settings, usage)
 model = models.named("all-MiniLM-L6-v2")
@@ -21,8 +21,8 @@ class ServedModels(Mapping[str, ServedModel]):
     """The served models by name, the default one first.
 
     Args:
-        settings: name the models.
-        usage: records the tokens that they read.
+        settings: the settings that name the models.
+        usage: records the tokens that the models read.
     """
 
     def __init__(self, settings: Settings, usage: UsageRecorder) -> None:
@@ -32,9 +32,9 @@ class ServedModels(Mapping[str, ServedModel]):
             for entry in registry.entries.values()
         }
         self._by_fingerprint = {model.engine.fingerprint.id: model for model in self._by_name.values()}
-        #: The model of new vector stores, and of requests that name none.
+        #: The model for new vector stores, and for requests that name no model.
         self.default = self._by_name[registry.default.name]
-        #: The cross-encoder; None: the embedding model ranks.
+        #: The cross-encoder; None: the embedding model ranks documents.
         self.reranker = open_reranker(settings)
         self.usage = usage
 
@@ -48,10 +48,10 @@ class ServedModels(Mapping[str, ServedModel]):
         return len(self._by_name)
 
     def named(self, name: str) -> ServedModel:
-        """The model with this name.
+        """Return the model with this name.
 
         Raises:
-            ModelNotFound: no such model is served; the message names those that are.
+            ModelNotFound: no such model is served; the message names the served models.
         """
         if name not in self._by_name:
             served = " and ".join(f"`{one}`" for one in self._by_name)
@@ -60,10 +60,10 @@ class ServedModels(Mapping[str, ServedModel]):
         return self._by_name[name]
 
     def of_fingerprint(self, fingerprint: str) -> ServedModel:
-        """The model whose fingerprint has this id.
+        """Return the model whose fingerprint has this id.
 
         Raises:
-            Conflict: no model served here has it, for example during a rolling update to another model.
+            Conflict: this replica serves no such model, for example during a rolling update to another model.
         """
         model = self.find(fingerprint)
         if model is None:
@@ -75,5 +75,5 @@ class ServedModels(Mapping[str, ServedModel]):
         return model
 
     def find(self, fingerprint: str) -> ServedModel | None:
-        """The model whose fingerprint has this id; None if it is not served here."""
+        """Return the model whose fingerprint has this id; None if this replica does not serve it."""
         return self._by_fingerprint.get(fingerprint)

@@ -1,9 +1,10 @@
-"""Tokenise the texts of requests; refuse too long texts early, and let no long text delay other requests.
+"""Tokenise the texts of requests. Too long texts are refused early, and long texts do not delay other
+requests.
 
-The length of a text bounds the number of its tokens only roughly. So there are three limits: on the bytes of
-a request, on the characters that the tokens of one input can have, and on the tokens themselves, which is
-checked while they are counted. Long texts are tokenised in slices. So memory stays small (the tokeniser needs
-about 300 bytes per token while it works), and the work ends early if the caller leaves.
+The length of a text gives only a rough bound on its number of tokens. So there are three limits: on the bytes
+of a request, on the characters of one input, and on the tokens, which are checked while they are counted.
+Long texts are tokenised in slices. This keeps memory small (the tokeniser needs about 300 bytes per token
+while it works), and the work ends early if the caller is cancelled.
 
     tokenising = Tokenising(engine.tokeniser, threads=engine.concurrency)
     ids = await tokenising.ids(["a text"], InputField("input"), most=254)
@@ -25,33 +26,34 @@ from cluster.errors import InvalidInput
 from serve_app.embedding.inputs import MAX_TOKENS
 from serve_app.embedding.long_inputs import InputField
 
-#: Requests with more tokens than this are bulk.
+#: Requests with more tokens than this go into the lane ``bulk`` by default.
 INTERACTIVE_TOKENS = 2_048
-#: Texts up to this length are tokenised on the event loop: in 20 µs, a fifth of the time that waking a thread
-#: takes.
+#: Requests with up to this many characters are tokenised on the event loop. It takes 20 µs, a fifth of the
+#: time to wake a thread.
 INLINE_CHARACTERS = 300
-#: Longer texts are tokenised by threads of lower priority, so that queries come first.
+#: Requests with more characters are tokenised by threads of lower priority, because queries must come first.
 INTERACTIVE_CHARACTERS = 4 * INTERACTIVE_TOKENS
 #: Maximum number of bytes of all texts of a request, in UTF-8. English has four or five bytes per token.
 MAX_BYTES = 16 * MAX_TOKENS
-#: Most characters per token, without white space: more than the longest word of any language.
+#: Maximum number of characters per token, white space not counted. No common word is longer.
 CHARACTERS_PER_TOKEN = 64
-#: A longer text is cut at the first space after this many characters, ...
+#: Minimum number of characters of a slice, except the last slice of a text. The slice ends at the next
+#: boundary (``BOUNDARIES``).
 SLICE_CHARACTERS = 16_384
-#: ... and without any space, after this many.
+#: Maximum number of characters of a slice. It ends here if there is no boundary before.
 LONGEST_SLICE = 65_536
-#: Characters of slices that are tokenised together, on all cores; between two such groups, a cancelled
-#: request ends.
+#: Maximum number of characters of the slices that are tokenised together, on all cores. A cancelled request
+#: ends between two such groups.
 GROUP_CHARACTERS = 2 * LONGEST_SLICE
-#: Boundaries of slices: a single space, or else a single line break. The text after them has the same tokens
-#: as at the start of a text, with every tokeniser.
+#: Boundaries of slices: a single space, or a single line break if there is no such space. The text after a
+#: boundary has the same tokens as at the start of a text, with every tokeniser.
 BOUNDARIES = (re.compile(r"(?<=\S) (?=\S)"), re.compile(r"(?<=\S)\n(?=\S)"))
 
 Ids = NDArray[np.int32]
 
 
 class Tokenising:
-    """Tokenises for one model."""
+    """Tokenises texts for one model."""
 
     def __init__(self, tokeniser: Tokeniser, *, threads: int) -> None:
         self._tokeniser = tokeniser
@@ -60,15 +62,15 @@ class Tokenising:
         )
 
     async def ids(self, texts: Sequence[str], named: InputField, *, most: int | None = None) -> list[Ids]:
-        """Token ids of each whole text, without special tokens.
+        """Return the token ids of each whole text, without special tokens.
 
         Args:
-            texts: to tokenise.
-            named: the request's field, for errors.
+            texts: the texts to tokenise.
+            named: the request's field, for error messages.
             most: maximum number of tokens of one text; None: texts of any length are accepted.
 
         Raises:
-            InvalidInput: a text is too long, or all together are.
+            InvalidInput: a text is too long, or all texts together are too long.
         """
         characters = sum(map(len, texts))
         if characters <= INLINE_CHARACTERS:
@@ -111,7 +113,7 @@ class TextSlice:
 
 
 def groups(texts: Sequence[str]) -> Iterator[list[TextSlice]]:
-    """All slices of all texts, in order, in groups of at most ``GROUP_CHARACTERS``."""
+    """Return all slices of all texts, in order, in groups of at most ``GROUP_CHARACTERS``."""
     group: list[TextSlice] = []
     room = GROUP_CHARACTERS
     for position, text in enumerate(texts):
@@ -127,7 +129,7 @@ def groups(texts: Sequence[str]) -> Iterator[list[TextSlice]]:
 
 
 def slices(text: str) -> Iterator[str]:
-    """Cut the text into slices with the same tokens as the whole, unless a word reaches ``LONGEST_SLICE``."""
+    """Cut the text into slices that have the tokens of the whole text, if boundaries are close enough."""
     start = 0
     while len(text) - start > LONGEST_SLICE:
         found = (
@@ -140,10 +142,10 @@ def slices(text: str) -> Iterator[str]:
 
 
 def refuse_by_length(texts: Sequence[str], named: InputField, most: int | None) -> None:
-    """Refuse texts that are too long whatever their tokens are.
+    """Refuse texts that are too long for any tokenisation.
 
     Raises:
-        InvalidInput: as in ``Tokenising.ids``.
+        InvalidInput: a text is too long, or all texts together are too long.
     """
     size = sum(len(text.encode("utf-8", "surrogatepass")) for text in texts)
     if size > MAX_BYTES:
@@ -165,7 +167,7 @@ def refuse_by_length(texts: Sequence[str], named: InputField, most: int | None) 
 
 
 def _has_more(text: str, bound: int) -> bool:
-    """True if the text has more characters than ``bound``, white space not counted."""
+    """Return True if the text has more than ``bound`` characters, white space not counted."""
     found = 0
     for start in range(0, len(text), SLICE_CHARACTERS):
         found += sum(map(len, text[start : start + SLICE_CHARACTERS].split()))
@@ -177,14 +179,14 @@ def _has_more(text: str, bound: int) -> bool:
 def too_long(
     named: InputField, position: int, tokens: int, most: int, *, counted: bool = True
 ) -> InvalidInput:
-    """The error for an input with too many tokens.
+    """Return the error for an input with too many tokens.
 
     Args:
         named: the request's field.
-        position: of the input in the field.
-        tokens: number of its tokens.
-        most: number of tokens that the model reads.
-        counted: False if counting ended early, and the input has more than ``tokens``.
+        position: position of the input in the field.
+        tokens: number of tokens of the input.
+        most: maximum number of tokens that the model reads.
+        counted: False if counting ended early, so the input may have more than ``tokens``.
     """
     name, over = named.name(position), "" if counted else "over "
     return InvalidInput(

@@ -1,7 +1,7 @@
-"""Record the usage of requests: a thread sums it for a second and writes the sums in one transaction.
+"""Record the usage of requests. A thread sums the usage for a second and writes the sums in one transaction.
 
-No request waits for this. While the database is away, the sums keep growing; when the process ends, it writes
-them. ``kill -9`` loses the last second.
+No request waits for this. While the database does not answer, the sums keep growing. When the process ends,
+it writes all sums; after ``kill -9``, the sums of the last second are lost.
 
     usage = UsageRecorder(write)
     usage.add("acme", UsageSource.HTTP, "all-MiniLM-L6-v2", tokens=12)
@@ -19,9 +19,9 @@ from cluster.organisations.usage import EMBEDDING, UsageEvent, UsageSource
 
 log = structlog.get_logger(__name__)
 
-#: Requests within this time become one event for each organisation, source, model and kind.
+#: Seconds whose requests become one event for each organisation, source, model and kind.
 INTERVAL_S = 1.0
-#: Seconds between attempts while the database is away.
+#: Seconds between attempts while the database does not answer.
 RETRY_S = 5.0
 
 Write = Callable[[Sequence[UsageEvent]], None]
@@ -29,7 +29,7 @@ Key = tuple[str, UsageSource, str, str]
 
 
 class UsageRecorder:
-    """Safe to call from any thread.
+    """Sums the usage, and writes it to the database in a thread. Any thread may call its methods.
 
     Args:
         write: writes events to the database; it may be called again with the same events.
@@ -64,8 +64,8 @@ class UsageRecorder:
         while not self._closing.is_set():
             self._some.wait()
             self._closing.wait(RETRY_S if events else INTERVAL_S)
-            # An unconfirmed commit may have written the events, so they keep their ids until a commit is
-            # confirmed.
+            # An unconfirmed commit may have written the events, so the events keep their ids until a commit
+            # is confirmed.
             events = events or self._taken()
             if self._written(events):
                 events = []
@@ -100,6 +100,6 @@ class UsageRecorder:
             return False
         except (
             Exception
-        ):  # the edge of the thread: these events may be at fault, and later ones must not wait for them
+        ):  # the edge of the thread: later events must not wait for events that cannot be written
             log.exception("usage_refused", events=[repr(event) for event in events])
         return True

@@ -1,1 +1,1 @@
-"""One file for each family of URLs."""
+"""The routes of the API, with one file for each group of URLs."""

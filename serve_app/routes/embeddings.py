@@ -1,7 +1,7 @@
-"""POST /v1/embeddings, in OpenAI's form, with more output types, prompts and rules for long inputs.
+"""POST /v1/embeddings as in OpenAI's API, with more output types, prompts and rules for long inputs.
 
 Inputs that are too long are refused, cut or averaged in parts. Cut and averaged inputs are always reported:
-in a field of each, in a header and in a metric.
+in a field of the input's result, in a header and in a metric.
 """
 
 from typing import Annotated, Any, Literal
@@ -42,7 +42,7 @@ from serve_app.service import Service
 
 router = json_router(404, 429)
 
-#: vLLM's names of the types of the numbers behind base64.
+#: The type of the numbers for each type name of vLLM.
 DTYPES: dict[str, OutputDtype] = {"float32": "float", "float16": "float16"}
 
 
@@ -54,13 +54,13 @@ class CompatibilityFields(CutFields):
     output_dimension: PositiveWhole | None = None
     """Voyage's name for `dimensions`."""
     embedding_type: EmbeddingType | list[EmbeddingType] | None = None
-    """Jina's name for `output_dtype` and `encoding_format` together; a list may hold one type."""
+    """Jina's name for `output_dtype` and `encoding_format` together; a list must have one type."""
     embedding_types: list[EmbeddingType] | None = None
-    """Cohere's name for `embedding_type`; the list may hold one type."""
+    """Cohere's name for `embedding_type`; the list must have one type."""
     embed_dtype: Literal["float32", "float16"] | None = None
     """vLLM's name for `output_dtype`."""
     endianness: Literal["native", "little"] | None = None
-    """vLLM's field; the numbers in base64 are always little-endian."""
+    """Field of vLLM, without effect: the numbers in base64 are always little-endian."""
     task: str | None = None
     """Jina's name for `input_type`."""
     normalize: UnitLength | None = None
@@ -71,7 +71,7 @@ class CompatibilityFields(CutFields):
     return_multivector: OneVector | None = None
 
     def type(self) -> EmbeddingType | None:
-        """The requested embedding type.
+        """Return the requested embedding type; None if the request names none.
 
         Raises:
             InvalidInput: the request names several types.
@@ -89,33 +89,33 @@ class CompatibilityFields(CutFields):
 
 
 class EmbeddingRequest(CompatibilityFields):
-    """OpenAI's CreateEmbeddingRequest; the fields after `user` are added."""
+    """OpenAI's CreateEmbeddingRequest, with all fields after `user` added."""
 
     input: Input
     """A text, a list of texts, an array of token ids, or a list of such arrays."""
     model: str
-    """Name of the model, one of `/v1/models`; a name that ends in `-query` or `-passage` also chooses that
+    """Name of the model, one of `/v1/models`; the suffix `-query` or `-passage` also selects that
     prompt."""
     encoding_format: EncodingFormat | None = None
-    """`float` (the default) for a list of numbers, `base64` for their bytes."""
+    """`float` (the default) returns a list of numbers, `base64` the bytes of the numbers."""
     dimensions: PositiveWhole | None = None
-    """Length to which the vectors are cut; they have unit length again afterwards."""
+    """Number of dimensions to which the vectors are cut; cut vectors are scaled to unit length."""
     user: str | None = None
-    """Accepted for OpenAI's clients; it changes nothing."""
+    """Accepted for OpenAI's clients, without effect."""
     output_dtype: OutputDtype | None = None
-    """Type of the numbers, `float` by default; base64 holds them little-endian."""
+    """Type of the numbers, `float` by default; in base64, the numbers are little-endian."""
     overflow: Overflow | None = None
-    """What is done with an input that is too long: `error` refuses it, `truncate` cuts it, `mean` averages
-    its parts."""
+    """The rule for inputs that are too long: `error` refuses the input, `truncate` cuts it, `mean` averages
+    the vectors of its parts."""
     input_type: str | None = None
-    """Kind of the texts, such as `query` or `document`; it chooses the model's prompt."""
+    """Kind of the texts, such as `query` or `document`, which selects the model's prompt."""
     prompt_name: str | None = None
     """Name of the model's prompt, one of `prompts` in `/v1/models`."""
     token_ids: TokenIds = "cl100k"  # noqa: S105
     """Vocabulary of token arrays: OpenAI's `cl100k`, or `model` for this model's own ids."""
 
     def output_format(self) -> tuple[OutputDtype, EncodingFormat]:
-        """The type of the numbers and their encoding.
+        """Return the type of the numbers and their encoding.
 
         Raises:
             InvalidInput: two fields contradict each other.
@@ -139,20 +139,20 @@ class EmbeddingObject(ResponseModel):
     index: int
     """Position of the input in the request, counted from 0."""
     embedding: list[float] | str
-    """The vector: a list of numbers, or their bytes in base64."""
+    """The vector as a list of numbers, or as the bytes of the numbers in base64."""
     truncated_tokens: Omissible[int] = None
-    """Number of tokens that were cut off; left out if the input was read whole."""
+    """Number of tokens that were cut off; left out if nothing was cut off."""
     averaged_parts: Omissible[int] = None
-    """Number of parts whose vectors were averaged; left out if the input was read in one."""
+    """Number of parts whose vectors were averaged; left out if the input was not divided."""
 
 
 class TokenUsage(ResponseModel):
     """The tokens of a request."""
 
     prompt_tokens: int
-    """Tokens that the model read, special tokens and prompts included."""
+    """Number of tokens that the model read, special tokens and prompts included."""
     total_tokens: int
-    """The same number."""
+    """The same number as `prompt_tokens`."""
 
 
 class EmbeddingResponse(ResponseModel):
@@ -186,7 +186,7 @@ async def create_embeddings(body: EmbeddingRequest, service: ServiceDep, context
 
 
 class AzureEmbeddingRequest(EmbeddingRequest):
-    """The embedding request of Azure OpenAI, whose path names the model."""
+    """The embedding request of Azure OpenAI. The path of the request names the model."""
 
     model: str = ""
     """Ignored: the path names the model."""
@@ -207,7 +207,7 @@ async def create_azure_embeddings(
         Query(alias="api-version", description="Accepted with any value; the answer is always the same"),
     ] = None,
 ) -> Response:
-    """Works as POST /v1/embeddings; the name of the deployment is the name of the model."""
+    """Works like POST /v1/embeddings. The name of the deployment is the name of the model."""
     del api_version
     response = await create_embeddings(body.model_copy(update={"model": deployment}), service, context)
     if body.model not in {"", deployment}:
@@ -246,10 +246,10 @@ async def _made(
 def check_dimensions(
     service: Service, model: ServedModel, wanted: int | None, *, field: str = "dimensions"
 ) -> None:
-    """Refuse lengths that the model was not trained for, unless CLUSTER_ANY_DIMENSIONS allows all.
+    """Refuse dimensions that the model was not trained for, unless CLUSTER_ANY_DIMENSIONS allows all.
 
     Raises:
-        InvalidInput: the model has no vectors of this length; the message names the possible lengths.
+        InvalidInput: the model has no vectors of these dimensions; the message names the possible numbers.
     """
     if wanted is None or wanted in model.engine.dimensions:
         return
@@ -269,7 +269,7 @@ def check_dimensions(
 
 
 def embeddings_response(answer: dict[str, Any] | list[Any], made: EmbeddedInputs) -> Response:
-    """The response, written directly from arrays; its headers count the inputs that were cut or averaged."""
+    """Write the response directly from arrays, with headers that count the cut and the averaged inputs."""
     headers = {}
     if truncated := sum(map(bool, made.truncated)):
         headers["x-truncated-inputs"] = str(truncated)

@@ -1,4 +1,4 @@
-"""/v1/vector_stores/{id}/file_batches, in OpenAI's form: attach up to 2,000 files at once."""
+"""/v1/vector_stores/{id}/file_batches as in OpenAI's API: attach up to 2,000 files at once."""
 
 from typing import Annotated, Any, Literal, Self
 
@@ -43,7 +43,7 @@ router = json_router(404)
 
 
 class BatchFileRequest(RequestModel):
-    """One file of a batch, with attributes and a chunking strategy of its own."""
+    """One file of a batch, with its own attributes and chunking strategy."""
 
     file_id: Text
     """Id of the file to attach."""
@@ -54,13 +54,13 @@ class BatchFileRequest(RequestModel):
 class CreateBatchRequest(RequestModel):
     """OpenAI's CreateVectorStoreFileBatchRequest, with `priority_class` and `priority` added.
 
-    It has either `file_ids` or `files`.
+    The request has either `file_ids` or `files`.
     """
 
     file_ids: Annotated[list[Text], Field(min_length=1, max_length=MAX_FILES)] | None = None
     """Ids of files to attach, all with the same attributes and chunking strategy."""
     files: Annotated[list[BatchFileRequest], Field(min_length=1, max_length=MAX_FILES)] | None = None
-    """Files to attach, each with attributes and a chunking strategy of its own."""
+    """Files to attach, each with its own attributes and chunking strategy."""
     attributes: Annotated[Attributes | None, Field(description="Attributes of every file in `file_ids`")] = (
         None
     )
@@ -77,7 +77,7 @@ class CreateBatchRequest(RequestModel):
         return self
 
     def attachments(self) -> list[Attachment]:
-        """The files to attach."""
+        """Return the files to attach."""
         files = self.files or [
             BatchFileRequest.model_construct(
                 file_id=id, attributes=self.attributes, chunking_strategy=self.chunking_strategy
@@ -106,14 +106,14 @@ class FileBatchObject(ResponseModel):
     vector_store_id: str
     """Id of the vector store."""
     status: FileStatus
-    """`in_progress` while one of its files is; then `completed` if one of them is, else `failed` or
-    `cancelled`."""
+    """`in_progress` while any file is in progress; then `completed` if any file is completed, else `failed`
+    or `cancelled`."""
     file_counts: FileCountsObject
-    """Numbers of its files by status."""
+    """Number of files of the batch in each status."""
 
     @classmethod
     def of(cls, batch: FileBatch) -> Self:
-        """The batch."""
+        """Show the batch."""
         return cls(
             id=batch.id,
             created_at=int(batch.created_at.timestamp()),
@@ -136,7 +136,7 @@ async def create_batch(
     organisation: Organisation,
     once: Once,
 ) -> Response:
-    """Attaches all the files, or none of them if one does not exist."""
+    """Attaches all the files. If a file does not exist, no file is attached."""
 
     def create(connection: Connection[Any]) -> FileBatchObject:
         store = get_store(connection, organisation, vector_store_id)
@@ -153,7 +153,7 @@ async def create_batch(
 async def get_batch(
     vector_store_id: str, batch_id: str, service: ServiceDep, organisation: Organisation, response: Response
 ) -> FileBatchObject:
-    """Returns the batch with the numbers of its files by status."""
+    """Returns the batch with the number of its files in each status."""
     batch = await service.read(
         lambda connection: file_batches.get_batch(
             connection, get_store(connection, organisation, vector_store_id), batch_id
@@ -174,7 +174,7 @@ async def cancel_batch(
 ) -> Response:
     """Cancels the files of the batch that have not ended.
 
-    Queued files are cancelled at once, files in progress within seconds. Completed files can still be
+    Queued files are cancelled at once, and files in progress within seconds. Completed files can still be
     searched.
     """
     return await once(

@@ -1,4 +1,4 @@
-"""GET /v1/vector_stores/{id}/files/{file_id}/content, in OpenAI's form: the chunks of a file."""
+"""GET /v1/vector_stores/{id}/files/{file_id}/content as in OpenAI's API: return the chunks of a file."""
 
 from typing import Annotated, Any, Literal
 
@@ -16,7 +16,7 @@ from serve_app.edge.json_route import json_router
 from serve_app.edge.response_model import ResponseModel
 from serve_app.edge.service_access import ServiceDep
 
-#: Chunks in one answer. OpenAI's clients ask for no further page, and few documents have more chunks.
+#: Maximum number of chunks in one answer. It is high because OpenAI's clients never request a second page.
 CONTENT_CHUNKS = 5_000
 
 router = json_router(404)
@@ -28,13 +28,13 @@ class ChunkText(ResponseModel):
     type: Literal["text"] = "text"
     """Always `text`."""
     text: str
-    """The text."""
+    """The text of the chunk."""
     page: int | None
     """Number of the page, counted from 1."""
     start: int | None
-    """Position of its first character on the page, counted from 0."""
+    """Position of the chunk's first character on the page, counted from 0."""
     end: int | None
-    """Position after its last character on the page."""
+    """Position after the chunk's last character on the page."""
 
 
 class FileContentPage(ResponseModel):
@@ -45,9 +45,9 @@ class FileContentPage(ResponseModel):
     data: list[ChunkText]
     """The chunks of this page."""
     has_more: bool
-    """True when more chunks follow."""
+    """True if more chunks follow."""
     next_page: str | None
-    """Value of the query parameter `page` for the next page; null on the last."""
+    """Value of the query parameter `page` for the next page; null on the last page."""
     file_id: str
     """Id of the file."""
     filename: str
@@ -67,7 +67,7 @@ async def get_content(
     organisation: Organisation,
     page: Annotated[str | None, Query(description="`next_page` of the previous answer")] = None,
 ) -> FileContentPage:
-    """Returns the chunks of the file in reading order, each with its page and its position there."""
+    """Returns the chunks of the file in reading order, each with its page and its position on the page."""
     first = _first_chunk(page)
 
     def read(connection: Connection[Any]) -> tuple[StoreFile, list[dict[str, Any]]]:

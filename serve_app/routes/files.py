@@ -1,8 +1,9 @@
-"""/v1/files, in OpenAI's form: upload, list, get, read and delete files.
+"""/v1/files as in OpenAI's API: upload, list, get, read and delete files.
 
-An upload streams its bytes to the blob store, then writes the row, and only then answers. Beyond OpenAI's
-fields, the form takes ``vector_store_id``, which attaches the file to that store in the same transaction, and
-``priority`` for that job.
+An upload streams its bytes to the blob store, then writes the database row, and only then answers. In
+addition to OpenAI's fields, the form accepts ``vector_store_id``, ``priority_class`` and ``priority``.
+``vector_store_id`` attaches the file to that store in the same transaction; the other two fields set the
+priority of its job.
 """
 
 from collections.abc import AsyncIterator
@@ -58,7 +59,7 @@ Lifetime = Annotated[Whole, Field(ge=MIN_LIFETIME_S, le=MAX_LIFETIME_S)]
 
 
 class FileFields(BaseModel):
-    """The fields beside the file in its form; the last two are not OpenAI's."""
+    """The fields of the form besides the file. The last three are not in OpenAI's API."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -78,7 +79,8 @@ class FileFields(BaseModel):
         return self
 
 
-#: The form in the OpenAPI document, written by hand: the route streams the form, so FastAPI does not read it.
+#: Description of the form for the OpenAPI document. FastAPI cannot generate it, because the route streams the
+#: form.
 FORM: dict[str, Any] = {
     "requestBody": {
         "required": True,
@@ -137,35 +139,35 @@ class FileObject(ResponseModel):
     filename: str
     """Name of the file."""
     purpose: str
-    """Use of the file, as given with the upload."""
+    """Use of the file, as the upload stated it."""
     status: Literal["processed"] = "processed"
-    """Always `processed`: a file that is returned is stored completely."""
+    """Always `processed`, because only completely stored files are returned."""
     expires_at: Omissible[int] = None
-    """Time at which the file is deleted, in seconds since 1970; left out if it is kept."""
+    """Time at which the file is deleted, in seconds since 1970; left out if the file does not expire."""
     media_type: str
-    """Media type, recognised by the bytes of the file."""
+    """Media type, recognised from the bytes of the file."""
 
     @classmethod
     def of(cls, file: File) -> Self:
-        """The file."""
+        """Show the file."""
         return cls(**_fields_of(file))
 
 
 class UploadedFile(FileObject):
-    """The uploaded file. Its fields below are present if the form attached the file to a vector store."""
+    """The uploaded file. The fields after `media_type` are left out if no vector store was named."""
 
     vector_store_id: Omissible[str] = None
     """Id of the vector store that the file is attached to."""
     job_id: Omissible[str] = None
     """Id of the job that makes the file searchable."""
     priority_class: Omissible[PriorityClass] = None
-    """Priority class of that job."""
+    """Priority class of the job."""
     priority: Omissible[int] = None
-    """Priority of that job within its class, from 0 to 9."""
+    """Priority of the job within its class, from 0 to 9."""
 
     @classmethod
     def of(cls, file: File, attached: StoreFile | None = None) -> Self:
-        """The file, with the job that was queued for it."""
+        """Show the file, with the job that was queued for it."""
         if attached is None:
             return cls(**_fields_of(file))
         return cls(
@@ -194,9 +196,10 @@ class DeletedFile(ResponseModel):
 
 @router.post("/v1/files", summary="Upload a file", response_model=UploadedFile, openapi_extra=FORM)
 async def create(request: Request, service: ServiceDep, organisation: Organisation, once: Once) -> Response:
-    """Stores the file, and attaches it to a vector store if the form names one.
+    """Stores the file, and attaches it to a vector store if the form names a store.
 
-    The same bytes, name and purpose within ten minutes give the same file, so an upload can be repeated.
+    An upload of the same bytes, name and purpose within ten minutes returns the same file, so it can be
+    repeated.
     """
     settings = service.settings
     names = frozenset(field.alias or name for name, field in FileFields.model_fields.items())
@@ -259,7 +262,7 @@ async def list_all(
 
 @router.get("/v1/files/{file_id}", summary="Get a file")
 async def retrieve(file_id: str, service: ServiceDep, organisation: Organisation) -> FileObject:
-    """Returns what is known about the file."""
+    """Returns the properties of the file."""
     return FileObject.of(await _file(service, organisation, file_id))
 
 
@@ -277,7 +280,8 @@ async def retrieve(file_id: str, service: ServiceDep, organisation: Organisation
 async def content(file_id: str, service: ServiceDep, organisation: Organisation) -> Response:
     """Returns the bytes as they were uploaded.
 
-    They are checked against their hash while they are sent, and a damaged file is cut off before its end.
+    The bytes are checked against their hash while they are sent. If the file is damaged, the answer is cut
+    off.
     """
     file = await _file(service, organisation, file_id)
     opened = await service.on_blobs(service.blobs.open, organisation, file.sha256)
@@ -304,7 +308,7 @@ async def delete(file_id: str, service: ServiceDep, organisation: Organisation) 
 
 
 def file_fields(values: dict[str, str]) -> FileFields:
-    """The fields of a form.
+    """Validate the fields of a form.
 
     Raises:
         RequestValidationError: a field is missing or has a wrong value.
@@ -316,7 +320,7 @@ def file_fields(values: dict[str, str]) -> FileFields:
 
 
 def unix(at: datetime) -> int:
-    """Whole seconds since 1970."""
+    """Return the whole seconds since 1970."""
     return int(at.timestamp())
 
 

@@ -1,6 +1,6 @@
-"""GET /healthz: the process is alive.
+"""GET /healthz shows that the process is alive.
 
-GET /readyz: the process accepts requests, or which part of it is missing.
+GET /readyz shows if the process accepts requests, and if not, which part does not work.
 """
 
 from http import HTTPStatus
@@ -22,10 +22,10 @@ class Health(ResponseModel):
 
 
 class Readiness(ResponseModel):
-    """Whether the process accepts requests."""
+    """Says if the process accepts requests."""
 
     status: Literal["ok", "short", "unavailable", "stopping"]
-    """`ok` or `short` accept requests; `short` means that a resource such as a disk is used up."""
+    """Requests are accepted with `ok` or `short`; with `short`, a resource such as a disk is used up."""
     model: Omissible[Literal["ok", "unavailable"]] = None
     """State of the model."""
     database: Omissible[Literal["ok", "unavailable"]] = None
@@ -36,7 +36,7 @@ class Readiness(ResponseModel):
 
 @router.get("/healthz", summary="Check that the process is alive")
 async def healthz() -> Health:
-    """Answers without asking any other part."""
+    """Answers without a check of the database or the model."""
     return Health()
 
 
@@ -51,12 +51,12 @@ async def healthz() -> Health:
     },
 )
 async def readyz(request: Request, service: ServiceDep, response: Response) -> Readiness:
-    """Asks the database; the model is loaded before the process answers at all.
+    """Checks the database. The model needs no check, because the process answers only after loading it.
 
     A process that is about to stop is not ready.
 
-    While a resource such as a disk is used up, texts are still embedded and stores still searched. The status
-    code is then 200, `status` is `short`, and `short` says for each resource what to do.
+    While a resource such as a disk is used up, texts are still embedded and stores are still searched. The
+    status code is then 200, `status` is `short`, and `short` says for each resource what to do.
     """
     if request.app.state.stopping():
         response.status_code = HTTPStatus.SERVICE_UNAVAILABLE

@@ -1,9 +1,9 @@
-"""The events of jobs, for any number of listeners (``edge.sse`` sends them).
+"""Reads the events of jobs for many listeners at once; ``edge.sse`` sends the events.
 
-All listeners of a replica wait in one feed. While there are any, one query reads the new events of all of
-their jobs, twice a second, so a listener holds no database connection and no thread. An event's id is the
-database's: a listener that was cut off names the last event that it received, and gets those after it from
-any replica.
+All listeners of a replica wait in one feed. While there are listeners, one query reads the new events of all
+their jobs twice a second, so a listener needs no database connection and no thread of its own. The ids of
+events come from the database, so a listener that was disconnected can send its last event id to any replica,
+and gets the events after that id.
 
     feed = EventFeed(service)
     source = JobEvents(feed, Watch(organisation="default", job="job_..."), first=news)
@@ -28,9 +28,9 @@ from serve_app.service import Service
 log = structlog.get_logger(__name__)
 
 POLL_S = 0.5
-#: Seconds until the next query after one that failed because the database is away.
+#: Seconds until the next query if the database did not answer the last query.
 AWAY_S = 2.0
-#: Listeners of one replica at most. Each is a request in flight, out of ``main.MAX_ONGOING_REQUESTS``.
+#: Maximum number of listeners of one replica. Each listener counts towards ``main.MAX_ONGOING_REQUESTS``.
 MAX_LISTENERS = 64
 GONE = News(events=(), last=True)
 
@@ -45,7 +45,7 @@ class EventFeed:
         self._poller: asyncio.Task[None] | None = None
 
     async def read(self, watches: Sequence[Watch]) -> dict[Watch, News]:
-        """The events that each watch has not seen yet; no entry for a job that does not exist.
+        """Return the events that each watch has not seen; there is no entry for a job that does not exist.
 
         Raises:
             Unavailable: the database does not answer.
@@ -58,7 +58,7 @@ class EventFeed:
         return await self._service.in_database(ask)
 
     async def news(self, watch: Watch, *, timeout_s: float) -> News | None:
-        """The next events of the job as soon as there are any; None where none happened within the time."""
+        """Return the job's next events as soon as there are any; None if there are none within the time."""
         future: asyncio.Future[News] = asyncio.get_running_loop().create_future()
         self._waiting[watch].add(future)
         if self._poller is None or self._poller.done():
@@ -89,7 +89,7 @@ class EventFeed:
                 log.warning("job_events_not_read", listeners=self.listeners.count, reason=str(exc))
                 pause_s = AWAY_S
                 continue
-            except Exception as exc:  # the edge of a task of its own: every listener gets the error
+            except Exception as exc:  # the edge of a task: every listener gets the error
                 log.exception("job_events_failed", listeners=self.listeners.count)
                 for watch in watches:
                     for future in self._waiting.pop(watch, ()):
@@ -105,10 +105,10 @@ class EventFeed:
 
 
 class JobEvents:
-    """The events of one job for one listener; an ``edge.sse.EventSource``.
+    """The events of one job for one listener. It is an ``edge.sse.EventSource``.
 
     Args:
-        first: events that were read already.
+        first: the events that were already read.
     """
 
     def __init__(self, feed: EventFeed, watch: Watch, *, first: News) -> None:

@@ -1,4 +1,4 @@
-"""The answers of /v1/jobs: a job, its history, and the number of jobs that were queued again."""
+"""The models of the answers of /v1/jobs: a job, its history, and the jobs that were queued again."""
 
 from datetime import datetime
 from typing import Any, Literal, Self
@@ -21,15 +21,15 @@ class JobProgress(ResponseModel):
     """How much of a job is done."""
 
     done: int
-    """What is done; it never falls within an attempt, and reaches `total` when the job succeeds."""
+    """Number of units done; it never falls within an attempt, and is `total` when the job succeeds."""
     total: int | None
     """What there is to do; null while it is unknown."""
     unit: str
-    """What both count, such as `percent`."""
+    """Unit of `done` and `total`, such as `percent`."""
 
     @classmethod
     def of(cls, job: Job) -> Self:
-        """The progress of the whole job."""
+        """Show the progress of the whole job."""
         return cls(done=job.done, total=job.total, unit=job.unit)
 
 
@@ -43,27 +43,27 @@ class StageProgress(ResponseModel):
     total: int | None
     """What there is to do; null while it is unknown."""
     unit: str | None
-    """What both count, such as `pages` or `chunks`; null until the stage has progress."""
+    """Unit of `done` and `total`, such as `pages` or `chunks`; null until the stage has progress."""
 
     @classmethod
     def of(cls, stage: StageRun) -> Self:
-        """The progress of the stage."""
+        """Show the progress of the stage."""
         return cls(name=stage.name, done=stage.done, total=stage.total, unit=stage.unit)
 
 
 class DetailedProgress(JobProgress):
-    """How much of a job and of its current stage is done, and how fast it goes."""
+    """How much of a job and of its current stage is done, and the speed of the stage."""
 
     stage: StageProgress | None
-    """The current stage, or the last one; null before the first."""
+    """The current stage, or the last stage; null before the first stage."""
     rate_per_s: float | None
-    """Units of the stage that are done in a second; null unless a stage runs."""
+    """Units of the stage that are done per second; null unless a stage runs."""
     eta_s: float | None
-    """Seconds until the stage is done at that rate; null where that cannot be told."""
+    """Seconds until the stage is done at this rate; null if this is not known."""
 
     @classmethod
     def of_view(cls, view: JobView) -> Self:
-        """The progress of the job that a person looks at."""
+        """Show the detailed progress of the job."""
         job, speed = view.job, view.speed
         return cls(
             done=job.done,
@@ -83,7 +83,7 @@ class JobObject(ResponseModel):
     object: Literal["job"] = "job"
     """Always `job`."""
     kind: str
-    """What kind of job it is, such as `index_file`."""
+    """Kind of the job, such as `index_file`."""
     state: JobState
     """`queued`, `running`, `succeeded`, `failed` or `cancelled`."""
     priority_class: PriorityClass
@@ -93,9 +93,9 @@ class JobObject(ResponseModel):
     subject: str | None
     """Id of the file, vector store or schedule that the job is about."""
     stage: str | None
-    """Name of the current stage, or of the last one."""
+    """Name of the current stage, or of the last stage; null before the first stage."""
     attempt: int
-    """Number of the current attempt, or of the last one, from 1."""
+    """Number of the current or last attempt, counted from 1."""
     last_attempt: int
     """Number of the attempt after which the job fails."""
     progress: JobProgress
@@ -107,18 +107,18 @@ class JobObject(ResponseModel):
     created_at: float
     """Time at which the job was accepted."""
     started_at: float | None
-    """Time at which its first attempt began."""
+    """Time at which the first attempt of the job began."""
     finished_at: float | None
     """Time at which the job ended."""
     retry_at: float | None
-    """While the job is queued: the earliest time at which it begins.
+    """While the job is queued: the earliest time at which it can begin.
 
-    While it runs: when it repeats a stage.
+    While the job runs: the time at which it repeats a stage.
     """
 
     @classmethod
     def of(cls, job: Job) -> Self:
-        """The job as lists show it."""
+        """Show the job as an item of a list."""
         return cls(**_fields(job), progress=JobProgress.of(job))
 
 
@@ -134,11 +134,11 @@ class WaitingObject(ResponseModel):
     message: str
     """A sentence for people."""
     until: float | None
-    """Time at which the wait ends, where that is known."""
+    """Time at which the wait ends; null if this is not known."""
 
     @classmethod
     def of(cls, waiting: Waiting) -> Self:
-        """The reason."""
+        """Show the reason."""
         return cls(reason=waiting.reason, message=waiting.message, until=_seconds(waiting.until))
 
 
@@ -150,25 +150,25 @@ class StageObject(ResponseModel):
     attempt: int
     """Number of the attempt."""
     tries: int
-    """How often the stage was begun in that attempt."""
+    """How often the stage was started in this attempt."""
     done: int
     """What is done."""
     total: int | None
     """What there is to do; null while it is unknown."""
     unit: str | None
-    """What both count; null until the stage has progress."""
+    """Unit of `done` and `total`; null until the stage has progress."""
     started_at: float
-    """Time at which the stage was begun first."""
+    """Time at which the stage was started for the first time in this attempt."""
     ended_at: float | None
-    """Time at which it ended; null while it runs, or where its worker was lost."""
+    """Time at which the stage ended; null while the stage runs, or if its worker was lost."""
     seconds: float | None
     """Seconds between the two."""
     error: str | None
-    """The error with which it failed last."""
+    """The last error of the stage; null if it has not failed."""
 
     @classmethod
     def of(cls, stage: StageRun) -> Self:
-        """The stage."""
+        """Show the stage."""
         return cls(
             stage=stage.name,
             attempt=stage.attempt,
@@ -184,26 +184,26 @@ class StageObject(ResponseModel):
 
 
 class AttemptObject(ResponseModel):
-    """One attempt at a job."""
+    """One attempt of a job."""
 
     attempt: int
     """Number of the attempt."""
     worker: str
-    """Name of the process that made it."""
+    """Name of the process that executed the attempt."""
     outcome: str | None
-    """`succeeded`, `failed`, `cancelled`, `retried` or `lost`; null while it runs."""
+    """`succeeded`, `failed`, `cancelled`, `retried` or `lost`; null while the attempt runs."""
     started_at: float
-    """Time at which it began."""
+    """Time at which the attempt began."""
     ended_at: float | None
-    """Time at which it ended; null while it runs."""
+    """Time at which the attempt ended; null while it runs."""
     seconds: float | None
     """Seconds between the two."""
     error: str | None
-    """Why it did not succeed."""
+    """Why the attempt did not succeed; null otherwise."""
 
     @classmethod
     def of(cls, attempt: AttemptRun) -> Self:
-        """The attempt."""
+        """Show the attempt."""
         return cls(
             attempt=attempt.number,
             worker=attempt.worker,
@@ -223,13 +223,13 @@ class DetailedJob(JobObject):
     input: dict[str, Any]
     """What the job was asked to do."""
     result: dict[str, Any] | None
-    """What it found or made; null until it has ended."""
+    """The result of the job; null until the job has ended."""
     worker: str | None
-    """Name of the process of the current attempt, or of the last one."""
+    """Name of the process that executes the current attempt, or executed the last attempt."""
     position: int | None
-    """Its position among your queued jobs of its priority class, from 1; null unless it is in line."""
+    """Position among your queued jobs of the same priority class, from 1; null if it is not queued."""
     waiting: WaitingObject | None
-    """Why the job makes no progress at the moment; null where it does."""
+    """Why the job makes no progress at the moment; null if it does."""
     stages: list[StageObject]
     """The stages of all attempts, in order."""
     attempts: list[AttemptObject]
@@ -237,7 +237,7 @@ class DetailedJob(JobObject):
 
     @classmethod
     def of_view(cls, view: JobView) -> Self:
-        """The job that a person looks at."""
+        """Show the job with its history."""
         return cls(
             **_fields(view.job),
             progress=DetailedProgress.of_view(view),
@@ -257,11 +257,11 @@ class RetriedJobs(ResponseModel):
     object: Literal["job.retry"] = "job.retry"
     """Always `job.retry`."""
     retried: int
-    """How many there are."""
+    """Number of jobs that were queued again."""
     job_ids: list[str]
-    """Their ids."""
+    """Ids of the jobs that were queued again."""
     has_more: bool
-    """True where more dead letters match than `limit` allows; send the request again."""
+    """True if more dead letters match than `limit` allows; send the request again to queue more."""
 
 
 def _fields(job: Job) -> dict[str, Any]:

@@ -1,6 +1,6 @@
-"""/v1/jobs: list jobs, look at one, follow its events, cancel it, queue it again.
+"""/v1/jobs: list jobs, get a job, follow its events, cancel it, or queue it again.
 
-OpenAI's API has no jobs, so the shape is ours (``job_objects``). Times are seconds since 1970.
+OpenAI's API has no jobs, so this project defines the answers (``job_objects``). Times are seconds since 1970.
 """
 
 from datetime import UTC, datetime
@@ -29,12 +29,12 @@ from serve_app.edge.sse import EventStream
 from serve_app.routes.job_events import FeedDep, JobEvents
 from serve_app.routes.job_objects import DetailedJob, JobList, JobObject, RetriedJobs
 
-#: Postgres' bigint, which the ids of events are.
+#: Maximum id of an event: the maximum of Postgres' type ``bigint``.
 HIGHEST_EVENT = 2**63 - 1
-#: A stream ends itself before the time limit on requests would cut it off.
+#: Maximum length of a stream, as a share of the request timeout. The stream must end before the timeout.
 STREAM_SHARE_OF_TIMEOUT = 0.8
 MAX_RETRIED = 1_000
-#: One event of a stream, for the OpenAPI document.
+#: The schema of one event of a stream, for the OpenAPI document.
 EVENT = {"type": "object", "properties": {name: {"type": "string"} for name in ("id", "event", "data")}}
 STREAM: dict[str, Any] = {
     "description": "Server-sent events, sent as they happen",
@@ -45,14 +45,14 @@ router = json_router(404)
 
 
 class RetryRequest(RequestModel):
-    """Which dead letters are queued again; without any condition, all of them.
+    """The conditions for dead letters that are queued again; without a condition, all dead letters match.
 
     Times are RFC 3339 or seconds since 1970.
     """
 
     @classmethod
     def may_ignore(cls, name: str) -> bool:
-        """False: if a misspelt condition were ignored, more jobs would be queued again."""
+        """False, because without a misspelt condition more jobs would be queued again."""
         del name
         return False
 
@@ -73,7 +73,7 @@ class RetryRequest(RequestModel):
     failed_before: Moment | None = None
     """Only jobs that failed before this time."""
     limit: Annotated[Whole, Field(ge=1, le=MAX_RETRIED)] = 100
-    """Number of jobs at most."""
+    """Maximum number of jobs."""
 
 
 @router.get("/v1/jobs", summary="List jobs")
@@ -142,16 +142,14 @@ async def get_job_events(
         int | None, Header(ge=0, le=HIGHEST_EVENT, description="Id of the last event that was received")
     ] = None,
 ) -> Response:
-    """Sends the events of a job from the first one, or from the one after `Last-Event-ID`, until the job
-    ends.
-    """
+    """Sends the events of a job until it ends. If `Last-Event-ID` is given, only later events are sent."""
     feed.listeners.require_room()
     watch = Watch(organisation=organisation, job=job_id, after=last_event_id or 0)
     first = (await feed.read([watch])).get(watch)
     if first is None:
         raise NotFound(f"no job {job_id!r}")
     if first.last and not first.events:
-        return Response(status_code=HTTPStatus.NO_CONTENT)  # which ends a browser's attempts to connect again
+        return Response(status_code=HTTPStatus.NO_CONTENT)  # after 204, a browser does not connect again
     longest_s = STREAM_SHARE_OF_TIMEOUT * service.settings.request_timeout_s
     return EventStream(
         JobEvents(feed, watch, first=first),
@@ -165,9 +163,7 @@ async def get_job_events(
 async def retry_dead_letters(
     body: RetryRequest, service: ServiceDep, organisation: Organisation, once: Once
 ) -> Response:
-    """Queues the failed jobs that match the conditions again, at most `limit` of them; the first that failed
-    come first.
-    """
+    """Queues failed jobs that match the conditions again, up to `limit` jobs, those that failed first."""
     chosen = JobFilter(
         kind=body.kind,
         priority_class=body.priority_class or body.priority,
@@ -192,7 +188,7 @@ async def retry_dead_letters(
 async def cancel_job(job_id: str, service: ServiceDep, organisation: Organisation) -> JobObject:
     """Cancels a queued job at once.
 
-    A running job is ended by its worker within seconds; one that has ended stays as it is.
+    The worker ends a running job within seconds. A job that has ended does not change.
     """
 
     def cancel(connection: Connection[Any]) -> Job:
@@ -211,9 +207,7 @@ async def cancel_job(job_id: str, service: ServiceDep, organisation: Organisatio
     responses=documented_errors(404, 409),
 )
 async def retry_job(job_id: str, service: ServiceDep, organisation: Organisation, once: Once) -> Response:
-    """Queues a job that failed or was cancelled again, with its input, under its id, with as many attempts as
-    a new one.
-    """
+    """Queues a failed or cancelled job again, with its id, its input and the attempts of a new job."""
     attempts = service.settings.job_attempts
     return await once(
         lambda connection: JobObject.of(queue.replay(connection, organisation, job_id, attempts=attempts))

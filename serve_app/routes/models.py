@@ -13,7 +13,7 @@ router = json_router(404)
 
 
 class ModelObject(ResponseModel):
-    """OpenAI's Model; the fields after `owned_by` are added, to use the vectors correctly."""
+    """OpenAI's Model, with the fields after `owned_by` added; clients need these to use the vectors."""
 
     id: str
     """Name of the model, as requests send it."""
@@ -24,17 +24,17 @@ class ModelObject(ResponseModel):
     owned_by: Literal["embedding-cluster"] = "embedding-cluster"
     """Always `embedding-cluster`."""
     dimensions: int
-    """Length of its vectors."""
+    """Number of dimensions of the model's vectors."""
     trained_dimensions: list[int]
-    """Lengths that the model was trained for; `dimensions` of a request may be one of them."""
+    """Numbers of dimensions that the model was trained for; a request may choose one in `dimensions`."""
     max_input_tokens: int
-    """Longest input that the model reads, in tokens, special tokens included."""
+    """Maximum number of tokens of an input, special tokens included."""
     max_model_len: int
-    """The same, under the name that vLLM's clients use."""
+    """The same number as `max_input_tokens`, for vLLM's clients."""
     context_length: int
-    """The same, under the name that model routers use."""
+    """The same number as `max_input_tokens`, for model routers."""
     prompts: dict[str, str]
-    """The model's prompts by name; `prompt_name` and `input_type` of a request choose one."""
+    """The model's prompts by name; `prompt_name` or `input_type` of a request selects a prompt."""
     int8_range: float
     """The number that `output_dtype` `int8` writes as 127."""
     fingerprint: str
@@ -42,7 +42,7 @@ class ModelObject(ResponseModel):
 
     @classmethod
     def of(cls, model: ServedModel) -> Self:
-        """The served model."""
+        """Show the served model."""
         fingerprint = model.engine.fingerprint
         return cls(
             id=model.name,

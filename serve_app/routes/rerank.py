@@ -1,8 +1,8 @@
-"""POST /v1/rerank, in the form of Cohere, Jina and Voyage: orders documents by how well they answer a query.
+"""POST /v1/rerank as in the APIs of Cohere, Jina and Voyage: order documents by how well they answer a query.
 
-With ``CLUSTER_RERANKER_PATH`` a cross-encoder reads each document together with the query. Without it the
-embedding model compares their vectors, as a search does. ``method`` in the answer says which of the two gave
-the scores.
+With ``CLUSTER_RERANKER_PATH`` a cross-encoder reads each document together with the query. Without it, the
+vectors of query and document from the embedding model are compared, as in a search. ``method`` in the answer
+names the method that gave the scores.
 """
 
 from typing import Annotated, Any, Literal
@@ -35,7 +35,7 @@ class Document(BaseModel):
 
 
 class RerankRequest(CutFields):
-    """The fields that the providers share, and fields that one of them has."""
+    """The fields that the providers share, and fields of single providers."""
 
     CHANGES_NOTHING = frozenset({"user", "max_chunks_per_doc", *QUEUEING, *OF_IMAGES})
 
@@ -44,9 +44,9 @@ class RerankRequest(CutFields):
     documents: Annotated[list[str | Document], Field(min_length=1, max_length=MAX_DOCUMENTS)]
     """The documents to order: texts, or objects with a text."""
     model: str | None = None
-    """Name of the cross-encoder or, without one, of the embedding model; the served one by default."""
+    """Name of the cross-encoder or an embedding model; the cross-encoder by default, if there is one."""
     top_n: PositiveWhole | None = None
-    """Number of results at most; all documents by default."""
+    """Maximum number of results; by default, all documents are returned."""
     top_k: PositiveWhole | None = None
     """Voyage's name for `top_n`."""
     return_documents: bool | None = None
@@ -54,14 +54,14 @@ class RerankRequest(CutFields):
     return_text: bool | None = None
     """TEI's name for `return_documents`."""
     rank_fields: Annotated[list[str] | None, Field(min_length=1)] = None
-    """Fields of the documents that are read, in this order; `text` by default."""
+    """Names of the document fields to read, in this order; `text` by default."""
     max_tokens_per_doc: PositiveWhole | None = None
     """Number of tokens to which each document is cut."""
     raw_scores: Sigmoid | None = None
     use_activation: ScoresInRange | None = None
 
     def texts(self) -> list[str]:
-        """The text that is read of each document.
+        """Return the text to read of each document.
 
         Raises:
             InvalidInput: a document has no such text.
@@ -95,19 +95,19 @@ class RerankUsage(ResponseModel):
 
 
 class BilledSearches(ResponseModel):
-    """Cohere's units of billing."""
+    """The number of billed searches, as in Cohere's API."""
 
     search_units: Literal[1] = 1
     """Always 1."""
 
 
 class RerankMeta(ResponseModel):
-    """What Cohere tells about a request."""
+    """The metadata that Cohere's API returns about a request."""
 
     api_version: CohereApiVersion
-    """The version of the API."""
+    """The version of Cohere's API."""
     billed_units: BilledSearches
-    """The units of billing."""
+    """The number of billed searches."""
 
 
 class RerankResponse(ResponseModel):
@@ -124,7 +124,7 @@ class RerankResponse(ResponseModel):
     usage: RerankUsage
     """The tokens of the request."""
     meta: RerankMeta
-    """What Cohere's clients read."""
+    """Metadata for Cohere's clients."""
 
 
 @router.post("/v1/rerank", summary="Rerank documents", response_model=RerankResponse)
@@ -182,7 +182,7 @@ def _text(document: Document, name: str, fields: list[str] | None) -> str:
 
 
 def _depth(value: Any) -> int:
-    """Levels of lists and objects inside one another; counting stops one level above ``MAX_DEPTH``."""
+    """Count the levels of nested lists and objects; counting stops one level above ``MAX_DEPTH``."""
     depth, level = 0, [value]
     while level and depth <= MAX_DEPTH:
         depth += 1

@@ -1,10 +1,10 @@
 """POST /v1/vector_stores/{id or name}/search, as OpenAI's API reference describes it.
 
-By default three rankings are fused: by meaning (vectors), by words, and by phrase; a score of 1 means first
-in each. With ``ranker: "none"`` the vectors alone decide, and the score is their cosine. With the name of the
-cross-encoder (``CLUSTER_RERANKER_PATH``) as ranker, the cross-encoder scores the best chunks again, each
-together with the question. This module reads the request and writes the response; ``cluster.retrieval``
-searches.
+By default, three rankings are fused: by meaning (vectors), by words, and by phrase. A score of 1 means that
+the chunk is first in each ranking. With ``ranker: "none"``, only the vectors are used, and the score is their
+cosine. If ``ranker`` is the name of the cross-encoder (``CLUSTER_RERANKER_PATH``), the cross-encoder scores
+the best chunks again, each together with the question. This module reads the request and writes the response;
+``cluster.retrieval`` searches.
 """
 
 from collections.abc import Sequence
@@ -46,7 +46,7 @@ router = json_router(404, 409, 429)
 
 
 class StoreName(StringConvertor):
-    """A store's name in a path; it may hold slashes and line breaks."""
+    """Matches a store's name in a path; the name may contain slashes and line breaks."""
 
     regex = r"[\s\S]+"
 
@@ -63,12 +63,12 @@ def _no_rewriting(rewrite: bool) -> bool:
 
 
 class RankingOptions(RequestModel):
-    """How results are ranked, and which scores are good enough."""
+    """Options for the ranking of results and for their minimum score."""
 
     ranker: str = "auto"
-    """`auto` fuses three rankings, `none` uses the vectors alone; or the name of the cross-encoder."""
+    """`auto` fuses three rankings, `none` uses only the vectors; the name of the cross-encoder selects it."""
     score_threshold: Annotated[float, Field(ge=0, le=1)] = 0.0
-    """Lowest score of a result, from 0 to 1."""
+    """Minimum score of a result, from 0 to 1."""
 
 
 class SearchRequest(RequestModel):
@@ -76,19 +76,19 @@ class SearchRequest(RequestModel):
 
     @classmethod
     def may_ignore(cls, name: str) -> bool:
-        """False for other servers' names for ``filters``: a search without its filter would find too much."""
+        """False for other servers' names for ``filters``: an ignored filter would give too many results."""
         return name not in FILTERS_OF_OTHERS
 
     query: Text | list[Text]
     """A question, or a list of questions whose results are merged."""
     filters: dict[str, Any] | None = None
-    """A comparison (`type`, `key`, `value`) or a compound of them (`type`, `filters`), as OpenAI has them."""
+    """A comparison (`type`, `key`, `value`) or a compound filter (`type`, `filters`), as in OpenAI's API."""
     max_num_results: Annotated[Whole, Field(ge=1, le=50)] = 10
-    """Number of results at most."""
+    """Maximum number of results."""
     ranking_options: RankingOptions = RankingOptions()
-    """The ranker, and the lowest score of a result."""
+    """The ranker, and the minimum score of a result."""
     rewrite_query: Annotated[bool, AfterValidator(_no_rewriting)] = False
-    """Only `false` is accepted: a query is searched for as it is."""
+    """Only `false` is accepted, because queries are never rewritten."""
     mode: Mode = "ann"
     """`ann` uses the vector index; `exact` compares every vector."""
 
@@ -106,31 +106,31 @@ class SearchResult(ResponseModel):
     """A chunk that answers the query: OpenAI's VectorStoreSearchResultItem, with more fields."""
 
     file_id: str
-    """Id of the attached file; of a document that a bulk ingest brought in, the document's id."""
+    """Id of the attached file, or of the document if a bulk ingest added the document."""
     filename: str
     """Name of the file, or of the ingested document."""
     score: float
     """0 to 1, higher is better. Compare scores within one answer only."""
     attributes: dict[str, str | int | float | bool]
-    """The attributes that the file's owner gave it; of an ingested document, all attributes."""
+    """Attributes that the request for the file set; all attributes if a bulk ingest added the document."""
     content: list[TextContent]
     """The chunk's text, as one item."""
     chunk_id: str
     """Id of the chunk."""
     page: int | None
-    """Page of the document, from 1; null where the document has no pages."""
+    """Page of the document, from 1; null if the document has no pages."""
     start: int | None
-    """Character of the page at which the chunk starts, from 0."""
+    """Position of the chunk's first character on the page, counted from 0."""
     end: int | None
-    """Character of the page behind the chunk's last one."""
+    """Position after the chunk's last character on the page."""
     snippet: str
-    """The part of the chunk with most of the query's words."""
+    """The part of the chunk that contains most of the query's words."""
     keywords: list[str]
     """Keywords of the document that occur in the chunk."""
 
     @classmethod
     def of(cls, chunk: RetrievedChunk) -> Self:
-        """The chunk as JSON."""
+        """Show the chunk."""
         return cls(
             file_id=chunk.file,
             filename=chunk.filename,
@@ -152,7 +152,7 @@ class SearchResults(ResponseModel):
     object: Literal["vector_store.search_results.page"] = "vector_store.search_results.page"
     """Always `vector_store.search_results.page`."""
     search_query: list[str]
-    """The queries, as they were searched for."""
+    """The queries of the request."""
     data: list[SearchResult]
     """The results, best first."""
     has_more: Literal[False] = False
@@ -162,7 +162,7 @@ class SearchResults(ResponseModel):
 
     @classmethod
     def of(cls, queries: Sequence[str], retrieved: Retrieved) -> Self:
-        """The chunks as JSON."""
+        """Show the found chunks."""
         return cls(search_query=list(queries), data=[SearchResult.of(chunk) for chunk in retrieved.chunks])
 
 
@@ -170,7 +170,7 @@ class SearchResults(ResponseModel):
 async def search(
     vector_store: str, body: SearchRequest, service: ServiceDep, context: ContextDep, response: Response
 ) -> SearchResults:
-    """Returns the chunks that answer the query best, each with its file, its page and its position there."""
+    """Returns the chunks that answer the query best, each with its file, its page and its position."""
     queries = [body.query] if isinstance(body.query, str) else body.query
     cross_encoder = None if service.models.reranker is None else service.models.reranker.name
     options = RetrievalOptions(

@@ -1,6 +1,6 @@
 """Checks uploaded files, and keeps blobs and rows consistent, for every route that stores or deletes files.
 
-A route writes the blob first and the row after it. If the database is lost in between, a blob without a row
+A route writes the blob first and then the row. If the database is lost in between, a blob without a row
 remains, which ``cluster.doctor`` finds. A row never remains without its blob.
 
     media_type = accepted_type(b"%PDF-1.7 ...", name="a.pdf", purpose="assistants")   # "application/pdf"
@@ -30,7 +30,7 @@ log = structlog.get_logger(__name__)
 
 
 def accepted_type(start: bytes, *, name: str, purpose: str) -> str:
-    """The media type found in the first bytes of a file.
+    """Return the media type that the first bytes of a file show.
 
     Raises:
         HTTPException: 415, the purpose does not accept files of this format.
@@ -47,12 +47,12 @@ def accepted_type(start: bytes, *, name: str, purpose: str) -> str:
 
 
 def require_kept_blob(connection: Connection[Any], service: Service, organisation: str, blob: Blob) -> None:
-    """Check that the blob still exists, in the transaction of the row that will name it.
+    """Check that the blob still exists, in the transaction that writes the row that refers to the blob.
 
     Until the transaction ends, the blob cannot be deleted.
 
     Raises:
-        Unavailable: the last file with this content was deleted in the meantime, and the blob with it.
+        Unavailable: the last file with this content was deleted in the meantime, together with the blob.
     """
     if not require_blob(connection, service.blobs, organisation, blob.sha256):
         raise Unavailable(
@@ -62,12 +62,12 @@ def require_kept_blob(connection: Connection[Any], service: Service, organisatio
 
 
 async def delete_unused_blobs(service: Service, organisation: str, hashes: Sequence[str]) -> None:
-    """Delete the blobs that no row names any more.
+    """Delete the blobs that no row refers to any more.
 
-    A blob that cannot be deleted now is left to ``cluster.doctor``.
+    If a blob cannot be deleted now, ``cluster.doctor`` finds it later.
 
-    Each blob is deleted in a transaction of its own, because the thousands of parts of an upload would need
-    as many locks.
+    Each blob is deleted in its own transaction, because one transaction for the thousands of parts of an
+    upload would need thousands of locks.
     """
 
     def work(pool: ConnectionPool, _: ChunkIndexes) -> None:
@@ -82,10 +82,10 @@ async def delete_unused_blobs(service: Service, organisation: str, hashes: Seque
 
 @asynccontextmanager
 async def deleting_orphan_blob(service: Service, organisation: str, blob: Blob) -> AsyncIterator[None]:
-    """Delete the blob if the block, which writes the row that names it, refuses the row."""
+    """Delete the blob if the block, which writes the row for the blob, fails because the row is refused."""
     try:
         yield
-    # Not after a lost connection: only the database knows which blobs are unused.
+    # A lost connection is not caught here, because the row may have been written.
     except (Permanent, Throttled):
         await delete_unused_blobs(service, organisation, [blob.sha256])
         raise

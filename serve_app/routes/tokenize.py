@@ -1,4 +1,4 @@
-"""POST /v1/tokenize: the token ids of a text, for clients that count or cut before they send."""
+"""POST /v1/tokenize: return token ids of texts, for clients that count tokens or cut texts themselves."""
 
 from typing import Literal
 
@@ -16,7 +16,7 @@ router = json_router(404)
 
 
 class TokenizeRequest(RequestModel):
-    """A text or several."""
+    """The texts to tokenise."""
 
     input: str | list[str]
     """A text, or a list of texts."""
@@ -32,7 +32,7 @@ class TokenizedText(ResponseModel):
     ids: list[int]
     """Token ids of the whole text, without special tokens."""
     count: int
-    """Number of tokens that `usage` would count if nothing were cut, special tokens included."""
+    """Number of tokens of the whole text, special tokens included."""
 
 
 class TokenizeResponse(ResponseModel):
@@ -41,17 +41,17 @@ class TokenizeResponse(ResponseModel):
     object: Literal["list"] = "list"
     """Always `list`."""
     data: list[TokenizedText]
-    """The texts, in the order of the request."""
+    """The tokens of each text, in the order of the request."""
     model: str
     """Name of the model, as requested."""
     max_input_tokens: int
-    """Longest input that the model reads, in tokens, special tokens included."""
+    """Maximum number of tokens of an input, special tokens included."""
 
 
 @router.post("/v1/tokenize", summary="Get the token ids of texts", response_model=TokenizeResponse)
 async def tokenize(body: TokenizeRequest, service: ServiceDep, organisation: Organisation) -> Response:
     """Returns the token ids of each text, even of texts longer than the model reads."""
-    del organisation  # a request this cheap is not recorded as usage
+    del organisation  # tokenising is cheap, so it is not recorded as usage
     model, _ = model_and_kind(service.models, body.model)
     ids = await model.tokenise(as_list(body.input))
     special = model.engine.tokeniser.special_tokens

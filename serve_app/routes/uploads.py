@@ -1,7 +1,7 @@
-"""/v1/uploads, in OpenAI's form: a large file in parts, each of which can be sent again on its own.
+"""/v1/uploads as in OpenAI's API: upload a large file in parts, so a failed part can be sent again alone.
 
-A part that is sent twice is stored once. Completing an upload joins its parts into the file's blob;
-completing it again gives the same answer, for a client that did not receive the first.
+A part that is sent twice is stored once. Completing an upload joins the parts into the file's blob. If a
+client did not receive the answer, it can complete the upload again and gets the same answer.
 """
 
 import hashlib
@@ -53,7 +53,8 @@ router = json_router(404, 409, 429)
 
 COPY_BYTES = 1024 * 1024
 
-#: The form in the OpenAPI document, written by hand: the route streams the form, so FastAPI does not read it.
+#: Description of the form for the OpenAPI document. FastAPI cannot generate it, because the route streams the
+#: form.
 FORM: dict[str, Any] = {
     "requestBody": {
         "required": True,
@@ -91,7 +92,7 @@ class CreateUploadRequest(RequestModel):
     bytes: Annotated[Whole, Field(ge=1)]
     """Size of the whole file, in bytes."""
     mime_type: Annotated[Text, Field(max_length=256)]
-    """Media type of the file; the type that counts is recognised by its bytes."""
+    """Media type of the file. It is not used, because the type is recognised from the bytes."""
     expires_after: FileExpiryRequest | None = None
     """Lifetime of the file; by default it depends on the purpose."""
 
@@ -104,7 +105,7 @@ class CompleteUploadRequest(RequestModel):
     ]
     """Ids of the parts, in the order of their bytes in the file."""
     md5: Annotated[str | None, Field(max_length=64)] = None
-    """MD5 of the whole file, in hexadecimal digits; other bytes are refused."""
+    """MD5 of the whole file, in hexadecimal digits; a file with another MD5 is refused."""
 
 
 class UploadObject(ResponseModel):
@@ -115,7 +116,7 @@ class UploadObject(ResponseModel):
     object: Literal["upload"] = "upload"
     """Always `upload`."""
     bytes: int
-    """Announced size of the whole file, in bytes."""
+    """Size of the whole file in bytes, as the upload announced it."""
     created_at: int
     """Time of creation, in seconds since 1970."""
     filename: str
@@ -131,7 +132,7 @@ class UploadObject(ResponseModel):
 
     @classmethod
     def of(cls, upload: Upload, file: File | None = None) -> Self:
-        """The upload, with the file that it became."""
+        """Show the upload, with the finished file."""
         return cls(
             id=upload.id,
             bytes=upload.bytes,
@@ -160,7 +161,7 @@ class UploadPartObject(ResponseModel):
 
     @classmethod
     def of(cls, part: UploadPart) -> Self:
-        """The part."""
+        """Show the part."""
         return cls(id=part.id, created_at=unix(part.created_at), upload_id=part.upload, bytes=part.bytes)
 
 
@@ -168,7 +169,7 @@ class UploadPartObject(ResponseModel):
 async def create(
     body: CreateUploadRequest, service: ServiceDep, organisation: Organisation, once: Once
 ) -> Response:
-    """Creates an upload, which takes parts until it is completed, cancelled or expired."""
+    """Creates an upload. Parts can be added until it is completed, cancelled or expired."""
     settings, name = service.settings, plain_name(body.filename, param="filename")
     if body.bytes > settings.max_upload_bytes:
         raise InvalidInput(
@@ -205,7 +206,7 @@ async def add(
     upload_id: str, request: Request, service: ServiceDep, organisation: Organisation, once: Once
 ) -> Response:
     """Stores one part. Parts may be sent at the same time and in any order."""
-    # Refuse an upload that has ended before its bytes are read.
+    # If the upload has ended, refuse the part before its bytes are read.
     await service.in_transaction(lambda connection: get_pending(connection, organisation, upload_id))
     max_bytes = service.settings.max_part_bytes
     async with upload_form(
@@ -228,7 +229,7 @@ async def add(
 async def complete(
     upload_id: str, body: CompleteUploadRequest, service: ServiceDep, organisation: Organisation, once: Once
 ) -> Response:
-    """Joins the parts, in the given order, into a file; their sizes must add up to the announced size."""
+    """Joins the parts in the given order into a file. The sum of their sizes must be the announced size."""
 
     def find(connection: Connection[Any]) -> tuple[Upload, list[UploadPart]]:
         upload = get_upload(connection, organisation, upload_id)

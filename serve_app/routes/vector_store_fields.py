@@ -1,6 +1,6 @@
 """The fields that requests about vector stores share, such as metadata, attributes and priority.
 
-Used by the routes of vector stores, their files and their file batches. These types refuse values that
+The routes of vector stores, their files and their file batches use these types. The types refuse values that
 Postgres could not store or a filter could not test.
 """
 
@@ -36,7 +36,7 @@ MAX_FILES = 2_000
 
 
 def _scalar(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
-    """Validate with one error for the whole union, in place of one for each of its members."""
+    """Validate, and raise one error for the whole union instead of one error for each type."""
     try:
         value = validate(value)
     except ValidationError as exc:
@@ -85,7 +85,7 @@ Priority = Annotated[
     WrapValidator(_priority),
     Field(description=PRIORITY_DESCRIPTION),
 ]
-#: The same in a form, where a number arrives as text.
+#: A ``Priority`` in a form, in which a number arrives as text.
 FormPriority = Annotated[
     Literal["high", "medium", "low"] | Annotated[int, Field(ge=0, le=9)],
     WrapValidator(_priority),
@@ -106,7 +106,7 @@ class ChunkSizesRequest(RequestModel):
     """The sizes of chunks, in tokens."""
 
     max_chunk_size_tokens: Annotated[Whole, Field(ge=100, le=4096)]
-    """Longest chunk, in tokens; the model's own limit applies as well."""
+    """Maximum number of tokens of a chunk; the model's own limit also applies."""
     chunk_overlap_tokens: Annotated[Whole, Field(ge=0)]
     """Accepted for OpenAI's clients, at most half of `max_chunk_size_tokens`; chunks never overlap here."""
 
@@ -148,9 +148,9 @@ class ChunkSizes(ResponseModel):
     """The sizes of chunks, in tokens."""
 
     max_chunk_size_tokens: int
-    """Longest chunk, in tokens."""
+    """Maximum number of tokens of a chunk."""
     chunk_overlap_tokens: int
-    """Tokens that neighbouring chunks share."""
+    """Number of tokens that neighbouring chunks share."""
 
 
 class AutoChunking(ResponseModel):
@@ -177,7 +177,7 @@ class OtherChunking(ResponseModel):
 
 
 def chunking_of(strategy: Mapping[str, Any] | None) -> AutoChunking | StaticChunking:
-    """The answer's form of a stored strategy, where None stands for auto."""
+    """Turn a stored strategy into the model for answers; None means ``auto``."""
     if strategy is None or strategy["type"] == "auto":
         return AutoChunking()
     return StaticChunking.model_validate(strategy)
@@ -192,11 +192,11 @@ class QueueFields(Protocol):
 
     @property
     def priority(self) -> str | int | None:
-        """The priority within the class; a string is the class in its older form."""
+        """The priority within the class; a string is the priority class, as older clients send it."""
 
 
 def queue_options(settings: Settings, fields: QueueFields) -> dict[str, Any]:
-    """The arguments with which a request's priority is passed to the functions that queue a job.
+    """Return the arguments that pass a request's priority to the functions that queue a job.
 
     Raises:
         InvalidInput: the request names two priority classes.
@@ -218,5 +218,5 @@ def queue_options(settings: Settings, fields: QueueFields) -> dict[str, Any]:
 
 
 def stored_json(model: BaseModel | None) -> dict[str, Any] | None:
-    """The dictionary in which the database stores the field."""
+    """Return the field as the dictionary that the database stores."""
     return None if model is None else model.model_dump()

@@ -1,8 +1,8 @@
-"""/v1/vector_stores/{id}/files, in OpenAI's form: attach, list, get, change and detach files.
+"""/v1/vector_stores/{id}/files as in OpenAI's API: attach, list, get, change and detach files.
 
-Beyond OpenAI's fields, each file shows the progress of its job and what was found in its document; see
-``VectorStoreFileObject``. The header ``openai-poll-after-ms`` says when to ask again about a file in
-progress.
+In addition to OpenAI's fields, each file shows the progress of its job and what was found in its document;
+see ``VectorStoreFileObject``. The header ``openai-poll-after-ms`` says when a client should ask again about a
+file in progress.
 """
 
 from datetime import UTC, datetime
@@ -42,10 +42,10 @@ from serve_app.routes.vector_store_fields import (
 #: Milliseconds after which a client should ask again about a file whose job is queued, or runs.
 POLL_QUEUED_MS = 1_000
 POLL_RUNNING_MS = 500
-#: The same for a job that waits for its next attempt, at most.
+#: Maximum value of that time for a job that waits for its next attempt.
 MAX_POLL_MS = 5_000
 POLL_HEADER = "openai-poll-after-ms"
-#: OpenAI's schema allows no shorter chunks, in tokens.
+#: Minimum chunk size in OpenAI's schema, in tokens.
 MIN_CHUNK_SHOWN = 100
 
 router = json_router(404)
@@ -110,13 +110,13 @@ class VectorStoreFileObject(ResponseModel):
     last_error: FileError | None
     """Why the file failed; null if it did not."""
     chunking_strategy: Annotated[StaticChunking | OtherChunking, Field(discriminator="type")]
-    """The requested strategy; `auto` is shown as the sizes it results in."""
+    """The requested strategy; `auto` is shown as the resulting sizes."""
     attributes: dict[str, str | bool | int | float]
     """Named values that the filters of a search can test."""
     filename: str
     """Name of the file."""
     chunking: ChunkSizes
-    """The sizes in use, which the model's own limit may make smaller than the requested ones."""
+    """The sizes in use; they may be smaller than the requested sizes because of the model's limit."""
     job_id: str
     """Id of the job that processes the file, or processed it last; see `/v1/jobs/{job_id}`."""
     stage: str | None
@@ -140,11 +140,11 @@ class VectorStoreFileObject(ResponseModel):
     failed_pages: list[int]
     """Numbers of the pages that could not be read, counted from 1."""
     facts: dict[str, Any]
-    """What was found out while reading, such as the character set (`encoding`)."""
+    """Facts that were found while reading the document, such as the character set (`encoding`)."""
 
     @classmethod
     def of(cls, attached: StoreFile, store: VectorStore, *, model_tokens: int) -> Self:
-        """The attached file.
+        """Show the attached file.
 
         Args:
             model_tokens: number of tokens that the store's model reads, special tokens not counted.
@@ -275,7 +275,7 @@ async def update_attributes(
     organisation: Organisation,
     once: Once,
 ) -> Response:
-    """Replaces all attributes of the file; searches use the new ones at once."""
+    """Replaces all attributes of the file. Searches use the new attributes at once."""
     updated: list[VectorStore] = []
 
     def update(connection: Connection[Any]) -> VectorStoreFileObject:
@@ -330,9 +330,9 @@ def poll_after_ms(attached: StoreFile) -> int:
 
 
 def _requested(strategy: dict[str, Any] | None, sizes: ChunkSizes) -> StaticChunking | OtherChunking:
-    """The requested strategy.
+    """Return the requested strategy, as answers show it.
 
-    OpenAI's own answers show ``auto`` as the sizes it results in, and so do these.
+    Answers show ``auto`` as the resulting sizes, because OpenAI's answers do the same.
     """
     requested = chunking_of(strategy)
     if isinstance(requested, StaticChunking):

@@ -1,4 +1,4 @@
-"""/v1/vector_stores, in OpenAI's form: create, list, get, change and delete vector stores.
+"""/v1/vector_stores as in OpenAI's API: create, list, get, change and delete vector stores.
 
 Beyond OpenAI's fields: ``description``, ``chunking_strategy`` and ``partial`` of a store, and the
 ``priority`` of the files that a new store is created with.
@@ -36,7 +36,7 @@ from serve_app.routes.vector_store_fields import (
     stored_json,
 )
 
-#: OpenAI's limit. A file batch takes more.
+#: Maximum number of files of a new store, as in OpenAI's API. A file batch can attach more.
 MAX_FILES_OF_A_NEW_STORE = 500
 
 router = json_router(404)
@@ -56,7 +56,7 @@ class CreateStoreRequest(RequestModel):
     file_ids: Annotated[list[Text], Field(max_length=MAX_FILES_OF_A_NEW_STORE)] | None = None
     """Ids of files to attach to the new store."""
     expires_after: StoreExpiryRequest | None = None
-    """When the store expires; never by default."""
+    """When the store expires; by default, it never expires."""
     chunking_strategy: ChunkingStrategy | None = None
     metadata: Metadata | None = None
     partial: Partial = False
@@ -95,7 +95,7 @@ class FileCountsObject(ResponseModel):
 
     @classmethod
     def of(cls, files: FileCounts) -> Self:
-        """The counts of a store or of a batch."""
+        """Show the counts of a store or of a batch."""
         return cls(
             in_progress=files.in_progress,
             completed=files.completed,
@@ -186,7 +186,7 @@ class DeletedVectorStore(ResponseModel):
     """Id of the job that deletes the store's content."""
 
 
-#: The value that null sets a field of a store to; null itself for the other fields.
+#: The stored value if an update sets a field to null; fields that are not listed store null.
 VALUES_OF_NULL: dict[str, Any] = {"name": "", "description": "", "metadata": {}, "partial": False}
 
 
@@ -224,7 +224,7 @@ async def create_store(
 
 @router.get("/v1/vector_stores", summary="List vector stores")
 async def list_stores(page: PageDep, service: ServiceDep, organisation: Organisation) -> VectorStoreList:
-    """Lists vector stores one page at a time, expired ones included."""
+    """Lists vector stores one page at a time, expired stores included."""
 
     def read(connection: Connection[Any]) -> VectorStoreList:
         found = stores.list_stores(connection, organisation, page)

@@ -1,6 +1,7 @@
 """Attaching files to vector stores: each attached file gets a job that indexes it.
 
-Called by the routes and by the doctor. A worker whose job has lost its file calls ``successor``.
+Called by the routes and by the doctor. A worker calls ``successor`` if another job has replaced its job, or
+if the file was detached.
 
     with connection.transaction():
         attach_many(connection, store, [Attachment(file="file-1")])
@@ -31,9 +32,9 @@ class Attachment:
     """A file to attach, with its options."""
 
     file: str
-    #: At most 16 strings, numbers and booleans, which filters of searches can use.
+    #: At most 16 strings, numbers and booleans that search filters can use.
     attributes: Mapping[str, Any] = field(default_factory=dict)
-    #: OpenAI's ``chunking_strategy``; None: that of the store.
+    #: OpenAI's ``chunking_strategy``; None: the store's strategy.
     chunking_strategy: Mapping[str, Any] | None = None
 
 
@@ -68,19 +69,19 @@ def attach_many(
 ) -> None:
     """Attach files and submit a job for each. Either all files are attached or none.
 
-    A file that is attached already is indexed again. Its open job continues if it uses the same chunking
-    strategy, and takes the new attributes; otherwise a new job replaces it.
+    A file that is attached already is indexed again. If its open job uses the same chunking strategy, the job
+    continues with the new attributes. Otherwise a new job replaces the open job.
 
     Args:
-        attachments: the files; of several for one file, the last counts.
-        priority_class: the priority class of their jobs.
-        priority: 0 to 9, the priority inside the class; higher goes first.
-        attempts: maximum number of attempts of each job; None: as its kind says.
+        attachments: the files; if a file occurs more than once, its last attachment counts.
+        priority_class: the priority class of the jobs.
+        priority: 0 to 9, the priority inside the class; jobs with a higher priority run first.
+        attempts: maximum number of attempts of each job; None: the default of the job's kind.
         batch: id of the file batch that the files belong to.
 
     Raises:
-        NotFound: a file that the organisation does not have.
-        InvalidInput: a file for another purpose than ``formats.DOCUMENT_PURPOSES``.
+        NotFound: the organisation does not have one of the files.
+        InvalidInput: the purpose of a file is not in ``formats.DOCUMENT_PURPOSES``.
         Conflict: the store has expired.
     """
     require_live(store)
@@ -92,7 +93,7 @@ def attach_many(
         connection.execute(SQL["insert"], {**owner, "documents": ids})
         strategies = {file: attachment.chunking_strategy for file, attachment in wanted.items()}
         jobs, replaced = _open_jobs(connection, strategies, owner)
-        # Jobs are locked before turns, as ``queue.requeue`` locks them, or the two could deadlock.
+        # ``queue.requeue`` also locks jobs before queue entries. Another order could cause a deadlock.
         queue.lock_jobs(connection, store.organisation, list(replaced.values()))
         new = [file for file in wanted if file not in jobs]
         requests = [_request(store, file) for file in new]
@@ -109,7 +110,7 @@ def attach_many(
 
 
 def successor(connection: Connection[Any], organisation: str, store_id: str, file: str) -> str | None:
-    """Id of the file's latest job; None where the file is no longer attached."""
+    """Return the id of the file's latest job; None if the file is no longer attached."""
     row = connection.execute(
         SQL["successor"], {"organisation": organisation, "vector_store": store_id, "file": file}
     ).fetchone()
@@ -121,7 +122,7 @@ def _require_files(connection: Connection[Any], owner: dict[str, Any]) -> None:
 
     Raises:
         NotFound: a file is missing.
-        InvalidInput: a file for another purpose than ``DOCUMENT_PURPOSES``.
+        InvalidInput: the purpose of a file is not in ``DOCUMENT_PURPOSES``.
     """
     found = dict(connection.execute(SQL["files"], owner).fetchall())
     missing = [file for file in owner["files"] if file not in found]
@@ -140,10 +141,10 @@ def _require_files(connection: Connection[Any], owner: dict[str, Any]) -> None:
 def _open_jobs(
     connection: Connection[Any], wanted: Mapping[str, Mapping[str, Any] | None], owner: dict[str, Any]
 ) -> tuple[dict[str, str], dict[str, str]]:
-    """Lock the files' rows. Returns the open job of each file: the jobs to keep, and the jobs to replace.
+    """Lock the files' rows, and return their open jobs by file: the jobs to keep, and the jobs to replace.
 
     Args:
-        wanted: file -> its new chunking strategy. An open job with the same strategy is kept.
+        wanted: file -> new chunking strategy of the file. An open job with the same strategy may be kept.
         owner: organisation, vector store and files.
     """
     kept: dict[str, str] = {}
@@ -155,8 +156,8 @@ def _open_jobs(
 
 
 def _replace_jobs(connection: Connection[Any], organisation: str, jobs: Mapping[str, str]) -> None:
-    """Cancel each old job because a new one replaces it. Batches that wait for a file then wait for its new
-    job.
+    """Cancel each old job because a new job replaces it. A batch that waits for an old job then waits for the
+    new job.
 
     Args:
         jobs: old job -> new job.

@@ -1,6 +1,6 @@
-"""The chunk length of an attached file: OpenAI's ``chunking_strategy``, limited to what the model reads.
+"""The chunk length of an attached file: OpenAI's ``chunking_strategy``, limited to the model's input length.
 
-The worker divides the file by it, and the routes show it.
+The worker divides the file into chunks of this length, and the routes show the length.
 
     strategy = attached.chunking_strategy or store.chunking_strategy
     Chunking.used(strategy, most=engine.tokeniser.max_content_tokens)
@@ -17,18 +17,18 @@ class Chunking:
 
     #: Maximum number of tokens of a chunk, without special tokens.
     max_tokens: int
-    #: Tokens that neighbouring chunks share. Always 0, whatever the strategy says: the content decides where
+    #: Tokens that neighbouring chunks share. Always 0 for every strategy, because the content decides where
     #: chunks end (docs/decisions/004-content-defined-chunks.md).
     overlap_tokens: int = 0
 
     @classmethod
     def used(cls, strategy: Mapping[str, Any] | None, *, most: int) -> Self:
-        """The chunking that a strategy leads to.
+        """Return the chunking for a strategy.
 
         Args:
-            strategy: OpenAI's ``chunking_strategy``; None is auto: chunks as long as the model reads.
-            most: tokens that the model reads, special tokens not counted. The end of a longer chunk would be
-                ignored.
+            strategy: OpenAI's ``chunking_strategy``; None means auto: chunks have at most ``most`` tokens.
+            most: maximum number of tokens that the model reads, without special tokens. The model would
+                ignore the end of a longer chunk.
         """
         max_tokens = (
             most

@@ -1,4 +1,4 @@
-"""File batches: files that are attached to a vector store together, and counted and cancelled together.
+"""File batches: groups of files that are attached, counted and cancelled together in a vector store.
 
 Called by the routes.
 
@@ -30,8 +30,8 @@ SQL = queries("cluster.documents.vector_stores", "file_batches.sql")
 class FileBatch:
     """A file batch and the numbers of its files by status.
 
-    A file that belongs to several batches is indexed once and counts in each. A file that was detached from
-    the store or deleted counts as cancelled.
+    A file that belongs to several batches is indexed once and counts in each batch. A file that was deleted,
+    or detached from the store, counts as cancelled.
     """
 
     organisation: str
@@ -45,9 +45,9 @@ class FileBatch:
 
     @property
     def status(self) -> FileStatus:
-        """In progress while a file is. Then cancelled where the batch or every file is.
+        """In progress while any file is in progress. Then cancelled if the batch or every file was cancelled.
 
-        Otherwise completed where a file is, else failed.
+        Otherwise completed if any file is completed, else failed.
         """
         if self.files.in_progress:
             return FileStatus.IN_PROGRESS
@@ -82,7 +82,7 @@ def create_batch(
 
 
 def get_batch(connection: Connection[Any], store: VectorStore, id: str) -> FileBatch:
-    """The store's batch with this id.
+    """Return the store's batch with this id.
 
     Raises:
         NotFound: the store has no such batch.
@@ -98,10 +98,10 @@ def get_batch(connection: Connection[Any], store: VectorStore, id: str) -> FileB
 
 
 def cancel_batch(connection: Connection[Any], store: VectorStore, id: str) -> FileBatch:
-    """Cancel the open jobs of the batch: queued jobs at once, running ones as soon as their workers notice.
+    """Cancel the open jobs of the batch: queued jobs at once, running jobs as soon as their workers notice.
 
-    A job that another batch waits for continues; its file counts as cancelled in this batch. A batch without
-    open jobs does not change.
+    A job that another batch waits for continues, but its file counts as cancelled in this batch. A batch
+    without open jobs does not change.
 
     Raises:
         NotFound: the store has no such batch.

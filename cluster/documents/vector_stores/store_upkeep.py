@@ -1,4 +1,4 @@
-"""Upkeep of vector stores: marks expired stores, and deletes the contents of deleted and expired ones.
+"""Upkeep of vector stores: mark expired stores, and delete the contents of deleted and expired stores.
 
 Called by the worker: ``expire_stores`` at intervals, ``delete_store_rows`` by jobs of kind
 ``kinds.DELETE_STORE``.
@@ -19,15 +19,16 @@ from cluster.jobs import queue
 from cluster.jobs.jobs import GONE
 
 SQL = queries("cluster.documents.vector_stores", "store_upkeep.sql")
-#: Rows deleted in one transaction, which so holds its locks only briefly.
+#: Maximum number of rows deleted in one transaction. The limit keeps locks short.
 ROWS_AT_ONCE = 1_000
-#: Files detached in one transaction; each may have a job to cancel.
+#: Maximum number of files detached in one transaction. It is smaller because each file may have a job to
+#: cancel.
 FILES_AT_ONCE = 500
 
 
 def expire_stores(connection: Connection[Any]) -> int:
-    """Mark expired stores of all organisations and submit the jobs that delete their contents; returns their
-    number.
+    """Mark expired stores of all organisations and submit the jobs that delete the contents of these stores.
+    Returns the number of these stores.
     """
     expired = 0
     for (organisation,) in connection.execute(SQL["organisations"]).fetchall():
@@ -39,11 +40,11 @@ def expire_stores(connection: Connection[Any]) -> int:
 
 
 def delete_store_rows(connection: Connection[Any], organisation: str, id: str) -> int:
-    """Delete some rows of a deleted or expired store in the caller's transaction; returns their number, 0 at
-    the end.
+    """Delete some rows of a deleted or expired store in the caller's transaction. Returns the number of
+    deleted rows; 0 means that no row is left.
 
-    The jobs of its files are cancelled first. The row of a deleted store is deleted last; a transaction that
-    is still writing into the store then fails.
+    The first calls cancel the jobs of the store's files. The last call deletes the row of a deleted store; a
+    transaction that is still writing into the store then fails.
 
     Raises:
         Conflict: the store is neither deleted nor expired.

@@ -1,12 +1,12 @@
 """Vector stores: named sets of documents that can be searched.
 
-Called by the jobs that fill them, by retrieval and by the routes. Every call names the organisation.
+Called by the jobs that fill stores, by retrieval and by the routes. Every call names the organisation.
 
     store = ensure_store(connection, "default", "handbook", fingerprint=engine.fingerprint)
 
 A deleted store is hidden from every call at once, and a job deletes its contents (``store_upkeep``). An
-expired store keeps its row, so that its owner sees that it expired; its documents are hidden and deleted as
-well.
+expired store keeps its row to show the owner that the store expired. The documents of an expired store are
+hidden and deleted too.
 """
 
 import re
@@ -33,11 +33,11 @@ from cluster.vector_index.collections import collection_name
 from cluster.vector_index.filters import is_text
 
 ID = re.compile(r"^vs_[0-9a-f]{24}$")
-#: Characters; OpenAI's limit.
+#: In characters. OpenAI has the same limit.
 LONGEST_NAME = 256
-#: Most names of existing stores in the error about a missing one.
+#: Maximum number of existing stores that the error about a missing store names.
 NAMES_SHOWN = 10
-#: Activity of a store is recorded at most this often.
+#: Minimum time between two records of a store's activity.
 TOUCH_INTERVAL = timedelta(minutes=1)
 
 
@@ -50,18 +50,18 @@ class VectorStore:
     #: Empty for a store without a name.
     name: str
     description: str
-    #: Collection that holds its chunks.
+    #: Collection that holds the store's chunks.
     collection: str
-    #: Name of the index that holds its vectors; see ``cluster.vector_index.ADAPTERS``.
+    #: Name of the index that holds the store's vectors; see ``cluster.vector_index.ADAPTERS``.
     index: str
-    #: Fingerprint of the model that computed its vectors.
+    #: Fingerprint of the model that computes the store's vectors.
     fingerprint: Fingerprint
     metadata: dict[str, str]
-    #: OpenAI's ``chunking_strategy`` for files without one of their own; None: auto.
+    #: OpenAI's ``chunking_strategy`` for files without a strategy of their own; None: auto.
     chunking_strategy: dict[str, Any] | None
     #: OpenAI's ``expires_after``: {"anchor": "last_active_at", "days": n}; None: the store never expires.
     expires_after: dict[str, Any] | None
-    #: True: the readable pages of a damaged document are indexed.
+    #: If true, the readable pages of a damaged document are indexed.
     partial: bool
     created_at: datetime
     last_active_at: datetime
@@ -75,7 +75,7 @@ class VectorStore:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NewStore:
-    """The fields of a new store; see ``VectorStore``."""
+    """Holds the fields that a caller chooses for a new store; see ``VectorStore``."""
 
     name: str = ""
     description: str = ""
@@ -106,7 +106,7 @@ class StoreUsage:
     """The amount of data in a store."""
 
     files: FileCounts = FileCounts()
-    #: Bytes of its files and of its ingested documents.
+    #: Bytes of the store's files and ingested documents.
     bytes: int = 0
 
 
@@ -134,20 +134,21 @@ def ensure_store(
     fingerprint: Fingerprint,
     index: str = PGVECTOR,
 ) -> VectorStore:
-    """The store of this name or id; created if it does not exist. Safe to repeat and to race.
+    """Return the store with this name or id; create it if it does not exist. Safe to repeat and to call
+    concurrently.
 
-    A new store has the id that ``records.vector_store_id`` makes from its name. Where a deleted or expired
-    store still has that id, the new store has a random one and is found by its name.
+    A new store gets the id that ``records.vector_store_id`` makes from its name. If a deleted or expired store
+    still has that id, the new store gets a random id and can be found by its name.
 
     Args:
         organisation: id of the store's organisation, which must exist.
         name: name or id of the store.
-        fingerprint: the fingerprint of a new store's vectors; an existing store keeps its own.
+        fingerprint: the fingerprint of a new store's vectors; an existing store keeps its fingerprint.
         index: name of the index that holds a new store's vectors.
 
     Raises:
         InvalidInput: no store can have this name.
-        NotFound: the name looks like an id, and no store has it. A mistyped id must not become a name.
+        NotFound: the name looks like an id, and no store has this id. A mistyped id must not become a name.
     """
     if not is_text(name):
         raise InvalidInput(
@@ -168,10 +169,10 @@ def ensure_store(
 
 
 def find_store(connection: Connection[Any], organisation: str, id_or_name: str) -> VectorStore:
-    """The store with this id, else the oldest store with this name. Deleted and expired stores are not found.
+    """Return the store with this id, else the oldest store with this name. Ignores deleted and expired stores.
 
     Raises:
-        NotFound: the organisation has no such store; the error names existing ones.
+        NotFound: the organisation has no such store; the error names existing stores.
     """
     row = _one(connection, "find", {"organisation": organisation, "id_or_name": id_or_name})
     if row is None:
@@ -185,7 +186,7 @@ def find_store(connection: Connection[Any], organisation: str, id_or_name: str) 
 
 
 def get_store(connection: Connection[Any], organisation: str, id: str) -> VectorStore:
-    """The store with this id, expired or not.
+    """Return the store with this id, even if it has expired.
 
     Raises:
         NotFound: the organisation has no such store.
@@ -210,7 +211,7 @@ def require_live(store: VectorStore) -> VectorStore:
 def list_stores(
     connection: Connection[Any], organisation: str, page: PageRequest = FIRST_PAGE
 ) -> ListPage[VectorStore]:
-    """A page of the organisation's stores, expired ones included.
+    """Return a page of the organisation's stores, including expired stores.
 
     Raises:
         InvalidInput: the cursor is not a store of the organisation.
@@ -220,7 +221,7 @@ def list_stores(
 
 
 def usage_of(connection: Connection[Any], organisation: str, ids: Sequence[str]) -> dict[str, StoreUsage]:
-    """The amount of data in each of the stores, by id."""
+    """Return the amount of data in each of the stores, by store id."""
     counts: dict[str, dict[str, int]] = {id: {} for id in ids}
     sizes = dict.fromkeys(ids, 0)
     with connection.cursor(row_factory=dict_row) as cursor:
@@ -254,7 +255,7 @@ def update_store(
 
 
 def touch_store(connection: Connection[Any], store: VectorStore) -> None:
-    """Record that the store is in use. Makes no query within a minute of the last record."""
+    """Record that the store is in use. Sends no query if the last record is less than a minute old."""
     if datetime.now(UTC) - store.last_active_at >= TOUCH_INTERVAL:
         connection.execute(SQL["touch"], {"organisation": store.organisation, "id": store.id})
 
@@ -276,7 +277,7 @@ def submit_deletion(connection: Connection[Any], organisation: str, id: str, *, 
     """Submit the job that deletes the store's contents.
 
     Args:
-        made: creation time of the store; the job keeps it, so that cursors to the deleted store still work.
+        made: creation time of the store. The job keeps it because list cursors may name the deleted store.
     """
     input = {"vector_store": id, "made": made.isoformat()}
     return submit(connection, organisation, DELETE_STORE, input, subject=id)
@@ -316,7 +317,7 @@ def _insert(
 
 
 def _values(store: VectorStore | NewStore) -> dict[str, Any]:
-    """The fields as parameters of SQL, objects as JSON."""
+    """Convert the fields to SQL parameters; objects become JSON."""
     values = {field.name: getattr(store, field.name) for field in fields(store)}
     return {
         name: Jsonb(dict(value)) if isinstance(value, Mapping) else value

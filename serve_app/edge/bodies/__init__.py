@@ -1,1 +1,1 @@
-"""Request bodies: limits, headers and decompression."""
+"""Limits, headers and decompression of request bodies."""

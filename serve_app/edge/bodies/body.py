@@ -1,6 +1,6 @@
 """Reads a request's body within limits of size and time, and notices when the client disconnects.
 
-Used by ``boundary`` around the server's own ``receive``.
+``boundary`` uses it in place of the ``receive`` function of the ASGI server.
 
     limits = BodyLimits(max_bytes=8 * MIB, setting="CLUSTER_MAX_REQUEST_BYTES", timeout_s=30)
     body = RequestBody(receive, scope, limits, on_disconnect=task.cancel)
@@ -24,33 +24,36 @@ from serve_app.edge.bodies.decompression import Decompressor
 
 log = structlog.get_logger(__name__)
 
-#: A request that is answered within this time needs no task that watches its connection.
+#: Seconds after which a task starts to watch the connection; a faster request needs no such task.
 WATCH_AFTER_S = 0.05
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BodyLimits:
-    """The limits on the bodies of some requests."""
+    """The limits on the body of a request; they depend on its path."""
 
-    #: Longest body in bytes, after decompression.
+    #: Maximum size of the body in bytes, after decompression.
     max_bytes: int
-    #: The setting that sets ``max_bytes``; errors name it.
+    #: Name of the setting behind ``max_bytes``, for error messages.
     setting: str
-    #: Seconds to wait for the whole body. Time that the server spends on the received part does not count.
+    #: Maximum seconds to wait for the whole body. The time in which the server handles a received part does
+    #: not count.
     timeout_s: float
-    #: If set, ``timeout_s`` is the time for this many bytes and then starts again, so that a long body may
-    #: take long.
+    #: If set, ``timeout_s`` applies to each group of this many bytes instead of the whole body, because a
+    #: large body may take long.
     bytes_per_timeout: int | None = None
     #: True if the body may be compressed.
     compressed: bool = True
-    #: Arrays and objects that a JSON body may open: each costs a hundred times the memory of its two bytes.
+    #: Maximum number of arrays and objects in a JSON body. There is a limit because each of them needs a
+    #: hundred times the memory of its two bytes.
     max_containers: int | None = None
 
 
 class RequestBody:
     """The body of one request.
 
-    ``receive`` raises HTTPException, which every reader of a body lets through.
+    ``receive`` raises HTTPException if the body breaks a limit. Code that reads a body does not catch this
+    error.
     """
 
     def __init__(
@@ -62,7 +65,7 @@ class RequestBody:
         self._remaining_s = limits.timeout_s
         self._on_disconnect = on_disconnect
         self._bytes_read = 0
-        #: Bytes that had been read when ``_remaining_s`` was last set to ``timeout_s``.
+        #: Number of bytes that were read when ``_remaining_s`` was last set to ``timeout_s``.
         self._bytes_at_restart = 0
         self._containers = 0
         self._disconnected = asyncio.Event()
@@ -78,11 +81,11 @@ class RequestBody:
 
     @property
     def disconnected(self) -> bool:
-        """True once the client has disconnected, during the body or while it waits for the answer."""
+        """True once the client has disconnected, while it sent the body or waited for the answer."""
         return self._disconnected.is_set()
 
     async def receive(self) -> Message:
-        """The next part of the body; after the last part, wait until the client disconnects."""
+        """Return the next part of the body. After the last part, wait until the client disconnects."""
         if self._complete:
             self._watch()
             await self._disconnected.wait()
@@ -144,7 +147,7 @@ class RequestBody:
         return part
 
     def _count_containers(self, part: bytes) -> None:
-        """Count opening brackets, also inside texts: a text with this many is longer than any model reads."""
+        """Count opening brackets, also inside strings: no model reads a string with this many brackets."""
         limit = self._limits.max_containers
         if limit is None:
             return

@@ -1,6 +1,6 @@
-"""Reads the headers that describe a request's body: its media type and its coding.
+"""Reads the headers that give the media type and the content coding of a request's body.
 
-Used by ``boundary`` and ``body``.
+``boundary`` and ``body`` use it.
 
 scope = with_json_type(scope, headers)                  # a body without a type is JSON
 coding = content_coding(headers, compressed=True)       # "gzip"
@@ -19,15 +19,15 @@ JSON = re.compile(r"\s*application/(?:[\w.-]+\+)?json\s*(?:;.*)?", re.IGNORECASE
 FORM = "application/x-www-form-urlencoded"
 METHODS_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 IDENTITY = "identity"
-#: The name of each coding here. HTTP/1.1 treats the older name as the same coding (RFC 9110, 8.4.1.3).
+#: The coding for each accepted name. ``x-gzip`` is an older name of gzip (RFC 9110, 8.4.1.3).
 CODINGS = {"gzip": "gzip", "x-gzip": "gzip", "deflate": "deflate"}
 
 
 def with_json_type(scope: Scope, headers: Headers) -> Scope:
-    """The scope of a request to a path that reads JSON, with the type JSON if the request names none.
+    """Return the scope of a request to a JSON path, with the media type JSON if the request names no type.
 
     Raises:
-        HTTPException: 415, the request names another type.
+        HTTPException: 415, the request has a body of another type.
     """
     if scope["method"] not in METHODS_WITH_BODY:
         return scope
@@ -50,11 +50,11 @@ def content_coding(headers: Headers, *, compressed: bool) -> str:
     """The coding of the body: gzip, deflate or identity.
 
     Args:
-        headers: the request's headers. They may list codings; identity in the list means nothing.
+        headers: the request's headers. They may list several codings; ``identity`` in the list is ignored.
         compressed: False if this path accepts no compressed body.
 
     Raises:
-        HTTPException: 415, the coding is not supported, or there are several.
+        HTTPException: 415, the coding is not supported, or the body has several codings.
     """
     names = [name.strip().lower() for line in headers.getlist("content-encoding") for name in line.split(",")]
     codings = [name for name in names if name not in ("", IDENTITY)]

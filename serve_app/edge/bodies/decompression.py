@@ -1,4 +1,4 @@
-"""Decompresses a body while it arrives, up to a limit. Used by ``body``.
+"""Decompresses a body while it arrives, up to a limit. ``body`` uses it.
 
 decompressor = Decompressor("gzip", max_bytes=8 * MIB)
 decompressor.decompress(part, last=False)
@@ -9,7 +9,7 @@ from http import HTTPStatus
 
 from starlette.exceptions import HTTPException
 
-#: zlib's window for each coding; the one for gzip (RFC 1952) has the flag for gzip's header.
+#: The parameter ``wbits`` of zlib for each coding. Adding 16 makes zlib read the header of gzip (RFC 1952).
 WINDOWS = {"gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
 
 
@@ -23,16 +23,17 @@ class Decompressor:
         self._stream = zlib.decompressobj(WINDOWS[coding])
 
     def decompress(self, part: bytes, *, last: bool) -> bytes:
-        """The decompressed bytes of the part.
+        """Return the decompressed bytes of the part.
 
-        Decompression stops once the body has more than ``max_bytes``; the caller checks the length that it
-        gets.
+        Decompression stops once the body has more than ``max_bytes``. The caller must check the length of the
+        result.
 
         Raises:
-            HTTPException: 400, the body is not in this coding; 413, it is too long even while compressed.
+            HTTPException: 400, the body does not have this coding; 413, the compressed body is too large
+                already.
         """
         self._bytes_in += len(part)
-        if self._bytes_in > self._max_bytes:  # empty members could otherwise go on without end
+        if self._bytes_in > self._max_bytes:  # empty gzip members have no output, but also need a limit
             raise HTTPException(
                 HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
                 f"the request's body is over {self._max_bytes:,} bytes even while compressed; send less",
@@ -40,7 +41,7 @@ class Decompressor:
         pieces = []
         while self._bytes_out <= self._max_bytes:
             if self._stream.eof and self._coding == "gzip":
-                part = part.lstrip(b"\0")  # gzip pads with zeros up to the block size of a medium
+                part = part.lstrip(b"\0")  # gzip files may be padded with zeros, for example on tape
                 if part:
                     self._stream = zlib.decompressobj(WINDOWS[self._coding])
             if not part:

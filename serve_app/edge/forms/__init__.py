@@ -1,1 +1,1 @@
-"""Multipart forms with a file, read while they arrive."""
+"""Read multipart forms with a file while the form arrives."""

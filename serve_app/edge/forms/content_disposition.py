@@ -1,4 +1,4 @@
-"""Reads the Content-Disposition of a form's part, in every spelling that browsers and clients use.
+"""Reads the Content-Disposition header of a form's part, in every form that browsers and clients send.
 
 parse_disposition(b'form-data; name="file"; filename="a %22b%22.pdf"')      # Disposition(name="file",
 filename='a "b".pdf')
@@ -10,12 +10,12 @@ from urllib.parse import unquote_to_bytes
 
 from cluster.errors import InvalidInput
 
-#: One parameter: ``; key="quoted"`` or ``; key=token``. The closing quote may be missing: browsers do not
-#: escape a backslash, so a backslash before the closing quote looks like an escaped quote.
+#: One parameter: ``; key="quoted"`` or ``; key=token``. The closing quote may be missing, because browsers do
+#: not escape a backslash: a backslash before the closing quote looks like an escaped quote.
 PARAMETER = re.compile(rb';\s*+([^\s=;"]++)\s*+=\s*+(?:"((?:[^"\\]|\\.)*+)"|"(.*)|([^;]*+))', re.DOTALL)
 #: Escapes in a quoted string. Browsers write a quote as ``%22`` and a line break as ``%0D%0A`` (the WHATWG's
-#: rules for form data); older curl and Go write ``\"``, and two backslashes for one. Nothing else is an
-#: escape: ``100%25.txt`` is a name.
+#: rules for form data). Older curl and Go write ``\"`` for a quote, and two backslashes for one backslash.
+#: Other percent signs are kept, so the name ``100%25.txt`` does not change.
 ESCAPE = re.compile(rb'\\(["\\])|%(22|0D|0A)', re.IGNORECASE)
 EXTENDED = re.compile(r"([\w.:+-]+)'[^']*'(.*)", re.DOTALL)
 LATIN_1 = frozenset({"iso-8859-1", "latin-1", "latin1", "windows-1252"})
@@ -27,15 +27,15 @@ class Disposition:
 
     #: Name of the form's field.
     name: str
-    #: File name as it was sent (``cluster.documents.file_names`` makes it plain); None if the part is not a
+    #: File name as the client sent it (``cluster.documents.file_names`` cleans it); None if the part is not a
     #: file.
     filename: str | None
 
 
 def parse_disposition(header: bytes) -> Disposition:
-    """The names in the value of the header.
+    """Return the names in the value of the header.
 
-    ``filename*`` (RFC 8187) takes precedence over ``filename``, which many clients also send, for older
+    ``filename*`` (RFC 8187) takes precedence over ``filename``, which many clients also send for older
     servers. A ``filename`` that is not UTF-8 is read as Latin-1.
 
     Raises:
@@ -55,7 +55,7 @@ def parse_disposition(header: bytes) -> Disposition:
 
 
 def decode_utf8(data: bytes) -> str:
-    """The text of a name or a value in the form.
+    """Decode a name or a value in the form.
 
     Raises:
         InvalidInput: the bytes are not UTF-8.
@@ -86,7 +86,7 @@ def _filename(extended: bytes | None, plain: bytes | None) -> str | None:
 
 
 def _extended(value: bytes) -> str | None:
-    """The text of ``UTF-8'en'na%C3%AFve.txt``; None if the bytes are not in a known character set."""
+    """Decode an RFC 8187 value such as ``UTF-8'en'na%C3%AFve.txt``; None if that is not possible."""
     parts = EXTENDED.fullmatch(value.decode("latin-1"))
     if parts is None:
         return None
@@ -100,7 +100,7 @@ def _extended(value: bytes) -> str | None:
 
 
 def _latin_1(data: bytes) -> str:
-    """Decode Latin-1 as windows-1252, as the web's Encoding Standard does; five unused bytes stay."""
+    """Decode as windows-1252, as the WHATWG Encoding Standard requires; as Latin-1 if that fails."""
     try:
         return data.decode("cp1252")
     except UnicodeDecodeError:

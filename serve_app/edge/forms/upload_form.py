@@ -2,8 +2,8 @@
 
 The file's bytes go to the blob store, and memory holds one piece at a time.
 
-Used by every route that takes a file. No bytes stay in the blob store without ``keep``, so a form that is
-refused, cut off or too long leaves no blob.
+Every route that accepts a file uses this module. Bytes stay in the blob store only after ``keep``, so a form
+that is refused, cut off or too long leaves no blob.
 
     async with upload_form(request, service, organisation, FormRules(file="file", ...)) as form:
         purpose = form.fields["purpose"]
@@ -27,13 +27,13 @@ from serve_app.edge.forms.content_disposition import decode_utf8, parse_disposit
 from serve_app.edge.json_route import JsonRequest, header_safe_name
 from serve_app.service import Service
 
-#: Bytes that are collected before a thread writes them. Calling a thread costs as much as writing tens of
-#: kilobytes.
+#: Number of bytes that are collected before a thread writes them, because calling a thread costs as much as
+#: writing tens of kilobytes.
 PIECE_BYTES = 1024 * 1024
 MAX_FIELD_BYTES = 8 * 1024
 MAX_PARTS = 64
-#: Headers of one part: a name of 255 characters of four bytes each, percent-encoded, twice for clients that
-#: repeat it.
+#: Maximum size of one part's headers. It fits a file name of 255 characters of four bytes each,
+#: percent-encoded, and twice, because some clients send the name in two forms.
 MAX_HEADER_BYTES = 16 * 1024
 
 
@@ -45,9 +45,9 @@ class FormRules:
     file: str
     #: Names of the other parts.
     fields: frozenset[str]
-    #: Longest file, in bytes.
+    #: Maximum size of the file, in bytes.
     max_bytes: int
-    #: The setting that sets ``max_bytes``; errors name it.
+    #: Name of the setting behind ``max_bytes``, for error messages.
     setting: str
 
 
@@ -70,19 +70,19 @@ class UploadForm:
         self._file_seen = False
         self._piece = bytearray()
         self._others: dict[str, FormPart] = {}
-        #: Texts of the other parts by name.
+        #: Values of the other parts by field name.
         self.fields: dict[str, str] = {}
-        #: Names of ignored fields, safe for a header.
+        #: Names of the ignored fields, encoded for a response header.
         self.ignored: list[str] = []
-        #: Name of the file as it was sent.
+        #: Name of the file as the client sent it.
         self.filename = ""
-        #: Size of the file.
+        #: Number of bytes of the file that have arrived.
         self.bytes = 0
-        #: First bytes of the file, by which its format is recognised.
+        #: First bytes of the file, from which its format is recognised.
         self.start = b""
 
     async def keep(self) -> Blob:
-        """Commit the file's bytes to the blob store, so that a row may name them.
+        """Commit the file's bytes to the blob store. A database row may refer to them after that.
 
         Raises:
             Unavailable: the blob store is full or does not answer.
@@ -94,7 +94,7 @@ class UploadForm:
 
         Raises:
             InvalidInput: the body is not a form, has a part that it must not have, or lacks the file.
-            HTTPException: 413, the file is too long; 415, the Content-Type is not that of a form.
+            HTTPException: 413, the file is too large; 415, the Content-Type is not multipart/form-data.
             Unavailable: the blob store is full or does not answer.
         """
         parser = _FormParser(_boundary(request))
@@ -102,7 +102,7 @@ class UploadForm:
             for part, data in parser.feed(chunk):
                 await self._add(part, data)
         parser.finish()
-        # Decoded at the end, because a character may arrive in two pieces.
+        # The fields are decoded at the end, because the bytes of a character may arrive in two pieces.
         self.fields = {name: decode_utf8(bytes(part.data)) for name, part in self._others.items()}
         if not self._file_seen:
             raise InvalidInput(
@@ -115,7 +115,7 @@ class UploadForm:
             )
 
     async def discard(self) -> None:
-        """Delete bytes that were written but not kept."""
+        """Delete the bytes that were written but not kept."""
         if self._writer is not None:
             await self._service.on_blobs(self._writer.discard)
 
@@ -138,7 +138,7 @@ class UploadForm:
                 )
 
     def _ignore(self, part: FormPart, *, starts: bool) -> None:
-        """Ignore an unknown field, or refuse it if the setting says so.
+        """Ignore an unknown field, or refuse it if the setting ``unknown_fields`` is ``error``.
 
         A file under an unknown name is always refused.
         """
@@ -176,9 +176,9 @@ class UploadForm:
             await self._service.on_blobs(self._written)
 
     def _written(self) -> BlobWriter:
-        """Write the collected bytes to the blob store; called in a thread.
+        """Write the collected bytes to the blob store. This runs in a thread.
 
-        A short file needs one call in all.
+        A short file needs only one such call.
         """
         if self._writer is None:
             self._writer = self._service.blobs.writer(self._organisation)
@@ -196,9 +196,10 @@ class UploadForm:
 async def upload_form(
     request: Request, service: Service, organisation: str, rules: FormRules
 ) -> AsyncIterator[UploadForm]:
-    """The request's form, read to its end.
+    """Read the request's whole form, and give it to the block.
 
-    Bytes that were not kept are deleted afterwards. Raises what ``UploadForm.read`` does.
+    Bytes that the block did not keep are deleted afterwards. It raises the same errors as
+    ``UploadForm.read``.
     """
     form = UploadForm(service, organisation, rules)
     try:
@@ -211,7 +212,7 @@ async def upload_form(
 
 
 class _FormParser:
-    """Splits the body into pairs of a part and a piece of its data; the data is None where a part begins."""
+    """Splits the body into pairs of a part and a piece of data; the data is None at the start of a part."""
 
     def __init__(self, boundary: bytes) -> None:
         self._parts = 0

@@ -1,4 +1,4 @@
-"""The batcher: it admits requests, groups their inputs into batches, and computes equal inputs once.
+"""The batcher admits requests, groups their inputs into batches, and computes equal inputs once.
 
 batcher = Batcher(engine, batch_tokens=2048, max_waiting_tokens=1_000_000)
 vectors = await batcher.embed(ids, lane="interactive", organisation="acme")

@@ -1,10 +1,10 @@
 """The dynamic batcher turns requests into vectors, in batches that grow while the model is busy.
 
-Ray Serve's own ``@serve.batch`` closes a batch by a timer, before it knows whether the model is free, so its
-batches do not grow under load. Here a single request starts at once. While the model computes, further inputs
-queue for the next batch (``dispatcher``), with fair shares for organisations (``fair_queue``). The cache
-answers inputs that were computed before, equal inputs in flight are computed once, and a request that cannot
-meet its deadline is refused at once.
+Ray Serve's own ``@serve.batch`` closes a batch after a fixed time, even if the model is still busy, so
+batches do not grow under load. Here, a single request starts at once if the model is free. While the model
+computes, further inputs wait for the next batch (``dispatcher``), with fair shares for organisations
+(``fair_queue``). The cache answers inputs that were computed before. Equal inputs in flight are computed
+once. A request that cannot meet its deadline is refused at once.
 
     batcher = Batcher(engine, batch_tokens=2048, max_waiting_tokens=1_000_000)
     vectors = await batcher.embed(ids, lane="interactive", organisation="acme")     # (n, dim) float32
@@ -26,7 +26,7 @@ from serve_app.embedding.batching.vector_cache import VectorCache, key_of
 
 
 class Batcher:
-    """The batcher of one engine, on one event loop; the engine computes in threads."""
+    """The batcher of one engine. It runs on one event loop; the engine computes in threads."""
 
     def __init__(
         self,
@@ -37,14 +37,14 @@ class Batcher:
         cache_bytes: int = 0,
         weights: Mapping[str, float] | None = None,
     ) -> None:
-        """Start without requests.
+        """Create the batcher, with an empty queue.
 
         Args:
             engine: computes the batches.
             batch_tokens: see the setting ``replica_batch_tokens``.
             max_waiting_tokens: see the setting of this name.
             cache_bytes: see the setting ``vector_cache_bytes``.
-            weights: shares of the model by organisation; 1 for organisations without one.
+            weights: each organisation's share of the model; 1 for an organisation that is not listed.
         """
         self.stats = Stats()
         self._engine = engine
@@ -65,14 +65,14 @@ class Batcher:
         organisation: str = "default",
         deadline_s: float = math.inf,
     ) -> NDArray[np.float32]:
-        """(n, dim) float32 for tokenised inputs, in their order.
+        """Return the vectors of tokenised inputs, (n, dim) float32, in the order of the inputs.
 
-        If the caller is cancelled, its inputs are not computed any more.
+        If the caller is cancelled, its waiting inputs are not computed.
 
         Args:
-            ids: token ids of each input, special tokens left out.
+            ids: token ids of each input, without special tokens.
             lane: ``interactive`` if a person waits for the answer.
-            organisation: whose share of the model pays for the inputs.
+            organisation: the organisation whose share of the model is used for the inputs.
             deadline_s: seconds from now after which the answer is useless.
 
         Raises:
@@ -115,9 +115,9 @@ class Batcher:
         organisation: str,
         deadline_s: float,
     ) -> None:
-        """Refuse inputs that the queue cannot hold or that would miss the deadline.
+        """Refuse inputs that do not fit into the queue or that would miss the deadline.
 
-        An organisation is refused only if its own inputs fill its share of the queue, whatever others send.
+        A full queue refuses an organisation only if its own inputs exceed its share of the queue.
         """
         tokens = sum(self._cost(one) for _, key, one in missing if key not in self._in_flight)
         waiting = self.waiting_tokens
@@ -170,7 +170,7 @@ class Batcher:
         if math.isinf(deadline_s):
             await request.done
             return
-        # A timer of the event loop takes a tenth of the time of ``asyncio.timeout``.
+        # ``call_later`` is used because it costs a tenth of the time of ``asyncio.timeout``.
         timer = asyncio.get_running_loop().call_later(deadline_s, self._give_up, request, deadline_s)
         try:
             await request.done
@@ -199,7 +199,7 @@ class Batcher:
 
     @property
     def waiting_tokens(self) -> int:
-        """Tokens in the queue. Inputs of cancelled callers count until the dispatcher meets them."""
+        """Number of tokens in the queue. Inputs of cancelled callers count until they are dropped."""
         return self._dispatcher.waiting_tokens
 
     def _cost(self, ids: NDArray[np.int32]) -> int:

@@ -1,9 +1,10 @@
-"""The dispatcher makes batches of waiting inputs, and hands one to the engine as soon as the engine is free.
+"""The dispatcher makes batches of waiting inputs, and gives a batch to the engine once it is free.
 
 It has no timer. Each organisation may have one urgent batch at a time, made of its inputs in the lane
-``interactive``; the engine computes it before everything else. All other inputs share ordinary batches:
-interactive ones come first, ``bulk`` has a reserved share, and bulk that has waited long comes first.
-docs/decisions/009 gives the reasons. Used by ``batcher`` on its event loop.
+``interactive``. The engine computes urgent batches before all others. All other inputs share ordinary
+batches. In an ordinary batch, interactive inputs come first, but a share is reserved for ``bulk`` inputs.
+Bulk inputs that have waited too long come before interactive inputs. docs/decisions/009 gives the reasons.
+``batcher`` uses the dispatcher on its event loop.
 
     dispatcher = Dispatcher(engine, queue, stats, settle=..., batch_tokens=2048)
     queue.push(item)
@@ -26,23 +27,22 @@ from serve_app.embedding.batching.stats import Stats
 
 log = structlog.get_logger(__name__)
 
-#: Maximum number of tokens of an urgent batch; an organisation's further interactive inputs go into ordinary
-#: batches.
+#: Maximum number of tokens of an urgent batch. Further interactive inputs of the organisation go into
+#: ordinary batches.
 URGENT_TOKENS = 512
-#: Fewest tokens that are divided between free workers: smaller matrices cost more than they save.
+#: Minimum number of tokens for each free worker, because smaller matrices cost more than they save.
 LEAST_TOKENS = 128
 #: Share of an ordinary batch that is reserved for waiting bulk inputs.
 BULK_SHARE = 0.25
-#: Bulk that has waited this long comes first.
+#: Bulk inputs that have waited longer than this come first.
 BULK_MAX_WAIT_S = 5.0
-#: Number of batches whose inputs are sorted by length together if the engine pads: padding falls to a few per
-#: cent.
+#: If the engine pads inputs, the inputs of this many batches are sorted by length together. This reduces
+#: padding to a few per cent.
 PADDED_WAVE = 16
 #: Weight of the newest batch in the running estimate of tokens per second.
 SMOOTHING = 0.2
 
-#: Result of an item: its vector, (dim,) float32; the reason why it has none; or None if no caller waited any
-#: more.
+#: Result of an item: its vector, (dim,) float32; or the error; or None if no caller waited for it any more.
 Result = NDArray[np.float32] | Exception | None
 
 
@@ -58,7 +58,7 @@ class Dispatcher:
         settle: Callable[[Item, Result], None],
         batch_tokens: int,
     ) -> None:
-        """Start with nothing running; ``settle`` is called once for each item that leaves the queue."""
+        """Create the dispatcher. It calls ``settle`` once for each item, with the result of the item."""
         self._engine = engine
         self._queue = queue
         self._stats = stats
@@ -67,12 +67,12 @@ class Dispatcher:
         self._sorted: list[list[Item]] = []
         self._running: set[asyncio.Task[None]] = set()
         self._urgent: set[str] = set()
-        #: Running estimate of the engine's speed, over all its workers; 0 before the first batch.
+        #: Running estimate of the engine's speed, all its workers together; 0 before the first batch.
         self.tokens_per_s = 0.0
 
     @property
     def waiting_tokens(self) -> int:
-        """Tokens in the queue. Inputs of cancelled callers count until they are met."""
+        """Number of tokens in the queue. Inputs of cancelled callers count until they are dropped."""
         return (
             self._queue.tokens("interactive")
             + self._queue.tokens("bulk")
@@ -80,7 +80,7 @@ class Dispatcher:
         )
 
     def start(self) -> None:
-        """Hand all urgent batches to the engine, and ordinary ones until all its workers are busy."""
+        """Give all urgent batches to the engine, then ordinary batches until all workers are busy."""
         while batch := self._next_urgent():
             self._spawn(batch, urgent=batch[0].organisation)
         while self._has_free_worker() and (batch := self._next_batch()):
@@ -137,7 +137,7 @@ class Dispatcher:
         return self._sorted.pop(0)
 
     def _shares(self, budget: int) -> list[tuple[Lane, int]]:
-        """The lanes in the order of taking, each with the tokens that the batch may hold after it."""
+        """Return the lanes in order, each with the maximum size of the batch, in tokens, after that lane."""
         bulk_since = self._queue.oldest("bulk")
         if bulk_since is None:
             return [("interactive", budget)]
@@ -146,7 +146,7 @@ class Dispatcher:
         return [("interactive", budget - int(budget * BULK_SHARE)), ("bulk", budget)]
 
     def _share_of(self, tokens: int) -> int:
-        """Tokens for one free worker, so that free workers get about equal parts of the waiting inputs."""
+        """Return the tokens for one free worker, if the free workers share the waiting tokens equally."""
         free = max(1, self._engine.concurrency - len(self._running))
         return max(LEAST_TOKENS, -(-tokens // free))
 
@@ -171,17 +171,17 @@ class Dispatcher:
         self._count_batch(batch, time.monotonic() - started)
 
     async def _compute(self, batch: list[Item], *, urgent: bool = False) -> NDArray[np.float32] | Exception:
-        """(n, dim) float32, or the reason why there are none."""
+        """Return the vectors, (n, dim) float32, or the error of the engine."""
         try:
             return await asyncio.wrap_future(self._engine.submit([item.ids for item in batch], urgent=urgent))
         except Exception as exc:  # noqa: BLE001  ``_run`` logs it, and its callers receive it
             return exc
 
     async def _single_out(self, batch: list[Item], fault: Exception) -> None:
-        """Find the inputs that made the batch fail, by computing each half of it.
+        """Find the inputs that made the batch fail, by computing each half of the batch alone.
 
-        Only an input's own fault is looked for. A retryable fault comes from the engine and concerns every
-        input, and so does an unforeseen fault in both halves.
+        This does not search if the error cannot come from a single input: a retryable error comes from the
+        engine, and so does an unexpected error in both halves. Then every input gets the error.
         """
         if isinstance(fault, Retryable) or len(batch) == 1:
             self._settle_all(batch, fault)
@@ -218,7 +218,7 @@ class Dispatcher:
 
 
 def _log_failure(batch: list[Item], fault: Exception) -> None:
-    """Log one line for a foreseen fault, and the traceback of an unforeseen one."""
+    """Log one line for an expected error, and the traceback of an unexpected error."""
     if isinstance(fault, ClusterError):
         log.warning("batch_refused", inputs=len(batch), reason=str(fault))
     else:

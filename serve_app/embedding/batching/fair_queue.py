@@ -1,11 +1,11 @@
-"""The queue of inputs that wait for the model; each organisation gets its share, whatever others send.
+"""The queue of inputs that wait for the model. Each organisation gets its share, however much others send.
 
 Within a lane, each organisation has its own line with a virtual time, which advances by its served tokens
-divided by its weight. The line that is furthest behind is served next. An organisation that was idle starts
-at the present virtual time, so it cannot save up a claim. This is start-time fair queueing (Goyal, Vin, Cheng
-1996, doi:10.1145/248156.248171), with tokens as the length.
+divided by its weight. The line with the lowest virtual time is served next. An organisation that was idle
+starts at the current virtual time, so it gains no advantage from idle time. This is start-time fair queueing
+(Goyal, Vin, Cheng 1996, doi:10.1145/248156.248171), with the number of tokens as the length of a packet.
 
-Filled by ``batcher`` and emptied by ``dispatcher``, on one event loop.
+``batcher`` fills the queue and ``dispatcher`` empties it, on one event loop.
 
     queue.push(item)
     batch = queue.take("interactive", tokens=512)
@@ -27,10 +27,10 @@ Lane = Literal["interactive", "bulk"]
 
 @dataclass(slots=True, eq=False)
 class PendingRequest:
-    """One caller's request, with the vectors that are computed so far."""
+    """One caller's request, with the vectors that have been computed."""
 
     done: asyncio.Future[None]
-    #: (n, dim) float32; filled when batches end.
+    #: (n, dim) float32; rows are filled when batches end.
     vectors: NDArray[np.float32]
     #: Number of vectors that are not computed yet.
     missing: int = 0
@@ -41,21 +41,21 @@ class Item:
     """One input for the model, with all requests that wait for it."""
 
     ids: NDArray[np.int32]
-    #: Tokens that the model reads for it.
+    #: Number of tokens that the model reads for this input, special tokens included.
     tokens: int
     organisation: str
     lane: Lane
     key: bytes
-    #: The requests that wait, each with the row for the vector.
+    #: The requests that wait for this input, each with the row of its vector.
     waiters: list[tuple[PendingRequest, int]]
     since: float = field(default_factory=time.monotonic)
-    #: True once it left the queue. An item can be in both lanes, if a person asks for an input of a waiting
-    #: bulk request.
+    #: True once the item left the queue. An item is in both lanes if an interactive request needs an input
+    #: that a bulk request waits for.
     taken: bool = False
 
     @property
     def wanted(self) -> bool:
-        """False once all requests were cancelled or have timed out."""
+        """False once no request waits for this input, because all were cancelled, timed out or failed."""
         return any(not request.done.done() for request, _ in self.waiters)
 
 
@@ -71,7 +71,7 @@ class _Line:
 
 
 class FairQueue:
-    """Both lanes. A line exists only while items wait in it or its virtual time is ahead of the present."""
+    """The queue, with both lanes. An empty line is deleted once it is not ahead of the virtual time."""
 
     def __init__(self, weights: Mapping[str, float]) -> None:
         self._weights = weights
@@ -88,14 +88,15 @@ class FairQueue:
         line.tokens += item.tokens
 
     def take(self, lane: Lane, *, tokens: int, organisation: str | None = None) -> list[Item]:
-        """Take the next items of the lane: as many as the tokens allow, but at least one wanted item if any.
+        """Take the next items of the lane up to the limit, but at least one item that is still wanted, if
+        any.
 
-        The result may hold items that are not wanted any more; their tokens do not count.
+        The result may contain items that are no longer wanted; their tokens do not count.
 
         Args:
-            lane: to take from.
-            tokens: maximum number of tokens of all items together.
-            organisation: take only items of this organisation; None: of all.
+            lane: the lane to take from.
+            tokens: maximum number of tokens of all taken items together.
+            organisation: take only items of this organisation; None: of all organisations.
         """
         lines = self._lanes[lane]
         names = lines if organisation is None else [organisation]
@@ -139,22 +140,22 @@ class FairQueue:
         return self._weights.get(organisation, 1.0)
 
     def organisations(self, lane: Lane) -> list[str]:
-        """The organisations with items in the lane, the one furthest behind first."""
+        """Return the organisations with items in the lane, in the order in which they are served."""
         lines = self._lanes[lane]
         return sorted(
             (name for name, line in lines.items() if line.items), key=lambda name: lines[name].virtual_time
         )
 
     def oldest(self, lane: Lane) -> float | None:
-        """Arrival of the oldest item in the lane, as ``time.monotonic``; None if the lane is empty."""
+        """Return the arrival (``time.monotonic``) of the lane's oldest item; None if the lane is empty."""
         return min((line.items[0].since for line in self._lanes[lane].values() if line.items), default=None)
 
     def tokens(self, lane: Lane, organisation: str | None = None) -> int:
-        """Tokens that wait in the lane, of one organisation or of all."""
+        """Return the number of tokens in the lane, of one organisation or of all."""
         return sum(line.tokens for name, line in self._lanes[lane].items() if organisation in (None, name))
 
     def ahead(self, lane: Lane, organisation: str, tokens: int) -> float:
-        """Tokens that are served before the last of ``tokens`` new ones, if no further items arrive."""
+        """Return how many tokens are served before ``tokens`` new tokens, if no other items arrive."""
         line = self._lanes[lane].get(organisation)
         own = (line.tokens if line else 0) + tokens
         share = own / self._weight(organisation)

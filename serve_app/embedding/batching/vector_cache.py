@@ -1,8 +1,8 @@
-"""A cache of vectors, for inputs whose tokens are equal to those of an earlier input.
+"""A cache of vectors, for inputs that have the same tokens as an earlier input.
 
-Each cache belongs to one engine. The key holds the token ids that the model reads, a prompt included;
-``dimensions`` and output types are applied to the vector later. The key also holds the organisation, so that
-response times do not reveal which texts other organisations have embedded.
+Each cache belongs to one engine. The key is made from the token ids that the model reads, prompt included;
+``dimensions`` and output types are applied to the vector later. The key also includes the organisation,
+because response times would otherwise reveal which texts other organisations have embedded.
 
     cache = VectorCache(64 * MIB)
     cache.put(key_of("acme", ids), vector)
@@ -14,12 +14,12 @@ from hashlib import blake2b
 import numpy as np
 from numpy.typing import NDArray
 
-#: Bytes of an entry besides its numbers: key, array object, links.
+#: Memory of an entry besides the numbers of the vector, in bytes: key, array object, links.
 OVERHEAD_BYTES = 300
 
 
 def key_of(organisation: str, ids: NDArray[np.int32]) -> bytes:
-    """32 bytes that identify the organisation and the tokens (BLAKE2b, RFC 7693)."""
+    """Return 32 bytes that identify the organisation and the tokens (BLAKE2b, RFC 7693)."""
     digest = blake2b(organisation.encode(), digest_size=32)
     digest.update(b"\0")
     digest.update(ids.tobytes())
@@ -27,7 +27,7 @@ def key_of(organisation: str, ids: NDArray[np.int32]) -> bytes:
 
 
 class VectorCache:
-    """Removes the least recently used vectors first. For one thread only."""
+    """A cache that removes the least recently used vectors first. Use it in one thread only."""
 
     def __init__(self, most_bytes: int) -> None:
         self._most = most_bytes
@@ -35,7 +35,7 @@ class VectorCache:
         self._vectors: OrderedDict[bytes, NDArray[np.float32]] = OrderedDict()
 
     def get(self, key: bytes) -> NDArray[np.float32] | None:
-        """The vector, (dim,) float32; None if the cache does not have it."""
+        """Return the vector, (dim,) float32; None if it is not in the cache."""
         vector = self._vectors.get(key)
         if vector is not None:
             self._vectors.move_to_end(key)

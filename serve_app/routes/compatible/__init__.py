@@ -1,1 +1,1 @@
-"""Paths of other servers and older clients, for callers that move here."""
+"""Paths of other servers' APIs and older paths, for clients that used those before."""

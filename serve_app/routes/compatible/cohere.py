@@ -1,4 +1,4 @@
-"""POST /v2/embed, in Cohere's form, for clients that move here. Errors keep OpenAI's form."""
+"""POST /v2/embed with the requests and answers of Cohere's API. Errors have OpenAI's form."""
 
 from typing import Annotated, Any, Literal
 from uuid import uuid4
@@ -33,11 +33,11 @@ class CohereEmbedRequest(RequestModel):
     texts: list[str]
     """The texts."""
     input_type: str | None = None
-    """Kind of the texts, such as `search_query` or `search_document`; it chooses the model's prompt."""
+    """Kind of the texts, such as `search_query` or `search_document`, which selects the model's prompt."""
     embedding_types: Annotated[list[EmbeddingType] | None, Field(min_length=1)] = None
     """Types of the numbers to return; `float` by default."""
     output_dimension: PositiveWhole | None = None
-    """Length to which the vectors are cut; they have unit length again afterwards."""
+    """Number of dimensions to which the vectors are cut; cut vectors are scaled to unit length."""
     max_tokens: PositiveWhole | None = None
     """Number of tokens to which each text is cut, special tokens included."""
     truncate: Literal["NONE", "START", "END"] = "END"
@@ -45,10 +45,10 @@ class CohereEmbedRequest(RequestModel):
 
 
 class CohereEmbeddings(ResponseModel):
-    """The vectors in each requested type; other types are left out."""
+    """The vectors in each requested type. Types that were not requested are left out."""
 
     floats: Omissible[list[list[float]]] = Field(None, alias="float")
-    """Numbers of 32 bits."""
+    """Floating-point numbers of 32 bits."""
     int8: Omissible[list[list[int]]] = None
     """Whole numbers from -127 to 127."""
     uint8: Omissible[list[list[int]]] = None
@@ -58,7 +58,7 @@ class CohereEmbeddings(ResponseModel):
     ubinary: Omissible[list[list[int]]] = None
     """Eight signs in each whole number from 0 to 255."""
     base64: Omissible[list[str]] = None
-    """Numbers of 32 bits, little-endian, in base64."""
+    """Floating-point numbers of 32 bits, little-endian, in base64."""
 
 
 class CohereApiVersion(ResponseModel):
@@ -72,14 +72,14 @@ class BilledTokens(ResponseModel):
     """The tokens of the request."""
 
     input_tokens: int
-    """Tokens that the model read, special tokens and prompts included."""
+    """Number of tokens that the model read, special tokens and prompts included."""
 
 
 class CohereEmbedMeta(ResponseModel):
-    """What Cohere tells about a request."""
+    """The metadata that Cohere's API returns about a request."""
 
     api_version: CohereApiVersion
-    """The version of the API."""
+    """The version of Cohere's API."""
     billed_units: BilledTokens
     """The tokens of the request."""
 
@@ -92,7 +92,7 @@ class CohereEmbedResponse(ResponseModel):
     embeddings: CohereEmbeddings
     """The vectors, in the order of the texts."""
     texts: list[str]
-    """The texts, as sent."""
+    """The texts of the request."""
     meta: CohereEmbedMeta
     """The tokens of the request."""
     response_type: Literal["embeddings_by_type"] = "embeddings_by_type"
@@ -106,7 +106,7 @@ async def embed(body: CohereEmbedRequest, service: ServiceDep, context: ContextD
     check_dimensions(service, model, body.output_dimension, field="output_dimension")
     texts, named = as_list(body.texts, "texts"), field_of(body.texts, field="texts", remedy=REMEDY)
     overflow, side = CUTS[body.truncate]
-    # Clients that ask for the length of Cohere's own models are not refused.
+    # Clients may ask for the longer limit of Cohere's models; this is not an error.
     most = None if body.max_tokens is None else min(body.max_tokens, model.max_tokens)
     long = LongInputPolicy(overflow=overflow, side=side, most=most, limit_field="max_tokens")
     prompt = prompt_of(model, input_type=body.input_type or kind, prompt_name=None)

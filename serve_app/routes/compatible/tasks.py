@@ -1,4 +1,4 @@
-"""POST /upload and GET /tasks/{task_id}, the paths that were there before /v1/files and /v1/jobs.
+"""POST /upload and GET /tasks/{task_id}, which are older than /v1/files and /v1/jobs.
 
 A task is a job.
 
@@ -39,7 +39,7 @@ from serve_app.routes.vector_store_fields import (
     queue_options,
 )
 
-#: The vector store of uploads that name none.
+#: Name of the vector store for uploads that name no store.
 DEFAULT_STORE = "uploads"
 PURPOSE = "assistants"
 PERCENT = 100
@@ -48,7 +48,7 @@ router = json_router()
 
 
 class UploadFields(BaseModel):
-    """The fields beside the file in its form."""
+    """The fields of the form besides the file."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -78,15 +78,15 @@ class TaskObject(ResponseModel):
     status: JobState
     """`queued`, `running`, `succeeded`, `failed` or `cancelled`."""
     progress: Annotated[int, Field(ge=0, le=PERCENT)]
-    """Percent of the task that is done."""
+    """Percentage of the task that is done, from 0 to 100."""
     result: dict[str, Any] | None
-    """What the task found or made; null until it has ended."""
+    """Result of the task; null until the task has ended."""
     error: str | None
-    """Why it failed or was cancelled; null otherwise."""
+    """Why the task failed or was cancelled; null otherwise."""
 
     @classmethod
     def of(cls, job: Job) -> Self:
-        """The job as a task."""
+        """Show the job as a task."""
         return cls(
             task_id=job.id, status=job.state, progress=_percent(job), result=job.result, error=job.error
         )
@@ -129,7 +129,7 @@ FORM = {
     responses=documented_errors(404, 409, 429),
 )
 async def upload(request: Request, service: ServiceDep, organisation: Organisation, once: Once) -> Response:
-    """Stores a file and attaches it to a vector store, which is created if it does not exist."""
+    """Stores a file and attaches it to a vector store. The store is created if it does not exist."""
     settings, fingerprint = service.settings, service.models.default.engine.fingerprint
     names = frozenset(UploadFields.model_fields)
     rules = FormRules(
@@ -152,7 +152,7 @@ async def upload(request: Request, service: ServiceDep, organisation: Organisati
             fingerprint=fingerprint,
             index=settings.vector_index,
         )
-        service.models.of_fingerprint(store.fingerprint.id)  # raises where the store's model is not served
+        service.models.of_fingerprint(store.fingerprint.id)  # raises if the store's model is not served
         attached = attach(connection, store, file.id, **queue_options(settings, fields))
         return AcceptedUpload(task_id=attached.job, file_id=file.id, vector_store_id=store.id)
 

@@ -1,6 +1,6 @@
-"""POST /embed and /rerank, in the form of Hugging Face's text-embeddings-inference (TEI).
+"""POST /embed and /rerank with the requests and answers of Hugging Face's text-embeddings-inference (TEI).
 
-Errors keep OpenAI's form.
+Errors have OpenAI's form.
 """
 
 from typing import Annotated, Any
@@ -27,7 +27,7 @@ REMEDY = 'send "truncate": true to cut it'
 
 
 class TeiEmbedRequest(RequestModel):
-    """TEI's EmbedRequest; it uses the default model (CLUSTER_MODEL)."""
+    """TEI's EmbedRequest, which always uses the default model (CLUSTER_MODEL)."""
 
     inputs: str | list[str]
     """A text, or a list of texts."""
@@ -39,7 +39,7 @@ class TeiEmbedRequest(RequestModel):
     prompt_name: str | None = None
     """Name of the model's prompt, one of `prompts` in `/v1/models`."""
     dimensions: PositiveWhole | None = None
-    """Length to which the vectors are cut; they have unit length again afterwards."""
+    """Number of dimensions to which the vectors are cut; cut vectors are scaled to unit length."""
 
 
 class TeiRerankRequest(RequestModel):
