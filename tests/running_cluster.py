@@ -73,7 +73,7 @@ def running_cluster(new_home: NewHome) -> Iterator[RunningCluster]:
     with ThreadPoolExecutor(2) as pool:
         ups = list(pool.map(lambda _: local("up", settings), range(2)))
     try:
-        assert [up.returncode for up in ups] == [0, 0], ups
+        assert [up.returncode for up in ups] == [0, 0], [up.stderr[-2_000:] for up in ups]
         yield RunningCluster(settings, environment_of(settings), ups)
     finally:
         local("down", settings)

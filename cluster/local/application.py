@@ -20,6 +20,8 @@ from cluster.settings import Settings
 
 APPLICATIONS = "/api/serve/applications/"
 DEPLOY_TIMEOUT_S = 60.0
+#: Serve's own errors while it restarts a proxy are over by then.
+SERVE_ERROR_LASTS_S = 30.0
 #: Long enough to load a large model from a slow disk, which takes minutes.
 READY_TIMEOUT_S = 600.0
 POLL_S = 0.3
@@ -37,16 +39,7 @@ def deploy(settings: Settings, report: Callable[[str], None]) -> None:
     Raises:
         Unavailable: Serve refused the applications, or they did not become ready; the message says why.
     """
-    status, answer = request(
-        "PUT",
-        LOOPBACK,
-        settings.dashboard_port,
-        APPLICATIONS,
-        body=serve_config(settings),
-        timeout_s=DEPLOY_TIMEOUT_S,
-    )
-    if status != HTTPStatus.OK:
-        raise Unavailable(f"Ray Serve refused the applications ({status}): {answer[-2000:]}")
+    _send(serve_config(settings), settings)
     deadline, reported = time.monotonic() + READY_TIMEOUT_S, ""
     while not ready(settings):
         states = _states(settings)
@@ -66,6 +59,26 @@ def deploy(settings: Settings, report: Callable[[str], None]) -> None:
         if summary and summary != reported:
             report(f"Endpoint: {summary}")
             reported = summary
+        time.sleep(POLL_S)
+
+
+def _send(config: dict[str, Any], settings: Settings) -> None:
+    """Send the configuration to Serve, again while Serve answers with an error of its own.
+
+    Serve restarts a proxy that a busy machine makes look dead, and a request in that moment fails with 500.
+
+    Raises:
+        Unavailable: Serve refused the configuration, or its error did not pass.
+    """
+    deadline = time.monotonic() + SERVE_ERROR_LASTS_S
+    while True:
+        status, answer = request(
+            "PUT", LOOPBACK, settings.dashboard_port, APPLICATIONS, body=config, timeout_s=DEPLOY_TIMEOUT_S
+        )
+        if status == HTTPStatus.OK:
+            return
+        if status < HTTPStatus.INTERNAL_SERVER_ERROR or time.monotonic() > deadline:
+            raise Unavailable(f"Ray Serve refused the applications ({status}): {answer[-2000:]}")
         time.sleep(POLL_S)
 
 

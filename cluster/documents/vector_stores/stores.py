@@ -137,7 +137,7 @@ def ensure_store(
     """Return the store with this name or id; create it if it does not exist. Safe to repeat and to call
     concurrently.
 
-    A new store gets the id that ``records.vector_store_id`` makes from its name. If a deleted or expired store
+    A new store gets the id that ``records.vector_store_id`` makes of its name. If a deleted or expired store
     still has that id, the new store gets a random id and can be found by its name.
 
     Args:
@@ -169,7 +169,7 @@ def ensure_store(
 
 
 def find_store(connection: Connection[Any], organisation: str, id_or_name: str) -> VectorStore:
-    """Return the store with this id, else the oldest store with this name. Ignores deleted and expired stores.
+    """Return the store with this id, else the oldest with this name. Ignores deleted and expired stores.
 
     Raises:
         NotFound: the organisation has no such store; the error names existing stores.
