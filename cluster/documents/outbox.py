@@ -6,7 +6,7 @@ transaction that makes the chunks current. The transaction that deletes a chunk 
 adds the chunk's id (``add``). ``empty`` reconciles: it deletes ids without a current chunk from the index,
 and sends the current attributes of all other ids.
 
-An entry is a lease. While an id is being sent, it cannot be reserved. While an id is reserved, it is not sent.
+An entry is a lease. An id cannot be reserved while it is being sent, and is not sent while it is reserved.
 If a writer dies, its entries are due after ``GRACE_S``. Then the vectors that it wrote are deleted, unless
 their chunks are current. No call to an index happens inside a transaction.
 """

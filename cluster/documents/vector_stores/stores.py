@@ -137,8 +137,8 @@ def ensure_store(
     """Return the store with this name or id; create it if it does not exist. Safe to repeat and to call
     concurrently.
 
-    A new store gets the id that ``records.vector_store_id`` makes from its name. If a deleted or expired store
-    still has that id, the new store gets a random id and can be found by its name.
+    A new store gets the id that ``records.vector_store_id`` makes from its name. If a deleted or expired
+    store still has that id, the new store gets a random id and can be found by its name.
 
     Args:
         organisation: id of the store's organisation, which must exist.
@@ -169,7 +169,7 @@ def ensure_store(
 
 
 def find_store(connection: Connection[Any], organisation: str, id_or_name: str) -> VectorStore:
-    """Return the store with this id, else the oldest store with this name. Ignores deleted and expired stores.
+    """Return the store with this id, else the oldest with this name. Ignores deleted and expired stores.
 
     Raises:
         NotFound: the organisation has no such store; the error names existing stores.
@@ -277,7 +277,7 @@ def submit_deletion(connection: Connection[Any], organisation: str, id: str, *, 
     """Submit the job that deletes the store's contents.
 
     Args:
-        made: creation time of the store. The job keeps it because list cursors may name the deleted store.
+        made: creation time of the store. The job keeps it for list cursors that name the deleted store.
     """
     input = {"vector_store": id, "made": made.isoformat()}
     return submit(connection, organisation, DELETE_STORE, input, subject=id)
