@@ -1,4 +1,4 @@
-"""Where the vectors of chunks lie: one contract, one adapter for each vector database.
+"""Vector indexes for chunks: one contract, and one adapter for each vector database.
 
 index = open_vector_index("pgvector", settings, pool)
 """
@@ -51,10 +51,10 @@ ADAPTERS: Mapping[str, str] = MappingProxyType(
 
 
 def open_vector_index(name: str, settings: Settings, pool: ConnectionPool) -> VectorIndex:
-    """The vector index of this name: a name in ``ADAPTERS``, or ``module:function`` as in the settings.
+    """Open the vector index with this name: a key of ``ADAPTERS``, or ``module:function`` from the settings.
 
     Raises:
-        Misconfigured: the settings do not name it, or it cannot be imported.
+        Misconfigured: the settings do not name the index, or the index cannot be imported.
     """
     if name not in ADAPTERS and name != settings.vector_index:
         raise Misconfigured(

@@ -1,11 +1,11 @@
-"""The attributes of a chunk: three groups of names and values in one flat set, which filters can ask for.
+"""The attributes of a chunk: three groups of names and values in one flat mapping that filters can use.
 
 - System attributes describe the chunk: its source, its page, its keywords, ...
-- Facts say how the document was read: its encoding, its unread pages, ...
-- Owner attributes are those that the owner gave to the attached file.
+- Facts describe how the document was read: its encoding, its unread pages, ...
+- Owner attributes are the attributes that the owner gave to the attached file.
 
-Where names are equal, the owner's value hides the others, except for ``file_id``. Hidden values are kept, so
-that each group can be read back:
+If names are equal, the owner's value hides the other values, except for ``file_id``. Hidden values are kept,
+so each group can be read back:
 
     facts = {"encoding": "koi8-r"}
     attributes = merged_attributes({"page": 3}, {"page": "front"}, facts=facts, file="file-1")
@@ -19,10 +19,10 @@ from typing import Any
 
 #: Name of the attribute with the id of the attached file; chunks of ingested documents have none.
 FILE = "file_id"
-#: Key of the system attributes and facts that owner attributes hide. It is longer than names of owner
-#: attributes and filters may be.
+#: Key of the system attributes and facts that owner attributes hide. The key is longer than the maximum
+#: length of names in owner attributes and filters.
 HIDDEN = "what the chunk itself says under names that the attributes of its file use too"
-#: Key of the list with the names of facts; documents without facts have no such list. As long as ``HIDDEN``.
+#: Key of the list with the names of facts; documents without facts have no such list. Longer than names, too.
 FACTS = "names of the attributes that say how the document was read, be they hidden or not"
 #: Names of the system attributes.
 SYSTEM = frozenset({"source", "filename", "media_type", "ordinal", "page", "start", "end", "keywords", FILE})
@@ -35,12 +35,12 @@ def merged_attributes(
     facts: Mapping[str, Any] | None = None,
     file: str | None = None,
 ) -> dict[str, Any]:
-    """All attributes of a chunk in one set.
+    """Merge all attributes of a chunk into one mapping.
 
     Args:
-        own: its system attributes.
-        owners: the owner attributes of its file.
-        facts: how its document was read.
+        own: the system attributes of the chunk.
+        owners: the owner attributes of the chunk's file.
+        facts: facts about how the document was read.
         file: id of the attached file; None for an ingested document.
     """
     owners, facts = owners or {}, facts or {}
@@ -51,27 +51,29 @@ def merged_attributes(
 
 
 def with_owner_attributes(attributes: Mapping[str, Any], owners: Mapping[str, Any]) -> dict[str, Any]:
-    """The attributes of a chunk whose file gets these owner attributes in place of its old ones."""
+    """Return the attributes of a chunk, with its old owner attributes replaced by ``owners``."""
     return merged_attributes(
         system_attributes(attributes), owners, facts=reading_facts(attributes), file=attributes[FILE]
     )
 
 
 def system_attributes(attributes: Mapping[str, Any]) -> dict[str, Any]:
-    """The system attributes of a chunk, hidden ones included."""
+    """Return the system attributes of a chunk, including hidden attributes."""
     return {
         name: value for name, value in {**attributes, **attributes.get(HIDDEN, {})}.items() if name in SYSTEM
     }
 
 
 def reading_facts(attributes: Mapping[str, Any]) -> dict[str, Any]:
-    """The facts about how the document was read, hidden ones included."""
+    """Return the facts about how the document was read, including hidden facts."""
     ours = {**attributes, **attributes.get(HIDDEN, {})}
     return {name: ours[name] for name in attributes.get(FACTS, [])}
 
 
 def owner_attributes(attributes: Mapping[str, Any]) -> dict[str, Any]:
-    """The owner attributes of an attached file's chunk; all attributes of an ingested document's chunk."""
+    """Return the owner attributes of an attached file's chunk, or all attributes of an ingested document's
+    chunk.
+    """
     if FILE not in attributes:
         return {name: value for name, value in attributes.items() if name != FACTS}
     hidden, ours = attributes.get(HIDDEN, {}), SYSTEM | {*attributes.get(FACTS, []), HIDDEN, FACTS}

@@ -1,5 +1,5 @@
-"""Collections: the sets of vectors of one model that share an approximate index, each with a chunk table of
-its own.
+"""Collections: a collection is the set of all vectors of one model. Each collection has its own chunk table
+and at most one approximate index.
 
 collection = find_collection(connection, "m_minilm_0123456789ab")
 collection.table                                                   # "vectors_m_minilm_0123456789ab"
@@ -14,7 +14,7 @@ from psycopg import Connection
 from cluster.engines.contract import Fingerprint
 from cluster.errors import NotFound
 
-#: Names a collection can have.
+#: Valid names of collections.
 COLLECTION_NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 
 Metric = Literal["cosine", "dot", "euclidean"]
@@ -25,34 +25,34 @@ class Collection:
     """A set of vectors of one length, compared by one metric."""
 
     name: str
-    #: Numbers in a vector.
+    #: Number of dimensions of a vector.
     dim: int
     metric: Metric
 
     @property
     def table(self) -> str:
-        """Name of its chunk table."""
+        """Name of the collection's chunk table."""
         return table_name(self.name)
 
 
 def table_name(collection: str) -> str:
-    """Name of the chunk table of a collection."""
+    """Return the name of the chunk table of a collection."""
     return f"vectors_{collection}"
 
 
 def collection_name(fingerprint: Fingerprint) -> str:
-    """Name of the collection for vectors of this fingerprint: vectors of two models never share an
-    approximate index.
+    """Return the name of the collection for vectors of this fingerprint. The name depends on the fingerprint
+    because vectors of two models must not share an approximate index.
     """
     words = re.sub(r"[^a-z0-9]+", "_", fingerprint.model.lower()).strip("_")
     return f"m_{words[:24]}_{fingerprint.id.rpartition('@')[2]}"
 
 
 def find_collection(connection: Connection[Any], name: str) -> Collection:
-    """The collection of this name.
+    """Return the collection with this name.
 
     Raises:
-        NotFound: it was never made.
+        NotFound: the collection was never made.
     """
     found = look_up(connection, name)
     if found is None:
@@ -61,7 +61,7 @@ def find_collection(connection: Connection[Any], name: str) -> Collection:
 
 
 def look_up(connection: Connection[Any], name: str) -> Collection | None:
-    """The collection of this name; None where it was never made."""
+    """Return the collection with this name; None if it was never made."""
     statement = "SELECT name, dim, metric FROM vector_collections WHERE name = %s"
     row = connection.execute(statement, [name]).fetchone()
     return None if row is None else Collection(name=row[0], dim=row[1], metric=row[2])

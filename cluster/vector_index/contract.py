@@ -1,17 +1,16 @@
-"""The contract of vector indexes: where the vectors of chunks lie, and how the nearest ones are found.
+"""The contract of vector indexes, which store the vectors of chunks and find the nearest vectors.
 
-A vector index knows ids, vectors and the attributes that filters ask for. Texts, full text and the question
-which chunks are current belong to our Postgres (``cluster.documents.chunks.chunk_store``).
-``cluster.documents.indexing`` is the only caller; it reads ``capabilities`` and chooses one of two ways to
+A vector index stores ids, vectors and the attributes that filters compare. Our Postgres stores the texts and
+the full-text words, and decides which chunks are current (``cluster.documents.chunks.chunk_store``). Callers
+use an index through ``cluster.documents.indexing``. It reads ``capabilities`` and chooses one of two ways to
 write:
 
-- ``TransactionalIndex``: the vectors lie in the rows of our chunk table, so that writing a chunk writes its
-  vector;
-- ``ExternalIndex``: the vectors lie outside our Postgres, and writing them is a call of its own.
+- ``TransactionalIndex``: the vectors are in the rows of our chunk table, and are written with their chunks;
+- ``ExternalIndex``: the vectors are outside our Postgres, so writing vectors needs a separate call.
 
-Every method names the organisation, and no query runs without it. Errors are ``Retryable`` (with
-``retry_after_s``), ``Throttled`` or ``Permanent``. Adapters never retry: the caller does, once. Arguments are
-checked before an adapter gets them.
+Every query and write names the organisation. Errors are ``Retryable`` (with ``retry_after_s``), ``Throttled``
+or ``Permanent``. Adapters never retry; the caller retries once. The caller checks arguments before it calls
+an adapter.
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,19 +30,19 @@ Mode = Literal["exact", "ann"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Capabilities:
-    """What the callers of an index may rely on."""
+    """Describes the properties that callers of an index may rely on."""
 
-    #: The vectors lie in our chunk table: the index is a ``TransactionalIndex``, else an ``ExternalIndex``.
+    #: True for a ``TransactionalIndex`` (vectors in our chunk table), False for an ``ExternalIndex``.
     transactional: bool
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class VectorRecord:
-    """The part of a chunk that an external index keeps."""
+    """The part of a chunk that an external index stores."""
 
     #: Id of the chunk.
     id: str
-    #: JSON values that filters can ask for.
+    #: JSON values that filters can compare.
     attributes: Mapping[str, Any]
     #: (dim,) float32.
     vector: NDArray[np.float32]
@@ -60,22 +59,25 @@ class ScoredId:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Written:
-    """How each row of a write ended; the counts add up to the distinct rows of the call."""
+    """Counts the rows of a write by result.
+
+    ``written``, ``unchanged`` and the size of ``failed`` add up to the number of distinct rows of the call.
+    """
 
     #: Rows that are new or differ from the stored ones.
     written: int = 0
     #: Rows that were stored already, with the same content.
     unchanged: int = 0
-    #: Rows of the document that its new version no longer has.
+    #: Deleted rows of the document, which its new version no longer has.
     deleted: int = 0
     #: id -> reason, for rows that could not be written.
     failed: Mapping[str, str] = field(default_factory=dict)
 
     def require_all(self) -> None:
-        """Return where every row is stored.
+        """Check that every row is stored.
 
         Raises:
-            Permanent: with ``row_ids`` of the rows that are not, and the reason of the first.
+            Permanent: with ``row_ids`` of the rows that are not stored, and the reason for the first row.
         """
         if self.failed:
             (first, reason), more = next(iter(self.failed.items())), len(self.failed) - 1
@@ -86,11 +88,11 @@ class Written:
 
 
 class VectorIndex(Protocol):
-    """The part of the contract that every index has."""
+    """The part of the contract that every index implements."""
 
     @property
     def capabilities(self) -> Capabilities:
-        """What callers may rely on."""
+        """The properties that callers may rely on."""
 
     def search(
         self,
@@ -103,8 +105,8 @@ class VectorIndex(Protocol):
         filter: Filter | None = None,
         mode: Mode = "ann",
     ) -> list[ScoredId]:
-        """The k nearest vectors of the store whose attributes pass the filter, best first, equal scores by
-        id.
+        """Return the store's k nearest vectors whose attributes pass the filter, best first. Equal scores are
+        ordered by id.
 
         Args:
             vector: (dim,) float32.
@@ -112,12 +114,12 @@ class VectorIndex(Protocol):
         """
 
     def optimise(self, collection: Collection) -> None:
-        """Build the approximate index where the collection has grown to need one; harmless to repeat."""
+        """Build the approximate index if the collection has become large enough for it. Safe to repeat."""
 
 
 class TransactionalIndex(VectorIndex, Protocol):
-    """An index over the vector column of our chunk table. The chunk table's own writes and deletions are its
-    writes.
+    """An index over the vector column of our chunk table. Writes to the chunk table also write to the index,
+    so it has no write methods.
     """
 
     def search_within(
@@ -132,27 +134,27 @@ class TransactionalIndex(VectorIndex, Protocol):
         filter: Filter | None = None,
         mode: Mode = "ann",
     ) -> list[ScoredId]:
-        """``search`` in the state that the connection's transaction sees."""
+        """Like ``search``, but in the state that the connection's transaction sees."""
 
     def analysed_rows(self, collection: Collection) -> int:
-        """Rows of the whole collection when it was last analysed; -1 before."""
+        """Return the number of rows of the collection at its last analysis; -1 before the first analysis."""
 
     def drop_approximate(self, collection: Collection) -> bool:
-        """Drop the approximate index before a large load; False while another session has it."""
+        """Drop the approximate index before a large load. Returns False if another session has it locked."""
 
 
 class ExternalIndex(VectorIndex, Protocol):
     """An index outside our Postgres. Its calls are never made while a row is locked."""
 
     def ensure(self, collection: Collection) -> None:
-        """Make the collection ready for writes. Safe to repeat and to race."""
+        """Make the collection ready for writes. Safe to repeat and to call concurrently."""
 
     def upsert(
         self, organisation: str, store: str, records: Sequence[VectorRecord], *, collection: Collection
     ) -> Written:
         """Insert or replace vectors; ids are distinct. Repeating a call changes nothing.
 
-        The answer accounts for every record. A record in ``failed`` may be sent again.
+        The result covers every record. A record in ``failed`` may be sent again.
         """
 
     def set_attributes(
@@ -166,7 +168,7 @@ class ExternalIndex(VectorIndex, Protocol):
         """Replace the attributes of stored vectors, by id. An id that is not stored counts as unchanged."""
 
     def delete(self, organisation: str, store: str, ids: Sequence[str], *, collection: Collection) -> None:
-        """Delete vectors by id; ids that are not stored are no error."""
+        """Delete vectors by id. An id that is not stored is not an error."""
 
     def delete_store(self, organisation: str, store: str, *, collection: Collection) -> None:
         """Delete every vector of the store."""
@@ -174,10 +176,10 @@ class ExternalIndex(VectorIndex, Protocol):
     def fetch(
         self, organisation: str, store: str, ids: Sequence[str], *, collection: Collection
     ) -> dict[str, NDArray[np.float32]]:
-        """The stored vectors among these ids, by id."""
+        """Return the stored vectors with these ids, by id."""
 
     def count(self, organisation: str, store: str, *, collection: Collection) -> int:
-        """Vectors of the store."""
+        """Return the number of vectors in the store."""
 
     def wait_visible(
         self,
@@ -191,5 +193,5 @@ class ExternalIndex(VectorIndex, Protocol):
         """Return once searches see these vectors.
 
         Raises:
-            Unavailable: they are not visible within the timeout.
+            Unavailable: some of the vectors are not visible within the timeout.
         """

@@ -1,4 +1,6 @@
-"""Filters as SQL: the condition on a ``jsonb`` column that selects what ``filters.matches`` accepts."""
+"""Convert filters to SQL: a condition on a ``jsonb`` column that selects the rows that ``filters.matches``
+accepts.
+"""
 
 from decimal import Decimal
 from typing import Any
@@ -13,17 +15,17 @@ SIGNS = {"gt": sql.SQL(">"), "gte": sql.SQL(">="), "lt": sql.SQL("<"), "lte": sq
 
 
 def condition(filter: Filter, values: dict[str, Any]) -> sql.Composable:
-    """The condition of a filter on the column ``attributes``. It is never NULL.
+    """Return the condition of a filter on the column ``attributes``. The condition is never NULL.
 
     Args:
-        values: the named values of the statement; the filter's values are added to it.
+        values: the named values of the statement; the filter's values are added to this dictionary.
     """
     if isinstance(filter, Compound):
         joint = sql.SQL(" AND " if filter.operator == "and" else " OR ")
         return sql.SQL("({})").format(joint.join(condition(part, values) for part in filter.filters))
     if filter.operator in SIGNS:
         return _order(filter, values)
-    # A scalar is contained where kind and value are equal. The GIN index answers containment.
+    # ``@>`` is true for a scalar of the same kind and value. The GIN index supports ``@>``.
     among = _value([Jsonb({filter.key: value}) for value in filter.values], values)
     return sql.SQL(
         "({} @> ANY({}::jsonb[]))" if filter.operator in {"eq", "in"} else "(NOT {} @> ANY({}::jsonb[]))"
@@ -37,14 +39,14 @@ def _order(filter: Comparison, values: dict[str, Any]) -> sql.Composable:
         kind, compared, limit = "string", '({} ->> {}) COLLATE "C"', "{}::text"
     else:
         kind, compared, limit = "number", "({} ->> {})::numeric", "{}::numeric"
-    # CASE, because AND may cast before it looks at the kind.
+    # CASE checks the kind before the cast. With AND, Postgres may cast first and fail.
     return sql.SQL("(CASE jsonb_typeof({} -> {}) WHEN {} THEN {} {} {} ELSE false END)").format(
         COLUMN,
         key,
         sql.Literal(kind),
         sql.SQL(compared).format(COLUMN, key),
         SIGNS[filter.operator],
-        # A float goes as the decimal that JSON spells, because Postgres would round it to 15 digits.
+        # Send a float as the decimal number in the JSON text, because Postgres would round it to 15 digits.
         sql.SQL(limit).format(_value(Decimal(repr(bound)) if isinstance(bound, float) else bound, values)),
     )
 

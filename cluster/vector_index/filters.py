@@ -2,10 +2,10 @@
 
     parse_filter({"type": "and", "filters": [{"type": "eq", "key": "page", "value": 3}, ...]})
 
-``matches`` defines the meaning, which is the same in every index. A comparison looks at one attribute. An
-attribute that is missing, null, a list or an object matches ``ne`` and ``nin`` and nothing else. Values of
-different kinds (number, string, boolean) are unequal and have no order. Numbers are compared exactly, as the
-decimals that JSON spells: 1 equals 1.0. Strings are ordered by code point; booleans have no order.
+``matches`` defines the meaning, which is the same in every index. A comparison uses one attribute. An
+attribute that is missing, null, a list or an object matches only ``ne`` and ``nin``. Values of different
+kinds (number, string, boolean) are unequal and have no order. Numbers are compared exactly, as the decimal
+numbers in the JSON text, so 1 equals 1.0. Strings are ordered by code point. Booleans have no order.
 """
 
 from collections.abc import Callable, Mapping
@@ -22,7 +22,7 @@ ORDERS = frozenset({"gt", "gte", "lt", "lte"})
 SETS = frozenset({"in", "nin"})
 
 MAX_DEPTH = 8
-#: Limit on the whole filter: each compound counts as one condition, and so does each value of a comparison.
+#: Maximum for the whole filter. Each compound and each value of a comparison counts as one condition.
 MAX_CONDITIONS = 1_024
 MAX_KEY_LENGTH = 64
 MAX_STRING_LENGTH = 4_096
@@ -50,17 +50,17 @@ Filter = Comparison | Compound
 
 
 def parse_filter(given: Any) -> Filter:
-    """The typed tree of a filter that came as JSON values.
+    """Convert a filter from JSON values to a typed tree.
 
     Raises:
-        InvalidInput: it is not a filter; the message names the place of the fault.
+        InvalidInput: the filter is not valid; the message names the place of the fault.
     """
     remaining = [MAX_CONDITIONS]
     return _parse(given, "filters", MAX_DEPTH, remaining)
 
 
 def matches(filter: Filter, attributes: Mapping[str, Any]) -> bool:
-    """True where a chunk with these attributes passes the filter."""
+    """True if a chunk with these attributes passes the filter."""
     if isinstance(filter, Compound):
         every = all if filter.operator == "and" else any
         return every(matches(part, attributes) for part in filter.filters)
@@ -156,8 +156,8 @@ def _only(given: Mapping[str, Any], allowed: set[str], place: str) -> None:
 
 
 def is_text(value: str) -> bool:
-    """True for text without NUL characters and without halves of surrogate pairs, which JSON can spell and
-    UTF-8 cannot.
+    """True for text without NUL characters and without halves of surrogate pairs. JSON can contain such
+    halves, but UTF-8 cannot.
     """
     return "\0" not in value and value == value.encode(errors="ignore").decode()
 

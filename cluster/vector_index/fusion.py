@@ -1,4 +1,4 @@
-"""Reciprocal rank fusion: one ranking from several, without comparing their scores.
+"""Reciprocal rank fusion: combine several rankings into one ranking, without comparing their scores.
 
 Cormack, Clarke and Buettcher, "Reciprocal Rank Fusion outperforms Condorcet and individual Rank Learning
 Methods", SIGIR 2009: score(d) = sum over rankings of 1 / (k + rank(d)), with k = 60 and ranks from 1.
@@ -14,15 +14,15 @@ K = 60
 
 
 def fuse(rankings: Sequence[Sequence[ScoredId]], *, k: int) -> list[ScoredId]:
-    """The k best ids of all rankings together; equal scores are ordered by id.
+    """Return the k best ids of all rankings together. Equal scores are ordered by id.
 
-    The score is the sum divided by the largest possible sum, so that 1 means first in every ranking.
+    A score is the RRF sum divided by the largest possible sum, so 1 means first in every ranking.
     """
     shares: dict[str, list[float]] = defaultdict(list)
     for ranking in rankings:
         for rank, one in enumerate(ranking, start=1):
             shares[one.id].append(1 / (K + rank))
-    # fsum: the same ranks in another order must give the same sum, to the last bit, or ties are no ties.
+    # fsum gives exactly the same sum for the same ranks in any order. With sum, ties could differ slightly.
     best_sum = fsum([1 / (K + 1)] * len(rankings))
     scores = {id: fsum(of) / best_sum for id, of in shares.items()}
     best = sorted(scores, key=lambda id: (-scores[id], id))[:k]

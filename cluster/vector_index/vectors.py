@@ -1,5 +1,5 @@
-"""Which vectors can be stored and asked for. Called by the chunk table and by searches, before an index gets
-the vectors.
+"""Check whether vectors can be stored and searched for. Called for chunks and queries before a vector index
+gets their vectors.
 """
 
 import numpy as np
@@ -10,10 +10,10 @@ from cluster.vector_index.collections import Collection, Metric
 
 
 def vector_faults(vectors: NDArray[np.float32], metric: Metric) -> list[str | None]:
-    """For each of the vectors, (n, dim), why it can neither be stored nor asked for; None where it can.
+    """Return for each row of ``vectors``, (n, dim), the reason why it cannot be used, or None if it can.
 
-    The approximate index stores half precision, so its range is the range of all vectors: within it no metric
-    overflows, and a vector that has a direction keeps one in half precision.
+    The approximate index stores half precision, so all vectors must be in the range of half precision. In
+    this range no metric overflows. A vector that half precision would round to zero is refused under cosine.
     """
     with np.errstate(over="ignore"):
         half = vectors.astype(np.float16)
@@ -27,10 +27,10 @@ def vector_faults(vectors: NDArray[np.float32], metric: Metric) -> list[str | No
 
 
 def query_vector(vector: NDArray[np.float32], collection: Collection) -> NDArray[np.float32]:
-    """The vector of a query as float32.
+    """Return the vector of a query as float32.
 
     Raises:
-        InvalidInput: the collection cannot compare it.
+        InvalidInput: the collection cannot compare the vector.
     """
     if vector.shape != (collection.dim,):
         raise InvalidInput(

@@ -1,11 +1,11 @@
-"""Full text without a locale: a text becomes words in one normal form, of which every Postgres makes the same
-lexemes.
+"""Full text without a locale: convert a text to normalised words, from which every Postgres server makes the
+same lexemes.
 
-Documents and queries take the same way. Postgres' own parser asks the server's ``LC_CTYPE`` which characters
-are letters. Under ``C`` every character beyond ASCII is a letter, so that “pump” and its quotation marks are
-one word; under another ctype the C library decides. The result of ``words`` holds only letters, marks and
-digits in one form, with spaces between the words, so that the parser has nothing to decide. See
-docs/decisions/016-words-without-a-locale.md.
+Documents and queries are converted in the same way. For Postgres' own parser, the server's ``LC_CTYPE`` decides
+which characters are letters. Under ``C``, every character beyond ASCII is a letter, so “pump” and its quotation
+marks are one word. Under another ctype, the C library decides. The result of ``words`` has only letters, marks,
+digits and decimal points in one form, with spaces between words, so the parser's result does not depend on the
+server. See docs/decisions/016-words-without-a-locale.md.
 
     words("“Pump”—operator, 10 kg").text     # ' pump  operator  10 kg'
 """
@@ -16,11 +16,13 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
 
-#: Increase it when the same text gives other words than before; upkeep then renews chunks of older versions.
+#: Increase this number if a code change gives different words for the same text. Upkeep then renews the chunks
+#: of older versions.
 WORDS_VERSION = 1
-#: Longer runs are cut into pieces of this many characters: Postgres drops lexemes of more than 2,046 bytes.
+#: Longer words are cut into pieces of this many characters because Postgres drops lexemes of more than 2,046
+#: bytes.
 LONGEST_WORD = 128
-#: Number of characters, and of short runs, whose normal form is kept in memory.
+#: Maximum number of normal forms kept in memory: this many of characters, and this many of short runs.
 MAX_REMEMBERED = 65_536
 
 #: Invisible characters inside words that are not format characters (Cf): joiners, fillers, variation
@@ -38,8 +40,8 @@ INVISIBLE = frozenset(
         *range(0xE0100, 0xE01F0),
     ]
 )
-#: Characters that some authors write and most leave out: the tatweel and vowel signs of Arabic, the points of
-#: Hebrew.
+#: Characters that some authors write and most authors omit: the tatweel and vowel signs of Arabic, the points
+#: of Hebrew.
 OPTIONAL = frozenset(
     [
         0x0640,
@@ -62,7 +64,7 @@ SPACELESS = (
     "\u3038-\u303c\u3041-\u30ff"
     "\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U0001aff0-\U0001b16f\U00020000-\U0003ffff"
 )
-#: The marks among them, which belong to the letter before them.
+#: The marks in ``SPACELESS``. A mark belongs to the letter before it.
 MARKS = (
     "\u0e31\u0e34-\u0e3a\u0e47-\u0e4e\u0eb1\u0eb4-\u0ebc\u0ec8-\u0ece\u102b-\u103e\u1056-\u1059\u105e-\u1060"
     "\u1062-\u1064"
@@ -73,13 +75,13 @@ LETTER = re.compile(f"[{SPACELESS}][{MARKS}]*")
 FOREIGN = re.compile("[^\x00-\x7f]+")
 #: Normal forms of ``FOREIGN`` runs up to this length are kept in memory: quotation marks, accented letters.
 SHORT = 4
-#: A full stop that is not a decimal point. The pattern begins with the stop, so that the search for it is
-#: fast.
+#: A full stop that is not a decimal point. The search is fast because the pattern begins with the full stop.
 STOP = re.compile(r"\.(?:(?![0-9])|(?<![0-9]\.))")
-#: Combining accents without a letter. NFKC turns a stand-alone accent (U+00B4) into a space and one of these.
+#: Combining accents without a letter. NFKC converts a stand-alone accent (U+00B4) to a space and a combining
+#: accent.
 LONE = re.compile(r"(?<!\S)[\u0300-\u036f]+")
-#: Translates bytes of UTF-8: ASCII letters become lower case, digits and points stay, other ASCII characters
-#: become spaces, and all other bytes stay.
+#: Translates bytes of UTF-8. ASCII letters become lower case, and other ASCII characters become spaces, except
+#: digits and points. All other bytes do not change.
 ASCII = bytes(
     code if chr(code).isalnum() or chr(code) == "." or code > 127 else 32
     for code in bytes(range(256)).lower()
@@ -89,17 +91,17 @@ LONG = re.compile(rf"\S{{{LONGEST_WORD + 1},}}")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SearchWords:
-    """The words of a text, ready for the parser of Postgres."""
+    """The words of a text, in the form for the parser of Postgres."""
 
-    #: Words in their order, with spaces between them. A script without spaces gives each pair of neighbouring
-    #: letters.
+    #: The words in their order, with spaces between words. In a script without spaces, each pair of neighbouring
+    #: letters is a word.
     text: str
-    #: The letters of the pairs, each once, with spaces between them: a query of a single letter matches them.
+    #: The different letters of the pairs, separated by spaces. A query of a single letter matches them.
     letters: str
 
 
 def words(text: str) -> SearchWords:
-    """The words of a document or a query, without halves of surrogate pairs and NUL characters."""
+    """Return the words of a document or query, which must have no NUL and no half of a surrogate pair."""
     text = normalised(text)
     letters: dict[str, None] = {}
 
@@ -118,19 +120,19 @@ def words(text: str) -> SearchWords:
 
 
 def normalised(text: str) -> str:
-    """The text in one normal form: without compatibility forms, upper case, invisible characters, and signs
-    other than decimal points.
+    """Return the text in one normal form, without compatibility forms, upper case and invisible characters.
+    All signs except decimal points become spaces.
     """
     if not text.isascii():
         text = FOREIGN.sub(lambda run: _remembered(run[0]) if len(run[0]) <= SHORT else _folded(run[0]), text)
     text = text.encode().translate(ASCII).decode()
-    if not text.isascii():  # marks after an ASCII letter; a dotted I becomes the i that people type
+    if not text.isascii():  # compose marks with ASCII letters; a dotted I becomes a plain i
         text = LONE.sub("", unicodedata.normalize("NFKC", text).replace("i\u0307", "i"))
     return STOP.sub(" ", text)
 
 
 def _folded(text: str) -> str:
-    """Compatibility forms (ligatures, full width, presentation forms) and case are resolved."""
+    """Normalise compatibility forms (ligatures, full width, presentation forms), case, marks and signs."""
     folded = unicodedata.normalize("NFKC", text).casefold().replace("\u0131", "i")
     return unicodedata.normalize("NFKC", folded.translate(_NORMALISED))
 

@@ -1,4 +1,4 @@
-"""Load many chunks at once, with the approximate index of their collection built after the load.
+"""Load many chunks at once, and build the approximate index of their collection after the load.
 
 bulk_load(index, "default", "vs_1", chunks, collection="m_minilm_0123")
 """
@@ -14,11 +14,11 @@ from cluster.vector_index.contract import TransactionalIndex, Written
 def bulk_load(
     index: ChunkIndex, organisation: str, store: str, rows: Iterable[ChunkRecord], *, collection: str
 ) -> Written:
-    """Upsert the chunks; rows inserted under an approximate index are 35 times slower.
+    """Upsert the chunks. Inserting a row is 35 times slower while the collection has an approximate index.
 
-    An approximate index that other stores use stays, unless the load is larger than the collection was
-    before. An interrupted load leaves what it wrote, and perhaps no approximate index until ``optimise`` or
-    the next load.
+    So the load drops the index once it has written more rows than the collection had before. Otherwise the
+    index stays for the other stores. After an interruption, the written rows stay, and the approximate index
+    may be missing until ``optimise`` or the next load.
     """
     found = index.collection(collection)
     transactional = None if index.external else cast(TransactionalIndex, index.vectors)

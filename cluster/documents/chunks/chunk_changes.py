@@ -1,7 +1,7 @@
-"""Delete chunks, or change their attributes, in the caller's transaction; no vector index is needed for that.
+"""Delete chunks or change their attributes in the caller's transaction, without a call to a vector index.
 
-Searches see the change at once. The vectors of chunks in an external index are deleted or changed after the
-transaction, by way of the outbox.
+Searches see the change once the transaction commits. The outbox deletes or changes vectors in an external
+index after the transaction.
 
     with connection.transaction():
         delete_document(connection, "default", "vs_1", document, collection="m_minilm_0123")
@@ -19,10 +19,10 @@ from cluster.documents.chunks import chunk_store
 def delete_document(
     connection: Connection[Any], organisation: str, store: str, document: str, *, collection: str
 ) -> int:
-    """Delete the document's chunks in the caller's transaction. Returns their number.
+    """Delete the document's chunks in the caller's transaction. Returns the number of deleted chunks.
 
-    Searches do not find them from then on. Vectors in an external index are deleted after it, by way of the
-    outbox.
+    Searches do not find the chunks once the transaction commits. The outbox deletes vectors in an external
+    index after the transaction.
     """
     deleted = chunk_store.delete_document(connection, organisation, store, document, collection=collection)
     outbox.add(connection, organisation, store, deleted.outside)
@@ -32,8 +32,8 @@ def delete_document(
 def delete_store(
     connection: Connection[Any], organisation: str, store: str, *, collection: str, limit: int
 ) -> int:
-    """The same for at most ``limit`` chunks of a store that is deleted or has expired; an external index is
-    told once.
+    """Delete at most ``limit`` chunks of a deleted or expired store, and return the number of deleted chunks.
+    If any of their vectors are in an external index, the outbox gets one entry for all vectors of the store.
     """
     deleted = chunk_store.delete_store(connection, organisation, store, collection=collection, limit=limit)
     if deleted.outside:
@@ -49,8 +49,8 @@ def set_attributes(
     *,
     collection: str,
 ) -> None:
-    """Replace the attributes of chunks, by id, in the caller's transaction. An external index gets them after
-    it.
+    """Replace the attributes of the chunks with these ids in the caller's transaction. The outbox sends the
+    attributes to an external index after the transaction.
     """
     changed = chunk_store.set_attributes(connection, organisation, store, attributes, collection=collection)
     outbox.add(connection, organisation, store, changed.outside)

@@ -1,4 +1,4 @@
-"""Open the chunk index of a store: our chunk table joined with the vector index that the store names.
+"""Open the chunk index of a store: our chunk table together with the vector index of the store.
 
 indexes = ChunkIndexes(settings, pool)
 indexes.of(store).search_all(...)
@@ -15,7 +15,7 @@ from cluster.vector_index.contract import ExternalIndex
 
 
 class ChunkIndexes:
-    """Opens the chunk index of each vector index when it is first needed, and keeps it for this process.
+    """Opens one chunk index for each vector index at the first use, and keeps it open.
 
     Args:
         pool: connections to our Postgres.
@@ -32,7 +32,7 @@ class ChunkIndexes:
         return self._named(self._settings.vector_index)
 
     def of(self, store: VectorStore) -> ChunkIndex:
-        """The chunk index that has the store's vectors.
+        """Return the chunk index that has the store's vectors.
 
         Raises:
             Misconfigured: the settings do not name the store's index.
@@ -56,5 +56,5 @@ class ChunkIndexes:
 
 
 def open_chunk_index(settings: Settings, pool: ConnectionPool) -> ChunkIndex:
-    """The chunk index for new stores."""
+    """Return the chunk index for new stores."""
     return ChunkIndexes(settings, pool).default

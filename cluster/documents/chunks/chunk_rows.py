@@ -1,9 +1,8 @@
-"""Check chunks before they are written: what Postgres would refuse in the middle of a write is refused here
-by its id.
+"""Check chunks before they are written. Chunks that Postgres would refuse during the write are refused here.
 
     rows = accepted(chunks, collection, vectors_needed=True)
 
-Postgres itself would name a line of the copy, if anything.
+The error here has the ids of the chunks. An error of Postgres has at most a line number of the copy.
 """
 
 import json
@@ -30,7 +29,7 @@ class ChunkRecord:
     #: Id of the document the chunk belongs to.
     document: str
     text: str
-    #: JSON values that filters ask for and hits show: source, page, start, end, keywords, ...
+    #: JSON values that filters can compare and hits show: source, page, start, end, keywords, ...
     attributes: Mapping[str, Any]
     #: (dim,) float32; None for a chunk that is stored already and keeps its vector.
     vector: NDArray[np.float32] | None
@@ -39,26 +38,27 @@ class ChunkRecord:
 #: id, document, text, attributes, (dim,) float32 or None
 Accepted = tuple[str, str, str, Jsonb, NDArray[np.float32] | None]
 
-#: Rows written in one transaction: larger ones gain nothing and hold their locks longer.
+#: Maximum number of rows per transaction. Larger transactions are not faster and hold their locks longer.
 ROWS_PER_TRANSACTION = 1_000
-#: A key of a Postgres index holds 2,700 bytes: organisation, store and id must fit.
+#: Limits the length of ids because organisation, store and id must fit in an index key of Postgres, which has
+#: at most 2,700 bytes.
 MAX_ID_CHARACTERS = 512
-#: A full-text vector holds 1 MiB: up to four bytes for one of the text, where its words are short and all
-#: different.
+#: A full-text vector of Postgres has at most 1 MiB. If the words of a text are short and all different, the
+#: full-text vector needs up to four bytes for each byte of the text.
 MAX_TEXT_BYTES = 256 * 1024
-#: An odd number of backslashes makes the last one an escape.
+#: Matches an escaped NUL character in JSON. The last backslash is an escape if their number is odd.
 JSON_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 
 T = TypeVar("T")
 
 
 def accepted(rows: Sequence[ChunkRecord], collection: Collection, *, vectors_needed: bool) -> list[Accepted]:
-    """The rows as ``COPY`` takes them, in order of their ids; of rows with the same id the last.
+    """Return the rows in the form for ``COPY``, ordered by id. Of rows with the same id, the last counts.
 
     Raises:
-        InvalidInput: with ``row_ids`` of all rows that cannot be stored, or could be stored and never found:
-            a vector of another dimension, with NaN, or without direction under cosine; text with NUL;
-            attributes that are not JSON.
+        InvalidInput: with ``row_ids`` of all rows that cannot be stored, or that no search could find.
+            Reasons are a vector with another dimension, with NaN, or with length zero under cosine; text with
+            NUL; attributes that are not JSON.
     """
     distinct = sorted({row.id: row for row in rows}.values(), key=lambda row: row.id)
     found: list[Accepted] = []
@@ -81,15 +81,15 @@ def accepted(rows: Sequence[ChunkRecord], collection: Collection, *, vectors_nee
 
 
 def batches(rows: Iterable[T], size: int) -> Iterator[list[T]]:
-    """Lists of ``size``, the last one shorter."""
+    """Yield the rows in lists of ``size``; the last list may be shorter."""
     iterator = iter(rows)
     while batch := list(islice(iterator, size)):
         yield batch
 
 
 def is_text(text: str) -> bool:
-    """True where Postgres stores the text: no NUL, and no half of a surrogate pair, which JSON can spell and
-    UTF-8 cannot.
+    """True if Postgres can store the text: it has no NUL and no half of a surrogate pair. JSON can contain
+    such a half, but UTF-8 cannot.
     """
     try:
         return "\0" not in text and (text.isascii() or bool(text.encode()))

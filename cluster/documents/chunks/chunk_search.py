@@ -1,10 +1,10 @@
-"""Find chunks: rankings by meaning, by words and by phrase, fused, with the text and the attributes of every
-hit.
+"""Find chunks: rank them by meaning, by words and by phrase, fuse the rankings, and read the hits.
 
-Called through ``indexing.ChunkIndex``. The words come from our Postgres, the vectors from the store's vector
-index. All questions of one call see one state of the store: a document that is being replaced is found old or
-new, never both. An external index may know vectors of chunks that are not current, or know attributes that
-have changed since: such ids are dropped before the rankings are fused.
+Called through ``indexing.ChunkIndex``. Our Postgres ranks by words and phrase, and the store's vector index
+ranks by meaning. All questions of one call see one state of the store. While a document is being replaced, a
+call finds the old or the new version, never both. An external index may have vectors of chunks that are not
+current, or old attributes. Ids that are not current, or do not pass the filter now, are dropped before the
+fusion.
 
     questions = [Question(text="pump", vector=vector)]
     search(pool, index, "default", "vs_1", questions, collection=collection, k=10)
@@ -30,15 +30,15 @@ from cluster.vector_index.fusion import fuse
 from cluster.vector_index.vectors import query_vector
 
 MAX_K = 1_000
-#: Each ranking that is fused is at least this deep.
+#: Minimum number of ids requested from each ranking that is fused.
 FUSION_DEPTH = 50
-#: An external index is asked this many times at most, each time for twice as many ids.
+#: Maximum number of queries to an external index per search. Each query asks for twice as many ids.
 EXTERNAL_SEARCHES = 3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Question:
-    """One question of a search: a vector, a text, or both."""
+    """One question of a search, which has a vector, a text, or both."""
 
     text: str | None = None
     #: (dim,) float32.
@@ -50,18 +50,18 @@ class Hit:
     """A chunk that was found."""
 
     id: str
-    #: Id of its document.
+    #: Id of the chunk's document.
     document: str
     text: str
     attributes: Mapping[str, Any]
-    #: Similarity, higher is better: cosine in [-1, 1], dot product, or minus the distance. Where rankings
-    #: were fused: the sum of its RRF shares divided by the largest possible sum, in (0, 1].
+    #: Similarity, higher is better: cosine in [-1, 1], dot product, or minus the distance. If rankings were
+    #: fused, the sum of the chunk's RRF shares divided by the largest possible sum, in (0, 1].
     score: float
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Search:
-    """What all questions of one call have in common."""
+    """Holds the arguments that all questions of one call share."""
 
     index: VectorIndex
     organisation: str
@@ -80,7 +80,7 @@ class _Search:
         return {"collection": self.collection, "filter": self.filter, "mode": self.mode}
 
     def within(self, connection: Connection[Any], question: Question) -> list[ScoredId]:
-        """The ranking by vector, in the state that the connection sees."""
+        """Return the ranking by vector, in the state that the connection sees."""
         if question.vector is None:
             return []
         return cast(TransactionalIndex, self.index).search_within(
@@ -88,13 +88,13 @@ class _Search:
         )
 
     def external(self, question: Question, k: int) -> list[ScoredId]:
-        """The ranking by vector of an external index."""
+        """Return the ranking by vector from an external index."""
         if question.vector is None:
             return []
         return self.index.search(*self.key, vector=question.vector, k=k, **self.options)
 
     def passing(self, connection: Connection[Any], ranking: Sequence[ScoredId]) -> list[ScoredId]:
-        """The ranking without chunks that are not current, or whose attributes do not pass the filter now."""
+        """Remove chunks that are not current, or whose current attributes do not pass the filter."""
         ids = [one.id for one in ranking]
         passing = chunk_store.passing_ids(
             connection, *self.key, ids, collection=self.collection.name, filter=self.filter
@@ -128,8 +128,8 @@ def search(
     filter: Mapping[str, Any] | None = None,
     mode: Mode = "ann",
 ) -> list[list[Hit]]:
-    """For each question the k best chunks: by vector, by text (its words and its phrase), or by both, fused
-    (RRF, k=60).
+    """Return the k best chunks for each question: by vector, by text (words and phrase), or by both.
+    Several rankings are fused (RRF, k=60).
 
     Args:
         filter: OpenAI's comparison and compound filters; see ``filters.parse_filter``.
@@ -158,10 +158,10 @@ def search(
 
 
 def _external_hits(pool: ConnectionPool, how: _Search, questions: Sequence[Question]) -> list[list[Hit]]:
-    """The index is asked before the snapshot is taken, so that no connection waits for it.
+    """Query the external index before the snapshot is taken, so that no connection is held during the query.
 
-    Where ids had to be dropped and too few are left, it is asked again for more: chunks that became current
-    in between are then found too.
+    If ids were dropped and too few are left, query the index again for more ids. This also finds chunks that
+    became current in the meantime.
     """
     for number in range(EXTERNAL_SEARCHES):
         deeper = 2**number
@@ -198,7 +198,7 @@ def _hits(
     questions: Sequence[Question],
     by_vector: Sequence[list[ScoredId]],
 ) -> list[list[Hit]]:
-    """The hits of each question, whose ranking by vector is given."""
+    """Return the hits of each question; ``by_vector`` has one ranking for each question."""
     best = [
         _best(how, connection, question, ranking)
         for question, ranking in zip(questions, by_vector, strict=True)

@@ -1,8 +1,9 @@
-"""The statements of chunk tables: texts, attributes and full text, and the vector where it lies in the
-chunk's row.
+"""The SQL statements on chunk tables. A row has text, attributes, full-text words, and in pgvector stores the
+vector.
 
-Each collection has one table. Every statement that touches rows names the organisation. Collection names are
-checked before they come here, and quoted all the same; values are always parameters.
+Each collection has one table. Statements that touch rows name the organisation, except for the renewal of
+words, which covers all organisations. Collection names are checked by the callers and quoted
+here. Values are always parameters.
 """
 
 from collections.abc import Sequence
@@ -12,37 +13,36 @@ from psycopg import sql
 from cluster.vector_index.collections import table_name
 from cluster.vector_index.words import WORDS_VERSION
 
-#: Longer vectors do not fit a page beside the rest of a row.
+#: A longer vector and the rest of its row do not fit on one page of Postgres.
 LONGEST_INLINE_DIM = 1_500
 
-#: A query for any of the words as ``words.words`` spells them, which hold no sign that the query language
-#: knows.
+#: A query for any of the words. ``words.words`` normalises the words, so the words contain no operators of
+#: the query language.
 ANY_OF_ITS_WORDS = """
     (SELECT coalesce(string_agg('''' || lexeme || '''', ' | '), '')::tsquery
      FROM unnest(to_tsvector('english', %(words)s)))
 """
 ITS_PHRASE = "phraseto_tsquery('english', %(words)s)"
-#: The lexemes of the words in the table ``i``. Letters have no positions, so that no phrase is made of them.
+#: The lexemes of the words in the table ``i``. Letters get no positions, so phrase queries do not match them.
 LEXEMES = sql.SQL("to_tsvector('english', i.words) || array_to_tsvector(string_to_array(i.letters, ' '))")
 
 OWNED = sql.SQL("organisation = %(organisation)s AND vector_store = %(store)s")
 
 
 class ChunkStatements:
-    """The statements of one collection's chunk table."""
+    """Builds the statements for one collection's chunk table."""
 
     def __init__(self, collection: str) -> None:
         self.table_name = table_name(collection)
         self.incoming_name = f"incoming_{collection}"
 
     def create_table(self, dim: int) -> sql.Composed:
-        """The table, its full-text index and its document index; the approximate index comes later, if at
-        all.
+        """Create the table with its full-text, attribute and document indexes, but no approximate index.
 
-        Names are collated by code point, on every server: so ids are ordered as Python orders them, and no
-        upgrade of the C library spoils an index. The statistics tell the planner how large a store is:
-        without them it would multiply the shares of organisation and store, though a store belongs to one
-        organisation. ``embedding`` is null where the store keeps its vectors in an external index.
+        Ids and names are collated by code point on every server. So their order is the same as in Python, and
+        an upgrade of the C library cannot corrupt an index. The statistics tell the planner the size of a
+        store. Without statistics, the planner would multiply the shares of organisation and store, although a
+        store belongs to one organisation. ``embedding`` is null if the vector is in an external index.
         """
         inline = "ALTER TABLE {table} ALTER COLUMN embedding SET STORAGE PLAIN;"
         return self._format(
@@ -72,8 +72,8 @@ class ChunkStatements:
         )
 
     def open_incoming(self) -> sql.Composed:
-        """An empty table of the session for rows on their way in; made once per connection, emptied for each
-        write.
+        """Create the session's temporary table for incoming rows if it does not exist, and empty it before
+        each write.
         """
         return self._format(
             """
@@ -87,7 +87,7 @@ class ChunkStatements:
         )
 
     def copy_incoming(self) -> sql.Composed:
-        """Copy rows in, in binary."""
+        """Copy incoming rows into the temporary table in binary format."""
         return self._format(
             """
             COPY {incoming} (id, document, text, attributes, embedding, words, letters)
@@ -96,7 +96,7 @@ class ChunkStatements:
         )
 
     def lock_document(self) -> sql.Composed:
-        """Keep other writers of the document out until the transaction ends."""
+        """Make other writers of the document wait until the transaction ends."""
         return self._format(
             """
             SELECT pg_advisory_xact_lock(
@@ -106,17 +106,16 @@ class ChunkStatements:
         )
 
     def lock_kept(self) -> sql.Composed:
-        """Lock rows whose vector stays, so that no other session deletes or changes them meanwhile."""
+        """Lock rows that keep their vector, so that no other session can delete or change these rows."""
         return self._format(
             "SELECT id FROM {table} WHERE {owned} AND id = ANY(%(kept)s) ORDER BY id FOR UPDATE"
         )
 
     def merge(self) -> sql.Composed:
-        """Insert new rows and change rows that differ, in order of their ids, so that writers do not
-        deadlock.
+        """Insert new rows and change rows that differ. The order by id prevents deadlocks between writers.
 
-        Equal rows are left out before the insert, which would first make their full-text vectors and lock
-        them.
+        Equal rows are left out before the insert because the insert would lock them and compute their
+        full-text vectors.
         """
         return self._format(
             """
@@ -139,8 +138,8 @@ class ChunkStatements:
         )
 
     def delete_others(self) -> sql.Composed:
-        """Delete the document's rows that did not come in; their ids, and whether their vectors lie
-        elsewhere.
+        """Delete the document's rows that are not among the incoming rows. Returns their ids, and for each id
+        True if its vector is in an external index.
         """
         return self._format(
             """
@@ -160,7 +159,7 @@ class ChunkStatements:
         return self._format("DELETE FROM {table} WHERE {of} RETURNING id, embedding IS NULL", of=_of(owner))
 
     def delete_some(self, owner: Sequence[str]) -> sql.Composed:
-        """``delete`` for at most ``limit`` rows, locked in the order in which writers lock rows."""
+        """Like ``delete``, but for at most ``limit`` rows. Rows are locked in the order that writers use."""
         return self._format(
             """
             DELETE FROM {table} WHERE ctid = ANY(ARRAY(
@@ -171,7 +170,7 @@ class ChunkStatements:
         )
 
     def document(self) -> sql.Composed:
-        """A document's rows without their vectors."""
+        """Select a document's rows without their vectors."""
         return self._format(
             """
             SELECT id, document, text, attributes FROM {table}
@@ -180,11 +179,11 @@ class ChunkStatements:
         )
 
     def ids(self) -> sql.Composed:
-        """Ids of a document's rows."""
+        """Select the ids of a document's rows."""
         return self._format("SELECT id FROM {table} WHERE {owned} AND document = %(document)s")
 
     def set_attributes(self) -> sql.Composed:
-        """Replace the attributes of rows by id, where they differ. See ``delete_others``."""
+        """Replace the attributes of rows by id if they differ. Returns the columns of ``delete_others``."""
         return self._format(
             """
             UPDATE {table} AS t SET attributes = i.attributes
@@ -196,23 +195,23 @@ class ChunkStatements:
         )
 
     def fetch(self) -> sql.Composed:
-        """Rows by id, without their vectors."""
+        """Select rows by id, without their vectors."""
         return self._format(
             "SELECT id, document, text, attributes FROM {table} WHERE {owned} AND id = ANY(%(ids)s)"
         )
 
     def passing(self, where: sql.Composable) -> sql.Composed:
-        """Those of the ids whose rows are there and pass the filter."""
+        """Select the given ids whose rows exist and pass the filter."""
         return self._format(
             "SELECT id FROM {table} WHERE {owned} AND id = ANY(%(ids)s) AND {where}", where=where
         )
 
     def count(self) -> sql.Composed:
-        """Rows of a store."""
+        """Count the rows of a store."""
         return self._format("SELECT count(*) FROM {table} WHERE {owned}")
 
     def scan(self) -> sql.Composed:
-        """Every row of a store."""
+        """Select every row of a store."""
         return self._format(
             """
             SELECT id, document, text, attributes, embedding AS vector FROM {table}
@@ -221,13 +220,12 @@ class ChunkStatements:
         )
 
     def by_words(self, where: sql.Composable) -> sql.Composed:
-        """Ids of rows with any of the text's words, rows with more of them first."""
-        # ts_rank and not ts_rank_cd: of 100 sentences of real manuals it put the right page first for 96, the
-        # other for 74.
+        """Rank rows that have any of the text's words; more matching words rank higher."""
+        # For 100 sentences of real manuals, ts_rank ranked the right page first 96 times, ts_rank_cd 74.
         return self._by_text(ANY_OF_ITS_WORDS, where)
 
     def by_phrase(self, where: sql.Composable) -> sql.Composed:
-        """Ids of rows with the text's words one behind the other, as a quotation has them."""
+        """Rank rows that have the text's words in the same sequence, as in a quotation."""
         return self._by_text(ITS_PHRASE, where)
 
     def _by_text(self, query: str, where: sql.Composable) -> sql.Composed:
@@ -243,8 +241,8 @@ class ChunkStatements:
         )
 
     def old_words(self) -> sql.Composed:
-        """Rows behind a key whose words are of an older version, locked; rows that another transaction holds
-        are skipped.
+        """Lock and select rows after a key whose words have an older version. Rows that another transaction
+        has locked are skipped.
         """
         return self._format(
             """
@@ -270,7 +268,7 @@ class ChunkStatements:
         )
 
     def old_words_left(self) -> sql.Composed:
-        """A row where the words of any row are of an older version."""
+        """Select one row if any row has words of an older version."""
         return self._format("SELECT 1 FROM {table} WHERE words_version < {version} LIMIT 1")
 
     def _format(self, text: str, **parts: sql.Composable) -> sql.Composed:
@@ -285,7 +283,7 @@ class ChunkStatements:
 
 
 def _of(owner: Sequence[str]) -> sql.Composed:
-    """The condition that a row belongs to the owner."""
+    """Return the condition that a row belongs to the owner."""
     assert owner[0] == "organisation"
     return sql.SQL(" AND ").join(
         sql.SQL("{} = {}").format(sql.Identifier(name), sql.Placeholder(name)) for name in owner

@@ -1,14 +1,13 @@
-"""Chunks: the texts, attributes and full text of documents, and which chunks are current. They lie in our
-Postgres.
+"""Chunks in our Postgres: the texts, attributes and full-text words of the current chunks.
 
-Called by ``indexing``, which writes chunks together with their vectors, and by everything that reads or
-deletes chunks in a transaction of its own. A chunk is current exactly while its row is here: a new version of
-a document replaces the rows of the old one in the transaction that records the new version.
+Called by ``indexing``, which writes chunks together with their vectors, and by code that reads or deletes
+chunks in its own transaction. A chunk is current exactly while its row is in the chunk table. A new version
+of a document replaces the rows of the old version in the transaction that records the new version.
 
     with connection.transaction():
         delete_document(connection, "default", "vs_1", document, collection="m_minilm_0123")
 
-The vector lies in the chunk's row too, where the store keeps its vectors in pgvector: see
+If the store keeps its vectors in pgvector, the vector is in the chunk's row too; see
 ``cluster.vector_index``.
 """
 
@@ -42,17 +41,17 @@ class Changed:
 
     #: Number of chunks.
     count: int
-    #: Ids of those whose vectors lie in an external index.
+    #: Ids of the chunks whose vectors are in an external index.
     outside: Sequence[str]
 
 
 def ensure_table(
     connection: Connection[Any], name: str, *, dim: int, metric: Metric = "cosine"
 ) -> Collection:
-    """Make the collection and its chunk table if they do not exist. Safe to repeat and to race.
+    """Make the collection and its chunk table if they do not exist. Safe to repeat and to call concurrently.
 
     Raises:
-        Conflict: it exists with another dimension or metric.
+        Conflict: the collection exists with another dimension or metric.
         InvalidInput: the name is not ``[a-z][a-z0-9_]{0,39}``, or dim is not in 1..16000.
     """
     if not COLLECTION_NAME.fullmatch(name):
@@ -87,11 +86,11 @@ def merge(
     collection: str,
     kept: Sequence[str],
 ) -> int:
-    """Write rows, given in order of their ids. Returns how many differed from the stored ones.
+    """Write rows, given in order of their ids. Returns the number of rows that are new or have changed.
 
     Args:
-        kept: ids of rows that come without their vector because it is stored. A row without a vector keeps
-            the stored one.
+        kept: ids of rows that are given without a vector because their vector is stored already. A row
+            without a vector keeps its stored vector.
 
     Raises:
         Permanent: with ``row_ids`` of ``kept`` rows that are not stored.
@@ -118,7 +117,7 @@ def merge(
 def lock_document(
     connection: Connection[Any], organisation: str, store: str, document: str, *, collection: str
 ) -> None:
-    """Keep other writers of the document's chunks out until the transaction ends."""
+    """Make other writers of the document's chunks wait until the transaction ends."""
     owner = {"organisation": organisation, "store": store, "document": document}
     connection.execute(ChunkStatements(collection).lock_document(), owner)
 
@@ -134,7 +133,7 @@ def delete_others(
 def stored_ids(
     connection: Connection[Any], organisation: str, store: str, document: str, *, collection: str
 ) -> set[str]:
-    """Ids of the document's chunks."""
+    """Return the ids of the document's chunks."""
     owner = {"organisation": organisation, "store": store, "document": document}
     return {id for (id,) in connection.execute(ChunkStatements(collection).ids(), owner)}
 
@@ -142,7 +141,7 @@ def stored_ids(
 def document_chunks(
     connection: Connection[Any], organisation: str, store: str, document: str, *, collection: str
 ) -> list[ChunkRecord]:
-    """The document's chunks without their vectors, ordered by id."""
+    """Return the document's chunks without their vectors, ordered by id."""
     owner = {"organisation": organisation, "store": store, "document": document}
     return _records(connection, ChunkStatements(collection).document(), owner)
 
@@ -150,7 +149,7 @@ def document_chunks(
 def fetch(
     connection: Connection[Any], organisation: str, store: str, ids: Sequence[str], *, collection: str
 ) -> dict[str, ChunkRecord]:
-    """The current chunks among these ids, without their vectors, by id."""
+    """Return the current chunks with these ids, without their vectors, by id."""
     values = {"organisation": organisation, "store": store, "ids": list(ids)}
     records = _records(connection, ChunkStatements(collection).fetch(), values)
     return {record.id: record for record in records}
@@ -165,7 +164,7 @@ def passing_ids(
     collection: str,
     filter: Filter | None,
 ) -> set[str]:
-    """Those of the ids whose chunks are current and pass the filter."""
+    """Return the given ids whose chunks are current and pass the filter."""
     values: dict[str, Any] = {"organisation": organisation, "store": store, "ids": list(ids)}
     where = sql.SQL("true") if filter is None else condition(filter, values)
     return {id for (id,) in connection.execute(ChunkStatements(collection).passing(where), values)}
@@ -181,7 +180,7 @@ def rank_by_text(
     k: int,
     filter: Filter | None,
 ) -> list[list[ScoredId]]:
-    """Two rankings of the store's chunks, k long at most: by the text's words, and by its phrase."""
+    """Return two rankings of at most k chunks each: by the words of the text, and by the text as a phrase."""
     statements = ChunkStatements(collection)
     values: dict[str, Any] = {"organisation": organisation, "store": store, "words": words(text).text}
     where = sql.SQL("true") if filter is None else condition(filter, values)
@@ -201,7 +200,7 @@ def set_attributes(
     *,
     collection: str,
 ) -> Changed:
-    """Replace the attributes of chunks, by id, where they differ."""
+    """Replace the attributes of the chunks with these ids if the attributes differ."""
     ids = sorted(attributes)
     values = {
         "organisation": organisation,
@@ -217,7 +216,7 @@ def delete_document(
 ) -> Changed:
     """Delete the document's chunks."""
     owner = {"organisation": organisation, "vector_store": store, "document": document}
-    if look_up(connection, collection) is None:  # the collection was never made: the store never held a chunk
+    if look_up(connection, collection) is None:  # without its collection, the store never had a chunk
         return Changed(count=0, outside=())
     return _changed(connection, ChunkStatements(collection).delete(list(owner)), owner)
 
@@ -234,7 +233,7 @@ def delete_store(
 
 
 def count(connection: Connection[Any], organisation: str, store: str, *, collection: str) -> int:
-    """Number of chunks in the store."""
+    """Return the number of chunks in the store."""
     owner = {"organisation": organisation, "store": store}
     row = connection.execute(ChunkStatements(collection).count(), owner).fetchone()
     assert row is not None
@@ -242,8 +241,8 @@ def count(connection: Connection[Any], organisation: str, store: str, *, collect
 
 
 def scan(pool: ConnectionPool, organisation: str, store: str, *, collection: str) -> Iterator[ChunkRecord]:
-    """Every chunk of the store, with the vector where it lies in the chunk's row, ordered by id; a bounded
-    number in memory.
+    """Yield every chunk of the store, ordered by id, with a bounded number in memory. A vector is None if the
+    chunk's row has none.
     """
     statement, owner = ChunkStatements(collection).scan(), {"organisation": organisation, "store": store}
     with (

@@ -1,7 +1,7 @@
-"""Renew the lexemes of stored chunks that were written by an older version, which spelt words differently.
+"""Renew the lexemes of chunks that an older version wrote, because it normalised words differently.
 
-Called by workers every few minutes, after each bulk load, and by ``make doctor`` with ``--mend``. Rows are
-renewed in small transactions, so that searches and writes go on. An interrupted renewal continues with the
+Called by workers every few minutes, after each bulk load, and by ``make doctor`` with ``--mend``. Small
+transactions renew the rows, so searches and writes continue. After an interruption, the next call renews the
 remaining rows.
 
     renew_words(pool, limit_s=60)
@@ -21,7 +21,7 @@ from cluster.vector_index.words import WORDS_VERSION, words
 
 log = structlog.get_logger(__name__)
 
-#: Rows of one transaction: their locks are held for some tenths of a second.
+#: Maximum number of rows per transaction. At this size, locks are held for a few tenths of a second.
 BATCH_ROWS = 500
 
 #: Organisation, vector store and id of a row.
@@ -36,7 +36,7 @@ def renew_words(
     Args:
         limit_s: seconds after which no further transaction begins.
         collection: the only collection to renew; None: all of them.
-        again: also look through collections that were finished; older code may have written to them since.
+        again: also check finished collections, because older code may have written to them since.
     """
     deadline = time.monotonic() + limit_s
     with translated(), pool.connection() as connection:
@@ -51,12 +51,12 @@ def renew_words(
 
 
 def _renew(pool: ConnectionPool, collection: str, deadline: float) -> int:
-    """Renew rows in order of their key; rows that another transaction holds are left to the next call."""
+    """Renew rows in order of their key. Rows that another transaction has locked wait for the next call."""
     statements = ChunkStatements(collection)
     renewed = 0
     after: Key | None = ("", "", "")
-    # The name is the one of the approximate index: renewal and the building of that index never run at the
-    # same time.
+    # The lock has the name of the approximate index, so renewal never runs while that index is built or
+    # dropped.
     with alone(pool, f"{statements.table_name}_hnsw") as connection:
         if connection is None:
             return 0
@@ -75,7 +75,7 @@ def _renew(pool: ConnectionPool, collection: str, deadline: float) -> int:
 def _renew_some(
     connection: Connection[Any], statements: ChunkStatements, after: Key
 ) -> tuple[int, Key | None]:
-    """The number of renewed rows, and the key of the last; None when no more rows follow."""
+    """Renew the next rows. Returns the number of renewed rows and the last key, None if no rows were left."""
     organisation, store, id = after
     with connection.transaction():
         values = {"organisation": organisation, "store": store, "id": id, "limit": BATCH_ROWS}

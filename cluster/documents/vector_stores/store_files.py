@@ -1,7 +1,7 @@
-"""Files attached to vector stores: the status of each, its attributes, and how to detach it.
+"""Files attached to vector stores: read their status, change their attributes, and detach them.
 
-``attaching`` attaches files and submits a job for each. The worker that does the job calls, in its last
-transaction:
+``attaching`` attaches files and submits a job for each file. The worker that runs the job makes these calls
+in its last transaction:
 
     with connection.transaction():
         attached = hold(connection, organisation, store_id, file_id, job_id)
@@ -10,8 +10,8 @@ transaction:
             record_status(connection, organisation, store_id, file_id, job_id, status=FileStatus.COMPLETED)
 
 A file is in progress exactly while its job is open. A trigger of the database
-(``attached_file_follows_its_job``) writes the end of a job into its file, together with the job's error. What
-an earlier job indexed of a file stays searchable until a later job succeeds.
+(``attached_file_follows_its_job``) copies the end of a job and the job's error into the row of the file. The
+chunks that an earlier job indexed stay searchable until a later job succeeds.
 """
 
 from collections.abc import Mapping, Sequence
@@ -40,13 +40,13 @@ from cluster.vector_index.attributes import with_owner_attributes
 class FileStatus(StrEnum):
     """The status of an attached file."""
 
-    #: Its job is queued or runs.
+    #: The file's job is queued or running.
     IN_PROGRESS = "in_progress"
-    #: It is searchable.
+    #: The file is searchable.
     COMPLETED = "completed"
-    #: Its job was cancelled.
+    #: The file's job was cancelled.
     CANCELLED = "cancelled"
-    #: Its job is a dead letter; ``error`` says why.
+    #: The file's job is a dead letter; ``StoreFile.error`` holds the reason.
     FAILED = "failed"
 
 
@@ -57,21 +57,22 @@ class StoreFile:
     organisation: str
     vector_store: str
     file: str
-    #: Id of its document, under which its chunks are indexed.
+    #: Id of the file's document; the chunks of the file are indexed under this id.
     document: str
     status: FileStatus
-    #: Of the job that failed: a code (``records.public_error`` maps it to a public one), and a sentence.
+    #: Error code of the failed job; ``records.public_error`` maps it to a public code.
     error_code: str | None
+    #: Error of the failed job, as a sentence.
     error: str | None
     attributes: dict[str, Any]
     chunking_strategy: dict[str, Any] | None
     job: str
     usage_bytes: int
-    #: Unreadable pages of a document that is indexed in part.
+    #: Numbers of the unreadable pages, if the document is indexed in part.
     failed_pages: list[int]
     created_at: datetime
     filename: str
-    #: This and the fields up to ``retry_at`` describe the job; None once the job is archived.
+    #: This field and the fields up to ``retry_at`` describe the job; None once the job is archived.
     job_state: JobState | None
     priority_class: PriorityClass | None
     priority: int | None
@@ -81,16 +82,18 @@ class StoreFile:
     total: int | None
     unit: str | None
     retry_at: datetime | None
-    #: This and the following fields describe the searchable document; None until there is one.
+    #: This field and all fields below describe the searchable document; None until a document is searchable.
     pages: int | None
     chunks: int | None
-    #: The outcome of reading it; ``detail`` names missing parts, ``facts`` holds the findings.
+    #: The outcome of reading the document.
     outcome: Outcome | None
+    #: Names the parts of the document that could not be read.
     detail: str | None
+    #: Facts about how the document was read.
     facts: dict[str, Any] | None
 
 
-#: Fields of ``StoreFile`` that are not columns of ``vector_store_files``, with where they are read from.
+#: Maps fields of ``StoreFile`` that are not in ``vector_store_files`` to the columns of other tables.
 OTHER_COLUMNS = {
     "filename": "files.filename",
     "job_state": "jobs.state",
@@ -119,7 +122,7 @@ LISTS_OF_BATCH = ListStatements(
 
 
 def get_store_file(connection: Connection[Any], organisation: str, store_id: str, file: str) -> StoreFile:
-    """The attached file.
+    """Return the attached file.
 
     Raises:
         NotFound: the file is not attached to the store.
@@ -135,7 +138,7 @@ def list_store_files(
     status: FileStatus | None = None,
     batch: str | None = None,
 ) -> ListPage[StoreFile]:
-    """A page of the files attached to the store.
+    """Return a page of the files attached to the store.
 
     Args:
         status: only files with this status.
@@ -181,7 +184,7 @@ def update_attributes(
 
 
 def detach(connection: Connection[Any], store: VectorStore, file: str) -> None:
-    """Remove the file from the store: delete its chunks and its document, and cancel its job if that is open.
+    """Remove the file from the store: delete its chunks and document record, and cancel its job if open.
 
     Raises:
         NotFound: the file is not attached to the store.
@@ -191,8 +194,8 @@ def detach(connection: Connection[Any], store: VectorStore, file: str) -> None:
 
 
 def detach_everywhere(connection: Connection[Any], organisation: str, file: str) -> int:
-    """Detach the file from all its stores; returns their number. Called in the transaction that deletes the
-    file.
+    """Detach the file from every store, and return the number of these stores. Called in the transaction that
+    deletes the file.
     """
     holders = connection.execute(SQL["holders"], {"organisation": organisation, "file": file}).fetchall()
     for store_id, collection in holders:
@@ -206,8 +209,8 @@ def hold(
     """Lock the attached file for the job that is about to write its chunks.
 
     Returns:
-        The file as it is attached now. None where the job's work is no longer wanted, because the file was
-        detached, another job replaced this one, or the store was deleted: the worker then writes nothing.
+        The attached file in its current state. None if the file was detached, another job replaced this job,
+        or the store was deleted. If None, the worker must write nothing.
     """
     if (
         connection.execute(
@@ -236,12 +239,12 @@ def record_status(
     usage_bytes: int | None = None,
     failed_pages: Sequence[int] | None = None,
 ) -> bool:
-    """Record the result of a file's job, in the transaction that ends the job. False where a later job
-    replaced it.
+    """Record the result of a file's job in the transaction that ends the job. Returns False if a later job
+    replaced this job.
 
     Args:
-        usage_bytes: bytes that the file takes up in the store; None: no change.
-        failed_pages: missing pages of a document that is searchable in part; None: no change.
+        usage_bytes: bytes that the file uses in the store; None: no change.
+        failed_pages: numbers of the unreadable pages, if the document is searchable in part; None: no change.
     """
     values = {
         "organisation": organisation,

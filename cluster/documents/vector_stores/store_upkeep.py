@@ -21,8 +21,7 @@ from cluster.jobs.jobs import GONE
 SQL = queries("cluster.documents.vector_stores", "store_upkeep.sql")
 #: Maximum number of rows deleted in one transaction. The limit keeps locks short.
 ROWS_AT_ONCE = 1_000
-#: Maximum number of files detached in one transaction. It is smaller because each file may have a job to
-#: cancel.
+#: Maximum number of files detached in one transaction. Each file may have a job to cancel.
 FILES_AT_ONCE = 500
 
 

@@ -1,1 +1,1 @@
-"""Vectors in our own Postgres, on pgvector."""
+"""The vector index in our own Postgres, on pgvector."""

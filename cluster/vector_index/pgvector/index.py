@@ -1,8 +1,8 @@
 """The vector index on pgvector: it searches the vector column of the chunk tables in our own Postgres.
 
-Searches in mode ``exact`` compare float32 vectors and can use no approximate index, since that one is built
-on half precision. Mode ``ann`` takes its candidates from it, where it has been built, and ranks them by
-float32.
+Searches in mode ``exact`` compare float32 vectors. They cannot use an approximate index because it is built
+on half precision. If there is an approximate index, mode ``ann`` takes candidates from it and ranks the
+candidates by float32.
 """
 
 from collections.abc import Mapping
@@ -24,22 +24,23 @@ from cluster.vector_index.filters import Filter
 from cluster.vector_index.pgvector import upkeep
 from cluster.vector_index.pgvector.statements import Statements
 
-#: Below this an exact scan is as fast as the approximate index, and exact.
+#: For fewer rows, an exact scan is as fast as the approximate index.
 ROWS_WORTH_AN_INDEX = 20_000
-#: So few rows of a store that pass the filter are compared faster than the index finds them among those that
-#: do not: 2 % of 50,000 rows in 2 ms instead of 26.
+#: If at most this many rows of a store pass the filter, comparing all these rows is faster than the
+#: approximate index: for 2 % of 50,000 rows, 2 ms instead of 26 ms.
 ROWS_SOON_COMPARED = 5_000
-#: Candidates taken from the approximate index for each hit asked for, then ranked exactly.
+#: Number of candidates from the approximate index for each requested hit. The candidates are ranked exactly.
 CANDIDATES_PER_HIT = 4
 
 
 class PgvectorIndex:
-    """``TransactionalIndex`` on a pool of connections to our Postgres. Safe to call from several threads.
+    """Implements ``TransactionalIndex`` in our Postgres. Safe to call from several threads.
 
     Args:
         pool: from ``cluster.database.open_pool``.
-        index_from: number of rows from which a collection gets an approximate index.
-        exact_up_to: a search that at most this many rows can answer compares them all, in either mode.
+        index_from: minimum number of rows for which a collection gets an approximate index.
+        exact_up_to: if the planner expects at most this many rows of the store to pass the filter, the search
+            compares all these rows, in either mode.
     """
 
     capabilities = Capabilities(transactional=True)
@@ -101,15 +102,14 @@ class PgvectorIndex:
             and _estimate(connection, statements.estimate(where), values) > self._exact_up_to
         ):
             found = _ranking(connection, statements.by_vector_ann(where), values)
-            # The index gives up after it has passed over many rows that the filter refuses; then all rows are
-            # compared.
+            # The index stops after skipping many rows that do not pass the filter. Then compare all rows.
             if len(found) == k:
                 return found
         return _ranking(connection, statements.by_vector(where), values)
 
     def optimise(self, collection: Collection) -> None:
-        """See ``VectorIndex``. Returns at once while another session does it; vectors of over 4,000 numbers
-        get no index.
+        """See ``VectorIndex``. Returns at once if another session is doing this. Vectors with more than 4,000
+        dimensions get no index.
         """
         statements = Statements(collection)
         with alone(self._pool, statements.index_name) as connection:
@@ -129,7 +129,7 @@ class PgvectorIndex:
 
 
 def open_pgvector(settings: Settings, pool: ConnectionPool) -> PgvectorIndex:
-    """The adapter; it needs no settings."""
+    """Open the adapter. It uses no settings."""
     del settings
     return PgvectorIndex(pool)
 

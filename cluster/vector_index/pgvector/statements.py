@@ -1,5 +1,5 @@
-"""The statements of the pgvector adapter: they read the vector column of a chunk table and manage its
-approximate index.
+"""The SQL statements of the pgvector adapter. They read the vector column of a chunk table and manage the
+approximate index of the table.
 
 Every statement that reads rows names the organisation. Values are always parameters.
 """
@@ -21,7 +21,7 @@ OWNED = sql.SQL("organisation = %(organisation)s AND vector_store = %(store)s")
 
 
 class Statements:
-    """The statements of one collection."""
+    """Builds the statements for one collection."""
 
     def __init__(self, collection: Collection) -> None:
         self.table_name = collection.table
@@ -30,7 +30,7 @@ class Statements:
         self._metric = collection.metric
 
     def by_vector(self, where: sql.Composable) -> sql.Composed:
-        """The nearest rows, every row of the store compared."""
+        """Select the nearest rows by comparing every row of the store that passes the filter."""
         return self._format(
             """
             SELECT id, {score}::float8 AS score
@@ -41,7 +41,7 @@ class Statements:
         )
 
     def by_vector_ann(self, where: sql.Composable) -> sql.Composed:
-        """Candidates by the approximate index, ranked by the float32 distance."""
+        """Select candidates with the approximate index, and rank the candidates by the float32 distance."""
         return self._format(
             """
             WITH near AS MATERIALIZED (
@@ -56,10 +56,12 @@ class Statements:
         )
 
     def prepare_ann(self) -> sql.Composed:
-        """Set up this transaction for a search by the approximate index. No row: there is no valid index.
+        """Prepare this transaction for a search with the approximate index. Returns no row if there is no
+        valid index.
 
-        The order is relaxed, because candidates are ranked again; in strict order, the index drops rows that
-        it finds late. Postgres plans each search anew: one plan for all sizes would not use the index.
+        The order is relaxed because candidates are ranked again. In strict order, the index would drop rows
+        that it finds late. Postgres plans every search separately because a general plan would not use the
+        index.
         """
         return self._format(
             """
@@ -72,27 +74,27 @@ class Statements:
         )
 
     def estimate(self, where: sql.Composable) -> sql.Composed:
-        """The number of rows that the planner expects the condition to select; nothing is counted."""
+        """Ask the planner how many rows it expects the condition to select. No rows are counted."""
         return self._format(
             "EXPLAIN (FORMAT JSON) SELECT FROM {table} WHERE {owned} AND {where}", where=where
         )
 
     def has_index(self) -> sql.Composed:
-        """A row where the approximate index is complete."""
+        """Select one row if the approximate index is complete."""
         return self._format(
             "SELECT 1 FROM pg_index WHERE indexrelid = to_regclass({name}) AND indisvalid",
             name=sql.Literal(self.index_name),
         )
 
     def size(self) -> sql.Composed:
-        """Rows of the whole collection when it was last analysed; -1 before."""
+        """Select the number of rows of the collection at its last analysis; -1 before the first analysis."""
         return self._format(
             "SELECT reltuples::bigint FROM pg_class WHERE oid = to_regclass({name})",
             name=sql.Literal(self.table_name),
         )
 
     def create_index(self) -> sql.Composed:
-        """The approximate index, built while searches and writes go on."""
+        """Build the approximate index while searches and writes continue."""
         return self._format(
             """
             CREATE INDEX CONCURRENTLY {index} ON {table}
@@ -102,11 +104,11 @@ class Statements:
         )
 
     def drop_index(self) -> sql.Composed:
-        """Drop the approximate index if it exists, while searches and writes go on."""
+        """Drop the approximate index if it exists, while searches and writes continue."""
         return self._format("DROP INDEX CONCURRENTLY IF EXISTS {index}")
 
     def analyse(self) -> sql.Composed:
-        """Refresh the statistics by which the planner chooses between the indexes."""
+        """Refresh the statistics that the planner uses to choose an index."""
         return self._format("ANALYZE {table}")
 
     def _format(self, text: str, **parts: sql.Composable) -> sql.Composed:

@@ -1,5 +1,4 @@
-"""The approximate index of a collection: decide whether it is needed, and build it. Called by the pgvector
-adapter.
+"""Build the approximate index of a collection if the collection needs one. Called by the pgvector adapter.
 """
 
 from typing import Any
@@ -14,13 +13,15 @@ log = structlog.get_logger(__name__)
 
 
 def build(connection: Connection[Any], statements: Statements, *, index_from: int) -> None:
-    """Build the index if the collection has at least ``index_from`` rows and no index yet."""
+    """Build the index if there is none yet, the collection has at least ``index_from`` rows, and pgvector can
+    index vectors of this length.
+    """
     connection.execute(statements.analyse())
     if statements.dim > LONGEST_INDEXED_DIM or size(connection, statements) < index_from:
         return
     if connection.execute(statements.has_index()).fetchone():
         return
-    connection.execute(statements.drop_index())  # an interrupted build leaves an index that is not valid
+    connection.execute(statements.drop_index())  # an interrupted build leaves an invalid index
     connection.add_notice_handler(_warn)
     try:
         connection.execute(statements.create_index())
@@ -30,7 +31,7 @@ def build(connection: Connection[Any], statements: Statements, *, index_from: in
 
 
 def size(connection: Connection[Any], statements: Statements) -> int:
-    """Rows of the collection when it was last analysed; -1 before."""
+    """Return the number of rows of the collection at its last analysis; -1 before the first analysis."""
     row = connection.execute(statements.size()).fetchone()
     return int(row[0]) if row else -1
 
