@@ -1,11 +1,11 @@
 """Full text without a locale: convert a text to normalised words, from which every Postgres server makes the
 same lexemes.
 
-Documents and queries are converted in the same way. For Postgres' own parser, the server's ``LC_CTYPE`` decides
-which characters are letters. Under ``C``, every character beyond ASCII is a letter, so “pump” and its quotation
-marks are one word. Under another ctype, the C library decides. The result of ``words`` has only letters, marks,
-digits and decimal points in one form, with spaces between words, so the parser's result does not depend on the
-server. See docs/decisions/016-words-without-a-locale.md.
+Documents and queries are converted in the same way. For Postgres' own parser, the server's ``LC_CTYPE``
+decides which characters are letters. Under ``C``, every character beyond ASCII is a letter, so “pump” and
+its quotation marks are one word. Under another ctype, the C library decides. The result of ``words`` has
+only letters, marks, digits and decimal points in one form, with spaces between words, so the parser's
+result does not depend on the server. See docs/decisions/016-words-without-a-locale.md.
 
     words("“Pump”—operator, 10 kg").text     # ' pump  operator  10 kg'
 """
@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
 
-#: Increase this number if a code change gives different words for the same text. Upkeep then renews the chunks
-#: of older versions.
+#: Increase this number if a code change gives different words for the same text. Upkeep then renews the
+#: chunks of older versions.
 WORDS_VERSION = 1
 #: Longer words are cut into pieces of this many characters because Postgres drops lexemes of more than 2,046
 #: bytes.
@@ -80,8 +80,8 @@ STOP = re.compile(r"\.(?:(?![0-9])|(?<![0-9]\.))")
 #: Combining accents without a letter. NFKC converts a stand-alone accent (U+00B4) to a space and a combining
 #: accent.
 LONE = re.compile(r"(?<!\S)[\u0300-\u036f]+")
-#: Translates bytes of UTF-8. ASCII letters become lower case, and other ASCII characters become spaces, except
-#: digits and points. All other bytes do not change.
+#: Translates bytes of UTF-8. ASCII letters become lower case, and other ASCII characters become spaces,
+#: except digits and points. All other bytes do not change.
 ASCII = bytes(
     code if chr(code).isalnum() or chr(code) == "." or code > 127 else 32
     for code in bytes(range(256)).lower()
@@ -93,8 +93,8 @@ LONG = re.compile(rf"\S{{{LONGEST_WORD + 1},}}")
 class SearchWords:
     """The words of a text, in the form for the parser of Postgres."""
 
-    #: The words in their order, with spaces between words. In a script without spaces, each pair of neighbouring
-    #: letters is a word.
+    #: The words in their order, with spaces between words. In a script without spaces, each pair of
+    #: neighbouring letters is a word.
     text: str
     #: The different letters of the pairs, separated by spaces. A query of a single letter matches them.
     letters: str

@@ -1,5 +1,4 @@
-"""Build the approximate index of a collection if the collection needs one. Called by the pgvector adapter.
-"""
+"""Build the approximate index of a collection if the collection needs one. Called by the pgvector adapter."""
 
 from typing import Any
 
