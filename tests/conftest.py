@@ -7,10 +7,12 @@ import socket
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
 import structlog
+from psycopg import Connection
 from psycopg_pool import ConnectionPool
 
 from cluster.database import bundled, open_pool
@@ -91,6 +93,15 @@ def pool(settings: Settings) -> Iterator[ConnectionPool]:
 def database_url(settings: Settings, pool: ConnectionPool) -> str:
     """URL of that Postgres."""
     return bundled.start(settings)
+
+
+@pytest.fixture
+def connection(pool: ConnectionPool) -> Iterator[Connection[Any]]:
+    """A connection that commits each statement."""
+    with pool.connection() as connection:
+        connection.autocommit = True
+        yield connection
+        connection.autocommit = False
 
 
 @pytest.fixture

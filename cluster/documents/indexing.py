@@ -212,8 +212,7 @@ class ChunkIndex:
         for part in batches(distinct, ROWS_PER_TRANSACTION):
             ahead = self.write_ahead(organisation, store, part, collection=collection)
             with translated(), self._pool.connection() as connection, connection.transaction():
-                known = {} if ahead is None else ahead.attributes
-                merged = self._merge(connection, organisation, store, part, collection, ahead, known)
+                merged = self._merge(connection, organisation, store, part, collection, ahead, known={})
                 written += merged.written
         return Written(written=written, unchanged=len(distinct) - written)
 

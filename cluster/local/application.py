@@ -20,7 +20,7 @@ from cluster.settings import Settings
 
 APPLICATIONS = "/api/serve/applications/"
 DEPLOY_TIMEOUT_S = 60.0
-#: Serve's own errors while it restarts a proxy are over by then.
+#: Time for which an internal error of Serve may last, because Serve replaces a proxy within seconds.
 SERVE_ERROR_LASTS_S = 30.0
 #: Long enough to load a large model from a slow disk, which takes minutes.
 READY_TIMEOUT_S = 600.0
@@ -63,12 +63,14 @@ def deploy(settings: Settings, report: Callable[[str], None]) -> None:
 
 
 def _send(config: dict[str, Any], settings: Settings) -> None:
-    """Send the configuration to Serve, again while Serve answers with an error of its own.
+    """Send the configuration to Serve, and send it again while Serve answers with an internal error.
 
-    Serve restarts a proxy that a busy machine makes look dead, and a request in that moment fails with 500.
+    The first request starts Serve and waits for its proxies (``serve_start_async`` in Ray 2.60). If Serve
+    replaces a proxy meanwhile, because a busy machine delays its health checks, that request fails with 500.
+    Serve keeps running, so a further request succeeds.
 
     Raises:
-        Unavailable: Serve refused the configuration, or its error did not pass.
+        Unavailable: Serve refused the configuration, or its errors lasted for ``SERVE_ERROR_LASTS_S``.
     """
     deadline = time.monotonic() + SERVE_ERROR_LASTS_S
     while True:

@@ -49,24 +49,6 @@ __all__ = [
 PLACEHOLDER_KEYS = frozenset({"changeme", "placeholder", "password", "your-api-key", "sk-placeholder"})
 PLACEHOLDER_PASSWORDS = ("changeme", "placeholder", "password@")
 
-#: The classes that ``Settings`` is composed of, in the order of docs/settings.md.
-CONCERNS: tuple[type[Concern], ...] = (
-    HomeSettings,
-    AddressSettings,
-    DatabaseSettings,
-    OrganisationSettings,
-    ModelSettings,
-    EngineSettings,
-    ReplicaSettings,
-    EndpointSettings,
-    FileSettings,
-    DocumentSettings,
-    BulkSettings,
-    WorkerSettings,
-    JobSettings,
-    LogSettings,
-)
-
 
 class Settings(
     HomeSettings,
@@ -129,3 +111,7 @@ class Settings(
         if any(word in self.database_url.get_secret_value() for word in PLACEHOLDER_PASSWORDS):
             raise ValueError("CLUSTER_DATABASE_URL still holds a placeholder password: set the real one")
         return self
+
+
+#: The classes that ``Settings`` is composed of, in the order of docs/settings.md.
+CONCERNS: tuple[type[Concern], ...] = tuple(base for base in Settings.__bases__ if issubclass(base, Concern))

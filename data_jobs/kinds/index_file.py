@@ -5,15 +5,12 @@ document's version, the status of the attached file, the usage and the end of th
 nothing, and only if this attempt is still the current one.
 """
 
-import asyncio
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from psycopg import Connection
 
 from cluster.documents.files import File, get_file
@@ -32,7 +29,8 @@ from cluster.jobs.kinds import INDEX_FILE
 from cluster.organisations.usage import UsageSource
 from cluster.records import NO_PAGE, Fact, Outcome, ParsedDocument
 from cluster.vector_index.attributes import merged_attributes
-from data_jobs.kinds.resources import Ids, Resources
+from data_jobs.kinds.embed_chunks import embed_chunks
+from data_jobs.kinds.resources import Resources
 from data_jobs.stages import process_resources
 from data_jobs.stages.chunk import Chunk
 from data_jobs.stages.chunkers.table import chunker_for
@@ -50,12 +48,6 @@ PAGES_PER_PART = 50
 #: Minimum time limit of a part, as a share of ``parse_timeout_s``. Half of a part has half of the time limit.
 #: So a page whose parsing never ends is found in 2.5 times ``parse_timeout_s``, not in 7 times.
 MIN_TIME_SHARE = 0.1
-#: Chunks per call to the model: enough to fill a batch, few enough for cheap retries and steady progress.
-CHUNKS_PER_CALL = 32
-#: Concurrent calls per job: enough to keep the model busy, few enough that other jobs do not wait long.
-CALLS_AT_ONCE = 2
-#: If a call takes longer than this many seconds, the job reports that it waits for the model.
-FAST_ANSWER_S = 2.0
 #: Percent of the job done when a stage begins and ends, estimated from the times of a long document.
 SHARES = {"read": (0, 2), "parse": (2, 35), "chunk": (35, 40), "embed": (40, 95), "write": (95, 99)}
 
@@ -237,60 +229,9 @@ class _Work:
         return mark_stored(row, stored)
 
     async def _embed(self, row: DocumentRow) -> DocumentRow:
-        """Embed the chunks without a vector in calls of equal size, so chunks of many documents share
-        batches.
-        """
         ids = new_chunk_ids(unpack(row))
-        fingerprint = self.store.fingerprint
-        (prompt,) = process_resources.tokeniser(self.attempt.settings, fingerprint).ids(
-            [fingerprint.document_prompt]
-        )
-        if len(prompt):
-            ids = [np.concatenate([prompt, one]) for one in ids]
-        vectors = np.empty((len(ids), fingerprint.dim), dtype=np.float32)
-        calls = asyncio.Semaphore(CALLS_AT_ONCE)
-        done = 0
-
-        async def waits() -> None:
-            await self.attempt.progress(done, len(ids), unit="chunks", waits_for="gpu", now=True)
-
-        async def call(first: int) -> None:
-            nonlocal done
-            async with calls:
-                part = ids[first : first + CHUNKS_PER_CALL]
-                vectors[first : first + len(part)] = await self.attempt.answer(
-                    partial(self._vectors, part, waits)
-                )
-            done += len(part)
-            self.attempt.goes_on()
-            await self.attempt.progress(done, len(ids), unit="chunks")
-
-        # Not a TaskGroup: before Python 3.13, a failed member left this task counted as cancelled.
-        tasks = [asyncio.create_task(call(first)) for first in range(0, len(ids), CHUNKS_PER_CALL)]
-        try:
-            await asyncio.gather(*tasks)
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-        await self.attempt.progress(len(ids), len(ids), unit="chunks", now=True)
+        vectors = await embed_chunks(self.attempt, self.resources, ids, fingerprint=self.store.fingerprint)
         return {**row, "vectors": vectors.tobytes()}
-
-    async def _vectors(self, ids: Ids, waits: Callable[[], Awaitable[None]]) -> NDArray[np.float32]:
-        """Return the model's answer, and call ``waits`` if the answer takes longer than ``FAST_ANSWER_S``."""
-        organisation, fingerprint = self.attempt.job.organisation, self.store.fingerprint.id
-        answer = asyncio.ensure_future(
-            self.resources.embed(
-                ids, fingerprint=fingerprint, organisation=organisation, urgent=self.attempt.urgent
-            )
-        )
-        try:
-            await asyncio.wait([answer], timeout=FAST_ANSWER_S)
-            if not answer.done():
-                await waits()
-            return await answer
-        finally:
-            answer.cancel()
 
     async def _write(self, row: DocumentRow) -> None:
         writer = self._writer(self.attached)

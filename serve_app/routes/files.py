@@ -27,7 +27,7 @@ from cluster.jobs.jobs import PriorityClass
 from cluster.organisations.organisations import StorageLimits
 from cluster.records import digest
 from serve_app.edge.authentication import Organisation
-from serve_app.edge.forms.upload_form import FormRules, upload_form
+from serve_app.edge.forms.upload_form import FormRules, documented_form, upload_form
 from serve_app.edge.idempotency import Once
 from serve_app.edge.json_route import json_router
 from serve_app.edge.request_model import Whole
@@ -79,50 +79,38 @@ class FileFields(BaseModel):
         return self
 
 
-#: Description of the form for the OpenAPI document. FastAPI cannot generate it, because the route streams the
-#: form.
-FORM: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": ["file", "purpose"],
-                    "properties": {
-                        "file": {"type": "string", "format": "binary", "description": "The file"},
-                        "purpose": {
-                            "type": "string",
-                            "enum": list(PURPOSES),
-                            "description": "Use of the file; `assistants` and `user_data` can be searched",
-                        },
-                        "expires_after[anchor]": {
-                            "type": "string",
-                            "enum": ["created_at"],
-                            "description": "Always `created_at`: the file's lifetime begins with its upload",
-                        },
-                        "expires_after[seconds]": {
-                            "type": "integer",
-                            "minimum": MIN_LIFETIME_S,
-                            "maximum": MAX_LIFETIME_S,
-                            "description": "Lifetime of the file, in seconds",
-                        },
-                        "vector_store_id": {
-                            "type": "string",
-                            "description": "Name or id of a vector store to attach the file to",
-                        },
-                        "priority_class": {
-                            "type": "string",
-                            "enum": list(PriorityClass),
-                            "description": PRIORITY_CLASS_DESCRIPTION,
-                        },
-                        "priority": {"type": "string", "description": PRIORITY_DESCRIPTION},
-                    },
-                }
-            }
+FORM = documented_form(
+    {
+        "file": {"type": "string", "format": "binary", "description": "The file"},
+        "purpose": {
+            "type": "string",
+            "enum": list(PURPOSES),
+            "description": "Use of the file; `assistants` and `user_data` can be searched",
         },
-    }
-}
+        "expires_after[anchor]": {
+            "type": "string",
+            "enum": ["created_at"],
+            "description": "Always `created_at`: the file's lifetime begins with its upload",
+        },
+        "expires_after[seconds]": {
+            "type": "integer",
+            "minimum": MIN_LIFETIME_S,
+            "maximum": MAX_LIFETIME_S,
+            "description": "Lifetime of the file, in seconds",
+        },
+        "vector_store_id": {
+            "type": "string",
+            "description": "Name or id of a vector store to attach the file to",
+        },
+        "priority_class": {
+            "type": "string",
+            "enum": list(PriorityClass),
+            "description": PRIORITY_CLASS_DESCRIPTION,
+        },
+        "priority": {"type": "string", "description": PRIORITY_DESCRIPTION},
+    },
+    required=["file", "purpose"],
+)
 
 
 class FileObject(ResponseModel):

@@ -34,7 +34,7 @@ from cluster.file_beginning import SNIFFED_BYTES
 from cluster.formats import Purpose
 from cluster.organisations.organisations import StorageLimits
 from serve_app.edge.authentication import Organisation
-from serve_app.edge.forms.upload_form import FormRules, upload_form
+from serve_app.edge.forms.upload_form import FormRules, documented_form, upload_form
 from serve_app.edge.idempotency import Once
 from serve_app.edge.json_route import json_router
 from serve_app.edge.request_model import RequestModel, Text, Whole
@@ -53,24 +53,10 @@ router = json_router(404, 409, 429)
 
 COPY_BYTES = 1024 * 1024
 
-#: Description of the form for the OpenAPI document. FastAPI cannot generate it, because the route streams the
-#: form.
-FORM: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": ["data"],
-                    "properties": {
-                        "data": {"type": "string", "format": "binary", "description": "The bytes of the part"}
-                    },
-                }
-            }
-        },
-    }
-}
+FORM = documented_form(
+    {"data": {"type": "string", "format": "binary", "description": "The bytes of the part"}},
+    required=["data"],
+)
 
 
 class FileExpiryRequest(RequestModel):

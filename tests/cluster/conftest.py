@@ -1,6 +1,5 @@
 """Fixtures: a connection that commits, a store of a new organisation, and a second organisation."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -13,14 +12,6 @@ from cluster.documents.vector_stores.stores import VectorStore, ensure_store
 from cluster.engines.contract import Fingerprint
 from cluster.settings import Settings
 from tests.conftest import new_organisation
-
-
-@pytest.fixture
-def connection(pool: ConnectionPool) -> Iterator[Connection[Any]]:
-    with pool.connection() as connection:
-        connection.autocommit = True
-        yield connection
-        connection.autocommit = False
 
 
 @pytest.fixture
@@ -51,9 +42,3 @@ def stranger(pool: ConnectionPool) -> str:
 def index(settings: Settings, pool: ConnectionPool) -> ChunkIndex:
     """The settings' vector index."""
     return open_chunk_index(settings, pool)
-
-
-@pytest.fixture
-def other_organisation(pool: ConnectionPool) -> str:
-    """Id of a second organisation of the test's own."""
-    return new_organisation(pool)

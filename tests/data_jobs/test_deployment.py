@@ -8,6 +8,7 @@ from typing import Any, cast
 import pytest
 from psycopg_pool import ConnectionPool
 from ray import serve
+from ray._common.utils import import_attr
 from ray.exceptions import RayTaskError
 from ray.serve._private.common import DeploymentID, ReplicaID
 from ray.serve.config import AutoscalingConfig, AutoscalingContext
@@ -19,7 +20,7 @@ from cluster.jobs import queue
 from cluster.jobs.jobs import read_backlog
 from cluster.jobs.kinds import JobKind
 from cluster.settings import Settings
-from data_jobs.deployment import ServedEmbedder, by_queue, options
+from data_jobs.deployment import ServedEmbedder, build, by_queue, options
 from data_jobs.kinds.resources import Resources
 from data_jobs.kinds.upkeep import expire
 
@@ -151,3 +152,7 @@ def test_upkeep_ends_everything_whose_time_is_over(
             "SELECT DISTINCT status FROM uploads WHERE organisation = %s", [organisation]
         ).fetchall()
     assert left == [("expired",)]
+
+
+def test_the_import_path_in_an_older_serve_yaml_still_works() -> None:
+    assert import_attr("data_jobs.worker:build") is build

@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from typing import Any
 
 from fastapi import Request
 from python_multipart.exceptions import FormParserError
@@ -35,6 +36,17 @@ MAX_PARTS = 64
 #: Maximum size of one part's headers. It fits a file name of 255 characters of four bytes each,
 #: percent-encoded, and twice, because some clients send the name in two forms.
 MAX_HEADER_BYTES = 16 * 1024
+
+
+def documented_form(properties: dict[str, Any], *, required: list[str]) -> dict[str, Any]:
+    """Describe a form for the OpenAPI document. FastAPI cannot, because a route with a file streams the form.
+
+    Args:
+        properties: JSON schema of each part, by its name.
+        required: names of the parts that a request must have.
+    """
+    schema = {"type": "object", "required": required, "properties": properties}
+    return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": schema}}}}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

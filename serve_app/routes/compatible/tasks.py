@@ -23,7 +23,7 @@ from cluster.records import digest
 from cluster.vector_index import collection_name
 from serve_app.edge.authentication import Organisation
 from serve_app.edge.error_responses import documented_errors
-from serve_app.edge.forms.upload_form import FormRules, upload_form
+from serve_app.edge.forms.upload_form import FormRules, documented_form, upload_form
 from serve_app.edge.idempotency import Once
 from serve_app.edge.json_route import json_router
 from serve_app.edge.response_model import ResponseModel
@@ -92,33 +92,23 @@ class TaskObject(ResponseModel):
         )
 
 
-FORM = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": ["file"],
-                    "properties": {
-                        "file": {"type": "string", "format": "binary", "description": "The file"},
-                        "vector_store": {
-                            "type": "string",
-                            "description": "Name or id of a vector store; created if it does not exist",
-                            "default": DEFAULT_STORE,
-                        },
-                        "priority_class": {
-                            "type": "string",
-                            "enum": list(PriorityClass),
-                            "description": PRIORITY_CLASS_DESCRIPTION,
-                        },
-                        "priority": {"type": "string", "description": PRIORITY_DESCRIPTION},
-                    },
-                }
-            }
+FORM = documented_form(
+    {
+        "file": {"type": "string", "format": "binary", "description": "The file"},
+        "vector_store": {
+            "type": "string",
+            "description": "Name or id of a vector store; created if it does not exist",
+            "default": DEFAULT_STORE,
         },
-    }
-}
+        "priority_class": {
+            "type": "string",
+            "enum": list(PriorityClass),
+            "description": PRIORITY_CLASS_DESCRIPTION,
+        },
+        "priority": {"type": "string", "description": PRIORITY_DESCRIPTION},
+    },
+    required=["file"],
+)
 
 
 @router.post(

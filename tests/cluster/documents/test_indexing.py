@@ -39,7 +39,9 @@ def folder(settings: Settings) -> Iterator[Settings]:
 
 @pytest.fixture
 def indexes(folder: Settings, pool: ConnectionPool) -> ChunkIndexes:
-    return ChunkIndexes(folder, pool)
+    indexes = ChunkIndexes(folder, pool)
+    indexes.empty_outbox(limit_s=10)  # entries that other tests left in the same database
+    return indexes
 
 
 @pytest.fixture

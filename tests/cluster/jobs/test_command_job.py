@@ -1,6 +1,4 @@
-"""A command's own job: it ends as the command does, is kept while the command lives, and is ended by whoever
-cancels it.
-"""
+"""The job of a command runs while the command lives, ends with the command's result, and can be cancelled."""
 
 import threading
 import time

@@ -48,7 +48,7 @@ def test_within_an_organisation_priority_comes_first_and_then_age(
 
 
 def test_ten_thousand_jobs_of_one_organisation_stand_behind_the_single_one_of_another(
-    pool: ConnectionPool, organisation: str, other_organisation: str
+    pool: ConnectionPool, organisation: str, stranger: str
 ) -> None:
     with pool.connection() as connection:
         connection.execute(
@@ -60,14 +60,14 @@ def test_ten_thousand_jobs_of_one_organisation_stand_behind_the_single_one_of_an
                 "ANALYZE"
             )  # as autovacuum does: planned for tables of a few rows, foreign keys read all of them
         begin(connection, organisation)
-        single = submit(connection, other_organisation, priority=0)
-        following = take(connection, organisation, other_organisation)
+        single = submit(connection, stranger, priority=0)
+        following = take(connection, organisation, stranger)
         if following is not None and following.organisation == organisation:
-            following = take(connection, organisation, other_organisation)
+            following = take(connection, organisation, stranger)
         assert following is not None
-        assert following.organisation == other_organisation
+        assert following.organisation == stranger
         assert attempts.claim(connection, following, worker="w", kinds=["test"]) is not None
-        assert get_job(connection, other_organisation, single.id).state == JobState.RUNNING
+        assert get_job(connection, stranger, single.id).state == JobState.RUNNING
         connection.rollback()
 
 
@@ -181,13 +181,13 @@ def test_a_worker_leaves_kinds_it_does_not_know_to_others(pool: ConnectionPool, 
 
 
 def test_nobody_touches_the_job_of_another_organisation(
-    pool: ConnectionPool, organisation: str, other_organisation: str
+    pool: ConnectionPool, organisation: str, stranger: str
 ) -> None:
     with pool.connection() as connection:
         job = submit(connection, organisation)
         for touch in (queue.cancel, queue.replay, get_job):
             with pytest.raises(NotFound):
-                touch(connection, other_organisation, job.id)
+                touch(connection, stranger, job.id)
 
 
 @pytest.mark.parametrize("priority", [-1, 10])

@@ -1,5 +1,5 @@
-"""What a dead worker held is given back, as often as the job has tries; nobody else's job is touched; the
-dead stay silent.
+"""The rescue queues the jobs of dead workers again while attempts remain, and changes no other job. A dead
+worker that wakes can write nothing.
 """
 
 from typing import Any

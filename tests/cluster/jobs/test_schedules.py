@@ -136,17 +136,17 @@ def test_many_processes_submit_one_job_for_one_time(pool: ConnectionPool, organi
 
 
 def test_one_that_is_disabled_or_invalid_submits_nothing_and_delays_no_other(
-    connection: Connection[Any], organisation: str, other_organisation: str
+    connection: Connection[Any], organisation: str, stranger: str
 ) -> None:
     make(connection, organisation, due_s_ago=10)
     connection.execute(
         "UPDATE schedules SET cron = 'nonsense', interval_s = NULL WHERE organisation = %s", [organisation]
     )
-    make(connection, other_organisation, due_s_ago=5)
+    make(connection, stranger, due_s_ago=5)
     submit_due(connection)
     assert jobs_of(connection, organisation) == []
     assert not look(connection, organisation).enabled
-    assert len(jobs_of(connection, other_organisation)) == 1
+    assert len(jobs_of(connection, stranger)) == 1
 
 
 def test_the_cluster_s_own_schedules_are_created_once_and_keep_what_an_operator_changed(

@@ -212,13 +212,17 @@ def _ask_about_stores(ask: Any, http: httpx.Client, birds: VectorStore) -> None:
         {"vector_store": birds.id},
         json={"query": "a heron"},
     )
+    _ask_about_jobs(ask, job)
+    ask("DELETE", "/v1/vector_stores/{vector_store_id}/files/{file_id}", of_file)
+    ask("DELETE", "/v1/vector_stores/{vector_store_id}", names)
+
+
+def _ask_about_jobs(ask: Any, job: str) -> None:
     ask("GET", "/v1/jobs", params={"limit": 3})
     ask("GET", "/v1/jobs/{job_id}", {"job_id": job})
     ask("POST", "/v1/jobs/{job_id}/cancel", {"job_id": job})
     ask("POST", "/v1/jobs/{job_id}/retry", {"job_id": job})
     ask("POST", "/v1/jobs/retry", json={"kind": "none"})
-    ask("DELETE", "/v1/vector_stores/{vector_store_id}/files/{file_id}", of_file)
-    ask("DELETE", "/v1/vector_stores/{vector_store_id}", names)
 
 
 def test_every_answer_is_as_the_document_says(answers: dict[tuple[str, str], list[Any]]) -> None:

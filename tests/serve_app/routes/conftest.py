@@ -1,6 +1,5 @@
 """Vector stores with files that the test processes in place of the worker."""
 
-from collections.abc import Iterator
 from typing import Any
 from uuid import uuid4
 
@@ -17,14 +16,6 @@ from tests.indexed_files import make_files, process
 from tests.serve_app.conftest import Server
 
 PAGES = ["Herons stand still for hours.", "Swifts sleep on the wing.", "Only the operator may stop the pump."]
-
-
-@pytest.fixture
-def connection(pool: ConnectionPool) -> Iterator[Connection[Any]]:
-    with pool.connection() as connection:
-        connection.autocommit = True
-        yield connection
-        connection.autocommit = False
 
 
 @pytest.fixture

@@ -1,0 +1,89 @@
+"""Embed the chunks of one job with the model of a replica, in calls of equal size.
+
+vectors = await embed_chunks(attempt, resources, ids, fingerprint=store.fingerprint)  # (n, dim) float32
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cluster.engines.contract import Fingerprint
+from data_jobs.kinds.resources import Ids, Resources
+from data_jobs.stages import process_resources
+from data_jobs.worker.job_attempt import JobAttempt
+
+#: Chunks per call to the model: enough to fill a batch, few enough for cheap retries and steady progress.
+CHUNKS_PER_CALL = 32
+#: Concurrent calls per job: enough to keep the model busy, few enough that other jobs do not wait long.
+CALLS_AT_ONCE = 2
+#: If a call takes longer than this many seconds, the job reports that it waits for the model.
+FAST_ANSWER_S = 2.0
+
+
+async def embed_chunks(
+    attempt: JobAttempt, resources: Resources, ids: Ids, *, fingerprint: Fingerprint
+) -> NDArray[np.float32]:
+    """Return the vectors of the chunks, (n, dim) float32. The model's batches hold chunks of many documents.
+
+    Args:
+        attempt: receives the progress, and repeats a call that fails for a reason that may pass.
+        resources: reach the replica with the model.
+        ids: token ids of each chunk, without special tokens.
+        fingerprint: the fingerprint of the store's model.
+    """
+    (prompt,) = process_resources.tokeniser(attempt.settings, fingerprint).ids([fingerprint.document_prompt])
+    if len(prompt):
+        ids = [np.concatenate([prompt, one]) for one in ids]
+    vectors = np.empty((len(ids), fingerprint.dim), dtype=np.float32)
+    calls = asyncio.Semaphore(CALLS_AT_ONCE)
+    done = 0
+
+    async def report_wait() -> None:
+        await attempt.progress(done, len(ids), unit="chunks", waits_for="gpu", now=True)
+
+    async def call(first: int) -> None:
+        nonlocal done
+        async with calls:
+            part = ids[first : first + CHUNKS_PER_CALL]
+            vectors[first : first + len(part)] = await attempt.answer(
+                partial(_answer, attempt, resources, part, fingerprint.id, report_wait)
+            )
+        done += len(part)
+        attempt.goes_on()
+        await attempt.progress(done, len(ids), unit="chunks")
+
+    # Not a TaskGroup: before Python 3.13, a failed member left this task counted as cancelled.
+    tasks = [asyncio.create_task(call(first)) for first in range(0, len(ids), CHUNKS_PER_CALL)]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    await attempt.progress(len(ids), len(ids), unit="chunks", now=True)
+    return vectors
+
+
+async def _answer(
+    attempt: JobAttempt,
+    resources: Resources,
+    ids: Ids,
+    fingerprint: str,
+    report_wait: Callable[[], Awaitable[None]],
+) -> NDArray[np.float32]:
+    """Return the model's answer. Report the wait if the answer takes longer than ``FAST_ANSWER_S``."""
+    answer = asyncio.ensure_future(
+        resources.embed(
+            ids, fingerprint=fingerprint, organisation=attempt.job.organisation, urgent=attempt.urgent
+        )
+    )
+    try:
+        await asyncio.wait([answer], timeout=FAST_ANSWER_S)
+        if not answer.done():
+            await report_wait()
+        return await answer
+    finally:
+        answer.cancel()
