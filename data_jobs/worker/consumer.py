@@ -15,6 +15,7 @@ database that answers but has no room (full disk) is not lost: see ``data_jobs.w
 
 import asyncio
 import contextlib
+import threading
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -59,6 +60,9 @@ STOP_TIMEOUT_S = 10.0
 #: Seconds until a job whose kind this worker does not know is offered again, so that a worker of another
 #: release can take the job.
 UNKNOWN_KIND_WAIT_S = 10.0
+#: Minimum seconds between two such offers of one worker. Without it, thousands of jobs of unknown kinds would
+#: keep the shared slots busy with nothing else, and the classes below theirs would get no shared slot.
+UNKNOWN_KIND_INTERVAL_S = 0.1
 #: Seconds until a job that outlived a worker is offered again, if this worker already runs such a job.
 SUSPECT_WAIT_S = 1.0
 #: Wait between two attempts to reach the database.
@@ -106,6 +110,9 @@ class Consumer:
         #: worker, so no other such job runs at the same time. Therefore a job that kills workers costs the
         #: other jobs on a worker at most one attempt.
         self._suspected = False
+        #: The latest time at which a job of an unknown kind is offered again.
+        self._last_offer = datetime.now(UTC)
+        self._offering = threading.Lock()
         #: Jobs that run now, by id.
         self.running: dict[str, Job] = {}
         #: Waits for resources that are used up.
@@ -320,14 +327,18 @@ class Consumer:
     def _leave_to_others(self, taken: attempts.Turn, connection: Any) -> None:
         kinds = list(self.kinds)
         if attempts.has_suspects(connection, taken, kinds=kinds):
-            wait_s = SUSPECT_WAIT_S
+            run_at = datetime.now(UTC) + timedelta(seconds=SUSPECT_WAIT_S)
         elif attempts.has_unknown_kinds(connection, taken, kinds=kinds):
-            wait_s = UNKNOWN_KIND_WAIT_S
+            run_at = self._next_offer()
         else:
             return
-        add_turns(
-            connection,
-            taken.organisation,
-            taken.priority_class,
-            run_at=datetime.now(UTC) + timedelta(seconds=wait_s),
-        )
+        add_turns(connection, taken.organisation, taken.priority_class, run_at=run_at)
+
+    def _next_offer(self) -> datetime:
+        """Return the time at which the next job of an unknown kind is offered again."""
+        with self._offering:
+            self._last_offer = max(
+                datetime.now(UTC) + timedelta(seconds=UNKNOWN_KIND_WAIT_S),
+                self._last_offer + timedelta(seconds=UNKNOWN_KIND_INTERVAL_S),
+            )
+            return self._last_offer

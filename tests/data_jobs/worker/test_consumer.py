@@ -59,6 +59,14 @@ class JobClient:
             ).fetchall()
 
 
+@pytest.fixture(scope="module", autouse=True)
+def empty_queue(pool: ConnectionPool) -> None:
+    """End the jobs that earlier tests left in the queue, because they take slots of the consumer."""
+    with pool.connection() as connection:
+        connection.execute("UPDATE jobs SET state = 'cancelled', finished_at = now() WHERE state = 'queued'")
+        connection.execute("DELETE FROM procrastinate_jobs WHERE status = 'todo'")
+
+
 @pytest.fixture
 def client(pool: ConnectionPool, organisation: str) -> JobClient:
     return JobClient(pool, organisation)
@@ -234,6 +242,25 @@ def test_jobs_of_an_unknown_kind_wait_for_a_release_that_knows_it(
         assert client.job(id).state == JobState.QUEUED
     with consuming(settings, pool, kinds={"of_tomorrow": finish}):
         assert client.ended(id).state == JobState.SUCCEEDED
+
+
+def test_many_jobs_of_unknown_kinds_leave_the_shared_slots_to_lower_classes(
+    settings: Settings, pool: ConnectionPool, client: JobClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("data_jobs.worker.consumer.UNKNOWN_KIND_WAIT_S", 0.0)
+
+    async def until_cancelled(run: JobAttempt) -> None:
+        await asyncio.sleep(3_600)
+
+    for _ in range(50):
+        client.submit("of_tomorrow", priority_class=PriorityClass.MEDIUM)
+    with consuming(settings.model_copy(update=FEW), pool, kinds={"long": until_cancelled}) as consumer:
+        low = [client.submit("long", priority_class=PriorityClass.LOW) for _ in range(2)]
+        until(lambda: len(consumer.running), lambda running: running == 2, within_s=20)
+        with pool.connection() as connection:
+            for id in low:
+                queue.cancel(connection, client.organisation, id)
+        until(lambda: consumer, lambda consumer: not consumer.running)
 
 
 def test_a_consumer_that_is_stopped_before_it_began_ends(settings: Settings, pool: ConnectionPool) -> None:
