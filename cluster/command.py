@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
+from pydantic_settings import SettingsError
 from rich.console import Console
 from rich.markup import escape
 
@@ -52,10 +53,13 @@ def read_settings(*, organisation: str | None = None) -> Settings:
         return Settings() if organisation is None else Settings(organisation=organisation)
     except ValidationError as exc:
         raise Misconfigured("; ".join(map(_sentence, exc.errors()))) from exc
+    except SettingsError as exc:  # a value that is not JSON; the cause says where it is wrong
+        raise Misconfigured(f"{exc}: {exc.__cause__}") from exc
 
 
 def _sentence(error: ErrorDetails) -> str:
     message = error["msg"].removeprefix("Value error, ")
     # The error of a check of several settings has no location; its message names the settings.
-    name = "_".join(["CLUSTER", *map(str, error["loc"])]).upper() if error["loc"] else ""
-    return f"{name}: {message}" if name else message
+    setting, *inside = map(str, error["loc"] or [""])
+    name = f"CLUSTER_{setting.upper()}" if setting else ""
+    return ": ".join(filter(None, [name, ".".join(inside), message]))

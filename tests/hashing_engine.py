@@ -18,9 +18,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from cluster.engines import Embeddings, Engine, Fingerprint, ModelEntry, Tokeniser, Tokens
+from cluster.engines import Embeddings, Engine, Fingerprint, ModelEntry, ModelProperties, Tokeniser, Tokens
 from cluster.engines.registry import KINDS
 from cluster.errors import InvalidInput, Misconfigured
+from cluster.settings.models import PLACEMENT
 
 KIND = "hashing"
 #: The name of a model of this kind, and its value in CLUSTER_MODELS.
@@ -111,6 +112,8 @@ class HashingEngine:
 class HashingKind:
     """``EngineKind``; the source of a model is the length of its vectors."""
 
+    options = PLACEMENT
+
     def describe(self, entry: ModelEntry) -> Fingerprint:
         """The fingerprint; the source is the length of the vectors."""
         if entry.source is None or not entry.source.isdecimal():
@@ -124,6 +127,10 @@ class HashingKind:
             normalised=True,
             precision="float32",
         )
+
+    def properties(self, entry: ModelEntry) -> ModelProperties:
+        """No prompts, and one length."""
+        return ModelProperties(prompts={}, dimensions=(self.describe(entry).dim,))
 
     def open_tokeniser(self, entry: ModelEntry) -> Tokeniser:
         """The tokeniser of all models of this kind."""

@@ -11,12 +11,13 @@ from cluster.engines.contract import (
     Engine,
     Fingerprint,
     ModelEntry,
+    ModelProperties,
     Reranker,
     Scored,
     Tokeniser,
     Tokens,
 )
-from cluster.engines.registry import Registry, describe, open_engine, open_tokeniser
+from cluster.engines.registry import Registry, describe, open_engine, open_tokeniser, properties
 from cluster.settings import Settings
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "Engine",
     "Fingerprint",
     "ModelEntry",
+    "ModelProperties",
     "Registry",
     "Reranker",
     "Scored",
@@ -33,6 +35,7 @@ __all__ = [
     "open_engine",
     "open_reranker",
     "open_tokeniser",
+    "properties",
 ]
 
 

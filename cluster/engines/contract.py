@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from cluster.records import digest
 from cluster.settings import Settings
+from cluster.settings.models import ModelOptions
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -181,8 +182,20 @@ class ModelEntry:
     source: str | None
     #: Expected SHA-256 of the weights, for kinds that load weights. None: no hash is set.
     sha256: str | None = None
+    #: Options of the model in ``CLUSTER_MODELS``. They name the variable of a provider's key, never the key.
+    options: ModelOptions = field(default_factory=ModelOptions)
     #: Settings of the engine on this machine: device, precision, threads.
     settings: Settings = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelProperties:
+    """The properties of an ``Engine`` that are known before it opens, with the same meaning."""
+
+    #: The text to put before an input, by kind of input; empty without prompts.
+    prompts: Mapping[str, str]
+    #: Lengths to which vectors may be cut, the full length included.
+    dimensions: tuple[int, ...]
 
 
 class EngineKind(Protocol):
@@ -191,11 +204,22 @@ class EngineKind(Protocol):
     The module of a kind imports no heavy library, because workers only describe models and tokenise texts.
     """
 
+    @property
+    def options(self) -> frozenset[str]:
+        """Names of the fields of ``ModelOptions`` that a model of this kind may set."""
+
     def describe(self, entry: ModelEntry) -> Fingerprint:
         """Return the model's fingerprint, with the precision of the settings, without opening an engine.
 
         Raises:
             Misconfigured: the entry does not name a model that this kind can open.
+        """
+
+    def properties(self, entry: ModelEntry) -> ModelProperties:
+        """Return the model's prompts and dimensions, without opening an engine.
+
+        Raises:
+            Misconfigured: for the same reasons as ``describe``.
         """
 
     def open_tokeniser(self, entry: ModelEntry) -> Tokeniser:

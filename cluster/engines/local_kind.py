@@ -8,8 +8,9 @@ import os
 
 import structlog
 
-from cluster.engines.contract import Engine, Fingerprint, ModelEntry, Tokeniser
+from cluster.engines.contract import Engine, Fingerprint, ModelEntry, ModelProperties, Tokeniser
 from cluster.engines.weights import open_model_folder
+from cluster.settings.models import PLACEMENT
 
 log = structlog.get_logger(__name__)
 
@@ -17,9 +18,16 @@ log = structlog.get_logger(__name__)
 class LocalKind:
     """``EngineKind`` on a folder in the layout of sentence-transformers, or on the packaged model."""
 
+    options = PLACEMENT
+
     def describe(self, entry: ModelEntry) -> Fingerprint:
         """Return the fingerprint of the model. Read its configuration, and hash its weights."""
         return open_model_folder(entry).fingerprint(entry.settings.precision)
+
+    def properties(self, entry: ModelEntry) -> ModelProperties:
+        """Return the prompts and dimensions in the folder's configuration."""
+        folder = open_model_folder(entry)
+        return ModelProperties(prompts=folder.prompts, dimensions=folder.dimensions)
 
     def open_tokeniser(self, entry: ModelEntry) -> Tokeniser:
         """Open the folder's tokeniser, with a cache of words if the tokeniser works word by word.

@@ -13,14 +13,23 @@ endpoint, the workers, the bulk jobs and the doctor call it. To add a kind of en
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from cluster.engines.contract import Engine, EngineKind, Fingerprint, ModelEntry, Tokeniser
+from cluster.engines.contract import (
+    Engine,
+    EngineKind,
+    Fingerprint,
+    ModelEntry,
+    ModelProperties,
+    Tokeniser,
+)
 from cluster.engines.local_kind import LocalKind
+from cluster.engines.sentence_transformers_kind import SentenceTransformersKind
 from cluster.errors import Conflict, Misconfigured
 from cluster.settings import Settings
+from cluster.settings.models import PLACEMENT, ModelOptions, ModelSetting
 
 #: Each kind of engine by the word before the colon in ``CLUSTER_MODELS``. A folder without such a word has
 #: the kind ``local``.
-KINDS: dict[str, EngineKind] = {"local": LocalKind()}
+KINDS: dict[str, EngineKind] = {"local": LocalKind(), "sentence-transformers": SentenceTransformersKind()}
 
 
 class Registry:
@@ -30,7 +39,8 @@ class Registry:
         """Read the settings.
 
         Raises:
-            Misconfigured: a model has a kind that does not exist, or the default model has two sources.
+            Misconfigured: a model has a kind that does not exist or an option that its kind does not take, or
+                the default model has two sources.
         """
         #: The models by name: first the default model, then the others in the order of the settings.
         self.entries: Mapping[str, ModelEntry] = MappingProxyType(_entries(settings))
@@ -70,6 +80,15 @@ def describe(entry: ModelEntry) -> Fingerprint:
     return KINDS[entry.kind].describe(entry)
 
 
+def properties(entry: ModelEntry) -> ModelProperties:
+    """Return the model's prompts and dimensions, without opening an engine.
+
+    Raises:
+        Misconfigured: for the same reasons as ``describe``.
+    """
+    return KINDS[entry.kind].properties(entry)
+
+
 def open_tokeniser(entry: ModelEntry) -> Tokeniser:
     """Open the model's tokeniser, without opening an engine.
 
@@ -93,20 +112,20 @@ def _entries(settings: Settings) -> dict[str, ModelEntry]:
         raise Misconfigured(
             f"CLUSTER_MODEL_PATH and CLUSTER_MODELS both say where {settings.model} is; remove one of the two"
         )
-    folder = None if settings.model_path is None else str(settings.model_path)
-    sources: dict[str, str | None] = {settings.model: folder, **settings.models}
-    return {name: _entry(name, source, settings) for name, source in sources.items()}
+    packaged = None if settings.model_path is None else ModelSetting(source=str(settings.model_path))
+    models: dict[str, ModelSetting | None] = {settings.model: packaged, **settings.models}
+    return {name: _entry(name, model, settings) for name, model in models.items()}
 
 
-def _entry(name: str, source: str | None, settings: Settings) -> ModelEntry:
+def _entry(name: str, model: ModelSetting | None, settings: Settings) -> ModelEntry:
     """Make the entry of a model.
 
     Args:
         name: name of the model.
-        source: an absolute folder, ``kind:source``, or None for the packaged model.
+        model: source and options of the model; None for the packaged model.
         settings: settings of this process.
     """
-    kind = "local"
+    kind, source = "local", None if model is None else model.source
     if source is not None and not source.startswith("/"):
         kind, _, source = source.partition(":")
     if kind not in KINDS:
@@ -115,5 +134,19 @@ def _entry(name: str, source: str | None, settings: Settings) -> ModelEntry:
             f"{', '.join(KINDS)}. "
             "Write a folder whose name holds a colon as an absolute path"
         )
-    sha256 = settings.model_sha256 if name == settings.model else None
-    return ModelEntry(name=name, kind=kind, source=source, sha256=sha256, settings=settings)
+    options = ModelOptions() if model is None else model
+    others = sorted(options.given - KINDS[kind].options)
+    if others:
+        raise Misconfigured(
+            f"CLUSTER_MODELS: {name} is of the kind {kind}, which does not take {', '.join(others)}; "
+            f"it takes {', '.join(sorted(KINDS[kind].options)) or 'no options'}"
+        )
+    is_default = name == settings.model
+    if is_default and options.own_deployment:
+        raise Misconfigured(
+            f"CLUSTER_MODELS: {name} is the default model, which runs in the endpoint's replicas; set "
+            "CLUSTER_MIN_REPLICAS, CLUSTER_MAX_REPLICAS and CLUSTER_GPUS_PER_ENGINE_PROCESS instead of "
+            f"{', '.join(sorted(options.given & PLACEMENT))}"
+        )
+    sha256 = settings.model_sha256 if is_default else None
+    return ModelEntry(name=name, kind=kind, source=source, sha256=sha256, options=options, settings=settings)

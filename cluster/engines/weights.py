@@ -90,6 +90,11 @@ def open_model_folder(entry: ModelEntry) -> ModelFolder:
             model needs code from its folder.
     """
     path = _packaged() if entry.source is None else Path(entry.source)
+    if not path.is_absolute():
+        raise Misconfigured(
+            f"CLUSTER_MODELS: {entry.name} must name its folder as an absolute path, not {entry.source!r}; "
+            "replicas and jobs have current folders of their own"
+        )
     file = path / WEIGHTS_FILE
     expected = entry.sha256 or (PACKAGE_SHA256 if entry.source is None else None)
     found = _digest(file)
@@ -139,18 +144,14 @@ def _read(name: str, path: Path, sha256: str) -> ModelFolder:
         raise Misconfigured(
             f"{path / 'modules.json'} has the transformer in another folder: save the model again"
         )
-    dense = kinds.get("Dense")
-    dim = int(
-        _json(dense / "config.json")["out_features"]
-        if dense
-        else config[family.hidden if (family := family_of(config)) else "hidden_size"]
-    )
+    pooling = kinds.get("Pooling", path / "1_Pooling") / "config.json"
+    dim = _dim(path, config, pooling, kinds.get("Dense"))
     return ModelFolder(
         name=name,
         path=path,
         config=config,
         max_tokens=_max_tokens(path, config),
-        pooling=_pooling(kinds.get("Pooling", path / "1_Pooling") / "config.json"),
+        pooling=_pooling(pooling),
         dim=dim,
         peculiarities=tuple(_peculiarities(path, list(kinds))),
         prompts={
@@ -173,6 +174,22 @@ def _optional(file: Path) -> dict[str, Any]:
     return _json(file) if file.exists() else {}
 
 
+def _dim(path: Path, config: dict[str, Any], pooling: Path, dense: Path | None) -> int:
+    """Return the count of the numbers in a vector."""
+    family = family_of(config)
+    found = (
+        _json(dense / "config.json").get("out_features")
+        if dense
+        else config.get(family.hidden if family else "hidden_size")
+        or _optional(pooling).get("word_embedding_dimension")
+    )
+    if not found:
+        raise Misconfigured(
+            f"{path} does not say how long its vectors are: {pooling} has no word_embedding_dimension"
+        )
+    return int(found)
+
+
 def _max_tokens(path: Path, config: dict[str, Any]) -> int:
     """Compute the maximum number of tokens of an input, with the same rule as sentence-transformers.
 
@@ -184,6 +201,11 @@ def _max_tokens(path: Path, config: dict[str, Any]) -> int:
     if positions and (family := family_of(config)):
         positions -= family.first_position(config)
     limits = [own or _optional(path / "tokenizer_config.json").get("model_max_length"), positions]
+    if not any(limits):
+        raise Misconfigured(
+            f"{path} does not say how many tokens the model reads: set max_seq_length in "
+            "sentence_bert_config.json"
+        )
     return min(int(limit) for limit in limits if limit)
 
 

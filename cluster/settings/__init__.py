@@ -70,7 +70,11 @@ class Settings(
     """Every setting of the cluster, frozen. Paths are absolute, sizes are in bytes, times in seconds."""
 
     model_config = SettingsConfigDict(
-        env_prefix="CLUSTER_", frozen=True, extra="ignore", use_attribute_docstrings=True
+        env_prefix="CLUSTER_",
+        frozen=True,
+        extra="ignore",
+        use_attribute_docstrings=True,
+        hide_input_in_errors=True,  # a wrong value may hold a password or a key
     )
 
     @classmethod

@@ -1,10 +1,130 @@
 """The models that the cluster serves, and the folders with their weights."""
 
-from typing import Annotated
+import re
+from typing import Annotated, Self
+from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from cluster.settings.values import AbsolutePath, Concern, ModelSource, Table
+
+#: The options that give a model a Serve deployment of its own.
+PLACEMENT = frozenset({"gpus", "min_replicas", "max_replicas"})
+
+
+def _base_url(url: str) -> str:
+    """Return the URL without a slash at its end.
+
+    Raises:
+        ValueError: the URL is not http or https, or has a part in which a key could stand.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("must be a URL with http or https, such as https://api.openai.com/v1")
+    if parts.username is not None or parts.password is not None or parts.query or parts.fragment:
+        raise ValueError("must have no user, password, query or fragment; name the key's variable in key_env")
+    return url.rstrip("/")
+
+
+def _variable(name: str) -> str:
+    # Variables are named in capitals, and keys hardly ever have capitals only. The error does not show the
+    # value, because it may be a key.
+    if not re.fullmatch(r"[A-Z][A-Z0-9_]*", name):
+        raise ValueError(
+            "must be the name of the environment variable that holds the key, in capitals, such as "
+            "OPENAI_API_KEY, and never the key"
+        )
+    return name
+
+
+def _gpus(share: float) -> float:
+    if share > 1 and share != int(share):
+        raise ValueError("must be a share of one GPU, such as 0.5, or a whole number of GPUs")
+    return share
+
+
+class ModelOptions(BaseModel):
+    """The options of one model in ``CLUSTER_MODELS``. Each kind of engine takes only some of them.
+
+    The key of a provider is never an option: ``key_env`` names the environment variable that holds the key.
+    """
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, hide_input_in_errors=True
+    )
+
+    base_url: Annotated[str, AfterValidator(_base_url)] | None = None
+    """URL of a server with OpenAI's API, up to and including ``/v1``. Unset: OpenAI's own."""
+
+    key_env: Annotated[str, AfterValidator(_variable)] | None = None
+    """Name of the environment variable that holds the provider's key."""
+
+    dimensions: int | None = Field(default=None, ge=1)
+    """Count of the numbers in a vector, if the provider's model can shorten its vectors."""
+
+    tokens_per_minute: int | None = Field(default=None, ge=1)
+    """Tokens that the whole cluster may send to the provider in a minute. Unset: no limit of ours."""
+
+    requests_per_minute: int | None = Field(default=None, ge=1)
+    """Requests that the whole cluster may send to the provider in a minute. Unset: no limit of ours."""
+
+    price_per_million_tokens: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    """Price of a million tokens, in US dollars, from which the cost of usage is computed."""
+
+    gpus: Annotated[float, AfterValidator(_gpus)] | None = Field(default=None, ge=0, allow_inf_nan=False)
+    """GPUs, or the share of one, of each replica of the model's own deployment. Unset: as many as a replica
+    of the endpoint has."""
+
+    min_replicas: int | None = Field(default=None, ge=0)
+    """Lowest number of replicas of the model's own deployment. Unset: 1."""
+
+    max_replicas: int | None = Field(default=None, ge=1)
+    """Highest number of replicas of the model's own deployment. Unset: ``min_replicas``, at least 1."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known_names(cls, given: object) -> object:
+        unknown = [str(name) for name in given if name not in cls.model_fields] if type(given) is dict else []
+        if unknown:
+            raise ValueError(
+                f"has no option {', '.join(unknown)}; the options are {', '.join(cls.model_fields)}"
+            )
+        return given
+
+    @model_validator(mode="after")
+    def _replicas_in_order(self) -> Self:
+        least, most = self.replicas
+        if most < least:
+            raise ValueError(f"max_replicas={most} is below min_replicas={least}")
+        return self
+
+    @property
+    def given(self) -> frozenset[str]:
+        """The names of the options that are set."""
+        return frozenset(name for name in ModelOptions.model_fields if getattr(self, name) is not None)
+
+    @property
+    def own_deployment(self) -> bool:
+        """True if the model runs in a Serve deployment of its own, and not in the endpoint's replicas."""
+        return bool(self.given & PLACEMENT)
+
+    @property
+    def replicas(self) -> tuple[int, int]:
+        """Lowest and highest number of replicas of the model's own deployment."""
+        least = 1 if self.min_replicas is None else self.min_replicas
+        return least, max(1, least) if self.max_replicas is None else self.max_replicas
+
+
+class ModelSetting(ModelOptions):
+    """A model in ``CLUSTER_MODELS``: where it is, and its options."""
+
+    source: ModelSource
+    """Folder in the layout of sentence-transformers, or ``kind:source``."""
+
+
+def _model_setting(given: object) -> object:
+    """Return an object for a text: a text is the source of a model without options."""
+    return given if isinstance(given, dict | ModelSetting) else {"source": given}
 
 
 class ModelSettings(Concern):
@@ -21,9 +141,12 @@ class ModelSettings(Concern):
     """Expected SHA-256 of the default model's ``model.safetensors``; another one is refused. Unset: the
     packaged model is checked against its known sum, and a model of your own is not checked."""
 
-    models: Annotated[dict[str, ModelSource], AfterValidator(Table)] = Table()
-    """Further models on the same port, as JSON: name to folder in the layout of sentence-transformers, or to
-    ``kind:source``. The only kind of engine is ``local``, and its source is a folder."""
+    models: Annotated[
+        dict[str, Annotated[ModelSetting, BeforeValidator(_model_setting)]], AfterValidator(Table)
+    ] = Table()
+    """Further models on the same port, as JSON: name to source, or to an object with ``source`` and options.
+    A source is a folder in the layout of sentence-transformers, or ``kind:source``. The page about models
+    describes the kinds and the options."""
 
     reranker_path: AbsolutePath | None = None
     """Folder with a cross-encoder for ``/v1/rerank`` and for reranked searches. Unset: the embedding model

@@ -13,6 +13,12 @@ from data_jobs import ingest
     ("variable", "value", "sentence"),
     [
         ("CLUSTER_API_PORT", "x", "CLUSTER_API_PORT: Input should be a valid integer"),
+        ("CLUSTER_MODELS", "{key", 'parsing value for field "models"'),
+        (
+            "CLUSTER_MODELS",
+            '{"a": {"source": "/b", "key_env": "sk-12"}}',
+            "MODELS: a.key_env: must be the name",
+        ),
         ("CLUSTER_API_HOST", "0.0.0.0", "wrong settings: api_host=0.0.0.0 is open to other machines"),
     ],
 )
@@ -22,7 +28,7 @@ def test_a_wrong_setting_is_named_in_a_line(
     monkeypatch.setenv(variable, value)
     page = io.StringIO()
 
-    assert run(lambda _: 0, Console(file=page, width=200), log_level="ERROR") == EXIT_USAGE
+    assert run(lambda _: 0, Console(file=page, width=400), log_level="ERROR") == EXIT_USAGE
     assert sentence in page.getvalue()
     assert page.getvalue().count("\n") == 1
 

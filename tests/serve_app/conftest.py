@@ -25,6 +25,8 @@ from cluster.documents.vector_stores.stores import VectorStore, ensure_store
 from cluster.engines import Registry
 from cluster.engines.weights import PROMPTS_FILE, open_model_folder
 from cluster.settings import MIB, Settings
+from cluster.settings.models import ModelSetting
+from cluster.settings.values import Table
 from serve_app.api import build_api
 from serve_app.service import Service
 
@@ -80,7 +82,9 @@ def prompted(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def server(settings: Settings, pool: ConnectionPool, prompted: Path) -> Iterator[Server]:
     """A server with two models: the packaged one, and one with prompts."""
-    with serving(settings.model_copy(update={"models": {PROMPTED: str(prompted)}})) as server:
+    with serving(
+        settings.model_copy(update={"models": Table({PROMPTED: ModelSetting(source=str(prompted))})})
+    ) as server:
         yield server
 
 

@@ -10,6 +10,7 @@ from psycopg_pool import ConnectionPool
 
 from cluster.documents.vector_stores.stores import get_store
 from cluster.settings import Settings
+from cluster.settings.models import ModelSetting
 from cluster.settings.values import Table
 from serve_app.deployment import Embedder
 from tests.data_jobs.running_consumer import consuming, until
@@ -24,7 +25,9 @@ PUMP = "Only the operator on duty may stop the pump."
 def hashing_settings(settings: Settings) -> Iterator[Settings]:
     """Settings whose only model has no weights and no folder."""
     with hashing_kind():
-        yield settings.model_copy(update={"model": NAME, "models": Table({NAME: SOURCE})})
+        yield settings.model_copy(
+            update={"model": NAME, "models": Table({NAME: ModelSetting(source=SOURCE)})}
+        )
 
 
 @pytest.fixture(scope="module")

@@ -3,10 +3,19 @@
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from cluster.engines import Fingerprint, Registry, describe, open_engine, open_tokeniser
+from cluster.engines import (
+    Fingerprint,
+    ModelProperties,
+    Registry,
+    describe,
+    open_engine,
+    open_tokeniser,
+    properties,
+)
 from cluster.engines.weights import open_model_folder
 from cluster.errors import Conflict, Misconfigured
 from cluster.settings import Settings
@@ -85,3 +94,33 @@ def test_no_secret_of_the_settings_shows_in_an_entry() -> None:
     assert "not-for-a-log" not in repr(entry)
     assert "settings" not in repr(entry)
     assert sys.getsizeof(repr(entry)) < 400
+
+
+@pytest.mark.parametrize(
+    ("models", "complaint"),
+    [
+        (
+            {"other": {"source": "/a", "key_env": "KEY"}},
+            "other is of the kind local, .* not take key_env; it",
+        ),
+        (
+            {PACKAGED: {"source": "/a", "max_replicas": 2}},
+            "default model, .*CLUSTER_MAX_REPLICAS.*of max_rep",
+        ),
+    ],
+)
+def test_options_that_a_model_does_not_take_are_refused(models: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(Misconfigured, match=complaint):
+        Registry(Settings(models=models))
+
+
+def test_a_relative_folder_behind_a_kind_is_refused() -> None:
+    entry = Registry(Settings(models={"other": "local:models/other"})).entries["other"]  # type: ignore[dict-item]
+    with pytest.raises(Misconfigured, match="other must name its folder as an absolute path"):
+        describe(entry)
+
+
+def test_properties_are_known_without_an_engine() -> None:
+    entry = Registry(Settings()).default
+    engine = open_engine(entry)
+    assert properties(entry) == ModelProperties(prompts=dict(engine.prompts), dimensions=engine.dimensions)

@@ -1,5 +1,6 @@
 """Settings refuse values that cannot work, and mean the same in every folder."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -42,10 +43,10 @@ def test_paths_of_the_settings_are_absolute(tmp_path: Path, monkeypatch: pytest.
             **dict.fromkeys(names, given), models={"other": given}, blob_url=given, archive_url=given
         )  # type: ignore[arg-type]
         assert [getattr(settings, name) for name in names] == [meant] * len(names)
-        assert settings.models == {"other": str(meant)}
+        assert settings.models["other"].source == str(meant)
         assert settings.blob_url == settings.archive_url == str(meant)
     assert Settings(blob_url="s3://bucket/blobs").blob_url == "s3://bucket/blobs"
-    assert Settings(models={"other": "kind:a source"}).models == {"other": "kind:a source"}
+    assert Settings(models={"other": "kind:a source"}).models["other"].source == "kind:a source"  # type: ignore[dict-item]
 
 
 def test_no_port_of_rays_head_lies_among_those_of_its_workers() -> None:
@@ -61,3 +62,59 @@ def test_settings_with_tables_are_keys_of_caches_and_refuse_what_is_no_share() -
     assert len({Settings(**tables), Settings(**tables), Settings()}) == 2  # type: ignore[arg-type]
     with pytest.raises(ValidationError, match="greater than 0"):
         Settings(organisation_weights={"gold": 0})  # type: ignore[arg-type]
+
+
+def test_a_model_is_a_source_or_an_object_with_a_source_and_options() -> None:
+    given = (
+        '{"a": "/models/a", "b": {"source": "openai:b", "base_url": "http://host/v1/", "dimensions": 256}}'
+    )
+    models = Settings(models=json.loads(given)).models
+    assert (models["a"].source, models["a"].given) == ("/models/a", frozenset())
+    assert (models["b"].source, models["b"].base_url) == ("openai:b", "http://host/v1")
+    assert models["b"].given == {"base_url", "dimensions"}
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        ({"key": "sk-secret"}, "has no option key; the options are .*key_env"),
+        ({"key_env": "sk-secret"}, "must be the name of the environment variable .* OPENAI_API_KEY"),
+        ({"base_url": "https://u:sk-secret@host/v1"}, "must have no user, password"),
+        ({"base_url": "https://host/v1?key=sk-secret"}, "query or fragment"),
+        ({"base_url": "file:///sk-secret"}, "URL with http or https"),
+        ({"min_replicas": 3, "max_replicas": 2}, "max_replicas=2 is below min_replicas=3"),
+        ({"max_replicas": 0}, "greater than or equal to 1"),
+        ({"gpus": 1.5}, "share of one GPU"),
+        ({"dimensions": 0}, "greater than or equal to 1"),
+        ({"tokens_per_minute": 0}, "greater than or equal to 1"),
+        ({"price_per_million_tokens": -1}, "greater than or equal to 0"),
+    ],
+)
+def test_wrong_options_of_a_model_are_refused_without_showing_a_key(
+    options: dict[str, object], complaint: str
+) -> None:
+    with pytest.raises(ValidationError, match=complaint) as refusal:
+        Settings(models={"other": {"source": "openai:x", **options}})  # type: ignore[dict-item]
+    assert "sk-secret" not in str(refusal.value) + repr(refusal.value)
+
+
+def test_a_model_with_replicas_or_gpus_has_its_own_deployment() -> None:
+    bounds = {
+        name: (model.own_deployment, model.replicas)
+        for name, model in Settings(
+            models={
+                "none": {"source": "/a"},
+                "most": {"source": "/a", "max_replicas": 4},
+                "idle": {"source": "/a", "min_replicas": 0},
+                "fixed": {"source": "/a", "min_replicas": 3},
+                "gpu": {"source": "/a", "gpus": 0.5},
+            }  # type: ignore[dict-item]
+        ).models.items()
+    }
+    assert bounds == {
+        "none": (False, (1, 1)),
+        "most": (True, (1, 4)),
+        "idle": (True, (0, 1)),
+        "fixed": (True, (3, 3)),
+        "gpu": (True, (1, 1)),
+    }
