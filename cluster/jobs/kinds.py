@@ -11,6 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from pydantic import BaseModel
+
+from cluster.jobs.inputs import IndexFileInput
 from cluster.jobs.jobs import PriorityClass
 
 DEFAULT_ATTEMPTS = 3
@@ -42,10 +45,17 @@ class JobKind:
     retryable: bool = True
     #: If ``retryable`` is False: what a person does instead of queueing the job again.
     remedy: str = ""
+    #: The input that ``POST /v1/jobs`` accepts for this kind, a subclass of ``inputs.JobInput``; None if only
+    #: the cluster itself submits such jobs.
+    input: type[BaseModel] | None = None
+    #: Other names by which a request may name the kind: the names of the tasks of the platform before this.
+    aliases: tuple[str, ...] = ()
 
 
 INDEX_FILE = JobKind(
     name="index_file",
+    input=IndexFileInput,
+    aliases=("process_document",),
     unit="percent",
     total=100,
     result=(

@@ -9,6 +9,7 @@ from psycopg import Connection
 
 from cluster.errors import Conflict
 from cluster.jobs import queue
+from cluster.jobs.inputs import JobInput
 from cluster.jobs.jobs import PriorityClass
 from cluster.jobs.kinds import INGEST, KINDS, JobKind, kind_named
 
@@ -49,3 +50,16 @@ def test_a_job_whose_kind_is_not_retryable_is_not_queued_again(
 
 def test_a_kind_of_another_release_has_every_default() -> None:
     assert kind_named("of_the_next_release") == JobKind(name="of_the_next_release")
+
+
+def test_every_field_of_a_public_input_is_described_and_names_are_unique() -> None:
+    public = [kind for kind in KINDS.values() if kind.input is not None]
+    assert public
+    for kind in public:
+        assert kind.input is not None
+        assert issubclass(kind.input, JobInput)
+        assert kind.input.__doc__, kind.name
+        fields = kind.input.model_json_schema()["properties"]
+        assert all(field.get("description") for field in fields.values()), kind.name
+    names = [name for kind in KINDS.values() for name in (kind.name, *kind.aliases)]
+    assert len(names) == len({*names})
