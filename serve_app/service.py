@@ -24,13 +24,12 @@ from cluster.blobs import open_blob_store
 from cluster.database import open_pool, revive, translated
 from cluster.database.shortages import announced
 from cluster.documents.chunks.chunk_indexes import ChunkIndexes
-from cluster.documents.vector_stores.stores import VectorStore, find_store
+from cluster.documents.vector_stores.stores import VectorStore
 from cluster.errors import Resource, Retryable, Shortage, Throttled, Unavailable
 from cluster.organisations.organisations import ensure_organisation
 from cluster.organisations.usage import UsageEvent, record_usage
 from cluster.settings import Settings
 from serve_app.embedding.openai_tokens import open_openai_tokens
-from serve_app.embedding.served_model import ServedModel
 from serve_app.embedding.served_models import ServedModels
 from serve_app.embedding.usage import UsageRecorder
 
@@ -72,19 +71,6 @@ class Service:
         self.blobs = open_blob_store(settings)
         self._blob_threads = ThreadPoolExecutor(BLOB_THREADS, "blobs")
         self._database_threads = ThreadPoolExecutor(settings.database_pool_size, "database")
-
-    async def model_of_store(self, organisation: str, id_or_name: str) -> ServedModel:
-        """Return the model for a search in a vector store. The search itself still compares the fingerprints.
-
-        Raises:
-            NotFound: the organisation has no such store.
-            Conflict: this replica does not serve the store's model.
-            Unavailable: the database does not answer.
-        """
-        if len(self.models) == 1:
-            return self.models.default  # there is only one model, so no query is needed
-        store = await self.read(lambda connection: find_store(connection, organisation, id_or_name))
-        return self.models.of_fingerprint(store.fingerprint.id)
 
     def max_chunk_tokens(self, store: VectorStore) -> int:
         """Return a chunk's maximum tokens, special tokens included if the store's model is not served."""

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from psycopg_pool import ConnectionPool
 
 from cluster.documents.chunks.chunk_indexes import ChunkIndexes
+from cluster.documents.vector_stores.stores import VectorStore
 from cluster.errors import InvalidInput
 from cluster.vector_index import Mode
 
@@ -126,9 +127,11 @@ class Retrieved:
 
 
 class EmbedQuestions(Protocol):
-    """Computes the vectors of questions. The model's prompt for questions is put before each question."""
+    """Computes the vectors of questions with the store's model. The model's prompt for questions is put
+    before each question.
+    """
 
-    async def __call__(self, questions: Sequence[str], /) -> QueryVectors: ...
+    async def __call__(self, store: VectorStore, questions: Sequence[str], /) -> QueryVectors: ...
 
 
 class RerankTexts(Protocol):

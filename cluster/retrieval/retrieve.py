@@ -18,7 +18,7 @@ from psycopg_pool import ConnectionPool
 from cluster.database import translated
 from cluster.documents.chunks.chunk_indexes import ChunkIndexes
 from cluster.documents.chunks.chunk_search import Hit, Question
-from cluster.documents.vector_stores.stores import find_store, touch_store
+from cluster.documents.vector_stores.stores import VectorStore, find_store, touch_store
 from cluster.errors import Conflict, InvalidInput
 from cluster.retrieval.contract import (
     EmbedQuestions,
@@ -80,10 +80,10 @@ async def retrieve(
     _require_valid(questions, options)
     if options.ranker is Ranker.CROSS_ENCODER and rerank is None:
         raise InvalidInput("no cross-encoder is configured; set CLUSTER_RERANKER_PATH", param="ranker")
-    embedded = await embed(questions)
-    found = await in_database(
-        lambda pool, indexes: _search(pool, indexes, organisation, store, questions, embedded, options)
-    )
+    place = await in_database(lambda pool, _: _find(pool, organisation, store))
+    embedded = await embed(place, questions)
+    _require_same_model(place, embedded)
+    found = await in_database(lambda _, indexes: _search(indexes, place, questions, embedded, options))
     if options.ranker is Ranker.CROSS_ENCODER and rerank is not None:
         found = await asyncio.gather(
             *(_rerank(rerank, *answers) for answers in zip(questions, found, strict=True))
@@ -107,24 +107,30 @@ def _require_valid(questions: Sequence[str], options: RetrievalOptions) -> None:
         parse_filter(options.filters)
 
 
+def _find(pool: ConnectionPool, organisation: str, id_or_name: str) -> VectorStore:
+    """Find the store, and record that it is in use."""
+    with translated(), pool.connection() as connection:
+        store = find_store(connection, organisation, id_or_name)
+        touch_store(connection, store)
+    return store
+
+
+def _require_same_model(store: VectorStore, embedded: QueryVectors) -> None:
+    if store.fingerprint.id != embedded.fingerprint:
+        raise Conflict(
+            f"vector store {store.name or store.id!r} holds vectors of {store.fingerprint.id}, but the "
+            f"query was embedded with {embedded.fingerprint}; ask a server that serves the store's model"
+        )
+
+
 def _search(
-    pool: ConnectionPool,
     indexes: ChunkIndexes,
-    organisation: str,
-    store_name: str,
+    store: VectorStore,
     questions: Sequence[str],
     embedded: QueryVectors,
     options: RetrievalOptions,
 ) -> list[list[Hit]]:
     """Search the store, and return the hits of each question."""
-    with translated(), pool.connection() as connection:
-        store = find_store(connection, organisation, store_name)
-        if store.fingerprint.id != embedded.fingerprint:
-            raise Conflict(
-                f"vector store {store.name or store.id!r} holds vectors of {store.fingerprint.id}, but the "
-                f"query was embedded with {embedded.fingerprint}; ask a server that serves the store's model"
-            )
-        touch_store(connection, store)
     by_vector_alone = options.ranker is Ranker.VECTORS
     reranks = options.ranker is Ranker.CROSS_ENCODER
     return indexes.of(store).search_all(

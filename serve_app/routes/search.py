@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from pydantic import AfterValidator, Field
 from starlette.convertors import StringConvertor, register_url_convertor
 
+from cluster.documents.vector_stores.stores import VectorStore
 from cluster.organisations.usage import UsageSource
 from cluster.retrieval import (
     EmbedQuestions,
@@ -189,7 +190,7 @@ async def search(
         queries,
         options,
         in_database=service.in_database,
-        embed=_embed(service, context, vector_store),
+        embed=_embed(service, context),
         rerank=None if cross_encoder is None else _rerank(service, context),
     )
     if retrieved.truncated_questions:
@@ -197,9 +198,9 @@ async def search(
     return SearchResults.of(queries, retrieved)
 
 
-def _embed(service: Service, context: RequestContext, vector_store: str) -> EmbedQuestions:
-    async def embed(questions: Sequence[str]) -> QueryVectors:
-        model = await service.model_of_store(context.organisation, vector_store)
+def _embed(service: Service, context: RequestContext) -> EmbedQuestions:
+    async def embed(store: VectorStore, questions: Sequence[str]) -> QueryVectors:
+        model = service.models.of_fingerprint(store.fingerprint.id)
         prompt = prompt_of(model, input_type="query")
         made = await model.embed_texts(questions, context, prompt=prompt)
         return QueryVectors(

@@ -76,7 +76,8 @@ class Asker:
     async def _in_database(self, work: Callable[[ConnectionPool, ChunkIndexes], T], /) -> T:
         return await asyncio.to_thread(work, self.pool, self.indexes)
 
-    async def _embed(self, questions: Sequence[str], /) -> QueryVectors:
+    async def _embed(self, store: VectorStore, questions: Sequence[str], /) -> QueryVectors:
+        assert store.id == self.store.id
         self.embedded += questions
         vectors = np.array([QUESTIONS[question] for question in questions], dtype=np.float32)
         return QueryVectors(vectors=vectors, fingerprint=self.fingerprint.id, truncated=1)
@@ -194,6 +195,7 @@ def test_what_cannot_be_searched_for_is_refused_before_it_is_embedded(
 def test_stores_of_another_organisation_or_model_are_not_searched(asker: Asker, stranger: str) -> None:
     with pytest.raises(NotFound):
         asker.ask("herons", organisation=stranger)
+    assert asker.embedded == []
     asker.fingerprint = replace(asker.fingerprint, model="other")
     with pytest.raises(Conflict, match=f"{asker.store.fingerprint.id}.*{asker.fingerprint.id}"):
         asker.ask("herons")
