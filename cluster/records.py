@@ -114,6 +114,9 @@ class Fact(StrEnum):
 Facts = Mapping[Fact, str | float | bool]
 #: Maximum length of a string attribute at OpenAI, in characters.
 MAX_FACT_LENGTH = 512
+#: Limits on the attributes that owners give to files and to vectors, as in OpenAI's API: the number of
+#: attributes, and the characters of a name and of a string value.
+MAX_ATTRIBUTES, MAX_ATTRIBUTE_NAME, MAX_ATTRIBUTE_VALUE = 16, 64, 512
 #: Key in ``ParsedDocument.unread`` for a part of the document that is not a page.
 NO_PAGE = 0
 

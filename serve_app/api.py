@@ -16,7 +16,6 @@ from serve_app.routes import (
     file_content,
     files,
     health,
-    jobs,
     models,
     rerank,
     search,
@@ -26,7 +25,8 @@ from serve_app.routes import (
     vector_stores,
 )
 from serve_app.routes.compatible import cohere, tasks, tei
-from serve_app.routes.job_events import EventFeed
+from serve_app.routes.jobs import jobs, submission
+from serve_app.routes.jobs.job_events import EventFeed
 from serve_app.service import Service
 
 
@@ -47,6 +47,7 @@ def build_api(service: Service, *, stopping: Callable[[], bool] = lambda: False)
     app.state.events = EventFeed(service)
     # The search router comes first, because the path of a search may contain a store name with slashes.
     # No file has the id "search".
+    # "kinds" is no id of a job, so the router of submissions comes before that of jobs.
     stores = (search, vector_stores, vector_store_files, file_content, file_batches)
     for part in (
         embeddings,
@@ -56,6 +57,7 @@ def build_api(service: Service, *, stopping: Callable[[], bool] = lambda: False)
         files,
         uploads,
         *stores,
+        submission,
         jobs,
         tasks,
         tei,

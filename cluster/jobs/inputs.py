@@ -6,9 +6,32 @@ and ``GET /v1/jobs/kinds`` publishes its JSON schema.
     IndexFileInput.model_validate({"vector_store_id": "vs_1", "file_id": "file-1"})
 """
 
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from cluster.records import MAX_ATTRIBUTE_NAME, MAX_ATTRIBUTE_VALUE, MAX_ATTRIBUTES
+from cluster.text.well_formed import well_formed
+
+
+def _storable(text: str) -> str:
+    if "\0" in text or well_formed(text) != text:
+        raise PydanticCustomError(
+            "storable", "must not have a NUL character or half of a surrogate pair; remove it"
+        )
+    return text
+
+
+#: Text that Postgres can store.
+StorableText = Annotated[str, AfterValidator(_storable)]
+GivenAttributes = Annotated[
+    dict[
+        Annotated[StorableText, Field(max_length=MAX_ATTRIBUTE_NAME)],
+        Annotated[StorableText, Field(max_length=MAX_ATTRIBUTE_VALUE)] | bool | int | float,
+    ],
+    Field(max_length=MAX_ATTRIBUTES),
+]
 
 
 class JobInput(BaseModel):
@@ -27,7 +50,11 @@ class JobInput(BaseModel):
 class IndexFileInput(JobInput):
     """Attaches a file to a vector store, and makes the file's text searchable there."""
 
-    vector_store_id: str
+    vector_store_id: StorableText
     """Id of the vector store."""
-    file_id: str
+    file_id: StorableText
     """Id of the file."""
+    attributes: GivenAttributes | None = None
+    """Up to 16 named values that the filters of a search can test."""
+    chunking_strategy: dict[Literal["type", "static"], Any] | None = None
+    """How the document is cut into chunks, as in `POST /v1/vector_stores/{vector_store_id}/files`."""

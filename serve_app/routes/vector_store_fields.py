@@ -23,15 +23,13 @@ from cluster.documents.vector_stores.stores import LONGEST_NAME
 from cluster.errors import InvalidInput
 from cluster.jobs.jobs import PriorityClass
 from cluster.jobs.queue import DEFAULT_PRIORITY
+from cluster.records import MAX_ATTRIBUTE_NAME, MAX_ATTRIBUTE_VALUE, MAX_ATTRIBUTES
 from cluster.settings import Settings
 from cluster.vector_index.filters import LARGEST_NUMBER
 from serve_app.edge.request_model import RequestModel, Text, Whole
 from serve_app.edge.response_model import ResponseModel
 from serve_app.messages import MUST, must
 
-MAX_PAIRS = 16
-MAX_KEY_LENGTH = 64
-MAX_VALUE_LENGTH = 512
 MAX_FILES = 2_000
 
 
@@ -42,7 +40,7 @@ def _scalar(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
     except ValidationError as exc:
         if any(error["type"] == MUST for error in exc.errors()):
             raise
-        raise must(f"be a string of at most {MAX_VALUE_LENGTH} characters, a number or a boolean") from exc
+        raise must(f"be a string of at most {MAX_ATTRIBUTE_VALUE} characters, a number or a boolean") from exc
     if isinstance(value, int | float) and not abs(value) <= LARGEST_NUMBER:
         raise must(f"be a number of at most {LARGEST_NUMBER:g}")
     return value
@@ -56,21 +54,21 @@ def _priority(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
 
 
 Name = Annotated[Text, Field(max_length=LONGEST_NAME)]
-Key = Annotated[Text, Field(max_length=MAX_KEY_LENGTH)]
-Value = Annotated[Text, Field(max_length=MAX_VALUE_LENGTH)]
+Key = Annotated[Text, Field(max_length=MAX_ATTRIBUTE_NAME)]
+Value = Annotated[Text, Field(max_length=MAX_ATTRIBUTE_VALUE)]
 Metadata = Annotated[
     dict[Key, Value],
     Field(
-        max_length=MAX_PAIRS,
-        description=f"Up to {MAX_PAIRS} named texts, which are stored and returned unchanged",
+        max_length=MAX_ATTRIBUTES,
+        description=f"Up to {MAX_ATTRIBUTES} named texts, which are stored and returned unchanged",
     ),
 ]
 Scalar = Annotated[Value | StrictBool | StrictInt | StrictFloat, WrapValidator(_scalar)]
 Attributes = Annotated[
     dict[Key, Scalar],
     Field(
-        max_length=MAX_PAIRS,
-        description=f"Up to {MAX_PAIRS} named values that filters can test",
+        max_length=MAX_ATTRIBUTES,
+        description=f"Up to {MAX_ATTRIBUTES} named values that filters can test",
     ),
 ]
 PRIORITY_DESCRIPTION = (

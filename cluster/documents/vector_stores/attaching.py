@@ -10,6 +10,7 @@ if the file was detached.
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from psycopg import Connection
@@ -48,11 +49,18 @@ def attach(
     priority_class: PriorityClass = PriorityClass.MEDIUM,
     priority: int = queue.DEFAULT_PRIORITY,
     attempts: int | None = None,
+    run_at: datetime | None = None,
 ) -> StoreFile:
     """Attach one file; see ``attach_many`` for the arguments and errors."""
     attachment = Attachment(file=file, attributes=attributes or {}, chunking_strategy=chunking_strategy)
     attach_many(
-        connection, store, [attachment], priority_class=priority_class, priority=priority, attempts=attempts
+        connection,
+        store,
+        [attachment],
+        priority_class=priority_class,
+        priority=priority,
+        attempts=attempts,
+        run_at=run_at,
     )
     return get_store_file(connection, store.organisation, store.id, file)
 
@@ -66,6 +74,7 @@ def attach_many(
     priority: int = queue.DEFAULT_PRIORITY,
     attempts: int | None = None,
     batch: str | None = None,
+    run_at: datetime | None = None,
 ) -> None:
     """Attach files and submit a job for each. Either all files are attached or none.
 
@@ -78,6 +87,7 @@ def attach_many(
         priority: 0 to 9, the priority inside the class; jobs with a higher priority run first.
         attempts: maximum number of attempts of each job; None: the default of the job's kind.
         batch: id of the file batch that the files belong to.
+        run_at: earliest time at which new jobs begin, with a time zone.
 
     Raises:
         NotFound: the organisation does not have one of the files.
@@ -97,12 +107,10 @@ def attach_many(
         queue.lock_jobs(connection, store.organisation, list(replaced.values()))
         new = [file for file in wanted if file not in jobs]
         requests = [_request(store, file) for file in new]
-        options: dict[str, Any] = {
-            "priority_class": priority_class,
-            "priority": priority,
-            "attempts": attempts,
-        }
-        submitted = queue.submit_many(connection, store.organisation, requests, **options)
+        options: dict[str, Any] = {"priority": priority, "attempts": attempts, "run_at": run_at}
+        submitted = queue.submit_many(
+            connection, store.organisation, requests, priority_class=priority_class, **options
+        )
         jobs.update((file, job.id) for file, job in zip(new, submitted, strict=True))
         _replace_jobs(connection, store.organisation, {replaced[file]: jobs[file] for file in replaced})
         _write(connection, owner, wanted.values(), jobs, batch=batch)

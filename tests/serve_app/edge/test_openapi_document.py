@@ -190,6 +190,7 @@ def _ask_about_stores(ask: Any, http: httpx.Client, birds: VectorStore) -> None:
     )
     of_file = {**names, "file_id": file}
     job = ask("POST", "/v1/vector_stores/{vector_store_id}/files", names, json={"file_id": file})["job_id"]
+    ask("POST", "/v1/jobs", json={"kind": "index_file", "input": {**names, "file_id": file}})
     ask("GET", "/v1/vector_stores/{vector_store_id}/files", names)
     ask("GET", "/v1/vector_stores/{vector_store_id}/files/{file_id}", of_file)
     ask(
@@ -223,6 +224,7 @@ def _ask_about_jobs(ask: Any, job: str) -> None:
     ask("POST", "/v1/jobs/{job_id}/cancel", {"job_id": job})
     ask("POST", "/v1/jobs/{job_id}/retry", {"job_id": job})
     ask("POST", "/v1/jobs/retry", json={"kind": "none"})
+    ask("GET", "/v1/jobs/kinds")
 
 
 def test_every_answer_is_as_the_document_says(answers: dict[tuple[str, str], list[Any]]) -> None:

@@ -16,7 +16,7 @@ from cluster.database import bundled
 from cluster.jobs import attempts, progress, queue
 from cluster.jobs.jobs import Job, PriorityClass
 from cluster.settings import Settings
-from serve_app.routes.job_events import EventFeed
+from serve_app.routes.jobs.job_events import EventFeed
 from tests.cluster.jobs import turns
 from tests.cluster.jobs.turns import TEST
 from tests.conftest import kill_postmaster, new_organisation

@@ -1,6 +1,7 @@
 """/v1/jobs: list jobs, get a job, follow its events, cancel it, or queue it again.
 
 OpenAI's API has no jobs, so this project defines the answers (``job_objects``). Times are seconds since 1970.
+``submission`` accepts jobs.
 """
 
 from datetime import UTC, datetime
@@ -26,8 +27,8 @@ from serve_app.edge.paging import PageDep
 from serve_app.edge.request_model import Moment, MomentOfText, RequestModel, Text, Whole
 from serve_app.edge.service_access import ServiceDep
 from serve_app.edge.sse import EventStream
-from serve_app.routes.job_events import FeedDep, JobEvents
-from serve_app.routes.job_objects import DetailedJob, JobList, JobObject, RetriedJobs
+from serve_app.routes.jobs.job_events import FeedDep, JobEvents
+from serve_app.routes.jobs.job_objects import DetailedJob, JobList, JobObject, RetriedJobs
 
 #: Maximum id of an event: the maximum of Postgres' type ``bigint``.
 HIGHEST_EVENT = 2**63 - 1

@@ -1,0 +1,283 @@
+"""POST /v1/jobs and GET /v1/jobs/kinds: submit a job of any public kind, and list these kinds.
+
+``cluster.jobs.kinds`` says which kinds are public and what their input is. ``SUBMISSIONS`` has the function
+that accepts a job of each public kind. To make a kind public, give it an ``input`` there and add a row here.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
+from typing import Annotated, Any, Literal, Self, TypeVar
+
+from fastapi import Request
+from fastapi.exceptions import RequestValidationError
+from psycopg import Connection
+from pydantic import BaseModel, Field, ValidationError
+from starlette.responses import Response
+
+from cluster.documents.vector_stores import attaching
+from cluster.documents.vector_stores.stores import get_store
+from cluster.errors import InvalidInput
+from cluster.jobs.inputs import IndexFileInput
+from cluster.jobs.jobs import Job, PriorityClass, get_job
+from cluster.jobs.kinds import INDEX_FILE, KINDS, JobKind
+from serve_app.edge.authentication import Organisation
+from serve_app.edge.error_responses import documented_errors
+from serve_app.edge.idempotency import Once
+from serve_app.edge.json_route import json_router
+from serve_app.edge.request_model import Moment, RequestModel, Text
+from serve_app.edge.response_model import ResponseModel
+from serve_app.edge.service_access import ServiceDep
+from serve_app.messages import quoted
+from serve_app.routes.jobs.job_objects import JobObject
+from serve_app.routes.vector_store_fields import Priority, RequestedClass, queue_options, stored_json
+from serve_app.routes.vector_store_files import AttachRequest
+from serve_app.service import Service
+
+#: The tasks of the platform before this one. A task is an alias of the kind of job that does its work; a task
+#: without such a kind is refused by name.
+OLD_TASKS = (
+    "process_document",
+    "generate_embeddings_batch",
+    "bulk_insert_vectors",
+    "compute_hourly_stats",
+    "compute_daily_analytics",
+    "generate_usage_report",
+    "enrich_customer_profile",
+    "bulk_agent_creation",
+    "discover_urls",
+)
+#: Maximum time between now and ``not_before``.
+LONGEST_DELAY = timedelta(days=366)
+#: A ``not_before`` that passed at most this long ago means "at once", because clocks differ.
+CLOCK_SKEW = timedelta(minutes=1)
+
+M = TypeVar("M", bound=BaseModel)
+
+router = json_router()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Submission:
+    """A job that a request asks for."""
+
+    service: Service
+    organisation: str
+    #: The validated input, an instance of the kind's ``input``.
+    input: Any
+    #: The whole body of the request, for messages about its fields.
+    body: Any
+    #: The arguments ``priority_class``, ``priority``, ``attempts`` and ``run_at`` for functions that queue a
+    #: job.
+    options: Mapping[str, Any]
+
+
+def _index_file(submission: Submission, connection: Connection[Any]) -> Job:
+    """Attach the file as the route of the store's files does. The file's open job may continue instead."""
+    asked: IndexFileInput = submission.input
+    store = get_store(connection, submission.organisation, asked.vector_store_id)
+    body = _validated(AttachRequest, asked.model_dump(exclude={"vector_store_id"}), body=submission.body)
+    attached = attaching.attach(
+        connection,
+        store,
+        body.file_id,
+        attributes=body.attributes,
+        chunking_strategy=stored_json(body.chunking_strategy),
+        **submission.options,
+    )
+    return get_job(connection, submission.organisation, attached.job)
+
+
+#: The function that accepts a job of each public kind, in the transaction of the request.
+SUBMISSIONS: Mapping[str, Callable[[Submission, Connection[Any]], Job]] = MappingProxyType(
+    {INDEX_FILE.name: _index_file}
+)
+
+
+def public_kinds() -> Iterator[tuple[JobKind, type[BaseModel]]]:
+    """Return the kinds that a request may name, each with the model of its input."""
+    return ((kind, kind.input) for kind in KINDS.values() if kind.input is not None)
+
+
+def published_schema(model: type[BaseModel]) -> dict[str, Any]:
+    """Return the JSON schema of the model without references, so that it can stand inside another schema."""
+    schema = model.model_json_schema()
+    definitions = schema.pop("$defs", {})
+
+    def inlined(part: Any) -> Any:
+        if isinstance(part, list):
+            return [inlined(one) for one in part]
+        if not isinstance(part, dict):
+            return part
+        if "$ref" in part:
+            part = {**definitions[part["$ref"].rpartition("/")[2]], **part}
+        # An unknown field is ignored, as in every request.
+        left_out = {("additionalProperties", False), ("default", None)}
+        return {
+            name: inlined(value)
+            for name, value in part.items()
+            if name != "$ref" and (isinstance(value, dict | list) or (name, value) not in left_out)
+        }
+
+    found: dict[str, Any] = inlined(schema)
+    return found
+
+
+class SubmitRequest(RequestModel):
+    """A job to submit."""
+
+    @classmethod
+    def may_ignore(cls, name: str) -> bool:
+        """False for a field of the job itself: without a misspelt `not_before`, the job would begin at once.
+        Unknown fields of the input have no name here.
+        """
+        return not name
+
+    kind: Text
+    """Kind of the job, or an older name of the kind; `GET /v1/jobs/kinds` lists both."""
+    input: Annotated[
+        dict[str, Any],
+        Field(json_schema_extra={"anyOf": [published_schema(model) for _, model in public_kinds()]}),
+    ]
+    """What the job does. Each kind has a schema of its own."""
+    priority_class: RequestedClass | None = None
+    priority: Priority | None = None
+    not_before: Moment | None = None
+    """Earliest time at which the job begins, within the next 366 days: RFC 3339 with a time zone, or seconds
+    since 1970."""
+
+
+class JobKindObject(ResponseModel):
+    """A kind of job that can be submitted."""
+
+    kind: str
+    """Name of the kind."""
+    object: Literal["job.kind"] = "job.kind"
+    """Always `job.kind`."""
+    description: str
+    """What such a job does."""
+    aliases: list[str]
+    """Other names by which a request may name the kind."""
+    priority_class: PriorityClass
+    """Priority class of a job whose request names none."""
+    attempts: int
+    """Maximum number of attempts at such a job."""
+    unit: str
+    """What the progress of such a job counts."""
+    cancellable: bool
+    """True if such a job can be cancelled."""
+    retryable: bool
+    """True if such a job can be queued again after it failed or was cancelled."""
+    result: list[str]
+    """Names of the fields of a succeeded job's `result`."""
+    input_schema: dict[str, Any]
+    """JSON schema of `input`."""
+
+    @classmethod
+    def of(cls, kind: JobKind, model: type[BaseModel]) -> Self:
+        """Show the kind."""
+        return cls(
+            kind=kind.name,
+            description=" ".join((model.__doc__ or "").split()),
+            aliases=list(kind.aliases),
+            priority_class=kind.priority_class,
+            attempts=kind.attempts,
+            unit=kind.unit,
+            cancellable=kind.cancellable,
+            retryable=kind.retryable,
+            result=list(kind.result),
+            input_schema=published_schema(model),
+        )
+
+
+class JobKindList(ResponseModel):
+    """The kinds of jobs that can be submitted."""
+
+    object: Literal["list"] = "list"
+    """Always `list`."""
+    data: list[JobKindObject]
+    """The kinds."""
+
+
+@router.get("/v1/jobs/kinds", summary="List the kinds of jobs")
+async def get_job_kinds() -> JobKindList:
+    """Lists the kinds of jobs that can be submitted, each with the JSON schema of its input."""
+    return JobKindList(data=[JobKindObject.of(kind, model) for kind, model in public_kinds()])
+
+
+@router.post(
+    "/v1/jobs", summary="Submit a job", response_model=JobObject, responses=documented_errors(404, 409, 429)
+)
+async def submit_job(
+    body: SubmitRequest, request: Request, service: ServiceDep, organisation: Organisation, once: Once
+) -> Response:
+    """Queues a job of a public kind. The input must have the form that `GET /v1/jobs/kinds` shows."""
+    kind, model = named_kind(body.kind)
+    submission = Submission(
+        service=service,
+        organisation=organisation,
+        input=_validated(model, body.input, body=await request.json()),
+        body=await request.json(),
+        options={**_options(service, kind, body), "run_at": _run_at(body.not_before)},
+    )
+    return await once(lambda connection: JobObject.of(SUBMISSIONS[kind.name](submission, connection)))
+
+
+def named_kind(name: str) -> tuple[JobKind, type[BaseModel]]:
+    """Return the public kind with this name or alias, and the model of its input.
+
+    Raises:
+        InvalidInput: no public kind has this name. The message lists the kinds.
+    """
+    for kind, model in public_kinds():
+        if name in {kind.name, *kind.aliases}:
+            return kind, model
+    kinds = ", ".join(kind.name for kind, _ in public_kinds())
+    if name in OLD_TASKS:
+        raise InvalidInput(
+            f"kind is {quoted(name)}, a task of the older platform that this release cannot run yet; "
+            f"the kinds are {kinds}",
+            param="kind",
+        )
+    raise InvalidInput(f"kind is {quoted(name)}; it must be one of {kinds}", param="kind")
+
+
+def _validated(model: type[M], value: Any, *, body: Any) -> M:
+    """Validate the input. Errors name its fields as the client wrote them.
+
+    Args:
+        body: the whole body of the request, from which the route removes unknown fields.
+    """
+    try:
+        return model.model_validate(value)
+    except ValidationError as exc:
+        errors = [{**error, "loc": ("body", "input", *error["loc"])} for error in exc.errors()]
+        raise RequestValidationError(errors, body=body) from exc
+
+
+def _options(service: Service, kind: JobKind, body: SubmitRequest) -> dict[str, Any]:
+    """Return the priority of the request, else that of the kind."""
+    options = queue_options(service.settings, body)
+    if body.priority_class is None and not isinstance(body.priority, str):
+        options["priority_class"] = kind.priority_class
+    if kind is not INDEX_FILE:  # the setting counts attempts at jobs about a file
+        options["attempts"] = kind.attempts
+    return options
+
+
+def _run_at(not_before: datetime | None) -> datetime | None:
+    """Return the time for the queue; None if the job may begin at once.
+
+    Raises:
+        InvalidInput: the time has passed, or is too far away.
+    """
+    if not_before is None:
+        return None
+    now = datetime.now(UTC)
+    if not now - CLOCK_SKEW <= not_before <= now + LONGEST_DELAY:
+        raise InvalidInput(
+            f"not_before is {not_before.isoformat()}; it must lie in the next {LONGEST_DELAY.days} days",
+            param="not_before",
+        )
+    return not_before if not_before > now else None
