@@ -25,6 +25,7 @@ from cluster.settings.endpoint import EndpointSettings
 from cluster.settings.engine import EngineSettings
 from cluster.settings.files import FileSettings
 from cluster.settings.home import HomeSettings
+from cluster.settings.indexes import VectorIndexSettings
 from cluster.settings.jobs import JobSettings
 from cluster.settings.logs import LogSettings
 from cluster.settings.models import ModelSettings
@@ -54,6 +55,7 @@ class Settings(
     HomeSettings,
     AddressSettings,
     DatabaseSettings,
+    VectorIndexSettings,
     OrganisationSettings,
     ModelSettings,
     EngineSettings,

@@ -15,7 +15,3 @@ class DatabaseSettings(Concern):
     database_pool_size: int = Field(default=8, ge=1, le=100)
     """Largest number of connections in the pool of one process. A worker opens up to four more for the queue.
     All processes together must stay below the server's ``max_connections``."""
-
-    vector_index: str = Field(default="pgvector", pattern=r"^([a-z][a-z0-9_]*|[\w.]+:\w+)$")
-    """Vector index of new vector stores: ``pgvector``, in the Postgres server, or ``module:function``, which
-    opens an index of your own. A vector store keeps the index that it was created with."""

@@ -1,5 +1,8 @@
 """Vector indexes for chunks: one contract, and one adapter for each vector database.
 
+The settings (``CLUSTER_INDEXES``) give each index a name and a kind, and a vector store keeps the name of its
+index. Indexes of several kinds work side by side.
+
 index = open_vector_index("pgvector", settings, pool)
 """
 
@@ -11,6 +14,7 @@ from psycopg_pool import ConnectionPool
 
 from cluster.errors import Misconfigured
 from cluster.settings import Settings
+from cluster.settings.indexes import PGVECTOR
 from cluster.vector_index.collections import Collection, Metric, collection_name
 from cluster.vector_index.contract import (
     Capabilities,
@@ -41,33 +45,33 @@ __all__ = [
 ]
 
 
-#: The index in our own Postgres, which every installation has.
-PGVECTOR = "pgvector"
-#: Maps the name of an index to the module and function that open it. The function takes the settings and a
-#: pool of connections to our Postgres.
+#: Maps a kind of index to the module and function that open it. The function takes the settings, a pool of
+#: connections to our Postgres, and the name of the index. An operator's own ``module:function`` takes the
+#: first two.
 ADAPTERS: Mapping[str, str] = MappingProxyType(
     {PGVECTOR: "cluster.vector_index.pgvector.index:open_pgvector"}
 )
 
 
 def open_vector_index(name: str, settings: Settings, pool: ConnectionPool) -> VectorIndex:
-    """Open the vector index with this name: a key of ``ADAPTERS``, or ``module:function`` from the settings.
+    """Open the vector index that has this name in the settings.
 
     Raises:
         Misconfigured: the settings do not name the index, or the index cannot be imported.
     """
-    if name not in ADAPTERS and name != settings.vector_index:
+    source = settings.index_sources.get(name)
+    if source is None:
         raise Misconfigured(
-            f"the vectors lie in the index {name!r}, which is not configured here: "
-            f"set CLUSTER_VECTOR_INDEX={name}"
+            f"the vectors are in the index {name!r}, which is not configured here; add it to CLUSTER_INDEXES "
+            f"(there are: {', '.join(settings.index_sources)})"
         )
-    module, _, function = ADAPTERS.get(name, name).partition(":")
+    module, _, function = ADAPTERS.get(source.kind, source.kind).partition(":")
+    arguments = (settings, pool, name) if source.kind in ADAPTERS else (settings, pool)
     try:
-        index: VectorIndex = getattr(import_module(module), function)(settings, pool)
+        index: VectorIndex = getattr(import_module(module), function)(*arguments)
     except (ImportError, AttributeError, ValueError) as exc:
-        names = ", ".join(ADAPTERS)
         raise Misconfigured(
-            f"the vector index {name!r} cannot be opened: {exc}; "
-            f"CLUSTER_VECTOR_INDEX must be {names}, or module:function"
+            f"the vector index {name!r} cannot be opened: {exc}; correct it in CLUSTER_INDEXES or "
+            "CLUSTER_VECTOR_INDEX"
         ) from exc
     return index

@@ -12,6 +12,7 @@ from fastapi import Query, Response
 from psycopg import Connection
 from pydantic import Field
 
+from cluster.documents.chunks.chunk_indexes import require_index
 from cluster.documents.vector_stores import attaching, store_files
 from cluster.documents.vector_stores.chunking import Chunking
 from cluster.documents.vector_stores.store_files import FileStatus, StoreFile
@@ -209,6 +210,7 @@ async def attach_file(
 
     def attach(connection: Connection[Any]) -> VectorStoreFileObject:
         store = get_store(connection, organisation, vector_store_id)
+        require_index(service.settings, store)
         attached = attaching.attach(
             connection,
             store,
@@ -286,9 +288,7 @@ async def update_attributes(
 
     answer = await once(update)
     if updated:  # the filters of an external index need the new attributes, too
-        await service.in_database(
-            lambda _, indexes: indexes.of(updated[0]).settle(organisation, vector_store_id)
-        )
+        await service.in_database(lambda _, indexes: indexes.settle(updated[0]))
     return answer
 
 

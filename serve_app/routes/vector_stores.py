@@ -1,6 +1,6 @@
 """/v1/vector_stores as in OpenAI's API: create, list, get, change and delete vector stores.
 
-Beyond OpenAI's fields: ``description``, ``chunking_strategy`` and ``partial`` of a store, and the
+Beyond OpenAI's fields: ``description``, ``chunking_strategy``, ``partial`` and ``index`` of a store, and the
 ``priority`` of the files that a new store is created with.
 """
 
@@ -10,6 +10,7 @@ from psycopg import Connection
 from pydantic import Field
 from starlette.responses import Response
 
+from cluster.documents.chunks.chunk_indexes import ChunkIndexes
 from cluster.documents.vector_stores import stores
 from cluster.documents.vector_stores.attaching import Attachment, attach_many
 from cluster.documents.vector_stores.stores import FileCounts, NewStore, StoreUsage, VectorStore
@@ -47,7 +48,7 @@ Partial = Annotated[
 
 
 class CreateStoreRequest(RequestModel):
-    """OpenAI's CreateVectorStoreRequest, with `partial`, `priority_class` and `priority` added."""
+    """OpenAI's CreateVectorStoreRequest, with `partial`, `index`, `priority_class` and `priority` added."""
 
     name: Name | None = None
     """Name of the store; a search may use it in place of the id."""
@@ -60,6 +61,9 @@ class CreateStoreRequest(RequestModel):
     chunking_strategy: ChunkingStrategy | None = None
     metadata: Metadata | None = None
     partial: Partial = False
+    index: Text | None = None
+    """Name of the vector index that stores the vectors, from `CLUSTER_INDEXES`. It never changes. By default,
+    the server's."""
     priority_class: RequestedClass | None = None
     priority: Priority | None = None
 
@@ -115,7 +119,7 @@ class StoreExpiry(ResponseModel):
 
 
 class VectorStoreObject(ResponseModel):
-    """OpenAI's VectorStoreObject, with `description`, `chunking_strategy` and `partial` added."""
+    """OpenAI's VectorStoreObject, with `description`, `chunking_strategy`, `partial` and `index` added."""
 
     id: str
     """Id of the store, `vs_...`."""
@@ -144,6 +148,8 @@ class VectorStoreObject(ResponseModel):
     """How files are cut that bring no strategy of their own."""
     partial: bool
     """True if the readable pages of a document are indexed although other pages cannot be read."""
+    index: str
+    """Name of the vector index that stores the vectors."""
     expires_after: Omissible[StoreExpiry] = None
     """When the store expires after its last use; left out if never."""
 
@@ -163,6 +169,7 @@ class VectorStoreObject(ResponseModel):
             metadata=store.metadata,
             chunking_strategy=chunking_of(store.chunking_strategy),
             partial=store.partial,
+            index=store.index,
             expires_after=None
             if store.expires_after is None
             else StoreExpiry.model_validate(store.expires_after),
@@ -196,9 +203,13 @@ async def create_store(
 ) -> Response:
     """Creates a vector store, and attaches the files of `file_ids` to it."""
     fingerprint = service.models.default.engine.fingerprint
-    await service.in_database(
-        lambda _, indexes: indexes.default.ensure(collection_name(fingerprint), dim=fingerprint.dim)
-    )
+
+    def ensure(indexes: ChunkIndexes) -> str:
+        index = indexes.chosen(body.index)
+        index.ensure(collection_name(fingerprint), dim=fingerprint.dim)
+        return index.name
+
+    index = await service.in_database(lambda _, indexes: ensure(indexes))
     new = NewStore(
         name=body.name or "",
         description=body.description or "",
@@ -206,7 +217,7 @@ async def create_store(
         chunking_strategy=stored_json(body.chunking_strategy),
         expires_after=stored_json(body.expires_after),
         partial=body.partial,
-        index=service.settings.vector_index,
+        index=index,
     )
 
     def create(connection: Connection[Any]) -> VectorStoreObject:

@@ -9,6 +9,7 @@ from psycopg_pool import ConnectionPool
 from cluster.documents import outbox
 from cluster.documents.indexing import ChunkIndex
 from cluster.documents.vector_stores.stores import VectorStore
+from cluster.errors import Conflict, InvalidInput
 from cluster.settings import Settings
 from cluster.vector_index import open_vector_index
 from cluster.vector_index.contract import ExternalIndex
@@ -28,16 +29,39 @@ class ChunkIndexes:
 
     @property
     def default(self) -> ChunkIndex:
-        """The chunk index for new stores."""
+        """The chunk index for new stores that name none."""
         return self._named(self._settings.vector_index)
+
+    def chosen(self, name: str | None) -> ChunkIndex:
+        """Return the chunk index that the caller chose by name for a new store; None means the default.
+
+        Raises:
+            InvalidInput: the settings name no such index.
+        """
+        if name is not None and name not in self._settings.index_sources:
+            raise InvalidInput(
+                f"no vector index {name!r} is configured; there are: "
+                f"{', '.join(self._settings.index_sources)} (CLUSTER_INDEXES)",
+                param="index",
+            )
+        return self._named(name or self._settings.vector_index)
 
     def of(self, store: VectorStore) -> ChunkIndex:
         """Return the chunk index that has the store's vectors.
 
         Raises:
-            Misconfigured: the settings do not name the store's index.
+            Conflict: the settings do not name the store's index. The message names the index and the remedy.
         """
+        require_index(self._settings, store)
         return self._named(store.index)
+
+    def settle(self, store: VectorStore) -> None:
+        """Reconcile an external index with the store's chunks; see ``ChunkIndex.settle``.
+
+        If the store's index is not configured, the outbox keeps the entries.
+        """
+        if store.index in self._settings.index_sources:
+            self._named(store.index).settle(store.organisation, store.id)
 
     def empty_outbox(self, *, limit_s: float) -> int:
         """Reconcile external indexes with the chunks of all stores; see ``outbox.empty``."""
@@ -53,6 +77,20 @@ class ChunkIndexes:
         index = self._named(name).external
         assert index is not None, f"{name} has no outbox"
         return index
+
+
+def require_index(settings: Settings, store: VectorStore) -> None:
+    """Check that the store's vectors can be read and written.
+
+    Raises:
+        Conflict: the settings do not name the store's index. The message names the index and the remedy.
+    """
+    if store.index not in settings.index_sources:
+        raise Conflict(
+            f"vector store {store.id!r} keeps its vectors in the index {store.index!r}, which is not "
+            f"configured here (there are: {', '.join(settings.index_sources)}); add it to "
+            "CLUSTER_INDEXES, or delete the store"
+        )
 
 
 def open_chunk_index(settings: Settings, pool: ConnectionPool) -> ChunkIndex:

@@ -52,7 +52,7 @@ class VectorStore:
     description: str
     #: Collection that holds the store's chunks.
     collection: str
-    #: Name of the index that holds the store's vectors; see ``cluster.vector_index.ADAPTERS``.
+    #: Name of the index that holds the store's vectors; see ``CLUSTER_INDEXES``.
     index: str
     #: Fingerprint of the model that computes the store's vectors.
     fingerprint: Fingerprint

@@ -17,6 +17,7 @@ from psycopg_pool import ConnectionPool
 from cluster.database import snapshot, translated
 from cluster.database.session_lock import alone
 from cluster.settings import Settings
+from cluster.settings.indexes import PGVECTOR
 from cluster.vector_index.collections import Collection
 from cluster.vector_index.contract import Capabilities, Mode, ScoredId
 from cluster.vector_index.filter_sql import condition
@@ -128,9 +129,9 @@ class PgvectorIndex:
             return connection is not None
 
 
-def open_pgvector(settings: Settings, pool: ConnectionPool) -> PgvectorIndex:
+def open_pgvector(settings: Settings, pool: ConnectionPool, name: str = PGVECTOR) -> PgvectorIndex:
     """Open the adapter. It uses no settings."""
-    del settings
+    del settings, name
     return PgvectorIndex(pool)
 
 

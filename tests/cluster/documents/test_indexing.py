@@ -19,7 +19,7 @@ from cluster.documents.vector_stores import stores
 from cluster.documents.vector_stores.store_upkeep import delete_store_rows
 from cluster.documents.vector_stores.stores import NewStore, VectorStore
 from cluster.engines.contract import Fingerprint
-from cluster.errors import Misconfigured, Permanent, Retryable, Unavailable
+from cluster.errors import Conflict, Permanent, Retryable, Unavailable
 from cluster.settings import Settings
 from cluster.vector_index.collections import Collection
 from tests import folder_index
@@ -316,5 +316,24 @@ def test_deleting_a_store_deletes_its_vectors_and_a_new_store_of_its_id_waits_fo
 def test_a_store_whose_index_is_not_configured_says_what_to_set(
     settings: Settings, pool: ConnectionPool, store: VectorStore
 ) -> None:
-    with pytest.raises(Misconfigured, match=f"CLUSTER_VECTOR_INDEX={folder_index.NAME}"):
+    with pytest.raises(Conflict, match=rf"'{folder_index.NAME}', which is not .* add it to CLUSTER_INDEXES"):
         ChunkIndexes(settings, pool).of(store)
+
+
+def test_deletions_wait_in_the_outbox_until_the_index_is_configured_again(
+    connection: Connection[Any],
+    settings: Settings,
+    pool: ConnectionPool,
+    indexes: ChunkIndexes,
+    index: ChunkIndex,
+    store: VectorStore,
+) -> None:
+    replace(index, store, chunk("a"))
+    stores.delete_store(connection, store.organisation, store.id)
+    while delete_store_rows(connection, store.organisation, store.id):
+        pass
+    ChunkIndexes(settings, pool).empty_outbox(limit_s=10)
+    assert (entries(connection, store), vectors(index, store)) == ({outbox.WHOLE_STORE: "due"}, 1)
+    make_due(connection, store)
+    indexes.empty_outbox(limit_s=10)
+    assert (entries(connection, store), vectors(index, store)) == ({}, 0)

@@ -7,6 +7,7 @@ import httpx
 import openai
 import pytest
 from openai import OpenAI
+from psycopg import Connection
 from psycopg_pool import ConnectionPool
 
 from cluster.documents.vector_stores.store_upkeep import delete_store_rows
@@ -228,3 +229,35 @@ def test_a_new_store_can_be_searched_and_is_empty(http: httpx.Client) -> None:
     assert store["status"] == "completed"
     found = http.post(f"/v1/vector_stores/{store['name']}/search", json={"query": "anything"})
     assert (found.status_code, found.json()["data"]) == (200, [])
+
+
+def test_a_store_shows_its_index_and_an_unknown_index_is_refused(openai_client: OpenAI) -> None:
+    made = openai_client.vector_stores.create(extra_body={"index": "pgvector"})
+    assert made.model_extra is not None
+    assert made.model_extra["index"] == "pgvector"
+    with pytest.raises(
+        openai.BadRequestError, match="no vector index 'main' is configured; there are: pgvector"
+    ):
+        openai_client.vector_stores.create(extra_body={"index": "main"})
+
+
+def test_a_store_whose_index_is_not_configured_is_refused_listed_and_deleted(
+    openai_client: OpenAI, connection: Connection[Any], files: list[str]
+) -> None:
+    stores = openai_client.vector_stores
+    made = stores.create(name="left", file_ids=files[:1])
+    connection.execute("UPDATE vector_stores SET index = 'gone' WHERE id = %s", [made.id])
+    for call in (
+        lambda: stores.search(made.id, query="a"),
+        lambda: stores.files.create(made.id, file_id=files[1]),
+        lambda: stores.file_batches.create(made.id, file_ids=files[1:]),
+    ):
+        with pytest.raises(
+            openai.ConflictError, match=r"the index 'gone', which is not configured.*CLUSTER_INDEXES"
+        ):
+            call()
+    assert (stores.files.update(files[0], vector_store_id=made.id, attributes={"a": 1}).attributes) == {
+        "a": 1
+    }
+    assert made.id in {store.id for store in stores.list()}
+    assert stores.delete(made.id).deleted
