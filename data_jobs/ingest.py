@@ -27,8 +27,8 @@ from cluster.database import open_pool, translated
 from cluster.documents.chunks.chunk_indexes import ChunkIndexes
 from cluster.documents.file_names import shown_name
 from cluster.documents.vector_stores import stores
-from cluster.engines import Registry, describe
-from cluster.errors import ClusterError, InvalidInput, Permanent, Unavailable, last_line
+from cluster.engines import Fingerprint, Registry, describe
+from cluster.errors import ClusterError, Conflict, InvalidInput, Permanent, Unavailable, last_line
 from cluster.jobs.command_job import CommandJob
 from cluster.jobs.kinds import INGEST
 from cluster.jobs.queue import JobRequest
@@ -83,7 +83,7 @@ def pipeline(
         .map_batches(stage(Chunk(settings, model)), **each)
         .map_batches(stage(Keywords(settings)), **each)
         .map_batches(stage(Compare(settings, store)), **each)
-        .map_batches(Embed, fn_constructor_args=[settings, model], **engines(settings, fields))
+        .map_batches(Embed, fn_constructor_args=[settings, model], **engines(settings, model, fields))
         .map_batches(Write(settings, store, job=job, pipeline_version=version), **each)
     )
 
@@ -94,12 +94,13 @@ def blocks(rows: Sequence[DocumentRow]) -> list[pa.Table]:
     return [to_table(rows[start : start + DOCUMENTS_PER_BLOCK]) for start in starts]
 
 
-def engines(settings: Settings, fields: dict[str, str]) -> dict[str, Any]:
+def engines(settings: Settings, model: Fingerprint, fields: dict[str, str]) -> dict[str, Any]:
     """Return the options of the embed stage: the size of the actor pool, and the GPU share or CPUs of an
     engine.
     """
     gpus = ray.cluster_resources().get("GPU", 0.0)  # type: ignore[no-untyped-call]
-    share = settings.gpu_share(gpus)
+    own = Registry(settings).of(model).options.gpus
+    share = settings.gpu_share(gpus) if own is None else own
     size = settings.bulk_engines or (max(1, int(gpus / share)) if share else 1)
     return {
         "fn_constructor_kwargs": fields,
@@ -111,7 +112,13 @@ def engines(settings: Settings, fields: dict[str, str]) -> dict[str, Any]:
 
 
 def ingest(
-    settings: Settings, location: str, vector_store: str, report: IngestReport, *, verify: bool = False
+    settings: Settings,
+    location: str,
+    vector_store: str,
+    report: IngestReport,
+    *,
+    model: str | None = None,
+    verify: bool = False,
 ) -> None:
     """Bring the store up to date with every document at ``location``; ``report`` receives each result.
 
@@ -120,15 +127,17 @@ def ingest(
         location: a path or a URI; see ``sources.list_sources``.
         vector_store: name or id of the store. A store that does not exist is created.
         report: counts the results and shows the progress.
+        model: name of the model of a new store; None: the default model. A store that exists keeps its own.
         verify: read every document again, even if its size and modification time are unchanged.
 
     Raises:
-        InvalidInput: the location has no files, or its scheme is unknown.
-        Conflict: the store exists, and its model is not configured here.
+        InvalidInput: the location has no files, its scheme is unknown, or no model has this name.
+        Conflict: the store exists, and its model is not ``model`` or is not configured here.
         Retryable: the database stayed unavailable. Everything written so far stays, and the next run
             continues from there.
     """
     registry = Registry(settings)
+    entry = registry.default if model is None else registry.named(model)
     with open_pool(settings) as pool:
         indexes = ChunkIndexes(settings, pool)
         with translated(), pool.connection() as connection:
@@ -137,8 +146,13 @@ def ingest(
                 connection,
                 settings.organisation,
                 vector_store,
-                fingerprint=describe(registry.default),
+                fingerprint=describe(entry),
                 index=settings.vector_index,
+            )
+        if model is not None and store.fingerprint.model != model:
+            raise Conflict(
+                f"vector store {vector_store!r} holds vectors of {store.fingerprint.model} and takes none of "
+                f"{model}; leave out --model, or name a new vector store"
             )
         registry.of(store.fingerprint)  # a store that exists keeps its own model
         indexes.of(store).ensure(store.collection, dim=store.fingerprint.dim)
@@ -178,7 +192,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         settings = read_settings(organisation=options.organisation)
         configure(settings)
-        ingest(settings, options.location, options.vector_store, report, verify=options.verify)
+        ingest(
+            settings,
+            options.location,
+            options.vector_store,
+            report,
+            model=options.model,
+            verify=options.verify,
+        )
     except Permanent as exc:
         print(f"error: {exc}", file=sys.stderr)
         return EXIT_USAGE
@@ -214,6 +235,12 @@ def _parser() -> argparse.ArgumentParser:
         required=True,
         metavar="NAME",
         help="name or id of the vector store to write to; it is made if it does not exist",
+    )
+    parser.add_argument(
+        "--model",
+        metavar="NAME",
+        help="name of the model of a new vector store, as in CLUSTER_MODELS (default: CLUSTER_MODEL); an "
+        "existing store keeps its own",
     )
     parser.add_argument(
         "--organisation",

@@ -23,7 +23,7 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 from cluster.blobs import open_blob_store
 from cluster.database import open_pool, revive, translated
 from cluster.database.shortages import announced
-from cluster.documents.chunks.chunk_indexes import ChunkIndexes
+from cluster.documents.chunks.chunk_indexes import ChunkIndexes, require_index
 from cluster.documents.vector_stores.stores import VectorStore
 from cluster.errors import Resource, Retryable, Shortage, Throttled, Unavailable
 from cluster.organisations.organisations import ensure_organisation
@@ -76,6 +76,15 @@ class Service:
         """Return a chunk's maximum tokens, special tokens included if the store's model is not served."""
         model = self.models.find(store.fingerprint.id)
         return store.fingerprint.max_tokens if model is None else model.max_content_tokens
+
+    def require_configured(self, store: VectorStore) -> None:
+        """Check that the store can be filled here: its model and its index are configured.
+
+        Raises:
+            Conflict: one of them is not; the message names it and what to set.
+        """
+        self.models.of_store(store.fingerprint)
+        require_index(self.settings, store)
 
     async def in_database(self, work: Callable[[ConnectionPool, ChunkIndexes], T]) -> T:
         """Run the work in a thread, with the pool and the chunk indexes. The work may be called twice.

@@ -23,7 +23,7 @@ from cluster.engines.contract import (
 )
 from cluster.engines.local_kind import LocalKind
 from cluster.engines.sentence_transformers_kind import SentenceTransformersKind
-from cluster.errors import Conflict, Misconfigured
+from cluster.errors import Conflict, InvalidInput, Misconfigured
 from cluster.settings import Settings
 from cluster.settings.models import PLACEMENT, ModelOptions, ModelSetting
 
@@ -46,6 +46,19 @@ class Registry:
         self.entries: Mapping[str, ModelEntry] = MappingProxyType(_entries(settings))
         #: The model for new vector stores and requests that do not name a model.
         self.default: ModelEntry = self.entries[settings.model]
+
+    def named(self, name: str) -> ModelEntry:
+        """Return the model with this name.
+
+        Raises:
+            InvalidInput: no model has this name; the message names those that exist.
+        """
+        if name not in self.entries:
+            raise InvalidInput(
+                f"no model named {name} is configured here ({', '.join(self.entries)}); add it to "
+                "CLUSTER_MODELS, or name one of these"
+            )
+        return self.entries[name]
 
     def of(self, fingerprint: Fingerprint) -> ModelEntry:
         """Return the model that computes vectors with this fingerprint's id.

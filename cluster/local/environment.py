@@ -10,7 +10,7 @@ import os
 import sys
 from pathlib import Path
 
-from pydantic import SecretStr
+from pydantic import BaseModel, SecretStr
 
 from cluster.deploy.serve_config import ray_environment
 from cluster.local.addresses import ports_of, replica_ports
@@ -106,7 +106,12 @@ def _as_variable(value: object) -> str:
         return value.get_secret_value()
     if isinstance(value, tuple):
         return ",".join(value)
-    return json.dumps(value, default=str) if isinstance(value, dict) else str(value)
+    return json.dumps(value, default=_plain) if isinstance(value, dict) else str(value)
+
+
+def _plain(value: object) -> object:
+    """Return a value inside a table as one that JSON has."""
+    return value.model_dump(exclude_none=True) if isinstance(value, BaseModel) else str(value)
 
 
 def settings_digest(settings: Settings) -> str:

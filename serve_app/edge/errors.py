@@ -93,7 +93,7 @@ def _cluster_error(request: Request, exc: Exception) -> Response:
     assert isinstance(exc, ClusterError)
     param = exc.param if isinstance(exc, InvalidInput) else None
     if isinstance(exc, ModelNotFound):
-        return error_response(HTTPStatus.NOT_FOUND, str(exc), param="model", code="model_not_found")
+        return error_response(HTTPStatus.NOT_FOUND, str(exc), param=exc.param, code="model_not_found")
     for kind, status, type, code in ERROR_TABLE:
         if isinstance(exc, kind):
             wait_s = max(1.0, exc.retry_after_s or 1.0) if isinstance(exc, Retryable) else 0

@@ -6,7 +6,7 @@ model = models.named("all-MiniLM-L6-v2")
 
 from collections.abc import Iterator, Mapping
 
-from cluster.engines import Registry, open_engine, open_reranker
+from cluster.engines import Fingerprint, Registry, open_engine, open_reranker
 from cluster.errors import Conflict, NotFound
 from cluster.settings import Settings
 from serve_app.embedding.served_model import ServedModel
@@ -14,7 +14,16 @@ from serve_app.embedding.usage import UsageRecorder
 
 
 class ModelNotFound(NotFound):
-    """The request names a model that this endpoint does not serve."""
+    """The request names a model that this endpoint does not serve.
+
+    Args:
+        message: a sentence that names the served models.
+        param: the field of the request that names the model.
+    """
+
+    def __init__(self, message: str, *, param: str = "model") -> None:
+        super().__init__(message)
+        self.param = param
 
 
 class ServedModels(Mapping[str, ServedModel]):
@@ -26,7 +35,7 @@ class ServedModels(Mapping[str, ServedModel]):
     """
 
     def __init__(self, settings: Settings, usage: UsageRecorder) -> None:
-        registry = Registry(settings)
+        self._registry = registry = Registry(settings)
         self._by_name = {
             entry.name: ServedModel(entry.name, open_engine(entry), settings, usage)
             for entry in registry.entries.values()
@@ -47,8 +56,12 @@ class ServedModels(Mapping[str, ServedModel]):
     def __len__(self) -> int:
         return len(self._by_name)
 
-    def named(self, name: str) -> ServedModel:
+    def named(self, name: str, *, param: str = "model") -> ServedModel:
         """Return the model with this name.
+
+        Args:
+            name: name of the model.
+            param: the field of the request that names the model, for the error.
 
         Raises:
             ModelNotFound: no such model is served; the message names the served models.
@@ -56,8 +69,21 @@ class ServedModels(Mapping[str, ServedModel]):
         if name not in self._by_name:
             served = " and ".join(f"`{one}`" for one in self._by_name)
             verb = "does" if len(self) == 1 else "do"
-            raise ModelNotFound(f"The model `{name}` does not exist here; {served} {verb}.")
+            raise ModelNotFound(f"The model `{name}` does not exist here; {served} {verb}.", param=param)
         return self._by_name[name]
+
+    def of_store(self, fingerprint: Fingerprint) -> ServedModel:
+        """Return the model of a vector store with this fingerprint.
+
+        Raises:
+            Conflict: no served model computes the vectors of the store. The message names the store's model
+                and what to set.
+        """
+        model = self.find(fingerprint.id)
+        if model is None:
+            self._registry.of(fingerprint)  # raises, unless the weights changed after this replica opened
+            model = self.of_fingerprint(fingerprint.id)
+        return model
 
     def of_fingerprint(self, fingerprint: str) -> ServedModel:
         """Return the model whose fingerprint has this id.

@@ -6,7 +6,6 @@ from fastapi import Response
 from psycopg import Connection
 from pydantic import Field, model_validator
 
-from cluster.documents.chunks.chunk_indexes import require_index
 from cluster.documents.vector_stores import file_batches, store_files
 from cluster.documents.vector_stores.attaching import Attachment
 from cluster.documents.vector_stores.file_batches import FileBatch
@@ -141,7 +140,7 @@ async def create_batch(
 
     def create(connection: Connection[Any]) -> FileBatchObject:
         store = get_store(connection, organisation, vector_store_id)
-        require_index(service.settings, store)
+        service.require_configured(store)
         return FileBatchObject.of(
             file_batches.create_batch(
                 connection, store, body.attachments(), **queue_options(service.settings, body)

@@ -214,6 +214,7 @@ async def create(request: Request, service: ServiceDep, organisation: Organisati
         if fields.vector_store_id is None:
             return UploadedFile.of(file)
         store = find_store(connection, organisation, fields.vector_store_id)
+        service.require_configured(store)
         return UploadedFile.of(file, attach(connection, store, file.id, **queue_options(settings, fields)))
 
     async with deleting_orphan_blob(service, organisation, blob):

@@ -200,7 +200,7 @@ async def search(
 
 def _embed(service: Service, context: RequestContext) -> EmbedQuestions:
     async def embed(store: VectorStore, questions: Sequence[str]) -> QueryVectors:
-        model = service.models.of_fingerprint(store.fingerprint.id)
+        model = service.models.of_store(store.fingerprint)
         prompt = prompt_of(model, input_type="query")
         made = await model.embed_texts(questions, context, prompt=prompt)
         return QueryVectors(

@@ -12,7 +12,6 @@ from fastapi import Query, Response
 from psycopg import Connection
 from pydantic import Field
 
-from cluster.documents.chunks.chunk_indexes import require_index
 from cluster.documents.vector_stores import attaching, store_files
 from cluster.documents.vector_stores.chunking import Chunking
 from cluster.documents.vector_stores.store_files import FileStatus, StoreFile
@@ -210,7 +209,7 @@ async def attach_file(
 
     def attach(connection: Connection[Any]) -> VectorStoreFileObject:
         store = get_store(connection, organisation, vector_store_id)
-        require_index(service.settings, store)
+        service.require_configured(store)
         attached = attaching.attach(
             connection,
             store,

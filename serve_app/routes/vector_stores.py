@@ -1,7 +1,7 @@
 """/v1/vector_stores as in OpenAI's API: create, list, get, change and delete vector stores.
 
-Beyond OpenAI's fields: ``description``, ``chunking_strategy``, ``partial`` and ``index`` of a store, and the
-``priority`` of the files that a new store is created with.
+Beyond OpenAI's fields: ``embedding_model``, ``description``, ``chunking_strategy``, ``partial`` and ``index``
+of a store, and the ``priority`` of the files that a new store is created with.
 """
 
 from typing import Annotated, Any, Literal, Self
@@ -48,12 +48,16 @@ Partial = Annotated[
 
 
 class CreateStoreRequest(RequestModel):
-    """OpenAI's CreateVectorStoreRequest, with `partial`, `index`, `priority_class` and `priority` added."""
+    """OpenAI's CreateVectorStoreRequest, with `embedding_model`, `partial`, `index`, `priority_class` and
+    `priority` added."""
 
     name: Name | None = None
     """Name of the store; a search may use it in place of the id."""
     description: Name | None = None
     """Text about the store, for people."""
+    embedding_model: Text | None = None
+    """Name of the model that computes the store's vectors, as in `GET /v1/models`; by default, the default
+    model. It cannot be changed later."""
     file_ids: Annotated[list[Text], Field(max_length=MAX_FILES_OF_A_NEW_STORE)] | None = None
     """Ids of files to attach to the new store."""
     expires_after: StoreExpiryRequest | None = None
@@ -119,7 +123,8 @@ class StoreExpiry(ResponseModel):
 
 
 class VectorStoreObject(ResponseModel):
-    """OpenAI's VectorStoreObject, with `description`, `chunking_strategy`, `partial` and `index` added."""
+    """OpenAI's VectorStoreObject, with `embedding_model`, `description`, `chunking_strategy`, `partial` and
+    `index` added."""
 
     id: str
     """Id of the store, `vs_...`."""
@@ -131,6 +136,8 @@ class VectorStoreObject(ResponseModel):
     """Name of the store; empty if it has none."""
     description: str
     """Text about the store; empty if it has none."""
+    embedding_model: str
+    """Name of the model that computes the store's vectors."""
     usage_bytes: int
     """Bytes of the files and documents in the store."""
     file_counts: FileCountsObject
@@ -161,6 +168,7 @@ class VectorStoreObject(ResponseModel):
             created_at=int(store.created_at.timestamp()),
             name=store.name,
             description=store.description,
+            embedding_model=store.fingerprint.model,
             usage_bytes=usage.bytes,
             file_counts=FileCountsObject.of(usage.files),
             status="expired" if store.expired else "in_progress" if usage.files.in_progress else "completed",
@@ -202,7 +210,13 @@ async def create_store(
     body: CreateStoreRequest, service: ServiceDep, organisation: Organisation, once: Once
 ) -> Response:
     """Creates a vector store, and attaches the files of `file_ids` to it."""
-    fingerprint = service.models.default.engine.fingerprint
+    models = service.models
+    model = (
+        models.default
+        if body.embedding_model is None
+        else models.named(body.embedding_model, param="embedding_model")
+    )
+    fingerprint = model.engine.fingerprint
 
     def ensure(indexes: ChunkIndexes) -> str:
         index = indexes.chosen(body.index)

@@ -22,7 +22,7 @@ from cluster.jobs.jobs import Job, get_job
 from cluster.organisations.organisations import StorageLimits
 from cluster.settings import Settings
 from data_jobs.kinds.registry import open_kinds
-from data_jobs.kinds.resources import Ids, Resources
+from data_jobs.kinds.resources import ChunkEmbedder, Ids, Resources
 from data_jobs.worker.consumer import Consumer
 from data_jobs.worker.job_attempt import JobFunction
 from data_jobs.worker.parser_pool import Parsers
@@ -49,22 +49,24 @@ def consuming(
     pool: ConnectionPool,
     engine: Engine | None = None,
     kinds: Mapping[str, JobFunction] | None = None,
+    embed: ChunkEmbedder | None = None,
 ) -> Iterator[Consumer]:
-    """Run a consumer on a thread of its own inside the block."""
+    """Run a consumer on a thread of its own inside the block, with one engine or with ``embed``."""
+    embed = embed or (None if engine is None else LocalEmbedder(engine))
     made: list[Consumer] = []
     begun = threading.Event()
 
     async def consume() -> None:
         consumer = Consumer(settings, kinds=kinds or {}, name="test-worker")
         parsers = Parsers(settings, consumer.threads, 2)
-        if engine is not None:
+        if embed is not None:
             indexes = ChunkIndexes(settings, pool)
             consumer.kinds |= open_kinds(
                 Resources(
                     blobs=open_blob_store(settings),
                     indexes=indexes,
                     parsers=parsers,
-                    embed=LocalEmbedder(engine),
+                    embed=embed,
                 )
             )
         made.append(consumer)

@@ -121,5 +121,13 @@ def test_help_explains_every_flag(capsys: pytest.CaptureFixture[str]) -> None:
         main(["--help"])
     assert left.value.code == 0
     said = capsys.readouterr().out
-    for flag in ("PATH_OR_URI", "--vector-store", "--organisation", "--verify", "--json", "Exit code"):
+    for flag in (
+        "PATH_OR_URI",
+        "--vector-store",
+        "--model",
+        "--organisation",
+        "--verify",
+        "--json",
+        "Exit code",
+    ):
         assert flag in said

@@ -17,10 +17,13 @@ from cluster.documents import documents
 from cluster.documents.chunks.chunk_indexes import open_chunk_index
 from cluster.documents.indexing import ChunkIndex
 from cluster.documents.vector_stores import stores
-from cluster.engines import Engine, Registry, open_engine
+from cluster.engines import Engine, Registry, describe, open_engine
+from cluster.engines.weights import open_model_folder
 from cluster.errors import Conflict, InvalidInput
 from cluster.records import Outcome
 from cluster.settings import Settings
+from cluster.settings.models import ModelSetting
+from cluster.settings.values import Table
 from data_jobs.bulk.report import IngestReport
 from data_jobs.ingest import ingest
 from data_jobs.stages.parsing.parser import Parser
@@ -292,3 +295,25 @@ def test_a_store_of_another_model_and_an_empty_folder_are_refused(settings: Sett
         run(settings, tmp_path, "other-model")
     with pytest.raises(Conflict, match=r"no model named all-MiniLM-L6-v2 is configured here \(renamed\)"):
         run(settings.model_copy(update={"model": "renamed"}), tmp_path, "other-model")
+
+
+def test_a_new_store_takes_the_named_model_and_keeps_it(
+    settings: Settings, pool: ConnectionPool, tmp_path: Path
+) -> None:
+    folder = open_model_folder(Registry(settings).default).path
+    both = settings.model_copy(
+        update={"models": Table({"second": ModelSetting(source=f"local:{folder}", gpus=0)})}
+    )
+    with pytest.raises(InvalidInput, match=rf"no model named third .*\({settings.model}, second\)"):
+        run(both, tmp_path, "of the second", model="third")
+    (tmp_path / "a.txt").write_text(SENTENCE)
+    assert run(both, tmp_path, "of the second", model="second").outcomes == {Outcome.OK: 1}
+    store = store_of(pool, settings, "of the second")
+    assert store.fingerprint == describe(Registry(both).entries["second"])
+    (row,) = open_chunk_index(settings, pool).scan(store.organisation, store.id, collection=store.collection)
+    assert row.text == SENTENCE
+    with pytest.raises(Conflict, match=r"holds vectors of second and takes none of all-MiniLM.*--model"):
+        run(both, tmp_path, "of the second", model=settings.model)
+    assert run(both, tmp_path, "of the second").totals["embedded"] == 0
+    with pytest.raises(Conflict, match=r"no model named second is configured"):
+        run(settings, tmp_path, "of the second")

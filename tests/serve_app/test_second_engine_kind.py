@@ -1,7 +1,6 @@
 """A second kind of engine works everywhere: list of models, embeddings, workers, stores and search."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 import httpx
 import numpy as np
@@ -105,26 +104,3 @@ def test_an_engine_that_bills_is_not_warmed_up(
     with serving(hashing_settings):
         pass
     assert called == []
-
-
-def test_a_store_of_a_model_that_is_not_served_is_listed_and_not_searched(
-    hashing: httpx.Client, hashing_server: Server, hashing_settings: Settings, pool: ConnectionPool
-) -> None:
-    """A store whose model is not served any more is listed; a search names the model that it needs."""
-    with pool.connection() as connection:
-        store = hashing.post("/v1/vector_stores", json={"name": "kept"}).json()["id"]
-        gone = replace(get_store(connection, hashing_settings.organisation, store).fingerprint, model="gone")
-        connection.execute(
-            'UPDATE vector_stores SET fingerprint_id = %s, fingerprint = fingerprint || \'{"model": "gone"}\''
-            " WHERE id = %s",
-            [gone.id, store],
-        )
-    file = hashing.post("/v1/files", files={"file": ("a.txt", PUMP)}, data={"purpose": "assistants"}).json()[
-        "id"
-    ]
-    hashing.post(f"/v1/vector_stores/{store}/files", json={"file_id": file})
-    (listed,) = hashing.get(f"/v1/vector_stores/{store}/files").json()["data"]
-    assert (listed["id"], listed["chunking"]["max_chunk_size_tokens"]) == (file, gone.max_tokens)
-    refused = hashing.post(f"/v1/vector_stores/{store}/search", json={"query": PUMP})
-    assert (refused.status_code, gone.id in refused.json()["error"]["message"]) == (409, True)
-    assert hashing.delete(f"/v1/vector_stores/{store}").json()["deleted"]

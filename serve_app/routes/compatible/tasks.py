@@ -13,7 +13,6 @@ from psycopg import Connection
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.responses import Response
 
-from cluster.documents.chunks.chunk_indexes import require_index
 from cluster.documents.file_names import plain_name
 from cluster.documents.files import create_file
 from cluster.documents.vector_stores.attaching import attach
@@ -143,8 +142,7 @@ async def upload(request: Request, service: ServiceDep, organisation: Organisati
             fingerprint=fingerprint,
             index=settings.vector_index,
         )
-        service.models.of_fingerprint(store.fingerprint.id)  # raises if the store's model is not served
-        require_index(settings, store)
+        service.require_configured(store)
         attached = attach(connection, store, file.id, **queue_options(settings, fields))
         return AcceptedUpload(task_id=attached.job, file_id=file.id, vector_store_id=store.id)
 

@@ -1,0 +1,17 @@
+"""Another process reads the same settings from the variables that it gets."""
+
+import pytest
+
+from cluster.local.environment import settings_variables
+from cluster.settings import Settings
+
+
+def test_models_with_options_arrive_as_they_were(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = Settings(
+        models={"a": "/models/a", "b": {"source": "openai:b", "key_env": "KEY", "dimensions": 256}},  # type: ignore[dict-item]
+        organisation_weights={"gold": 3},  # type: ignore[arg-type]
+    )
+    for name, value in settings_variables(settings).items():
+        monkeypatch.setenv(name, value)
+    assert Settings().models == settings.models
+    assert Settings().organisation_weights == settings.organisation_weights
