@@ -19,6 +19,7 @@ import pyarrow as pa
 import ray
 import ray.data
 import structlog
+from psycopg import Connection
 from ray.data import ActorPoolStrategy, Dataset
 from ray.exceptions import RayError
 
@@ -136,25 +137,11 @@ def ingest(
         Retryable: the database stayed unavailable. Everything written so far stays, and the next run
             continues from there.
     """
-    registry = Registry(settings)
-    entry = registry.default if model is None else registry.named(model)
     with open_pool(settings) as pool:
         indexes = ChunkIndexes(settings, pool)
         with translated(), pool.connection() as connection:
             ensure_organisation(connection, settings.organisation)
-            store = stores.ensure_store(
-                connection,
-                settings.organisation,
-                vector_store,
-                fingerprint=describe(entry),
-                index=settings.vector_index,
-            )
-        if model is not None and store.fingerprint.model != model:
-            raise Conflict(
-                f"vector store {vector_store!r} holds vectors of {store.fingerprint.model} and takes none of "
-                f"{model}; leave out --model, or name a new vector store"
-            )
-        registry.of(store.fingerprint)  # a store that exists keeps its own model
+            store = _store(connection, settings, vector_store, model)
         indexes.of(store).ensure(store.collection, dim=store.fingerprint.dim)
         plan = make_plan(
             pool, settings, store, list_sources(location, on_left_out=report.leave_out), verify=verify
@@ -172,6 +159,27 @@ def ingest(
             job.result = report.to_dict()
         if plan.pending:
             indexes.of(store).optimise(store.collection)
+
+
+def _store(
+    connection: Connection[Any], settings: Settings, name: str, model: str | None
+) -> stores.VectorStore:
+    """Return the store; create it with this model, or with the default one, if it does not exist."""
+    registry = Registry(settings)
+    store = stores.ensure_store(
+        connection,
+        settings.organisation,
+        name,
+        fingerprint=describe(registry.default if model is None else registry.named(model)),
+        index=settings.vector_index,
+    )
+    if model is not None and store.fingerprint.model != model:
+        raise Conflict(
+            f"vector store {name!r} holds vectors of {store.fingerprint.model} and takes none of {model}; "
+            "leave out --model, or name a new vector store"
+        )
+    registry.of(store.fingerprint)  # a store that exists keeps its own model
+    return store
 
 
 def _results(plan: Plan, settings: Settings, store: stores.VectorStore, job: str) -> Iterator[dict[str, Any]]:
