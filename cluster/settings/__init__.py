@@ -32,6 +32,7 @@ from cluster.settings.models import ModelSettings
 from cluster.settings.old_names import OLD_VARIABLES, warn_of_misspelt, with_new_names
 from cluster.settings.organisations import OrganisationSettings
 from cluster.settings.replicas import ReplicaSettings
+from cluster.settings.secrets import SecretSettings
 from cluster.settings.values import MIB, Concern
 from cluster.settings.workers import WorkerSettings
 
@@ -57,6 +58,7 @@ class Settings(
     DatabaseSettings,
     VectorIndexSettings,
     OrganisationSettings,
+    SecretSettings,
     ModelSettings,
     EngineSettings,
     ReplicaSettings,

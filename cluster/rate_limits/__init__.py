@@ -1,0 +1,13 @@
+"""What the whole cluster may ask of a remote provider: a shared budget, and a shared breaker.
+
+Engines and vector indexes that call a provider use this package. Its state is in Postgres, so it holds for
+all replicas, workers and bulk jobs.
+
+    breaker = SharedBreaker(pool, "openai:small")
+    budget = SharedBudget(pool, "openai:small", {"requests": (3_000, 60), "tokens": (1_000_000, 60)})
+"""
+
+from cluster.rate_limits.breaker import BreakerState, SharedBreaker, breaker_states
+from cluster.rate_limits.budget import Grant, SharedBudget
+
+__all__ = ["BreakerState", "Grant", "SharedBreaker", "SharedBudget", "breaker_states"]

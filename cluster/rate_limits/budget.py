@@ -1,0 +1,297 @@
+"""Shares a provider's rate limits between all processes of the cluster.
+
+Replicas, workers and bulk jobs that call the same provider open a budget with the same name. The budget is
+held in Postgres. It keeps the calls below every limit in every window of time, as the provider counts them
+when they arrive. Organisations share it fairly, and urgent claims go first.
+
+    budget = SharedBudget(pool, "openai:small", {"requests": (3_000, 60), "tokens": (1_000_000, 60)})
+    with budget.acquire({"requests": 1, "tokens": 5_000}, organisation="acme", timeout_s=30) as grant:
+        answer = client.embeddings.create(...)
+        grant.settle({"tokens": answer.usage.total_tokens})
+
+A thread waits in ``acquire``, a coroutine in ``acquire_async``. Call neither while the caller holds a
+connection of the pool. docs/decisions/030-one-budget-for-the-cluster.md has the reasons and measurements.
+"""
+
+import asyncio
+import time
+from collections.abc import Mapping
+from types import MappingProxyType, TracebackType
+from typing import Any, Self
+from uuid import uuid4
+
+from psycopg.types.json import Jsonb
+from psycopg_pool import ConnectionPool
+
+from cluster.database import translated
+from cluster.database.queries import queries
+from cluster.errors import InvalidInput, Throttled
+
+#: Parts of a window in which usage is summed up. A used amount counts for up to one part longer than the
+#: window.
+SLOTS = 100
+SLOT_END = (
+    f"to_timestamp(ceil(extract(epoch FROM at)::float8 * {SLOTS} / part.window_s) * part.window_s / {SLOTS})"
+)
+SQL = {
+    name: text.replace("{counts_until}", f"{SLOT_END} + part.window_s * interval '1 second'").replace(
+        "{slot_end}", SLOT_END
+    )
+    for name, text in queries("cluster.rate_limits", "budget.sql").items()
+}
+#: While both classes wait, urgent claims get up to this many times what the others get.
+URGENT_SHARE = 9
+#: Grants are spread over the window: otherwise the first caller would use up the whole window, and an urgent
+#: claim would wait for its end. ``BURST`` is the part of a limit that may be granted at once. ``PACE`` is how
+#: much faster than on average further grants may follow, so that room that nobody took is still used.
+BURST, PACE = 0.05, 1.1
+#: Seconds for which a grant counts as in use if its process does not settle it. It has to be longer than a
+#: call takes with its time limit.
+LEASE_S = 120.0
+#: Seconds after which a waiting process counts as lost, if it neither asks again nor takes its offered grant.
+SEEN_S = 5.0
+#: Minimum and maximum seconds between two questions of a waiting process. Short windows have a lower maximum.
+SHORTEST_WAIT_S, LONGEST_WAIT_S = 0.002, 1.0
+#: The longest pause that a provider can ask for.
+LONGEST_PAUSE_S = 86_400.0
+#: Amounts of resources, by name.
+Amounts = Mapping[str, int]
+
+
+class Grant:
+    """A part of a budget that one call to the provider may use.
+
+    At the end of a ``with`` block, the grant is settled with its whole amounts, unless it is settled already.
+    """
+
+    def __init__(self, budget: "SharedBudget", id: str, amounts: Amounts, *, urgent: bool) -> None:
+        self._budget = budget
+        self._id = id
+        self._amounts = amounts
+        self._urgent = urgent
+        self._settled = False
+
+    def settle(self, used: Amounts = MappingProxyType({})) -> None:
+        """Record that the provider has answered, and return the rest of the grant. Later calls do nothing.
+
+        A call that was surely not sent returns the whole grant: ``settle({"requests": 0, "tokens": 0})``.
+
+        Args:
+            used: the amounts that the provider counted; a resource that is missing was used as granted.
+
+        Raises:
+            Unavailable: the database does not answer. The grant ends at the end of its lease.
+        """
+        if not self._settled:
+            self._budget._settle(self._id, self._amounts, used, urgent=self._urgent)
+            self._settled = True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.settle()
+
+
+class SharedBudget:
+    """The rate limits of one provider, for all processes that open it with the same name. Safe to use from
+    several threads.
+
+    Args:
+        pool: connections to the database.
+        name: names the provider and, if an organisation brings its own key, the organisation.
+        limits: for each resource, the amount that the provider allows, and the seconds of its window.
+        weights: shares of organisations that compete; an organisation without an entry has weight 1.
+        lease_s: seconds after which a grant that was not settled ends; longer than a call takes.
+        burst: part of a limit that may be granted at once, 0 to 1.
+
+    Raises:
+        InvalidInput: a limit or its window is not greater than zero.
+    """
+
+    def __init__(
+        self,
+        pool: ConnectionPool,
+        name: str,
+        limits: Mapping[str, tuple[int, float]],
+        *,
+        weights: Mapping[str, float] = MappingProxyType({}),
+        lease_s: float = LEASE_S,
+        burst: float = BURST,
+    ) -> None:
+        if not limits or any(most <= 0 or window_s <= 0 for most, window_s in limits.values()):
+            raise InvalidInput(
+                f"the limits of {name} are {dict(limits)}; each needs an amount and seconds above 0"
+            )
+        self.name = name
+        self.limits = dict(limits)
+        self._pool = pool
+        self._longest_wait_s = min(LONGEST_WAIT_S, min(window_s for _, window_s in limits.values()) / 20)
+        self._common = {
+            "budget": name,
+            "all_resources": list(limits),
+            "all_limits": [float(most) for most, _ in limits.values()],
+            "all_windows": [float(window_s) for _, window_s in limits.values()],
+            "weights": Jsonb(dict(weights)),
+            "urgent_share": float(URGENT_SHARE),
+            "burst": float(burst),
+            "pace": PACE,
+            "seen_s": SEEN_S,
+            "offer_s": SEEN_S,
+            "lease_s": float(lease_s),
+        }
+
+    def acquire(
+        self, amounts: Amounts, *, organisation: str, urgent: bool = False, timeout_s: float
+    ) -> Grant:
+        """Wait until the budget has room for the amounts, and take them.
+
+        Args:
+            amounts: at least one resource of the budget.
+            organisation: whose share is used.
+            urgent: a person waits for the answer.
+            timeout_s: maximum seconds to wait.
+
+        Raises:
+            Throttled: there is no room within that time. It is raised as soon as that is known.
+            InvalidInput: an amount is greater than its limit, or not a resource of the budget.
+            Unavailable: the database does not answer.
+        """
+        claim = _Claim(self, amounts, organisation, urgent, timeout_s)
+        try:
+            while (wait_s := claim.ask()) is not None:
+                time.sleep(wait_s)
+        except BaseException:
+            claim.withdraw()
+            raise
+        return claim.grant
+
+    async def acquire_async(
+        self, amounts: Amounts, *, organisation: str, urgent: bool = False, timeout_s: float
+    ) -> Grant:
+        """Wait as ``acquire`` does, without a thread. A cancelled caller leaves the line."""
+        claim = _Claim(self, amounts, organisation, urgent, timeout_s)
+        try:
+            while (wait_s := await asyncio.shield(asyncio.to_thread(claim.ask))) is not None:
+                await asyncio.sleep(wait_s)
+        except BaseException:
+            await asyncio.shield(asyncio.to_thread(claim.withdraw))
+            raise
+        return claim.grant
+
+    def correct(self, *, remaining: Amounts, reset_s: Mapping[str, float] = MappingProxyType({})) -> None:
+        """Take what the provider says in its answer into account. This only ever takes room away.
+
+        Args:
+            remaining: for each resource, the amount that the provider still allows.
+            reset_s: seconds until the provider allows the whole amount again; missing: a window.
+        """
+        told = {name: amount for name, amount in remaining.items() if name in self.limits}
+        if not told:
+            return
+        values = {
+            "resources": list(told),
+            "limits": [float(self.limits[name][0]) for name in told],
+            "windows": [float(self.limits[name][1]) for name in told],
+            "remaining": [max(0.0, float(amount)) for amount in told.values()],
+            "resets": [max(0.0, float(reset_s.get(name, self.limits[name][1]))) for name in told],
+        }
+        self._locked("correct", values=values)
+
+    def pause(self, seconds: float) -> None:
+        """Grant nothing to any process for so many seconds, as the provider asked (``Retry-After``)."""
+        self._locked("pause", values={"seconds": min(max(0.0, seconds), LONGEST_PAUSE_S)})
+
+    def _locked(self, *names: str, values: Mapping[str, Any]) -> tuple[Any, ...] | None:
+        """Run the statements in a transaction that locks the budget, and return the row of the last one."""
+        return self._run("lock", *names, values={**self._common, **values})
+
+    def _run(self, *names: str, values: Mapping[str, Any]) -> tuple[Any, ...] | None:
+        # The statements are sent together with the commit. So a process that is stopped keeps no lock.
+        with translated(), self._pool.connection() as connection, connection.pipeline():
+            with connection.transaction():
+                connection.execute(SQL["unsafe_commit"])
+                for name in names:
+                    last = connection.execute(SQL[name], values, prepare=True)
+            return last.fetchone() if last.description else None
+
+    def _settle(self, id: str, granted: Amounts, used: Amounts, *, urgent: bool) -> None:
+        counted = {**granted, **used}
+        unused = [float(amount - counted[name]) for name, amount in granted.items()]
+        names = ["settle", "return_pace"] if any(unused) else ["settle"]
+        values = {
+            "budget": self.name,
+            "id": id,
+            "urgent": urgent,
+            "unused": unused,
+            "limits": [float(self.limits[name][0]) for name in granted],
+            "pace": PACE,
+            **_lists(counted, self.limits),
+        }
+        self._run(*names, values=values)
+
+
+class _Claim:
+    """One caller of ``acquire``, in the line until it holds a grant."""
+
+    def __init__(
+        self, budget: SharedBudget, amounts: Amounts, organisation: str, urgent: bool, timeout_s: float
+    ) -> None:
+        _check(budget, amounts)
+        self._budget = budget
+        self._values = {
+            **_lists(amounts, budget.limits),
+            "id": uuid4().hex,
+            "organisation": organisation,
+            "urgent": urgent,
+        }
+        self._timeout_s = timeout_s
+        self._ends = time.monotonic() + timeout_s
+        self.grant = Grant(budget, self._values["id"], dict(amounts), urgent=urgent)
+
+    def ask(self) -> float | None:
+        """Return the seconds to wait before the next question; None once the grant is held.
+
+        Raises:
+            Throttled: there is no room within the time limit.
+        """
+        answer = self._budget._locked(
+            "expire", "forget", "forget_turns", "claim", "allocate", values=self._values
+        )
+        held, wait_s = answer or (False, 0.0)
+        if held:
+            return None
+        left_s = self._ends - time.monotonic()
+        if wait_s > left_s or left_s <= 0:
+            raise Throttled(
+                f"the rate limit of {self._budget.name} has no room within {self._timeout_s:g} s; "
+                f"try again in {max(wait_s, SHORTEST_WAIT_S):.1f} s",
+                retry_after_s=max(wait_s, SHORTEST_WAIT_S),
+            )
+        return float(min(max(wait_s, SHORTEST_WAIT_S), self._budget._longest_wait_s, left_s))
+
+    def withdraw(self) -> None:
+        """Leave the line. A grant that was never used goes back."""
+        self._budget._run("withdraw", values={"budget": self._budget.name, "id": self._values["id"]})
+
+
+def _check(budget: SharedBudget, amounts: Amounts) -> None:
+    if unknown := amounts.keys() - budget.limits.keys():
+        raise InvalidInput(f"{budget.name} has no limit for {', '.join(sorted(unknown))}")
+    for name, amount in amounts.items():
+        most, window_s = budget.limits[name]
+        if not 0 <= amount <= most:
+            raise InvalidInput(
+                f"a call needs {amount:,} {name}, and {budget.name} allows {most:,} in {window_s:g} s; "
+                "make the call smaller"
+            )
+
+
+def _lists(amounts: Amounts, limits: Mapping[str, tuple[int, float]]) -> dict[str, Any]:
+    return {
+        "resources": list(amounts),
+        "amounts": [float(amount) for amount in amounts.values()],
+        "windows": [float(limits[name][1]) for name in amounts],
+    }
