@@ -4,7 +4,8 @@
     ├── Retryable            the same call may succeed later; ``retry_after_s`` says when
     │   ├── Throttled        a backlog is too long, or an organisation has reached a limit
     │   └── Unavailable      a service (database, engine, index) does not answer
-    │       └── Shortage     a service answers, but a resource (disk, memory, connections) is used up
+    │       ├── Shortage     a service answers, but a resource (disk, memory, connections) is used up
+    │       └── ProviderUnavailable    a provider outside the cluster does not answer
     └── Permanent            the same call fails again until its caller or an operator changes something
         ├── InvalidInput     the caller sent something wrong; the message names input, limit and remedy
         ├── NotFound         the thing that the caller named does not exist
@@ -43,6 +44,12 @@ class Throttled(Retryable):
 
 class Unavailable(Retryable):
     """A service that the call needs does not answer."""
+
+
+class ProviderUnavailable(Unavailable):
+    """A provider outside the cluster, such as a remote vector index, does not answer or answers with an error
+    of its own. Its adapter has used up its attempts, so nothing but time helps.
+    """
 
 
 class Resource(StrEnum):

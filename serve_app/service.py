@@ -25,7 +25,7 @@ from cluster.database import open_pool, revive, translated
 from cluster.database.shortages import announced
 from cluster.documents.chunks.chunk_indexes import ChunkIndexes, require_index
 from cluster.documents.vector_stores.stores import VectorStore
-from cluster.errors import Resource, Retryable, Shortage, Throttled, Unavailable
+from cluster.errors import ProviderUnavailable, Resource, Retryable, Shortage, Throttled, Unavailable
 from cluster.organisations.organisations import ensure_organisation
 from cluster.organisations.usage import UsageEvent, record_usage
 from cluster.settings import Settings
@@ -206,6 +206,8 @@ class Service:
         pool, indexes = self._opened()
         try:
             return work(pool, indexes)
+        except ProviderUnavailable:
+            raise  # its adapter has tried again already, and the database is fine
         except Shortage as exc:
             self._short[exc.resource] = time.monotonic()
             raise

@@ -14,7 +14,7 @@ from psycopg_pool import ConnectionPool
 
 from cluster.errors import Misconfigured
 from cluster.settings import Settings
-from cluster.settings.indexes import PGVECTOR
+from cluster.settings.indexes import PGVECTOR, PINECONE
 from cluster.vector_index.collections import Collection, Metric, collection_name
 from cluster.vector_index.contract import (
     Capabilities,
@@ -49,7 +49,10 @@ __all__ = [
 #: connections to our Postgres, and the name of the index. An operator's own ``module:function`` takes the
 #: first two.
 ADAPTERS: Mapping[str, str] = MappingProxyType(
-    {PGVECTOR: "cluster.vector_index.pgvector.index:open_pgvector"}
+    {
+        PGVECTOR: "cluster.vector_index.pgvector.index:open_pgvector",
+        PINECONE: "cluster.vector_index.pinecone.index:open_pinecone",
+    }
 )
 
 

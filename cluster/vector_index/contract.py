@@ -9,8 +9,10 @@ write:
 - ``ExternalIndex``: the vectors are outside our Postgres, so writing vectors needs a separate call.
 
 Every query and write names the organisation. Errors are ``Retryable`` (with ``retry_after_s``), ``Throttled``
-or ``Permanent``. Adapters never retry; the caller retries once. The caller checks arguments before it calls
-an adapter.
+or ``Permanent``. One call may send several requests to an index outside. Its adapter repeats such a request
+in one place (``pinecone.requests``), so that an error repeats one request and not the whole call. When that
+place gives up, it raises ``ProviderUnavailable`` or ``Throttled``, and the caller's job waits. The caller
+checks arguments before it calls an adapter.
 """
 
 from collections.abc import Mapping, Sequence
@@ -106,7 +108,8 @@ class VectorIndex(Protocol):
         mode: Mode = "ann",
     ) -> list[ScoredId]:
         """Return the store's k nearest vectors whose attributes pass the filter, best first. Equal scores are
-        ordered by id.
+        ordered by id. An external index may return other vectors too, if it cannot compare their attributes
+        as ``filters`` does; callers test the attributes of each hit (``chunk_search``).
 
         Args:
             vector: (dim,) float32.

@@ -14,14 +14,14 @@ from cluster.documents.chunks.chunk_indexes import open_chunk_index
 from cluster.documents.chunks.chunk_rows import ChunkRecord
 from cluster.documents.indexing import ChunkIndex
 from cluster.settings import Settings
-from cluster.vector_index import ADAPTERS
+from cluster.vector_index import PGVECTOR
 from tests import folder_index
 
 DIM = 8
 #: Organisation and id of the stores that the tests write to.
 STORES = [("default", "vs"), ("default", "other"), ("other", "vs")]
 #: Test id -> name of the index in the settings.
-INDEXES = {**{name: name for name in ADAPTERS}, "folder": folder_index.NAME}
+INDEXES = {PGVECTOR: PGVECTOR, "folder": folder_index.NAME}
 
 MakeRow = Callable[..., ChunkRecord]
 

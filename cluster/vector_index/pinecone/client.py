@@ -1,0 +1,43 @@
+"""Open the client of a Pinecone index so that one call sends one request.
+
+The package repeats failed requests by itself, and its public constructor has no option against that. Such
+requests would not be counted by the rate limits of the cluster, and they would multiply our own retries.
+
+client = open_client(source, key)
+"""
+
+from dataclasses import replace
+
+from pinecone import Index, RetryConfig
+
+from cluster.errors import Misconfigured
+from cluster.settings.indexes import IndexSource
+
+#: Version of Pinecone's API. The package would choose its newest, and a new package would change it.
+API_VERSION = "2026-04"
+#: Time limit of one request in seconds.
+TIMEOUT_S = 30.0
+
+
+def open_client(source: IndexSource, key: str) -> Index:
+    """Open a client. This sends no request.
+
+    Raises:
+        Misconfigured: this version of ``pinecone`` does not let us switch off its retries.
+    """
+    client = Index(
+        host=source.host or "",
+        api_key=key,
+        timeout=TIMEOUT_S,
+        additional_headers={"X-Pinecone-Api-Version": API_VERSION},
+    )
+    try:
+        config = replace(client._config, retry_config=RetryConfig(max_retries=0))
+        client._http.close()
+        client._http = type(client._http)(config, API_VERSION)
+    except (AttributeError, TypeError) as exc:
+        raise Misconfigured(
+            "the retries of this version of the package pinecone cannot be switched off; install the version "
+            "in constraints.txt"
+        ) from exc
+    return client

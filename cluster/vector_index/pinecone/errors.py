@@ -1,0 +1,94 @@
+"""Translate the errors of the package ``pinecone`` into this project's errors.
+
+with translated("main", key):
+    client.query(...)
+"""
+
+from typing import NamedTuple
+
+from pinecone import errors as pinecone_errors
+
+from cluster.errors import (
+    ClusterError,
+    Misconfigured,
+    NotFound,
+    Permanent,
+    ProviderUnavailable,
+    Retryable,
+    Throttled,
+)
+
+#: Statuses without a class of their own in the package that mean "try again".
+TRY_AGAIN = frozenset({408, 425})
+#: Maximum characters of Pinecone's own sentence in ours.
+LONGEST_SENTENCE = 300
+
+
+class RequestTooLarge(Permanent):
+    """Pinecone refuses a request because it has too many bytes."""
+
+
+class Meaning(NamedTuple):
+    """What an exception of the package means here."""
+
+    kind: type[ClusterError]
+    #: What to do about it, for a person.
+    advice: str = ""
+
+
+CHECK_KEY = (
+    "check the key in the environment variable that key_env of this index in CLUSTER_INDEXES names "
+    "(PINECONE_API_KEY by default)"
+)
+#: Every exception of the package and its meaning here.
+TRANSLATIONS: dict[type[pinecone_errors.PineconeError], Meaning] = {
+    pinecone_errors.ApiError: Meaning(Permanent),
+    pinecone_errors.UnauthorizedError: Meaning(Misconfigured, CHECK_KEY),
+    pinecone_errors.ForbiddenError: Meaning(Misconfigured, CHECK_KEY),
+    pinecone_errors.PaymentRequiredError: Meaning(
+        Misconfigured, "check the plan and the bills of this index's Pinecone account"
+    ),
+    pinecone_errors.NotFoundError: Meaning(NotFound, "check the host of this index in CLUSTER_INDEXES"),
+    pinecone_errors.ConflictError: Meaning(Permanent),
+    pinecone_errors.FailedPreconditionError: Meaning(Permanent),
+    pinecone_errors.PayloadTooLargeError: Meaning(RequestTooLarge),
+    pinecone_errors.RateLimitError: Meaning(Throttled),
+    pinecone_errors.ServiceError: Meaning(ProviderUnavailable),
+    pinecone_errors.PineconeTimeoutError: Meaning(ProviderUnavailable),
+    pinecone_errors.PineconeConnectionError: Meaning(ProviderUnavailable),
+    pinecone_errors.ResponseParsingError: Meaning(ProviderUnavailable),  # an answer that was cut off
+    pinecone_errors.PineconeValueError: Meaning(Permanent),
+    pinecone_errors.PineconeTypeError: Meaning(Permanent),
+    pinecone_errors.IndexInitFailedError: Meaning(Permanent),
+    pinecone_errors.IndexTerminatedError: Meaning(Permanent),
+    pinecone_errors.PineconeError: Meaning(Permanent),
+}
+
+
+def translate(exc: pinecone_errors.PineconeError, index: str, key: str) -> ClusterError:
+    """Return the error of this project that an error of ``pinecone`` means.
+
+    Raise it without the other as its cause or context, because Pinecone's sentence may hold the key.
+
+    Args:
+        index: name of the index, for the sentence.
+        key: the key of the index, which is removed from Pinecone's sentence.
+    """
+    said = str(exc).replace(key, "***")[:LONGEST_SENTENCE]
+    sentence = f"the vector index {index!r} on Pinecone says: {said}"
+    meaning = next(TRANSLATIONS[kind] for kind in type(exc).__mro__ if kind in TRANSLATIONS)
+    if getattr(exc, "status_code", None) in TRY_AGAIN:
+        meaning = Meaning(ProviderUnavailable)
+    if issubclass(meaning.kind, Retryable):
+        return meaning.kind(sentence, retry_after_s=_retry_after_s(exc))
+    return meaning.kind(f"{sentence}; {meaning.advice}" if meaning.advice else sentence)
+
+
+def _retry_after_s(exc: pinecone_errors.PineconeError) -> float | None:
+    """Return the seconds that the answer's ``Retry-After`` asks to wait; None if it asks for none."""
+    headers = getattr(exc, "headers", None) or {}
+    try:
+        wait_s = float(headers.get("retry-after", "nan"))
+    except ValueError:
+        return None
+    return wait_s if wait_s >= 0 else None

@@ -1,0 +1,266 @@
+"""The vector index on Pinecone: one index of Pinecone, with a namespace for each vector store.
+
+Its calls may run in several threads, and repeat single requests (``requests``). Pinecone has no mode
+``exact``: every search is approximate in a large namespace. Writes become visible late, so writers wait for
+them (``wait_visible``).
+"""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pinecone import Index, QueryResponse
+from psycopg_pool import ConnectionPool
+
+from cluster.errors import Conflict, NotFound, ProviderUnavailable
+from cluster.settings import Settings
+from cluster.vector_index.collections import Collection, Metric
+from cluster.vector_index.contract import Capabilities, Mode, ScoredId, VectorRecord, Written
+from cluster.vector_index.filters import Filter
+from cluster.vector_index.pinecone.batches import MAX_BYTES, UpsertBatch, batches, numbers_of
+from cluster.vector_index.pinecone.errors import RequestTooLarge
+from cluster.vector_index.pinecone.metadata import filter_of
+from cluster.vector_index.pinecone.requests import Requests
+from cluster.vector_index.pinecone.visibility import FIRST_PAUSE_S, LONGEST_PAUSE_S, Visibility
+
+#: Pinecone's name of each metric.
+METRICS: dict[Metric, str] = {"cosine": "cosine", "dot": "dotproduct", "euclidean": "euclidean"}
+#: Maximum number of ids that a query can ask for.
+MAX_TOP_K = 10_000
+#: Additional ids that a query asks for, so that equal scores at the end of the ranking are ordered by id.
+SPARE_IDS = 16
+#: Ids in one request. Pinecone takes 1,000; fetches send the ids in the URL and get vectors in the answer.
+IDS_PER_DELETE = 1_000
+IDS_PER_FETCH = 100
+IDS_PER_PAGE = 100
+#: Maximum numbers in the vectors of one answer: 4 MB of JSON.
+NUMBERS_PER_FETCH = 300_000
+
+
+class PineconeIndex:
+    """Implements ``ExternalIndex`` on one index of Pinecone. Safe to call from several threads.
+
+    Args:
+        requests: sends the requests to the index.
+        name: name of the index in the settings.
+    """
+
+    capabilities = Capabilities(transactional=False)
+
+    def __init__(self, requests: Requests, name: str) -> None:
+        self._requests = requests
+        self._name = name
+        self._visibility = Visibility(requests)
+        self._ensured: set[Collection] = set()
+        #: Bytes of a request. They shrink when Pinecone refuses a request as too large.
+        self._max_bytes = MAX_BYTES
+
+    def ensure(self, collection: Collection) -> None:
+        """Check that the index holds vectors of the collection's length and metric."""
+        if collection in self._ensured:
+            return
+        found = self._requests.send(lambda client: client.describe_index_stats())
+        wanted = METRICS[collection.metric]
+        if found.dimension != collection.dim or (found.metric or wanted) != wanted:
+            raise Conflict(
+                f"the vector index {self._name!r} on Pinecone has the dimension {found.dimension} and the "
+                f"metric {found.metric}, but the store's model needs {collection.dim} and {wanted}; choose "
+                "another index, or create one"
+            )
+        self._ensured.add(collection)
+
+    def upsert(
+        self, organisation: str, store: str, records: Sequence[VectorRecord], *, collection: Collection
+    ) -> Written:
+        """Insert or replace vectors. All count as written, because Pinecone does not say which were there."""
+        del collection
+        namespace, failed = namespace_of(organisation, store), dict[str, str]()
+        for batch in batches(records, max_bytes=self._max_bytes):
+            failed.update(self._upsert_batch(namespace, batch))
+        return Written(written=len(records) - len(failed), failed=failed)
+
+    def _upsert_batch(self, namespace: str, batch: UpsertBatch) -> dict[str, str]:
+        """Send one request, and its halves if it is too large. Returns the reasons of vectors not stored."""
+        try:
+            answer = self._requests.send(
+                lambda client: client.upsert(vectors=batch.vectors, namespace=namespace)
+            )
+        except RequestTooLarge as exc:
+            if len(batch.vectors) == 1:
+                return {batch.ids[0]: str(exc)}
+            self._max_bytes = min(self._max_bytes, max(batch.bytes // 2, 1))
+            first, second = batch.halves()
+            return {**self._upsert_batch(namespace, first), **self._upsert_batch(namespace, second)}
+        failed = {str(item["id"]): "Pinecone did not store it" for item in answer.failed_items}
+        if answer.upserted_count + len(failed) != len(batch.vectors):
+            raise ProviderUnavailable(
+                f"the vector index {self._name!r} on Pinecone says that it stored {answer.upserted_count} of "
+                f"{len(batch.vectors)} vectors; writing them again changes nothing"
+            )
+        self._visibility.wrote(namespace, answer.response_info)
+        return failed
+
+    def set_attributes(
+        self,
+        organisation: str,
+        store: str,
+        attributes: Mapping[str, Mapping[str, Any]],
+        *,
+        collection: Collection,
+    ) -> Written:
+        """Replace the attributes of stored vectors.
+
+        Pinecone's update changes one vector in each request and cannot remove an attribute, so the vectors
+        are read and written again. Callers hold the ids meanwhile (``outbox``).
+        """
+        found = self.fetch(organisation, store, list(attributes), collection=collection)
+        records = [
+            VectorRecord(id=id, attributes=attributes[id], vector=vector) for id, vector in found.items()
+        ]
+        written = self.upsert(organisation, store, records, collection=collection)
+        return Written(
+            written=written.written, unchanged=len(attributes) - len(records), failed=written.failed
+        )
+
+    def delete(self, organisation: str, store: str, ids: Sequence[str], *, collection: Collection) -> None:
+        """Delete vectors by id."""
+        del collection
+        namespace = namespace_of(organisation, store)
+        for part in _parts(ids, IDS_PER_DELETE):
+            self._delete(namespace, ids=part)
+
+    def delete_store(self, organisation: str, store: str, *, collection: Collection) -> None:
+        """Delete every vector of the store."""
+        del collection
+        self._delete(namespace_of(organisation, store), delete_all=True)
+
+    def _delete(self, namespace: str, **which: Any) -> None:
+        try:
+            self._requests.send(lambda client: client.delete(namespace=namespace, **which))
+        except NotFound:
+            return  # Pinecone has no such namespace, so it has none of its vectors
+
+    def search(
+        self,
+        organisation: str,
+        store: str,
+        *,
+        collection: Collection,
+        vector: NDArray[np.float32],
+        k: int,
+        filter: Filter | None = None,
+        mode: Mode = "ann",
+    ) -> list[ScoredId]:
+        """Return the store's k nearest vectors, best first. Some may not pass the filter: those whose
+        attributes Pinecone cannot compare (``metadata``).
+        """
+        del mode
+        numbers, theirs = numbers_of(vector), None if filter is None else filter_of(filter)
+        asked = min(k + SPARE_IDS, MAX_TOP_K)
+        while True:
+            answer = self._query(
+                namespace_of(organisation, store), vector=numbers, filter=theirs, top_k=asked
+            )
+            found = [
+                ScoredId(id=match.id, score=_similarity(match.score, collection.metric))
+                for match in answer.matches
+            ]
+            found.sort(key=lambda one: (-one.score, one.id))
+            # Of equal scores at the end of the answer, Pinecone may have left out those with lower ids.
+            complete = len(found) < asked or found[k - 1].score > found[-1].score
+            if complete or asked == MAX_TOP_K:
+                return found[:k]
+            asked = min(4 * asked, MAX_TOP_K)
+
+    def _query(self, namespace: str, **query: Any) -> QueryResponse:
+        return self._requests.send(lambda client: client.query(namespace=namespace, **query), urgent=True)
+
+    def fetch(
+        self, organisation: str, store: str, ids: Sequence[str], *, collection: Collection
+    ) -> dict[str, NDArray[np.float32]]:
+        """Return the stored vectors with these ids, by id."""
+        namespace = namespace_of(organisation, store)
+        found: dict[str, NDArray[np.float32]] = {}
+        for part in _parts(ids, max(1, min(IDS_PER_FETCH, NUMBERS_PER_FETCH // collection.dim))):
+            answer = self._requests.send(partial(Index.fetch, ids=part, namespace=namespace))
+            found.update((id, np.array(one.values, np.float32)) for id, one in answer.vectors.items())
+        return found
+
+    def ids(self, organisation: str, store: str, *, collection: Collection) -> Iterator[list[str]]:
+        """Yield the ids of all vectors of the store, a page at a time, ordered by code point."""
+        del collection
+        namespace, token = namespace_of(organisation, store), None
+        while True:
+            page = self._requests.send(
+                partial(Index.list_paginated, namespace=namespace, limit=IDS_PER_PAGE, pagination_token=token)
+            )
+            if page.vectors:
+                yield [str(one.id) for one in page.vectors]
+            token = page.pagination.next if page.pagination else None
+            if not token:
+                return
+
+    def count(self, organisation: str, store: str, *, collection: Collection) -> int:
+        """Return the number of vectors in the store. Pinecone counts late, too."""
+        del collection
+        namespace = namespace_of(organisation, store)
+        try:
+            found = self._requests.send(lambda client: client.describe_namespace(name=namespace))
+        except NotFound:
+            return 0
+        return int(found.record_count)
+
+    def wait_visible(
+        self,
+        organisation: str,
+        store: str,
+        ids: Sequence[str],
+        *,
+        collection: Collection,
+        timeout_s: float = 60.0,
+    ) -> None:
+        """Return once searches see these vectors."""
+        deadline = time.monotonic() + timeout_s
+        namespace = namespace_of(organisation, store)
+        if self._visibility.searches_see_writes(namespace, collection, deadline):
+            return
+        missing, pause_s = list(ids), FIRST_PAUSE_S
+        while missing:
+            seen = self.fetch(organisation, store, missing, collection=collection)
+            missing = [id for id in missing if id not in seen]
+            if not missing:
+                return
+            if time.monotonic() > deadline:
+                raise ProviderUnavailable(
+                    f"{len(missing)} vectors are not visible in the vector index {self._name!r} on Pinecone "
+                    f"after {timeout_s:g} s, {missing[0]} for one; writing them again is safe"
+                )
+            time.sleep(pause_s)
+            pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+
+    def optimise(self, collection: Collection) -> None:
+        """Nothing to do: Pinecone builds its indexes by itself."""
+
+
+def open_pinecone(settings: Settings, pool: ConnectionPool, name: str) -> PineconeIndex:
+    """Open the index with this name in ``CLUSTER_INDEXES``. Sends no request."""
+    del pool
+    return PineconeIndex(Requests(name, settings.index_sources[name]), name)
+
+
+def namespace_of(organisation: str, store: str) -> str:
+    """Return the namespace of a store. Organisations and stores have no dot in their ids."""
+    return f"{organisation}.{store}"
+
+
+def _similarity(score: float, metric: Metric) -> float:
+    """Return a score of Pinecone as a similarity. Under ``euclidean``, it is the squared distance."""
+    return -float(np.sqrt(max(score, 0.0))) if metric == "euclidean" else score
+
+
+def _parts(ids: Sequence[str], size: int) -> Iterator[list[str]]:
+    for start in range(0, len(ids), size):
+        yield list(ids[start : start + size])

@@ -1,0 +1,95 @@
+"""Send requests to one Pinecone index, and repeat those that fail for a while.
+
+This is the only place that repeats a request to Pinecone. It sends a request at most ``ATTEMPTS`` times in
+all, with full jitter. The client itself sends each request once (``client``).
+
+    requests = Requests("main", source, pool)
+    requests.send(lambda client: client.query(...))
+"""
+
+import os
+import time
+import weakref
+from collections.abc import Callable
+from itertools import count
+from typing import TypeVar
+
+import structlog
+from pinecone import Index
+from pinecone.errors import PineconeError
+
+from cluster.errors import ClusterError, Misconfigured, Retryable
+from cluster.retrying import Backoff
+from cluster.settings.indexes import IndexSource
+from cluster.vector_index.pinecone.client import open_client
+from cluster.vector_index.pinecone.errors import translate
+
+log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
+#: Maximum number of times that one request is sent: once, and five retries.
+ATTEMPTS = 6
+#: Waits of writers: 15 s in all at most, and 8 s on average.
+BACKOFF = Backoff(first_s=0.5, longest_s=8.0, jitter=True)
+#: Waits of searches, for which a person waits: 3 s in all at most.
+URGENT_BACKOFF = Backoff(first_s=0.1, longest_s=1.6, jitter=True)
+#: A longer pause that Pinecone asks for is left to the caller, which can give up its slot meanwhile.
+LONGEST_PAUSE_S, LONGEST_URGENT_PAUSE_S = 15.0, 3.0
+
+
+class Requests:
+    """Sends requests to one index. Safe to call from several threads.
+
+    Args:
+        name: name of the index in the settings.
+        source: host and key of the index.
+
+    Raises:
+        Misconfigured: the environment has no key for the index.
+    """
+
+    def __init__(self, name: str, source: IndexSource) -> None:
+        key = os.environ.get(source.key_env, "").strip()
+        if not key:
+            raise Misconfigured(
+                f"the vector index {name!r} on Pinecone needs a key: set the environment variable "
+                f"{source.key_env} on every node"
+            )
+        self._name = name
+        self._key = key
+        self._client = open_client(source, key)
+        weakref.finalize(self, self._client.close)
+        log.info("pinecone_opened", index=name, host=source.host, attempts_of_a_request=ATTEMPTS)
+
+    def send(self, call: Callable[[Index], T], *, urgent: bool = False) -> T:
+        """Make the call, which sends one request, and return its answer.
+
+        The call is repeated if it fails for a while, so it must be safe to repeat.
+
+        Args:
+            urgent: True if a person waits for the answer.
+
+        Raises:
+            ProviderUnavailable: no attempt was answered, or all ended in an error of Pinecone's own.
+            Throttled: Pinecone still asks to wait after all attempts, or asks for a long pause.
+            Permanent: the request is refused, and no retry helps.
+        """
+        backoff = URGENT_BACKOFF if urgent else BACKOFF
+        longest_s = LONGEST_URGENT_PAUSE_S if urgent else LONGEST_PAUSE_S
+        for attempt in count(1):
+            answer = self._once(call)
+            if not isinstance(answer, ClusterError):
+                return answer
+            wait_s = backoff.wait_s(attempt, answer)
+            if not isinstance(answer, Retryable) or attempt == ATTEMPTS or wait_s > longest_s:
+                raise answer
+            log.info("pinecone_retried", index=self._name, attempt=attempt, wait_s=wait_s, reason=str(answer))
+            time.sleep(wait_s)
+        raise AssertionError("the last attempt returns or raises")
+
+    def _once(self, call: Callable[[Index], T]) -> T | ClusterError:
+        """Make the call, and return its answer or the error in which it ended."""
+        try:
+            return call(self._client)
+        except PineconeError as exc:
+            return translate(exc, self._name, self._key)
