@@ -25,10 +25,12 @@ from cluster.documents.vector_stores.stores import VectorStore, ensure_store
 from cluster.engines import Registry
 from cluster.engines.weights import PROMPTS_FILE, open_model_folder
 from cluster.settings import MIB, Settings
+from cluster.settings.indexes import IndexSource
 from cluster.settings.models import ModelSetting
 from cluster.settings.values import Table
 from serve_app.api import build_api
 from serve_app.service import Service
+from tests import folder_index
 
 MODEL = "all-MiniLM-L6-v2"
 PROMPTED = "prompted"
@@ -81,10 +83,12 @@ def prompted(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def server(settings: Settings, pool: ConnectionPool, prompted: Path) -> Iterator[Server]:
-    """A server with two models: the packaged one, and one with prompts."""
-    with serving(
-        settings.model_copy(update={"models": Table({PROMPTED: ModelSetting(source=str(prompted))})})
-    ) as server:
+    """A server with two models (the packaged one, and one with prompts) and two vector indexes."""
+    changes = {
+        "models": Table({PROMPTED: ModelSetting(source=str(prompted))}),
+        "indexes": Table({"folder": IndexSource(kind=folder_index.NAME)}),
+    }
+    with serving(settings.model_copy(update=changes)) as server:
         yield server
 
 

@@ -10,13 +10,11 @@ import pytest
 from openai import OpenAI
 from psycopg_pool import ConnectionPool
 
-from cluster import vector_index
 from cluster.documents.chunks.chunk_indexes import ChunkIndexes, open_chunk_index
 from cluster.documents.chunks.chunk_rows import ChunkRecord
 from cluster.documents.vector_stores import attaching
 from cluster.documents.vector_stores.stores import VectorStore, ensure_store, get_store
 from cluster.settings import Settings
-from tests import folder_index
 from tests.conftest import kill_postmaster
 from tests.indexed_files import Embed, make_files, process
 from tests.openai_contract import complaints
@@ -145,7 +143,6 @@ def test_stores_of_other_organisations_and_models_are_not_searched(
 @pytest.fixture(params=["pgvector", "folder"])
 def attached(
     request: pytest.FixtureRequest,
-    monkeypatch: pytest.MonkeyPatch,
     http: httpx.Client,
     pool: ConnectionPool,
     settings: Settings,
@@ -155,13 +152,11 @@ def attached(
 
     The store's vectors are in our Postgres, or in an index outside it.
     """
-    monkeypatch.setattr(vector_index, "ADAPTERS", {**vector_index.ADAPTERS, "folder": folder_index.NAME})
-    id = http.post("/v1/vector_stores", json={}).json()["id"]
+    id = http.post("/v1/vector_stores", json={"index": request.param}).json()["id"]
     with pool.connection() as connection:
         connection.autocommit = True
-        connection.execute("UPDATE vector_stores SET index = %s WHERE id = %s", [request.param, id])
         store = get_store(connection, settings.organisation, id)
-        index = ChunkIndexes(settings, pool).of(store)
+        index = ChunkIndexes(server.service.settings, pool).of(store)
         index.ensure(store.collection, dim=store.fingerprint.dim)
         files = make_files(connection, settings.organisation, 2)
         for file, attributes in zip(
@@ -286,7 +281,7 @@ def test_several_queries_all_find_the_old_or_all_the_new_version_of_a_document(
     http: httpx.Client, attached: Attached, pool: ConnectionPool, settings: Settings, server: Server
 ) -> None:
     store, (file, other) = attached
-    index = ChunkIndexes(settings, pool).of(store)
+    index = ChunkIndexes(server.service.settings, pool).of(store)
     versions = [[f"{name} herons stand {n}" for n in range(3)] for name in ("old", "new")]
     vectors = {texts[0]: embedding(server)(texts) for texts in versions}
     begun, done = threading.Event(), threading.Event()
@@ -347,7 +342,7 @@ def test_a_snippet_is_the_part_with_the_querys_words(
     with pool.connection() as connection:
         connection.autocommit = True
         attaching.attach(connection, store, file)
-        index = ChunkIndexes(settings, pool).of(store)
+        index = ChunkIndexes(server.service.settings, pool).of(store)
         process(connection, index, store, file, [text], embed=embedding(server))
         connection.autocommit = False
     filters = {"type": "eq", "key": "file_id", "value": file}
