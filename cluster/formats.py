@@ -21,6 +21,8 @@ PURPOSES: tuple[Purpose, ...] = get_args(Purpose)
 DOCUMENT_PURPOSES: tuple[Purpose, ...] = ("assistants", "user_data")
 JSON_LINES_PURPOSES: tuple[Purpose, ...] = ("batch", "fine-tune", "evals")
 
+#: Media type of a file of vectors.
+PARQUET = "application/vnd.apache.parquet"
 #: White space and a byte order mark, which may precede the first line of JSON.
 BEFORE_JSON = b"\xef\xbb\xbf \t\r\n"
 
@@ -113,6 +115,13 @@ FORMATS = (
     ),
     Format(
         name="JPEG", media_type="image/jpeg", recognises=starts_with(b"\xff\xd8\xff"), purposes=("vision",)
+    ),
+    # A file of vectors for the job bulk_insert_vectors, not a document.
+    Format(
+        name="Parquet",
+        media_type=PARQUET,
+        recognises=starts_with(b"PAR1"),
+        purposes=("user_data",),
     ),
     Format(name="gzip", media_type="application/gzip", recognises=starts_with(b"\x1f\x8b")),
     Format(name="ELF", media_type="application/x-executable", recognises=starts_with(b"\x7fELF")),

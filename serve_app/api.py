@@ -23,6 +23,7 @@ from serve_app.routes import (
     uploads,
     vector_store_files,
     vector_stores,
+    vectors,
 )
 from serve_app.routes.compatible import cohere, tasks, tei
 from serve_app.routes.jobs import jobs, submission
@@ -48,7 +49,7 @@ def build_api(service: Service, *, stopping: Callable[[], bool] = lambda: False)
     # The search router comes first, because the path of a search may contain a store name with slashes.
     # No file has the id "search".
     # "kinds" is no id of a job, so the router of submissions comes before that of jobs.
-    stores = (search, vector_stores, vector_store_files, file_content, file_batches)
+    stores = (search, vector_stores, vector_store_files, vectors, file_content, file_batches)
     for part in (
         embeddings,
         models,

@@ -13,7 +13,7 @@ from cluster.documents.chunks import chunk_changes
 from cluster.documents.chunks.chunk_words import renew_words
 from cluster.documents.documents import lock_document
 from cluster.jobs.kinds import DELETE_STORE
-from cluster.vector_index.collections import table_name
+from cluster.vector_index.collections import is_of_given_vectors, table_name
 from cluster.vector_index.words import WORDS_VERSION
 
 
@@ -21,6 +21,8 @@ def _in_each_collection(patient: Patient, statement: str) -> list[Case]:
     found = []
     with translated(), patient.pool.connection() as connection:
         for (name,) in connection.execute(SQL["collections"]).fetchall():
+            if is_of_given_vectors(name):
+                continue  # their chunks have no documents
             for row in connection.execute(
                 _about(statement, name), {"collection": name, "deletion": DELETE_STORE.name}
             ):

@@ -160,7 +160,7 @@ class ChunkIndex:
                 chunk_store.document_chunks(connection, organisation, store, document, **key) if ahead else []
             )
             known = {record.id: record.attributes for record in before}
-            written = self._merge(connection, organisation, store, rows, collection, ahead, known)
+            written = self.merge(connection, organisation, store, rows, collection, ahead, known)
             deleted = chunk_store.delete_others(connection, organisation, store, document, **key)
             outbox.add(connection, organisation, store, deleted.outside)
         return replace(written, deleted=deleted.count)
@@ -212,11 +212,11 @@ class ChunkIndex:
         for part in batches(distinct, ROWS_PER_TRANSACTION):
             ahead = self.write_ahead(organisation, store, part, collection=collection)
             with translated(), self._pool.connection() as connection, connection.transaction():
-                merged = self._merge(connection, organisation, store, part, collection, ahead, known={})
+                merged = self.merge(connection, organisation, store, part, collection, ahead, known={})
                 written += merged.written
         return Written(written=written, unchanged=len(distinct) - written)
 
-    def _merge(
+    def merge(
         self,
         connection: Connection[Any],
         organisation: str,
@@ -226,7 +226,8 @@ class ChunkIndex:
         ahead: Ahead | None,
         known: Mapping[str, Mapping[str, Any]],
     ) -> Written:
-        """Write chunks with their vectors, or without those that an external index has.
+        """Write chunks with their vectors, or without those that an external index has, in the caller's
+        transaction.
 
         Args:
             known: the attributes that an external index has of ids that are not new.

@@ -20,6 +20,9 @@ from cluster.records import digest
 from cluster.settings import Settings
 from cluster.settings.models import ModelOptions
 
+#: The pooling of vectors that callers compute themselves.
+GIVEN = "given"
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Fingerprint:
@@ -54,6 +57,28 @@ class Fingerprint:
         if self.document_prompt:
             space += f"/{self.document_prompt}"
         return f"{self.model}@{digest(self.model, space, size=6)}"
+
+    @property
+    def given(self) -> bool:
+        """True if callers give the vectors. No model of this cluster computes such vectors."""
+        return self.pooling == GIVEN
+
+    @classmethod
+    def of_given(cls, dim: int) -> "Fingerprint":
+        """Return the fingerprint of vectors that callers give: unit length, compared by cosine.
+
+        Args:
+            dim: count of the numbers in a vector.
+        """
+        return cls(
+            model="given-vectors",
+            revision=GIVEN,
+            dim=dim,
+            max_tokens=0,
+            pooling=GIVEN,
+            normalised=True,
+            precision="float32",
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as JSON-ready values."""

@@ -67,6 +67,11 @@ class Registry:
             Conflict: no model of the registry computes such vectors. The message names the model and remedy.
             Misconfigured: the model with the fingerprint's name cannot be described.
         """
+        if fingerprint.given:
+            raise Conflict(
+                "the vector store holds given vectors and has no model: add rows with "
+                "POST /v1/vector_stores/{id}/vectors, and search with `vector`"
+            )
         entry = self.entries.get(fingerprint.model)
         if entry is None:
             raise Conflict(

@@ -58,3 +58,15 @@ class IndexFileInput(JobInput):
     """Up to 16 named values that the filters of a search can test."""
     chunking_strategy: dict[Literal["type", "static"], Any] | None = None
     """How the document is cut into chunks, as in `POST /v1/vector_stores/{vector_store_id}/files`."""
+
+
+class BulkInsertVectorsInput(JobInput):
+    """Inserts the rows of a file, each with an id and a vector, into a vector store that holds given vectors.
+
+    The file is JSON lines or Parquet with `id`, `vector`, and optionally `text` and `attributes`.
+    """
+
+    vector_store_id: StorableText
+    """Id of the vector store."""
+    file_id: StorableText
+    """Id of the uploaded file."""

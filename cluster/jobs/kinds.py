@@ -13,11 +13,12 @@ from types import MappingProxyType
 
 from pydantic import BaseModel
 
-from cluster.jobs.inputs import IndexFileInput
+from cluster.jobs.inputs import BulkInsertVectorsInput, IndexFileInput
 from cluster.jobs.jobs import PriorityClass
 
 DEFAULT_ATTEMPTS = 3
-#: Time limit of each stage of an upkeep job, in seconds. The first archive of a large table takes long.
+#: Time limit of each stage of an upkeep job, in seconds. The first archive of a large table takes long, and
+#: so does building an approximate index.
 UPKEEP_TIMEOUT_S = 3_600.0
 
 
@@ -94,6 +95,26 @@ INGEST = JobKind(
     ),
 )
 
+BULK_INSERT_VECTORS = JobKind(
+    name="bulk_insert_vectors",
+    input=BulkInsertVectorsInput,
+    priority_class=PriorityClass.LOW,
+    attempts=5,
+    stage_timeout_s=UPKEEP_TIMEOUT_S,
+    unit="rows",
+    result=(
+        "vector_store",
+        "file",
+        "rows",
+        "written",
+        "unchanged",
+        "failed",
+        "failures",
+        "error_file",
+        "ignored_fields",
+    ),
+)
+
 
 def _upkeep(name: str, *result: str) -> JobKind:
     """Make a kind of job that maintains the cluster itself.
@@ -125,6 +146,7 @@ KINDS: Mapping[str, JobKind] = MappingProxyType(
             INDEX_FILE,
             DELETE_STORE,
             INGEST,
+            BULK_INSERT_VECTORS,
             EXPIRE,
             EMPTY_OUTBOX,
             RENEW_WORDS,

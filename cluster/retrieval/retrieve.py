@@ -18,6 +18,7 @@ from psycopg_pool import ConnectionPool
 from cluster.database import translated
 from cluster.documents.chunks.chunk_indexes import ChunkIndexes
 from cluster.documents.chunks.chunk_search import Hit, Question
+from cluster.documents.given_vectors.given_rows import unit_vector
 from cluster.documents.vector_stores.stores import VectorStore, find_store, touch_store
 from cluster.errors import Conflict, InvalidInput
 from cluster.retrieval.contract import (
@@ -43,6 +44,9 @@ WORDS_CHARACTERS = 2_048
 #: whole search.
 RERANKED_CHUNKS = 50
 
+#: The question of a search that has only a vector.
+NO_QUESTION = ""
+
 #: A hit, and the question that the hit answers.
 Answer = tuple[Hit, str]
 
@@ -56,6 +60,7 @@ async def retrieve(
     in_database: RunInDatabase,
     embed: EmbedQuestions,
     rerank: RerankTexts | None = None,
+    vector: Sequence[float] | None = None,
 ) -> Retrieved:
     """Return the chunks of the store that answer the questions best.
 
@@ -65,11 +70,12 @@ async def retrieve(
     Args:
         organisation: id of the organisation; only its stores are searched.
         store: id or name of the vector store.
-        questions: 1 to 32 texts, none of them blank.
+        questions: 1 to 32 texts, none of them blank. With a vector: at most one text, for its words alone.
         options: which chunks are wanted.
         in_database: runs the search.
         embed: computes the questions' vectors.
         rerank: the cross-encoder; required if ``options.ranker`` is ``Ranker.CROSS_ENCODER``.
+        vector: the vector to search with; then ``embed`` is not called.
 
     Raises:
         InvalidInput: the questions, the filters or the ranker are not valid.
@@ -77,11 +83,11 @@ async def retrieve(
         Conflict: the store holds vectors of another model than ``embed`` uses.
         Unavailable: the database does not answer.
     """
-    _require_valid(questions, options)
+    questions = _valid(questions, options, vector)
     if options.ranker is Ranker.CROSS_ENCODER and rerank is None:
         raise InvalidInput("no cross-encoder is configured; set CLUSTER_RERANKER_PATH", param="ranker")
     place = await in_database(lambda pool, _: _find(pool, organisation, store))
-    embedded = await embed(place, questions)
+    embedded = await embed(place, questions) if vector is None else _given(place, vector)
     _require_same_model(place, embedded)
     found = await in_database(lambda _, indexes: _search(indexes, place, questions, embedded, options))
     if options.ranker is Ranker.CROSS_ENCODER and rerank is not None:
@@ -97,14 +103,34 @@ async def retrieve(
     return Retrieved(chunks=chunks, truncated_questions=embedded.truncated)
 
 
-def _require_valid(questions: Sequence[str], options: RetrievalOptions) -> None:
-    """Refuse invalid questions and filters before the questions are embedded."""
-    if not 1 <= len(questions) <= MAX_QUESTIONS or not all(question.strip() for question in questions):
+def _valid(
+    questions: Sequence[str], options: RetrievalOptions, vector: Sequence[float] | None
+) -> Sequence[str]:
+    """Return the questions. Invalid questions and filters are refused before the questions are embedded.
+
+    A vector without a question has an empty question.
+    """
+    if vector is not None and len(questions) > 1:
+        raise InvalidInput(
+            f"query has {len(questions)} texts; beside a vector it may be one text", param="query"
+        )
+    if vector is not None and not questions:
+        if options.ranker is Ranker.CROSS_ENCODER:
+            raise InvalidInput("the cross-encoder needs a query; send one, or another ranker", param="query")
+        questions = [NO_QUESTION]
+    elif not 1 <= len(questions) <= MAX_QUESTIONS or not all(question.strip() for question in questions):
         raise InvalidInput(
             f"query must be a text or a list of 1 to {MAX_QUESTIONS} texts, none of them empty", param="query"
         )
     if options.filters is not None:
         parse_filter(options.filters)
+    return questions
+
+
+def _given(store: VectorStore, vector: Sequence[float]) -> QueryVectors:
+    """Return the vector of the request, if it can be compared with those of the store."""
+    vectors = unit_vector(vector, store.fingerprint.dim)[None]
+    return QueryVectors(vectors=vectors, fingerprint=store.fingerprint.id)
 
 
 def _find(pool: ConnectionPool, organisation: str, id_or_name: str) -> VectorStore:
@@ -131,13 +157,16 @@ def _search(
     options: RetrievalOptions,
 ) -> list[list[Hit]]:
     """Search the store, and return the hits of each question."""
-    by_vector_alone = options.ranker is Ranker.VECTORS
+    by_vector_alone = options.ranker is Ranker.VECTORS or list(questions) == [NO_QUESTION]
     reranks = options.ranker is Ranker.CROSS_ENCODER
     return indexes.of(store).search_all(
         store.organisation,
         store.id,
         [
-            Question(text=None if by_vector_alone else _beginning(question), vector=vector)
+            Question(
+                text=None if by_vector_alone else _beginning(question),
+                vector=vector,
+            )
             for question, vector in zip(questions, embedded.vectors, strict=True)
         ],
         collection=store.collection,

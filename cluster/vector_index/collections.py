@@ -17,6 +17,9 @@ from cluster.errors import NotFound
 #: Valid names of collections.
 COLLECTION_NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 
+#: Maximum count of the numbers in a vector of pgvector.
+MAX_DIMENSIONS = 16_000
+
 Metric = Literal["cosine", "dot", "euclidean"]
 
 
@@ -44,8 +47,17 @@ def collection_name(fingerprint: Fingerprint) -> str:
     """Return the name of the collection for vectors of this fingerprint. The name depends on the fingerprint
     because vectors of two models must not share an approximate index.
     """
+    return _beginning(fingerprint) + fingerprint.id.rpartition("@")[2]
+
+
+def is_of_given_vectors(name: str) -> bool:
+    """True if the collection with this name holds vectors that callers give."""
+    return name.startswith(_beginning(Fingerprint.of_given(1)))
+
+
+def _beginning(fingerprint: Fingerprint) -> str:
     words = re.sub(r"[^a-z0-9]+", "_", fingerprint.model.lower()).strip("_")
-    return f"m_{words[:24]}_{fingerprint.id.rpartition('@')[2]}"
+    return f"m_{words[:24]}_"
 
 
 def find_collection(connection: Connection[Any], name: str) -> Collection:

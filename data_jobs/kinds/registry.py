@@ -9,6 +9,7 @@ from types import MappingProxyType
 
 from cluster.jobs.kinds import (
     ARCHIVE_JOBS,
+    BULK_INSERT_VECTORS,
     DELETE_STORE,
     DISCARD_UNFINISHED,
     EMPTY_OUTBOX,
@@ -16,6 +17,7 @@ from cluster.jobs.kinds import (
     INDEX_FILE,
     RENEW_WORDS,
 )
+from data_jobs.kinds.bulk_insert_vectors import BulkInsertVectors
 from data_jobs.kinds.delete_store import DeleteStore
 from data_jobs.kinds.index_file import IndexFile
 from data_jobs.kinds.resources import Resources
@@ -34,6 +36,7 @@ FUNCTIONS: Mapping[str, Callable[[Resources], JobFunction]] = MappingProxyType(
     {
         INDEX_FILE.name: IndexFile,
         DELETE_STORE.name: DeleteStore,
+        BULK_INSERT_VECTORS.name: BulkInsertVectors,
         EMPTY_OUTBOX.name: partial(Upkeep, empty_outbox),
         EXPIRE.name: partial(Upkeep, expire),
         RENEW_WORDS.name: partial(Upkeep, renew_old_words),

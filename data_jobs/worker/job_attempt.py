@@ -230,7 +230,7 @@ class JobAttempt:
                     raise
                 self._waits = str(exc), THROTTLED
                 log.info("throttled", wait_s=round(wait_s, 2), reason=str(exc))
-                await self._pause(wait_s, "provider")
+                await self.pause(wait_s, "provider")
         raise AssertionError("the loop returns or raises")
 
     async def _with_room(self, work: Callable[[], Awaitable[T]]) -> T:
@@ -244,10 +244,11 @@ class JobAttempt:
                 self.goes_on()
                 wait_s = min(self.stage_timeout_s / 2, ROOM_BACKOFF.wait_s(number))
                 with self._shortages.one_waits(short):
-                    await self._pause(wait_s, short.resource, again=number > 1)
+                    await self.pause(wait_s, short.resource, again=number > 1)
         raise AssertionError("the loop returns or raises")
 
-    async def _pause(self, wait_s: float, waits_for: str, *, again: bool = False) -> None:
+    async def pause(self, wait_s: float, waits_for: str, *, again: bool = False) -> None:
+        """Wait, and show why: ``waits_for`` is a key of ``view.WAITS_FOR``."""
         until = datetime.now(UTC) + timedelta(seconds=wait_s)
         pause = partial(progress.pause, job=self.job, until=until, waits_for=waits_for, again=again)
         await self.in_transaction(lambda connection: pause(connection))
@@ -274,7 +275,7 @@ class JobAttempt:
         log.warning("stage_retried", stage=name, attempt=number, wait_s=round(wait_s, 2), reason=error)
         if wait_s > BACKOFF.longest_s:
             raise TryLater(datetime.now(UTC) + timedelta(seconds=wait_s), error, code) from exc
-        await self._pause(wait_s, "provider" if code == THROTTLED else "retry")
+        await self.pause(wait_s, "provider" if code == THROTTLED else "retry")
 
     def _describe(self, exc: BaseException) -> tuple[str, str]:
         if isinstance(exc, TimeoutError):

@@ -18,6 +18,7 @@ from pydantic import AfterValidator, Field
 from starlette.convertors import StringConvertor, register_url_convertor
 
 from cluster.documents.vector_stores.stores import VectorStore
+from cluster.errors import InvalidInput
 from cluster.organisations.usage import UsageSource
 from cluster.retrieval import (
     EmbedQuestions,
@@ -30,6 +31,7 @@ from cluster.retrieval import (
     retrieve,
 )
 from cluster.vector_index import Mode
+from cluster.vector_index.collections import MAX_DIMENSIONS
 from serve_app.edge.json_route import json_router
 from serve_app.edge.request_context import ContextDep
 from serve_app.edge.request_model import RequestModel, Text, Whole
@@ -80,8 +82,10 @@ class SearchRequest(RequestModel):
         """False for other servers' names for ``filters``: an ignored filter would give too many results."""
         return name not in FILTERS_OF_OTHERS
 
-    query: Text | list[Text]
-    """A question, or a list of questions whose results are merged."""
+    query: Text | list[Text] | None = None
+    """A question, or a list of questions whose results are merged. It may be left out beside `vector`."""
+    vector: Annotated[list[float], Field(min_length=1, max_length=MAX_DIMENSIONS)] | None = None
+    """A vector to search with, in place of the question's own; `query` is then used for the words alone."""
     filters: dict[str, Any] | None = None
     """A comparison (`type`, `key`, `value`) or a compound filter (`type`, `filters`), as in OpenAI's API."""
     max_num_results: Annotated[Whole, Field(ge=1, le=50)] = 10
@@ -172,7 +176,9 @@ async def search(
     vector_store: str, body: SearchRequest, service: ServiceDep, context: ContextDep, response: Response
 ) -> SearchResults:
     """Returns the chunks that answer the query best, each with its file, its page and its position."""
-    queries = [body.query] if isinstance(body.query, str) else body.query
+    if body.query is None and body.vector is None:
+        raise InvalidInput("query is missing; send a query, a vector, or both", param="query")
+    queries = [body.query] if isinstance(body.query, str) else body.query or []
     cross_encoder = None if service.models.reranker is None else service.models.reranker.name
     options = RetrievalOptions(
         max_chunks=body.max_num_results,
@@ -192,6 +198,7 @@ async def search(
         in_database=service.in_database,
         embed=_embed(service, context),
         rerank=None if cross_encoder is None else _rerank(service, context),
+        vector=body.vector,
     )
     if retrieved.truncated_questions:
         response.headers["x-truncated-inputs"] = str(retrieved.truncated_questions)

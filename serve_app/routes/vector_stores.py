@@ -1,7 +1,7 @@
 """/v1/vector_stores as in OpenAI's API: create, list, get, change and delete vector stores.
 
-Beyond OpenAI's fields: ``embedding_model``, ``description``, ``chunking_strategy``, ``partial`` and ``index``
-of a store, and the ``priority`` of the files that a new store is created with.
+Beyond OpenAI's fields: ``embedding_model``, ``dimensions``, ``description``, ``chunking_strategy``,
+``partial`` and ``index`` of a store, and the ``priority`` of the files that a new store is created with.
 """
 
 from typing import Annotated, Any, Literal, Self
@@ -14,13 +14,16 @@ from cluster.documents.chunks.chunk_indexes import ChunkIndexes
 from cluster.documents.vector_stores import stores
 from cluster.documents.vector_stores.attaching import Attachment, attach_many
 from cluster.documents.vector_stores.stores import FileCounts, NewStore, StoreUsage, VectorStore
+from cluster.engines.contract import Fingerprint
+from cluster.errors import InvalidInput
 from cluster.vector_index import collection_name
+from cluster.vector_index.collections import MAX_DIMENSIONS
 from serve_app.edge.authentication import Organisation
 from serve_app.edge.error_responses import documented_errors
 from serve_app.edge.idempotency import Once
 from serve_app.edge.json_route import json_router
 from serve_app.edge.paging import PageDep
-from serve_app.edge.request_model import RequestModel, Text
+from serve_app.edge.request_model import PositiveWhole, RequestModel, Text
 from serve_app.edge.response_model import ListObject, Omissible, ResponseModel
 from serve_app.edge.service_access import ServiceDep
 from serve_app.routes.vector_store_fields import (
@@ -36,9 +39,12 @@ from serve_app.routes.vector_store_fields import (
     queue_options,
     stored_json,
 )
+from serve_app.service import Service
 
 #: Maximum number of files of a new store, as in OpenAI's API. A file batch can attach more.
 MAX_FILES_OF_A_NEW_STORE = 500
+#: The ``embedding_model`` of a store whose vectors callers give.
+NO_MODEL = "none"
 
 router = json_router(404)
 
@@ -48,8 +54,8 @@ Partial = Annotated[
 
 
 class CreateStoreRequest(RequestModel):
-    """OpenAI's CreateVectorStoreRequest, with `embedding_model`, `partial`, `index`, `priority_class` and
-    `priority` added."""
+    """OpenAI's CreateVectorStoreRequest, with `embedding_model`, `dimensions`, `partial`, `index`,
+    `priority_class` and `priority` added."""
 
     name: Name | None = None
     """Name of the store; a search may use it in place of the id."""
@@ -57,7 +63,10 @@ class CreateStoreRequest(RequestModel):
     """Text about the store, for people."""
     embedding_model: Text | None = None
     """Name of the model that computes the store's vectors, as in `GET /v1/models`; by default, the default
-    model. It cannot be changed later."""
+    model. It cannot be changed later. `none`: callers give the vectors, see
+    `POST /v1/vector_stores/{vector_store_id}/vectors`."""
+    dimensions: Annotated[PositiveWhole, Field(le=MAX_DIMENSIONS)] | None = None
+    """Count of the numbers in a vector, for a store whose `embedding_model` is `none`."""
     file_ids: Annotated[list[Text], Field(max_length=MAX_FILES_OF_A_NEW_STORE)] | None = None
     """Ids of files to attach to the new store."""
     expires_after: StoreExpiryRequest | None = None
@@ -123,8 +132,8 @@ class StoreExpiry(ResponseModel):
 
 
 class VectorStoreObject(ResponseModel):
-    """OpenAI's VectorStoreObject, with `embedding_model`, `description`, `chunking_strategy`, `partial` and
-    `index` added."""
+    """OpenAI's VectorStoreObject, with `embedding_model`, `dimensions`, `description`, `chunking_strategy`,
+    `partial` and `index` added."""
 
     id: str
     """Id of the store, `vs_...`."""
@@ -136,8 +145,10 @@ class VectorStoreObject(ResponseModel):
     """Name of the store; empty if it has none."""
     description: str
     """Text about the store; empty if it has none."""
-    embedding_model: str
-    """Name of the model that computes the store's vectors."""
+    embedding_model: str | None
+    """Name of the model that computes the store's vectors; null if callers give the vectors."""
+    dimensions: int
+    """Count of the numbers in a vector."""
     usage_bytes: int
     """Bytes of the files and documents in the store."""
     file_counts: FileCountsObject
@@ -168,7 +179,8 @@ class VectorStoreObject(ResponseModel):
             created_at=int(store.created_at.timestamp()),
             name=store.name,
             description=store.description,
-            embedding_model=store.fingerprint.model,
+            embedding_model=None if store.fingerprint.given else store.fingerprint.model,
+            dimensions=store.fingerprint.dim,
             usage_bytes=usage.bytes,
             file_counts=FileCountsObject.of(usage.files),
             status="expired" if store.expired else "in_progress" if usage.files.in_progress else "completed",
@@ -210,13 +222,7 @@ async def create_store(
     body: CreateStoreRequest, service: ServiceDep, organisation: Organisation, once: Once
 ) -> Response:
     """Creates a vector store, and attaches the files of `file_ids` to it."""
-    models = service.models
-    model = (
-        models.default
-        if body.embedding_model is None
-        else models.named(body.embedding_model, param="embedding_model")
-    )
-    fingerprint = model.engine.fingerprint
+    fingerprint = _fingerprint(service, body)
 
     def ensure(indexes: ChunkIndexes) -> str:
         index = indexes.chosen(body.index)
@@ -304,6 +310,36 @@ async def delete_store(
         lambda connection: stores.delete_store(connection, organisation, vector_store_id)
     )
     return DeletedVectorStore(id=vector_store_id, job_id=job.id)
+
+
+def _fingerprint(service: Service, body: CreateStoreRequest) -> Fingerprint:
+    """Return the fingerprint of the new store's vectors.
+
+    Raises:
+        ModelNotFound: no model has the requested name.
+        InvalidInput: the fields contradict each other.
+    """
+    if body.embedding_model != NO_MODEL:
+        if body.dimensions is not None:
+            raise InvalidInput(
+                f'dimensions is only for a store whose embedding_model is "{NO_MODEL}"; leave it out',
+                param="dimensions",
+            )
+        models = service.models
+        if body.embedding_model is None:
+            return models.default.engine.fingerprint
+        return models.named(body.embedding_model, param="embedding_model").engine.fingerprint
+    if body.dimensions is None:
+        raise InvalidInput(
+            f'a store whose embedding_model is "{NO_MODEL}" needs the length of a vector; send dimensions',
+            param="dimensions",
+        )
+    if body.file_ids:
+        raise InvalidInput(
+            f'file_ids is given, but a store whose embedding_model is "{NO_MODEL}" takes no files',
+            param="file_ids",
+        )
+    return Fingerprint.of_given(body.dimensions)
 
 
 def _object(connection: Connection[Any], store: VectorStore) -> VectorStoreObject:

@@ -41,6 +41,7 @@ from tests.conftest import ROOT
         (b"RIFF\x24\x00\x00\x00WEBPVP8 ", "a.txt", "image/webp"),
         (b"RIFF\x24\x00\x00\x00WAVEfmt ", "a.txt", "application/octet-stream"),
         (b"PK\x03\x04", "a.docx", "application/zip"),
+        (b"PAR1\x15\x04\x15", "a.txt", "application/vnd.apache.parquet"),
         (b"GIF89a\x01\x00\x01\x00\x80\x00\x00", "a.txt", "image/gif"),
         (b"{\\rtf1\\ansi\\deff0 {\\fonttbl}}", "a.txt", "application/rtf"),
         (b"a.txt" + bytes(252) + b"ustar\x0000", "a.txt", "application/x-tar"),

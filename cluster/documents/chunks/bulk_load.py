@@ -11,24 +11,47 @@ from cluster.documents.indexing import ChunkIndex
 from cluster.vector_index.contract import TransactionalIndex, Written
 
 
+class ApproximateIndex:
+    """Drops the approximate index of a collection during a large load, and builds it after the load.
+
+    Inserting a row is 35 times slower while the collection has an approximate index. So the load drops the
+    index once it has written more rows than the collection had before. Otherwise the index stays for the
+    other stores. After an interruption, the approximate index may be missing until ``optimise`` or the next
+    load.
+    """
+
+    def __init__(self, index: ChunkIndex, collection: str) -> None:
+        self._index, self._collection = index, collection
+        self._there: int | None = None
+        self._written = 0
+        self._dropped = False
+
+    def wrote(self, rows: int) -> None:
+        """Count rows that the load has written."""
+        self._written += rows
+        if self._index.external is not None or self._dropped:
+            return
+        found, vectors = self._index.collection(self._collection), self._index.vectors
+        transactional = cast(TransactionalIndex, vectors)
+        if self._there is None:
+            self._there = transactional.analysed_rows(found)
+        if self._written > self._there:
+            self._dropped = transactional.drop_approximate(found)
+
+    def build(self) -> None:
+        """Build the index if the collection has become large enough for it."""
+        self._index.optimise(self._collection)
+
+
 def bulk_load(
     index: ChunkIndex, organisation: str, store: str, rows: Iterable[ChunkRecord], *, collection: str
 ) -> Written:
-    """Upsert the chunks. Inserting a row is 35 times slower while the collection has an approximate index.
-
-    So the load drops the index once it has written more rows than the collection had before. Otherwise the
-    index stays for the other stores. After an interruption, the written rows stay, and the approximate index
-    may be missing until ``optimise`` or the next load.
-    """
-    found = index.collection(collection)
-    transactional = None if index.external else cast(TransactionalIndex, index.vectors)
-    there = transactional.analysed_rows(found) if transactional else 0
+    """Upsert the chunks; see ``ApproximateIndex``. After an interruption, the written rows stay."""
+    approximate = ApproximateIndex(index, collection)
     written = unchanged = 0
-    dropped = False
     for part in batches(rows, ROWS_PER_TRANSACTION):
         result = index.upsert(organisation, store, part, collection=collection)
         written, unchanged = written + result.written, unchanged + result.unchanged
-        if transactional and written > there and not dropped:
-            dropped = transactional.drop_approximate(found)
-    index.optimise(collection)
+        approximate.wrote(result.written)
+    approximate.build()
     return Written(written=written, unchanged=unchanged)

@@ -25,7 +25,13 @@ from cluster.database import translated
 from cluster.documents.chunks.chunk_rows import Accepted, ChunkRecord
 from cluster.documents.chunks.chunk_statements import ChunkStatements
 from cluster.errors import Conflict, InvalidInput, Permanent
-from cluster.vector_index.collections import COLLECTION_NAME, Collection, Metric, look_up
+from cluster.vector_index.collections import (
+    COLLECTION_NAME,
+    MAX_DIMENSIONS,
+    Collection,
+    Metric,
+    look_up,
+)
 from cluster.vector_index.contract import ScoredId
 from cluster.vector_index.filter_sql import condition
 from cluster.vector_index.filters import Filter
@@ -56,7 +62,7 @@ def ensure_table(
     """
     if not COLLECTION_NAME.fullmatch(name):
         raise InvalidInput(f"collection {name!r} must match {COLLECTION_NAME.pattern}")
-    if not 1 <= dim <= 16_000 or metric not in METRICS:
+    if not 1 <= dim <= MAX_DIMENSIONS or metric not in METRICS:
         raise InvalidInput(
             f"collection {name!r}: dim must be in 1..16000 and metric one of {', '.join(METRICS)}"
         )

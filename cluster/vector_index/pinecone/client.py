@@ -11,7 +11,6 @@ from dataclasses import replace
 from pinecone import Index, RetryConfig
 
 from cluster.errors import Misconfigured
-from cluster.secrets import Secret
 from cluster.settings.indexes import IndexSource
 
 #: Version of Pinecone's API. The package would choose its newest, and a new package would change it.
@@ -20,7 +19,7 @@ API_VERSION = "2026-04"
 TIMEOUT_S = 30.0
 
 
-def open_client(source: IndexSource, key: Secret) -> Index:
+def open_client(source: IndexSource, key: str) -> Index:
     """Open a client. This sends no request.
 
     Raises:
@@ -28,7 +27,7 @@ def open_client(source: IndexSource, key: Secret) -> Index:
     """
     client = Index(
         host=source.host or "",
-        api_key=key.reveal(),
+        api_key=key,
         timeout=TIMEOUT_S,
         additional_headers={"X-Pinecone-Api-Version": API_VERSION},
     )

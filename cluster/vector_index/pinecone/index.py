@@ -22,7 +22,6 @@ from cluster.vector_index.contract import Capabilities, Mode, ScoredId, VectorRe
 from cluster.vector_index.filters import Filter
 from cluster.vector_index.pinecone.batches import MAX_BYTES, UpsertBatch, batches, numbers_of
 from cluster.vector_index.pinecone.errors import RequestTooLarge
-from cluster.vector_index.pinecone.limits import Operation, Use
 from cluster.vector_index.pinecone.metadata import filter_of
 from cluster.vector_index.pinecone.requests import Requests
 from cluster.vector_index.pinecone.visibility import FIRST_PAUSE_S, LONGEST_PAUSE_S, Visibility
@@ -63,8 +62,7 @@ class PineconeIndex:
         """Check that the index holds vectors of the collection's length and metric."""
         if collection in self._ensured:
             return
-        use = Use(operation=Operation.DESCRIBE, organisation="")
-        found = self._requests.send(lambda client: client.describe_index_stats(), use)
+        found = self._requests.send(lambda client: client.describe_index_stats())
         wanted = METRICS[collection.metric]
         if found.dimension != collection.dim or (found.metric or wanted) != wanted:
             raise Conflict(
@@ -79,31 +77,30 @@ class PineconeIndex:
     ) -> Written:
         """Insert or replace vectors. All count as written, because Pinecone does not say which were there."""
         del collection
-        failed: dict[str, str] = {}
+        namespace, failed = namespace_of(organisation, store), dict[str, str]()
         for batch in batches(records, max_bytes=self._max_bytes):
-            failed.update(self._upsert_batch(organisation, store, batch))
+            failed.update(self._upsert_batch(namespace, batch))
         return Written(written=len(records) - len(failed), failed=failed)
 
-    def _upsert_batch(self, organisation: str, store: str, batch: UpsertBatch) -> dict[str, str]:
+    def _upsert_batch(self, namespace: str, batch: UpsertBatch) -> dict[str, str]:
         """Send one request, and its halves if it is too large. Returns the reasons of vectors not stored."""
-        use = _use(Operation.UPSERT, organisation, store, bytes=batch.bytes)
         try:
             answer = self._requests.send(
-                lambda client: client.upsert(vectors=batch.vectors, namespace=use.namespace), use
+                lambda client: client.upsert(vectors=batch.vectors, namespace=namespace)
             )
         except RequestTooLarge as exc:
             if len(batch.vectors) == 1:
                 return {batch.ids[0]: str(exc)}
             self._max_bytes = min(self._max_bytes, max(batch.bytes // 2, 1))
-            first, second = (self._upsert_batch(organisation, store, half) for half in batch.halves())
-            return {**first, **second}
+            first, second = batch.halves()
+            return {**self._upsert_batch(namespace, first), **self._upsert_batch(namespace, second)}
         failed = {str(item["id"]): "Pinecone did not store it" for item in answer.failed_items}
         if answer.upserted_count + len(failed) != len(batch.vectors):
             raise ProviderUnavailable(
                 f"the vector index {self._name!r} on Pinecone says that it stored {answer.upserted_count} of "
                 f"{len(batch.vectors)} vectors; writing them again changes nothing"
             )
-        self._visibility.wrote(use.namespace, answer.response_info)
+        self._visibility.wrote(namespace, answer.response_info)
         return failed
 
     def set_attributes(
@@ -131,17 +128,18 @@ class PineconeIndex:
     def delete(self, organisation: str, store: str, ids: Sequence[str], *, collection: Collection) -> None:
         """Delete vectors by id."""
         del collection
+        namespace = namespace_of(organisation, store)
         for part in _parts(ids, IDS_PER_DELETE):
-            self._delete(_use(Operation.DELETE, organisation, store, deleted=len(part)), ids=part)
+            self._delete(namespace, ids=part)
 
     def delete_store(self, organisation: str, store: str, *, collection: Collection) -> None:
         """Delete every vector of the store."""
         del collection
-        self._delete(_use(Operation.DELETE, organisation, store), delete_all=True)
+        self._delete(namespace_of(organisation, store), delete_all=True)
 
-    def _delete(self, use: Use, **which: Any) -> None:
+    def _delete(self, namespace: str, **which: Any) -> None:
         try:
-            self._requests.send(lambda client: client.delete(namespace=use.namespace, **which), use)
+            self._requests.send(lambda client: client.delete(namespace=namespace, **which))
         except NotFound:
             return  # Pinecone has no such namespace, so it has none of its vectors
 
@@ -161,10 +159,11 @@ class PineconeIndex:
         """
         del mode
         numbers, theirs = numbers_of(vector), None if filter is None else filter_of(filter)
-        use = _use(Operation.QUERY, organisation, store, urgent=True)
         asked = min(k + SPARE_IDS, MAX_TOP_K)
         while True:
-            answer = self._query(use, vector=numbers, filter=theirs, top_k=asked)
+            answer = self._query(
+                namespace_of(organisation, store), vector=numbers, filter=theirs, top_k=asked
+            )
             found = [
                 ScoredId(id=match.id, score=_similarity(match.score, collection.metric))
                 for match in answer.matches
@@ -176,29 +175,28 @@ class PineconeIndex:
                 return found[:k]
             asked = min(4 * asked, MAX_TOP_K)
 
-    def _query(self, use: Use, **query: Any) -> QueryResponse:
-        return self._requests.send(lambda client: client.query(namespace=use.namespace, **query), use)
+    def _query(self, namespace: str, **query: Any) -> QueryResponse:
+        return self._requests.send(lambda client: client.query(namespace=namespace, **query), urgent=True)
 
     def fetch(
         self, organisation: str, store: str, ids: Sequence[str], *, collection: Collection
     ) -> dict[str, NDArray[np.float32]]:
         """Return the stored vectors with these ids, by id."""
-        use = _use(Operation.FETCH, organisation, store)
+        namespace = namespace_of(organisation, store)
         found: dict[str, NDArray[np.float32]] = {}
         for part in _parts(ids, max(1, min(IDS_PER_FETCH, NUMBERS_PER_FETCH // collection.dim))):
-            answer = self._requests.send(partial(Index.fetch, ids=part, namespace=use.namespace), use)
+            answer = self._requests.send(partial(Index.fetch, ids=part, namespace=namespace))
             found.update((id, np.array(one.values, np.float32)) for id, one in answer.vectors.items())
         return found
 
     def ids(self, organisation: str, store: str, *, collection: Collection) -> Iterator[list[str]]:
         """Yield the ids of all vectors of the store, a page at a time, ordered by code point."""
         del collection
-        use, token = _use(Operation.LIST, organisation, store), None
+        namespace, token = namespace_of(organisation, store), None
         while True:
-            ask = partial(
-                Index.list_paginated, namespace=use.namespace, limit=IDS_PER_PAGE, pagination_token=token
+            page = self._requests.send(
+                partial(Index.list_paginated, namespace=namespace, limit=IDS_PER_PAGE, pagination_token=token)
             )
-            page = self._requests.send(ask, use)
             if page.vectors:
                 yield [str(one.id) for one in page.vectors]
             token = page.pagination.next if page.pagination else None
@@ -208,9 +206,9 @@ class PineconeIndex:
     def count(self, organisation: str, store: str, *, collection: Collection) -> int:
         """Return the number of vectors in the store. Pinecone counts late, too."""
         del collection
-        use = _use(Operation.DESCRIBE, organisation, store)
+        namespace = namespace_of(organisation, store)
         try:
-            found = self._requests.send(lambda client: client.describe_namespace(name=use.namespace), use)
+            found = self._requests.send(lambda client: client.describe_namespace(name=namespace))
         except NotFound:
             return 0
         return int(found.record_count)
@@ -226,8 +224,8 @@ class PineconeIndex:
     ) -> None:
         """Return once searches see these vectors."""
         deadline = time.monotonic() + timeout_s
-        use = _use(Operation.QUERY, organisation, store)
-        if self._visibility.searches_see_writes(use, collection, deadline):
+        namespace = namespace_of(organisation, store)
+        if self._visibility.searches_see_writes(namespace, collection, deadline):
             return
         missing, pause_s = list(ids), FIRST_PAUSE_S
         while missing:
@@ -249,17 +247,13 @@ class PineconeIndex:
 
 def open_pinecone(settings: Settings, pool: ConnectionPool, name: str) -> PineconeIndex:
     """Open the index with this name in ``CLUSTER_INDEXES``. Sends no request."""
-    return PineconeIndex(Requests(name, settings.index_sources[name], pool), name)
+    del pool
+    return PineconeIndex(Requests(name, settings.index_sources[name]), name)
 
 
 def namespace_of(organisation: str, store: str) -> str:
     """Return the namespace of a store. Organisations and stores have no dot in their ids."""
     return f"{organisation}.{store}"
-
-
-def _use(operation: Operation, organisation: str, store: str, **more: Any) -> Use:
-    namespace = namespace_of(organisation, store)
-    return Use(operation=operation, organisation=organisation, namespace=namespace, **more)
 
 
 def _similarity(score: float, metric: Metric) -> float:

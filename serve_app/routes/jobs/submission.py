@@ -16,12 +16,16 @@ from psycopg import Connection
 from pydantic import BaseModel, Field, ValidationError
 from starlette.responses import Response
 
+from cluster.documents.files import get_file
+from cluster.documents.given_vectors.insert import require_given
 from cluster.documents.vector_stores import attaching
-from cluster.documents.vector_stores.stores import get_store
+from cluster.documents.vector_stores.stores import get_store, require_live
 from cluster.errors import InvalidInput
-from cluster.jobs.inputs import IndexFileInput
+from cluster.formats import PARQUET
+from cluster.jobs import queue
+from cluster.jobs.inputs import BulkInsertVectorsInput, IndexFileInput
 from cluster.jobs.jobs import Job, PriorityClass, get_job
-from cluster.jobs.kinds import INDEX_FILE, KINDS, JobKind
+from cluster.jobs.kinds import BULK_INSERT_VECTORS, INDEX_FILE, KINDS, JobKind
 from serve_app.edge.authentication import Organisation
 from serve_app.edge.error_responses import documented_errors
 from serve_app.edge.idempotency import Once
@@ -53,6 +57,9 @@ LONGEST_DELAY = timedelta(days=366)
 #: A ``not_before`` that passed at most this long ago means "at once", because clocks differ.
 CLOCK_SKEW = timedelta(minutes=1)
 
+#: Media types of files whose rows can be read; JSON lines for some purposes are recognised as plain text.
+ROW_FILES = frozenset({PARQUET, "application/jsonl", "text/plain"})
+
 M = TypeVar("M", bound=BaseModel)
 
 router = json_router()
@@ -77,6 +84,7 @@ def _index_file(submission: Submission, connection: Connection[Any]) -> Job:
     """Attach the file as the route of the store's files does. The file's open job may continue instead."""
     asked: IndexFileInput = submission.input
     store = get_store(connection, submission.organisation, asked.vector_store_id)
+    submission.service.require_configured(store)
     body = _validated(AttachRequest, asked.model_dump(exclude={"vector_store_id"}), body=submission.body)
     attached = attaching.attach(
         connection,
@@ -89,9 +97,26 @@ def _index_file(submission: Submission, connection: Connection[Any]) -> Job:
     return get_job(connection, submission.organisation, attached.job)
 
 
+def _bulk_insert_vectors(submission: Submission, connection: Connection[Any]) -> Job:
+    """Queue the insertion of a file of the organisation into one of its stores."""
+    asked: BulkInsertVectorsInput = submission.input
+    organisation = submission.organisation
+    store = require_given(require_live(get_store(connection, organisation, asked.vector_store_id)))
+    file = get_file(connection, organisation, asked.file_id)
+    if file.media_type not in ROW_FILES:
+        raise InvalidInput(
+            f"file {file.id} is {file.media_type}; given vectors are read from JSON lines or Parquet",
+            param="input.file_id",
+        )
+    input = {"vector_store": store.id, "file": file.id}
+    return queue.submit(
+        connection, organisation, BULK_INSERT_VECTORS, input, subject=store.id, **submission.options
+    )
+
+
 #: The function that accepts a job of each public kind, in the transaction of the request.
 SUBMISSIONS: Mapping[str, Callable[[Submission, Connection[Any]], Job]] = MappingProxyType(
-    {INDEX_FILE.name: _index_file}
+    {INDEX_FILE.name: _index_file, BULK_INSERT_VECTORS.name: _bulk_insert_vectors}
 )
 
 

@@ -190,6 +190,13 @@ def _ask_about_stores(ask: Any, http: httpx.Client, birds: VectorStore) -> None:
     )
     of_file = {**names, "file_id": file}
     job = ask("POST", "/v1/vector_stores/{vector_store_id}/files", names, json={"file_id": file})["job_id"]
+    given = ask("POST", "/v1/vector_stores", json={"embedding_model": "none", "dimensions": 2})["id"]
+    ask(
+        "POST",
+        "/v1/vector_stores/{vector_store_id}/vectors",
+        {"vector_store_id": given},
+        json={"vectors": [{"id": "a", "vector": [1, 2]}, {"id": "b"}]},
+    )
     ask("POST", "/v1/jobs", json={"kind": "index_file", "input": {**names, "file_id": file}})
     ask("GET", "/v1/vector_stores/{vector_store_id}/files", names)
     ask("GET", "/v1/vector_stores/{vector_store_id}/files/{file_id}", of_file)

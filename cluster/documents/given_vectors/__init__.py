@@ -1,0 +1,1 @@
+"""Vectors that callers compute themselves: the checks of their rows, and inserting them into a store."""

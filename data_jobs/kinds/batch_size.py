@@ -1,0 +1,28 @@
+"""How many rows are written at once: fewer after the index refused or delayed a write, more after successes.
+
+size = BatchSize()
+rows[: size.now]
+size.shrink()
+"""
+
+from cluster.documents.chunks.chunk_rows import ROWS_PER_TRANSACTION
+
+#: A success adds this share of the size, and at least one row.
+GROWTH = 0.25
+
+
+class BatchSize:
+    """The number of rows of the next write, from 1 to ``most``."""
+
+    def __init__(self, most: int = ROWS_PER_TRANSACTION) -> None:
+        self._most = most
+        #: Number of rows of the next write.
+        self.now = most
+
+    def shrink(self) -> None:
+        """Halve the size, after a write that was refused or delayed."""
+        self.now = max(1, self.now // 2)
+
+    def grow(self) -> None:
+        """Raise the size by a quarter, after a write that succeeded."""
+        self.now = min(self._most, self.now + max(1, int(self.now * GROWTH)))

@@ -1,0 +1,274 @@
+"""The job that inserts a file of given vectors into a vector store: read, insert, index, report.
+
+Each transaction writes some rows, and records with them how far the job has come. So a job whose worker was
+killed continues there, and each row counts once. The result counts every row. Rows that cannot be inserted
+are named with their numbers, and a file has all of them; the other rows are inserted.
+"""
+
+import asyncio
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, BinaryIO
+
+import structlog
+from psycopg import Connection
+
+from cluster.blobs import Blob
+from cluster.documents.chunks.bulk_load import ApproximateIndex
+from cluster.documents.files import LIFETIMES_S, File, create_file, get_file, require_blob
+from cluster.documents.given_vectors.bulk_inserts import (
+    Standing,
+    fault_lines,
+    forget_standing,
+    get_standing,
+    save_standing,
+)
+from cluster.documents.given_vectors.given_rows import FaultKind, GivenRow, RowFault
+from cluster.documents.given_vectors.insert import NOT_OF_ROWS, insert, require_given, write_ahead
+from cluster.documents.vector_stores.stores import VectorStore, get_store, touch_store
+from cluster.errors import NotFound, Permanent, Retryable, Shortage, Throttled, Unavailable
+from cluster.jobs import attempts
+from cluster.jobs.jobs import GONE
+from cluster.jobs.kinds import BULK_INSERT_VECTORS
+from cluster.organisations.organisations import StorageLimits
+from data_jobs.kinds.batch_size import BatchSize
+from data_jobs.kinds.resources import Resources
+from data_jobs.stages.given_vectors.frames import Frame
+from data_jobs.stages.given_vectors.row_reader import RowReader
+from data_jobs.worker.job_attempt import BACKOFF, JobAttempt, NotWanted
+
+log = structlog.get_logger(__name__)
+
+#: Bytes that are copied from the blob store at once.
+COPY_BYTES = 1024 * 1024
+#: Maximum number of attempts at one write. A longer trouble ends the attempt at the stage.
+WRITE_ATTEMPTS = 5
+#: OpenAI's purpose of a file that a job makes. Such files expire as the files of batches do.
+ERROR_FILE_PURPOSE, ERROR_FILE_TYPE = "batch_output", "application/jsonl"
+
+
+@dataclass(frozen=True)
+class BulkInsertVectors:
+    """Runs jobs of the kind ``BULK_INSERT_VECTORS``; the worker calls it with each attempt."""
+
+    resources: Resources
+
+    async def __call__(self, attempt: JobAttempt) -> None:
+        with tempfile.TemporaryFile(prefix="given-vectors-") as copy:
+            await _Insertion(self.resources, attempt, copy).do()
+
+
+@dataclass
+class _Rows:
+    """Consecutive rows of the file."""
+
+    rows: Sequence[GivenRow]
+    faults: Sequence[RowFault]
+
+    def split(self, size: int) -> "tuple[_Rows, _Rows]":
+        """Return a part with at most ``size`` rows that can be stored, and the rest."""
+        if len(self.rows) <= size:
+            return self, _Rows((), ())
+        end = self.rows[size].row
+        before = [fault for fault in self.faults if fault.row < end]
+        return _Rows(self.rows[:size], before), _Rows(self.rows[size:], self.faults[len(before) :])
+
+    def after(self, position: int) -> "_Rows":
+        """Return the rows after the one with this number."""
+        return _Rows(
+            [row for row in self.rows if row.row > position],
+            [fault for fault in self.faults if fault.row > position],
+        )
+
+    @property
+    def last(self) -> int:
+        """Number of the last row; 0 if there is none."""
+        return max((one[-1].row for one in (self.rows, self.faults) if one), default=0)
+
+
+@dataclass
+class _Insertion:
+    """Runs one attempt at the job."""
+
+    resources: Resources
+    attempt: JobAttempt
+    #: The file on a local disk, because Parquet is read from its end. It has no name, so it vanishes with the
+    #: worker.
+    copy: BinaryIO
+    batch: BatchSize = field(default_factory=BatchSize)
+    standing: Standing = field(default_factory=Standing)
+    #: Number of rows of the file; None while unknown.
+    total: int | None = None
+    ignored: Sequence[str] = ()
+
+    async def do(self) -> None:
+        """Run all stages in order."""
+        attempt = self.attempt
+        self.store, self.file = await attempt.in_transaction(self._look_up)
+        self.index = self.resources.indexes.of(self.store)
+        self.approximate = ApproximateIndex(self.index, self.store.collection)
+        await attempt.stage("read", partial(attempt.in_thread, self._read))
+        await attempt.stage("insert", self._insert)
+        await attempt.stage("index", partial(attempt.in_thread, self.approximate.build))
+        await attempt.stage("report", self._report, tries=attempt.settings.index_attempts)
+
+    def _look_up(self, connection: Connection[Any]) -> tuple[VectorStore, File]:
+        job = self.attempt.job
+        try:
+            store = get_store(connection, job.organisation, job.input["vector_store"])
+            file = get_file(connection, job.organisation, job.input["file"])
+        except NotFound as exc:
+            raise NotWanted(str(exc), GONE) from exc
+        if store.expired:
+            raise NotWanted(f"vector store {store.id} has expired", GONE)
+        touch_store(connection, store)
+        return require_given(store), file
+
+    def _read(self) -> None:
+        self.copy.seek(0)
+        self.copy.truncate()
+        lines = 0
+        with self.resources.blobs.open(self.attempt.job.organisation, self.file.sha256) as blob:
+            while part := blob.read(COPY_BYTES):
+                self.copy.write(part)
+                lines += part.count(b"\n")
+        self.copy.flush()
+        self.total = lines or None
+
+    async def _insert(self) -> None:
+        """Insert the rows that no earlier attempt has inserted."""
+        job, attempt = self.attempt.job, self.attempt
+        self.standing = await attempt.in_transaction(
+            lambda connection: get_standing(connection, job.organisation, job.id)
+        )
+        reader = await attempt.in_thread(
+            partial(RowReader, attempt.settings, self.copy, dim=self.store.fingerprint.dim)
+        )
+        following = asyncio.ensure_future(attempt.in_thread(reader.next))
+        try:
+            while (frame := await following) is not None:
+                following = asyncio.ensure_future(attempt.in_thread(reader.next))
+                await self._insert_frame(frame)
+        finally:
+            reader.kill()
+            await asyncio.gather(following, return_exceptions=True)
+            reader.close()
+
+    async def _insert_frame(self, frame: Frame) -> None:
+        self.ignored, self.total = frame.ignored, frame.total or self.total
+        rest, failures = _Rows(frame.rows, frame.faults).after(self.standing.position), 0
+        while rest.last:
+            part, following = rest.split(self.batch.now)
+            try:
+                await self._insert_part(part)
+            except Retryable as exc:
+                failures += 1
+                await self._wait(failures, exc)
+            except NOT_OF_ROWS:
+                raise
+            except Permanent as exc:
+                rest = self._smaller(part, following, exc)
+            else:
+                rest, failures = following, 0
+                self.batch.grow()
+                self.attempt.goes_on()
+                await self.attempt.progress(self.standing.rows, self.total, unit="rows")
+
+    async def _insert_part(self, part: _Rows) -> None:
+        job, store = self.attempt.job, self.store
+        ahead = await self.attempt.in_thread(partial(write_ahead, self.index, store, part.rows))
+        faults = sorted([*part.faults, *ahead.refused], key=lambda fault: fault.row)
+
+        def write(connection: Connection[Any]) -> Standing:
+            attempts.hold(connection, job)
+            written = insert(connection, self.index, store, ahead)
+            standing = self.standing.after(part.last, written, faults)
+            save_standing(connection, job.organisation, job.id, standing, faults)
+            return standing
+
+        try:
+            self.standing = await self.attempt.in_transaction(write)
+        except NotFound as exc:
+            raise NotWanted(str(exc), GONE) from exc
+        await self.attempt.in_thread(partial(self.approximate.wrote, len(part.rows)))
+
+    async def _wait(self, failures: int, exc: Retryable) -> None:
+        """Wait before another attempt at a write, which then has fewer rows.
+
+        Raises:
+            Retryable: the wait is too long to keep the slot, or no attempt remains.
+        """
+        wait_s = BACKOFF.wait_s(failures, exc)
+        throttled = isinstance(exc, Throttled)
+        if isinstance(exc, Shortage) or wait_s > BACKOFF.longest_s:
+            raise exc
+        if failures >= WRITE_ATTEMPTS and not throttled:
+            raise exc
+        self.batch.shrink()
+        log.warning("write_retried", attempt=failures, rows=self.batch.now, reason=str(exc))
+        await self.attempt.pause(wait_s, "provider" if throttled else "retry")
+
+    def _smaller(self, part: _Rows, following: _Rows, exc: Permanent) -> _Rows:
+        """Return the rows to write after the index refused a part. A single refused row becomes a fault."""
+        if len(part.rows) > 1:
+            self.batch.now = max(1, len(part.rows) // 2)
+            return _Rows([*part.rows, *following.rows], [*part.faults, *following.faults])
+        if not part.rows:
+            raise exc
+        (row,) = part.rows
+        message = f"was refused by the vector index: {exc}"
+        refused = RowFault(row=row.row, id=row.id, kind=FaultKind.INDEX, message=message)
+        faults = sorted([*part.faults, refused], key=lambda fault: fault.row)
+        return _Rows(following.rows, [*faults, *following.faults])
+
+    async def _report(self) -> None:
+        """Make the file of the failed rows, and end the job."""
+        self.index.settle(self.store.organisation, self.store.id)
+        blob = await self.attempt.in_thread(self._write_errors) if self.standing.failed else None
+        await self.attempt.in_transaction(partial(self._finish, blob))
+
+    def _write_errors(self) -> Blob:
+        job = self.attempt.job
+        with self.resources.blobs.writer(job.organisation) as writer:
+            for lines in fault_lines(self.attempt.pool, job.organisation, job.id):
+                writer.write(lines)
+            return writer.commit()
+
+    def _finish(self, blob: Blob | None, connection: Connection[Any]) -> None:
+        job, standing = self.attempt.job, self.standing
+        attempts.hold(connection, job)
+        error_file = None if blob is None else self._error_file(connection, blob).id
+        touch_store(connection, self.store)
+        found = {
+            "vector_store": self.store.id,
+            "file": self.file.id,
+            "rows": standing.rows,
+            "written": standing.written,
+            "unchanged": standing.unchanged,
+            "failed": sum(standing.failed.values()),
+            "failures": {
+                kind: {"rows": rows, "first_rows": list(standing.first_failed[kind])}
+                for kind, rows in standing.failed.items()
+            },
+            "error_file": error_file,
+            "ignored_fields": list(self.ignored),
+        }
+        forget_standing(connection, job.organisation, job.id)
+        attempts.finish(connection, job, result={name: found[name] for name in BULK_INSERT_VECTORS.result})
+
+    def _error_file(self, connection: Connection[Any], blob: Blob) -> File:
+        job = self.attempt.job
+        if not require_blob(connection, self.resources.blobs, job.organisation, blob.sha256):
+            raise Unavailable("the file of the failed rows vanished from the blob store")
+        return create_file(
+            connection,
+            job.organisation,
+            f"{job.id}_errors.jsonl",
+            ERROR_FILE_PURPOSE,
+            blob,
+            ERROR_FILE_TYPE,
+            expires_after_s=LIFETIMES_S["batch"],
+            default_limits=StorageLimits.of(self.attempt.settings),
+        )

@@ -1,0 +1,1 @@
+"""Read files of given vectors in a separate process with limits."""

@@ -1,0 +1,160 @@
+"""POST /v1/vector_stores/{id}/vectors: insert up to 1,000 vectors that the caller has computed.
+
+OpenAI's API has no such route. A file of millions of rows is a job of the kind ``bulk_insert_vectors``.
+"""
+
+import asyncio
+from typing import Annotated, Any, Literal, Self
+
+from psycopg import Connection
+from pydantic import Field
+from starlette.responses import Response
+
+from cluster.documents.chunks.chunk_rows import MAX_ID_CHARACTERS, MAX_TEXT_BYTES
+from cluster.documents.given_vectors.given_rows import FaultKind, RowChecker, RowFault
+from cluster.documents.given_vectors.insert import AheadOfRows, insert, require_given, write_ahead
+from cluster.documents.indexing import ChunkIndex
+from cluster.documents.vector_stores.stores import get_store, require_live, touch_store
+from cluster.errors import InvalidInput
+from cluster.records import MAX_ATTRIBUTES
+from cluster.vector_index import Written
+from serve_app.edge.authentication import Organisation
+from serve_app.edge.error_responses import documented_errors
+from serve_app.edge.idempotency import Once
+from serve_app.edge.json_route import IGNORED_HEADER, header_safe_name, json_router
+from serve_app.edge.request_model import RequestModel
+from serve_app.edge.response_model import ResponseModel
+from serve_app.edge.service_access import ServiceDep
+from serve_app.service import Service
+
+MAX_ROWS = 1_000
+#: The schema of a row. Rows are checked one by one, so that one wrong row does not refuse the others.
+ROW = {
+    "type": "object",
+    "title": "GivenVector",
+    "required": ["id", "vector"],
+    "properties": {
+        "id": {
+            "type": "string",
+            "minLength": 1,
+            "maxLength": MAX_ID_CHARACTERS,
+            "description": "Id of the row; a row with the id of a stored row replaces it",
+        },
+        "vector": {
+            "type": "array",
+            "items": {"type": "number"},
+            "description": "As many numbers as the store has `dimensions`; stored with unit length",
+        },
+        "text": {
+            "type": ["string", "null"],
+            "description": f"Text that searches by words and results show, at most {MAX_TEXT_BYTES:,} bytes",
+        },
+        "attributes": {
+            "type": ["object", "null"],
+            "maxProperties": MAX_ATTRIBUTES,
+            "additionalProperties": {"type": ["string", "number", "boolean", "null"]},
+            "description": f"Up to {MAX_ATTRIBUTES} named values that filters can test",
+        },
+    },
+}
+
+router = json_router(404, 409, 429)
+
+
+class InsertRequest(RequestModel):
+    """Rows to insert into a vector store without a model."""
+
+    vectors: Annotated[list[Any], Field(min_length=1, max_length=MAX_ROWS, json_schema_extra={"items": ROW})]
+    """Up to 1,000 rows with `id`, `vector`, `text` and `attributes`."""
+
+
+class FailedRow(ResponseModel):
+    """A row that was not inserted."""
+
+    row: int
+    """Number of the row in the request, from 1."""
+    id: str | None
+    """Id of the row; null if it has none."""
+    kind: FaultKind
+    """What is wrong, for programs."""
+    message: str
+    """What is wrong, for people; continues after the row's number."""
+
+    @classmethod
+    def of(cls, fault: RowFault) -> Self:
+        """Show the row."""
+        return cls(row=fault.row, id=fault.id, kind=fault.kind, message=fault.message)
+
+
+class InsertedVectors(ResponseModel):
+    """What became of the rows: `written`, `unchanged` and `failed` add up to their number."""
+
+    object: Literal["vector_store.vectors"] = "vector_store.vectors"
+    """Always `vector_store.vectors`."""
+    vector_store_id: str
+    """Id of the vector store."""
+    written: int
+    """Rows that are new, or replaced a different row with their id."""
+    unchanged: int
+    """Rows that were stored already."""
+    failed: int
+    """Rows that were not inserted."""
+    failures: list[FailedRow]
+    """The rows that were not inserted."""
+
+    @classmethod
+    def of(cls, store: str, written: Written, faults: list[RowFault]) -> Self:
+        """Show the counts."""
+        return cls(
+            vector_store_id=store,
+            written=written.written,
+            unchanged=written.unchanged,
+            failed=len(faults),
+            failures=[FailedRow.of(fault) for fault in faults],
+        )
+
+
+@router.post(
+    "/v1/vector_stores/{vector_store_id}/vectors",
+    summary="Insert vectors",
+    response_model=InsertedVectors,
+    responses=documented_errors(404, 409, 429),
+)
+async def insert_vectors(
+    vector_store_id: str, body: InsertRequest, service: ServiceDep, organisation: Organisation, once: Once
+) -> Response:
+    """Inserts the rows that can be stored, at once, and names the others with the reason."""
+    store = await service.read(
+        lambda connection: require_given(require_live(get_store(connection, organisation, vector_store_id)))
+    )
+    checker = RowChecker(store.fingerprint.dim)
+    rows, faults = await asyncio.to_thread(checker.check, enumerate(body.vectors, start=1))
+    ignored = _ignored(service, checker)
+
+    def ahead_of_rows(index: ChunkIndex) -> tuple[ChunkIndex, AheadOfRows]:
+        return index, write_ahead(index, store, rows)
+
+    index, ahead = await service.in_database(lambda _, indexes: ahead_of_rows(indexes.of(store)))
+    failed = sorted([*faults, *ahead.refused], key=lambda fault: fault.row)
+
+    def write(connection: Connection[Any]) -> InsertedVectors:
+        touch_store(connection, store)
+        return InsertedVectors.of(store.id, insert(connection, index, store, ahead), failed)
+
+    answer = await once(write)
+    await service.in_database(lambda *_: index.settle(organisation, store.id))
+    if ignored:
+        answer.headers[IGNORED_HEADER] = ", ".join(ignored)
+    return answer
+
+
+def _ignored(service: Service, checker: RowChecker) -> list[str]:
+    """Return the names of the unknown fields of the rows, for the header.
+
+    Raises:
+        InvalidInput: the server refuses unknown fields.
+    """
+    names = [f"vectors[].{header_safe_name(name)}" for name in sorted(checker.ignored)]
+    if names and service.settings.unknown_fields == "error":
+        raise InvalidInput(f"unknown field {names[0]} (CLUSTER_UNKNOWN_FIELDS is error)", param="vectors")
+    return names
