@@ -9,7 +9,7 @@ import math
 import os
 import threading
 from socket import gethostname
-from typing import Any, cast
+from typing import Any
 from uuid import uuid4
 
 import numpy as np
@@ -20,15 +20,16 @@ from ray.exceptions import RayError
 from ray.serve import Application
 from ray.serve.config import AutoscalingContext
 from ray.serve.exceptions import RayServeException
+from ray.serve.handle import DeploymentHandle
 
 from cluster.blobs import open_blob_store
 from cluster.database import translated
 from cluster.deploy.loopback import keep_to_loopback
+from cluster.deploy.model_deployments import APPLICATION, ModelCall, call_replica, deployment_of
 from cluster.deploy.serve_config import require_release_only
 from cluster.documents.chunks.chunk_indexes import ChunkIndexes
 from cluster.engines import Registry, describe
 from cluster.engines.priority import lower_priority
-from cluster.errors import ClusterError, Unavailable, last_line
 from cluster.jobs import jobs
 from cluster.jobs.schedules import create_system_schedules
 from cluster.logs import configure
@@ -42,9 +43,6 @@ from data_jobs.worker.parser_pool import Parsers
 
 log = structlog.get_logger(__name__)
 
-#: Names of the deployment that has the model and of its application, as in ``serve.yaml`` and
-#: ``serve_app.main``.
-EMBEDDER, EMBEDDER_APPLICATION = "embedder", "embedding-cluster"
 #: CPUs that Ray reserves for a replica. The parsers of the replica use more.
 CPUS = 0.5
 HEALTH_PERIOD_S, HEALTH_TIMEOUT_S = 10, 30
@@ -55,12 +53,13 @@ WAITING_PER_WORKER, OLDEST_S = 8.0, 30.0
 
 
 class ServedEmbedder:
-    """Calls the embedding deployment of the endpoint through a handle. The replicas of that deployment batch
-    the chunks of all jobs together.
+    """Calls the deployment of the model through a handle. The replicas of that deployment batch the chunks of
+    all jobs together.
     """
 
-    def __init__(self) -> None:
-        self._handle = serve.get_deployment_handle(EMBEDDER, app_name=EMBEDDER_APPLICATION)
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._handles: dict[str, DeploymentHandle[Any]] = {}
 
     async def __call__(
         self, ids: Ids, *, fingerprint: str, organisation: str, urgent: bool
@@ -73,18 +72,14 @@ class ServedEmbedder:
             Throttled: the replica's queue is full.
             CancelledError: the replica cancelled the call.
         """
-        try:
-            lane = "interactive" if urgent else "bulk"
-            answer = await self._handle.embed_ids.remote(
-                ids, fingerprint=fingerprint, organisation=organisation, lane=lane
-            )
-            return cast("NDArray[np.float32]", answer)
-        except ClusterError as exc:
-            # Ray raises a copy of the error whose message is the whole remote traceback. Raise the original
-            # error, because its message is a sentence for people.
-            raise getattr(exc, "cause", exc) from exc
-        except (RayError, RayServeException) as exc:
-            raise Unavailable(f"the model did not answer: {last_line(exc)}") from exc
+        call = ModelCall(fingerprint=fingerprint, organisation=organisation, urgent=urgent)
+        handle = self._handle(deployment_of(self._settings, fingerprint.rpartition("@")[0]))
+        return await call_replica(handle, ids, call, faults=(RayError, RayServeException))
+
+    def _handle(self, deployment: str) -> DeploymentHandle[Any]:
+        if deployment not in self._handles:
+            self._handles[deployment] = serve.get_deployment_handle(deployment, app_name=APPLICATION)
+        return self._handles[deployment]
 
 
 class Worker:
@@ -150,7 +145,10 @@ class Worker:
         parsers = Parsers(settings, self._consumer.threads, max(1, os.cpu_count() or 1))
         self._consumer.kinds |= open_kinds(
             Resources(
-                blobs=open_blob_store(settings), indexes=indexes, parsers=parsers, embed=ServedEmbedder()
+                blobs=open_blob_store(settings),
+                indexes=indexes,
+                parsers=parsers,
+                embed=ServedEmbedder(settings),
             )
         )
         self._begun.set()

@@ -1,16 +1,25 @@
-"""The embedding deployment. HTTP and models share one replica, because a call between replicas takes
-milliseconds.
+"""The embedding deployments. HTTP and most models share one replica, because a call between replicas takes
+milliseconds. A model with replicas of its own (``ModelReplica``) is called through its handle.
 """
 
 import asyncio
+import math
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
 from fastapi import FastAPI
 from numpy.typing import NDArray
 from ray import serve
+from ray.exceptions import RayError
+from ray.serve.exceptions import RayServeException
+from ray.serve.handle import DeploymentHandle
 
 from cluster.deploy.loopback import keep_to_loopback
+from cluster.deploy.model_deployments import call_replica
+from cluster.engines import Registry, open_engine
+from cluster.errors import Conflict
 from cluster.logs import configure
 from cluster.settings import Settings
 from serve_app.api import build_api
@@ -18,6 +27,7 @@ from serve_app.draining import stopping
 from serve_app.embedding.batching import Lane
 from serve_app.embedding.heartbeat import Heartbeat
 from serve_app.embedding.metrics import Metrics, ObservedModel
+from serve_app.embedding.served_model import open_batcher
 from serve_app.open_address import require_key
 from serve_app.service import Service
 
@@ -27,19 +37,26 @@ HEALTH_TIMEOUT_S = 30
 
 
 class Embedder:
-    """One replica. It reads its settings from the environment of ``ray start`` on its node."""
+    """One replica. It reads its settings from the environment of ``ray start`` on its node.
 
-    def __init__(self) -> None:
-        settings = Settings()
-        configure(settings)
-        keep_to_loopback()
+    Args:
+        handles: the handle of each model with a deployment of its own, by name.
+    """
+
+    def __init__(self, handles: Mapping[str, DeploymentHandle[Any]] | None = None) -> None:
+        settings = _settings()
         require_key(settings)
-        threads = settings.engine_threads or settings.cpus_per_replica
-        self._service = Service(settings.model_copy(update={"engine_threads": threads}))
+        remote = {
+            name: partial(call_replica, handle, faults=(RayError, RayServeException))
+            for name, handle in (handles or {}).items()
+        }
+        self._service = Service(settings, remote)
         models = self._service.models
-        self._heartbeats = [Heartbeat(model.engine) for model in models.values()]
+        self._heartbeats = [Heartbeat(engine) for engine in models.engines.values()]
         watched = {
-            name: ObservedModel(model.batcher.stats, model.engine.concurrency)
+            name: ObservedModel(
+                model.batcher.stats, models.engines[name].concurrency if name in models.engines else 0
+            )
             for name, model in models.items()
         }
         self._metrics = Metrics(watched, self._service.known_shortages)
@@ -49,7 +66,13 @@ class Embedder:
         return build_api(self._service, stopping=stopping)
 
     async def embed_ids(
-        self, ids: list[NDArray[np.int32]], *, fingerprint: str, organisation: str, lane: Lane = "bulk"
+        self,
+        ids: list[NDArray[np.int32]],
+        *,
+        fingerprint: str,
+        organisation: str,
+        lane: Lane = "bulk",
+        deadline_s: float = math.inf,
     ) -> NDArray[np.float32]:
         """Return the vectors of tokenised inputs, (n, dim) float32, to callers inside the cluster.
 
@@ -58,6 +81,7 @@ class Embedder:
             fingerprint: id of the fingerprint of the intended model.
             organisation: the organisation whose share of the model is used for the inputs.
             lane: ``interactive`` if a person waits for the answer.
+            deadline_s: seconds from now after which the answer is useless.
 
         Raises:
             Conflict: this replica does not serve the intended model; another model would misread the token
@@ -65,7 +89,7 @@ class Embedder:
             Throttled: too many tokens wait already.
         """
         return await self._service.models.of_fingerprint(fingerprint).batcher.embed(
-            ids, lane=lane, organisation=organisation
+            ids, lane=lane, organisation=organisation, deadline_s=deadline_s
         )
 
     async def check_health(self) -> None:
@@ -77,6 +101,63 @@ class Embedder:
             self._metrics.stop()
         if hasattr(self, "_service"):
             self._service.close()
+
+
+class ModelReplica:
+    """One replica of a model with a deployment of its own. It computes for the endpoint and for workers.
+
+    Args:
+        name: name of the model in ``CLUSTER_MODELS``.
+    """
+
+    def __init__(self, name: str) -> None:
+        settings = _settings()
+        self._engine = open_engine(Registry(settings).named(name))
+        self._batcher = open_batcher(self._engine, settings)
+        self._heartbeat = Heartbeat(self._engine)
+        watched = {name: ObservedModel(self._batcher.stats, self._engine.concurrency)}
+        self._metrics = Metrics(watched, frozenset)  # the endpoint's replicas publish the shortages
+        self._metrics.start()
+
+    async def embed_ids(
+        self,
+        ids: list[NDArray[np.int32]],
+        *,
+        fingerprint: str,
+        organisation: str,
+        lane: Lane = "bulk",
+        deadline_s: float = math.inf,
+    ) -> NDArray[np.float32]:
+        """Return the vectors of tokenised inputs, as ``Embedder.embed_ids`` does.
+
+        Raises:
+            Conflict: this replica computes other vectors than those of the fingerprint.
+            Throttled: too many tokens wait already.
+        """
+        own = self._engine.fingerprint.id
+        if fingerprint != own:
+            raise Conflict(
+                f"vectors of {fingerprint} are requested, but this replica computes those of {own}; nothing "
+                "was computed. Configure the same weights on every node (CLUSTER_MODELS)"
+            )
+        return await self._batcher.embed(ids, lane=lane, organisation=organisation, deadline_s=deadline_s)
+
+    async def check_health(self) -> None:
+        """Raise an error if the model no longer computes."""
+        await self._heartbeat.check()
+
+    def __del__(self) -> None:
+        if hasattr(self, "_metrics"):
+            self._metrics.stop()
+
+
+def _settings() -> Settings:
+    """Return the settings of a replica, after the steps with which every replica begins."""
+    settings = Settings()
+    configure(settings)
+    keep_to_loopback()
+    threads = settings.engine_threads or settings.cpus_per_replica
+    return settings.model_copy(update={"engine_threads": threads})
 
 
 EmbedderIngress: Any = serve.ingress()(Embedder)

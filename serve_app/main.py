@@ -10,9 +10,11 @@ import ray
 from ray import serve
 from ray.serve import Application
 
+from cluster.deploy.model_deployments import ENDPOINT, own_deployment
 from cluster.deploy.serve_config import require_release_only
+from cluster.engines import ModelEntry, Registry
 from cluster.settings import Settings
-from serve_app.deployment import HEALTH_TIMEOUT_S, EmbedderIngress
+from serve_app.deployment import HEALTH_TIMEOUT_S, EmbedderIngress, ModelReplica
 
 #: Maximum number of requests in a replica at once. Further requests wait in the router, from which another
 #: replica can take them.
@@ -38,15 +40,40 @@ def build(arguments: dict[str, str]) -> Application:
     require_release_only(arguments)
     settings = Settings()
     gpus = ray.cluster_resources().get("GPU", 0.0)  # type: ignore[no-untyped-call]
+    handles: dict[str, Any] = {}
+    for entry in Registry(settings).entries.values():
+        if entry.options.own_deployment:
+            model: Any = serve.deployment(**model_options(entry, gpus=gpus))(ModelReplica)
+            handles[entry.name] = model.bind(entry.name)
     deployment: Any = serve.deployment(**options(settings, gpus=gpus))(EmbedderIngress)
-    application: Application = deployment.bind()
+    application: Application = deployment.bind(handles)
     return application
 
 
 def options(settings: Settings, *, gpus: float) -> dict[str, Any]:
-    """Return the options of the deployment for a cluster with this number of GPUs."""
+    """Return the options of the endpoint's deployment for a cluster with this number of GPUs."""
+    return _options(
+        settings,
+        name=ENDPOINT,
+        gpus=settings.gpu_share(gpus),
+        bounds=(settings.min_replicas, settings.max_replicas),
+    )
+
+
+def model_options(entry: ModelEntry, *, gpus: float) -> dict[str, Any]:
+    """Return the options of a model's own deployment for a cluster with this number of GPUs."""
+    own = entry.options.gpus
+    return _options(
+        entry.settings,
+        name=own_deployment(entry.name),
+        gpus=entry.settings.gpu_share(gpus) if own is None else own,
+        bounds=entry.options.replicas,
+    )
+
+
+def _options(settings: Settings, *, name: str, gpus: float, bounds: tuple[int, int]) -> dict[str, Any]:
     return {
-        "name": "embedder",
+        "name": name,
         "max_ongoing_requests": MAX_ONGOING_REQUESTS,
         "health_check_period_s": HEALTH_PERIOD_S,
         "health_check_timeout_s": HEALTH_TIMEOUT_S,
@@ -55,19 +82,19 @@ def options(settings: Settings, *, gpus: float) -> dict[str, Any]:
         "max_surge_percent": settings.update_surge_percent,
         "ray_actor_options": {
             "num_cpus": settings.cpus_per_replica or 1,
-            "num_gpus": settings.gpu_share(gpus),
+            "num_gpus": gpus,
         },
-        **_scale(settings),
+        **_scale(settings, *bounds),
     }
 
 
-def _scale(settings: Settings) -> dict[str, Any]:
-    if settings.min_replicas == settings.max_replicas:
-        return {"num_replicas": settings.max_replicas}
+def _scale(settings: Settings, least: int, most: int) -> dict[str, Any]:
+    if least == most:
+        return {"num_replicas": most}
     return {
         "autoscaling_config": {
-            "min_replicas": settings.min_replicas,
-            "max_replicas": settings.max_replicas,
+            "min_replicas": least,
+            "max_replicas": most,
             "target_ongoing_requests": settings.target_ongoing_requests,
             "look_back_period_s": LOOK_BACK_S,
             "upscale_delay_s": settings.upscale_delay_s,

@@ -11,7 +11,7 @@ import asyncio
 import contextvars
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import Any, ParamSpec, TypeVar
@@ -30,6 +30,7 @@ from cluster.organisations.organisations import ensure_organisation
 from cluster.organisations.usage import UsageEvent, record_usage
 from cluster.settings import Settings
 from serve_app.embedding.openai_tokens import open_openai_tokens
+from serve_app.embedding.remote_model import CallReplica
 from serve_app.embedding.served_models import ServedModels
 from serve_app.embedding.usage import UsageRecorder
 
@@ -56,9 +57,14 @@ class Unconfirmed(Unavailable):
 
 
 class Service:
-    """Holds the parts that all routes use."""
+    """Holds the parts that all routes use.
 
-    def __init__(self, settings: Settings) -> None:
+    Args:
+        settings: the settings of this process.
+        remote: calls a replica of each model with a deployment of its own, by name.
+    """
+
+    def __init__(self, settings: Settings, remote: Mapping[str, CallReplica] | None = None) -> None:
         self.settings = settings
         self._pool: ConnectionPool | None = None
         self._indexes: ChunkIndexes | None = None
@@ -66,7 +72,7 @@ class Service:
         self._short: dict[Resource, float] = {}
         self._lock = threading.Lock()
         self.usage = UsageRecorder(self._record_usage)
-        self.models = ServedModels(settings, self.usage)
+        self.models = ServedModels(settings, self.usage, remote)
         self.decode = open_openai_tokens(settings)
         self.blobs = open_blob_store(settings)
         self._blob_threads = ThreadPoolExecutor(BLOB_THREADS, "blobs")

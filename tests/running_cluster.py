@@ -10,12 +10,18 @@ from dataclasses import dataclass
 
 import pytest
 
+from cluster.engines import Registry
+from cluster.engines.weights import open_model_folder
 from cluster.local.environment import settings_variables
 from cluster.settings import Settings
+from cluster.settings.models import ModelSetting
+from cluster.settings.values import Table
 from tests.conftest import FOREIGN_PREFIXES, ROOT, NewHome
 
 #: A worker without a heartbeat for so long counts as dead. Short, because tests kill workers.
 LEASE_S = 5.0
+#: A model with a deployment of its own, which has no replica until it is asked.
+IDLE_MODEL = "idle/model"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +75,12 @@ def pids(settings: Settings) -> dict[str, int | None]:
 @pytest.fixture(scope="session")
 def running_cluster(new_home: NewHome) -> Iterator[RunningCluster]:
     """A cluster that two ``up`` commands at the same moment start; it stops at the end of the session."""
-    settings = new_home("running").model_copy(update={"lease_s": LEASE_S})
+    folder = open_model_folder(Registry(Settings()).default).path
+    idle = ModelSetting(source=str(folder), min_replicas=0, max_replicas=1)
+    scaling = {"upscale_delay_s": 0.0, "downscale_delay_s": 1.0}
+    settings = new_home("running").model_copy(
+        update={"lease_s": LEASE_S, "models": Table({IDLE_MODEL: idle}), **scaling}
+    )
     with ThreadPoolExecutor(2) as pool:
         ups = list(pool.map(lambda _: local("up", settings), range(2)))
     try:

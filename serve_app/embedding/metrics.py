@@ -32,7 +32,8 @@ class ObservedModel:
     """A model with its counters, as last published."""
 
     stats: Stats
-    #: Batches that the engine computes at once; if all are busy, the busy share is 1.
+    #: Batches that the engine computes at once; if all are busy, the busy share is 1. 0: the engine runs in
+    #: other replicas, which publish its load.
     concurrency: int
     #: The counters of the last publication, and its time.
     last: Stats = field(default_factory=Stats)
@@ -105,6 +106,8 @@ class Metrics:
                 model=name,
                 organisation=organisation,
             )
+        if not model.concurrency:
+            return
         for lane, tokens in now.waiting_tokens.items():
             self._queue.set(tokens, {"model": name, "lane": lane})
         real = now.real_tokens - last.real_tokens

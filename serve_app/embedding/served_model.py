@@ -1,19 +1,22 @@
 """A served model: its engine with tokeniser and prompts, its batcher, and the handling of long inputs.
 
-``served_models`` creates one for each model of the registry; the routes use it.
+``served_models`` creates one for each model of the registry; the routes use it. The engine runs in this
+process, or in the replicas of the model's own deployment.
 
-    model = ServedModel(entry.name, open_engine(entry), settings, usage)
+    model = ServedModel.local(entry.name, open_engine(entry), settings, usage)
     made = await model.embed_texts(["a text"], context)
 """
 
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cluster.engines import Engine
+from cluster.engines import Engine, ModelEntry, describe, open_tokeniser, properties
 from cluster.errors import InvalidInput
 from cluster.organisations.usage import UsageSource
 from cluster.settings import Settings
@@ -21,6 +24,7 @@ from serve_app.embedding.batching import Batcher, Lane
 from serve_app.embedding.inputs import refuse_many_tokens
 from serve_app.embedding.long_inputs import CUT, INPUT, InputField, LongInputPolicy, Side
 from serve_app.embedding.output import unit_length
+from serve_app.embedding.remote_model import CallReplica, ModelDescription, RemoteBatcher, RemoteModel
 from serve_app.embedding.tokenising import INTERACTIVE_TOKENS, Tokenising, too_long
 from serve_app.embedding.usage import UsageRecorder
 
@@ -55,24 +59,52 @@ class EmbeddedInputs:
 
 
 class ServedModel:
-    """An engine and its batcher, with the model name that clients use."""
+    """An engine and its batcher, with the model name that clients use.
 
-    def __init__(self, name: str, engine: Engine, settings: Settings, usage: UsageRecorder) -> None:
+    Args:
+        name: the name that clients use.
+        engine: the engine, or the description of one that other replicas have.
+        batcher: computes vectors.
+        usage: records the tokens that the model reads.
+        threads: number of threads that tokenise long texts.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        engine: ModelDescription,
+        batcher: Batcher | RemoteBatcher,
+        usage: UsageRecorder,
+        *,
+        threads: int,
+    ) -> None:
         self.name = name
         self.engine = engine
+        self.batcher = batcher
         self._usage = usage
-        self.batcher = Batcher(
-            engine,
-            batch_tokens=settings.replica_batch_tokens,
-            max_waiting_tokens=settings.max_waiting_tokens,
-            cache_bytes=settings.vector_cache_bytes,
-            weights=settings.organisation_weights,
+        self._tokenising = Tokenising(engine.tokeniser, threads=threads)
+
+    @classmethod
+    def local(cls, name: str, engine: Engine, settings: Settings, usage: UsageRecorder) -> Self:
+        """Serve a model with an engine of this process."""
+        return cls(name, engine, open_batcher(engine, settings), usage, threads=engine.concurrency)
+
+    @classmethod
+    def remote(cls, entry: ModelEntry, call: CallReplica, usage: UsageRecorder) -> Self:
+        """Serve a model whose engine runs in its own deployment.
+
+        Raises:
+            Misconfigured: the entry does not name a model that can be opened.
+        """
+        fingerprint, known = describe(entry), properties(entry)
+        model = RemoteModel(
+            fingerprint=fingerprint,
+            tokeniser=open_tokeniser(entry),
+            prompts=known.prompts,
+            dimensions=known.dimensions,
         )
-        self._tokenising = Tokenising(engine.tokeniser, threads=engine.concurrency)
-        if not engine.billed:
-            engine.embed(
-                ["warm", "up " * 100]
-            )  # the first pass allocates memory, and shows that the model runs
+        threads = entry.settings.engine_threads or os.cpu_count() or 1
+        return cls(entry.name, model, RemoteBatcher(fingerprint, call), usage, threads=threads)
 
     @property
     def max_tokens(self) -> int:
@@ -182,6 +214,20 @@ class ServedModel:
             truncated=truncated,
             parts=counts,
         )
+
+
+def open_batcher(engine: Engine, settings: Settings) -> Batcher:
+    """Return the batcher of an engine of this process, after a first pass through the engine."""
+    batcher = Batcher(
+        engine,
+        batch_tokens=settings.replica_batch_tokens,
+        max_waiting_tokens=settings.max_waiting_tokens,
+        cache_bytes=settings.vector_cache_bytes,
+        weights=settings.organisation_weights,
+    )
+    if not engine.billed:
+        engine.embed(["warm", "up " * 100])  # the first pass allocates memory, and shows that the model runs
+    return batcher
 
 
 def _refuse_long(ids: Sequence[Ids], most: int, named: InputField) -> None:

@@ -6,9 +6,10 @@ model = models.named("all-MiniLM-L6-v2")
 
 from collections.abc import Iterator, Mapping
 
-from cluster.engines import Fingerprint, Registry, open_engine, open_reranker
+from cluster.engines import Engine, Fingerprint, Registry, open_engine, open_reranker
 from cluster.errors import Conflict, NotFound
 from cluster.settings import Settings
+from serve_app.embedding.remote_model import CallReplica
 from serve_app.embedding.served_model import ServedModel
 from serve_app.embedding.usage import UsageRecorder
 
@@ -32,13 +33,23 @@ class ServedModels(Mapping[str, ServedModel]):
     Args:
         settings: the settings that name the models.
         usage: records the tokens that the models read.
+        remote: calls a replica of each model with a deployment of its own, by name. Other models open here.
     """
 
-    def __init__(self, settings: Settings, usage: UsageRecorder) -> None:
+    def __init__(
+        self, settings: Settings, usage: UsageRecorder, remote: Mapping[str, CallReplica] | None = None
+    ) -> None:
         self._registry = registry = Registry(settings)
+        remote = remote or {}
+        #: The engines of this process, by the name of the model.
+        self.engines: Mapping[str, Engine] = {
+            entry.name: open_engine(entry) for entry in registry.entries.values() if entry.name not in remote
+        }
         self._by_name = {
-            entry.name: ServedModel(entry.name, open_engine(entry), settings, usage)
-            for entry in registry.entries.values()
+            name: ServedModel.remote(entry, remote[name], usage)
+            if name in remote
+            else ServedModel.local(name, self.engines[name], settings, usage)
+            for name, entry in registry.entries.items()
         }
         self._by_fingerprint = {model.engine.fingerprint.id: model for model in self._by_name.values()}
         #: The model for new vector stores, and for requests that name no model.

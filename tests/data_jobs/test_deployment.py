@@ -67,7 +67,7 @@ async def test_a_model_that_throttles_says_so_in_its_own_words_and_for_how_long(
 
     monkeypatch.setattr(serve, "get_deployment_handle", lambda *_, **__: SimpleNamespace(embed_ids=Full()))
     with pytest.raises(Throttled) as refused:
-        await ServedEmbedder()([], fingerprint="a model", organisation="default", urgent=False)
+        await ServedEmbedder(Settings())([], fingerprint="a model", organisation="default", urgent=False)
     assert (str(refused.value), refused.value.retry_after_s) == ("full", 7)
 
 

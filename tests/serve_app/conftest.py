@@ -5,7 +5,7 @@ import shutil
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +29,7 @@ from cluster.settings.indexes import IndexSource
 from cluster.settings.models import ModelSetting
 from cluster.settings.values import Table
 from serve_app.api import build_api
+from serve_app.embedding.remote_model import CallReplica
 from serve_app.service import Service
 from tests import folder_index
 
@@ -47,9 +48,9 @@ class Server:
 
 
 @contextmanager
-def serving(settings: Settings) -> Iterator[Server]:
-    """The endpoint on its own port."""
-    service = Service(settings)
+def serving(settings: Settings, remote: Mapping[str, CallReplica] | None = None) -> Iterator[Server]:
+    """The endpoint on its own port; ``remote`` calls the models that have deployments of their own."""
+    service = Service(settings, remote)
     app = build_api(service)
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))

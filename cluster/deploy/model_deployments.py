@@ -1,0 +1,96 @@
+"""Name the Serve deployments that compute vectors, and call them, without importing Ray.
+
+Most models run in the replicas of the endpoint (``ENDPOINT``). A model with ``gpus``, ``min_replicas`` or
+``max_replicas`` in ``CLUSTER_MODELS`` has a deployment of its own. The endpoint and the workers use this
+module. Each call names the fingerprint, so a replica with other weights refuses it.
+
+    deployment_of(settings, "all-MiniLM-L6-v2")       # "embedder"
+    deployment_of(settings, "bge-large")              # "embedder-bge-large"
+    vectors = await call_replica(handle, ids, ModelCall(...), faults=(RayError, RayServeException))
+"""
+
+import asyncio
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cluster.errors import ClusterError, Unavailable, last_line
+from cluster.records import digest
+from cluster.settings import Settings
+
+#: Name of the Serve application with the endpoint and the models, as in ``serve.yaml``.
+APPLICATION = "embedding-cluster"
+#: Name of the endpoint's deployment.
+ENDPOINT = "embedder"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelCall:
+    """The arguments of a call to a replica, except the inputs."""
+
+    #: Id of the fingerprint of the model that the token ids were made for.
+    fingerprint: str
+    #: The organisation whose share of the model is used for the inputs.
+    organisation: str
+    #: True if a person waits for the answer.
+    urgent: bool
+    #: Seconds from now after which the answer is useless.
+    deadline_s: float = math.inf
+
+
+def own_deployment(model: str) -> str:
+    """Return the name of the model's own deployment.
+
+    Serve uses the name in the names of files and actors, so unusual characters are replaced. The digest keeps
+    the names of two such models apart.
+    """
+    plain = re.sub(r"[^A-Za-z0-9._-]", "-", model)
+    return f"{ENDPOINT}-{plain}" if plain == model else f"{ENDPOINT}-{plain}-{digest(model, size=4)}"
+
+
+def deployment_of(settings: Settings, model: str) -> str:
+    """Return the name of the deployment that computes the vectors of the model with this name."""
+    setting = settings.models.get(model)
+    return own_deployment(model) if setting is not None and setting.own_deployment else ENDPOINT
+
+
+async def call_replica(
+    handle: Any, ids: Sequence[NDArray[np.int32]], call: ModelCall, *, faults: tuple[type[Exception], ...]
+) -> NDArray[np.float32]:
+    """Return the vectors of n tokenised inputs: (n, dim) float32. Any replica of the deployment may answer.
+
+    Args:
+        handle: Serve's handle of the deployment.
+        ids: token ids of each input, without special tokens.
+        call: the other arguments.
+        faults: the exceptions with which Ray reports that no replica answered.
+
+    Raises:
+        Conflict: the replicas serve another model than the one with this fingerprint.
+        Unavailable: a replica died, or there is no replica.
+        Throttled: the replica's queue is full, or the deadline cannot be met.
+        CancelledError: the caller or the replica cancelled the call.
+    """
+    response = handle.embed_ids.remote(
+        list(ids),
+        fingerprint=call.fingerprint,
+        organisation=call.organisation,
+        lane="interactive" if call.urgent else "bulk",
+        deadline_s=call.deadline_s,
+    )
+    try:
+        return cast("NDArray[np.float32]", await response)
+    except asyncio.CancelledError:
+        response.cancel()  # so that the replica drops inputs for which no caller waits
+        raise
+    except ClusterError as exc:
+        # Ray raises a copy of the error whose message is the whole remote traceback. Raise the original
+        # error, because its message is a sentence for people.
+        raise getattr(exc, "cause", exc) from exc
+    except faults as exc:
+        raise Unavailable(f"the model did not answer: {last_line(exc)}") from exc

@@ -1,0 +1,232 @@
+"""A model with replicas of its own: its deployment, and what the endpoint and the workers ask of it."""
+
+import asyncio
+from collections.abc import Generator, Iterator
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from psycopg_pool import ConnectionPool
+from ray import serve
+from ray.exceptions import RayActorError, RayTaskError
+
+from cluster.deploy.model_deployments import (
+    ModelCall,
+    call_replica,
+    deployment_of,
+    own_deployment,
+)
+from cluster.engines import Engine, Registry, open_engine
+from cluster.errors import Conflict, Throttled, Unavailable
+from cluster.settings import Settings
+from cluster.settings.models import ModelSetting
+from cluster.settings.values import Table
+from data_jobs.deployment import ServedEmbedder
+from serve_app.deployment import ModelReplica
+from serve_app.embedding.served_model import open_batcher
+from serve_app.main import model_options, options
+from tests.hashing_engine import KIND, hashing_kind
+from tests.serve_app.conftest import MODEL, PROMPTED, Server, serving
+
+CALL = ModelCall(fingerprint="a model@1", organisation="acme", urgent=True, deadline_s=3.0)
+
+
+class Handle:
+    """Serve's handle of a deployment whose only replica is in this process."""
+
+    def __init__(self, embed_ids: Any) -> None:
+        self.embed_ids = SimpleNamespace(remote=lambda *ids, **call: Response(embed_ids(*ids, **call)))
+
+
+class Response:
+    """Serve's response: it can be awaited and cancelled."""
+
+    cancelled = 0
+
+    def __init__(self, work: Any) -> None:
+        self._work = work
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        return (yield from self._work.__await__())
+
+    def cancel(self) -> None:
+        Response.cancelled += 1
+
+
+class OneReplica:
+    """A replica of the model's deployment, without Serve around it."""
+
+    def __init__(self, engine: Engine, settings: Settings) -> None:
+        self.calls: list[dict[str, Any]] = []
+        self._replica = SimpleNamespace(_engine=engine, _batcher=open_batcher(engine, settings))
+
+    async def embed_ids(self, ids: Any, **call: Any) -> Any:
+        self.calls.append({**call, "inputs": len(ids)})
+        return await ModelReplica.embed_ids(self._replica, ids, **call)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def own_settings(settings: Settings, prompted: Path) -> Settings:
+    """Settings in which the model with prompts has one to four replicas of its own."""
+    setting = ModelSetting(source=str(prompted), min_replicas=1, max_replicas=4, gpus=0.5)
+    return settings.model_copy(update={"models": Table({PROMPTED: setting})})
+
+
+@pytest.fixture(scope="module")
+def replica(own_settings: Settings) -> OneReplica:
+    """The model's replica."""
+    return OneReplica(open_engine(Registry(own_settings).named(PROMPTED)), own_settings)
+
+
+@pytest.fixture(scope="module")
+def endpoint(own_settings: Settings, replica: OneReplica, pool: ConnectionPool) -> Iterator[Server]:
+    """The endpoint, which calls that replica."""
+    call = partial(call_replica, Handle(replica.embed_ids), faults=(RayActorError,))
+    with serving(own_settings, {PROMPTED: call}) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def http(endpoint: Server) -> Iterator[httpx.Client]:
+    """Requests to it."""
+    with httpx.Client(base_url=endpoint.url, timeout=60) as client:
+        yield client
+
+
+def test_a_model_scales_alone_and_has_its_own_share_of_a_gpu(own_settings: Settings) -> None:
+    entry = Registry(own_settings).named(PROMPTED)
+    own, all_others = model_options(entry, gpus=2), options(own_settings, gpus=2)
+    assert own["name"] == own_deployment(PROMPTED) == f"embedder-{PROMPTED}"
+    assert own["ray_actor_options"] == {"num_cpus": 1, "num_gpus": 0.5}
+    bounds = own["autoscaling_config"]
+    assert (bounds["min_replicas"], bounds["max_replicas"]) == (1, 4)
+    assert (all_others["name"], all_others["num_replicas"]) == ("embedder", 1)
+    assert all_others["ray_actor_options"]["num_gpus"] == 1
+    fixed = own_settings.model_copy(
+        update={"models": Table({"a/b": ModelSetting(source="/a", min_replicas=2)})}
+    )
+    model = model_options(Registry(fixed).named("a/b"), gpus=0)
+    assert (model["num_replicas"], model["ray_actor_options"]["num_gpus"]) == (2, 0)
+    assert model["name"].startswith("embedder-a-b-")
+    assert own_deployment("a:b") != model["name"]
+
+
+def test_only_models_with_replicas_of_their_own_are_not_loaded_by_the_endpoint(endpoint: Server) -> None:
+    assert list(endpoint.service.models) == [MODEL, PROMPTED]
+    assert list(endpoint.service.models.engines) == [MODEL]
+
+
+def test_the_endpoint_answers_with_the_vectors_of_the_models_replica(
+    http: httpx.Client, replica: OneReplica, own_settings: Settings
+) -> None:
+    engine = open_engine(Registry(own_settings).named(PROMPTED))
+    long = "word " * 400
+    body: dict[str, Any] = {
+        "model": PROMPTED,
+        "input": ["herons", long],
+        "input_type": "query",
+        "dimensions": 128,
+    }
+    body["overflow"] = "truncate"
+    answer = http.post("/v1/embeddings", json=body)
+    expected = engine.embed(["query: herons", f"query: {long}"])
+    vectors = np.array([item["embedding"] for item in answer.json()["data"]], np.float32)
+    cut = expected.vectors[:, :128] / np.linalg.norm(expected.vectors[:, :128], axis=1, keepdims=True)
+    np.testing.assert_allclose(vectors, cut, atol=1e-5)
+    assert answer.json()["usage"]["total_tokens"] == expected.token_counts.sum()
+    assert answer.headers["x-truncated-inputs"] == "1"
+    last = replica.calls[-1]
+    assert (last["fingerprint"], last["lane"], last["inputs"]) == (engine.fingerprint.id, "interactive", 2)
+    listed = {one["id"]: one for one in http.get("/v1/models").json()["data"]}
+    assert listed[PROMPTED]["trained_dimensions"] == [64, 128, 384]
+    assert listed[PROMPTED]["fingerprint"] == engine.fingerprint.id
+
+
+def test_a_store_is_searched_with_the_models_replica(http: httpx.Client, replica: OneReplica) -> None:
+    store = http.post("/v1/vector_stores", json={"embedding_model": PROMPTED}).json()["id"]
+    before = len(replica.calls)
+    found = http.post(f"/v1/vector_stores/{store}/search", json={"query": "herons"})
+    assert (found.status_code, len(replica.calls)) == (200, before + 1)
+
+
+def test_a_replica_with_other_weights_computes_nothing(own_settings: Settings, pool: ConnectionPool) -> None:
+    with hashing_kind():
+        other = own_settings.model_copy(
+            update={"models": Table({PROMPTED: ModelSetting(source=f"{KIND}:384")})}
+        )
+        swapped = OneReplica(open_engine(Registry(other).named(PROMPTED)), other)
+    call = partial(call_replica, Handle(swapped.embed_ids), faults=(RayActorError,))
+    with (
+        serving(own_settings, {PROMPTED: call}) as server,
+        httpx.Client(base_url=server.url, timeout=60) as http,
+    ):
+        answer = http.post("/v1/embeddings", json={"model": PROMPTED, "input": "herons"})
+    message = answer.json()["error"]["message"]
+    assert (answer.status_code, "nothing was computed" in message) == (409, True)
+    assert server.service.models[PROMPTED].engine.fingerprint.id in message
+
+
+async def test_a_worker_calls_the_deployment_of_the_stores_model(
+    own_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    called: list[str] = []
+
+    async def answer(*_: Any, **__: Any) -> Any:
+        return np.zeros((0, 384), np.float32)
+
+    def handle(deployment: str, *, app_name: str) -> Handle:
+        called.append(f"{app_name}/{deployment}")
+        return Handle(answer)
+
+    monkeypatch.setattr(serve, "get_deployment_handle", handle)
+    embed = ServedEmbedder(own_settings)
+    for name in (MODEL, PROMPTED, PROMPTED, "unknown"):
+        await embed([], fingerprint=f"{name}@0123", organisation="acme", urgent=False)
+    assert called == [f"embedding-cluster/{name}" for name in ("embedder", f"embedder-{PROMPTED}")]
+    assert deployment_of(own_settings, "unknown") == "embedder"
+
+
+@pytest.mark.parametrize(
+    ("raised", "expected"),
+    [
+        (
+            RayTaskError("f", "Traceback ...", Throttled("full", retry_after_s=7)).as_instanceof_cause(),
+            Throttled,
+        ),
+        (RayTaskError("f", "Traceback ...", Conflict("other")).as_instanceof_cause(), Conflict),
+        (RayActorError(), Unavailable),
+    ],
+)
+async def test_errors_of_a_replica_arrive_as_what_they_are(
+    raised: Exception, expected: type[Exception]
+) -> None:
+    async def fail(*_: Any, **__: Any) -> None:
+        raise raised
+
+    with pytest.raises(expected) as refusal:
+        await call_replica(Handle(fail), [], CALL, faults=(RayActorError,))
+    assert type(refusal.value) is expected
+    assert "Traceback" not in str(refusal.value)
+
+
+async def test_a_cancelled_caller_cancels_the_call() -> None:
+    begun = asyncio.Event()
+
+    async def wait(*_: Any, **call: Any) -> None:
+        assert call == {
+            "fingerprint": "a model@1", "organisation": "acme", "lane": "interactive", "deadline_s": 3.0
+        }  # fmt: skip
+        begun.set()
+        await asyncio.sleep(60)
+
+    before = Response.cancelled
+    task = asyncio.create_task(call_replica(Handle(wait), [], CALL, faults=()))
+    await begun.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert Response.cancelled == before + 1
