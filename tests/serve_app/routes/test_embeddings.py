@@ -14,6 +14,8 @@ from openai import OpenAI
 
 from cluster.errors import InvalidInput, Misconfigured
 from cluster.settings import Settings
+from cluster.settings.models import ModelSetting
+from cluster.settings.values import Table
 from serve_app.embedding import openai_tokens
 from tests.serve_app.conftest import MODEL, PROMPTED, PROMPTS, Server, serving
 
@@ -99,7 +101,7 @@ def test_the_rule_for_long_inputs_is_set_for_all_models_or_for_one(
     chosen = {
         "overflow": "truncate",
         "overflow_by_model": {PROMPTED: "mean"},
-        "models": {PROMPTED: str(prompted)},
+        "models": Table({PROMPTED: ModelSetting(source=str(prompted))}),
     }
     with serving(settings.model_copy(update=chosen)) as server, httpx.Client(base_url=server.url) as http:
         for model, header in ((MODEL, "x-truncated-inputs"), (PROMPTED, "x-averaged-inputs")):
