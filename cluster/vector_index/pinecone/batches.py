@@ -16,6 +16,7 @@ import orjson
 from numpy.typing import NDArray
 
 from cluster.vector_index.contract import VectorRecord
+from cluster.vector_index.pinecone.ids import pinecone_id
 from cluster.vector_index.pinecone.metadata import metadata_of
 
 #: Pinecone's limits on one request of upserts.
@@ -35,7 +36,7 @@ class UpsertBatch:
 
     @property
     def ids(self) -> list[str]:
-        """Ids of the vectors."""
+        """Ids of the vectors on Pinecone."""
         return [vector["id"] for vector in self.vectors]
 
     def halves(self) -> "tuple[UpsertBatch, UpsertBatch]":
@@ -69,7 +70,7 @@ def batches(records: Sequence[VectorRecord], *, max_bytes: int = MAX_BYTES) -> I
 
 def vector_json(id: str, vector: NDArray[np.float32], attributes: Mapping[str, Any]) -> dict[str, Any]:
     """Return a vector as a value of Pinecone's JSON."""
-    return {"id": id, "values": numbers_of(vector), "metadata": metadata_of(attributes)}
+    return {"id": pinecone_id(id), "values": numbers_of(vector), "metadata": metadata_of(attributes)}
 
 
 def numbers_of(vector: NDArray[np.float32]) -> list[float]:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pinecone import Index, RetryConfig
 
 from cluster.errors import Misconfigured
+from cluster.secrets import Secret
 from cluster.settings.indexes import IndexSource
 
 #: Version of Pinecone's API. The package would choose its newest, and a new package would change it.
@@ -19,7 +20,7 @@ API_VERSION = "2026-04"
 TIMEOUT_S = 30.0
 
 
-def open_client(source: IndexSource, key: str) -> Index:
+def open_client(source: IndexSource, key: Secret) -> Index:
     """Open a client. This sends no request.
 
     Raises:
@@ -27,7 +28,7 @@ def open_client(source: IndexSource, key: str) -> Index:
     """
     client = Index(
         host=source.host or "",
-        api_key=key,
+        api_key=key.reveal(),
         timeout=TIMEOUT_S,
         additional_headers={"X-Pinecone-Api-Version": API_VERSION},
     )

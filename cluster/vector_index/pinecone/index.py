@@ -22,6 +22,8 @@ from cluster.vector_index.contract import Capabilities, Mode, ScoredId, VectorRe
 from cluster.vector_index.filters import Filter
 from cluster.vector_index.pinecone.batches import MAX_BYTES, UpsertBatch, batches, numbers_of
 from cluster.vector_index.pinecone.errors import RequestTooLarge
+from cluster.vector_index.pinecone.ids import LONGEST, chunk_id, pinecone_id
+from cluster.vector_index.pinecone.limits import Operation, Use
 from cluster.vector_index.pinecone.metadata import filter_of
 from cluster.vector_index.pinecone.requests import Requests
 from cluster.vector_index.pinecone.visibility import FIRST_PAUSE_S, LONGEST_PAUSE_S, Visibility
@@ -62,7 +64,8 @@ class PineconeIndex:
         """Check that the index holds vectors of the collection's length and metric."""
         if collection in self._ensured:
             return
-        found = self._requests.send(lambda client: client.describe_index_stats())
+        use = Use(operation=Operation.DESCRIBE, organisation="")
+        found = self._requests.send(lambda client: client.describe_index_stats(), use)
         wanted = METRICS[collection.metric]
         if found.dimension != collection.dim or (found.metric or wanted) != wanted:
             raise Conflict(
@@ -76,31 +79,40 @@ class PineconeIndex:
         self, organisation: str, store: str, records: Sequence[VectorRecord], *, collection: Collection
     ) -> Written:
         """Insert or replace vectors. All count as written, because Pinecone does not say which were there."""
-        del collection
-        namespace, failed = namespace_of(organisation, store), dict[str, str]()
-        for batch in batches(records, max_bytes=self._max_bytes):
-            failed.update(self._upsert_batch(namespace, batch))
+        failed = {
+            record.id: f"its id is longer than {LONGEST} characters, as Pinecone counts them"
+            for record in records
+            if len(pinecone_id(record.id)) > LONGEST
+        }
+        storable = [record for record in records if record.id not in failed] if failed else records
+        for batch in batches(storable, max_bytes=self._max_bytes):
+            failed.update(self._upsert_batch(organisation, store, collection, batch))
         return Written(written=len(records) - len(failed), failed=failed)
 
-    def _upsert_batch(self, namespace: str, batch: UpsertBatch) -> dict[str, str]:
+    def _upsert_batch(
+        self, organisation: str, store: str, collection: Collection, batch: UpsertBatch
+    ) -> dict[str, str]:
         """Send one request, and its halves if it is too large. Returns the reasons of vectors not stored."""
+        use = _use(Operation.UPSERT, organisation, store, collection, bytes=batch.bytes)
         try:
             answer = self._requests.send(
-                lambda client: client.upsert(vectors=batch.vectors, namespace=namespace)
+                lambda client: client.upsert(vectors=batch.vectors, namespace=use.namespace), use
             )
         except RequestTooLarge as exc:
             if len(batch.vectors) == 1:
-                return {batch.ids[0]: str(exc)}
+                return {chunk_id(batch.ids[0]): str(exc)}
             self._max_bytes = min(self._max_bytes, max(batch.bytes // 2, 1))
-            first, second = batch.halves()
-            return {**self._upsert_batch(namespace, first), **self._upsert_batch(namespace, second)}
-        failed = {str(item["id"]): "Pinecone did not store it" for item in answer.failed_items}
+            first, second = (
+                self._upsert_batch(organisation, store, collection, half) for half in batch.halves()
+            )
+            return {**first, **second}
+        failed = {chunk_id(item["id"]): "Pinecone did not store it" for item in answer.failed_items}
         if answer.upserted_count + len(failed) != len(batch.vectors):
             raise ProviderUnavailable(
                 f"the vector index {self._name!r} on Pinecone says that it stored {answer.upserted_count} of "
                 f"{len(batch.vectors)} vectors; writing them again changes nothing"
             )
-        self._visibility.wrote(namespace, answer.response_info)
+        self._visibility.wrote(use.namespace, answer.response_info)
         return failed
 
     def set_attributes(
@@ -127,19 +139,16 @@ class PineconeIndex:
 
     def delete(self, organisation: str, store: str, ids: Sequence[str], *, collection: Collection) -> None:
         """Delete vectors by id."""
-        del collection
-        namespace = namespace_of(organisation, store)
         for part in _parts(ids, IDS_PER_DELETE):
-            self._delete(namespace, ids=part)
+            self._delete(_use(Operation.DELETE, organisation, store, collection, deleted=len(part)), ids=part)
 
     def delete_store(self, organisation: str, store: str, *, collection: Collection) -> None:
         """Delete every vector of the store."""
-        del collection
-        self._delete(namespace_of(organisation, store), delete_all=True)
+        self._delete(_use(Operation.DELETE, organisation, store, collection), delete_all=True)
 
-    def _delete(self, namespace: str, **which: Any) -> None:
+    def _delete(self, use: Use, **which: Any) -> None:
         try:
-            self._requests.send(lambda client: client.delete(namespace=namespace, **which))
+            self._requests.send(lambda client: client.delete(namespace=use.namespace, **which), use)
         except NotFound:
             return  # Pinecone has no such namespace, so it has none of its vectors
 
@@ -159,13 +168,12 @@ class PineconeIndex:
         """
         del mode
         numbers, theirs = numbers_of(vector), None if filter is None else filter_of(filter)
+        use = _use(Operation.QUERY, organisation, store, collection, urgent=True)
         asked = min(k + SPARE_IDS, MAX_TOP_K)
         while True:
-            answer = self._query(
-                namespace_of(organisation, store), vector=numbers, filter=theirs, top_k=asked
-            )
+            answer = self._query(use, vector=numbers, filter=theirs, top_k=asked)
             found = [
-                ScoredId(id=match.id, score=_similarity(match.score, collection.metric))
+                ScoredId(id=chunk_id(match.id), score=_similarity(match.score, collection.metric))
                 for match in answer.matches
             ]
             found.sort(key=lambda one: (-one.score, one.id))
@@ -175,40 +183,41 @@ class PineconeIndex:
                 return found[:k]
             asked = min(4 * asked, MAX_TOP_K)
 
-    def _query(self, namespace: str, **query: Any) -> QueryResponse:
-        return self._requests.send(lambda client: client.query(namespace=namespace, **query), urgent=True)
+    def _query(self, use: Use, **query: Any) -> QueryResponse:
+        return self._requests.send(lambda client: client.query(namespace=use.namespace, **query), use)
 
     def fetch(
         self, organisation: str, store: str, ids: Sequence[str], *, collection: Collection
     ) -> dict[str, NDArray[np.float32]]:
         """Return the stored vectors with these ids, by id."""
-        namespace = namespace_of(organisation, store)
+        use = _use(Operation.FETCH, organisation, store, collection)
         found: dict[str, NDArray[np.float32]] = {}
         for part in _parts(ids, max(1, min(IDS_PER_FETCH, NUMBERS_PER_FETCH // collection.dim))):
-            answer = self._requests.send(partial(Index.fetch, ids=part, namespace=namespace))
-            found.update((id, np.array(one.values, np.float32)) for id, one in answer.vectors.items())
+            answer = self._requests.send(partial(Index.fetch, ids=part, namespace=use.namespace), use)
+            found.update(
+                (chunk_id(id), np.array(one.values, np.float32)) for id, one in answer.vectors.items()
+            )
         return found
 
     def ids(self, organisation: str, store: str, *, collection: Collection) -> Iterator[list[str]]:
-        """Yield the ids of all vectors of the store, a page at a time, ordered by code point."""
-        del collection
-        namespace, token = namespace_of(organisation, store), None
+        """Yield the ids of all vectors of the store, a page at a time."""
+        use, token = _use(Operation.LIST, organisation, store, collection), None
         while True:
-            page = self._requests.send(
-                partial(Index.list_paginated, namespace=namespace, limit=IDS_PER_PAGE, pagination_token=token)
+            ask = partial(
+                Index.list_paginated, namespace=use.namespace, limit=IDS_PER_PAGE, pagination_token=token
             )
+            page = self._requests.send(ask, use)
             if page.vectors:
-                yield [str(one.id) for one in page.vectors]
+                yield [chunk_id(one.id or "") for one in page.vectors]
             token = page.pagination.next if page.pagination else None
             if not token:
                 return
 
     def count(self, organisation: str, store: str, *, collection: Collection) -> int:
         """Return the number of vectors in the store. Pinecone counts late, too."""
-        del collection
-        namespace = namespace_of(organisation, store)
+        use = _use(Operation.DESCRIBE, organisation, store, collection)
         try:
-            found = self._requests.send(lambda client: client.describe_namespace(name=namespace))
+            found = self._requests.send(lambda client: client.describe_namespace(name=use.namespace), use)
         except NotFound:
             return 0
         return int(found.record_count)
@@ -224,8 +233,8 @@ class PineconeIndex:
     ) -> None:
         """Return once searches see these vectors."""
         deadline = time.monotonic() + timeout_s
-        namespace = namespace_of(organisation, store)
-        if self._visibility.searches_see_writes(namespace, collection, deadline):
+        use = _use(Operation.QUERY, organisation, store, collection)
+        if self._visibility.searches_see_writes(use, collection, deadline):
             return
         missing, pause_s = list(ids), FIRST_PAUSE_S
         while missing:
@@ -247,13 +256,17 @@ class PineconeIndex:
 
 def open_pinecone(settings: Settings, pool: ConnectionPool, name: str) -> PineconeIndex:
     """Open the index with this name in ``CLUSTER_INDEXES``. Sends no request."""
-    del pool
-    return PineconeIndex(Requests(name, settings.index_sources[name]), name)
+    return PineconeIndex(Requests(name, settings.index_sources[name], pool), name)
 
 
-def namespace_of(organisation: str, store: str) -> str:
-    """Return the namespace of a store. Organisations and stores have no dot in their ids."""
-    return f"{organisation}.{store}"
+def namespace_of(organisation: str, store: str, collection: Collection) -> str:
+    """Return the namespace of a store with vectors of one model. None of its parts has a dot."""
+    return f"{organisation}.{store}.{collection.name}"
+
+
+def _use(operation: Operation, organisation: str, store: str, collection: Collection, **more: Any) -> Use:
+    namespace = namespace_of(organisation, store, collection)
+    return Use(operation=operation, organisation=organisation, namespace=namespace, **more)
 
 
 def _similarity(score: float, metric: Metric) -> float:
@@ -262,5 +275,7 @@ def _similarity(score: float, metric: Metric) -> float:
 
 
 def _parts(ids: Sequence[str], size: int) -> Iterator[list[str]]:
-    for start in range(0, len(ids), size):
-        yield list(ids[start : start + size])
+    """Yield the ids as Pinecone has them, without those that it cannot have."""
+    stored = [id for id in map(pinecone_id, ids) if len(id) <= LONGEST]
+    for start in range(0, len(stored), size):
+        yield stored[start : start + size]

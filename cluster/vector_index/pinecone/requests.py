@@ -4,7 +4,8 @@ This is the only place that repeats a request to Pinecone. It sends a request at
 all, with full jitter. The client itself sends each request once (``client``).
 
     requests = Requests("main", source, pool)
-    requests.send(lambda client: client.query(...))
+    use = Use(operation=Operation.QUERY, organisation="acme", namespace="acme.vs_1")
+    requests.send(lambda client: client.query(...), use)
 """
 
 import os
@@ -17,12 +18,23 @@ from typing import TypeVar
 import structlog
 from pinecone import Index
 from pinecone.errors import PineconeError
+from psycopg_pool import ConnectionPool
 
-from cluster.errors import ClusterError, Misconfigured, Retryable
+from cluster.errors import (
+    ClusterError,
+    Misconfigured,
+    ProviderUnavailable,
+    Retryable,
+    Throttled,
+    Unavailable,
+)
+from cluster.rate_limits import SharedBreaker
 from cluster.retrying import Backoff
+from cluster.secrets import Secret
 from cluster.settings.indexes import IndexSource
 from cluster.vector_index.pinecone.client import open_client
 from cluster.vector_index.pinecone.errors import translate
+from cluster.vector_index.pinecone.limits import RateLimits, Use
 
 log = structlog.get_logger(__name__)
 
@@ -40,46 +52,53 @@ LONGEST_PAUSE_S, LONGEST_URGENT_PAUSE_S = 15.0, 3.0
 class Requests:
     """Sends requests to one index. Safe to call from several threads.
 
+    Call it without a connection of the pool in hand, because a request takes one to wait for its turn.
+
     Args:
         name: name of the index in the settings.
         source: host and key of the index.
+        pool: connections to our Postgres, which holds the rate limits.
 
     Raises:
         Misconfigured: the environment has no key for the index.
     """
 
-    def __init__(self, name: str, source: IndexSource) -> None:
-        key = os.environ.get(source.key_env, "").strip()
-        if not key:
+    def __init__(self, name: str, source: IndexSource, pool: ConnectionPool) -> None:
+        self._key = Secret(os.environ.get(source.key_env, "").strip())
+        if not self._key:
             raise Misconfigured(
                 f"the vector index {name!r} on Pinecone needs a key: set the environment variable "
                 f"{source.key_env} on every node"
             )
         self._name = name
-        self._key = key
-        self._client = open_client(source, key)
+        self._limits = RateLimits(pool, source)
+        self._breaker = SharedBreaker(pool, f"pinecone:{name}")
+        self._client = open_client(source, self._key)
         weakref.finalize(self, self._client.close)
         log.info("pinecone_opened", index=name, host=source.host, attempts_of_a_request=ATTEMPTS)
 
-    def send(self, call: Callable[[Index], T], *, urgent: bool = False) -> T:
+    def send(self, call: Callable[[Index], T], use: Use) -> T:
         """Make the call, which sends one request, and return its answer.
 
         The call is repeated if it fails for a while, so it must be safe to repeat.
 
-        Args:
-            urgent: True if a person waits for the answer.
-
         Raises:
-            ProviderUnavailable: no attempt was answered, or all ended in an error of Pinecone's own.
-            Throttled: Pinecone still asks to wait after all attempts, or asks for a long pause.
+            ProviderUnavailable: no attempt was answered, or all ended in an error of Pinecone's own; or
+                requests failed so often that none is sent for now.
+            Throttled: Pinecone still asks to wait after all attempts, or asks for a long pause, or the rate
+                limits have no room.
+            Unavailable: our Postgres does not answer.
             Permanent: the request is refused, and no retry helps.
         """
-        backoff = URGENT_BACKOFF if urgent else BACKOFF
-        longest_s = LONGEST_URGENT_PAUSE_S if urgent else LONGEST_PAUSE_S
+        backoff = URGENT_BACKOFF if use.urgent else BACKOFF
+        longest_s = LONGEST_URGENT_PAUSE_S if use.urgent else LONGEST_PAUSE_S
         for attempt in count(1):
-            answer = self._once(call)
+            with self._limits.acquire(use):
+                answer = self._once(call)
             if not isinstance(answer, ClusterError):
                 return answer
+            if isinstance(answer, Throttled) and answer.retry_after_s:
+                self._limits.pause(use, answer.retry_after_s)
             wait_s = backoff.wait_s(attempt, answer)
             if not isinstance(answer, Retryable) or attempt == ATTEMPTS or wait_s > longest_s:
                 raise answer
@@ -88,8 +107,25 @@ class Requests:
         raise AssertionError("the last attempt returns or raises")
 
     def _once(self, call: Callable[[Index], T]) -> T | ClusterError:
-        """Make the call, and return its answer or the error in which it ended."""
+        """Make the call, and return its answer or the error in which it ended.
+
+        Raises:
+            ProviderUnavailable: requests failed so often that none is sent for now.
+            Unavailable: our Postgres does not answer.
+        """
         try:
-            return call(self._client)
-        except PineconeError as exc:
-            return translate(exc, self._name, self._key)
+            with self._breaker.attempt():
+                try:
+                    return call(self._client)
+                except PineconeError as exc:
+                    error = translate(exc, self._name, self._key.reveal())
+                raise error
+        except Unavailable as exc:
+            if isinstance(exc, ProviderUnavailable):
+                return exc
+            if exc.__cause__ is not None:
+                raise
+            # The breaker is open.
+            raise ProviderUnavailable(str(exc), retry_after_s=exc.retry_after_s) from exc
+        except ClusterError as exc:
+            return exc

@@ -13,6 +13,7 @@ from pinecone import ResponseInfo
 
 from cluster.errors import ProviderUnavailable
 from cluster.vector_index.collections import Collection
+from cluster.vector_index.pinecone.limits import Use
 from cluster.vector_index.pinecone.requests import Requests
 
 #: Maximum number of namespaces whose last write is remembered.
@@ -39,25 +40,26 @@ class Visibility:
             if len(self._last_write) > MAX_NAMESPACES:
                 self._last_write.popitem(last=False)
 
-    def searches_see_writes(self, namespace: str, collection: Collection, deadline: float) -> bool:
+    def searches_see_writes(self, use: Use, collection: Collection, deadline: float) -> bool:
         """Wait until a query has seen the last write of this process.
 
         Returns False if that cannot be told, because Pinecone's answers do not have the numbers.
 
         Args:
+            use: a query in the namespace.
             deadline: value of ``time.monotonic()``.
 
         Raises:
             ProviderUnavailable: queries do not see the write before the deadline.
         """
         with self._lock:
-            written = self._last_write.get(namespace)
+            written = self._last_write.get(use.namespace)
         if written is None:
             return False
         direction, pause_s = [1.0, *[0.0] * (collection.dim - 1)], FIRST_PAUSE_S
         while True:
             answer = self._requests.send(
-                lambda client: client.query(vector=direction, top_k=1, namespace=namespace)
+                lambda client: client.query(vector=direction, top_k=1, namespace=use.namespace), use
             )
             if answer.response_info is None or answer.response_info.lsn_reconciled is None:
                 return False
@@ -65,8 +67,8 @@ class Visibility:
                 return True
             if time.monotonic() > deadline:
                 raise ProviderUnavailable(
-                    f"searches in {namespace} on Pinecone do not see the last write in time; the vectors are "
-                    "written, and writing them again is safe"
+                    f"searches in {use.namespace} on Pinecone do not see the last write in time; the "
+                    "vectors are written, and writing them again is safe"
                 )
             time.sleep(pause_s)
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)

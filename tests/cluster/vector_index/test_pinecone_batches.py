@@ -9,6 +9,7 @@ from hypothesis.extra.numpy import arrays
 
 from cluster.vector_index.contract import VectorRecord
 from cluster.vector_index.pinecone.batches import MAX_BYTES, MAX_ROWS, batches, numbers_of
+from cluster.vector_index.pinecone.ids import chunk_id, pinecone_id
 
 FLOATS = st.floats(-65_504, 65_504, width=32)
 
@@ -58,3 +59,11 @@ def test_halves_of_a_batch_have_all_its_rows_and_bytes() -> None:
     assert [*first.ids, *second.ids] == batch.ids
     for half in (first, second):
         assert half.bytes == next(iter(batches([r for r in records(5, 10) if r.id in half.ids]))).bytes
+
+
+@given(st.text(max_size=40))
+def test_any_id_has_a_form_that_pinecone_accepts_and_comes_back(id: str) -> None:
+    stored = pinecone_id(id)
+    assert chunk_id(stored) == id
+    assert all("!" <= character <= "~" for character in stored)
+    assert pinecone_id("chk_0f/é") == "chk_0f/%C3%A9"

@@ -8,12 +8,14 @@ from uuid import uuid4
 
 import numpy as np
 import pytest
+from psycopg_pool import ConnectionPool
 
 from cluster.settings.indexes import IndexSource
 from cluster.vector_index.collections import Collection, Metric
 from cluster.vector_index.contract import VectorRecord
 from cluster.vector_index.filters import parse_filter
 from cluster.vector_index.pinecone.index import METRICS, PineconeIndex
+from cluster.vector_index.pinecone.limits import Operation, Use
 from cluster.vector_index.pinecone.requests import Requests
 
 HOST = os.environ.get("PINECONE_TEST_HOST", "")
@@ -23,9 +25,13 @@ HOST = os.environ.get("PINECONE_TEST_HOST", "")
 @pytest.mark.skipif(
     not (HOST and os.environ.get("PINECONE_API_KEY")), reason="needs PINECONE_API_KEY and PINECONE_TEST_HOST"
 )
-def test_vectors_are_written_found_filtered_counted_and_deleted_on_the_live_service() -> None:
-    requests = Requests("live", IndexSource(kind="pinecone", host=HOST))
-    stats = requests.send(lambda client: client.describe_index_stats())
+def test_vectors_are_written_found_filtered_counted_and_deleted_on_the_live_service(
+    pool: ConnectionPool,
+) -> None:
+    requests = Requests("live", IndexSource(kind="pinecone", host=HOST), pool)
+    stats = requests.send(
+        lambda client: client.describe_index_stats(), Use(operation=Operation.DESCRIBE, organisation="test")
+    )
     metric: Metric = next(ours for ours, theirs in METRICS.items() if theirs == (stats.metric or "cosine"))
     collection = Collection(name="live", dim=stats.dimension or 0, metric=metric)
     index, store = PineconeIndex(requests, "live"), f"vs_{uuid4().hex}"

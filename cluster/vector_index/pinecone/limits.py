@@ -1,0 +1,116 @@
+"""Pinecone's rate limits, shared by all processes of the cluster.
+
+Pinecone counts the requests of each operation in each namespace, and some in the whole index. The sizes are
+those of https://docs.pinecone.io/reference/api/database-limits.
+
+    limits = RateLimits(pool, source)
+    with limits.acquire(Use(operation=Operation.QUERY, organisation="acme", namespace="acme.vs_1")):
+        ...
+"""
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from enum import StrEnum
+from threading import Lock
+
+from psycopg_pool import ConnectionPool
+
+from cluster.rate_limits import Grant, SharedBudget
+from cluster.settings.indexes import IndexSource
+
+#: Maximum bytes that Pinecone takes in upserts, and vectors that it deletes, each second in one namespace.
+BYTES_PER_SECOND = 50_000_000
+DELETED_PER_SECOND = 5_000
+#: Maximum seconds that a request waits for its turn.
+TIMEOUT_S, URGENT_TIMEOUT_S = 60.0, 3.0
+#: Maximum number of budgets that one process keeps open.
+MAX_BUDGETS = 10_000
+
+
+class Operation(StrEnum):
+    """What a request does; each operation has limits of its own."""
+
+    #: These are counted in each namespace.
+    QUERY = "query"
+    UPSERT = "upsert"
+    DELETE = "delete"
+    #: These are counted in the whole index.
+    FETCH = "fetch"
+    LIST = "list"
+    DESCRIBE = "describe"
+
+    @property
+    def per_namespace(self) -> bool:
+        """True if Pinecone counts the operation in each namespace."""
+        return self in {Operation.QUERY, Operation.UPSERT, Operation.DELETE}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Use:
+    """What one request uses of the limits."""
+
+    operation: Operation
+    #: Organisation whose share is used.
+    organisation: str
+    namespace: str = ""
+    #: Bytes of an upsert.
+    bytes: int = 0
+    #: Vectors that a request deletes by id.
+    deleted: int = 0
+    #: True if a person waits for the answer.
+    urgent: bool = False
+
+
+class RateLimits:
+    """The limits of one index. Safe to use from several threads.
+
+    Args:
+        pool: connections to our Postgres, which holds the budgets.
+        source: the index.
+    """
+
+    def __init__(self, pool: ConnectionPool, source: IndexSource) -> None:
+        self._pool = pool
+        self._source = source
+        self._lock = Lock()
+        self._budgets: OrderedDict[str, SharedBudget] = OrderedDict()
+
+    def acquire(self, use: Use) -> Grant:
+        """Wait for the turn of a request.
+
+        Raises:
+            Throttled: the turn does not come within the time limit.
+        """
+        amounts = {"requests": 1}
+        if use.operation is Operation.UPSERT:
+            amounts["bytes"] = min(use.bytes, BYTES_PER_SECOND)
+        if use.operation is Operation.DELETE:
+            amounts["deleted"] = use.deleted
+        return self._budget(use).acquire(
+            amounts,
+            organisation=use.organisation,
+            urgent=use.urgent,
+            timeout_s=URGENT_TIMEOUT_S if use.urgent else TIMEOUT_S,
+        )
+
+    def pause(self, use: Use, seconds: float) -> None:
+        """Let no process send such requests for a time, because Pinecone asks for it."""
+        self._budget(use).pause(seconds)
+
+    def _budget(self, use: Use) -> SharedBudget:
+        place = f"{use.namespace}:" if use.operation.per_namespace else ""
+        name = f"pinecone:{self._source.host}:{place}{use.operation}"
+        with self._lock:
+            budget = self._budgets.pop(name, None) or SharedBudget(self._pool, name, self._limits(use))
+            self._budgets[name] = budget
+            if len(self._budgets) > MAX_BUDGETS:
+                self._budgets.popitem(last=False)
+            return budget
+
+    def _limits(self, use: Use) -> dict[str, tuple[int, float]]:
+        limits = {"requests": (self._source.requests_per_second, 1.0)}
+        if use.operation is Operation.UPSERT:
+            limits["bytes"] = (BYTES_PER_SECOND, 1.0)
+        if use.operation is Operation.DELETE:
+            limits["deleted"] = (DELETED_PER_SECOND, 1.0)
+        return limits
