@@ -28,6 +28,7 @@ from cluster.documents.vector_stores.stores import VectorStore
 from cluster.errors import ProviderUnavailable, Resource, Retryable, Shortage, Throttled, Unavailable
 from cluster.organisations.organisations import ensure_organisation
 from cluster.organisations.usage import UsageEvent, record_usage
+from cluster.retrieval import ResultCache
 from cluster.settings import Settings
 from serve_app.embedding.openai_tokens import open_openai_tokens
 from serve_app.embedding.remote_model import CallReplica
@@ -73,6 +74,8 @@ class Service:
         self._lock = threading.Lock()
         self.usage = UsageRecorder(self._record_usage)
         self.models = ServedModels(settings, self.usage, remote)
+        #: Results of searches; used on the event loop only.
+        self.search_cache = ResultCache(settings.search_cache_bytes)
         self.decode = open_openai_tokens(settings)
         self.blobs = open_blob_store(settings)
         self._blob_threads = ThreadPoolExecutor(BLOB_THREADS, "blobs")

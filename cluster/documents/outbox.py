@@ -175,6 +175,7 @@ def _send_batch(pool: ConnectionPool, open_index: Callable[[str], ExternalIndex]
     with translated(), pool.connection() as connection:
         if not failed:
             connection.execute(SQL["sent"], ended)
+            connection.execute(SQL["changed"], ended)
         connection.execute(SQL["send_again"], ended)
     return None if failed else len(ids)
 

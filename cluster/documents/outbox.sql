@@ -49,6 +49,9 @@ RETURNING id;
 DELETE FROM vector_outbox
 WHERE organisation = %(organisation)s AND vector_store = %(store)s AND holder = %(holder)s AND NOT again;
 
+-- name: changed  searches of the index may find other chunks now (store_versions.py)
+SELECT vector_store_changed(%(organisation)s, %(store)s);
+
 -- name: send_again  those that changed meanwhile, and all of them after an error
 UPDATE vector_outbox SET state = 'due', holder = NULL, again = false, due_at = now()
     + make_interval(secs => CASE WHEN %(failed)s THEN least(%(longest_s)s, %(first_s)s * 2 ^ least(attempts, 20)) ELSE 0 END)

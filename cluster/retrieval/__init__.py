@@ -13,6 +13,7 @@ from cluster.retrieval.contract import (
     RetrievedChunk,
     RunInDatabase,
 )
+from cluster.retrieval.result_cache import ResultCache
 from cluster.retrieval.retrieve import retrieve
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "QueryVectors",
     "Ranker",
     "RerankTexts",
+    "ResultCache",
     "RetrievalOptions",
     "Retrieved",
     "RetrievedChunk",

@@ -11,7 +11,7 @@ Called by the search route. Workers can call it too, because it needs no HTTP re
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from psycopg_pool import ConnectionPool
 
@@ -19,7 +19,8 @@ from cluster.database import translated
 from cluster.documents.chunks.chunk_indexes import ChunkIndexes
 from cluster.documents.chunks.chunk_search import Hit, Question
 from cluster.documents.given_vectors.given_rows import unit_vector
-from cluster.documents.vector_stores.stores import VectorStore, find_store, touch_store
+from cluster.documents.vector_stores.store_versions import VersionedStore, find_versioned_store
+from cluster.documents.vector_stores.stores import VectorStore, touch_store
 from cluster.errors import Conflict, InvalidInput
 from cluster.retrieval.contract import (
     EmbedQuestions,
@@ -31,6 +32,7 @@ from cluster.retrieval.contract import (
     RetrievedChunk,
     RunInDatabase,
 )
+from cluster.retrieval.result_cache import ResultCache, key_of
 from cluster.retrieval.snippets import QueryWords, snippet
 from cluster.text.graphemes import boundary
 from cluster.vector_index.attributes import FILE, owner_attributes, system_attributes
@@ -43,6 +45,9 @@ WORDS_CHARACTERS = 2_048
 #: Number of chunks that the cross-encoder scores for each question. Scoring one chunk takes as long as the
 #: whole search.
 RERANKED_CHUNKS = 50
+#: An index outside our Postgres shows deletions and new attributes some seconds after it confirmed them. So
+#: results from it are cached only if the store has not changed for this many seconds.
+EXTERNAL_UNCHANGED_S = 60.0
 
 #: The question of a search that has only a vector.
 NO_QUESTION = ""
@@ -61,6 +66,7 @@ async def retrieve(
     embed: EmbedQuestions,
     rerank: RerankTexts | None = None,
     vector: Sequence[float] | None = None,
+    cache: ResultCache | None = None,
 ) -> Retrieved:
     """Return the chunks of the store that answer the questions best.
 
@@ -76,6 +82,7 @@ async def retrieve(
         embed: computes the questions' vectors.
         rerank: the cross-encoder; required if ``options.ranker`` is ``Ranker.CROSS_ENCODER``.
         vector: the vector to search with; then ``embed`` is not called.
+        cache: results of earlier searches; None: every search is run.
 
     Raises:
         InvalidInput: the questions, the filters or the ranker are not valid.
@@ -86,21 +93,45 @@ async def retrieve(
     questions = _valid(questions, options, vector)
     if options.ranker is Ranker.CROSS_ENCODER and rerank is None:
         raise InvalidInput("no cross-encoder is configured; set CLUSTER_RERANKER_PATH", param="ranker")
-    place = await in_database(lambda pool, _: _find(pool, organisation, store))
-    embedded = await embed(place, questions) if vector is None else _given(place, vector)
-    _require_same_model(place, embedded)
-    found = await in_database(lambda _, indexes: _search(indexes, place, questions, embedded, options))
+    found = await in_database(lambda pool, _: _find(pool, organisation, store))
+    embedded = await embed(found.store, questions) if vector is None else _given(found.store, vector)
+    _require_same_model(found.store, embedded)
+    key = key_of(questions, embedded, options)
+    chunks = None if cache is None else cache.get(found, key)
+    if chunks is None:
+        ask = _Asked(found=found, questions=questions, embedded=embedded, options=options)
+        chunks, lasting = await _run(ask, in_database, rerank)
+        if cache is not None and lasting:
+            cache.put(found, key, chunks)
+    return Retrieved(chunks=chunks, truncated_questions=embedded.truncated)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Asked:
+    """Holds the arguments of a search that is not in the cache."""
+
+    found: VersionedStore
+    questions: Sequence[str]
+    embedded: QueryVectors
+    options: RetrievalOptions
+
+
+async def _run(
+    asked: _Asked, in_database: RunInDatabase, rerank: RerankTexts | None
+) -> tuple[list[RetrievedChunk], bool]:
+    """Search, rerank and cut. Returns the chunks, and True if the result holds until the store changes."""
+    options = asked.options
+    found, lasting = await in_database(lambda _, indexes: _search(indexes, asked))
     if options.ranker is Ranker.CROSS_ENCODER and rerank is not None:
         found = await asyncio.gather(
-            *(_rerank(rerank, *answers) for answers in zip(questions, found, strict=True))
+            *(_rerank(rerank, *answers) for answers in zip(asked.questions, found, strict=True))
         )
     best = [
         answer
-        for answer in _merge(questions, found)[: options.max_chunks]
+        for answer in _merge(asked.questions, found)[: options.max_chunks]
         if answer[0].score >= options.score_threshold
     ]
-    chunks = await asyncio.to_thread(_chunks, best)  # snippets of long chunks take milliseconds
-    return Retrieved(chunks=chunks, truncated_questions=embedded.truncated)
+    return await asyncio.to_thread(_chunks, best), lasting  # snippets of long chunks take milliseconds
 
 
 def _valid(
@@ -133,12 +164,12 @@ def _given(store: VectorStore, vector: Sequence[float]) -> QueryVectors:
     return QueryVectors(vectors=vectors, fingerprint=store.fingerprint.id)
 
 
-def _find(pool: ConnectionPool, organisation: str, id_or_name: str) -> VectorStore:
-    """Find the store, and record that it is in use."""
+def _find(pool: ConnectionPool, organisation: str, id_or_name: str) -> VersionedStore:
+    """Find the store with its version, and record that it is in use."""
     with translated(), pool.connection() as connection:
-        store = find_store(connection, organisation, id_or_name)
-        touch_store(connection, store)
-    return store
+        found = find_versioned_store(connection, organisation, id_or_name)
+        touch_store(connection, found.store)
+    return found
 
 
 def _require_same_model(store: VectorStore, embedded: QueryVectors) -> None:
@@ -149,31 +180,26 @@ def _require_same_model(store: VectorStore, embedded: QueryVectors) -> None:
         )
 
 
-def _search(
-    indexes: ChunkIndexes,
-    store: VectorStore,
-    questions: Sequence[str],
-    embedded: QueryVectors,
-    options: RetrievalOptions,
-) -> list[list[Hit]]:
-    """Search the store, and return the hits of each question."""
-    by_vector_alone = options.ranker is Ranker.VECTORS or list(questions) == [NO_QUESTION]
+def _search(indexes: ChunkIndexes, asked: _Asked) -> tuple[list[list[Hit]], bool]:
+    """Search the store. Returns the hits of each question, and True if they hold until the store changes."""
+    store, options = asked.found.store, asked.options
+    index = indexes.of(store)
+    lasting = index.external is None or asked.found.unchanged_s >= EXTERNAL_UNCHANGED_S
+    by_vector_alone = options.ranker is Ranker.VECTORS or list(asked.questions) == [NO_QUESTION]
     reranks = options.ranker is Ranker.CROSS_ENCODER
-    return indexes.of(store).search_all(
+    hits = index.search_all(
         store.organisation,
         store.id,
         [
-            Question(
-                text=None if by_vector_alone else _beginning(question),
-                vector=vector,
-            )
-            for question, vector in zip(questions, embedded.vectors, strict=True)
+            Question(text=None if by_vector_alone else _beginning(question), vector=vector)
+            for question, vector in zip(asked.questions, asked.embedded.vectors, strict=True)
         ],
         collection=store.collection,
         k=max(RERANKED_CHUNKS, options.max_chunks) if reranks else options.max_chunks,
         filter=options.filters,
         mode=options.mode,
     )
+    return hits, lasting
 
 
 async def _rerank(rerank: RerankTexts, question: str, hits: list[Hit]) -> list[Hit]:

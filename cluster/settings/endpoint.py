@@ -33,6 +33,10 @@ class EndpointSettings(Concern):
     """Memory for the vectors of earlier inputs, in bytes, for each model of a replica. An equal input is not
     computed again. 0: no cache."""
 
+    search_cache_bytes: int = Field(default=64 * MIB, ge=0)
+    """Memory for the results of earlier searches, in bytes, in each replica. An equal search of a store that
+    has not changed since is not run again. 0: no cache."""
+
     overflow: Literal["error", "truncate", "mean"] = "error"
     """Treatment of an input that is longer than the model reads, when its request names none: refused, cut,
     or embedded in parts whose vectors are averaged."""

@@ -1,11 +1,12 @@
-"""Publish the counters of batchers as Ray metrics, which every node exports to Prometheus.
+"""Publish the counters of batchers and of the cache of search results as Ray metrics. Every node exports them
+to Prometheus.
 
 A thread publishes them every few seconds; requests and batches only add to plain numbers (``stats``). The
 replica starts it; an application outside Ray has no such thread. ``cluster/deploy/grafana/embedding.json``
 shows the metrics.
 
     models = {model.name: ObservedModel(model.batcher.stats, model.engine.concurrency)}
-    metrics = Metrics(models, service.known_shortages)
+    metrics = Metrics(models, service.known_shortages, service.search_cache.stats)
     metrics.start()
 """
 
@@ -19,6 +20,7 @@ import structlog
 from ray.serve.metrics import Counter, Gauge
 
 from cluster.errors import Resource
+from cluster.retrieval.result_cache import ResultCacheStats
 from serve_app.embedding.batching import Stats
 from serve_app.embedding.batching.stats import COUNTERS
 
@@ -46,13 +48,25 @@ class Metrics:
     Args:
         models: by name.
         shortages: gives the current shortages, at each publication.
+        searches: counters of the replica's cache of search results; None: it answers no searches.
     """
 
     def __init__(
-        self, models: Mapping[str, ObservedModel], shortages: Callable[[], Collection[Resource]]
+        self,
+        models: Mapping[str, ObservedModel],
+        shortages: Callable[[], Collection[Resource]],
+        searches: ResultCacheStats | None = None,
     ) -> None:
         self._models = models
         self._shortages = shortages
+        self._searches, self._last_searches = searches, ResultCacheStats()
+        self._search_hits: Any = Counter("embedding_search_cache_hits", "Searches answered by the cache")
+        self._search_misses: Any = Counter(
+            "embedding_search_cache_misses", "Searches whose result the cache did not have"
+        )
+        self._search_bytes: Any = Gauge(
+            "embedding_search_cache_bytes", "Memory of the cached search results, estimated"
+        )
         self._short: Any = Gauge(
             "embedding_short",
             "1 while a resource, such as a disk, is used up and work waits for it",
@@ -90,8 +104,17 @@ class Metrics:
         short = self._shortages()
         for resource in Resource:
             self._short.set(float(resource in short), {"resource": resource.value})
+        if self._searches is not None:
+            self._publish_searches(self._searches)
         for name, model in self._models.items():
             self._publish(name, model)
+
+    def _publish_searches(self, searches: ResultCacheStats) -> None:
+        now, last = replace(searches), self._last_searches
+        self._last_searches = now
+        _count(self._search_hits, now.hits - last.hits)
+        _count(self._search_misses, now.misses - last.misses)
+        self._search_bytes.set(now.bytes)
 
     def _publish(self, name: str, model: ObservedModel) -> None:
         now = replace(model.stats, organisation_tokens=model.stats.organisation_tokens.copy())

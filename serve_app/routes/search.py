@@ -199,6 +199,7 @@ async def search(
         embed=_embed(service, context),
         rerank=None if cross_encoder is None else _rerank(service, context),
         vector=body.vector,
+        cache=service.search_cache,
     )
     if retrieved.truncated_questions:
         response.headers["x-truncated-inputs"] = str(retrieved.truncated_questions)

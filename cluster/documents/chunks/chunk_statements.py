@@ -43,6 +43,7 @@ class ChunkStatements:
         an upgrade of the C library cannot corrupt an index. The statistics tell the planner the size of a
         store. Without statistics, the planner would multiply the shares of organisation and store, although a
         store belongs to one organisation. ``embedding`` is null if the vector is in an external index.
+        Triggers count the changes of each store (``store_versions``).
         """
         inline = "ALTER TABLE {table} ALTER COLUMN embedding SET STORAGE PLAIN;"
         return self._format(
@@ -66,9 +67,11 @@ class ChunkStatements:
             CREATE INDEX ON {table} USING gin (words);
             CREATE INDEX ON {table} USING gin (attributes jsonb_path_ops);
             CREATE STATISTICS {statistics} (dependencies, mcv) ON organisation, vector_store FROM {table};
+            SELECT count_changes_of({literal});
             """,
             dim=sql.Literal(dim),
             statistics=sql.Identifier(f"{self.table_name}_owners"),
+            literal=sql.Literal(self.table_name),
         )
 
     def open_incoming(self) -> sql.Composed:

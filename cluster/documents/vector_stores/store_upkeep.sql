@@ -35,4 +35,7 @@ WHERE organisation = %(organisation)s AND id = ANY(ARRAY(
 DELETE FROM file_batches WHERE organisation = %(organisation)s AND vector_store = %(id)s;
 
 -- name: delete
+WITH versions AS (
+    DELETE FROM vector_store_changes WHERE organisation = %(organisation)s AND vector_store = %(id)s
+)
 DELETE FROM vector_stores WHERE organisation = %(organisation)s AND id = %(id)s;

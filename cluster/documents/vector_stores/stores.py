@@ -176,13 +176,17 @@ def find_store(connection: Connection[Any], organisation: str, id_or_name: str) 
     """
     row = _one(connection, "find", {"organisation": organisation, "id_or_name": id_or_name})
     if row is None:
-        stores = list_stores(
-            connection, organisation, PageRequest(limit=NAMES_SHOWN, newest_first=False)
-        ).items
-        names = [store.name or store.id for store in stores if not store.expired]
-        existing = f"there are: {', '.join(names)}" if names else "there is none yet"
-        raise NotFound(f"no vector store {id_or_name!r}; {existing}")
-    return _store(row)
+        raise not_found(connection, organisation, id_or_name)
+    return store_of(row)
+
+
+def not_found(connection: Connection[Any], organisation: str, id_or_name: str) -> NotFound:
+    """Return the error about a missing store, which names existing stores."""
+    page = PageRequest(limit=NAMES_SHOWN, newest_first=False)
+    stores = list_stores(connection, organisation, page).items
+    names = [store.name or store.id for store in stores if not store.expired]
+    existing = f"there are: {', '.join(names)}" if names else "there is none yet"
+    return NotFound(f"no vector store {id_or_name!r}; {existing}")
 
 
 def get_store(connection: Connection[Any], organisation: str, id: str) -> VectorStore:
@@ -194,7 +198,7 @@ def get_store(connection: Connection[Any], organisation: str, id: str) -> Vector
     row = _one(connection, "get", {"organisation": organisation, "id": id})
     if row is None:
         raise NotFound(f"no vector store {id!r}")
-    return _store(row)
+    return store_of(row)
 
 
 def require_live(store: VectorStore) -> VectorStore:
@@ -217,7 +221,7 @@ def list_stores(
         InvalidInput: the cursor is not a store of the organisation.
     """
     found = read_page(connection, LISTS, {"organisation": organisation, "kind": DELETE_STORE.name}, page)
-    return ListPage(items=[_store(row) for row in found.items], has_more=found.has_more)
+    return ListPage(items=[store_of(row) for row in found.items], has_more=found.has_more)
 
 
 def usage_of(connection: Connection[Any], organisation: str, ids: Sequence[str]) -> dict[str, StoreUsage]:
@@ -248,10 +252,10 @@ def update_store(
         row = _one(connection, "lock", {"organisation": organisation, "id": id})
         if row is None:
             raise NotFound(f"no vector store {id!r}")
-        store = replace(require_live(_store(row)), **changes)
+        store = replace(require_live(store_of(row)), **changes)
         row = _one(connection, "update", _values(store))
     assert row is not None
-    return _store(row)
+    return store_of(row)
 
 
 def touch_store(connection: Connection[Any], store: VectorStore) -> None:
@@ -313,7 +317,7 @@ def _insert(
     row = _one(connection, "insert", values)
     if row is None:
         raise Conflict(f"vector store {id!r} exists already")
-    return _store(row)
+    return store_of(row)
 
 
 def _values(store: VectorStore | NewStore) -> dict[str, Any]:
@@ -331,5 +335,6 @@ def _one(connection: Connection[Any], statement: str, values: Mapping[str, Any])
         return cursor.execute(SQL[statement], values).fetchone()
 
 
-def _store(row: dict[str, Any]) -> VectorStore:
+def store_of(row: dict[str, Any]) -> VectorStore:
+    """Return the store of a row with its columns."""
     return VectorStore(**{**row, "fingerprint": Fingerprint(**row["fingerprint"])})

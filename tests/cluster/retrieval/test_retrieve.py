@@ -16,7 +16,7 @@ from cluster.documents.vector_stores import attaching
 from cluster.documents.vector_stores.stores import VectorStore, get_store
 from cluster.engines.contract import Fingerprint
 from cluster.errors import Conflict, InvalidInput, NotFound
-from cluster.retrieval import QueryVectors, Ranker, RetrievalOptions, Retrieved, retrieve
+from cluster.retrieval import QueryVectors, Ranker, ResultCache, RetrievalOptions, Retrieved, retrieve
 from cluster.settings import Settings
 from tests.indexed_files import make_files, process
 
@@ -53,6 +53,7 @@ class Asker:
     embedded: list[str] = field(default_factory=list)
     #: Texts that the cross-encoder scored, the shortest best; None: there is no cross-encoder.
     reranked: list[str] | None = None
+    cache: ResultCache | None = None
 
     def ask(
         self,
@@ -70,6 +71,7 @@ class Asker:
                 in_database=self._in_database,
                 embed=self._embed,
                 rerank=None if self.reranked is None else self._rerank,
+                cache=self.cache,
             )
         )
 

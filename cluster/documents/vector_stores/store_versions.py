@@ -1,0 +1,63 @@
+"""Versions of vector stores: a version changes with each commit that changes what searches of the store find.
+
+Read by searches, which look for their result in a cache under the version, and changed by triggers of the
+chunk tables (migration 0016), so that no writer can forget it. A version is the sum of counters; each commit
+adds at least one.
+
+    found = find_versioned_store(connection, "default", "handbook")
+    found.version
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from psycopg import Connection
+from psycopg.rows import dict_row
+
+from cluster.database.queries import queries
+from cluster.documents.vector_stores import stores
+from cluster.documents.vector_stores.stores import VectorStore
+
+SQL = {
+    name: text.replace("{find}", stores.SQL["find"])
+    for name, text in queries("cluster.documents.vector_stores", "store_versions.sql").items()
+}
+
+
+@dataclass(frozen=True, order=True, slots=True)
+class StoreVersion:
+    """The version of a store's contents. Later versions are greater."""
+
+    #: Creation time of the store, because a deleted store's id can be used again.
+    created_at: datetime
+    #: Number of committed changes since then.
+    changes: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class VersionedStore:
+    """A store, with its version at the time of the query."""
+
+    store: VectorStore
+    version: StoreVersion
+    #: Seconds since the last change; infinite if there was none.
+    unchanged_s: float
+
+
+def find_versioned_store(connection: Connection[Any], organisation: str, id_or_name: str) -> VersionedStore:
+    """Return what ``find_store`` returns, with the store's version, in one query.
+
+    Raises:
+        NotFound: the organisation has no such store; the error names existing stores.
+    """
+    values = {"organisation": organisation, "id_or_name": id_or_name}
+    with connection.cursor(row_factory=dict_row) as cursor:
+        row = cursor.execute(SQL["find_versioned"], values).fetchone()
+    if row is None:
+        raise stores.not_found(connection, organisation, id_or_name)
+    changes, unchanged_s = row.pop("changes"), row.pop("unchanged_s")
+    store = stores.store_of(row)
+    return VersionedStore(
+        store=store, version=StoreVersion(store.created_at, changes), unchanged_s=unchanged_s
+    )
