@@ -27,6 +27,8 @@ from cluster.errors import Conflict, InvalidInput, Misconfigured
 from cluster.settings import Settings
 from cluster.settings.models import PLACEMENT, ModelOptions, ModelSetting
 
+#: What a request names in place of a model for a store whose vectors callers give. No model has this name.
+NO_MODEL = "none"
 #: Each kind of engine by the word before the colon in ``CLUSTER_MODELS``. A folder without such a word has
 #: the kind ``local``.
 KINDS: dict[str, EngineKind] = {"local": LocalKind(), "sentence-transformers": SentenceTransformersKind()}
@@ -132,6 +134,8 @@ def _entries(settings: Settings) -> dict[str, ModelEntry]:
         )
     packaged = None if settings.model_path is None else ModelSetting(source=str(settings.model_path))
     models: dict[str, ModelSetting | None] = {settings.model: packaged, **settings.models}
+    if wrong := {"", NO_MODEL} & models.keys():
+        raise Misconfigured(f"no model can have the name {wrong.pop()!r}; rename it in CLUSTER_MODELS")
     return {name: _entry(name, model, settings) for name, model in models.items()}
 
 

@@ -41,6 +41,8 @@ class ServedModels(Mapping[str, ServedModel]):
     ) -> None:
         self._registry = registry = Registry(settings)
         remote = remote or {}
+        #: The kind of engine of each model, by the name of the model.
+        self.kinds: Mapping[str, str] = {name: entry.kind for name, entry in registry.entries.items()}
         #: The engines of this process, by the name of the model.
         self.engines: Mapping[str, Engine] = {
             entry.name: open_engine(entry) for entry in registry.entries.values() if entry.name not in remote

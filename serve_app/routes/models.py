@@ -1,4 +1,7 @@
-"""GET /v1/models and /v1/models/{model}: the models that this endpoint serves."""
+"""GET /v1/models and /v1/models/{model}: the models that this endpoint serves.
+
+An answer shows the kind of a model and never its source, its base URL or the variable of its key.
+"""
 
 from typing import Literal, Self
 
@@ -23,6 +26,9 @@ class ModelObject(ResponseModel):
     """Always 0: OpenAI's schema requires a time, and a served model has none."""
     owned_by: Literal["embedding-cluster"] = "embedding-cluster"
     """Always `embedding-cluster`."""
+    kind: str
+    """How the vectors are computed: `local` and `sentence-transformers` compute in this cluster; with
+    `openai`, the texts are sent to a server that the operator chose."""
     dimensions: int
     """Number of dimensions of the model's vectors."""
     trained_dimensions: list[int]
@@ -41,11 +47,12 @@ class ModelObject(ResponseModel):
     """Id of the vectors' space: vectors with the same fingerprint can be compared."""
 
     @classmethod
-    def of(cls, model: ServedModel) -> Self:
-        """Show the served model."""
+    def of(cls, model: ServedModel, kind: str) -> Self:
+        """Show the served model, of this kind of engine."""
         fingerprint = model.engine.fingerprint
         return cls(
             id=model.name,
+            kind=kind,
             dimensions=fingerprint.dim,
             trained_dimensions=list(model.engine.dimensions),
             max_input_tokens=fingerprint.max_tokens,
@@ -70,11 +77,14 @@ class ModelList(ResponseModel):
 async def list_models(service: ServiceDep, organisation: Organisation) -> ModelList:
     """Lists the models that this endpoint serves."""
     del organisation  # every organisation sees every model
-    return ModelList(data=[ModelObject.of(model) for model in service.models.values()])
+    return ModelList(
+        data=[ModelObject.of(model, service.models.kinds[name]) for name, model in service.models.items()]
+    )
 
 
 @router.get("/v1/models/{model:path}", summary="Get a model")
 async def get_model(model: str, service: ServiceDep, organisation: Organisation) -> ModelObject:
     """Returns the model with this name."""
     del organisation
-    return ModelObject.of(service.models.named(model))
+    found = service.models.named(model)
+    return ModelObject.of(found, service.models.kinds[found.name])

@@ -15,6 +15,7 @@ from cluster.documents.vector_stores import stores
 from cluster.documents.vector_stores.attaching import Attachment, attach_many
 from cluster.documents.vector_stores.stores import FileCounts, NewStore, StoreUsage, VectorStore
 from cluster.engines.contract import Fingerprint
+from cluster.engines.registry import NO_MODEL
 from cluster.errors import InvalidInput
 from cluster.vector_index import collection_name
 from cluster.vector_index.collections import MAX_DIMENSIONS
@@ -43,8 +44,6 @@ from serve_app.service import Service
 
 #: Maximum number of files of a new store, as in OpenAI's API. A file batch can attach more.
 MAX_FILES_OF_A_NEW_STORE = 500
-#: The ``embedding_model`` of a store whose vectors callers give.
-NO_MODEL = "none"
 
 router = json_router(404)
 

@@ -1,5 +1,6 @@
 """One server with three models: every store is filled and searched with its own, and with no other."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -105,6 +106,17 @@ def cosines(client: OpenAI, store: str) -> dict[str, float]:
         store, query=QUESTION, ranking_options=options, extra_body={"mode": "exact"}
     )
     return {hit.content[0].text: hit.score for hit in found}
+
+
+def test_every_model_is_listed_with_its_kind_and_without_its_folder(three: Server, prompted: Path) -> None:
+    with httpx.Client(base_url=three.url, timeout=60) as http:
+        page = http.get("/v1/models").text
+        one = http.get(f"/v1/models/{PROMPTED}").text
+    shown = {model["id"]: (model["kind"], model["dimensions"]) for model in json.loads(page)["data"]}
+    assert shown == {
+        MODEL: ("local", 384), PROMPTED: ("local", 384), HASHED: (KIND, 64), SWAPPED: (KIND, 384)
+    }  # fmt: skip
+    assert str(prompted.parent) not in page + one
 
 
 def test_a_store_shows_its_model_in_every_answer(client: OpenAI) -> None:
