@@ -73,8 +73,8 @@ def error_response(
 
 def install_error_handlers(app: FastAPI) -> None:
     """Turn every exception that a route raises into an error response."""
-    app.add_exception_handler(ClusterError, _cluster_error)
-    app.add_exception_handler(RequestValidationError, _validation_error)
+    app.add_exception_handler(ClusterError, _deliberate_error)
+    app.add_exception_handler(RequestValidationError, _deliberate_error)
     app.add_exception_handler(HTTPException, _http_error)
 
 
@@ -88,9 +88,11 @@ def unexpected_error_response(exc: Exception) -> Response:
     )
 
 
-def _cluster_error(request: Request, exc: Exception) -> Response:
-    del request
-    assert isinstance(exc, ClusterError)
+def response_of(exc: ClusterError | RequestValidationError) -> Response:
+    """Build the response for an error that a route raises on purpose."""
+    if isinstance(exc, RequestValidationError):
+        described = validation_message(exc.errors(), exc.body)
+        return error_response(HTTPStatus.BAD_REQUEST, described.message, param=described.param)
     param = exc.param if isinstance(exc, InvalidInput) else None
     if isinstance(exc, ModelNotFound):
         return error_response(HTTPStatus.NOT_FOUND, str(exc), param=exc.param, code="model_not_found")
@@ -103,11 +105,10 @@ def _cluster_error(request: Request, exc: Exception) -> Response:
     return unexpected_error_response(exc)
 
 
-def _validation_error(request: Request, exc: Exception) -> Response:
+def _deliberate_error(request: Request, exc: Exception) -> Response:
     del request
-    assert isinstance(exc, RequestValidationError)
-    described = validation_message(exc.errors(), exc.body)
-    return error_response(HTTPStatus.BAD_REQUEST, described.message, param=described.param)
+    assert isinstance(exc, ClusterError | RequestValidationError)
+    return response_of(exc)
 
 
 def _http_error(request: Request, exc: Exception) -> Response:

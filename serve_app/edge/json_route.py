@@ -7,15 +7,11 @@ would have no effect.
     router = json_router(404, 429)            # in place of APIRouter
 """
 
-import json
-import re
 from collections.abc import Callable, Coroutine, Iterable, Sequence
-from contextlib import suppress
 from http import HTTPStatus
-from typing import Any, NoReturn
+from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode
 
-import orjson
 from fastapi import APIRouter, Request
 from fastapi.dependencies.models import Dependant
 from fastapi.exceptions import RequestValidationError
@@ -24,6 +20,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from cluster.errors import InvalidInput
+from cluster.text.read_json import UnreadableJson, read_json
 from cluster.vector_index.filters import is_text
 from serve_app.edge.error_responses import documented_errors
 from serve_app.edge.request_model import RequestModel
@@ -43,16 +40,6 @@ Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 FieldPath = Sequence[int | str]
 
 
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not a number in JSON")
-
-
-#: The pattern of a whole number that may be too long for orjson, which turns it into a float. Python's
-#: parser, which is five times slower, reads bodies with such a number.
-LONG_NUMBER = re.compile(rb"\d{19}")
-PYTHON_PARSER = json.JSONDecoder(parse_constant=_refuse_constant)
-
-
 class JsonRequest(Request):
     """A request whose body is parsed once, so unknown fields can be removed before a second validation."""
 
@@ -70,12 +57,16 @@ class JsonRequest(Request):
         """
         if not hasattr(self, "_parsed_body"):
             self._parsed_body = _parse(await self.body())
-            _refuse_many_fields(self._parsed_body)
+            refuse_many_fields(self._parsed_body)
         return self._parsed_body
 
 
-def _refuse_many_fields(body: Any) -> None:
-    """Refuse an object with too many fields, because each unknown field costs a kilobyte of memory."""
+def refuse_many_fields(body: Any) -> None:
+    """Refuse an object with too many fields, because each unknown field costs a kilobyte of memory.
+
+    Raises:
+        HTTPException: 400, the body or an object in it has too many fields.
+    """
     objects = [
         one for one in (body, *(body.values() if isinstance(body, dict) else ())) if isinstance(one, dict)
     ]
@@ -108,7 +99,8 @@ class JsonRoute(APIRoute):
             try:
                 response = await handle(request)
             except RequestValidationError as exc:
-                ignored += _body_without_unknown(exc, request, model)
+                refuse_unknown = service_of(request).settings.unknown_fields == "error"
+                ignored += body_without_unknown(exc, model, refuse_unknown=refuse_unknown)
                 response = await handle(request)
             if unused:
                 body = await request.json()
@@ -134,19 +126,10 @@ def header_safe_name(name: str) -> str:
 
 
 def _parse(body: bytes) -> Any:
-    if not LONG_NUMBER.search(body):
-        with suppress(orjson.JSONDecodeError):
-            return orjson.loads(body)
     try:
-        return PYTHON_PARSER.decode(body.decode(json.detect_encoding(body)))
-    except json.JSONDecodeError:
-        raise
-    except UnicodeDecodeError as exc:
-        raise _unreadable("it is not UTF-8; encode it as UTF-8") from exc
-    except RecursionError as exc:
-        raise _unreadable("its lists and objects are nested too deeply; send fewer levels") from exc
-    except ValueError as exc:  # NaN, Infinity and numbers with thousands of digits
-        raise _unreadable(str(exc).partition(":")[0]) from exc
+        return read_json(body)
+    except UnreadableJson as exc:
+        raise _unreadable(str(exc)) from exc
 
 
 def _unreadable(reason: str) -> HTTPException:
@@ -188,10 +171,15 @@ def _refuse_unstorable(texts: Iterable[tuple[str, Any]]) -> None:
             )
 
 
-def _body_without_unknown(
-    exc: RequestValidationError, request: JsonRequest, model: type[RequestModel]
+def body_without_unknown(
+    exc: RequestValidationError, model: type[RequestModel], *, refuse_unknown: bool
 ) -> list[str]:
-    """Remove unknown fields from the body, and return their names.
+    """Remove unknown fields from the body of the error, and return their names.
+
+    Args:
+        exc: the error of the validation.
+        model: the model of the body.
+        refuse_unknown: True if ``CLUSTER_UNKNOWN_FIELDS`` is ``error``.
 
     Raises:
         RequestValidationError: the error is not about unknown fields, or an unknown field must be refused.
@@ -201,7 +189,6 @@ def _body_without_unknown(
     ]
     if not unknown:
         raise exc
-    refuse_unknown = service_of(request).settings.unknown_fields == "error"
     names = [(error, error["loc"][1] if len(error["loc"]) == 2 else "") for error in unknown]
     refused = [
         error
