@@ -8,6 +8,7 @@ import asyncio
 import math
 import os
 import threading
+from collections.abc import Mapping
 from socket import gethostname
 from typing import Any
 from uuid import uuid4
@@ -25,11 +26,20 @@ from ray.serve.handle import DeploymentHandle
 from cluster.blobs import open_blob_store
 from cluster.database import translated
 from cluster.deploy.loopback import keep_to_loopback
-from cluster.deploy.model_deployments import APPLICATION, ModelCall, call_replica, deployment_of
+from cluster.deploy.model_deployments import (
+    APPLICATION,
+    ENDPOINT,
+    ModelCall,
+    answer_of,
+    call_replica,
+    deployment_of,
+)
 from cluster.deploy.serve_config import require_release_only
+from cluster.documents.batches.batch_answers import RequestAnswer
 from cluster.documents.chunks.chunk_indexes import ChunkIndexes
 from cluster.engines import Registry, describe
 from cluster.engines.priority import lower_priority
+from cluster.errors import ClusterError
 from cluster.jobs import jobs
 from cluster.jobs.schedules import create_system_schedules
 from cluster.logs import configure
@@ -80,6 +90,29 @@ class ServedEmbedder:
         if deployment not in self._handles:
             self._handles[deployment] = serve.get_deployment_handle(deployment, app_name=APPLICATION)
         return self._handles[deployment]
+
+
+class ServedAnswerer:
+    """Calls the endpoint through a handle, so that requests of batches get the same answers as over HTTP."""
+
+    def __init__(self) -> None:
+        self._handle = serve.get_deployment_handle(ENDPOINT, app_name=APPLICATION)
+
+    async def __call__(
+        self, lines: list[bytes], *, organisation: str, fingerprints: Mapping[str, str]
+    ) -> list[RequestAnswer | ClusterError]:
+        """Return the answer to each request, in the order of the requests.
+
+        Raises:
+            Unavailable: a replica died, or there is no replica.
+            CancelledError: the caller or the replica cancelled the call.
+        """
+        response = self._handle.answer_requests.remote(
+            lines, organisation=organisation, fingerprints=dict(fingerprints)
+        )
+        answers: list[RequestAnswer | ClusterError]
+        answers = await answer_of(response, faults=(RayError, RayServeException))
+        return answers
 
 
 class Worker:
@@ -149,6 +182,7 @@ class Worker:
                 indexes=indexes,
                 parsers=parsers,
                 embed=ServedEmbedder(settings),
+                answer=ServedAnswerer(),
             )
         )
         self._begun.set()

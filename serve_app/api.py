@@ -11,6 +11,7 @@ from serve_app.edge.boundary import Boundary
 from serve_app.edge.error_responses import hide_status_422
 from serve_app.edge.errors import install_error_handlers
 from serve_app.routes import (
+    batches,
     embeddings,
     file_batches,
     file_content,
@@ -57,6 +58,7 @@ def build_api(service: Service, *, stopping: Callable[[], bool] = lambda: False)
         rerank,
         files,
         uploads,
+        batches,
         *stores,
         submission,
         jobs,

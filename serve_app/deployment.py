@@ -18,8 +18,9 @@ from ray.serve.handle import DeploymentHandle
 
 from cluster.deploy.loopback import keep_to_loopback
 from cluster.deploy.model_deployments import call_replica
+from cluster.documents.batches.batch_answers import RequestAnswer
 from cluster.engines import Registry, open_engine
-from cluster.errors import Conflict
+from cluster.errors import ClusterError, Conflict
 from cluster.logs import configure
 from cluster.settings import Settings
 from serve_app.api import build_api
@@ -29,6 +30,7 @@ from serve_app.embedding.heartbeat import Heartbeat
 from serve_app.embedding.metrics import Metrics, ObservedModel
 from serve_app.embedding.served_model import open_batcher
 from serve_app.open_address import require_key
+from serve_app.routes.batch_requests import answer_requests
 from serve_app.service import Service
 
 #: Seconds that Serve waits for a health check. The check fails earlier, with its own reason (``heartbeat``).
@@ -90,6 +92,14 @@ class Embedder:
         """
         return await self._service.models.of_fingerprint(fingerprint).batcher.embed(
             ids, lane=lane, organisation=organisation, deadline_s=deadline_s
+        )
+
+    async def answer_requests(
+        self, lines: list[bytes], *, organisation: str, fingerprints: Mapping[str, str]
+    ) -> list[RequestAnswer | ClusterError]:
+        """Answer embedding requests of a batch (``serve_app.routes.batch_requests``)."""
+        return await answer_requests(
+            self._service, lines, organisation=organisation, fingerprints=fingerprints
         )
 
     async def check_health(self) -> None:

@@ -83,8 +83,22 @@ async def call_replica(
         lane="interactive" if call.urgent else "bulk",
         deadline_s=call.deadline_s,
     )
+    return cast("NDArray[np.float32]", await answer_of(response, faults=faults))
+
+
+async def answer_of(response: Any, *, faults: tuple[type[Exception], ...]) -> Any:
+    """Wait for the answer of a replica, and translate its errors.
+
+    Args:
+        response: Serve's response, from the handle of a deployment.
+        faults: the exceptions with which Ray reports that no replica answered.
+
+    Raises:
+        Unavailable: a replica died, or there is no replica.
+        CancelledError: the caller or the replica cancelled the call.
+    """
     try:
-        return cast("NDArray[np.float32]", await response)
+        return await response
     except asyncio.CancelledError:
         response.cancel()  # so that the replica drops inputs for which no caller waits
         raise

@@ -24,7 +24,10 @@ GROUP BY priority_class ORDER BY priority_class;
 SELECT count(*) FROM jobs WHERE state = 'failed' AND kind <> ALL(%(not_retryable)s);
 
 -- name: needed_blobs
-SELECT organisation, sha256 FROM files UNION SELECT organisation, sha256 FROM upload_parts;
+SELECT organisation, sha256 FROM files UNION SELECT organisation, sha256 FROM upload_parts
+UNION SELECT organisation, output_sha256 FROM batch_parts WHERE output_sha256 IS NOT NULL
+UNION SELECT organisation, error_sha256 FROM batch_parts WHERE error_sha256 IS NOT NULL
+UNION SELECT organisation, input_sha256 FROM batches WHERE status IN ('validating', 'in_progress', 'finalizing');
 
 -- name: files
 SELECT organisation, id, sha256 FROM files ORDER BY organisation, id;

@@ -73,7 +73,7 @@ def create_file(
     media_type: str,
     *,
     expires_after_s: int | None = None,
-    default_limits: StorageLimits,
+    default_limits: StorageLimits | None,
 ) -> File:
     """Create a file whose blob is stored. A repeated upload (``SAME_WITHIN_S``) returns the existing file.
 
@@ -84,7 +84,8 @@ def create_file(
         filename: a result of ``file_names.plain_name``.
         media_type: recognised from the bytes.
         expires_after_s: seconds until the file expires; None: the default of its purpose.
-        default_limits: limits from the settings, for an organisation without limits of its own.
+        default_limits: limits from the settings, for an organisation without limits of its own; None: the
+            file is stored even beyond the organisation's limits, because it holds results of finished work.
 
     Raises:
         Throttled: the organisation would exceed a storage limit.
@@ -100,7 +101,9 @@ def create_file(
         "within_s": SAME_WITHIN_S,
         "random": uuid4().hex[:12],
     }
-    limits = storage_limits(connection, organisation, default=default_limits)
+    limits = StorageLimits()
+    if default_limits is not None:
+        limits = storage_limits(connection, organisation, default=default_limits)
     if limits:
         connection.execute(SQL["lock_storage"], values)  # before the blob, in the same order everywhere
     connection.execute(SQL["lock_blob"], values)
@@ -155,6 +158,18 @@ def get_file(connection: Connection[Any], organisation: str, id: str) -> File:
         NotFound: the organisation has no such file, or the file has expired.
     """
     found = _one(connection, "get", {"organisation": organisation, "id": id})
+    if found is None:
+        raise NotFound(f"no file {id!r}")
+    return found
+
+
+def keep_file(connection: Connection[Any], organisation: str, id: str) -> File:
+    """Do the same as ``get_file``, and keep the file from being deleted until the transaction ends.
+
+    Raises:
+        NotFound: the organisation has no such file, or the file has expired.
+    """
+    found = _one(connection, "keep", {"organisation": organisation, "id": id})
     if found is None:
         raise NotFound(f"no file {id!r}")
     return found
@@ -222,7 +237,7 @@ def require_blob(connection: Connection[Any], blobs: BlobStore, organisation: st
 
 
 def release_blob(connection: Connection[Any], blobs: BlobStore, organisation: str, sha256: str) -> bool:
-    """Delete the blob in a separate transaction, unless a file or a part needs it. True if it was deleted.
+    """Delete the blob in a separate transaction, unless a row still names it. True if it was deleted.
 
     Raises:
         Unavailable: the blob store does not answer.

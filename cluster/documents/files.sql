@@ -18,7 +18,11 @@ SELECT pg_advisory_xact_lock(hashtextextended(%(organisation)s || '/blob/' || %(
 -- name: blob_needed
 SELECT
     EXISTS (SELECT FROM files WHERE organisation = %(organisation)s AND sha256 = %(sha256)s)
-    OR EXISTS (SELECT FROM upload_parts WHERE organisation = %(organisation)s AND sha256 = %(sha256)s);
+    OR EXISTS (SELECT FROM upload_parts WHERE organisation = %(organisation)s AND sha256 = %(sha256)s)
+    OR EXISTS (SELECT FROM batch_parts WHERE organisation = %(organisation)s AND output_sha256 = %(sha256)s)
+    OR EXISTS (SELECT FROM batch_parts WHERE organisation = %(organisation)s AND error_sha256 = %(sha256)s)
+    OR EXISTS (SELECT FROM batches WHERE organisation = %(organisation)s AND input_sha256 = %(sha256)s
+        AND status IN ('validating', 'in_progress', 'finalizing'));
 
 -- name: same  the file of a repeated upload: clients send no key with it, so its content is the key
 SELECT organisation, id, filename, purpose, bytes, sha256, media_type, created_at, expires_at
@@ -45,6 +49,12 @@ RETURNING organisation, id, filename, purpose, bytes, sha256, media_type, create
 SELECT organisation, id, filename, purpose, bytes, sha256, media_type, created_at, expires_at
 FROM files
 WHERE organisation = %(organisation)s AND id = %(id)s AND (expires_at IS NULL OR expires_at > now());
+
+-- name: keep  a deletion waits until the transaction ends
+SELECT organisation, id, filename, purpose, bytes, sha256, media_type, created_at, expires_at
+FROM files
+WHERE organisation = %(organisation)s AND id = %(id)s AND (expires_at IS NULL OR expires_at > now())
+FOR KEY SHARE;
 
 -- name: newest
 SELECT organisation, id, filename, purpose, bytes, sha256, media_type, created_at, expires_at

@@ -205,18 +205,31 @@ def end_cancelled(
 
 
 def retry_later(
-    connection: Connection[Any], job: Job, *, run_at: datetime | None, error: str, code: str
+    connection: Connection[Any],
+    job: Job,
+    *,
+    run_at: datetime | None,
+    error: str,
+    code: str,
+    counts: bool = True,
 ) -> Job:
     """Queue another attempt, not before ``run_at``. If the job's cancellation was requested, end the job as
     cancelled instead.
 
+    Args:
+        counts: False if the attempt does not count against the job's limit, because the job only waits.
+
     Raises:
         LeaseLost: this is no longer the current attempt.
     """
-    if hold(connection, job).cancel_asked:
+    current = hold(connection, job)
+    if current.cancel_asked:
         return end_cancelled(connection, job)
     _end_attempt(connection, job, "retried", error)
-    return requeue(connection, job, run_at=run_at, error=error, error_code=code)
+    last_attempt = current.last_attempt + (not counts)
+    return requeue(
+        connection, current, last_attempt=last_attempt, run_at=run_at, error=error, error_code=code
+    )
 
 
 def give_back(connection: Connection[Any], job: Job, *, because: str = "its worker was stopped") -> Job:
@@ -226,10 +239,11 @@ def give_back(connection: Connection[Any], job: Job, *, because: str = "its work
     Raises:
         LeaseLost: this is no longer the current attempt.
     """
-    if hold(connection, job).cancel_asked:
+    current = hold(connection, job)
+    if current.cancel_asked:
         return end_cancelled(connection, job)
     _end_attempt(connection, job, "retried", because)
-    return requeue(connection, job, last_attempt=job.last_attempt + 1)
+    return requeue(connection, current, last_attempt=current.last_attempt + 1)
 
 
 def end_lost(connection: Connection[Any], job: Job, *, error: str) -> Job:

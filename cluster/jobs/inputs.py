@@ -70,3 +70,23 @@ class BulkInsertVectorsInput(JobInput):
     """Id of the vector store."""
     file_id: StorableText
     """Id of the uploaded file."""
+
+
+class EmbedBatchInput(JobInput):
+    """Answers the embedding requests of a file, as `POST /v1/batches` does."""
+
+    input_file_id: StorableText
+    """Id of a file with the purpose `batch`: one request in JSON on each line."""
+    completion_window: StorableText = "24h"
+    """Time within which the batch ends: a number, and `m`, `h` or `d`."""
+    metadata: (
+        Annotated[
+            dict[
+                Annotated[StorableText, Field(max_length=MAX_ATTRIBUTE_NAME)],
+                Annotated[StorableText, Field(max_length=MAX_ATTRIBUTE_VALUE)],
+            ],
+            Field(max_length=MAX_ATTRIBUTES),
+        ]
+        | None
+    ) = None
+    """Up to 16 named texts, which are stored and returned unchanged."""

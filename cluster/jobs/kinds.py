@@ -13,7 +13,7 @@ from types import MappingProxyType
 
 from pydantic import BaseModel
 
-from cluster.jobs.inputs import BulkInsertVectorsInput, IndexFileInput
+from cluster.jobs.inputs import BulkInsertVectorsInput, EmbedBatchInput, IndexFileInput
 from cluster.jobs.jobs import PriorityClass
 
 DEFAULT_ATTEMPTS = 3
@@ -75,6 +75,18 @@ INDEX_FILE = JobKind(
     ),
 )
 DELETE_STORE = JobKind(name="delete_store", priority_class=PriorityClass.LOW, unit="rows", result=("rows",))
+EMBED_BATCH = JobKind(
+    name="embed_batch",
+    input=EmbedBatchInput,
+    aliases=("generate_embeddings_batch",),
+    priority_class=PriorityClass.LOW,
+    # An attempt that has added a part to the batch does not count (``progress.renew_attempts``).
+    attempts=5,
+    unit="requests",
+    result=("batch", "status", "total", "completed", "failed", "tokens", "output_file", "error_file"),
+    retryable=False,
+    remedy="create a new batch with the requests that have no line in the output file",
+)
 INGEST = JobKind(
     name="ingest",
     attempts=1,
@@ -132,7 +144,7 @@ def _upkeep(name: str, *result: str) -> JobKind:
     )
 
 
-EXPIRE = _upkeep("expire", "files", "uploads")
+EXPIRE = _upkeep("expire", "files", "uploads", "batches")
 EMPTY_OUTBOX = _upkeep("empty_outbox")
 RENEW_WORDS = _upkeep("renew_words", "rows")
 ARCHIVE_JOBS = _upkeep("archive_jobs", "jobs", "entries", "uploads")
@@ -145,6 +157,7 @@ KINDS: Mapping[str, JobKind] = MappingProxyType(
         for kind in (
             INDEX_FILE,
             DELETE_STORE,
+            EMBED_BATCH,
             INGEST,
             BULK_INSERT_VECTORS,
             EXPIRE,

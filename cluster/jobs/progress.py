@@ -16,6 +16,7 @@ from psycopg import Connection
 from cluster.database.queries import queries
 from cluster.jobs.attempts import attempt_key, lease_lost
 from cluster.jobs.jobs import Job
+from cluster.jobs.kinds import kind_named
 from cluster.jobs.queue import record_event
 
 SQL = queries("cluster.jobs", "progress.sql")
@@ -115,3 +116,15 @@ def pause(
         record_event(
             connection, job, "paused", {"until": until.isoformat(timespec="seconds"), "waits_for": waits_for}
         )
+
+
+def renew_attempts(connection: Connection[Any], job: Job) -> None:
+    """Permit as many further attempts as a new job of the kind has, because this attempt has stored a part
+    of its work, which later attempts do not repeat.
+
+    Raises:
+        LeaseLost: this is no longer the current attempt.
+    """
+    values = {**attempt_key(job), "attempts": kind_named(job.kind).attempts}
+    if connection.execute(SQL["renew_attempts"], values).rowcount == 0:
+        raise lease_lost(job)

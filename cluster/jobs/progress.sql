@@ -28,3 +28,7 @@ RETURNING done, total, unit;
 -- name: pause
 UPDATE jobs SET waits_for = %(waits_for)s, retry_at = %(until)s
 WHERE organisation = %(organisation)s AND id = %(id)s AND attempt = %(attempt)s AND state = 'running';
+
+-- name: renew_attempts
+UPDATE jobs SET last_attempt = greatest(last_attempt, attempt + %(attempts)s)
+WHERE organisation = %(organisation)s AND id = %(id)s AND attempt = %(attempt)s AND state = 'running';

@@ -12,6 +12,7 @@ from cluster.jobs.kinds import (
     BULK_INSERT_VECTORS,
     DELETE_STORE,
     DISCARD_UNFINISHED,
+    EMBED_BATCH,
     EMPTY_OUTBOX,
     EXPIRE,
     INDEX_FILE,
@@ -19,6 +20,7 @@ from cluster.jobs.kinds import (
 )
 from data_jobs.kinds.bulk_insert_vectors import BulkInsertVectors
 from data_jobs.kinds.delete_store import DeleteStore
+from data_jobs.kinds.embed_batch import EmbedBatch
 from data_jobs.kinds.index_file import IndexFile
 from data_jobs.kinds.resources import Resources
 from data_jobs.kinds.upkeep import (
@@ -37,6 +39,7 @@ FUNCTIONS: Mapping[str, Callable[[Resources], JobFunction]] = MappingProxyType(
         INDEX_FILE.name: IndexFile,
         DELETE_STORE.name: DeleteStore,
         BULK_INSERT_VECTORS.name: BulkInsertVectors,
+        EMBED_BATCH.name: EmbedBatch,
         EMPTY_OUTBOX.name: partial(Upkeep, empty_outbox),
         EXPIRE.name: partial(Upkeep, expire),
         RENEW_WORDS.name: partial(Upkeep, renew_old_words),

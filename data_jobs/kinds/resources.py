@@ -2,6 +2,7 @@
 kind of job (``registry.open_kinds``).
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -9,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cluster.blobs import BlobStore
+from cluster.documents.batches.batch_answers import RequestAnswer
 from cluster.documents.chunks.chunk_indexes import ChunkIndexes
+from cluster.errors import ClusterError
 from data_jobs.worker.parser_pool import Parsers
 
 Ids = list[NDArray[np.int32]]
@@ -36,6 +39,28 @@ class ChunkEmbedder(Protocol):
         """
 
 
+class RequestAnswerer(Protocol):
+    """Answers embedding requests as ``POST /v1/embeddings`` does, wherever the models run."""
+
+    async def __call__(
+        self, lines: list[bytes], *, organisation: str, fingerprints: Mapping[str, str]
+    ) -> list[RequestAnswer | ClusterError]:
+        """Return the answer to each request, in the order of the requests.
+
+        A ``Retryable`` in place of an answer means that the request must be sent again, and any other error
+        that no such request can be answered until an operator changes something.
+
+        Args:
+            lines: lines of the input file of a batch, each with a request in its ``body``.
+            organisation: id of the calling organisation. The capacity of the model is shared fairly between
+                organisations.
+            fingerprints: for each name of a model, the id of the fingerprint that the model must have.
+
+        Raises:
+            Retryable: no model can answer now.
+        """
+
+
 @dataclass(frozen=True, kw_only=True)
 class Resources:
     """The resources that a worker opens for all of its jobs."""
@@ -44,3 +69,4 @@ class Resources:
     indexes: ChunkIndexes
     parsers: Parsers
     embed: ChunkEmbedder
+    answer: RequestAnswerer

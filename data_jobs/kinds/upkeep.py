@@ -12,6 +12,7 @@ from typing import Any
 from psycopg_pool import ConnectionPool
 
 from cluster.database import translated
+from cluster.documents.batches.batch_files import end_abandoned
 from cluster.documents.chunks.chunk_words import renew_words
 from cluster.documents.files import expire_files, release_blobs
 from cluster.documents.uploads import expire_uploads
@@ -51,10 +52,9 @@ class Upkeep:
 
 def expire(resources: Resources, settings: Settings, pool: ConnectionPool) -> dict[str, Any]:
     """Expire files, uploads, vector stores and answers to idempotent requests that have reached their expiry
-    time.
+    time, and end batches that no job will end.
     """
-    del settings
-    expired = {"files": 0, "uploads": 0}
+    expired = {"files": 0, "uploads": 0, "batches": 0}
     with translated(), pool.connection() as connection:
         with connection.transaction():
             expire_stores(connection)
@@ -70,6 +70,8 @@ def expire(resources: Resources, settings: Settings, pool: ConnectionPool) -> di
             expired["files"] += len(files)
             expired["uploads"] += len(uploads)
             more = bool(files or uploads)
+        ended = end_abandoned(connection, resources.blobs, max_line_bytes=settings.max_request_bytes)
+        expired["batches"] = len(ended)
     return expired
 
 

@@ -42,6 +42,8 @@ class RequestContext:
     deadline_s: float = math.inf
     #: Source under which the tokens are recorded as usage.
     source: UsageSource = UsageSource.HTTP
+    #: False if the caller records the usage.
+    records_usage: bool = True
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -181,7 +183,8 @@ class ServedModel:
             flat, lane=lane, organisation=context.organisation, deadline_s=context.deadline_s
         )
         made = self._made(ids, parts, vectors, averages=averages)
-        self._usage.add(context.organisation, context.source, self.name, tokens=sum(made.token_counts))
+        if context.records_usage:
+            self._usage.add(context.organisation, context.source, self.name, tokens=sum(made.token_counts))
         return made
 
     def _most(self, long: LongInputPolicy) -> int:

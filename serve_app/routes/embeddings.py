@@ -171,6 +171,20 @@ class EmbeddingResponse(ResponseModel):
 @router.post("/v1/embeddings", summary="Embed texts", response_model=EmbeddingResponse)
 async def create_embeddings(body: EmbeddingRequest, service: ServiceDep, context: ContextDep) -> Response:
     """Returns one vector for each input, in the order of the inputs, and the number of tokens read."""
+    answer, made = await embed_request(body, service, context)
+    return embeddings_response(answer, made)
+
+
+async def embed_request(
+    body: EmbeddingRequest, service: Service, context: RequestContext
+) -> tuple[dict[str, Any], EmbeddedInputs]:
+    """Embed the inputs of the request. Return the fields of the answer, and the vectors before any cut.
+
+    Raises:
+        InvalidInput: the request cannot be answered as it is.
+        ModelNotFound: the model is not served.
+        Throttled: too many tokens wait already.
+    """
     model, kind = model_and_kind(service.models, body.model)
     dimensions = one_of(dimensions=body.dimensions, output_dimension=body.output_dimension)
     check_dimensions(
@@ -182,7 +196,7 @@ async def create_embeddings(body: EmbeddingRequest, service: ServiceDep, context
     data = [_item(index, encoded(vector, format), made) for index, vector in enumerate(vectors)]
     tokens = sum(made.token_counts)
     usage = {"prompt_tokens": tokens, "total_tokens": tokens}
-    return embeddings_response({"object": "list", "data": data, "model": body.model, "usage": usage}, made)
+    return {"object": "list", "data": data, "model": body.model, "usage": usage}, made
 
 
 class AzureEmbeddingRequest(EmbeddingRequest):

@@ -13,19 +13,23 @@ from numpy.typing import NDArray
 from psycopg_pool import ConnectionPool
 
 from cluster.blobs import BlobStore, open_blob_store
+from cluster.documents.batches.batch_answers import RequestAnswer
 from cluster.documents.chunks.chunk_indexes import ChunkIndexes
 from cluster.documents.files import File, create_file
 from cluster.documents.vector_stores import attaching, stores
 from cluster.documents.vector_stores.stores import NewStore, VectorStore
 from cluster.engines import Engine
+from cluster.errors import ClusterError
 from cluster.jobs.jobs import Job, get_job
 from cluster.organisations.organisations import StorageLimits
 from cluster.settings import Settings
 from data_jobs.kinds.registry import open_kinds
-from data_jobs.kinds.resources import ChunkEmbedder, Ids, Resources
+from data_jobs.kinds.resources import ChunkEmbedder, Ids, RequestAnswerer, Resources
 from data_jobs.worker.consumer import Consumer
 from data_jobs.worker.job_attempt import JobFunction
 from data_jobs.worker.parser_pool import Parsers
+from serve_app.routes.batch_requests import answer_requests
+from serve_app.service import Service
 
 TIMEOUT_S = 60.0
 
@@ -43,6 +47,26 @@ class LocalEmbedder:
         return await asyncio.to_thread(self.engine.embed_ids, ids)
 
 
+class LocalAnswerer:
+    """Answers requests of batches with the code of the endpoint, in this process. The first call opens it."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.service: Service | None = None
+
+    async def __call__(
+        self, lines: list[bytes], *, organisation: str, fingerprints: Mapping[str, str]
+    ) -> list[RequestAnswer | ClusterError]:
+        self.service = self.service or Service(self.settings)
+        return await answer_requests(
+            self.service, lines, organisation=organisation, fingerprints=fingerprints
+        )
+
+    def close(self) -> None:
+        if self.service is not None:
+            self.service.close()
+
+
 @contextmanager
 def consuming(
     settings: Settings,
@@ -50,8 +74,10 @@ def consuming(
     engine: Engine | None = None,
     kinds: Mapping[str, JobFunction] | None = None,
     embed: ChunkEmbedder | None = None,
+    answer: RequestAnswerer | None = None,
 ) -> Iterator[Consumer]:
     """Run a consumer on a thread of its own inside the block, with one engine or with ``embed``."""
+    local = LocalAnswerer(settings)
     embed = embed or (None if engine is None else LocalEmbedder(engine))
     made: list[Consumer] = []
     begun = threading.Event()
@@ -67,6 +93,7 @@ def consuming(
                     indexes=indexes,
                     parsers=parsers,
                     embed=embed,
+                    answer=answer or local,
                 )
             )
         made.append(consumer)
@@ -76,6 +103,7 @@ def consuming(
             await consumer.run()
         finally:
             parsers.close()
+            local.close()
 
     loops: list[asyncio.AbstractEventLoop] = []
     thread = threading.Thread(target=lambda: asyncio.run(consume()))
@@ -112,7 +140,9 @@ class LocalClient:
         ChunkIndexes(self.settings, self.pool).of(made).ensure(made.collection, dim=made.fingerprint.dim)
         return made
 
-    def upload(self, filename: str, data: bytes, media_type: str = "text/plain") -> File:
+    def upload(
+        self, filename: str, data: bytes, media_type: str = "text/plain", purpose: str = "assistants"
+    ) -> File:
         with self.blobs.writer(self.organisation) as writer:
             writer.write(data)
             blob = writer.commit()
@@ -121,7 +151,7 @@ class LocalClient:
                 connection,
                 self.organisation,
                 filename,
-                "assistants",
+                purpose,
                 blob,
                 media_type,
                 default_limits=StorageLimits(),

@@ -145,6 +145,7 @@ def test_upkeep_ends_everything_whose_time_is_over(
         indexes=ChunkIndexes(settings, pool),
         parsers=cast(Any, None),
         embed=cast(Any, None),
+        answer=cast(Any, None),
     )
     assert expire(resources, settings, pool)["uploads"] >= 1
     with pool.connection() as connection:

@@ -23,8 +23,10 @@ from psycopg import Connection
 
 from cluster.blobs import open_blob_store
 from cluster.database import open_pool
+from cluster.documents.batches.batch_answers import RequestAnswer
 from cluster.documents.chunks.chunk_indexes import ChunkIndexes
 from cluster.engines import Engine, Registry, open_engine
+from cluster.errors import ClusterError
 from cluster.jobs import attempts
 from cluster.logs import configure
 from cluster.settings import Settings
@@ -33,6 +35,8 @@ from data_jobs.kinds.resources import Ids, Resources
 from data_jobs.worker.consumer import Consumer
 from data_jobs.worker.job_attempt import JobAttempt, JobFunction
 from data_jobs.worker.parser_pool import Parsers
+from serve_app.routes.batch_requests import answer_requests
+from serve_app.service import Service
 
 #: Delay of a call to a model on another machine, beside the computing: other requests and the network.
 DELAY_S = 0.1, 0.6
@@ -46,6 +50,22 @@ class RemoteEmbedder:
     ) -> NDArray[np.float32]:
         await asyncio.sleep(random.uniform(*DELAY_S))
         return await asyncio.to_thread(lambda: engine().embed_ids(ids))
+
+
+class RemoteAnswerer:
+    """The endpoint's code in this process, with the same delay."""
+
+    async def __call__(
+        self, lines: list[bytes], *, organisation: str, fingerprints: Mapping[str, str]
+    ) -> list[RequestAnswer | ClusterError]:
+        await asyncio.sleep(random.uniform(*DELAY_S))
+        return await answer_requests(service(), lines, organisation=organisation, fingerprints=fingerprints)
+
+
+@cache
+def service() -> Service:
+    """The models of the endpoint, loaded at the first call."""
+    return Service(Settings())
 
 
 @cache
@@ -133,7 +153,13 @@ async def main(name: str) -> None:
     consumer = Consumer(settings, kinds=KINDS, name=f"{name}-{os.getpid()}")
     parsers = Parsers(settings, consumer.threads, 2)
     consumer.kinds |= open_kinds(
-        Resources(blobs=open_blob_store(settings), indexes=indexes, parsers=parsers, embed=RemoteEmbedder())
+        Resources(
+            blobs=open_blob_store(settings),
+            indexes=indexes,
+            parsers=parsers,
+            embed=RemoteEmbedder(),
+            answer=RemoteAnswerer(),
+        )
     )
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, consumer.stop)
     try:

@@ -16,6 +16,8 @@ from psycopg import Connection
 from pydantic import BaseModel, Field, ValidationError
 from starlette.responses import Response
 
+from cluster.documents.batches import batches
+from cluster.documents.batches.batches import NewBatch
 from cluster.documents.files import get_file
 from cluster.documents.given_vectors.insert import require_given
 from cluster.documents.vector_stores import attaching
@@ -23,9 +25,10 @@ from cluster.documents.vector_stores.stores import get_store, require_live
 from cluster.errors import InvalidInput
 from cluster.formats import PARQUET
 from cluster.jobs import queue
-from cluster.jobs.inputs import BulkInsertVectorsInput, IndexFileInput
+from cluster.jobs.inputs import BulkInsertVectorsInput, EmbedBatchInput, IndexFileInput
 from cluster.jobs.jobs import Job, PriorityClass, get_job
-from cluster.jobs.kinds import BULK_INSERT_VECTORS, INDEX_FILE, KINDS, JobKind
+from cluster.jobs.kinds import BULK_INSERT_VECTORS, EMBED_BATCH, INDEX_FILE, KINDS, JobKind
+from cluster.organisations.organisations import StorageLimits
 from serve_app.edge.authentication import Organisation
 from serve_app.edge.error_responses import documented_errors
 from serve_app.edge.idempotency import Once
@@ -114,9 +117,29 @@ def _bulk_insert_vectors(submission: Submission, connection: Connection[Any]) ->
     )
 
 
+def _embed_batch(submission: Submission, connection: Connection[Any]) -> Job:
+    """Create a batch as the route of the batches does."""
+    asked: EmbedBatchInput = submission.input
+    new = NewBatch(
+        input_file=asked.input_file_id, completion_window=asked.completion_window, metadata=asked.metadata
+    )
+    limits = StorageLimits.of(submission.service.settings)
+    try:
+        batch = batches.create_batch(
+            connection, submission.organisation, new, default_limits=limits, **submission.options
+        )
+    except InvalidInput as exc:
+        raise InvalidInput(str(exc), param=f"input.{exc.param}") from exc
+    return get_job(connection, submission.organisation, batch.job)
+
+
 #: The function that accepts a job of each public kind, in the transaction of the request.
 SUBMISSIONS: Mapping[str, Callable[[Submission, Connection[Any]], Job]] = MappingProxyType(
-    {INDEX_FILE.name: _index_file, BULK_INSERT_VECTORS.name: _bulk_insert_vectors}
+    {
+        INDEX_FILE.name: _index_file,
+        EMBED_BATCH.name: _embed_batch,
+        BULK_INSERT_VECTORS.name: _bulk_insert_vectors,
+    }
 )
 
 

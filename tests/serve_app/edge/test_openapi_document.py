@@ -1,5 +1,6 @@
 """The OpenAPI document describes every field of every request and answer, and the answers are as it says."""
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -158,6 +159,20 @@ def _ask_about_files(ask: Any, http: httpx.Client) -> None:
         "/v1/uploads/{upload_id}/cancel",
         {"upload_id": ask("POST", "/v1/uploads", json=announced)["id"]},
     )
+    line = {
+        "custom_id": "a",
+        "method": "POST",
+        "url": "/v1/embeddings",
+        "body": {"model": MODEL, "input": "a"},
+    }
+    requests = http.post(
+        "/v1/files", files={"file": ("a.jsonl", json.dumps(line))}, data={"purpose": "batch"}
+    ).json()["id"]
+    wish = {"input_file_id": requests, "endpoint": "/v1/embeddings", "completion_window": "24h"}
+    batch = {"batch_id": ask("POST", "/v1/batches", json=wish)["id"]}
+    ask("GET", "/v1/batches")
+    ask("GET", "/v1/batches/{batch_id}", batch)
+    ask("POST", "/v1/batches/{batch_id}/cancel", batch)
     task = ask("POST", "/upload", files={"file": ("a.txt", new_bytes())})["task_id"]
     ask("GET", "/tasks/{task_id}", {"task_id": task})
 

@@ -1,0 +1,55 @@
+"""The answers to the requests of a batch, and the lines of its output file and error file.
+
+answer = RequestAnswer(status=200, body=b'{"object":"list",...}', model="all-MiniLM-L6-v2", tokens=7)
+answered_line("batch_1", request, answer)         # b'{"id":"batch_req_...","custom_id":"a",...}\n'
+"""
+
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+from cluster.documents.batches.batch_input import RequestLine
+from cluster.records import digest
+from cluster.text.well_formed import json_bytes
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RequestAnswer:
+    """The answer to one request, the same as over HTTP."""
+
+    #: The HTTP status.
+    status: int
+    #: The body in JSON.
+    body: bytes
+    #: Name of the model that read the inputs; empty if no model did.
+    model: str = ""
+    #: Number of tokens that the model read.
+    tokens: int = 0
+
+    @property
+    def succeeded(self) -> bool:
+        """True if the line of this answer belongs to the output file, and False for the error file."""
+        return self.status == HTTPStatus.OK
+
+
+def answered_line(batch: str, request: RequestLine, answer: RequestAnswer) -> bytes:
+    """Return the line for a request that was answered."""
+    id = digest(batch, str(request.number), size=12)
+    head = json_bytes({"id": f"batch_req_{id}", "custom_id": request.custom_id})
+    response = b'"response":{"status_code":%d,"request_id":"req_%b","body":%b}' % (
+        answer.status,
+        id.encode(),
+        answer.body,
+    )
+    return b'%b,%b,"error":null}\n' % (head[:-1], response)
+
+
+def unanswered_line(batch: str, request: RequestLine, *, code: str, message: str) -> bytes:
+    """Return the line for a request that was not sent to a model, because the batch ended before."""
+    line: dict[str, Any] = {
+        "id": f"batch_req_{digest(batch, str(request.number), size=12)}",
+        "custom_id": request.custom_id,
+        "response": None,
+        "error": {"code": code, "message": message},
+    }
+    return json_bytes(line) + b"\n"

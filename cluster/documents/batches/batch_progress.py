@@ -1,0 +1,189 @@
+"""Record what is done of a batch: its beginning, its parts, its end.
+
+A part holds the answers of consecutive lines of the input file, as blobs. An attempt at the job of the batch
+continues after the last part, so each line is in exactly one part. The tokens of a part are recorded as usage
+in the transaction that adds the part. The caller locks the batch (``batches.lock_batch``) and holds the job.
+
+    begin(connection, batch, total=20_000, fingerprints={...})
+    add_part(connection, blobs, batch, part)
+    end(connection, blobs, batch, BatchStatus.COMPLETED, files)
+"""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from psycopg import Connection
+from psycopg.types.json import Jsonb
+
+from cluster.blobs import Blob, BlobStore
+from cluster.documents.batches.batch_input import InputError
+from cluster.documents.batches.batches import SQL, BatchStatus, RequestBatch
+from cluster.documents.files import create_file, require_blob
+from cluster.errors import Conflict, Unavailable
+from cluster.organisations.usage import EMBEDDING, UsageEvent, UsageSource, event_id, record_usage
+
+#: Hashes of the output blob and the error blob of each part; None for a blob that the part does not have.
+PartHashes = list[tuple[str | None, str | None]]
+
+OUTPUT_PURPOSE, MEDIA_TYPE = "batch_output", "application/jsonl"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BatchPart:
+    """The answers of consecutive lines of the input file."""
+
+    #: Number of the first line of the part, from 1.
+    first_line: int
+    #: Number of the line after the part.
+    next_line: int
+    #: Lines of the output file; None if no request of the part succeeded.
+    output: Blob | None
+    #: Lines of the error file; None if no request of the part failed.
+    error: Blob | None
+    completed: int
+    failed: int
+    #: For each name of a model, the number of tokens that it read.
+    tokens: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BatchFiles:
+    """The blobs of the output file and the error file of a batch; None for a file without lines."""
+
+    output: Blob | None = None
+    error: Blob | None = None
+    #: Number of requests without an answer that the error file has.
+    unanswered: int = 0
+
+
+def begin(
+    connection: Connection[Any], batch: RequestBatch, *, total: int, fingerprints: dict[str, str]
+) -> None:
+    """Record that the input file is checked.
+
+    Args:
+        total: number of requests.
+        fingerprints: for each name of a model, the id of the fingerprint that all answers must have.
+    """
+    connection.execute(SQL["begin"], {**_key(batch), "total": total, "fingerprints": Jsonb(fingerprints)})
+
+
+def add_part(connection: Connection[Any], blobs: BlobStore, batch: RequestBatch, part: BatchPart) -> None:
+    """Record the part, its counts and its usage.
+
+    Args:
+        batch: the batch as it is now; the caller has locked it.
+
+    Raises:
+        Conflict: the part does not follow the last part, or the batch has ended.
+        Unavailable: the blob of the part was deleted.
+    """
+    if batch.status.ended or batch.next_line != part.first_line:
+        raise Conflict(
+            f"the next line of batch {batch.id}, which is {batch.status}, is {batch.next_line}, "
+            f"not {part.first_line}"
+        )
+    _require_blobs(connection, blobs, batch, part.output, part.error)
+    values = {
+        **_key(batch),
+        "first_line": part.first_line,
+        "next_line": part.next_line,
+        "output_sha256": part.output and part.output.sha256,
+        "error_sha256": part.error and part.error.sha256,
+        "completed": part.completed,
+        "failed": part.failed,
+        "tokens": Jsonb({name: batch.tokens.get(name, 0) + count for name, count in part.tokens.items()}),
+    }
+    connection.execute(SQL["add_part"], values)
+    connection.execute(SQL["count_part"], values)
+    record_usage(
+        connection,
+        [
+            UsageEvent(
+                organisation=batch.organisation,
+                id=event_id(EMBEDDING, f"{batch.id}/{part.first_line}/{model}"),
+                source=UsageSource.JOB,
+                model=model,
+                quantity=tokens,
+                job=batch.job,
+            )
+            for model, tokens in part.tokens.items()
+        ],
+    )
+
+
+def finalise(connection: Connection[Any], batch: RequestBatch) -> None:
+    """Record that the output file and the error file are being written."""
+    connection.execute(SQL["finalise"], _key(batch))
+
+
+def parts_of(connection: Connection[Any], batch: RequestBatch) -> PartHashes:
+    """Return the hashes of the parts' blobs, in the order of the lines."""
+    return [(output, error) for output, error in connection.execute(SQL["parts"], _key(batch))]
+
+
+def end(
+    connection: Connection[Any],
+    blobs: BlobStore,
+    batch: RequestBatch,
+    status: BatchStatus,
+    files: BatchFiles,
+    *,
+    errors: list[InputError],
+) -> list[str]:
+    """End the batch, and create its output file and its error file.
+
+    Args:
+        batch: the batch as it is now; the caller has locked it.
+        status: the status in which the batch ends.
+        files: the blobs of the two files.
+        errors: the reasons why the batch failed.
+
+    Returns:
+        The hashes of the parts' blobs and of the input's. Pass them to ``release_blobs`` after the commit.
+
+    Raises:
+        Unavailable: the blob of a file was deleted.
+    """
+    _require_blobs(connection, blobs, batch, files.output, files.error)
+    values = {
+        **_key(batch),
+        "status": status,
+        "errors": Jsonb([asdict(error) for error in errors]),
+        "unanswered": files.unanswered,
+        "output_file": _file(connection, batch, "output", files.output),
+        "error_file": _file(connection, batch, "error", files.error),
+    }
+    connection.execute(SQL["end"], values)
+    parts = connection.execute(SQL["drop_parts"], _key(batch)).fetchall()
+    return [batch.input_sha256, *(hash for part in parts for hash in part if hash is not None)]
+
+
+def _require_blobs(
+    connection: Connection[Any], blobs: BlobStore, batch: RequestBatch, *written: Blob | None
+) -> None:
+    for blob in sorted((blob for blob in written if blob is not None), key=lambda blob: blob.sha256):
+        if not require_blob(connection, blobs, batch.organisation, blob.sha256):
+            raise Unavailable(
+                f"blob {blob.sha256} of batch {batch.id} was deleted before its row was written"
+            )
+
+
+def _file(connection: Connection[Any], batch: RequestBatch, name: str, blob: Blob | None) -> str | None:
+    """Create the file with this content, and return its id."""
+    if blob is None:
+        return None
+    return create_file(
+        connection,
+        batch.organisation,
+        f"{batch.id}_{name}.jsonl",
+        OUTPUT_PURPOSE,
+        blob,
+        MEDIA_TYPE,
+        expires_after_s=batch.output_lifetime_s,
+        default_limits=None,
+    ).id
+
+
+def _key(batch: RequestBatch) -> dict[str, Any]:
+    return {"organisation": batch.organisation, "id": batch.id}

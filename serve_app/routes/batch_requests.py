@@ -1,0 +1,108 @@
+"""Answer the requests of batches as ``POST /v1/embeddings`` answers them.
+
+The job of a batch calls this in a replica, without HTTP. A request has the same validation, the same answer
+and the same errors as over HTTP, because both use ``embeddings.embed_request``. Only its usage is recorded
+elsewhere: by the job, together with the answer.
+
+    answers = await answer_requests(service, [line], organisation="acme", fingerprints={...})
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+
+from fastapi.exceptions import RequestValidationError
+from pydantic import ValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from cluster.documents.batches.batch_answers import RequestAnswer
+from cluster.errors import ClusterError, Conflict, InvalidInput, NotFound, Permanent, Retryable
+from cluster.text.read_json import read_json
+from cluster.text.well_formed import json_bytes
+from serve_app.edge.errors import http_error_response, response_of, unexpected_error_response
+from serve_app.edge.json_route import body_without_unknown, refuse_many_fields
+from serve_app.embedding.prompts import model_and_kind
+from serve_app.embedding.served_model import RequestContext
+from serve_app.routes.embeddings import EmbeddingRequest, embed_request
+from serve_app.service import Service
+
+#: Permanent errors that are about the request. Every other permanent error is about the installation or the
+#: provider, so the next request would fail too.
+OF_THE_REQUEST = (InvalidInput, NotFound, Conflict)
+
+
+async def answer_requests(
+    service: Service, lines: Sequence[bytes], *, organisation: str, fingerprints: Mapping[str, str]
+) -> list[RequestAnswer | ClusterError]:
+    """Answer each request, in the order of the requests.
+
+    Args:
+        service: the models.
+        lines: lines of the input file of a batch, each with a request in its ``body``.
+        organisation: the organisation whose share of the models is used.
+        fingerprints: for each name of a model, the id of the fingerprint that the vectors must have.
+
+    Returns:
+        The answers. A ``Retryable`` in place of an answer means that the request must be sent again, and a
+        ``Permanent`` that no request can be answered until an operator changes something.
+    """
+    context = RequestContext(organisation=organisation, lane="bulk", records_usage=False)
+    return await asyncio.gather(*(_answer(service, line, context, fingerprints) for line in lines))
+
+
+async def _answer(
+    service: Service, line: bytes, context: RequestContext, fingerprints: Mapping[str, str]
+) -> RequestAnswer | ClusterError:
+    try:
+        request = _validated(service, read_json(line)["body"])
+        model, _ = model_and_kind(service.models, request.model)
+        found, expected = model.engine.fingerprint.id, fingerprints.get(model.name)
+        if found != expected:
+            raise Conflict(
+                f"the batch began with vectors of {expected}, but {model.name} now computes those of {found};"
+                " nothing was computed. Send the request in a new batch"
+            )
+        answer, made = await embed_request(request, service, context)
+    except Retryable as exc:
+        return exc
+    except Permanent as exc:
+        return _refusal(response_of(exc)) if isinstance(exc, OF_THE_REQUEST) else exc
+    except RequestValidationError as exc:
+        return _refusal(response_of(exc))
+    except HTTPException as exc:
+        return _refusal(http_error_response(exc, {"path": "", "method": ""}))
+    except Exception as exc:  # noqa: BLE001  the edge of a request: logged, and answered with status 500
+        return _refusal(unexpected_error_response(exc))
+    return RequestAnswer(
+        status=HTTPStatus.OK, body=json_bytes(answer), model=model.name, tokens=sum(made.token_counts)
+    )
+
+
+def _validated(service: Service, body: Any) -> EmbeddingRequest:
+    """Validate the body as the route does: an unknown field is ignored, unless the settings refuse it.
+
+    Raises:
+        RequestValidationError: the body is not an embedding request.
+        HTTPException: an object in the body has too many fields.
+    """
+    refuse_many_fields(body)
+    try:
+        return _model_of(body)
+    except RequestValidationError as exc:
+        refuse_unknown = service.settings.unknown_fields == "error"
+        body_without_unknown(exc, EmbeddingRequest, refuse_unknown=refuse_unknown)
+        return _model_of(body)
+
+
+def _model_of(body: Any) -> EmbeddingRequest:
+    try:
+        return EmbeddingRequest.model_validate(body)
+    except ValidationError as exc:
+        errors = [{**error, "loc": ("body", *error["loc"])} for error in exc.errors()]
+        raise RequestValidationError(errors, body=body) from exc
+
+
+def _refusal(response: Response) -> RequestAnswer:
+    return RequestAnswer(status=response.status_code, body=bytes(response.body))

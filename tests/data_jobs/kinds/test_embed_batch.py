@@ -1,0 +1,403 @@
+"""A batch answers each request once, in one of two files, whatever happens while it runs."""
+
+import asyncio
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from psycopg.types.json import Jsonb
+from psycopg_pool import ConnectionPool
+
+from cluster.documents.batches import batches
+from cluster.documents.batches.batch_answers import RequestAnswer
+from cluster.documents.batches.batch_files import end_abandoned
+from cluster.documents.batches.batches import NewBatch, RequestBatch, get_batch
+from cluster.documents.files import delete_file, get_file, release_blobs
+from cluster.engines import Engine, Registry, open_engine
+from cluster.errors import ClusterError, Misconfigured, Throttled, Unavailable
+from cluster.jobs import queue
+from cluster.jobs.jobs import JobState
+from cluster.organisations.organisations import StorageLimits
+from cluster.retrying import Backoff
+from cluster.settings import Settings
+from data_jobs.kinds import answer_requests
+from data_jobs.worker import job_attempt
+from tests.data_jobs.running_consumer import LocalAnswerer, LocalClient, consuming, until
+
+MODEL = "all-MiniLM-L6-v2"
+
+
+@dataclass
+class Answerer:
+    """Answers as the endpoint does, unless a test says otherwise."""
+
+    local: LocalAnswerer
+    #: Number of calls that are answered. Later calls wait.
+    permitted: float = math.inf
+    #: Raised by calls, the last one first.
+    errors: list[Exception] = field(default_factory=list)
+    #: What stands in place of the answer to a line that holds the key, once.
+    refusals: dict[bytes, ClusterError] = field(default_factory=dict)
+    #: The lines of each call that has begun.
+    calls: list[list[bytes]] = field(default_factory=list)
+
+    async def __call__(
+        self, lines: list[bytes], *, organisation: str, fingerprints: Mapping[str, str]
+    ) -> list[RequestAnswer | ClusterError]:
+        self.calls.append(lines)
+        while self.permitted < 1:
+            await asyncio.sleep(0.01)
+        self.permitted -= 1
+        if self.errors:
+            raise self.errors.pop()
+        answers = await self.local(lines, organisation=organisation, fingerprints=fingerprints)
+        for key in list(self.refusals):
+            for position, line in enumerate(lines):
+                if key in line:
+                    answers[position] = self.refusals.pop(key)
+        return answers
+
+
+@dataclass(frozen=True)
+class BatchClient(LocalClient):
+    """Does what a client of the Batch API does."""
+
+    def create(self, lines: list[Any], **options: Any) -> RequestBatch:
+        data = b"\n".join(line if isinstance(line, bytes) else json.dumps(line).encode() for line in lines)
+        file = self.upload("requests.jsonl", data, "application/jsonl", "batch")
+        with self.pool.connection() as connection:
+            new = NewBatch(input_file=file.id, **options)
+            return batches.create_batch(connection, self.organisation, new, default_limits=StorageLimits())
+
+    def batch(self, id: str) -> RequestBatch:
+        with self.pool.connection() as connection:
+            return get_batch(connection, self.organisation, id)
+
+    def cancel(self, id: str) -> RequestBatch:
+        with self.pool.connection() as connection:
+            return batches.cancel_batch(connection, self.organisation, id)
+
+    def ended_batch(self, id: str) -> RequestBatch:
+        found: RequestBatch = until(lambda: self.batch(id), lambda batch: batch.status.ended)
+        return found
+
+    def lines(self, file: str | None) -> list[dict[str, Any]]:
+        if file is None:
+            return []
+        with self.pool.connection() as connection:
+            found = get_file(connection, self.organisation, file)
+        assert found.purpose == "batch_output"
+        return [json.loads(line) for line in self.blobs.read(self.organisation, found.sha256).splitlines()]
+
+    def files(self, batch: RequestBatch) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        """The lines of the output file and of the error file."""
+        return self.lines(batch.output_file), self.lines(batch.error_file)
+
+    def usage(self) -> list[tuple[str, str, int]]:
+        with self.pool.connection() as connection:
+            return connection.execute(
+                "SELECT model, source, sum(quantity)::int FROM usage_events WHERE organisation = %s"
+                " GROUP BY model, source",
+                [self.organisation],
+            ).fetchall()
+
+
+@pytest.fixture(scope="module")
+def engine(settings: Settings) -> Engine:
+    return open_engine(Registry(settings).default)
+
+
+@pytest.fixture(scope="module")
+def running(settings: Settings, pool: ConnectionPool, engine: Engine) -> Iterator[Answerer]:
+    local = LocalAnswerer(settings)
+    answerer = Answerer(local)
+    with consuming(settings, pool, engine, answer=answerer):
+        yield answerer
+    local.close()
+
+
+@pytest.fixture
+def answerer(running: Answerer) -> Iterator[Answerer]:
+    running.calls.clear()
+    yield running
+    running.permitted = math.inf
+
+
+@pytest.fixture
+def client(
+    settings: Settings, pool: ConnectionPool, engine: Engine, organisation: str, answerer: Answerer
+) -> BatchClient:
+    return BatchClient(settings, pool, engine, organisation)
+
+
+def request(id: str, input: Any = "a text", **body: Any) -> dict[str, Any]:
+    return {
+        "custom_id": id,
+        "method": "POST",
+        "url": "/v1/embeddings",
+        "body": {"model": MODEL, "input": input, **body},
+    }
+
+
+def ids(lines: list[dict[str, Any]]) -> list[str]:
+    return [line["custom_id"] for line in lines]
+
+
+def test_every_request_is_answered_in_the_file_where_it_belongs(client: BatchClient) -> None:
+    lines = [
+        request("one"),
+        request("several", ["heron", "swift"], encoding_format="base64"),
+        request("unknown model", model="nobody"),
+        request("no input", input=""),
+        request("an unknown field", misspelt=1),
+        request("wrong type", dimensions="many"),
+        b"",
+        request("tokens", [[64, 1495], [64]]),
+    ]
+    batch = client.create(lines, metadata={"a": "b"})
+    ended = client.ended_batch(batch.id)
+
+    assert (ended.status, ended.total, ended.completed, ended.failed) == ("completed", 7, 4, 3)
+    output, error = client.files(ended)
+    assert ids(output) == ["one", "several", "an unknown field", "tokens"]
+    assert {line["custom_id"]: line["response"]["status_code"] for line in error} == {
+        "unknown model": 404,
+        "no input": 400,
+        "wrong type": 400,
+    }
+    assert error[0]["response"]["body"]["error"]["code"] == "model_not_found"
+    assert error[2]["response"]["body"]["error"]["param"] == "dimensions"
+    body = output[1]["response"]["body"]
+    assert [item["index"] for item in body["data"]] == [0, 1]
+    assert isinstance(body["data"][0]["embedding"], str)
+    assert all(line["error"] is None for line in output + error)
+    tokens = sum(line["response"]["body"]["usage"]["total_tokens"] for line in output)
+    assert client.usage() == [(MODEL, "job", tokens)]
+    assert ended.tokens == {MODEL: tokens}
+    job = client.ended(batch.job)
+    assert (job.state, job.done, job.total, job.priority_class) == (JobState.SUCCEEDED, 7, 7, "low")
+    assert job.result is not None
+    assert (job.result["status"], job.result["output_file"]) == ("completed", ended.output_file)
+
+
+def test_an_answer_is_that_of_the_endpoint(client: BatchClient, engine: Engine) -> None:
+    batch = client.ended_batch(client.create([request("a", "Herons stand still.")]).id)
+    output, _ = client.files(batch)
+
+    vector = engine.embed(["Herons stand still."]).vectors[0]
+    assert output[0]["response"]["body"]["data"][0]["embedding"] == pytest.approx(vector.tolist(), abs=1e-5)
+
+
+def test_a_line_that_is_not_a_request_fails_the_batch_with_its_number(client: BatchClient) -> None:
+    bad = {
+        2: (b"{not json", "invalid_json_line"),
+        3: (request("a"), "duplicate_custom_id"),
+        4: ({**request("b"), "url": "/v1/chat/completions"}, "url_mismatch"),
+        5: ({**request("c"), "method": "GET"}, "invalid_method"),
+        6: ({**request("d"), "body": []}, "invalid_body"),
+        7: ({**request("e"), "custom_id": None}, "missing_required_parameter"),
+        8: ({**request("f"), "custom_id": 7}, "invalid_custom_id"),
+        9: (b"[]", "invalid_json_line"),
+    }
+    batch = client.create([request("a"), *(line for line, _ in bad.values())])
+    ended = client.ended_batch(batch.id)
+
+    assert ended.status == "failed"
+    assert {error.line: error.code for error in ended.errors} == {n: code for n, (_, code) in bad.items()}
+    assert (ended.total, ended.output_file, ended.error_file) == (0, None, None)
+    job = client.ended(batch.job)
+    assert (job.state, job.error_code) == (JobState.FAILED, "invalid_batch")
+    assert client.usage() == []
+
+
+def test_a_file_without_requests_fails_the_batch(client: BatchClient) -> None:
+    ended = client.ended_batch(client.create([b"\n\n"]).id)
+
+    assert [(error.code, error.line) for error in ended.errors] == [("empty_file", None)]
+
+
+@pytest.fixture
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Parts and calls of five requests, two calls at once."""
+    monkeypatch.setattr(answer_requests, "REQUESTS_PER_CALL", 5)
+    monkeypatch.setattr(answer_requests, "CALLS_AT_ONCE", 2)
+    monkeypatch.setattr(answer_requests, "CALLS_IN_MEMORY", 2)
+    monkeypatch.setattr(answer_requests, "PART_REQUESTS", 5)
+    monkeypatch.setattr(answer_requests, "CHECK_S", 0.05)
+
+
+def paused(client: BatchClient, answerer: Answerer, *, calls: int, **options: Any) -> RequestBatch:
+    """A batch of 30 requests of which some calls of five are answered, and the others wait."""
+    answerer.permitted = calls
+    batch = client.create([request(f"{number}", f"text {number}") for number in range(30)], **options)
+    until(lambda: client.batch(batch.id), lambda now: now.completed == 5 * calls)
+    return batch
+
+
+NUMBERS = [f"{number}" for number in range(30)]
+
+
+@pytest.mark.usefixtures("small_parts")
+def test_cancelling_keeps_what_is_done(client: BatchClient, answerer: Answerer) -> None:
+    batch = paused(client, answerer, calls=2)
+    assert client.cancel(batch.id).status == "cancelling"
+    ended = client.ended_batch(batch.id)
+
+    assert (ended.status, ended.total, ended.completed, ended.failed) == ("cancelled", 30, 10, 20)
+    output, error = client.files(ended)
+    assert (ids(output), ids(error)) == (NUMBERS[:10], NUMBERS[10:])
+    assert {line["error"]["code"] for line in error} == {"batch_cancelled"}
+    assert client.ended(batch.job).state == JobState.CANCELLED
+    assert client.usage() == [(MODEL, "job", 10 * 4)]
+    assert client.cancel(batch.id).status == "cancelled"
+
+
+@pytest.mark.usefixtures("small_parts")
+def test_what_is_not_done_when_the_window_ends_is_expired(client: BatchClient, answerer: Answerer) -> None:
+    batch = paused(client, answerer, calls=1, completion_window="1h")
+    with client.pool.connection() as connection:
+        connection.execute("UPDATE batches SET expires_at = now() WHERE id = %s", [batch.id])
+    ended = client.ended_batch(batch.id)
+
+    assert (ended.status, ended.completed, ended.failed) == ("expired", 5, 25)
+    output, error = client.files(ended)
+    assert (ids(output), ids(error)) == (NUMBERS[:5], NUMBERS[5:])
+    assert {line["error"]["code"] for line in error} == {"batch_expired"}
+    assert client.ended(batch.job).state == JobState.SUCCEEDED
+
+
+@pytest.mark.usefixtures("small_parts")
+def test_a_job_that_is_cancelled_itself_ends_its_batch_at_the_next_upkeep(
+    client: BatchClient, answerer: Answerer
+) -> None:
+    batch = paused(client, answerer, calls=1)
+    with client.pool.connection() as connection:
+        queue.cancel(connection, client.organisation, batch.job)
+    client.ended(batch.job)
+    assert client.batch(batch.id).status == "cancelling"
+    with client.pool.connection() as connection:
+        end_abandoned(connection, client.blobs, max_line_bytes=1_000_000)
+    ended = client.batch(batch.id)
+
+    assert (ended.status, ended.completed, ended.failed) == ("cancelled", 5, 25)
+    output, error = client.files(ended)
+    assert (ids(output), ids(error)) == (NUMBERS[:5], NUMBERS[5:])
+
+
+@pytest.mark.usefixtures("small_parts")
+def test_a_new_attempt_continues_after_the_last_part(client: BatchClient, answerer: Answerer) -> None:
+    batch = paused(client, answerer, calls=2)
+    with client.pool.connection() as connection:
+        lost = queue.lock_job(connection, client.organisation, batch.job)
+        queue.requeue(connection, lost)  # as after the death of its worker; the old attempt is refused
+    until(lambda: client.job(batch.job), lambda job: job.attempt == 2 and job.state == JobState.RUNNING)
+    first = len(answerer.calls)
+    answerer.permitted = math.inf
+    ended = client.ended_batch(batch.id)
+
+    assert (ended.status, ended.completed) == ("completed", 30)
+    output, error = client.files(ended)
+    assert (ids(output), error) == (NUMBERS, [])
+    assert not any(b'"text 9"' in line for call in answerer.calls[first:] for line in call)
+    assert client.usage() == [(MODEL, "job", 30 * 4)]
+
+
+def test_requests_that_the_model_refuses_for_now_are_sent_again_alone(
+    client: BatchClient, answerer: Answerer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(job_attempt, "BACKOFF", Backoff(first_s=0.01, longest_s=0.05))
+    monkeypatch.setattr(answer_requests, "BACKOFF", Backoff(first_s=0.01, longest_s=0.05))
+    answerer.refusals = {b'"text 1"': Throttled("full", retry_after_s=0.01)}
+    answerer.errors = [Unavailable("no replica")]
+    batch = client.create([request(f"{number}", f"text {number}") for number in range(3)])
+    ended = client.ended_batch(batch.id)
+
+    assert (ended.status, ids(client.files(ended)[0])) == ("completed", NUMBERS[:3])
+    assert [len(call) for call in answerer.calls] == [3, 3, 1]
+
+
+@pytest.mark.usefixtures("small_parts")
+def test_a_batch_whose_models_need_a_long_pause_gives_up_its_slot_and_no_attempt(
+    client: BatchClient, answerer: Answerer
+) -> None:
+    batch = paused(client, answerer, calls=1)
+    answerer.refusals = {b'"text 12"': Throttled("60 requests a minute", retry_after_s=3600)}
+    answerer.permitted = math.inf
+    waiting = until(lambda: client.job(batch.job), lambda job: job.state == JobState.QUEUED)
+
+    assert (waiting.error_code, waiting.error) == ("throttled", "60 requests a minute")
+    assert waiting.last_attempt - waiting.attempt >= 4
+    assert client.batch(batch.id).completed == 10  # the answers before the refused one are kept
+    with client.pool.connection() as connection:  # the hour passes
+        connection.execute("UPDATE jobs SET retry_at = now() WHERE id = %s", [batch.job])
+        queue.add_turns(connection, client.organisation, waiting.priority_class)
+    ended = client.ended_batch(batch.id)
+    assert (ended.status, ids(client.files(ended)[0])) == ("completed", NUMBERS)
+
+
+@pytest.mark.usefixtures("small_parts")
+def test_a_batch_that_no_model_can_answer_fails_with_the_reason_and_keeps_what_is_done(
+    client: BatchClient, answerer: Answerer
+) -> None:
+    batch = paused(client, answerer, calls=1)
+    answerer.refusals = {b'"text 7"': Misconfigured("the key of acme is refused (OPENAI_API_KEY)")}
+    answerer.permitted = math.inf
+    assert client.ended(batch.job).error == "embed: the key of acme is refused (OPENAI_API_KEY)"
+    with client.pool.connection() as connection:
+        end_abandoned(connection, client.blobs, max_line_bytes=1_000_000)
+    ended = client.batch(batch.id)
+
+    assert (ended.status, ended.completed, ended.failed) == ("failed", 5, 25)
+    assert [error.message for error in ended.errors] == ["embed: the key of acme is refused (OPENAI_API_KEY)"]
+    output, error = client.files(ended)
+    assert (ids(output), ids(error)) == (NUMBERS[:5], NUMBERS[5:])
+
+
+@pytest.mark.usefixtures("small_parts")
+def test_vectors_of_another_model_are_refused(client: BatchClient, answerer: Answerer) -> None:
+    batch = paused(client, answerer, calls=1)
+    with client.pool.connection() as connection:
+        connection.execute(
+            "UPDATE batches SET fingerprints = %s WHERE id = %s", [Jsonb({MODEL: f"{MODEL}@other"}), batch.id]
+        )
+        lost = queue.lock_job(connection, client.organisation, batch.job)
+        queue.requeue(connection, lost)
+    answerer.permitted = math.inf
+    ended = client.ended_batch(batch.id)
+
+    output, error = client.files(ended)
+    assert (ids(output), ids(error)) == (NUMBERS[:5], NUMBERS[5:])
+    assert {line["response"]["status_code"] for line in error} == {409}
+
+
+@pytest.mark.usefixtures("small_parts")
+def test_a_deleted_input_file_is_kept_until_the_batch_has_ended(
+    client: BatchClient, answerer: Answerer
+) -> None:
+    batch = paused(client, answerer, calls=1)
+    with client.pool.connection() as connection:
+        gone = delete_file(connection, client.organisation, batch.input_file)
+    with client.pool.connection() as connection:
+        assert release_blobs(connection, client.blobs, client.organisation, [gone.sha256]) == 0
+    answerer.permitted = math.inf
+    assert client.ended_batch(batch.id).status == "completed"
+    until(
+        lambda: client.blobs.exists(client.organisation, gone.sha256),
+        lambda exists: not exists,
+        within_s=5,
+    )
+
+
+def test_the_parts_of_an_ended_batch_are_deleted(client: BatchClient) -> None:
+    ended = client.ended_batch(client.create([request("a"), request("b", input="")]).id)
+    files = [batch for batch in (ended.output_file, ended.error_file, ended.input_file) if batch]
+    with client.pool.connection() as connection:
+        needed = {get_file(connection, client.organisation, file).sha256 for file in files}
+
+    def stored() -> set[str]:
+        return {blob.sha256 for blob in client.blobs.list() if blob.organisation == client.organisation}
+
+    assert until(stored, lambda found: found == needed, within_s=5)
