@@ -212,7 +212,7 @@ class SharedBudget:
         # The statements are sent together with the commit. So a process that is stopped keeps no lock.
         with translated(), self._pool.connection() as connection, connection.pipeline():
             with connection.transaction():
-                connection.execute(SQL["unsafe_commit"])
+                connection.execute(SQL["settings"], prepare=True)
                 for name in names:
                     last = connection.execute(SQL[name], values, prepare=True)
             return last.fetchone() if last.description else None

@@ -5,8 +5,9 @@
 INSERT INTO rate_budgets AS budget (name, clock) VALUES (%(budget)s, clock_timestamp())
 ON CONFLICT (name) DO UPDATE SET clock = greatest(budget.clock, clock_timestamp());
 
--- name: unsafe_commit  a crash of the server can lose the last grants; their settlements record them again
-SET LOCAL synchronous_commit = off;
+-- name: settings  a crash of the server can lose the last grants; their settlements record them again. Planning takes longer than executing.
+SELECT set_config('synchronous_commit', 'off', true), set_config('plan_cache_mode', 'force_generic_plan', true),
+    set_config('jit', 'off', true);
 
 -- name: expire  a held claim may have been used until its end; an offered one was never used
 WITH gone AS (
