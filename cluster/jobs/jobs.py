@@ -23,6 +23,8 @@ from cluster.errors import NotFound
 #: Error code of a job whose last attempt failed because a service, such as the model, asked for fewer
 #: requests.
 THROTTLED = "throttled"
+#: Error code of a job whose last attempt failed because a remote provider failed repeatedly.
+PROVIDER_UNAVAILABLE = "provider_unavailable"
 #: Error code of a job whose last attempt failed because a resource, such as a disk, was used up.
 SHORT_OF = "short"
 #: Error code, and error sentence, of a job that was cancelled on request.

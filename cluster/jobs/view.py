@@ -18,7 +18,16 @@ from psycopg.rows import dict_row
 from cluster.database.paging import ListPage, ListStatements, PageRequest, read_page
 from cluster.database.shortages import announced
 from cluster.errors import Resource
-from cluster.jobs.jobs import THROTTLED, Job, JobState, PriorityClass, as_jobs, get_job, with_columns
+from cluster.jobs.jobs import (
+    PROVIDER_UNAVAILABLE,
+    THROTTLED,
+    Job,
+    JobState,
+    PriorityClass,
+    as_jobs,
+    get_job,
+    with_columns,
+)
 from cluster.jobs.kinds import not_retryable
 from cluster.jobs.queue_tables import live_workers
 
@@ -53,6 +62,7 @@ Reason = Literal[
 WAITS_FOR: dict[str, tuple[Reason, str]] = {
     "gpu": ("gpu", "waiting for the model"),
     "provider": ("provider", "provider throttled"),
+    PROVIDER_UNAVAILABLE: ("provider", "the provider does not answer"),
     "retry": ("retry", "its stage failed"),
     **{resource: (resource.reason, resource.sentence) for resource in Resource},
 }
@@ -289,7 +299,7 @@ def _waiting(job: Job, line: dict[str, Any], now: datetime) -> Waiting | None:
         when = job.retry_at.isoformat(timespec="seconds")
         if job.error is None:
             return Waiting(reason="not_before", message=f"not before {when}", until=job.retry_at)
-        reason = "provider" if job.error_code == THROTTLED else "retry"
+        reason = "provider" if job.error_code in {THROTTLED, PROVIDER_UNAVAILABLE} else "retry"
         return Waiting(reason=reason, message=f"retrying at {when}, after: {job.error}", until=job.retry_at)
     if line["workers"] == 0:
         return Waiting(

@@ -5,7 +5,7 @@ limits. After a pause, one call of the whole cluster probes the provider. If the
 closes; if it fails, the next pause is twice as long.
 
     breaker = SharedBreaker(pool, "openai:small")
-    with breaker.attempt():                     # raises Unavailable while the breaker is open
+    with breaker.attempt():                     # raises ProviderUnavailable while the breaker is open
         answer = client.embeddings.create(...)
 
 Only the call itself belongs into the block. The name must not contain an organisation, because ``/readyz``
@@ -26,7 +26,7 @@ from psycopg_pool import ConnectionPool
 
 from cluster.database import translated
 from cluster.database.queries import queries
-from cluster.errors import Permanent, Retryable, Throttled, Unavailable
+from cluster.errors import Permanent, ProviderUnavailable, Retryable, Throttled
 
 SQL = queries("cluster.rate_limits", "breaker.sql")
 #: Failures without a success between them that open a breaker.
@@ -119,8 +119,8 @@ class SharedBreaker:
         because the provider has answered.
 
         Raises:
-            Unavailable: at the beginning of the block, if the breaker is open; ``retry_after_s`` says when a
-                probe may be sent.
+            ProviderUnavailable: at the beginning of the block, if the breaker is open; ``retry_after_s`` says
+                when a probe may be sent.
         """
         return BreakerAttempt(self)
 
@@ -136,7 +136,7 @@ class SharedBreaker:
                 return probe
         self._has_failures = failures > 0
         if open_:
-            raise Unavailable(
+            raise ProviderUnavailable(
                 f"{self.name} did not answer several times, so no call is sent for now",
                 retry_after_s=max(wait_s or 0.0, SHORTEST_RETRY_S),
             )

@@ -41,7 +41,8 @@ from data_jobs.stages.keywords import Keywords
 from data_jobs.stages.parsing.unread_parts import unread_sentence, with_unread
 from data_jobs.stages.pipeline_version import pipeline_version
 from data_jobs.stages.write import DocumentWriter
-from data_jobs.worker.job_attempt import JobAttempt, NotWanted, StageFailed
+from data_jobs.worker.job_attempt import JobAttempt, NotWanted
+from data_jobs.worker.stage_errors import StageFailed
 
 #: Pages that are parsed in one call. A call takes some tenths of a second, so urgent pages wait no longer.
 PAGES_PER_PART = 50

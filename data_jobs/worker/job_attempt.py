@@ -27,6 +27,7 @@ from cluster.errors import (
     Conflict,
     LeaseLost,
     Permanent,
+    ProviderUnavailable,
     Resource,
     Retryable,
     Shortage,
@@ -34,12 +35,13 @@ from cluster.errors import (
     Unavailable,
 )
 from cluster.jobs import progress
-from cluster.jobs.jobs import SHORT_OF, THROTTLED, Job, PriorityClass
+from cluster.jobs.jobs import PROVIDER_UNAVAILABLE, SHORT_OF, THROTTLED, Job, PriorityClass
 from cluster.jobs.kinds import kind_named
 from cluster.logs import about
 from cluster.retrying import Backoff, is_waited_out
 from cluster.settings import Settings
 from data_jobs.worker.shortages import Shortages, as_shortage
+from data_jobs.worker.stage_errors import StageFailed, TryLater
 
 log = structlog.get_logger(__name__)
 
@@ -52,6 +54,8 @@ JobFunction = Callable[["JobAttempt"], Awaitable[None]]
 BACKOFF = Backoff(first_s=1.0, longest_s=15.0, jitter=True)
 #: Wait between two attempts of work that found a resource used up.
 ROOM_BACKOFF = Backoff(first_s=1.0, longest_s=15.0)
+#: What a job waits for (a key of ``view.WAITS_FOR``), by the code of its last error; other codes: ``retry``.
+WAITS_FOR = {THROTTLED: "provider", PROVIDER_UNAVAILABLE: PROVIDER_UNAVAILABLE}
 #: Minimum seconds between two records of progress. People read the progress, so this is often enough.
 PROGRESS_INTERVAL_S = 0.5
 
@@ -99,15 +103,6 @@ async def in_transaction(
         raise DatabaseLost(str(exc)) from exc
 
 
-class TryLater(Exception):
-    """The job has to wait so long that it gives up its slot until ``run_at``."""
-
-    def __init__(self, run_at: datetime, because: str, code: str) -> None:
-        super().__init__(because)
-        self.run_at = run_at
-        self.code = code
-
-
 class NotWanted(Exception):
     """The subject of the job no longer exists, or a later job does its work.
 
@@ -116,14 +111,6 @@ class NotWanted(Exception):
 
     def __init__(self, reason: str, code: str) -> None:
         super().__init__(reason)
-        self.code = code
-
-
-class StageFailed(Exception):
-    """A stage has used up its attempts, or failed with an error that a retry cannot fix."""
-
-    def __init__(self, stage: str, error: str, code: str) -> None:
-        super().__init__(f"{stage}: {error}")
         self.code = code
 
 
@@ -213,24 +200,26 @@ class JobAttempt:
             self._limit.reschedule(asyncio.get_running_loop().time() + self.stage_timeout_s)
 
     async def answer(self, call: Callable[[], Awaitable[T]]) -> T:
-        """Make the call, repeat it while the service is overloaded, and return the answer.
+        """Make the call, repeat it while the service is overloaded or away, and return the answer.
 
-        The waits use up the stage's time, but no attempt.
+        The waits use up no attempt; waits for an overloaded service use up the stage's time.
 
         Raises:
-            Throttled: the service asks for a pause longer than ``BACKOFF.longest_s``, too long to keep the
-                slot.
+            Throttled, ProviderUnavailable: the pause is longer than ``BACKOFF.longest_s``, too long to keep
+                the slot.
         """
         for number in count(1):
             try:
                 return await call()
-            except Throttled as exc:
+            except (Throttled, ProviderUnavailable) as exc:
                 wait_s = BACKOFF.wait_s(number, exc)
                 if wait_s > BACKOFF.longest_s:
                     raise
-                self._waits = str(exc), THROTTLED
-                log.info("throttled", wait_s=round(wait_s, 2), reason=str(exc))
-                await self.pause(wait_s, "provider")
+                if isinstance(exc, ProviderUnavailable):
+                    self.goes_on()
+                self._waits = self._describe(exc)
+                log.info(self._waits[1], wait_s=round(wait_s, 2), reason=str(exc))
+                await self.pause(wait_s, WAITS_FOR.get(self._waits[1], "retry"))
         raise AssertionError("the loop returns or raises")
 
     async def _with_room(self, work: Callable[[], Awaitable[T]]) -> T:
@@ -269,13 +258,16 @@ class JobAttempt:
         await self.in_transaction(
             lambda connection: progress.end_stage(connection, self.job, name, error=error)
         )
-        if isinstance(exc, Permanent) or number == tries:
-            raise StageFailed(name, error, code) from exc
         wait_s = BACKOFF.wait_s(number, exc)
+        # A provider that says when to come back is waited for, however often it says so.
+        waits = isinstance(exc, (Throttled, ProviderUnavailable)) and exc.retry_after_s is not None
+        if isinstance(exc, Permanent) or (number == tries and not waits):
+            raise StageFailed(name, error, code) from exc
         log.warning("stage_retried", stage=name, attempt=number, wait_s=round(wait_s, 2), reason=error)
-        if wait_s > BACKOFF.longest_s:
-            raise TryLater(datetime.now(UTC) + timedelta(seconds=wait_s), error, code) from exc
-        await self.pause(wait_s, "provider" if code == THROTTLED else "retry")
+        if wait_s > BACKOFF.longest_s or number == tries:
+            until = datetime.now(UTC) + timedelta(seconds=wait_s)
+            raise TryLater(until, error, code, counts=not waits) from exc
+        await self.pause(wait_s, WAITS_FOR.get(code, "retry"))
 
     def _describe(self, exc: BaseException) -> tuple[str, str]:
         if isinstance(exc, TimeoutError):
@@ -289,6 +281,8 @@ class JobAttempt:
             return str(exc), "conflict" if isinstance(exc, Conflict) else "refused"
         if isinstance(exc, Shortage):
             return str(exc), SHORT_OF
+        if isinstance(exc, ProviderUnavailable):
+            return str(exc), PROVIDER_UNAVAILABLE
         if isinstance(exc, Retryable):
             return str(exc), THROTTLED if isinstance(exc, Throttled) else "unavailable"
         log.error("stage_broke", exc_info=exc)

@@ -25,11 +25,10 @@ from data_jobs.worker.job_attempt import (
     JobAttempt,
     JobFunction,
     NotWanted,
-    StageFailed,
-    TryLater,
     in_transaction,
 )
 from data_jobs.worker.shortages import Shortages
+from data_jobs.worker.stage_errors import StageFailed, TryLater
 
 log = structlog.get_logger(__name__)
 
@@ -84,10 +83,12 @@ class JobRunner:
         except LeaseLost as exc:
             log.warning("lease_lost", reason=str(exc))
         except TryLater as exc:
-            if job.attempt >= job.last_attempt:
+            if exc.counts and job.attempt >= job.last_attempt:
                 await self.end(job, partial(attempts.fail, error=str(exc), code=exc.code))
             else:
-                later = partial(attempts.retry_later, run_at=exc.run_at, error=str(exc), code=exc.code)
+                later = partial(
+                    attempts.retry_later, run_at=exc.run_at, error=str(exc), code=exc.code, counts=exc.counts
+                )
                 await self.end(job, later)
         except StageFailed as exc:
             log.warning("job_failed", reason=str(exc))

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from psycopg_pool import ConnectionPool
 
-from cluster.errors import InvalidInput, Retryable, Throttled, Unavailable
+from cluster.errors import InvalidInput, ProviderUnavailable, Retryable, Throttled, Unavailable
 from cluster.jobs import attempts, queue
 from cluster.jobs.jobs import CANCELLED_BECAUSE, Job, JobState, PriorityClass, get_job
 from cluster.jobs.kinds import JobKind
@@ -138,8 +138,32 @@ def test_who_asks_for_a_long_pause_gets_it_and_the_slot_is_free_meanwhile(
         assert client.ended(client.submit("other")).state == JobState.SUCCEEDED
 
 
+@pytest.mark.parametrize("error", [Throttled("full"), ProviderUnavailable("away")], ids=repr)
+def test_a_job_waits_for_a_provider_without_using_attempts(
+    settings: Settings, pool: ConnectionPool, client: JobClient, error: Retryable
+) -> None:
+    error.retry_after_s = 3_600.0
+    with consuming(settings, pool, kinds={"remote": failing(99, error)}):
+        job = client.once(client.submit("remote"), lambda job: job.retry_at is not None)
+
+    assert (job.state, job.attempt) == (JobState.QUEUED, 2)
+    with pool.connection() as connection:
+        row = connection.execute("SELECT last_attempt FROM jobs WHERE id = %s", [job.id]).fetchone()
+        shown = view_job(
+            connection, client.organisation, job.id, now=datetime.now(UTC), lease_s=settings.lease_s
+        )
+    assert row == (settings.job_attempts + 1,)
+    assert shown.waiting is not None
+    assert (shown.waiting.reason, shown.waiting.until) == ("provider", job.retry_at)
+
+
 @pytest.mark.parametrize(
-    ("error", "reason"), [(Throttled("full"), "provider"), (Unavailable("away"), "retry")]
+    ("error", "reason"),
+    [
+        (Throttled("full"), "provider"),
+        (ProviderUnavailable("away"), "provider"),
+        (Unavailable("away"), "retry"),
+    ],
 )
 def test_a_job_says_why_it_pauses_and_goes_on(
     settings: Settings, pool: ConnectionPool, client: JobClient, error: Retryable, reason: str

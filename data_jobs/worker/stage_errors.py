@@ -1,0 +1,27 @@
+"""The errors with which a stage of a job ends; ``job_attempt`` raises them, and ``job_runner`` acts on them.
+
+raise StageFailed("parse", "the file is damaged", "refused")
+"""
+
+from datetime import datetime
+
+
+class TryLater(Exception):
+    """The job has to wait so long that it gives up its slot until ``run_at``.
+
+    ``counts`` is False if the attempt does not count against the job's limit.
+    """
+
+    def __init__(self, run_at: datetime, because: str, code: str, *, counts: bool) -> None:
+        super().__init__(because)
+        self.run_at = run_at
+        self.code = code
+        self.counts = counts
+
+
+class StageFailed(Exception):
+    """A stage has used up its attempts, or failed with an error that a retry cannot fix."""
+
+    def __init__(self, stage: str, error: str, code: str) -> None:
+        super().__init__(f"{stage}: {error}")
+        self.code = code
