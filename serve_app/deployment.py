@@ -61,7 +61,12 @@ class Embedder:
             )
             for name, model in models.items()
         }
-        self._metrics = Metrics(watched, self._service.known_shortages, self._service.search_cache.stats)
+        self._metrics = Metrics(
+            watched,
+            self._service.known_shortages,
+            self._service.search_cache.stats,
+            self._service.known_provider_load,
+        )
         self._metrics.start()
 
     def __serve_build_asgi_app__(self, *_: Any, **__: Any) -> FastAPI:

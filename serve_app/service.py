@@ -28,6 +28,7 @@ from cluster.documents.vector_stores.stores import VectorStore
 from cluster.errors import ProviderUnavailable, Resource, Retryable, Shortage, Throttled, Unavailable
 from cluster.organisations.organisations import ensure_organisation
 from cluster.organisations.usage import UsageEvent, record_usage
+from cluster.rate_limits import ProviderLoad, breaker_states, provider_load
 from cluster.retrieval import ResultCache
 from cluster.settings import Settings
 from serve_app.embedding.openai_tokens import open_openai_tokens
@@ -49,7 +50,7 @@ RETRY_AFTER_S = 1.0
 
 #: Seconds for which a shortage counts as current after this replica last met it.
 SHORTAGE_LASTS_S = 15.0
-#: Maximum seconds that ``known_shortages`` waits for a database connection.
+#: Maximum seconds that the metrics wait for a database connection.
 SHORTAGE_QUERY_TIMEOUT_S = 1.0
 
 
@@ -155,15 +156,30 @@ class Service:
         """
         return self._recent_shortages() | await self.read(announced)
 
+    async def unavailable_providers(self) -> dict[str, str]:
+        """Return a sentence for each remote provider that no process calls for now, by name.
+
+        Raises:
+            Unavailable: the database does not answer.
+        """
+        return {state.name: state.sentence for state in await self.read(breaker_states) if state.open}
+
     def known_shortages(self) -> set[Resource]:
         """Return ``shortages`` to a thread, or only this replica's while the database does not answer."""
+        return self._recent_shortages() | (self._read_now(announced) or set())
+
+    def known_provider_load(self) -> ProviderLoad | None:
+        """Return the load of remote providers to a thread, or None while the database does not answer."""
+        return self._read_now(provider_load)
+
+    def _read_now(self, work: Callable[[Connection[Any]], T]) -> T | None:
         try:
             if self._pool is not None:
                 with translated(), self._pool.connection(timeout=SHORTAGE_QUERY_TIMEOUT_S) as connection:
-                    return self._recent_shortages() | announced(connection)
+                    return work(connection)
         except Retryable as exc:
-            log.warning("shortages_not_known", reason=str(exc))
-        return self._recent_shortages()
+            log.warning("metrics_not_known", reason=str(exc))
+        return None
 
     def _recent_shortages(self) -> set[Resource]:
         return {
@@ -215,7 +231,7 @@ class Service:
         pool, indexes = self._opened()
         try:
             return work(pool, indexes)
-        except ProviderUnavailable:
+        except (ProviderUnavailable, Throttled):
             raise  # its adapter has tried again already, and the database is fine
         except Shortage as exc:
             self._short[exc.resource] = time.monotonic()

@@ -7,7 +7,21 @@ all replicas, workers and bulk jobs.
     budget = SharedBudget(pool, "openai:small", {"requests": (3_000, 60), "tokens": (1_000_000, 60)})
 """
 
-from cluster.rate_limits.breaker import BreakerState, SharedBreaker, breaker_states
+from cluster.rate_limits.breaker import (
+    BreakerState,
+    ProviderLoad,
+    SharedBreaker,
+    breaker_states,
+    provider_load,
+)
 from cluster.rate_limits.budget import Grant, SharedBudget
 
-__all__ = ["BreakerState", "Grant", "SharedBreaker", "SharedBudget", "breaker_states"]
+__all__ = [
+    "BreakerState",
+    "Grant",
+    "ProviderLoad",
+    "SharedBreaker",
+    "SharedBudget",
+    "breaker_states",
+    "provider_load",
+]

@@ -66,6 +66,23 @@ class BreakerState:
         return f"{self.name} does not answer; the next call is sent at {at}"
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ProviderLoad:
+    """What the cluster's calls to remote providers wait for."""
+
+    #: Number of providers that no process calls for now.
+    unavailable: int = 0
+    #: Number of calls that wait for room in a budget.
+    waiting_calls: int = 0
+
+
+def provider_load(connection: Connection[Any]) -> ProviderLoad:
+    """Return what the cluster's calls to remote providers wait for."""
+    (waiting_calls,) = connection.execute(SQL["waiting"]).fetchone() or (0,)
+    unavailable = sum(state.open for state in breaker_states(connection))
+    return ProviderLoad(unavailable=unavailable, waiting_calls=waiting_calls)
+
+
 def breaker_states(connection: Connection[Any]) -> list[BreakerState]:
     """Return the state of every breaker that has counted a failure, by name."""
     with connection.cursor(row_factory=class_row(BreakerState)) as cursor:

@@ -42,6 +42,9 @@ WHERE name = %(name)s AND probe = %(probe)s;
 -- name: succeeded
 UPDATE rate_breakers SET failures = 0 WHERE name = %(name)s AND opened_at IS NULL AND failures > 0;
 
+-- name: waiting  calls of all processes that wait for room in a budget
+SELECT count(*) FROM rate_claims WHERE state = 'waiting' AND until > clock_timestamp();
+
 -- name: all
 SELECT name, opened_at IS NOT NULL AS open, retry_at, probe IS NOT NULL AND probe_until > clock_timestamp() AS probing
 FROM rate_breakers ORDER BY name;

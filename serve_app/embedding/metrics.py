@@ -20,6 +20,7 @@ import structlog
 from ray.serve.metrics import Counter, Gauge
 
 from cluster.errors import Resource
+from cluster.rate_limits import ProviderLoad
 from cluster.retrieval.result_cache import ResultCacheStats
 from serve_app.embedding.batching import Stats
 from serve_app.embedding.batching.stats import COUNTERS
@@ -43,12 +44,13 @@ class ObservedModel:
 
 
 class Metrics:
-    """Publishes the counters of every model of one replica, and the shortages of the cluster.
+    """Publishes the counters of every model of one replica, and what the cluster waits for.
 
     Args:
         models: by name.
         shortages: gives the current shortages, at each publication.
         searches: counters of the replica's cache of search results; None: it answers no searches.
+        provider_load: gives what calls to remote providers wait for; None while that is unknown.
     """
 
     def __init__(
@@ -56,9 +58,11 @@ class Metrics:
         models: Mapping[str, ObservedModel],
         shortages: Callable[[], Collection[Resource]],
         searches: ResultCacheStats | None = None,
+        provider_load: Callable[[], ProviderLoad | None] = lambda: None,
     ) -> None:
         self._models = models
         self._shortages = shortages
+        self._provider_load = provider_load
         self._searches, self._last_searches = searches, ResultCacheStats()
         self._search_hits: Any = Counter("embedding_search_cache_hits", "Searches answered by the cache")
         self._search_misses: Any = Counter(
@@ -66,6 +70,12 @@ class Metrics:
         )
         self._search_bytes: Any = Gauge(
             "embedding_search_cache_bytes", "Memory of the cached search results, estimated"
+        )
+        self._providers: Any = Gauge(
+            "embedding_providers_unavailable", "Remote providers that no process calls for now"
+        )
+        self._provider_calls: Any = Gauge(
+            "embedding_provider_waiting_calls", "Calls to remote providers that wait for their rate limits"
         )
         self._short: Any = Gauge(
             "embedding_short",
@@ -106,6 +116,9 @@ class Metrics:
             self._short.set(float(resource in short), {"resource": resource.value})
         if self._searches is not None:
             self._publish_searches(self._searches)
+        if (load := self._provider_load()) is not None:
+            self._providers.set(load.unavailable)
+            self._provider_calls.set(load.waiting_calls)
         for name, model in self._models.items():
             self._publish(name, model)
 

@@ -32,6 +32,9 @@ class Readiness(ResponseModel):
     """State of the database."""
     short: Omissible[dict[str, str]] = None
     """For each resource that is used up, a sentence that says what to do."""
+    providers: Omissible[dict[str, str]] = None
+    """For each remote provider that is not called for now, because it failed repeatedly, a sentence that says
+    when it is called again. Requests that need no such provider are answered as usual."""
 
 
 @router.get("/healthz", summary="Check that the process is alive")
@@ -65,4 +68,10 @@ async def readyz(request: Request, service: ServiceDep, response: Response) -> R
         response.status_code = HTTPStatus.SERVICE_UNAVAILABLE
         return Readiness(status="unavailable", model="ok", database="unavailable")
     short = {resource.value: resource.sentence for resource in sorted(await service.shortages())}
-    return Readiness(status="short" if short else "ok", model="ok", database="ok", short=short or None)
+    return Readiness(
+        status="short" if short else "ok",
+        model="ok",
+        database="ok",
+        short=short or None,
+        providers=await service.unavailable_providers() or None,
+    )

@@ -4,6 +4,7 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Iterator
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -11,6 +12,8 @@ from psycopg_pool import ConnectionPool
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from cluster.errors import Unavailable
+from cluster.rate_limits import SharedBreaker, provider_load
 from cluster.settings import Settings
 from serve_app.edge.boundary import Boundary
 from tests.serve_app.conftest import MODEL, Server, serving
@@ -61,6 +64,25 @@ def test_a_content_length_that_is_not_a_number_gets_400(server: Server) -> None:
 
 def test_the_process_is_alive_and_ready(http: httpx.Client) -> None:
     assert http.get("/healthz").json() == {"status": "ok"}
+    assert http.get("/readyz").json() == {"status": "ok", "model": "ok", "database": "ok"}
+
+
+def test_a_provider_that_is_away_is_named_and_takes_no_replica_out_of_service(
+    http: httpx.Client, pool: ConnectionPool
+) -> None:
+    name = f"provider-{uuid4().hex[:8]}"
+    breaker = SharedBreaker(pool, name, threshold=1, first_pause_s=600, longest_pause_s=600)
+    with pytest.raises(Unavailable), breaker.attempt():
+        raise Unavailable("503")
+
+    answer = http.get("/readyz")
+    with pool.connection() as connection:
+        load = provider_load(connection)
+        connection.execute("DELETE FROM rate_breakers WHERE name = %s", [name])
+
+    assert (answer.status_code, answer.json()["status"]) == (200, "ok")
+    assert answer.json()["providers"][name].startswith(f"{name} does not answer; the next call is sent at 20")
+    assert load.unavailable >= 1
     assert http.get("/readyz").json() == {"status": "ok", "model": "ok", "database": "ok"}
 
 
