@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections.abc import Iterator
 from uuid import uuid4
 
 import pytest
@@ -14,8 +15,11 @@ PAUSE_S = 0.3
 
 
 @pytest.fixture
-def name() -> str:
-    return f"provider-{uuid4().hex[:8]}"
+def name(pool: ConnectionPool) -> Iterator[str]:
+    """Name of a new provider. ``/readyz`` of other tests does not show it afterwards."""
+    yield (name := f"provider-{uuid4().hex[:8]}")
+    with pool.connection() as connection:
+        connection.execute("DELETE FROM rate_breakers WHERE name = %s", [name])
 
 
 def open_breaker(pool: ConnectionPool, name: str) -> SharedBreaker:
