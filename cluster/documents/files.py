@@ -14,7 +14,7 @@ its bytes. Called by the routes of files and uploads, by the jobs that read file
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -173,6 +173,12 @@ def keep_file(connection: Connection[Any], organisation: str, id: str) -> File:
     if found is None:
         raise NotFound(f"no file {id!r}")
     return found
+
+
+def missing_files(connection: Connection[Any], organisation: str, ids: Sequence[str]) -> list[str]:
+    """Return those of the ids that are not ids of the organisation's files."""
+    values = {"organisation": organisation, "ids": list(ids)}
+    return [id for (id,) in connection.execute(SQL["missing"], values)]
 
 
 def list_files(

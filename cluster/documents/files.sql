@@ -56,6 +56,14 @@ FROM files
 WHERE organisation = %(organisation)s AND id = %(id)s AND (expires_at IS NULL OR expires_at > now())
 FOR KEY SHARE;
 
+-- name: missing  of these ids, in order
+SELECT id FROM unnest(%(ids)s::text[]) AS asked (id)
+WHERE NOT EXISTS (
+    SELECT FROM files
+    WHERE files.organisation = %(organisation)s AND files.id = asked.id
+        AND (files.expires_at IS NULL OR files.expires_at > now()))
+ORDER BY id;
+
 -- name: newest
 SELECT organisation, id, filename, purpose, bytes, sha256, media_type, created_at, expires_at
 FROM files

@@ -14,6 +14,9 @@ from pydantic_core import PydanticCustomError
 from cluster.records import MAX_ATTRIBUTE_NAME, MAX_ATTRIBUTE_VALUE, MAX_ATTRIBUTES
 from cluster.text.well_formed import well_formed
 
+#: Maximum number of files that one job is asked for by their ids.
+MAX_INGESTED_FILES = 10_000
+
 
 def _storable(text: str) -> str:
     if "\0" in text or well_formed(text) != text:
@@ -58,6 +61,22 @@ class IndexFileInput(JobInput):
     """Up to 16 named values that the filters of a search can test."""
     chunking_strategy: dict[Literal["type", "static"], Any] | None = None
     """How the document is cut into chunks, as in `POST /v1/vector_stores/{vector_store_id}/files`."""
+
+
+class IngestFilesInput(JobInput):
+    """Attaches many uploaded files to a vector store, each with a job of its own, as one file batch.
+
+    Files that are in the store already are left alone.
+    """
+
+    vector_store_id: StorableText
+    """Id of the vector store."""
+    file_ids: Annotated[list[StorableText], Field(min_length=1, max_length=MAX_INGESTED_FILES)] | None = None
+    """Ids of the files; by default, all files that were uploaded as documents."""
+    attributes: GivenAttributes | None = None
+    """Up to 16 named values for each file, which the filters of a search can test."""
+    chunking_strategy: dict[Literal["type", "static"], Any] | None = None
+    """How the documents are cut into chunks, as in `POST /v1/vector_stores/{vector_store_id}/files`."""
 
 
 class BulkInsertVectorsInput(JobInput):

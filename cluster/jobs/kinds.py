@@ -13,7 +13,12 @@ from types import MappingProxyType
 
 from pydantic import BaseModel
 
-from cluster.jobs.inputs import BulkInsertVectorsInput, EmbedBatchInput, IndexFileInput
+from cluster.jobs.inputs import (
+    BulkInsertVectorsInput,
+    EmbedBatchInput,
+    IndexFileInput,
+    IngestFilesInput,
+)
 from cluster.jobs.jobs import PriorityClass
 
 DEFAULT_ATTEMPTS = 3
@@ -107,6 +112,14 @@ INGEST = JobKind(
     ),
 )
 
+INGEST_FILES = JobKind(
+    name="ingest_files",
+    input=IngestFilesInput,
+    aliases=("ingest",),
+    priority_class=PriorityClass.LOW,
+    unit="files",
+    result=("vector_store", "file_batch", "files", "attached", "already_attached", "left_out"),
+)
 BULK_INSERT_VECTORS = JobKind(
     name="bulk_insert_vectors",
     input=BulkInsertVectorsInput,
@@ -159,6 +172,7 @@ KINDS: Mapping[str, JobKind] = MappingProxyType(
             DELETE_STORE,
             EMBED_BATCH,
             INGEST,
+            INGEST_FILES,
             BULK_INSERT_VECTORS,
             EXPIRE,
             EMPTY_OUTBOX,

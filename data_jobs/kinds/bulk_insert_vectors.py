@@ -6,6 +6,7 @@ are named with their numbers, and a file has all of them; the other rows are ins
 """
 
 import asyncio
+import contextlib
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -26,16 +27,21 @@ from cluster.documents.given_vectors.bulk_inserts import (
     save_standing,
 )
 from cluster.documents.given_vectors.given_rows import FaultKind, GivenRow, RowFault
-from cluster.documents.given_vectors.insert import NOT_OF_ROWS, insert, require_given, write_ahead
+from cluster.documents.given_vectors.insert import (
+    NOT_OF_ROWS,
+    AheadOfRows,
+    insert,
+    require_given,
+    write_ahead,
+)
 from cluster.documents.vector_stores.stores import VectorStore, get_store, touch_store
-from cluster.errors import NotFound, Permanent, Retryable, Shortage, Throttled, Unavailable
+from cluster.errors import InvalidInput, NotFound, Permanent, Retryable, Shortage, Throttled, Unavailable
 from cluster.jobs import attempts
 from cluster.jobs.jobs import GONE
 from cluster.jobs.kinds import BULK_INSERT_VECTORS
 from cluster.organisations.organisations import StorageLimits
 from data_jobs.kinds.batch_size import BatchSize
 from data_jobs.kinds.resources import Resources
-from data_jobs.stages.given_vectors.frames import Frame
 from data_jobs.stages.given_vectors.row_reader import RowReader
 from data_jobs.worker.job_attempt import BACKOFF, JobAttempt, NotWanted
 
@@ -77,6 +83,8 @@ class _Rows:
 
     def after(self, position: int) -> "_Rows":
         """Return the rows after the one with this number."""
+        if min((one[0].row for one in (self.rows, self.faults) if one), default=0) > position:
+            return self
         return _Rows(
             [row for row in self.rows if row.row > position],
             [fault for fault in self.faults if fault.row > position],
@@ -146,23 +154,36 @@ class _Insertion:
         reader = await attempt.in_thread(
             partial(RowReader, attempt.settings, self.copy, dim=self.store.fingerprint.dim)
         )
-        following = asyncio.ensure_future(attempt.in_thread(reader.next))
+        following = asyncio.ensure_future(attempt.in_thread(partial(self._next, reader)))
         try:
-            while (frame := await following) is not None:
-                following = asyncio.ensure_future(attempt.in_thread(reader.next))
-                await self._insert_frame(frame)
+            while (found := await following) is not None:
+                # The next rows are prepared while the database works on these.
+                following = asyncio.ensure_future(attempt.in_thread(partial(self._next, reader)))
+                await self._insert_rows(*found)
         finally:
             reader.kill()
             await asyncio.gather(following, return_exceptions=True)
             reader.close()
 
-    async def _insert_frame(self, frame: Frame) -> None:
+    def _next(self, reader: RowReader) -> "tuple[_Rows, AheadOfRows | None] | None":
+        """Return the next rows; those for our Postgres are prepared, too."""
+        frame = reader.next()
+        if frame is None:
+            return None
         self.ignored, self.total = frame.ignored, frame.total or self.total
-        rest, failures = _Rows(frame.rows, frame.faults).after(self.standing.position), 0
+        rows = _Rows(frame.rows, frame.faults).after(self.standing.position)
+        ready = None
+        if self.index.external is None:
+            with contextlib.suppress(InvalidInput):  # raised again when the rows are written
+                ready = write_ahead(self.index, self.store, rows.rows)
+        return rows, ready
+
+    async def _insert_rows(self, rest: _Rows, ready: AheadOfRows | None) -> None:
+        failures = 0
         while rest.last:
             part, following = rest.split(self.batch.now)
             try:
-                await self._insert_part(part)
+                await self._insert_part(part, ready)
             except Retryable as exc:
                 failures += 1
                 await self._wait(failures, exc)
@@ -176,9 +197,12 @@ class _Insertion:
                 self.attempt.goes_on()
                 await self.attempt.progress(self.standing.rows, self.total, unit="rows")
 
-    async def _insert_part(self, part: _Rows) -> None:
+    async def _insert_part(self, part: _Rows, ready: AheadOfRows | None) -> None:
         job, store = self.attempt.job, self.store
-        ahead = await self.attempt.in_thread(partial(write_ahead, self.index, store, part.rows))
+        if ready is not None and ready.rows is part.rows:
+            ahead = ready
+        else:
+            ahead = await self.attempt.in_thread(partial(write_ahead, self.index, store, part.rows))
         faults = sorted([*part.faults, *ahead.refused], key=lambda fault: fault.row)
 
         def write(connection: Connection[Any]) -> Standing:

@@ -16,12 +16,14 @@ from cluster.jobs.kinds import (
     EMPTY_OUTBOX,
     EXPIRE,
     INDEX_FILE,
+    INGEST_FILES,
     RENEW_WORDS,
 )
 from data_jobs.kinds.bulk_insert_vectors import BulkInsertVectors
 from data_jobs.kinds.delete_store import DeleteStore
 from data_jobs.kinds.embed_batch import EmbedBatch
 from data_jobs.kinds.index_file import IndexFile
+from data_jobs.kinds.ingest_files import IngestFiles
 from data_jobs.kinds.resources import Resources
 from data_jobs.kinds.upkeep import (
     Upkeep,
@@ -38,6 +40,7 @@ FUNCTIONS: Mapping[str, Callable[[Resources], JobFunction]] = MappingProxyType(
     {
         INDEX_FILE.name: IndexFile,
         DELETE_STORE.name: DeleteStore,
+        INGEST_FILES.name: IngestFiles,
         BULK_INSERT_VECTORS.name: BulkInsertVectors,
         EMBED_BATCH.name: EmbedBatch,
         EMPTY_OUTBOX.name: partial(Upkeep, empty_outbox),

@@ -98,6 +98,20 @@ class ChunkStatements:
             """
         )
 
+    def copy_new(self) -> sql.Composed:
+        """Copy new rows without texts into the table itself, in binary format."""
+        return self._format(
+            """
+            COPY {table} (
+                organisation, vector_store, id, document, text, attributes, embedding, words_version)
+            FROM STDIN (FORMAT binary)
+            """
+        )
+
+    def any_stored(self) -> sql.Composed:
+        """Select one row if any of the ids is stored."""
+        return self._format("SELECT 1 FROM {table} WHERE {owned} AND id = ANY(%(ids)s) LIMIT 1")
+
     def lock_document(self) -> sql.Composed:
         """Make other writers of the document wait until the transaction ends."""
         return self._format(

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 from psycopg import Connection, sql
+from psycopg.errors import UniqueViolation
 from psycopg.rows import class_row, dict_row
 from psycopg.types.json import Jsonb
 from psycopg_pool import ConnectionPool
@@ -118,6 +119,32 @@ def merge(
             spelt = words(row[2])
             copy.write_row((*row, spelt.text, spelt.letters))
     return connection.execute(statements.merge(), owner).rowcount
+
+
+def insert_new(
+    connection: Connection[Any],
+    organisation: str,
+    store: str,
+    rows: Sequence[Accepted],
+    *,
+    collection: str,
+) -> bool:
+    """Insert rows with their vectors, twice as fast as ``merge``, if none of them is stored or has a text.
+
+    Returns False, and writes nothing, if the rows need ``merge``.
+    """
+    statements = ChunkStatements(collection)
+    values = {"organisation": organisation, "store": store, "ids": [row[0] for row in rows]}
+    if any(row[2] for row in rows) or connection.execute(statements.any_stored(), values).fetchone():
+        return False
+    try:
+        with connection.transaction(), connection.cursor().copy(statements.copy_new()) as copy:
+            copy.set_types(["text", "text", "text", "text", "text", "jsonb", "vector", "int2"])
+            for row in rows:
+                copy.write_row((organisation, store, *row, WORDS_VERSION))
+    except UniqueViolation:  # another writer was faster
+        return False
+    return True
 
 
 def lock_document(

@@ -85,6 +85,7 @@ def save_standing(
     """Save the standing and the rows that failed since the last one, in the caller's transaction."""
     counts = asdict(standing)
     key = {"organisation": organisation, "job": job, "position": counts.pop("position")}
+    connection.execute(SQL["commit_later"])
     connection.execute(SQL["save"], {**key, "counts": Jsonb(counts)})
     if faults:
         lines = b"".join(orjson.dumps(asdict(fault)) + b"\n" for fault in faults)

@@ -1,6 +1,9 @@
 -- name: get
 SELECT position, counts FROM bulk_inserts WHERE organisation = %(organisation)s AND job = %(job)s;
 
+-- name: commit_later  the job's end is on the disk only with all commits before it; a crash before loses the rows with their standing
+SET LOCAL synchronous_commit = off;
+
 -- name: save
 INSERT INTO bulk_inserts (organisation, job, position, counts)
 VALUES (%(organisation)s, %(job)s, %(position)s, %(counts)s)

@@ -14,16 +14,18 @@ from enum import StrEnum
 from typing import Any
 
 import numpy as np
+import orjson
 from numpy.typing import NDArray
+from psycopg.types.json import Jsonb
 
-from cluster.documents.chunks.chunk_rows import MAX_ID_CHARACTERS, MAX_TEXT_BYTES, ChunkRecord
+from cluster.documents.chunks.chunk_rows import MAX_ID_CHARACTERS, MAX_TEXT_BYTES, Accepted, ChunkRecord
 from cluster.documents.given_vectors.id_set import IdSet
 from cluster.errors import InvalidInput
 from cluster.records import MAX_ATTRIBUTE_NAME, MAX_ATTRIBUTE_VALUE, MAX_ATTRIBUTES
 from cluster.vector_index.attributes import FILE, SYSTEM, merged_attributes
 from cluster.vector_index.filters import LARGEST_NUMBER, is_text
 
-FIELDS = ("id", "vector", "text", "attributes")
+FIELDS = frozenset({"id", "vector", "text", "attributes"})
 #: Maximum number of unknown fields whose names are kept.
 MAX_IGNORED_NAMES = 32
 #: A vector with a smaller length counts as a vector of length zero.
@@ -33,6 +35,8 @@ LEAST_LENGTH = 1e-100
 UNIT_TOLERANCE = 1e-5
 #: Number types of a vector that JSON or Parquet can hold: floating point, integer, unsigned integer.
 NUMBERS = "fiu"
+#: Larger integers become floating-point numbers, as most parsers of JSON do it.
+LARGEST_INTEGER = 2**63 - 1
 NOT_FINITE = "has a vector with NaN, infinity, null or a length beyond 1e154"
 ZERO_LENGTH = "has a vector of length zero, which has no direction"
 
@@ -107,24 +111,27 @@ class RowChecker:
         #: Names of the fields that rows had beside ``FIELDS``. They are ignored.
         self.ignored: set[str] = set()
 
-    def check(self, rows: Iterable[tuple[int, Any]]) -> tuple[list[GivenRow], list[RowFault]]:
+    def check(
+        self, rows: Iterable[tuple[int, Any]], vectors: NDArray[Any] | None = None
+    ) -> tuple[list[GivenRow], list[RowFault]]:
         """Return the rows that can be stored, and those that cannot, each in the order of the rows.
 
         Args:
             rows: number and JSON value of each row. A vector may be a list of numbers or an array.
+            vectors: (n, dim) numbers, if the rows bring their vectors in one array.
         """
         faults: list[RowFault] = []
         read: list[tuple[int, str, str, Mapping[str, Any]]] = []
-        vectors: list[NDArray[np.float64]] = []
-        for number, row in rows:
+        found: list[NDArray[np.float64]] = []
+        for place, (number, row) in enumerate(rows):
             try:
-                one = self._read(row)
+                fields = self._fields(row)
+                found.append(_numbers(row.get("vector"), self._dim) if vectors is None else vectors[place])
             except Unfit as exc:
                 faults.append(RowFault(row=number, id=_shown_id(row), kind=exc.kind, message=str(exc)))
             else:
-                read.append((number, *one[:3]))
-                vectors.append(one[3])
-        units, unfit = _unit_vectors(vectors, self._dim)
+                read.append((number, *fields))
+        units, unfit = _unit_vectors(found if vectors is None or faults else vectors, self._dim)
         fits = [place for place in range(len(read)) if place not in unfit]
         known = {fits[place] for place in self._ids.add([read[place][1] for place in fits])}
         again = Unfit(FaultKind.DUPLICATE_ID, "has the id of an earlier row")
@@ -140,16 +147,16 @@ class RowChecker:
         ]
         return good, sorted(faults, key=lambda fault: fault.row)
 
-    def _read(self, row: Any) -> tuple[str, str, Mapping[str, Any], NDArray[np.float64]]:
+    def _fields(self, row: Any) -> tuple[str, str, Mapping[str, Any]]:
+        """Return id, text and attributes of a row."""
         if isinstance(row, Unfit):
             raise row
         if not isinstance(row, dict):
             raise Unfit(FaultKind.ROW, "is not a JSON object")
-        if len(row) > len(FIELDS) or not row.keys() <= set(FIELDS):
+        if len(row) > len(FIELDS) or not row.keys() <= FIELDS:
             unknown = [name for name in row if name not in FIELDS and is_text(name)]
             self.ignored.update(unknown[: MAX_IGNORED_NAMES - len(self.ignored)])
-        vector = _numbers(row.get("vector"), self._dim)
-        return _id(row.get("id")), _text(row.get("text")), _attributes(row.get("attributes")), vector
+        return _id(row.get("id")), _text(row.get("text")), _attributes(row.get("attributes"))
 
 
 def chunk_records(rows: Sequence[GivenRow]) -> list[ChunkRecord]:
@@ -163,6 +170,21 @@ def chunk_records(rows: Sequence[GivenRow]) -> list[ChunkRecord]:
             vector=row.vector,
         )
         for row in rows
+    ]
+
+
+def accepted_rows(rows: Sequence[GivenRow]) -> list[Accepted]:
+    """Return the rows as they are stored, in the form for ``COPY``, ordered by id."""
+    ordered = sorted(rows, key=lambda row: row.id)
+    return [
+        (
+            row.id,
+            row.id,
+            row.text,
+            Jsonb(orjson.dumps(_stored_attributes(row.id, row.attributes)), dumps=bytes),
+            row.vector,
+        )
+        for row in ordered
     ]
 
 
@@ -238,13 +260,15 @@ def _attributes(value: Any) -> Mapping[str, Any]:
                 f"has an attribute {name!r} that is not a string of at most {MAX_ATTRIBUTE_VALUE} "
                 "characters, a number or a boolean",
             )
+        if type(one) is int and abs(one) > LARGEST_INTEGER:
+            given[name] = float(one)
     return given
 
 
 def _is_value(value: Any) -> bool:
     if isinstance(value, str):
         return len(value) <= MAX_ATTRIBUTE_VALUE and is_text(value)
-    return isinstance(value, bool | int | float) and abs(value) <= LARGEST_NUMBER  # false for NaN
+    return type(value) in {bool, int, float} and abs(value) <= LARGEST_NUMBER  # false for NaN
 
 
 def _numbers(value: Any, dim: int) -> NDArray[np.float64]:
@@ -279,12 +303,12 @@ def _array(value: list[Any]) -> Any:
 
 
 def _unit_vectors(
-    vectors: Sequence[NDArray[np.float64]], dim: int
+    vectors: "NDArray[Any] | Sequence[NDArray[np.float64]]", dim: int
 ) -> tuple[NDArray[np.float32], dict[int, Unfit]]:
     """Return the vectors with unit length, (n, dim) float32, and why some have none, by position."""
-    if not vectors:
+    if not len(vectors):
         return np.empty((0, dim), dtype=np.float32), {}
-    matrix = np.stack(vectors)
+    matrix = np.array(vectors, dtype=np.float64)
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         lengths = np.sqrt(np.einsum("ij,ij->i", matrix, matrix))
         other = np.abs(lengths - 1) > UNIT_TOLERANCE

@@ -5,8 +5,8 @@
         written = insert(connection, index, store, ahead)
     index.settle(store.organisation, store.id)
 
-``write_ahead`` writes to an external index and does nothing for vectors in our Postgres. The ids are those of
-the rows, so a repeated call changes nothing.
+``write_ahead`` prepares the rows, and writes their vectors if the index is an external one. The ids are those
+of the rows, so a repeated call changes nothing.
 """
 
 from collections.abc import Sequence
@@ -15,8 +15,17 @@ from typing import Any
 
 from psycopg import Connection
 
+from cluster.database import translated
 from cluster.database.queries import queries
-from cluster.documents.given_vectors.given_rows import FaultKind, GivenRow, RowFault, chunk_records
+from cluster.documents.chunks import chunk_store
+from cluster.documents.chunks.chunk_rows import Accepted, ChunkRecord
+from cluster.documents.given_vectors.given_rows import (
+    FaultKind,
+    GivenRow,
+    RowFault,
+    accepted_rows,
+    chunk_records,
+)
 from cluster.documents.indexing import Ahead, ChunkIndex
 from cluster.documents.vector_stores.stores import VectorStore
 from cluster.errors import Conflict, Misconfigured, NotFound, Permanent
@@ -30,12 +39,17 @@ NOT_OF_ROWS = (Conflict, Misconfigured, NotFound)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AheadOfRows:
-    """Rows whose vectors an external index has stored, and those that it refused."""
+    """Rows that are ready for ``insert``, and those that an external index has refused."""
 
+    #: The rows that were passed to ``write_ahead``.
     rows: Sequence[GivenRow]
     refused: Sequence[RowFault]
-    #: None if the vectors are in our Postgres.
-    ahead: Ahead | None
+    #: The rows that an external index did not refuse, as they are stored.
+    records: Sequence[ChunkRecord] = ()
+    #: The rows in the form for ``COPY``, if the vectors are in our Postgres; otherwise None.
+    accepted: Sequence[Accepted] | None = None
+    #: What the external index has stored; None if the vectors are in our Postgres.
+    ahead: Ahead | None = None
 
 
 def require_given(store: VectorStore) -> VectorStore:
@@ -53,19 +67,20 @@ def require_given(store: VectorStore) -> VectorStore:
 
 
 def write_ahead(index: ChunkIndex, store: VectorStore, rows: Sequence[GivenRow]) -> AheadOfRows:
-    """Write the vectors of the rows to an external index. Call it outside any transaction.
+    """Prepare the rows, and write their vectors to an external index. Call it outside any transaction.
 
     Raises:
         Retryable: the index does not answer, or asks for fewer requests.
         Permanent: the index refuses all rows for a reason that is not about single rows.
     """
+    if index.external is None:
+        return AheadOfRows(rows=rows, refused=(), accepted=accepted_rows(rows))
     refused: dict[str, str] = {}
     while True:
         kept = [row for row in rows if row.id not in refused]
+        records = chunk_records(kept)
         try:
-            ahead = index.write_ahead(
-                store.organisation, store.id, chunk_records(kept), collection=store.collection
-            )
+            ahead = index.write_ahead(store.organisation, store.id, records, collection=store.collection)
             break
         except NOT_OF_ROWS:
             raise
@@ -79,7 +94,7 @@ def write_ahead(index: ChunkIndex, store: VectorStore, rows: Sequence[GivenRow])
         for row in rows
         if row.id in refused
     ]
-    return AheadOfRows(rows=kept, refused=faults, ahead=ahead)
+    return AheadOfRows(rows=rows, refused=faults, records=records, ahead=ahead)
 
 
 def insert(connection: Connection[Any], index: ChunkIndex, store: VectorStore, ahead: AheadOfRows) -> Written:
@@ -99,12 +114,11 @@ def insert(connection: Connection[Any], index: ChunkIndex, store: VectorStore, a
         raise NotFound(f"no vector store {store.id!r}")
     if found[0]:
         raise Conflict(f"vector store {store.id!r} has expired; create a new one")
-    return index.merge(
-        connection,
-        store.organisation,
-        store.id,
-        chunk_records(ahead.rows),
-        store.collection,
-        ahead.ahead,
-        known={},
-    )
+    place, collection = (store.organisation, store.id), store.collection
+    if ahead.accepted is None:
+        return index.merge(connection, *place, ahead.records, collection, ahead.ahead, known={})
+    with translated():
+        if chunk_store.insert_new(connection, *place, ahead.accepted, collection=collection):
+            return Written(written=len(ahead.accepted))
+        written = chunk_store.merge(connection, *place, ahead.accepted, collection=collection, kept=())
+    return Written(written=written, unchanged=len(ahead.accepted) - written)

@@ -48,8 +48,8 @@ def write_frame(pipe: IO[bytes], frame: Frame) -> None:
     described = orjson.dumps(found)
     pipe.write(LENGTHS.pack(len(described), len(frame.rows)))
     pipe.write(described)
-    for row in frame.rows:
-        pipe.write(row.vector.data)
+    if frame.rows:
+        pipe.write(np.stack([row.vector for row in frame.rows]).data)
     pipe.flush()
 
 

@@ -10,19 +10,16 @@ read.
 import os
 import resource
 import sys
-from collections.abc import Iterator
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from cluster.documents.given_vectors.given_rows import RowChecker
 from cluster.errors import InvalidInput
-from data_jobs.stages.given_vectors.frames import MAX_ROWS, Frame, write_frame
+from data_jobs.stages.given_vectors.frames import Frame, write_frame
 from data_jobs.stages.given_vectors.row_files import rows_of
 from data_jobs.stages.parsing.child_contract import EXIT_MEMORY
 from data_jobs.stages.parsing.out_of_memory import is_out_of_memory
 
 EXIT_REFUSED = 78
-#: A frame ends when its rows have this many characters of text.
-TEXT_CHARACTERS = 1024 * 1024
 
 
 def main(file: BinaryIO, pipe: BinaryIO, dim: int) -> None:
@@ -30,25 +27,15 @@ def main(file: BinaryIO, pipe: BinaryIO, dim: int) -> None:
     found = rows_of(file)
     checker = RowChecker(dim)
     checker.ignored.update(found.unknown)
-    for some in _parts(found.rows):
-        good, faults = checker.check(some)
+    for part in found.parts:
+        vectors = part.vectors
+        if vectors is not None and vectors.shape[1] != dim:  # each row then says so
+            pairs = zip(part.rows, vectors, strict=True)
+            good, faults = checker.check((number, {**row, "vector": one}) for (number, row), one in pairs)
+        else:
+            good, faults = checker.check(part.rows, vectors)
         frame = Frame(rows=good, faults=faults, ignored=sorted(checker.ignored), total=found.total)
         write_frame(pipe, frame)
-
-
-def _parts(rows: Iterator[tuple[int, Any]]) -> Iterator[list[tuple[int, Any]]]:
-    """Yield the rows in lists of limited size."""
-    part: list[tuple[int, Any]] = []
-    characters = 0
-    for number, row in rows:
-        part.append((number, row))
-        text = row.get("text") if isinstance(row, dict) else None
-        characters += len(text) if isinstance(text, str) else 0
-        if len(part) == MAX_ROWS or characters > TEXT_CHARACTERS:
-            yield part
-            part, characters = [], 0
-    if part:
-        yield part
 
 
 def run(dim: int, memory_bytes: int) -> int:

@@ -1,14 +1,14 @@
 """Read the rows of a file of given vectors: JSON lines or Parquet. Called by ``reader_process``.
 
-    for number, row in rows_of(file).rows:     # (1, {"id": "a", "vector": [...], "text": ..., ...})
-        ...
+    for part in rows_of(file).parts:
+        part.rows          # [(1, {"id": "a", "vector": [...], "text": ..., "attributes": ...}), ...]
 
 Memory does not grow with the file: a file is read line by line, or page by page. The number of a row is that
 of its line, or its place in the Parquet file, from 1.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
@@ -17,6 +17,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from cluster.documents.given_vectors.given_rows import FIELDS, MAX_IGNORED_NAMES, FaultKind, Unfit
 from cluster.errors import InvalidInput
@@ -26,17 +27,28 @@ PARQUET_MARK = b"PAR1"
 MAX_LINE_BYTES = 4 * 1024 * 1024
 #: Bytes of a column that are read at once.
 BUFFER_BYTES = 1024 * 1024
-ROWS_PER_READ = 1_000
+#: Maximum number of rows of a part, and of a part of a Parquet file with texts.
+ROWS_PER_PART, ROWS_PER_TEXT_PART = 1_000, 250
+#: A part of JSON lines ends when its rows have this many characters of text.
+TEXT_CHARACTERS = 1024 * 1024
 
-Rows = Iterator[tuple[int, Any]]
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RowPart:
+    """Some consecutive rows."""
+
+    #: Number and JSON value of each row; an ``Unfit`` stands for a row that cannot be read.
+    rows: Sequence[tuple[int, Any]]
+    #: The vectors of the rows, (n, dim), if they all have the same length; None: the rows have their vectors.
+    vectors: NDArray[Any] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RowFile:
     """A file of rows."""
 
-    #: Number and JSON value of each row; an ``Unfit`` stands for a row that cannot be read.
-    rows: Rows
+    #: All rows, in order.
+    parts: Iterator[RowPart]
     #: Names of columns that no row needs; empty for JSON lines.
     unknown: Sequence[str] = ()
     #: Number of rows; None for JSON lines.
@@ -53,10 +65,25 @@ def rows_of(file: BinaryIO) -> RowFile:
     file.seek(0)
     if beginning == PARQUET_MARK:
         return _parquet(file)
-    return RowFile(rows=_lines(file))
+    return RowFile(parts=_parts(_lines(file)))
 
 
-def _lines(file: BinaryIO) -> Rows:
+def _parts(rows: Iterable[tuple[int, Any]]) -> Iterator[RowPart]:
+    """Yield the rows in parts of limited size."""
+    part: list[tuple[int, Any]] = []
+    characters = 0
+    for number, row in rows:
+        part.append((number, row))
+        text = row.get("text") if isinstance(row, dict) else None
+        characters += len(text) if isinstance(text, str) else 0
+        if len(part) == ROWS_PER_PART or characters > TEXT_CHARACTERS:
+            yield RowPart(rows=part)
+            part, characters = [], 0
+    if part:
+        yield RowPart(rows=part)
+
+
+def _lines(file: BinaryIO) -> Iterator[tuple[int, Any]]:
     number = 0
     while line := file.readline(MAX_LINE_BYTES):
         number += 1
@@ -96,35 +123,48 @@ def _parquet(file: BinaryIO) -> RowFile:
     known = [name for name in schema.names if name in FIELDS]
     unknown = [name for name in schema.names if name not in FIELDS]
     return RowFile(
-        rows=_parquet_rows(parquet, known),
+        parts=_parquet_parts(parquet, known),
         unknown=unknown[:MAX_IGNORED_NAMES],
         total=parquet.metadata.num_rows,
     )
 
 
-def _parquet_rows(parquet: pq.ParquetFile, columns: list[str]) -> Rows:
-    number = 0
+def _parquet_parts(parquet: pq.ParquetFile, columns: list[str]) -> Iterator[RowPart]:
+    number = 1
+    size = ROWS_PER_TEXT_PART if "text" in columns else ROWS_PER_PART
     try:
-        for batch in parquet.iter_batches(ROWS_PER_READ, columns=columns, use_threads=False):
-            vectors = _vectors(batch.column("vector"))
+        for batch in parquet.iter_batches(size, columns=columns, use_threads=False):
             others = [name for name in columns if name != "vector"]
             values = [_values(name, batch.column(name)) for name in others]
-            for place, vector in enumerate(vectors):
-                number += 1
-                row = {name: column[place] for name, column in zip(others, values, strict=True)}
-                yield number, {**row, "vector": vector}
+            rows = [dict(zip(others, row, strict=True)) for row in zip(*values, strict=True)]
+            numbered = list(enumerate(rows, start=number))
+            vectors = _vectors(batch.column("vector"))
+            if isinstance(vectors, np.ndarray):
+                yield RowPart(rows=numbered, vectors=vectors)
+            else:
+                yield RowPart(
+                    rows=[
+                        (place, {**row, "vector": vector})
+                        for (place, row), vector in zip(numbered, vectors, strict=True)
+                    ]
+                )
+            number += len(rows)
     except (pa.ArrowException, OSError) as exc:
-        raise InvalidInput(f"the file cannot be read as Parquet after row {number:,}: {exc}") from exc
+        raise InvalidInput(f"the file cannot be read as Parquet at row {number:,}: {exc}") from exc
 
 
-def _vectors(column: pa.Array) -> list[Any]:
-    """Return each vector as an array, None where there is none. A null in a vector becomes NaN."""
+def _vectors(column: pa.Array) -> NDArray[Any] | list[Any]:
+    """Return the vectors, (n, dim) if they all have the same length, otherwise one array for each row, None
+    where there is none. A null in a vector becomes NaN.
+    """
     valid = column.is_valid().to_numpy(zero_copy_only=False)
     if not valid.all():
         column = column.filter(column.is_valid())
     numbers = column.flatten().to_numpy(zero_copy_only=False)
-    ends = np.cumsum(pc.list_value_length(column).to_numpy(zero_copy_only=False))[:-1]
-    parts = iter(np.split(numbers, ends)) if len(column) else iter(())
+    lengths = pc.list_value_length(column).to_numpy(zero_copy_only=False)
+    if valid.all() and len(lengths) and (lengths == lengths[0]).all():
+        return np.asarray(numbers.reshape(len(lengths), lengths[0]))
+    parts = iter(np.split(numbers, np.cumsum(lengths)[:-1]) if len(lengths) else ())
     return [next(parts) if there else None for there in valid]
 
 

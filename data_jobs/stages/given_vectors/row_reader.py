@@ -23,6 +23,8 @@ KEPT_VARIABLES = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "LANG"
 #: Allocators that reserve much address space, and threads, would count against the limit of memory.
 LIMITED = {"ARROW_DEFAULT_MEMORY_POOL": "system", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 MAX_STDERR_BYTES = 4_096
+#: Size of the pipe, so that the process reads on while the worker writes; Linux' maximum for all users.
+PIPE_BYTES = 1024 * 1024
 
 
 class RowReader:
@@ -49,6 +51,7 @@ class RowReader:
                 stdin=file,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
+                pipesize=PIPE_BYTES,
                 env={**variables, **LIMITED},
             )
         except OSError as exc:

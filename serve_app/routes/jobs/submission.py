@@ -1,34 +1,20 @@
 """POST /v1/jobs and GET /v1/jobs/kinds: submit a job of any public kind, and list these kinds.
 
-``cluster.jobs.kinds`` says which kinds are public and what their input is. ``SUBMISSIONS`` has the function
-that accepts a job of each public kind. To make a kind public, give it an ``input`` there and add a row here.
+``cluster.jobs.kinds`` says which kinds are public and what their input is. ``accepting`` has the function
+that accepts a job of each public kind.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from types import MappingProxyType
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self
 
 from fastapi import Request
-from fastapi.exceptions import RequestValidationError
-from psycopg import Connection
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field
 from starlette.responses import Response
 
-from cluster.documents.batches import batches
-from cluster.documents.batches.batches import NewBatch
-from cluster.documents.files import get_file
-from cluster.documents.given_vectors.insert import require_given
-from cluster.documents.vector_stores import attaching
-from cluster.documents.vector_stores.stores import get_store, require_live
 from cluster.errors import InvalidInput
-from cluster.formats import PARQUET
-from cluster.jobs import queue
-from cluster.jobs.inputs import BulkInsertVectorsInput, EmbedBatchInput, IndexFileInput
-from cluster.jobs.jobs import Job, PriorityClass, get_job
-from cluster.jobs.kinds import BULK_INSERT_VECTORS, EMBED_BATCH, INDEX_FILE, KINDS, JobKind
-from cluster.organisations.organisations import StorageLimits
+from cluster.jobs.jobs import PriorityClass
+from cluster.jobs.kinds import INDEX_FILE, KINDS, JobKind
 from serve_app.edge.authentication import Organisation
 from serve_app.edge.error_responses import documented_errors
 from serve_app.edge.idempotency import Once
@@ -37,9 +23,9 @@ from serve_app.edge.request_model import Moment, RequestModel, Text
 from serve_app.edge.response_model import ResponseModel
 from serve_app.edge.service_access import ServiceDep
 from serve_app.messages import quoted
+from serve_app.routes.jobs.accepting import SUBMISSIONS, Submission, validated
 from serve_app.routes.jobs.job_objects import JobObject
-from serve_app.routes.vector_store_fields import Priority, RequestedClass, queue_options, stored_json
-from serve_app.routes.vector_store_files import AttachRequest
+from serve_app.routes.vector_store_fields import Priority, RequestedClass, queue_options
 from serve_app.service import Service
 
 #: The tasks of the platform before this one. A task is an alias of the kind of job that does its work; a task
@@ -60,87 +46,8 @@ LONGEST_DELAY = timedelta(days=366)
 #: A ``not_before`` that passed at most this long ago means "at once", because clocks differ.
 CLOCK_SKEW = timedelta(minutes=1)
 
-#: Media types of files whose rows can be read; JSON lines for some purposes are recognised as plain text.
-ROW_FILES = frozenset({PARQUET, "application/jsonl", "text/plain"})
-
-M = TypeVar("M", bound=BaseModel)
 
 router = json_router()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Submission:
-    """A job that a request asks for."""
-
-    service: Service
-    organisation: str
-    #: The validated input, an instance of the kind's ``input``.
-    input: Any
-    #: The whole body of the request, for messages about its fields.
-    body: Any
-    #: The arguments ``priority_class``, ``priority``, ``attempts`` and ``run_at`` for functions that queue a
-    #: job.
-    options: Mapping[str, Any]
-
-
-def _index_file(submission: Submission, connection: Connection[Any]) -> Job:
-    """Attach the file as the route of the store's files does. The file's open job may continue instead."""
-    asked: IndexFileInput = submission.input
-    store = get_store(connection, submission.organisation, asked.vector_store_id)
-    submission.service.require_configured(store)
-    body = _validated(AttachRequest, asked.model_dump(exclude={"vector_store_id"}), body=submission.body)
-    attached = attaching.attach(
-        connection,
-        store,
-        body.file_id,
-        attributes=body.attributes,
-        chunking_strategy=stored_json(body.chunking_strategy),
-        **submission.options,
-    )
-    return get_job(connection, submission.organisation, attached.job)
-
-
-def _bulk_insert_vectors(submission: Submission, connection: Connection[Any]) -> Job:
-    """Queue the insertion of a file of the organisation into one of its stores."""
-    asked: BulkInsertVectorsInput = submission.input
-    organisation = submission.organisation
-    store = require_given(require_live(get_store(connection, organisation, asked.vector_store_id)))
-    file = get_file(connection, organisation, asked.file_id)
-    if file.media_type not in ROW_FILES:
-        raise InvalidInput(
-            f"file {file.id} is {file.media_type}; given vectors are read from JSON lines or Parquet",
-            param="input.file_id",
-        )
-    input = {"vector_store": store.id, "file": file.id}
-    return queue.submit(
-        connection, organisation, BULK_INSERT_VECTORS, input, subject=store.id, **submission.options
-    )
-
-
-def _embed_batch(submission: Submission, connection: Connection[Any]) -> Job:
-    """Create a batch as the route of the batches does."""
-    asked: EmbedBatchInput = submission.input
-    new = NewBatch(
-        input_file=asked.input_file_id, completion_window=asked.completion_window, metadata=asked.metadata
-    )
-    limits = StorageLimits.of(submission.service.settings)
-    try:
-        batch = batches.create_batch(
-            connection, submission.organisation, new, default_limits=limits, **submission.options
-        )
-    except InvalidInput as exc:
-        raise InvalidInput(str(exc), param=f"input.{exc.param}") from exc
-    return get_job(connection, submission.organisation, batch.job)
-
-
-#: The function that accepts a job of each public kind, in the transaction of the request.
-SUBMISSIONS: Mapping[str, Callable[[Submission, Connection[Any]], Job]] = MappingProxyType(
-    {
-        INDEX_FILE.name: _index_file,
-        EMBED_BATCH.name: _embed_batch,
-        BULK_INSERT_VECTORS.name: _bulk_insert_vectors,
-    }
-)
 
 
 def public_kinds() -> Iterator[tuple[JobKind, type[BaseModel]]]:
@@ -265,7 +172,7 @@ async def submit_job(
     submission = Submission(
         service=service,
         organisation=organisation,
-        input=_validated(model, body.input, body=await request.json()),
+        input=validated(model, body.input, body=await request.json()),
         body=await request.json(),
         options={**_options(service, kind, body), "run_at": _run_at(body.not_before)},
     )
@@ -289,19 +196,6 @@ def named_kind(name: str) -> tuple[JobKind, type[BaseModel]]:
             param="kind",
         )
     raise InvalidInput(f"kind is {quoted(name)}; it must be one of {kinds}", param="kind")
-
-
-def _validated(model: type[M], value: Any, *, body: Any) -> M:
-    """Validate the input. Errors name its fields as the client wrote them.
-
-    Args:
-        body: the whole body of the request, from which the route removes unknown fields.
-    """
-    try:
-        return model.model_validate(value)
-    except ValidationError as exc:
-        errors = [{**error, "loc": ("body", "input", *error["loc"])} for error in exc.errors()]
-        raise RequestValidationError(errors, body=body) from exc
 
 
 def _options(service: Service, kind: JobKind, body: SubmitRequest) -> dict[str, Any]:

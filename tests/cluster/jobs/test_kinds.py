@@ -61,5 +61,5 @@ def test_every_field_of_a_public_input_is_described_and_names_are_unique() -> No
         assert kind.input.__doc__, kind.name
         fields = kind.input.model_json_schema()["properties"]
         assert all(field.get("description") for field in fields.values()), kind.name
-    names = [name for kind in KINDS.values() for name in (kind.name, *kind.aliases)]
+    names = [name for kind in public for name in (kind.name, *kind.aliases)]
     assert len(names) == len({*names})

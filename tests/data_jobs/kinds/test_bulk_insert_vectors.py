@@ -187,7 +187,7 @@ def test_lines_may_be_blank_and_fields_unknown_and_other_lines_are_named(client:
     result = insert(client, store, data).result or {}
     assert (result["written"], result["failed"], result["ignored_fields"]) == (1, 4, ["values"])
     shown = {kind: found["first_rows"] for kind, found in result["failures"].items()}
-    assert shown == {"row": [3, 4, 6], "dimension": [5]}
+    assert shown == {"row": [3, 4, 6], "id": [5]}
 
 
 def test_a_job_whose_store_is_gone_is_cancelled(client: LocalClient) -> None:

@@ -12,6 +12,7 @@ from cluster.documents.vector_stores.store_files import FileStatus, StoreFile
 from cluster.engines import Engine, Registry, open_engine
 from cluster.jobs import queue
 from cluster.jobs.jobs import JobState
+from cluster.jobs.kinds import INGEST_FILES
 from cluster.records import public_error
 from cluster.settings import Settings
 from data_jobs.worker.consumer import Consumer
@@ -203,3 +204,29 @@ def test_a_job_that_is_queued_again_after_another_took_its_place_says_which(clie
         "replaced",
         True,
     )
+
+
+def test_an_ingest_of_uploaded_files_attaches_those_that_are_not_in_the_store(client: LocalClient) -> None:
+    store = client.store()
+    files = [client.upload(f"{number}.md", PUMP + bytes([65 + number])) for number in range(3)]
+    client.upload("rows.parquet", b"PAR1", "application/vnd.apache.parquet")
+    client.ended(client.attach(store, files[0]))
+
+    def ingest(ids: list[str] | None) -> dict[str, object]:
+        input = {"vector_store": store.id, "files": ids, "attributes": {"n": 1}, "chunking_strategy": None}
+        with client.pool.connection() as connection:
+            job = queue.submit(connection, client.organisation, INGEST_FILES, input, subject=store.id)
+        ended = client.ended(job.id)
+        assert ended.state == JobState.SUCCEEDED, ended.error
+        return ended.result or {}
+
+    one = ingest([files[0].id, files[1].id])
+    assert (one["files"], one["attached"], one["already_attached"], one["left_out"]) == (2, 1, 1, 0)
+    every = ingest(None)
+    assert (every["files"], every["attached"], every["already_attached"]) == (3, 1, 2)
+    with client.pool.connection() as connection:
+        attached = [
+            store_files.get_store_file(connection, client.organisation, store.id, file.id) for file in files
+        ]
+    assert [one.attributes for one in attached] == [{}, {"n": 1}, {"n": 1}]
+    assert {client.ended(one.job).state for one in attached} == {JobState.SUCCEEDED}

@@ -129,6 +129,23 @@ def test_a_job_is_about_things_of_its_own_organisation_only(
         assert theirs[name] in refused(client.post("/v1/jobs", json=body), 404, None)
 
 
+def test_an_ingest_of_files_is_a_low_job_and_names_a_missing_file(
+    client: httpx.Client, http: httpx.Client, ids: dict[str, str]
+) -> None:
+    input = {"vector_store_id": ids["vector_store_id"], "file_ids": [ids["file_id"]]}
+    job = client.post("/v1/jobs", json={"kind": "ingest", "input": input}).json()
+    assert (job["kind"], job["priority_class"], job["subject"]) == (
+        "ingest_files",
+        "low",
+        ids["vector_store_id"],
+    )
+    theirs = upload(http, new_bytes()).json()["id"]
+    body = {"kind": "ingest", "input": {**input, "file_ids": [ids["file_id"], theirs]}}
+    assert theirs in refused(client.post("/v1/jobs", json=body), 404, None)
+    body = {"kind": "ingest", "input": {**input, "chunking_strategy": {"type": "other"}}}
+    refused(client.post("/v1/jobs", json=body), 400, "input.chunking_strategy.type")
+
+
 def test_every_kind_publishes_a_schema_that_its_requests_follow(
     client: httpx.Client, ids: dict[str, str]
 ) -> None:

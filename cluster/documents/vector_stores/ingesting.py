@@ -1,0 +1,94 @@
+"""Attach many files of an organisation to a vector store as one file batch, some files at a time.
+
+Called by the job ``ingest_files``. Files that are in the store already are left alone, so a repeated call
+continues where an earlier one ended.
+
+    batch = ensure_batch(connection, store, job.id)
+    some = next_documents(connection, store.organisation, files=None, after="", limit=500)
+    attach_new(connection, store, some, batch=batch, priority=5)
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from psycopg import Connection
+
+from cluster.database.queries import queries
+from cluster.documents.vector_stores.attaching import Attachment, attach_many
+from cluster.documents.vector_stores.stores import VectorStore
+from cluster.formats import DOCUMENT_PURPOSES, READABLE
+from cluster.records import digest
+
+SQL = queries("cluster.documents.vector_stores", "ingesting.sql")
+
+#: Number of files that one transaction attaches.
+FILES_PER_TRANSACTION = 500
+
+
+def ensure_batch(connection: Connection[Any], store: VectorStore, job: str) -> str:
+    """Make the file batch of the job if it does not exist, and return its id."""
+    batch = "vsfb_" + digest("batch of a job", job, size=12)
+    connection.execute(SQL["ensure_batch"], _owner(store, batch))
+    return batch
+
+
+def next_documents(
+    connection: Connection[Any],
+    organisation: str,
+    *,
+    files: Sequence[str] | None,
+    after: str,
+    limit: int = FILES_PER_TRANSACTION,
+) -> list[str]:
+    """Return the ids of the organisation's files whose text can be read, in order.
+
+    Args:
+        files: only these files; None: all files.
+        after: only ids after this one.
+    """
+    values = {
+        "organisation": organisation,
+        "files": None if files is None else list(files),
+        "after": after,
+        "limit": limit,
+        "purposes": list(DOCUMENT_PURPOSES),
+        "media_types": [row.media_type for row in READABLE],
+    }
+    return [id for (id,) in connection.execute(SQL["next_documents"], values)]
+
+
+def attach_new(
+    connection: Connection[Any],
+    store: VectorStore,
+    files: Sequence[str],
+    *,
+    batch: str,
+    attributes: Mapping[str, Any],
+    chunking_strategy: Mapping[str, Any] | None,
+    **options: Any,
+) -> None:
+    """Attach those of the files that are not in the store, in the caller's transaction.
+
+    Args:
+        options: priority class, priority and attempts of the files' jobs, as ``attach_many`` takes them.
+    """
+    found = connection.execute(SQL["attached"], {**_owner(store, batch), "files": list(files)})
+    there = {file for (file,) in found}
+    attachments = [
+        Attachment(file=file, attributes=attributes, chunking_strategy=chunking_strategy)
+        for file in files
+        if file not in there
+    ]
+    if attachments:
+        attach_many(connection, store, attachments, batch=batch, **options)
+
+
+def count_members(connection: Connection[Any], store: VectorStore, batch: str) -> int:
+    """Return the number of files that were attached with the batch."""
+    row = connection.execute(SQL["members"], _owner(store, batch)).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def _owner(store: VectorStore, batch: str) -> dict[str, Any]:
+    return {"organisation": store.organisation, "vector_store": store.id, "batch": batch}

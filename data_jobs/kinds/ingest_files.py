@@ -1,0 +1,84 @@
+"""The job that attaches many uploaded files to a vector store; each file then has a job of its own.
+
+The job does not wait for those jobs, because it would hold a slot that they need. Its result names the file
+batch, which counts them.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from psycopg import Connection
+
+from cluster.documents.vector_stores.ingesting import (
+    FILES_PER_TRANSACTION,
+    attach_new,
+    count_members,
+    ensure_batch,
+    next_documents,
+)
+from cluster.documents.vector_stores.stores import get_store
+from cluster.errors import NotFound
+from cluster.jobs import attempts
+from cluster.jobs.jobs import GONE
+from cluster.jobs.kinds import INGEST_FILES
+from data_jobs.kinds.resources import Resources
+from data_jobs.worker.job_attempt import JobAttempt, NotWanted
+
+
+@dataclass(frozen=True)
+class IngestFiles:
+    """Runs jobs of the kind ``INGEST_FILES``; the worker calls it with each attempt."""
+
+    resources: Resources
+
+    async def __call__(self, attempt: JobAttempt) -> None:
+        await attempt.stage("attach", partial(self._attach, attempt), tries=attempt.settings.index_attempts)
+
+    async def _attach(self, attempt: JobAttempt) -> None:
+        asked: list[str] | None = attempt.job.input["files"]
+        total, done, after = None if asked is None else len(asked), 0, ""
+        while some := await attempt.in_transaction(partial(self._some, attempt, after)):
+            done, after = done + len(some), some[-1]
+            attempt.goes_on()
+            await attempt.progress(done, total, unit="files")
+            if len(some) < FILES_PER_TRANSACTION:
+                break
+        await attempt.in_transaction(partial(self._finish, attempt, done))
+
+    def _some(self, attempt: JobAttempt, after: str, connection: Connection[Any]) -> list[str]:
+        """Attach the next files, and return their ids."""
+        job, asked = attempt.job, attempt.job.input
+        try:
+            store = get_store(connection, job.organisation, asked["vector_store"])
+        except NotFound as exc:
+            raise NotWanted(str(exc), GONE) from exc
+        files = next_documents(connection, job.organisation, files=asked["files"], after=after)
+        attach_new(
+            connection,
+            store,
+            files,
+            batch=ensure_batch(connection, store, job.id),
+            attributes=asked["attributes"],
+            chunking_strategy=asked["chunking_strategy"],
+            priority_class=job.priority_class,
+            priority=job.priority,
+            attempts=attempt.settings.job_attempts,
+        )
+        attempts.hold(connection, job)  # after the files' rows: attaching and detaching lock in this order
+        return files
+
+    def _finish(self, attempt: JobAttempt, done: int, connection: Connection[Any]) -> None:
+        job, asked = attempt.job, attempt.job.input
+        store = get_store(connection, job.organisation, asked["vector_store"])
+        batch = ensure_batch(connection, store, job.id)
+        attached = count_members(connection, store, batch)
+        found = {
+            "vector_store": store.id,
+            "file_batch": batch,
+            "files": done,
+            "attached": attached,
+            "already_attached": done - attached,
+            "left_out": len(asked["files"]) - done if asked["files"] is not None else 0,
+        }
+        attempts.finish(connection, job, result={name: found[name] for name in INGEST_FILES.result})
