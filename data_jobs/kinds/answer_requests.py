@@ -25,7 +25,7 @@ from cluster.documents.batches.batch_answers import RequestAnswer, answered_line
 from cluster.documents.batches.batch_input import RequestLine, read_requests
 from cluster.documents.batches.batch_progress import BatchPart
 from cluster.documents.batches.batches import BatchStatus, RequestBatch, get_batch, lock_batch
-from cluster.errors import ClusterError, Permanent, Retryable, Throttled, Unavailable
+from cluster.errors import ClusterError, Permanent, ProviderUnavailable, Retryable, Throttled, Unavailable
 from cluster.jobs import attempts, progress
 from data_jobs.kinds.resources import Resources
 from data_jobs.worker.job_attempt import BACKOFF, JobAttempt
@@ -163,6 +163,8 @@ class AnswerRequests:
                     raise answer
                 else:
                     answers[position] = answer
+            if isinstance(refused, Throttled):
+                self._attempt.goes_on()  # the models are alive, so waiting for them is no failure
             if refused is not None:
                 raise refused
 
@@ -171,7 +173,7 @@ class AnswerRequests:
                 async with self._slots:
                     await self._attempt.answer(send)
                 break
-            except Throttled:
+            except (Throttled, ProviderUnavailable):
                 raise
             except Retryable as exc:
                 if number == ATTEMPTS:

@@ -21,12 +21,13 @@ from cluster.documents.batches.batch_progress import BatchFiles, PartHashes
 from cluster.documents.batches.batches import BatchStatus, RequestBatch, lock_batch
 from cluster.documents.files import release_blobs
 from cluster.engines import Registry, describe
-from cluster.errors import NotFound, Retryable, Throttled
+from cluster.errors import NotFound, Retryable
 from cluster.jobs import attempts
-from cluster.jobs.jobs import GONE, THROTTLED
+from cluster.jobs.jobs import GONE
 from data_jobs.kinds.answer_requests import AnswerRequests
 from data_jobs.kinds.resources import Resources
 from data_jobs.worker.job_attempt import BACKOFF, JobAttempt, NotWanted
+from data_jobs.worker.stage_errors import TryLater
 
 log = structlog.get_logger(__name__)
 
@@ -52,7 +53,12 @@ class _BatchWork:
     attempt: JobAttempt
 
     async def do(self) -> None:
-        """Run all stages in order."""
+        """Run all stages in order.
+
+        Raises:
+            TryLater: the models cannot answer now. The job gives up its slot until they may, or until the
+                completion window ends.
+        """
         attempt = self.attempt
         batch = await attempt.in_transaction(self._open)
         if batch.in_progress_at is None and batch.status != BatchStatus.CANCELLING:
@@ -64,9 +70,10 @@ class _BatchWork:
         answering = AnswerRequests(self.resources, attempt)
         reached = await attempt.stage("embed", answering)
         if isinstance(reached, Retryable):
-            await attempt.in_transaction(partial(self._continue_later, reached))
-        else:
-            await self._end(reached)
+            wait_s = max(BACKOFF.longest_s, reached.retry_after_s or 0.0)
+            run_at = min(batch.expires_at, datetime.now(UTC) + timedelta(seconds=wait_s))
+            raise TryLater(run_at, *attempt.describe(reached), counts=False)
+        await self._end(reached)
 
     def _open(self, connection: Connection[Any]) -> RequestBatch:
         """Return the batch of the job.
@@ -96,19 +103,6 @@ class _BatchWork:
         registry = Registry(self.attempt.settings)
         fingerprints = {name: describe(entry).id for name, entry in registry.entries.items()}
         batch_progress.begin(connection, self._hold(connection), total=requests, fingerprints=fingerprints)
-
-    def _continue_later(self, reason: Retryable, connection: Connection[Any]) -> None:
-        """Give up the slot until the models may answer, or until the completion window ends."""
-        batch = self._hold(connection)
-        wait_s = max(BACKOFF.longest_s, reason.retry_after_s or 0.0)
-        attempts.retry_later(
-            connection,
-            self.attempt.job,
-            run_at=min(batch.expires_at, datetime.now(UTC) + timedelta(seconds=wait_s)),
-            error=str(reason),
-            code=THROTTLED if isinstance(reason, Throttled) else "unavailable",
-            counts=False,
-        )
 
     async def _end(self, status: BatchStatus, *, errors: list[InputError] | None = None) -> None:
         """Write the files of the batch, and end the batch and the job in this status."""

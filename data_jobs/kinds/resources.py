@@ -48,7 +48,7 @@ class RequestAnswerer(Protocol):
         """Return the answer to each request, in the order of the requests.
 
         A ``Retryable`` in place of an answer means that the request must be sent again, and any other error
-        that no such request can be answered until an operator changes something.
+        that no request can be answered until an operator changes something.
 
         Args:
             lines: lines of the input file of a batch, each with a request in its ``body``.

@@ -217,7 +217,7 @@ class JobAttempt:
                     raise
                 if isinstance(exc, ProviderUnavailable):
                     self.goes_on()
-                self._waits = self._describe(exc)
+                self._waits = self.describe(exc)
                 log.info(self._waits[1], wait_s=round(wait_s, 2), reason=str(exc))
                 await self.pause(wait_s, WAITS_FOR.get(self._waits[1], "retry"))
         raise AssertionError("the loop returns or raises")
@@ -254,7 +254,7 @@ class JobAttempt:
         task = asyncio.current_task()
         if task is not None and task.cancelling():
             raise asyncio.CancelledError from exc
-        error, code = self._describe(exc)
+        error, code = self.describe(exc)
         await self.in_transaction(
             lambda connection: progress.end_stage(connection, self.job, name, error=error)
         )
@@ -269,7 +269,8 @@ class JobAttempt:
             raise TryLater(until, error, code, counts=not waits) from exc
         await self.pause(wait_s, WAITS_FOR.get(code, "retry"))
 
-    def _describe(self, exc: BaseException) -> tuple[str, str]:
+    def describe(self, exc: BaseException) -> tuple[str, str]:
+        """Return the error as a sentence for people, and its code for programs."""
         if isinstance(exc, TimeoutError):
             error = f"took longer than {self.stage_timeout_s:g} s (CLUSTER_STAGE_TIMEOUT_S)"
             return (

@@ -18,7 +18,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from cluster.documents.batches.batch_answers import RequestAnswer
-from cluster.errors import ClusterError, Conflict, InvalidInput, NotFound, Permanent, Retryable
+from cluster.errors import ClusterError, Conflict, Misconfigured, Permanent, Retryable
 from cluster.text.read_json import read_json
 from cluster.text.well_formed import json_bytes
 from serve_app.edge.errors import http_error_response, response_of, unexpected_error_response
@@ -27,10 +27,6 @@ from serve_app.embedding.prompts import model_and_kind
 from serve_app.embedding.served_model import RequestContext
 from serve_app.routes.embeddings import EmbeddingRequest, embed_request
 from serve_app.service import Service
-
-#: Permanent errors that are about the request. Every other permanent error is about the installation or the
-#: provider, so the next request would fail too.
-OF_THE_REQUEST = (InvalidInput, NotFound, Conflict)
 
 
 async def answer_requests(
@@ -45,8 +41,9 @@ async def answer_requests(
         fingerprints: for each name of a model, the id of the fingerprint that the vectors must have.
 
     Returns:
-        The answers. A ``Retryable`` in place of an answer means that the request must be sent again, and a
-        ``Permanent`` that no request can be answered until an operator changes something.
+        The answers. A ``Retryable`` in place of an answer means that the request must be sent again, and
+        ``Misconfigured`` that no request can be answered until an operator changes something, such as the
+        key of a provider.
     """
     context = RequestContext(organisation=organisation, lane="bulk", records_usage=False)
     return await asyncio.gather(*(_answer(service, line, context, fingerprints) for line in lines))
@@ -65,11 +62,9 @@ async def _answer(
                 " nothing was computed. Send the request in a new batch"
             )
         answer, made = await embed_request(request, service, context)
-    except Retryable as exc:
+    except (Retryable, Misconfigured) as exc:
         return exc
-    except Permanent as exc:
-        return _refusal(response_of(exc)) if isinstance(exc, OF_THE_REQUEST) else exc
-    except RequestValidationError as exc:
+    except (Permanent, RequestValidationError) as exc:
         return _refusal(response_of(exc))
     except HTTPException as exc:
         return _refusal(http_error_response(exc, {"path": "", "method": ""}))

@@ -30,12 +30,13 @@ from cluster.errors import ClusterError
 from cluster.jobs import attempts
 from cluster.logs import configure
 from cluster.settings import Settings
+from data_jobs.kinds import answer_requests
 from data_jobs.kinds.registry import open_kinds
 from data_jobs.kinds.resources import Ids, Resources
 from data_jobs.worker.consumer import Consumer
 from data_jobs.worker.job_attempt import JobAttempt, JobFunction
 from data_jobs.worker.parser_pool import Parsers
-from serve_app.routes.batch_requests import answer_requests
+from serve_app.routes import batch_requests
 from serve_app.service import Service
 
 #: Delay of a call to a model on another machine, beside the computing: other requests and the network.
@@ -59,7 +60,9 @@ class RemoteAnswerer:
         self, lines: list[bytes], *, organisation: str, fingerprints: Mapping[str, str]
     ) -> list[RequestAnswer | ClusterError]:
         await asyncio.sleep(random.uniform(*DELAY_S))
-        return await answer_requests(service(), lines, organisation=organisation, fingerprints=fingerprints)
+        return await batch_requests.answer_requests(
+            service(), lines, organisation=organisation, fingerprints=fingerprints
+        )
 
 
 @cache
@@ -144,8 +147,15 @@ KINDS: Mapping[str, JobFunction] = {
 }
 
 
+def small_parts() -> None:
+    """Let a batch of a few hundred requests take long enough for several faults."""
+    answer_requests.REQUESTS_PER_CALL, answer_requests.CALLS_AT_ONCE = 10, 2
+    answer_requests.PART_REQUESTS = 20
+
+
 async def main(name: str) -> None:
     """Run jobs until SIGTERM."""
+    small_parts()
     settings = Settings()
     configure(settings)
     pool = open_pool(settings)

@@ -1,8 +1,8 @@
 """A batch answers each request once, in one of two files, whatever happens while it runs."""
 
 import asyncio
-import json
 import math
+import tracemalloc
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,23 +11,20 @@ import pytest
 from psycopg.types.json import Jsonb
 from psycopg_pool import ConnectionPool
 
-from cluster.documents.batches import batches
 from cluster.documents.batches.batch_answers import RequestAnswer
 from cluster.documents.batches.batch_files import end_abandoned
-from cluster.documents.batches.batches import NewBatch, RequestBatch, get_batch
+from cluster.documents.batches.batches import RequestBatch
 from cluster.documents.files import delete_file, get_file, release_blobs
 from cluster.engines import Engine, Registry, open_engine
 from cluster.errors import ClusterError, Misconfigured, Throttled, Unavailable
 from cluster.jobs import queue
 from cluster.jobs.jobs import JobState
-from cluster.organisations.organisations import StorageLimits
 from cluster.retrying import Backoff
 from cluster.settings import Settings
 from data_jobs.kinds import answer_requests
 from data_jobs.worker import job_attempt
-from tests.data_jobs.running_consumer import LocalAnswerer, LocalClient, consuming, until
-
-MODEL = "all-MiniLM-L6-v2"
+from tests.data_jobs.batch_client import MODEL, BatchClient, ids, request
+from tests.data_jobs.running_consumer import LocalAnswerer, consuming, until
 
 
 @dataclass
@@ -61,50 +58,6 @@ class Answerer:
         return answers
 
 
-@dataclass(frozen=True)
-class BatchClient(LocalClient):
-    """Does what a client of the Batch API does."""
-
-    def create(self, lines: list[Any], **options: Any) -> RequestBatch:
-        data = b"\n".join(line if isinstance(line, bytes) else json.dumps(line).encode() for line in lines)
-        file = self.upload("requests.jsonl", data, "application/jsonl", "batch")
-        with self.pool.connection() as connection:
-            new = NewBatch(input_file=file.id, **options)
-            return batches.create_batch(connection, self.organisation, new, default_limits=StorageLimits())
-
-    def batch(self, id: str) -> RequestBatch:
-        with self.pool.connection() as connection:
-            return get_batch(connection, self.organisation, id)
-
-    def cancel(self, id: str) -> RequestBatch:
-        with self.pool.connection() as connection:
-            return batches.cancel_batch(connection, self.organisation, id)
-
-    def ended_batch(self, id: str) -> RequestBatch:
-        found: RequestBatch = until(lambda: self.batch(id), lambda batch: batch.status.ended)
-        return found
-
-    def lines(self, file: str | None) -> list[dict[str, Any]]:
-        if file is None:
-            return []
-        with self.pool.connection() as connection:
-            found = get_file(connection, self.organisation, file)
-        assert found.purpose == "batch_output"
-        return [json.loads(line) for line in self.blobs.read(self.organisation, found.sha256).splitlines()]
-
-    def files(self, batch: RequestBatch) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-        """The lines of the output file and of the error file."""
-        return self.lines(batch.output_file), self.lines(batch.error_file)
-
-    def usage(self) -> list[tuple[str, str, int]]:
-        with self.pool.connection() as connection:
-            return connection.execute(
-                "SELECT model, source, sum(quantity)::int FROM usage_events WHERE organisation = %s"
-                " GROUP BY model, source",
-                [self.organisation],
-            ).fetchall()
-
-
 @pytest.fixture(scope="module")
 def engine(settings: Settings) -> Engine:
     return open_engine(Registry(settings).default)
@@ -131,19 +84,6 @@ def client(
     settings: Settings, pool: ConnectionPool, engine: Engine, organisation: str, answerer: Answerer
 ) -> BatchClient:
     return BatchClient(settings, pool, engine, organisation)
-
-
-def request(id: str, input: Any = "a text", **body: Any) -> dict[str, Any]:
-    return {
-        "custom_id": id,
-        "method": "POST",
-        "url": "/v1/embeddings",
-        "body": {"model": MODEL, "input": input, **body},
-    }
-
-
-def ids(lines: list[dict[str, Any]]) -> list[str]:
-    return [line["custom_id"] for line in lines]
 
 
 def test_every_request_is_answered_in_the_file_where_it_belongs(client: BatchClient) -> None:
@@ -401,3 +341,24 @@ def test_the_parts_of_an_ended_batch_are_deleted(client: BatchClient) -> None:
         return {blob.sha256 for blob in client.blobs.list() if blob.organisation == client.organisation}
 
     assert until(stored, lambda found: found == needed, within_s=5)
+
+
+def test_memory_does_not_grow_with_the_number_of_requests(
+    client: BatchClient, answerer: Answerer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def answered(
+        lines: list[bytes], *, organisation: str, fingerprints: Mapping[str, str]
+    ) -> list[RequestAnswer]:
+        return [RequestAnswer(status=200, body=b"[%s]" % (b"0" * 4_000), model=MODEL, tokens=1)] * len(lines)
+
+    monkeypatch.setattr(answerer, "local", answered)
+    peaks = []
+    for count in (1_000, 10_000):
+        batch = client.create([request(f"{number}") for number in range(count)])
+        tracemalloc.start()
+        assert client.ended_batch(batch.id).completed == count
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+
+    # 40 MB of answers. What grows is the check of the custom_ids: 65 bytes a request.
+    assert peaks[1] - peaks[0] < 2_000_000
