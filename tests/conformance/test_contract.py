@@ -55,10 +55,16 @@ def things_that_exist(http: httpx.Client) -> dict[str, str]:
     ).json()["id"]
     cancelled = http.post(f"/v1/vector_stores/{store}/files", json={"file_id": other}).json()["job_id"]
     http.post(f"/v1/jobs/{cancelled}/cancel").raise_for_status()
+    line = {"custom_id": "a", "method": "POST", "url": "/v1/embeddings", "body": {"model": MODEL}}
+    requests = http.post(
+        "/v1/files", files={"file": ("a.jsonl", json.dumps(line))}, data={"purpose": "batch"}
+    ).json()["id"]
+    wish = {"input_file_id": requests, "endpoint": "/v1/embeddings", "completion_window": "24h"}
     ids = {
         "vector_store_id": store,
         "file_id": file,
         "batch_id": batch,
+        "request_batch_id": http.post("/v1/batches", json=wish).json()["id"],
         "job_id": job,
         "task_id": job,
         "ended_job_id": cancelled,
@@ -90,6 +96,7 @@ def test_no_request_inside_or_outside_our_description_is_a_server_error(
             if parameter["in"] == "path":
                 # The event stream of a job that no worker runs would not end.
                 name = "ended_job_id" if path.endswith("/events") else parameter["name"]
+                name = "request_batch_id" if path.startswith("/v1/batches/") else name
                 parameter["schema"] = {"enum": [there[name], "none"]}
     file = tmp_path / "openapi.json"
     file.write_text(json.dumps(description))
