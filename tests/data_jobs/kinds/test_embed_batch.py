@@ -11,6 +11,7 @@ import pytest
 from psycopg.types.json import Jsonb
 from psycopg_pool import ConnectionPool
 
+from cluster.doctor.ailment import SQL as DOCTOR
 from cluster.documents.batches.batch_answers import RequestAnswer
 from cluster.documents.batches.batch_files import end_abandoned
 from cluster.documents.batches.batches import RequestBatch
@@ -322,6 +323,9 @@ def test_a_deleted_input_file_is_kept_until_the_batch_has_ended(
         gone = delete_file(connection, client.organisation, batch.input_file)
     with client.pool.connection() as connection:
         assert release_blobs(connection, client.blobs, client.organisation, [gone.sha256]) == 0
+        needed = connection.execute(DOCTOR["needed_blobs"]).fetchall()
+        parts = connection.execute("SELECT output_sha256 FROM batch_parts WHERE batch = %s", [batch.id])
+        assert {(client.organisation, hash) for (hash,) in [*parts, (gone.sha256,)]} <= set(needed)
     answerer.permitted = math.inf
     assert client.ended_batch(batch.id).status == "completed"
     until(
