@@ -39,7 +39,9 @@ class Retryable(ClusterError):
 
 
 class Throttled(Retryable):
-    """A backlog is too long, or an organisation has reached a limit on what it keeps."""
+    """A backlog is too long, an organisation has reached a limit on what it keeps, or the rate limit of a
+    remote provider is used up.
+    """
 
 
 class Unavailable(Retryable):

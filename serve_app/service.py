@@ -205,6 +205,7 @@ class Service:
     def close(self) -> None:
         """Write the usage, then close the connections and end the threads."""
         self.usage.close()
+        self.models.close()
         self._blob_threads.shutdown()
         self._database_threads.shutdown()
         if self._pool is not None:

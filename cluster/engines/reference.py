@@ -14,7 +14,7 @@ from sentence_transformers import SentenceTransformer
 
 from cluster.engines.contract import Embeddings, Fingerprint
 from cluster.engines.local import check_ids, pick_device
-from cluster.engines.tokens.tokeniser import LocalTokeniser
+from cluster.engines.tokens.tokeniser import LocalTokeniser, without_surrogates
 from cluster.engines.weights import ModelFolder
 from cluster.settings import Settings
 
@@ -49,7 +49,7 @@ class ReferenceEngine:
         lengths = self.tokeniser.count(texts)
         kept = np.minimum(lengths, self.tokeniser.max_content_tokens).astype(np.int32)
         return Embeddings(
-            vectors=self._encode([self.tokeniser.encodable(text) for text in texts]),
+            vectors=self._encode([without_surrogates(text) for text in texts]),
             token_counts=kept + self.tokeniser.special_tokens,
             truncated=lengths - kept,
         )

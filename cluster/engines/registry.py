@@ -22,6 +22,7 @@ from cluster.engines.contract import (
     Tokeniser,
 )
 from cluster.engines.local_kind import LocalKind
+from cluster.engines.openai.kind import OpenAIKind
 from cluster.engines.sentence_transformers_kind import SentenceTransformersKind
 from cluster.errors import Conflict, InvalidInput, Misconfigured
 from cluster.settings import Settings
@@ -31,7 +32,11 @@ from cluster.settings.models import PLACEMENT, ModelOptions, ModelSetting
 NO_MODEL = "none"
 #: Each kind of engine by the word before the colon in ``CLUSTER_MODELS``. A folder without such a word has
 #: the kind ``local``.
-KINDS: dict[str, EngineKind] = {"local": LocalKind(), "sentence-transformers": SentenceTransformersKind()}
+KINDS: dict[str, EngineKind] = {
+    "local": LocalKind(),
+    "sentence-transformers": SentenceTransformersKind(),
+    "openai": OpenAIKind(),
+}
 
 
 class Registry:

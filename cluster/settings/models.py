@@ -62,6 +62,9 @@ class ModelOptions(BaseModel):
     dimensions: int | None = Field(default=None, ge=1)
     """Count of the numbers in a vector, if the provider's model can shorten its vectors."""
 
+    max_tokens: int | None = Field(default=None, ge=1)
+    """Maximum number of tokens of one input, counted with OpenAI's vocabulary cl100k. Unset: 8,191."""
+
     tokens_per_minute: int | None = Field(default=None, ge=1)
     """Tokens that the whole cluster may send to the provider in a minute. Unset: no limit of ours."""
 

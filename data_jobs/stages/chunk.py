@@ -8,6 +8,7 @@ from functools import cache
 
 import pyarrow as pa
 
+from cluster.documents.vector_stores.chunking import auto_chunk_tokens
 from cluster.engines import Fingerprint
 from cluster.records import Fact, Outcome
 from cluster.settings import Settings
@@ -30,7 +31,9 @@ def _open_chunker(settings: Settings, fingerprint: Fingerprint, name: str, max_t
     tokeniser = process_resources.tokeniser(settings, fingerprint)
     (prompt,) = tokeniser.ids([fingerprint.document_prompt])
     most = tokeniser.max_content_tokens - len(prompt)
-    return find_chunker(name).open(tokeniser, fingerprint.id, max_tokens=min(max_tokens or most, most))
+    return find_chunker(name).open(
+        tokeniser, fingerprint.id, max_tokens=min(max_tokens or auto_chunk_tokens(most), most)
+    )
 
 
 class Chunk:
@@ -42,8 +45,8 @@ class Chunk:
         settings: the settings of the job.
         fingerprint: fingerprint of the store's model.
         chunker: name of the chunker; see ``chunkers.table``.
-        max_tokens: maximum number of tokens of a chunk, without special tokens; None means the limit of the
-            model.
+        max_tokens: maximum number of tokens of a chunk, without special tokens; None means
+            ``auto_chunk_tokens``.
     """
 
     def __init__(

@@ -13,8 +13,8 @@ import pyarrow.compute as pc
 import structlog
 from numpy.typing import NDArray
 
-from cluster.engines import Fingerprint, Registry, open_engine
-from cluster.errors import Conflict, Retryable
+from cluster.engines import Fingerprint, ProviderEngine, Registry, open_engine
+from cluster.errors import Conflict, Misconfigured, Retryable
 from cluster.logs import about
 from cluster.records import Outcome
 from cluster.settings import Settings
@@ -27,6 +27,9 @@ log = structlog.get_logger(__name__)
 #: Maximum number of calls to the engine before the run ends, and seconds between calls if the engine gives no
 #: wait.
 MAX_ATTEMPTS, RETRY_AFTER_S = 3, 5.0
+#: Maximum seconds that a request waits for a provider's rate limit, or for a provider that is away. It is
+#: shorter than the time without progress after which Ray ends the run.
+PROVIDER_PATIENCE_S = 1_200.0
 
 TokenIds = list[NDArray[np.int32]]
 
@@ -44,6 +47,7 @@ class Embed:
 
     Raises:
         Conflict: no model of this node has this fingerprint.
+        Misconfigured: a provider refuses the key, the model or the account. The run ends.
         Retryable: the engine did not compute in ``MAX_ATTEMPTS`` attempts. No document caused this error, so
             the run ends here and the next run continues.
     """
@@ -66,7 +70,7 @@ class Embed:
         inputs = [[] if settled(row) else new_chunk_ids(unpack(row)) for row in rows]
         try:
             vectors = self._vectors([ids for document in inputs for ids in document])
-        except Retryable:
+        except (Retryable, Misconfigured):
             raise
         except Exception:  # embed each document alone, so only the faulty one fails
             log.exception("batch_failed", documents=len(rows))
@@ -79,6 +83,10 @@ class Embed:
 
     def _vectors(self, ids: TokenIds) -> NDArray[np.float32]:
         inputs = [np.concatenate([self.prompt, one]) for one in ids] if len(self.prompt) else ids
+        if isinstance(self.engine, ProviderEngine):
+            return self.engine.embed_ids(
+                inputs, organisation=self.fields.get("organisation"), patience_s=PROVIDER_PATIENCE_S
+            )
         for _ in range(MAX_ATTEMPTS - 1):
             try:
                 return self.engine.embed_ids(inputs)
@@ -91,7 +99,7 @@ class Embed:
     def _embed_one(self, row: DocumentRow, ids: TokenIds) -> DocumentRow:
         try:
             return {**row, "vectors": self._vectors(ids).tobytes()}
-        except Retryable:
+        except (Retryable, Misconfigured):
             raise
         except Exception as exc:  # the process edge of a row: recorded as its outcome
             log.exception("stage_failed", document=row["document"])

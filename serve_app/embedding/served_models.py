@@ -6,7 +6,7 @@ model = models.named("all-MiniLM-L6-v2")
 
 from collections.abc import Iterator, Mapping
 
-from cluster.engines import Engine, Fingerprint, Registry, open_engine, open_reranker
+from cluster.engines import Engine, Fingerprint, ProviderEngine, Registry, open_engine, open_reranker
 from cluster.errors import Conflict, NotFound
 from cluster.settings import Settings
 from serve_app.embedding.remote_model import CallReplica
@@ -112,6 +112,12 @@ class ServedModels(Mapping[str, ServedModel]):
                 f"nothing was computed. Serve the model {fingerprint.rpartition('@')[0]} (CLUSTER_MODELS)"
             )
         return model
+
+    def close(self) -> None:
+        """Close the connections of engines at a provider."""
+        for model in self._by_name.values():
+            if isinstance(model.engine, ProviderEngine):
+                model.engine.close()
 
     def find(self, fingerprint: str) -> ServedModel | None:
         """Return the model whose fingerprint has this id; None if this replica does not serve it."""

@@ -10,6 +10,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
+#: A model that reads up to this many tokens gets chunks of its whole length, if nothing else is asked for.
+LONGEST_WHOLE_CHUNK = 2_048
+#: Number of tokens of a chunk for a model that reads more. A longer chunk speaks of many things, and one
+#: vector cannot be near to all of them.
+CHUNK_TOKENS_OF_LONG_MODELS = 512
+
+
+def auto_chunk_tokens(most: int) -> int:
+    """Return the chunk length if nothing else is asked for, for a model that reads ``most`` tokens."""
+    return most if most <= LONGEST_WHOLE_CHUNK else CHUNK_TOKENS_OF_LONG_MODELS
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Chunking:
@@ -26,12 +37,12 @@ class Chunking:
         """Return the chunking for a strategy.
 
         Args:
-            strategy: OpenAI's ``chunking_strategy``; None means auto: chunks have at most ``most`` tokens.
+            strategy: OpenAI's ``chunking_strategy``; None means auto: see ``auto_chunk_tokens``.
             most: maximum number of tokens that the model reads, without special tokens. The model would
                 ignore the end of a longer chunk.
         """
         max_tokens = (
-            most
+            auto_chunk_tokens(most)
             if strategy is None or strategy["type"] == "auto"
             else int(strategy["static"]["max_chunk_size_tokens"])
         )

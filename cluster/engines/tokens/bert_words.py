@@ -17,7 +17,7 @@ import numpy as np
 import tokenizers
 from numpy.typing import NDArray
 
-from cluster.engines.tokens.tokeniser import LocalTokeniser
+from cluster.engines.tokens.tokeniser import without_surrogates
 
 CODE_POINTS = 0x110000
 SPACE = ord(" ")
@@ -99,7 +99,7 @@ class WordFinder:
         return NormalisedWords(spellings=_spaced(normal, begins), first=np.flatnonzero(begins), places=places)
 
     def _learn(self, code: int) -> None:
-        kind, normal = self._ask(LocalTokeniser.encodable(chr(code)))
+        kind, normal = self._ask(without_surrogates(chr(code)))
         self._normal[code] = ord(normal)
         self._kind[code] = kind  # set last: once a kind is set, other threads read ``_normal``
 

@@ -42,7 +42,7 @@ class LocalTokeniser:
     def tokenise(self, texts: Sequence[str]) -> list[Tokens]:
         """Return the ids and character offsets of each text. Long texts are not cut."""
         encoded = self._tokenizer.encode_batch(
-            [self.encodable(text) for text in texts], add_special_tokens=False
+            [without_surrogates(text) for text in texts], add_special_tokens=False
         )
         return [
             Tokens(
@@ -55,7 +55,7 @@ class LocalTokeniser:
     def ids(self, texts: Sequence[str]) -> list[NDArray[np.int32]]:
         """Return the ids without offsets, which is much faster than ``tokenise``."""
         encoded = self._tokenizer.encode_batch_fast(
-            [self.encodable(text) for text in texts], add_special_tokens=False
+            [without_surrogates(text) for text in texts], add_special_tokens=False
         )
         return [np.array(one.ids, dtype=np.int32) for one in encoded]
 
@@ -67,16 +67,14 @@ class LocalTokeniser:
         """Return a text that has these ids, or nearly these ids if no text has exactly these."""
         return str(self._tokenizer.decode(ids.tolist(), skip_special_tokens=True))
 
-    @staticmethod
-    def encodable(text: str) -> str:
-        """Replace every lone surrogate with one character, because lone surrogates have no UTF-8 form."""
-        try:
-            text.encode("utf-8")
-        except UnicodeEncodeError:
-            return "".join(
-                REPLACEMENT if "\ud800" <= character <= "\udfff" else character for character in text
-            )
-        return text
+
+def without_surrogates(text: str) -> str:
+    """Replace every lone surrogate with one character, because lone surrogates have no UTF-8 form."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return "".join(REPLACEMENT if "\ud800" <= character <= "\udfff" else character for character in text)
+    return text
 
 
 def _load(path: Path) -> tokenizers.Tokenizer:

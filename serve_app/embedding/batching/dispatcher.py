@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from cluster.engines import Engine
 from cluster.engines.bert.plan import plan
-from cluster.errors import ClusterError, Permanent, Retryable
+from cluster.errors import ClusterError, Misconfigured, Permanent, Retryable
 from serve_app.embedding.batching.fair_queue import FairQueue, Item, Lane
 from serve_app.embedding.batching.stats import Stats
 
@@ -181,9 +181,10 @@ class Dispatcher:
         """Find the inputs that made the batch fail, by computing each half of the batch alone.
 
         This does not search if the error cannot come from a single input: a retryable error comes from the
-        engine, and so does an unexpected error in both halves. Then every input gets the error.
+        engine, and so does a refused key, and an unexpected error in both halves. Then every input gets the
+        error.
         """
-        if isinstance(fault, Retryable) or len(batch) == 1:
+        if isinstance(fault, Retryable | Misconfigured) or len(batch) == 1:
             self._settle_all(batch, fault)
             return
         middle = len(batch) // 2

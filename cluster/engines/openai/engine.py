@@ -1,0 +1,207 @@
+"""``OpenAIEngine`` computes vectors at OpenAI, or at a server that speaks OpenAI's protocol.
+
+Requests run on one event loop in a thread of the engine, several at once.
+
+    engine = open_engine(entry)
+    engine.embed_ids(ids, organisation="acme")      # (n, dim) float32
+"""
+
+import asyncio
+import threading
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import MappingProxyType
+
+import numpy as np
+import structlog
+from numpy.typing import NDArray
+
+from cluster.database import open_pool
+from cluster.engines.contract import Embeddings, Fingerprint, ModelEntry, RequestLimits
+from cluster.engines.openai.known_models import MAX_REQUEST_INPUTS, MAX_REQUEST_TOKENS
+from cluster.engines.openai.requests import AWAY_S, Requests
+from cluster.engines.tokens.cl100k import Cl100kTokeniser, require_file
+from cluster.errors import InvalidInput, ProviderUnavailable, Throttled
+from cluster.settings.models import ModelOptions
+
+log = structlog.get_logger(__name__)
+
+#: Requests in flight for one organisation. A request takes some tenths of a second.
+CONCURRENCY = 8
+#: Connections to the database, and threads that use them, for budget, breaker and usage.
+DATABASE_CONNECTIONS = 4
+#: A request has at most this part of the tokens of a minute, so that other organisations and queries do not
+#: wait long for their turn.
+SHARE_OF_A_MINUTE = 1 / 40
+#: Tokens of a request if there is no limit of tokens a minute.
+USUAL_TOKENS = 50_000
+#: Tokens below which a request is not made smaller only to send more at once.
+LEAST_TOKENS = 4_096
+
+Ids = NDArray[np.int32]
+Vectors = NDArray[np.float32]
+
+
+class OpenAIEngine:
+    """``ProviderEngine``. Opening it sends nothing and opens no connection.
+
+    Args:
+        entry: the model.
+        fingerprint: its fingerprint.
+        dimensions: lengths to which its vectors may be cut.
+    """
+
+    prompts = MappingProxyType[str, str]({})
+    concurrency = CONCURRENCY
+    packed = True
+    preempts = True
+    billed = True
+
+    def __init__(self, entry: ModelEntry, fingerprint: Fingerprint, dimensions: tuple[int, ...]) -> None:
+        self.fingerprint = fingerprint
+        self.dimensions = dimensions
+        self.tokeniser = Cl100kTokeniser(
+            require_file(entry.settings.openai_tokens_file), max_content_tokens=fingerprint.max_tokens
+        )
+        self.limits = request_limits(entry.options, fingerprint.max_tokens)
+        self._entry = entry
+        self._requests: Requests | None = None
+        self._opening = threading.Lock()
+        self._loop = asyncio.new_event_loop()
+        self._loop.set_default_executor(ThreadPoolExecutor(DATABASE_CONNECTIONS, "provider"))
+        self._thread = threading.Thread(target=self._loop.run_forever, name="provider", daemon=True)
+        self._thread.start()
+
+    def embed(self, texts: Sequence[str]) -> Embeddings:
+        """Compute the vectors of the texts, for the organisation of the settings."""
+        whole = self.tokeniser.ids(texts)
+        kept = [ids[: self.tokeniser.max_content_tokens] for ids in whole]
+        return Embeddings(
+            vectors=self.embed_ids(kept),
+            token_counts=np.array([len(ids) for ids in kept], np.int32),
+            truncated=np.array(
+                [len(ids) - len(part) for ids, part in zip(whole, kept, strict=True)], np.int32
+            ),
+        )
+
+    def embed_ids(
+        self, ids: Sequence[Ids], *, organisation: str | None = None, patience_s: float = 0.0
+    ) -> Vectors:
+        """Compute (n, dim) float32 for tokenised inputs; see ``ProviderEngine``."""
+        owner = organisation or self._entry.settings.organisation
+        return self._start(self._embed(ids, owner, patience_s=patience_s)).result()
+
+    def submit(
+        self, batch: Sequence[Ids], *, urgent: bool = False, organisation: str | None = None
+    ) -> "Future[Vectors]":
+        """Compute the same in the background; see ``ProviderEngine``."""
+        owner = organisation or self._entry.settings.organisation
+        return self._start(self._embed(batch, owner, urgent=urgent))
+
+    def _start(self, work: Coroutine[None, None, Vectors]) -> "Future[Vectors]":
+        return asyncio.run_coroutine_threadsafe(work, self._loop)
+
+    async def _embed(
+        self, ids: Sequence[Ids], organisation: str, *, urgent: bool = False, patience_s: float = 0.0
+    ) -> Vectors:
+        refuse_unreadable(ids, self.tokeniser)
+        if not ids:
+            return np.empty((0, self.fingerprint.dim), np.float32)
+        requests = await asyncio.to_thread(self._opened)
+        slots = asyncio.Semaphore(CONCURRENCY)
+
+        async def send(part: Sequence[Ids]) -> Vectors:
+            async with slots:
+                return await _patiently(
+                    lambda: requests.send(part, organisation=organisation, urgent=urgent), patience_s
+                )
+
+        tasks = [asyncio.create_task(send(part)) for part in _parts(ids, self.limits)]
+        try:
+            return np.concatenate(await asyncio.gather(*tasks))
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    def close(self) -> None:
+        """Close the connections, and end the thread. Requests in flight are cancelled."""
+        asyncio.run_coroutine_threadsafe(self._close(), self._loop).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    async def _close(self) -> None:
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+        if self._requests is not None:
+            await self._requests.close()
+        await self._loop.shutdown_default_executor()
+
+    def _opened(self) -> Requests:
+        with self._opening:
+            if self._requests is None:
+                settings = self._entry.settings.model_copy(
+                    update={"database_pool_size": DATABASE_CONNECTIONS}
+                )
+                self._requests = Requests(self._entry, self.fingerprint, self.tokeniser, open_pool(settings))
+            return self._requests
+
+
+async def _patiently(send: Callable[[], Awaitable[Vectors]], patience_s: float) -> Vectors:
+    """Return the answer, and wait so many seconds for the rate limit or for a provider that is away."""
+    ends = time.monotonic() + patience_s
+    while True:
+        try:
+            return await send()
+        except (Throttled, ProviderUnavailable) as exc:
+            wait_s = exc.retry_after_s or AWAY_S
+            if time.monotonic() + wait_s > ends:
+                raise
+            log.warning("provider_awaited", wait_s=round(wait_s, 1), reason=str(exc))
+            await asyncio.sleep(wait_s)
+
+
+def request_limits(options: ModelOptions, longest: int) -> RequestLimits:
+    """Return the size of a request: small for a short wait, large enough for the limit of requests.
+
+    Args:
+        options: the limits per minute.
+        longest: maximum number of tokens of one input.
+    """
+    tokens, requests = options.tokens_per_minute, options.requests_per_minute
+    usual = USUAL_TOKENS if tokens is None else int(tokens * SHARE_OF_A_MINUTE)
+    # With smaller requests than this, the requests of a minute would be used up before its tokens.
+    least = LEAST_TOKENS if tokens is None or requests is None else max(LEAST_TOKENS, 2 * tokens // requests)
+    most = min(MAX_REQUEST_TOKENS, max(usual, least, longest), tokens or MAX_REQUEST_TOKENS)
+    return RequestLimits(inputs=MAX_REQUEST_INPUTS, tokens=most, least_tokens=min(least, most))
+
+
+def refuse_unreadable(batch: Sequence[Ids], tokeniser: Cl100kTokeniser) -> None:
+    """Raise an error for inputs that the model cannot read.
+
+    Raises:
+        InvalidInput: an input is too long or holds an unknown id; the message names its position.
+    """
+    for position, ids in enumerate(batch):
+        if len(ids) > tokeniser.max_content_tokens:
+            raise InvalidInput(
+                f"input {position} has {len(ids):,} tokens; the model reads {tokeniser.max_content_tokens:,}"
+            )
+        if not tokeniser.knows(ids).all():
+            raise InvalidInput(f"input {position} holds a token id that cl100k_base does not have")
+
+
+def _parts(ids: Sequence[Ids], limits: RequestLimits) -> Iterator[Sequence[Ids]]:
+    """Divide the inputs, in their order, into requests within the limits."""
+    first, tokens = 0, 0
+    for at, one in enumerate(ids):
+        cost = max(1, len(one))
+        if at > first and (at - first == limits.inputs or tokens + cost > limits.tokens):
+            yield ids[first:at]
+            first, tokens = at, 0
+        tokens += cost
+    yield ids[first:]

@@ -1,0 +1,146 @@
+"""Translate the errors of the package openai into the errors of this project.
+
+try:
+    await client.embeddings.create(...)
+except OpenAIError as exc:
+    raise translated(exc, account) from exc
+"""
+
+import re
+import time
+from collections.abc import Mapping
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+
+import openai
+
+from cluster.engines.openai.accounts import Account
+from cluster.errors import (
+    ClusterError,
+    InvalidInput,
+    Misconfigured,
+    Permanent,
+    ProviderUnavailable,
+    Throttled,
+)
+
+#: The statuses that say that the account, its rights or the model are wrong.
+REFUSED = (401, 403, 404)
+#: The statuses that a repeated request may not get: besides them, 429 and all from 500 on.
+MAY_PASS = (408, 409, 425)
+#: The codes with which a provider says that no money is left.
+NO_MONEY = ("insufficient_quota", "billing_hard_limit_reached", "billing_not_active")
+#: The longest pause that a header can ask for, in seconds.
+LONGEST_PAUSE_S = 86_400.0
+#: Maximum number of characters of the provider's own sentence in ours.
+LONGEST_SENTENCE = 300
+#: A part of a duration such as ``1m0.5s`` or ``6ms``, and its seconds.
+DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
+
+#: Every class of the package that a request for embeddings can raise. A test compares the list with the
+#: package, so that a new class is noticed.
+TRANSLATED: tuple[type[Exception], ...] = (
+    openai.OpenAIError,
+    openai.APIError,
+    openai.APIStatusError,
+    openai.APIConnectionError,
+    openai.APITimeoutError,
+    openai.APIResponseValidationError,
+    openai.AuthenticationError,
+    openai.BadRequestError,
+    openai.ConflictError,
+    openai.InternalServerError,
+    openai.NotFoundError,
+    openai.PermissionDeniedError,
+    openai.RateLimitError,
+    openai.UnprocessableEntityError,
+)
+
+
+def translated(exc: Exception, account: Account) -> ClusterError:
+    """Return our error for one of the package's, or for a time-out. No text of it can hold the key."""
+    if isinstance(exc, openai.APIStatusError):
+        return _of_status(exc, account)
+    if isinstance(exc, openai.APITimeoutError | TimeoutError):
+        return ProviderUnavailable(f"{account.provider} has not answered in time")
+    if isinstance(exc, openai.APIConnectionError):
+        cause = type(exc.__cause__ or exc).__name__
+        return ProviderUnavailable(f"{account.provider} cannot be reached, or broke the connection ({cause})")
+    return ProviderUnavailable(f"the request to {account.provider} failed ({type(exc).__name__})")
+
+
+def _of_status(exc: openai.APIStatusError, account: Account) -> ClusterError:
+    status, provider = exc.status_code, account.provider
+    said = _sentence(exc, account)
+    if (status == 429 and exc.code in NO_MONEY) or exc.type in NO_MONEY:
+        return Misconfigured(
+            f"the account of {account.whose_key} at {provider} has no money or quota left ({said}); "
+            "add some, or use another key"
+        )
+    if status in REFUSED:
+        remedy = {
+            401: "set a valid key",
+            403: "give the key the right to embed, or use another key",
+            404: "correct the model's name or base_url in CLUSTER_MODELS, or give the key the right to it",
+        }[status]
+        return Misconfigured(f"{provider} refuses {account.whose_key} with HTTP {status} ({said}); {remedy}")
+    wait_s = retry_after_s(exc.response.headers)
+    if status == 429:
+        return Throttled(f"{provider} asks to send less ({said})", retry_after_s=wait_s)
+    if status >= 500 or status in MAY_PASS:
+        return ProviderUnavailable(f"{provider} answers with HTTP {status} ({said})", retry_after_s=wait_s)
+    if status in (400, 413, 422):
+        return InvalidInput(f"{provider} refuses the input with HTTP {status} ({said})")
+    return Permanent(f"{provider} refuses the request with HTTP {status} ({said})")
+
+
+def _sentence(exc: openai.APIStatusError, account: Account) -> str:
+    """Return the provider's sentence, shortened, without the key. Some providers repeat the key in it."""
+    body = exc.body if isinstance(exc.body, dict) else {}
+    text = " ".join(str(body.get("message") or exc.code or "no reason given").split())
+    for secret in account.secrets:
+        text = text.replace(secret, "***")
+    text = re.sub(r"\bsk-[\w*-]+", "***", text)
+    return text[:LONGEST_SENTENCE]
+
+
+def retry_after_s(headers: Mapping[str, str]) -> float | None:
+    """Return the pause that the provider asks for, in seconds; None if it asks for none."""
+    milliseconds, seconds = headers.get("retry-after-ms"), headers.get("retry-after")
+    try:
+        if milliseconds is not None:
+            return _within(float(milliseconds) / 1_000)
+    except ValueError:
+        pass
+    if seconds is None:
+        return None
+    try:
+        return _within(float(seconds))
+    except ValueError:
+        pass
+    try:
+        at = parsedate_to_datetime(seconds)
+    except ValueError:
+        return None
+    return _within((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() - time.time())
+
+
+def _within(seconds: float) -> float | None:
+    return min(max(0.0, seconds), LONGEST_PAUSE_S) if seconds == seconds else None  # NaN is no answer
+
+
+def remaining(headers: Mapping[str, str]) -> tuple[dict[str, int], dict[str, float]]:
+    """Return what the provider says is left of each limit, and in how many seconds the whole is there again.
+
+    The headers are ``x-ratelimit-remaining-tokens``, ``x-ratelimit-reset-tokens`` and the same for requests.
+    """
+    left: dict[str, int] = {}
+    reset_s: dict[str, float] = {}
+    for name in ("requests", "tokens"):
+        amount, reset = headers.get(f"x-ratelimit-remaining-{name}"), headers.get(f"x-ratelimit-reset-{name}")
+        if amount is not None and amount.strip().isdecimal():
+            left[name] = int(amount)
+            if reset is not None and (parts := DURATION.findall(reset)):
+                reset_s[name] = sum(float(number) * SECONDS[unit] for number, unit in parts)
+    return left, reset_s

@@ -1,0 +1,35 @@
+"""What is known about OpenAI's own embedding models, so that a model is described without a network.
+
+known = KNOWN_MODELS["text-embedding-3-small"]
+known.dim                                       # 1536
+"""
+
+from dataclasses import dataclass
+
+#: Maximum number of tokens of one input (OpenAI, "Embeddings", API reference).
+MAX_INPUT_TOKENS = 8_191
+#: Maximum number of inputs and of tokens in one request (the same page).
+MAX_REQUEST_INPUTS, MAX_REQUEST_TOKENS = 2_048, 300_000
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class KnownModel:
+    """One of OpenAI's own models."""
+
+    #: Count of the numbers in a whole vector.
+    dim: int
+    #: Lengths to which vectors may be cut, the whole length included.
+    dimensions: tuple[int, ...]
+
+    @property
+    def shortens(self) -> bool:
+        """True if the model takes the parameter ``dimensions``."""
+        return len(self.dimensions) > 1
+
+
+#: OpenAI's embedding models by name ("New embedding models and API updates", OpenAI, January 2024).
+KNOWN_MODELS = {
+    "text-embedding-3-small": KnownModel(dim=1_536, dimensions=(512, 1_536)),
+    "text-embedding-3-large": KnownModel(dim=3_072, dimensions=(256, 1_024, 3_072)),
+    "text-embedding-ada-002": KnownModel(dim=1_536, dimensions=(1_536,)),
+}

@@ -1,0 +1,193 @@
+"""Send one request for embeddings: within the budget, through the breaker, with retries.
+
+This is the only place that repeats a request to the provider. A caller that gets ``Throttled`` or
+``ProviderUnavailable`` waits; it does not repeat the request at once.
+
+    requests = Requests(entry, fingerprint, tokeniser, pool)
+    vectors = await requests.send(batch, organisation="acme", urgent=False)
+"""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+from uuid import uuid4
+
+import numpy as np
+import openai
+import structlog
+from numpy.typing import NDArray
+from psycopg_pool import ConnectionPool
+
+from cluster.engines.contract import Fingerprint, ModelEntry
+from cluster.engines.openai.accounts import REQUEST_TIMEOUT_S, Account, Accounts
+from cluster.engines.openai.answers import BadAnswer, read_answer, read_usage
+from cluster.engines.openai.errors import remaining, translated
+from cluster.engines.openai.known_models import KNOWN_MODELS
+from cluster.engines.openai.ledger import Ledger
+from cluster.engines.tokens.cl100k import Cl100kTokeniser
+from cluster.errors import ProviderUnavailable, Retryable, Throttled, Unavailable
+from cluster.rate_limits import Grant, SharedBreaker
+from cluster.retrying import Backoff
+
+log = structlog.get_logger(__name__)
+
+#: Maximum number of retries after the first attempt, and the waits between them, with full jitter.
+MAX_RETRIES = 5
+BACKOFF = Backoff(first_s=0.5, longest_s=8.0, jitter=True)
+#: A provider that asks for a longer pause makes the caller wait, and not this request.
+LONGEST_PAUSE_S = 10.0
+#: Maximum seconds in the line for the budget. A caller that has to wait longer gets ``Throttled`` at once.
+#: Then a job shows that it waits for the provider, and until when.
+BUDGET_TIMEOUT_S = 20.0
+#: Seconds to wait after ``ProviderUnavailable``, if the provider names none.
+AWAY_S = 5.0
+#: The budget is corrected if the provider says that less than this part of a limit is left.
+NEARLY_USED_UP = 0.5
+#: The provider refuses an empty text.
+BLANK = " "
+
+Ids = NDArray[np.int32]
+Vectors = NDArray[np.float32]
+
+
+class Requests:
+    """Sends the requests of one model. Its coroutines run on one event loop.
+
+    Args:
+        entry: the model.
+        fingerprint: its fingerprint.
+        tokeniser: its tokeniser, which turns ids back into text.
+        pool: connections to the database; ``close`` closes it.
+    """
+
+    def __init__(
+        self, entry: ModelEntry, fingerprint: Fingerprint, tokeniser: Cl100kTokeniser, pool: ConnectionPool
+    ) -> None:
+        self._entry = entry
+        self._dim = fingerprint.dim
+        self._tokeniser = tokeniser
+        self._pool = pool
+        self._accounts = Accounts(entry, pool)
+        self._breaker = SharedBreaker(pool, f"openai:{entry.name}")
+        self._ledger = Ledger(
+            pool, entry.name, price_per_million_tokens=entry.options.price_per_million_tokens
+        )
+        known = KNOWN_MODELS.get(entry.source or "")
+        shortened = known is not None and self._dim < known.dim
+        self._options: dict[str, Any] = {"dimensions": self._dim} if shortened else {}
+
+    async def send(self, batch: Sequence[Ids], *, organisation: str, urgent: bool) -> Vectors:
+        """Return the vectors of one request's inputs, (n, dim) float32.
+
+        Text is sent, and not token ids: to another server than OpenAI the ids would mean other words
+        (docs/decisions/029-openai-and-compatible-servers.md).
+
+        Raises:
+            Throttled, ProviderUnavailable, Misconfigured, InvalidInput, Permanent: see ``errors``.
+        """
+        account = await asyncio.to_thread(self._accounts.of, organisation)
+        texts = [self._tokeniser.decode(ids) or BLANK for ids in batch]
+        tokens = sum(max(1, len(ids)) for ids in batch)
+        request = uuid4().hex
+        for attempt in range(1, MAX_RETRIES + 2):
+            grant = await self._granted(account, tokens, organisation, urgent=urgent)
+            try:
+                return await self._attempt(account, texts, grant, organisation, f"{request}/{attempt}")
+            except (Retryable, BadAnswer) as exc:
+                wait_s = await self._wait_s(account, exc, attempt)
+                log.warning("provider_retried", attempt=attempt, wait_s=round(wait_s, 2), reason=str(exc))
+                await asyncio.sleep(wait_s)
+        raise AssertionError("the last attempt returns or raises")
+
+    async def close(self) -> None:
+        """Close the connections to the provider and to the database."""
+        await self._accounts.close()
+        self._pool.close()
+
+    async def _wait_s(self, account: Account, exc: Retryable | BadAnswer, attempt: int) -> float:
+        """Return how long to wait before the next attempt, or raise the error if there is none."""
+        asked_s = exc.retry_after_s if isinstance(exc, Retryable) else None
+        if isinstance(exc, Throttled) and asked_s and account.budget is not None:
+            await asyncio.to_thread(account.budget.pause, asked_s)
+        if isinstance(exc, _Open) or attempt > MAX_RETRIES or (asked_s or 0.0) > LONGEST_PAUSE_S:
+            if isinstance(exc, Retryable) and asked_s is None:
+                exc.retry_after_s = AWAY_S
+            raise exc
+        return BACKOFF.wait_s(attempt, exc)
+
+    async def _granted(
+        self, account: Account, tokens: int, organisation: str, *, urgent: bool
+    ) -> Grant | None:
+        if account.budget is None:
+            return None
+        amounts = {"requests": 1, "tokens": tokens}
+        return await account.budget.acquire_async(
+            {name: amount for name, amount in amounts.items() if name in account.budget.limits},
+            organisation=organisation,
+            urgent=urgent,
+            timeout_s=BUDGET_TIMEOUT_S,
+        )
+
+    async def _attempt(
+        self, account: Account, texts: list[str], grant: Grant | None, organisation: str, request: str
+    ) -> Vectors:
+        used: dict[str, int] = {}
+        try:
+            content = await self._call(account, texts, used)
+            tokens = read_usage(content)
+            if tokens is not None:
+                used["tokens"] = tokens
+                await asyncio.to_thread(self._ledger.record, organisation, request, tokens=tokens)
+            return read_answer(content, inputs=len(texts), dim=self._dim).vectors
+        finally:
+            if grant is not None:
+                await asyncio.shield(asyncio.to_thread(_settle, grant, used))
+
+    async def _call(self, account: Account, texts: list[str], used: dict[str, int]) -> bytes:
+        """Return the body of the provider's answer.
+
+        Args:
+            account: the account that pays.
+            texts: the inputs.
+            used: amounts of the budget; they become 0 if nothing was sent.
+        """
+        sent = False
+        try:
+            async with self._breaker.attempt():
+                sent = True
+                try:
+                    async with asyncio.timeout(REQUEST_TIMEOUT_S):
+                        response = await account.client.embeddings.with_raw_response.create(
+                            input=texts,
+                            model=self._entry.source or "",
+                            encoding_format="base64",
+                            **self._options,
+                        )
+                except (openai.OpenAIError, TimeoutError) as exc:
+                    raise translated(exc, account) from None  # the cause holds the request with its key
+        except Unavailable as exc:
+            if sent:
+                raise
+            used.update(requests=0, tokens=0)
+            raise _Open(str(exc), retry_after_s=exc.retry_after_s) from exc
+        await self._correct(account, response.headers)
+        return bytes(response.content)
+
+    async def _correct(self, account: Account, headers: Any) -> None:
+        if account.budget is None:
+            return
+        left, reset_s = remaining(headers)
+        limits = account.budget.limits
+        if any(left[name] < NEARLY_USED_UP * limits[name][0] for name in left if name in limits):
+            await asyncio.to_thread(account.budget.correct, remaining=left, reset_s=reset_s)
+
+
+class _Open(ProviderUnavailable):
+    """The breaker is open, so nothing was sent."""
+
+
+def _settle(grant: Grant, used: dict[str, int]) -> None:
+    try:
+        grant.settle({name: used[name] for name in used if name in grant.amounts})
+    except Retryable as exc:
+        log.warning("grant_not_settled", reason=str(exc))  # the grant ends at the end of its lease

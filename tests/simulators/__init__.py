@@ -1,0 +1,1 @@
+"""Servers that stand for services that cannot run here. None was compared with the live service."""
