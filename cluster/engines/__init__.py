@@ -12,13 +12,12 @@ from cluster.engines.contract import (
     Fingerprint,
     ModelEntry,
     ModelProperties,
-    ProviderEngine,
-    RequestLimits,
     Reranker,
     Scored,
     Tokeniser,
     Tokens,
 )
+from cluster.engines.provider_contract import ProviderEngine, RequestLimits
 from cluster.engines.registry import Registry, describe, open_engine, open_tokeniser, properties
 from cluster.settings import Settings
 

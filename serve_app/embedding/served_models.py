@@ -115,9 +115,9 @@ class ServedModels(Mapping[str, ServedModel]):
 
     def close(self) -> None:
         """Close the connections of engines at a provider."""
-        for model in self._by_name.values():
-            if isinstance(model.engine, ProviderEngine):
-                model.engine.close()
+        for engine in self.engines.values():
+            if isinstance(engine, ProviderEngine):
+                engine.close()
 
     def find(self, fingerprint: str) -> ServedModel | None:
         """Return the model whose fingerprint has this id; None if this replica does not serve it."""

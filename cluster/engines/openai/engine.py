@@ -18,9 +18,10 @@ import structlog
 from numpy.typing import NDArray
 
 from cluster.database import open_pool
-from cluster.engines.contract import Embeddings, Fingerprint, ModelEntry, RequestLimits
+from cluster.engines.contract import Embeddings, Fingerprint, ModelEntry
 from cluster.engines.openai.known_models import MAX_REQUEST_INPUTS, MAX_REQUEST_TOKENS
-from cluster.engines.openai.requests import AWAY_S, Requests
+from cluster.engines.openai.requests import AWAY_S, EmbeddingRequests
+from cluster.engines.provider_contract import RequestLimits
 from cluster.engines.tokens.cl100k import Cl100kTokeniser, require_file
 from cluster.errors import InvalidInput, ProviderUnavailable, Throttled
 from cluster.settings.models import ModelOptions
@@ -66,7 +67,7 @@ class OpenAIEngine:
         )
         self.limits = request_limits(entry.options, fingerprint.max_tokens)
         self._entry = entry
-        self._requests: Requests | None = None
+        self._requests: EmbeddingRequests | None = None
         self._opening = threading.Lock()
         self._loop = asyncio.new_event_loop()
         self._loop.set_default_executor(ThreadPoolExecutor(DATABASE_CONNECTIONS, "provider"))
@@ -141,13 +142,15 @@ class OpenAIEngine:
             await self._requests.close()
         await self._loop.shutdown_default_executor()
 
-    def _opened(self) -> Requests:
+    def _opened(self) -> EmbeddingRequests:
         with self._opening:
             if self._requests is None:
                 settings = self._entry.settings.model_copy(
                     update={"database_pool_size": DATABASE_CONNECTIONS}
                 )
-                self._requests = Requests(self._entry, self.fingerprint, self.tokeniser, open_pool(settings))
+                self._requests = EmbeddingRequests(
+                    self._entry, self.fingerprint, self.tokeniser, open_pool(settings)
+                )
             return self._requests
 
 

@@ -3,7 +3,7 @@
 This is the only place that repeats a request to the provider. A caller that gets ``Throttled`` or
 ``ProviderUnavailable`` waits; it does not repeat the request at once.
 
-    requests = Requests(entry, fingerprint, tokeniser, pool)
+    requests = EmbeddingRequests(entry, fingerprint, tokeniser, pool)
     vectors = await requests.send(batch, organisation="acme", urgent=False)
 """
 
@@ -50,7 +50,7 @@ Ids = NDArray[np.int32]
 Vectors = NDArray[np.float32]
 
 
-class Requests:
+class EmbeddingRequests:
     """Sends the requests of one model. Its coroutines run on one event loop.
 
     Args:

@@ -1,0 +1,64 @@
+"""Define the contract of engines that ask a provider outside the cluster.
+
+The batcher and the embed stage give such an engine requests of one organisation each.
+
+    if isinstance(engine, ProviderEngine):
+        vectors = engine.embed_ids(ids, organisation="acme", patience_s=60)
+"""
+
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cluster.engines.contract import Engine
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RequestLimits:
+    """The size of one request to a remote engine."""
+
+    #: Maximum number of inputs and of tokens.
+    inputs: int
+    tokens: int
+    #: Tokens below which a request is not made smaller only to send more requests at once.
+    least_tokens: int
+
+
+@runtime_checkable
+class ProviderEngine(Engine, Protocol):
+    """An engine that asks another service. A request has inputs of one organisation, which pays for it.
+
+    ``concurrency`` is the number of requests in flight for one organisation.
+    """
+
+    @property
+    def limits(self) -> RequestLimits:
+        """The size of one request."""
+
+    def embed_ids(
+        self, ids: Sequence[NDArray[np.int32]], *, organisation: str | None = None, patience_s: float = 0.0
+    ) -> NDArray[np.float32]:
+        """Compute as ``Engine.embed_ids`` does, in as many requests as needed, several at once.
+
+        Args:
+            ids: tokenised inputs.
+            organisation: the organisation that pays; None: the organisation of the settings.
+            patience_s: maximum seconds that each request waits while the errors below are only temporary.
+
+        Raises:
+            Throttled: the rate limit has no room for a longer time; ``retry_after_s`` says when it has.
+            ProviderUnavailable: the service does not answer, after all retries.
+            Misconfigured: the service refuses the key, the model or the account.
+        """
+
+    def submit(
+        self, batch: Sequence[NDArray[np.int32]], *, urgent: bool = False, organisation: str | None = None
+    ) -> "Future[NDArray[np.float32]]":
+        """Compute as ``embed_ids`` does, in the background. Cancelling the future stops the requests."""
+
+    def close(self) -> None:
+        """Close the connections. Requests in flight are cancelled."""
