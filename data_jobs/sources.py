@@ -59,9 +59,9 @@ def list_sources(location: str, *, on_left_out: OnLeftOut) -> Iterator[SourceFil
     """
     uri = absolute(location)
     if uri.startswith("file:"):
-        yield from _local(_path(uri), location, on_left_out)
+        yield from _local(local_path(uri), location, on_left_out)
         return
-    filesystem, root = _bucket(uri)
+    filesystem, root = storage_of(uri)
     if not filesystem.exists(root):
         raise NotFound(f"{location}: no such file or folder")
     for name, info in sorted(filesystem.find(root, detail=True).items()):
@@ -89,9 +89,9 @@ def read_source(uri: str, *, max_bytes: int) -> bytes:
         OSError: the file cannot be read, or it is not a regular file.
     """
     if uri.startswith("file:"):
-        data = read_file(_path(uri), max_bytes=max_bytes)
+        data = read_file(local_path(uri), max_bytes=max_bytes)
     else:
-        filesystem, path = _bucket(uri)
+        filesystem, path = storage_of(uri)
         with filesystem.open(path, "rb") as file:
             data = file.read(max_bytes + 1)
     if len(data) > max_bytes:
@@ -126,12 +126,12 @@ def absolute(location: str) -> str:
     ).as_uri()  # removes "..", so that one file has one id
 
 
-def _path(uri: str) -> str:
+def local_path(uri: str) -> str:
     """Return the path of a file URI, byte for byte, because a name on a disk need not be UTF-8."""
     return os.fsdecode(unquote_to_bytes(urlsplit(uri).path))
 
 
-def _bucket(uri: str) -> tuple[Any, str]:
+def storage_of(uri: str) -> tuple[Any, str]:
     """Return the storage of a URI, and the path inside the storage.
 
     ``::``, ``*``, ``?``, ``#`` and ``%`` are plain characters of the path here, not

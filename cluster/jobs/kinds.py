@@ -120,6 +120,25 @@ INGEST_FILES = JobKind(
     unit="files",
     result=("vector_store", "file_batch", "files", "attached", "already_attached", "left_out"),
 )
+
+
+def _transfer(name: str, *result: str) -> JobKind:
+    """Make a kind of job in which a command copies, exports or imports a whole store."""
+    return JobKind(
+        name=name,
+        attempts=1,
+        retryable=False,
+        remedy="it was a command's own; run the command again",
+        unit="chunks",
+        result=("source", "written", "unchanged", "failed", "left_out", *result),
+    )
+
+
+COPY_STORE = _transfer(
+    "copy_store", "equal", "only_in_source", "only_in_target", "different", "documents", "files"
+)
+EXPORT_STORE = _transfer("export_store")
+IMPORT_STORE = _transfer("import_store")
 BULK_INSERT_VECTORS = JobKind(
     name="bulk_insert_vectors",
     input=BulkInsertVectorsInput,
@@ -173,6 +192,9 @@ KINDS: Mapping[str, JobKind] = MappingProxyType(
             EMBED_BATCH,
             INGEST,
             INGEST_FILES,
+            COPY_STORE,
+            EXPORT_STORE,
+            IMPORT_STORE,
             BULK_INSERT_VECTORS,
             EXPIRE,
             EMPTY_OUTBOX,

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import structlog
+from psycopg_pool import ConnectionPool
 
 from cluster.database import revive
 from cluster.errors import Retryable
@@ -22,11 +23,16 @@ SHORTAGE_WAIT_S = 5.0
 T = TypeVar("T")
 
 
-def with_database_retry(settings: Settings, work: Callable[[], T]) -> T:
+def with_database_retry(
+    settings: Settings, work: Callable[[], T], *, pool: ConnectionPool | None = None
+) -> T:
     """Do the work. If the work ends in a retryable error, wait and do the work again.
 
     If the bundled database has ended, start it again. If the disk is full, wait without a time limit until
     the disk has room.
+
+    Args:
+        pool: the caller's connections to the database; None: those of the process.
 
     Raises:
         Retryable: the error of the last attempt, after all of ``WAITS_S``.
@@ -43,11 +49,11 @@ def with_database_retry(settings: Settings, work: Callable[[], T]) -> T:
             log.warning("database_short" if short else "database_away", wait_s=wait_s, reason=str(exc))
             time.sleep(wait_s)
             if not short:
-                _revive(settings)
+                _revive(settings, pool)
 
 
-def _revive(settings: Settings) -> None:
+def _revive(settings: Settings, pool: ConnectionPool | None) -> None:
     try:
-        revive(settings, process_resources.pool(settings))
+        revive(settings, pool or process_resources.pool(settings))
     except Retryable as exc:
         log.warning("database_still_away", reason=str(exc))

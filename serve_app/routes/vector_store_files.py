@@ -118,7 +118,8 @@ class VectorStoreFileObject(ResponseModel):
     chunking: ChunkSizes
     """The sizes in use; they may be smaller than the requested sizes because of the model's limit."""
     job_id: str
-    """Id of the job that processes the file, or processed it last; see `/v1/jobs/{job_id}`."""
+    """Id of the job that processes the file, or processed it last; see `/v1/jobs/{job_id}`. Empty if the file
+    came with a copy of a vector store."""
     stage: str | None
     """`queued`, or the stage that runs now; null unless the file is in progress."""
     progress: FileProgress | None

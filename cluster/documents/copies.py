@@ -1,0 +1,141 @@
+"""Copies of documents: the records by which a copied document is listed and deleted like the first one.
+
+Called by the commands that copy, export and import stores. A copied document keeps the ids of its chunks. Its
+own id is made from its new store and its source, as that of an ingested or attached document is, so a later
+ingest of the same source finds it, and so does a later attachment of the same file.
+
+    with snapshot(pool) as connection:
+        for document in read_documents(connection, store): ...
+    with connection.transaction():
+        write_documents(connection, other, [document], job="job_1")
+"""
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from psycopg import Connection
+from psycopg.rows import dict_row
+from psycopg.types.json import Jsonb
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from cluster.database.queries import queries
+from cluster.documents.vector_stores.stores import VectorStore
+from cluster.records import Outcome, document_id
+
+SQL = queries("cluster.documents", "copies.sql")
+
+ROWS_PER_FETCH = 500
+Line = Annotated[str, StringConstraints(max_length=100_000)]
+Count = Annotated[int, Field(ge=0, lt=1 << 31)]
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class CopiedFile(_Record):
+    """A file as it is attached to the store; the columns of ``vector_store_files``."""
+
+    file: Line
+    status: Literal["completed", "failed", "cancelled", "in_progress"]
+    error_code: Line | None = None
+    error: Line | None = None
+    attributes: dict[str, Any] = {}
+    chunking_strategy: dict[str, Any] | None = None
+    usage_bytes: Annotated[int, Field(ge=0, lt=1 << 62)] = 0
+    failed_pages: list[Count] = []
+    created_at: datetime
+
+
+class CopiedDocument(_Record):
+    """A document with its last attempt and its searchable version; the columns of ``documents``."""
+
+    source: Line
+    source_stamp: Line | None = None
+    outcome: Outcome
+    detail: Line = ""
+    attempted_hash: Line | None = None
+    attempted_version: Line
+    content_hash: Line | None = None
+    pipeline_version: Line | None = None
+    media_type: Line | None = None
+    bytes: Annotated[int, Field(ge=0, lt=1 << 62)] | None = None
+    pages: Count | None = None
+    pages_with_text: Count | None = None
+    chunks: Count = 0
+    tokens: Annotated[int, Field(ge=0, lt=1 << 62)] = 0
+    keywords: list[Line] = []
+    facts: dict[str, Any] = {}
+
+
+class Copied(_Record):
+    """A document or a file without one, and how it is attached."""
+
+    #: Id of the document in the first store.
+    id: Line
+    document: CopiedDocument | None = None
+    #: None for a document that no file was attached for.
+    file: CopiedFile | None = None
+
+    def id_in(self, store: VectorStore) -> str:
+        """Return the id of the document in another store."""
+        source = self.file.file if self.document is None and self.file is not None else None
+        if source is None:
+            assert self.document is not None
+            source = self.document.source
+        return document_id(store.organisation, store.id, source)
+
+
+def read_documents(connection: Connection[Any], store: VectorStore) -> Iterator[Copied]:
+    """Yield the documents of a store and its files without a document, in the order of their ids.
+
+    Args:
+        connection: must stay in its transaction until the iteration ends.
+    """
+    values = {"organisation": store.organisation, "store": store.id}
+    with connection.cursor(name="copied_documents", row_factory=dict_row) as cursor:
+        cursor.itersize = ROWS_PER_FETCH
+        for row in cursor.execute(SQL["read"], values):
+            yield Copied.model_validate(row)
+
+
+def hold_files(connection: Connection[Any], store: VectorStore, files: Sequence[str]) -> set[str]:
+    """Return those of the files that a job of this store works on, and lock their rows."""
+    values = {"organisation": store.organisation, "store": store.id, "files": sorted(files)}
+    return {file for (file,) in connection.execute(SQL["busy_files"], values)}
+
+
+def write_documents(
+    connection: Connection[Any], store: VectorStore, copied: Sequence[Copied], *, job: str
+) -> None:
+    """Record copied documents in the transaction that writes their chunks, and attach their files.
+
+    A file that the organisation does not have is not attached. Its document is then listed like one of a bulk
+    ingest.
+
+    Args:
+        job: id of the job that copies.
+    """
+    values = {"organisation": store.organisation, "store": store.id, "job": job}
+    files = [
+        {**one.file.model_dump(mode="json"), "document": one.id_in(store)}
+        for one in copied
+        if one.file is not None
+    ]
+    documents = [
+        {**one.document.model_dump(mode="json"), "id": one.id_in(store)}
+        for one in copied
+        if one.document is not None
+    ]
+    if files:
+        connection.execute(SQL["write_files"], {**values, "rows": Jsonb(files)})
+    if documents:
+        connection.execute(SQL["write_documents"], {**values, "rows": Jsonb(documents)})
+
+
+def count_documents(connection: Connection[Any], store: VectorStore) -> tuple[int, int]:
+    """Return the numbers of documents and of attached files of a store."""
+    row = connection.execute(SQL["count"], {"organisation": store.organisation, "store": store.id}).fetchone()
+    assert row is not None
+    return int(row[0]), int(row[1])

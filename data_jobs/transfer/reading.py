@@ -1,0 +1,86 @@
+"""Read a whole store in one state: its documents with their chunks and vectors, a bounded number at a time.
+
+for part in read_store(pool, indexes.of(store), store):
+    writer.write(part)
+"""
+
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from psycopg import Connection
+from psycopg_pool import ConnectionPool
+
+from cluster.database import snapshot, translated
+from cluster.documents.chunks.chunk_copies import chunks_of, chunks_without_document
+from cluster.documents.chunks.chunk_rows import ROWS_PER_TRANSACTION, ChunkRecord
+from cluster.documents.copies import Copied, read_documents
+from cluster.documents.indexing import ChunkIndex
+from cluster.documents.vector_stores.stores import VectorStore
+
+#: Called with an id, the reason for which it is left out, and the number of its chunks.
+LeaveOut = Callable[[str, str, int], None]
+#: Maximum number of documents in one part, because documents without chunks cost memory too.
+DOCUMENTS_PER_PART = 200
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Part:
+    """Some documents of a store with all of their chunks, or chunks without a document."""
+
+    #: Each document, with its chunks ordered by id.
+    documents: list[tuple[Copied, list[ChunkRecord]]] = field(default_factory=list)
+    #: Chunks that no record of a document stands for, such as given vectors.
+    chunks: list[ChunkRecord] = field(default_factory=list)
+
+    @property
+    def size(self) -> int:
+        """Number of chunks."""
+        return len(self.chunks) + sum(len(rows) for _, rows in self.documents)
+
+
+def read_store(pool: ConnectionPool, index: ChunkIndex, store: VectorStore) -> Generator[Part, None, None]:
+    """Yield everything in the store as it is when the iteration begins, documents first, in order of id."""
+    index.collection(store.collection)  # before the snapshot, so that it needs no second connection
+    with translated(), snapshot(pool) as connection:
+        for some in _some_documents(connection, store):
+            rows: dict[str, list[ChunkRecord]] = {one.id: [] for one in some}
+            for row in chunks_of(connection, index, store, list(rows)):
+                rows[row.document].append(row)
+            yield Part(documents=[(one, rows[one.id]) for one in some])
+        for chunks in chunks_without_document(connection, index, store):
+            yield Part(chunks=chunks)
+
+
+def with_vectors(part: Part, leave_out: LeaveOut) -> Part:
+    """Return the part without chunks that have no vector, and without documents with such chunks.
+
+    Args:
+        leave_out: called for each of them, with its id, the reason, and the number of its chunks.
+    """
+    documents, chunks = [], []
+    for copied, rows in part.documents:
+        if all(row.vector is not None for row in rows):
+            documents.append((copied, rows))
+        else:
+            leave_out(copied.id, "the index has lost vectors of it, or it just changed", len(rows))
+    for row in part.chunks:
+        if row.vector is not None:
+            chunks.append(row)
+        else:
+            leave_out(row.id, "the index has lost its vector, or it was just deleted", 1)
+    return Part(documents=documents, chunks=chunks)
+
+
+def _some_documents(connection: Connection[Any], store: VectorStore) -> Iterator[list[Copied]]:
+    some: list[Copied] = []
+    chunks = 0
+    for copied in read_documents(connection, store):
+        expected = 0 if copied.document is None else copied.document.chunks
+        if some and (len(some) == DOCUMENTS_PER_PART or chunks + expected > ROWS_PER_TRANSACTION):
+            yield some
+            some, chunks = [], 0
+        some.append(copied)
+        chunks += expected
+    if some:
+        yield some
