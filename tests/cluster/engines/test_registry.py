@@ -103,6 +103,7 @@ def test_no_secret_of_the_settings_shows_in_an_entry() -> None:
             {"other": {"source": "/a", "key_env": "KEY"}},
             "other is of the kind local, .* not take key_env; it",
         ),
+        ({"none": {"source": "/a"}}, "no model can have the name 'none'"),
         (
             {PACKAGED: {"source": "/a", "max_replicas": 2}},
             "default model, .*CLUSTER_MAX_REPLICAS.*of max_rep",
