@@ -1,4 +1,4 @@
-"""POST /v1/vector_stores/{id}/vectors: insert up to 1,000 vectors that the caller has computed.
+"""POST /v1/vector_stores/{id}/vectors and .../vectors/delete: insert or delete up to 1,000 given vectors.
 
 OpenAI's API has no such route. A file of millions of rows is a job of the kind ``bulk_insert_vectors``.
 """
@@ -10,6 +10,7 @@ from psycopg import Connection
 from pydantic import Field
 from starlette.responses import Response
 
+from cluster.documents.chunks.chunk_changes import delete_chunks
 from cluster.documents.chunks.chunk_rows import MAX_ID_CHARACTERS, MAX_TEXT_BYTES
 from cluster.documents.given_vectors.given_rows import FaultKind, RowChecker, RowFault
 from cluster.documents.given_vectors.insert import AheadOfRows, insert, require_given, write_ahead
@@ -22,7 +23,7 @@ from serve_app.edge.authentication import Organisation
 from serve_app.edge.error_responses import documented_errors
 from serve_app.edge.idempotency import Once
 from serve_app.edge.json_route import IGNORED_HEADER, header_safe_name, json_router
-from serve_app.edge.request_model import RequestModel
+from serve_app.edge.request_model import RequestModel, Text
 from serve_app.edge.response_model import ResponseModel
 from serve_app.edge.service_access import ServiceDep
 from serve_app.service import Service
@@ -142,9 +143,55 @@ async def insert_vectors(
         return InsertedVectors.of(store.id, insert(connection, index, store, ahead), failed)
 
     answer = await once(write)
-    await service.in_database(lambda *_: index.settle(organisation, store.id))
+    await service.in_database(lambda _, indexes: indexes.settle(store))
     if ignored:
         answer.headers[IGNORED_HEADER] = ", ".join(ignored)
+    return answer
+
+
+class DeleteVectorsRequest(RequestModel):
+    """Rows to delete from a vector store without a model."""
+
+    ids: Annotated[list[Text], Field(min_length=1, max_length=MAX_ROWS)]
+    """Up to 1,000 ids of rows."""
+
+
+class DeletedVectors(ResponseModel):
+    """How many rows were deleted."""
+
+    object: Literal["vector_store.vectors.deleted"] = "vector_store.vectors.deleted"
+    """Always `vector_store.vectors.deleted`."""
+    vector_store_id: str
+    """Id of the vector store."""
+    deleted: int
+    """Number of rows that were deleted; ids without a row are not counted."""
+
+
+@router.post(
+    "/v1/vector_stores/{vector_store_id}/vectors/delete",
+    summary="Delete vectors",
+    response_model=DeletedVectors,
+    responses=documented_errors(404, 409),
+)
+async def delete_vectors(
+    vector_store_id: str,
+    body: DeleteVectorsRequest,
+    service: ServiceDep,
+    organisation: Organisation,
+    once: Once,
+) -> Response:
+    """Deletes the rows with these ids at once. An id without a row is not an error."""
+
+    store = await service.read(
+        lambda connection: require_given(get_store(connection, organisation, vector_store_id))
+    )
+
+    def delete(connection: Connection[Any]) -> DeletedVectors:
+        deleted = delete_chunks(connection, organisation, store.id, body.ids, collection=store.collection)
+        return DeletedVectors(vector_store_id=store.id, deleted=deleted)
+
+    answer = await once(delete)
+    await service.in_database(lambda _, indexes: indexes.settle(store))
     return answer
 
 

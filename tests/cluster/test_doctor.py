@@ -24,10 +24,18 @@ from cluster.documents import documents
 from cluster.documents.chunks.chunk_indexes import open_chunk_index
 from cluster.documents.chunks.chunk_rows import ChunkRecord
 from cluster.documents.files import File, create_file, get_file
+from cluster.documents.given_vectors.given_rows import RowChecker
+from cluster.documents.given_vectors.insert import insert, write_ahead
 from cluster.documents.indexing import ChunkIndex
 from cluster.documents.vector_stores.attaching import attach
 from cluster.documents.vector_stores.store_files import FileStatus, StoreFile, get_store_file
-from cluster.documents.vector_stores.stores import VectorStore, delete_store, ensure_store
+from cluster.documents.vector_stores.stores import (
+    NewStore,
+    VectorStore,
+    create_store,
+    delete_store,
+    ensure_store,
+)
 from cluster.engines import Registry
 from cluster.engines.contract import Fingerprint
 from cluster.engines.weights import open_model_folder
@@ -291,6 +299,19 @@ def test_a_store_under_deletion_is_left_to_its_job(
     connection.commit()
     found_and_mended(home, "chunks_without_document", f"{store.organisation}/{attached.document}")
     assert index.count(store.organisation, store.id, collection=store.collection) == 0
+
+
+def test_given_vectors_need_no_document(
+    home: Settings, connection: Connection[Any], index: ChunkIndex, organisation: str
+) -> None:
+    store = create_store(connection, organisation, NewStore(), fingerprint=Fingerprint.of_given(2))
+    connection.commit()
+    index.ensure(store.collection, dim=2)
+    rows, _ = RowChecker(2).check([(1, {"id": "a", "vector": [1, 2]})])
+    insert(connection, index, store, write_ahead(index, store, rows))
+    connection.commit()
+    assert examine(home, mend=True).findings == []
+    assert index.count(organisation, store.id, collection=store.collection) == 1
 
 
 def test_a_document_that_lost_chunks_is_processed_again(

@@ -7,7 +7,7 @@ index after the transaction.
         delete_document(connection, "default", "vs_1", document, collection="m_minilm_0123")
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from psycopg import Connection
@@ -25,6 +25,17 @@ def delete_document(
     index after the transaction.
     """
     deleted = chunk_store.delete_document(connection, organisation, store, document, collection=collection)
+    outbox.add(connection, organisation, store, deleted.outside)
+    return deleted.count
+
+
+def delete_chunks(
+    connection: Connection[Any], organisation: str, store: str, ids: Sequence[str], *, collection: str
+) -> int:
+    """Delete the chunks with these ids in the caller's transaction. Returns the number of deleted chunks. The
+    outbox deletes vectors in an external index after the transaction.
+    """
+    deleted = chunk_store.delete_chunks(connection, organisation, store, ids, collection=collection)
     outbox.add(connection, organisation, store, deleted.outside)
     return deleted.count
 

@@ -186,6 +186,16 @@ class ChunkStatements:
             of=_of(owner),
         )
 
+    def delete_ids(self) -> sql.Composed:
+        """Delete rows by id, locked in the order that writers use; returns what ``delete_others`` returns."""
+        return self._format(
+            """
+            DELETE FROM {table} WHERE ctid = ANY(ARRAY(
+                SELECT ctid FROM {table} WHERE {owned} AND id = ANY(%(ids)s) ORDER BY id FOR UPDATE))
+            RETURNING id, embedding IS NULL
+            """
+        )
+
     def document(self) -> sql.Composed:
         """Select a document's rows without their vectors."""
         return self._format(

@@ -254,6 +254,14 @@ def delete_document(
     return _changed(connection, ChunkStatements(collection).delete(list(owner)), owner)
 
 
+def delete_chunks(
+    connection: Connection[Any], organisation: str, store: str, ids: Sequence[str], *, collection: str
+) -> Changed:
+    """Delete the chunks with these ids."""
+    values = {"organisation": organisation, "store": store, "ids": list(ids)}
+    return _changed(connection, ChunkStatements(collection).delete_ids(), values)
+
+
 def delete_store(
     connection: Connection[Any], organisation: str, store: str, *, collection: str, limit: int
 ) -> Changed:

@@ -212,6 +212,12 @@ def _ask_about_stores(ask: Any, http: httpx.Client, birds: VectorStore) -> None:
         {"vector_store_id": given},
         json={"vectors": [{"id": "a", "vector": [1, 2]}, {"id": "b"}]},
     )
+    ask(
+        "POST",
+        "/v1/vector_stores/{vector_store_id}/vectors/delete",
+        {"vector_store_id": given},
+        json={"ids": ["a"]},
+    )
     ask("POST", "/v1/jobs", json={"kind": "index_file", "input": {**names, "file_id": file}})
     ask("GET", "/v1/vector_stores/{vector_store_id}/files", names)
     ask("GET", "/v1/vector_stores/{vector_store_id}/files/{file_id}", of_file)

@@ -111,6 +111,15 @@ def test_a_repeated_insertion_with_a_key_has_one_answer(http: httpx.Client, stor
     assert http.post(path, json=body).json()["unchanged"] == 1
 
 
+def test_rows_are_deleted_by_id(http: httpx.Client, store: str, birds: VectorStore) -> None:
+    path = f"/v1/vector_stores/{store}/vectors/delete"
+    assert http.post(path, json={"ids": ["heron", "stork", "none"]}).json()["deleted"] == 2
+    assert [one["chunk_id"] for one in search(http, store, vector=[1, 1, 0]).json()["data"]] == ["swift"]
+    response = http.post(f"/v1/vector_stores/{birds.id}/vectors/delete", json={"ids": ["heron"]})
+    assert MODEL in refused(response, 409, None)
+    refused(http.post(path, json={"ids": []}), 400, "ids")
+
+
 def test_a_search_brings_its_own_vector_and_words_may_help(http: httpx.Client, store: str) -> None:
     found = search(http, store, vector=[10, 1, 0]).json()
     assert found["search_query"] == []
@@ -158,6 +167,8 @@ def test_rows_and_jobs_of_others_are_not_there(http: httpx.Client, store: str, s
         rows = {"vectors": [{"id": "a", "vector": [1, 2, 3]}]}
         assert other.post(f"/v1/vector_stores/{store}/vectors", json=rows).status_code == 404
         assert search(other, store, vector=[1, 0, 0]).status_code == 404
+        path = f"/v1/vector_stores/{store}/vectors/delete"
+        assert other.post(path, json={"ids": ["heron"]}).status_code == 404
         theirs = upload(other, b'{"id": "a"}\n' + new_bytes(), name="rows.jsonl").json()["id"]
         for ids in (
             {"vector_store_id": store, "file_id": theirs},
