@@ -15,7 +15,7 @@ from typing import BinaryIO
 from cluster.documents.given_vectors.given_rows import RowChecker
 from cluster.errors import InvalidInput
 from data_jobs.stages.given_vectors.frames import Frame, write_frame
-from data_jobs.stages.given_vectors.row_files import rows_of
+from data_jobs.stages.given_vectors.row_files import BUFFER_BYTES, rows_of
 from data_jobs.stages.parsing.child_contract import EXIT_MEMORY
 from data_jobs.stages.parsing.out_of_memory import is_out_of_memory
 
@@ -43,7 +43,10 @@ def run(dim: int, memory_bytes: int) -> int:
     resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     try:
-        with os.fdopen(0, "rb", closefd=False) as file, os.fdopen(1, "wb", closefd=False) as pipe:
+        with (
+            os.fdopen(0, "rb", BUFFER_BYTES, closefd=False) as file,
+            os.fdopen(1, "wb", BUFFER_BYTES, closefd=False) as pipe,
+        ):
             main(file, pipe, dim)
     except BrokenPipeError:
         return 0  # the worker needs no more rows
