@@ -16,6 +16,7 @@ from cluster.doctor.chunk_ailments import CHUNKS, DOCUMENTS, WORDS
 from cluster.doctor.file_ailments import BLOBS, FILES, FILES_IN_PROGRESS
 from cluster.doctor.job_ailments import ENTRY, LEASE, TURN
 from cluster.doctor.report import Finding, HealthReport
+from cluster.doctor.secret_ailments import SECRETS
 from cluster.errors import ClusterError
 from cluster.settings import Settings
 
@@ -23,7 +24,7 @@ log = structlog.get_logger(__name__)
 
 #: In the order of examination. Ailments of jobs come first, because their repair finishes or queues the work
 #: on files and documents.
-AILMENTS = (LEASE, ENTRY, TURN, FILES_IN_PROGRESS, CHUNKS, DOCUMENTS, WORDS, FILES, BLOBS)
+AILMENTS = (LEASE, ENTRY, TURN, FILES_IN_PROGRESS, CHUNKS, DOCUMENTS, WORDS, FILES, BLOBS, SECRETS)
 NEED_BLOBS = (FILES, BLOBS)
 EXAMPLES = 5
 

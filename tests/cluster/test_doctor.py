@@ -44,6 +44,8 @@ from cluster.jobs import attempts, queue
 from cluster.jobs.jobs import Job, JobState, get_job
 from cluster.local.environment import settings_variables
 from cluster.organisations.organisations import StorageLimits, ensure_organisation
+from cluster.secrets import Secret, new_key, open_cipher
+from cluster.secrets.provider_keys import delete_key, set_key
 from cluster.settings import Settings
 from tests.cluster.jobs import turns
 from tests.cluster.jobs.turns import TEST
@@ -516,3 +518,19 @@ def doctor(settings: Settings, *arguments: str) -> subprocess.CompletedProcess[s
         text=True,
         timeout=60,
     )
+
+
+def test_a_key_that_the_setting_does_not_decrypt_is_found_and_left_to_the_operator(
+    home: Settings, connection: Connection[Any], organisation: str
+) -> None:
+    old, new = new_key(), new_key()
+    set_key(connection, open_cipher(SecretStr(old)), organisation, "openai", Secret("sk-0123456789abcdef"))
+    assert examine(home.model_copy(update={"secret_key": SecretStr(f"{new},{old}")})).findings == []
+
+    for secret_key in (None, SecretStr("no Fernet key"), SecretStr(new)):
+        (finding,) = examine(home.model_copy(update={"secret_key": secret_key}), mend=True).findings
+        assert (finding.name, finding.count, finding.mended) == ("undecryptable_keys", 1, 0)
+        assert finding.examples == [f"{organisation}/openai"]
+        assert "add the Fernet key that encrypted them to CLUSTER_SECRET_KEY" in finding.trouble
+
+    delete_key(connection, organisation, "openai")

@@ -1,0 +1,45 @@
+"""Finds keys of organisations that ``CLUSTER_SECRET_KEY`` does not decrypt. Only an operator can repair them."""
+
+from collections.abc import Sequence
+
+from cluster.database import translated
+from cluster.doctor.ailment import Ailment, Case, Patient
+from cluster.errors import Misconfigured
+from cluster.secrets import SecretCipher, open_cipher
+from cluster.secrets.provider_keys import undecryptable
+
+WHAT_TO_DO = (
+    "add the Fernet key that encrypted them to CLUSTER_SECRET_KEY, or set them again with "
+    "python -m cluster.secrets set"
+)
+
+
+def _cipher(patient: Patient) -> SecretCipher | None:
+    try:
+        return open_cipher(patient.settings.secret_key)
+    except Misconfigured:
+        return None  # the setting is missing or wrong, so it decrypts no key
+
+
+def _keys(patient: Patient) -> list[Case]:
+    with translated(), patient.pool.connection() as connection:
+        found = undecryptable(connection, _cipher(patient))
+    return [Case(organisation=organisation, id=provider) for organisation, provider in found]
+
+
+def _leave(_: Patient, __: Sequence[Case]) -> None:
+    """Change nothing: a lost key cannot be computed, and deleting it would hide the fault."""
+
+
+def _only_an_operator(_: Patient, __: Sequence[Case]) -> str:
+    return WHAT_TO_DO
+
+
+SECRETS = Ailment(
+    name="undecryptable_keys",
+    says="keys of organisations with remote providers cannot be decrypted with CLUSTER_SECRET_KEY",
+    remedy=f"changes nothing; {WHAT_TO_DO}",
+    find=_keys,
+    mend=_leave,
+    doubt=_only_an_operator,
+)
