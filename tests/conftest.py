@@ -18,6 +18,7 @@ from psycopg_pool import ConnectionPool
 from cluster.database import bundled, open_pool
 from cluster.organisations.organisations import ensure_organisation
 from cluster.settings import RAY_PORTS, RAY_WORKER_PORTS, Settings
+from tests.keys_in_output import assert_no_key, pytest_runtest_makereport  # noqa: F401  a hook
 
 ROOT = Path(__file__).resolve().parent.parent
 #: Prefixes of the variables that would bring a developer's own settings, Ray, Postgres or OpenMP into a test.
@@ -71,8 +72,12 @@ def new_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NewHome]:
         return made[-1]
 
     yield make
-    for settings in made:
-        bundled.stop(settings)
+    try:
+        for settings in made:
+            assert_no_key(settings)
+    finally:
+        for settings in made:
+            bundled.stop(settings)
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import pytest
+from pydantic import SecretStr
 
 from cluster.engines import Registry
 from cluster.engines.weights import open_model_folder
@@ -17,7 +18,10 @@ from cluster.settings import Settings
 from cluster.settings.models import ModelSetting
 from cluster.settings.values import Table
 from tests.conftest import FOREIGN_PREFIXES, ROOT, NewHome
+from tests.keys_in_output import assert_no_key, marked_fernet_key, marked_key
 
+#: Variable with a provider's key. Every process of the running cluster has it in its environment.
+PROVIDER_KEY = "KEY_OF_A_PROVIDER"
 #: A worker without a heartbeat for so long counts as dead. Short, because tests kill workers.
 LEASE_S = 5.0
 #: A model with a deployment of its own, which has no replica until it is asked.
@@ -49,7 +53,8 @@ def environment_of(settings: Settings) -> dict[str, str]:
     path = os.pathsep.join([str(ROOT / ".venv" / "bin"), os.environ["PATH"]])
     # Ray sets variables in every process that uses it, and some tests of this process have used it.
     own = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN_PREFIXES)}
-    return {**own, **settings_variables(settings), "PATH": path, "COLUMNS": "200"}
+    key = {PROVIDER_KEY: marked_key("sk-")}
+    return {**own, **settings_variables(settings), **key, "PATH": path, "COLUMNS": "200"}
 
 
 def local(command: str, settings: Settings, *more: str) -> subprocess.CompletedProcess[str]:
@@ -79,12 +84,18 @@ def running_cluster(new_home: NewHome) -> Iterator[RunningCluster]:
     idle = ModelSetting(source=str(folder), min_replicas=0, max_replicas=1)
     scaling = {"upscale_delay_s": 0.0, "downscale_delay_s": 1.0}
     settings = new_home("running").model_copy(
-        update={"lease_s": LEASE_S, "models": Table({IDLE_MODEL: idle}), **scaling}
+        update={
+            "lease_s": LEASE_S,
+            "models": Table({IDLE_MODEL: idle}),
+            "secret_key": SecretStr(marked_fernet_key()),
+            **scaling,
+        }
     )
     with ThreadPoolExecutor(2) as pool:
         ups = list(pool.map(lambda _: local("up", settings), range(2)))
     try:
         assert [up.returncode for up in ups] == [0, 0], [up.stderr[-2_000:] for up in ups]
         yield RunningCluster(settings, environment_of(settings), ups)
+        assert_no_key(settings)  # while its database runs
     finally:
         local("down", settings)

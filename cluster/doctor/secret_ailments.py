@@ -1,4 +1,4 @@
-"""Finds keys of organisations that ``CLUSTER_SECRET_KEY`` does not decrypt. Only an operator can repair them."""
+"""Finds keys that ``CLUSTER_SECRET_KEY`` does not decrypt. Only an operator can repair them."""
 
 from collections.abc import Sequence
 

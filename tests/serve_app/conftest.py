@@ -17,6 +17,7 @@ import uvicorn
 from fastapi import FastAPI
 from openai import OpenAI
 from psycopg_pool import ConnectionPool
+from pydantic import SecretStr
 
 from cluster.deploy.http_server import WithoutUpgrade
 from cluster.documents.chunks.chunk_indexes import open_chunk_index
@@ -88,6 +89,7 @@ def server(settings: Settings, pool: ConnectionPool, prompted: Path) -> Iterator
     changes = {
         "models": Table({PROMPTED: ModelSetting(source=str(prompted))}),
         "indexes": Table({"folder": IndexSource(kind=folder_index.NAME)}),
+        "secret_key": SecretStr(marked_fernet_key()),
     }
     with serving(settings.model_copy(update=changes)) as server:
         yield server

@@ -16,8 +16,9 @@ from cluster.secrets import Secret, find_key, new_key, open_cipher
 from cluster.secrets.__main__ import main
 from cluster.secrets.provider_keys import delete_key, list_keys, rotate, set_key, undecryptable
 from cluster.settings import Settings
+from tests.keys_in_output import marked_fernet_key, marked_key
 
-KEY = "sk-test-0123456789abcdef-last"
+KEY = marked_key("sk-")
 ENV = "OPENAI_KEY_OF_THIS_TEST"
 
 
@@ -147,7 +148,7 @@ def test_the_command_sets_lists_rotates_and_deletes(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     connection.execute("DELETE FROM provider_keys")  # of other tests, with keys of their own
-    secret_key = new_key()
+    secret_key = marked_fernet_key()
     monkeypatch.setenv("CLUSTER_DATABASE_URL", bundled.url(settings))
     monkeypatch.setenv("CLUSTER_HOME", str(settings.home))
     whose = ["--organisation", organisation]

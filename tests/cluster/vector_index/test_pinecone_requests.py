@@ -37,8 +37,9 @@ from cluster.vector_index.pinecone.batches import MAX_BYTES
 from cluster.vector_index.pinecone.errors import TRANSLATIONS
 from cluster.vector_index.pinecone.index import PineconeIndex
 from cluster.vector_index.pinecone.requests import ATTEMPTS, Requests
+from tests.keys_in_output import marked_key
 
-KEY = "pcsk_very-secret"
+KEY = marked_key("pcsk_")
 IndexAt = Callable[[str], PineconeIndex]
 Upsert = Callable[..., Written]
 COLLECTION = Collection(name="c", dim=384, metric="cosine")

@@ -16,6 +16,7 @@ from cluster.errors import Unavailable
 from cluster.rate_limits import SharedBreaker, provider_load
 from cluster.settings import Settings
 from serve_app.edge.boundary import Boundary
+from tests.keys_in_output import MARK
 from tests.serve_app.conftest import MODEL, Server, serving
 from tests.serve_app.raw_requests import connect
 
@@ -84,6 +85,14 @@ def test_a_provider_that_is_away_is_named_and_takes_no_replica_out_of_service(
     assert answer.json()["providers"][name].startswith(f"{name} does not answer; the next call is sent at 20")
     assert load.unavailable >= 1
     assert http.get("/readyz").json() == {"status": "ok", "model": "ok", "database": "ok"}
+
+
+@pytest.mark.parametrize("page", ["/v1/models", "/openapi.json", "/docs", "/readyz"])
+def test_no_page_shows_a_key(http: httpx.Client, page: str) -> None:
+    answer = http.get(page)
+
+    assert answer.status_code == 200
+    assert MARK not in answer.text
 
 
 def test_the_openapi_document_names_every_path(http: httpx.Client) -> None:
