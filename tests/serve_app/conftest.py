@@ -33,6 +33,7 @@ from serve_app.api import build_api
 from serve_app.embedding.remote_model import CallReplica
 from serve_app.service import Service
 from tests import folder_index
+from tests.keys_in_output import marked_fernet_key
 
 MODEL = "all-MiniLM-L6-v2"
 PROMPTED = "prompted"
