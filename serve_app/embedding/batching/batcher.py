@@ -17,10 +17,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from cluster.engines import Engine
+from cluster.engines import Engine, ProviderEngine
 from cluster.errors import Throttled
 from serve_app.embedding.batching.dispatcher import Dispatcher, Result
 from serve_app.embedding.batching.fair_queue import FairQueue, Item, Lane, PendingRequest
+from serve_app.embedding.batching.provider_dispatcher import ProviderDispatcher
 from serve_app.embedding.batching.stats import Stats
 from serve_app.embedding.batching.vector_cache import VectorCache, key_of
 
@@ -41,7 +42,7 @@ class Batcher:
 
         Args:
             engine: computes the batches.
-            batch_tokens: see the setting ``replica_batch_tokens``.
+            batch_tokens: see the setting ``replica_batch_tokens``; an engine at a provider has its own limit.
             max_waiting_tokens: see the setting of this name.
             cache_bytes: see the setting ``vector_cache_bytes``.
             weights: each organisation's share of the model; 1 for an organisation that is not listed.
@@ -53,8 +54,10 @@ class Batcher:
         self._queue = FairQueue(weights or {})
         self._cache = VectorCache(cache_bytes)
         self._in_flight: dict[bytes, Item] = {}
-        self._dispatcher = Dispatcher(
-            engine, self._queue, self.stats, settle=self._settle, batch_tokens=batch_tokens
+        self._dispatcher: Dispatcher = (
+            ProviderDispatcher(engine, self._queue, self.stats, settle=self._settle)
+            if isinstance(engine, ProviderEngine)
+            else Dispatcher(engine, self._queue, self.stats, settle=self._settle, batch_tokens=batch_tokens)
         )
 
     async def embed(

@@ -87,7 +87,9 @@ class FairQueue:
         line.items.append(item)
         line.tokens += item.tokens
 
-    def take(self, lane: Lane, *, tokens: int, organisation: str | None = None) -> list[Item]:
+    def take(
+        self, lane: Lane, *, tokens: int, organisation: str | None = None, items: int | None = None
+    ) -> list[Item]:
         """Take the next items of the lane up to the limit, but at least one item that is still wanted, if
         any.
 
@@ -97,6 +99,7 @@ class FairQueue:
             lane: the lane to take from.
             tokens: maximum number of tokens of all taken items together.
             organisation: take only items of this organisation; None: of all organisations.
+            items: maximum number of items, those that are no longer wanted included; None: no limit.
         """
         lines = self._lanes[lane]
         names = lines if organisation is None else [organisation]
@@ -104,7 +107,7 @@ class FairQueue:
         heapq.heapify(turns)
         taken: list[Item] = []
         left = tokens
-        while turns:
+        while turns and (items is None or len(taken) < items):
             time_, name = turns[0]
             line = lines[name]
             item = line.items[0]
