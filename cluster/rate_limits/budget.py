@@ -221,7 +221,7 @@ class SharedBudget:
     def _settle(self, id: str, granted: Amounts, used: Amounts, *, urgent: bool) -> None:
         counted = {**granted, **used}
         unused = [float(amount - counted[name]) for name, amount in granted.items()]
-        names = ["settle", "return_pace"] if any(unused) else ["settle"]
+        names = ["withdraw", "settle", *(["return_pace"] if any(unused) else [])]
         values = {
             "budget": self.name,
             "id": id,

@@ -146,9 +146,8 @@ SELECT own.state = 'held' OR EXISTS (SELECT FROM granted WHERE id = %(id)s) AS h
     )::float8 AS wait_s
 FROM budget, claims AS own WHERE own.id = %(id)s;
 
--- name: settle  the amounts that the provider counted stop counting a window after now; they count even if the claim is gone
-WITH settled AS (DELETE FROM rate_claims WHERE budget = %(budget)s AND id = %(id)s),
-now AS (SELECT name, greatest(clock, clock_timestamp()) AS at FROM rate_budgets WHERE name = %(budget)s)
+-- name: settle  after ``withdraw``, in the order of ``expire``, so that the two do not deadlock; the amounts that the provider counted stop counting a window after now; they count even if the claim is gone
+WITH now AS (SELECT name, greatest(clock, clock_timestamp()) AS at FROM rate_budgets WHERE name = %(budget)s)
 INSERT INTO rate_usage AS usage (budget, resource, until, amount)
 SELECT name, part.resource, {counts_until}, part.amount
 FROM now, unnest(%(resources)s::text[], %(amounts)s::float8[], %(windows)s::float8[]) AS part (resource, amount, window_s)

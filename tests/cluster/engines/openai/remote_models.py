@@ -8,10 +8,11 @@ from cluster.engines.openai.kind import OpenAIKind
 from cluster.settings import Settings
 from cluster.settings.models import ModelSetting
 from cluster.settings.values import Table
+from tests.keys_in_output import marked_key
 from tests.simulators.openai import Server
 
 MODEL = "text-embedding-3-small"
-KEY_ENV, KEY = "TEST_OPENAI_KEY", "sk-test-0123456789abcdefSECRET"
+KEY_ENV, KEY = "TEST_OPENAI_KEY", marked_key("sk-")
 
 
 def remote_settings(settings: Settings, url: str, *, name: str = "remote", **options: Any) -> Settings:

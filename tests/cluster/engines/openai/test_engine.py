@@ -28,6 +28,7 @@ from cluster.secrets import Secret, new_key, open_cipher
 from cluster.secrets.provider_keys import set_key
 from cluster.settings import Settings
 from tests.cluster.engines.openai.remote_models import KEY, KEY_ENV, remote_engine, remote_entry
+from tests.keys_in_output import marked_key
 from tests.simulators.openai import Fault, Limits, Provider, Server, simulator, vector_of
 from tests.simulators.openai.faults import Faults
 
@@ -180,7 +181,7 @@ def test_a_refused_key_is_named_and_never_shown(
     organisation: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    wrong = "sk-wrong-0123456789"
+    wrong = marked_key("sk-wrong-")
     monkeypatch.setenv(KEY_ENV, wrong)
     engine = engine_for(settings, server)
     with pytest.raises(Misconfigured, match=KEY_ENV) as raised:
@@ -199,7 +200,7 @@ def test_a_refused_key_is_named_and_never_shown(
 def test_an_organisation_pays_with_its_own_key(
     settings: Settings, pool: ConnectionPool, organisation: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    own = "sk-own-0123456789abcdef"
+    own = marked_key("sk-own-")
     settings = settings.model_copy(update={"secret_key": SecretStr(new_key())})
     with simulator(Provider(keys={KEY, own})) as server:
         engine = engine_for(settings, server)
