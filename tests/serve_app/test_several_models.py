@@ -19,10 +19,13 @@ from cluster.settings.models import ModelSetting
 from cluster.settings.values import Table
 from data_jobs.kinds.resources import Ids
 from serve_app.deployment import Embedder
+from tests.cluster.engines.openai.remote_models import KEY, KEY_ENV, remote_settings
 from tests.data_jobs.running_consumer import consuming, until
 from tests.hashing_engine import KIND, hashing_kind
 from tests.serve_app.conftest import MODEL, PROMPTED, Server, serving
 from tests.serve_app.test_deployment import replica
+from tests.simulators.openai import Provider, simulator
+from tests.simulators.openai import Server as SimulatedProvider
 
 PUMP, HERON = (
     "Only the operator on duty may stop the pump.",
@@ -30,6 +33,8 @@ PUMP, HERON = (
 )
 QUESTION = "who may stop the pump"
 HASHED = "hashed"
+#: A model at a provider.
+REMOTE = f"remote-{uuid4().hex[:8]}"
 #: Has the same number of dimensions as the weights that take its name later.
 SWAPPED = "swapped"
 
@@ -50,11 +55,19 @@ class ReplicaEmbedder:
 
 
 @pytest.fixture(scope="module")
-def three_settings(settings: Settings, prompted: Path) -> Iterator[Settings]:
-    """Settings with the packaged model, a second local model, and a model of another kind."""
+def provider() -> Iterator[SimulatedProvider]:
+    """A provider of embeddings that speaks OpenAI's protocol over TCP."""
+    with simulator(Provider(keys={KEY})) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def three_settings(settings: Settings, prompted: Path, provider: SimulatedProvider) -> Iterator[Settings]:
+    """Settings with the packaged model, a second local model, a remote one, and two of another kind."""
     models = {PROMPTED: str(prompted), HASHED: f"{KIND}:64", SWAPPED: f"{KIND}:384"}
-    with hashing_kind():
-        yield with_models(settings, models)
+    with hashing_kind(), pytest.MonkeyPatch.context() as patch:
+        patch.setenv(KEY_ENV, KEY)
+        yield remote_settings(with_models(settings, models), provider.url, name=REMOTE, dimensions=256)
 
 
 @pytest.fixture(scope="module")
@@ -108,15 +121,19 @@ def cosines(client: OpenAI, store: str) -> dict[str, float]:
     return {hit.content[0].text: hit.score for hit in found}
 
 
-def test_every_model_is_listed_with_its_kind_and_without_its_folder(three: Server, prompted: Path) -> None:
+def test_every_model_is_listed_with_its_kind_and_without_its_source(
+    three: Server, prompted: Path, provider: SimulatedProvider
+) -> None:
     with httpx.Client(base_url=three.url, timeout=60) as http:
         page = http.get("/v1/models").text
         one = http.get(f"/v1/models/{PROMPTED}").text
     shown = {model["id"]: (model["kind"], model["dimensions"]) for model in json.loads(page)["data"]}
     assert shown == {
-        MODEL: ("local", 384), PROMPTED: ("local", 384), HASHED: (KIND, 64), SWAPPED: (KIND, 384)
+        MODEL: ("local", 384), PROMPTED: ("local", 384), HASHED: (KIND, 64), SWAPPED: (KIND, 384),
+        REMOTE: ("openai", 256),
     }  # fmt: skip
-    assert str(prompted.parent) not in page + one
+    for hidden in (str(prompted.parent), provider.url, KEY_ENV, KEY):
+        assert hidden not in page + one
 
 
 def test_a_store_shows_its_model_in_every_answer(client: OpenAI) -> None:
@@ -135,9 +152,13 @@ def test_a_store_shows_its_model_in_every_answer(client: OpenAI) -> None:
 
 
 def test_three_stores_are_filled_and_searched_each_with_its_own_model(
-    client: OpenAI, three: Server, three_settings: Settings, pool: ConnectionPool
+    client: OpenAI,
+    three: Server,
+    three_settings: Settings,
+    provider: SimulatedProvider,
+    pool: ConnectionPool,
 ) -> None:
-    stores = {name: store_of(client, name) for name in (MODEL, PROMPTED, HASHED)}
+    stores = {name: store_of(client, name) for name in (MODEL, PROMPTED, REMOTE)}
     files = {
         name: [attached(client, store, text) for text in (PUMP, HERON)] for name, store in stores.items()
     }
@@ -145,6 +166,8 @@ def test_three_stores_are_filled_and_searched_each_with_its_own_model(
         for name, store in stores.items():
             for file in files[name]:
                 assert ended(client, store, file).status == "completed"
+    accepted = {text for _, _, texts, _ in provider.provider.accepted for text in texts}
+    assert accepted == {PUMP, HERON}
     for name, store in stores.items():
         engine = three.service.models[name].engine
         document, query = (engine.prompts.get(kind, "") for kind in ("document", "query"))
