@@ -15,9 +15,9 @@ from tests.faults.worker_processes import Workers
 
 pytestmark = pytest.mark.timeout(240)
 
-REQUESTS = 300
-#: Kills of the worker at work. After the second one, Postgres is killed too.
-KILLS = 3
+REQUESTS = 200
+#: Kills of the worker at work. After the last one, Postgres is killed too.
+KILLS = 2
 
 
 def test_a_batch_answers_and_bills_each_request_once_whatever_is_killed(
@@ -33,7 +33,7 @@ def test_a_batch_answers_and_bills_each_request_once_whatever_is_killed(
         assert done < REQUESTS, "the batch ended before the fault"
         time.sleep(chance.uniform(0, 0.5))
         _kill_worker(home, workers, batch)
-        if number == 1:
+        if number == KILLS - 1:
             kill_postmaster(home.settings, signal.SIGKILL)
     home.until(
         lambda: home.ask("SELECT state FROM jobs WHERE id = %s", batch.job) == [("succeeded",)], "the batch"
