@@ -24,11 +24,11 @@ from cluster.engines.openai.errors import TRANSLATED, remaining, retry_after_s
 from cluster.engines.openai.kind import OpenAIKind
 from cluster.errors import ClusterError, InvalidInput, Misconfigured, ProviderUnavailable, Throttled
 from cluster.retrying import Backoff
-from cluster.secrets import Secret, new_key, open_cipher
+from cluster.secrets import Secret, open_cipher
 from cluster.secrets.provider_keys import set_key
 from cluster.settings import Settings
 from tests.cluster.engines.openai.remote_models import KEY, KEY_ENV, remote_engine, remote_entry
-from tests.keys_in_output import marked_key
+from tests.keys_in_output import marked_fernet_key, marked_key
 from tests.simulators.openai import Fault, Limits, Provider, Server, simulator, vector_of
 from tests.simulators.openai.faults import Faults
 
@@ -201,7 +201,7 @@ def test_an_organisation_pays_with_its_own_key(
     settings: Settings, pool: ConnectionPool, organisation: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own = marked_key("sk-own-")
-    settings = settings.model_copy(update={"secret_key": SecretStr(new_key())})
+    settings = settings.model_copy(update={"secret_key": SecretStr(marked_fernet_key())})
     with simulator(Provider(keys={KEY, own})) as server:
         engine = engine_for(settings, server)
         port = server.server_address[1]
