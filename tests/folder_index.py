@@ -14,7 +14,7 @@ import pickle
 import signal
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -140,6 +140,9 @@ class FolderIndex:
     ) -> dict[str, NDArray[np.float32]]:
         records = self._visible(organisation, store, collection)
         return {id: records[id].vector for id in ids if id in records}
+
+    def ids(self, organisation: str, store: str, *, collection: Collection) -> Iterator[list[str]]:
+        yield sorted(self._visible(organisation, store, collection))
 
     def count(self, organisation: str, store: str, *, collection: Collection) -> int:
         return len(self._visible(organisation, store, collection))

@@ -58,7 +58,7 @@ def _is_there(connection: Connection[Any], case: Case, store: str) -> bool:
     return connection.execute(SQL["document_is_there"], values).fetchone() is not None
 
 
-def _do_again(patient: Patient, cases: Sequence[Case]) -> None:
+def process_again(patient: Patient, cases: Sequence[Case]) -> None:
     """Mark each document as not embedded, and queue a new job if the document is an attached file.
 
     An ingested document is embedded again by the next ingest.
@@ -106,7 +106,7 @@ DOCUMENTS = Ailment(
     says="documents are recorded as searchable, but some of their chunks are missing",
     remedy="queues new jobs for attached files; for ingested documents, run their ingest again afterwards",
     find=lambda patient: _in_each_collection(patient, "documents_without_chunks"),
-    mend=_do_again,
+    mend=process_again,
 )
 WORDS = Ailment(
     name="stores_with_old_words",

@@ -89,3 +89,42 @@ LEFT JOIN jobs ON (jobs.organisation, jobs.id) = (attached.organisation, attache
 WHERE attached.status = 'in_progress' AND store.deleted_at IS NULL AND store.expired_at IS NULL
   AND (jobs.state IS NULL OR jobs.state NOT IN ('queued', 'running'))
 ORDER BY attached.organisation, attached.vector_store, attached.file;
+
+-- name: stores_in_indexes  deleted and expired stores are left to their jobs
+SELECT organisation, id, index, collection FROM vector_stores
+WHERE index = ANY(%(indexes)s) AND deleted_at IS NULL AND expired_at IS NULL AND (expires_at IS NULL OR expires_at > now())
+ORDER BY organisation, id;
+
+-- name: stores_in_other_indexes
+SELECT index, count(*) FROM vector_stores WHERE index <> ALL(%(indexes)s) AND deleted_at IS NULL GROUP BY index ORDER BY index;
+
+-- name: chunk_count
+SELECT count(*) FROM {table} WHERE organisation = %(organisation)s AND vector_store = %(store)s;
+
+-- name: outbox_count
+SELECT count(*) FROM vector_outbox WHERE organisation = %(organisation)s AND vector_store = %(store)s;
+
+-- name: sampled_chunks  from a random id on, and from the beginning if there are too few
+(SELECT id FROM {table} WHERE organisation = %(organisation)s AND vector_store = %(store)s AND id >= %(first)s
+ ORDER BY id LIMIT %(limit)s)
+UNION
+(SELECT id FROM {table} WHERE organisation = %(organisation)s AND vector_store = %(store)s AND id < %(first)s
+ ORDER BY id LIMIT %(limit)s)
+LIMIT %(limit)s;
+
+-- name: chunks_after
+SELECT id FROM {table} WHERE organisation = %(organisation)s AND vector_store = %(store)s AND id > %(after)s
+ORDER BY id LIMIT %(limit)s;
+
+-- name: known_ids  an entry '' in the outbox stands for every vector of the store
+SELECT id FROM {table} WHERE organisation = %(organisation)s AND vector_store = %(store)s AND id = ANY(%(ids)s)
+UNION
+SELECT given.id FROM unnest(%(ids)s::text[]) AS given (id)
+JOIN vector_outbox AS entry ON entry.organisation = %(organisation)s AND entry.vector_store = %(store)s AND entry.id IN (given.id, '');
+
+-- name: documents_of_chunks
+SELECT id, document FROM {table} WHERE organisation = %(organisation)s AND vector_store = %(store)s AND id = ANY(%(ids)s);
+
+-- name: delete_chunks
+DELETE FROM {table}
+WHERE organisation = %(organisation)s AND vector_store = %(store)s AND document = %(document)s AND id = ANY(%(ids)s);

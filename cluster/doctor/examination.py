@@ -14,6 +14,8 @@ from cluster.doctor import parts
 from cluster.doctor.ailment import Ailment, Case, Patient
 from cluster.doctor.chunk_ailments import CHUNKS, DOCUMENTS, WORDS
 from cluster.doctor.file_ailments import BLOBS, FILES, FILES_IN_PROGRESS
+from cluster.doctor.index_ailments import MISSING, ORPHANS
+from cluster.doctor.index_parts import indexes
 from cluster.doctor.job_ailments import ENTRY, LEASE, TURN
 from cluster.doctor.report import Finding, HealthReport
 from cluster.doctor.secret_ailments import SECRETS
@@ -24,7 +26,11 @@ log = structlog.get_logger(__name__)
 
 #: In the order of examination. Ailments of jobs come first, because their repair finishes or queues the work
 #: on files and documents.
-AILMENTS = (LEASE, ENTRY, TURN, FILES_IN_PROGRESS, CHUNKS, DOCUMENTS, WORDS, FILES, BLOBS, SECRETS)
+AILMENTS = (
+    *(LEASE, ENTRY, TURN, FILES_IN_PROGRESS),
+    *(CHUNKS, DOCUMENTS, MISSING, ORPHANS, WORDS),
+    *(FILES, BLOBS, SECRETS),
+)
 NEED_BLOBS = (FILES, BLOBS)
 EXAMPLES = 5
 
@@ -44,12 +50,13 @@ def examine(settings: Settings, *, mend: bool = False) -> HealthReport:
     try:
         with translated(), pool.connection() as connection:
             queues, room = parts.queues(settings, connection), parts.room(connection)
+        vector_indexes = indexes(settings, pool)
         ailments = [ailment for ailment in AILMENTS if blobs.fine or ailment not in NEED_BLOBS]
         patient = Patient(settings=settings, pool=pool)
         findings = [
             finding for ailment in ailments if (finding := _finding(patient, ailment, mend=mend)) is not None
         ]
-        return HealthReport(parts=[database, room, blobs, queues, *others], findings=findings)
+        return HealthReport(parts=[database, room, blobs, queues, vector_indexes, *others], findings=findings)
     finally:
         pool.close()
 

@@ -15,7 +15,7 @@ place gives up, it raises ``ProviderUnavailable`` or ``Throttled``, and the call
 checks arguments before it calls an adapter.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -180,6 +180,9 @@ class ExternalIndex(VectorIndex, Protocol):
         self, organisation: str, store: str, ids: Sequence[str], *, collection: Collection
     ) -> dict[str, NDArray[np.float32]]:
         """Return the stored vectors with these ids, by id."""
+
+    def ids(self, organisation: str, store: str, *, collection: Collection) -> Iterator[list[str]]:
+        """Yield the ids of all vectors of the store, a page at a time."""
 
     def count(self, organisation: str, store: str, *, collection: Collection) -> int:
         """Return the number of vectors in the store."""

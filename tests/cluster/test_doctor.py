@@ -416,7 +416,7 @@ def test_a_running_cluster_is_healthy_and_the_command_says_so(
         settings = home.model_copy(update={"api_port": int(server.url.rpartition(":")[2])})
         report = examine(settings)
         assert [(part.name, part.fine) for part in report.parts] == [
-            (name, True) for name in ("database", "room", "blobs", "queues", "ray", "engine")
+            (name, True) for name in ("database", "room", "blobs", "queues", "indexes", "ray", "engine")
         ]
         assert report.healthy
         shown = doctor(settings)

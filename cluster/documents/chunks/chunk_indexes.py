@@ -4,15 +4,18 @@ indexes = ChunkIndexes(settings, pool)
 indexes.of(store).search_all(...)
 """
 
+import structlog
 from psycopg_pool import ConnectionPool
 
 from cluster.documents import outbox
 from cluster.documents.indexing import ChunkIndex
 from cluster.documents.vector_stores.stores import VectorStore
-from cluster.errors import Conflict, InvalidInput
+from cluster.errors import Conflict, InvalidInput, Misconfigured
 from cluster.settings import Settings
 from cluster.vector_index import open_vector_index
 from cluster.vector_index.contract import ExternalIndex
+
+log = structlog.get_logger(__name__)
 
 
 class ChunkIndexes:
@@ -66,6 +69,19 @@ class ChunkIndexes:
     def empty_outbox(self, *, limit_s: float) -> int:
         """Reconcile external indexes with the chunks of all stores; see ``outbox.empty``."""
         return outbox.empty(self._pool, self._external, limit_s=limit_s)
+
+    def external_indexes(self) -> dict[str, ExternalIndex]:
+        """Return the configured indexes outside our Postgres by name, without those that cannot be opened."""
+        found = {}
+        for name in self._settings.index_sources:
+            try:
+                index = self._named(name).external
+            except Misconfigured as exc:
+                log.warning("vector_index_not_opened", index=name, reason=str(exc))
+                continue
+            if index is not None:
+                found[name] = index
+        return found
 
     def _named(self, name: str) -> ChunkIndex:
         if name not in self._opened:
