@@ -423,7 +423,7 @@ def test_a_running_cluster_is_healthy_and_the_command_says_so(
         assert (shown.returncode, shown.stderr) == (0, "")
         assert "All is well." in shown.stdout
         report_json = json.loads(doctor(settings, "--json").stdout)
-        assert (report_json["healthy"], report_json["findings"], len(report_json["parts"])) == (True, [], 6)
+        assert (report_json["healthy"], report_json["findings"], len(report_json["parts"])) == (True, [], 7)
     assert not list(home.home.joinpath("blobs").rglob("incoming/*"))
 
 
