@@ -12,7 +12,7 @@ from psycopg import sql
 from cluster.database import translated
 from cluster.doctor.ailment import SQL, Ailment, Case, Patient
 from cluster.doctor.chunk_ailments import process_again
-from cluster.doctor.index_comparison import Difference, StoreInIndex, compare, documents_of, may_differ
+from cluster.doctor.index_comparison import IndexDifference, StoreInIndex, compare, documents_of, may_differ
 from cluster.documents import outbox
 from cluster.documents.chunks.chunk_indexes import ChunkIndexes
 from cluster.documents.documents import lock_document
@@ -40,7 +40,7 @@ def _places(patient: Patient) -> Iterator[StoreInIndex]:
             )
 
 
-def _differences(patient: Patient) -> Iterator[tuple[StoreInIndex, Difference]]:
+def _differences(patient: Patient) -> Iterator[tuple[StoreInIndex, IndexDifference]]:
     for place in _places(patient):
         try:
             if may_differ(patient.pool, place):

@@ -48,7 +48,7 @@ class StoreInIndex:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Difference:
+class IndexDifference:
     """The ids in which a store and its index differ."""
 
     #: Chunks without a vector.
@@ -69,7 +69,7 @@ def may_differ(pool: ConnectionPool, place: StoreInIndex) -> bool:
     return bool(_without_vector(place, sample))
 
 
-def compare(pool: ConnectionPool, place: StoreInIndex) -> Difference:
+def compare(pool: ConnectionPool, place: StoreInIndex) -> IndexDifference:
     """Compare all ids. Holds eight bytes in memory for each vector of the store."""
     hashes, orphans = array("q"), list[str]()
     for page in place.index.ids(*place.key, collection=place.collection):
@@ -84,7 +84,7 @@ def compare(pool: ConnectionPool, place: StoreInIndex) -> Difference:
         if len(missing) >= MAX_IDS:
             break
     # A chunk that was deleted meanwhile has lost its vector rightly.
-    return Difference(
+    return IndexDifference(
         missing=[*_current(pool, place, missing[:MAX_IDS])],
         orphans=_unknown(pool, place, orphans[:MAX_IDS]),
     )
