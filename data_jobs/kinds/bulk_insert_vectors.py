@@ -51,6 +51,8 @@ log = structlog.get_logger(__name__)
 COPY_BYTES = 1024 * 1024
 #: Maximum number of attempts at one write. A longer trouble ends the attempt at the stage.
 WRITE_ATTEMPTS = 5
+#: After so many writes of rows that were not all new, or had texts, an attempt no longer expects new rows.
+MAX_MISSES = 3
 #: OpenAI's purpose of a file that a job makes. Such files expire as the files of batches do.
 ERROR_FILE_PURPOSE, ERROR_FILE_TYPE = "batch_output", "application/jsonl"
 
@@ -110,6 +112,8 @@ class _Insertion:
     #: Number of rows of the file; None while unknown.
     total: int | None = None
     ignored: Sequence[str] = ()
+    #: Number of writes whose rows were not all new, or had texts.
+    misses: int = 0
 
     async def do(self) -> None:
         """Run all stages in order."""
@@ -207,8 +211,9 @@ class _Insertion:
 
         def write(connection: Connection[Any]) -> Standing:
             attempts.hold(connection, job)
-            written = insert(connection, self.index, store, ahead)
-            standing = self.standing.after(part.last, written, faults)
+            done = insert(connection, self.index, store, ahead, probably_new=self.misses < MAX_MISSES)
+            self.misses += 0 if done.copied else 1
+            standing = self.standing.after(part.last, done.written, faults)
             save_standing(connection, job.organisation, job.id, standing, faults)
             return standing
 

@@ -140,7 +140,7 @@ async def insert_vectors(
 
     def write(connection: Connection[Any]) -> InsertedVectors:
         touch_store(connection, store)
-        return InsertedVectors.of(store.id, insert(connection, index, store, ahead), failed)
+        return InsertedVectors.of(store.id, insert(connection, index, store, ahead).written, failed)
 
     answer = await once(write)
     await service.in_database(lambda _, indexes: indexes.settle(store))

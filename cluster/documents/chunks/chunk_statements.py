@@ -108,10 +108,6 @@ class ChunkStatements:
             """
         )
 
-    def any_stored(self) -> sql.Composed:
-        """Select one row if any of the ids is stored."""
-        return self._format("SELECT 1 FROM {table} WHERE {owned} AND id = ANY(%(ids)s) LIMIT 1")
-
     def lock_document(self) -> sql.Composed:
         """Make other writers of the document wait until the transaction ends."""
         return self._format(

@@ -97,11 +97,30 @@ def write_ahead(index: ChunkIndex, store: VectorStore, rows: Sequence[GivenRow])
     return AheadOfRows(rows=rows, refused=faults, records=records, ahead=ahead)
 
 
-def insert(connection: Connection[Any], index: ChunkIndex, store: VectorStore, ahead: AheadOfRows) -> Written:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Inserted:
+    """What became of the rows of one call."""
+
+    written: Written
+    #: True if all rows were new and were copied.
+    copied: bool = False
+
+
+def insert(
+    connection: Connection[Any],
+    index: ChunkIndex,
+    store: VectorStore,
+    ahead: AheadOfRows,
+    *,
+    probably_new: bool = False,
+) -> Inserted:
     """Store the rows in the caller's transaction. The store cannot be deleted until the transaction ends.
 
     Call ``touch_store`` before, not after, because two transactions that share the store's row and then
     change it would deadlock.
+
+    Args:
+        probably_new: try a copy first, which is much faster if no row is stored and slower if one is.
 
     Raises:
         NotFound: the store was deleted.
@@ -116,9 +135,10 @@ def insert(connection: Connection[Any], index: ChunkIndex, store: VectorStore, a
         raise Conflict(f"vector store {store.id!r} has expired; create a new one")
     place, collection = (store.organisation, store.id), store.collection
     if ahead.accepted is None:
-        return index.merge(connection, *place, ahead.records, collection, ahead.ahead, known={})
+        merged = index.merge(connection, *place, ahead.records, collection, ahead.ahead, known={})
+        return Inserted(written=merged)
     with translated():
-        if chunk_store.insert_new(connection, *place, ahead.accepted, collection=collection):
-            return Written(written=len(ahead.accepted))
-        written = chunk_store.merge(connection, *place, ahead.accepted, collection=collection, kept=())
-    return Written(written=written, unchanged=len(ahead.accepted) - written)
+        if probably_new and chunk_store.insert_new(connection, *place, ahead.accepted, collection=collection):
+            return Inserted(written=Written(written=len(ahead.accepted)), copied=True)
+        count = chunk_store.merge(connection, *place, ahead.accepted, collection=collection, kept=())
+    return Inserted(written=Written(written=count, unchanged=len(ahead.accepted) - count))
