@@ -1,0 +1,203 @@
+"""The HTTP server of the simulator, on a TCP port of its own.
+
+with simulator(dim=8, faults=IndexFaults(chances={IndexFault.BUSY: 0.2})) as server:
+    index = Index(host=server.url, api_key="any")
+    server.traffic.busiest("upsert")
+    server.complaints
+"""
+
+import socket
+import struct
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import orjson
+
+from tests.simulators.pinecone.contract import VERSIONS
+from tests.simulators.pinecone.faults import WRITES, IndexFault, IndexFaults
+from tests.simulators.pinecone.refusal import Refusal
+from tests.simulators.pinecone.service import MAX_BYTES, Body, PineconeService
+from tests.simulators.pinecone.traffic import RateCaps, Traffic
+
+#: What ``Retry-After`` asks for, in seconds. Pinecone sends whole seconds.
+RETRY_AFTER_S = 1
+SLOW_PIECES, SLOW_PAUSE_S = 10, 0.02
+#: Maximum seconds without an answer; clients give up before.
+LONGEST_S = 120.0
+
+
+class PineconeServer(ThreadingHTTPServer):
+    """Serves one index. ``faults`` and ``before`` may be replaced at any time."""
+
+    daemon_threads = True
+    request_queue_size = 128
+
+    def __init__(
+        self,
+        service: PineconeService,
+        *,
+        faults: IndexFaults | None = None,
+        caps: RateCaps | None = None,
+        port: int = 0,
+    ) -> None:
+        super().__init__(("127.0.0.1", port), _Handler)
+        self.service = service
+        self.traffic = Traffic(caps=caps or RateCaps())
+        self.faults = faults or IndexFaults()
+        #: Seconds that a request takes.
+        self.latency_s = 0.0
+        #: Called with the operation and its body before the operation is carried out.
+        self.before: Callable[[str, Body], None] | None = None
+        #: Accepted keys; None means any.
+        self.keys: set[str] | None = None
+        self._released = threading.Event()
+
+    @property
+    def url(self) -> str:
+        """Host of the index, for clients."""
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+    @property
+    def complaints(self) -> list[str]:
+        """What requests and answers broke of Pinecone's description."""
+        return self.service.complaints
+
+    def release(self) -> None:
+        """Close the connections that have no answer."""
+        self._released.set()
+
+    def wait_released(self) -> None:
+        """Return when ``release`` is called."""
+        self._released.wait(LONGEST_S)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing about a client that went away."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    wbufsize = 1 << 16
+    server: PineconeServer
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Write no log."""
+
+    def do_GET(self) -> None:
+        self._serve("GET", b"")
+
+    def do_POST(self) -> None:
+        self._serve("POST", self.rfile.read(int(self.headers.get("Content-Length", "0"))))
+
+    def _serve(self, method: str, raw: bytes) -> None:
+        url = urlsplit(self.path)
+        try:
+            operation, named = self.server.service.operation(method, url.path)
+            body = {**(orjson.loads(raw) if raw else parameters(url.query)), **named}
+        except Refusal as refusal:
+            self._send(refusal.status, refusal.body, refusal.headers)
+            return
+        within = self.server.traffic.arrive(
+            operation,
+            str(body.get("namespace") or body.get("name") or ""),
+            rows=len(body.get("vectors") or body.get("ids") or ()),
+            bytes=len(raw),
+        )
+        fault = self.server.faults.next(operation)
+        if fault == IndexFault.RESET:
+            self._reset()
+            return
+        time.sleep(self.server.latency_s)
+        try:
+            if not within:
+                raise Refusal(429, f"Request failed. You've reached the limit of {operation} requests")
+            self._admit(raw, fault)
+            if self.server.before is not None:
+                self.server.before(operation, body)
+            answer, headers = self.server.service.carry_out(operation, body)
+            self._finish(fault, operation, answer, headers)
+        except Refusal as refusal:
+            self._send(refusal.status, refusal.body, refusal.headers)
+
+    def _admit(self, raw: bytes, fault: IndexFault | None) -> None:
+        """Refuse what Pinecone's edge refuses, and by fault."""
+        if not (key := self.headers.get("Api-Key", "")) or key not in (self.server.keys or {key}):
+            raise Refusal(401, "Invalid API Key")
+        if (version := self.headers.get("X-Pinecone-Api-Version")) not in VERSIONS:
+            raise Refusal(400, f"this simulator does not know version {version} of the API")
+        if fault == IndexFault.BUSY:
+            raise Refusal(429, "Too many requests")
+        if fault == IndexFault.BUSY_WITH_RETRY_AFTER:
+            raise Refusal(429, "Too many requests", retry_after=str(RETRY_AFTER_S))
+        if fault == IndexFault.UNAVAILABLE:
+            raise Refusal(503, "The service is unavailable")
+        if len(raw) > MAX_BYTES:
+            raise Refusal(413, f"the request has {len(raw)} bytes; the limit is {MAX_BYTES}")
+
+    def _finish(
+        self, fault: IndexFault | None, operation: str, answer: dict[str, Any], headers: dict[str, str]
+    ) -> None:
+        """Answer a request that is carried out, or do not, by fault."""
+        if fault == IndexFault.APPLIED_500 and operation in WRITES:
+            raise Refusal(500, "Internal error after the write")
+        if fault == IndexFault.NO_ANSWER:
+            self.server.wait_released()
+            self._reset()
+        elif fault == IndexFault.APPLIED_RESET:
+            self._reset()
+        else:
+            self._send(200, answer, headers, slow=fault == IndexFault.SLOW)
+
+    def _send(
+        self, status: int, body: dict[str, Any], headers: dict[str, str], *, slow: bool = False
+    ) -> None:
+        data = orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY)
+        self.send_response(status)
+        for name, value in {
+            **headers,
+            "Content-Type": "application/json",
+            "Content-Length": len(data),
+        }.items():
+            self.send_header(name, str(value))
+        self.end_headers()
+        size = max(1, len(data) // SLOW_PIECES) if slow else len(data)
+        for start in range(0, len(data), size):
+            self.wfile.write(data[start : start + size])
+            if slow:
+                self.wfile.flush()
+                time.sleep(SLOW_PAUSE_S)
+
+    def _reset(self) -> None:
+        self.close_connection = True
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.connection.close()
+
+
+def parameters(query: str) -> dict[str, Any]:
+    """The parameters of a URL. ``ids`` is a list."""
+    return {
+        name: values if name == "ids" else values[-1]
+        for name, values in parse_qs(query, keep_blank_values=True).items()
+    }
+
+
+@contextmanager
+def simulator(
+    *, dim: int = 384, metric: str = "cosine", faults: IndexFaults | None = None, caps: RateCaps | None = None
+) -> Iterator[PineconeServer]:
+    """Run a simulator of one index inside the block."""
+    server = PineconeServer(PineconeService(dim=dim, metric=metric), faults=faults, caps=caps)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.release()
+        server.shutdown()
+        server.server_close()
+        thread.join()
