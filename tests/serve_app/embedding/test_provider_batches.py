@@ -9,13 +9,15 @@ import numpy as np
 import pytest
 from psycopg_pool import ConnectionPool
 
-from cluster.engines.openai import accounts
-from cluster.errors import Throttled
+from cluster.engines.openai import accounts, requests
+from cluster.errors import Retryable
+from cluster.retrying import Backoff
 from cluster.settings import Settings
 from serve_app.embedding.batching import Batcher, Lane
 from tests.cluster.engines.openai.remote_models import KEY, KEY_ENV, remote_engine
 from tests.conftest import new_organisation
-from tests.simulators.openai import Limits, Provider, Server, simulator, vector_of
+from tests.simulators.openai import Fault, Limits, Provider, Server, simulator, vector_of
+from tests.simulators.openai.faults import Faults
 
 #: Seconds of the simulator's "minute", its tokens, and seconds of a request.
 WINDOW_S, TOKENS, LATENCY_S = 4.0, 300_000, 0.1
@@ -30,6 +32,7 @@ def key(monkeypatch: pytest.MonkeyPatch) -> None:
     """The operator's key, and a short minute."""
     monkeypatch.setenv(KEY_ENV, KEY)
     monkeypatch.setattr(accounts, "MINUTE_S", WINDOW_S)
+    monkeypatch.setattr(requests, "BACKOFF", Backoff(first_s=0.05, longest_s=0.1, jitter=True))
 
 
 @pytest.fixture
@@ -59,9 +62,9 @@ async def test_a_request_has_inputs_of_one_organisation(
     )
     for own, vectors in zip(texts.values(), made, strict=True):
         np.testing.assert_allclose(vectors[::50], [vector_of(text, DIM) for text in own[::50]], atol=1e-6)
-    requests = [inputs for _, _, inputs, _ in server.provider.accepted]
-    assert all(len({text.split()[0] for text in inputs}) == 1 for inputs in requests)
-    assert len(requests) < 40
+    sent = [inputs for _, _, inputs, _ in server.provider.accepted]
+    assert all(len({text.split()[0] for text in inputs}) == 1 for inputs in sent)
+    assert len(sent) < 40
     engine.close()
 
 
@@ -78,6 +81,7 @@ async def test_one_organisation_floods_and_the_other_hardly_notices(
     )
     batcher = Batcher(engine, batch_tokens=2_048, max_waiting_tokens=10_000_000)
     flooding, other = new_organisation(pool), new_organisation(pool)
+    server.faults = Faults(chances={Fault.BUSY: 0.1, Fault.UNAVAILABLE: 0.05, Fault.LOST: 0.05})
     alone = await _queries(batcher, engine.tokeniser.ids, other, seconds=2.0)
     begun, ends = time.monotonic(), time.monotonic() + RUN_S
     flood = [asyncio.create_task(_flood(batcher, flooding, number, ends)) for number in range(32)]
@@ -85,10 +89,12 @@ async def test_one_organisation_floods_and_the_other_hardly_notices(
     for task in flood:
         task.cancel()
     await asyncio.gather(*flood, return_exceptions=True)
-    sent = sum(tokens for at, _, _, tokens in server.provider.accepted if begun <= at < begun + 2 * WINDOW_S)
+    sent = sum(tokens for at, tokens in server.provider.counted if begun <= at < begun + 2 * WINDOW_S)
     used = sent / (2 * TOKENS)
     print(f"p95 alone {alone:.3f} s, beside {beside:.3f} s; {used:.2f} of the budget used")
-    await asyncio.sleep(2 * LATENCY_S)
+    async with asyncio.timeout(30):
+        while batcher._dispatcher._running:
+            await asyncio.sleep(0.05)
     engine.close()
     with pool.connection() as connection:
         recorded = connection.execute(
@@ -100,7 +106,7 @@ async def test_one_organisation_floods_and_the_other_hardly_notices(
     assert server.provider.over_limit == 0
     assert used >= 0.9
     assert beside <= 2 * alone
-    assert recorded[0] <= server.provider.answered_tokens[KEY] <= recorded[0] * 1.1
+    assert recorded[0] == server.provider.answered_tokens[KEY] < server.provider.billed_tokens
 
 
 async def _queries(batcher: Batcher, ids: object, organisation: str, *, seconds: float) -> float:
@@ -110,7 +116,12 @@ async def _queries(batcher: Batcher, ids: object, organisation: str, *, seconds:
     while time.monotonic() < ends:
         begun = time.monotonic()
         (one,) = ids([f"query {uuid4().hex[:6]} of a person"])  # type: ignore[operator]
-        await batcher.embed([one], lane="interactive", organisation=organisation)
+        while True:  # a client repeats what six attempts in a row could not do
+            try:
+                await batcher.embed([one], lane="interactive", organisation=organisation)
+                break
+            except Retryable:
+                continue
         taken.append(time.monotonic() - begun)
     return float(np.quantile(taken, 0.95))
 
@@ -122,5 +133,5 @@ async def _flood(batcher: Batcher, organisation: str, number: int, ends: float) 
         inputs = [draw.integers(1_000, 30_000, 400).astype(np.int32) for _ in range(8)]
         try:
             await batcher.embed(inputs, lane="bulk", organisation=organisation)
-        except Throttled as exc:
+        except Retryable as exc:
             await asyncio.sleep(min(0.5, exc.retry_after_s or 0.5))

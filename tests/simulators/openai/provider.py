@@ -60,13 +60,19 @@ class Provider:
     over_limit: int = 0
     #: Every accepted request: time, key, inputs, tokens.
     accepted: list[tuple[float, str, list[str], int]] = field(default_factory=list)
+    #: Every request that counted towards the limits: time and tokens.
+    counted: list[tuple[float, int]] = field(default_factory=list)
     #: What a request broke of OpenAI's own description.
     complaints: list[str] = field(default_factory=list)
     _window: dict[str, deque[tuple[float, int]]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def accept(self, key: str, body: dict[str, Any]) -> tuple[list[str], int, int]:
-        """The texts of a valid request, the length of its vectors and its tokens."""
+    def accept(self, key: str, body: dict[str, Any], *, fails: bool = False) -> tuple[list[str], int, int]:
+        """The texts of a valid request, the length of its vectors and its tokens.
+
+        A request that fails counts towards the limits, too (OpenAI, "Rate limits": unsuccessful requests
+        contribute to the limit).
+        """
         if self.keys is not None and key not in self.keys:
             raise Refused(
                 401,
@@ -87,7 +93,9 @@ class Provider:
             raise _invalid("This model does not support specifying dimensions.")
         tokens = self._tokens(texts)
         self._take(key, tokens)
-        self.accepted.append((time.monotonic(), key, texts, tokens))
+        self.counted.append((time.monotonic(), tokens))
+        if not fails:
+            self.accepted.append((time.monotonic(), key, texts, tokens))
         return texts, min(dim, body.get("dimensions") or dim), tokens
 
     def _check(self, body: dict[str, Any]) -> None:

@@ -23,6 +23,15 @@ RETRY_AFTER_MS = 50
 LATENCY_S, SLOW_PIECE_S = 0.0, 0.02
 
 
+REFUSED = (
+    Fault.BUSY,
+    Fault.BUSY_WITH_RETRY_AFTER,
+    Fault.BUSY_WITH_MILLISECONDS,
+    Fault.UNAVAILABLE,
+    Fault.NO_MONEY,
+)
+
+
 class Server(ThreadingHTTPServer):
     """Serves one provider. ``faults`` may be replaced at any time."""
 
@@ -61,9 +70,9 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             if self.path != "/v1/embeddings":
                 raise Refused(404, f"Invalid URL (POST {self.path})", type="invalid_request_error", code=None)
-            _refuse(fault)
             asked = json.loads(body)
-            texts, dim, tokens = self.server.provider.accept(key, asked)
+            texts, dim, tokens = self.server.provider.accept(key, asked, fails=fault in REFUSED)
+            _refuse(fault)
         except Refused as exc:
             self._send(exc.status, exc.body, exc.headers)
             return
