@@ -201,7 +201,8 @@ def seconds_of_stages(pool: ConnectionPool, job: Job) -> dict[str, float]:
     """Seconds of each stage of the job."""
     with pool.connection() as connection:
         rows = connection.execute(
-            "SELECT stage, extract(epoch FROM ended_at - started_at)::float8 FROM job_stages WHERE job = %s",
+            "SELECT stage, extract(epoch FROM coalesce(ended_at, now()) - started_at)::float8"
+            " FROM job_stages WHERE job = %s",
             [job.id],
         ).fetchall()
     return dict(rows)
