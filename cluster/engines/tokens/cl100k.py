@@ -108,7 +108,9 @@ class Cl100kTokeniser:
         A character of which only a part is there, because the text was cut inside it, is left out.
         """
         data = self._encoding.decode_bytes(ids.tolist())
-        first = next((at for at, byte in enumerate(data) if byte & CONTINUATION_MASK != CONTINUATION), 0)
+        first = next(
+            (at for at, byte in enumerate(data) if byte & CONTINUATION_MASK != CONTINUATION), len(data)
+        )
         return codecs.getincrementaldecoder("utf-8")("replace").decode(data[first:], final=False)
 
 
