@@ -23,10 +23,8 @@ from psycopg_pool import ConnectionPool
 from cluster.errors import (
     ClusterError,
     Misconfigured,
-    ProviderUnavailable,
     Retryable,
     Throttled,
-    Unavailable,
 )
 from cluster.rate_limits import SharedBreaker
 from cluster.retrying import Backoff
@@ -113,19 +111,16 @@ class Requests:
             ProviderUnavailable: requests failed so often that none is sent for now.
             Unavailable: our Postgres does not answer.
         """
+        sent = False
         try:
             with self._breaker.attempt():
+                sent = True
                 try:
                     return call(self._client)
                 except PineconeError as exc:
                     error = translate(exc, self._name, self._key.reveal())
                 raise error
-        except Unavailable as exc:
-            if isinstance(exc, ProviderUnavailable):
-                return exc
-            if exc.__cause__ is not None:
-                raise
-            # The breaker is open.
-            raise ProviderUnavailable(str(exc), retry_after_s=exc.retry_after_s) from exc
         except ClusterError as exc:
+            if not sent:
+                raise
             return exc
