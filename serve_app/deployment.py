@@ -36,6 +36,8 @@ from serve_app.service import Service
 #: Seconds that Serve waits for a health check. The check fails earlier, with its own reason (``heartbeat``).
 #: After three failures in a row, Serve replaces the replica.
 HEALTH_TIMEOUT_S = 30
+#: Name of the autoscaling input with the requests that wait for a model in another deployment.
+ELSEWHERE = "elsewhere"
 
 
 class Embedder:
@@ -106,6 +108,10 @@ class Embedder:
         return await answer_requests(
             self._service, lines, organisation=organisation, fingerprints=fingerprints
         )
+
+    async def record_autoscaling_stats(self) -> dict[str, float]:
+        """Return the input of the autoscaling beside Serve's own: the requests that another model answers."""
+        return {ELSEWHERE: float(self._service.models.remote_calls)}
 
     async def check_health(self) -> None:
         """Raise an error if a model no longer computes. After three failures, Serve replaces the replica."""

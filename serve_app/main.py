@@ -9,12 +9,13 @@ from typing import Any
 import ray
 from ray import serve
 from ray.serve import Application
+from ray.serve.config import AutoscalingContext
 
 from cluster.deploy.model_deployments import ENDPOINT, own_deployment
 from cluster.deploy.serve_config import require_release_only
 from cluster.engines import ModelEntry, Registry
 from cluster.settings import Settings
-from serve_app.deployment import HEALTH_TIMEOUT_S, EmbedderIngress, ModelReplica
+from serve_app.deployment import ELSEWHERE, HEALTH_TIMEOUT_S, EmbedderIngress, ModelReplica
 
 #: Maximum number of requests in a replica at once. Further requests wait in the router, from which another
 #: replica can take them.
@@ -52,12 +53,15 @@ def build(arguments: dict[str, str]) -> Application:
 
 def options(settings: Settings, *, gpus: float) -> dict[str, Any]:
     """Return the options of the endpoint's deployment for a cluster with this number of GPUs."""
-    return _options(
+    made = _options(
         settings,
         name=ENDPOINT,
         gpus=settings.gpu_share(gpus),
         bounds=(settings.min_replicas, settings.max_replicas),
     )
+    if "autoscaling_config" in made and any(model.own_deployment for model in settings.models.values()):
+        made["autoscaling_config"]["policy"] = {"policy_function": "serve_app.main:by_own_requests"}
+    return made
 
 
 def model_options(entry: ModelEntry, *, gpus: float) -> dict[str, Any]:
@@ -69,6 +73,18 @@ def model_options(entry: ModelEntry, *, gpus: float) -> dict[str, Any]:
         gpus=entry.settings.gpu_share(gpus) if own is None else own,
         bounds=entry.options.replicas,
     )
+
+
+def by_own_requests(context: AutoscalingContext) -> tuple[float, dict[str, Any]]:
+    """Return the number of replicas that the endpoint's own requests need.
+
+    A request that waits for a model in another deployment counts there, and not here. Otherwise the load of
+    one model would add replicas of all.
+    """
+    elsewhere = sum((context.aggregated_metrics or {}).get(ELSEWHERE, {}).values())
+    own = max(0.0, context.total_num_requests - elsewhere)
+    assert context.config is not None
+    return own / context.config.get_target_ongoing_requests(), context.policy_state
 
 
 def _options(settings: Settings, *, name: str, gpus: float, bounds: tuple[int, int]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import pytest
 from psycopg_pool import ConnectionPool
 from ray import serve
 from ray.exceptions import RayActorError, RayTaskError
+from ray.serve.config import AutoscalingConfig
 
 from cluster.deploy.model_deployments import (
     ModelCall,
@@ -20,13 +21,14 @@ from cluster.deploy.model_deployments import (
     deployment_of,
     own_deployment,
 )
-from cluster.engines import Engine, Registry, open_engine
+from cluster.engines import Engine, Registry, describe, open_engine
 from cluster.errors import Conflict, Throttled, Unavailable
 from cluster.settings import Settings
 from cluster.settings.models import ModelSetting
 from cluster.settings.values import Table
 from data_jobs.deployment import ServedEmbedder
 from serve_app.deployment import ModelReplica
+from serve_app.embedding.remote_model import RemoteBatcher
 from serve_app.embedding.served_model import open_batcher
 from serve_app.main import model_options, options
 from tests.hashing_engine import KIND, hashing_kind
@@ -113,6 +115,44 @@ def test_a_model_scales_alone_and_has_its_own_share_of_a_gpu(own_settings: Setti
     assert (model["num_replicas"], model["ray_actor_options"]["num_gpus"]) == (2, 0)
     assert model["name"].startswith("embedder-a-b-")
     assert own_deployment("a:b") != model["name"]
+
+
+def test_requests_that_wait_for_another_deployment_add_no_replica_of_the_endpoint(
+    own_settings: Settings,
+) -> None:
+    scaled = options(
+        own_settings.model_copy(update={"max_replicas": 8, "target_ongoing_requests": 10.0}), gpus=0
+    )["autoscaling_config"]
+    config = AutoscalingConfig(**scaled)
+    context: Any = SimpleNamespace(
+        aggregated_metrics={"elsewhere": {"one": 20.0, "two": 15.0}},
+        total_num_requests=65.0,
+        policy_state={},
+        config=config,
+        current_num_replicas=1,
+        target_num_replicas=1,
+    )
+    config.upscale_delay_s = 0
+    assert config.policy.get_policy()(context)[0] == 3
+    plain = Settings(max_replicas=8)
+    assert "policy" not in options(plain, gpus=0)["autoscaling_config"]
+
+
+async def test_a_call_counts_until_it_is_answered(own_settings: Settings) -> None:
+    answer = asyncio.Event()
+
+    async def call(*_: Any) -> Any:
+        await answer.wait()
+        return np.zeros((1, 384), np.float32)
+
+    entry = Registry(own_settings).named(PROMPTED)
+    batcher = RemoteBatcher(describe(entry), call)
+    task = asyncio.create_task(batcher.embed([np.array([2000], np.int32)]))
+    await asyncio.sleep(0)
+    assert batcher.calls == 1
+    answer.set()
+    assert (await task).shape == (1, 384)
+    assert batcher.calls == 0
 
 
 def test_only_models_with_replicas_of_their_own_are_not_loaded_by_the_endpoint(endpoint: Server) -> None:
