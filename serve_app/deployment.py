@@ -111,7 +111,7 @@ class Embedder:
 
     async def record_autoscaling_stats(self) -> dict[str, float]:
         """Return the input of the autoscaling beside Serve's own: the requests that another model answers."""
-        return {ELSEWHERE: float(self._service.models.remote_calls)}
+        return {ELSEWHERE: float(self._service.models.remote_requests)}
 
     async def check_health(self) -> None:
         """Raise an error if a model no longer computes. After three failures, Serve replaces the replica."""

@@ -61,8 +61,6 @@ class RemoteBatcher:
     def __init__(self, fingerprint: Fingerprint, call: CallReplica) -> None:
         #: Only the cut and the averaged inputs are counted here; the model's replicas count the rest.
         self.stats = Stats()
-        #: Number of calls that have no answer yet.
-        self.calls = 0
         self._fingerprint = fingerprint.id
         self._call = call
         self._dim = fingerprint.dim
@@ -90,8 +88,4 @@ class RemoteBatcher:
             urgent=lane == "interactive",
             deadline_s=deadline_s,
         )
-        self.calls += 1
-        try:
-            return await self._call(ids, call)
-        finally:
-            self.calls -= 1
+        return await self._call(ids, call)

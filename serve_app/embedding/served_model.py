@@ -83,6 +83,8 @@ class ServedModel:
         self.name = name
         self.engine = engine
         self.batcher = batcher
+        #: Number of HTTP requests whose inputs have no vectors yet.
+        self.waiting_requests = 0
         self._usage = usage
         self._tokenising = Tokenising(engine.tokeniser, threads=threads)
 
@@ -179,9 +181,15 @@ class ServedModel:
         flat = [part for several in parts for part in several]
         kept = sum(map(len, flat))
         lane = context.lane or ("interactive" if kept <= INTERACTIVE_TOKENS else "bulk")
-        vectors = await self.batcher.embed(
-            flat, lane=lane, organisation=context.organisation, deadline_s=context.deadline_s
-        )
+        # The requests of a batch reach the replica together in one call, so they are not counted.
+        counted = int(context.records_usage)
+        self.waiting_requests += counted
+        try:
+            vectors = await self.batcher.embed(
+                flat, lane=lane, organisation=context.organisation, deadline_s=context.deadline_s
+            )
+        finally:
+            self.waiting_requests -= counted
         made = self._made(ids, parts, vectors, averages=averages)
         if context.records_usage:
             self._usage.add(context.organisation, context.source, self.name, tokens=sum(made.token_counts))

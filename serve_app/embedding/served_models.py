@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from cluster.engines import Engine, Fingerprint, ProviderEngine, Registry, open_engine, open_reranker
 from cluster.errors import Conflict, NotFound
 from cluster.settings import Settings
-from serve_app.embedding.remote_model import CallReplica, RemoteBatcher
+from serve_app.embedding.remote_model import CallReplica
 from serve_app.embedding.served_model import ServedModel
 from serve_app.embedding.usage import UsageRecorder
 
@@ -70,9 +70,9 @@ class ServedModels(Mapping[str, ServedModel]):
         return len(self._by_name)
 
     @property
-    def remote_calls(self) -> int:
-        """Number of calls to replicas of other deployments that have no answer yet."""
-        return sum(model.batcher.calls for model in self.values() if isinstance(model.batcher, RemoteBatcher))
+    def remote_requests(self) -> int:
+        """Number of HTTP requests that wait for replicas of other deployments."""
+        return sum(model.waiting_requests for name, model in self.items() if name not in self.engines)
 
     def named(self, name: str, *, param: str = "model") -> ServedModel:
         """Return the model with this name.

@@ -21,15 +21,15 @@ from cluster.deploy.model_deployments import (
     deployment_of,
     own_deployment,
 )
-from cluster.engines import Engine, Registry, describe, open_engine
+from cluster.engines import Engine, Registry, open_engine
 from cluster.errors import Conflict, Throttled, Unavailable
 from cluster.settings import Settings
 from cluster.settings.models import ModelSetting
 from cluster.settings.values import Table
 from data_jobs.deployment import ServedEmbedder
 from serve_app.deployment import ModelReplica
-from serve_app.embedding.remote_model import RemoteBatcher
-from serve_app.embedding.served_model import open_batcher
+from serve_app.embedding.served_model import RequestContext, open_batcher
+from serve_app.embedding.served_models import ServedModels
 from serve_app.main import model_options, options
 from tests.hashing_engine import KIND, hashing_kind
 from tests.serve_app.conftest import MODEL, PROMPTED, Server, serving
@@ -138,21 +138,29 @@ def test_requests_that_wait_for_another_deployment_add_no_replica_of_the_endpoin
     assert "policy" not in options(plain, gpus=0)["autoscaling_config"]
 
 
-async def test_a_call_counts_until_it_is_answered(own_settings: Settings) -> None:
+async def test_a_request_counts_until_it_is_answered_and_requests_of_a_batch_do_not(
+    own_settings: Settings,
+) -> None:
     answer = asyncio.Event()
 
     async def call(*_: Any) -> Any:
         await answer.wait()
         return np.zeros((1, 384), np.float32)
 
-    entry = Registry(own_settings).named(PROMPTED)
-    batcher = RemoteBatcher(describe(entry), call)
-    task = asyncio.create_task(batcher.embed([np.array([2000], np.int32)]))
+    usage: Any = SimpleNamespace(add=lambda *_, **__: None)
+    models = ServedModels(own_settings, usage, {PROMPTED: call})
+    ids = [np.array([2000], np.int32)]
+    tasks = [
+        asyncio.create_task(
+            models[name].embed_ids(ids, RequestContext(organisation="acme", records_usage=counts))
+        )
+        for name, counts in ((PROMPTED, True), (PROMPTED, False))
+    ]
     await asyncio.sleep(0)
-    assert batcher.calls == 1
+    assert models.remote_requests == 1
     answer.set()
-    assert (await task).shape == (1, 384)
-    assert batcher.calls == 0
+    assert [(await task).vectors.shape for task in tasks] == [(1, 384)] * 2
+    assert models.remote_requests == 0
 
 
 def test_only_models_with_replicas_of_their_own_are_not_loaded_by_the_endpoint(endpoint: Server) -> None:
