@@ -84,7 +84,8 @@ def by_own_requests(context: AutoscalingContext) -> tuple[float, dict[str, Any]]
     elsewhere = sum((context.aggregated_metrics or {}).get(ELSEWHERE, {}).values())
     own = max(0.0, context.total_num_requests - elsewhere)
     assert context.config is not None
-    return own / context.config.get_target_ongoing_requests(), context.policy_state
+    least = 1.0 if context.total_num_requests else 0.0  # a waiting request still needs its replica
+    return max(least, own / context.config.get_target_ongoing_requests()), context.policy_state
 
 
 def _options(settings: Settings, *, name: str, gpus: float, bounds: tuple[int, int]) -> dict[str, Any]:

@@ -134,6 +134,8 @@ def test_requests_that_wait_for_another_deployment_add_no_replica_of_the_endpoin
     )
     config.upscale_delay_s = 0
     assert config.policy.get_policy()(context)[0] == 3
+    context.total_num_requests = 35.0
+    assert config.policy.get_policy()(context)[0] == 1
     plain = Settings(max_replicas=8)
     assert "policy" not in options(plain, gpus=0)["autoscaling_config"]
 
