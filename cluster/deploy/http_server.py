@@ -48,12 +48,12 @@ class WithoutUpgrade(HttpToolsProtocol):
     """
 
     def on_headers_complete(self) -> None:
-        """Handle a complete head. A head with an offer to upgrade is handled only at its second parse."""
+        """Handle a complete head. A head that offers an upgrade is handled only when it is parsed again."""
         if not self.parser.should_upgrade():
             super().on_headers_complete()
 
     def on_message_complete(self) -> None:
-        """Handle a complete body. Ignore the call that the parser makes after a head with an offer."""
+        """Handle a complete body. After a head that offers an upgrade, the parser calls this too early."""
         if not self.parser.should_upgrade():
             super().on_message_complete()
 

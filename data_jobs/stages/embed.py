@@ -24,9 +24,10 @@ from data_jobs.stages.map_rows import failed, settled
 
 log = structlog.get_logger(__name__)
 
-#: Maximum number of calls to the engine before the run ends, and seconds between calls if the engine gives no
-#: wait.
-MAX_ATTEMPTS, RETRY_AFTER_S = 3, 5.0
+#: Maximum number of calls to the engine for one batch. If the last call fails too, the run ends.
+MAX_ATTEMPTS = 3
+#: Seconds between two calls if the engine's error names no pause.
+RETRY_AFTER_S = 5.0
 #: Maximum seconds that a request waits for a provider's rate limit, or for a provider that is away. It is
 #: shorter than the time without progress after which Ray ends the run.
 PROVIDER_PATIENCE_S = 1_200.0

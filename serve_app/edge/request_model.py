@@ -139,5 +139,5 @@ PositiveWhole = Annotated[int, Field(ge=1), BeforeValidator(_whole)]
 _MOMENT = WithJsonSchema({"anyOf": [{"type": "string", "format": "date-time"}, {"type": "number"}]})
 #: A time in RFC 3339, or a number of seconds since 1970.
 Moment = Annotated[datetime, PlainValidator(_moment), _MOMENT]
-#: A ``Moment`` in a query parameter, in which a number arrives as text.
+#: A ``Moment`` for query parameters, in which even a number is text.
 MomentOfText = Annotated[datetime, PlainValidator(_moment_of_text), _MOMENT]

@@ -36,7 +36,7 @@ PANEL = 16
 PAIRED_FROM = 32
 #: Size of a huge page in bytes.
 HUGE = 2 << 20
-#: Number by which the C source knows each activation.
+#: The number that the C source uses for each activation.
 ACTIVATIONS = {"none": 0, "gelu": 1, "relu": 2}
 
 

@@ -114,7 +114,7 @@ def recorded(forward: Forward) -> tuple[Callable[[], object], Tensor]:
 
 
 class Replays:
-    """The recorded forward passes of all sizes. Safe to call from several threads."""
+    """Holds the recorded forward passes (CUDA graphs) of each size. Safe to call from several threads."""
 
     def __init__(
         self,

@@ -51,7 +51,9 @@ def paragraphs(text: str) -> NDArray[np.int64]:
 
 
 def _ends(text: str, match: re.Match[str]) -> bool:
-    """Return False for the full stop of an abbreviation or an initial, and before a word in lower case."""
+    """Return True if the match ends a sentence. A full stop does not if it follows an abbreviation or an
+    initial, or if a word in lower case follows it.
+    """
     if not match[0].startswith("."):
         return True
     following = text[match.end() : match.end() + 1]

@@ -144,7 +144,9 @@ class _TreeWalker:
         return style, separator
 
     def _raise(self, node: LexborNode) -> str:
-        """Separate a note mark from its word and a power from its base; keep ordinals (1st), units (m2)."""
+        """Separate a note mark from its word, and an exponent from its base. Ordinals (1st) and units (m2)
+        stay joined.
+        """
         if node.first_child is not None and node.first_child.tag == "a":
             self._separate(" ")
             return " "
