@@ -67,10 +67,12 @@ def serving(settings: Settings, remote: Mapping[str, CallReplica] | None = None)
         thread.start()
         while not serving.started:
             time.sleep(0.02)
-        yield Server(url=url, service=service, app=app)
-        serving.should_exit = True
-        thread.join()
-    service.close()
+        try:
+            yield Server(url=url, service=service, app=app)
+        finally:
+            serving.should_exit = True
+            thread.join()
+            service.close()
 
 
 @pytest.fixture(scope="session")
