@@ -14,24 +14,39 @@ from cluster.documents.chunks.chunk_indexes import open_chunk_index
 from cluster.documents.chunks.chunk_rows import ChunkRecord
 from cluster.documents.indexing import ChunkIndex
 from cluster.settings import Settings
-from cluster.vector_index import PGVECTOR
+from cluster.settings.indexes import IndexSource
+from cluster.vector_index import PGVECTOR, PINECONE
 from tests import folder_index
+from tests.simulators.pinecone.server import simulator
 
 DIM = 8
 #: Organisation and id of the stores that the tests write to.
 STORES = [("default", "vs"), ("default", "other"), ("other", "vs")]
 #: Test id -> name of the index in the settings.
-INDEXES = {PGVECTOR: PGVECTOR, "folder": folder_index.NAME}
+INDEXES = {PGVECTOR: PGVECTOR, "folder": folder_index.NAME, PINECONE: "simulated"}
 
 MakeRow = Callable[..., ChunkRecord]
 
 
 @pytest.fixture(params=INDEXES)
 def index(request: pytest.FixtureRequest, settings: Settings, pool: ConnectionPool) -> ChunkIndex:
-    """A chunk index, with its vectors in our Postgres or in files."""
-    chosen = settings.model_copy(update={"vector_index": INDEXES[request.param]})
+    """A chunk index, with its vectors in our Postgres, in files, or on a simulator of Pinecone."""
+    changed: dict[str, Any] = {"vector_index": INDEXES[request.param]}
+    if request.param == PINECONE:
+        changed["indexes"] = request.getfixturevalue("simulated_pinecone")
     folder_index.behave(settings)
-    return open_chunk_index(chosen, pool)
+    return open_chunk_index(settings.model_copy(update=changed), pool)
+
+
+@pytest.fixture
+def simulated_pinecone(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, IndexSource]]:
+    """Settings of an index on a simulator, which finds no fault with the requests."""
+    monkeypatch.setenv("PINECONE_API_KEY", "simulated")
+    with simulator(dim=DIM) as server:
+        server.service.storage.delay_s = 0.01
+        yield {"simulated": IndexSource(kind=PINECONE, host=server.url)}
+        assert server.complaints == []
+        assert server.traffic.overruns == []
 
 
 @pytest.fixture

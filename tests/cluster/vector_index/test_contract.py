@@ -274,9 +274,11 @@ def test_no_answer_to_questions_asked_together_mixes_two_versions_of_a_document(
     thread = threading.Thread(target=replace_again_and_again)
     thread.start()
     questions = [Question(vector=row("x0").vector, text="text of x0"), Question(text="text")]
-    found = [index.search_all(ORG, STORE, questions, collection=collection, k=10) for _ in range(150)]
-    done.set()
-    thread.join()
+    try:
+        found = [index.search_all(ORG, STORE, questions, collection=collection, k=10) for _ in range(150)]
+    finally:
+        done.set()
+        thread.join()
     seen = {"".join(sorted({hit.id[0] for hits in answer for hit in hits})) for answer in found}
     assert seen == {"x", "y"}
 
