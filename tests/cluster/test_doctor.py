@@ -310,8 +310,8 @@ def test_given_vectors_need_no_document(
     connection.commit()
     index.ensure(store.collection, dim=2)
     rows, _ = RowChecker(2).check([(1, {"id": "a", "vector": [1, 2]})])
-    insert(connection, index, store, write_ahead(index, store, rows))
-    connection.commit()
+    with connection.transaction():
+        insert(connection, index, store, write_ahead(index, store, rows))
     assert examine(home, mend=True).findings == []
     assert index.count(organisation, store.id, collection=store.collection) == 1
 

@@ -24,7 +24,7 @@ from data_jobs.kinds.resources import ChunkEmbedder, Ids, Resources
 from data_jobs.stages.parsing.parser import Parser
 from data_jobs.worker.parser_pool import Parsers
 from tests import folder_index
-from tests.data_jobs.running_consumer import LocalClient, LocalEmbedder, consuming
+from tests.data_jobs.running_consumer import LocalAnswerer, LocalClient, LocalEmbedder, consuming
 
 
 class EndlessPage(Parsers):
@@ -78,7 +78,13 @@ def at_work(
     """A consumer with that embedder, and with parsing that never ends on one page."""
     parsers = EndlessPage(settings)
     indexes = ChunkIndexes(settings, pool)
-    resources = Resources(blobs=open_blob_store(settings), indexes=indexes, parsers=parsers, embed=embed)
+    resources = Resources(
+        blobs=open_blob_store(settings),
+        indexes=indexes,
+        parsers=parsers,
+        embed=embed,
+        answer=LocalAnswerer(settings),
+    )
     with parsers.parser, consuming(settings, pool, kinds={"index_file": IndexFile(resources)}):
         yield LocalClient(settings, pool, engine, organisation)
 
