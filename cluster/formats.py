@@ -82,7 +82,7 @@ def starts_with(*marks: bytes) -> Callable[[FileBeginning], bool]:
 def matches(pattern: bytes) -> Callable[[FileBeginning], bool]:
     """Make a function that recognises a format by a pattern.
 
-    For a format whose mark consists of letters, the pattern also requires other bytes after the letters.
+    A text may begin with a mark that consists of letters, so such a pattern also checks the bytes after it.
     """
     compiled = re.compile(pattern, re.DOTALL)
     return lambda beginning: compiled.match(beginning.start) is not None

@@ -1,7 +1,7 @@
 """The workers: a Serve deployment without a route, whose replicas take jobs from the queue and run them.
 
-``cluster/deploy/serve.yaml`` names ``build``. A replica only orchestrates: separate processes parse the
-documents, and the embedding deployment has the model.
+Serve imports ``build`` (see ``cluster/deploy/serve.yaml``). A replica only orchestrates: separate processes
+parse the documents, and the embedding deployment computes the vectors.
 """
 
 import asyncio

@@ -4,7 +4,7 @@
 contains the version that introduced it. The table ``queue_migrations`` lists the migrations that a database
 has.
 
-    while missing(connection): apply(connection)
+    if missing(connection): apply(connection)
 """
 
 from pathlib import Path

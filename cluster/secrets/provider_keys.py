@@ -73,10 +73,10 @@ def find_key(
 def set_key(
     connection: Connection[Any], cipher: SecretCipher, organisation: str, provider: str, key: Secret
 ) -> None:
-    """Store the organisation's key with the provider, encrypted. An earlier key is replaced.
+    """Encrypt and store the organisation's key for the provider, in place of any earlier key.
 
     Raises:
-        InvalidInput: the name of the provider or the key is not valid.
+        InvalidInput: the provider's name or the key is not valid.
         NotFound: there is no such organisation.
     """
     if not PROVIDER.fullmatch(provider):

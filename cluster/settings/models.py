@@ -126,7 +126,7 @@ class ModelSetting(ModelOptions):
 
 
 def _model_setting(given: object) -> object:
-    """Return an object for a text: a text is the source of a model without options."""
+    """Return ``{"source": text}`` for a text, and other values unchanged."""
     return given if isinstance(given, dict | ModelSetting) else {"source": given}
 
 

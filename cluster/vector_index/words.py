@@ -126,7 +126,7 @@ def normalised(text: str) -> str:
     if not text.isascii():
         text = FOREIGN.sub(lambda run: _remembered(run[0]) if len(run[0]) <= SHORT else _folded(run[0]), text)
     text = text.encode().translate(ASCII).decode()
-    if not text.isascii():  # compose marks with ASCII letters; a dotted I becomes a plain i
+    if not text.isascii():  # compose ASCII letters with their marks; Turkish dotted I becomes i
         text = LONE.sub("", unicodedata.normalize("NFKC", text).replace("i\u0307", "i"))
     return STOP.sub(" ", text)
 

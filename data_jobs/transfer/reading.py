@@ -40,7 +40,7 @@ class Part:
 
 
 def read_store(pool: ConnectionPool, index: ChunkIndex, store: VectorStore) -> Generator[Part, None, None]:
-    """Yield everything in the store as it is when the iteration begins, documents first, in order of id."""
+    """Yield the store's documents by id, then the chunks without a document, all from one snapshot."""
     index.collection(store.collection)  # before the snapshot, so that it needs no second connection
     with translated(), snapshot(pool) as connection:
         for some in _some_documents(connection, store):

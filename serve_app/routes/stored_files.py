@@ -82,7 +82,7 @@ async def delete_unused_blobs(service: Service, organisation: str, hashes: Seque
 
 @asynccontextmanager
 async def deleting_orphan_blob(service: Service, organisation: str, blob: Blob) -> AsyncIterator[None]:
-    """Delete the blob if the block, which writes the row for the blob, fails because the row is refused."""
+    """Delete the blob if its row, which the ``async with`` block writes, is refused."""
     try:
         yield
     # A lost connection is not caught here, because the row may have been written.

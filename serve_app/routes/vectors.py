@@ -63,7 +63,7 @@ router = json_router(404, 409, 429)
 
 
 class InsertRequest(RequestModel):
-    """Rows to insert into a vector store without a model."""
+    """Rows to insert into a vector store that has no model."""
 
     vectors: Annotated[list[Any], Field(min_length=1, max_length=MAX_ROWS, json_schema_extra={"items": ROW})]
     """Up to 1,000 rows with `id`, `vector`, `text` and `attributes`."""
@@ -150,7 +150,7 @@ async def insert_vectors(
 
 
 class DeleteVectorsRequest(RequestModel):
-    """Rows to delete from a vector store without a model."""
+    """Rows to delete from a vector store that has no model."""
 
     ids: Annotated[list[Text], Field(min_length=1, max_length=MAX_ROWS)]
     """Up to 1,000 ids of rows."""

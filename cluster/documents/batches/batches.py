@@ -169,7 +169,7 @@ def create_batch(
     """
     window = _window(new.completion_window)
     file = _requests_file(connection, organisation, new.input_file)
-    # The size of the answers is unknown, so the output files are written even beyond the limits.
+    # The size of the answers is unknown, so this requires only that no limit is reached yet.
     require_room(connection, organisation, default_limits=default_limits, files=1, bytes=1)
     id, job = f"batch_{secrets.token_hex(16)}", new_job_id()
     values = {

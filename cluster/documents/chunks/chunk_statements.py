@@ -206,7 +206,7 @@ class ChunkStatements:
         return self._format("SELECT id FROM {table} WHERE {owned} AND document = %(document)s")
 
     def set_attributes(self) -> sql.Composed:
-        """Replace the attributes of rows by id if they differ. Returns the columns of ``delete_others``."""
+        """Update rows whose attributes differ from the given ones. Returns what ``delete_others`` returns."""
         return self._format(
             """
             UPDATE {table} AS t SET attributes = i.attributes
@@ -243,12 +243,12 @@ class ChunkStatements:
         )
 
     def by_words(self, where: sql.Composable) -> sql.Composed:
-        """Rank rows that have any of the text's words; more matching words rank higher."""
+        """Rank rows that have any of the query's words; more matching words rank higher."""
         # For 100 sentences of real manuals, ts_rank ranked the right page first 96 times, ts_rank_cd 74.
         return self._by_text(ANY_OF_ITS_WORDS, where)
 
     def by_phrase(self, where: sql.Composable) -> sql.Composed:
-        """Rank rows that have the text's words in the same sequence, as in a quotation."""
+        """Rank rows that have the query's words in the same sequence, as in a quotation."""
         return self._by_text(ITS_PHRASE, where)
 
     def _by_text(self, query: str, where: sql.Composable) -> sql.Composed:

@@ -293,7 +293,7 @@ def _length(given: int, dim: int) -> str:
 def _array(value: list[Any]) -> Any:
     try:
         array = np.array(value)
-    except (ValueError, OverflowError):  # lists of different lengths
+    except (ValueError, OverflowError):  # nested lists of unequal lengths, for one
         return None
     if array.dtype != object:
         return array

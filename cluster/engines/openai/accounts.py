@@ -24,9 +24,11 @@ from cluster.secrets import Secret, find_key
 
 #: Seconds after which a changed key is noticed.
 REMEMBERED_S = 30.0
-#: Seconds that one request may take in all, and to connect. The lease of a budget's grant is longer.
-REQUEST_TIMEOUT_S, CONNECT_TIMEOUT_S = 60.0, 5.0
-#: Seconds of the limits per minute.
+#: Maximum seconds of one request. The lease of a budget's grant is longer.
+REQUEST_TIMEOUT_S = 60.0
+#: Maximum seconds until a connection is open.
+CONNECT_TIMEOUT_S = 5.0
+#: Period of the limits per minute, in seconds.
 MINUTE_S = 60.0
 #: Where OpenAI's own API is.
 OPENAI_URL = "https://api.openai.com/v1"

@@ -78,7 +78,7 @@ class TokenPlaces:
     begin: NDArray[np.int64]
     #: (n + 1,) int64: offset at which the text of the tokens before i ends.
     end: NDArray[np.int64]
-    #: (n + 1,) bool: a cut before token i splits no token and no letter from its marks.
+    #: (n + 1,) bool: a cut before token i divides no token and no grapheme cluster.
     whole: NDArray[np.bool_]
     #: (n + 1,) bool: white space precedes token i.
     spaced: NDArray[np.bool_]
