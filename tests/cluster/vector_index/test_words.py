@@ -17,9 +17,8 @@ from cluster.documents.chunks.chunk_rows import ChunkRecord
 from cluster.documents.chunks.chunk_statements import ChunkStatements
 from cluster.settings import Settings
 from cluster.vector_index.words import LONGEST_WORD, normalised, words
-from tests.cluster.vector_index.conftest import DIM
 
-ORG, STORE = "default", "vs_words"
+ORG, STORE, DIM = "default", "vs_words", 8
 
 #: text, queries of which each finds it by word, queries of which each finds it as a phrase
 CASES = {

@@ -1,13 +1,9 @@
-"""The promises of a chunk index, for every place where vectors can lie."""
+"""The promises of a chunk index, for every place where vectors can be."""
 
-import random
 import threading
-import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any, TypeVar
 
 import numpy as np
 import pytest
@@ -20,26 +16,8 @@ from cluster.documents.chunks.chunk_search import Question
 from cluster.documents.indexing import ChunkIndex
 from cluster.errors import Conflict, InvalidInput, NotFound, Permanent, Retryable
 from cluster.vector_index import Written
-from tests.cluster.vector_index.conftest import DIM, MakeRow
-
-ORG, STORE = "default", "vs"
-
-T = TypeVar("T")
-
-
-def ids(index: ChunkIndex, collection: str, store: str = STORE, organisation: str = ORG) -> list[str]:
-    """Ids of the chunks of a store, in the order of a scan."""
-    return [row.id for row in index.scan(organisation, store, collection=collection)]
-
-
-def persistently(write: Callable[..., T], *place: Any) -> T:
-    """Write, and repeat it after a retryable error, as callers do."""
-    *place, collection = place
-    while True:
-        try:
-            return write(*place, collection=collection)
-        except Retryable:
-            time.sleep(random.uniform(0, 0.1))
+from tests.cluster.vector_index.contract import DIM, ORG, STORE
+from tests.cluster.vector_index.contract.conftest import MakeRow, ids, persistently
 
 
 def test_ensure_is_idempotent_safe_to_race_and_refuses_another_shape(
