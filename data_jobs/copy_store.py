@@ -124,7 +124,7 @@ def _compared(
 def _other_vectors(
     pool: ConnectionPool, indexes: ChunkIndexes, source: VectorStore, target: VectorStore, ids: Sequence[str]
 ) -> int:
-    """Return how many of the chunks with these ids have another vector, or none, in one of the stores."""
+    """Return how many of these chunks do not have the same vector in both stores."""
     if indexes.of(source).external is None and indexes.of(target).external is None:
         return 0  # ``compare`` has compared all vectors
     one, two = (vectors_of(pool, indexes.of(store), store, ids) for store in (source, target))

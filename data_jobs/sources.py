@@ -121,9 +121,8 @@ def absolute(location: str) -> str:
                 f"{location}: cannot read {scheme}://; use a path or one of {', '.join(sorted(SCHEMES))}"
             )
         return location.rstrip("/")
-    return Path(
-        os.path.abspath(Path(location).expanduser())
-    ).as_uri()  # removes "..", so that one file has one id
+    # abspath removes "..", so that one file has one id
+    return Path(os.path.abspath(Path(location).expanduser())).as_uri()
 
 
 def local_path(uri: str) -> str:

@@ -176,7 +176,7 @@ def keep_file(connection: Connection[Any], organisation: str, id: str) -> File:
 
 
 def missing_files(connection: Connection[Any], organisation: str, ids: Sequence[str]) -> list[str]:
-    """Return those of the ids that are not ids of the organisation's files."""
+    """Return the ids that belong to no file of the organisation."""
     values = {"organisation": organisation, "ids": list(ids)}
     return [id for (id,) in connection.execute(SQL["missing"], values)]
 

@@ -273,7 +273,7 @@ class Scored:
     scores: NDArray[np.float32]
     #: Number of tokens that the model read. The tokens of the query count once for each document.
     tokens: int
-    #: (n,) bool: True if the document, or query and document together, had too many tokens and was cut.
+    #: (n,) bool: True if the document was cut because it, alone or with the query, had too many tokens.
     truncated: NDArray[np.bool_]
 
 

@@ -26,8 +26,10 @@ PROVIDER = re.compile(r"[a-z][a-z0-9-]{0,63}")
 #: Maximum length of a key in characters.
 MAX_KEY_CHARACTERS = 4_096
 KEY = re.compile(rf"[!-~]{{1,{MAX_KEY_CHARACTERS}}}")
-#: A list shows the last characters of keys that are at least this long.
-SHOWN_CHARACTERS, MIN_SHOWN_KEY = 4, 16
+#: Number of last characters of a key that a list shows.
+SHOWN_CHARACTERS = 4
+#: Minimum length of a key whose last characters are shown.
+MIN_SHOWN_KEY = 16
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -130,8 +130,8 @@ def _moment_of_text(value: str) -> datetime:
 
 #: Text that Postgres can store and UTF-8 can encode.
 Text = Annotated[str, AfterValidator(_storable)]
-#: Text that is never stored, so it may have any character. pydantic's own minimum length is not used, because
-#: it refuses half of a surrogate pair.
+#: At least one character, of any kind, because the text is never stored. pydantic's own minimum length would
+#: refuse half of a surrogate pair.
 NotEmpty = Annotated[str, AfterValidator(_not_empty), WithJsonSchema({"type": "string", "minLength": 1})]
 Whole = Annotated[int, BeforeValidator(_whole)]
 PositiveWhole = Annotated[int, Field(ge=1), BeforeValidator(_whole)]

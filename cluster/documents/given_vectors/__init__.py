@@ -1,1 +1,1 @@
-"""Vectors that callers compute themselves: the checks of their rows, and inserting them into a store."""
+"""Vectors that callers compute themselves: checking the rows, and inserting the rows into a store."""

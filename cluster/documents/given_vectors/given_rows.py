@@ -91,7 +91,7 @@ class GivenRow:
 
 
 class Unfit(Exception):
-    """A field of a row cannot be stored. The message continues after the row's number."""
+    """A row cannot be stored. The message continues a sentence such as "row 7": "has no vector"."""
 
     def __init__(self, kind: FaultKind, message: str) -> None:
         super().__init__(message)

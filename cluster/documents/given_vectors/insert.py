@@ -116,16 +116,16 @@ def insert(
 ) -> Inserted:
     """Store the rows in the caller's transaction. The store cannot be deleted until the transaction ends.
 
-    Call ``touch_store`` before, not after, because two transactions that share the store's row and then
-    change it would deadlock.
+    Call ``touch_store`` before, not after, because two transactions that hold a share lock on the
+    store's row and then change the row would deadlock.
 
     Args:
-        probably_new: try a copy first, which is much faster if no row is stored and slower if one is.
+        probably_new: try COPY first, which is much faster if all rows are new, and slower otherwise.
 
     Raises:
         NotFound: the store was deleted.
         Conflict: the store has expired.
-        InvalidInput: with ``row_ids`` of rows that cannot be stored.
+        InvalidInput: rows cannot be stored; their ids are in ``row_ids``.
     """
     key = {"organisation": store.organisation, "id": store.id}
     found = connection.execute(SQL["share_store"], key).fetchone()

@@ -1,7 +1,7 @@
 """Attaching files to vector stores: each attached file gets a job that indexes it.
 
-Called by the routes and by the doctor. A worker calls ``successor`` if another job has replaced its job, or
-if the file was detached.
+Called by the routes, the doctor and ``ingesting``. A worker calls ``successor`` if another job has replaced
+its job, or if the file was detached.
 
     with connection.transaction():
         attach_many(connection, store, [Attachment(file="file-1")])

@@ -31,7 +31,7 @@ class StoreVersion:
 
     #: Creation time of the store, because a deleted store's id can be used again.
     created_at: datetime
-    #: Number of committed changes since then.
+    #: Number of changes that were committed since the creation of the store.
     changes: int
 
 

@@ -265,7 +265,7 @@ def touch_store(connection: Connection[Any], store: VectorStore) -> None:
 
 
 def delete_store(connection: Connection[Any], organisation: str, id: str) -> Job:
-    """Hide the store and submit the job that deletes its contents; returns the job.
+    """Hide the store, then submit and return the job that deletes its contents.
 
     Raises:
         NotFound: the organisation has no such store.

@@ -12,7 +12,7 @@ from urllib.parse import quote, unquote
 
 #: Maximum length of an id on Pinecone.
 LONGEST = 512
-#: All printable ASCII characters beside letters, digits and "%".
+#: Characters that an id on Pinecone keeps as they are, besides letters and digits.
 PLAIN = "!\"#$&'()*+,-./:;<=>?@[\\]^_`{|}~"
 
 

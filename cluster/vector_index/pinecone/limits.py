@@ -47,7 +47,7 @@ class Operation(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Use:
-    """What one request uses of the limits."""
+    """What one request counts against the limits."""
 
     operation: Operation
     #: Organisation whose share is used.

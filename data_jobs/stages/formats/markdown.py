@@ -21,7 +21,8 @@ from data_jobs.stages.formats.text import clean
 #: Maximum nesting level, because the parser recurses once per level. Deeper text becomes a paragraph that
 #: shows the Markdown marks.
 MAX_DEPTH = 60
-#: Limit at which the parser drops text. The margin avoids this, because a nested list adds two levels.
+#: Nesting level at which the parser drops text. It is above ``MAX_DEPTH``, because a nested list adds two
+#: levels.
 PARSER_MAX_DEPTH = MAX_DEPTH + 10
 #: Beginning and end of the blocks of raw HTML that may contain blank lines
 #: (https://spec.commonmark.org/0.31.2/#html-blocks).

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, fields
 
 
 def _metric(description: str) -> int:
-    """A counter that ``metrics`` publishes under its name with this description."""
+    """A counter that ``metrics`` publishes under the field's name, with this description."""
     counter: int = field(default=0, metadata={"metric": description})
     return counter
 

@@ -91,7 +91,7 @@ def _index_file(submission: Submission, connection: Connection[Any]) -> Job:
 
 
 def _ingest_files(submission: Submission, connection: Connection[Any]) -> Job:
-    """Queue the attachment of many files of the organisation to one of its stores."""
+    """Queue a job that attaches many files of the organisation to a store."""
     asked: IngestFilesInput = submission.input
     organisation = submission.organisation
     store = require_live(get_store(connection, organisation, asked.vector_store_id))

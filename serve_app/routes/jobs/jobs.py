@@ -143,7 +143,8 @@ async def get_job_events(
         int | None, Header(ge=0, le=HIGHEST_EVENT, description="Id of the last event that was received")
     ] = None,
 ) -> Response:
-    """Sends the events of a job until it ends. If `Last-Event-ID` is given, only later events are sent."""
+    """Sends the events of a job until the job ends or the time limit is reached. If `Last-Event-ID` is
+    given, only later events are sent."""
     feed.listeners.require_room()
     watch = Watch(organisation=organisation, job=job_id, after=last_event_id or 0)
     first = (await feed.read([watch])).get(watch)
