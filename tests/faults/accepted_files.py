@@ -3,8 +3,8 @@
 import random
 import time
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Set
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 from uuid import uuid4
@@ -24,6 +24,7 @@ from cluster.jobs.jobs import PriorityClass
 from cluster.organisations.organisations import ensure_organisation
 from cluster.records import chunk_id, document_id
 from cluster.settings import Settings
+from cluster.vector_index import PGVECTOR
 from tests.data_jobs.running_consumer import LocalClient
 
 WORDS = (
@@ -61,9 +62,11 @@ class Home:
             ensure_organisation(connection, id)
         return id
 
-    def client(self) -> LocalClient:
-        """A client of a new organisation."""
-        return LocalClient(self.settings, self.pool, _engine(self.settings), self.organisation())
+    def client(self, organisation: str | None = None) -> LocalClient:
+        """A client of the organisation, or of a new one."""
+        return LocalClient(
+            self.settings, self.pool, _engine(self.settings), organisation or self.organisation()
+        )
 
     def ask(self, statement: str, *values: Any, within_s: float = LONGEST_S) -> list[tuple[Any, ...]]:
         """Rows of the statement, repeated while the database does not answer."""
@@ -108,18 +111,35 @@ def documents() -> dict[str, tuple[bytes, str]]:
     return made
 
 
-def attach(home: Home) -> list[Accepted]:
-    """Attach every document, divided between two new organisations, in all priority classes."""
+def attach(
+    home: Home, names: Set[str] | None = None, *, index: str = PGVECTOR, **options: Any
+) -> list[Accepted]:
+    """Attach documents, divided between two new organisations, in all priority classes.
+
+    Args:
+        names: the documents; None means all of ``documents``.
+        index: name of the index that holds the vectors.
+        options: arguments of ``LocalClient.attach``.
+    """
     clients = [home.client(), home.client()]
-    stores = [client.store("faults") for client in clients]
+    stores = [client.store("faults", index=index) for client in clients]
     classes = list(PriorityClass)
     accepted = []
-    for number, (name, (data, state)) in enumerate(documents().items()):
+    chosen = [(name, *one) for name, one in documents().items() if names is None or name in names]
+    for number, (name, data, state) in enumerate(chosen):
         client, store = clients[number % 2], stores[number % 2]
         file = client.upload(name, data)
-        job = client.attach(store, file, priority_class=classes[number % len(classes)])
+        job = client.attach(store, file, priority_class=classes[number % len(classes)], **options)
         accepted.append(Accepted(store, file, job, state))
     return accepted
+
+
+def attach_again(home: Home, accepted: list[Accepted], **options: Any) -> list[Accepted]:
+    """Attach the same files to the same stores, with other options."""
+    return [
+        replace(one, job=home.client(one.store.organisation).attach(one.store, one.file, **options))
+        for one in accepted
+    ]
 
 
 def states(home: Home, accepted: list[Accepted]) -> Counter[str]:

@@ -10,13 +10,21 @@ from random import Random
 import pytest
 
 from cluster.database import open_pool
+from cluster.settings.indexes import PINECONE, IndexSource
+from cluster.settings.values import Table
 from tests import folder_index
 from tests.conftest import NewHome
 from tests.faults.accepted_files import Contents, Home, attach, await_end, check, contents
+from tests.faults.external_indexes import SIMULATED, InFolder, OnPinecone
 from tests.faults.worker_processes import Workers
+from tests.keys_in_output import marked_key
+from tests.simulators.pinecone.server import PineconeServer, simulator
+from tests.simulators.pinecone.traffic import RateCaps
 
 ROUNDS = int(os.environ.get("ROUNDS", "1"))
 SEED = int(os.environ.get("SEED", "20261124"))
+#: Limit of the simulated Pinecone, and of the cluster.
+REQUESTS_PER_SECOND = 2
 #: A worker without a heartbeat for so long counts as dead.
 LEASE_S = 3.0
 
@@ -35,10 +43,27 @@ def chance(request: pytest.FixtureRequest) -> Random:
 
 
 @pytest.fixture(scope="package")
-def home(new_home: NewHome) -> Iterator[Home]:
+def pinecone() -> Iterator[PineconeServer]:
+    """A simulator of Pinecone with limits that few writers reach."""
+    limits = RateCaps(requests=REQUESTS_PER_SECOND, lists=REQUESTS_PER_SECOND)
+    with pytest.MonkeyPatch.context() as patch, simulator(caps=limits) as server:
+        patch.setenv("PINECONE_API_KEY", marked_key("pcsk_"))
+        server.service.storage.delay_s = 0.01
+        yield server
+        assert server.complaints == []
+
+
+@pytest.fixture(scope="package")
+def home(new_home: NewHome, pinecone: PineconeServer) -> Iterator[Home]:
     """A home whose Postgres the tests may kill."""
-    # Stores are made in pgvector all the same, except where a test asks for the index in files.
-    ours = {"lease_s": LEASE_S, "engine_threads": 1, "vector_index": folder_index.NAME}
+    limited = {"host": pinecone.url, "requests_per_second": REQUESTS_PER_SECOND}
+    # Stores are made in pgvector all the same, except where a test asks for another index.
+    ours = {
+        "lease_s": LEASE_S,
+        "engine_threads": 1,
+        "vector_index": folder_index.NAME,
+        "indexes": Table({SIMULATED: IndexSource(kind=PINECONE, **limited)}),
+    }
     settings = new_home("faults").model_copy(update=ours)
     pool = open_pool(settings)
     yield Home(settings, pool)
@@ -50,6 +75,16 @@ def workers(home: Home, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wo
     """Two worker processes that are started again when they end."""
     with Workers(home.settings, 2, tmp_path_factory.mktemp("workers")) as workers:
         yield workers
+
+
+@pytest.fixture
+def outside(
+    request: pytest.FixtureRequest, home: Home, workers: Workers, pinecone: PineconeServer
+) -> Iterator[InFolder | OnPinecone]:
+    """The index of this class, which kills workers that write to it."""
+    made = InFolder(home) if request.param is InFolder else OnPinecone(pinecone, workers)
+    yield made
+    made.recover()
 
 
 @pytest.fixture(scope="package")

@@ -30,6 +30,7 @@ from cluster.errors import ClusterError
 from cluster.jobs import attempts
 from cluster.logs import configure
 from cluster.settings import Settings
+from cluster.vector_index.pinecone import limits
 from data_jobs.kinds import answer_requests
 from data_jobs.kinds.registry import open_kinds
 from data_jobs.kinds.resources import Ids, Resources
@@ -41,6 +42,8 @@ from serve_app.service import Service
 
 #: Delay of a call to a model on another machine, beside the computing: other requests and the network.
 DELAY_S = 0.1, 0.6
+#: The limits of the simulated Pinecone are low, so the share of a killed worker must soon be free again.
+LEASE_S = 6.0
 
 
 class RemoteEmbedder:
@@ -156,6 +159,7 @@ def small_parts() -> None:
 async def main(name: str) -> None:
     """Run jobs until SIGTERM."""
     small_parts()
+    limits.LEASE_S = LEASE_S
     settings = Settings()
     configure(settings)
     pool = open_pool(settings)

@@ -23,6 +23,9 @@ BYTES_PER_SECOND = 50_000_000
 DELETED_PER_SECOND = 5_000
 #: Maximum seconds that a request waits for its turn.
 TIMEOUT_S, URGENT_TIMEOUT_S = 60.0, 3.0
+#: Seconds after which the share of a process that was killed in mid-request is free again. Pinecone counts a
+#: request when it arrives, so this has to be longer than connecting and sending take with their time limits.
+LEASE_S = 65.0
 #: Maximum number of budgets that one process keeps open.
 MAX_BUDGETS = 10_000
 
@@ -101,7 +104,9 @@ class RateLimits:
         place = f"{use.namespace}:" if use.operation.per_namespace else ""
         name = f"pinecone:{self._source.host}:{place}{use.operation}"
         with self._lock:
-            budget = self._budgets.pop(name, None) or SharedBudget(self._pool, name, self._limits(use))
+            budget = self._budgets.pop(name, None) or SharedBudget(
+                self._pool, name, self._limits(use), lease_s=LEASE_S
+            )
             self._budgets[name] = budget
             if len(self._budgets) > MAX_BUDGETS:
                 self._budgets.popitem(last=False)

@@ -51,8 +51,8 @@ class PineconeServer(ThreadingHTTPServer):
         self.faults = faults or IndexFaults()
         #: Seconds that a request takes.
         self.latency_s = 0.0
-        #: Called with the operation and its body before the operation is carried out.
-        self.before: Callable[[str, Body], None] | None = None
+        #: Called with the operation, its body and the client's port before the operation is carried out.
+        self.before: Callable[[str, Body, int], None] | None = None
         #: Accepted keys; None means any.
         self.keys: set[str] | None = None
         self._released = threading.Event()
@@ -118,7 +118,7 @@ class _Handler(BaseHTTPRequestHandler):
                 raise Refusal(429, f"Request failed. You've reached the limit of {operation} requests")
             self._admit(raw, fault)
             if self.server.before is not None:
-                self.server.before(operation, body)
+                self.server.before(operation, body, self.client_address[1])
             answer, headers = self.server.service.carry_out(operation, body)
             self._finish(fault, operation, answer, headers)
         except Refusal as refusal:
