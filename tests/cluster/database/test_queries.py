@@ -13,6 +13,7 @@ FILES = sorted(file for package in OWNED for file in (ROOT / package).rglob("*.s
 #: Statements of the queue and of upkeep on the rows of every organisation. Others end in ``_of_all``.
 OF_ALL = {
     "attempts.sql": {"take_turn"},
+    "bulk_inserts.sql": {"commit_later"},
     "queue_tables.sql": {
         "heartbeat",
         "open_command_entry",
@@ -27,6 +28,7 @@ OF_ALL = {
     "rescue.sql": {"round", "end_silent_transactions", "alone"},
     "shortages.sql": {"announce", "withdraw", "announced"},
     "store_upkeep.sql": {"organisations"},
+    "store_versions.sql": {"find_versioned"},  # wraps statements that name it
 }
 
 

@@ -58,6 +58,16 @@ def test_repeated_failures_stop_the_calls_of_every_process(pool: ConnectionPool,
     assert "the next call is sent at 20" in shown.sentence
 
 
+def test_a_provider_that_nobody_calls_any_more_is_no_longer_shown(pool: ConnectionPool, name: str) -> None:
+    fail(open_breaker(pool, name), times=3)
+    with pool.connection() as connection:
+        assert name in {one.name for one in breaker_states(connection)}
+        connection.execute(
+            "UPDATE rate_breakers SET retry_at = retry_at - interval '2 hours' WHERE name = %s", [name]
+        )
+        assert name not in {one.name for one in breaker_states(connection)}
+
+
 def test_a_success_between_failures_keeps_the_breaker_closed(pool: ConnectionPool, name: str) -> None:
     breaker = open_breaker(pool, name)
     for _ in range(3):

@@ -34,6 +34,17 @@ VALID_REQUESTS: dict[str, Any] = {
         "ranking_options": {"ranker": "auto"},
         "filters": None,
     },
+    "/v1/vector_stores/{vector_store_id}/vectors": {
+        "vectors": [{"id": "a", "vector": [1.0], "text": "a heron", "attributes": {"k": "v"}}]
+    },
+    "/v1/vector_stores/{vector_store_id}/vectors/delete": {"ids": ["a"]},
+    "/v1/batches": {
+        "input_file_id": "file-none",
+        "endpoint": "/v1/embeddings",
+        "completion_window": "24h",
+        "metadata": {"k": "v"},
+    },
+    "/v1/jobs": {"kind": "index_file", "input": {"file_id": "file-none", "vector_store_id": "none"}},
     "/v1/jobs/retry": {"kind": "none", "subject": "none", "error_code": "none"},
     "/v1/uploads": {"filename": "a.txt", "purpose": "assistants", "bytes": 9, "mime_type": "text/plain"},
     "/v1/uploads/{upload_id}/complete": {"part_ids": ["part"], "md5": "0"},

@@ -21,6 +21,13 @@ from tests.serve_app.conftest import MODEL, Server, serving
 from tests.serve_app.raw_requests import connect
 
 
+@pytest.fixture(scope="module", autouse=True)
+def no_provider_away(pool: ConnectionPool) -> None:
+    """Forget the providers that were away in earlier tests, because ``/readyz`` shows them."""
+    with pool.connection() as connection:
+        connection.execute("DELETE FROM rate_breakers")
+
+
 @pytest.mark.parametrize(
     ("method", "path", "content", "status"),
     [
