@@ -107,5 +107,6 @@ def holds_only(home: Home, store: VectorStore, ids: Set[str]) -> None:
     index = indexes.of(store)
     assert index.external is not None
     external, collection = index.external, index.collection(store.collection)
-    home.until(lambda: external.count(*place, collection=collection) == len(ids), "deletions to be visible")
+    visible = "deletions to be visible"
+    home.until(lambda: external.count(*place, collection=collection) == len(ids), visible, within_s=20)
     assert sorted(id for page in external.ids(*place, collection=collection) for id in page) == sorted(ids)
