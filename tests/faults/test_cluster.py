@@ -58,13 +58,13 @@ class Cluster:
         """The unmodified client with its default of two retries."""
         return OpenAI(base_url=f"http://127.0.0.1:{self.settings.api_port}/v1", api_key="unused", timeout=90)
 
-    def replica(self, application: str) -> psutil.Process:
-        """Process of the application's only replica."""
+    def replica(self, application: str, deployment: str) -> psutil.Process:
+        """Process of the deployment's only replica."""
         described = httpx.get(
             f"http://127.0.0.1:{self.settings.dashboard_port}/api/serve/applications/", timeout=30
         ).json()
-        (deployment,) = described["applications"][application]["deployments"].values()
-        (replica,) = [one for one in deployment["replicas"] if one["state"] == "RUNNING"]
+        replicas = described["applications"][application]["deployments"][deployment]["replicas"]
+        (replica,) = [one for one in replicas if one["state"] == "RUNNING"]
         return psutil.Process(replica["pid"])
 
 
@@ -135,12 +135,12 @@ def expected(cluster: Cluster) -> Contents:
 
 def kill_worker(cluster: Cluster) -> None:
     """Kill the replica that runs the jobs."""
-    cluster.replica("workers").kill()
+    cluster.replica("workers", "worker").kill()
 
 
 def kill_embedder(cluster: Cluster) -> None:
     """Kill the replica that answers clients and holds the model."""
-    cluster.replica("embedding-cluster").kill()
+    cluster.replica("embedding-cluster", "embedder").kill()
 
 
 @pytest.mark.parametrize(
