@@ -45,6 +45,6 @@ UPDATE rate_breakers SET failures = 0 WHERE name = %(name)s AND opened_at IS NUL
 -- name: waiting  calls of all processes that wait for room in a budget
 SELECT count(*) FROM rate_claims WHERE state = 'waiting' AND until > clock_timestamp();
 
--- name: all  without providers that nobody has called for an hour since a probe was allowed: they may be gone from the settings
+-- name: all  leaves out providers that no process has called for an hour after a probe was allowed: the settings may no longer have them
 SELECT name, opened_at IS NOT NULL AS open, retry_at, probe IS NOT NULL AND probe_until > clock_timestamp() AS probing
 FROM rate_breakers WHERE retry_at IS NULL OR retry_at > clock_timestamp() - interval '1 hour' ORDER BY name;
