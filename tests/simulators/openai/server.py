@@ -2,25 +2,22 @@
 
 import base64
 import json
-import socket
-import struct
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tests.simulators.http_server import SimulatorHandler, SimulatorServer, running
 from tests.simulators.openai.faults import Fault, Faults
 from tests.simulators.openai.provider import Provider, Refused, vector_of
 
 RETRY_AFTER_S = 1
 RETRY_AFTER_MS = 50
-#: Seconds that a request takes, and seconds between the pieces of a slow answer.
-LATENCY_S, SLOW_PIECE_S = 0.0, 0.02
+#: Seconds that a request takes.
+LATENCY_S = 0.0
 
 
 REFUSED = (
@@ -32,11 +29,8 @@ REFUSED = (
 )
 
 
-class Server(ThreadingHTTPServer):
+class Server(SimulatorServer):
     """Serves one provider. ``faults`` may be replaced at any time."""
-
-    daemon_threads = True
-    request_queue_size = 128
 
     def __init__(self, provider: Provider, faults: Faults, *, port: int = 0, latency_s: float = 0.0) -> None:
         super().__init__(("127.0.0.1", port), _Handler)
@@ -49,21 +43,14 @@ class Server(ThreadingHTTPServer):
         """The base URL for clients."""
         return f"http://127.0.0.1:{self.server_address[1]}/v1"
 
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that went away is no error of the simulator."""
 
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
+class _Handler(SimulatorHandler):
     server: Server
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Write no log."""
 
     def do_POST(self) -> None:
         fault = self.server.faults.next()
         if fault == Fault.RESET:
-            self._reset()
+            self.reset()
             return
         body = self.rfile.read(int(self.headers["content-length"]))
         key = self.headers.get("authorization", "").removeprefix("Bearer ")
@@ -78,7 +65,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         time.sleep(self.server.latency_s)
         if fault == Fault.LOST:
-            self._reset()
+            self.reset()
             return
         floats = fault == Fault.FLOATS or asked.get("encoding_format") != "base64"
         answer = _answer(texts, dim, tokens, fault, asked["model"], floats=floats)
@@ -86,26 +73,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(200, answer, self.server.provider.left(key), slow=fault == Fault.SLOW)
 
     def _send(self, status: int, body: Any, headers: dict[str, str], *, slow: bool = False) -> None:
-        data = json.dumps(body).encode()
-        self.send_response(status)
-        for name, value in {
-            **headers,
-            "content-type": "application/json",
-            "content-length": len(data),
-        }.items():
-            self.send_header(name, str(value))
-        self.end_headers()
-        step = max(1, len(data) // 10) if slow else len(data)
-        for at in range(0, len(data), step):
-            self.wfile.write(data[at : at + step])
-            if slow:
-                self.wfile.flush()
-                time.sleep(SLOW_PIECE_S)
-
-    def _reset(self) -> None:
-        self.close_connection = True
-        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.connection.close()
+        self.send_json(status, json.dumps(body).encode(), headers, slow=slow)
 
 
 def _refuse(fault: Fault | None) -> None:
@@ -156,12 +124,5 @@ def simulator(
     provider: Provider | None = None, faults: Faults | None = None, *, latency_s: float = LATENCY_S
 ) -> Iterator[Server]:
     """Run a simulator inside the block."""
-    server = Server(provider or Provider(), faults or Faults(), latency_s=latency_s)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-    thread.start()
-    try:
+    with running(Server(provider or Provider(), faults or Faults(), latency_s=latency_s)) as server:
         yield server
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

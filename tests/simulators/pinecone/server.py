@@ -6,18 +6,16 @@ with simulator(dim=8, faults=IndexFaults(chances={IndexFault.BUSY: 0.2})) as ser
     server.complaints
 """
 
-import socket
-import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import orjson
 
+from tests.simulators.http_server import SimulatorHandler, SimulatorServer, running
 from tests.simulators.pinecone.contract import VERSIONS
 from tests.simulators.pinecone.faults import WRITES, IndexFault, IndexFaults
 from tests.simulators.pinecone.refusal import Refusal
@@ -26,16 +24,12 @@ from tests.simulators.pinecone.traffic import RateCaps, Traffic
 
 #: What ``Retry-After`` asks for, in seconds. Pinecone sends whole seconds.
 RETRY_AFTER_S = 1
-SLOW_PIECES, SLOW_PAUSE_S = 10, 0.02
 #: Maximum seconds without an answer; clients give up before.
 LONGEST_S = 120.0
 
 
-class PineconeServer(ThreadingHTTPServer):
+class PineconeServer(SimulatorServer):
     """Serves one index. ``faults`` and ``before`` may be replaced at any time."""
-
-    daemon_threads = True
-    request_queue_size = 128
 
     def __init__(
         self,
@@ -75,18 +69,11 @@ class PineconeServer(ThreadingHTTPServer):
         """Return when ``release`` is called."""
         self._released.wait(LONGEST_S)
 
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing about a client that went away."""
 
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
+class _Handler(SimulatorHandler):
     disable_nagle_algorithm = True
     wbufsize = 1 << 16
     server: PineconeServer
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Write no log."""
 
     def do_GET(self) -> None:
         self._serve("GET", b"")
@@ -110,7 +97,7 @@ class _Handler(BaseHTTPRequestHandler):
         )
         fault = self.server.faults.next(operation)
         if fault == IndexFault.RESET:
-            self._reset()
+            self.reset()
             return
         time.sleep(self.server.latency_s)
         try:
@@ -147,35 +134,16 @@ class _Handler(BaseHTTPRequestHandler):
             raise Refusal(500, "Internal error after the write")
         if fault == IndexFault.NO_ANSWER:
             self.server.wait_released()
-            self._reset()
+            self.reset()
         elif fault == IndexFault.APPLIED_RESET:
-            self._reset()
+            self.reset()
         else:
             self._send(200, answer, headers, slow=fault == IndexFault.SLOW)
 
     def _send(
         self, status: int, body: dict[str, Any], headers: dict[str, str], *, slow: bool = False
     ) -> None:
-        data = orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY)
-        self.send_response(status)
-        for name, value in {
-            **headers,
-            "Content-Type": "application/json",
-            "Content-Length": len(data),
-        }.items():
-            self.send_header(name, str(value))
-        self.end_headers()
-        size = max(1, len(data) // SLOW_PIECES) if slow else len(data)
-        for start in range(0, len(data), size):
-            self.wfile.write(data[start : start + size])
-            if slow:
-                self.wfile.flush()
-                time.sleep(SLOW_PAUSE_S)
-
-    def _reset(self) -> None:
-        self.close_connection = True
-        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.connection.close()
+        self.send_json(status, orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY), headers, slow=slow)
 
 
 def parameters(query: str) -> dict[str, Any]:
@@ -191,13 +159,9 @@ def simulator(
     *, dim: int = 384, metric: str = "cosine", faults: IndexFaults | None = None, caps: RateCaps | None = None
 ) -> Iterator[PineconeServer]:
     """Run a simulator of one index inside the block."""
-    server = PineconeServer(PineconeService(dim=dim, metric=metric), faults=faults, caps=caps)
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
-    thread.start()
-    try:
-        yield server
-    finally:
-        server.release()
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    made = PineconeServer(PineconeService(dim=dim, metric=metric), faults=faults, caps=caps)
+    with running(made) as server:
+        try:
+            yield server
+        finally:
+            server.release()
