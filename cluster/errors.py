@@ -50,7 +50,7 @@ class Unavailable(Retryable):
 
 class ProviderUnavailable(Unavailable):
     """A provider outside the cluster, such as a remote vector index, does not answer or answers with an error
-    of its own. Its adapter has used up its attempts, so nothing but time helps.
+    of its own. The adapter has already repeated the request as often as it may, so the caller can only wait.
     """
 
 

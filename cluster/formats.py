@@ -116,7 +116,7 @@ FORMATS = (
     Format(
         name="JPEG", media_type="image/jpeg", recognises=starts_with(b"\xff\xd8\xff"), purposes=("vision",)
     ),
-    # A file of vectors for the job bulk_insert_vectors, not a document.
+    # Parquet holds vectors for the job ``bulk_insert_vectors``. It is not a format of documents.
     Format(
         name="Parquet",
         media_type=PARQUET,

@@ -165,7 +165,8 @@ def _used_up(exc: psycopg.Error) -> Resource | None:
     """Return the resource that is used up, or None if the error has another reason."""
     if exc.sqlstate in RESOURCES:
         return RESOURCES[exc.sqlstate]
-    # Only these errors' texts are searched. Other texts may hold anything, such as a refused value.
+    # Only the texts of these errors are searched. The text of another error may contain anything, such as a
+    # refused value.
     has_telling_text = exc.sqlstate in {None, "42501"} or (exc.sqlstate or "")[:2] in {"53", "58", "XX"}
     words = (
         next((resource for words, resource in RESOURCES_BY_TEXT.items() if words in str(exc)), None)

@@ -17,8 +17,8 @@ from cluster.database.queries import queries
 from cluster.errors import Resource
 
 SQL = queries("cluster.database", "shortages.sql")
-#: First of the two numbers of these locks; no other kind of lock uses it. The second is the index of the
-#: resource in ``CODES``.
+#: The first of the two numbers that identify one of these locks. No other kind of lock uses this number. The
+#: second number is the index of the resource in ``CODES``.
 NAMESPACE = 723_641
 #: Resources by their number in the lock. New resources are added at the end only.
 CODES = (

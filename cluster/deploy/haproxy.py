@@ -64,7 +64,7 @@ def main() -> None:
             f"cluster.deploy.haproxy cannot edit the HAProxy configuration of this release of Ray: {exc}"
         )
     file.write_text(content, encoding="utf-8")
-    del os.environ[VARIABLE]  # else get_haproxy_binary returns this program
+    del os.environ[VARIABLE]  # otherwise get_haproxy_binary returns this program
     program = get_haproxy_binary()
     os.execv(program, [program, *arguments])  # noqa: S606  # the process id, which Serve knows, stays
 

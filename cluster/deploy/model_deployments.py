@@ -35,7 +35,7 @@ class ModelCall:
 
     #: Id of the fingerprint of the model that the token ids were made for.
     fingerprint: str
-    #: The organisation whose share of the model is used for the inputs.
+    #: Organisation that sends the inputs. The batcher gives each organisation a share of the model.
     organisation: str
     #: True if a person waits for the answer.
     urgent: bool
@@ -46,8 +46,8 @@ class ModelCall:
 def own_deployment(model: str) -> str:
     """Return the name of the model's own deployment.
 
-    Serve uses the name in the names of files and actors, so unusual characters are replaced. The digest keeps
-    the names of two such models apart.
+    Serve puts this name into the names of files and actors, so unusual characters are replaced. A digest
+    keeps two names apart that differ only in replaced characters.
     """
     plain = re.sub(r"[^A-Za-z0-9._-]", "-", model)
     return f"{ENDPOINT}-{plain}" if plain == model else f"{ENDPOINT}-{plain}-{digest(model, size=4)}"
@@ -71,7 +71,7 @@ async def call_replica(
         faults: the exceptions with which Ray reports that no replica answered.
 
     Raises:
-        Conflict: the replicas serve another model than the one with this fingerprint.
+        Conflict: the model of the replicas has another fingerprint.
         Unavailable: a replica died, or there is no replica.
         Throttled: the replica's queue is full, or the deadline cannot be met.
         CancelledError: the caller or the replica cancelled the call.

@@ -1,8 +1,9 @@
-"""Copies of documents: the records by which a copied document is listed and deleted like the first one.
+"""Read the records of documents, and write the records of copied documents into another store.
 
-Called by the commands that copy, export and import stores. A copied document keeps the ids of its chunks. Its
-own id is made from its new store and its source, as that of an ingested or attached document is, so a later
-ingest of the same source finds it, and so does a later attachment of the same file.
+The commands that copy, export and import stores call this module. With its record, a copied document can be
+listed and deleted like the original. A copied document keeps the ids of its chunks. The copy's own id is made
+from the new store and the document's source, in the same way as for ingested and attached documents. So a
+later ingest of the same source finds the copy, and so does a later attachment of the same file.
 
     with snapshot(pool) as connection:
         for document in read_documents(connection, store): ...
@@ -70,12 +71,12 @@ class CopiedDocument(_Record):
 
 
 class Copied(_Record):
-    """A document or a file without one, and how it is attached."""
+    """A document, the file that was attached for it, or both."""
 
-    #: Id of the document in the first store.
+    #: Id of the document in the store that is copied.
     id: Line
     document: CopiedDocument | None = None
-    #: None for a document that no file was attached for.
+    #: None if no file was attached for the document.
     file: CopiedFile | None = None
 
     def id_in(self, store: VectorStore) -> str:
@@ -88,10 +89,11 @@ class Copied(_Record):
 
 
 def read_documents(connection: Connection[Any], store: VectorStore) -> Iterator[Copied]:
-    """Yield the documents of a store and its files without a document, in the order of their ids.
+    """Yield the documents of a store, and its attached files that have no document, in the order of the
+    documents' ids.
 
     Args:
-        connection: must stay in its transaction until the iteration ends.
+        connection: must be in a transaction that stays open until the iteration ends.
     """
     values = {"organisation": store.organisation, "store": store.id}
     with connection.cursor(name="copied_documents", row_factory=dict_row) as cursor:
@@ -101,7 +103,9 @@ def read_documents(connection: Connection[Any], store: VectorStore) -> Iterator[
 
 
 def hold_files(connection: Connection[Any], store: VectorStore, files: Sequence[str]) -> set[str]:
-    """Return those of the files that a job of this store works on, and lock their rows."""
+    """Return those of the files that a job of this store is processing. Lock the rows that attach these
+    files.
+    """
     values = {"organisation": store.organisation, "store": store.id, "files": sorted(files)}
     return {file for (file,) in connection.execute(SQL["busy_files"], values)}
 
@@ -111,11 +115,11 @@ def write_documents(
 ) -> None:
     """Record copied documents in the transaction that writes their chunks, and attach their files.
 
-    A file that the organisation does not have is not attached. Its document is then listed like one of a bulk
-    ingest.
+    A file that the organisation does not have is not attached. Its document is then listed like a document of
+    a bulk ingest.
 
     Args:
-        job: id of the job that copies.
+        job: id of the job that makes the copy.
     """
     values = {"organisation": store.organisation, "store": store.id, "job": job}
     files = [

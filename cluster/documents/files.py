@@ -77,8 +77,8 @@ def create_file(
 ) -> File:
     """Create a file whose blob is stored. A repeated upload (``SAME_WITHIN_S``) returns the existing file.
 
-    Called inside a transaction. The blob cannot be deleted until the transaction ends. ``require_blob`` tells
-    whether the blob was deleted earlier, together with another file of the same content.
+    Called inside a transaction. The blob cannot be deleted until the transaction ends. ``require_blob``
+    checks whether the blob was deleted earlier, together with another file of the same content.
 
     Args:
         filename: a result of ``file_names.plain_name``.
@@ -164,7 +164,7 @@ def get_file(connection: Connection[Any], organisation: str, id: str) -> File:
 
 
 def keep_file(connection: Connection[Any], organisation: str, id: str) -> File:
-    """Do the same as ``get_file``, and keep the file from being deleted until the transaction ends.
+    """Return the file like ``get_file``. The file cannot be deleted before the transaction ends.
 
     Raises:
         NotFound: the organisation has no such file, or the file has expired.
@@ -243,7 +243,8 @@ def require_blob(connection: Connection[Any], blobs: BlobStore, organisation: st
 
 
 def release_blob(connection: Connection[Any], blobs: BlobStore, organisation: str, sha256: str) -> bool:
-    """Delete the blob in a separate transaction, unless a row still names it. True if it was deleted.
+    """Delete the blob in a separate transaction, unless a row still names it. Returns True if the blob was
+    deleted.
 
     Raises:
         Unavailable: the blob store does not answer.

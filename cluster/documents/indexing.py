@@ -226,11 +226,11 @@ class ChunkIndex:
         ahead: Ahead | None,
         known: Mapping[str, Mapping[str, Any]],
     ) -> Written:
-        """Write chunks with their vectors, or without those that an external index has, in the caller's
-        transaction.
+        """Write chunks in the caller's transaction. A vector that an external index already has is not
+        written.
 
         Args:
-            known: the attributes that an external index has of ids that are not new.
+            known: the attributes that an external index already has, by chunk id.
         """
         distinct = accepted(rows, self.collection(collection, connection), vectors_needed=False)
         kept = [id for id, *_, vector in distinct if vector is None]

@@ -20,7 +20,7 @@ from cluster.records import digest
 from cluster.settings import Settings
 from cluster.settings.models import ModelOptions
 
-#: The pooling of vectors that callers compute themselves.
+#: The value of ``pooling`` for vectors that callers compute themselves.
 GIVEN = "given"
 
 
@@ -220,7 +220,7 @@ class ModelEntry:
 class ModelProperties:
     """The properties of an ``Engine`` that are known before it opens, with the same meaning."""
 
-    #: The text to put before an input, by kind of input; empty without prompts.
+    #: For each kind of input, the text to put before the input. Empty if the model has no prompts.
     prompts: Mapping[str, str]
     #: Lengths to which vectors may be cut, the full length included.
     dimensions: tuple[int, ...]
@@ -273,7 +273,8 @@ class Scored:
     scores: NDArray[np.float32]
     #: Number of tokens that the model read. The tokens of the query count once for each document.
     tokens: int
-    #: (n,) bool: True if the document was cut because it, alone or with the query, had too many tokens.
+    #: (n,) bool: True if the document was cut because it was too long. The document may be too long by itself
+    #: or together with the query.
     truncated: NDArray[np.bool_]
 
 

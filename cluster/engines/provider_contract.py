@@ -1,6 +1,6 @@
-"""Define the contract of engines that ask a provider outside the cluster.
+"""Define the contract of engines that call a provider outside the cluster.
 
-The batcher and the embed stage give such an engine requests of one organisation each.
+All inputs of one call belong to one organisation.
 
     if isinstance(engine, ProviderEngine):
         vectors = engine.embed_ids(ids, organisation="acme", patience_s=60)
@@ -21,23 +21,25 @@ from cluster.engines.contract import Engine
 class RequestLimits:
     """The size of one request to a remote engine."""
 
-    #: Maximum number of inputs and of tokens.
+    #: Maximum number of inputs.
     inputs: int
+    #: Maximum number of tokens.
     tokens: int
-    #: Tokens below which a request is not made smaller only to send more requests at once.
+    #: Minimum number of tokens of a request that is made smaller only to send more requests at the same time.
     least_tokens: int
 
 
 @runtime_checkable
 class ProviderEngine(Engine, Protocol):
-    """An engine that asks another service. A request has inputs of one organisation, which pays for it.
+    """An engine that calls another service. A request has inputs of one organisation, which pays for the
+    request.
 
-    ``concurrency`` is the number of requests in flight for one organisation.
+    ``concurrency`` is the maximum number of requests in flight for one organisation.
     """
 
     @property
     def limits(self) -> RequestLimits:
-        """The size of one request."""
+        """Maximum size of one request."""
 
     def embed_ids(
         self, ids: Sequence[NDArray[np.int32]], *, organisation: str | None = None, patience_s: float = 0.0
@@ -47,10 +49,12 @@ class ProviderEngine(Engine, Protocol):
         Args:
             ids: tokenised inputs.
             organisation: the organisation that pays; None: the organisation of the settings.
-            patience_s: maximum seconds that each request waits while the errors below are only temporary.
+            patience_s: maximum seconds that each request waits for the rate limit, or for a service that does
+                not answer.
 
         Raises:
-            Throttled: the rate limit has no room for a longer time; ``retry_after_s`` says when it has.
+            Throttled: the rate limit has no room within that time. ``retry_after_s`` says when it will have
+                room.
             ProviderUnavailable: the service does not answer, after all retries.
             Misconfigured: the service refuses the key, the model or the account.
         """

@@ -28,7 +28,8 @@ from cluster.errors import Conflict, InvalidInput, Misconfigured
 from cluster.settings import Settings
 from cluster.settings.models import PLACEMENT, ModelOptions, ModelSetting
 
-#: What a request names in place of a model for a store whose vectors callers give. No model has this name.
+#: A request for a new store names this instead of a model if callers give the store's vectors. No model has
+#: this name.
 NO_MODEL = "none"
 #: Each kind of engine by the word before the colon in ``CLUSTER_MODELS``. A folder without such a word has
 #: the kind ``local``.
@@ -43,7 +44,7 @@ class Registry:
     """The models of the settings, by name. Creating a registry opens no model and reads no file."""
 
     def __init__(self, settings: Settings) -> None:
-        """Read the settings.
+        """Read the models from the settings.
 
         Raises:
             Misconfigured: a model has a kind that does not exist or an option that its kind does not take, or

@@ -16,7 +16,9 @@ log = structlog.get_logger(__name__)
 
 
 class SentenceTransformersKind(LocalKind):
-    """``EngineKind`` on a folder in the layout of sentence-transformers. Code in the folder is never run."""
+    """Implements ``EngineKind`` for folders in the layout of sentence-transformers. Code in the folder is
+    never run.
+    """
 
     def open_engine(self, entry: ModelEntry) -> Engine:
         """Open the model on sentence-transformers, in float32.

@@ -1,4 +1,4 @@
-"""The inputs of the kinds of jobs that anybody may submit with ``POST /v1/jobs``.
+"""The inputs of the kinds of jobs that clients may submit with ``POST /v1/jobs``.
 
 ``kinds`` names one of these models for each public kind. The route validates a request's ``input`` with it,
 and ``GET /v1/jobs/kinds`` publishes its JSON schema.
@@ -14,7 +14,7 @@ from pydantic_core import PydanticCustomError
 from cluster.records import MAX_ATTRIBUTE_NAME, MAX_ATTRIBUTE_VALUE, MAX_ATTRIBUTES
 from cluster.text.well_formed import well_formed
 
-#: Maximum number of files that one job is asked for by their ids.
+#: Maximum number of file ids in the input of one job.
 MAX_INGESTED_FILES = 10_000
 
 

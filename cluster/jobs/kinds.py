@@ -54,7 +54,8 @@ class JobKind:
     #: The input that ``POST /v1/jobs`` accepts for this kind, a subclass of ``inputs.JobInput``; None if only
     #: the cluster itself submits such jobs.
     input: type[BaseModel] | None = None
-    #: Other names by which a request may name the kind: the names of the tasks of the platform before this.
+    #: Other names that a request may use for the kind. They are the names of the tasks in the platform that
+    #: came before this project.
     aliases: tuple[str, ...] = ()
 
 

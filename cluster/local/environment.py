@@ -110,7 +110,7 @@ def _as_variable(value: object) -> str:
 
 
 def _plain(value: object) -> object:
-    """Return a value inside a table as one that JSON has."""
+    """Convert a value inside a table to a value that JSON can hold."""
     return value.model_dump(exclude_none=True) if isinstance(value, BaseModel) else str(value)
 
 

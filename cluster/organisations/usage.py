@@ -1,9 +1,9 @@
 """Usage events record the work that was done for each organisation, for billing.
 
 Every path that embeds or reranks calls ``record_usage``: requests and searches
-(``serve_app.embedding.usage``), the bulk ingest and the jobs (``data_jobs.stages.write``). Usage is also
-recorded for work without a job. Beside it, the engine ``cluster.engines.openai`` records what the provider
-reports for each of its requests.
+(``serve_app.embedding.usage``), the bulk ingest and the jobs (``data_jobs.stages.write``). Work without a job
+is recorded, too. In addition, the engine ``cluster.engines.openai`` records what the provider reports for
+each request.
 
     id = event_id(EMBEDDING, work)
     event = UsageEvent(organisation="acme", id=id, source=UsageSource.HTTP, model=name, quantity=12)
@@ -25,8 +25,8 @@ SQL = queries("cluster.organisations", "usage.sql")
 
 #: Kinds of work.
 EMBEDDING, RERANKING = "embedding", "reranking"
-#: The kind of events about what a remote provider reported for one request of ours. These tokens are also in
-#: the events of the paths that embed, so a sum has to choose one kind.
+#: The kind of the events that record what a remote provider reported for one of our requests. The same tokens
+#: are also in the events of the paths that embed, so a sum must include only one of the two kinds.
 PROVIDER_EMBEDDING = "provider_embedding"
 
 
@@ -61,7 +61,8 @@ class UsageEvent:
     unit: str = "tokens"
     #: Id of the job that did the work; None: no job did.
     job: str | None = None
-    #: What a remote provider asks for it, in US dollars; None: not known, or no remote provider.
+    #: Price of the work at a remote provider, in US dollars. None if the price is not known, or no remote
+    #: provider did the work.
     cost: Decimal | None = None
 
 

@@ -1,8 +1,9 @@
-"""A cache of search results, for searches that are equal to an earlier one of an unchanged vector store.
+"""A cache of search results. If a search is equal to an earlier search and its vector store has not changed,
+the earlier result is returned.
 
-Each replica has one. ``retrieve`` reads the version of the store first, and looks for the result under that
-version. A version changes in the transaction that changes the store, so a search that begins after a write
-was answered never gets a result from before the write.
+Each replica has its own cache. ``retrieve`` reads the version of the store first, and looks for the result
+under that version. A version changes in the transaction that changes the store, so a search that begins after
+a write was answered never gets a result from before the write.
 
     cache = ResultCache(64 * MIB)
     key = key_of(questions, embedded, options)
@@ -19,7 +20,7 @@ from hashlib import blake2b
 from cluster.documents.vector_stores.store_versions import StoreVersion, VersionedStore
 from cluster.retrieval.contract import QueryVectors, RetrievalOptions, RetrievedChunk
 
-#: Memory of an entry besides its chunks, and of a chunk besides its strings, in bytes.
+#: Estimated memory in bytes: of an entry without its chunks, and of a chunk without its strings.
 ENTRY_BYTES, CHUNK_BYTES = 600, 400
 #: Memory of an attribute besides its characters in JSON, in bytes.
 ATTRIBUTE_BYTES = 150
@@ -29,10 +30,11 @@ StoreKey = tuple[str, str]
 
 @dataclass(slots=True)
 class ResultCacheStats:
-    """Counters of a cache, which only grow, except for ``bytes``."""
+    """The statistics of a cache. All values except ``bytes`` are counters, which only grow."""
 
-    #: Searches answered from the cache, and searches that were run although there is a cache.
+    #: Number of searches that were answered from the cache.
     hits: int = 0
+    #: Number of searches that were run because the cache did not have the result.
     misses: int = 0
     #: Memory of the entries now, estimated.
     bytes: int = 0
@@ -46,8 +48,8 @@ class _Entry:
 
 
 class ResultCache:
-    """A cache that removes the least recently used results first, and a store's results once a search has
-    seen a newer version of the store. Use it in one thread only.
+    """A cache that removes the least recently used results first. When a search has seen a newer version of a
+    store, the cache removes the older results of that store. Use it in one thread only.
 
     Args:
         most_bytes: maximum memory; 0 means that nothing is kept.
@@ -56,12 +58,15 @@ class ResultCache:
     def __init__(self, most_bytes: int) -> None:
         self._most = most_bytes
         self._entries: OrderedDict[tuple[StoreKey, bytes], _Entry] = OrderedDict()
-        #: The newest version that a search has seen, and the keys of its entries, for stores with entries.
+        #: For each store with entries: the newest version that a search has seen, and the keys of the
+        #: entries.
         self._stores: dict[StoreKey, tuple[StoreVersion, set[bytes]]] = {}
         self.stats = ResultCacheStats()
 
     def get(self, found: VersionedStore, key: bytes) -> Sequence[RetrievedChunk] | None:
-        """Return the result of an equal search of this version of the store; None if there is none."""
+        """Return the result of an equal search of this version of the store; None if the cache has no such
+        result.
+        """
         if not self._most:
             return None
         place = _place(found)

@@ -76,8 +76,9 @@ async def retrieve(
     Args:
         organisation: id of the organisation; only its stores are searched.
         store: id or name of the vector store.
-        questions: 1 to 32 texts, none of them blank. With a vector: at most one text, for its words alone.
-        options: which chunks are wanted.
+        questions: 1 to 32 texts, none of them blank. With a vector: at most one text, of which only the words
+            are searched.
+        options: select the chunks to return.
         in_database: runs the search.
         embed: computes the questions' vectors.
         rerank: the cross-encoder; required if ``options.ranker`` is ``Ranker.CROSS_ENCODER``.
@@ -119,7 +120,9 @@ class _Asked:
 async def _run(
     asked: _Asked, in_database: RunInDatabase, rerank: RerankTexts | None
 ) -> tuple[list[RetrievedChunk], bool]:
-    """Search, rerank and cut. Returns the chunks, and True if the result holds until the store changes."""
+    """Search, rerank and cut. Returns the chunks, and True if the result stays correct until the store
+    changes.
+    """
     options = asked.options
     found, lasting = await in_database(lambda _, indexes: _search(indexes, asked))
     if options.ranker is Ranker.CROSS_ENCODER and rerank is not None:
@@ -137,9 +140,9 @@ async def _run(
 def _valid(
     questions: Sequence[str], options: RetrievalOptions, vector: Sequence[float] | None
 ) -> Sequence[str]:
-    """Return the questions. Invalid questions and filters are refused before the questions are embedded.
+    """Check the questions and the filters before the questions are embedded. Return the questions.
 
-    A vector without a question has an empty question.
+    If the search has a vector and no question, return one empty question.
     """
     if vector is not None and len(questions) > 1:
         raise InvalidInput(
@@ -159,7 +162,7 @@ def _valid(
 
 
 def _given(store: VectorStore, vector: Sequence[float]) -> QueryVectors:
-    """Return the vector of the request, if it can be compared with those of the store."""
+    """Check that the vector of the request can be compared with the vectors of the store, and return it."""
     vectors = unit_vector(vector, store.fingerprint.dim)[None]
     return QueryVectors(vectors=vectors, fingerprint=store.fingerprint.id)
 
@@ -181,7 +184,9 @@ def _require_same_model(store: VectorStore, embedded: QueryVectors) -> None:
 
 
 def _search(indexes: ChunkIndexes, asked: _Asked) -> tuple[list[list[Hit]], bool]:
-    """Search the store. Returns the hits of each question, and True if they hold until the store changes."""
+    """Search the store. Returns the hits of each question, and True if the hits stay correct until the store
+    changes.
+    """
     store, options = asked.found.store, asked.options
     index = indexes.of(store)
     lasting = index.external is None or asked.found.unchanged_s >= EXTERNAL_UNCHANGED_S

@@ -1,4 +1,4 @@
-"""Secrets: the type that never shows its value, and the keys of organisations with remote providers.
+"""Secrets: a type that never shows its value, and the keys that organisations have for remote providers.
 
 key = find_key(pool, "acme", "openai", "OPENAI_API_KEY", secret_key=settings.secret_key)
 """

@@ -1,4 +1,4 @@
-"""Runs the command that sets, lists and deletes the keys of organisations with remote providers.
+"""Runs the command that sets, lists and deletes the keys that organisations have for remote providers.
 
 python -m cluster.secrets set openai --organisation acme < key.txt
 """

@@ -1,8 +1,8 @@
 """Encrypts secrets for the database, with the keys in ``CLUSTER_SECRET_KEY``.
 
-The setting holds one or more Fernet keys, separated by commas. The first one encrypts; all of them decrypt.
-So a new key is put in front, every secret is encrypted again (``python -m cluster.secrets rotate``), and then
-the old key is removed.
+The setting holds one or more Fernet keys, separated by commas. The first key encrypts; every key decrypts. To
+replace a key, put the new key first, encrypt every secret again (``python -m cluster.secrets rotate``), and
+then remove the old key.
 
     cipher = open_cipher(settings.secret_key)
     token = cipher.encrypt(Secret("sk-..."), "acme", "openai")

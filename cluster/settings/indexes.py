@@ -22,7 +22,7 @@ KINDS_SENTENCE = (
 
 
 class IndexSource(BaseModel):
-    """What one name in ``CLUSTER_INDEXES`` stands for."""
+    """The index that a name in ``CLUSTER_INDEXES`` stands for, and its options."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
@@ -53,7 +53,7 @@ class IndexSource(BaseModel):
 
 
 def index_source(given: Any) -> Any:
-    """Return the fields of an ``IndexSource`` that is written as a text; other values unchanged."""
+    """Return the fields of an ``IndexSource`` that is written as a text. Return other values unchanged."""
     if not isinstance(given, str):
         return given
     kind, colon, host = given.partition(":")
@@ -95,7 +95,7 @@ class VectorIndexSettings(Concern):
 
     @property
     def index_sources(self) -> dict[str, IndexSource]:
-        """Every index that is configured, by name; first ``pgvector``."""
+        """Every configured index by name. The first is ``pgvector``."""
         own = {self.vector_index} if MODULE_AND_FUNCTION.fullmatch(self.vector_index) else set()
         return {
             PGVECTOR: IndexSource(kind=PGVECTOR),

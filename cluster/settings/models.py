@@ -16,7 +16,7 @@ def _base_url(url: str) -> str:
     """Return the URL without a slash at its end.
 
     Raises:
-        ValueError: the URL is not http or https, or has a part in which a key could stand.
+        ValueError: the URL is not http or https, or has a part that could contain a key.
     """
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -27,8 +27,9 @@ def _base_url(url: str) -> str:
 
 
 def _variable(name: str) -> str:
-    # Variables are named in capitals, and keys hardly ever have capitals only. The error does not show the
-    # value, because it may be a key.
+    # Names of variables are written in capitals, and a key almost never has capitals only. So this check
+    # finds a key that was written in place of a name. The error does not show the value, because it may be a
+    # key.
     if not re.fullmatch(r"[A-Z][A-Z0-9_]*", name):
         raise ValueError(
             "must be the name of the environment variable that holds the key, in capitals, such as "
@@ -54,7 +55,7 @@ class ModelOptions(BaseModel):
     )
 
     base_url: Annotated[str, AfterValidator(_base_url)] | None = None
-    """URL of a server with OpenAI's API, up to and including ``/v1``. Unset: OpenAI's own."""
+    """URL of a server with OpenAI's API, up to and including ``/v1``. Unset: the URL of OpenAI."""
 
     key_env: Annotated[str, AfterValidator(_variable)] | None = None
     """Name of the environment variable that holds the provider's key."""
@@ -75,14 +76,14 @@ class ModelOptions(BaseModel):
     """Price of a million tokens, in US dollars, from which the cost of usage is computed."""
 
     gpus: Annotated[float, AfterValidator(_gpus)] | None = Field(default=None, ge=0, allow_inf_nan=False)
-    """GPUs, or the share of one, of each replica of the model's own deployment. Unset: as many as a replica
-    of the endpoint has."""
+    """Number of GPUs, or share of one GPU, for each replica of the model's own deployment. Unset: as many as
+    a replica of the endpoint has."""
 
     min_replicas: int | None = Field(default=None, ge=0)
-    """Lowest number of replicas of the model's own deployment. Unset: 1."""
+    """Minimum number of replicas of the model's own deployment. Unset: 1."""
 
     max_replicas: int | None = Field(default=None, ge=1)
-    """Highest number of replicas of the model's own deployment. Unset: ``min_replicas``, at least 1."""
+    """Maximum number of replicas of the model's own deployment. Unset: ``min_replicas``, at least 1."""
 
     @model_validator(mode="before")
     @classmethod
@@ -113,7 +114,7 @@ class ModelOptions(BaseModel):
 
     @property
     def replicas(self) -> tuple[int, int]:
-        """Lowest and highest number of replicas of the model's own deployment."""
+        """Minimum and maximum number of replicas of the model's own deployment."""
         least = 1 if self.min_replicas is None else self.min_replicas
         return least, max(1, least) if self.max_replicas is None else self.max_replicas
 

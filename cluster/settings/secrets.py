@@ -10,5 +10,5 @@ class SecretSettings(Concern):
 
     secret_key: SecretStr | None = None
     """The key that encrypts the keys of organisations with remote providers, in the database. Several keys
-    are separated by commas: the first encrypts, all decrypt. ``python -m cluster.secrets new-key`` prints
-    one. Unset: organisations cannot have keys of their own."""
+    are separated by commas: the first encrypts, all decrypt. ``python -m cluster.secrets new-key`` prints a
+    new key. Unset: organisations cannot have keys of their own."""

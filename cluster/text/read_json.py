@@ -12,15 +12,15 @@ import orjson
 
 
 class UnreadableJson(ValueError):
-    """The bytes may be JSON, but they cannot be read here. The message is the reason."""
+    """Raised for bytes that may be JSON but that this reader refuses. The message is the reason."""
 
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not a number in JSON")
 
 
-#: The pattern of a whole number that may be too long for orjson, which turns it into a float. Python's
-#: parser, which is five times slower, reads bytes with such a number.
+#: Pattern of an integer that may be too long for orjson, because orjson would return it as a float. Bytes
+#: with such an integer are read by Python's parser, which is five times slower.
 LONG_NUMBER = re.compile(rb"\d{19}")
 PYTHON_PARSER = json.JSONDecoder(parse_constant=_refuse_constant)
 

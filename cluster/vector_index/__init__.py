@@ -46,8 +46,8 @@ __all__ = [
 
 
 #: Maps a kind of index to the module and function that open it. The function takes the settings, a pool of
-#: connections to our Postgres, and the name of the index. An operator's own ``module:function`` takes the
-#: first two.
+#: connections to our Postgres, and the name of the index. An operator's own ``module:function`` takes only
+#: the settings and the pool.
 ADAPTERS: Mapping[str, str] = MappingProxyType(
     {
         PGVECTOR: "cluster.vector_index.pgvector.index:open_pgvector",

@@ -30,7 +30,7 @@ def query_vector(vector: NDArray[np.float32], collection: Collection) -> NDArray
     """Return the vector of a query as float32.
 
     Raises:
-        InvalidInput: the vector cannot be compared with those of the collection.
+        InvalidInput: the vector cannot be compared with the vectors of the collection.
     """
     if vector.shape != (collection.dim,):
         raise InvalidInput(

@@ -15,9 +15,9 @@ class ApproximateIndex:
     """Drops the approximate index of a collection during a large load, and builds it after the load.
 
     Inserting a row is 35 times slower while the collection has an approximate index. So the load drops the
-    index once it has written more rows than the collection had before. Otherwise the index stays for the
-    other stores. After an interruption, the approximate index may be missing until ``optimise`` or the next
-    load.
+    index once it has written more rows than the collection had before. A smaller load keeps the index,
+    because the searches of other stores use it. After an interruption, the approximate index may be missing
+    until ``optimise`` or the next load.
     """
 
     def __init__(self, index: ChunkIndex, collection: str) -> None:
@@ -27,7 +27,9 @@ class ApproximateIndex:
         self._dropped = False
 
     def wrote(self, rows: int) -> None:
-        """Count rows that the load has written."""
+        """Count the rows that the load has written, and drop the approximate index if the load has become
+        large.
+        """
         self._written += rows
         if self._index.external is not None or self._dropped:
             return
@@ -46,7 +48,9 @@ class ApproximateIndex:
 def bulk_load(
     index: ChunkIndex, organisation: str, store: str, rows: Iterable[ChunkRecord], *, collection: str
 ) -> Written:
-    """Upsert the chunks; see ``ApproximateIndex``. After an interruption, the written rows stay."""
+    """Upsert the chunks; see ``ApproximateIndex``. If the load is interrupted, the rows that it has written
+    stay.
+    """
     approximate = ApproximateIndex(index, collection)
     written = unchanged = 0
     for part in batches(rows, ROWS_PER_TRANSACTION):

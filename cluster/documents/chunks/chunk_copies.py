@@ -26,12 +26,14 @@ from cluster.documents.vector_stores.stores import VectorStore
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Difference:
-    """Numbers of chunks by which two stores differ, compared by id."""
+    """Counts the chunks in which two stores differ. A chunk of one store is compared with the chunk of the
+    other store that has the same id.
+    """
 
     only_first: int
     only_second: int
-    #: Chunks of both stores whose text, attributes or vectors differ. Vectors are compared if both are in our
-    #: Postgres.
+    #: Number of chunks that both stores have, but with another text, other attributes or another vector.
+    #: Vectors are compared only if our Postgres holds the vectors of both stores.
     different: int
 
     @property
@@ -56,10 +58,11 @@ def chunks_of(
 def chunks_without_document(
     connection: Connection[Any], index: ChunkIndex, store: VectorStore
 ) -> Iterator[list[ChunkRecord]]:
-    """Yield the chunks that no document's record stands for, such as given vectors, in parts, ordered by id.
+    """Yield lists of the chunks whose document has no record in ``documents``, such as given vectors. The
+    chunks are ordered by id.
 
     Args:
-        connection: must stay in its transaction until the iteration ends.
+        connection: must be in a transaction that stays open until the iteration ends.
     """
     statement = CopyStatements(store.collection).without_document()
     values = {"organisation": store.organisation, "store": store.id}
@@ -79,7 +82,9 @@ def compare(connection: Connection[Any], first: VectorStore, second: VectorStore
 
 
 def some_ids(connection: Connection[Any], store: VectorStore, limit: int) -> list[str]:
-    """Return the ids of at most ``limit`` chunks of the store, the first by a hash of the id."""
+    """Return the ids of at most ``limit`` chunks of the store: those with the lowest hashes of their ids,
+    which are spread over the store.
+    """
     values = {"organisation": store.organisation, "store": store.id, "limit": limit}
     return [id for (id,) in connection.execute(CopyStatements(store.collection).some_ids(), values)]
 
@@ -87,7 +92,9 @@ def some_ids(connection: Connection[Any], store: VectorStore, limit: int) -> lis
 def vectors_of(
     pool: ConnectionPool, index: ChunkIndex, store: VectorStore, ids: Sequence[str]
 ) -> dict[str, NDArray[np.float32]]:
-    """Return the vectors of these chunks, (dim,) float32 each, by id, wherever they are."""
+    """Return the vectors of the chunks with these ids, (dim,) float32 each, by id. The vectors are read from
+    our Postgres or from the external index of the store.
+    """
     if index.external is not None:
         collection = index.collection(store.collection)
         return index.external.fetch(store.organisation, store.id, ids, collection=collection)
@@ -105,7 +112,7 @@ def _record(row: dict[str, Any]) -> ChunkRecord:
 
 
 def _filled(index: ChunkIndex, store: VectorStore, rows: list[ChunkRecord]) -> list[ChunkRecord]:
-    """Return the rows with their vectors from an external index."""
+    """If an external index holds the vectors, add the vectors to the rows. Return the rows."""
     if index.external is None or not rows:
         return rows
     ids = [row.id for row in rows]

@@ -32,7 +32,7 @@ class ChunkIndexes:
 
     @property
     def default(self) -> ChunkIndex:
-        """The chunk index for new stores that name none."""
+        """Chunk index for a new store, if the request for the store names no index."""
         return self._named(self._settings.vector_index)
 
     def chosen(self, name: str | None) -> ChunkIndex:
@@ -71,7 +71,7 @@ class ChunkIndexes:
         return outbox.empty(self._pool, self._external, limit_s=limit_s)
 
     def external_indexes(self) -> dict[str, ExternalIndex]:
-        """Return the configured indexes outside our Postgres by name, without those that cannot be opened."""
+        """Return the configured external indexes by name. Indexes that cannot be opened are left out."""
         found = {}
         for name in self._settings.index_sources:
             try:

@@ -41,9 +41,9 @@ class ChunkStatements:
 
         Ids and names are collated by code point on every server. So their order is the same as in Python, and
         an upgrade of the C library cannot corrupt an index. The statistics tell the planner the size of a
-        store. Without statistics, the planner would multiply the shares of organisation and store, although a
-        store belongs to one organisation. ``embedding`` is null if the vector is in an external index.
-        Triggers count the changes of each store (``store_versions``).
+        store. Without statistics, the planner would assume that organisation and store are independent,
+        although a store belongs to one organisation. ``embedding`` is null if the vector is in an external
+        index. Triggers count the changes of each store (``store_versions``).
         """
         inline = "ALTER TABLE {table} ALTER COLUMN embedding SET STORAGE PLAIN;"
         return self._format(
@@ -99,7 +99,9 @@ class ChunkStatements:
         )
 
     def copy_new(self) -> sql.Composed:
-        """Copy new rows without texts into the table itself, in binary format."""
+        """Copy new rows without texts directly into the table, in binary format. No temporary table is
+        used.
+        """
         return self._format(
             """
             COPY {table} (
@@ -183,7 +185,9 @@ class ChunkStatements:
         )
 
     def delete_ids(self) -> sql.Composed:
-        """Delete rows by id, locked in the order that writers use; returns what ``delete_others`` returns."""
+        """Delete rows by id. The rows are locked in the order that writers use. Returns what
+        ``delete_others`` returns.
+        """
         return self._format(
             """
             DELETE FROM {table} WHERE ctid = ANY(ARRAY(

@@ -131,8 +131,9 @@ def insert_new(
 ) -> bool:
     """Insert rows with their vectors, much faster than ``merge``, if none of them is stored or has a text.
 
-    Returns False, and writes nothing, if the rows need ``merge``. Ask for it where rows are probably new: a
-    row that is stored is found by its key while the rows are copied, and the copied rows are thrown away.
+    Returns False, and writes nothing, if the rows need ``merge``. Call this only if the rows are probably
+    new. If one of the rows is stored already, its key stops the copy, and the rows that were copied so far
+    are discarded.
     """
     if any(row[2] for row in rows):
         return False

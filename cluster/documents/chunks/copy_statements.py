@@ -1,4 +1,4 @@
-"""The SQL statements that read whole stores and compare two of them; see ``chunk_copies``."""
+"""The SQL statements that read whole stores, and that compare two stores; see ``chunk_copies``."""
 
 from psycopg import sql
 
@@ -31,7 +31,7 @@ class CopyStatements(ChunkStatements):
         )
 
     def some_ids(self) -> sql.Composed:
-        """Select some ids, spread over the store."""
+        """Select the ids with the lowest hashes. These ids are spread over the store."""
         return self._format(
             "SELECT id FROM {table} WHERE {owned} ORDER BY hashtextextended(id, 0), id LIMIT %(limit)s"
         )
@@ -41,7 +41,9 @@ class CopyStatements(ChunkStatements):
         return self._format("SELECT id, embedding FROM {table} WHERE {owned} AND id = ANY(%(ids)s)")
 
     def compare(self) -> sql.Composed:
-        """Count the rows that only one of two stores has, and those that differ; compared by id."""
+        """Count the rows that only the first store has, the rows that only the second store has, and the rows
+        that both stores have but that differ. Rows are compared by id.
+        """
         return self._format(
             """
             SELECT count(*) FILTER (WHERE two.id IS NULL), count(*) FILTER (WHERE one.id IS NULL),

@@ -1,7 +1,7 @@
-"""Attaching files to vector stores: each attached file gets a job that indexes it.
+"""Attach files to vector stores. Each attached file gets a job that indexes the file.
 
 Called by the routes, the doctor and ``ingesting``. A worker calls ``successor`` if another job has replaced
-its job, or if the file was detached.
+the worker's job, or if the file was detached.
 
     with connection.transaction():
         attach_many(connection, store, [Attachment(file="file-1")])

@@ -10,15 +10,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
-#: A model that reads up to this many tokens gets chunks of its whole length, if nothing else is asked for.
+#: For a model that reads at most this many tokens, a chunk is by default as long as the model can read.
 LONGEST_WHOLE_CHUNK = 2_048
-#: Number of tokens of a chunk for a model that reads more. A longer chunk speaks of many things, and one
-#: vector cannot be near to all of them.
+#: Default number of tokens of a chunk for a model that reads more. A longer chunk is about many subjects, and
+#: one vector cannot be near to all of them.
 CHUNK_TOKENS_OF_LONG_MODELS = 512
 
 
 def auto_chunk_tokens(most: int) -> int:
-    """Return the chunk length if nothing else is asked for, for a model that reads ``most`` tokens."""
+    """Return the default chunk length in tokens for a model that reads at most ``most`` tokens."""
     return most if most <= LONGEST_WHOLE_CHUNK else CHUNK_TOKENS_OF_LONG_MODELS
 
 

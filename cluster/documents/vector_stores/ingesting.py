@@ -1,7 +1,7 @@
 """Attach many files of an organisation to a vector store as one file batch, some files at a time.
 
-Called by the job ``ingest_files``. Files that are in the store already are left alone, so a repeated call
-continues where an earlier one ended.
+Called by the job ``ingest_files``. Files that are in the store already do not change, so a repeated call
+continues after the last file of an earlier call.
 
     batch = ensure_batch(connection, store, job.id)
     some = next_documents(connection, store.organisation, files=None, after="", limit=500)
@@ -44,7 +44,7 @@ def next_documents(
 
     Args:
         files: only these files; None: all files.
-        after: only ids after this one.
+        after: only return ids that sort after this id.
     """
     values = {
         "organisation": organisation,
@@ -70,7 +70,7 @@ def attach_new(
     """Attach those of the files that are not in the store, in the caller's transaction.
 
     Args:
-        options: priority class, priority and attempts of the files' jobs, as ``attach_many`` takes them.
+        options: priority class, priority and attempts of the files' jobs, see ``attach_many``.
     """
     found = connection.execute(SQL["attached"], {**_owner(store, batch), "files": list(files)})
     there = {file for (file,) in found}

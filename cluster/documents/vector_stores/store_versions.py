@@ -1,8 +1,9 @@
-"""Versions of vector stores: a version changes with each commit that changes what searches of the store find.
+"""Read the versions of vector stores. A version changes with each commit that changes what searches of the
+store find.
 
-Read by searches, which look for their result in a cache under the version, and changed by triggers of the
-chunk tables (migration 0016), so that no writer can forget it. A version is the sum of counters; each commit
-adds at least one.
+Searches cache their results under the version of the store. Triggers of the chunk tables (migration 0016)
+change the version, so no writer can forget to change it. A version is the sum of counters; each commit adds
+at least one.
 
     found = find_versioned_store(connection, "default", "handbook")
     found.version
@@ -41,12 +42,12 @@ class VersionedStore:
 
     store: VectorStore
     version: StoreVersion
-    #: Seconds since the last change; infinite if there was none.
+    #: Seconds since the last change of the store; infinite if there was none.
     unchanged_s: float
 
 
 def find_versioned_store(connection: Connection[Any], organisation: str, id_or_name: str) -> VersionedStore:
-    """Return what ``find_store`` returns, with the store's version, in one query.
+    """Find a store as ``find_store`` does, and read its version in the same query.
 
     Raises:
         NotFound: the organisation has no such store; the error names existing stores.

@@ -336,5 +336,5 @@ def _one(connection: Connection[Any], statement: str, values: Mapping[str, Any])
 
 
 def store_of(row: dict[str, Any]) -> VectorStore:
-    """Return the store of a row with its columns."""
+    """Make the store from a database row."""
     return VectorStore(**{**row, "fingerprint": Fingerprint(**row["fingerprint"])})

