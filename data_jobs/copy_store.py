@@ -37,21 +37,22 @@ from data_jobs.transfer.reading import read_store
 from data_jobs.transfer.targets import index_for, require_fits
 from data_jobs.transfer.writing import StoreWriter
 
-#: Number of chunks whose vectors are compared at the end if a store's vectors are in an external index.
+#: If a store's vectors are in an external index, the vectors of this many chunks are compared at the end.
 COMPARED_VECTORS = 1_000
 
 
 def copy_store(settings: Settings, first: str, second: str, *, index: str | None = None) -> Summary:
-    """Copy the store named ``first`` into the one named ``second``, and return the summary.
+    """Copy the store named ``first`` into the store named ``second``, and return the summary.
 
     Args:
         index: name of the index for the vectors of a new store; None: ``CLUSTER_VECTOR_INDEX``.
 
     Raises:
         NotFound: there is no store ``first``.
-        Conflict: the stores hold vectors of different models, or the second one lies in another index.
+        Conflict: the stores hold vectors of different models, or the vectors of the second store are in
+            another index than ``index``.
         InvalidInput: both are the same store, or no index has this name.
-        Retryable: the database or an index stayed unavailable. The next run goes on.
+        Retryable: the database or an index stayed unavailable. The next run continues the copy.
     """
     with open_pool(settings) as pool:
         indexes = ChunkIndexes(settings, pool)
@@ -80,7 +81,7 @@ def copy_store(settings: Settings, first: str, second: str, *, index: str | None
 def _target(
     connection: Connection[Any], settings: Settings, source: VectorStore, name: str, index: str | None
 ) -> VectorStore:
-    """Return the store with this name; create it like the source if it does not exist."""
+    """Return the store with this name. If it does not exist, create it with the settings of the source."""
     try:
         target = stores.find_store(connection, source.organisation, name)
     except NotFound:

@@ -43,9 +43,10 @@ def import_store(settings: Settings, location: str, name: str, *, index: str | N
 
     Raises:
         NotFound: there is no such file, or no store with this id.
-        InvalidInput: the file is not one of an export, or a row is wrong. Rows before it stay.
+        InvalidInput: the file was not written by an export, or a row is wrong. The rows before the wrong row
+            stay in the store.
         Conflict: the store holds vectors of another model than the file.
-        Retryable: the database or the index stayed unavailable. The next run goes on.
+        Retryable: the database or the index stayed unavailable. The next run continues the import.
     """
     with StoreFileReader(location) as file, open_pool(settings) as pool:
         indexes = ChunkIndexes(settings, pool)

@@ -47,9 +47,9 @@ def build_api(service: Service, *, stopping: Callable[[], bool] = lambda: False)
     app.state.service = service
     app.state.stopping = stopping
     app.state.events = EventFeed(service)
-    # The search router comes first, because the path of a search may contain a store name with slashes.
-    # No file has the id "search".
-    # "kinds" is no id of a job, so the router of submissions comes before that of jobs.
+    # The search router comes first, because the path of a search may contain a store name with slashes. No
+    # file has the id "search". The router of submissions comes before the router of jobs, because
+    # "/v1/jobs/kinds" would otherwise name a job with the id "kinds".
     stores = (search, vector_stores, vector_store_files, vectors, file_content, file_batches)
     for part in (
         embeddings,

@@ -36,7 +36,7 @@ from serve_app.service import Service
 #: Seconds that Serve waits for a health check. The check fails earlier, with its own reason (``heartbeat``).
 #: After three failures in a row, Serve replaces the replica.
 HEALTH_TIMEOUT_S = 30
-#: Name of the autoscaling input with the requests that wait for a model in another deployment.
+#: Name of an autoscaling metric: the number of requests that wait for a model in another deployment.
 ELSEWHERE = "elsewhere"
 
 
@@ -88,7 +88,7 @@ class Embedder:
         Args:
             ids: token ids of each input, without special tokens, from the tokeniser of the intended model.
             fingerprint: id of the fingerprint of the intended model.
-            organisation: the organisation whose share of the model is used for the inputs.
+            organisation: the organisation that sends the inputs. Each organisation has a share of the model.
             lane: ``interactive`` if a person waits for the answer.
             deadline_s: seconds from now after which the answer is useless.
 
@@ -110,7 +110,9 @@ class Embedder:
         )
 
     async def record_autoscaling_stats(self) -> dict[str, float]:
-        """Return the input of the autoscaling beside Serve's own: the requests that another model answers."""
+        """Return the additional input of the autoscaling: the number of requests that models in other
+        deployments answer.
+        """
         return {ELSEWHERE: float(self._service.models.remote_requests)}
 
     async def check_health(self) -> None:
@@ -152,7 +154,7 @@ class ModelReplica:
         """Return the vectors of tokenised inputs, as ``Embedder.embed_ids`` does.
 
         Raises:
-            Conflict: this replica computes other vectors than those of the fingerprint.
+            Conflict: the model of this replica has another fingerprint.
             Throttled: too many tokens wait already.
         """
         own = self._engine.fingerprint.id
@@ -173,7 +175,7 @@ class ModelReplica:
 
 
 def _settings() -> Settings:
-    """Return the settings of a replica, after the steps with which every replica begins."""
+    """Do the steps with which every replica begins, and return the settings."""
     settings = Settings()
     configure(settings)
     keep_to_loopback()

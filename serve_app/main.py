@@ -78,8 +78,8 @@ def model_options(entry: ModelEntry, *, gpus: float) -> dict[str, Any]:
 def by_own_requests(context: AutoscalingContext) -> tuple[float, dict[str, Any]]:
     """Return the number of replicas that the endpoint's own requests need.
 
-    A request that waits for a model in another deployment counts there, and not here. Otherwise the load of
-    one model would add replicas of all.
+    A request that waits for a model in another deployment is counted there, and not here. Otherwise the load
+    of one model would add replicas of all models.
     """
     elsewhere = sum((context.aggregated_metrics or {}).get(ELSEWHERE, {}).values())
     own = max(0.0, context.total_num_requests - elsewhere)

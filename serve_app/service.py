@@ -63,7 +63,7 @@ class Service:
 
     Args:
         settings: the settings of this process.
-        remote: calls a replica of each model with a deployment of its own, by name.
+        remote: for each model with its own deployment, by name, a function that calls a replica of it.
     """
 
     def __init__(self, settings: Settings, remote: Mapping[str, CallReplica] | None = None) -> None:
@@ -88,10 +88,11 @@ class Service:
         return store.fingerprint.max_tokens if model is None else model.max_content_tokens
 
     def require_configured(self, store: VectorStore) -> None:
-        """Check that the store can be filled here: its model and its index are configured.
+        """Check that this process can write to the store: the model and the index of the store must be
+        configured.
 
         Raises:
-            Conflict: one of them is not; the message names it and what to set.
+            Conflict: the model or the index is not configured. The message says what to set.
         """
         self.models.of_store(store.fingerprint)
         require_index(self.settings, store)
@@ -157,7 +158,7 @@ class Service:
         return self._recent_shortages() | await self.read(announced)
 
     async def unavailable_providers(self) -> dict[str, str]:
-        """Return a sentence for each remote provider that no process calls for now, by name.
+        """Return, by name of the provider, a sentence for each remote provider whose breaker is open.
 
         Raises:
             Unavailable: the database does not answer.
@@ -169,7 +170,9 @@ class Service:
         return self._recent_shortages() | (self._read_now(announced) or set())
 
     def known_provider_load(self) -> ProviderLoad | None:
-        """Return the load of remote providers to a thread, or None while the database does not answer."""
+        """Return the load of remote providers; None if the database does not answer. Called by the thread of
+        the metrics.
+        """
         return self._read_now(provider_load)
 
     def _read_now(self, work: Callable[[Connection[Any]], T]) -> T | None:
@@ -233,7 +236,7 @@ class Service:
         try:
             return work(pool, indexes)
         except (ProviderUnavailable, Throttled):
-            raise  # its adapter has tried again already, and the database is fine
+            raise  # the adapter has already repeated the call, and the database answers
         except Shortage as exc:
             self._short[exc.resource] = time.monotonic()
             raise

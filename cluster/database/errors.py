@@ -113,16 +113,16 @@ REFUSALS = (
     "no password supplied",
 )
 RETRY_AFTER_S = 1.0
-#: The resource that is used up, by SQLSTATE. If neither this table nor the error's text names a resource, a
-#: code of class 53 means memory.
+#: For each SQLSTATE of a shortage, the resource that is used up. If neither this table nor the error's text
+#: names a resource, a code of class 53 means memory.
 RESOURCES = {
     "25006": Resource.DATABASE_WRITES,
     "53100": Resource.DATABASE_DISK,  # disk full
     "53300": Resource.DATABASE_CONNECTIONS,  # too many connections
 }
-#: The resource that is used up, by a text in the error. The text is needed because Postgres has no SQLSTATE
-#: for a quota and reports a read-only file system as a lack of privilege, and because libpq gives no SQLSTATE
-#: for a refused log-in.
+#: For each text in an error, the resource that is used up. The text is needed because Postgres has no
+#: SQLSTATE for a quota and reports a read-only file system as a lack of privilege, and because libpq gives no
+#: SQLSTATE for a refused log-in.
 RESOURCES_BY_TEXT = {
     os.strerror(errno.ENOSPC): Resource.DATABASE_DISK,
     os.strerror(errno.EDQUOT): Resource.DATABASE_DISK,
@@ -131,8 +131,8 @@ RESOURCES_BY_TEXT = {
     "connection slots are reserved": Resource.DATABASE_CONNECTIONS,
     "too many connections for": Resource.DATABASE_CONNECTIONS,
 }
-#: Longer than ``RETRY_AFTER_S``, because an operator has to make room. Still short, because some clients make
-#: few retries.
+#: Seconds until a caller should retry after a shortage. It is longer than ``RETRY_AFTER_S``, because an
+#: operator has to make room, but still short, because some clients make few retries.
 SHORTAGE_RETRY_AFTER_S = 10.0
 
 

@@ -28,7 +28,8 @@ LOCK = 7_236_411_905
 NAME = re.compile(r"^(\d{4})_\w+\.sql$")
 CONNECT_TIMEOUT_S = 10
 MIN_POSTGRES, MIN_PGVECTOR = 15, (0, 8)
-#: Required, because other encodings cannot hold every text, or do not know where a character ends.
+#: Every database must have this encoding, because other encodings cannot hold every text, or do not know
+#: where a character ends.
 ENCODING = "UTF8"
 
 MIGRATIONS_TABLE = """

@@ -11,7 +11,7 @@ import unicodedata
 
 from cluster.errors import InvalidInput
 
-#: In characters.
+#: Maximum length of a name in characters.
 LONGEST_NAME = 255
 REPLACEMENT = "\ufffd"
 #: White space that would begin a new line or column when the name is displayed.

@@ -105,7 +105,7 @@ def create_file(
     if default_limits is not None:
         limits = storage_limits(connection, organisation, default=default_limits)
     if limits:
-        connection.execute(SQL["lock_storage"], values)  # before the blob, in the same order everywhere
+        connection.execute(SQL["lock_storage"], values)  # always locked before the blob
     connection.execute(SQL["lock_blob"], values)
     same = _one(connection, "same", values)
     if same is not None:

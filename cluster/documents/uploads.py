@@ -86,7 +86,7 @@ SQL = {
     for name, text in queries("cluster.documents", "uploads.sql").items()
 }
 
-#: Enough for 8 GiB in parts of a megabyte.
+#: Maximum number of parts of an upload. It is enough for 8 GiB in parts of a megabyte.
 MAX_PARTS = 8_192
 #: The parts of an upload may hold this many times the announced bytes, because a client that divides its file
 #: differently after a failure sends the file twice. More than that is abuse.

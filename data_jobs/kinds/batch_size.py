@@ -1,13 +1,12 @@
-"""How many rows are written at once: fewer after the index refused or delayed a write, more after successes.
+"""Chooses how many rows are written at once. The number falls if the index refuses or delays a write, and
+rises after a success.
 
-size = BatchSize()
-rows[: size.now]
-size.shrink()
+size = BatchSize() rows[: size.now] size.shrink()
 """
 
 from cluster.documents.chunks.chunk_rows import ROWS_PER_TRANSACTION
 
-#: A success adds this share of the size, and at least one row.
+#: After a success, the size grows by this share of the size, and by at least one row.
 GROWTH = 0.25
 
 

@@ -1,7 +1,7 @@
 """The job that attaches many uploaded files to a vector store; each file then has a job of its own.
 
-The job does not wait for those jobs, because it would hold a slot that they need. Its result names the file
-batch, which counts them.
+This job does not wait for the jobs of the files, because it would hold a slot that those jobs need. Its
+result names the file batch, which counts the files.
 """
 
 from dataclasses import dataclass
@@ -65,7 +65,7 @@ class IngestFiles:
             priority=job.priority,
             attempts=attempt.settings.job_attempts,
         )
-        attempts.hold(connection, job)  # after the files' rows: attaching and detaching lock in this order
+        attempts.hold(connection, job)  # locked after the files' rows, as in attaching and detaching
         return files
 
     def _finish(self, attempt: JobAttempt, done: int, connection: Connection[Any]) -> None:

@@ -40,21 +40,23 @@ class ChunkEmbedder(Protocol):
 
 
 class RequestAnswerer(Protocol):
-    """Answers embedding requests as ``POST /v1/embeddings`` does, wherever the models run."""
+    """Answers embedding requests in the same way as ``POST /v1/embeddings``. The models may run in other
+    processes.
+    """
 
     async def __call__(
         self, lines: list[bytes], *, organisation: str, fingerprints: Mapping[str, str]
     ) -> list[RequestAnswer | ClusterError]:
         """Return the answer to each request, in the order of the requests.
 
-        A ``Retryable`` in place of an answer means that the request must be sent again, and any other error
-        that no request can be answered until an operator changes something.
+        If an item is a ``Retryable`` error, its request must be sent again. Any other error means that no
+        request can be answered until an operator changes something.
 
         Args:
             lines: lines of the input file of a batch, each with a request in its ``body``.
             organisation: id of the calling organisation. The capacity of the model is shared fairly between
                 organisations.
-            fingerprints: for each name of a model, the id of the fingerprint that the model must have.
+            fingerprints: for each model, by name, the id of the fingerprint that the model must have.
 
         Raises:
             Retryable: no model can answer now.

@@ -32,7 +32,7 @@ def with_database_retry(
     the disk has room.
 
     Args:
-        pool: the caller's connections to the database; None: those of the process.
+        pool: the caller's connections to the database; None: the connections of the process.
 
     Raises:
         Retryable: the error of the last attempt, after all of ``WAITS_S``.

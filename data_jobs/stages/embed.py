@@ -28,8 +28,8 @@ log = structlog.get_logger(__name__)
 MAX_ATTEMPTS = 3
 #: Seconds between two calls if the engine's error names no pause.
 RETRY_AFTER_S = 5.0
-#: Maximum seconds that a request waits for a provider's rate limit, or for a provider that is away. It is
-#: shorter than the time without progress after which Ray ends the run.
+#: Maximum seconds that a request waits for a provider's rate limit, or for a provider that does not answer.
+#: It is shorter than the time without progress after which Ray ends the run.
 PROVIDER_PATIENCE_S = 1_200.0
 
 TokenIds = list[NDArray[np.int32]]

@@ -60,8 +60,9 @@ STOP_TIMEOUT_S = 10.0
 #: Seconds until a job whose kind this worker does not know is offered again, so that a worker of another
 #: release can take the job.
 UNKNOWN_KIND_WAIT_S = 10.0
-#: Minimum seconds between two such offers of one worker. Without it, thousands of jobs of unknown kinds would
-#: keep the shared slots busy with nothing else, and the classes below theirs would get no shared slot.
+#: Minimum seconds between two jobs of unknown kinds that one worker offers again. Without this minimum,
+#: thousands of such jobs would keep all shared slots busy, and lower priority classes would get no shared
+#: slot.
 UNKNOWN_KIND_INTERVAL_S = 0.1
 #: Seconds until a job that outlived a worker is offered again, if this worker already runs such a job.
 SUSPECT_WAIT_S = 1.0
@@ -110,7 +111,7 @@ class Consumer:
         #: worker, so no other such job runs at the same time. Therefore a job that kills workers costs the
         #: other jobs on a worker at most one attempt.
         self._suspected = False
-        #: The latest time at which a job of an unknown kind is offered again.
+        #: The latest of the times at which jobs of unknown kinds are offered again.
         self._last_offer = datetime.now(UTC)
         self._offering = threading.Lock()
         #: Jobs that run now, by id.

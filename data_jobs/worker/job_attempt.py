@@ -54,7 +54,8 @@ JobFunction = Callable[["JobAttempt"], Awaitable[None]]
 BACKOFF = Backoff(first_s=1.0, longest_s=15.0, jitter=True)
 #: Wait between two attempts of work that found a resource used up.
 ROOM_BACKOFF = Backoff(first_s=1.0, longest_s=15.0)
-#: What a job waits for (a key of ``view.WAITS_FOR``), by the code of its last error; other codes: ``retry``.
+#: For each code of a job's last error, what the job waits for: a key of ``view.WAITS_FOR``. For any other
+#: code it is ``retry``.
 WAITS_FOR = {THROTTLED: "provider", PROVIDER_UNAVAILABLE: PROVIDER_UNAVAILABLE}
 #: Minimum seconds between two records of progress. People read the progress, so this is often enough.
 PROGRESS_INTERVAL_S = 0.5
@@ -200,7 +201,7 @@ class JobAttempt:
             self._limit.reschedule(asyncio.get_running_loop().time() + self.stage_timeout_s)
 
     async def answer(self, call: Callable[[], Awaitable[T]]) -> T:
-        """Make the call, repeat it while the service is overloaded or away, and return the answer.
+        """Make the call, repeat it while the service is overloaded or does not answer, and return the answer.
 
         The waits use up no attempt; waits for an overloaded service use up the stage's time.
 
@@ -237,7 +238,7 @@ class JobAttempt:
         raise AssertionError("the loop returns or raises")
 
     async def pause(self, wait_s: float, waits_for: str, *, again: bool = False) -> None:
-        """Wait, and show why: ``waits_for`` is a key of ``view.WAITS_FOR``."""
+        """Wait, and record the reason in the job: ``waits_for`` is a key of ``view.WAITS_FOR``."""
         until = datetime.now(UTC) + timedelta(seconds=wait_s)
         pause = partial(progress.pause, job=self.job, until=until, waits_for=waits_for, again=again)
         await self.in_transaction(lambda connection: pause(connection))
@@ -259,7 +260,7 @@ class JobAttempt:
             lambda connection: progress.end_stage(connection, self.job, name, error=error)
         )
         wait_s = BACKOFF.wait_s(number, exc)
-        # A provider that says when to come back is waited for, however often it says so.
+        # If a provider says when to try again, the stage waits, and the number of such waits has no limit.
         waits = isinstance(exc, (Throttled, ProviderUnavailable)) and exc.retry_after_s is not None
         if isinstance(exc, Permanent) or (number == tries and not waits):
             raise StageFailed(name, error, code) from exc

@@ -1,9 +1,9 @@
 """Publish the counters of batchers and of the cache of search results as Ray metrics. Every node exports them
 to Prometheus.
 
-A thread publishes them every few seconds; requests and batches only add to plain numbers (``stats``). The
-replica starts it; an application outside Ray has no such thread. ``cluster/deploy/grafana/embedding.json``
-shows the metrics.
+A thread publishes the counters every few seconds; requests and batches only change plain numbers (``stats``).
+The replica starts this thread. An application outside Ray has no such thread.
+``cluster/deploy/grafana/embedding.json`` shows the metrics.
 
     models = {model.name: ObservedModel(model.batcher.stats, model.engine.concurrency)}
     metrics = Metrics(models, service.known_shortages, service.search_cache.stats)
@@ -35,8 +35,8 @@ class ObservedModel:
     """A model with its counters, as last published."""
 
     stats: Stats
-    #: Batches that the engine computes at once; if all are busy, the busy share is 1. 0: the engine runs in
-    #: other replicas, which publish its load.
+    #: Number of batches that the engine computes at the same time. If all of them are in use, the busy share
+    #: is 1. 0 means that the engine runs in other replicas, which publish its load.
     concurrency: int
     #: The counters of the last publication, and its time.
     last: Stats = field(default_factory=Stats)
@@ -44,13 +44,14 @@ class ObservedModel:
 
 
 class Metrics:
-    """Publishes the counters of every model of one replica, and what the cluster waits for.
+    """Publishes the counters of every model of one replica, the current shortages, and the load of remote
+    providers.
 
     Args:
-        models: by name.
-        shortages: gives the current shortages, at each publication.
-        searches: counters of the replica's cache of search results; None: it answers no searches.
-        provider_load: gives what calls to remote providers wait for; None while that is unknown.
+        models: the models by name.
+        shortages: returns the current shortages; called at each publication.
+        searches: counters of the replica's cache of search results; None if the replica answers no searches.
+        provider_load: returns the load of remote providers; None if it is not known.
     """
 
     def __init__(

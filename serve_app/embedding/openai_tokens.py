@@ -19,7 +19,8 @@ Decode = Callable[[list[int]], str]
 
 
 def open_openai_tokens(settings: Settings) -> Decode:
-    """Return the decoder. It reads its file at the first use, which takes half a second.
+    """Return the decoder. At its first use, the decoder reads the file with the vocabulary, which takes half
+    a second.
 
     The decoder raises InvalidInput for ids that are not in the vocabulary, and for all ids if there is no
     file. The caller must put the name of the input before the error message.

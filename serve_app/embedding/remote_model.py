@@ -41,7 +41,7 @@ class ModelDescription(Protocol):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RemoteModel:
-    """``ModelDescription`` of a model whose weights this process does not have."""
+    """Implements ``ModelDescription`` for a model whose weights this process does not have."""
 
     fingerprint: Fingerprint
     tokeniser: Tokeniser
@@ -59,7 +59,7 @@ class RemoteBatcher:
     """Takes the place of a ``Batcher``: each request is one call, and a replica of the model batches it."""
 
     def __init__(self, fingerprint: Fingerprint, call: CallReplica) -> None:
-        #: Only the cut and the averaged inputs are counted here; the model's replicas count the rest.
+        #: Only inputs that were cut or averaged are counted here. The model's replicas count everything else.
         self.stats = Stats()
         self._fingerprint = fingerprint.id
         self._call = call

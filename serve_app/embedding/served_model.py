@@ -65,7 +65,7 @@ class ServedModel:
 
     Args:
         name: the name that clients use.
-        engine: the engine, or the description of one that other replicas have.
+        engine: the engine; or its description, if the engine runs in other replicas.
         batcher: computes vectors.
         usage: records the tokens that the model reads.
         threads: number of threads that tokenise long texts.
@@ -181,7 +181,7 @@ class ServedModel:
         flat = [part for several in parts for part in several]
         kept = sum(map(len, flat))
         lane = context.lane or ("interactive" if kept <= INTERACTIVE_TOKENS else "bulk")
-        # The requests of a batch reach the replica together in one call, so they are not counted.
+        # Requests of a batch are not counted, because many of them reach the replica in one call.
         counted = int(context.records_usage)
         self.waiting_requests += counted
         try:
@@ -228,7 +228,7 @@ class ServedModel:
 
 
 def open_batcher(engine: Engine, settings: Settings) -> Batcher:
-    """Return the batcher of an engine of this process, after a first pass through the engine."""
+    """Compute a first batch with an engine of this process, and return the batcher of the engine."""
     batcher = Batcher(
         engine,
         batch_tokens=settings.replica_batch_tokens,

@@ -28,12 +28,13 @@ class ModelNotFound(NotFound):
 
 
 class ServedModels(Mapping[str, ServedModel]):
-    """The served models by name, the default one first.
+    """The served models by name. The default model is the first.
 
     Args:
         settings: the settings that name the models.
         usage: records the tokens that the models read.
-        remote: calls a replica of each model with a deployment of its own, by name. Other models open here.
+        remote: for each model with its own deployment, by name, a function that calls a replica of it. The
+            other models are opened in this process.
     """
 
     def __init__(

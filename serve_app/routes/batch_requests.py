@@ -1,8 +1,8 @@
 """Answer the requests of batches as ``POST /v1/embeddings`` answers them.
 
 The job of a batch calls this in a replica, without HTTP. A request has the same validation, the same answer
-and the same errors as over HTTP, because both use ``embeddings.embed_request``. Only its usage is recorded
-elsewhere: by the job, together with the answer.
+and the same errors as over HTTP, because both use ``embeddings.embed_request``. Only the usage is recorded in
+another place: the job records it together with the answer.
 
     answers = await answer_requests(service, [line], organisation="acme", fingerprints={...})
 """
@@ -37,12 +37,12 @@ async def answer_requests(
     Args:
         service: the models.
         lines: lines of the input file of a batch, each with a request in its ``body``.
-        organisation: the organisation whose share of the models is used.
-        fingerprints: for each name of a model, the id of the fingerprint that the vectors must have.
+        organisation: the organisation that sends the requests. Each organisation has a share of the models.
+        fingerprints: for each model, by name, the id of the fingerprint that the vectors must have.
 
     Returns:
-        The answers. A ``Retryable`` in place of an answer means that the request must be sent again, and
-        ``Misconfigured`` that no request can be answered until an operator changes something, such as the
+        The answers. If an item is a ``Retryable`` error, its request must be sent again. If it is
+        a ``Misconfigured`` error, no request can be answered until an operator changes something, such as the
         key of a provider.
     """
     context = RequestContext(organisation=organisation, lane="bulk", records_usage=False)
@@ -76,7 +76,8 @@ async def _answer(
 
 
 def _validated(service: Service, body: Any) -> EmbeddingRequest:
-    """Validate the body as the route does: an unknown field is ignored, unless the settings refuse it.
+    """Validate the body as the route does. An unknown field is ignored, unless the settings refuse unknown
+    fields.
 
     Raises:
         RequestValidationError: the body is not an embedding request.

@@ -83,9 +83,13 @@ class SearchRequest(RequestModel):
         return name not in FILTERS_OF_OTHERS
 
     query: Text | list[Text] | None = None
-    """A question, or a list of questions whose results are merged. It may be left out beside `vector`."""
+    """A question, or a list of questions whose results are merged. It may be left out if `vector` is
+    given.
+    """
     vector: Annotated[list[float], Field(min_length=1, max_length=MAX_DIMENSIONS)] | None = None
-    """A vector to search with, in place of the question's own; `query` is then used for the words alone."""
+    """A vector to search with, in place of the vector of the question. Then only the words of `query` are
+    searched.
+    """
     filters: dict[str, Any] | None = None
     """A comparison (`type`, `key`, `value`) or a compound filter (`type`, `filters`), as in OpenAI's API."""
     max_num_results: Annotated[Whole, Field(ge=1, le=50)] = 10

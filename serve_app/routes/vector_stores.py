@@ -75,7 +75,7 @@ class CreateStoreRequest(RequestModel):
     partial: Partial = False
     index: Text | None = None
     """Name of the vector index that stores the vectors, from `CLUSTER_INDEXES`. It never changes. By default,
-    the server's."""
+    the default index of the server."""
     priority_class: RequestedClass | None = None
     priority: Priority | None = None
 

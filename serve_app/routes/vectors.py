@@ -29,7 +29,8 @@ from serve_app.edge.service_access import ServiceDep
 from serve_app.service import Service
 
 MAX_ROWS = 1_000
-#: The schema of a row. Rows are checked one by one, so that one wrong row does not refuse the others.
+#: The schema of a row, for the OpenAPI document. The route checks rows one by one, so one wrong row does not
+#: make it refuse the other rows.
 ROW = {
     "type": "object",
     "title": "GivenVector",
@@ -79,7 +80,7 @@ class FailedRow(ResponseModel):
     kind: FaultKind
     """What is wrong, for programs."""
     message: str
-    """What is wrong, for people; continues after the row's number."""
+    """What is wrong, for people: the end of a sentence that begins with the row, such as "has no vector"."""
 
     @classmethod
     def of(cls, fault: RowFault) -> Self:
@@ -88,18 +89,18 @@ class FailedRow(ResponseModel):
 
 
 class InsertedVectors(ResponseModel):
-    """What became of the rows: `written`, `unchanged` and `failed` add up to their number."""
+    """The result of an insertion. `written`, `unchanged` and `failed` add up to the number of rows."""
 
     object: Literal["vector_store.vectors"] = "vector_store.vectors"
     """Always `vector_store.vectors`."""
     vector_store_id: str
     """Id of the vector store."""
     written: int
-    """Rows that are new, or replaced a different row with their id."""
+    """Number of rows that are new, or that replaced a different row with the same id."""
     unchanged: int
-    """Rows that were stored already."""
+    """Number of rows that were stored already, with the same values."""
     failed: int
-    """Rows that were not inserted."""
+    """Number of rows that were not inserted."""
     failures: list[FailedRow]
     """The rows that were not inserted."""
 
@@ -124,7 +125,7 @@ class InsertedVectors(ResponseModel):
 async def insert_vectors(
     vector_store_id: str, body: InsertRequest, service: ServiceDep, organisation: Organisation, once: Once
 ) -> Response:
-    """Inserts the rows that can be stored, at once, and names the others with the reason."""
+    """Inserts at once the rows that can be stored. The answer lists the other rows with the reasons."""
     store = await service.read(
         lambda connection: require_given(require_live(get_store(connection, organisation, vector_store_id)))
     )

@@ -33,8 +33,8 @@ from cluster.settings import MIB, Settings
 
 log = structlog.get_logger(__name__)
 
-#: Long enough for crash recovery, which replays the write-ahead log since the last checkpoint. This takes
-#: minutes on a slow disk.
+#: Maximum time that a start may take. It is long enough for crash recovery, which replays the write-ahead log
+#: since the last checkpoint. This takes minutes on a slow disk.
 START_TIMEOUT_S = 120.0
 #: Time to wait after each of the three signals that stop the server.
 STOP_TIMEOUT_S = 30.0

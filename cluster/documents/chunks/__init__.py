@@ -1,1 +1,3 @@
-"""The chunks of documents in Postgres: their texts, words and attributes, and where their vectors lie."""
+"""The chunks of documents in Postgres: their texts, words and attributes, and where their vectors are
+stored.
+"""

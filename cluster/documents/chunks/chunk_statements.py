@@ -174,7 +174,9 @@ class ChunkStatements:
         return self._format("DELETE FROM {table} WHERE {of} RETURNING id, embedding IS NULL", of=_of(owner))
 
     def delete_some(self, owner: Sequence[str]) -> sql.Composed:
-        """Like ``delete``, but for at most ``limit`` rows. Rows are locked in the order that writers use."""
+        """Delete at most ``limit`` rows of an owner; otherwise like ``delete``. Rows are locked in the order
+        that writers use.
+        """
         return self._format(
             """
             DELETE FROM {table} WHERE ctid = ANY(ARRAY(
@@ -248,7 +250,8 @@ class ChunkStatements:
 
     def by_words(self, where: sql.Composable) -> sql.Composed:
         """Rank rows that have any of the query's words; more matching words rank higher."""
-        # For 100 sentences of real manuals, ts_rank ranked the right page first 96 times, ts_rank_cd 74.
+        # For 100 sentences of real manuals, ts_rank ranked the right page first for 96 sentences, and
+        # ts_rank_cd for 74.
         return self._by_text(ANY_OF_ITS_WORDS, where)
 
     def by_phrase(self, where: sql.Composable) -> sql.Composed:

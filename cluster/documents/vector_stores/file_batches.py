@@ -40,7 +40,7 @@ class FileBatch:
     created_at: datetime
     cancelled_at: datetime | None
     files: FileCounts
-    #: True while the job of one of its files runs.
+    #: True while the job of a file of this batch runs.
     running: bool
 
     @property

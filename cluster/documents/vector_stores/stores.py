@@ -33,7 +33,7 @@ from cluster.vector_index.collections import collection_name
 from cluster.vector_index.filters import is_text
 
 ID = re.compile(r"^vs_[0-9a-f]{24}$")
-#: In characters. OpenAI has the same limit.
+#: Maximum length of a store's name in characters. OpenAI has the same limit.
 LONGEST_NAME = 256
 #: Maximum number of existing stores that the error about a missing store names.
 NAMES_SHOWN = 10

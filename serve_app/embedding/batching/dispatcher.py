@@ -180,9 +180,8 @@ class Dispatcher:
     async def _single_out(self, batch: list[Item], fault: Exception) -> None:
         """Find the inputs that made the batch fail, by computing each half of the batch alone.
 
-        This does not search if the error cannot come from a single input: a retryable error comes from the
-        engine, and so does a refused key, and an unexpected error in both halves. Then every input gets the
-        error.
+        Some errors cannot come from a single input: a retryable error, a refused key, and an unexpected error
+        in both halves. Then there is no search, and every input gets the error.
         """
         if isinstance(fault, Retryable | Misconfigured) or len(batch) == 1:
             self._settle_all(batch, fault)

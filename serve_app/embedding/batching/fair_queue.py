@@ -91,7 +91,7 @@ class FairQueue:
         self, lane: Lane, *, tokens: int, organisation: str | None = None, items: int | None = None
     ) -> list[Item]:
         """Take the next items of the lane up to the limit, but at least one item that is still wanted, if
-        any.
+        there is one.
 
         The result may contain items that are no longer wanted; their tokens do not count.
 

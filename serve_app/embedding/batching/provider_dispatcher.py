@@ -1,9 +1,10 @@
-"""The dispatcher of an engine that asks a provider: each request has inputs of one organisation only.
+"""The dispatcher of an engine that calls a provider. Each request has inputs of one organisation only.
 
 The organisation of a request pays for it, perhaps with a key of its own. Each organisation may have
-``Engine.concurrency`` requests in flight in each lane. So an organisation that sends much takes no place from
-another, and queries never wait behind bulk requests. Requests wait for the shared rate limit inside the
-engine, which divides it fairly between organisations (docs/decisions/030-one-budget-for-the-cluster.md).
+``Engine.concurrency`` requests in flight in each lane. So an organisation with many requests does not delay
+other organisations, and queries never wait behind bulk requests. Requests wait for the shared rate limit
+inside the engine, which divides it fairly between organisations
+(docs/decisions/030-one-budget-for-the-cluster.md).
 
     dispatcher = ProviderDispatcher(engine, queue, stats, settle=...)
     queue.push(item)
@@ -41,7 +42,9 @@ class ProviderDispatcher(Dispatcher):
         self._in_flight: Counter[tuple[Lane, str]] = Counter()
 
     def start(self) -> None:
-        """Give the engine requests until each organisation has all of its requests in flight."""
+        """Send requests to the engine until each organisation has its maximum number of requests in flight or
+        nothing left to send.
+        """
         lanes: tuple[Lane, ...] = ("interactive", "bulk")
         for lane in lanes:
             for organisation in self._queue.organisations(lane):

@@ -32,14 +32,15 @@ from serve_app.routes.vector_store_fields import Attributes, ChunkingStrategy, s
 from serve_app.routes.vector_store_files import AttachRequest
 from serve_app.service import Service
 
-#: Media types of files whose rows can be read; JSON lines for some purposes are recognised as plain text.
+#: Media types of files whose rows can be read; A file of JSON lines with some purposes is recognised as plain
+#: text.
 ROW_FILES = frozenset({PARQUET, "application/jsonl", "text/plain"})
 
 M = TypeVar("M", bound=BaseModel)
 
 
 class SharedByFiles(RequestModel):
-    """What a job that attaches many files sets for each of them."""
+    """The fields that a job that attaches many files sets for each file."""
 
     attributes: Attributes | None = None
     chunking_strategy: ChunkingStrategy | None = None
@@ -74,7 +75,9 @@ class Submission:
 
 
 def _index_file(submission: Submission, connection: Connection[Any]) -> Job:
-    """Attach the file as the route of the store's files does. The file's open job may continue instead."""
+    """Attach the file as the route of the store's files does. If the file has an open job, that job may
+    continue, and no new job is queued.
+    """
     asked: IndexFileInput = submission.input
     store = get_store(connection, submission.organisation, asked.vector_store_id)
     submission.service.require_configured(store)

@@ -23,7 +23,7 @@ class JobProgress(ResponseModel):
     done: int
     """Number of units done; it never falls within an attempt, and is `total` when the job succeeds."""
     total: int | None
-    """What there is to do; null while it is unknown."""
+    """Number of units in all; null while it is unknown."""
     unit: str
     """Unit of `done` and `total`, such as `percent`."""
 
@@ -39,9 +39,9 @@ class StageProgress(ResponseModel):
     name: str
     """Name of the stage."""
     done: int
-    """What is done."""
+    """Number of units done."""
     total: int | None
-    """What there is to do; null while it is unknown."""
+    """Number of units in all; null while it is unknown."""
     unit: str | None
     """Unit of `done` and `total`, such as `pages` or `chunks`; null until the stage has progress."""
 
@@ -152,9 +152,9 @@ class StageObject(ResponseModel):
     tries: int
     """How often the stage was started in this attempt."""
     done: int
-    """What is done."""
+    """Number of units done."""
     total: int | None
-    """What there is to do; null while it is unknown."""
+    """Number of units in all; null while it is unknown."""
     unit: str | None
     """Unit of `done` and `total`; null until the stage has progress."""
     started_at: float
@@ -162,7 +162,7 @@ class StageObject(ResponseModel):
     ended_at: float | None
     """Time at which the stage ended; null while the stage runs, or if its worker was lost."""
     seconds: float | None
-    """Seconds between the two."""
+    """Seconds between `started_at` and `ended_at`."""
     error: str | None
     """The last error of the stage; null if it has not failed."""
 
@@ -197,7 +197,7 @@ class AttemptObject(ResponseModel):
     ended_at: float | None
     """Time at which the attempt ended; null while it runs."""
     seconds: float | None
-    """Seconds between the two."""
+    """Seconds between `started_at` and `ended_at`."""
     error: str | None
     """Why the attempt did not succeed; null otherwise."""
 

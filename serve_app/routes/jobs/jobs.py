@@ -53,7 +53,9 @@ class RetryRequest(RequestModel):
 
     @classmethod
     def may_ignore(cls, name: str) -> bool:
-        """False, because without a misspelt condition more jobs would be queued again."""
+        """Return False: if a misspelt condition were ignored, more jobs than intended would be queued
+        again.
+        """
         del name
         return False
 

@@ -28,8 +28,9 @@ from serve_app.routes.jobs.job_objects import JobObject
 from serve_app.routes.vector_store_fields import Priority, RequestedClass, queue_options
 from serve_app.service import Service
 
-#: The tasks of the platform before this one. A task is an alias of the kind of job that does its work; a task
-#: without such a kind is refused by name.
+#: The names of the tasks in the platform that came before this project. If a kind of job does the work of a
+#: task, the task's name is an alias of that kind. If no kind does it, the request is refused, and the error
+#: names the task.
 OLD_TASKS = (
     "process_document",
     "generate_embeddings_batch",
@@ -56,7 +57,7 @@ def public_kinds() -> Iterator[tuple[JobKind, type[BaseModel]]]:
 
 
 def published_schema(model: type[BaseModel]) -> dict[str, Any]:
-    """Return the JSON schema of the model without references, so that it can stand inside another schema."""
+    """Return the JSON schema of the model without references, so that another schema can contain it."""
     schema = model.model_json_schema()
     definitions = schema.pop("$defs", {})
 
@@ -84,8 +85,8 @@ class SubmitRequest(RequestModel):
 
     @classmethod
     def may_ignore(cls, name: str) -> bool:
-        """False for a field of the job itself: without a misspelt `not_before`, the job would begin at once.
-        Unknown fields of the input have no name here.
+        """Return False for a field of the job itself: if a misspelt `not_before` were ignored, the job would
+        begin at once. Unknown fields of the input have no name here, and may be ignored.
         """
         return not name
 
@@ -115,7 +116,7 @@ class JobKindObject(ResponseModel):
     aliases: list[str]
     """Other names by which a request may name the kind."""
     priority_class: PriorityClass
-    """Priority class of a job whose request names none."""
+    """Priority class of a job whose request names no priority class."""
     attempts: int
     """Maximum number of attempts at such a job."""
     unit: str
@@ -199,7 +200,9 @@ def named_kind(name: str) -> tuple[JobKind, type[BaseModel]]:
 
 
 def _options(service: Service, kind: JobKind, body: SubmitRequest) -> dict[str, Any]:
-    """Return the priority of the request, else that of the kind."""
+    """Return the queue options of the request. If the request has no priority, use the priority class of the
+    kind.
+    """
     options = queue_options(service.settings, body)
     if body.priority_class is None and not isinstance(body.priority, str):
         options["priority_class"] = kind.priority_class
