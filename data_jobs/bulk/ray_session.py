@@ -87,7 +87,7 @@ def ray_session(settings: Settings) -> Iterator[None]:
                 **quiet,
             )
         ending.callback(ray.shutdown)
-        with _raising_terminated(reason):
+        with raising_terminated(reason):
             if settings.log_level != "DEBUG":
                 # Hide plans and notices, because the report has the information that a person needs.
                 logging.getLogger("ray.data").setLevel(logging.ERROR)
@@ -98,18 +98,26 @@ def ray_session(settings: Settings) -> Iterator[None]:
 
 
 @contextmanager
-def _raising_terminated(reason: str) -> Iterator[None]:
+def raising_terminated(reason: str) -> Iterator[None]:
     """Raise ``Terminated(reason)`` in the block on SIGTERM. ``make down`` sends it before stopping Ray."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
+    received = False
 
     def terminate(*_: object) -> None:
+        nonlocal received
+        received = True
         raise Terminated(reason)
 
     before = signal.signal(signal.SIGTERM, terminate)
     try:
         yield
+    except KeyboardInterrupt as exc:
+        if received and not isinstance(exc, Terminated):
+            # If the signal arrives while Ray waits, Ray raises KeyboardInterrupt() instead of ``Terminated``.
+            raise Terminated(reason) from exc
+        raise
     finally:
         signal.signal(signal.SIGTERM, before)
 

@@ -2,11 +2,13 @@
 
 import json
 import os
+import signal
 import threading
 import time
 from pathlib import Path
 
 import pytest
+import ray
 from psycopg_pool import ConnectionPool
 
 from cluster.documents.chunks.chunk_indexes import open_chunk_index
@@ -14,6 +16,7 @@ from cluster.documents.vector_stores.stores import find_store
 from cluster.jobs import queue
 from cluster.jobs.jobs import JobState
 from cluster.settings import Settings
+from data_jobs.bulk.ray_session import Terminated, raising_terminated
 from data_jobs.ingest import main
 from tests.cluster.jobs.turns import jobs_of
 
@@ -131,3 +134,15 @@ def test_help_explains_every_flag(capsys: pytest.CaptureFixture[str]) -> None:
         "Exit code",
     ):
         assert flag in said
+
+
+def test_a_command_that_is_stopped_while_it_waits_for_ray_knows_why() -> None:
+    endless = ray.remote(num_cpus=0)(lambda: time.sleep(60)).remote()
+    threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGTERM)).start()
+
+    with (
+        pytest.raises(Terminated, match="the cluster was stopped"),
+        raising_terminated("the cluster was stopped"),
+    ):
+        ray.get(endless)
+    ray.cancel(endless, force=True)
