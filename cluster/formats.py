@@ -50,6 +50,8 @@ class Format:
     #: Packages whose version affects the parsed text. If several formats use a package, only one row names
     #: it, because the pipeline version lists these packages in the order of the table.
     libraries: tuple[str, ...] = ()
+    #: Version of the parser. Raise it if a change of the parser gives other pages for the same bytes.
+    parser_version: int = 1
     #: What one page of the parsed document is, in the words of the handbook.
     page: str = ""
     #: True if the parser can read only a range of pages; other formats are always read as a whole.

@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Iterable
 from importlib.metadata import version
 from types import TracebackType
 from typing import Any, Self
@@ -18,7 +19,7 @@ from typing import Any, Self
 import structlog
 
 from cluster.errors import Unavailable
-from cluster.formats import READABLE, recognise
+from cluster.formats import READABLE, Format, recognise
 from cluster.records import MAX_FACT_LENGTH, NO_PAGE, Fact, Facts, Outcome, Page, ParsedDocument
 from cluster.settings import Settings
 from cluster.vector_index.filters import LARGEST_NUMBER, is_text
@@ -27,15 +28,26 @@ from data_jobs.stages.parsing.unread_parts import unread_sentence, with_unread
 
 log = structlog.get_logger(__name__)
 
-#: Libraries whose versions can change the parsed text.
-LIBRARIES = tuple(library for row in READABLE for library in row.libraries)
-#: Version of the parsers: a number, then the version of each library. Raise the number by hand when a code
-#: change makes the same bytes give other pages. The libraries are included because a new version may change
-#: the text, and because a new library means a new format, whose documents were refused before.
-PARSER_VERSION = "/".join(["3", *(f"{library}-{version(library)}" for library in LIBRARIES)])
 #: Seconds to wait for the answer after the document's time limit; after that, the parsing process counts as
 #: lost.
 ANSWER_GRACE_S = 10.0
+
+
+def version_of(formats: Iterable[Format]) -> str:
+    """Return the version of the parsers of these formats.
+
+    It changes if a format is added, because the documents of that format were refused before; and if the
+    version of a parser or of one of its libraries changes, because the same bytes may then give other pages.
+    """
+    versions = ["3"]  # it changes only if all documents must be parsed again
+    for row in formats:
+        versions += (f"{library}-{version(library)}" for library in row.libraries)
+        if row.parser_version > 1 or not row.libraries:
+            versions.append(f"{row.media_type}-{row.parser_version}")
+    return "/".join(versions)
+
+
+PARSER_VERSION = version_of(READABLE)
 
 
 class Parser:

@@ -1,15 +1,17 @@
 """The pipeline version stays the same for existing stores, so that no document is parsed again."""
 
+from dataclasses import replace
 from importlib.metadata import version
 
 import pytest
 
 from cluster.engines import Registry, describe
 from cluster.errors import InvalidInput
+from cluster.formats import READABLE
 from cluster.records import digest
 from cluster.settings import Settings
 from data_jobs.stages.chunkers.table import CHUNKERS, chunker_for, find_chunker
-from data_jobs.stages.parsing.parser import PARSER_VERSION
+from data_jobs.stages.parsing.parser import PARSER_VERSION, version_of
 from data_jobs.stages.pipeline_version import pipeline_version
 
 
@@ -23,6 +25,18 @@ def test_the_version_is_the_one_that_stores_have() -> None:
     assert pipeline_version(settings, fingerprint) == expected
     for strategy in (None, {"type": "auto"}, {"type": "static"}):
         assert pipeline_version(settings, fingerprint, chunker=chunker_for(strategy).name) == expected
+
+
+def test_a_new_format_and_a_new_version_of_a_parser_change_the_version() -> None:
+    first, *others = READABLE
+    versions = {
+        version_of(READABLE),
+        version_of([*READABLE, replace(first, media_type="text/csv", libraries=())]),
+        version_of([replace(first, parser_version=2), *others]),
+        version_of([replace(first, parser_version=3), *others]),
+        version_of([replace(first, libraries=("numpy",)), *others]),
+    }
+    assert len(versions) == 5
 
 
 def test_every_chunker_has_a_version_of_its_own() -> None:
