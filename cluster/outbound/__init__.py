@@ -1,0 +1,19 @@
+"""Requests to URLs that a tenant named: one guarded transport, and its errors.
+
+client = OutboundClient(settings)
+answer = client.get("https://example.com/robots.txt", max_bytes=500_000, deadline_s=10)
+"""
+
+from cluster.outbound.client import AsyncOutboundClient, OutboundAnswer, OutboundClient
+from cluster.outbound.errors import DeadlineExceeded, NoAnswer, RefusalReason, Refused, TooLarge
+
+__all__ = [
+    "AsyncOutboundClient",
+    "DeadlineExceeded",
+    "NoAnswer",
+    "OutboundAnswer",
+    "OutboundClient",
+    "RefusalReason",
+    "Refused",
+    "TooLarge",
+]

@@ -1,0 +1,55 @@
+"""The errors of requests to the outside. Their messages may be shown to the tenant who named the URL.
+
+So a message never contains an address that a host name resolved to, nor anything that a server answered.
+"""
+
+from enum import StrEnum
+
+from cluster.errors import Permanent, Retryable
+
+
+class RefusalReason(StrEnum):
+    """Why the transport sends no request, or follows no redirect."""
+
+    #: The text is not an absolute URL with a valid host.
+    URL = "url"
+    #: The scheme is neither http nor https.
+    SCHEME = "scheme"
+    #: The URL contains a user name or a password.
+    USERINFO = "userinfo"
+    #: The port is neither 80 nor 443, and the operator has not permitted it.
+    PORT = "port"
+    #: At least one address of the host is not public, or the operator denies it.
+    ADDRESS = "address"
+    #: The redirects do not end.
+    REDIRECTS = "redirects"
+    #: The answer has a compression that was not asked for.
+    ENCODING = "encoding"
+
+
+class Refused(Permanent):
+    """The transport does not permit the request.
+
+    Args:
+        message: names the rule.
+        reason: the reason, for programs.
+    """
+
+    # ``reason`` has a default because unpickling passes the message alone and sets the attributes later.
+    def __init__(self, message: str, *, reason: RefusalReason = RefusalReason.URL) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class TooLarge(Permanent):
+    """The body of the answer has more bytes than the caller accepts."""
+
+
+class DeadlineExceeded(Retryable):
+    """The request, with all redirects and the whole body, took longer than the caller accepts."""
+
+
+class NoAnswer(Retryable):
+    """The host did not resolve, did not accept the connection, has no valid certificate, or did not send an
+    answer in HTTP.
+    """

@@ -1,0 +1,67 @@
+"""Requests to addresses that a tenant names: permitted addresses and ports, and the egress proxy."""
+
+import ipaddress
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field, SecretStr, field_validator
+from pydantic_settings import NoDecode
+
+from cluster.settings.values import AbsolutePath, Concern
+
+#: Start of a valid proxy URL.
+PROXY_SCHEME = "http://"
+
+
+def networks(listed: object) -> object:
+    """Split a text at its commas into networks, and write each network in its standard form.
+
+    Raises:
+        ValueError: an entry is not a network in CIDR notation, or has bits of a host.
+    """
+    parts = [part.strip() for part in listed.split(",")] if isinstance(listed, str) else listed
+    if not isinstance(parts, list | tuple):
+        return parts
+    return tuple(str(ipaddress.ip_network(part)) for part in parts if part)
+
+
+def ports(listed: object) -> object:
+    """Split a text at its commas into port numbers."""
+    return [part for part in listed.split(",") if part.strip()] if isinstance(listed, str) else listed
+
+
+Networks = Annotated[tuple[str, ...], NoDecode, BeforeValidator(networks)]
+Ports = Annotated[tuple[Annotated[int, Field(ge=1, le=65_535)], ...], NoDecode, BeforeValidator(ports)]
+
+
+class OutboundSettings(Concern):
+    """Requests to addresses that a tenant names: permitted addresses and ports, and the egress proxy."""
+
+    outbound_ports: Ports = ()
+    """Ports that such requests may use besides 80 and 443, separated by commas."""
+
+    outbound_allow_cidrs: Networks = ()
+    """Networks that such requests may reach although they are not public, such as ``10.2.0.0/16``, separated
+    by commas. Every organisation may then reach them."""
+
+    outbound_deny_cidrs: Networks = ()
+    """Networks that such requests may never reach, separated by commas. This list counts more than
+    ``outbound_allow_cidrs``."""
+
+    outbound_proxy: SecretStr | None = None
+    """URL of an HTTP proxy that such requests go through, such as ``http://user:password@proxy:3128``. The
+    cluster asks the proxy with ``CONNECT`` for an address that it has checked. Unset: requests go directly.
+    The variables ``HTTP_PROXY``, ``HTTPS_PROXY`` and ``NO_PROXY`` have no effect."""
+
+    outbound_proxy_resolves: bool = False
+    """True: the cluster sends host names to the proxy and resolves none itself. The proxy must then refuse
+    addresses that are not public."""
+
+    outbound_ca_file: AbsolutePath | None = None
+    """A PEM file with certificate authorities that such requests trust besides the usual ones."""
+
+    @field_validator("outbound_proxy")
+    @classmethod
+    def _proxy_is_http(cls, proxy: SecretStr | None) -> SecretStr | None:
+        if proxy is not None and not proxy.get_secret_value().startswith(PROXY_SCHEME):
+            raise ValueError("outbound_proxy must be a URL that begins with http://")
+        return proxy
