@@ -31,7 +31,8 @@ class Backoff:
 
         Args:
             attempt: number of the attempt, from 1.
-            exc: error of the attempt. If its ``retry_after_s`` is longer than the computed wait, it counts.
+            exc: error of the attempt. If the error's ``retry_after_s`` is longer than the computed wait, the
+                result is ``retry_after_s``.
         """
         wait_s = min(self.longest_s, self.first_s * 2.0 ** min(attempt - 1, MAX_DOUBLINGS))
         if self.jitter:

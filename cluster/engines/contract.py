@@ -161,7 +161,9 @@ class Engine(Protocol):
 
     @property
     def packed(self) -> bool:
-        """False if the engine pads each batch to the longest input. Batch inputs of similar length then."""
+        """False if the engine pads each batch to the longest input. Callers then batch inputs of similar
+        length.
+        """
 
     @property
     def preempts(self) -> bool:

@@ -28,7 +28,9 @@ CHARACTERS_PER_TOKEN = 64
 
 
 class CrossEncoderReranker:
-    """``Reranker`` on a model with one output. It loads no code from the folder and no pickled weights."""
+    """Implements ``Reranker`` with a model that has one output. It loads no code from the folder and no
+    pickled weights.
+    """
 
     def __init__(self, path: Path, settings: Settings) -> None:
         self.name = path.name

@@ -39,7 +39,7 @@ GPU_BATCHES = 3
 
 
 class LocalEngine:
-    """``Engine`` on the packed forward pass of BERT and related encoders."""
+    """Implements ``Engine`` with the packed forward pass of BERT and related encoders."""
 
     billed = False
 

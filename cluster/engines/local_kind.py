@@ -16,7 +16,9 @@ log = structlog.get_logger(__name__)
 
 
 class LocalKind:
-    """``EngineKind`` on a folder in the layout of sentence-transformers, or on the packaged model."""
+    """Implements ``EngineKind`` for a folder in the layout of sentence-transformers, and for the packaged
+    model.
+    """
 
     options = PLACEMENT
 

@@ -22,7 +22,9 @@ BATCH_SIZE = 32
 
 
 class ReferenceEngine:
-    """``Engine`` on ``SentenceTransformer.encode``, in float32. It computes one call at a time."""
+    """Implements ``Engine`` with ``SentenceTransformer.encode``, in float32. It computes one call at a
+    time.
+    """
 
     concurrency = 1
     packed = False

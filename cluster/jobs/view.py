@@ -58,7 +58,7 @@ Reason = Literal[
     "database",
     "other",
 ]
-#: The word that workers write when a running job waits -> the reason, and a sentence for people.
+#: For each word that workers write when a running job waits: the reason, and a sentence for people.
 WAITS_FOR: dict[str, tuple[Reason, str]] = {
     "gpu": ("gpu", "waiting for the model"),
     "provider": ("provider", "provider throttled"),

@@ -22,7 +22,8 @@ APPLICATIONS = "/api/serve/applications/"
 DEPLOY_TIMEOUT_S = 60.0
 #: Time for which an internal error of Serve may last, because Serve replaces a proxy within seconds.
 SERVE_ERROR_LASTS_S = 30.0
-#: Long enough to load a large model from a slow disk, which takes minutes.
+#: Maximum time until the endpoint is ready. It is long enough to load a large model from a slow disk, which
+#: takes minutes.
 READY_TIMEOUT_S = 600.0
 POLL_S = 0.3
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")

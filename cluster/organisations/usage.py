@@ -59,7 +59,7 @@ class UsageEvent:
     quantity: int
     kind: str = EMBEDDING
     unit: str = "tokens"
-    #: Id of the job that did the work; None: no job did.
+    #: Id of the job that did the work; None if no job did the work.
     job: str | None = None
     #: Price of the work at a remote provider, in US dollars. None if the price is not known, or no remote
     #: provider did the work.

@@ -43,7 +43,7 @@ class Ranker(StrEnum):
 
         Args:
             name: ``none``, ``auto``, ``default-2024-11-15``, or the cross-encoder's name.
-            cross_encoder: name of the configured cross-encoder; None: there is none.
+            cross_encoder: name of the configured cross-encoder; None if there is no cross-encoder.
             param: name of the request's field, for the error message.
 
         Raises:

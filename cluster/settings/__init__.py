@@ -48,7 +48,7 @@ __all__ = [
     "is_loopback",
 ]
 
-#: Keys that stand in examples, and protect nothing.
+#: Keys that examples show. They protect nothing.
 PLACEHOLDER_KEYS = frozenset({"changeme", "placeholder", "password", "your-api-key", "sk-placeholder"})
 PLACEHOLDER_PASSWORDS = ("changeme", "placeholder", "password@")
 
@@ -92,7 +92,9 @@ class Settings(
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Give the values of every source their new names (``old_names``); the order of sources is kept."""
+        """Rename old settings in the values of every source (``old_names``). The order of the sources does
+        not change.
+        """
         prefix = cls.model_config["env_prefix"].lower()
         if isinstance(init_settings, InitSettingsSource):
             init_settings.init_kwargs = with_new_names(init_settings.init_kwargs)
@@ -123,5 +125,5 @@ class Settings(
         return self
 
 
-#: The classes that ``Settings`` is composed of, in the order of docs/settings.md.
+#: The base classes of ``Settings``, one for each concern, in the order of docs/settings.md.
 CONCERNS: tuple[type[Concern], ...] = tuple(base for base in Settings.__bases__ if issubclass(base, Concern))

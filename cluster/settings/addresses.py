@@ -9,7 +9,8 @@ from cluster.settings.values import Concern, Origins
 
 #: Ray takes the ports of its workers from this range by default; the settings' ports stay outside it.
 RAY_WORKER_PORTS = range(10002, 20000)
-#: Ports from ``ray_port`` on: eight for Ray's head and agents, three for Serve, the others for replicas.
+#: Number of ports from ``ray_port`` on: eight for Ray's head and agents, three for Serve, the rest for
+#: replicas.
 RAY_PORTS = 32
 
 

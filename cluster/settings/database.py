@@ -13,5 +13,5 @@ class DatabaseSettings(Concern):
     Unset: the bundled server, with its data under ``home``."""
 
     database_pool_size: int = Field(default=8, ge=1, le=100)
-    """Largest number of connections in the pool of one process. A worker opens up to four more for the queue.
+    """Maximum number of connections in the pool of one process. A worker opens up to four more for the queue.
     All processes together must stay below the server's ``max_connections``."""

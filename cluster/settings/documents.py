@@ -9,14 +9,14 @@ class DocumentSettings(Concern):
     """The limits on one document while it is read and parsed, and the number of its keywords."""
 
     max_document_bytes: int = Field(default=200 * MIB, ge=1)
-    """Largest document, in bytes. A larger file may be stored, but its document is recorded as ``too_large``
-    and never read into memory."""
+    """Maximum size of a document, in bytes. A larger file may be stored, but its document is recorded as
+    ``too_large`` and never read into memory."""
 
     max_document_pages: int = Field(default=10_000, ge=1)
-    """Longest document, in pages; a longer one is recorded as ``too_large``."""
+    """Maximum number of pages of a document. A longer document is recorded as ``too_large``."""
 
     max_document_characters: int = Field(default=50_000_000, ge=1)
-    """Longest text of a document, in characters; a longer one is recorded as ``too_large``."""
+    """Maximum number of characters of a document's text. A longer document is recorded as ``too_large``."""
 
     parse_timeout_s: float = Field(default=120.0, gt=0)
     """Seconds that parsing may take, for a whole document in a bulk job and for each 50 pages in a worker. A
@@ -27,4 +27,4 @@ class DocumentSettings(Concern):
     as ``too_large``."""
 
     keywords_per_document: int = Field(default=12, ge=0, le=100)
-    """Keywords that are extracted from a document. 0 switches the stage off."""
+    """Number of keywords that are extracted from a document. 0 switches the stage off."""

@@ -12,4 +12,4 @@ class LogSettings(Concern):
     """``auto`` writes lines for people on a terminal and JSON everywhere else."""
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
-    """Lowest level that is written."""
+    """Lowest level of the log lines that are written."""

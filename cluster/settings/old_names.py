@@ -1,4 +1,4 @@
-"""Old names of settings: each one works until release 0.2, with a warning that names the new one.
+"""Old names of settings: each one works until release 0.2, with a warning that names the new name.
 
 ``Settings`` passes every source of values (keywords, environment variables) through ``with_new_names``.
 """
@@ -24,18 +24,20 @@ RENAMED = {
     "stage_tries": "stage_attempts",
     "threads": "engine_threads",
 }
-#: Environment variables that processes started for the cluster do not inherit: they get the new names.
+#: Processes that are started for the cluster do not inherit these environment variables. They get the
+#: variables with the new names instead.
 OLD_VARIABLES = frozenset(f"CLUSTER_{old.upper()}" for old in RENAMED)
-#: Similarity from which an unknown variable is taken for a misspelt setting: a letter or two differ.
+#: Minimum similarity at which an unknown variable counts as a misspelt setting: one or two letters may
+#: differ.
 SIMILAR = 0.8
 
 
 def with_new_names(values: Mapping[str, Value], prefix: str = "") -> dict[str, Value]:
-    """Return the values under the settings' new names, and warn of each old one.
+    """Return the values under the settings' new names, and warn of each old name.
 
     Args:
         values: one source's values by name.
-        prefix: what stands before the names in this source: nothing, or ``cluster_`` for variables.
+        prefix: prefix of the names in this source: empty, or ``cluster_`` for variables.
 
     Raises:
         Misconfigured: the old and the new name of a setting have different values.
@@ -58,7 +60,8 @@ def with_new_names(values: Mapping[str, Value], prefix: str = "") -> dict[str, V
 
 
 def warn_of_misspelt(variables: Collection[str], names: Collection[str], prefix: str) -> None:
-    """Warn of each variable that begins like a setting, is none, and is spelt almost like one.
+    """Warn of each variable that has the prefix of settings and is not a setting, but whose name is almost
+    that of a setting.
 
     Args:
         variables: names of the environment's variables, in small letters.

@@ -13,7 +13,7 @@ class OrganisationSettings(Concern):
     organisations."""
 
     organisation: str = Field(default="default", min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")
-    """The organisation of every request, and of commands that name none."""
+    """The organisation of every request, and of commands that name no organisation."""
 
     api_key: SecretStr | None = Field(default=None, min_length=8)
     """The key, of at least 8 characters, that callers send as ``Authorization: Bearer ...``. Unset: no key is
@@ -24,8 +24,8 @@ class OrganisationSettings(Concern):
     organisation without an entry has weight 1."""
 
     organisation_files: int = Field(default=0, ge=0)
-    """Files that an organisation may keep; an upload beyond it is refused with 429. 0: no limit."""
+    """Maximum number of files of an organisation. A further upload is refused with 429. 0: no limit."""
 
     organisation_bytes: int = Field(default=0, ge=0)
-    """Bytes that an organisation's files may have together; an upload beyond it is refused with 429. 0: no
+    """Maximum number of bytes of all files of an organisation. A further upload is refused with 429. 0: no
     limit."""

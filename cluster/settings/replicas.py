@@ -13,19 +13,18 @@ class ReplicaSettings(Concern):
     replace them."""
 
     cpus_per_replica: int = Field(default=0, ge=0)
-    """CPUs that one replica asks Ray for; they are also its engine's threads. 0: it asks for one CPU, and its
-    engine uses all cores of its node that jobs there leave idle."""
+    """Number of CPUs that one replica asks Ray for, and number of threads of its engine. 0: the replica asks
+    for one CPU, and its engine uses all cores of the node that jobs leave idle."""
 
     min_replicas: int = Field(default=1, ge=0)
-    """Lowest number of replicas."""
+    """Minimum number of replicas."""
 
     max_replicas: int = Field(default=1, ge=1)
-    """Highest number of replicas. With the same number as ``min_replicas``, replicas are not added or
-    removed."""
+    """Maximum number of replicas. If it equals ``min_replicas``, replicas are not added or removed."""
 
     target_ongoing_requests: float = Field(default=32.0, gt=0)
-    """Requests per replica, running and waiting, that autoscaling aims at. With more on average it adds
-    replicas, with fewer it removes them."""
+    """Number of running and waiting requests per replica that autoscaling aims at. If the average is higher,
+    it adds replicas; if the average is lower, it removes replicas."""
 
     upscale_delay_s: float = Field(default=10.0, ge=0)
     """Seconds for which the load must ask for more replicas or workers before they are added."""
@@ -34,8 +33,9 @@ class ReplicaSettings(Concern):
     """Seconds for which the load must need fewer replicas or workers before they are removed."""
 
     update_surge_percent: int = Field(default=25, ge=0, le=100)
-    """Replicas that an update starts before it stops old ones, in percent of all, rounded up. They need free
-    CPUs or GPUs; 0 stops old replicas first and needs none."""
+    """Number of replicas that an update starts before it stops old replicas, in percent of all replicas,
+    rounded up. The new replicas need free CPUs or GPUs. 0: the update stops old replicas first and needs no
+    free CPUs or GPUs."""
 
     @model_validator(mode="after")
     def _replicas_in_order(self) -> Self:

@@ -12,12 +12,13 @@ Value = TypeVar("Value")
 MIB = 1024 * 1024
 #: Prefix of a model's source that names the kind of engine, as in ``local:/models/x``.
 MODEL_KIND = re.compile(r"[a-z][a-z0-9-]*:")
-#: An origin as browsers send it, those of browser extensions and desktop applications included; or ``*``.
+#: An origin in the form that browsers send, or ``*``. Browser extensions and desktop applications have
+#: origins, too.
 ORIGIN = re.compile(r"\*|[a-z][a-z0-9+.-]*://[^/\s,]+")
 
 
 def absolute(path: Path) -> Path:
-    """Return the path as an absolute one: Ray chooses the current directory of replicas and jobs."""
+    """Return the path as an absolute path, because Ray chooses the current directory of replicas and jobs."""
     return path.expanduser().absolute()
 
 
@@ -27,13 +28,13 @@ def absolute_folder(where: str) -> str:
 
 
 def model_source(where: object) -> object:
-    """The source of a model: ``kind:source`` as it is, and a folder as an absolute path."""
+    """Return the source of a model: ``kind:source`` unchanged, and a folder as an absolute path."""
     text = str(where) if isinstance(where, Path) else where
     return str(absolute(Path(text))) if isinstance(text, str) and not MODEL_KIND.match(text) else text
 
 
 def origins(listed: object) -> object:
-    """Split a text at its commas into origins; lists are checked only.
+    """Split a text at its commas into origins, and check each origin. A list is only checked.
 
     Raises:
         ValueError: an entry is not an origin.
@@ -58,13 +59,13 @@ Origins = Annotated[tuple[str, ...], NoDecode, BeforeValidator(origins)]
 
 
 class Table(dict[str, Value]):
-    """A dictionary with a hash, so that settings can be keys of a cache. Never change one."""
+    """A dictionary with a hash, so that settings can be keys of a cache. Never change a table."""
 
     def __hash__(self) -> int:  # type: ignore[override]
         return hash(frozenset(self.items()))
 
 
 class Concern(BaseModel):
-    """Base class of the settings of one concern; ``Settings`` inherits them all and fills them."""
+    """Base class of the settings of one concern. ``Settings`` inherits from all of these classes."""
 
     model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)

@@ -11,26 +11,29 @@ class WorkerSettings(Concern):
     """The workers: their number, and the slots for jobs in each one. A slot runs one job at a time."""
 
     worker_slots_high: int = Field(default=1, ge=1)
-    """Slots of a worker for jobs of the class ``high`` only, so that a person who waits never waits for other
-    classes."""
+    """Number of a worker's slots for jobs of the class ``high`` only, so that a person who waits for a result
+    never waits for jobs of other classes."""
 
     worker_slots_medium: int = Field(default=1, ge=1)
-    """Slots of a worker for jobs of the class ``medium`` only."""
+    """Number of a worker's slots for jobs of the class ``medium`` only."""
 
     worker_slots_low: int = Field(default=1, ge=1)
-    """Slots of a worker for jobs of the class ``low`` only, so that they never starve."""
+    """Number of a worker's slots for jobs of the class ``low`` only, so that these jobs always make
+    progress.
+    """
 
     worker_slots_scheduled: int = Field(default=1, ge=1)
-    """Slots of a worker for jobs of the class ``scheduled`` only."""
+    """Number of a worker's slots for jobs of the class ``scheduled`` only."""
 
     worker_slots_shared: int = Field(default=2, ge=1)
-    """Slots of a worker for jobs of every class, the highest class first."""
+    """Number of a worker's slots for jobs of every class. Jobs of the highest class begin first."""
 
     min_workers: int = Field(default=1, ge=1)
-    """Lowest number of workers."""
+    """Minimum number of workers."""
 
     max_workers: int = Field(default=1, ge=1)
-    """Highest number of workers. Between the two, the number follows the length and the age of the backlog.
+    """Maximum number of workers. Between the minimum and the maximum, the number follows the length and the
+    age of the backlog.
     """
 
     @model_validator(mode="after")

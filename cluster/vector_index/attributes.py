@@ -17,12 +17,14 @@ so each group can be read back:
 from collections.abc import Mapping
 from typing import Any
 
-#: Name of the attribute with the id of the attached file; chunks of ingested documents have none.
+#: Name of the attribute with the id of the attached file; chunks of ingested documents do not have this
+#: attribute.
 FILE = "file_id"
 #: Key of the system attributes and facts that owner attributes hide. The key is longer than the maximum
 #: length of names in owner attributes and filters.
 HIDDEN = "what the chunk itself says under names that the attributes of its file use too"
-#: Key of the list with the names of facts; documents without facts have no such list. Longer than names, too.
+#: Key of the list with the names of facts; documents without facts have no such list. This key, too, is
+#: longer than any name.
 FACTS = "names of the attributes that say how the document was read, be they hidden or not"
 #: Names of the system attributes.
 SYSTEM = frozenset({"source", "filename", "media_type", "ordinal", "page", "start", "end", "keywords", FILE})

@@ -66,11 +66,11 @@ class Written:
     ``written``, ``unchanged`` and the size of ``failed`` add up to the number of distinct rows of the call.
     """
 
-    #: Rows that are new or differ from the stored ones.
+    #: Number of rows that are new or differ from the stored rows.
     written: int = 0
-    #: Rows that were stored already, with the same content.
+    #: Number of rows that were stored already, with the same content.
     unchanged: int = 0
-    #: Deleted rows of the document, which its new version no longer has.
+    #: Number of deleted rows: rows of the document that its new version no longer has.
     deleted: int = 0
     #: id -> reason, for rows that could not be written.
     failed: Mapping[str, str] = field(default_factory=dict)
@@ -137,7 +137,7 @@ class TransactionalIndex(VectorIndex, Protocol):
         filter: Filter | None = None,
         mode: Mode = "ann",
     ) -> list[ScoredId]:
-        """Like ``search``, but in the state that the connection's transaction sees."""
+        """Search like ``search``, but in the state that the connection's transaction sees."""
 
     def analysed_rows(self, collection: Collection) -> int:
         """Return the number of rows of the collection at its last analysis; -1 before the first analysis."""
@@ -196,7 +196,7 @@ class ExternalIndex(VectorIndex, Protocol):
         collection: Collection,
         timeout_s: float = 60.0,
     ) -> None:
-        """Return once searches see these vectors.
+        """Wait until searches see these vectors.
 
         Raises:
             Unavailable: some of the vectors are not visible within the timeout.

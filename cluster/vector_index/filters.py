@@ -22,7 +22,8 @@ ORDERS = frozenset({"gt", "gte", "lt", "lte"})
 SETS = frozenset({"in", "nin"})
 
 MAX_DEPTH = 8
-#: Maximum for the whole filter. Each compound and each value of a comparison counts as one condition.
+#: Maximum number of conditions of a whole filter. Each compound and each value of a comparison counts as one
+#: condition.
 MAX_CONDITIONS = 1_024
 MAX_KEY_LENGTH = 64
 MAX_STRING_LENGTH = 4_096

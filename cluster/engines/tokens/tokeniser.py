@@ -19,7 +19,7 @@ REPLACEMENT = "�"
 
 
 class LocalTokeniser:
-    """``Tokeniser`` on the tokenizer.json of a folder. Safe to call from several threads."""
+    """Implements ``Tokeniser`` with the tokenizer.json of a folder. Safe to call from several threads."""
 
     def __init__(self, folder: ModelFolder) -> None:
         self._tokenizer = _load(folder.path)
