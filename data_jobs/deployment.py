@@ -58,7 +58,8 @@ CPUS = 0.5
 HEALTH_PERIOD_S, HEALTH_TIMEOUT_S = 10, 30
 #: Seconds that the jobs of a stopping replica have to end. Jobs that do not end in time are given back.
 STOP_S = 20.0
-#: Waiting jobs per replica, and the wait of the oldest job in seconds above which one more replica is added.
+#: Number of waiting jobs for each replica; and the wait in seconds of the oldest job above which one more
+#: replica is added.
 WAITING_PER_WORKER, OLDEST_S = 8.0, 30.0
 
 

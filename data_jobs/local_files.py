@@ -105,7 +105,7 @@ def read_file(path: str, *, max_bytes: int) -> bytes:
 
 
 def require_regular(found: os.stat_result) -> None:
-    """Return if this is a regular file, else raise an error.
+    """Raise an error unless this is a regular file.
 
     Raises:
         OSError: the file is of another kind, which the message names.

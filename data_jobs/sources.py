@@ -27,7 +27,7 @@ SCHEMES = frozenset({"file", "s3", "gs", "gcs", "abfs", "az", "memory"})
 
 
 class SourceTooLarge(InvalidInput):
-    """The source has more bytes than the limit; none of them are kept."""
+    """Raised if a source has more bytes than the limit. No byte of the source is kept."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -14,7 +14,7 @@ from cluster.settings import Settings, is_loopback
 
 
 def require_key(settings: Settings) -> None:
-    """Return if callers need a key, or if only this machine can reach the endpoint.
+    """Check that callers need a key, or that only this machine can reach the endpoint.
 
     Raises:
         Misconfigured: other machines can reach the endpoint, and no key is set.

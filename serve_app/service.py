@@ -166,7 +166,9 @@ class Service:
         return {state.name: state.sentence for state in await self.read(breaker_states) if state.open}
 
     def known_shortages(self) -> set[Resource]:
-        """Return ``shortages`` to a thread, or only this replica's while the database does not answer."""
+        """Return the current shortages; if the database does not answer, only the shortages that this replica
+        met. Called by the thread of the metrics.
+        """
         return self._recent_shortages() | (self._read_now(announced) or set())
 
     def known_provider_load(self) -> ProviderLoad | None:
@@ -241,8 +243,8 @@ class Service:
             self._short[exc.resource] = time.monotonic()
             raise
         except Retryable as exc:
-            # Running it twice is safe. A bundled database server that was killed restarts in a fraction of a
-            # second.
+            # Running the work twice is safe. A bundled database server that was killed restarts in a fraction
+            # of a second.
             self._revive(pool, exc)
             return work(pool, indexes)
 

@@ -32,7 +32,8 @@ class Plan:
 
     #: Documents to read; the hash of their bytes may still show that some are unchanged.
     pending: list[DocumentRow]
-    #: Results of documents whose stamp alone shows that they are unchanged, in the format of the pipeline.
+    #: Results of documents that are unchanged, as their stamps show (``SourceFile.stamp``), in the format of
+    #: the pipeline.
     settled: list[dict[str, Any]]
 
     @property

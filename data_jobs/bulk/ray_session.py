@@ -38,7 +38,7 @@ NO_PROGRESS_TIMEOUT_S = 30 * 60
 
 
 class Terminated(KeyboardInterrupt):
-    """The process received SIGTERM.
+    """Raised when the process receives SIGTERM.
 
     Like Ctrl-C, this is not an ``Exception``, so ``except Exception`` does not catch it.
     """

@@ -15,9 +15,11 @@ from data_jobs.kinds.resources import Ids, Resources
 from data_jobs.stages import process_resources
 from data_jobs.worker.job_attempt import JobAttempt
 
-#: Chunks per call to the model: enough to fill a batch, few enough for cheap retries and steady progress.
+#: Number of chunks in one call to the model. It is enough to fill a batch, and small enough for cheap retries
+#: and steady progress.
 CHUNKS_PER_CALL = 32
-#: Concurrent calls per job: enough to keep the model busy, few enough that other jobs do not wait long.
+#: Maximum number of concurrent calls of a job. It is enough to keep the model busy, and so small that other
+#: jobs do not wait long.
 CALLS_AT_ONCE = 2
 #: If a call takes longer than this many seconds, the job reports that it waits for the model.
 FAST_ANSWER_S = 2.0

@@ -44,12 +44,14 @@ from data_jobs.stages.write import DocumentWriter
 from data_jobs.worker.job_attempt import JobAttempt, NotWanted
 from data_jobs.worker.stage_errors import StageFailed
 
-#: Pages that are parsed in one call. A call takes some tenths of a second, so urgent pages wait no longer.
+#: Pages that are parsed in one call. A call takes some tenths of a second, so urgent pages wait at most that
+#: long.
 PAGES_PER_PART = 50
 #: Minimum time limit of a part, as a share of ``parse_timeout_s``. Half of a part has half of the time limit.
 #: So a page whose parsing never ends is found in 2.5 times ``parse_timeout_s``, not in 7 times.
 MIN_TIME_SHARE = 0.1
-#: Percent of the job done when a stage begins and ends, estimated from the times of a long document.
+#: For each stage, the percentages of the job that are done when the stage begins and when it ends. They are
+#: estimated from the times of a long document.
 SHARES = {"read": (0, 2), "parse": (2, 35), "chunk": (35, 40), "embed": (40, 95), "write": (95, 99)}
 
 

@@ -19,7 +19,7 @@ Ids = list[NDArray[np.int32]]
 
 
 class ChunkEmbedder(Protocol):
-    """Computes vectors for token ids, wherever the model runs."""
+    """Computes vectors for token ids. The model may run in another process."""
 
     async def __call__(
         self, ids: Ids, *, fingerprint: str, organisation: str, urgent: bool

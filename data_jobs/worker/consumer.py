@@ -125,7 +125,7 @@ class Consumer:
         self._registered: list[int] = []
 
     async def run(self) -> None:
-        """Work until ``stop``."""
+        """Take jobs and run them until ``stop`` is called."""
         failures = 0
         while not self._stopping.is_set():
             started, short = asyncio.get_running_loop().time(), None

@@ -76,7 +76,7 @@ def transaction(pool: ConnectionPool, *, lease_s: float) -> Iterator[Connection[
 
 
 class DatabaseLost(Exception):
-    """The database does not answer.
+    """Raised if the database does not answer.
 
     The worker stops all of its jobs, and gives the jobs back when the database answers again.
     """
@@ -105,7 +105,7 @@ async def in_transaction(
 
 
 class NotWanted(Exception):
-    """The subject of the job no longer exists, or a later job does its work.
+    """Raised if the subject of the job no longer exists, or a later job does the work of this job.
 
     The message becomes the error of the job.
     """

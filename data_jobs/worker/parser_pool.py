@@ -1,9 +1,9 @@
 """Share a few parsing processes between many jobs. The most urgent job gets the next free process.
 
-A job that has waited long comes before more urgent ones.
+A job that has waited long comes before more urgent jobs.
 
-parsers = Parsers(settings, threads, 2)
-parsed = await parsers.parse(data, name="report.pdf", part=(0, 50), rank=3)
+parsers = Parsers(settings, threads, 2) parsed = await parsers.parse(data, name="report.pdf", part=(0, 50),
+rank=3)
 """
 
 import asyncio

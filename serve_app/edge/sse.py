@@ -74,7 +74,7 @@ class Listeners:
         self.count = 0
 
     def require_room(self) -> None:
-        """Return if one more listener is accepted.
+        """Check that one more listener is accepted.
 
         Raises:
             Throttled: the limit is reached.

@@ -162,10 +162,11 @@ class Metrics:
 
 
 def _tags(*names: str) -> Any:
-    """The names as Ray accepts them; its annotation allows tuples of one name only."""
+    """Return the names unchanged. Ray accepts several names, but its annotation allows only one name."""
     return names
 
 
 def _count(counter: Any, amount: int, **tags: str) -> None:
-    # ``inc`` refuses 0, but a series must exist before its first increment, or ``rate`` misses that one.
+    # ``inc`` refuses 0, but a series must exist before its first increment. Otherwise ``rate`` in Prometheus
+    # misses the first increment.
     counter._record(amount, tags=tags)

@@ -78,7 +78,8 @@ async def ranked(
         models: the served models.
         question: the query and the texts.
         context: the context of the request.
-        model: name of the model to use; None: the cross-encoder, or the default embedding model without one.
+        model: name of the model to use; None: the cross-encoder if there is one, otherwise the default
+            embedding model.
 
     Raises:
         InvalidInput: the texts are too long together, or a text is too long and must not be cut.
@@ -108,7 +109,7 @@ async def by_cross_encoder(
     *,
     most: int | None = None,
 ) -> Scored:
-    """Score the texts with the cross-encoder. One must be configured.
+    """Score the texts with the cross-encoder, which must be configured.
 
     Args:
         models: the served models, with the cross-encoder.

@@ -79,7 +79,9 @@ class SearchRequest(RequestModel):
 
     @classmethod
     def may_ignore(cls, name: str) -> bool:
-        """False for other servers' names for ``filters``: an ignored filter would give too many results."""
+        """Return False for the names that other servers use for ``filters``, because an ignored filter would
+        give too many results.
+        """
         return name not in FILTERS_OF_OTHERS
 
     query: Text | list[Text] | None = None

@@ -42,7 +42,7 @@ from serve_app.routes.vector_store_fields import (
 #: Milliseconds after which a client should ask again about a file whose job is queued, or runs.
 POLL_QUEUED_MS = 1_000
 POLL_RUNNING_MS = 500
-#: Maximum value of that time for a job that waits for its next attempt.
+#: Maximum of this time for a job that waits for its next attempt.
 MAX_POLL_MS = 5_000
 POLL_HEADER = "openai-poll-after-ms"
 #: Minimum chunk size in OpenAI's schema, in tokens.
@@ -108,7 +108,7 @@ class VectorStoreFileObject(ResponseModel):
     status: FileStatus
     """`completed` once the file can be searched."""
     last_error: FileError | None
-    """Why the file failed; null if it did not."""
+    """Why the file failed; null if it did not fail."""
     chunking_strategy: Annotated[StaticChunking | OtherChunking, Field(discriminator="type")]
     """The requested strategy; `auto` is shown as the resulting sizes."""
     attributes: dict[str, str | bool | int | float]

@@ -141,9 +141,9 @@ class VectorStoreObject(ResponseModel):
     created_at: int
     """Time of creation, in seconds since 1970."""
     name: str
-    """Name of the store; empty if it has none."""
+    """Name of the store; empty if the store has no name."""
     description: str
-    """Text about the store; empty if it has none."""
+    """Text about the store; empty if the store has no such text."""
     embedding_model: str | None
     """Name of the model that computes the store's vectors; null if callers give the vectors."""
     dimensions: int
@@ -160,9 +160,9 @@ class VectorStoreObject(ResponseModel):
     expires_at: int | None
     """Time at which the store expires, in seconds since 1970; null if never."""
     metadata: dict[str, str]
-    """Texts that the caller stored with it."""
+    """Named texts that the caller stored with the store."""
     chunking_strategy: Annotated[AutoChunking | StaticChunking, Field(discriminator="type")]
-    """How files are cut that bring no strategy of their own."""
+    """How files without a strategy of their own are cut into chunks."""
     partial: bool
     """True if the readable pages of a document are indexed although other pages cannot be read."""
     index: str
@@ -172,7 +172,7 @@ class VectorStoreObject(ResponseModel):
 
     @classmethod
     def of(cls, store: VectorStore, usage: StoreUsage) -> Self:
-        """The store with its usage."""
+        """Show the store with its usage."""
         return cls(
             id=store.id,
             created_at=int(store.created_at.timestamp()),

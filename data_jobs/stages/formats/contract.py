@@ -39,7 +39,7 @@ class ParserOutput:
 
 
 class Unreadable(Exception):
-    """The document gives no text.
+    """Raised if no text can be read from a document.
 
     Args:
         outcome: any outcome except ok.

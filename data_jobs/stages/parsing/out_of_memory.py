@@ -1,4 +1,4 @@
-"""Distinguish a document that needs too much memory from a damaged one.
+"""Distinguish a document that needs too much memory from a damaged document.
 
 Libraries report a lack of memory in many ways, or crash.
 """
@@ -10,7 +10,7 @@ OUT_OF_MEMORY = re.compile(
     r"[mc]alloc|realloc|bad_alloc|out of memory|cannot allocate|memory allocation|not enough memory",
     re.IGNORECASE,
 )
-#: A crash with at least this share of the memory limit in use counts as one caused by the limit.
+#: A crash with at least this share of the memory limit in use counts as a crash that the limit caused.
 NEAR_LIMIT_SHARE = 0.85
 
 

@@ -1,4 +1,5 @@
-"""The queue of inputs that wait for the model. Each organisation gets its share, however much others send.
+"""The queue of inputs that wait for the model. Each organisation gets its share, even if other organisations
+send many more inputs.
 
 Within a lane, each organisation has its own line with a virtual time, which advances by its served tokens
 divided by its weight. The line with the lowest virtual time is served next. An organisation that was idle
