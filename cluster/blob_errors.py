@@ -40,7 +40,7 @@ def translated_storage_errors() -> Iterator[None]:
         if exc.errno in FULL or FULL_WORDS.search(str(exc)):
             raise _full(exc) from exc
         raise _away(exc) from exc
-    except Exception as exc:  # vendors' errors share no other class; other errors are raised unchanged
+    except Exception as exc:  # vendors' errors have no common base class; other errors are raised again
         if type(exc).__module__.partition(".")[0] not in VENDORS:
             raise
         raise (_full(exc) if FULL_WORDS.search(str(exc)) else _away(exc)) from exc

@@ -53,7 +53,7 @@ def read_settings(*, organisation: str | None = None) -> Settings:
         return Settings() if organisation is None else Settings(organisation=organisation)
     except ValidationError as exc:
         raise Misconfigured("; ".join(map(_sentence, exc.errors()))) from exc
-    except SettingsError as exc:  # a value that is not JSON; the cause says where it is wrong
+    except SettingsError as exc:  # the value is not JSON; the error's cause says where
         raise Misconfigured(f"{exc}: {exc.__cause__}") from exc
 
 

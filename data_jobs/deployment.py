@@ -162,7 +162,7 @@ class Worker:
         lower_priority(threading.get_native_id())
         try:
             asyncio.run(self._consume())
-        except BaseException as exc:  # the edge of the thread: the health check raises it
+        except BaseException as exc:  # the edge of the thread: the health check raises this error
             log.exception("consumer_ended")
             self._failure = exc
         finally:

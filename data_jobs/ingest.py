@@ -178,7 +178,7 @@ def _store(
             f"vector store {name!r} holds vectors of {store.fingerprint.model} and takes none of {model}; "
             "leave out --model, or name a new vector store"
         )
-    registry.of(store.fingerprint)  # a store that exists keeps its own model
+    registry.of(store.fingerprint)  # an existing store keeps its own model
     return store
 
 

@@ -119,7 +119,7 @@ def require_regular(found: os.stat_result) -> None:
 def _is_linked_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
-    except OSError:  # a loop of links, or no permission: the attempt to read it reports the reason
+    except OSError:  # a loop of links, or no permission: reading the file later reports the reason
         return False
 
 

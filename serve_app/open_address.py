@@ -20,7 +20,7 @@ def require_key(settings: Settings) -> None:
         Misconfigured: other machines can reach the endpoint, and no key is set.
     """
     client = _get_global_client(raise_if_no_controller_running=False)
-    host = None if client is None else client.http_config.host  # None: HTTP is switched off
+    host = None if client is None else client.http_config.host  # None means that HTTP is switched off
     if host is not None and settings.api_key is None and not is_loopback(host):
         raise Misconfigured(
             f"Serve listens on {host}, which lets other machines in: set CLUSTER_API_KEY on every node, or "

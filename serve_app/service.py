@@ -131,7 +131,7 @@ class Service:
         return await self._in_thread(self._transact, work)
 
     async def _in_thread(self, do: Callable[[Work], T], work: Work) -> T:
-        context = contextvars.copy_context()  # so that log lines from the thread name the request
+        context = contextvars.copy_context()  # log lines from the thread then name the request
         return await asyncio.get_running_loop().run_in_executor(self._database_threads, context.run, do, work)
 
     async def on_blobs(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -258,7 +258,7 @@ class Service:
             self._short[exc.resource] = time.monotonic()
             raise
         except Retryable as exc:
-            self._revive(pool, exc)  # nothing was kept, so a second attempt is safe
+            self._revive(pool, exc)  # no write was kept, so a second attempt is safe
             return _once(pool, work)
 
     def _record_usage(self, events: Sequence[UsageEvent]) -> None:

@@ -70,7 +70,7 @@ class WithoutUpgrade(HttpToolsProtocol):
                 return
             head = self._head_without_upgrade()
             self.parser = httptools.HttpRequestParser(self)
-            self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as in uvicorn
+            self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # uvicorn sets it, too
             self.data_received(head + data[stopped.args[0] :])
 
     def send_400_response(self, msg: str) -> None:

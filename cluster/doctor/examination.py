@@ -45,7 +45,7 @@ def examine(settings: Settings, *, mend: bool = False) -> HealthReport:
     if not database.fine:
         return HealthReport(
             parts=[database, blobs, *others], findings=[]
-        )  # without the database there is no data to examine
+        )  # without the database, there is no data to examine
     pool = open_pool(settings)
     try:
         with translated(), pool.connection() as connection:

@@ -33,7 +33,8 @@ log = structlog.get_logger(__name__)
 SQL = queries("cluster.documents", "outbox.sql")
 #: A writer has this many seconds between reserving ids and making their chunks current.
 GRACE_S = 3_600.0
-#: A sender has this many seconds for one batch. It sends nothing if reading the batch took half of that.
+#: A sender has this many seconds for one batch. If reading the batch took half of this time, the sender sends
+#: nothing.
 LEASE_S = 300.0
 IDS_PER_BATCH = 1_000
 #: Backoff in seconds after a failed attempt. It starts at the first value and doubles up to the second.
@@ -141,7 +142,7 @@ def _send_batch(pool: ConnectionPool, open_index: Callable[[str], ExternalIndex]
     taken = _values(place, holder=holder, lease_s=LEASE_S, limit=IDS_PER_BATCH)
     with translated(), pool.connection() as connection:
         ids = [id for (id,) in connection.execute(SQL["take"], taken)]
-        if not ids:  # another sender has them
+        if not ids:  # another sender has taken the ids
             return None
         collection = look_up(connection, place.collection)
         key = (place.organisation, place.store)

@@ -64,7 +64,7 @@ def rescue(connection: Connection[Any], *, lease_s: float, patient: bool = False
         return Rescued()
     values = {"lease_s": lease_s, "application": APPLICATION}
     for (ended,) in connection.execute(SQL["end_silent_transactions"], values).fetchall():
-        log.warning("silent_transaction_ended", ended=ended)  # the next round finds its rows unlocked
+        log.warning("silent_transaction_ended", ended=ended)  # in the next round, the rows are not locked
     if patient and connection.execute(
         SQL["round"], {"lease_s": lease_s, "gap_s": GAP * lease_s}
     ).fetchone() == (True,):

@@ -74,7 +74,7 @@ def _demo(settings: Settings, console: Console, folder: Path | None) -> int:
 def _ingest(settings: Settings, documents: Path, store: str) -> int:
     """Run the ingest command with its progress bar on this terminal, and return its exit code."""
     command = [sys.executable, "-m", "data_jobs.ingest", str(documents.absolute()), "--vector-store", store]
-    quiet = {"CLUSTER_LOG_LEVEL": "WARNING"}  # the summary is enough
+    quiet = {"CLUSTER_LOG_LEVEL": "WARNING"}  # the summary shows enough
     return subprocess.run(command, env={**quiet, **driver_environment(settings)}, check=False).returncode
 
 

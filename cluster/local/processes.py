@@ -85,7 +85,7 @@ def family(variable: str, value: str, *, session: int | None = None) -> list[psu
             )
             if belongs and process.pid != os.getpid() and alive(process):
                 found.append(process)
-        except (psutil.Error, OSError):  # it ended just now, or another user owns it
+        except (psutil.Error, OSError):  # the process has just ended, or belongs to another user
             continue
     return found
 

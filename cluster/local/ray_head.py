@@ -128,7 +128,7 @@ def recorded(settings: Settings) -> Head | None:
     """Return the last recorded head of this home, even if the head has ended; None without a record."""
     try:
         return Head(**json.loads(_record(settings).read_text()))
-    except (OSError, ValueError, TypeError):  # never started, or the record was cut short by a power failure
+    except (OSError, ValueError, TypeError):  # never started, or a power failure cut the record short
         return None
 
 

@@ -42,7 +42,7 @@ class SecretCipher:
         """
         try:
             owner = json.loads(self._all.decrypt(token))
-        except InvalidToken:  # no cause: it says nothing more, and a traceback would hold the token
+        except InvalidToken:  # no cause, because a traceback would show the token
             owner = None
         if not isinstance(owner, list) or owner[:2] != [organisation, provider]:
             raise Misconfigured(
@@ -69,7 +69,7 @@ def open_cipher(secret_key: SecretStr | None) -> SecretCipher:
         raise Misconfigured(
             "CLUSTER_SECRET_KEY has to hold Fernet keys (32 bytes in URL-safe base64), separated by commas; "
             f"{HOW_TO_MAKE_ONE}"
-        ) from None  # the cause would show the key
+        ) from None  # no cause, because it would show the key
 
 
 def new_key() -> str:

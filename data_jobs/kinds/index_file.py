@@ -266,7 +266,7 @@ class _Work:
 
     def _in_transaction(self, row: DocumentRow, ahead: Ahead | None, connection: Connection[Any]) -> None:
         job, store, file = self.attempt.job, self.store, self.file
-        attached = self._hold(connection)  # before the job's row: attaching and detaching lock in this order
+        attached = self._hold(connection)  # locked before the job's row, as in attaching and detaching
         attempts.hold(connection, job)
         connection.execute(
             "SELECT set_config('statement_timeout', %s, true)",

@@ -73,7 +73,7 @@ class Embed:
             vectors = self._vectors([ids for document in inputs for ids in document])
         except (Retryable, Misconfigured):
             raise
-        except Exception:  # embed each document alone, so only the faulty one fails
+        except Exception:  # embed each document alone, so that only the faulty document fails
             log.exception("batch_failed", documents=len(rows))
             return [self._embed_one(row, ids) for row, ids in zip(rows, inputs, strict=True)]
         ends = np.cumsum([len(document) for document in inputs])
@@ -102,7 +102,7 @@ class Embed:
             return {**row, "vectors": self._vectors(ids).tobytes()}
         except (Retryable, Misconfigured):
             raise
-        except Exception as exc:  # the process edge of a row: recorded as its outcome
+        except Exception as exc:  # the edge of a row: the error becomes the outcome of the row
             log.exception("stage_failed", document=row["document"])
             return failed(row, Outcome.FAILED, f"embedding failed: {type(exc).__name__}: {exc}")
 

@@ -63,9 +63,9 @@ def map_rows(stage: Stage, settings: Settings, **fields: str) -> Callable[[pa.Ta
         try:
             with about(document=row["document"]):
                 return stage(row)
-        except Retryable:  # the stage has waited already: end the run, and the next one continues here
+        except Retryable:  # the stage has waited already, so end the run; the next run continues here
             raise
-        except Exception as exc:  # the edge of a row: logged, and recorded as its outcome
+        except Exception as exc:  # the edge of a row: log the error, and make it the outcome
             log.exception("stage_failed", document=row["document"], source=row["source"])
             return failed(row, Outcome.FAILED, f"{name.lower()} failed: {type(exc).__name__}: {exc}")
 
@@ -74,5 +74,5 @@ def map_rows(stage: Stage, settings: Settings, **fields: str) -> Callable[[pa.Ta
         with about(stage=name.lower(), **fields):
             return to_table([apply(row) for row in to_rows(table)])
 
-    run.__name__ = name  # the name of the operator in Ray's dashboard
+    run.__name__ = name  # Ray's dashboard shows this name
     return run

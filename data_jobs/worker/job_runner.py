@@ -95,7 +95,7 @@ class JobRunner:
             await self.end(job, partial(attempts.fail, error=str(exc), code=exc.code))
         except DatabaseLost:
             raise
-        except Exception as exc:  # the process edge of a job: a dead letter, with its traceback in the log
+        except Exception as exc:  # any other error makes the job a dead letter; the log has the traceback
             log.exception("job_broke")
             error = f"{type(exc).__name__}: {exc}"
             await self.end(job, partial(attempts.fail, error=error, code=INTERNAL_ERROR))
@@ -123,6 +123,6 @@ class JobRunner:
                 return await self._shortages.patiently(once)
             except Shortage as exc:
                 raise DatabaseLost(str(exc)) from exc
-            except Retryable as exc:  # such as a deadlock: the transaction was rolled back
+            except Retryable as exc:  # for example a deadlock; the transaction was rolled back
                 log.warning("transaction_retried", reason=str(exc))
         raise DatabaseLost("transactions failed again and again")

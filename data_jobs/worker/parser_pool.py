@@ -101,6 +101,6 @@ class Parsers:
         patient = time.monotonic() - oldest.since < LONG_WAIT_S
         following = (
             max(self._waiting, key=lambda waiter: waiter.rank) if patient else oldest
-        )  # the first of those with the highest rank
+        )  # the first waiter of those with the highest rank
         self._waiting.remove(following)
         following.parser.set_result(parser)

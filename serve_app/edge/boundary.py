@@ -102,7 +102,7 @@ class Boundary:
             if answer.status:
                 raise
             await http_error_response(exc, scope)(scope, receive, answer.send)
-        except Exception as exc:  # the edge of the process: this logs the error with its traceback
+        except Exception as exc:  # the edge of the process: log the error with its traceback
             if answer.status:
                 raise
             await unexpected_error_response(exc)(scope, receive, answer.send)

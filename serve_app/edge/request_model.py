@@ -120,7 +120,7 @@ def _moment(value: Any) -> datetime:
         elif type(value) in (int, float):
             return datetime.fromtimestamp(value, UTC)
     except (ValueError, OverflowError, OSError):
-        pass  # refused below
+        pass  # the model refuses the value below
     raise must("be a time with its zone, such as 2026-01-31T12:00:00Z, or a number of seconds since 1970")
 
 

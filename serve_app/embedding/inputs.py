@@ -100,7 +100,7 @@ def as_list(input: InputValue, field: str = INPUT.field) -> list[str] | list[lis
             name = InputField(field, single=is_one(input)).name(position)
             raise InvalidInput(f"{name} is empty; every input needs at least one character", param=field)
     if not isinstance(inputs[0], str):
-        refuse_many_tokens(inputs, InputField(field))  # before the ids are decoded or become arrays
+        refuse_many_tokens(inputs, InputField(field))  # check before the ids are decoded or become arrays
     return inputs
 
 

@@ -157,7 +157,7 @@ class Metrics:
         while not self._stop.wait(PERIOD_S):
             try:
                 self.publish()
-            except Exception:  # the thread's edge: a failed publication must not end the later ones
+            except Exception:  # the edge of the thread: after a failed publication, later ones must still run
                 log.exception("metrics_not_published")
 
 

@@ -96,7 +96,7 @@ def _disarm(pid_file: Path) -> None:
         lines = pid_file.read_text().split("\n")
     except FileNotFoundError:
         return
-    if len(lines) < 7 or not lines[0].isdigit():  # a full disk cut the file: that server never started
+    if len(lines) < 7 or not lines[0].isdigit():  # a full disk cut the file, so that server never started
         pid_file.unlink()
     elif psutil.pid_exists(int(lines[0])):
         log.warning("postgres_pid_file_stale", path=str(pid_file), pid=int(lines[0]))
@@ -122,7 +122,7 @@ def _serves(process: psutil.Process, data: Path) -> bool:
     except (
         psutil.NoSuchProcess,
         psutil.AccessDenied,
-    ):  # a process that may not be inspected is not this server
+    ):  # skip a process that may not be inspected; it is not this server
         return False
 
 

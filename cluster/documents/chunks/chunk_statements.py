@@ -212,7 +212,9 @@ class ChunkStatements:
         return self._format("SELECT id FROM {table} WHERE {owned} AND document = %(document)s")
 
     def set_attributes(self) -> sql.Composed:
-        """Update rows whose attributes differ from the given ones. Returns what ``delete_others`` returns."""
+        """Update rows whose attributes differ from the given attributes. Returns what ``delete_others``
+        returns.
+        """
         return self._format(
             """
             UPDATE {table} AS t SET attributes = i.attributes

@@ -250,7 +250,7 @@ def delete_document(
 ) -> Changed:
     """Delete the document's chunks."""
     owner = {"organisation": organisation, "vector_store": store, "document": document}
-    if look_up(connection, collection) is None:  # without its collection, the store never had a chunk
+    if look_up(connection, collection) is None:  # a store without a collection never had a chunk
         return Changed(count=0, outside=())
     return _changed(connection, ChunkStatements(collection).delete(list(owner)), owner)
 

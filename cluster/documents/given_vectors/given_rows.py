@@ -268,7 +268,7 @@ def _attributes(value: Any) -> Mapping[str, Any]:
 def _is_value(value: Any) -> bool:
     if isinstance(value, str):
         return len(value) <= MAX_ATTRIBUTE_VALUE and is_text(value)
-    return type(value) in {bool, int, float} and abs(value) <= LARGEST_NUMBER  # false for NaN
+    return type(value) in {bool, int, float} and abs(value) <= LARGEST_NUMBER  # NaN gives False
 
 
 def _numbers(value: Any, dim: int) -> NDArray[np.float64]:

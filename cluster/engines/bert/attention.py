@@ -73,7 +73,7 @@ def attend_by(
             else:
                 mixed = functional.scaled_dot_product_attention(q, k, v, attn_mask=bias, scale=1.0)
             out[part] = mixed.transpose(1, 2).reshape(n * length, -1)
-        out[first + n * length :] = 0  # no input fills the remaining rows
+        out[first + n * length :] = 0  # the remaining rows have no input
         return out
 
     return attend

@@ -59,7 +59,7 @@ class Int8Linear:
         scale = numbers.abs().amax(dim=1, keepdim=True).clamp_(min=LEAST).div_(STEPS)
         rounded = (
             (numbers / scale).round_().to(torch.int8).view(torch.uint8).add_(ZERO_POINT)
-        )  # the addition wraps around, as intended
+        )  # the addition overflows, as intended
         y = _product(rounded, ZERO_POINT, self._weight, self._scale, self._zero)
         return activate(y.mul_(scale).add_(self._bias), self._activation).to(x.dtype)
 

@@ -66,7 +66,7 @@ def timings_of(
     timings = measured()
     timings = (
         _read(file, conditions) or timings
-    )  # if another process has written timings by now, use those: both then choose the same paths
+    )  # another process may have written timings meanwhile; with these, both choose the same paths
     log.info("paths_timed", file=str(file), **_rounded(timings))
     try:
         _write(file, conditions, timings)

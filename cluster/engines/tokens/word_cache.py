@@ -165,7 +165,7 @@ class WordCachedTokeniser(LocalTokeniser):
         utf8 = None if word.isascii() else word.encode("utf-8")
         for token in self._model.tokenize(word):
             id, _, (start, end) = token.as_tuple()
-            if utf8 is not None:  # the model counts bytes
+            if utf8 is not None:  # the model counts bytes, not characters
                 start, end = len(utf8[:start].decode("utf-8")), len(utf8[:end].decode("utf-8"))
             rows.extend((id, start, end))
         return rows.tobytes()

@@ -126,7 +126,7 @@ class Archive:
         for folder in (
             target.parent,
             *target.parent.parents[:3],
-        ):  # organisation, day, archive, parent of the archive
+        ):  # sync the folders of organisation and day, the archive, and its parent
             _sync_folder(folder)
 
     def _counts(self, path: str) -> list[int]:

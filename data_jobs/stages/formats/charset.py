@@ -172,7 +172,7 @@ def _in(encoding: str, data: bytes) -> Decoded:
         pass
     try:
         text, replaced = UNDECODED.subn(REPLACEMENT, data.decode(encoding, "surrogateescape"))
-    except UnicodeDecodeError:  # a bad byte below 0x80, as in UTF-16
+    except UnicodeDecodeError:  # a bad byte below 0x80, which UTF-16 can have
         text = data.decode(encoding, "replace")
         replaced = text.count(REPLACEMENT)
     return Decoded(text=text, encoding=encoding, replaced=replaced)

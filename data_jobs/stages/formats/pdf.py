@@ -116,7 +116,7 @@ def _is_damaged(document: pymupdf.Document, page: pymupdf.Page) -> bool:
             damaged = True
             continue
         if document.xref_get_key(xref, "Filter")[1] not in {"/FlateDecode", "[/FlateDecode]"}:
-            total += len(document.xref_stream(xref) or b"")  # limited by the memory of the process
+            total += len(document.xref_stream(xref) or b"")  # the memory limit of the process limits the size
             continue
         inflate, remaining = zlib.decompressobj(), document.xref_stream_raw(xref)
         while remaining and not inflate.eof and total <= MAX_CONTENT_BYTES:

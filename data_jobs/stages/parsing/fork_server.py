@@ -133,7 +133,7 @@ def _read(data: bytes, format: Format, options: ParseOptions) -> ParserOutput:
 def _in_child(
     request: dict[str, Any], document: int, result: int, connection: socket.socket
 ) -> dict[str, Any]:
-    alive, child_end = os.pipe()  # closes when the child ends for any reason
+    alive, child_end = os.pipe()  # the pipe closes when the child ends, for any reason
     stderr = os.memfd_create("standard error", os.MFD_CLOEXEC)
     parent = os.getpid()
     child = os.fork()

@@ -89,7 +89,7 @@ class EventFeed:
                 log.warning("job_events_not_read", listeners=self.listeners.count, reason=str(exc))
                 pause_s = AWAY_S
                 continue
-            except Exception as exc:  # the edge of a task: every listener gets the error
+            except Exception as exc:  # the edge of a task: every listener gets this error
                 log.exception("job_events_failed", listeners=self.listeners.count)
                 for watch in watches:
                     for future in self._waiting.pop(watch, ()):
