@@ -32,9 +32,12 @@ log = structlog.get_logger(__name__)
 CONCURRENCY = 8
 #: Connections to the database, and threads that use them, for budget, breaker and usage.
 DATABASE_CONNECTIONS = 4
-#: A request has at most this part of the tokens of a minute, so that other organisations and queries do not
-#: wait long for their turn.
-SHARE_OF_A_MINUTE = 1 / 40
+#: The tokens of a minute are divided into this many full requests. Then other organisations and queries wait
+#: a short time for their turn, and a request that has to wait leaves little of the limit unused.
+REQUESTS_OF_A_MINUTE = 40
+#: A small account permits few requests a minute. Full requests are this part of them, because queries and
+#: repeated attempts are requests, too. Below ``FEW_REQUESTS``, they are up to half of them.
+SHARE_OF_REQUESTS, FEW_REQUESTS = 1 / 5, 10
 #: Tokens of a request if there is no limit of tokens a minute.
 USUAL_TOKENS = 50_000
 #: Tokens below which a request is not made smaller only to send more at once.
@@ -65,7 +68,7 @@ class OpenAIEngine:
         self.tokeniser = Cl100kTokeniser(
             require_file(entry.settings.openai_tokens_file), max_content_tokens=fingerprint.max_tokens
         )
-        self.limits = request_limits(entry.options, fingerprint.max_tokens)
+        self.limits = request_limits(entry.options)
         self._entry = entry
         self._requests: EmbeddingRequests | None = None
         self._opening = threading.Lock()
@@ -168,18 +171,25 @@ async def _patiently(send: Callable[[], Awaitable[Vectors]], patience_s: float) 
             await asyncio.sleep(wait_s)
 
 
-def request_limits(options: ModelOptions, longest: int) -> RequestLimits:
+def request_limits(options: ModelOptions) -> RequestLimits:
     """Return the size of a request: small for a short wait, large enough for the limit of requests.
+
+    A whole number of full requests uses up the tokens of a minute. An input that is longer than a request may
+    be is sent alone.
 
     Args:
         options: the limits per minute.
-        longest: maximum number of tokens of one input.
     """
     tokens, requests = options.tokens_per_minute, options.requests_per_minute
-    usual = USUAL_TOKENS if tokens is None else int(tokens * SHARE_OF_A_MINUTE)
-    # With smaller requests than this, the requests of a minute would be used up before its tokens.
-    least = LEAST_TOKENS if tokens is None or requests is None else max(LEAST_TOKENS, 2 * tokens // requests)
-    most = min(MAX_REQUEST_TOKENS, max(usual, least, longest), tokens or MAX_REQUEST_TOKENS)
+    if tokens is None:
+        return RequestLimits(inputs=MAX_REQUEST_INPUTS, tokens=USUAL_TOKENS, least_tokens=LEAST_TOKENS)
+    count, least = REQUESTS_OF_A_MINUTE, LEAST_TOKENS
+    if requests is not None:
+        half = -(-requests // 2)
+        count = min(count, max(int(requests * SHARE_OF_REQUESTS), min(FEW_REQUESTS, half)))
+        # Requests are filled to more than half on average, so half of the permitted requests suffice.
+        least = max(least, tokens // half)
+    most = min(MAX_REQUEST_TOKENS, max(1, tokens // count))
     return RequestLimits(inputs=MAX_REQUEST_INPUTS, tokens=most, least_tokens=min(least, most))
 
 

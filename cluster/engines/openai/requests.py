@@ -87,7 +87,8 @@ class EmbeddingRequests:
         """
         account = await asyncio.to_thread(self._accounts.of, organisation)
         texts = [self._tokeniser.decode(ids) or BLANK for ids in batch]
-        tokens = sum(max(1, len(ids)) for ids in batch)
+        # The provider divides the text itself. An array of ids that a caller made can have fewer tokens.
+        tokens = int((await asyncio.to_thread(self._tokeniser.count, texts)).sum())
         request = uuid4().hex
         for attempt in range(1, MAX_RETRIES + 2):
             grant = await self._granted(account, tokens, organisation, urgent=urgent)

@@ -1,6 +1,7 @@
 """The engine over TCP: order, checks, retries, errors, usage and cost. Postgres is real."""
 
 import json
+import math
 import os
 import time
 from collections.abc import Iterator
@@ -19,7 +20,7 @@ from cluster.engines import ProviderEngine
 from cluster.engines.openai import requests
 from cluster.engines.openai.accounts import OPENAI_URL
 from cluster.engines.openai.answers import BadAnswer
-from cluster.engines.openai.engine import OpenAIEngine
+from cluster.engines.openai.engine import OpenAIEngine, request_limits
 from cluster.engines.openai.errors import TRANSLATED, remaining, retry_after_s
 from cluster.engines.openai.kind import OpenAIKind
 from cluster.errors import ClusterError, InvalidInput, Misconfigured, ProviderUnavailable, Throttled
@@ -27,6 +28,7 @@ from cluster.retrying import Backoff
 from cluster.secrets import Secret, open_cipher
 from cluster.secrets.provider_keys import set_key
 from cluster.settings import Settings
+from cluster.settings.models import ModelOptions
 from tests.cluster.engines.openai.remote_models import KEY, KEY_ENV, remote_engine, remote_entry
 from tests.keys_in_output import marked_fernet_key, marked_key
 from tests.simulators.openai import Fault, Limits, Provider, Server, simulator, vector_of
@@ -252,12 +254,48 @@ def test_the_budget_is_never_exceeded_and_mostly_used(
     limits = Limits(requests=3_000, tokens=60_000)
     with simulator(Provider(limits=limits), latency_s=0.02) as server:
         engine = engine_for(settings, server, requests_per_minute=3_000, tokens_per_minute=60_000)
-        assert engine.limits.tokens <= 8_191
-        # A request is a fortieth of the budget or one input; 20 of them fill a twentieth at once.
+        # A request is a fortieth of the budget.
+        assert engine.limits.tokens == 1_500
         ids = [np.full(500, 5, np.int32)] * 6
         vectors = engine.embed_ids(ids, organisation=organisation)
         assert vectors.shape == (6, 1_536)
         assert server.provider.over_limit == 0
+
+
+def test_the_budget_counts_the_tokens_that_the_provider_counts(
+    settings: Settings, pool: ConnectionPool, organisation: str
+) -> None:
+    limits = Limits(requests=100, tokens=60)
+    with simulator(Provider(limits=limits)) as server:
+        engine = engine_for(settings, server, requests_per_minute=100, tokens_per_minute=60)
+        special = np.full(10, 100_257, np.int32)  # <|endoftext|>, which the provider reads as ordinary text
+        with pytest.raises(InvalidInput, match="a call needs 61 tokens"):
+            engine.embed_ids([special], organisation=organisation)
+        assert server.provider.over_limit == 0
+
+
+@pytest.mark.parametrize(
+    ("permitted", "tokens", "size"),
+    [
+        (None, None, 50_000),
+        (None, 1_000_000, 25_000),
+        (3_000, 1_000_000, 25_000),
+        (500, 40_000_000, 300_000),
+        (100, 40_000, 2_000),
+        (10, 40_000, 8_000),
+        (3, 40_000, 20_000),
+        (1, 40_000, 40_000),
+    ],
+)
+def test_full_requests_use_up_the_tokens_of_a_minute(
+    permitted: int | None, tokens: int | None, size: int
+) -> None:
+    limits = request_limits(ModelOptions(requests_per_minute=permitted, tokens_per_minute=tokens))
+
+    assert limits.tokens == size
+    assert limits.least_tokens <= size
+    if permitted is not None and tokens is not None:  # half as many full requests as permitted suffice
+        assert tokens / size <= math.ceil(permitted / 2)
 
 
 @pytest.mark.skipif("OPENAI_API_KEY" not in os.environ, reason="asks the live service; set OPENAI_API_KEY")
