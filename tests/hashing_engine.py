@@ -129,7 +129,7 @@ class HashingKind:
         )
 
     def properties(self, entry: ModelEntry) -> ModelProperties:
-        """No prompts, and one length."""
+        """Return no prompts, and one length."""
         return ModelProperties(prompts={}, dimensions=(self.describe(entry).dim,))
 
     def open_tokeniser(self, entry: ModelEntry) -> Tokeniser:

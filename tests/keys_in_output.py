@@ -69,7 +69,7 @@ def tables_with_a_key(connection: Connection[Any]) -> list[str]:
 
 
 def assert_no_key(settings: Settings) -> None:
-    """Look through what a cluster has written. Its database is read if it runs."""
+    """Check that nothing that a cluster has written contains a key. The database is read only if it runs."""
     assert files_with_a_key(settings.home) == []
     if bundled.status(settings).pid is not None:
         with psycopg.connect(bundled.url(settings)) as connection:

@@ -48,7 +48,9 @@ class LocalEmbedder:
 
 
 class LocalAnswerer:
-    """Answers requests of batches with the code of the endpoint, in this process. The first call opens it."""
+    """Answers requests of batches with the code of the endpoint, in this process. The first call opens the
+    service.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings

@@ -63,7 +63,7 @@ class Home:
         return id
 
     def client(self, organisation: str | None = None) -> LocalClient:
-        """A client of the organisation, or of a new one."""
+        """Return a client of the organisation, or of a new organisation."""
         return LocalClient(
             self.settings, self.pool, _engine(self.settings), organisation or self.organisation()
         )

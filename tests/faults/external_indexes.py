@@ -38,7 +38,7 @@ class InFolder:
         return folder_index.at_rest(self._settings)
 
     def recover(self) -> None:
-        """Do what is asked from now on."""
+        """Carry out every operation from now on, without killing a worker."""
         folder_index.behave(self._settings)
 
 

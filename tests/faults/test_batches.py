@@ -16,7 +16,7 @@ from tests.faults.worker_processes import Workers
 pytestmark = pytest.mark.timeout(240)
 
 REQUESTS = 200
-#: Kills of the worker at work. After the last one, Postgres is killed too.
+#: Number of kills of the worker that runs the batch. After the last kill, Postgres is killed too.
 KILLS = 2
 
 

@@ -1,4 +1,4 @@
-"""A model with replicas of its own: its deployment, and what the endpoint and the workers ask of it."""
+"""A model with replicas of its own: its deployment, and the calls of the endpoint and the workers to it."""
 
 import asyncio
 from collections.abc import Generator, Iterator
@@ -94,7 +94,7 @@ def endpoint(own_settings: Settings, replica: OneReplica, pool: ConnectionPool) 
 
 @pytest.fixture(scope="module")
 def http(endpoint: Server) -> Iterator[httpx.Client]:
-    """Requests to it."""
+    """Open a client of the endpoint."""
     with httpx.Client(base_url=endpoint.url, timeout=60) as client:
         yield client
 

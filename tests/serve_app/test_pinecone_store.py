@@ -47,7 +47,7 @@ def pinecone() -> Iterator[PineconeServer]:
 
 @pytest.fixture(scope="module")
 def on_pinecone(settings: Settings, pinecone: PineconeServer) -> Iterator[Settings]:
-    """Settings with an index on it."""
+    """Return settings with an index on the simulated Pinecone."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PINECONE_API_KEY", marked_key("pcsk_"))
         source = IndexSource(kind=PINECONE, host=pinecone.url)

@@ -46,14 +46,14 @@ def three_settings(settings: Settings, provider: Simulator) -> Iterator[Settings
 
 @pytest.fixture(scope="module")
 def three(three_settings: Settings, pool: ConnectionPool) -> Iterator[Server]:
-    """A server of these models."""
+    """Run a server with these three models."""
     with serving(three_settings) as server:
         yield server
 
 
 @pytest.fixture(scope="module")
 def client(three: Server) -> Iterator[OpenAI]:
-    """OpenAI's unmodified client of it."""
+    """Open OpenAI's unmodified client for this server."""
     with OpenAI(base_url=f"{three.url}/v1", api_key="none needed", max_retries=0) as client:
         yield client
 

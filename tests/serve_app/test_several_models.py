@@ -1,4 +1,6 @@
-"""One server with three models: every store is filled and searched with its own, and with no other."""
+"""One server with three models: every store is filled and searched with its own model, and with no other
+model.
+"""
 
 import json
 from collections.abc import Iterator
@@ -35,7 +37,7 @@ QUESTION = "who may stop the pump"
 HASHED = "hashed"
 #: A model at a provider.
 REMOTE = f"remote-{uuid4().hex[:8]}"
-#: Has the same number of dimensions as the weights that take its name later.
+#: Name of a model. Its vectors have as many dimensions as those of the weights that take the name later.
 SWAPPED = "swapped"
 
 
@@ -72,14 +74,14 @@ def three_settings(settings: Settings, prompted: Path, provider: SimulatedProvid
 
 @pytest.fixture(scope="module")
 def three(three_settings: Settings, pool: ConnectionPool) -> Iterator[Server]:
-    """A server of these models."""
+    """Run a server with these models."""
     with serving(three_settings) as server:
         yield server
 
 
 @pytest.fixture(scope="module")
 def client(three: Server) -> Iterator[OpenAI]:
-    """OpenAI's unmodified client of it."""
+    """Open OpenAI's unmodified client for this server."""
     with OpenAI(base_url=f"{three.url}/v1", api_key="none needed", max_retries=0) as client:
         yield client
 

@@ -1,4 +1,4 @@
-"""What the simulators of providers share: an HTTP server on a TCP port of its own, slow answers, resets.
+"""Code that the simulators of providers share: an HTTP server on a TCP port of its own, slow answers, resets.
 
 with running(server):
     ...
@@ -24,7 +24,7 @@ class SimulatorServer(ThreadingHTTPServer):
     request_queue_size = 128
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing about a client that went away."""
+        """Print nothing if a client disconnects."""
 
 
 class SimulatorHandler(BaseHTTPRequestHandler):

@@ -91,7 +91,7 @@ SIMULATED: list[Engine] = []
 
 @pytest.fixture(scope="session")
 def simulated(settings: Settings, pool: ConnectionPool) -> Iterator[None]:
-    """Run the simulator, and an engine at it."""
+    """Run the simulator, and an engine that calls it."""
     with pytest.MonkeyPatch.context() as patch, simulator() as server:
         patch.setenv(KEY_ENV, KEY)
         engine = remote_engine(settings, server)

@@ -12,7 +12,7 @@ from data_jobs.stages.chunkers.content_defined import ContentDefinedChunker
 
 @pytest.fixture(scope="module")
 def tokeniser() -> Cl100kTokeniser:
-    """The tokeniser with the packaged file."""
+    """Return the tokeniser with the packaged file."""
     return Cl100kTokeniser(require_file(None), max_content_tokens=8_191)
 
 

@@ -17,7 +17,7 @@ TEXTS = ["A heron stands still.", "", "Only the operator on duty may stop the pu
 
 
 def small_model(family: str, path: Path) -> Path:
-    """A model of this family with small random weights, in the layout of sentence-transformers."""
+    """Make a model of this family with small random weights, in the layout of sentence-transformers."""
     import torch
     import transformers
 

@@ -18,7 +18,7 @@ from cluster.errors import Throttled
 from cluster.rate_limits import SharedBudget
 
 LIMITS = {"requests": 60, "tokens": 6_000}
-#: Larger than what the requests alone would allow, so that both limits hold calls back.
+#: Numbers of tokens of a call. They are so large that the limit of tokens delays calls, too.
 TOKENS = (10, 200)
 THREADS = 4
 

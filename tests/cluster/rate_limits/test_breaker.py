@@ -1,4 +1,6 @@
-"""A provider that is away is not called by any process, and one call of the whole cluster tests it."""
+"""No process calls a provider that does not answer, and a single call of the whole cluster tests the
+provider.
+"""
 
 import threading
 import time
@@ -23,7 +25,7 @@ def name(pool: ConnectionPool) -> Iterator[str]:
 
 
 def open_breaker(pool: ConnectionPool, name: str) -> SharedBreaker:
-    """One process's view of the breaker."""
+    """Return the breaker as one process opens it."""
     return SharedBreaker(pool, name, threshold=3, first_pause_s=PAUSE_S, longest_pause_s=2 * PAUSE_S)
 
 

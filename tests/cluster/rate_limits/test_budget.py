@@ -29,7 +29,7 @@ def name() -> str:
 
 @pytest.fixture
 def budget(pool: ConnectionPool, name: str) -> SharedBudget:
-    """Ten requests and a thousand tokens a minute: what is used stays used during a test."""
+    """A budget of ten requests and a thousand tokens a minute. Used amounts stay used during a test."""
     return SharedBudget(pool, name, {"requests": (10, A_MINUTE), "tokens": (1_000, A_MINUTE)}, burst=1.0)
 
 
@@ -42,7 +42,7 @@ def take(budget: SharedBudget, requests: int = 1, tokens: int = 0, **options: ob
 
 
 def room(pool: ConnectionPool, budget: SharedBudget, resource: str) -> float:
-    """The amount of the limit that is neither used nor held."""
+    """Return the amount of the limit that is neither used nor held."""
     query = """
         SELECT coalesce(sum(amount), 0) FROM (
             SELECT resource, amount FROM rate_usage WHERE budget = %(name)s AND until > clock_timestamp()
@@ -64,8 +64,8 @@ async def served_first(
     *,
     rounds: int = 1,
 ) -> Counter[str]:
-    """Let callers wait in this order, and then give room to ``count`` of them, in each round. Counts those by
-    name.
+    """Let callers wait in this order. In each round, give room to ``count`` of them. Return how often each
+    caller got room, by name.
     """
     budget.pause(600)
     served: Counter[str] = Counter()
@@ -153,7 +153,7 @@ def test_processes_together_never_exceed_a_limit_and_use_nearly_all_of_it(
         / (most * (end - begin) / window_s)
         for resource, most in LIMITS.items()
     }
-    # A grant takes room while its call is in flight, and calls are slow where other tests use the processor.
+    # A grant takes room while its call is in flight, and calls are slow if other tests use the processor.
     in_flight_s = statistics.mean(call[3] for call in calls)
     assert max(shares.values()) >= min(0.9, 0.95 * window_s / (window_s + in_flight_s)), shares
     by_organisation = Counter(organisation for at, _, organisation, _ in calls if begin <= at < end)

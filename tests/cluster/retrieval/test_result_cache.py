@@ -43,7 +43,7 @@ def asker(
     fingerprint: Fingerprint,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Asker:
-    """On an empty store, with a cache; the vectors lie in our Postgres or outside."""
+    """Searches an empty store, with a cache. The vectors are in our Postgres or in an external index."""
     monkeypatch.setattr(MODULE, "EXTERNAL_UNCHANGED_S", 0.0)
     folder_index.behave(settings)
     outside = settings.model_copy(update={"vector_index": folder_index.NAME})

@@ -1,4 +1,6 @@
-"""Filters in Pinecone's language lose no record, and pass others only where Pinecone cannot tell."""
+"""Filters in Pinecone's language lose no record, and pass other records only if Pinecone cannot compare
+exactly.
+"""
 
 import operator
 from collections.abc import Mapping
@@ -16,7 +18,7 @@ SIGNS = {"$gt": operator.gt, "$gte": operator.ge, "$lt": operator.lt, "$lte": op
 
 
 def passes(metadata: Mapping[str, Any], given: Mapping[str, Any], *, missing_passes_ne: bool) -> bool:
-    """Pinecone's meaning of a filter, as its documentation gives it."""
+    """Return the result of a filter as Pinecone's documentation defines it."""
     results = []
     for name, value in given.items():
         if name in ("$and", "$or"):
@@ -43,7 +45,7 @@ def passes(metadata: Mapping[str, Any], given: Mapping[str, Any], *, missing_pas
 
 
 def _as_pinecone(value: Any) -> Any:
-    """Numbers are float64."""
+    """Convert numbers to float64, as Pinecone stores them."""
     return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
@@ -84,7 +86,7 @@ FILTERS = st.recursive(
 
 
 def _is_exact(given: dict[str, Any], metadata: Mapping[str, Any]) -> bool:
-    """True where Pinecone can answer exactly: no order of strings, and no number that float64 rounds."""
+    """True if Pinecone can answer exactly: no order of strings, and no number that float64 rounds."""
     if "filters" in given:
         return all(_is_exact(part, metadata) for part in given["filters"])
     values = given["value"] if isinstance(given["value"], list) else [given["value"]]

@@ -47,11 +47,11 @@ COLLECTION = Collection(name="c", dim=384, metric="cosine")
 
 @dataclass
 class Script:
-    """The answers of the server, and what it was asked."""
+    """The answers that the server gives, and the requests that it got."""
 
     #: Status, headers and body of the next answers; the last one is repeated.
     answers: list[tuple[int, dict[str, str], Any]]
-    #: Bodies as they came, and the time of each.
+    #: The body of each request, in the order of arrival.
     bodies: list[bytes] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
     times: list[float] = field(default_factory=list)

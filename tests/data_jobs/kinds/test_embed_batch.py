@@ -30,14 +30,14 @@ from tests.data_jobs.running_consumer import LocalAnswerer, consuming, until
 
 @dataclass
 class Answerer:
-    """Answers as the endpoint does, unless a test says otherwise."""
+    """Answers as the endpoint does, unless a test sets another behaviour."""
 
     local: LocalAnswerer
     #: Number of calls that are answered. Later calls wait.
     permitted: float = math.inf
     #: Raised by calls, the last one first.
     errors: list[Exception] = field(default_factory=list)
-    #: What stands in place of the answer to a line that holds the key, once.
+    #: If a line contains the key, the error takes the place of the answer, once.
     refusals: dict[bytes, ClusterError] = field(default_factory=dict)
     #: The lines of each call that has begun.
     calls: list[list[bytes]] = field(default_factory=list)
@@ -162,7 +162,7 @@ def test_a_file_without_requests_fails_the_batch(client: BatchClient) -> None:
 
 @pytest.fixture
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Parts and calls of five requests, two calls at once."""
+    """Limit parts and calls to five requests, with two calls at once."""
     monkeypatch.setattr(answer_requests, "REQUESTS_PER_CALL", 5)
     monkeypatch.setattr(answer_requests, "CALLS_AT_ONCE", 2)
     monkeypatch.setattr(answer_requests, "CALLS_IN_MEMORY", 2)
@@ -171,7 +171,9 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def paused(client: BatchClient, answerer: Answerer, *, calls: int, **options: Any) -> RequestBatch:
-    """A batch of 30 requests of which some calls of five are answered, and the others wait."""
+    """Create a batch of 30 requests. ``calls`` calls of five requests each are answered, and the other calls
+    wait.
+    """
     answerer.permitted = calls
     batch = client.create([request(f"{number}", f"text {number}") for number in range(30)], **options)
     until(lambda: client.batch(batch.id), lambda now: now.completed == 5 * calls)

@@ -123,7 +123,7 @@ def test_the_commands_leave_jobs_with_their_counts(
 
 
 def damaged(file: Path, **columns: Any) -> str:
-    """A copy of the file with other columns: a value for the first row, or the whole column."""
+    """Write a copy of the file with other columns: a value for the first row, or the whole column."""
     table = pq.read_table(file)
     for name, value in columns.items():
         column = value

@@ -1,4 +1,4 @@
-"""A store without a model: vectors that callers give, and searches that bring their own vector."""
+"""A store without a model holds vectors that callers give, and its searches bring their own vector."""
 
 import math
 from typing import Any

@@ -107,7 +107,7 @@ def _each(found: Any) -> list[Any]:
 
 
 def same(one: Any, other: Any) -> bool:
-    """Equal, where a boolean is no number."""
+    """Return True for equal values; a boolean never equals a number."""
     return isinstance(one, bool) == isinstance(other, bool) and bool(one == other)
 
 

@@ -112,7 +112,7 @@ class _Handler(SimulatorHandler):
             self._send(refusal.status, refusal.body, refusal.headers)
 
     def _admit(self, raw: bytes, fault: IndexFault | None) -> None:
-        """Refuse what Pinecone's edge refuses, and by fault."""
+        """Refuse the requests that Pinecone's edge would refuse, and those that the fault refuses."""
         if not (key := self.headers.get("Api-Key", "")) or key not in (self.server.keys or {key}):
             raise Refusal(401, "Invalid API Key")
         if (version := self.headers.get("X-Pinecone-Api-Version")) not in VERSIONS:
@@ -129,7 +129,7 @@ class _Handler(SimulatorHandler):
     def _finish(
         self, fault: IndexFault | None, operation: str, answer: dict[str, Any], headers: dict[str, str]
     ) -> None:
-        """Answer a request that is carried out, or do not, by fault."""
+        """Answer a request that was carried out, unless the fault prevents the answer."""
         if fault == IndexFault.APPLIED_500 and operation in WRITES:
             raise Refusal(500, "Internal error after the write")
         if fault == IndexFault.NO_ANSWER:

@@ -31,7 +31,7 @@ class Namespace:
     """The visible records of a namespace, and the writes that are not visible yet."""
 
     records: Records = field(default_factory=dict)
-    #: Time at which it becomes visible, number, change.
+    #: Writes that are not visible yet: the time at which each becomes visible, its number, and its change.
     pending: deque[tuple[float, int, Change]] = field(default_factory=deque)
     #: Number of the last write that is visible.
     reconciled: int = 0
@@ -48,7 +48,7 @@ class Namespace:
 
 
 class Storage:
-    """Safe to use from several threads.
+    """The records of an index. Safe to use from several threads.
 
     Args:
         metric: ``cosine``, ``dotproduct`` or ``euclidean``.

@@ -16,18 +16,18 @@ KEY_ENV, KEY = "TEST_OPENAI_KEY", marked_key("sk-")
 
 
 def remote_settings(settings: Settings, url: str, *, name: str = "remote", **options: Any) -> Settings:
-    """The settings with one more model, which the server at the URL serves."""
+    """Return the settings with one more model, which the server at the URL serves."""
     model = ModelSetting(**{"source": f"openai:{MODEL}", "base_url": url, "key_env": KEY_ENV, **options})
     return settings.model_copy(update={"models": Table({**settings.models, name: model})})
 
 
 def remote_entry(settings: Settings, url: str, *, name: str = "remote", **options: Any) -> ModelEntry:
-    """The entry of that model."""
+    """Return the registry's entry of the model that ``remote_settings`` adds."""
     return Registry(remote_settings(settings, url, name=name, **options)).entries[name]
 
 
 def remote_engine(settings: Settings, server: Server, **options: Any) -> OpenAIEngine:
-    """The engine of a model at the simulator."""
+    """Return the engine of a model at the simulator."""
     engine = OpenAIKind().open_engine(remote_entry(settings, server.url, **options))
     assert isinstance(engine, OpenAIEngine)
     return engine

@@ -44,13 +44,13 @@ T = TypeVar("T")
 
 @pytest.fixture(scope="module", params=INDEXES)
 def place(request: pytest.FixtureRequest) -> str:
-    """Where the vectors are: a key of ``INDEXES``."""
+    """Return the place of the vectors: a key of ``INDEXES``."""
     return str(request.param)
 
 
 @pytest.fixture(scope="module")
 def here(request: pytest.FixtureRequest, place: str, settings: Settings) -> Settings:
-    """Settings whose new stores have their vectors at that place."""
+    """Return settings whose new stores have their vectors at this place."""
     if place == SECOND:
         return request.getfixturevalue("second_settings")
     changed: dict[str, Any] = {"vector_index": INDEXES[place]}
@@ -62,13 +62,13 @@ def here(request: pytest.FixtureRequest, place: str, settings: Settings) -> Sett
 
 @pytest.fixture(scope="module")
 def pool(request: pytest.FixtureRequest, place: str, pool: ConnectionPool) -> ConnectionPool:
-    """Connections to the Postgres of that place."""
+    """Return connections to the Postgres of this place."""
     return request.getfixturevalue("second_pool") if place == SECOND else pool
 
 
 @pytest.fixture(scope="module")
 def shared_index(here: Settings, pool: ConnectionPool) -> ChunkIndex:
-    """A chunk index with its vectors at that place."""
+    """Return a chunk index whose vectors are at this place."""
     return open_chunk_index(here, pool)
 
 
@@ -76,7 +76,9 @@ def shared_index(here: Settings, pool: ConnectionPool) -> ChunkIndex:
 def index(
     request: pytest.FixtureRequest, place: str, here: Settings, shared_index: ChunkIndex
 ) -> Iterator[ChunkIndex]:
-    """The same index without the faults of an earlier test. The simulator must accept every request."""
+    """Return the same index without the faults of an earlier test. The simulator must accept every
+    request.
+    """
     folder_index.behave(here)
     server = request.getfixturevalue("pinecone_server") if place == PINECONE else None
     yield shared_index
@@ -87,7 +89,7 @@ def index(
 
 @pytest.fixture(scope="module")
 def pinecone_server() -> Iterator[PineconeServer]:
-    """A simulator of Pinecone, whose writes are visible late."""
+    """Run a simulator of Pinecone, in which writes become visible late."""
     with pytest.MonkeyPatch.context() as patch, simulator(dim=DIM) as server:
         patch.setenv("PINECONE_API_KEY", "simulated")
         server.service.storage.delay_s = 0.01
@@ -96,7 +98,7 @@ def pinecone_server() -> Iterator[PineconeServer]:
 
 @pytest.fixture(scope="session")
 def second_settings(new_home: NewHome) -> Settings:
-    """Settings of a cluster on another server, which has the configuration that ``initdb`` wrote."""
+    """Return settings of a cluster on another server, which has the configuration that ``initdb`` wrote."""
     home = new_home("second")
     files = data_directory.Files(home.home / "postgres")
     data_directory.initialise(files)
@@ -122,7 +124,7 @@ def second_pool(second_settings: Settings) -> Iterator[ConnectionPool]:
 
 @pytest.fixture
 def collection(index: ChunkIndex, pool: ConnectionPool) -> Iterator[str]:
-    """A collection of this test's own, with the stores that the tests name."""
+    """Make a collection for this test, with the stores that the tests name."""
     name = f"t{uuid4().hex[:12]}"
     index.ensure(name, dim=DIM)
     with pool.connection() as connection:

@@ -1,5 +1,5 @@
-"""Concurrent writers, shorter versions and a killed writer leave no chunk too many and none too few: in the
-chunk table, in searches, and in an index outside our Postgres.
+"""After concurrent writers, shorter versions and a killed writer, exactly the right chunks are in the chunk
+table, in searches, and in an index outside our Postgres.
 """
 
 import json

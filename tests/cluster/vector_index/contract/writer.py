@@ -21,7 +21,7 @@ FIRST, SECOND = "first", "second"
 
 
 def version(document: str, name: str, count: int) -> list[ChunkRecord]:
-    """The chunks of a version of a document, the same in every process."""
+    """Make the chunks of a version of a document. They are the same in every process."""
     chance = np.random.default_rng(list(f"{document}{name}".encode()))
     return [
         ChunkRecord(
@@ -36,7 +36,7 @@ def version(document: str, name: str, count: int) -> list[ChunkRecord]:
 
 
 def main(collection: str) -> None:
-    """Write, and wait in mid-write."""
+    """Begin to write, and wait in the middle of the write."""
     settings = Settings()
     configure(settings)
     new = {document: version(document, "new", 50) for document in (FIRST, SECOND)}
