@@ -41,7 +41,7 @@ from cluster.engines import Registry, describe
 from cluster.engines.priority import lower_priority
 from cluster.errors import ClusterError
 from cluster.jobs import jobs
-from cluster.jobs.schedules import create_system_schedules
+from cluster.jobs.schedules.system_schedules import create_system_schedules
 from cluster.logs import configure
 from cluster.settings import Settings
 from cluster.vector_index.collections import collection_name

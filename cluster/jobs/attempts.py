@@ -38,6 +38,8 @@ from cluster.jobs.jobs import (
 )
 from cluster.jobs.kinds import kind_named
 from cluster.jobs.queue import JobRequest, add_turns, lock_job, record_event, requeue, submit_for_command
+from cluster.jobs.schedules.run_window import RunWindow
+from cluster.jobs.schedules.windowed_jobs import postpone
 
 SQL = with_columns("attempts.sql")
 
@@ -63,7 +65,8 @@ def claim(
 
     The worker's heartbeat is refreshed first, so the attempt begins with a whole lease even if the worker was
     stopped for a while. If the worker no longer holds the turn, no job begins, because a job without a
-    live entry would count as lost at once and would waste an attempt.
+    live entry would count as lost at once and would waste an attempt. Jobs whose window is closed begin when
+    it opens.
 
     Args:
         kinds: names of the kinds of job that the worker knows.
@@ -73,10 +76,12 @@ def claim(
         return None
     values = {**_line(turn, kinds), "turn": turn.turn, "suspects": suspects}
     connection.execute(SQL["take_turn"], values)
-    found = connection.execute(SQL["next"], values).fetchone()
-    if found is None:
-        return None
-    return _begin(connection, turn.organisation, found[0], entry=turn.entry, worker=worker)
+    while (found := connection.execute(SQL["next"], values).fetchone()) is not None:
+        id, window, now = found
+        if window is None or (opens := RunWindow.of(window).opening(now)) <= now:
+            return _begin(connection, turn.organisation, id, entry=turn.entry, worker=worker)
+        postpone(connection, turn.organisation, turn.priority_class, window, opens)
+    return None
 
 
 def begin_command(connection: Connection[Any], organisation: str, request: JobRequest, *, worker: str) -> Job:

@@ -2,7 +2,7 @@
 UPDATE class_turns SET now = greatest(now, %(turn)s) WHERE priority_class = %(priority_class)s;
 
 -- name: next  the job that the turn leads to
-SELECT id FROM jobs
+SELECT id, run_window, now() FROM jobs
 WHERE organisation = %(organisation)s AND priority_class = %(priority_class)s AND state = 'queued' AND kind = ANY(%(kinds)s)
     AND (retry_at IS NULL OR retry_at <= now())
     AND (%(suspects)s OR attempt = 1 OR NOT EXISTS (

@@ -128,6 +128,13 @@ class Job:
     #: For a queued job: the earliest time at which it begins. For a running job: the time at which it repeats
     #: the stage that failed.
     retry_at: datetime | None
+    #: Id of the schedule that submitted the job; None if no schedule did.
+    schedule: str | None
+    #: The time of the schedule for which the job was submitted, such as the end of the hour that a roll-up
+    #: computes. None if no schedule submitted it.
+    scheduled_for: datetime | None
+    #: The window in which the job may begin (``cluster.jobs.schedules.run_window``); None: at any time.
+    run_window: dict[str, Any] | None
     #: True once the job's cancellation was requested.
     cancel_asked: bool
     #: Reason of the cancellation request, until the job has ended.

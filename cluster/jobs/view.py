@@ -30,6 +30,7 @@ from cluster.jobs.jobs import (
 )
 from cluster.jobs.kinds import not_retryable
 from cluster.jobs.queue_tables import live_workers
+from cluster.jobs.schedules.run_window import RunWindow
 
 #: SQL condition for a ``JobFilter``. A parameter that is NULL selects all jobs.
 CHOSEN = """
@@ -48,6 +49,7 @@ LISTS = ListStatements(newest=SQL["newest"], oldest=SQL["oldest"], places=SQL["p
 Reason = Literal[
     "retry",
     "not_before",
+    "window",
     "organisation_limit",
     "behind",
     "no_worker",
@@ -295,6 +297,8 @@ def _waiting(job: Job, line: dict[str, Any], now: datetime) -> Waiting | None:
         return Waiting(reason=reason, message=message + again, until=job.retry_at)
     if job.state != JobState.QUEUED or not line:
         return None
+    if (closed := _closed_window(job, now)) is not None:
+        return closed
     if job.retry_at is not None and job.retry_at > now:
         when = job.retry_at.isoformat(timespec="seconds")
         if job.error is None:
@@ -312,6 +316,17 @@ def _waiting(job: Job, line: dict[str, Any], now: datetime) -> Waiting | None:
     if line["ahead"]:
         return Waiting(reason="behind", message=_behind(line["ahead"]))
     return Waiting(reason="worker", message="the next of your organisation, waiting for a free worker")
+
+
+def _closed_window(job: Job, now: datetime) -> Waiting | None:
+    """Return the wait of a job whose window is closed now, or None."""
+    window = None if job.run_window is None else RunWindow.of(job.run_window)
+    if window is None or window.opening(now) == now:
+        return None
+    until = window.opening(max(now, job.retry_at or now))
+    again = "" if job.error is None else f"; it will be retried then, after: {job.error}"
+    message = f"waiting for its window, {window}, until {until.isoformat(timespec='seconds')}{again}"
+    return Waiting(reason="window", message=message, until=until)
 
 
 def _behind(ahead: int) -> str:

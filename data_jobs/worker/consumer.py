@@ -34,10 +34,11 @@ from cluster.jobs.jobs import Job, PriorityClass
 from cluster.jobs.queue import add_turns
 from cluster.jobs.queue_tables import TAKE_TURN
 from cluster.jobs.rescue import rescue
-from cluster.jobs.schedules import submit_due
+from cluster.jobs.schedules.due import submit_due
 from cluster.logs import about
 from cluster.retrying import Backoff
 from cluster.settings import Settings
+from cluster.submissions import accept_due
 from data_jobs.worker.job_attempt import DatabaseLost, JobFunction
 from data_jobs.worker.job_runner import JobRunner
 from data_jobs.worker.shortages import PatientConnector, Shortages, as_shortage
@@ -264,7 +265,7 @@ class Consumer:
                 await self._runner.in_transaction(
                     lambda connection: rescue(connection, lease_s=self._settings.lease_s, patient=True)
                 )
-                await self._runner.in_transaction(submit_due)
+                await self._runner.in_transaction(partial(submit_due, accept=accept_due(self._settings)))
             except DatabaseLost:
                 return
             await asyncio.sleep(self._settings.lease_s / RESCUES_PER_LEASE)

@@ -16,7 +16,8 @@ from psycopg_pool import ConnectionPool
 from cluster.jobs import queue
 from cluster.jobs.jobs import Job, JobState, PriorityClass, get_job
 from cluster.jobs.kinds import JobKind
-from cluster.jobs.schedules import create_schedule
+from cluster.jobs.schedules.cron import Timing
+from cluster.jobs.schedules.schedules import CatchUp, ScheduleOptions, create_schedule
 from cluster.settings import Settings
 from data_jobs.worker.consumer import Consumer
 from data_jobs.worker.job_attempt import JobAttempt, JobFunction
@@ -190,7 +191,7 @@ def test_jobs_of_the_release_before_and_after_a_deploy_run(
 
 def submit_every_two_seconds(pool: ConnectionPool, organisation: str, kind: str) -> None:
     with pool.connection() as connection:
-        create_schedule(connection, organisation, JobKind(name=kind), interval_s=2)
+        create_schedule(connection, organisation, JobKind(name=kind), Timing(interval_s=2))
 
 
 def test_a_schedule_submits_one_job_for_each_time_however_many_workers_there_are(
@@ -221,7 +222,13 @@ def test_times_that_passed_without_a_worker_are_made_up_for_by_one_job(
         await finish(attempt)
 
     with pool.connection() as connection:
-        create_schedule(connection, organisation, JobKind(name="tick"), interval_s=3_600)
+        create_schedule(
+            connection,
+            organisation,
+            JobKind(name="tick"),
+            Timing(interval_s=3_600),
+            options=ScheduleOptions(catch_up=CatchUp.LATEST),
+        )
         connection.execute(
             "UPDATE schedules SET next_run_at = now() - interval '3 days' WHERE organisation = %s",
             [organisation],

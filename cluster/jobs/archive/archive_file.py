@@ -3,7 +3,7 @@
     archive_url/day=2026-11-24/organisation=default/<time and id of the first job in the file>.parquet
 
 A row holds the job's attempts, stages and events too. A Parquet reader can read the day and the
-organisation from the path. JSON columns (input, result, an event's data) are text. Called by
+organisation from the path. JSON columns (input, result, run_window, an event's data) are text. Called by
 ``retention``.
 
     archive = open_archive(settings)
@@ -49,6 +49,8 @@ TEXTS = (
     "state",
     "priority_class",
     "subject",
+    "schedule",
+    "run_window",
     "input",
     "result",
     "error",
@@ -61,7 +63,7 @@ SCHEMA = pa.schema(
     [
         *[(name, pa.string()) for name in TEXTS],
         *[(name, pa.int64()) for name in ("priority", "done", "total", "attempt", "last_attempt")],
-        *[(name, TIME) for name in ("created_at", "started_at", "finished_at")],
+        *[(name, TIME) for name in ("scheduled_for", "created_at", "started_at", "finished_at")],
         ("attempts", pa.list_(pa.struct([*ATTEMPT, ("error", pa.string())]))),
         ("stages", pa.list_(pa.struct([*STAGE, ("error", pa.string())]))),
         ("events", pa.list_(pa.struct(EVENT))),
@@ -69,7 +71,7 @@ SCHEMA = pa.schema(
 )
 #: Columns of a job that hold lists. Their lengths are checked after writing.
 LISTS = ("attempts", "stages", "events")
-JSON = ("input", "result", "data")
+JSON = ("input", "result", "run_window", "data")
 RETRY_AFTER_S = 30.0
 
 

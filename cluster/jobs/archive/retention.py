@@ -23,6 +23,7 @@ from cluster.database import translated
 from cluster.database.queries import queries
 from cluster.jobs.archive.archive_file import LISTS, Archive, by_day_and_organisation, open_archive
 from cluster.jobs.queue_tables import delete_ended_entries
+from cluster.jobs.schedules.runs import delete_old_runs
 from cluster.organisations.idempotency import delete_old_answers
 from cluster.settings import Settings
 
@@ -73,6 +74,7 @@ def archive(settings: Settings, pool: ConnectionPool, *, batch: int = JOBS_PER_B
     entries = _delete_entries(pool, older_than_s)
     with translated(), pool.connection() as connection:
         keys = delete_old_answers(connection)
+        delete_old_runs(connection, older_than_s=older_than_s)
         uploads = connection.execute(SQL["delete_uploads_of_all"], {"older_than_s": older_than_s}).rowcount
     log.info("archived", jobs=jobs, files=len(files), entries=entries, keys=keys, uploads=uploads)
     return Archived(jobs=jobs, files=tuple(files), entries=entries, keys=keys, uploads=uploads)

@@ -1,12 +1,13 @@
-"""Accept a job of each public kind: one function for each, in the table ``SUBMISSIONS``.
+"""Check the input of a request for a job or a schedule, and accept the job with ``cluster.submissions``.
 
-Called by ``submission`` with the validated input of a request, in the transaction of the request.
+Called by ``submission`` and by the routes of schedules with an input that has the kind's form, in the
+transaction of the request.
 
-    job = SUBMISSIONS[kind.name](submission, connection)
+    job = submit(connection, submission)
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, TypeVar
 
@@ -14,33 +15,21 @@ from fastapi.exceptions import RequestValidationError
 from psycopg import Connection
 from pydantic import BaseModel, ValidationError
 
-from cluster.documents.batches import batches
-from cluster.documents.batches.batches import NewBatch
-from cluster.documents.files import get_file, missing_files
-from cluster.documents.given_vectors.insert import require_given
-from cluster.documents.vector_stores import attaching
 from cluster.documents.vector_stores.stores import get_store, require_live
-from cluster.errors import InvalidInput, NotFound
-from cluster.formats import PARQUET
-from cluster.jobs import queue
-from cluster.jobs.inputs import BulkInsertVectorsInput, EmbedBatchInput, IndexFileInput, IngestFilesInput
-from cluster.jobs.jobs import Job, get_job
-from cluster.jobs.kinds import BULK_INSERT_VECTORS, EMBED_BATCH, INDEX_FILE, INGEST_FILES
+from cluster.jobs.jobs import Job
+from cluster.jobs.kinds import INDEX_FILE, INGEST_FILES, JobKind
 from cluster.organisations.organisations import StorageLimits
+from cluster.submissions import AskedJob, accept
 from serve_app.edge.request_model import RequestModel
 from serve_app.routes.vector_store_fields import Attributes, ChunkingStrategy, stored_json
 from serve_app.routes.vector_store_files import AttachRequest
 from serve_app.service import Service
 
-#: Media types of files whose rows can be read; A file of JSON lines with some purposes is recognised as plain
-#: text.
-ROW_FILES = frozenset({PARQUET, "application/jsonl", "text/plain"})
-
 M = TypeVar("M", bound=BaseModel)
 
 
 class SharedByFiles(RequestModel):
-    """The fields that a job that attaches many files sets for each file."""
+    """What a job that attaches many files sets for each of them."""
 
     attributes: Attributes | None = None
     chunking_strategy: ChunkingStrategy | None = None
@@ -65,6 +54,7 @@ class Submission:
 
     service: Service
     organisation: str
+    kind: JobKind
     #: The validated input, an instance of the kind's ``input``.
     input: Any
     #: The whole body of the request, for messages about its fields.
@@ -74,84 +64,51 @@ class Submission:
     options: Mapping[str, Any]
 
 
-def _index_file(submission: Submission, connection: Connection[Any]) -> Job:
-    """Attach the file as the route of the store's files does. If the file has an open job, that job may
-    continue, and no new job is queued.
+def checked(connection: Connection[Any], submission: Submission) -> Submission:
+    """Check the fields that the kind's schema leaves open, and return the submission with the input that a
+    job or a schedule stores.
     """
-    asked: IndexFileInput = submission.input
-    store = get_store(connection, submission.organisation, asked.vector_store_id)
+    if submission.kind.name not in CHECKS:
+        return submission
+    return replace(submission, input=CHECKS[submission.kind.name](connection, submission))
+
+
+def submit(connection: Connection[Any], submission: Submission) -> Job:
+    """Check the submission and accept its job, in the transaction of the request."""
+    found = checked(connection, submission)
+    asked = AskedJob(
+        organisation=found.organisation,
+        input=found.input,
+        default_limits=StorageLimits.of(found.service.settings),
+        options=found.options,
+    )
+    return accept(connection, found.kind, asked)
+
+
+def _index_file(connection: Connection[Any], submission: Submission) -> BaseModel:
+    asked: BaseModel = submission.input
+    store = get_store(connection, submission.organisation, submission.input.vector_store_id)
     submission.service.require_configured(store)
     body = validated(AttachRequest, asked.model_dump(exclude={"vector_store_id"}), body=submission.body)
-    attached = attaching.attach(
-        connection,
-        store,
-        body.file_id,
-        attributes=body.attributes,
-        chunking_strategy=stored_json(body.chunking_strategy),
-        **submission.options,
-    )
-    return get_job(connection, submission.organisation, attached.job)
+    return _with(asked, body.attributes, body.chunking_strategy)
 
 
-def _ingest_files(submission: Submission, connection: Connection[Any]) -> Job:
-    """Queue a job that attaches many files of the organisation to a store."""
-    asked: IngestFilesInput = submission.input
-    organisation = submission.organisation
-    store = require_live(get_store(connection, organisation, asked.vector_store_id))
-    submission.service.require_configured(store)
+def _ingest_files(connection: Connection[Any], submission: Submission) -> BaseModel:
+    asked: BaseModel = submission.input
+    store = get_store(connection, submission.organisation, submission.input.vector_store_id)
+    submission.service.require_configured(require_live(store))
     shared = asked.model_dump(include={"attributes", "chunking_strategy"})
     body = validated(SharedByFiles, shared, body=submission.body)
-    files = None if asked.file_ids is None else sorted({*asked.file_ids})
-    if files is not None and (missing := missing_files(connection, organisation, files)):
-        raise NotFound(f"file {missing[0]!r} does not exist; nothing was queued")
-    input = {
-        "vector_store": store.id,
-        "files": files,
-        "attributes": body.attributes or {},
-        "chunking_strategy": stored_json(body.chunking_strategy),
-    }
-    return queue.submit(connection, organisation, INGEST_FILES, input, subject=store.id, **submission.options)
+    return _with(asked, body.attributes, body.chunking_strategy)
 
 
-def _bulk_insert_vectors(submission: Submission, connection: Connection[Any]) -> Job:
-    """Queue the insertion of a file of the organisation into one of its stores."""
-    asked: BulkInsertVectorsInput = submission.input
-    organisation = submission.organisation
-    store = require_given(require_live(get_store(connection, organisation, asked.vector_store_id)))
-    file = get_file(connection, organisation, asked.file_id)
-    if file.media_type not in ROW_FILES:
-        raise InvalidInput(
-            f"file {file.id} is {file.media_type}; given vectors are read from JSON lines or Parquet",
-            param="input.file_id",
-        )
-    input = {"vector_store": store.id, "file": file.id}
-    return queue.submit(
-        connection, organisation, BULK_INSERT_VECTORS, input, subject=store.id, **submission.options
-    )
+def _with(asked: BaseModel, attributes: Any, chunking_strategy: BaseModel | None) -> BaseModel:
+    """Return the input with the fields as the database stores them."""
+    fields = {"attributes": attributes, "chunking_strategy": stored_json(chunking_strategy)}
+    return asked.model_copy(update=fields)
 
 
-def _embed_batch(submission: Submission, connection: Connection[Any]) -> Job:
-    """Create a batch as the route of the batches does."""
-    asked: EmbedBatchInput = submission.input
-    new = NewBatch(
-        input_file=asked.input_file_id, completion_window=asked.completion_window, metadata=asked.metadata
-    )
-    limits = StorageLimits.of(submission.service.settings)
-    try:
-        batch = batches.create_batch(
-            connection, submission.organisation, new, default_limits=limits, **submission.options
-        )
-    except InvalidInput as exc:
-        raise InvalidInput(str(exc), param=f"input.{exc.param}") from exc
-    return get_job(connection, submission.organisation, batch.job)
-
-
-#: The function that accepts a job of each public kind, in the transaction of the request.
-SUBMISSIONS: Mapping[str, Callable[[Submission, Connection[Any]], Job]] = MappingProxyType(
-    {
-        INDEX_FILE.name: _index_file,
-        EMBED_BATCH.name: _embed_batch,
-        INGEST_FILES.name: _ingest_files,
-        BULK_INSERT_VECTORS.name: _bulk_insert_vectors,
-    }
+#: The further checks of a kind's input, in the transaction of the request.
+CHECKS: Mapping[str, Callable[[Connection[Any], Submission], BaseModel]] = MappingProxyType(
+    {INDEX_FILE.name: _index_file, INGEST_FILES.name: _ingest_files}
 )

@@ -6,6 +6,7 @@ from typing import Any, Literal, Self
 from cluster.jobs.jobs import Job, JobState, PriorityClass
 from cluster.jobs.view import AttemptRun, JobView, Reason, StageRun, Waiting
 from serve_app.edge.response_model import ListObject, ResponseModel
+from serve_app.routes.jobs.window_fields import WindowObject
 
 
 class JobError(ResponseModel):
@@ -115,6 +116,12 @@ class JobObject(ResponseModel):
 
     While the job runs: the time at which it repeats a stage.
     """
+    window: WindowObject | None
+    """The hours and days in which the job may begin; null if it may begin at any time."""
+    schedule_id: str | None
+    """Id of the schedule that submitted the job; null if no schedule did."""
+    scheduled_for: float | None
+    """The time of the schedule for which the job was submitted; null if no schedule submitted it."""
 
     @classmethod
     def of(cls, job: Job) -> Self:
@@ -281,6 +288,9 @@ def _fields(job: Job) -> dict[str, Any]:
         "started_at": _seconds(job.started_at),
         "finished_at": _seconds(job.finished_at),
         "retry_at": _seconds(job.retry_at),
+        "window": None if job.run_window is None else WindowObject.of(job.run_window),
+        "schedule_id": job.schedule,
+        "scheduled_for": _seconds(job.scheduled_for),
     }
 
 

@@ -1,7 +1,7 @@
 """POST /v1/jobs and GET /v1/jobs/kinds: submit a job of any public kind, and list these kinds.
 
-``cluster.jobs.kinds`` says which kinds are public and what their input is. ``accepting`` has the function
-that accepts a job of each public kind.
+``cluster.jobs.kinds`` says which kinds are public and what their input is. ``accepting`` checks the input,
+and ``cluster.submissions`` accepts a job of each public kind.
 """
 
 from collections.abc import Iterator
@@ -15,6 +15,7 @@ from starlette.responses import Response
 from cluster.errors import InvalidInput
 from cluster.jobs.jobs import PriorityClass
 from cluster.jobs.kinds import INDEX_FILE, KINDS, JobKind
+from cluster.jobs.schedules.windowed_jobs import earliest, mark
 from serve_app.edge.authentication import Organisation
 from serve_app.edge.error_responses import documented_errors
 from serve_app.edge.idempotency import Once
@@ -23,8 +24,9 @@ from serve_app.edge.request_model import Moment, RequestModel, Text
 from serve_app.edge.response_model import ResponseModel
 from serve_app.edge.service_access import ServiceDep
 from serve_app.messages import quoted
-from serve_app.routes.jobs.accepting import SUBMISSIONS, Submission, validated
+from serve_app.routes.jobs.accepting import Submission, submit, validated
 from serve_app.routes.jobs.job_objects import JobObject
+from serve_app.routes.jobs.window_fields import WindowRequest
 from serve_app.routes.vector_store_fields import Priority, RequestedClass, queue_options
 from serve_app.service import Service
 
@@ -102,6 +104,8 @@ class SubmitRequest(RequestModel):
     not_before: Moment | None = None
     """Earliest time at which the job begins, within the next 366 days: RFC 3339 with a time zone, or seconds
     since 1970."""
+    window: WindowRequest | None = None
+    """The hours and days in which the job may begin; by default, it begins at any time."""
 
 
 class JobKindObject(ResponseModel):
@@ -170,14 +174,19 @@ async def submit_job(
 ) -> Response:
     """Queues a job of a public kind. The input must have the form that `GET /v1/jobs/kinds` shows."""
     kind, model = named_kind(body.kind)
+    window = None if body.window is None else body.window.window()
+    check_not_before(body.not_before)
     submission = Submission(
         service=service,
         organisation=organisation,
+        kind=kind,
         input=validated(model, body.input, body=await request.json()),
         body=await request.json(),
-        options={**_options(service, kind, body), "run_at": _run_at(body.not_before)},
+        options={**_options(service, kind, body), "run_at": earliest(window, body.not_before)},
     )
-    return await once(lambda connection: JobObject.of(SUBMISSIONS[kind.name](submission, connection)))
+    return await once(
+        lambda connection: JobObject.of(mark(connection, submit(connection, submission), run_window=window))
+    )
 
 
 def named_kind(name: str) -> tuple[JobKind, type[BaseModel]]:
@@ -211,18 +220,15 @@ def _options(service: Service, kind: JobKind, body: SubmitRequest) -> dict[str, 
     return options
 
 
-def _run_at(not_before: datetime | None) -> datetime | None:
-    """Return the time for the queue; None if the job may begin at once.
+def check_not_before(not_before: datetime | None) -> None:
+    """Check the earliest time of a job or a schedule.
 
     Raises:
         InvalidInput: the time has passed, or is too far away.
     """
-    if not_before is None:
-        return None
     now = datetime.now(UTC)
-    if not now - CLOCK_SKEW <= not_before <= now + LONGEST_DELAY:
+    if not_before is not None and not now - CLOCK_SKEW <= not_before <= now + LONGEST_DELAY:
         raise InvalidInput(
             f"not_before is {not_before.isoformat()}; it must lie in the next {LONGEST_DELAY.days} days",
             param="not_before",
         )
-    return not_before if not_before > now else None

@@ -82,6 +82,25 @@ def test_a_job_begins_no_earlier_than_asked_and_within_a_year(
         assert "time with its zone" in message or "366 days" in message
 
 
+def test_a_job_with_a_window_waits_for_it_and_says_so(client: httpx.Client, ids: dict[str, str]) -> None:
+    opens = datetime.now(UTC).replace(second=0, microsecond=0) + timedelta(hours=2)
+    window = {"from": f"{opens:%H:%M}", "to": f"{opens + timedelta(hours=1):%H:%M}"}
+    body: dict[str, Any] = {"kind": "index_file", "input": ids}
+    job = client.post("/v1/jobs", json={**body, "window": window}).json()
+    every_day = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+    assert job["window"] == {**window, "time_zone": "UTC", "days": every_day}
+    assert job["retry_at"] == opens.timestamp()
+    waiting = client.get(f"/v1/jobs/{job['id']}").json()["waiting"]
+    assert (waiting["reason"], waiting["until"]) == ("window", opens.timestamp())
+    for change, param in (
+        ({"from": "22h"}, "window.from"),
+        ({"time_zone": "Mars"}, "window.time_zone"),
+        ({"days": ["monday"]}, "window.days[0]"),
+        ({"zone": "UTC"}, "window.zone"),
+    ):
+        refused(client.post("/v1/jobs", json={**body, "window": {**window, **change}}), 400, param)
+
+
 def test_a_repeated_submission_with_a_key_is_one_job(client: httpx.Client, ids: dict[str, str]) -> None:
     key = {"idempotency-key": uuid4().hex}
     body = {"kind": "index_file", "input": ids}

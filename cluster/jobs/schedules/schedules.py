@@ -1,0 +1,301 @@
+"""The rows of the table of schedules: create, change, list and delete them.
+
+Called by the routes of /v1/schedules and by ``python -m data_jobs.schedules``. ``due`` submits the jobs.
+
+    schedule = create_schedule(
+        connection, "default", EXPIRE, Timing(cron="0 2 * * *", time_zone="Europe/Berlin")
+    )
+    schedule.timing.upcoming(schedule.next_run_at, 5)
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+from uuid import uuid4
+
+from psycopg import Connection
+from psycopg.rows import dict_row
+from psycopg.types.json import Jsonb
+
+from cluster.database.paging import ListPage, ListStatements, PageRequest, read_page
+from cluster.database.queries import queries
+from cluster.errors import NotFound, Throttled
+from cluster.jobs.jobs import PriorityClass
+from cluster.jobs.kinds import JobKind
+from cluster.jobs.queue import DEFAULT_PRIORITY
+from cluster.jobs.schedules.cron import Timing
+from cluster.jobs.schedules.run_window import RunWindow
+
+#: The organisation that owns the jobs that maintain the cluster itself.
+SYSTEM = "system"
+DEFAULT_CATCH_UP_LIMIT, MAX_CATCH_UP_LIMIT = 100, 1_000
+#: Seconds in the header ``Retry-After`` of a schedule beyond the limit. Only deleting a schedule makes room.
+LIMIT_RETRY_AFTER_S = 60.0
+
+
+class CatchUp(StrEnum):
+    """Which of the times that passed while no worker was alive get a job."""
+
+    #: Each missed time gets a job, at most ``catch_up_limit`` in each round of a worker.
+    ALL = "all"
+    #: The latest missed time gets a job, which stands for all of them.
+    LATEST = "latest"
+    #: None of the times that are more than a minute late gets a job.
+    NONE = "none"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ScheduleOptions:
+    """What a person may set about a schedule beside its times and its jobs' input."""
+
+    name: str | None = None
+    priority_class: PriorityClass = PriorityClass.SCHEDULED
+    priority: int = DEFAULT_PRIORITY
+    enabled: bool = True
+    catch_up: CatchUp = CatchUp.ALL
+    #: Maximum number of missed times that get a job in one round of a worker.
+    catch_up_limit: int = DEFAULT_CATCH_UP_LIMIT
+    #: No time of the schedule is earlier; None: there is no such limit.
+    not_before: datetime | None = None
+    #: The window in which the jobs begin; None: they begin at any time.
+    run_window: RunWindow | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Schedule:
+    """One row of the table of schedules."""
+
+    organisation: str
+    id: str
+    name: str | None
+    #: Name of the kind of the schedule's jobs.
+    kind: str
+    #: The input of each job, in the form that ``POST /v1/jobs`` accepts for kinds that people may submit.
+    arguments: dict[str, Any]
+    #: Five fields: minute, hour, day of month, month, day of week. None if ``interval_s`` is set.
+    cron: str | None
+    #: Seconds between two jobs; None if ``cron`` is set.
+    interval_s: int | None
+    #: IANA name of the time zone in which the cron expression is read.
+    time_zone: str
+    priority_class: PriorityClass
+    priority: int
+    enabled: bool
+    #: True if each time gives one job for each organisation, except the one that owns the schedule.
+    all_organisations: bool
+    catch_up: CatchUp
+    catch_up_limit: int
+    not_before: datetime | None
+    #: The window of each job, as ``RunWindow.json`` returns it.
+    run_window: dict[str, Any] | None
+    next_run_at: datetime
+    #: The time at which the last job was due.
+    last_run_at: datetime | None
+    #: Id of the last job.
+    last_job: str | None
+    #: Why a worker disabled the schedule; None if none did.
+    disabled_because: str | None
+    created_at: datetime
+
+    @property
+    def timing(self) -> Timing:
+        """The rule that gives the times.
+
+        Raises:
+            InvalidInput: the rule is invalid, because the row was changed by hand.
+        """
+        return Timing(cron=self.cron, interval_s=self.interval_s, time_zone=self.time_zone)
+
+    @property
+    def options(self) -> ScheduleOptions:
+        """The options of the schedule."""
+        return ScheduleOptions(
+            name=self.name,
+            priority_class=self.priority_class,
+            priority=self.priority,
+            enabled=self.enabled,
+            catch_up=self.catch_up,
+            catch_up_limit=self.catch_up_limit,
+            not_before=self.not_before,
+            run_window=None if self.run_window is None else RunWindow.of(self.run_window),
+        )
+
+
+COLUMNS = ", ".join(f"schedules.{field.name}" for field in fields(Schedule))
+SQL = {
+    name: text.replace("{columns}", COLUMNS)
+    for name, text in queries("cluster.jobs.schedules", "schedules.sql").items()
+}
+LISTS = ListStatements(newest=SQL["newest"], oldest=SQL["oldest"], places=SQL["places"])
+
+
+def create_schedule(
+    connection: Connection[Any],
+    organisation: str,
+    kind: JobKind,
+    timing: Timing,
+    arguments: Mapping[str, Any] | None = None,
+    *,
+    options: ScheduleOptions = ScheduleOptions(),
+    all_organisations: bool = False,
+    id: str | None = None,
+) -> Schedule | None:
+    """Create a schedule in the caller's transaction; return None if the organisation has a schedule with this
+    id.
+
+    Args:
+        arguments: the input of each job. The caller has validated it.
+        id: id of the schedule; None: a new id.
+
+    Raises:
+        InvalidInput: the cron expression matches no time.
+    """
+    values = {
+        "organisation": organisation,
+        "id": id or f"sched_{uuid4().hex}",
+        "kind": kind.name,
+        "all_organisations": all_organisations,
+        **_timing_values(timing),
+        **_option_values(options),
+        "arguments": Jsonb(dict(arguments or {})),
+        "next_run_at": first_run(connection, timing, options.not_before),
+    }
+    with connection.cursor(row_factory=dict_row) as cursor:
+        row = cursor.execute(SQL["create"], values).fetchone()
+    return None if row is None else as_schedule(row)
+
+
+def require_schedule_room(connection: Connection[Any], organisation: str, *, limit: int) -> None:
+    """Check that the organisation may have one more schedule. Other calls for the organisation wait until the
+    transaction ends.
+
+    Args:
+        limit: maximum number of schedules; 0 means no limit.
+
+    Raises:
+        Throttled: the organisation has reached the limit.
+    """
+    if not limit:
+        return
+    connection.execute(SQL["lock_organisation"], {"organisation": organisation})
+    row = connection.execute(SQL["count"], {"organisation": organisation}).fetchone()
+    assert row is not None
+    if row[0] >= limit:
+        raise Throttled(
+            f"the organisation has {row[0]:,} schedules of at most {limit:,} "
+            "(CLUSTER_ORGANISATION_SCHEDULES); delete schedules that are no longer needed",
+            retry_after_s=LIMIT_RETRY_AFTER_S,
+        )
+
+
+def update_schedule(
+    connection: Connection[Any],
+    schedule: Schedule,
+    *,
+    timing: Timing | None = None,
+    arguments: Mapping[str, Any] | None = None,
+    options: ScheduleOptions | None = None,
+) -> Schedule:
+    """Change the schedule, whose row the caller has locked. None leaves a part as it is.
+
+    If the times, ``not_before`` or ``enabled`` change, the next time is the first one from now on, so times
+    that passed while the schedule was paused get no job.
+
+    Raises:
+        InvalidInput: the cron expression matches no time.
+    """
+    timing, new = timing or schedule.timing, options or schedule.options
+    old = schedule.options
+    same_times = timing == schedule.timing and new.not_before == old.not_before
+    keeps_time = same_times and (old.enabled or not new.enabled)
+    values = {
+        "organisation": schedule.organisation,
+        "id": schedule.id,
+        **_timing_values(timing),
+        **_option_values(new),
+        "arguments": Jsonb(dict(schedule.arguments if arguments is None else arguments)),
+        "next_run_at": schedule.next_run_at if keeps_time else first_run(connection, timing, new.not_before),
+    }
+    with connection.cursor(row_factory=dict_row) as cursor:
+        row = cursor.execute(SQL["update"], values).fetchone()
+    assert row is not None
+    return as_schedule(row)
+
+
+def first_run(connection: Connection[Any], timing: Timing, not_before: datetime | None) -> datetime:
+    """Return the first time of a schedule from now on, on the clock of the database."""
+    row = connection.execute(SQL["now"]).fetchone()
+    assert row is not None
+    return timing.first_from(not_before or row[0], now=row[0])
+
+
+def get_schedule(connection: Connection[Any], organisation: str, id: str, *, lock: bool = False) -> Schedule:
+    """Return the organisation's schedule with this id.
+
+    Args:
+        lock: True to lock the row until the transaction ends.
+
+    Raises:
+        NotFound: the organisation has no such schedule.
+    """
+    with connection.cursor(row_factory=dict_row) as cursor:
+        key = {"organisation": organisation, "id": id}
+        row = cursor.execute(SQL["lock" if lock else "get"], key).fetchone()
+    if row is None:
+        raise NotFound(f"no schedule {id!r}")
+    return as_schedule(row)
+
+
+def get_schedules(connection: Connection[Any], organisation: str) -> list[Schedule]:
+    """Return the organisation's schedules, in the order of their ids."""
+    with connection.cursor(row_factory=dict_row) as cursor:
+        return [as_schedule(row) for row in cursor.execute(SQL["list"], {"organisation": organisation})]
+
+
+def list_schedules(connection: Connection[Any], organisation: str, page: PageRequest) -> ListPage[Schedule]:
+    """Return one page of the organisation's schedules.
+
+    Raises:
+        InvalidInput: the page's cursor names no schedule of the organisation.
+    """
+    rows = read_page(connection, LISTS, {"organisation": organisation}, page)
+    return ListPage(items=[as_schedule(row) for row in rows.items], has_more=rows.has_more)
+
+
+def delete_schedule(connection: Connection[Any], organisation: str, id: str) -> None:
+    """Delete the schedule and its history. Its jobs stay.
+
+    Raises:
+        NotFound: the organisation has no such schedule.
+    """
+    if not connection.execute(SQL["delete"], {"organisation": organisation, "id": id}).rowcount:
+        raise NotFound(f"no schedule {id!r}")
+
+
+def schedule_lag(connection: Connection[Any]) -> float:
+    """Return the seconds by which the most overdue schedule of all organisations is late; 0 if none is."""
+    row = connection.execute(SQL["lag_of_all"]).fetchone()
+    assert row is not None
+    return float(row[0])
+
+
+def as_schedule(row: Mapping[str, Any]) -> Schedule:
+    """Convert a row of ``COLUMNS`` to a schedule."""
+    enums = {
+        "priority_class": PriorityClass(row["priority_class"]),
+        "catch_up": CatchUp(row["catch_up"]),
+    }
+    return Schedule(**{**row, **enums})
+
+
+def _timing_values(timing: Timing) -> dict[str, Any]:
+    return {"cron": timing.cron, "interval_s": timing.interval_s, "time_zone": timing.time_zone}
+
+
+def _option_values(options: ScheduleOptions) -> dict[str, Any]:
+    return {
+        **{field.name: getattr(options, field.name) for field in fields(ScheduleOptions)},
+        "run_window": None if options.run_window is None else Jsonb(options.run_window.json()),
+    }

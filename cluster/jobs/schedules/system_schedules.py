@@ -1,0 +1,75 @@
+"""The schedules of the cluster itself, in one table. Workers create the missing ones when they start.
+
+To add one, write the kind of job (CONTRIBUTING.md, "a kind of job") and add one row to ``SYSTEM_SCHEDULES``:
+
+    SystemSchedule("sched_compute_hourly_stats", COMPUTE_HOURLY_STATS, "0 * * * *", catch_up=CatchUp.ALL)
+
+The job of the kind finds the time for which it runs in ``job.scheduled_for``, and the schedule's id in
+``job.schedule``. With ``catch_up=CatchUp.ALL`` there is one job for each time, also after an outage, so a
+roll-up computes each hour by its own job. With ``all_organisations=True`` each time gives one job for each
+organisation, whose ``job.organisation`` is that organisation; without it the job belongs to ``system``.
+
+Rows that exist already never change, because an operator may have changed them with
+``python -m data_jobs.schedules --organisation system``.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from psycopg import Connection
+
+from cluster.jobs.kinds import (
+    ARCHIVE_JOBS,
+    DISCARD_UNFINISHED,
+    EMPTY_OUTBOX,
+    EXPIRE,
+    RENEW_WORDS,
+    JobKind,
+)
+from cluster.jobs.schedules.cron import Timing
+from cluster.jobs.schedules.schedules import SYSTEM, CatchUp, ScheduleOptions, create_schedule
+
+
+@dataclass(frozen=True, slots=True)
+class SystemSchedule:
+    """One schedule of the cluster itself."""
+
+    #: Id of the row. It must never change.
+    id: str
+    kind: JobKind
+    #: Five fields: minute, hour, day of month, month, day of week.
+    cron: str
+    #: IANA name of the time zone in which the cron expression is read.
+    time_zone: str = "UTC"
+    #: Which missed times get a job. ``latest`` is right for work that does everything that is left to do.
+    catch_up: CatchUp = CatchUp.LATEST
+    #: True for one job for each organisation; False for one job of the organisation ``system``.
+    all_organisations: bool = False
+    #: The input of each job.
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+
+#: The schedules of the cluster itself.
+SYSTEM_SCHEDULES: tuple[SystemSchedule, ...] = (
+    SystemSchedule("sched_empty_outbox", EMPTY_OUTBOX, "* * * * *"),
+    SystemSchedule("sched_expire", EXPIRE, "*/5 * * * *"),
+    SystemSchedule("sched_renew_words", RENEW_WORDS, "*/10 * * * *"),
+    SystemSchedule("sched_archive_jobs", ARCHIVE_JOBS, "17 3 * * *"),
+    SystemSchedule("sched_discard_unfinished", DISCARD_UNFINISHED, "47 3 * * *"),
+)
+
+
+def create_system_schedules(connection: Connection[Any]) -> None:
+    """Create the missing schedules of the cluster itself. Existing schedules do not change."""
+    for schedule in SYSTEM_SCHEDULES:
+        create_schedule(
+            connection,
+            SYSTEM,
+            schedule.kind,
+            Timing(cron=schedule.cron, time_zone=schedule.time_zone),
+            schedule.arguments,
+            options=ScheduleOptions(catch_up=schedule.catch_up),
+            all_organisations=schedule.all_organisations,
+            id=schedule.id,
+        )

@@ -1,0 +1,183 @@
+"""Accept a job of each public kind: write the rows that the job is about, and queue the job.
+
+Called by ``POST /v1/jobs``, which has checked the input, and by workers for the jobs of schedules, whose
+input was checked when the schedule was created. A public kind without a row in ``ACCEPTED`` is queued with
+its input as it is.
+
+    with connection.transaction():
+        job = accept(connection, "default", INDEX_FILE, input, default_limits=limits, options={})
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from types import MappingProxyType
+from typing import Any
+
+from psycopg import Connection
+from pydantic import BaseModel, ValidationError
+
+from cluster.documents.batches import batches
+from cluster.documents.batches.batches import NewBatch
+from cluster.documents.files import get_file, missing_files
+from cluster.documents.given_vectors.insert import require_given
+from cluster.documents.vector_stores import attaching
+from cluster.documents.vector_stores.stores import get_store, require_live
+from cluster.errors import InvalidInput, NotFound
+from cluster.formats import PARQUET
+from cluster.jobs import queue
+from cluster.jobs.inputs import BulkInsertVectorsInput, EmbedBatchInput, IndexFileInput, IngestFilesInput
+from cluster.jobs.jobs import Job, get_job
+from cluster.jobs.kinds import BULK_INSERT_VECTORS, EMBED_BATCH, INDEX_FILE, INGEST_FILES, JobKind, kind_named
+from cluster.jobs.schedules.due import Accept, DueJob, submit_as_it_is
+from cluster.organisations.organisations import StorageLimits
+from cluster.settings import Settings
+
+#: Media types of files whose rows can be read; JSON lines for some purposes are recognised as plain text.
+ROW_FILES = frozenset({PARQUET, "application/jsonl", "text/plain"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class AskedJob:
+    """A job that a request or a schedule asks for."""
+
+    organisation: str
+    #: The validated input, an instance of the kind's ``input``.
+    input: Any
+    #: Limits from the settings, for an organisation without limits of its own.
+    default_limits: StorageLimits
+    #: The arguments ``priority_class``, ``priority``, ``attempts`` and ``run_at`` for functions that queue a
+    #: job.
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+def accept(connection: Connection[Any], kind: JobKind, asked: AskedJob, *, subject: str | None = None) -> Job:
+    """Accept the job, in the caller's transaction.
+
+    Args:
+        subject: what the job is about, if the kind does not say so.
+
+    Raises:
+        ClusterError: the organisation does not have what the input names, or has reached a limit.
+    """
+    if kind.name in ACCEPTED:
+        return ACCEPTED[kind.name](connection, asked)
+    input = asked.input.model_dump(exclude_none=True)
+    return queue.submit(connection, asked.organisation, kind, input, subject=subject, **asked.options)
+
+
+def accept_due(settings: Settings) -> Accept:
+    """Return the function with which workers accept the jobs of schedules."""
+    return partial(_accept_due, settings)
+
+
+def validated_arguments(kind: JobKind, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Validate the input of a kind's jobs, and return it as a schedule stores it.
+
+    Raises:
+        InvalidInput: the arguments do not fit the published schema of the kind, or the kind has no input.
+    """
+    if kind.input is None:
+        if arguments:
+            raise InvalidInput(f"jobs of kind {kind.name} take no input; leave it out", param="input")
+        return {}
+    return _validated(kind.input, arguments).model_dump(exclude_none=True)
+
+
+def _validated(model: type[BaseModel], arguments: Mapping[str, Any]) -> BaseModel:
+    try:
+        return model.model_validate(dict(arguments))
+    except ValidationError as exc:
+        first = exc.errors()[0]
+        path = ".".join(map(str, ("input", *first["loc"])))
+        raise InvalidInput(f"{path}: {first['msg']}", param=path) from exc
+
+
+def _accept_due(settings: Settings, connection: Connection[Any], due: DueJob) -> Job:
+    kind = kind_named(due.schedule.kind)
+    if kind.input is None:
+        return submit_as_it_is(connection, due)
+    attempts = settings.job_attempts if kind is INDEX_FILE else kind.attempts
+    asked = AskedJob(
+        organisation=due.organisation,
+        input=_validated(kind.input, due.schedule.arguments),
+        default_limits=StorageLimits.of(settings),
+        options={**due.queue_options, "attempts": attempts},
+    )
+    return accept(connection, kind, asked, subject=due.schedule.id)
+
+
+def _index_file(connection: Connection[Any], asked: AskedJob) -> Job:
+    """Attach the file as the route of the store's files does. The file's open job may continue instead."""
+    input: IndexFileInput = asked.input
+    store = get_store(connection, asked.organisation, input.vector_store_id)
+    strategy: Any = input.chunking_strategy
+    attached = attaching.attach(
+        connection,
+        store,
+        input.file_id,
+        attributes=input.attributes,
+        chunking_strategy=strategy,
+        **asked.options,
+    )
+    return get_job(connection, asked.organisation, attached.job)
+
+
+def _ingest_files(connection: Connection[Any], asked: AskedJob) -> Job:
+    """Queue a job that attaches many files of the organisation to a store."""
+    input: IngestFilesInput = asked.input
+    store = require_live(get_store(connection, asked.organisation, input.vector_store_id))
+    files = None if input.file_ids is None else sorted({*input.file_ids})
+    if files is not None and (missing := missing_files(connection, asked.organisation, files)):
+        raise NotFound(f"file {missing[0]!r} does not exist; nothing was queued")
+    queued = {
+        "vector_store": store.id,
+        "files": files,
+        "attributes": input.attributes or {},
+        "chunking_strategy": input.chunking_strategy,
+    }
+    return queue.submit(
+        connection, asked.organisation, INGEST_FILES, queued, subject=store.id, **asked.options
+    )
+
+
+def _bulk_insert_vectors(connection: Connection[Any], asked: AskedJob) -> Job:
+    """Queue the insertion of a file of the organisation into one of its stores."""
+    input: BulkInsertVectorsInput = asked.input
+    store = require_given(require_live(get_store(connection, asked.organisation, input.vector_store_id)))
+    file = get_file(connection, asked.organisation, input.file_id)
+    if file.media_type not in ROW_FILES:
+        raise InvalidInput(
+            f"file {file.id} is {file.media_type}; given vectors are read from JSON lines or Parquet",
+            param="input.file_id",
+        )
+    queued = {"vector_store": store.id, "file": file.id}
+    return queue.submit(
+        connection, asked.organisation, BULK_INSERT_VECTORS, queued, subject=store.id, **asked.options
+    )
+
+
+def _embed_batch(connection: Connection[Any], asked: AskedJob) -> Job:
+    """Create a batch as the route of the batches does."""
+    input: EmbedBatchInput = asked.input
+    new = NewBatch(
+        input_file=input.input_file_id, completion_window=input.completion_window, metadata=input.metadata
+    )
+    try:
+        batch = batches.create_batch(
+            connection, asked.organisation, new, default_limits=asked.default_limits, **asked.options
+        )
+    except InvalidInput as exc:
+        raise InvalidInput(str(exc), param=f"input.{exc.param}") from exc
+    return get_job(connection, asked.organisation, batch.job)
+
+
+#: The function that accepts a job of each kind that needs more than its row in the queue.
+ACCEPTED: Mapping[str, Callable[[Connection[Any], AskedJob], Job]] = MappingProxyType(
+    {
+        INDEX_FILE.name: _index_file,
+        EMBED_BATCH.name: _embed_batch,
+        INGEST_FILES.name: _ingest_files,
+        BULK_INSERT_VECTORS.name: _bulk_insert_vectors,
+    }
+)
