@@ -33,7 +33,8 @@ from cluster.jobs.schedules.due import Accept, DueJob, submit_as_it_is
 from cluster.organisations.organisations import StorageLimits
 from cluster.settings import Settings
 
-#: Media types of files whose rows can be read; JSON lines for some purposes are recognised as plain text.
+#: Media types of files whose rows can be read. A file of JSON lines with some purposes is recognised as plain
+#: text.
 ROW_FILES = frozenset({PARQUET, "application/jsonl", "text/plain"})
 
 
@@ -108,7 +109,9 @@ def _accept_due(settings: Settings, connection: Connection[Any], due: DueJob) ->
 
 
 def _index_file(connection: Connection[Any], asked: AskedJob) -> Job:
-    """Attach the file as the route of the store's files does. The file's open job may continue instead."""
+    """Attach the file as the route of the store's files does. If the file has an open job, that job may
+    continue, and no new job is queued.
+    """
     input: IndexFileInput = asked.input
     store = get_store(connection, asked.organisation, input.vector_store_id)
     strategy: Any = input.chunking_strategy

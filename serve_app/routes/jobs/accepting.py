@@ -29,7 +29,7 @@ M = TypeVar("M", bound=BaseModel)
 
 
 class SharedByFiles(RequestModel):
-    """What a job that attaches many files sets for each of them."""
+    """The fields that a job that attaches many files sets for each file."""
 
     attributes: Attributes | None = None
     chunking_strategy: ChunkingStrategy | None = None
