@@ -7,23 +7,28 @@ class SubmitRequest(RequestModel):
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, model_validator
 
 from cluster.jobs.schedules.run_window import DAYS, RunWindow
 from serve_app.edge.request_model import RequestModel, Text
 from serve_app.edge.response_model import ResponseModel
+from serve_app.messages import must, quoted
 
 Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+FIELDS = frozenset({"from", "to", "time_zone", "days"})
 
 
 class WindowRequest(RequestModel):
     """The hours in which a job may begin. A job that has begun continues after its window has closed."""
 
+    @model_validator(mode="before")
     @classmethod
-    def may_ignore(cls, name: str) -> bool:
-        """False, because without a misspelt field the job could begin at other times."""
-        del name
-        return False
+    def _refuse_unknown(cls, given: Any) -> Any:
+        """Refuse unknown fields. Without a misspelt field, the job would begin at other times."""
+        unknown = sorted(set(given) - FIELDS) if isinstance(given, dict) else []
+        if unknown:
+            raise must(f"have only the fields from, to, time_zone and days; remove {quoted(unknown[0])}")
+        return given
 
     begins: Annotated[Text, Field(alias="from")]
     """Time of day at which the window opens, such as `22:00`."""

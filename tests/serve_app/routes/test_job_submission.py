@@ -96,7 +96,7 @@ def test_a_job_with_a_window_waits_for_it_and_says_so(client: httpx.Client, ids:
         ({"from": "22h"}, "window.from"),
         ({"time_zone": "Mars"}, "window.time_zone"),
         ({"days": ["monday"]}, "window.days[0]"),
-        ({"zone": "UTC"}, "window.zone"),
+        ({"zone": "UTC"}, "window"),
     ):
         refused(client.post("/v1/jobs", json={**body, "window": {**window, **change}}), 400, param)
 
