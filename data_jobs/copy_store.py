@@ -1,12 +1,13 @@
-"""Copy a vector store into another one, also between indexes, for example from pgvector to Pinecone.
+"""Copy a vector store into another store, which may be in another index. For example, copy from pgvector to
+Pinecone.
 
     python -m data_jobs.copy_store --from handbook --to handbook-pinecone --index pinecone
 
-The copy has the same chunks with the same ids, texts, attributes and vectors, so its searches find the same.
-It also has the records of the documents and the attached files, so its files are listed, deleted and indexed
-again like those of the first store. A store that does not exist is created with the settings of the first.
-A copy that was cut short goes on when the same command runs again; nothing is written twice. At the end both
-stores are compared.
+The copy has the same chunks with the same ids, texts, attributes and vectors, so searches of both stores give
+the same results. It also has the records of the documents and the attached files, so its files are listed,
+deleted and indexed again like those of the first store. If the second store does not exist, it is created
+with the settings of the first store. A copy that was cut short continues when the same command runs again,
+and nothing is written twice. At the end, both stores are compared.
 """
 
 import argparse
@@ -142,8 +143,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m data_jobs.copy_store",
-        description="Copy a vector store into another one, also between indexes. Nothing is embedded again. "
-        "A copy that was cut short goes on when the same command runs again.",
+        description="Copy a vector store into another store, which may be in another index. Nothing is "
+        "embedded again. A copy that was cut short continues when the same command runs again.",
         epilog=EXIT_CODES,
     )
     parser.add_argument(

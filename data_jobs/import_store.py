@@ -1,9 +1,9 @@
-"""Import a Parquet file of ``data_jobs.export_store`` into a vector store.
+"""Import a Parquet file that ``data_jobs.export_store`` wrote into a vector store.
 
     python -m data_jobs.import_store handbook.parquet --to handbook
 
-A store that does not exist is created. An import that was cut short goes on when the same command runs again;
-rows that the store has already are unchanged. A file with vectors of another model is refused.
+A store that does not exist is created. An import that was cut short continues when the same command runs
+again. Rows that the store has already do not change. A file with vectors of another model is refused.
 """
 
 import argparse
@@ -97,7 +97,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m data_jobs.import_store",
         description="Import a Parquet file that data_jobs.export_store wrote. Nothing is embedded again. An "
-        "import that was cut short goes on when the same command runs again.",
+        "import that was cut short continues when the same command runs again.",
         epilog=EXIT_CODES,
     )
     parser.add_argument(

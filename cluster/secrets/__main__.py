@@ -124,7 +124,7 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("provider", help="kind of the provider, such as openai or pinecone")
         if name in {"set", "list", "delete"}:
             command.add_argument(
-                "--organisation", help="whose key it is; without this option CLUSTER_ORGANISATION"
+                "--organisation", help="organisation that owns the key (default: CLUSTER_ORGANISATION)"
             )
         return command
 

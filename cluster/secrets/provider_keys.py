@@ -84,7 +84,8 @@ def set_key(
     """
     if not PROVIDER.fullmatch(provider):
         raise InvalidInput(
-            f"{provider!r} is no provider: write small letters, digits and hyphens", param="provider"
+            f"{provider!r} is not the name of a provider: write small letters, digits and hyphens",
+            param="provider",
         )
     if not KEY.fullmatch(key.reveal()):
         raise InvalidInput(

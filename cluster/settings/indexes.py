@@ -46,7 +46,7 @@ class IndexSource(BaseModel):
                     "the key would be readable on the way"
                 )
         elif self.kind != PGVECTOR and not MODULE_AND_FUNCTION.fullmatch(self.kind):
-            raise ValueError(f"{self.kind!r} is no kind of vector index: {KINDS_SENTENCE}")
+            raise ValueError(f"{self.kind!r} is not a kind of vector index: {KINDS_SENTENCE}")
         elif self.host is not None:
             raise ValueError(f"an index of kind {self.kind} has no host: leave it out")
         return self

@@ -27,8 +27,8 @@ log = structlog.get_logger(__name__)
 
 EXIT_OK, EXIT_CUT_SHORT, EXIT_USAGE, EXIT_SOME_FAILED = 0, 1, 2, 3
 EXIT_CODES = (
-    "Exit codes: 0, everything was done; 3, some chunks were not (the summary says which and why); 2, wrong "
-    "usage; 1, the run was cut short: run it again."
+    "Exit codes: 0, everything was done; 3, some chunks were not written (the summary says which and why); "
+    "2, wrong usage; 1, the run was cut short: run it again."
 )
 #: Seconds between two lines of progress in the log, if there is no terminal for a progress bar.
 LOG_INTERVAL_S = 10.0

@@ -229,6 +229,6 @@ def check_not_before(not_before: datetime | None) -> None:
     now = datetime.now(UTC)
     if not_before is not None and not now - CLOCK_SKEW <= not_before <= now + LONGEST_DELAY:
         raise InvalidInput(
-            f"not_before is {not_before.isoformat()}; it must lie in the next {LONGEST_DELAY.days} days",
+            f"not_before is {not_before.isoformat()}; it must be within the next {LONGEST_DELAY.days} days",
             param="not_before",
         )

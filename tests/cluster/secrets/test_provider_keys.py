@@ -118,7 +118,7 @@ def test_what_is_no_key_is_refused_without_being_shown(
 
 def test_names_are_checked(connection: Connection[Any], organisation: str, secret_key: SecretStr) -> None:
     cipher = open_cipher(secret_key)
-    with pytest.raises(InvalidInput, match="is no provider"):
+    with pytest.raises(InvalidInput, match="is not the name of a provider"):
         set_key(connection, cipher, organisation, "Open AI", Secret(KEY))
     with pytest.raises(NotFound, match="there is no organisation nobody"):
         set_key(connection, cipher, "nobody", "openai", Secret(KEY))

@@ -37,7 +37,7 @@ def test_indexes_are_read_from_json_in_short_and_long_form(monkeypatch: pytest.M
     ("values", "complaint"),
     [
         ({"indexes": {"Main": "pgvector"}}, "is not a name of an index"),
-        ({"indexes": {"main": "qdrant"}}, "no kind of vector index: write pgvector, pinecone:HOST"),
+        ({"indexes": {"main": "qdrant"}}, "not a kind of vector index: write pgvector, pinecone:HOST"),
         ({"indexes": {"main": "pinecone:"}}, "not the host of a Pinecone index"),
         ({"indexes": {"main": "pinecone"}}, "not the host of a Pinecone index"),
         ({"indexes": {"main": "pinecone:http://example.com"}}, "http:// is only for this machine"),

@@ -207,4 +207,4 @@ def test_stores_that_do_not_fit_are_refused_with_a_sentence(
         copy_store(here, "missing", "b")
     with pytest.raises(SystemExit):
         main(["--help"])
-    assert "goes on when the same" in " ".join(capsys.readouterr().out.split())
+    assert "continues when the same" in " ".join(capsys.readouterr().out.split())
