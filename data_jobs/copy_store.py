@@ -128,7 +128,7 @@ def _other_vectors(
 ) -> int:
     """Return how many of these chunks do not have the same vector in both stores."""
     if indexes.of(source).external is None and indexes.of(target).external is None:
-        return 0  # ``compare`` has compared all vectors
+        return 0  # ``compare`` has compared all vectors already
     one, two = (vectors_of(pool, indexes.of(store), store, ids) for store in (source, target))
     return sum(id not in one or id not in two or not np.array_equal(one[id], two[id]) for id in ids)
 

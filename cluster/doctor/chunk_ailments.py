@@ -22,7 +22,7 @@ def _in_each_collection(patient: Patient, statement: str) -> list[Case]:
     with translated(), patient.pool.connection() as connection:
         for (name,) in connection.execute(SQL["collections"]).fetchall():
             if is_of_given_vectors(name):
-                continue  # their chunks have no documents
+                continue  # chunks of given vectors have no documents
             for row in connection.execute(
                 _about(statement, name), {"collection": name, "deletion": DELETE_STORE.name}
             ):

@@ -1,7 +1,8 @@
 """Finds and mends differences between vector stores and the external indexes that hold their vectors.
 
-A store on an external index is compared by count and by a sample of its ids, and completely if these differ.
-An index that does not answer is skipped; the part ``indexes`` of the report says so.
+For each store on an external index, the doctor compares the counts and a sample of the ids. If these differ,
+it compares all ids. It skips an index that does not answer; the part ``indexes`` of the report names this
+index.
 """
 
 from collections.abc import Iterator, Sequence
@@ -21,12 +22,12 @@ from cluster.vector_index.collections import is_of_given_vectors, look_up
 
 log = structlog.get_logger(__name__)
 
-#: Seconds for which a repair deletes orphans; workers go on afterwards.
+#: Maximum seconds that a repair spends on deleting orphans. Workers delete the other orphans later.
 SENDING_S = 120.0
 
 
 def _places(patient: Patient) -> Iterator[StoreInIndex]:
-    """Yield the stores on external indexes that can be opened."""
+    """Yield each store whose vectors are in an external index that can be opened."""
     indexes = ChunkIndexes(patient.settings, patient.pool)
     external = indexes.external_indexes()
     with translated(), patient.pool.connection() as connection:
@@ -76,10 +77,11 @@ def _delete_orphans(patient: Patient, cases: Sequence[Case]) -> None:
 
 
 def _write_again(patient: Patient, cases: Sequence[Case]) -> None:
-    """Delete the chunks that lack vectors, and process their documents again, which embeds these chunks.
+    """Delete the chunks that have no vectors. Then process the documents of these chunks again, which embeds
+    the chunks.
 
     Raises:
-        Conflict: some vectors were given by callers, so nothing here can compute them.
+        Conflict: callers gave some of the vectors, so the cluster cannot compute these vectors again.
     """
     given = []
     for place in _of(patient, cases):

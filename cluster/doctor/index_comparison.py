@@ -28,7 +28,7 @@ from cluster.vector_index.contract import ExternalIndex
 SAMPLE = 200
 #: Ids in one query.
 IDS_PER_QUERY = 1_000
-#: Maximum number of ids of each kind that one comparison returns. The next one finds the rest.
+#: Maximum number of ids of each kind that one comparison returns. The next comparison finds the rest.
 MAX_IDS = 10_000
 
 
@@ -49,16 +49,18 @@ class StoreInIndex:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class IndexDifference:
-    """The ids in which a store and its index differ."""
+    """The ids of the chunks and vectors that make a store and its index differ."""
 
-    #: Chunks without a vector.
+    #: Ids of chunks without a vector.
     missing: Sequence[str]
-    #: Vectors without a chunk, which the outbox does not know.
+    #: Ids of vectors that have neither a chunk nor an entry in the outbox.
     orphans: Sequence[str]
 
 
 def may_differ(pool: ConnectionPool, place: StoreInIndex) -> bool:
-    """Compare the counts, and some vectors at random. Vectors that the outbox knows do not count."""
+    """Return True if the counts differ, or if some of a random sample of chunks have no vector. Vectors with
+    an entry in the outbox are not counted as a difference.
+    """
     ((chunks,),) = _rows(pool, place, "chunk_count")
     ((entries,),) = _rows(pool, place, "outbox_count")
     vectors = place.index.count(*place.key, collection=place.collection)
@@ -70,7 +72,9 @@ def may_differ(pool: ConnectionPool, place: StoreInIndex) -> bool:
 
 
 def compare(pool: ConnectionPool, place: StoreInIndex) -> IndexDifference:
-    """Compare all ids. Holds eight bytes in memory for each vector of the store."""
+    """Compare the ids of all chunks with the ids of all vectors. This takes eight bytes of memory for each
+    vector.
+    """
     hashes, orphans = array("q"), list[str]()
     for page in place.index.ids(*place.key, collection=place.collection):
         hashes.extend(map(_hash, page))
@@ -79,11 +83,11 @@ def compare(pool: ConnectionPool, place: StoreInIndex) -> IndexDifference:
     stored = np.unique(np.frombuffer(hashes, np.int64)) if hashes else np.empty(0, np.int64)
     missing: list[str] = []
     for part in _chunk_ids(pool, place):
-        # A vector that was written after its page was listed is there now.
+        # A vector may have been written after its page of ids was listed. ``_without_vector`` finds it now.
         missing += _without_vector(place, _not_among(part, stored))
         if len(missing) >= MAX_IDS:
             break
-    # A chunk that was deleted meanwhile has lost its vector rightly.
+    # A chunk that was deleted during the comparison needs no vector, so ``_current`` leaves it out.
     return IndexDifference(
         missing=[*_current(pool, place, missing[:MAX_IDS])],
         orphans=_unknown(pool, place, orphans[:MAX_IDS]),
@@ -114,7 +118,7 @@ def _chunk_ids(pool: ConnectionPool, place: StoreInIndex) -> Iterator[list[str]]
 
 
 def _unknown(pool: ConnectionPool, place: StoreInIndex, ids: Sequence[str]) -> list[str]:
-    """Return the ids that neither a chunk nor an entry of the outbox has."""
+    """Return those of the ids that have neither a chunk nor an entry in the outbox."""
     known = {id for part in _parts(ids) for (id,) in _rows(pool, place, "known_ids", ids=part)}
     return [id for id in ids if id not in known]
 
@@ -125,7 +129,7 @@ def _current(pool: ConnectionPool, place: StoreInIndex, ids: Sequence[str]) -> I
 
 
 def documents_of(pool: ConnectionPool, place: StoreInIndex, ids: Sequence[str]) -> dict[str, list[str]]:
-    """Return the ids of the chunks that are current, by document."""
+    """Return those of the ids that current chunks have, as lists by document."""
     found: dict[str, list[str]] = {}
     for part in _parts(ids):
         for id, document in _rows(pool, place, "documents_of_chunks", ids=part):

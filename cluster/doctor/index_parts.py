@@ -11,12 +11,12 @@ from cluster.settings import Settings
 from cluster.vector_index.collections import Collection
 
 NAME = "indexes"
-#: No store has this name. Its vectors are counted to see whether an index answers.
+#: A collection that no store has. Counting its vectors shows whether an index answers.
 PROBE = Collection(name="doctor", dim=1, metric="cosine")
 
 
 def indexes(settings: Settings, pool: ConnectionPool) -> PartCheck:
-    """Check that each configured index answers, and that no store needs another one."""
+    """Check that each configured index answers, and that the index of every store is configured."""
     sources, troubles = settings.index_sources, []
     opened = ChunkIndexes(settings, pool)
     for name in sources:

@@ -1,7 +1,7 @@
-"""What the whole cluster may ask of a remote provider: a shared budget, and a shared breaker.
+"""Limits the calls of the whole cluster to a remote provider, by a shared budget and a shared breaker.
 
-Engines and vector indexes that call a provider use this package. Its state is in Postgres, so it holds for
-all replicas, workers and bulk jobs.
+Engines and vector indexes that call a provider use this package. The state is in Postgres, so the limits hold
+for all replicas, workers and bulk jobs together.
 
     breaker = SharedBreaker(pool, "openai:small")
     budget = SharedBudget(pool, "openai:small", {"requests": (3_000, 60), "tokens": (1_000_000, 60)})

@@ -1,8 +1,8 @@
 """Shares a provider's rate limits between all processes of the cluster.
 
 Replicas, workers and bulk jobs that call the same provider open a budget with the same name. The budget is
-held in Postgres. It keeps the calls below every limit in every window of time, as the provider counts them
-when they arrive. Organisations share it fairly, and urgent claims go first.
+held in Postgres. It keeps the calls below every limit in every window of time, even if the provider counts
+the calls when they arrive. Organisations get fair shares of the budget, and urgent claims go first.
 
     budget = SharedBudget(pool, "openai:small", {"requests": (3_000, 60), "tokens": (1_000_000, 60)})
     with budget.acquire({"requests": 1, "tokens": 5_000}, organisation="acme", timeout_s=30) as grant:
@@ -27,8 +27,8 @@ from cluster.database import translated
 from cluster.database.queries import queries
 from cluster.errors import InvalidInput, Throttled
 
-#: Parts of a window in which usage is summed up. A used amount counts for up to one part longer than the
-#: window.
+#: Number of parts into which a window is divided. Usage is summed up for each part, so a used amount may
+#: count for one part longer than the window.
 SLOTS = 100
 SLOT_END = (
     f"to_timestamp(ceil(extract(epoch FROM at)::float8 * {SLOTS} / part.window_s) * part.window_s / {SLOTS})"
@@ -39,20 +39,23 @@ SQL = {
     )
     for name, text in queries("cluster.rate_limits", "budget.sql").items()
 }
-#: While both classes wait, urgent claims get up to this many times what the others get.
+#: While urgent claims and other claims wait, the urgent claims get up to this many times as much as the
+#: others.
 URGENT_SHARE = 9
 #: Grants are spread over the window: otherwise the first caller would use up the whole window, and an urgent
-#: claim would wait for its end. ``BURST`` is the part of a limit that may be granted at once. ``PACE`` is how
-#: much faster than on average further grants may follow, so that room that nobody took is still used.
+#: claim would wait for its end. ``BURST`` is the part of a limit that may be granted at once. ``PACE`` is the
+#: speed of further grants, as a multiple of the average speed. It is above 1, so that unused room can still
+#: be used.
 BURST, PACE = 0.05, 1.1
-#: Seconds for which a grant counts as in use if its process does not settle it. It has to be longer than a
-#: call takes with its time limit.
+#: Seconds for which a grant counts as in use if its process does not settle it. It has to be longer than the
+#: time limit of a call.
 LEASE_S = 120.0
-#: Seconds after which a waiting process counts as lost, if it neither asks again nor takes its offered grant.
+#: Seconds after which a waiting process counts as lost, if it does not ask again and does not take its
+#: offered grant.
 SEEN_S = 5.0
 #: Minimum and maximum seconds between two questions of a waiting process. Short windows have a lower maximum.
 SHORTEST_WAIT_S, LONGEST_WAIT_S = 0.002, 1.0
-#: The longest pause that a provider can ask for.
+#: Maximum pause that a provider can ask for, in seconds.
 LONGEST_PAUSE_S = 86_400.0
 #: Amounts of resources, by name.
 Amounts = Mapping[str, int]
@@ -73,7 +76,8 @@ class Grant:
         self._settled = False
 
     def settle(self, used: Amounts = MappingProxyType({})) -> None:
-        """Record that the provider has answered, and return the rest of the grant. Later calls do nothing.
+        """Record that the provider has answered, and return the unused rest of the grant to the budget. Later
+        calls do nothing.
 
         A call that was surely not sent returns the whole grant: ``settle({"requests": 0, "tokens": 0})``.
 
@@ -147,16 +151,16 @@ class SharedBudget:
     def acquire(
         self, amounts: Amounts, *, organisation: str, urgent: bool = False, timeout_s: float
     ) -> Grant:
-        """Wait until the budget has room for the amounts, and take them.
+        """Wait until the budget has room for the amounts, and take the amounts from it.
 
         Args:
             amounts: at least one resource of the budget.
-            organisation: whose share is used.
-            urgent: a person waits for the answer.
+            organisation: the organisation whose share of the budget is used.
+            urgent: True if a person waits for the answer.
             timeout_s: maximum seconds to wait.
 
         Raises:
-            Throttled: there is no room within that time. It is raised as soon as that is known.
+            Throttled: there is no room within ``timeout_s``. The error is raised as soon as this is known.
             InvalidInput: an amount is greater than its limit, or not a resource of the budget.
             Unavailable: the database does not answer.
         """
@@ -172,7 +176,7 @@ class SharedBudget:
     async def acquire_async(
         self, amounts: Amounts, *, organisation: str, urgent: bool = False, timeout_s: float
     ) -> Grant:
-        """Wait as ``acquire`` does, without a thread. A cancelled caller leaves the line."""
+        """Wait as ``acquire`` does, without a thread. If the caller is cancelled, its claim is withdrawn."""
         claim = _Claim(self, amounts, organisation, urgent, timeout_s)
         try:
             while (wait_s := await asyncio.shield(asyncio.to_thread(claim.ask))) is not None:
@@ -183,11 +187,12 @@ class SharedBudget:
         return claim.grant
 
     def correct(self, *, remaining: Amounts, reset_s: Mapping[str, float] = MappingProxyType({})) -> None:
-        """Take what the provider says in its answer into account. This only ever takes room away.
+        """Reduce the room in the budget to what the provider's answer reports. This never adds room.
 
         Args:
             remaining: for each resource, the amount that the provider still allows.
-            reset_s: seconds until the provider allows the whole amount again; missing: a window.
+            reset_s: seconds until the provider allows the whole amount again; a missing resource has the
+                length of its window.
         """
         told = {name: amount for name, amount in remaining.items() if name in self.limits}
         if not told:
@@ -210,7 +215,8 @@ class SharedBudget:
         return self._run("lock", *names, values={**self._common, **values})
 
     def _run(self, *names: str, values: Mapping[str, Any]) -> tuple[Any, ...] | None:
-        # The statements are sent together with the commit. So a process that is stopped keeps no lock.
+        # The statements are sent together with the commit, so a process that is stopped in between keeps no
+        # lock.
         with translated(), self._pool.connection() as connection, connection.pipeline():
             with connection.transaction():
                 connection.execute(SQL["settings"], prepare=True)
@@ -235,7 +241,7 @@ class SharedBudget:
 
 
 class _Claim:
-    """One caller of ``acquire``, in the line until it holds a grant."""
+    """The claim of one caller of ``acquire``. It waits in the queue until it gets a grant."""
 
     def __init__(
         self, budget: SharedBudget, amounts: Amounts, organisation: str, urgent: bool, timeout_s: float
@@ -253,7 +259,8 @@ class _Claim:
         self.grant = Grant(budget, self._values["id"], dict(amounts), urgent=urgent)
 
     def ask(self) -> float | None:
-        """Return the seconds to wait before the next question; None once the grant is held.
+        """Ask the database for the grant. Return the seconds to wait before asking again; None if the claim
+        has its grant.
 
         Raises:
             Throttled: there is no room within the time limit.
@@ -274,7 +281,7 @@ class _Claim:
         return float(min(max(wait_s, SHORTEST_WAIT_S), self._budget._longest_wait_s, left_s))
 
     def withdraw(self) -> None:
-        """Leave the line. A grant that was never used goes back."""
+        """Remove the claim from the queue. If its grant was not used, the grant returns to the budget."""
         self._budget._run("withdraw", values={"budget": self._budget.name, "id": self._values["id"]})
 
 

@@ -30,15 +30,15 @@ from cluster.jobs import attempts, progress
 from data_jobs.kinds.resources import Resources
 from data_jobs.worker.job_attempt import BACKOFF, JobAttempt
 
-#: A call to the models ends at this number of requests or of bytes of their lines. The bytes are about 4,000
-#: tokens of English, enough to fill a batch of the model.
+#: Maximum number of requests in a call to the models, and maximum number of bytes of their lines. The bytes
+#: are about 4,000 tokens of English, enough to fill a batch of the model.
 REQUESTS_PER_CALL, BYTES_PER_CALL = 64, 16 * 1024
 #: Number of calls that the models answer at the same time.
 CALLS_AT_ONCE = 8
 #: Maximum number of calls that are in flight, or whose answers wait for the answer to an earlier call.
 CALLS_IN_MEMORY = 2 * CALLS_AT_ONCE
-#: Maximum number of inputs of these calls, unless a single call has more. The answer to an input can take
-#: 40 KB, if the model has vectors of 3,072 numbers.
+#: Maximum number of inputs of all these calls together, unless a single call has more inputs. The answer to
+#: an input can take 40 KB, if the model has vectors of 3,072 numbers.
 INPUTS_IN_MEMORY = 4_096
 #: A part ends after this number of requests, bytes or seconds. A lost attempt repeats one part at most.
 PART_REQUESTS, PART_BYTES, PART_S = 2_000, 32 * 1024 * 1024, 5.0
@@ -61,11 +61,11 @@ class _Call:
 
 
 class AnswerRequests:
-    """Answers the requests of a batch that no part has yet. Calling it is safe to repeat.
+    """Answers the requests of a batch whose answers are not yet in a part. A call is safe to repeat.
 
     Args:
         resources: reach the models and the blob store.
-        attempt: receives the progress, and repeats a call that the models refuse for now.
+        attempt: receives the progress, and repeats a call that the models refuse for a temporary reason.
     """
 
     def __init__(self, resources: Resources, attempt: JobAttempt) -> None:
@@ -103,7 +103,9 @@ class AnswerRequests:
     async def _answer_all(
         self, batch: RequestBatch, groups: Iterator[list[RequestLine]], part: "_PartWriter"
     ) -> BatchStatus | Retryable | Permanent:
-        """Keep the models busy, and store the answers, until all requests are answered or none can be."""
+        """Keep the models busy, and store the answers, until all requests are answered, or no request can be
+        answered.
+        """
         ended: BatchStatus | Retryable | Permanent | None = None
         checked_at = 0.0
         upcoming = await self._attempt.in_thread(partial(next, groups, None))
@@ -127,8 +129,8 @@ class AnswerRequests:
         return not self._calls or (len(self._calls) < CALLS_IN_MEMORY and inputs <= INPUTS_IN_MEMORY)
 
     async def _store_next(self, part: "_PartWriter") -> Retryable | Permanent | None:
-        """Wait a little for the answers to the first call, and write them to the part. If the models cannot
-        answer it, return the reason.
+        """Wait up to ``CHECK_S`` seconds for the answers to the oldest call, and write these answers to the
+        part. If the models cannot answer the call, return the reason.
         """
         call = self._calls[0]
         await asyncio.wait([call.answers], timeout=CHECK_S)
@@ -144,7 +146,8 @@ class AnswerRequests:
         return None
 
     async def _answers(self, batch: RequestBatch, requests: Sequence[RequestLine]) -> list[RequestAnswer]:
-        """Return the answer to each request. Requests that the models refuse for now are sent again.
+        """Return the answer to each request. Requests that the models refuse for a temporary reason are sent
+        again.
 
         Raises:
             Retryable: the models did not answer for a while, or ask for a long pause.
@@ -164,7 +167,7 @@ class AnswerRequests:
                 else:
                     answers[position] = answer
             if isinstance(refused, Throttled):
-                self._attempt.goes_on()  # the models are alive, so waiting for them is no failure
+                self._attempt.goes_on()  # the models still answer, so the wait is not a failure
             if refused is not None:
                 raise refused
 

@@ -1,8 +1,9 @@
 """The job of a batch: check the input file, send its requests to the models, write the answers.
 
 The answers are stored in parts (``cluster.documents.batches``). A new attempt continues after the last part.
-The job ends the batch, also when it is cancelled or its completion window ends: what is done is kept. If the
-models cannot answer for long, the job gives up its slot and continues later, until the window ends.
+The job also ends the batch if the batch is cancelled or its completion window ends. Answers that exist are
+kept. If the models cannot answer for long, the job gives up its slot and continues later, until the window
+ends.
 """
 
 from dataclasses import dataclass
@@ -56,8 +57,8 @@ class _BatchWork:
         """Run all stages in order.
 
         Raises:
-            TryLater: the models cannot answer now. The job gives up its slot until they may, or until the
-                completion window ends.
+            TryLater: the models cannot answer now. The job gives up its slot until the models may answer, or
+                until the completion window ends.
         """
         attempt = self.attempt
         batch = await attempt.in_transaction(self._open)

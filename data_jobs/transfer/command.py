@@ -1,4 +1,4 @@
-"""What the commands that move whole stores share: arguments, progress, the summary, and exit codes.
+"""The code that the commands for whole stores share: arguments, progress, the summary, and exit codes.
 
 sys.exit(run(options, work, title="Copied a to b", again="run the same command again"))
 """
@@ -54,8 +54,9 @@ def run(options: argparse.Namespace, work: Callable[[Settings], Summary], *, tit
     """Do the work with the settings of this environment, print its summary, and return the exit code.
 
     Args:
-        work: returns the summary; its list ``left_out`` has a reason for each thing that was not done.
-        title: what the summary is about.
+        work: returns the summary; its list ``left_out`` has a reason for each document or chunk that was left
+            out.
+        title: title of the summary.
     """
     console = Console(stderr=True)
     try:
@@ -84,7 +85,9 @@ def run(options: argparse.Namespace, work: Callable[[Settings], Summary], *, tit
 
 @contextmanager
 def progress(total: int) -> Iterator[Callable[[int], None]]:
-    """Show a progress bar during the block. The block calls the yielded function with the chunks done."""
+    """Show a progress bar during the block. The block reports chunks that are done by calling the yielded
+    function.
+    """
     console = Console(stderr=True)
     logged = time.monotonic()
     columns = (TextColumn("chunks"), MofNCompleteColumn(), BarColumn(), TimeElapsedColumn())

@@ -1,7 +1,8 @@
-"""A store as one Parquet file: a row for each chunk, and the vectors' fingerprint in the file's metadata.
+"""Writes and reads a store as one Parquet file, with a row for each chunk. The file's metadata has the
+fingerprint of the vectors.
 
-Columns: ``id``, ``document``, ``text``, ``page``, ``start``, ``end``, ``attributes`` (JSON), ``vector``
-(a fixed number of float32), ``record`` (JSON: the document's record, with its attached file). ``page``,
+Columns: ``id``, ``document``, ``text``, ``page``, ``start``, ``end``, ``attributes`` (JSON), ``vector`` (a
+fixed number of float32), ``record`` (JSON: the document's record, with its attached file). ``page``,
 ``start`` and ``end`` repeat attributes for people who read the file with other tools; an import takes them
 from ``attributes``. The rows of a document follow each other, and documents are in the order of their ids.
 
@@ -31,11 +32,12 @@ from data_jobs.transfer.places import open_to_read, open_to_write
 from data_jobs.transfer.reading import Part
 
 METADATA_KEY, FORMAT = b"embedding_cluster", 1
-#: Maximum sizes of parts of a file, because a file can claim any size. An export stays far below.
+#: Maximum sizes of parts of a file. They are checked because a file can claim any size. An export writes much
+#: smaller parts.
 MAX_METADATA_BYTES, MAX_JSON_CHARACTERS = 16 * 1024 * 1024, 1024 * 1024
 MAX_ROW_GROUP_BYTES = 1024 * 1024 * 1024
 MAX_DOCUMENT_CHUNKS = 250_000
-#: As many as pgvector stores.
+#: Maximum count of the numbers in a vector, as in pgvector.
 MAX_DIMENSIONS = 16_000
 COLUMNS = ("id", "document", "text", "attributes", "vector", "record")
 
@@ -131,7 +133,7 @@ class StoreFileReader:
 
     Raises:
         NotFound: there is no such file.
-        InvalidInput: the file is not one of an export; the message says what is wrong.
+        InvalidInput: the file was not written by an export; the message says what is wrong.
     """
 
     def __init__(self, location: str) -> None:

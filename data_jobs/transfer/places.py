@@ -18,7 +18,7 @@ from data_jobs.sources import absolute, local_path, storage_of
 @contextmanager
 def open_to_write(location: str) -> Iterator[Any]:
     """Yield a file to write to. It appears at the location when the block ends without an error, and replaces
-    one that is there.
+    an existing file.
 
     Raises:
         InvalidInput: the location cannot be written to.

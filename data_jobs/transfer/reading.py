@@ -1,4 +1,5 @@
-"""Read a whole store in one state: its documents with their chunks and vectors, a bounded number at a time.
+"""Read a whole store from one snapshot: its documents with their chunks and vectors, a limited number at a
+time.
 
 for part in read_store(pool, indexes.of(store), store):
     writer.write(part)
@@ -30,7 +31,7 @@ class Part:
 
     #: Each document, with its chunks ordered by id.
     documents: list[tuple[Copied, list[ChunkRecord]]] = field(default_factory=list)
-    #: Chunks that no record of a document stands for, such as given vectors.
+    #: Chunks whose document has no record, such as given vectors.
     chunks: list[ChunkRecord] = field(default_factory=list)
 
     @property
@@ -56,7 +57,8 @@ def with_vectors(part: Part, leave_out: LeaveOut) -> Part:
     """Return the part without chunks that have no vector, and without documents with such chunks.
 
     Args:
-        leave_out: called for each of them, with its id, the reason, and the number of its chunks.
+        leave_out: called for each document or chunk that is left out, with its id, the reason, and its number
+            of chunks.
     """
     documents, chunks = [], []
     for copied, rows in part.documents:

@@ -28,11 +28,11 @@ def index_for(settings: Settings, index: str | None) -> str:
 
 
 def require_fits(store: VectorStore, fingerprint: Fingerprint, *, index: str | None) -> None:
-    """Check the store to write to.
+    """Check that vectors with this fingerprint can be written to the store.
 
     Args:
         fingerprint: the fingerprint of the vectors to write.
-        index: name of the index that the caller asked for; None: the store's own.
+        index: name of the index that the caller asked for; None: the index of the store.
 
     Raises:
         Conflict: the store holds vectors of another model, or keeps them in another index.

@@ -1,7 +1,6 @@
-"""Write copied documents into a store: each document whole, in one transaction with its record and its file.
+"""Write copied documents into a store. One transaction writes a whole document with its record and its file.
 
-writer = StoreWriter(settings, pool, indexes.of(store), store, job=job.id)
-writer.write(part)
+writer = StoreWriter(settings, pool, indexes.of(store), store, job=job.id) writer.write(part)
 writer.counts.written
 """
 
@@ -36,7 +35,7 @@ Document = tuple[Copied, list[ChunkRecord]]
 
 @dataclass(kw_only=True, slots=True)
 class Counts:
-    """Counts chunks. ``written``, ``unchanged`` and ``failed`` add up to ``source`` at the end."""
+    """Counts chunks. At the end, ``source`` is the sum of ``written``, ``unchanged`` and ``failed``."""
 
     #: Chunks that were read.
     source: int = 0
@@ -46,7 +45,7 @@ class Counts:
     unchanged: int = 0
     #: Chunks that could not be written.
     failed: int = 0
-    #: Documents and files that were left out or failed, each with the reason; the first ones.
+    #: The first documents and files that were left out or failed, each with the reason.
     reasons: list[str] = field(default_factory=list)
     #: Number of all documents and files that were left out or failed.
     left_out: int = 0
@@ -141,7 +140,7 @@ class StoreWriter:
         )
         files = [copied.file.file for copied, _ in some if copied.file is not None]
         with translated(), self._pool.connection() as connection, connection.transaction():
-            # Files before documents, in the order in which workers lock them.
+            # Lock files before documents, because workers lock them in this order.
             held = hold_files(connection, self._store, files)
             free = [one for one in some if one[0].file is None or one[0].file.file not in held]
             write_documents(connection, self._store, [copied for copied, _ in free], job=self._job)
@@ -180,8 +179,8 @@ class StoreWriter:
         return with_database_retry(self._settings, work, pool=self._pool)
 
     def _unsent(self, rows: list[ChunkRecord]) -> list[ChunkRecord]:
-        """Remove the vectors that an external index has already, so that a copy that goes on sends only new
-        ones.
+        """Remove the vectors that an external index has already, so that a continued copy sends only new
+        vectors.
         """
         if self._index.external is None or not rows:
             return rows
@@ -203,7 +202,7 @@ def _equal(row: ChunkRecord, stored: dict[str, Any]) -> bool:
 
 
 def _part_of(ahead: Ahead | None, rows: Sequence[ChunkRecord]) -> Ahead | None:
-    """Return the part of a reservation that belongs to one document."""
+    """Return the part of ``ahead`` that belongs to the rows of one document."""
     if ahead is None:
         return None
     ids = {row.id for row in rows}

@@ -51,7 +51,7 @@ class NewBatchRequest(RequestModel):
 
 
 class BatchErrorObject(ResponseModel):
-    """Says what is wrong with the input file."""
+    """One error in the input file."""
 
     code: str
     """Error code, for programs."""
@@ -122,7 +122,7 @@ class BatchObject(ResponseModel):
     endpoint: str
     """Path of every request."""
     model: Omissible[str] = None
-    """Name of the model that read the inputs; left out if none or several did."""
+    """Name of the model that read the inputs; left out if no model or several models read inputs."""
     errors: Omissible[BatchErrors] = None
     """The reasons why the batch failed; left out if it did not fail."""
     input_file_id: str
@@ -135,7 +135,9 @@ class BatchObject(ResponseModel):
     output_file_id: Omissible[str] = None
     """Id of the file with the answers; left out until the batch has ended, and if no request succeeded."""
     error_file_id: Omissible[str] = None
-    """Id of the file with the requests that failed; left out until the batch has ended, and if none did."""
+    """Id of the file with the requests that failed; left out until the batch has ended, and if no request
+    failed.
+    """
     created_at: int
     """Time at which the batch was created."""
     in_progress_at: Omissible[int] = None

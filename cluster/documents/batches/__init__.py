@@ -1,1 +1,3 @@
-"""Batches of requests, as in OpenAI's Batch API: a file of requests becomes a file of answers."""
+"""Batches of requests, as in OpenAI's Batch API. A batch reads a file of requests, and writes a file of
+answers.
+"""

@@ -1,4 +1,4 @@
-"""The answers to the requests of a batch, and the lines of its output file and error file.
+"""Define the answer to a request of a batch, and make the lines of the output file and the error file.
 
 answer = RequestAnswer(status=200, body=b'{"object":"list",...}', model="all-MiniLM-L6-v2", tokens=7)
 answered_line("batch_1", request, answer)         # b'{"id":"batch_req_...","custom_id":"a",...}\n'
@@ -15,7 +15,7 @@ from cluster.text.well_formed import json_bytes
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RequestAnswer:
-    """The answer to one request, the same as over HTTP."""
+    """The answer to one request of a batch. It is the answer that the same request gets over HTTP."""
 
     #: The HTTP status.
     status: int
@@ -28,12 +28,12 @@ class RequestAnswer:
 
     @property
     def succeeded(self) -> bool:
-        """True if the line of this answer belongs to the output file, and False for the error file."""
+        """True if this answer belongs in the output file; False if it belongs in the error file."""
         return self.status == HTTPStatus.OK
 
 
 def answered_line(batch: str, request: RequestLine, answer: RequestAnswer) -> bytes:
-    """Return the line for a request that was answered."""
+    """Return the line of the output file or the error file for a request that was answered."""
     id = digest(batch, str(request.number), size=12)
     head = json_bytes({"id": f"batch_req_{id}", "custom_id": request.custom_id})
     response = b'"response":{"status_code":%d,"request_id":"req_%b","body":%b}' % (
@@ -45,7 +45,9 @@ def answered_line(batch: str, request: RequestLine, answer: RequestAnswer) -> by
 
 
 def unanswered_line(batch: str, request: RequestLine, *, code: str, message: str) -> bytes:
-    """Return the line for a request that was not sent to a model, because the batch ended before."""
+    """Return the line of the error file for a request without an answer. The batch ended before the request
+    was sent to a model.
+    """
     line: dict[str, Any] = {
         "id": f"batch_req_{digest(batch, str(request.number), size=12)}",
         "custom_id": request.custom_id,

@@ -1,7 +1,7 @@
 """Write the output file and the error file of a batch from its parts, and end batches without a running job.
 
-The job of a batch calls ``write_files``. Upkeep calls ``end_abandoned`` for batches whose job cannot end
-them: the job failed, was cancelled, or did not begin before the completion window ended.
+The job of a batch calls ``write_files``. Upkeep calls ``end_abandoned`` for each batch that its job cannot
+end, because the job failed, was cancelled, or did not begin before the completion window ended.
 
     files = write_files(blobs, batch, parts, unanswered=UNANSWERED[BatchStatus.CANCELLED], ...)
 """
@@ -33,13 +33,14 @@ ROUND_LIMIT = 100
 
 @dataclass(frozen=True, slots=True)
 class Unanswered:
-    """The error of requests that were not sent to a model, because the batch ended before."""
+    """The error of a request that was not sent to a model, because the batch ended first."""
 
     code: str
     message: str
 
 
-#: The error by the status in which a batch ends. The codes are OpenAI's, except that of a failed batch.
+#: The error of requests without an answer, for each status in which a batch can end. The codes are those of
+#: OpenAI, except the code for a failed batch.
 UNANSWERED: Mapping[BatchStatus, Unanswered] = {
     BatchStatus.EXPIRED: Unanswered(
         "batch_expired", "This request could not be executed before the completion window expired."
@@ -59,7 +60,8 @@ def write_files(
     *,
     max_line_bytes: int,
 ) -> BatchFiles:
-    """Write the two files: the parts in the order of their lines, then the requests without an answer.
+    """Write the output file and the error file from the parts, in the order of the lines. Then add the
+    requests without an answer to the error file.
 
     Args:
         parts: the hashes of the parts' blobs.
@@ -85,7 +87,8 @@ def write_files(
 def end_abandoned(
     connection: Connection[Any], blobs: BlobStore, *, max_line_bytes: int
 ) -> list[RequestBatch]:
-    """End the open batches of every organisation that no job will end, and return them as they were.
+    """End the open batches that no job will end, of every organisation. Return these batches as they were
+    before.
 
     Each batch ends in a separate transaction. Several processes may call this at the same time.
     """
@@ -119,7 +122,9 @@ def _end(
     status: BatchStatus,
     files: BatchFiles,
 ) -> list[str] | None:
-    """End the batch, and return the hashes to release; None if the batch has changed since it was read."""
+    """End the batch, and return the hashes of the blobs to release. Return None if the batch has changed
+    since the caller read it.
+    """
     batch = lock_batch(connection, seen.organisation, seen.id)
     if batch.status.ended or batch.next_line != seen.next_line:
         return None

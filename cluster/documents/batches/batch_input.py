@@ -3,8 +3,8 @@
     {"custom_id": "a", "method": "POST", "url": "/v1/embeddings", "body": {"model": "...", "input": "a text"}}
 
 ``check_input`` reads the whole file before a batch begins. A line that is not a request makes the batch fail,
-as in OpenAI's API. A request whose body is wrong does not: its answer is an error. Only one line is in memory
-at a time.
+as in OpenAI's API. If only the body of a request is wrong, the batch does not fail; the answer to the request
+is an error. Only one line is in memory at a time.
 
     found = check_input(file, limits)
     for request in read_requests(file, first_line=1, limits=limits): ...
@@ -24,7 +24,8 @@ from cluster.text.well_formed import well_formed
 
 #: The only path whose requests a batch can hold.
 ENDPOINT = "/v1/embeddings"
-#: Maximum number of requests of a batch, and maximum number of their inputs in all. Both are OpenAI's limits.
+#: Maximum number of requests of a batch, and maximum number of inputs of all these requests together. Both
+#: are OpenAI's limits.
 MAX_REQUESTS, MAX_INPUTS = 50_000, 50_000
 #: Maximum number of bytes of an input file, OpenAI's limit.
 MAX_FILE_BYTES = 200_000_000
@@ -32,20 +33,21 @@ MAX_FILE_BYTES = 200_000_000
 MAX_ERRORS = 1_000
 #: Maximum number of characters of a ``custom_id``.
 MAX_CUSTOM_ID = 512
-#: Maximum number of arrays and objects on one line. Each takes a hundred times the memory of its two bytes.
+#: Maximum number of arrays and objects on one line. An empty array takes two bytes in the file, and about a
+#: hundred times as many in memory.
 MAX_CONTAINERS = 1_000_000
-#: Number of bytes of the hash that stands for a ``custom_id`` while the file is checked.
+#: Number of bytes of the hash that is kept for each ``custom_id`` while the file is checked.
 HASH_BYTES = 16
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class InputError:
-    """Says what is wrong with the input file of a batch."""
+    """One error in the input file of a batch."""
 
-    #: A word for programs.
+    #: Error code, which programs can test.
     code: str
-    #: A sentence for people.
+    #: Error message, a sentence for people.
     message: str
     #: Number of the line, from 1; None if the error is about the whole file.
     line: int | None = None
@@ -59,7 +61,7 @@ class CheckedInput:
 
     #: Number of requests.
     requests: int
-    #: The errors in the order of the lines, ``MAX_ERRORS`` at most. If there are any, the batch fails.
+    #: The errors in the order of the lines, at most ``MAX_ERRORS``. If there is any error, the batch fails.
     errors: list[InputError]
 
 
@@ -77,7 +79,7 @@ class RequestLine:
 
 
 class BadLine(ValueError):
-    """The line is not a request."""
+    """Raised if a line is not a request."""
 
     def __init__(self, code: str, message: str, *, param: str | None = None) -> None:
         super().__init__(message)
@@ -114,7 +116,7 @@ def check_input(file: BinaryIO, *, max_line_bytes: int) -> CheckedInput:
 
 
 def read_requests(file: BinaryIO, *, first_line: int, max_line_bytes: int) -> Iterator[RequestLine]:
-    """Return the requests of a checked file, from a line on.
+    """Yield the requests of a checked file, from the line ``first_line`` to the end.
 
     Args:
         file: the input file, at its beginning.
@@ -127,7 +129,9 @@ def read_requests(file: BinaryIO, *, first_line: int, max_line_bytes: int) -> It
 
 
 def _lines(file: BinaryIO, max_line_bytes: int) -> Iterator[tuple[int, bytes]]:
-    """Return each line that is not empty, with its number. A line that is too long is returned in part."""
+    """Yield the number and the bytes of each line that is not empty. If a line is too long, only its
+    beginning is returned.
+    """
     number = 0
     while line := file.readline(max_line_bytes + 1):
         number += 1
@@ -200,7 +204,7 @@ def _count_inputs(body: dict[str, Any]) -> int:
 
 
 def _repeated(hashes: bytearray, numbers: "array[int]") -> list[InputError]:
-    """Return an error for each line whose ``custom_id`` an earlier line has."""
+    """Return an error for each line that has the same ``custom_id`` as an earlier line."""
     ids = np.frombuffer(hashes, dtype=[("high", "<u8"), ("low", "<u8")])
     order = np.argsort(ids, kind="stable", order=("high", "low"))
     again = np.flatnonzero(ids[order][1:] == ids[order][:-1]) + 1

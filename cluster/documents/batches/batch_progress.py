@@ -1,8 +1,9 @@
-"""Record what is done of a batch: its beginning, its parts, its end.
+"""Record the progress of a batch: when it begins, which parts are done, and how it ends.
 
-A part holds the answers of consecutive lines of the input file, as blobs. An attempt at the job of the batch
-continues after the last part, so each line is in exactly one part. The tokens of a part are recorded as usage
-in the transaction that adds the part. The caller locks the batch (``batches.lock_batch``) and holds the job.
+A part holds the answers of consecutive lines of the input file, as blobs. A new attempt of the batch's job
+continues after the last recorded part, so each line is in exactly one part. The tokens of a part are recorded
+as usage in the transaction that adds the part. The caller locks the batch (``batches.lock_batch``) and its
+job (``attempts.hold``).
 
     begin(connection, batch, total=20_000, fingerprints={...})
     add_part(connection, blobs, batch, part)
@@ -22,7 +23,8 @@ from cluster.documents.files import create_file, require_blob
 from cluster.errors import Conflict, Unavailable
 from cluster.organisations.usage import EMBEDDING, UsageEvent, UsageSource, event_id, record_usage
 
-#: Hashes of the output blob and the error blob of each part; None for a blob that the part does not have.
+#: For each part, the hashes of its output blob and its error blob. A hash is None if the part has no such
+#: blob.
 PartHashes = list[tuple[str | None, str | None]]
 
 OUTPUT_PURPOSE, MEDIA_TYPE = "batch_output", "application/jsonl"
@@ -30,19 +32,19 @@ OUTPUT_PURPOSE, MEDIA_TYPE = "batch_output", "application/jsonl"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BatchPart:
-    """The answers of consecutive lines of the input file."""
+    """One part of a batch: the answers to consecutive lines of the input file."""
 
     #: Number of the first line of the part, from 1.
     first_line: int
     #: Number of the line after the part.
     next_line: int
-    #: Lines of the output file; None if no request of the part succeeded.
+    #: Blob with the lines for the output file; None if no request of the part succeeded.
     output: Blob | None
-    #: Lines of the error file; None if no request of the part failed.
+    #: Blob with the lines for the error file; None if no request of the part failed.
     error: Blob | None
     completed: int
     failed: int
-    #: For each name of a model, the number of tokens that it read.
+    #: For each model, by name, the number of tokens that the model read.
     tokens: dict[str, int] = field(default_factory=dict)
 
 
@@ -52,7 +54,7 @@ class BatchFiles:
 
     output: Blob | None = None
     error: Blob | None = None
-    #: Number of requests without an answer that the error file has.
+    #: Number of requests in the error file that have no answer.
     unanswered: int = 0
 
 
@@ -63,13 +65,13 @@ def begin(
 
     Args:
         total: number of requests.
-        fingerprints: for each name of a model, the id of the fingerprint that all answers must have.
+        fingerprints: for each model, by name, the id of the fingerprint that its answers must have.
     """
     connection.execute(SQL["begin"], {**_key(batch), "total": total, "fingerprints": Jsonb(fingerprints)})
 
 
 def add_part(connection: Connection[Any], blobs: BlobStore, batch: RequestBatch, part: BatchPart) -> None:
-    """Record the part, its counts and its usage.
+    """Add the part to the batch. Its counts are added to the counts of the batch, and its usage is recorded.
 
     Args:
         batch: the batch as it is now; the caller has locked it.
@@ -140,7 +142,8 @@ def end(
         errors: the reasons why the batch failed.
 
     Returns:
-        The hashes of the parts' blobs and of the input's. Pass them to ``release_blobs`` after the commit.
+        The hashes of the blobs of the parts and of the input file. Pass these hashes to ``release_blobs``
+            after the commit.
 
     Raises:
         Unavailable: the blob of a file was deleted.

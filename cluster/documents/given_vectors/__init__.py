@@ -1,1 +1,1 @@
-"""Vectors that callers compute themselves: checking the rows, and inserting the rows into a store."""
+"""Check vectors that callers compute themselves, and insert them into a store."""

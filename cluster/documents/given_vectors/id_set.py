@@ -5,7 +5,7 @@
     ids.add(["b"])                  # [0]
 
 The set keeps 64-bit hashes. In a file of ten million rows, two different ids have the same hash with a
-probability of three in a million. The hash has a random key, so nobody can choose such ids.
+probability of three in a million. The hash has a random key, so a caller cannot construct two such ids.
 """
 
 import secrets
@@ -19,15 +19,16 @@ HASH_BYTES = 8
 
 
 class IdSet:
-    """Remembers ids."""
+    """Remembers the hashes of ids, and finds ids that were added before."""
 
     def __init__(self) -> None:
         self._key = secrets.token_bytes(16)
-        #: Sorted arrays of hashes. Each is at least twice as long as the next, so there are few.
+        #: Sorted arrays of hashes. Each array is at least twice as long as the next array, so there are few
+        #: arrays.
         self._levels: list[NDArray[np.uint64]] = []
 
     def add(self, ids: Sequence[str]) -> list[int]:
-        """Remember the ids, and return the positions of those that were in the set before, or earlier in
+        """Add the ids. Return the positions of ids that were in the set before, or that occur earlier in
         ``ids``.
         """
         hashes = self._hashes(ids)

@@ -1,7 +1,8 @@
-"""The accounts at a provider: the key of an organisation, or the operator's, with the budget of that key.
+"""The accounts at a provider. An account is a key, of an organisation or of the operator, with the budget of
+that key.
 
-An organisation that stored a key of its own pays with it, and has a budget of its own. All others share the
-operator's key and one budget.
+An organisation that stored a key pays with this key, and has its own budget. All other organisations share
+the key of the operator and one budget.
 
     account = Accounts(entry, pool).of("acme")
     account.whose_key                           # "the key of organisation acme"
@@ -22,36 +23,36 @@ from cluster.errors import Misconfigured
 from cluster.rate_limits import SharedBudget
 from cluster.secrets import Secret, find_key
 
-#: Seconds after which a changed key is noticed.
+#: Seconds for which an account is kept in memory. A changed key is noticed after this time.
 REMEMBERED_S = 30.0
-#: Maximum seconds of one request. The lease of a budget's grant is longer.
+#: Time limit of one request in seconds. It must be shorter than the lease of a budget's grant.
 REQUEST_TIMEOUT_S = 60.0
-#: Maximum seconds until a connection is open.
+#: Time limit for opening a connection, in seconds.
 CONNECT_TIMEOUT_S = 5.0
 #: Period of the limits per minute, in seconds.
 MINUTE_S = 60.0
-#: Where OpenAI's own API is.
+#: URL of OpenAI's own API.
 OPENAI_URL = "https://api.openai.com/v1"
-#: Sent to a server that needs no key, because the client insists on one.
+#: The key that is sent to a server that needs no key, because the client requires a key.
 NO_KEY = "none"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Account:
-    """A key at the provider, and everything that belongs to it."""
+    """A key at the provider, with the client and the budget that use it."""
 
-    #: The provider for people: ``OpenAI``, or the server's host.
+    #: Name of the provider in messages: ``OpenAI``, or the host of the server.
     provider: str
-    #: Whose key it is, for messages.
+    #: Owner of the key in messages, such as "the key of organisation acme".
     whose_key: str
     key: Secret = field(repr=False)
     client: AsyncOpenAI = field(repr=False)
-    #: None: there are no limits of ours.
+    #: The shared budget; None if the settings have no limits per minute.
     budget: SharedBudget | None
 
     @property
     def secrets(self) -> list[str]:
-        """The texts that no message may hold."""
+        """The texts that must not be in any message."""
         return [self.key.reveal()] if self.key else []
 
 
@@ -71,7 +72,8 @@ class Accounts:
         self._found: dict[str, tuple[float, Account]] = {}
         host = urlsplit(entry.options.base_url or "").hostname
         self._provider = host or "OpenAI"
-        #: The name under which organisations store keys. A key for OpenAI is never sent to another host.
+        #: Name under which organisations store their keys for this server. Servers have different names, so a
+        #: key for OpenAI is never sent to another host.
         self.stored_as = provider_name(entry)
 
     def of(self, organisation: str) -> Account:
@@ -136,7 +138,8 @@ class Accounts:
             max_retries=0,
             timeout=Timeout(REQUEST_TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
         )
-        # The client reads these from the environment, where they belong to no certain key.
+        # The client reads these two from the environment. They may belong to another key, so they are
+        # removed.
         client.organization = client.project = None
         return client
 

@@ -1,4 +1,4 @@
-"""Cut vectors into requests for Pinecone, by rows and by the bytes of the JSON.
+"""Divide vectors into requests for Pinecone, by the number of rows and the bytes of the JSON.
 
 Numbers are sent as the shortest decimals that mean the same float32, such as 0.1 for 0.10000000149011612. So
 a request of 2 MB holds 1.6 times as many rows.
@@ -19,7 +19,7 @@ from cluster.vector_index.contract import VectorRecord
 from cluster.vector_index.pinecone.ids import pinecone_id
 from cluster.vector_index.pinecone.metadata import metadata_of
 
-#: Pinecone's limits on one request of upserts.
+#: Pinecone's limits on one request of upserts: the number of vectors, and the bytes.
 MAX_ROWS = 1_000
 MAX_BYTES = 2_000_000
 #: Bytes of a request beside its vectors: the names of its fields, and the longest namespace.
@@ -31,16 +31,16 @@ class UpsertBatch:
     """The vectors of one request, in Pinecone's JSON."""
 
     vectors: Sequence[Mapping[str, Any]]
-    #: Bytes of the request.
+    #: Size of the request in bytes.
     bytes: int
 
     @property
     def ids(self) -> list[str]:
-        """Ids of the vectors on Pinecone."""
+        """The vectors' ids on Pinecone."""
         return [vector["id"] for vector in self.vectors]
 
     def halves(self) -> "tuple[UpsertBatch, UpsertBatch]":
-        """Cut a batch of several vectors in two."""
+        """Divide a batch of several vectors into two batches."""
         middle = len(self.vectors) // 2
         first = sum(map(_json_bytes, self.vectors[:middle])) + ENVELOPE_BYTES
         return (
@@ -69,12 +69,12 @@ def batches(records: Sequence[VectorRecord], *, max_bytes: int = MAX_BYTES) -> I
 
 
 def vector_json(id: str, vector: NDArray[np.float32], attributes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a vector as a value of Pinecone's JSON."""
+    """Return a vector in the JSON form of Pinecone's API."""
     return {"id": pinecone_id(id), "values": numbers_of(vector), "metadata": metadata_of(attributes)}
 
 
 def numbers_of(vector: NDArray[np.float32]) -> list[float]:
-    """Return numbers whose JSON is the shortest that means the same float32."""
+    """Return numbers whose shortest JSON still means the same float32 numbers."""
     values: list[float] = orjson.loads(
         orjson.dumps(np.ascontiguousarray(vector, np.float32), option=orjson.OPT_SERIALIZE_NUMPY)
     )
@@ -82,5 +82,5 @@ def numbers_of(vector: NDArray[np.float32]) -> list[float]:
 
 
 def _json_bytes(vector: Mapping[str, Any]) -> int:
-    """Return the bytes of a vector in the request, with the comma behind it."""
+    """Return the number of bytes of a vector in the request, with the comma after it."""
     return len(orjson.dumps(vector)) + 1

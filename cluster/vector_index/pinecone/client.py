@@ -14,7 +14,8 @@ from cluster.errors import Misconfigured
 from cluster.secrets import Secret
 from cluster.settings.indexes import IndexSource
 
-#: Version of Pinecone's API. The package would choose its newest, and a new package would change it.
+#: Version of Pinecone's API. Without this, the package would use its newest version, and each new package
+#: could change it.
 API_VERSION = "2026-04"
 #: Time limit of one request in seconds.
 TIMEOUT_S = 30.0

@@ -18,21 +18,21 @@ from cluster.errors import (
     Throttled,
 )
 
-#: Statuses without a class of their own in the package that mean "try again".
+#: HTTP statuses that mean "try again", but for which the package has no class.
 TRY_AGAIN = frozenset({408, 425})
-#: Maximum characters of Pinecone's own sentence in ours.
+#: Maximum number of characters of Pinecone's message that our message repeats.
 LONGEST_SENTENCE = 300
 
 
 class RequestTooLarge(Permanent):
-    """Pinecone refuses a request because it has too many bytes."""
+    """Raised if Pinecone refuses a request because it has too many bytes."""
 
 
 class Meaning(NamedTuple):
-    """What an exception of the package means here."""
+    """The error of this project that stands for an exception of the package."""
 
     kind: type[ClusterError]
-    #: What to do about it, for a person.
+    #: Advice for a person: what to do about the error.
     advice: str = ""
 
 
@@ -40,7 +40,7 @@ CHECK_KEY = (
     "check the key in the environment variable that key_env of this index in CLUSTER_INDEXES names "
     "(PINECONE_API_KEY by default)"
 )
-#: Every exception of the package and its meaning here.
+#: For every exception of the package, our error.
 TRANSLATIONS: dict[type[pinecone_errors.PineconeError], Meaning] = {
     pinecone_errors.ApiError: Meaning(Permanent),
     pinecone_errors.UnauthorizedError: Meaning(Misconfigured, CHECK_KEY),
@@ -56,7 +56,7 @@ TRANSLATIONS: dict[type[pinecone_errors.PineconeError], Meaning] = {
     pinecone_errors.ServiceError: Meaning(ProviderUnavailable),
     pinecone_errors.PineconeTimeoutError: Meaning(ProviderUnavailable),
     pinecone_errors.PineconeConnectionError: Meaning(ProviderUnavailable),
-    pinecone_errors.ResponseParsingError: Meaning(ProviderUnavailable),  # an answer that was cut off
+    pinecone_errors.ResponseParsingError: Meaning(ProviderUnavailable),  # the answer was cut off
     pinecone_errors.PineconeValueError: Meaning(Permanent),
     pinecone_errors.PineconeTypeError: Meaning(Permanent),
     pinecone_errors.IndexInitFailedError: Meaning(Permanent),
@@ -68,11 +68,12 @@ TRANSLATIONS: dict[type[pinecone_errors.PineconeError], Meaning] = {
 def translate(exc: pinecone_errors.PineconeError, index: str, key: str) -> ClusterError:
     """Return the error of this project that an error of ``pinecone`` means.
 
-    Raise it without the other as its cause or context, because Pinecone's sentence may hold the key.
+    Raise the returned error without ``exc`` as its cause or context, because Pinecone's message may contain
+    the key.
 
     Args:
-        index: name of the index, for the sentence.
-        key: the key of the index, which is removed from Pinecone's sentence.
+        index: name of the index, for the message.
+        key: the key of the index, which is removed from Pinecone's message.
     """
     said = str(exc).replace(key, "***")[:LONGEST_SENTENCE]
     sentence = f"the vector index {index!r} on Pinecone says: {said}"
@@ -85,7 +86,7 @@ def translate(exc: pinecone_errors.PineconeError, index: str, key: str) -> Clust
 
 
 def _retry_after_s(exc: pinecone_errors.PineconeError) -> float | None:
-    """Return the seconds that the answer's ``Retry-After`` asks to wait; None if it asks for none."""
+    """Return the seconds to wait that the answer's header ``Retry-After`` names; None if it names none."""
     headers = getattr(exc, "headers", None) or {}
     try:
         wait_s = float(headers.get("retry-after", "nan"))

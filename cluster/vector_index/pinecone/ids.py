@@ -1,7 +1,8 @@
-"""Write any id of a chunk as an id that Pinecone accepts.
+"""Convert ids of chunks into ids that Pinecone accepts, and back.
 
-Pinecone accepts ASCII, and no spaces where ids are fetched. The ids that this project makes are unchanged;
-ids that came with given vectors can hold any text, and such characters are percent-encoded.
+Pinecone accepts only ASCII in ids, and its fetch requests accept no spaces. Ids that this project makes stay
+unchanged. Ids of given vectors can have any characters, so characters that Pinecone refuses are
+percent-encoded.
 
     pinecone_id("chk_1f")          # "chk_1f"
     pinecone_id("Ä 1")             # "%C3%84%201"
@@ -17,10 +18,10 @@ PLAIN = "!\"#$&'()*+,-./:;<=>?@[\\]^_`{|}~"
 
 
 def pinecone_id(chunk: str) -> str:
-    """Return the id on Pinecone of a chunk. It can be longer than ``LONGEST``."""
+    """Convert the id of a chunk into an id on Pinecone. The result can be longer than ``LONGEST``."""
     return quote(chunk, safe=PLAIN)
 
 
 def chunk_id(stored: str) -> str:
-    """Return the id of the chunk whose id on Pinecone this is."""
+    """Convert an id on Pinecone back into the id of the chunk."""
     return unquote(stored)

@@ -1,8 +1,8 @@
 """The vector index on Pinecone: one index of Pinecone, with a namespace for each vector store.
 
-Its calls may run in several threads, and repeat single requests (``requests``). Pinecone has no mode
-``exact``: every search is approximate in a large namespace. Writes become visible late, so writers wait for
-them (``wait_visible``).
+Several threads may call it at the same time. It repeats single requests (``requests``). Pinecone has no mode
+``exact``, so every search of a large namespace is approximate. Searches see a write only after a delay, so
+writers wait for it (``wait_visible``).
 """
 
 import time
@@ -28,17 +28,18 @@ from cluster.vector_index.pinecone.metadata import filter_of
 from cluster.vector_index.pinecone.requests import Requests
 from cluster.vector_index.pinecone.visibility import FIRST_PAUSE_S, LONGEST_PAUSE_S, Visibility
 
-#: Pinecone's name of each metric.
+#: Pinecone's name for each metric.
 METRICS: dict[Metric, str] = {"cosine": "cosine", "dot": "dotproduct", "euclidean": "euclidean"}
 #: Maximum number of ids that a query can ask for.
 MAX_TOP_K = 10_000
 #: Additional ids that a query asks for, so that equal scores at the end of the ranking are ordered by id.
 SPARE_IDS = 16
-#: Ids in one request. Pinecone takes 1,000; fetches send the ids in the URL and get vectors in the answer.
+#: Maximum number of ids in one request. Pinecone accepts 1,000. A fetch has fewer, because its URL holds the
+#: ids and its answer holds vectors.
 IDS_PER_DELETE = 1_000
 IDS_PER_FETCH = 100
 IDS_PER_PAGE = 100
-#: Maximum numbers in the vectors of one answer: 4 MB of JSON.
+#: Maximum count of the numbers in the vectors of one answer: 4 MB of JSON.
 NUMBERS_PER_FETCH = 300_000
 
 
@@ -57,7 +58,7 @@ class PineconeIndex:
         self._name = name
         self._visibility = Visibility(requests)
         self._ensured: set[Collection] = set()
-        #: Bytes of a request. They shrink when Pinecone refuses a request as too large.
+        #: Maximum number of bytes of a request. It is reduced if Pinecone refuses a request as too large.
         self._max_bytes = MAX_BYTES
 
     def ensure(self, collection: Collection) -> None:
@@ -78,7 +79,9 @@ class PineconeIndex:
     def upsert(
         self, organisation: str, store: str, records: Sequence[VectorRecord], *, collection: Collection
     ) -> Written:
-        """Insert or replace vectors. All count as written, because Pinecone does not say which were there."""
+        """Insert or replace vectors. All vectors count as written, because Pinecone does not report which
+        vectors it already had.
+        """
         failed = {
             record.id: f"its id is longer than {LONGEST} characters, as Pinecone counts them"
             for record in records
@@ -92,7 +95,9 @@ class PineconeIndex:
     def _upsert_batch(
         self, organisation: str, store: str, collection: Collection, batch: UpsertBatch
     ) -> dict[str, str]:
-        """Send one request, and its halves if it is too large. Returns the reasons of vectors not stored."""
+        """Send one request. If Pinecone refuses it as too large, send its two halves. Return the reasons of
+        vectors that were not stored, by id.
+        """
         use = _use(Operation.UPSERT, organisation, store, collection, bytes=batch.bytes)
         try:
             answer = self._requests.send(
@@ -126,7 +131,7 @@ class PineconeIndex:
         """Replace the attributes of stored vectors.
 
         Pinecone's update changes one vector in each request and cannot remove an attribute, so the vectors
-        are read and written again. Callers hold the ids meanwhile (``outbox``).
+        are read and written again. Callers keep the ids locked during this time (``outbox``).
         """
         found = self.fetch(organisation, store, list(attributes), collection=collection)
         records = [
@@ -150,7 +155,7 @@ class PineconeIndex:
         try:
             self._requests.send(lambda client: client.delete(namespace=use.namespace, **which), use)
         except NotFound:
-            return  # Pinecone has no such namespace, so it has none of its vectors
+            return  # Pinecone has no such namespace, so it has no such vectors
 
     def search(
         self,
@@ -163,8 +168,8 @@ class PineconeIndex:
         filter: Filter | None = None,
         mode: Mode = "ann",
     ) -> list[ScoredId]:
-        """Return the store's k nearest vectors, best first. Some may not pass the filter: those whose
-        attributes Pinecone cannot compare (``metadata``).
+        """Return the store's k nearest vectors, best first. Some vectors may not pass the filter, because
+        Pinecone cannot compare all attributes (``metadata``).
         """
         del mode
         numbers, theirs = numbers_of(vector), None if filter is None else filter_of(filter)
@@ -177,7 +182,8 @@ class PineconeIndex:
                 for match in answer.matches
             ]
             found.sort(key=lambda one: (-one.score, one.id))
-            # Of equal scores at the end of the answer, Pinecone may have left out those with lower ids.
+            # If the last scores of the answer are equal, Pinecone may have left out vectors with the same
+            # score and lower ids.
             complete = len(found) < asked or found[k - 1].score > found[-1].score
             if complete or asked == MAX_TOP_K:
                 return found[:k]
@@ -214,7 +220,9 @@ class PineconeIndex:
                 return
 
     def count(self, organisation: str, store: str, *, collection: Collection) -> int:
-        """Return the number of vectors in the store. Pinecone counts late, too."""
+        """Return the number of vectors in the store. This number, too, includes a write only after a
+        delay.
+        """
         use = _use(Operation.DESCRIBE, organisation, store, collection)
         try:
             found = self._requests.send(lambda client: client.describe_namespace(name=use.namespace), use)
@@ -231,7 +239,7 @@ class PineconeIndex:
         collection: Collection,
         timeout_s: float = 60.0,
     ) -> None:
-        """Return once searches see these vectors."""
+        """Wait until searches see these vectors."""
         deadline = time.monotonic() + timeout_s
         use = _use(Operation.QUERY, organisation, store, collection)
         if self._visibility.searches_see_writes(use, collection, deadline):
@@ -251,7 +259,7 @@ class PineconeIndex:
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
 
     def optimise(self, collection: Collection) -> None:
-        """Nothing to do: Pinecone builds its indexes by itself."""
+        """Do nothing, because Pinecone builds its indexes by itself."""
 
 
 def open_pinecone(settings: Settings, pool: ConnectionPool, name: str) -> PineconeIndex:
@@ -260,7 +268,9 @@ def open_pinecone(settings: Settings, pool: ConnectionPool, name: str) -> Pineco
 
 
 def namespace_of(organisation: str, store: str, collection: Collection) -> str:
-    """Return the namespace of a store with vectors of one model. None of its parts has a dot."""
+    """Return the name of the namespace for a store with vectors of one model. The three parts of the name
+    contain no dots.
+    """
     return f"{organisation}.{store}.{collection.name}"
 
 
@@ -270,12 +280,14 @@ def _use(operation: Operation, organisation: str, store: str, collection: Collec
 
 
 def _similarity(score: float, metric: Metric) -> float:
-    """Return a score of Pinecone as a similarity. Under ``euclidean``, it is the squared distance."""
+    """Convert Pinecone's score into a similarity. For ``euclidean``, the score is the squared distance."""
     return -float(np.sqrt(max(score, 0.0))) if metric == "euclidean" else score
 
 
 def _parts(ids: Sequence[str], size: int) -> Iterator[list[str]]:
-    """Yield the ids as Pinecone has them, without those that it cannot have."""
+    """Convert the ids to ids on Pinecone, leave out those that are too long for Pinecone, and yield them in
+    lists.
+    """
     stored = [id for id in map(pinecone_id, ids) if len(id) <= LONGEST]
     for start in range(0, len(stored), size):
         yield stored[start : start + size]

@@ -1,7 +1,7 @@
 """Pinecone's rate limits, shared by all processes of the cluster.
 
-Pinecone counts the requests of each operation in each namespace, and some in the whole index. The sizes are
-those of https://docs.pinecone.io/reference/api/database-limits.
+Pinecone counts the requests of each operation in each namespace, and some in the whole index. The numbers are
+from https://docs.pinecone.io/reference/api/database-limits.
 
     limits = RateLimits(pool, source)
     with limits.acquire(Use(operation=Operation.QUERY, organisation="acme", namespace="acme.vs_1")):
@@ -18,26 +18,26 @@ from psycopg_pool import ConnectionPool
 from cluster.rate_limits import Grant, SharedBudget
 from cluster.settings.indexes import IndexSource
 
-#: Maximum bytes that Pinecone takes in upserts, and vectors that it deletes, each second in one namespace.
+#: Pinecone's limits for each second in one namespace: bytes of upserts, and deleted vectors.
 BYTES_PER_SECOND = 50_000_000
 DELETED_PER_SECOND = 5_000
-#: Maximum seconds that a request waits for its turn.
+#: Maximum seconds that a request waits for its turn. The second number is for requests with ``urgent``.
 TIMEOUT_S, URGENT_TIMEOUT_S = 60.0, 3.0
 #: Seconds after which the share of a process that was killed in mid-request is free again. Pinecone counts a
-#: request when it arrives, so this has to be longer than connecting and sending take with their time limits.
+#: request when it arrives, so this has to be longer than the time limits of connecting and sending together.
 LEASE_S = 65.0
 #: Maximum number of budgets that one process keeps open.
 MAX_BUDGETS = 10_000
 
 
 class Operation(StrEnum):
-    """What a request does; each operation has limits of its own."""
+    """The operation of a request. Each operation has its own limits."""
 
-    #: These are counted in each namespace.
+    #: Pinecone counts the next three operations in each namespace.
     QUERY = "query"
     UPSERT = "upsert"
     DELETE = "delete"
-    #: These are counted in the whole index.
+    #: Pinecone counts the next three operations in the whole index.
     FETCH = "fetch"
     LIST = "list"
     DESCRIBE = "describe"
@@ -50,22 +50,22 @@ class Operation(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Use:
-    """What one request counts against the limits."""
+    """The amounts of the limits that one request uses."""
 
     operation: Operation
-    #: Organisation whose share is used.
+    #: The organisation whose share of the limits is used.
     organisation: str
     namespace: str = ""
-    #: Bytes of an upsert.
+    #: Size of an upsert in bytes.
     bytes: int = 0
-    #: Vectors that a request deletes by id.
+    #: Number of vectors that a request deletes by id.
     deleted: int = 0
     #: True if a person waits for the answer.
     urgent: bool = False
 
 
 class RateLimits:
-    """The limits of one index. Safe to use from several threads.
+    """The rate limits of one index. Safe to use from several threads.
 
     Args:
         pool: connections to our Postgres, which holds the budgets.
@@ -79,10 +79,10 @@ class RateLimits:
         self._budgets: OrderedDict[str, SharedBudget] = OrderedDict()
 
     def acquire(self, use: Use) -> Grant:
-        """Wait for the turn of a request.
+        """Wait until the limits have room for a request.
 
         Raises:
-            Throttled: the turn does not come within the time limit.
+            Throttled: the limits have no room within the time limit.
         """
         amounts = {"requests": 1}
         if use.operation is Operation.UPSERT:

@@ -1,7 +1,8 @@
 """Convert attributes to Pinecone's metadata, and filters to Pinecone's filters.
 
-A filter in Pinecone's language never misses a record that passes ours, and can pass more records. The search
-(``chunk_search``) drops the others, because it tests every hit in Postgres. More records pass only if
+Every record that passes our filter also passes the filter in Pinecone's language, but more records may pass.
+The search (``chunk_search``) tests every hit in Postgres, and drops the additional records. More records pass
+only if
 
 - the filter orders strings, because Pinecone orders numbers only; or
 - the record has a value that Pinecone cannot hold exactly. Its metadata names such attributes (``INEXACT``).
@@ -29,9 +30,9 @@ RESERVED = "$"
 LARGEST_EXACT = 2**53
 #: Maximum bytes of a record's metadata. Pinecone's limit is 40 KB.
 MAX_METADATA_BYTES = 40_000
-#: Pinecone's signs of the operators that order numbers.
+#: Pinecone's names of the operators that compare the order of numbers.
 ORDER_SIGNS = {"gt": "$gt", "gte": "$gte", "lt": "$lt", "lte": "$lte"}
-#: The same operators, but with the bound itself. They replace the others where the bound had to be rounded.
+#: The same operators, but each includes the bound itself. They are used if the bound had to be rounded.
 WIDER_SIGNS = {"gt": "$gte", "gte": "$gte", "lt": "$lte", "lte": "$lte"}
 
 
@@ -63,7 +64,9 @@ def filter_of(filter: Filter) -> dict[str, Any] | None:
 
 
 def _condition(filter: Filter) -> dict[str, Any] | None:
-    """Return a condition that records with exact values meet if they pass the filter; None: all meet it."""
+    """Return a condition that is true for every record that has exact values and passes the filter. None
+    means that the condition is true for every record.
+    """
     if isinstance(filter, Comparison):
         return _comparison(filter)
     parts = [_condition(part) for part in filter.filters]
@@ -87,7 +90,8 @@ def _comparison(filter: Comparison) -> dict[str, Any] | None:
             [{name: _among(group)} for group in (strings, _rounded(numbers)) if group]
             + _each(name, "$eq", booleans)
         )
-    # A record that Pinecone's rounded number would exclude may pass, so such a number excludes nothing.
+    # Pinecone rounds an inexact number. The rounded number might exclude a record that passes, so it is left
+    # out.
     exact = [number for number in numbers if _is_exact(number)]
     others = [{name: {"$nin": group}} for group in (strings, exact) if group] + _each(name, "$ne", booleans)
     if not others:

@@ -1,4 +1,4 @@
-"""Send requests to one Pinecone index, and repeat those that fail for a while.
+"""Send requests to one Pinecone index, and repeat requests that failed for a temporary reason.
 
 This is the only place that repeats a request to Pinecone. It sends a request at most ``ATTEMPTS`` times in
 all, with full jitter. The client itself sends each request once (``client``).
@@ -41,16 +41,18 @@ T = TypeVar("T")
 ATTEMPTS = 6
 #: Waits of writers: 15 s in all at most, and 8 s on average.
 BACKOFF = Backoff(first_s=0.5, longest_s=8.0, jitter=True)
-#: Waits of searches, for which a person waits: 3 s in all at most.
+#: Waits of searches, which are short because a person waits: 3 s in all at most.
 URGENT_BACKOFF = Backoff(first_s=0.1, longest_s=1.6, jitter=True)
-#: A longer pause that Pinecone asks for is left to the caller, which can give up its slot meanwhile.
+#: Maximum pauses that are waited for here if Pinecone asks for a pause: of writers and of searches. A longer
+#: pause is left to the caller. A job can free its slot during that pause.
 LONGEST_PAUSE_S, LONGEST_URGENT_PAUSE_S = 15.0, 3.0
 
 
 class Requests:
     """Sends requests to one index. Safe to call from several threads.
 
-    Call it without a connection of the pool in hand, because a request takes one to wait for its turn.
+    Do not hold a connection of the pool during a call, because a request takes a connection to wait for its
+    turn.
 
     Args:
         name: name of the index in the settings.
@@ -76,13 +78,13 @@ class Requests:
         log.info("pinecone_opened", index=name, host=source.host, attempts_of_a_request=ATTEMPTS)
 
     def send(self, call: Callable[[Index], T], use: Use) -> T:
-        """Make the call, which sends one request, and return its answer.
+        """Make a call that sends one request, and return the answer.
 
-        The call is repeated if it fails for a while, so it must be safe to repeat.
+        The call is repeated if it fails for a temporary reason, so it must be safe to repeat.
 
         Raises:
-            ProviderUnavailable: no attempt was answered, or all ended in an error of Pinecone's own; or
-                requests failed so often that none is sent for now.
+            ProviderUnavailable: no attempt was answered, or all attempts ended in an error of Pinecone's own,
+                or the breaker is open.
             Throttled: Pinecone still asks to wait after all attempts, or asks for a long pause, or the rate
                 limits have no room.
             Unavailable: our Postgres does not answer.
@@ -108,7 +110,7 @@ class Requests:
         """Make the call, and return its answer or the error in which it ended.
 
         Raises:
-            ProviderUnavailable: requests failed so often that none is sent for now.
+            ProviderUnavailable: the breaker is open.
             Unavailable: our Postgres does not answer.
         """
         sent = False

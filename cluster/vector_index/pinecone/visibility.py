@@ -23,7 +23,9 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.02, 1.0
 
 
 class Visibility:
-    """Remembers the last write of this process in each namespace. Safe to use from several threads."""
+    """Remembers the number of this process's last write in each namespace. Safe to use from several
+    threads.
+    """
 
     def __init__(self, requests: Requests) -> None:
         self._requests = requests
@@ -31,7 +33,7 @@ class Visibility:
         self._last_write: OrderedDict[str, int] = OrderedDict()
 
     def wrote(self, namespace: str, answer: ResponseInfo | None) -> None:
-        """Remember a write by the headers of its answer."""
+        """Remember the number of a write, which is in the headers of the answer."""
         number = None if answer is None else answer.lsn_committed
         if number is None:
             return
@@ -43,7 +45,7 @@ class Visibility:
     def searches_see_writes(self, use: Use, collection: Collection, deadline: float) -> bool:
         """Wait until a query has seen the last write of this process.
 
-        Returns False if that cannot be told, because Pinecone's answers do not have the numbers.
+        Returns False if Pinecone's answers do not have the numbers, because then nobody can know.
 
         Args:
             use: a query in the namespace.
