@@ -1,37 +1,41 @@
 """Compare the job ``bulk_insert_vectors`` with raw ``COPY`` of the same rows into an equal table.
 
     python -m benchmarks.given_vectors --rows 200000
+    python -m benchmarks.given_vectors --rows 1000000 --rounds 1 --kills 2 --without-index
 
-One process submits a Parquet file and runs the job as a worker does: the file is copied from the blob store,
-read and checked in a process of its own, and inserted with a record of the progress in each transaction. The
-baseline is one binary ``COPY`` of rows that are in memory already, into a table with the same indexes; it
-checks nothing and cannot be repeated or resumed. The approximate index is built after the rows, and its time
-is shown separately. The memory is the largest growth of the worker, and the size of its reading process.
+A worker in a process of its own runs the job: it copies the file from the blob store, lets another process
+read and check the rows, and inserts them with a record of the progress in each transaction. The baseline is
+one ``COPY`` of bytes that were encoded before the clock starts, into a table with the same columns, storage
+and indexes, but without the triggers that count changes. Both end with a commit to the disk. The approximate
+index is built after the rows, and its time is shown separately.
+
+With ``--kills``, the worker is killed with SIGKILL that many times, and the counts of the job must still be
+exact; the speed then says nothing. Files of JSON lines have 37 bad rows of six kinds, which the job must name
+by their numbers. The memory is that of the worker and its reading process together, when 10, 50
+and 90 % of the rows are inserted.
 """
 
 import argparse
-import asyncio
 import os
+import subprocess
+import sys
 import tempfile
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO
 
-import numpy as np
 import psutil
-import pyarrow as pa
-import pyarrow.parquet as pq
-from numpy.typing import NDArray
-from psycopg.types.json import Jsonb
 from psycopg_pool import ConnectionPool
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.given_vectors_rows import FORMATS, ORGANISATION, bad_rows, encoded, made
+from benchmarks.given_vectors_worker import LEASE_S
 from cluster.blobs import open_blob_store
 from cluster.database import bundled, open_pool
+from cluster.documents.chunks.binary_copy import END, HEADER
 from cluster.documents.chunks.chunk_indexes import ChunkIndexes
 from cluster.documents.files import create_file
 from cluster.documents.vector_stores.stores import NewStore, VectorStore, create_store
@@ -41,16 +45,10 @@ from cluster.jobs.jobs import Job, get_job
 from cluster.jobs.kinds import BULK_INSERT_VECTORS
 from cluster.organisations.organisations import StorageLimits, ensure_organisation
 from cluster.settings import Settings
-from data_jobs.kinds.bulk_insert_vectors import BulkInsertVectors
-from data_jobs.kinds.resources import Resources
-from data_jobs.worker.consumer import Consumer
-from data_jobs.worker.parser_pool import Parsers
 
-ORGANISATION = "bench"
-#: Rows of the Parquet file that are made at once.
-ROWS_PER_PART = 50_000
-CHECK_MEMORY_S = 0.2
-START_S = 60.0
+CHECK_S = 0.2
+#: Shares of the rows at which the memory is shown.
+SHARES = (0.1, 0.5, 0.9)
 MIB = 1024 * 1024
 
 
@@ -61,217 +59,217 @@ def main() -> int:
     )
     parser.add_argument("--rows", type=int, default=200_000, help="rows (default: %(default)s)")
     parser.add_argument("--dim", type=int, default=384, help="numbers of a vector (default: %(default)s)")
-    parser.add_argument("--rounds", type=int, default=2, help="rounds of both (default: %(default)s)")
-    arguments = parser.parse_args()
+    parser.add_argument("--rounds", type=int, default=2, help="rounds of all (default: %(default)s)")
+    parser.add_argument(
+        "--formats", nargs="+", choices=FORMATS, default=list(FORMATS), help="formats of files"
+    )
+    parser.add_argument("--kills", type=int, default=0, help="kills of the worker (default: %(default)s)")
+    parser.add_argument("--without-index", action="store_true", help="build no approximate index")
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="ec-bench-") as home:
         os.chmod(home, 0o755)  # the bundled Postgres runs as another user when we are root
-        settings = Settings(home=Path(home), log_level="WARNING")
+        # A short lease lets another worker continue soon after a kill.
+        settings = Settings(home=Path(home), log_level="ERROR", lease_s=LEASE_S)
         try:
             with open_pool(settings) as pool:
-                measured(settings, pool, arguments.rows, arguments.dim, arguments.rounds)
+                Bench(settings, pool, options).run()
         finally:
             bundled.stop(settings)
     return 0
 
 
-def measured(settings: Settings, pool: ConnectionPool, count: int, dim: int, rounds: int) -> None:
-    """Print one row of the table for each round."""
-    with pool.connection() as connection:
-        ensure_organisation(connection, ORGANISATION)
-    file = parquet(settings, pool, count, dim)
-    table = Table(title=f"{count:,} given vectors of {dim} numbers")
-    for column in ("COPY rows/s", "job rows/s", "of raw COPY", "index in s", "worker MiB", "reader MiB"):
-        table.add_column(column, justify="right")
-    with working(settings, pool):
-        for _ in range(rounds):
-            copied = copy(settings, pool, count, dim)
-            truncate(pool)
-            with memory() as largest:
-                job = insert(settings, pool, file, dim)
-            stages = seconds_of_stages(pool, job)
-            written = stages["read"] + stages["insert"] + stages["report"]
-            assert (job.result or {}).get("written") == count, (job.error, job.result)
-            table.add_row(
-                f"{count / copied:,.0f}",
-                f"{count / written:,.0f}",
-                f"{copied / written:.2f}",
-                f"{stages['index']:.0f}",
-                *(f"{bytes / MIB:,.0f}" for bytes in largest),
-            )
-            truncate(pool)
-    Console().print(table)
+@dataclass
+class Bench:
+    """Measures with one database."""
 
+    settings: Settings
+    pool: ConnectionPool
+    options: argparse.Namespace
 
-def vectors(count: int, dim: int, seed: int) -> NDArray[np.float32]:
-    """Vectors of unit length in 500 clusters, as embeddings are."""
-    centres = np.random.default_rng(99).normal(size=(500, dim)).astype(np.float32)
-    chance = np.random.default_rng(seed)
-    found = centres[chance.integers(len(centres), size=count)]
-    found += 0.7 * chance.standard_normal(size=(count, dim), dtype=np.float32)
-    unit: NDArray[np.float32] = found / np.linalg.norm(found, axis=1, keepdims=True)
-    return unit
+    def run(self) -> None:
+        """Print one row of the table for each round and format."""
+        count, dim = self.options.rows, self.options.dim
+        with self.pool.connection() as connection:
+            ensure_organisation(connection, ORGANISATION)
+        files = {name: self.upload(FORMATS[name], count, dim) for name in self.options.formats}
+        table = Table(title=f"{count:,} given vectors of {dim} numbers")
+        shares = " / ".join(f"{share:.0%}" for share in SHARES)
+        for column in (
+            "format",
+            "COPY rows/s",
+            "job rows/s",
+            "of raw COPY",
+            "index in s",
+            f"MiB at {shares}",
+        ):
+            table.add_column(column, justify="right")
+        for _ in range(self.options.rounds):
+            copied = self.copy(count, dim)
+            for name, file in files.items():
+                job, memory = self.insert(file)
+                stages = self.seconds_of_stages(job)
+                written = stages["read"] + stages["insert"] + stages["report"]
+                self.check(job, bad_rows(count) if name == "jsonl" else {})
+                table.add_row(
+                    name,
+                    f"{count / copied:,.0f}",
+                    f"{count / written:,.0f}",
+                    f"{copied / written:.2f}",
+                    f"{stages['index']:.0f}",
+                    " / ".join(f"{size / MIB:,.0f}" for size in memory.at(SHARES)),
+                )
+                self.truncate()
+        Console().print(table)
 
-
-def parquet(settings: Settings, pool: ConnectionPool, count: int, dim: int) -> str:
-    """Upload the file, and return its id."""
-    with tempfile.TemporaryFile() as file:
-        writer = None
-        for first in range(0, count, ROWS_PER_PART):
-            size = min(ROWS_PER_PART, count - first)
-            numbers = pa.array(vectors(size, dim, first).ravel())
-            part = pa.table(
-                {
-                    "id": [f"row-{number:08}" for number in range(first, first + size)],
-                    "vector": pa.FixedSizeListArray.from_arrays(numbers, dim),
-                    "attributes": [{"number": number, "shop": "a"} for number in range(first, first + size)],
-                }
-            )
-            writer = writer or pq.ParquetWriter(file, part.schema)
-            writer.write_table(part)
-        assert writer is not None
-        writer.close()
-        file.seek(0)
-        with open_blob_store(settings).writer(ORGANISATION) as stored:
+    def upload(self, write: Callable[[IO[bytes], int, int], None], count: int, dim: int) -> str:
+        """Upload the file, and return its id."""
+        with open_blob_store(self.settings).writer(ORGANISATION) as stored, tempfile.TemporaryFile() as file:
+            write(file, count, dim)
+            file.seek(0)
             while some := file.read(MIB):
                 stored.write(some)
             blob = stored.commit()
-    with pool.connection() as connection:
-        made = create_file(
-            connection,
-            ORGANISATION,
-            "rows.parquet",
-            "user_data",
-            blob,
-            "application/vnd.apache.parquet",
-            default_limits=StorageLimits(),
+        with self.pool.connection() as connection:
+            made = create_file(
+                connection,
+                ORGANISATION,
+                "rows",
+                "user_data",
+                blob,
+                "application/octet-stream",
+                default_limits=StorageLimits(),
+            )
+        return made.id
+
+    def copy(self, count: int, dim: int) -> float:
+        """Write all rows with one COPY, and return the seconds that it took."""
+        store = self.new_store()
+        parts = [encoded(store, first, vectors) for first, vectors in made(count, dim)]
+        like = f"vectors_{store.collection}"
+        columns = "organisation, vector_store, id, document, text, attributes, embedding, words_version"
+        with self.pool.connection() as connection:
+            connection.execute(f"CREATE TABLE raw (LIKE {like} INCLUDING ALL)")
+        began = time.perf_counter()
+        statement = f"COPY raw ({columns}) FROM STDIN (FORMAT binary)"
+        with self.pool.connection() as connection, connection.cursor().copy(statement) as into:
+            into.write(HEADER)
+            for part in parts:
+                into.write(part)
+            into.write(END)
+        seconds = time.perf_counter() - began
+        with self.pool.connection() as connection:
+            connection.execute("DROP TABLE raw")
+        return seconds
+
+    def insert(self, file: str) -> tuple[Job, "Memory"]:
+        """Run the job, and return it after its end."""
+        store = self.new_store()
+        memory = Memory(self.options.rows)
+        with self.pool.connection() as connection:
+            input = {"vector_store": store.id, "file": file}
+            job = queue.submit(connection, ORGANISATION, BULK_INSERT_VECTORS, input)
+        kills = [(number + 1) / (self.options.kills + 1) for number in range(self.options.kills)]
+        worker = self.worker()
+        try:
+            while not job.state.ended:
+                time.sleep(CHECK_S)
+                with self.pool.connection() as connection:
+                    job = get_job(connection, ORGANISATION, job.id)
+                memory.look(worker.pid, job.done or 0)
+                if kills and (job.done or 0) >= kills[0] * self.options.rows:
+                    kills.pop(0)
+                    worker.kill()
+                    worker.wait()
+                    worker = self.worker()
+        finally:
+            worker.kill()
+            worker.wait()
+        assert job.attempt == self.options.kills + 1, job.attempt
+        return job, memory
+
+    def worker(self) -> subprocess.Popen[bytes]:
+        """Start a worker."""
+        options = ["--without-index"] if self.options.without_index else []
+        home = str(self.settings.home)
+        return subprocess.Popen([sys.executable, "-m", "benchmarks.given_vectors_worker", home, *options])
+
+    def new_store(self) -> VectorStore:
+        """Create a store without a model."""
+        fingerprint = Fingerprint.of_given(self.options.dim)
+        with self.pool.connection() as connection:
+            store = create_store(connection, ORGANISATION, NewStore(), fingerprint=fingerprint)
+        ChunkIndexes(self.settings, self.pool).of(store).ensure(store.collection, dim=self.options.dim)
+        return store
+
+    def check(self, job: Job, bad: Mapping[int, str]) -> None:
+        """Check that each row was inserted once, or is named."""
+        result = job.result or {}
+        named = {row: kind for kind, of in result["failures"].items() for row in of["first_rows"]}
+        assert named == bad, (job.error, named)
+        good = self.options.rows - len(bad)
+        assert (result["rows"], result["written"], result["unchanged"]) == (self.options.rows, good, 0), (
+            result
         )
-    return made.id
+        assert self.stored(job) == good
+
+    def stored(self, job: Job) -> int:
+        """Return the number of rows of the job's store."""
+        with self.pool.connection() as connection:
+            row = connection.execute(
+                f"SELECT count(*) FROM {self.table()} WHERE vector_store = %s", [job.input["vector_store"]]
+            ).fetchone()
+        assert row is not None
+        return int(row[0])
+
+    def table(self) -> str:
+        """Return the name of the chunk table."""
+        with self.pool.connection() as connection:
+            row = connection.execute("SELECT 'vectors_' || name FROM vector_collections").fetchone()
+        assert row is not None
+        return str(row[0])
+
+    def truncate(self) -> None:
+        """Empty the table, and drop the approximate index, so that each load begins alike."""
+        table = self.table()
+        with self.pool.connection() as connection:
+            connection.execute(f"TRUNCATE {table}")
+            connection.execute(f"DROP INDEX IF EXISTS {table}_hnsw")
+            connection.execute(f"ANALYZE {table}")
+
+    def seconds_of_stages(self, job: Job) -> dict[str, float]:
+        """Return the seconds of each stage of the job."""
+        with self.pool.connection() as connection:
+            rows = connection.execute(
+                "SELECT stage, extract(epoch FROM coalesce(ended_at, now()) - started_at)::float8"
+                " FROM job_stages WHERE job = %s",
+                [job.id],
+            ).fetchall()
+        return dict(rows)
 
 
-def copy(settings: Settings, pool: ConnectionPool, count: int, dim: int) -> float:
-    """Write all rows with one COPY, and return the seconds that it took."""
-    store = new_store(settings, pool, dim)
-    made = np.concatenate(
-        [vectors(min(ROWS_PER_PART, count - first), dim, first) for first in range(0, count, ROWS_PER_PART)]
-    )
-    began = time.perf_counter()
-    with pool.connection() as connection, connection.cursor() as cursor:
-        columns = "organisation, vector_store, id, document, text, attributes, embedding"
-        table = f"vectors_{store.collection}"
-        with cursor.copy(f"COPY {table} ({columns}) FROM STDIN (FORMAT binary)") as into:
-            into.set_types(["text", "text", "text", "text", "text", "jsonb", "vector"])
-            for number, vector in enumerate(made):
-                id, attributes = f"row-{number:08}", Jsonb({"number": number, "shop": "a"})
-                into.write_row((ORGANISATION, store.id, id, id, "", attributes, vector))
-    return time.perf_counter() - began
+@dataclass
+class Memory:
+    """The memory of the worker and of its reading process, by the share of rows that are inserted."""
 
+    rows: int
+    seen: list[tuple[float, int]] = field(default_factory=list)
 
-def insert(settings: Settings, pool: ConnectionPool, file: str, dim: int) -> Job:
-    """Run the job, and return it after its end."""
-    store = new_store(settings, pool, dim)
-    with pool.connection() as connection:
-        input = {"vector_store": store.id, "file": file}
-        job = queue.submit(connection, ORGANISATION, BULK_INSERT_VECTORS, input)
-    while not job.state.ended:
-        time.sleep(0.1)
-        with pool.connection() as connection:
-            job = get_job(connection, ORGANISATION, job.id)
-    return job
+    def look(self, worker: int, done: int) -> None:
+        """Read the memory now."""
+        size = 0
+        try:
+            process = psutil.Process(worker)
+            for one in (process, *process.children(recursive=True)):
+                size += one.memory_info().rss
+        except psutil.NoSuchProcess:
+            return  # a process has just ended
+        self.seen.append((done / self.rows, size))
 
-
-def new_store(settings: Settings, pool: ConnectionPool, dim: int) -> VectorStore:
-    """A store without a model."""
-    fingerprint = Fingerprint.of_given(dim)
-    with pool.connection() as connection:
-        store = create_store(connection, ORGANISATION, NewStore(), fingerprint=fingerprint)
-    ChunkIndexes(settings, pool).of(store).ensure(store.collection, dim=dim)
-    return store
-
-
-def truncate(pool: ConnectionPool) -> None:
-    """Empty the table, and drop the approximate index, so that each load begins alike."""
-    with pool.connection() as connection:
-        (table,) = connection.execute("SELECT 'vectors_' || name FROM vector_collections").fetchone() or ("",)
-        connection.execute(f"TRUNCATE {table}")
-        connection.execute(f"DROP INDEX IF EXISTS {table}_hnsw")
-        connection.execute(f"ANALYZE {table}")
-
-
-def seconds_of_stages(pool: ConnectionPool, job: Job) -> dict[str, float]:
-    """Seconds of each stage of the job."""
-    with pool.connection() as connection:
-        rows = connection.execute(
-            "SELECT stage, extract(epoch FROM coalesce(ended_at, now()) - started_at)::float8"
-            " FROM job_stages WHERE job = %s",
-            [job.id],
-        ).fetchall()
-    return dict(rows)
-
-
-class NoModel:
-    """Takes the place of the models, which this job does not use."""
-
-    async def __call__(self, *arguments: Any, **options: Any) -> Any:
-        raise AssertionError(f"a job of given vectors asked for a model: {arguments}, {options}")
-
-
-@contextmanager
-def working(settings: Settings, pool: ConnectionPool) -> Iterator[None]:
-    """Run a worker inside the block."""
-    made: list[tuple[asyncio.AbstractEventLoop, Consumer]] = []
-    begun = threading.Event()
-
-    async def work() -> None:
-        consumer = Consumer(settings, kinds={}, name="bench")
-        parsers = Parsers(settings, consumer.threads, 1)
-        resources = Resources(
-            blobs=open_blob_store(settings),
-            indexes=ChunkIndexes(settings, pool),
-            parsers=parsers,
-            embed=NoModel(),
-            answer=NoModel(),
-        )
-        consumer.kinds[BULK_INSERT_VECTORS.name] = BulkInsertVectors(resources)
-        made.append((asyncio.get_running_loop(), consumer))
-        begun.set()
-        await consumer.run()
-        parsers.close()
-
-    thread = threading.Thread(target=lambda: asyncio.run(work()), daemon=True)
-    thread.start()
-    if not begun.wait(START_S):
-        raise RuntimeError("the worker did not start")
-    try:
-        yield
-    finally:
-        loop, consumer = made[0]
-        loop.call_soon_threadsafe(consumer.stop)
-        thread.join()
-
-
-@contextmanager
-def memory() -> Iterator[list[int]]:
-    """The largest growth of this process's memory, and the largest memory of a child, inside the block."""
-    process, done = psutil.Process(), threading.Event()
-    before, largest = process.memory_info().rss, [0, 0]
-
-    def watch() -> None:
-        while not done.wait(CHECK_MEMORY_S):
-            largest[0] = max(largest[0], process.memory_info().rss - before)
-            for child in process.children():
-                try:
-                    if any("reader_process" in word for word in child.cmdline()):
-                        largest[1] = max(largest[1], child.memory_info().rss)
-                except psutil.NoSuchProcess:
-                    continue
-
-    thread = threading.Thread(target=watch)
-    thread.start()
-    try:
-        yield largest
-    finally:
-        done.set()
-        thread.join()
+    def at(self, shares: Sequence[float]) -> list[int]:
+        """Return the largest memory near each share of the rows, in bytes."""
+        return [
+            max((size for seen, size in self.seen if abs(seen - share) <= 0.1), default=0) for share in shares
+        ]
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from psycopg_pool import ConnectionPool
 from cluster.database import translated
 from cluster.documents.chunks.chunk_indexes import ChunkIndexes
 from cluster.documents.chunks.chunk_search import Hit, Question
-from cluster.documents.given_vectors.given_rows import unit_vector
+from cluster.documents.given_vectors.given_numbers import unit_vector
 from cluster.documents.vector_stores.store_versions import VersionedStore, find_versioned_store
 from cluster.documents.vector_stores.stores import VectorStore, touch_store
 from cluster.errors import Conflict, InvalidInput

@@ -29,6 +29,10 @@ from cluster.vector_index.filters import Filter
 
 Mode = Literal["exact", "ann"]
 
+#: Maximum bytes of the vectors of one write, as float32.
+BYTES_PER_WRITE = 8 * 1024 * 1024
+FLOAT32_BYTES = 4
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Capabilities:
@@ -36,6 +40,13 @@ class Capabilities:
 
     #: True for a ``TransactionalIndex`` (vectors in our chunk table), False for an ``ExternalIndex``.
     transactional: bool
+    #: Number of rows that writers of many rows should pass in one call. Larger transactions of our Postgres
+    #: are not faster, and they hold their locks longer; an external index may fill its requests better.
+    rows_per_write: int = 1_000
+
+    def rows_at_once(self, dim: int) -> int:
+        """Return ``rows_per_write``, or fewer rows if vectors of this length need too much memory."""
+        return max(1, min(self.rows_per_write, BYTES_PER_WRITE // (dim * FLOAT32_BYTES)))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

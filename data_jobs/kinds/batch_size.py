@@ -1,10 +1,10 @@
 """Chooses how many rows are written at once. The number falls if the index refuses or delays a write, and
 rises after a success.
 
-size = BatchSize() rows[: size.now] size.shrink()
+size = BatchSize(most=1_000)
+rows[: size.now]
+size.shrink()
 """
-
-from cluster.documents.chunks.chunk_rows import ROWS_PER_TRANSACTION
 
 #: After a success, the size grows by this share of the size, and by at least one row.
 GROWTH = 0.25
@@ -13,8 +13,9 @@ GROWTH = 0.25
 class BatchSize:
     """The number of rows of the next write, from 1 to ``most``."""
 
-    def __init__(self, most: int = ROWS_PER_TRANSACTION) -> None:
-        self._most = most
+    def __init__(self, most: int) -> None:
+        #: Maximum number of rows of a write.
+        self.most = most
         #: Number of rows of the next write.
         self.now = most
 
@@ -24,4 +25,4 @@ class BatchSize:
 
     def grow(self) -> None:
         """Raise the size by a quarter, after a write that succeeded."""
-        self.now = min(self._most, self.now + max(1, int(self.now * GROWTH)))
+        self.now = min(self.most, self.now + max(1, int(self.now * GROWTH)))

@@ -8,6 +8,7 @@ are named with their numbers, and a file has all of them; the other rows are ins
 import asyncio
 import contextlib
 import tempfile
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -26,7 +27,8 @@ from cluster.documents.given_vectors.bulk_inserts import (
     get_standing,
     save_standing,
 )
-from cluster.documents.given_vectors.given_rows import FaultKind, GivenRow, RowFault
+from cluster.documents.given_vectors.faults import FaultKind, RowFault
+from cluster.documents.given_vectors.given_rows import GivenRows
 from cluster.documents.given_vectors.insert import (
     NOT_OF_ROWS,
     AheadOfRows,
@@ -72,30 +74,28 @@ class BulkInsertVectors:
 class _Rows:
     """Consecutive rows of the file."""
 
-    rows: Sequence[GivenRow]
+    rows: GivenRows
     faults: Sequence[RowFault]
 
     def split(self, size: int) -> "tuple[_Rows, _Rows]":
         """Return a part with at most ``size`` rows that can be stored, and the rest."""
         if len(self.rows) <= size:
-            return self, _Rows((), ())
-        end = self.rows[size].row
+            return self, _Rows(GivenRows.joined(()), ())
+        end = self.rows.numbers[size]
         before = [fault for fault in self.faults if fault.row < end]
         return _Rows(self.rows[:size], before), _Rows(self.rows[size:], self.faults[len(before) :])
 
     def after(self, position: int) -> "_Rows":
         """Return the rows after the one with this number."""
-        if min((one[0].row for one in (self.rows, self.faults) if one), default=0) > position:
+        begin = bisect_right(self.rows.numbers, position)
+        if begin == 0 and all(fault.row > position for fault in self.faults[:1]):
             return self
-        return _Rows(
-            [row for row in self.rows if row.row > position],
-            [fault for fault in self.faults if fault.row > position],
-        )
+        return _Rows(self.rows[begin:], [fault for fault in self.faults if fault.row > position])
 
     @property
     def last(self) -> int:
         """Number of the last row; 0 if there is none."""
-        return max((one[-1].row for one in (self.rows, self.faults) if one), default=0)
+        return max([*self.rows.numbers[-1:], *(fault.row for fault in self.faults[-1:])], default=0)
 
 
 @dataclass
@@ -107,7 +107,6 @@ class _Insertion:
     #: The file on a local disk, because Parquet is read from its end. It has no name, so it vanishes with the
     #: worker.
     copy: BinaryIO
-    batch: BatchSize = field(default_factory=BatchSize)
     standing: Standing = field(default_factory=Standing)
     #: Number of rows of the file; None while unknown.
     total: int | None = None
@@ -120,6 +119,8 @@ class _Insertion:
         attempt = self.attempt
         self.store, self.file = await attempt.in_transaction(self._look_up)
         self.index = self.resources.indexes.of(self.store)
+        capabilities = self.index.vectors.capabilities
+        self.batch = BatchSize(most=capabilities.rows_at_once(self.store.fingerprint.dim))
         self.approximate = ApproximateIndex(self.index, self.store.collection)
         await attempt.stage("read", partial(attempt.in_thread, self._read))
         await attempt.stage("insert", self._insert)
@@ -156,7 +157,13 @@ class _Insertion:
             lambda connection: get_standing(connection, job.organisation, job.id)
         )
         reader = await attempt.in_thread(
-            partial(RowReader, attempt.settings, self.copy, dim=self.store.fingerprint.dim)
+            partial(
+                RowReader,
+                attempt.settings,
+                self.copy,
+                dim=self.store.fingerprint.dim,
+                rows_per_frame=self.batch.most,
+            )
         )
         following = asyncio.ensure_future(attempt.in_thread(partial(self._next, reader)))
         try:
@@ -243,12 +250,12 @@ class _Insertion:
         """Return the rows to write after the index refused a part. A single refused row becomes a fault."""
         if len(part.rows) > 1:
             self.batch.now = max(1, len(part.rows) // 2)
-            return _Rows([*part.rows, *following.rows], [*part.faults, *following.faults])
-        if not part.rows:
+            return _Rows(GivenRows.joined([part.rows, following.rows]), [*part.faults, *following.faults])
+        if not len(part.rows):
             raise exc
-        (row,) = part.rows
+        (number,), (id,) = part.rows.numbers, part.rows.ids
         message = f"was refused by the vector index: {exc}"
-        refused = RowFault(row=row.row, id=row.id, kind=FaultKind.INDEX, message=message)
+        refused = RowFault(row=number, id=id, kind=FaultKind.INDEX, message=message)
         faults = sorted([*part.faults, refused], key=lambda fault: fault.row)
         return _Rows(following.rows, [*faults, *following.faults])
 

@@ -12,7 +12,8 @@ from starlette.responses import Response
 
 from cluster.documents.chunks.chunk_changes import delete_chunks
 from cluster.documents.chunks.chunk_rows import MAX_ID_CHARACTERS, MAX_TEXT_BYTES
-from cluster.documents.given_vectors.given_rows import FaultKind, RowChecker, RowFault
+from cluster.documents.given_vectors.faults import FaultKind, RowFault
+from cluster.documents.given_vectors.given_rows import RowChecker
 from cluster.documents.given_vectors.insert import AheadOfRows, insert, require_given, write_ahead
 from cluster.documents.indexing import ChunkIndex
 from cluster.documents.vector_stores.stores import get_store, require_live, touch_store

@@ -121,28 +121,22 @@ def merge(
     return connection.execute(statements.merge(), owner).rowcount
 
 
-def insert_new(
-    connection: Connection[Any],
-    organisation: str,
-    store: str,
-    rows: Sequence[Accepted],
-    *,
-    collection: str,
-) -> bool:
-    """Insert rows with their vectors, much faster than ``merge``, if none of them is stored or has a text.
+def insert_new(connection: Connection[Any], rows: bytes, *, collection: str) -> bool:
+    """Insert rows with their vectors, much faster than ``merge``, if none of them is stored.
 
-    Returns False, and writes nothing, if the rows need ``merge``. Call this only if the rows are probably
+    Returns False, and writes nothing, if a row is stored already. Call this only if the rows are probably
     new. If one of the rows is stored already, its key stops the copy, and the rows that were copied so far
     are discarded.
+
+    Args:
+        rows: from ``binary_copy.binary_rows``.
     """
-    if any(row[2] for row in rows):
-        return False
-    statements = ChunkStatements(collection)
     try:
-        with connection.transaction(), connection.cursor().copy(statements.copy_new()) as copy:
-            copy.set_types(["text", "text", "text", "text", "text", "jsonb", "vector", "int2"])
-            for row in rows:
-                copy.write_row((organisation, store, *row, WORDS_VERSION))
+        with (
+            connection.transaction(),
+            connection.cursor().copy(ChunkStatements(collection).copy_new()) as copy,
+        ):
+            copy.write(rows)
     except UniqueViolation:
         return False
     return True

@@ -21,7 +21,7 @@ from psycopg_pool import ConnectionPool
 
 from cluster.database import translated
 from cluster.database.queries import queries
-from cluster.documents.given_vectors.given_rows import RowFault
+from cluster.documents.given_vectors.faults import RowFault
 from cluster.vector_index.contract import Written
 
 SQL = queries("cluster.documents.given_vectors", "bulk_inserts.sql")

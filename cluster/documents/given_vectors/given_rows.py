@@ -2,100 +2,78 @@
 
     checker = RowChecker(dim=384)
     rows, faults = checker.check([(1, {"id": "a", "vector": [...]}), (2, {"id": "b"})])
-    faults[0].message                       # "has no vector"
+    rows.ids, faults[0].message             # ["a"], "has no vector"
 
-Every row becomes either a ``GivenRow`` or a ``RowFault`` with its number. A checker remembers the ids of the
-rows that it accepted, so it also finds ids that occur twice.
+Every row becomes either one of ``GivenRows`` or a ``RowFault`` with its number. A checker remembers the ids
+of the rows that it accepted, so it also finds ids that occur twice.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
+from itertools import chain
 from typing import Any
 
 import numpy as np
-import orjson
 from numpy.typing import NDArray
-from psycopg.types.json import Jsonb
 
-from cluster.documents.chunks.chunk_rows import MAX_ID_CHARACTERS, MAX_TEXT_BYTES, Accepted, ChunkRecord
+from cluster.documents.chunks.chunk_rows import MAX_ID_CHARACTERS, MAX_TEXT_BYTES
+from cluster.documents.given_vectors.faults import FaultKind, RowFault, Unfit
+from cluster.documents.given_vectors.given_numbers import common_matrix, unit_vectors, vector_of
 from cluster.documents.given_vectors.id_set import IdSet
-from cluster.errors import InvalidInput
 from cluster.records import MAX_ATTRIBUTE_NAME, MAX_ATTRIBUTE_VALUE, MAX_ATTRIBUTES
-from cluster.vector_index.attributes import FILE, SYSTEM, merged_attributes
 from cluster.vector_index.filters import LARGEST_NUMBER, is_text
 
 FIELDS = frozenset({"id", "vector", "text", "attributes"})
 #: Maximum number of unknown fields whose names are kept.
 MAX_IGNORED_NAMES = 32
-#: A vector with a smaller length counts as a vector of length zero.
-LEAST_LENGTH = 1e-100
-#: A vector whose length differs from 1 by at most this is stored unchanged. Others are divided by their
-#: length.
-UNIT_TOLERANCE = 1e-5
-#: Number types of a vector that JSON or Parquet can hold: floating point, integer, unsigned integer.
-NUMBERS = "fiu"
 #: Larger integers become floating-point numbers, as most parsers of JSON do it.
 LARGEST_INTEGER = 2**63 - 1
-NOT_FINITE = "has a vector with NaN, infinity, null or a length beyond 1e154"
-ZERO_LENGTH = "has a vector of length zero, which has no direction"
+#: Types of the values of attributes.
+VALUE_TYPES = frozenset({str, bool, int, float})
+
+Attributes = Mapping[str, str | int | float | bool]
 
 
-class FaultKind(StrEnum):
-    """Why a row was not inserted."""
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class GivenRows:
+    """Rows that can be stored, in columns. All columns have the same length."""
 
-    #: The row is not a JSON object, or it is too long.
-    ROW = "row"
-    #: The id is missing, empty, too long, or not a text.
-    ID = "id"
-    #: The vector is missing, is not a list of numbers, or has another number of numbers than the store's.
-    DIMENSION = "dimension"
-    #: The vector has NaN, infinity or null, or its length is beyond 1e154.
-    NOT_FINITE = "not_finite"
-    #: The vector has length zero, so it has no direction.
-    ZERO_LENGTH = "zero_length"
-    #: The text is not a text, is too long, or cannot be stored.
-    TEXT = "text"
-    #: The attributes are not at most 16 named strings, numbers and booleans.
-    ATTRIBUTES = "attributes"
-    #: An earlier row has the same id.
-    DUPLICATE_ID = "duplicate_id"
-    #: The vector index refused the row.
-    INDEX = "index"
+    #: Number of each row, from 1, ascending.
+    numbers: Sequence[int]
+    ids: Sequence[str]
+    #: An empty text if a row has none.
+    texts: Sequence[str]
+    attributes: Sequence[Attributes]
+    #: (n, dim) float32, unit length.
+    vectors: NDArray[np.float32]
 
+    def __len__(self) -> int:
+        return len(self.ids)
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RowFault:
-    """A row that was not inserted, and why."""
+    def __getitem__(self, places: slice) -> "GivenRows":
+        return GivenRows(
+            numbers=self.numbers[places],
+            ids=self.ids[places],
+            texts=self.texts[places],
+            attributes=self.attributes[places],
+            vectors=self.vectors[places],
+        )
 
-    #: Number of the row, from 1.
-    row: int
-    #: Id of the row; None if it has none.
-    id: str | None
-    kind: FaultKind
-    #: Continues after "row 7": "has no vector".
-    message: str
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class GivenRow:
-    """A row that can be stored."""
-
-    #: Number of the row, from 1.
-    row: int
-    id: str
-    text: str
-    attributes: Mapping[str, str | int | float | bool]
-    #: (dim,) float32, unit length.
-    vector: NDArray[np.float32]
-
-
-class Unfit(Exception):
-    """A row cannot be stored. The message continues a sentence such as "row 7": "has no vector"."""
-
-    def __init__(self, kind: FaultKind, message: str) -> None:
-        super().__init__(message)
-        self.kind = kind
+    @classmethod
+    def joined(cls, parts: "Sequence[GivenRows]") -> "GivenRows":
+        """Return the rows of all parts. No parts have no rows."""
+        if len(parts) == 1:
+            return parts[0]
+        filled = [part for part in parts if len(part)]
+        return cls(
+            numbers=[*chain.from_iterable(part.numbers for part in filled)],
+            ids=[*chain.from_iterable(part.ids for part in filled)],
+            texts=[*chain.from_iterable(part.texts for part in filled)],
+            attributes=[*chain.from_iterable(part.attributes for part in filled)],
+            vectors=np.concatenate([part.vectors for part in filled])
+            if filled
+            else np.empty((0, 0), dtype=np.float32),
+        )
 
 
 class RowChecker:
@@ -113,109 +91,148 @@ class RowChecker:
 
     def check(
         self, rows: Iterable[tuple[int, Any]], vectors: NDArray[Any] | None = None
-    ) -> tuple[list[GivenRow], list[RowFault]]:
+    ) -> tuple[GivenRows, list[RowFault]]:
         """Return the rows that can be stored, and those that cannot, each in the order of the rows.
 
         Args:
             rows: number and JSON value of each row. A vector may be a list of numbers or an array.
             vectors: (n, dim) numbers, if the rows bring their vectors in one array.
         """
+        given = list(rows)
+        found = self._all_at_once(given, vectors)
+        if found is not None:
+            return self._storable(*found, faults=[])
+        return self._storable(*self._one_by_one(given, vectors))
+
+    def _all_at_once(
+        self, rows: Sequence[tuple[int, Any]], vectors: NDArray[Any] | None
+    ) -> tuple[GivenRows, NDArray[Any]] | None:
+        """Return the rows and their numbers, if no row has a fault that is found without its neighbours;
+        otherwise None. This is several times as fast as ``_one_by_one``.
+        """
+        values = [row for _, row in rows]
+        if not all(type(row) is dict for row in values):
+            return None
+        ids = [row.get("id") for row in values]
+        texts = ["" if (text := row.get("text")) is None else text for row in values]
+        attributes = [{} if (of := row.get("attributes")) is None else of for row in values]
+        if not _are_ids(ids) or not _are_texts(texts) or not _are_attributes(attributes):
+            return None
+        if vectors is None:
+            vectors = common_matrix([row.get("vector") for row in values], self._dim)
+        if vectors is None:
+            return None
+        self._ignore(set().union(*values))
+        return _rows([number for number, _ in rows], ids, texts, attributes), vectors
+
+    def _one_by_one(
+        self, rows: Sequence[tuple[int, Any]], vectors: NDArray[Any] | None
+    ) -> tuple[GivenRows, NDArray[Any], list[RowFault]]:
+        """Return the rows that have no fault of their own, their numbers, and the other rows."""
         faults: list[RowFault] = []
-        read: list[tuple[int, str, str, Mapping[str, Any]]] = []
-        found: list[NDArray[np.float64]] = []
+        read: list[tuple[int, str, str, Attributes]] = []
+        found: list[NDArray[Any]] = []
         for place, (number, row) in enumerate(rows):
             try:
                 fields = self._fields(row)
-                found.append(_numbers(row.get("vector"), self._dim) if vectors is None else vectors[place])
+                found.append(vector_of(row.get("vector"), self._dim) if vectors is None else vectors[place])
             except Unfit as exc:
                 faults.append(RowFault(row=number, id=_shown_id(row), kind=exc.kind, message=str(exc)))
             else:
                 read.append((number, *fields))
-        units, unfit = _unit_vectors(found if vectors is None or faults else vectors, self._dim)
-        fits = [place for place in range(len(read)) if place not in unfit]
-        known = {fits[place] for place in self._ids.add([read[place][1] for place in fits])}
+        if not read:
+            return GivenRows.joined(()), np.empty((0, self._dim)), faults
+        numbers, ids, texts, attributes = zip(*read, strict=True)
+        return _rows(numbers, ids, texts, attributes), np.stack(found), faults
+
+    def _storable(
+        self, rows: GivenRows, vectors: NDArray[Any], faults: list[RowFault]
+    ) -> tuple[GivenRows, list[RowFault]]:
+        """Return the rows with their vectors, without those whose vector or repeated id is a fault."""
+        units, wrong = unit_vectors(vectors)
+        fits = [place for place in range(len(rows)) if place not in wrong] if wrong else range(len(rows))
         again = Unfit(FaultKind.DUPLICATE_ID, "has the id of an earlier row")
-        wrong = {**unfit, **dict.fromkeys(known, again)}
+        known = self._ids.add([rows.ids[place] for place in fits] if wrong else rows.ids)
+        wrong |= dict.fromkeys((fits[place] for place in known), again)
         faults += [
-            RowFault(row=read[place][0], id=read[place][1], kind=why.kind, message=str(why))
+            RowFault(row=rows.numbers[place], id=rows.ids[place], kind=why.kind, message=str(why))
             for place, why in wrong.items()
         ]
-        good = [
-            GivenRow(row=number, id=id, text=text, attributes=attributes, vector=units[place])
-            for place, (number, id, text, attributes) in enumerate(read)
-            if place not in wrong
-        ]
+        kept = [place for place in range(len(rows)) if place not in wrong] if wrong else None
+        good = GivenRows(
+            numbers=_at(rows.numbers, kept),
+            ids=_at(rows.ids, kept),
+            texts=_at(rows.texts, kept),
+            attributes=_at(rows.attributes, kept),
+            vectors=units if kept is None else units[kept],
+        )
         return good, sorted(faults, key=lambda fault: fault.row)
 
-    def _fields(self, row: Any) -> tuple[str, str, Mapping[str, Any]]:
+    def _fields(self, row: Any) -> tuple[str, str, Attributes]:
         """Return id, text and attributes of a row."""
         if isinstance(row, Unfit):
             raise row
         if not isinstance(row, dict):
             raise Unfit(FaultKind.ROW, "is not a JSON object")
-        if len(row) > len(FIELDS) or not row.keys() <= FIELDS:
-            unknown = [name for name in row if name not in FIELDS and is_text(name)]
-            self.ignored.update(unknown[: MAX_IGNORED_NAMES - len(self.ignored)])
+        if not row.keys() <= FIELDS:
+            self._ignore(row)
         return _id(row.get("id")), _text(row.get("text")), _attributes(row.get("attributes"))
 
-
-def chunk_records(rows: Sequence[GivenRow]) -> list[ChunkRecord]:
-    """Return the rows as they are stored. Each row is its own document; searches show its id as the file."""
-    return [
-        ChunkRecord(
-            id=row.id,
-            document=row.id,
-            text=row.text,
-            attributes=_stored_attributes(row.id, row.attributes),
-            vector=row.vector,
-        )
-        for row in rows
-    ]
+    def _ignore(self, names: Iterable[str]) -> None:
+        """Remember the unknown fields among these names."""
+        unknown = [name for name in names if name not in FIELDS and is_text(name)]
+        self.ignored.update(unknown[: MAX_IGNORED_NAMES - len(self.ignored)])
 
 
-def accepted_rows(rows: Sequence[GivenRow]) -> list[Accepted]:
-    """Return the rows as they are stored, in the form for ``COPY``, ordered by id."""
-    ordered = sorted(rows, key=lambda row: row.id)
-    return [
-        (
-            row.id,
-            row.id,
-            row.text,
-            Jsonb(orjson.dumps(_stored_attributes(row.id, row.attributes)), dumps=bytes),
-            row.vector,
-        )
-        for row in ordered
-    ]
+def _rows(
+    numbers: Sequence[int], ids: Sequence[Any], texts: Sequence[Any], attributes: Sequence[Any]
+) -> GivenRows:
+    nothing = np.empty((len(ids), 0), dtype=np.float32)
+    return GivenRows(numbers=numbers, ids=ids, texts=texts, attributes=attributes, vectors=nothing)
 
 
-def unit_vector(numbers: Sequence[float], dim: int) -> NDArray[np.float32]:
-    """Return the vector of a search, (dim,) float32 with unit length.
-
-    Raises:
-        InvalidInput: the vector has another number of numbers, is not finite, or has length zero.
-    """
-    try:
-        units, unfit = _unit_vectors([_numbers(list(numbers), dim)], dim)
-        if unfit:
-            raise unfit[0]
-    except Unfit as exc:
-        raise InvalidInput(f"the request {exc}", param="vector") from exc
-    unit: NDArray[np.float32] = units[0]
-    return unit
+def _at(column: Sequence[Any], places: Sequence[int] | None) -> Sequence[Any]:
+    return column if places is None else [column[place] for place in places]
 
 
-def _stored_attributes(id: str, owners: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the attributes that filters test. If a name is that of a system attribute, searches show the
-    value as that attribute, such as ``page``, unless the value has another type.
-    """
-    types = {"page": int, "start": int, "end": int, "ordinal": int, "keywords": list}
-    neutral = {"keywords": [], "filename": "", FILE: id}
-    hidden = {
-        name: neutral.get(name)
-        for name in SYSTEM & owners.keys()
-        if type(owners[name]) is not types.get(name, str)
-    }
-    return merged_attributes(hidden, owners)
+def _are_ids(values: Sequence[Any]) -> bool:
+    """True if each value is certainly an id; see ``_id``."""
+    if not all(type(value) is str for value in values):
+        return False
+    lengths = [*map(len, values)]
+    return (
+        bool(lengths) and min(lengths) > 0 and max(lengths) <= MAX_ID_CHARACTERS and is_text("".join(values))
+    )
+
+
+def _are_texts(values: Sequence[Any]) -> bool:
+    """True if each value is certainly a text; see ``_text``."""
+    return (
+        all(type(value) is str for value in values)
+        and max(map(len, values), default=0) * 4 <= MAX_TEXT_BYTES
+        and is_text("".join(values))
+    )
+
+
+def _are_attributes(values: Sequence[Any]) -> bool:
+    """True if each value certainly holds attributes that are stored as they are; see ``_attributes``."""
+    if not all(type(value) is dict and len(value) <= MAX_ATTRIBUTES for value in values):
+        return False
+    names = set(chain.from_iterable(values))
+    if not all(type(name) is str and 0 < len(name) <= MAX_ATTRIBUTE_NAME and is_text(name) for name in names):
+        return False
+    found = [*chain.from_iterable(value.values() for value in values)]
+    if not VALUE_TYPES.issuperset(map(type, found)):
+        return False
+    strings = [value for value in found if type(value) is str]
+    if strings and (max(map(len, strings)) > MAX_ATTRIBUTE_VALUE or not is_text("".join(strings))):
+        return False
+    # The comparison is false for NaN. Larger integers become floating-point numbers.
+    return all(
+        abs(value) <= (LARGEST_NUMBER if type(value) is float else LARGEST_INTEGER)
+        for value in found
+        if type(value) is not str
+    )
 
 
 def _id(value: Any) -> str:
@@ -269,58 +286,6 @@ def _is_value(value: Any) -> bool:
     if isinstance(value, str):
         return len(value) <= MAX_ATTRIBUTE_VALUE and is_text(value)
     return type(value) in {bool, int, float} and abs(value) <= LARGEST_NUMBER  # NaN gives False
-
-
-def _numbers(value: Any, dim: int) -> NDArray[np.float64]:
-    """Return the vector, (dim,) float64. It may have NaN."""
-    if value is None:
-        raise Unfit(FaultKind.DIMENSION, "has no vector")
-    if isinstance(value, list):
-        if len(value) != dim:
-            raise Unfit(FaultKind.DIMENSION, _length(len(value), dim))
-        value = _array(value)
-    if not isinstance(value, np.ndarray) or value.dtype.kind not in NUMBERS or value.ndim != 1:
-        raise Unfit(FaultKind.DIMENSION, "has a vector that is not a list of numbers")
-    if len(value) != dim:
-        raise Unfit(FaultKind.DIMENSION, _length(len(value), dim))
-    return value.astype(np.float64, copy=False)
-
-
-def _length(given: int, dim: int) -> str:
-    return f"has a vector of {given:,} numbers; the store's vectors have {dim:,}"
-
-
-def _array(value: list[Any]) -> Any:
-    try:
-        array = np.array(value)
-    except (ValueError, OverflowError):  # nested lists of unequal lengths, for one
-        return None
-    if array.dtype != object:
-        return array
-    if all(one is None or type(one) in (int, float) for one in value):  # null, or a number beyond 64 bits
-        return np.array([np.nan if one is None else float(one) for one in value])
-    return None
-
-
-def _unit_vectors(
-    vectors: "NDArray[Any] | Sequence[NDArray[np.float64]]", dim: int
-) -> tuple[NDArray[np.float32], dict[int, Unfit]]:
-    """Return the vectors with unit length, (n, dim) float32, and why some have none, by position."""
-    if not len(vectors):
-        return np.empty((0, dim), dtype=np.float32), {}
-    matrix = np.array(vectors, dtype=np.float64)
-    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        lengths = np.sqrt(np.einsum("ij,ij->i", matrix, matrix))
-        other = np.abs(lengths - 1) > UNIT_TOLERANCE
-        matrix[other] /= lengths[other, None]
-    unfit = {
-        int(place): Unfit(FaultKind.NOT_FINITE, NOT_FINITE) for place in np.flatnonzero(~np.isfinite(lengths))
-    }
-    unfit |= {
-        int(place): Unfit(FaultKind.ZERO_LENGTH, ZERO_LENGTH)
-        for place in np.flatnonzero(lengths < LEAST_LENGTH)
-    }
-    return matrix.astype(np.float32), unfit
 
 
 def _shown_id(row: Any) -> str | None:

@@ -18,14 +18,10 @@ from psycopg import Connection
 from cluster.database import translated
 from cluster.database.queries import queries
 from cluster.documents.chunks import chunk_store
-from cluster.documents.chunks.chunk_rows import Accepted, ChunkRecord
-from cluster.documents.given_vectors.given_rows import (
-    FaultKind,
-    GivenRow,
-    RowFault,
-    accepted_rows,
-    chunk_records,
-)
+from cluster.documents.chunks.chunk_rows import ChunkRecord
+from cluster.documents.given_vectors.faults import FaultKind, RowFault
+from cluster.documents.given_vectors.given_rows import GivenRows
+from cluster.documents.given_vectors.stored_rows import accepted_rows, chunk_records, new_rows
 from cluster.documents.indexing import Ahead, ChunkIndex
 from cluster.documents.vector_stores.stores import VectorStore
 from cluster.errors import Conflict, Misconfigured, NotFound, Permanent
@@ -42,12 +38,12 @@ class AheadOfRows:
     """Rows that are ready for ``insert``, and those that an external index has refused."""
 
     #: The rows that were passed to ``write_ahead``.
-    rows: Sequence[GivenRow]
+    rows: GivenRows
     refused: Sequence[RowFault]
     #: The rows that an external index did not refuse, as they are stored.
     records: Sequence[ChunkRecord] = ()
-    #: The rows in the form for ``COPY``, if the vectors are in our Postgres; otherwise None.
-    accepted: Sequence[Accepted] | None = None
+    #: The rows in the binary format of ``COPY``; None if a row has a text, or the index is an external one.
+    new: bytes | None = None
     #: What the external index has stored; None if the vectors are in our Postgres.
     ahead: Ahead | None = None
 
@@ -66,7 +62,7 @@ def require_given(store: VectorStore) -> VectorStore:
     return store
 
 
-def write_ahead(index: ChunkIndex, store: VectorStore, rows: Sequence[GivenRow]) -> AheadOfRows:
+def write_ahead(index: ChunkIndex, store: VectorStore, rows: GivenRows) -> AheadOfRows:
     """Prepare the rows, and write their vectors to an external index. Call it outside any transaction.
 
     Raises:
@@ -74,25 +70,25 @@ def write_ahead(index: ChunkIndex, store: VectorStore, rows: Sequence[GivenRow])
         Permanent: the index refuses all rows for a reason that is not about single rows.
     """
     if index.external is None:
-        return AheadOfRows(rows=rows, refused=(), accepted=accepted_rows(rows))
+        return AheadOfRows(rows=rows, refused=(), new=new_rows(store.organisation, store.id, rows))
     refused: dict[str, str] = {}
+    records = chunk_records(rows)
     while True:
-        kept = [row for row in rows if row.id not in refused]
-        records = chunk_records(kept)
+        records = [record for record in records if record.id not in refused]
         try:
             ahead = index.write_ahead(store.organisation, store.id, records, collection=store.collection)
             break
         except NOT_OF_ROWS:
             raise
         except Permanent as exc:
-            at_fault = {row.id for row in kept}.intersection(exc.row_ids)
+            at_fault = {record.id for record in records}.intersection(exc.row_ids)
             if not at_fault:
                 raise
             refused |= dict.fromkeys(at_fault, f"was refused by the vector index: {exc}")
     faults = [
-        RowFault(row=row.row, id=row.id, kind=FaultKind.INDEX, message=refused[row.id])
-        for row in rows
-        if row.id in refused
+        RowFault(row=number, id=id, kind=FaultKind.INDEX, message=refused[id])
+        for number, id in zip(rows.numbers, rows.ids, strict=True)
+        if id in refused
     ]
     return AheadOfRows(rows=rows, refused=faults, records=records, ahead=ahead)
 
@@ -134,11 +130,16 @@ def insert(
     if found[0]:
         raise Conflict(f"vector store {store.id!r} has expired; create a new one")
     place, collection = (store.organisation, store.id), store.collection
-    if ahead.accepted is None:
+    if index.external is not None:
         merged = index.merge(connection, *place, ahead.records, collection, ahead.ahead, known={})
         return Inserted(written=merged)
     with translated():
-        if probably_new and chunk_store.insert_new(connection, *place, ahead.accepted, collection=collection):
-            return Inserted(written=Written(written=len(ahead.accepted)), copied=True)
-        count = chunk_store.merge(connection, *place, ahead.accepted, collection=collection, kept=())
-    return Inserted(written=Written(written=count, unchanged=len(ahead.accepted) - count))
+        if (
+            probably_new
+            and ahead.new is not None
+            and chunk_store.insert_new(connection, ahead.new, collection=collection)
+        ):
+            return Inserted(written=Written(written=len(ahead.rows)), copied=True)
+        accepted = accepted_rows(ahead.rows)
+        count = chunk_store.merge(connection, *place, accepted, collection=collection, kept=())
+    return Inserted(written=Written(written=count, unchanged=len(accepted) - count))

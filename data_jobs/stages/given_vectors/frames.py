@@ -1,10 +1,10 @@
 """The frames in which the reading process sends checked rows to the worker.
 
     write_frame(pipe, Frame(rows=rows, faults=faults))
-    read_frame(pipe, dim=384)                # the same frame; None at the end of the pipe
+    read_frame(pipe, dim=384, most=1_000)    # the same frame; None at the end of the pipe
 
-A frame is two lengths, JSON without the vectors, and the vectors as float32. The file may be hostile, so the
-process that reads it sends no pickle, and the worker checks every length.
+A frame is two lengths, JSON with a list for each column except the vectors, and the vectors as float32. The
+file may be hostile, so the process that reads it sends no pickle, and the worker checks every length.
 """
 
 import struct
@@ -14,12 +14,13 @@ from typing import IO, Any
 
 import numpy as np
 import orjson
+from numpy.typing import NDArray
 
-from cluster.documents.given_vectors.given_rows import FaultKind, GivenRow, RowFault
+from cluster.documents.given_vectors.faults import FaultKind, RowFault
+from cluster.documents.given_vectors.given_rows import GivenRows
 
 LENGTHS = struct.Struct("<II")
-#: Maximum number of rows of a frame, and of bytes of its JSON.
-MAX_ROWS = 1_000
+#: Maximum number of bytes of the JSON of a frame.
 MAX_JSON_BYTES = 128 * 1024 * 1024
 
 
@@ -28,7 +29,7 @@ class Frame:
     """Some consecutive rows of the file."""
 
     #: Rows that can be stored, in order.
-    rows: Sequence[GivenRow]
+    rows: GivenRows
     #: Rows that cannot, in order.
     faults: Sequence[RowFault]
     #: Names of the unknown fields of all rows so far.
@@ -39,22 +40,29 @@ class Frame:
 
 def write_frame(pipe: IO[bytes], frame: Frame) -> None:
     """Write the frame."""
+    rows = frame.rows
     found = {
-        "rows": [(row.row, row.id, row.text, row.attributes) for row in frame.rows],
+        "numbers": rows.numbers,
+        "ids": rows.ids,
+        "texts": rows.texts if any(rows.texts) else None,
+        "attributes": rows.attributes,
         "faults": [astuple(fault) for fault in frame.faults],
         "ignored": sorted(frame.ignored),
         "total": frame.total,
     }
     described = orjson.dumps(found)
-    pipe.write(LENGTHS.pack(len(described), len(frame.rows)))
+    pipe.write(LENGTHS.pack(len(described), len(rows)))
     pipe.write(described)
-    if frame.rows:
-        pipe.write(np.stack([row.vector for row in frame.rows]).data)
+    pipe.write(np.ascontiguousarray(rows.vectors).data.cast("B") if len(rows) else b"")
     pipe.flush()
 
 
-def read_frame(pipe: IO[bytes], *, dim: int) -> Frame | None:
+def read_frame(pipe: IO[bytes], *, dim: int, most: int) -> Frame | None:
     """Return the next frame; None if the pipe ends before a whole frame.
+
+    Args:
+        dim: number of numbers of a vector.
+        most: maximum number of rows.
 
     Raises:
         ValueError: the bytes are not a frame.
@@ -63,7 +71,7 @@ def read_frame(pipe: IO[bytes], *, dim: int) -> Frame | None:
     if len(lengths) < LENGTHS.size:
         return None
     size, count = LENGTHS.unpack(lengths)
-    if size > MAX_JSON_BYTES or count > MAX_ROWS:
+    if size > MAX_JSON_BYTES or count > most:
         raise ValueError(f"a frame of {size:,} bytes and {count:,} rows")
     described, vectors = pipe.read(size), pipe.read(count * dim * 4)
     if len(described) < size or len(vectors) < count * dim * 4:
@@ -71,10 +79,7 @@ def read_frame(pipe: IO[bytes], *, dim: int) -> Frame | None:
     found: dict[str, Any] = orjson.loads(described)
     matrix = np.frombuffer(vectors, dtype=np.float32).reshape(count, dim)
     return Frame(
-        rows=[
-            GivenRow(row=int(number), id=str(id), text=str(text), attributes=dict(attributes), vector=vector)
-            for (number, id, text, attributes), vector in zip(found["rows"], matrix, strict=True)
-        ],
+        rows=_rows(found, matrix),
         faults=[
             RowFault(row=int(number), id=id, kind=FaultKind(kind), message=str(message))
             for number, id, kind, message in found["faults"]
@@ -82,3 +87,17 @@ def read_frame(pipe: IO[bytes], *, dim: int) -> Frame | None:
         ignored=[str(name) for name in found["ignored"]],
         total=found["total"] and int(found["total"]),
     )
+
+
+def _rows(found: dict[str, Any], vectors: NDArray[np.float32]) -> GivenRows:
+    """Return the rows of a frame.
+
+    Raises:
+        ValueError: the columns are not of one length, or a value has another type.
+    """
+    numbers, ids, attributes = found["numbers"], found["ids"], found["attributes"]
+    texts = [""] * len(ids) if found["texts"] is None else found["texts"]
+    for column, kind in ((numbers, int), (ids, str), (texts, str), (attributes, dict)):
+        if len(column) != len(vectors) or not all(type(value) is kind for value in column):
+            raise ValueError(f"a column with {len(column):,} values, or a value that is no {kind.__name__}")
+    return GivenRows(numbers=numbers, ids=ids, texts=texts, attributes=attributes, vectors=vectors)

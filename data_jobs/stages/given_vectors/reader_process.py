@@ -1,6 +1,6 @@
 """The process that reads a file of given vectors and checks its rows.
 
-    python -m data_jobs.stages.given_vectors.reader_process DIM MEMORY_BYTES < FILE > FRAMES
+    python -m data_jobs.stages.given_vectors.reader_process DIM ROWS MEMORY_BYTES < FILE > FRAMES
 
 ``row_reader.RowReader`` starts it with limited memory and without the settings of the cluster, because the
 file may be hostile. It ends with a sentence in its standard error and ``EXIT_REFUSED`` if the file cannot be
@@ -12,33 +12,60 @@ import resource
 import sys
 from typing import BinaryIO
 
-from cluster.documents.given_vectors.given_rows import RowChecker
+from cluster.documents.given_vectors.faults import RowFault
+from cluster.documents.given_vectors.given_rows import GivenRows, RowChecker
 from cluster.errors import InvalidInput
 from data_jobs.stages.given_vectors.frames import Frame, write_frame
-from data_jobs.stages.given_vectors.row_files import BUFFER_BYTES, rows_of
+from data_jobs.stages.given_vectors.row_files import BUFFER_BYTES, ROWS_PER_PART, RowPart, rows_of
 from data_jobs.stages.parsing.child_contract import EXIT_MEMORY
 from data_jobs.stages.parsing.out_of_memory import is_out_of_memory
 
 EXIT_REFUSED = 78
+#: A frame takes no further rows after this many characters of text.
+FRAME_CHARACTERS = 8 * 1024 * 1024
 
 
-def main(file: BinaryIO, pipe: BinaryIO, dim: int) -> None:
-    """Write all rows of the file as frames."""
-    found = rows_of(file)
+def main(file: BinaryIO, pipe: BinaryIO, dim: int, rows_per_frame: int) -> None:
+    """Write all rows of the file as frames of at most ``rows_per_frame`` rows."""
+    found = rows_of(file, min(ROWS_PER_PART, rows_per_frame))
     checker = RowChecker(dim)
     checker.ignored.update(found.unknown)
+    rows: list[GivenRows] = []
+    faults: list[RowFault] = []
+    size = characters = 0
+
+    def write() -> None:
+        nonlocal size, characters
+        joined = GivenRows.joined(rows)
+        write_frame(
+            pipe, Frame(rows=joined, faults=faults, ignored=sorted(checker.ignored), total=found.total)
+        )
+        rows.clear()
+        faults.clear()
+        size = characters = 0
+
     for part in found.parts:
-        vectors = part.vectors
-        if vectors is not None and vectors.shape[1] != dim:  # each row then says so
-            pairs = zip(part.rows, vectors, strict=True)
-            good, faults = checker.check((number, {**row, "vector": one}) for (number, row), one in pairs)
-        else:
-            good, faults = checker.check(part.rows, vectors)
-        frame = Frame(rows=good, faults=faults, ignored=sorted(checker.ignored), total=found.total)
-        write_frame(pipe, frame)
+        if size and (size + len(part.rows) > rows_per_frame or characters > FRAME_CHARACTERS):
+            write()
+        good, bad = _checked(checker, part, dim)
+        rows.append(good)
+        faults += bad
+        size += len(part.rows)
+        characters += sum(map(len, good.texts))
+    if size:
+        write()
 
 
-def run(dim: int, memory_bytes: int) -> int:
+def _checked(checker: RowChecker, part: RowPart, dim: int) -> tuple[GivenRows, list[RowFault]]:
+    vectors = part.vectors
+    if vectors is None or vectors.shape[1] == dim:
+        return checker.check(part.rows, vectors)
+    # Each row then says that its vector has another length.
+    pairs = zip(part.rows, vectors, strict=True)
+    return checker.check((number, {**row, "vector": vector}) for (number, row), vector in pairs)
+
+
+def run(dim: int, rows_per_frame: int, memory_bytes: int) -> int:
     """Limit the memory, read standard input, and return the exit code."""
     resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -47,7 +74,7 @@ def run(dim: int, memory_bytes: int) -> int:
             os.fdopen(0, "rb", BUFFER_BYTES, closefd=False) as file,
             os.fdopen(1, "wb", BUFFER_BYTES, closefd=False) as pipe,
         ):
-            main(file, pipe, dim)
+            main(file, pipe, dim, rows_per_frame)
     except BrokenPipeError:
         return 0  # the worker needs no more rows
     except InvalidInput as exc:
@@ -61,4 +88,4 @@ def run(dim: int, memory_bytes: int) -> int:
 
 
 if __name__ == "__main__":
-    os._exit(run(int(sys.argv[1]), int(sys.argv[2])))
+    os._exit(run(*map(int, sys.argv[1:])))

@@ -1,6 +1,6 @@
 """Reads a file of given vectors through a process with limits, which also checks the rows.
 
-with RowReader(settings, file, dim=384) as reader:
+with RowReader(settings, file, dim=384, rows_per_frame=1_000) as reader:
     while (frame := reader.next()) is not None:
         ...                                        # frame.rows, frame.faults
 """
@@ -33,20 +33,21 @@ class RowReader:
     Args:
         file: the file, open for reading, at any position.
         dim: number of numbers of a vector.
+        rows_per_frame: maximum number of rows of a frame.
 
     Raises:
         Unavailable: the process cannot be started.
     """
 
-    def __init__(self, settings: Settings, file: BinaryIO, *, dim: int) -> None:
-        self._dim, self._memory_bytes = dim, settings.parse_memory_bytes
+    def __init__(self, settings: Settings, file: BinaryIO, *, dim: int, rows_per_frame: int) -> None:
+        self._dim, self._rows, self._memory_bytes = dim, rows_per_frame, settings.parse_memory_bytes
         file.seek(0)
         variables = {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}
         try:
             self._process = subprocess.Popen(
                 [
                     *(sys.executable, "-m", "data_jobs.stages.given_vectors.reader_process"),
-                    *(str(dim), str(self._memory_bytes)),
+                    *map(str, (dim, rows_per_frame, self._memory_bytes)),
                 ],
                 stdin=file,
                 stdout=subprocess.PIPE,
@@ -66,7 +67,7 @@ class RowReader:
         """
         assert self._process.stdout is not None
         try:
-            frame = read_frame(self._process.stdout, dim=self._dim)
+            frame = read_frame(self._process.stdout, dim=self._dim, most=self._rows)
         except (ValueError, KeyError, TypeError) as exc:
             result = f"an invalid result ({type(exc).__name__})"
             raise Permanent(f"the file made its reader give {result}") from exc

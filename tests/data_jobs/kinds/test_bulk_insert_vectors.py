@@ -159,6 +159,25 @@ def test_wrong_rows_are_named_by_number_and_the_others_are_inserted(
     assert (again["written"], again["unchanged"], again["failed"]) == (0, 2_463, 37)
 
 
+def test_new_rows_without_texts_are_stored_as_they_are_given(client: LocalClient) -> None:
+    store, given = given_store(client), rows(3)
+    for row, id in zip(given, ["b", "ä", "a" * 512], strict=True):
+        row |= {"id": id, "text": None}
+    given[1]["attributes"] = {"page": "ii", "name": 'ö"\\'}
+    result = insert(client, store, as_lines(given)).result or {}
+    assert (result["written"], result["failed"]) == (3, 0)
+    place = (client.organisation, store.id)
+    stored = [*index_of(client, store).scan(*place, collection=store.collection)]
+    assert [record.id for record in stored] == ["a" * 512, "b", "ä"]
+    for row in given:
+        (record,) = (one for one in stored if one.id == row["id"])
+        assert (record.document, record.text) == (row["id"], "")
+        assert {name: record.attributes[name] for name in row["attributes"]} == row["attributes"]
+        assert record.vector is not None
+        unit = np.array(row["vector"]) / np.linalg.norm(row["vector"])
+        np.testing.assert_allclose(record.vector, unit, rtol=1e-6)
+
+
 def stored_file(client: LocalClient, id: str) -> File:
     with client.pool.connection() as connection:
         return get_file(connection, client.organisation, id)
