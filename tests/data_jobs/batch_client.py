@@ -1,21 +1,29 @@
-"""Does what a client of the Batch API does, by calling the functions behind the routes."""
+"""Does what a client of the Batch API does, and answers requests of batches as a test sets it."""
 
+import asyncio
 import json
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
+
 from cluster.documents.batches import batches
+from cluster.documents.batches.batch_answers import RequestAnswer
 from cluster.documents.batches.batches import NewBatch, RequestBatch, get_batch
 from cluster.documents.files import get_file
+from cluster.errors import ClusterError
 from cluster.organisations.organisations import StorageLimits
-from tests.data_jobs.running_consumer import LocalClient, until
+from data_jobs.kinds import answer_requests
+from tests.data_jobs.running_consumer import LocalAnswerer, LocalClient, until
 
 MODEL = "all-MiniLM-L6-v2"
 
 
 @dataclass(frozen=True)
 class BatchClient(LocalClient):
-    """Does what a client of the Batch API does."""
+    """Does what a client of the Batch API does, by calling the functions behind the routes."""
 
     def create(self, lines: list[Any], **options: Any) -> RequestBatch:
         data = b"\n".join(line if isinstance(line, bytes) else json.dumps(line).encode() for line in lines)
@@ -70,3 +78,43 @@ def request(id: str, input: Any = "a text", **body: Any) -> dict[str, Any]:
 
 def ids(lines: list[dict[str, Any]]) -> list[str]:
     return [line["custom_id"] for line in lines]
+
+
+@dataclass
+class Answerer:
+    """Answers as the endpoint does, unless a test sets another behaviour."""
+
+    local: LocalAnswerer
+    #: Number of calls that are answered. Later calls wait.
+    permitted: float = math.inf
+    #: Raised by calls, the last one first.
+    errors: list[Exception] = field(default_factory=list)
+    #: If a line contains the key, the error takes the place of the answer, once.
+    refusals: dict[bytes, ClusterError] = field(default_factory=dict)
+    #: The lines of each call that has begun.
+    calls: list[list[bytes]] = field(default_factory=list)
+
+    async def __call__(
+        self, lines: list[bytes], *, organisation: str, fingerprints: Mapping[str, str]
+    ) -> list[RequestAnswer | ClusterError]:
+        self.calls.append(lines)
+        while self.permitted < 1:
+            await asyncio.sleep(0.01)
+        self.permitted -= 1
+        if self.errors:
+            raise self.errors.pop()
+        answers = await self.local(lines, organisation=organisation, fingerprints=fingerprints)
+        for key in list(self.refusals):
+            for position, line in enumerate(lines):
+                if key in line:
+                    answers[position] = self.refusals.pop(key)
+        return answers
+
+
+def make_parts_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Limit parts and calls to five requests, with two calls at once."""
+    monkeypatch.setattr(answer_requests, "REQUESTS_PER_CALL", 5)
+    monkeypatch.setattr(answer_requests, "CALLS_AT_ONCE", 2)
+    monkeypatch.setattr(answer_requests, "CALLS_IN_MEMORY", 2)
+    monkeypatch.setattr(answer_requests, "PART_REQUESTS", 5)
+    monkeypatch.setattr(answer_requests, "CHECK_S", 0.05)

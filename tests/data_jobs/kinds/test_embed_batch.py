@@ -1,10 +1,8 @@
 """A batch answers each request once, in one of two files, whatever happens while it runs."""
 
-import asyncio
 import math
 import tracemalloc
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
@@ -17,46 +15,15 @@ from cluster.documents.batches.batch_files import end_abandoned
 from cluster.documents.batches.batches import RequestBatch
 from cluster.documents.files import delete_file, get_file, release_blobs
 from cluster.engines import Engine, Registry, open_engine
-from cluster.errors import ClusterError, Misconfigured, Throttled, Unavailable
+from cluster.errors import Misconfigured, Throttled, Unavailable
 from cluster.jobs import queue
 from cluster.jobs.jobs import JobState
 from cluster.retrying import Backoff
 from cluster.settings import Settings
 from data_jobs.kinds import answer_requests
 from data_jobs.worker import job_attempt
-from tests.data_jobs.batch_client import MODEL, BatchClient, ids, request
+from tests.data_jobs.batch_client import MODEL, Answerer, BatchClient, ids, make_parts_small, request
 from tests.data_jobs.running_consumer import LocalAnswerer, consuming, until
-
-
-@dataclass
-class Answerer:
-    """Answers as the endpoint does, unless a test sets another behaviour."""
-
-    local: LocalAnswerer
-    #: Number of calls that are answered. Later calls wait.
-    permitted: float = math.inf
-    #: Raised by calls, the last one first.
-    errors: list[Exception] = field(default_factory=list)
-    #: If a line contains the key, the error takes the place of the answer, once.
-    refusals: dict[bytes, ClusterError] = field(default_factory=dict)
-    #: The lines of each call that has begun.
-    calls: list[list[bytes]] = field(default_factory=list)
-
-    async def __call__(
-        self, lines: list[bytes], *, organisation: str, fingerprints: Mapping[str, str]
-    ) -> list[RequestAnswer | ClusterError]:
-        self.calls.append(lines)
-        while self.permitted < 1:
-            await asyncio.sleep(0.01)
-        self.permitted -= 1
-        if self.errors:
-            raise self.errors.pop()
-        answers = await self.local(lines, organisation=organisation, fingerprints=fingerprints)
-        for key in list(self.refusals):
-            for position, line in enumerate(lines):
-                if key in line:
-                    answers[position] = self.refusals.pop(key)
-        return answers
 
 
 @pytest.fixture(scope="module")
@@ -163,11 +130,7 @@ def test_a_file_without_requests_fails_the_batch(client: BatchClient) -> None:
 @pytest.fixture
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Limit parts and calls to five requests, with two calls at once."""
-    monkeypatch.setattr(answer_requests, "REQUESTS_PER_CALL", 5)
-    monkeypatch.setattr(answer_requests, "CALLS_AT_ONCE", 2)
-    monkeypatch.setattr(answer_requests, "CALLS_IN_MEMORY", 2)
-    monkeypatch.setattr(answer_requests, "PART_REQUESTS", 5)
-    monkeypatch.setattr(answer_requests, "CHECK_S", 0.05)
+    make_parts_small(monkeypatch)
 
 
 def paused(client: BatchClient, answerer: Answerer, *, calls: int, **options: Any) -> RequestBatch:

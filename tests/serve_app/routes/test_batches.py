@@ -1,6 +1,7 @@
 """OpenAI's unmodified client runs a batch from its file to its answers; organisations see only their own."""
 
 import json
+import math
 import time
 from collections.abc import Iterator
 from typing import Any, cast
@@ -15,7 +16,8 @@ from cluster.settings import Settings
 from data_jobs.kinds.embed_batch import EmbedBatch
 from data_jobs.kinds.resources import Resources
 from tests.conftest import new_organisation
-from tests.data_jobs.running_consumer import LocalAnswerer, consuming
+from tests.data_jobs.batch_client import Answerer, make_parts_small
+from tests.data_jobs.running_consumer import LocalAnswerer, consuming, until
 from tests.openai_contract import complaints
 from tests.serve_app.conftest import MODEL, Server, serving
 
@@ -36,14 +38,16 @@ def client(own_server: Server) -> Iterator[OpenAI]:
 
 
 @pytest.fixture
-def consumer(settings: Settings, pool: ConnectionPool) -> Iterator[None]:
+def answerer(settings: Settings, pool: ConnectionPool) -> Iterator[Answerer]:
     """A worker that runs batches only."""
     local, unused = LocalAnswerer(settings), cast(Any, None)
+    answerer = Answerer(local)
     resources = Resources(
-        blobs=open_blob_store(settings), indexes=unused, parsers=unused, embed=unused, answer=local
+        blobs=open_blob_store(settings), indexes=unused, parsers=unused, embed=unused, answer=answerer
     )
     with consuming(settings, pool, kinds={"embed_batch": EmbedBatch(resources)}):
-        yield
+        yield answerer
+        answerer.permitted = math.inf
     local.close()
 
 
@@ -69,7 +73,7 @@ def created(client: OpenAI, *, count: int = 3, name: str = "request", **options:
     )
 
 
-@pytest.mark.usefixtures("consumer")
+@pytest.mark.usefixtures("answerer")
 def test_the_openai_client_runs_a_batch(client: OpenAI) -> None:
     batch = created(client, count=20, name="whole", metadata={"night": "1"})
     assert (batch.object, batch.endpoint, batch.metadata) == ("batch", "/v1/embeddings", {"night": "1"})
@@ -107,6 +111,62 @@ def test_the_openai_client_runs_a_batch(client: OpenAI) -> None:
     assert (file.purpose, file.filename) == ("batch_output", f"{batch.id}_output.jsonl")
     with pytest.raises(ConflictError):
         client.batches.cancel(batch.id)
+
+
+@pytest.mark.parametrize("status", ["cancelled", "expired"])
+def test_the_openai_client_sees_what_is_done_and_a_batch_that_ends_early_keeps_it(
+    client: OpenAI,
+    answerer: Answerer,
+    pool: ConnectionPool,
+    monkeypatch: pytest.MonkeyPatch,
+    status: str,
+) -> None:
+    make_parts_small(monkeypatch)
+    answerer.permitted = 1
+    made = created(client, count=12, name=status, metadata={"night": "2"})
+    now = until(lambda: client.batches.retrieve(made.id), lambda batch: batch.request_counts.completed > 0)
+    assert (now.status, now.output_file_id) == ("in_progress", None)
+    assert now.request_counts.model_dump() == {"total": 12, "completed": 4, "failed": 1}
+    assert now.usage.total_tokens > 0
+    if status == "cancelled":
+        assert client.batches.cancel(made.id).status == "cancelling"
+    else:
+        with pool.connection() as connection:  # the completion window ends
+            connection.execute("UPDATE batches SET expires_at = now() WHERE id = %s", [made.id])
+    ended = until(lambda: client.batches.retrieve(made.id), lambda batch: batch.status == status)
+
+    assert complaints("Batch", ended.to_dict()) == []
+    assert getattr(ended, f"{status}_at") >= ended.in_progress_at >= ended.created_at
+    assert ended.request_counts.model_dump() == {"total": 12, "completed": 4, "failed": 8}
+    assert (ended.usage, ended.metadata) == (now.usage, {"night": "2"})
+    output, error = (
+        [json.loads(line) for line in client.files.content(file).text.splitlines()]
+        for file in (ended.output_file_id, ended.error_file_id)
+    )
+    assert [line["custom_id"] for line in output] == [f"{status}-{n}" for n in range(1, 5)]
+    assert [line["custom_id"] for line in error] == [f"{status}-{n}" for n in (0, *range(5, 12))]
+    assert {line["error"]["code"] for line in error[1:]} == {f"batch_{status}"}
+
+
+def test_a_batch_with_one_idempotency_key_is_created_once(client: OpenAI) -> None:
+    file = client.files.create(file=("once.jsonl", requests(1, name="once")), purpose="batch")
+
+    def create(**metadata: str) -> Any:
+        return client.batches.create(
+            input_file_id=file.id,
+            endpoint="/v1/embeddings",
+            completion_window="24h",
+            metadata=metadata,
+            extra_headers={"Idempotency-Key": f"of {file.id}"},
+        )
+
+    made = create(night="3")
+    assert create(night="3") == made
+    with pytest.raises(BadRequestError) as refused:
+        create(night="4")
+    assert refused.value.code == "idempotency_key_reused"
+    assert [batch.id for batch in client.batches.list(limit=2) if batch.input_file_id == file.id] == [made.id]
+    client.batches.cancel(made.id)
 
 
 def test_batches_are_listed_in_pages(client: OpenAI) -> None:
