@@ -4,14 +4,14 @@
     python -m benchmarks.given_vectors --rows 1000000 --rounds 1 --kills 2 --without-index
 
 A worker in a process of its own runs the job: it copies the file from the blob store, lets another process
-read and check the rows, and inserts them with a record of the progress in each transaction. The baseline is
-one ``COPY`` of bytes that were encoded before the clock starts, into a table with the same columns, storage
-and indexes, but without the triggers that count changes. Both end with a commit to the disk. The approximate
-index is built after the rows, and its time is shown separately.
+read and check the rows, and inserts the rows with a record of the progress in each transaction. The baseline
+is one ``COPY`` of bytes that were encoded before the clock starts, into a table with the same columns,
+storage and indexes, but without the triggers that count changes. Both end with a commit to the disk. The
+approximate index is built after the rows, and its time is shown separately.
 
 With ``--kills``, the worker is killed with SIGKILL that many times, and the counts of the job must still be
-exact; the speed then says nothing. Files of JSON lines have 37 bad rows of six kinds, which the job must name
-by their numbers. The memory is that of the worker and its reading process together, when 10, 50
+exact. The measured speed is then not meaningful. Files of JSON lines have 37 bad rows of six kinds, which the
+job must name by their numbers. The memory is that of the worker and its reading process together, when 10, 50
 and 90 % of the rows are inserted.
 """
 
@@ -47,7 +47,7 @@ from cluster.organisations.organisations import StorageLimits, ensure_organisati
 from cluster.settings import Settings
 
 CHECK_S = 0.2
-#: Shares of the rows at which the memory is shown.
+#: Shares of the inserted rows at which the benchmark shows the memory.
 SHARES = (0.1, 0.5, 0.9)
 MIB = 1024 * 1024
 
@@ -80,7 +80,7 @@ def main() -> int:
 
 @dataclass
 class Bench:
-    """Measures with one database."""
+    """Runs the measurements with one database."""
 
     settings: Settings
     pool: ConnectionPool
@@ -202,7 +202,7 @@ class Bench:
         return store
 
     def check(self, job: Job, bad: Mapping[int, str]) -> None:
-        """Check that each row was inserted once, or is named."""
+        """Check that each row was inserted once, or that the result of the job names it."""
         result = job.result or {}
         named = {row: kind for kind, of in result["failures"].items() for row in of["first_rows"]}
         assert named == bad, (job.error, named)
@@ -229,7 +229,7 @@ class Bench:
         return str(row[0])
 
     def truncate(self) -> None:
-        """Empty the table, and drop the approximate index, so that each load begins alike."""
+        """Empty the table, and drop the approximate index, so that each load begins with the same state."""
         table = self.table()
         with self.pool.connection() as connection:
             connection.execute(f"TRUNCATE {table}")
@@ -249,13 +249,13 @@ class Bench:
 
 @dataclass
 class Memory:
-    """The memory of the worker and of its reading process, by the share of rows that are inserted."""
+    """Records the memory of the worker and of its reading process, by the share of rows that are inserted."""
 
     rows: int
     seen: list[tuple[float, int]] = field(default_factory=list)
 
     def look(self, worker: int, done: int) -> None:
-        """Read the memory now."""
+        """Read and record the current memory."""
         size = 0
         try:
             process = psutil.Process(worker)

@@ -1,6 +1,7 @@
-"""The rows of ``benchmarks.given_vectors``: as a Parquet file, as JSON lines, and as the input of ``COPY``.
+"""Make the rows of ``benchmarks.given_vectors`` as a Parquet file, as JSON lines, and as the input of
+``COPY``.
 
-FORMATS["parquet"](file, 200_000, 384)
+    FORMATS["parquet"](file, 200_000, 384)
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -17,7 +18,7 @@ from cluster.documents.chunks.binary_copy import END, HEADER, binary_rows
 from cluster.documents.vector_stores.stores import VectorStore
 
 ORGANISATION = "bench"
-#: Rows that are made at once.
+#: Number of rows that are made at once.
 ROWS_PER_PART = 10_000
 
 
@@ -65,7 +66,7 @@ def parquet(file: IO[bytes], count: int, dim: int) -> None:
 
 
 def json_lines(file: IO[bytes], count: int, dim: int) -> None:
-    """Write the rows as JSON lines, and spoil some."""
+    """Write the rows as JSON lines, and put a fault into some of them."""
     bad = bad_rows(count)
     for first, vectors in made(count, dim):
         for number, vector in enumerate(vectors, start=first):
@@ -84,7 +85,7 @@ def bad_rows(count: int) -> dict[int, str]:
 
 #: Number of bad rows of a file of JSON lines.
 BAD = 37
-#: Kind of fault -> fields of a row that has the fault.
+#: For each kind of fault, fields that give a row this fault.
 SPOILT: Mapping[str, dict[str, Any]] = MappingProxyType(
     {
         "dimension": {"vector": [1.0]},

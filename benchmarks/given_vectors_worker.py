@@ -1,4 +1,4 @@
-"""The worker of ``benchmarks.given_vectors``: it runs jobs of the kind ``bulk_insert_vectors``.
+"""Run the worker of ``benchmarks.given_vectors``, which does jobs of the kind ``bulk_insert_vectors``.
 
 python -m benchmarks.given_vectors_worker HOME [--without-index]
 """
@@ -22,21 +22,21 @@ from data_jobs.worker.consumer import Consumer
 from data_jobs.worker.parser_pool import Parsers
 
 LEASE_S = 10.0
-#: No collection of a benchmark has so many rows.
+#: Number of rows from which an approximate index is built. No collection has so many rows.
 NO_INDEX_FROM = 10**12
 
 
 class WithoutApproximateIndex(ChunkIndexes):
-    """Opens pgvector such that no approximate index is built."""
+    """Opens the index of pgvector so that no approximate index is built."""
 
     def of(self, store: VectorStore) -> ChunkIndex:
-        """Return the chunk index of every store."""
+        """Return the chunk index, which is the same for every store."""
         del store
         return ChunkIndex(self._pool, PgvectorIndex(self._pool, index_from=NO_INDEX_FROM))
 
 
 class NoModel:
-    """Takes the place of the models, which this job does not use."""
+    """Replaces the models, which this kind of job does not use."""
 
     async def __call__(self, *arguments: Any, **options: Any) -> Any:
         raise AssertionError(f"a job of given vectors asked for a model: {arguments}, {options}")

@@ -1,8 +1,8 @@
 """Accept a job of each public kind: write the rows that the job is about, and queue the job.
 
 Called by ``POST /v1/jobs``, which has checked the input, and by workers for the jobs of schedules, whose
-input was checked when the schedule was created. A public kind without a row in ``ACCEPTED`` is queued with
-its input as it is.
+input was checked when the schedule was created. A public kind without a row in ``ACCEPTED`` is queued without
+further rows.
 
     with connection.transaction():
         job = accept(connection, "default", INDEX_FILE, input, default_limits=limits, options={})
@@ -109,8 +109,8 @@ def _accept_due(settings: Settings, connection: Connection[Any], due: DueJob) ->
 
 
 def _index_file(connection: Connection[Any], asked: AskedJob) -> Job:
-    """Attach the file as the route of the store's files does. If the file has an open job, that job may
-    continue, and no new job is queued.
+    """Attach the file in the same way as the route of the store's files. If the file has an open job, that
+    job may continue, and no new job is queued.
     """
     input: IndexFileInput = asked.input
     store = get_store(connection, asked.organisation, input.vector_store_id)
@@ -161,7 +161,7 @@ def _bulk_insert_vectors(connection: Connection[Any], asked: AskedJob) -> Job:
 
 
 def _embed_batch(connection: Connection[Any], asked: AskedJob) -> Job:
-    """Create a batch as the route of the batches does."""
+    """Create a batch in the same way as the route of the batches."""
     input: EmbedBatchInput = asked.input
     new = NewBatch(
         input_file=input.input_file_id, completion_window=input.completion_window, metadata=input.metadata
@@ -175,7 +175,7 @@ def _embed_batch(connection: Connection[Any], asked: AskedJob) -> Job:
     return get_job(connection, asked.organisation, batch.job)
 
 
-#: The function that accepts a job of each kind that needs more than its row in the queue.
+#: For each kind of job that needs more rows than the one in the queue, the function that accepts such a job.
 ACCEPTED: Mapping[str, Callable[[Connection[Any], AskedJob], Job]] = MappingProxyType(
     {
         INDEX_FILE.name: _index_file,

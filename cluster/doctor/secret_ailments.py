@@ -28,7 +28,9 @@ def _keys(patient: Patient) -> list[Case]:
 
 
 def _leave(_: Patient, __: Sequence[Case]) -> None:
-    """Change nothing: a lost key cannot be computed, and deleting it would hide the fault."""
+    """Change nothing, because a lost key cannot be computed again, and deleting the stored key would hide the
+    fault.
+    """
 
 
 def _only_an_operator(_: Patient, __: Sequence[Case]) -> str:

@@ -14,7 +14,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 #: IPv6 addresses outside this network are not global unicast (RFC 4291, and IANA's registry).
 GLOBAL_UNICAST = ip_network("2000::/3")
-#: Networks that are refused whatever ``ipaddress`` says about them.
+#: Networks that are refused, also if ``ipaddress`` calls their addresses global.
 NOT_PUBLIC = tuple(
     ip_network(text)
     for text in (
@@ -54,7 +54,7 @@ def parsed(text: str) -> IPv4Address | IPv6Address:
     """Return the address. An IPv4 address that is mapped into IPv6 (``::ffff:1.2.3.4``) becomes IPv4.
 
     Raises:
-        ValueError: the text is no IP address.
+        ValueError: the text is not an IP address.
     """
     address = ip_address(text)
     if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
@@ -75,7 +75,7 @@ class AddressRules:
         self._deny = [ip_network(text) for text in deny]
 
     def permits(self, text: str) -> bool:
-        """True if a request may connect to this address. False for a text that is no address."""
+        """True if a request may connect to this address. False for a text that is not an address."""
         try:
             address = parsed(text)
         except ValueError:
@@ -86,7 +86,7 @@ class AddressRules:
 
 
 def is_public(address: IPv4Address | IPv6Address) -> bool:
-    """True if the address belongs to the public internet, and to no range with a special use."""
+    """True if the address belongs to the public internet, and not to a range with a special use."""
     if isinstance(address, IPv6Address) and (address not in GLOBAL_UNICAST or address.scope_id):
         return False
     if any(address in network for network in NOT_PUBLIC):

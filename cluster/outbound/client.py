@@ -6,8 +6,8 @@
     client = AsyncOutboundClient(settings)                 # on an event loop
     answer = await client.post(url, content=body, headers=headers, max_bytes=0, deadline_s=15)
 
-Each request, and each redirect, uses a new connection to an address that was checked for it (``network``).
-Cookies, proxies and other settings from the environment play no part.
+Each request, and each redirect, uses a new connection to an address that ``network`` has checked for this
+connection. Cookies are not kept, and proxies and other settings from the environment have no effect.
 """
 
 import asyncio
@@ -30,9 +30,10 @@ from cluster.settings import Settings
 #: Maximum number of redirects that one request follows.
 MAX_REDIRECTS = 5
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
-#: Redirects after which the request keeps its method and its body.
+#: Statuses of redirects after which the request keeps its method and its body.
 SAME_METHOD = frozenset({307, 308})
-#: Threads that resolve host names. A slow name server holds one of them for each request.
+#: Number of threads that resolve host names. If a name server is slow, each request keeps one of these
+#: threads busy.
 RESOLVER_THREADS = 32
 USER_AGENT = "embedding-cluster"
 
@@ -61,8 +62,8 @@ class AsyncOutboundClient:
     """Sends requests on an event loop. One client serves a whole process.
 
     Args:
-        settings: settings with the permitted addresses and ports, and the egress proxy.
-        resolver: resolves host names, in place of the operating system.
+        settings: the settings of the permitted addresses and ports, and of the egress proxy.
+        resolver: resolves host names; None: the operating system resolves them.
     """
 
     def __init__(self, settings: Settings, *, resolver: Resolver = resolve) -> None:
@@ -174,7 +175,7 @@ class AsyncOutboundClient:
                     url=str(sent.url),
                 )
         except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException, OSError) as exc:
-            raise NoAnswer(_sentence_of(exc)) from None  # the cause may quote the server
+            raise NoAnswer(_sentence_of(exc)) from None  # the text of the cause may come from the server
 
     def _redirected(self, sent: _Sent, status: int, location: str) -> _Sent:
         try:
@@ -202,11 +203,11 @@ class OutboundClient:
         self._client = AsyncOutboundClient(settings, resolver=resolver)
 
     def get(self, url: str, **how: Any) -> OutboundAnswer:
-        """Send a GET request; arguments and errors are those of ``AsyncOutboundClient.get``."""
+        """Send a GET request. The arguments and errors are those of ``AsyncOutboundClient.get``."""
         return asyncio.run(self._client.get(url, **how))
 
     def post(self, url: str, **how: Any) -> OutboundAnswer:
-        """Send a POST request; arguments and errors are those of ``AsyncOutboundClient.post``."""
+        """Send a POST request. The arguments and errors are those of ``AsyncOutboundClient.post``."""
         return asyncio.run(self._client.post(url, **how))
 
 
@@ -225,7 +226,9 @@ def _core_url(url: URL) -> httpcore.URL:
 
 
 def _sent_headers(sent: _Sent) -> list[tuple[bytes, bytes]]:
-    """Return the headers of the request; those that the transport needs replace the caller's."""
+    """Return the headers of the request. A header that the transport needs replaces a header of the caller
+    with the same name.
+    """
     own = {
         "host": sent.url.netloc.decode("ascii"),
         "accept-encoding": ACCEPTED,

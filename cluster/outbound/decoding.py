@@ -4,8 +4,8 @@
     body = decoder.feed(chunk) + decoder.feed(next_chunk)
     decoder.end()
 
-Requests ask for gzip and deflate only. The standard library can stop either at a number of bytes; a bomb in
-brotli or zstd is never unpacked.
+Requests ask for gzip and deflate only. For both, the standard library can stop after a number of bytes.
+Bodies in brotli or zstd are refused and never decompressed.
 """
 
 import zlib
@@ -14,9 +14,10 @@ from cluster.outbound.errors import NoAnswer, RefusalReason, Refused, TooLarge
 
 #: The compressions that requests ask for.
 ACCEPTED = "gzip, deflate"
-#: ``wbits`` of zlib for each compression. 15 is the largest window; 16 more means a header of gzip.
+#: ``wbits`` of zlib for each compression. 15 means the largest window; adding 16 means that the body has a
+#: header of gzip.
 WINDOW_BITS = {"gzip": 31, "x-gzip": 31, "deflate": 15}
-#: ``wbits`` of a deflate body without the header of zlib, which some servers send.
+#: Value of ``wbits`` for a deflate body without the header of zlib. Some servers send such bodies.
 RAW_DEFLATE = -15
 
 
@@ -28,7 +29,7 @@ class BodyDecoder:
         max_bytes: maximum number of bytes before and after decompression.
 
     Raises:
-        Refused: the encoding is none that requests ask for.
+        Refused: the encoding is not one that requests ask for.
     """
 
     def __init__(self, encoding: str, *, max_bytes: int) -> None:

@@ -9,7 +9,7 @@ from cluster.errors import Permanent, Retryable
 
 
 class RefusalReason(StrEnum):
-    """Why the transport sends no request, or follows no redirect."""
+    """The reason for which the transport refuses a request or does not follow a redirect."""
 
     #: The text is not an absolute URL with a valid host.
     URL = "url"
@@ -21,14 +21,14 @@ class RefusalReason(StrEnum):
     PORT = "port"
     #: At least one address of the host is not public, or the operator denies it.
     ADDRESS = "address"
-    #: The redirects do not end.
+    #: There are more redirects than the client follows.
     REDIRECTS = "redirects"
     #: The answer has a compression that was not asked for.
     ENCODING = "encoding"
 
 
 class Refused(Permanent):
-    """The transport does not permit the request.
+    """Raised if the transport does not permit the request.
 
     Args:
         message: names the rule.
@@ -42,14 +42,14 @@ class Refused(Permanent):
 
 
 class TooLarge(Permanent):
-    """The body of the answer has more bytes than the caller accepts."""
+    """Raised if the body of the answer has more bytes than the caller accepts."""
 
 
 class DeadlineExceeded(Retryable):
-    """The request, with all redirects and the whole body, took longer than the caller accepts."""
+    """Raised if the request, with all redirects and the whole body, took longer than the caller accepts."""
 
 
 class NoAnswer(Retryable):
-    """The host did not resolve, did not accept the connection, has no valid certificate, or did not send an
-    answer in HTTP.
+    """Raised if the host did not resolve, did not accept the connection, has no valid certificate, or did not
+    send an answer in HTTP.
     """

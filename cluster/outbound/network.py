@@ -1,4 +1,5 @@
-"""The network under ``client`` resolves a host, checks all of its addresses, and connects to one of them.
+"""Resolve a host, check all of its addresses, and connect to one of them. ``client`` uses this as the network
+of httpcore.
 
 httpcore calls ``connect_tcp`` for each connection, and then starts TLS on the stream with the host name of
 the URL. So the server name in TLS and the header ``Host`` stay those of the URL. Nothing resolves the host
@@ -22,7 +23,8 @@ from cluster.outbound.errors import NoAnswer, RefusalReason, Refused
 
 log = structlog.get_logger(__name__)
 
-#: Seconds for one attempt to connect to one address. A host may have several.
+#: Maximum seconds of one attempt to connect to one address. If this fails, the next address of the host is
+#: tried.
 CONNECT_TIMEOUT_S = 5.0
 #: Maximum number of addresses of a host that a request tries.
 MAX_ADDRESSES = 8
@@ -30,7 +32,8 @@ MAX_ADDRESSES = 8
 MAX_PROXY_ANSWER_BYTES = 16_384
 DEFAULT_PROXY_PORT = 80
 
-#: Returns the addresses of a host, and is called in a thread. Raises OSError if there are none.
+#: Function that returns the addresses of a host, and raises OSError if there are none. It is called in a
+#: thread.
 Resolver = Callable[[str, int], Sequence[str]]
 
 
@@ -98,11 +101,11 @@ class GuardedNetwork(AsyncNetworkBackend):
         raise NoAnswer("no address of the host accepts the connection")
 
     async def sleep(self, seconds: float) -> None:
-        """Wait; httpcore calls this between attempts to connect, of which it makes only one here."""
+        """Wait. httpcore calls this between attempts to connect; here, it makes only one attempt."""
         await asyncio.sleep(seconds)
 
     async def _checked(self, host: str, port: int) -> list[str]:
-        """Return the addresses of the host, all of which are permitted."""
+        """Return the addresses of the host, after a check that all of them are permitted."""
         loop = asyncio.get_running_loop()
         try:
             found = await loop.run_in_executor(self._threads, self._resolver, host, port)

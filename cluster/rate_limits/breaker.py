@@ -1,4 +1,4 @@
-"""Stops the whole cluster from calling a provider that is away.
+"""Stops the whole cluster from calling a provider that does not answer.
 
 After repeated failures, the breaker opens: every process refuses its calls at once, without waiting for time
 limits. After a pause, one call of the whole cluster probes the provider. If the probe succeeds, the breaker
@@ -8,8 +8,8 @@ closes; if it fails, the next pause is twice as long.
     with breaker.attempt():                     # raises ProviderUnavailable while the breaker is open
         answer = client.embeddings.create(...)
 
-Only the call itself belongs into the block. The name must not contain an organisation, because ``/readyz``
-shows it to everybody.
+Put only the call itself into the block. The name must not contain an organisation, because ``/readyz`` shows
+it to everybody.
 """
 
 import asyncio
@@ -29,17 +29,18 @@ from cluster.database.queries import queries
 from cluster.errors import Permanent, ProviderUnavailable, Retryable, Throttled
 
 SQL = queries("cluster.rate_limits", "breaker.sql")
-#: Failures without a success between them that open a breaker.
+#: Number of failures, without a success between them, after which a breaker opens.
 THRESHOLD = 8
-#: Seconds within which these failures have to happen.
+#: The breaker opens only if these failures happen within this many seconds.
 WINDOW_S = 60.0
-#: Seconds of the first pause, and of the longest.
+#: Length of the first pause and of the longest pause, in seconds.
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 5.0, 300.0
-#: Seconds after which the process of a probe counts as lost. It has to be longer than a call takes.
+#: If a probe has not ended after this many seconds, its process counts as lost. This has to be longer than a
+#: call takes.
 PROBE_S = 120.0
 #: Seconds for which a process remembers that a breaker is closed.
 REMEMBERED_S = 1.0
-#: Minimum seconds after which a refused caller asks again.
+#: Minimum of ``retry_after_s`` in the error of a refused call, in seconds.
 SHORTEST_RETRY_S = 1.0
 
 
@@ -50,7 +51,7 @@ class BreakerState:
     name: str
     #: True if calls are refused.
     open: bool
-    #: While open: when a probe may be sent.
+    #: Time from which a probe may be sent; None if the breaker is closed.
     retry_at: datetime | None
     #: True while a probe is in flight.
     probing: bool
@@ -68,16 +69,16 @@ class BreakerState:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ProviderLoad:
-    """What the cluster's calls to remote providers wait for."""
+    """The state of the cluster's calls to remote providers."""
 
-    #: Number of providers that no process calls for now.
+    #: Number of providers with an open breaker, which no process calls now.
     unavailable: int = 0
     #: Number of calls that wait for room in a budget.
     waiting_calls: int = 0
 
 
 def provider_load(connection: Connection[Any]) -> ProviderLoad:
-    """Return what the cluster's calls to remote providers wait for."""
+    """Count the providers with an open breaker, and the calls that wait for room in a budget."""
     (waiting_calls,) = connection.execute(SQL["waiting"]).fetchone() or (0,)
     unavailable = sum(state.open for state in breaker_states(connection))
     return ProviderLoad(unavailable=unavailable, waiting_calls=waiting_calls)
@@ -97,7 +98,7 @@ class SharedBreaker:
     Args:
         pool: connections to the database.
         name: names the provider, without an organisation.
-        threshold: failures without a success between them that open the breaker.
+        threshold: number of failures, without a success between them, after which the breaker opens.
         window_s: seconds within which these failures have to happen.
         first_pause_s: seconds of the first pause.
         longest_pause_s: seconds of the longest pause.
@@ -124,7 +125,7 @@ class SharedBreaker:
             "longest_pause_s": longest_pause_s,
             "probe_s": PROBE_S,
         }
-        #: Until then (``time.monotonic``) the breaker counts as closed without a query.
+        #: Until this time (``time.monotonic``), the breaker counts as closed, and the database is not asked.
         self._closed_until = 0.0
         #: True if the breaker had counted failures when this process looked last.
         self._has_failures = False
@@ -142,7 +143,7 @@ class SharedBreaker:
         return BreakerAttempt(self)
 
     def _enter(self) -> str | None:
-        """Return the id of the probe if the call is one."""
+        """Return the id of the probe if this call is a probe; otherwise None."""
         if time.monotonic() < self._closed_until:
             return None
         probe = uuid4().hex

@@ -28,7 +28,7 @@ from cluster.database.queries import queries
 from cluster.errors import InvalidInput, Throttled
 
 #: Number of parts into which a window is divided. Usage is summed up for each part, so a used amount may
-#: count for one part longer than the window.
+#: count longer than the window, by the length of one part.
 SLOTS = 100
 SLOT_END = (
     f"to_timestamp(ceil(extract(epoch FROM at)::float8 * {SLOTS} / part.window_s) * part.window_s / {SLOTS})"

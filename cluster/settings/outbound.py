@@ -44,8 +44,8 @@ class OutboundSettings(Concern):
     by commas. Every organisation may then reach them."""
 
     outbound_deny_cidrs: Networks = ()
-    """Networks that such requests may never reach, separated by commas. This list counts more than
-    ``outbound_allow_cidrs``."""
+    """Networks that such requests may never reach, separated by commas. A network in both lists may not be
+    reached."""
 
     outbound_proxy: SecretStr | None = None
     """URL of an HTTP proxy that such requests go through, such as ``http://user:password@proxy:3128``. The

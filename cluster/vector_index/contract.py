@@ -2,17 +2,17 @@
 
 A vector index stores ids, vectors and the attributes that filters compare. Our Postgres stores the texts and
 the full-text words, and decides which chunks are current (``cluster.documents.chunks.chunk_store``). Callers
-use an index through ``cluster.documents.indexing``. It reads ``capabilities`` and chooses one of two ways to
-write:
+use an index through ``cluster.documents.indexing``. ``indexing`` reads ``capabilities`` and chooses one of
+two ways to write:
 
 - ``TransactionalIndex``: the vectors are in the rows of our chunk table, and are written with their chunks;
 - ``ExternalIndex``: the vectors are outside our Postgres, so writing vectors needs a separate call.
 
 Every query and write names the organisation. Errors are ``Retryable`` (with ``retry_after_s``), ``Throttled``
-or ``Permanent``. One call may send several requests to an index outside. Its adapter repeats such a request
-in one place (``pinecone.requests``), so that an error repeats one request and not the whole call. When that
-place gives up, it raises ``ProviderUnavailable`` or ``Throttled``, and the caller's job waits. The caller
-checks arguments before it calls an adapter.
+or ``Permanent``. One call may send several requests to an external index. If a request fails, the adapter of
+the index repeats the request in one place (``pinecone.requests``), so that the whole call is not repeated.
+When that place stops repeating, it raises ``ProviderUnavailable`` or ``Throttled``, and the caller's job
+waits. The caller checks arguments before it calls an adapter.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,19 +29,20 @@ from cluster.vector_index.filters import Filter
 
 Mode = Literal["exact", "ann"]
 
-#: Maximum bytes of the vectors of one write, as float32.
+#: Maximum number of bytes of the vectors of one write, as float32.
 BYTES_PER_WRITE = 8 * 1024 * 1024
 FLOAT32_BYTES = 4
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Capabilities:
-    """Describes the properties that callers of an index may rely on."""
+    """The properties of an index on which callers may rely."""
 
     #: True for a ``TransactionalIndex`` (vectors in our chunk table), False for an ``ExternalIndex``.
     transactional: bool
-    #: Number of rows that writers of many rows should pass in one call. Larger transactions of our Postgres
-    #: are not faster, and they hold their locks longer; an external index may fill its requests better.
+    #: Number of rows that a caller with many rows should pass in one call. In our Postgres, larger
+    #: transactions are not faster, and hold their locks longer. For an external index, a larger number may
+    #: fill the requests better.
     rows_per_write: int = 1_000
 
     def rows_at_once(self, dim: int) -> int:
@@ -148,7 +149,7 @@ class TransactionalIndex(VectorIndex, Protocol):
         filter: Filter | None = None,
         mode: Mode = "ann",
     ) -> list[ScoredId]:
-        """Search like ``search``, but in the state that the connection's transaction sees."""
+        """Do the same as ``search``, but on the data that the connection's transaction sees."""
 
     def analysed_rows(self, collection: Collection) -> int:
         """Return the number of rows of the collection at its last analysis; -1 before the first analysis."""

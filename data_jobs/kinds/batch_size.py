@@ -1,9 +1,7 @@
-"""Chooses how many rows are written at once. The number falls if the index refuses or delays a write, and
-rises after a success.
+"""Chooses how many rows are written at once. The number becomes smaller if the index refuses or delays a
+write, and larger after a success.
 
-size = BatchSize(most=1_000)
-rows[: size.now]
-size.shrink()
+size = BatchSize(most=1_000) rows[: size.now] size.shrink()
 """
 
 #: After a success, the size grows by this share of the size, and by at least one row.
@@ -24,5 +22,5 @@ class BatchSize:
         self.now = max(1, self.now // 2)
 
     def grow(self) -> None:
-        """Raise the size by a quarter, after a write that succeeded."""
+        """Increase the size by a quarter, after a write that succeeded."""
         self.now = min(self.most, self.now + max(1, int(self.now * GROWTH)))

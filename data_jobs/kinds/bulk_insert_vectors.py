@@ -1,8 +1,9 @@
 """The job that inserts a file of given vectors into a vector store: read, insert, index, report.
 
-Each transaction writes some rows, and records with them how far the job has come. So a job whose worker was
-killed continues there, and each row counts once. The result counts every row. Rows that cannot be inserted
-are named with their numbers, and a file has all of them; the other rows are inserted.
+Each transaction writes some rows and records the progress of the job. So a job whose worker was killed
+continues after the last recorded row, and each row counts once. If a row cannot be inserted, the other rows
+are still inserted. The result has the numbers of the first failed rows, and an error file lists all failed
+rows.
 """
 
 import asyncio
@@ -49,11 +50,12 @@ from data_jobs.worker.job_attempt import BACKOFF, JobAttempt, NotWanted
 
 log = structlog.get_logger(__name__)
 
-#: Bytes that are copied from the blob store at once.
+#: Number of bytes that are copied from the blob store at once.
 COPY_BYTES = 1024 * 1024
-#: Maximum number of attempts at one write. A longer trouble ends the attempt at the stage.
+#: Maximum number of attempts at one write. If all attempts fail, the stage fails.
 WRITE_ATTEMPTS = 5
-#: After so many writes of rows that were not all new, or had texts, an attempt no longer expects new rows.
+#: Number of writes that could not copy their rows, because some rows were not new or had texts. After this
+#: number of such writes, an attempt no longer tries to copy rows.
 MAX_MISSES = 3
 #: OpenAI's purpose of a file that a job makes. Such files expire as the files of batches do.
 ERROR_FILE_PURPOSE, ERROR_FILE_TYPE = "batch_output", "application/jsonl"
@@ -86,7 +88,7 @@ class _Rows:
         return _Rows(self.rows[:size], before), _Rows(self.rows[size:], self.faults[len(before) :])
 
     def after(self, position: int) -> "_Rows":
-        """Return the rows after the one with this number."""
+        """Return the rows whose number is greater than ``position``."""
         begin = bisect_right(self.rows.numbers, position)
         if begin == 0 and all(fault.row > position for fault in self.faults[:1]):
             return self
@@ -104,14 +106,14 @@ class _Insertion:
 
     resources: Resources
     attempt: JobAttempt
-    #: The file on a local disk, because Parquet is read from its end. It has no name, so it vanishes with the
-    #: worker.
+    #: A copy of the file on a local disk, because Parquet is read from the end of the file. The copy has no
+    #: name, so it is deleted when the worker ends.
     copy: BinaryIO
     standing: Standing = field(default_factory=Standing)
     #: Number of rows of the file; None while unknown.
     total: int | None = None
     ignored: Sequence[str] = ()
-    #: Number of writes whose rows were not all new, or had texts.
+    #: Number of writes that could not copy their rows, because some rows were not new or had texts.
     misses: int = 0
 
     async def do(self) -> None:
@@ -168,7 +170,7 @@ class _Insertion:
         following = asyncio.ensure_future(attempt.in_thread(partial(self._next, reader)))
         try:
             while (found := await following) is not None:
-                # The next rows are prepared while the database works on these.
+                # The next rows are prepared while the database writes the current rows.
                 following = asyncio.ensure_future(attempt.in_thread(partial(self._next, reader)))
                 await self._insert_rows(*found)
         finally:
@@ -177,7 +179,9 @@ class _Insertion:
             reader.close()
 
     def _next(self, reader: RowReader) -> "tuple[_Rows, AheadOfRows | None] | None":
-        """Return the next rows; those for our Postgres are prepared, too."""
+        """Return the next rows. If our Postgres holds the vectors, also return the rows in the form for the
+        insertion.
+        """
         frame = reader.next()
         if frame is None:
             return None
@@ -185,7 +189,7 @@ class _Insertion:
         rows = _Rows(frame.rows, frame.faults).after(self.standing.position)
         ready = None
         if self.index.external is None:
-            with contextlib.suppress(InvalidInput):  # raised again when the rows are written
+            with contextlib.suppress(InvalidInput):  # the write raises this error again
                 ready = write_ahead(self.index, self.store, rows.rows)
         return rows, ready
 

@@ -32,8 +32,8 @@ from cluster.organisations.organisations import StorageLimits
 
 #: The purpose of input files.
 INPUT_PURPOSE = "batch"
-#: A completion window: a number, and ``m``, ``h`` or ``d`` for minutes, hours or days. OpenAI's API has
-#: ``24h`` only.
+#: Pattern of a completion window: a number, then ``m``, ``h`` or ``d`` for minutes, hours or days. OpenAI's
+#: API accepts only ``24h``.
 WINDOW = re.compile(r"([1-9][0-9]{0,5})([mhd])")
 UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}
 DEFAULT_WINDOW, LONGEST_WINDOW = "24h", timedelta(days=30)
@@ -101,7 +101,8 @@ class RequestBatch:
     status: BatchStatus
     #: The reasons why the batch failed.
     errors: list[InputError]
-    #: For each name of a model, the id of its fingerprint when the batch began. Other vectors are refused.
+    #: For each model, by name, the id of the model's fingerprint when the batch began. Vectors with another
+    #: fingerprint are refused.
     fingerprints: dict[str, str]
     #: Number of requests; 0 until the input file is checked.
     total: int
@@ -111,7 +112,7 @@ class RequestBatch:
     failed: int
     #: Number of the first line of the input file that has no answer, from 1.
     next_line: int
-    #: For each name of a model, the number of tokens that it read.
+    #: For each model, by name, the number of tokens that the model read.
     tokens: dict[str, int]
     output_file: str | None
     error_file: str | None
@@ -127,7 +128,8 @@ class RequestBatch:
     cancelled_at: datetime | None
 
 
-#: Columns that the job of the batch also decides: a batch is cancelled too if its job was cancelled.
+#: The SQL of columns that depend on the batch and on its job. If the job was cancelled, the batch counts as
+#: cancelled, too.
 COMPUTED = {
     "status": "CASE WHEN batches.status IN ('validating', 'in_progress', 'finalizing')"
     " AND (batches.cancelling_at IS NOT NULL OR jobs.state = 'cancelled')"
@@ -169,7 +171,8 @@ def create_batch(
     """
     window = _window(new.completion_window)
     file = _requests_file(connection, organisation, new.input_file)
-    # The size of the answers is unknown, so this requires only that no limit is reached yet.
+    # The size of the answers is not known yet. So this only checks that the organisation has not reached a
+    # limit.
     require_room(connection, organisation, default_limits=default_limits, files=1, bytes=1)
     id, job = f"batch_{secrets.token_hex(16)}", new_job_id()
     values = {
@@ -201,7 +204,8 @@ def get_batch(connection: Connection[Any], organisation: str, id: str) -> Reques
 
 
 def lock_batch(connection: Connection[Any], organisation: str, id: str) -> RequestBatch:
-    """Lock the batch until the transaction ends, and return it. Lock the batch before its job.
+    """Lock the batch until the transaction ends, and return it. If you also lock its job, lock the batch
+    first.
 
     Raises:
         NotFound: the organisation has no such batch.
@@ -228,7 +232,7 @@ def cancel_batch(connection: Connection[Any], organisation: str, id: str) -> Req
 
     Raises:
         NotFound: the organisation has no such batch.
-        Conflict: the batch has ended otherwise.
+        Conflict: the batch has ended with another status.
     """
     batch = lock_batch(connection, organisation, id)
     if batch.status == BatchStatus.CANCELLED:

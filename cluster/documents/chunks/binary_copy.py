@@ -1,11 +1,12 @@
-"""Write many rows of a chunk table in the binary format of ``COPY``, without a Python object per number.
+"""Write many rows of a chunk table in the binary format of ``COPY``, without a Python object for each number.
 
     data = binary_rows("acme", "vs_1", ["a", "b"], [b"{}", b"{}"], vectors)
     with cursor.copy(statements.copy_new()) as copy:
         copy.write(data)
 
-``psycopg`` can write such rows too, one field at a time, which takes several times as long. The format is
-described under ``COPY`` in the manual of Postgres, and that of a vector in ``vector_send`` of pgvector.
+``psycopg`` can also write such rows, but it writes one field at a time, which takes several times as long.
+The manual of Postgres describes the format under ``COPY``. The function ``vector_send`` of pgvector shows the
+format of a vector.
 """
 
 import struct
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 
 from cluster.vector_index.words import WORDS_VERSION
 
-#: Signature, flags, and length of the extension of the header.
+#: The header: the signature, the flags, and the length of the header's extension.
 HEADER = b"PGCOPY\n\xff\r\n\0" + struct.pack(">ii", 0, 0)
 END = struct.pack(">h", -1)
 #: Number of columns of ``ChunkStatements.copy_new``.
@@ -33,11 +34,11 @@ def binary_rows(
     attributes: Sequence[bytes],
     vectors: NDArray[np.float32],
 ) -> bytes:
-    """Return the input of ``ChunkStatements.copy_new`` for rows without texts, ordered by id.
+    """Encode rows without texts as the input of ``ChunkStatements.copy_new``, ordered by id.
 
     Args:
-        ids: id of each row, which is its document too.
-        attributes: JSON of each row.
+        ids: id of each row; the row's document has the same id.
+        attributes: JSON of each row's attributes.
         vectors: (n, dim) float32.
     """
     ends = _vectors_and_versions(vectors)
@@ -61,7 +62,7 @@ def _field(text: str) -> bytes:
 
 
 def _vectors_and_versions(vectors: NDArray[np.float32]) -> memoryview:
-    """Return the last two columns of all rows: the vector, and the version of the words."""
+    """Encode the last two columns of each row: the vector, and ``WORDS_VERSION``."""
     count, dim = vectors.shape
     ends = np.empty(
         count,

@@ -1,6 +1,7 @@
-"""Where a job that inserts a file of given vectors stands, and the rows that it could not insert.
+"""Save the progress of a job that inserts a file of given vectors, and the rows that the job could not
+insert.
 
-A worker saves this in the transaction that writes the rows, so every row counts exactly once, even if the
+A worker saves both in the transaction that writes the rows. So every row counts exactly once, even if the
 worker is killed at any moment.
 
     standing = get_standing(connection, "acme", job.id)
@@ -26,21 +27,21 @@ from cluster.vector_index.contract import Written
 
 SQL = queries("cluster.documents.given_vectors", "bulk_inserts.sql")
 
-#: Number of the first failed rows of each kind that the result of the job names.
+#: Maximum number of failed rows of each kind whose numbers are in the result of the job.
 ROWS_SHOWN = 100
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Standing:
-    """How far a job has come. ``written``, ``unchanged`` and ``failed`` add up to ``rows``."""
+    """The progress of a job. ``written``, ``unchanged`` and ``failed`` add up to ``rows``."""
 
     #: Number of the last row that is done.
     position: int = 0
     #: Number of rows that are done.
     rows: int = 0
-    #: Rows that are new, or differ from the stored row with their id.
+    #: Number of rows that are new, or that differ from the stored row with the same id.
     written: int = 0
-    #: Rows that were stored already.
+    #: Number of rows that were stored already, with the same values.
     unchanged: int = 0
     #: Number of failed rows by kind of fault.
     failed: Mapping[str, int] = field(default_factory=dict)
@@ -48,12 +49,12 @@ class Standing:
     first_failed: Mapping[str, Sequence[int]] = field(default_factory=dict)
 
     def after(self, position: int, written: Written, faults: Sequence[RowFault]) -> "Standing":
-        """Return the standing after further rows.
+        """Return the progress after further rows.
 
         Args:
             position: number of the last of these rows.
-            written: counts the rows that could be stored.
-            faults: the others.
+            written: the numbers of these rows that were written and that were unchanged.
+            faults: the faults of the rows that were not inserted.
         """
         first = {kind: list(rows) for kind, rows in self.first_failed.items()}
         for fault in faults:
@@ -70,7 +71,9 @@ class Standing:
 
 
 def get_standing(connection: Connection[Any], organisation: str, job: str) -> Standing:
-    """Return the last saved standing of the job; the first one if none was saved."""
+    """Return the progress that the job saved last. If the job has saved none, return the progress of a job
+    that has done no row.
+    """
     row = connection.execute(SQL["get"], {"organisation": organisation, "job": job}).fetchone()
     return Standing() if row is None else Standing(position=row[0], **row[1])
 
@@ -82,7 +85,9 @@ def save_standing(
     standing: Standing,
     faults: Sequence[RowFault],
 ) -> None:
-    """Save the standing and the rows that failed since the last one, in the caller's transaction."""
+    """Save the progress of the job in the caller's transaction, and the faults since the job last saved its
+    progress.
+    """
     counts = asdict(standing)
     key = {"organisation": organisation, "job": job, "position": counts.pop("position")}
     connection.execute(SQL["commit_later"])
@@ -93,7 +98,9 @@ def save_standing(
 
 
 def fault_lines(pool: ConnectionPool, organisation: str, job: str) -> Iterator[bytes]:
-    """Yield the lines of the error file, some rows at a time: ``row``, ``id``, ``kind`` and ``message``."""
+    """Yield the error file of a job, some lines at a time. Each line has ``row``, ``id``, ``kind`` and
+    ``message``.
+    """
     after = 0
     while True:
         values = {"organisation": organisation, "job": job, "after": after}
@@ -106,6 +113,6 @@ def fault_lines(pool: ConnectionPool, organisation: str, job: str) -> Iterator[b
 
 
 def forget_standing(connection: Connection[Any], organisation: str, job: str) -> None:
-    """Delete the standing and the failed rows of a job that has ended."""
+    """Delete the progress and the failed rows of a job that has ended."""
     for statement in ("delete", "delete_faults"):
         connection.execute(SQL[statement], {"organisation": organisation, "job": job})

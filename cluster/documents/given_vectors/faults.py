@@ -1,7 +1,7 @@
-"""Why a row of given vectors is not inserted: the kinds of faults, and the record of a fault.
+"""The faults because of which a row of given vectors is not inserted: their kinds, and the record of one
+fault.
 
-raise Unfit(FaultKind.ID, "has no id")
-RowFault(row=7, id=None, kind=FaultKind.ID, message="has no id")
+raise Unfit(FaultKind.ID, "has no id") RowFault(row=7, id=None, kind=FaultKind.ID, message="has no id")
 """
 
 from dataclasses import dataclass
@@ -13,17 +13,18 @@ class FaultKind(StrEnum):
 
     #: The row is not a JSON object, or it is too long.
     ROW = "row"
-    #: The id is missing, empty, too long, or not a text.
+    #: The id is missing, empty, too long, or not a string.
     ID = "id"
-    #: The vector is missing, is not a list of numbers, or has another number of numbers than the store's.
+    #: The vector is missing, is not a list of numbers, or does not have as many numbers as the store's
+    #: vectors.
     DIMENSION = "dimension"
-    #: The vector has NaN, infinity or null, or its length is beyond 1e154.
+    #: The vector has NaN, infinity or null, or its length is greater than 1e154.
     NOT_FINITE = "not_finite"
     #: The vector has length zero, so it has no direction.
     ZERO_LENGTH = "zero_length"
-    #: The text is not a text, is too long, or cannot be stored.
+    #: The text is not a string, is too long, or cannot be stored.
     TEXT = "text"
-    #: The attributes are not at most 16 named strings, numbers and booleans.
+    #: There are more than 16 attributes, or a name or value is not valid.
     ATTRIBUTES = "attributes"
     #: An earlier row has the same id.
     DUPLICATE_ID = "duplicate_id"
@@ -40,12 +41,14 @@ class RowFault:
     #: Id of the row; None if it has none.
     id: str | None
     kind: FaultKind
-    #: Continues after "row 7": "has no vector".
+    #: What is wrong with the row, as the end of a sentence that begins with the row: "has no vector".
     message: str
 
 
 class Unfit(Exception):
-    """A row cannot be stored. The message continues a sentence such as "row 7": "has no vector"."""
+    """Raised if a row cannot be stored. The message is the end of a sentence that begins with the row: "has
+    no vector".
+    """
 
     def __init__(self, kind: FaultKind, message: str) -> None:
         super().__init__(message)

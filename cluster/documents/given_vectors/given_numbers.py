@@ -1,8 +1,8 @@
 """Check the numbers of given vectors, and give the vectors unit length.
 
-matrix = common_matrix([[3.0, 4.0], [0.0, 0.0]], dim=2)      # (2, 2); None if a list is no such vector
-units, unfit = unit_vectors(matrix)
-units[0], unfit[1].kind                                      # [0.6, 0.8], FaultKind.ZERO_LENGTH
+matrix = common_matrix([[3.0, 4.0], [0.0, 0.0]], dim=2)      # (2, 2); None if a value is not such a vector
+units, unfit = unit_vectors(matrix) units[0], unfit[1].kind                                      # [0.6, 0.8],
+FaultKind.ZERO_LENGTH
 """
 
 from collections.abc import Sequence
@@ -16,10 +16,11 @@ from cluster.errors import InvalidInput
 
 #: A vector with a smaller length counts as a vector of length zero.
 LEAST_LENGTH = 1e-100
-#: A vector whose length differs from 1 by at most this is stored unchanged. Others are divided by their
-#: length.
+#: A vector whose length differs from 1 by at most this is stored unchanged. Other vectors are divided by
+#: their length.
 UNIT_TOLERANCE = 1e-5
-#: Number types of a vector that JSON or Parquet can hold: floating point, integer, unsigned integer.
+#: The kinds of numpy's number types that a vector from JSON or Parquet can have: floating point, integer,
+#: unsigned integer.
 NUMBERS = "fiu"
 NOT_FINITE = "has a vector with NaN, infinity, null or a length beyond 1e154"
 ZERO_LENGTH = "has a vector of length zero, which has no direction"
@@ -29,7 +30,7 @@ def unit_vector(numbers: Sequence[float], dim: int) -> NDArray[np.float32]:
     """Return the vector of a search, (dim,) float32 with unit length.
 
     Raises:
-        InvalidInput: the vector has another number of numbers, is not finite, or has length zero.
+        InvalidInput: the vector does not have ``dim`` numbers, is not finite, or has length zero.
     """
     try:
         units, unfit = unit_vectors(vector_of(list(numbers), dim)[None, :])
@@ -61,21 +62,23 @@ def vector_of(value: Any, dim: int) -> NDArray[np.float64]:
 
 
 def common_matrix(values: Sequence[Any], dim: int) -> NDArray[Any] | None:
-    """Return the JSON values as one matrix, (n, dim), which is faster than ``vector_of`` for each value.
+    """Return the JSON values as one matrix, (n, dim). This is faster than a call of ``vector_of`` for each
+    value.
 
-    Returns None if a value may not be a vector of ``dim`` numbers.
+    Returns None if one of the values is perhaps not a vector of ``dim`` numbers.
     """
     if not all(type(value) is list and len(value) == dim and type(value[0]) is not bool for value in values):
         return None
     try:
         matrix = np.array(values)
-    except (ValueError, OverflowError):  # nested lists of unequal lengths, for one
+    except (ValueError, OverflowError):  # for example, nested lists of unequal lengths
         return None
     return matrix if matrix.dtype.kind in NUMBERS and matrix.ndim == 2 else None
 
 
 def unit_vectors(matrix: NDArray[Any]) -> tuple[NDArray[np.float32], dict[int, Unfit]]:
-    """Return the vectors with unit length, (n, dim) float32, and why some have none, by position.
+    """Divide the vectors by their lengths, (n, dim) float32. Also return, by position, the errors of vectors
+    for which this is not possible.
 
     Args:
         matrix: (n, dim) numbers.
@@ -107,6 +110,6 @@ def _array(value: list[Any]) -> Any:
         return None
     if array.dtype != object:
         return array
-    if all(one is None or type(one) in (int, float) for one in value):  # null, or a number beyond 64 bits
+    if all(one is None or type(one) in (int, float) for one in value):  # null, or more than 64 bits
         return np.array([np.nan if one is None else float(one) for one in value])
     return None

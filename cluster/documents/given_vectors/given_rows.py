@@ -4,8 +4,8 @@
     rows, faults = checker.check([(1, {"id": "a", "vector": [...]}), (2, {"id": "b"})])
     rows.ids, faults[0].message             # ["a"], "has no vector"
 
-Every row becomes either one of ``GivenRows`` or a ``RowFault`` with its number. A checker remembers the ids
-of the rows that it accepted, so it also finds ids that occur twice.
+Every row is either in the ``GivenRows`` or has a ``RowFault`` with the number of the row. A checker remembers
+the ids of the rows that it accepted, so it also finds ids that occur twice.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -26,7 +26,7 @@ from cluster.vector_index.filters import LARGEST_NUMBER, is_text
 FIELDS = frozenset({"id", "vector", "text", "attributes"})
 #: Maximum number of unknown fields whose names are kept.
 MAX_IGNORED_NAMES = 32
-#: Larger integers become floating-point numbers, as most parsers of JSON do it.
+#: Larger integers are stored as floating-point numbers, which is what most parsers of JSON do.
 LARGEST_INTEGER = 2**63 - 1
 #: Types of the values of attributes.
 VALUE_TYPES = frozenset({str, bool, int, float})
@@ -41,7 +41,7 @@ class GivenRows:
     #: Number of each row, from 1, ascending.
     numbers: Sequence[int]
     ids: Sequence[str]
-    #: An empty text if a row has none.
+    #: Text of each row; empty if the row has none.
     texts: Sequence[str]
     attributes: Sequence[Attributes]
     #: (n, dim) float32, unit length.
@@ -61,7 +61,7 @@ class GivenRows:
 
     @classmethod
     def joined(cls, parts: "Sequence[GivenRows]") -> "GivenRows":
-        """Return the rows of all parts. No parts have no rows."""
+        """Return the rows of all parts. Without parts, there are no rows."""
         if len(parts) == 1:
             return parts[0]
         filled = [part for part in parts if len(part)]
@@ -86,17 +86,18 @@ class RowChecker:
     def __init__(self, dim: int) -> None:
         self._dim = dim
         self._ids = IdSet()
-        #: Names of the fields that rows had beside ``FIELDS``. They are ignored.
+        #: Names of the fields that rows had besides ``FIELDS``. These fields are ignored.
         self.ignored: set[str] = set()
 
     def check(
         self, rows: Iterable[tuple[int, Any]], vectors: NDArray[Any] | None = None
     ) -> tuple[GivenRows, list[RowFault]]:
-        """Return the rows that can be stored, and those that cannot, each in the order of the rows.
+        """Return the rows that can be stored, and the faults of the rows that cannot. Both lists have the
+        order of the rows.
 
         Args:
             rows: number and JSON value of each row. A vector may be a list of numbers or an array.
-            vectors: (n, dim) numbers, if the rows bring their vectors in one array.
+            vectors: (n, dim) numbers, if the vectors of all rows are in one array.
         """
         given = list(rows)
         found = self._all_at_once(given, vectors)
@@ -107,8 +108,8 @@ class RowChecker:
     def _all_at_once(
         self, rows: Sequence[tuple[int, Any]], vectors: NDArray[Any] | None
     ) -> tuple[GivenRows, NDArray[Any]] | None:
-        """Return the rows and their numbers, if no row has a fault that is found without its neighbours;
-        otherwise None. This is several times as fast as ``_one_by_one``.
+        """Check all rows together, which is several times as fast as ``_one_by_one``. Return the rows and the
+        numbers of their vectors; None if a row may have a fault, so that ``_one_by_one`` has to find it.
         """
         values = [row for _, row in rows]
         if not all(type(row) is dict for row in values):
@@ -128,7 +129,9 @@ class RowChecker:
     def _one_by_one(
         self, rows: Sequence[tuple[int, Any]], vectors: NDArray[Any] | None
     ) -> tuple[GivenRows, NDArray[Any], list[RowFault]]:
-        """Return the rows that have no fault of their own, their numbers, and the other rows."""
+        """Check each row. Return the rows without a fault, the numbers of their vectors, and the faults of
+        the other rows.
+        """
         faults: list[RowFault] = []
         read: list[tuple[int, str, str, Attributes]] = []
         found: list[NDArray[Any]] = []
@@ -148,7 +151,9 @@ class RowChecker:
     def _storable(
         self, rows: GivenRows, vectors: NDArray[Any], faults: list[RowFault]
     ) -> tuple[GivenRows, list[RowFault]]:
-        """Return the rows with their vectors, without those whose vector or repeated id is a fault."""
+        """Return the rows with their vectors in unit length. Rows whose vector has no unit length, and rows
+        with a repeated id, become faults.
+        """
         units, wrong = unit_vectors(vectors)
         fits = [place for place in range(len(rows)) if place not in wrong] if wrong else range(len(rows))
         again = Unfit(FaultKind.DUPLICATE_ID, "has the id of an earlier row")
@@ -215,7 +220,9 @@ def _are_texts(values: Sequence[Any]) -> bool:
 
 
 def _are_attributes(values: Sequence[Any]) -> bool:
-    """True if each value certainly holds attributes that are stored as they are; see ``_attributes``."""
+    """True if each value certainly has valid attributes, which are stored without a change; see
+    ``_attributes``.
+    """
     if not all(type(value) is dict and len(value) <= MAX_ATTRIBUTES for value in values):
         return False
     names = set(chain.from_iterable(values))
@@ -227,7 +234,8 @@ def _are_attributes(values: Sequence[Any]) -> bool:
     strings = [value for value in found if type(value) is str]
     if strings and (max(map(len, strings)) > MAX_ATTRIBUTE_VALUE or not is_text("".join(strings))):
         return False
-    # The comparison is false for NaN. Larger integers become floating-point numbers.
+    # For NaN, the comparison is false. Integers above ``LARGEST_INTEGER`` have to become floating-point
+    # numbers, so ``_attributes`` checks them.
     return all(
         abs(value) <= (LARGEST_NUMBER if type(value) is float else LARGEST_INTEGER)
         for value in found
@@ -285,7 +293,7 @@ def _attributes(value: Any) -> Mapping[str, Any]:
 def _is_value(value: Any) -> bool:
     if isinstance(value, str):
         return len(value) <= MAX_ATTRIBUTE_VALUE and is_text(value)
-    return type(value) in {bool, int, float} and abs(value) <= LARGEST_NUMBER  # NaN gives False
+    return type(value) in {bool, int, float} and abs(value) <= LARGEST_NUMBER  # false for NaN
 
 
 def _shown_id(row: Any) -> str | None:

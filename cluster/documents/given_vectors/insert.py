@@ -5,8 +5,8 @@
         written = insert(connection, index, store, ahead)
     index.settle(store.organisation, store.id)
 
-``write_ahead`` prepares the rows, and writes their vectors if the index is an external one. The ids are those
-of the rows, so a repeated call changes nothing.
+``write_ahead`` prepares the rows, and writes their vectors if the index is an external one. A chunk has the
+same id as its row, so a repeated call changes nothing.
 """
 
 from collections.abc import Sequence
@@ -29,13 +29,13 @@ from cluster.vector_index.contract import Written
 
 SQL = queries("cluster.documents.given_vectors", "insert.sql")
 
-#: Errors about the store, the index or the settings. They are not about single rows.
+#: Errors whose cause is the store, the index or the settings, and not a single row.
 NOT_OF_ROWS = (Conflict, Misconfigured, NotFound)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AheadOfRows:
-    """Rows that are ready for ``insert``, and those that an external index has refused."""
+    """Rows that are ready for ``insert``, and the faults of rows that an external index has refused."""
 
     #: The rows that were passed to ``write_ahead``.
     rows: GivenRows
@@ -63,7 +63,7 @@ def require_given(store: VectorStore) -> VectorStore:
 
 
 def write_ahead(index: ChunkIndex, store: VectorStore, rows: GivenRows) -> AheadOfRows:
-    """Prepare the rows, and write their vectors to an external index. Call it outside any transaction.
+    """Prepare the rows, and write their vectors to an external index. Call this outside any transaction.
 
     Raises:
         Retryable: the index does not answer, or asks for fewer requests.
@@ -95,7 +95,7 @@ def write_ahead(index: ChunkIndex, store: VectorStore, rows: GivenRows) -> Ahead
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Inserted:
-    """What became of the rows of one call."""
+    """The result of one call of ``insert``."""
 
     written: Written
     #: True if all rows were new and were copied.
@@ -112,11 +112,11 @@ def insert(
 ) -> Inserted:
     """Store the rows in the caller's transaction. The store cannot be deleted until the transaction ends.
 
-    Call ``touch_store`` before, not after, because two transactions that hold a share lock on the
-    store's row and then change the row would deadlock.
+    Call ``touch_store`` before this function and not after it, because two transactions that hold a share
+    lock on the store's row and then change the row would deadlock.
 
     Args:
-        probably_new: try COPY first, which is much faster if all rows are new, and slower otherwise.
+        probably_new: True to try ``COPY`` first. This is much faster if all rows are new, and slower if not.
 
     Raises:
         NotFound: the store was deleted.

@@ -1,5 +1,5 @@
-"""Turn checked rows of given vectors into chunks: each row is its own document, and searches show its id as
-the file.
+"""Turn checked rows of given vectors into chunks: each row is its own document, and searches show the id of
+the row as the file.
 
     chunk_records(rows)                              # for an index outside our Postgres
     accepted_rows(rows)                              # for ``chunk_store.merge``
@@ -19,7 +19,7 @@ from cluster.vector_index.attributes import FILE, SYSTEM, merged_attributes
 
 
 def chunk_records(rows: GivenRows) -> list[ChunkRecord]:
-    """Return the rows as they are stored."""
+    """Return the chunks to store for the rows."""
     return [
         ChunkRecord(
             id=id,
@@ -35,7 +35,7 @@ def chunk_records(rows: GivenRows) -> list[ChunkRecord]:
 
 
 def accepted_rows(rows: GivenRows) -> list[Accepted]:
-    """Return the rows as they are stored, in the form for ``COPY``, ordered by id."""
+    """Return the chunks of the rows in the form that ``COPY`` needs, ordered by id."""
     return [
         (
             record.id,
@@ -60,8 +60,8 @@ def new_rows(organisation: str, store: str, rows: GivenRows) -> bytes | None:
 
 
 def _stored_attributes(id: str, owners: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the attributes that filters test. If a name is that of a system attribute, searches show the
-    value as that attribute, such as ``page``, unless the value has another type.
+    """Return the attributes that filters test. If an attribute has the name of a system attribute, such as
+    ``page``, searches show its value as the system attribute, unless the value has another type.
     """
     if SYSTEM.isdisjoint(owners):
         return owners

@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 
 from cluster.errors import Misconfigured, Permanent
 
-#: A vector shorter than this has no direction.
+#: A vector with a smaller length counts as a vector without a direction.
 SHORTEST = 1e-6
 
 
 class BadAnswer(Permanent):
-    """The provider answered with something else than the vectors of the inputs."""
+    """Raised if the provider's answer is something else than the vectors of the inputs."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,7 +42,7 @@ def read_usage(content: bytes) -> int | None:
 def read_answer(content: bytes, *, inputs: int, dim: int) -> Answer:
     """Return the checked answer.
 
-    Every vector is scaled to unit length, because some servers do not do it.
+    Every vector is scaled to unit length, because some servers return vectors of other lengths.
 
     Args:
         content: body of the response, JSON.
@@ -50,7 +50,7 @@ def read_answer(content: bytes, *, inputs: int, dim: int) -> Answer:
         dim: expected count of numbers in a vector.
 
     Raises:
-        BadAnswer: a vector is missing, is there twice, or holds NaN, infinity or only zeros.
+        BadAnswer: a vector is missing or occurs twice, or has NaN, infinity or only zeros.
         Misconfigured: the vectors have another length than the model is configured for.
     """
     body = _json(content)
@@ -82,7 +82,9 @@ def _json(content: bytes) -> Any:
 
 
 def _vector(value: Any) -> NDArray[np.float32]:
-    """Return the numbers. A server that does not know base64 answers with a list."""
+    """Return the numbers of a vector. They are in base64, or in a list if the server does not support
+    base64.
+    """
     try:
         if isinstance(value, str):
             return np.frombuffer(base64.b64decode(value, validate=True), "<f4")

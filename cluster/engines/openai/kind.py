@@ -14,7 +14,7 @@ EXAMPLE = "openai:text-embedding-3-small"
 
 
 class OpenAIKind:
-    """``EngineKind``; the source of a model is its name at the provider."""
+    """Implements ``EngineKind``. The source of a model is the model's name at the provider."""
 
     options = frozenset(
         {
@@ -31,7 +31,8 @@ class OpenAIKind:
     def describe(self, entry: ModelEntry) -> Fingerprint:
         """Return the fingerprint, made from the model's name and the length of its vectors.
 
-        The server's address is not a part of it, so a proxy may be put before the same model.
+        The server's address is not a part of the fingerprint, so the same model can also be reached through a
+        proxy.
 
         Raises:
             Misconfigured: the model has no name, or the length of its vectors is not known or not possible.
@@ -61,7 +62,7 @@ class OpenAIKind:
         """Open the tokeniser of OpenAI's embedding models.
 
         Raises:
-            Misconfigured: the file with the vocabulary is missing or is another one.
+            Misconfigured: the file with the vocabulary is missing or has other contents.
         """
         from cluster.engines.tokens.cl100k import Cl100kTokeniser, require_file  # noqa: PLC0415  tiktoken
 

@@ -1,7 +1,6 @@
-"""What is known about OpenAI's own embedding models, so that a model is described without a network.
+"""The known properties of OpenAI's own embedding models. With these, a model is described without a network.
 
-known = KNOWN_MODELS["text-embedding-3-small"]
-known.dim                                       # 1536
+known = KNOWN_MODELS["text-embedding-3-small"] known.dim                                       # 1536
 """
 
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ MAX_REQUEST_INPUTS, MAX_REQUEST_TOKENS = 2_048, 300_000
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class KnownModel:
-    """One of OpenAI's own models."""
+    """The properties of one of OpenAI's own models."""
 
     #: Count of the numbers in a whole vector.
     dim: int

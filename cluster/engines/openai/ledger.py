@@ -1,7 +1,7 @@
 """Record what a provider reports for each request: its tokens and their cost, once per answered request.
 
-The event's id is made from the id of our request, so it is counted once, however often it is written. A
-request whose answer was lost is not recorded, although the provider may bill it.
+The id of the usage event is made from the id of our request. So an event that is written twice is counted
+once. A request whose answer was lost is not recorded, although the provider may bill it.
 
     ledger = Ledger(pool, "small", price_per_million_tokens=0.02)
     ledger.record("acme", "req_1", tokens=5_000)
@@ -31,7 +31,8 @@ MILLION = 1_000_000
 
 
 class Ledger:
-    """Writes events. While the database does not answer, they are kept, and written with the next event.
+    """Writes usage events. If the database does not answer, the events are kept in memory and written with
+    the next event.
 
     Args:
         pool: connections to the database.

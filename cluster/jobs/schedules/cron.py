@@ -1,8 +1,8 @@
-"""The times of a schedule: a cron expression in a time zone, or an interval.
+"""Compute the times of a schedule from a cron expression in a time zone, or from an interval.
 
-``schedules`` computes the next time of a schedule with this module, and ``due`` the times that were missed.
-The times depend on the expression, the time zone and the starting time only, so every process computes the
-same times.
+``schedules`` computes the next time of a schedule with this module, and ``due`` computes the times that were
+missed. The times depend on the expression, the time zone and the starting time only, so every process
+computes the same times.
 
     timing = Timing(cron="0 2 * * *", time_zone="Europe/Berlin")
     timing.next_after(datetime.now(UTC))
@@ -24,8 +24,8 @@ LONGEST_INTERVAL_S = 366 * 86_400
 LONGEST_CRON = 256
 CRON_FIELDS = 5
 HOUR = 1
-#: One value in a field of a cron expression. croniter also reads R as a random value, which would give every
-#: process other times, and takes the W in 15W for nothing.
+#: One value in a field of a cron expression. croniter also reads R as a random value, which would give each
+#: process different times, and ignores the W in 15W.
 CRON_VALUE = re.compile(r"\*|\?|\d{1,2}|[a-zA-Z]{3}|[lL]\d?")
 SEPARATORS = re.compile(r"[,\-/#]")
 DAY = timedelta(days=1)
@@ -77,7 +77,7 @@ class Timing:
     def first_from(self, beginning: datetime, *, now: datetime) -> datetime:
         """Return the first time of a new schedule: after ``now``, and not earlier than ``beginning``.
 
-        The first time of an interval is its beginning, or one interval from now.
+        For an interval, this is ``beginning``, or one interval after ``now`` if ``beginning`` has passed.
         """
         if beginning <= now:
             return self.next_after(now)
@@ -100,7 +100,7 @@ class Timing:
         if self.interval_s is not None:
             interval = timedelta(seconds=self.interval_s)
             return first + (now - first) // interval * interval
-        back = timedelta(minutes=2)  # grows, so that a long outage costs few steps
+        back = timedelta(minutes=2)  # becomes longer in each step, so that a long outage costs few steps
         while now - back > first:
             found = self.next_after(now - back)
             if found <= now:
@@ -162,8 +162,8 @@ def _wrong(cron: str, reason: str) -> InvalidInput:
 def _next_cron_time(cron: str, zone: ZoneInfo, after: datetime) -> datetime:
     """Return the first time after ``after``.
 
-    croniter steps through the times that the zone's clock shows. A change of the clock in the day before or
-    after can give clock times around ``after`` a second meaning, so the steps begin earlier then.
+    croniter steps through the times that the zone's clock shows. If the clock changes within a day before or
+    after ``after``, one clock time there may mean two times, so the steps begin earlier.
     """
     every_hour = cron.split()[HOUR].startswith("*")
     now, before, later = (_offset(at, zone) for at in (after, after - DAY, after + DAY))
@@ -175,7 +175,8 @@ def _next_cron_time(cron: str, zone: ZoneInfo, after: datetime) -> datetime:
         shown: datetime = clock.get_next(datetime)
         times = _meanings(shown, zone, every_hour=every_hour)
         best = min([time for time in times if time > after] + ([best] if best else []), default=None)
-        # A clock time that is skipped means a later time, so clock times up to that one can still be earlier.
+        # A skipped clock time means a time after the change. So the search ends only when the clock times
+        # have passed that of ``best``, because a later step may still find an earlier time.
         if best is not None and (not times or times[0] > after) and shown >= _clock(best, zone):
             return best
 

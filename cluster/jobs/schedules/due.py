@@ -1,15 +1,15 @@
-"""Submits the jobs of schedules that are due. Each time of a schedule gives exactly one job.
+"""Submit the jobs of schedules that are due. Each time of a schedule gives exactly one job.
 
 Workers call ``submit_due`` every few seconds, and many processes may call it at the same time. One
 transaction locks a due schedule, writes a run for each of its due times, submits the jobs and sets the next
-time. The primary key of the runs refuses a second run of the same time, whatever a process believes. Times
-that passed while no worker was alive are made up as the schedule's ``catch_up`` says.
+time. The primary key of the runs refuses a second run of the same time, whatever a process believes. For the
+times that passed while no worker was alive, ``catch_up`` of the schedule decides which times get a job.
 
     jobs = submit_due(connection)
     job = run_now(connection, schedule, accept=submit_as_it_is)
 
-The clock is the database's. If it jumps forward, the times in between are due at once; if it jumps back, the
-next time of each schedule stays where it is, so no time gives a second job.
+The clock is that of the database. If the clock jumps forward, the times in between are due at once. If the
+clock jumps back, the next time of each schedule does not change, so no time gives a second job.
 """
 
 from collections.abc import Callable
@@ -36,7 +36,7 @@ log = structlog.get_logger(__name__)
 
 #: Maximum number of due schedules, and of jobs, in one call of ``submit_due``, which is one transaction.
 DUE_LIMIT, JOBS_LIMIT = 100, 1_000
-#: With ``catch_up`` ``none``, a time that is later than this counts as missed.
+#: With ``catch_up`` ``none``, a time counts as missed if it passed longer ago than this.
 MISSED_AFTER = timedelta(minutes=1)
 #: Error code of a run whose job was refused.
 REFUSED = "refused"
@@ -56,7 +56,7 @@ class DueJob:
 
     @property
     def run_window(self) -> RunWindow | None:
-        """The window in which the job begins; None if it begins at any time."""
+        """The window in which the job may begin; None if the job may begin at any time."""
         return None if self.by_hand else self.schedule.options.run_window
 
     @property
@@ -122,7 +122,7 @@ def run_now(connection: Connection[Any], schedule: Schedule, *, accept: Accept) 
     one job for each. The times of the schedule do not change.
 
     Raises:
-        ClusterError: a job was refused; then none is submitted.
+        ClusterError: a job was refused. Then no job is submitted.
     """
     row = connection.execute(SQL["now"]).fetchone()
     assert row is not None
@@ -163,7 +163,8 @@ def _submit_times(
             jobs += [job] if job is not None else []
         room -= len(found)
         if schedule.all_organisations and room == 0:
-            # Organisations may be left. The next call finds those without a run for this time.
+            # Some organisations may not have their job yet. The next call finds the organisations without a
+            # run for this time.
             following = time if schedule.catch_up == CatchUp.ALL else first
             break
         last = time
@@ -181,7 +182,9 @@ def _submit_times(
 def _organisations(
     connection: Connection[Any], schedule: Schedule, time: datetime, *, limit: int | None
 ) -> list[str]:
-    """Return the organisations, at most ``limit``, that get a job for this time and may not have one yet."""
+    """Return the organisations that get a job for this time and may not have this job yet, at most ``limit``
+    organisations.
+    """
     if not schedule.all_organisations:
         return [schedule.organisation]
     key = {"organisation": schedule.organisation, "id": schedule.id, "scheduled_for": time, "limit": limit}

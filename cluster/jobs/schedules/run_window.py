@@ -1,7 +1,7 @@
 """The window of a job: the hours of the day, and the days of the week, in which the job may begin.
 
 ``POST /v1/jobs`` and schedules take windows. ``queue`` stores the window with the job, ``attempts.claim``
-begins no job outside its window, and ``view`` says until when a job waits.
+begins no job outside the job's window, and ``view`` shows until when a job waits.
 
     window = RunWindow(begins="22:00", ends="06:00", time_zone="Europe/Berlin", days=("mon", "tue"))
     window.opening(datetime.now(UTC))           # now, or the next time at which the window opens
@@ -19,7 +19,8 @@ from cluster.jobs.schedules.cron import zone_named
 #: Short names of the days of the week, Monday first.
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 TIME_OF_DAY = re.compile(r"([01]\d|2[0-3]):[0-5]\d")
-#: Number of days in which a window opens at least once: a change of the clock can swallow one day's window.
+#: Number of days in which a window opens at least once: a change of the clock can remove the window of one
+#: day.
 DAYS_AHEAD = 15
 
 
@@ -38,7 +39,7 @@ class RunWindow:
     begins: str
     #: Time of day at which the window closes. If it equals ``begins``, the window is open for a whole day.
     ends: str
-    #: IANA name of the time zone of both.
+    #: IANA name of the time zone of ``begins`` and ``ends``.
     time_zone: str = "UTC"
     #: The days on which the window opens.
     days: tuple[str, ...] = DAYS
@@ -59,7 +60,9 @@ class RunWindow:
         zone_named(self.time_zone, param="window.time_zone")
 
     def opening(self, at: datetime) -> datetime:
-        """Return ``at`` if the window is open then, else the next time at which it opens."""
+        """Return ``at`` if the window is open at this time; otherwise the next time at which the window
+        opens.
+        """
         first = at.astimezone(zone_named(self.time_zone)).date() - timedelta(days=2)
         for number in range(DAYS_AHEAD + 2):
             opens, closes = self._on(first + timedelta(days=number))

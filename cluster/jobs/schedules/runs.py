@@ -1,7 +1,7 @@
-"""The history of a schedule: one run for each time and each job, with the state and the result of the job.
+"""List the runs of a schedule: one for each time and each job, with the state and the result of the job.
 
 Called by the routes and by ``python -m data_jobs.schedules``. ``due`` writes the runs. A run is deleted when
-its job is archived, or with its schedule.
+its job is archived, or when its schedule is deleted.
 
     page = list_runs(connection, "default", "sched_...", PageRequest(limit=20))
 """
@@ -50,7 +50,7 @@ class ScheduleRun:
     state: JobState
     error: str | None
     error_code: str | None
-    #: Result of the job; None until it has ended.
+    #: Result of the job; None until the job has ended.
     result: dict[str, Any] | None
     created_at: datetime
     started_at: datetime | None
@@ -58,7 +58,7 @@ class ScheduleRun:
 
     @property
     def duration_s(self) -> float | None:
-        """Seconds from the beginning of the job's first attempt to its end; None if it has not ended."""
+        """Seconds from the beginning of the job's first attempt to its end; None if the job has not ended."""
         if self.started_at is None or self.finished_at is None:
             return None
         return (self.finished_at - self.started_at).total_seconds()

@@ -1,4 +1,4 @@
-"""The rows of the table of schedules: create, change, list and delete them.
+"""Create, change, list and delete the rows of the table of schedules.
 
 Called by the routes of /v1/schedules and by ``python -m data_jobs.schedules``. ``due`` submits the jobs.
 
@@ -31,7 +31,8 @@ from cluster.jobs.schedules.run_window import RunWindow
 #: The organisation that owns the jobs that maintain the cluster itself.
 SYSTEM = "system"
 DEFAULT_CATCH_UP_LIMIT, MAX_CATCH_UP_LIMIT = 100, 1_000
-#: Seconds in the header ``Retry-After`` of a schedule beyond the limit. Only deleting a schedule makes room.
+#: Seconds in the header ``Retry-After`` of a schedule beyond the limit. An organisation at the limit has to
+#: delete a schedule first.
 LIMIT_RETRY_AFTER_S = 60.0
 
 
@@ -40,15 +41,15 @@ class CatchUp(StrEnum):
 
     #: Each missed time gets a job, at most ``catch_up_limit`` in each round of a worker.
     ALL = "all"
-    #: The latest missed time gets a job, which stands for all of them.
+    #: Only the latest missed time gets a job. This job replaces the jobs of all missed times.
     LATEST = "latest"
-    #: None of the times that are more than a minute late gets a job.
+    #: A time that passed more than a minute ago gets no job.
     NONE = "none"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ScheduleOptions:
-    """What a person may set about a schedule beside its times and its jobs' input."""
+    """The settings of a schedule that a person may choose, besides the times and the input of its jobs."""
 
     name: str | None = None
     priority_class: PriorityClass = PriorityClass.SCHEDULED
@@ -57,9 +58,9 @@ class ScheduleOptions:
     catch_up: CatchUp = CatchUp.ALL
     #: Maximum number of missed times that get a job in one round of a worker.
     catch_up_limit: int = DEFAULT_CATCH_UP_LIMIT
-    #: No time of the schedule is earlier; None: there is no such limit.
+    #: Earliest time of the schedule; None if there is no such limit.
     not_before: datetime | None = None
-    #: The window in which the jobs begin; None: they begin at any time.
+    #: The window in which the jobs may begin; None if they may begin at any time.
     run_window: RunWindow | None = None
 
 
@@ -83,7 +84,7 @@ class Schedule:
     priority_class: PriorityClass
     priority: int
     enabled: bool
-    #: True if each time gives one job for each organisation, except the one that owns the schedule.
+    #: True if each time gives one job for each organisation, except the organisation that owns the schedule.
     all_organisations: bool
     catch_up: CatchUp
     catch_up_limit: int
@@ -95,13 +96,13 @@ class Schedule:
     last_run_at: datetime | None
     #: Id of the last job.
     last_job: str | None
-    #: Why a worker disabled the schedule; None if none did.
+    #: Why a worker disabled the schedule; None if no worker has disabled it.
     disabled_because: str | None
     created_at: datetime
 
     @property
     def timing(self) -> Timing:
-        """The rule that gives the times.
+        """The rule that gives the times of the schedule.
 
         Raises:
             InvalidInput: the rule is invalid, because the row was changed by hand.
@@ -198,7 +199,8 @@ def update_schedule(
     arguments: Mapping[str, Any] | None = None,
     options: ScheduleOptions | None = None,
 ) -> Schedule:
-    """Change the schedule, whose row the caller has locked. None leaves a part as it is.
+    """Change the schedule, whose row the caller has locked. If an argument is None, that part of the schedule
+    does not change.
 
     If the times, ``not_before`` or ``enabled`` change, the next time is the first one from now on, so times
     that passed while the schedule was paused get no job.
@@ -275,7 +277,9 @@ def delete_schedule(connection: Connection[Any], organisation: str, id: str) -> 
 
 
 def schedule_lag(connection: Connection[Any]) -> float:
-    """Return the seconds by which the most overdue schedule of all organisations is late; 0 if none is."""
+    """Return the seconds by which the most overdue schedule of all organisations is late; 0 if no schedule is
+    late.
+    """
     row = connection.execute(SQL["lag_of_all"]).fetchone()
     assert row is not None
     return float(row[0])

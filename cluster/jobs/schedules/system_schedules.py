@@ -1,16 +1,16 @@
-"""The schedules of the cluster itself, in one table. Workers create the missing ones when they start.
+"""The schedules of the cluster itself, in one table. When a worker starts, it creates those that are missing.
 
 To add one, write the kind of job (CONTRIBUTING.md, "a kind of job") and add one row to ``SYSTEM_SCHEDULES``:
 
     SystemSchedule("sched_compute_hourly_stats", COMPUTE_HOURLY_STATS, "0 * * * *", catch_up=CatchUp.ALL)
 
 The job of the kind finds the time for which it runs in ``job.scheduled_for``, and the schedule's id in
-``job.schedule``. With ``catch_up=CatchUp.ALL`` there is one job for each time, also after an outage, so a
-roll-up computes each hour by its own job. With ``all_organisations=True`` each time gives one job for each
-organisation, whose ``job.organisation`` is that organisation; without it the job belongs to ``system``.
+``job.schedule``. With ``catch_up=CatchUp.ALL`` there is one job for each time, also after an outage. So each
+hour of a roll-up has its own job. With ``all_organisations=True`` each time gives one job for each
+organisation, whose ``job.organisation`` is that organisation; otherwise the job belongs to ``system``.
 
-Rows that exist already never change, because an operator may have changed them with
-``python -m data_jobs.schedules --organisation system``.
+Workers never change rows that exist already, because an operator may have changed them with ``python -m
+data_jobs.schedules --organisation system``.
 """
 
 from collections.abc import Mapping
@@ -42,9 +42,10 @@ class SystemSchedule:
     cron: str
     #: IANA name of the time zone in which the cron expression is read.
     time_zone: str = "UTC"
-    #: Which missed times get a job. ``latest`` is right for work that does everything that is left to do.
+    #: Which missed times get a job. Use ``latest`` for a job that does all the work that remains since the
+    #: last job.
     catch_up: CatchUp = CatchUp.LATEST
-    #: True for one job for each organisation; False for one job of the organisation ``system``.
+    #: True to submit one job for each organisation; False to submit one job that belongs to ``system``.
     all_organisations: bool = False
     #: The input of each job.
     arguments: Mapping[str, Any] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""Jobs with a window: they begin only while the window is open.
+"""Let jobs that have a window begin only while the window is open.
 
 Called by ``POST /v1/jobs`` and by ``due`` when they submit a job, and by ``attempts.claim`` when a worker
 takes a turn.
@@ -63,7 +63,9 @@ def postpone(
     window: dict[str, Any],
     until: datetime,
 ) -> None:
-    """Let the organisation's queued jobs with this window begin at ``until``, and add a turn for each."""
+    """Change the organisation's queued jobs with this window so that they begin at ``until``, and add a turn
+    for each of these jobs.
+    """
     values = {
         "organisation": organisation,
         "priority_class": priority_class,

@@ -1,10 +1,11 @@
-"""The frames in which the reading process sends checked rows to the worker.
+"""Write and read frames, in which the reading process sends checked rows to the worker.
 
     write_frame(pipe, Frame(rows=rows, faults=faults))
     read_frame(pipe, dim=384, most=1_000)    # the same frame; None at the end of the pipe
 
-A frame is two lengths, JSON with a list for each column except the vectors, and the vectors as float32. The
-file may be hostile, so the process that reads it sends no pickle, and the worker checks every length.
+A frame consists of two lengths, JSON with a list for each column except the vectors, and the vectors as
+float32. The file may be hostile, so the process that reads it sends no pickle, and the worker checks every
+length.
 """
 
 import struct
@@ -30,7 +31,7 @@ class Frame:
 
     #: Rows that can be stored, in order.
     rows: GivenRows
-    #: Rows that cannot, in order.
+    #: The faults of the rows that cannot be stored, in order.
     faults: Sequence[RowFault]
     #: Names of the unknown fields of all rows so far.
     ignored: Sequence[str] = ()
@@ -93,7 +94,7 @@ def _rows(found: dict[str, Any], vectors: NDArray[np.float32]) -> GivenRows:
     """Return the rows of a frame.
 
     Raises:
-        ValueError: the columns are not of one length, or a value has another type.
+        ValueError: the columns have different lengths, or a value has another type.
     """
     numbers, ids, attributes = found["numbers"], found["ids"], found["attributes"]
     texts = [""] * len(ids) if found["texts"] is None else found["texts"]

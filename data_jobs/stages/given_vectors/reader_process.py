@@ -1,10 +1,10 @@
-"""The process that reads a file of given vectors and checks its rows.
+"""Run the process that reads a file of given vectors and checks the rows of the file.
 
     python -m data_jobs.stages.given_vectors.reader_process DIM ROWS MEMORY_BYTES < FILE > FRAMES
 
-``row_reader.RowReader`` starts it with limited memory and without the settings of the cluster, because the
-file may be hostile. It ends with a sentence in its standard error and ``EXIT_REFUSED`` if the file cannot be
-read.
+``row_reader.RowReader`` starts the process with limited memory and without the settings of the cluster,
+because the file may be hostile. If the file cannot be read, the process writes a sentence to its standard
+error and exits with ``EXIT_REFUSED``.
 """
 
 import os
@@ -21,7 +21,7 @@ from data_jobs.stages.parsing.child_contract import EXIT_MEMORY
 from data_jobs.stages.parsing.out_of_memory import is_out_of_memory
 
 EXIT_REFUSED = 78
-#: A frame takes no further rows after this many characters of text.
+#: A frame with more than this many characters of text gets no further rows.
 FRAME_CHARACTERS = 8 * 1024 * 1024
 
 
@@ -60,7 +60,7 @@ def _checked(checker: RowChecker, part: RowPart, dim: int) -> tuple[GivenRows, l
     vectors = part.vectors
     if vectors is None or vectors.shape[1] == dim:
         return checker.check(part.rows, vectors)
-    # Each row then says that its vector has another length.
+    # Each row then gets a fault, because its vector does not have ``dim`` numbers.
     pairs = zip(part.rows, vectors, strict=True)
     return checker.check((number, {**row, "vector": vector}) for (number, row), vector in pairs)
 
@@ -76,7 +76,7 @@ def run(dim: int, rows_per_frame: int, memory_bytes: int) -> int:
         ):
             main(file, pipe, dim, rows_per_frame)
     except BrokenPipeError:
-        return 0  # the worker needs no more rows
+        return 0  # the worker needs no more rows, and has closed the pipe
     except InvalidInput as exc:
         print(exc, file=sys.stderr, flush=True)
         return EXIT_REFUSED

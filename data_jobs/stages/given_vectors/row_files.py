@@ -3,8 +3,8 @@
     for part in rows_of(file).parts:
         part.rows          # [(1, {"id": "a", "vector": [...], "text": ..., "attributes": ...}), ...]
 
-Memory does not grow with the file: a file is read line by line, or page by page. The number of a row is that
-of its line, or its place in the Parquet file, from 1.
+Memory does not grow with the file: a file is read line by line, a Parquet file page by page. The number of a
+row is the number of its line, or its position in the Parquet file, from 1.
 """
 
 import json
@@ -26,12 +26,13 @@ from cluster.errors import InvalidInput
 PARQUET_MARK = b"PAR1"
 #: Maximum number of bytes of a line: a vector of 16,000 numbers, and a text in which each byte is escaped.
 MAX_LINE_BYTES = 4 * 1024 * 1024
-#: Bytes of a column that are read at once.
+#: Number of bytes of a column that are read at once.
 BUFFER_BYTES = 1024 * 1024
 #: Maximum number of rows of a part, and of a part of a Parquet file with texts.
 ROWS_PER_PART, ROWS_PER_TEXT_PART = 1_000, 250
-#: A part of JSON lines ends when its rows have this many numbers, or this many characters of text. Python
-#: objects of more numbers do not fit into the processor's cache, and reading them takes half as long again.
+#: A part of JSON lines ends when its rows have this many numbers, or more than this many characters of text.
+#: With more numbers, the Python objects do not fit into the processor's cache, and reading them takes 1.5
+#: times as long.
 NUMBERS_PER_PART, TEXT_CHARACTERS = 50_000, 1024 * 1024
 
 
@@ -39,9 +40,10 @@ NUMBERS_PER_PART, TEXT_CHARACTERS = 50_000, 1024 * 1024
 class RowPart:
     """Some consecutive rows."""
 
-    #: Number and JSON value of each row; an ``Unfit`` stands for a row that cannot be read.
+    #: Number and JSON value of each row. If a row cannot be read, its value is an ``Unfit``.
     rows: Sequence[tuple[int, Any]]
-    #: The vectors of the rows, (n, dim), if they all have the same length; None: the rows have their vectors.
+    #: The vectors of the rows, (n, dim), if all vectors have the same length. None if the vectors are in
+    #: ``rows``.
     vectors: NDArray[Any] | None = None
 
 
@@ -161,8 +163,8 @@ def _parquet_parts(parquet: pq.ParquetFile, columns: list[str], most: int) -> It
 
 
 def _vectors(column: pa.Array) -> NDArray[Any] | list[Any]:
-    """Return the vectors, (n, dim) if they all have the same length, otherwise one array for each row, None
-    where there is none. A null in a vector becomes NaN.
+    """Return the vectors, (n, dim) if they all have the same length, otherwise one array for each row, and
+    None for a row without a vector. A null in a vector becomes NaN.
     """
     valid = column.is_valid().to_numpy(zero_copy_only=False)
     if not valid.all():
@@ -206,7 +208,7 @@ def _is_attributes(kind: pa.DataType) -> bool:
     return bool(pa.types.is_struct(kind) or pa.types.is_map(kind) or _is_text(kind))
 
 
-#: Name, test of the type, and the types in words, of each column of a Parquet file.
+#: For each column of a Parquet file: its name, the test of its type, and the allowed types in words.
 COLUMNS = (
     ("id", _is_text, "a string"),
     ("vector", _is_vector, "a list of float or double"),

@@ -18,12 +18,15 @@ from data_jobs.stages.given_vectors.frames import Frame, read_frame
 from data_jobs.stages.given_vectors.reader_process import EXIT_REFUSED
 from data_jobs.stages.parsing.child_contract import EXIT_MEMORY
 
-#: Variables of the reading process: where Python and the libraries are, and none of the cluster's settings.
+#: Environment variables that the reading process gets. They say where Python and the libraries are. The
+#: process gets none of the cluster's settings.
 KEPT_VARIABLES = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "LANG", "TMPDIR")
-#: Allocators that reserve much address space, and threads, would count against the limit of memory.
+#: These variables limit the address space that allocators and threads reserve, because it counts against the
+#: memory limit.
 LIMITED = {"ARROW_DEFAULT_MEMORY_POOL": "system", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 MAX_STDERR_BYTES = 4_096
-#: Size of the pipe, so that the process reads on while the worker writes; Linux' maximum for all users.
+#: Size of the pipe in bytes, the maximum that Linux allows for all users. A large pipe lets the process
+#: continue to read the file while the worker writes rows.
 PIPE_BYTES = 1024 * 1024
 
 
@@ -96,7 +99,7 @@ class RowReader:
         self.close()
 
     def _require_success(self) -> None:
-        """Return if the process has read the whole file."""
+        """Raise an error if the process did not read the whole file."""
         assert self._process.stderr is not None
         said = self._process.stderr.read(MAX_STDERR_BYTES).decode("utf-8", "replace").strip()
         code = self._process.wait()

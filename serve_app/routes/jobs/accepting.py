@@ -103,7 +103,9 @@ def _ingest_files(connection: Connection[Any], submission: Submission) -> BaseMo
 
 
 def _with(asked: BaseModel, attributes: Any, chunking_strategy: BaseModel | None) -> BaseModel:
-    """Return the input with the fields as the database stores them."""
+    """Return the input with these attributes and this chunking strategy, in the form that the database
+    stores.
+    """
     fields = {"attributes": attributes, "chunking_strategy": stored_json(chunking_strategy)}
     return asked.model_copy(update=fields)
 

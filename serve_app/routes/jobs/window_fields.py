@@ -24,7 +24,9 @@ class WindowRequest(RequestModel):
     @model_validator(mode="before")
     @classmethod
     def _refuse_unknown(cls, given: Any) -> Any:
-        """Refuse unknown fields. Without a misspelt field, the job would begin at other times."""
+        """Refuse unknown fields, because the job would begin at other times if a misspelt field were
+        ignored.
+        """
         unknown = sorted(set(given) - FIELDS) if isinstance(given, dict) else []
         if unknown:
             raise must(f"have only the fields from, to, time_zone and days; remove {quoted(unknown[0])}")
@@ -37,7 +39,7 @@ class WindowRequest(RequestModel):
     time_zone: Text = "UTC"
     """IANA name of the time zone of both times."""
     days: Annotated[list[Day], Field(min_length=1, max_length=len(DAYS))] | None = None
-    """The days on which the window opens; by default, all."""
+    """The days on which the window opens; by default, all days."""
 
     def window(self) -> RunWindow:
         """Return the window.

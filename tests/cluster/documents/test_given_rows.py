@@ -8,7 +8,7 @@ import pytest
 
 from cluster.documents.given_vectors.given_rows import RowChecker
 
-#: Values of each field by the kind of their fault; None if they have none.
+#: Values of each field by the kind of their fault; the values under None have no fault.
 VALUES: dict[str, dict[str | None, list[Any]]] = {
     "id": {None: ["ä 1", "a" * 512], "id": ["", None, 7, "x" * 513, "a\0", "\ud800"]},
     "vector": {
@@ -33,7 +33,7 @@ def test_a_fault_is_found_in_any_company(field: str) -> None:
     for kind, value in ((kind, value) for kind, values in VALUES[field].items() for value in values):
         row = {"id": "a", "vector": [1.0, 0.0], field: value}
         others = [{"id": f"row-{number}", "vector": [0.0, 1.0]} for number in range(3)]
-        for company in ([], others, [*others, {}]):  # the last one is checked row by row
+        for company in ([], others, [*others, {}]):  # the last company makes the checker check row by row
             rows, faults = RowChecker(2).check(enumerate([row, *company], start=1))
             assert [fault.kind for fault in faults if fault.row == 1] == ([kind] if kind else []), value
             assert list(rows.numbers) == [1, 2, 3, 4][bool(kind) : 1 + min(3, len(company))]
