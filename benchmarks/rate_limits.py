@@ -57,7 +57,7 @@ def call_actors(processes: int, seconds: float) -> list[float]:
             return self.used
 
     @ray.remote(num_cpus=0)
-    class Caller:
+    class ProviderCaller:
         def call(self, seconds: float) -> list[float]:
             budget, taken = ray.get_actor("budget"), []
             ray.get(budget.take.remote(0))
@@ -69,7 +69,7 @@ def call_actors(processes: int, seconds: float) -> list[float]:
             return taken
 
     budget = Budget.options(name="budget").remote()
-    callers = [Caller.remote() for _ in range(processes)]
+    callers = [ProviderCaller.remote() for _ in range(processes)]
     taken = [one for made in ray.get([caller.call.remote(seconds) for caller in callers]) for one in made]
     for actor in (budget, *callers):
         ray.kill(actor)

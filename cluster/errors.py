@@ -9,6 +9,8 @@
     └── Permanent            the same call fails again until its caller or an operator changes something
         ├── InvalidInput     the caller sent something wrong; the message names input, limit and remedy
         ├── NotFound         the thing that the caller named does not exist
+        ├── NotAuthenticated the request has no API key that works here
+        ├── NotPermitted     the caller's API key does not allow the request
         ├── Conflict         the thing exists in another state than the caller assumes
         │   └── LeaseLost    an attempt no longer counts: another worker has its job, or the job has ended
         └── Misconfigured    a setting, an extra or a file of the installation is missing or wrong
@@ -151,6 +153,14 @@ class InvalidInput(Permanent):
 
 class NotFound(Permanent):
     """The thing that the caller named does not exist."""
+
+
+class NotAuthenticated(Permanent):
+    """The request has no API key that works here."""
+
+
+class NotPermitted(Permanent):
+    """The caller's API key does not allow the request, because of its scopes or its lists."""
 
 
 class Conflict(Permanent):

@@ -29,6 +29,7 @@ from serve_app.routes import (
 from serve_app.routes.compatible import cohere, tasks, tei
 from serve_app.routes.jobs import jobs, submission
 from serve_app.routes.jobs.job_events import EventFeed
+from serve_app.routes.organisations import audit_logs, keys
 from serve_app.service import Service
 
 
@@ -65,10 +66,12 @@ def build_api(service: Service, *, stopping: Callable[[], bool] = lambda: False)
         tasks,
         tei,
         cohere,
+        keys,
+        audit_logs,
         health,
     ):
         app.include_router(part.router)
     install_error_handlers(app)
     hide_status_422(app)
-    app.add_middleware(Boundary, settings=service.settings)
+    app.add_middleware(Boundary, settings=service.settings, keys=service.keys)
     return app

@@ -29,7 +29,7 @@ from serve_app.embedding.batching import Lane
 from serve_app.embedding.heartbeat import Heartbeat
 from serve_app.embedding.metrics import Metrics, ObservedModel
 from serve_app.embedding.served_model import open_batcher
-from serve_app.open_address import require_key
+from serve_app.open_address import only_this_machine
 from serve_app.routes.batch_requests import answer_requests
 from serve_app.service import Service
 
@@ -49,12 +49,13 @@ class Embedder:
 
     def __init__(self, handles: Mapping[str, DeploymentHandle[Any]] | None = None) -> None:
         settings = _settings()
-        require_key(settings)
+        keyless = only_this_machine(settings)
         remote = {
             name: partial(call_replica, handle, faults=(RayError, RayServeException))
             for name, handle in (handles or {}).items()
         }
-        self._service = Service(settings, remote)
+        self._service = Service(settings, remote, keyless=keyless)
+        self._service.keys.start()
         models = self._service.models
         self._heartbeats = [Heartbeat(engine) for engine in models.engines.values()]
         watched = {

@@ -26,11 +26,12 @@ from cluster.database.shortages import announced
 from cluster.documents.chunks.chunk_indexes import ChunkIndexes, require_index
 from cluster.documents.vector_stores.stores import VectorStore
 from cluster.errors import ProviderUnavailable, Resource, Retryable, Shortage, Throttled, Unavailable
+from cluster.keys.known_keys import KnownKeys
 from cluster.organisations.organisations import ensure_organisation
 from cluster.organisations.usage import UsageEvent, record_usage
 from cluster.rate_limits import ProviderLoad, breaker_states, provider_load
 from cluster.retrieval import ResultCache
-from cluster.settings import Settings
+from cluster.settings import Settings, is_loopback
 from serve_app.embedding.openai_tokens import open_openai_tokens
 from serve_app.embedding.remote_model import CallReplica
 from serve_app.embedding.served_models import ServedModels
@@ -64,15 +65,26 @@ class Service:
     Args:
         settings: the settings of this process.
         remote: for each model with its own deployment, by name, a function that calls a replica of it.
+        keyless: False if other machines can connect, so that every request needs a key.
     """
 
-    def __init__(self, settings: Settings, remote: Mapping[str, CallReplica] | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        remote: Mapping[str, CallReplica] | None = None,
+        *,
+        keyless: bool = True,
+    ) -> None:
         self.settings = settings
         self._pool: ConnectionPool | None = None
         self._indexes: ChunkIndexes | None = None
         #: Time (``time.monotonic``) at which this replica last met a shortage, for each resource.
         self._short: dict[Resource, float] = {}
         self._lock = threading.Lock()
+        #: Finds the caller of each request by its key.
+        self.keys = KnownKeys(
+            settings, open_database=self._opened, keyless=keyless and is_loopback(settings.api_host)
+        )
         self.usage = UsageRecorder(self._record_usage)
         self.models = ServedModels(settings, self.usage, remote)
         #: Results of searches; used on the event loop only.
@@ -209,6 +221,7 @@ class Service:
 
     def close(self) -> None:
         """Write the usage, then close the connections and end the threads."""
+        self.keys.close()
         self.usage.close()
         self.models.close()
         self._blob_threads.shutdown()

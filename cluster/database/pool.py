@@ -110,6 +110,11 @@ def open_pool(settings: Settings, *, reviving: bool = False) -> ConnectionPool:
     return pool
 
 
+def connect(settings: Settings) -> psycopg.Connection[Any]:
+    """Open one connection outside any pool, in autocommit mode. Start no server and migrate nothing."""
+    return psycopg.connect(_current_url(settings), autocommit=True, **CONNECTION)  # type: ignore[arg-type]
+
+
 def _connections(report: Callable[[str | None], object]) -> type[psycopg.Connection[Any]]:
     """Return a connection class that reports each attempt to connect: None, or the server's error text."""
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from cluster.database import bundled, open_pool
+from cluster.keys.open_address import require_key
 from cluster.local import application, drivers, ray_head
 from cluster.local.addresses import api_url, dashboard_url
 from cluster.local.environment import settings_digest
@@ -27,6 +28,7 @@ def up(settings: Settings, report: ReportLine) -> bool:
 
     Raises:
         Conflict: a port is taken, or the cluster runs on other ports.
+        Misconfigured: other machines can reach the endpoint, and there is no API key.
         Unavailable: a part of the cluster did not start; the message says why.
     """
     with _locked(settings, report):
@@ -37,6 +39,7 @@ def up(settings: Settings, report: ReportLine) -> bool:
             return False
         report("Postgres: starting, and applying missing migrations")
         open_pool(settings).close()
+        require_key(settings, settings.api_host)
         report("Ray: running" if head else "Ray: starting")
         ray_head.start(settings)
         report(f"Ray: dashboard at {dashboard_url(settings)}")

@@ -17,6 +17,7 @@ from typing import Any
 from psycopg import Connection
 
 from cluster.database.queries import queries
+from cluster.errors import Conflict, NotFound
 from cluster.settings import Settings
 
 SQL = queries("cluster.organisations", "organisations.sql")
@@ -49,6 +50,20 @@ def ensure_organisation(connection: Connection[Any], organisation: str) -> None:
     """
     if connection.execute(SQL["exists"], {"organisation": organisation}).fetchone() is None:
         connection.execute(SQL["ensure"], {"organisation": organisation})
+
+
+def lock_organisation(connection: Connection[Any], organisation: str) -> None:
+    """Lock the row of the organisation until the transaction ends, before a change to its keys or its row.
+
+    Raises:
+        NotFound: there is no such organisation.
+        Conflict: the organisation is deleted.
+    """
+    row = connection.execute(SQL["lock"], {"organisation": organisation}).fetchone()
+    if row is None:
+        raise NotFound(f"no organisation {organisation!r}")
+    if row[0] is not None:
+        raise Conflict(f"organisation {organisation!r} is deleted")
 
 
 def storage_limits(

@@ -6,3 +6,6 @@ INSERT INTO organisations (id, name) VALUES (%(organisation)s, %(organisation)s)
 
 -- name: storage_limits
 SELECT files_limit, bytes_limit FROM organisations WHERE id = %(organisation)s;
+
+-- name: lock
+SELECT deleted_at FROM organisations WHERE id = %(organisation)s FOR NO KEY UPDATE;

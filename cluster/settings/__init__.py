@@ -105,14 +105,6 @@ class Settings(
         return init_settings, env_settings, dotenv_settings, file_secret_settings
 
     @model_validator(mode="after")
-    def _open_address_has_a_key(self) -> Self:
-        if self.api_key is None and not is_loopback(self.api_host):
-            raise ValueError(
-                f"api_host={self.api_host} is open to other machines: set CLUSTER_API_KEY, the callers' key"
-            )
-        return self
-
-    @model_validator(mode="after")
     def _production_is_no_example(self) -> Self:
         if self.environment != "production":
             return self

@@ -1,28 +1,29 @@
-"""Find the organisation that a request acts for, and refuse requests without a valid API key.
+"""Find the caller of a request by its API key, and refuse requests without a key that works.
 
 ``Boundary``, the outermost layer, authenticates every request before a route sees it, so no route can forget
 the check. Routes depend on ``Organisation``, and every query of a route names the organisation.
-``cluster.organisations.keys`` reads the keys.
+``cluster.keys.known_keys`` knows the keys, and ``permissions`` checks the scopes of a key.
 
-    authenticator = Authenticator(open_keys(settings))
-    authenticator.authenticate(scope)
+    caller = await Authenticator(keys).authenticate(scope, headers, request_id)
 """
 
-from http import HTTPStatus
+from dataclasses import replace
 from typing import Annotated
 
 from fastapi import Depends, Request
 from starlette.datastructures import Headers
-from starlette.exceptions import HTTPException
 from starlette.types import Scope
 
-from cluster.organisations.keys import Keys
+from cluster.keys.known_keys import KnownKeys
+from cluster.organisations.caller import Caller
 
 #: Paths that need no key: load balancers call two of them, and the other two only describe the API.
 OPEN_PATHS = frozenset({"/healthz", "/readyz", "/docs", "/openapi.json"})
 SCHEME = "bearer"
 #: The header in which clients of Azure OpenAI send the API key.
 AZURE_HEADER = "api-key"
+#: The header in which OpenAI's clients name an organisation.
+ORGANISATION_HEADER = "openai-organization"
 #: The key in the ASGI scope under which the request's organisation is stored.
 SCOPE_NAME = "cluster.organisation"
 
@@ -30,27 +31,25 @@ SCOPE_NAME = "cluster.organisation"
 class Authenticator:
     """Authenticates requests by their API key."""
 
-    def __init__(self, keys: Keys) -> None:
+    def __init__(self, keys: KnownKeys) -> None:
         self._keys = keys
 
-    def authenticate(self, scope: Scope) -> None:
-        """Write the organisation that the request acts for into the scope. Open paths need no organisation.
+    async def authenticate(self, scope: Scope, headers: Headers, request_id: str) -> Caller | None:
+        """Return the caller of the request, and write its organisation into the scope.
+
+        Returns None for an open path, which needs no caller.
 
         Raises:
-            HTTPException: 401, the request has no key, or its key does not exist.
+            NotAuthenticated: the request has no key that works here.
+            NotFound: the operator names an organisation that does not exist.
+            Unavailable: the database does not answer, so it is not known if the key works.
         """
-        organisation, key = self._keys.without_key, None
-        if organisation is None and (key := _key(Headers(scope=scope))):
-            organisation = self._keys.organisation_for(key)
-        if organisation is not None:
-            scope[SCOPE_NAME] = organisation
-        elif scope["path"] not in OPEN_PATHS:
-            problem = "The API key is not the one of this server" if key else "The request carries no API key"
-            raise HTTPException(
-                HTTPStatus.UNAUTHORIZED,
-                f"{problem}; send it as 'Authorization: Bearer KEY'",
-                headers={"www-authenticate": "Bearer"},
-            )
+        if scope["path"] in OPEN_PATHS:
+            return None
+        caller = await self._keys.identify(_key(headers), headers.get(ORGANISATION_HEADER) or None)
+        client = scope.get("client")
+        scope[SCOPE_NAME] = caller.organisation
+        return replace(caller, address=client[0] if client else None, request=request_id)
 
 
 def _key(headers: Headers) -> bytes | None:

@@ -8,6 +8,7 @@ import asyncio
 import math
 import re
 import time
+from contextlib import nullcontext
 from http import HTTPStatus
 from uuid import uuid4
 
@@ -17,14 +18,16 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from cluster.errors import ClusterError
+from cluster.keys.known_keys import KnownKeys
 from cluster.logs import about
-from cluster.organisations.keys import open_keys
+from cluster.organisations.caller import acting_as
 from cluster.settings import Settings
 from serve_app.edge.authentication import Authenticator
 from serve_app.edge.bodies.body import BodyLimits, RequestBody
 from serve_app.edge.bodies.content_headers import with_json_type
 from serve_app.edge.cors import Cors, RawHeaders
-from serve_app.edge.errors import http_error_response, unexpected_error_response
+from serve_app.edge.errors import http_error_response, response_of, unexpected_error_response
 
 log = structlog.get_logger(__name__)
 
@@ -51,9 +54,9 @@ MIN_UPLOAD_BYTES_PER_S = 8 * 1024
 class Boundary:
     """The outermost layer of the application."""
 
-    def __init__(self, app: ASGIApp, *, settings: Settings) -> None:
+    def __init__(self, app: ASGIApp, *, settings: Settings, keys: KnownKeys) -> None:
         self._app = app
-        self._authenticator = Authenticator(open_keys(settings))
+        self._authenticator = Authenticator(keys)
         self._cors = Cors(settings.cors_origins)
         self._timeout_s = settings.request_timeout_s
         timeout_s = settings.body_timeout_s
@@ -93,8 +96,9 @@ class Boundary:
             if (preflight := self._cors.preflight(scope, headers)) is not None:
                 await preflight(scope, receive, answer.send)
                 return
-            self._authenticator.authenticate(scope)
-            await self._answer(_scope_for_routes(scope, headers), receive, answer)
+            caller = await self._authenticator.authenticate(scope, headers, answer.id)
+            with nullcontext() if caller is None else acting_as(caller):
+                await self._answer(_scope_for_routes(scope, headers), receive, answer)
         except ClientDisconnect:
             answer.cut_off()
         except HTTPException as exc:
@@ -102,6 +106,10 @@ class Boundary:
             if answer.status:
                 raise
             await http_error_response(exc, scope)(scope, receive, answer.send)
+        except ClusterError as exc:  # of the authenticator; the application answers the errors of routes
+            if answer.status:
+                raise
+            await response_of(exc)(scope, receive, answer.send)
         except Exception as exc:  # the edge of the process: log the error with its traceback
             if answer.status:
                 raise
@@ -188,6 +196,8 @@ class _Answer:
 
     def __init__(self, send: Send, id: str, headers: RawHeaders, *, head_only: bool) -> None:
         self._send = send
+        #: Id of the request.
+        self.id = id
         self._headers: RawHeaders = [(b"x-request-id", id.encode()), *headers]
         self._head_only = head_only
         self._began = time.perf_counter()

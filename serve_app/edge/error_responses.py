@@ -12,7 +12,8 @@ from serve_app.edge.response_model import ResponseModel
 
 MEANINGS = {
     400: "The request is malformed, or asks for something that the model cannot do; `param` names the field",
-    401: "The API key is missing or wrong",
+    401: "The API key is missing, unknown, expired or revoked",
+    403: "The API key does not allow the request; the message names the missing scope, model or store",
     404: "The request names something that does not exist",
     408: "The body did not arrive in time",
     409: "The request contradicts the stored state",
@@ -22,7 +23,7 @@ MEANINGS = {
     503: "The database or the model does not answer at the moment; `retry-after` says when to send it again",
 }
 #: Error statuses that any route may return.
-COMMON_STATUSES = (400, 401, 408, 413, 415, 503)
+COMMON_STATUSES = (400, 401, 403, 408, 413, 415, 503)
 
 
 class ErrorDetail(ResponseModel):

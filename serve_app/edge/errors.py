@@ -17,7 +17,9 @@ from cluster.errors import (
     ClusterError,
     Conflict,
     InvalidInput,
+    NotAuthenticated,
     NotFound,
+    NotPermitted,
     Permanent,
     Retryable,
     Shortage,
@@ -33,7 +35,6 @@ log = structlog.get_logger(__name__)
 
 #: OpenAI's error code for each HTTP status that is raised as an HTTPException.
 CODES = {
-    HTTPStatus.UNAUTHORIZED: "invalid_api_key",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "request_too_large",
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "unsupported_media_type",
     HTTPStatus.SERVICE_UNAVAILABLE: "unavailable",
@@ -47,6 +48,8 @@ MAX_MESSAGE_LENGTH = 2_000
 ERROR_TABLE: tuple[tuple[type[ClusterError], HTTPStatus, str, str | None], ...] = (
     (KeyReused, HTTPStatus.BAD_REQUEST, "invalid_request_error", "idempotency_key_reused"),
     (InvalidInput, HTTPStatus.BAD_REQUEST, "invalid_request_error", None),
+    (NotAuthenticated, HTTPStatus.UNAUTHORIZED, "invalid_request_error", "invalid_api_key"),
+    (NotPermitted, HTTPStatus.FORBIDDEN, "invalid_request_error", "insufficient_permissions"),
     (NotFound, HTTPStatus.NOT_FOUND, "invalid_request_error", "not_found"),
     (Conflict, HTTPStatus.CONFLICT, "invalid_request_error", "conflict"),
     (Throttled, HTTPStatus.TOO_MANY_REQUESTS, "rate_limit_error", "rate_limit_exceeded"),
@@ -101,7 +104,12 @@ def response_of(exc: ClusterError | RequestValidationError) -> Response:
             wait_s = max(1.0, exc.retry_after_s or 1.0) if isinstance(exc, Retryable) else 0
             if status == HTTPStatus.INTERNAL_SERVER_ERROR:
                 return unexpected_error_response(exc)
-            return error_response(status, str(exc), type=type, param=param, code=code, retry_after_s=wait_s)
+            response = error_response(
+                status, str(exc), type=type, param=param, code=code, retry_after_s=wait_s
+            )
+            if status == HTTPStatus.UNAUTHORIZED:
+                response.headers["www-authenticate"] = "Bearer"
+            return response
     return unexpected_error_response(exc)
 
 

@@ -22,6 +22,7 @@ from starlette.responses import Response
 from cluster.errors import InvalidInput
 from cluster.text.read_json import UnreadableJson, read_json
 from cluster.vector_index.filters import is_text
+from serve_app.edge import permissions
 from serve_app.edge.error_responses import documented_errors
 from serve_app.edge.request_model import RequestModel
 from serve_app.edge.service_access import service_of
@@ -88,8 +89,12 @@ class JsonRoute(APIRoute):
             else RequestModel
         )
         unused = model.CHANGES_NOTHING & model.model_fields.keys()
+        method = min(self.methods or ())  # each route has one
+        needed = permissions.required(method, self.path_format)
+        self.openapi_extra = {**(self.openapi_extra or {}), "x-required-scope": needed}
 
         async def handle_json(request: Request) -> Response:
+            permissions.check(needed)
             request = JsonRequest(request)
             ignored = request.ignored
             if request.scope["query_string"]:

@@ -53,5 +53,5 @@ def model_and_kind(models: ServedModels, name: str) -> tuple[ServedModel, str | 
     for suffix, kind in SUFFIXES.items():
         base = name.removesuffix(suffix)
         if name not in models and base != name and base in models:
-            return models[base], kind
+            return models.named(base), kind
     return models.named(name), None

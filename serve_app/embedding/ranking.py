@@ -15,6 +15,7 @@ import numpy as np
 
 from cluster.engines import Reranker, Scored
 from cluster.errors import InvalidInput, Throttled
+from cluster.organisations.caller import require_model
 from cluster.organisations.usage import RERANKING
 from serve_app.embedding.long_inputs import CUT, InputField, LongInputPolicy
 from serve_app.embedding.prompts import model_and_kind, prompt_of
@@ -122,6 +123,7 @@ async def by_cross_encoder(
         Throttled: too many requests wait for the cross-encoder already.
     """
     assert models.reranker is not None
+    require_model(models.reranker.name)
     if models.reranker.waiting >= MAX_WAITING:
         raise Throttled(
             f"{models.reranker.waiting} requests wait for the reranker already", retry_after_s=1.0

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 
 from cluster.engines import Engine, Fingerprint, ProviderEngine, Registry, open_engine, open_reranker
 from cluster.errors import Conflict, NotFound
+from cluster.organisations.caller import require_model
 from cluster.settings import Settings
 from serve_app.embedding.remote_model import CallReplica
 from serve_app.embedding.served_model import ServedModel
@@ -84,11 +85,13 @@ class ServedModels(Mapping[str, ServedModel]):
 
         Raises:
             ModelNotFound: no such model is served; the message names the served models.
+            NotPermitted: the caller's key does not allow the model.
         """
         if name not in self._by_name:
             served = " and ".join(f"`{one}`" for one in self._by_name)
             verb = "does" if len(self) == 1 else "do"
             raise ModelNotFound(f"The model `{name}` does not exist here; {served} {verb}.", param=param)
+        require_model(name)
         return self._by_name[name]
 
     def of_store(self, fingerprint: Fingerprint) -> ServedModel:
@@ -97,11 +100,13 @@ class ServedModels(Mapping[str, ServedModel]):
         Raises:
             Conflict: no served model computes the vectors of the store. The message names the store's model
                 and what to set.
+            NotPermitted: the caller's key does not allow the model.
         """
         model = self.find(fingerprint.id)
         if model is None:
             self._registry.of(fingerprint)  # raises, unless the weights changed after this replica opened
             model = self.of_fingerprint(fingerprint.id)
+        require_model(model.name)
         return model
 
     def of_fingerprint(self, fingerprint: str) -> ServedModel:

@@ -5,6 +5,7 @@ An answer shows the kind of a model and never its source, its base URL or the va
 
 from typing import Literal, Self
 
+from cluster.organisations.caller import current_caller
 from serve_app.edge.authentication import Organisation
 from serve_app.edge.json_route import json_router
 from serve_app.edge.response_model import ResponseModel
@@ -75,10 +76,15 @@ class ModelList(ResponseModel):
 
 @router.get("/v1/models", summary="List models")
 async def list_models(service: ServiceDep, organisation: Organisation) -> ModelList:
-    """Lists the models that this endpoint serves."""
-    del organisation  # every organisation sees every model
+    """Lists the models that this endpoint serves and that the caller's key allows."""
+    del organisation  # every organisation sees every model, unless its key is limited
+    permitted = current_caller().models
     return ModelList(
-        data=[ModelObject.of(model, service.models.kinds[name]) for name, model in service.models.items()]
+        data=[
+            ModelObject.of(model, service.models.kinds[name])
+            for name, model in service.models.items()
+            if permitted is None or name in permitted
+        ]
     )
 
 

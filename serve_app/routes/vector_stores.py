@@ -326,7 +326,7 @@ def _fingerprint(service: Service, body: CreateStoreRequest) -> Fingerprint:
             )
         models = service.models
         if body.embedding_model is None:
-            return models.default.engine.fingerprint
+            return models.named(models.default.name).engine.fingerprint
         return models.named(body.embedding_model, param="embedding_model").engine.fingerprint
     if body.dimensions is None:
         raise InvalidInput(

@@ -25,6 +25,7 @@ from cluster.documents.chunks.chunk_rows import ChunkRecord
 from cluster.documents.vector_stores.stores import VectorStore, ensure_store
 from cluster.engines import Registry
 from cluster.engines.weights import PROMPTS_FILE, open_model_folder
+from cluster.keys.known_keys import KnownKeys
 from cluster.settings import MIB, Settings
 from cluster.settings.indexes import IndexSource
 from cluster.settings.models import ModelSetting
@@ -34,9 +35,11 @@ from serve_app.embedding.remote_model import CallReplica
 from serve_app.service import Service
 from tests import folder_index
 from tests.keys_in_output import marked_fernet_key
+from tests.own_database import own_database
 
 MODEL = "all-MiniLM-L6-v2"
 PROMPTED = "prompted"
+OPERATOR_KEY = "sk-of-the-operator"
 PROMPTS = {"query": "query: ", "document": "passage: ", "clustering": "topic: "}
 
 
@@ -96,6 +99,38 @@ def server(settings: Settings, pool: ConnectionPool, prompted: Path) -> Iterator
     }
     with serving(settings.model_copy(update=changes)) as server:
         yield server
+
+
+@pytest.fixture
+def known_keys(settings: Settings, pool: ConnectionPool) -> Iterator[KnownKeys]:
+    """The keys of the shared cluster, which has none."""
+    del pool  # it has migrated the database
+    keys = KnownKeys(settings, open_database=lambda: None)
+    yield keys
+    keys.close()
+
+
+@pytest.fixture(scope="session")
+def keyed_server(settings: Settings, database_url: str, prompted: Path) -> Iterator[Server]:
+    """A server with two models, an operator's key and a database of its own, for tests that make keys."""
+    changes = {
+        "api_key": SecretStr(OPERATOR_KEY),
+        "models": Table({PROMPTED: ModelSetting(source=str(prompted))}),
+    }
+    with own_database(settings, database_url) as own, serving(own.model_copy(update=changes)) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def operator(keyed_server: Server) -> Iterator[httpx.Client]:
+    """Requests of the operator to that server."""
+    with httpx.Client(base_url=keyed_server.url, timeout=60, headers=bearer(OPERATOR_KEY)) as client:
+        yield client
+
+
+def bearer(key: str) -> dict[str, str]:
+    """The header with this key."""
+    return {"authorization": f"Bearer {key}"}
 
 
 @pytest.fixture(scope="session")

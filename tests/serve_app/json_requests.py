@@ -38,13 +38,14 @@ class JsonRequestBody:
 
 
 class SettingsOnly:
-    """Stands in for the service; a description needs only its settings."""
+    """Stands in for the service; a description needs only its settings and its keys."""
 
     def __getattr__(self, name: str) -> Any:
-        if name == "settings":
+        if name in {"settings", "keys"}:
+            from cluster.keys.known_keys import KnownKeys
             from cluster.settings import Settings
 
-            return Settings()
+            return Settings() if name == "settings" else KnownKeys(Settings(), open_database=lambda: None)
         raise AttributeError(name)
 
 

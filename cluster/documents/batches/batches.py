@@ -28,6 +28,7 @@ from cluster.errors import Conflict, InvalidInput, NotFound
 from cluster.jobs import queue
 from cluster.jobs.jobs import JobState, PriorityClass, new_job_id
 from cluster.jobs.kinds import EMBED_BATCH
+from cluster.organisations.caller import require_all_models
 from cluster.organisations.organisations import StorageLimits
 
 #: The purpose of input files.
@@ -168,7 +169,9 @@ def create_batch(
         InvalidInput: the file has another purpose or is too large, or the completion window is wrong.
         NotFound: the organisation has no such file.
         Throttled: the organisation has reached a limit on what it stores.
+        NotPermitted: the caller's key is limited to some models; the file may name others.
     """
+    require_all_models("a batch")
     window = _window(new.completion_window)
     file = _requests_file(connection, organisation, new.input_file)
     # The size of the answers is not known yet. So this only checks that the organisation has not reached a

@@ -27,6 +27,7 @@ from cluster.errors import Conflict, InvalidInput, NotFound
 from cluster.jobs.jobs import Job
 from cluster.jobs.kinds import DELETE_STORE
 from cluster.jobs.queue import submit
+from cluster.organisations.caller import permitted_stores, require_new_store, require_store
 from cluster.records import vector_store_id
 from cluster.vector_index import PGVECTOR
 from cluster.vector_index.collections import collection_name
@@ -215,12 +216,13 @@ def require_live(store: VectorStore) -> VectorStore:
 def list_stores(
     connection: Connection[Any], organisation: str, page: PageRequest = FIRST_PAGE
 ) -> ListPage[VectorStore]:
-    """Return a page of the organisation's stores, including expired stores.
+    """Return a page of the organisation's stores that the caller may use, including expired stores.
 
     Raises:
         InvalidInput: the cursor is not a store of the organisation.
     """
-    found = read_page(connection, LISTS, {"organisation": organisation, "kind": DELETE_STORE.name}, page)
+    values = {"organisation": organisation, "kind": DELETE_STORE.name, "only": permitted_stores()}
+    found = read_page(connection, LISTS, values, page)
     return ListPage(items=[store_of(row) for row in found.items], has_more=found.has_more)
 
 
@@ -269,7 +271,9 @@ def delete_store(connection: Connection[Any], organisation: str, id: str) -> Job
 
     Raises:
         NotFound: the organisation has no such store.
+        NotPermitted: the caller's key is limited to other stores.
     """
+    require_store(id)
     with connection.transaction():
         row = connection.execute(SQL["delete"], {"organisation": organisation, "id": id}).fetchone()
         if row is None:
@@ -306,6 +310,7 @@ def _make_named(
 def _insert(
     connection: Connection[Any], organisation: str, id: str, new: NewStore, fingerprint: Fingerprint
 ) -> VectorStore:
+    require_new_store()
     values = {
         "organisation": organisation,
         "id": id,
@@ -336,5 +341,10 @@ def _one(connection: Connection[Any], statement: str, values: Mapping[str, Any])
 
 
 def store_of(row: dict[str, Any]) -> VectorStore:
-    """Make the store from a database row."""
+    """Make the store from a database row.
+
+    Raises:
+        NotPermitted: the caller's key is limited to other stores.
+    """
+    require_store(row["id"])
     return VectorStore(**{**row, "fingerprint": Fingerprint(**row["fingerprint"])})

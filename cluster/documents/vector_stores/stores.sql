@@ -34,6 +34,7 @@ FOR NO KEY UPDATE;
 SELECT {columns}
 FROM vector_stores
 WHERE organisation = %(organisation)s AND deleted_at IS NULL
+    AND (%(only)s::text[] IS NULL OR id = ANY(%(only)s))
     AND (created_at, id) < (%(from_at)s::timestamptz, %(from_id)s)
     AND (created_at, id) > (%(to_at)s::timestamptz, %(to_id)s)
 ORDER BY created_at DESC, id DESC
@@ -43,6 +44,7 @@ LIMIT %(limit)s;
 SELECT {columns}
 FROM vector_stores
 WHERE organisation = %(organisation)s AND deleted_at IS NULL
+    AND (%(only)s::text[] IS NULL OR id = ANY(%(only)s))
     AND (created_at, id) > (%(from_at)s::timestamptz, %(from_id)s)
     AND (created_at, id) < (%(to_at)s::timestamptz, %(to_id)s)
 ORDER BY created_at, id

@@ -72,7 +72,7 @@ class TeiRank(ResponseModel):
 @router.post("/embed", summary="Embed texts, in TEI's form", response_model=list[list[float]])
 async def embed(body: TeiEmbedRequest, service: ServiceDep, context: ContextDep) -> Response:
     """Returns a list with one vector for each text."""
-    model = service.models.default
+    model = service.models.named(service.models.default.name)
     check_dimensions(service, model, body.dimensions)
     texts, named = as_list(body.inputs, "inputs"), field_of(body.inputs, field="inputs", remedy=REMEDY)
     prompt = prompt_of(model, input_type=None, prompt_name=body.prompt_name)

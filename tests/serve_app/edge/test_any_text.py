@@ -48,13 +48,16 @@ VALID_REQUESTS: dict[str, Any] = {
     "/v1/jobs/retry": {"kind": "none", "subject": "none", "error_code": "none"},
     "/v1/uploads": {"filename": "a.txt", "purpose": "assistants", "bytes": 9, "mime_type": "text/plain"},
     "/v1/uploads/{upload_id}/complete": {"part_ids": ["part"], "md5": "0"},
+    # Two fields are wrong, so that no test creates a key: every request of this server would need one then.
+    "/v1/organisation/keys": {"name": "", "stores": ["vs_none"]},
+    "/v1/organisation/keys/{key_id}/rotate": {"overlap_s": 0},
 }
 IDS = {"deployment": MODEL}
 
 
 def path_with(path: str, id: str) -> str:
     """The path with this id in place of each parameter."""
-    for name in ("vector_store_id", "vector_store", "file_id", "upload_id", "deployment"):
+    for name in ("vector_store_id", "vector_store", "file_id", "upload_id", "deployment", "key_id"):
         path = path.replace(f"{{{name}}}", IDS.get(name, id))
     return path
 

@@ -1,7 +1,6 @@
 """A server with a key refuses requests without it; one without a key listens on the loopback interface."""
 
 from collections.abc import Iterator
-from hashlib import sha256
 from uuid import uuid4
 
 import httpx
@@ -10,10 +9,16 @@ from openai import AuthenticationError, OpenAI
 from psycopg_pool import ConnectionPool
 from pydantic import SecretStr, ValidationError
 
-from cluster.organisations.keys import Keys
+from cluster.database import open_pool
+from cluster.errors import Misconfigured
+from cluster.keys.api_keys import NewKey, create_key, revoke_key
+from cluster.keys.open_address import require_key
+from cluster.organisations.caller import Scope
 from cluster.settings import Settings
-from serve_app.edge.authentication import OPEN_PATHS, SCOPE_NAME, Authenticator
+from serve_app.edge.authentication import OPEN_PATHS
+from tests.conftest import new_organisation
 from tests.openai_contract import complaints
+from tests.own_database import own_database
 from tests.serve_app.conftest import MODEL, Server, serving
 from tests.serve_app.raw_requests import connect
 
@@ -25,6 +30,13 @@ def locked(settings: Settings, pool: ConnectionPool) -> Iterator[Server]:
     """A server with a key."""
     with serving(settings.model_copy(update={"api_key": SecretStr(KEY)})) as server:
         yield server
+
+
+@pytest.fixture(scope="module")
+def keyed(settings: Settings, database_url: str) -> Iterator[Settings]:
+    """Settings with a database of its own."""
+    with own_database(settings, database_url) as own:
+        yield own
 
 
 def test_the_client_is_served_with_the_key_and_refused_without(locked: Server) -> None:
@@ -89,27 +101,33 @@ def test_a_request_without_the_key_is_refused_before_its_body_arrives(locked: Se
         assert connection.recv(20).startswith(b"HTTP/1.1 401")
 
 
-@pytest.mark.parametrize("header", ["authorization: Bearer {}", "authorization: bearer  {}", "api-key: {}"])
-def test_a_request_acts_for_the_organisation_of_its_key(header: str) -> None:
-    authenticator = Authenticator(
-        Keys({sha256(name).digest(): name.decode() for name in (b"acme", b"globex")}, without_key=None)
-    )
-    name, value = header.format("globex").split(": ")
-    scope = {"type": "http", "path": "/v1/models", "headers": [(name.encode(), value.encode())]}
-    authenticator.authenticate(scope)
-    assert scope[SCOPE_NAME] == "globex"
-
-
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.1.2.3", "cluster.internal"])
-def test_other_machines_can_connect_only_where_there_is_a_key(host: str) -> None:
-    with pytest.raises(ValidationError, match="CLUSTER_API_KEY"):
-        Settings(api_host=host)
-    assert Settings(api_host=host, api_key=SecretStr(uuid4().hex)).api_host == host
+def test_other_machines_can_connect_only_where_there_is_a_key(host: str, keyed: Settings) -> None:
+    """The keys of organisations count, unless they are revoked."""
+    with open_pool(keyed) as pool:
+        new = NewKey(name="ci", scopes=frozenset({Scope.READ}))
+        owner = new_organisation(pool)
+        with pytest.raises(Misconfigured, match="CLUSTER_API_KEY"):
+            require_key(keyed, host)
+        require_key(keyed.model_copy(update={"api_key": SecretStr(uuid4().hex)}), host)
+        with pool.connection() as connection:
+            key = create_key(connection, owner, new).key
+        require_key(keyed, host)
+        with pool.connection() as connection:
+            revoke_key(connection, owner, key.id)
+        with pytest.raises(Misconfigured, match="there is no API key"):
+            require_key(keyed, host)
+
+
+def test_an_open_address_is_refused_while_the_database_cannot_tell_of_keys() -> None:
+    away = Settings(database_url=SecretStr("postgresql://u:p@127.0.0.1:9/none"))
+    with pytest.raises(Misconfigured, match="does not answer"):
+        require_key(away, "0.0.0.0")
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "::1", "localhost"])
 def test_the_loopback_interface_needs_no_key(host: str) -> None:
-    assert Settings(api_host=host).api_key is None
+    require_key(Settings(), host)
 
 
 def test_a_placeholder_is_refused_as_a_key() -> None:

@@ -13,6 +13,7 @@ import httpx
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
+from cluster.keys.known_keys import KnownKeys
 from cluster.settings import Settings
 from serve_app.edge.boundary import Boundary
 from tests.serve_app.conftest import MODEL, Server
@@ -180,7 +181,7 @@ def test_a_request_that_is_cut_off_is_logged_once_with_499(
 
 @pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")
 async def test_a_lost_connection_cancels_the_request(
-    settings: Settings, caplog: pytest.LogCaptureFixture
+    settings: Settings, known_keys: KnownKeys, caplog: pytest.LogCaptureFixture
 ) -> None:
     """When Serve's proxy is killed, its request ends, and no task leaves an unretrieved error."""
     ended = asyncio.Event()
@@ -202,7 +203,7 @@ async def test_a_lost_connection_cancels_the_request(
 
     scope = {"type": "http", "method": "POST", "path": "/v1/embeddings", "headers": []}
     async with asyncio.timeout(5):
-        await Boundary(works, settings=settings)(scope, receive, send)
+        await Boundary(works, settings=settings, keys=known_keys)(scope, receive, send)
     gc.collect()
     assert ended.is_set()
     assert "never retrieved" not in caplog.text

@@ -1,7 +1,9 @@
 """The OpenAPI document describes every field of every request and answer, and the answers are as it says."""
 
 import json
+import time
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import httpx
@@ -88,12 +90,20 @@ def closed(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def answers(http: httpx.Client, birds: VectorStore) -> dict[tuple[str, str], list[Any]]:
+def answers(
+    http: httpx.Client, birds: VectorStore, operator: httpx.Client
+) -> dict[tuple[str, str], list[Any]]:
     """Real answers of every route, by method and path."""
     found: dict[tuple[str, str], list[Any]] = {}
 
-    def ask(method: str, path: str, names: dict[str, str] | None = None, **options: Any) -> Any:
-        response = http.request(method, path.format(**names or {}), **options)
+    def ask(
+        method: str,
+        path: str,
+        names: dict[str, str] | None = None,
+        client: httpx.Client = http,
+        **options: Any,
+    ) -> Any:
+        response = client.request(method, path.format(**names or {}), **options)
         assert response.status_code == 200, response.text
         found.setdefault((method, path), []).append(response.json())
         return response.json()
@@ -101,6 +111,7 @@ def answers(http: httpx.Client, birds: VectorStore) -> dict[tuple[str, str], lis
     _ask_for_vectors(ask)
     _ask_about_files(ask, http)
     _ask_about_stores(ask, http, birds)
+    _ask_about_keys(partial(ask, client=operator))
     return found
 
 
@@ -244,6 +255,16 @@ def _ask_about_stores(ask: Any, http: httpx.Client, birds: VectorStore) -> None:
     _ask_about_jobs(ask, job)
     ask("DELETE", "/v1/vector_stores/{vector_store_id}/files/{file_id}", of_file)
     ask("DELETE", "/v1/vector_stores/{vector_store_id}", names)
+
+
+def _ask_about_keys(ask: Any) -> None:
+    wish = {"name": "documented", "scopes": ["read"], "models": [MODEL], "expires_at": time.time() + 3_600}
+    key = {"key_id": ask("POST", "/v1/organisation/keys", json=wish)["id"]}
+    ask("GET", "/v1/organisation/keys", params={"limit": 2})
+    ask("GET", "/v1/organisation/keys/{key_id}", key)
+    ask("POST", "/v1/organisation/keys/{key_id}/rotate", key, json={"overlap_s": 60})
+    ask("DELETE", "/v1/organisation/keys/{key_id}", key)
+    ask("GET", "/v1/organisation/audit_logs", params={"target": key["key_id"]})
 
 
 def _ask_about_jobs(ask: Any, job: str) -> None:

@@ -21,7 +21,7 @@ from pydantic import SecretStr
 from cluster.database import bundled
 from cluster.settings import MIB, Settings
 from tests.conftest import NewHome, kill_postmaster
-from tests.serve_app.conftest import MODEL, Server, serving
+from tests.serve_app.conftest import MODEL, OPERATOR_KEY, Server, bearer, serving
 from tests.serve_app.raw_requests import (
     FILE,
     PURPOSE,
@@ -150,13 +150,21 @@ def test_without_a_database_uploads_get_503_and_keep_nothing(new_home: NewHome) 
 def test_texts_are_embedded_while_other_requests_wait_for_the_database(
     settings: Settings,
 ) -> None:
+    """The operator's key needs no database. A replica that has never read other keys refuses them."""
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
         url = SecretStr(f"postgresql://nobody:x@127.0.0.1:{silent.getsockname()[1]}/none")
         with (
-            serving(settings.model_copy(update={"database_url": url})) as server,
-            httpx.Client(base_url=server.url, timeout=60, limits=httpx.Limits(max_connections=100)) as http,
+            serving(
+                settings.model_copy(update={"database_url": url, "api_key": SecretStr(OPERATOR_KEY)})
+            ) as server,
+            httpx.Client(
+                base_url=server.url,
+                timeout=60,
+                limits=httpx.Limits(max_connections=100),
+                headers=bearer(OPERATOR_KEY),
+            ) as http,
             ThreadPoolExecutor(40) as threads,
         ):
             waiting = [threads.submit(http.get, "/v1/files") for _ in range(40)]

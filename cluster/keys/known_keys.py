@@ -1,0 +1,312 @@
+"""Finds the caller of a request by its API key, with a copy of all keys in the memory of the process.
+
+Each replica has one ``KnownKeys``. A thread reads the changed keys and organisations twice a second on a
+connection of its own, so a revoked key stops within a second, and no request waits for the database. A key
+that was created a moment ago makes the thread read at once; it reads at most 20 times a second, whatever
+requests arrive. While the database does not answer, known keys continue to work for ``KNOWN_FOR_S``.
+
+    keys = KnownKeys(settings, open_database=lambda: ...)
+    keys.start()
+    caller = await keys.identify(b"ec-...", None)
+"""
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from hashlib import sha256
+from hmac import compare_digest
+from typing import Any
+
+import psycopg
+import structlog
+from psycopg import Connection
+
+from cluster.database import connect
+from cluster.database.queries import queries
+from cluster.errors import ClusterError, NotAuthenticated, NotFound, Unavailable
+from cluster.keys.key_text import hash_of, may_be_a_key
+from cluster.organisations.caller import Caller, CallerKind, Scope
+from cluster.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+SQL = queries("cluster.keys", "known_keys.sql")
+#: Seconds between two reads of the changes.
+POLL_S = 0.5
+#: Minimum seconds between two reads, if requests with unknown keys ask for a read.
+MIN_POLL_S = 0.05
+#: While the database does not answer, keys work for this many seconds after the last read.
+KNOWN_FOR_S = 300.0
+#: Maximum seconds that a request waits for the first read after the start of the process.
+FIRST_READ_S = 5.0
+#: Maximum seconds that a request with an unknown key waits for a read.
+READ_S = 1.0
+#: Seconds between two records of the use of one key.
+USE_INTERVAL_S = 60.0
+SEND_KEY = "send it as 'Authorization: Bearer KEY'"
+
+
+@dataclass(eq=False, slots=True)
+class KnownKey:
+    """One key in memory."""
+
+    id: str
+    organisation: str
+    scopes: frozenset[Scope]
+    models: frozenset[str] | None
+    stores: frozenset[str] | None
+    #: Seconds since 1970; infinity: it does not expire.
+    expires_at: float
+    #: Time of the last use that was noted, in seconds since 1970.
+    used_at: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class KnownAccess:
+    """All keys and organisations at one moment. A change makes a new object."""
+
+    version: int
+    #: False if the database has no key at all.
+    has_keys: bool
+    keys: Mapping[bytes, KnownKey]
+    #: For each organisation, True if it is deleted.
+    organisations: Mapping[str, bool]
+
+
+@dataclass(slots=True)
+class _Reads:
+    """Counts reads, so that a request can wait for a read that begins after the request."""
+
+    begun: int = 0
+    done: int = 0
+    #: Time (``time.monotonic``) of the last successful read.
+    at: float = field(default=float("-inf"))
+
+
+class KnownKeys:
+    """Finds the caller of each request. ``identify`` is called on the event loop.
+
+    Args:
+        settings: name the operator's key, the default organisation and the database.
+        open_database: starts or migrates the database if that is needed; called before the first read.
+        keyless: False if requests without a key are refused even while no key exists.
+    """
+
+    def __init__(
+        self, settings: Settings, *, open_database: Callable[[], object], keyless: bool = True
+    ) -> None:
+        operator = settings.api_key
+        self._settings = settings
+        self._operator = None if operator is None else hash_of(operator.get_secret_value().encode())
+        self._keyless = keyless and operator is None
+        self._open_database = open_database
+        self._known: KnownAccess | None = None
+        self._reads = _Reads()
+        #: The uses to record: (organisation, key) -> seconds since 1970.
+        self._uses: dict[tuple[str, str], float] = {}
+        #: Weights of organisations, by id. The dispatchers of the models read this mapping.
+        self.weights: dict[str, float] = dict(settings.organisation_weights)
+        self._wake, self._stop = threading.Event(), threading.Event()
+        #: Held while the thread starts, and while uses are noted or taken.
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Start the thread that reads the keys, unless it runs."""
+        with self._lock:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._poll, name="known-keys", daemon=True)
+                self._thread.start()
+
+    def close(self) -> None:
+        """Record the last uses and stop the thread."""
+        self._stop.set()
+        self._wake.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    async def identify(self, key: bytes | None, organisation: str | None) -> Caller:
+        """Return the caller with this key.
+
+        Args:
+            key: the key as it was sent; None or empty: the request has none.
+            organisation: the organisation that the request names; None: it names none.
+
+        Raises:
+            NotAuthenticated: the key is missing, unknown, expired or revoked, or belongs to another
+                organisation than the request names.
+            NotFound: the operator names an organisation that does not exist.
+            Unavailable: the database does not answer, so it is not known if the key works.
+        """
+        digest = sha256(key).digest() if key else b""
+        if self._operator is not None and compare_digest(digest, self._operator):
+            return await self._operating(CallerKind.OPERATOR, organisation)
+        if self._operator is not None and not key:
+            raise NotAuthenticated(f"The request carries no API key; {SEND_KEY}")
+        known = (await self._read()).keys.get(digest)
+        if known is None and key and may_be_a_key(key):
+            known = (await self._read(again=True)).keys.get(digest)
+        elif known is None and self._keyless and not (await self._read()).has_keys:
+            return await self._operating(CallerKind.KEYLESS, organisation)
+        if known is None:
+            problem = "The API key is not one of this server" if key else "The request carries no API key"
+            raise NotAuthenticated(f"{problem}; {SEND_KEY}")
+        return self._of_key(known, organisation)
+
+    def _of_key(self, known: KnownKey, organisation: str | None) -> Caller:
+        now = time.time()
+        if known.expires_at <= now:
+            raise NotAuthenticated(f"The API key {known.id} has expired; send another key")
+        if organisation and organisation != known.organisation:
+            raise NotAuthenticated(
+                f"The header OpenAI-Organization names {organisation!r}, and the API key {known.id} belongs "
+                "to another organisation; leave out the header"
+            )
+        if now - known.used_at >= USE_INTERVAL_S:
+            with self._lock:
+                known.used_at = self._uses[known.organisation, known.id] = now
+        return Caller(
+            kind=CallerKind.KEY,
+            id=known.id,
+            organisation=known.organisation,
+            scopes=known.scopes,
+            models=known.models,
+            stores=known.stores,
+        )
+
+    async def _operating(self, kind: CallerKind, organisation: str | None) -> Caller:
+        """Return the caller that operates the cluster, for the organisation that the request names."""
+        named = organisation or self._settings.organisation
+        if organisation and organisation not in (await self._read()).organisations:
+            await self._read(again=True)
+        known = self._known
+        deleted = None if known is None else known.organisations.get(named)
+        if deleted or (organisation and deleted is None):
+            raise NotFound(
+                f"organisation {named!r} is deleted"
+                if deleted
+                else f"no organisation {named!r}; `python -m cluster.organisations create` creates one"
+            )
+        return Caller(kind=kind, id=kind.value, organisation=named)
+
+    async def _read(self, *, again: bool = False) -> KnownAccess:
+        """Return what is known. Wait for the first read, and with ``again`` for a read that begins now.
+
+        Raises:
+            Unavailable: there is no such read in time, or the last read is too old.
+        """
+        known = self._known
+        if known is not None and not again and time.monotonic() - self._reads.at < KNOWN_FOR_S:
+            return known
+        self.start()
+        wanted, first = self._reads.begun + 1, known is None
+        deadline = time.monotonic() + (FIRST_READ_S if first else READ_S)
+        self._wake.set()
+        while self._reads.done < (1 if first else wanted) and time.monotonic() < deadline:
+            await asyncio.sleep(0.01)
+        if self._known is None or self._reads.done < (1 if first else wanted):
+            raise Unavailable(
+                "the database does not answer, so it is not known if this API key works; send the request "
+                "again",
+                retry_after_s=1.0,
+            )
+        return self._known
+
+    def _poll(self) -> None:
+        connection: Connection[Any] | None = None
+        failing = False
+        while not self._stop.is_set():
+            self._wake.clear()
+            began = time.monotonic()
+            try:
+                if connection is None:
+                    if self._known is None:
+                        self._open_database()
+                    connection = connect(self._settings)
+                self._read_changes(connection, everything=failing)
+                failing = False
+            except (psycopg.Error, ClusterError) as exc:
+                if not failing:
+                    log.warning("keys_not_read", reason=str(exc), known_for_s=KNOWN_FOR_S)
+                failing = True
+                if connection is not None:
+                    connection.close()
+                    connection = None
+            self._stop.wait(POLL_S if failing else MIN_POLL_S)
+            self._wake.wait(max(0.0, began + POLL_S - time.monotonic()))
+        if connection is not None:
+            with suppress(psycopg.Error):
+                self._record_uses(connection)
+            connection.close()
+
+    def _read_changes(self, connection: Connection[Any], *, everything: bool) -> None:
+        """Read the changes since the last read, and record the uses of keys.
+
+        Args:
+            everything: True after a failure. A database that was restored from a copy may have lost changes.
+        """
+        self._reads.begun += 1
+        number = self._reads.begun
+        row = connection.execute(SQL["state"]).fetchone()
+        assert row is not None
+        version, has_keys = row
+        known = self._known
+        if known is None or everything or version < known.version:
+            known = KnownAccess(version=0, has_keys=False, keys={}, organisations={})
+            self._say_how_requests_are_identified(has_keys)
+        if version != known.version or has_keys != known.has_keys:
+            known = self._with_changes(connection, known, version, has_keys)
+        self._known = known
+        self._reads.at, self._reads.done = time.monotonic(), number
+        self._record_uses(connection)
+
+    def _with_changes(
+        self, connection: Connection[Any], known: KnownAccess, version: int, has_keys: bool
+    ) -> KnownAccess:
+        since = {"version": known.version}
+        keys, organisations = dict(known.keys), dict(known.organisations)
+        for digest, id, organisation, scopes, models, stores, expires_at, revoked in connection.execute(
+            SQL["keys"], since
+        ):
+            if revoked:
+                keys.pop(digest, None)
+                continue
+            keys[digest] = KnownKey(
+                id=id,
+                organisation=organisation,
+                scopes=frozenset(map(Scope, scopes)),
+                models=None if models is None else frozenset(models),
+                stores=None if stores is None else frozenset(stores),
+                expires_at=float("inf") if expires_at is None else expires_at.timestamp(),
+            )
+        for id, deleted, weight in connection.execute(SQL["organisations"], since):
+            organisations[id] = deleted
+            self.weights[id] = weight or self._settings.organisation_weights.get(id, 1.0)
+        gone = {id for id, deleted in organisations.items() if deleted}
+        if gone:
+            keys = {digest: key for digest, key in keys.items() if key.organisation not in gone}
+        return KnownAccess(version=version, has_keys=has_keys, keys=keys, organisations=organisations)
+
+    def _record_uses(self, connection: Connection[Any]) -> None:
+        if not self._uses:
+            return
+        with self._lock:
+            uses, self._uses = self._uses, {}
+        values = [
+            {"organisation": organisation, "id": id, "at": datetime.fromtimestamp(at, UTC)}
+            for (organisation, id), at in uses.items()
+        ]
+        connection.cursor().executemany(SQL["used"], values)
+
+    def _say_how_requests_are_identified(self, has_keys: bool) -> None:
+        if self._keyless and not has_keys:
+            log.info(
+                "requests_need_no_key",
+                organisation=self._settings.organisation,
+                reason="CLUSTER_API_KEY is unset, no organisation has a key, and only this machine can "
+                "connect; every request acts for this organisation",
+            )

@@ -1,0 +1,40 @@
+"""Refuse to listen on an address that other machines reach, unless there is a key.
+
+Called by ``make up`` before it starts Serve, and by each replica for the address of the running Serve.
+
+    require_key(settings, "0.0.0.0")
+"""
+
+import psycopg
+
+from cluster.database import connect
+from cluster.errors import Misconfigured, Unavailable
+from cluster.keys.api_keys import any_working_key
+from cluster.settings import Settings, is_loopback
+
+
+def require_key(settings: Settings, host: str) -> None:
+    """Return if only this machine reaches the address, or if callers need a key and one exists.
+
+    Raises:
+        Misconfigured: other machines reach the address, and neither the settings nor the database has a key,
+            or the database does not answer.
+    """
+    if is_loopback(host) or settings.api_key is not None:
+        return
+    problem = f"Serve listens on {host}, which lets other machines in, and there is no API key"
+    remedy = (
+        "set CLUSTER_API_KEY on every node, or create a key with python -m cluster.keys create, or set "
+        "host: 127.0.0.1 (CLUSTER_API_HOST)"
+    )
+    try:
+        with connect(settings) as connection:
+            if any_working_key(connection):
+                return
+    except psycopg.errors.UndefinedTable:  # a new database
+        pass
+    except (psycopg.Error, Unavailable) as exc:
+        raise Misconfigured(
+            f"{problem} in the settings; the database does not answer: {exc}; {remedy}"
+        ) from exc
+    raise Misconfigured(f"{problem}: {remedy}")

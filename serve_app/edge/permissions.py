@@ -1,0 +1,63 @@
+"""The one declaration of what each route needs of its caller, and the check.
+
+``JsonRoute`` calls ``required`` for its method and path when the application is built, and ``check`` before
+each request, so every route is checked. A GET needs the scope ``read``, and every other method ``write``,
+unless this file names the path. The OpenAPI document shows the result as ``x-required-scope``.
+
+    check(required("POST", "/v1/embeddings"))      # raises NotPermitted, or returns
+"""
+
+from cluster.errors import NotPermitted
+from cluster.organisations.caller import Scope, current_caller
+
+#: Paths whose POST only reads.
+READING_POSTS = frozenset(
+    {
+        "/v1/embeddings",
+        "/openai/deployments/{deployment}/embeddings",
+        "/v1/tokenize",
+        "/v1/rerank",
+        "/v2/rerank",
+        "/rerank",
+        "/embed",
+        "/v2/embed",
+        "/v1/vector_stores/{vector_store}/search",
+    }
+)
+#: Beginning of the paths about the caller's own organisation.
+ADMIN_PATHS = "/v1/organisation/"
+#: Beginning of the paths about all organisations. Only the operator may use them.
+OPERATOR_PATHS = "/v1/organisations"
+#: What a route of the operator requires.
+OPERATOR = "operator"
+
+
+def required(method: str, path: str) -> str:
+    """Return the scope that a route requires, or ``OPERATOR``.
+
+    Args:
+        method: the HTTP method.
+        path: the path of the route, with its parameters in braces.
+    """
+    if path.startswith(OPERATOR_PATHS):
+        return OPERATOR
+    if path.startswith(ADMIN_PATHS):
+        return Scope.ADMIN
+    return Scope.READ if method == "GET" or path in READING_POSTS else Scope.WRITE
+
+
+def check(scope: str) -> None:
+    """Check that the caller of the current request has the scope.
+
+    Raises:
+        NotPermitted: the caller's key does not have it.
+    """
+    caller = current_caller()
+    if scope == OPERATOR:
+        if not caller.operates:
+            raise NotPermitted("only the operator's key (CLUSTER_API_KEY) may use this path")
+    elif scope not in caller.scopes:
+        raise NotPermitted(
+            f"this request needs an API key with the scope {scope}, and the key {caller.id} has only "
+            f"{', '.join(sorted(caller.scopes))}; use another key"
+        )

@@ -1,0 +1,1 @@
+"""Routes about organisations: their keys, their audit log, and for the operator, the organisations."""

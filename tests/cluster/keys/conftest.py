@@ -1,0 +1,25 @@
+"""A database with keys, and a pool on it."""
+
+from collections.abc import Iterator
+
+import pytest
+from psycopg_pool import ConnectionPool
+
+from cluster.database import open_pool
+from cluster.settings import Settings
+from tests.own_database import own_database
+
+
+@pytest.fixture(scope="package")
+def keyed(settings: Settings, database_url: str) -> Iterator[Settings]:
+    """Settings with a database for the tests of keys."""
+    with own_database(settings, database_url) as own:
+        yield own
+
+
+@pytest.fixture(scope="package")
+def keyed_pool(keyed: Settings) -> Iterator[ConnectionPool]:
+    """Connections to that database."""
+    pool = open_pool(keyed)
+    yield pool
+    pool.close()

@@ -1,0 +1,189 @@
+"""Every operation of the OpenAPI document, and a valid request for each, so that no new route is forgotten.
+
+``request_for`` fills an operation with ids. A test fails if an operation with a body, or a parameter, has no
+entry here.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from tests.serve_app.conftest import MODEL
+from tests.serve_app.json_requests import undeployed_application
+
+#: The body of each operation that takes JSON, with ids in braces.
+BODIES: dict[str, Any] = {
+    "/v1/embeddings": {"model": "{model}", "input": "a heron"},
+    "/openai/deployments/{deployment}/embeddings": {"input": "a heron"},
+    "/v1/tokenize": {"model": "{model}", "input": "a heron"},
+    "/v1/rerank": {"model": "{model}", "query": "a heron", "documents": ["a bird"]},
+    "/rerank": {"query": "a heron", "texts": ["a bird"]},
+    "/embed": {"inputs": ["a heron"]},
+    "/v2/embed": {"model": "{model}", "texts": ["a heron"], "input_type": "search_query"},
+    "/v1/uploads": {"filename": "a.txt", "purpose": "assistants", "bytes": 9, "mime_type": "text/plain"},
+    "/v1/uploads/{upload_id}/complete": {"part_ids": ["{part}"]},
+    "/v1/batches": {
+        "input_file_id": "{requests}",
+        "endpoint": "/v1/embeddings",
+        "completion_window": "24h",
+    },
+    "/v1/vector_stores/{vector_store}/search": {"query": "{secret}"},
+    "/v1/vector_stores": {"embedding_model": "{model}", "file_ids": ["{file_id}"]},
+    "/v1/vector_stores/{vector_store_id}": {"name": "taken"},
+    "/v1/vector_stores/{vector_store_id}/files": {"file_id": "{file_id}"},
+    "/v1/vector_stores/{vector_store_id}/files/{file_id}": {"attributes": {"a": 1}},
+    "/v1/vector_stores/{vector_store_id}/vectors": {"vectors": [{"id": "a", "vector": [1.0, 2.0]}]},
+    "/v1/vector_stores/{vector_store_id}/vectors/delete": {"ids": ["{vector}"]},
+    "/v1/vector_stores/{vector_store_id}/file_batches": {"file_ids": ["{file_id}"]},
+    "/v1/jobs": {
+        "kind": "index_file",
+        "input": {"file_id": "{file_id}", "vector_store_id": "{vector_store_id}"},
+    },
+    "/v1/jobs/retry": {"subject": "{file_id}"},
+    "/v1/organisation/keys": {"name": "theirs", "stores": ["{vector_store_id}"]},
+    "/v1/organisation/keys/{key_id}/rotate": {},
+}
+#: The fields of each operation that takes a form, beside the file.
+FORMS: dict[str, dict[str, str]] = {
+    "/v1/files": {"purpose": "assistants", "vector_store_id": "{vector_store_id}"},
+    "/v1/uploads/{upload_id}/parts": {},
+    "/upload": {"vector_store": "{vector_store_id}"},
+}
+#: The name of the file's field in each form.
+FILE_FIELDS = {"/v1/uploads/{upload_id}/parts": "data"}
+#: Parameters that name nothing of an organisation.
+PLAIN_PARAMETERS = frozenset(
+    {
+        "api-version",
+        "limit",
+        "order",
+        "purpose",
+        "page",
+        "filter",
+        "kind",
+        "state",
+        "priority_class",
+        "priority",
+        "error_code",
+        "created_after",
+        "created_before",
+        "type",
+        "last-event-id",
+    }
+)
+#: The kind of id that each operation's ``after`` and ``before`` take.
+CURSORS = {
+    "/v1/files": "file_id",
+    "/v1/batches": "batch",
+    "/v1/vector_stores": "vector_store_id",
+    "/v1/vector_stores/{vector_store_id}/files": "file_id",
+    "/v1/vector_stores/{vector_store_id}/file_batches/{batch_id}/files": "file_id",
+    "/v1/jobs": "job_id",
+    "/v1/organisation/keys": "key_id",
+    "/v1/organisation/audit_logs": "audit",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Operation:
+    """One method of one path."""
+
+    method: str
+    path: str
+    #: The scope that the document names.
+    scope: str
+    parameters: tuple[str, ...]
+    #: ``json``, ``form`` or empty.
+    body: str
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.path}"
+
+
+def operations() -> list[Operation]:
+    """Every operation that needs a caller."""
+    found = []
+    for path, methods in undeployed_application().openapi()["paths"].items():
+        for method, described in methods.items():
+            if "x-required-scope" not in described:
+                assert path in {"/healthz", "/readyz"}, f"{method} {path} checks no scope"
+                continue
+            content = described.get("requestBody", {}).get("content", {})
+            found.append(
+                Operation(
+                    method=method.upper(),
+                    path=path,
+                    scope=described["x-required-scope"],
+                    parameters=tuple(
+                        one["name"] for one in described.get("parameters", ()) if one["in"] != "path"
+                    ),
+                    body="json" if "application/json" in content else "form" if content else "",
+                )
+            )
+    return found
+
+
+OPERATIONS = operations()
+
+
+def filled(value: Any, ids: Mapping[str, str]) -> Any:
+    """The value with each id in place of its name."""
+    if isinstance(value, dict):
+        return {name: filled(one, ids) for name, one in value.items()}
+    if isinstance(value, list):
+        return [filled(one, ids) for one in value]
+    return value.format_map(ids) if isinstance(value, str) else value
+
+
+def path_of(operation: Operation, ids: Mapping[str, str]) -> str:
+    """The path of the operation with these ids."""
+    known = {"deployment": ids["model"], "vector_store": ids["vector_store_id"], "task_id": ids["job_id"]}
+    batch = "file_batch" if "file_batches" in operation.path else "batch"
+    return operation.path.format_map({**known, "batch_id": ids[batch], **ids})
+
+
+def ask(
+    client: httpx.Client, operation: Operation, ids: Mapping[str, str], **parameters: str
+) -> httpx.Response:
+    """Send the operation about the things with these ids."""
+    options: dict[str, Any] = {}
+    if operation.body == "json":
+        options["json"] = filled(BODIES[operation.path], ids)
+    elif operation.body == "form":
+        name = FILE_FIELDS.get(operation.path, "file")
+        options = {
+            "files": {name: ("a.txt", b"some text")},
+            "data": filled(FORMS[operation.path], ids),
+        }
+    return client.request(operation.method, path_of(operation, ids), params=parameters, **options)
+
+
+def names_in(operation: Operation) -> str:
+    """The path and the body of the operation as text, to see what it names."""
+    body = {"json": BODIES, "form": FORMS}.get(operation.body, {}).get(operation.path, {})
+    return operation.path + json.dumps(body)
+
+
+#: Operations without a name of a model in the request, which use the default model.
+DEFAULT_MODEL = frozenset({"/embed", "/rerank"})
+
+
+def names_a_model(operation: Operation) -> bool:
+    """True if the operation computes with a model that the request or the server chooses."""
+    names = names_in(operation)
+    return "{model}" in names or "{deployment}" in names or operation.path in DEFAULT_MODEL
+
+
+def names_a_store(operation: Operation) -> bool:
+    """True if the operation names a vector store."""
+    return "{vector_store" in names_in(operation)
+
+
+#: Ids of nothing, for requests that need none.
+NOTHING = dict.fromkeys(
+    ("model", "vector_store_id", "file_id", "upload_id", "part", "requests", "secret", "vector", "batch"),
+    "none",
+) | {"job_id": "none", "key_id": "none", "file_batch": "none", "audit": "none", "model": MODEL}
