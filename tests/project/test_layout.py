@@ -11,8 +11,8 @@ from tests.conftest import ROOT
 
 PACKAGES = ("cluster", "data_jobs", "serve_app")
 MAX_FILE_LINES, MAX_FUNCTION_LINES, MAX_FOLDER_FILES = 350, 50, 20
-#: Folders that only grow: each change of the schema and each lasting choice adds a file.
-RECORDS = {Path("cluster/database/migrations"), Path("docs/decisions")}
+#: Folders that only grow: each change of the schema, each lasting choice and each new capability adds a file.
+RECORDS = {Path("cluster/database/migrations"), Path("docs/decisions"), Path("docs")}
 
 
 def tracked(*folders: str) -> list[Path]:
