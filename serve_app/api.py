@@ -30,6 +30,8 @@ from serve_app.routes.compatible import cohere, tasks, tei
 from serve_app.routes.jobs import jobs, submission
 from serve_app.routes.jobs.job_events import EventFeed
 from serve_app.routes.organisations import audit_logs, keys
+from serve_app.routes.webhooks import deliveries as webhook_deliveries
+from serve_app.routes.webhooks import endpoints as webhook_endpoints
 from serve_app.service import Service
 
 
@@ -63,6 +65,8 @@ def build_api(service: Service, *, stopping: Callable[[], bool] = lambda: False)
         *stores,
         submission,
         jobs,
+        webhook_endpoints,
+        webhook_deliveries,
         tasks,
         tei,
         cohere,

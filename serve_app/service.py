@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from functools import cached_property
 from typing import Any, ParamSpec, TypeVar
 
 import structlog
@@ -29,6 +30,7 @@ from cluster.errors import ProviderUnavailable, Resource, Retryable, Shortage, T
 from cluster.keys.known_keys import KnownKeys
 from cluster.organisations.organisations import ensure_organisation
 from cluster.organisations.usage import UsageEvent, record_usage
+from cluster.outbound import AsyncOutboundClient
 from cluster.rate_limits import ProviderLoad, breaker_states, provider_load
 from cluster.retrieval import ResultCache
 from cluster.settings import Settings, is_loopback
@@ -93,6 +95,11 @@ class Service:
         self.blobs = open_blob_store(settings)
         self._blob_threads = ThreadPoolExecutor(BLOB_THREADS, "blobs")
         self._database_threads = ThreadPoolExecutor(settings.database_pool_size, "database")
+
+    @cached_property
+    def outbound(self) -> AsyncOutboundClient:
+        """The client for URLs that callers name."""
+        return AsyncOutboundClient(self.settings)
 
     def max_chunk_tokens(self, store: VectorStore) -> int:
         """Return a chunk's maximum tokens, special tokens included if the store's model is not served."""

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from cluster.database import translated
 from cluster.doctor.ailment import Ailment, Case, Patient
 from cluster.errors import Misconfigured
-from cluster.secrets import SecretCipher, open_cipher
+from cluster.secrets import SecretCipher, open_cipher, webhook_secrets
 from cluster.secrets.provider_keys import undecryptable
 
 WHAT_TO_DO = (
-    "add the Fernet key that encrypted them to CLUSTER_SECRET_KEY, or set them again with "
-    "python -m cluster.secrets set"
+    "add the Fernet key that encrypted them to CLUSTER_SECRET_KEY, or set keys again with "
+    "python -m cluster.secrets set, and rotate secrets of webhooks with their route rotate_secret"
 )
 
 
@@ -23,8 +23,9 @@ def _cipher(patient: Patient) -> SecretCipher | None:
 
 def _keys(patient: Patient) -> list[Case]:
     with translated(), patient.pool.connection() as connection:
-        found = undecryptable(connection, _cipher(patient))
-    return [Case(organisation=organisation, id=provider) for organisation, provider in found]
+        cipher = _cipher(patient)
+        found = undecryptable(connection, cipher) + webhook_secrets.undecryptable(connection, cipher)
+    return [Case(organisation=organisation, id=named) for organisation, named in found]
 
 
 def _leave(_: Patient, __: Sequence[Case]) -> None:
@@ -39,7 +40,8 @@ def _only_an_operator(_: Patient, __: Sequence[Case]) -> str:
 
 SECRETS = Ailment(
     name="undecryptable_keys",
-    says="keys of organisations with remote providers cannot be decrypted with CLUSTER_SECRET_KEY",
+    says="keys of organisations with remote providers, or secrets of webhooks, cannot be decrypted with "
+    "CLUSTER_SECRET_KEY",
     remedy=f"changes nothing; {WHAT_TO_DO}",
     find=_keys,
     mend=_leave,

@@ -177,10 +177,19 @@ def _upkeep(name: str, *result: str) -> JobKind:
     )
 
 
-EXPIRE = _upkeep("expire", "files", "uploads", "batches")
+DELIVER_WEBHOOKS = JobKind(
+    name="deliver_webhooks",
+    priority_class=PriorityClass.LOW,
+    unit="attempts",
+    result=("succeeded", "failed"),
+    cancellable=False,
+    retryable=False,
+    remedy="a worker submits the next one",
+)
+EXPIRE = _upkeep("expire", "files", "uploads", "batches", "deliveries")
 EMPTY_OUTBOX = _upkeep("empty_outbox")
 RENEW_WORDS = _upkeep("renew_words", "rows")
-ARCHIVE_JOBS = _upkeep("archive_jobs", "jobs", "entries", "uploads")
+ARCHIVE_JOBS = _upkeep("archive_jobs", "jobs", "entries", "uploads", "deliveries")
 DISCARD_UNFINISHED = _upkeep("discard_unfinished", "blobs")
 
 #: Every kind, by its name.
@@ -197,6 +206,7 @@ KINDS: Mapping[str, JobKind] = MappingProxyType(
             EXPORT_STORE,
             IMPORT_STORE,
             BULK_INSERT_VECTORS,
+            DELIVER_WEBHOOKS,
             EXPIRE,
             EMPTY_OUTBOX,
             RENEW_WORDS,

@@ -105,7 +105,7 @@ def _as_variable(value: object) -> str:
     if isinstance(value, SecretStr):
         return value.get_secret_value()
     if isinstance(value, tuple):
-        return ",".join(value)
+        return ",".join(map(str, value))
     return json.dumps(value, default=_plain) if isinstance(value, dict) else str(value)
 
 

@@ -85,6 +85,15 @@ class AddressRules:
         return any(address in network for network in self._allow) or is_public(address)
 
 
+def is_address(text: str) -> bool:
+    """True if the text is an IP address."""
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
 def is_public(address: IPv4Address | IPv6Address) -> bool:
     """True if the address belongs to the public internet, and not to a range with a special use."""
     if isinstance(address, IPv6Address) and (address not in GLOBAL_UNICAST or address.scope_id):

@@ -20,10 +20,10 @@ from typing import Any
 import httpcore
 from httpx import URL, Headers, InvalidURL, create_ssl_context
 
-from cluster.outbound.addresses import AddressRules
+from cluster.outbound.addresses import AddressRules, is_address
 from cluster.outbound.decoding import ACCEPTED, BodyDecoder, too_large
 from cluster.outbound.errors import DeadlineExceeded, NoAnswer, RefusalReason, Refused
-from cluster.outbound.network import GuardedNetwork, Resolver, resolve
+from cluster.outbound.network import GuardedNetwork, Resolver, address_refused, resolve
 from cluster.outbound.targets import DEFAULT_PORTS, checked_url, port_of, same_origin
 from cluster.settings import Settings
 
@@ -69,8 +69,9 @@ class AsyncOutboundClient:
     def __init__(self, settings: Settings, *, resolver: Resolver = resolve) -> None:
         self._ports = frozenset(DEFAULT_PORTS.values()) | frozenset(settings.outbound_ports)
         proxy = settings.outbound_proxy
+        self._rules = AddressRules(settings.outbound_allow_cidrs, settings.outbound_deny_cidrs)
         self._network = GuardedNetwork(
-            AddressRules(settings.outbound_allow_cidrs, settings.outbound_deny_cidrs),
+            self._rules,
             resolver=resolver,
             threads=ThreadPoolExecutor(RESOLVER_THREADS, "resolver"),
             proxy=None if proxy is None else URL(proxy.get_secret_value()),
@@ -79,12 +80,14 @@ class AsyncOutboundClient:
         self._tls = _tls_context(settings)
 
     def check(self, url: str) -> None:
-        """Check the URL as far as its text permits.
+        """Check the URL as far as its text permits: no name is resolved.
 
         Raises:
             Refused: the URL breaks a rule.
         """
-        checked_url(url, ports=self._ports)
+        host = checked_url(url, ports=self._ports).host
+        if is_address(host) and not self._rules.permits(host):
+            raise address_refused()
 
     async def get(
         self,

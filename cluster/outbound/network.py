@@ -18,7 +18,7 @@ import structlog
 from httpcore import AnyIOBackend, AsyncNetworkBackend, AsyncNetworkStream, ConnectError, ConnectTimeout
 from httpx import URL
 
-from cluster.outbound.addresses import AddressRules, parsed
+from cluster.outbound.addresses import AddressRules, is_address, parsed
 from cluster.outbound.errors import NoAnswer, RefusalReason, Refused
 
 log = structlog.get_logger(__name__)
@@ -89,7 +89,7 @@ class GuardedNetwork(AsyncNetworkBackend):
             NoAnswer: the host does not resolve, or no address accepts the connection.
         """
         del timeout, local_address, socket_options  # the caller's deadline covers everything
-        if self._proxy is not None and self._proxy_resolves and not _is_address(host):
+        if self._proxy is not None and self._proxy_resolves and not is_address(host):
             return await self._through_proxy(self._proxy, host, port)
         for address in await self._checked(host, port):
             try:
@@ -115,9 +115,7 @@ class GuardedNetwork(AsyncNetworkBackend):
         if refused:
             # Only the log names the address, because the error is shown to tenants.
             log.warning("outbound_address_refused", host=host, address=refused[0])
-            raise Refused(
-                "the host has an address that is not on the public internet", reason=RefusalReason.ADDRESS
-            )
+            raise address_refused()
         return [str(parsed(address)) for address in found[:MAX_ADDRESSES]]
 
     async def _through_proxy(self, proxy: URL, host: str, port: int) -> AsyncNetworkStream:
@@ -148,9 +146,6 @@ class GuardedNetwork(AsyncNetworkBackend):
         return stream
 
 
-def _is_address(host: str) -> bool:
-    try:
-        parsed(host)
-    except ValueError:
-        return False
-    return True
+def address_refused() -> Refused:
+    """Return the error for a host with an address that is not permitted. It does not name the address."""
+    return Refused("the host has an address that is not on the public internet", reason=RefusalReason.ADDRESS)

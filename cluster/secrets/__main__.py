@@ -17,7 +17,7 @@ from rich.markup import escape
 from cluster.command import EXIT_USAGE, run
 from cluster.database import open_pool, translated
 from cluster.errors import InvalidInput
-from cluster.secrets import provider_keys
+from cluster.secrets import provider_keys, webhook_secrets
 from cluster.secrets.cipher import new_key, open_cipher
 from cluster.secrets.secret import Secret
 from cluster.settings import Settings
@@ -78,8 +78,17 @@ def _delete(settings: Settings, options: argparse.Namespace) -> int:
 
 def _rotate(settings: Settings, _: argparse.Namespace) -> int:
     cipher = open_cipher(settings.secret_key)
-    count = _in_transaction(settings, lambda connection: provider_keys.rotate(connection, cipher))
-    print(f"{count} keys are encrypted with the first key of CLUSTER_SECRET_KEY")
+    keys, secrets = _in_transaction(
+        settings,
+        lambda connection: (
+            provider_keys.rotate(connection, cipher),
+            webhook_secrets.rotate(connection, cipher),
+        ),
+    )
+    print(
+        f"{keys} keys and {secrets} secrets of webhooks are encrypted "
+        "with the first key of CLUSTER_SECRET_KEY"
+    )
     return 0
 
 
@@ -133,7 +142,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("list", _list, "List keys: provider, date and the last four characters.")
     add("delete", _delete, "Delete a key.")
-    add("rotate", _rotate, "Encrypt all keys again, with the first key of CLUSTER_SECRET_KEY.")
+    add(
+        "rotate",
+        _rotate,
+        "Encrypt keys and webhook secrets again, with the first key of CLUSTER_SECRET_KEY.",
+    )
     add("new-key", None, "Print a new random key for CLUSTER_SECRET_KEY.")
     return parser
 

@@ -1,4 +1,4 @@
-"""Requests to addresses that a tenant names: permitted addresses and ports, and the egress proxy."""
+"""Requests to addresses that a tenant names, and webhooks, which are such requests."""
 
 import ipaddress
 from typing import Annotated
@@ -65,3 +65,22 @@ class OutboundSettings(Concern):
         if proxy is not None and not proxy.get_secret_value().startswith(PROXY_SCHEME):
             raise ValueError("outbound_proxy must be a URL that begins with http://")
         return proxy
+
+
+class WebhookSettings(Concern):
+    """Webhooks: limits of endpoints, and how long a delivery is attempted."""
+
+    webhook_endpoints: int = Field(default=10, ge=0)
+    """Webhook endpoints that an organisation may have. 0: organisations cannot have any."""
+
+    webhook_timeout_s: float = Field(default=15.0, gt=0, le=120)
+    """Seconds within which an endpoint must answer one attempt."""
+
+    webhook_deadline_s: float = Field(default=259_200.0, gt=0)
+    """Seconds after an event, three days by default, after which a delivery is not attempted any more."""
+
+    webhook_disable_after_s: float = Field(default=432_000.0, gt=0)
+    """Seconds, five days by default, after which an endpoint that only fails is disabled."""
+
+    webhook_log_days: float = Field(default=30.0, gt=0)
+    """Days for which a delivery that has ended stays in the delivery log."""

@@ -11,6 +11,7 @@ from cluster.jobs.kinds import (
     ARCHIVE_JOBS,
     BULK_INSERT_VECTORS,
     DELETE_STORE,
+    DELIVER_WEBHOOKS,
     DISCARD_UNFINISHED,
     EMBED_BATCH,
     EMPTY_OUTBOX,
@@ -21,6 +22,7 @@ from cluster.jobs.kinds import (
 )
 from data_jobs.kinds.bulk_insert_vectors import BulkInsertVectors
 from data_jobs.kinds.delete_store import DeleteStore
+from data_jobs.kinds.deliver_webhooks import DeliverWebhooks
 from data_jobs.kinds.embed_batch import EmbedBatch
 from data_jobs.kinds.index_file import IndexFile
 from data_jobs.kinds.ingest_files import IngestFiles
@@ -43,6 +45,7 @@ FUNCTIONS: Mapping[str, Callable[[Resources], JobFunction]] = MappingProxyType(
         INGEST_FILES.name: IngestFiles,
         BULK_INSERT_VECTORS.name: BulkInsertVectors,
         EMBED_BATCH.name: EmbedBatch,
+        DELIVER_WEBHOOKS.name: DeliverWebhooks,
         EMPTY_OUTBOX.name: partial(Upkeep, empty_outbox),
         EXPIRE.name: partial(Upkeep, expire),
         RENEW_WORDS.name: partial(Upkeep, renew_old_words),

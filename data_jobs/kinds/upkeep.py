@@ -21,6 +21,7 @@ from cluster.jobs import attempts
 from cluster.jobs.archive import retention
 from cluster.organisations import idempotency
 from cluster.settings import Settings
+from cluster.webhooks import outbox as webhooks
 from data_jobs.kinds.resources import Resources
 from data_jobs.worker.job_attempt import JobAttempt
 
@@ -52,9 +53,9 @@ class Upkeep:
 
 def expire(resources: Resources, settings: Settings, pool: ConnectionPool) -> dict[str, Any]:
     """Expire files, uploads, vector stores and answers to idempotent requests that have reached their expiry
-    time, and end batches that no job will end.
+    time, and end batches that no job will end and webhook deliveries whose deadline has passed.
     """
-    expired = {"files": 0, "uploads": 0, "batches": 0}
+    expired = {"files": 0, "uploads": 0, "batches": 0, "deliveries": 0}
     with translated(), pool.connection() as connection:
         with connection.transaction():
             expire_stores(connection)
@@ -72,6 +73,8 @@ def expire(resources: Resources, settings: Settings, pool: ConnectionPool) -> di
             more = bool(files or uploads)
         ended = end_abandoned(connection, resources.blobs, max_line_bytes=settings.max_request_bytes)
         expired["batches"] = len(ended)
+        with connection.transaction():
+            expired["deliveries"] = webhooks.end_overdue(connection, deadline_s=settings.webhook_deadline_s)
     return expired
 
 
@@ -85,7 +88,14 @@ def archive_jobs(resources: Resources, settings: Settings, pool: ConnectionPool)
     """Move jobs that ended long ago to the archive, and delete rows that are no longer needed."""
     del resources
     archived = retention.archive(settings, pool)
-    return {"jobs": archived.jobs, "entries": archived.entries, "uploads": archived.uploads}
+    with translated(), pool.connection() as connection:
+        deliveries = webhooks.delete_old(connection, log_days=settings.webhook_log_days)
+    return {
+        "jobs": archived.jobs,
+        "entries": archived.entries,
+        "uploads": archived.uploads,
+        "deliveries": deliveries,
+    }
 
 
 def empty_outbox(resources: Resources, settings: Settings, pool: ConnectionPool) -> dict[str, Any]:

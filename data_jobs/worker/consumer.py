@@ -42,6 +42,7 @@ from cluster.submissions import accept_due
 from data_jobs.worker.job_attempt import DatabaseLost, JobFunction
 from data_jobs.worker.job_runner import JobRunner
 from data_jobs.worker.shortages import PatientConnector, Shortages, as_shortage
+from data_jobs.worker.webhook_turns import submit_deliveries
 
 log = structlog.get_logger(__name__)
 
@@ -259,13 +260,14 @@ class Consumer:
         return app
 
     async def _keep_up(self) -> None:
-        """Rescue the jobs of dead workers and submit the jobs of due schedules, in a loop."""
+        """Rescue the jobs of dead workers, and submit jobs for due schedules and webhooks, in a loop."""
         while True:
             try:
                 await self._runner.in_transaction(
                     lambda connection: rescue(connection, lease_s=self._settings.lease_s, patient=True)
                 )
                 await self._runner.in_transaction(partial(submit_due, accept=accept_due(self._settings)))
+                await self._runner.in_transaction(submit_deliveries)
             except DatabaseLost:
                 return
             await asyncio.sleep(self._settings.lease_s / RESCUES_PER_LEASE)

@@ -24,8 +24,9 @@ READING_POSTS = frozenset(
         "/v1/vector_stores/{vector_store}/search",
     }
 )
-#: Beginning of the paths about the caller's own organisation.
-ADMIN_PATHS = "/v1/organisation/"
+#: Beginnings of the paths about the caller's own organisation. Webhooks are among them, because their events
+#: name jobs and files of all stores, and a key without the scope ``admin`` may have a list of stores.
+ADMIN_PATHS = ("/v1/organisation/", "/v1/webhooks", "/v1/webhook_endpoints")
 #: Beginning of the paths about all organisations. Only the operator may use them.
 OPERATOR_PATHS = "/v1/organisations"
 #: What a route of the operator requires.

@@ -34,6 +34,7 @@ from serve_app.api import build_api
 from serve_app.embedding.remote_model import CallReplica
 from serve_app.service import Service
 from tests import folder_index
+from tests.cluster.outbound.outside import OutsideServer, outside, reaching
 from tests.keys_in_output import marked_fernet_key
 from tests.own_database import own_database
 
@@ -90,9 +91,22 @@ def prompted(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def server(settings: Settings, pool: ConnectionPool, prompted: Path) -> Iterator[Server]:
+def receiver() -> Iterator[OutsideServer]:
+    """The only inner address that URLs of callers may name. Its answers stand for those of an endpoint."""
+    with outside() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def server(
+    settings: Settings, pool: ConnectionPool, prompted: Path, receiver: OutsideServer
+) -> Iterator[Server]:
     """A server with two models (the packaged one, and one with prompts) and two vector indexes."""
+    permitted = reaching(receiver.port)
     changes = {
+        "outbound_allow_cidrs": permitted.outbound_allow_cidrs,
+        "outbound_ports": permitted.outbound_ports,
+        "webhook_endpoints": 3,
         "models": Table({PROMPTED: ModelSetting(source=str(prompted))}),
         "indexes": Table({"folder": IndexSource(kind=folder_index.NAME)}),
         "secret_key": SecretStr(marked_fernet_key()),

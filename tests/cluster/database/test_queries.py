@@ -8,7 +8,7 @@ from cluster.database.queries import queries
 from tests.conftest import ROOT
 
 #: Packages with statements on data of organisations.
-OWNED = ("cluster/documents", "cluster/jobs", "cluster/organisations")
+OWNED = ("cluster/documents", "cluster/jobs", "cluster/organisations", "cluster/webhooks")
 FILES = sorted(file for package in OWNED for file in (ROOT / package).rglob("*.sql"))
 #: Statements of the queue and of upkeep on the rows of every organisation. Others end in ``_of_all``.
 OF_ALL = {

@@ -148,6 +148,7 @@ def test_the_command_sets_lists_rotates_and_deletes(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     connection.execute("DELETE FROM provider_keys")  # of other tests, with keys of their own
+    connection.execute("DELETE FROM webhook_secrets")
     secret_key = marked_fernet_key()
     monkeypatch.setenv("CLUSTER_DATABASE_URL", bundled.url(settings))
     monkeypatch.setenv("CLUSTER_HOME", str(settings.home))
@@ -171,5 +172,5 @@ def test_the_command_sets_lists_rotates_and_deletes(
     assert find_key(pool, organisation, "pinecone", None, secret_key=None) is None
     assert "…last" in output.out
     assert "…ghij" in output.out
-    assert "2 keys are encrypted" in output.out
+    assert "2 keys and 0 secrets of webhooks are encrypted" in output.out
     assert KEY not in output.out + output.err

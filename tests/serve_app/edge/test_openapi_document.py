@@ -9,9 +9,12 @@ from typing import Any
 import httpx
 import pytest
 from jsonschema import Draft202012Validator
+from psycopg_pool import ConnectionPool
 
 from cluster.documents.vector_stores.stores import VectorStore
-from tests.serve_app.conftest import MODEL
+from cluster.webhooks.deliveries import record_event
+from tests.cluster.outbound.outside import OutsideServer, answering
+from tests.serve_app.conftest import MODEL, Server
 from tests.serve_app.json_requests import undeployed_application
 from tests.serve_app.raw_requests import new_bytes, upload
 
@@ -91,7 +94,12 @@ def closed(schema: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def answers(
-    http: httpx.Client, birds: VectorStore, operator: httpx.Client
+    http: httpx.Client,
+    birds: VectorStore,
+    operator: httpx.Client,
+    server: Server,
+    receiver: OutsideServer,
+    pool: ConnectionPool,
 ) -> dict[tuple[str, str], list[Any]]:
     """Real answers of every route, by method and path."""
     found: dict[tuple[str, str], list[Any]] = {}
@@ -112,6 +120,7 @@ def answers(
     _ask_about_files(ask, http)
     _ask_about_stores(ask, http, birds)
     _ask_about_keys(partial(ask, client=operator))
+    _ask_about_webhooks(ask, server, receiver, pool)
     return found
 
 
@@ -274,6 +283,29 @@ def _ask_about_jobs(ask: Any, job: str) -> None:
     ask("POST", "/v1/jobs/{job_id}/retry", {"job_id": job})
     ask("POST", "/v1/jobs/retry", json={"kind": "none"})
     ask("GET", "/v1/jobs/kinds")
+
+
+def _ask_about_webhooks(ask: Any, server: Server, receiver: OutsideServer, pool: ConnectionPool) -> None:
+    receiver.answers["/documented"] = answering(200)
+    wish = {"url": receiver.url("/documented"), "event_types": ["job.failed"]}
+    for path, change in (("/v1/webhooks", "PATCH"), ("/v1/webhook_endpoints", "POST")):
+        endpoint = {"webhook_endpoint_id": ask("POST", path, json=wish)["id"]}
+        one = f"{path}/{{webhook_endpoint_id}}"
+        ask("GET", path)
+        ask("GET", one, endpoint)
+        ask(change, one, endpoint, json={"name": "documented"})
+        ask("POST", f"{one}/rotate_secret", endpoint)
+        ask("POST", f"{one}/test", endpoint)
+        if path == "/v1/webhooks":
+            with pool.connection() as connection:
+                event = record_event(
+                    connection, server.service.settings.organisation, "job.failed", {"id": "job_1"}
+                )
+            of_event = {**endpoint, "event_id": str(event)}
+            ask("POST", f"{one}/deliveries/{{event_id}}/redeliver", of_event)
+            ask("GET", f"{one}/deliveries", endpoint)
+        ask("DELETE", one, endpoint)
+    ask("GET", "/v1/webhook_event_types")
 
 
 def test_every_answer_is_as_the_document_says(answers: dict[tuple[str, str], list[Any]]) -> None:

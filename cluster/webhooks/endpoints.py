@@ -1,0 +1,242 @@
+"""Webhook endpoints of organisations: create, get, list, change and delete them, and rotate their secrets.
+
+    made, secret = create_endpoint(connection, cipher, "acme", NewEndpoint(...), limit=10)
+    secret.reveal()                               # shown once; the database has it encrypted
+
+The caller checks the URL before (``cluster.outbound``), because the rules for URLs are settings.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Any
+from uuid import uuid4
+
+from psycopg import Connection
+from psycopg.rows import dict_row
+
+from cluster.database.paging import ListPage, ListStatements, PageRequest, read_page
+from cluster.database.queries import queries
+from cluster.errors import Conflict, InvalidInput, NotFound, Throttled
+from cluster.secrets import Secret, SecretCipher
+from cluster.secrets.webhook_secrets import add_secret
+from cluster.webhooks.event_types import EVENT_TYPES
+from cluster.webhooks.signature import new_secret
+
+#: Maximum number of characters of the URL of an endpoint.
+MAX_URL_CHARACTERS = 2_048
+#: Maximum number of characters of the name of an endpoint.
+MAX_NAME_CHARACTERS = 256
+#: Seconds for which the earlier secret stays valid after a rotation with an overlap.
+OVERLAP_S = 86_400.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NewEndpoint:
+    """The properties of a new endpoint."""
+
+    url: str
+    event_types: Sequence[str]
+    name: str = ""
+    enabled: bool = True
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EndpointChanges:
+    """Changes of an endpoint; None: no change."""
+
+    url: str | None = None
+    event_types: Sequence[str] | None = None
+    name: str | None = None
+    enabled: bool | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WebhookEndpoint:
+    """An endpoint to which events of its organisation are sent."""
+
+    organisation: str
+    id: str
+    url: str
+    name: str
+    #: The types of the events that are sent, in alphabetical order.
+    event_types: list[str]
+    enabled: bool
+    #: The reason why the cluster disabled the endpoint; None if it is enabled or a person disabled it.
+    disabled_reason: str | None
+    #: Failed attempts since the last success.
+    failures: int
+    #: Time of the first of these attempts.
+    failing_since: datetime | None
+    created_at: datetime
+    #: Time of the last change of the endpoint or of its secret.
+    updated_at: datetime
+    #: The last characters of the current secret.
+    hint: str
+
+
+COLUMNS = ", ".join(
+    "secret.hint" if field.name == "hint" else f"endpoint.{field.name}" for field in fields(WebhookEndpoint)
+)
+JOIN_HINT = """JOIN webhook_secrets AS secret ON secret.expires_at IS NULL
+    AND (secret.organisation, secret.endpoint) = (endpoint.organisation, endpoint.id)"""
+SQL = {
+    name: text.replace("{columns}", COLUMNS).replace("{with_secret}", JOIN_HINT)
+    for name, text in queries("cluster.webhooks", "endpoints.sql").items()
+}
+LISTS = ListStatements(newest=SQL["newest"], oldest=SQL["oldest"], places=SQL["places"])
+
+
+def create_endpoint(
+    connection: Connection[Any], cipher: SecretCipher, organisation: str, new: NewEndpoint, *, limit: int
+) -> tuple[WebhookEndpoint, Secret]:
+    """Create an endpoint with a new secret, in the caller's transaction.
+
+    Args:
+        limit: maximum number of endpoints of the organisation.
+
+    Raises:
+        InvalidInput: an event type does not exist, or a text is too long.
+        Conflict: the organisation has an endpoint with this URL.
+        Throttled: the organisation has as many endpoints as it may have.
+    """
+    id, secret = f"we_{uuid4().hex}", new_secret()
+    values = _checked(
+        {
+            "organisation": organisation,
+            "id": id,
+            "url": new.url,
+            "name": new.name,
+            "event_types": new.event_types,
+            "enabled": new.enabled,
+        }
+    )
+    connection.execute(SQL["lock"], values)
+    _require_own_url(connection, values)
+    row = connection.execute(SQL["count"], values).fetchone()
+    if row is not None and row[0] >= limit:
+        raise Throttled(
+            f"the organisation has {row[0]} webhook endpoints and may have {limit}; delete one first"
+        )
+    connection.execute(SQL["insert"], values)
+    add_secret(connection, cipher, organisation, id, secret)
+    return get_endpoint(connection, organisation, id), secret
+
+
+def get_endpoint(connection: Connection[Any], organisation: str, id: str) -> WebhookEndpoint:
+    """Return the endpoint with this id.
+
+    Raises:
+        NotFound: the organisation has no such endpoint.
+    """
+    return _one(connection, "get", organisation, id)
+
+
+def list_endpoints(
+    connection: Connection[Any], organisation: str, page: PageRequest
+) -> ListPage[WebhookEndpoint]:
+    """Return one page of the organisation's endpoints.
+
+    Raises:
+        InvalidInput: the page's cursor names no endpoint of the organisation.
+    """
+    rows = read_page(connection, LISTS, {"organisation": organisation}, page)
+    return ListPage(items=[WebhookEndpoint(**row) for row in rows.items], has_more=rows.has_more)
+
+
+def change_endpoint(
+    connection: Connection[Any], organisation: str, id: str, changes: EndpointChanges
+) -> WebhookEndpoint:
+    """Change the endpoint, in the caller's transaction. A change without effect writes nothing.
+
+    While an endpoint is disabled, no event is recorded for it, and its pending deliveries wait. They are due
+    at once when it is enabled again.
+
+    Raises:
+        NotFound: the organisation has no such endpoint.
+        InvalidInput, Conflict: as in ``create_endpoint``.
+    """
+    before = _one(connection, "lock_one", organisation, id)
+    values = _checked(
+        {
+            "organisation": organisation,
+            "id": id,
+            "url": before.url if changes.url is None else changes.url,
+            "name": before.name if changes.name is None else changes.name,
+            "event_types": before.event_types if changes.event_types is None else changes.event_types,
+            "enabled": before.enabled if changes.enabled is None else changes.enabled,
+        }
+    )
+    if all(getattr(before, name) == value for name, value in values.items()):
+        return before
+    connection.execute(SQL["lock"], values)
+    _require_own_url(connection, values)
+    connection.execute(SQL["update"], values)
+    if values["enabled"] != before.enabled:
+        connection.execute(SQL["resume_deliveries" if values["enabled"] else "pause_deliveries"], values)
+    return get_endpoint(connection, organisation, id)
+
+
+def rotate_secret(
+    connection: Connection[Any], cipher: SecretCipher, organisation: str, id: str, *, keep_old: bool
+) -> tuple[WebhookEndpoint, Secret]:
+    """Give the endpoint a new secret, in the caller's transaction.
+
+    Args:
+        keep_old: True to sign with the earlier secret too, for ``OVERLAP_S``.
+
+    Raises:
+        NotFound: the organisation has no such endpoint.
+    """
+    _one(connection, "lock_one", organisation, id)
+    secret = new_secret()
+    kept_s = OVERLAP_S if keep_old else 0.0
+    add_secret(connection, cipher, organisation, id, secret, keep_others_s=kept_s)
+    connection.execute(SQL["secret_changed"], {"organisation": organisation, "id": id})
+    return get_endpoint(connection, organisation, id), secret
+
+
+def delete_endpoint(connection: Connection[Any], organisation: str, id: str) -> None:
+    """Delete the endpoint with its secrets, its pending deliveries and its delivery log.
+
+    Raises:
+        NotFound: the organisation has no such endpoint.
+    """
+    if connection.execute(SQL["delete"], {"organisation": organisation, "id": id}).rowcount == 0:
+        raise no_endpoint(id)
+
+
+def no_endpoint(id: str) -> NotFound:
+    """Return the error for an id that is no endpoint of the organisation."""
+    return NotFound(f"no webhook endpoint {id!r}")
+
+
+def _checked(values: dict[str, Any]) -> dict[str, Any]:
+    """Check the properties of an endpoint, and return them with the event types in order, each once."""
+    for name, limit in (("url", MAX_URL_CHARACTERS), ("name", MAX_NAME_CHARACTERS)):
+        if len(values[name]) > limit:
+            raise InvalidInput(
+                f"{name} has {len(values[name]):,} characters; it may have {limit:,}", param=name
+            )
+    unknown = sorted(set(values["event_types"]) - EVENT_TYPES.keys())
+    if unknown or not values["event_types"]:
+        wrong = f"there is no event type {unknown[0]!r}" if unknown else "event_types is empty"
+        raise InvalidInput(f"{wrong}; the types are {', '.join(EVENT_TYPES)}", param="event_types")
+    return {**values, "event_types": sorted(set(values["event_types"]))}
+
+
+def _require_own_url(connection: Connection[Any], values: dict[str, Any]) -> None:
+    """Refuse a URL of another endpoint, because a repeated request to create would make a second one."""
+    other = connection.execute(SQL["with_url"], values).fetchone()
+    if other is not None:
+        raise Conflict(
+            f"webhook endpoint {other[0]} has this URL; change that endpoint, or rotate its secret"
+        )
+
+
+def _one(connection: Connection[Any], statement: str, organisation: str, id: str) -> WebhookEndpoint:
+    with connection.cursor(row_factory=dict_row) as cursor:
+        row = cursor.execute(SQL[statement], {"organisation": organisation, "id": id}).fetchone()
+    if row is None:
+        raise no_endpoint(id)
+    return WebhookEndpoint(**row)

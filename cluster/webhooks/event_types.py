@@ -1,0 +1,25 @@
+"""The table of event types. To add a type, add its row here and record its events.
+
+Code records an event with ``events.record_event`` in the transaction that ends the work. Triggers of the
+database do this for jobs, batches and attached files (migration 0020).
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+#: Each event type, with the sentence that the handbook shows. OpenAI's types have OpenAI's names.
+EVENT_TYPES: Mapping[str, str] = MappingProxyType(
+    {
+        "batch.completed": "Every request of a batch has an answer.",
+        "batch.failed": "The input file of a batch is wrong, or the batch's job failed.",
+        "batch.expired": "The completion window of a batch ended before every request had an answer.",
+        "batch.cancelled": "A batch was cancelled, and its files are written.",
+        "vector_store.file.completed": "A file that was attached to a vector store is searchable.",
+        "vector_store.file.failed": "A file that was attached to a vector store could not be indexed.",
+        "job.succeeded": "A job ended with success.",
+        "job.failed": "A job ended without success.",
+        "job.cancelled": "A job was cancelled.",
+        "job.dead_lettered": "A job failed at its last attempt, after errors that another attempt might have "
+        "solved.",
+    }
+)

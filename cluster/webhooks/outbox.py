@@ -1,0 +1,196 @@
+"""The outbox of webhooks: claim deliveries that are due, and record how their attempts ended.
+
+    for claimed in claim(connection, holder, limit=64, lease_s=30):
+        ...                                        # send the event, outside any transaction
+    end_attempt(connection, claimed, holder, result, settings=settings)
+
+A claim is a lease. If the process of an attempt dies, the delivery is due again when the lease ends, so an
+event may arrive twice and is never lost. Each endpoint has a bounded number of attempts in flight, and so has
+each organisation. Organisations with the fewest come first. So an endpoint that answers slowly, or never,
+delays no other organisation. An endpoint whose last attempt failed gets one attempt at a time.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import structlog
+from psycopg import Connection
+
+from cluster.database.queries import queries
+from cluster.retrying import Backoff
+from cluster.settings import Settings
+from cluster.webhooks.deliveries import DeliveryState
+
+log = structlog.get_logger(__name__)
+
+SQL = queries("cluster.webhooks", "outbox.sql")
+#: Maximum number of attempts in flight for one endpoint, and for all endpoints of one organisation.
+PER_ENDPOINT, PER_ORGANISATION = 4, 8
+#: Wait between two attempts at a delivery. The waits double from half a minute to more than four hours.
+BACKOFF = Backoff(first_s=30.0, longest_s=16_000.0, jitter=True)
+#: Minimum wait, because full jitter can give a wait of zero.
+SHORTEST_WAIT_S = 1.0
+#: Minimum number of failed attempts in a row before an endpoint is disabled.
+MIN_FAILURES = 10
+#: Maximum number of rows that one transaction of the upkeep changes.
+ROWS_PER_TRANSACTION = 10_000
+GONE_REASON = "the endpoint answered 410 Gone"
+SECONDS_PER_DAY = 86_400.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClaimedDelivery:
+    """A delivery whose next attempt the caller makes now."""
+
+    organisation: str
+    endpoint: str
+    #: Id of the event.
+    event: str
+    #: Number of the attempt, from 1.
+    attempt: int
+    url: str
+    #: Type of the event.
+    type: str
+    #: The data of the event.
+    data: dict[str, Any]
+    #: Time of the event.
+    created_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AttemptResult:
+    """How an attempt at a delivery ended."""
+
+    #: Status of the answer; None if there was none.
+    status: int | None = None
+    #: The reason why the attempt failed, as a sentence for the owner of the endpoint; None if it succeeded.
+    error: str | None = None
+    #: Seconds for which the endpoint asked to wait.
+    retry_after_s: float = 0.0
+    #: True if the endpoint wants no more events.
+    gone: bool = False
+    #: False if the cluster caused the failure, so that it does not count against the endpoint.
+    endpoint_failed: bool = True
+
+
+def has_work(connection: Connection[Any], *, organisation: str, kind: str) -> bool:
+    """True if a delivery is due and no job is open that sends it. Several processes may ask at the same time;
+    until the caller's transaction ends, only one of them gets True.
+
+    Args:
+        organisation, kind: owner and kind of the jobs that send deliveries.
+    """
+    if connection.execute(SQL["any_due_of_all"]).fetchone() is None:
+        return False
+    values = {"organisation": organisation, "kind": kind}
+    return connection.execute(SQL["job_is_open"], values).fetchone() is None
+
+
+def claim(connection: Connection[Any], holder: str, *, limit: int, lease_s: float) -> list[ClaimedDelivery]:
+    """Claim deliveries of any organisation that are due, in the caller's transaction.
+
+    Args:
+        holder: unique name of the caller.
+        limit: maximum number of deliveries.
+        lease_s: seconds after which a delivery is due again if its attempt has not ended.
+    """
+    values = {
+        "holder": holder,
+        "limit": limit,
+        "lease_s": lease_s,
+        "per_endpoint": PER_ENDPOINT,
+        "per_organisation": PER_ORGANISATION,
+    }
+    rows = connection.execute(SQL["claim_of_all"], values).fetchall()
+    return [
+        ClaimedDelivery(
+            organisation=organisation,
+            endpoint=endpoint,
+            event=event,
+            attempt=attempt,
+            url=url,
+            type=type,
+            data=data,
+            created_at=created_at,
+        )
+        for organisation, endpoint, event, attempt, url, type, data, created_at in rows
+    ]
+
+
+def end_attempt(
+    connection: Connection[Any],
+    claimed: ClaimedDelivery,
+    holder: str,
+    result: AttemptResult,
+    *,
+    settings: Settings,
+) -> DeliveryState | None:
+    """Record the end of an attempt, in the caller's transaction, and return the state of the delivery.
+
+    A failed attempt is repeated after a wait, unless the next one would come after the deadline. An endpoint
+    that answered 410, or that only fails for a long time, is disabled.
+
+    Returns:
+        None if the caller no longer holds the delivery, because its lease ended or the endpoint was deleted.
+    """
+    key = {"organisation": claimed.organisation, "endpoint": claimed.endpoint}
+    enabled = True
+    if result.error is None:
+        connection.execute(SQL["endpoint_works"], key)
+    elif result.endpoint_failed:
+        enabled = _count_failure(connection, key, result, settings)
+    wait_s = max(SHORTEST_WAIT_S, BACKOFF.wait_s(claimed.attempt), result.retry_after_s)
+    values = {
+        **key,
+        "event": claimed.event,
+        "holder": holder,
+        "response_status": result.status,
+        "error": result.error,
+        "succeeded": result.error is None,
+        "enabled": enabled,
+        "wait_s": wait_s,
+        "deadline_s": settings.webhook_deadline_s,
+    }
+    row = connection.execute(SQL["end_attempt"], values).fetchone()
+    return None if row is None else DeliveryState(row[0])
+
+
+def end_overdue(connection: Connection[Any], *, deadline_s: float) -> int:
+    """End deliveries whose deadline passed without an attempt, and return their number."""
+    values = {"deadline_s": deadline_s, "limit": ROWS_PER_TRANSACTION}
+    return connection.execute(SQL["end_overdue_of_all"], values).rowcount
+
+
+def delete_old(connection: Connection[Any], *, log_days: float) -> int:
+    """Delete deliveries that ended more than ``log_days`` ago, and then events without deliveries, in several
+    transactions. Return the number of deliveries.
+    """
+    values = {"older_than_s": log_days * SECONDS_PER_DAY, "limit": ROWS_PER_TRANSACTION}
+    deleted, some = 0, ROWS_PER_TRANSACTION
+    while some == ROWS_PER_TRANSACTION:
+        with connection.transaction():
+            some = connection.execute(SQL["delete_old_of_all"], values).rowcount
+        deleted += some
+    with connection.transaction():
+        connection.execute(SQL["delete_unsent_of_all"], values)
+    return deleted
+
+
+def _count_failure(
+    connection: Connection[Any], key: dict[str, Any], result: AttemptResult, settings: Settings
+) -> bool:
+    """Count a failure of the endpoint. Return False if the endpoint is disabled now."""
+    row = connection.execute(SQL["endpoint_fails"], key).fetchone()
+    if row is None:
+        return False
+    enabled, failures, failing_s = row
+    reason = GONE_REASON if result.gone else None
+    if failures >= MIN_FAILURES and failing_s >= settings.webhook_disable_after_s:
+        reason = reason or f"{failures} attempts in a row failed; the last error was: {result.error}"
+    if enabled and reason is not None:
+        connection.execute(SQL["disable_endpoint"], {**key, "reason": reason})
+        connection.execute(SQL["pause_deliveries"], key)
+        log.warning("webhook_endpoint_disabled", **key, reason=reason)
+        return False
+    return bool(enabled)

@@ -1,0 +1,1 @@
+"""The routes of webhooks: endpoints, their secrets, and the delivery log."""
