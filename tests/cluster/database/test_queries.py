@@ -26,6 +26,7 @@ OF_ALL = {
         "delete_ended_entries",
     },
     "rescue.sql": {"round", "end_silent_transactions", "alone"},
+    "schedules.sql": {"now"},
     "shortages.sql": {"announce", "withdraw", "announced"},
     "store_upkeep.sql": {"organisations"},
     "store_versions.sql": {"find_versioned"},  # wraps statements that name it
