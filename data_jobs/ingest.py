@@ -13,13 +13,14 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import ray
 import ray.data
 import structlog
-from psycopg import Connection
+from psycopg_pool import ConnectionPool
 from ray.data import ActorPoolStrategy, Dataset
 from ray.exceptions import RayError
 
@@ -28,8 +29,8 @@ from cluster.database import open_pool, translated
 from cluster.documents.chunks.chunk_indexes import ChunkIndexes
 from cluster.documents.file_names import shown_name
 from cluster.documents.vector_stores import stores
-from cluster.engines import Fingerprint, Registry, describe
-from cluster.errors import ClusterError, Conflict, InvalidInput, Permanent, Unavailable, last_line
+from cluster.engines import Fingerprint, Registry
+from cluster.errors import ClusterError, InvalidInput, Permanent, Unavailable, last_line
 from cluster.jobs.command_job import CommandJob
 from cluster.jobs.kinds import INGEST
 from cluster.jobs.queue import JobRequest
@@ -39,6 +40,7 @@ from cluster.settings import Settings
 from data_jobs.bulk.plan import Plan, make_plan
 from data_jobs.bulk.ray_session import ray_session
 from data_jobs.bulk.report import IngestReport
+from data_jobs.bulk.target_store import DEFAULTS, IngestOptions, target_store
 from data_jobs.sources import list_sources
 from data_jobs.stages.chunk import Chunk
 from data_jobs.stages.compare import Compare
@@ -49,7 +51,11 @@ from data_jobs.stages.map_rows import Stage, map_rows
 from data_jobs.stages.parse import Parse
 from data_jobs.stages.pipeline_version import pipeline_version
 from data_jobs.stages.read import Read
+from data_jobs.stages.take_vectors import TakeVectors
 from data_jobs.stages.write import Write
+
+if TYPE_CHECKING:
+    from data_jobs.bulk.provider_batches import ProviderBatches
 
 log = structlog.get_logger(__name__)
 
@@ -59,14 +65,24 @@ EXIT_OK, EXIT_CUT_SHORT, EXIT_USAGE, EXIT_SOME_FAILED = 0, 1, 2, 3
 DOCUMENTS_PER_BATCH = 8
 #: Documents per block: few, so that the work spreads over workers and a lost worker repeats little.
 DOCUMENTS_PER_BLOCK = 4
+WRITTEN_STAY = "Documents already written stay; run the same command again to continue."
 #: Maximum number of folders that the error about a location without any file names.
 MAX_FOLDERS_NAMED = 3
 
 
 def pipeline(
-    rows: Sequence[DocumentRow], settings: Settings, store: stores.VectorStore, *, job: str
+    rows: Sequence[DocumentRow],
+    settings: Settings,
+    store: stores.VectorStore,
+    *,
+    job: str,
+    from_batches: bool = False,
 ) -> Dataset:
-    """Build the chain of stages in order; the chain returns one row of ``RESULTS`` per document."""
+    """Build the chain of stages in order; the chain returns one row of ``RESULTS`` per document.
+
+    ``from_batches`` takes the vectors from answers of a provider's Batch API. A document that waits for
+    vectors then has no row in the result.
+    """
     fields = {"job": job, "organisation": store.organisation}
     model, version = store.fingerprint, pipeline_version(settings, store.fingerprint)
     # Half a CPU, because these stages wait for the parser and for Postgres. This share must differ from the
@@ -77,16 +93,21 @@ def pipeline(
     def stage(work: Stage) -> Callable[[pa.Table], pa.Table]:
         return map_rows(work, settings, **fields)
 
-    return (
+    compared = (
         ray.data.from_arrow(blocks(rows))
         .map_batches(stage(Read(settings)), **each)
         .map_batches(stage(Parse(settings)), **each)
         .map_batches(stage(Chunk(settings, model)), **each)
         .map_batches(stage(Keywords(settings)), **each)
         .map_batches(stage(Compare(settings, store)), **each)
-        .map_batches(Embed, fn_constructor_args=[settings, model], **engines(settings, model, fields))
-        .map_batches(Write(settings, store, job=job, pipeline_version=version), **each)
     )
+    if from_batches:
+        embedded = compared.map_batches(TakeVectors(settings, store, **fields), **each)
+    else:
+        embedded = compared.map_batches(
+            Embed, fn_constructor_args=[settings, model], **engines(settings, model, fields)
+        )
+    return embedded.map_batches(Write(settings, store, job=job, pipeline_version=version), **each)
 
 
 def blocks(rows: Sequence[DocumentRow]) -> list[pa.Table]:
@@ -117,9 +138,7 @@ def ingest(
     location: str,
     vector_store: str,
     report: IngestReport,
-    *,
-    model: str | None = None,
-    verify: bool = False,
+    options: IngestOptions = DEFAULTS,
 ) -> None:
     """Bring the store up to date with every document at ``location``; ``report`` receives each result.
 
@@ -128,69 +147,74 @@ def ingest(
         location: a path or a URI; see ``sources.list_sources``.
         vector_store: name or id of the store. A store that does not exist is created.
         report: counts the results and shows the progress.
-        model: name of the model of a new store; None: the default model. A store that exists keeps its own.
-        verify: read every document again, even if its size and modification time are unchanged.
+        options: the choices of this run.
 
     Raises:
-        InvalidInput: the location has no files, its scheme is unknown, or no model has this name.
-        Conflict: the store exists, and its model is not ``model`` or is not configured here.
-        Retryable: the database stayed unavailable. Everything written so far stays, and the next run
-            continues from there.
+        InvalidInput: the location has no files, its scheme is unknown, or no model or index has this name.
+        Conflict: the store exists with another model or index, or with one that is not configured here.
+        Misconfigured: a provider refuses the key, the model, the account or a batch.
+        Retryable: the database or the provider stayed unavailable. Everything written so far stays, and the
+            next run continues from there.
     """
     with open_pool(settings) as pool:
         indexes = ChunkIndexes(settings, pool)
         with translated(), pool.connection() as connection:
             ensure_organisation(connection, settings.organisation)
-            store = _store(connection, settings, vector_store, model)
+            store = target_store(connection, settings, vector_store, options)
         indexes.of(store).ensure(store.collection, dim=store.fingerprint.dim)
-        plan = make_plan(
-            pool, settings, store, list_sources(location, on_left_out=report.leave_out), verify=verify
-        )
+        found = list_sources(location, on_left_out=report.leave_out)
+        plan = make_plan(pool, settings, store, found, verify=options.verify)
         if not plan.total:
             reasons = [f"{what}: {why}" for what, _, why in report.left_out[:MAX_FOLDERS_NAMED]]
             raise InvalidInput("; ".join([f"{location}: no files there", *reasons]))
         input = {"location": shown_name(location), "vector_store": store.id}
         request = JobRequest(kind=INGEST, input=input, total=plan.total)
-        with CommandJob(pool, store.organisation, request, lease_s=settings.lease_s) as job:
-            with about(job=job.id, organisation=store.organisation), report.progress(plan.total) as advance:
-                for result in _results(plan, settings, store, job.id):
-                    advance(result)
-                    job.progress(report.totals["documents"])
+        with (
+            CommandJob(pool, store.organisation, request, lease_s=settings.lease_s) as job,
+            about(job=job.id, organisation=store.organisation),
+            report.progress(plan.total) as advance,
+            _provider_batches(settings, pool, store, report, options) as batches,
+        ):
+            for result in _results(plan, settings, store, job.id, batches):
+                advance(result)
+                job.progress(report.totals["documents"])
             job.result = report.to_dict()
         if plan.pending:
             indexes.of(store).optimise(store.collection)
 
 
-def _store(
-    connection: Connection[Any], settings: Settings, name: str, model: str | None
-) -> stores.VectorStore:
-    """Return the store; create it with this model, or with the default one, if it does not exist."""
-    registry = Registry(settings)
-    store = stores.ensure_store(
-        connection,
-        settings.organisation,
-        name,
-        fingerprint=describe(registry.default if model is None else registry.named(model)),
-        index=settings.vector_index,
-    )
-    if model is not None and store.fingerprint.model != model:
-        raise Conflict(
-            f"vector store {name!r} holds vectors of {store.fingerprint.model} and takes none of {model}; "
-            "leave out --model, or name a new vector store"
-        )
-    registry.of(store.fingerprint)  # an existing store keeps its own model
-    return store
+def _provider_batches(
+    settings: Settings,
+    pool: ConnectionPool,
+    store: stores.VectorStore,
+    report: IngestReport,
+    options: IngestOptions,
+) -> AbstractContextManager["ProviderBatches | None"]:
+    if not options.provider_batch:
+        return nullcontext()
+    from data_jobs.bulk.provider_batches import provider_batches  # noqa: PLC0415  the package openai: 1 s
+
+    return provider_batches(settings, pool, store, report)
 
 
-def _results(plan: Plan, settings: Settings, store: stores.VectorStore, job: str) -> Iterator[dict[str, Any]]:
-    yield from plan.settled
-    if plan.pending:  # Ray is not started for a run without new documents
+def _results(
+    plan: Plan, settings: Settings, store: stores.VectorStore, job: str, batches: "ProviderBatches | None"
+) -> Iterator[dict[str, Any]]:
+    def run(rows: Sequence[DocumentRow]) -> Iterator[dict[str, Any]]:
         with ray_session(settings):
             try:
-                yield from pipeline(plan.pending, settings, store, job=job).iter_rows()
+                chain = pipeline(rows, settings, store, job=job, from_batches=batches is not None)
+                yield from chain.iter_rows()
             except RayError as exc:
                 log.exception("pipeline_failed")
                 raise Unavailable(f"the pipeline failed: {last_line(exc)}") from exc
+
+    yield from plan.settled
+    if batches is not None:
+        batches.forget_settled(result["document"] for result in plan.settled)
+        yield from batches.results(plan.pending, run)
+    elif plan.pending:  # Ray is not started for a run without new documents
+        yield from run(plan.pending)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -205,17 +229,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
             options.location,
             options.vector_store,
             report,
-            model=options.model,
-            verify=options.verify,
+            IngestOptions(
+                model=options.model,
+                index=options.index,
+                verify=options.verify,
+                provider_batch=options.provider_batch,
+            ),
         )
     except Permanent as exc:
-        print(f"error: {exc}", file=sys.stderr)
+        print("\n".join(filter(None, [f"error: {exc}", report.remaining])), file=sys.stderr)
         return EXIT_USAGE
     except (ClusterError, KeyboardInterrupt) as exc:
         report.print(f"Cut short: {options.location}")
         print(
-            f"error: {str(exc) or 'cancelled'}\n"
-            "Documents already written stay; run the same command again to continue.",
+            "\n".join(filter(None, [f"error: {str(exc) or 'cancelled'}", WRITTEN_STAY, report.remaining])),
             file=sys.stderr,
         )
         return EXIT_CUT_SHORT
@@ -249,6 +276,17 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAME",
         help="name of the model of a new vector store, as in CLUSTER_MODELS (default: CLUSTER_MODEL); an "
         "existing store keeps its own",
+    )
+    parser.add_argument(
+        "--index",
+        metavar="NAME",
+        help="name of the index of a new vector store, as in CLUSTER_INDEXES (default: "
+        "CLUSTER_VECTOR_INDEX); an existing store keeps its own",
+    )
+    parser.add_argument(
+        "--provider-batch",
+        action="store_true",
+        help="embed with the Batch API of the model's provider: at half the price, and within a day",
     )
     parser.add_argument(
         "--organisation",

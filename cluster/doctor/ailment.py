@@ -33,6 +33,13 @@ class Case:
     id: str
     #: Further values that the repair of this case needs.
     facts: tuple[str, ...] = ()
+    #: What a person has to know about this case; reports print it after the id.
+    note: str = ""
+
+    @property
+    def label(self) -> str:
+        """The case as reports name it."""
+        return f"{self.organisation}/{self.id}" + (f" ({self.note})" if self.note else "")
 
 
 def _none(_: Patient, __: Sequence[Case]) -> str:

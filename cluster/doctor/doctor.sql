@@ -96,7 +96,15 @@ WHERE index = ANY(%(indexes)s) AND deleted_at IS NULL AND expired_at IS NULL AND
 ORDER BY organisation, id;
 
 -- name: stores_in_other_indexes
-SELECT index, count(*) FROM vector_stores WHERE index <> ALL(%(indexes)s) AND deleted_at IS NULL GROUP BY index ORDER BY index;
+SELECT organisation, id, index FROM vector_stores
+WHERE index <> ALL(%(indexes)s) AND deleted_at IS NULL AND expired_at IS NULL AND (expires_at IS NULL OR expires_at > now())
+ORDER BY organisation, id;
+
+-- name: fingerprints_of_stores  each with the stores that have it
+SELECT fingerprint, jsonb_agg(jsonb_build_object('organisation', organisation, 'id', id) ORDER BY organisation, id)
+FROM vector_stores
+WHERE deleted_at IS NULL AND expired_at IS NULL AND (expires_at IS NULL OR expires_at > now())
+GROUP BY fingerprint ORDER BY min(organisation || '/' || id);
 
 -- name: chunk_count
 SELECT count(*) FROM {table} WHERE organisation = %(organisation)s AND vector_store = %(store)s;

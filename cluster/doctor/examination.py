@@ -19,6 +19,7 @@ from cluster.doctor.index_parts import indexes
 from cluster.doctor.job_ailments import ENTRY, LEASE, TURN
 from cluster.doctor.report import Finding, HealthReport
 from cluster.doctor.secret_ailments import SECRETS
+from cluster.doctor.setting_ailments import INDEXES, MODELS
 from cluster.errors import ClusterError
 from cluster.settings import Settings
 
@@ -30,6 +31,7 @@ AILMENTS = (
     *(LEASE, ENTRY, TURN, FILES_IN_PROGRESS),
     *(CHUNKS, DOCUMENTS, MISSING, ORPHANS, WORDS),
     *(FILES, BLOBS, SECRETS),
+    *(MODELS, INDEXES),
 )
 NEED_BLOBS = (FILES, BLOBS)
 EXAMPLES = 5
@@ -68,7 +70,7 @@ def _finding(patient: Patient, ailment: Ailment, *, mend: bool) -> Finding | Non
     finding = Finding(
         name=ailment.name,
         count=len(cases),
-        examples=[f"{case.organisation}/{case.id}" for case in cases[:EXAMPLES]],
+        examples=[case.label for case in cases[:EXAMPLES]],
         says=ailment.says,
         remedy=ailment.remedy,
     )

@@ -20,6 +20,7 @@ from types import TracebackType
 from typing import Any, Self
 from uuid import uuid4
 
+import structlog
 from psycopg import Connection
 from psycopg.rows import class_row
 from psycopg_pool import ConnectionPool
@@ -27,6 +28,8 @@ from psycopg_pool import ConnectionPool
 from cluster.database import translated
 from cluster.database.queries import queries
 from cluster.errors import Permanent, ProviderUnavailable, Retryable, Throttled
+
+log = structlog.get_logger(__name__)
 
 SQL = queries("cluster.rate_limits", "breaker.sql")
 #: Number of failures, without a success between them, after which a breaker opens.
@@ -176,9 +179,13 @@ class SharedBreaker:
             return
         asked_s = error.retry_after_s if isinstance(error, Retryable) else None
         pause_s = min(max(self._first_pause_s, asked_s or 0.0), self._longest_pause_s)
-        with translated(), self._pool.connection() as connection:
-            for name in names:
-                connection.execute(SQL[name], {**self._common, "probe": probe, "pause_s": pause_s})
+        try:
+            with translated(), self._pool.connection() as connection:
+                for name in names:
+                    connection.execute(SQL[name], {**self._common, "probe": probe, "pause_s": pause_s})
+        except Retryable as exc:  # the provider's answer, or its error, is the one that the caller needs
+            self._has_failures = True  # the next answer is recorded
+            log.warning("breaker_not_recorded", breaker=self.name, reason=str(exc))
 
 
 class BreakerAttempt:

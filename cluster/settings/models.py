@@ -72,6 +72,10 @@ class ModelOptions(BaseModel):
     requests_per_minute: int | None = Field(default=None, ge=1)
     """Requests that the whole cluster may send to the provider in a minute. Unset: no limit of ours."""
 
+    batch_queue_tokens: int | None = Field(default=None, ge=16_384)
+    """Tokens that may be in unfinished batches of the provider's Batch API (``--provider-batch``), by your
+    account's batch queue limit. Unset: no limit of ours."""
+
     price_per_million_tokens: float | None = Field(default=None, ge=0, allow_inf_nan=False)
     """Price of a million tokens, in US dollars, from which the cost of usage is computed."""
 

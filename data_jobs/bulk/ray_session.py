@@ -35,6 +35,9 @@ LEAST_CPUS = 4
 #: Seconds without any progress after which a run fails. A batch on a slow CPU or a PDF at its limits takes
 #: only minutes.
 NO_PROGRESS_TIMEOUT_S = 30 * 60
+#: Why a run ends before its work is done.
+SIGTERM_CAME = "this process received SIGTERM"
+CLUSTER_STOPPED = "the cluster was stopped (make down) during this run; start it again with make up"
 
 
 class Terminated(KeyboardInterrupt):
@@ -67,12 +70,12 @@ def ray_session(settings: Settings) -> Iterator[None]:
         address = _head_of_this_home(settings)
     log.info("ray_connecting", address=address or "a cluster of this process's own")
     quiet: dict[str, Any] = {"logging_level": logging.WARNING, "log_to_driver": settings.log_level == "DEBUG"}
-    reason = "this process received SIGTERM"
+    reason = SIGTERM_CAME
     with contextlib.ExitStack() as ending:
         if address:
             if (head := ray_head.running(settings)) is not None:
                 ending.enter_context(drivers.registered(head))
-                reason = "the cluster was stopped (make down) during this run; start it again with make up"
+                reason = CLUSTER_STOPPED
             ray.init(address=address, **quiet)
         else:
             # Use a separate folder, so Ray does not find the session of another cluster. Keep the path short,
@@ -95,6 +98,17 @@ def ray_session(settings: Settings) -> Iterator[None]:
             context.enable_progress_bars = False
             context.execution_no_progress_timeout_s = NO_PROGRESS_TIMEOUT_S
             yield
+
+
+@contextmanager
+def ending_with_cluster(settings: Settings) -> Iterator[None]:
+    """Let SIGTERM and ``make down`` end the block as Ctrl-C does. The block needs no connection to Ray."""
+    head = ray_head.running(settings)
+    with contextlib.ExitStack() as ending:
+        if head is not None:
+            ending.enter_context(drivers.registered(head))
+        ending.enter_context(raising_terminated(SIGTERM_CAME if head is None else CLUSTER_STOPPED))
+        yield
 
 
 @contextmanager

@@ -52,6 +52,10 @@ class IngestReport:
     #: (path, "left out", reason) of folders and keys that could not be listed; how many documents they hold
     #: is unknown.
     left_out: list[tuple[str, str, str]] = field(default_factory=list)
+    #: What remains at a provider after a run that was cut short; empty if nothing does.
+    remaining: str = ""
+    #: Shows a text beside the progress bar.
+    _show: Callable[[str], None] = field(default=lambda _: None, repr=False)
     started: float = field(default_factory=time.monotonic)
     seconds: float = 0.0
 
@@ -66,6 +70,10 @@ class IngestReport:
         if outcome != Outcome.OK:
             documents = self.partial if outcome.searchable else self.failures
             documents.append((result["source"], outcome, result["detail"]))
+
+    def describe(self, state: str) -> None:
+        """Show what the run waits for: beside the progress bar, or in the log if there is no terminal."""
+        self._show(state)
 
     def leave_out(self, path: str, reason: str) -> None:
         """Count a folder or a key that could not be listed."""
@@ -106,6 +114,15 @@ class IngestReport:
             task = bar.add_task("starting", total=total)
             logged = time.monotonic()
             totals = self.totals
+
+            def show(state: str) -> None:
+                nonlocal logged
+                bar.update(task, description=state)
+                if not self.console.is_terminal and time.monotonic() - logged > LOG_INTERVAL_S:
+                    logged = time.monotonic()
+                    log.info("progress", done=totals["documents"], total=total, state=state)
+
+            self._show = show
 
             def advance(result: Mapping[str, Any]) -> None:
                 nonlocal logged

@@ -11,8 +11,10 @@ from psycopg_pool import ConnectionPool
 
 from cluster.doctor import index_comparison
 from cluster.doctor.ailment import Ailment, Case, Patient
+from cluster.doctor.examination import examine
 from cluster.doctor.index_ailments import MISSING, ORPHANS
 from cluster.doctor.index_parts import indexes as check_indexes
+from cluster.doctor.setting_ailments import INDEXES, MODELS
 from cluster.documents.chunks.chunk_indexes import ChunkIndexes
 from cluster.documents.chunks.chunk_rows import ChunkRecord
 from cluster.documents.indexing import ChunkIndex
@@ -139,9 +141,32 @@ def test_vectors_that_callers_gave_have_to_be_sent_again(
     assert index.count(*key, collection=store.collection) == 2
 
 
-def test_an_index_that_is_not_configured_is_named(
-    settings: Settings, pool: ConnectionPool, index: ChunkIndex
+def test_stores_whose_model_or_index_is_not_configured_are_named_and_others_are_compared(
+    patient: Patient, pool: ConnectionPool, index: ChunkIndex, store: VectorStore, settings: Settings
 ) -> None:
-    found = check_indexes(settings, pool)
-    assert not found.fine
-    assert f"vector stores are on {folder_index.NAME}, which CLUSTER_INDEXES does not have" in found.says
+    write(index, store, "a")
+    model, other_model = cases(MODELS, patient, store), cases(MODELS, renamed(patient, store), store)
+    assert [case.label for case in model] == [
+        f"{store.organisation}/{store.id} (model {store.fingerprint.id}, not in CLUSTER_MODELS)"
+    ]
+    assert "here another model has the name" in other_model[0].note
+    assert cases(INDEXES, patient, store) == []
+    without = Patient(settings=settings, pool=pool)
+    (found,) = cases(INDEXES, without, store)
+    assert found.label == f"{store.organisation}/{store.id} (index {folder_index.NAME})"
+    assert check_indexes(settings, pool).fine
+    # Without its model, a store is compared all the same. Without its index, it is left out.
+    external, key, options = outside(index, store)
+    external.delete(*key, ["a"], **options)
+    assert [case.id for case in cases(MISSING, patient, store)] == [store.id]
+    assert cases(MISSING, without, store) == []
+    names = {finding.name: finding for finding in examine(settings).findings}
+    assert "CLUSTER_INDEXES" in names["stores_without_index"].remedy
+    assert "CLUSTER_MODELS" in names["stores_without_model"].remedy
+    assert MODELS.doubt(patient, model) in names["stores_without_model"].remedy
+
+
+def renamed(patient: Patient, store: VectorStore) -> Patient:
+    """The same cluster, whose default model has the name of the store's model."""
+    settings = patient.settings.model_copy(update={"model": store.fingerprint.model})
+    return Patient(settings=settings, pool=patient.pool)

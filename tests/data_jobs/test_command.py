@@ -128,6 +128,8 @@ def test_help_explains_every_flag(capsys: pytest.CaptureFixture[str]) -> None:
         "PATH_OR_URI",
         "--vector-store",
         "--model",
+        "--index",
+        "--provider-batch",
         "--organisation",
         "--verify",
         "--json",

@@ -25,6 +25,7 @@ from cluster.settings import Settings
 from cluster.settings.models import ModelSetting
 from cluster.settings.values import Table
 from data_jobs.bulk.report import IngestReport
+from data_jobs.bulk.target_store import IngestOptions
 from data_jobs.ingest import ingest
 from data_jobs.stages.parsing.parser import Parser
 from tests.data_jobs.stages.bad_documents import SENTENCE, write_bad_documents
@@ -38,7 +39,7 @@ SEED = 20_261_124
 def run(settings: Settings, location: Path, store: str, **options: Any) -> IngestReport:
     """Ingest a location; returns the report."""
     report = IngestReport()
-    ingest(settings, str(location), store, report, **options)
+    ingest(settings, str(location), store, report, IngestOptions(**options))
     return report
 
 

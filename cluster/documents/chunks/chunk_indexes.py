@@ -41,13 +41,7 @@ class ChunkIndexes:
         Raises:
             InvalidInput: the settings name no such index.
         """
-        if name is not None and name not in self._settings.index_sources:
-            raise InvalidInput(
-                f"no vector index {name!r} is configured; there are: "
-                f"{', '.join(self._settings.index_sources)} (CLUSTER_INDEXES)",
-                param="index",
-            )
-        return self._named(name or self._settings.vector_index)
+        return self._named(chosen_index(self._settings, name))
 
     def of(self, store: VectorStore) -> ChunkIndex:
         """Return the chunk index that has the store's vectors.
@@ -93,6 +87,21 @@ class ChunkIndexes:
         index = self._named(name).external
         assert index is not None, f"{name} has no outbox"
         return index
+
+
+def chosen_index(settings: Settings, name: str | None) -> str:
+    """Return the name of the index that a new store gets; None means the default.
+
+    Raises:
+        InvalidInput: the settings name no such index.
+    """
+    if name is not None and name not in settings.index_sources:
+        raise InvalidInput(
+            f"no vector index {name!r} is configured; there are: {', '.join(settings.index_sources)} "
+            "(CLUSTER_INDEXES)",
+            param="index",
+        )
+    return name or settings.vector_index
 
 
 def require_index(settings: Settings, store: VectorStore) -> None:

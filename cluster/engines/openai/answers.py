@@ -33,7 +33,11 @@ class Answer:
 
 def read_usage(content: bytes) -> int | None:
     """Return the number of tokens that the provider reports; None if it reports none."""
-    body = _json(content)
+    return usage_of(_json(content))
+
+
+def usage_of(body: object) -> int | None:
+    """Return the same of a body that is parsed already."""
     usage = body.get("usage") if isinstance(body, dict) else None
     tokens = usage.get("total_tokens") if isinstance(usage, dict) else None
     return tokens if type(tokens) is int and tokens >= 0 else None
@@ -53,7 +57,11 @@ def read_answer(content: bytes, *, inputs: int, dim: int) -> Answer:
         BadAnswer: a vector is missing or occurs twice, or has NaN, infinity or only zeros.
         Misconfigured: the vectors have another length than the model is configured for.
     """
-    body = _json(content)
+    return check_answer(_json(content), inputs=inputs, dim=dim)
+
+
+def check_answer(body: object, *, inputs: int, dim: int) -> Answer:
+    """Return the checked answer of a body that is parsed already; see ``read_answer``."""
     data = body.get("data") if isinstance(body, dict) else None
     if not isinstance(data, list) or len(data) != inputs:
         count = len(data) if isinstance(data, list) else "no"

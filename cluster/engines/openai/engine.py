@@ -23,7 +23,7 @@ from cluster.engines.openai.known_models import MAX_REQUEST_INPUTS, MAX_REQUEST_
 from cluster.engines.openai.requests import AWAY_S, EmbeddingRequests
 from cluster.engines.provider_contract import RequestLimits
 from cluster.engines.tokens.cl100k import Cl100kTokeniser, require_file
-from cluster.errors import InvalidInput, ProviderUnavailable, Throttled
+from cluster.errors import InvalidInput, Throttled, Unavailable
 from cluster.settings.models import ModelOptions
 
 log = structlog.get_logger(__name__)
@@ -158,12 +158,12 @@ class OpenAIEngine:
 
 
 async def _patiently(send: Callable[[], Awaitable[Vectors]], patience_s: float) -> Vectors:
-    """Return the answer, and wait so many seconds for the rate limit or for a provider that is away."""
+    """Return the answer, and wait so many seconds for the rate limit, the provider or our Postgres."""
     ends = time.monotonic() + patience_s
     while True:
         try:
             return await send()
-        except (Throttled, ProviderUnavailable) as exc:
+        except (Throttled, Unavailable) as exc:
             wait_s = exc.retry_after_s or AWAY_S
             if time.monotonic() + wait_s > ends:
                 raise

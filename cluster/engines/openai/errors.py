@@ -11,6 +11,7 @@ import time
 from collections.abc import Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
+from typing import Any
 
 import openai
 
@@ -61,7 +62,8 @@ TRANSLATED: tuple[type[Exception], ...] = (
 def translated(exc: Exception, account: Account) -> ClusterError:
     """Return our error for one of the package's, or for a time-out. No text of it can hold the key."""
     if isinstance(exc, openai.APIStatusError):
-        return _of_status(exc, account)
+        error = exc.body if isinstance(exc.body, dict) else {"code": exc.code, "type": exc.type}
+        return refusal(exc.status_code, error, account, headers=exc.response.headers)
     if isinstance(exc, openai.APITimeoutError | TimeoutError):
         return ProviderUnavailable(f"{account.provider} has not answered in time")
     if isinstance(exc, openai.APIConnectionError):
@@ -70,10 +72,19 @@ def translated(exc: Exception, account: Account) -> ClusterError:
     return ProviderUnavailable(f"the request to {account.provider} failed ({type(exc).__name__})")
 
 
-def _of_status(exc: openai.APIStatusError, account: Account) -> ClusterError:
-    status, provider = exc.status_code, account.provider
-    said = _sentence(exc, account)
-    if (status == 429 and exc.code in NO_MONEY) or exc.type in NO_MONEY:
+def refusal(
+    status: int, error: Mapping[str, Any], account: Account, *, headers: Mapping[str, str]
+) -> ClusterError:
+    """Return our error for an answer that is not a success.
+
+    Args:
+        status: the HTTP status.
+        error: the provider's error object, with ``message``, ``code`` and ``type``.
+        account: the account whose request failed.
+        headers: the headers of the answer.
+    """
+    provider, said = account.provider, _sentence(error, account)
+    if (status == 429 and error.get("code") in NO_MONEY) or error.get("type") in NO_MONEY:
         return Misconfigured(
             f"the account of {account.whose_key} at {provider} has no money or quota left ({said}); "
             "add some, or use another key"
@@ -85,7 +96,7 @@ def _of_status(exc: openai.APIStatusError, account: Account) -> ClusterError:
             404: "correct the model's name or base_url in CLUSTER_MODELS, or give the key the right to it",
         }[status]
         return Misconfigured(f"{provider} refuses {account.whose_key} with HTTP {status} ({said}); {remedy}")
-    wait_s = retry_after_s(exc.response.headers)
+    wait_s = retry_after_s(headers)
     if status == 429:
         return Throttled(f"{provider} asks to send less ({said})", retry_after_s=wait_s)
     if status >= 500 or status in MAY_PASS:
@@ -95,10 +106,14 @@ def _of_status(exc: openai.APIStatusError, account: Account) -> ClusterError:
     return Permanent(f"{provider} refuses the request with HTTP {status} ({said})")
 
 
-def _sentence(exc: openai.APIStatusError, account: Account) -> str:
+def _sentence(error: Mapping[str, Any], account: Account) -> str:
     """Return the provider's sentence, shortened, without the key. Some providers repeat the key in it."""
-    body = exc.body if isinstance(exc.body, dict) else {}
-    text = " ".join(str(body.get("message") or exc.code or "no reason given").split())
+    return without_keys(str(error.get("message") or error.get("code") or "no reason given"), account)
+
+
+def without_keys(sentence: str, account: Account) -> str:
+    """Return a sentence of the provider on one line, shortened, without the key."""
+    text = " ".join(sentence.split())
     for secret in account.secrets:
         text = text.replace(secret, "***")
     text = re.sub(r"\bsk-[\w*-]+", "***", text)

@@ -24,6 +24,7 @@ class OpenAIKind:
             "max_tokens",
             "tokens_per_minute",
             "requests_per_minute",
+            "batch_queue_tokens",
             "price_per_million_tokens",
         }
     )

@@ -4,9 +4,12 @@ known = KNOWN_MODELS["text-embedding-3-small"] known.dim                        
 """
 
 from dataclasses import dataclass
+from decimal import Decimal
 
 #: Maximum number of tokens of one input (OpenAI, "Embeddings", API reference).
 MAX_INPUT_TOKENS = 8_191
+#: Part of the usual price that an answer of the Batch API costs (OpenAI, "Batch API": a 50% discount).
+BATCH_PRICE_FACTOR = Decimal("0.5")
 #: Maximum number of inputs and of tokens in one request (the same page).
 MAX_REQUEST_INPUTS, MAX_REQUEST_TOKENS = 2_048, 300_000
 
@@ -32,3 +35,9 @@ KNOWN_MODELS = {
     "text-embedding-3-large": KnownModel(dim=3_072, dimensions=(256, 1_024, 3_072)),
     "text-embedding-ada-002": KnownModel(dim=1_536, dimensions=(1_536,)),
 }
+
+
+def shortening(model: str | None, dim: int) -> dict[str, int]:
+    """Return the parameter ``dimensions`` of a request; nothing if the model's whole vectors are wanted."""
+    known = KNOWN_MODELS.get(model or "")
+    return {"dimensions": dim} if known is not None and dim < known.dim else {}

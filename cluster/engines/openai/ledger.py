@@ -15,6 +15,7 @@ import structlog
 from psycopg_pool import ConnectionPool
 
 from cluster.database import translated
+from cluster.engines.openai.known_models import BATCH_PRICE_FACTOR
 from cluster.errors import Retryable
 from cluster.organisations.organisations import ensure_organisation
 from cluster.organisations.usage import (
@@ -43,7 +44,7 @@ class Ledger:
     def __init__(self, pool: ConnectionPool, model: str, *, price_per_million_tokens: float | None) -> None:
         self._pool = pool
         self._model = model
-        self._price = None if price_per_million_tokens is None else Decimal(str(price_per_million_tokens))
+        self._price = _exact(price_per_million_tokens)
         self._waiting: deque[UsageEvent] = deque()
         self._lock = threading.Lock()
 
@@ -55,15 +56,7 @@ class Ledger:
             request: id of our request.
             tokens: the tokens that the provider reports.
         """
-        event = UsageEvent(
-            organisation=organisation,
-            id=event_id(PROVIDER_EMBEDDING, request),
-            source=UsageSource.PROVIDER,
-            model=self._model,
-            quantity=tokens,
-            kind=PROVIDER_EMBEDDING,
-            cost=None if self._price is None else self._price * tokens / MILLION,
-        )
+        event = _event(organisation, request, model=self._model, tokens=tokens, price=self._price)
         with self._lock:
             self._waiting.append(event)
             try:
@@ -75,3 +68,36 @@ class Ledger:
                 log.warning("provider_usage_not_written", events=len(self._waiting), reason=str(exc))
             else:
                 self._waiting.clear()
+
+
+def batch_usage(
+    organisation: str, batch: str, *, model: str, tokens: int, price_per_million_tokens: float | None
+) -> UsageEvent:
+    """Return the event of one batch of the provider's Batch API, which costs a part of the usual price.
+
+    Args:
+        organisation: the organisation that pays.
+        batch: our id of the batch. Equal ids give the same event, so a batch is counted once.
+        model: name under which the model is served.
+        tokens: the tokens that the provider reports for all answers.
+        price_per_million_tokens: the usual price in US dollars; None: not known.
+    """
+    usual = _exact(price_per_million_tokens)
+    price = None if usual is None else usual * BATCH_PRICE_FACTOR
+    return _event(organisation, f"batch/{batch}", model=model, tokens=tokens, price=price)
+
+
+def _exact(price: float | None) -> Decimal | None:
+    return None if price is None else Decimal(str(price))
+
+
+def _event(organisation: str, work: str, *, model: str, tokens: int, price: Decimal | None) -> UsageEvent:
+    return UsageEvent(
+        organisation=organisation,
+        id=event_id(PROVIDER_EMBEDDING, work),
+        source=UsageSource.PROVIDER,
+        model=model,
+        quantity=tokens,
+        kind=PROVIDER_EMBEDDING,
+        cost=None if price is None else price * tokens / MILLION,
+    )

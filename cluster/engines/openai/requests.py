@@ -22,10 +22,10 @@ from cluster.engines.contract import Fingerprint, ModelEntry
 from cluster.engines.openai.accounts import REQUEST_TIMEOUT_S, Account, Accounts
 from cluster.engines.openai.answers import BadAnswer, read_answer, read_usage
 from cluster.engines.openai.errors import remaining, translated
-from cluster.engines.openai.known_models import KNOWN_MODELS
+from cluster.engines.openai.known_models import shortening
 from cluster.engines.openai.ledger import Ledger
 from cluster.engines.tokens.cl100k import Cl100kTokeniser
-from cluster.errors import ProviderUnavailable, Retryable, Throttled, Unavailable
+from cluster.errors import ClusterError, Retryable, Throttled
 from cluster.rate_limits import Grant, SharedBreaker
 from cluster.retrying import Backoff
 
@@ -72,9 +72,7 @@ class EmbeddingRequests:
         self._ledger = Ledger(
             pool, entry.name, price_per_million_tokens=entry.options.price_per_million_tokens
         )
-        known = KNOWN_MODELS.get(entry.source or "")
-        shortened = known is not None and self._dim < known.dim
-        self._options: dict[str, Any] = {"dimensions": self._dim} if shortened else {}
+        self._options: dict[str, Any] = dict(shortening(entry.source, self._dim))
 
     async def send(self, batch: Sequence[Ids], *, organisation: str, urgent: bool) -> Vectors:
         """Return the vectors of one request's inputs, (n, dim) float32.
@@ -84,6 +82,7 @@ class EmbeddingRequests:
 
         Raises:
             Throttled, ProviderUnavailable, Misconfigured, InvalidInput, Permanent: see ``errors``.
+            Unavailable: our Postgres does not answer.
         """
         account = await asyncio.to_thread(self._accounts.of, organisation)
         texts = [self._tokeniser.decode(ids) or BLANK for ids in batch]
@@ -94,6 +93,8 @@ class EmbeddingRequests:
             grant = await self._granted(account, tokens, organisation, urgent=urgent)
             try:
                 return await self._attempt(account, texts, grant, organisation, f"{request}/{attempt}")
+            except _NotSent as exc:
+                raise exc.reason  # noqa: B904  the reason has its own cause
             except (Retryable, BadAnswer) as exc:
                 wait_s = await self._wait_s(account, exc, attempt)
                 log.warning("provider_retried", attempt=attempt, wait_s=round(wait_s, 2), reason=str(exc))
@@ -110,7 +111,7 @@ class EmbeddingRequests:
         asked_s = exc.retry_after_s if isinstance(exc, Retryable) else None
         if isinstance(exc, Throttled) and asked_s and account.budget is not None:
             await asyncio.to_thread(account.budget.pause, asked_s)
-        if isinstance(exc, _Open) or attempt > MAX_RETRIES or (asked_s or 0.0) > LONGEST_PAUSE_S:
+        if attempt > MAX_RETRIES or (asked_s or 0.0) > LONGEST_PAUSE_S:
             if isinstance(exc, Retryable) and asked_s is None:
                 exc.retry_after_s = AWAY_S
             raise exc
@@ -166,11 +167,11 @@ class EmbeddingRequests:
                         )
                 except (openai.OpenAIError, TimeoutError) as exc:
                     raise translated(exc, account) from None  # the cause holds the request with its key
-        except Unavailable as exc:
+        except ClusterError as exc:
             if sent:
                 raise
             used.update(requests=0, tokens=0)
-            raise _Open(str(exc), retry_after_s=exc.retry_after_s) from exc
+            raise _NotSent(exc) from exc
         await self._correct(account, response.headers)
         return bytes(response.content)
 
@@ -180,11 +181,18 @@ class EmbeddingRequests:
         left, reset_s = remaining(headers)
         limits = account.budget.limits
         if any(left[name] < NEARLY_USED_UP * limits[name][0] for name in left if name in limits):
-            await asyncio.to_thread(account.budget.correct, remaining=left, reset_s=reset_s)
+            try:
+                await asyncio.to_thread(account.budget.correct, remaining=left, reset_s=reset_s)
+            except Retryable as exc:  # the answer is there and must not be asked for again
+                log.warning("budget_not_corrected", reason=str(exc))
 
 
-class _Open(ProviderUnavailable):
-    """The breaker is open, so nothing was sent."""
+class _NotSent(Exception):
+    """Nothing was sent, because of ``reason``: the breaker is open, or our Postgres does not answer."""
+
+    def __init__(self, reason: ClusterError) -> None:
+        super().__init__(str(reason))
+        self.reason = reason
 
 
 def _settle(grant: Grant, used: dict[str, int]) -> None:

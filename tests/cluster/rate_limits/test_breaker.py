@@ -10,8 +10,10 @@ from uuid import uuid4
 import pytest
 from psycopg_pool import ConnectionPool
 
+from cluster.database import open_pool
 from cluster.errors import InvalidInput, Throttled, Unavailable
 from cluster.rate_limits import BreakerState, SharedBreaker, breaker_states
+from cluster.settings import Settings
 
 PAUSE_S = 0.3
 
@@ -193,3 +195,13 @@ async def test_coroutines_use_it_too(pool: ConnectionPool, name: str) -> None:
     with pytest.raises(Unavailable, match="did not answer several times"):
         async with breaker.attempt():
             raise AssertionError("not called")
+
+
+def test_an_answer_is_not_lost_with_the_database(settings: Settings, name: str) -> None:
+    own = open_pool(settings)
+    breaker = open_breaker(own, name)
+    fail(breaker)
+    with breaker.attempt():
+        own.close()
+    with pytest.raises(Unavailable, match=r"^database: "):
+        call(open_breaker(own, name))  # before a call, the error names the database

@@ -1,6 +1,7 @@
 """A batch for a model at a provider is answered and counted once, and stops at a wrong key."""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 
 import pytest
 from psycopg_pool import ConnectionPool
@@ -56,19 +57,47 @@ def test_a_remote_batch_is_answered_and_counted_once(client: BatchClient, provid
     assert [used for used in client.usage() if used[1] == "job"] == [("remote", "job", answered)]
 
 
-def test_a_wrong_key_fails_the_batch_with_a_sentence_and_without_the_key(
-    client: BatchClient, provider: Server
-) -> None:
+def wrong_key(provider: Server) -> None:
     provider.provider.keys = {"another"}
+
+
+def no_right(provider: Server) -> None:
+    provider.faults = Faults(chances={Fault.FORBIDDEN: 1.0})
+
+
+def no_model(provider: Server) -> None:
+    provider.provider.models.clear()
+
+
+def no_money(provider: Server) -> None:
+    provider.faults = Faults(chances={Fault.NO_MONEY: 1.0})
+
+
+@pytest.mark.parametrize(
+    ("refuse", "said"),
+    [
+        (wrong_key, r"refuses the key in {key} with HTTP 401 .*; set a valid key"),
+        (no_right, r"refuses the key in {key} with HTTP 403 .*; give the key the right to embed, or use"),
+        (no_model, r"refuses the key in {key} with HTTP 404 .*; correct the model's name or base_url"),
+        (no_money, r"the account of the key in {key} at .* has no money or quota left .*; add some, or use"),
+    ],
+    ids=["401", "403", "404", "insufficient_quota"],
+)
+def test_a_refusal_stops_the_job_at_once_and_says_whose_key_it_is(
+    client: BatchClient, provider: Server, refuse: Callable[[Server], None], said: str
+) -> None:
+    provider.faults = Faults()
+    refuse(provider)
+    sent = list[str]()
+    provider.observe = sent.append
     batch = client.create([request("a", model="remote")])
     client.ended(batch.job)
     with client.pool.connection() as connection:
         end_abandoned(connection, client.blobs, max_line_bytes=1_000_000)
     ended = client.batch(batch.id)
 
-    assert ended.status == "failed"
+    assert (ended.status, len(sent)) == ("failed", 1)
     (error,) = ended.errors
-    assert KEY_ENV in error.message
-    assert "401" in error.message
+    assert re.search(said.format(key=KEY_ENV), error.message)
     assert KEY not in error.message
     assert [line["error"]["code"] for line in client.files(ended)[1]] == ["batch_failed"]

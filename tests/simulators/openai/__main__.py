@@ -6,6 +6,7 @@ OpenAI's published description, and was never compared with the live service.
 
 import argparse
 
+from tests.simulators.openai.batches import BatchService
 from tests.simulators.openai.faults import Fault, Faults
 from tests.simulators.openai.provider import Limits, Provider
 from tests.simulators.openai.server import Server
@@ -28,8 +29,13 @@ def main() -> None:
     given = parser.parse_args()
     chances = {Fault(name): float(share) for name, share in (one.split("=") for one in given.fault)}
     limits = Limits(requests=given.requests_per_minute, tokens=given.tokens_per_minute)
+    provider = Provider(limits=limits)
     server = Server(
-        Provider(limits=limits), Faults(chances=chances), port=given.port, latency_s=given.latency
+        provider,
+        Faults(chances=chances),
+        port=given.port,
+        latency_s=given.latency,
+        batch_api=BatchService(provider),
     )
     print(f"A simulator of OpenAI's embeddings answers at {server.url}. Any key is accepted.", flush=True)
     try:

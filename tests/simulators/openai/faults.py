@@ -38,6 +38,8 @@ class Fault(StrEnum):
     FLOATS = "floats"
     LONG = "long"
     NO_USAGE = "no-usage"
+    #: The key has no right to the model.
+    FORBIDDEN = "forbidden"
     #: The account has no money.
     NO_MONEY = "no-money"
 

@@ -73,6 +73,16 @@ class Provider:
         A request that fails counts towards the limits, too (OpenAI, "Rate limits": unsuccessful requests
         contribute to the limit).
         """
+        self.require_key(key)
+        texts, dim, tokens = self.read(body)
+        self._take(key, tokens)
+        self.counted.append((time.monotonic(), tokens))
+        if not fails:
+            self.accepted.append((time.monotonic(), key, texts, tokens))
+        return texts, dim, tokens
+
+    def require_key(self, key: str) -> None:
+        """Refuse an unknown key."""
         if self.keys is not None and key not in self.keys:
             raise Refused(
                 401,
@@ -80,6 +90,9 @@ class Provider:
                 type="invalid_request_error",
                 code="invalid_api_key",
             )
+
+    def read(self, body: dict[str, Any]) -> tuple[list[str], int, int]:
+        """The texts of a valid request, the length of its vectors and its tokens, without limits."""
         self._check(body)
         texts, dim = self._texts(body), self.models.get(body["model"])
         if dim is None:
@@ -91,12 +104,7 @@ class Provider:
             )
         if "dimensions" in body and "-3-" not in body["model"]:
             raise _invalid("This model does not support specifying dimensions.")
-        tokens = self._tokens(texts)
-        self._take(key, tokens)
-        self.counted.append((time.monotonic(), tokens))
-        if not fails:
-            self.accepted.append((time.monotonic(), key, texts, tokens))
-        return texts, min(dim, body.get("dimensions") or dim), tokens
+        return texts, min(dim, body.get("dimensions") or dim), self._tokens(texts)
 
     def _check(self, body: dict[str, Any]) -> None:
         if FILE.exists():

@@ -23,7 +23,14 @@ from cluster.engines.openai.answers import BadAnswer
 from cluster.engines.openai.engine import OpenAIEngine, request_limits
 from cluster.engines.openai.errors import TRANSLATED, remaining, retry_after_s
 from cluster.engines.openai.kind import OpenAIKind
-from cluster.errors import ClusterError, InvalidInput, Misconfigured, ProviderUnavailable, Throttled
+from cluster.errors import (
+    ClusterError,
+    InvalidInput,
+    Misconfigured,
+    ProviderUnavailable,
+    Throttled,
+    Unavailable,
+)
 from cluster.retrying import Backoff
 from cluster.secrets import Secret, open_cipher
 from cluster.secrets.provider_keys import set_key
@@ -246,6 +253,22 @@ def test_the_breaker_stops_calls_to_a_provider_that_is_away(
     with pytest.raises(ProviderUnavailable, match="no call is sent"):
         engine.embed(["a"])
     assert server.provider.accepted == []
+
+
+def test_a_lost_postgres_is_not_taken_for_the_provider(
+    settings: Settings, pool: ConnectionPool, server: Server
+) -> None:
+    engine = engine_for(settings, server)
+    engine.embed(["a"])
+    own = engine._requests
+    assert own is not None
+    own._pool.close()
+    engine.embed(["b"])  # the breaker was closed a moment ago, and the answer does not need Postgres
+    own._breaker._closed_until = 0.0
+    with pytest.raises(Unavailable, match=r"^database: ") as raised:
+        engine.embed(["c"])
+    assert not isinstance(raised.value, ProviderUnavailable)
+    assert [texts for _, _, texts, _ in server.provider.accepted] == [["a"], ["b"]]
 
 
 def test_the_budget_is_never_exceeded_and_mostly_used(
