@@ -181,6 +181,8 @@ class Bench:
                     worker.kill()
                     worker.wait()
                     worker = self.worker()
+                if worker.poll() is not None:
+                    raise RuntimeError(f"the worker ended with the exit code {worker.returncode}")
         finally:
             worker.kill()
             worker.wait()

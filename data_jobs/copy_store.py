@@ -68,7 +68,8 @@ def copy_store(settings: Settings, first: str, second: str, *, index: str | None
         with CommandJob(pool, source.organisation, request, lease_s=settings.lease_s) as job:
             with about(job=job.id, organisation=source.organisation), progress(total) as advance:
                 writer = StoreWriter(settings, pool, indexes.of(target), target, job=job.id)
-                with closing(read_store(pool, indexes.of(source), source)) as parts:
+                parts = read_store(pool, indexes.of(source), source, size=writer.rows_at_once)
+                with closing(parts):
                     for part in parts:
                         writer.write(part)
                         advance(writer.counts.source)

@@ -59,7 +59,7 @@ def import_store(settings: Settings, location: str, name: str, *, index: str | N
         with CommandJob(pool, store.organisation, request, lease_s=settings.lease_s) as job:
             with about(job=job.id, organisation=store.organisation), progress(file.rows) as advance:
                 writer = StoreWriter(settings, pool, indexes.of(store), store, job=job.id)
-                for part in file.parts():
+                for part in file.parts(writer.rows_at_once):
                     writer.write(part)
                     advance(writer.counts.source)
                     job.progress(writer.counts.source)

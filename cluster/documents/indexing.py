@@ -206,10 +206,10 @@ class ChunkIndex:
             InvalidInput: with ``row_ids``; see ``chunk_rows.accepted``. Nothing is written.
             Permanent: with ``row_ids`` of vectors that an external index did not store.
         """
-        accepted(rows, self.collection(collection), vectors_needed=True)
+        accepted(rows, found := self.collection(collection), vectors_needed=True)
         distinct = sorted({row.id: row for row in rows}.values(), key=lambda row: row.id)
         written = 0
-        for part in batches(distinct, ROWS_PER_TRANSACTION):
+        for part in batches(distinct, self.vectors.capabilities.rows_at_once(found.dim)):
             ahead = self.write_ahead(organisation, store, part, collection=collection)
             with translated(), self._pool.connection() as connection, connection.transaction():
                 merged = self.merge(connection, organisation, store, part, collection, ahead, known={})

@@ -7,7 +7,7 @@ fixed number of float32), ``record`` (JSON: the document's record, with its atta
 from ``attributes``. The rows of a document follow each other, and documents are in the order of their ids.
 
     with StoreFileWriter("/srv/handbook.parquet", store) as file: file.write(part)
-    for part in StoreFileReader("/srv/handbook.parquet").parts(): ...
+    for part in StoreFileReader("/srv/handbook.parquet").parts(1_000): ...
 
 A file is not trusted: types, sizes, JSON and order are checked, and nothing in it is executed or unpickled.
 """
@@ -165,8 +165,11 @@ class StoreFileReader:
         """Number of chunks in the file."""
         return int(self._file.metadata.num_rows)
 
-    def parts(self) -> Iterator[Part]:
+    def parts(self, size: int) -> Iterator[Part]:
         """Yield the documents with their chunks, and the chunks without a document, in the order of the file.
+
+        Args:
+            size: a part ends with the document or chunk that fills it with this many chunks.
 
         Raises:
             InvalidInput: a row is wrong; the message has its number, counted from 1.
@@ -176,7 +179,7 @@ class StoreFileReader:
             if group and (row.record is None or row.chunk.document != group[0].chunk.document):
                 part.documents.append(self._document(group))
                 group = []
-            if part.size + len(group) >= ROWS_PER_TRANSACTION and not group:
+            if part.size + len(group) >= size and not group:
                 yield part
                 part = Part()
             if row.record is None:

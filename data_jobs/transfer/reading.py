@@ -21,8 +21,9 @@ from cluster.documents.vector_stores.stores import VectorStore
 
 #: Called with an id, the reason for which it is left out, and the number of its chunks.
 LeaveOut = Callable[[str, str, int], None]
-#: Maximum number of documents in one part, because documents without chunks cost memory too.
-DOCUMENTS_PER_PART = 200
+#: Maximum number of documents in one part for each chunk that it may have, because documents without chunks
+#: cost memory too.
+DOCUMENTS_PER_CHUNK = 0.2
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,16 +41,22 @@ class Part:
         return len(self.chunks) + sum(len(rows) for _, rows in self.documents)
 
 
-def read_store(pool: ConnectionPool, index: ChunkIndex, store: VectorStore) -> Generator[Part, None, None]:
-    """Yield the store's documents by id, then the chunks without a document, all from one snapshot."""
+def read_store(
+    pool: ConnectionPool, index: ChunkIndex, store: VectorStore, *, size: int = ROWS_PER_TRANSACTION
+) -> Generator[Part, None, None]:
+    """Yield the store's documents by id, then the chunks without a document, all from one snapshot.
+
+    Args:
+        size: maximum number of chunks of a part. Only a single document can have more.
+    """
     index.collection(store.collection)  # before the snapshot, so that it needs no second connection
     with translated(), snapshot(pool) as connection:
-        for some in _some_documents(connection, store):
+        for some in _some_documents(connection, store, size):
             rows: dict[str, list[ChunkRecord]] = {one.id: [] for one in some}
             for row in chunks_of(connection, index, store, list(rows)):
                 rows[row.document].append(row)
             yield Part(documents=[(one, rows[one.id]) for one in some])
-        for chunks in chunks_without_document(connection, index, store):
+        for chunks in chunks_without_document(connection, index, store, size):
             yield Part(chunks=chunks)
 
 
@@ -74,12 +81,12 @@ def with_vectors(part: Part, leave_out: LeaveOut) -> Part:
     return Part(documents=documents, chunks=chunks)
 
 
-def _some_documents(connection: Connection[Any], store: VectorStore) -> Iterator[list[Copied]]:
+def _some_documents(connection: Connection[Any], store: VectorStore, size: int) -> Iterator[list[Copied]]:
     some: list[Copied] = []
     chunks = 0
     for copied in read_documents(connection, store):
         expected = 0 if copied.document is None else copied.document.chunks
-        if some and (len(some) == DOCUMENTS_PER_PART or chunks + expected > ROWS_PER_TRANSACTION):
+        if some and (len(some) >= DOCUMENTS_PER_CHUNK * size or chunks + expected > size):
             yield some
             some, chunks = [], 0
         some.append(copied)

@@ -89,6 +89,8 @@ class StoreWriter:
     ) -> None:
         self._settings, self._pool, self._index, self._store, self._job = settings, pool, index, store, job
         self._place = (store.organisation, store.id)
+        #: Number of chunks of a part that the index takes best.
+        self.rows_at_once = index.vectors.capabilities.rows_at_once(store.fingerprint.dim)
         self.counts = Counts()
 
     def write(self, part: Part) -> None:
@@ -102,7 +104,7 @@ class StoreWriter:
         whole = [one for one in part.documents if self._has_ended(one)]
         if whole:
             self._write_documents(sorted(whole, key=lambda one: one[0].id_in(self._store)))
-        for rows in batches(part.chunks, ROWS_PER_TRANSACTION):
+        for rows in batches(part.chunks, self.rows_at_once):
             self._write_chunks(rows)
 
     def _has_ended(self, one: Document) -> bool:

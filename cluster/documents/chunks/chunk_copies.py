@@ -56,20 +56,21 @@ def chunks_of(
 
 
 def chunks_without_document(
-    connection: Connection[Any], index: ChunkIndex, store: VectorStore
+    connection: Connection[Any], index: ChunkIndex, store: VectorStore, size: int
 ) -> Iterator[list[ChunkRecord]]:
     """Yield lists of the chunks whose document has no record in ``documents``, such as given vectors. The
     chunks are ordered by id.
 
     Args:
         connection: must be in a transaction that stays open until the iteration ends.
+        size: number of chunks of a list; the last list may be shorter.
     """
     statement = CopyStatements(store.collection).without_document()
     values = {"organisation": store.organisation, "store": store.id}
     with connection.cursor(name="chunks_without_document", row_factory=dict_row) as cursor:
         cursor.itersize = ROWS_PER_TRANSACTION
         rows = map(_record, cursor.execute(statement, values, binary=True))
-        for part in batches(rows, ROWS_PER_TRANSACTION):
+        for part in batches(rows, size):
             yield _filled(index, store, part)
 
 

@@ -21,6 +21,7 @@ from cluster.vector_index.collections import Collection, Metric
 from cluster.vector_index.contract import Capabilities, Mode, ScoredId, VectorRecord, Written
 from cluster.vector_index.filters import Filter
 from cluster.vector_index.pinecone.batches import MAX_BYTES, UpsertBatch, batches, numbers_of
+from cluster.vector_index.pinecone.concurrently import concurrently
 from cluster.vector_index.pinecone.errors import RequestTooLarge
 from cluster.vector_index.pinecone.ids import LONGEST, chunk_id, pinecone_id
 from cluster.vector_index.pinecone.limits import Operation, Use
@@ -30,6 +31,10 @@ from cluster.vector_index.pinecone.visibility import FIRST_PAUSE_S, LONGEST_PAUS
 
 #: Pinecone's name for each metric.
 METRICS: dict[Metric, str] = {"cosine": "cosine", "dot": "dotproduct", "euclidean": "euclidean"}
+#: Rows of one write. They fill at least eleven of twelve requests of 2 MB, or five requests of 1,000 rows.
+ROWS_PER_WRITE = 5_000
+#: Maximum number of upserts that one call sends at the same time.
+UPSERTS_AT_ONCE = 4
 #: Maximum number of ids that a query can ask for.
 MAX_TOP_K = 10_000
 #: Additional ids that a query asks for, so that equal scores at the end of the ranking are ordered by id.
@@ -51,7 +56,7 @@ class PineconeIndex:
         name: name of the index in the settings.
     """
 
-    capabilities = Capabilities(transactional=False)
+    capabilities = Capabilities(transactional=False, rows_per_write=ROWS_PER_WRITE)
 
     def __init__(self, requests: Requests, name: str) -> None:
         self._requests = requests
@@ -88,8 +93,9 @@ class PineconeIndex:
             if len(pinecone_id(record.id)) > LONGEST
         }
         storable = [record for record in records if record.id not in failed] if failed else records
-        for batch in batches(storable, max_bytes=self._max_bytes):
-            failed.update(self._upsert_batch(organisation, store, collection, batch))
+        send = partial(self._upsert_batch, organisation, store, collection)
+        for refused in concurrently(send, batches(storable, max_bytes=self._max_bytes), UPSERTS_AT_ONCE):
+            failed.update(refused)
         return Written(written=len(records) - len(failed), failed=failed)
 
     def _upsert_batch(
