@@ -4,9 +4,10 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 from pydantic import SecretStr
@@ -26,6 +27,10 @@ PROVIDER_KEY = "KEY_OF_A_PROVIDER"
 LEASE_S = 5.0
 #: A model with a deployment of its own, which has no replica until it is asked.
 IDLE_MODEL = "idle/model"
+#: Settings of the running cluster, from the moment of its start.
+STARTED = pytest.StashKey[Settings]()
+#: Present after a test of the running cluster failed. The test may have left the cluster stopped.
+DISTURBED = pytest.StashKey[bool]()
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +83,7 @@ def pids(settings: Settings) -> dict[str, int | None]:
 
 
 @pytest.fixture(scope="session")
-def running_cluster(new_home: NewHome) -> Iterator[RunningCluster]:
+def running_cluster(new_home: NewHome, request: pytest.FixtureRequest) -> Iterator[RunningCluster]:
     """A cluster that two ``up`` commands at the same moment start; it stops at the end of the session."""
     folder = open_model_folder(Registry(Settings()).default).path
     idle = ModelSetting(source=str(folder), min_replicas=0, max_replicas=1)
@@ -95,7 +100,32 @@ def running_cluster(new_home: NewHome) -> Iterator[RunningCluster]:
         ups = list(pool.map(lambda _: local("up", settings), range(2)))
     try:
         assert [up.returncode for up in ups] == [0, 0], [up.stderr[-2_000:] for up in ups]
+        request.config.stash[STARTED] = settings
         yield RunningCluster(settings, environment_of(settings), ups)
         assert_no_key(settings)  # while its database runs
     finally:
         local("down", settings)
+
+
+def uses_it(item: pytest.Item) -> bool:
+    """True for a test of the running cluster."""
+    return "running_cluster" in getattr(item, "fixturenames", ())
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, Any]:
+    """Record that a test of the running cluster failed."""
+    report = yield
+    if report.failed and uses_it(item):
+        item.config.stash[DISTURBED] = True
+    return report
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Repair the running cluster after a failed test, so that one failure does not cause others."""
+    stash = item.config.stash
+    if uses_it(item) and STARTED in stash and DISTURBED in stash:
+        del stash[DISTURBED]
+        repaired = local("up", stash[STARTED])
+        assert repaired.returncode == 0, repaired.stderr[-2_000:]

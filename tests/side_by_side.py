@@ -1,4 +1,6 @@
-"""Divides the tests between the two processes of ``make test`` (pytest-xdist). Plugin of ``tests.conftest``.
+"""Divides the tests between the processes of ``make test`` (pytest-xdist). Plugin of ``tests.conftest``.
+
+There is one process more than processors, because many tests only wait: for a lease, a lock or a disk.
 
 The tests of a unit run in one process, one after the other. A unit is a file, or several files that share a
 cluster or other things that take long to start.
@@ -11,10 +13,11 @@ import pytest
 
 #: Units of several files: name -> pattern of test ids. They start first, in this order.
 UNITS = {
-    "running cluster": r"tests/(launch/|faults/test_cluster)",
+    "running cluster": r"tests/(launch/(?!test_serving|test_open_address)|faults/test_cluster)",
     "bulk ingests": r"tests/(data_jobs/test_|faults/test_kill_ingest)",
     "faults": r"tests/faults/",
     "clients": r"tests/conformance/",
+    "clusters of one file": r"tests/launch/",
 }
 
 
@@ -26,7 +29,7 @@ def unit_of(test: str) -> str:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Put slow tests last, and those of the running cluster at the very end, so that no other runs beside it.
 
-    Where two processes share the tests, the units of several files come before all others.
+    Where several processes share the tests, the units of several files come before all others.
     """
     names = list(UNITS) if hasattr(config, "workerinput") else []
 

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -76,16 +77,35 @@ def inbox(home: Home, workers: Workers) -> Inbox:
     return Inbox(home)
 
 
-def test_no_second_worker_gets_a_long_job_while_the_first_runs_it(inbox: Inbox) -> None:
+@dataclass(frozen=True)
+class LongJobs:
+    """Jobs that run for several leases side by side."""
+
+    inbox: Inbox
+    #: Id of a job that only waits.
+    waiting: str
+    #: Ids of jobs that keep threads busy.
+    computing: list[str]
+
+
+@pytest.fixture(scope="module")
+def long_jobs(home: Home, workers: Workers) -> LongJobs:
+    """Long jobs, all submitted at the same moment."""
+    inbox = Inbox(home)
+    computing = [inbox.submit("compute", seconds=2.5 * LEASE_S) for _ in range(4)]
+    return LongJobs(inbox, inbox.submit("wait", seconds=2.5 * LEASE_S), computing)
+
+
+def test_no_second_worker_gets_a_long_job_while_the_first_runs_it(long_jobs: LongJobs) -> None:
     """Brokers with a visibility timeout deliver a long task again while the first copy runs."""
-    job = inbox.submit("wait", seconds=2.5 * LEASE_S)
+    inbox, job = long_jobs.inbox, long_jobs.waiting
     assert inbox.ended(job).state == JobState.SUCCEEDED
     assert inbox.attempts(job) == ["succeeded"]
 
 
-def test_a_worker_with_busy_threads_keeps_its_lease(inbox: Inbox) -> None:
+def test_a_worker_with_busy_threads_keeps_its_lease(long_jobs: LongJobs) -> None:
     """The heartbeat goes on while a stage keeps every thread busy for several leases."""
-    jobs = [inbox.submit("compute", seconds=2.5 * LEASE_S) for _ in range(4)]
+    inbox, jobs = long_jobs.inbox, long_jobs.computing
     assert [inbox.ended(job).state for job in jobs] == [JobState.SUCCEEDED] * 4
     assert [inbox.attempts(job) for job in jobs] == [["succeeded"]] * 4
 
@@ -170,8 +190,9 @@ def release(
 
 
 def test_jobs_of_the_release_before_and_after_a_deploy_run(
-    settings: Settings, pool: ConnectionPool, organisation: str
+    settings: Settings, pool: ConnectionPool, organisation: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("data_jobs.worker.consumer.UNKNOWN_KIND_WAIT_S", 1.0)
     inbox = Inbox(Home(settings, pool))
 
     async def done(run: JobAttempt) -> None:
@@ -204,9 +225,10 @@ def test_a_schedule_submits_one_job_for_each_time_however_many_workers_there_are
         ticks.append(time.time())
         await finish(attempt)
 
-    submit_every_two_seconds(pool, organisation, "tick")
+    often = settings.model_copy(update={"lease_s": LEASE_S})  # each worker looks six times in each lease
     began = time.time()
-    with release(settings, {"tick": tick}, name="one"), release(settings, {"tick": tick}, name="other"):
+    submit_every_two_seconds(pool, organisation, "tick")
+    with release(often, {"tick": tick}, name="one"), release(often, {"tick": tick}, name="other"):
         Home(settings, pool).until(lambda: len(ticks) >= 4, "four ticks", within_s=30)
     assert len(ticks) <= (time.time() - began) / 2 + 1, "more than one job for a time"
 

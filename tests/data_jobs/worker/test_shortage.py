@@ -6,6 +6,7 @@ import asyncio
 import errno
 import shutil
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,8 +29,8 @@ from cluster.jobs.jobs import JobState
 from cluster.jobs.kinds import JobKind
 from cluster.jobs.view import JobView, view_job
 from cluster.settings import Settings
-from data_jobs.worker.job_attempt import JobAttempt
-from tests.conftest import NewHome, kill_postmaster, open_to_other_users
+from data_jobs.worker.job_attempt import JobAttempt, JobFunction
+from tests.conftest import NewHome, kill_postmaster, new_organisation, open_to_other_users
 from tests.data_jobs.running_consumer import consuming, until
 from tests.full_disks import SmallDisk, small_disk
 from tests.serve_app.conftest import serving
@@ -212,52 +213,86 @@ def test_a_database_that_was_away_costs_no_job_a_try(home: Settings, own_pool: C
     assert {one.error for one in given_back} <= {"the database was away", "its worker was stopped"}
 
 
-@pytest.mark.parametrize(
-    ("error", "resource"),
-    [
-        (OSError(errno.ENOSPC, "No space left on device"), Resource.OWN_DISK),
-        (OSError(errno.EDQUOT, "Disk quota exceeded"), Resource.OWN_DISK),
-        (OSError(errno.EROFS, "Read-only file system"), Resource.OWN_DISK),
-        (Shortage("full", resource=Resource.BLOB_STORE, retry_after_s=3_600), Resource.BLOB_STORE),
-    ],
-    ids=lambda value: (
-        getattr(value, "name", None)
-        or (errno.errorcode[value.errno] if isinstance(value, OSError) else "blobs")
-    ),
-)
-def test_a_stage_that_finds_a_disk_full_waits_in_place_and_says_which(
-    settings: Settings, pool: ConnectionPool, organisation: str, error: Exception, resource: Resource
-) -> None:
-    room = {"there": False}
+#: What a stage raises on a full disk, and the resource that the job then names.
+FULL = {
+    "ENOSPC": (OSError(errno.ENOSPC, "No space left on device"), Resource.OWN_DISK),
+    "EDQUOT": (OSError(errno.EDQUOT, "Disk quota exceeded"), Resource.OWN_DISK),
+    "EROFS": (OSError(errno.EROFS, "Read-only file system"), Resource.OWN_DISK),
+    "blobs": (Shortage("full", resource=Resource.BLOB_STORE, retry_after_s=3_600), Resource.BLOB_STORE),
+}
 
-    async def kind(run: JobAttempt) -> None:
+
+@dataclass(frozen=True)
+class Waited:
+    """A job of a stage that found a disk full."""
+
+    waiting: JobView
+    ended: JobView
+    #: Number of events that say that the job pauses.
+    pauses: int
+
+
+@pytest.fixture(scope="module")
+def waited(settings: Settings, pool: ConnectionPool) -> dict[str, Waited]:
+    """A job for each error of ``FULL``. The jobs wait side by side, because each one waits for seconds."""
+    room = {"there": False}
+    started: set[str] = set()
+
+    def kind(name: str) -> JobFunction:
         async def work() -> None:
             if not room["there"]:
-                raise error
+                raise FULL[name][0]
 
-        await run.stage("work", work)
-        await run.in_transaction(lambda connection: attempts.finish(connection, run.job, result={}))
+        async def run(run: JobAttempt) -> None:
+            started.add(name)
+            while started != FULL.keys():  # a worker claims fewer jobs while a disk is full
+                await asyncio.sleep(0.01)
+            await run.stage("work", work)
+            await run.in_transaction(lambda connection: attempts.finish(connection, run.job, result={}))
 
-    def view() -> JobView:
+        return run
+
+    organisations = {name: new_organisation(pool) for name in FULL}
+
+    def view(name: str) -> JobView:
         with pool.connection() as connection:
-            return view_job(connection, organisation, id, now=datetime.now(UTC), lease_s=30)
+            return view_job(connection, organisations[name], ids[name], now=datetime.now(UTC), lease_s=30)
 
-    hurried = settings.model_copy(update={"stage_timeout_s": 4.0, "stage_attempts": 1})
-    with consuming(hurried, pool, kinds={"kind": kind}):
+    def wait_for(condition: Callable[[JobView], bool]) -> dict[str, JobView]:
+        return {name: until(lambda name=name: view(name), condition) for name in FULL}
+
+    slots = {"worker_slots_medium": len(FULL)}
+    hurried = settings.model_copy(update={"stage_timeout_s": 4.0, "stage_attempts": 1, **slots})
+    with consuming(hurried, pool, kinds={name: kind(name) for name in FULL}):
         with pool.connection() as connection:
-            id = queue.submit(connection, organisation, JobKind(name="kind"), {}).id
-        seen = until(view, lambda view: view.waiting is not None and view.waiting.reason == "storage")
-        assert (seen.job.state, seen.job.waits_for) == (JobState.RUNNING, resource)
-        assert resource.sentence in seen.waiting.message
+            ids = {
+                name: queue.submit(connection, organisation, JobKind(name=name), {}).id
+                for name, organisation in organisations.items()
+            }
+        waiting = wait_for(lambda view: view.waiting is not None and view.waiting.reason == "storage")
         time.sleep(4.5)  # longer than a stage in which nothing gets done may take
         room["there"] = True
-        ended = until(view, lambda view: view.job.state.ended)
-    assert (ended.job.state, ended.job.attempt, ended.stages[0].tries) == (JobState.SUCCEEDED, 1, 1)
+        ended = wait_for(lambda view: view.job.state.ended)
     with pool.connection() as connection:
-        paused = connection.execute(
-            "SELECT count(*) FROM job_events WHERE job = %s AND type = 'paused'", [id]
-        ).fetchone()
-    assert paused == (1,)
+        paused = Counter(
+            job
+            for (job,) in connection.execute(
+                "SELECT job FROM job_events WHERE job = ANY(%s) AND type = 'paused'", [list(ids.values())]
+            )
+        )
+    return {name: Waited(waiting[name], ended[name], paused[ids[name]]) for name in FULL}
+
+
+@pytest.mark.parametrize("name", FULL)
+def test_a_stage_that_finds_a_disk_full_waits_in_place_and_says_which(
+    waited: dict[str, Waited], name: str
+) -> None:
+    seen, ended, resource = waited[name].waiting, waited[name].ended, FULL[name][1]
+    assert (seen.job.state, seen.job.waits_for) == (JobState.RUNNING, resource)
+    assert seen.waiting is not None
+    assert resource.sentence in seen.waiting.message
+    assert (ended.job.state, ended.job.attempt, ended.stages[0].tries) == (JobState.SUCCEEDED, 1, 1)
+    assert waited[name].pauses == 1
 
 
 def test_a_statement_at_a_limit_of_the_database_waits_no_longer_than_its_stage(
