@@ -149,7 +149,7 @@ class ChunkIndex:
         strangers = [row.id for row in rows if row.document != document]
         if strangers:
             raise InvalidInput(
-                f"{len(strangers)} rows are not of document {document!r}, {strangers[0]!r} for one",
+                f"{len(strangers)} rows are not of document {document!r}, for example {strangers[0]!r}",
                 row_ids=strangers,
             )
         assert self.external is None or ahead is not None, "an external index gets its vectors first"

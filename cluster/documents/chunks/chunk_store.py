@@ -109,7 +109,7 @@ def merge(
         missing = set(kept).difference(id for (id,) in stored)
         if missing:
             raise Permanent(
-                f"{len(missing)} rows without vector are not stored, {min(missing)!r} for one",
+                f"{len(missing)} rows without vector are not stored, for example {min(missing)!r}",
                 row_ids=sorted(missing),
             )
     connection.execute(statements.open_incoming())

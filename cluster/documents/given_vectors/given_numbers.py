@@ -106,7 +106,7 @@ def _length(given: int, dim: int) -> str:
 def _array(value: list[Any]) -> Any:
     try:
         array = np.array(value)
-    except (ValueError, OverflowError):  # nested lists of unequal lengths, for one
+    except (ValueError, OverflowError):  # for example, nested lists of unequal lengths
         return None
     if array.dtype != object:
         return array

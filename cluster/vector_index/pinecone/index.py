@@ -259,7 +259,7 @@ class PineconeIndex:
             if time.monotonic() > deadline:
                 raise ProviderUnavailable(
                     f"{len(missing)} vectors are not visible in the vector index {self._name!r} on Pinecone "
-                    f"after {timeout_s:g} s, {missing[0]} for one; writing them again is safe"
+                    f"after {timeout_s:g} s, for example {missing[0]}; writing them again is safe"
                 )
             time.sleep(pause_s)
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
