@@ -1,8 +1,9 @@
 """The blob store: the bytes of uploaded files, in a folder or a bucket.
 
-A blob is named by the SHA-256 of its bytes, and an organisation has each content once. The bytes are written
-before the row that names them. So a crash in between leaves a blob without a row, which ``cluster.doctor``
-finds, but never a row without its blob. Called by uploads, by the jobs that read files, and by deletion.
+A blob is named by the SHA-256 of its bytes, and each organisation has at most one copy of a content. The
+bytes are written before the row that names them. So a crash in between leaves a blob without a row, which
+``cluster.doctor`` finds, but never a row without its blob. Called by uploads, by the jobs that read files,
+and by deletion.
 
     store = open_blob_store(settings)
     with store.writer("default") as writer:
@@ -132,7 +133,7 @@ class BlobStore:
             return bool(self._files.exists(path))
 
     def delete(self, organisation: str, sha256: str) -> bool:
-        """Delete the blob, to which no row may refer any more. Return True if it was stored."""
+        """Delete the blob. No row may refer to it any more. Return True if the blob was stored."""
         path = self._path(organisation, sha256)
         with translated_storage_errors():
             try:
@@ -181,7 +182,9 @@ class BlobStore:
         return f"{self._root}/{_checked(ORGANISATION, organisation)}/{name[:2]}/{name}"
 
     def _make(self, folder: str) -> None:
-        """Create the folder and its parents so that they survive a power cut. A bucket has no folders."""
+        """Create the folder and its parent folders, and make the new folders survive a power cut. A bucket
+        has no folders.
+        """
         if not self._local or os.path.isdir(folder):
             return
         os.makedirs(self._root, mode=0o700, exist_ok=True)  # the mode applies to the last folder only

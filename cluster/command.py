@@ -44,7 +44,7 @@ def read_settings(*, organisation: str | None = None) -> Settings:
     """Return the settings of this environment.
 
     Args:
-        organisation: replaces CLUSTER_ORGANISATION if it is given.
+        organisation: if given, replaces CLUSTER_ORGANISATION.
 
     Raises:
         Misconfigured: settings are wrong; the message names each one and says what is wrong with it.

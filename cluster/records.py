@@ -57,7 +57,7 @@ class PublicError(StrEnum):
 
     #: An error in this software, or an error that may not occur again.
     SERVER_ERROR = "server_error"
-    #: No parser reads such files.
+    #: The file has a format that no parser reads.
     UNSUPPORTED_FILE = "unsupported_file"
     #: No text of this file can be read.
     INVALID_FILE = "invalid_file"

@@ -108,7 +108,7 @@ def _target(
 def _compared(
     pool: ConnectionPool, indexes: ChunkIndexes, source: VectorStore, target: VectorStore
 ) -> dict[str, Any]:
-    """Compare both stores as they are now."""
+    """Compare the current contents of both stores."""
     with translated(), pool.connection() as connection:
         found: Difference = compare(connection, source, target)
         records = [count_documents(connection, store) for store in (source, target)]

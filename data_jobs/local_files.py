@@ -1,4 +1,4 @@
-"""List and read the files below a folder of this machine. Each file is listed once; only regular ones are
+"""List and read the files below a folder of this machine. Each file is listed once; only regular files are
 opened.
 
 for path in files_below("/srv/manuals", on_left_out=print):
@@ -89,7 +89,7 @@ def read_file(path: str, *, max_bytes: int) -> bytes:
     Raises:
         OSError: the file cannot be read, or it is not a regular file.
     """
-    require_regular(os.stat(path))  # check first: opening a device can act on it (a tape rewinds)
+    require_regular(os.stat(path))  # check first: opening a device can change it (a tape rewinds)
     # The file may become a pipe between the two calls. Opening a pipe would wait for its writer.
     handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     try:

@@ -24,8 +24,8 @@ MAX_ONGOING_REQUESTS = 256
 LOOK_BACK_S = 15
 HEALTH_PERIOD_S = 10
 #: Maximum seconds in which a stopping replica can finish its requests: the setting ``request_timeout_s``,
-#: plus half a minute until HAProxy sends it no more requests. The replica ends as soon as it has no open
-#: request.
+#: plus half a minute until HAProxy sends no more requests to the replica. The replica ends as soon as it has
+#: no open request.
 GRACEFUL_SHUTDOWN_S = 150
 #: Seconds between two checks of a stopping replica for open requests.
 DRAIN_POLL_S = 1

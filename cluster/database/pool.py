@@ -18,11 +18,11 @@ from cluster.database.errors import translated
 from cluster.database.migrate import migrate
 from cluster.settings import Settings
 
-#: Maximum time that a caller waits for a connection. After it, the database counts as unavailable.
+#: Maximum time that a caller waits for a connection. After this time, the database counts as unavailable.
 CHECKOUT_TIMEOUT_S = 10.0
-#: Time that the pool tries to reconnect to a lost database. Then it stops until the next caller asks for a
-#: connection. The pauses between attempts double, so with a longer time the pool would find a restarted
-#: database later.
+#: Time that the pool tries to reconnect to a lost database. Then the pool stops trying until the next caller
+#: asks for a connection. The pauses between attempts double, so with a longer time the pool would find a
+#: restarted database later.
 RECONNECT_TIMEOUT_S = 10.0
 #: Name that the server shows for our connections.
 APPLICATION = "embedding-cluster"
@@ -42,14 +42,15 @@ CONNECTION = {
 class ExplainingPool(ConnectionPool):
     """Adds the reason why the server refuses connections to timeout errors. The base class only logs it."""
 
-    #: Error text of the last attempt to connect; None if it succeeded.
+    #: Error text of the last attempt to connect; None if that attempt succeeded.
     refusal: str | None = None
 
     def getconn(self, timeout: float | None = None) -> psycopg.Connection[Any]:
         """Return a connection of the pool.
 
         Raises:
-            PoolTimeout: no connection was free in time; if the server refused new ones, the message says why.
+            PoolTimeout: no connection was free in time; if the server refused new connections, the message
+                says why.
         """
         try:
             return super().getconn(timeout)
@@ -136,7 +137,8 @@ def _connections(report: Callable[[str | None], object]) -> type[psycopg.Connect
 def snapshot(pool: ConnectionPool) -> Iterator[psycopg.Connection[Any]]:
     """Yield a read-only connection. All queries on it see the database as it was at the first query."""
     with pool.connection() as connection:
-        # BEGIN sends these attributes along. A SET TRANSACTION would cost one more round trip.
+        # psycopg sends these two options with the BEGIN of the transaction. A SET TRANSACTION would cost one
+        # more round trip.
         connection.isolation_level, connection.read_only = psycopg.IsolationLevel.REPEATABLE_READ, True
         try:
             yield connection

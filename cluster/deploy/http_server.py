@@ -6,8 +6,8 @@ each of these processes before the server starts.
 - Offers to upgrade the connection are ignored, because uvicorn would lose the body of such a request. HTTP
   allows this (RFC 9110, 7.8). The HttpClient of Java and ``curl --http2`` send an offer with every first
   request.
-- Serve's own errors are plain text; they get OpenAI's shape. Serve's 404 becomes 503, because Serve's proxy
-  listens before it knows the application.
+- Serve's own errors are plain text; this module gives them the form of OpenAI's errors. Serve's 404 becomes
+  503, because Serve's proxy listens before it knows the application.
 - An answer has only our ``x-request-id``. The second one, which Serve adds, is removed.
 """
 
@@ -156,7 +156,9 @@ def _with_one_id(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]
 
 
 def _is_of_serve(status: int, headers: list[tuple[bytes, bytes]]) -> bool:
-    """Return True for an error of Serve itself. It is plain text, and the application's errors never are."""
+    """Return True for an error of Serve itself. Such an error is plain text; the application's errors are
+    never plain text.
+    """
     if status < HTTPStatus.BAD_REQUEST:
         return False
     return any(name.lower() == CONTENT_TYPE and value.startswith(b"text/plain") for name, value in headers)

@@ -1,1 +1,1 @@
-"""Files, uploads, vector stores, the files attached to them, and documents with their versions."""
+"""Store files, uploads, vector stores, attached files, and documents with their versions."""

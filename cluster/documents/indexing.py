@@ -67,7 +67,7 @@ class ChunkIndex:
         self._pool = pool
         #: The index that stores the vectors.
         self.vectors = index
-        #: The same index if it is outside our Postgres, else None.
+        #: The same index if it is an external index; otherwise None.
         self.external = None if index.capabilities.transactional else cast(ExternalIndex, index)
         self._collections: dict[str, Collection] = {}
         self.name = name

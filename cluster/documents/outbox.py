@@ -39,7 +39,7 @@ LEASE_S = 300.0
 IDS_PER_BATCH = 1_000
 #: Backoff in seconds after a failed attempt. It starts at the first value and doubles up to the second.
 FIRST_BACKOFF_S, LONGEST_BACKOFF_S = 1.0, 3_600.0
-#: A writer that finds an id being sent waits this many seconds.
+#: A writer waits this many seconds if one of its ids is being sent at the moment.
 RETRY_AFTER_S = 1.0
 #: The id that stands for every vector of a store.
 WHOLE_STORE = ""

@@ -1,6 +1,6 @@
 """Score documents with a cross-encoder, which reads a query and a document together.
 
-A cross-encoder is slower than comparing vectors, and its scores are better. This one runs on
+A cross-encoder is slower than comparing vectors, and its scores are better. This cross-encoder runs on
 sentence-transformers, which supports all cross-encoders. Reranking and search use it.
 
     reranker = CrossEncoderReranker(path, settings)

@@ -5,11 +5,12 @@ All families have the same architecture, with small differences:
 - BERT (Devlin et al. 2018, arXiv:1810.04805), which includes MiniLM, BGE, E5 and GTE;
 - RoBERTa and XLM-RoBERTa (Liu et al. 2019, arXiv:1907.11692), which include BGE-M3 and multilingual E5. Their
     position numbers start after the index of the padding;
-- MPNet (Song et al. 2020, arXiv:2004.09297), which includes all-mpnet-base-v2. It adds a bias by distance to
+- MPNet (Song et al. 2020, arXiv:2004.09297), which includes all-mpnet-base-v2. The family adds a bias by
+  distance to
     the attention scores, and has no token types;
 - DistilBERT (Sanh et al. 2019, arXiv:1910.01108), which has no token types.
 
-``bert`` and ``weights`` use this module. It does not import torch.
+``bert`` and ``weights`` use this module. This module does not import torch.
 
     family = family_of(config)
     family.layer(3) + family.query       # "encoder.layer.3.attention.self.query"

@@ -208,7 +208,8 @@ def cancel(
     does not change.
 
     Args:
-        reason: a sentence, which becomes the error of the job. A later request does not replace it.
+        reason: a sentence, which becomes the error of the job. A later request does not replace this
+            sentence.
         code: the error code of the job.
 
     Raises:

@@ -56,7 +56,7 @@ def add_entries(
     """Add one queue entry for each turn, and return the ids of the entries.
 
     Args:
-        turns: virtual times of the turns; lower ones are taken first.
+        turns: virtual times of the turns. Turns with lower times are taken first.
         concurrency_limit: the organisation's limit for this class; None means no limit.
         run_at: the earliest time at which a worker takes the entries.
     """

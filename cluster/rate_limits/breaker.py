@@ -8,8 +8,8 @@ closes; if it fails, the next pause is twice as long.
     with breaker.attempt():                     # raises ProviderUnavailable while the breaker is open
         answer = client.embeddings.create(...)
 
-Put only the call itself into the block. The name must not contain an organisation, because ``/readyz`` shows
-it to everybody.
+Put only the call itself into the block. The name must not contain the name of an organisation, because
+``/readyz`` shows the name of the breaker to everybody.
 """
 
 import asyncio

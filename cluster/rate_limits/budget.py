@@ -44,11 +44,11 @@ SQL = {
 URGENT_SHARE = 9
 #: Grants are spread over the window: otherwise the first caller would use up the whole window, and an urgent
 #: claim would wait for its end. ``BURST`` is the part of a limit that may be granted at once. ``PACE`` is the
-#: speed of further grants, as a multiple of the average speed. It is above 1, so that unused room can still
-#: be used.
+#: speed of further grants, as a multiple of the average speed. ``PACE`` is above 1, so that callers can still
+#: use room that was left unused.
 BURST, PACE = 0.05, 1.1
-#: Seconds for which a grant counts as in use if its process does not settle it. It has to be longer than the
-#: time limit of a call.
+#: Seconds for which a grant counts as in use if its process does not settle it. This has to be longer than
+#: the time limit of a call.
 LEASE_S = 120.0
 #: Seconds after which a waiting process counts as lost, if it does not ask again and does not take its
 #: offered grant.
@@ -101,8 +101,8 @@ class Grant:
 
 
 class SharedBudget:
-    """The rate limits of one provider, for all processes that open it with the same name. Safe to use from
-    several threads.
+    """The rate limits of one provider, for all processes that open a budget with the same name. Safe to use
+    from several threads.
 
     Args:
         pool: connections to the database.

@@ -80,7 +80,7 @@ class ResultCache:
         return entry.chunks
 
     def put(self, found: VersionedStore, key: bytes, chunks: Sequence[RetrievedChunk]) -> None:
-        """Keep the result of a search that began when the store had this version."""
+        """Store the result of a search that began while the store had this version."""
         place, cost = _place(found), ENTRY_BYTES + sum(map(_cost, chunks))
         if cost > self._most:
             return

@@ -15,7 +15,7 @@ RAY_PORTS = 32
 
 
 def is_loopback(host: str) -> bool:
-    """True for an address that only this machine reaches."""
+    """True for an address that only processes on this machine can reach."""
     try:
         return ip_address(host).is_loopback
     except ValueError:

@@ -15,8 +15,8 @@ class EngineSettings(Concern):
 
     precision: Literal["auto", "float32", "bfloat16", "int8"] = "float32"
     """Number type of the encoder's arithmetic. ``auto`` takes bfloat16 on a GPU; on a CPU it takes bfloat16
-    only if bfloat16 was measured to be faster than float32. ``int8`` is for CPUs. It is refused until its
-    recall was measured, and if it is not faster than float32."""
+    only if bfloat16 was measured to be faster than float32. ``int8`` is for CPUs. ``int8`` is refused until
+    its recall was measured, and if ``int8`` is not faster than float32."""
 
     int8_least_recall: float = Field(default=0.95, ge=0, le=1)
     """Minimum recall@10 with which ``int8`` is accepted. ``python -m cluster.engines.int8_gate`` measures the

@@ -22,7 +22,7 @@ WORDS_VERSION = 1
 #: Longer words are cut into pieces of this many characters because Postgres drops lexemes of more than 2,046
 #: bytes.
 LONGEST_WORD = 128
-#: Maximum number of normal forms kept in memory: this many of characters, and this many of short runs.
+#: Maximum number of normal forms of characters in memory, and maximum number of normal forms of short runs.
 MAX_REMEMBERED = 65_536
 
 #: Invisible characters inside words that are not format characters (Cf): joiners, fillers, variation

@@ -56,7 +56,7 @@ def ray_session(settings: Settings) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    # Busy-waiting OpenMP threads cost 2-4x the CPU per text on shared cores; workers inherit this.
+    # Busy-waiting OpenMP threads cost 2-4x the CPU per text on shared cores; workers inherit this setting.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("GOMP_SPINCOUNT", "0")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")

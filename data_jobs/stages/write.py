@@ -143,7 +143,7 @@ class DocumentWriter:
         vectors.
 
         Raises:
-            Permanent: the index refuses them.
+            Permanent: the index refuses the vectors.
         """
         if self._index.external is None:
             return None
@@ -162,7 +162,7 @@ class DocumentWriter:
         """Make the chunks of the whole document, or of the part that could be read, searchable.
 
         Raises:
-            Permanent: the index refuses them.
+            Permanent: the index refuses the chunks.
         """
         chunks = unpack(row)
         lengths = pc.list_value_length(chunks["token_ids"]).to_numpy()

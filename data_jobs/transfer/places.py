@@ -56,7 +56,7 @@ def open_to_read(location: str) -> Iterator[Any]:
 
     Raises:
         NotFound: there is no such file.
-        InvalidInput: it is not a regular file, or it cannot be opened.
+        InvalidInput: the file is not a regular file, or it cannot be opened.
     """
     uri = absolute(location)
     try:

@@ -94,7 +94,8 @@ class StoreWriter:
         self.counts = Counts()
 
     def write(self, part: Part) -> None:
-        """Write the part. Documents and chunks that cannot be written are counted, and the others written.
+        """Write the part. Documents and chunks that cannot be written are counted, and the other documents
+        and chunks are written.
 
         Raises:
             Retryable: the database or the index stayed unavailable. Everything written so far stays.

@@ -57,7 +57,8 @@ ROOM_BACKOFF = Backoff(first_s=1.0, longest_s=15.0)
 #: For each code of a job's last error, what the job waits for: a key of ``view.WAITS_FOR``. For any other
 #: code it is ``retry``.
 WAITS_FOR = {THROTTLED: "provider", PROVIDER_UNAVAILABLE: PROVIDER_UNAVAILABLE}
-#: Minimum seconds between two records of progress. People read the progress, so this is often enough.
+#: Minimum seconds between two records of progress. Only people read the progress, so more records are not
+#: needed.
 PROGRESS_INTERVAL_S = 0.5
 
 

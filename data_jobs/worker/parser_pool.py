@@ -18,8 +18,8 @@ from cluster.records import ParsedDocument
 from cluster.settings import Settings
 from data_jobs.stages.parsing.parser import Parser
 
-#: A job that has waited this many seconds goes first, at any rank. Otherwise a stream of urgent jobs could
-#: keep every parser busy.
+#: A job that has waited this many seconds goes first, whatever its rank is. Otherwise a stream of urgent jobs
+#: could keep every parser busy.
 LONG_WAIT_S = 5.0
 
 

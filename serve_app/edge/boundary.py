@@ -102,7 +102,8 @@ class Boundary:
         except ClientDisconnect:
             answer.cut_off()
         except HTTPException as exc:
-            # This layer's own checks raise it; the error handlers of the application do not see it.
+            # This layer's own checks raise this error, so the error handlers of the application do not see
+            # it.
             if answer.status:
                 raise
             await http_error_response(exc, scope)(scope, receive, answer.send)

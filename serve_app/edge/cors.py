@@ -1,6 +1,6 @@
 """Lets browser pages of the origins in ``CLUSTER_CORS_ORIGINS`` call this endpoint; by default no page may.
 
-``boundary`` uses it. ``boundary`` answers a preflight request before it checks the API key, and also adds the
+``boundary`` uses this module. It answers a preflight request before it checks the API key, and also adds the
 CORS headers to refusals.
 
     cors = Cors(settings.cors_origins)

@@ -3,7 +3,7 @@ hangs.
 
 The word waits in the engine's queue like any batch. If the engine hangs, further checks wait for the same
 word and add no other. An engine whose calls cost money is never called. The health check of the replica uses
-this.
+this module.
 
     await Heartbeat(engine).check()
 """
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from cluster.engines import Engine
 from cluster.errors import Unavailable
 
-#: Maximum seconds for the word. This is longer than the batches in flight of a large model on a CPU take.
+#: Maximum seconds for the word. This is longer than a large model on a CPU takes for the batches in flight.
 TIMEOUT_S = 20.0
 
 

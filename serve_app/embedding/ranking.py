@@ -1,6 +1,6 @@
 """Score how well documents answer a query, with the cross-encoder or with vectors of the embedding model.
 
-The routes for reranking and the search route use it.
+The routes for reranking and the search route use this module.
 
     question = RankingQuestion(query="Who may stop the pump?", texts=["...", "..."])
     ranking = await ranked(models, question, context)        # ranking.best == [1, 0]

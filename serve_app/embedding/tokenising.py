@@ -28,8 +28,8 @@ from serve_app.embedding.long_inputs import InputField
 
 #: Requests with more tokens than this go into the lane ``bulk`` by default.
 INTERACTIVE_TOKENS = 2_048
-#: Requests with up to this many characters are tokenised on the event loop. It takes 20 µs, a fifth of the
-#: time to wake a thread.
+#: Requests with up to this many characters are tokenised on the event loop. Tokenising them takes 20 µs, a
+#: fifth of the time to wake a thread.
 INLINE_CHARACTERS = 300
 #: Requests with more characters are tokenised by threads of lower priority, because queries must come first.
 INTERACTIVE_CHARACTERS = 4 * INTERACTIVE_TOKENS
@@ -40,7 +40,7 @@ CHARACTERS_PER_TOKEN = 64
 #: Minimum number of characters of a slice, except the last slice of a text. The slice ends at the next
 #: boundary (``BOUNDARIES``).
 SLICE_CHARACTERS = 16_384
-#: Maximum number of characters of a slice. It ends here if there is no boundary before.
+#: Maximum number of characters of a slice. A slice ends here if there is no boundary before this point.
 LONGEST_SLICE = 65_536
 #: Maximum number of characters of the slices that are tokenised together, on all cores. A cancelled request
 #: ends between two such groups.

@@ -186,8 +186,8 @@ class DeletedFile(ResponseModel):
 async def create(request: Request, service: ServiceDep, organisation: Organisation, once: Once) -> Response:
     """Stores the file, and attaches it to a vector store if the form names a store.
 
-    An upload of the same bytes, name and purpose within ten minutes returns the same file, so it can be
-    repeated.
+    An upload of the same bytes, name and purpose within ten minutes returns the same file, so the upload can
+    be repeated.
     """
     settings = service.settings
     names = frozenset(field.alias or name for name, field in FileFields.model_fields.items())

@@ -1,6 +1,6 @@
 """Creates the files of the bundled Postgres server on disk, and writes the server's configuration.
 
-The module ``server`` holds its lock when it calls ``initialise`` and ``configure``.
+The module ``server`` holds its lock while it calls ``initialise`` and ``configure``.
 """
 
 import secrets

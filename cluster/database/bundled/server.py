@@ -144,7 +144,7 @@ def _refuse_files_of_others() -> Iterator[None]:
 
 @contextmanager
 def _locked(settings: Settings) -> Iterator[None]:
-    """Hold the lock of this home's server, so that one process at a time starts or stops the server."""
+    """Hold the lock of this home's server, so that only one process at a time starts or stops the server."""
     settings.home.mkdir(parents=True, exist_ok=True)
     with (settings.home / "postgres.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)  # the kernel releases the lock when the process ends

@@ -74,7 +74,7 @@ def add_part(connection: Connection[Any], blobs: BlobStore, batch: RequestBatch,
     """Add the part to the batch. Its counts are added to the counts of the batch, and its usage is recorded.
 
     Args:
-        batch: the batch as it is now; the caller has locked it.
+        batch: the current state of the batch; the caller has locked it.
 
     Raises:
         Conflict: the part does not follow the last part, or the batch has ended.
@@ -136,7 +136,7 @@ def end(
     """End the batch, and create its output file and its error file.
 
     Args:
-        batch: the batch as it is now; the caller has locked it.
+        batch: the current state of the batch; the caller has locked it.
         status: the status in which the batch ends.
         files: the blobs of the two files.
         errors: the reasons why the batch failed.

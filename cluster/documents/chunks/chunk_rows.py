@@ -23,7 +23,7 @@ from cluster.vector_index.vectors import vector_faults
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ChunkRecord:
-    """A chunk as it is stored: its text, its attributes, and its vector."""
+    """A chunk in the form that is stored: its text, its attributes, and its vector."""
 
     id: str
     #: Id of the document the chunk belongs to.

@@ -35,7 +35,7 @@ def renew_words(
 
     Args:
         limit_s: seconds after which no further transaction begins.
-        collection: the only collection to renew; None: all of them.
+        collection: the only collection to renew; None: all collections.
         again: also check finished collections, because older code may have written to them since.
     """
     deadline = time.monotonic() + limit_s

@@ -16,8 +16,8 @@ from cluster.errors import InvalidInput
 
 #: A vector with a smaller length counts as a vector of length zero.
 LEAST_LENGTH = 1e-100
-#: A vector whose length differs from 1 by at most this is stored unchanged. Other vectors are divided by
-#: their length.
+#: A vector whose length differs from 1 by no more than this number is stored unchanged. Other vectors are
+#: divided by their length.
 UNIT_TOLERANCE = 1e-5
 #: The kinds of numpy's number types that a vector from JSON or Parquet can have: floating point, integer,
 #: unsigned integer.
@@ -43,7 +43,7 @@ def unit_vector(numbers: Sequence[float], dim: int) -> NDArray[np.float32]:
 
 
 def vector_of(value: Any, dim: int) -> NDArray[np.float64]:
-    """Return the JSON value, or the array, as a vector, (dim,) float64. It may have NaN.
+    """Convert a JSON value or an array to a vector, (dim,) float64. The vector may have NaN.
 
     Raises:
         Unfit: the value is not a vector of ``dim`` numbers.

@@ -1,1 +1,1 @@
-"""Vector stores, the files attached to them, and batches of attached files."""
+"""Manage vector stores, the files that are attached to them, and batches of attached files."""

@@ -31,7 +31,7 @@ from cluster.engines.weights import ModelFolder
 LIBRARY = "cluster.engines.bert._avx2"
 #: Number of outputs of a layer that are computed together.
 PANEL = 16
-#: Inputs with this number of tokens or more are multiplied in pairs of rows. Pairs need an eighth fewer
+#: Inputs with this number of tokens or more are multiplied two rows at a time. Pairs need an eighth fewer
 #: multiplications, but read twice as many weights, so a shorter input alone would wait for memory.
 PAIRED_FROM = 32
 #: Size of a huge page in bytes.

@@ -71,7 +71,8 @@ class BertWeights:
         if family.token_types:
             self.positions = self.positions + self._get(family.token_types)[0]
         self.embeddings = self._affine("embeddings.LayerNorm")
-        #: (rows, heads), see ``attention.bias_by_distance``; None if attention has no such bias.
+        #: (rows, heads), see ``attention.bias_by_distance``; None if the attention of this family has no such
+        #: bias.
         self.distance_bias = self._get(family.distance_bias) if family.distance_bias else None
 
     def layer(self, number: int) -> LayerWeights:

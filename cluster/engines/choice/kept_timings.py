@@ -33,8 +33,8 @@ from cluster.settings import Settings
 
 log = structlog.get_logger(__name__)
 
-#: Files with the code whose speed is measured, and with the code that measures it. ``_code`` adds the library
-#: of the compiled forward pass.
+#: Files with the code whose speed is measured, and with the code that measures the speed. ``_code`` adds the
+#: library of the compiled forward pass.
 CODE = (
     *("bert/attention.py", "bert/forward.py", "bert/compiled.py", "bert/int8.py", "bert/linear.py"),
     *("choice/paths.py", "choice/timing.py"),
@@ -57,7 +57,7 @@ def timings_of(
     paths: Sequence[NumericPath],
     measured: Callable[[], Timings],
 ) -> Timings:
-    """Return the timings kept for this model and machine. If there are none, measure and keep them."""
+    """Return the stored timings for this model and machine. If there are none, measure and store them."""
     conditions = _conditions(folder, threads, paths)
     file = settings.home / "engines" / f"{digest(json.dumps(conditions), size=8)}.json"
     kept = _read(file, conditions)

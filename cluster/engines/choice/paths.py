@@ -36,7 +36,7 @@ CPU = torch.device("cpu")
 class NumericPath(StrEnum):
     """A forward pass and the number type of its products. Of two equally fast paths, the first is used."""
 
-    #: A vector from this path has the same bits, whatever other inputs are in its batch.
+    #: A vector from this path has the same bits, also if other inputs are in its batch.
     COMPILED = "compiled float32"
     FLOAT32 = "torch float32"
     BFLOAT16 = "torch bfloat16"
@@ -46,7 +46,7 @@ class NumericPath(StrEnum):
 
     @property
     def precision(self) -> str:
-        """The coarsest number type of the products of this path."""
+        """The number type with the lowest precision in which this path computes products."""
         return next(precision for precision in COARSEST_FIRST if precision in self)
 
 

@@ -23,7 +23,7 @@ from cluster.errors import Misconfigured
 from cluster.rate_limits import SharedBudget
 from cluster.secrets import Secret, find_key
 
-#: Seconds for which an account is kept in memory. A changed key is noticed after this time.
+#: Seconds for which an account is kept in memory. A process may use an old key for this time.
 REMEMBERED_S = 30.0
 #: Time limit of one request in seconds. It must be shorter than the lease of a budget's grant.
 REQUEST_TIMEOUT_S = 60.0
@@ -138,8 +138,8 @@ class Accounts:
             max_retries=0,
             timeout=Timeout(REQUEST_TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
         )
-        # The client reads these two from the environment. They may belong to another key, so they are
-        # removed.
+        # The client reads these two values from the environment. The values may belong to another key, so
+        # remove both.
         client.organization = client.project = None
         return client
 

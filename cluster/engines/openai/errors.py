@@ -121,7 +121,7 @@ def without_keys(sentence: str, account: Account) -> str:
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float | None:
-    """Return the pause that the provider asks for, in seconds; None if it asks for none."""
+    """Return the pause that the provider asks for, in seconds; None if the provider asks for no pause."""
     milliseconds, seconds = headers.get("retry-after-ms"), headers.get("retry-after")
     try:
         if milliseconds is not None:

@@ -98,7 +98,7 @@ class Cl100kTokeniser:
         return np.array([len(ids) for ids in self.ids(texts)], np.int32)
 
     def knows(self, ids: Ids) -> NDArray[np.bool_]:
-        """Return for each id whether the vocabulary has it: (n,) bool."""
+        """Return for each id whether the vocabulary has the id: (n,) bool."""
         inside = (ids >= 0) & (ids < self.vocabulary_size)
         known: NDArray[np.bool_] = inside & (self._lengths[np.where(inside, ids, 0)] > 0)
         return known

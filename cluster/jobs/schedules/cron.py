@@ -182,9 +182,11 @@ def _next_cron_time(cron: str, zone: ZoneInfo, after: datetime) -> datetime:
 
 
 def _meanings(shown: datetime, zone: ZoneInfo, *, every_hour: bool) -> list[datetime]:
-    """Return the times that a clock time means, in order; two if the clock shows it twice.
+    """Return the times that a clock time means, in order. If the clock shows this time twice, these are two
+    times.
 
-    A clock time that the clock skips gets the offset from before the change, which gives a time after it.
+    A clock time that the clock skips gets the offset from before the change, which gives a time after the
+    change.
     """
     first = shown.replace(tzinfo=zone).astimezone(UTC)
     if not every_hour:

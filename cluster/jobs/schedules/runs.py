@@ -40,7 +40,7 @@ class ScheduleRun:
     scheduled_for: datetime
     #: True if a person started the run.
     by_hand: bool
-    #: The first of the missed times that this run stands for; None if it stands for its own time only.
+    #: If the job of this run replaces the jobs of missed times, the first of these times; otherwise None.
     missed_from: datetime | None
     #: Id of the job; None if no job was accepted.
     job: str | None
@@ -78,7 +78,9 @@ def list_runs(
 
 
 def delete_old_runs(connection: Connection[Any], *, older_than_s: float) -> int:
-    """Delete the runs without a job that are this old, of all organisations, and return their number."""
+    """Delete the runs of all organisations that have no job and are older than ``older_than_s`` seconds.
+    Return the number of deleted runs.
+    """
     return connection.execute(SQL["delete_old_of_all"], {"older_than_s": older_than_s}).rowcount
 
 

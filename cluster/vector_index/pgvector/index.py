@@ -1,8 +1,8 @@
 """The vector index on pgvector: it searches the vector column of the chunk tables in our own Postgres.
 
-Searches in mode ``exact`` compare float32 vectors. They cannot use an approximate index because it is built
-on half precision. If there is an approximate index, mode ``ann`` takes candidates from it and ranks the
-candidates by float32.
+Searches in mode ``exact`` compare float32 vectors. They cannot use an approximate index because the
+approximate index stores half precision. If there is an approximate index, mode ``ann`` takes candidates from
+it and ranks the candidates by float32.
 """
 
 from collections.abc import Mapping

@@ -14,8 +14,8 @@ from cluster.errors import Misconfigured
 from cluster.secrets import Secret
 from cluster.settings.indexes import IndexSource
 
-#: Version of Pinecone's API. Without this, the package would use its newest version, and each new package
-#: could change it.
+#: Version of Pinecone's API. Without this, the package would use its newest version of the API, and each new
+#: version of the package could change the version of the API.
 API_VERSION = "2026-04"
 #: Time limit of one request in seconds.
 TIMEOUT_S = 30.0

@@ -101,8 +101,8 @@ class PineconeIndex:
     def _upsert_batch(
         self, organisation: str, store: str, collection: Collection, batch: UpsertBatch
     ) -> dict[str, str]:
-        """Send one request. If Pinecone refuses it as too large, send its two halves. Return the reasons of
-        vectors that were not stored, by id.
+        """Send one request. If Pinecone refuses the request as too large, send the records in two requests.
+        Return the reasons of vectors that were not stored, by id.
         """
         use = _use(Operation.UPSERT, organisation, store, collection, bytes=batch.bytes)
         try:
@@ -226,9 +226,7 @@ class PineconeIndex:
                 return
 
     def count(self, organisation: str, store: str, *, collection: Collection) -> int:
-        """Return the number of vectors in the store. This number, too, includes a write only after a
-        delay.
-        """
+        """Return the number of vectors in the store. The number includes a write only after a delay."""
         use = _use(Operation.DESCRIBE, organisation, store, collection)
         try:
             found = self._requests.send(lambda client: client.describe_namespace(name=use.namespace), use)

@@ -26,7 +26,7 @@ from cluster.vector_index.filters import MAX_KEY_LENGTH, Comparison, Compound, F
 INEXACT = "~"
 #: Pinecone refuses names that begin with this sign.
 RESERVED = "$"
-#: Largest whole number such that float64 holds it and every smaller one exactly.
+#: float64 holds every whole number up to this one exactly.
 LARGEST_EXACT = 2**53
 #: Maximum bytes of a record's metadata. Pinecone's limit is 40 KB.
 MAX_METADATA_BYTES = 40_000
@@ -90,8 +90,8 @@ def _comparison(filter: Comparison) -> dict[str, Any] | None:
             [{name: _among(group)} for group in (strings, _rounded(numbers)) if group]
             + _each(name, "$eq", booleans)
         )
-    # Pinecone rounds an inexact number. The rounded number might exclude a record that passes, so it is left
-    # out.
+    # Pinecone rounds an inexact number. The rounded number might exclude a record that passes the filter, so
+    # the number is left out.
     exact = [number for number in numbers if _is_exact(number)]
     others = [{name: {"$nin": group}} for group in (strings, exact) if group] + _each(name, "$ne", booleans)
     if not others:

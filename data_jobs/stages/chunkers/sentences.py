@@ -18,7 +18,7 @@ ABBREVIATIONS = frozenset(
 MARKS = "。！？｡।॥؟۔։።၊။។៕"
 #: A mark that may end a sentence, the closing signs after the mark, and the space before the next sentence. A
 #: match starts only at the start of a run of marks and never backtracks, so a line of a million dots is read
-#: once. The marks come first in the pattern, because this makes the search faster.
+#: once. The marks come first in the pattern, because this order makes the search faster.
 END = re.compile(
     rf"[.!?…{MARKS}](?:(?<=[.!?…])(?<![.!?…][.!?…])[.!?…]*+[\"'”’)\]]*+(?=\s)|(?<=[{MARKS}])[{MARKS}]*[”’」』）]*)\s*"
 )

@@ -155,7 +155,7 @@ def _all_in_tokens(text: str, begin: NDArray[np.int64], end: NDArray[np.int64], 
 
 
 def _share(begin: NDArray[np.int64], end: NDArray[np.int64], i: int, gap: str, *, last: bool) -> None:
-    """Assign the characters between two tokens to the tokens on either side."""
+    """Assign each character between two tokens to the token before it or to the token after it."""
     left, right = int(end[i]), int(begin[i])
     space = WHITE.search(gap)
     if i == 0:

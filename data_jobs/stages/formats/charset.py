@@ -82,7 +82,8 @@ CANDIDATES = tuple(
     "iso8859-2 iso8859-5 iso8859-6 iso8859-7 iso8859-8 iso8859-9 iso8859-13 iso8859-15".split()
 )
 MULTI_BYTE = ("gb18030", "big5hkscs", "cp932", "euc_jp", "cp949")
-#: Maximum number of bytes for the detector. It gets lines that are not ASCII, whole unless a line is longer.
+#: Maximum number of bytes for the detector. The detector gets whole lines that are not ASCII. A longer line
+#: is cut.
 SAMPLE_BYTES = 64 * 1024
 NOT_ASCII = re.compile(rb"[\x80-\xff]")
 #: A text counts as Windows-1252 if it has fewer than ``FEW_CHARACTERS`` non-ASCII bytes, the confidence of
@@ -93,12 +94,13 @@ WESTERN = re.compile(
     "(?![^\0]*[^\0-\x7f]{3})[\x00-\x7f áéíóúàèìòùâêîôûäëïöüñçãõåæøœßÿÁÉÍÓÚÀÈÌÒÙÂÊÎÔÛÄËÏÖÜÑÇÃÕÅÆØŒ"
     "“”‘’‚„–—…•·«»€£¥©®™°±²³µ¼½¾×§¡¿ªº\xa0]*"
 )
-#: A set is accepted if at most one in this many bytes beyond ASCII does not fit it.
+#: A set is accepted if, of this many non-ASCII bytes, at most one is not valid in the set.
 ONE_BAD_IN = 50
-#: UTF-8 is accepted with at least this many characters per bad byte; text of other sets rarely looks like
-#: UTF-8.
+#: UTF-8 is accepted if there are at least this many characters for each bad byte; text of other sets rarely
+#: looks like UTF-8.
 CHARACTERS_PER_BAD_BYTE = 2
-#: If more than one byte per this many characters was replaced, the text was read only in part.
+#: If more than one byte for each group of this many characters was replaced, the text counts as read only in
+#: part.
 ONE_UNREAD_IN = 100
 UNDECODED = re.compile("[\udc80-\udcff]")
 REPLACEMENT = "\ufffd"

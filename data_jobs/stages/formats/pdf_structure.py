@@ -7,7 +7,8 @@ import pymupdf
 from cluster.records import NO_PAGE, Outcome
 from data_jobs.stages.formats.contract import Unreadable
 
-#: A PDF ends with a reference to its cross-reference table and with an end mark. Some generators omit either.
+#: A PDF ends with a reference to its cross-reference table and with an end mark. Some generators omit one of
+#: these.
 END = re.compile(rb"startxref\s+\d+|%%EOF")
 #: The beginning of an object. Objects after the last end mark belong to an update that was cut off.
 OBJECT = re.compile(rb"\d\s+\d+\s+obj\b")

@@ -164,7 +164,8 @@ def _watch(child: int, alive: int, connection: socket.socket, timeout_s: float) 
     """
     deadline, largest, pause_s = time.monotonic() + timeout_s, 0, FIRST_CHECK_S
     while True:
-        # The caller sends nothing before the answer, so a readable connection means that it has disconnected.
+        # The caller sends nothing before the answer, so a readable connection means that the caller has
+        # disconnected.
         remaining_s = max(0.0, deadline - time.monotonic())
         ready, _, _ = select.select([alive, connection.fileno()], [], [], min(pause_s, remaining_s))
         if ready or remaining_s <= 0:

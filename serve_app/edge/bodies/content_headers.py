@@ -1,9 +1,9 @@
 """Reads the headers that give the media type and the content coding of a request's body.
 
-``boundary`` and ``body`` use it.
+``boundary`` and ``body`` use this module.
 
-scope = with_json_type(scope, headers)                  # a body without a type is JSON
-coding = content_coding(headers, compressed=True)       # "gzip"
+scope = with_json_type(scope, headers)                  # a body without a type is JSON coding =
+content_coding(headers, compressed=True)       # "gzip"
 """
 
 import re

@@ -42,7 +42,8 @@ PADDED_WAVE = 16
 #: Weight of the newest batch in the running estimate of tokens per second.
 SMOOTHING = 0.2
 
-#: Result of an item: its vector, (dim,) float32; or the error; or None if no caller waited for it any more.
+#: Result of an item: its vector, (dim,) float32; or the error; or None if no caller waited for the item any
+#: more.
 Result = NDArray[np.float32] | Exception | None
 
 
