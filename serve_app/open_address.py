@@ -1,7 +1,7 @@
-"""Tell if other machines can reach the running Serve.
+"""Find out if other machines can reach the running Serve.
 
 Serve opens the endpoint, and a copy of ``serve.yaml`` may set another address than ``CLUSTER_API_HOST``. So
-the replica asks the running Serve for the address. The deployment's ``__init__`` calls this, and
+the replica asks the running Serve for the address. The deployment's ``__init__`` calls this module, and
 ``serve status`` shows the error.
 
     keyless = only_this_machine(settings)
@@ -14,13 +14,13 @@ from cluster.settings import Settings, is_loopback
 
 
 def only_this_machine(settings: Settings) -> bool:
-    """Return True if only this machine reaches the endpoint, so that requests may come without a key.
+    """Return True if only this machine can reach the endpoint, so that requests may come without a key.
 
     Raises:
         Misconfigured: other machines can reach the endpoint, and there is no key.
     """
     client = _get_global_client(raise_if_no_controller_running=False)
-    host = None if client is None else client.http_config.host  # None: HTTP is switched off
+    host = None if client is None else client.http_config.host  # None if HTTP is switched off
     if host is None:
         return True
     require_key(settings, host)

@@ -62,7 +62,7 @@ class Unconfirmed(Unavailable):
 
 
 class Service:
-    """Holds the parts that all routes use.
+    """Holds the models, the database connections and the other parts that all routes use.
 
     Args:
         settings: the settings of this process.

@@ -85,8 +85,7 @@ def create_file(
         media_type: recognised from the bytes.
         expires_after_s: seconds until the file expires; None: the default of its purpose.
         default_limits: limits from the settings, for an organisation without limits of its own; None: the
-            file is stored even if the organisation has reached its limits, because it holds results of
-            finished work.
+            file is stored even beyond these limits, because it holds results of finished work.
 
     Raises:
         Throttled: the organisation would exceed a storage limit.

@@ -1,4 +1,4 @@
-"""API keys in the database: create, list, rotate and revoke them.
+"""Create, list, rotate and revoke the API keys in the database.
 
 Called by ``python -m cluster.keys`` and by the routes ``/v1/organisation/keys``. Each change writes an event
 into the audit log in the same transaction. ``known_keys`` checks keys on requests.
@@ -34,7 +34,7 @@ MAX_NAME_CHARACTERS = 128
 MAX_LISTED_CHARACTERS = 256
 #: Maximum number of seconds for which a rotated key continues to work.
 MAX_OVERLAP_S = 30 * 24 * 3_600
-#: The scopes of a new key that names none.
+#: Scopes of a new key if its creator names no scopes.
 DEFAULT_SCOPES = frozenset({Scope.READ, Scope.WRITE})
 
 
@@ -44,22 +44,22 @@ class NewKey:
 
     name: str
     scopes: frozenset[Scope] = DEFAULT_SCOPES
-    #: Names of the only models that the key may use; None: all.
+    #: Names of the only models that the key may use; None if it may use all models.
     models: tuple[str, ...] | None = None
-    #: Ids of the only vector stores that the key may use; None: all.
+    #: Ids of the only vector stores that the key may use; None if it may use all stores.
     stores: tuple[str, ...] | None = None
-    #: When the key stops; None: never.
+    #: Time at which the key stops working; None if it never stops.
     expires_at: datetime | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ApiKey:
-    """A key as the database has it, without its secret."""
+    """A key as it is stored in the database. The secret of the key is not stored."""
 
     organisation: str
     id: str
     name: str
-    #: The beginning of the key.
+    #: The beginning of the key, which is not secret.
     prefix: str
     scopes: frozenset[Scope]
     models: tuple[str, ...] | None
@@ -68,13 +68,13 @@ class ApiKey:
     #: Id of the key, or name of the operating system's user, that created this key.
     created_by: str
     expires_at: datetime | None
-    #: Exact to a minute; None: never used.
+    #: Time of the last use, exact to a minute; None if the key was never used.
     last_used_at: datetime | None
     revoked_at: datetime | None
 
     @property
     def status(self) -> str:
-        """``active``, ``expired`` or ``revoked``."""
+        """The state of the key: ``active``, ``expired`` or ``revoked``."""
         if self.revoked_at is not None:
             return "revoked"
         ended = self.expires_at is not None and self.expires_at <= datetime.now(UTC)

@@ -1,10 +1,10 @@
-"""The text of an API key: how it is made, recognised and hashed.
+"""Make, recognise and hash the text of an API key.
 
 A key is ``ec-PREFIX-SECRET`` with a checksum at its end. The secret has 256 random bits, so SHA-256 without
-salt protects it. The checksum shows without any look-up that a text is no key of ours.
+salt protects it. The checksum shows, without a look-up, that a text is not a key of this project.
 
     text = new_key_text()
-    prefix_of(text), hash_of(text.encode())          # both are stored; the text never is
+    prefix_of(text), hash_of(text.encode())          # both are stored; the text is never stored
 """
 
 import re
@@ -28,7 +28,7 @@ def new_key_text() -> str:
 
 
 def prefix_of(text: str) -> str:
-    """Return the beginning of the key, which is no secret. People recognise a key by it."""
+    """Return the beginning of the key. It is not secret, and people recognise the key by it."""
     return text[: len("ec-") + PREFIX_CHARACTERS]
 
 

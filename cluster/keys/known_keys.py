@@ -1,9 +1,9 @@
 """Finds the caller of a request by its API key, with a copy of all keys in the memory of the process.
 
 Each replica has one ``KnownKeys``. A thread reads the changed keys and organisations twice a second on a
-connection of its own, so a revoked key stops within a second, and no request waits for the database. A key
-that was created a moment ago makes the thread read at once; it reads at most 20 times a second, whatever
-requests arrive. While the database does not answer, known keys continue to work for ``KNOWN_FOR_S``.
+connection of its own. So a revoked key stops working within a second, and no request with a known key waits
+for the database. If a request has an unknown key, which may be new, the thread reads at once, but at most 20
+times a second. While the database does not answer, known keys continue to work for ``KNOWN_FOR_S``.
 
     keys = KnownKeys(settings, open_database=lambda: ...)
     keys.start()
@@ -39,13 +39,13 @@ SQL = queries("cluster.keys", "known_keys.sql")
 POLL_S = 0.5
 #: Minimum seconds between two reads, if requests with unknown keys ask for a read.
 MIN_POLL_S = 0.05
-#: While the database does not answer, keys work for this many seconds after the last read.
+#: While the database does not answer, keys continue to work until this many seconds after the last read.
 KNOWN_FOR_S = 300.0
 #: Maximum seconds that a request waits for the first read after the start of the process.
 FIRST_READ_S = 5.0
 #: Maximum seconds that a request with an unknown key waits for a read.
 READ_S = 1.0
-#: Seconds between two records of the use of one key.
+#: Minimum seconds between two records of the use of one key.
 USE_INTERVAL_S = 60.0
 SEND_KEY = "send it as 'Authorization: Bearer KEY'"
 
@@ -59,9 +59,9 @@ class KnownKey:
     scopes: frozenset[Scope]
     models: frozenset[str] | None
     stores: frozenset[str] | None
-    #: Seconds since 1970; infinity: it does not expire.
+    #: Time at which the key expires, in seconds since 1970; infinity if it does not expire.
     expires_at: float
-    #: Time of the last use that was noted, in seconds since 1970.
+    #: Time of the last recorded use, in seconds since 1970.
     used_at: float = 0.0
 
 
@@ -70,7 +70,7 @@ class KnownAccess:
     """All keys and organisations at one moment. A change makes a new object."""
 
     version: int
-    #: False if the database has no key at all.
+    #: False if the database has no keys.
     has_keys: bool
     keys: Mapping[bytes, KnownKey]
     #: For each organisation, True if it is deleted.
@@ -83,7 +83,7 @@ class _Reads:
 
     begun: int = 0
     done: int = 0
-    #: Time (``time.monotonic``) of the last successful read.
+    #: Time of the last successful read, on the clock ``time.monotonic``.
     at: float = field(default=float("-inf"))
 
 
@@ -91,8 +91,9 @@ class KnownKeys:
     """Finds the caller of each request. ``identify`` is called on the event loop.
 
     Args:
-        settings: name the operator's key, the default organisation and the database.
-        open_database: starts or migrates the database if that is needed; called before the first read.
+        settings: the settings with the operator's key, the default organisation and the database.
+        open_database: a function that starts or migrates the database if needed. It is called before the
+            first read.
         keyless: False if requests without a key are refused even while no key exists.
     """
 
@@ -111,7 +112,7 @@ class KnownKeys:
         #: Weights of organisations, by id. The dispatchers of the models read this mapping.
         self.weights: dict[str, float] = dict(settings.organisation_weights)
         self._wake, self._stop = threading.Event(), threading.Event()
-        #: Held while the thread starts, and while uses are noted or taken.
+        #: Held while the thread is started, and while ``_uses`` is read or changed.
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
 
@@ -133,14 +134,14 @@ class KnownKeys:
         """Return the caller with this key.
 
         Args:
-            key: the key as it was sent; None or empty: the request has none.
-            organisation: the organisation that the request names; None: it names none.
+            key: the key as it was sent; None or empty: the request has no key.
+            organisation: the organisation that the request names; None: the request names no organisation.
 
         Raises:
             NotAuthenticated: the key is missing, unknown, expired or revoked, or belongs to another
                 organisation than the request names.
             NotFound: the operator names an organisation that does not exist.
-            Unavailable: the database does not answer, so it is not known if the key works.
+            Unavailable: the database does not answer, so the cluster does not know if the key works.
         """
         digest = sha256(key).digest() if key else b""
         if self._operator is not None and compare_digest(digest, self._operator):
@@ -194,10 +195,11 @@ class KnownKeys:
         return Caller(kind=kind, id=kind.value, organisation=named)
 
     async def _read(self, *, again: bool = False) -> KnownAccess:
-        """Return what is known. Wait for the first read, and with ``again`` for a read that begins now.
+        """Return the keys and organisations in memory. Wait until they were read for the first time. If
+        ``again`` is true, wait for a new read.
 
         Raises:
-            Unavailable: there is no such read in time, or the last read is too old.
+            Unavailable: this read does not end in time, or the last read is too old.
         """
         known = self._known
         if known is not None and not again and time.monotonic() - self._reads.at < KNOWN_FOR_S:
@@ -247,7 +249,8 @@ class KnownKeys:
         """Read the changes since the last read, and record the uses of keys.
 
         Args:
-            everything: True after a failure. A database that was restored from a copy may have lost changes.
+            everything: True to read all keys again, after a failure. A database that was restored from a
+                backup may have lost changes.
         """
         self._reads.begun += 1
         number = self._reads.begun

@@ -14,7 +14,7 @@ from cluster.settings import Settings, is_loopback
 
 
 def require_key(settings: Settings, host: str) -> None:
-    """Return if only this machine reaches the address, or if callers need a key and one exists.
+    """Check that only this machine can reach the address, or that an API key exists.
 
     Raises:
         Misconfigured: other machines reach the address, and neither the settings nor the database has a key,

@@ -1,4 +1,5 @@
-"""The audit log: who changed what, when and from where. Events are only ever added.
+"""Write and list the events of the audit log: who changed what, when and from where. Events are never
+changed.
 
 Every function that changes a key, an organisation or a schedule calls ``record`` in the transaction of the
 change, so neither exists without the other. ``caller.current_caller`` says who makes the change.
@@ -25,23 +26,23 @@ from cluster.organisations.caller import current_caller
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AuditEvent:
-    """One change, as the log keeps it."""
+    """One change, as the audit log stores it."""
 
     organisation: str
     id: str
     at: datetime
     #: The kind of change, such as ``api_key.created``.
     type: str
-    #: Id of the changed thing.
+    #: Id of the thing that was changed.
     target: str
     actor_kind: str
     #: Id of the key, or name of the operating system's user.
     actor: str
-    #: Address from which the request came; None: no request.
+    #: Address from which the request came; None if no request made the change.
     address: str | None
-    #: Id of the request; None: no request.
+    #: Id of the request; None if no request made the change.
     request: str | None
-    #: What was changed. It never holds a secret.
+    #: What was changed. This never contains a secret.
     details: Mapping[str, Any]
 
 
@@ -64,10 +65,10 @@ def record(
     """Write an event about the current caller into the log, in the caller's transaction.
 
     Args:
-        organisation: whose thing was changed.
+        organisation: the organisation that owns the changed thing.
         type: the thing and the change, such as ``schedule.deleted``.
         target: id of the changed thing.
-        details: what was changed, as JSON. It must not hold a secret.
+        details: what was changed, as JSON. This must not contain a secret.
     """
     caller = current_caller()
     values = {
@@ -93,7 +94,7 @@ def list_events(
     actor: str | None = None,
     target: str | None = None,
 ) -> ListPage[AuditEvent]:
-    """Return a page of the organisation's events. A filter that is None leaves nothing out.
+    """Return a page of the organisation's events. A filter that is None selects all events.
 
     Raises:
         InvalidInput: the cursor is not an event of the organisation.

@@ -1,4 +1,5 @@
-"""The caller of the current request or command: on whose behalf this code runs, and what the caller may do.
+"""Set and check the caller of the current request or command: who asked for the work, and what this caller
+may do.
 
 The endpoint sets the caller of each request (``serve_app.edge.boundary``), and commands set theirs. The
 functions that find a vector store or a model check the caller's lists, so no route can forget the check.
@@ -21,7 +22,7 @@ from cluster.errors import NotPermitted
 class Scope(StrEnum):
     """What a key allows. A key has one scope or more, and no scope includes another."""
 
-    #: Lists, searches, embeddings: requests that change nothing.
+    #: Requests that change nothing: lists, searches, embeddings.
     READ = "read"
     #: Requests that create, change, cancel or delete something.
     WRITE = "write"
@@ -46,7 +47,7 @@ class CallerKind(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Caller:
-    """A caller, and what it may do."""
+    """A caller, and what this caller may do."""
 
     kind: CallerKind
     #: Id of the key, or name of the operating system's user.
@@ -54,13 +55,13 @@ class Caller:
     #: The organisation that the caller acts for; empty for a command.
     organisation: str = ""
     scopes: frozenset[Scope] = frozenset(Scope)
-    #: Names of the only models that the caller may use; None: all.
+    #: Names of the only models that the caller may use; None if it may use all models.
     models: frozenset[str] | None = None
-    #: Ids of the only vector stores that the caller may use; None: all.
+    #: Ids of the only vector stores that the caller may use; None if it may use all stores.
     stores: frozenset[str] | None = None
-    #: Address from which the request came; None: no request.
+    #: Address from which the request came; None if the caller sent no request.
     address: str | None = None
-    #: Id of the request; None: no request.
+    #: Id of the request; None if the caller sent no request.
     request: str | None = None
 
     @property
@@ -92,7 +93,7 @@ def command_user() -> Caller:
     """Return the caller of a command: the user of the operating system who runs it."""
     try:
         name = getpass.getuser()
-    except (KeyError, OSError):  # a container may run under a number without a name
+    except (KeyError, OSError):  # in a container, the user may have a number but no name
         name = "unknown"
     return Caller(kind=CallerKind.COMMAND, id=name)
 
@@ -154,7 +155,7 @@ def require_new_store() -> None:
 
 
 def permitted_stores() -> list[str] | None:
-    """Return the ids of the only stores that the caller may list; None: all of its organisation."""
+    """Return the ids of the only stores that the caller may list; None: all stores of its organisation."""
     stores = current_caller().stores
     return None if stores is None else sorted(stores)
 

@@ -26,8 +26,8 @@ class AddressSettings(Concern):
     """The addresses and ports that the cluster listens on, and the web pages that may call the endpoint."""
 
     api_host: str = "127.0.0.1"
-    """Address that the HTTP endpoint listens on. An address that other machines reach needs ``api_key``,
-    or a key of an organisation."""
+    """Address that the HTTP endpoint listens on. If other machines can reach the address, ``api_key`` or a
+    key of an organisation must exist."""
 
     api_port: int = Field(default=8000, ge=1, le=65535)
     """Port of the HTTP endpoint."""

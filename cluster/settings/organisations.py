@@ -16,9 +16,10 @@ class OrganisationSettings(Concern):
     """The organisation of every request, and of commands that name no organisation."""
 
     api_key: SecretStr | None = Field(default=None, min_length=8)
-    """The operator's key, of at least 8 characters, sent as ``Authorization: Bearer ...``. It may act for any
-    organisation, which the header ``OpenAI-Organization`` names. Unset: requests need a key of an
-    organisation (``python -m cluster.keys``), or none while no key exists and only this machine connects."""
+    """The operator's key, of at least 8 characters, sent as ``Authorization: Bearer ...``. A request with
+    this key acts for the organisation that the header ``OpenAI-Organization`` names. Unset: requests need a
+    key of an organisation (``python -m cluster.keys``), or no key, while no key exists and only this machine
+    can connect."""
 
     organisation_weights: Annotated[dict[str, PositiveFloat], AfterValidator(Table)] = Table()
     """Shares of a model's time between organisations that compete for it, as JSON: organisation to weight. An

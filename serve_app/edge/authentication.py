@@ -42,7 +42,7 @@ class Authenticator:
         Raises:
             NotAuthenticated: the request has no key that works here.
             NotFound: the operator names an organisation that does not exist.
-            Unavailable: the database does not answer, so it is not known if the key works.
+            Unavailable: the database does not answer, so the cluster does not know if the key works.
         """
         if scope["path"] in OPEN_PATHS:
             return None

@@ -102,12 +102,12 @@ class Boundary:
         except ClientDisconnect:
             answer.cut_off()
         except HTTPException as exc:
-            # This layer's own checks raise this error, so the error handlers of the application do not see
-            # it.
+            # This layer's own checks raise this error, and the error handlers of the application do not
+            # handle it.
             if answer.status:
                 raise
             await http_error_response(exc, scope)(scope, receive, answer.send)
-        except ClusterError as exc:  # of the authenticator; the application answers the errors of routes
+        except ClusterError as exc:  # from the authenticator; the application handles the errors of routes
             if answer.status:
                 raise
             await response_of(exc)(scope, receive, answer.send)

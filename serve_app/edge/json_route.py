@@ -89,7 +89,7 @@ class JsonRoute(APIRoute):
             else RequestModel
         )
         unused = model.CHANGES_NOTHING & model.model_fields.keys()
-        method = min(self.methods or ())  # each route has one
+        method = min(self.methods or ())  # each route has one method
         needed = permissions.required(method, self.path_format)
         self.openapi_extra = {**(self.openapi_extra or {}), "x-required-scope": needed}
 

@@ -1,8 +1,9 @@
-"""The one declaration of what each route needs of its caller, and the check.
+"""Declare which scope each route requires of its caller, and check this scope. No other file declares it.
 
 ``JsonRoute`` calls ``required`` for its method and path when the application is built, and ``check`` before
-each request, so every route is checked. A GET needs the scope ``read``, and every other method ``write``,
-unless this file names the path. The OpenAPI document shows the result as ``x-required-scope``.
+each request, so every route is checked. A GET needs the scope ``read``, and every other method needs
+``write``, unless this file names another scope for the path. The OpenAPI document shows the result as
+``x-required-scope``.
 
     check(required("POST", "/v1/embeddings"))      # raises NotPermitted, or returns
 """
@@ -10,7 +11,7 @@ unless this file names the path. The OpenAPI document shows the result as ``x-re
 from cluster.errors import NotPermitted
 from cluster.organisations.caller import Scope, current_caller
 
-#: Paths whose POST only reads.
+#: Paths whose POST requests change nothing.
 READING_POSTS = frozenset(
     {
         "/v1/embeddings",
@@ -24,12 +25,13 @@ READING_POSTS = frozenset(
         "/v1/vector_stores/{vector_store}/search",
     }
 )
-#: Beginnings of the paths about the caller's own organisation. Webhooks are among them, because their events
-#: name jobs and files of all stores, and a key without the scope ``admin`` may have a list of stores.
+#: Beginnings of the paths of routes that need the scope ``admin``: those about the caller's own organisation,
+#: and those about webhooks. The events of webhooks name jobs and files of all stores, and a key without the
+#: scope ``admin`` may be limited to some stores.
 ADMIN_PATHS = ("/v1/organisation/", "/v1/webhooks", "/v1/webhook_endpoints")
-#: Beginning of the paths about all organisations. Only the operator may use them.
+#: Beginning of the paths of routes about all organisations. Only the operator may use these routes.
 OPERATOR_PATHS = "/v1/organisations"
-#: What a route of the operator requires.
+#: Value of ``required`` for a route that only the operator may use.
 OPERATOR = "operator"
 
 
@@ -51,7 +53,7 @@ def check(scope: str) -> None:
     """Check that the caller of the current request has the scope.
 
     Raises:
-        NotPermitted: the caller's key does not have it.
+        NotPermitted: the caller's key does not have the scope.
     """
     caller = current_caller()
     if scope == OPERATOR:

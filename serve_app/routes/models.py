@@ -77,7 +77,7 @@ class ModelList(ResponseModel):
 @router.get("/v1/models", summary="List models")
 async def list_models(service: ServiceDep, organisation: Organisation) -> ModelList:
     """Lists the models that this endpoint serves and that the caller's key allows."""
-    del organisation  # every organisation sees every model, unless its key is limited
+    del organisation  # every organisation sees every model; only the key can limit this
     permitted = current_caller().models
     return ModelList(
         data=[

@@ -1,1 +1,3 @@
-"""Routes about organisations: their keys, their audit log, and for the operator, the organisations."""
+"""The routes about organisations: their keys, their audit log and, for the operator, the organisations
+themselves.
+"""

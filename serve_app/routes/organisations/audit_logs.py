@@ -1,4 +1,6 @@
-"""GET /v1/organisation/audit_logs: who changed keys, schedules and settings of the caller's organisation."""
+"""GET /v1/organisation/audit_logs: list who changed the keys, schedules and settings of the caller's
+organisation.
+"""
 
 from typing import Annotated, Any, Literal, Self
 
@@ -22,9 +24,9 @@ class AuditActor(ResponseModel):
     id: str
     """Id of the key, or name of the operating system's user who ran a command."""
     ip_address: str | None
-    """Address from which the request came; null: no request."""
+    """Address from which the request came; null if no request made the change."""
     request_id: str | None
-    """Id of the request, as in the server's log; null: no request."""
+    """Id of the request, as in the server's log; null if no request made the change."""
 
 
 class AuditLogObject(ResponseModel):
@@ -39,11 +41,11 @@ class AuditLogObject(ResponseModel):
     effective_at: int
     """When the change was made, in seconds since 1970."""
     target: str
-    """Id of the changed thing."""
+    """Id of the thing that was changed."""
     actor: AuditActor
     """Who made the change."""
     details: dict[str, Any]
-    """What was changed. It never holds a secret."""
+    """What was changed. This never contains a secret."""
 
     @classmethod
     def of(cls, event: AuditEvent) -> Self:

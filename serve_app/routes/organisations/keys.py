@@ -30,7 +30,7 @@ class NewKeyRequest(RequestModel):
 
     @classmethod
     def may_ignore(cls, name: str) -> bool:
-        """False, because without a misspelt limit the key would allow more."""
+        """False, because the key would allow more if a misspelt limit were ignored."""
         del name
         return False
 
@@ -40,11 +40,15 @@ class NewKeyRequest(RequestModel):
     """What the key allows: `read` for requests that change nothing, `write` for changes, `admin` for the keys
     and the audit log of the organisation. No scope includes another."""
     models: Names | None = None
-    """Names of the only models that the key may use; null: all. Not together with `admin`."""
+    """Names of the only models that the key may use; null: all models. A key with the scope `admin` cannot
+    have this list.
+    """
     stores: Names | None = None
-    """Ids of the only vector stores that the key may use; null: all. Not together with `admin`."""
+    """Ids of the only vector stores that the key may use; null: all stores. A key with the scope `admin`
+    cannot have this list.
+    """
     expires_at: Moment | None = None
-    """When the key stops: RFC 3339, or seconds since 1970; null: never."""
+    """Time at which the key stops working, in RFC 3339 or in seconds since 1970; null: it never stops."""
 
 
 class RotateKeyRequest(RequestModel):
@@ -52,12 +56,12 @@ class RotateKeyRequest(RequestModel):
 
     @classmethod
     def may_ignore(cls, name: str) -> bool:
-        """False, because without a misspelt overlap the old key would stop at once."""
+        """False, because the old key would stop at once if a misspelt overlap were ignored."""
         del name
         return False
 
     overlap_s: Annotated[Whole, Field(ge=0, le=MAX_OVERLAP_S)] = 0
-    """Seconds for which the old key continues to work; 0: it stops at once."""
+    """Seconds for which the old key continues to work; with 0, it stops at once."""
 
 
 class KeyObject(ResponseModel):
@@ -72,23 +76,23 @@ class KeyObject(ResponseModel):
     prefix: str
     """The beginning of the key, by which people recognise it."""
     status: Literal["active", "expired", "revoked"]
-    """`active` while the key works."""
+    """The state of the key. Only an `active` key works."""
     scopes: list[Literal["read", "write", "admin"]]
     """What the key allows."""
     models: list[str] | None
-    """The only models that the key may use; null: all."""
+    """Names of the only models that the key may use; null: all models."""
     stores: list[str] | None
-    """Ids of the only vector stores that the key may use; null: all."""
+    """Ids of the only vector stores that the key may use; null: all stores."""
     created_at: int
     """When the key was created, in seconds since 1970."""
     created_by: str
-    """Id of the key that created this key, or who else created it."""
+    """Id of the key that created this key, or name of the user who ran the command."""
     expires_at: int | None
-    """When the key stops, in seconds since 1970; null: never."""
+    """Time at which the key stops working, in seconds since 1970; null: it never stops."""
     last_used_at: int | None
-    """When the key was last used, exact to a minute, in seconds since 1970; null: never."""
+    """Time of the last use, exact to a minute, in seconds since 1970; null: it was never used."""
     revoked_at: int | None
-    """When the key was revoked, in seconds since 1970; null: it is not."""
+    """Time at which the key was revoked, in seconds since 1970; null: it is not revoked."""
 
     @classmethod
     def of(cls, key: ApiKey) -> Self:
@@ -113,7 +117,7 @@ class KeyList(ListObject[KeyObject]):
 
 
 def fields_of(key: ApiKey) -> dict[str, object]:
-    """Return the fields of a key's answer."""
+    """Return the fields with which an answer shows the key."""
     return {
         "id": key.id,
         "name": key.name,
@@ -186,7 +190,9 @@ async def rotate(
 
 @router.delete("/v1/organisation/keys/{key_id}", summary="Revoke an API key")
 async def revoke(key_id: str, service: ServiceDep, organisation: Organisation) -> KeyObject:
-    """Revokes the key: every replica refuses it within a second. The key stays in the list."""
+    """Revokes the key. Every replica refuses requests with this key within a second. The key stays in the
+    list.
+    """
     return KeyObject.of(
         await service.in_transaction(lambda connection: api_keys.revoke_key(connection, organisation, key_id))
     )
