@@ -61,12 +61,14 @@ log = structlog.get_logger(__name__)
 
 EXIT_OK, EXIT_CUT_SHORT, EXIT_USAGE, EXIT_SOME_FAILED = 0, 1, 2, 3
 
-#: Documents per call of an engine: enough chunks to pack by length, few enough to keep a batch in memory.
+#: Number of documents in one call of an engine. It gives enough chunks to group them by length, and few
+#: enough to keep a batch in memory.
 DOCUMENTS_PER_BATCH = 8
-#: Documents per block: few, so that the work spreads over workers and a lost worker repeats little.
+#: Number of documents in a block of rows. With small blocks, the work spreads over the workers, and a lost
+#: worker repeats little.
 DOCUMENTS_PER_BLOCK = 4
 WRITTEN_STAY = "Documents already written stay; run the same command again to continue."
-#: Maximum number of folders that the error about a location without any file names.
+#: Maximum number of folders that the error about a location without files names.
 MAX_FOLDERS_NAMED = 3
 
 
@@ -80,8 +82,8 @@ def pipeline(
 ) -> Dataset:
     """Build the chain of stages in order; the chain returns one row of ``RESULTS`` per document.
 
-    ``from_batches`` takes the vectors from answers of a provider's Batch API. A document that waits for
-    vectors then has no row in the result.
+    ``from_batches`` takes the vectors from answers of a provider's Batch API. Then a document that waits for
+    vectors has no row in the result.
     """
     fields = {"job": job, "organisation": store.organisation}
     model, version = store.fingerprint, pipeline_version(settings, store.fingerprint)
@@ -117,8 +119,8 @@ def blocks(rows: Sequence[DocumentRow]) -> list[pa.Table]:
 
 
 def engines(settings: Settings, model: Fingerprint, fields: dict[str, str]) -> dict[str, Any]:
-    """Return the options of the embed stage: the size of the actor pool, and the GPU share or CPUs of an
-    engine.
+    """Return the options of the stage that embeds: the size of the actor pool, and the share of a GPU or the
+    CPUs of an engine.
     """
     gpus = ray.cluster_resources().get("GPU", 0.0)  # type: ignore[no-untyped-call]
     own = Registry(settings).of(model).options.gpus
@@ -140,18 +142,19 @@ def ingest(
     report: IngestReport,
     options: IngestOptions = DEFAULTS,
 ) -> None:
-    """Bring the store up to date with every document at ``location``; ``report`` receives each result.
+    """Update the store with every document at ``location``; ``report`` receives each result.
 
     Args:
         settings: the settings of this run.
         location: a path or a URI; see ``sources.list_sources``.
         vector_store: name or id of the store. A store that does not exist is created.
         report: counts the results and shows the progress.
-        options: the choices of this run.
+        options: the options of this run.
 
     Raises:
         InvalidInput: the location has no files, its scheme is unknown, or no model or index has this name.
-        Conflict: the store exists with another model or index, or with one that is not configured here.
+        Conflict: the store exists with another model or index, or this node does not have its model or index
+            in the settings.
         Misconfigured: a provider refuses the key, the model, the account or a batch.
         Retryable: the database or the provider stayed unavailable. Everything written so far stays, and the
             next run continues from there.

@@ -98,7 +98,7 @@ class Service:
 
     @cached_property
     def outbound(self) -> AsyncOutboundClient:
-        """The client for URLs that callers name."""
+        """The client that sends requests to URLs that callers name."""
         return AsyncOutboundClient(self.settings)
 
     def max_chunk_tokens(self, store: VectorStore) -> int:

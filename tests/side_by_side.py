@@ -1,9 +1,9 @@
 """Divides the tests between the processes of ``make test`` (pytest-xdist). Plugin of ``tests.conftest``.
 
-There is one process more than processors, because many tests only wait: for a lease, a lock or a disk.
+There is one more process than processors, because many tests only wait for a lease, a lock or a disk.
 
-The tests of a unit run in one process, one after the other. A unit is a file, or several files that share a
-cluster or other things that take long to start.
+The tests of a unit run in one process, one after the other. A unit is one file, or several files that share
+something that starts slowly, such as a cluster.
 """
 
 import re
@@ -27,9 +27,10 @@ def unit_of(test: str) -> str:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Put slow tests last, and those of the running cluster at the very end, so that no other runs beside it.
+    """Put slow tests last, and those of the running cluster at the very end, so that no other test runs at
+    the same time.
 
-    Where several processes share the tests, the units of several files come before all others.
+    If several processes share the tests, the units of several files come before all others.
     """
     names = list(UNITS) if hasattr(config, "workerinput") else []
 

@@ -33,12 +33,12 @@ class Case:
     id: str
     #: Further values that the repair of this case needs.
     facts: tuple[str, ...] = ()
-    #: What a person has to know about this case; reports print it after the id.
+    #: What a person has to know about this case. Reports print this after the id.
     note: str = ""
 
     @property
     def label(self) -> str:
-        """The case as reports name it."""
+        """The name of the case in reports."""
         return f"{self.organisation}/{self.id}" + (f" ({self.note})" if self.note else "")
 
 

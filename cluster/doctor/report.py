@@ -24,7 +24,7 @@ class Finding:
     name: str
     #: Number of cases.
     count: int
-    #: Some of the cases, as organisation/id, with a note if the case has one.
+    #: Some of the cases, each as organisation/id, and with the note of the case if it has one.
     examples: Sequence[str]
     #: Description of the cases.
     says: str

@@ -1,4 +1,6 @@
-"""Finds vector stores whose model or index is not in the settings of this node. Only an operator can help."""
+"""Finds vector stores whose model or index is not in the settings of this node. Only an operator can repair
+this.
+"""
 
 from collections.abc import Sequence
 
@@ -26,7 +28,7 @@ def _without_model(patient: Patient) -> list[Case]:
 
 
 def _trouble(registry: Registry, fingerprint: Fingerprint) -> str:
-    """Return what the model of these vectors lacks here; empty if it is configured."""
+    """Return why this node cannot use the model of these vectors; empty if it can."""
     if fingerprint.given:
         return ""
     try:
@@ -51,7 +53,7 @@ def _without_index(patient: Patient) -> list[Case]:
 
 
 def _leave(_: Patient, __: Sequence[Case]) -> None:
-    """Change nothing: the stores are whole, and only the settings lack a name."""
+    """Change nothing, because the stores are complete. Only a name is missing in the settings."""
 
 
 MODELS = Ailment(

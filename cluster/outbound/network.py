@@ -147,5 +147,7 @@ class GuardedNetwork(AsyncNetworkBackend):
 
 
 def address_refused() -> Refused:
-    """Return the error for a host with an address that is not permitted. It does not name the address."""
+    """Return the error for a host with an address that is not permitted. The error does not name the
+    address.
+    """
     return Refused("the host has an address that is not on the public internet", reason=RefusalReason.ADDRESS)

@@ -183,7 +183,7 @@ class SharedBreaker:
             with translated(), self._pool.connection() as connection:
                 for name in names:
                     connection.execute(SQL[name], {**self._common, "probe": probe, "pause_s": pause_s})
-        except Retryable as exc:  # the provider's answer, or its error, is the one that the caller needs
+        except Retryable as exc:  # the caller needs the provider's answer, or the provider's error
             self._has_failures = True  # the next answer is recorded
             log.warning("breaker_not_recorded", breaker=self.name, reason=str(exc))
 

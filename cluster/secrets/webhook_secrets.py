@@ -1,6 +1,6 @@
-"""Secrets with which webhook requests are signed, encrypted in the database.
+"""Store the secrets with which webhook requests are signed, encrypted in the database.
 
-An endpoint has one current secret. After a rotation, the secret before may stay valid for a while.
+An endpoint has one current secret. After a rotation, the previous secret may stay valid for some time.
 
     add_secret(connection, cipher, "acme", "we_1", secret, keep_others_s=86_400)
     secrets = valid_secrets(connection, cipher, "acme", "we_1")
@@ -32,8 +32,8 @@ def add_secret(
     """Make this the current secret of the endpoint, in the caller's transaction.
 
     Args:
-        keep_others_s: seconds for which the secret that was current until now stays valid. Earlier secrets
-            keep their own, shorter time.
+        keep_others_s: seconds for which the secret that was current until now stays valid. Older secrets stay
+            valid only for the rest of their own time.
     """
     values = {
         "organisation": organisation,
@@ -53,17 +53,18 @@ def valid_secrets(
     """Return the secrets that are valid now, the current one first.
 
     Raises:
-        Misconfigured: ``CLUSTER_SECRET_KEY`` does not decrypt one of them.
+        Misconfigured: ``CLUSTER_SECRET_KEY`` does not decrypt one of the secrets.
     """
     rows = connection.execute(SQL["valid"], {"organisation": organisation, "endpoint": endpoint})
     return [cipher.decrypt(token, organisation, endpoint) for (token,) in rows.fetchall()]
 
 
 def rotate(connection: Connection[Any], cipher: SecretCipher) -> int:
-    """Encrypt every secret of every endpoint with the first key of the setting, and return their number.
+    """Encrypt every secret of every endpoint with the first key of the setting, and return the number of
+    secrets.
 
     Raises:
-        Misconfigured: a secret cannot be decrypted. Nothing is changed then.
+        Misconfigured: a secret cannot be decrypted. Then no secret is changed.
     """
     with connection.transaction():
         rows = connection.execute(SQL["list_of_all"]).fetchall()

@@ -73,8 +73,8 @@ class ModelOptions(BaseModel):
     """Requests that the whole cluster may send to the provider in a minute. Unset: no limit of ours."""
 
     batch_queue_tokens: int | None = Field(default=None, ge=16_384)
-    """Tokens that may be in unfinished batches of the provider's Batch API (``--provider-batch``), by your
-    account's batch queue limit. Unset: no limit of ours."""
+    """Maximum number of tokens in unfinished batches of the provider's Batch API (``--provider-batch``). Use
+    the batch queue limit of your account. Unset: the cluster does not limit these tokens."""
 
     price_per_million_tokens: float | None = Field(default=None, ge=0, allow_inf_nan=False)
     """Price of a million tokens, in US dollars, from which the cost of usage is computed."""

@@ -1,4 +1,4 @@
-"""Requests to addresses that a tenant names, and webhooks, which are such requests."""
+"""Requests to addresses that a tenant names. Webhooks are such requests."""
 
 import ipaddress
 from typing import Annotated
@@ -68,19 +68,23 @@ class OutboundSettings(Concern):
 
 
 class WebhookSettings(Concern):
-    """Webhooks: limits of endpoints, and how long a delivery is attempted."""
+    """Webhooks: limits on endpoints, and the time for which a delivery is attempted."""
 
     webhook_endpoints: int = Field(default=10, ge=0)
-    """Webhook endpoints that an organisation may have. 0: organisations cannot have any."""
+    """Maximum number of webhook endpoints of an organisation. 0: an organisation cannot have webhook
+    endpoints.
+    """
 
     webhook_timeout_s: float = Field(default=15.0, gt=0, le=120)
     """Seconds within which an endpoint must answer one attempt."""
 
     webhook_deadline_s: float = Field(default=259_200.0, gt=0)
-    """Seconds after an event, three days by default, after which a delivery is not attempted any more."""
+    """Seconds after an event until which its deliveries are attempted; three days by default."""
 
     webhook_disable_after_s: float = Field(default=432_000.0, gt=0)
-    """Seconds, five days by default, after which an endpoint that only fails is disabled."""
+    """Seconds after which an endpoint is disabled if all attempts fail during this time; five days by
+    default.
+    """
 
     webhook_log_days: float = Field(default=30.0, gt=0)
-    """Days for which a delivery that has ended stays in the delivery log."""
+    """Number of days for which a delivery that has ended stays in the delivery log."""

@@ -1,4 +1,4 @@
-"""The delivery of events to endpoints: record events, read the delivery log, send a delivery again.
+"""Deliver events to endpoints: record events, read the delivery log, send a delivery again.
 
     record_event(connection, "acme", "job.succeeded", {"id": "job_1"})   # in the transaction of the work
     list_deliveries(connection, "acme", "we_1", page)
@@ -47,21 +47,21 @@ class Delivery:
     #: The data of the event.
     data: dict[str, Any]
     state: DeliveryState
-    #: Number of attempts since the event, or since the event was sent again.
+    #: Number of attempts since the event was recorded or sent again.
     attempts: int
     #: Time of the event.
     created_at: datetime
     last_attempt_at: datetime | None
-    #: Time of the next attempt; None if none is planned, or an attempt runs now.
+    #: Time of the next attempt; None if no attempt is planned, or an attempt runs now.
     next_attempt_at: datetime | None
     #: Status of the answer to the last attempt; None if there was no answer.
     response_status: int | None
-    #: The reason why the last attempt failed.
+    #: The reason why the last attempt failed; None if it succeeded.
     error: str | None
     ended_at: datetime | None
 
 
-#: Maps fields of ``Delivery`` to expressions where a field is no column of ``webhook_deliveries``.
+#: The SQL of fields of ``Delivery`` that are not columns of ``webhook_deliveries``.
 COMPUTED = {
     "type": "event.type",
     "data": "event.data",
@@ -84,11 +84,11 @@ def record_event(
     """Record an event in the caller's transaction, which ends the work that the event is about.
 
     Args:
-        type: a row of ``EVENT_TYPES``.
+        type: a key of ``EVENT_TYPES``.
         data: what receivers get; ``id`` names the thing that the event is about.
 
     Returns:
-        The id of the event; None if no enabled endpoint subscribes to the type, and nothing was written.
+        The id of the event; None if nothing was written, because no enabled endpoint subscribes to the type.
     """
     assert type in EVENT_TYPES, f"the table of event types has no {type}"
     values = {"organisation": organisation, "type": type, "data": Jsonb(data)}
@@ -112,7 +112,8 @@ def get_delivery(connection: Connection[Any], organisation: str, endpoint: str, 
 def list_deliveries(
     connection: Connection[Any], organisation: str, endpoint: str, page: PageRequest
 ) -> ListPage[Delivery]:
-    """Return one page of the endpoint's delivery log. The id of a delivery in the page is its event.
+    """Return one page of the endpoint's delivery log. In the page, the id of a delivery is the id of its
+    event.
 
     Raises:
         NotFound: the organisation has no such endpoint.
@@ -124,7 +125,8 @@ def list_deliveries(
 
 
 def redeliver(connection: Connection[Any], organisation: str, endpoint: str, event: str) -> Delivery:
-    """Send the event to the endpoint again, with the same id. Attempts and deadline begin anew.
+    """Send the event to the endpoint again, with the same id. The number of attempts and the deadline start
+    again.
 
     Raises:
         NotFound: the organisation has no such delivery.

@@ -1,9 +1,9 @@
-"""Webhook endpoints of organisations: create, get, list, change and delete them, and rotate their secrets.
+"""Create, get, list, change and delete the webhook endpoints of organisations, and rotate their secrets.
 
     made, secret = create_endpoint(connection, cipher, "acme", NewEndpoint(...), limit=10)
-    secret.reveal()                               # shown once; the database has it encrypted
+    secret.reveal()                               # shown once; the database stores it encrypted
 
-The caller checks the URL before (``cluster.outbound``), because the rules for URLs are settings.
+The caller has to check the URL first (``cluster.outbound``), because the rules for URLs are settings.
 """
 
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ from cluster.webhooks.signature import new_secret
 MAX_URL_CHARACTERS = 2_048
 #: Maximum number of characters of the name of an endpoint.
 MAX_NAME_CHARACTERS = 256
-#: Seconds for which the earlier secret stays valid after a rotation with an overlap.
+#: Seconds for which the previous secret stays valid after a rotation that keeps it.
 OVERLAP_S = 86_400.0
 
 
@@ -43,7 +43,7 @@ class NewEndpoint:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EndpointChanges:
-    """Changes of an endpoint; None: no change."""
+    """The changes of an endpoint. A field that is None does not change."""
 
     url: str | None = None
     event_types: Sequence[str] | None = None
@@ -64,9 +64,9 @@ class WebhookEndpoint:
     enabled: bool
     #: The reason why the cluster disabled the endpoint; None if it is enabled or a person disabled it.
     disabled_reason: str | None
-    #: Failed attempts since the last success.
+    #: Number of failed attempts since the last success.
     failures: int
-    #: Time of the first of these attempts.
+    #: Time of the first failed attempt since the last success; None if there was none.
     failing_since: datetime | None
     created_at: datetime
     #: Time of the last change of the endpoint or of its secret.
@@ -147,10 +147,10 @@ def list_endpoints(
 def change_endpoint(
     connection: Connection[Any], organisation: str, id: str, changes: EndpointChanges
 ) -> WebhookEndpoint:
-    """Change the endpoint, in the caller's transaction. A change without effect writes nothing.
+    """Change the endpoint, in the caller's transaction. If nothing differs, nothing is written.
 
-    While an endpoint is disabled, no event is recorded for it, and its pending deliveries wait. They are due
-    at once when it is enabled again.
+    While an endpoint is disabled, no event is recorded for it, and its pending deliveries wait. When the
+    endpoint is enabled again, these deliveries are due at once.
 
     Raises:
         NotFound: the organisation has no such endpoint.
@@ -183,7 +183,7 @@ def rotate_secret(
     """Give the endpoint a new secret, in the caller's transaction.
 
     Args:
-        keep_old: True to sign with the earlier secret too, for ``OVERLAP_S``.
+        keep_old: True to sign requests with the previous secret too, for ``OVERLAP_S`` seconds.
 
     Raises:
         NotFound: the organisation has no such endpoint.
@@ -207,12 +207,12 @@ def delete_endpoint(connection: Connection[Any], organisation: str, id: str) -> 
 
 
 def no_endpoint(id: str) -> NotFound:
-    """Return the error for an id that is no endpoint of the organisation."""
+    """Return the error for an id that no endpoint of the organisation has."""
     return NotFound(f"no webhook endpoint {id!r}")
 
 
 def _checked(values: dict[str, Any]) -> dict[str, Any]:
-    """Check the properties of an endpoint, and return them with the event types in order, each once."""
+    """Check the properties of an endpoint, and return them with sorted event types, without repetitions."""
     for name, limit in (("url", MAX_URL_CHARACTERS), ("name", MAX_NAME_CHARACTERS)):
         if len(values[name]) > limit:
             raise InvalidInput(
@@ -226,7 +226,7 @@ def _checked(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _require_own_url(connection: Connection[Any], values: dict[str, Any]) -> None:
-    """Refuse a URL of another endpoint, because a repeated request to create would make a second one."""
+    """Refuse a URL that another endpoint has, because a repeated request would create a second endpoint."""
     other = connection.execute(SQL["with_url"], values).fetchone()
     if other is not None:
         raise Conflict(

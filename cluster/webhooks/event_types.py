@@ -1,4 +1,4 @@
-"""The table of event types. To add a type, add its row here and record its events.
+"""The table of event types. To add a type, add a row here, and record the events of this type.
 
 Code records an event with ``events.record_event`` in the transaction that ends the work. Triggers of the
 database do this for jobs, batches and attached files (migration 0020).

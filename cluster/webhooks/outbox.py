@@ -5,9 +5,10 @@
     end_attempt(connection, claimed, holder, result, settings=settings)
 
 A claim is a lease. If the process of an attempt dies, the delivery is due again when the lease ends, so an
-event may arrive twice and is never lost. Each endpoint has a bounded number of attempts in flight, and so has
-each organisation. Organisations with the fewest come first. So an endpoint that answers slowly, or never,
-delays no other organisation. An endpoint whose last attempt failed gets one attempt at a time.
+event may arrive twice and is never lost. The number of attempts in flight is limited for each endpoint and
+for each organisation. Organisations with the fewest attempts in flight come first. So an endpoint that
+answers slowly, or never, does not delay other organisations. An endpoint whose last attempt failed gets one
+attempt at a time.
 """
 
 from dataclasses import dataclass
@@ -27,9 +28,9 @@ log = structlog.get_logger(__name__)
 SQL = queries("cluster.webhooks", "outbox.sql")
 #: Maximum number of attempts in flight for one endpoint, and for all endpoints of one organisation.
 PER_ENDPOINT, PER_ORGANISATION = 4, 8
-#: Wait between two attempts at a delivery. The waits double from half a minute to more than four hours.
+#: The waits between attempts at a delivery. They double from half a minute to more than four hours.
 BACKOFF = Backoff(first_s=30.0, longest_s=16_000.0, jitter=True)
-#: Minimum wait, because full jitter can give a wait of zero.
+#: Minimum wait in seconds, because full jitter can give a wait of zero.
 SHORTEST_WAIT_S = 1.0
 #: Minimum number of failed attempts in a row before an endpoint is disabled.
 MIN_FAILURES = 10
@@ -62,21 +63,21 @@ class ClaimedDelivery:
 class AttemptResult:
     """How an attempt at a delivery ended."""
 
-    #: Status of the answer; None if there was none.
+    #: Status of the answer; None if there was no answer.
     status: int | None = None
     #: The reason why the attempt failed, as a sentence for the owner of the endpoint; None if it succeeded.
     error: str | None = None
     #: Seconds for which the endpoint asked to wait.
     retry_after_s: float = 0.0
-    #: True if the endpoint wants no more events.
+    #: True if the endpoint answered that it wants no more events.
     gone: bool = False
-    #: False if the cluster caused the failure, so that it does not count against the endpoint.
+    #: False if the cluster caused the failure, so that the failure does not count against the endpoint.
     endpoint_failed: bool = True
 
 
 def has_work(connection: Connection[Any], *, organisation: str, kind: str) -> bool:
-    """True if a delivery is due and no job is open that sends it. Several processes may ask at the same time;
-    until the caller's transaction ends, only one of them gets True.
+    """True if a delivery is due and no open job sends deliveries. Several processes may call this at the same
+    time. Until the caller's transaction ends, only one process gets True.
 
     Args:
         organisation, kind: owner and kind of the jobs that send deliveries.
@@ -128,8 +129,8 @@ def end_attempt(
 ) -> DeliveryState | None:
     """Record the end of an attempt, in the caller's transaction, and return the state of the delivery.
 
-    A failed attempt is repeated after a wait, unless the next one would come after the deadline. An endpoint
-    that answered 410, or that only fails for a long time, is disabled.
+    A failed attempt is repeated after a wait, unless the next attempt would come after the deadline. An
+    endpoint that answered 410, or that has only failed for a long time, is disabled.
 
     Returns:
         None if the caller no longer holds the delivery, because its lease ended or the endpoint was deleted.
@@ -157,7 +158,7 @@ def end_attempt(
 
 
 def end_overdue(connection: Connection[Any], *, deadline_s: float) -> int:
-    """End deliveries whose deadline passed without an attempt, and return their number."""
+    """End deliveries whose deadline passed without an attempt, and return the number of these deliveries."""
     values = {"deadline_s": deadline_s, "limit": ROWS_PER_TRANSACTION}
     return connection.execute(SQL["end_overdue_of_all"], values).rowcount
 
@@ -180,7 +181,7 @@ def delete_old(connection: Connection[Any], *, log_days: float) -> int:
 def _count_failure(
     connection: Connection[Any], key: dict[str, Any], result: AttemptResult, settings: Settings
 ) -> bool:
-    """Count a failure of the endpoint. Return False if the endpoint is disabled now."""
+    """Count a failure of the endpoint. Return False if the endpoint is now disabled."""
     row = connection.execute(SQL["endpoint_fails"], key).fetchone()
     if row is None:
         return False

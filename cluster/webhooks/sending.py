@@ -1,7 +1,8 @@
-"""Sends one event to one endpoint. The worker calls it for deliveries, and the endpoint for test events.
+"""Send one event to one webhook endpoint. Workers call this module for deliveries, and the HTTP endpoint
+calls it for test events.
 
-body = event_body("evt_1", "job.succeeded", {"id": "job_1"}, created_at=now)
-result = await send(client, url, "evt_1", body, secrets, timeout_s=15)
+body = event_body("evt_1", "job.succeeded", {"id": "job_1"}, created_at=now) result = await send(client, url,
+"evt_1", body, secrets, timeout_s=15)
 """
 
 import time
@@ -73,8 +74,10 @@ async def send(
 
 
 def not_signed(exc: ClusterError) -> AttemptResult:
-    """Return the result of an attempt that the cluster could not sign, which is the operator's fault."""
-    del exc  # its message names a setting of the operator; the worker logs it
+    """Return the result of an attempt that the cluster could not sign, because the setting of the operator is
+    wrong.
+    """
+    del exc  # the message names a setting of the operator; the worker logs it
     return AttemptResult(
         error="the cluster cannot decrypt the secret of the endpoint; ask its operator",
         endpoint_failed=False,

@@ -1,4 +1,4 @@
-"""Signs webhook requests as *Standard Webhooks* says (https://www.standardwebhooks.com, version 1).
+"""Sign webhook requests as *Standard Webhooks* describes (https://www.standardwebhooks.com, version 1).
 
 OpenAI's clients check such signatures with ``client.webhooks.unwrap(body, headers, secret=...)``.
 
@@ -29,7 +29,7 @@ def signed_headers(id: str, body: bytes, keys: Sequence[Secret], *, at: int) -> 
     Args:
         id: id of the event; it is the same for every attempt, so that receivers recognise a repetition.
         body: body of the request.
-        keys: the current secret, and an earlier one while both are valid. Each gives one signature.
+        keys: the current secret, and the previous one while both are valid. Each secret gives one signature.
         at: time of the attempt, in seconds since 1970. Receivers refuse a request whose time is minutes ago.
     """
     signed = f"{id}.{at}.".encode() + body

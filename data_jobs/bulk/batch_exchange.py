@@ -1,7 +1,7 @@
 """Exchange batches of one vector store with a provider's Batch API: submit, poll, collect.
 
-Postgres records each step before the next one, so a process may be killed at any moment. A batch that the
-provider has is never paid twice. ``data_jobs.bulk.provider_batches`` calls this.
+Postgres records each step before the next one, so a process may be killed at any moment. The answers of a
+batch are never paid for twice. ``data_jobs.bulk.provider_batches`` calls this module.
 
     exchange = BatchExchange(settings, pool, store, api)
     exchange.advance()
@@ -38,11 +38,12 @@ from data_jobs.stages.database_retry import with_database_retry
 
 log = structlog.get_logger(__name__)
 
-#: Answers in one transaction.
+#: Number of answers that are recorded in one transaction.
 ANSWERS_PER_WRITE = 500
-#: Characters of a chunk's id (``records.chunk_id``).
+#: Number of characters of a chunk's id (``records.chunk_id``).
 CHUNK_ID_LENGTH = 36
-#: Hours after which a batch that the account does not have is given up. Until then another key may have it.
+#: Hours after which the exchange gives up a batch that this account does not have. Until then, the batch may
+#: belong to the account of another key.
 GIVEN_UP_AFTER_H = 48
 
 P = ParamSpec("P")
@@ -50,7 +51,8 @@ T = TypeVar("T")
 
 
 class BatchExchange:
-    """Submits the waiting inputs of a store and collects their answers. Several processes may do it at once.
+    """Submits the waiting inputs of a store and collects their answers. Several processes may do this at the
+    same time.
 
     Args:
         settings: the settings of this run.
@@ -64,7 +66,7 @@ class BatchExchange:
         self.api = api
         #: Number of batches that this process has submitted.
         self.submitted = 0
-        #: Ended requests of each open batch, for the progress.
+        #: Number of ended requests of each open batch, for the progress.
         self.done: dict[str, int] = {}
         self._queue_is_full = False
         self._line_bytes = len(api.line("x" * CHUNK_ID_LENGTH, "x")) - len('"x"')
@@ -72,7 +74,7 @@ class BatchExchange:
     def advance(self) -> None:
         """Collect the batches that have ended, and submit waiting inputs.
 
-        While another process does it for this store, do nothing.
+        Do nothing while another process does this for the store.
 
         Raises:
             Misconfigured: the provider refuses the key, the model, the account or a whole batch.
@@ -104,14 +106,14 @@ class BatchExchange:
                 self.in_transaction(records.record_status, batch, remote.status)
 
     def _submit_waiting(self) -> None:
-        """Submit batches while inputs wait and the provider's queue has room for another batch."""
+        """Submit batches as long as inputs wait and the provider's queue has room for another batch."""
         most = None if self.api.queue_tokens is None else self.api.queue_tokens // 2
         limits = BatchLimits(inputs=MAX_INPUTS, bytes=MAX_BYTES, tokens=most, line_bytes=self._line_bytes)
         while not self._queue_is_full:
             queued = sum(batch.tokens for batch in self.in_transaction(records.open_batches))
             if most is not None and queued > most:
                 return
-            # The batch is committed before it is sent, so no process can forget it.
+            # The batch is committed before it is sent, so it is recorded even if this process is killed.
             batch = self.in_transaction(records.seal, limits)
             if batch is None:
                 return
@@ -134,7 +136,9 @@ class BatchExchange:
                 lines.write(self.api.line(id, text))
 
     def _collect(self, batch: ProviderBatch, remote: RemoteBatch) -> None:
-        """Record the answers of a batch that has ended, then its end and its usage in one transaction."""
+        """Record the answers of a batch that has ended. Then record its end and its usage in one
+        transaction.
+        """
         if remote.status == FAILED:
             self._refused(batch, remote)
             return
@@ -168,7 +172,7 @@ class BatchExchange:
         )
 
     def _refused(self, batch: ProviderBatch, remote: RemoteBatch) -> None:
-        """Record that the provider refused the whole batch, and computed and billed nothing."""
+        """Record that the provider refused the whole batch. The provider then computes and bills nothing."""
         provider, reason = self.api.provider, remote.error or "no reason given"
         others = [other for other in self.open_batches() if other.id != batch.id]
         self.in_transaction(records.close, batch, status=remote.status, error=reason)
@@ -202,7 +206,9 @@ class BatchExchange:
         *args: P.args,
         **named: P.kwargs,
     ) -> T:
-        """Call ``work(connection, store, *args)`` in a transaction, again while the database is away."""
+        """Call ``work(connection, store, *args)`` in a transaction. Repeat this while the database does not
+        answer.
+        """
 
         def once() -> T:
             with translated(), self._pool.connection() as connection, connection.transaction():
@@ -212,7 +218,7 @@ class BatchExchange:
 
 
 def _answer(line: LineAnswer) -> BatchAnswer | None:
-    """Return what is recorded of a line; None if another batch may succeed."""
+    """Return the answer to record for a line; None if the request may succeed in another batch."""
     if line.vector is not None:
         return BatchAnswer(id=line.id, vector=line.vector)
     if isinstance(line.error, Permanent) and not isinstance(line.error, Misconfigured | BadAnswer):

@@ -1,8 +1,8 @@
 """Embed the chunks of a bulk run with a provider's Batch API.
 
-Each pass of the pipeline writes the documents whose vectors are there, and asks for the missing ones
-(``stages.take_vectors``). Between two passes, ``BatchExchange`` submits batches and collects answers. The
-same command continues a killed run, and no batch is paid twice.
+Each pass of the pipeline writes the documents whose vectors have arrived, and asks for the missing vectors
+(``stages.take_vectors``). Between two passes, ``BatchExchange`` submits batches and collects answers. After a
+run was killed, the same command continues it, and no batch is paid for twice.
 
     with provider_batches(settings, pool, store, report) as batches:
         for result in batches.results(plan.pending, run_pipeline):
@@ -30,13 +30,14 @@ from data_jobs.stages.document_row import DocumentRow
 
 log = structlog.get_logger(__name__)
 
-#: Seconds between two looks at the provider: short at first, because small batches end soon.
+#: Seconds between two requests to the provider for the states of batches. The first waits are short, because
+#: small batches end soon. Each wait is ``SLOWER`` times as long as the wait before.
 FIRST_POLL_S, LONGEST_POLL_S, SLOWER = 2.0, 60.0, 1.5
-#: Maximum seconds without an answer of the provider.
+#: Maximum seconds for which the provider may not answer.
 PATIENCE_S = 1_200.0
-#: Documents in one transaction.
+#: Maximum number of documents in one transaction.
 DOCUMENTS_PER_WRITE = 10_000
-#: Maximum number of batches that the sentence about remaining ones names.
+#: Maximum number of batches that the sentence of ``remaining`` names.
 MAX_NAMED = 5
 
 Run = Callable[[Sequence[DocumentRow]], Iterable[dict[str, Any]]]
@@ -62,7 +63,7 @@ class ProviderBatches:
         self._poll_s = FIRST_POLL_S
 
     def results(self, pending: Sequence[DocumentRow], run: Run) -> Iterator[dict[str, Any]]:
-        """Yield the result of each document once it is written.
+        """Yield the result of each document as soon as the document is written.
 
         Args:
             pending: the documents that need work.
@@ -93,7 +94,7 @@ class ProviderBatches:
                 return
 
     def forget_settled(self, settled: Iterable[str]) -> None:
-        """Delete what a killed run has left of documents that are written.
+        """Delete the inputs that a killed run has left for documents that are written already.
 
         Args:
             settled: ids of documents that need no work.
@@ -114,7 +115,7 @@ class ProviderBatches:
         )
 
     def _ready(self, waiting: Mapping[str, DocumentRow]) -> list[DocumentRow]:
-        """Return the documents that wait for no answer."""
+        """Return the documents whose chunks all have an answer."""
         unanswered = self._in_transaction(records.unanswered_documents)
         return [row for id, row in waiting.items() if id not in unanswered]
 
@@ -128,7 +129,9 @@ class ProviderBatches:
         self._poll_s = min(LONGEST_POLL_S, SLOWER * self._poll_s)
 
     def _advance(self) -> bool:
-        """Collect and submit batches, and show the progress. Return False if nothing is open."""
+        """Collect and submit batches, and show the progress. Return False if no batch is open and no input
+        waits.
+        """
         before = self._exchange.submitted
         try:
             self._exchange.advance()

@@ -35,7 +35,7 @@ LEAST_CPUS = 4
 #: Seconds without any progress after which a run fails. A batch on a slow CPU or a PDF at its limits takes
 #: only minutes.
 NO_PROGRESS_TIMEOUT_S = 30 * 60
-#: Why a run ends before its work is done.
+#: The reasons why a run ends before its work is done.
 SIGTERM_CAME = "this process received SIGTERM"
 CLUSTER_STOPPED = "the cluster was stopped (make down) during this run; start it again with make up"
 
@@ -102,7 +102,9 @@ def ray_session(settings: Settings) -> Iterator[None]:
 
 @contextmanager
 def ending_with_cluster(settings: Settings) -> Iterator[None]:
-    """Let SIGTERM and ``make down`` end the block as Ctrl-C does. The block needs no connection to Ray."""
+    """Let SIGTERM and ``make down`` end the block in the same way as Ctrl-C. This needs no connection
+    to Ray.
+    """
     head = ray_head.running(settings)
     with contextlib.ExitStack() as ending:
         if head is not None:

@@ -52,7 +52,8 @@ class IngestReport:
     #: (path, "left out", reason) of folders and keys that could not be listed; how many documents they hold
     #: is unknown.
     left_out: list[tuple[str, str, str]] = field(default_factory=list)
-    #: What remains at a provider after a run that was cut short; empty if nothing does.
+    #: A sentence about the batches that remain at a provider after a run that was cut short; empty if no
+    #: batch remains.
     remaining: str = ""
     #: Shows a text beside the progress bar.
     _show: Callable[[str], None] = field(default=lambda _: None, repr=False)
@@ -72,7 +73,7 @@ class IngestReport:
             documents.append((result["source"], outcome, result["detail"]))
 
     def describe(self, state: str) -> None:
-        """Show what the run waits for: beside the progress bar, or in the log if there is no terminal."""
+        """Show what the run waits for, beside the progress bar or, without a terminal, in the log."""
         self._show(state)
 
     def leave_out(self, path: str, reason: str) -> None:

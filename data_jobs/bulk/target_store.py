@@ -1,4 +1,4 @@
-"""The choices of a bulk ingest, and the vector store that these choices lead to.
+"""Find or create the vector store of a bulk ingest, from the options of the run.
 
 store = target_store(connection, settings, "handbook", IngestOptions(model="small"))
 """
@@ -17,15 +17,15 @@ from cluster.settings import Settings
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class IngestOptions:
-    """The choices of one run."""
+    """The options of one run of the ingest command."""
 
-    #: Name of the model of a new store; None: the default model. A store that exists keeps its own.
+    #: Name of the model of a new store; None: the default model. An existing store keeps its model.
     model: str | None = None
-    #: Name of the index of a new store; None: the default index. A store that exists keeps its own.
+    #: Name of the index of a new store; None: the default index. An existing store keeps its index.
     index: str | None = None
-    #: Read every document again, even if its size and modification time are unchanged.
+    #: True to read every document again, even if its size and modification time are unchanged.
     verify: bool = False
-    #: Embed with the Batch API of the model's provider.
+    #: True to embed with the Batch API of the model's provider.
     provider_batch: bool = False
 
 
@@ -39,7 +39,8 @@ def target_store(
 
     Raises:
         InvalidInput: no model or index has the chosen name, or no store can have this name.
-        Conflict: the store exists with another model or index, or its model is not configured here.
+        Conflict: the store exists with another model or index, or this node does not have the store's model
+            in its settings.
     """
     registry, (model, index) = Registry(settings), (options.model, options.index)
     store = stores.ensure_store(

@@ -1,7 +1,7 @@
 """Send webhook events to endpoints of organisations, many at the same time.
 
-``worker.webhook_turns`` submits such a job when a delivery is due. One job sends whatever is due, for about a
-minute, and the next job continues.
+``worker.webhook_turns`` submits such a job when a delivery is due. One job sends all due deliveries for about
+a minute. Then the next job continues.
 """
 
 import asyncio
@@ -32,11 +32,11 @@ log = structlog.get_logger(__name__)
 IN_FLIGHT = 128
 #: A job claims no more deliveries after this many seconds.
 RUN_S = 60.0
-#: Maximum seconds between two looks for deliveries that are due.
+#: Maximum seconds between two searches for due deliveries.
 POLL_S = 1.0
-#: Minimum seconds between two looks.
+#: Minimum seconds between two searches for due deliveries.
 PAUSE_S = 0.02
-#: Seconds that a lease is longer than the time limit of an attempt.
+#: Number of seconds by which the lease of a delivery is longer than the time limit of an attempt.
 LEASE_MARGIN_S = 15.0
 
 Secrets = dict[tuple[str, str], list[Secret] | Misconfigured]
@@ -67,11 +67,13 @@ class DeliveryRun:
         self._attempt = attempt
         self._client = client
         self._holder = uuid4().hex
-        #: Number of attempts by the state of the delivery after them.
+        #: Number of attempts for each state that a delivery had after the attempt.
         self.ended = dict.fromkeys(DeliveryState, 0)
 
     async def __call__(self) -> None:
-        """Send deliveries until none is due, or ``RUN_S`` have passed and all attempts have ended."""
+        """Send deliveries until no delivery is due, or until ``RUN_S`` seconds have passed. Then wait until
+        all attempts have ended.
+        """
         ends_at = time.monotonic() + RUN_S
         sending: set[asyncio.Task[None]] = set()
         try:

@@ -53,7 +53,7 @@ class Upkeep:
 
 def expire(resources: Resources, settings: Settings, pool: ConnectionPool) -> dict[str, Any]:
     """Expire files, uploads, vector stores and answers to idempotent requests that have reached their expiry
-    time, and end batches that no job will end and webhook deliveries whose deadline has passed.
+    time. Also end batches that no job will end, and webhook deliveries whose deadline has passed.
     """
     expired = {"files": 0, "uploads": 0, "batches": 0, "deliveries": 0}
     with translated(), pool.connection() as connection:

@@ -1,4 +1,5 @@
-"""Take the vectors of new chunks from the answers of a provider's Batch API, and ask for those not there.
+"""Take the vectors of new chunks from the answers of a provider's Batch API, and ask for the vectors that are
+missing.
 
 This stage replaces ``Embed`` in ``python -m data_jobs.ingest --provider-batch``. It needs no model.
 """
@@ -19,10 +20,11 @@ from data_jobs.stages.map_rows import failed, map_rows, settled
 
 
 class TakeVectors:
-    """Needs ``chunks`` with ``stored``, and fills ``vectors`` as ``Embed`` does.
+    """Needs ``chunks`` with ``stored``, and fills ``vectors`` in the same way as ``Embed``.
 
-    A document without all answers leaves the table, and its missing vectors are asked for. A later pass
-    through the pipeline writes it. A document with a chunk that the provider refuses fails.
+    If a document does not have all answers yet, this stage asks for its missing vectors and removes the
+    document from the table. A later pass through the pipeline writes the document. If the provider refuses a
+    chunk, the document fails.
     """
 
     def __init__(self, settings: Settings, store: VectorStore, **fields: str) -> None:
@@ -46,7 +48,9 @@ class TakeVectors:
         return {**row, "vectors": np.concatenate(vectors).tobytes() if vectors else b""}
 
     def _answers(self, document: str, new: pa.Table) -> list[BatchAnswer]:
-        """Return the answers to the new chunks in their order, and ask for the missing ones."""
+        """Return the answers to the new chunks, in the order of the chunks, and ask for the missing
+        answers.
+        """
         if not len(new):
             return []
         with translated(), process_resources.pool(self.settings).connection() as connection:

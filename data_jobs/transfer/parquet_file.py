@@ -169,7 +169,7 @@ class StoreFileReader:
         """Yield the documents with their chunks, and the chunks without a document, in the order of the file.
 
         Args:
-            size: a part ends with the document or chunk that fills it with this many chunks.
+            size: a part ends as soon as it has this many chunks. A document is never divided between parts.
 
         Raises:
             InvalidInput: a row is wrong; the message has its number, counted from 1.

@@ -47,7 +47,7 @@ def read_store(
     """Yield the store's documents by id, then the chunks without a document, all from one snapshot.
 
     Args:
-        size: maximum number of chunks of a part. Only a single document can have more.
+        size: maximum number of chunks of a part. Only a part with a single document can have more.
     """
     index.collection(store.collection)  # before the snapshot, so that it needs no second connection
     with translated(), snapshot(pool) as connection:

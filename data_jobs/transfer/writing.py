@@ -89,7 +89,7 @@ class StoreWriter:
     ) -> None:
         self._settings, self._pool, self._index, self._store, self._job = settings, pool, index, store, job
         self._place = (store.organisation, store.id)
-        #: Number of chunks of a part that the index takes best.
+        #: Number of chunks that the index should get in one write.
         self.rows_at_once = index.vectors.capabilities.rows_at_once(store.fingerprint.dim)
         self.counts = Counts()
 

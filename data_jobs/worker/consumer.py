@@ -260,7 +260,9 @@ class Consumer:
         return app
 
     async def _keep_up(self) -> None:
-        """Rescue the jobs of dead workers, and submit jobs for due schedules and webhooks, in a loop."""
+        """Rescue the jobs of dead workers, and submit jobs for due schedules and due webhook deliveries, in a
+        loop.
+        """
         while True:
             try:
                 await self._runner.in_transaction(

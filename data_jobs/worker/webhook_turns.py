@@ -1,7 +1,7 @@
-"""Submits a job that sends webhooks when a delivery is due and no such job is open.
+"""Submit a job that sends webhooks, if a delivery is due and no such job is open.
 
-Workers call ``submit_deliveries`` every few seconds, as they call ``submit_due`` for schedules. Without due
-deliveries, a call reads one row of an index and writes nothing.
+Workers call ``submit_deliveries`` every few seconds, in the same loop as ``submit_due`` for schedules.
+Without due deliveries, a call reads one row of an index and writes nothing.
 """
 
 from typing import Any
@@ -15,6 +15,6 @@ from cluster.webhooks.outbox import has_work
 
 
 def submit_deliveries(connection: Connection[Any]) -> None:
-    """Submit a job in the caller's transaction if one is needed."""
+    """Submit a job in the caller's transaction if a job is needed."""
     if has_work(connection, organisation=SYSTEM, kind=DELIVER_WEBHOOKS.name):
         submit(connection, SYSTEM, DELIVER_WEBHOOKS, {})

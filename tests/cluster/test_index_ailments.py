@@ -155,7 +155,8 @@ def test_stores_whose_model_or_index_is_not_configured_are_named_and_others_are_
     (found,) = cases(INDEXES, without, store)
     assert found.label == f"{store.organisation}/{store.id} (index {folder_index.NAME})"
     assert check_indexes(settings, pool).fine
-    # Without its model, a store is compared all the same. Without its index, it is left out.
+    # A store is compared even if its model is not configured. If its index is not configured, the store is
+    # left out.
     external, key, options = outside(index, store)
     external.delete(*key, ["a"], **options)
     assert [case.id for case in cases(MISSING, patient, store)] == [store.id]

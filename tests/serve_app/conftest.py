@@ -92,7 +92,9 @@ def prompted(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def receiver() -> Iterator[OutsideServer]:
-    """The only inner address that URLs of callers may name. Its answers stand for those of an endpoint."""
+    """A server at the only private address that URLs of callers may name. It plays the part of a webhook
+    endpoint.
+    """
     with outside() as server:
         yield server
 

@@ -1,1 +1,1 @@
-"""Batches of a remote provider's own Batch API, and the chunks that they embed, as Postgres records them."""
+"""Record the batches that a provider's Batch API computes, and the chunks that these batches embed."""

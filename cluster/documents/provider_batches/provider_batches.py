@@ -1,8 +1,9 @@
-"""Record the batches of a provider's Batch API, and the chunks of one vector store that they embed.
+"""Record the batches that a provider's Batch API computes, and the chunks of a vector store that these
+batches embed.
 
-A chunk is asked for, put into a batch, and answered with a vector or an error. A batch is recorded with its
-inputs before anything is sent, so a process may be killed at any moment. ``data_jobs.bulk.provider_batches``
-and the stage ``TakeVectors`` call this.
+A chunk is first asked for, then put into a batch, and then answered with a vector or an error. A batch is
+recorded with its inputs before anything is sent, so a process may be killed at any moment.
+``data_jobs.bulk.provider_batches`` and the stage ``TakeVectors`` call this module.
 
     ask(connection, store, document, [BatchInput(id="chk_1", text="Herons stand still.", tokens=5)])
     batch = seal(connection, store, BatchLimits(inputs=50_000, bytes=200_000_000))
@@ -34,7 +35,7 @@ class BatchInput:
     #: Id of the chunk.
     id: str
     text: str
-    #: Number of tokens, by our own count.
+    #: Number of tokens, as this project counts them.
     tokens: int
 
 
@@ -45,7 +46,7 @@ class BatchAnswer:
     id: str
     #: (dim,) float32, unit length.
     vector: NDArray[np.float32] | None = None
-    #: Why this input can have no vector.
+    #: The reason why this input can have no vector.
     error: str | None = None
 
 
@@ -55,9 +56,9 @@ class BatchLimits:
 
     inputs: int
     bytes: int
-    #: None: no limit.
+    #: Maximum number of tokens; None: no limit.
     tokens: int | None = None
-    #: Bytes of an input's line beside its text.
+    #: Number of bytes of an input's line without its text.
     line_bytes: int = 0
 
 
@@ -65,16 +66,16 @@ class BatchLimits:
 class ProviderBatch:
     """A batch that may be at the provider."""
 
-    #: Our id, which the provider keeps in the metadata of its batch.
+    #: Our id of the batch. The provider stores it in the metadata of its batch.
     id: str
     #: Number of the batch among those of its store, from 1.
     number: int
     inputs: int
-    #: Tokens of the inputs, by our own count.
+    #: Number of tokens of the inputs, as this project counts them.
     tokens: int
-    #: Id at the provider; None: it is not known whether the provider has the batch.
+    #: Id of the batch at the provider; None if this project does not know whether the provider has the batch.
     provider_id: str | None
-    #: The provider's status; ``sealed`` before there is one.
+    #: The provider's status; ``sealed`` until the provider has reported a status.
     status: str
     created_at: datetime
 
@@ -87,8 +88,8 @@ SQL = {
 
 
 def answers(connection: Connection[Any], store: VectorStore, document: str) -> dict[str, BatchAnswer]:
-    """Return an entry for each chunk of the document that is asked for; one without an answer has neither
-    vector nor error.
+    """Return an entry for each chunk of the document for which a vector was asked. If the chunk has no answer
+    yet, its entry has neither a vector nor an error.
     """
     rows = connection.execute(SQL["answers"], {**_key(store), "document": document}).fetchall()
     return {
@@ -100,7 +101,7 @@ def answers(connection: Connection[Any], store: VectorStore, document: str) -> d
 
 
 def ask(connection: Connection[Any], store: VectorStore, document: str, inputs: Iterable[BatchInput]) -> None:
-    """Record that the document needs these vectors. Repeating it changes nothing."""
+    """Record that the document needs these vectors. A repeated call changes nothing."""
     with connection.cursor() as cursor:
         cursor.executemany(
             SQL["ask"],
@@ -114,8 +115,9 @@ def ask(connection: Connection[Any], store: VectorStore, document: str, inputs: 
 def seal(connection: Connection[Any], store: VectorStore, limits: BatchLimits) -> ProviderBatch | None:
     """Put waiting inputs into a new batch, and return it; None if no input waits.
 
-    The batch has to be committed before it is sent. Its id is made from its place among the batches of the
-    store and from its inputs. Call it while no other process seals batches of the store.
+    Commit the transaction before the batch is sent. The id of the batch is made from its number among the
+    batches of the store and from its inputs. Call this function only while no other process seals batches of
+    the store.
     """
     chosen = connection.execute(
         SQL["next_inputs"],
@@ -144,7 +146,7 @@ def seal(connection: Connection[Any], store: VectorStore, limits: BatchLimits) -
 
 
 def open_batches(connection: Connection[Any], store: VectorStore) -> list[ProviderBatch]:
-    """Return the batches whose answers are not collected, the oldest first."""
+    """Return the batches whose answers are not collected yet, the oldest first."""
     with connection.cursor(row_factory=class_row(ProviderBatch)) as cursor:
         return cursor.execute(SQL["open"], _key(store)).fetchall()
 
@@ -152,7 +154,8 @@ def open_batches(connection: Connection[Any], store: VectorStore) -> list[Provid
 def texts(connection: Connection[Any], store: VectorStore, batch: ProviderBatch) -> Iterator[tuple[str, str]]:
     """Yield the id and the text of each input of the batch, always in the same order.
 
-    The database keeps the result, so memory stays small. Call it in a transaction.
+    The rows stay in the database until they are read, so memory stays small. Call this function in a
+    transaction.
     """
     with connection.cursor(f"texts_of_{batch.id}") as cursor:
         yield from cursor.execute(SQL["texts"], {**_key(store), "batch": batch.id})
@@ -174,7 +177,7 @@ def record_status(connection: Connection[Any], store: VectorStore, batch: Provid
 def record_answers(
     connection: Connection[Any], store: VectorStore, batch: ProviderBatch, found: Iterable[BatchAnswer]
 ) -> None:
-    """Record answers to inputs of this batch. Repeating it changes nothing."""
+    """Record answers to inputs of this batch. A repeated call changes nothing."""
     with connection.cursor() as cursor:
         cursor.executemany(
             SQL["answer"],
@@ -203,8 +206,9 @@ def close(
     """Record that the batch has ended, and let its inputs without an answer wait for another batch.
 
     Args:
-        tokens_used: tokens that the provider reports for the answers.
-        error: why the provider refused the whole batch. Then it does not count as an attempt of its inputs.
+        tokens_used: number of tokens that the provider reports for the answers.
+        error: the reason why the provider refused the whole batch. Such a batch does not count as an attempt
+            at its inputs.
 
     Returns:
         False if the batch was closed before.
@@ -225,17 +229,17 @@ def waiting_inputs(connection: Connection[Any], store: VectorStore) -> int:
 
 
 def unanswered_documents(connection: Connection[Any], store: VectorStore) -> set[str]:
-    """Return the ids of the documents of which a chunk has no answer yet."""
+    """Return the ids of the documents with a chunk that has no answer yet."""
     return {document for (document,) in connection.execute(SQL["unanswered"], _key(store))}
 
 
 def asking_documents(connection: Connection[Any], store: VectorStore) -> set[str]:
-    """Return the ids of the documents whose chunks are recorded here."""
+    """Return the ids of the documents with recorded chunks."""
     return {document for (document,) in connection.execute(SQL["documents"], _key(store))}
 
 
 def forget(connection: Connection[Any], store: VectorStore, documents: Collection[str]) -> None:
-    """Delete the inputs of documents that need them no longer, except inputs of an open batch."""
+    """Delete the inputs of these documents, except inputs that are in an open batch."""
     connection.execute(SQL["forget"], {**_key(store), "documents": list(documents)})
 
 

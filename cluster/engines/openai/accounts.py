@@ -1,5 +1,5 @@
-"""The accounts at a provider. An account is a key, of an organisation or of the operator, with the budget of
-that key.
+"""Open the accounts at a provider. An account is a key of an organisation or of the operator, with the budget
+of that key.
 
 An organisation that stored a key pays with this key, and has its own budget. All other organisations share
 the key of the operator and one budget.

@@ -37,7 +37,7 @@ def read_usage(content: bytes) -> int | None:
 
 
 def usage_of(body: object) -> int | None:
-    """Return the same of a body that is parsed already."""
+    """Do the same as ``read_usage``, for a body that is already parsed."""
     usage = body.get("usage") if isinstance(body, dict) else None
     tokens = usage.get("total_tokens") if isinstance(usage, dict) else None
     return tokens if type(tokens) is int and tokens >= 0 else None
@@ -61,7 +61,7 @@ def read_answer(content: bytes, *, inputs: int, dim: int) -> Answer:
 
 
 def check_answer(body: object, *, inputs: int, dim: int) -> Answer:
-    """Return the checked answer of a body that is parsed already; see ``read_answer``."""
+    """Do the same as ``read_answer``, for a body that is already parsed."""
     data = body.get("data") if isinstance(body, dict) else None
     if not isinstance(data, list) or len(data) != inputs:
         count = len(data) if isinstance(data, list) else "no"

@@ -1,7 +1,8 @@
 """Use OpenAI's Batch API for embeddings: upload a file, create, find and read batches, download answers.
 
-``data_jobs.bulk.provider_batches`` calls this; the calls block. This is the only place that repeats a call to
-the Batch API. Its requests do not count towards the limits per minute, so they need no budget.
+``data_jobs.bulk.provider_batches`` calls this module. Every call blocks its thread. This is the only place
+that repeats a call to the Batch API. Its requests do not count towards the limits per minute, so they need no
+budget.
 
     with BatchApi(entry, pool, organisation="acme") as api:
         found = api.submit("pb_1", Path("requests.jsonl"), maybe_sent=False)
@@ -34,23 +35,24 @@ from cluster.retrying import Backoff
 log = structlog.get_logger(__name__)
 
 #: Maximum number of requests and of inputs in one batch for embeddings, and the bytes of its file (OpenAI,
-#: "Create batch", API reference). Each request has one input, so an input that fails concerns no other.
+#: "Create batch", API reference). Each request has one input, so that a failed input does not affect other
+#: inputs.
 MAX_INPUTS, MAX_BYTES = 50_000, 200_000_000
-#: Maximum number of retries of a call, and the waits between them, with full jitter.
+#: Maximum number of retries of a call, and the waits between attempts, with full jitter.
 MAX_RETRIES = 5
 BACKOFF = Backoff(first_s=1.0, longest_s=30.0, jitter=True)
 #: Maximum seconds of one call. A file of 200 MB needs some minutes on a slow line.
 TIMEOUT_S = 900.0
-#: Name of our id in the metadata of a batch.
+#: Key under which the metadata of a batch has our id.
 METADATA = "embedding_cluster_batch"
 #: The statuses with which a batch ends (OpenAI, "Batch API").
 COMPLETED, FAILED, EXPIRED, CANCELLED = "completed", "failed", "expired", "cancelled"
 ENDED = frozenset({COMPLETED, FAILED, EXPIRED, CANCELLED})
-#: The code with which a batch fails if too many tokens are in unfinished batches.
+#: Code of the error with which a batch fails if too many tokens are in unfinished batches.
 QUEUE_IS_FULL = "token_limit_exceeded"
 #: Statuses of a server that does not have the Batch API.
 NO_SUCH_ROUTE = (404, 405, 501)
-#: Batches in one page of a list.
+#: Number of batches in one page of a list.
 PAGE = 100
 
 T = TypeVar("T")
@@ -58,24 +60,24 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RemoteBatch:
-    """A batch as the provider describes it."""
+    """The provider's description of a batch."""
 
     #: The provider's id.
     id: str
     status: str
-    #: Requests that have ended.
+    #: Number of requests that have ended.
     done: int
-    #: Files with answers and with errors; they are missing if they would be empty.
+    #: Ids of the files with the answers and with the errors. The provider creates no empty file.
     files: tuple[str, ...]
     input_file: str
-    #: Why the provider refused the whole batch.
+    #: The reason why the provider refused the whole batch; empty if it did not.
     error: str = ""
-    #: True if it refused the batch because too many tokens are in unfinished batches.
+    #: True if the provider refused the batch because too many tokens are in unfinished batches.
     queue_is_full: bool = False
 
     @property
     def ended(self) -> bool:
-        """True if nothing more happens to the batch."""
+        """True if the batch has ended, so that its status no longer changes."""
         return self.status in ENDED
 
 
@@ -84,7 +86,7 @@ class BatchApi:
 
     Args:
         entry: the model.
-        dim: count of the numbers in a vector.
+        dim: number of numbers of a vector.
         pool: connections to the database.
         organisation: the organisation that pays.
 
@@ -95,13 +97,13 @@ class BatchApi:
     def __init__(self, entry: ModelEntry, dim: int, pool: ConnectionPool, *, organisation: str) -> None:
         self.model = entry.name
         self.price_per_million_tokens = entry.options.price_per_million_tokens
-        #: Maximum number of tokens in unfinished batches; None: no limit of ours.
+        #: Maximum number of tokens in unfinished batches; None if the settings have no limit.
         self.queue_tokens = entry.options.batch_queue_tokens
         self._source, self._dim = entry.source or "", dim
         self._options = shortening(entry.source, dim)
         self._accounts = Accounts(entry, pool)
         self._account = self._accounts.of(organisation)
-        #: The provider for people.
+        #: Name of the provider in messages.
         self.provider = self._account.provider
         self._runner = asyncio.Runner()
 
@@ -118,7 +120,7 @@ class BatchApi:
         """Check that the server has a Batch API and takes the key.
 
         Raises:
-            Misconfigured: the server has none, or refuses the key.
+            Misconfigured: the server has no Batch API, or refuses the key.
             ProviderUnavailable: the provider does not answer.
         """
         try:
@@ -136,11 +138,11 @@ class BatchApi:
     def submit(self, id: str, file: Path, *, maybe_sent: bool) -> RemoteBatch:
         """Create the batch at the provider, exactly once, and return it.
 
-        If an answer is lost, the provider may have the batch. So it is searched for before it is created
-        again.
+        If the answer to a request is lost, the provider may have the batch. So this method searches for the
+        batch before it creates the batch again.
 
         Args:
-            id: our id, which the metadata of the batch keeps.
+            id: our id, which is stored in the metadata of the batch.
             file: the requests, one on each line.
             maybe_sent: True if an earlier process may have created the batch.
         """
@@ -165,11 +167,11 @@ class BatchApi:
         if isinstance(found, RemoteBatch):
             return found
         created = _remote(found, self._say)
-        # A lost answer may have been to a batch that was not listed yet: then there are two.
+        # If an answer was lost, its batch may not have been listed yet. Then there are two batches now.
         return (self.find(id) if sent > 1 else None) or created
 
     def _uploaded(self, file: Path) -> str | None:
-        """Return the provider's id of a file with this name and size; None if there is none."""
+        """Return the provider's id of a file with this name and size; None if there is no such file."""
         name, size = file.name, file.stat().st_size
 
         async def search(client: AsyncOpenAI) -> str | None:
@@ -182,8 +184,8 @@ class BatchApi:
         return found
 
     def find(self, id: str) -> RemoteBatch | None:
-        """Return the batch with our id in its metadata, the oldest if there are several; None if none is
-        there. Further ones are cancelled, because their answers are not needed.
+        """Return the batch with our id in its metadata; None if there is no such batch. If there are several,
+        return the oldest one and cancel the others, because their answers are not needed.
         """
 
         async def all_of_them(client: AsyncOpenAI) -> list[Batch]:
@@ -198,7 +200,7 @@ class BatchApi:
         return _remote(found[0], self._say) if found else None
 
     def get(self, provider_id: str) -> RemoteBatch:
-        """Return a batch.
+        """Return the batch with this id of the provider.
 
         Raises:
             NotFound: the account has no such batch.
@@ -210,7 +212,7 @@ class BatchApi:
 
         Args:
             batch: the batch.
-            folder: where the files of the provider are kept while they are read.
+            folder: a folder for the files of the provider while this method reads them.
 
         Raises:
             BadAnswer: a line cannot be read.
@@ -226,7 +228,9 @@ class BatchApi:
             path.unlink()
 
     def delete_files(self, batch: RemoteBatch) -> None:
-        """Delete the files of a batch at the provider. Files that cannot be deleted expire there."""
+        """Delete the files of a batch at the provider. Files that cannot be deleted expire at the
+        provider.
+        """
         for file in (batch.input_file, *batch.files):
             try:
                 self._call(partial(_delete, file), retries=0)
@@ -243,12 +247,13 @@ class BatchApi:
         retries: int = MAX_RETRIES,
         unless: Callable[[], Any] | None = None,
     ) -> Any:
-        """Make the call, and repeat it if it fails for a while.
+        """Make the call, and repeat it if it fails for a temporary reason.
 
         Args:
             call: makes one request.
             retries: maximum number of retries.
-            unless: asked before each retry; the call is not repeated if it returns something.
+            unless: a function that is called before each retry. If it returns a value, the call is not
+                repeated.
 
         Raises:
             NotFound: the server does not have the route or the thing.

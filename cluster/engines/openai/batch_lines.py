@@ -18,9 +18,10 @@ from cluster.engines.openai.errors import refusal
 from cluster.errors import ClusterError, Misconfigured, ProviderUnavailable
 
 ENDPOINT: Literal["/v1/embeddings"] = "/v1/embeddings"
-#: The provider refuses an empty text.
+#: Text that replaces an empty text, because the provider refuses an empty text.
 BLANK = " "
-#: The codes of requests that the provider had not begun when their batch ended ("Batch API": expiration).
+#: Codes of the errors of requests that the provider had not begun when their batch ended ("Batch API":
+#: expiration).
 NOT_BEGUN = ("batch_expired", "batch_cancelled")
 
 
@@ -32,9 +33,10 @@ class LineAnswer:
     id: str
     #: (dim,) float32, unit length; None if the request failed.
     vector: NDArray[np.float32] | None = None
-    #: Why there is no vector. A ``Retryable`` or ``BadAnswer`` may succeed in another batch.
+    #: The reason why there is no vector. After a ``Retryable`` or a ``BadAnswer``, the request may succeed in
+    #: another batch.
     error: ClusterError | None = None
-    #: Tokens that the provider reports for the request.
+    #: Number of tokens that the provider reports for the request.
     tokens: int = 0
 
 
@@ -57,7 +59,7 @@ def read_line(line: bytes, *, dim: int, account: Account) -> LineAnswer:
 
     Args:
         line: the line, JSON.
-        dim: expected count of numbers in a vector.
+        dim: number of numbers that a vector must have.
         account: the account that pays.
 
     Raises:

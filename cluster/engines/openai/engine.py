@@ -28,19 +28,20 @@ from cluster.settings.models import ModelOptions
 
 log = structlog.get_logger(__name__)
 
-#: Requests in flight for one organisation. A request takes some tenths of a second.
+#: Maximum number of requests in flight for one organisation. A request takes some tenths of a second.
 CONCURRENCY = 8
-#: Connections to the database, and threads that use them, for budget, breaker and usage.
+#: Number of connections to the database. As many threads use these connections for budget, breaker and usage.
 DATABASE_CONNECTIONS = 4
 #: The tokens of a minute are divided into this many full requests. Then other organisations and queries wait
-#: a short time for their turn, and a request that has to wait leaves little of the limit unused.
+#: only a short time for their turn, and little of the limit stays unused while a request waits.
 REQUESTS_OF_A_MINUTE = 40
-#: A small account permits few requests a minute. Full requests are this part of them, because queries and
-#: repeated attempts are requests, too. Below ``FEW_REQUESTS``, they are up to half of them.
+#: A small account permits few requests per minute. Full requests use up to this share of the permitted
+#: requests, because queries and repeated attempts are requests, too. If fewer than ``FEW_REQUESTS`` are
+#: permitted, full requests use up to half of these.
 SHARE_OF_REQUESTS, FEW_REQUESTS = 1 / 5, 10
-#: Tokens of a request if there is no limit of tokens a minute.
+#: Maximum number of tokens of a request if the settings have no limit of tokens per minute.
 USUAL_TOKENS = 50_000
-#: Tokens below which a request is not made smaller only to send more at once.
+#: Minimum number of tokens of a request that is made smaller only to send more requests at the same time.
 LEAST_TOKENS = 4_096
 
 Ids = NDArray[np.int32]
@@ -48,12 +49,12 @@ Vectors = NDArray[np.float32]
 
 
 class OpenAIEngine:
-    """``ProviderEngine``. Opening it sends nothing and opens no connection.
+    """Implements ``ProviderEngine``. Opening the engine sends nothing and opens no connection.
 
     Args:
         entry: the model.
-        fingerprint: its fingerprint.
-        dimensions: lengths to which its vectors may be cut.
+        fingerprint: the fingerprint of the model.
+        dimensions: lengths to which the model's vectors may be cut.
     """
 
     prompts = MappingProxyType[str, str]({})
@@ -158,7 +159,9 @@ class OpenAIEngine:
 
 
 async def _patiently(send: Callable[[], Awaitable[Vectors]], patience_s: float) -> Vectors:
-    """Return the answer, and wait so many seconds for the rate limit, the provider or our Postgres."""
+    """Return the answer. If the rate limit has no room, or the provider or our Postgres does not answer, try
+    again for at most ``patience_s`` seconds.
+    """
     ends = time.monotonic() + patience_s
     while True:
         try:
@@ -172,10 +175,11 @@ async def _patiently(send: Callable[[], Awaitable[Vectors]], patience_s: float) 
 
 
 def request_limits(options: ModelOptions) -> RequestLimits:
-    """Return the size of a request: small for a short wait, large enough for the limit of requests.
+    """Return the maximum size of a request. It is small, so that waits are short, but large enough to use all
+    tokens of a minute within the limit of requests per minute.
 
-    A whole number of full requests uses up the tokens of a minute. An input that is longer than a request may
-    be is sent alone.
+    A whole number of full requests uses all tokens of a minute. An input that is larger than this size is
+    sent alone.
 
     Args:
         options: the limits per minute.
@@ -197,7 +201,7 @@ def refuse_unreadable(batch: Sequence[Ids], tokeniser: Cl100kTokeniser) -> None:
     """Raise an error for inputs that the model cannot read.
 
     Raises:
-        InvalidInput: an input is too long or holds an unknown id; the message names its position.
+        InvalidInput: an input is too long or has an unknown id; the message names the position of the input.
     """
     for position, ids in enumerate(batch):
         if len(ids) > tokeniser.max_content_tokens:

@@ -25,17 +25,18 @@ from cluster.errors import (
     Throttled,
 )
 
-#: The statuses that say that the account, its rights or the model are wrong.
+#: Statuses that mean that the key, the rights of the account, or the model is wrong.
 REFUSED = (401, 403, 404)
-#: The statuses that a repeated request may not get: besides them, 429 and all from 500 on.
+#: Statuses after which the same request may succeed later. Status 429 and all statuses from 500 on are the
+#: same in this respect.
 MAY_PASS = (408, 409, 425)
-#: The codes with which a provider says that no money is left.
+#: Codes with which a provider says that the account has no money left.
 NO_MONEY = ("insufficient_quota", "billing_hard_limit_reached", "billing_not_active")
-#: The longest pause that a header can ask for, in seconds.
+#: Maximum pause in seconds that a header can ask for. A longer pause is shortened to this.
 LONGEST_PAUSE_S = 86_400.0
-#: Maximum number of characters of the provider's own sentence in ours.
+#: Maximum number of characters of the provider's message that our message repeats.
 LONGEST_SENTENCE = 300
-#: A part of a duration such as ``1m0.5s`` or ``6ms``, and its seconds.
+#: Pattern of a part of a duration such as ``1m0.5s`` or ``6ms``, and the seconds of each unit.
 DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
 
@@ -60,7 +61,9 @@ TRANSLATED: tuple[type[Exception], ...] = (
 
 
 def translated(exc: Exception, account: Account) -> ClusterError:
-    """Return our error for one of the package's, or for a time-out. No text of it can hold the key."""
+    """Return our error for an error of the package, or for a time-out. The message of our error never
+    contains the key.
+    """
     if isinstance(exc, openai.APIStatusError):
         error = exc.body if isinstance(exc.body, dict) else {"code": exc.code, "type": exc.type}
         return refusal(exc.status_code, error, account, headers=exc.response.headers)
@@ -107,12 +110,14 @@ def refusal(
 
 
 def _sentence(error: Mapping[str, Any], account: Account) -> str:
-    """Return the provider's sentence, shortened, without the key. Some providers repeat the key in it."""
+    """Return the provider's message, shortened and without the key. Some providers repeat the key in their
+    message.
+    """
     return without_keys(str(error.get("message") or error.get("code") or "no reason given"), account)
 
 
 def without_keys(sentence: str, account: Account) -> str:
-    """Return a sentence of the provider on one line, shortened, without the key."""
+    """Return a sentence of the provider without the key, shortened and on one line."""
     text = " ".join(sentence.split())
     for secret in account.secrets:
         text = text.replace(secret, "***")
@@ -142,11 +147,12 @@ def retry_after_s(headers: Mapping[str, str]) -> float | None:
 
 
 def _within(seconds: float) -> float | None:
-    return min(max(0.0, seconds), LONGEST_PAUSE_S) if seconds == seconds else None  # NaN is no answer
+    return min(max(0.0, seconds), LONGEST_PAUSE_S) if seconds == seconds else None  # ignore NaN
 
 
 def remaining(headers: Mapping[str, str]) -> tuple[dict[str, int], dict[str, float]]:
-    """Return what the provider says is left of each limit, and in how many seconds the whole is there again.
+    """Return the amounts that the provider still allows, and the seconds until it allows the whole limits
+    again.
 
     The headers are ``x-ratelimit-remaining-tokens``, ``x-ratelimit-reset-tokens`` and the same for requests.
     """

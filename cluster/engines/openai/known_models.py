@@ -8,7 +8,7 @@ from decimal import Decimal
 
 #: Maximum number of tokens of one input (OpenAI, "Embeddings", API reference).
 MAX_INPUT_TOKENS = 8_191
-#: Part of the usual price that an answer of the Batch API costs (OpenAI, "Batch API": a 50% discount).
+#: Share of the usual price that an answer of the Batch API costs (OpenAI, "Batch API": a 50% discount).
 BATCH_PRICE_FACTOR = Decimal("0.5")
 #: Maximum number of inputs and of tokens in one request (the same page).
 MAX_REQUEST_INPUTS, MAX_REQUEST_TOKENS = 2_048, 300_000
@@ -38,6 +38,8 @@ KNOWN_MODELS = {
 
 
 def shortening(model: str | None, dim: int) -> dict[str, int]:
-    """Return the parameter ``dimensions`` of a request; nothing if the model's whole vectors are wanted."""
+    """Return the parameter ``dimensions`` of a request; an empty dictionary if the request is for vectors of
+    full length.
+    """
     known = KNOWN_MODELS.get(model or "")
     return {"dimensions": dim} if known is not None and dim < known.dim else {}

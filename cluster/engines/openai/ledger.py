@@ -80,7 +80,7 @@ def batch_usage(
         batch: our id of the batch. Equal ids give the same event, so a batch is counted once.
         model: name under which the model is served.
         tokens: the tokens that the provider reports for all answers.
-        price_per_million_tokens: the usual price in US dollars; None: not known.
+        price_per_million_tokens: the usual price in US dollars; None if the price is not known.
     """
     usual = _exact(price_per_million_tokens)
     price = None if usual is None else usual * BATCH_PRICE_FACTOR

@@ -31,19 +31,20 @@ from cluster.retrying import Backoff
 
 log = structlog.get_logger(__name__)
 
-#: Maximum number of retries after the first attempt, and the waits between them, with full jitter.
+#: Maximum number of retries after the first attempt, and the waits between attempts, with full jitter.
 MAX_RETRIES = 5
 BACKOFF = Backoff(first_s=0.5, longest_s=8.0, jitter=True)
-#: A provider that asks for a longer pause makes the caller wait, and not this request.
+#: Maximum seconds for which a request waits if the provider asks for a pause. After a longer pause, the
+#: caller has to call again.
 LONGEST_PAUSE_S = 10.0
-#: Maximum seconds in the line for the budget. A caller that has to wait longer gets ``Throttled`` at once.
-#: Then a job shows that it waits for the provider, and until when.
+#: Maximum seconds that a request waits for room in the budget. If the wait would be longer, the caller gets
+#: ``Throttled`` at once. A job then shows that it waits for the provider, and until when.
 BUDGET_TIMEOUT_S = 20.0
-#: Seconds to wait after ``ProviderUnavailable``, if the provider names none.
+#: Seconds to wait after ``ProviderUnavailable``, if the error names no time.
 AWAY_S = 5.0
-#: The budget is corrected if the provider says that less than this part of a limit is left.
+#: The budget is corrected if the provider reports that less than this share of a limit is left.
 NEARLY_USED_UP = 0.5
-#: The provider refuses an empty text.
+#: Text that replaces an empty text, because the provider refuses an empty text.
 BLANK = " "
 
 Ids = NDArray[np.int32]
@@ -55,9 +56,9 @@ class EmbeddingRequests:
 
     Args:
         entry: the model.
-        fingerprint: its fingerprint.
-        tokeniser: its tokeniser, which turns ids back into text.
-        pool: connections to the database; ``close`` closes it.
+        fingerprint: the fingerprint of the model.
+        tokeniser: the tokeniser of the model, which turns ids back into text.
+        pool: the pool of connections to the database; ``close`` closes the pool.
     """
 
     def __init__(
@@ -77,8 +78,8 @@ class EmbeddingRequests:
     async def send(self, batch: Sequence[Ids], *, organisation: str, urgent: bool) -> Vectors:
         """Return the vectors of one request's inputs, (n, dim) float32.
 
-        Text is sent, and not token ids: to another server than OpenAI the ids would mean other words
-        (docs/decisions/029-openai-and-compatible-servers.md).
+        The inputs are sent as texts and not as token ids, because servers other than OpenAI's have other
+        vocabularies (docs/decisions/029-openai-and-compatible-servers.md).
 
         Raises:
             Throttled, ProviderUnavailable, Misconfigured, InvalidInput, Permanent: see ``errors``.
@@ -86,7 +87,8 @@ class EmbeddingRequests:
         """
         account = await asyncio.to_thread(self._accounts.of, organisation)
         texts = [self._tokeniser.decode(ids) or BLANK for ids in batch]
-        # The provider divides the text itself. An array of ids that a caller made can have fewer tokens.
+        # The provider divides the text into tokens itself. An array of ids from a caller can have fewer
+        # tokens.
         tokens = int((await asyncio.to_thread(self._tokeniser.count, texts)).sum())
         request = uuid4().hex
         for attempt in range(1, MAX_RETRIES + 2):
@@ -107,7 +109,9 @@ class EmbeddingRequests:
         self._pool.close()
 
     async def _wait_s(self, account: Account, exc: Retryable | BadAnswer, attempt: int) -> float:
-        """Return how long to wait before the next attempt, or raise the error if there is none."""
+        """Return the seconds to wait before the next attempt. If there is no next attempt, raise the
+        error.
+        """
         asked_s = exc.retry_after_s if isinstance(exc, Retryable) else None
         if isinstance(exc, Throttled) and asked_s and account.budget is not None:
             await asyncio.to_thread(account.budget.pause, asked_s)
@@ -151,7 +155,7 @@ class EmbeddingRequests:
         Args:
             account: the account that pays.
             texts: the inputs.
-            used: amounts of the budget; they become 0 if nothing was sent.
+            used: the amounts of the budget that the request used. They are set to 0 if nothing was sent.
         """
         sent = False
         try:
@@ -183,12 +187,14 @@ class EmbeddingRequests:
         if any(left[name] < NEARLY_USED_UP * limits[name][0] for name in left if name in limits):
             try:
                 await asyncio.to_thread(account.budget.correct, remaining=left, reset_s=reset_s)
-            except Retryable as exc:  # the answer is there and must not be asked for again
+            except Retryable as exc:  # the answer has arrived, so the request must not be repeated
                 log.warning("budget_not_corrected", reason=str(exc))
 
 
 class _NotSent(Exception):
-    """Nothing was sent, because of ``reason``: the breaker is open, or our Postgres does not answer."""
+    """Raised if nothing was sent. ``reason`` is the cause: the breaker is open, or our Postgres does not
+    answer.
+    """
 
     def __init__(self, reason: ClusterError) -> None:
         super().__init__(str(reason))

@@ -18,8 +18,9 @@ R = TypeVar("R")
 def concurrently(call: Callable[[T], R], items: Iterable[T], at_once: int) -> Iterator[R]:
     """Yield the result of the call for each item, in the order of the items.
 
-    At most ``at_once`` calls run, and their items are taken from ``items`` only then, so memory is bounded.
-    If a call raises an error, no further call begins, and the error is raised after the running calls end.
+    At most ``at_once`` calls run at the same time. An item is taken from ``items`` only when its call begins,
+    so that few items are in memory. If a call raises an error, no further call begins, and the error is
+    raised after the running calls have ended.
     """
     remaining = iter(items)
     first = list(islice(remaining, 2))

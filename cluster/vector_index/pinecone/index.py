@@ -31,7 +31,8 @@ from cluster.vector_index.pinecone.visibility import FIRST_PAUSE_S, LONGEST_PAUS
 
 #: Pinecone's name for each metric.
 METRICS: dict[Metric, str] = {"cosine": "cosine", "dot": "dotproduct", "euclidean": "euclidean"}
-#: Rows of one write. They fill at least eleven of twelve requests of 2 MB, or five requests of 1,000 rows.
+#: Number of rows of one write. These rows fill at least eleven of twelve requests of 2 MB, or five requests
+#: of 1,000 rows.
 ROWS_PER_WRITE = 5_000
 #: Maximum number of upserts that one call sends at the same time.
 UPSERTS_AT_ONCE = 4
@@ -102,7 +103,7 @@ class PineconeIndex:
         self, organisation: str, store: str, collection: Collection, batch: UpsertBatch
     ) -> dict[str, str]:
         """Send one request. If Pinecone refuses the request as too large, send the records in two requests.
-        Return the reasons of vectors that were not stored, by id.
+        Return, by id, the reasons why vectors were not stored.
         """
         use = _use(Operation.UPSERT, organisation, store, collection, bytes=batch.bytes)
         try:

@@ -1,4 +1,4 @@
-"""/v1/webhooks/{id}/deliveries: the delivery log of a webhook endpoint, and sending an event again."""
+"""/v1/webhooks/{id}/deliveries: list the deliveries to a webhook endpoint, and send an event again."""
 
 from fastapi import Response
 
@@ -18,7 +18,7 @@ router = json_router(404)
 async def list_all(
     webhook_endpoint_id: str, page: PageDep, service: ServiceDep, organisation: Organisation
 ) -> DeliveryList:
-    """Lists pending deliveries, and those that ended less than `CLUSTER_WEBHOOK_LOG_DAYS` ago."""
+    """Lists pending deliveries, and deliveries that ended less than `CLUSTER_WEBHOOK_LOG_DAYS` ago."""
     found = await service.read(
         lambda connection: deliveries.list_deliveries(connection, organisation, webhook_endpoint_id, page)
     )
@@ -34,7 +34,9 @@ async def list_all(
 async def redeliver(
     webhook_endpoint_id: str, event_id: str, organisation: Organisation, once: Once
 ) -> Response:
-    """Sends the event of a delivery again, with the same id. Attempts and deadline begin again."""
+    """Sends the event of a delivery again, with the same id. The number of attempts and the deadline start
+    again.
+    """
     return await once(
         lambda connection: DeliveryObject.of(
             deliveries.redeliver(connection, organisation, webhook_endpoint_id, event_id)

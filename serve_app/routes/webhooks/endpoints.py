@@ -1,9 +1,11 @@
 """/v1/webhooks: create, get, list, change, delete and test webhook endpoints, and rotate their secrets.
 
-``/v1/webhook_endpoints`` is the same under the path of OpenAI's clients (``client.webhooks.create(...)``).
+The paths that begin with ``/v1/webhook_endpoints`` are for OpenAI's clients (``client.webhooks.create(...)``)
+and do the same.
 
-The answers with a secret are not kept for requests that are repeated with the same ``Idempotency-Key``,
-because kept answers are not encrypted. A repeated request to create is refused, because the URL exists.
+Answers with a secret are not stored for requests with an ``Idempotency-Key``, because stored answers are not
+encrypted. If a request to create an endpoint is repeated, it is refused, because an endpoint with this URL
+exists.
 """
 
 from datetime import UTC, datetime
@@ -66,7 +68,7 @@ async def list_all(page: PageDep, service: ServiceDep, organisation: Organisatio
 @router.get("/v1/webhook_event_types", summary="List the event types of webhooks")
 async def list_event_types(organisation: Organisation) -> WebhookEventTypeList:
     """Lists the event types that an endpoint can subscribe to."""
-    del organisation  # the types are the same for all
+    del organisation  # all organisations have the same types
     return WebhookEventTypeList(data=list(EVENT_TYPES))
 
 
@@ -92,7 +94,7 @@ async def retrieve(
 async def change(
     webhook_endpoint_id: str, body: EndpointChangesRequest, service: ServiceDep, organisation: Organisation
 ) -> WebhookEndpointObject:
-    """Changes the given fields. Enabling an endpoint that the cluster disabled sends its pending events."""
+    """Changes the given fields. When an endpoint is enabled again, its pending events are sent."""
     if body.url is not None:
         _check_url(service, body.url)
     changes = EndpointChanges(
@@ -135,7 +137,9 @@ async def rotate_secret(
     organisation: Organisation,
     body: RotateSecretRequest | None = None,
 ) -> WebhookEndpointWithSecretObject:
-    """Gives the endpoint a new secret, and shows it. The earlier secret may stay valid for 24 hours."""
+    """Gives the endpoint a new secret, and shows it. With an option, the previous secret stays valid for 24
+    hours.
+    """
     keep, cipher = (body or RotateSecretRequest()).keep_old_secret_active_for_24_hours, _cipher(service)
     changed, secret = await service.in_transaction(
         lambda connection: endpoints.rotate_secret(

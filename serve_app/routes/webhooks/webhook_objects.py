@@ -1,4 +1,6 @@
-"""The request and answer models of webhooks. Their fields are those of OpenAI's API, with more of ours."""
+"""The models of the requests and answers of webhooks. They have the fields of OpenAI's API, and further
+fields of this project.
+"""
 
 from typing import Annotated, Any, Literal, Self
 
@@ -24,7 +26,7 @@ class NewEndpointRequest(RequestModel):
     event_types: EventTypes
     """The types of the events to send; `GET /v1/webhook_event_types` lists them."""
     name: Text = ""
-    """A name for people."""
+    """Name of the endpoint, for people."""
     enabled: bool = True
     """False: the endpoint gets no events until it is enabled."""
 
@@ -39,15 +41,17 @@ class EndpointChangesRequest(RequestModel):
     name: Text | None = None
     """The new name."""
     enabled: bool | None = None
-    """False: the endpoint gets no events, and pending deliveries wait. True: they are sent."""
+    """False: the endpoint gets no events, and pending deliveries wait. True: the endpoint gets events, and
+    pending deliveries are sent.
+    """
 
 
 class RotateSecretRequest(RequestModel):
     """Options of a rotation."""
 
     keep_old_secret_active_for_24_hours: bool = False
-    """True: for 24 hours, each request is signed with the earlier secret too. False: the earlier secret is
-    invalid at once."""
+    """True: for 24 hours, each request is also signed with the previous secret. False: the previous secret
+    becomes invalid at once."""
 
 
 class SampleEventRequest(RequestModel):
@@ -58,7 +62,9 @@ class SampleEventRequest(RequestModel):
 
 
 class WebhookEndpointObject(ResponseModel):
-    """OpenAI's WebhookEndpoint, with the fields from `enabled` on added. Times are in seconds since 1970."""
+    """OpenAI's WebhookEndpoint, with `enabled` and the fields after it added. Times are in seconds since
+    1970.
+    """
 
     id: str
     """Id of the endpoint, `we_...`."""
@@ -71,7 +77,7 @@ class WebhookEndpointObject(ResponseModel):
     url: str
     """The URL that receives the events."""
     name: str
-    """The name for people; empty if none was given."""
+    """Name of the endpoint, for people; empty if the endpoint has no name."""
     event_types: list[str]
     """The types of the events that are sent, in alphabetical order."""
     signing_secret_hint: str
@@ -117,7 +123,7 @@ class DeletedWebhookEndpoint(ResponseModel):
 
 
 class WebhookTestResult(ResponseModel):
-    """The answer of an endpoint to a test event."""
+    """Shows how an endpoint answered a test event."""
 
     object: Literal["webhook_endpoint.test"] = "webhook_endpoint.test"
     """Always `webhook_endpoint.test`."""
@@ -126,9 +132,9 @@ class WebhookTestResult(ResponseModel):
     event_type: str
     """Type of the event that was sent."""
     success: Literal[True] = True
-    """Always true: the endpoint answered. `status_code` says how."""
+    """Always true, because the endpoint answered. `status_code` is the status of its answer."""
     status_code: int
-    """HTTP status of the endpoint's answer. An event counts as delivered with 200 to 299."""
+    """HTTP status of the endpoint's answer. An event counts as delivered if the status is from 200 to 299."""
 
 
 class WebhookEventTypeList(ResponseModel):
@@ -144,7 +150,7 @@ class DeliveryObject(ResponseModel):
     """The delivery of one event to one endpoint. Times are in seconds since 1970."""
 
     id: str
-    """Id of the event, `evt_...`. Every attempt sends it as the header `webhook-id`."""
+    """Id of the event, `evt_...`. Every attempt sends this id in the header `webhook-id`."""
     object: Literal["webhook_endpoint.delivery"] = "webhook_endpoint.delivery"
     """Always `webhook_endpoint.delivery`."""
     webhook_endpoint_id: str
@@ -152,23 +158,25 @@ class DeliveryObject(ResponseModel):
     type: str
     """Type of the event."""
     data: dict[str, Any]
-    """The data of the event; `id` names the thing that it is about."""
+    """The data of the event; `id` is the id of the thing that the event is about."""
     status: DeliveryState
-    """`pending`, then `succeeded` or `failed`."""
+    """`pending` at first, then `succeeded` or `failed`."""
     attempts: int
-    """Number of attempts since the event, or since it was sent again."""
+    """Number of attempts since the event was recorded or sent again."""
     created_at: int
     """Time of the event."""
     last_attempt_at: int | None
     """Time of the last attempt; null if there was none."""
     next_attempt_at: int | None
-    """Time of the next attempt; null if none is planned, an attempt runs, or the endpoint is disabled."""
+    """Time of the next attempt; null if no attempt is planned, an attempt runs, or the endpoint is
+    disabled.
+    """
     response_status: int | None
     """HTTP status of the endpoint's answer to the last attempt; null if there was no answer."""
     error: str | None
-    """The reason why the last attempt failed."""
+    """The reason why the last attempt failed; null if it did not fail."""
     ended_at: int | None
-    """Time at which the delivery succeeded or failed; null while it is pending."""
+    """Time at which the delivery succeeded or failed; null while the delivery is pending."""
 
     @classmethod
     def of(cls, delivery: Delivery) -> Self:

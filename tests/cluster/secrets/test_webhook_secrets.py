@@ -16,7 +16,7 @@ FIRST, SECOND, THIRD = (Secret(f"whsec_{name}{name}{name}{name}") for name in ("
 @pytest.fixture
 def endpoint(connection: Connection[Any], organisation: str) -> str:
     """The id of an endpoint without a secret."""
-    connection.execute("DELETE FROM webhook_secrets")  # of other tests, with keys of their own
+    connection.execute("DELETE FROM webhook_secrets")  # other tests use other keys
     connection.execute(
         "INSERT INTO webhook_endpoints (organisation, id, url, event_types) VALUES (%s, 'we_1', 'u', '{}')",
         [organisation],

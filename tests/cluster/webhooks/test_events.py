@@ -1,4 +1,6 @@
-"""The end of work and its event are one transaction; an event is recorded only for those who subscribe."""
+"""The end of work and its event are in one transaction. An event is recorded only for endpoints that
+subscribe to it.
+"""
 
 import re
 from typing import Any
@@ -25,7 +27,7 @@ from tests.indexed_files import fail, make_files
 
 
 def events(connection: Connection[Any], organisation: str, endpoint: str) -> list[tuple[str, dict[str, Any]]]:
-    """Type and data of each event that is delivered to the endpoint."""
+    """Return type and data of each event that is delivered to the endpoint."""
     log = list_deliveries(connection, organisation, endpoint, FIRST_PAGE)
     return [(one.type, one.data) for one in log.items]
 

@@ -32,7 +32,7 @@ def record(connection: Connection[Any], organisation: str, count: int = 1) -> li
 def claim(
     connection: Connection[Any], *owners: str, holder: str = "h", limit: int = 999, lease_s: float = 60
 ):
-    """Claim, and keep the deliveries of these organisations only, in the order of the claim."""
+    """Claim deliveries, and return those of these organisations, in the order of the claim."""
     with connection.transaction():
         claimed = outbox.claim(connection, holder, limit=limit, lease_s=lease_s)
     return [one for one in claimed if one.organisation in owners]
@@ -178,7 +178,7 @@ def test_endpoints_and_organisations_have_bounded_attempts_in_flight(
     assert max(by_endpoint.values()) <= outbox.PER_ENDPOINT
     assert len([one for one in first if one.organisation == organisation]) == outbox.PER_ORGANISATION
     assert by_endpoint["https://d.example/"] == 3
-    # Nothing more of the busy organisation, while another one still gets its turn.
+    # The busy organisation gets no further attempt, but another organisation still gets its turn.
     record(connection, other)
     assert [one.organisation for one in claim(connection, organisation, other)] == [other]
     # An endpoint whose attempt failed gets one attempt at a time.
@@ -195,11 +195,11 @@ def test_the_organisation_with_the_fewest_attempts_comes_first(
     other = new_organisation(pool)
     new_endpoint("https://a.example/")
     new_endpoint("https://b.example/", owner=other)
-    claim(connection)  # what other tests left
+    claim(connection)  # claim the deliveries that other tests left
     record(connection, organisation, 5)
     record(connection, other, 1)
 
-    # The organisation's events are older, and there is room for two attempts only.
+    # The organisation's events are older, and there is room for only two attempts.
     owners = [one.organisation for one in claim(connection, organisation, other, limit=2)]
     assert sorted(owners) == sorted([organisation, other])
 

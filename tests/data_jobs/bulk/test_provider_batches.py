@@ -1,4 +1,6 @@
-"""``--provider-batch`` without Ray: the simulator over TCP, real Postgres, real processes that are killed."""
+"""``--provider-batch`` works without Ray, with the simulator over TCP, real Postgres, and real processes that
+are killed.
+"""
 
 import multiprocessing
 import os
@@ -42,7 +44,7 @@ PRICE = 0.02
 
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The operator's key, and short waits."""
+    """Set the operator's key, and make the waits short."""
     monkeypatch.setenv(KEY_ENV, KEY)
     monkeypatch.setattr(batch_api, "BACKOFF", Backoff(first_s=0.01, longest_s=0.02, jitter=True))
     monkeypatch.setattr(loop, "FIRST_POLL_S", 0.01)
@@ -86,7 +88,7 @@ def chunk_of(text: str) -> str:
 
 
 def exchange(settings: Settings, pool: ConnectionPool, store: VectorStore) -> IngestReport:
-    """Submit what waits, and collect all answers."""
+    """Submit the waiting inputs, and collect all answers."""
     report = IngestReport()
     with provider_batches(settings, pool, store, report) as batches:
         assert list(batches.results([], lambda _: [])) == []
@@ -96,7 +98,9 @@ def exchange(settings: Settings, pool: ConnectionPool, store: VectorStore) -> In
 def assert_embedded_once(
     connection: Connection[Any], server: Server, store: VectorStore, *, except_for: str = ""
 ) -> None:
-    """Every text has its vector, was billed once, and its usage is recorded once, at half the price."""
+    """Check that every text has its vector, was billed once, and has one record of its usage, at half the
+    price.
+    """
     found = {**records.answers(connection, store, "doc_0"), **records.answers(connection, store, "doc_1")}
     texts = [text for text in TEXTS if text != except_for]
     for text in texts:
@@ -128,7 +132,7 @@ def test_a_batch_is_submitted_collected_and_costs_half(
 
 
 def run_in_process(settings: Settings, organisation: str, store: str) -> None:
-    """The same in a process of its own."""
+    """Do the same as ``exchange``, in a process that can be killed."""
     loop.FIRST_POLL_S = 0.01
     pool = open_pool(settings)
     with pool.connection() as connection:
@@ -136,7 +140,8 @@ def run_in_process(settings: Settings, organisation: str, store: str) -> None:
     exchange(settings, pool, found)
 
 
-#: Where processes are killed: at a request, before it is applied or after that, but before its answer.
+#: When processes are killed: before a request is applied (1), or after it is applied and before its answer
+#: (2).
 DEATHS = [
     ("POST /v1/files", 1),
     ("POST /v1/files", 2),
@@ -148,7 +153,9 @@ DEATHS = [
 
 
 def killer(process: Any, request: str, moment: int) -> Callable[[str], None]:
-    """Kills the process at this moment of the request. A request that was not applied never will be."""
+    """Return a function that kills the process at this moment of the request. A request that was not applied
+    is never applied later.
+    """
     seen = count(1)
 
     def kill(name: str) -> None:
@@ -188,7 +195,7 @@ def test_lost_answers_and_a_busy_provider_cost_nothing(
 ) -> None:
     settings = at(settings, server)
     store = store_with_inputs(settings, connection, organisation)
-    # require, files.create, batches.create: the answer to the last one is lost
+    # The answer to ``batches.create`` is lost. Before it come ``require`` and ``files.create``.
     server.faults = Faults([None, Fault.BUSY, Fault.LOST, None, Fault.LOST, Fault.UNAVAILABLE])
     exchange(settings, pool, store)
     assert len(service(server).batches) == 1
@@ -256,7 +263,7 @@ def test_batches_keep_the_limits_of_the_provider(
 
 
 def bare_api() -> batch_api.BatchApi:
-    """An object that only writes lines."""
+    """Return an object that can only write lines."""
     api = object.__new__(batch_api.BatchApi)
     api._source, api._options = "text-embedding-3-small", {}
     return api
@@ -279,7 +286,7 @@ def test_the_tokens_in_unfinished_batches_stay_below_the_accounts_limit(
     exchange(settings, pool, store)
     assert [batch["request_counts"]["total"] for batch in service(server).batches.values()] == [2, 2, 2, 2]
     assert most == 2
-    # The provider's queue may be full all the same, because of other programs with the same account.
+    # The provider's queue may still be full, because of other programs with the same account.
     store = store_with_inputs(settings, connection, organisation)
     service(server).endings.append(Ending("failed", code="token_limit_exceeded"))
     with pytest.raises(Misconfigured, match="set batch_queue_tokens of remote"):

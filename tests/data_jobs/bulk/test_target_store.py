@@ -1,4 +1,4 @@
-"""A bulk ingest creates a store on the chosen index, and an existing store keeps its own."""
+"""A bulk ingest creates a store on the chosen index, and an existing store keeps its index."""
 
 from typing import Any
 

@@ -1,4 +1,6 @@
-"""A worker sends events to endpoints at least once, even if it is killed. A slow one delays no other."""
+"""A worker sends events to endpoints at least once, even if it is killed. A slow endpoint does not delay
+other endpoints.
+"""
 
 import os
 import signal

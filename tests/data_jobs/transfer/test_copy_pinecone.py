@@ -1,4 +1,4 @@
-"""Stores are copied onto Pinecone and from it, whatever fails in between."""
+"""Stores are copied to and from Pinecone, although requests fail."""
 
 import os
 import signal

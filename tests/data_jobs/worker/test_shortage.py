@@ -224,7 +224,7 @@ FULL = {
 
 @dataclass(frozen=True)
 class Waited:
-    """A job of a stage that found a disk full."""
+    """A job whose stage found a full disk."""
 
     waiting: JobView
     ended: JobView

@@ -1,4 +1,6 @@
-"""OpenAI's unmodified client manages webhook endpoints. A secret is shown once, a test is sent at once."""
+"""OpenAI's unmodified client manages webhook endpoints. A secret is shown once, a test event is sent at
+once.
+"""
 
 import json
 from collections.abc import Iterator
@@ -23,7 +25,7 @@ URL = "https://hooks.example.com/cluster"
 
 @pytest.fixture(autouse=True)
 def without_endpoints(server: Server, connection: Connection[Any]) -> Iterator[None]:
-    """Delete the endpoints that a test made. The organisation may have three."""
+    """Delete the endpoints that a test made, because the organisation may have only three."""
     yield
     organisation = server.service.settings.organisation
     connection.execute("DELETE FROM webhook_endpoints WHERE organisation = %s", [organisation])

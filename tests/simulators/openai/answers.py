@@ -1,4 +1,4 @@
-"""The simulator's answer to a request for embeddings."""
+"""Make the simulator's answer to a request for embeddings."""
 
 import base64
 from typing import Any
@@ -13,7 +13,7 @@ from tests.simulators.openai.provider import vector_of
 def embeddings(
     texts: list[str], dim: int, tokens: int, fault: Fault | None, model: str, *, floats: bool
 ) -> dict[str, Any]:
-    """The answer to a request for embeddings, with what is wrong with it."""
+    """Return the answer to a request for embeddings, with the fault in it."""
     vectors = [vector_of(text, dim) for text in texts]
     if fault == Fault.NAN:
         vectors[-1][0] = np.nan

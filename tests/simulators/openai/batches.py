@@ -30,7 +30,7 @@ class Ending:
     """How a batch ends."""
 
     status: str = "completed"
-    #: Part of its lines that is computed before.
+    #: Share of its lines that is computed before the batch ends.
     done: float = 1.0
     #: Code of the error that refuses the whole batch, if it fails.
     code: str = "invalid_request"
@@ -41,18 +41,19 @@ class BatchService:
     """Files and batches of one provider. The server calls it from several threads."""
 
     provider: Provider
-    #: How the next batches end; after the last one, all are completed.
+    #: How the next batches end. When this is empty, all batches are completed.
     endings: deque[Ending] = field(default_factory=deque)
-    #: Texts that are refused with 400, and how often others still fail with 500.
+    #: ``refused``: texts that are refused with 400. ``unlucky``: for each text, how many more times it fails
+    #: with 500.
     refused: set[str] = field(default_factory=set)
     unlucky: Counter[str] = field(default_factory=Counter)
-    #: How often a batch is looked at before it has ended.
+    #: Number of requests for the state of a batch before the batch has ended.
     looks: int = 1
-    #: Texts that were computed and billed, and their tokens.
+    #: Texts that were computed and billed, and the number of their tokens.
     billed: Counter[str] = field(default_factory=Counter)
     billed_tokens: int = 0
     files: dict[str, bytes] = field(default_factory=dict)
-    #: The description of each file.
+    #: The description of each file, by id.
     described: dict[str, dict[str, Any]] = field(default_factory=dict)
     #: Every batch, in the order of creation.
     batches: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -61,7 +62,7 @@ class BatchService:
     _lock: Lock = field(default_factory=Lock)
 
     def answer(self, method: str, url: str, content_type: str, body: bytes) -> dict[str, Any] | bytes:
-        """The answer to one request."""
+        """Return the answer to one request."""
         parts = urlsplit(url)
         path = parts.path.removeprefix("/v1/").split("/")
         with self._lock:
@@ -134,7 +135,7 @@ class BatchService:
         return self.batches[id]
 
     def _list(self, query: dict[str, list[str]]) -> dict[str, Any]:
-        """A page of the batches, the newest first."""
+        """Return a page of the batches, the newest first."""
         ids = list(reversed(self.batches))
         start = ids.index(query["after"][0]) + 1 if "after" in query else 0
         page = ids[start : start + int(query.get("limit", ["20"])[0])]

@@ -92,7 +92,9 @@ class Provider:
             )
 
     def read(self, body: dict[str, Any]) -> tuple[list[str], int, int]:
-        """The texts of a valid request, the length of its vectors and its tokens, without limits."""
+        """Return the texts of a valid request, the length of its vectors and the number of its tokens. Rate
+        limits are not checked.
+        """
         self._check(body)
         texts, dim = self._texts(body), self.models.get(body["model"])
         if dim is None:

@@ -33,8 +33,8 @@ class Server(SimulatorServer):
 
     Args:
         provider: models, keys and limits.
-        faults: what goes wrong with which request.
-        batch_api: None: a server without files and batches.
+        faults: the faults of the next requests.
+        batch_api: the files and batches; None: the server has no files and batches.
     """
 
     def __init__(
@@ -135,7 +135,7 @@ class _Handler(SimulatorHandler):
 
 
 def refuse(fault: Fault | None) -> None:
-    """Refuse a request that has such a fault."""
+    """Refuse the request, if the fault is one with which the server refuses requests."""
     busy = {"type": "requests", "code": "rate_limit_exceeded"}
     if fault == Fault.BUSY:
         raise Refused(429, "Rate limit reached", **busy)
@@ -161,7 +161,7 @@ def simulator(
     latency_s: float = LATENCY_S,
     batches: bool = False,
 ) -> Iterator[Server]:
-    """Run a simulator inside the block; ``batches``: with files and the Batch API."""
+    """Run a simulator inside the block; ``batches``: True to have files and the Batch API."""
     provider = provider or Provider()
     service = BatchService(provider) if batches else None
     server = Server(provider, faults or Faults(), latency_s=latency_s, batch_api=service)
