@@ -28,6 +28,8 @@ log = structlog.get_logger(__name__)
 SQL = queries("cluster.webhooks", "outbox.sql")
 #: Maximum number of attempts in flight for one endpoint, and for all endpoints of one organisation.
 PER_ENDPOINT, PER_ORGANISATION = 4, 8
+#: Maximum number of endpoints that one claim considers and locks, chosen at random among equals.
+MAX_ENDPOINTS = 256
 #: The waits between attempts at a delivery. They double from half a minute to more than four hours.
 BACKOFF = Backoff(first_s=30.0, longest_s=16_000.0, jitter=True)
 #: Minimum wait in seconds, because full jitter can give a wait of zero.
@@ -102,6 +104,7 @@ def claim(connection: Connection[Any], holder: str, *, limit: int, lease_s: floa
         "lease_s": lease_s,
         "per_endpoint": PER_ENDPOINT,
         "per_organisation": PER_ORGANISATION,
+        "max_endpoints": MAX_ENDPOINTS,
     }
     rows = connection.execute(SQL["claim_of_all"], values).fetchall()
     return [

@@ -13,27 +13,35 @@ WITH busy AS (
     SELECT organisation, endpoint, count(*) AS count FROM webhook_deliveries
     WHERE state = 'pending' AND holder IS NOT NULL AND due_at > now()
     GROUP BY organisation, endpoint
+), owner AS (
+    SELECT organisation, sum(count) AS count FROM busy GROUP BY organisation
 ), ready AS (
-    SELECT endpoint.organisation, endpoint.id, coalesce(busy.count, 0) AS busy,
+    SELECT endpoint.organisation, endpoint.id, coalesce(busy.count, 0) AS busy, coalesce(owner.count, 0) AS busy_of_owner,
         CASE WHEN endpoint.failures > 0 THEN 1 ELSE %(per_endpoint)s END AS room
     FROM webhook_endpoints AS endpoint
     LEFT JOIN busy ON (busy.organisation, busy.endpoint) = (endpoint.organisation, endpoint.id)
-    WHERE endpoint.enabled AND EXISTS (
+    LEFT JOIN owner ON owner.organisation = endpoint.organisation
+    WHERE endpoint.enabled
+      AND coalesce(busy.count, 0) < CASE WHEN endpoint.failures > 0 THEN 1 ELSE %(per_endpoint)s END
+      AND coalesce(owner.count, 0) < %(per_organisation)s
+      AND EXISTS (
         SELECT FROM webhook_deliveries AS due
         WHERE (due.organisation, due.endpoint) = (endpoint.organisation, endpoint.id)
           AND due.state = 'pending' AND due.due_at <= now())
+    ORDER BY coalesce(owner.count, 0), random()
+    LIMIT %(max_endpoints)s
     FOR NO KEY UPDATE OF endpoint SKIP LOCKED
 ), due AS (
-    SELECT ready.organisation, next.endpoint, next.event, next.due_at,
+    SELECT ready.organisation, ready.busy_of_owner, next.endpoint, next.event, next.due_at,
         ready.busy + row_number() OVER (PARTITION BY ready.organisation, next.endpoint ORDER BY next.due_at, next.event) AS place
     FROM ready CROSS JOIN LATERAL (
         SELECT endpoint, event, due_at FROM webhook_deliveries
         WHERE organisation = ready.organisation AND endpoint = ready.id AND state = 'pending' AND due_at <= now()
-        ORDER BY due_at LIMIT greatest(0, ready.room - ready.busy)
+        ORDER BY due_at LIMIT ready.room - ready.busy
     ) AS next
 ), placed AS (
-    SELECT due.*, row_number() OVER (PARTITION BY organisation ORDER BY place, due_at, event)
-        + (SELECT coalesce(sum(busy.count), 0) FROM busy WHERE busy.organisation = due.organisation) AS place_in_organisation
+    SELECT due.*, busy_of_owner
+        + row_number() OVER (PARTITION BY organisation ORDER BY place, due_at, event) AS place_in_organisation
     FROM due
 ), taken AS (
     SELECT organisation, endpoint, event FROM placed
