@@ -2,7 +2,9 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, get_type_hints
+from functools import cache
+from types import NoneType, UnionType
+from typing import Any, get_args, get_type_hints
 
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
@@ -54,20 +56,23 @@ def undeployed_application() -> FastAPI:
     return build_api(SettingsOnly())  # type: ignore[arg-type]
 
 
+@cache
 def json_request_bodies() -> list[JsonRequestBody]:
-    """The body of every route that reads JSON."""
+    """The body of every route that reads JSON; computed once, because it builds the application."""
     app = undeployed_application()
     found: list[JsonRequestBody] = []
     for path, operations in app.openapi()["paths"].items():
-        for operation in operations.values():
+        for method, operation in operations.items():
             if "application/json" in operation.get("requestBody", {}).get("content", {}):
-                found.append(JsonRequestBody(path, _model(app, path)))
+                found.append(JsonRequestBody(path, _model(app, method.upper(), path)))
     return found
 
 
-def _model(app: FastAPI, path: str) -> type[RequestModel]:
-    (route,) = (one for one in _routes(app) if one.path_format == path and "POST" in (one.methods or ()))
+def _model(app: FastAPI, method: str, path: str) -> type[RequestModel]:
+    (route,) = (one for one in _routes(app) if one.path_format == path and method in (one.methods or ()))
     model = get_type_hints(route.endpoint)["body"]
+    if isinstance(model, UnionType):  # a body that may be left out
+        (model,) = (one for one in get_args(model) if one is not NoneType)
     assert issubclass(model, RequestModel), f"{path} takes {model.__name__}, which is no RequestModel"
     return model  # type: ignore[no-any-return]
 
