@@ -4,6 +4,23 @@ from cluster.database import open_pool, translated
 """
 
 from cluster.database.errors import translated
-from cluster.database.pool import CONNECTION, connect, database_url, open_pool, revive, snapshot
+from cluster.database.pool import (
+    CONNECTION,
+    connect,
+    database_url,
+    open_pool,
+    revive,
+    single_statements,
+    snapshot,
+)
 
-__all__ = ["CONNECTION", "connect", "database_url", "open_pool", "revive", "snapshot", "translated"]
+__all__ = [
+    "CONNECTION",
+    "connect",
+    "database_url",
+    "open_pool",
+    "revive",
+    "single_statements",
+    "snapshot",
+    "translated",
+]

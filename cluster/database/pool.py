@@ -148,6 +148,21 @@ def snapshot(pool: ConnectionPool) -> Iterator[psycopg.Connection[Any]]:
                 connection.isolation_level = connection.read_only = None
 
 
+@contextmanager
+def single_statements(pool: ConnectionPool) -> Iterator[psycopg.Connection[Any]]:
+    """Yield a connection on which each statement is a transaction of its own.
+
+    This saves the round trips of BEGIN and COMMIT, which are a quarter of the time of a short query.
+    """
+    with pool.connection() as connection:
+        connection.autocommit = True
+        try:
+            yield connection
+        finally:
+            if not connection.closed:
+                connection.autocommit = False
+
+
 def database_url(settings: Settings) -> str:
     """Return the URL of the settings' database. If no URL is set, start the bundled server first.
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 from psycopg_pool import ConnectionPool
 
-from cluster.database import translated
+from cluster.database import single_statements, translated
 from cluster.documents.chunks.chunk_indexes import ChunkIndexes
 from cluster.documents.chunks.chunk_search import Hit, Question
 from cluster.documents.given_vectors.given_numbers import unit_vector
@@ -169,7 +169,7 @@ def _given(store: VectorStore, vector: Sequence[float]) -> QueryVectors:
 
 def _find(pool: ConnectionPool, organisation: str, id_or_name: str) -> VersionedStore:
     """Find the store with its version, and record that it is in use."""
-    with translated(), pool.connection() as connection:
+    with translated(), single_statements(pool) as connection:
         found = find_versioned_store(connection, organisation, id_or_name)
         touch_store(connection, found.store)
     return found

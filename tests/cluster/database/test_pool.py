@@ -3,12 +3,13 @@
 import select
 import socket
 import time
+from typing import Any
 
 import psycopg
 import pytest
 from psycopg_pool import ConnectionPool
 
-from cluster.database import bundled, open_pool, revive, snapshot, translated
+from cluster.database import bundled, open_pool, revive, single_statements, snapshot, translated
 from cluster.database import pool as module
 from cluster.errors import Misconfigured, Unavailable
 from cluster.settings import Settings
@@ -139,6 +140,21 @@ def test_a_pool_of_dead_connections_serves_the_next_caller_of_a_restarted_server
         with pool.connection() as connection:
             assert connection.execute("SELECT 1").fetchone() == (1,)
         assert time.monotonic() - began < 3
+
+
+def test_a_single_statement_is_a_transaction_of_its_own_and_leaves_its_connection_as_it_was(
+    settings: Settings,
+) -> None:
+    def transactions(connection: psycopg.Connection[Any]) -> int:
+        return len({connection.execute("SELECT pg_current_xact_id()::text").fetchone() for _ in range(2)})
+
+    with open_pool(settings.model_copy(update={"database_pool_size": 1})) as one:
+        with single_statements(one) as connection:
+            assert transactions(connection) == 2
+            with pytest.raises(psycopg.errors.DivisionByZero):
+                connection.execute("SELECT 1 / 0")
+        with one.connection() as connection:
+            assert transactions(connection) == 1
 
 
 def test_a_snapshot_sees_one_state_writes_nothing_and_leaves_its_connection_as_it_was(
