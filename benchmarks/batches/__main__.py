@@ -31,6 +31,7 @@ def main() -> int:
     parser.add_argument("--requests", type=int, nargs="+", help="requests of each batch")
     parser.add_argument("--rounds", type=int, default=3, help="rounds of the comparison (default: 3)")
     parser.add_argument("--words", type=int, help="words of each text")
+    parser.add_argument("--batch", metavar="ID", help="with --faults: continue with this batch")
     kind = parser.add_mutually_exclusive_group()
     kind.add_argument("--faults", action="store_true", help="kill processes while one batch runs")
     kind.add_argument("--memory", action="store_true", help="measure the memory of batches of several sizes")
@@ -38,7 +39,7 @@ def main() -> int:
     runs = BatchRun(Settings())
     if options.faults:
         (requests,) = options.requests or [20_000]
-        return faults.measure(runs, requests=requests, words=options.words or 20)
+        return faults.measure(runs, requests=requests, words=options.words or 5, batch_id=options.batch)
     if options.memory:
         return memory.measure(runs, sizes=options.requests or [1_000, 50_000], words=options.words or 5)
     (requests,) = options.requests or [3_000]

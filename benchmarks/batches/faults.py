@@ -1,14 +1,14 @@
 """Run one batch while the processes that execute it are killed, and check its answers and its usage.
 
 The worker is killed twice, the replica of the endpoint once. Then the whole Ray head is killed, and
-``make up`` starts it again. One request in a hundred is wrong. ``__main__`` calls ``measure``.
+``make up`` starts it again. One request in a hundred is wrong. If the benchmark itself is interrupted, the
+batch continues, and the benchmark can continue with it. ``__main__`` calls ``measure``.
 """
 
 import random
 import subprocess
 import sys
 import time
-from collections.abc import Collection
 
 from openai.types import Batch
 from rich.console import Console
@@ -29,23 +29,29 @@ GONE_S = 10.0
 WRONG_EVERY = 100
 
 
-def measure(run: BatchRun, *, requests: int, words: int) -> int:
-    """Run the batch, print what was killed and what was found, and return the exit code."""
-    texts = new_texts(requests, words=words)
-    wrong = set(random.sample(range(requests), requests // WRONG_EVERY))
+def measure(run: BatchRun, *, requests: int, words: int, batch_id: str | None) -> int:
+    """Run the batch, print what was killed and what was found, and return the exit code.
+
+    Args:
+        run: the running cluster.
+        requests: number of requests of a new batch.
+        words: words of each text.
+        batch_id: the batch of an interrupted run; None: a new batch.
+    """
+    batch = _new(run, requests, words) if batch_id is None else run.client.batches.retrieve(batch_id)
+    print(f"the batch is {batch.id}", file=sys.stderr)
+    remaining = [kill for kill in KILLS if batch_id is None or kill[0] > _share(batch)]
     began = time.perf_counter()
-    batch = run.create("" if number in wrong else text for number, text in enumerate(texts))
-    remaining = list(KILLS)
     kills = Table("requests answered", "seconds", "killed")
     while batch.status not in ENDED:
-        if remaining and done(batch) >= remaining[0][0] * requests:
+        if remaining and _share(batch) >= remaining[0][0]:
             _, what = remaining.pop(0)
             kills.add_row(f"{done(batch):,}", f"{time.perf_counter() - began:.0f}", what)
             _kill(run, what)
         time.sleep(POLL_S)
         batch = run.now(batch)
     kills.add_row(f"{done(batch):,}", f"{time.perf_counter() - began:.0f}", "")
-    findings = _check(run, batch, texts, wrong)
+    findings = _check(run, batch)
     found = Table("promise", "expected", "found")
     for promise, expected, value in findings:
         found.add_row(promise, expected, value)
@@ -54,6 +60,18 @@ def measure(run: BatchRun, *, requests: int, words: int) -> int:
     if remaining:
         print(f"the batch ended before {len(remaining)} of the kills", file=sys.stderr)
     return int(bool(remaining) or any(expected != value for _, expected, value in findings))
+
+
+def _new(run: BatchRun, requests: int, words: int) -> Batch:
+    wrong = set(random.sample(range(requests), requests // WRONG_EVERY))
+    texts = new_texts(requests, words=words)
+    return run.create("" if number in wrong else text for number, text in enumerate(texts))
+
+
+def _share(batch: Batch) -> float:
+    """Return the part of the requests that are answered; 0 while the number of requests is not known."""
+    total = batch.request_counts.total if batch.request_counts else 0
+    return done(batch) / total if total else 0.0
 
 
 def _kill(run: BatchRun, what: str) -> None:
@@ -73,22 +91,19 @@ def _kill(run: BatchRun, what: str) -> None:
     subprocess.run([sys.executable, "-m", "cluster.local", "up"], check=True, capture_output=True)
 
 
-def _check(
-    run: BatchRun, batch: Batch, texts: list[str], wrong: Collection[int]
-) -> list[tuple[str, str, str]]:
+def _check(run: BatchRun, batch: Batch) -> list[tuple[str, str, str]]:
     """Return each promise with the expected value and the value that was found, as texts."""
+    asked = {line["custom_id"]: line["body"]["input"] for line in run.lines(batch.input_file_id)}
     output, error = run.lines(batch.output_file_id), run.lines(batch.error_file_id)
-    right = [text for number, text in enumerate(texts) if number not in wrong]
+    in_output = [id for id, text in asked.items() if text]
+    in_error = [id for id, text in asked.items() if not text]
     tokeniser = open_tokeniser(Registry(run.settings).default)
-    tokens = int((tokeniser.count(right) + tokeniser.special_tokens).sum())
+    tokens = int((tokeniser.count([asked[id] for id in in_output]) + tokeniser.special_tokens).sum())
     in_answers = sum(line["response"]["body"]["usage"]["total_tokens"] for line in output)
     with open_pool(run.settings) as pool, pool.connection() as connection:
         query = "SELECT coalesce(sum(quantity), 0)::bigint FROM usage_events WHERE job = %s AND model = %s"
         (recorded,) = connection.execute(query, [batch.to_dict()["job_id"], MODEL]).fetchone() or (0,)
     in_batch = batch.usage.total_tokens if batch.usage else 0
-    ids = [str(number) for number in range(len(texts))]
-    in_output = [id for id in ids if int(id) not in wrong]
-    in_error = [id for id in ids if int(id) in wrong]
     return [
         ("status", "completed", batch.status),
         ("answers in the output file", f"{len(in_output):,}", f"{len(output):,}"),
