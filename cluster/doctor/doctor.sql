@@ -57,6 +57,10 @@ ORDER BY 1, 2, 3;
 SELECT organisation, vector_store, {collection} AS collection FROM {table}
 WHERE words_version < {version} GROUP BY organisation, vector_store ORDER BY organisation, vector_store;
 
+-- name: stores_of_collections
+SELECT organisation, id FROM vector_stores
+WHERE collection = ANY(%(collections)s) AND deleted_at IS NULL ORDER BY organisation, id;
+
 -- name: document_is_there
 SELECT FROM documents
 WHERE organisation = %(organisation)s AND id = %(document)s AND vector_store = %(store)s;

@@ -20,6 +20,7 @@ from cluster.doctor.job_ailments import ENTRY, LEASE, TURN
 from cluster.doctor.report import Finding, HealthReport
 from cluster.doctor.secret_ailments import SECRETS
 from cluster.doctor.setting_ailments import INDEXES, MODELS
+from cluster.doctor.table_ailments import UNCOUNTED, WITHOUT_INDEX
 from cluster.errors import ClusterError
 from cluster.settings import Settings
 
@@ -29,7 +30,7 @@ log = structlog.get_logger(__name__)
 #: on files and documents.
 AILMENTS = (
     *(LEASE, ENTRY, TURN, FILES_IN_PROGRESS),
-    *(CHUNKS, DOCUMENTS, MISSING, ORPHANS, WORDS),
+    *(CHUNKS, DOCUMENTS, MISSING, ORPHANS, WORDS, UNCOUNTED, WITHOUT_INDEX),
     *(FILES, BLOBS, SECRETS),
     *(MODELS, INDEXES),
 )

@@ -154,6 +154,9 @@ class TransactionalIndex(VectorIndex, Protocol):
     def analysed_rows(self, collection: Collection) -> int:
         """Return the number of rows of the collection at its last analysis; -1 before the first analysis."""
 
+    def lacks_approximate(self, collection: Collection) -> bool:
+        """True if the collection has no approximate index, although it is large enough for one."""
+
     def drop_approximate(self, collection: Collection) -> bool:
         """Drop the approximate index before a large load. Returns False if another session has it locked."""
 

@@ -13,7 +13,9 @@ from psycopg_pool import ConnectionPool
 
 from cluster.database import translated
 from cluster.documents.batches.batch_files import end_abandoned
+from cluster.documents.chunks.change_counters import count_changes
 from cluster.documents.chunks.chunk_words import renew_words
+from cluster.documents.chunks.missing_indexes import build_missing
 from cluster.documents.files import expire_files, release_blobs
 from cluster.documents.uploads import expire_uploads
 from cluster.documents.vector_stores.store_upkeep import expire_stores
@@ -79,9 +81,14 @@ def expire(resources: Resources, settings: Settings, pool: ConnectionPool) -> di
 
 
 def renew_old_words(resources: Resources, settings: Settings, pool: ConnectionPool) -> dict[str, Any]:
-    """Recompute the search words of rows that an older version of this code wrote."""
-    del resources, settings
-    return {"rows": renew_words(pool, limit_s=RENEWAL_S)}
+    """Recompute the search words of rows that an older version of this code wrote, and add triggers and
+    approximate indexes that chunk tables lack.
+    """
+    del settings
+    count_changes(pool)
+    rows = renew_words(pool, limit_s=RENEWAL_S)
+    build_missing(pool, resources.indexes)
+    return {"rows": rows}
 
 
 def archive_jobs(resources: Resources, settings: Settings, pool: ConnectionPool) -> dict[str, Any]:

@@ -121,6 +121,10 @@ class PgvectorIndex:
         with translated(), self._pool.connection() as connection:
             return upkeep.size(connection, Statements(collection))
 
+    def lacks_approximate(self, collection: Collection) -> bool:
+        with translated(), self._pool.connection() as connection:
+            return upkeep.is_missing(connection, Statements(collection), index_from=self._index_from)
+
     def drop_approximate(self, collection: Collection) -> bool:
         statements = Statements(collection)
         with alone(self._pool, statements.index_name) as connection:

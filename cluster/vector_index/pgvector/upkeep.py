@@ -16,9 +16,7 @@ def build(connection: Connection[Any], statements: Statements, *, index_from: in
     index vectors of this length.
     """
     connection.execute(statements.analyse())
-    if statements.dim > LONGEST_INDEXED_DIM or size(connection, statements) < index_from:
-        return
-    if connection.execute(statements.has_index()).fetchone():
+    if not is_missing(connection, statements, index_from=index_from):
         return
     connection.execute(statements.drop_index())  # an interrupted build leaves an invalid index
     connection.add_notice_handler(_warn)
@@ -27,6 +25,15 @@ def build(connection: Connection[Any], statements: Statements, *, index_from: in
     finally:
         connection.remove_notice_handler(_warn)
     log.info("ann_index_built", index=statements.index_name)
+
+
+def is_missing(connection: Connection[Any], statements: Statements, *, index_from: int) -> bool:
+    """True if there is no complete index, although the collection had ``index_from`` rows at its last
+    analysis and pgvector can index vectors of this length.
+    """
+    if statements.dim > LONGEST_INDEXED_DIM or size(connection, statements) < index_from:
+        return False
+    return connection.execute(statements.has_index()).fetchone() is None
 
 
 def size(connection: Connection[Any], statements: Statements) -> int:

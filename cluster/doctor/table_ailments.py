@@ -1,0 +1,54 @@
+"""Finds and mends chunk tables that lack triggers or an approximate index."""
+
+from collections.abc import Sequence
+
+from cluster.database import translated
+from cluster.doctor.ailment import SQL, Ailment, Case, Patient
+from cluster.documents.chunks.change_counters import count_changes, uncounted_collections
+from cluster.documents.chunks.chunk_indexes import ChunkIndexes
+from cluster.documents.chunks.missing_indexes import build_missing, collections_without_index
+
+
+def _uncounted(patient: Patient) -> list[Case]:
+    with translated(), patient.pool.connection() as connection:
+        names = uncounted_collections(connection)
+    return _stores_of(patient, names)
+
+
+def _without_index(patient: Patient) -> list[Case]:
+    indexes = ChunkIndexes(patient.settings, patient.pool)
+    return _stores_of(patient, collections_without_index(patient.pool, indexes))
+
+
+def _stores_of(patient: Patient, collections: Sequence[str]) -> list[Case]:
+    with translated(), patient.pool.connection() as connection:
+        rows = connection.execute(SQL["stores_of_collections"], {"collections": list(collections)})
+        return [Case(organisation=organisation, id=store) for organisation, store in rows]
+
+
+def _count(patient: Patient, cases: Sequence[Case]) -> None:
+    del cases
+    count_changes(patient.pool)
+
+
+def _build(patient: Patient, cases: Sequence[Case]) -> None:
+    del cases
+    build_missing(patient.pool, ChunkIndexes(patient.settings, patient.pool))
+
+
+UNCOUNTED = Ailment(
+    name="stores_with_uncounted_changes",
+    says="vector stores are in tables of the previous release, whose changes are not counted; their searches "
+    "can return outdated cached results",
+    remedy="counts the changes from now on; workers do so too, every ten minutes",
+    find=_uncounted,
+    mend=_count,
+)
+WITHOUT_INDEX = Ailment(
+    name="stores_without_approximate_index",
+    says="vector stores have lost their approximate index, because a bulk load was interrupted; their "
+    "searches are slow",
+    remedy="builds the index while searches and writes go on; workers do so too, every ten minutes",
+    find=_without_index,
+    mend=_build,
+)

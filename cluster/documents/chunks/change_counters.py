@@ -1,0 +1,41 @@
+"""Give chunk tables the triggers that count changes, if a table has none.
+
+During a rolling update, a process of the previous release can create a chunk table without these triggers.
+Searches of its stores would then answer from outdated cached results. Workers call this every ten minutes,
+and ``make doctor`` with ``--mend`` does too.
+
+    count_changes(pool)                                  # ["m_minilm_0123"]: the collections that had none
+"""
+
+from typing import Any
+
+import structlog
+from psycopg import Connection
+from psycopg_pool import ConnectionPool
+
+from cluster.database import translated
+from cluster.database.queries import queries
+
+log = structlog.get_logger(__name__)
+
+SQL = queries("cluster.documents.chunks", "change_counters.sql")
+
+
+def uncounted_collections(connection: Connection[Any]) -> list[str]:
+    """Return the collections whose chunk tables lack a trigger that counts changes."""
+    return [name for (name,) in connection.execute(SQL["uncounted"])]
+
+
+def count_changes(pool: ConnectionPool) -> list[str]:
+    """Create the missing triggers, and return the collections that lacked them.
+
+    Each store of such a collection counts one change, because its earlier changes were not counted.
+    """
+    with translated(), pool.connection() as connection:
+        names = uncounted_collections(connection)
+        for name in names:
+            with connection.transaction():
+                connection.execute(SQL["count"], {"collection": name})
+                connection.execute(SQL["count_one_change"], {"collection": name})
+            log.info("changes_counted", collection=name)
+    return names

@@ -1,0 +1,94 @@
+"""The doctor finds chunk tables that lack triggers or an approximate index, and adds them."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from psycopg import Connection
+from psycopg_pool import ConnectionPool
+
+from cluster.doctor.ailment import Ailment, Patient
+from cluster.doctor.table_ailments import UNCOUNTED, WITHOUT_INDEX
+from cluster.documents.chunks.chunk_indexes import ChunkIndexes
+from cluster.documents.chunks.chunk_rows import ChunkRecord
+from cluster.documents.vector_stores import stores
+from cluster.documents.vector_stores.store_versions import find_versioned_store
+from cluster.documents.vector_stores.stores import NewStore, VectorStore
+from cluster.engines.contract import Fingerprint
+from cluster.jobs import queue
+from cluster.jobs.kinds import BULK_INSERT_VECTORS
+from cluster.settings import Settings
+from cluster.vector_index.pgvector.index import PgvectorIndex
+
+DIM, ROWS = 7, 30
+
+
+@pytest.fixture
+def patient(settings: Settings, pool: ConnectionPool) -> Patient:
+    return Patient(settings=settings, pool=pool)
+
+
+@pytest.fixture
+def store(patient: Patient, connection: Connection[Any], organisation: str) -> VectorStore:
+    """A store with a few chunks."""
+    store = stores.create_store(
+        connection, organisation, NewStore(name="loaded"), fingerprint=Fingerprint.of_given(DIM)
+    )
+    connection.commit()
+    write(patient, store, ROWS)
+    return store
+
+
+def write(patient: Patient, store: VectorStore, count: int) -> None:
+    index = ChunkIndexes(patient.settings, patient.pool).of(store)
+    index.ensure(store.collection, dim=DIM)
+    rows = [
+        ChunkRecord(id=f"{n}", document=f"{n}", text="", attributes={}, vector=vector)
+        for n, vector in enumerate(np.random.default_rng(0).normal(size=(count, DIM)).astype(np.float32))
+    ]
+    index.upsert(store.organisation, store.id, rows, collection=store.collection)
+
+
+def is_found(ailment: Ailment, patient: Patient, store: VectorStore) -> bool:
+    return (store.organisation, store.id) in [(case.organisation, case.id) for case in ailment.find(patient)]
+
+
+def test_changes_of_a_table_that_the_previous_release_made_are_counted(
+    patient: Patient, connection: Connection[Any], store: VectorStore
+) -> None:
+    def changes() -> int:
+        return find_versioned_store(connection, store.organisation, store.id).version.changes
+
+    assert not is_found(UNCOUNTED, patient, store)
+    for trigger in ("inserted", "updated", "deleted"):
+        connection.execute(f"DROP TRIGGER chunks_{trigger} ON vectors_{store.collection}")
+    connection.commit()
+    before = changes()
+    write(patient, store, ROWS + 1)
+    assert changes() == before
+    connection.commit()
+    assert is_found(UNCOUNTED, patient, store)
+    UNCOUNTED.mend(patient, UNCOUNTED.find(patient))
+    assert changes() == before + 1
+    write(patient, store, ROWS + 2)
+    assert changes() == before + 2
+    assert not is_found(UNCOUNTED, patient, store)
+
+
+def test_an_approximate_index_that_a_load_left_missing_is_built(
+    patient: Patient,
+    connection: Connection[Any],
+    store: VectorStore,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(PgvectorIndex.__init__.__kwdefaults__, "index_from", ROWS)
+    connection.execute(f"ANALYZE vectors_{store.collection}")
+    job = queue.submit(connection, store.organisation, BULK_INSERT_VECTORS, {})
+    connection.execute("UPDATE jobs SET state = 'running' WHERE id = %s", [job.id])
+    connection.commit()
+    assert not is_found(WITHOUT_INDEX, patient, store)  # the load builds it at its end
+    connection.execute("UPDATE jobs SET state = 'cancelled' WHERE id = %s", [job.id])
+    connection.commit()
+    assert is_found(WITHOUT_INDEX, patient, store)
+    WITHOUT_INDEX.mend(patient, WITHOUT_INDEX.find(patient))
+    assert not is_found(WITHOUT_INDEX, patient, store)
