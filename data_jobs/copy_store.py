@@ -59,6 +59,10 @@ def copy_store(settings: Settings, first: str, second: str, *, index: str | None
         indexes = ChunkIndexes(settings, pool)
         with translated(), pool.connection() as connection:
             source = stores.find_store(connection, settings.organisation, first)
+        if index is not None:  # before a new store is bound to an index that cannot hold its vectors
+            chosen = indexes.chosen(index_for(settings, index))
+            chosen.ensure(source.collection, dim=source.fingerprint.dim)
+        with translated(), pool.connection() as connection:
             target = _target(connection, settings, source, second, index)
         indexes.of(target).ensure(target.collection, dim=target.fingerprint.dim)
         total = indexes.of(source).count(source.organisation, source.id, collection=source.collection)

@@ -57,6 +57,11 @@ ORDER BY 1, 2, 3;
 SELECT organisation, vector_store, {collection} AS collection FROM {table}
 WHERE words_version < {version} GROUP BY organisation, vector_store ORDER BY organisation, vector_store;
 
+-- name: collections_in_index
+SELECT DISTINCT collection.name, collection.dim, collection.metric FROM vector_collections AS collection
+JOIN vector_stores AS store ON store.collection = collection.name
+WHERE store.index = %(index)s AND store.deleted_at IS NULL ORDER BY collection.name;
+
 -- name: stores_of_collections
 SELECT organisation, id FROM vector_stores
 WHERE collection = ANY(%(collections)s) AND deleted_at IS NULL ORDER BY organisation, id;

@@ -1,7 +1,9 @@
-"""Checks whether the configured vector indexes answer."""
+"""Checks whether the configured vector indexes answer, and hold vectors of the lengths of their stores."""
 
 from psycopg_pool import ConnectionPool
 
+from cluster.database import translated
+from cluster.doctor.ailment import SQL
 from cluster.doctor.report import PartCheck
 from cluster.documents.chunks.chunk_indexes import ChunkIndexes
 from cluster.errors import ClusterError
@@ -14,7 +16,7 @@ PROBE = Collection(name="doctor", dim=1, metric="cosine")
 
 
 def indexes(settings: Settings, pool: ConnectionPool) -> PartCheck:
-    """Check that each configured index answers."""
+    """Check that each configured index answers, and fits the collections of its stores."""
     sources, troubles = settings.index_sources, []
     opened = ChunkIndexes(settings, pool)
     for name in sources:
@@ -22,9 +24,18 @@ def indexes(settings: Settings, pool: ConnectionPool) -> PartCheck:
             external = opened.chosen(name).external
             if external is not None:
                 external.count("doctor", "doctor", collection=PROBE)
+                for collection in _collections(pool, name):
+                    external.ensure(collection)
         except ClusterError as exc:
             troubles.append(f"{name}: {exc}")
     if troubles:
         remedy = "correct CLUSTER_INDEXES, or the key that it names"
         return PartCheck(name=NAME, fine=False, says="; ".join(troubles), remedy=remedy)
     return PartCheck(name=NAME, fine=True, says=f"every configured index answers: {', '.join(sources)}")
+
+
+def _collections(pool: ConnectionPool, index: str) -> list[Collection]:
+    """Return the collections of the stores on this index."""
+    with translated(), pool.connection() as connection:
+        rows = connection.execute(SQL["collections_in_index"], {"index": index})
+        return [Collection(name=name, dim=dim, metric=metric) for name, dim, metric in rows]

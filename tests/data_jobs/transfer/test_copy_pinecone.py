@@ -9,9 +9,12 @@ from typing import Any
 
 import pytest
 from psycopg import Connection
+from psycopg_pool import ConnectionPool
 
+from cluster.doctor.index_parts import indexes as check_indexes
 from cluster.documents.chunks.chunk_indexes import ChunkIndexes
 from cluster.documents.vector_stores import stores
+from cluster.errors import Conflict, NotFound
 from cluster.retrying import Backoff
 from cluster.settings import Settings
 from cluster.settings.indexes import IndexSource
@@ -47,8 +50,25 @@ def here(here: Settings, pinecone: PineconeServer) -> Settings:
     return here.model_copy(update={"indexes": {"simulated": source}})
 
 
+def test_an_index_for_vectors_of_another_length_is_refused_before_a_store_is_made(
+    connection: Connection[Any], here: Settings, fill: Fill
+) -> None:
+    fill("a")
+    with simulator(dim=4) as other:
+        wrong = {"simulated": IndexSource(kind=PINECONE, host=other.url)}
+        with pytest.raises(Conflict, match=r"has the dimension 4.* needs 3"):
+            copy_store(here.model_copy(update={"indexes": wrong}), "a", "b", index="simulated")
+    with pytest.raises(NotFound):
+        stores.find_store(connection, here.organisation, "b")
+
+
 def test_a_copy_onto_pinecone_that_is_killed_goes_on_while_pinecone_fails(
-    connection: Connection[Any], here: Settings, indexes: ChunkIndexes, fill: Fill, pinecone: PineconeServer
+    connection: Connection[Any],
+    pool: ConnectionPool,
+    here: Settings,
+    indexes: ChunkIndexes,
+    fill: Fill,
+    pinecone: PineconeServer,
 ) -> None:
     source = fill("a", documents=26, chunks=60)
     environment = {
@@ -83,3 +103,7 @@ def test_a_copy_onto_pinecone_that_is_killed_goes_on_while_pinecone_fails(
         indexes, source
     )
     assert pinecone.faults.counts.total() > 4
+    with simulator(dim=4) as other:  # as if the host in the settings were that of another index
+        wrong = {"simulated": IndexSource(kind=PINECONE, host=other.url)}
+        check = check_indexes(here.model_copy(update={"indexes": wrong}), pool)
+    assert (check.fine, "has the dimension 4" in check.says) == (False, True)
