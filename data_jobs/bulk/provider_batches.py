@@ -81,16 +81,16 @@ class ProviderBatches:
                 written.append(result["document"])
                 yield result
             self._forget(written)
-            passed, goes_on = ready, self._advance()
+            passed, unfinished = ready, self._advance()
             ready = self._ready(waiting)
-            if passed and not written and not goes_on:
+            if passed and not written and not unfinished:
                 raise Unavailable(f"the pipeline returned no result for {len(ready):,} documents")
             with ending_with_cluster(self._settings):
-                while goes_on and not ready:
+                while unfinished and not ready:
                     self._pause()
-                    goes_on = self._advance()
+                    unfinished = self._advance()
                     ready = self._ready(waiting)
-            if not goes_on and not waiting:
+            if not unfinished and not waiting:
                 return
 
     def forget_settled(self, settled: Iterable[str]) -> None:
@@ -110,7 +110,7 @@ class ProviderBatches:
         ids = ", ".join(batch.provider_id or batch.id for batch in batches[:MAX_NAMED])
         return (
             f"{len(batches)} batches with {records.total_inputs(batches):,} inputs remain at "
-            f"{self._exchange.api.provider} and go on there ({ids}). The same command collects their "
+            f"{self._exchange.api.provider} and continue there ({ids}). The same command collects their "
             "answers, and pays for none of them twice."
         )
 

@@ -307,6 +307,29 @@ def test_a_refused_batch_ends_the_run_with_the_providers_reason(
     assert records.waiting_inputs(connection, store) == len(TEXTS)
 
 
+def test_a_key_that_is_refused_is_named_and_never_shown(
+    settings: Settings, pool: ConnectionPool, connection: Connection[Any], organisation: str, server: Server
+) -> None:
+    settings = at(settings, server)
+    store = store_with_inputs(settings, connection, organisation)
+
+    def withdraw(request: str) -> None:
+        if request.startswith("GET /v1/batches/"):
+            server.provider.keys = {"another"}
+
+    server.observe = withdraw
+    said = rf"refuses the key in {KEY_ENV} with HTTP 401 .*; set a valid key"
+    with pytest.raises(Misconfigured, match=said) as raised:
+        exchange(settings, pool, store)
+    error: BaseException | None = raised.value
+    while error is not None:
+        assert KEY not in f"{error!r} {error} {vars(error)}"
+        error = error.__cause__ or error.__context__
+    server.provider.keys, server.observe = {KEY}, lambda _: None
+    exchange(settings, pool, store)
+    assert_embedded_once(connection, server, store)
+
+
 def test_an_interrupted_run_says_what_remains_at_the_provider(
     settings: Settings,
     pool: ConnectionPool,
@@ -327,7 +350,9 @@ def test_an_interrupted_run_says_what_remains_at_the_provider(
     with pytest.raises(KeyboardInterrupt), provider_batches(settings, pool, store, report) as batches:
         list(batches.results([], lambda _: []))
     (id,) = service(server).batches
-    assert report.remaining.startswith(f"1 batches with 8 inputs remain at 127.0.0.1 and go on there ({id}).")
+    assert report.remaining.startswith(
+        f"1 batches with 8 inputs remain at 127.0.0.1 and continue there ({id})."
+    )
     connection.execute(
         "UPDATE provider_batches SET provider_id = 'other' WHERE vector_store = %s", [store.id]
     )
