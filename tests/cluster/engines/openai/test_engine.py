@@ -271,6 +271,19 @@ def test_a_lost_postgres_is_not_taken_for_the_provider(
     assert [texts for _, _, texts, _ in server.provider.accepted] == [["a"], ["b"]]
 
 
+def test_an_answer_is_kept_if_postgres_is_lost_meanwhile(settings: Settings, pool: ConnectionPool) -> None:
+    with simulator(Provider(limits=Limits(tokens=20))) as server:
+        engine = engine_for(settings, server, tokens_per_minute=1_000_000)
+        engine.embed([""])
+        own = engine._requests
+        assert own is not None
+        pools = own._pool
+        server.observe = lambda _: pools.close()
+        text = "A heron stands still for hours, and strikes at once."
+        np.testing.assert_allclose(engine.embed([text]).vectors, [vector_of(text, 1_536)], atol=1e-6)
+        assert len(server.provider.accepted) == 2
+
+
 def test_the_budget_is_never_exceeded_and_mostly_used(
     settings: Settings, pool: ConnectionPool, organisation: str
 ) -> None:
