@@ -56,9 +56,20 @@ class TakeVectors:
         with translated(), process_resources.pool(self.settings).connection() as connection:
             known = answers(connection, self.store, document)
             missing = [
-                BatchInput(id=chunk["id"], text=chunk["text"], tokens=max(1, len(chunk["token_ids"])))
-                for chunk in new.select(["id", "text", "token_ids"]).to_pylist()
+                BatchInput(
+                    id=chunk["id"], text=self._text(chunk["token_ids"]), tokens=len(chunk["token_ids"])
+                )
+                for chunk in new.select(["id", "token_ids"]).to_pylist()
                 if chunk["id"] not in known
             ]
             ask(connection, self.store, document, missing)
         return [known[id] for id in new["id"].to_pylist() if id in known]
+
+    def _text(self, ids: list[int]) -> str:
+        """Return the text that the engine sends for these ids. A chunk's own text lacks outer white space."""
+        from cluster.engines.tokens.cl100k import Cl100kTokeniser  # noqa: PLC0415  tiktoken
+
+        fingerprint = self.store.fingerprint
+        tokeniser = process_resources.tokeniser(self.settings, fingerprint)
+        assert isinstance(tokeniser, Cl100kTokeniser)
+        return fingerprint.document_prompt + tokeniser.decode(np.array(ids, np.int32))
