@@ -29,7 +29,7 @@ from serve_app.routes import (
 from serve_app.routes.compatible import cohere, tasks, tei
 from serve_app.routes.jobs import jobs, submission
 from serve_app.routes.jobs.job_events import EventFeed
-from serve_app.routes.organisations import audit_logs, keys
+from serve_app.routes.organisations import audit_logs, keys, organisations
 from serve_app.routes.webhooks import deliveries as webhook_deliveries
 from serve_app.routes.webhooks import endpoints as webhook_endpoints
 from serve_app.service import Service
@@ -72,6 +72,7 @@ def build_api(service: Service, *, stopping: Callable[[], bool] = lambda: False)
         cohere,
         keys,
         audit_logs,
+        organisations,
         health,
     ):
         app.include_router(part.router)

@@ -16,11 +16,13 @@ from ray.exceptions import RayError
 from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 
+from cluster.database import open_pool
 from cluster.deploy.loopback import keep_to_loopback
 from cluster.deploy.model_deployments import call_replica
 from cluster.documents.batches.batch_answers import RequestAnswer
 from cluster.engines import Registry, open_engine
 from cluster.errors import ClusterError, Conflict
+from cluster.keys.known_keys import KnownKeys
 from cluster.logs import configure
 from cluster.settings import Settings
 from serve_app.api import build_api
@@ -137,7 +139,10 @@ class ModelReplica:
     def __init__(self, name: str) -> None:
         settings = _settings()
         self._engine = open_engine(Registry(settings).named(name))
-        self._batcher = open_batcher(self._engine, settings)
+        # The endpoint has checked the caller; this replica reads only the weights of organisations.
+        self._keys = KnownKeys(settings, open_database=lambda: open_pool(settings).close())
+        self._keys.start()
+        self._batcher = open_batcher(self._engine, settings, self._keys.weights)
         self._heartbeat = Heartbeat(self._engine)
         watched = {name: ObservedModel(self._batcher.stats, self._engine.concurrency)}
         self._metrics = Metrics(watched, frozenset)  # the endpoint's replicas publish the shortages
@@ -173,6 +178,8 @@ class ModelReplica:
     def __del__(self) -> None:
         if hasattr(self, "_metrics"):
             self._metrics.stop()
+        if hasattr(self, "_keys"):
+            self._keys.close()
 
 
 def _settings() -> Settings:

@@ -88,7 +88,7 @@ class Service:
             settings, open_database=self._opened, keyless=keyless and is_loopback(settings.api_host)
         )
         self.usage = UsageRecorder(self._record_usage)
-        self.models = ServedModels(settings, self.usage, remote)
+        self.models = ServedModels(settings, self.usage, remote, weights=self.keys.weights)
         #: Results of searches; used on the event loop only.
         self.search_cache = ResultCache(settings.search_cache_bytes)
         self.decode = open_openai_tokens(settings)

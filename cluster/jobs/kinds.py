@@ -81,6 +81,15 @@ INDEX_FILE = JobKind(
     ),
 )
 DELETE_STORE = JobKind(name="delete_store", priority_class=PriorityClass.LOW, unit="rows", result=("rows",))
+DELETE_ORGANISATION = JobKind(
+    name="delete_organisation",
+    # An organisation can be large, and each attempt continues with what is left.
+    attempts=10,
+    stage_timeout_s=24 * 3_600.0,
+    unit="rows",
+    result=("organisation", "deleted", "blobs", "remaining", "kept"),
+    cancellable=False,
+)
 EMBED_BATCH = JobKind(
     name="embed_batch",
     input=EmbedBatchInput,
@@ -199,6 +208,7 @@ KINDS: Mapping[str, JobKind] = MappingProxyType(
         for kind in (
             INDEX_FILE,
             DELETE_STORE,
+            DELETE_ORGANISATION,
             EMBED_BATCH,
             INGEST,
             INGEST_FILES,

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from cluster.jobs.kinds import (
     ARCHIVE_JOBS,
     BULK_INSERT_VECTORS,
+    DELETE_ORGANISATION,
     DELETE_STORE,
     DELIVER_WEBHOOKS,
     DISCARD_UNFINISHED,
@@ -21,6 +22,7 @@ from cluster.jobs.kinds import (
     RENEW_WORDS,
 )
 from data_jobs.kinds.bulk_insert_vectors import BulkInsertVectors
+from data_jobs.kinds.delete_organisation import DeleteOrganisation
 from data_jobs.kinds.delete_store import DeleteStore
 from data_jobs.kinds.deliver_webhooks import DeliverWebhooks
 from data_jobs.kinds.embed_batch import EmbedBatch
@@ -42,6 +44,7 @@ FUNCTIONS: Mapping[str, Callable[[Resources], JobFunction]] = MappingProxyType(
     {
         INDEX_FILE.name: IndexFile,
         DELETE_STORE.name: DeleteStore,
+        DELETE_ORGANISATION.name: DeleteOrganisation,
         INGEST_FILES.name: IngestFiles,
         BULK_INSERT_VECTORS.name: BulkInsertVectors,
         EMBED_BATCH.name: EmbedBatch,

@@ -9,7 +9,7 @@ process, or in the replicas of the model's own deployment.
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -89,9 +89,21 @@ class ServedModel:
         self._tokenising = Tokenising(engine.tokeniser, threads=threads)
 
     @classmethod
-    def local(cls, name: str, engine: Engine, settings: Settings, usage: UsageRecorder) -> Self:
-        """Serve a model with an engine of this process."""
-        return cls(name, engine, open_batcher(engine, settings), usage, threads=engine.concurrency)
+    def local(
+        cls,
+        name: str,
+        engine: Engine,
+        settings: Settings,
+        usage: UsageRecorder,
+        weights: Mapping[str, float] | None = None,
+    ) -> Self:
+        """Serve a model with an engine of this process.
+
+        Args:
+            weights: as in ``open_batcher``.
+        """
+        batcher = open_batcher(engine, settings, weights)
+        return cls(name, engine, batcher, usage, threads=engine.concurrency)
 
     @classmethod
     def remote(cls, entry: ModelEntry, call: CallReplica, usage: UsageRecorder) -> Self:
@@ -227,14 +239,19 @@ class ServedModel:
         )
 
 
-def open_batcher(engine: Engine, settings: Settings) -> Batcher:
-    """Compute a first batch with an engine of this process, and return the batcher of the engine."""
+def open_batcher(engine: Engine, settings: Settings, weights: Mapping[str, float] | None = None) -> Batcher:
+    """Compute a first batch with an engine of this process, and return the batcher of the engine.
+
+    Args:
+        weights: for each organisation, its share of the engine's time; it may change at any time. None: the
+            setting ``CLUSTER_ORGANISATION_WEIGHTS``.
+    """
     batcher = Batcher(
         engine,
         batch_tokens=settings.replica_batch_tokens,
         max_waiting_tokens=settings.max_waiting_tokens,
         cache_bytes=settings.vector_cache_bytes,
-        weights=settings.organisation_weights,
+        weights=settings.organisation_weights if weights is None else weights,
     )
     if not engine.billed:
         engine.embed(["warm", "up " * 100])  # the first pass allocates memory, and shows that the model runs

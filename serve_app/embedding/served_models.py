@@ -39,7 +39,12 @@ class ServedModels(Mapping[str, ServedModel]):
     """
 
     def __init__(
-        self, settings: Settings, usage: UsageRecorder, remote: Mapping[str, CallReplica] | None = None
+        self,
+        settings: Settings,
+        usage: UsageRecorder,
+        remote: Mapping[str, CallReplica] | None = None,
+        *,
+        weights: Mapping[str, float] | None = None,
     ) -> None:
         self._registry = registry = Registry(settings)
         remote = remote or {}
@@ -52,7 +57,7 @@ class ServedModels(Mapping[str, ServedModel]):
         self._by_name = {
             name: ServedModel.remote(entry, remote[name], usage)
             if name in remote
-            else ServedModel.local(name, self.engines[name], settings, usage)
+            else ServedModel.local(name, self.engines[name], settings, usage, weights)
             for name, entry in registry.entries.items()
         }
         self._by_fingerprint = {model.engine.fingerprint.id: model for model in self._by_name.values()}

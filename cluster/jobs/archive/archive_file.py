@@ -14,6 +14,7 @@ import io
 import json
 import os
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -111,6 +112,25 @@ class Archive:
                 retry_after_s=RETRY_AFTER_S,
             )
         return path
+
+    def delete_organisation(self, organisation: str) -> int:
+        """Delete the archived jobs of the organisation, and return the number of files.
+
+        Raises:
+            Unavailable: the storage does not answer.
+        """
+        pattern = f"{self._root}/day=*/organisation={quote(organisation, safe='')}/*"
+        try:
+            self._files.invalidate_cache()
+            found = list(self._files.glob(pattern))
+            for path in found:
+                with suppress(FileNotFoundError):  # another attempt deletes it, too
+                    self._files.rm_file(path)
+        except OSError as exc:
+            raise Unavailable(
+                f"files of the archive {pattern} cannot be deleted: {exc}", retry_after_s=RETRY_AFTER_S
+            ) from exc
+        return len(found)
 
     def _put(self, path: str, data: bytes) -> None:
         """Write the whole file or nothing. A local disk needs a rename for this; object stores do not."""

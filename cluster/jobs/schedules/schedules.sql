@@ -64,9 +64,9 @@ FOR UPDATE SKIP LOCKED;
 -- name: lag_of_all  seconds by which the most overdue schedule is late
 SELECT coalesce(extract(epoch FROM now() - min(next_run_at)), 0)::float8 FROM schedules WHERE enabled AND next_run_at <= now();
 
--- name: organisations_of_all  those that have no run for this time yet; the cluster itself is none of them
+-- name: organisations_of_all  those that have no run for this time yet; the cluster itself is none of them, and no deleted one is
 SELECT id FROM organisations
-WHERE id <> %(organisation)s AND NOT EXISTS (
+WHERE id <> %(organisation)s AND deleted_at IS NULL AND NOT EXISTS (
     SELECT 1 FROM schedule_runs
     WHERE schedule_runs.organisation = %(organisation)s AND schedule = %(id)s AND scheduled_for = %(scheduled_for)s
       AND job_organisation = organisations.id)

@@ -51,7 +51,7 @@ class Batcher:
         self._engine = engine
         self._special_tokens = engine.tokeniser.special_tokens
         self._max_waiting_tokens = max_waiting_tokens
-        self._queue = FairQueue(weights or {})
+        self._queue = FairQueue({} if weights is None else weights)
         self._cache = VectorCache(cache_bytes)
         self._in_flight: dict[bytes, Item] = {}
         self._dispatcher: Dispatcher = (

@@ -1,6 +1,7 @@
 """Odd text in a request, such as half of a surrogate pair or NUL, gets a well-formed answer."""
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -56,6 +57,8 @@ VALID_REQUESTS: dict[str, Any] = {
     "/v1/webhooks/{webhook_endpoint_id}": {"name": "odd", "event_types": ["job.failed"]},
     "/v1/webhooks/{webhook_endpoint_id}/rotate_secret": {"keep_old_secret_active_for_24_hours": True},
     "/v1/webhooks/{webhook_endpoint_id}/test": {"event_type": "job.failed"},
+    "/v1/organisations": {"id": "no id!", "name": "odd", "time_zone": "UTC"},
+    "/v1/organisations/{organisation_id}": {"name": "odd", "time_zone": "UTC"},
 }
 #: OpenAI's paths of webhooks have the same models.
 VALID_REQUESTS |= {
@@ -69,20 +72,7 @@ IDS = {"deployment": MODEL}
 
 def path_with(path: str, id: str) -> str:
     """The path with this id in place of each parameter."""
-    names = ("vector_store_id", "vector_store", "file_id", "upload_id", "deployment", "key_id")
-    for name in (*names, "webhook_endpoint_id"):
-        path = path.replace(f"{{{name}}}", IDS.get(name, id))
-    return path
-
-
-def ask(http: httpx.Client, path: str, body: Any) -> httpx.Response:
-    """Send the body to the path; half of a surrogate pair is sent as an escape sequence of JSON."""
-    return http.request(
-        METHODS.get(path, "POST"),
-        path_with(path, "none"),
-        content=json.dumps(body),
-        headers={"content-type": "application/json"},
-    )
+    return re.sub(r"\{(\w+)\}", lambda name: IDS.get(name[1], id), path)
 
 
 def text_paths(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:

@@ -274,6 +274,12 @@ def _ask_about_keys(ask: Any) -> None:
     ask("POST", "/v1/organisation/keys/{key_id}/rotate", key, json={"overlap_s": 60})
     ask("DELETE", "/v1/organisation/keys/{key_id}", key)
     ask("GET", "/v1/organisation/audit_logs", params={"target": key["key_id"]})
+    wish = {"id": "documented", "time_zone": "Asia/Kolkata", "billing_day": 28, "weight": 2, "files_limit": 9}
+    names = {"organisation_id": ask("POST", "/v1/organisations", json=wish)["id"]}
+    ask("GET", "/v1/organisations", params={"limit": 2})
+    ask("GET", "/v1/organisations/{organisation_id}", names)
+    ask("POST", "/v1/organisations/{organisation_id}", names, json={"weight": None, "name": "Documented"})
+    ask("DELETE", "/v1/organisations/{organisation_id}", names)
 
 
 def _ask_about_jobs(ask: Any, job: str) -> None:

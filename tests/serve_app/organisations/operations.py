@@ -30,7 +30,7 @@ BODIES: dict[str, Any] = {
         "endpoint": "/v1/embeddings",
         "completion_window": "24h",
     },
-    "/v1/vector_stores/{vector_store}/search": {"query": "{secret}"},
+    "/v1/vector_stores/{vector_store}/search": {"query": "{query}"},
     "/v1/vector_stores": {"embedding_model": "{model}", "file_ids": ["{file_id}"]},
     "/v1/vector_stores/{vector_store_id}": {"name": "taken"},
     "/v1/vector_stores/{vector_store_id}/files": {"file_id": "{file_id}"},
@@ -45,6 +45,8 @@ BODIES: dict[str, Any] = {
     "/v1/jobs/retry": {"subject": "{file_id}"},
     "/v1/organisation/keys": {"name": "theirs", "stores": ["{vector_store_id}"]},
     "/v1/organisation/keys/{key_id}/rotate": {},
+    "/v1/organisations": {"id": "{organisation_id}"},
+    "/v1/organisations/{organisation_id}": {"name": "taken"},
 }
 #: The fields of each operation that takes a form, beside the file.
 FORMS: dict[str, dict[str, str]] = {
@@ -84,6 +86,7 @@ CURSORS = {
     "/v1/jobs": "job_id",
     "/v1/organisation/keys": "key_id",
     "/v1/organisation/audit_logs": "audit",
+    "/v1/organisations": "organisation_id",
 }
 
 
@@ -184,6 +187,20 @@ def names_a_store(operation: Operation) -> bool:
 
 #: Ids of nothing, for requests that need none.
 NOTHING = dict.fromkeys(
-    ("model", "vector_store_id", "file_id", "upload_id", "part", "requests", "secret", "vector", "batch"),
+    (
+        "vector_store_id",
+        "file_id",
+        "upload_id",
+        "part",
+        "requests",
+        "query",
+        "vector",
+        "batch",
+        "file_batch",
+        "job_id",
+        "key_id",
+        "audit",
+        "organisation_id",
+    ),
     "none",
-) | {"job_id": "none", "key_id": "none", "file_batch": "none", "audit": "none", "model": MODEL}
+) | {"model": MODEL}

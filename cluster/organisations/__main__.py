@@ -1,0 +1,189 @@
+"""Runs the command that creates, lists, shows, changes and deletes organisations.
+
+python -m cluster.organisations create acme --time-zone Europe/Berlin --billing-day 15
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from typing import Any, TypeVar
+
+from psycopg import Connection
+from rich.console import Console
+from rich.markup import escape
+
+from cluster.command import EXIT_USAGE, run
+from cluster.database import open_pool, translated
+from cluster.database.paging import PageRequest
+from cluster.documents.organisation_deletion import deletion_of, request_deletion
+from cluster.errors import InvalidInput
+from cluster.organisations import rows
+from cluster.organisations.caller import acting_as, command_user
+from cluster.organisations.rows import OPTIONS, OrganisationOptions, OrganisationRow
+from cluster.settings import Settings
+
+T = TypeVar("T")
+#: Number of organisations that ``list`` reads at a time.
+PAGE = 100
+#: What the value of an option is if its text is this word.
+UNSET = "none"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return the exit code of the process."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.command is None:
+        parser.print_help()
+        return EXIT_USAGE
+    command: Callable[[Settings, argparse.Namespace], int] = options.does
+    with acting_as(command_user()):
+        return run(
+            lambda settings: command(settings, options),
+            Console(stderr=True, highlight=False),
+            log_level="ERROR",
+        )
+
+
+def _create(settings: Settings, options: argparse.Namespace) -> int:
+    wanted = OrganisationOptions(**_given(options))
+    _show_row(
+        _in_transaction(settings, lambda connection: rows.create_organisation(connection, options.id, wanted))
+    )
+    return 0
+
+
+def _list(settings: Settings, _: argparse.Namespace) -> int:
+    console = Console(highlight=False, soft_wrap=True)
+    for row in _in_transaction(settings, _all):
+        state = f"deleted {row.deleted_at:%Y-%m-%d}" if row.deleted_at else row.time_zone
+        console.print(escape(f"{row.id}  {row.name}  {state}"))
+    return 0
+
+
+def _show(settings: Settings, options: argparse.Namespace) -> int:
+    def read(connection: Connection[Any]) -> tuple[OrganisationRow, dict[str, Any] | None]:
+        row = rows.get_organisation(connection, options.id)
+        return row, deletion_of(connection, row)
+
+    row, deletion = _in_transaction(settings, read)
+    _show_row(row)
+    if deletion is not None:
+        print(json.dumps({"deletion": deletion}, indent=2))
+    return 0
+
+
+def _set(settings: Settings, options: argparse.Namespace) -> int:
+    changes = _given(options)
+    _show_row(
+        _in_transaction(
+            settings, lambda connection: rows.change_organisation(connection, options.id, changes)
+        )
+    )
+    return 0
+
+
+def _delete(settings: Settings, options: argparse.Namespace) -> int:
+    if not options.yes:
+        raise InvalidInput(
+            f"everything that organisation {options.id} owns would be deleted; repeat the command with --yes"
+        )
+    job = _in_transaction(
+        settings,
+        lambda connection: request_deletion(connection, options.id, default=settings.organisation),
+    )
+    print(f"requests of {options.id} are refused from now on; job {job.id} deletes what it owns")
+    return 0
+
+
+def _given(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the options that the command line names; the word ``none`` unsets a value."""
+    given = {name: getattr(options, name) for name in OPTIONS if getattr(options, name) is not None}
+    return {name: None if value == UNSET else value for name, value in given.items()}
+
+
+def _all(connection: Connection[Any]) -> list[OrganisationRow]:
+    found: list[OrganisationRow] = []
+    more = True
+    while more:
+        after = found[-1].id if found else None
+        page = rows.list_organisations(connection, PageRequest(limit=PAGE, after=after, newest_first=False))
+        found += page.items
+        more = page.has_more
+    return found
+
+
+def _show_row(row: OrganisationRow) -> None:
+    shown = {name: str(value) if hasattr(value, "year") else value for name, value in asdict(row).items()}
+    print(json.dumps({"id": row.id, **shown}, indent=2, ensure_ascii=False))
+
+
+def _in_transaction(settings: Settings, work: Callable[[Connection[Any]], T]) -> T:
+    pool = open_pool(settings)
+    try:
+        with translated(), pool.connection() as connection:
+            return work(connection)
+    finally:
+        pool.close()
+
+
+def _or_unset(convert: Callable[[str], Any]) -> Callable[[str], Any]:
+    def read(text: str) -> Any:
+        return text if text == UNSET else convert(text)
+
+    read.__name__ = convert.__name__  # argparse names it in errors
+    return read
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m cluster.organisations",
+        description="Create, list, show, change and delete organisations.",
+        epilog="Settings are environment variables, listed in docs/settings.md.",
+    )
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+
+    def add(name: str, does: Callable[..., int], help: str) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=help, description=help)
+        command.set_defaults(does=does)
+        if name != "list":
+            command.add_argument("id", help="id of the organisation")
+        return command
+
+    for command in (
+        add("create", _create, "Create an organisation."),
+        add("set", _set, "Change an organisation; options that are left out keep their values."),
+    ):
+        command.add_argument("--name", help="a name for people; without it the id")
+        command.add_argument("--time-zone", help="IANA name, such as Europe/Berlin")
+        command.add_argument("--billing-day", type=int, help="day of the month, 1 to 28")
+        command.add_argument(
+            "--weight", type=_or_unset(float), help="share of a model's time; none: the setting"
+        )
+        command.add_argument(
+            "--concurrency-limit",
+            type=_or_unset(int),
+            help="maximum number of jobs of one priority class at once; none: no limit",
+        )
+        command.add_argument(
+            "--files-limit",
+            type=_or_unset(int),
+            help="maximum files; 0: no limit; none: the setting",
+        )
+        command.add_argument(
+            "--bytes-limit",
+            type=_or_unset(int),
+            help="maximum bytes; 0: no limit; none: the setting",
+        )
+    add("list", _list, "List organisations.")
+    add("show", _show, "Show an organisation, and the state of its deletion.")
+    add("delete", _delete, "Delete an organisation and everything that it owns.").add_argument(
+        "--yes", action="store_true", help="do it"
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,139 @@
+"""Delete everything that a deleted organisation owns: jobs, vectors, rows, blobs and archived jobs.
+
+Each step repeats safely, so an attempt after a crash continues with what is left. The result proves the
+deletion: for each table, the number of rows that remain, which is 0, and the number of rows that are kept.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeVar
+
+from psycopg import Connection
+
+from cluster.documents import organisation_deletion as deletion
+from cluster.documents.vector_stores.store_upkeep import delete_store_rows
+from cluster.errors import Conflict, Retryable
+from cluster.jobs import attempts
+from cluster.jobs.archive.archive_file import open_archive
+from data_jobs.kinds.resources import Resources
+from data_jobs.worker.job_attempt import JobAttempt
+
+T = TypeVar("T")
+
+#: Maximum seconds of one attempt to delete vectors from indexes outside our Postgres.
+OUTBOX_S = 45.0
+#: Seconds before the next look at the organisation's jobs that still run.
+RUNNING_RETRY_S = 2.0
+#: Seconds before the next attempt to delete vectors from an index outside our Postgres.
+INDEX_RETRY_S = 10.0
+#: Maximum number of passes over all tables. The first one deletes what is there, and the second one what was
+#: inserted meanwhile; later insertions are refused.
+MAX_PASSES = 5
+
+
+@dataclass(frozen=True)
+class DeleteOrganisation:
+    """Runs jobs of the kind ``DELETE_ORGANISATION``; the worker calls it with each attempt."""
+
+    resources: Resources
+
+    async def __call__(self, attempt: JobAttempt) -> None:
+        tries = attempt.settings.index_attempts
+        await attempt.stage("cancel", partial(self._cancel_jobs, attempt), tries=10 * tries)
+        await attempt.stage("vectors", partial(self._delete_vectors, attempt), tries=10 * tries)
+        await attempt.stage("delete", partial(self._delete_rest, attempt), tries=tries)
+
+    async def _cancel_jobs(self, attempt: JobAttempt) -> None:
+        """Cancel the jobs of the organisation.
+
+        Raises:
+            Retryable: some of them still run.
+        """
+        running = await self._in(attempt, deletion.cancel_jobs)
+        if running:
+            raise Retryable(f"{running} jobs of the organisation still run", retry_after_s=RUNNING_RETRY_S)
+
+    async def _delete_vectors(self, attempt: JobAttempt) -> None:
+        """Delete the vector stores with their vectors, also on indexes outside our Postgres.
+
+        Raises:
+            Retryable: an index did not delete all vectors yet.
+            Conflict: an index is not configured here.
+        """
+        organisation = _organisation(attempt)
+        for store in await self._in(attempt, deletion.mark_stores):
+            rows = partial(self._store_rows, attempt, store)
+            while await attempt.in_transaction(rows):
+                attempt.goes_on()
+        await attempt.in_thread(partial(self.resources.indexes.empty_outbox, limit_s=OUTBOX_S))
+        unsent = await self._in(attempt, deletion.unsent_deletions)
+        unknown = sorted(unsent.keys() - attempt.settings.index_sources.keys())
+        if unknown:
+            raise Conflict(
+                f"vectors of organisation {organisation!r} are on the index {unknown[0]!r}, which is not "
+                "configured here; add it to CLUSTER_INDEXES, then queue this job again"
+            )
+        if unsent:
+            raise Retryable(
+                f"{sum(unsent.values())} vectors are still to be deleted from {', '.join(sorted(unsent))}",
+                retry_after_s=INDEX_RETRY_S,
+            )
+
+    def _store_rows(self, attempt: JobAttempt, store: str, connection: Connection[Any]) -> int:
+        attempts.hold(connection, attempt.job)
+        return delete_store_rows(connection, _organisation(attempt), store)
+
+    async def _delete_rest(self, attempt: JobAttempt) -> None:
+        """Delete all other rows, the blobs and the archived jobs, and end the job with the proof.
+
+        Raises:
+            Retryable: rows are left after several passes.
+        """
+        organisation, deleted, blobs = _organisation(attempt), Counter[str](), 0
+        archive = open_archive(attempt.settings)
+        for _ in range(MAX_PASSES):
+            await self._in(attempt, deletion.delete_turns)
+            for column in await self._in(attempt, lambda connection, _: deletion.owner_columns(connection)):
+                some = partial(self._some, attempt, column)
+                while count := await attempt.in_transaction(some):
+                    deleted[column.table] += count
+                    attempt.goes_on()
+                    await attempt.progress(deleted.total())
+            blobs += await attempt.in_thread(partial(self.resources.blobs.delete_organisation, organisation))
+            deleted["archived files"] += await attempt.in_thread(
+                partial(archive.delete_organisation, organisation)
+            )
+            left = await self._in(attempt, deletion.remaining)
+            if not any(left.values()):
+                break
+        else:
+            raise Retryable(f"rows of organisation {organisation!r} are left: {left}")
+        result = {
+            "organisation": organisation,
+            "deleted": dict(deleted),
+            "blobs": blobs,
+            "remaining": left,
+            "kept": await self._in(attempt, deletion.kept),
+        }
+        await attempt.in_transaction(
+            lambda connection: attempts.finish(connection, attempt.job, result=result)
+        )
+
+    def _some(self, attempt: JobAttempt, column: deletion.OwnerColumn, connection: Connection[Any]) -> int:
+        attempts.hold(connection, attempt.job)
+        return deletion.delete_some(connection, column, _organisation(attempt))
+
+    async def _in(self, attempt: JobAttempt, step: Callable[[Connection[Any], str], T]) -> T:
+        """Run one step in a transaction, while no other attempt can begin."""
+
+        def held(connection: Connection[Any]) -> T:
+            attempts.hold(connection, attempt.job)
+            return step(connection, _organisation(attempt))
+
+        return await attempt.in_transaction(held)
+
+
+def _organisation(attempt: JobAttempt) -> str:
+    return str(attempt.job.input["organisation"])

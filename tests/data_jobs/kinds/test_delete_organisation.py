@@ -1,0 +1,155 @@
+"""A deleted organisation is refused at once, and nothing that it owned is left but what bills need."""
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from psycopg import Connection, errors
+from psycopg_pool import ConnectionPool
+
+from cluster.blobs import open_blob_store
+from cluster.database import open_pool
+from cluster.documents.organisation_deletion import KEPT, owner_columns, remaining, request_deletion
+from cluster.errors import Conflict
+from cluster.jobs.jobs import JobState, get_job
+from cluster.jobs.schedules.schedules import SYSTEM
+from cluster.keys.api_keys import NewKey, create_key
+from cluster.organisations.organisations import ensure_organisation
+from cluster.organisations.usage import UsageEvent, UsageSource, event_id, record_usage
+from cluster.settings import Settings
+from tests.conftest import new_organisation
+from tests.data_jobs.running_consumer import consuming
+from tests.indexed_files import make_files
+from tests.own_database import own_database
+
+
+@pytest.fixture(scope="module")
+def own(settings: Settings, database_url: str) -> Iterator[Settings]:
+    """Settings with a database of its own, because a key in the shared one would lock other tests out."""
+    with own_database(settings, database_url) as own:
+        yield own
+
+
+@pytest.fixture(scope="module")
+def own_pool(own: Settings) -> Iterator[ConnectionPool]:
+    """Connections to that database."""
+    pool = open_pool(own)
+    yield pool
+    pool.close()
+
+
+async def no_vectors(*_: Any, **__: Any) -> Any:
+    """Embeds nothing; no job here needs a vector."""
+    raise AssertionError("a deletion needs no vectors")
+
+
+def owner_with_everything(pool: ConnectionPool, settings: Settings) -> str:
+    """An organisation with a row in every table that allows one without the rest of the product."""
+    owner = new_organisation(pool)
+    with open_blob_store(settings).writer(owner) as writer:
+        writer.write(b"the bytes of a file")
+        writer.commit()
+    with pool.connection() as connection:
+        make_files(connection, owner, 3)
+        create_key(connection, owner, NewKey(name="ci"))
+        event = UsageEvent(
+            organisation=owner,
+            id=event_id("embedding", owner),
+            source=UsageSource.HTTP,
+            model="m",
+            quantity=7,
+        )
+        record_usage(connection, [event])
+        connection.execute(
+            "INSERT INTO idempotency_keys (organisation, key, request, status, answer)"
+            " VALUES (%s, 'k', 'r', 200, '{}')",
+            [owner],
+        )
+    return owner
+
+
+def wait_for_end(pool: ConnectionPool, job: str) -> dict[str, Any]:
+    """The result of the deletion."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        with pool.connection() as connection:
+            found = get_job(connection, SYSTEM, job)
+        if found.state.ended:
+            assert found.state == JobState.SUCCEEDED, found.error
+            return dict(found.result or {})
+        time.sleep(0.05)
+    raise AssertionError(f"the deletion {job} did not end")
+
+
+def test_the_job_deletes_everything_but_usage_and_proves_it(own: Settings, own_pool: ConnectionPool) -> None:
+    owner, other = owner_with_everything(own_pool, own), owner_with_everything(own_pool, own)
+    with own_pool.connection() as connection:
+        before = remaining(connection, other)
+        job = request_deletion(connection, owner, default=own.organisation).id
+    with consuming(own, own_pool, embed=no_vectors):
+        result = wait_for_end(own_pool, job)
+    with own_pool.connection() as connection:
+        assert set(remaining(connection, owner).values()) == {0}
+        assert remaining(connection, other) == before
+        left = connection.execute(
+            "SELECT quantity FROM usage_events WHERE organisation = %s", [owner]
+        ).fetchall()
+    assert left == [(7,)]
+    assert set(result["remaining"].values()) == {0}
+    assert result["remaining"].keys() == before.keys()
+    assert result["deleted"]["files"] == 3
+    assert result["kept"]["usage_events"] == 1
+    assert result["blobs"] == 1
+    owners = {blob.organisation for blob in open_blob_store(own).list()}
+    assert other in owners
+    assert owner not in owners
+
+
+def test_from_the_request_on_nothing_new_is_accepted(own: Settings, own_pool: ConnectionPool) -> None:
+    owner = new_organisation(own_pool)
+    with own_pool.connection() as connection:
+        create_key(connection, owner, NewKey(name="ci"))
+        request_deletion(connection, owner, default=own.organisation)
+    with own_pool.connection() as connection:
+        with pytest.raises(errors.ForeignKeyViolation, match="is deleted"), connection.transaction():
+            make_files(connection, owner, 1)
+        with pytest.raises(Conflict), connection.transaction():
+            create_key(connection, owner, NewKey(name="late"))
+        with pytest.raises(Conflict), connection.transaction():
+            request_deletion(connection, owner, default=own.organisation)
+        ensure_organisation(connection, owner)  # a replica that opens the database does not bring it back
+        keys = connection.execute("SELECT revoked_at IS NULL FROM api_keys WHERE organisation = %s", [owner])
+        assert keys.fetchall() == [(False,)]
+
+
+@pytest.mark.parametrize("id", [SYSTEM, "default"])
+def test_the_default_organisation_and_that_of_the_cluster_stay(
+    connection: Connection[Any], settings: Settings, id: str
+) -> None:
+    with pytest.raises(Conflict, match="cannot be deleted"):
+        request_deletion(connection, id, default=settings.organisation)
+
+
+def test_every_table_with_an_owner_is_deleted_or_kept_and_refuses_rows_of_a_deleted_owner(
+    connection: Connection[Any],
+) -> None:
+    """A new table needs ``refuse_rows_of_deleted_organisations`` in its migration."""
+    tables = {column.table for column in owner_columns(connection)}
+    referring = {
+        table
+        for (table,) in connection.execute(
+            "SELECT conrelid::regclass::text FROM pg_constraint JOIN pg_attribute"
+            " ON attrelid = conrelid AND attnum = conkey[1]"
+            " WHERE confrelid = 'organisations'::regclass AND attname = 'organisation'"
+        )
+    }
+    guarded = {
+        table
+        for (table,) in connection.execute(
+            "SELECT tgrelid::regclass::text FROM pg_trigger WHERE tgname = 'organisation_is_not_deleted'"
+        )
+    }
+    assert referring - guarded == {"usage_events"}
+    assert {"files", "jobs", "vector_stores", "api_keys"} <= tables
+    assert not tables & KEPT

@@ -1,0 +1,220 @@
+"""An organisation cannot list, read, search, change, follow or guess anything of another organisation.
+
+Each operation of the OpenAPI document is sent by the other organisation with the victim's ids in its path,
+body, query and cursors. A new route is in the document, so it cannot be forgotten.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import httpx
+import pytest
+from psycopg import Connection
+from psycopg.sql import SQL, Identifier
+from psycopg_pool import ConnectionPool
+
+from cluster.database import open_pool
+from cluster.documents.chunks.chunk_indexes import open_chunk_index
+from cluster.documents.organisation_deletion import owner_columns
+from cluster.documents.vector_stores.stores import get_store
+from tests.conftest import new_organisation
+from tests.indexed_files import process
+from tests.serve_app.conftest import MODEL, Server, bearer
+from tests.serve_app.organisations.operations import (
+    CURSORS,
+    OPERATIONS,
+    PLAIN_PARAMETERS,
+    Operation,
+    ask,
+)
+
+#: A word that only the victim's document has.
+SECRET = "zyzzogeton"
+STORE_NAME = "the victims store"
+#: Parameters of paths that name nothing of an organisation.
+SHARED_PARAMETERS = {"model", "deployment"}
+ALL_SCOPES = ["read", "write", "admin"]
+#: A request of a batch.
+LINE = b'{"custom_id": "a", "method": "POST", "url": "/v1/embeddings", "body": {"model": "m", "input": "a"}}'
+
+
+class Everything:
+    """The things of one organisation, made over HTTP, and a client with a key of it."""
+
+    def __init__(self, server: Server, pool: ConnectionPool, operator: httpx.Client) -> None:
+        self.organisation = new_organisation(pool)
+        made = operator.post(
+            "/v1/organisation/keys",
+            json={"name": "all", "scopes": ALL_SCOPES},
+            headers={"openai-organization": self.organisation},
+        ).json()
+        self.client = httpx.Client(base_url=server.url, timeout=60, headers=bearer(made["key"]))
+        self.ids: dict[str, str] = {
+            "organisation_id": self.organisation,
+            "key_id": made["id"],
+            "model": MODEL,
+            "query": f"which word is {SECRET[:5]}",
+        }
+
+    def make(self, server: Server, pool: ConnectionPool) -> None:
+        """Make one thing of each kind, and make the document searchable."""
+        post, ids = self.client.post, self.ids
+        name = {"name": STORE_NAME}
+        ids["vector_store_id"] = post("/v1/vector_stores", json=name).json()["id"]
+        files = {"file": ("a.txt", SECRET.encode())}
+        ids["file_id"] = post("/v1/files", files=files, data={"purpose": "assistants"}).json()["id"]
+        batch = post(
+            f"/v1/vector_stores/{ids['vector_store_id']}/file_batches", json={"file_ids": [ids["file_id"]]}
+        )
+        ids["file_batch"] = batch.json()["id"]
+        with pool.connection() as connection:
+            store = get_store(connection, self.organisation, ids["vector_store_id"])
+            process(
+                connection,
+                open_chunk_index(server.service.settings, pool),
+                store,
+                ids["file_id"],
+                [SECRET],
+                embed=lambda texts: server.service.models.default.engine.embed(texts).vectors,
+            )
+        requests = post("/v1/files", files={"file": ("a.jsonl", LINE)}, data={"purpose": "batch"})
+        ids["requests"] = requests.json()["id"]
+        wish = {"endpoint": "/v1/embeddings", "completion_window": "24h", "input_file_id": ids["requests"]}
+        ids["batch"] = post("/v1/batches", json=wish).json()["id"]
+        announced = {"filename": "a.txt", "purpose": "assistants", "bytes": 9, "mime_type": "text/plain"}
+        ids["upload_id"] = post("/v1/uploads", json=announced).json()["id"]
+        part = post(f"/v1/uploads/{ids['upload_id']}/parts", files={"data": ("a", b"nine byte")})
+        ids["part"] = part.json()["id"]
+        ids["vector"] = "a"
+        ids["job_id"] = self.client.get("/v1/jobs").json()["data"][0]["id"]
+        ids["audit"] = self.client.get("/v1/organisation/audit_logs").json()["data"][0]["id"]
+
+    @property
+    def marks(self) -> list[str]:
+        """The texts that no other organisation may see."""
+        shared = {*SHARED_PARAMETERS, "vector", "query"}
+        return [SECRET, STORE_NAME, *(value for name, value in self.ids.items() if name not in shared)]
+
+
+@pytest.fixture(scope="module")
+def keyed_pool(keyed_server: Server) -> Iterator[ConnectionPool]:
+    """Connections to the database of the server with keys."""
+    pool = open_pool(keyed_server.service.settings)
+    yield pool
+    pool.close()
+
+
+@pytest.fixture(scope="module")
+def victim(keyed_server: Server, keyed_pool: ConnectionPool, operator: httpx.Client) -> Iterator[Everything]:
+    """The organisation that is attacked."""
+    found = Everything(keyed_server, keyed_pool, operator)
+    found.make(keyed_server, keyed_pool)
+    yield found
+    found.client.close()
+
+
+@pytest.fixture(scope="module")
+def other(keyed_server: Server, keyed_pool: ConnectionPool, operator: httpx.Client) -> Iterator[Everything]:
+    """The organisation that attacks, with a store of its own."""
+    found = Everything(keyed_server, keyed_pool, operator)
+    found.ids["vector_store_id"] = found.client.post("/v1/vector_stores", json={}).json()["id"]
+    yield found
+    found.client.close()
+
+
+def rows_of(connection: Connection[Any], organisation: str) -> dict[str, list[str]]:
+    """Every row of the organisation, as text."""
+    found: dict[str, list[str]] = {}
+    for column in owner_columns(connection):
+        query = SQL("SELECT t::text FROM {} AS t WHERE {} = %s ORDER BY 1").format(
+            Identifier(column.table), Identifier(column.column)
+        )
+        found[column.table] = [text for (text,) in connection.execute(query, [organisation])]
+    return found
+
+
+def guessed(ids: Mapping[str, str]) -> dict[str, str]:
+    """Ids of the same form that belong to nothing."""
+    shared = {*SHARED_PARAMETERS, "query", "vector"}
+    return {
+        name: id if name in shared else id[:-1] + ("0" if id[-1] != "0" else "1") for name, id in ids.items()
+    }
+
+
+def without_ids(answer: httpx.Response, ids: Mapping[str, str]) -> str:
+    """The text of the answer with a word in place of each id."""
+    text = answer.text
+    for id in sorted(ids.values(), key=len, reverse=True):
+        if len(id) > 3:
+            text = text.replace(id, "ID")
+    return text
+
+
+def names_a_thing(operation: Operation) -> bool:
+    """True if the path has a parameter that names something of an organisation."""
+    return bool(set(re.findall(r"\{(\w+)\}", operation.path)) - SHARED_PARAMETERS)
+
+
+@pytest.mark.parametrize("mixed", [False, True], ids=["all of the victim", "but for an own store"])
+def test_no_operation_reaches_anything_of_another_organisation(
+    victim: Everything, other: Everything, keyed_pool: ConnectionPool, mixed: bool
+) -> None:
+    ids = {**victim.ids, "vector_store_id": other.ids["vector_store_id"]} if mixed else victim.ids
+    nothing = guessed(victim.ids) | ({"vector_store_id": ids["vector_store_id"]} if mixed else {})
+    own_store_is_enough = {"vector_store_id"} if mixed else set()
+    with keyed_pool.connection() as connection:
+        before = rows_of(connection, victim.organisation)
+    filled = {table for table, rows in before.items() if rows}
+    assert filled >= {"files", "jobs", "batches", "api_keys", "uploads", "vector_stores", "documents"}
+    for operation in OPERATIONS:
+        if mixed and operation.method == "DELETE" and operation.path.endswith("{vector_store_id}"):
+            continue  # it would delete the own store
+        answer = ask(other.client, operation, ids)
+        named = set(re.findall(r"\{(\w+)\}", operation.path)) - SHARED_PARAMETERS - {"vector_store"}
+        if names_a_thing(operation) and not named <= own_store_is_enough:
+            assert answer.status_code in {400, 403, 404}, f"{operation}: {answer.text}"
+        if answer.status_code >= 400:  # a wrong guess and a right one have the same answer
+            guess = ask(other.client, operation, nothing)
+            assert guess.status_code == answer.status_code, f"{operation}: {guess.text} {answer.text}"
+            assert without_ids(guess, nothing) == without_ids(answer, ids), operation
+        else:
+            shown = [mark for mark in victim.marks if mark in answer.text]
+            assert shown == [], f"{operation}: {answer.text}"
+    with keyed_pool.connection() as connection:
+        assert rows_of(connection, victim.organisation) == before
+
+
+def test_no_filter_and_no_cursor_reaches_anything_of_another_organisation(
+    victim: Everything, other: Everything
+) -> None:
+    values = list(victim.ids.values())
+    for operation in OPERATIONS:
+        own = {**victim.ids, **other.ids}
+        for name in operation.parameters:
+            if name in PLAIN_PARAMETERS:
+                continue
+            if name in {"after", "before"}:
+                answer = ask(other.client, operation, own, **{name: victim.ids[CURSORS[operation.path]]})
+                # The id of a file is a place in time, so its list needs no such file.
+                if operation.path != "/v1/files":
+                    assert answer.status_code in {400, 403, 404}, f"{operation} {name}: {answer.text}"
+                assert SECRET not in answer.text
+                assert victim.ids["requests"] not in answer.text
+                continue
+            for value in values:
+                answer = ask(other.client, operation, own, **{name: value})
+                assert answer.status_code == 200, f"{operation} {name}: {answer.text}"
+                assert answer.json()["data"] == [], f"{operation} {name}: {answer.text}"
+
+
+def test_a_name_of_a_store_and_an_idempotency_key_mean_nothing_elsewhere(
+    victim: Everything, other: Everything
+) -> None:
+    search = other.client.post(f"/v1/vector_stores/{STORE_NAME}/search", json={"query": SECRET})
+    assert search.status_code == 404
+    once = {"idempotency-key": "the same"}
+    ours = victim.client.post("/v1/vector_stores", json={}, headers=once).json()["id"]
+    assert other.client.post("/v1/vector_stores", json={}, headers=once).json()["id"] != ours
+    found = victim.client.post(f"/v1/vector_stores/{STORE_NAME}/search", json={"query": SECRET}).json()
+    assert SECRET in found["data"][0]["content"][0]["text"]  # the search of the owner finds it
