@@ -41,6 +41,20 @@ CREATE TABLE IF NOT EXISTS schema_migrations (
 )"""
 
 
+#: The tables with an owner in the column "organisation" whose rows of a deleted organisation are not refused.
+#: Usage is accepted, because it is recorded shortly after the work, and bills need it.
+UNGUARDED_TABLES = """
+SELECT reference.conrelid::regclass::text
+FROM pg_constraint AS reference
+JOIN pg_attribute AS owner ON owner.attrelid = reference.conrelid AND owner.attnum = reference.conkey[1]
+WHERE reference.contype = 'f' AND reference.confrelid = to_regclass('organisations')
+    AND owner.attname = 'organisation' AND reference.conrelid <> to_regclass('usage_events')
+    AND to_regprocedure('refuse_rows_of_deleted_organisations(regclass)') IS NOT NULL
+    AND NOT EXISTS (SELECT FROM pg_trigger
+        WHERE tgrelid = reference.conrelid AND tgname = 'organisation_is_not_deleted')
+ORDER BY 1"""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Migration:
     """Holds the text of one numbered SQL file."""
@@ -82,6 +96,11 @@ def migrate(url: str) -> list[str]:
             with connection.transaction():
                 connection.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
                 queue_schema.apply(connection)  # does nothing if another process has done it
+        if _unguarded(connection):
+            with connection.transaction():
+                connection.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
+                for table in _unguarded(connection):
+                    connection.execute("SELECT refuse_rows_of_deleted_organisations(%s::regclass)", [table])
         _check_pgvector(connection)
     for name in done:
         log.info("migration_applied", migration=name)
@@ -127,6 +146,14 @@ def _apply(connection: Connection[Any], migration: Migration) -> None:
         "INSERT INTO schema_migrations (number, name, sha256) VALUES (%s, %s, %s)",
         [migration.number, migration.name, migration.sha256],
     )
+
+
+def _unguarded(connection: Connection[Any]) -> list[str]:
+    """Return the tables of organisations that would accept rows of a deleted organisation.
+
+    So a migration that adds a table need not remember the trigger.
+    """
+    return [table for (table,) in connection.execute(UNGUARDED_TABLES)]
 
 
 def _check_server(connection: Connection[Any]) -> None:

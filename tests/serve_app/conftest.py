@@ -131,6 +131,7 @@ def keyed_server(settings: Settings, database_url: str, prompted: Path) -> Itera
     """A server with two models, an operator's key and a database of its own, for tests that make keys."""
     changes = {
         "api_key": SecretStr(OPERATOR_KEY),
+        "secret_key": SecretStr(marked_fernet_key()),
         "models": Table({PROMPTED: ModelSetting(source=str(prompted))}),
     }
     with own_database(settings, database_url) as own, serving(own.model_copy(update=changes)) as server:

@@ -134,7 +134,7 @@ def test_the_default_organisation_and_that_of_the_cluster_stay(
 def test_every_table_with_an_owner_is_deleted_or_kept_and_refuses_rows_of_a_deleted_owner(
     connection: Connection[Any],
 ) -> None:
-    """A new table needs ``refuse_rows_of_deleted_organisations`` in its migration."""
+    """``migrate`` adds the trigger to new tables."""
     tables = {column.table for column in owner_columns(connection)}
     referring = {
         table

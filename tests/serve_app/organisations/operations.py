@@ -46,6 +46,13 @@ BODIES: dict[str, Any] = {
     "/v1/organisation/keys": {"name": "theirs", "stores": ["{vector_store_id}"]},
     "/v1/organisation/keys/{key_id}/rotate": {},
     "/v1/organisations": {"id": "{organisation_id}"},
+    "/v1/webhooks": {"url": "https://example.com/hook", "event_types": ["job.failed"]},
+    "/v1/webhook_endpoints": {"url": "https://example.com/hook", "event_types": ["job.failed"]},
+    **{
+        f"/v1/{name}/{{webhook_endpoint_id}}{action}": body
+        for name in ("webhooks", "webhook_endpoints")
+        for action, body in (("", {"name": "taken"}), ("/rotate_secret", {}), ("/test", {}))
+    },
     "/v1/organisations/{organisation_id}": {"name": "taken"},
 }
 #: The fields of each operation that takes a form, beside the file.
@@ -87,6 +94,9 @@ CURSORS = {
     "/v1/organisation/keys": "key_id",
     "/v1/organisation/audit_logs": "audit",
     "/v1/organisations": "organisation_id",
+    "/v1/webhooks": "webhook_endpoint_id",
+    "/v1/webhook_endpoints": "webhook_endpoint_id",
+    "/v1/webhooks/{webhook_endpoint_id}/deliveries": "event_id",
 }
 
 
@@ -201,6 +211,8 @@ NOTHING = dict.fromkeys(
         "key_id",
         "audit",
         "organisation_id",
+        "webhook_endpoint_id",
+        "event_id",
     ),
     "none",
 ) | {"model": MODEL}

@@ -18,6 +18,7 @@ from cluster.database import open_pool
 from cluster.documents.chunks.chunk_indexes import open_chunk_index
 from cluster.documents.organisation_deletion import owner_columns
 from cluster.documents.vector_stores.stores import get_store
+from cluster.webhooks.deliveries import record_event
 from tests.conftest import new_organisation
 from tests.indexed_files import process
 from tests.serve_app.conftest import MODEL, Server, bearer
@@ -86,6 +87,11 @@ class Everything:
         ids["upload_id"] = post("/v1/uploads", json=announced).json()["id"]
         part = post(f"/v1/uploads/{ids['upload_id']}/parts", files={"data": ("a", b"nine byte")})
         ids["part"] = part.json()["id"]
+        hook = {"url": "https://example.com/victim", "event_types": ["job.failed"]}
+        ids["webhook_endpoint_id"] = post("/v1/webhooks", json=hook).json()["id"]
+        with pool.connection() as connection:
+            event = record_event(connection, self.organisation, "job.failed", {"id": "job_1"})
+        ids["event_id"] = str(event)
         ids["vector"] = "a"
         ids["job_id"] = self.client.get("/v1/jobs").json()["data"][0]["id"]
         ids["audit"] = self.client.get("/v1/organisation/audit_logs").json()["data"][0]["id"]
@@ -166,7 +172,16 @@ def test_no_operation_reaches_anything_of_another_organisation(
     with keyed_pool.connection() as connection:
         before = rows_of(connection, victim.organisation)
     filled = {table for table, rows in before.items() if rows}
-    assert filled >= {"files", "jobs", "batches", "api_keys", "uploads", "vector_stores", "documents"}
+    assert filled >= {
+        "files",
+        "jobs",
+        "batches",
+        "api_keys",
+        "uploads",
+        "vector_stores",
+        "documents",
+        "webhook_events",
+    }
     for operation in OPERATIONS:
         if mixed and operation.method == "DELETE" and operation.path.endswith("{vector_store_id}"):
             continue  # it would delete the own store
