@@ -1,7 +1,7 @@
 """Send requests to URLs that a tenant named, through one transport that checks every address.
 
-client = OutboundClient(settings) answer = client.get("https://example.com/robots.txt", max_bytes=500_000,
-deadline_s=10)
+client = OutboundClient(settings)
+answer = client.get("https://example.com/robots.txt", max_bytes=500_000, deadline_s=10)
 """
 
 from cluster.outbound.client import AsyncOutboundClient, OutboundAnswer, OutboundClient

@@ -1,8 +1,8 @@
 """Send one event to one webhook endpoint. Workers call this module for deliveries, and the HTTP endpoint
 calls it for test events.
 
-body = event_body("evt_1", "job.succeeded", {"id": "job_1"}, created_at=now) result = await send(client, url,
-"evt_1", body, secrets, timeout_s=15)
+body = event_body("evt_1", "job.succeeded", {"id": "job_1"}, created_at=now)
+result = await send(client, url, "evt_1", body, secrets, timeout_s=15)
 """
 
 import time

@@ -1,7 +1,9 @@
 """Chooses how many rows are written at once. The number becomes smaller if the index refuses or delays a
 write, and larger after a success.
 
-size = BatchSize(most=1_000) rows[: size.now] size.shrink()
+size = BatchSize(most=1_000)
+rows[: size.now]
+size.shrink()
 """
 
 #: After a success, the size grows by this share of the size, and by at least one row.

@@ -1,6 +1,7 @@
 """Write copied documents into a store. One transaction writes a whole document with its record and its file.
 
-writer = StoreWriter(settings, pool, indexes.of(store), store, job=job.id) writer.write(part)
+writer = StoreWriter(settings, pool, indexes.of(store), store, job=job.id)
+writer.write(part)
 writer.counts.written
 """
 

@@ -2,8 +2,8 @@
 
 A job that has waited long comes before more urgent jobs.
 
-parsers = Parsers(settings, threads, 2) parsed = await parsers.parse(data, name="report.pdf", part=(0, 50),
-rank=3)
+parsers = Parsers(settings, threads, 2)
+parsed = await parsers.parse(data, name="report.pdf", part=(0, 50), rank=3)
 """
 
 import asyncio

@@ -1,7 +1,8 @@
 """The faults because of which a row of given vectors is not inserted: their kinds, and the record of one
 fault.
 
-raise Unfit(FaultKind.ID, "has no id") RowFault(row=7, id=None, kind=FaultKind.ID, message="has no id")
+raise Unfit(FaultKind.ID, "has no id")
+RowFault(row=7, id=None, kind=FaultKind.ID, message="has no id")
 """
 
 from dataclasses import dataclass

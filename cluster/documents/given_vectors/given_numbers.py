@@ -1,8 +1,8 @@
 """Check the numbers of given vectors, and give the vectors unit length.
 
 matrix = common_matrix([[3.0, 4.0], [0.0, 0.0]], dim=2)      # (2, 2); None if a value is not such a vector
-units, unfit = unit_vectors(matrix) units[0], unfit[1].kind                                      # [0.6, 0.8],
-FaultKind.ZERO_LENGTH
+units, unfit = unit_vectors(matrix)
+units[0], unfit[1].kind                                      # [0.6, 0.8], FaultKind.ZERO_LENGTH
 """
 
 from collections.abc import Sequence

@@ -1,6 +1,7 @@
 """The known properties of OpenAI's own embedding models. With these, a model is described without a network.
 
-known = KNOWN_MODELS["text-embedding-3-small"] known.dim                                       # 1536
+known = KNOWN_MODELS["text-embedding-3-small"]
+known.dim                                       # 1536
 """
 
 from dataclasses import dataclass

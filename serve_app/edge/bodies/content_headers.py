@@ -2,8 +2,8 @@
 
 ``boundary`` and ``body`` use this module.
 
-scope = with_json_type(scope, headers)                  # a body without a type is JSON coding =
-content_coding(headers, compressed=True)       # "gzip"
+scope = with_json_type(scope, headers)                  # a body without a type is JSON
+coding = content_coding(headers, compressed=True)       # "gzip"
 """
 
 import re

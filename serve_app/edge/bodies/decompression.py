@@ -1,6 +1,7 @@
 """Decompresses a body while it arrives, up to a limit. ``body`` uses this module.
 
-decompressor = Decompressor("gzip", max_bytes=8 * MIB) decompressor.decompress(part, last=False)
+decompressor = Decompressor("gzip", max_bytes=8 * MIB)
+decompressor.decompress(part, last=False)
 """
 
 import zlib

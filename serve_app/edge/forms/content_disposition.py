@@ -1,7 +1,7 @@
 """Reads the Content-Disposition header of a form's part, in every form that browsers and clients send.
 
-parse_disposition(b'form-data; name="file"; filename="a %22b%22.pdf"')      # Disposition(name="file",
-filename='a "b".pdf')
+parse_disposition(b'form-data; name="file"; filename="a %22b%22.pdf"')
+# Disposition(name="file", filename='a "b".pdf')
 """
 
 import re
