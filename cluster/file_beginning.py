@@ -69,7 +69,7 @@ class FileBeginning:
 
         Args:
             data: the file, or its first ``SNIFFED_BYTES`` bytes.
-            name: its file name.
+            name: the file's name.
         """
         start = data[:SNIFFED_BYTES]
         text = _as_utf_8(start)

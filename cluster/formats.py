@@ -52,7 +52,7 @@ class Format:
     libraries: tuple[str, ...] = ()
     #: Version of the parser. Raise it if a change of the parser gives other pages for the same bytes.
     parser_version: int = 1
-    #: What one page of the parsed document is, in the words of the handbook.
+    #: What counts as one page of such a document, in the words of the handbook.
     page: str = ""
     #: True if the parser can read only a range of pages; other formats are always read as a whole.
     parsed_in_parts: bool = False

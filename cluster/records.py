@@ -12,24 +12,24 @@ from hashlib import blake2b
 class Outcome(StrEnum):
     """The result of processing a document. Every accepted document ends with exactly one outcome."""
 
-    #: Parsed, chunked, embedded and written: searchable.
+    #: The document was parsed, chunked, embedded and written, so it is searchable.
     OK = "ok"
-    #: Searchable, but incomplete: a part could not be read, or the model does not know much of the text. The
-    #: detail names the unread part.
+    #: The document is searchable, but incomplete: a part could not be read, or the model does not know much
+    #: of the text. The detail names the unread part.
     PARTIAL_TEXT = "partial_text"
-    #: Opened, but without text and without pictures that could show text.
+    #: The document could be opened, but has no text and no pictures that could show text.
     EMPTY = "empty"
     #: The pages are pictures of text, so optical character recognition would be needed.
     NEEDS_OCR = "needs_ocr"
-    #: Protected by a password.
+    #: The document is protected by a password.
     ENCRYPTED = "encrypted"
-    #: Damaged or cut short, so the file cannot be read in its format.
+    #: The document is damaged or cut short, so it cannot be read in its format.
     CORRUPT = "corrupt"
-    #: Over a limit on bytes, pages, characters or memory.
+    #: The document is over a limit on bytes, pages, characters or memory.
     TOO_LARGE = "too_large"
     #: Parsing took longer than its limit.
     TIMEOUT = "timeout"
-    #: A format that no parser here reads.
+    #: The document has a format that no parser here reads.
     UNSUPPORTED = "unsupported"
     #: The source could not be read: it vanished, permission is missing, or the storage is down.
     UNREADABLE = "unreadable"
@@ -125,7 +125,7 @@ NO_PAGE = 0
 class Page:
     """One page of a parsed document; ``cluster.formats`` says what a page is in each format."""
 
-    #: Counted from 1.
+    #: Number of the page, from 1.
     number: int
     #: The page's text; chunks are slices of it.
     text: str
@@ -155,7 +155,7 @@ class ParsedDocument:
 class PageChunk:
     """A piece of one page: ``page.text[start:end] == text``."""
 
-    #: See ``chunk_id``.
+    #: Id of the chunk; see ``chunk_id``.
     id: str
     #: Position in the document, from 0.
     ordinal: int

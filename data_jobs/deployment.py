@@ -198,8 +198,8 @@ class Worker:
 
 
 def by_queue(context: AutoscalingContext) -> tuple[int, dict[str, Any]]:
-    """Return the number of replicas: enough for the waiting jobs, and one more if the oldest has waited too
-    long.
+    """Return the number of replicas: enough for the waiting jobs, and one more if the oldest job has waited
+    too long.
 
     The number never falls below the number that the running jobs need, because another replica would have to
     start the jobs of a stopped replica from the beginning.

@@ -1,4 +1,4 @@
-"""Sources of documents: a file, a folder or a bucket.
+"""List and read the sources of documents: a file, a folder or a bucket.
 
 Listing a source reads no content; reading has a limit on bytes.
 
@@ -32,11 +32,11 @@ class SourceTooLarge(InvalidInput):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SourceFile:
-    """One file of a listing."""
+    """One file in a listing of a source."""
 
     #: Absolute URI, from which the id of the document is made.
     uri: str
-    #: Size in bytes, as listed.
+    #: Size in bytes, as the listing reports it.
     size: int
     #: A value that changes when the content changes, as far as the storage shows: the etag, or size and
     #: modification time. "" if the storage has neither.

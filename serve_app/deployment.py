@@ -1,5 +1,5 @@
-"""The embedding deployments. HTTP and most models share one replica, because a call between replicas takes
-milliseconds. A model with replicas of its own (``ModelReplica``) is called through its handle.
+"""Define the embedding deployments. HTTP and most models share one replica, because a call between replicas
+takes milliseconds. A model with replicas of its own (``ModelReplica``) is called through its handle.
 """
 
 import asyncio

@@ -10,6 +10,6 @@ from ray._private.worker import global_worker
 
 
 def stopping() -> bool:
-    """True from the moment that Serve asks the replica to stop. Works only inside a replica."""
+    """True as soon as Serve has asked the replica to stop. Works only inside a replica."""
     actor = global_worker.actors[global_worker.actor_id]
     return bool(actor._replica_impl._shutting_down)

@@ -58,7 +58,7 @@ SHORTAGE_QUERY_TIMEOUT_S = 1.0
 
 
 class Unconfirmed(Unavailable):
-    """A commit was sent, but the connection was lost before the database confirmed the commit."""
+    """Raised if a commit was sent, but the connection was lost before the database confirmed the commit."""
 
 
 class Service:
@@ -102,7 +102,9 @@ class Service:
         return AsyncOutboundClient(self.settings)
 
     def max_chunk_tokens(self, store: VectorStore) -> int:
-        """Return a chunk's maximum tokens, special tokens included if the store's model is not served."""
+        """Return the maximum number of tokens of a chunk. It includes special tokens if this process does not
+        serve the store's model.
+        """
         model = self.models.find(store.fingerprint.id)
         return store.fingerprint.max_tokens if model is None else model.max_content_tokens
 
@@ -150,11 +152,13 @@ class Service:
         return await self._in_thread(self._transact, work)
 
     async def _in_thread(self, do: Callable[[Work], T], work: Work) -> T:
-        context = contextvars.copy_context()  # log lines from the thread then name the request
+        context = contextvars.copy_context()  # so that log lines from the thread name the request
         return await asyncio.get_running_loop().run_in_executor(self._database_threads, context.run, do, work)
 
     async def on_blobs(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run work on the blob store in a thread. Returns after the work, even if the caller is cancelled."""
+        """Run work on the blob store in a thread. Returns only after the work has ended, even if the caller
+        is cancelled.
+        """
         future = asyncio.get_running_loop().run_in_executor(self._blob_threads, lambda: work(*args, **kwargs))
         try:
             return await asyncio.shield(future)

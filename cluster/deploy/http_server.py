@@ -118,7 +118,9 @@ class ServeErrors:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, and correct the answer."""
+        """Pass the request to the application. Give the answer one request id, and replace Serve's own
+        errors.
+        """
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return

@@ -26,7 +26,7 @@ from cluster.vector_index.contract import ExternalIndex
 
 #: Number of chunks whose vectors a quick comparison fetches.
 SAMPLE = 200
-#: Ids in one query.
+#: Number of ids in one query.
 IDS_PER_QUERY = 1_000
 #: Maximum number of ids of each kind that one comparison returns. The next comparison finds the rest.
 MAX_IDS = 10_000
@@ -43,7 +43,7 @@ class StoreInIndex:
 
     @property
     def key(self) -> tuple[str, str]:
-        """Organisation and id of the store."""
+        """The organisation and the id of the store."""
         return self.organisation, self.store
 
 
@@ -129,7 +129,7 @@ def _current(pool: ConnectionPool, place: StoreInIndex, ids: Sequence[str]) -> I
 
 
 def documents_of(pool: ConnectionPool, place: StoreInIndex, ids: Sequence[str]) -> dict[str, list[str]]:
-    """Return those of the ids that current chunks have, as lists by document."""
+    """Return the ids that current chunks have, as one list for each document."""
     found: dict[str, list[str]] = {}
     for part in _parts(ids):
         for id, document in _rows(pool, place, "documents_of_chunks", ids=part):

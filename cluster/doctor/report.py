@@ -56,5 +56,5 @@ class HealthReport:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the fields as JSON-ready values."""
+        """Return the fields as values that JSON can represent."""
         return {"healthy": self.healthy, **asdict(self)}

@@ -1,4 +1,4 @@
-"""Documents: for each document, the last attempt, its outcome, and the version that is searchable now.
+"""Record, for each document, the last attempt, its outcome, and the version that is searchable now.
 
 The plan of a bulk run reads the documents (``known_documents``). The write stage records attempts in its
 transaction.
@@ -75,7 +75,7 @@ class DocumentContent:
     pages: int
     pages_with_text: int
     chunks: int
-    #: Special tokens are not counted.
+    #: Number of tokens, without special tokens.
     tokens: int
     keywords: Sequence[str]
     #: ``OK``, or ``PARTIAL_TEXT`` with a detail that names the part that could not be read.

@@ -1,4 +1,5 @@
-"""Uploaded files: their names, purposes and lifetimes, and the limits on their number and bytes.
+"""Store uploaded files with their names, purposes and lifetimes, and check the limits on their number and
+bytes.
 
 The bytes of a file are in the blob store. The row of the file is written after its bytes, and deleted before
 its bytes. Called by the routes of files and uploads, by the jobs that read files, and by upkeep.
@@ -57,7 +58,7 @@ class File:
     bytes: int
     #: SHA-256 of the file's bytes. It names the blob in the organisation's part of the blob store.
     sha256: str
-    #: Recognised from the bytes.
+    #: Media type, recognised from the bytes.
     media_type: str
     created_at: datetime
     #: From this time on, the file is not found; None: the file does not expire.

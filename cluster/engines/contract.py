@@ -81,7 +81,7 @@ class Fingerprint:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the fields as JSON-ready values."""
+        """Return the fields as values that JSON can represent."""
         return asdict(self)
 
 

@@ -19,7 +19,7 @@ from cluster.engines.contract import Engine
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RequestLimits:
-    """The size of one request to a remote engine."""
+    """The maximum size of one request to a remote engine."""
 
     #: Maximum number of inputs.
     inputs: int

@@ -38,7 +38,7 @@ GivenAttributes = Annotated[
 
 
 class JobInput(BaseModel):
-    """The input of a job. Types are strict, and ``null`` means that a field is not given."""
+    """The input of a job. Types are strict, and ``null`` has the same meaning as a missing field."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, use_attribute_docstrings=True)
 
@@ -66,7 +66,7 @@ class IndexFileInput(JobInput):
 class IngestFilesInput(JobInput):
     """Attaches many uploaded files to a vector store, each with a job of its own, as one file batch.
 
-    Files that are in the store already are left alone.
+    Files that are in the store already do not change.
     """
 
     vector_store_id: StorableText
@@ -92,12 +92,12 @@ class BulkInsertVectorsInput(JobInput):
 
 
 class EmbedBatchInput(JobInput):
-    """Answers the embedding requests of a file, as `POST /v1/batches` does."""
+    """Answers the embedding requests of a file, in the same way as `POST /v1/batches`."""
 
     input_file_id: StorableText
     """Id of a file with the purpose `batch`: one request in JSON on each line."""
     completion_window: StorableText = "24h"
-    """Time within which the batch ends: a number, and `m`, `h` or `d`."""
+    """Time within which the batch ends: a number, and `m` (minutes), `h` (hours) or `d` (days)."""
     metadata: (
         Annotated[
             dict[

@@ -42,7 +42,7 @@ class Rescued:
 
     #: Jobs of dead processes, after the rescue: queued again, failed or cancelled.
     jobs: list[Job] = field(default_factory=list)
-    #: Number of entries that a dead process held and under which no job ran.
+    #: Number of removed entries that a dead process held and under which no job ran.
     entries: int = 0
     #: Number of turns added for queued jobs that had no turn.
     turns: int = 0

@@ -130,7 +130,7 @@ class Waiting:
     reason: Reason
     #: The reason as a sentence.
     message: str
-    #: When the wait ends; None if that is unknown.
+    #: Time at which the wait ends; None if that is unknown.
     until: datetime | None = None
 
 
@@ -140,7 +140,7 @@ class Speed:
 
     #: Average number of units per second since the stage began.
     rate_per_s: float
-    #: Seconds until the stage's ``total`` is done at that rate; None if there is no total, or nothing is
+    #: Seconds until the stage's ``total`` is done at that rate; None if ``total`` is not known, or nothing is
     #: done yet.
     eta_s: float | None
 

@@ -23,7 +23,7 @@ class Identity:
     """Identifies one process until the machine restarts."""
 
     pid: int
-    #: Start time in seconds since the epoch.
+    #: Start time of the process, in seconds since 1970.
     started: float
 
 

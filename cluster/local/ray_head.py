@@ -60,7 +60,7 @@ class Head:
     """Describes a Ray head that was started for this home. ``home/ray-head.json`` stores this record."""
 
     pid: int
-    #: Start time in seconds since the epoch.
+    #: Start time of the process, in seconds since 1970.
     started: float
     #: Ray's folder with sockets, logs and session files.
     folder: str
@@ -105,7 +105,7 @@ def stop(settings: Settings) -> bool:
     if process is not None:
         process.terminate()
         wait_gone(ran, STOP_TIMEOUT_S)
-    remaining = family(MARK, str(folder), session=session)  # some started while other processes ended
+    remaining = family(MARK, str(folder), session=session)  # some processes started while others ended
     kill(remaining)
     unkillable = wait_gone(remaining, KILL_TIMEOUT_S)
     if unkillable:

@@ -69,7 +69,7 @@ class ClusterStatus:
         return all(part.running for part in self.parts)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the fields as JSON-ready values."""
+        """Return the fields as values that JSON can represent."""
         return {"running": self.running, **asdict(self)}
 
 

@@ -1,1 +1,3 @@
-"""Organisations: their limits, API keys and usage, and the stored answers to their repeated requests."""
+"""Manage organisations: their limits and usage, their audit log, and the stored answers to their repeated
+requests.
+"""

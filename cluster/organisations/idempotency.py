@@ -24,7 +24,7 @@ LIFETIME_S = 24 * 3600
 
 
 class KeyReused(InvalidInput):
-    """The key belongs to an earlier request with other content."""
+    """Raised if the key belongs to an earlier request with other content."""
 
 
 def answer_once(

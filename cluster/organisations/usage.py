@@ -47,7 +47,7 @@ class UsageSource(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class UsageEvent:
-    """A piece of work that an organisation pays for."""
+    """A piece of work for which an organisation pays."""
 
     organisation: str
     #: The same work always has the same id, so it is counted once.

@@ -1,4 +1,4 @@
-"""Retrieval: finds the chunks of a vector store that answer questions.
+"""Find the chunks of a vector store that answer questions.
 
 from cluster.retrieval import RetrievalOptions, retrieve
 """

@@ -30,9 +30,9 @@ FUSED_RANKERS = ("auto", "default-2024-11-15")
 class Ranker(StrEnum):
     """Method by which the chunks of a store are ordered."""
 
-    #: By the cosine similarity of the question's vector and the chunk's vector.
+    #: The cosine similarity of the question's vector and the chunk's vector decides.
     VECTORS = "vectors"
-    #: By three rankings fused into one: vectors, words and phrase. A score of 1 means first in all three.
+    #: Three rankings are fused into one: by vectors, words and phrase. A score of 1 means first in all three.
     FUSED = "fused"
     #: Like ``FUSED``, but then a cross-encoder scores the best chunks again, each together with the question.
     CROSS_ENCODER = "cross_encoder"
@@ -98,7 +98,7 @@ class RetrievedChunk:
     filename: str
     #: The chunk's text.
     text: str
-    #: 0 to 1, higher is better. Comparable only between chunks of one retrieval.
+    #: Score from 0 to 1; higher is better. Compare scores only within one retrieval.
     score: float
     #: The question that this chunk answers best.
     question: str

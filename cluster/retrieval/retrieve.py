@@ -109,7 +109,7 @@ async def retrieve(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Asked:
-    """Holds the arguments of a search that is not in the cache."""
+    """Holds the arguments of a search whose result is not in the cache."""
 
     found: VersionedStore
     questions: Sequence[str]

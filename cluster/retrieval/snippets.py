@@ -1,4 +1,4 @@
-"""Snippets: the part of a chunk that holds most of the question's words.
+"""Find the snippet of a chunk, which is the part with most of the question's words.
 
 query_words = QueryWords("who may stop the pump")
 snippet("... a long text ...", query_words)

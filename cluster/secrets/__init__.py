@@ -1,4 +1,4 @@
-"""Secrets: a type that never shows its value, and the keys that organisations have for remote providers.
+"""Hold secrets in a type that never shows their values, and store the keys and secrets of organisations.
 
 key = find_key(pool, "acme", "openai", "OPENAI_API_KEY", secret_key=settings.secret_key)
 """

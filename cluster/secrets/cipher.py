@@ -56,7 +56,7 @@ def open_cipher(secret_key: SecretStr | None) -> SecretCipher:
     """Return the cipher of the setting ``secret_key``.
 
     Raises:
-        Misconfigured: the setting is missing, or holds no valid key.
+        Misconfigured: the setting is missing, or has no valid key.
     """
     if secret_key is None:
         raise Misconfigured(

@@ -1,4 +1,4 @@
-"""The engines of bulk jobs: their number and the size of their batches."""
+"""The number of engines of bulk jobs, and the size of the batches of these engines."""
 
 from pydantic import Field
 

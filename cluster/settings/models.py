@@ -67,10 +67,14 @@ class ModelOptions(BaseModel):
     """Maximum number of tokens of one input, counted with OpenAI's vocabulary cl100k. Unset: 8,191."""
 
     tokens_per_minute: int | None = Field(default=None, ge=1)
-    """Tokens that the whole cluster may send to the provider in a minute. Unset: no limit of ours."""
+    """Maximum number of tokens that the whole cluster sends to the provider in a minute. Unset: the cluster
+    does not limit them.
+    """
 
     requests_per_minute: int | None = Field(default=None, ge=1)
-    """Requests that the whole cluster may send to the provider in a minute. Unset: no limit of ours."""
+    """Maximum number of requests that the whole cluster sends to the provider in a minute. Unset: the cluster
+    does not limit them.
+    """
 
     batch_queue_tokens: int | None = Field(default=None, ge=16_384)
     """Maximum number of tokens in unfinished batches of the provider's Batch API (``--provider-batch``). Use

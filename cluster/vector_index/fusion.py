@@ -1,4 +1,4 @@
-"""Reciprocal rank fusion: combine several rankings into one ranking, without comparing their scores.
+"""Combine several rankings into one ranking by reciprocal rank fusion, which does not compare scores.
 
 Cormack, Clarke and Buettcher, "Reciprocal Rank Fusion outperforms Condorcet and individual Rank Learning
 Methods", SIGIR 2009: score(d) = sum over rankings of 1 / (k + rank(d)), with k = 60 and ranks from 1.

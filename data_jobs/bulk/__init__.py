@@ -1,1 +1,3 @@
-"""Parts that the bulk jobs on Ray Data share: plan of a run, report of a run, connection to Ray."""
+"""The parts that bulk jobs on Ray Data share, such as the plan and the report of a run, and the connection to
+Ray.
+"""

@@ -38,7 +38,7 @@ class Plan:
 
     @property
     def total(self) -> int:
-        """Number of documents found."""
+        """Number of documents that were found."""
         return len(self.pending) + len(self.settled)
 
 

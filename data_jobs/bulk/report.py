@@ -88,7 +88,7 @@ class IngestReport:
         return self.totals["documents"] - sum(self.outcomes[outcome] for outcome in SEARCHABLE)
 
     def to_dict(self) -> dict[str, Any]:
-        """The summary as JSON values."""
+        """Return the summary as values that JSON can represent."""
         return {
             **{
                 name: self.totals[name]

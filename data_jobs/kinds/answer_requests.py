@@ -74,7 +74,8 @@ class AnswerRequests:
         self._calls: deque[_Call] = deque()
 
     async def __call__(self) -> BatchStatus | Retryable:
-        """Return the status that the batch has reached; or the reason why the models cannot answer now.
+        """Return the status that the batch has reached, or the error that says why the models cannot answer
+        now.
 
         Raises:
             Permanent: no request can be answered until an operator changes something.

@@ -161,7 +161,9 @@ class _BatchWork:
         return lock_batch(connection, self.attempt.job.organisation, self.attempt.job.input["batch"])
 
     def _release(self, hashes: list[str]) -> None:
-        """Delete the blobs that no row names any more. ``cluster.doctor`` finds those that are left."""
+        """Delete the blobs that no row names any more. ``cluster.doctor`` finds blobs that could not be
+        deleted.
+        """
         try:
             with translated(), self.attempt.pool.connection() as connection:
                 release_blobs(connection, self.resources.blobs, self.attempt.job.organisation, hashes)

@@ -44,8 +44,8 @@ from data_jobs.stages.write import DocumentWriter
 from data_jobs.worker.job_attempt import JobAttempt, NotWanted
 from data_jobs.worker.stage_errors import StageFailed
 
-#: Pages that are parsed in one call. A call takes some tenths of a second, so urgent pages wait at most that
-#: long.
+#: Number of pages that are parsed in one call. A call takes some tenths of a second, so urgent pages wait at
+#: most that long.
 PAGES_PER_PART = 50
 #: Minimum time limit of a part, as a share of ``parse_timeout_s``. Half of a part has half of the time limit.
 #: So a page whose parsing never ends is found in 2.5 times ``parse_timeout_s``, not in 7 times.

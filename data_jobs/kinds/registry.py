@@ -59,5 +59,5 @@ FUNCTIONS: Mapping[str, Callable[[Resources], JobFunction]] = MappingProxyType(
 
 
 def open_kinds(resources: Resources) -> dict[str, JobFunction]:
-    """Make the functions that run jobs, and return each under the name of its kind."""
+    """Make the functions that run jobs. Return, for each name of a kind, the function."""
     return {name: make(resources) for name, make in FUNCTIONS.items()}

@@ -51,7 +51,8 @@ Attributes = Callable[[dict[str, Any], Mapping[str, Any]], dict[str, Any]]
 
 
 class Write:
-    """Needs every column. Returns one row of ``RESULTS`` for each document, after recording the outcome.
+    """Needs every column. Records the outcome of each document, and returns one row of ``RESULTS`` for each
+    document.
 
     Raises:
         Retryable: the database did not answer for longer than ``database_retry`` waits. The next run writes

@@ -52,7 +52,7 @@ class Counts:
     left_out: int = 0
 
     def add(self, written: Written) -> None:
-        """Count the result of a write."""
+        """Add the counts of a write."""
         self.written += written.written
         self.unchanged += written.unchanged
 
@@ -133,7 +133,9 @@ class StoreWriter:
         self._index.settle(*self._place)
 
     def _documents_once(self, some: Sequence[Document]) -> tuple[list[Written], list[Document]]:
-        """Write the documents in one transaction. Returns the result of each, and those left out."""
+        """Write the documents in one transaction. Returns the result of each written document, and the
+        documents that were left out.
+        """
         collection = self._store.collection
         rows = {
             copied.id: [replace(row, document=copied.id_in(self._store)) for row in self._unsent(rows)]
@@ -183,8 +185,8 @@ class StoreWriter:
         return with_database_retry(self._settings, work, pool=self._pool)
 
     def _unsent(self, rows: list[ChunkRecord]) -> list[ChunkRecord]:
-        """Remove the vectors that an external index has already, so that a continued copy sends only new
-        vectors.
+        """Remove the vectors that an external index has already, so that a copy that continues after an
+        interruption sends only new vectors.
         """
         if self._index.external is None or not rows:
             return rows

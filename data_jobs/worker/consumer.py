@@ -93,7 +93,7 @@ class Consumer:
         name: str,
     ) -> None:
         self._settings = settings
-        #: More kinds may be added before ``run``.
+        #: The function of each kind of job. More kinds may be added before ``run``.
         self.kinds = dict(kinds)
         self._name = name
         self._slots = {
@@ -322,8 +322,8 @@ class Consumer:
                 self._suspected = False
 
     def _claim(self, taken: attempts.Turn, suspects: bool, connection: Any) -> tuple[Job | None, bool, bool]:
-        """Return the job, True if the job outlived another worker, and True if the turn was returned to the
-        line.
+        """Return three values: the job, or None; True if a worker died while it ran the job; and True if the
+        turn was returned to the line.
         """
         if attempts.return_to_line(connection, taken):
             return None, False, True

@@ -20,7 +20,7 @@ class TryLater(Exception):
 
 
 class StageFailed(Exception):
-    """A stage has used up its attempts, or failed with an error that a retry cannot fix."""
+    """Raised if a stage has used up its attempts, or failed with an error that a retry cannot fix."""
 
     def __init__(self, stage: str, error: str, code: str) -> None:
         super().__init__(f"{stage}: {error}")

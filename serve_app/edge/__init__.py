@@ -1,1 +1,1 @@
-"""The code that handles every request before its route, and every response after its route."""
+"""Handle every request before its route, and every response after its route."""

@@ -92,7 +92,7 @@ def validation_message(errors: Sequence[Mapping[str, Any]], body: Any) -> Valida
 
 
 def form_validation_error(exc: ValidationError, fields: Mapping[str, str]) -> RequestValidationError:
-    """Turn the validation error of a form into the error that FastAPI raises for a JSON body."""
+    """Turn the validation error of a form into the kind of error that FastAPI raises for a JSON body."""
     return RequestValidationError(
         [{**error, "loc": ("body", *error["loc"])} for error in exc.errors()], body=fields
     )

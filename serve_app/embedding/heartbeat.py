@@ -22,7 +22,7 @@ TIMEOUT_S = 20.0
 
 
 class Heartbeat:
-    """Checks one engine."""
+    """Checks that one engine still computes, by embedding a word."""
 
     def __init__(self, engine: Engine, *, timeout_s: float = TIMEOUT_S) -> None:
         self._engine = engine

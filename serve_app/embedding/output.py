@@ -35,7 +35,7 @@ DEVIATIONS = 4.0
 
 
 def int8_range(dim: int) -> float:
-    """Return the number that int8 represents as 127."""
+    """Return the number that becomes 127 in the type int8."""
     return DEVIATIONS / float(np.sqrt(dim))
 
 

@@ -76,8 +76,8 @@ async def _answer(
 
 
 def _validated(service: Service, body: Any) -> EmbeddingRequest:
-    """Validate the body as the route does. An unknown field is ignored, unless the settings refuse unknown
-    fields.
+    """Validate the body in the same way as the route. An unknown field is ignored, unless the settings refuse
+    unknown fields.
 
     Raises:
         RequestValidationError: the body is not an embedding request.

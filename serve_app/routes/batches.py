@@ -80,7 +80,7 @@ class BatchRequestCounts(ResponseModel):
     completed: int
     """Number of requests that succeeded."""
     failed: int
-    """Number of requests that failed, or that were not executed because the batch ended before."""
+    """Number of requests that failed, or that were not executed because the batch ended first."""
 
 
 class InputTokensDetails(ResponseModel):
@@ -258,7 +258,7 @@ async def cancel(batch_id: str, organisation: Organisation, once: Once) -> Respo
 
 
 def _times_of(batch: RequestBatch) -> dict[str, Any]:
-    """Return the times that a batch does not always have."""
+    """Return the times of events that do not happen in every batch."""
     times = {
         "in_progress_at": batch.in_progress_at,
         "finalizing_at": batch.finalizing_at,

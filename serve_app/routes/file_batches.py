@@ -106,8 +106,8 @@ class FileBatchObject(ResponseModel):
     vector_store_id: str
     """Id of the vector store."""
     status: FileStatus
-    """`in_progress` while any file is in progress; then `completed` if any file is completed, else `failed`
-    or `cancelled`."""
+    """`in_progress` while any file is in progress; then `completed` if any file is completed, otherwise
+    `failed` or `cancelled`."""
     file_counts: FileCountsObject
     """Number of files of the batch in each status."""
 

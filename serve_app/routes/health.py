@@ -15,14 +15,14 @@ router = APIRouter()
 
 
 class Health(ResponseModel):
-    """The process is alive."""
+    """The answer of a process that is alive."""
 
     status: Literal["ok"] = "ok"
     """Always `ok`."""
 
 
 class Readiness(ResponseModel):
-    """Says if the process accepts requests."""
+    """Tells if the process accepts requests."""
 
     status: Literal["ok", "short", "unavailable", "stopping"]
     """Requests are accepted with `ok` or `short`; with `short`, a resource such as a disk is used up."""

@@ -34,7 +34,9 @@ MAX_FILES = 2_000
 
 
 def _scalar(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
-    """Validate, and raise one error for the whole union instead of one error for each type."""
+    """Validate the value. If it is wrong, raise one error for the whole union instead of one error for each
+    type.
+    """
     try:
         value = validate(value)
     except ValidationError as exc:
@@ -94,7 +96,7 @@ RequestedClass = Annotated[PriorityClass, Field(strict=False, description=PRIORI
 
 
 class AutoChunkingRequest(RequestModel):
-    """Chunks as long as the model reads."""
+    """The chunking strategy `auto`, with chunks of the default length for the model."""
 
     type: Literal["auto"]
     """Always `auto`."""
@@ -119,7 +121,7 @@ class ChunkSizesRequest(RequestModel):
 
 
 class StaticChunkingRequest(RequestModel):
-    """Chunks of a length that the request sets."""
+    """The chunking strategy `static`, with chunks of the length that the request sets."""
 
     type: Literal["static"]
     """Always `static`."""
@@ -134,7 +136,7 @@ ChunkingStrategy = Annotated[
 
 
 class StoreExpiryRequest(RequestModel):
-    """The time after its last use at which a vector store expires."""
+    """The rule that a vector store expires some days after its last use."""
 
     anchor: Literal["last_active_at"]
     """Always `last_active_at`: the time of the last search or attachment."""
@@ -152,14 +154,14 @@ class ChunkSizes(ResponseModel):
 
 
 class AutoChunking(ResponseModel):
-    """Chunks as long as the model reads."""
+    """The chunking strategy `auto`, with chunks of the default length for the model."""
 
     type: Literal["auto"] = "auto"
     """Always `auto`."""
 
 
 class StaticChunking(ResponseModel):
-    """Chunks of a length that a request set."""
+    """The chunking strategy `static`, with chunks of a length that a request has set."""
 
     type: Literal["static"] = "static"
     """Always `static`."""
@@ -168,7 +170,9 @@ class StaticChunking(ResponseModel):
 
 
 class OtherChunking(ResponseModel):
-    """Chunks shorter than OpenAI's schema can express; `chunking` has their sizes."""
+    """The chunking strategy of chunks that are shorter than OpenAI's schema can express; `chunking` has their
+    sizes.
+    """
 
     type: Literal["other"] = "other"
     """Always `other`."""
@@ -216,5 +220,5 @@ def queue_options(settings: Settings, fields: QueueFields) -> dict[str, Any]:
 
 
 def stored_json(model: BaseModel | None) -> dict[str, Any] | None:
-    """Return the field as the dictionary that the database stores."""
+    """Return the field in the form that the database stores: a dictionary, or None."""
     return None if model is None else model.model_dump()

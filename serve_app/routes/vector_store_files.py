@@ -85,9 +85,9 @@ class FileProgress(ResponseModel):
     """The progress of a file's job."""
 
     done: int
-    """Units that are done."""
+    """Number of units that are done."""
     total: int | None
-    """Units in all; null while that is not known."""
+    """Number of all units; null while that is not known."""
     unit: str | None
     """What is counted, such as `percent`, `pages` or `chunks`."""
 
@@ -110,7 +110,7 @@ class VectorStoreFileObject(ResponseModel):
     last_error: FileError | None
     """Why the file failed; null if it did not fail."""
     chunking_strategy: Annotated[StaticChunking | OtherChunking, Field(discriminator="type")]
-    """The requested strategy; `auto` is shown as the resulting sizes."""
+    """The requested strategy. For `auto`, the resulting sizes are shown."""
     attributes: dict[str, str | bool | int | float]
     """Named values that the filters of a search can test."""
     filename: str

@@ -99,15 +99,15 @@ class FileCountsObject(ResponseModel):
     """Numbers of files by status."""
 
     in_progress: int
-    """Files that wait for their job or are being processed."""
+    """Number of files that wait for their job or are being processed."""
     completed: int
-    """Files that can be searched."""
+    """Number of files that can be searched."""
     failed: int
-    """Files that could not be processed."""
+    """Number of files that could not be processed."""
     cancelled: int
-    """Files whose processing was cancelled."""
+    """Number of files whose processing was cancelled."""
     total: int
-    """All files."""
+    """Number of all files."""
 
     @classmethod
     def of(cls, files: FileCounts) -> Self:
@@ -122,7 +122,7 @@ class FileCountsObject(ResponseModel):
 
 
 class StoreExpiry(ResponseModel):
-    """The time after its last use at which a vector store expires."""
+    """The rule that a vector store expires some days after its last use."""
 
     anchor: Literal["last_active_at"]
     """Always `last_active_at`: the time of the last search or attachment."""
@@ -158,7 +158,7 @@ class VectorStoreObject(ResponseModel):
     last_active_at: int
     """Time of the last search or attachment, to the minute, in seconds since 1970."""
     expires_at: int | None
-    """Time at which the store expires, in seconds since 1970; null if never."""
+    """Time at which the store expires, in seconds since 1970; null if the store never expires."""
     metadata: dict[str, str]
     """Named texts that the caller stored with the store."""
     chunking_strategy: Annotated[AutoChunking | StaticChunking, Field(discriminator="type")]
@@ -168,7 +168,7 @@ class VectorStoreObject(ResponseModel):
     index: str
     """Name of the vector index that stores the vectors."""
     expires_after: Omissible[StoreExpiry] = None
-    """When the store expires after its last use; left out if never."""
+    """The time after its last use at which the store expires; left out if the store never expires."""
 
     @classmethod
     def of(cls, store: VectorStore, usage: StoreUsage) -> Self:

@@ -159,7 +159,7 @@ class DeleteVectorsRequest(RequestModel):
 
 
 class DeletedVectors(ResponseModel):
-    """How many rows were deleted."""
+    """Shows how many rows were deleted."""
 
     object: Literal["vector_store.vectors.deleted"] = "vector_store.vectors.deleted"
     """Always `vector_store.vectors.deleted`."""

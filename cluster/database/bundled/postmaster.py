@@ -74,7 +74,9 @@ def alive(process: psutil.Process) -> bool:
 
 
 def clear_remains(data: Path) -> None:
-    """Prepare the start of a new postmaster: end the dead one's backends, and correct its pid file."""
+    """Prepare the start of a new postmaster: end the backends of the dead postmaster, and correct its pid
+    file.
+    """
     orphans = list(_orphans(data))
     if orphans and not _all_ended(orphans, ORPHAN_GRACE_S):
         log.warning("postgres_orphans_killed", data=str(data))

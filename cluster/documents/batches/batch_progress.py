@@ -120,7 +120,7 @@ def finalise(connection: Connection[Any], batch: RequestBatch) -> None:
 
 
 def parts_of(connection: Connection[Any], batch: RequestBatch) -> PartHashes:
-    """Return the hashes of the parts' blobs, in the order of the lines."""
+    """Return the hashes of the blobs of all parts, in the order of the parts."""
     return [(output, error) for output, error in connection.execute(SQL["parts"], _key(batch))]
 
 

@@ -1,3 +1,1 @@
-"""The chunks of documents in Postgres: their texts, words and attributes, and where their vectors are
-stored.
-"""
+"""Store the chunks of documents in Postgres with their texts, words and attributes. Find their vectors."""

@@ -35,7 +35,7 @@ class ChunkRecord:
     vector: NDArray[np.float32] | None
 
 
-#: id, document, text, attributes, (dim,) float32 or None
+#: The values of a row for ``COPY``: id, document, text, attributes, and vector, (dim,) float32 or None.
 Accepted = tuple[str, str, str, Jsonb, NDArray[np.float32] | None]
 
 #: Maximum number of rows per transaction. Larger transactions are not faster and hold their locks longer.

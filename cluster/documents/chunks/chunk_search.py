@@ -112,7 +112,7 @@ class _Search:
         )
 
     def depth(self, question: Question) -> int:
-        """Length of the question's rankings."""
+        """Maximum number of ids in each ranking of the question."""
         return self.k if question.text is None else max(FUSION_DEPTH, self.k)
 
 

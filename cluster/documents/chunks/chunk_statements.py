@@ -13,7 +13,7 @@ from psycopg import sql
 from cluster.vector_index.collections import table_name
 from cluster.vector_index.words import WORDS_VERSION
 
-#: A longer vector and the rest of its row do not fit on one page of Postgres.
+#: Maximum count of the numbers of a vector that fits, with the rest of its row, on one page of Postgres.
 LONGEST_INLINE_DIM = 1_500
 
 #: A query for any of the words. ``words.words`` normalises the words, so the words contain no operators of
@@ -273,8 +273,8 @@ class ChunkStatements:
         )
 
     def old_words(self) -> sql.Composed:
-        """Lock and select rows after a key whose words have an older version. Rows that another transaction
-        has locked are skipped.
+        """Lock and select rows that come after a key and whose words have an older version. Rows that another
+        transaction has locked are skipped.
         """
         return self._format(
             """

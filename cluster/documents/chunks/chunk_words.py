@@ -75,7 +75,9 @@ def _renew(pool: ConnectionPool, collection: str, deadline: float) -> int:
 def _renew_some(
     connection: Connection[Any], statements: ChunkStatements, after: Key
 ) -> tuple[int, Key | None]:
-    """Renew the next rows. Returns the number of renewed rows and the last key, None if no rows were left."""
+    """Renew the next rows. Returns the number of renewed rows, and the key of the last one; the key is None
+    if no rows were left.
+    """
     organisation, store, id = after
     with connection.transaction():
         values = {"organisation": organisation, "store": store, "id": id, "limit": BATCH_ROWS}

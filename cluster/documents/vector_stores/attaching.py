@@ -153,7 +153,7 @@ def _open_jobs(
 
     Args:
         wanted: file -> new chunking strategy of the file. An open job with the same strategy may be kept.
-        owner: organisation, vector store and files.
+        owner: the organisation, the vector store, and the ids of the files.
     """
     kept: dict[str, str] = {}
     replaced: dict[str, str] = {}

@@ -45,9 +45,10 @@ class FileBatch:
 
     @property
     def status(self) -> FileStatus:
-        """In progress while any file is in progress. Then cancelled if the batch or every file was cancelled.
+        """The status of the batch: in progress while any file is in progress.
 
-        Otherwise completed if any file is completed, else failed.
+        After that, the batch is cancelled if it was cancelled or all of its files were. Otherwise it is
+        completed if any file is completed, and failed if no file is.
         """
         if self.files.in_progress:
             return FileStatus.IN_PROGRESS

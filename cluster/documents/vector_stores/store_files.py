@@ -87,7 +87,7 @@ class StoreFile:
     chunks: int | None
     #: The outcome of reading the document.
     outcome: Outcome | None
-    #: Names the parts of the document that could not be read.
+    #: A sentence that names the parts of the document that could not be read.
     detail: str | None
     #: Facts about how the document was read.
     facts: dict[str, Any] | None

@@ -42,7 +42,7 @@ class VersionedStore:
 
     store: VectorStore
     version: StoreVersion
-    #: Seconds since the last change of the store; infinite if there was none.
+    #: Seconds since the last change of the store; infinite if there was no change.
     unchanged_s: float
 
 

@@ -48,7 +48,7 @@ class VectorStore:
 
     organisation: str
     id: str
-    #: Empty for a store without a name.
+    #: Name of the store; empty if the store has no name.
     name: str
     description: str
     #: Collection that holds the store's chunks.

@@ -64,7 +64,7 @@ class Paths:
 
     @property
     def precision(self) -> str:
-        """The coarser precision of the two paths."""
+        """The lower precision of the two paths."""
         return min(self.query.precision, self.batch.precision, key=COARSEST_FIRST.index)
 
 

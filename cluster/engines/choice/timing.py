@@ -43,7 +43,9 @@ Milliseconds = dict[NumericPath, float]
 
 
 def part_of(folder: ModelFolder) -> ModelFolder:
-    """Return the model with only its timed layers. Mean pooling makes the last layer compute all tokens."""
+    """Return a copy of the model that has only the timed layers. The copy uses mean pooling, so that its last
+    layer computes all tokens.
+    """
     family = family_of(folder.config)
     assert family is not None  # checked by ``forward.supports``
     hidden, inner, depth = (int(folder.config[key]) for key in (family.hidden, family.inner, family.depth))

@@ -98,7 +98,9 @@ class WordCachedTokeniser(LocalTokeniser):
         cached: Callable[["_Joined"], list[Answer]],
         real: Callable[[Sequence[str]], list[Answer]],
     ) -> list[Answer]:
-        """Answer each text with ``cached``, or with ``real`` if a text cannot be tokenised word by word."""
+        """Process each text with ``cached``, or with ``real`` if the text cannot be tokenised word by
+        word.
+        """
         answers: list[Answer] = []
         for group in _groups(texts):
             joined = self._join(group)

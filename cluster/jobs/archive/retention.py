@@ -54,7 +54,7 @@ class Archived:
 def archive(settings: Settings, pool: ConnectionPool, *, batch: int = JOBS_PER_BATCH) -> Archived:
     """Move the jobs that finished more than ``retention_days`` ago.
 
-    A run can be killed, repeated, or run by two processes at the same time.
+    A call of this function can be killed and repeated, and two processes can call it at the same time.
 
     Args:
         batch: number of jobs in one transaction.

@@ -8,7 +8,8 @@ from psycopg import sql
 
 from cluster.vector_index.collections import Collection, Metric
 
-#: metric -> (operator, operator class of the half-precision index, score from the operator's distance)
+#: For each metric: the operator, the operator class of the half-precision index, and the score, computed from
+#: the operator's distance.
 OPERATORS: dict[Metric, tuple[str, str, str]] = {
     "cosine": ("<=>", "halfvec_cosine_ops", "1 - ({})"),
     "dot": ("<#>", "halfvec_ip_ops", "-({})"),

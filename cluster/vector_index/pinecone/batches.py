@@ -22,7 +22,7 @@ from cluster.vector_index.pinecone.metadata import metadata_of
 #: Pinecone's limits on one request of upserts: the number of vectors, and the bytes.
 MAX_ROWS = 1_000
 MAX_BYTES = 2_000_000
-#: Bytes of a request beside its vectors: the names of its fields, and the longest namespace.
+#: Number of bytes of a request without its vectors: the names of its fields, and the longest namespace.
 ENVELOPE_BYTES = 600
 
 

@@ -37,14 +37,14 @@ from cluster.vector_index.pinecone.limits import RateLimits, Use
 log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
-#: Maximum number of times that one request is sent: once, and five retries.
+#: Maximum number of times that one request is sent: one first attempt and five retries.
 ATTEMPTS = 6
 #: Waits of writers: 15 s in all at most, and 8 s on average.
 BACKOFF = Backoff(first_s=0.5, longest_s=8.0, jitter=True)
 #: Waits of searches, which are short because a person waits: 3 s in all at most.
 URGENT_BACKOFF = Backoff(first_s=0.1, longest_s=1.6, jitter=True)
-#: Maximum pauses that are waited for here if Pinecone asks for a pause: of writers and of searches. A longer
-#: pause is left to the caller. A job can free its slot during that pause.
+#: Maximum pauses, of writers and of searches, for which this module waits if Pinecone asks for a pause. After
+#: a longer pause, the caller has to call again. A job can free its slot during that pause.
 LONGEST_PAUSE_S, LONGEST_URGENT_PAUSE_S = 15.0, 3.0
 
 

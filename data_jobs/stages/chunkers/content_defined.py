@@ -126,7 +126,9 @@ class ContentDefinedChunker:
         yield first, total
 
     def _last_end(self, places: TokenPlaces, first: int) -> int:
-        """Return the last token before which a chunk that begins with token ``first`` may end."""
+        """Return the number of the last token before which a chunk may end that begins with token
+        ``first``.
+        """
         most, room = min(first + self._most, len(places.end) - 1), places.begin[first] + self.most_characters
         if places.end[most] <= room:
             return most

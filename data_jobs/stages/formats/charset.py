@@ -118,7 +118,7 @@ class Decoded:
 
     @property
     def facts(self) -> dict[Fact, str | float | bool]:
-        """The facts about the decoding."""
+        """The facts about how the bytes were decoded."""
         return {Fact.ENCODING: self.encoding} | (
             {Fact.REPLACED_BYTES: self.replaced} if self.replaced else {}
         )

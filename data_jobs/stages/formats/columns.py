@@ -13,7 +13,7 @@ MIN_LENGTH_SHARE = 0.5
 #: A line that covers at least this share of the block's width is a heading above the columns.
 SPANNING_SHARE = 0.6
 
-#: A block of PyMuPDF: left, top, right, bottom, text, number, type.
+#: A text block of PyMuPDF: left, top, right, bottom, text, number, type.
 Block = tuple[float, float, float, float, str, int, int]
 Blocks = list[Block]
 #: A line: left, right, text.

@@ -128,7 +128,9 @@ class _TreeWalker:
             node = following
 
     def _enter(self, node: LexborNode, tag: str, style: _Style) -> tuple[_Style, str]:
-        """Begin an element. Return the style of its content, and the separator that ends the element."""
+        """Process the start of an element. Return the style of its content, and the separator to write at its
+        end.
+        """
         separator = "\0" if tag in BLOCKS else " " if tag in SPACED else ""
         if tag in PREFORMATTED:
             style = _Style(displayed=style.displayed, visible=style.visible, preformatted=True)
@@ -144,8 +146,8 @@ class _TreeWalker:
         return style, separator
 
     def _raise(self, node: LexborNode) -> str:
-        """Separate a note mark from its word, and an exponent from its base. Ordinals (1st) and units (m2)
-        stay joined.
+        """Handle raised text: separate a note mark from its word, and an exponent from its base. Ordinals
+        (1st) and units (m2) stay joined.
         """
         if node.first_child is not None and node.first_child.tag == "a":
             self._separate(" ")

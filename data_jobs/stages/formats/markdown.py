@@ -65,7 +65,7 @@ class _Renderer(RendererHTML):  # the base class finds the rule of a token by th
 
 
 def _flatten_deepest(state: StateBlock, start: int, end: int, silent: bool) -> bool:
-    """Block rule: make everything below the deepest level one paragraph."""
+    """A block rule of the Markdown parser: make one paragraph of everything below the deepest level."""
     if state.level < MAX_DEPTH or silent:
         return False
     last = start
@@ -101,7 +101,7 @@ def _has_end(state: StateBlock, closing: re.Pattern[str], position: int) -> bool
 
 
 def _link_definition(state: StateBlock, start: int, end: int, silent: bool) -> bool:
-    """Block rule: accept a link definition, which a reader does not see.
+    """A block rule of the Markdown parser: accept a link definition, which a reader does not see.
 
     A footnote looks the same, but its text is kept.
     """

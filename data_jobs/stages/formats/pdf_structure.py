@@ -90,7 +90,7 @@ def _is_node(page: pymupdf.mupdf.PdfObj) -> bool:
 
 
 def _count_of(node: pymupdf.mupdf.PdfObj) -> int:
-    """Return the number of pages below a node that the node itself states."""
+    """Return the number of pages that a node claims to have below it."""
     return pymupdf.mupdf.pdf_to_int(pymupdf.mupdf.pdf_dict_gets(node, "Count")) if _is_node(node) else 1
 
 

@@ -45,7 +45,9 @@ def escape_prose(markup: str, *, block: bool) -> str:
 
 
 class _ProseEscaper:
-    """Escapes in one pass over the markup. A closing mark that is missing is searched for only once."""
+    """Escapes prose in one pass over the markup. If a closing mark is missing, the rest of the markup is
+    searched for the mark only once.
+    """
 
     def __init__(self, markup: str, *, block: bool) -> None:
         self._markup, self._lower, self._block = markup, markup.lower(), block
@@ -85,7 +87,7 @@ class _ProseEscaper:
         return tag[0], tag.end()
 
     def _end_of(self, closing: str, start: int) -> int:
-        """Return the end of the next ``closing``; 0 if there is none."""
+        """Return the end of the next ``closing``; 0 if the rest of the markup has none."""
         if closing in self._absent:
             return 0
         found = self._lower.find(closing.lower(), start)

@@ -36,8 +36,8 @@ class BodyLimits:
     max_bytes: int
     #: Name of the setting behind ``max_bytes``, for error messages.
     setting: str
-    #: Maximum seconds to wait for the whole body. The time in which the server handles a received part does
-    #: not count.
+    #: Maximum seconds to wait for the whole body. The time that the server needs to handle received parts
+    #: does not count.
     timeout_s: float
     #: If set, ``timeout_s`` applies to each group of this many bytes instead of the whole body, because a
     #: large body may take long.

@@ -21,14 +21,15 @@ def _metric(description: str) -> int:
 class Stats:
     """Counters that only grow, except for ``waiting_tokens``."""
 
-    #: Tokens in the queue now, by lane.
+    #: Number of tokens in the queue now, by lane.
     waiting_tokens: dict[str, int] = field(default_factory=lambda: {"interactive": 0, "bulk": 0})
     batches: int = _metric("Batches handed to the model")
     batch_tokens: int = _metric("Tokens in the batches, special tokens included")
     batch_inputs: int = _metric("Inputs in the batches")
-    #: Tokens that the model computed, padding included; equal to ``real_tokens`` if batches are packed.
+    #: Number of tokens that the model computed, padding included; equal to ``real_tokens`` if batches are
+    #: packed.
     computed_tokens: int = 0
-    #: Tokens of the computed inputs, without padding.
+    #: Number of tokens of the computed inputs, without padding.
     real_tokens: int = 0
     truncated_inputs: int = _metric("Inputs that were cut because they were longer than the model reads")
     averaged_inputs: int = _metric("Inputs embedded in parts and averaged for the same reason")
@@ -39,7 +40,7 @@ class Stats:
     refused_requests: int = _metric(
         "Requests refused because of a full queue or a deadline that cannot be met"
     )
-    #: Tokens accepted, by organisation.
+    #: Number of accepted tokens, by organisation.
     organisation_tokens: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
     #: Seconds of work, summed over the engine's threads. Divided by ``Engine.concurrency`` and by the elapsed
     #: time, it is the busy share.

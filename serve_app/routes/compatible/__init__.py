@@ -1,1 +1,1 @@
-"""Paths of other servers' APIs and older paths, for clients that used those before."""
+"""The paths of other servers' APIs, and older paths, for clients that already use these paths."""
