@@ -154,8 +154,8 @@ def test_running_again_embeds_nothing_and_takes_a_tenth_of_the_time(
     assert (verified.totals["embedded"], verified.totals["unchanged"]) == (0, 20)
 
 
-def hundred_pages() -> Iterator[str]:
-    """A hundred different pages of prose, the same at every call."""
+def thirty_pages() -> Iterator[str]:
+    """Thirty different pages of prose, the same at every call."""
     chance = random.Random(SEED)
     words = sorted(
         set(
@@ -164,7 +164,7 @@ def hundred_pages() -> Iterator[str]:
             )
         )
     )
-    for _ in range(100):
+    for _ in range(30):
         yield " ".join(
             " ".join(chance.choices(words, k=chance.randint(6, 22))).capitalize() + "." for _ in range(12)
         )
@@ -180,15 +180,15 @@ def test_a_sentence_inserted_in_the_middle_embeds_at_most_three_chunks(
             found[row.attributes["source"].rsplit(".", 1)[-1]].add(row.id)
         return found
 
-    pages = list(hundred_pages())
+    pages = list(thirty_pages())
     write_pdf(tmp_path / "long.pdf", pages)
     write_text(tmp_path / "long.txt", pages)
     first = run(settings, tmp_path, "edited")
     assert first.outcomes == {Outcome.OK: 2}
     before = chunks()
-    sentences = pages[50].split(". ")
+    sentences = pages[15].split(". ")
     sentences.insert(len(sentences) // 2, "The inserted sentence speaks of nightingales")
-    pages[50] = ". ".join(sentences)
+    pages[15] = ". ".join(sentences)
     write_pdf(tmp_path / "long.pdf", pages)
     write_text(tmp_path / "long.txt", pages)
     second = run(settings, tmp_path, "edited")

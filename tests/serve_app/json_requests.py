@@ -51,8 +51,9 @@ class SettingsOnly:
         raise AttributeError(name)
 
 
+@cache
 def undeployed_application() -> FastAPI:
-    """The application without a model, a database and a blob store."""
+    """The application without a model, a database and a blob store. It keeps its OpenAPI document."""
     return build_api(SettingsOnly())  # type: ignore[arg-type]
 
 
