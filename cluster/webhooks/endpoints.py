@@ -18,6 +18,7 @@ from psycopg.rows import dict_row
 from cluster.database.paging import ListPage, ListStatements, PageRequest, read_page
 from cluster.database.queries import queries
 from cluster.errors import Conflict, InvalidInput, NotFound, Throttled
+from cluster.organisations.audit import record
 from cluster.secrets import Secret, SecretCipher
 from cluster.secrets.webhook_secrets import add_secret
 from cluster.webhooks.event_types import EVENT_TYPES
@@ -120,6 +121,7 @@ def create_endpoint(
         )
     connection.execute(SQL["insert"], values)
     add_secret(connection, cipher, organisation, id, secret)
+    _audit(connection, values, "created", {"event_types": values["event_types"]})
     return get_endpoint(connection, organisation, id), secret
 
 
@@ -167,11 +169,13 @@ def change_endpoint(
             "enabled": before.enabled if changes.enabled is None else changes.enabled,
         }
     )
-    if all(getattr(before, name) == value for name, value in values.items()):
+    changed = [name for name, value in values.items() if getattr(before, name) != value]
+    if not changed:
         return before
     connection.execute(SQL["lock"], values)
     _require_own_url(connection, values)
     connection.execute(SQL["update"], values)
+    _audit(connection, values, "changed", {"fields": changed})
     if values["enabled"] != before.enabled:
         connection.execute(SQL["resume_deliveries" if values["enabled"] else "pause_deliveries"], values)
     return get_endpoint(connection, organisation, id)
@@ -192,7 +196,9 @@ def rotate_secret(
     secret = new_secret()
     kept_s = OVERLAP_S if keep_old else 0.0
     add_secret(connection, cipher, organisation, id, secret, keep_others_s=kept_s)
-    connection.execute(SQL["secret_changed"], {"organisation": organisation, "id": id})
+    key = {"organisation": organisation, "id": id}
+    connection.execute(SQL["secret_changed"], key)
+    _audit(connection, key, "secret_rotated", {"keep_old": keep_old})
     return get_endpoint(connection, organisation, id), secret
 
 
@@ -202,13 +208,20 @@ def delete_endpoint(connection: Connection[Any], organisation: str, id: str) -> 
     Raises:
         NotFound: the organisation has no such endpoint.
     """
-    if connection.execute(SQL["delete"], {"organisation": organisation, "id": id}).rowcount == 0:
+    key = {"organisation": organisation, "id": id}
+    if connection.execute(SQL["delete"], key).rowcount == 0:
         raise no_endpoint(id)
+    _audit(connection, key, "deleted", {})
 
 
 def no_endpoint(id: str) -> NotFound:
     """Return the error for an id that no endpoint of the organisation has."""
     return NotFound(f"no webhook endpoint {id!r}")
+
+
+def _audit(connection: Connection[Any], key: dict[str, Any], change: str, details: dict[str, Any]) -> None:
+    """Write the change into the audit log, without the URL, because some URLs contain a secret."""
+    record(connection, key["organisation"], f"webhook_endpoint.{change}", target=key["id"], details=details)
 
 
 def _checked(values: dict[str, Any]) -> dict[str, Any]:

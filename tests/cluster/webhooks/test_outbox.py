@@ -111,8 +111,8 @@ def test_an_endpoint_that_is_gone_gets_nothing_until_it_is_enabled(
     connection: Connection[Any], organisation: str, new_endpoint: NewEndpointId
 ) -> None:
     endpoint = new_endpoint()
-    first, _ = record(connection, organisation, 2)
-    claimed = claim(connection, organisation)
+    events = record(connection, organisation, outbox.PER_ENDPOINT + 2)
+    first, claimed = events[0], claim(connection, organisation)
     gone = AttemptResult(status=410, error="the endpoint answered 410", gone=True)
     for one in claimed:
         assert end(connection, one, gone) == DeliveryState.PENDING
@@ -120,13 +120,15 @@ def test_an_endpoint_that_is_gone_gets_nothing_until_it_is_enabled(
     disabled = get_endpoint(connection, organisation, endpoint)
     assert (disabled.enabled, disabled.disabled_reason) == (False, "the endpoint answered 410 Gone")
     assert record(connection, organisation) == []
-    assert get_delivery(connection, organisation, endpoint, first).next_attempt_at is None
+    waiting = [get_delivery(connection, organisation, endpoint, event) for event in events]
+    assert {(one.state, one.next_attempt_at) for one in waiting} == {(DeliveryState.PENDING, None)}
+    assert claim(connection, organisation) == []
     with pytest.raises(Conflict, match="disabled"):
         redeliver(connection, organisation, endpoint, first)
     with connection.transaction():
         enabled = change_endpoint(connection, organisation, endpoint, EndpointChanges(enabled=True))
     assert (enabled.disabled_reason, enabled.failures) == (None, 0)
-    assert len(claim(connection, organisation)) == 2
+    assert len(claim(connection, organisation)) == outbox.PER_ENDPOINT
 
 
 def test_an_endpoint_that_only_fails_is_disabled_after_its_time(

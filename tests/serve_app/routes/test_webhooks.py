@@ -56,6 +56,26 @@ def test_openais_client_manages_endpoints(openai_client: OpenAI) -> None:
     assert list(openai_client.webhooks.list()) == []
 
 
+def test_changes_are_in_the_audit_log_without_url_and_secret(http: httpx.Client) -> None:
+    made = create(http, f"{URL}?token=a-secret-of-the-receiver")
+    path = f"/v1/webhooks/{made['id']}"
+    http.patch(path, json={"enabled": False, "name": ""})
+    http.patch(path, json={"enabled": False})
+    rotated = http.post(f"{path}/rotate_secret").json()
+    http.delete(path)
+
+    log = http.get("/v1/organisation/audit_logs", params={"limit": 100})
+    mine = [one for one in log.json()["data"] if made["id"] in json.dumps(one)]
+    assert [one["type"] for one in reversed(mine)] == [
+        "webhook_endpoint.created",
+        "webhook_endpoint.changed",
+        "webhook_endpoint.secret_rotated",
+        "webhook_endpoint.deleted",
+    ]
+    secrets = ("a-secret", made["signing_secret"], rotated["signing_secret"])
+    assert not any(secret in log.text for secret in secrets)
+
+
 def test_the_secret_is_shown_once_and_stored_encrypted(
     http: httpx.Client, connection: Connection[Any]
 ) -> None:
