@@ -115,6 +115,11 @@ FROM vector_stores
 WHERE deleted_at IS NULL AND expired_at IS NULL AND (expires_at IS NULL OR expires_at > now())
 GROUP BY fingerprint ORDER BY min(organisation || '/' || id);
 
+-- name: uncollected_provider_batches  a batch ends within a day, and a run collects it soon after that
+SELECT organisation, vector_store, id, provider_id, inputs FROM provider_batches
+WHERE closed_at IS NULL AND created_at < now() - interval '2 days'
+ORDER BY organisation, vector_store, number;
+
 -- name: chunk_count
 SELECT count(*) FROM {table} WHERE organisation = %(organisation)s AND vector_store = %(store)s;
 

@@ -17,6 +17,7 @@ from cluster.doctor.file_ailments import BLOBS, FILES, FILES_IN_PROGRESS
 from cluster.doctor.index_ailments import MISSING, ORPHANS
 from cluster.doctor.index_parts import indexes
 from cluster.doctor.job_ailments import ENTRY, LEASE, TURN
+from cluster.doctor.provider_batch_ailments import PROVIDER_BATCHES
 from cluster.doctor.report import Finding, HealthReport
 from cluster.doctor.secret_ailments import SECRETS
 from cluster.doctor.setting_ailments import INDEXES, MODELS
@@ -32,7 +33,7 @@ AILMENTS = (
     *(LEASE, ENTRY, TURN, FILES_IN_PROGRESS),
     *(CHUNKS, DOCUMENTS, MISSING, ORPHANS, WORDS, UNCOUNTED, WITHOUT_INDEX),
     *(FILES, BLOBS, SECRETS),
-    *(MODELS, INDEXES),
+    *(MODELS, INDEXES, PROVIDER_BATCHES),
 )
 NEED_BLOBS = (FILES, BLOBS)
 EXAMPLES = 5

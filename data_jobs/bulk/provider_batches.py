@@ -109,9 +109,9 @@ class ProviderBatches:
             return ""
         ids = ", ".join(batch.provider_id or batch.id for batch in batches[:MAX_NAMED])
         return (
-            f"{len(batches)} batches with {records.total_inputs(batches):,} inputs remain at "
-            f"{self._exchange.api.provider} and continue there ({ids}). The same command collects their "
-            "answers, and pays for none of them twice."
+            f"{self._exchange.api.provider} continues the work on {_counted(batches)} with "
+            f"{records.total_inputs(batches):,} inputs ({ids}). The same command collects the answers, and "
+            "nothing is paid twice."
         )
 
     def _ready(self, waiting: Mapping[str, DocumentRow]) -> list[DocumentRow]:
@@ -149,10 +149,14 @@ class ProviderBatches:
             done = sum(self._exchange.done.get(batch.id, 0) for batch in batches)
             states = ", ".join(sorted({batch.status for batch in batches}))
             self._report.describe(
-                f"{done:,} of {records.total_inputs(batches):,} inputs done in {len(batches)} batches at "
+                f"{done:,} of {records.total_inputs(batches):,} inputs done in {_counted(batches)} at "
                 f"{self._exchange.api.provider} ({states}); {waiting:,} inputs not submitted"
             )
         return bool(batches or waiting)
+
+
+def _counted(batches: Sequence[records.ProviderBatch]) -> str:
+    return f"{len(batches)} batch{'' if len(batches) == 1 else 'es'}"
 
 
 @contextmanager

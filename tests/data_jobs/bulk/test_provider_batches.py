@@ -18,6 +18,8 @@ from psycopg import Connection
 from psycopg_pool import ConnectionPool
 
 from cluster.database import open_pool
+from cluster.doctor.ailment import Patient
+from cluster.doctor.provider_batch_ailments import PROVIDER_BATCHES
 from cluster.documents.provider_batches import provider_batches as records
 from cluster.documents.provider_batches.provider_batches import BatchInput
 from cluster.documents.vector_stores.stores import VectorStore, ensure_store, get_store
@@ -341,7 +343,8 @@ def test_an_interrupted_run_says_what_remains_at_the_provider(
     settings = at(settings, server)
     store = store_with_inputs(settings, connection, organisation)
     service(server).looks = 1_000_000
-    report = IngestReport()
+    shown = list[str]()
+    report = IngestReport(_show=shown.append)
 
     def interrupt(_: float) -> None:
         raise KeyboardInterrupt
@@ -350,11 +353,25 @@ def test_an_interrupted_run_says_what_remains_at_the_provider(
     with pytest.raises(KeyboardInterrupt), provider_batches(settings, pool, store, report) as batches:
         list(batches.results([], lambda _: []))
     (id,) = service(server).batches
-    assert report.remaining.startswith(
-        f"1 batches with 8 inputs remain at 127.0.0.1 and continue there ({id})."
-    )
+    said = f"127.0.0.1 continues the work on 1 batch with 8 inputs ({id}). The same command collects"
+    assert report.remaining.startswith(said)
+    assert shown == ["0 of 8 inputs done in 1 batch at 127.0.0.1 (validating); 0 inputs not submitted"]
+    # Nobody continues the run: the doctor finds the batch. With another key, the provider does not have it.
     connection.execute(
-        "UPDATE provider_batches SET provider_id = 'other' WHERE vector_store = %s", [store.id]
+        "UPDATE provider_batches SET created_at = now() - interval '47 hours' WHERE vector_store = %s",
+        [store.id],
+    )
+    patient = Patient(settings=settings, pool=pool)
+    assert store.id not in {case.id for case in PROVIDER_BATCHES.find(patient)}
+    connection.execute(
+        "UPDATE provider_batches SET created_at = now() - interval '49 hours' WHERE vector_store = %s",
+        [store.id],
+    )
+    labels = [case.label for case in PROVIDER_BATCHES.find(patient)]
+    assert f"{organisation}/{store.id} (batch {id}, 8 inputs)" in labels
+    connection.execute(
+        "UPDATE provider_batches SET provider_id = 'other', created_at = now() WHERE vector_store = %s",
+        [store.id],
     )
     with pytest.raises(Misconfigured, match=r"the batch other is not found at 127\.0\.0\.1"):
         exchange(settings, pool, store)
