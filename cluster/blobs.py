@@ -198,7 +198,7 @@ class BlobStore:
         """
         if not self._local or os.path.isdir(folder):
             return
-        os.makedirs(self._root, mode=0o700, exist_ok=True)  # the mode applies to the last folder only
+        os.makedirs(self._root, mode=0o700, exist_ok=True)  # only the last folder gets this mode
         os.makedirs(folder, exist_ok=True)
         while len(folder) > len(self._root):
             folder = os.path.dirname(folder)

@@ -149,7 +149,7 @@ class Engine(Protocol):
 
     @property
     def prompts(self) -> Mapping[str, str]:
-        """The text to put before an input, by kind of input (query, document, ...); empty without prompts."""
+        """The text to put before an input, by kind of input (query, document, ...). Empty if there are none."""
 
     @property
     def dimensions(self) -> tuple[int, ...]:

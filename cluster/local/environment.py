@@ -115,7 +115,7 @@ def _plain(value: object) -> object:
 
 
 def settings_digest(settings: Settings) -> str:
-    """Return a digest of the settings. If it changes, a running cluster must restart to use them."""
+    """Return a digest of the settings. If the digest changes, restart the cluster."""
     variables = settings_variables(settings)
     return digest(
         *(

@@ -88,7 +88,7 @@ def provider_load(connection: Connection[Any]) -> ProviderLoad:
 
 
 def breaker_states(connection: Connection[Any]) -> list[BreakerState]:
-    """Return the state of every breaker that has counted a failure, by name."""
+    """Return the state of every breaker that has counted a failure, ordered by name."""
     with connection.cursor(row_factory=class_row(BreakerState)) as cursor:
         return cursor.execute(SQL["all"]).fetchall()
 

@@ -43,5 +43,5 @@ def read_json(data: bytes) -> Any:
         raise UnreadableJson("it is not UTF-8; encode it as UTF-8") from exc
     except RecursionError as exc:
         raise UnreadableJson("its lists and objects are nested too deeply; send fewer levels") from exc
-    except ValueError as exc:  # NaN, Infinity and numbers with thousands of digits
+    except ValueError as exc:  # for NaN, Infinity and numbers with thousands of digits
         raise UnreadableJson(str(exc).partition(":")[0]) from exc

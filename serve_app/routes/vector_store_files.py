@@ -42,7 +42,7 @@ from serve_app.routes.vector_store_fields import (
 #: Milliseconds after which a client should ask again about a file whose job is queued, or runs.
 POLL_QUEUED_MS = 1_000
 POLL_RUNNING_MS = 500
-#: Maximum of this time for a job that waits for its next attempt.
+#: Maximum milliseconds after which a client should ask again, if the job waits for its next attempt.
 MAX_POLL_MS = 5_000
 POLL_HEADER = "openai-poll-after-ms"
 #: Minimum chunk size in OpenAI's schema, in tokens.

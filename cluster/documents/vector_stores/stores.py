@@ -107,7 +107,7 @@ class StoreUsage:
     """The amount of data in a store."""
 
     files: FileCounts = FileCounts()
-    #: Bytes of the store's files and ingested documents.
+    #: Number of bytes of the store's files and ingested documents.
     bytes: int = 0
 
 

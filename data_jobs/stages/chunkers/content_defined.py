@@ -179,8 +179,8 @@ def _priority(sentence: str, *, begins_paragraph: bool) -> int:
 
 
 def _word_starts(tokens: Tokens, places: TokenPlaces) -> CutPlaces:
-    """Return the tokens after white space, with the priority of a cut before each; such a cut changes no
-    token.
+    """Return the tokens that follow white space, with the priority of a cut before each token. Such a cut
+    changes no token.
     """
     starts = np.flatnonzero((places.spaced & places.whole)[1:-1]) + 1
     # The priority depends on four tokens: in a table, two neighbouring tokens often repeat, but four rarely
