@@ -143,13 +143,13 @@ class BlobStore:
         return True
 
     def delete_organisation(self, organisation: str) -> int:
-        """Delete every blob of the organisation, also unfinished ones, and return the number of blobs."""
+        """Delete every blob of the organisation, also unfinished blobs, and return the number of blobs."""
         folder = f"{self._root}/{_checked(ORGANISATION, organisation)}"
         with translated_storage_errors():
             self._files.invalidate_cache()
             found = list(self._files.find(folder)) if self._files.exists(folder) else []
             for path in found:
-                with suppress(FileNotFoundError):  # another attempt deletes it, too
+                with suppress(FileNotFoundError):  # another attempt may delete the same file
                     self._files.rm_file(path)
         return len(found)
 

@@ -59,7 +59,7 @@ def copy_store(settings: Settings, first: str, second: str, *, index: str | None
         indexes = ChunkIndexes(settings, pool)
         with translated(), pool.connection() as connection:
             source = stores.find_store(connection, settings.organisation, first)
-        if index is not None:  # before a new store is bound to an index that cannot hold its vectors
+        if index is not None:  # the check comes before a new store is bound to the index
             chosen = indexes.chosen(index_for(settings, index))
             chosen.ensure(source.collection, dim=source.fingerprint.dim)
         with translated(), pool.connection() as connection:

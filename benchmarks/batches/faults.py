@@ -30,12 +30,12 @@ WRONG_EVERY = 100
 
 
 def measure(run: BatchRun, *, requests: int, words: int, batch_id: str | None) -> int:
-    """Run the batch, print what was killed and what was found, and return the exit code.
+    """Run the batch, print which processes were killed and which faults were found, and return the exit code.
 
     Args:
         run: the running cluster.
         requests: number of requests of a new batch.
-        words: words of each text.
+        words: number of words of each text.
         batch_id: the batch of an interrupted run; None: a new batch.
     """
     batch = _new(run, requests, words) if batch_id is None else run.client.batches.retrieve(batch_id)
@@ -69,7 +69,7 @@ def _new(run: BatchRun, requests: int, words: int) -> Batch:
 
 
 def _share(batch: Batch) -> float:
-    """Return the part of the requests that are answered; 0 while the number of requests is not known."""
+    """Return the share of the requests that have an answer; 0 while the number of requests is not known."""
     total = batch.request_counts.total if batch.request_counts else 0
     return done(batch) / total if total else 0.0
 

@@ -41,8 +41,9 @@ CREATE TABLE IF NOT EXISTS schema_migrations (
 )"""
 
 
-#: The tables with an owner in the column "organisation" whose rows of a deleted organisation are not refused.
-#: Usage is accepted, because it is recorded shortly after the work, and bills need it.
+#: Finds the tables that name an owner in the column "organisation", but do not refuse rows of a deleted
+#: organisation. The table of usage is left out: it accepts such rows, because usage is recorded shortly after
+#: the work, and bills need it.
 UNGUARDED_TABLES = """
 SELECT reference.conrelid::regclass::text
 FROM pg_constraint AS reference
@@ -151,7 +152,8 @@ def _apply(connection: Connection[Any], migration: Migration) -> None:
 def _unguarded(connection: Connection[Any]) -> list[str]:
     """Return the tables of organisations that would accept rows of a deleted organisation.
 
-    So a migration that adds a table need not remember the trigger.
+    With this list, ``migrate`` adds the trigger that refuses such rows, so a migration that adds a table does
+    not have to add it.
     """
     return [table for (table,) in connection.execute(UNGUARDED_TABLES)]
 

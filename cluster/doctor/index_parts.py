@@ -1,4 +1,6 @@
-"""Checks whether the configured vector indexes answer, and hold vectors of the lengths of their stores."""
+"""Checks whether the configured vector indexes answer, and whether they can hold vectors of the lengths of
+their stores.
+"""
 
 from psycopg_pool import ConnectionPool
 
@@ -16,7 +18,7 @@ PROBE = Collection(name="doctor", dim=1, metric="cosine")
 
 
 def indexes(settings: Settings, pool: ConnectionPool) -> PartCheck:
-    """Check that each configured index answers, and fits the collections of its stores."""
+    """Check that each configured index answers, and that it can hold the vectors of its stores."""
     sources, troubles = settings.index_sources, []
     opened = ChunkIndexes(settings, pool)
     for name in sources:

@@ -2,7 +2,7 @@
 
 ``request_deletion`` is called by ``python -m cluster.organisations delete`` and by the route of the operator.
 The job is ``data_jobs.kinds.delete_organisation``, which calls the other functions. A new table needs no code
-here: every column that refers to an organisation is found in the database's catalogue.
+here: the code finds every column that refers to an organisation in the catalogue of the database.
 
     job = request_deletion(connection, "acme")
     while delete_some(connection, column, "acme"): ...
@@ -30,7 +30,7 @@ from cluster.organisations.rows import OrganisationRow
 SQL = queries("cluster.documents", "organisation_deletion.sql")
 #: Maximum number of rows that one transaction deletes.
 ROWS_AT_ONCE = 2_000
-#: Tables whose rows stay: bills need the usage, and the audit log is append-only.
+#: Tables whose rows are kept, because bills need the usage, and the audit log never loses a row.
 KEPT = frozenset({"usage_events", "audit_events"})
 REASON = "the organisation is being deleted"
 CODE = "organisation_deleted"
@@ -49,11 +49,12 @@ def request_deletion(connection: Connection[Any], organisation: str, *, default:
 
     Args:
         organisation: id of the organisation.
-        default: the organisation of requests and commands that name none (``CLUSTER_ORGANISATION``).
+        default: the organisation of requests and commands that name no organisation
+            (``CLUSTER_ORGANISATION``).
 
     Raises:
         NotFound: there is no such organisation.
-        Conflict: the organisation is deleted already, or it is the default one or that of the cluster.
+        Conflict: the organisation is deleted already, or it is the default organisation or ``system``.
     """
     if organisation in {default, SYSTEM}:
         raise Conflict(
@@ -85,24 +86,28 @@ def cancel_jobs(connection: Connection[Any], organisation: str) -> int:
 
 
 def mark_stores(connection: Connection[Any], organisation: str) -> list[str]:
-    """Mark the organisation's vector stores as deleted, and return the ids of those that are left."""
+    """Mark the organisation's vector stores as deleted, and return the ids of the stores that still exist."""
     values = {"organisation": organisation}
     connection.execute(SQL["mark_stores"], values)
     return [id for (id,) in connection.execute(SQL["stores"], values)]
 
 
 def unsent_deletions(connection: Connection[Any], organisation: str) -> dict[str, int]:
-    """Return the number of vectors that are still to be deleted from each index outside our Postgres."""
+    """Return the number of vectors that are still to be deleted from each external index."""
     return dict(connection.execute(SQL["outbox"], {"organisation": organisation}).fetchall())
 
 
 def delete_turns(connection: Connection[Any], organisation: str) -> int:
-    """Delete the queue entries of the organisation that no worker holds, and return their number."""
+    """Delete the queue entries of the organisation that no worker holds, and return the number of deleted
+    entries.
+    """
     return connection.execute(SQL["delete_turns"], {"organisation": organisation}).rowcount
 
 
 def owner_columns(connection: Connection[Any]) -> list[OwnerColumn]:
-    """Return the columns whose rows are deleted, those of a referring table before the referred table's."""
+    """Return the columns whose tables have rows to delete. If one table refers to another table, the columns
+    of the first table come first.
+    """
     found = connection.execute(SQL["columns"]).fetchall()
     columns = [OwnerColumn(table=table, column=column) for table, column in found]
     referred = [(one, other) for one, other in connection.execute(SQL["references"]) if one != other]
@@ -118,7 +123,7 @@ def owner_columns(connection: Connection[Any]) -> list[OwnerColumn]:
 
 
 def delete_some(connection: Connection[Any], column: OwnerColumn, organisation: str) -> int:
-    """Delete some of the organisation's rows of the table, and return their number."""
+    """Delete some of the organisation's rows of the table, and return the number of deleted rows."""
     statement = Statement(
         "DELETE FROM {table} WHERE ctid = ANY(ARRAY(SELECT ctid FROM {table} WHERE {column} = %s LIMIT %s))"
     )
@@ -129,8 +134,8 @@ def delete_some(connection: Connection[Any], column: OwnerColumn, organisation: 
 def remaining(connection: Connection[Any], organisation: str) -> dict[str, int]:
     """Return the number of the organisation's rows in each table, after every open insertion has ended.
 
-    An insertion that began before the deletion holds a lock on the organisation's row, for which this waits.
-    Later insertions are refused by the database.
+    An insertion that began before the deletion holds a lock on the organisation's row. This function waits
+    for such locks. Later insertions are refused by the database.
     """
     connection.execute(SQL["wait_for_insertions"], {"organisation": organisation})
     counts: dict[str, int] = {}
@@ -140,7 +145,9 @@ def remaining(connection: Connection[Any], organisation: str) -> dict[str, int]:
 
 
 def deletion_of(connection: Connection[Any], row: OrganisationRow) -> dict[str, Any] | None:
-    """Return id, state, error and result of the job that deletes the organisation; None: there is none."""
+    """Return id, state, error and result of the job that deletes the organisation; None if there is no such
+    job.
+    """
     if row.deletion_job is None:
         return None
     job = get_job(connection, SYSTEM, row.deletion_job)
@@ -148,7 +155,7 @@ def deletion_of(connection: Connection[Any], row: OrganisationRow) -> dict[str, 
 
 
 def kept(connection: Connection[Any], organisation: str) -> Mapping[str, int]:
-    """Return the number of the organisation's rows in each table whose rows stay."""
+    """Return the number of the organisation's rows in each table whose rows are kept."""
     return {
         table: _count(connection, OwnerColumn(table=table, column="organisation"), organisation)
         for table in sorted(KEPT)

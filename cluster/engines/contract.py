@@ -149,7 +149,7 @@ class Engine(Protocol):
 
     @property
     def prompts(self) -> Mapping[str, str]:
-        """The text to put before an input, by kind of input (query, document, ...). Empty if there are none."""
+        """For each kind of input (query, document, ...), the text to put before it; empty without prompts."""
 
     @property
     def dimensions(self) -> tuple[int, ...]:

@@ -27,7 +27,7 @@ from cluster.settings import Settings
 T = TypeVar("T")
 #: Number of organisations that ``list`` reads at a time.
 PAGE = 100
-#: What the value of an option is if its text is this word.
+#: This word in place of a value removes the value of an option.
 UNSET = "none"
 
 
@@ -99,7 +99,9 @@ def _delete(settings: Settings, options: argparse.Namespace) -> int:
 
 
 def _given(options: argparse.Namespace) -> dict[str, Any]:
-    """Return the options that the command line names; the word ``none`` unsets a value."""
+    """Return the options that the command line names; the word ``none`` means that the option has no
+    value.
+    """
     given = {name: getattr(options, name) for name in OPTIONS if getattr(options, name) is not None}
     return {name: None if value == UNSET else value for name, value in given.items()}
 

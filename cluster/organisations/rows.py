@@ -1,4 +1,4 @@
-"""The rows of organisations: create, list, show and change them.
+"""Create, list, show and change the rows of organisations.
 
 Called by ``python -m cluster.organisations`` and by the routes ``/v1/organisations`` of the operator. Each
 change is recorded in the audit log. ``cluster.documents.organisation_deletion`` deletes an organisation.
@@ -26,7 +26,7 @@ from cluster.organisations.organisations import lock_organisation
 
 ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 MAX_NAME_CHARACTERS = 128
-#: The last day of the month on which a billing period may begin, because every month has it.
+#: The last day of the month on which a billing period may begin, because every month has this day.
 LAST_BILLING_DAY = 28
 #: Maximum of Postgres' types ``integer`` and ``bigint``.
 MAX_INTEGER, MAX_BIGINT = 2**31 - 1, 2**63 - 1
@@ -36,11 +36,11 @@ MAX_INTEGER, MAX_BIGINT = 2**31 - 1, 2**63 - 1
 class OrganisationOptions:
     """The properties of an organisation that the operator chooses."""
 
-    #: Name for people; empty: the id.
+    #: Name for people; empty: people see the id.
     name: str = ""
     #: IANA name of the time zone in which the organisation's days begin.
     time_zone: str = "UTC"
-    #: Day of the month, 1 to 28, on which a billing period begins.
+    #: Share of a model's time; None: the share in the setting ``CLUSTER_ORGANISATION_WEIGHTS``, or 1.
     billing_day: int = 1
     #: Share of a model's time; None: the setting ``CLUSTER_ORGANISATION_WEIGHTS``, else 1.
     weight: float | None = None
@@ -54,11 +54,11 @@ class OrganisationOptions:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OrganisationRow(OrganisationOptions):
-    """An organisation as the database has it."""
+    """An organisation as it is stored in the database."""
 
     id: str
     created_at: datetime
-    #: When the deletion was requested; None: it was not.
+    #: Time at which the deletion was requested; None if it was not requested.
     deleted_at: datetime | None
     #: Id of the job that deletes what the organisation owns; it belongs to the organisation ``system``.
     deletion_job: str | None
@@ -117,7 +117,7 @@ def list_organisations(
     """Return a page of all organisations, including deleted ones and the organisation ``system``.
 
     Raises:
-        InvalidInput: the cursor is no organisation.
+        InvalidInput: the cursor is not an organisation.
     """
     found = read_page(connection, LISTS, {}, page)
     return ListPage(items=[OrganisationRow(**row) for row in found.items], has_more=found.has_more)
@@ -156,7 +156,7 @@ def _checked(options: Options) -> Options:
         )
     try:
         ZoneInfo(options.time_zone)
-    except (KeyError, ValueError, OSError):  # unknown, or no name of a file
+    except (KeyError, ValueError, OSError):  # no such zone, or not a name of a file
         raise InvalidInput(
             f"{options.time_zone!r} is no time zone; send an IANA name such as Europe/Berlin",
             param="time_zone",

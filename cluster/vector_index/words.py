@@ -73,7 +73,8 @@ MARKS = (
 RUN = re.compile(f"[{SPACELESS}]+")
 LETTER = re.compile(f"[{SPACELESS}][{MARKS}]*")
 FOREIGN = re.compile("[^\x00-\x7f]+")
-#: Normal forms of ``FOREIGN`` runs up to this length, such as quotation marks and accented letters, are kept in memory.
+#: Normal forms of ``FOREIGN`` runs up to this length are kept in memory, such as those of quotation marks and
+#: accented letters.
 SHORT = 4
 #: A full stop that is not a decimal point. The search is fast because the pattern begins with the full stop.
 STOP = re.compile(r"\.(?:(?![0-9])|(?<![0-9]\.))")

@@ -1,7 +1,8 @@
 """Delete everything that a deleted organisation owns: jobs, vectors, rows, blobs and archived jobs.
 
-Each step repeats safely, so an attempt after a crash continues with what is left. The result proves the
-deletion: for each table, the number of rows that remain, which is 0, and the number of rows that are kept.
+Each step is safe to repeat, so an attempt after a crash continues with the remaining data. The result proves
+the deletion: for each table, the number of rows that remain, which is 0, and the number of rows that are
+kept.
 """
 
 from collections import Counter
@@ -22,14 +23,14 @@ from data_jobs.worker.job_attempt import JobAttempt
 
 T = TypeVar("T")
 
-#: Maximum seconds of one attempt to delete vectors from indexes outside our Postgres.
+#: Maximum seconds that one attempt spends on deleting vectors from external indexes.
 OUTBOX_S = 45.0
-#: Seconds before the next look at the organisation's jobs that still run.
+#: Seconds until the job checks again whether jobs of the organisation still run.
 RUNNING_RETRY_S = 2.0
-#: Seconds before the next attempt to delete vectors from an index outside our Postgres.
+#: Seconds until the next attempt to delete vectors from an external index.
 INDEX_RETRY_S = 10.0
-#: Maximum number of passes over all tables. The first one deletes what is there, and the second one what was
-#: inserted meanwhile; later insertions are refused.
+#: Maximum number of passes over all tables. The first pass deletes the existing rows. The second pass deletes
+#: rows that were inserted during the first; later insertions are refused.
 MAX_PASSES = 5
 
 
@@ -49,18 +50,18 @@ class DeleteOrganisation:
         """Cancel the jobs of the organisation.
 
         Raises:
-            Retryable: some of them still run.
+            Retryable: some of these jobs still run.
         """
         running = await self._in(attempt, deletion.cancel_jobs)
         if running:
             raise Retryable(f"{running} jobs of the organisation still run", retry_after_s=RUNNING_RETRY_S)
 
     async def _delete_vectors(self, attempt: JobAttempt) -> None:
-        """Delete the vector stores with their vectors, also on indexes outside our Postgres.
+        """Delete the vector stores with their vectors, also on external indexes.
 
         Raises:
-            Retryable: an index did not delete all vectors yet.
-            Conflict: an index is not configured here.
+            Retryable: an index has not deleted all vectors yet.
+            Conflict: an index is not in the settings of this node.
         """
         organisation = _organisation(attempt)
         for store in await self._in(attempt, deletion.mark_stores):
@@ -89,7 +90,7 @@ class DeleteOrganisation:
         """Delete all other rows, the blobs and the archived jobs, and end the job with the proof.
 
         Raises:
-            Retryable: rows are left after several passes.
+            Retryable: rows remain after several passes.
         """
         organisation, deleted, blobs = _organisation(attempt), Counter[str](), 0
         archive = open_archive(attempt.settings)
@@ -126,7 +127,7 @@ class DeleteOrganisation:
         return deletion.delete_some(connection, column, _organisation(attempt))
 
     async def _in(self, attempt: JobAttempt, step: Callable[[Connection[Any], str], T]) -> T:
-        """Run one step in a transaction, while no other attempt can begin."""
+        """Run one step in a transaction that holds the job, so that no other attempt can begin."""
 
         def held(connection: Connection[Any]) -> T:
             attempts.hold(connection, attempt.job)

@@ -66,7 +66,9 @@ class TakeVectors:
         return [known[id] for id in new["id"].to_pylist() if id in known]
 
     def _text(self, ids: list[int]) -> str:
-        """Return the text that the engine sends for these ids. A chunk's own text lacks outer white space."""
+        """Return the text that the engine sends for these ids. It can begin or end with white space, which
+        the text of the chunk does not have.
+        """
         from cluster.engines.tokens.cl100k import Cl100kTokeniser  # noqa: PLC0415  tiktoken
 
         fingerprint = self.store.fingerprint

@@ -243,8 +243,8 @@ def open_batcher(engine: Engine, settings: Settings, weights: Mapping[str, float
     """Compute a first batch with an engine of this process, and return the batcher of the engine.
 
     Args:
-        weights: for each organisation, its share of the engine's time; it may change at any time. None: the
-            setting ``CLUSTER_ORGANISATION_WEIGHTS``.
+        weights: for each organisation, its share of the engine's time. The mapping may change at any time.
+            None: the setting ``CLUSTER_ORGANISATION_WEIGHTS``.
     """
     batcher = Batcher(
         engine,

@@ -30,7 +30,7 @@ def patient(settings: Settings, pool: ConnectionPool) -> Patient:
 
 @pytest.fixture
 def store(patient: Patient, connection: Connection[Any], organisation: str) -> VectorStore:
-    """A store with a few chunks."""
+    """Return a store with a few chunks."""
     store = stores.create_store(
         connection, organisation, NewStore(name="loaded"), fingerprint=Fingerprint.of_given(DIM)
     )
@@ -86,7 +86,7 @@ def test_an_approximate_index_that_a_load_left_missing_is_built(
     job = queue.submit(connection, store.organisation, BULK_INSERT_VECTORS, {})
     connection.execute("UPDATE jobs SET state = 'running' WHERE id = %s", [job.id])
     connection.commit()
-    assert not is_found(WITHOUT_INDEX, patient, store)  # the load builds it at its end
+    assert not is_found(WITHOUT_INDEX, patient, store)  # the load builds the index at its end
     connection.execute("UPDATE jobs SET state = 'cancelled' WHERE id = %s", [job.id])
     connection.commit()
     assert is_found(WITHOUT_INDEX, patient, store)

@@ -31,8 +31,8 @@ WRONG = range(500, ROWS, 1_000)
 def submit(
     home: Home, client: LocalClient, index: str, count: int, *, wrong: Collection[int] = (), dim: int = DIM
 ) -> tuple[VectorStore, str]:
-    """Upload rows, and submit the job that inserts them; rows with these numbers have no vector. Returns the
-    store and the id of the job.
+    """Upload rows, and submit the job that inserts them; the rows whose numbers are in ``wrong`` have no
+    vector. Returns the store and the id of the job.
     """
     fingerprint = Fingerprint.of_given(dim)
     with home.pool.connection() as connection:

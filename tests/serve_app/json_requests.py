@@ -53,13 +53,15 @@ class SettingsOnly:
 
 @cache
 def undeployed_application() -> FastAPI:
-    """The application without a model, a database and a blob store. It keeps its OpenAPI document."""
+    """Return the application without a model, a database and a blob store. It keeps its OpenAPI document."""
     return build_api(SettingsOnly())  # type: ignore[arg-type]
 
 
 @cache
 def json_request_bodies() -> list[JsonRequestBody]:
-    """The body of every route that reads JSON; computed once, because it builds the application."""
+    """Return the body of every route that reads JSON. This is computed once, because it builds the
+    application.
+    """
     app = undeployed_application()
     found: list[JsonRequestBody] = []
     for path, operations in app.openapi()["paths"].items():

@@ -1,8 +1,8 @@
-"""Give chunk tables the triggers that count changes, if a table has none.
+"""Add the triggers that count changes to chunk tables that have no such triggers.
 
 During a rolling update, a process of the previous release can create a chunk table without these triggers.
-Searches of its stores would then answer from outdated cached results. Workers call this every ten minutes,
-and ``make doctor`` with ``--mend`` does too.
+Searches of its stores would then answer from outdated cached results. Workers call this module every ten
+minutes, and so does ``make doctor`` with ``--mend``.
 
     count_changes(pool)                                  # ["m_minilm_0123"]: the collections that had none
 """
@@ -29,7 +29,7 @@ def uncounted_collections(connection: Connection[Any]) -> list[str]:
 def count_changes(pool: ConnectionPool) -> list[str]:
     """Create the missing triggers, and return the collections that lacked them.
 
-    Each store of such a collection counts one change, because its earlier changes were not counted.
+    Each store of such a collection counts one change, because earlier changes of the store were not counted.
     """
     with translated(), pool.connection() as connection:
         names = uncounted_collections(connection)

@@ -2,7 +2,7 @@
 
 A bulk load drops the approximate index of its collection and builds the index at its end. If the load is
 cancelled in between, the index stays missing, and searches compare all rows of a store. Workers call this
-every ten minutes, and ``make doctor`` with ``--mend`` does too.
+module every ten minutes, and so does ``make doctor`` with ``--mend``.
 
     build_missing(pool, indexes)                             # ["m_minilm_0123"]: the collections without one
 """
@@ -19,12 +19,14 @@ from cluster.settings.indexes import PGVECTOR
 from cluster.vector_index.contract import TransactionalIndex
 
 SQL = queries("cluster.documents.chunks", "missing_indexes.sql")
-#: Jobs of these kinds drop the approximate index and build it at their end.
+#: Kinds of the jobs that drop the approximate index, and build it at their end.
 LOADS = (BULK_INSERT_VECTORS, COPY_STORE, IMPORT_STORE, INGEST)
 
 
 def collections_without_index(pool: ConnectionPool, indexes: ChunkIndexes) -> list[str]:
-    """Return the collections in our Postgres that lack an approximate index; none while a load runs."""
+    """Return the collections in our Postgres that lack an approximate index. While a load runs, return no
+    collection.
+    """
     values = {"index": PGVECTOR, "loads": [kind.name for kind in LOADS]}
     with translated(), pool.connection() as connection:
         names = [name for (name,) in connection.execute(SQL["indexed_here"], values)]
@@ -34,7 +36,8 @@ def collections_without_index(pool: ConnectionPool, indexes: ChunkIndexes) -> li
 
 
 def build_missing(pool: ConnectionPool, indexes: ChunkIndexes) -> list[str]:
-    """Build the missing approximate indexes while searches and writes continue. Return their collections.
+    """Build the missing approximate indexes while searches and writes continue. Return the collections of
+    these indexes.
 
     A second call returns soon while another process builds the index.
     """

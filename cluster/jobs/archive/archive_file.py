@@ -124,7 +124,7 @@ class Archive:
             self._files.invalidate_cache()
             found = list(self._files.glob(pattern))
             for path in found:
-                with suppress(FileNotFoundError):  # another attempt deletes it, too
+                with suppress(FileNotFoundError):  # another attempt may delete the same file
                     self._files.rm_file(path)
         except OSError as exc:
             raise Unavailable(

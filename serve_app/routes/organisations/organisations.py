@@ -32,15 +32,15 @@ StorageLimit = Annotated[Whole, Field(ge=0, le=MAX_BIGINT)]
 
 
 class OrganisationChanges(RequestModel):
-    """New values of an organisation. A field that is left out keeps its value. Null removes a value, so that
-    the setting holds, or no limit.
+    """New values of an organisation. A field that is left out keeps its value. Null removes a value. The
+    setting then applies or, without a setting, there is no limit.
     """
 
     NULL_CLEARS = frozenset({"weight", "concurrency_limit", "files_limit", "bytes_limit"})
 
     @classmethod
     def may_ignore(cls, name: str) -> bool:
-        """False, because without a misspelt limit the organisation would have none."""
+        """False, because the organisation would have no limit if a misspelt limit were ignored."""
         del name
         return False
 
@@ -51,7 +51,7 @@ class OrganisationChanges(RequestModel):
     billing_day: BillingDay | None = None
     """Day of the month on which a billing period begins."""
     weight: Weight | None = None
-    """Share of a model's time; null: the setting `CLUSTER_ORGANISATION_WEIGHTS`, else 1."""
+    """Share of a model's time; null: the share in the setting `CLUSTER_ORGANISATION_WEIGHTS`, or 1."""
     concurrency_limit: ConcurrencyLimit | None = None
     """Maximum number of jobs of one priority class that run at once; null: no limit."""
     files_limit: StorageLimit | None = None
@@ -81,7 +81,7 @@ class OrganisationObject(ResponseModel):
     billing_day: int
     """Day of the month on which a billing period begins."""
     weight: float | None
-    """Share of a model's time; null: the setting `CLUSTER_ORGANISATION_WEIGHTS`, else 1."""
+    """Share of a model's time; null: the share in the setting `CLUSTER_ORGANISATION_WEIGHTS`, or 1."""
     concurrency_limit: int | None
     """Maximum number of jobs of one priority class that run at once; null: no limit."""
     files_limit: int | None
@@ -91,7 +91,7 @@ class OrganisationObject(ResponseModel):
     created_at: int
     """When the organisation was created, in seconds since 1970."""
     deleted_at: int | None
-    """When the deletion was requested, in seconds since 1970; null: it was not."""
+    """Time at which the deletion was requested, in seconds since 1970; null if it was not requested."""
     deletion_job: str | None
     """Id of the job that deletes what the organisation owns. The job belongs to the organisation `system`."""
 
@@ -173,7 +173,7 @@ async def change(organisation_id: str, body: OrganisationChanges, once: Once) ->
 async def delete(organisation_id: str, service: ServiceDep) -> DeletedOrganisation:
     """Refuses all requests of the organisation from now on, and queues a job that deletes what it owns.
 
-    Usage, which bills need, and the audit log are kept.
+    The usage is kept, because bills need it, and so is the audit log.
     """
     job = await service.in_transaction(
         lambda connection: request_deletion(

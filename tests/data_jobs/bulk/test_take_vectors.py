@@ -78,7 +78,9 @@ def test_an_edited_and_a_refused_document_cost_no_other_one(
 
 
 def ingested(settings: Settings, pool: ConnectionPool, store: VectorStore, folder: Path) -> IngestReport:
-    """The report of a run over the folder, with the stages in the order of the pipeline, but without Ray."""
+    """Return the report of a run over the folder, with the stages in the order of the pipeline, but without
+    Ray.
+    """
     report = IngestReport()
     plan = make_plan(pool, settings, store, list_sources(str(folder), on_left_out=report.leave_out))
     request = JobRequest(kind=INGEST, input={}, total=plan.total)
@@ -101,7 +103,7 @@ def ingested(settings: Settings, pool: ConnectionPool, store: VectorStore, folde
 
 
 def vectors(settings: Settings, pool: ConnectionPool, store: VectorStore) -> list[Any]:
-    """The stored vectors in the order of their texts."""
+    """Return the stored vectors, in the order of their texts."""
     rows = (
         ChunkIndexes(settings, pool).of(store).scan(store.organisation, store.id, collection=store.collection)
     )

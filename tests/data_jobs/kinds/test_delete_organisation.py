@@ -1,4 +1,6 @@
-"""A deleted organisation is refused at once, and nothing that it owned is left but what bills need."""
+"""A deleted organisation is refused at once, and of everything that it owned, only the rows that bills need
+are left.
+"""
 
 import time
 from collections.abc import Iterator
@@ -26,7 +28,9 @@ from tests.own_database import own_database
 
 @pytest.fixture(scope="module")
 def own(settings: Settings, database_url: str) -> Iterator[Settings]:
-    """Settings with a database of its own, because a key in the shared one would lock other tests out."""
+    """Settings with a database of its own, because a key in the shared database would make other tests
+    fail.
+    """
     with own_database(settings, database_url) as own:
         yield own
 
@@ -40,12 +44,12 @@ def own_pool(own: Settings) -> Iterator[ConnectionPool]:
 
 
 async def no_vectors(*_: Any, **__: Any) -> Any:
-    """Embeds nothing; no job here needs a vector."""
+    """Fail, because no job here needs a vector."""
     raise AssertionError("a deletion needs no vectors")
 
 
 def owner_with_everything(pool: ConnectionPool, settings: Settings) -> str:
-    """An organisation with a row in every table that allows one without the rest of the product."""
+    """Return an organisation with a row in every table into which a test can write directly."""
     owner = new_organisation(pool)
     with open_blob_store(settings).writer(owner) as writer:
         writer.write(b"the bytes of a file")
@@ -70,7 +74,7 @@ def owner_with_everything(pool: ConnectionPool, settings: Settings) -> str:
 
 
 def wait_for_end(pool: ConnectionPool, job: str) -> dict[str, Any]:
-    """The result of the deletion."""
+    """Return the result of the deletion, after its end."""
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         with pool.connection() as connection:
@@ -118,7 +122,7 @@ def test_from_the_request_on_nothing_new_is_accepted(own: Settings, own_pool: Co
             create_key(connection, owner, NewKey(name="late"))
         with pytest.raises(Conflict), connection.transaction():
             request_deletion(connection, owner, default=own.organisation)
-        ensure_organisation(connection, owner)  # a replica that opens the database does not bring it back
+        ensure_organisation(connection, owner)  # opening the database does not create it again
         keys = connection.execute("SELECT revoked_at IS NULL FROM api_keys WHERE organisation = %s", [owner])
         assert keys.fetchall() == [(False,)]
 

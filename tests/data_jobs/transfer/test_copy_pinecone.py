@@ -103,7 +103,7 @@ def test_a_copy_onto_pinecone_that_is_killed_goes_on_while_pinecone_fails(
         indexes, source
     )
     assert pinecone.faults.counts.total() > 4
-    with simulator(dim=4) as other:  # as if the host in the settings were that of another index
+    with simulator(dim=4) as other:  # the host in the settings is that of another index
         wrong = {"simulated": IndexSource(kind=PINECONE, host=other.url)}
         check = check_indexes(here.model_copy(update={"indexes": wrong}), pool)
     assert (check.fine, "has the dimension 4" in check.says) == (False, True)

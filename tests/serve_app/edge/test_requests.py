@@ -14,7 +14,7 @@ from serve_app.edge.validation_messages import validation_message
 from tests.serve_app.conftest import MODEL
 from tests.serve_app.json_requests import ANYTHING, JsonRequestBody, json_request_bodies, values
 
-#: Each model once: the paths of OpenAI for webhooks have the models of ours.
+#: Each model once, because the paths of OpenAI for webhooks have the same models as our paths.
 EVERY = [pytest.param(one, id=one.path) for one in {one.model: one for one in json_request_bodies()}.values()]
 #: Words of pydantic and FastAPI, and the names that pydantic gives to members of a union.
 FRAMEWORKS = re.compile(

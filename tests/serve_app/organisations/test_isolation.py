@@ -1,7 +1,7 @@
 """An organisation cannot list, read, search, change, follow or guess anything of another organisation.
 
 Each operation of the OpenAPI document is sent by the other organisation with the victim's ids in its path,
-body, query and cursors. A new route is in the document, so it cannot be forgotten.
+body, query and cursors. A new route is in the document, so the test cannot miss it.
 """
 
 import re
@@ -33,7 +33,7 @@ from tests.serve_app.organisations.operations import (
 #: A word that only the victim's document has.
 SECRET = "zyzzogeton"
 STORE_NAME = "the victims store"
-#: Parameters of paths that name nothing of an organisation.
+#: Path parameters that do not name a thing of an organisation.
 SHARED_PARAMETERS = {"model", "deployment"}
 ALL_SCOPES = ["read", "write", "admin"]
 #: A request of a batch.
@@ -41,7 +41,7 @@ LINE = b'{"custom_id": "a", "method": "POST", "url": "/v1/embeddings", "body": {
 
 
 class Everything:
-    """The things of one organisation, made over HTTP, and a client with a key of it."""
+    """The things of one organisation, made over HTTP, and a client with a key of the organisation."""
 
     def __init__(self, server: Server, pool: ConnectionPool, operator: httpx.Client) -> None:
         self.organisation = new_organisation(pool)
@@ -59,7 +59,7 @@ class Everything:
         }
 
     def make(self, server: Server, pool: ConnectionPool) -> None:
-        """Make one thing of each kind, and make the document searchable."""
+        """Make one thing of each kind, and wait until the document is searchable."""
         post, ids = self.client.post, self.ids
         name = {"name": STORE_NAME}
         ids["vector_store_id"] = post("/v1/vector_stores", json=name).json()["id"]
@@ -130,7 +130,7 @@ def other(keyed_server: Server, keyed_pool: ConnectionPool, operator: httpx.Clie
 
 
 def rows_of(connection: Connection[Any], organisation: str) -> dict[str, list[str]]:
-    """Every row of the organisation, as text."""
+    """Return every row of the organisation, as text."""
     found: dict[str, list[str]] = {}
     for column in owner_columns(connection):
         query = SQL("SELECT t::text FROM {} AS t WHERE {} = %s ORDER BY 1").format(
@@ -141,7 +141,7 @@ def rows_of(connection: Connection[Any], organisation: str) -> dict[str, list[st
 
 
 def guessed(ids: Mapping[str, str]) -> dict[str, str]:
-    """Ids of the same form that belong to nothing."""
+    """Return ids of the same form that belong to no thing."""
     shared = {*SHARED_PARAMETERS, "query", "vector"}
     return {
         name: id if name in shared else id[:-1] + ("0" if id[-1] != "0" else "1") for name, id in ids.items()
@@ -149,7 +149,7 @@ def guessed(ids: Mapping[str, str]) -> dict[str, str]:
 
 
 def without_ids(answer: httpx.Response, ids: Mapping[str, str]) -> str:
-    """The text of the answer with a word in place of each id."""
+    """Return the text of the answer, with a word in place of each id."""
     text = answer.text
     for id in sorted(ids.values(), key=len, reverse=True):
         if len(id) > 3:
@@ -184,7 +184,7 @@ def test_no_operation_reaches_anything_of_another_organisation(
     }
     for operation in OPERATIONS:
         if mixed and operation.method == "DELETE" and operation.path.endswith("{vector_store_id}"):
-            continue  # it would delete the own store
+            continue  # this would delete the attacker's own store
         answer = ask(other.client, operation, ids)
         named = set(re.findall(r"\{(\w+)\}", operation.path)) - SHARED_PARAMETERS - {"vector_store"}
         if names_a_thing(operation) and not named <= own_store_is_enough:
@@ -211,7 +211,8 @@ def test_no_filter_and_no_cursor_reaches_anything_of_another_organisation(
                 continue
             if name in {"after", "before"}:
                 answer = ask(other.client, operation, own, **{name: victim.ids[CURSORS[operation.path]]})
-                # The id of a file is a place in time, so its list needs no such file.
+                # For a file list, the cursor may be any id that has the form of a file's id, so it is not
+                # refused.
                 if operation.path != "/v1/files":
                     assert answer.status_code in {400, 403, 404}, f"{operation} {name}: {answer.text}"
                 assert SECRET not in answer.text
@@ -232,4 +233,4 @@ def test_a_name_of_a_store_and_an_idempotency_key_mean_nothing_elsewhere(
     ours = victim.client.post("/v1/vector_stores", json={}, headers=once).json()["id"]
     assert other.client.post("/v1/vector_stores", json={}, headers=once).json()["id"] != ours
     found = victim.client.post(f"/v1/vector_stores/{STORE_NAME}/search", json={"query": SECRET}).json()
-    assert SECRET in found["data"][0]["content"][0]["text"]  # the search of the owner finds it
+    assert SECRET in found["data"][0]["content"][0]["text"]  # the owner's search finds the text

@@ -1,4 +1,4 @@
-"""The operator manages organisations, over HTTP and by command; a deleted one is refused at once."""
+"""The operator manages organisations, over HTTP and by command; a deleted organisation is refused at once."""
 
 import json
 import time
