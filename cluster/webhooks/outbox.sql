@@ -22,6 +22,7 @@ WITH busy AS (
     LEFT JOIN busy ON (busy.organisation, busy.endpoint) = (endpoint.organisation, endpoint.id)
     LEFT JOIN owner ON owner.organisation = endpoint.organisation
     WHERE endpoint.enabled
+      AND NOT EXISTS (SELECT FROM organisations WHERE id = endpoint.organisation AND deleted_at IS NOT NULL)
       AND coalesce(busy.count, 0) < CASE WHEN endpoint.failures > 0 THEN 1 ELSE %(per_endpoint)s END
       AND coalesce(owner.count, 0) < %(per_organisation)s
       AND EXISTS (

@@ -47,6 +47,7 @@ from cluster.organisations.organisations import StorageLimits, ensure_organisati
 from cluster.secrets import Secret, new_key, open_cipher
 from cluster.secrets.provider_keys import delete_key, set_key
 from cluster.settings import Settings
+from cluster.webhooks.endpoints import NewEndpoint, create_endpoint, delete_endpoint
 from tests.cluster.jobs import turns
 from tests.cluster.jobs.turns import TEST
 from tests.conftest import ROOT, NewHome, free_ports
@@ -524,13 +525,18 @@ def test_a_key_that_the_setting_does_not_decrypt_is_found_and_left_to_the_operat
     home: Settings, connection: Connection[Any], organisation: str
 ) -> None:
     old, new = new_key(), new_key()
-    set_key(connection, open_cipher(SecretStr(old)), organisation, "openai", Secret("sk-0123456789abcdef"))
+    cipher = open_cipher(SecretStr(old))
+    set_key(connection, cipher, organisation, "openai", Secret("sk-0123456789abcdef"))
+    new_hook = NewEndpoint(url="https://hooks.example/", event_types=["job.failed"])
+    with connection.transaction():
+        hook, _ = create_endpoint(connection, cipher, organisation, new_hook, limit=1)
     assert examine(home.model_copy(update={"secret_key": SecretStr(f"{new},{old}")})).findings == []
 
     for secret_key in (None, SecretStr("no Fernet key"), SecretStr(new)):
         (finding,) = examine(home.model_copy(update={"secret_key": secret_key}), mend=True).findings
-        assert (finding.name, finding.count, finding.mended) == ("undecryptable_keys", 1, 0)
-        assert finding.examples == [f"{organisation}/openai"]
+        assert (finding.name, finding.count, finding.mended) == ("undecryptable_keys", 2, 0)
+        assert finding.examples == [f"{organisation}/openai", f"{organisation}/{hook.id}"]
         assert "add the Fernet key that encrypted them to CLUSTER_SECRET_KEY" in finding.trouble
 
     delete_key(connection, organisation, "openai")
+    delete_endpoint(connection, organisation, hook.id)

@@ -16,6 +16,7 @@ from cluster.secrets import Secret, find_key, new_key, open_cipher
 from cluster.secrets.__main__ import main
 from cluster.secrets.provider_keys import delete_key, list_keys, rotate, set_key, undecryptable
 from cluster.settings import Settings
+from cluster.webhooks.endpoints import NewEndpoint, create_endpoint, delete_endpoint
 from tests.keys_in_output import marked_fernet_key, marked_key
 
 KEY = marked_key("sk-")
@@ -162,8 +163,12 @@ def test_the_command_sets_lists_rotates_and_deletes(
     assert main(["set", "openai", *whose]) == 0
     monkeypatch.setenv(ENV, "0123456789abcdefghij")
     assert main(["set", "pinecone", "--from-env", ENV, *whose]) == 0
+    hook = NewEndpoint(url="https://hooks.example/", event_types=["job.failed"])
+    with connection.transaction():
+        made, _ = create_endpoint(connection, open_cipher(SecretStr(secret_key)), organisation, hook, limit=1)
     assert main(["list", *whose]) == 0
     assert main(["rotate"]) == 0
+    delete_endpoint(connection, organisation, made.id)
     assert main(["delete", "pinecone", *whose]) == 0
     output = capsys.readouterr()
 
@@ -172,5 +177,5 @@ def test_the_command_sets_lists_rotates_and_deletes(
     assert find_key(pool, organisation, "pinecone", None, secret_key=None) is None
     assert "…last" in output.out
     assert "…ghij" in output.out
-    assert "2 keys and 0 secrets of webhooks are encrypted" in output.out
+    assert "2 keys and 1 secrets of webhooks are encrypted" in output.out
     assert KEY not in output.out + output.err

@@ -206,6 +206,17 @@ def test_the_organisation_with_the_fewest_attempts_comes_first(
     assert sorted(owners) == sorted([organisation, other])
 
 
+def test_a_deleted_organisation_records_and_sends_nothing_more(
+    connection: Connection[Any], organisation: str, new_endpoint: NewEndpointId
+) -> None:
+    new_endpoint()
+    record(connection, organisation)
+    connection.execute("UPDATE organisations SET deleted_at = now() WHERE id = %s", [organisation])
+
+    assert record(connection, organisation) == []
+    assert claim(connection, organisation) == []
+
+
 def test_a_job_is_needed_only_while_a_delivery_is_due(
     connection: Connection[Any], organisation: str, new_endpoint: NewEndpointId
 ) -> None:

@@ -94,14 +94,84 @@ def owners(connection: Connection[Any]) -> Iterator[list[HookOwner]]:
         connection.execute("DELETE FROM webhook_endpoints WHERE id = %s", [one.endpoint])
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def worker(sending: Settings, pool: ConnectionPool) -> Iterator[None]:
+    """A worker that runs until the last test of this file. The first two tests have workers of their own."""
     with consuming(sending, pool, kinds={"deliver_webhooks": DeliverWebhooks(Any)}):  # type: ignore[arg-type]
         yield
 
 
 def all_succeeded(log: list[Delivery]) -> bool:
     return bool(log) and {one.state for one in log} == {DeliveryState.SUCCEEDED}
+
+
+WORKER = """
+import asyncio
+from typing import Any
+from cluster.settings import Settings
+from data_jobs.kinds import deliver_webhooks
+from data_jobs.worker.consumer import Consumer
+deliver_webhooks.LEASE_MARGIN_S = 0.5
+kinds = {"deliver_webhooks": deliver_webhooks.DeliverWebhooks(Any)}
+asyncio.run(Consumer(Settings(), kinds=kinds, name="killed").run())
+"""
+
+
+def test_a_worker_that_is_killed_in_mid_delivery_loses_no_event(
+    sending: Settings,
+    pool: ConnectionPool,
+    connection: Connection[Any],
+    receiver: OutsideServer,
+    owners: list[HookOwner],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(deliver_webhooks, "LEASE_MARGIN_S", 0.5)
+    arrived, killed, seen = threading.Event(), threading.Event(), list[str]()
+
+    def hang_until_killed(handler: OutsideHandler) -> None:
+        seen.append(handler.headers["webhook-id"])
+        arrived.set()
+        killed.wait(30)
+        handler.answer(200)
+
+    receiver.answers["/killed"] = hang_until_killed
+    owner = HookOwner(pool, connection, sending, receiver.url("/killed"))
+    owners.append(owner)
+    variables = {**os.environ, **settings_variables(sending)}
+    with subprocess.Popen([sys.executable, "-c", WORKER], cwd=ROOT, env=variables) as process:
+        events = owner.record(6)
+        assert arrived.wait(30)
+        process.send_signal(signal.SIGKILL)
+    killed.set()
+    assert not any(one.state == DeliveryState.SUCCEEDED for one in owner.log())
+
+    with consuming(sending, pool, kinds={"deliver_webhooks": DeliverWebhooks(Any)}):  # type: ignore[arg-type]
+        log = until(owner.log, all_succeeded, within_s=30)
+
+    assert {one.event for one in log} == set(events) == set(seen)
+    assert len(seen) > len(events)
+
+
+def test_a_worker_without_the_key_leaves_the_event_and_does_not_blame_the_endpoint(
+    sending: Settings,
+    pool: ConnectionPool,
+    connection: Connection[Any],
+    receiver: OutsideServer,
+    owners: list[HookOwner],
+) -> None:
+    receiver.requests.clear()
+    owner = HookOwner(pool, connection, sending, receiver.url("/works"))
+    owners.append(owner)
+    owner.record()
+    wrong = sending.model_copy(update={"secret_key": None})
+
+    with consuming(wrong, pool, kinds={"deliver_webhooks": DeliverWebhooks(Any)}):  # type: ignore[arg-type]
+        [waits] = until(owner.log, lambda log: log[0].error is not None, within_s=30)
+
+    assert waits.state == DeliveryState.PENDING
+    assert waits.error == "the cluster cannot decrypt the secret of the endpoint; ask its operator"
+    assert get_endpoint(connection, owner.organisation, owner.endpoint).failures == 0
+    assert receiver.requests == []
 
 
 def test_events_arrive_signed_with_both_secrets_of_a_rotation(
@@ -189,50 +259,3 @@ def test_an_endpoint_that_answers_410_is_disabled_and_redirects_are_not_followed
     assert disabled.disabled_reason == "the endpoint answered 410 Gone"
     assert (waits.state, waits.response_status) == (DeliveryState.PENDING, 308)
     assert waits.error == "the endpoint answered 308; redirects are not followed, so change the URL"
-
-
-WORKER = """
-import asyncio
-from typing import Any
-from cluster.settings import Settings
-from data_jobs.kinds import deliver_webhooks
-from data_jobs.worker.consumer import Consumer
-deliver_webhooks.LEASE_MARGIN_S = 0.5
-kinds = {"deliver_webhooks": deliver_webhooks.DeliverWebhooks(Any)}
-asyncio.run(Consumer(Settings(), kinds=kinds, name="killed").run())
-"""
-
-
-def test_a_worker_that_is_killed_in_mid_delivery_loses_no_event(
-    sending: Settings,
-    pool: ConnectionPool,
-    connection: Connection[Any],
-    receiver: OutsideServer,
-    owners: list[HookOwner],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(deliver_webhooks, "LEASE_MARGIN_S", 0.5)
-    arrived, killed, seen = threading.Event(), threading.Event(), list[str]()
-
-    def hang_until_killed(handler: OutsideHandler) -> None:
-        seen.append(handler.headers["webhook-id"])
-        arrived.set()
-        killed.wait(30)
-        handler.answer(200)
-
-    receiver.answers["/killed"] = hang_until_killed
-    owner = HookOwner(pool, connection, sending, receiver.url("/killed"))
-    owners.append(owner)
-    variables = {**os.environ, **settings_variables(sending)}
-    with subprocess.Popen([sys.executable, "-c", WORKER], cwd=ROOT, env=variables) as process:
-        events = owner.record(6)
-        assert arrived.wait(30)
-        process.send_signal(signal.SIGKILL)
-    killed.set()
-    assert not any(one.state == DeliveryState.SUCCEEDED for one in owner.log())
-
-    with consuming(sending, pool, kinds={"deliver_webhooks": DeliverWebhooks(Any)}):  # type: ignore[arg-type]
-        log = until(owner.log, all_succeeded, within_s=30)
-
-    assert {one.event for one in log} == set(events) == set(seen)
-    assert len(seen) > len(events)
