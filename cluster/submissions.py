@@ -28,8 +28,17 @@ from cluster.formats import PARQUET
 from cluster.jobs import queue
 from cluster.jobs.inputs import BulkInsertVectorsInput, EmbedBatchInput, IndexFileInput, IngestFilesInput
 from cluster.jobs.jobs import Job, get_job
-from cluster.jobs.kinds import BULK_INSERT_VECTORS, EMBED_BATCH, INDEX_FILE, INGEST_FILES, JobKind, kind_named
+from cluster.jobs.kinds import (
+    BULK_INSERT_VECTORS,
+    EMBED_BATCH,
+    INDEX_FILE,
+    INGEST_FILES,
+    KINDS,
+    JobKind,
+    kind_named,
+)
 from cluster.jobs.schedules.due import Accept, DueJob, submit_as_it_is
+from cluster.jobs.schedules.schedules import SYSTEM
 from cluster.organisations.organisations import StorageLimits
 from cluster.settings import Settings
 
@@ -70,6 +79,23 @@ def accept(connection: Connection[Any], kind: JobKind, asked: AskedJob, *, subje
 def accept_due(settings: Settings) -> Accept:
     """Return the function with which workers accept the jobs of schedules."""
     return partial(_accept_due, settings)
+
+
+def schedulable_kind(name: str, organisation: str) -> JobKind:
+    """Return the kind with this name, if the organisation may have schedules of it: kinds that people may
+    submit, and for ``system`` also the kinds of the cluster's own schedules.
+
+    Raises:
+        InvalidInput: there is no such kind; the message lists the kinds.
+    """
+    allowed = {
+        kind.name: kind
+        for kind in KINDS.values()
+        if kind.input is not None or (kind.by_schedule and organisation == SYSTEM)
+    }
+    if name not in allowed:
+        raise InvalidInput(f"kind is {name!r}; it must be one of {', '.join(allowed)}", param="kind")
+    return allowed[name]
 
 
 def validated_arguments(kind: JobKind, arguments: Mapping[str, Any]) -> dict[str, Any]:

@@ -71,6 +71,7 @@ class Embedder:
             self._service.known_shortages,
             self._service.search_cache.stats,
             self._service.known_provider_load,
+            self._service.known_schedule_lag,
         )
         self._metrics.start()
 

@@ -27,6 +27,7 @@ from cluster.database.shortages import announced
 from cluster.documents.chunks.chunk_indexes import ChunkIndexes, require_index
 from cluster.documents.vector_stores.stores import VectorStore
 from cluster.errors import ProviderUnavailable, Resource, Retryable, Shortage, Throttled, Unavailable
+from cluster.jobs.schedules.schedules import schedule_lag
 from cluster.keys.known_keys import KnownKeys
 from cluster.organisations.organisations import ensure_organisation
 from cluster.organisations.usage import UsageEvent, record_usage
@@ -199,6 +200,12 @@ class Service:
         the metrics.
         """
         return self._read_now(provider_load)
+
+    def known_schedule_lag(self) -> float | None:
+        """Return the seconds by which the most overdue schedule is late. Return None while the database does
+        not answer.
+        """
+        return self._read_now(schedule_lag)
 
     def _read_now(self, work: Callable[[Connection[Any]], T]) -> T | None:
         try:

@@ -51,6 +51,8 @@ class JobKind:
     retryable: bool = True
     #: If ``retryable`` is False: what a person does instead of queueing the job again.
     remedy: str = ""
+    #: True if the cluster's own schedules submit such jobs; an operator may create a schedule of them.
+    by_schedule: bool = False
     #: The input that ``POST /v1/jobs`` accepts for this kind, a subclass of ``inputs.JobInput``; None if only
     #: the cluster itself submits such jobs.
     input: type[BaseModel] | None = None
@@ -183,6 +185,7 @@ def _upkeep(name: str, *result: str) -> JobKind:
         result=result,
         retryable=False,
         remedy="its schedule submits the next one",
+        by_schedule=True,
     )
 
 

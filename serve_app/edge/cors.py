@@ -18,7 +18,7 @@ from starlette.types import Scope
 from serve_app.edge.errors import error_response
 
 ANY = "*"
-METHODS = "GET, HEAD, POST, DELETE"
+METHODS = "GET, HEAD, POST, PATCH, DELETE"
 #: Response headers that a page may read, in addition to the headers that browsers always allow.
 EXPOSED_HEADERS = (
     "x-request-id, openai-processing-ms, retry-after, x-truncated-inputs, x-averaged-inputs, x-ignored-fields"

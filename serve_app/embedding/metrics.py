@@ -28,6 +28,12 @@ from serve_app.embedding.batching.stats import COUNTERS
 log = structlog.get_logger(__name__)
 
 PERIOD_S = 5.0
+#: Names and descriptions of the gauges that every replica reads from the database.
+CLUSTER_GAUGES = {
+    "providers_unavailable": "Remote providers that no process calls for now",
+    "provider_waiting_calls": "Calls to remote providers that wait for their rate limits",
+    "schedule_lag_seconds": "Seconds by which the most overdue schedule is late",
+}
 
 
 @dataclass(slots=True)
@@ -52,6 +58,7 @@ class Metrics:
         shortages: returns the current shortages; called at each publication.
         searches: counters of the replica's cache of search results; None if the replica answers no searches.
         provider_load: returns the load of remote providers; None if it is not known.
+        schedule_lag: returns the seconds by which the most overdue schedule is late; None if it is not known.
     """
 
     def __init__(
@@ -60,10 +67,12 @@ class Metrics:
         shortages: Callable[[], Collection[Resource]],
         searches: ResultCacheStats | None = None,
         provider_load: Callable[[], ProviderLoad | None] = lambda: None,
+        schedule_lag: Callable[[], float | None] = lambda: None,
     ) -> None:
         self._models = models
         self._shortages = shortages
         self._provider_load = provider_load
+        self._schedule_lag = schedule_lag
         self._searches, self._last_searches = searches, ResultCacheStats()
         self._search_hits: Any = Counter("embedding_search_cache_hits", "Searches answered by the cache")
         self._search_misses: Any = Counter(
@@ -72,12 +81,9 @@ class Metrics:
         self._search_bytes: Any = Gauge(
             "embedding_search_cache_bytes", "Memory of the cached search results, estimated"
         )
-        self._providers: Any = Gauge(
-            "embedding_providers_unavailable", "Remote providers that no process calls for now"
-        )
-        self._provider_calls: Any = Gauge(
-            "embedding_provider_waiting_calls", "Calls to remote providers that wait for their rate limits"
-        )
+        self._cluster: dict[str, Any] = {
+            name: Gauge(f"embedding_{name}", text) for name, text in CLUSTER_GAUGES.items()
+        }
         self._short: Any = Gauge(
             "embedding_short",
             "1 while a resource, such as a disk, is used up and work waits for it",
@@ -118,8 +124,10 @@ class Metrics:
         if self._searches is not None:
             self._publish_searches(self._searches)
         if (load := self._provider_load()) is not None:
-            self._providers.set(load.unavailable)
-            self._provider_calls.set(load.waiting_calls)
+            self._cluster["providers_unavailable"].set(load.unavailable)
+            self._cluster["provider_waiting_calls"].set(load.waiting_calls)
+        if (lag := self._schedule_lag()) is not None:
+            self._cluster["schedule_lag_seconds"].set(lag)
         for name, model in self._models.items():
             self._publish(name, model)
 

@@ -6,7 +6,7 @@ time. The primary key of the runs refuses a second run of the same time, whateve
 times that passed while no worker was alive, ``catch_up`` of the schedule decides which times get a job.
 
     jobs = submit_due(connection)
-    job = run_now(connection, schedule, accept=submit_as_it_is)
+    (run,) = run_now(connection, schedule, accept=submit_as_it_is)
 
 The clock is that of the database. If the clock jumps forward, the times in between are due at once. If the
 clock jumps back, the next time of each schedule does not change, so no time gives a second job.
@@ -29,8 +29,10 @@ from cluster.jobs.jobs import INTERNAL_ERROR, THROTTLED, Job
 from cluster.jobs.kinds import kind_named
 from cluster.jobs.queue import submit
 from cluster.jobs.schedules.run_window import RunWindow
+from cluster.jobs.schedules.runs import ScheduleRun, runs_of_time
 from cluster.jobs.schedules.schedules import SQL, CatchUp, Schedule, as_schedule
 from cluster.jobs.schedules.windowed_jobs import earliest, mark
+from cluster.organisations.audit import record
 
 log = structlog.get_logger(__name__)
 
@@ -114,24 +116,29 @@ def submit_due(
             log.error("schedule_disabled", schedule=schedule.id, reason=str(exc))
             values = {"organisation": schedule.organisation, "id": schedule.id, "reason": str(exc)}
             connection.execute(SQL["disable"], values)
+            details = {"reason": str(exc)}
+            record(
+                connection, schedule.organisation, "schedule.disabled", target=schedule.id, details=details
+            )
     return jobs
 
 
-def run_now(connection: Connection[Any], schedule: Schedule, *, accept: Accept) -> list[Job]:
-    """Submit a job of the schedule at once, in the caller's transaction; for a schedule of all organisations,
-    one job for each. The times of the schedule do not change.
+def run_now(connection: Connection[Any], schedule: Schedule, *, accept: Accept) -> list[ScheduleRun]:
+    """Submit a job of the schedule at once, in the caller's transaction, and return its run.
+
+    A schedule of all organisations gives each organisation a job and a run. The times of the schedule do not
+    change.
 
     Raises:
         ClusterError: a job was refused. Then no job is submitted.
     """
     row = connection.execute(SQL["now"]).fetchone()
     assert row is not None
-    found = _organisations(connection, schedule, row[0], limit=None)
-    due = [
-        DueJob(schedule=schedule, organisation=organisation, scheduled_for=row[0], by_hand=True)
-        for organisation in found
-    ]
-    return [job for one in due if (job := _run(connection, one, accept)) is not None]
+    record(connection, schedule.organisation, "schedule.run", target=schedule.id)
+    for organisation in _organisations(connection, schedule, row[0], limit=None):
+        due = DueJob(schedule=schedule, organisation=organisation, scheduled_for=row[0], by_hand=True)
+        _run(connection, due, accept)
+    return runs_of_time(connection, schedule.organisation, schedule.id, row[0])
 
 
 def _submit_times(

@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from psycopg import Connection
+from psycopg.rows import dict_row
 
 from cluster.database.paging import ListPage, ListStatements, PageRequest, read_page
 from cluster.database.queries import queries
@@ -75,6 +76,15 @@ def list_runs(
     values = {"organisation": organisation, "schedule": schedule}
     rows = read_page(connection, LISTS, values, page)
     return ListPage(items=[_run(row) for row in rows.items], has_more=rows.has_more)
+
+
+def runs_of_time(
+    connection: Connection[Any], organisation: str, schedule: str, scheduled_for: datetime
+) -> list[ScheduleRun]:
+    """Return the runs of the schedule for one time, ordered by the organisations of the jobs."""
+    values = {"organisation": organisation, "schedule": schedule, "scheduled_for": scheduled_for}
+    with connection.cursor(row_factory=dict_row) as cursor:
+        return [_run(row) for row in cursor.execute(SQL["of_time"], values)]
 
 
 def delete_old_runs(connection: Connection[Any], *, older_than_s: float) -> int:

@@ -1,4 +1,4 @@
-"""Create, change, list and delete the rows of the table of schedules.
+"""Create, change, list and delete the rows of the table of schedules. The audit log shows every change.
 
 Called by the routes of /v1/schedules and by ``python -m data_jobs.schedules``. ``due`` submits the jobs.
 
@@ -27,6 +27,7 @@ from cluster.jobs.kinds import JobKind
 from cluster.jobs.queue import DEFAULT_PRIORITY
 from cluster.jobs.schedules.cron import Timing
 from cluster.jobs.schedules.run_window import RunWindow
+from cluster.organisations.audit import record
 
 #: The organisation that owns the jobs that maintain the cluster itself.
 SYSTEM = "system"
@@ -123,6 +124,16 @@ class Schedule:
             run_window=None if self.run_window is None else RunWindow.of(self.run_window),
         )
 
+    def next_times(self, count: int, *, now: datetime) -> list[datetime]:
+        """Return the next ``count`` times, on the clock of the time zone. For a paused schedule, they are the
+        times from ``now`` on. A schedule whose rule is invalid has none.
+        """
+        if self.disabled_because is not None:
+            return []
+        timing = self.timing
+        first = self.next_run_at if self.enabled else timing.first_from(self.not_before or now, now=now)
+        return timing.upcoming(first, count)
+
 
 COLUMNS = ", ".join(f"schedules.{field.name}" for field in fields(Schedule))
 SQL = {
@@ -165,7 +176,10 @@ def create_schedule(
     }
     with connection.cursor(row_factory=dict_row) as cursor:
         row = cursor.execute(SQL["create"], values).fetchone()
-    return None if row is None else as_schedule(row)
+    if row is None:
+        return None
+    record(connection, organisation, "schedule.created", target=row["id"], details={"kind": kind.name})
+    return as_schedule(row)
 
 
 def require_schedule_room(connection: Connection[Any], organisation: str, *, limit: int) -> None:
@@ -223,7 +237,12 @@ def update_schedule(
     with connection.cursor(row_factory=dict_row) as cursor:
         row = cursor.execute(SQL["update"], values).fetchone()
     assert row is not None
-    return as_schedule(row)
+    changed = as_schedule(row)
+    names = [field.name for field in fields(Schedule)]
+    changes = [name for name in names if getattr(changed, name) != getattr(schedule, name)]
+    details = {"changed": changes, "paused": not changed.enabled}
+    record(connection, schedule.organisation, "schedule.updated", target=schedule.id, details=details)
+    return changed
 
 
 def first_run(connection: Connection[Any], timing: Timing, not_before: datetime | None) -> datetime:
@@ -274,6 +293,7 @@ def delete_schedule(connection: Connection[Any], organisation: str, id: str) -> 
     """
     if not connection.execute(SQL["delete"], {"organisation": organisation, "id": id}).rowcount:
         raise NotFound(f"no schedule {id!r}")
+    record(connection, organisation, "schedule.deleted", target=id)
 
 
 def schedule_lag(connection: Connection[Any]) -> float:

@@ -73,9 +73,27 @@ def checked(connection: Connection[Any], submission: Submission) -> Submission:
     return replace(submission, input=CHECKS[submission.kind.name](connection, submission))
 
 
+def checked_arguments(connection: Connection[Any], submission: Submission) -> dict[str, Any]:
+    """Return the input as a schedule stores it, if a job with this input would be accepted now.
+
+    The job is accepted and rolled back, so every check of a job is a check of a schedule.
+
+    Raises:
+        ClusterError: the job would be refused.
+    """
+    found = checked(connection, submission)
+    with connection.transaction(force_rollback=True):
+        _accept(connection, found)
+    arguments: dict[str, Any] = found.input.model_dump(exclude_none=True)
+    return arguments
+
+
 def submit(connection: Connection[Any], submission: Submission) -> Job:
     """Check the submission and accept its job, in the transaction of the request."""
-    found = checked(connection, submission)
+    return _accept(connection, checked(connection, submission))
+
+
+def _accept(connection: Connection[Any], found: Submission) -> Job:
     asked = AskedJob(
         organisation=found.organisation,
         input=found.input,

@@ -45,6 +45,15 @@ VALID_REQUESTS: dict[str, Any] = {
         "metadata": {"k": "v"},
     },
     "/v1/jobs": {"kind": "index_file", "input": {"file_id": "file-none", "vector_store_id": "none"}},
+    "/v1/schedules": {
+        "kind": "ingest_files",
+        "input": {"vector_store_id": "none"},
+        "cron": "0 2 * * *",
+        "time_zone": "UTC",
+        "name": "a name",
+        "window": {"from": "22:00", "to": "06:00", "days": ["mon"]},
+    },
+    "/v1/schedules/{schedule_id}": {"input": {"vector_store_id": "none"}, "cron": "0 2 * * *"},
     "/v1/jobs/retry": {"kind": "none", "subject": "none", "error_code": "none"},
     "/v1/uploads": {"filename": "a.txt", "purpose": "assistants", "bytes": 9, "mime_type": "text/plain"},
     "/v1/uploads/{upload_id}/complete": {"part_ids": ["part"], "md5": "0"},
@@ -65,7 +74,7 @@ VALID_REQUESTS |= {
     for path, body in VALID_REQUESTS.items()
     if path.startswith("/v1/webhooks")
 }
-METHODS = {"/v1/webhooks/{webhook_endpoint_id}": "PATCH"}
+METHODS = dict.fromkeys(("/v1/webhooks/{webhook_endpoint_id}", "/v1/schedules/{schedule_id}"), "PATCH")
 IDS = {"deployment": MODEL}
 
 
@@ -142,6 +151,9 @@ def test_odd_field_names_get_a_well_formed_answer(http: httpx.Client, path: str)
         "/v1/jobs?kind={}",
         "/v1/jobs?after={}",
         "/v1/jobs/{}/events",
+        "/v1/schedules/{}",
+        "/v1/schedules?after={}",
+        "/v1/schedules/{}/runs",
         "/tasks/{}",
         "/v1/jobs?{}=1",
         "/{}",

@@ -262,6 +262,7 @@ def _ask_about_stores(ask: Any, http: httpx.Client, birds: VectorStore) -> None:
         json={"query": "a heron"},
     )
     _ask_about_jobs(ask, job)
+    _ask_about_schedules(ask, store)
     ask("DELETE", "/v1/vector_stores/{vector_store_id}/files/{file_id}", of_file)
     ask("DELETE", "/v1/vector_stores/{vector_store_id}", names)
 
@@ -280,6 +281,23 @@ def _ask_about_keys(ask: Any) -> None:
     ask("GET", "/v1/organisations/{organisation_id}", names)
     ask("POST", "/v1/organisations/{organisation_id}", names, json={"weight": None, "name": "Documented"})
     ask("DELETE", "/v1/organisations/{organisation_id}", names)
+
+
+def _ask_about_schedules(ask: Any, store: str) -> None:
+    window = {"from": "22:00", "to": "06:00"}
+    wish = {
+        "kind": "ingest_files",
+        "input": {"vector_store_id": store},
+        "cron": "0 2 * * *",
+        "window": window,
+    }
+    schedule = {"schedule_id": ask("POST", "/v1/schedules", json=wish)["id"]}
+    ask("POST", "/v1/schedules/{schedule_id}/run", schedule)
+    ask("PATCH", "/v1/schedules/{schedule_id}", schedule, json={"paused": True, "window": None})
+    ask("GET", "/v1/schedules/{schedule_id}", schedule)
+    ask("GET", "/v1/schedules/{schedule_id}/runs", schedule)
+    ask("GET", "/v1/schedules")
+    ask("DELETE", "/v1/schedules/{schedule_id}", schedule)
 
 
 def _ask_about_jobs(ask: Any, job: str) -> None:

@@ -247,7 +247,7 @@ def test_the_history_shows_the_end_of_each_job(connection: Connection[Any], orga
     first, second = runs(connection, schedule)
     assert (first.state, first.result, first.by_hand) == (JobState.SUCCEEDED, {"rows": 3}, False)
     assert first.duration_s is not None
-    assert (second.job, second.by_hand, by_hand.schedule) == (by_hand.id, True, schedule.id)
+    assert (second, second.by_hand, second.schedule) == (by_hand, True, schedule.id)
     assert again(connection, schedule).next_run_at == THEN + MINUTE
 
 
