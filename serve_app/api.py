@@ -29,12 +29,8 @@ from serve_app.routes import (
 from serve_app.routes.compatible import cohere, tasks, tei
 from serve_app.routes.jobs import jobs, submission
 from serve_app.routes.jobs.job_events import EventFeed
-<<<<<<< HEAD
 from serve_app.routes.organisations import audit_logs, keys, organisations
-=======
-from serve_app.routes.organisations import audit_logs, keys
 from serve_app.routes.schedules import schedules
->>>>>>> f077371 (Manage schedules over HTTP and by a command, and measure their lag)
 from serve_app.routes.webhooks import deliveries as webhook_deliveries
 from serve_app.routes.webhooks import endpoints as webhook_endpoints
 from serve_app.service import Service

@@ -54,15 +54,17 @@ RETURNING {columns};
 -- name: delete
 DELETE FROM schedules WHERE organisation = %(organisation)s AND id = %(id)s;
 
--- name: due_of_all
+-- name: due_of_all  the database refuses new jobs of a deleted organisation
 SELECT {columns}, coalesce(%(now)s, now()) AS now FROM schedules
 WHERE enabled AND next_run_at <= coalesce(%(now)s, now())
+  AND NOT EXISTS (SELECT 1 FROM organisations WHERE organisations.id = schedules.organisation AND deleted_at IS NOT NULL)
 ORDER BY next_run_at, organisation, id
 LIMIT %(limit)s
 FOR UPDATE SKIP LOCKED;
 
 -- name: lag_of_all  seconds by which the most overdue schedule is late
-SELECT coalesce(extract(epoch FROM now() - min(next_run_at)), 0)::float8 FROM schedules WHERE enabled AND next_run_at <= now();
+SELECT coalesce(extract(epoch FROM now() - min(next_run_at)), 0)::float8 FROM schedules WHERE enabled AND next_run_at <= now()
+  AND NOT EXISTS (SELECT 1 FROM organisations WHERE organisations.id = schedules.organisation AND deleted_at IS NOT NULL);
 
 -- name: organisations_of_all  those that have no run for this time yet; the cluster itself is none of them, and no deleted one is
 SELECT id FROM organisations

@@ -81,7 +81,7 @@ IDS = {"deployment": MODEL}
 def path_with(path: str, id: str) -> str:
     """The path with this id in place of each parameter."""
     names = ("vector_store_id", "vector_store", "file_id", "upload_id", "deployment", "key_id")
-    for name in (*names, "organisation_id", "webhook_endpoint_id"):
+    for name in (*names, "organisation_id", "webhook_endpoint_id", "schedule_id"):
         path = path.replace(f"{{{name}}}", IDS.get(name, id))
     return path
 

@@ -93,6 +93,9 @@ class Everything:
             event = record_event(connection, self.organisation, "job.failed", {"id": "job_1"})
         ids["event_id"] = str(event)
         ids["vector"] = "a"
+        job = {"kind": "ingest_files", "input": {"vector_store_id": ids["vector_store_id"]}}
+        ids["schedule_id"] = post("/v1/schedules", json={**job, "cron": "0 2 1 1 *"}).json()["id"]
+        ids["run"] = post(f"/v1/schedules/{ids['schedule_id']}/run").json()["id"]
         ids["job_id"] = self.client.get("/v1/jobs").json()["data"][0]["id"]
         ids["audit"] = self.client.get("/v1/organisation/audit_logs").json()["data"][0]["id"]
 
@@ -181,6 +184,8 @@ def test_no_operation_reaches_anything_of_another_organisation(
         "vector_stores",
         "documents",
         "webhook_events",
+        "schedules",
+        "schedule_runs",
     }
     for operation in OPERATIONS:
         if mixed and operation.method == "DELETE" and operation.path.endswith("{vector_store_id}"):

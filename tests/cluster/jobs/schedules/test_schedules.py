@@ -226,6 +226,16 @@ def test_a_paused_or_invalid_schedule_submits_nothing_and_delays_no_other(
     assert len(jobs_of(connection, stranger)) == 1
 
 
+def test_a_deleted_organisation_gets_no_job_and_delays_no_other(
+    connection: Connection[Any], organisation: str, stranger: str
+) -> None:
+    make(connection, organisation)
+    make(connection, stranger)
+    with connection.transaction(force_rollback=True):
+        connection.execute("UPDATE organisations SET deleted_at = now() WHERE id = %s", [organisation])
+        assert [job.organisation for job in submit_due(connection, now=THEN)] == [stranger]
+
+
 def test_times_that_passed_while_a_schedule_was_paused_are_not_made_up(
     connection: Connection[Any], organisation: str
 ) -> None:
