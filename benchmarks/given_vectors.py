@@ -16,6 +16,7 @@ and 90 % of the rows are inserted.
 """
 
 import argparse
+import math
 import os
 import subprocess
 import sys
@@ -104,13 +105,13 @@ class Bench:
         ):
             table.add_column(column, justify="right")
         for _ in range(self.options.rounds):
-            copied = self.copy(count, dim)
+            copied = math.nan if self.options.kills else self.copy(count, dim)
             for name, file in files.items():
                 job, memory = self.insert(file)
                 stages = self.seconds_of_stages(job)
                 written = stages["read"] + stages["insert"] + stages["report"]
                 self.check(job, bad_rows(count) if name == "jsonl" else {})
-                table.add_row(
+                row = (
                     name,
                     f"{count / copied:,.0f}",
                     f"{count / written:,.0f}",
@@ -118,6 +119,8 @@ class Bench:
                     f"{stages['index']:.0f}",
                     " / ".join(f"{size / MIB:,.0f}" for size in memory.at(SHARES)),
                 )
+                print(*row, sep="  ", file=sys.stderr, flush=True)
+                table.add_row(*row)
                 self.truncate()
         Console().print(table)
 
