@@ -11,6 +11,7 @@ import base64
 import socket
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
+from ssl import SSLContext
 from typing import Any
 from urllib.parse import unquote
 
@@ -45,6 +46,43 @@ def resolve(host: str, port: int) -> list[str]:
     """
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(place[0]) for *_, place in found))
+
+
+class ClosedOnFailure(AsyncNetworkStream):
+    """A connection that is closed if TLS does not begin on it.
+
+    httpcore leaves the connection open if the deadline ends the TLS handshake. A server that never answers
+    the handshake could then use up the sockets of this process.
+    """
+
+    def __init__(self, stream: AsyncNetworkStream) -> None:
+        self._stream = stream
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        """Read at most ``max_bytes`` bytes."""
+        return await self._stream.read(max_bytes, timeout)
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        """Write all of the bytes."""
+        await self._stream.write(buffer, timeout)
+
+    async def aclose(self) -> None:
+        """Close the connection."""
+        await self._stream.aclose()
+
+    async def start_tls(
+        self, ssl_context: SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> AsyncNetworkStream:
+        """Begin TLS, or close the connection."""
+        try:
+            return await self._stream.start_tls(ssl_context, server_hostname, timeout)
+        except BaseException:
+            await self._stream.aclose()
+            raise
+
+    def get_extra_info(self, info: str) -> Any:
+        """Return a property of the connection, such as its socket."""
+        return self._stream.get_extra_info(info)
 
 
 class GuardedNetwork(AsyncNetworkBackend):
@@ -90,12 +128,10 @@ class GuardedNetwork(AsyncNetworkBackend):
         """
         del timeout, local_address, socket_options  # the caller's deadline covers everything
         if self._proxy is not None and self._proxy_resolves and not is_address(host):
-            return await self._through_proxy(self._proxy, host, port)
+            return ClosedOnFailure(await self._through_proxy(self._proxy, host, port))
         for address in await self._checked(host, port):
             try:
-                if self._proxy is not None:
-                    return await self._through_proxy(self._proxy, address, port)
-                return await self._inner.connect_tcp(address, port, timeout=CONNECT_TIMEOUT_S)
+                return ClosedOnFailure(await self._connected(address, port))
             except (ConnectError, ConnectTimeout):
                 continue
         raise NoAnswer("no address of the host accepts the connection")
@@ -117,6 +153,12 @@ class GuardedNetwork(AsyncNetworkBackend):
             log.warning("outbound_address_refused", host=host, address=refused[0])
             raise address_refused()
         return [str(parsed(address)) for address in found[:MAX_ADDRESSES]]
+
+    async def _connected(self, address: str, port: int) -> AsyncNetworkStream:
+        """Connect to a checked address, directly or through the proxy."""
+        if self._proxy is not None:
+            return await self._through_proxy(self._proxy, address, port)
+        return await self._inner.connect_tcp(address, port, timeout=CONNECT_TIMEOUT_S)
 
     async def _through_proxy(self, proxy: URL, host: str, port: int) -> AsyncNetworkStream:
         """Open a tunnel to the host through the proxy (RFC 9110, section 9.3.6)."""

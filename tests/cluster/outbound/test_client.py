@@ -1,6 +1,9 @@
 """The guarded transport sends requests as other clients do, within the limits that its caller gives."""
 
+import asyncio
+import contextlib
 import gzip
+import os
 import socket
 import threading
 import time
@@ -11,7 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from cluster.errors import ClusterError
 from cluster.outbound import (
+    AsyncOutboundClient,
     DeadlineExceeded,
     NoAnswer,
     OutboundClient,
@@ -202,6 +207,7 @@ def test_a_bomb_takes_no_memory(encoding: str) -> None:
         ("deflate", zlib.compress(b"text" * 10)[2:-4]),
         ("identity", b"text" * 10),
     ],
+    ids=["gzip", "gzip of two members", "deflate", "deflate without a header", "identity"],
 )
 def test_a_body_is_unpacked_up_to_its_limit(
     encoding: str, body: bytes, server: OutsideServer, client: OutboundClient
@@ -213,7 +219,11 @@ def test_a_body_is_unpacked_up_to_its_limit(
         client.get(server.url(), max_bytes=39, deadline_s=10)
 
 
-@pytest.mark.parametrize("body", [gzip.compress(b"text" * 10)[:-4], b"no gzip", gzip.compress(b"a") + b"x"])
+@pytest.mark.parametrize(
+    "body",
+    [gzip.compress(b"text" * 10)[:-4], b"no gzip", gzip.compress(b"a") + b"x"],
+    ids=["cut off", "no gzip", "more behind it"],
+)
 def test_a_damaged_body_is_no_answer(body: bytes, server: OutsideServer, client: OutboundClient) -> None:
     server.answers["/"] = answering(200, body, content_encoding="gzip")
     with pytest.raises(NoAnswer):
@@ -248,6 +258,51 @@ def test_a_slow_drip_ends_at_the_deadline(server: OutsideServer, client: Outboun
     with pytest.raises(DeadlineExceeded, match=r"0\.3 seconds"):
         client.get(server.url(), max_bytes=100, deadline_s=0.3)
     assert time.monotonic() - started < 2
+
+
+async def test_a_server_that_never_answers_the_tls_handshake_keeps_no_connection() -> None:
+    with socket.create_server((PERMITTED, 0)) as silent:
+        port = silent.getsockname()[1]
+        client = AsyncOutboundClient(reaching(port))
+        with pytest.raises(DeadlineExceeded):
+            await client.get(f"https://{PERMITTED}:{port}/", max_bytes=10, deadline_s=0.2)
+        await asyncio.sleep(0)
+        connection, _ = silent.accept()
+        with connection:
+            connection.settimeout(1)
+            assert b"".join(iter(lambda: connection.recv(4_096), b"")).startswith(b"\x16\x03")
+
+
+async def test_no_end_of_a_request_leaves_a_connection_open(server: OutsideServer) -> None:
+    def endless(handler: OutsideHandler) -> None:
+        handler.send_response(200)
+        handler.end_headers()
+        while True:
+            handler.wfile.write(bytes(10_000))
+
+    server.answers |= {
+        "/endless": endless,
+        "/silent": lambda handler: time.sleep(0.3),
+        "/reset": lambda handler: handler.reset(),
+        "/inner": answering(302, location="http://127.0.0.2/"),
+        "/whole": answering(200, b"text"),
+        "/bomb": answering(200, BOMBS["gzip"], content_encoding="gzip"),
+        "/br": answering(200, b"text", content_encoding="br"),
+        "/no-http": lambda handler: handler.wfile.write(bytes(200_000)),
+    }
+    client = AsyncOutboundClient(reaching(server.port))
+
+    async def send(path: str, max_bytes: int) -> None:
+        with contextlib.suppress(ClusterError):
+            await client.get(server.url(path), max_bytes=max_bytes, deadline_s=0.2)
+
+    await send("/whole", 10)  # opens what the event loop keeps
+    before = len(os.listdir("/proc/self/fd"))
+    for max_bytes in (0, 1_000):
+        await asyncio.gather(*(send(path, max_bytes) for path in server.answers))
+    await asyncio.sleep(0.4)  # the server closes its ends, which are in this process too
+
+    assert len(os.listdir("/proc/self/fd")) <= before
 
 
 def test_a_slow_name_server_ends_at_the_deadline(server: OutsideServer) -> None:

@@ -9,6 +9,8 @@ from psycopg_pool import ConnectionPool
 
 from cluster.database.paging import FIRST_PAGE
 from cluster.errors import Conflict
+from cluster.jobs.kinds import JobKind
+from cluster.jobs.queue import submit
 from cluster.settings import Settings
 from cluster.webhooks import outbox
 from cluster.webhooks.deliveries import DeliveryState, get_delivery, list_deliveries, record_event, redeliver
@@ -217,16 +219,19 @@ def test_a_deleted_organisation_records_and_sends_nothing_more(
     assert claim(connection, organisation) == []
 
 
-def test_a_job_is_needed_only_while_a_delivery_is_due(
-    connection: Connection[Any], organisation: str, new_endpoint: NewEndpointId
+def test_one_job_is_needed_while_a_delivery_is_due(
+    connection: Connection[Any], pool: ConnectionPool, organisation: str, new_endpoint: NewEndpointId
 ) -> None:
     new_endpoint()
     kind = uuid4().hex
     claim(connection, lease_s=600)
     assert not has_work(connection, organisation="system", kind=kind)
     record(connection, organisation)
-    with connection.transaction():
+    with connection.transaction(), pool.connection() as other:
         assert has_work(connection, organisation="system", kind=kind)
+        assert not has_work(other, organisation="system", kind=kind)
+    submit(connection, organisation, JobKind(name=kind), {})
+    assert not has_work(connection, organisation=organisation, kind=kind)
 
 
 def test_an_event_is_sent_again_with_a_new_deadline(
