@@ -237,7 +237,9 @@ class BlobWriter:
         self.bytes += len(part)
 
     def commit(self) -> Blob:
-        """Store the blob under its hash. On a local disk the blob survives a power cut once this returns."""
+        """Store the blob under its hash. On a local disk the blob survives a power cut as soon as this method
+        has returned.
+        """
         with translated_storage_errors():
             if self._store._local:
                 self._file.flush()

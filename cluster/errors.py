@@ -57,7 +57,7 @@ class ProviderUnavailable(Unavailable):
 
 
 class Resource(StrEnum):
-    """A resource that can be used up. A failed call may succeed once there is room again."""
+    """A resource that can be used up. A failed call may succeed as soon as there is room again."""
 
     #: The disk with the data of Postgres. It is used up if it is full or a quota is reached.
     DATABASE_DISK = "database_disk"

@@ -243,7 +243,7 @@ def options(settings: Settings) -> dict[str, Any]:
 
 
 def _slots_of_a_class(settings: Settings) -> int:
-    """Return the number of jobs of one class that a worker can always run at once."""
+    """Return the number of jobs of one class that a worker can always run at the same time."""
     own = (
         settings.worker_slots_high,
         settings.worker_slots_medium,

@@ -46,7 +46,8 @@ class SourceFile:
 def list_sources(location: str, *, on_left_out: OnLeftOut) -> Iterator[SourceFile]:
     """List everything at or below ``location`` that is not a folder, sorted by name.
 
-    Hidden entries are not listed. Files that cannot be read are listed too, so that each ends in an outcome.
+    Hidden entries are not listed. Files that cannot be read are listed too, so that every file gets an
+    outcome.
 
     Args:
         location: a path, or a URI with one of ``SCHEMES``.

@@ -40,7 +40,7 @@ def build_api(service: Service, *, stopping: Callable[[], bool] = lambda: False)
     """Build the application that uses this service.
 
     Args:
-        stopping: returns True once the process only finishes its open requests; ``/readyz`` then answers 503.
+        stopping: returns True if the process only finishes its open requests; ``/readyz`` then answers 503.
     """
     app = FastAPI(
         title="embedding-cluster",

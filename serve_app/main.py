@@ -17,8 +17,8 @@ from cluster.engines import ModelEntry, Registry
 from cluster.settings import Settings
 from serve_app.deployment import ELSEWHERE, HEALTH_TIMEOUT_S, EmbedderIngress, ModelReplica
 
-#: Maximum number of requests in a replica at once. Further requests wait in the router, from which another
-#: replica can take them.
+#: Maximum number of requests in a replica at the same time. Further requests wait in the router, from which
+#: another replica can take them.
 MAX_ONGOING_REQUESTS = 256
 #: Seconds over which autoscaling averages the load. Replicas report their load every 10 s.
 LOOK_BACK_S = 15

@@ -85,8 +85,8 @@ def open_pool(settings: Settings, *, reviving: bool = False) -> ConnectionPool:
         except psycopg.Error:
             if reviving:
                 database_url(settings)
-            # If one connection is dead, the other connections are dead too. Check all of them at once: the
-            # pool would check them one by one, with pauses that double.
+            # If one connection is dead, the other connections are dead too. Check all of them at the same
+            # time: the pool would check them one by one, with pauses that double.
             pool.check()
             raise
 

@@ -121,7 +121,8 @@ def lock_document(connection: Connection[Any], organisation: str, id: str) -> No
 
 
 def record_success(connection: Connection[Any], attempt: DocumentAttempt, content: DocumentContent) -> None:
-    """Record an attempt that found text. Its version is searchable once this transaction commits.
+    """Record an attempt that found text. The version that the attempt read is searchable as soon as this
+    transaction commits.
 
     Raises:
         ValueError: documents with this outcome are not searchable.

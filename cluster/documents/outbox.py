@@ -41,7 +41,7 @@ IDS_PER_BATCH = 1_000
 FIRST_BACKOFF_S, LONGEST_BACKOFF_S = 1.0, 3_600.0
 #: A writer waits this many seconds if one of its ids is being sent at the moment.
 RETRY_AFTER_S = 1.0
-#: The id that stands for every vector of a store.
+#: Id in the outbox that means every vector of a store.
 WHOLE_STORE = ""
 
 

@@ -157,7 +157,9 @@ class Engine(Protocol):
 
     @property
     def concurrency(self) -> int:
-        """Number of batches computed at once at full speed: CPU threads, or batches in flight on a GPU."""
+        """Number of batches that are computed at the same time at full speed: CPU threads, or batches in
+        flight on a GPU.
+        """
 
     @property
     def packed(self) -> bool:

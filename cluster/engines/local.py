@@ -78,7 +78,7 @@ class LocalEngine:
 
     @property
     def concurrency(self) -> int:
-        """Number of batches computed at once at full speed."""
+        """Number of batches that are computed at the same time at full speed."""
         return self._threads
 
     @property

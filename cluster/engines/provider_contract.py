@@ -44,7 +44,7 @@ class ProviderEngine(Engine, Protocol):
     def embed_ids(
         self, ids: Sequence[NDArray[np.int32]], *, organisation: str | None = None, patience_s: float = 0.0
     ) -> NDArray[np.float32]:
-        """Compute as ``Engine.embed_ids`` does, in as many requests as needed, several at once.
+        """Compute as ``Engine.embed_ids`` does, in as many requests as needed, several at the same time.
 
         Args:
             ids: tokenised inputs.

@@ -135,7 +135,7 @@ class Job:
     scheduled_for: datetime | None
     #: The window in which the job may begin (``cluster.jobs.schedules.run_window``); None: at any time.
     run_window: dict[str, Any] | None
-    #: True once the job's cancellation was requested.
+    #: True if the job's cancellation was requested.
     cancel_asked: bool
     #: Reason of the cancellation request, until the job has ended.
     cancel_reason: str | None

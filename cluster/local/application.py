@@ -67,8 +67,8 @@ def _send(config: dict[str, Any], settings: Settings) -> None:
     """Send the configuration to Serve, and send it again while Serve answers with an internal error.
 
     The first request starts Serve and waits for its proxies (``serve_start_async`` in Ray 2.60). If Serve
-    replaces a proxy meanwhile, because a busy machine delays its health checks, that request fails with 500.
-    Serve keeps running, so a further request succeeds.
+    replaces a proxy during this time, because a busy machine delays its health checks, that request fails
+    with 500. Serve keeps running, so a further request succeeds.
 
     Raises:
         Unavailable: Serve refused the configuration, or its errors lasted for ``SERVE_ERROR_LASTS_S``.

@@ -44,7 +44,7 @@ class OrganisationOptions:
     billing_day: int = 1
     #: Share of a model's time; None: the setting ``CLUSTER_ORGANISATION_WEIGHTS``, else 1.
     weight: float | None = None
-    #: Maximum number of jobs of one priority class that run at once; None: no limit.
+    #: Maximum number of jobs of one priority class that run at the same time; None: no limit.
     concurrency_limit: int | None = None
     #: Maximum number of files; 0: no limit; None: the setting ``CLUSTER_ORGANISATION_FILES``.
     files_limit: int | None = None

@@ -43,9 +43,9 @@ SQL = {
 #: others.
 URGENT_SHARE = 9
 #: Grants are spread over the window: otherwise the first caller would use up the whole window, and an urgent
-#: claim would wait for its end. ``BURST`` is the part of a limit that may be granted at once. ``PACE`` is the
-#: speed of further grants, as a multiple of the average speed. ``PACE`` is above 1, so that callers can still
-#: use room that was left unused.
+#: claim would wait for its end. ``BURST`` is the part of a limit that may be granted in one moment. ``PACE``
+#: is the speed of further grants, as a multiple of the average speed. ``PACE`` is above 1, so that callers
+#: can still use room that was left unused.
 BURST, PACE = 0.05, 1.1
 #: Seconds for which a grant counts as in use if its process does not settle it. This has to be longer than
 #: the time limit of a call.
@@ -110,7 +110,7 @@ class SharedBudget:
         limits: for each resource, the amount that the provider allows, and the seconds of its window.
         weights: shares of organisations that compete; an organisation without an entry has weight 1.
         lease_s: seconds after which a grant that was not settled ends; longer than a call takes.
-        burst: part of a limit that may be granted at once, 0 to 1.
+        burst: part of a limit that may be granted in one moment, 0 to 1.
 
     Raises:
         InvalidInput: a limit or its window is not greater than zero.

@@ -22,7 +22,7 @@ KINDS_SENTENCE = (
 
 
 class IndexSource(BaseModel):
-    """The index that a name in ``CLUSTER_INDEXES`` stands for, and its options."""
+    """The index that a name in ``CLUSTER_INDEXES`` means, and the options of this index."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 

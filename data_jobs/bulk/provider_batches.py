@@ -33,7 +33,7 @@ log = structlog.get_logger(__name__)
 #: Seconds between two requests to the provider for the states of batches. The first waits are short, because
 #: small batches end soon. Each wait is ``SLOWER`` times as long as the wait before.
 FIRST_POLL_S, LONGEST_POLL_S, SLOWER = 2.0, 60.0, 1.5
-#: Maximum seconds for which the provider may not answer.
+#: A run fails after this many seconds without an answer of the provider.
 PATIENCE_S = 1_200.0
 #: Maximum number of documents in one transaction.
 DOCUMENTS_PER_WRITE = 10_000

@@ -1,4 +1,4 @@
-"""Chooses how many rows are written at once. The number becomes smaller if the index refuses or delays a
+"""Chooses how many rows are written in one call. The number becomes smaller if the index refuses or delays a
 write, and larger after a success.
 
 size = BatchSize(most=1_000)

@@ -50,7 +50,7 @@ from data_jobs.worker.job_attempt import BACKOFF, JobAttempt, NotWanted
 
 log = structlog.get_logger(__name__)
 
-#: Number of bytes that are copied from the blob store at once.
+#: Number of bytes that are copied from the blob store in one step.
 COPY_BYTES = 1024 * 1024
 #: Maximum number of attempts at one write. If all attempts fail, the stage fails.
 WRITE_ATTEMPTS = 5

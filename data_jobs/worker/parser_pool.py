@@ -58,7 +58,7 @@ class Parsers:
             rank: a waiting job with a higher rank goes first.
             part: only these pages of a PDF.
             timeout_s: time limit in seconds; None means the setting ``parse_timeout_s``.
-            on_begin: called once a parser is free.
+            on_begin: called as soon as a parser is free.
         """
         parser = await self._take(rank)
         on_begin()

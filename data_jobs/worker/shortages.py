@@ -4,7 +4,7 @@
     job = await shortages.patiently(lambda: in_transaction(work, ...))
 
 A full disk does not mean that the database is lost or that a job has failed. The worker keeps its jobs and
-their leases, and continues when there is room. Meanwhile the worker announces the shortage through
+their leases, and continues when there is room. While it waits, the worker announces the shortage through
 ``cluster.database.shortages``, because a full database accepts no new row.
 """
 
@@ -33,7 +33,7 @@ log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
-#: Wait between two calls. A heartbeat has the same maximum wait, so once there is room, the heartbeat is sent
+#: Wait between two calls. A heartbeat has the same maximum wait, so when there is room, the heartbeat is sent
 #: well within a lease.
 BACKOFF = Backoff(first_s=0.2, longest_s=2.0)
 #: Error numbers of a full or read-only disk of this node.
@@ -45,7 +45,7 @@ class Shortages:
 
     Args:
         settings: settings with the address of the database.
-        stopping: an event; once it is set, calls no longer wait for room.
+        stopping: an event; after it is set, calls no longer wait for room.
     """
 
     def __init__(self, settings: Settings, stopping: asyncio.Event) -> None:

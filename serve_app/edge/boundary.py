@@ -204,8 +204,8 @@ class _Answer:
         self._began = time.perf_counter()
         #: Status code of the answer; 0 before the answer begins.
         self.status = 0
-        #: True once the last byte was sent. After that, the server reports a disconnect even if the client is
-        #: still connected.
+        #: True after the last byte was sent. After that, the server reports a disconnect even if the client
+        #: is still connected.
         self.complete = False
 
     @property

@@ -107,7 +107,7 @@ class EventStream(Response):
     Args:
         source: gives the events.
         listeners: the listeners of this replica.
-        stopping: returns True once the replica stops.
+        stopping: returns True if the replica stops.
         longest_s: maximum seconds of the stream; less than the time limits of proxies and of requests.
         heartbeat_s: seconds between two comments while there are no events.
     """

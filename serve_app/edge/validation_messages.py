@@ -18,7 +18,7 @@ from pydantic_core import core_schema
 from cluster.text.well_formed import well_formed
 from serve_app.messages import LIST, MAX_QUOTED, OBJECT, quoted, shortened
 
-#: The text that stands for an empty name.
+#: Text that is shown for an empty name.
 EMPTY = '""'
 #: The words before the name of a field that is not in the body. The first item of an error's ``loc`` is the
 #: origin of the field.

@@ -31,7 +31,7 @@ class Heartbeat:
         self._beat: Future[NDArray[np.float32]] | None = None
 
     async def check(self) -> None:
-        """Return once the word is embedded, or at once if calls to the engine cost money.
+        """Wait until a word is embedded. If calls to the engine cost money, return at once.
 
         Raises:
             Unavailable: the word was not embedded in time.

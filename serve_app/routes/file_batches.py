@@ -1,4 +1,4 @@
-"""/v1/vector_stores/{id}/file_batches as in OpenAI's API: attach up to 2,000 files at once."""
+"""/v1/vector_stores/{id}/file_batches as in OpenAI's API: attach up to 2,000 files with one request."""
 
 from typing import Annotated, Any, Literal, Self
 

@@ -106,7 +106,7 @@ class VectorStoreFileObject(ResponseModel):
     vector_store_id: str
     """Id of the vector store."""
     status: FileStatus
-    """`completed` once the file can be searched."""
+    """`completed` as soon as the file can be searched."""
     last_error: FileError | None
     """Why the file failed; null if it did not fail."""
     chunking_strategy: Annotated[StaticChunking | OtherChunking, Field(discriminator="type")]
@@ -123,7 +123,7 @@ class VectorStoreFileObject(ResponseModel):
     stage: str | None
     """`queued`, or the stage that runs now; null unless the file is in progress."""
     progress: FileProgress | None
-    """Progress of the job; null once the job is archived."""
+    """Progress of the job; null after the job was archived."""
     attempt: int | None
     """Number of the job's current or last attempt."""
     priority_class: PriorityClass | None

@@ -1,4 +1,4 @@
-"""Load many chunks at once, and build the approximate index of their collection after the load.
+"""Load many chunks in one call, and build the approximate index of their collection after the load.
 
 bulk_load(index, "default", "vs_1", chunks, collection="m_minilm_0123")
 """
@@ -15,7 +15,7 @@ class ApproximateIndex:
     """Drops the approximate index of a collection during a large load, and builds it after the load.
 
     Inserting a row is 35 times slower while the collection has an approximate index. So the load drops the
-    index once it has written more rows than the collection had before. A smaller load keeps the index,
+    index as soon as it has written more rows than the collection had before. A smaller load keeps the index,
     because the searches of other stores use it. After an interruption, the approximate index may be missing
     until ``optimise`` or the next load.
     """

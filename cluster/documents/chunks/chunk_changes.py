@@ -1,7 +1,7 @@
 """Delete chunks or change their attributes in the caller's transaction, without a call to a vector index.
 
-Searches see the change once the transaction commits. The outbox deletes or changes vectors in an external
-index after the transaction.
+Searches see the change as soon as the transaction commits. The outbox deletes or changes vectors in an
+external index after the transaction.
 
     with connection.transaction():
         delete_document(connection, "default", "vs_1", document, collection="m_minilm_0123")
@@ -21,8 +21,8 @@ def delete_document(
 ) -> int:
     """Delete the document's chunks in the caller's transaction. Returns the number of deleted chunks.
 
-    Searches do not find the chunks once the transaction commits. The outbox deletes vectors in an external
-    index after the transaction.
+    As soon as the transaction commits, searches no longer find the chunks. The outbox deletes vectors in an
+    external index after the transaction.
     """
     deleted = chunk_store.delete_document(connection, organisation, store, document, collection=collection)
     outbox.add(connection, organisation, store, deleted.outside)

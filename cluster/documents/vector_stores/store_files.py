@@ -72,7 +72,7 @@ class StoreFile:
     failed_pages: list[int]
     created_at: datetime
     filename: str
-    #: This field and the fields up to ``retry_at`` describe the job; None once the job is archived.
+    #: This field and the fields up to ``retry_at`` describe the job; None after the job was archived.
     job_state: JobState | None
     priority_class: PriorityClass | None
     priority: int | None

@@ -70,7 +70,7 @@ class VectorStore:
 
     @property
     def expired(self) -> bool:
-        """True once the store has expired. Its documents can no longer be found."""
+        """True if the store has expired. Its documents can no longer be found."""
         return self.expires_at is not None and self.expires_at <= datetime.now(UTC)
 
 

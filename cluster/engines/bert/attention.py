@@ -30,8 +30,8 @@ BiasOf = Callable[[int], Tensor]
 #: torch's ``varlen_attn``, or a function with the same result.
 Kernel = Callable[..., Tensor]
 
-#: Maximum number of attention scores in memory at once on a CPU; they take 2 MB in bfloat16. With four times
-#: as many scores, each score took twice the time.
+#: Maximum number of attention scores in memory at the same time on a CPU; they take 2 MB in bfloat16. With
+#: four times as many scores, each score took twice the time.
 CPU_SCORES = 1 << 20
 #: All keys at this distance or farther have the same bias.
 FARTHEST = 128

@@ -24,13 +24,13 @@ from torch import Tensor
 from cluster.engines.bert.linear import TYPICAL_ROWS, Activation, activate
 from cluster.errors import Misconfigured
 
-#: Integer that stands for the largest activation of a token.
+#: Integer that represents the largest activation of a token.
 STEPS = 127
-#: The unsigned integer that stands for an activation of zero.
+#: The unsigned integer that represents an activation of zero.
 ZERO_POINT = 128
-#: Integer that stands for the largest weight if one instruction adds four products (VNNI or AMX).
+#: Integer that represents the largest weight if one instruction adds four products (VNNI or AMX).
 WEIGHT_STEPS = 127
-#: Integer that stands for the largest weight on other processors. They first add two products in 16 bits,
+#: Integer that represents the largest weight on other processors. They first add two products in 16 bits,
 #: which would overflow with larger weights.
 WEIGHT_STEPS_IN_16_BITS = 63
 #: Numbers of rows, inputs and outputs of the matrix product with which ``weight_steps`` tests the processor.

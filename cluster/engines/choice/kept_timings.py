@@ -4,8 +4,8 @@
 
 A file names the processor, the shape of the model, the version of torch, the code of the forward passes, the
 number of threads and the paths, and is valid only for these. If the file is missing, damaged or not valid,
-the paths are timed again and the file is replaced in one step. If several processes do this at once, the
-process that ends later uses the timings of the process that ended earlier.
+the paths are timed again and the file is replaced in one step. If several processes do this at the same time,
+the process that ends later uses the timings of the process that ended earlier.
 """
 
 import json

@@ -35,7 +35,9 @@ def description() -> list[str]:
 
 
 def granted_cores(quota: Path | None = None) -> int:
-    """Return the number of cores that this process may use at once, by CPU affinity and container quota."""
+    """Return the number of cores that this process may use at the same time, by CPU affinity and container
+    quota.
+    """
     cores = len(os.sched_getaffinity(0))
     try:
         granted, period = (quota or CPU_QUOTA).read_text(encoding="ascii").split()

@@ -8,7 +8,7 @@ This runs when an engine first opens on a machine; ``kept_timings`` keeps the ti
 Paths are timed in turns, in the processor time of one thread, and the shortest of a few calls counts. So
 other work on the machine changes the timings little. Only the first layers of a model are timed, because all
 layers have the same shape. An engine has one thread per core, but one thread is enough for timing: two
-threads at once changed no path's time by more than 5%.
+threads that ran at the same time changed no path's time by more than 5%.
 """
 
 import time

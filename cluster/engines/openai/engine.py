@@ -1,6 +1,6 @@
 """``OpenAIEngine`` computes vectors at OpenAI, or at a server that speaks OpenAI's protocol.
 
-Requests run on one event loop in a thread of the engine, several at once.
+Requests run on one event loop in a thread of the engine, several at the same time.
 
     engine = open_engine(entry)
     engine.embed_ids(ids, organisation="acme")      # (n, dim) float32

@@ -101,7 +101,7 @@ class WordFinder:
     def _learn(self, code: int) -> None:
         kind, normal = self._ask(without_surrogates(chr(code)))
         self._normal[code] = ord(normal)
-        self._kind[code] = kind  # set last: once a kind is set, other threads read ``_normal``
+        self._kind[code] = kind  # set last, because other threads read ``_normal`` when a kind is set
 
     def _ask(self, character: str) -> tuple[CharacterKind, str]:
         """Run the tokeniser on a character between two letters. Return the kind and the normal form."""

@@ -29,7 +29,7 @@ class RequestTooLarge(Permanent):
 
 
 class Meaning(NamedTuple):
-    """The error of this project that stands for an exception of the package."""
+    """The error of this project that replaces an exception of the package."""
 
     kind: type[ClusterError]
     #: Advice for a person: what to do about the error.

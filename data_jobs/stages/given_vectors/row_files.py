@@ -26,7 +26,7 @@ from cluster.errors import InvalidInput
 PARQUET_MARK = b"PAR1"
 #: Maximum number of bytes of a line: a vector of 16,000 numbers, and a text in which each byte is escaped.
 MAX_LINE_BYTES = 4 * 1024 * 1024
-#: Number of bytes of a column that are read at once.
+#: Number of bytes of a column that are read in one step.
 BUFFER_BYTES = 1024 * 1024
 #: Maximum number of rows of a part, and of a part of a Parquet file with texts.
 ROWS_PER_PART, ROWS_PER_TEXT_PART = 1_000, 250

@@ -81,7 +81,7 @@ class RequestBody:
 
     @property
     def disconnected(self) -> bool:
-        """True once the client has disconnected, while it sent the body or waited for the answer."""
+        """True if the client has disconnected, while it sent the body or waited for the answer."""
         return self._disconnected.is_set()
 
     async def receive(self) -> Message:

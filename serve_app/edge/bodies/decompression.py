@@ -25,7 +25,7 @@ class Decompressor:
     def decompress(self, part: bytes, *, last: bool) -> bytes:
         """Return the decompressed bytes of the part.
 
-        Decompression stops once the body has more than ``max_bytes``. The caller must check the length of the
+        Decompression stops when the body has more than ``max_bytes``. The caller must check the length of the
         result.
 
         Raises:

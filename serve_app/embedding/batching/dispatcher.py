@@ -1,4 +1,4 @@
-"""The dispatcher makes batches of waiting inputs, and gives a batch to the engine once it is free.
+"""The dispatcher makes batches of waiting inputs, and gives a batch to the engine when the engine is free.
 
 It has no timer. Each organisation may have one urgent batch at a time, made of its inputs in the lane
 ``interactive``. The engine computes urgent batches before all others. All other inputs share ordinary

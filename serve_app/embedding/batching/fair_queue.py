@@ -50,13 +50,15 @@ class Item:
     #: The requests that wait for this input, each with the row of its vector.
     waiters: list[tuple[PendingRequest, int]]
     since: float = field(default_factory=time.monotonic)
-    #: True once the item left the queue. An item is in both lanes if an interactive request needs an input
-    #: that a bulk request waits for.
+    #: True after the item has left the queue. An item is in both lanes if an interactive request needs an
+    #: input that a bulk request waits for.
     taken: bool = False
 
     @property
     def wanted(self) -> bool:
-        """False once no request waits for this input, because all were cancelled, timed out or failed."""
+        """False if no request waits for this input any more, because all were cancelled, timed out or
+        failed.
+        """
         return any(not request.done.done() for request, _ in self.waiters)
 
 
@@ -72,7 +74,7 @@ class _Line:
 
 
 class FairQueue:
-    """The queue, with both lanes. An empty line is deleted once it is not ahead of the virtual time."""
+    """The queue, with both lanes. An empty line is deleted as soon as it is not ahead of the virtual time."""
 
     def __init__(self, weights: Mapping[str, float]) -> None:
         self._weights = weights

@@ -1,4 +1,4 @@
-"""Reads the events of jobs for many listeners at once; ``edge.sse`` sends the events.
+"""Reads the events of jobs for many listeners at the same time; ``edge.sse`` sends the events.
 
 All listeners of a replica wait in one feed. While there are listeners, one query reads the new events of all
 their jobs twice a second, so a listener needs no database connection and no thread of its own. The ids of

@@ -102,7 +102,7 @@ class JobObject(ResponseModel):
     progress: JobProgress
     """How much of the job is done."""
     cancel_asked: bool
-    """True once the job's cancellation was requested."""
+    """True if the job's cancellation was requested."""
     error: JobError | None
     """Why the job failed or was cancelled, or why its last attempt failed; null otherwise."""
     created_at: float

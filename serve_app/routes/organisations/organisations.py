@@ -53,7 +53,7 @@ class OrganisationChanges(RequestModel):
     weight: Weight | None = None
     """Share of a model's time; null: the share in the setting `CLUSTER_ORGANISATION_WEIGHTS`, or 1."""
     concurrency_limit: ConcurrencyLimit | None = None
-    """Maximum number of jobs of one priority class that run at once; null: no limit."""
+    """Maximum number of jobs of one priority class that run at the same time; null: no limit."""
     files_limit: StorageLimit | None = None
     """Maximum number of files; 0: no limit; null: the setting `CLUSTER_ORGANISATION_FILES`."""
     bytes_limit: StorageLimit | None = None
@@ -83,7 +83,7 @@ class OrganisationObject(ResponseModel):
     weight: float | None
     """Share of a model's time; null: the share in the setting `CLUSTER_ORGANISATION_WEIGHTS`, or 1."""
     concurrency_limit: int | None
-    """Maximum number of jobs of one priority class that run at once; null: no limit."""
+    """Maximum number of jobs of one priority class that run at the same time; null: no limit."""
     files_limit: int | None
     """Maximum number of files; 0: no limit; null: the setting `CLUSTER_ORGANISATION_FILES`."""
     bytes_limit: int | None
