@@ -106,7 +106,7 @@ class Job:
     #: What ``done`` and ``total`` count.
     unit: str
     priority_class: PriorityClass
-    #: 0 to 9. Among the organisation's queued jobs of one class, jobs with a higher number begin first.
+    #: Priority, 0 to 9. Among the organisation's queued jobs of a class, those with a higher number begin first.
     priority: int
     #: Id of the file, store, ... that the job is about.
     subject: str | None
@@ -150,11 +150,11 @@ class Job:
 class Backlog:
     """Counts jobs of all organisations that wait only for a free worker, and the jobs that workers run."""
 
-    #: Jobs that could begin now if there were enough workers.
+    #: Number of jobs that could begin now if there were enough workers.
     jobs: int
     #: Seconds that the oldest of these jobs has waited.
     oldest_s: float
-    #: Jobs that workers run.
+    #: Number of jobs that workers run.
     running: int
 
 

@@ -165,7 +165,7 @@ class JobView:
 class JobEvent:
     """An event of a job."""
 
-    #: Later events of a job have higher ids.
+    #: Id of the event. Later events of a job have higher ids.
     id: int
     at: datetime
     type: str

@@ -40,9 +40,9 @@ class OrganisationOptions:
     name: str = ""
     #: IANA name of the time zone in which the organisation's days begin.
     time_zone: str = "UTC"
-    #: Share of a model's time; None: the share in the setting ``CLUSTER_ORGANISATION_WEIGHTS``, or 1.
+    #: Day of the month, 1 to 28, on which a billing period begins.
     billing_day: int = 1
-    #: Share of a model's time; None: the setting ``CLUSTER_ORGANISATION_WEIGHTS``, else 1.
+    #: Share of a model's time; None: the share in the setting ``CLUSTER_ORGANISATION_WEIGHTS``, or 1.
     weight: float | None = None
     #: Maximum number of jobs of one priority class that run at the same time; None: no limit.
     concurrency_limit: int | None = None

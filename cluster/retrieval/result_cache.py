@@ -36,7 +36,7 @@ class ResultCacheStats:
     hits: int = 0
     #: Number of searches that were run because the cache did not have the result.
     misses: int = 0
-    #: Memory of the entries now, estimated.
+    #: Estimated memory of the current entries, in bytes.
     bytes: int = 0
 
 

@@ -84,7 +84,7 @@ class IngestReport:
 
     @property
     def failed(self) -> int:
-        """Documents that are not searchable after this run."""
+        """Number of documents that are not searchable after this run."""
         return self.totals["documents"] - sum(self.outcomes[outcome] for outcome in SEARCHABLE)
 
     def to_dict(self) -> dict[str, Any]:

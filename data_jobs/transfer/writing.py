@@ -38,13 +38,13 @@ Document = tuple[Copied, list[ChunkRecord]]
 class Counts:
     """Counts chunks. At the end, ``source`` is the sum of ``written``, ``unchanged`` and ``failed``."""
 
-    #: Chunks that were read.
+    #: Number of chunks that were read.
     source: int = 0
-    #: Chunks that are new in the store, or have changed.
+    #: Number of chunks that are new in the store, or have changed.
     written: int = 0
-    #: Chunks that the store had already.
+    #: Number of chunks that the store had already.
     unchanged: int = 0
-    #: Chunks that could not be written.
+    #: Number of chunks that could not be written.
     failed: int = 0
     #: The first documents and files that were left out or failed, each with the reason.
     reasons: list[str] = field(default_factory=list)

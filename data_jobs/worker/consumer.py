@@ -1,5 +1,4 @@
-"""Take jobs from the queue and run several at the same time until stopped, and recover when the database is
-lost.
+"""Take jobs from the queue, run several jobs at the same time, and recover when the database is lost.
 
 Each priority class has reserved slots. Shared slots take the highest class first. So each class has slots
 that no other class can use, and low classes never starve. Each group of slots is a Procrastinate worker on
