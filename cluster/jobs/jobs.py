@@ -106,7 +106,7 @@ class Job:
     #: What ``done`` and ``total`` count.
     unit: str
     priority_class: PriorityClass
-    #: Priority, 0 to 9. Among the organisation's queued jobs of a class, those with a higher number begin first.
+    #: Priority, 0 to 9. Of an organisation's queued jobs of one class, those with higher numbers begin first.
     priority: int
     #: Id of the file, store, ... that the job is about.
     subject: str | None
