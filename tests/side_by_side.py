@@ -18,6 +18,11 @@ UNITS = {
     "faults": r"tests/faults/",
     "clients": r"tests/conformance/",
     "clusters of one file": r"tests/launch/",
+    # Importing this package takes 4 s, and a cross-encoder as long again.
+    "sentence-transformers": (
+        r"tests/(cluster/engines/test_(contract|families|sentence_transformers_kind)"
+        r"|serve_app/(edge/test_compatibility_fields|routes/test_(rerank|search)))\.py"
+    ),
 }
 
 
