@@ -22,7 +22,7 @@ import ray
 from ray import serve
 
 from cluster.settings import Settings
-from serve_app.open_address import require_key
+from serve_app.open_address import only_this_machine
 
 port, folder = int(sys.argv[1]), sys.argv[2]
 ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, _temp_dir=folder)
@@ -30,7 +30,7 @@ ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, _temp_dir=fol
 
 class NeedsKey:
     def __init__(self):
-        require_key(Settings())
+        only_this_machine(Settings())
 
     async def __call__(self, request):
         return "reached"
@@ -62,7 +62,12 @@ def test_a_replica_without_a_key_starts_only_where_serve_listens_on_loopback() -
             capture_output=True,
             text=True,
             timeout=200,
-            env={**os.environ, "PYTHONPATH": str(ROOT), "RAY_USAGE_STATS_ENABLED": "0"},
+            env={
+                **os.environ,
+                "PYTHONPATH": str(ROOT),
+                "RAY_USAGE_STATS_ENABLED": "0",
+                "CLUSTER_HOME": f"{folder}/home",  # it has no database, so there is no key in it
+            },
         )
     finally:
         shutil.rmtree(folder, ignore_errors=True)
