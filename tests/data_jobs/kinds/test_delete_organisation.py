@@ -3,27 +3,49 @@ are left.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 from psycopg import Connection, errors
 from psycopg_pool import ConnectionPool
 
-from cluster.blobs import open_blob_store
+from cluster.blobs import BlobStore, open_blob_store
 from cluster.database import open_pool
+from cluster.documents.chunks.chunk_indexes import ChunkIndexes
+from cluster.documents.indexing import ChunkIndex
 from cluster.documents.organisation_deletion import KEPT, owner_columns, remaining, request_deletion
-from cluster.errors import Conflict
+from cluster.documents.vector_stores.attaching import attach
+from cluster.documents.vector_stores.stores import NewStore, create_store, list_stores
+from cluster.engines.contract import Fingerprint
+from cluster.errors import Conflict, Unavailable
 from cluster.jobs.jobs import JobState, get_job
 from cluster.jobs.schedules.schedules import SYSTEM
 from cluster.keys.api_keys import NewKey, create_key
 from cluster.organisations.organisations import ensure_organisation
 from cluster.organisations.usage import UsageEvent, UsageSource, event_id, record_usage
 from cluster.settings import Settings
+from cluster.settings.indexes import IndexSource
+from cluster.settings.values import Table
+from cluster.vector_index.collections import collection_name, look_up
+from tests import folder_index
 from tests.conftest import new_organisation
 from tests.data_jobs.running_consumer import consuming
-from tests.indexed_files import make_files
+from tests.indexed_files import make_files, process
 from tests.own_database import own_database
+
+FINGERPRINT = Fingerprint(
+    model="small",
+    revision="0123456789ab",
+    dim=3,
+    max_tokens=256,
+    pooling="mean",
+    normalised=True,
+    precision="float32",
+)
 
 
 @pytest.fixture(scope="module")
@@ -31,8 +53,9 @@ def own(settings: Settings, database_url: str) -> Iterator[Settings]:
     """Settings with a database of its own, because a key in the shared database would make other tests
     fail.
     """
+    indexes = Table({"folder": IndexSource(kind=folder_index.NAME)})
     with own_database(settings, database_url) as own:
-        yield own
+        yield own.model_copy(update={"indexes": indexes})
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +71,22 @@ async def no_vectors(*_: Any, **__: Any) -> Any:
     raise AssertionError("a deletion needs no vectors")
 
 
+def vectors_of(texts: Sequence[str]) -> NDArray[np.float32]:
+    """Any vectors; no test here searches."""
+    return np.ones((len(texts), FINGERPRINT.dim), np.float32)
+
+
+def searchable_store(connection: Connection[Any], index: ChunkIndex, owner: str) -> None:
+    """A store on this index with a searchable file."""
+    index.ensure(collection_name(FINGERPRINT), dim=FINGERPRINT.dim)
+    new = NewStore(name=f"on {index.name}", index=index.name)
+    store = create_store(connection, owner, new, fingerprint=FINGERPRINT)
+    (file,) = make_files(connection, owner)
+    attach(connection, store, file)
+    connection.commit()
+    process(connection, index, store, file, ["a text"], embed=vectors_of)
+
+
 def owner_with_everything(pool: ConnectionPool, settings: Settings) -> str:
     """Return an organisation with a row in every table into which a test can write directly."""
     owner = new_organisation(pool)
@@ -55,7 +94,12 @@ def owner_with_everything(pool: ConnectionPool, settings: Settings) -> str:
         writer.write(b"the bytes of a file")
         writer.commit()
     with pool.connection() as connection:
-        make_files(connection, owner, 3)
+        indexes = ChunkIndexes(settings, pool)
+        for index in (indexes.default, indexes.chosen("folder")):
+            searchable_store(connection, index, owner)
+        (waiting,) = make_files(connection, owner)
+        later = datetime.now(UTC) + timedelta(days=1)
+        attach(connection, list_stores(connection, owner).items[0], waiting, run_at=later)
         create_key(connection, owner, NewKey(name="ci"))
         event = UsageEvent(
             organisation=owner,
@@ -86,10 +130,24 @@ def wait_for_end(pool: ConnectionPool, job: str) -> dict[str, Any]:
     raise AssertionError(f"the deletion {job} did not end")
 
 
-def test_the_job_deletes_everything_but_usage_and_proves_it(own: Settings, own_pool: ConnectionPool) -> None:
+def test_the_job_deletes_everything_but_usage_and_proves_it(
+    own: Settings, own_pool: ConnectionPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One attempt fails in the middle, and the next one continues."""
+    delete_blobs, failures = BlobStore.delete_organisation, iter([Unavailable("the storage is away")])
+
+    def failing_once(blobs: BlobStore, organisation: str) -> int:
+        for failure in failures:
+            raise failure
+        return delete_blobs(blobs, organisation)
+
+    monkeypatch.setattr(BlobStore, "delete_organisation", failing_once)
     owner, other = owner_with_everything(own_pool, own), owner_with_everything(own_pool, own)
     with own_pool.connection() as connection:
         before = remaining(connection, other)
+        vectors = next(table for table in before if table.startswith("vectors_"))
+        assert min(before[name] for name in ("files", "jobs", "vector_stores", "documents", vectors)) > 0
+        stores = [store.id for store in list_stores(connection, owner).items]
         job = request_deletion(connection, owner, default=own.organisation).id
     with consuming(own, own_pool, embed=no_vectors):
         result = wait_for_end(own_pool, job)
@@ -99,10 +157,13 @@ def test_the_job_deletes_everything_but_usage_and_proves_it(own: Settings, own_p
         left = connection.execute(
             "SELECT quantity FROM usage_events WHERE organisation = %s", [owner]
         ).fetchall()
+        collection = look_up(connection, collection_name(FINGERPRINT))
     assert left == [(7,)]
+    assert collection is not None
+    elsewhere = ChunkIndexes(own, own_pool).external_indexes()["folder"]
+    assert [elsewhere.count(owner, store, collection=collection) for store in stores] == [0, 0]
     assert set(result["remaining"].values()) == {0}
     assert result["remaining"].keys() == before.keys()
-    assert result["deleted"]["files"] == 3
     assert result["kept"]["usage_events"] == 1
     assert result["blobs"] == 1
     owners = {blob.organisation for blob in open_blob_store(own).list()}
