@@ -82,8 +82,8 @@ def accept_due(settings: Settings) -> Accept:
 
 
 def schedulable_kind(name: str, organisation: str) -> JobKind:
-    """Return the kind with this name, if the organisation may have schedules of it: kinds that people may
-    submit, and for ``system`` also the kinds of the cluster's own schedules.
+    """Return the kind with this name, if the organisation may have schedules of this kind. These are the
+    kinds that people may submit and, for ``system``, also the kinds of the cluster's own schedules.
 
     Raises:
         InvalidInput: there is no such kind; the message lists the kinds.

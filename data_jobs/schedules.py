@@ -45,13 +45,14 @@ from cluster.organisations.caller import acting_as, command_user
 from cluster.settings import Settings
 from cluster.submissions import accept_due, schedulable_kind, validated_arguments
 
-#: Number of coming times that ``create`` prints.
+#: Number of future times that ``create`` prints.
 SHOWN_TIMES = 5
 MAX_SHOWN_RESULT = 60
 #: Width of a table that is not printed on a terminal, in characters.
 FILE_WIDTH = 250
 
-#: What a command does: it returns what it prints as JSON, and prints a table or lines itself.
+#: The work of a command. It returns the values that are printed as JSON, or it prints a table or lines
+#: itself.
 Does = Callable[[Settings, argparse.Namespace, Connection[Any], Console], Any]
 
 
@@ -119,11 +120,11 @@ def _create(
         options=_schedule_options(options),
         all_organisations=options.all_organisations,
     )
-    assert made is not None  # its id is new
+    assert made is not None  # the id of the schedule is new
     if not options.all_organisations:
         due = DueJob(schedule=made, organisation=owner, scheduled_for=made.next_run_at, by_hand=True)
         with connection.transaction(force_rollback=True):
-            accept_due(settings)(connection, due)  # a job that would be refused now is refused here
+            accept_due(settings)(connection, due)  # the command fails here if the job would be refused now
     console.print(escape(f"created {made.id}; its next times are"))
     for time in made.next_times(SHOWN_TIMES, now=datetime.now(UTC)):
         console.print(f"  {time.isoformat(sep=' ', timespec='minutes')}")

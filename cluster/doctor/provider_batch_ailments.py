@@ -18,7 +18,7 @@ def _forgotten(patient: Patient) -> list[Case]:
 
 
 def _leave(_: Patient, __: Sequence[Case]) -> None:
-    """Change nothing, because the answers are paid for and still at the provider."""
+    """Change nothing, because the answers are paid for and the provider still has them."""
 
 
 PROVIDER_BATCHES = Ailment(

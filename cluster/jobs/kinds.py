@@ -51,7 +51,8 @@ class JobKind:
     retryable: bool = True
     #: If ``retryable`` is False: what a person does instead of queueing the job again.
     remedy: str = ""
-    #: True if the cluster's own schedules submit such jobs; an operator may create a schedule of them.
+    #: True if the cluster's own schedules submit such jobs. An operator may also create schedules of this
+    #: kind.
     by_schedule: bool = False
     #: The input that ``POST /v1/jobs`` accepts for this kind, a subclass of ``inputs.JobInput``; None if only
     #: the cluster itself submits such jobs.

@@ -49,7 +49,7 @@ def resolve(host: str, port: int) -> list[str]:
 
 
 class ClosedOnFailure(AsyncNetworkStream):
-    """A connection that is closed if TLS does not begin on it.
+    """A connection that is closed if its TLS handshake fails.
 
     httpcore leaves the connection open if the deadline ends the TLS handshake. A server that never answers
     the handshake could then use up the sockets of this process.

@@ -29,7 +29,7 @@ class OrganisationSettings(Concern):
     """Maximum number of files of an organisation. A further upload is refused with 429. 0: no limit."""
 
     organisation_schedules: int = Field(default=100, ge=0)
-    """Schedules that an organisation may have; a schedule beyond it is refused with 429. 0: no limit."""
+    """Maximum number of schedules of an organisation. A further schedule is refused with 429. 0: no limit."""
 
     organisation_bytes: int = Field(default=0, ge=0)
     """Maximum number of bytes of all files of an organisation. A further upload is refused with 429. 0: no

@@ -55,7 +55,7 @@ class Metrics:
 
     Args:
         models: the models by name.
-        shortages: returns the current shortages; called at each publication.
+        shortages: returns the current shortages. It is called at each publication.
         searches: counters of the replica's cache of search results; None if the replica answers no searches.
         provider_load: returns the load of remote providers; None if it is not known.
         schedule_lag: returns the seconds by which the most overdue schedule is late; None if it is not known.

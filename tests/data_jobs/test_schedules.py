@@ -23,13 +23,13 @@ class Command:
         self._capsys, self._owner = capsys, ["--organisation", organisation]
 
     def __call__(self, *arguments: str, code: int = 0) -> str:
-        """What the command prints."""
+        """Run the command, and return what it prints."""
         assert main([*arguments, *self._owner]) == code
         printed = self._capsys.readouterr()
         return printed.err if code else printed.out
 
     def read(self, *arguments: str) -> Any:
-        """What the command prints as JSON."""
+        """Run the command with ``--json``, and return the printed values."""
         return json.loads(self(*arguments, "--json"))
 
 
@@ -48,7 +48,7 @@ def command(
 def test_an_operator_creates_pauses_runs_and_deletes_a_schedule(
     command: Command, connection: Connection[Any], organisation: str
 ) -> None:
-    connection.execute("UPDATE schedules SET enabled = false")  # of other tests, which workers would submit
+    connection.execute("UPDATE schedules SET enabled = false")  # workers would submit jobs of other tests
     window = ("--window", "22:00-06:00", "--window-days", "mon,tue")
     cron = ("--cron", "30 2 * * *", "--time-zone", "Europe/Berlin", "--not-before", "2027-03-28T00:00:00Z")
     system = Command(command._capsys, "system")

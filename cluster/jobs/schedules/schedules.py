@@ -125,8 +125,8 @@ class Schedule:
         )
 
     def next_times(self, count: int, *, now: datetime) -> list[datetime]:
-        """Return the next ``count`` times, on the clock of the time zone. For a paused schedule, they are the
-        times from ``now`` on. A schedule whose rule is invalid has none.
+        """Return the next ``count`` times, on the clock of the time zone. For a paused schedule, return the
+        times from ``now`` on. If the rule of the schedule is invalid, return no times.
         """
         if self.disabled_because is not None:
             return []

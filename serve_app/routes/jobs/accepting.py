@@ -74,7 +74,8 @@ def checked(connection: Connection[Any], submission: Submission) -> Submission:
 
 
 def checked_arguments(connection: Connection[Any], submission: Submission) -> dict[str, Any]:
-    """Return the input as a schedule stores it, if a job with this input would be accepted now.
+    """Check that a job with this input would be accepted now, and return the input in the form that a
+    schedule stores.
 
     The job is accepted and rolled back, so every check of a job is a check of a schedule.
 

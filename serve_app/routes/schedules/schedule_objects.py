@@ -10,7 +10,7 @@ from serve_app.edge.response_model import ListObject, ResponseModel
 from serve_app.routes.jobs.job_objects import JobError
 from serve_app.routes.jobs.window_fields import WindowObject
 
-#: Number of coming times that an answer shows, so that a person sees what a cron expression means.
+#: Number of future times that an answer shows, so that a person sees what a cron expression means.
 SHOWN_TIMES = 5
 
 
@@ -22,42 +22,42 @@ class ScheduleObject(ResponseModel):
     object: Literal["schedule"] = "schedule"
     """Always `schedule`."""
     name: str | None
-    """The name for people; null if it has none."""
+    """Name of the schedule, for people; null if the schedule has no name."""
     kind: str
     """Kind of the jobs."""
     input: dict[str, Any]
     """The input of each job."""
     cron: str | None
-    """The cron expression of its times; null if the times have an interval."""
+    """The cron expression of the times; null if the schedule has an interval."""
     interval_s: int | None
-    """Seconds between two times; null if the times have a cron expression."""
+    """Seconds between two times; null if the schedule has a cron expression."""
     time_zone: str
     """IANA name of the time zone of the cron expression."""
     priority_class: PriorityClass
     """Urgency of the jobs: `high`, `medium`, `low` or `scheduled`."""
     priority: int
-    """0 to 9: of your queued jobs of one priority class, those with a higher number begin first."""
+    """Priority, 0 to 9: of your queued jobs of one priority class, those with a higher number begin first."""
     catch_up: CatchUp
     """Which missed times get a job: `all`, only the `latest`, or `none`."""
     catch_up_limit: int
-    """Maximum number of missed times that get a job at once."""
+    """Maximum number of missed times that get a job in one round of a worker."""
     not_before: float | None
-    """No time of the schedule is earlier; null if there is no such limit."""
+    """Earliest time of the schedule; null if there is no such limit."""
     window: WindowObject | None
     """The hours and days in which the jobs may begin; null if they may begin at any time."""
     paused: bool
     """True if the schedule submits no jobs."""
     paused_reason: str | None
-    """Why a worker paused the schedule; null if none did."""
+    """Why a worker paused the schedule; null if no worker has paused it."""
     next_run_at: float | None
     """The next time; null while the schedule is paused."""
     next_times: list[str]
     """The next five times, on the clock of `time_zone`, such as `2026-03-29T03:30:00+02:00`. While the
-    schedule is paused, these are the times that it would have."""
+    schedule is paused, these are the times that it would have without the pause."""
     last_run_at: float | None
-    """The last time for which a job was submitted; null if there is none."""
+    """The last time for which a job was submitted; null if there was no job."""
     last_job_id: str | None
-    """Id of the job for that time; null if there is none."""
+    """Id of the job for that time; null if there was no job."""
     created_at: float
     """Time of creation."""
 
@@ -117,7 +117,7 @@ class ScheduleRunObject(ResponseModel):
     trigger: Literal["schedule", "request"]
     """`request` if a person started the run."""
     missed_from: float | None
-    """The first of the missed times that this run stands for; null if it stands for its own time only."""
+    """If the job of this run replaces the jobs of missed times, the first of these times; otherwise null."""
     job_id: str | None
     """Id of the job; null if no job was accepted."""
     state: JobState
@@ -129,7 +129,7 @@ class ScheduleRunObject(ResponseModel):
     finished_at: float | None
     """Time at which the job ended."""
     duration_s: float | None
-    """Seconds between the two."""
+    """Seconds between `started_at` and `finished_at`; null if the job has not ended."""
     result: dict[str, Any] | None
     """The result of the job; null until the job has ended."""
     error: JobError | None

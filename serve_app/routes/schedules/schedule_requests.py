@@ -16,7 +16,8 @@ from cluster.jobs.schedules.schedules import (
 from serve_app.edge.request_model import Moment, RequestModel, Text, Whole
 from serve_app.routes.jobs.window_fields import WindowRequest
 
-#: Minimum interval of a schedule that a request creates, in seconds. A cron expression has no shorter one.
+#: Minimum interval of a schedule that a request creates, in seconds. A cron expression cannot have a shorter
+#: interval.
 MIN_INTERVAL_S = 60
 
 ScheduleName = Annotated[Text, Field(max_length=256)]
@@ -33,15 +34,15 @@ class ScheduleFields(RequestModel):
 
     @classmethod
     def may_ignore(cls, name: str) -> bool:
-        """False for a field of the schedule itself: without a misspelt `time_zone`, jobs would run at other
-        times. Unknown fields of the input have no name here.
+        """False for a field of the schedule itself: if a misspelt `time_zone` were ignored, jobs would run at
+        other times. Unknown fields of the input have no name here.
         """
         return not name
 
     name: ScheduleName | None = None
-    """A name for people."""
+    """Name of the schedule, for people."""
     cron: Cron | None = None
-    """Times as a cron expression of five fields: minute, hour, day of month, month, day of week."""
+    """The times, as a cron expression of five fields: minute, hour, day of month, month, day of week."""
     interval_s: Interval | None = None
     """Seconds between two times, instead of `cron`."""
     time_zone: Text | None = None
@@ -49,21 +50,21 @@ class ScheduleFields(RequestModel):
     priority_class: JobClass | None = None
     """Urgency of the jobs: `high`, `medium`, `low` or `scheduled` (the default)."""
     priority: RequestedPriority | None = None
-    """0 to 9: of your queued jobs of one priority class, those with a higher number begin first."""
+    """Priority, 0 to 9: of your queued jobs of one priority class, those with a higher number begin first."""
     catch_up: RequestedCatchUp | None = None
     """Which missed times get a job: `all` (the default), only the `latest`, or `none`."""
     catch_up_limit: CatchUpLimit | None = None
-    """Maximum number of missed times that get a job at once, by default 100. The other missed times get their
-    jobs seconds later."""
+    """Maximum number of missed times that get a job in one round of a worker, by default 100. The other
+    missed times get their jobs seconds later."""
     not_before: Moment | None = None
-    """No time of the schedule is earlier: RFC 3339 with a time zone, or seconds since 1970."""
+    """Earliest time of the schedule: RFC 3339 with a time zone, or seconds since 1970."""
     window: WindowRequest | None = None
     """The hours and days in which the jobs may begin; by default, they begin at any time."""
     paused: bool | None = None
-    """True: the schedule submits no jobs, and times that pass meanwhile are not made up."""
+    """True: the schedule submits no jobs, and times that pass during the pause get no job later."""
 
     def timing(self, old: Timing | None = None) -> Timing:
-        """Return the rule of the times. A field that is not given is that of ``old``.
+        """Return the rule of the times. A field that the request does not give keeps its value in ``old``.
 
         Raises:
             InvalidInput: the cron expression or the time zone is wrong, or the request has both or neither of
@@ -108,8 +109,8 @@ class CreateScheduleRequest(ScheduleFields):
 
 
 class UpdateScheduleRequest(ScheduleFields):
-    """A change of a schedule. Fields that are not given stay as they are; null removes a name, a `not_before`
-    or a window.
+    """A change of a schedule. Fields that are not given do not change; null removes a name, a `not_before` or
+    a window.
     """
 
     NULL_CLEARS = frozenset({"name", "not_before", "window"})

@@ -40,7 +40,7 @@ from serve_app.service import Service
 
 
 async def _refuse_limited_keys() -> None:
-    """Refuse keys with a list of stores or models: a schedule works without its key, and names any store.
+    """Refuse keys with a list of stores or models: a schedule runs without the key, and can name any store.
 
     Raises:
         NotPermitted: the caller's key has such a list.
@@ -81,7 +81,7 @@ async def create_schedule(
         schedules.require_schedule_room(connection, organisation, limit=limit)
         arguments = _arguments(connection, service, organisation, kind, body.input, sent)
         made = schedules.create_schedule(connection, organisation, kind, timing, arguments, options=options)
-        assert made is not None  # its id is new
+        assert made is not None  # the id of the schedule is new
         return ScheduleObject.of(made, now)
 
     return await once(create)
@@ -120,7 +120,7 @@ async def update_schedule(
     service: ServiceDep,
     organisation: Organisation,
 ) -> ScheduleObject:
-    """Changes the given fields. A schedule that is resumed goes on with its first time from now on."""
+    """Changes the given fields. When a schedule is resumed, its next time is the first time from now on."""
     check_not_before(body.not_before)
     sent, now = await request.json(), datetime.now(UTC)
 
@@ -142,7 +142,7 @@ async def update_schedule(
 async def delete_schedule(
     schedule_id: str, service: ServiceDep, organisation: Organisation
 ) -> DeletedSchedule:
-    """Deletes a schedule and its history. Jobs that it has submitted stay."""
+    """Deletes a schedule and its history. Jobs that the schedule has submitted stay."""
     await service.in_transaction(
         lambda connection: schedules.delete_schedule(connection, organisation, schedule_id)
     )
@@ -158,7 +158,9 @@ async def delete_schedule(
 async def run_schedule(
     schedule_id: str, service: ServiceDep, organisation: Organisation, once: Once
 ) -> Response:
-    """Submits a job of the schedule at once, also while it is paused. Its times do not change."""
+    """Submits a job of the schedule at once, also while the schedule is paused. The times of the schedule do
+    not change.
+    """
 
     def run(connection: Connection[Any]) -> ScheduleRunObject:
         schedule = schedules.get_schedule(connection, organisation, schedule_id)
@@ -190,7 +192,8 @@ def _arguments(
     input: dict[str, Any],
     sent: Any,
 ) -> dict[str, Any]:
-    """Check the input of the schedule's jobs as ``POST /v1/jobs`` does, and return the stored form.
+    """Check the input of the schedule's jobs in the same way as ``POST /v1/jobs``. Return the form that is
+    stored.
 
     Raises:
         ClusterError: a job with this input would be refused now.

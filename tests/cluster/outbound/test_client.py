@@ -296,11 +296,11 @@ async def test_no_end_of_a_request_leaves_a_connection_open(server: OutsideServe
         with contextlib.suppress(ClusterError):
             await client.get(server.url(path), max_bytes=max_bytes, deadline_s=0.2)
 
-    await send("/whole", 10)  # opens what the event loop keeps
+    await send("/whole", 10)  # this opens the connections that the event loop keeps
     before = len(os.listdir("/proc/self/fd"))
     for max_bytes in (0, 1_000):
         await asyncio.gather(*(send(path, max_bytes) for path in server.answers))
-    await asyncio.sleep(0.4)  # the server closes its ends, which are in this process too
+    await asyncio.sleep(0.4)  # the server, in this process, closes its ends, too
 
     assert len(os.listdir("/proc/self/fd")) <= before
 

@@ -1,4 +1,4 @@
-"""One attempt at a delivery says what the endpoint answered, and when it may be asked again."""
+"""One attempt at a delivery returns what the endpoint answered, and when the next attempt may be made."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta

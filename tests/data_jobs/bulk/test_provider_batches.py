@@ -356,7 +356,8 @@ def test_an_interrupted_run_says_what_remains_at_the_provider(
     said = f"127.0.0.1 continues the work on 1 batch with 8 inputs ({id}). The same command collects"
     assert report.remaining.startswith(said)
     assert shown == ["0 of 8 inputs done in 1 batch at 127.0.0.1 (validating); 0 inputs not submitted"]
-    # Nobody continues the run: the doctor finds the batch. With another key, the provider does not have it.
+    # If nobody continues the run, the doctor finds the batch. The account of another key does not have the
+    # batch.
     connection.execute(
         "UPDATE provider_batches SET created_at = now() - interval '47 hours' WHERE vector_store = %s",
         [store.id],
