@@ -47,6 +47,8 @@ FIRST_READ_S = 5.0
 READ_S = 1.0
 #: Minimum seconds between two records of the use of one key.
 USE_INTERVAL_S = 60.0
+#: The address from which a request came, and the id of the request.
+Origin = tuple[str | None, str | None]
 SEND_KEY = "send it as 'Authorization: Bearer KEY'"
 
 
@@ -130,12 +132,21 @@ class KnownKeys:
         if self._thread is not None:
             self._thread.join()
 
-    async def identify(self, key: bytes | None, organisation: str | None) -> Caller:
+    async def identify(
+        self,
+        key: bytes | None,
+        organisation: str | None,
+        *,
+        address: str | None = None,
+        request: str | None = None,
+    ) -> Caller:
         """Return the caller with this key.
 
         Args:
             key: the key as it was sent; None or empty: the request has no key.
             organisation: the organisation that the request names; None: the request names no organisation.
+            address: the address from which the request came; None: unknown.
+            request: the id of the request; None: it has none.
 
         Raises:
             NotAuthenticated: the key is missing, unknown, expired or revoked, or belongs to another
@@ -144,21 +155,22 @@ class KnownKeys:
             Unavailable: the database does not answer, so the cluster does not know if the key works.
         """
         digest = sha256(key).digest() if key else b""
+        origin = address, request
         if self._operator is not None and compare_digest(digest, self._operator):
-            return await self._operating(CallerKind.OPERATOR, organisation)
+            return await self._operating(CallerKind.OPERATOR, organisation, origin)
         if self._operator is not None and not key:
             raise NotAuthenticated(f"The request carries no API key; {SEND_KEY}")
         known = (await self._read()).keys.get(digest)
         if known is None and key and may_be_a_key(key):
             known = (await self._read(again=True)).keys.get(digest)
         elif known is None and self._keyless and not (await self._read()).has_keys:
-            return await self._operating(CallerKind.KEYLESS, organisation)
+            return await self._operating(CallerKind.KEYLESS, organisation, origin)
         if known is None:
             problem = "The API key is not one of this server" if key else "The request carries no API key"
             raise NotAuthenticated(f"{problem}; {SEND_KEY}")
-        return self._of_key(known, organisation)
+        return self._of_key(known, organisation, origin)
 
-    def _of_key(self, known: KnownKey, organisation: str | None) -> Caller:
+    def _of_key(self, known: KnownKey, organisation: str | None, origin: Origin) -> Caller:
         now = time.time()
         if known.expires_at <= now:
             raise NotAuthenticated(f"The API key {known.id} has expired; send another key")
@@ -177,9 +189,11 @@ class KnownKeys:
             scopes=known.scopes,
             models=known.models,
             stores=known.stores,
+            address=origin[0],
+            request=origin[1],
         )
 
-    async def _operating(self, kind: CallerKind, organisation: str | None) -> Caller:
+    async def _operating(self, kind: CallerKind, organisation: str | None, origin: Origin) -> Caller:
         """Return the caller that operates the cluster, for the organisation that the request names."""
         named = organisation or self._settings.organisation
         if organisation and organisation not in (await self._read()).organisations:
@@ -192,7 +206,7 @@ class KnownKeys:
                 if deleted
                 else f"no organisation {named!r}; `python -m cluster.organisations create` creates one"
             )
-        return Caller(kind=kind, id=kind.value, organisation=named)
+        return Caller(kind=kind, id=kind.value, organisation=named, address=origin[0], request=origin[1])
 
     async def _read(self, *, again: bool = False) -> KnownAccess:
         """Return the keys and organisations in memory. Wait until they were read for the first time. If

@@ -7,7 +7,6 @@ the check. Routes depend on ``Organisation``, and every query of a route names t
     caller = await Authenticator(keys).authenticate(scope, headers, request_id)
 """
 
-from dataclasses import replace
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -46,10 +45,15 @@ class Authenticator:
         """
         if scope["path"] in OPEN_PATHS:
             return None
-        caller = await self._keys.identify(_key(headers), headers.get(ORGANISATION_HEADER) or None)
         client = scope.get("client")
+        caller = await self._keys.identify(
+            _key(headers),
+            headers.get(ORGANISATION_HEADER) or None,
+            address=client[0] if client else None,
+            request=request_id,
+        )
         scope[SCOPE_NAME] = caller.organisation
-        return replace(caller, address=client[0] if client else None, request=request_id)
+        return caller
 
 
 def _key(headers: Headers) -> bytes | None:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from psycopg_pool import ConnectionPool
 from pydantic import SecretStr
+from structlog.testing import capture_logs
 
 from cluster.errors import NotAuthenticated, NotFound, Unavailable
 from cluster.keys import api_keys, known_keys
@@ -151,7 +152,11 @@ async def test_requests_need_no_key_only_while_none_exists_and_only_this_machine
     laptop = KnownKeys(keyed, open_database=lambda: None)
     reachable = KnownKeys(keyed, open_database=lambda: None, keyless=False)
     try:
-        caller = await laptop.identify(b"none needed", None)
+        with capture_logs() as lines:
+            caller = await laptop.identify(b"none needed", None)
+        assert [line["organisation"] for line in lines if line["event"] == "requests_need_no_key"] == [
+            keyed.organisation
+        ]
         assert (caller.kind, caller.organisation) == (CallerKind.KEYLESS, keyed.organisation)
         with pytest.raises(NotAuthenticated):
             await reachable.identify(b"none needed", None)
