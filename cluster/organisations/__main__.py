@@ -135,7 +135,7 @@ def _or_unset(convert: Callable[[str], Any]) -> Callable[[str], Any]:
     def read(text: str) -> Any:
         return text if text == UNSET else convert(text)
 
-    read.__name__ = convert.__name__  # argparse names it in errors
+    read.__name__ = convert.__name__  # errors of argparse contain this name
     return read
 
 

@@ -48,7 +48,7 @@ __all__ = [
     "is_loopback",
 ]
 
-#: Keys that examples show. They protect nothing.
+#: Keys that occur in examples. Such a key does not protect anything, because everybody knows it.
 PLACEHOLDER_KEYS = frozenset({"changeme", "placeholder", "password", "your-api-key", "sk-placeholder"})
 PLACEHOLDER_PASSWORDS = ("changeme", "placeholder", "password@")
 

@@ -46,7 +46,7 @@ from data_jobs.worker.webhook_turns import submit_deliveries
 
 log = structlog.get_logger(__name__)
 
-#: Heartbeats of a worker in each lease.
+#: Number of heartbeats of a worker in each lease.
 HEARTBEATS_PER_LEASE = 6
 #: Number of rescue rounds and of checks for due schedules in each lease.
 RESCUES_PER_LEASE = 6

@@ -82,8 +82,8 @@ CANDIDATES = tuple(
     "iso8859-2 iso8859-5 iso8859-6 iso8859-7 iso8859-8 iso8859-9 iso8859-13 iso8859-15".split()
 )
 MULTI_BYTE = ("gb18030", "big5hkscs", "cp932", "euc_jp", "cp949")
-#: Maximum number of bytes for the detector. The detector gets whole lines that are not ASCII. A longer line
-#: is cut.
+#: Maximum number of bytes for the detector. The detector gets whole lines that are not ASCII. A line with
+#: more bytes is cut.
 SAMPLE_BYTES = 64 * 1024
 NOT_ASCII = re.compile(rb"[\x80-\xff]")
 #: A text counts as Windows-1252 if it has fewer than ``FEW_CHARACTERS`` non-ASCII bytes, the confidence of
