@@ -141,7 +141,7 @@ class ModelReplica:
         settings = _settings()
         self._engine = open_engine(Registry(settings).named(name))
         # The endpoint has checked the caller. This replica needs only the weights of the organisations.
-        self._keys = KnownKeys(settings, open_database=lambda: open_pool(settings).close())
+        self._keys = KnownKeys(settings, open_database=lambda: open_pool(settings).close(), keyless=False)
         self._keys.start()
         self._batcher = open_batcher(self._engine, settings, self._keys.weights)
         self._heartbeat = Heartbeat(self._engine)
