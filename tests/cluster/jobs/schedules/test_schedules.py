@@ -190,6 +190,19 @@ def test_many_processes_submit_one_job_for_one_time(pool: ConnectionPool, organi
             )
 
 
+def test_a_process_skips_schedules_that_another_one_works_on(
+    pool: ConnectionPool, organisation: str, stranger: str
+) -> None:
+    with pool.connection() as first, pool.connection() as second:
+        make(first, organisation)
+        make(first, stranger)
+        first.commit()
+        (mine,) = submit_due(first, now=THEN, limit=1)
+        second.execute("SET LOCAL lock_timeout = '2s'")
+        (other,) = submit_due(second, now=THEN)
+        assert {mine.organisation, other.organisation} == {organisation, stranger}
+
+
 def test_a_refused_job_is_a_failed_run_and_delays_no_other(
     connection: Connection[Any], organisation: str, stranger: str
 ) -> None:
