@@ -84,7 +84,11 @@ class Resource(StrEnum):
 
     @property
     def reason(self) -> Literal["storage", "database"]:
-        """Machine-readable reason why a job waits: no room to write, or a database that cannot work."""
+        """Machine-readable reason why a job waits.
+
+        ``database``: Postgres has no free connection or no memory. ``storage``: a disk or the blob store is
+        full, or Postgres takes no writes.
+        """
         return "database" if self in {Resource.DATABASE_CONNECTIONS, Resource.DATABASE_MEMORY} else "storage"
 
     @property

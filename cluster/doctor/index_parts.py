@@ -18,7 +18,9 @@ PROBE = Collection(name="doctor", dim=1, metric="cosine")
 
 
 def indexes(settings: Settings, pool: ConnectionPool) -> PartCheck:
-    """Check that each configured index answers, and that it can hold the vectors of its stores."""
+    """Check that each configured index can be opened, and that each external index answers and can hold the
+    vectors of its stores.
+    """
     sources, troubles = settings.index_sources, []
     opened = ChunkIndexes(settings, pool)
     for name in sources:

@@ -149,7 +149,9 @@ class Engine(Protocol):
 
     @property
     def prompts(self) -> Mapping[str, str]:
-        """For each kind of input (query, document, ...), the text to put before it; empty without prompts."""
+        """The text to put before each kind of input (query, document, ...). The mapping is empty if the model
+        has no prompts.
+        """
 
     @property
     def dimensions(self) -> tuple[int, ...]:

@@ -139,7 +139,8 @@ class Job:
     cancel_asked: bool
     #: Reason of the cancellation request, until the job has ended.
     cancel_reason: str | None
-    #: Error code of the cancellation request, until the job has ended.
+    #: Error code that the job gets when it is cancelled as requested. None if no cancellation was requested,
+    #: or if the job has ended.
     cancel_code: str | None
     created_at: datetime
     started_at: datetime | None

@@ -76,8 +76,8 @@ async def retrieve(
     Args:
         organisation: id of the organisation; only its stores are searched.
         store: id or name of the vector store.
-        questions: 1 to 32 texts, none of them blank. With a vector: at most one text, of which only the words
-            are searched.
+        questions: 1 to 32 texts, none of them blank. If ``vector`` is given: at most one text, which is used
+            only for the search by words.
         options: select the chunks to return.
         in_database: runs the search.
         embed: computes the questions' vectors.

@@ -139,7 +139,8 @@ async def _most_of_each(reranker: Reranker, question: RankingQuestion) -> int | 
     """Return the maximum number of tokens to read of each text; None: as many as fit.
 
     Raises:
-        InvalidInput: a text is too long and must not be cut, or would be cut to nothing.
+        InvalidInput: a text is too long and must not be cut; the request asks to cut the start of a text; or
+            its limit leaves no tokens for a text or is higher than the limit of the model.
     """
     long, most = question.long, question.per_document
     if long.side == "start":

@@ -97,7 +97,10 @@ class BertEncoder:
 
     @property
     def has_kernel(self) -> bool:
-        """True if ``vectors`` computes a whole batch with one attention kernel over cumulative lengths."""
+        """True if one call of an attention kernel computes inputs of different lengths without padding.
+
+        ``vectors`` needs such a kernel.
+        """
         return self._kernel is not None
 
     def __call__(self, ids: Sequence[NDArray[np.int32]]) -> Tensor:

@@ -1,7 +1,8 @@
 """Pinecone's rate limits, shared by all processes of the cluster.
 
-Pinecone counts the requests of each operation in each namespace, and some in the whole index. The numbers are
-from https://docs.pinecone.io/reference/api/database-limits.
+Pinecone counts the requests of some operations (query, upsert, delete) in each namespace, and those of other
+operations (fetch, list, describe) in the whole index. The numbers are from
+https://docs.pinecone.io/reference/api/database-limits.
 
     limits = RateLimits(pool, source)
     with limits.acquire(Use(operation=Operation.QUERY, organisation="acme", namespace="acme.vs_1")):
