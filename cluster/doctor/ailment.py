@@ -21,7 +21,7 @@ class Patient:
 
     @property
     def blobs(self) -> BlobStore:
-        """The blob store of the settings."""
+        """The blob store that the settings name."""
         return open_blob_store(self.settings)
 
 

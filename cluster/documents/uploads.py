@@ -107,7 +107,7 @@ def create_upload(
     lifetime_s: float,
     default_limits: StorageLimits,
 ) -> Upload:
-    """Create an upload without parts. Called inside a transaction.
+    """Create an upload. Its parts are added later. The caller begins the transaction.
 
     Args:
         bytes: number of bytes of the whole file.

@@ -1,7 +1,7 @@
-"""Send webhook events to endpoints of organisations, many at the same time.
+"""The job that sends webhook events to endpoints of organisations, many at the same time.
 
-``worker.webhook_turns`` submits such a job when a delivery is due. One job sends all due deliveries for about
-a minute. Then the next job continues.
+``worker.webhook_turns`` submits this job when a delivery is due. The job runs for about a minute, and sends
+each delivery that is due or becomes due in this time. A later job sends the rest.
 """
 
 import asyncio

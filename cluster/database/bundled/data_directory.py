@@ -115,7 +115,7 @@ def initialise(files: Files) -> None:
 
 
 def configure(files: Files, port: int) -> None:
-    """Write the server's configuration for this version of the code."""
+    """Replace ``postgresql.conf``, which initdb or an older version of this project wrote."""
     shared = Path("/dev/shm")  # noqa: S108  # shared memory of Linux, not a folder for files
     roomy = shared.is_dir() and shutil.disk_usage(shared).total >= ENOUGH_SHARED_MEMORY_BYTES
     text = CONFIGURATION.format(
