@@ -23,7 +23,10 @@ def must(sentence: str) -> PydanticCustomError:
 
 
 def quoted(value: Any) -> str:
-    """Return the value as text for a sentence, at most ``MAX_QUOTED`` characters long."""
+    """Return text that shows the value in an error message, at most ``MAX_QUOTED`` characters long.
+
+    The text is the value as JSON, or the words for an object or a list that is not empty.
+    """
     if isinstance(value, bytes):
         return "not JSON"
     if isinstance(value, dict | list) and value:

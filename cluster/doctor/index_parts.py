@@ -1,5 +1,5 @@
-"""Checks whether the configured vector indexes answer, and whether they can hold vectors of the lengths of
-their stores.
+"""Checks that each configured vector index can be opened, and that each external index answers and can hold
+the vectors of its stores.
 """
 
 from psycopg_pool import ConnectionPool

@@ -34,7 +34,8 @@ from cluster.jobs.rescue import rescue_commands
 
 log = structlog.get_logger(__name__)
 
-#: Minimum seconds between two records of progress. People need no more, and each record is a database write.
+#: Minimum seconds between two records of progress. Each record is a database write, and people do not need
+#: more frequent records.
 PROGRESS_INTERVAL_S = 1.0
 HEARTBEATS_PER_LEASE = 6
 #: Maximum seconds between two heartbeats. Each heartbeat also checks if the job's cancellation was requested.

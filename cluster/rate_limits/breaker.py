@@ -183,8 +183,8 @@ class SharedBreaker:
             with translated(), self._pool.connection() as connection:
                 for name in names:
                     connection.execute(SQL[name], {**self._common, "probe": probe, "pause_s": pause_s})
-        except Retryable as exc:  # the caller needs the provider's answer, or the provider's error
-            self._has_failures = True  # the next answer is recorded
+        except Retryable as exc:  # not raised, because the caller must get the provider's answer or error
+            self._has_failures = True  # makes the breaker record the next answer
             log.warning("breaker_not_recorded", breaker=self.name, reason=str(exc))
 
 

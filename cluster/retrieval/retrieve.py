@@ -162,7 +162,7 @@ def _valid(
 
 
 def _given(store: VectorStore, vector: Sequence[float]) -> QueryVectors:
-    """Check that the vector of the request can be compared with the vectors of the store, and return it."""
+    """Check that the request's vector is as long as the store's vectors, and return it scaled to length 1."""
     vectors = unit_vector(vector, store.fingerprint.dim)[None]
     return QueryVectors(vectors=vectors, fingerprint=store.fingerprint.id)
 

@@ -110,7 +110,7 @@ def field_path(error: Mapping[str, Any], body: Any) -> tuple[int | str, ...]:
         ):
             value = value[part]
         elif not (position == len(rest) - 1 and error["type"] == "missing"):
-            continue  # skip the name of a union's member, or "[key]"
+            continue  # pydantic adds the name of a union's member, or "[key]" for an error in an object's key
         path.append(part)
     if error["type"] in {"union_tag_invalid", "union_tag_not_found"}:
         path.append(EXPECTED.sub(r"\1", _context(error)["discriminator"]))

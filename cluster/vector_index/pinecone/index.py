@@ -189,8 +189,8 @@ class PineconeIndex:
                 for match in answer.matches
             ]
             found.sort(key=lambda one: (-one.score, one.id))
-            # If the last scores of the answer are equal, Pinecone may have left out vectors with the same
-            # score and lower ids.
+            # If the k-th score equals the last score of the answer, Pinecone may have left out vectors with
+            # this score and lower ids, so ask for more.
             complete = len(found) < asked or found[k - 1].score > found[-1].score
             if complete or asked == MAX_TOP_K:
                 return found[:k]

@@ -1,4 +1,4 @@
-"""Reads the Content-Disposition header of a form's part, in every form that browsers and clients send.
+"""Reads the Content-Disposition header of one part of a form, in every notation that clients use.
 
 parse_disposition(b'form-data; name="file"; filename="a %22b%22.pdf"')
 # Disposition(name="file", filename='a "b".pdf')

@@ -10,10 +10,15 @@ from tests.conftest import ROOT
 #: Packages with statements on data of organisations.
 OWNED = ("cluster/documents", "cluster/jobs", "cluster/organisations", "cluster/webhooks")
 FILES = sorted(file for package in OWNED for file in (ROOT / package).rglob("*.sql"))
-#: Statements of the queue and of upkeep on the rows of every organisation. Others end in ``_of_all``.
+#: Statements of the queue, of upkeep and of the operator, which concern every organisation. The names of
+#: further such statements end in ``_of_all``.
 OF_ALL = {
     "attempts.sql": {"take_turn"},
     "bulk_inserts.sql": {"commit_later"},
+    "change_counters.sql": {"uncounted", "count", "count_one_change"},
+    "missing_indexes.sql": {"indexed_here"},
+    "organisation_deletion.sql": {"columns", "references"},  # of the catalogue of Postgres
+    "organisations.sql": {"insert", "get", "update", "newest", "oldest", "places"},  # on organisations by id
     "queue_tables.sql": {
         "heartbeat",
         "open_command_entry",
