@@ -197,7 +197,7 @@ def test_the_summary_counts_partly_read_documents_separately_and_not_as_failed(
     monkeypatch.setattr(
         command,
         "ingest",
-        lambda settings, location, name, run, **_: run.add(
+        lambda settings, location, name, run, *_: run.add(
             {**zeros, "source": "half.pdf", "outcome": "partial_text", "detail": DETAIL, "unchanged": False}
         ),
     )
