@@ -242,11 +242,11 @@ class Bench:
             connection.execute(f"ANALYZE {table}")
 
     def seconds_of_stages(self, job: Job) -> dict[str, float]:
-        """Return the seconds of each stage of the job."""
+        """Return the seconds of each stage of the job's last attempt."""
         with self.pool.connection() as connection:
             rows = connection.execute(
                 "SELECT stage, extract(epoch FROM coalesce(ended_at, now()) - started_at)::float8"
-                " FROM job_stages WHERE job = %s",
+                " FROM job_stages WHERE job = %s ORDER BY started_at",
                 [job.id],
             ).fetchall()
         return dict(rows)
