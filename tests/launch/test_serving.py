@@ -110,11 +110,8 @@ def test_the_configuration_of_prometheus_finds_this_node(cluster: Production) ->
     assert f"127.0.0.1:{ports_of(cluster.settings)['metrics_export']}" in groups[0]["targets"]
 
 
-# From here on each test uses the replicas that the test before it started.
-
-
 def test_load_starts_another_replica(cluster: Production) -> None:
-    assert len(cluster.replicas()) == 1
+    await_true(lambda: len(cluster.replicas()) == 1, "one replica to remain")
 
     with Load(cluster.api, clients=CLIENTS) as load:
         await_true(lambda: len(cluster.replicas()) == MOST, "replicas to be added")
@@ -145,6 +142,8 @@ def test_a_killed_replica_costs_no_request(cluster: Production) -> None:
 
 
 def test_without_load_a_replica_finishes_its_requests_and_stops(cluster: Production) -> None:
+    with Load(cluster.api, clients=CLIENTS):
+        await_true(lambda: len(cluster.replicas()) == MOST, "replicas to be added")
     with Load(cluster.api, clients=1) as load:
         urls = {id: cluster.url_of(pid) for id, pid in cluster.replicas().items()}
         assert {httpx.get(f"{url}/readyz").status_code for url in urls.values()} == {httpx.codes.OK}
