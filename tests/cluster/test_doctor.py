@@ -36,8 +36,7 @@ from cluster.documents.vector_stores.stores import (
     delete_store,
     ensure_store,
 )
-from cluster.engines import Registry
-from cluster.engines.contract import Fingerprint
+from cluster.engines import Fingerprint, Registry, describe
 from cluster.engines.weights import open_model_folder
 from cluster.errors import NotFound
 from cluster.jobs import attempts, queue
@@ -53,15 +52,7 @@ from tests.cluster.jobs.turns import TEST
 from tests.conftest import ROOT, NewHome, free_ports
 from tests.serve_app.conftest import serving
 
-FINGERPRINT = Fingerprint(
-    model="small",
-    revision="0123456789ab",
-    dim=3,
-    max_tokens=256,
-    pooling="mean",
-    normalised=True,
-    precision="float32",
-)
+FINGERPRINT = describe(Registry(Settings()).default)
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +96,7 @@ def index(home: Settings, its_pool: ConnectionPool) -> ChunkIndex:
 @pytest.fixture
 def store(connection: Connection[Any], index: ChunkIndex, organisation: str) -> VectorStore:
     store = ensure_store(connection, organisation, "handbook", fingerprint=FINGERPRINT)
-    index.ensure(store.collection, dim=3)
+    index.ensure(store.collection, dim=FINGERPRINT.dim)
     return store
 
 
@@ -189,7 +180,7 @@ def searchable(
 
 
 def unit() -> Any:
-    return np.array([1, 0, 0], dtype=np.float32)
+    return np.eye(1, FINGERPRINT.dim, dtype=np.float32)[0]
 
 
 def begin(
