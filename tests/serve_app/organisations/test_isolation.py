@@ -92,6 +92,21 @@ class Everything:
         with pool.connection() as connection:
             event = record_event(connection, self.organisation, "job.failed", {"id": "job_1"})
         ids["event_id"] = str(event)
+        said = {
+            "conversation_id": f"of {self.organisation}",
+            "agent_id": "bot",
+            "role": "user",
+            "text": SECRET,
+        }
+        event_of_customer = {
+            "id": "1",
+            "source": "/victim",
+            "type": "message.created",
+            "time": "2026-01-31T12:00:00Z",
+            "subject": f"customer of {self.organisation}",
+            "data": said,
+        }
+        assert post("/v1/events", json=[event_of_customer]).json()["accepted"] == 1
         ids["vector"] = "a"
         job = {"kind": "ingest_files", "input": {"vector_store_id": ids["vector_store_id"]}}
         ids["schedule_id"] = post("/v1/schedules", json={**job, "cron": "0 2 1 1 *"}).json()["id"]
@@ -186,6 +201,8 @@ def test_no_operation_reaches_anything_of_another_organisation(
         "webhook_events",
         "schedules",
         "schedule_runs",
+        "customers",
+        "messages",
     }
     for operation in OPERATIONS:
         if mixed and operation.method == "DELETE" and operation.path.endswith("{vector_store_id}"):

@@ -1,0 +1,100 @@
+"""POST /v1/events: accept events of customers and conversations. GET /v1/event_types: list their schemas."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from fastapi import Body
+from psycopg import Connection
+from pydantic import WithJsonSchema
+
+from cluster.errors import InvalidInput
+from cluster.platform_data.event_types import EVENT_TYPES
+from cluster.platform_data.ingestion import ingest
+from cluster.platform_data.read_events import read_events
+from serve_app.edge.authentication import Organisation
+from serve_app.edge.json_route import json_router
+from serve_app.edge.service_access import ServiceDep
+from serve_app.routes.platform_data.event_objects import (
+    EventErrorObject,
+    EventTypeList,
+    EventTypeObject,
+    IngestedEventsObject,
+)
+
+router = json_router()
+
+#: Maximum number of events of one request.
+MAX_EVENTS = 1_000
+EVENT_SCHEMA: Mapping[str, Any] = {
+    "type": "object",
+    "description": "An event in the shape of CloudEvents 1.0.",
+    "required": ["id", "source", "type", "time"],
+    "properties": {
+        "id": {"type": "string", "description": "Id of the event, unique for its source."},
+        "source": {"type": "string", "description": "The system that sends the event, such as `/shop`."},
+        "type": {"type": "string", "description": "Type of the event; `GET /v1/event_types` lists types."},
+        "time": {"type": "string", "format": "date-time", "description": "The time at which it happened."},
+        "subject": {"type": "string", "description": "Id of the customer, as the sender names it."},
+        "data": {"type": "object", "description": "The details; the schema depends on the type."},
+        "specversion": {"type": "string", "description": "`1.0`, or left out."},
+    },
+}
+EVENTS_SCHEMA = {"type": "array", "minItems": 1, "maxItems": MAX_EVENTS, "items": EVENT_SCHEMA}
+#: The body of a request: a batch of CloudEvents, the same as a field of an object, or one event.
+EventsBody = Annotated[
+    Any,
+    Body(description="A list of events, an object with the field `events`, or one event."),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                EVENTS_SCHEMA,
+                {"type": "object", "required": ["events"], "properties": {"events": EVENTS_SCHEMA}},
+                EVENT_SCHEMA,
+            ]
+        }
+    ),
+]
+
+
+@router.post("/v1/events", summary="Send events")
+async def create(body: EventsBody, service: ServiceDep, organisation: Organisation) -> IngestedEventsObject:
+    """Accepts up to 1,000 events. If some are wrong, the others are accepted, and the answer has the errors.
+
+    An event with the source and id of an earlier event is a duplicate and changes nothing, so a request may
+    be sent again. The media types `application/json`, `application/cloudevents+json` (one event) and
+    `application/cloudevents-batch+json` are accepted.
+    """
+    rows = _rows(body)
+    events, faults = read_events(organisation, rows)
+
+    def write(connection: Connection[Any]) -> IngestedEventsObject:
+        ingested = ingest(connection, organisation, events)
+        errors = sorted([*faults, *ingested.faults], key=lambda fault: fault.index)
+        return IngestedEventsObject(
+            accepted=ingested.accepted,
+            duplicates=ingested.duplicates,
+            errors=[EventErrorObject.of(fault) for fault in errors],
+        )
+
+    return await service.in_transaction(write)
+
+
+@router.get("/v1/event_types", summary="List the known event types")
+async def list_event_types(organisation: Organisation) -> EventTypeList:
+    """Lists the known types with the JSON Schema of their `data`. Events of other types are kept as custom
+    events.
+    """
+    del organisation  # all organisations have the same types
+    return EventTypeList(data=[EventTypeObject.of(name, model) for name, model in EVENT_TYPES.items()])
+
+
+def _rows(body: Any) -> list[Any]:
+    rows = body.get("events", [body]) if isinstance(body, dict) else body
+    if not isinstance(rows, list) or not rows:
+        raise InvalidInput("events must be a list with at least one event", param="events")
+    if len(rows) > MAX_EVENTS:
+        raise InvalidInput(
+            f"the request has {len(rows):,} events; it may have {MAX_EVENTS:,}. Send several requests",
+            param="events",
+        )
+    return rows
