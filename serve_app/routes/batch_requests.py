@@ -1,8 +1,9 @@
 """Answer the requests of batches as ``POST /v1/embeddings`` answers them.
 
-The job of a batch calls this in a replica, without HTTP. A request has the same validation, the same answer
-and the same errors as over HTTP, because both use ``embeddings.embed_request``. Only the usage is recorded in
-another place: the job records it together with the answer.
+The job of a batch calls ``answer_requests`` in a replica, without HTTP. A request of a batch has the same
+validation, the same answer and the same errors as an HTTP request, because both use
+``embeddings.embed_request``. Only the usage is recorded in another place, because the job records the usage
+together with the answer.
 
     answers = await answer_requests(service, [line], organisation="acme", fingerprints={...})
 """
@@ -32,18 +33,18 @@ from serve_app.service import Service
 async def answer_requests(
     service: Service, lines: Sequence[bytes], *, organisation: str, fingerprints: Mapping[str, str]
 ) -> list[RequestAnswer | ClusterError]:
-    """Answer each request, in the order of the requests.
+    """Answer the requests at the same time, and return the answers in the order of the requests.
 
     Args:
-        service: the models.
+        service: the service of the replica, with the models and the settings.
         lines: lines of the input file of a batch, each with a request in its ``body``.
         organisation: the organisation that sends the requests. Each organisation has a share of the models.
         fingerprints: for each model, by name, the id of the fingerprint that the vectors must have.
 
     Returns:
-        The answers. If an item is a ``Retryable`` error, its request must be sent again. If it is
-        a ``Misconfigured`` error, no request can be answered until an operator changes something, such as the
-        key of a provider.
+        One item for each request. A ``RequestAnswer`` is the answer, also if the request was refused. After
+        a ``Retryable`` error, the caller must send the request again. A ``Misconfigured`` error means that
+        an operator must first change something, such as the key of a provider.
     """
     context = RequestContext(organisation=organisation, lane="bulk", records_usage=False)
     return await asyncio.gather(*(_answer(service, line, context, fingerprints) for line in lines))
@@ -68,7 +69,7 @@ async def _answer(
         return _refusal(response_of(exc))
     except HTTPException as exc:
         return _refusal(http_error_response(exc, {"path": "", "method": ""}))
-    except Exception as exc:  # noqa: BLE001  the edge of a request: logged, and answered with status 500
+    except Exception as exc:  # noqa: BLE001  the error is logged, and must not stop the other requests
         return _refusal(unexpected_error_response(exc))
     return RequestAnswer(
         status=HTTPStatus.OK, body=json_bytes(answer), model=model.name, tokens=sum(made.token_counts)
@@ -76,12 +77,12 @@ async def _answer(
 
 
 def _validated(service: Service, body: Any) -> EmbeddingRequest:
-    """Validate the body in the same way as the route. An unknown field is ignored, unless the settings refuse
+    """Validate the body in the same way as the route. Unknown fields are ignored, unless the settings refuse
     unknown fields.
 
     Raises:
-        RequestValidationError: the body is not an embedding request.
-        HTTPException: an object in the body has too many fields.
+        RequestValidationError: the body is not an embedding request, or an unknown field is refused.
+        HTTPException: the body, or an object in the body, has too many fields.
     """
     refuse_many_fields(body)
     try:

@@ -1,7 +1,7 @@
 """/v1/batches as in OpenAI's API: create, get, list and cancel batches of embedding requests.
 
-A batch answers the requests of an uploaded file, within a completion window. Its job runs in the priority
-class ``low``.
+A batch answers the requests of an uploaded file, within a completion window. The job of a batch runs in the
+priority class ``low``.
 """
 
 from dataclasses import asdict
@@ -41,7 +41,7 @@ class NewBatchRequest(RequestModel):
     input_file_id: Text
     """Id of a file with the purpose `batch`, with one request in JSON on each line."""
     endpoint: Literal["/v1/embeddings"]
-    """Path of every request of the file; only `/v1/embeddings` is possible."""
+    """Path of every request in the file; only `/v1/embeddings` is accepted."""
     completion_window: Text
     """Time within which the batch ends: `24h`, or another number of minutes (`m`), hours (`h`) or days
     (`d`)."""
@@ -73,7 +73,7 @@ class BatchErrors(ResponseModel):
 
 
 class BatchRequestCounts(ResponseModel):
-    """Number of the requests of a batch."""
+    """Counts of the requests of a batch."""
 
     total: int
     """Number of requests in the input file; 0 until the file is checked."""
@@ -141,7 +141,7 @@ class BatchObject(ResponseModel):
     created_at: int
     """Time at which the batch was created."""
     in_progress_at: Omissible[int] = None
-    """Time at which the input file was checked."""
+    """Time at which the check of the input file ended without an error."""
     expires_at: int
     """Time at which the completion window ends."""
     finalizing_at: Omissible[int] = None
@@ -157,17 +157,17 @@ class BatchObject(ResponseModel):
     cancelled_at: Omissible[int] = None
     """Time at which the batch was cancelled."""
     request_counts: BatchRequestCounts
-    """Number of requests; it grows while the batch is in progress."""
+    """Counts of the requests; `completed` and `failed` grow while the batch is in progress."""
     usage: BatchUsage
-    """Tokens of the requests; it grows while the batch is in progress."""
+    """Numbers of tokens of the requests; the numbers grow while the batch is in progress."""
     metadata: dict[str, str] | None
-    """Named texts, as given when the batch was created; null if none were given."""
+    """Named texts, as given when the batch was created; null if no texts were given."""
     job_id: str
     """Id of the job that executes the batch."""
 
     @classmethod
     def of(cls, batch: RequestBatch) -> Self:
-        """Show the batch."""
+        """Convert the batch into the object that answers contain."""
         tokens, models = sum(batch.tokens.values()), list(batch.tokens)
         errors = [BatchErrorObject(**asdict(error)) for error in batch.errors]
         return cls(
@@ -234,7 +234,7 @@ async def list_all(page: PageDep, service: ServiceDep, organisation: Organisatio
 
 @router.get("/v1/batches/{batch_id}", summary="Get a batch")
 async def retrieve(batch_id: str, service: ServiceDep, organisation: Organisation) -> BatchObject:
-    """Shows the batch, with the number of requests that are done."""
+    """Shows the batch, with the numbers of requests that have succeeded and failed."""
     return BatchObject.of(
         await service.read(lambda connection: batches.get_batch(connection, organisation, batch_id))
     )
@@ -247,7 +247,7 @@ async def retrieve(batch_id: str, service: ServiceDep, organisation: Organisatio
     responses=documented_errors(404, 409),
 )
 async def cancel(batch_id: str, organisation: Organisation, once: Once) -> Response:
-    """Cancels a batch that has not ended. Answers that exist are kept.
+    """Cancels a batch that has not ended. The answers that the batch already has are kept.
 
     The batch is `cancelling` until its output file and its error file are written. Each request that was not
     executed becomes a line of the error file.
@@ -258,7 +258,7 @@ async def cancel(batch_id: str, organisation: Organisation, once: Once) -> Respo
 
 
 def _times_of(batch: RequestBatch) -> dict[str, Any]:
-    """Return the times of events that do not happen in every batch."""
+    """Return the times of the events that do not happen in every batch; None if an event has not happened."""
     times = {
         "in_progress_at": batch.in_progress_at,
         "finalizing_at": batch.finalizing_at,

@@ -1,7 +1,7 @@
 """POST /v1/embeddings as in OpenAI's API, with more output types, prompts and rules for long inputs.
 
-Inputs that are too long are refused, cut or averaged in parts. Cut and averaged inputs are always reported:
-in a field of the input's result, in a header and in a metric.
+An input that is too long is refused, cut, or divided into parts whose vectors are averaged. Every cut and
+every average is reported in a field of the input's result, in a header and in a metric.
 """
 
 from typing import Annotated, Any, Literal
@@ -42,21 +42,21 @@ from serve_app.service import Service
 
 router = json_router(404, 429)
 
-#: The type of the numbers for each type name of vLLM.
+#: For each value of vLLM's field ``embed_dtype``, the value of ``output_dtype`` with the same meaning.
 DTYPES: dict[str, OutputDtype] = {"float32": "float", "float16": "float16"}
 
 
 class CompatibilityFields(CutFields):
-    """Other servers' names for fields of the embedding request."""
+    """Fields that other servers' clients send. Most are other names for fields of ``EmbeddingRequest``."""
 
     CHANGES_NOTHING = frozenset({"user", *QUEUEING, *OF_IMAGES})
 
     output_dimension: PositiveWhole | None = None
     """Voyage's name for `dimensions`."""
     embedding_type: EmbeddingType | list[EmbeddingType] | None = None
-    """Jina's name for `output_dtype` and `encoding_format` together; a list must have one type."""
+    """Jina's name for `output_dtype` and `encoding_format` together; a list must have exactly one type."""
     embedding_types: list[EmbeddingType] | None = None
-    """Cohere's name for `embedding_type`; the list must have one type."""
+    """Cohere's name for `embedding_type`; the list must have exactly one type."""
     embed_dtype: Literal["float32", "float16"] | None = None
     """vLLM's name for `output_dtype`."""
     endianness: Literal["native", "little"] | None = None
@@ -71,10 +71,10 @@ class CompatibilityFields(CutFields):
     return_multivector: OneVector | None = None
 
     def type(self) -> EmbeddingType | None:
-        """Return the requested embedding type; None if the request names none.
+        """Return the embedding type that the request names; None if the request names no type.
 
         Raises:
-            InvalidInput: the request names several types.
+            InvalidInput: a list of types is empty, or the request names several types.
         """
         single = self.embedding_type if isinstance(self.embedding_type, str) else None
         types = self.embedding_type if isinstance(self.embedding_type, list) else self.embedding_types
@@ -89,15 +89,15 @@ class CompatibilityFields(CutFields):
 
 
 class EmbeddingRequest(CompatibilityFields):
-    """OpenAI's CreateEmbeddingRequest, with all fields after `user` added."""
+    """OpenAI's CreateEmbeddingRequest, with the fields after `user` and the fields of other servers added."""
 
     input: Input
     """A text, a list of texts, an array of token ids, or a list of such arrays."""
     model: str
-    """Name of the model, one of `/v1/models`; the suffix `-query` or `-passage` also selects that
-    prompt."""
+    """Name of the model, one of `/v1/models`; the suffix `-query` or `-passage` also selects the
+    model's prompt for queries or for passages."""
     encoding_format: EncodingFormat | None = None
-    """`float` (the default) returns a list of numbers, `base64` the bytes of the numbers."""
+    """`float` (the default) returns a list of numbers; `base64` returns the numbers as bytes in base64."""
     dimensions: PositiveWhole | None = None
     """Number of dimensions to which the vectors are cut; cut vectors are scaled to unit length."""
     user: str | None = None
@@ -105,20 +105,20 @@ class EmbeddingRequest(CompatibilityFields):
     output_dtype: OutputDtype | None = None
     """Type of the numbers, `float` by default; in base64, the numbers are little-endian."""
     overflow: Overflow | None = None
-    """The rule for inputs that are too long: `error` refuses the input, `truncate` cuts it, `mean` averages
-    the vectors of its parts."""
+    """The rule for inputs that are too long: `error` refuses the input, `truncate` cuts the input, and
+    `mean` averages the vectors of the input's parts."""
     input_type: str | None = None
     """Kind of the texts, such as `query` or `document`, which selects the model's prompt."""
     prompt_name: str | None = None
     """Name of the model's prompt, one of `prompts` in `/v1/models`."""
     token_ids: TokenIds = "cl100k"  # noqa: S105
-    """Vocabulary of token arrays: OpenAI's `cl100k`, or `model` for this model's own ids."""
+    """Vocabulary of token ids in `input`: OpenAI's `cl100k`, or `model` for the model's own vocabulary."""
 
     def output_format(self) -> tuple[OutputDtype, EncodingFormat]:
         """Return the type of the numbers and their encoding.
 
         Raises:
-            InvalidInput: two fields contradict each other.
+            InvalidInput: two fields contradict each other, or the request names several types.
         """
         type = self.type()
         if type is None and self.embed_dtype is None:
@@ -178,12 +178,15 @@ async def create_embeddings(body: EmbeddingRequest, service: ServiceDep, context
 async def embed_request(
     body: EmbeddingRequest, service: Service, context: RequestContext
 ) -> tuple[dict[str, Any], EmbeddedInputs]:
-    """Embed the inputs of the request. Return the fields of the answer, and the vectors before any cut.
+    """Embed the inputs of the request. Return the fields of the answer, and the inputs with their vectors
+    before the vectors are cut to the requested dimensions.
 
     Raises:
-        InvalidInput: the request cannot be answered as it is.
+        InvalidInput: a field of the request is wrong, or an input is too long.
         ModelNotFound: the model is not served.
-        Throttled: too many tokens wait already.
+        NotPermitted: the caller's key does not allow the model.
+        Retryable: the model cannot answer now, for example because too many tokens wait already.
+        Misconfigured: an operator must change something, such as the key of a provider.
     """
     model, kind = model_and_kind(service.models, body.model)
     dimensions = one_of(dimensions=body.dimensions, output_dimension=body.output_dimension)
@@ -203,7 +206,7 @@ class AzureEmbeddingRequest(EmbeddingRequest):
     """The embedding request of Azure OpenAI. The path of the request names the model."""
 
     model: str = ""
-    """Ignored: the path names the model."""
+    """Ignored, because the path names the model."""
 
 
 @router.post(
@@ -221,7 +224,7 @@ async def create_azure_embeddings(
         Query(alias="api-version", description="Accepted with any value; the answer is always the same"),
     ] = None,
 ) -> Response:
-    """Works like POST /v1/embeddings. The name of the deployment is the name of the model."""
+    """Returns the same as POST /v1/embeddings. The name of the deployment is the name of the model."""
     del api_version
     response = await create_embeddings(body.model_copy(update={"model": deployment}), service, context)
     if body.model not in {"", deployment}:
@@ -243,7 +246,7 @@ async def _made(
         prompt_name=body.prompt_name,
         field="input_type" if body.task is None else "task",
     )
-    if body.token_ids == "model" and not isinstance(inputs[0], str):  # noqa: S105  not that kind of token
+    if body.token_ids == "model" and not isinstance(inputs[0], str):  # noqa: S105  not a password
         if prompt:
             raise InvalidInput(
                 "a prompt is a text, so it cannot be put before the model's own token ids;"
@@ -260,10 +263,11 @@ async def _made(
 def check_dimensions(
     service: Service, model: ServedModel, wanted: int | None, *, field: str = "dimensions"
 ) -> None:
-    """Refuse dimensions that the model was not trained for, unless CLUSTER_ANY_DIMENSIONS allows all.
+    """Refuse dimensions that the model was not trained for, unless CLUSTER_ANY_DIMENSIONS allows any
+    smaller number of dimensions.
 
     Raises:
-        InvalidInput: the model has no vectors of these dimensions; the message names the possible numbers.
+        InvalidInput: the request may not ask for these dimensions; the message names the possible numbers.
     """
     if wanted is None or wanted in model.engine.dimensions:
         return
@@ -283,7 +287,7 @@ def check_dimensions(
 
 
 def embeddings_response(answer: dict[str, Any] | list[Any], made: EmbeddedInputs) -> Response:
-    """Write the response directly from arrays, with headers that count the cut and the averaged inputs."""
+    """Build the response. If inputs were cut or averaged, headers give the numbers of these inputs."""
     headers = {}
     if truncated := sum(map(bool, made.truncated)):
         headers["x-truncated-inputs"] = str(truncated)

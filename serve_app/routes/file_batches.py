@@ -77,7 +77,7 @@ class CreateBatchRequest(RequestModel):
         return self
 
     def attachments(self) -> list[Attachment]:
-        """Return the files to attach."""
+        """Return the files to attach, with their attributes and chunking strategies."""
         files = self.files or [
             BatchFileRequest.model_construct(
                 file_id=id, attributes=self.attributes, chunking_strategy=self.chunking_strategy
@@ -106,14 +106,14 @@ class FileBatchObject(ResponseModel):
     vector_store_id: str
     """Id of the vector store."""
     status: FileStatus
-    """`in_progress` while any file is in progress; then `completed` if any file is completed, otherwise
-    `failed` or `cancelled`."""
+    """`in_progress` while any file is in progress. Then `cancelled` if the batch or all of its files were
+    cancelled; otherwise `completed` if any file is completed, or `failed` if no file is completed."""
     file_counts: FileCountsObject
     """Number of files of the batch in each status."""
 
     @classmethod
     def of(cls, batch: FileBatch) -> Self:
-        """Show the batch."""
+        """Convert the batch into the object that answers contain."""
         return cls(
             id=batch.id,
             created_at=int(batch.created_at.timestamp()),
@@ -175,8 +175,8 @@ async def cancel_batch(
 ) -> Response:
     """Cancels the files of the batch that have not ended.
 
-    Queued files are cancelled at once, and files in progress within seconds. Completed files can still be
-    searched.
+    A queued file is cancelled at once. A file in progress is cancelled within seconds. Completed files can
+    still be searched.
     """
     return await once(
         lambda connection: FileBatchObject.of(

@@ -30,7 +30,7 @@ class ChunkText(ResponseModel):
     text: str
     """The text of the chunk."""
     page: int | None
-    """Number of the page, counted from 1."""
+    """Number of the page that contains the chunk, counted from 1; null if the document has no pages."""
     start: int | None
     """Position of the chunk's first character on the page, counted from 0."""
     end: int | None

@@ -3,7 +3,7 @@
 An upload streams its bytes to the blob store, then writes the database row, and only then answers. In
 addition to OpenAI's fields, the form accepts ``vector_store_id``, ``priority_class`` and ``priority``.
 ``vector_store_id`` attaches the file to that store in the same transaction; the other two fields set the
-priority of its job.
+priority of the file's job.
 """
 
 from collections.abc import AsyncIterator
@@ -59,7 +59,7 @@ Lifetime = Annotated[Whole, Field(ge=MIN_LIFETIME_S, le=MAX_LIFETIME_S)]
 
 
 class FileFields(BaseModel):
-    """The fields of the form besides the file. The last three are not in OpenAI's API."""
+    """The fields of the form besides the file. The last three fields are not in OpenAI's API."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -137,7 +137,7 @@ class FileObject(ResponseModel):
 
     @classmethod
     def of(cls, file: File) -> Self:
-        """Show the file."""
+        """Convert the file into the object that answers contain."""
         return cls(**_fields_of(file))
 
 
@@ -155,7 +155,7 @@ class UploadedFile(FileObject):
 
     @classmethod
     def of(cls, file: File, attached: StoreFile | None = None) -> Self:
-        """Show the file, with the job that was queued for it."""
+        """Convert the file, with its queued job, into the object that answers contain."""
         if attached is None:
             return cls(**_fields_of(file))
         return cls(
@@ -186,8 +186,8 @@ class DeletedFile(ResponseModel):
 async def create(request: Request, service: ServiceDep, organisation: Organisation, once: Once) -> Response:
     """Stores the file, and attaches it to a vector store if the form names a store.
 
-    An upload of the same bytes, name and purpose within ten minutes returns the same file, so the upload can
-    be repeated.
+    A second upload of the same bytes, name, purpose and lifetime within ten minutes returns the same file, so
+    a client can repeat an upload.
     """
     settings = service.settings
     names = frozenset(field.alias or name for name, field in FileFields.model_fields.items())
@@ -239,7 +239,7 @@ async def list_all(
         Literal["asc", "desc"], Query(description="Order by creation time: `desc` starts with the newest")
     ] = "desc",
 ) -> FileList:
-    """Lists the files of one purpose, or all of them, one page at a time."""
+    """Lists the files of one purpose, or all files, one page at a time."""
     newest_first = order == "desc"
     found = await service.in_transaction(
         lambda connection: list_files(
@@ -274,7 +274,8 @@ async def content(file_id: str, service: ServiceDep, organisation: Organisation)
     """
     file = await _file(service, organisation, file_id)
     opened = await service.on_blobs(service.blobs.open, organisation, file.sha256)
-    first = await service.on_blobs(opened.read, READ_BYTES)  # an error here still gets an error response
+    # Read before the answer begins, because only then an error still gets an error response.
+    first = await service.on_blobs(opened.read, READ_BYTES)
     headers = {
         "content-length": str(file.bytes),
         "content-disposition": f"attachment; filename*=UTF-8''{quote(file.filename, safe='')}",
@@ -289,7 +290,7 @@ async def content(file_id: str, service: ServiceDep, organisation: Organisation)
 async def delete(file_id: str, service: ServiceDep, organisation: Organisation) -> DeletedFile:
     """Deletes the file, and removes it from every vector store in the same transaction.
 
-    Its bytes are deleted unless another file has the same bytes.
+    The bytes of the file are deleted unless something else, such as another file, needs the same bytes.
     """
     deleted = await service.in_transaction(lambda connection: delete_file(connection, organisation, file_id))
     await delete_unused_blobs(service, organisation, [deleted.sha256])
@@ -300,7 +301,7 @@ def file_fields(values: dict[str, str]) -> FileFields:
     """Validate the fields of a form.
 
     Raises:
-        RequestValidationError: a field is missing or has a wrong value.
+        RequestValidationError: a field is missing, unknown or wrong.
     """
     try:
         return FileFields.model_validate(values)
@@ -309,7 +310,7 @@ def file_fields(values: dict[str, str]) -> FileFields:
 
 
 def unix(at: datetime) -> int:
-    """Return the whole seconds since 1970."""
+    """Return the time as whole seconds since 1970."""
     return int(at.timestamp())
 
 

@@ -22,7 +22,7 @@ class Health(ResponseModel):
 
 
 class Readiness(ResponseModel):
-    """Tells if the process accepts requests."""
+    """Shows if the process accepts requests."""
 
     status: Literal["ok", "short", "unavailable", "stopping"]
     """Requests are accepted with `ok` or `short`; with `short`, a resource such as a disk is used up."""
@@ -33,8 +33,8 @@ class Readiness(ResponseModel):
     short: Omissible[dict[str, str]] = None
     """For each resource that is used up, a sentence that says what to do."""
     providers: Omissible[dict[str, str]] = None
-    """For each remote provider that is not called for now, because it failed repeatedly, a sentence that says
-    when it is called again. Requests that need no such provider are answered as usual."""
+    """For each remote provider that failed repeatedly and is therefore not called for now, a sentence that
+    says when the provider is called again. Requests that need no such provider are answered as usual."""
 
 
 @router.get("/healthz", summary="Check that the process is alive")
@@ -54,9 +54,10 @@ async def healthz() -> Health:
     },
 )
 async def readyz(request: Request, service: ServiceDep, response: Response) -> Readiness:
-    """Checks the database. The model needs no check, because the process answers only after loading it.
+    """Checks the database.
 
-    A process that is about to stop is not ready.
+    The model needs no check, because the process answers only after it has loaded the model. A process that
+    is about to stop is not ready.
 
     While a resource such as a disk is used up, texts are still embedded and stores are still searched. The
     status code is then 200, `status` is `short`, and `short` says for each resource what to do.

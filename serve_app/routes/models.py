@@ -1,6 +1,7 @@
 """GET /v1/models and /v1/models/{model}: the models that this endpoint serves.
 
-An answer shows the kind of a model and never its source, its base URL or the variable of its key.
+An answer shows the kind of a model. It never shows where the model comes from, its base URL or the name of
+the environment variable with its key.
 """
 
 from typing import Literal, Self
@@ -17,14 +18,14 @@ router = json_router(404)
 
 
 class ModelObject(ResponseModel):
-    """OpenAI's Model, with the fields after `owned_by` added; clients need these to use the vectors."""
+    """OpenAI's Model, with the fields after `owned_by` added. Clients need these to use the vectors."""
 
     id: str
     """Name of the model, as requests send it."""
     object: Literal["model"] = "model"
     """Always `model`."""
     created: Literal[0] = 0
-    """Always 0: OpenAI's schema requires a time, and a served model has none."""
+    """Always 0, because OpenAI's schema requires a time and a served model has no time of creation."""
     owned_by: Literal["embedding-cluster"] = "embedding-cluster"
     """Always `embedding-cluster`."""
     kind: str
@@ -49,7 +50,7 @@ class ModelObject(ResponseModel):
 
     @classmethod
     def of(cls, model: ServedModel, kind: str) -> Self:
-        """Show the served model, of this kind of engine."""
+        """Convert the served model into the object that answers contain; ``kind`` is the kind of engine."""
         fingerprint = model.engine.fingerprint
         return cls(
             id=model.name,
@@ -77,7 +78,7 @@ class ModelList(ResponseModel):
 @router.get("/v1/models", summary="List models")
 async def list_models(service: ServiceDep, organisation: Organisation) -> ModelList:
     """Lists the models that this endpoint serves and that the caller's key allows."""
-    del organisation  # every organisation sees every model; only the key can limit this
+    del organisation  # all organisations see the same models; only a key can limit the list
     permitted = current_caller().models
     return ModelList(
         data=[

@@ -1,8 +1,8 @@
 """POST /v1/rerank as in the APIs of Cohere, Jina and Voyage: order documents by how well they answer a query.
 
-With ``CLUSTER_RERANKER_PATH`` a cross-encoder reads each document together with the query. Without it, the
-vectors of query and document from the embedding model are compared, as in a search. ``method`` in the answer
-names the method that gave the scores.
+If ``CLUSTER_RERANKER_PATH`` is set and the request names no embedding model, a cross-encoder reads each
+document together with the query. Otherwise the vectors of the query and of each document are compared. The
+field ``method`` of the answer names the method that gave the scores.
 """
 
 from typing import Annotated, Any, Literal
@@ -26,7 +26,7 @@ router = json_router(404, 429)
 
 
 class Document(BaseModel):
-    """A document as an object. Its other fields are returned with it."""
+    """A document as an object. Answers that contain the document also contain its further fields."""
 
     model_config = ConfigDict(extra="allow", strict=True, use_attribute_docstrings=True)
 
@@ -35,7 +35,7 @@ class Document(BaseModel):
 
 
 class RerankRequest(CutFields):
-    """The fields that the providers share, and fields of single providers."""
+    """A rerank request, with the fields that the providers share and with fields of single providers."""
 
     CHANGES_NOTHING = frozenset({"user", "max_chunks_per_doc", *QUEUEING, *OF_IMAGES})
 
@@ -44,13 +44,14 @@ class RerankRequest(CutFields):
     documents: Annotated[list[str | Document], Field(min_length=1, max_length=MAX_DOCUMENTS)]
     """The documents to order: texts, or objects with a text."""
     model: str | None = None
-    """Name of the cross-encoder or an embedding model; the cross-encoder by default, if there is one."""
+    """Name of the cross-encoder or of an embedding model. The default is the cross-encoder or, if there is
+    none, the default embedding model."""
     top_n: PositiveWhole | None = None
     """Maximum number of results; by default, all documents are returned."""
     top_k: PositiveWhole | None = None
     """Voyage's name for `top_n`."""
     return_documents: bool | None = None
-    """Return the documents with their scores."""
+    """True: each result contains its document."""
     return_text: bool | None = None
     """TEI's name for `return_documents`."""
     rank_fields: Annotated[list[str] | None, Field(min_length=1)] = None
@@ -61,10 +62,10 @@ class RerankRequest(CutFields):
     use_activation: ScoresInRange | None = None
 
     def texts(self) -> list[str]:
-        """Return the text to read of each document.
+        """Return, for each document, the text that the model reads.
 
         Raises:
-            InvalidInput: a document has no such text.
+            InvalidInput: a document has no such text, or has too many levels of lists and objects.
         """
         return [
             document
@@ -91,7 +92,7 @@ class RerankUsage(ResponseModel):
     """The tokens of a request."""
 
     total_tokens: int
-    """Tokens that the model read."""
+    """Number of tokens that the model read."""
 
 
 class BilledSearches(ResponseModel):
@@ -118,7 +119,8 @@ class RerankResponse(ResponseModel):
     model: str
     """Name of the model that gave the scores."""
     method: Literal["cross-encoder", "bi-encoder"]
-    """How the scores were computed: by reading query and document together, or by comparing their vectors."""
+    """`cross-encoder` if a model read the query and each document together; `bi-encoder` if the vectors of
+    the query and of each document were compared."""
     results: list[RerankResult]
     """The results, best first."""
     usage: RerankUsage

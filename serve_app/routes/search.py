@@ -1,10 +1,10 @@
 """POST /v1/vector_stores/{id or name}/search, as OpenAI's API reference describes it.
 
 By default, three rankings are fused: by meaning (vectors), by words, and by phrase. A score of 1 means that
-the chunk is first in each ranking. With ``ranker: "none"``, only the vectors are used, and the score is their
-cosine. If ``ranker`` is the name of the cross-encoder (``CLUSTER_RERANKER_PATH``), the cross-encoder scores
-the best chunks again, each together with the question. This module reads the request and writes the response;
-``cluster.retrieval`` searches.
+the chunk is first in each ranking. With ``ranker: "none"``, only the vectors are used, and the score is the
+cosine similarity of the vectors of the question and the chunk. If ``ranker`` is the name of the cross-encoder
+(``CLUSTER_RERANKER_PATH``), the cross-encoder scores the best chunks again, each together with the question.
+This module reads the request and writes the response; ``cluster.retrieval`` searches.
 """
 
 from collections.abc import Sequence
@@ -69,7 +69,8 @@ class RankingOptions(RequestModel):
     """Options for the ranking of results and for their minimum score."""
 
     ranker: str = "auto"
-    """`auto` fuses three rankings, `none` uses only the vectors; the name of the cross-encoder selects it."""
+    """`auto` fuses three rankings, `none` uses only the vectors, and the name of the cross-encoder adds a
+    second scoring by the cross-encoder."""
     score_threshold: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Minimum score of a result, from 0 to 1."""
 
@@ -85,12 +86,12 @@ class SearchRequest(RequestModel):
         return name not in FILTERS_OF_OTHERS
 
     query: Text | list[Text] | None = None
-    """A question, or a list of questions whose results are merged. It may be left out if `vector` is
-    given.
+    """A question, or a list of questions whose results are merged. The query may be left out if
+    `vector` is given.
     """
     vector: Annotated[list[float], Field(min_length=1, max_length=MAX_DIMENSIONS)] | None = None
-    """A vector to search with, in place of the vector of the question. Then only the words of `query` are
-    searched.
+    """A vector to search with, in place of the vector of the question. Then `query` is not embedded, and
+    only the words of `query` are searched.
     """
     filters: dict[str, Any] | None = None
     """A comparison (`type`, `key`, `value`) or a compound filter (`type`, `filters`), as in OpenAI's API."""
@@ -123,7 +124,7 @@ class SearchResult(ResponseModel):
     score: float
     """0 to 1, higher is better. Compare scores within one answer only."""
     attributes: dict[str, str | int | float | bool]
-    """Attributes that the request for the file set; all attributes if a bulk ingest added the document."""
+    """Attributes that a request gave to the file; all attributes of a document that a bulk ingest added."""
     content: list[TextContent]
     """The chunk's text, as one item."""
     chunk_id: str
@@ -141,7 +142,7 @@ class SearchResult(ResponseModel):
 
     @classmethod
     def of(cls, chunk: RetrievedChunk) -> Self:
-        """Show the chunk."""
+        """Convert the chunk into the object that answers contain."""
         return cls(
             file_id=chunk.file,
             filename=chunk.filename,
@@ -173,7 +174,7 @@ class SearchResults(ResponseModel):
 
     @classmethod
     def of(cls, queries: Sequence[str], retrieved: Retrieved) -> Self:
-        """Show the found chunks."""
+        """Convert the queries and the found chunks into the object that answers contain."""
         return cls(search_query=list(queries), data=[SearchResult.of(chunk) for chunk in retrieved.chunks])
 
 

@@ -1,7 +1,7 @@
 """Checks uploaded files, and keeps blobs and rows consistent, for every route that stores or deletes files.
 
-A route writes the blob first and then the row. If the database is lost in between, a blob without a row
-remains, which ``cluster.doctor`` finds. A row never remains without its blob.
+A route writes the blob first and then the row. If the database is lost between these writes, a blob without
+a row remains, which ``cluster.doctor`` finds. A row never remains without its blob.
 
     media_type = accepted_type(b"%PDF-1.7 ...", name="a.pdf", purpose="assistants")   # "application/pdf"
     async with deleting_orphan_blob(service, organisation, blob):
@@ -30,7 +30,12 @@ log = structlog.get_logger(__name__)
 
 
 def accepted_type(start: bytes, *, name: str, purpose: str) -> str:
-    """Return the media type that the first bytes of a file show.
+    """Return the media type of a file, recognised from the first bytes.
+
+    Args:
+        start: the first bytes of the file.
+        name: the name of the file, which decides only between kinds of text.
+        purpose: the purpose of the upload. Some formats exist only for some purposes.
 
     Raises:
         HTTPException: 415, the purpose does not accept files of this format.
@@ -52,7 +57,7 @@ def require_kept_blob(connection: Connection[Any], service: Service, organisatio
     Until the transaction ends, the blob cannot be deleted.
 
     Raises:
-        Unavailable: the last file with this content was deleted in the meantime, together with the blob.
+        Unavailable: the last file with this content was deleted during the upload, together with the blob.
     """
     if not require_blob(connection, service.blobs, organisation, blob.sha256):
         raise Unavailable(
@@ -62,9 +67,9 @@ def require_kept_blob(connection: Connection[Any], service: Service, organisatio
 
 
 async def delete_unused_blobs(service: Service, organisation: str, hashes: Sequence[str]) -> None:
-    """Delete the blobs that no row refers to any more.
+    """Delete each blob with one of the given hashes, unless a row still refers to the blob.
 
-    If a blob cannot be deleted now, ``cluster.doctor`` finds it later.
+    If a blob cannot be deleted now, ``cluster.doctor`` finds the blob later.
 
     Each blob is deleted in its own transaction, because one transaction for the thousands of parts of an
     upload would need thousands of locks.
@@ -82,7 +87,9 @@ async def delete_unused_blobs(service: Service, organisation: str, hashes: Seque
 
 @asynccontextmanager
 async def deleting_orphan_blob(service: Service, organisation: str, blob: Blob) -> AsyncIterator[None]:
-    """Delete the blob if its row, which the ``async with`` block writes, is refused."""
+    """Delete the blob if the ``async with`` block, which writes the row of the blob, raises an error that
+    shows that the row was not written.
+    """
     try:
         yield
     # A lost connection is not caught here, because the row may have been written.

@@ -50,8 +50,8 @@ class TokenizeResponse(ResponseModel):
 
 @router.post("/v1/tokenize", summary="Get the token ids of texts", response_model=TokenizeResponse)
 async def tokenize(body: TokenizeRequest, service: ServiceDep, organisation: Organisation) -> Response:
-    """Returns the token ids of each text, even of texts longer than the model reads."""
-    del organisation  # tokenising costs little, so it is not recorded as usage
+    """Returns the token ids of each text, even of texts that are too long for the model."""
+    del organisation  # tokenising costs little, so no usage is recorded for the organisation
     model, _ = model_and_kind(service.models, body.model)
     ids = await model.tokenise(as_list(body.input))
     special = model.engine.tokeniser.special_tokens

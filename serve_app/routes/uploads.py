@@ -1,7 +1,7 @@
 """/v1/uploads as in OpenAI's API: upload a large file in parts, so a failed part can be sent again alone.
 
 A part that is sent twice is stored once. Completing an upload joins the parts into the file's blob. If a
-client did not receive the answer, it can complete the upload again and gets the same answer.
+client did not receive the answer, the client can complete the upload again and gets the same answer.
 """
 
 import hashlib
@@ -80,7 +80,7 @@ class CreateUploadRequest(RequestModel):
     mime_type: Annotated[Text, Field(max_length=256)]
     """Media type of the file. It is not used, because the type is recognised from the bytes."""
     expires_after: FileExpiryRequest | None = None
-    """Lifetime of the file; by default it depends on the purpose."""
+    """Lifetime of the file; by default, the lifetime depends on the purpose."""
 
 
 class CompleteUploadRequest(RequestModel):
@@ -118,7 +118,7 @@ class UploadObject(ResponseModel):
 
     @classmethod
     def of(cls, upload: Upload, file: File | None = None) -> Self:
-        """Show the upload, with the finished file."""
+        """Convert the upload, with its finished file, into the object that answers contain."""
         return cls(
             id=upload.id,
             bytes=upload.bytes,
@@ -147,7 +147,7 @@ class UploadPartObject(ResponseModel):
 
     @classmethod
     def of(cls, part: UploadPart) -> Self:
-        """Show the part."""
+        """Convert the part into the object that answers contain."""
         return cls(id=part.id, created_at=unix(part.created_at), upload_id=part.upload, bytes=part.bytes)
 
 
@@ -155,7 +155,7 @@ class UploadPartObject(ResponseModel):
 async def create(
     body: CreateUploadRequest, service: ServiceDep, organisation: Organisation, once: Once
 ) -> Response:
-    """Creates an upload. Parts can be added until it is completed, cancelled or expired."""
+    """Creates an upload. Parts can be added until the upload is completed, cancelled or expired."""
     settings, name = service.settings, plain_name(body.filename, param="filename")
     if body.bytes > settings.max_upload_bytes:
         raise InvalidInput(
@@ -215,7 +215,10 @@ async def add(
 async def complete(
     upload_id: str, body: CompleteUploadRequest, service: ServiceDep, organisation: Organisation, once: Once
 ) -> Response:
-    """Joins the parts in the given order into a file. The sum of their sizes must be the announced size."""
+    """Joins the parts in the given order into a file.
+
+    The sum of the sizes of the parts must be the announced size of the file.
+    """
 
     def find(connection: Connection[Any]) -> tuple[Upload, list[UploadPart]]:
         upload = get_upload(connection, organisation, upload_id)
@@ -231,7 +234,7 @@ async def complete(
     try:
         blob, type = await service.on_blobs(_join, service.blobs, upload, parts, body.md5)
     except Permanent:
-        # Another request may have completed the upload, which deletes its parts.
+        # A part may be missing because another request completed the upload. Then return the same answer.
         upload, _ = await service.in_transaction(find)
         if upload.status != UploadStatus.COMPLETED:
             raise
@@ -273,7 +276,7 @@ def _join(blobs: BlobStore, upload: Upload, parts: Sequence[UploadPart], md5: st
     """Join the parts into one blob, and recognise its media type.
 
     Raises:
-        InvalidInput: the bytes have another MD5 than the announced one.
+        InvalidInput: the MD5 of the bytes is not ``md5``.
         HTTPException: 415, the upload's purpose does not allow this media type.
         Permanent: the blob of a part is missing or damaged.
     """

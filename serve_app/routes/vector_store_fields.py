@@ -34,8 +34,8 @@ MAX_FILES = 2_000
 
 
 def _scalar(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
-    """Validate the value. If it is wrong, raise one error for the whole union instead of one error for each
-    type.
+    """Validate the value of an attribute. If the value has a wrong type, raise one error for the whole union
+    instead of one error for each type. Refuse numbers that are too large for a filter.
     """
     try:
         value = validate(value)
@@ -85,7 +85,7 @@ Priority = Annotated[
     WrapValidator(_priority),
     Field(description=PRIORITY_DESCRIPTION),
 ]
-#: A ``Priority`` in a form, in which a number arrives as text.
+#: The same as ``Priority``, for fields of a form, in which numbers arrive as text.
 FormPriority = Annotated[
     Literal["high", "medium", "low"] | Annotated[int, Field(ge=0, le=9)],
     WrapValidator(_priority),
@@ -126,7 +126,7 @@ class StaticChunkingRequest(RequestModel):
     type: Literal["static"]
     """Always `static`."""
     static: ChunkSizesRequest
-    """The sizes."""
+    """The sizes of the chunks."""
 
 
 ChunkingStrategy = Annotated[
@@ -166,12 +166,12 @@ class StaticChunking(ResponseModel):
     type: Literal["static"] = "static"
     """Always `static`."""
     static: ChunkSizes
-    """The sizes."""
+    """The sizes of the chunks."""
 
 
 class OtherChunking(ResponseModel):
-    """The chunking strategy of chunks that are shorter than OpenAI's schema can express; `chunking` has their
-    sizes.
+    """The chunking strategy of chunks that are shorter than OpenAI's schema can express; `chunking` has
+    the sizes of these chunks.
     """
 
     type: Literal["other"] = "other"
@@ -179,7 +179,7 @@ class OtherChunking(ResponseModel):
 
 
 def chunking_of(strategy: Mapping[str, Any] | None) -> AutoChunking | StaticChunking:
-    """Turn a stored strategy into the model for answers; None means ``auto``."""
+    """Convert a stored strategy into the object that answers contain; None means ``auto``."""
     if strategy is None or strategy["type"] == "auto":
         return AutoChunking()
     return StaticChunking.model_validate(strategy)

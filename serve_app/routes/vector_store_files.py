@@ -39,10 +39,11 @@ from serve_app.routes.vector_store_fields import (
     stored_json,
 )
 
-#: Milliseconds after which a client should ask again about a file whose job is queued, or runs.
+#: Milliseconds after which a client should ask again about a file whose job is queued.
 POLL_QUEUED_MS = 1_000
+#: Milliseconds after which a client should ask again about a file whose job runs.
 POLL_RUNNING_MS = 500
-#: Maximum milliseconds after which a client should ask again, if the job waits for its next attempt.
+#: Maximum number of milliseconds until a client should ask again, if the job waits for its next attempt.
 MAX_POLL_MS = 5_000
 POLL_HEADER = "openai-poll-after-ms"
 #: Minimum chunk size in OpenAI's schema, in tokens.
@@ -87,7 +88,7 @@ class FileProgress(ResponseModel):
     done: int
     """Number of units that are done."""
     total: int | None
-    """Number of all units; null while that is not known."""
+    """Number of all units; null while this number is not known."""
     unit: str | None
     """What is counted, such as `percent`, `pages` or `chunks`."""
 
@@ -100,7 +101,7 @@ class VectorStoreFileObject(ResponseModel):
     object: Literal["vector_store.file"] = "vector_store.file"
     """Always `vector_store.file`."""
     usage_bytes: int
-    """Bytes that the file takes in this store."""
+    """Number of bytes that the file uses in this store."""
     created_at: int
     """Time at which the file was attached, in seconds since 1970."""
     vector_store_id: str
@@ -145,7 +146,7 @@ class VectorStoreFileObject(ResponseModel):
 
     @classmethod
     def of(cls, attached: StoreFile, store: VectorStore, *, model_tokens: int) -> Self:
-        """Show the attached file.
+        """Convert the attached file into the object that answers contain.
 
         Args:
             model_tokens: number of tokens that the store's model reads, special tokens not counted.
@@ -205,7 +206,8 @@ async def attach_file(
 ) -> Response:
     """Attaches the file and queues its job.
 
-    A file that is already attached is processed again. If its job has not ended, the answer shows that job.
+    A file that is already attached is processed again. If its earlier job has not ended and has the same
+    chunking strategy, that job continues with the new attributes. Otherwise a new job is queued.
     """
 
     def attach(connection: Connection[Any]) -> VectorStoreFileObject:
@@ -320,7 +322,7 @@ def _progress(attached: StoreFile) -> FileProgress | None:
 
 
 def poll_after_ms(attached: StoreFile) -> int:
-    """Milliseconds after which a client should ask again about a file in progress."""
+    """Return the milliseconds after which a client should ask again about a file in progress."""
     if attached.job_state != JobState.QUEUED:
         return POLL_RUNNING_MS
     if attached.retry_at is None:
@@ -330,9 +332,9 @@ def poll_after_ms(attached: StoreFile) -> int:
 
 
 def _requested(strategy: dict[str, Any] | None, sizes: ChunkSizes) -> StaticChunking | OtherChunking:
-    """Return the requested strategy, as answers show it.
+    """Return the requested strategy in the form that answers contain.
 
-    Answers show ``auto`` as the resulting sizes, because OpenAI's answers do the same.
+    Answers show the resulting sizes for ``auto``, because OpenAI's answers do the same.
     """
     requested = chunking_of(strategy)
     if isinstance(requested, StaticChunking):

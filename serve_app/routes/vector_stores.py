@@ -1,7 +1,8 @@
 """/v1/vector_stores as in OpenAI's API: create, list, get, change and delete vector stores.
 
-Beyond OpenAI's fields: ``embedding_model``, ``dimensions``, ``description``, ``chunking_strategy``,
-``partial`` and ``index`` of a store, and the ``priority`` of the files that a new store is created with.
+A store has more fields than in OpenAI's API: ``embedding_model``, ``dimensions``, ``description``,
+``chunking_strategy``, ``partial`` and ``index``. A request for a new store can also set the priority of the
+jobs for its files.
 """
 
 from typing import Annotated, Any, Literal, Self
@@ -111,7 +112,7 @@ class FileCountsObject(ResponseModel):
 
     @classmethod
     def of(cls, files: FileCounts) -> Self:
-        """Show the counts of a store or of a batch."""
+        """Convert the counts of a store or of a batch into the object that answers contain."""
         return cls(
             in_progress=files.in_progress,
             completed=files.completed,
@@ -153,8 +154,8 @@ class VectorStoreObject(ResponseModel):
     file_counts: FileCountsObject
     """Numbers of attached files by status."""
     status: Literal["expired", "in_progress", "completed"]
-    """`in_progress` while a file is being processed, otherwise `completed`; `expired` once `expires_at` has
-    passed."""
+    """`in_progress` while a file is being processed, otherwise `completed`; `expired` after
+    `expires_at` has passed."""
     last_active_at: int
     """Time of the last search or attachment, to the minute, in seconds since 1970."""
     expires_at: int | None
@@ -164,15 +165,15 @@ class VectorStoreObject(ResponseModel):
     chunking_strategy: Annotated[AutoChunking | StaticChunking, Field(discriminator="type")]
     """How files without a strategy of their own are cut into chunks."""
     partial: bool
-    """True if the readable pages of a document are indexed although other pages cannot be read."""
+    """True if the readable pages of a document are indexed even if its other pages cannot be read."""
     index: str
     """Name of the vector index that stores the vectors."""
     expires_after: Omissible[StoreExpiry] = None
-    """The time after its last use at which the store expires; left out if the store never expires."""
+    """The rule for the time at which the store expires; left out if the store never expires."""
 
     @classmethod
     def of(cls, store: VectorStore, usage: StoreUsage) -> Self:
-        """Show the store with its usage."""
+        """Convert the store, with its usage, into the object that answers contain."""
         return cls(
             id=store.id,
             created_at=int(store.created_at.timestamp()),
@@ -212,7 +213,7 @@ class DeletedVectorStore(ResponseModel):
     """Id of the job that deletes the store's content."""
 
 
-#: The stored value if an update sets a field to null; fields that are not listed store null.
+#: For each field, the value that is stored if an update sets the field to null. Otherwise null is stored.
 VALUES_OF_NULL: dict[str, Any] = {"name": "", "description": "", "metadata": {}, "partial": False}
 
 
@@ -316,7 +317,8 @@ def _fingerprint(service: Service, body: CreateStoreRequest) -> Fingerprint:
 
     Raises:
         ModelNotFound: no model has the requested name.
-        InvalidInput: the fields contradict each other.
+        NotPermitted: the caller's key does not allow the model.
+        InvalidInput: the fields contradict each other, or `dimensions` is missing.
     """
     if body.embedding_model != NO_MODEL:
         if body.dimensions is not None:

@@ -1,6 +1,7 @@
 """POST /v1/vector_stores/{id}/vectors and .../vectors/delete: insert or delete up to 1,000 given vectors.
 
-OpenAI's API has no such route. A file of millions of rows is a job of the kind ``bulk_insert_vectors``.
+Given vectors are vectors that clients compute themselves. OpenAI's API has no such routes. To insert a file
+of millions of rows, submit a job of the kind ``bulk_insert_vectors``.
 """
 
 import asyncio
@@ -30,8 +31,8 @@ from serve_app.edge.service_access import ServiceDep
 from serve_app.service import Service
 
 MAX_ROWS = 1_000
-#: The schema of a row, for the OpenAPI document. The route checks rows one by one, so one wrong row does not
-#: make it refuse the other rows.
+#: The schema of a row, for the OpenAPI document only. The route checks rows one by one, so that it can insert
+#: the other rows if one row is wrong.
 ROW = {
     "type": "object",
     "title": "GivenVector",
@@ -77,7 +78,7 @@ class FailedRow(ResponseModel):
     row: int
     """Number of the row in the request, from 1."""
     id: str | None
-    """Id of the row; null if it has none."""
+    """Id of the row; null if the row has no id."""
     kind: FaultKind
     """What is wrong, for programs."""
     message: str
@@ -85,7 +86,7 @@ class FailedRow(ResponseModel):
 
     @classmethod
     def of(cls, fault: RowFault) -> Self:
-        """Show the row."""
+        """Convert the fault of a row into the object that answers contain."""
         return cls(row=fault.row, id=fault.id, kind=fault.kind, message=fault.message)
 
 
@@ -107,7 +108,7 @@ class InsertedVectors(ResponseModel):
 
     @classmethod
     def of(cls, store: str, written: Written, faults: list[RowFault]) -> Self:
-        """Show the counts."""
+        """Convert the counts and the faults into the object that answers contain."""
         return cls(
             vector_store_id=store,
             written=written.written,
@@ -126,7 +127,7 @@ class InsertedVectors(ResponseModel):
 async def insert_vectors(
     vector_store_id: str, body: InsertRequest, service: ServiceDep, organisation: Organisation, once: Once
 ) -> Response:
-    """Inserts at once the rows that can be stored. The answer lists the other rows with the reasons."""
+    """Inserts the rows that can be stored, before it answers. The answer says why other rows failed."""
     store = await service.read(
         lambda connection: require_given(require_live(get_store(connection, organisation, vector_store_id)))
     )
@@ -198,10 +199,10 @@ async def delete_vectors(
 
 
 def _ignored(service: Service, checker: RowChecker) -> list[str]:
-    """Return the names of the unknown fields of the rows, for the header.
+    """Return the names of the unknown fields of the rows, for the header that lists ignored fields.
 
     Raises:
-        InvalidInput: the server refuses unknown fields.
+        InvalidInput: a row has an unknown field, and the settings refuse unknown fields.
     """
     names = [f"vectors[].{header_safe_name(name)}" for name in sorted(checker.ignored)]
     if names and service.settings.unknown_fields == "error":

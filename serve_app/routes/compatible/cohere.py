@@ -39,9 +39,10 @@ class CohereEmbedRequest(RequestModel):
     output_dimension: PositiveWhole | None = None
     """Number of dimensions to which the vectors are cut; cut vectors are scaled to unit length."""
     max_tokens: PositiveWhole | None = None
-    """Number of tokens to which each text is cut, special tokens included."""
+    """Maximum number of tokens of a text, special tokens included; `truncate` applies to longer texts."""
     truncate: Literal["NONE", "START", "END"] = "END"
-    """The end of a text that is cut if the text is too long; `NONE` refuses the text."""
+    """What happens to a text that is too long: `START` cuts its beginning, `END` cuts its end, and `NONE`
+    refuses the text."""
 
 
 class CohereEmbeddings(ResponseModel):
@@ -54,9 +55,9 @@ class CohereEmbeddings(ResponseModel):
     uint8: Omissible[list[list[int]]] = None
     """Whole numbers from 1 to 255."""
     binary: Omissible[list[list[int]]] = None
-    """Eight signs in each whole number from -128 to 127."""
+    """The signs of the vector; each whole number from -128 to 127 holds eight signs."""
     ubinary: Omissible[list[list[int]]] = None
-    """Eight signs in each whole number from 0 to 255."""
+    """The signs of the vector; each whole number from 0 to 255 holds eight signs."""
     base64: Omissible[list[str]] = None
     """Floating-point numbers of 32 bits, little-endian, in base64."""
 
@@ -94,7 +95,7 @@ class CohereEmbedResponse(ResponseModel):
     texts: list[str]
     """The texts of the request."""
     meta: CohereEmbedMeta
-    """The tokens of the request."""
+    """The version of Cohere's API, and the tokens of the request."""
     response_type: Literal["embeddings_by_type"] = "embeddings_by_type"
     """Always `embeddings_by_type`."""
 
@@ -106,7 +107,7 @@ async def embed(body: CohereEmbedRequest, service: ServiceDep, context: ContextD
     check_dimensions(service, model, body.output_dimension, field="output_dimension")
     texts, named = as_list(body.texts, "texts"), field_of(body.texts, field="texts", remedy=REMEDY)
     overflow, side = CUTS[body.truncate]
-    # Clients may ask for the longer limit of Cohere's models; this is not an error.
+    # Clients may send the longer limit of Cohere's models. It is lowered to this model's limit, not refused.
     most = None if body.max_tokens is None else min(body.max_tokens, model.max_tokens)
     long = LongInputPolicy(overflow=overflow, side=side, most=most, limit_field="max_tokens")
     prompt = prompt_of(model, input_type=body.input_type or kind, prompt_name=None)

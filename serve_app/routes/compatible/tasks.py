@@ -1,6 +1,6 @@
 """POST /upload and GET /tasks/{task_id}, which are older than /v1/files and /v1/jobs.
 
-A task is a job.
+These paths are for older clients. A task is a job.
 
 curl -F file=@manual.pdf http://127.0.0.1:8000/upload      # {"task_id": "job_...", "status": "queued"}
 """
@@ -80,13 +80,13 @@ class TaskObject(ResponseModel):
     progress: Annotated[int, Field(ge=0, le=PERCENT)]
     """Percentage of the task that is done, from 0 to 100."""
     result: dict[str, Any] | None
-    """Result of the task; null until the task has ended."""
+    """Result of the task; null if the task has not ended or has no result."""
     error: str | None
     """Why the task failed or was cancelled; null otherwise."""
 
     @classmethod
     def of(cls, job: Job) -> Self:
-        """Show the job as a task."""
+        """Convert the job into a task."""
         return cls(
             task_id=job.id, status=job.state, progress=_percent(job), result=job.result, error=job.error
         )

@@ -33,9 +33,9 @@ class TeiEmbedRequest(RequestModel):
     """A text, or a list of texts."""
     normalize: UnitLength = True
     truncate: bool = False
-    """Cut a text that is too long; by default it is refused."""
+    """True: a text that is too long is cut. False: such a text is refused."""
     truncation_direction: Direction = "right"
-    """The end of the text that is cut."""
+    """The end of the text that is cut if the text is too long."""
     prompt_name: str | None = None
     """Name of the model's prompt, one of `prompts` in `/v1/models`."""
     dimensions: PositiveWhole | None = None
@@ -43,19 +43,19 @@ class TeiEmbedRequest(RequestModel):
 
 
 class TeiRerankRequest(RequestModel):
-    """TEI's RerankRequest."""
+    """TEI's RerankRequest, which uses the cross-encoder or, if there is none, the default model."""
 
     query: NotEmpty
     """The question."""
     texts: Annotated[list[str], Field(min_length=1, max_length=MAX_DOCUMENTS)]
     """The texts to order."""
     truncate: bool = False
-    """Cut a text that is too long; by default it is refused."""
+    """True: a text that is too long is cut. False: such a text is refused."""
     truncation_direction: Direction = "right"
-    """The end of the text that is cut."""
+    """The end of the text that is cut if the text is too long."""
     raw_scores: Sigmoid = False
     return_text: bool = False
-    """Return the texts with their scores."""
+    """True: the answer contains each text, together with the score of the text."""
 
 
 class TeiRank(ResponseModel):

@@ -1,7 +1,7 @@
 """Check the input of a request for a job or a schedule, and accept the job with ``cluster.submissions``.
 
-Called by ``submission`` and by the routes of schedules with an input that has the kind's form, in the
-transaction of the request.
+``submission`` and the routes of schedules first call ``validated``, which checks the input against the model
+of the kind. Then they call ``submit`` or ``checked_arguments`` in the transaction of the request.
 
     job = submit(connection, submission)
 """
@@ -29,17 +29,23 @@ M = TypeVar("M", bound=BaseModel)
 
 
 class SharedByFiles(RequestModel):
-    """The fields that a job that attaches many files sets for each file."""
+    """The attributes and the chunking strategy that a job gives to each file that the job attaches."""
 
     attributes: Attributes | None = None
     chunking_strategy: ChunkingStrategy | None = None
 
 
 def validated(model: type[M], value: Any, *, body: Any) -> M:
-    """Validate the input. Errors name its fields as the client wrote them.
+    """Validate the input of a job. An error names the field by its path in the body of the request.
 
     Args:
-        body: the whole body of the request, from which the route removes unknown fields.
+        model: the model of the input.
+        value: the input.
+        body: the whole body of the request. After an error about unknown fields, the route removes these
+            fields from the body and calls the handler again.
+
+    Raises:
+        RequestValidationError: the model refuses the input.
     """
     try:
         return model.model_validate(value)
@@ -55,7 +61,7 @@ class Submission:
     service: Service
     organisation: str
     kind: JobKind
-    #: The validated input, an instance of the kind's ``input``.
+    #: The validated input, an instance of the model ``kind.input``.
     input: Any
     #: The whole body of the request, for messages about its fields.
     body: Any
@@ -65,8 +71,12 @@ class Submission:
 
 
 def checked(connection: Connection[Any], submission: Submission) -> Submission:
-    """Check the fields that the kind's schema leaves open, and return the submission with the input that a
-    job or a schedule stores.
+    """Run the further checks of the job's kind, if the kind has such checks. Return the submission with the
+    input in the form that a job or a schedule stores.
+
+    Raises:
+        ClusterError: a check failed, for example because the vector store does not exist.
+        RequestValidationError: the attributes or the chunking strategy in the input are wrong.
     """
     if submission.kind.name not in CHECKS:
         return submission
@@ -77,10 +87,11 @@ def checked_arguments(connection: Connection[Any], submission: Submission) -> di
     """Check that a job with this input would be accepted now, and return the input in the form that a
     schedule stores.
 
-    The job is accepted and rolled back, so every check of a job is a check of a schedule.
+    This function accepts the job and then rolls the job back, so a schedule passes every check of a job.
 
     Raises:
         ClusterError: the job would be refused.
+        RequestValidationError: as in ``checked``.
     """
     found = checked(connection, submission)
     with connection.transaction(force_rollback=True):
@@ -90,7 +101,12 @@ def checked_arguments(connection: Connection[Any], submission: Submission) -> di
 
 
 def submit(connection: Connection[Any], submission: Submission) -> Job:
-    """Check the submission and accept its job, in the transaction of the request."""
+    """Check the submission and accept its job, in the transaction of the request.
+
+    Raises:
+        ClusterError: the job is refused.
+        RequestValidationError: as in ``checked``.
+    """
     return _accept(connection, checked(connection, submission))
 
 
@@ -129,7 +145,7 @@ def _with(asked: BaseModel, attributes: Any, chunking_strategy: BaseModel | None
     return asked.model_copy(update=fields)
 
 
-#: The further checks of a kind's input, in the transaction of the request.
+#: For some kinds, by name, a function that checks the input further in the transaction of the request.
 CHECKS: Mapping[str, Callable[[Connection[Any], Submission], BaseModel]] = MappingProxyType(
     {INDEX_FILE.name: _index_file, INGEST_FILES.name: _ingest_files}
 )

@@ -1,9 +1,9 @@
 """Reads the events of jobs for many listeners at the same time; ``edge.sse`` sends the events.
 
-All listeners of a replica wait in one feed. While there are listeners, one query reads the new events of all
-their jobs twice a second, so a listener needs no database connection and no thread of its own. The ids of
-events come from the database, so a listener that was disconnected can send its last event id to any replica,
-and gets the events after that id.
+All listeners of a replica wait in one feed. While listeners wait, the feed runs one query twice a second. The
+query reads the new events of all jobs that the listeners follow, so a listener needs no database connection
+and no thread of its own. The ids of events come from the database. A listener that was disconnected can
+therefore send its last event id to any replica, and gets the events after that id.
 
     feed = EventFeed(service)
     source = JobEvents(feed, Watch(organisation="default", job="job_..."), first=news)
@@ -45,7 +45,8 @@ class EventFeed:
         self._poller: asyncio.Task[None] | None = None
 
     async def read(self, watches: Sequence[Watch]) -> dict[Watch, News]:
-        """Return the events that each watch has not seen; there is no entry for a job that does not exist.
+        """Return the events that each watch has not seen. The result has no entry for a job that does not
+        exist.
 
         Raises:
             Unavailable: the database does not answer.
@@ -58,7 +59,9 @@ class EventFeed:
         return await self._service.in_database(ask)
 
     async def news(self, watch: Watch, *, timeout_s: float) -> News | None:
-        """Return the job's next events as soon as there are any; None if there are none within the time."""
+        """Wait until the job has new events or has ended, and return the new events. Return None if neither
+        happens within ``timeout_s``. If the query fails with an unexpected error, this error is raised here.
+        """
         future: asyncio.Future[News] = asyncio.get_running_loop().create_future()
         self._waiting[watch].add(future)
         if self._poller is None or self._poller.done():
@@ -89,7 +92,7 @@ class EventFeed:
                 log.warning("job_events_not_read", listeners=self.listeners.count, reason=str(exc))
                 pause_s = AWAY_S
                 continue
-            except Exception as exc:  # the edge of a task: every listener gets this error
+            except Exception as exc:  # nothing awaits this task, so the waiting listeners get the error
                 log.exception("job_events_failed", listeners=self.listeners.count)
                 for watch in watches:
                     for future in self._waiting.pop(watch, ()):
@@ -105,10 +108,10 @@ class EventFeed:
 
 
 class JobEvents:
-    """The events of one job for one listener. It is an ``edge.sse.EventSource``.
+    """An ``edge.sse.EventSource`` that gives the events of one job to one listener.
 
     Args:
-        first: the events that were already read.
+        first: events that were already read. The first call of ``next`` returns these events.
     """
 
     def __init__(self, feed: EventFeed, watch: Watch, *, first: News) -> None:
@@ -116,7 +119,9 @@ class JobEvents:
         self._first: News | None = first
 
     async def next(self, timeout_s: float) -> Batch | None:
-        """See ``edge.sse.EventSource``."""
+        """Return the next events of the job. Return None if the job has no new events and does not end within
+        ``timeout_s``.
+        """
         news, self._first = self._first, None
         if news is None:
             news = await self._feed.news(self._watch, timeout_s=timeout_s)

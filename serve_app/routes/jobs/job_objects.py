@@ -22,15 +22,15 @@ class JobProgress(ResponseModel):
     """How much of a job is done."""
 
     done: int
-    """Number of units done; it never falls within an attempt, and is `total` when the job succeeds."""
+    """Number of units done; it never falls within an attempt, and equals `total` after a success."""
     total: int | None
-    """Number of units in all; null while it is unknown."""
+    """Number of units in all; null while this number is unknown."""
     unit: str
     """Unit of `done` and `total`, such as `percent`."""
 
     @classmethod
     def of(cls, job: Job) -> Self:
-        """Show the progress of the whole job."""
+        """Convert the progress of the whole job into the object that answers contain."""
         return cls(done=job.done, total=job.total, unit=job.unit)
 
 
@@ -42,13 +42,13 @@ class StageProgress(ResponseModel):
     done: int
     """Number of units done."""
     total: int | None
-    """Number of units in all; null while it is unknown."""
+    """Number of units in all; null while this number is unknown."""
     unit: str | None
     """Unit of `done` and `total`, such as `pages` or `chunks`; null until the stage has progress."""
 
     @classmethod
     def of(cls, stage: StageRun) -> Self:
-        """Show the progress of the stage."""
+        """Convert the progress of the stage into the object that answers contain."""
         return cls(name=stage.name, done=stage.done, total=stage.total, unit=stage.unit)
 
 
@@ -58,13 +58,13 @@ class DetailedProgress(JobProgress):
     stage: StageProgress | None
     """The current stage, or the last stage; null before the first stage."""
     rate_per_s: float | None
-    """Units of the stage that are done per second; null unless a stage runs."""
+    """Average number of units per second since the stage began; null if no stage runs."""
     eta_s: float | None
-    """Seconds until the stage is done at this rate; null if this is not known."""
+    """Seconds until the stage is done at the rate `rate_per_s`; null if this time is not known."""
 
     @classmethod
     def of_view(cls, view: JobView) -> Self:
-        """Show the detailed progress of the job."""
+        """Convert the detailed progress of the job into the object that answers contain."""
         job, speed = view.job, view.speed
         return cls(
             done=job.done,
@@ -98,7 +98,7 @@ class JobObject(ResponseModel):
     attempt: int
     """Number of the current or last attempt, counted from 1."""
     last_attempt: int
-    """Number of the attempt after which the job fails."""
+    """Number of the last possible attempt. If this attempt fails, the job fails."""
     progress: JobProgress
     """How much of the job is done."""
     cancel_asked: bool
@@ -112,20 +112,20 @@ class JobObject(ResponseModel):
     finished_at: float | None
     """Time at which the job ended."""
     retry_at: float | None
-    """While the job is queued: the earliest time at which it can begin.
+    """While the job is queued: the earliest time at which the job can begin.
 
-    While the job runs: the time at which it repeats a stage.
+    While the job runs: the time at which the job repeats a stage that failed. Null if there is no such time.
     """
     window: WindowObject | None
     """The hours and days in which the job may begin; null if it may begin at any time."""
     schedule_id: str | None
-    """Id of the schedule that submitted the job; null if no schedule did."""
+    """Id of the schedule that submitted the job; null if no schedule submitted the job."""
     scheduled_for: float | None
-    """The time of the schedule for which the job was submitted; null if no schedule submitted it."""
+    """The time of the schedule for which the job was submitted; null if no schedule submitted the job."""
 
     @classmethod
     def of(cls, job: Job) -> Self:
-        """Show the job as an item of a list."""
+        """Convert the job, without its history, into the object that answers contain."""
         return cls(**_fields(job), progress=JobProgress.of(job))
 
 
@@ -141,11 +141,11 @@ class WaitingObject(ResponseModel):
     message: str
     """A sentence for people."""
     until: float | None
-    """Time at which the wait ends; null if this is not known."""
+    """Time at which the wait ends; null if this time is not known."""
 
     @classmethod
     def of(cls, waiting: Waiting) -> Self:
-        """Show the reason."""
+        """Convert the reason into the object that answers contain."""
         return cls(reason=waiting.reason, message=waiting.message, until=_seconds(waiting.until))
 
 
@@ -161,7 +161,7 @@ class StageObject(ResponseModel):
     done: int
     """Number of units done."""
     total: int | None
-    """Number of units in all; null while it is unknown."""
+    """Number of units in all; null while this number is unknown."""
     unit: str | None
     """Unit of `done` and `total`; null until the stage has progress."""
     started_at: float
@@ -171,11 +171,11 @@ class StageObject(ResponseModel):
     seconds: float | None
     """Seconds between `started_at` and `ended_at`."""
     error: str | None
-    """The last error of the stage; null if it has not failed."""
+    """The last error of the stage; null if the stage has not failed."""
 
     @classmethod
     def of(cls, stage: StageRun) -> Self:
-        """Show the stage."""
+        """Convert the stage into the object that answers contain."""
         return cls(
             stage=stage.name,
             attempt=stage.attempt,
@@ -202,7 +202,7 @@ class AttemptObject(ResponseModel):
     started_at: float
     """Time at which the attempt began."""
     ended_at: float | None
-    """Time at which the attempt ended; null while it runs."""
+    """Time at which the attempt ended; null while the attempt runs."""
     seconds: float | None
     """Seconds between `started_at` and `ended_at`."""
     error: str | None
@@ -210,7 +210,7 @@ class AttemptObject(ResponseModel):
 
     @classmethod
     def of(cls, attempt: AttemptRun) -> Self:
-        """Show the attempt."""
+        """Convert the attempt into the object that answers contain."""
         return cls(
             attempt=attempt.number,
             worker=attempt.worker,
@@ -234,9 +234,10 @@ class DetailedJob(JobObject):
     worker: str | None
     """Name of the process that executes the current attempt, or executed the last attempt."""
     position: int | None
-    """Position among your queued jobs of the same priority class, from 1; null if it is not queued."""
+    """Position among your queued jobs of the same priority class, from 1; null if the job is not queued or
+    cannot begin yet."""
     waiting: WaitingObject | None
-    """Why the job makes no progress at the moment; null if it does."""
+    """Why the job makes no progress at the moment; null if the job does not wait."""
     stages: list[StageObject]
     """The stages of all attempts, in order."""
     attempts: list[AttemptObject]
@@ -244,7 +245,7 @@ class DetailedJob(JobObject):
 
     @classmethod
     def of_view(cls, view: JobView) -> Self:
-        """Show the job with its history."""
+        """Convert the job with its history into the object that answers contain."""
         return cls(
             **_fields(view.job),
             progress=DetailedProgress.of_view(view),
@@ -268,7 +269,7 @@ class RetriedJobs(ResponseModel):
     job_ids: list[str]
     """Ids of the jobs that were queued again."""
     has_more: bool
-    """True if more dead letters match than `limit` allows; send the request again to queue more."""
+    """True if more dead letters match than `limit` allows; send the request again to queue these, too."""
 
 
 def _fields(job: Job) -> dict[str, Any]:

@@ -1,7 +1,7 @@
-"""/v1/jobs: list jobs, get a job, follow its events, cancel it, or queue it again.
+"""/v1/jobs: list jobs, get a job, follow the events of a job, cancel a job, or queue a job again.
 
 OpenAI's API has no jobs, so this project defines the answers (``job_objects``). Times are seconds since 1970.
-``submission`` accepts jobs.
+The module ``submission`` has the routes that submit jobs.
 """
 
 from datetime import UTC, datetime
@@ -32,7 +32,7 @@ from serve_app.routes.jobs.job_objects import DetailedJob, JobList, JobObject, R
 
 #: Maximum id of an event: the maximum of Postgres' type ``bigint``.
 HIGHEST_EVENT = 2**63 - 1
-#: Maximum length of a stream, as a share of the request timeout. The stream must end before the timeout.
+#: Maximum duration of a stream, as a share of the request timeout. A stream must end before the timeout.
 STREAM_SHARE_OF_TIMEOUT = 0.8
 MAX_RETRIED = 1_000
 #: The schema of one event of a stream, for the OpenAPI document.
@@ -53,8 +53,8 @@ class RetryRequest(RequestModel):
 
     @classmethod
     def may_ignore(cls, name: str) -> bool:
-        """Return False: if a misspelt condition were ignored, more jobs than intended would be queued
-        again.
+        """Return False, because more jobs than intended would be queued again if a misspelled condition were
+        ignored.
         """
         del name
         return False
@@ -115,7 +115,7 @@ async def get_jobs(
 
 @router.get("/v1/jobs/{job_id}", summary="Get a job and its history")
 async def get_job(job_id: str, service: ServiceDep, organisation: Organisation) -> DetailedJob:
-    """Shows a job with its stages, its attempts, its position in the queue, and why it waits."""
+    """Shows a job with its stages, its attempts, its position in the queue, and the reason why it waits."""
     now, lease_s = datetime.now(UTC), service.settings.lease_s
     return DetailedJob.of_view(
         await service.read(
@@ -167,7 +167,7 @@ async def get_job_events(
 async def retry_dead_letters(
     body: RetryRequest, service: ServiceDep, organisation: Organisation, once: Once
 ) -> Response:
-    """Queues failed jobs that match the conditions again, up to `limit` jobs, those that failed first."""
+    """Queues again at most `limit` failed jobs that match the conditions, earliest failure first."""
     chosen = JobFilter(
         kind=body.kind,
         priority_class=body.priority_class or body.priority,
@@ -190,9 +190,9 @@ async def retry_dead_letters(
 
 @router.post("/v1/jobs/{job_id}/cancel", summary="Cancel a job", responses=documented_errors(404, 409))
 async def cancel_job(job_id: str, service: ServiceDep, organisation: Organisation) -> JobObject:
-    """Cancels a queued job at once.
+    """Cancels a job.
 
-    The worker ends a running job within seconds. A job that has ended does not change.
+    A queued job is cancelled at once, and a running job within seconds. A job that has ended does not change.
     """
 
     def cancel(connection: Connection[Any]) -> Job:
@@ -211,7 +211,7 @@ async def cancel_job(job_id: str, service: ServiceDep, organisation: Organisatio
     responses=documented_errors(404, 409),
 )
 async def retry_job(job_id: str, service: ServiceDep, organisation: Organisation, once: Once) -> Response:
-    """Queues a failed or cancelled job again, with its id, its input and the attempts of a new job."""
+    """Queues a failed or cancelled job again. The job keeps its id and input, and gets new attempts."""
     attempts = service.settings.job_attempts
     return await once(
         lambda connection: JobObject.of(queue.replay(connection, organisation, job_id, attempts=attempts))

@@ -1,7 +1,7 @@
 """POST /v1/jobs and GET /v1/jobs/kinds: submit a job of any public kind, and list these kinds.
 
 ``cluster.jobs.kinds`` says which kinds are public and what their input is. ``accepting`` checks the input,
-and ``cluster.submissions`` accepts a job of each public kind.
+and ``cluster.submissions`` accepts the job.
 """
 
 from collections.abc import Iterator
@@ -31,8 +31,8 @@ from serve_app.routes.vector_store_fields import Priority, RequestedClass, queue
 from serve_app.service import Service
 
 #: The names of the tasks in the platform that came before this project. If a kind of job does the work of a
-#: task, the task's name is an alias of that kind. If no kind does it, the request is refused, and the error
-#: names the task.
+#: task, the task's name is an alias of that kind. If no kind does the work, the request is refused, and the
+#: error names the task.
 OLD_TASKS = (
     "process_document",
     "generate_embeddings_batch",
@@ -46,7 +46,8 @@ OLD_TASKS = (
 )
 #: Maximum time between now and ``not_before``.
 LONGEST_DELAY = timedelta(days=366)
-#: A ``not_before`` that passed at most this long ago means "at once", because clocks differ.
+#: A ``not_before`` that passed at most this long ago is accepted, because the clock of a client may be behind
+#: ours. The job then begins at once.
 CLOCK_SKEW = timedelta(minutes=1)
 
 
@@ -70,7 +71,7 @@ def published_schema(model: type[BaseModel]) -> dict[str, Any]:
             return part
         if "$ref" in part:
             part = {**definitions[part["$ref"].rpartition("/")[2]], **part}
-        # An unknown field is ignored, as in every request.
+        # ``additionalProperties`` is left out because requests may have unknown fields, which are ignored.
         left_out = {("additionalProperties", False), ("default", None)}
         return {
             name: inlined(value)
@@ -87,8 +88,9 @@ class SubmitRequest(RequestModel):
 
     @classmethod
     def may_ignore(cls, name: str) -> bool:
-        """Return False for a field of the job itself: if a misspelt `not_before` were ignored, the job would
-        begin at once. Unknown fields of the input have no name here, and may be ignored.
+        """Return False for a field of the job itself, because the job would begin at once if a misspelled
+        `not_before` were ignored. The name of an unknown field of the input is empty here. Such a field may
+        be ignored.
         """
         return not name
 
@@ -136,7 +138,7 @@ class JobKindObject(ResponseModel):
 
     @classmethod
     def of(cls, kind: JobKind, model: type[BaseModel]) -> Self:
-        """Show the kind."""
+        """Convert the kind into the object that answers contain."""
         return cls(
             kind=kind.name,
             description=" ".join((model.__doc__ or "").split()),
@@ -209,13 +211,13 @@ def named_kind(name: str) -> tuple[JobKind, type[BaseModel]]:
 
 
 def _options(service: Service, kind: JobKind, body: SubmitRequest) -> dict[str, Any]:
-    """Return the queue options of the request. If the request has no priority, use the priority class of the
-    kind.
+    """Return the queue options of the request. If the request names no priority class, use the priority class
+    of the kind.
     """
     options = queue_options(service.settings, body)
     if body.priority_class is None and not isinstance(body.priority, str):
         options["priority_class"] = kind.priority_class
-    if kind is not INDEX_FILE:  # the setting counts attempts at jobs about a file
+    if kind is not INDEX_FILE:  # the setting ``job_attempts`` is only for jobs about a file
         options["attempts"] = kind.attempts
     return options
 
@@ -224,7 +226,7 @@ def check_not_before(not_before: datetime | None) -> None:
     """Check the earliest time of a job or a schedule.
 
     Raises:
-        InvalidInput: the time has passed, or is too far away.
+        InvalidInput: the time passed more than a minute ago, or is more than 366 days away.
     """
     now = datetime.now(UTC)
     if not_before is not None and not now - CLOCK_SKEW <= not_before <= now + LONGEST_DELAY:

@@ -24,7 +24,7 @@ class WindowRequest(RequestModel):
     @model_validator(mode="before")
     @classmethod
     def _refuse_unknown(cls, given: Any) -> Any:
-        """Refuse unknown fields, because the job would begin at other times if a misspelt field were
+        """Refuse unknown fields, because the job would begin at other times if a misspelled field were
         ignored.
         """
         unknown = sorted(set(given) - FIELDS) if isinstance(given, dict) else []
@@ -67,5 +67,5 @@ class WindowObject(ResponseModel):
 
     @classmethod
     def of(cls, window: Mapping[str, Any]) -> Self:
-        """Show a window as the database stores it."""
+        """Convert a window from the form in the database into the object that answers contain."""
         return cls.model_validate(dict(window))

@@ -22,7 +22,7 @@ class AuditActor(ResponseModel):
     type: str
     """`key`, `operator`, `keyless` (a request without a key), `command` or `cluster`."""
     id: str
-    """Id of the key, or name of the operating system's user who ran a command."""
+    """Id of the key, or name of the operating system's user who ran a command; otherwise a fixed name."""
     ip_address: str | None
     """Address from which the request came; null if no request made the change."""
     request_id: str | None
@@ -49,7 +49,7 @@ class AuditLogObject(ResponseModel):
 
     @classmethod
     def of(cls, event: AuditEvent) -> Self:
-        """Show the event."""
+        """Convert the event into the object that answers contain."""
         return cls(
             id=event.id,
             type=event.type,

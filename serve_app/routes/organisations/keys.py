@@ -30,7 +30,7 @@ class NewKeyRequest(RequestModel):
 
     @classmethod
     def may_ignore(cls, name: str) -> bool:
-        """False, because the key would allow more if a misspelt limit were ignored."""
+        """Return False, because the key would allow more if a misspelled limit were ignored."""
         del name
         return False
 
@@ -38,7 +38,7 @@ class NewKeyRequest(RequestModel):
     """A name by which people know the key."""
     scopes: Annotated[list[Literal["read", "write", "admin"]], Field(min_length=1)] = ["read", "write"]  # noqa: RUF012
     """What the key allows: `read` for requests that change nothing, `write` for changes, `admin` for the keys
-    and the audit log of the organisation. No scope includes another."""
+    and the audit log of the organisation. No scope includes another scope."""
     models: Names | None = None
     """Names of the only models that the key may use; null: all models. A key with the scope `admin` cannot
     have this list.
@@ -48,20 +48,20 @@ class NewKeyRequest(RequestModel):
     cannot have this list.
     """
     expires_at: Moment | None = None
-    """Time at which the key stops working, in RFC 3339 or in seconds since 1970; null: it never stops."""
+    """Time at which the key stops working, in RFC 3339 or in seconds since 1970; null: no such time."""
 
 
 class RotateKeyRequest(RequestModel):
-    """How to replace a key."""
+    """Options for the replacement of a key."""
 
     @classmethod
     def may_ignore(cls, name: str) -> bool:
-        """False, because the old key would stop at once if a misspelt overlap were ignored."""
+        """Return False, because the old key would stop at once if a misspelled `overlap_s` were ignored."""
         del name
         return False
 
     overlap_s: Annotated[Whole, Field(ge=0, le=MAX_OVERLAP_S)] = 0
-    """Seconds for which the old key continues to work; with 0, it stops at once."""
+    """Seconds for which the old key continues to work; with 0, the old key stops at once."""
 
 
 class KeyObject(ResponseModel):
@@ -74,7 +74,7 @@ class KeyObject(ResponseModel):
     name: str
     """Name of the key."""
     prefix: str
-    """The beginning of the key, by which people recognise it."""
+    """The beginning of the key, by which people recognise the key."""
     status: Literal["active", "expired", "revoked"]
     """The state of the key. Only an `active` key works."""
     scopes: list[Literal["read", "write", "admin"]]
@@ -88,15 +88,15 @@ class KeyObject(ResponseModel):
     created_by: str
     """Id of the key that created this key, or name of the user who ran the command."""
     expires_at: int | None
-    """Time at which the key stops working, in seconds since 1970; null: it never stops."""
+    """Time at which the key stops working, in seconds since 1970; null: the key never stops working."""
     last_used_at: int | None
-    """Time of the last use, exact to a minute, in seconds since 1970; null: it was never used."""
+    """Time of the last use, exact to a minute, in seconds since 1970; null: the key was never used."""
     revoked_at: int | None
-    """Time at which the key was revoked, in seconds since 1970; null: it is not revoked."""
+    """Time at which the key was revoked, in seconds since 1970; null: the key is not revoked."""
 
     @classmethod
     def of(cls, key: ApiKey) -> Self:
-        """Show the key."""
+        """Convert the key into the object that answers contain."""
         return cls.model_validate(fields_of(key))
 
 
@@ -104,11 +104,11 @@ class IssuedKeyObject(KeyObject):
     """A new API key. This is the only answer that shows its secret."""
 
     key: str
-    """The key itself. It is not stored, so it cannot be shown again."""
+    """The key itself. The key is not stored, so it cannot be shown again."""
 
     @classmethod
     def of_issued(cls, issued: IssuedKey) -> Self:
-        """Show the new key with its secret."""
+        """Convert the new key with its secret into the object that answers contain."""
         return cls.model_validate({**fields_of(issued.key), "key": issued.text})
 
 
@@ -180,7 +180,10 @@ async def get(key_id: str, service: ServiceDep, organisation: Organisation) -> K
 async def rotate(
     key_id: str, service: ServiceDep, organisation: Organisation, body: RotateKeyRequest
 ) -> IssuedKeyObject:
-    """Creates a key with the properties of this key. The old key stops at once, or after `overlap_s`."""
+    """Creates a new key with the properties of the old key, and shows the secret of the new key once.
+
+    The old key stops working at once, or after `overlap_s` seconds.
+    """
     return IssuedKeyObject.of_issued(
         await service.in_transaction(
             lambda connection: api_keys.rotate_key(connection, organisation, key_id, overlap_s=body.overlap_s)

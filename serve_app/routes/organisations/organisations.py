@@ -1,4 +1,7 @@
-"""/v1/organisations: create, list, show, change and delete organisations. Only the operator may use these."""
+"""/v1/organisations: create, list, show, change and delete organisations.
+
+Only the operator may use these routes.
+"""
 
 from typing import Annotated, Literal, Self
 
@@ -32,15 +35,15 @@ StorageLimit = Annotated[Whole, Field(ge=0, le=MAX_BIGINT)]
 
 
 class OrganisationChanges(RequestModel):
-    """New values of an organisation. A field that is left out keeps its value. Null removes a value. The
-    setting then applies or, without a setting, there is no limit.
+    """New values of an organisation. A field that is left out keeps its value. Null removes the value of
+    `weight` or of a limit; the description of the field says what then applies.
     """
 
     NULL_CLEARS = frozenset({"weight", "concurrency_limit", "files_limit", "bytes_limit"})
 
     @classmethod
     def may_ignore(cls, name: str) -> bool:
-        """False, because the organisation would have no limit if a misspelt limit were ignored."""
+        """Return False, because the organisation would have no limit if a misspelled limit were ignored."""
         del name
         return False
 
@@ -91,13 +94,13 @@ class OrganisationObject(ResponseModel):
     created_at: int
     """When the organisation was created, in seconds since 1970."""
     deleted_at: int | None
-    """Time at which the deletion was requested, in seconds since 1970; null if it was not requested."""
+    """Time at which the deletion was requested, in seconds since 1970; null if no deletion was requested."""
     deletion_job: str | None
     """Id of the job that deletes what the organisation owns. The job belongs to the organisation `system`."""
 
     @classmethod
     def of(cls, row: OrganisationRow) -> Self:
-        """Show the organisation."""
+        """Convert the organisation into the object that answers contain."""
         return cls(
             id=row.id,
             name=row.name,
@@ -132,7 +135,7 @@ class DeletedOrganisation(ResponseModel):
 
 @router.post("/v1/organisations", summary="Create an organisation", response_model=OrganisationObject)
 async def create(body: NewOrganisationRequest, once: Once) -> Response:
-    """Creates an organisation. Fields that are left out get the defaults of the settings."""
+    """Creates an organisation. Without a name, the id is the name; other fields have default values."""
     options = OrganisationOptions(
         **{name: value for name, value in body.model_dump(exclude={"id"}).items() if value is not None}
     )
@@ -143,7 +146,7 @@ async def create(body: NewOrganisationRequest, once: Once) -> Response:
 
 @router.get("/v1/organisations", summary="List organisations")
 async def list_all(page: PageDep, service: ServiceDep) -> OrganisationList:
-    """Lists all organisations one page at a time, deleted ones included."""
+    """Lists all organisations one page at a time, deleted organisations included."""
     found = await service.read(lambda connection: rows.list_organisations(connection, page))
     return OrganisationList.of(found, OrganisationObject.of, lambda row: row.id)
 
@@ -173,7 +176,7 @@ async def change(organisation_id: str, body: OrganisationChanges, once: Once) ->
 async def delete(organisation_id: str, service: ServiceDep) -> DeletedOrganisation:
     """Refuses all requests of the organisation from now on, and queues a job that deletes what it owns.
 
-    The usage is kept, because bills need it, and so is the audit log.
+    The usage is kept, because bills need the usage. The audit log is kept, too.
     """
     job = await service.in_transaction(
         lambda connection: request_deletion(

@@ -1,4 +1,4 @@
-"""The models of the answers of /v1/schedules: a schedule with its next times, and a run of it."""
+"""The models of the answers of /v1/schedules: a schedule with its next times, and a run of a schedule."""
 
 from datetime import datetime
 from typing import Any, Literal, Self
@@ -28,7 +28,7 @@ class ScheduleObject(ResponseModel):
     input: dict[str, Any]
     """The input of each job."""
     cron: str | None
-    """The cron expression of the times; null if the schedule has an interval."""
+    """The cron expression that gives the times; null if the schedule has an interval."""
     interval_s: int | None
     """Seconds between two times; null if the schedule has a cron expression."""
     time_zone: str
@@ -40,11 +40,11 @@ class ScheduleObject(ResponseModel):
     catch_up: CatchUp
     """Which missed times get a job: `all`, only the `latest`, or `none`."""
     catch_up_limit: int
-    """Maximum number of missed times that get a job in one round of a worker."""
+    """Maximum number of missed times that get a job each time a worker looks for due schedules."""
     not_before: float | None
-    """Earliest time of the schedule; null if there is no such limit."""
+    """Earliest time of the schedule; null if the schedule has no earliest time."""
     window: WindowObject | None
-    """The hours and days in which the jobs may begin; null if they may begin at any time."""
+    """The hours and days in which the jobs may begin; null if the jobs may begin at any time."""
     paused: bool
     """True if the schedule submits no jobs."""
     paused_reason: str | None
@@ -55,15 +55,15 @@ class ScheduleObject(ResponseModel):
     """The next five times, on the clock of `time_zone`, such as `2026-03-29T03:30:00+02:00`. While the
     schedule is paused, these are the times that it would have without the pause."""
     last_run_at: float | None
-    """The last time for which a job was submitted; null if there was no job."""
+    """The last time of the schedule for which a job was submitted; null if there was no job."""
     last_job_id: str | None
-    """Id of the job for that time; null if there was no job."""
+    """Id of the job for the time in `last_run_at`; null if there was no job."""
     created_at: float
     """Time of creation."""
 
     @classmethod
     def of(cls, schedule: Schedule, now: datetime) -> Self:
-        """Show the schedule."""
+        """Convert the schedule into the object that answers contain."""
         return cls(
             id=schedule.id,
             name=schedule.name,
@@ -93,7 +93,7 @@ class ScheduleList(ListObject[ScheduleObject]):
 
 
 class DeletedSchedule(ResponseModel):
-    """The confirmation that a schedule was deleted. Its jobs stay."""
+    """The confirmation that a schedule was deleted. The jobs of the schedule are kept."""
 
     id: str
     """Id of the deleted schedule."""
@@ -113,9 +113,9 @@ class ScheduleRunObject(ResponseModel):
     schedule_id: str
     """Id of the schedule."""
     scheduled_for: float
-    """The time of the schedule. For a run that a person started, the time at which it was started."""
+    """The time of the schedule. For a run that a person started, the time of that start."""
     trigger: Literal["schedule", "request"]
-    """`request` if a person started the run."""
+    """`request` if a person started the run, otherwise `schedule`."""
     missed_from: float | None
     """If the job of this run replaces the jobs of missed times, the first of these times; otherwise null."""
     job_id: str | None
@@ -123,7 +123,7 @@ class ScheduleRunObject(ResponseModel):
     state: JobState
     """State of the job; `failed` if no job was accepted."""
     created_at: float
-    """Time at which the job was submitted."""
+    """Time at which the run was recorded, and its job was submitted."""
     started_at: float | None
     """Time at which the first attempt of the job began."""
     finished_at: float | None
@@ -137,7 +137,7 @@ class ScheduleRunObject(ResponseModel):
 
     @classmethod
     def of(cls, run: ScheduleRun) -> Self:
-        """Show the run."""
+        """Convert the run into the object that answers contain."""
         return cls(
             id=run.id,
             schedule_id=run.schedule,

@@ -1,4 +1,4 @@
-"""The models of the requests of /v1/schedules: a new schedule, and a change of one."""
+"""The models of the requests of /v1/schedules: a new schedule, and a change of a schedule."""
 
 from dataclasses import replace
 from typing import Annotated, Any
@@ -30,12 +30,13 @@ JobClass = Annotated[PriorityClass, Field(strict=False)]
 
 
 class ScheduleFields(RequestModel):
-    """The fields that a person may set when creating a schedule, and change later."""
+    """The fields that a request can set when it creates a schedule, and that later requests can change."""
 
     @classmethod
     def may_ignore(cls, name: str) -> bool:
-        """False for a field of the schedule itself: if a misspelt `time_zone` were ignored, jobs would run at
-        other times. Unknown fields of the input have no name here.
+        """Return False for a field of the schedule itself, because jobs would run at other times if a
+        misspelled `time_zone` were ignored. The name of an unknown field of the input is empty here. Such a
+        field may be ignored.
         """
         return not name
 
@@ -54,21 +55,25 @@ class ScheduleFields(RequestModel):
     catch_up: RequestedCatchUp | None = None
     """Which missed times get a job: `all` (the default), only the `latest`, or `none`."""
     catch_up_limit: CatchUpLimit | None = None
-    """Maximum number of missed times that get a job in one round of a worker, by default 100. The other
-    missed times get their jobs seconds later."""
+    """Maximum number of missed times that get a job each time a worker looks for due schedules, by default
+    100. The other missed times get their jobs seconds later."""
     not_before: Moment | None = None
     """Earliest time of the schedule: RFC 3339 with a time zone, or seconds since 1970."""
     window: WindowRequest | None = None
-    """The hours and days in which the jobs may begin; by default, they begin at any time."""
+    """The hours and days in which the jobs may begin; by default, the jobs may begin at any time."""
     paused: bool | None = None
     """True: the schedule submits no jobs, and times that pass during the pause get no job later."""
 
     def timing(self, old: Timing | None = None) -> Timing:
-        """Return the rule of the times. A field that the request does not give keeps its value in ``old``.
+        """Return the rule that gives the times of the schedule.
+
+        Args:
+            old: the earlier rule. If the request gives neither ``cron`` nor ``interval_s``, the new rule has
+                both values of ``old``. It has the time zone of ``old`` if the request gives no time zone.
 
         Raises:
-            InvalidInput: the cron expression or the time zone is wrong, or the request has both or neither of
-                `cron` and `interval_s`.
+            InvalidInput: the cron expression, the interval or the time zone is wrong, or the new rule has
+                both or neither of ``cron`` and ``interval_s``.
         """
         keeps = old is not None and self.cron is None and self.interval_s is None
         return Timing(
@@ -78,7 +83,7 @@ class ScheduleFields(RequestModel):
         )
 
     def changes(self) -> dict[str, Any]:
-        """Return the given options, by the names of ``ScheduleOptions``."""
+        """Return the options that the request gives, by their names in ``ScheduleOptions``."""
         window = None if self.window is None else self.window.window()
         values = {
             "name": self.name,

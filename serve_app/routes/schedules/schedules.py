@@ -1,8 +1,8 @@
 """/v1/schedules: submit jobs at the times of a cron expression or an interval.
 
-OpenAI's API has no schedules, so this project defines the answers (``schedule_objects``). The routes show the
-schedules of the caller's organisation. The schedules of the cluster itself belong to the organisation
-``system``; operators manage them with ``python -m data_jobs.schedules``.
+OpenAI's API has no schedules, so this project defines the answers (``schedule_objects``). The routes show and
+change the schedules of the caller's organisation. The schedules of the cluster itself belong to the
+organisation ``system``; operators manage these with ``python -m data_jobs.schedules``.
 """
 
 from datetime import UTC, datetime
@@ -40,7 +40,8 @@ from serve_app.service import Service
 
 
 async def _refuse_limited_keys() -> None:
-    """Refuse keys with a list of stores or models: a schedule runs without the key, and can name any store.
+    """Refuse keys with a list of stores or models, because the jobs of a schedule run without the limits of
+    the key that created the schedule.
 
     Raises:
         NotPermitted: the caller's key has such a list.
@@ -81,7 +82,7 @@ async def create_schedule(
         schedules.require_schedule_room(connection, organisation, limit=limit)
         arguments = _arguments(connection, service, organisation, kind, body.input, sent)
         made = schedules.create_schedule(connection, organisation, kind, timing, arguments, options=options)
-        assert made is not None  # the id of the schedule is new
+        assert made is not None  # None means that the id exists, but this id is new
         return ScheduleObject.of(made, now)
 
     return await once(create)
@@ -142,7 +143,7 @@ async def update_schedule(
 async def delete_schedule(
     schedule_id: str, service: ServiceDep, organisation: Organisation
 ) -> DeletedSchedule:
-    """Deletes a schedule and its history. Jobs that the schedule has submitted stay."""
+    """Deletes a schedule and its history. Jobs that the schedule has submitted are kept."""
     await service.in_transaction(
         lambda connection: schedules.delete_schedule(connection, organisation, schedule_id)
     )
@@ -192,13 +193,14 @@ def _arguments(
     input: dict[str, Any],
     sent: Any,
 ) -> dict[str, Any]:
-    """Check the input of the schedule's jobs in the same way as ``POST /v1/jobs``. Return the form that is
-    stored.
+    """Check the input of the schedule's jobs in the same way as ``POST /v1/jobs``. Return the input in the
+    form that a schedule stores.
 
     Raises:
         ClusterError: a job with this input would be refused now.
+        RequestValidationError: the input does not have the form that the kind of job needs.
     """
-    assert kind.input is not None  # ``named_kind`` finds only kinds with an input
+    assert kind.input is not None  # requests can only name kinds with an input
     submission = Submission(
         service=service,
         organisation=organisation,

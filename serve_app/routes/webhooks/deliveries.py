@@ -18,7 +18,7 @@ router = json_router(404)
 async def list_all(
     webhook_endpoint_id: str, page: PageDep, service: ServiceDep, organisation: Organisation
 ) -> DeliveryList:
-    """Lists pending deliveries, and deliveries that ended less than `CLUSTER_WEBHOOK_LOG_DAYS` ago."""
+    """Lists pending deliveries, and deliveries that ended less than `CLUSTER_WEBHOOK_LOG_DAYS` days ago."""
     found = await service.read(
         lambda connection: deliveries.list_deliveries(connection, organisation, webhook_endpoint_id, page)
     )
@@ -34,8 +34,8 @@ async def list_all(
 async def redeliver(
     webhook_endpoint_id: str, event_id: str, organisation: Organisation, once: Once
 ) -> Response:
-    """Sends the event of a delivery again, with the same id. The number of attempts and the deadline start
-    again.
+    """Queues the event of a delivery to be sent again, with the same id. The number of attempts and the
+    deadline start again.
     """
     return await once(
         lambda connection: DeliveryObject.of(

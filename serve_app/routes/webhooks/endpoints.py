@@ -1,11 +1,10 @@
 """/v1/webhooks: create, get, list, change, delete and test webhook endpoints, and rotate their secrets.
 
 The paths that begin with ``/v1/webhook_endpoints`` are for OpenAI's clients (``client.webhooks.create(...)``)
-and do the same.
+and do the same as those that begin with ``/v1/webhooks``.
 
 Answers with a secret are not stored for requests with an ``Idempotency-Key``, because stored answers are not
-encrypted. If a request to create an endpoint is repeated, it is refused, because an endpoint with this URL
-exists.
+encrypted. A repeated request to create an endpoint is refused, because an endpoint with this URL exists.
 """
 
 from datetime import UTC, datetime
@@ -137,8 +136,8 @@ async def rotate_secret(
     organisation: Organisation,
     body: RotateSecretRequest | None = None,
 ) -> WebhookEndpointWithSecretObject:
-    """Gives the endpoint a new secret, and shows it. With an option, the previous secret stays valid for 24
-    hours.
+    """Gives the endpoint a new secret, and shows the secret. With `keep_old_secret_active_for_24_hours`, the
+    previous secret stays valid for 24 hours.
     """
     keep, cipher = (body or RotateSecretRequest()).keep_old_secret_active_for_24_hours, _cipher(service)
     changed, secret = await service.in_transaction(
@@ -165,7 +164,7 @@ async def send_test(
     organisation: Organisation,
     body: SampleEventRequest | None = None,
 ) -> WebhookTestResult:
-    """Sends one signed event with an invented id, waits for the answer, and shows its status.
+    """Sends one signed event with an invented id, waits for the answer, and shows the status of the answer.
 
     The event is sent once, also to a disabled endpoint, and is not in the delivery log.
     """

@@ -62,8 +62,8 @@ class SampleEventRequest(RequestModel):
 
 
 class WebhookEndpointObject(ResponseModel):
-    """OpenAI's WebhookEndpoint, with `enabled` and the fields after it added. Times are in seconds since
-    1970.
+    """OpenAI's WebhookEndpoint, with `enabled` and the fields after `enabled` added. Times are in seconds
+    since 1970.
     """
 
     id: str
@@ -81,17 +81,18 @@ class WebhookEndpointObject(ResponseModel):
     event_types: list[str]
     """The types of the events that are sent, in alphabetical order."""
     signing_secret_hint: str
-    """The last characters of the secret."""
+    """The prefix and the last characters of the secret, with dots between them."""
     enabled: bool
     """False: the endpoint gets no events."""
     disabled_reason: str | None
-    """The reason why the cluster disabled the endpoint; null if it is enabled or a person disabled it."""
+    """The reason why the cluster disabled the endpoint; null if the endpoint is enabled, or if a
+    person disabled the endpoint."""
     failing_since: int | None
-    """Time of the first of the failed attempts since the last success; null if the last attempt succeeded."""
+    """Time of the first failed attempt since the last success; null if no attempt has failed since then."""
 
     @classmethod
     def of(cls, endpoint: WebhookEndpoint) -> Self:
-        """Show the endpoint."""
+        """Convert the endpoint into the object that answers contain."""
         return cls(**_endpoint_fields(endpoint))
 
 
@@ -99,11 +100,11 @@ class WebhookEndpointWithSecretObject(WebhookEndpointObject):
     """A webhook endpoint with its new secret."""
 
     signing_secret: str
-    """The secret, `whsec_...`. No later answer shows it."""
+    """The secret, `whsec_...`. No later answer shows the secret."""
 
     @classmethod
     def showing(cls, endpoint: WebhookEndpoint, secret: Secret) -> Self:
-        """Show the endpoint and its secret."""
+        """Convert the endpoint and its secret into the object that answers contain."""
         return cls(**_endpoint_fields(endpoint), signing_secret=secret.reveal())
 
 
@@ -166,7 +167,7 @@ class DeliveryObject(ResponseModel):
     created_at: int
     """Time of the event."""
     last_attempt_at: int | None
-    """Time of the last attempt; null if there was none."""
+    """Time of the last attempt; null if there was no attempt."""
     next_attempt_at: int | None
     """Time of the next attempt; null if no attempt is planned, an attempt runs, or the endpoint is
     disabled.
@@ -174,13 +175,13 @@ class DeliveryObject(ResponseModel):
     response_status: int | None
     """HTTP status of the endpoint's answer to the last attempt; null if there was no answer."""
     error: str | None
-    """The reason why the last attempt failed; null if it did not fail."""
+    """The reason why the last attempt failed; null if the attempt did not fail."""
     ended_at: int | None
     """Time at which the delivery succeeded or failed; null while the delivery is pending."""
 
     @classmethod
     def of(cls, delivery: Delivery) -> Self:
-        """Show the delivery."""
+        """Convert the delivery into the object that answers contain."""
         last, next, ended = delivery.last_attempt_at, delivery.next_attempt_at, delivery.ended_at
         return cls(
             id=delivery.event,
