@@ -16,7 +16,7 @@ class EventErrorObject(ResponseModel):
     index: int
     """Position of the event in the request, from 0."""
     id: str | None
-    """Id of the event; null if it has no id that can be read."""
+    """Id of the event; null if the event has no id that can be read."""
     field: str
     """The wrong field, such as `data.rating`; empty if the event is not an object."""
     message: str
@@ -24,7 +24,7 @@ class EventErrorObject(ResponseModel):
 
     @classmethod
     def of(cls, fault: EventFault) -> Self:
-        """Show the fault."""
+        """Convert the fault into the object that answers contain."""
         return cls(index=fault.index, id=fault.id, field=fault.field, message=fault.message)
 
 
@@ -55,7 +55,7 @@ class EventTypeObject(ResponseModel):
 
     @classmethod
     def of(cls, name: str, model: DataModel) -> Self:
-        """Show the type and the schema of its data."""
+        """Convert the event type, with the schema of its data, into the object that answers contain."""
         schema = model.model_json_schema()
         return cls(type=name, description=schema.pop("description"), data_schema=schema)
 

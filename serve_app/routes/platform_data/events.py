@@ -1,4 +1,7 @@
-"""POST /v1/events: accept events of customers and conversations. GET /v1/event_types: list their schemas."""
+"""POST /v1/events accepts events of customers and conversations.
+
+GET /v1/event_types lists the event types with the schemas of their data.
+"""
 
 from collections.abc import Mapping
 from typing import Annotated, Any
@@ -40,7 +43,7 @@ EVENT_SCHEMA: Mapping[str, Any] = {
     },
 }
 EVENTS_SCHEMA = {"type": "array", "minItems": 1, "maxItems": MAX_EVENTS, "items": EVENT_SCHEMA}
-#: The body of a request: a batch of CloudEvents, the same as a field of an object, or one event.
+#: The body of a request: a list of CloudEvents, an object with the list in ``events``, or one event.
 EventsBody = Annotated[
     Any,
     Body(description="A list of events, an object with the field `events`, or one event."),
@@ -58,10 +61,10 @@ EventsBody = Annotated[
 
 @router.post("/v1/events", summary="Send events")
 async def create(body: EventsBody, service: ServiceDep, organisation: Organisation) -> IngestedEventsObject:
-    """Accepts up to 1,000 events. If some are wrong, the others are accepted, and the answer has the errors.
+    """Accepts up to 1,000 events. A wrong event gets an error in the answer; all other events are accepted.
 
-    An event with the source and id of an earlier event is a duplicate and changes nothing, so a request may
-    be sent again. The media types `application/json`, `application/cloudevents+json` (one event) and
+    An event with the source and id of an earlier event is a duplicate and changes nothing, so a client can
+    send a request again. The media types `application/json`, `application/cloudevents+json` (one event) and
     `application/cloudevents-batch+json` are accepted.
     """
     rows = _rows(body)
