@@ -30,6 +30,7 @@ from serve_app.routes.compatible import cohere, tasks, tei
 from serve_app.routes.jobs import jobs, submission
 from serve_app.routes.jobs.job_events import EventFeed
 from serve_app.routes.organisations import audit_logs, keys, organisations
+from serve_app.routes.platform_data import agents, conversations, customers
 from serve_app.routes.platform_data import events as platform_events
 from serve_app.routes.schedules import schedules
 from serve_app.routes.webhooks import deliveries as webhook_deliveries
@@ -71,6 +72,9 @@ def build_api(service: Service, *, stopping: Callable[[], bool] = lambda: False)
         webhook_deliveries,
         schedules,
         platform_events,
+        customers,
+        agents,
+        conversations,
         tasks,
         tei,
         cohere,

@@ -1,1 +1,1 @@
-"""The routes of the platform's data: events about customers and conversations."""
+"""The routes of the platform's data: events, customers, agents and conversations."""

@@ -107,6 +107,10 @@ class Everything:
             "data": said,
         }
         assert post("/v1/events", json=[event_of_customer]).json()["accepted"] == 1
+        messages = ("/v1/conversations/{conversation_id}/messages", "message")
+        lists = [(f"/v1/{name}s", f"{name}_id") for name in ("customer", "agent", "conversation")]
+        for path, name in [*lists, messages]:
+            ids[name] = self.client.get(path.format_map(ids)).json()["data"][0]["id"]
         ids["vector"] = "a"
         job = {"kind": "ingest_files", "input": {"vector_store_id": ids["vector_store_id"]}}
         ids["schedule_id"] = post("/v1/schedules", json={**job, "cron": "0 2 1 1 *"}).json()["id"]

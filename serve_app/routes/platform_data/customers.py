@@ -1,0 +1,51 @@
+"""/v1/customers: list and get customers, and erase a customer."""
+
+from typing import Annotated
+
+from fastapi import Query
+
+from cluster.platform_data.erasure import erase_customer
+from cluster.platform_data.rows import CUSTOMERS
+from serve_app.edge.authentication import Organisation
+from serve_app.edge.json_route import json_router
+from serve_app.edge.paging import PageDep
+from serve_app.edge.service_access import ServiceDep
+from serve_app.routes.platform_data.platform_objects import CustomerList, CustomerObject, ErasedCustomer
+
+router = json_router(404)
+
+
+@router.get("/v1/customers", summary="List customers")
+async def list_all(
+    page: PageDep,
+    service: ServiceDep,
+    organisation: Organisation,
+    external_id: Annotated[str | None, Query(description="Only the customer with this id of yours")] = None,
+) -> CustomerList:
+    """Lists the customers that events have named, one page at a time."""
+    found = await service.read(
+        lambda connection: CUSTOMERS.page(connection, organisation, page, external_id=external_id)
+    )
+    return CustomerList.of(found, CustomerObject.of, lambda customer: customer.id)
+
+
+@router.get("/v1/customers/{customer_id}", summary="Get a customer")
+async def retrieve(customer_id: str, service: ServiceDep, organisation: Organisation) -> CustomerObject:
+    """Shows the customer."""
+    return CustomerObject.of(
+        await service.read(lambda connection: CUSTOMERS.get(connection, organisation, customer_id))
+    )
+
+
+@router.delete("/v1/customers/{customer_id}", summary="Erase a customer")
+async def delete(customer_id: str, service: ServiceDep, organisation: Organisation) -> ErasedCustomer:
+    """Deletes the customer with all conversations, messages and events, and counts the rows that are left.
+
+    Events from before the erasure that arrive later are refused. The request may be sent again.
+    """
+    return ErasedCustomer.of(
+        customer_id,
+        await service.in_transaction(
+            lambda connection: erase_customer(connection, organisation, customer_id)
+        ),
+    )

@@ -1,0 +1,229 @@
+"""The models of the answers about agents, customers, conversations and messages. Times are in seconds since
+1970.
+"""
+
+from datetime import datetime
+from typing import Any, Literal, Self
+
+from cluster.platform_data.erasure import Erasure
+from cluster.platform_data.rows import Agent, Conversation, Customer, Message
+from serve_app.edge.response_model import ListObject, ResponseModel
+from serve_app.routes.files import unix
+
+
+class AgentObject(ResponseModel):
+    """An agent that talks to customers."""
+
+    id: str
+    """Id of the agent, `agent_...`."""
+    object: Literal["agent"] = "agent"
+    """Always `agent`."""
+    created_at: int
+    """Time at which the cluster first heard of the agent."""
+    external_id: str
+    """Id of the agent in the events."""
+    name: str
+    """Name of the agent, for people."""
+    model: str | None
+    """Name of the agent's model; null if it is unknown."""
+
+    @classmethod
+    def of(cls, agent: Agent) -> Self:
+        """Show the agent."""
+        return cls(
+            id=agent.id,
+            created_at=unix(agent.created_at),
+            external_id=agent.external_id,
+            name=agent.name,
+            model=agent.model,
+        )
+
+
+class CustomerObject(ResponseModel):
+    """A customer of the organisation."""
+
+    id: str
+    """Id of the customer, `cust_...`."""
+    object: Literal["customer"] = "customer"
+    """Always `customer`."""
+    created_at: int
+    """Time at which the cluster first heard of the customer."""
+    external_id: str
+    """Id of the customer in the events."""
+    name: str | None
+    """Name of the customer; null if no event named it."""
+    email: str | None
+    """Email address of the customer; null if no event named it."""
+    properties: dict[str, Any]
+    """Further properties of the customer."""
+    first_seen_at: int
+    """Time of the customer's earliest event."""
+    last_seen_at: int
+    """Time of the customer's latest event."""
+
+    @classmethod
+    def of(cls, customer: Customer) -> Self:
+        """Show the customer."""
+        return cls(
+            id=customer.id,
+            created_at=unix(customer.created_at),
+            external_id=customer.external_id,
+            name=customer.name,
+            email=customer.email,
+            properties=customer.properties,
+            first_seen_at=unix(customer.first_seen_at),
+            last_seen_at=unix(customer.last_seen_at),
+        )
+
+
+class ErasedCustomer(ResponseModel):
+    """The proof that a customer is erased."""
+
+    id: str
+    """Id of the erased customer."""
+    object: Literal["customer.deleted"] = "customer.deleted"
+    """Always `customer.deleted`."""
+    deleted: Literal[True] = True
+    """Always true."""
+    deleted_rows: dict[str, int]
+    """Number of rows that this request deleted, by table."""
+    remaining_rows: dict[str, int]
+    """Number of rows of the customer after the deletion, by table: 0 for each."""
+
+    @classmethod
+    def of(cls, id: str, erasure: Erasure) -> Self:
+        """Show the outcome of the erasure."""
+        return cls(id=id, deleted_rows=dict(erasure.deleted), remaining_rows=dict(erasure.remaining))
+
+
+class ConversationObject(ResponseModel):
+    """A conversation of a customer with an agent."""
+
+    id: str
+    """Id of the conversation, `conv_...`."""
+    object: Literal["conversation"] = "conversation"
+    """Always `conversation`."""
+    created_at: int
+    """Time at which the cluster first heard of the conversation."""
+    external_id: str
+    """Id of the conversation in the events."""
+    agent: str | None
+    """Id of the agent; null if it is unknown."""
+    customer: str | None
+    """Id of the customer; null if it is unknown."""
+    channel: str | None
+    """The channel, such as `web`; null if it is unknown."""
+    started_at: int | None
+    """Time of the start; null if no event told it."""
+    ended_at: int | None
+    """Time of the end; null if no event told it."""
+    resolved: bool | None
+    """Whether it is confirmed that the question was resolved; null if nothing was confirmed."""
+    handed_over_at: int | None
+    """Time at which an agent handed the conversation over to a person; null if that did not happen."""
+    rating: int | None
+    """The customer's rating from 1 to 5; null if there is none."""
+    rated_at: int | None
+    """Time of the rating; null if there is none."""
+    first_event_at: int
+    """Time of the conversation's earliest event."""
+    last_event_at: int
+    """Time of the conversation's latest event."""
+
+    @classmethod
+    def of(cls, conversation: Conversation) -> Self:
+        """Show the conversation."""
+        return cls(
+            id=conversation.id,
+            created_at=unix(conversation.created_at),
+            external_id=conversation.external_id,
+            agent=conversation.agent,
+            customer=conversation.customer,
+            channel=conversation.channel,
+            started_at=_unix_or_none(conversation.started_at),
+            ended_at=_unix_or_none(conversation.ended_at),
+            resolved=conversation.resolved,
+            handed_over_at=_unix_or_none(conversation.handed_over_at),
+            rating=conversation.rating,
+            rated_at=_unix_or_none(conversation.rated_at),
+            first_event_at=unix(conversation.first_event_at),
+            last_event_at=unix(conversation.last_event_at),
+        )
+
+
+class MessageObject(ResponseModel):
+    """A message of a conversation."""
+
+    id: str
+    """Id of the message, `msg_...`."""
+    object: Literal["conversation.message"] = "conversation.message"
+    """Always `conversation.message`."""
+    created_at: int
+    """Time at which the message was written."""
+    conversation: str
+    """Id of the conversation."""
+    agent: str | None
+    """Id of the agent; null if it is unknown."""
+    role: str
+    """Who wrote the message: `user`, `assistant`, `system` or `tool`."""
+    text: str
+    """The text of the message."""
+    model: str | None
+    """Name of the model that answered; null if it is unknown."""
+    latency_ms: int | None
+    """Milliseconds until the whole answer; null if it is unknown."""
+    time_to_first_token_ms: int | None
+    """Milliseconds until the first token of the answer; null if it is unknown."""
+    input_tokens: int
+    """Number of tokens that the model read."""
+    output_tokens: int
+    """Number of tokens that the model wrote."""
+    cost: str
+    """Cost as exact decimal text."""
+    error_class: str | None
+    """Class of the error; null if there was no error."""
+    retrieval_hit: bool | None
+    """Whether a search found something for this answer; null if there was no search."""
+    sources: list[Any]
+    """The sources of the answer."""
+
+    @classmethod
+    def of(cls, message: Message) -> Self:
+        """Show the message."""
+        return cls(
+            id=message.id,
+            created_at=unix(message.occurred_at),
+            conversation=message.conversation,
+            agent=message.agent,
+            role=message.role,
+            text=message.text,
+            model=message.model,
+            latency_ms=message.latency_ms,
+            time_to_first_token_ms=message.time_to_first_token_ms,
+            input_tokens=message.input_tokens,
+            output_tokens=message.output_tokens,
+            cost=f"{message.cost:f}",
+            error_class=message.error_class,
+            retrieval_hit=message.retrieval_hit,
+            sources=message.sources,
+        )
+
+
+class AgentList(ListObject[AgentObject]):
+    """A page of agents."""
+
+
+class CustomerList(ListObject[CustomerObject]):
+    """A page of customers."""
+
+
+class ConversationList(ListObject[ConversationObject]):
+    """A page of conversations."""
+
+
+class MessageList(ListObject[MessageObject]):
+    """A page of messages."""
+
+
+def _unix_or_none(at: datetime | None) -> int | None:
+    return None if at is None else unix(at)
