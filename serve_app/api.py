@@ -1,4 +1,5 @@
-"""Build the HTTP application from the routers of all routes. It runs in a Serve replica or any ASGI server.
+"""Build the HTTP application from the routers of all routes. A Serve replica or any ASGI server can run the
+application.
 
 uvicorn.run(build_api(Service(settings)))
 """
@@ -42,7 +43,8 @@ def build_api(service: Service, *, stopping: Callable[[], bool] = lambda: False)
     """Build the application that uses this service.
 
     Args:
-        stopping: returns True if the process only finishes its open requests; ``/readyz`` then answers 503.
+        stopping: returns True if the process is stopping and only finishes its open requests; ``/readyz``
+            then answers 503.
     """
     app = FastAPI(
         title="embedding-cluster",
@@ -53,9 +55,10 @@ def build_api(service: Service, *, stopping: Callable[[], bool] = lambda: False)
     app.state.service = service
     app.state.stopping = stopping
     app.state.events = EventFeed(service)
-    # The search router comes first, because the path of a search may contain a store name with slashes. No
-    # file has the id "search". The router of submissions comes before the router of jobs, because
-    # "/v1/jobs/kinds" would otherwise name a job with the id "kinds".
+    # The first router whose path matches gets a request. The search router comes first, because the name of a
+    # store may contain slashes: a search of the store "a/files" would otherwise go to the route of the file
+    # "search". No file has the id "search". The router of submissions comes before the router of jobs,
+    # because "/v1/jobs/kinds" would otherwise name a job with the id "kinds".
     stores = (search, vector_stores, vector_store_files, vectors, file_content, file_batches)
     for part in (
         embeddings,

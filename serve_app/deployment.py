@@ -1,5 +1,6 @@
 """Define the embedding deployments. HTTP and most models share one replica, because a call between replicas
-takes milliseconds. A model with replicas of its own (``ModelReplica``) is called through its handle.
+takes milliseconds. A model with replicas of its own (``ModelReplica``) is called through the Serve handle of
+its deployment.
 """
 
 import asyncio
@@ -35,18 +36,18 @@ from serve_app.open_address import only_this_machine
 from serve_app.routes.batch_requests import answer_requests
 from serve_app.service import Service
 
-#: Seconds that Serve waits for a health check. The check fails earlier, with its own reason (``heartbeat``).
-#: After three failures in a row, Serve replaces the replica.
+#: Seconds that Serve waits for a health check. A check of a model that hangs fails earlier, with an error
+#: that names the reason (``heartbeat``). After three failures in a row, Serve replaces the replica.
 HEALTH_TIMEOUT_S = 30
 #: Name of an autoscaling metric: the number of requests that wait for a model in another deployment.
 ELSEWHERE = "elsewhere"
 
 
 class Embedder:
-    """One replica. It reads its settings from the environment of ``ray start`` on its node.
+    """One replica of the endpoint. It reads its settings from the environment of ``ray start`` on its node.
 
     Args:
-        handles: the handle of each model with a deployment of its own, by name.
+        handles: the handle of each model with a deployment of its own, by the name of the model.
     """
 
     def __init__(self, handles: Mapping[str, DeploymentHandle[Any]] | None = None) -> None:
@@ -99,7 +100,7 @@ class Embedder:
         Raises:
             Conflict: this replica does not serve the intended model; another model would misread the token
                 ids.
-            Throttled: too many tokens wait already.
+            Throttled: too many tokens wait already, or the deadline cannot be met.
         """
         return await self._service.models.of_fingerprint(fingerprint).batcher.embed(
             ids, lane=lane, organisation=organisation, deadline_s=deadline_s
@@ -114,8 +115,8 @@ class Embedder:
         )
 
     async def record_autoscaling_stats(self) -> dict[str, float]:
-        """Return the additional input of the autoscaling: the number of requests that models in other
-        deployments answer.
+        """Return the metric ``ELSEWHERE`` for Serve's autoscaling: the number of requests that wait for
+        models in other deployments.
         """
         return {ELSEWHERE: float(self._service.models.remote_requests)}
 
@@ -131,7 +132,8 @@ class Embedder:
 
 
 class ModelReplica:
-    """One replica of a model with a deployment of its own. It computes for the endpoint and for workers.
+    """One replica of a model with a deployment of its own. It computes vectors for the endpoint and for
+    workers.
 
     Args:
         name: name of the model in ``CLUSTER_MODELS``.
@@ -140,13 +142,15 @@ class ModelReplica:
     def __init__(self, name: str) -> None:
         settings = _settings()
         self._engine = open_engine(Registry(settings).named(name))
-        # The endpoint has checked the caller. This replica needs only the weights of the organisations.
+        # The endpoint has already checked the caller, so this replica uses only the weights of the
+        # organisations.
         self._keys = KnownKeys(settings, open_database=lambda: open_pool(settings).close(), keyless=False)
         self._keys.start()
         self._batcher = open_batcher(self._engine, settings, self._keys.weights)
         self._heartbeat = Heartbeat(self._engine)
         watched = {name: ObservedModel(self._batcher.stats, self._engine.concurrency)}
-        self._metrics = Metrics(watched, frozenset)  # the endpoint's replicas publish the shortages
+        # This replica publishes no shortages (``frozenset``), because the endpoint's replicas publish them.
+        self._metrics = Metrics(watched, frozenset)
         self._metrics.start()
 
     async def embed_ids(
@@ -162,7 +166,7 @@ class ModelReplica:
 
         Raises:
             Conflict: the model of this replica has another fingerprint.
-            Throttled: too many tokens wait already.
+            Throttled: too many tokens wait already, or the deadline cannot be met.
         """
         own = self._engine.fingerprint.id
         if fingerprint != own:
@@ -184,7 +188,9 @@ class ModelReplica:
 
 
 def _settings() -> Settings:
-    """Do the steps with which every replica begins, and return the settings."""
+    """Read the settings, and prepare the log and the gRPC port of a replica. Return the settings, with
+    ``engine_threads`` set.
+    """
     settings = Settings()
     configure(settings)
     keep_to_loopback()

@@ -23,9 +23,9 @@ MAX_ONGOING_REQUESTS = 256
 #: Seconds over which autoscaling averages the load. Replicas report their load every 10 s.
 LOOK_BACK_S = 15
 HEALTH_PERIOD_S = 10
-#: Maximum seconds in which a stopping replica can finish its requests: the setting ``request_timeout_s``,
-#: plus half a minute until HAProxy sends no more requests to the replica. The replica ends as soon as it has
-#: no open request.
+#: Maximum seconds in which a stopping replica can finish its requests: the default of the setting
+#: ``request_timeout_s``, plus half a minute until HAProxy sends no more requests to the replica. The replica
+#: ends as soon as it has no open request.
 GRACEFUL_SHUTDOWN_S = 150
 #: Seconds between two checks of a stopping replica for open requests.
 DRAIN_POLL_S = 1
@@ -78,8 +78,8 @@ def model_options(entry: ModelEntry, *, gpus: float) -> dict[str, Any]:
 def by_own_requests(context: AutoscalingContext) -> tuple[float, dict[str, Any]]:
     """Return the number of replicas that the endpoint's own requests need.
 
-    A request that waits for a model in another deployment is counted there, and not here. Otherwise the load
-    of one model would add replicas of all models.
+    A request that waits for a model in another deployment is counted in that deployment, and not here.
+    Otherwise the load of one model would add replicas of all models.
     """
     elsewhere = sum((context.aggregated_metrics or {}).get(ELSEWHERE, {}).values())
     own = max(0.0, context.total_num_requests - elsewhere)

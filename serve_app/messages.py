@@ -25,7 +25,8 @@ def must(sentence: str) -> PydanticCustomError:
 def quoted(value: Any) -> str:
     """Return text that shows the value in an error message, at most ``MAX_QUOTED`` characters long.
 
-    The text is the value as JSON, or the words for an object or a list that is not empty.
+    The text is the value as JSON. An object or a list that is not empty becomes ``OBJECT`` or ``LIST``, and
+    bytes become "not JSON". A value that JSON does not support is shown with ``repr``.
     """
     if isinstance(value, bytes):
         return "not JSON"
@@ -38,5 +39,5 @@ def quoted(value: Any) -> str:
 
 
 def shortened(text: str, max_length: int) -> str:
-    """Return the text, cut to this number of characters."""
+    """Return the text. A text that is longer than ``max_length`` characters is cut and ends in "..."."""
     return text if len(text) <= max_length else text[: max_length - 3] + "..."

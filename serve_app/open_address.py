@@ -1,8 +1,8 @@
 """Find out if other machines can reach the running Serve.
 
 Serve opens the endpoint, and a copy of ``serve.yaml`` may set another address than ``CLUSTER_API_HOST``. So
-the replica asks the running Serve for the address. The deployment's ``__init__`` calls this module, and
-``serve status`` shows the error.
+the replica asks the running Serve for the address. The deployment's ``__init__`` calls this module. If other
+machines can connect and no key exists, the replica does not start, and ``serve status`` shows the error.
 
     keyless = only_this_machine(settings)
 """
@@ -14,7 +14,7 @@ from cluster.settings import Settings, is_loopback
 
 
 def only_this_machine(settings: Settings) -> bool:
-    """Return True if only this machine can reach the endpoint, so that requests may come without a key.
+    """Return True if only this machine can reach the endpoint over HTTP, so that requests need no key.
 
     Raises:
         Misconfigured: other machines can reach the endpoint, and there is no key.

@@ -128,7 +128,7 @@ class Service:
         return await self._in_thread(self._with_pool, work)
 
     async def read(self, work: Callable[[Connection[Any]], T]) -> T:
-        """Run work that only reads in a thread, with a connection. The work may be called twice.
+        """Run work that only reads the database. It gets a connection, and runs in a thread, perhaps twice.
 
         Raises:
             Unavailable: the database does not answer.
@@ -143,8 +143,8 @@ class Service:
     async def in_transaction(self, work: Callable[[Connection[Any]], T]) -> T:
         """Run the work in a thread, in one transaction: either all its writes are kept or none.
 
-        If it fails before its commit, it is attempted once more, so the work may be called twice. An
-        unconfirmed commit may have been kept or lost, so it is reported and never attempted again.
+        If the database fails before the commit, the transaction is attempted once more, so the work may be
+        called twice. An unconfirmed commit may have been kept or lost, so it is not attempted again.
 
         Raises:
             Unavailable: the database does not answer.
@@ -153,7 +153,7 @@ class Service:
         return await self._in_thread(self._transact, work)
 
     async def _in_thread(self, do: Callable[[Work], T], work: Work) -> T:
-        context = contextvars.copy_context()  # so that log lines from the thread name the request
+        context = contextvars.copy_context()  # copied, so that log lines from the thread name the request
         return await asyncio.get_running_loop().run_in_executor(self._database_threads, context.run, do, work)
 
     async def on_blobs(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -167,7 +167,7 @@ class Service:
             self._short[exc.resource] = time.monotonic()
             raise
         except asyncio.CancelledError:
-            # Wait for the thread: it cannot be stopped, and the caller will remove the file that it writes.
+            # Wait, because the thread cannot be stopped, and the caller will remove the file of the thread.
             await asyncio.wait([future])
             if not future.cancelled():
                 future.exception()
@@ -182,7 +182,7 @@ class Service:
         return self._recent_shortages() | await self.read(announced)
 
     async def unavailable_providers(self) -> dict[str, str]:
-        """Return, by name of the provider, a sentence for each remote provider whose breaker is open.
+        """Return a sentence for each remote provider whose circuit breaker is open, by the provider's name.
 
         Raises:
             Unavailable: the database does not answer.
@@ -191,19 +191,19 @@ class Service:
 
     def known_shortages(self) -> set[Resource]:
         """Return the current shortages; if the database does not answer, only the shortages that this replica
-        met. Called by the thread of the metrics.
+        met. The thread of the metrics calls this.
         """
         return self._recent_shortages() | (self._read_now(announced) or set())
 
     def known_provider_load(self) -> ProviderLoad | None:
-        """Return the load of remote providers; None if the database does not answer. Called by the thread of
-        the metrics.
+        """Return the load of remote providers; None if the database does not answer or is not open yet. The
+        thread of the metrics calls this.
         """
         return self._read_now(provider_load)
 
     def known_schedule_lag(self) -> float | None:
-        """Return the seconds by which the most overdue schedule is late. Return None while the database does
-        not answer.
+        """Return the seconds by which the most overdue schedule is late; None if the database does not answer
+        or is not open yet.
         """
         return self._read_now(schedule_lag)
 
@@ -238,7 +238,7 @@ class Service:
         return True
 
     def close(self) -> None:
-        """Write the usage, then close the connections and end the threads."""
+        """Write the uses of keys and the usage, then close the connections and end the threads."""
         self.keys.close()
         self.usage.close()
         self.models.close()
@@ -269,13 +269,13 @@ class Service:
         try:
             return work(pool, indexes)
         except (ProviderUnavailable, Throttled):
-            raise  # the adapter has already repeated the call, and the database answers
+            raise  # not repeated here: the adapter has already repeated the call, and the database answers
         except Shortage as exc:
             self._short[exc.resource] = time.monotonic()
             raise
         except Retryable as exc:
-            # Running the work twice is safe. A bundled database server that was killed restarts in a fraction
-            # of a second.
+            # Running the work twice is safe. ``_revive`` restarts a bundled database server that was killed,
+            # which takes a fraction of a second.
             self._revive(pool, exc)
             return work(pool, indexes)
 
@@ -297,7 +297,7 @@ class Service:
 
     def _revive(self, pool: ConnectionPool, exc: Retryable) -> None:
         if isinstance(exc.__cause__, PoolTimeout) and self.settings.database_url is not None:
-            raise exc  # the pool has waited already, and this replica cannot start an external database
+            raise exc  # the pool has waited already, and a replica cannot start an external database
         revive(self.settings, pool)
 
 

@@ -34,13 +34,13 @@ class Authenticator:
         self._keys = keys
 
     async def authenticate(self, scope: Scope, headers: Headers, request_id: str) -> Caller | None:
-        """Return the caller of the request, and write its organisation into the scope.
+        """Return the caller of the request, and write the caller's organisation into the scope.
 
         Returns None for an open path, which needs no caller.
 
         Raises:
             NotAuthenticated: the request has no key that works here.
-            NotFound: the operator names an organisation that does not exist.
+            NotFound: the request may act for any organisation, and names one that does not exist.
             Unavailable: the database does not answer, so the cluster does not know if the key works.
         """
         if scope["path"] in OPEN_PATHS:
@@ -57,7 +57,7 @@ class Authenticator:
 
 
 def _key(headers: Headers) -> bytes | None:
-    """The API key of the request; empty or None if the request has no key."""
+    """Return the API key of the request; empty or None if the request has no key."""
     scheme, _, key = headers.get("authorization", "").partition(" ")
     if not scheme and AZURE_HEADER in headers:
         return headers[AZURE_HEADER].strip().encode("latin-1")
@@ -65,10 +65,10 @@ def _key(headers: Headers) -> bytes | None:
 
 
 async def organisation_of_request(request: Request) -> str:
-    """The organisation that the request acts for.
+    """Return the organisation that the request acts for.
 
-    This is a coroutine although it waits for nothing, because FastAPI runs plain functions in threads, which
-    costs more.
+    This function is a coroutine although it waits for nothing, because FastAPI runs plain functions in
+    threads, which costs more.
     """
     organisation: str = request.scope[SCOPE_NAME]
     return organisation

@@ -1,6 +1,7 @@
-"""The outermost layer: it checks the key and the limits of each request, and logs the request and its errors.
+"""The outermost layer of the application. ``Boundary`` checks the key and the limits of each request, and
+logs the request and its errors.
 
-It is a plain ASGI layer, so it sees a request before other code does. It can refuse a body over the limit
+The layer uses only ASGI, so it sees a request before other code does. It can refuse a body over the limit
 while the body arrives. It can also cancel a request as soon as the client disconnects.
 """
 
@@ -102,8 +103,8 @@ class Boundary:
         except ClientDisconnect:
             answer.cut_off()
         except HTTPException as exc:
-            # This layer's own checks raise this error, and the error handlers of the application do not
-            # handle it.
+            # This layer's own checks raised the error. The error handlers of the application handle only
+            # errors of routes.
             if answer.status:
                 raise
             await http_error_response(exc, scope)(scope, receive, answer.send)
@@ -111,7 +112,7 @@ class Boundary:
             if answer.status:
                 raise
             await response_of(exc)(scope, receive, answer.send)
-        except Exception as exc:  # the edge of the process: log the error with its traceback
+        except Exception as exc:  # no other code logs this error with its traceback
             if answer.status:
                 raise
             await unexpected_error_response(exc)(scope, receive, answer.send)
@@ -130,7 +131,8 @@ class Boundary:
         """Run the application, and cancel it if the client disconnects.
 
         Raises:
-            HTTPException: 503, the answer did not begin within CLUSTER_REQUEST_TIMEOUT_S.
+            HTTPException: 503, the answer did not begin within CLUSTER_REQUEST_TIMEOUT_S; 413 or 415, the
+                headers announce a body that is too large or has a coding that is not supported.
         """
         task = asyncio.current_task()
         assert task is not None
@@ -167,7 +169,7 @@ class Boundary:
                 raise
             task.uncancel()
         finally:
-            if body.cut_off:  # FastAPI sends an error that the client cannot receive
+            if body.cut_off:  # log the disconnect, because the client cannot receive the error of FastAPI
                 answer.status = CLIENT_CLOSED
             elif body.disconnected:
                 answer.cut_off()
@@ -182,7 +184,12 @@ class Boundary:
 
 
 def _scope_for_routes(scope: Scope, headers: Headers) -> Scope:
-    """Replace HEAD by GET, and except for forms, make JSON the default media type of the body."""
+    """Return the scope with GET in place of HEAD. If the path reads JSON, add the media type JSON to a
+    request without a media type.
+
+    Raises:
+        HTTPException: 415, the path reads JSON, and the body has another media type.
+    """
     if scope["method"] == "HEAD":
         return {**scope, "method": "GET"}
     return (
@@ -219,7 +226,7 @@ class _Answer:
             self.status = CLIENT_CLOSED
 
     async def send(self, message: Message) -> None:
-        """Send a part of the answer.
+        """Send a part of the answer. The body of the answer to a HEAD request is empty.
 
         Raises:
             ClientDisconnect: the answer to a HEAD request is complete. The error stops the code that writes

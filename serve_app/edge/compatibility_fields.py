@@ -1,7 +1,7 @@
 """Request fields that the clients of vLLM, Jina, Voyage, Cohere and TEI send.
 
-Each field has the same effect as a field of this API, or asks for what this API always does. A field that
-asks for anything else is refused.
+Each field has the same effect as a field of this API, asks for what this API always does, or is ignored. A
+value that asks for anything else is refused.
 
     body.long("error")                          # LongInputPolicy(overflow="truncate", side="end")
     one_of(top_n=body.top_n, top_k=body.top_k)
@@ -79,8 +79,8 @@ class CutFields(RequestModel):
         """Return the rule for inputs that are too long.
 
         Args:
-            otherwise: the rule if no field sets one.
-            overflow: the request's own field ``overflow``.
+            otherwise: the rule if no field sets the rule.
+            overflow: value of the request's field ``overflow``; None if the request does not have the field.
 
         Raises:
             InvalidInput: two fields set the rule.

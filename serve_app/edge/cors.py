@@ -1,4 +1,5 @@
-"""Lets browser pages of the origins in ``CLUSTER_CORS_ORIGINS`` call this endpoint; by default no page may.
+"""Lets browser pages of the origins in ``CLUSTER_CORS_ORIGINS`` call this endpoint. By default, no page may
+call it.
 
 ``boundary`` uses this module. It answers a preflight request before it checks the API key, and also adds the
 CORS headers to refusals.
@@ -36,7 +37,7 @@ class Cors:
         self._origins = frozenset(origins)
 
     def preflight(self, scope: Scope, headers: Headers) -> Response | None:
-        """The answer to a preflight request; None for every other request."""
+        """Return the answer to a preflight request; None for other requests, or if no origin is allowed."""
         if (
             not self._origins
             or scope["method"] != "OPTIONS"
@@ -52,7 +53,7 @@ class Cors:
             return error_response(HTTPStatus.FORBIDDEN, message)
         allowed = {
             "access-control-allow-methods": METHODS,
-            # Listed by name, because "*" would not include Authorization.
+            # The requested headers are listed by name, because "*" would not include Authorization.
             "access-control-allow-headers": headers.get("access-control-request-headers", ""),
             "access-control-max-age": str(PREFLIGHT_CACHE_S),
             "vary": "Access-Control-Request-Headers",
@@ -74,7 +75,7 @@ class Cors:
         ]
 
     def _allowed(self, headers: Headers) -> str | None:
-        """The value of ``access-control-allow-origin``; None if the origin is not allowed."""
+        """Return the value of ``access-control-allow-origin``; None if the origin is not allowed."""
         origin = headers.get("origin")
         if origin is None:
             return None

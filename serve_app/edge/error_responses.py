@@ -47,7 +47,7 @@ class ErrorResponse(ResponseModel):
 
 
 def documented_errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Return FastAPI's argument ``responses`` for these statuses and those that any route may return."""
+    """Return FastAPI's argument ``responses`` for these statuses and the ``COMMON_STATUSES``."""
     return {
         status: {"model": ErrorResponse, "description": MEANINGS[status]}
         for status in sorted({*COMMON_STATUSES, *statuses})
@@ -55,7 +55,9 @@ def documented_errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 def hide_status_422(app: FastAPI) -> None:
-    """Remove status 422 from the OpenAPI document, because this API answers invalid requests with 400."""
+    """Remove status 422 and its models from the OpenAPI document, because this API answers invalid requests
+    with 400.
+    """
     generated = app.openapi
 
     def openapi() -> dict[str, Any]:

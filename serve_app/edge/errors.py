@@ -1,6 +1,7 @@
 """Turns every error into OpenAI's error object: ``{"error": {"message", "type", "param", "code"}}``.
 
-``api`` installs the handlers. Routes raise the errors of ``cluster.errors``, and the handlers translate them.
+``api`` installs the handlers. Routes raise the errors of ``cluster.errors``, and the handlers translate these
+errors into responses.
 """
 
 import math
@@ -75,14 +76,17 @@ def error_response(
 
 
 def install_error_handlers(app: FastAPI) -> None:
-    """Turn every exception that a route raises into an error response."""
+    """Turn the exceptions that a route raises on purpose into error responses.
+
+    ``boundary`` turns every other exception into a response.
+    """
     app.add_exception_handler(ClusterError, _deliberate_error)
     app.add_exception_handler(RequestValidationError, _deliberate_error)
     app.add_exception_handler(HTTPException, _http_error)
 
 
 def unexpected_error_response(exc: Exception) -> Response:
-    """Log the traceback of an error in this application, and build its response."""
+    """Log an error that no code expects, with its traceback, and build the response with status 500."""
     log.error("request_failed", exc_info=exc)
     return error_response(
         HTTPStatus.INTERNAL_SERVER_ERROR,
@@ -92,7 +96,7 @@ def unexpected_error_response(exc: Exception) -> Response:
 
 
 def response_of(exc: ClusterError | RequestValidationError) -> Response:
-    """Build the response for an error that a route raises on purpose."""
+    """Build the response for an error that this application or FastAPI's validation raises on purpose."""
     if isinstance(exc, RequestValidationError):
         described = validation_message(exc.errors(), exc.body)
         return error_response(HTTPStatus.BAD_REQUEST, described.message, param=described.param)

@@ -1,7 +1,8 @@
-"""Execute a request once if a client sends it twice with the same ``Idempotency-Key``; both get one answer.
+"""Execute a request once if a client sends it twice with the same ``Idempotency-Key``. Both requests get the
+same answer.
 
-Every route that creates something depends on ``Once`` and passes its work to it. The work and the storing of
-the key share one transaction:
+Every route that creates something depends on ``Once``, and passes the work of the request to ``once``. One
+transaction does the work and stores the key:
 
     @router.post("/v1/vector_stores", response_model=VectorStoreObject)
     async def create_store(body: CreateStoreRequest, organisation: Organisation, once: Once) -> Response:
@@ -60,8 +61,8 @@ class OnceOnly:
         def answer(connection: Connection[Any]) -> dict[str, Any]:
             return work(connection).model_dump(mode="json")
 
-        # A stored answer is sent unchanged, because an earlier version of the application may have written
-        # it.
+        # ``json_response`` sends an answer without validation, because an earlier version of the application
+        # may have written a stored answer.
         if key is None:
             return json_response(await service.in_transaction(answer))
         if content is None:

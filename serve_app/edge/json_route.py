@@ -1,8 +1,8 @@
 """The route class of the application, which reads JSON bodies and handles unknown fields.
 
 An unknown field or query parameter is ignored, and the answer's header ``x-ignored-fields`` names it. With
-``CLUSTER_UNKNOWN_FIELDS=error`` it is refused instead, unless it is a field of another server's API that
-would have no effect.
+``CLUSTER_UNKNOWN_FIELDS=error``, a request with an unknown field or parameter is refused, unless the field
+belongs to another server's API and would have no effect.
 
     router = json_router(404, 429)            # in place of APIRouter
 """
@@ -50,11 +50,11 @@ class JsonRequest(Request):
         self.ignored: list[str] = []
 
     async def json(self) -> Any:
-        """The parsed body.
+        """Return the parsed body.
 
         Raises:
             json.JSONDecodeError: the body is not JSON.
-            HTTPException: 400, the body cannot be read as JSON, or an object in it has too many fields.
+            HTTPException: 400, the body cannot be read as JSON, or ``refuse_many_fields`` refuses it.
         """
         if not hasattr(self, "_parsed_body"):
             self._parsed_body = _parse(await self.body())
@@ -63,10 +63,10 @@ class JsonRequest(Request):
 
 
 def refuse_many_fields(body: Any) -> None:
-    """Refuse an object with too many fields, because each unknown field costs a kilobyte of memory.
+    """Refuse a body with too many fields, because each unknown field costs a kilobyte of memory.
 
     Raises:
-        HTTPException: 400, the body or an object in it has too many fields.
+        HTTPException: 400, the body or the object in one of the body's fields has too many fields.
     """
     objects = [
         one for one in (body, *(body.values() if isinstance(body, dict) else ())) if isinstance(one, dict)
@@ -79,7 +79,9 @@ class JsonRoute(APIRoute):
     """A route that reads JSON and handles unknown fields; the module's docstring gives the rules."""
 
     def get_route_handler(self) -> Handler:
-        """Return FastAPI's handler, with the handling of unknown fields around it."""
+        """Return FastAPI's handler, with the check of the caller's scope and the handling of unknown fields
+        around it.
+        """
         handle = super().get_route_handler()
         known = frozenset(_query_names(self.dependant))
         annotation = self.body_field.field_info.annotation if self.body_field else None
@@ -89,7 +91,7 @@ class JsonRoute(APIRoute):
             else RequestModel
         )
         unused = model.CHANGES_NOTHING & model.model_fields.keys()
-        method = min(self.methods or ())  # each route has one method
+        method = min(self.methods or ())  # the only method, because each route has one method
         needed = permissions.required(method, self.path_format)
         self.openapi_extra = {**(self.openapi_extra or {}), "x-required-scope": needed}
 
@@ -121,7 +123,7 @@ class JsonRoute(APIRoute):
 
 
 def json_router(*statuses: int) -> APIRouter:
-    """Create a router of ``JsonRoute``s that may return these error statuses besides the common ones."""
+    """Create a router of ``JsonRoute``s that may return these statuses besides the ``COMMON_STATUSES``."""
     return APIRouter(route_class=JsonRoute, responses=documented_errors(*statuses))
 
 
@@ -151,6 +153,9 @@ def _query_without_unknown(request: Request, known: frozenset[str]) -> list[str]
     """Remove unknown and empty parameters from the query, and return the names of the unknown parameters.
 
     An empty parameter counts as not given, like null in a body.
+
+    Raises:
+        InvalidInput: an unknown parameter must be refused, or a parameter has a NUL character.
     """
     parameters = parse_qsl(request.scope["query_string"].decode("latin-1"), keep_blank_values=True)
     unknown = [name for name, _ in parameters if name not in known]

@@ -1,4 +1,4 @@
-"""Declare which scope each route requires of its caller, and check this scope. No other file declares it.
+"""Declare which scope each route requires of its caller, and check this scope. No other file declares scopes.
 
 ``JsonRoute`` calls ``required`` for its method and path when the application is built, and ``check`` before
 each request, so every route is checked. A GET needs the scope ``read``, and every other method needs
@@ -25,9 +25,9 @@ READING_POSTS = frozenset(
         "/v1/vector_stores/{vector_store}/search",
     }
 )
-#: Beginnings of the paths of routes that need the scope ``admin``: those about the caller's own organisation,
-#: and those about webhooks. The events of webhooks name jobs and files of all stores, and a key without the
-#: scope ``admin`` may be limited to some stores.
+#: Beginnings of the paths of routes that need the scope ``admin``: the routes about the caller's own
+#: organisation, and the routes about webhooks. The events of webhooks name jobs and files of all stores, and
+#: a key without the scope ``admin`` may be limited to some stores.
 ADMIN_PATHS = ("/v1/organisation/", "/v1/webhooks", "/v1/webhook_endpoints")
 #: Beginning of the paths of routes about all organisations. Only the operator may use these routes.
 OPERATOR_PATHS = "/v1/organisations"
@@ -50,10 +50,11 @@ def required(method: str, path: str) -> str:
 
 
 def check(scope: str) -> None:
-    """Check that the caller of the current request has the scope.
+    """Check that the caller of the current request has the scope, or operates the cluster if the scope is
+    ``OPERATOR``.
 
     Raises:
-        NotPermitted: the caller's key does not have the scope.
+        NotPermitted: the caller does not have the scope, or does not operate the cluster.
     """
     caller = current_caller()
     if scope == OPERATOR:

@@ -8,12 +8,12 @@ from serve_app.service import Service
 
 
 def service_of(request: Request) -> Service:
-    """The service of this application."""
+    """Return the service of this application."""
     return cast(Service, request.app.state.service)
 
 
 async def _service(request: Request) -> Service:
-    return service_of(request)  # a coroutine, because FastAPI runs plain functions in threads
+    return service_of(request)  # in a coroutine, because FastAPI runs plain functions in threads, at a cost
 
 
 ServiceDep = Annotated[Service, Depends(_service)]

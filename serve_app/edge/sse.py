@@ -57,7 +57,7 @@ class EventSource(Protocol):
     """The events for one listener."""
 
     async def next(self, timeout_s: float) -> Batch | None:
-        """Return the next events as soon as there are any; None if there are none within the time."""
+        """Return the next events as soon as there are any; None if none come within ``timeout_s`` seconds."""
 
 
 class Listeners:
@@ -108,7 +108,7 @@ class EventStream(Response):
         source: gives the events.
         listeners: the listeners of this replica.
         stopping: returns True if the replica stops.
-        longest_s: maximum seconds of the stream; less than the time limits of proxies and of requests.
+        longest_s: maximum seconds of the stream; must be less than the time limits of proxies and requests.
         heartbeat_s: seconds between two comments while there are no events.
     """
 

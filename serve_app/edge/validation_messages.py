@@ -1,7 +1,7 @@
 """Writes one sentence about an invalid request: the field, its value, and the allowed values.
 
-Only this module turns pydantic's errors into sentences; no client sees the messages of pydantic. ``errors``
-calls it.
+Only this module turns pydantic's errors into sentences, so no client sees the messages of pydantic.
+``errors`` calls ``validation_message``.
 
     validation_message(exc.errors(), exc.body).message      # "documents[0] is 5; it must be a text"
 """
@@ -80,8 +80,8 @@ def validation_message(errors: Sequence[Mapping[str, Any]], body: Any) -> Valida
         return ValidationMessage(
             f"the body is not valid JSON: {_context(first).get('error', 'it ends too early')}", None
         )
-    # A union gives an error for each of its types. The client meant the type that matched furthest into the
-    # value.
+    # A union gives an error for each of its types. The client probably meant the type that matched furthest
+    # into the value.
     candidates = [
         (field_path(error, body), error) for error in errors if error["loc"][:2] == first["loc"][:2]
     ]
@@ -110,7 +110,8 @@ def field_path(error: Mapping[str, Any], body: Any) -> tuple[int | str, ...]:
         ):
             value = value[part]
         elif not (position == len(rest) - 1 and error["type"] == "missing"):
-            continue  # pydantic adds the name of a union's member, or "[key]" for an error in an object's key
+            # pydantic added this part: the name of a union's member, or "[key]" for an error in a key.
+            continue
         path.append(part)
     if error["type"] in {"union_tag_invalid", "union_tag_not_found"}:
         path.append(EXPECTED.sub(r"\1", _context(error)["discriminator"]))
@@ -167,7 +168,7 @@ def _figure(number: Any) -> str:
 
 
 def path_text(path: Sequence[int | str]) -> str:
-    """Write the path in the syntax of a program, such as ``files[3].attributes.page``."""
+    """Write the path without the origin, as in a program, such as ``files[3].attributes.page``."""
     parts = (f"[{part}]" if isinstance(part, int) else f".{part or EMPTY}" for part in path[1:])
     return shortened(well_formed("".join(parts).removeprefix(".")), MAX_QUOTED * 2)
 

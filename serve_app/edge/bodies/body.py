@@ -1,6 +1,6 @@
 """Reads a request's body within limits of size and time, and notices when the client disconnects.
 
-``boundary`` uses it in place of the ``receive`` function of the ASGI server.
+``boundary`` gives ``RequestBody.receive`` to the application in place of the ASGI server's ``receive``.
 
     limits = BodyLimits(max_bytes=8 * MIB, setting="CLUSTER_MAX_REQUEST_BYTES", timeout_s=30)
     body = RequestBody(receive, scope, limits, on_disconnect=task.cancel)
@@ -30,7 +30,7 @@ WATCH_AFTER_S = 0.05
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BodyLimits:
-    """The limits on the body of a request; they depend on its path."""
+    """The limits on the body of a request. ``boundary`` chooses the limits by the path of the request."""
 
     #: Maximum size of the body in bytes, after decompression.
     max_bytes: int
@@ -44,8 +44,8 @@ class BodyLimits:
     bytes_per_timeout: int | None = None
     #: True if the body may be compressed.
     compressed: bool = True
-    #: Maximum number of arrays and objects in a JSON body. There is a limit because each of them needs a
-    #: hundred times the memory of its two bytes.
+    #: Maximum number of arrays and objects in a JSON body; None: no limit. There is a limit because each
+    #: array or object needs a hundred times the memory of its two brackets.
     max_containers: int | None = None
 
 
@@ -85,7 +85,11 @@ class RequestBody:
         return self._disconnected.is_set()
 
     async def receive(self) -> Message:
-        """Return the next part of the body. After the last part, wait until the client disconnects."""
+        """Return the next part of the body. After the last part, wait until the client disconnects.
+
+        Raises:
+            HTTPException: the body breaks a limit or cannot be decompressed.
+        """
         if self._complete:
             self._watch()
             await self._disconnected.wait()
@@ -129,7 +133,7 @@ class RequestBody:
         try:
             while (await self._receive())["type"] != "http.disconnect":
                 pass
-        except Exception as exc:  # noqa: BLE001  the edge of a task: Serve's proxy died
+        except Exception as exc:  # noqa: BLE001  any error here means that Serve's proxy died
             log.info("connection_lost", reason=repr(exc))
         self._disconnected.set()
         self._on_disconnect()
@@ -147,7 +151,10 @@ class RequestBody:
         return part
 
     def _count_containers(self, part: bytes) -> None:
-        """Count opening brackets, also inside strings: no model reads a string with this many brackets."""
+        """Count the opening brackets of the part, and refuse the body if it has too many.
+
+        Brackets inside strings count too, because no model reads a string with this many brackets.
+        """
         limit = self._limits.max_containers
         if limit is None:
             return

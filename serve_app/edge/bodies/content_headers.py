@@ -13,7 +13,7 @@ from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import Scope
 
-#: The media types that FastAPI reads as JSON.
+#: Pattern of the media types that FastAPI reads as JSON.
 JSON = re.compile(r"\s*application/(?:[\w.-]+\+)?json\s*(?:;.*)?", re.IGNORECASE | re.ASCII)
 #: The default type of ``curl -d``, wget and HTML forms.
 FORM = "application/x-www-form-urlencoded"
@@ -47,14 +47,14 @@ def with_json_type(scope: Scope, headers: Headers) -> Scope:
 
 
 def content_coding(headers: Headers, *, compressed: bool) -> str:
-    """The coding of the body: gzip, deflate or identity.
+    """Return the coding of the body: gzip, deflate or identity.
 
     Args:
         headers: the request's headers. They may list several codings; ``identity`` in the list is ignored.
         compressed: False if this path accepts no compressed body.
 
     Raises:
-        HTTPException: 415, the coding is not supported, or the body has several codings.
+        HTTPException: 415, the coding is not supported on this path, or the body has several codings.
     """
     names = [name.strip().lower() for line in headers.getlist("content-encoding") for name in line.split(",")]
     codings = [name for name in names if name not in ("", IDENTITY)]

@@ -29,11 +29,11 @@ class Decompressor:
         result.
 
         Raises:
-            HTTPException: 400, the body does not have this coding; 413, the compressed body is too large
-                already.
+            HTTPException: 400, the body does not have this coding or ends too early; 413, even the
+                compressed body has more than ``max_bytes``.
         """
         self._bytes_in += len(part)
-        if self._bytes_in > self._max_bytes:  # empty gzip members have no output, but also need a limit
+        if self._bytes_in > self._max_bytes:  # no limit on the output stops a body of empty gzip members
             raise HTTPException(
                 HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
                 f"the request's body is over {self._max_bytes:,} bytes even while compressed; send less",

@@ -10,8 +10,8 @@ from urllib.parse import unquote_to_bytes
 
 from cluster.errors import InvalidInput
 
-#: One parameter: ``; key="quoted"`` or ``; key=token``. The closing quote may be missing, because browsers do
-#: not escape a backslash: a backslash before the closing quote looks like an escaped quote.
+#: One parameter: ``; key="quoted"`` or ``; key=token``. The closing quote may seem to be missing, because
+#: browsers do not escape a backslash, so a backslash before the closing quote looks like an escaped quote.
 PARAMETER = re.compile(rb';\s*+([^\s=;"]++)\s*+=\s*+(?:"((?:[^"\\]|\\.)*+)"|"(.*)|([^;]*+))', re.DOTALL)
 #: Escapes in a quoted string. Browsers write a quote as ``%22`` and a line break as ``%0D%0A`` (the WHATWG's
 #: rules for form data). Older curl and Go write ``\"`` for a quote, and two backslashes for one backslash.
@@ -36,10 +36,11 @@ def parse_disposition(header: bytes) -> Disposition:
     """Return the names in the value of the header.
 
     ``filename*`` (RFC 8187) takes precedence over ``filename``, which many clients also send for older
-    servers. A ``filename`` that is not UTF-8 is read as Latin-1.
+    servers. A ``filename*`` that cannot be decoded is ignored if there is a ``filename``. A ``filename`` that
+    is not UTF-8 is read as Latin-1.
 
     Raises:
-        InvalidInput: the part has no name, or its only file name cannot be decoded.
+        InvalidInput: the part has no name, its name is not UTF-8, or its only file name cannot be decoded.
     """
     found: dict[bytes, bytes] = {}
     for key, quoted, unclosed, token in PARAMETER.findall(header):
@@ -55,7 +56,7 @@ def parse_disposition(header: bytes) -> Disposition:
 
 
 def decode_utf8(data: bytes) -> str:
-    """Decode a name or a value in the form.
+    """Decode a name or a value in the form from UTF-8.
 
     Raises:
         InvalidInput: the bytes are not UTF-8.
@@ -86,7 +87,7 @@ def _filename(extended: bytes | None, plain: bytes | None) -> str | None:
 
 
 def _extended(value: bytes) -> str | None:
-    """Decode an RFC 8187 value such as ``UTF-8'en'na%C3%AFve.txt``; None if that is not possible."""
+    """Decode an RFC 8187 value such as ``UTF-8'en'na%C3%AFve.txt``. Return None if it cannot be decoded."""
     parts = EXTENDED.fullmatch(value.decode("latin-1"))
     if parts is None:
         return None
@@ -100,7 +101,9 @@ def _extended(value: bytes) -> str | None:
 
 
 def _latin_1(data: bytes) -> str:
-    """Decode as windows-1252, as the WHATWG Encoding Standard requires; as Latin-1 if that fails."""
+    """Decode a text in Latin-1. The text is read as windows-1252, as the WHATWG Encoding Standard requires,
+    or as Latin-1 if it has bytes that windows-1252 does not define.
+    """
     try:
         return data.decode("cp1252")
     except UnicodeDecodeError:

@@ -1,4 +1,4 @@
-"""Reads a form with a file while it arrives.
+"""Reads a form with a file while the form arrives.
 
 The file's bytes go to the blob store, and memory holds one piece at a time.
 
@@ -33,13 +33,13 @@ from serve_app.service import Service
 PIECE_BYTES = 1024 * 1024
 MAX_FIELD_BYTES = 8 * 1024
 MAX_PARTS = 64
-#: Maximum size of one part's headers. It fits a file name of 255 characters of four bytes each,
-#: percent-encoded, and twice, because some clients send the name in two forms.
+#: Maximum size of one part's headers. This is enough for a file name of 255 characters of four bytes each,
+#: percent-encoded and sent twice, because some clients send the name in two notations.
 MAX_HEADER_BYTES = 16 * 1024
 
 
 def documented_form(properties: dict[str, Any], *, required: list[str]) -> dict[str, Any]:
-    """Describe a form for the OpenAPI document. FastAPI cannot, because a route with a file streams the form.
+    """Describe a form for the OpenAPI document. FastAPI cannot do this, because the route streams the form.
 
     Args:
         properties: JSON schema of each part, by its name.
@@ -94,7 +94,7 @@ class UploadForm:
         self.start = b""
 
     async def keep(self) -> Blob:
-        """Commit the file's bytes to the blob store. A database row may refer to them after that.
+        """Commit the file's bytes to the blob store. After that, a database row may refer to these bytes.
 
         Raises:
             Unavailable: the blob store is full or does not answer.
@@ -102,10 +102,11 @@ class UploadForm:
         return await self._service.on_blobs(self._committed)
 
     async def read(self, request: Request) -> None:
-        """Read the whole body.
+        """Read the whole body. Write the bytes of the file, and keep the other parts in ``fields``.
 
         Raises:
-            InvalidInput: the body is not a form, has a part that it must not have, or lacks the file.
+            InvalidInput: the body is not a valid form, has a part that is not allowed, or has no file or an
+                empty file.
             HTTPException: 413, the file is too large; 415, the Content-Type is not multipart/form-data.
             Unavailable: the blob store is full or does not answer.
         """
@@ -190,7 +191,7 @@ class UploadForm:
     def _written(self) -> BlobWriter:
         """Write the collected bytes to the blob store. This runs in a thread.
 
-        A short file needs only one such call.
+        For a short file, this runs only once.
         """
         if self._writer is None:
             self._writer = self._service.blobs.writer(self._organisation)
@@ -210,8 +211,10 @@ async def upload_form(
 ) -> AsyncIterator[UploadForm]:
     """Read the request's whole form, and give it to the block.
 
-    Bytes that the block did not keep are deleted afterwards. It raises the same errors as
-    ``UploadForm.read``.
+    Bytes that the block did not keep are deleted afterwards.
+
+    Raises:
+        InvalidInput, HTTPException, Unavailable: as in ``UploadForm.read``.
     """
     form = UploadForm(service, organisation, rules)
     try:
@@ -224,7 +227,9 @@ async def upload_form(
 
 
 class _FormParser:
-    """Splits the body into pairs of a part and a piece of data; the data is None at the start of a part."""
+    """Splits the body into pairs of a part and a piece of its data. In the first pair of each part, the data
+    is None.
+    """
 
     def __init__(self, boundary: bytes) -> None:
         self._parts = 0
