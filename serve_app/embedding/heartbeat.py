@@ -2,8 +2,8 @@
 hangs.
 
 The word waits in the engine's queue like any batch. If the engine hangs, further checks wait for the same
-word and add no other. An engine whose calls cost money is never called. The health check of the replica uses
-this module.
+word and add no further word. An engine whose calls cost money is never called. The health check of the
+replica uses this module.
 
     await Heartbeat(engine).check()
 """
@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from cluster.engines import Engine
 from cluster.errors import Unavailable
 
-#: Maximum seconds for the word. This is longer than a large model on a CPU takes for the batches in flight.
+#: Maximum seconds until the word is embedded. The word waits for the batches in flight, which take less time
+#: than this, even with a large model on a CPU.
 TIMEOUT_S = 20.0
 
 

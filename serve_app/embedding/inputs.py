@@ -1,6 +1,6 @@
 """Read the field ``input`` of a request: one text, several texts, or token ids (the model's or OpenAI's).
 
-The routes that embed inputs call it before they compute anything.
+The routes that embed inputs call this module before they compute anything.
 
     inputs = as_list(body.input)
     texts = as_texts(inputs, field_of(body.input), decode)
@@ -29,7 +29,11 @@ InputValue = str | list[str] | list[int] | list[list[int]]
 
 
 def _validate_input(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
-    """Raise at most one error. Pydantic's errors for each type and item take gigabytes for a large list."""
+    """Return a value of an allowed type, and refuse any other value with one error.
+
+    Pydantic's own validation is not used, because its errors for each type and each item of a large list take
+    gigabytes of memory.
+    """
     del validate
     if _is_input(value):
         return value
@@ -52,7 +56,9 @@ def _is_input(value: Any) -> bool:
 
 
 def _first_of_another_kind(values: list[Any]) -> int:
-    """Return the first position with another kind of value than the first item."""
+    """Return the position of the first item whose kind is not allowed or differs from the kind of the first
+    item; 0 if there is no such item.
+    """
     first = _kind(values[0])
     return next(
         (position for position, one in enumerate(values) if _kind(one) is None or _kind(one) != first), 0
@@ -82,7 +88,7 @@ def as_list(input: InputValue, field: str = INPUT.field) -> list[str] | list[lis
     """Return the inputs as a list.
 
     Args:
-        input: a text, texts, an array of token ids, or such arrays.
+        input: a text, a list of texts, an array of token ids, or a list of arrays of token ids.
         field: name of the field in the request.
 
     Raises:
@@ -100,7 +106,8 @@ def as_list(input: InputValue, field: str = INPUT.field) -> list[str] | list[lis
             name = InputField(field, single=is_one(input)).name(position)
             raise InvalidInput(f"{name} is empty; every input needs at least one character", param=field)
     if not isinstance(inputs[0], str):
-        refuse_many_tokens(inputs, InputField(field))  # check before the ids are decoded or become arrays
+        # Checked here, because the next steps decode the ids or copy them into arrays, which costs time.
+        refuse_many_tokens(inputs, InputField(field))
     return inputs
 
 
@@ -147,7 +154,11 @@ def own_ids(inputs: Sequence[list[int]], named: InputField, *, vocabulary: int) 
 
 
 def refuse_many_tokens(ids: Sequence[Ids] | Sequence[list[int]], named: InputField) -> None:
-    """Raise InvalidInput if the inputs have more tokens than one request may have."""
+    """Check that the inputs do not have more tokens than one request may have.
+
+    Raises:
+        InvalidInput: the inputs have over ``MAX_TOKENS`` tokens together.
+    """
     tokens = sum(map(len, ids))
     if tokens > MAX_TOKENS:
         raise InvalidInput(

@@ -1,5 +1,5 @@
-"""Publish the counters of batchers and of the cache of search results as Ray metrics. Every node exports them
-to Prometheus.
+"""Publish the counters of batchers and of the cache of search results as Ray metrics. Every node exports its
+metrics to Prometheus.
 
 A thread publishes the counters every few seconds; requests and batches only change plain numbers (``stats``).
 The replica starts this thread. An application outside Ray has no such thread.
@@ -38,14 +38,16 @@ CLUSTER_GAUGES = {
 
 @dataclass(slots=True)
 class ObservedModel:
-    """A model with its counters, as last published."""
+    """A model whose counters are published."""
 
     stats: Stats
-    #: Number of batches that the engine computes at the same time. If all of them are in use, the busy share
-    #: is 1. 0 means that the engine runs in other replicas, which publish its load.
+    #: Number of batches that the engine can compute at the same time. The busy share is 1 if the engine
+    #: always computes this many batches. 0 means that the engine runs in other replicas, which publish the
+    #: load.
     concurrency: int
-    #: The counters of the last publication, and its time.
+    #: The counters at the last publication.
     last: Stats = field(default_factory=Stats)
+    #: Time of the last publication, on the clock ``time.monotonic``.
     at: float = field(default_factory=time.monotonic)
 
 
@@ -109,15 +111,15 @@ class Metrics:
         self._stop = threading.Event()
 
     def start(self) -> None:
-        """Start the thread; it ends with the process or with ``stop``."""
+        """Start the thread that publishes. The thread ends with the process or after ``stop``."""
         threading.Thread(target=self._run, name="metrics", daemon=True).start()
 
     def stop(self) -> None:
-        """End the thread."""
+        """Ask the thread to end."""
         self._stop.set()
 
     def publish(self) -> None:
-        """Pass the increments since the last publication, and the current shortages, to Ray."""
+        """Pass the gauges and the increments of the counters since the last publication to Ray."""
         short = self._shortages()
         for resource in Resource:
             self._short.set(float(resource in short), {"resource": resource.value})
@@ -165,7 +167,7 @@ class Metrics:
         while not self._stop.wait(PERIOD_S):
             try:
                 self.publish()
-            except Exception:  # the edge of the thread: after a failed publication, later ones must still run
+            except Exception:  # not raised, because the thread must go on with the next publication
                 log.exception("metrics_not_published")
 
 
@@ -175,6 +177,6 @@ def _tags(*names: str) -> Any:
 
 
 def _count(counter: Any, amount: int, **tags: str) -> None:
-    # ``inc`` refuses 0, but a series must exist before its first increment. Otherwise ``rate`` in Prometheus
-    # misses the first increment.
+    # ``_record`` is used because ``inc`` refuses 0, and a series must exist before its first increment.
+    # Otherwise ``rate`` in Prometheus misses the first increment.
     counter._record(amount, tags=tags)

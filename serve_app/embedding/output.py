@@ -1,11 +1,11 @@
 """Convert vectors to the type and the wire format of a request.
 
-``int8`` and ``uint8`` divide the range [-r, r] with r = 4 / sqrt(dim), which is four standard deviations of
-the numbers of a unit vector, into 255 steps. The range depends only on the dimension, so vectors of different
-calls can be compared. A range computed from the vectors of each call would not allow this. ``binary`` and
-``ubinary`` keep the sign of each number. A byte holds eight signs, with the first sign in the highest bit;
-``binary`` subtracts 128 from each byte. sentence-transformers' ``quantize_embeddings`` and the providers with
-these output types do the same.
+``int8`` and ``uint8`` divide the range [-r, r] into 255 steps, with r = 4 / sqrt(dim). This r is four
+standard deviations of the numbers of a unit vector. The range depends only on the dimension, so vectors of
+different calls can be compared. A range computed from the vectors of each call would not allow this
+comparison. ``binary`` and ``ubinary`` keep the sign of each number. A byte holds eight signs, with the first
+sign in the highest bit; ``binary`` subtracts 128 from each byte. sentence-transformers'
+``quantize_embeddings`` and the providers with these two types encode the signs in the same way.
 
     numbers = as_dtype(vectors, "int8")             # (n, dim) int8
     json = encoded(numbers[0], "base64")
@@ -40,7 +40,9 @@ def int8_range(dim: int) -> float:
 
 
 def cut(vectors: NDArray[np.float32], dimensions: int | None) -> NDArray[np.float32]:
-    """Cut (n, dim) float32 to (n, dimensions) and unit length; do nothing if ``dimensions`` is None."""
+    """Cut (n, dim) float32 to (n, dimensions), scaled to unit length. Return the vectors unchanged if
+    ``dimensions`` is None or dim.
+    """
     if dimensions is None or dimensions == vectors.shape[1]:
         return vectors
     return unit_length(vectors[:, :dimensions])
@@ -73,7 +75,7 @@ def encoded(vector: NDArray[Any], format: EncodingFormat) -> Any:
     """Return one vector for JSON: its bytes in base64, or the array, which orjson writes directly."""
     if format == "base64":
         return base64.b64encode(vector.tobytes()).decode()
-    # orjson does not support arrays of half precision on every platform.
+    # Half precision becomes float32, because orjson cannot write arrays of half precision on every platform.
     return vector.astype(np.float32) if vector.dtype == np.float16 else vector
 
 

@@ -14,7 +14,8 @@ SUFFIXES = {"-query": "query", "-passage": "passage"}
 def prompt_of(
     model: ServedModel, *, input_type: str | None, prompt_name: str | None = None, field: str = "input_type"
 ) -> str:
-    """Return the text to put before each input; empty if the model has no prompt for this kind of input.
+    """Return the text to put before each input. The text is empty if the request chooses no prompt, or if the
+    model has no prompt for this kind of input.
 
     Args:
         model: the model with the prompts.
@@ -23,7 +24,8 @@ def prompt_of(
         field: name of ``input_type`` in the request.
 
     Raises:
-        InvalidInput: the kind is unknown, the model does not have the prompt, or the request has both fields.
+        InvalidInput: the kind is unknown, the model has no prompt with this name, or the request gives both
+            ``input_type`` and ``prompt_name``.
     """
     prompts = model.engine.prompts
     if prompt_name is not None:
@@ -45,10 +47,12 @@ def prompt_of(
 
 
 def model_and_kind(models: ServedModels, name: str) -> tuple[ServedModel, str | None]:
-    """Return the model and the kind of input in the name's suffix, as in ``all-MiniLM-L6-v2-query``.
+    """Return the model and the kind of input in the name's suffix, as in ``all-MiniLM-L6-v2-query``. The kind
+    is None if the name has no such suffix.
 
     Raises:
         ModelNotFound: neither the name nor the name without its suffix is served.
+        NotPermitted: the caller's key does not allow the model.
     """
     for suffix, kind in SUFFIXES.items():
         base = name.removesuffix(suffix)

@@ -24,7 +24,7 @@ from serve_app.embedding.served_models import ServedModels
 
 MAX_DOCUMENTS = 1_000
 #: Maximum number of characters of all documents together, with the query counted once for each document. An
-#: embedding request may have about as many.
+#: embedding request may have about as many characters.
 MAX_CHARACTERS = 1_200_000
 #: Maximum number of requests that wait for the cross-encoder, which computes one request at a time.
 MAX_WAITING = 32
@@ -83,8 +83,10 @@ async def ranked(
             embedding model.
 
     Raises:
-        InvalidInput: the texts are too long together, or a text is too long and must not be cut.
+        InvalidInput: the texts are too long together, a text is too long and must not be cut, or the model
+            cannot cut texts as the request asks.
         ModelNotFound: no such model is served.
+        NotPermitted: the caller's key does not allow the model.
         Throttled: too many requests wait already.
     """
     texts = question.texts
@@ -120,6 +122,7 @@ async def by_cross_encoder(
         most: maximum number of tokens of each text that are read; None: as many as the model reads.
 
     Raises:
+        NotPermitted: the caller's key does not allow the cross-encoder.
         Throttled: too many requests wait for the cross-encoder already.
     """
     assert models.reranker is not None
@@ -140,14 +143,14 @@ async def _most_of_each(reranker: Reranker, question: RankingQuestion) -> int | 
 
     Raises:
         InvalidInput: a text is too long and must not be cut; the request asks to cut the start of a text; or
-            its limit leaves no tokens for a text or is higher than the limit of the model.
+            the request's limit leaves no tokens for a text or is higher than the limit of the model.
     """
     long, most = question.long, question.per_document
     if long.side == "start":
         raise InvalidInput(f"{reranker.name} cuts a long text at its end only; leave out the side to cut")
     if long.most is None and long.overflow != "error":
         return most
-    # The first pair has an empty text, so its count is that of the query and the special tokens.
+    # The first pair has an empty text, so its count includes only the query and the special tokens.
     beside, *pairs = await asyncio.wrap_future(reranker.count(question.query, ["", *question.texts]))
     if long.most is not None:
         if not beside < long.most <= reranker.max_tokens:

@@ -56,7 +56,7 @@ class CallReplica(Protocol):
 
 
 class RemoteBatcher:
-    """Takes the place of a ``Batcher``: each request is one call, and a replica of the model batches it."""
+    """Takes the place of a ``Batcher``. Each request is one call to a replica, which batches requests."""
 
     def __init__(self, fingerprint: Fingerprint, call: CallReplica) -> None:
         #: Only inputs that were cut or averaged are counted here. The model's replicas count everything else.

@@ -1,7 +1,7 @@
 """A served model: its engine with tokeniser and prompts, its batcher, and the handling of long inputs.
 
-``served_models`` creates one for each model of the registry; the routes use it. The engine runs in this
-process, or in the replicas of the model's own deployment.
+``served_models`` creates a ``ServedModel`` for each model of the registry, and the routes use the model. The
+engine runs in this process, or in the replicas of the model's own deployment.
 
     model = ServedModel.local(entry.name, open_engine(entry), settings, usage)
     made = await model.embed_texts(["a text"], context)
@@ -136,7 +136,8 @@ class ServedModel:
         """Return the token ids of each whole text, without special tokens.
 
         Raises:
-            InvalidInput: a text has more than ``most`` tokens, or all texts together have too many.
+            InvalidInput: the texts are long, and a text has more than ``most`` tokens or all texts together
+                have too many tokens. The caller must check the tokens of short texts.
         """
         return await self._tokenising.ids(texts, INPUT, most=most)
 
@@ -152,9 +153,9 @@ class ServedModel:
         """Return the vectors of the texts; the prompt is put before each text.
 
         Raises:
-            InvalidInput: a text is too long and ``long`` refuses long texts, or all texts together are too
-                long.
-            Throttled: too many tokens wait already.
+            InvalidInput: a text is too long and ``long`` refuses long texts, all texts together are too long,
+                or the model does not allow ``long.most``.
+            Throttled: too many tokens wait already, or the deadline cannot be met.
         """
         prefix = (await self.tokenise([prompt]))[0] if prompt else np.empty(0, np.int32)
         most = self._most(long) if long.overflow == "error" else None
@@ -181,6 +182,9 @@ class ServedModel:
             named: the request's field, for error messages.
             prefix: number of tokens of the prompt at the start of each input; the prompt is also put before
                 every part of a long input.
+
+        Raises:
+            InvalidInput, Throttled: as in ``embed_texts``.
         """
         refuse_many_tokens(ids, named)
         most = self._most(long)
@@ -208,7 +212,11 @@ class ServedModel:
         return made
 
     def _most(self, long: LongInputPolicy) -> int:
-        """Return the maximum number of tokens to read of an input, special tokens not counted."""
+        """Return the maximum number of tokens to read of an input, special tokens not counted.
+
+        Raises:
+            InvalidInput: ``long.most`` leaves no token for the input, or is above the limit of the model.
+        """
         if long.most is None:
             return self.max_content_tokens
         special = self.engine.tokeniser.special_tokens
@@ -240,7 +248,8 @@ class ServedModel:
 
 
 def open_batcher(engine: Engine, settings: Settings, weights: Mapping[str, float] | None = None) -> Batcher:
-    """Compute a first batch with an engine of this process, and return the batcher of the engine.
+    """Create the batcher of an engine of this process, and let the engine compute a first batch unless calls
+    to the engine cost money. Return the batcher.
 
     Args:
         weights: for each organisation, its share of the engine's time. The mapping may change at any time.
@@ -279,7 +288,7 @@ def _in_parts(ids: Ids, most: int, prefix: int) -> list[Ids]:
 
 
 def _averaged(vectors: NDArray[np.float32], parts: list[list[Ids]]) -> NDArray[np.float32]:
-    """Return each input's mean over its parts, weighted by tokens: (n, dim) float32, unit length."""
+    """Return for each input the mean of its parts' vectors, weighted by tokens: (n, dim), unit length."""
     weights = np.array([[max(1, len(part))] for several in parts for part in several], dtype=np.float32)
     starts = np.concatenate([[0], np.cumsum([len(several) for several in parts])[:-1]])
     sums: NDArray[np.float32] = np.add.reduceat(vectors * weights, starts, axis=0)

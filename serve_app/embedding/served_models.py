@@ -16,7 +16,7 @@ from serve_app.embedding.usage import UsageRecorder
 
 
 class ModelNotFound(NotFound):
-    """The request names a model that this endpoint does not serve.
+    """Raised if the request names a model that this endpoint does not serve.
 
     Args:
         message: a sentence that names the served models.
@@ -34,8 +34,9 @@ class ServedModels(Mapping[str, ServedModel]):
     Args:
         settings: the settings that name the models.
         usage: records the tokens that the models read.
-        remote: for each model with its own deployment, by name, a function that calls a replica of it. The
-            other models are opened in this process.
+        remote: for each model with its own deployment, by name, a function that calls a replica of the model.
+            All other models are opened in this process.
+        weights: as in ``served_model.open_batcher``.
     """
 
     def __init__(
@@ -109,7 +110,8 @@ class ServedModels(Mapping[str, ServedModel]):
         """
         model = self.find(fingerprint.id)
         if model is None:
-            self._registry.of(fingerprint)  # raises, unless the weights changed after this replica opened
+            # This raises the error, unless the files of the model changed after this replica had opened it.
+            self._registry.of(fingerprint)
             model = self.of_fingerprint(fingerprint.id)
         require_model(model.name)
         return model
@@ -136,5 +138,5 @@ class ServedModels(Mapping[str, ServedModel]):
                 engine.close()
 
     def find(self, fingerprint: str) -> ServedModel | None:
-        """Return the model whose fingerprint has this id; None if this replica does not serve it."""
+        """Return the model whose fingerprint has this id; None if this replica serves no such model."""
         return self._by_fingerprint.get(fingerprint)

@@ -1,5 +1,5 @@
-"""Tokenise the texts of requests. Too long texts are refused early, and long texts do not delay other
-requests.
+"""Tokenise the texts of requests. Texts that are too long are refused early, and long texts do not delay
+other requests.
 
 The length of a text gives only a rough bound on its number of tokens. So there are three limits: on the bytes
 of a request, on the characters of one input, and on the tokens, which are checked while they are counted.
@@ -70,7 +70,8 @@ class Tokenising:
             most: maximum number of tokens of one text; None: texts of any length are accepted.
 
         Raises:
-            InvalidInput: a text is too long, or all texts together are too long.
+            InvalidInput: the texts have over ``INTERACTIVE_CHARACTERS`` characters, and a text or all texts
+                together are too long. The caller must check shorter texts.
         """
         characters = sum(map(len, texts))
         if characters <= INLINE_CHARACTERS:
@@ -129,7 +130,9 @@ def groups(texts: Sequence[str]) -> Iterator[list[TextSlice]]:
 
 
 def slices(text: str) -> Iterator[str]:
-    """Cut the text into slices that have the tokens of the whole text, if boundaries are close enough."""
+    """Cut the text into slices. The slices together have the same tokens as the whole text, if every slice
+    can end at a boundary.
+    """
     start = 0
     while len(text) - start > LONGEST_SLICE:
         found = (
@@ -142,7 +145,7 @@ def slices(text: str) -> Iterator[str]:
 
 
 def refuse_by_length(texts: Sequence[str], named: InputField, most: int | None) -> None:
-    """Refuse texts that are too long for any tokenisation.
+    """Refuse texts that have too many tokens even if each token has as many characters as possible.
 
     Raises:
         InvalidInput: a text is too long, or all texts together are too long.

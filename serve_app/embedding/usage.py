@@ -1,7 +1,8 @@
-"""Record the usage of requests. A thread sums the usage for a second and writes the sums in one transaction.
+"""Record the usage of requests. The usage of each second is summed, and a thread writes the sums in one
+transaction.
 
-No request waits for this. While the database does not answer, the sums keep growing. When the process ends,
-it writes all sums; after ``kill -9``, the sums of the last second are lost.
+No request waits for the writing. While the database does not answer, the sums keep growing. When the process
+ends, it writes all sums; after ``kill -9``, the sums of the last second are lost.
 
     usage = UsageRecorder(write)
     usage.add("acme", UsageSource.HTTP, "all-MiniLM-L6-v2", tokens=12)
@@ -29,7 +30,7 @@ Key = tuple[str, UsageSource, str, str]
 
 
 class UsageRecorder:
-    """Sums the usage, and writes it to the database in a thread. Any thread may call its methods.
+    """Sums the usage, and writes the sums to the database in a thread. Any thread may call the methods.
 
     Args:
         write: writes events to the database; it may be called again with the same events.
@@ -47,14 +48,16 @@ class UsageRecorder:
     def add(
         self, organisation: str, source: UsageSource, model: str, *, tokens: int, kind: str = EMBEDDING
     ) -> None:
-        """Count the tokens of a request."""
+        """Add the tokens of a request to the sums."""
         with self._lock:
             self._sums[organisation, source, model, kind] += tokens
         if not self._some.is_set():
             self._some.set()
 
     def close(self) -> None:
-        """Write all sums, in one attempt. If it fails, they are lost, and the loss is logged."""
+        """Write all sums, in one attempt, and end the thread. If the attempt fails, the sums are lost, and
+        the loss is logged.
+        """
         self._closing.set()
         self._some.set()
         self._thread.join()
@@ -98,8 +101,7 @@ class UsageRecorder:
         except Retryable as exc:
             log.warning("usage_not_written", events=len(events), reason=str(exc))
             return False
-        except (
-            Exception
-        ):  # the edge of the thread: later events must not wait for events that cannot be written
+        except Exception:
+            # These events are given up, because later events must not wait for events that cannot be written.
             log.exception("usage_refused", events=[repr(event) for event in events])
         return True

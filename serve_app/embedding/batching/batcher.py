@@ -27,7 +27,7 @@ from serve_app.embedding.batching.vector_cache import VectorCache, key_of
 
 
 class Batcher:
-    """The batcher of one engine. It runs on one event loop; the engine computes in threads."""
+    """The batcher of one engine. The batcher runs on one event loop; the engine computes in threads."""
 
     def __init__(
         self,
@@ -70,7 +70,7 @@ class Batcher:
     ) -> NDArray[np.float32]:
         """Return the vectors of tokenised inputs, (n, dim) float32, in the order of the inputs.
 
-        If the caller is cancelled, its waiting inputs are not computed.
+        If the caller is cancelled, its waiting inputs are not computed, unless another request needs them.
 
         Args:
             ids: token ids of each input, without special tokens.
@@ -81,6 +81,7 @@ class Batcher:
         Raises:
             Throttled: the queue is full, or the deadline cannot be met; ``retry_after_s`` says when to try
                 again.
+            Exception: the error of the engine.
         """
         request = PendingRequest(
             asyncio.get_running_loop().create_future(),
@@ -120,7 +121,11 @@ class Batcher:
     ) -> None:
         """Refuse inputs that do not fit into the queue or that would miss the deadline.
 
-        A full queue refuses an organisation only if its own inputs exceed its share of the queue.
+        An empty queue accepts all inputs. A full queue refuses an organisation only if the organisation's own
+        inputs exceed its share of the queue.
+
+        Raises:
+            Throttled: the inputs are refused.
         """
         tokens = sum(self._cost(one) for _, key, one in missing if key not in self._in_flight)
         waiting = self.waiting_tokens

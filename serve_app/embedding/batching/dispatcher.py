@@ -1,9 +1,10 @@
 """The dispatcher makes batches of waiting inputs, and gives a batch to the engine when the engine is free.
 
-It has no timer. Each organisation may have one urgent batch at a time, made of its inputs in the lane
-``interactive``. The engine computes urgent batches before all others. All other inputs share ordinary
-batches. In an ordinary batch, interactive inputs come first, but a share is reserved for ``bulk`` inputs.
-Bulk inputs that have waited too long come before interactive inputs. docs/decisions/009 gives the reasons.
+The dispatcher has no timer. Each organisation may have one urgent batch at a time, made of its inputs in the
+lane ``interactive``. The engine computes urgent batches before ordinary batches. All other inputs share
+ordinary batches. In an ordinary batch, interactive inputs come first, but a share is reserved for ``bulk``
+inputs. Bulk inputs that have waited too long come before interactive inputs. docs/decisions/009 gives the
+reasons.
 ``batcher`` uses the dispatcher on its event loop.
 
     dispatcher = Dispatcher(engine, queue, stats, settle=..., batch_tokens=2048)
@@ -30,11 +31,12 @@ log = structlog.get_logger(__name__)
 #: Maximum number of tokens of an urgent batch. Further interactive inputs of the organisation go into
 #: ordinary batches.
 URGENT_TOKENS = 512
-#: Minimum number of tokens for each free worker, because smaller matrices cost more than they save.
+#: Waiting tokens are divided into batches for all free workers, but a batch gets at least this many tokens.
+#: Dividing tokens into smaller batches costs more time than it saves.
 LEAST_TOKENS = 128
 #: Share of an ordinary batch that is reserved for waiting bulk inputs.
 BULK_SHARE = 0.25
-#: Bulk inputs that have waited longer than this come first.
+#: If a bulk input has waited for more than this many seconds, bulk inputs come before interactive inputs.
 BULK_MAX_WAIT_S = 5.0
 #: If the engine pads inputs, the inputs of this many batches are sorted by length together. This reduces
 #: padding to a few per cent.
@@ -59,7 +61,7 @@ class Dispatcher:
         settle: Callable[[Item, Result], None],
         batch_tokens: int,
     ) -> None:
-        """Create the dispatcher. It calls ``settle`` once for each item, with the result of the item."""
+        """Create the dispatcher, which calls ``settle`` once for each item, with the result of the item."""
         self._engine = engine
         self._queue = queue
         self._stats = stats
@@ -68,7 +70,7 @@ class Dispatcher:
         self._sorted: list[list[Item]] = []
         self._running: set[asyncio.Task[None]] = set()
         self._urgent: set[str] = set()
-        #: Running estimate of the engine's speed, all its workers together; 0 before the first batch.
+        #: Running estimate of the speed of all workers of the engine together; 0 before the first batch ends.
         self.tokens_per_s = 0.0
 
     @property
@@ -138,7 +140,10 @@ class Dispatcher:
         return self._sorted.pop(0)
 
     def _shares(self, budget: int) -> list[tuple[Lane, int]]:
-        """Return the lanes in order, each with the maximum size of the batch, in tokens, after that lane."""
+        """Return the lanes in the order in which they fill a batch.
+
+        Each lane comes with the maximum number of tokens of the batch after the inputs of that lane.
+        """
         bulk_since = self._queue.oldest("bulk")
         if bulk_since is None:
             return [("interactive", budget)]
@@ -147,7 +152,9 @@ class Dispatcher:
         return [("interactive", budget - int(budget * BULK_SHARE)), ("bulk", budget)]
 
     def _share_of(self, tokens: int) -> int:
-        """Return the tokens for one free worker, if the free workers share the waiting tokens equally."""
+        """Return the number of tokens for one free worker if the free workers share the tokens equally; at
+        least ``LEAST_TOKENS``.
+        """
         free = max(1, self._engine.concurrency - len(self._running))
         return max(LEAST_TOKENS, -(-tokens // free))
 
@@ -175,14 +182,16 @@ class Dispatcher:
         """Return the vectors, (n, dim) float32, or the error of the engine."""
         try:
             return await asyncio.wrap_future(self._engine.submit([item.ids for item in batch], urgent=urgent))
-        except Exception as exc:  # noqa: BLE001  ``_run`` logs it, and its callers receive it
+        except Exception as exc:  # noqa: BLE001  returned, because the waiting requests must get the error
             return exc
 
     async def _single_out(self, batch: list[Item], fault: Exception) -> None:
-        """Find the inputs that made the batch fail, by computing each half of the batch alone.
+        """Find the inputs that made the batch fail: compute each half of the batch alone, and search further
+        in a half that fails.
 
-        Some errors cannot come from a single input: a retryable error, a refused key, and an unexpected error
-        in both halves. Then there is no search, and every input gets the error.
+        Some errors cannot come from a single input: a retryable error, a refused key or another wrong
+        setting, and an unexpected error in both halves. Then there is no search, and every input gets the
+        error.
         """
         if isinstance(fault, Retryable | Misconfigured) or len(batch) == 1:
             self._settle_all(batch, fault)

@@ -1,10 +1,11 @@
 """The queue of inputs that wait for the model. Each organisation gets its share, even if other organisations
 send many more inputs.
 
-Within a lane, each organisation has its own line with a virtual time, which advances by its served tokens
-divided by its weight. The line with the lowest virtual time is served next. An organisation that was idle
-starts at the current virtual time, so it gains no advantage from idle time. This is start-time fair queueing
-(Goyal, Vin, Cheng 1996, doi:10.1145/248156.248171), with the number of tokens as the length of a packet.
+Within a lane, each organisation has its own line of inputs. Each line has a virtual time, which advances by
+the organisation's served tokens divided by its weight. The line with the lowest virtual time is served next.
+An organisation that was idle starts at the current virtual time, so it gains no advantage from idle time.
+This is start-time fair queueing (Goyal, Vin, Cheng 1996, doi:10.1145/248156.248171), with the number of
+tokens as the length of a packet.
 
 ``batcher`` fills the queue and ``dispatcher`` empties it, on one event loop.
 
@@ -39,7 +40,7 @@ class PendingRequest:
 
 @dataclass(slots=True, eq=False)
 class Item:
-    """One input for the model, with all requests that wait for it."""
+    """One input for the model, with all requests that wait for the vector of the input."""
 
     ids: NDArray[np.int32]
     #: Number of tokens that the model reads for this input, special tokens included.
@@ -74,7 +75,9 @@ class _Line:
 
 
 class FairQueue:
-    """The queue, with both lanes. An empty line is deleted as soon as it is not ahead of the virtual time."""
+    """The queue, with both lanes. The empty line of an organisation is deleted as soon as the virtual time of
+    the line is not ahead of the virtual time of the lane.
+    """
 
     def __init__(self, weights: Mapping[str, float]) -> None:
         self._weights = weights
@@ -82,7 +85,7 @@ class FairQueue:
         self._now: dict[Lane, float] = {"interactive": 0.0, "bulk": 0.0}
 
     def push(self, item: Item, lane: Lane | None = None) -> None:
-        """Append the item to the line of its organisation."""
+        """Append the item to the line of its organisation, in this lane or by default in the item's lane."""
         lane = lane or item.lane
         line = self._lanes[lane].setdefault(item.organisation, _Line())
         if not line.items:
@@ -93,16 +96,16 @@ class FairQueue:
     def take(
         self, lane: Lane, *, tokens: int, organisation: str | None = None, items: int | None = None
     ) -> list[Item]:
-        """Take the next items of the lane up to the limit, but at least one item that is still wanted, if
-        there is one.
+        """Take the next items of the lane up to the limits. The first item that is still wanted is taken even
+        if the item has more than ``tokens`` tokens.
 
-        The result may contain items that are no longer wanted; their tokens do not count.
+        The result may contain items that are no longer wanted. The tokens of these items do not count.
 
         Args:
             lane: the lane to take from.
             tokens: maximum number of tokens of all taken items together.
-            organisation: take only items of this organisation; None: of all organisations.
-            items: maximum number of items, those that are no longer wanted included; None: no limit.
+            organisation: take only items of this organisation; None: take items of all organisations.
+            items: maximum number of items, including items that are no longer wanted; None: no limit.
         """
         lines = self._lanes[lane]
         names = lines if organisation is None else [organisation]
@@ -157,11 +160,13 @@ class FairQueue:
         return min((line.items[0].since for line in self._lanes[lane].values() if line.items), default=None)
 
     def tokens(self, lane: Lane, organisation: str | None = None) -> int:
-        """Return the number of tokens in the lane, of one organisation or of all."""
+        """Return the number of tokens in the lane, of one organisation or (None) of all organisations."""
         return sum(line.tokens for name, line in self._lanes[lane].items() if organisation in (None, name))
 
     def ahead(self, lane: Lane, organisation: str, tokens: int) -> float:
-        """Return how many tokens are served before ``tokens`` new tokens, if no other items arrive."""
+        """Return how many tokens are served before ``tokens`` new tokens of the organisation, if no other
+        items arrive. For the lane ``bulk``, this includes the interactive tokens that are served first.
+        """
         line = self._lanes[lane].get(organisation)
         own = (line.tokens if line else 0) + tokens
         share = own / self._weight(organisation)

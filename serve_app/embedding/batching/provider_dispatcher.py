@@ -1,6 +1,6 @@
 """The dispatcher of an engine that calls a provider. Each request has inputs of one organisation only.
 
-The organisation of a request pays for it, perhaps with a key of its own. Each organisation may have
+The organisation of a request pays for the request, perhaps with a key of its own. Each organisation may have
 ``Engine.concurrency`` requests in flight in each lane. So an organisation with many requests does not delay
 other organisations, and queries never wait behind bulk requests. Requests wait for the shared rate limit
 inside the engine, which divides it fairly between organisations
@@ -35,7 +35,7 @@ class ProviderDispatcher(Dispatcher):
         *,
         settle: Callable[[Item, Result], None],
     ) -> None:
-        """Create the dispatcher. It calls ``settle`` once for each item, with the result of the item."""
+        """Create the dispatcher, which calls ``settle`` once for each item, with the result of the item."""
         super().__init__(engine, queue, stats, settle=settle, batch_tokens=engine.limits.tokens)
         self._provider = engine
         #: Number of requests in flight, by lane and organisation.
@@ -81,5 +81,5 @@ class ProviderDispatcher(Dispatcher):
                 [item.ids for item in batch], urgent=urgent, organisation=batch[0].organisation
             )
             return await asyncio.wrap_future(future)
-        except Exception as exc:  # noqa: BLE001  ``_run`` logs it, and its callers receive it
+        except Exception as exc:  # noqa: BLE001  returned, because the waiting requests must get the error
             return exc

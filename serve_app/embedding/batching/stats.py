@@ -1,7 +1,8 @@
-"""Counters of a batcher as plain numbers: counting is one addition, without a lock, a clock or a library.
+"""Counters of a batcher. The counters are plain numbers, so counting is one addition, without a lock, a clock
+or a library.
 
-The batcher counts on its event loop, in one thread. ``metrics`` reads the numbers from another thread and
-publishes them; a number that is one batch old does no harm.
+The batcher counts on its event loop, in one thread. ``metrics`` reads the numbers in another thread and
+publishes them. A published number may be one batch old, which does no harm.
 
     stats = Stats()
     stats.batches += 1
@@ -12,7 +13,7 @@ from dataclasses import dataclass, field, fields
 
 
 def _metric(description: str) -> int:
-    """A counter that ``metrics`` publishes under the field's name, with this description."""
+    """Return a counter that ``metrics`` publishes under the field's name, with this description."""
     counter: int = field(default=0, metadata={"metric": description})
     return counter
 
@@ -42,8 +43,8 @@ class Stats:
     )
     #: Number of accepted tokens, by organisation.
     organisation_tokens: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
-    #: Seconds of work, summed over the engine's threads. Divided by ``Engine.concurrency`` and by the elapsed
-    #: time, it is the busy share.
+    #: Seconds of work, summed over the batches. ``metrics`` divides the increase by ``Engine.concurrency``
+    #: and by the elapsed time. The result is the share of time in which the engine was busy.
     busy_s: float = 0.0
 
 

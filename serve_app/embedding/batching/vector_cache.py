@@ -35,14 +35,16 @@ class VectorCache:
         self._vectors: OrderedDict[bytes, NDArray[np.float32]] = OrderedDict()
 
     def get(self, key: bytes) -> NDArray[np.float32] | None:
-        """Return the vector, (dim,) float32; None if it is not in the cache."""
+        """Return the vector with this key, (dim,) float32; None if the cache does not have the vector."""
         vector = self._vectors.get(key)
         if vector is not None:
             self._vectors.move_to_end(key)
         return vector
 
     def put(self, key: bytes, vector: NDArray[np.float32]) -> None:
-        """Keep a copy of the vector, unless it is larger than the whole cache."""
+        """Keep a copy of the vector, unless the cache has the key already or the vector is larger than the
+        whole cache.
+        """
         cost = vector.nbytes + OVERHEAD_BYTES
         if cost > self._most or key in self._vectors:
             return
