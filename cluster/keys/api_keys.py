@@ -1,7 +1,7 @@
 """Create, list, rotate and revoke the API keys in the database.
 
-Called by ``python -m cluster.keys`` and by the routes ``/v1/organisation/keys``. Each change writes an event
-into the audit log in the same transaction. ``known_keys`` checks keys on requests.
+``python -m cluster.keys`` and the routes ``/v1/organisation/keys`` call this module. Each change writes an
+event into the audit log in the same transaction. ``known_keys`` checks the keys of requests.
 
     made = create_key(connection, "acme", NewKey(name="ci", scopes=frozenset({Scope.READ})))
     made.text                                  # shown once, never stored
@@ -65,7 +65,7 @@ class ApiKey:
     models: tuple[str, ...] | None
     stores: tuple[str, ...] | None
     created_at: datetime
-    #: Id of the key, or name of the operating system's user, that created this key.
+    #: The caller that created the key (``Caller.id``).
     created_by: str
     expires_at: datetime | None
     #: Time of the last use, exact to a minute; None if the key was never used.
@@ -143,15 +143,16 @@ def get_key(connection: Connection[Any], organisation: str, id: str) -> ApiKey:
 
 
 def rotate_key(connection: Connection[Any], organisation: str, id: str, *, overlap_s: int = 0) -> IssuedKey:
-    """Create a key with the properties of this key, which ends now or after the overlap.
+    """Create a new key with the properties of the old key. The old key stops working, now or later.
 
     Args:
+        id: id of the old key.
         overlap_s: seconds for which the old key continues to work.
 
     Raises:
         InvalidInput: the overlap is outside its limits.
-        NotFound: the organisation has no such key.
-        Conflict: the key has ended already.
+        NotFound: there is no such organisation, or it has no such key.
+        Conflict: the old key is revoked or expired, or the organisation is deleted.
     """
     if not 0 <= overlap_s <= MAX_OVERLAP_S:
         raise InvalidInput(
@@ -180,7 +181,8 @@ def revoke_key(connection: Connection[Any], organisation: str, id: str) -> ApiKe
     """Revoke the key. A key that is revoked already does not change.
 
     Raises:
-        NotFound: the organisation has no such key.
+        NotFound: there is no such organisation, or it has no such key.
+        Conflict: the organisation is deleted.
     """
     lock_organisation(connection, organisation)
     key = get_key(connection, organisation, id)
@@ -192,7 +194,7 @@ def revoke_key(connection: Connection[Any], organisation: str, id: str) -> ApiKe
 
 
 def any_working_key(connection: Connection[Any]) -> bool:
-    """Return True if any organisation has a key that is neither revoked nor expired."""
+    """Return True if any organisation that is not deleted has a key that is neither revoked nor expired."""
     return connection.execute(SQL["any_working"]).fetchone() == (True,)
 
 

@@ -16,7 +16,8 @@ from zlib import crc32
 PREFIX_CHARACTERS = 8
 SECRET_BYTES = 32
 LETTERS = string.ascii_letters + string.digits
-#: 32 bytes are 43 characters in URL-safe base64. The last 8 characters are the checksum, in hexadecimal.
+#: Pattern of a key. The 32 bytes of the secret are 43 characters in URL-safe base64. The last 8 characters
+#: are the checksum, in hexadecimal.
 KEY = re.compile(rb"(ec-[A-Za-z0-9]{8}-[A-Za-z0-9_-]{43})([0-9a-f]{8})")
 
 
@@ -28,7 +29,7 @@ def new_key_text() -> str:
 
 
 def prefix_of(text: str) -> str:
-    """Return the beginning of the key. It is not secret, and people recognise the key by it."""
+    """Return the beginning of the key, which is not secret. People recognise the key by its beginning."""
     return text[: len("ec-") + PREFIX_CHARACTERS]
 
 
@@ -38,6 +39,6 @@ def hash_of(key: bytes) -> bytes:
 
 
 def may_be_a_key(key: bytes) -> bool:
-    """True if the text has the form of a key and the right checksum."""
+    """Return True if the text has the form of a key and the right checksum."""
     match = KEY.fullmatch(key)
     return match is not None and crc32(match[1]) == int(match[2], 16)

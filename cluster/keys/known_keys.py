@@ -1,9 +1,10 @@
 """Finds the caller of a request by its API key, with a copy of all keys in the memory of the process.
 
-Each replica has one ``KnownKeys``. A thread reads the changed keys and organisations twice a second on a
-connection of its own. So a revoked key stops working within a second, and no request with a known key waits
-for the database. If a request has an unknown key, which may be new, the thread reads at once, but at most 20
-times a second. While the database does not answer, known keys continue to work for ``KNOWN_FOR_S``.
+Each replica has one ``KnownKeys``. A thread reads the changed keys and organisations from the database twice
+a second, on its own connection. So a revoked key stops working within a second, and no request with a known
+key waits for the database. An unknown key may be a new key. So for a request with an unknown key, the thread
+reads the changes immediately, but at most 20 times a second. While the database does not answer, known keys
+continue to work for ``KNOWN_FOR_S`` seconds.
 
     keys = KnownKeys(settings, open_database=lambda: ...)
     keys.start()
@@ -35,15 +36,16 @@ from cluster.settings import Settings
 log = structlog.get_logger(__name__)
 
 SQL = queries("cluster.keys", "known_keys.sql")
-#: Seconds between two reads of the changes.
+#: Seconds between two reads of the changes from the database.
 POLL_S = 0.5
-#: Minimum seconds between two reads, if requests with unknown keys ask for a read.
+#: Minimum seconds between two reads of the changes, if requests with unknown keys ask for the changes.
 MIN_POLL_S = 0.05
-#: While the database does not answer, keys continue to work until this many seconds after the last read.
+#: While the database does not answer, keys continue to work for this many seconds after the last successful
+#: read of the changes.
 KNOWN_FOR_S = 300.0
-#: Maximum seconds that a request waits for the first read after the start of the process.
+#: Maximum seconds that a request waits until the process has read the keys for the first time.
 FIRST_READ_S = 5.0
-#: Maximum seconds that a request with an unknown key waits for a read.
+#: Maximum seconds that a request with an unknown key waits until the changes are read again.
 READ_S = 1.0
 #: Minimum seconds between two records of the use of one key.
 USE_INTERVAL_S = 60.0
@@ -81,7 +83,7 @@ class KnownAccess:
 
 @dataclass(slots=True)
 class _Reads:
-    """Counts reads, so that a request can wait for a read that begins after the request."""
+    """Counts reads of the changes, so that a request can wait for a read that begins after the request."""
 
     begun: int = 0
     done: int = 0
@@ -119,7 +121,7 @@ class KnownKeys:
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Start the thread that reads the keys, unless it runs."""
+        """Start the thread that reads the keys, unless the thread was started before."""
         with self._lock:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._poll, name="known-keys", daemon=True)
@@ -146,12 +148,12 @@ class KnownKeys:
             key: the key as it was sent; None or empty: the request has no key.
             organisation: the organisation that the request names; None: the request names no organisation.
             address: the address from which the request came; None: unknown.
-            request: the id of the request; None: it has none.
+            request: the id of the request; None: the request has no id.
 
         Raises:
             NotAuthenticated: the key is missing, unknown, expired or revoked, or belongs to another
                 organisation than the request names.
-            NotFound: the operator names an organisation that does not exist.
+            NotFound: the caller operates the cluster, and the organisation does not exist or is deleted.
             Unavailable: the database does not answer, so the cluster does not know if the key works.
         """
         digest = sha256(key).digest() if key else b""
@@ -194,7 +196,13 @@ class KnownKeys:
         )
 
     async def _operating(self, kind: CallerKind, organisation: str | None, origin: Origin) -> Caller:
-        """Return the caller that operates the cluster, for the organisation that the request names."""
+        """Return the caller that operates the cluster, acting for the organisation that the request names, or
+        for the organisation in the settings.
+
+        Raises:
+            NotFound: the organisation does not exist or is deleted.
+            Unavailable: as in ``_read``.
+        """
         named = organisation or self._settings.organisation
         if organisation and organisation not in (await self._read()).organisations:
             await self._read(again=True)
@@ -209,11 +217,11 @@ class KnownKeys:
         return Caller(kind=kind, id=kind.value, organisation=named, address=origin[0], request=origin[1])
 
     async def _read(self, *, again: bool = False) -> KnownAccess:
-        """Return the keys and organisations in memory. Wait until they were read for the first time. If
-        ``again`` is true, wait for a new read.
+        """Return the keys and organisations in memory. If ``again`` is true, nothing was read yet, or the
+        last read is ``KNOWN_FOR_S`` seconds old, wait until the thread has read the changes.
 
         Raises:
-            Unavailable: this read does not end in time, or the last read is too old.
+            Unavailable: the thread does not read the changes in time.
         """
         known = self._known
         if known is not None and not again and time.monotonic() - self._reads.at < KNOWN_FOR_S:
@@ -263,8 +271,8 @@ class KnownKeys:
         """Read the changes since the last read, and record the uses of keys.
 
         Args:
-            everything: True to read all keys again, after a failure. A database that was restored from a
-                backup may have lost changes.
+            everything: True to read all keys again after a failure, because a database that was restored from
+                a backup may have lost changes.
         """
         self._reads.begun += 1
         number = self._reads.begun

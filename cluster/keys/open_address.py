@@ -1,6 +1,7 @@
 """Refuse to listen on an address that other machines reach, unless there is a key.
 
-Called by ``make up`` before it starts Serve, and by each replica for the address of the running Serve.
+``make up`` calls this module before it starts Serve, and each replica calls it for the address of the running
+Serve.
 
     require_key(settings, "0.0.0.0")
 """
@@ -17,8 +18,8 @@ def require_key(settings: Settings, host: str) -> None:
     """Check that only this machine can reach the address, or that an API key exists.
 
     Raises:
-        Misconfigured: other machines reach the address, and neither the settings nor the database has a key,
-            or the database does not answer.
+        Misconfigured: other machines reach the address, the settings have no key, and the database has no key
+            that works or does not answer.
     """
     if is_loopback(host) or settings.api_key is not None:
         return
@@ -31,7 +32,7 @@ def require_key(settings: Settings, host: str) -> None:
         with connect(settings) as connection:
             if any_working_key(connection):
                 return
-    except psycopg.errors.UndefinedTable:  # a new database
+    except psycopg.errors.UndefinedTable:  # a new database has no tables, so there is no key
         pass
     except (psycopg.Error, Unavailable) as exc:
         raise Misconfigured(

@@ -1,8 +1,9 @@
 """Write and list the events of the audit log: who changed what, when and from where. Events are never
 changed.
 
-Every function that changes a key, an organisation or a schedule calls ``record`` in the transaction of the
-change, so neither exists without the other. ``caller.current_caller`` says who makes the change.
+Every function that changes a key, an organisation, a schedule or a webhook endpoint calls ``record`` in the
+transaction of the change. So there is no change without an event, and no event without a change.
+``caller.current_caller`` says who makes the change.
 
     with connection.transaction():
         connection.execute(...)                                   # the change
@@ -36,7 +37,7 @@ class AuditEvent:
     #: Id of the thing that was changed.
     target: str
     actor_kind: str
-    #: Id of the key, or name of the operating system's user.
+    #: The caller that made the change (``Caller.id``).
     actor: str
     #: Address from which the request came; None if no request made the change.
     address: str | None

@@ -1,8 +1,9 @@
 """Set and check the caller of the current request or command: who asked for the work, and what this caller
 may do.
 
-The endpoint sets the caller of each request (``serve_app.edge.boundary``), and commands set theirs. The
-functions that find a vector store or a model check the caller's lists, so no route can forget the check.
+The endpoint sets the caller of each request (``serve_app.edge.boundary``), and each command sets its own
+caller. The functions that find a vector store or a model check the caller's lists, so no route can forget the
+check.
 ``audit.record`` writes the caller into the audit log. Work without a caller, such as a job, is not limited.
 
     with acting_as(caller):
@@ -20,13 +21,13 @@ from cluster.errors import NotPermitted
 
 
 class Scope(StrEnum):
-    """What a key allows. A key has one scope or more, and no scope includes another."""
+    """A kind of requests that a key allows. A key has one scope or more. No scope includes another scope."""
 
     #: Requests that change nothing: lists, searches, embeddings.
     READ = "read"
     #: Requests that create, change, cancel or delete something.
     WRITE = "write"
-    #: Requests about the keys, the settings and the audit log of the key's own organisation.
+    #: Requests about the keys, the audit log and the webhooks of the key's own organisation.
     ADMIN = "admin"
 
 
@@ -50,7 +51,7 @@ class Caller:
     """A caller, and what this caller may do."""
 
     kind: CallerKind
-    #: Id of the key, or name of the operating system's user.
+    #: Id of the key, or name of the operating system's user; for every other kind of caller, the kind.
     id: str
     #: The organisation that the caller acts for; empty for a command.
     organisation: str = ""

@@ -1,8 +1,8 @@
 """Answers to requests with an ``Idempotency-Key``: a repeated request gets the answer of the first request.
 
-One transaction does the work of a request and stores the answer, so neither exists without the other. Called
-by ``serve_app.edge.idempotency``, which every route that creates something uses, and by
-``jobs.archive.retention``.
+One transaction does the work of a request and stores the answer, so there is never work without a stored
+answer. ``serve_app.edge.idempotency``, which every route that creates something uses, calls ``answer_once``.
+``jobs.archive.retention`` and the job kind ``upkeep`` call ``delete_old_answers``.
 
     with connection.transaction():
         answer = answer_once(connection, "default", key, digest_of_the_request, lambda: {"id": ...})
@@ -33,7 +33,7 @@ def answer_once(
     """Do the work and return its answer; for a repeated request, only return the first answer.
 
     Call this inside a transaction; ``work`` runs in the same transaction. Requests with the same key run one
-    after the other. The answer of a failed request is not stored, so a repeated request does the work again.
+    after the other. Nothing is stored for a request that fails, so a repeated request does the work again.
 
     Args:
         key: the request's ``Idempotency-Key``.
@@ -60,5 +60,5 @@ def answer_once(
 
 
 def delete_old_answers(connection: Connection[Any]) -> int:
-    """Delete answers of all organisations that are older than a day, and return how many were deleted."""
+    """Delete the answers that are older than ``LIFETIME_S``, of all organisations. Return their number."""
     return connection.execute(SQL["forget_of_all"], {"lifetime_s": LIFETIME_S}).rowcount

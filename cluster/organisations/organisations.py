@@ -1,14 +1,14 @@
 """Organisations: the owners of all data, and the limits of each.
 
-Apart from the migrations, only ``ensure_organisation`` creates an organisation. A replica calls it when it
-opens the database, and a bulk ingest calls it before it creates its vector store. No other write creates an
-organisation, so a deleted organisation stays deleted.
+Only the migrations, ``rows.create_organisation`` and ``ensure_organisation`` create an organisation. Replicas
+and commands call ``ensure_organisation`` for the organisation in the settings. No other write creates an
+organisation, and the row of a deleted organisation is kept, so a deleted organisation stays deleted.
 
     ensure_organisation(connection, "acme")
     limits = storage_limits(connection, "acme", default=StorageLimits.of(settings))
 
-The row of an organisation also has ``concurrency_limit``: the maximum number of its jobs of one priority
-class that run at the same time. The SQL of the queue reads this column (``cluster/jobs``).
+The row of an organisation also has ``concurrency_limit``: the maximum number of the organisation's jobs of
+one priority class that run at the same time. The SQL of the queue reads this column (``cluster/jobs``).
 """
 
 from dataclasses import dataclass
@@ -38,7 +38,7 @@ class StorageLimits:
         return cls(files=settings.organisation_files, bytes=settings.organisation_bytes)
 
     def __bool__(self) -> bool:
-        """True if files or bytes are limited."""
+        """Return True if files or bytes are limited."""
         return bool(self.files or self.bytes)
 
 
@@ -72,7 +72,7 @@ def storage_limits(
     """Return the organisation's limits. The default replaces each limit that the organisation does not have.
 
     Args:
-        default: the settings' limits.
+        default: the limits in the settings.
     """
     row = connection.execute(SQL["storage_limits"], {"organisation": organisation}).fetchone()
     files, bytes = row or (None, None)

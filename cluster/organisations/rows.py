@@ -1,6 +1,6 @@
 """Create, list, show and change the rows of organisations.
 
-Called by ``python -m cluster.organisations`` and by the routes ``/v1/organisations`` of the operator. Each
+``python -m cluster.organisations`` and the operator's routes ``/v1/organisations`` call this module. Each
 change is recorded in the audit log. ``cluster.documents.organisation_deletion`` deletes an organisation.
 
     create_organisation(connection, "acme", OrganisationOptions(name="Acme", time_zone="Europe/Berlin"))
@@ -114,10 +114,10 @@ def get_organisation(connection: Connection[Any], id: str) -> OrganisationRow:
 def list_organisations(
     connection: Connection[Any], page: PageRequest = FIRST_PAGE
 ) -> ListPage[OrganisationRow]:
-    """Return a page of all organisations, including deleted ones and the organisation ``system``.
+    """Return a page of all organisations, including deleted organisations and the organisation ``system``.
 
     Raises:
-        InvalidInput: the cursor is not an organisation.
+        InvalidInput: the cursor is not the id of an organisation.
     """
     found = read_page(connection, LISTS, {}, page)
     return ListPage(items=[OrganisationRow(**row) for row in found.items], has_more=found.has_more)
@@ -156,7 +156,7 @@ def _checked(options: Options) -> Options:
         )
     try:
         ZoneInfo(options.time_zone)
-    except (KeyError, ValueError, OSError):  # no such zone, or not a name of a file
+    except (KeyError, ValueError, OSError):  # there is no such zone, or no file can have this name
         raise InvalidInput(
             f"{options.time_zone!r} is no time zone; send an IANA name such as Europe/Berlin",
             param="time_zone",

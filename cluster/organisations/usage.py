@@ -1,6 +1,6 @@
 """Usage events record the work that was done for each organisation, for billing.
 
-Every path that embeds or reranks calls ``record_usage``: requests and searches
+All code that embeds or reranks calls ``record_usage``: requests and searches
 (``serve_app.embedding.usage``), the bulk ingest and the jobs (``data_jobs.stages.write``). Work without a job
 is recorded, too. In addition, the engine ``cluster.engines.openai`` records what the provider reports for
 each request.
@@ -26,12 +26,12 @@ SQL = queries("cluster.organisations", "usage.sql")
 #: Kinds of work.
 EMBEDDING, RERANKING = "embedding", "reranking"
 #: The kind of the events that record what a remote provider reported for one of our requests. The same tokens
-#: are also in the events of the paths that embed, so a sum must include only one of the two kinds.
+#: are also in the events of the kind ``EMBEDDING``, so a sum must include only one of these two kinds.
 PROVIDER_EMBEDDING = "provider_embedding"
 
 
 class UsageSource(StrEnum):
-    """The path on which the work was requested."""
+    """The way in which the work was requested."""
 
     #: A request to the endpoint for vectors or for a ranking.
     HTTP = "http"
@@ -50,7 +50,8 @@ class UsageEvent:
     """A piece of work for which an organisation pays."""
 
     organisation: str
-    #: The same work always has the same id, so it is counted once.
+    #: An event that is written again has the same id, so it is counted once. If work may be repeated, the id
+    #: is made from the work (``event_id``).
     id: str
     source: UsageSource
     #: Name of the model that did the work.

@@ -4,9 +4,9 @@
     rules.permits("93.184.215.14")        # True
     rules.permits("169.254.169.254")      # False
 
-``ipaddress.is_global`` alone is not enough, because it calls addresses global that lead to an inner IPv4
-address: those of NAT64 (``64:ff9b::7f00:2``), 6to4 (``2002:7f00:2::``) and others. For IPv6, only the range
-that IANA assigns to global unicast is permitted.
+``ipaddress.is_global`` alone is not enough, because it is true for some addresses that contain an inner IPv4
+address and lead to it: addresses of NAT64 (``64:ff9b::7f00:2``), 6to4 (``2002:7f00:2::``) and others. For
+IPv6, only the range that IANA assigns to global unicast is permitted.
 """
 
 from collections.abc import Iterable
@@ -75,7 +75,7 @@ class AddressRules:
         self._deny = [ip_network(text) for text in deny]
 
     def permits(self, text: str) -> bool:
-        """True if a request may connect to this address. False for a text that is not an address."""
+        """Return True if a request may connect to this address; False if the text is not an address."""
         try:
             address = parsed(text)
         except ValueError:
@@ -86,7 +86,7 @@ class AddressRules:
 
 
 def is_address(text: str) -> bool:
-    """True if the text is an IP address."""
+    """Return True if the text is an IP address."""
     try:
         ip_address(text)
     except ValueError:
@@ -95,7 +95,7 @@ def is_address(text: str) -> bool:
 
 
 def is_public(address: IPv4Address | IPv6Address) -> bool:
-    """True if the address belongs to the public internet, and not to a range with a special use."""
+    """Return True if the address belongs to the public internet, and not to a range with a special use."""
     if isinstance(address, IPv6Address) and (address not in GLOBAL_UNICAST or address.scope_id):
         return False
     if any(address in network for network in NOT_PUBLIC):

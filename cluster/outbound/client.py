@@ -44,7 +44,7 @@ class OutboundAnswer:
 
     status: int
     headers: Headers
-    #: The body after decompression.
+    #: The body after decompression; empty if ``max_bytes`` was 0.
     body: bytes
     #: The URL that answered, after redirects.
     url: str
@@ -80,7 +80,7 @@ class AsyncOutboundClient:
         self._tls = _tls_context(settings)
 
     def check(self, url: str) -> None:
-        """Check the URL as far as its text permits: no name is resolved.
+        """Check the text of the URL. No host name is resolved.
 
         Raises:
             Refused: the URL breaks a rule.
@@ -119,14 +119,16 @@ class AsyncOutboundClient:
             max_bytes: maximum number of bytes of the answer's body, before and after decompression; 0: the
                 body is not read.
             deadline_s: seconds for the whole request with all its redirects.
-            headers: headers of the request. A redirect to another origin gets none of them.
+            headers: headers of the request. A redirect to another origin, or a redirect that changes the
+                method to GET, gets none of these headers.
             follow_redirects: False to return a redirect as the answer.
 
         Raises:
-            Refused: a rule forbids the URL, one of its addresses, or a redirect.
+            Refused: a rule forbids the URL, one of its addresses, a redirect, or the compression of the
+                answer.
             TooLarge: the body is larger than ``max_bytes``.
             DeadlineExceeded: the request took longer than ``deadline_s``.
-            NoAnswer: the server did not answer.
+            NoAnswer: the server did not send a complete and valid answer.
         """
         return await self._request("POST", url, content, headers, max_bytes, deadline_s, follow_redirects)
 
@@ -158,7 +160,7 @@ class AsyncOutboundClient:
         raise Refused(f"the server redirects more than {MAX_REDIRECTS} times", reason=RefusalReason.REDIRECTS)
 
     async def _send(self, sent: _Sent, max_bytes: int, follow_redirects: bool) -> OutboundAnswer | _Sent:
-        """Return the answer, or the request to send next."""
+        """Send one request. Return the answer, or after a redirect the request to send next."""
         try:
             async with (
                 httpcore.AsyncConnectionPool(
@@ -178,7 +180,8 @@ class AsyncOutboundClient:
                     url=str(sent.url),
                 )
         except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException, OSError) as exc:
-            raise NoAnswer(_sentence_of(exc)) from None  # the text of the cause may come from the server
+            # The cause is hidden (``from None``), because its text may come from the server.
+            raise NoAnswer(_sentence_of(exc)) from None
 
     def _redirected(self, sent: _Sent, status: int, location: str) -> _Sent:
         try:

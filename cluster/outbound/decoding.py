@@ -1,10 +1,11 @@
-"""Decompresses the body of an answer in small steps, so that a small body cannot fill the memory.
+"""Decompresses the body of an answer in small steps, so that a small compressed body cannot fill the memory.
 
     decoder = BodyDecoder("gzip", max_bytes=1_000_000)
     body = decoder.feed(chunk) + decoder.feed(next_chunk)
     decoder.end()
 
-Requests ask for gzip and deflate only. For both, the standard library can stop after a number of bytes.
+Requests ask for gzip and deflate only. For both, the standard library can stop after a given number of
+decompressed bytes.
 Bodies in brotli or zstd are refused and never decompressed.
 """
 
@@ -29,7 +30,7 @@ class BodyDecoder:
         max_bytes: maximum number of bytes before and after decompression.
 
     Raises:
-        Refused: the encoding is not one that requests ask for.
+        Refused: the body is compressed, and not with gzip or deflate.
     """
 
     def __init__(self, encoding: str, *, max_bytes: int) -> None:
@@ -87,7 +88,9 @@ class BodyDecoder:
         return b"".join(parts)
 
     def _first(self, data: bytes) -> bytes:
-        """Decompress the first part; a deflate body may have no header."""
+        """Decompress the first part of the body. If a deflate body has no header of zlib, start again without
+        the header.
+        """
         self._began = True
         try:
             return self._limited(data)
@@ -99,7 +102,9 @@ class BodyDecoder:
             return self._limited(data)
 
     def _limited(self, data: bytes) -> bytes:
-        """Decompress at most one byte more than the limit permits."""
+        """Decompress the data, but return at most one byte more than the limit permits, so that the caller
+        notices a body over the limit.
+        """
         assert self._unpacker is not None
         return self._unpacker.decompress(data, self._max_bytes - self._decoded + 1)
 

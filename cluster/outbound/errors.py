@@ -51,5 +51,5 @@ class DeadlineExceeded(Retryable):
 
 class NoAnswer(Retryable):
     """Raised if the host did not resolve, did not accept the connection, has no valid certificate, or did not
-    send an answer in HTTP.
+    send a complete and valid answer in HTTP.
     """

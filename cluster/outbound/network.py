@@ -1,5 +1,5 @@
-"""Resolve a host, check all of its addresses, and connect to one of them. ``client`` uses this as the network
-of httpcore.
+"""Resolve a host, check all of its addresses, and connect to one of the addresses. ``client`` passes
+``GuardedNetwork`` to httpcore as the network.
 
 httpcore calls ``connect_tcp`` for each connection, and then starts TLS on the stream with the host name of
 the URL. So the server name in TLS and the header ``Host`` stay those of the URL. Nothing resolves the host
@@ -24,8 +24,8 @@ from cluster.outbound.errors import NoAnswer, RefusalReason, Refused
 
 log = structlog.get_logger(__name__)
 
-#: Maximum seconds of one attempt to connect to one address. If this fails, the next address of the host is
-#: tried.
+#: Maximum seconds of one attempt to connect to one address. If the attempt fails, the next address of the
+#: host is tried.
 CONNECT_TIMEOUT_S = 5.0
 #: Maximum number of addresses of a host that a request tries.
 MAX_ADDRESSES = 8
@@ -73,7 +73,7 @@ class ClosedOnFailure(AsyncNetworkStream):
     async def start_tls(
         self, ssl_context: SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> AsyncNetworkStream:
-        """Begin TLS, or close the connection."""
+        """Begin TLS. If the handshake fails, close the connection and raise the error."""
         try:
             return await self._stream.start_tls(ssl_context, server_hostname, timeout)
         except BaseException:
@@ -126,7 +126,7 @@ class GuardedNetwork(AsyncNetworkBackend):
             Refused: an address of the host is not permitted.
             NoAnswer: the host does not resolve, or no address accepts the connection.
         """
-        del timeout, local_address, socket_options  # the caller's deadline covers everything
+        del timeout, local_address, socket_options  # not needed; the caller's deadline limits the time
         if self._proxy is not None and self._proxy_resolves and not is_address(host):
             return ClosedOnFailure(await self._through_proxy(self._proxy, host, port))
         for address in await self._checked(host, port):
@@ -137,7 +137,7 @@ class GuardedNetwork(AsyncNetworkBackend):
         raise NoAnswer("no address of the host accepts the connection")
 
     async def sleep(self, seconds: float) -> None:
-        """Wait. httpcore calls this between attempts to connect; here, it makes only one attempt."""
+        """Wait. httpcore calls this between attempts to connect, but ``client`` allows only one attempt."""
         await asyncio.sleep(seconds)
 
     async def _checked(self, host: str, port: int) -> list[str]:

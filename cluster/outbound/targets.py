@@ -28,7 +28,7 @@ def checked_url(text: str | URL, *, ports: Set[int]) -> URL:
         ports: the permitted ports.
 
     Raises:
-        Refused: the URL breaks a rule; the message names it.
+        Refused: the URL breaks a rule; the message names the rule.
     """
     try:
         url = text if isinstance(text, URL) else URL(_short(text))
@@ -54,7 +54,7 @@ def port_of(url: URL) -> int:
 
 
 def same_origin(one: URL, other: URL) -> bool:
-    """True if both URLs have the same scheme, host and port."""
+    """Return True if both URLs have the same scheme, host and port."""
     return (one.scheme, one.raw_host, port_of(one)) == (other.scheme, other.raw_host, port_of(other))
 
 

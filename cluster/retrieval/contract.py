@@ -1,8 +1,8 @@
 """Types of a retrieval: the options, the result, and the callables that the caller passes.
 
 ``EmbedQuestions`` turns questions into vectors, ``RerankTexts`` scores texts with a cross-encoder, and
-``RunInDatabase`` runs blocking database work without blocking the event loop. They are callables because a
-replica embeds with its batcher, and a worker embeds with a handle to the model.
+``RunInDatabase`` runs blocking database work without blocking the event loop. These types are callables,
+because for example a replica embeds with its batcher, and a worker embeds with a handle to the model.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -32,9 +32,11 @@ class Ranker(StrEnum):
 
     #: The cosine similarity of the question's vector and the chunk's vector decides.
     VECTORS = "vectors"
-    #: Three rankings are fused into one: by vectors, words and phrase. A score of 1 means first in all three.
+    #: Three rankings are fused into one: by vectors, by words and by the phrase of the question. A chunk with
+    #: the score 1 is the first in all three rankings.
     FUSED = "fused"
-    #: Like ``FUSED``, but then a cross-encoder scores the best chunks again, each together with the question.
+    #: The chunks are ranked as with ``FUSED``. Then a cross-encoder scores the best chunks again, each
+    #: together with the question.
     CROSS_ENCODER = "cross_encoder"
 
     @classmethod
@@ -104,9 +106,9 @@ class RetrievedChunk:
     question: str
     #: Page of the document, from 1; None if the document has no pages.
     page: int | None
-    #: Character of that page at which the chunk starts; None if unknown.
+    #: Character of the page at which the chunk starts; None if unknown.
     start: int | None
-    #: Character of that page at which the chunk ends; None if unknown.
+    #: Character of the page at which the chunk ends; None if unknown.
     end: int | None
     #: The part of the text with most of the question's words, see ``snippets``.
     snippet: str

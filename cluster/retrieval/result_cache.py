@@ -49,7 +49,7 @@ class _Entry:
 
 class ResultCache:
     """A cache that removes the least recently used results first. When a search has seen a newer version of a
-    store, the cache removes the older results of that store. Use it in one thread only.
+    store, the cache removes the older results of that store. Use the cache in one thread only.
 
     Args:
         most_bytes: maximum memory; 0 means that nothing is kept.
@@ -80,7 +80,10 @@ class ResultCache:
         return entry.chunks
 
     def put(self, found: VersionedStore, key: bytes, chunks: Sequence[RetrievedChunk]) -> None:
-        """Store the result of a search that began while the store had this version."""
+        """Keep the result of a search that began while the store had this version.
+
+        Nothing is kept if the result is too large, the key is in the cache, or a newer version was seen.
+        """
         place, cost = _place(found), ENTRY_BYTES + sum(map(_cost, chunks))
         if cost > self._most:
             return

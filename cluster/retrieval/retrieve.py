@@ -1,6 +1,6 @@
 """Retrieval: finds the chunks of a vector store that answer questions best, each with its file and its page.
 
-Called by the search route. Workers can call it too, because it needs no HTTP request and no Ray.
+The search route calls ``retrieve``. Workers can call it too, because it needs no HTTP request and no Ray.
 
     retrieved = await retrieve(
         "acme", "handbook", ["Who may stop the pump?"], RetrievalOptions(max_chunks=5),
@@ -76,13 +76,13 @@ async def retrieve(
     Args:
         organisation: id of the organisation; only its stores are searched.
         store: id or name of the vector store.
-        questions: 1 to 32 texts, none of them blank. If ``vector`` is given: at most one text, which is used
-            only for the search by words.
+        questions: 1 to 32 texts, none of them blank. If ``vector`` is given: at most one text, which is not
+            embedded; it is used for the search by words, the cross-encoder and the snippets.
         options: select the chunks to return.
-        in_database: runs the search.
-        embed: computes the questions' vectors.
+        in_database: runs the work that calls the database.
+        embed: computes the vectors of the questions.
         rerank: the cross-encoder; required if ``options.ranker`` is ``Ranker.CROSS_ENCODER``.
-        vector: the vector to search with; then ``embed`` is not called.
+        vector: the vector to search with; None: ``embed`` computes a vector for each question.
         cache: results of earlier searches; None: every search is run.
 
     Raises:
@@ -120,8 +120,8 @@ class _Asked:
 async def _run(
     asked: _Asked, in_database: RunInDatabase, rerank: RerankTexts | None
 ) -> tuple[list[RetrievedChunk], bool]:
-    """Search, rerank and cut. Returns the chunks, and True if the result stays correct until the store
-    changes.
+    """Search the store, rerank the hits if the options ask for it, and keep the best hits. Return the chunks,
+    and True if the result stays correct until the store changes.
     """
     options = asked.options
     found, lasting = await in_database(lambda _, indexes: _search(indexes, asked))
@@ -134,7 +134,8 @@ async def _run(
         for answer in _merge(asked.questions, found)[: options.max_chunks]
         if answer[0].score >= options.score_threshold
     ]
-    return await asyncio.to_thread(_chunks, best), lasting  # snippets of long chunks take milliseconds
+    # In a thread, because the snippets of long chunks take milliseconds.
+    return await asyncio.to_thread(_chunks, best), lasting
 
 
 def _valid(
@@ -184,7 +185,7 @@ def _require_same_model(store: VectorStore, embedded: QueryVectors) -> None:
 
 
 def _search(indexes: ChunkIndexes, asked: _Asked) -> tuple[list[list[Hit]], bool]:
-    """Search the store. Returns the hits of each question, and True if the hits stay correct until the store
+    """Search the store. Return the hits of each question, and True if the hits stay correct until the store
     changes.
     """
     store, options = asked.found.store, asked.options

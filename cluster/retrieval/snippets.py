@@ -42,7 +42,8 @@ class QueryWords:
 
     def __init__(self, question: str) -> None:
         self._words = set(words(question).text.replace(".", " ").split())
-        #: (Length of a word, beginning of the word) -> the word, for each beginning that a match may need.
+        #: (Length of a word of the question, beginning of this word) -> the word. There is an entry for each
+        #: beginning that a matching word may share with this word.
         self._beginnings = {
             (len(word), word[:common]): word
             for word in sorted(self._words)
@@ -89,7 +90,9 @@ def snippet(text: str, query_words: QueryWords, *, length: int = LENGTH) -> str:
 
 
 def _best(found: list[tuple[int, int, str]], length: int) -> tuple[int, int]:
-    """Return start and end of the window of matches with the highest weight, or of the first such window."""
+    """Return start and end of the window of matches with the highest weight; if several windows have this
+    weight, of the first.
+    """
     occurrences = Counter(word for *_, word in found)
     window: deque[tuple[int, int, str]] = deque()
     inside: Counter[str] = Counter()

@@ -112,8 +112,8 @@ def get_delivery(connection: Connection[Any], organisation: str, endpoint: str, 
 def list_deliveries(
     connection: Connection[Any], organisation: str, endpoint: str, page: PageRequest
 ) -> ListPage[Delivery]:
-    """Return one page of the endpoint's delivery log. In the page, the id of a delivery is the id of its
-    event.
+    """Return one page of the endpoint's delivery log. The cursor of the page is the id of the event of a
+    delivery.
 
     Raises:
         NotFound: the organisation has no such endpoint.

@@ -65,9 +65,9 @@ class WebhookEndpoint:
     enabled: bool
     #: The reason why the cluster disabled the endpoint; None if it is enabled or a person disabled it.
     disabled_reason: str | None
-    #: Number of failed attempts since the last success.
+    #: Number of failed attempts since the last success or change of the endpoint.
     failures: int
-    #: Time of the first failed attempt since the last success; None if there was none.
+    #: Time of the first of these failed attempts; None if ``failures`` is 0.
     failing_since: datetime | None
     created_at: datetime
     #: Time of the last change of the endpoint or of its secret.
@@ -239,7 +239,12 @@ def _checked(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _require_own_url(connection: Connection[Any], values: dict[str, Any]) -> None:
-    """Refuse a URL that another endpoint has, because a repeated request would create a second endpoint."""
+    """Refuse a URL that another endpoint has. Otherwise, a client that repeats a request for a new endpoint
+    would create a second endpoint.
+
+    Raises:
+        Conflict: another endpoint of the organisation has the URL.
+    """
     other = connection.execute(SQL["with_url"], values).fetchone()
     if other is not None:
         raise Conflict(

@@ -1,7 +1,7 @@
 """The table of event types. To add a type, add a row here, and record the events of this type.
 
-Code records an event with ``events.record_event`` in the transaction that ends the work. Triggers of the
-database do this for jobs, batches and attached files (migration 0020).
+Code records an event with ``deliveries.record_event`` in the transaction that ends the work. For jobs,
+batches and attached files, triggers of the database record the events (migration 0020).
 """
 
 from collections.abc import Mapping

@@ -28,15 +28,17 @@ log = structlog.get_logger(__name__)
 SQL = queries("cluster.webhooks", "outbox.sql")
 #: Maximum number of attempts in flight for one endpoint, and for all endpoints of one organisation.
 PER_ENDPOINT, PER_ORGANISATION = 4, 8
-#: Maximum number of endpoints that one claim considers and locks, chosen at random among equals.
+#: Maximum number of endpoints that one claim considers and locks. Endpoints of the organisations with the
+#: fewest attempts in flight come first, and endpoints of equal organisations come in random order.
 MAX_ENDPOINTS = 256
-#: The waits between attempts at a delivery. They double from half a minute to more than four hours.
+#: Waits between the attempts at a delivery. The maximum wait doubles from half a minute to more than four
+#: hours, and each wait is a random part of the maximum (full jitter).
 BACKOFF = Backoff(first_s=30.0, longest_s=16_000.0, jitter=True)
 #: Minimum wait in seconds, because full jitter can give a wait of zero.
 SHORTEST_WAIT_S = 1.0
-#: Minimum number of failed attempts in a row before an endpoint is disabled.
+#: Minimum number of failed attempts in a row before an endpoint is disabled, unless it answers 410.
 MIN_FAILURES = 10
-#: Maximum number of rows that one transaction of the upkeep changes.
+#: Maximum number of deliveries that one transaction ends or deletes, in ``end_overdue`` and ``delete_old``.
 ROWS_PER_TRANSACTION = 10_000
 GONE_REASON = "the endpoint answered 410 Gone"
 SECONDS_PER_DAY = 86_400.0
@@ -63,7 +65,7 @@ class ClaimedDelivery:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AttemptResult:
-    """How an attempt at a delivery ended."""
+    """The result of an attempt at a delivery."""
 
     #: Status of the answer; None if there was no answer.
     status: int | None = None
@@ -78,8 +80,10 @@ class AttemptResult:
 
 
 def has_work(connection: Connection[Any], *, organisation: str, kind: str) -> bool:
-    """True if a delivery is due and no open job sends deliveries. Several processes may call this at the same
-    time. Until the caller's transaction ends, only one process gets True.
+    """Return True if a delivery is due and no open job sends deliveries.
+
+    Several processes may call this at the same time. Until the caller's transaction ends, only one process
+    gets True.
 
     Args:
         organisation, kind: owner and kind of the jobs that send deliveries.
@@ -130,13 +134,14 @@ def end_attempt(
     *,
     settings: Settings,
 ) -> DeliveryState | None:
-    """Record the end of an attempt, in the caller's transaction, and return the state of the delivery.
+    """Record the end of an attempt, in the caller's transaction.
 
     A failed attempt is repeated after a wait, unless the next attempt would come after the deadline. An
     endpoint that answered 410, or that has only failed for a long time, is disabled.
 
     Returns:
-        None if the caller no longer holds the delivery, because its lease ended or the endpoint was deleted.
+        The state of the delivery; None if the caller no longer holds the delivery, because another process
+        claimed or ended the delivery after the lease, or the endpoint was deleted.
     """
     key = {"organisation": claimed.organisation, "endpoint": claimed.endpoint}
     enabled = True
@@ -161,14 +166,16 @@ def end_attempt(
 
 
 def end_overdue(connection: Connection[Any], *, deadline_s: float) -> int:
-    """End deliveries whose deadline passed without an attempt, and return the number of these deliveries."""
+    """End deliveries that are pending after their deadline, as failed, unless an attempt runs now. Return the
+    number of these deliveries.
+    """
     values = {"deadline_s": deadline_s, "limit": ROWS_PER_TRANSACTION}
     return connection.execute(SQL["end_overdue_of_all"], values).rowcount
 
 
 def delete_old(connection: Connection[Any], *, log_days: float) -> int:
-    """Delete deliveries that ended more than ``log_days`` ago, and then events without deliveries, in several
-    transactions. Return the number of deliveries.
+    """Delete deliveries that ended more than ``log_days`` ago, and then events of this age that have no
+    delivery, in several transactions. Return the number of deleted deliveries.
     """
     values = {"older_than_s": log_days * SECONDS_PER_DAY, "limit": ROWS_PER_TRANSACTION}
     deleted, some = 0, ROWS_PER_TRANSACTION
@@ -184,7 +191,9 @@ def delete_old(connection: Connection[Any], *, log_days: float) -> int:
 def _count_failure(
     connection: Connection[Any], key: dict[str, Any], result: AttemptResult, settings: Settings
 ) -> bool:
-    """Count a failure of the endpoint. Return False if the endpoint is now disabled."""
+    """Count a failure of the endpoint, and disable the endpoint if it wants no more events or has failed for
+    too long. Return False if the endpoint is now disabled or does not exist any more.
+    """
     row = connection.execute(SQL["endpoint_fails"], key).fetchone()
     if row is None:
         return False

@@ -77,7 +77,9 @@ def not_signed(exc: ClusterError) -> AttemptResult:
     """Return the result of an attempt that the cluster could not sign, because the setting of the operator is
     wrong.
     """
-    del exc  # the message names a setting of the operator; the worker logs it
+    # The error is not shown to the tenant, because its message names a setting of the operator. The worker
+    # logs the error.
+    del exc
     return AttemptResult(
         error="the cluster cannot decrypt the secret of the endpoint; ask its operator",
         endpoint_failed=False,
@@ -91,7 +93,9 @@ def _sentence(status: int) -> str:
 
 
 def _retry_after_s(text: str) -> float:
-    """Return the seconds of the header ``Retry-After``: a number, or a date."""
+    """Return the seconds to wait from the header ``Retry-After``, which has a number or a date. Return at most
+    ``LONGEST_RETRY_AFTER_S``, and 0 if the header is not valid.
+    """
     if text.isdecimal():
         return min(float(text), LONGEST_RETRY_AFTER_S)
     try:
