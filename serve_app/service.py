@@ -128,7 +128,9 @@ class Service:
         return await self._in_thread(self._with_pool, work)
 
     async def read(self, work: Callable[[Connection[Any]], T]) -> T:
-        """Run work that only reads the database. It gets a connection, and runs in a thread, perhaps twice.
+        """Run work that only reads the database, in a thread and with a connection.
+
+        The work may be called twice.
 
         Raises:
             Unavailable: the database does not answer.
@@ -167,7 +169,8 @@ class Service:
             self._short[exc.resource] = time.monotonic()
             raise
         except asyncio.CancelledError:
-            # Wait, because the thread cannot be stopped, and the caller will remove the file of the thread.
+            # Wait until the thread ends, because the thread cannot be stopped, and the caller will remove the
+            # file that the thread writes.
             await asyncio.wait([future])
             if not future.cancelled():
                 future.exception()

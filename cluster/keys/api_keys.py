@@ -48,7 +48,7 @@ class NewKey:
     models: tuple[str, ...] | None = None
     #: Ids of the only vector stores that the key may use; None if it may use all stores.
     stores: tuple[str, ...] | None = None
-    #: Time at which the key stops working; None if it never stops.
+    #: Time at which the key expires; None if the key does not expire.
     expires_at: datetime | None = None
 
 

@@ -96,8 +96,8 @@ class KnownKeys:
 
     Args:
         settings: the settings with the operator's key, the default organisation and the database.
-        open_database: a function that starts or migrates the database if needed. It is called before the
-            first read.
+        open_database: a function that starts or migrates the database if needed. The thread calls the
+            function before the first read.
         keyless: False if requests without a key are refused even while no key exists.
     """
 

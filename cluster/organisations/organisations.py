@@ -53,7 +53,8 @@ def ensure_organisation(connection: Connection[Any], organisation: str) -> None:
 
 
 def lock_organisation(connection: Connection[Any], organisation: str) -> None:
-    """Lock the row of the organisation until the transaction ends, before a change to its keys or its row.
+    """Lock the row of the organisation until the transaction ends. Call this before a change of the row or of
+    the organisation's keys.
 
     Raises:
         NotFound: there is no such organisation.

@@ -60,7 +60,7 @@ class OrganisationRow(OrganisationOptions):
     created_at: datetime
     #: Time at which the deletion was requested; None if it was not requested.
     deleted_at: datetime | None
-    #: Id of the job that deletes what the organisation owns; it belongs to the organisation ``system``.
+    #: Id of the job that deletes what the organisation owns. The job belongs to the organisation ``system``.
     deletion_job: str | None
 
 

@@ -63,7 +63,7 @@ class AsyncOutboundClient:
 
     Args:
         settings: the settings of the permitted addresses and ports, and of the egress proxy.
-        resolver: resolves host names; None: the operating system resolves them.
+        resolver: resolves host names; by default, the operating system resolves the names.
     """
 
     def __init__(self, settings: Settings, *, resolver: Resolver = resolve) -> None:

@@ -3,7 +3,7 @@
 
 httpcore calls ``connect_tcp`` for each connection, and then starts TLS on the stream with the host name of
 the URL. So the server name in TLS and the header ``Host`` stay those of the URL. Nothing resolves the host
-again between the check and the connection, so a name server that changes its answer gains nothing.
+again between the check and the connection, so a name server cannot avoid the check with a changed answer.
 """
 
 import asyncio

@@ -45,8 +45,8 @@ WORDS_CHARACTERS = 2_048
 #: Number of chunks that the cross-encoder scores for each question. Scoring one chunk takes as long as the
 #: whole search.
 RERANKED_CHUNKS = 50
-#: An external index shows deletions and new attributes some seconds after it confirmed them. So results from
-#: it are cached only if the store has not changed for this many seconds.
+#: An external index shows deletions and new attributes some seconds after it confirmed these changes. So
+#: results of such an index are cached only if the store has not changed for this many seconds.
 EXTERNAL_UNCHANGED_S = 60.0
 
 #: The question of a search that has only a vector.

@@ -56,7 +56,7 @@ class Delivery:
     next_attempt_at: datetime | None
     #: Status of the answer to the last attempt; None if there was no answer.
     response_status: int | None
-    #: The reason why the last attempt failed; None if it succeeded.
+    #: The reason why the last attempt failed; None if the attempt succeeded.
     error: str | None
     ended_at: datetime | None
 

@@ -28,7 +28,7 @@ from cluster.webhooks.signature import new_secret
 MAX_URL_CHARACTERS = 2_048
 #: Maximum number of characters of the name of an endpoint.
 MAX_NAME_CHARACTERS = 256
-#: Seconds for which the previous secret stays valid after a rotation that keeps it.
+#: Seconds for which the previous secret stays valid after a rotation that keeps the previous secret.
 OVERLAP_S = 86_400.0
 
 
@@ -63,7 +63,8 @@ class WebhookEndpoint:
     #: The types of the events that are sent, in alphabetical order.
     event_types: list[str]
     enabled: bool
-    #: The reason why the cluster disabled the endpoint; None if it is enabled or a person disabled it.
+    #: The reason why the cluster disabled the endpoint; None if the endpoint is enabled, or a person disabled
+    #: it.
     disabled_reason: str | None
     #: Number of failed attempts since the last success or change of the endpoint.
     failures: int

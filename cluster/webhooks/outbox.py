@@ -36,7 +36,7 @@ MAX_ENDPOINTS = 256
 BACKOFF = Backoff(first_s=30.0, longest_s=16_000.0, jitter=True)
 #: Minimum wait in seconds, because full jitter can give a wait of zero.
 SHORTEST_WAIT_S = 1.0
-#: Minimum number of failed attempts in a row before an endpoint is disabled, unless it answers 410.
+#: Minimum number of failed attempts in a row before an endpoint is disabled, unless the endpoint answers 410.
 MIN_FAILURES = 10
 #: Maximum number of deliveries that one transaction ends or deletes, in ``end_overdue`` and ``delete_old``.
 ROWS_PER_TRANSACTION = 10_000
@@ -69,7 +69,7 @@ class AttemptResult:
 
     #: Status of the answer; None if there was no answer.
     status: int | None = None
-    #: The reason why the attempt failed, as a sentence for the owner of the endpoint; None if it succeeded.
+    #: The reason why the attempt failed, as a sentence for the owner of the endpoint; None after a success.
     error: str | None = None
     #: Seconds for which the endpoint asked to wait.
     retry_after_s: float = 0.0

@@ -93,8 +93,8 @@ def _sentence(status: int) -> str:
 
 
 def _retry_after_s(text: str) -> float:
-    """Return the seconds to wait from the header ``Retry-After``, which has a number or a date. Return at most
-    ``LONGEST_RETRY_AFTER_S``, and 0 if the header is not valid.
+    """Return the seconds to wait from the header ``Retry-After``, which has a number or a date. Return at
+    most ``LONGEST_RETRY_AFTER_S``, and 0 if the header is not valid.
     """
     if text.isdecimal():
         return min(float(text), LONGEST_RETRY_AFTER_S)

@@ -16,7 +16,8 @@ from starlette.types import Scope
 from cluster.keys.known_keys import KnownKeys
 from cluster.organisations.caller import Caller
 
-#: Paths that need no key: load balancers call two of them, and the other two only describe the API.
+#: Paths that need no key. Load balancers call ``/healthz`` and ``/readyz``, and the other paths only describe
+#: the API.
 OPEN_PATHS = frozenset({"/healthz", "/readyz", "/docs", "/openapi.json"})
 SCHEME = "bearer"
 #: The header in which clients of Azure OpenAI send the API key.

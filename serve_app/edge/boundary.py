@@ -112,7 +112,7 @@ class Boundary:
             if answer.status:
                 raise
             await response_of(exc)(scope, receive, answer.send)
-        except Exception as exc:  # no other code logs this error with its traceback
+        except Exception as exc:  # an unexpected error, which no other code answers or logs
             if answer.status:
                 raise
             await unexpected_error_response(exc)(scope, receive, answer.send)
@@ -169,7 +169,7 @@ class Boundary:
                 raise
             task.uncancel()
         finally:
-            if body.cut_off:  # log the disconnect, because the client cannot receive the error of FastAPI
+            if body.cut_off:  # the log must show the disconnect, and not the error that FastAPI then sends
                 answer.status = CLIENT_CLOSED
             elif body.disconnected:
                 answer.cut_off()

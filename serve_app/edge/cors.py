@@ -1,8 +1,8 @@
 """Lets browser pages of the origins in ``CLUSTER_CORS_ORIGINS`` call this endpoint. By default, no page may
 call it.
 
-``boundary`` uses this module. It answers a preflight request before it checks the API key, and also adds the
-CORS headers to refusals.
+``boundary`` uses this module. ``boundary`` answers a preflight request before it checks the API key, and adds
+the CORS headers to every answer, refusals included.
 
     cors = Cors(settings.cors_origins)
     cors.preflight(scope, headers)      # the answer to a preflight; None for every other request

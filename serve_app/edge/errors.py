@@ -86,7 +86,7 @@ def install_error_handlers(app: FastAPI) -> None:
 
 
 def unexpected_error_response(exc: Exception) -> Response:
-    """Log an error that no code expects, with its traceback, and build the response with status 500."""
+    """Log an unexpected error with its traceback, and build the response for it, with status 500."""
     log.error("request_failed", exc_info=exc)
     return error_response(
         HTTPStatus.INTERNAL_SERVER_ERROR,

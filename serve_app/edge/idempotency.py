@@ -8,12 +8,12 @@ transaction does the work and stores the key:
     async def create_store(body: CreateStoreRequest, organisation: Organisation, once: Once) -> Response:
         return await once(lambda connection: VectorStoreObject.of(create_store(connection, ...)))
 
-The work gets a connection and returns the answer's model. It may run a second time if the database connection
-is lost during the first run. Without the header, the work just runs in a transaction. Two requests are the
+The work gets a connection and returns the answer's model. The work may run again if the database connection
+is lost during the first run. Without the header, the work only runs in a transaction. Two requests are the
 same if they have the same method, path, query and body. A route that streams its body passes a digest of the
 body: ``await once(work, content=digest)``.
 
-A key is kept for a day. If a different request has the same key, it is refused with 400, as in Stripe's API.
+A key is kept for a day. A different request with the same key is refused with 400, as in Stripe's API.
 A repeated request that arrives while the first request is still running waits for the answer of the first
 request. Refusals are not stored, so a client may send a refused request again.
 """
@@ -61,8 +61,8 @@ class OnceOnly:
         def answer(connection: Connection[Any]) -> dict[str, Any]:
             return work(connection).model_dump(mode="json")
 
-        # ``json_response`` sends an answer without validation, because an earlier version of the application
-        # may have written a stored answer.
+        # ``json_response`` does not validate the answer, because a stored answer may come from an earlier
+        # version of the application, with other fields.
         if key is None:
             return json_response(await service.in_transaction(answer))
         if content is None:

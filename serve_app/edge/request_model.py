@@ -74,7 +74,8 @@ class RequestModel(BaseModel):
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         """Return a validator that stops at the first wrong item of a list.
 
-        Without this, a validator reported two million errors for a list, in 14 s and two gigabytes of memory.
+        A validator that did not stop needed 14 s and two gigabytes of memory to report an error for each of
+        two million items.
         """
         schema = handler(source)
         _stop_at_first_error(schema)

@@ -13,7 +13,7 @@ def service_of(request: Request) -> Service:
 
 
 async def _service(request: Request) -> Service:
-    return service_of(request)  # in a coroutine, because FastAPI runs plain functions in threads, at a cost
+    return service_of(request)  # in a coroutine, because FastAPI would run a plain function in a thread
 
 
 ServiceDep = Annotated[Service, Depends(_service)]

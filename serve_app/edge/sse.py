@@ -5,9 +5,9 @@ A route passes an ``EventSource``, which waits for the next events, and the ``Li
     listeners = Listeners(64, instead="ask GET /v1/jobs/{id} from time to time")
     return EventStream(source, listeners=listeners, stopping=stopping, longest_s=96)
 
-The stream ends after the last event. It ends earlier if the listener disconnects, the replica stops or the
-time is over. The listener then connects again, to this or another replica, and sends the id of the last event
-that it received (``Last-Event-ID``).
+The stream ends after the last event. The stream ends earlier if the listener disconnects, the replica stops
+or the time is over. The listener then connects again, to this or another replica, and sends the id of the
+last event that it received (``Last-Event-ID``).
 """
 
 import contextlib
@@ -57,7 +57,7 @@ class EventSource(Protocol):
     """The events for one listener."""
 
     async def next(self, timeout_s: float) -> Batch | None:
-        """Return the next events as soon as there are any; None if none come within ``timeout_s`` seconds."""
+        """Return the next events as soon as there are any; None if none arrive in ``timeout_s`` seconds."""
 
 
 class Listeners:

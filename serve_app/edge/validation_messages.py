@@ -72,7 +72,7 @@ def validation_message(errors: Sequence[Mapping[str, Any]], body: Any) -> Valida
     """Write one sentence about the first wrong field.
 
     Args:
-        errors: pydantic's errors with FastAPI's ``loc``: the origin of the field, then the path to it.
+        errors: pydantic's errors with FastAPI's ``loc``: the origin of the field, then the path of the field.
         body: the request's body. It shows which names of a path are in the body, and which pydantic added.
     """
     first = errors[0]

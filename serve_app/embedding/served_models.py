@@ -110,7 +110,7 @@ class ServedModels(Mapping[str, ServedModel]):
         """
         model = self.find(fingerprint.id)
         if model is None:
-            # This raises the error, unless the files of the model changed after this replica had opened it.
+            # This raises Conflict, unless the files of the model changed after this replica had opened them.
             self._registry.of(fingerprint)
             model = self.of_fingerprint(fingerprint.id)
         require_model(model.name)

@@ -33,7 +33,7 @@ class Decompressor:
                 compressed body has more than ``max_bytes``.
         """
         self._bytes_in += len(part)
-        if self._bytes_in > self._max_bytes:  # no limit on the output stops a body of empty gzip members
+        if self._bytes_in > self._max_bytes:  # a body of empty gzip members has no output, but needs a limit
             raise HTTPException(
                 HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
                 f"the request's body is over {self._max_bytes:,} bytes even while compressed; send less",

@@ -87,7 +87,7 @@ def _filename(extended: bytes | None, plain: bytes | None) -> str | None:
 
 
 def _extended(value: bytes) -> str | None:
-    """Decode an RFC 8187 value such as ``UTF-8'en'na%C3%AFve.txt``. Return None if it cannot be decoded."""
+    """Decode an RFC 8187 value such as ``UTF-8'en'na%C3%AFve.txt``. Return None if the value is not valid."""
     parts = EXTENDED.fullmatch(value.decode("latin-1"))
     if parts is None:
         return None

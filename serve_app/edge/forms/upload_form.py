@@ -74,7 +74,7 @@ class FormPart:
 
 
 class UploadForm:
-    """A form whose file goes to the blob store while it is read."""
+    """A form whose file goes to the blob store while the form is read."""
 
     def __init__(self, service: Service, organisation: str, rules: FormRules) -> None:
         self._service, self._organisation, self._rules = service, organisation, rules

@@ -2,8 +2,8 @@
 
 The organisation of a request pays for the request, perhaps with a key of its own. Each organisation may have
 ``Engine.concurrency`` requests in flight in each lane. So an organisation with many requests does not delay
-other organisations, and queries never wait behind bulk requests. Requests wait for the shared rate limit
-inside the engine, which divides it fairly between organisations
+other organisations, and queries never wait behind bulk requests. Requests wait inside the engine for the
+shared rate limit, which the engine divides fairly between organisations
 (docs/decisions/030-one-budget-for-the-cluster.md).
 
     dispatcher = ProviderDispatcher(engine, queue, stats, settle=...)
