@@ -17,8 +17,8 @@ from cluster.engines import ModelEntry, Registry
 from cluster.settings import Settings
 from serve_app.deployment import ELSEWHERE, HEALTH_TIMEOUT_S, EmbedderIngress, ModelReplica
 
-#: Maximum number of requests in a replica at the same time. Further requests wait in the router, from which
-#: another replica can take them.
+#: Maximum number of requests in a replica at the same time. Further requests wait in the router until any
+#: replica can take a request.
 MAX_ONGOING_REQUESTS = 256
 #: Seconds over which autoscaling averages the load. Replicas report their load every 10 s.
 LOOK_BACK_S = 15
@@ -84,7 +84,8 @@ def by_own_requests(context: AutoscalingContext) -> tuple[float, dict[str, Any]]
     elsewhere = sum((context.aggregated_metrics or {}).get(ELSEWHERE, {}).values())
     own = max(0.0, context.total_num_requests - elsewhere)
     assert context.config is not None
-    least = 1.0 if context.total_num_requests else 0.0  # a waiting request still needs its replica
+    # A request that waits for another deployment still needs a replica of the endpoint.
+    least = 1.0 if context.total_num_requests else 0.0
     return max(least, own / context.config.get_target_ongoing_requests()), context.policy_state
 
 

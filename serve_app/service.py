@@ -84,7 +84,7 @@ class Service:
         #: Time (``time.monotonic``) at which this replica last met a shortage, for each resource.
         self._short: dict[Resource, float] = {}
         self._lock = threading.Lock()
-        #: Finds the caller of each request by its key.
+        #: Finds the caller of each request by the API key of the request.
         self.keys = KnownKeys(
             settings, open_database=self._opened, keyless=keyless and is_loopback(settings.api_host)
         )
@@ -103,8 +103,8 @@ class Service:
         return AsyncOutboundClient(self.settings)
 
     def max_chunk_tokens(self, store: VectorStore) -> int:
-        """Return the maximum number of tokens of a chunk. It includes special tokens if this process does not
-        serve the store's model.
+        """Return the maximum number of tokens of a chunk. The number includes special tokens if this process
+        does not serve the store's model.
         """
         model = self.models.find(store.fingerprint.id)
         return store.fingerprint.max_tokens if model is None else model.max_content_tokens
@@ -159,8 +159,8 @@ class Service:
         return await asyncio.get_running_loop().run_in_executor(self._database_threads, context.run, do, work)
 
     async def on_blobs(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run work on the blob store in a thread. Returns only after the work has ended, even if the caller
-        is cancelled.
+        """Run work on the blob store in a thread. Return only after the work has ended, even if the caller is
+        cancelled.
         """
         future = asyncio.get_running_loop().run_in_executor(self._blob_threads, lambda: work(*args, **kwargs))
         try:
@@ -300,7 +300,7 @@ class Service:
 
     def _revive(self, pool: ConnectionPool, exc: Retryable) -> None:
         if isinstance(exc.__cause__, PoolTimeout) and self.settings.database_url is not None:
-            raise exc  # the pool has waited already, and a replica cannot start an external database
+            raise exc  # because the pool has waited already, and no replica can start an external database
         revive(self.settings, pool)
 
 

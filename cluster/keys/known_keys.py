@@ -116,7 +116,7 @@ class KnownKeys:
         #: Weights of organisations, by id. The dispatchers of the models read this mapping.
         self.weights: dict[str, float] = dict(settings.organisation_weights)
         self._wake, self._stop = threading.Event(), threading.Event()
-        #: Held while the thread is started, and while ``_uses`` is read or changed.
+        #: Held while the thread is started, and while ``_uses`` is changed or replaced.
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
 

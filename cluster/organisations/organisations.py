@@ -1,7 +1,7 @@
 """Organisations: the owners of all data, and the limits of each.
 
-Only the migrations, ``rows.create_organisation`` and ``ensure_organisation`` create an organisation. Replicas
-and commands call ``ensure_organisation`` for the organisation in the settings. No other write creates an
+Only the migrations, ``rows.create_organisation`` and ``ensure_organisation`` create an organisation. For
+example, a replica calls ``ensure_organisation`` when it opens the database. No other write creates an
 organisation, and the row of a deleted organisation is kept, so a deleted organisation stays deleted.
 
     ensure_organisation(connection, "acme")

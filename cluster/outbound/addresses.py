@@ -4,9 +4,10 @@
     rules.permits("93.184.215.14")        # True
     rules.permits("169.254.169.254")      # False
 
-``ipaddress.is_global`` alone is not enough, because it is true for some addresses that contain an inner IPv4
-address and lead to it: addresses of NAT64 (``64:ff9b::7f00:2``), 6to4 (``2002:7f00:2::``) and others. For
-IPv6, only the range that IANA assigns to global unicast is permitted.
+``ipaddress.is_global`` alone is not enough. It is true for some IPv6 addresses that contain an IPv4 address
+and lead to this IPv4 address, even if the IPv4 address is not public: addresses of NAT64
+(``64:ff9b::7f00:2``), 6to4 (``2002:7f00:2::``) and others. For IPv6, only the range that IANA assigns to
+global unicast is permitted.
 """
 
 from collections.abc import Iterable

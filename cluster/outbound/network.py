@@ -174,7 +174,7 @@ class GuardedNetwork(AsyncNetworkBackend):
             await stream.write(f"{request}\r\n".encode("ascii"))
             answer = b""
             while not answer.endswith(b"\r\n\r\n"):
-                part = await stream.read(1)  # a byte at a time, because what follows belongs to the host
+                part = await stream.read(1)  # one byte, because bytes after the answer belong to the host
                 if not part or len(answer) > MAX_PROXY_ANSWER_BYTES:
                     raise NoAnswer("the egress proxy does not open a connection to the host")
                 answer += part

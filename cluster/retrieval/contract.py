@@ -30,7 +30,7 @@ FUSED_RANKERS = ("auto", "default-2024-11-15")
 class Ranker(StrEnum):
     """Method by which the chunks of a store are ordered."""
 
-    #: The cosine similarity of the question's vector and the chunk's vector decides.
+    #: The chunks are ordered by the cosine similarity of the question's vector and the chunk's vector.
     VECTORS = "vectors"
     #: Three rankings are fused into one: by vectors, by words and by the phrase of the question. A chunk with
     #: the score 1 is the first in all three rankings.

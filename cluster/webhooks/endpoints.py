@@ -153,7 +153,7 @@ def change_endpoint(
     """Change the endpoint, in the caller's transaction. If nothing differs, nothing is written.
 
     While an endpoint is disabled, no event is recorded for it, and its pending deliveries wait. When the
-    endpoint is enabled again, these deliveries are due at once.
+    endpoint is enabled again, these deliveries are due immediately.
 
     Raises:
         NotFound: the organisation has no such endpoint.

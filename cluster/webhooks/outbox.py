@@ -29,7 +29,7 @@ SQL = queries("cluster.webhooks", "outbox.sql")
 #: Maximum number of attempts in flight for one endpoint, and for all endpoints of one organisation.
 PER_ENDPOINT, PER_ORGANISATION = 4, 8
 #: Maximum number of endpoints that one claim considers and locks. Endpoints of the organisations with the
-#: fewest attempts in flight come first, and endpoints of equal organisations come in random order.
+#: fewest attempts in flight come first. The order is random if these numbers are equal.
 MAX_ENDPOINTS = 256
 #: Waits between the attempts at a delivery. The maximum wait doubles from half a minute to more than four
 #: hours, and each wait is a random part of the maximum (full jitter).

@@ -74,7 +74,7 @@ async def send(
 
 
 def not_signed(exc: ClusterError) -> AttemptResult:
-    """Return the result of an attempt that the cluster could not sign, because the setting of the operator is
+    """Return the result of an attempt that the cluster could not sign, because a setting of the operator is
     wrong.
     """
     # The error is not shown to the tenant, because its message names a setting of the operator. The worker

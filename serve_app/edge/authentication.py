@@ -41,7 +41,7 @@ class Authenticator:
 
         Raises:
             NotAuthenticated: the request has no key that works here.
-            NotFound: the request may act for any organisation, and names one that does not exist.
+            NotFound: the caller operates the cluster, and the organisation does not exist or is deleted.
             Unavailable: the database does not answer, so the cluster does not know if the key works.
         """
         if scope["path"] in OPEN_PATHS:

@@ -16,10 +16,10 @@ from serve_app.edge.request_model import RequestModel, Whole
 from serve_app.embedding.long_inputs import LongInputPolicy, Overflow, Side
 from serve_app.messages import must
 
-#: Fields with which vLLM and Cohere order their queues. They are ignored; the header ``x-priority`` chooses
-#: the lane.
+#: Fields with which vLLM and Cohere order their queues. These fields are ignored, because the header
+#: ``x-priority`` chooses the lane.
 QUEUEING = frozenset({"priority", "request_id", "cache_salt"})
-#: Fields for models that also read images. They are ignored.
+#: Fields for models that also read images. These fields are ignored.
 OF_IMAGES = frozenset({"mm_processor_kwargs"})
 
 #: The values of ``truncate``: names from Cohere and NVIDIA, booleans from TEI and Jina.

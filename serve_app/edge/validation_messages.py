@@ -73,7 +73,7 @@ def validation_message(errors: Sequence[Mapping[str, Any]], body: Any) -> Valida
 
     Args:
         errors: pydantic's errors with FastAPI's ``loc``: the origin of the field, then the path of the field.
-        body: the request's body. It shows which names of a path are in the body, and which pydantic added.
+        body: the request's body, which shows which names of a path are in the body. pydantic added the rest.
     """
     first = errors[0]
     if first["type"] == "json_invalid":
@@ -168,7 +168,7 @@ def _figure(number: Any) -> str:
 
 
 def path_text(path: Sequence[int | str]) -> str:
-    """Write the path without the origin, as in a program, such as ``files[3].attributes.page``."""
+    """Write the path, without the origin, as a program writes it, such as ``files[3].attributes.page``."""
     parts = (f"[{part}]" if isinstance(part, int) else f".{part or EMPTY}" for part in path[1:])
     return shortened(well_formed("".join(parts).removeprefix(".")), MAX_QUOTED * 2)
 

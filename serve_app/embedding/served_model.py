@@ -197,7 +197,7 @@ class ServedModel:
         flat = [part for several in parts for part in several]
         kept = sum(map(len, flat))
         lane = context.lane or ("interactive" if kept <= INTERACTIVE_TOKENS else "bulk")
-        # Requests of a batch are not counted, because many of them reach the replica in one call.
+        # Requests of a batch are not counted, because one call to the replica brings many such requests.
         counted = int(context.records_usage)
         self.waiting_requests += counted
         try:
@@ -263,7 +263,7 @@ def open_batcher(engine: Engine, settings: Settings, weights: Mapping[str, float
         weights=settings.organisation_weights if weights is None else weights,
     )
     if not engine.billed:
-        engine.embed(["warm", "up " * 100])  # the first pass allocates memory, and shows that the model runs
+        engine.embed(["warm", "up " * 100])  # allocates memory, and fails here if the model does not run
     return batcher
 
 

@@ -24,7 +24,8 @@ CODINGS = {"gzip": "gzip", "x-gzip": "gzip", "deflate": "deflate"}
 
 
 def with_json_type(scope: Scope, headers: Headers) -> Scope:
-    """Return the scope of a request to a JSON path, with the media type JSON if the request names no type.
+    """Return the scope of a request to a path that reads JSON. Add the media type JSON if the request has no
+    media type.
 
     Raises:
         HTTPException: 415, the request has a body of another type.
@@ -50,7 +51,7 @@ def content_coding(headers: Headers, *, compressed: bool) -> str:
     """Return the coding of the body: gzip, deflate or identity.
 
     Args:
-        headers: the request's headers. They may list several codings; ``identity`` in the list is ignored.
+        headers: the request's headers, which may list several codings. ``identity`` in the list is ignored.
         compressed: False if this path accepts no compressed body.
 
     Raises:

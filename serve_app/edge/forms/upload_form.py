@@ -102,7 +102,7 @@ class UploadForm:
         return await self._service.on_blobs(self._committed)
 
     async def read(self, request: Request) -> None:
-        """Read the whole body. Write the bytes of the file, and keep the other parts in ``fields``.
+        """Read the whole body. Write the file to the blob store, and keep the other parts in ``fields``.
 
         Raises:
             InvalidInput: the body is not a valid form, has a part that is not allowed, or has no file or an

@@ -83,7 +83,7 @@ class Dispatcher:
         )
 
     def start(self) -> None:
-        """Give all urgent batches to the engine, then ordinary batches until all workers are busy."""
+        """Give the engine all urgent batches that may run, and then ordinary batches for its free workers."""
         while batch := self._next_urgent():
             self._spawn(batch, urgent=batch[0].organisation)
         while self._has_free_worker() and (batch := self._next_batch()):
