@@ -50,6 +50,7 @@ def open_reranker(settings: Settings) -> Reranker | None:
     """
     if settings.reranker_path is None:
         return None
-    from cluster.engines.cross_encoder import CrossEncoderReranker  # noqa: PLC0415  sentence-transformers: 6 s
+    # Importing sentence-transformers takes 6 s, so it is imported only if the settings name a reranker.
+    from cluster.engines.cross_encoder import CrossEncoderReranker  # noqa: PLC0415
 
     return CrossEncoderReranker(settings.reranker_path, settings)

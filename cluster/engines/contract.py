@@ -26,7 +26,7 @@ GIVEN = "given"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Fingerprint:
-    """The properties of a model and its settings that decide which vector a text gets."""
+    """The properties of a model, and of the model's settings, that decide which vector a text gets."""
 
     #: Name under which the model is served.
     model: str
@@ -37,19 +37,21 @@ class Fingerprint:
     #: Maximum number of tokens of one input, special tokens included. Further tokens are cut off and counted
     #: in ``Embeddings.truncated``.
     max_tokens: int
-    #: How the vectors of the tokens become one vector: mean, cls or last.
+    #: How the vectors of the tokens become one vector: mean, cls or last. ``given`` or ``provider``: callers
+    #: or a provider compute the vectors. Empty: only sentence-transformers knows the pooling.
     pooling: str
     #: True if vectors have unit length.
     normalised: bool
     #: Number type of the computation. If single queries and batches have different types, this is the coarser
-    #: type. It is not part of the id, because bfloat16 documents and float32 queries can be compared.
+    #: type. Before an engine opens, it is the precision of the settings, which can be ``auto``. The precision
+    #: is not part of the id, because bfloat16 documents and float32 queries can be compared.
     precision: str
     #: Text that the model reads before a document; empty for a model without prompts.
     document_prompt: str = ""
 
     @property
     def id(self) -> str:
-        """Id of the vector space. Vectors can be compared if their ids are equal.
+        """Id of the vector space. Two vectors can be compared if their fingerprints have the same id.
 
         A vector store holds vectors of one id only.
         """
@@ -60,12 +62,12 @@ class Fingerprint:
 
     @property
     def given(self) -> bool:
-        """True if callers give the vectors. No model of this cluster computes such vectors."""
+        """True if callers give the vectors, so that no model of this cluster computes the vectors."""
         return self.pooling == GIVEN
 
     @classmethod
     def of_given(cls, dim: int) -> "Fingerprint":
-        """Return the fingerprint of vectors that callers give: unit length, compared by cosine.
+        """Return the fingerprint of vectors that callers give. It describes vectors of unit length.
 
         Args:
             dim: count of the numbers in a vector.
@@ -89,7 +91,7 @@ class Fingerprint:
 class Tokens:
     """One tokenised text, without special tokens."""
 
-    #: (n,) int32.
+    #: (n,) int32: token ids.
     ids: NDArray[np.int32]
     #: (n, 2) int32: characters [start, end) of each token in the original text.
     offsets: NDArray[np.int32]
@@ -165,26 +167,27 @@ class Engine(Protocol):
 
     @property
     def packed(self) -> bool:
-        """False if the engine pads each batch to the longest input. Callers then batch inputs of similar
-        length.
+        """False if the engine pads each batch to the longest input. Callers then put inputs of similar length
+        into one batch.
         """
 
     @property
     def preempts(self) -> bool:
-        """True if an urgent batch starts at once, even while other batches run."""
+        """True if an urgent batch starts immediately, even while other batches run."""
 
     @property
     def billed(self) -> bool:
-        """True if a call can cost money or reach another service.
+        """True if a call of the engine can cost money or reach another service.
 
-        Health checks and warm-ups never call such an engine.
+        Health checks and warm-ups never call an engine for which this is true.
         """
 
     def embed(self, texts: Sequence[str]) -> Embeddings:
-        """Compute the vectors of the texts. An empty list gives (0, dim). An empty string is a valid text."""
+        """Compute the vectors of the texts. An empty string is a valid text, and an empty list gives (0, dim).
+        """
 
     def embed_ids(self, ids: Sequence[NDArray[np.int32]]) -> NDArray[np.float32]:
-        """Compute (n, dim) float32 for tokenised inputs without their special tokens.
+        """Compute the vectors, (n, dim) float32, of tokenised inputs without their special tokens.
 
         Raises:
             InvalidInput: an input is longer than ``tokeniser.max_content_tokens`` or an id is not in the
@@ -194,7 +197,7 @@ class Engine(Protocol):
     def submit(
         self, batch: Sequence[NDArray[np.int32]], *, urgent: bool = False
     ) -> "Future[NDArray[np.float32]]":
-        """Compute one batch in a worker thread. The result is (n, dim) float32, in the order of the inputs.
+        """Compute one batch in the background. The result is (n, dim) float32, in the order of the inputs.
 
         Args:
             batch: tokenised inputs without their special tokens, to be computed together.
@@ -216,7 +219,8 @@ class ModelEntry:
     source: str | None
     #: Expected SHA-256 of the weights, for kinds that load weights. None: no hash is set.
     sha256: str | None = None
-    #: Options of the model in ``CLUSTER_MODELS``. They name the variable of a provider's key, never the key.
+    #: Options of the model in ``CLUSTER_MODELS``. The options name the environment variable that holds a
+    #: provider's key, and never contain the key.
     options: ModelOptions = field(default_factory=ModelOptions)
     #: Settings of the engine on this machine: device, precision, threads.
     settings: Settings = field(repr=False)
@@ -224,7 +228,7 @@ class ModelEntry:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelProperties:
-    """The properties of an ``Engine`` that are known before it opens, with the same meaning."""
+    """The properties that an ``Engine`` has, too, but that are known before the engine opens."""
 
     #: For each kind of input, the text to put before the input. Empty if the model has no prompts.
     prompts: Mapping[str, str]
@@ -273,9 +277,9 @@ class EngineKind(Protocol):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Scored:
-    """How well each of n documents answers a query, in the order of the documents."""
+    """The scores of n documents for one query, in the order of the documents."""
 
-    #: (n,) float32 in [0, 1].
+    #: (n,) float32 in [0, 1]. A document that answers the query better has a higher score.
     scores: NDArray[np.float32]
     #: Number of tokens that the model read. The tokens of the query count once for each document.
     tokens: int
@@ -297,7 +301,9 @@ class Reranker(Protocol):
 
     @property
     def max_tokens(self) -> int:
-        """Maximum number of tokens of query and document, special tokens included; longer pairs are cut."""
+        """Maximum number of tokens of a query and a document together, special tokens included. Longer pairs
+        are cut.
+        """
 
     def count(self, query: str, documents: Sequence[str]) -> "Future[list[int]]":
         """Count the tokens of the query with each whole document, special tokens included."""
@@ -307,7 +313,7 @@ class Reranker(Protocol):
 
         Args:
             query: the question.
-            documents: texts that may answer it.
+            documents: texts that may answer the question.
             most: maximum number of tokens that the model reads of each document. None: no limit except the
                 model's own.
         """

@@ -1,7 +1,7 @@
 """Score documents with a cross-encoder, which reads a query and a document together.
 
 A cross-encoder is slower than comparing vectors, and its scores are better. This cross-encoder runs on
-sentence-transformers, which supports all cross-encoders. Reranking and search use it.
+sentence-transformers, which supports all cross-encoders. Reranking and search use this module.
 
     reranker = CrossEncoderReranker(path, settings)
     scored = reranker.submit("a question", ["one answer", "another"]).result()
@@ -28,8 +28,9 @@ CHARACTERS_PER_TOKEN = 64
 
 
 class CrossEncoderReranker:
-    """Implements ``Reranker`` with a model that has one output. It loads no code from the folder and no
-    pickled weights.
+    """Implements ``Reranker`` with a model that has one output for a pair of texts.
+
+    The class never runs code from the model's folder, and never loads pickled weights.
     """
 
     def __init__(self, path: Path, settings: Settings) -> None:
@@ -54,11 +55,17 @@ class CrossEncoderReranker:
         return int(self._model.max_seq_length or self._model.tokenizer.model_max_length)
 
     def count(self, query: str, documents: Sequence[str]) -> Future[list[int]]:
-        """Count the tokens of the query with each document, special tokens included."""
+        """Count the tokens of the query with each document, special tokens included.
+
+        Very long texts are cut before they are counted; see ``CHARACTERS_PER_TOKEN``.
+        """
         return self._worker.submit(self._counted, well_formed(query), [well_formed(one) for one in documents])
 
     def submit(self, query: str, documents: Sequence[str], *, most: int | None = None) -> Future[Scored]:
-        """Score each document with the sigmoid of the output; read at most ``most`` tokens of a document."""
+        """Score each document with the sigmoid of the model's output.
+
+        If ``most`` is not None, the model reads at most ``most`` tokens of each document.
+        """
         self.waiting += 1
         return self._worker.submit(
             self._score, well_formed(query), [well_formed(one) for one in documents], most
@@ -99,7 +106,7 @@ class CrossEncoderReranker:
         return text[: self.max_tokens * CHARACTERS_PER_TOKEN]
 
     def _cut(self, documents: Sequence[str], most: int) -> list[str]:
-        """Cut each document after ``most`` tokens, and return it as text."""
+        """Return the text of each document, cut after ``most`` tokens."""
         tokens = self._model.tokenizer(
             list(documents),
             add_special_tokens=False,

@@ -3,14 +3,14 @@
 All families have the same architecture, with small differences:
 
 - BERT (Devlin et al. 2018, arXiv:1810.04805), which includes MiniLM, BGE, E5 and GTE;
-- RoBERTa and XLM-RoBERTa (Liu et al. 2019, arXiv:1907.11692), which include BGE-M3 and multilingual E5. Their
-    position numbers start after the index of the padding;
-- MPNet (Song et al. 2020, arXiv:2004.09297), which includes all-mpnet-base-v2. The family adds a bias by
-  distance to
-    the attention scores, and has no token types;
+- RoBERTa and XLM-RoBERTa (Liu et al. 2019, arXiv:1907.11692), which include BGE-M3 and multilingual E5.
+    Position numbers start after the index of the padding;
+- MPNet (Song et al. 2020, arXiv:2004.09297), which includes all-mpnet-base-v2. Position numbers start after
+    the index of the padding. This family adds a bias to the attention scores, by the distance of two tokens,
+    and has no token types;
 - DistilBERT (Sanh et al. 2019, arXiv:1910.01108), which has no token types.
 
-``bert`` and ``weights`` use this module. This module does not import torch.
+The packages ``bert`` and ``choice`` and the module ``weights`` use this module. It does not import torch.
 
     family = family_of(config)
     family.layer(3) + family.query       # "encoder.layer.3.attention.self.query"
@@ -27,15 +27,16 @@ class Family:
 
     #: Prefix of all tensor names if the weights were saved together with a task head.
     prefix: str
-    #: Name of the token type table. Its first row is added to every position. Empty if there is no table.
+    #: Name of the table of token types. The first row of this table is added to every position. Empty if the
+    #: family has no such table.
     token_types: str = "embeddings.token_type_embeddings.weight"  # noqa: S105
     #: Prefix of the names in a layer; {} is the layer's number.
     layers: str = "encoder.layer.{}."
-    #: Name of the queries in a layer.
+    #: Name of the linear layer that computes the queries.
     query: str = "attention.self.query"
-    #: Name of the keys in a layer.
+    #: Name of the linear layer that computes the keys.
     key: str = "attention.self.key"
-    #: Name of the values in a layer.
+    #: Name of the linear layer that computes the values.
     value: str = "attention.self.value"
     #: Name of the linear layer after attention.
     projection: str = "attention.output.dense"
@@ -49,7 +50,7 @@ class Family:
     norm_output: str = "output.LayerNorm"
     #: Name of the table of attention biases by distance, which all layers share; empty if there is no table.
     distance_bias: str = ""
-    #: Key in config.json of the count of numbers per token.
+    #: Key in config.json of the hidden size, which is the count of numbers per token.
     hidden: str = "hidden_size"
     #: Key in config.json of the width of the feed-forward block.
     inner: str = "intermediate_size"
@@ -61,7 +62,7 @@ class Family:
     activation: str = "hidden_act"
     #: True if position numbers start at the padding index plus one (RoBERTa), False if they start at 0.
     positions_after_padding: bool = False
-    #: Index of the padding, if it is a constant in the family's code. None: it is in config.json.
+    #: Index of the padding, if the index is a constant in the family's code. None: config.json has the index.
     padding: int | None = None
 
     def layer(self, number: int) -> str:
@@ -119,5 +120,5 @@ FAMILIES = {
 
 
 def family_of(config: Mapping[str, Any]) -> Family | None:
-    """Return the family of a model with this config.json; None if the family is not in ``FAMILIES``."""
+    """Return the family of a model with this config.json; None if ``FAMILIES`` lacks its ``model_type``."""
     return FAMILIES.get(str(config.get("model_type")))

@@ -36,7 +36,8 @@ LEAST_TEXTS = 200
 class Int8Recall:
     """The recall in 8 bits, measured for one model on one kind of processor."""
 
-    #: Mean share, 0 to 1, of the ten nearest texts by float32 that are also the ten nearest by 8 bits.
+    #: Mean share, 0 to 1, of the ten nearest texts by float32 that are also among the ten nearest texts by 8
+    #: bits. This is the lower value of two measurements, one with 8-bit and one with float32 questions.
     recall: float
     #: Minimum cosine between the float32 vector and the 8-bit vector of the same text.
     least_cosine: float
@@ -48,8 +49,8 @@ def require(folder: ModelFolder, settings: Settings) -> None:
     """Check that an engine may compute in 8 bits.
 
     Raises:
-        Misconfigured: 8 bits are not faster than float32 on this processor, or the recall of 8 bits was not
-            measured or is lower than the settings allow.
+        Misconfigured: 8 bits are not faster than float32 on this processor, this torch has no 8-bit layers,
+            or the recall of 8 bits was not measured, cannot be read or is lower than the settings allow.
     """
     if pick_device(settings) == "cpu":
         paths_for(folder, settings)
@@ -75,7 +76,8 @@ def measure(texts: list[str], settings: Settings) -> Int8Recall:
     """Embed the texts in float32 and in 8 bits, compare the vectors, and write the result to a file.
 
     Raises:
-        Misconfigured: there are too few different texts, or 8 bits are not faster than float32 here.
+        Misconfigured: there are too few different texts, the model cannot be opened, this torch has no 8-bit
+            layers, or 8 bits are not faster than float32 on this processor.
     """
     texts = list(dict.fromkeys(text for text in texts if text.strip()))
     if len(texts) < LEAST_TEXTS:
@@ -100,7 +102,10 @@ def measure(texts: list[str], settings: Settings) -> Int8Recall:
 
 
 def nearest(questions: NDArray[np.float32], texts: NDArray[np.float32]) -> NDArray[np.intp]:
-    """Return (n, 10) indices of the texts nearest to each question. Text i is left out for question i."""
+    """Return (n, 10) indices of the texts nearest to each question.
+
+    Text i is left out for question i, because both come from the same text.
+    """
     scores = questions @ texts.T
     np.fill_diagonal(scores, -np.inf)
     return np.argpartition(-scores, NEAREST, axis=1)[:, :NEAREST]

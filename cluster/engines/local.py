@@ -1,9 +1,10 @@
-"""Compute vectors on local weights in one process; on a CPU, each core has a thread that computes batches.
+"""Compute vectors with local weights in one process, in several threads.
 
-Urgent batches have their own threads. On a CPU, an urgent batch does not stop a running batch. Instead, the
-first urgent batch raises the nice value of all other threads. Then the system's scheduler gives an urgent
-thread a core as soon as the thread wakes, even in the middle of a bulk batch. On a GPU, each thread has its
-own stream, so one batch is copied while another is computed. Urgent streams have a higher priority.
+On a CPU, each core has a thread that computes batches. Urgent batches have their own threads. An urgent batch
+does not stop a running batch. Instead, the first urgent batch raises the nice value of the threads for bulk
+batches. Then the system's scheduler gives an urgent thread a core as soon as the thread wakes, even in the
+middle of a bulk batch. On a GPU, each thread has its own stream, so one batch is copied while another batch
+is computed. Urgent streams have a higher priority.
 
     engine = LocalEngine(folder, settings)
     engine.embed(["a text"]).vectors
@@ -34,7 +35,7 @@ log = structlog.get_logger(__name__)
 #: Maximum number of tokens of a batch on a CPU. Between 512 and 4,096 tokens, the speed differs by less than
 #: 3%. With smaller batches, the threads finish their work at more similar times.
 CPU_BATCH_TOKENS = 2048
-#: Number of batches in flight on a GPU: one is copied to the GPU, one is computed, one is copied back.
+#: Number of batches in flight on a GPU: one batch is copied to the GPU, one is computed, one is copied back.
 GPU_BATCHES = 3
 
 
@@ -52,7 +53,8 @@ class LocalEngine:
             paths: numeric paths on a CPU. None: the fastest paths at the precision of the settings.
 
         Raises:
-            Misconfigured: int8 is set on a GPU, or on a processor where it is not faster than float32.
+            Misconfigured: int8 is set on a GPU, or on a processor where int8 is not faster than float32; or
+                the tokeniser is missing or does not belong to the model.
         """
         self.device = torch.device(pick_device(settings))
         cuda = self.device.type == "cuda"
@@ -104,7 +106,7 @@ class LocalEngine:
         )
 
     def embed_ids(self, ids: Sequence[NDArray[np.int32]]) -> NDArray[np.float32]:
-        """Compute (n, dim) float32 for tokenised inputs.
+        """Compute the vectors, (n, dim) float32, of tokenised inputs without their special tokens.
 
         Raises:
             InvalidInput: an input is too long, or an id is not in the vocabulary.
@@ -115,7 +117,7 @@ class LocalEngine:
     def submit(
         self, batch: Sequence[NDArray[np.int32]], *, urgent: bool = False
     ) -> Future[NDArray[np.float32]]:
-        """Compute (n, dim) float32 for one batch of tokenised inputs in one worker thread."""
+        """Compute the vectors of one batch of tokenised inputs, (n, dim) float32, in one worker thread."""
         return (self._urgent if urgent else self._workers).submit(self._encode_batch, batch)
 
     def _encode_batch(self, batch: Sequence[NDArray[np.int32]]) -> NDArray[np.float32]:
@@ -141,11 +143,11 @@ class LocalEngine:
         return vectors
 
     def _forward(self, batch: Sequence[NDArray[np.int32]]) -> NDArray[np.float32]:
-        """Compute (n, dim) float32. A batch that is too large for the GPU's memory is halved until it fits.
+        """Compute the vectors of a batch, (n, dim) float32. Halve a batch that the GPU's memory cannot hold.
 
         Raises:
-            Unavailable: the GPU's memory is full, or the GPU no longer computes. If it no longer computes,
-                the health check fails too.
+            Unavailable: a single input does not fit into the GPU's free memory, or the GPU no longer
+                computes. If the GPU no longer computes, the health check fails, too.
         """
         try:
             with torch.inference_mode():
@@ -178,14 +180,18 @@ class LocalEngine:
 
 
 def _begin_thread(lanes: Lanes, urgent: bool, cuda: bool) -> None:
-    torch.set_num_threads(1)  # OpenMP has a separate setting for each thread
+    torch.set_num_threads(1)  # OpenMP keeps this number for each thread separately
     if cuda:
         torch.cuda.set_stream(torch.cuda.Stream(priority=-1 if urgent else 0))  # type: ignore[no-untyped-call]
     lanes.join(urgent=urgent)
 
 
 def open_on_gpu(folder: ModelFolder, settings: Settings, device: torch.device) -> tuple[Encoder, str]:
-    """Load the model's encoder on a GPU. Returns the encoder and the name of its precision."""
+    """Load the model's encoder on a GPU. Return the encoder and the name of the encoder's precision.
+
+    Raises:
+        Misconfigured: the precision of the settings is int8.
+    """
     if settings.precision == "int8":
         raise Misconfigured(
             "CLUSTER_PRECISION=int8 is for CPUs; on a GPU set CLUSTER_PRECISION=auto or CLUSTER_DEVICE=cpu"
@@ -196,7 +202,7 @@ def open_on_gpu(folder: ModelFolder, settings: Settings, device: torch.device) -
 
 
 def check_ids(ids: Sequence[NDArray[np.int32]], tokeniser: LocalTokeniser) -> None:
-    """Refuse inputs that the model cannot read.
+    """Check that the model can read the inputs.
 
     Raises:
         InvalidInput: an input is too long, or an id is not in the vocabulary.

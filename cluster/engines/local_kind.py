@@ -23,7 +23,7 @@ class LocalKind:
     options = PLACEMENT
 
     def describe(self, entry: ModelEntry) -> Fingerprint:
-        """Return the fingerprint of the model. Read its configuration, and hash its weights."""
+        """Return the model's fingerprint, from the folder's configuration and the hash of the weights."""
         return open_model_folder(entry).fingerprint(entry.settings.precision)
 
     def properties(self, entry: ModelEntry) -> ModelProperties:
@@ -34,7 +34,7 @@ class LocalKind:
     def open_tokeniser(self, entry: ModelEntry) -> Tokeniser:
         """Open the folder's tokeniser, with a cache of words if the tokeniser works word by word.
 
-        An engine's ``tokeniser`` has no such cache, because a look-up holds Python's lock.
+        The ``tokeniser`` of an engine has no cache, because a look-up in the cache holds Python's lock.
         """
         from cluster.engines.tokens.tokeniser import LocalTokeniser  # noqa: PLC0415
         from cluster.engines.tokens.word_cache import WordCachedTokeniser, unsuitable  # noqa: PLC0415
@@ -58,7 +58,8 @@ class LocalKind:
         # not use a core that another replica needs.
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         os.environ.setdefault("GOMP_SPINCOUNT", "0")
-        from cluster.engines.bert.forward import supports  # noqa: PLC0415  torch: 1.6 s
+        # Importing torch takes 1.6 s, so processes that open no engine do not import torch.
+        from cluster.engines.bert.forward import supports  # noqa: PLC0415
         from cluster.engines.local import LocalEngine  # noqa: PLC0415
 
         folder = open_model_folder(entry)
@@ -71,7 +72,8 @@ class LocalKind:
             log.info("engine_opened", path="packed forward", model=entry.name)
             engine: Engine = LocalEngine(folder, entry.settings)
             return engine
-        from cluster.engines.reference import ReferenceEngine  # noqa: PLC0415  sentence-transformers: 6 s
+        # Importing sentence-transformers takes 6 s, so it is imported only for models that need it.
+        from cluster.engines.reference import ReferenceEngine  # noqa: PLC0415
 
         log.warning("engine_opened", path="sentence-transformers", model=entry.name, because=reason)
         return ReferenceEngine(folder, entry.settings)

@@ -1,10 +1,10 @@
 """Call the compiled forward pass (``bert_avx2.c``: float32, AVX2) through ctypes.
 
 The C code computes the same vectors as ``forward`` from the same packed tokens. It runs once per batch, on
-the calling thread, without Python's lock. It is compiled when the project is installed. If there was no
-compiler, or the processor or the model is not supported, ``unfit`` returns the reason and ``forward`` runs
-instead. docs/decisions/014-a-compiled-forward.md explains why the C code can be faster than the matrix
-products of a library; ``timing`` measures whether it is faster.
+the calling thread, without Python's lock. The C code is compiled when the project is installed. If there was
+no compiler, or the C code does not support the processor or the model, ``unfit`` returns the reason and
+``forward`` runs instead. docs/decisions/014-a-compiled-forward.md explains why the C code can be faster than
+the matrix products of a library; ``timing`` measures whether the C code is faster.
 
     encoder = CompiledEncoder(folder)        # only if unfit(folder) is None
     vectors = encoder(ids)                   # (n, dim) float32, unit length
@@ -31,8 +31,9 @@ from cluster.engines.weights import ModelFolder
 LIBRARY = "cluster.engines.bert._avx2"
 #: Number of outputs of a layer that are computed together.
 PANEL = 16
-#: Inputs with this number of tokens or more are multiplied two rows at a time. Pairs need an eighth fewer
-#: multiplications, but read twice as many weights, so a shorter input alone would wait for memory.
+#: For an input with this number of tokens or more, the C code multiplies two rows (tokens) at a time. Pairs
+#: of rows need an eighth fewer multiplications, but read twice as many weights. So a single shorter input
+#: would be slower in pairs, because it would wait for memory.
 PAIRED_FROM = 32
 #: Size of a huge page in bytes.
 HUGE = 2 << 20
@@ -79,7 +80,10 @@ class _ModelStruct(Structure):
 
 @cache
 def library() -> ctypes.CDLL | None:
-    """Load the compiled library. Return None if it was not compiled or this processor cannot run it."""
+    """Load and return the compiled library.
+
+    Return None if the library was not compiled, or if this processor cannot run the library.
+    """
     spec = find_spec(LIBRARY)
     if spec is None or spec.origin is None:
         return None
@@ -101,7 +105,10 @@ def library() -> ctypes.CDLL | None:
 
 
 def unfit(folder: ModelFolder) -> str | None:
-    """Return why the compiled code cannot run a model that ``forward`` supports; None if it can."""
+    """Return the reason why the compiled code cannot run the model; None if there is no reason.
+
+    The caller has checked that ``forward`` supports the model.
+    """
     config, family = folder.config, family_of(folder.config)
     assert family is not None
     hidden, heads = int(config[family.hidden]), int(config[family.heads])
@@ -113,15 +120,16 @@ def unfit(folder: ModelFolder) -> str | None:
 
 
 class CompiledEncoder:
-    """Turns packed token ids into unit vectors. Safe to call from several threads."""
+    """Turns the token ids of a batch into vectors of unit length. Safe to call from several threads."""
 
     def __init__(self, folder: ModelFolder, *, pairs: bool = True) -> None:
         """Copy the weights into the layout of the C code.
 
         Args:
             folder: folder of the model.
-            pairs: also copy the weights into a second layout, for inputs of ``PAIRED_FROM`` tokens or more.
-                Without the second layout, these inputs take an eighth longer.
+            pairs: True to copy the weights also into a second layout, which inputs of ``PAIRED_FROM`` tokens
+                or more use. Without the second layout, these inputs take an eighth longer. Models whose
+                widths are not multiples of ``2 * PANEL`` never have the second layout.
         """
         compiled = library()
         assert (
@@ -159,7 +167,7 @@ class CompiledEncoder:
         )
 
     def __call__(self, ids: Sequence[NDArray[np.int32]]) -> Tensor:
-        """Compute (n, dim) float32. The inputs include their special tokens and may have any order.
+        """Compute the vectors of n inputs: (n, dim) float32. The inputs include special tokens, in any order.
 
         Raises:
             IndexError: an input is empty or too long, or an id is not in the vocabulary.
@@ -181,7 +189,7 @@ class CompiledEncoder:
         return vectors
 
     def _space(self, numbers: int) -> Tensor:
-        """Return working memory of the calling thread, with room for this many numbers."""
+        """Return working memory of the calling thread, with room for at least this many numbers."""
         space: Tensor | None = getattr(self._of_thread, "space", None)
         if space is None or len(space) < numbers:
             space = self._of_thread.space = _huge_pages(numbers)
@@ -200,7 +208,7 @@ class CompiledEncoder:
         return _LinearStruct(panels, self._keep(affine.bias), combined)
 
     def _part(self, numbers: int) -> int:
-        """Reserve room for this many numbers in the huge pages, and return its address."""
+        """Reserve memory for this many numbers in the huge pages. Return the address of this memory."""
         part, self._free = self._free[:numbers], self._free[numbers:]
         return self._keep(part)
 
@@ -208,13 +216,13 @@ class CompiledEncoder:
         return _NormStruct(self._keep(affine.weight), self._keep(affine.bias))
 
     def _keep(self, tensor: Tensor) -> int:
-        """Hold a reference to the tensor until the encoder is freed. Return the address of the numbers."""
+        """Keep the tensor, or a contiguous copy, as long as the encoder. Return the numbers' address."""
         self._kept.append(tensor.contiguous())
         return self._kept[-1].data_ptr()
 
 
 def _huge_pages(numbers: int) -> Tensor:
-    """Allocate (numbers,) float32 of zeros, in huge pages if the system has them.
+    """Allocate a tensor of (numbers,) float32 zeros, in huge pages if the system has huge pages.
 
     A query reads all weights once. With pages of 4 KiB, page look-ups would take a tenth of the query's time.
     """

@@ -1,7 +1,8 @@
-"""Run BERT and related encoders on packed tokens: the matrix has one row per token, and no padding.
+"""Run BERT and related encoders on packed tokens: one matrix has a row for each token of all inputs.
 
-Linear layers run on the whole matrix of tokens. Attention runs on groups of inputs of equal length (CPU), or
-in one kernel over cumulative lengths (GPU; see ``attention``). ``families`` lists the supported families.
+Inputs are not padded to one length. Linear layers run on the whole matrix of tokens. Attention runs on groups
+of inputs of equal length, or on a GPU in one kernel for inputs of different lengths (see ``attention``).
+``families`` lists the supported families.
 
     encoder = BertEncoder(folder, device=torch.device("cpu"), dtype=torch.float32)
     vectors = encoder(ids)                   # (n, dim) float32, unit length
@@ -27,7 +28,7 @@ from cluster.engines.weights import ModelFolder
 
 
 def supports(folder: ModelFolder) -> str | None:
-    """Return the reason why this forward pass cannot run the model; None if it can."""
+    """Return the reason why this forward pass cannot run the model; None if there is no reason."""
     config = folder.config
     family = family_of(config)
     if family is None:
@@ -68,7 +69,7 @@ class _Layer:
 
 
 class BertEncoder:
-    """Turns packed token ids into unit vectors. Safe to call from several threads."""
+    """Turns the token ids of a batch into vectors of unit length. Safe to call from several threads."""
 
     def __init__(
         self, folder: ModelFolder, *, device: torch.device, dtype: torch.dtype, int8: bool = False
@@ -79,12 +80,13 @@ class BertEncoder:
             folder: folder of the model.
             device: device that computes the vectors.
             dtype: number type of the layers.
-            int8: compute all linear layers in 8 bits, except the last linear layer of each block; CPU only.
+            int8: True to compute all linear layers in 8 bits, except the second linear layer of each
+                feed-forward block. Only for a CPU.
         """
         weights = BertWeights(folder)
         self.device, self.dtype = device, dtype
         self.heads, self.dim, self.pooling = weights.heads, weights.hidden, folder.pooling
-        # The embeddings are float32 for every type of the layers, because a look-up does no arithmetic. On a
+        # The embeddings are float32 even if the layers are not, because a look-up does no arithmetic. On a
         # CPU, the word embeddings stay in the mapped file.
         self._words, self._positions = weights.words.to(device), weights.positions.to(device)
         self._norm = _norm(weights.embeddings, weights.eps, device, torch.float32)
@@ -97,14 +99,17 @@ class BertEncoder:
 
     @property
     def has_kernel(self) -> bool:
-        """True if one call of an attention kernel computes inputs of different lengths without padding.
+        """True if the encoder has an attention kernel that computes inputs of different lengths in one call.
 
-        ``vectors`` needs such a kernel.
+        ``vectors`` needs this kernel.
         """
         return self._kernel is not None
 
     def __call__(self, ids: Sequence[NDArray[np.int32]]) -> Tensor:
-        """Compute (n, dim) float32 on the encoder's device. Inputs are sorted and include special tokens."""
+        """Compute the vectors of n inputs, (n, dim) float32, on the encoder's device.
+
+        The inputs are sorted by length and include their special tokens.
+        """
         if self.has_kernel:
             return self.vectors(to_gpu(ids, self.device))
         lengths = [len(one) for one in ids]
@@ -121,7 +126,7 @@ class BertEncoder:
         return functional.normalize(self._pool(x, lengths), dim=-1)
 
     def vectors(self, batch: Packed) -> Tensor:
-        """Compute (n, dim) float32 of a batch on the encoder's device, and do not wait for the device.
+        """Start to compute the vectors of a batch, (n, dim) float32, and do not wait for the GPU to finish.
 
         Call this method only if ``has_kernel`` is true.
         """

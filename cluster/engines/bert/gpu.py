@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-#: Number of tokens of each recorded size. A batch uses the smallest size that holds it.
+#: Number of tokens of each recorded size. A batch uses the smallest size that holds the batch.
 SIZES = (32, 64, 128, 256, 512)
 #: Maximum number of inputs of a recorded batch.
 MOST_INPUTS = 16
@@ -36,13 +36,13 @@ Record = Callable[[Forward], tuple[Callable[[], object], Tensor]]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Packed:
-    """A batch for kernels over cumulative lengths: the tokens of all inputs, one input after the other."""
+    """A batch in the form that variable-length kernels need: the tokens of one input after the other."""
 
-    #: (tokens,) int32.
+    #: (tokens,) int32: token ids of all inputs.
     ids: Tensor
     #: (tokens,) int32: position of each token in its input.
     positions: Tensor
-    #: (inputs + 1,) int32: start of each input, and end of the last input. An input may have no token.
+    #: (inputs + 1,) int32: first token of each input, and end of the last input. An input can have no token.
     bounds: Tensor
     #: The number of tokens of the longest input, or a larger number.
     longest: int
@@ -57,7 +57,10 @@ def to_gpu(ids: Ids, device: torch.device) -> Packed:
 
 
 def pack(ids: Ids, buffer: NDArray[np.int32], *, inputs: int) -> None:
-    """Write ids, positions and bounds into the buffer. The inputs that ``ids`` does not have get no token."""
+    """Write the ids, positions and bounds of a batch into the buffer.
+
+    If ``ids`` has fewer than ``inputs`` inputs, the bounds of the missing inputs say that they have no token.
+    """
     tokens = sum(map(len, ids))
     np.concatenate(ids, out=buffer[:tokens])
     np.concatenate([np.arange(len(one), dtype=np.int32) for one in ids], out=buffer[tokens : 2 * tokens])
@@ -68,7 +71,7 @@ def pack(ids: Ids, buffer: NDArray[np.int32], *, inputs: int) -> None:
 
 
 def unpacked(buffer: Tensor, *, inputs: int, longest: int) -> Packed:
-    """Return views of a buffer that ``pack`` filled."""
+    """Return the batch that ``pack`` wrote into the buffer, as views of the buffer."""
     tokens = (len(buffer) - inputs - 1) // 2
     return Packed(
         ids=buffer[:tokens],
@@ -100,7 +103,10 @@ def to_host(vectors: Tensor) -> NDArray[np.float32]:
 
 
 def recorded(forward: Forward) -> tuple[Callable[[], object], Tensor]:
-    """Record the forward pass as a CUDA graph."""
+    """Record the forward pass as a CUDA graph.
+
+    Return the function that replays the graph, and the tensor that each replay writes the result to.
+    """
     side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
     side.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(side):
@@ -114,7 +120,7 @@ def recorded(forward: Forward) -> tuple[Callable[[], object], Tensor]:
 
 
 class Replays:
-    """Holds the recorded forward passes (CUDA graphs) of each size. Safe to call from several threads."""
+    """Holds one recorded forward pass (a CUDA graph) for each size. Safe to call from several threads."""
 
     def __init__(
         self,
@@ -131,7 +137,7 @@ class Replays:
             encode: computes (inputs, dim) float32 of a packed batch. Batch and result are on the device.
             device: device of the buffers and of the computation.
             most_tokens: maximum number of tokens of one input.
-            record: ``recorded``, or a replacement if there is no GPU.
+            record: ``recorded``, or a replacement on a machine without a GPU.
             sizes: number of tokens of each size, ascending.
         """
         self._sizes = [_Size(tokens, encode, device, min(tokens, most_tokens), record) for tokens in sizes]
@@ -139,7 +145,10 @@ class Replays:
     def __call__(
         self, ids: Ids, fetch: Callable[[Tensor], NDArray[np.float32]]
     ) -> NDArray[np.float32] | None:
-        """Compute (n, dim) float32 on the device and copy it with ``fetch``. Return None if no size fits."""
+        """Compute the vectors, (n, dim) float32, on the device, and copy the vectors with ``fetch``.
+
+        Return None if the batch has too many tokens or inputs for all sizes.
+        """
         tokens = sum(map(len, ids))
         size = next((size for size in self._sizes if tokens <= size.tokens), None)
         return None if size is None or len(ids) > MOST_INPUTS else size(ids, fetch)
@@ -158,7 +167,7 @@ class _Size:
     ) -> None:
         self.tokens = tokens
         self._most_tokens = most_tokens
-        # If the free part of a buffer is longer than the longest possible input, it needs several fillers.
+        # If the free part of a buffer is longer than the longest possible input, one filler cannot fill it.
         self._inputs = MOST_INPUTS + -(-tokens // most_tokens)
         self._host = torch.empty(
             2 * tokens + self._inputs + 1, dtype=torch.int32, pin_memory=device.type == "cuda"
@@ -170,7 +179,7 @@ class _Size:
         self._lock = threading.Lock()
 
     def __call__(self, ids: Ids, fetch: Callable[[Tensor], NDArray[np.float32]]) -> NDArray[np.float32]:
-        with self._lock:  # the buffers belong to one batch until its vectors are copied
+        with self._lock:  # another batch would overwrite the buffers before ``fetch`` has copied the vectors
             self._fill(ids)
             self._device.copy_(self._host, non_blocking=True)
             self._replay()

@@ -4,12 +4,12 @@ Weights are rounded once, with one scale per output. Activations are rounded at 
 token. Because each token has its own scale, a vector depends on the tokens of its own input only. One scale
 for a whole batch would make a vector depend on the other inputs, and a scale measured beforehand would clip
 larger activations. The products use oneDNN's operator, which torch's compiler emits for quantised models.
-``forward`` uses this layer everywhere except for the second layer of each feed-forward block, because the
-inputs of that layer have too wide a range. ``int8_gate`` decides whether an engine may use 8 bits.
+``forward`` uses 8 bits for all linear layers except the second layer of each feed-forward block, because the
+inputs of that second layer have too wide a range. ``int8_gate`` decides whether an engine may use 8 bits.
 
 The operator gets the activations as unsigned integers with a zero point of 128, which gives the same
 products. The reason is speed: on AVX-512 without AMX, oneDNN has a kernel for unsigned times signed integers.
-For signed times signed integers it has only reference code, which is a thousand times slower.
+For signed times signed integers, oneDNN has only reference code, which is a thousand times slower.
 
     layer = Int8Linear(weight, bias, "gelu")
     y = layer(x)                    # (rows, out) in the dtype of x
@@ -30,20 +30,21 @@ STEPS = 127
 ZERO_POINT = 128
 #: Integer that represents the largest weight if one instruction adds four products (VNNI or AMX).
 WEIGHT_STEPS = 127
-#: Integer that represents the largest weight on other processors. They first add two products in 16 bits,
-#: which would overflow with larger weights.
+#: Integer that represents the largest weight on other processors. Other processors first add two products in
+#: 16 bits, and this sum would overflow with larger weights.
 WEIGHT_STEPS_IN_16_BITS = 63
 #: Numbers of rows, inputs and outputs of the matrix product with which ``weight_steps`` tests the processor.
 PROBE = 16, 64, 64
-#: Smallest scale; it avoids a division by zero for a token of zeros.
+#: Smallest value for the largest number of a token or an output. It avoids a division by zero if all numbers
+#: of the token or the output are zero.
 LEAST = 1e-12
 
 
 class Int8Linear:
-    """Computes ``activation(x @ weight.T + bias)`` for x of (rows, in)."""
+    """Computes ``activation(x @ weight.T + bias)`` in 8 bits, for x of (rows, in)."""
 
     def __init__(self, weight: Tensor, bias: Tensor, activation: Activation = "none") -> None:
-        """Round the weight. Weight and bias are float32.
+        """Round the weight to 8 bits. Weight and bias are float32.
 
         Raises:
             Misconfigured: this torch has no operator for 8-bit layers.
@@ -59,16 +60,16 @@ class Int8Linear:
         scale = numbers.abs().amax(dim=1, keepdim=True).clamp_(min=LEAST).div_(STEPS)
         rounded = (
             (numbers / scale).round_().to(torch.int8).view(torch.uint8).add_(ZERO_POINT)
-        )  # the addition overflows, as intended
+        )  # the addition overflows, so that -127 to 127 become 1 to 255
         y = _product(rounded, ZERO_POINT, self._weight, self._scale, self._zero)
         return activate(y.mul_(scale).add_(self._bias), self._activation).to(x.dtype)
 
 
 @cache
 def weight_steps() -> int:
-    """Return the integer for the largest weight: 127 if this processor adds such products exactly, else 63.
+    """Return the integer for the largest weight: 127 if this processor adds products of 127 exactly, else 63.
 
-    The vectors depend on this number, so a recall measured with one number does not hold for the other.
+    The vectors depend on this integer, so a recall measured with one integer does not hold for the other.
 
     Raises:
         Misconfigured: this torch has no 8-bit layers.

@@ -1,10 +1,12 @@
 """A linear layer that copies its weight once into oneDNN's layout, if torch offers oneDNN's operators.
 
 torch's own float32 ``linear`` calls MKL and packs the weight again at every call. The operators of oneDNN are
-private to torch (torch's compiler emits them). If they are missing or fail, torch's own ``linear`` runs.
+private functions of torch, which torch's compiler uses. If the operators are missing, or fail in a test with
+zeros, torch's own ``linear`` runs.
 
-oneDNN applies the activation while the product is in registers. For float32 without AVX-512, its GELU is not
-used: on AVX2 it takes four times as long as torch's GELU, which takes a tenth of the whole forward pass.
+oneDNN applies the activation while the product is in registers. For float32 without AVX-512, this module uses
+torch's GELU, because oneDNN's GELU takes four times as long on AVX2. torch's GELU takes a tenth of the whole
+forward pass.
 """
 
 from typing import Any, Literal
@@ -31,8 +33,8 @@ def rounded_rows(rows: int) -> int:
     """Round a number of rows up to one of a few dozen values, for batches on a CPU.
 
     oneDNN and torch cache a plan for each layer and each number of rows. The plans of one model take up to
-    two megabytes for each of the last thousand numbers of rows. With batches of every size, a saturated
-    replica grew by 200 MiB a minute.
+    two megabytes for one number of rows, and the caches hold the last thousand numbers of rows. With batches
+    of every size, the memory of a saturated replica grew by 200 MiB a minute.
     """
     step = next((step for most, step in STEPS.items() if rows <= most), LARGE_STEP)
     return -(-rows // step) * step
@@ -69,7 +71,7 @@ def _fuses_gelu(dtype: torch.dtype) -> bool:
 
 
 def activate(y: Tensor, activation: Activation) -> Tensor:
-    """Apply the activation in place."""
+    """Apply the activation to ``y`` in place, and return ``y``."""
     if activation == "none":
         return y
     return torch.ops.aten.gelu_(y) if activation == "gelu" else y.relu_()

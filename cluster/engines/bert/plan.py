@@ -1,8 +1,8 @@
 """Plan batches: decide which inputs the encoder computes together.
 
 Inputs are sorted by their number of tokens. Inputs of equal length are then neighbours, and attention
-computes them as one group. The token budget limits each batch. Nothing is padded, so inputs of different
-lengths in one batch cost nothing.
+computes these neighbours as one group. The token budget limits each batch. Nothing is padded, so a batch with
+inputs of different lengths takes no extra time for padding.
 
     for batch in plan(lengths, budget=4096):
         encode([inputs[i] for i in batch])
@@ -17,12 +17,14 @@ from numpy.typing import NDArray
 def plan(
     lengths: Sequence[int] | NDArray[np.integer], *, budget: int, parts: int = 1
 ) -> list[NDArray[np.intp]]:
-    """Return the indices of the inputs of each batch: long inputs first, about equal work in all batches.
+    """Divide the inputs into batches with about equal numbers of tokens, the longest inputs first.
+
+    Return the indices of the inputs of each batch.
 
     Args:
         lengths: (n,) number of tokens of each input.
         budget: maximum number of tokens of one batch. A longer input gets a batch of its own.
-        parts: number of workers. The number of batches is a multiple of ``parts`` if the inputs allow it.
+        parts: number of workers. If possible, the number of batches is a multiple of ``parts``.
     """
     lengths = np.asarray(lengths, dtype=np.int64)
     total = int(lengths.sum())
@@ -44,7 +46,10 @@ def plan(
 
 
 def groups(lengths: Sequence[int]) -> list[tuple[int, int, int]]:
-    """Group the inputs of a sorted batch by length: (first token, number of inputs, tokens per input)."""
+    """Group the inputs of a sorted batch by length.
+
+    Return for each group: the position of its first token, the number of inputs, the tokens of one input.
+    """
     runs: list[tuple[int, int, int]] = []
     first = 0
     for length in lengths:

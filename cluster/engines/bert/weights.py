@@ -1,8 +1,8 @@
 """Read the weights of BERT and related encoders, layer by layer, under the same names for all families.
 
 Both forward passes, ``forward`` and ``compiled``, read their weights here and then copy the linear layers
-into different layouts. The embeddings are views of the mapped file, so all replicas on a node share the
-memory of the embeddings.
+into different layouts. The word embeddings of a float32 file are a view of the mapped file, so all replicas
+on a node share the memory of the word embeddings.
 
     weights = BertWeights(folder)
     weights.words                            # (vocabulary, hidden) float32
@@ -20,7 +20,8 @@ from cluster.engines.bert.linear import Activation
 from cluster.engines.families import family_of
 from cluster.engines.weights import ModelFolder
 
-#: Epsilon of DistilBERT's normalisation, which is in its code. Other families have it in config.json.
+#: Epsilon of DistilBERT's normalisation, which is a constant in DistilBERT's code. Other families have the
+#: epsilon in config.json.
 DISTILBERT_EPS = 1e-12
 ACTIVATIONS: dict[str, Activation] = {"gelu": "gelu", "relu": "relu"}
 
@@ -36,8 +37,8 @@ class Affine(NamedTuple):
 class LayerWeights:
     """The weights of one layer, in the order of computation."""
 
-    #: Weights of queries, keys and values, one below the other. The weights of the queries are already
-    #: multiplied by attention's scale, so no kernel has to multiply by it.
+    #: Weights and biases of queries, keys and values, one below the other. The weights and biases of the
+    #: queries are already multiplied by attention's scale, so no kernel has to multiply by the scale.
     qkv: Affine
     #: Linear layer after attention.
     projection: Affine
@@ -52,7 +53,7 @@ class LayerWeights:
 
 
 class BertWeights:
-    """The weights of a model of one of the ``families``, on the CPU and in float32."""
+    """Reads the weights of a model whose family is in ``families``. The weights are float32 on the CPU."""
 
     def __init__(self, folder: ModelFolder) -> None:
         config, family = folder.config, family_of(folder.config)
@@ -71,8 +72,8 @@ class BertWeights:
         if family.token_types:
             self.positions = self.positions + self._get(family.token_types)[0]
         self.embeddings = self._affine("embeddings.LayerNorm")
-        #: (rows, heads), see ``attention.bias_by_distance``; None if the attention of this family has no such
-        #: bias.
+        #: (rows, heads): the table for ``attention.bias_by_distance``; None if the attention of this family
+        #: has no bias by distance.
         self.distance_bias = self._get(family.distance_bias) if family.distance_bias else None
 
     def layer(self, number: int) -> LayerWeights:

@@ -20,7 +20,10 @@ log = structlog.get_logger(__name__)
 
 
 def open_on_cpu(folder: ModelFolder, settings: Settings, paths: Paths | None = None) -> tuple[Encoder, str]:
-    """Open an encoder on these paths; None: on the fastest paths. Return the encoder and its precision."""
+    """Open an encoder on ``paths``, or on the fastest paths if ``paths`` is None.
+
+    Return the encoder and the name of the encoder's precision.
+    """
     paths = paths or paths_for(folder, settings)
     without_compiled = {"not_compiled_because": reason} if (reason := unfit(folder)) else {}
     log.info("encoder_opened", query=paths.query.value, batch=paths.batch.value, **without_compiled)
@@ -30,8 +33,10 @@ def open_on_cpu(folder: ModelFolder, settings: Settings, paths: Paths | None = N
 def paths_for(folder: ModelFolder, settings: Settings) -> Paths:
     """Find the fastest path on this processor for single queries, and the fastest path for batches.
 
+    The precision of the settings limits the paths.
+
     Raises:
-        Misconfigured: int8 is set, but it is not faster than float32, or this torch does not support it.
+        Misconfigured: int8 is set, but int8 is not faster than float32, or this torch has no 8-bit layers.
     """
     among = candidates(folder, settings.precision)
     if len(among) == 1:
@@ -46,5 +51,5 @@ def paths_for(folder: ModelFolder, settings: Settings) -> Paths:
 
 
 def threads_of(settings: Settings) -> int:
-    """Return the number of worker threads of an engine on a CPU."""
+    """Return the number of worker threads of an engine on a CPU: the setting, or else the number of cores."""
     return settings.engine_threads or granted_cores()

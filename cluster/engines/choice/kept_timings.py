@@ -4,8 +4,8 @@
 
 A file names the processor, the shape of the model, the version of torch, the code of the forward passes, the
 number of threads and the paths, and is valid only for these. If the file is missing, damaged or not valid,
-the paths are timed again and the file is replaced in one step. If several processes do this at the same time,
-the process that ends later uses the timings of the process that ended earlier.
+the paths are timed again and the file is replaced in one step. If two processes time the paths at the same
+time, the process that ends later uses the timings of the process that ended earlier.
 """
 
 import json
@@ -57,16 +57,19 @@ def timings_of(
     paths: Sequence[NumericPath],
     measured: Callable[[], Timings],
 ) -> Timings:
-    """Return the stored timings for this model and machine. If there are none, measure and store them."""
+    """Return the stored timings for this model and machine.
+
+    If there are no stored timings, call ``measured``, and store and return its timings.
+    """
     conditions = _conditions(folder, threads, paths)
     file = settings.home / "engines" / f"{digest(json.dumps(conditions), size=8)}.json"
     kept = _read(file, conditions)
     if kept is not None:
         return kept
     timings = measured()
-    timings = (
-        _read(file, conditions) or timings
-    )  # another process may have written timings meanwhile; with these, both choose the same paths
+    # Another process may have stored timings during the measurement. Use the stored timings, so that both
+    # processes choose the same paths.
+    timings = _read(file, conditions) or timings
     log.info("paths_timed", file=str(file), **_rounded(timings))
     try:
         _write(file, conditions, timings)
@@ -100,7 +103,7 @@ def _conditions(folder: ModelFolder, threads: int, paths: Sequence[NumericPath])
 
 @cache
 def _code() -> str:
-    """Return a digest of the code whose speed is measured."""
+    """Return a digest of the files in ``CODE`` and of the compiled library."""
     folder, compiled = Path(__file__).parents[1], find_spec(LIBRARY)
     files = [folder / name for name in CODE]
     if compiled is not None and compiled.origin is not None:
@@ -112,7 +115,7 @@ def _code() -> str:
 
 
 def _read(file: Path, conditions: Mapping[str, Any]) -> Timings | None:
-    """Read the timings in the file. Return None if they cannot be used."""
+    """Return the timings in the file. Return None if the file is missing, damaged or for other conditions."""
     try:
         kept = json.loads(file.read_text(encoding="utf-8"))
         loads = {
@@ -129,7 +132,7 @@ def _read(file: Path, conditions: Mapping[str, Any]) -> Timings | None:
 
 
 def _write(file: Path, conditions: Mapping[str, Any], timings: Timings) -> None:
-    """Write the file in one step."""
+    """Write the file in one step, so that no process reads an incomplete file."""
     file.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(
         "w", encoding="utf-8", dir=file.parent, prefix=f".{file.stem}-", delete=False

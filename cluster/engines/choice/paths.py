@@ -1,11 +1,11 @@
 """List the numeric paths that can compute a model on a CPU, and choose the two paths of an engine.
 
-Memory limits the speed of a single query, and arithmetic limits the speed of a batch, so their fastest paths
-may differ. No processor flag says which path is faster. So ``timing`` measures the paths, and ``choose``
-compares the timings. ``fastest`` calls this module.
+Memory limits the speed of a single query, and arithmetic limits the speed of a batch. So the fastest path for
+queries may not be the fastest path for batches. No processor flag says which path is faster. So ``timing``
+measures the paths, and ``choose`` compares the timings. ``fastest`` calls this module.
 
     paths = choose(timings, "auto")
-    encoder = open_encoder(paths, folder)     # a batch goes to the path of its size
+    encoder = open_encoder(paths, folder)     # the size of a batch decides which path computes the batch
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -34,9 +34,12 @@ CPU = torch.device("cpu")
 
 
 class NumericPath(StrEnum):
-    """A forward pass and the number type of its products. Of two equally fast paths, the first is used."""
+    """A forward pass and the number type of its products.
 
-    #: A vector from this path has the same bits, also if other inputs are in its batch.
+    If two paths are about equally fast, the path that comes first in this list is used.
+    """
+
+    #: This path gives an input the same bits, whatever other inputs are in the batch.
     COMPILED = "compiled float32"
     FLOAT32 = "torch float32"
     BFLOAT16 = "torch bfloat16"
@@ -55,7 +58,7 @@ COARSEST_FIRST = ("int8", "bfloat16", "float32")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Paths:
-    """The two numeric paths of an engine; they may be equal."""
+    """The two numeric paths of an engine. Both can be the same path."""
 
     #: Path of batches of up to ``QUERY_TOKENS`` tokens.
     query: NumericPath
@@ -72,29 +75,33 @@ class Paths:
 class Timings:
     """The time that each path takes on one core, in milliseconds."""
 
-    #: For a single query.
+    #: The time of a single query on each path.
     query: Mapping[NumericPath, float]
-    #: For a batch.
+    #: The time of a batch on each path.
     batch: Mapping[NumericPath, float]
 
 
 class Encoder(Protocol):
-    """Turns packed token ids into vectors of unit length."""
+    """Turns the token ids of a batch into vectors of unit length."""
 
     dim: int
 
     def __call__(self, ids: Sequence[NDArray[np.int32]]) -> Tensor:
-        """Compute (n, dim) float32. Inputs are sorted by length and include their special tokens."""
+        """Compute the vectors of n inputs: (n, dim) float32.
+
+        The inputs are sorted by length and include their special tokens.
+        """
 
 
 def candidates(folder: ModelFolder, precision: str) -> tuple[NumericPath, ...]:
-    """Return the paths to time for a model at this precision. A single path needs no timing."""
+    """Return the paths that may compute a model at this precision. If there is only one, do not time it."""
     float32 = (NumericPath.FLOAT32,) if unfit(folder) else (NumericPath.COMPILED, NumericPath.FLOAT32)
     if precision == "float32":
         return float32
     if precision == "bfloat16":
         return (NumericPath.BFLOAT16,)
-    # A processor without bfloat16 instructions emulates bfloat16, at a seventh of the speed of float32.
+    # A processor without bfloat16 instructions emulates bfloat16, at a seventh of the speed of float32. So
+    # bfloat16 is not worth timing on such a processor.
     native = multiplies_bf16()
     if precision == "int8":
         return (*float32, NumericPath.INT8_FLOAT32, *([NumericPath.INT8_BFLOAT16] if native else []))
@@ -104,8 +111,10 @@ def candidates(folder: ModelFolder, precision: str) -> tuple[NumericPath, ...]:
 def choose(timings: Timings, precision: str) -> Paths:
     """Choose the fastest path for single queries and the fastest path for batches.
 
+    If the precision is int8, batches use the fastest 8-bit path.
+
     Raises:
-        Misconfigured: int8 is set and is not faster than float32.
+        Misconfigured: the precision is int8, and int8 is not faster than float32.
     """
     paths = list(timings.batch)
     coarse = [path for path in paths if path.precision == "int8"]
@@ -130,7 +139,7 @@ def _fastest(paths: Iterable[NumericPath], ms: Mapping[NumericPath, float]) -> N
 
 
 def open_encoder(paths: Paths, folder: ModelFolder) -> Encoder:
-    """Open an encoder on both paths. If they are equal, the weights are loaded once."""
+    """Open an encoder on both paths. If both are the same path, the weights are loaded only once."""
     batch = open_path(paths.batch, folder)
     if paths.query == paths.batch:
         return batch
@@ -144,7 +153,7 @@ def open_path(path: NumericPath, folder: ModelFolder, *, short_only: bool = Fals
         path: path to open.
         folder: folder of the model.
         short_only: True if inputs have at most ``QUERY_TOKENS`` tokens. The compiled forward pass then needs
-            only one of its two layouts.
+            only one of its two layouts of the weights.
     """
     if path is NumericPath.COMPILED:
         return CompiledEncoder(folder, pairs=not short_only)
@@ -153,13 +162,16 @@ def open_path(path: NumericPath, folder: ModelFolder, *, short_only: bool = Fals
 
 
 class ByLoad:
-    """Computes each batch on the path for the batch's size. Safe to call from several threads."""
+    """Computes each batch on one of two paths, by the batch's size. Safe to call from several threads."""
 
     def __init__(self, *, query: Encoder, batch: Encoder) -> None:
         self._query, self._batch = query, batch
         self.dim = batch.dim
 
     def __call__(self, ids: Sequence[NDArray[np.int32]]) -> Tensor:
-        """Compute (n, dim) float32. Inputs are sorted by length and include their special tokens."""
+        """Compute the vectors of n inputs: (n, dim) float32.
+
+        The inputs are sorted by length and include their special tokens.
+        """
         lone = sum(len(one) for one in ids) <= QUERY_TOKENS
         return (self._query if lone else self._batch)(ids)

@@ -1,14 +1,14 @@
 """Time each numeric path on this machine, with a single query and with a batch, in a fraction of a second.
 
-This runs when an engine first opens on a machine; ``kept_timings`` keeps the timings for later openings.
+The paths are timed when an engine first opens on a machine; ``kept_timings`` keeps the timings for later.
 
     part = part_of(folder)
     timings = measure({path: open_path(path, part) for path in paths})
 
 Paths are timed in turns, in the processor time of one thread, and the shortest of a few calls counts. So
 other work on the machine changes the timings little. Only the first layers of a model are timed, because all
-layers have the same shape. An engine has one thread per core, but one thread is enough for timing: two
-threads that ran at the same time changed no path's time by more than 5%.
+layers have the same shape. An engine has one thread per core, but one thread is enough for timing, because
+two threads that ran at the same time changed no path's time by more than 5%.
 """
 
 import time
@@ -24,27 +24,30 @@ from cluster.engines.choice.paths import Encoder, NumericPath, Timings
 from cluster.engines.families import family_of
 from cluster.engines.weights import ModelFolder
 
-#: Number of tokens of each input, for a query and for a batch. Matrix products of 128 rows or more run at
-#: full speed.
+#: Number of tokens of each input of the timed query (``QUERY``) and of the timed batch (``BATCH``). Matrix
+#: products of 128 rows or more run at full speed.
 QUERY, BATCH = (15,), (128, 64)
-#: Number of tokens of the first input that every path computes. A small input finds the paths that would take
-#: seconds for a larger input.
+#: Number of tokens of the input that every path computes first. This small input shows in a short time which
+#: paths would take seconds for a larger input.
 PROBE = (2,)
-#: Number of calls of each path with each input, after a first call that prepares memory and kernels.
+#: Number of calls of each path with ``PROBE``, ``QUERY`` and ``BATCH``, after a first call that prepares
+#: memory and kernels.
 PROBES, QUERIES, BATCHES = 2, 5, 2
-#: A path that takes more than this many times the time of the best path is not called again. A reference
-#: kernel takes thousands of times as long.
+#: A path that takes more than this many times the time of the best path is not called again. ``HOPELESS`` is
+#: for the batch, ``HOPELESS_PROBE`` for the probe and the query. A reference kernel takes thousands of times
+#: as long.
 HOPELESS_PROBE, HOPELESS = 20.0, 3.0
-#: Minimum number of weights in the timed layers, if the model has so many: three layers of MiniLM. They take
-#: 20 MB in float32, which is more than a core's own caches.
+#: Minimum number of weights in the timed layers, if the model has so many weights. Three layers of MiniLM
+#: have this number. The weights take 20 MB in float32, which is more than a core's own caches.
 PART_WEIGHTS = 5_000_000
 
 Milliseconds = dict[NumericPath, float]
 
 
 def part_of(folder: ModelFolder) -> ModelFolder:
-    """Return a copy of the model that has only the timed layers. The copy uses mean pooling, so that its last
-    layer computes all tokens.
+    """Return a description of the model that has only the timed layers.
+
+    The description says mean pooling, so that the last layer computes all tokens.
     """
     family = family_of(folder.config)
     assert family is not None  # checked by ``forward.supports``
@@ -54,8 +57,8 @@ def part_of(folder: ModelFolder) -> ModelFolder:
 
 
 def measure(encoders: Mapping[NumericPath, Encoder]) -> Timings:
-    """Time the encoders of one model on the same inputs."""
-    # OpenMP has a number of threads for each calling thread, so this does not change other threads.
+    """Time the encoders of one model on the same inputs, with one thread."""
+    # OpenMP keeps its number of threads for each calling thread, so the new thread changes no other thread.
     with ThreadPoolExecutor(1, "timing", torch.set_num_threads, (1,)) as alone:
         return alone.submit(_measure, encoders).result()
 
@@ -73,9 +76,9 @@ def _measure(encoders: Mapping[NumericPath, Encoder]) -> Timings:
 def _least(
     encoders: Mapping[NumericPath, Encoder], lengths: Sequence[int], calls: int, *, hopeless: float
 ) -> Milliseconds:
-    """Measure the shortest time of each path."""
+    """Call each path several times with the same inputs, and return the shortest time of each path."""
     draw = np.random.default_rng(0)
-    # Every vocabulary has the ids below 1,000.
+    # Every vocabulary has the ids below 1,000, so these random ids are valid in each model.
     ids = [draw.integers(0, 1_000, length).astype(np.int32) for length in lengths]
     least = {path: _ms(encoder, ids) for path, encoder in encoders.items()}
     best = min(least.values())
@@ -93,5 +96,5 @@ def _ms(encoder: Encoder, ids: Sequence[NDArray[np.int32]]) -> float:
 
 
 def _estimated(probed: Milliseconds, lengths: Sequence[int]) -> Milliseconds:
-    """Estimate the time of each path for these inputs from the time of its probe."""
+    """Estimate the time of each path for these inputs from the path's time for the probe."""
     return {path: ms * sum(lengths) / sum(PROBE) for path, ms in probed.items()}
