@@ -183,8 +183,7 @@ class Engine(Protocol):
         """
 
     def embed(self, texts: Sequence[str]) -> Embeddings:
-        """Compute the vectors of the texts. An empty string is a valid text, and an empty list gives (0, dim).
-        """
+        """Compute the vectors of the texts. An empty list gives (0, dim). An empty string is a valid text."""
 
     def embed_ids(self, ids: Sequence[NDArray[np.int32]]) -> NDArray[np.float32]:
         """Compute the vectors, (n, dim) float32, of tokenised inputs without their special tokens.

@@ -14,15 +14,16 @@ import os
 import sys
 import threading
 
-#: Number added to the nice value of a bulk thread, which then gets a tenth of the weight of an urgent thread.
-#: With 5, queries waited 1.5 times as long. With 19, bulk threads could get no processor time.
+#: Number added to the nice value of a bulk thread. For the scheduler, the bulk thread then has a tenth of the
+#: weight of an urgent thread. With 5, queries waited 1.5 times as long. With 19, bulk threads could get no
+#: processor time.
 NICE_STEP = 10
 #: The largest nice value on Linux.
 LOWEST_PRIORITY_NICE = 19
 
 
 def lower_priority(thread: int) -> None:
-    """Lower the priority of a thread of this process. Does nothing except on Linux."""
+    """Lower the priority of a thread of this process. On systems other than Linux, do nothing."""
     if sys.platform == "linux":
         own = os.getpriority(os.PRIO_PROCESS, thread)
         os.setpriority(os.PRIO_PROCESS, thread, min(LOWEST_PRIORITY_NICE, own + NICE_STEP))
@@ -41,7 +42,7 @@ class Lanes:
         self._lock = threading.Lock()
 
     def join(self, *, urgent: bool) -> None:
-        """Register the calling thread as an urgent thread or as a bulk thread."""
+        """Register the calling thread as an urgent or a bulk thread, and lower priorities if needed."""
         thread = threading.get_native_id()
         with self._lock:
             if not urgent:

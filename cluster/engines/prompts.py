@@ -31,5 +31,5 @@ KINDS: dict[str, tuple[str, ...]] = {
 
 
 def prompt_for(prompts: Mapping[str, str], kind: str) -> str:
-    """Return the prompt for this kind of input (a key of ``KINDS``); empty if the model has none."""
+    """Return the prompt for this kind of input (a key of ``KINDS``); empty if there is no such prompt."""
     return next((prompts[name] for name in KINDS[kind] if name in prompts), "")

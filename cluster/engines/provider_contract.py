@@ -23,17 +23,18 @@ class RequestLimits:
 
     #: Maximum number of inputs.
     inputs: int
-    #: Maximum number of tokens.
+    #: Maximum number of tokens. An input with more tokens is sent alone.
     tokens: int
-    #: Minimum number of tokens of a request that is made smaller only to send more requests at the same time.
+    #: Callers may divide inputs into smaller requests, to send several requests at the same time. A request
+    #: should not become smaller than this number of tokens.
     least_tokens: int
 
 
 @runtime_checkable
 class ProviderEngine(Engine, Protocol):
-    """An engine that calls another service. A request has inputs of one organisation, which pays for the
-    request.
+    """An engine that calls another service.
 
+    All inputs of a request belong to one organisation, which pays for the request.
     ``concurrency`` is the maximum number of requests in flight for one organisation.
     """
 
@@ -53,10 +54,11 @@ class ProviderEngine(Engine, Protocol):
                 not answer.
 
         Raises:
-            Throttled: the rate limit has no room within that time. ``retry_after_s`` says when it will have
-                room.
+            Throttled: the rate limit has no room within ``patience_s``. ``retry_after_s`` says when the rate
+                limit will have room.
             ProviderUnavailable: the service does not answer, after all retries.
             Misconfigured: the service refuses the key, the model or the account.
+            InvalidInput: an input is too long, or an id is not in the vocabulary.
         """
 
     def submit(
@@ -65,4 +67,4 @@ class ProviderEngine(Engine, Protocol):
         """Compute as ``embed_ids`` does, in the background. Cancelling the future stops the requests."""
 
     def close(self) -> None:
-        """Close the connections. Requests in flight are cancelled."""
+        """Cancel the requests in flight, and close the connections."""

@@ -1,7 +1,8 @@
 """Compute vectors with sentence-transformers, for models that our own forward pass cannot run.
 
-sentence-transformers is slower than our forward pass, and importing it takes six seconds. Tests compare our
-vectors with its vectors. Only this file and ``cross_encoder`` import sentence-transformers.
+sentence-transformers is slower than our forward pass, and importing it takes six seconds. Tests compare the
+vectors of our forward pass with the vectors of sentence-transformers. Only this file and ``cross_encoder``
+import sentence-transformers.
 """
 
 import threading
@@ -22,8 +23,9 @@ BATCH_SIZE = 32
 
 
 class ReferenceEngine:
-    """Implements ``Engine`` with ``SentenceTransformer.encode``, in float32. It computes one call at a
-    time.
+    """Implements ``Engine`` with ``SentenceTransformer.encode``, in float32.
+
+    The engine computes only one call at a time.
     """
 
     concurrency = 1
@@ -57,7 +59,7 @@ class ReferenceEngine:
         )
 
     def embed_ids(self, ids: Sequence[NDArray[np.int32]]) -> NDArray[np.float32]:
-        """Compute (n, dim) float32 for tokenised inputs.
+        """Compute the vectors, (n, dim) float32, of tokenised inputs, which are first converted to texts.
 
         Raises:
             InvalidInput: an input is too long, or an id is not in the vocabulary.
@@ -68,7 +70,7 @@ class ReferenceEngine:
     def submit(
         self, batch: Sequence[NDArray[np.int32]], *, urgent: bool = False
     ) -> Future[NDArray[np.float32]]:
-        """Compute (n, dim) float32 for one batch in a worker thread. ``urgent`` has no effect."""
+        """Compute the vectors of a batch, (n, dim) float32, in a worker thread. ``urgent`` has no effect."""
         del urgent
         return self._worker.submit(self.embed_ids, batch)
 

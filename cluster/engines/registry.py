@@ -1,4 +1,4 @@
-"""Find the models that this cluster serves by name, and open each model with the kind of engine it needs.
+"""Find the models that this cluster serves by name, and open each model with its kind of engine.
 
 Only this module combines the settings ``model``, ``model_path``, ``model_sha256`` and ``models``. The
 endpoint, the workers, the bulk jobs and the doctor call it. To add a kind of engine, write one file, such as
@@ -6,7 +6,7 @@ endpoint, the workers, the bulk jobs and the doctor call it. To add a kind of en
 
     registry = Registry(settings)
     entry = registry.of(store.fingerprint)       # the model that a vector store was built with
-    describe(entry).dim                          # reads no weights
+    describe(entry).dim                          # loads no weights
     open_engine(entry).embed(["a text"])
 """
 
@@ -28,8 +28,8 @@ from cluster.errors import Conflict, InvalidInput, Misconfigured
 from cluster.settings import Settings
 from cluster.settings.models import PLACEMENT, ModelOptions, ModelSetting
 
-#: A request for a new store names this instead of a model if callers give the store's vectors. No model has
-#: this name.
+#: A request for a new vector store has this word instead of a model's name if callers give the vectors. No
+#: model can have this name.
 NO_MODEL = "none"
 #: Each kind of engine by the word before the colon in ``CLUSTER_MODELS``. A folder without such a word has
 #: the kind ``local``.
@@ -47,10 +47,10 @@ class Registry:
         """Read the models from the settings.
 
         Raises:
-            Misconfigured: a model has a kind that does not exist or an option that its kind does not take, or
-                the default model has two sources.
+            Misconfigured: a model has a name that is not allowed, a kind that does not exist or an option
+                that the model cannot have, or the default model has two sources.
         """
-        #: The models by name: first the default model, then the others in the order of the settings.
+        #: The models by name: first the default model, then all other models in the order of the settings.
         self.entries: Mapping[str, ModelEntry] = MappingProxyType(_entries(settings))
         #: The model for new vector stores and requests that do not name a model.
         self.default: ModelEntry = self.entries[settings.model]
@@ -59,7 +59,7 @@ class Registry:
         """Return the model with this name.
 
         Raises:
-            InvalidInput: no model has this name; the message names those that exist.
+            InvalidInput: no model has this name; the message lists the names of the models.
         """
         if name not in self.entries:
             raise InvalidInput(
@@ -72,7 +72,7 @@ class Registry:
         """Return the model that computes vectors with this fingerprint's id.
 
         Raises:
-            Conflict: no model of the registry computes such vectors. The message names the model and remedy.
+            Conflict: no model of the registry computes vectors with this id. The message says what to do.
             Misconfigured: the model with the fingerprint's name cannot be described.
         """
         if fingerprint.given:

@@ -16,17 +16,20 @@ log = structlog.get_logger(__name__)
 
 
 class SentenceTransformersKind(LocalKind):
-    """Implements ``EngineKind`` for folders in the layout of sentence-transformers. Code in the folder is
-    never run.
+    """Implements ``EngineKind`` for folders in the layout of sentence-transformers.
+
+    Code in the folder is never run.
     """
 
     def open_engine(self, entry: ModelEntry) -> Engine:
         """Open the model on sentence-transformers, in float32.
 
         Raises:
-            Misconfigured: the folder is missing or incomplete, or the model needs code from its folder.
+            Misconfigured: the folder is missing or incomplete, the hash of its weights is not the expected
+                hash, or the model needs code from its folder.
         """
-        from cluster.engines.reference import ReferenceEngine  # noqa: PLC0415  sentence-transformers: 6 s
+        # Importing sentence-transformers takes 6 s, so it is imported only to open an engine.
+        from cluster.engines.reference import ReferenceEngine  # noqa: PLC0415
 
         folder = open_model_folder(entry)
         log.info("engine_opened", path="sentence-transformers", model=entry.name)

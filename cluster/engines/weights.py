@@ -1,7 +1,7 @@
 """Find, check and describe a model's folder in the layout of sentence-transformers, without importing torch.
 
-The engine kind ``local`` uses this module. Pickled weights are never read, and code in a model's folder is
-never run.
+The engine kinds ``local`` and ``sentence-transformers`` use this module. Pickled weights are never read, and
+code in a model's folder is never run.
 
     folder = open_model_folder(Registry(settings).default)
     folder.config["hidden_size"], folder.pooling, folder.sha256
@@ -26,7 +26,7 @@ PACKAGE_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9
 WEIGHTS_FILE = "model.safetensors"
 PROMPTS_FILE = "config_sentence_transformers.json"
 #: The poolings that we support, by the names that sentence-transformers writes to the configuration. Before
-#: version 5 it wrote flags; since version 5 it writes one name.
+#: version 5, sentence-transformers wrote flags; since version 5, it writes one name.
 POOLINGS = {
     "pooling_mode_mean_tokens": "mean",
     "pooling_mode_cls_token": "cls",
@@ -86,8 +86,8 @@ def open_model_folder(entry: ModelEntry) -> ModelFolder:
     """Read and check the folder of a local model, or the packaged model if the entry names no folder.
 
     Raises:
-        Misconfigured: the folder or a file in it is missing, the weights are not the expected ones, or the
-            model needs code from its folder.
+        Misconfigured: the folder's path is not absolute, a file is missing or incomplete, the hash of the
+            weights is not the expected hash, or the model needs code from its folder.
     """
     path = _packaged() if entry.source is None else Path(entry.source)
     if not path.is_absolute():
@@ -126,7 +126,7 @@ def _digest(file: Path) -> str:
 
 @cache
 def _digest_as_of(file: Path, _inode: int, _size: int, _changed_ns: int) -> str:
-    """Hash the file once per process for each state of the file: 90 MB take a tenth of a second."""
+    """Hash the file, once per process for each state of the file, because 90 MB take a tenth of a second."""
     with file.open("rb") as stream:
         return file_digest(stream, "sha256").hexdigest()
 
@@ -157,7 +157,7 @@ def _read(name: str, path: Path, sha256: str) -> ModelFolder:
         prompts={
             name: text for name, text in _optional(path / PROMPTS_FILE).get("prompts", {}).items() if text
         },
-        # Models with Matryoshka training list the lengths in config.json under this key; vLLM reads it too.
+        # Models with Matryoshka training list the lengths in config.json under this key, as vLLM expects.
         dimensions=tuple(sorted({dim, *map(int, config.get("matryoshka_dimensions") or [])})),
         sha256=sha256,
     )

@@ -14,13 +14,13 @@ import regex
 from numpy.typing import NDArray
 
 CLUSTER = regex.compile(r"\X")
-#: A character that can form a cluster with its neighbours. Every other character is a cluster by itself.
-#: CR LF is also a cluster, but is ignored here because it is white space.
+#: A character that can form a cluster with its neighbours. Two neighbours that do not match this pattern are
+#: never in one cluster, except CR LF. CR LF is ignored here, because it is white space.
 JOINING = regex.compile(
     r"[\p{GCB=Extend}\p{GCB=ZWJ}\p{GCB=SpacingMark}\p{GCB=Prepend}\p{GCB=L}\p{GCB=V}\p{GCB=T}\p{GCB=Regional_Indicator}]"
 )
-#: A run of characters that may match ``JOINING``. This search is faster, because the pattern only excludes
-#: common ranges that have no joining characters.
+#: A run of characters that may match ``JOINING``. A search with this pattern is faster, because the pattern
+#: only excludes common ranges that have no joining characters.
 MAY_JOIN = re.compile(
     "[^\x00-\u02ff\u0370-\u0482\u048a-\u0590\u2000-\u200b\u200e-\u20cf\u2100-\u2cee\u3000-\u3029\u3030-\u3098\u309b-\ua66e\uac00-\ud7a3]+"
 )
@@ -30,9 +30,9 @@ LOOK_BACK = 128
 
 
 def inside(text: str) -> NDArray[np.bool_] | None:
-    """Return (len(text) + 1,) bool: True at each offset where a cut would split a cluster.
+    """Return (len(text) + 1,) bool: True at each offset at which a cut would split a cluster.
 
-    None means that the text has no characters that may join, so a cut is possible at every offset.
+    Return None if no characters of the text may join, so that a cut is possible at every offset.
     """
     if text.isascii() or MAY_JOIN.search(text) is None:
         return None
@@ -44,7 +44,10 @@ def inside(text: str) -> NDArray[np.bool_] | None:
 
 
 def _joining_spans(text: str) -> Iterator[tuple[int, int]]:
-    """Yield spans that contain all clusters of several characters. No cluster crosses the edge of a span."""
+    """Yield spans [start, end) that together contain all clusters of several characters.
+
+    No cluster is partly inside a span and partly outside.
+    """
     start = end = 0
     for match in MAY_JOIN.finditer(text):
         if match.start() - 1 >= end:
@@ -56,7 +59,7 @@ def _joining_spans(text: str) -> Iterator[tuple[int, int]]:
 
 
 def boundary(text: str, at: int) -> int:
-    """Return the last offset, at most ``at``, that does not split a cluster."""
+    """Return the largest offset up to ``at`` at which a cut does not split a cluster."""
     if at <= 0 or at >= len(text) or (text[at - 1].isascii() and text[at].isascii()):
         return at
     start = max(0, at - LOOK_BACK)

@@ -12,15 +12,15 @@ import orjson
 
 
 class UnreadableJson(ValueError):
-    """Raised for bytes that may be JSON but that this reader refuses. The message is the reason."""
+    """Raised for bytes that may be JSON but that this module refuses. The message gives the reason."""
 
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not a number in JSON")
 
 
-#: Pattern of an integer that may be too long for orjson, because orjson would return it as a float. Bytes
-#: with such an integer are read by Python's parser, which is five times slower.
+#: Pattern of 19 digits. An integer with so many digits may be too long for orjson, which would return the
+#: integer as a float. So Python's parser reads bytes that match, although it is five times slower.
 LONG_NUMBER = re.compile(rb"\d{19}")
 PYTHON_PARSER = json.JSONDecoder(parse_constant=_refuse_constant)
 
@@ -30,7 +30,8 @@ def read_json(data: bytes) -> Any:
 
     Raises:
         json.JSONDecodeError: the bytes are not JSON.
-        UnreadableJson: the bytes are not UTF-8, or they hold a value that this reader refuses.
+        UnreadableJson: the bytes are not UTF-8, have too many levels, or hold NaN, infinity or a number with
+            too many digits.
     """
     if not LONG_NUMBER.search(data):
         with suppress(orjson.JSONDecodeError):

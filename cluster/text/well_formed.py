@@ -12,11 +12,11 @@ from typing import Any
 
 import orjson
 
-#: Maximum nesting depth of a repaired value. It is lower than the limit of orjson (orjson's documentation,
+#: Maximum nesting depth of a repaired value. This is lower than the limit of orjson (orjson's documentation,
 #: "dumps"), because a response adds levels around the value.
 MAX_DEPTH = 200
-#: Options of orjson for the first attempt and for the second. Support for keys that are not text makes every
-#: object slower, so only the second attempt uses it.
+#: Options of orjson for the first attempt (``FAST``) and for the second attempt (``COMPLETE``). Support for
+#: keys that are not text makes every object slower, so only the second attempt has this support.
 FAST, COMPLETE = orjson.OPT_SERIALIZE_NUMPY, orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
 
 
@@ -34,7 +34,7 @@ def json_bytes(value: Any, *, default: Callable[[Any], Any] | None = None) -> by
 
     Args:
         value: the value to write. If it needs repair, its parts below ``MAX_DEPTH`` levels are left out.
-        default: converts a value that JSON cannot hold. With None, such a value is an error.
+        default: converts a value that JSON cannot hold. None: a value that JSON cannot hold is an error.
 
     Raises:
         TypeError: JSON cannot hold a part of the value, and there is no ``default``.
@@ -42,8 +42,8 @@ def json_bytes(value: Any, *, default: Callable[[Any], Any] | None = None) -> by
     try:
         return orjson.dumps(value, default=default, option=FAST)
     except TypeError:
-        # The value has half of a surrogate pair, a number of more than 64 bits, or a key that is not text.
-        # These are rare, so the repair runs only after a failed attempt.
+        # The value has half of a surrogate pair, a number of more than 64 bits, a key that is not text, or a
+        # part that JSON cannot hold. These are rare, so the repair runs only after a failed attempt.
         repaired = _repaired(value, MAX_DEPTH)
     try:
         return orjson.dumps(repaired, default=_repaired_default(default), option=COMPLETE)

@@ -1,6 +1,6 @@
 """Recognises text in UTF-16 or UTF-32 that has no byte order mark.
 
-The bytes are decoded in each of these encodings, and the resulting characters show whether this is text.
+The bytes are decoded in each of these encodings, and the resulting characters show if the bytes are text.
 
 unmarked_encoding("hello".encode("utf-16-le"))    # "utf-16-le"
 """
@@ -15,12 +15,12 @@ EXAMINED_BYTES = 4096
 #: Minimum number of bytes to recognise UTF-32. Four bytes are not enough, because many sequences of four
 #: bytes are a valid character by chance.
 LEAST_UTF_32_BYTES = 8
-#: Bytes that are very rare in text in an 8-bit character set.
+#: Bytes that are very rare in a text in UTF-8 or in an 8-bit character set.
 UNUSUAL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 SPACES = "\t\n\r\f\x0b\x1b"
 #: Unicode is divided into blocks of 256 characters here. Blocks with a number below ``ALPHABETS_BELOW`` hold
 #: alphabets. An alphabetic text has at least ``SHARE_OF_TWO_BLOCKS`` of its characters in two blocks: the
-#: first one, which has spaces and digits, and one other.
+#: first block, which has spaces and digits, and one other block.
 ALPHABETS_BELOW, SHARE_OF_TWO_BLOCKS = 0x20, 0.85
 EAST_ASIAN = re.compile(
     r"[\x20-\x7e\s\u2000-\u206f\u3000-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7a3\uff00-\uffef]*"
@@ -28,8 +28,8 @@ EAST_ASIAN = re.compile(
 #: East Asian punctuation and kana. The bytes of two Latin letters are often an ideograph in UTF-16, but
 #: rarely one of these signs.
 EAST_ASIAN_SIGN = re.compile(r"[\u3000-\u30ff\uff01-\uffee]")
-#: Minimum number of characters, and minimum share of ``EAST_ASIAN_SIGN``, to recognise an East Asian text
-#: that has no ``UNUSUAL`` bytes.
+#: To recognise an East Asian text that has no ``UNUSUAL`` bytes: minimum number of its characters, and
+#: minimum share of ``EAST_ASIAN_SIGN`` among its characters.
 LEAST_CHARACTERS, SHARE_OF_SIGNS = 8, 0.1
 WIDE = re.compile(rb"[\x00\x80-\xff]")
 #: Minimum share of ``WIDE`` bytes in an East Asian text. It is low enough for a text with some Latin words.
@@ -37,7 +37,7 @@ SHARE_WIDE = 0.15
 
 
 def unmarked_encoding(data: bytes) -> str | None:
-    """Return Python's name of the encoding, or None if this is not UTF-16 or UTF-32 without a mark."""
+    """Return Python's name of the encoding; None if the bytes do not look like text in UTF-16 or UTF-32."""
     start = data[:EXAMINED_BYTES]
     unusual = UNUSUAL.search(start) is not None
     eight_bits = _decoded(start, "utf-8") is not None
@@ -69,7 +69,7 @@ def _decoded(start: bytes, encoding: str) -> str | None:
 
 
 def _is_text(text: str) -> bool:
-    """Return True if every character is assigned in Unicode, and none is for control or private use."""
+    """Return True if every character is in ``SPACES``, or is assigned and not for control or private use."""
     return all(
         character in SPACES or unicodedata.category(character) not in {"Cc", "Cn", "Co", "Cs"}
         for character in set(text)

@@ -1,4 +1,4 @@
-"""Vector indexes for chunks: one contract, and one adapter for each vector database.
+"""Open the vector indexes of chunks. All indexes have one contract, and each vector database has an adapter.
 
 The settings (``CLUSTER_INDEXES``) give each index a name and a kind, and a vector store keeps the name of its
 index. Indexes of several kinds work side by side.
@@ -60,7 +60,7 @@ def open_vector_index(name: str, settings: Settings, pool: ConnectionPool) -> Ve
     """Open the vector index that has this name in the settings.
 
     Raises:
-        Misconfigured: the settings do not name the index, or the index cannot be imported.
+        Misconfigured: the settings do not name the index, or the index cannot be imported or opened.
     """
     source = settings.index_sources.get(name)
     if source is None:

@@ -20,11 +20,11 @@ from typing import Any
 #: Name of the attribute with the id of the attached file; chunks of ingested documents do not have this
 #: attribute.
 FILE = "file_id"
-#: Key of the system attributes and facts that owner attributes hide. The key is longer than the maximum
-#: length of names in owner attributes and filters.
+#: Key of the system attributes and facts that owner attributes hide. No name in owner attributes or filters
+#: equals this key, because the key is longer than the maximum length of these names.
 HIDDEN = "what the chunk itself says under names that the attributes of its file use too"
-#: Key of the list with the names of facts; documents without facts have no such list. This key, too, is
-#: longer than any name.
+#: Key of the list with the names of facts. Documents without facts have no such list. This key, too, is
+#: longer than the maximum length of names.
 FACTS = "names of the attributes that say how the document was read, be they hidden or not"
 #: Names of the system attributes.
 SYSTEM = frozenset({"source", "filename", "media_type", "ordinal", "page", "start", "end", "keywords", FILE})
@@ -53,7 +53,7 @@ def merged_attributes(
 
 
 def with_owner_attributes(attributes: Mapping[str, Any], owners: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the attributes of a chunk, with its old owner attributes replaced by ``owners``."""
+    """Return the attributes of an attached file's chunk, with ``owners`` as the new owner attributes."""
     return merged_attributes(
         system_attributes(attributes), owners, facts=reading_facts(attributes), file=attributes[FILE]
     )

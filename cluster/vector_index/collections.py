@@ -1,5 +1,6 @@
-"""Collections: a collection is the set of all vectors of one model. Each collection has its own chunk table
-and at most one approximate index.
+"""Name and find collections. A collection is the set of all vectors of one model.
+
+Each collection has its own chunk table and at most one approximate index.
 
 collection = find_collection(connection, "m_minilm_0123456789ab")
 collection.table                                                   # "vectors_m_minilm_0123456789ab"
@@ -44,14 +45,15 @@ def table_name(collection: str) -> str:
 
 
 def collection_name(fingerprint: Fingerprint) -> str:
-    """Return the name of the collection for vectors of this fingerprint. The name depends on the fingerprint
-    because vectors of two models must not share an approximate index.
+    """Return the name of the collection for vectors of this fingerprint.
+
+    The name depends on the fingerprint, because vectors of two models must not share an approximate index.
     """
     return _beginning(fingerprint) + fingerprint.id.rpartition("@")[2]
 
 
 def is_of_given_vectors(name: str) -> bool:
-    """True if the collection with this name holds vectors that callers give."""
+    """Return True if the collection with this name holds vectors that callers give."""
     return name.startswith(_beginning(Fingerprint.of_given(1)))
 
 
@@ -64,7 +66,7 @@ def find_collection(connection: Connection[Any], name: str) -> Collection:
     """Return the collection with this name.
 
     Raises:
-        NotFound: the collection was never made.
+        NotFound: there is no collection with this name.
     """
     found = look_up(connection, name)
     if found is None:
@@ -73,7 +75,7 @@ def find_collection(connection: Connection[Any], name: str) -> Collection:
 
 
 def look_up(connection: Connection[Any], name: str) -> Collection | None:
-    """Return the collection with this name; None if it was never made."""
+    """Return the collection with this name; None if there is no such collection."""
     statement = "SELECT name, dim, metric FROM vector_collections WHERE name = %s"
     row = connection.execute(statement, [name]).fetchone()
     return None if row is None else Collection(name=row[0], dim=row[1], metric=row[2])

@@ -9,10 +9,10 @@ two ways to write:
 - ``ExternalIndex``: the vectors are outside our Postgres, so writing vectors needs a separate call.
 
 Every query and write names the organisation. Errors are ``Retryable`` (with ``retry_after_s``), ``Throttled``
-or ``Permanent``. One call may send several requests to an external index. If a request fails, the adapter of
-the index repeats the request in one place (``pinecone.requests``), so that the whole call is not repeated.
-When that place stops repeating, it raises ``ProviderUnavailable`` or ``Throttled``, and the caller's job
-waits. The caller checks arguments before it calls an adapter.
+or ``Permanent``. One call may send several requests to an external index. If a request fails, one module of
+the adapter (``pinecone.requests``) repeats the request, so that the whole call is not repeated. When this
+module stops repeating, it raises ``ProviderUnavailable`` or ``Throttled``, and the caller's job waits. The
+caller checks arguments before it calls an adapter.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -119,22 +119,26 @@ class VectorIndex(Protocol):
         filter: Filter | None = None,
         mode: Mode = "ann",
     ) -> list[ScoredId]:
-        """Return the store's k nearest vectors whose attributes pass the filter, best first. Equal scores are
-        ordered by id. An external index may return other vectors too, if it cannot compare their attributes
-        as ``filters`` does; callers test the attributes of each hit (``chunk_search``).
+        """Return the ids and scores of the store's k nearest vectors whose attributes pass the filter.
+
+        The best score is first. Equal scores are ordered by id. An external index that cannot compare
+        attributes as ``filters`` does may also return vectors that do not pass the filter. So callers test
+        the attributes of each hit (``chunk_search``).
 
         Args:
             vector: (dim,) float32.
-            mode: exact compares every vector of the store; ann may use an approximate index.
+            mode: exact compares every vector of the store, if the index supports this; ann may use an
+                approximate index.
         """
 
     def optimise(self, collection: Collection) -> None:
-        """Build the approximate index if the collection has become large enough for it. Safe to repeat."""
+        """Build the approximate index if the collection is large enough for the index. Safe to repeat."""
 
 
 class TransactionalIndex(VectorIndex, Protocol):
-    """An index over the vector column of our chunk table. Writes to the chunk table also write to the index,
-    so it has no write methods.
+    """An index over the vector column of our chunk table.
+
+    The index has no write methods, because writes to the chunk table also write to the index.
     """
 
     def search_within(
@@ -155,14 +159,17 @@ class TransactionalIndex(VectorIndex, Protocol):
         """Return the number of rows of the collection at its last analysis; -1 before the first analysis."""
 
     def lacks_approximate(self, collection: Collection) -> bool:
-        """True if the collection has no approximate index, although it is large enough for one."""
+        """Return True if the collection has no approximate index, although it is large enough for one."""
 
     def drop_approximate(self, collection: Collection) -> bool:
-        """Drop the approximate index before a large load. Returns False if another session has it locked."""
+        """Drop the approximate index before a large load.
+
+        Return False, and drop nothing, if another session is building or dropping the index.
+        """
 
 
 class ExternalIndex(VectorIndex, Protocol):
-    """An index outside our Postgres. Its calls are never made while a row is locked."""
+    """An index outside our Postgres. Callers never call it while they hold the lock of a row."""
 
     def ensure(self, collection: Collection) -> None:
         """Make the collection ready for writes. Safe to repeat and to call concurrently."""
@@ -194,7 +201,7 @@ class ExternalIndex(VectorIndex, Protocol):
     def fetch(
         self, organisation: str, store: str, ids: Sequence[str], *, collection: Collection
     ) -> dict[str, NDArray[np.float32]]:
-        """Return the stored vectors with these ids, by id."""
+        """Return the stored vectors with these ids, by id. An id that is not stored is left out."""
 
     def ids(self, organisation: str, store: str, *, collection: Collection) -> Iterator[list[str]]:
         """Yield the ids of all vectors of the store, a page at a time."""

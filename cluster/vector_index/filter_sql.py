@@ -1,5 +1,6 @@
-"""Convert filters to SQL: a condition on a ``jsonb`` column that selects the rows that ``filters.matches``
-accepts.
+"""Convert filters to SQL conditions on a ``jsonb`` column.
+
+A condition selects exactly the rows for whose attributes ``filters.matches`` returns True.
 """
 
 from decimal import Decimal

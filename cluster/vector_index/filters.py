@@ -1,8 +1,8 @@
-"""Metadata filters: the parser of OpenAI's comparison and compound filters, and their meaning.
+"""Parse OpenAI's comparison and compound filters, and test whether attributes pass a filter.
 
     parse_filter({"type": "and", "filters": [{"type": "eq", "key": "page", "value": 3}, ...]})
 
-``matches`` defines the meaning, which is the same in every index. A comparison uses one attribute. An
+``matches`` defines what a filter means, which is the same in every index. A comparison uses one attribute. An
 attribute that is missing, null, a list or an object matches only ``ne`` and ``nin``. Values of different
 kinds (number, string, boolean) are unequal and have no order. Numbers are compared exactly, as the decimal
 numbers in the JSON text, so 1 equals 1.0. Strings are ordered by code point. Booleans have no order.
@@ -61,7 +61,7 @@ def parse_filter(given: Any) -> Filter:
 
 
 def matches(filter: Filter, attributes: Mapping[str, Any]) -> bool:
-    """True if a chunk with these attributes passes the filter."""
+    """Return True if a chunk with these attributes passes the filter."""
     if isinstance(filter, Compound):
         every = all if filter.operator == "and" else any
         return every(matches(part, attributes) for part in filter.filters)
@@ -157,8 +157,9 @@ def _only(given: Mapping[str, Any], allowed: set[str], place: str) -> None:
 
 
 def is_text(value: str) -> bool:
-    """True for text without NUL characters and without halves of surrogate pairs. JSON can contain such
-    halves, but UTF-8 cannot.
+    """Return True if the text has no NUL character and no half of a surrogate pair.
+
+    JSON can contain half of a surrogate pair, but UTF-8 cannot.
     """
     return "\0" not in value and value == value.encode(errors="ignore").decode()
 

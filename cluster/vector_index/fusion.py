@@ -22,7 +22,8 @@ def fuse(rankings: Sequence[Sequence[ScoredId]], *, k: int) -> list[ScoredId]:
     for ranking in rankings:
         for rank, one in enumerate(ranking, start=1):
             shares[one.id].append(1 / (K + rank))
-    # fsum gives exactly the same sum for the same ranks in any order. With sum, ties could differ slightly.
+    # fsum gives exactly the same sum for the same ranks in any order. With sum, two scores that are equal
+    # could differ slightly, and then would not be ordered by id.
     best_sum = fsum([1 / (K + 1)] * len(rankings))
     scores = {id: fsum(of) / best_sum for id, of in shares.items()}
     best = sorted(scores, key=lambda id: (-scores[id], id))[:k]

@@ -1,5 +1,6 @@
-"""Check whether vectors can be stored and searched for. Called for chunks and queries before a vector index
-gets their vectors.
+"""Check whether vectors can be stored and searched for.
+
+The vectors of chunks and queries are checked before a vector index gets the vectors.
 """
 
 import numpy as np
@@ -10,7 +11,7 @@ from cluster.vector_index.collections import Collection, Metric
 
 
 def vector_faults(vectors: NDArray[np.float32], metric: Metric) -> list[str | None]:
-    """Return for each row of ``vectors``, (n, dim), the reason why it cannot be used, or None if it can.
+    """Return for each row of ``vectors``, (n, dim), why the vector cannot be used; None if it is valid.
 
     The approximate index stores half precision, so all vectors must be in the range of half precision. In
     this range no metric overflows. A vector that half precision would round to zero is refused under cosine.

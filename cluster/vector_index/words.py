@@ -1,6 +1,6 @@
-"""Full text without a locale: convert a text to normalised words, from which every Postgres server makes the
-same lexemes.
+"""Convert a text to normalised words, from which every Postgres server makes the same lexemes.
 
+The locale of a server does not matter.
 Documents and queries are converted in the same way. For Postgres' own parser, the server's ``LC_CTYPE``
 decides which characters are letters. Under ``C``, every character beyond ASCII is a letter, so “pump” and
 its quotation marks are one word. Under another ctype, the C library decides. The result of ``words`` has
@@ -22,7 +22,8 @@ WORDS_VERSION = 1
 #: Longer words are cut into pieces of this many characters because Postgres drops lexemes of more than 2,046
 #: bytes.
 LONGEST_WORD = 128
-#: Maximum number of normal forms of characters in memory, and maximum number of normal forms of short runs.
+#: Maximum number of characters whose replacements are in memory, and maximum number of short runs whose
+#: normal forms are in memory.
 MAX_REMEMBERED = 65_536
 
 #: Invisible characters inside words that are not format characters (Cf): joiners, fillers, variation
@@ -97,7 +98,8 @@ class SearchWords:
     #: The words in their order, with spaces between words. In a script without spaces, each pair of
     #: neighbouring letters is a word.
     text: str
-    #: The different letters of the pairs, separated by spaces. A query of a single letter matches them.
+    #: The different letters of the pairs, separated by spaces. A query of a single letter finds these
+    #: letters.
     letters: str
 
 
@@ -122,6 +124,7 @@ def words(text: str) -> SearchWords:
 
 def normalised(text: str) -> str:
     """Return the text in one normal form, without compatibility forms, upper case and invisible characters.
+
     All signs except decimal points become spaces.
     """
     if not text.isascii():

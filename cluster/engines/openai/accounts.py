@@ -25,7 +25,7 @@ from cluster.secrets import Secret, find_key
 
 #: Seconds for which an account is kept in memory. A process may use an old key for this time.
 REMEMBERED_S = 30.0
-#: Time limit of one request in seconds. It must be shorter than the lease of a budget's grant.
+#: Time limit of one request in seconds. This limit must be shorter than the lease of a budget's grant.
 REQUEST_TIMEOUT_S = 60.0
 #: Time limit for opening a connection, in seconds.
 CONNECT_TIMEOUT_S = 5.0
@@ -39,7 +39,7 @@ NO_KEY = "none"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Account:
-    """A key at the provider, with the client and the budget that use it."""
+    """A key at the provider, with the client that sends the key and the budget of the key."""
 
     #: Name of the provider in messages: ``OpenAI``, or the host of the server.
     provider: str
@@ -57,7 +57,7 @@ class Account:
 
 
 class Accounts:
-    """The accounts of one model. Safe to use from several threads.
+    """Opens and keeps the accounts of one model. Safe to use from several threads.
 
     Args:
         entry: the model.
@@ -131,7 +131,7 @@ class Accounts:
         )
 
     def _client(self, key: Secret) -> AsyncOpenAI:
-        # The client's own retries are off, because retries happen in ``requests`` only.
+        # The client's own retries are off, because ``requests`` and ``batch_api`` repeat failed requests.
         client = AsyncOpenAI(
             api_key=key.reveal() or NO_KEY,
             base_url=self._entry.options.base_url or OPENAI_URL,

@@ -20,7 +20,7 @@ SHORTEST = 1e-6
 
 
 class BadAnswer(Permanent):
-    """Raised if the provider's answer is something else than the vectors of the inputs."""
+    """Raised if the provider's answer does not have exactly one valid vector for each input."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,7 +32,11 @@ class Answer:
 
 
 def read_usage(content: bytes) -> int | None:
-    """Return the number of tokens that the provider reports; None if it reports none."""
+    """Return the number of tokens that the provider reports; None if the answer has no such number.
+
+    Raises:
+        BadAnswer: the answer is not JSON.
+    """
     return usage_of(_json(content))
 
 
@@ -44,7 +48,7 @@ def usage_of(body: object) -> int | None:
 
 
 def read_answer(content: bytes, *, inputs: int, dim: int) -> Answer:
-    """Return the checked answer.
+    """Check the answer, and return its vectors.
 
     Every vector is scaled to unit length, because some servers return vectors of other lengths.
 
@@ -54,7 +58,8 @@ def read_answer(content: bytes, *, inputs: int, dim: int) -> Answer:
         dim: expected count of numbers in a vector.
 
     Raises:
-        BadAnswer: a vector is missing or occurs twice, or has NaN, infinity or only zeros.
+        BadAnswer: the answer is not JSON, or a vector is missing, occurs twice, cannot be read, or has NaN,
+            infinity or only zeros.
         Misconfigured: the vectors have another length than the model is configured for.
     """
     return check_answer(_json(content), inputs=inputs, dim=dim)
@@ -90,8 +95,9 @@ def _json(content: bytes) -> Any:
 
 
 def _vector(value: Any) -> NDArray[np.float32]:
-    """Return the numbers of a vector. They are in base64, or in a list if the server does not support
-    base64.
+    """Return the numbers of a vector.
+
+    The value is in base64, or a list if the server does not support base64. Any other value gives no numbers.
     """
     try:
         if isinstance(value, str):

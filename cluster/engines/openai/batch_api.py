@@ -1,10 +1,10 @@
 """Use OpenAI's Batch API for embeddings: upload a file, create, find and read batches, download answers.
 
 ``data_jobs.bulk.provider_batches`` calls this module. Every call blocks its thread. This is the only place
-that repeats a call to the Batch API. Its requests do not count towards the limits per minute, so they need no
-budget.
+that repeats a call to the Batch API. Requests in a batch do not count towards the limits per minute, so they
+need no budget.
 
-    with BatchApi(entry, pool, organisation="acme") as api:
+    with BatchApi(entry, dim, pool, organisation="acme") as api:
         found = api.submit("pb_1", Path("requests.jsonl"), maybe_sent=False)
         api.get(found.id).status
 """
@@ -34,23 +34,24 @@ from cluster.retrying import Backoff
 
 log = structlog.get_logger(__name__)
 
-#: Maximum number of requests and of inputs in one batch for embeddings, and the bytes of its file (OpenAI,
-#: "Create batch", API reference). Each request has one input, so that a failed input does not affect other
-#: inputs.
+#: Maximum number of inputs in one batch for embeddings (``MAX_INPUTS``), and maximum number of bytes of its
+#: file (``MAX_BYTES``; OpenAI, "Create batch", API reference). The limit of inputs is also the limit of
+#: requests. Each request has one input, so that a failed input does not affect other inputs.
 MAX_INPUTS, MAX_BYTES = 50_000, 200_000_000
-#: Maximum number of retries of a call, and the waits between attempts, with full jitter.
+#: Maximum number of retries of a call.
 MAX_RETRIES = 5
+#: Waits between the attempts, with full jitter.
 BACKOFF = Backoff(first_s=1.0, longest_s=30.0, jitter=True)
 #: Maximum seconds of one call. A file of 200 MB needs some minutes on a slow line.
 TIMEOUT_S = 900.0
-#: Key under which the metadata of a batch has our id.
+#: Key of our id in the metadata of a batch.
 METADATA = "embedding_cluster_batch"
 #: The statuses with which a batch ends (OpenAI, "Batch API").
 COMPLETED, FAILED, EXPIRED, CANCELLED = "completed", "failed", "expired", "cancelled"
 ENDED = frozenset({COMPLETED, FAILED, EXPIRED, CANCELLED})
-#: Code of the error with which a batch fails if too many tokens are in unfinished batches.
+#: Code of the provider's error if a batch fails because too many tokens are in unfinished batches.
 QUEUE_IS_FULL = "token_limit_exceeded"
-#: Statuses of a server that does not have the Batch API.
+#: HTTP statuses of a server that does not have the Batch API, or does not have the requested object.
 NO_SUCH_ROUTE = (404, 405, 501)
 #: Number of batches in one page of a list.
 PAGE = 100
@@ -62,7 +63,7 @@ T = TypeVar("T")
 class RemoteBatch:
     """The provider's description of a batch."""
 
-    #: The provider's id.
+    #: The provider's id of the batch.
     id: str
     status: str
     #: Number of requests that have ended.
@@ -70,7 +71,7 @@ class RemoteBatch:
     #: Ids of the files with the answers and with the errors. The provider creates no empty file.
     files: tuple[str, ...]
     input_file: str
-    #: The reason why the provider refused the whole batch; empty if it did not.
+    #: The reason why the provider refused the whole batch; empty if the provider did not refuse the batch.
     error: str = ""
     #: True if the provider refused the batch because too many tokens are in unfinished batches.
     queue_is_full: bool = False
@@ -82,16 +83,19 @@ class RemoteBatch:
 
 
 class BatchApi:
-    """The Batch API of one model's server, with the account of one organisation. Use it from one thread.
+    """Calls the Batch API of one model's server, with the account of one organisation.
+
+    Use an object of this class from one thread only.
 
     Args:
         entry: the model.
-        dim: number of numbers of a vector.
+        dim: count of the numbers in a vector.
         pool: connections to the database.
         organisation: the organisation that pays.
 
     Raises:
         Misconfigured: there is no key, or the stored key cannot be decrypted.
+        Unavailable: the database does not answer.
     """
 
     def __init__(self, entry: ModelEntry, dim: int, pool: ConnectionPool, *, organisation: str) -> None:
@@ -121,7 +125,7 @@ class BatchApi:
 
         Raises:
             Misconfigured: the server has no Batch API, or refuses the key.
-            ProviderUnavailable: the provider does not answer.
+            ProviderUnavailable, Throttled, InvalidInput, Permanent: see ``_call``.
         """
         try:
             self._call(lambda client: client.batches.list(limit=1))
@@ -136,10 +140,10 @@ class BatchApi:
         return request_line(id, text, model=self._source, options=self._options)
 
     def submit(self, id: str, file: Path, *, maybe_sent: bool) -> RemoteBatch:
-        """Create the batch at the provider, exactly once, and return it.
+        """Upload the file, create the batch at the provider, and return the batch.
 
-        If the answer to a request is lost, the provider may have the batch. So this method searches for the
-        batch before it creates the batch again.
+        If the answer to a request is lost, the provider may have created the batch. So this method searches
+        for the batch before it sends the request again.
 
         Args:
             id: our id, which is stored in the metadata of the batch.
@@ -167,7 +171,8 @@ class BatchApi:
         if isinstance(found, RemoteBatch):
             return found
         created = _remote(found, self._say)
-        # If an answer was lost, its batch may not have been listed yet. Then there are two batches now.
+        # If an answer was lost, the list may not have had the batch yet, and there are two batches now.
+        # ``find`` cancels the newer batch.
         return (self.find(id) if sent > 1 else None) or created
 
     def _uploaded(self, file: Path) -> str | None:
@@ -184,8 +189,10 @@ class BatchApi:
         return found
 
     def find(self, id: str) -> RemoteBatch | None:
-        """Return the batch with our id in its metadata; None if there is no such batch. If there are several,
-        return the oldest one and cancel the others, because their answers are not needed.
+        """Return the batch with our id in its metadata; None if there is no such batch.
+
+        If several batches have the id, return the oldest batch and cancel the newer batches, because the
+        answers of the newer batches are not needed.
         """
 
         async def all_of_them(client: AsyncOpenAI) -> list[Batch]:
@@ -252,11 +259,11 @@ class BatchApi:
         Args:
             call: makes one request.
             retries: maximum number of retries.
-            unless: a function that is called before each retry. If it returns a value, the call is not
-                repeated.
+            unless: a function that is called before each retry. If the function returns a value that is not
+                None, the call is not repeated, and the value is returned instead of an answer.
 
         Raises:
-            NotFound: the server does not have the route or the thing.
+            NotFound: the server does not have the route or the requested object.
             Misconfigured, InvalidInput, Permanent, ProviderUnavailable, Throttled: see ``errors``.
         """
         client = self._account.client.with_options(timeout=Timeout(TIMEOUT_S, connect=CONNECT_TIMEOUT_S))

@@ -20,8 +20,8 @@ from cluster.errors import ClusterError, Misconfigured, ProviderUnavailable
 ENDPOINT: Literal["/v1/embeddings"] = "/v1/embeddings"
 #: Text that replaces an empty text, because the provider refuses an empty text.
 BLANK = " "
-#: Codes of the errors of requests that the provider had not begun when their batch ended ("Batch API":
-#: expiration).
+#: Error codes of requests that the provider had not begun when the batch of the requests ended (OpenAI,
+#: "Batch API": expiration).
 NOT_BEGUN = ("batch_expired", "batch_cancelled")
 
 
@@ -33,8 +33,8 @@ class LineAnswer:
     id: str
     #: (dim,) float32, unit length; None if the request failed.
     vector: NDArray[np.float32] | None = None
-    #: The reason why there is no vector. After a ``Retryable`` or a ``BadAnswer``, the request may succeed in
-    #: another batch.
+    #: The reason why there is no vector; None if there is a vector. After a ``Retryable`` or a ``BadAnswer``,
+    #: the request may succeed in another batch.
     error: ClusterError | None = None
     #: Number of tokens that the provider reports for the request.
     tokens: int = 0
@@ -59,7 +59,7 @@ def read_line(line: bytes, *, dim: int, account: Account) -> LineAnswer:
 
     Args:
         line: the line, JSON.
-        dim: number of numbers that a vector must have.
+        dim: count of the numbers that a vector must have.
         account: the account that pays.
 
     Raises:

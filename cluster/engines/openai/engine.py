@@ -28,20 +28,23 @@ from cluster.settings.models import ModelOptions
 
 log = structlog.get_logger(__name__)
 
-#: Maximum number of requests in flight for one organisation. A request takes some tenths of a second.
+#: Maximum number of requests in flight for one call of ``embed_ids``. A request takes some tenths of a
+#: second.
 CONCURRENCY = 8
-#: Number of connections to the database. As many threads use these connections for budget, breaker and usage.
+#: Number of connections to the database, and number of threads that use these connections. The threads wait
+#: for the rate limit, read the state of the breaker and record usage.
 DATABASE_CONNECTIONS = 4
 #: The tokens of a minute are divided into this many full requests. Then other organisations and queries wait
 #: only a short time for their turn, and little of the limit stays unused while a request waits.
 REQUESTS_OF_A_MINUTE = 40
-#: A small account permits few requests per minute. Full requests use up to this share of the permitted
-#: requests, because queries and repeated attempts are requests, too. If fewer than ``FEW_REQUESTS`` are
-#: permitted, full requests use up to half of these.
+#: A small account permits few requests per minute. Full requests use up to ``SHARE_OF_REQUESTS`` of the
+#: permitted requests, because queries and repeated attempts are requests, too. If this share is less than
+#: ``FEW_REQUESTS``, they use up to ``FEW_REQUESTS``, but never more than half of the permitted requests.
 SHARE_OF_REQUESTS, FEW_REQUESTS = 1 / 5, 10
 #: Maximum number of tokens of a request if the settings have no limit of tokens per minute.
 USUAL_TOKENS = 50_000
-#: Minimum number of tokens of a request that is made smaller only to send more requests at the same time.
+#: Callers may divide inputs into smaller requests, to send several requests at the same time. A request
+#: should not become smaller than this number of tokens.
 LEAST_TOKENS = 4_096
 
 Ids = NDArray[np.int32]
@@ -79,7 +82,7 @@ class OpenAIEngine:
         self._thread.start()
 
     def embed(self, texts: Sequence[str]) -> Embeddings:
-        """Compute the vectors of the texts, for the organisation of the settings."""
+        """Compute the vectors of the texts. The organisation in the settings pays for the requests."""
         whole = self.tokeniser.ids(texts)
         kept = [ids[: self.tokeniser.max_content_tokens] for ids in whole]
         return Embeddings(
@@ -93,14 +96,14 @@ class OpenAIEngine:
     def embed_ids(
         self, ids: Sequence[Ids], *, organisation: str | None = None, patience_s: float = 0.0
     ) -> Vectors:
-        """Compute (n, dim) float32 for tokenised inputs; see ``ProviderEngine``."""
+        """Compute the vectors, (n, dim) float32, of tokenised inputs; see ``ProviderEngine``."""
         owner = organisation or self._entry.settings.organisation
         return self._start(self._embed(ids, owner, patience_s=patience_s)).result()
 
     def submit(
         self, batch: Sequence[Ids], *, urgent: bool = False, organisation: str | None = None
     ) -> "Future[Vectors]":
-        """Compute the same in the background; see ``ProviderEngine``."""
+        """Compute the vectors of tokenised inputs in the background; see ``ProviderEngine``."""
         owner = organisation or self._entry.settings.organisation
         return self._start(self._embed(batch, owner, urgent=urgent))
 
@@ -131,7 +134,7 @@ class OpenAIEngine:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     def close(self) -> None:
-        """Close the connections, and end the thread. Requests in flight are cancelled."""
+        """Cancel the requests in flight, close the connections, and end the thread."""
         asyncio.run_coroutine_threadsafe(self._close(), self._loop).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
@@ -159,8 +162,10 @@ class OpenAIEngine:
 
 
 async def _patiently(send: Callable[[], Awaitable[Vectors]], patience_s: float) -> Vectors:
-    """Return the answer. If the rate limit has no room, or the provider or our Postgres does not answer, try
-    again for at most ``patience_s`` seconds.
+    """Call ``send``, and return its vectors.
+
+    If the rate limit has no room, or the provider or our Postgres does not answer, wait and try again. Raise
+    the error if the next attempt would begin after ``patience_s`` seconds.
     """
     ends = time.monotonic() + patience_s
     while True:
@@ -175,11 +180,11 @@ async def _patiently(send: Callable[[], Awaitable[Vectors]], patience_s: float) 
 
 
 def request_limits(options: ModelOptions) -> RequestLimits:
-    """Return the maximum size of a request. It is small, so that waits are short, but large enough to use all
-    tokens of a minute within the limit of requests per minute.
+    """Return the maximum size of a request.
 
-    A whole number of full requests uses all tokens of a minute. An input that is larger than this size is
-    sent alone.
+    The size is small, so that waits are short. But the size is large enough to use all tokens of a minute
+    within the limit of requests per minute. A whole number of full requests uses all tokens of a minute. An
+    input that is larger than this size is sent alone.
 
     Args:
         options: the limits per minute.
@@ -191,17 +196,18 @@ def request_limits(options: ModelOptions) -> RequestLimits:
     if requests is not None:
         half = -(-requests // 2)
         count = min(count, max(int(requests * SHARE_OF_REQUESTS), min(FEW_REQUESTS, half)))
-        # Requests are filled to more than half on average, so half of the permitted requests suffice.
+        # With requests of exactly this size, half of the permitted requests use all tokens of a minute. Real
+        # requests are filled to more than half on average, so the permitted requests are enough.
         least = max(least, tokens // half)
     most = min(MAX_REQUEST_TOKENS, max(1, tokens // count))
     return RequestLimits(inputs=MAX_REQUEST_INPUTS, tokens=most, least_tokens=min(least, most))
 
 
 def refuse_unreadable(batch: Sequence[Ids], tokeniser: Cl100kTokeniser) -> None:
-    """Raise an error for inputs that the model cannot read.
+    """Check that the model can read the inputs.
 
     Raises:
-        InvalidInput: an input is too long or has an unknown id; the message names the position of the input.
+        InvalidInput: an input is too long or has an unknown token id; the message names the input's position.
     """
     for position, ids in enumerate(batch):
         if len(ids) > tokeniser.max_content_tokens:

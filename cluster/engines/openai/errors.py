@@ -25,23 +25,24 @@ from cluster.errors import (
     Throttled,
 )
 
-#: Statuses that mean that the key, the rights of the account, or the model is wrong.
+#: HTTP statuses that mean that the key, the rights of the account, or the model is wrong.
 REFUSED = (401, 403, 404)
-#: Statuses after which the same request may succeed later. Status 429 and all statuses from 500 on are the
-#: same in this respect.
+#: HTTP statuses after which the same request may succeed later. This is also true for status 429 and for all
+#: statuses from 500 on.
 MAY_PASS = (408, 409, 425)
 #: Codes with which a provider says that the account has no money left.
 NO_MONEY = ("insufficient_quota", "billing_hard_limit_reached", "billing_not_active")
-#: Maximum pause in seconds that a header can ask for. A longer pause is shortened to this.
+#: Maximum pause in seconds that a header can ask for. A longer pause is shortened to this number.
 LONGEST_PAUSE_S = 86_400.0
 #: Maximum number of characters of the provider's message that our message repeats.
 LONGEST_SENTENCE = 300
-#: Pattern of a part of a duration such as ``1m0.5s`` or ``6ms``, and the seconds of each unit.
+#: Pattern of one part of a duration such as ``1m0.5s`` or ``6ms``: a number and a unit.
 DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+#: Seconds of each unit of a duration.
 SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
 
-#: Every class of the package that a request for embeddings can raise. A test compares the list with the
-#: package, so that a new class is noticed.
+#: Every class of error in the package that a request for embeddings can raise. A test compares the list with
+#: the package, so that a new class is noticed.
 TRANSLATED: tuple[type[Exception], ...] = (
     openai.OpenAIError,
     openai.APIError,
@@ -147,14 +148,15 @@ def retry_after_s(headers: Mapping[str, str]) -> float | None:
 
 
 def _within(seconds: float) -> float | None:
-    return min(max(0.0, seconds), LONGEST_PAUSE_S) if seconds == seconds else None  # ignore NaN
+    return min(max(0.0, seconds), LONGEST_PAUSE_S) if seconds == seconds else None  # NaN is no pause
 
 
 def remaining(headers: Mapping[str, str]) -> tuple[dict[str, int], dict[str, float]]:
-    """Return the amounts that the provider still allows, and the seconds until it allows the whole limits
-    again.
+    """Return two dictionaries for requests and tokens: the amount that the provider still allows, and the
+    seconds until the provider allows the whole limit again.
 
-    The headers are ``x-ratelimit-remaining-tokens``, ``x-ratelimit-reset-tokens`` and the same for requests.
+    The headers for tokens are ``x-ratelimit-remaining-tokens`` and ``x-ratelimit-reset-tokens``. The headers
+    for requests end in ``requests``. A value that the headers do not have is missing in the dictionaries.
     """
     left: dict[str, int] = {}
     reset_s: dict[str, float] = {}

@@ -30,13 +30,14 @@ class OpenAIKind:
     )
 
     def describe(self, entry: ModelEntry) -> Fingerprint:
-        """Return the fingerprint, made from the model's name and the length of its vectors.
+        """Return the fingerprint, made from the model's name, vector length and maximum number of tokens.
 
         The server's address is not a part of the fingerprint, so the same model can also be reached through a
         proxy.
 
         Raises:
-            Misconfigured: the model has no name, or the length of its vectors is not known or not possible.
+            Misconfigured: the model has no name, the length of its vectors is not known or not possible, or
+                ``max_tokens`` is too large.
         """
         model = entry.source
         if not model:
@@ -63,20 +64,23 @@ class OpenAIKind:
         """Open the tokeniser of OpenAI's embedding models.
 
         Raises:
-            Misconfigured: the file with the vocabulary is missing or has other contents.
+            Misconfigured: for the same reasons as ``describe``, or the file with the vocabulary is missing or
+                does not have the expected contents.
         """
-        from cluster.engines.tokens.cl100k import Cl100kTokeniser, require_file  # noqa: PLC0415  tiktoken
+        # The import loads the package tiktoken, which describing a model does not need.
+        from cluster.engines.tokens.cl100k import Cl100kTokeniser, require_file  # noqa: PLC0415
 
         file = require_file(entry.settings.openai_tokens_file)
         return Cl100kTokeniser(file, max_content_tokens=self.describe(entry).max_tokens)
 
     def open_engine(self, entry: ModelEntry) -> Engine:
-        """Open the engine. It sends nothing and opens no connection until it embeds.
+        """Open the engine. The engine sends nothing and opens no connection until it embeds.
 
         Raises:
             Misconfigured: for the same reasons as ``describe`` and ``open_tokeniser``.
         """
-        from cluster.engines.openai.engine import OpenAIEngine  # noqa: PLC0415  the package openai: 1 s
+        # Importing the package openai takes 1 s, so processes that open no engine do not import the package.
+        from cluster.engines.openai.engine import OpenAIEngine  # noqa: PLC0415
 
         engine: Engine = OpenAIEngine(entry, self.describe(entry), self.properties(entry).dimensions)
         return engine

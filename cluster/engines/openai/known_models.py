@@ -1,4 +1,4 @@
-"""The known properties of OpenAI's own embedding models. With these, a model is described without a network.
+"""The known properties of OpenAI's own embedding models, which describe a model without a network.
 
 known = KNOWN_MODELS["text-embedding-3-small"]
 known.dim                                       # 1536
@@ -11,7 +11,7 @@ from decimal import Decimal
 MAX_INPUT_TOKENS = 8_191
 #: Share of the usual price that an answer of the Batch API costs (OpenAI, "Batch API": a 50% discount).
 BATCH_PRICE_FACTOR = Decimal("0.5")
-#: Maximum number of inputs and of tokens in one request (the same page).
+#: Maximum number of inputs and maximum number of tokens in one request (OpenAI, "Embeddings", API reference).
 MAX_REQUEST_INPUTS, MAX_REQUEST_TOKENS = 2_048, 300_000
 
 
@@ -19,9 +19,9 @@ MAX_REQUEST_INPUTS, MAX_REQUEST_TOKENS = 2_048, 300_000
 class KnownModel:
     """The properties of one of OpenAI's own models."""
 
-    #: Count of the numbers in a whole vector.
+    #: Count of the numbers in a vector that is not cut.
     dim: int
-    #: Lengths to which vectors may be cut, the whole length included.
+    #: Lengths to which vectors may be cut, the full length included.
     dimensions: tuple[int, ...]
 
     @property
@@ -39,8 +39,9 @@ KNOWN_MODELS = {
 
 
 def shortening(model: str | None, dim: int) -> dict[str, int]:
-    """Return the parameter ``dimensions`` of a request; an empty dictionary if the request is for vectors of
-    full length.
+    """Return the parameter ``dimensions`` of a request for vectors that are shorter than the full length.
+
+    Return an empty dictionary for vectors of full length, and for models that are not in ``KNOWN_MODELS``.
     """
     known = KNOWN_MODELS.get(model or "")
     return {"dimensions": dim} if known is not None and dim < known.dim else {}

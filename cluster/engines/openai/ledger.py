@@ -1,7 +1,7 @@
-"""Record what a provider reports for each request: its tokens and their cost, once per answered request.
+"""Record the tokens that a provider reports for each answered request, and the cost of these tokens.
 
 The id of the usage event is made from the id of our request. So an event that is written twice is counted
-once. A request whose answer was lost is not recorded, although the provider may bill it.
+only once. A request whose answer was lost is not recorded, although the provider may bill it.
 
     ledger = Ledger(pool, "small", price_per_million_tokens=0.02)
     ledger.record("acme", "req_1", tokens=5_000)
@@ -38,7 +38,7 @@ class Ledger:
     Args:
         pool: connections to the database.
         model: name under which the model is served.
-        price_per_million_tokens: price in US dollars; None: not known.
+        price_per_million_tokens: price in US dollars; None if the price is not known.
     """
 
     def __init__(self, pool: ConnectionPool, model: str, *, price_per_million_tokens: float | None) -> None:
@@ -49,7 +49,7 @@ class Ledger:
         self._lock = threading.Lock()
 
     def record(self, organisation: str, request: str, *, tokens: int) -> None:
-        """Write the event of one answered request.
+        """Write the event of one answered request, and the events that could not be written before.
 
         Args:
             organisation: the organisation that pays.

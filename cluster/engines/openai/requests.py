@@ -1,7 +1,7 @@
-"""Send one request for embeddings: within the budget, through the breaker, with retries.
+"""Send one request for embeddings: within the rate limits, through the circuit breaker, with retries.
 
-This is the only place that repeats a request to the provider. A caller that gets ``Throttled`` or
-``ProviderUnavailable`` waits; it does not repeat the request at once.
+Callers do not repeat a failed request immediately, because this module has already repeated the request. A
+caller that gets ``Throttled`` or ``ProviderUnavailable`` first waits.
 
     requests = EmbeddingRequests(entry, fingerprint, tokeniser, pool)
     vectors = await requests.send(batch, organisation="acme", urgent=False)
@@ -31,16 +31,17 @@ from cluster.retrying import Backoff
 
 log = structlog.get_logger(__name__)
 
-#: Maximum number of retries after the first attempt, and the waits between attempts, with full jitter.
+#: Maximum number of retries after the first attempt.
 MAX_RETRIES = 5
+#: Waits between the attempts, with full jitter.
 BACKOFF = Backoff(first_s=0.5, longest_s=8.0, jitter=True)
-#: Maximum seconds for which a request waits if the provider asks for a pause. After a longer pause, the
-#: caller has to call again.
+#: Maximum seconds for which a request waits if the provider asks for a pause. If the provider asks for a
+#: longer pause, the caller gets the error and has to call again after the pause.
 LONGEST_PAUSE_S = 10.0
 #: Maximum seconds that a request waits for room in the budget. If the wait would be longer, the caller gets
-#: ``Throttled`` at once. A job then shows that it waits for the provider, and until when.
+#: ``Throttled`` immediately. A job then shows that it waits for the provider, and when the wait ends.
 BUDGET_TIMEOUT_S = 20.0
-#: Seconds to wait after ``ProviderUnavailable``, if the error names no time.
+#: Seconds to wait after an error for which the same request may succeed later, if the error names no time.
 AWAY_S = 5.0
 #: The budget is corrected if the provider reports that less than this share of a limit is left.
 NEARLY_USED_UP = 0.5
@@ -82,13 +83,13 @@ class EmbeddingRequests:
         vocabularies (docs/decisions/029-openai-and-compatible-servers.md).
 
         Raises:
-            Throttled, ProviderUnavailable, Misconfigured, InvalidInput, Permanent: see ``errors``.
+            Throttled, ProviderUnavailable, Misconfigured, InvalidInput, Permanent: see ``cluster.errors``.
             Unavailable: our Postgres does not answer.
         """
         account = await asyncio.to_thread(self._accounts.of, organisation)
         texts = [self._tokeniser.decode(ids) or BLANK for ids in batch]
-        # The provider divides the text into tokens itself. An array of ids from a caller can have fewer
-        # tokens.
+        # Count the tokens of the texts, because the provider divides the texts into tokens itself. The ids
+        # from a caller can be fewer.
         tokens = int((await asyncio.to_thread(self._tokeniser.count, texts)).sum())
         request = uuid4().hex
         for attempt in range(1, MAX_RETRIES + 2):
@@ -109,8 +110,9 @@ class EmbeddingRequests:
         self._pool.close()
 
     async def _wait_s(self, account: Account, exc: Retryable | BadAnswer, attempt: int) -> float:
-        """Return the seconds to wait before the next attempt. If there is no next attempt, raise the
-        error.
+        """Return the seconds to wait before the next attempt. Raise the error if there is no next attempt.
+
+        If the provider asks to send less, pause the budget for all processes.
         """
         asked_s = exc.retry_after_s if isinstance(exc, Retryable) else None
         if isinstance(exc, Throttled) and asked_s and account.budget is not None:
@@ -155,7 +157,8 @@ class EmbeddingRequests:
         Args:
             account: the account that pays.
             texts: the inputs.
-            used: the amounts of the budget that the request used. They are set to 0 if nothing was sent.
+            used: the amounts of the budget that the request used. This method sets the amounts to 0 if
+                nothing was sent.
         """
         sent = False
         try:
@@ -170,7 +173,7 @@ class EmbeddingRequests:
                             **self._options,
                         )
                 except (openai.OpenAIError, TimeoutError) as exc:
-                    raise translated(exc, account) from None  # the cause holds the request with its key
+                    raise translated(exc, account) from None  # a cause would hold the key
         except ClusterError as exc:
             if sent:
                 raise
@@ -187,13 +190,14 @@ class EmbeddingRequests:
         if any(left[name] < NEARLY_USED_UP * limits[name][0] for name in left if name in limits):
             try:
                 await asyncio.to_thread(account.budget.correct, remaining=left, reset_s=reset_s)
-            except Retryable as exc:  # the answer has arrived, so the request must not be repeated
+            except Retryable as exc:  # not raised, because that would repeat an answered request
                 log.warning("budget_not_corrected", reason=str(exc))
 
 
 class _NotSent(Exception):
-    """Raised if nothing was sent. ``reason`` is the cause: the breaker is open, or our Postgres does not
-    answer.
+    """Raised if no request was sent, because the breaker is open or our Postgres does not answer.
+
+    ``reason`` is the error that prevented the request.
     """
 
     def __init__(self, reason: ClusterError) -> None:
@@ -205,4 +209,5 @@ def _settle(grant: Grant, used: dict[str, int]) -> None:
     try:
         grant.settle({name: used[name] for name in used if name in grant.amounts})
     except Retryable as exc:
-        log.warning("grant_not_settled", reason=str(exc))  # the grant ends at the end of its lease
+        # Not raised, because the grant ends at the end of its lease.
+        log.warning("grant_not_settled", reason=str(exc))

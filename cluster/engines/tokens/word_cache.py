@@ -1,7 +1,8 @@
 """Tokenise with a cache of words: the same ids and offsets as a BERT tokeniser, several times as fast.
 
-``open_tokeniser`` opens this tokeniser for bulk work in a separate process. Unlike the tokeniser in Rust, it
-holds Python's lock while it works, so a process that also answers requests uses ``LocalTokeniser``.
+``open_tokeniser`` opens this tokeniser for bulk work in a separate process. Unlike the tokeniser in Rust,
+this tokeniser holds Python's lock while it works. So a process that also answers requests uses
+``LocalTokeniser``.
 
     tokeniser = WordCachedTokeniser(folder) if unsuitable(folder) is None else LocalTokeniser(folder)
 
@@ -44,7 +45,7 @@ Answer = TypeVar("Answer")
 
 
 def unsuitable(folder: ModelFolder) -> str | None:
-    """Return the reason why the folder's tokeniser cannot work word by word; None if it can."""
+    """Return the reason why the folder's tokeniser cannot work word by word; None if there is no reason."""
     file = folder.path / "tokenizer.json"
     if not file.is_file():
         return "it has no tokenizer.json"
@@ -89,7 +90,7 @@ class WordCachedTokeniser(LocalTokeniser):
         return self._in_groups(texts, self._tokens, super().tokenise)
 
     def ids(self, texts: Sequence[str]) -> list[NDArray[np.int32]]:
-        """Return the ids without offsets, which is faster than ``tokenise``."""
+        """Return the ids of each text without offsets, which is faster than ``tokenise``."""
         return self._in_groups(texts, self._ids, super().ids)
 
     def _in_groups(
@@ -98,9 +99,7 @@ class WordCachedTokeniser(LocalTokeniser):
         cached: Callable[["_Joined"], list[Answer]],
         real: Callable[[Sequence[str]], list[Answer]],
     ) -> list[Answer]:
-        """Process each text with ``cached``, or with ``real`` if the text cannot be tokenised word by
-        word.
-        """
+        """Process each text with ``cached``, or with ``real`` if the text cannot be tokenised by words."""
         answers: list[Answer] = []
         for group in _groups(texts):
             joined = self._join(group)
@@ -159,7 +158,7 @@ class WordCachedTokeniser(LocalTokeniser):
         return list(map(known.__getitem__, words))
 
     def _spell(self, word: str) -> bytes:
-        """Make the record of a new word. If the word is not one token, the real model cuts it."""
+        """Make the record of a new word. If the word is not a token, the real model cuts the word."""
         whole = self._vocabulary.get(word)
         if whole is not None:
             return array("i", (whole, 0, len(word))).tobytes()
@@ -167,7 +166,7 @@ class WordCachedTokeniser(LocalTokeniser):
         utf8 = None if word.isascii() else word.encode("utf-8")
         for token in self._model.tokenize(word):
             id, _, (start, end) = token.as_tuple()
-            if utf8 is not None:  # the model counts bytes, not characters
+            if utf8 is not None:  # convert the model's byte positions to character positions
                 start, end = len(utf8[:start].decode("utf-8")), len(utf8[:end].decode("utf-8"))
             rows.extend((id, start, end))
         return rows.tobytes()
@@ -184,16 +183,17 @@ class _Joined:
     characters: Characters
 
     def cuts(self, words: NormalisedWords) -> NDArray[np.intp]:
-        """Count the words before each text, and all words: (n + 1,)."""
+        """Return the number of words before each text, and the number of all words: (n + 1,)."""
         return np.searchsorted(words.places[words.first], self.beginnings)
 
 
 class _Known(dict[str, bytes]):
     """One generation of the cache: maps a word to its record.
 
-    If a word is missing, it is copied from the previous generation, or tokenised. When a generation is full,
-    the tokeniser starts a new generation and keeps the full generation as the previous one. So words in use
-    are kept and other words are dropped, and a look-up that finds its word costs nothing extra.
+    If a word is missing, its record is copied from the previous generation, or made with ``spell``. When a
+    generation is full, the tokeniser starts a new generation and keeps the full generation as the previous
+    one. So words in use are kept and other words are dropped, and a look-up that finds its word costs nothing
+    extra.
     """
 
     def __init__(self, spell: Callable[[str], bytes], before: Mapping[str, bytes], *, most: int) -> None:

@@ -1,8 +1,8 @@
 """The vector index on pgvector: it searches the vector column of the chunk tables in our own Postgres.
 
-Searches in mode ``exact`` compare float32 vectors. They cannot use an approximate index because the
-approximate index stores half precision. If there is an approximate index, mode ``ann`` takes candidates from
-it and ranks the candidates by float32.
+Searches in mode ``exact`` compare float32 vectors. These searches cannot use an approximate index, because
+the approximate index stores half precision. If there is an approximate index, mode ``ann`` takes candidates
+from it and ranks the candidates by float32.
 """
 
 from collections.abc import Mapping
@@ -38,7 +38,7 @@ class PgvectorIndex:
     """Implements ``TransactionalIndex`` in our Postgres. Safe to call from several threads.
 
     Args:
-        pool: from ``cluster.database.open_pool``.
+        pool: connections to our Postgres, from ``cluster.database.open_pool``.
         index_from: minimum number of rows for which a collection gets an approximate index.
         exact_up_to: if the planner expects at most this many rows of the store to pass the filter, the search
             compares all these rows, in either mode.
@@ -103,13 +103,16 @@ class PgvectorIndex:
             and _estimate(connection, statements.estimate(where), values) > self._exact_up_to
         ):
             found = _ranking(connection, statements.by_vector_ann(where), values)
-            # The index stops after skipping many rows that do not pass the filter. Then compare all rows.
+            # The approximate index stops after it has skipped many rows that do not pass the filter, so it
+            # may find fewer than k rows. Then compare all rows of the store.
             if len(found) == k:
                 return found
         return _ranking(connection, statements.by_vector(where), values)
 
     def optimise(self, collection: Collection) -> None:
-        """See ``VectorIndex``. Returns at once if another session is doing this. Vectors with more than 4,000
+        """Build the approximate index; see ``VectorIndex``.
+
+        Do nothing if another session is building or dropping the index. Vectors with more than 4,000
         dimensions get no index.
         """
         statements = Statements(collection)
@@ -134,7 +137,7 @@ class PgvectorIndex:
 
 
 def open_pgvector(settings: Settings, pool: ConnectionPool, name: str = PGVECTOR) -> PgvectorIndex:
-    """Open the adapter. It uses no settings."""
+    """Open the adapter. ``settings`` and ``name`` have no effect."""
     del settings, name
     return PgvectorIndex(pool)
 

@@ -22,7 +22,7 @@ OWNED = sql.SQL("organisation = %(organisation)s AND vector_store = %(store)s")
 
 
 class Statements:
-    """Builds the statements for one collection."""
+    """Builds the statements for one collection. The docstring of a method says what its statement does."""
 
     def __init__(self, collection: Collection) -> None:
         self.table_name = collection.table
@@ -57,12 +57,12 @@ class Statements:
         )
 
     def prepare_ann(self) -> sql.Composed:
-        """Prepare this transaction for a search with the approximate index. Returns no row if there is no
+        """Prepare this transaction for a search with the approximate index. Select no row if there is no
         valid index.
 
         The order is relaxed because candidates are ranked again. In strict order, the index would drop rows
-        that it finds late. Postgres plans every search separately because a general plan would not use the
-        index.
+        that it finds later than rows with a larger distance. Postgres plans every search separately because a
+        general plan would not use the index.
         """
         return self._format(
             """

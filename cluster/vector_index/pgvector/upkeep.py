@@ -1,4 +1,4 @@
-"""Build the approximate index of a collection if the collection needs one. Called by the pgvector adapter."""
+"""Build the approximate index of a collection if it needs one. The pgvector adapter calls this module."""
 
 from typing import Any
 
@@ -12,13 +12,15 @@ log = structlog.get_logger(__name__)
 
 
 def build(connection: Connection[Any], statements: Statements, *, index_from: int) -> None:
-    """Build the index if there is none yet, the collection has at least ``index_from`` rows, and pgvector can
-    index vectors of this length.
+    """Refresh the statistics of the table, and build the approximate index if it is missing.
+
+    Build no index if the collection has fewer than ``index_from`` rows, or if pgvector cannot index vectors
+    of this length.
     """
     connection.execute(statements.analyse())
     if not is_missing(connection, statements, index_from=index_from):
         return
-    connection.execute(statements.drop_index())  # an interrupted build leaves an invalid index
+    connection.execute(statements.drop_index())  # remove what an interrupted build has left
     connection.add_notice_handler(_warn)
     try:
         connection.execute(statements.create_index())
@@ -28,8 +30,10 @@ def build(connection: Connection[Any], statements: Statements, *, index_from: in
 
 
 def is_missing(connection: Connection[Any], statements: Statements, *, index_from: int) -> bool:
-    """True if there is no complete index, although the collection had ``index_from`` rows at its last
-    analysis and pgvector can index vectors of this length.
+    """Return True if there is no complete index, although the collection should have an index.
+
+    A collection should have an index if it had at least ``index_from`` rows at its last analysis, and
+    pgvector can index vectors of this length.
     """
     if statements.dim > LONGEST_INDEXED_DIM or size(connection, statements) < index_from:
         return False

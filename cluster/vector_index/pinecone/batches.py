@@ -19,10 +19,11 @@ from cluster.vector_index.contract import VectorRecord
 from cluster.vector_index.pinecone.ids import pinecone_id
 from cluster.vector_index.pinecone.metadata import metadata_of
 
-#: Pinecone's limits on one request of upserts: the number of vectors, and the bytes.
+#: Maximum number of vectors in one request of upserts (Pinecone's limit).
 MAX_ROWS = 1_000
+#: Maximum number of bytes of one request of upserts (Pinecone's limit).
 MAX_BYTES = 2_000_000
-#: Number of bytes of a request without its vectors: the names of its fields, and the longest namespace.
+#: Maximum number of bytes of a request without vectors: the names of the fields, and the longest namespace.
 ENVELOPE_BYTES = 600
 
 
@@ -50,7 +51,7 @@ class UpsertBatch:
 
 
 def batches(records: Sequence[VectorRecord], *, max_bytes: int = MAX_BYTES) -> Iterator[UpsertBatch]:
-    """Yield the requests that send these records. Each is as large as the limits allow.
+    """Yield one batch for each request that sends these records. Each batch is as large as the limits allow.
 
     A single vector that is larger than ``max_bytes`` is a request of its own.
     """
@@ -74,7 +75,10 @@ def vector_json(id: str, vector: NDArray[np.float32], attributes: Mapping[str, A
 
 
 def numbers_of(vector: NDArray[np.float32]) -> list[float]:
-    """Return numbers whose shortest JSON still means the same float32 numbers."""
+    """Return the numbers of a float32 vector as floats whose JSON is as short as possible.
+
+    Reading the JSON as float32 gives the same vector.
+    """
     values: list[float] = orjson.loads(
         orjson.dumps(np.ascontiguousarray(vector, np.float32), option=orjson.OPT_SERIALIZE_NUMPY)
     )

@@ -1,7 +1,7 @@
 """Open the client of a Pinecone index so that one call sends one request.
 
-The package repeats failed requests by itself, and its public constructor has no option against that. Such
-requests would not be counted by the rate limits of the cluster, and they would multiply our own retries.
+The package repeats failed requests by itself, and its public constructor has no option to switch this off.
+The rate limits of the cluster would not count these retries, and the retries would multiply our own retries.
 
 client = open_client(source, key)
 """
@@ -14,18 +14,18 @@ from cluster.errors import Misconfigured
 from cluster.secrets import Secret
 from cluster.settings.indexes import IndexSource
 
-#: Version of Pinecone's API. Without this, the package would use its newest version of the API, and each new
-#: version of the package could change the version of the API.
+#: Version of Pinecone's API. Without a fixed version, the package would use the newest version of the API
+#: that it knows, so a new version of the package could change the version of the API.
 API_VERSION = "2026-04"
 #: Time limit of one request in seconds.
 TIMEOUT_S = 30.0
 
 
 def open_client(source: IndexSource, key: Secret) -> Index:
-    """Open a client. This sends no request.
+    """Open a client that does not repeat requests. Opening the client sends no request.
 
     Raises:
-        Misconfigured: this version of ``pinecone`` does not let us switch off its retries.
+        Misconfigured: the retries of this version of the package ``pinecone`` cannot be switched off.
     """
     client = Index(
         host=source.host or "",

@@ -16,11 +16,11 @@ R = TypeVar("R")
 
 
 def concurrently(call: Callable[[T], R], items: Iterable[T], at_once: int) -> Iterator[R]:
-    """Yield the result of the call for each item, in the order of the items.
+    """Call ``call`` with each item, and yield the results in the order of the items.
 
-    At most ``at_once`` calls run at the same time. An item is taken from ``items`` only when its call begins,
-    so that few items are in memory. If a call raises an error, no further call begins, and the error is
-    raised after the running calls have ended.
+    At most ``at_once`` calls run at the same time. An item is taken from ``items`` only shortly before its
+    call begins, so that few items are in memory. If a call raises an error, this function raises the
+    error in the place of the result, after the running calls have ended, and begins no further call.
     """
     remaining = iter(items)
     first = list(islice(remaining, 2))

@@ -1,7 +1,9 @@
 """Translate the errors of the package ``pinecone`` into this project's errors.
 
-with translated("main", key):
+try:
     client.query(...)
+except PineconeError as exc:
+    error = translate(exc, "main", key)
 """
 
 from typing import NamedTuple
@@ -18,7 +20,7 @@ from cluster.errors import (
     Throttled,
 )
 
-#: HTTP statuses that mean "try again", but for which the package has no class.
+#: HTTP statuses after which the same request may succeed later, but for which the package has no class.
 TRY_AGAIN = frozenset({408, 425})
 #: Maximum number of characters of Pinecone's message that our message repeats.
 LONGEST_SENTENCE = 300
@@ -40,7 +42,7 @@ CHECK_KEY = (
     "check the key in the environment variable that key_env of this index in CLUSTER_INDEXES names "
     "(PINECONE_API_KEY by default)"
 )
-#: For every exception of the package, our error.
+#: Our error for every exception of the package.
 TRANSLATIONS: dict[type[pinecone_errors.PineconeError], Meaning] = {
     pinecone_errors.ApiError: Meaning(Permanent),
     pinecone_errors.UnauthorizedError: Meaning(Misconfigured, CHECK_KEY),
@@ -56,7 +58,7 @@ TRANSLATIONS: dict[type[pinecone_errors.PineconeError], Meaning] = {
     pinecone_errors.ServiceError: Meaning(ProviderUnavailable),
     pinecone_errors.PineconeTimeoutError: Meaning(ProviderUnavailable),
     pinecone_errors.PineconeConnectionError: Meaning(ProviderUnavailable),
-    pinecone_errors.ResponseParsingError: Meaning(ProviderUnavailable),  # the answer was cut off
+    pinecone_errors.ResponseParsingError: Meaning(ProviderUnavailable),  # such as an answer that was cut off
     pinecone_errors.PineconeValueError: Meaning(Permanent),
     pinecone_errors.PineconeTypeError: Meaning(Permanent),
     pinecone_errors.IndexInitFailedError: Meaning(Permanent),
@@ -66,7 +68,7 @@ TRANSLATIONS: dict[type[pinecone_errors.PineconeError], Meaning] = {
 
 
 def translate(exc: pinecone_errors.PineconeError, index: str, key: str) -> ClusterError:
-    """Return the error of this project that an error of ``pinecone`` means.
+    """Return the error of this project that replaces an error of the package ``pinecone``.
 
     Raise the returned error without ``exc`` as its cause or context, because Pinecone's message may contain
     the key.
@@ -86,7 +88,7 @@ def translate(exc: pinecone_errors.PineconeError, index: str, key: str) -> Clust
 
 
 def _retry_after_s(exc: pinecone_errors.PineconeError) -> float | None:
-    """Return the seconds to wait that the answer's header ``Retry-After`` names; None if it names none."""
+    """Return the seconds in the answer's header ``Retry-After``; None if the header has no valid number."""
     headers = getattr(exc, "headers", None) or {}
     try:
         wait_s = float(headers.get("retry-after", "nan"))

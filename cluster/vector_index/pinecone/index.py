@@ -1,8 +1,8 @@
-"""The vector index on Pinecone: one index of Pinecone, with a namespace for each vector store.
+"""Store and search vectors in one index of Pinecone, with a namespace for each vector store.
 
-Several threads may call it at the same time. It repeats single requests (``requests``). Pinecone has no mode
+If a request fails for a temporary reason, only this request is repeated (``requests``). Pinecone has no mode
 ``exact``, so every search of a large namespace is approximate. Searches see a write only after a delay, so
-writers wait for it (``wait_visible``).
+writers wait until searches see the write (``wait_visible``).
 """
 
 import time
@@ -31,8 +31,8 @@ from cluster.vector_index.pinecone.visibility import FIRST_PAUSE_S, LONGEST_PAUS
 
 #: Pinecone's name for each metric.
 METRICS: dict[Metric, str] = {"cosine": "cosine", "dot": "dotproduct", "euclidean": "euclidean"}
-#: Number of rows of one write. These rows fill at least eleven of twelve requests of 2 MB, or five requests
-#: of 1,000 rows.
+#: Number of rows of one write. The rows fill either five requests of 1,000 rows or, if the vectors are long,
+#: requests of 2 MB. In the latter case, at least eleven of twelve requests are full.
 ROWS_PER_WRITE = 5_000
 #: Maximum number of upserts that one call sends at the same time.
 UPSERTS_AT_ONCE = 4
@@ -40,12 +40,14 @@ UPSERTS_AT_ONCE = 4
 MAX_TOP_K = 10_000
 #: Additional ids that a query asks for, so that equal scores at the end of the ranking are ordered by id.
 SPARE_IDS = 16
-#: Maximum number of ids in one request. Pinecone accepts 1,000. A fetch has fewer, because its URL holds the
-#: ids and its answer holds vectors.
+#: Maximum number of ids in one request to delete. Pinecone accepts 1,000 ids in one request.
 IDS_PER_DELETE = 1_000
+#: Maximum number of ids in one request to fetch. The number is lower, because the URL of the request holds
+#: the ids, and the answer holds vectors.
 IDS_PER_FETCH = 100
+#: Maximum number of ids in one page of a list.
 IDS_PER_PAGE = 100
-#: Maximum count of the numbers in the vectors of one answer: 4 MB of JSON.
+#: Maximum count of the numbers in the vectors of one answer to a fetch, which are 4 MB of JSON.
 NUMBERS_PER_FETCH = 300_000
 
 
@@ -68,7 +70,11 @@ class PineconeIndex:
         self._max_bytes = MAX_BYTES
 
     def ensure(self, collection: Collection) -> None:
-        """Check that the index holds vectors of the collection's length and metric."""
+        """Check that the index holds vectors of the collection's length and metric.
+
+        Raises:
+            Conflict: the index has another length or another metric.
+        """
         if collection in self._ensured:
             return
         use = Use(operation=Operation.DESCRIBE, organisation="")
@@ -85,7 +91,9 @@ class PineconeIndex:
     def upsert(
         self, organisation: str, store: str, records: Sequence[VectorRecord], *, collection: Collection
     ) -> Written:
-        """Insert or replace vectors. All vectors count as written, because Pinecone does not report which
+        """Insert or replace vectors.
+
+        Every stored vector counts as written and none as unchanged, because Pinecone does not report which
         vectors it already had.
         """
         failed = {
@@ -102,8 +110,9 @@ class PineconeIndex:
     def _upsert_batch(
         self, organisation: str, store: str, collection: Collection, batch: UpsertBatch
     ) -> dict[str, str]:
-        """Send one request. If Pinecone refuses the request as too large, send the records in two requests.
-        Return, by id, the reasons why vectors were not stored.
+        """Send one request. If Pinecone refuses the request as too large, send the vectors in two requests.
+
+        Return the reason for each vector that was not stored, by the id of its chunk.
         """
         use = _use(Operation.UPSERT, organisation, store, collection, bytes=batch.bytes)
         try:
@@ -138,7 +147,7 @@ class PineconeIndex:
         """Replace the attributes of stored vectors.
 
         Pinecone's update changes one vector in each request and cannot remove an attribute, so the vectors
-        are read and written again. Callers keep the ids locked during this time (``outbox``).
+        are read and written again. Callers lock the ids until this method returns (``outbox``).
         """
         found = self.fetch(organisation, store, list(attributes), collection=collection)
         records = [
@@ -162,7 +171,7 @@ class PineconeIndex:
         try:
             self._requests.send(lambda client: client.delete(namespace=use.namespace, **which), use)
         except NotFound:
-            return  # Pinecone has no such namespace, so it has no such vectors
+            return  # Pinecone has no such namespace, so there are no vectors to delete
 
     def search(
         self,
@@ -175,8 +184,9 @@ class PineconeIndex:
         filter: Filter | None = None,
         mode: Mode = "ann",
     ) -> list[ScoredId]:
-        """Return the store's k nearest vectors, best first. Some vectors may not pass the filter, because
-        Pinecone cannot compare all attributes (``metadata``).
+        """Return the ids and scores of the store's k nearest vectors, best first.
+
+        Some vectors may not pass the filter, because Pinecone cannot compare all attributes (``metadata``).
         """
         del mode
         numbers, theirs = numbers_of(vector), None if filter is None else filter_of(filter)
@@ -202,7 +212,7 @@ class PineconeIndex:
     def fetch(
         self, organisation: str, store: str, ids: Sequence[str], *, collection: Collection
     ) -> dict[str, NDArray[np.float32]]:
-        """Return the stored vectors with these ids, by id."""
+        """Return the stored vectors with these ids, by id. An id that is not stored is left out."""
         use = _use(Operation.FETCH, organisation, store, collection)
         found: dict[str, NDArray[np.float32]] = {}
         for part in _parts(ids, max(1, min(IDS_PER_FETCH, NUMBERS_PER_FETCH // collection.dim))):
@@ -227,7 +237,7 @@ class PineconeIndex:
                 return
 
     def count(self, organisation: str, store: str, *, collection: Collection) -> int:
-        """Return the number of vectors in the store. The number includes a write only after a delay."""
+        """Return the number of vectors in the store. A new vector is counted only after a delay."""
         use = _use(Operation.DESCRIBE, organisation, store, collection)
         try:
             found = self._requests.send(lambda client: client.describe_namespace(name=use.namespace), use)
@@ -244,7 +254,13 @@ class PineconeIndex:
         collection: Collection,
         timeout_s: float = 60.0,
     ) -> None:
-        """Wait until searches see these vectors."""
+        """Wait until searches see these vectors.
+
+        If Pinecone's answers do not show which writes a search sees, wait until fetches return the vectors.
+
+        Raises:
+            ProviderUnavailable: some of the vectors are not visible within the timeout.
+        """
         deadline = time.monotonic() + timeout_s
         use = _use(Operation.QUERY, organisation, store, collection)
         if self._visibility.searches_see_writes(use, collection, deadline):
@@ -268,13 +284,19 @@ class PineconeIndex:
 
 
 def open_pinecone(settings: Settings, pool: ConnectionPool, name: str) -> PineconeIndex:
-    """Open the index with this name in ``CLUSTER_INDEXES``. Sends no request."""
+    """Open the index with this name in ``CLUSTER_INDEXES``. This sends no request to Pinecone.
+
+    Raises:
+        Misconfigured: the environment has no key for the index, or the version of ``pinecone`` is not
+            supported.
+    """
     return PineconeIndex(Requests(name, settings.index_sources[name], pool), name)
 
 
 def namespace_of(organisation: str, store: str, collection: Collection) -> str:
-    """Return the name of the namespace for a store with vectors of one model. The three parts of the name
-    contain no dots.
+    """Return the name of the namespace for a store with vectors of one model.
+
+    The three parts of the name contain no dots, so different parts never give the same name.
     """
     return f"{organisation}.{store}.{collection.name}"
 
@@ -290,8 +312,9 @@ def _similarity(score: float, metric: Metric) -> float:
 
 
 def _parts(ids: Sequence[str], size: int) -> Iterator[list[str]]:
-    """Convert the ids to ids on Pinecone, leave out those that are too long for Pinecone, and yield them in
-    lists.
+    """Convert the ids to ids on Pinecone, and yield these in lists of at most ``size`` ids.
+
+    Ids that are too long for Pinecone are left out, because Pinecone cannot store vectors with such ids.
     """
     stored = [id for id in map(pinecone_id, ids) if len(id) <= LONGEST]
     for start in range(0, len(stored), size):

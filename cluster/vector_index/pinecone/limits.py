@@ -1,7 +1,7 @@
-"""Pinecone's rate limits, shared by all processes of the cluster.
+"""Keep Pinecone's rate limits, which all processes of the cluster share.
 
-Pinecone counts the requests of some operations (query, upsert, delete) in each namespace, and those of other
-operations (fetch, list, describe) in the whole index. The numbers are from
+Pinecone counts some operations (query, upsert, delete) in each namespace, and all other operations (fetch,
+list, describe) in the whole index. The numbers are from
 https://docs.pinecone.io/reference/api/database-limits.
 
     limits = RateLimits(pool, source)
@@ -19,13 +19,15 @@ from psycopg_pool import ConnectionPool
 from cluster.rate_limits import Grant, SharedBudget
 from cluster.settings.indexes import IndexSource
 
-#: Pinecone's limits for each second in one namespace: bytes of upserts, and deleted vectors.
+#: Maximum number of bytes of upserts in one second in one namespace (Pinecone's limit).
 BYTES_PER_SECOND = 50_000_000
+#: Maximum number of vectors deleted by id in one second in one namespace (Pinecone's limit).
 DELETED_PER_SECOND = 5_000
-#: Maximum seconds that a request waits for its turn. The second number is for requests with ``urgent``.
+#: Maximum seconds that a request waits for its turn. ``URGENT_TIMEOUT_S`` is for requests with ``urgent``.
 TIMEOUT_S, URGENT_TIMEOUT_S = 60.0, 3.0
-#: Seconds after which the share of a process that was killed in mid-request is free again. Pinecone counts a
-#: request when it arrives, so this has to be longer than the time limits of connecting and sending together.
+#: Seconds after which the share of a process that was killed during a request is free again. Pinecone counts
+#: a request when the request arrives. So this number has to be greater than the time limits of connecting and
+#: sending together.
 LEASE_S = 65.0
 #: Maximum number of budgets that one process keeps open.
 MAX_BUDGETS = 10_000
@@ -34,18 +36,16 @@ MAX_BUDGETS = 10_000
 class Operation(StrEnum):
     """The operation of a request. Each operation has its own limits."""
 
-    #: Pinecone counts the next three operations in each namespace.
     QUERY = "query"
     UPSERT = "upsert"
     DELETE = "delete"
-    #: Pinecone counts the next three operations in the whole index.
     FETCH = "fetch"
     LIST = "list"
     DESCRIBE = "describe"
 
     @property
     def per_namespace(self) -> bool:
-        """True if Pinecone counts the operation in each namespace."""
+        """True if Pinecone counts the operation in each namespace, False if in the whole index."""
         return self in {Operation.QUERY, Operation.UPSERT, Operation.DELETE}
 
 
@@ -66,7 +66,7 @@ class Use:
 
 
 class RateLimits:
-    """The rate limits of one index. Safe to use from several threads.
+    """Applies the rate limits of one index. Safe to use from several threads.
 
     Args:
         pool: connections to our Postgres, which holds the budgets.
@@ -84,6 +84,7 @@ class RateLimits:
 
         Raises:
             Throttled: the limits have no room within the time limit.
+            Unavailable: our Postgres does not answer.
         """
         amounts = {"requests": 1}
         if use.operation is Operation.UPSERT:
@@ -98,7 +99,7 @@ class RateLimits:
         )
 
     def pause(self, use: Use, seconds: float) -> None:
-        """Let no process send such requests for a time, because Pinecone asks for it."""
+        """Stop all processes from sending requests like ``use`` for so many seconds, as Pinecone asks."""
         self._budget(use).pause(seconds)
 
     def _budget(self, use: Use) -> SharedBudget:

@@ -5,7 +5,8 @@ The search (``chunk_search``) tests every hit in Postgres, and drops the additio
 only if
 
 - the filter orders strings, because Pinecone orders numbers only; or
-- the record has a value that Pinecone cannot hold exactly. Its metadata names such attributes (``INEXACT``).
+- the record has a value that is not in its metadata, because Pinecone cannot hold the value exactly or the
+  metadata would be too large. The metadata lists the names of these attributes (``INEXACT``).
 
     metadata_of({"page": 3, "tags": ["a"], "$x": 1})      # {"page": 3, "~$x": 1}
     filter_of(parse_filter({"type": "ne", "key": "page", "value": 3}))
@@ -22,7 +23,8 @@ import orjson
 
 from cluster.vector_index.filters import MAX_KEY_LENGTH, Comparison, Compound, Filter, Scalar
 
-#: Name of the list of attributes whose values are not in the metadata, because Pinecone cannot hold them.
+#: Name of the list of attributes whose values are not in the metadata, because Pinecone cannot hold the
+#: values exactly or the metadata would be too large.
 INEXACT = "~"
 #: Pinecone refuses names that begin with this sign.
 RESERVED = "$"
@@ -37,7 +39,7 @@ WIDER_SIGNS = {"gt": "$gte", "gte": "$gte", "lt": "$lte", "lte": "$lte"}
 
 
 def metadata_of(attributes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the metadata of a chunk with these attributes."""
+    """Return the metadata for a chunk with these attributes."""
     kept = {
         key: value
         for key, value in attributes.items()
@@ -64,8 +66,9 @@ def filter_of(filter: Filter) -> dict[str, Any] | None:
 
 
 def _condition(filter: Filter) -> dict[str, Any] | None:
-    """Return a condition that is true for every record that has exact values and passes the filter. None
-    means that the condition is true for every record.
+    """Return a condition that is true for every record that has only exact values and passes the filter.
+
+    Return None if the condition would be true for every record.
     """
     if isinstance(filter, Comparison):
         return _comparison(filter)
@@ -127,7 +130,7 @@ def _any(conditions: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _is_exact(value: Scalar) -> bool:
-    """True if Pinecone compares the value as ``filters.matches`` does."""
+    """Return True if Pinecone can hold the value exactly."""
     return not isinstance(value, int) or isinstance(value, bool) or abs(value) <= LARGEST_EXACT
 
 

@@ -1,7 +1,7 @@
 """Send requests to one Pinecone index, and repeat requests that failed for a temporary reason.
 
-This is the only place that repeats a request to Pinecone. It sends a request at most ``ATTEMPTS`` times in
-all, with full jitter. The client itself sends each request once (``client``).
+This is the only place that repeats a request to Pinecone. It sends a request at most ``ATTEMPTS`` times, with
+random waits between the attempts (full jitter). The client itself sends each request only once (``client``).
 
     requests = Requests("main", source, pool)
     use = Use(operation=Operation.QUERY, organisation="acme", namespace="acme.vs_1")
@@ -43,8 +43,9 @@ ATTEMPTS = 6
 BACKOFF = Backoff(first_s=0.5, longest_s=8.0, jitter=True)
 #: Waits of searches, which are short because a person waits: 3 s in all at most.
 URGENT_BACKOFF = Backoff(first_s=0.1, longest_s=1.6, jitter=True)
-#: Maximum pauses, of writers and of searches, for which this module waits if Pinecone asks for a pause. After
-#: a longer pause, the caller has to call again. A job can free its slot during that pause.
+#: Maximum seconds for which this module waits if Pinecone asks for a pause: for writers (``LONGEST_PAUSE_S``)
+#: and for searches (``LONGEST_URGENT_PAUSE_S``). If Pinecone asks for a longer pause, the caller gets an
+#: error and has to call again after the pause. A job can free its slot during that pause.
 LONGEST_PAUSE_S, LONGEST_URGENT_PAUSE_S = 15.0, 3.0
 
 
@@ -60,7 +61,8 @@ class Requests:
         pool: connections to our Postgres, which holds the rate limits.
 
     Raises:
-        Misconfigured: the environment has no key for the index.
+        Misconfigured: the environment has no key for the index, or the version of ``pinecone`` is not
+            supported.
     """
 
     def __init__(self, name: str, source: IndexSource, pool: ConnectionPool) -> None:

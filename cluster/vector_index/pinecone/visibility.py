@@ -1,8 +1,9 @@
 """Wait until searches in a namespace see the writes of this process.
 
 Pinecone numbers the writes of a namespace (log sequence numbers). The answer to a write has the number of the
-write, and the answer to a query has the number of the last write that the query has seen. A vector that a
-fetch returns may still be missing in queries, so the numbers are compared, and not the ids.
+write, and the answer to a query has the number of the last write that the query has seen. This module
+compares these numbers. It does not look for the ids with fetches, because a vector that a fetch returns may
+still be missing in queries.
 """
 
 import threading
@@ -18,13 +19,14 @@ from cluster.vector_index.pinecone.requests import Requests
 
 #: Maximum number of namespaces whose last write is remembered.
 MAX_NAMESPACES = 10_000
-#: Seconds between two queries: the first pause, and the longest.
+#: Seconds between two queries: ``FIRST_PAUSE_S`` at first, then longer, up to ``LONGEST_PAUSE_S``.
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.02, 1.0
 
 
 class Visibility:
-    """Remembers the number of this process's last write in each namespace. Safe to use from several
-    threads.
+    """Remembers the number of this process's last write in each namespace.
+
+    Safe to use from several threads.
     """
 
     def __init__(self, requests: Requests) -> None:
@@ -45,7 +47,8 @@ class Visibility:
     def searches_see_writes(self, use: Use, collection: Collection, deadline: float) -> bool:
         """Wait until a query has seen the last write of this process.
 
-        Returns False if Pinecone's answers do not have the numbers, because then nobody can know.
+        Return True after this query. Return False if no number of a write in the namespace is known, or if
+        the answers to queries have no numbers, because the numbers can then not be compared.
 
         Args:
             use: a query in the namespace.
