@@ -30,7 +30,7 @@ class Fingerprint:
 
     #: Name under which the model is served.
     model: str
-    #: First 12 hex digits of the weights' SHA-256.
+    #: First 12 hex digits of the weights' SHA-256. For a provider's model: a digest of the model's name.
     revision: str
     #: Count of the numbers in a vector.
     dim: int

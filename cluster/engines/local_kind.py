@@ -48,7 +48,7 @@ class LocalKind:
         return LocalTokeniser(folder)
 
     def open_engine(self, entry: ModelEntry) -> Engine:
-        """Open the model on our forward pass, or on sentence-transformers if our forward pass cannot run it.
+        """Open the model on our forward pass if it supports the model, or else on sentence-transformers.
 
         Raises:
             Misconfigured: the folder is missing or incomplete, the hash of its weights is not the expected

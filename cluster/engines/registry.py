@@ -1,8 +1,8 @@
 """Find the models that this cluster serves by name, and open each model with its kind of engine.
 
 Only this module combines the settings ``model``, ``model_path``, ``model_sha256`` and ``models``. The
-endpoint, the workers, the bulk jobs and the doctor call it. To add a kind of engine, write one file, such as
-``local_kind.py``, and add one row to ``KINDS``.
+endpoint, the workers, the bulk jobs and the doctor call this module. To add a kind of engine, write one file,
+such as ``local_kind.py``, and add one row to ``KINDS``.
 
     registry = Registry(settings)
     entry = registry.of(store.fingerprint)       # the model that a vector store was built with

@@ -20,7 +20,7 @@ def _refuse_constant(name: str) -> NoReturn:
 
 
 #: Pattern of 19 digits. An integer with so many digits may be too long for orjson, which would return the
-#: integer as a float. So Python's parser reads bytes that match, although it is five times slower.
+#: integer as a float. So Python's parser, which is five times slower, reads bytes that match.
 LONG_NUMBER = re.compile(rb"\d{19}")
 PYTHON_PARSER = json.JSONDecoder(parse_constant=_refuse_constant)
 

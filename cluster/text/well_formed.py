@@ -33,7 +33,7 @@ def json_bytes(value: Any, *, default: Callable[[Any], Any] | None = None) -> by
     """Return the value as JSON in UTF-8. NumPy arrays become lists; NaN and infinity become null.
 
     Args:
-        value: the value to write. If it needs repair, its parts below ``MAX_DEPTH`` levels are left out.
+        value: the value to write. If the value needs repair, parts below ``MAX_DEPTH`` levels are left out.
         default: converts a value that JSON cannot hold. None: a value that JSON cannot hold is an error.
 
     Raises:

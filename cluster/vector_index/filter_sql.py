@@ -47,7 +47,7 @@ def _order(filter: Comparison, values: dict[str, Any]) -> sql.Composable:
         sql.Literal(kind),
         sql.SQL(compared).format(COLUMN, key),
         SIGNS[filter.operator],
-        # Send a float as the decimal number in the JSON text, because Postgres would round it to 15 digits.
+        # Send a float as the decimal number in the JSON text, because Postgres rounds floats to 15 digits.
         sql.SQL(limit).format(_value(Decimal(repr(bound)) if isinstance(bound, float) else bound, values)),
     )
 

@@ -22,7 +22,7 @@ def fuse(rankings: Sequence[Sequence[ScoredId]], *, k: int) -> list[ScoredId]:
     for ranking in rankings:
         for rank, one in enumerate(ranking, start=1):
             shares[one.id].append(1 / (K + rank))
-    # fsum gives exactly the same sum for the same ranks in any order. With sum, two scores that are equal
+    # ``fsum`` gives exactly the same sum for the same ranks in any order. With ``sum``, two equal scores
     # could differ slightly, and then would not be ordered by id.
     best_sum = fsum([1 / (K + 1)] * len(rankings))
     scores = {id: fsum(of) / best_sum for id, of in shares.items()}

@@ -1,11 +1,11 @@
 """Convert a text to normalised words, from which every Postgres server makes the same lexemes.
 
-The locale of a server does not matter.
-Documents and queries are converted in the same way. For Postgres' own parser, the server's ``LC_CTYPE``
-decides which characters are letters. Under ``C``, every character beyond ASCII is a letter, so “pump” and
-its quotation marks are one word. Under another ctype, the C library decides. The result of ``words`` has
-only letters, marks, digits and decimal points in one form, with spaces between words, so the parser's
-result does not depend on the server. See docs/decisions/016-words-without-a-locale.md.
+Documents and queries are converted in the same way. Without the conversion, the lexemes would depend on the
+server's locale, because ``LC_CTYPE`` decides which characters are letters for Postgres' own parser. Under
+``C``, every character beyond ASCII is a letter, so “pump” and its quotation marks are one word. Under another
+ctype, the C library decides. The result of ``words`` has only letters, marks, digits and decimal points in
+one form, with spaces between words, so the parser's result does not depend on the server. See
+docs/decisions/016-words-without-a-locale.md.
 
     words("“Pump”—operator, 10 kg").text     # ' pump  operator  10 kg'
 """

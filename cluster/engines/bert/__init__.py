@@ -1,1 +1,1 @@
-"""The forward pass of BERT and related encoders on packed tokens: in torch, in compiled C, and on a GPU."""
+"""The forward pass of BERT and related encoders without padding: in torch, in compiled C, and on a GPU."""

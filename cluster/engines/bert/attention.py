@@ -8,8 +8,8 @@ measurements for its device and number type:
     They take 0.6 of the time of the fused kernel, which computes bfloat16 no faster than float32;
 - half precision on a GPU: one variable-length flash kernel over the whole batch (torch 2.10 and later). The
     tests check the arguments of this kernel on every machine, but run the kernel only on a GPU;
-- all other cases, such as float32 on a CPU: torch's fused kernel, with one call for each group of inputs of
-    equal length.
+- all other cases, such as float32 or very short inputs on a CPU: torch's fused kernel, with one call for each
+    group of inputs of equal length.
 """
 
 import inspect

@@ -167,7 +167,9 @@ class CompiledEncoder:
         )
 
     def __call__(self, ids: Sequence[NDArray[np.int32]]) -> Tensor:
-        """Compute the vectors of n inputs: (n, dim) float32. The inputs include special tokens, in any order.
+        """Compute the vectors of n inputs: (n, dim) float32.
+
+        The inputs may have any order and include their special tokens.
 
         Raises:
             IndexError: an input is empty or too long, or an id is not in the vocabulary.

@@ -35,8 +35,8 @@ WEIGHT_STEPS = 127
 WEIGHT_STEPS_IN_16_BITS = 63
 #: Numbers of rows, inputs and outputs of the matrix product with which ``weight_steps`` tests the processor.
 PROBE = 16, 64, 64
-#: Smallest value for the largest number of a token or an output. It avoids a division by zero if all numbers
-#: of the token or the output are zero.
+#: The largest absolute number of a token or an output counts as at least this value. This avoids a division
+#: by zero if all numbers of the token or the output are zero.
 LEAST = 1e-12
 
 

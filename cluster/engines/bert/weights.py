@@ -64,7 +64,7 @@ class BertWeights:
         self.activation = ACTIVATIONS[config[family.activation]]
         self.eps = float(config.get("layer_norm_eps", DISTILBERT_EPS))
         self._file = safe_open(folder.weights, framework="pt")
-        self._prefix = "" if "embeddings.word_embeddings.weight" in self._file.keys() else family.prefix  # type: ignore[no-untyped-call]  # noqa: SIM118  not a dict
+        self._prefix = "" if "embeddings.word_embeddings.weight" in self._file.keys() else family.prefix  # type: ignore[no-untyped-call]  # noqa: SIM118  the file is not a dict
         self.words = self._get("embeddings.word_embeddings.weight")
         #: (maximum number of tokens of an input, hidden). The row of token type 0 is added here, because all
         #: tokens have type 0.

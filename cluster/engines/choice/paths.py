@@ -94,7 +94,10 @@ class Encoder(Protocol):
 
 
 def candidates(folder: ModelFolder, precision: str) -> tuple[NumericPath, ...]:
-    """Return the paths that may compute a model at this precision. If there is only one, do not time it."""
+    """Return the paths that may compute a model at this precision.
+
+    If there is only one path, the caller does not have to time the paths.
+    """
     float32 = (NumericPath.FLOAT32,) if unfit(folder) else (NumericPath.COMPILED, NumericPath.FLOAT32)
     if precision == "float32":
         return float32

@@ -1,5 +1,6 @@
-"""Open the accounts at a provider. An account is a key of an organisation or of the operator, with the budget
-of that key.
+"""Open the accounts at a provider.
+
+An account is a key of an organisation or of the operator, with the budget of this key.
 
 An organisation that stored a key pays with this key, and has its own budget. All other organisations share
 the key of the operator and one budget.
@@ -23,7 +24,8 @@ from cluster.errors import Misconfigured
 from cluster.rate_limits import SharedBudget
 from cluster.secrets import Secret, find_key
 
-#: Seconds for which an account is kept in memory. A process may use an old key for this time.
+#: Seconds for which an account is kept in memory. After a change of the key, a process may use the old key
+#: for this time.
 REMEMBERED_S = 30.0
 #: Time limit of one request in seconds. This limit must be shorter than the lease of a budget's grant.
 REQUEST_TIMEOUT_S = 60.0

@@ -254,7 +254,7 @@ class BatchApi:
         retries: int = MAX_RETRIES,
         unless: Callable[[], Any] | None = None,
     ) -> Any:
-        """Make the call, and repeat it if it fails for a temporary reason.
+        """Make the call, and repeat the call after an error that may be temporary.
 
         Args:
             call: makes one request.

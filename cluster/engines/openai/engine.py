@@ -39,7 +39,7 @@ DATABASE_CONNECTIONS = 4
 REQUESTS_OF_A_MINUTE = 40
 #: A small account permits few requests per minute. Full requests use up to ``SHARE_OF_REQUESTS`` of the
 #: permitted requests, because queries and repeated attempts are requests, too. If this share is less than
-#: ``FEW_REQUESTS``, they use up to ``FEW_REQUESTS``, but never more than half of the permitted requests.
+#: ``FEW_REQUESTS``, full requests use up to ``FEW_REQUESTS``, but at most half of the permitted requests.
 SHARE_OF_REQUESTS, FEW_REQUESTS = 1 / 5, 10
 #: Maximum number of tokens of a request if the settings have no limit of tokens per minute.
 USUAL_TOKENS = 50_000

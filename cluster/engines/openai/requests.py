@@ -41,7 +41,7 @@ LONGEST_PAUSE_S = 10.0
 #: Maximum seconds that a request waits for room in the budget. If the wait would be longer, the caller gets
 #: ``Throttled`` immediately. A job then shows that it waits for the provider, and when the wait ends.
 BUDGET_TIMEOUT_S = 20.0
-#: Seconds to wait after an error for which the same request may succeed later, if the error names no time.
+#: Seconds to wait after a ``Retryable`` error that names no time.
 AWAY_S = 5.0
 #: The budget is corrected if the provider reports that less than this share of a limit is left.
 NEARLY_USED_UP = 0.5

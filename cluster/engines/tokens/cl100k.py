@@ -38,7 +38,8 @@ SPECIAL = {
     "<|fim_suffix|>": 100_260,
     "<|endofprompt|>": 100_276,
 }
-#: The expression that splits a text into words before its bytes are merged (tiktoken_ext/openai_public.py).
+#: The expression that splits a text into words, before the bytes of each word are merged into tokens (source:
+#: tiktoken_ext/openai_public.py).
 PATTERN = (
     r"""'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}++|\p{N}{1,3}+"""
     r"""| ?[^\s\p{L}\p{N}]++[\r\n]*+|\s++$|\s*[\r\n]|\s+(?!\S)|\s"""
@@ -50,8 +51,9 @@ Ids = NDArray[np.int32]
 
 
 class Cl100kTokeniser:
-    """Implements ``Tokeniser`` with the vocabulary cl100k_base. It adds no special tokens, and reads the
-    names of special tokens as ordinary text.
+    """Implements ``Tokeniser`` with the vocabulary cl100k_base.
+
+    The tokeniser adds no special tokens, and reads the names of special tokens as ordinary text.
 
     Args:
         file: the vocabulary.

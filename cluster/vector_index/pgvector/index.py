@@ -2,7 +2,7 @@
 
 Searches in mode ``exact`` compare float32 vectors. These searches cannot use an approximate index, because
 the approximate index stores half precision. If there is an approximate index, mode ``ann`` takes candidates
-from it and ranks the candidates by float32.
+from this index and ranks the candidates by float32.
 """
 
 from collections.abc import Mapping

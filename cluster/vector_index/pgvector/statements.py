@@ -1,5 +1,6 @@
-"""The SQL statements of the pgvector adapter. They read the vector column of a chunk table and manage the
-approximate index of the table.
+"""Build the SQL statements of the pgvector adapter.
+
+The statements read the vector column of a chunk table and manage the approximate index of the table.
 
 Every statement that reads rows names the organisation. Values are always parameters.
 """

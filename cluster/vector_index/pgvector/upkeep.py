@@ -1,4 +1,7 @@
-"""Build the approximate index of a collection if it needs one. The pgvector adapter calls this module."""
+"""Build the approximate index of a collection if the collection needs one.
+
+The pgvector adapter calls this module.
+"""
 
 from typing import Any
 
