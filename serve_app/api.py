@@ -43,8 +43,7 @@ def build_api(service: Service, *, stopping: Callable[[], bool] = lambda: False)
     """Build the application that uses this service.
 
     Args:
-        stopping: returns True if the process is stopping and only finishes its open requests; ``/readyz``
-            then answers 503.
+        stopping: returns True if the process only has to finish open requests; ``/readyz`` then answers 503.
     """
     app = FastAPI(
         title="embedding-cluster",
@@ -55,10 +54,9 @@ def build_api(service: Service, *, stopping: Callable[[], bool] = lambda: False)
     app.state.service = service
     app.state.stopping = stopping
     app.state.events = EventFeed(service)
-    # The first router whose path matches gets a request. The search router comes first, because the name of a
-    # store may contain slashes: a search of the store "a/files" would otherwise go to the route of the file
-    # "search". No file has the id "search". The router of submissions comes before the router of jobs,
-    # because "/v1/jobs/kinds" would otherwise name a job with the id "kinds".
+    # The first route that matches a path is used. The search router comes first, because otherwise a search
+    # of a store named "a/files" would go to the route of the file "search". No file has this id. The router of
+    # submissions comes before the router of jobs, because "/v1/jobs/kinds" would otherwise name a job.
     stores = (search, vector_stores, vector_store_files, vectors, file_content, file_batches)
     for part in (
         embeddings,
