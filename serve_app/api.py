@@ -55,8 +55,8 @@ def build_api(service: Service, *, stopping: Callable[[], bool] = lambda: False)
     app.state.stopping = stopping
     app.state.events = EventFeed(service)
     # The first route that matches a path is used. The search router comes first, because otherwise a search
-    # of a store named "a/files" would go to the route of the file "search". No file has this id. The router of
-    # submissions comes before the router of jobs, because "/v1/jobs/kinds" would otherwise name a job.
+    # of a store named "a/files" would go to the route of the file "search". No file has this id. The router
+    # of submissions comes before the router of jobs, because "/v1/jobs/kinds" would otherwise name a job.
     stores = (search, vector_stores, vector_store_files, vectors, file_content, file_batches)
     for part in (
         embeddings,
